@@ -1,0 +1,138 @@
+"""The few frozen records that cross borders between parts of Pixelwise.
+
+Shapes: H, W image height and width in pixels; h, w the same of the low-resolution scores; C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+VOID = 255  # the id of unlabelled pixels everywhere inside the program; it counts in no loss, metric or chart
+MAX_CLASSES = 255  # ids 0 … 254 fit a uint8 mask beside VOID
+
+Labels = NDArray[np.uint8]  # [H, W] class ids, VOID where unlabelled
+Pixels = NDArray[np.uint8]  # [H, W, 3] RGB
+Scores = NDArray[np.float32]  # [C, h, w]
+Colour = tuple[int, int, int]  # RGB, 0–255 each
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes of a dataset or model, in the order of their ids."""
+
+    names: tuple[str, ...]
+    colours: tuple[Colour, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.names) <= MAX_CLASSES:
+            raise ValueError(f"{len(self.names)} classes; expected 1 to {MAX_CLASSES}")
+        if len(self.names) != len(self.colours):
+            raise ValueError(f"{len(self.names)} class names but {len(self.colours)} colours")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"class names repeat: {', '.join(self.names)}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def palette(self) -> NDArray[np.uint8]:
+        """The colours as a [256, 3] look-up table; ids without a class, and void, are black."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(self)] = self.colours
+        return table
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [{"name": name, "colour": list(colour)} for name, colour in zip(self.names, self.colours, strict=True)]
+
+    @classmethod
+    def from_json(cls, rows: list[dict[str, Any]]) -> ClassList:
+        return cls(
+            tuple(str(row["name"]) for row in rows),
+            tuple((int(r), int(g), int(b)) for r, g, b in (row["colour"] for row in rows)),
+        )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and, where it is labelled, its mask."""
+
+    name: str  # unique within its dataset: the path of the image below the dataset's root, without suffix
+    image: Path
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a dataset: what, where, and the remedy."""
+
+    severity: Literal["error", "warning"]
+    kind: str  # short and stable, for machines: "size-mismatch", "mask-missing", …
+    where: str  # the file, relative to the dataset's root, or the split or class that it is about
+    message: str  # what was expected and what came
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message} {self.remedy}".strip()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of images and masks whose layout was recognised. Nothing has been decoded yet."""
+
+    root: Path
+    layout: str  # "native", "pairs" or "camvid"
+    classes: ClassList
+    splits: Mapping[str, tuple[Sample, ...]]  # "train", "val", "test" → samples in a fixed order
+    mask_ids: Mapping[int, int] = field(default_factory=dict)  # id in a mask file → class id or VOID
+    notes: tuple[str, ...] = ()  # what was decided on the user's behalf: how it was split, which classes were found
+    problems: tuple[Problem, ...] = ()  # what was already seen while listing: images without masks and the like
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one image."""
+
+    labels: Labels  # uint8 [H, W]
+    scores: Scores  # float32 [C, h, w], class scores at the network's own resolution
+    classes: ClassList
+    temperature: float = 1.0  # scores are divided by it before the softmax, so that probabilities are calibrated
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Each class's share of this image's pixels, 0–1, in class order."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        return {name: float(counts[i]) / self.labels.size for i, name in enumerate(self.classes.names)}
+
+    def probabilities(self, x: int, y: int) -> dict[str, float]:
+        """The probability of every class at pixel (x, y) of the image, in class order.
+
+        Equal to the softmax of the full-resolution scores at that pixel: a bilinear look-up (pixel centres at
+        half-integers, as in the graph) in the low-resolution scores.
+
+        Raises:
+            IndexError: (x, y) lies outside the image.
+        """
+        height, width = self.labels.shape
+        if not (0 <= x < width and 0 <= y < height):
+            raise IndexError(f"pixel ({x}, {y}) lies outside the image of {width}×{height} pixels")
+        scores_C = bilinear_lookup(self.scores, (x + 0.5) / width, (y + 0.5) / height) / self.temperature
+        exp_C = np.exp(scores_C - scores_C.max())
+        return dict(zip(self.classes.names, (exp_C / exp_C.sum()).tolist(), strict=True))
+
+
+def bilinear_lookup(scores_Chw: Scores, u: float, v: float) -> NDArray[np.float64]:
+    """Scores at the relative position (u, v), each 0–1 from the left and top edge. Returns [C] float64."""
+    _, h, w = scores_Chw.shape
+    x = min(max(u * w - 0.5, 0.0), w - 1.0)
+    y = min(max(v * h - 0.5, 0.0), h - 1.0)
+    x0, y0 = int(x), int(y)
+    x1, y1 = min(x0 + 1, w - 1), min(y0 + 1, h - 1)
+    fx, fy = x - x0, y - y0
+    corners = scores_Chw[:, [y0, y0, y1, y1], [x0, x1, x0, x1]].astype(np.float64)
+    weights = np.array([(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx])
+    return np.asarray(corners @ weights)
