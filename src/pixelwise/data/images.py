@@ -43,7 +43,7 @@ from pixelwise.data.files import (
     write_whole,
 )
 from pixelwise.errors import ImageError, MaskError
-from pixelwise.records import VOID, ClassList, Labels, Pixels
+from pixelwise.records import VOID, ClassList, Colour, Labels, Pixels
 
 __all__ = [
     "MAX_PIXELS",
@@ -264,6 +264,15 @@ def mask_ids_of(data: bytes) -> MaskIds:
     if tags.get(262) == 0 and ids.dtype == np.uint8:  # TIFF "white is zero": Pillow has turned the values round
         ids = (2 ** min(depth, 8) - 1) - ids
     return oriented(ids, _orientation(image))
+
+
+def mask_palette(data: bytes) -> dict[int, Colour]:
+    """The colours of a palette PNG's indices; empty for a mask without palette. Decodes no pixel. Raises Refusal."""
+    image = open_image(data).image
+    values = image.getpalette("RGB") if image.mode == "P" else None
+    return (
+        {i: (v[0], v[1], v[2]) for i in range(len(values) // 3) if (v := values[3 * i : 3 * i + 3])} if values else {}
+    )
 
 
 def count_ids(ids: MaskIds) -> dict[int, int]:

@@ -1,0 +1,243 @@
+"""A folder on disk → Dataset: its layout recognised, its pairs listed, its classes known or found, its splits fixed.
+
+Images are not opened here. Masks are, only where the classes must be found from them. What had to be decided is said in
+`Dataset.notes`; what is wrong is collected in `Dataset.problems`, for the doctor to show with everything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePath
+from typing import NoReturn
+
+from pixelwise.data.files import Refusal, read_bytes, shown
+from pixelwise.data.images import count_ids, mask_ids_of, mask_palette
+from pixelwise.data.layouts import IMAGE_SUFFIXES, LAYOUTS, Listing, folders_in
+from pixelwise.data.settings import FILE_NAME, SPLITS, Settings, filled_colours, read_settings
+from pixelwise.errors import DatasetError, UsageError
+from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour, Dataset, Problem, Sample
+
+__all__ = ["CAMVID", "DISCOVERY_CAP", "open_dataset"]
+
+DISCOVERY_CAP = 2000  # masks that are opened to find the classes: about 1 s of them; spread evenly over the dataset
+CAMVID = ClassList(  # SegNet's names and order; CamVid's hues where they allow it, moved apart for every kind of eye
+    ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
+    (
+        (160, 168, 251),
+        (144, 12, 16),
+        (156, 236, 116),
+        (124, 44, 152),
+        (20, 32, 207),
+        (84, 156, 54),
+        (203, 114, 132),
+        (231, 201, 205),
+        (104, 0, 84),
+        (255, 24, 32),
+        (12, 108, 236),
+    ),
+)
+CAMVID_VOID = 11
+EXPECTED = (
+    "expected one of:\n"
+    "  DATA/{train,val,test}/{images,masks}/\n"
+    "  DATA/{images,masks}/\n"
+    "  CamVid as SegNet publishes it: DATA/train/, trainannot/, val/, valannot/, test/, testannot/"
+)
+
+
+def open_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> Dataset:
+    """Recognise a folder of images and masks.
+
+    Splits are those of the folder. Where there are none (`images/` + `masks/`), dataset.toml's `[splits]` name them,
+    and otherwise each pair falls into "train" or "val" by a hash of the seed and its own name: the same on every
+    machine, whatever the order, and a pair stays where it is when others are added. Where a folder has a "train" split
+    but no "val", val is taken from train in the same way.
+
+    Classes are dataset.toml's, CamVid's for its layout, or the ids found in the masks.
+
+    Args:
+        path: the dataset's root.
+        seed: of the split.
+        val_share: share of the pairs that go to val where the split is made here, 0–1, exclusive.
+
+    Raises:
+        UsageError: no such folder, or a share outside 0–1.
+        DatasetError: no layout recognised, dataset.toml is wrong, or no classes can be found; with all problems.
+    """
+    root = Path(path)
+    if not 0 < val_share < 1:
+        raise UsageError(f"val_share is {val_share}; expected a share between 0 and 1, such as 0.2.")
+    if not root.exists():
+        raise UsageError(f"{shown(root)}: no such folder. Check the path of the dataset.")
+    if not root.is_dir():
+        raise UsageError(f"{shown(root)}: is a file; expected the folder of a dataset.")
+    settings = read_settings(root)
+    layout = next((name for name, (recognises, _) in LAYOUTS.items() if recognises(root)), None)
+    if layout is None:
+        raise DatasetError(_unrecognised(root))
+    listing = LAYOUTS[layout][1](root)
+    if layout == "pairs":
+        _divide(listing, settings, seed, val_share)
+    else:
+        if settings.splits:
+            message = "[splits] is ignored, because the folders name the splits."
+            listing.warn("splits-ignored", root / FILE_NAME, message, "Remove it.")
+        if "train" in listing.splits and "val" not in listing.splits:
+            train, val = hashed_split(listing.splits["train"], seed, val_share)
+            listing.splits |= {"train": train, "val": val}
+            listing.notes.append(f"No val split: {len(val)} of train's pairs are held out as val (seed {seed}).")
+    classes, mask_ids = _classes(listing, settings, layout)
+    return Dataset(
+        root=root,
+        layout=layout,
+        classes=classes,
+        splits={split: tuple(listing.splits[split]) for split in SPLITS if split in listing.splits},
+        mask_ids=mask_ids,
+        notes=tuple(listing.notes),
+        problems=tuple(listing.problems),
+    )
+
+
+def hashed_split(samples: Sequence[Sample], seed: int, val_share: float) -> tuple[list[Sample], list[Sample]]:
+    """Divide samples into train and val by a hash of seed and name. Both are non-empty for two samples or more."""
+    places = {sample.name: _place(sample, seed) for sample in samples}
+    val_names = {name for name, place in places.items() if place < val_share}
+    if len(samples) >= 2 and not val_names:
+        val_names = {min(places, key=places.__getitem__)}
+    elif len(samples) >= 2 and len(val_names) == len(samples):
+        val_names.discard(max(places, key=places.__getitem__))
+    train = [sample for sample in samples if sample.name not in val_names]
+    return train, [sample for sample in samples if sample.name in val_names]
+
+
+def _place(sample: Sample, seed: int) -> float:
+    """A number from 0 to 1 that depends on the seed and the image's own name alone, not on its folder or suffix."""
+    digest = hashlib.sha256(f"{seed}:".encode() + os.fsencode(sample.image.stem)).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _divide(listing: Listing, settings: Settings, seed: int, val_share: float) -> None:
+    """Divide the pairs of images/ + masks/ by dataset.toml, else by hash."""
+    samples = listing.splits.pop("all")
+    wanted = {_stem(name): split for split, names in settings.splits.items() for name in names}
+    keys = {sample.name: _stem(shown(sample.image.relative_to(listing.root / "images"))) for sample in samples}
+    for name in sorted(set(wanted) - set(keys.values())):
+        message = f"[splits] {wanted[name]} names {name!r}, but there is no such pair."
+        listing.error("split-name", listing.root / FILE_NAME, message, "Correct the name, or remove it.")
+    chosen: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+    rest: list[Sample] = []
+    for sample in samples:
+        split = wanted.get(keys[sample.name])
+        (chosen[split] if split else rest).append(sample)
+    if "val" in settings.splits:
+        chosen["train"] += rest
+        how = f"by {FILE_NAME}; pairs that it does not name are in train"
+    else:
+        train, val = hashed_split(rest, seed, val_share)
+        chosen["train"] += train
+        chosen["val"] += val
+        how = f"by a hash of each name (seed {seed}, val share {val_share:g})"
+        if settings.splits:
+            how = f"by {FILE_NAME}, and the rest {how}"
+    order = {sample.name: i for i, sample in enumerate(samples)}
+    for split in SPLITS:
+        if chosen[split] or split != "test":
+            listing.splits[split] = sorted(chosen[split], key=lambda sample: order[sample.name])
+    counts = ", ".join(f"{len(part)} {split}" for split, part in listing.splits.items())
+    listing.notes.append(f"Split into {counts} {how}.")
+
+
+def _stem(name: str) -> str:
+    path = PurePath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def _classes(listing: Listing, settings: Settings, layout: str) -> tuple[ClassList, dict[int, int]]:
+    """The classes, and id in mask files → class id or VOID."""
+    if settings.classes is not None:
+        return settings.classes, dict(settings.mask_ids)
+    if layout == "camvid":
+        listing.notes.append(f"Classes: CamVid's eleven, as SegNet publishes them; name others in {FILE_NAME}.")
+        return CAMVID, {**{i: i for i in range(len(CAMVID))}, CAMVID_VOID: VOID, **dict.fromkeys(settings.void, VOID)}
+    return _discover(listing, settings.void)
+
+
+def _discover(listing: Listing, void: frozenset[int]) -> tuple[ClassList, dict[int, int]]:
+    """Find the classes in the masks: every id that occurs and is not void."""
+    masks = [sample.mask for samples in listing.splits.values() for sample in samples if sample.mask]
+    count = min(len(masks), DISCOVERY_CAP)
+    opened = [masks[i * len(masks) // count] for i in range(count)]
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(_mask_facts, opened))
+    pixels: Counter[int] = Counter()
+    palette: Mapping[int, Colour] = {}
+    refusals = []
+    for mask, result in zip(opened, results, strict=True):
+        if isinstance(result, Refusal):
+            refusals.append(Problem("error", result.kind, listing.where(mask), result.what, result.remedy))
+        else:
+            pixels.update(result[0])
+            palette = palette or result[1]
+    ids = sorted(set(pixels) - void)
+    if not ids:
+        _no_classes(listing, refusals, bool(opened), bool(pixels))
+    if len(ids) > MAX_CLASSES:
+        message = f"{len(ids):,} different ids, {ids[0]} to {ids[-1]}; the limit is {MAX_CLASSES} classes."
+        remedy = f"If they number objects, write class ids instead; or declare the classes in {FILE_NAME}."
+        listing.error("too-many-ids", listing.root / "masks", message, remedy)
+        raise DatasetError(f"{shown(listing.root)}: no classes can be told from the masks.", listing.problems)
+    if ids == [0] and pixels[VOID]:
+        message = "all masks hold 0 and 255 only: 255 could be a class or void, which is not guessed."
+        remedy = (
+            f'Write {FILE_NAME} with [[classes]] name = "background", id = 0 and [[classes]] name = "foreground", '
+            "id = 255; or, if 255 means unlabelled, with the one class that 0 is."
+        )
+        listing.error("binary-0-255", listing.root / "masks", message, remedy)
+    names = ("background", "foreground") if ids == [0, 1] else tuple(f"class {i}" for i in ids)
+    colours = [palette.get(i) for i in ids]
+    if len(set(colours)) < len(ids) or _too_alike(colours):
+        colours = [None] * len(ids)
+    seen = f"all {len(masks)} masks" if len(opened) == len(masks) else f"{len(opened):,} of {len(masks):,} masks"
+    gap = "" if ids == list(range(len(ids))) else " The ids have gaps and are numbered anew inside the program."
+    listing.notes.append(
+        f"Classes: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}, found in {seen}.{gap} "
+        f"Name them in {FILE_NAME}."
+    )
+    classes = ClassList(names, filled_colours(colours))
+    return classes, {**dict.fromkeys(void, VOID), **{mask_id: i for i, mask_id in enumerate(ids)}}
+
+
+def _mask_facts(path: Path) -> tuple[dict[int, int], dict[int, Colour]] | Refusal:
+    """Pixels by id, and the palette's colours by id."""
+    try:
+        data = read_bytes(path)
+        return count_ids(mask_ids_of(data)), mask_palette(data)
+    except Refusal as refusal:
+        return refusal
+
+
+def _too_alike(colours: Sequence[Colour | None]) -> bool:
+    """True for a palette that nobody can tell apart, such as the grey ramp (0, 0, 0), (1, 1, 1), …"""
+    given = [colour for colour in colours if colour]
+    return any(max(abs(a - b) for a, b in zip(x, y, strict=True)) < 8 for i, x in enumerate(given) for y in given[:i])
+
+
+def _no_classes(listing: Listing, refusals: Sequence[Problem], any_mask: bool, any_id: bool) -> NoReturn:
+    listing.problems.extend(refusals)
+    if any_id:
+        message = "every pixel of every mask is void (255)."
+        remedy = f"Label some pixels; or, if 255 is a class, declare it in {FILE_NAME}: [[classes]] with id = 255."
+        listing.error("all-void", listing.root, message, remedy)
+    elif not any_mask:
+        listing.error("no-pairs", listing.root, "there is no pair of image and mask.", "Add images and masks.")
+    raise DatasetError(f"{shown(listing.root)}: no classes can be found.", listing.problems)
+
+
+def _unrecognised(root: Path) -> str:
+    found = list(folders_in(root))
+    what = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "") if found else "nothing"
+    return f"{shown(root)}: not recognised as a dataset; {EXPECTED}\nfound: {what}. Arrange the files in one of these."

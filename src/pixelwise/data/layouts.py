@@ -1,0 +1,228 @@
+"""The folder layouts that are read in place, each → pairs of image and mask files by split. Nothing is decoded.
+
+A layout is a function from a root folder to `Listing`; `folder` chooses it and adds classes and splits. What is wrong
+with the files' names and kinds is collected, never raised, so that all of it can be shown at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pixelwise.data.files import shown
+from pixelwise.data.settings import SPLITS
+from pixelwise.records import Problem, Sample
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
+UNREAD_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".npy", ".npz", ".mat", ".dcm", ".nii", ".gz")
+LISTED_NAME = re.compile(r"(\S.*?\.(?:png|jpe?g|webp|bmp|tiff?))(?=\s|$)", re.IGNORECASE)
+
+
+@dataclass
+class Listing:
+    """What a layout found; filled while its folders are read."""
+
+    root: Path
+    splits: dict[str, list[Sample]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def where(self, path: Path) -> str:
+        return shown(path.relative_to(self.root))
+
+    def error(self, kind: str, path: Path, message: str, remedy: str) -> None:
+        self.problems.append(Problem("error", kind, self.where(path), message, remedy))
+
+    def warn(self, kind: str, path: Path, message: str, remedy: str) -> None:
+        self.problems.append(Problem("warning", kind, self.where(path), message, remedy))
+
+
+def is_native(root: Path) -> bool:
+    """DATA/{train,val,test}/{images,masks}/"""
+    return any((root / split / part).is_dir() for split in SPLITS for part in ("images", "masks"))
+
+
+def is_camvid(root: Path) -> bool:
+    """CamVid as SegNet's authors publish it: DATA/train/, trainannot/, val/, valannot/ …"""
+    return any((root / f"{split}annot").is_dir() for split in SPLITS)
+
+
+def is_pairs(root: Path) -> bool:
+    """DATA/{images,masks}/"""
+    return (root / "images").is_dir() or (root / "masks").is_dir()
+
+
+def list_native(root: Path) -> Listing:
+    """Every split folder that is there, its images and masks paired by name."""
+    listing = Listing(root)
+    for split in SPLITS:
+        if (root / split).is_dir():
+            listing.splits[split] = pair_folders(root / split / "images", root / split / "masks", listing)
+    return listing
+
+
+def list_pairs(root: Path) -> Listing:
+    """All pairs under the one split "all"; `folder` divides them."""
+    listing = Listing(root)
+    listing.splits["all"] = pair_folders(root / "images", root / "masks", listing)
+    return listing
+
+
+def list_camvid(root: Path) -> Listing:
+    """Every split whose folder is there. A list such as train.txt says which pairs; without it, names pair them."""
+    listing = Listing(root)
+    for split in SPLITS:
+        images, masks, names = root / split, root / f"{split}annot", root / f"{split}.txt"
+        if not images.is_dir() and not masks.is_dir():
+            continue
+        if names.is_file():
+            listing.splits[split] = _listed_pairs(names, images, masks, listing)
+        else:
+            listing.splits[split] = pair_folders(images, masks, listing)
+    return listing
+
+
+LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
+    "native": (is_native, list_native),
+    "camvid": (is_camvid, list_camvid),
+    "pairs": (is_pairs, list_pairs),
+}  # in the order in which they are tried
+
+
+def pair_folders(images: Path, masks: Path, listing: Listing) -> list[Sample]:
+    """Pair the files of two folders by their path below them without suffix, in the order of these names."""
+    image_files, mask_files = image_files_in(images, listing), image_files_in(masks, listing)
+    samples = []
+    for key in sorted(image_files.keys() | mask_files.keys()):
+        of_image, of_mask = image_files.get(key, []), mask_files.get(key, [])
+        for files in (of_image, of_mask):
+            if len(files) > 1:
+                others = ", ".join(shown(file.name) for file in files[1:])
+                message = f"{len(files)} files have this name without suffix (also {others}); expected one."
+                listing.error("duplicate-stem", files[0], message, "Keep one, or rename the others.")
+        if not of_mask and masks.is_dir():
+            where = listing.where(masks)
+            remedy = f"Add {where}/{shown(key)}.png, or drop the image with --skip-bad."
+            listing.error("mask-missing", of_image[0], f"has no mask of the same name in {where}/.", remedy)
+        elif not of_image and images.is_dir():
+            where = listing.where(images)
+            remedy = f"Add the image to {where}/, or drop the mask with --skip-bad."
+            listing.error("image-missing", of_mask[0], f"has no image of the same name in {where}/.", remedy)
+        if len(of_image) == 1 and len(of_mask) == 1:
+            samples.append(sample_of(of_image[0], of_mask[0], listing))
+    return samples
+
+
+def sample_of(image: Path, mask: Path, listing: Listing) -> Sample:
+    return Sample(listing.where(image.with_suffix("")), image, mask)
+
+
+def image_files_in(folder: Path, listing: Listing) -> dict[str, list[Path]]:
+    """Image files below a folder by their relative path without suffix. Hidden files and other kinds are passed over.
+
+    Folders inside are entered; links to folders are not, because they can lead round in a circle.
+    """
+    if not folder.is_dir():
+        listing.error("folder-missing", folder, "no such folder.", "Create it, with one file for each pair.")
+        return {}
+    found: defaultdict[str, list[Path]] = defaultdict(list)
+    unread: list[str] = []
+    for parent, folders, names in os.walk(folder, onerror=lambda error: _unreadable(error, listing)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            if Path(parent, name).is_symlink():
+                where, message = Path(parent, name), "is a link to a folder, which is not followed."
+                listing.warn("linked-folder", where, message, "Move the files here, if they belong here.")
+        for name in sorted(names):
+            path = Path(parent, name)
+            suffix = path.suffix.lower()
+            if name.startswith("."):
+                continue
+            if suffix in IMAGE_SUFFIXES:
+                if _is_file(path, listing):
+                    found[str(path.relative_to(folder).with_suffix(""))].append(path)
+            elif suffix in UNREAD_SUFFIXES:
+                unread.append(name)
+    if unread:
+        message = f"holds {len(unread)} files of kinds that are not read, such as {shown(unread[0])}."
+        listing.warn("unread-kind", folder, message, "Convert them to PNG if they belong to the data.")
+    if not found:
+        listing.error("folder-empty", folder, "holds no image files.", f"Add files: {', '.join(IMAGE_SUFFIXES)}.")
+    return found
+
+
+def _listed_pairs(names: Path, images: Path, masks: Path, listing: Listing) -> list[Sample]:
+    """The pairs that a list names, a line each: image and mask, or the image alone.
+
+    The paths in such lists are often those of the machine on which they were made, so only file names count.
+    """
+    samples = []
+    seen: set[str] = set()
+    for line in names.read_text("utf-8", errors="surrogateescape").splitlines():
+        files = [re.split(r"[/\\]", entry)[-1] for entry in LISTED_NAME.findall(line)]
+        if not files:
+            if line.strip():
+                listing.warn(
+                    "list-line", names, f"no image name in the line {shown(line[:80])!r}.", "Correct the line."
+                )
+            continue
+        image = images / files[0]
+        mask = masks / files[1] if len(files) > 1 else _same_stem(masks, image)
+        missing = [path for path in (image, mask) if not path.is_file()]
+        for path in missing:
+            kind = "image-missing" if path is image else "mask-missing"
+            remedy = f"Add it, or remove the line from {names.name}, or drop the pair with --skip-bad."
+            listing.error(kind, path, f"no such file, but {names.name} names it.", remedy)
+        if files[0] in seen:
+            listing.warn("list-line", names, f"names {shown(files[0])} twice.", "Remove one of the lines.")
+        elif not missing:
+            samples.append(sample_of(image, mask, listing))
+        seen.add(files[0])
+    if not samples:
+        listing.error("list-empty", names, "names no pair that is there.", "Remove the list to pair files by name.")
+    present = {path.name for paths in _quiet_files(images).values() for path in paths}
+    left_out = len(present - seen)
+    if left_out:
+        listing.notes.append(f"{left_out} files of {images.name}/ are not in {names.name} and left out.")
+    return sorted(samples, key=lambda sample: sample.name)
+
+
+def _same_stem(folder: Path, image: Path) -> Path:
+    candidates = [folder / f"{image.stem}{suffix}" for suffix in IMAGE_SUFFIXES]
+    return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def _quiet_files(folder: Path) -> dict[str, list[Path]]:
+    """As `image_files_in`, where a list has already said what matters."""
+    return image_files_in(folder, Listing(folder)) if folder.is_dir() else {}
+
+
+def _is_file(path: Path, listing: Listing) -> bool:
+    """True for a file or a link to one; else the problem is noted. Never opens: a pipe would block."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        reason = error.strerror or str(error)
+        listing.error("unreadable", path, f"cannot be reached ({reason}).", "Repair the link, or remove it.")
+        return False
+    if not stat.S_ISREG(mode):
+        listing.error("not-a-file", path, "is a pipe, socket or device; expected a file.", "Remove it.")
+        return False
+    return True
+
+
+def _unreadable(error: OSError, listing: Listing) -> None:
+    path = Path(error.filename)
+    listing.error("unreadable", path, f"cannot be listed ({error.strerror}).", "Check the folder's permissions.")
+
+
+def folders_in(root: Path) -> Iterable[str]:
+    """Names of what lies in a folder, folders with a slash, for messages."""
+    for entry in sorted(root.iterdir()):
+        if not entry.name.startswith("."):
+            yield shown(entry.name) + ("/" if entry.is_dir() else "")
