@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
-from typing import NoReturn
 
+from pixelwise.data.decode import mask_ids_of, mask_palette
 from pixelwise.data.files import Refusal, read_bytes, shown
-from pixelwise.data.images import count_ids, mask_ids_of, mask_palette
+from pixelwise.data.images import count_ids
 from pixelwise.data.layouts import IMAGE_SUFFIXES, LAYOUTS, Listing, folders_in
 from pixelwise.data.settings import FILE_NAME, SPLITS, Settings, filled_colours, read_settings
 from pixelwise.errors import DatasetError, UsageError
-from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour, Dataset, Problem, Sample
+from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour, Dataset, Sample
 
 __all__ = ["CAMVID", "DISCOVERY_CAP", "open_dataset"]
 
@@ -66,7 +66,8 @@ def open_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> 
 
     Raises:
         UsageError: no such folder, or a share outside 0–1.
-        DatasetError: no layout recognised, dataset.toml is wrong, or no classes can be found; with all problems.
+        DatasetError: no layout recognised, dataset.toml is wrong, or the masks hold more ids than there can be
+            classes. Where no classes can be found at all, `problems` says so ("no-classes") and a stand-in is returned.
     """
     root = Path(path)
     if not 0 < val_share < 1:
@@ -175,16 +176,12 @@ def _discover(listing: Listing, void: frozenset[int]) -> tuple[ClassList, dict[i
         results = list(pool.map(_mask_facts, opened))
     pixels: Counter[int] = Counter()
     palette: Mapping[int, Colour] = {}
-    refusals = []
-    for mask, result in zip(opened, results, strict=True):
-        if isinstance(result, Refusal):
-            refusals.append(Problem("error", result.kind, listing.where(mask), result.what, result.remedy))
-        else:
-            pixels.update(result[0])
-            palette = palette or result[1]
+    for counts, colours_by_id in results:
+        pixels.update(counts)
+        palette = palette or colours_by_id
     ids = sorted(set(pixels) - void)
     if not ids:
-        _no_classes(listing, refusals, bool(opened), bool(pixels))
+        return _no_classes(listing, bool(opened), bool(pixels))
     if len(ids) > MAX_CLASSES:
         message = f"{len(ids):,} different ids, {ids[0]} to {ids[-1]}; the limit is {MAX_CLASSES} classes."
         remedy = f"If they number objects, write class ids instead; or declare the classes in {FILE_NAME}."
@@ -211,13 +208,13 @@ def _discover(listing: Listing, void: frozenset[int]) -> tuple[ClassList, dict[i
     return classes, {**dict.fromkeys(void, VOID), **{mask_id: i for i, mask_id in enumerate(ids)}}
 
 
-def _mask_facts(path: Path) -> tuple[dict[int, int], dict[int, Colour]] | Refusal:
-    """Pixels by id, and the palette's colours by id."""
+def _mask_facts(path: Path) -> tuple[dict[int, int], dict[int, Colour]]:
+    """Pixels by id, and the palette's colours by id; nothing of a mask that the doctor will refuse."""
     try:
         data = read_bytes(path)
         return count_ids(mask_ids_of(data)), mask_palette(data)
-    except Refusal as refusal:
-        return refusal
+    except Refusal:
+        return {}, {}
 
 
 def _too_alike(colours: Sequence[Colour | None]) -> bool:
@@ -226,15 +223,18 @@ def _too_alike(colours: Sequence[Colour | None]) -> bool:
     return any(max(abs(a - b) for a, b in zip(x, y, strict=True)) < 8 for i, x in enumerate(given) for y in given[:i])
 
 
-def _no_classes(listing: Listing, refusals: Sequence[Problem], any_mask: bool, any_id: bool) -> NoReturn:
-    listing.problems.extend(refusals)
+def _no_classes(listing: Listing, any_mask: bool, any_id: bool) -> tuple[ClassList, dict[int, int]]:
+    """A stand-in with an error, so that the doctor can go on and list what else is wrong."""
+    message = "no classes can be found: no mask could be read."
+    remedy = f"Mend the masks, or declare the classes in {FILE_NAME}."
     if any_id:
-        message = "every pixel of every mask is void (255)."
+        message = "no classes can be found: every pixel of every mask is void (255)."
         remedy = f"Label some pixels; or, if 255 is a class, declare it in {FILE_NAME}: [[classes]] with id = 255."
-        listing.error("all-void", listing.root, message, remedy)
     elif not any_mask:
-        listing.error("no-pairs", listing.root, "there is no pair of image and mask.", "Add images and masks.")
-    raise DatasetError(f"{shown(listing.root)}: no classes can be found.", listing.problems)
+        message = "no classes can be found: there is no pair of image and mask."
+        remedy = "Add images and masks."
+    listing.error("no-classes", listing.root, message, remedy)
+    return ClassList(("unknown",), filled_colours([None])), {0: 0, VOID: VOID}
 
 
 def _unrecognised(root: Path) -> str:

@@ -133,7 +133,7 @@ def splits_of(value: object, path: Path) -> dict[str, tuple[str, ...]]:
 
 def whole_numbers(value: object, what: str, path: Path) -> list[int]:
     """A list of ids or colour values: whole, 0 to 65535."""
-    numbers: list[int] = value if isinstance(value, list) else [value]
+    numbers: list[Any] = value if isinstance(value, list) else [value]
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**16:
             fail(path, f"{what} is {value!r}; expected whole numbers from 0 to 65535.", EXAMPLE)

@@ -1,0 +1,344 @@
+"""The dataset doctor: every pair is read once, and everything that is wrong is said at once.
+
+Shapes: H, W of one image; C classes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.data.decode import image_pixels, mask_ids_of
+from pixelwise.data.files import Refusal, read_bytes, shown
+from pixelwise.data.images import count_ids, full_mapping, refuse_unknown_ids
+from pixelwise.data.settings import FILE_NAME, SPLITS
+from pixelwise.errors import DatasetError, UsageError
+from pixelwise.records import VOID, Dataset, Problem, Sample
+
+THREADS = 2  # decoding frees the interpreter's lock; more than two only fills the memory with images on a laptop
+AT_ONCE = 256  # pairs handed to the threads at a time, so that 100,000 pairs need no more memory than these
+DROP = "or drop the pair with --skip-bad."
+
+# Errors that end with the pair that they are about: dropping it repairs the dataset.
+ABOUT_ONE_PAIR = frozenset(
+    [
+        "mask-missing",
+        "image-missing",
+        "duplicate-stem",
+        "size-mismatch",
+        "ids-outside",
+        "missing",
+        "unreadable",
+        "not-a-file",
+        "too-large",
+        "empty-file",
+        "not-an-image",
+        "truncated",
+        "unread-kind",
+        "many-pages",
+        "rgb-mask",
+        "jpeg-mask",
+        "alpha-mask",
+        "float-mask",
+        "colour-mask",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """What one split holds, of its sound pairs."""
+
+    pairs: int
+    pixels_C: NDArray[np.int64]  # pixels of each class
+    void_pixels: int
+    images_C: NDArray[np.int64]  # images in which each class occurs
+    smallest: tuple[int, int] | None  # (H, W) of the image with the fewest pixels; None without pairs
+    largest: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The doctor's result: errors first, then warnings, each in the order of the dataset."""
+
+    problems: tuple[Problem, ...]
+    splits: Mapping[str, SplitFacts]
+    bad: frozenset[str]  # names of the samples with an error
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "warning")
+
+
+@dataclass(frozen=True)
+class PairFacts:
+    """What reading one pair told."""
+
+    sample: Sample
+    problems: tuple[Problem, ...]
+    size: tuple[int, int] | None = None  # (H, W); None where the image cannot be read
+    pixels: Mapping[int, int] | None = None  # pixels by class id, VOID among them; None where the pair is not sound
+    fingerprint: tuple[int, int] | None = None  # (bytes, CRC-32) of the image file
+
+
+def find_problems(
+    dataset: Dataset,
+    splits: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Findings:
+    """Read every pair and list everything that is wrong, those of `dataset.problems` included.
+
+    Errors: files that cannot be read, sizes that differ, masks that hold no class ids or ids without a class, files
+    without partner, no pair to train with, one image in all. Warnings: void masks, classes without pixels or missing
+    from a split, masks of one class only, equal images in two splits.
+
+    Args:
+        splits: which splits to read; None: all. Problems of the others are left out, so that a sound test split can be
+            used whatever train looks like.
+        progress: called with (pairs done, pairs in all), in the calling thread.
+
+    Raises:
+        UsageError: a split that the dataset does not have.
+    """
+    chosen = tuple(dataset.splits) if splits is None else tuple(splits)
+    for split in chosen:
+        if split not in dataset.splits:
+            known = ", ".join(dataset.splits) or "none"
+            raise UsageError(f"{shown(dataset.root)}: has no {split!r} split; it has: {known}.")
+    jobs = [(split, sample) for split in chosen for sample in dataset.splits[split]]
+    problems = [problem for problem in dataset.problems if _concerns(problem, chosen)]
+    census = {split: _Census(len(dataset.classes)) for split in chosen}
+    copies: defaultdict[tuple[int, int], list[tuple[str, Sample]]] = defaultdict(list)
+    bad = set()
+    for done, (split, facts) in enumerate(_examine_all(dataset, jobs), start=1):
+        problems += facts.problems
+        if any(problem.severity == "error" for problem in facts.problems):
+            bad.add(facts.sample.name)
+        if facts.fingerprint:
+            copies[facts.fingerprint].append((split, facts.sample))
+        census[split].add(facts)
+        if progress:
+            progress(done, len(jobs))
+    counted = {split: census[split].facts() for split in chosen}
+    problems += _too_few(dataset, chosen, splits)
+    problems += _class_problems(dataset, counted)
+    problems += _copies_across_splits(dataset.root, copies.values())
+    problems.sort(key=lambda problem: problem.severity != "error")  # stable: errors first, order kept
+    return Findings(tuple(problems), counted, frozenset(bad))
+
+
+def require_sound(findings: Findings) -> None:
+    """Raise DatasetError with every error that was found; warnings do not stop."""
+    errors = findings.errors
+    if errors:
+        skippable = all(problem.kind in ABOUT_ONE_PAIR for problem in errors)
+        rest = " All of them can be passed over with --skip-bad." if skippable else ""
+        number = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
+        raise DatasetError(f"The dataset has {number} to mend first.{rest}", errors)
+
+
+def without_bad(dataset: Dataset, findings: Findings) -> Dataset:
+    """The dataset without the pairs that have errors, and without the problems that end with them.
+
+    Raises:
+        DatasetError: errors remain that no dropped pair mends, or train or val would be left empty.
+    """
+    splits = {
+        split: tuple(sample for sample in samples if sample.name not in findings.bad)
+        for split, samples in dataset.splits.items()
+    }
+    remaining = [problem for problem in findings.errors if problem.kind not in ABOUT_ONE_PAIR]
+    for split in findings.splits:
+        if dataset.splits[split] and not splits[split]:
+            message = f"all {len(dataset.splits[split])} of its pairs have errors."
+            remaining.append(Problem("error", "split-empty", split, message, "Mend some of them."))
+    if remaining:
+        raise DatasetError("The dataset has problems that leaving out pairs does not mend.", remaining)
+    dropped = sum(len(samples) for samples in dataset.splits.values()) - sum(len(part) for part in splits.values())
+    unpaired = sum(problem.severity == "error" for problem in dataset.problems)
+    note = f"Left out: {dropped} pairs with errors, and {unpaired} files without partner or not readable."
+    kept = tuple(problem for problem in dataset.problems if problem.severity != "error")
+    return replace(dataset, splits=splits, problems=kept, notes=(*dataset.notes, note))
+
+
+def examine(dataset: Dataset, sample: Sample) -> PairFacts:
+    """Read one pair: whole files, all pixels."""
+    problems: list[Problem] = []
+    size = fingerprint = pixels = None
+
+    def report(path: Path, kind: str, message: str, remedy: str) -> None:
+        problems.append(Problem("error", kind, _where(dataset, path), message, f"{remedy[:-1]}, {DROP}"))
+
+    try:
+        data = read_bytes(sample.image)
+        fingerprint = (len(data), zlib.crc32(data))
+        height, width = image_pixels(data).shape[:2]
+        size = height, width
+    except Refusal as refusal:
+        report(sample.image, refusal.kind, refusal.what, refusal.remedy)
+    if sample.mask is None:
+        return PairFacts(sample, tuple(problems), size, None, fingerprint)
+    try:
+        ids = mask_ids_of(read_bytes(sample.mask))
+        counts = count_ids(ids)
+        mapping = full_mapping(dataset.mask_ids, len(dataset.classes))
+        mask_size = (ids.shape[0], ids.shape[1])
+        if size and mask_size != size:
+            message, remedy = sizes_in_words(mask_size, size)
+            report(sample.mask, "size-mismatch", message, remedy)
+        refuse_unknown_ids(counts, mapping)
+        pixels = _by_class(counts, mapping)
+    except Refusal as refusal:
+        report(sample.mask, refusal.kind, refusal.what, refusal.remedy)
+    if problems:
+        return PairFacts(sample, tuple(problems), size, None, fingerprint)
+    if pixels is not None and set(pixels) == {VOID}:
+        message, remedy = "every pixel is void: nothing can be learnt from it.", "Label it, or remove the pair."
+        problems.append(Problem("warning", "all-void", _where(dataset, sample.mask), message, remedy))
+    return PairFacts(sample, tuple(problems), size, pixels, fingerprint)
+
+
+def sizes_in_words(mask: tuple[int, int], image: tuple[int, int]) -> tuple[str, str]:
+    """How a mask's size (H, W) differs from its image's: message and remedy."""
+    (mask_h, mask_w), (height, width) = mask, image
+    message = f"{mask_w}×{mask_h} (width × height), but its image is {width}×{height}"
+    if mask == (width, height):
+        return (
+            f"{message}: one of them is turned by 90° or transposed.",
+            "Turn the one that lies on its side; an EXIF orientation in one of the files is a likely cause.",
+        )
+    if abs(mask_w / width - mask_h / height) < 0.5 / min(width, height):
+        message += f": scaled by {mask_w / width:.3g}"
+    else:
+        message += f": {mask_w - width:+d} columns, {mask_h - height:+d} rows"
+    return f"{message}.", f"Re-export the mask at {width}×{height}."
+
+
+def _examine_all(dataset: Dataset, jobs: Sequence[tuple[str, Sample]]) -> Iterator[tuple[str, PairFacts]]:
+    waiting = iter(jobs)
+    with ThreadPoolExecutor(THREADS) as pool:
+        while batch := list(islice(waiting, AT_ONCE)):
+            results = pool.map(lambda job: examine(dataset, job[1]), batch)
+            yield from zip((split for split, _ in batch), results, strict=True)
+
+
+def _by_class(counts: Mapping[int, int], mapping: Mapping[int, int]) -> dict[int, int]:
+    pixels: defaultdict[int, int] = defaultdict(int)
+    for mask_id, number in counts.items():
+        pixels[mapping[mask_id]] += number
+    return dict(pixels)
+
+
+def _where(dataset: Dataset, path: Path) -> str:
+    return shown(path.relative_to(dataset.root) if path.is_relative_to(dataset.root) else path)
+
+
+def _concerns(problem: Problem, chosen: Sequence[str]) -> bool:
+    """False for a problem of a split that is not looked at."""
+    first = PurePosixPath(problem.where).parts[:1]
+    split = first[0].removesuffix(".txt").removesuffix("annot") if first else ""
+    return split not in SPLITS or split in chosen
+
+
+def _too_few(dataset: Dataset, chosen: Sequence[str], asked: Sequence[str] | None) -> list[Problem]:
+    """Whether there is enough to train with, where training is asked about."""
+    total = sum(len(samples) for samples in dataset.splits.values())
+    if asked is not None and "train" not in asked:
+        if any(dataset.splits[split] for split in chosen):
+            return []
+        return [Problem("error", "split-empty", split, "holds no pair.", "Add images and masks.") for split in chosen]
+    if total == 0:
+        return [Problem("error", "no-pairs", ".", "there is no pair of image and mask.", "Add images and masks.")]
+    if total == 1 and "train" in dataset.splits:
+        remedy = "Add more pairs: one can train, but nothing is left to validate with."
+        return [Problem("error", "one-image", ".", "one pair of image and mask in all; expected two or more.", remedy)]
+    if "train" not in dataset.splits:
+        message = f"no train split; the folder holds {', '.join(dataset.splits) or 'none'} only."
+        return [Problem("warning", "no-train-split", ".", message, "It can be evaluated on, not trained on.")]
+    problems = []
+    for split in ("train", "val"):
+        if not dataset.splits.get(split) and (split in chosen or asked is None):
+            message = "holds no pair of image and mask; expected one or more."
+            problems.append(Problem("error", "split-empty", split, message, "Add images and masks."))
+    return problems
+
+
+def _class_problems(dataset: Dataset, counted: Mapping[str, SplitFacts]) -> list[Problem]:
+    """Warnings about classes, from the counts of all sound pairs."""
+    filled = {split: facts for split, facts in counted.items() if facts.pairs}
+    if not filled:
+        return []
+    problems = []
+    for c, name in enumerate(dataset.classes.names):
+        present = [split for split, facts in filled.items() if facts.pixels_C[c]]
+        missing = [split for split in filled if split not in present]
+        if not present:
+            remedy = f"Remove the class from {FILE_NAME}, or label some pixels with it; it cannot be learnt."
+            problems.append(Problem("warning", "class-empty", name, "no mask has a pixel of this class.", remedy))
+        elif missing:
+            message = f"occurs in {' and '.join(present)}, but not in {' and '.join(missing)}."
+            remedy = "Its score there is not defined. Split so that every class is in every split."
+            problems.append(Problem("warning", "class-missing", name, message, remedy))
+    used = [name for c, name in enumerate(dataset.classes.names) if any(f.pixels_C[c] for f in filled.values())]
+    if len(used) == 1:
+        message = f"every labelled pixel is {used[0]!r}: there is nothing to tell apart."
+        problems.append(Problem("warning", "one-class", ".", message, "Check that the masks hold class ids."))
+    return problems
+
+
+def _copies_across_splits(root: Path, groups: Iterable[Sequence[tuple[str, Sample]]]) -> list[Problem]:
+    """Warnings for image files of equal bytes in different splits: they make validation flatter."""
+    problems = []
+    for group in groups:
+        split, sample = group[0]
+        if len({name for name, _ in group}) == 1:
+            continue
+        # Equal size and checksum are a reason to look, not proof.
+        content = sample.image.read_bytes()
+        for other_split, other in group[1:]:
+            if other_split != split and other.image.read_bytes() == content:
+                message = f"the same image as {split}'s {shown(sample.image.relative_to(root))}, in {other_split}."
+                where = shown(other.image.relative_to(root))
+                remedy = "Keep it in one split: scores on seen images flatter."
+                problems.append(Problem("warning", "copy-across-splits", where, message, remedy))
+    return problems
+
+
+class _Census:
+    """Counts over one split, as its pairs come in."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.pairs = 0
+        self.void_pixels = 0
+        self.pixels_C = np.zeros(num_classes, np.int64)
+        self.images_C = np.zeros(num_classes, np.int64)
+        self.sizes: set[tuple[int, int]] = set()
+
+    def add(self, pair: PairFacts) -> None:
+        if pair.pixels is None or pair.size is None:
+            return
+        self.pairs += 1
+        self.sizes.add(pair.size)
+        for label, number in pair.pixels.items():
+            if label == VOID:
+                self.void_pixels += number
+            else:
+                self.pixels_C[label] += number
+                self.images_C[label] += 1
+
+    def facts(self) -> SplitFacts:
+        ordered = sorted(self.sizes, key=lambda size: (size[0] * size[1], size))
+        smallest, largest = (ordered[0], ordered[-1]) if ordered else (None, None)
+        return SplitFacts(self.pairs, self.pixels_C, self.void_pixels, self.images_C, smallest, largest)
