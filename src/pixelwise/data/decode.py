@@ -96,7 +96,9 @@ def image_pixels(data: bytes) -> Pixels:
         wide = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
         if wide is None or wide.dtype != np.uint16:
             raise truncated("its 16-bit pixels cannot be decoded")
-        return oriented(_rgb_of_16_bit(np.asarray(wide, np.uint16)), _orientation(opened.image))
+        # OpenCV turns a TIFF upright whatever the flags say, and a PNG never with these.
+        orientation = _orientation(opened.image) if opened.png else 1
+        return oriented(_rgb_of_16_bit(np.asarray(wide, np.uint16)), orientation)
     image = load(opened.image)
     if image.mode in ("F", "I", "LAB") or image.mode.startswith("I;"):
         kind = {"F": "floating-point", "LAB": "CIELAB"}.get(image.mode, "32-bit or signed")

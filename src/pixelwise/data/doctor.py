@@ -29,7 +29,7 @@ DROP = "or drop the pair with --skip-bad."
 
 # Errors that end with the pair that they are about: dropping it repairs the dataset.
 ABOUT_ONE_PAIR = frozenset(
-    [
+    {
         "mask-missing",
         "image-missing",
         "duplicate-stem",
@@ -49,7 +49,7 @@ ABOUT_ONE_PAIR = frozenset(
         "alpha-mask",
         "float-mask",
         "colour-mask",
-    ]
+    }
 )
 
 

@@ -1,0 +1,131 @@
+"""A trained network → a bundle, checked against the network on real images before the file appears.
+
+Shapes: H, W an image's own size; C classes; h, w the size of the scores.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from pixelwise.bundle.format import GROUPS, Golden, Metadata, Stage, golden_props, split_model
+from pixelwise.bundle.parity import check_parity
+from pixelwise.data.files import write_whole
+from pixelwise.model.encoders import ConvNorm
+from pixelwise.model.preprocess import Preprocess, labels_from_scores
+from pixelwise.records import Pixels
+
+OPSET = 20
+GOLDEN_PX = 64  # longest side of the golden image
+
+
+class Graph(nn.Module):
+    """What the bundle's graph computes: image → labels, scores and every named stage."""
+
+    def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
+        super().__init__()
+        self.network, self.preprocess = network, preprocess
+
+    def forward(self, image_HW3: Tensor) -> tuple[Tensor, ...]:
+        seen = self.preprocess(image_HW3[None])
+        named = self.network.intermediates(seen)  # type: ignore[operator]
+        scores = named.pop("scores")
+        labels = labels_from_scores(scores, (image_HW3.shape[0], image_HW3.shape[1]))
+        return labels[0], scores[0], seen[0], *(tensor[0] for tensor in named.values())
+
+
+def stages_of(network: nn.Module) -> tuple[Stage, ...]:
+    """The stages that a bundle of `network` names, in the order in which they run."""
+    multiple = int(network.stride_multiple)  # type: ignore[arg-type]
+    with torch.inference_mode():
+        names = list(network.intermediates(torch.zeros(1, 3, multiple, multiple)))  # type: ignore[operator]
+    convolutional, upsampling = GROUPS[1], GROUPS[2]
+    stages = [Stage("input", GROUPS[0], "stage/input")]
+    for name in names[:-1]:
+        stages.append(Stage(name, upsampling if name.startswith("up") else convolutional, f"stage/{name}"))
+    return (*stages, Stage("scores", GROUPS[3], "scores"))
+
+
+def deployable(network: nn.Module) -> nn.Module:
+    """A copy in evaluation mode with every normalisation folded into its convolution."""
+    network = copy.deepcopy(network).eval()
+    for part in network.modules():
+        if isinstance(part, ConvNorm):
+            part.fold()
+    return network.to(memory_format=torch.contiguous_format)
+
+
+def export_bundle(
+    network: nn.Module, preprocess: Preprocess, metadata: Metadata, images: Sequence[Pixels], path: Path
+) -> float:
+    """Write the bundle to `path`, whole or not at all. Returns the share of pixels on which it differs from torch.
+
+    Args:
+        network: trained.
+        images: real images, on which the bundle must agree with the network.
+
+    Raises:
+        BundleError: it does not agree.
+        OutputError: `path` cannot be written.
+    """
+    graph = Graph(deployable(network), preprocess).eval()
+    model = to_onnx(graph, [stage.tensor for stage in metadata.stages])
+    golden_image = shrink(images[0])
+    with torch.inference_mode():
+        golden = Golden(golden_image, graph(torch.from_numpy(golden_image))[0].numpy())
+    serialised = finish(model, metadata, golden)
+    difference = check_parity(serialised, lambda image: graph(torch.from_numpy(image))[0].numpy(), images)
+    write_whole(path, serialised)
+    return difference
+
+
+def to_onnx(graph: Graph, tensors: Sequence[str]) -> onnx.ModelProto:
+    """Export with height and width free; the named stages are inside the graph, not among its outputs."""
+    height, width = torch.export.Dim("H", min=1, max=1 << 16), torch.export.Dim("W", min=1, max=1 << 16)
+    outputs = ["labels", "scores", *(tensor for tensor in tensors if tensor != "scores")]
+    example = torch.randint(0, 256, (360, 480, 3), dtype=torch.uint8)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, not needed here, is missing
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", (FutureWarning, DeprecationWarning))
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            dynamo=True,
+            input_names=["image"],
+            output_names=outputs,
+            dynamic_shapes={"image_HW3": {0: height, 1: width}},
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    public = [output for output in model.graph.output if output.name in ("labels", "scores")]
+    del model.graph.output[:]
+    model.graph.output.extend(public)
+    del model.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]  # where in the source each node came from: paths of the machine that exported
+        node.doc_string = ""
+    return model
+
+
+def finish(model: onnx.ModelProto, metadata: Metadata, golden: Golden) -> bytes:
+    """Add the metadata and the digest of the graph; returns the file's bytes."""
+    model.producer_name, model.producer_version = "pixelwise", str(metadata.provenance.get("pixelwise", ""))
+    graph, _ = split_model(model.SerializeToString(), Path("new bundle"))
+    onnx.helper.set_model_props(model, {**metadata.to_props(), **golden_props(golden, graph)})
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def shrink(image_HW3: Pixels) -> Pixels:
+    """A small copy for the golden example: every n-th pixel."""
+    step = max(max(image_HW3.shape[:2]) // GOLDEN_PX, 1)
+    return image_HW3[::step, ::step].copy()

@@ -1,0 +1,123 @@
+"""Random views of an image and its mask: where to look, mirrored or not, in which light.
+
+Every choice is drawn from a generator seeded by (seed, epoch, sample), so an epoch can be repeated exactly from any
+point. Geometry is one box in the original image for image and mask alike, so that they cannot drift apart; what lies
+outside the image is void.
+
+Shapes: H, W the original's size; h, w the size that the network sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.records import VOID, Labels, Pixels
+
+PADDING = 127  # grey of what lies outside the image: near 0 once normalised
+
+
+@dataclass(frozen=True)
+class View:
+    """What is cut from the original, in its pixels; the box may reach outside the image."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    mirrored: bool
+
+
+def generator(seed: int, epoch: int, sample: int) -> np.random.Generator:
+    """The source of all randomness for one sample of one epoch."""
+    return np.random.Generator(np.random.PCG64([seed, epoch, sample]))
+
+
+def random_view(
+    rng: np.random.Generator,
+    image_size: tuple[int, int],
+    seen_size: tuple[int, int],
+    size: tuple[int, int],
+    zoom: tuple[float, float],
+    flip: bool,
+) -> View:
+    """Draw a view: magnified by `zoom`, its shape bent by up to 10 %, anywhere on the image.
+
+    Args:
+        image_size: H, W.
+        seen_size: the size at which the network sees the whole image when it predicts, which zoom 1 keeps.
+        size: h, w of the view in the network's pixels.
+    """
+    magnification = float(np.exp(rng.uniform(*np.log(zoom))))
+    bend = float(np.exp(rng.uniform(-0.1, 0.1)))
+    box = []
+    for full, seen, out, factor in zip(image_size, seen_size, size, (bend, 1 / bend), strict=True):
+        length = max(round(out * full / (seen * magnification * factor)), 1)
+        slack = full - length  # negative: the box is larger than the image, which then lies anywhere inside it
+        box.append((round(rng.uniform(min(slack, 0), max(slack, 0))), length))
+    (top, height), (left, width) = box
+    return View(top, left, height, width, mirrored=flip and bool(rng.random() < 0.5))
+
+
+def cut_image(image_HW3: Pixels, view: View) -> Pixels:
+    """The pixels in the view, grey where it reaches outside the image; not yet resized or mirrored."""
+    return cut(image_HW3, view, PADDING)
+
+
+def cut_mask(mask_HW: Labels, view: View, size: tuple[int, int]) -> Labels:
+    """The labels in the view at `size`, void where it reaches outside, mirrored like the image will be.
+
+    Each output pixel takes the label at its centre: ids are never mixed.
+    """
+    box = cut(mask_HW, view, VOID)
+    rows = ((np.arange(size[0]) + 0.5) * view.height / size[0]).astype(int)
+    columns = ((np.arange(size[1]) + 0.5) * view.width / size[1]).astype(int)
+    if view.mirrored:
+        columns = columns[::-1]
+    return np.ascontiguousarray(box[rows][:, columns])
+
+
+def cut(array: NDArray[np.uint8], view: View, fill: int) -> NDArray[np.uint8]:
+    height, width = array.shape[:2]
+    top, left = max(view.top, 0), max(view.left, 0)
+    bottom, right = min(view.top + view.height, height), min(view.left + view.width, width)
+    inside = array[top:bottom, left:right]
+    if inside.shape[:2] == (view.height, view.width):
+        return inside
+    out = np.full((view.height, view.width, *array.shape[2:]), fill, np.uint8)
+    out[top - view.top : bottom - view.top, left - view.left : right - view.left] = inside
+    return out
+
+
+def relight(rng: np.random.Generator, image_hw3: Pixels, strength: float) -> Pixels:
+    """Another time of day and another camera: exposure, contrast, gamma, colour cast, saturation, blur, grain.
+
+    Dusk and overcast light are darker, flatter and bluer or yellower than the day; a model that saw only one day
+    fails on them.
+    """
+    if strength == 0:
+        return image_hw3
+    contrast = np.exp(rng.uniform(-0.4, 0.4) * strength)
+    gamma = np.exp(rng.uniform(-0.5, 0.5) * strength)
+    exposure = np.exp(rng.uniform(-0.4, 0.3) * strength)
+    cast_3 = np.exp(rng.uniform(-0.15, 0.15, 3) * strength)
+    saturation = max(1 + rng.uniform(-0.7, 0.5) * strength, 0.0)
+
+    levels = (np.arange(256) / 255.0) ** gamma
+    curves_256x3 = ((levels[:, None] * cast_3 * exposure - 0.5) * contrast + 0.5).clip(0, 1) * 255
+    out = cv2.LUT(image_hw3, curves_256x3.round().astype(np.uint8)[None])
+    luma_3 = np.array([0.299, 0.587, 0.114])
+    out = cv2.transform(out, saturation * np.eye(3) + (1 - saturation) * luma_3)
+    if rng.random() < 0.2 * strength:
+        out = cv2.GaussianBlur(out, (3, 3), rng.uniform(0.3, 1.0))
+    if rng.random() < 0.3 * strength:
+        # One coarse draw of grain, tiled from a small patch: drawing every pixel would cost more than the network's
+        # own first layers.
+        patch = rng.normal(0, rng.uniform(2, 10), (64, 64, 3))
+        repeats = (-(-out.shape[0] // 64), -(-out.shape[1] // 64), 1)
+        grain = np.tile(patch, repeats)[: out.shape[0], : out.shape[1]]
+        out = (out + grain).clip(0, 255).astype(np.uint8)
+    return np.asarray(out, np.uint8)

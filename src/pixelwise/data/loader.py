@@ -1,0 +1,127 @@
+"""Samples → batches of tensors, in an order that (seed, epoch) decides.
+
+Decoded images are kept in memory while they fit the recipe's budget and decoded anew where they don't.
+
+Shapes: B batch, H and W the original's size, h and w the size that the network sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from pixelwise.data.augment import cut_image, cut_mask, generator, random_view, relight
+from pixelwise.data.images import read_image, read_mask
+from pixelwise.errors import DataError
+from pixelwise.model.preprocess import Policy, network_size, resize_image
+from pixelwise.records import Labels, Pixels, Sample
+
+
+class Pairs:
+    """Decoded image–mask pairs by index; the first ones that fit into `cache_mb` stay in memory."""
+
+    def __init__(self, samples: Sequence[Sample], mask_ids: Mapping[int, int], classes: int, cache_mb: int) -> None:
+        self.samples, self.mask_ids, self.classes = tuple(samples), dict(mask_ids), classes
+        self.room_bytes = cache_mb * 2**20
+        self.kept: dict[int, tuple[Pixels, Labels]] = {}
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Pixels, Labels]:
+        """uint8 [H, W, 3] and uint8 [H, W]."""
+        if index in self.kept:
+            return self.kept[index]
+        sample = self.samples[index]
+        if sample.mask is None:
+            raise DataError(f"{sample.image}: has no mask, so nothing can be learnt from it.")
+        image = read_image(sample.image)
+        mask = read_mask(sample.mask, self.mask_ids, self.classes)
+        if mask.shape != image.shape[:2]:
+            raise DataError(
+                f"{sample.mask}: {mask.shape[0]}×{mask.shape[1]}, but its image is "
+                f"{image.shape[0]}×{image.shape[1]}. Export both at the same size."
+            )
+        if image.nbytes + mask.nbytes <= self.room_bytes:
+            self.room_bytes -= image.nbytes + mask.nbytes
+            self.kept[index] = (image, mask)
+        return image, mask
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training views differ from the originals."""
+
+    size: tuple[int, int]
+    policy: Policy
+    zoom: tuple[float, float]
+    flip: bool
+    light: float
+    seed: int
+
+
+class Views(TorchDataset[tuple[Tensor, Tensor]]):
+    """Augmented views, addressed by (epoch, index) so that a worker process needs no state."""
+
+    def __init__(self, pairs: Pairs, augmentation: Augmentation) -> None:
+        self.pairs, self.augmentation = pairs, augmentation
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """uint8 [h, w, 3] and int64 [h, w]."""
+        epoch, index = key
+        image_HW3, mask_HW = self.pairs[index]
+        image_hw3, mask_hw = augment(image_HW3, mask_HW, self.augmentation, epoch, index)
+        return torch.from_numpy(image_hw3), torch.from_numpy(mask_hw).long()
+
+
+def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, index: int) -> tuple[Pixels, Labels]:
+    """One random view of a pair, at the size that the network sees. Returns uint8 [h, w, 3] and uint8 [h, w]."""
+    rng = generator(how.seed, epoch, index)
+    height, width = mask_HW.shape
+    seen = network_size(height, width, how.size, how.policy)
+    view = random_view(rng, (height, width), seen, how.size, how.zoom, how.flip)
+    box = torch.from_numpy(np.ascontiguousarray(cut_image(image_HW3, view)))[None]
+    resized_hw3 = resize_image(box, how.size)[0].permute(1, 2, 0)
+    if view.mirrored:
+        resized_hw3 = resized_hw3.flip(1)
+    image_hw3 = np.ascontiguousarray(resized_hw3.to(torch.uint8).numpy())
+    return relight(rng, image_hw3, how.light), cut_mask(mask_HW, view, how.size)
+
+
+class Order:
+    """Which samples make which batch: a shuffle that (seed, epoch) decides. Every batch is full.
+
+    What is left over at the end of an epoch is filled up from its start: batch normalisation does not like a last
+    batch of one.
+    """
+
+    def __init__(self, samples: int, batch: int, seed: int) -> None:
+        self.samples, self.batch, self.seed = samples, batch, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return max(-(-self.samples // self.batch), 1)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        shuffled = np.random.Generator(np.random.PCG64([self.seed, self.epoch])).permutation(self.samples)
+        needed = np.resize(shuffled, len(self) * self.batch)
+        for start in range(0, len(needed), self.batch):
+            yield [(self.epoch, int(index)) for index in needed[start : start + self.batch]]
+
+
+def training_batches(pairs: Pairs, augmentation: Augmentation, order: Order, workers: int) -> DataLoader[list[Tensor]]:
+    """Batches of images uint8 [B, h, w, 3] and labels int64 [B, h, w]; set `order.epoch` before each pass."""
+    return DataLoader(
+        Views(pairs, augmentation),
+        batch_sampler=order,  # type: ignore[arg-type]  # keys are (epoch, index) pairs, not plain indices
+        num_workers=workers,
+    )

@@ -1,0 +1,96 @@
+"""One streamed confusion matrix, from which every pixel score derives.
+
+matrix[t, p] counts the pixels of true class t that were predicted as p. Void pixels are counted nowhere.
+
+The rule for absent classes: a class that is neither true nor predicted anywhere has no IoU (None, NaN in arrays) and
+is left out of the means; a class that is only predicted has IoU 0 and counts; the mean over no classes is NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.records import VOID, ClassList, Labels
+
+Counts = NDArray[np.int64]  # [C, C]
+
+
+def count_pairs(predicted_HW: Labels, true_HW: Labels, classes: int) -> Counts:
+    """The confusion matrix [C, C] of one image, void left out.
+
+    Raises:
+        ValueError: shapes differ, or an id is neither a class nor void.
+    """
+    if predicted_HW.shape != true_HW.shape:
+        raise ValueError(f"predicted labels are {predicted_HW.shape}, true labels {true_HW.shape}; they must agree")
+    # One 16-bit code a pixel, counted in one pass; void lands in rows and columns that are then looked at and cut off.
+    codes = true_HW.astype(np.uint16) << 8
+    codes |= predicted_HW
+    counts = np.bincount(codes.ravel(), minlength=1 << 16).reshape(256, 256)
+    labelled = counts[:VOID]
+    if labelled[classes:].any() or labelled[:, classes:].any():
+        raise ValueError(f"ids outside the {classes} classes (0 … {classes - 1}) and void ({VOID})")
+    return np.ascontiguousarray(labelled[:classes, :classes]).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a confusion matrix, each 0–1; NaN where undefined (see the rule above)."""
+
+    accuracy: float  # labelled pixels that are right
+    class_accuracy: float  # mean over true classes of the share that is right (recall)
+    miou: float  # mean over classes of intersection / union
+    iou_C: NDArray[np.float64]
+    recall_C: NDArray[np.float64]
+    precision_C: NDArray[np.float64]
+    pixels: int  # labelled pixels seen
+
+    def to_json(self, classes: ClassList) -> dict[str, Any]:
+        def known(value: float) -> float | None:
+            return None if np.isnan(value) else float(value)
+
+        return {
+            "accuracy": known(self.accuracy),
+            "class_accuracy": known(self.class_accuracy),
+            "miou": known(self.miou),
+            "pixels": self.pixels,
+            "classes": {
+                name: {"iou": known(iou), "recall": known(recall), "precision": known(precision)}
+                for name, iou, recall, precision in zip(
+                    classes.names, self.iou_C, self.recall_C, self.precision_C, strict=True
+                )
+            },
+        }
+
+
+def scores(matrix: Counts) -> Scores:
+    """Every score that a confusion matrix holds."""
+    right_C = np.diag(matrix).astype(float)
+    true_C = matrix.sum(axis=1).astype(float)
+    predicted_C = matrix.sum(axis=0).astype(float)
+    total = true_C.sum()
+
+    def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
+
+    iou_C = ratio(right_C, true_C + predicted_C - right_C)
+    recall_C = ratio(right_C, true_C)
+    return Scores(
+        accuracy=float(right_C.sum() / total) if total else float("nan"),
+        class_accuracy=mean(recall_C),
+        miou=mean(iou_C),
+        iou_C=iou_C,
+        recall_C=recall_C,
+        precision_C=ratio(right_C, predicted_C),
+        pixels=int(total),
+    )
+
+
+def mean(values: NDArray[np.float64]) -> float:
+    """The mean of what is defined; NaN, without a warning, where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")

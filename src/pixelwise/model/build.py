@@ -1,0 +1,74 @@
+"""Every network that Pixelwise builds, in one visible dict.
+
+A network maps a normalised image [B, 3, H, W] to scores [B, C, H/s, W/s] at its stride s, and its `intermediates`
+returns the same as a dict of every named stage on the way, the scores last, so that a trace shows what really ran.
+
+Shapes: B batch, C classes, H and W multiples of `stride_multiple`, h = H/s, w = W/s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.errors import UsageError
+from pixelwise.model.decoder import Decoder, DecoderConfig
+from pixelwise.model.encoders import ENCODERS, FEATURE_STAGES, EfficientNetLite
+from pixelwise.model.unet import UNet
+from pixelwise.model.weights import MEAN, STD, load_imagenet_weights
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is needed to build a network again."""
+
+    name: str = "fast"  # "fast": encoder and light decoder; "unet": the textbook's U-Net, from scratch
+    encoder: str = "lite0"  # of "fast"
+    classes: int = 2
+    pretrained: bool = True  # start the encoder from ImageNet weights
+
+
+class FastNet(nn.Module):
+    """The default network: EfficientNet-Lite encoder, light multi-scale decoder, one 1×1 classifier."""
+
+    stride_multiple = 32
+    mean, std = (MEAN,) * 3, (STD,) * 3
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.encoder = EfficientNetLite(ENCODERS[config.encoder])
+        decoder = DecoderConfig()
+        self.decoder = Decoder(self.encoder.widths, decoder)
+        self.dropout = nn.Dropout2d(decoder.dropout)
+        self.classifier = nn.Conv2d(decoder.widths[-1], config.classes, kernel_size=1)
+        self.stride = decoder.strides[-1]
+        if config.pretrained:
+            load_imagenet_weights(self.encoder, config.encoder)
+
+    def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
+        encoded = self.encoder(image_B3HW)
+        decoded = self.decoder({stride: encoded[name] for stride, name in FEATURE_STAGES.items()})
+        finest = decoded[f"up{self.stride}"]
+        return {**encoded, **decoded, "scores": self.classifier(self.dropout(finest))}
+
+    def forward(self, image_B3HW: Tensor) -> Tensor:
+        return self.intermediates(image_B3HW)["scores"]
+
+
+MODELS: dict[str, Callable[[ModelConfig], nn.Module]] = {"fast": FastNet, "unet": UNet}
+
+
+def build(config: ModelConfig) -> nn.Module:
+    """Build the network, in the memory layout that convolutions on CPUs run fastest in.
+
+    Raises:
+        UsageError: no network or encoder of that name.
+    """
+    if config.name not in MODELS:
+        raise UsageError(f"no model is named {config.name!r}. Choose one of: {', '.join(MODELS)}.")
+    if config.encoder not in ENCODERS:
+        raise UsageError(f"no encoder is named {config.encoder!r}. Choose one of: {', '.join(ENCODERS)}.")
+    return MODELS[config.name](config).to(memory_format=torch.channels_last)

@@ -1,0 +1,85 @@
+"""The light multi-scale decoder: deep features say what, shallow features say where.
+
+From the deepest feature upward: widen the view with pooled context, then at each finer stride upsample, add the
+encoder's feature of that stride (the skip connection), and mix with a depthwise-separable convolution. The idea is
+FPN's (arXiv:1612.03144) with the context of PSPNet (arXiv:1612.01105), at the widths of mobile decoders.
+
+Shapes: B batch; h, w the size at a stride.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixelwise.model.encoders import ConvNorm
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """How wide each level is. Strides from deep to shallow."""
+
+    strides: tuple[int, ...] = (32, 16, 8, 4)
+    widths: tuple[int, ...] = (128, 96, 96, 64)
+    dropout: float = 0.1  # of whole channels, before the classifier
+
+
+class Context(nn.Module):
+    """What the whole image and its regions show, handed to every pixel (pyramid pooling)."""
+
+    def __init__(self, width_in: int, width_out: int) -> None:
+        super().__init__()
+        self.reduce = ConvNorm(width_in, width_out)
+        self.whole = ConvNorm(width_out, width_out)
+        self.region = ConvNorm(width_out, width_out, kernel=5, groups=width_out)
+        self.mix = ConvNorm(width_out, width_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.reduce(x)
+        whole = self.whole(x.mean((2, 3), keepdim=True))
+        y: Tensor = self.mix(self.region(x) + x + whole)
+        return y
+
+
+class Merge(nn.Module):
+    """Upsample the deeper feature, add the skip, mix."""
+
+    def __init__(self, width_deep: int, width_skip: int, width_out: int) -> None:
+        super().__init__()
+        self.deep = ConvNorm(width_deep, width_out, activate=False)
+        self.skip = ConvNorm(width_skip, width_out, activate=False)
+        self.mix = nn.Sequential(
+            ConvNorm(width_out, width_out, kernel=3, groups=width_out),
+            ConvNorm(width_out, width_out),
+        )
+
+    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+        up = F.interpolate(self.deep(deep), size=skip.shape[2:], mode="bilinear", align_corners=False)
+        x = torch.relu(up + self.skip(skip))
+        y: Tensor = x + self.mix(x)
+        return y
+
+
+class Decoder(nn.Module):
+    """Features by stride → one feature map at the finest stride."""
+
+    def __init__(self, widths_in: dict[int, int], config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.context = Context(widths_in[config.strides[0]], config.widths[0])
+        self.merges = nn.ModuleList(
+            Merge(config.widths[level], widths_in[stride], config.widths[level + 1])
+            for level, stride in enumerate(config.strides[1:])
+        )
+
+    def forward(self, features: dict[int, Tensor]) -> dict[str, Tensor]:
+        """Features by stride → every level's output by name: "context", "up16", "up8" …"""
+        x = self.context(features[self.config.strides[0]])
+        outputs = {"context": x}
+        for stride, merge in zip(self.config.strides[1:], self.merges, strict=True):
+            x = merge(x, features[stride])
+            outputs[f"up{stride}"] = x
+        return outputs

@@ -1,0 +1,95 @@
+"""Image → network input, and scores → labels at the image's own size: the inverse stands beside it.
+
+Both are part of the network: training, evaluation and export run this code, and a bundle carries it in its graph.
+
+Shapes: H, W the image's size; h, w the network's input size, multiples of 32; s the stride of the scores; C classes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Policy = Literal["stretch", "fit", "native"]
+POLICIES: tuple[Policy, ...] = ("stretch", "fit", "native")
+MULTIPLE = 32  # every network here halves its input five times at most
+
+
+def network_size(height: int, width: int, size: tuple[int, int], policy: Policy) -> tuple[int, int]:
+    """The size (h, w) at which the network sees an image of `height` × `width`.
+
+    stretch: exactly `size`, whatever the shape of the image.
+    fit:     as large as fits into `size` with the shape kept, each side to the nearest multiple of 32.
+    native:  the image's own size, each side to the nearest multiple of 32.
+
+    Written with whole numbers and torch.sym_min/max only, so that it can be exported with height and width unknown.
+    """
+    if policy == "stretch":
+        return size
+
+    def nearest(numerator: int, denominator: int) -> int:
+        multiples = (2 * numerator + MULTIPLE * denominator) // (2 * MULTIPLE * denominator)
+        return int_max(multiples, 1) * MULTIPLE
+
+    if policy == "native":
+        return nearest(height, 1), nearest(width, 1)
+    h, w = size
+    # The scale is the smaller of h/height and w/width; multiplied out by height·width to stay whole.
+    scaled_height, scaled_width = int_min(h * width, w * height), height * width
+    return (
+        int_min(nearest(scaled_height * height, scaled_width), h),
+        int_min(nearest(scaled_height * width, scaled_width), w),
+    )
+
+
+def int_min(a: int, b: int) -> int:
+    return int(min(a, b)) if isinstance(a, int) and isinstance(b, int) else torch.sym_min(a, b)
+
+
+def int_max(a: int, b: int) -> int:
+    return int(max(a, b)) if isinstance(a, int) and isinstance(b, int) else torch.sym_max(a, b)
+
+
+def resize_image(image_BHW3: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 [B, H, W, 3] → float [B, 3, h, w], still 0–255 and whole: a picture that can be looked at.
+
+    Antialiased, so that shrinking averages pixels rather than skipping them. Rounded, so that a picture kept as
+    uint8 is exactly what the network sees.
+    """
+    image_B3HW = image_BHW3.permute(0, 3, 1, 2).float()
+    return F.interpolate(image_B3HW, size=size, mode="bilinear", align_corners=False, antialias=True).round()
+
+
+class Preprocess(nn.Module):
+    """Image → network input."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, size: tuple[int, int], policy: Policy, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.size, self.policy = size, policy
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def normalise(self, image_B3hw: Tensor) -> Tensor:
+        """0–255 → 0–1 → the statistics that the encoder was trained with."""
+        return (image_B3hw / 255 - self.mean) / self.std
+
+    def forward(self, image_BHW3: Tensor) -> Tensor:
+        """uint8 [B, H, W, 3] RGB → float [B, 3, h, w]."""
+        size = network_size(image_BHW3.shape[1], image_BHW3.shape[2], self.size, self.policy)
+        return self.normalise(resize_image(image_BHW3, size))
+
+
+def resize_scores(scores_BChw: Tensor, size: tuple[int, int]) -> Tensor:
+    """Scores at any resolution → at `size`, bilinear with pixel centres at half-integers."""
+    return F.interpolate(scores_BChw, size=size, mode="bilinear", align_corners=False)
+
+
+def labels_from_scores(scores_BChw: Tensor, size: tuple[int, int]) -> Tensor:
+    """Scores → uint8 [B, H, W] class ids at the image's own size. On a tie the lower id wins."""
+    return resize_scores(scores_BChw, size).max(dim=1).indices.to(torch.uint8)  # argmax is six times slower here

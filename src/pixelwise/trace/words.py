@@ -1,0 +1,50 @@
+"""Observations in words, computed from the numbers of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def observe(epochs: Sequence[dict[str, Any]]) -> str:
+    """What the last of `epochs` shows, in a sentence, given those before it.
+
+    Each epoch has `loss`, `val_loss`, `miou` (may be None) and `predicted`, the classes' shares of predicted pixels
+    by name, and `true`, their shares of labelled pixels.
+    """
+    return "; ".join([progress(epochs), *missing(epochs[-1])])
+
+
+def progress(epochs: Sequence[dict[str, Any]]) -> str:
+    """Whether training improves, converges, stalls or overfits."""
+    now = epochs[-1]
+    miou = now["miou"] or 0.0
+    if len(epochs) == 1:
+        return f"first pass: {now['accuracy'] or 0:.0%} of the pixels are right"
+    earlier = [epoch["miou"] or 0.0 for epoch in epochs[:-1]]
+    best, previous = max(earlier), earlier[-1]
+    recent = epochs[-4:]  # three steps: one epoch up or down is chance
+    if len(recent) == 4:
+        train_falls = recent[0]["loss"] - now["loss"] > 0.02 * recent[0]["loss"]
+        val_rises = all(b["val_loss"] > a["val_loss"] for a, b in zip(recent, recent[1:], strict=False))
+        if train_falls and val_rises and miou < best:
+            return "overfitting: training loss falls while validation loss has risen three times running"
+    if miou > best + 0.01:
+        return f"improving: mIoU up {100 * (miou - previous):.1f} points"
+    if len(recent) == 4:
+        span = max(e["miou"] or 0.0 for e in recent) - min(e["miou"] or 0.0 for e in recent)
+        if span < 0.01 and miou >= best - 0.01:
+            return "converging: mIoU within 1 point over the last four epochs"
+        if max(e["miou"] or 0.0 for e in recent) < best - 0.01:
+            return f"stalled: {100 * (best - miou):.1f} points below the best epoch"
+    if miou < previous - 0.02:
+        return f"a step back: mIoU down {100 * (previous - miou):.1f} points"
+    return "improving slowly" if miou > best else "holding"
+
+
+def missing(epoch: dict[str, Any]) -> list[str]:
+    """Classes that are there but never predicted."""
+    never = [name for name, share in epoch["true"].items() if share > 0 and epoch["predicted"].get(name, 0) == 0]
+    if not never:
+        return []
+    return [f"never predicted: {', '.join(never)}"]

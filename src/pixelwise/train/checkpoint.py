@@ -1,0 +1,73 @@
+"""Checkpoints: tensors as safetensors, everything else as JSON, both in one file; no pickle.
+
+A checkpoint is either there whole or not there: it is written under a temporary name, flushed to the disk, renamed,
+and the folder is flushed too. The last two are kept, so that one that turns out unreadable does not end a run.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from pixelwise.data.files import write_whole
+from pixelwise.errors import TrainingError
+
+KEPT = 2
+
+
+def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
+    """Write `folder/step-0000123.safetensors` and drop all but the last two.
+
+    Args:
+        tensors: flat names → tensors.
+        state: anything that JSON holds.
+
+    Raises:
+        OutputError: the disk is full or the folder cannot be written.
+    """
+    path = folder / f"step-{step:07d}.safetensors"
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, save(contiguous, metadata={"state": json.dumps(state)}))
+    for old in checkpoints(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, oldest first."""
+    return sorted(folder.glob("step-*.safetensors"))
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint back: (tensors, state).
+
+    Raises:
+        TrainingError: the file is cut short or is not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = json.loads(file.metadata()["state"])
+            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise TrainingError(f"{path}: not a whole checkpoint ({error}). Delete it to use the one before.") from error
+
+
+def flatten(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def unflatten(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def save_weights(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    """Write weights alone, such as the best epoch's."""
+    write_whole(
+        path, save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, {"state": json.dumps(state)})
+    )

@@ -1,0 +1,71 @@
+"""What training minimises. Void pixels count nowhere: no loss or gradient depends on what the network says there.
+
+Shapes: B batch, C classes, H and W the size of the labels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pixelwise.records import VOID
+
+
+def class_weights(pixels_C: Tensor, power: float) -> Tensor:
+    """Weights that let rare classes speak: (1 / share)^power, averaging 1 over pixels.
+
+    Args:
+        pixels_C: pixels of each class in the training split.
+        power: 0 leaves all classes alike by pixel, 1 makes every class count the same in total.
+
+    Classes without pixels get weight 0: nothing can be learnt about them. Weights are capped at 10, so that a class
+    of a hundred pixels does not drown the rest.
+    """
+    pixels_C = pixels_C.double()
+    share_C = pixels_C / pixels_C.sum().clamp(min=1)
+    weights_C = torch.where(share_C > 0, share_C.clamp(min=1e-12) ** -power, 0.0)
+    weights_C = weights_C / (weights_C * share_C).sum().clamp(min=1e-12)
+    return weights_C.clamp(max=10.0).float()
+
+
+def segmentation_loss(scores_BCHW: Tensor, labels_BHW: Tensor, weights_C: Tensor, dice_weight: float) -> Tensor:
+    """Weighted cross-entropy plus `dice_weight` times the Dice loss, from one softmax. 0 where all is void.
+
+    Args:
+        scores_BCHW: float scores.
+        labels_BHW: int64 class ids or VOID.
+        weights_C: weight of each class in the cross-entropy.
+    """
+    log_probability_BCHW = scores_BCHW.log_softmax(dim=1)
+    loss = cross_entropy(log_probability_BCHW, labels_BHW, weights_C)
+    if dice_weight:
+        loss = loss + dice_weight * dice(log_probability_BCHW, labels_BHW)
+    return loss
+
+
+def cross_entropy(log_probability_BCHW: Tensor, labels_BHW: Tensor, weights_C: Tensor) -> Tensor:
+    """Mean weighted cross-entropy over the labelled pixels."""
+    total = F.nll_loss(log_probability_BCHW, labels_BHW, weights_C, ignore_index=VOID, reduction="sum")
+    labelled = labels_BHW != VOID
+    weight = weights_C[torch.where(labelled, labels_BHW, 0)][labelled].sum()
+    return total / weight.clamp(min=1e-6)
+
+
+def dice(log_probability_BCHW: Tensor, labels_BHW: Tensor) -> Tensor:
+    """1 − soft Dice, averaged over the classes that occur in the batch (Milletari et al. 2016, arXiv:1606.04797).
+
+    Works on the overlap of whole regions, so that a thin pole counts as much as a wide road.
+    """
+    classes = log_probability_BCHW.shape[1]
+    labelled_BHW = labels_BHW != VOID
+    probability_BCHW = log_probability_BCHW.exp() * labelled_BHW[:, None]
+    ids_BHW = torch.where(labelled_BHW, labels_BHW, 0)
+    own_BHW = probability_BCHW.gather(1, ids_BHW[:, None])[:, 0]  # 0 on void
+    flat = ids_BHW.flatten()
+    overlap_C = torch.zeros(classes).index_add(0, flat, own_BHW.flatten())
+    true_C = torch.zeros(classes).index_add(0, flat, labelled_BHW.flatten().float())
+    predicted_C = probability_BCHW.sum((0, 2, 3))
+    dice_C = (2 * overlap_C + 1) / (predicted_C + true_C + 1)
+    present_C = true_C > 0
+    return (1 - dice_C)[present_C].sum() / present_C.sum().clamp(min=1)

@@ -1,0 +1,126 @@
+"""Everything that repeats a training, as one frozen record, written to and read from `recipe.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from pixelwise.errors import UsageError
+
+MODELS = ("fast", "unet")
+ENCODERS = ("lite0", "lite1", "lite2")
+POLICIES = ("stretch", "fit", "native")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. The defaults were measured, see benchmarks/."""
+
+    model: str = "fast"  # "fast": encoder and light decoder; "unet": the textbook's U-Net, from scratch
+    encoder: str = "lite0"  # of "fast": lite0, lite1 or lite2, each better and slower than the one before
+    pretrained: bool = True  # start the encoder from ImageNet
+    size: tuple[int, int] = (256, 256)  # height, width that the network sees, multiples of 32
+    policy: str = "stretch"  # how an image comes to that size: stretch, fit or native
+    epochs: int = 20
+    batch: int = 8
+    seed: int = 0
+
+    learning_rate: float = 2e-3  # at its highest; the encoder gets `encoder_rate` of it
+    encoder_rate: float = 0.25
+    weight_decay: float = 0.02
+    warmup: float = 0.1  # share of all steps over which the learning rate rises, before it falls along a cosine
+    class_power: float = 0.25  # 0: every pixel counts alike; 1: every class counts alike
+    dice: float = 0.5  # weight of the Dice loss beside cross-entropy
+    ema: float = 0.99  # the weights kept are a running mean over about 1 / (1 − ema) steps
+    frozen_stages: int = 2  # of a pretrained encoder: the stem and as many stages stay as ImageNet made them
+
+    zoom: tuple[float, float] = (0.75, 2.0)  # augmentation: smallest and largest magnification
+    flip: bool = True
+    light: float = 1.0  # strength of the changes of light and colour, 0 for none
+
+    workers: int = 0  # processes that prepare batches; 0 prepares them in this one
+    cache_mb: int = 1024  # decoded images are kept in memory while they take no more than this
+
+    def __post_init__(self) -> None:
+        def require(good: bool, name: str, expected: str) -> None:
+            if not good:
+                raise UsageError(f"{name} is {getattr(self, name)!r}; expected {expected}.")
+
+        require(self.model in MODELS, "model", "one of " + ", ".join(MODELS))
+        require(self.encoder in ENCODERS, "encoder", "one of " + ", ".join(ENCODERS))
+        require(self.policy in POLICIES, "policy", "one of " + ", ".join(POLICIES))
+        sides = len(self.size) == 2 and all(isinstance(side, int) and 32 <= side <= 4096 for side in self.size)
+        require(
+            sides and all(side % 32 == 0 for side in self.size), "size", "height and width, multiples of 32 up to 4096"
+        )
+        require(self.epochs >= 1, "epochs", "at least 1")
+        require(self.batch >= 1, "batch", "at least 1")
+        require(self.learning_rate > 0, "learning_rate", "a number above 0")
+        require(0 <= self.ema < 1, "ema", "0 (off) or a number below 1")
+        require(0 <= self.warmup <= 1, "warmup", "a share, 0 to 1")
+        require(
+            len(self.zoom) == 2 and 0 < self.zoom[0] <= self.zoom[1], "zoom", "two magnifications, the smaller first"
+        )
+        require(self.light >= 0, "light", "0 or more")
+        require(self.workers >= 0, "workers", "0 or more")
+
+    def to_toml(self) -> str:
+        """The recipe as a TOML document, in the order of the fields above."""
+        return "".join(f"{name} = {toml_value(value)}\n" for name, value in asdict(self).items())
+
+    @classmethod
+    def from_toml(cls, text: str, where: str = "recipe") -> Recipe:
+        """Read a recipe; what it leaves out keeps its default.
+
+        Raises:
+            UsageError: not TOML, an unknown name, or a value that makes no sense.
+        """
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{where}: not valid TOML: {error}") from error
+        return cls().with_values(values, where)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Recipe:
+        try:
+            return cls.from_toml(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path}: cannot be read as a recipe: {error}") from error
+
+    def with_values(self, values: dict[str, Any], where: str = "recipe") -> Recipe:
+        """A copy with `values` in place of its own; refuses names and types that a recipe does not have."""
+        known = {f.name: getattr(self, f.name) for f in fields(self)}
+        clean: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in known:
+                raise UsageError(f"{where}: {name!r} is not part of a recipe. Its parts are: {', '.join(known)}.")
+            clean[name] = convert(value, known[name], f"{where}: {name}")
+        return replace(self, **clean)
+
+
+def convert(value: Any, like: Any, where: str) -> Any:
+    """`value` as the type of `like`: lists become tuples, whole numbers may stand for floats, nothing else changes."""
+    if isinstance(like, tuple):
+        if isinstance(value, (list, tuple)) and len(value) == len(like):
+            return tuple(convert(v, one, where) for v, one in zip(value, like, strict=True))
+    elif isinstance(like, bool) or isinstance(value, bool):
+        if type(value) is type(like):
+            return value
+    elif isinstance(like, float) and isinstance(value, (int, float)):
+        return float(value)
+    elif type(value) is type(like):
+        return value
+    raise UsageError(f"{where} is {value!r}; expected something like {like!r}.")
+
+
+def toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)

@@ -1,0 +1,93 @@
+"""Validation during training: the scores that the finished bundle would get, at each image's own size.
+
+Shapes: C classes, H and W an image's own size, h and w the size that the network sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixelwise.data.augment import View, cut_mask
+from pixelwise.data.files import write_whole
+from pixelwise.data.images import encode_png
+from pixelwise.data.loader import Pairs
+from pixelwise.metrics import confusion
+from pixelwise.model.preprocess import Preprocess, labels_from_scores, resize_scores
+from pixelwise.records import VOID, ClassList, Labels
+from pixelwise.trace.flow import coloured
+
+PREVIEWS = 4  # held-out images whose masks are kept at every epoch
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What validation runs over."""
+
+    pairs: Pairs
+    preprocess: Preprocess
+    classes: ClassList
+    batch: int
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What it came to."""
+
+    matrix: confusion.Counts
+    scores: confusion.Scores
+    loss: float  # plain mean cross-entropy at the network's size; NaN where everything is void
+
+
+@torch.inference_mode()
+def validate(network: nn.Module, validation: Validation, previews: Path | None = None) -> Validated:
+    """Run the network over all pairs. With `previews`, write the first images' masks there as PNG."""
+    network.eval()
+    if previews is not None:
+        previews.mkdir(parents=True, exist_ok=True)
+    count = len(validation.classes)
+    matrix = np.zeros((count, count), np.int64)
+    loss, pixels, index = 0.0, 0, 0
+    for images_B3hw, masks in batches(validation):
+        scores_BChw = network(images_B3hw)
+        for scores_Chw, mask_HW in zip(scores_BChw, masks, strict=True):
+            labels_HW = labels_from_scores(scores_Chw[None], mask_HW.shape)[0].numpy()
+            matrix += confusion.count_pairs(labels_HW, mask_HW, count)
+            if previews is not None and index < PREVIEWS:
+                write_whole(previews / f"{index}.png", encode_png(coloured(labels_HW, validation.classes)))
+            index += 1
+        size = (images_B3hw.shape[2], images_B3hw.shape[3])
+        labels_Bhw = torch.stack([torch.from_numpy(seen_mask(mask, size)).long() for mask in masks])
+        loss += float(
+            nn.functional.cross_entropy(
+                resize_scores(scores_BChw, size), labels_Bhw, ignore_index=VOID, reduction="sum"
+            )
+        )
+        pixels += int((labels_Bhw != VOID).sum())
+    return Validated(matrix, confusion.scores(matrix), loss / pixels if pixels else float("nan"))
+
+
+def batches(validation: Validation) -> Iterator[tuple[Tensor, list[Labels]]]:
+    """Neighbours of the same size at the network's input, up to a batch, with their masks at their own sizes."""
+    images: list[Tensor] = []
+    masks: list[Labels] = []
+    for index in range(len(validation.pairs)):
+        image_HW3, mask_HW = validation.pairs[index]
+        image_13hw = validation.preprocess(torch.from_numpy(image_HW3)[None])
+        if images and (len(images) == validation.batch or images[-1].shape != image_13hw.shape):
+            yield torch.cat(images), masks
+            images, masks = [], []
+        images.append(image_13hw)
+        masks.append(mask_HW)
+    if images:
+        yield torch.cat(images), masks
+
+
+def seen_mask(mask_HW: Labels, size: tuple[int, int]) -> Labels:
+    """The mask as the network sees it: at its input size."""
+    return cut_mask(mask_HW, View(0, 0, *mask_HW.shape, mirrored=False), size)
