@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 
@@ -26,7 +27,7 @@ def progress(epochs: Sequence[dict[str, Any]]) -> str:
     recent = epochs[-4:]  # three steps: one epoch up or down is chance
     if len(recent) == 4:
         train_falls = recent[0]["loss"] - now["loss"] > 0.02 * recent[0]["loss"]
-        val_rises = all(b["val_loss"] > a["val_loss"] for a, b in zip(recent, recent[1:], strict=False))
+        val_rises = all(b["val_loss"] > a["val_loss"] for a, b in pairwise(recent))
         if train_falls and val_rises and miou < best:
             return "overfitting: training loss falls while validation loss has risen three times running"
     if miou > best + 0.01:

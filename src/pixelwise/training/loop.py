@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from pixelwise.model.preprocess import Preprocess, resize_scores
 from pixelwise.records import VOID, Dataset
 from pixelwise.trace.recorder import Event, Listener
 from pixelwise.trace.words import observe
-from pixelwise.train import checkpoint as ck
-from pixelwise.train.losses import class_weights, segmentation_loss
-from pixelwise.train.recipe import Recipe
-from pixelwise.train.validate import Validation, validate
+from pixelwise.training import checkpoint as ck
+from pixelwise.training.losses import class_weights, segmentation_loss
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.validate import Validation, validate
 
 
 @dataclass
@@ -93,6 +93,7 @@ def run_epochs(
     recipe: Recipe,
     folder: Path,
     tell: Listener,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> None:
     """Train from where `training` stands to the recipe's last epoch, telling and saving after each.
 
@@ -131,6 +132,7 @@ def run_epochs(
             training.optimizer.step()
             training.step += 1
             follow(training.average, network, recipe.ema, training.step)
+            progress(f"epoch {training.epoch + 1}", len(losses), len(order))
             right += int((sampled_scores.detach()[..., ::2, ::2].argmax(1) == sampled_labels[..., ::2, ::2]).sum())
             seen += int((sampled_labels[..., ::2, ::2] != VOID).sum())
         trained = time.perf_counter()
@@ -153,7 +155,7 @@ def run_epochs(
 
 
 def set_training(network: nn.Module, recipe: Recipe) -> None:
-    """Training mode, but a pretrained encoder keeps ImageNet's statistics: batches of 8 are too small to replace them."""
+    """Training mode, but a pretrained encoder keeps ImageNet's statistics: a batch is too small to replace them."""
     network.train()
     encoder = getattr(network, "encoder", None)
     if recipe.pretrained and isinstance(encoder, EfficientNetLite):
@@ -165,7 +167,7 @@ def finite_loss(loss: Tensor, training: Training) -> float:
     if not math.isfinite(value):
         raise DivergedError(
             f"the loss became {value} in epoch {training.epoch + 1}, step {training.step + 1}. The checkpoint of epoch "
-            f"{training.epoch} is kept. Lower the learning rate (--learning-rate) or look at the data (pixelwise check)."
+            f"{training.epoch} is kept. Lower the learning rate (--learning-rate) or check the data (pixelwise check)."
         )
     return value
 

@@ -1,0 +1,128 @@
+"""The end of a training: the best epoch's weights become a bundle, calibrated and checked on held-out images.
+
+Shapes: N pixels, C classes, h and w the network's input size.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pixelwise.bundle.export import export_bundle, stages_of
+from pixelwise.bundle.format import Metadata
+from pixelwise.data.loader import Pairs
+from pixelwise.errors import TrainingError, UsageError
+from pixelwise.metrics.calibration import calibration_error, fit_temperature
+from pixelwise.model.build import ModelConfig, build
+from pixelwise.model.preprocess import Preprocess, resize_scores
+from pixelwise.records import ClassList, Sample
+from pixelwise.trace.recorder import Listener, nobody
+from pixelwise.training.checkpoint import load_checkpoint
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.validate import Validation, batches, seen_mask, validate
+
+PARITY_IMAGES = 8
+
+
+def export_run(
+    run: Path | str, out: Path | str | None = None, *, validation: Validation | None = None, tell: Listener = nobody
+) -> Path:
+    """Write the bundle of the best epoch of `run` to `out` (by default RUN/model.onnx).
+
+    The scores in the bundle are measured here, on the validation split, with the very weights that it holds.
+
+    Raises:
+        UsageError: `run` is not a run directory with a finished epoch.
+        TrainingError: its validation images are gone.
+        BundleError: the bundle disagrees with the network.
+    """
+    run = Path(run)
+    out = Path(out) if out is not None else run / "model.onnx"
+    best = run / "checkpoints" / "best.safetensors"
+    if not best.is_file():
+        raise UsageError(f"{run}: not a run directory with a finished epoch: {best} is missing.")
+    recipe = Recipe.from_file(run / "recipe.toml")
+    data = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    classes = ClassList.from_json(data["classes"])
+    weights, state = load_checkpoint(best)
+    network = build(ModelConfig(recipe.model, recipe.encoder, len(classes), pretrained=False))
+    network.load_state_dict(weights)
+    network.eval()
+    preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std)  # type: ignore[arg-type]
+    validation = validation or validation_of(data, recipe, preprocess, classes)
+
+    result = validate(network, validation)
+    scores_NC, labels_N = sample_pixels(network, validation)
+    temperature = fit_temperature(scores_NC, labels_N)
+    metrics = {
+        "split": "val",
+        "epoch": state["epoch"],
+        "images": len(validation.pairs),
+        **result.scores.to_json(classes),
+        "calibration_error": {
+            "before": round(calibration_error(scores_NC, labels_N), 5),
+            "after": round(calibration_error(scores_NC, labels_N, temperature), 5),
+        },
+    }
+    metadata = Metadata(
+        classes=classes,
+        size=recipe.size,
+        policy=recipe.policy,
+        stride=int(network.stride),  # type: ignore[arg-type]
+        mean=tuple(network.mean),  # type: ignore[arg-type]
+        std=tuple(network.std),  # type: ignore[arg-type]
+        temperature=temperature,
+        stages=stages_of(network),
+        provenance={
+            "pixelwise": version("pixelwise"),
+            "torch": torch.__version__.split("+")[0],
+            "recipe": vars(recipe),
+            "data": {"sha256": data["sha256"], "layout": data["layout"], **count_pairs(data)},
+            "metrics": metrics,
+        },
+        licence={
+            "data": "not recorded; see where the data came from",
+            "weights": "encoder: EfficientNet-Lite by Google, ImageNet, Apache-2.0" if recipe.pretrained else "own",
+        },
+    )
+    images = [validation.pairs[index][0] for index in range(min(PARITY_IMAGES, len(validation.pairs)))]
+    difference = export_bundle(network, preprocess, metadata, images, out)
+    tell({"event": "export", "path": str(out), "epoch": state["epoch"], "differs": difference, "metrics": metrics})
+    return out
+
+
+def count_pairs(data: dict[str, Any]) -> dict[str, int]:
+    return {f"{split}_pairs": len(samples) for split, samples in data["splits"].items()}
+
+
+def validation_of(data: dict[str, Any], recipe: Recipe, preprocess: Preprocess, classes: ClassList) -> Validation:
+    """The run's validation split, from where it lay when the run began."""
+    samples = [Sample(name, Path(image), Path(mask)) for name, image, mask in data["splits"]["val"]]
+    missing = [sample.image for sample in samples if not sample.image.is_file()]
+    if missing:
+        raise TrainingError(
+            f"{missing[0]}: {len(missing)} of {len(samples)} validation images are gone, and a bundle is checked on "
+            "them. Put the data back where they were when the run began."
+        )
+    mask_ids = {int(key): value for key, value in data["mask_ids"].items()}
+    return Validation(Pairs(samples, mask_ids, len(classes), recipe.cache_mb), preprocess, classes, recipe.batch)
+
+
+@torch.inference_mode()
+def sample_pixels(
+    network: torch.nn.Module, validation: Validation, step: int = 8
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Scores [N, C] and labels [N] of every `step`-th pixel in each direction of the validation split."""
+    scores, labels = [], []
+    for images_B3hw, masks in batches(validation):
+        size = (images_B3hw.shape[2], images_B3hw.shape[3])
+        full_BChw = resize_scores(network(images_B3hw), size)[:, :, ::step, ::step]
+        scores.append(full_BChw.permute(0, 2, 3, 1).flatten(0, 2).numpy())
+        labels.append(np.stack([seen_mask(mask, size)[::step, ::step] for mask in masks]).ravel())
+    return np.concatenate(scores), np.concatenate(labels)
