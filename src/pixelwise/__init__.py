@@ -1,0 +1,87 @@
+"""Pixelwise: label every pixel.
+
+    import pixelwise as pw
+
+    pw.train("my_data", "my_run")
+    prediction = pw.load("my_run/model.onnx").predict("photo.jpg")
+    prediction.shares                      # {"road": 0.41, "car": 0.06, …}
+    prediction.probabilities(x=212, y=140)
+
+Importing this imports neither torch nor onnxruntime: each name is looked up when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pixelwise.data.doctor import check
+    from pixelwise.data.folder import open_dataset
+    from pixelwise.data.images import read_image
+    from pixelwise.errors import PixelwiseError
+    from pixelwise.evaluation.split import evaluate
+    from pixelwise.prediction.folder import predict
+    from pixelwise.prediction.image import Model, load
+    from pixelwise.records import VOID, ClassList, Dataset, Prediction, Sample
+    from pixelwise.tracing.story import trace
+    from pixelwise.training.demo import demo
+    from pixelwise.training.finish import export
+    from pixelwise.training.recipe import Recipe
+    from pixelwise.training.run import train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ClassList": "records",
+    "Dataset": "records",
+    "Model": "prediction.image",
+    "PixelwiseError": "errors",
+    "Prediction": "records",
+    "Recipe": "training.recipe",
+    "Sample": "records",
+    "VOID": "records",
+    "check": "data.doctor",
+    "demo": "training.demo",
+    "evaluate": "evaluation.split",
+    "export": "training.finish",
+    "load": "prediction.image",
+    "open_dataset": "data.folder",
+    "predict": "prediction.folder",
+    "read_image": "data.images",
+    "trace": "tracing.story",
+    "train": "training.run",
+}
+
+__all__ = [
+    "VOID",
+    "ClassList",
+    "Dataset",
+    "Model",
+    "PixelwiseError",
+    "Prediction",
+    "Recipe",
+    "Sample",
+    "check",
+    "demo",
+    "evaluate",
+    "export",
+    "load",
+    "open_dataset",
+    "predict",
+    "read_image",
+    "trace",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pixelwise' has no attribute {name!r}")
+    value = getattr(import_module(f"pixelwise.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
