@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelwise.data.files import PngFacts, Refusal, check_jpeg, check_png, check_webp, image_format, truncated
+from pixelwise.data.inflate import rgb_of_png
 from pixelwise.records import Colour, Pixels
 
 MaskIds = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]  # [H, W]
@@ -83,6 +84,9 @@ def image_pixels(data: bytes) -> Pixels:
     """Decode an image to uint8 [H, W, 3] RGB, upright. Raises Refusal."""
     opened = open_image(data)
     if _is_plain(opened):
+        fast = rgb_of_png(data, opened.png) if opened.png else None
+        if fast is not None:
+            return fast
         # A quarter to a third faster than Pillow and equal to it; the header was checked above, and a PNG's or
         # JPEG's completeness too, because OpenCV returns what it has of a truncated file without a word.
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
