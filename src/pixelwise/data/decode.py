@@ -92,23 +92,23 @@ def image_pixels(data: bytes) -> Pixels:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         width, height = opened.image.size
         if bgr is not None and bgr.shape[:2] == (height, width):
-            orientation = 1 if opened.png else _orientation(opened.image)
+            orientation = 1 if opened.png else stored_turn(opened.image)
             return oriented(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), orientation)
         if opened.png:  # its checksums hold, but the stream has too few pixels: Pillow would leave the rest black
             raise truncated("its pixels cannot be decoded")
-    if _depth(opened) == 16:
+    if stored_depth(opened) == 16:
         wide = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
         if wide is None or wide.dtype != np.uint16:
             raise truncated("its 16-bit pixels cannot be decoded")
         # OpenCV turns a TIFF upright whatever the flags say, and a PNG never with these.
-        orientation = _orientation(opened.image) if opened.png else 1
+        orientation = stored_turn(opened.image) if opened.png else 1
         return oriented(_rgb_of_16_bit(np.asarray(wide, np.uint16)), orientation)
     image = load(opened.image)
     if image.mode in ("F", "I", "LAB") or image.mode.startswith("I;"):
         kind = {"F": "floating-point", "LAB": "CIELAB"}.get(image.mode, "32-bit or signed")
         what = f"holds {kind} values; expected 8- or 16-bit grey or colour."
         raise Refusal("unread-kind", what, "Export it as 8- or 16-bit, scaled as a person should see it.")
-    orientation = _orientation(image)
+    orientation = stored_turn(image)
     if image.mode == "RGBa":  # premultiplied alpha has no direct way to RGB
         image = image.convert("RGBA")
     return oriented(np.array(image.convert("RGB")), orientation)
@@ -128,7 +128,7 @@ def mask_ids_of(data: bytes) -> MaskIds:
     ids = np.array(image)
     if ids.dtype == np.bool_:
         ids = ids.astype(np.uint8)
-    depth = _depth(opened)
+    depth = stored_depth(opened)
     if image.mode == "L" and depth in (2, 4):
         ids = ids // (255 // (2**depth - 1))  # Pillow spreads these over 0–255
     if ids.dtype.itemsize == 2:
@@ -140,7 +140,7 @@ def mask_ids_of(data: bytes) -> MaskIds:
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
     if tags.get(262) == 0 and ids.dtype == np.uint8:  # TIFF "white is zero": Pillow has turned the values round
         ids = (2 ** min(depth, 8) - 1) - ids
-    return oriented(ids, _orientation(image))
+    return oriented(ids, stored_turn(image))
 
 
 def mask_palette(data: bytes) -> dict[int, Colour]:
@@ -183,7 +183,7 @@ def _is_plain(opened: Opened) -> bool:
     return opened.image.format == "JPEG" and opened.image.mode in ("L", "RGB")
 
 
-def _depth(opened: Opened) -> int:
+def stored_depth(opened: Opened) -> int:
     """Bits per sample, as stored."""
     if opened.png is not None:
         return opened.png.depth
@@ -196,7 +196,8 @@ def _depth(opened: Opened) -> int:
     return int(bits[0]) if set(formats) == {1} and len(set(bits)) == 1 else 8
 
 
-def _orientation(image: Image.Image) -> int:
+def stored_turn(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged EXIF: viewers show the image as stored, and so do we
