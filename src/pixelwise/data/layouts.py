@@ -21,6 +21,7 @@ from pixelwise.records import Colour, Problem, Sample
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
 UNREAD_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".npy", ".npz", ".mat", ".dcm", ".nii", ".gz")
+DRAWING_SUFFIXES = (".json", ".xml")
 _HOW = {"case": "upper and lower case", "unicode": "the Unicode form of a letter (NFC and NFD)"}
 LISTED_NAME = re.compile(r"(\S.*?\.(?:png|jpe?g|webp|bmp|tiff?))(?=\s|$)", re.IGNORECASE)
 
@@ -161,6 +162,7 @@ def image_files_in(folder: Path, listing: Listing) -> dict[str, list[Path]]:
     found: defaultdict[str, list[Path]] = defaultdict(list)
     unread: list[str] = []
     hidden: list[str] = []
+    drawings: list[str] = []
     for parent, folders, names in os.walk(folder, onerror=lambda error: _unreadable(error, listing)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in folders:
@@ -176,8 +178,14 @@ def image_files_in(folder: Path, listing: Listing) -> dict[str, list[Path]]:
             if suffix in IMAGE_SUFFIXES:
                 if _is_file(path, listing):
                     found[str(path.relative_to(folder).with_suffix(""))].append(path)
+            elif suffix in DRAWING_SUFFIXES:
+                drawings.append(name)
             elif suffix in UNREAD_SUFFIXES:
                 unread.append(name)
+    if drawings and folder.name.lower() not in ("images", "image", "imgs", "img"):
+        message = f"holds {len(drawings)} annotation files, such as {shown(drawings[0])}: polygons, not masks of pixels."
+        remedy = "LabelMe, COCO, CVAT, Label Studio and YOLO are read in place, in a folder of their own: see the formats."
+        listing.error("polygon-masks", folder, message, remedy)
     if unread:
         message = f"holds {len(unread)} files of kinds that are not read, such as {shown(unread[0])}."
         listing.warn("unread-kind", folder, message, "Convert them to PNG if they belong to the data.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,18 +129,21 @@ def frames_across_splits(seen: Sequence[Seen]) -> list[Problem]:
                 f"{b.name} ({b.split}); they differ by {between / strangers:.0%} of what two images usually differ by."
             )
             remedy = "Hold out whole films: scores on a neighbour of a training frame flatter."
-            problems.append(Problem("warning", "frames-across-splits", film.replace("#", "*"), message, remedy))
+            problems.append(Problem("warning", "frames-across-splits", film.replace("#", "0"), message, remedy))
     return problems
 
 
-def groups_across_splits(seen: Sequence[Seen]) -> list[Problem]:
-    """A warning for groups (patients, scenes) that names give away and pictures confirm, in more than one split."""
+def groups_across_splits(seen: Sequence[Seen], told: Collection[str] = ()) -> list[Problem]:
+    """A warning for groups (patients, scenes) that names give away and pictures confirm, in more than one split.
+
+    `told`: groups that were told as films already.
+    """
     groups: defaultdict[str, list[Seen]] = defaultdict(list)
     for one in seen:
         groups[group_of(one.path)].append(one)
     several = {group: ones for group, ones in groups.items() if len(ones) > 1}
     crossing = {group: ones for group, ones in several.items() if len({one.split for one in ones}) > 1}
-    if len(groups) < 3 or not crossing or sum(map(len, several.values())) < 0.5 * len(seen):
+    if len(groups) < 3 or not crossing.keys() - set(told) or sum(map(len, several.values())) < 0.5 * len(seen):
         return []
     inside = [
         thumbnail_distance(ones[i].look, ones[(i + len(ones) // 2) % len(ones)].look)

@@ -22,6 +22,7 @@ BLEND_KINDS = 8  # blending makes many different values; fewer than this are thi
 COMMON = 20.0  # a thin class is this many times as common as the blends around it
 RIPPLE_RADIUS = 10  # JPEG moves a value in a flat area by less than this
 RIPPLE_REACH = 28  # and makes satellites of a code up to here, each with less than
+FIT_WITHIN = 16  # a JPEG's pixel fits a code when no channel is farther: past that it is on an edge
 RIPPLE_SHARE = 0.02  # this share of the code's flat pixels
 
 
@@ -48,14 +49,7 @@ def find_codes(pixels: Mapping[int, int], flat: Mapping[int, int], *, coloured: 
     """
     total = max(sum(pixels.values()), 1)
     codes = _peaks(flat, pixels, coloured) if lossy else _exact(pixels, flat, coloured)
-    tolerance = 0
-    if lossy and len(codes) > 1:
-        points_K3 = points_of(codes, coloured)
-        gaps_KK = np.abs(points_K3[:, None] - points_K3[None]).max(axis=2)
-        nearest = gaps_KK[~np.eye(len(codes), dtype=bool)].min()
-        tolerance = int(min(max((nearest - 1) // 2, 1), RIPPLE_REACH))
-    elif lossy:
-        tolerance = RIPPLE_REACH
+    tolerance = jpeg_tolerance(points_of(codes, coloured)) if lossy else 0
     shares = {code: number / total for code, number in _nearest_within(pixels, codes, coloured, tolerance).items()}
     return CodeBook(
         codes=tuple(sorted(codes)),
@@ -73,6 +67,15 @@ def points_of(codes: list[int] | tuple[int, ...], coloured: bool) -> NDArray[np.
     if not coloured:
         return np.repeat(values_K[:, None].astype(np.float64), 3, axis=1)
     return np.stack([values_K >> 16, values_K >> 8 & 255, values_K & 255], axis=1).astype(np.float64)
+
+
+def jpeg_tolerance(points_K3: NDArray[np.float64]) -> int:
+    """How far a JPEG's pixel may be from its code, in the channel where it is farthest: under half the nearest gap."""
+    if len(points_K3) < 2:
+        return FIT_WITHIN
+    gaps_KK = np.abs(points_K3[:, None] - points_K3[None]).max(axis=2)
+    nearest = gaps_KK[~np.eye(len(points_K3), dtype=bool)].min()
+    return int(min(max((nearest - 1) // 2, 1), FIT_WITHIN))
 
 
 def off_line(points_N3: NDArray[np.float64], ends_K3: NDArray[np.float64]) -> NDArray[np.float64]:

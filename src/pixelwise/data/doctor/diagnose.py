@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from pixelwise.data.colours import default_colours
-from pixelwise.data.doctor.alike import Seen, frames_across_splits, groups_across_splits, near_copies, suggested_split
+from pixelwise.data.doctor.alike import Seen, frames_across_splits, group_of, groups_across_splits, near_copies, suggested_split
 from pixelwise.data.doctor.coding import CITYSCAPES_BASE, Coding, find_coding
 from pixelwise.data.doctor.colour_map import points_of
 from pixelwise.data.doctor.findings import Findings, gather, in_threads, judge
@@ -125,10 +125,9 @@ def diagnose(data: Path | str, progress: Progress = lambda what, done, total: No
         if look.image
     ]
     problems, questions, notes = _mask_findings(dataset, listed, masks, numbers, colours)
-    problems += near_copies(seen) + frames_across_splits(seen)
-    if not any(problem.kind == "frames-across-splits" for problem in problems):
-        problems += groups_across_splits(seen)
-    problems += odd_images(seen)
+    films = frames_across_splits(seen)
+    told = {group_of(Path(problem.where)) for problem in films}
+    problems += near_copies(seen) + films + groups_across_splits(seen, told) + odd_images(seen)
     grouped = any(problem.kind.endswith(("frames-across-splits", "groups-across-splits")) for problem in problems)
     everything = sorted((*findings.problems, *problems), key=lambda problem: problem.severity != "error")
     report = Report(

@@ -22,6 +22,7 @@ SMALL_PX = 32  # an encoder of stride 32 sees one field of such an image
 AREA_TIMES = 25
 LONG_TIMES = 5
 DARK = 32  # a 16-bit image whose brightest sampled pixel is below this, of 255, uses an eighth of its range
+EXCHANGED = 0.8  # an image is told when exchanging red and blue brings it nearer to the others by this factor
 ENOUGH = 12  # images, below which nothing is called usual
 REFERENCE = 512
 
@@ -103,8 +104,9 @@ def thumbnails_of(seen: Sequence[Seen]) -> NDArray[np.float32]:
 def exchanged_channels(seen: Sequence[Seen]) -> list[Problem]:
     """Images whose colours fit the others' only with red and blue exchanged: read as BGR somewhere on their way.
 
-    The measure: red minus blue of a thumbnail, laid over its mean of all images. Where nearly all images agree with
-    that mean, one that opposes it as strongly as the others agree is suspect.
+    The measure: red minus blue of a thumbnail, laid over its median of all images. Where most images agree with that
+    median, one that opposes it is looked at twice: it is told only if it is much nearer to its nearest others with red
+    and blue exchanged.
     """
     coloured = [one for one in seen if one.look.spread >= BLANK]
     if len(coloured) < ENOUGH:
@@ -116,17 +118,24 @@ def exchanged_channels(seen: Sequence[Seen]) -> list[Problem]:
     if strength / len(usual_F) < 6.0**2:  # the dataset is grey, or its colours have no common direction
         return []
     agreement_N = warmth_NF @ usual_F / strength
-    agreeing = float((agreement_N > 0.3).mean())
-    suspects_N = agreement_N < -0.5
-    if agreeing < 0.75 or not suspects_N.any():
+    suspects = np.flatnonzero(agreement_N < -0.3)
+    if float((agreement_N > 0.3).mean()) < 0.7 or len(suspects) == 0:
         return []
     remedy = "Compare it with its source: was it saved from OpenCV's BGR? Exchange red and blue if so."
     what = "its colours fit the other images only with red and blue exchanged."
     return [
-        Problem("warning", "channel-order", one.name, what, remedy)
-        for one, suspect in zip(coloured, suspects_N, strict=True)
-        if suspect
+        Problem("warning", "channel-order", coloured[n].name, what, remedy)
+        for n in suspects
+        if _fits_exchanged(thumbnails_NTT3, n)
     ]
+
+
+def _fits_exchanged(thumbnails_NTT3: NDArray[np.float32], n: int) -> bool:
+    """Whether image n is much nearer to the others with its red and blue exchanged than as it is."""
+    others = np.delete(thumbnails_NTT3, n, axis=0)
+    own = np.sort(np.abs(others - thumbnails_NTT3[n]).mean(axis=(1, 2, 3)))[:3].mean()
+    exchanged = np.sort(np.abs(others - thumbnails_NTT3[n][..., ::-1]).mean(axis=(1, 2, 3)))[:3].mean()
+    return bool(exchanged < EXCHANGED * own)
 
 
 def strange(seen: Sequence[Seen]) -> list[Problem]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import oriented
 from pixelwise.data.doctor.coding import Coding
-from pixelwise.data.doctor.colour_map import ON_LINE, off_line, points_of
+from pixelwise.data.doctor.colour_map import ON_LINE, jpeg_tolerance, off_line, points_of
 from pixelwise.data.doctor.raw_mask import RawMask
 from pixelwise.records import VOID, Labels
 
@@ -68,7 +68,7 @@ def fitted(raw: RawMask, coding: Coding) -> NDArray[np.int32]:
     points_K3 = points_of(book.codes, book.coloured)
     points_N3 = points_of(values.tolist(), book.coloured)
     nearest_N = np.empty(len(values), np.int32)
-    tolerance = max(book.tolerance, _own_tolerance(points_K3) if raw.lossy else 0)
+    tolerance = max(book.tolerance, jpeg_tolerance(points_K3) if raw.lossy else 0)
     for start in range(0, len(values), 4096):
         distance_NK = np.abs(points_N3[start : start + 4096, None] - points_K3[None]).max(axis=2)
         fits_N = distance_NK.min(axis=1) <= tolerance
@@ -129,10 +129,3 @@ def fitted_to(
     back = "yes: resize it back" if lossless else "no: it had more pixels than its image"
     return np.asarray(mended, np.uint8), Change(f"resized to the nearest pixel: {said}", why, back)
 
-
-def _own_tolerance(points_K3: NDArray[np.float64]) -> int:
-    """Half the distance of the nearest two codes, at most 28: how far a JPEG's pixel may be from its code."""
-    if len(points_K3) < 2:
-        return 28
-    gaps_KK = np.abs(points_K3[:, None] - points_K3[None]).max(axis=2)
-    return int(min(max((gaps_KK[~np.eye(len(points_K3), dtype=bool)].min() - 1) // 2, 1), 28))
