@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import gcd
 from typing import Literal
 
@@ -15,8 +16,9 @@ from pixelwise.data.doctor.colour_map import CodeBook, find_codes
 from pixelwise.data.doctor.look import KEPT_CODES, MaskLook
 from pixelwise.records import MAX_CLASSES, VOID
 
-Kind = Literal["ids", "one-based", "gaps", "steps", "binary", "instances", "class-instances", "one-value"]
+Kind = Literal["ids", "one-based", "gaps", "steps", "binary", "instances", "class-instances", "one-value", "lost"]
 
+LOST_GAP = 8  # grey codes of a JPEG nearer than this cannot be told from its noise
 INSTANCE_MASKS = 3  # so few masks say nothing about how ids vary from mask to mask
 CITYSCAPES_BASE = 1000  # in "instance ids", class × 1000 + number
 INSTANCE_IDS = 8  # fewer objects a mask than this could as well be classes
@@ -52,7 +54,7 @@ def find_coding(looks: Sequence[MaskLook], *, coloured: bool) -> Coding | None:
         pixels.update(look.codes)
         images.update(look.codes.keys())
     distinct = max(len(pixels), max(look.distinct for look in chosen))
-    if not coloured:
+    if not coloured and exact:
         instances = _instances(chosen, distinct)
         if instances:
             total = sum(pixels.values())
@@ -61,6 +63,8 @@ def find_coding(looks: Sequence[MaskLook], *, coloured: bool) -> Coding | None:
             return Coding(book, instances, len(ours), None, images=images, distinct=distinct)
     book = _book(chosen, pixels, coloured, lossy=not exact)
     kind, step, void = ("ids", 1, None) if coloured else number_kind(book.codes)
+    if not exact and not coloured and (len(book.codes) < 2 or min(b - a for a, b in pairwise(book.codes)) < LOST_GAP):
+        kind = "lost"
     return Coding(book, kind, len(ours), void, step, images, distinct)
 
 
@@ -92,7 +96,7 @@ def evenly_spread(codes: Sequence[int]) -> int:
     """The step of grey values that divide 0 to 255 evenly with rounding, such as 0, 127, 255; 0 where they do not."""
     if len(codes) < 3 or codes[0] != 0 or codes[-1] not in (254, 255):
         return 0
-    steps = [b - a for a, b in zip(codes, codes[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(codes)]
     return steps[0] if min(steps) >= 8 and max(steps) - min(steps) <= 1 else 0
 
 
@@ -100,14 +104,16 @@ def _book(looks: Sequence[MaskLook], pixels: Counter[int], coloured: bool, *, lo
     """The code book, where flat pixels were counted; otherwise every value is a code."""
     counted = [look for look in looks if look.flat is not None]
     flat: Counter[int] = Counter()
+    between: Counter[int] = Counter()
     seen: Counter[int] = Counter()
     for look in counted:
         flat.update(look.flat or {})
+        between.update(look.between)
         seen.update(look.codes)
     if not lossy:
         for code in set(pixels) - set(seen):  # only in masks whose flat pixels were not counted: those have few values
             seen[code] = flat[code] = pixels[code]
-    book = find_codes(seen, flat, coloured=coloured, lossy=lossy)
+    book = find_codes(seen, flat, between, coloured=coloured, lossy=lossy)
     total = max(sum(pixels.values()), 1)
     if not lossy:
         shares = {code: pixels[code] / total for code in book.codes}

@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 FLAT_PX = 9  # a class has at least this many inside pixels somewhere
 FLAT_SHARE = 0.05  # and at least this share of its pixels are inside
 ON_LINE = 4.0  # a blend is off the line between its two codes by rounding only
-BLEND_KINDS = 8  # blending makes many different values; fewer than this are thin classes
-COMMON = 20.0  # a thin class is this many times as common as the blends around it
+BETWEEN_SHARE = 0.4  # of a blend's pixels lie between two neighbours' values
+BLEND_KINDS = 8  # smoothing makes many different values; fewer, not between their neighbours, are thin classes
+THIN_SHARE = 0.02  # of all pixels without inside: a thin class has more of them, one value of a blend fewer
+WIDE_GAP = 8  # grey codes nearer than this are ids, and what lies between two ids is an id
 RIPPLE_RADIUS = 10  # JPEG moves a value in a flat area by less than this
 RIPPLE_REACH = 28  # and makes satellites of a code up to here, each with less than
 FIT_WITHIN = 16  # a JPEG's pixel fits a code when no channel is farther: past that it is on an edge
+HEAP = 1.5  # a hole of a ladder is a code when its pixels heap up by this against those half a step away
 RIPPLE_SHARE = 0.02  # this share of the code's flat pixels
 
 
@@ -38,17 +41,27 @@ class CodeBook:
     unfit: float  # share of pixels that fit no code
 
 
-def find_codes(pixels: Mapping[int, int], flat: Mapping[int, int], *, coloured: bool, lossy: bool) -> CodeBook:
+def find_codes(
+    pixels: Mapping[int, int],
+    flat: Mapping[int, int],
+    between: Mapping[int, int],
+    *,
+    coloured: bool,
+    lossy: bool,
+) -> CodeBook:
     """The codes among the values of some masks.
 
     Args:
         pixels: by value, how many pixels have it.
         flat: by value, how many of them have a 3×3 neighbourhood of that value.
+        between: by value, how many of them lie between the values of two opposite neighbours.
         coloured: values are colours, 0xRRGGBB; otherwise grey.
         lossy: the masks were JPEGs: a code's own pixels spread around it.
     """
     total = max(sum(pixels.values()), 1)
-    codes = _peaks(flat, pixels, coloured) if lossy else _exact(pixels, flat, coloured)
+    codes = _peaks(flat, pixels, coloured) if lossy else _exact(pixels, flat, between, coloured)
+    if lossy and not coloured:
+        codes += _holes_of_ladder(sorted(codes), pixels)
     tolerance = jpeg_tolerance(points_of(codes, coloured)) if lossy else 0
     shares = {code: number / total for code, number in _nearest_within(pixels, codes, coloured, tolerance).items()}
     return CodeBook(
@@ -91,18 +104,30 @@ def off_line(points_N3: NDArray[np.float64], ends_K3: NDArray[np.float64]) -> ND
     return nearest_N
 
 
-def _exact(pixels: Mapping[int, int], flat: Mapping[int, int], coloured: bool) -> list[int]:
+def _exact(pixels: Mapping[int, int], flat: Mapping[int, int], between: Mapping[int, int], coloured: bool) -> list[int]:
     """Codes of masks that were stored without loss: each code is exactly one value."""
-    inside = [v for v, n in pixels.items() if flat.get(v, 0) >= FLAT_PX and flat[v] >= FLAT_SHARE * n]
+    inside = sorted(v for v, n in pixels.items() if flat.get(v, 0) >= FLAT_PX and flat[v] >= FLAT_SHARE * n)
     others = sorted(set(pixels) - set(inside))
-    if len(others) < max(BLEND_KINDS, 2 * len(inside)) or len(inside) < 2 or len(inside) > 255:
+    if not others or len(inside) < 2 or len(inside) > 255:
         return list(pixels)
-    numbers_N = np.array([pixels[v] for v in others])
-    usual = float(np.median(numbers_N))
-    off_N = off_line(points_of(others, coloured), points_of(inside, coloured))
-    common_N = numbers_N > COMMON * max(usual, 1.0)
-    aside_N = (off_N > 4 * ON_LINE) & (numbers_N > COMMON / 4 * max(usual, 1.0))
-    return inside + [v for v, keep in zip(others, common_N | aside_N, strict=True) if keep]
+    if not coloured:
+        others = [v for v in others if _wide_gap(inside, v)]
+    total = sum(pixels[v] for v in others)
+    blends = [v for v in others if between.get(v, 0) >= BETWEEN_SHARE * pixels[v]]
+    if sum(pixels[v] for v in blends) < 0.5 * total and len(others) < BLEND_KINDS:
+        return list(pixels)
+    thin = [v for v in others if v not in set(blends) and pixels[v] >= THIN_SHARE * total]
+    if coloured and thin:  # the half-covered sides of a line one pixel wide are alike too, but on the line of two codes
+        off_N = off_line(points_of(thin, True), points_of(inside, True))
+        thin = [v for v, off in zip(thin, off_N, strict=True) if off > 4 * ON_LINE or pixels[v] >= 0.2 * total]
+    return [v for v in pixels if v not in set(others) - set(thin)]
+
+
+def _wide_gap(inside: list[int], value: int) -> bool:
+    """Whether a grey value lies between two codes so far apart that it can be a blend of them."""
+    above = next((code for code in inside if code > value), None)
+    below = next((code for code in reversed(inside) if code < value), None)
+    return above is None or below is None or above - below >= WIDE_GAP
 
 
 def _peaks(flat: Mapping[int, int], pixels: Mapping[int, int], coloured: bool) -> list[int]:
@@ -136,6 +161,25 @@ def _peaks(flat: Mapping[int, int], pixels: Mapping[int, int], coloured: bool) -
         heaps.append(heap)
         centres.append(points_N3[n])
     return codes
+
+
+def _holes_of_ladder(codes: list[int], pixels: Mapping[int, int]) -> list[int]:
+    """Codes that a regular ladder of grey values lacks (0, 20, 60, 80: 40), where pixels heap up: thin classes."""
+    if len(codes) < 4:
+        return []
+    step = float(np.median(np.diff(codes)))
+    if step < 2 * WIDE_GAP:
+        return []
+    holes = []
+    for low, high in zip(codes, codes[1:], strict=False):
+        missing = round((high - low) / step) - 1
+        for i in range(1, missing + 1):
+            hole = round(low + i * (high - low) / (missing + 1))
+            heap = sum(pixels.get(hole + d, 0) for d in range(-2, 3))
+            beside = sum(pixels.get(hole + s * round(step / 2) + d, 0) for s in (-1, 1) for d in range(-2, 3)) / 2
+            if heap > HEAP * beside:
+                holes.append(max(range(hole - 2, hole + 3), key=lambda value: pixels.get(value, 0)))
+    return holes
 
 
 def _mass_around(pixels: Mapping[int, int], centre: NDArray[np.float64], coloured: bool) -> float:

@@ -52,6 +52,7 @@ class MaskLook:
     codes: Mapping[int, int]  # pixels by code, of the KEPT_CODES commonest
     distinct: int  # different codes in all
     flat: Mapping[int, int] | None = None  # of them, pixels whose 3×3 neighbourhood is of one code; None: not counted
+    between: Mapping[int, int] = field(default_factory=dict)  # and pixels between two neighbours' values, where flat is
     parts: Mapping[int, int] = field(default_factory=dict)  # connected components by id, where they were counted
     palette: Mapping[int, Colour] = field(default_factory=dict)
 
@@ -148,28 +149,13 @@ def look_at_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly:
     if not thoroughly:
         return MaskLook(_size(ids), False, "ids", 8 * ids.dtype.itemsize, 1, counts, distinct)
     opened = open_image(data)
-    flat = count_flat(ids) if sampled or distinct > MANY_IDS else None
     parts = count_parts(ids, list(counts)[:MANY_IDS]) if sampled and distinct > 2 else {}
-    return MaskLook(
-        _size(ids),
-        False,
-        "ids",
-        8 * ids.dtype.itemsize,
-        stored_turn(opened.image),
-        counts,
-        distinct,
-        flat,
-        parts,
-        _palette(opened),
-    )
-
-
-def count_flat(ids: MaskIds) -> dict[int, int]:
-    """By id, the pixels whose 3×3 neighbourhood is of that one id."""
-    kernel = np.ones((3, 3), np.uint8)
-    wide = ids if ids.dtype in (np.uint8, np.uint16) else ids.astype(np.float32)
-    flat_N = ids[cv2.erode(wide, kernel) == cv2.dilate(wide, kernel)]
-    return count_ids(flat_N[None]) if flat_N.size else {}
+    turn, bits = stored_turn(opened.image), 8 * ids.dtype.itemsize
+    flat = between = None
+    if (sampled and distinct > 2) or MANY_IDS < distinct <= KEPT_CODES:
+        histogram = RawMask(ids.astype(np.int32), False, False, bits, turn).histogram(KEPT_CODES)
+        flat, between = histogram.flat, histogram.between
+    return MaskLook(_size(ids), False, "ids", bits, turn, counts, distinct, flat, between or {}, parts, _palette(opened))
 
 
 def count_parts(ids: MaskIds, wanted: Sequence[int]) -> dict[int, int]:
@@ -188,8 +174,10 @@ def _raw_or_none(sample: Sample) -> RawMask | None:
 
 
 def _look_at_raw(raw: RawMask, storage: str) -> MaskLook:
-    codes, flat, distinct = raw.histogram(KEPT_CODES)
-    return MaskLook(raw.size, raw.coloured, storage, raw.bits, raw.turn, codes, distinct, flat)
+    seen = raw.histogram(KEPT_CODES)
+    return MaskLook(
+        raw.size, raw.coloured, storage, raw.bits, raw.turn, seen.pixels, seen.distinct, seen.flat, seen.between
+    )
 
 
 def _palette(opened: Opened) -> dict[int, Colour]:

@@ -65,9 +65,14 @@ def coding_problems(coding: Coding) -> tuple[list[Problem], list[Question], list
     if coding.kind in ("instances", "class-instances"):
         problems.append(_instances(coding, questions))
         return problems, questions, notes
+    if coding.kind == "lost":
+        message = f"JPEGs of ids that lie nearer to each other than JPEG's noise ({codes_in_words(coding)}): they are lost."
+        remedy = "Export the masks again from their source, as PNG. No repair can bring them back."
+        problems.append(Problem("error", "lost-masks", where, message, remedy))
+        return problems, questions, notes
     if book.coloured:
         notes.append(colours_in_words(coding))
-    if book.blurred and book.unfit >= NOTABLE or (book.blurred and not book.tolerance):
+    if book.blurred and (book.unfit >= NOTABLE or not book.tolerance):
         message = (
             f"{book.unfit:.2%} of the pixels fit none of the {len(book.codes)} codes ({codes_in_words(coding)}): they are "
             "blends along edges, from anti-aliased drawing, resizing with interpolation, or JPEG."

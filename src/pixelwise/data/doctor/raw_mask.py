@@ -50,11 +50,39 @@ class RawMask:
         largest = range_.max(axis=2) if range_.ndim == 3 else range_
         return np.asarray(largest <= (JPEG_RIPPLE if self.lossy else 0))
 
-    def histogram(self, kept: int) -> tuple[dict[int, int], dict[int, int], int]:
-        """Pixels by code, flat pixels by code (each of the `kept` commonest), and the number of different codes."""
+    def between(self) -> NDArray[np.bool_]:
+        """[H, W]: where a value lies strictly between those of two opposite neighbours, as a blend does on an edge.
+
+        Not so on a thin line: what lies on its two sides is alike, and along it the value does not change.
+        """
+        planes = self.planes().astype(np.int16) if self.coloured else self.codes.astype(np.int32)[:, :, None]
+        padded = np.pad(planes, ((1, 1), (1, 1), (0, 0)), "edge")
+        height, width = self.size
+        found = np.zeros((height, width), bool)
+        for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+            a = padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+            b = padded[1 - dy : 1 - dy + height, 1 - dx : 1 - dx + width]
+            to_a, to_b = np.abs(planes - a).sum(axis=2), np.abs(planes - b).sum(axis=2)
+            rounding = 2 * planes.shape[2] if self.coloured else 0
+            found |= (to_a > 0) & (to_b > 0) & (to_a + to_b <= np.abs(a - b).sum(axis=2) + rounding)
+        return found
+
+    def histogram(self, kept: int) -> Histogram:
+        """Pixels by code, of the `kept` commonest."""
         codes, numbers = _counted(self.codes.ravel())
-        flat_codes, flat_numbers = _counted(self.codes[self.flat()])
-        return _commonest(codes, numbers, kept), _commonest(flat_codes, flat_numbers, kept), len(codes)
+        parts = (_counted(self.codes[where]) for where in (self.flat(), self.between()))
+        flat, between = (_commonest(*part, kept) for part in parts)
+        return Histogram(_commonest(codes, numbers, kept), flat, between, len(codes))
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Pixels by code."""
+
+    pixels: dict[int, int]
+    flat: dict[int, int]  # those whose 3×3 neighbourhood is of one code
+    between: dict[int, int]  # those that lie between two opposite neighbours
+    distinct: int
 
 
 def raw_mask_of(data: bytes) -> RawMask:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 LIST_NAME = "repairs.jsonl"
+BLOCKING = ("too-many-ids", "declared-ids", "undeclared-colours", "lost-masks")  # no repair can guess these
 TURNS = ("left", "right", "transpose")
 
 
@@ -110,7 +111,7 @@ def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Plan:
     names, colours = list(meaning.classes.names), list(meaning.classes.colours)
     numbers, by_colour = dict(meaning.numbers), dict(meaning.colours)
     missing = [question for question in diagnosis.report.questions if not _answered(question.option, decisions)]
-    blocking = [p for p in diagnosis.report.findings.errors if p.kind in ("too-many-ids", "declared-ids", "undeclared-colours")]
+    blocking = [p for p in diagnosis.report.findings.errors if p.kind in BLOCKING]
     if missing or blocking:
         problems = [Problem("error", "decision", "--fix", f"{q.why}?", f"Say {q.option}.") for q in missing]
         raise DatasetError("The repair needs a person's decision first.", [*problems, *blocking])
