@@ -17,6 +17,17 @@ from pathlib import Path, PurePath
 from pixelwise.data.decode import mask_ids_of, mask_palette
 from pixelwise.data.files import Refusal, read_bytes, shown
 from pixelwise.data.images import count_ids
+from pixelwise.data.formats.ade20k import is_ade20k, list_ade20k
+from pixelwise.data.formats.cityscapes import is_cityscapes, list_cityscapes
+from pixelwise.data.formats.coco import is_coco, list_coco
+from pixelwise.data.formats.cvat import is_cvat, list_cvat
+from pixelwise.data.formats.image_folder import is_image_folder, list_image_folder
+from pixelwise.data.formats.labelme import is_labelme, list_labelme
+from pixelwise.data.formats.labelstudio import is_labelstudio, list_labelstudio
+from pixelwise.data.formats.nifti import is_nifti, list_nifti
+from pixelwise.data.formats.parquet import is_parquet, list_parquet
+from pixelwise.data.formats.voc import is_voc, list_voc
+from pixelwise.data.formats.yolo import is_yolo, list_yolo
 from pixelwise.data.found_folders import is_found, list_found
 from pixelwise.data.layouts import (
     IMAGE_SUFFIXES,
@@ -24,6 +35,8 @@ from pixelwise.data.layouts import (
     Listing,
     folders_in,
     is_camvid,
+    is_half_native,
+    is_half_pairs,
     is_native,
     is_pairs,
     list_camvid,
@@ -65,9 +78,21 @@ CAMVID_DECLARED = Declared(
 LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
     "native": (is_native, list_native),
     "camvid": (is_camvid, list_camvid),
+    "cityscapes": (is_cityscapes, list_cityscapes),
+    "voc": (is_voc, list_voc),
+    "coco": (is_coco, list_coco),
+    "yolo": (is_yolo, list_yolo),
+    "labelme": (is_labelme, list_labelme),
+    "cvat": (is_cvat, list_cvat),
+    "labelstudio": (is_labelstudio, list_labelstudio),
+    "nifti": (is_nifti, list_nifti),
+    "parquet": (is_parquet, list_parquet),
+    "image-folder": (is_image_folder, list_image_folder),
+    "ade20k": (is_ade20k, list_ade20k),
     "pairs": (is_pairs, list_pairs),
     "folders": (is_found, list_found),
 }  # in the order in which they are tried
+HALF = {"native": is_half_native, "pairs": is_half_pairs}
 EXPECTED = (
     "expected one of:\n"
     "  DATA/{train,val,test}/{images,masks}/\n"
@@ -123,7 +148,7 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> 
     if not root.is_dir():
         raise UsageError(f"{shown(root)}: is a file; expected the folder of a dataset.")
     settings = read_settings(root)
-    layout = next((name for name, (recognises, _) in LAYOUTS.items() if recognises(root)), None)
+    layout = layout_of(root)
     if layout is None:
         raise DatasetError(_unrecognised(root))
     listing = LAYOUTS[layout][1](root)
@@ -140,6 +165,12 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> 
             listing.splits |= {"train": train, "val": val}
             listing.notes.append(f"No val split: {len(val)} of train's pairs are held out as val (seed {seed}).")
     return Listed(layout, listing, settings)
+
+
+def layout_of(root: Path) -> str | None:
+    """The first layout that recognises a folder, else one of which half is there; None where none does."""
+    whole = (name for name, (recognises, _) in LAYOUTS.items() if recognises(root))
+    return next(whole, None) or next((name for name, recognises in HALF.items() if recognises(root)), None)
 
 
 def dataset_of(listed: Listed, classes: ClassList, mask_ids: Mapping[int, int]) -> Dataset:

@@ -60,6 +60,11 @@ class Listing:
 
 def is_native(root: Path) -> bool:
     """DATA/{train,val,test}/{images,masks}/"""
+    return any((root / split / "images").is_dir() and (root / split / "masks").is_dir() for split in SPLITS)
+
+
+def is_half_native(root: Path) -> bool:
+    """The same with one of images/ and masks/ missing: told as a problem, when nothing else fits."""
     return any((root / split / part).is_dir() for split in SPLITS for part in ("images", "masks"))
 
 
@@ -69,7 +74,13 @@ def is_camvid(root: Path) -> bool:
 
 
 def is_pairs(root: Path) -> bool:
-    """DATA/{images,masks}/"""
+    """DATA/{images,masks}/, not divided into splits below."""
+    divided = any((root / "masks" / split).is_dir() and (root / "images" / split).is_dir() for split in SPLITS)
+    return (root / "images").is_dir() and (root / "masks").is_dir() and not divided
+
+
+def is_half_pairs(root: Path) -> bool:
+    """The same with one of them missing: told as a problem, when nothing else fits."""
     return (root / "images").is_dir() or (root / "masks").is_dir()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pixelwise.data.decode import MaskIds, mask_ids_of, open_image, stored_turn
 from pixelwise.data.files import Refusal, read_bytes, shown
-
+from pixelwise.data.formats import cityscapes, coco, coded_colours, cvat, labelme, labelstudio, nifti, parquet, yolo
 from pixelwise.data.images import decode_image, labels_from_ids
 from pixelwise.errors import ImageError, MaskError
 from pixelwise.records import Labels, Pixels, Sample
@@ -24,20 +24,20 @@ ImageReader = Callable[[Path, str], bytes]
 MaskReader = Callable[[Path, str, tuple[int, int]], MaskIds]  # the file, the part, the image's (H, W)
 
 IMAGE_READERS: dict[str, ImageReader] = {
-#    "nifti": nifti.image_bytes,
-#    "parquet": parquet.image_bytes,
+    "nifti": nifti.image_bytes,
+    "parquet": parquet.image_bytes,
 }
 MASK_READERS: dict[str, MaskReader] = {
-#    "cityscapes": cityscapes.drawn_ids,
-#    "coco": coco.drawn_ids,
-#    "coco-panoptic": coco.panoptic_ids,
-#    "colours": coded_colours.ids_of_colours,
-#    "cvat": cvat.drawn_ids,
-#    "labelme": labelme.drawn_ids,
-#    "labelstudio": labelstudio.drawn_ids,
-#    "nifti": nifti.mask_ids,
-#    "parquet": parquet.mask_ids,
-#    "yolo": yolo.drawn_ids,
+    "cityscapes": cityscapes.drawn_ids,
+    "coco": coco.drawn_ids,
+    "coco-panoptic": coco.panoptic_ids,
+    "colours": coded_colours.ids_of_colours,
+    "cvat": cvat.drawn_ids,
+    "labelme": labelme.drawn_ids,
+    "labelstudio": labelstudio.drawn_ids,
+    "nifti": nifti.mask_ids,
+    "parquet": parquet.mask_ids,
+    "yolo": yolo.drawn_ids,
 }
 
 

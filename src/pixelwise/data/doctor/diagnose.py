@@ -25,7 +25,7 @@ from pixelwise.data.doctor.mask_problems import (
     storage_problems,
 )
 from pixelwise.data.doctor.outliers import odd_images
-from pixelwise.data.doctor.palettes import VOID_NAMES, names_of_colours
+from pixelwise.data.palettes import VOID_NAMES, names_of_colours
 from pixelwise.data.doctor.report import Report
 from pixelwise.data.doctor.suspects import Predicts, find_suspects
 from pixelwise.data.files import shown

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pixelwise.data.doctor.coding import CITYSCAPES_BASE, Coding
 from pixelwise.data.doctor.look import MaskLook
-from pixelwise.data.doctor.palettes import names_of_colours
+from pixelwise.data.palettes import names_of_colours
 from pixelwise.records import MAX_CLASSES, VOID, Problem
 
 FIX = "`pixelwise check DATA --fix OUT` writes them as class ids."
