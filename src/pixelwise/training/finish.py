@@ -22,7 +22,7 @@ from pixelwise.metrics.calibration import calibration_error, fit_temperature
 from pixelwise.model.build import ModelConfig, build
 from pixelwise.model.preprocess import Preprocess, resize_scores
 from pixelwise.records import ClassList, Sample
-from pixelwise.trace.recorder import Listener, nobody
+from pixelwise.tracing.recorder import Listener, nobody
 from pixelwise.training.checkpoint import load_checkpoint
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.validate import Validation, batches, seen_mask, validate

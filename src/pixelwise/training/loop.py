@@ -23,8 +23,8 @@ from pixelwise.model.build import ModelConfig, build
 from pixelwise.model.encoders import EfficientNetLite, freeze_statistics
 from pixelwise.model.preprocess import Preprocess, resize_scores
 from pixelwise.records import VOID, Dataset
-from pixelwise.trace.recorder import Event, Listener
-from pixelwise.trace.words import observe
+from pixelwise.tracing.recorder import Event, Listener
+from pixelwise.tracing.words import observe
 from pixelwise.training import checkpoint as ck
 from pixelwise.training.losses import class_weights, segmentation_loss
 from pixelwise.training.recipe import Recipe

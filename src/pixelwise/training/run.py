@@ -30,8 +30,8 @@ from pixelwise.data.loader import Pairs
 from pixelwise.errors import DatasetError, DivergedError, OutputError, RunLockedError, UsageError
 from pixelwise.model.preprocess import Preprocess, labels_from_scores, resize_scores
 from pixelwise.records import VOID, Dataset, Sample
-from pixelwise.trace.flow import STAGES, coloured, flow_event
-from pixelwise.trace.recorder import Event, Listener, nobody, to_all, to_file
+from pixelwise.tracing.flow import STAGES, coloured, flow_event
+from pixelwise.tracing.recorder import Event, Listener, nobody, to_all, to_file
 from pixelwise.training import loop
 from pixelwise.training.checkpoint import checkpoints
 from pixelwise.training.finish import export_run

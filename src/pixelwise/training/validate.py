@@ -20,7 +20,7 @@ from pixelwise.data.loader import Pairs
 from pixelwise.metrics import confusion
 from pixelwise.model.preprocess import Preprocess, labels_from_scores, resize_scores
 from pixelwise.records import VOID, ClassList, Labels
-from pixelwise.trace.flow import coloured
+from pixelwise.tracing.flow import coloured
 
 PREVIEWS = 4  # held-out images whose masks are kept at every epoch
 

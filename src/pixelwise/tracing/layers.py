@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.records import Pixels
-from pixelwise.trace.flow import thumbnail
-from pixelwise.trace.graph import SHAPE_OF, Graph, Traceable, batched, nodes_between, parse, with_outputs
-from pixelwise.trace.receptive import Field, receptive_fields
+from pixelwise.tracing.flow import thumbnail
+from pixelwise.tracing.graph import SHAPE_OF, Graph, Traceable, batched, nodes_between, parse, with_outputs
+from pixelwise.tracing.receptive import Field, receptive_fields
 
 if TYPE_CHECKING:
     from onnx import NodeProto

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.trace.graph import Graph, attributes, nodes_between
+from pixelwise.tracing.graph import Graph, attributes, nodes_between
 
 if TYPE_CHECKING:
     from onnx import NodeProto

@@ -16,11 +16,11 @@ from pixelwise.data.files import shown
 from pixelwise.data.images import encode_label_png, read_image
 from pixelwise.errors import UsageError
 from pixelwise.records import Pixels, Prediction
-from pixelwise.trace.graph import Traceable
-from pixelwise.trace.layers import Layer, layers
-from pixelwise.trace.pixel import Story, softmax, tell_pixel
-from pixelwise.trace.recorder import VERSION, Event, finite
-from pixelwise.trace.stages import HOW_TIMED, Stages
+from pixelwise.tracing.graph import Traceable
+from pixelwise.tracing.layers import Layer, layers
+from pixelwise.tracing.pixel import Story, softmax, tell_pixel
+from pixelwise.tracing.recorder import VERSION, Event, finite
+from pixelwise.tracing.stages import HOW_TIMED, Stages
 
 RUNS = 5  # of each stage, for the median of its times
 

@@ -12,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from pixelwise.records import ClassList, Colour
-from pixelwise.trace.flow import coloured
-from pixelwise.trace.layers import Layer
-from pixelwise.trace.picture import Pictures
-from pixelwise.trace.pixel import Story
-from pixelwise.trace.recorder import Event
-from pixelwise.trace.run import RUNS, Trace
-from pixelwise.trace.stages import HOW_TIMED
+from pixelwise.tracing.flow import coloured
+from pixelwise.tracing.layers import Layer
+from pixelwise.tracing.picture import Pictures
+from pixelwise.tracing.pixel import Story
+from pixelwise.tracing.recorder import Event
+from pixelwise.tracing.story import RUNS, Trace
+from pixelwise.tracing.stages import HOW_TIMED
 
 BAR_COLUMNS = 20
 SMALLEST_SHARE = 0.0005  # of the image; a class with fewer pixels is in the JSON but not in the legend
