@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from pixelwise.tracing.layers import Layer, layers
 from pixelwise.tracing.pixel import Story, softmax, tell_pixel
 from pixelwise.tracing.recorder import VERSION, Event, finite
 from pixelwise.tracing.stages import HOW_TIMED, Stages
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 RUNS = 5  # of each stage, for the median of its times
 
@@ -60,6 +63,12 @@ class Trace:
             }
         )
         return whole
+
+    def to_rich(self) -> RenderableType:
+        """For rich to print: colours and pictures in a terminal, plain text elsewhere."""
+        from pixelwise.tracing.show import show_trace  # it stands above: it reads a Trace
+
+        return show_trace(self)
 
     def labels_png(self) -> bytes:
         """The labels as a palette PNG, see `encode_label_png`."""
