@@ -9,51 +9,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import DataError
-from pixelwise.records import VOID, ClassList
+from pixelwise.records import ClassList
 
 FOUND_NAME = re.compile(r"class \d+")  # what a dataset calls a class of which it knows nothing but the id
+FOUND_PAIR = ("background", "foreground")  # what it calls them when the ids are 0 and 1
 
 
 @dataclass(frozen=True)
 class Match:
-    """How the model's ids become the dataset's."""
+    """In which classes a model is compared with a dataset, and how the ids of both become theirs."""
 
-    table: NDArray[np.uint8]  # [256]: the model's id → the dataset's
-    note: str | None  # what was decided, in words; None where both lists are the same
-
-    @property
-    def same(self) -> bool:
-        return bool((self.table == np.arange(256)).all())
+    classes: ClassList
+    predicted: NDArray[np.uint8]  # [256]: the model's id → id in `classes`
+    true: NDArray[np.uint8]  # [256]: the dataset's id, or VOID → id in `classes`, or VOID
+    note: str | None = None  # what was decided, in words; None where both lists are the same
 
 
 def match_classes(model: ClassList, data: ClassList) -> Match:
     """How to compare the labels of `model` with the masks of `data`.
 
-    The same names in the same order: as they are. The same names in another order: by name. Names that were only made
-    up from the ids ("class 0", "class 1" …), and as many: by position.
+    The same names: by name, whatever the order. Names that were only made up from the ids in the masks ("class 0",
+    "class 2" …): by those ids where the model has as many classes, so that a split without some class can be used; by
+    position where the ids are others but as many as the model's classes.
 
     Raises:
         DataError: anything else; both lists are shown.
     """
-    table = np.arange(256, dtype=np.uint8)
+    same = np.arange(256, dtype=np.uint8)
     if model.names == data.names:
-        return Match(table, None)
+        return Match(data, same, same)
     if set(model.names) == set(data.names):
-        for i, name in enumerate(model.names):
-            table[i] = data.names.index(name)
-        return Match(table, "The dataset has the model's classes in another order; they are matched by name.")
-    unnamed = [which for which, names in (("dataset", data.names), ("model", model.names)) if all_found(names)]
-    if unnamed and len(model) == len(data):
-        return Match(
-            table,
-            f"The {unnamed[0]}'s classes have no names, only ids; its {len(data)} classes are taken for "
-            f"{', '.join(model.names if unnamed[0] == 'dataset' else data.names)}, in this order.",
-        )
+        by_name = same.copy()
+        by_name[: len(model)] = [data.names.index(name) for name in model.names]
+        note = "The dataset has the model's classes in another order; they are matched by name."
+        return Match(data, by_name, same, note)
+    ids = found_ids(data.names)
+    if ids and max(ids) < len(model) and (len(model) == len(data) or data.names != FOUND_PAIR):
+        by_id = same.copy()
+        by_id[: len(data)] = ids
+        note = f"The dataset's classes have no names; its ids are taken for the model's: {', '.join(model.names)}."
+        return Match(model, same, by_id, note)
+    if ids and len(data) == len(model):
+        listed = ", ".join(f"{i} is {name}" for i, name in zip(ids, model.names, strict=True))
+        return Match(model, same, same, f"The dataset's classes have no names; they are taken in order: id {listed}.")
+    if found_ids(model.names) and len(data) == len(model):
+        return Match(data, same, same, "The model's classes have no names; they are taken for the dataset's, in order.")
     raise DataError(differing(model, data))
 
 
-def all_found(names: tuple[str, ...]) -> bool:
-    return all(FOUND_NAME.fullmatch(name) for name in names)
+def found_ids(names: tuple[str, ...]) -> list[int]:
+    """The ids from which a dataset made up its classes' names; empty where they are true names."""
+    if names == FOUND_PAIR:
+        return [0, 1]
+    return [int(name.split()[1]) for name in names] if all(FOUND_NAME.fullmatch(name) for name in names) else []
 
 
 def differing(model: ClassList, data: ClassList) -> str:
@@ -69,6 +77,6 @@ def differing(model: ClassList, data: ClassList) -> str:
         f"  model   ({len(model)}): {', '.join(model.names)}\n"
         f"  dataset ({len(data)}): {', '.join(data.names)}\n"
         f"  {'; '.join(said)}\n"
-        f"Name the dataset's classes in dataset.toml as the model does (void, {VOID} here, for what it does not know), "
-        "or evaluate a model that was trained on these classes."
+        "Name the dataset's classes in dataset.toml as the model does (void for what it does not know), or evaluate a "
+        "model that was trained on these classes."
     )

@@ -118,7 +118,7 @@ class Report:
             f"mean class accuracy {percent(found.class_accuracy)}",
             f"{self.images:,} images of the {self.split} split, {found.pixels:,} labelled pixels, "
             f"{self.milliseconds:.1f} ms an image",
-            f"To compare: {name} everywhere gives mIoU {percent(guess.miou)}, pixel accuracy {percent(guess.accuracy)}.",
+            f"To compare, {name} everywhere: mIoU {percent(guess.miou)}, pixel accuracy {percent(guess.accuracy)}.",
         ]
         after = [f"{share:.0%} of {true} is taken for {taken}." for true, taken, share in self.confusions()]
         after += [f"Note: {note}" for note in self.notes]

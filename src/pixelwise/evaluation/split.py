@@ -69,7 +69,7 @@ def evaluate(
     else:
         require_sound(findings)
     samples = dataset.splits[split]
-    classes = len(dataset.classes)
+    classes = len(match.classes)
     matrix = np.zeros((classes, classes), np.int64)
     times = []
     for done, sample in enumerate(samples):
@@ -77,13 +77,13 @@ def evaluate(
         if sample.mask is None:  # require_sound has refused these
             continue
         image_HW3 = read_image(sample.image)
-        true_HW = read_mask(sample.mask, dataset.mask_ids, classes)
+        true_HW = match.true[read_mask(sample.mask, dataset.mask_ids, len(dataset.classes))]
         began = time.perf_counter()
         labels_HW = opened.predict(image_HW3).labels
         times.append((time.perf_counter() - began) * 1e3)
         if true_HW.shape != labels_HW.shape:  # changed since it was checked
             raise MaskError(f"{shown(sample.mask)}: {true_HW.shape}, but its image is {labels_HW.shape}.")
-        matrix += count_pairs(labels_HW if match.same else match.table[labels_HW], true_HW, classes)
+        matrix += count_pairs(match.predicted[labels_HW], true_HW, classes)
     progress(len(samples), len(samples))
     if not times:
         raise DataError(f"{shown(dataset.root)}: the {split} split holds no labelled image. Name another --split.")
@@ -92,7 +92,7 @@ def evaluate(
         digest=opened.digest,
         data=shown(dataset.root),
         split=split,
-        classes=dataset.classes,
+        classes=match.classes,
         matrix=matrix,
         images=len(times),
         milliseconds=float(np.median(times)),

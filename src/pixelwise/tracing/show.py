@@ -17,8 +17,8 @@ from pixelwise.tracing.layers import Layer
 from pixelwise.tracing.picture import Pictures
 from pixelwise.tracing.pixel import Story
 from pixelwise.tracing.recorder import Event
-from pixelwise.tracing.story import RUNS, Trace
 from pixelwise.tracing.stages import HOW_TIMED
+from pixelwise.tracing.story import RUNS, Trace
 
 BAR_COLUMNS = 20
 SMALLEST_SHARE = 0.0005  # of the image; a class with fewer pixels is in the JSON but not in the legend

@@ -21,6 +21,7 @@ from pixelwise.errors import DivergedError
 from pixelwise.metrics.confusion import Scores
 from pixelwise.model.build import ModelConfig, build
 from pixelwise.model.encoders import EfficientNetLite, freeze_statistics
+from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, resize_scores
 from pixelwise.records import VOID, Dataset
 from pixelwise.tracing.recorder import Event, Listener
@@ -35,7 +36,7 @@ from pixelwise.training.validate import Validation, validate
 class Training:
     """Everything that changes while training, and so everything that a checkpoint holds."""
 
-    network: nn.Module
+    network: Network
     average: dict[str, Tensor]  # running mean of the weights; what is validated and shipped
     optimizer: torch.optim.Optimizer
     epoch: int = 0  # finished epochs
@@ -53,7 +54,7 @@ def start(recipe: Recipe, classes: int) -> Training:
     return Training(network, average, make_optimizer(network, recipe), history=[])
 
 
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW; a pretrained encoder learns slower than what starts from nothing, and its first stages not at all."""
     encoder = getattr(network, "encoder", None)
     pretrained = recipe.pretrained and isinstance(encoder, EfficientNetLite)
@@ -101,9 +102,9 @@ def run_epochs(
         DivergedError: the loss is not a number any more; the last checkpoint stays.
     """
     network = training.network
-    preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std)  # type: ignore[arg-type]
+    preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std)
     weights_C = class_weights(torch.tensor(pixels_C), recipe.class_power)
-    augmentation = Augmentation(recipe.size, recipe.policy, recipe.zoom, recipe.flip, recipe.light, recipe.seed)  # type: ignore[arg-type]
+    augmentation = Augmentation(recipe.size, recipe.policy, recipe.zoom, recipe.flip, recipe.light, recipe.seed)
     order = Order(len(pairs), recipe.batch, recipe.seed)
     batches = training_batches(pairs, augmentation, order, recipe.workers)
     steps = recipe.epochs * len(order)

@@ -1,0 +1,63 @@
+"""Bundles of small untrained networks, made once a session for the tests that run models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pixelwise.records import ClassList
+
+THREE = ClassList(("sky", "road", "car"), ((70, 130, 180), (128, 64, 128), (0, 0, 142)))
+
+
+def make_bundle(path: Path, name: str, *, policy: str = "stretch", size: tuple[int, int] = (64, 96)) -> Any:
+    """Write a bundle of an untrained network of three classes; returns the network as it was exported."""
+    torch = pytest.importorskip("torch", reason="bundles are made with torch; install pixelwise[train]")
+    from pixelwise.bundle.export import deployable, export_bundle, stages_of
+    from pixelwise.bundle.format import Metadata
+    from pixelwise.model.build import ModelConfig, build
+    from pixelwise.model.preprocess import Preprocess
+
+    torch.manual_seed(0)
+    network: Any = build(ModelConfig(name=name, classes=3, pretrained=False)).eval()
+    with torch.no_grad():  # an untrained classifier hardly tells places apart
+        network.classifier.weight *= 8
+    metadata = Metadata(
+        classes=THREE,
+        size=size,
+        policy=policy,
+        stride=network.stride,
+        mean=network.mean,
+        std=network.std,
+        temperature=1.5,
+        stages=stages_of(network),
+    )
+    preprocess = Preprocess(size, policy, network.mean, network.std)  # type: ignore[arg-type]
+    export_bundle(network, preprocess, metadata, [picture(0, 90, 120)], path)
+    return deployable(network)
+
+
+def picture(seed: int, height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A smooth random picture uint8 [H, W, 3]: noise has no places that could be told apart."""
+    import cv2
+
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain U-Net for 64×96 images, untrained."""
+    path: Path = tmp_path_factory.mktemp("bundles") / "tiny.onnx"
+    make_bundle(path, "unet")
+    return path
+
+
+@pytest.fixture(scope="session")
+def fast_bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """The default network, untrained, and its torch module."""
+    path = tmp_path_factory.mktemp("bundles") / "fast.onnx"
+    return path, make_bundle(path, "fast")
