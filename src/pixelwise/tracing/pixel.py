@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import UsageError
-from pixelwise.records import Colour, Labels, Pixels, Prediction, Scores
+from pixelwise.records import Colour, Labels, Pixels, Prediction, Scores, bilinear_lookup
 
 AROUND_PX = 4  # the neighbourhood is a square that reaches so far in each direction
 NEAR_PX = 64  # a boundary is looked for so far away
+CANDIDATES = 256  # places that are looked at for the least sure pixel
 SURE = (  # probability at least → in words
     (0.95, "almost certain"),
     (0.8, "confident"),
@@ -120,9 +121,20 @@ def least_sure(scores_Chw: Scores, temperature: float, size: tuple[int, int]) ->
     probabilities_Chw = softmax(scores_Chw, temperature)
     top2 = np.partition(probabilities_Chw, -2, axis=0)[-2:]
     margin_hw = top2[1] - top2[0]
-    row, column = np.unravel_index(int(margin_hw.argmin()), margin_hw.shape)
     h, w = margin_hw.shape
-    return int((column + 0.5) / w * size[1]), int((row + 0.5) / h * size[0])
+    height, width = size
+    # A place of the scores lies between pixels, where the margin is another: the best places are asked pixel by pixel.
+    candidates = set()
+    for place in np.argsort(margin_hw, axis=None, kind="stable")[:CANDIDATES]:
+        row, column = divmod(int(place), w)
+        candidates.add((int((column + 0.5) / w * width), int((row + 0.5) / h * height)))
+
+    def margin(pixel: tuple[int, int]) -> float:
+        scores_C = bilinear_lookup(scores_Chw, (pixel[0] + 0.5) / width, (pixel[1] + 0.5) / height)
+        ordered = np.sort(softmax(scores_C.astype(np.float32)[:, None, None], temperature)[:, 0, 0])
+        return float(ordered[-1] - ordered[-2])
+
+    return min(sorted(candidates), key=margin)
 
 
 def softmax(scores_Chw: Scores, temperature: float) -> NDArray[np.float32]:
