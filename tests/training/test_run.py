@@ -255,5 +255,7 @@ def test_no_val_split_holds_out_a_recorded_part(scenes: Path, tmp_path: Path) ->
     done = train(data, tmp_path / "run", replace(TINY, epochs=1))
     recorded = json.loads((done.run / "data.json").read_text())
     names = [{name for name, *_ in recorded["splits"][split]} for split in ("train", "val")]
-    assert names[0] and names[1] and not names[0] & names[1]
+    assert names[0]
+    assert names[1]
+    assert not names[0] & names[1]
     assert any("held out" in note or "split" in note.lower() for note in recorded["notes"])

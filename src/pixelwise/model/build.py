@@ -41,8 +41,11 @@ class FastNet(Network):
         decoder = DecoderConfig()
         self.decoder = Decoder(self.encoder.widths, decoder)
         self.dropout = nn.Dropout2d(decoder.dropout)
-        self.classifier = nn.Conv2d(decoder.widths[-1], config.classes, kernel_size=1)
-        self.stride = decoder.strides[-1]
+        # Each position at the decoder's stride scores the 2×2 positions below it, told apart by channel: finer
+        # boundaries at the price of a few channels rather than of a whole decoder level.
+        self.classifier = nn.Conv2d(decoder.widths[-1], config.classes * 4, kernel_size=1)
+        self.finer = nn.PixelShuffle(2)
+        self.stride = decoder.strides[-1] // 2
         if config.pretrained:
             load_imagenet_weights(self.encoder, config.encoder)
 
@@ -50,7 +53,7 @@ class FastNet(Network):
         encoded = self.encoder(image_B3HW)
         decoded = self.decoder({stride: encoded[name] for stride, name in FEATURE_STAGES.items()})
         finest = next(reversed(decoded.values()))
-        return {**encoded, **decoded, "scores": self.classifier(self.dropout(finest))}
+        return {**encoded, **decoded, "scores": self.finer(self.classifier(self.dropout(finest)))}
 
 
 MODELS: dict[str, Callable[[ModelConfig], Network]] = {"fast": FastNet, "unet": UNet}

@@ -22,8 +22,8 @@ from pixelwise.model.encoders import ConvNorm
 class DecoderConfig:
     """How wide each level is. Strides from deep to shallow."""
 
-    strides: tuple[int, ...] = (32, 16, 8, 4, 2)
-    widths: tuple[int, ...] = (128, 96, 96, 64, 32)
+    strides: tuple[int, ...] = (32, 16, 8, 4)
+    widths: tuple[int, ...] = (128, 96, 96, 64)
     dropout: float = 0.1  # of whole channels, before the classifier
 
 

@@ -6,7 +6,6 @@ Shapes: N pixels, C classes, h and w the network's input size.
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pixelwise import __version__
 from pixelwise.bundle.export import export_bundle, stages_of
 from pixelwise.bundle.format import Metadata
 from pixelwise.data.loader import Pairs
@@ -81,7 +81,7 @@ def export(
         temperature=temperature,
         stages=stages_of(network),
         provenance={
-            "pixelwise": version("pixelwise"),
+            "pixelwise": __version__,
             "torch": torch.__version__.split("+")[0],
             "recipe": vars(recipe),
             "data": {"sha256": data["sha256"], "layout": data["layout"], **count_pairs(data)},

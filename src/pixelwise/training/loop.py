@@ -251,12 +251,15 @@ def restore(training: Training, path: Path) -> None:
     """Put `training` where it was when the checkpoint at `path` was written."""
     tensors, state = ck.load_checkpoint(path)
     training.network.load_state_dict(ck.unflatten("network", tensors))
-    training.average = ck.unflatten("average", tensors)
+    for name, tensor in ck.unflatten("average", tensors).items():
+        training.average[name].copy_(tensor)
     moments = ck.unflatten("optimizer", tensors)
     for name, parameter in training.network.named_parameters():
         if parameter.requires_grad:
-            training.optimizer.state[parameter] = {
-                key: moments[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")
-            }
+            # The fused optimizer walks through memory, so its moments must lie in memory as the parameter does.
+            state_of = training.optimizer.state[parameter]
+            state_of["step"] = moments[f"{name}.step"]
+            for key in ("exp_avg", "exp_avg_sq"):
+                state_of[key] = torch.empty_like(parameter).copy_(moments[f"{name}.{key}"])
     for key, value in state.items():
         setattr(training, key, value)
