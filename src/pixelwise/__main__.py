@@ -8,13 +8,19 @@ import sys
 def main() -> None:
     """Run the command line. Exit code 0, 1 (the work failed), 2 (wrong call) or 130 (stopped by Ctrl-C)."""
     from pixelwise.cli import app
-    from pixelwise.errors import PixelwiseError
+    from pixelwise.errors import PixelwiseError, as_missing_extra
 
     try:
         app()
     except PixelwiseError as error:
         print(f"pixelwise: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = as_missing_extra(error)
+        if missing is None:
+            raise
+        print(f"pixelwise: {missing}", file=sys.stderr)  # noqa: T201
+        sys.exit(missing.exit_code)
     except KeyboardInterrupt:
         print("pixelwise: stopped.", file=sys.stderr)  # noqa: T201
         sys.exit(130)

@@ -262,7 +262,8 @@ def trace(
     from pixelwise.prediction.image import load
     from pixelwise.tracing.story import trace as run_trace
 
-    result = run_trace(load(model), image, parse_pixel(pixel) if pixel else None)
+    place = parse_pixel(pixel) if pixel else None
+    result = run_trace(load(model), image, place)
     write_json(json_file, result.to_json())
     console_of(json_file).print(result.to_rich())
 
