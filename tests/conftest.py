@@ -37,8 +37,11 @@ def make_bundle(path: Path, name: str, *, policy: str = "stretch", size: tuple[i
         # An untrained network says one class everywhere; with its scores centred it says all of them somewhere.
         scores = network(preprocess(torch.from_numpy(picture(0, 90, 120))[None]))
         spread = scores.std((0, 2, 3))
-        network.classifier.weight *= 3 / spread[:, None, None, None]
-        network.classifier.bias.copy_((network.classifier.bias - scores.mean((0, 2, 3))) * 3 / spread)
+        # A classifier that answers for several pixels at once holds that many channels a class, one after the other.
+        share = len(network.classifier.bias) // 3
+        scale, centre = (3 / spread).repeat_interleave(share), scores.mean((0, 2, 3)).repeat_interleave(share)
+        network.classifier.weight *= scale[:, None, None, None]
+        network.classifier.bias.copy_((network.classifier.bias - centre) * scale)
     metadata = Metadata(
         classes=THREE,
         size=size,

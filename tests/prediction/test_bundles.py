@@ -192,6 +192,16 @@ def test_altered_bundles_are_refused(tiny_bundle: Path, tmp_path: Path, change: 
     assert caught.value.exit_code == 1
 
 
+def test_a_second_graph_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Protobuf would merge the two, and the recorded digest covers the last alone."""
+    first = onnx.ModelProto()
+    first.graph.output.append(onnx.ValueInfoProto(name="stage/input"))
+    path = tmp_path / "two.onnx"
+    path.write_bytes(first.SerializeToString() + tiny_bundle.read_bytes())
+    with pytest.raises(BundleError, match="holds 2 graphs"):
+        load(path)
+
+
 @pytest.mark.parametrize("keep", [0, 10, 5000, -1])
 def test_truncated_bundles_are_refused(tiny_bundle: Path, tmp_path: Path, keep: int) -> None:
     path = tmp_path / "cut.onnx"

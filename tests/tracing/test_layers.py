@@ -124,7 +124,8 @@ def test_unknown_operators_are_not_guessed() -> None:
         model = helper.make_model(graph).SerializeToString()
         return receptive_fields(parse(model), "x", ["y"], {"x": [1, 1, 32, 32], "w": [1, 1, 4, 4]})["y"]
 
-    assert not field_through(helper.make_node("DepthToSpace", ["x"], ["y"], blocksize=2)).known
+    assert not field_through(helper.make_node("SpaceToDepth", ["x"], ["y"], blocksize=2)).known
+    assert field_through(helper.make_node("DepthToSpace", ["x"], ["y"], blocksize=2)) == Field(1, 1, False)
     pooled = field_through(helper.make_node("GlobalAveragePool", ["x"], ["y"]))
     assert pooled == Field(None, None, True)
     dilated = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[3, 3], dilations=[2, 4])

@@ -117,6 +117,9 @@ def through(
         return windowed(span, window(node, sizes, axis))
     if node.op_type == "ConvTranspose":
         return transposed(span, window(node, sizes, axis))
+    if node.op_type == "DepthToSpace":  # channels become neighbours, who see what the one place saw
+        size = attributes(node)["blocksize"]
+        return Span(np.repeat(span.lo, size), np.repeat(span.hi, size), span.whole)
     if node.op_type == "Resize":
         return resized(span, attributes(node), sizes[node.input[0]][axis], sizes[node.output[0]][axis])
     return None
