@@ -112,7 +112,7 @@ def train(
             loop.restore(training, checkpoints(out / "checkpoints")[-1])
         network = training.network
         preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std)
-        validation = Validation(pairs["val"], preprocess, dataset.classes, recipe.batch)
+        validation = Validation(pairs["val"], preprocess, dataset.classes)
         show_flow(network, preprocess, pairs["train"], dataset, tell)
         try:
             loop.run_epochs(training, dataset, pixels_C, pairs["train"], validation, recipe, out, tell, progress)
