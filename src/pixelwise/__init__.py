@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pixelwise.data.doctor import check
     from pixelwise.data.folder import open_dataset
+    from pixelwise.data.formats.convert import convert
     from pixelwise.data.images import read_image
     from pixelwise.errors import PixelwiseError
     from pixelwise.evaluation.split import evaluate
@@ -42,6 +43,7 @@ _HOMES = {
     "Sample": "records",
     "VOID": "records",
     "check": "data.doctor",
+    "convert": "data.formats.convert",
     "demo": "training.demo",
     "evaluate": "evaluation.split",
     "export": "training.finish",
@@ -63,6 +65,7 @@ __all__ = [
     "Recipe",
     "Sample",
     "check",
+    "convert",
     "demo",
     "evaluate",
     "export",
@@ -78,7 +81,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'pixelwise' has no attribute {name!r}")
-    value = getattr(import_module(f"pixelwise.{_HOMES[name]}"), name)
+    try:
+        value = getattr(import_module(f"pixelwise.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from pixelwise.errors import as_missing_extra
+
+        raise (as_missing_extra(error) or error) from error
     globals()[name] = value
     return value
 

@@ -25,7 +25,7 @@ from pixelwise.data.scenes import render_scene
 
 TRAIN, VAL = 16, 6
 SIZE = (72, 96)  # H, W
-NAMES = "sky building road pavement tree pole sign car person".split()
+NAMES = ["sky", "building", "road", "pavement", "tree", "pole", "sign", "car", "person"]
 COLOURS = np.array(
     [
         [70, 130, 180],
@@ -229,7 +229,9 @@ def strange(root: Path) -> None:
     base = read_image(images(root)[0]).astype(np.float32)
     for i in range(30):
         noise = cv2.resize(rng.normal(0, 25, (9, 12, 3)).astype(np.float32), SIZE[::-1])
-        write_png(root / f"train/images/like{zlib.crc32(bytes([i])):x}.png", (base + noise).clip(0, 255).astype(np.uint8))
+        write_png(
+            root / f"train/images/like{zlib.crc32(bytes([i])):x}.png", (base + noise).clip(0, 255).astype(np.uint8)
+        )
         shutil.copy(masks(root)[0], root / f"train/masks/like{zlib.crc32(bytes([i])):x}.png")
     checks = (np.indices(SIZE).sum(axis=0) // 6 % 2 * 255).astype(np.uint8)
     write_png(images(root)[3], 255 - np.repeat(checks[:, :, None], 3, axis=2))

@@ -16,7 +16,6 @@ from pathlib import Path, PurePath
 
 from pixelwise.data.decode import mask_ids_of, mask_palette
 from pixelwise.data.files import Refusal, read_bytes, shown
-from pixelwise.data.images import count_ids
 from pixelwise.data.formats.ade20k import is_ade20k, list_ade20k
 from pixelwise.data.formats.cityscapes import is_cityscapes, list_cityscapes
 from pixelwise.data.formats.coco import is_coco, list_coco
@@ -29,6 +28,7 @@ from pixelwise.data.formats.parquet import is_parquet, list_parquet
 from pixelwise.data.formats.voc import is_voc, list_voc
 from pixelwise.data.formats.yolo import is_yolo, list_yolo
 from pixelwise.data.found_folders import is_found, list_found
+from pixelwise.data.images import count_ids
 from pixelwise.data.layouts import (
     IMAGE_SUFFIXES,
     Declared,
@@ -212,7 +212,9 @@ def _divide(listing: Listing, settings: Settings, seed: int, val_share: float) -
     wanted = {_stem(name): split for split, names in settings.splits.items() for name in names}
     folder = listing.root / "images"
     keys = {
-        sample.name: _stem(shown(sample.image.relative_to(folder if sample.image.is_relative_to(folder) else listing.root)))
+        sample.name: _stem(
+            shown(sample.image.relative_to(folder if sample.image.is_relative_to(folder) else listing.root))
+        )
         for sample in samples
     }
     for name in sorted(set(wanted) - set(keys.values())):

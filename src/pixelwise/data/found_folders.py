@@ -26,10 +26,47 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
-IMAGE_WORDS = frozenset("image images img imgs rgb jpegimages photo photos input inputs frames original originals sat".split())
+IMAGE_WORDS = frozenset(
+    [
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "rgb",
+        "jpegimages",
+        "photo",
+        "photos",
+        "input",
+        "inputs",
+        "frames",
+        "original",
+        "originals",
+        "sat",
+    ]
+)
 MASK_WORDS = frozenset(
-    "mask masks label labels annotation annotations annot annots ann gt groundtruth truth segmentation segmentations seg "
-    "segmentationclass target targets labelled labeled".split()
+    [
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "annotation",
+        "annotations",
+        "annot",
+        "annots",
+        "ann",
+        "gt",
+        "groundtruth",
+        "truth",
+        "segmentation",
+        "segmentations",
+        "seg",
+        "segmentationclass",
+        "target",
+        "targets",
+        "labelled",
+        "labeled",
+    ]
 )
 DEPTH = 4
 
@@ -115,7 +152,9 @@ def _mixed(root: Path) -> Path | None:
 def _divided(folder: Path, listing: Listing) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
     """Files whose name says mask, and the others, under keys by which they pair."""
     files = image_files_in(folder, listing)
-    masks = {key: paths for key, paths in files.items() if MASK_WORDS & set(re.split(r"[-_. ]", Path(key).name.lower()))}
+    masks = {
+        key: paths for key, paths in files.items() if MASK_WORDS & set(re.split(r"[-_. ]", Path(key).name.lower()))
+    }
     images = {key: paths for key, paths in files.items() if key not in masks}
     new_images, new_masks, _ = rekeyed(images, masks)
     return dict(new_images), dict(new_masks)

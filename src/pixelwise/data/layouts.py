@@ -194,8 +194,12 @@ def image_files_in(folder: Path, listing: Listing) -> dict[str, list[Path]]:
             elif suffix in UNREAD_SUFFIXES:
                 unread.append(name)
     if drawings and folder.name.lower() not in ("images", "image", "imgs", "img"):
-        message = f"holds {len(drawings)} annotation files, such as {shown(drawings[0])}: polygons, not masks of pixels."
-        remedy = "LabelMe, COCO, CVAT, Label Studio and YOLO are read in place, in a folder of their own: see the formats."
+        message = (
+            f"holds {len(drawings)} annotation files, such as {shown(drawings[0])}: polygons, not masks of pixels."
+        )
+        remedy = (
+            "LabelMe, COCO, CVAT, Label Studio and YOLO are read in place, in a folder of their own: see the formats."
+        )
         listing.error("polygon-masks", folder, message, remedy)
     if unread:
         message = f"holds {len(unread)} files of kinds that are not read, such as {shown(unread[0])}."

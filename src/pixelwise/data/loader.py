@@ -7,7 +7,7 @@ Shapes: B batch, H and W the original's size, h and w the size that the network 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from pixelwise.data.augment import cut_image, cut_mask, generator, random_view, relight
-from pixelwise.data.images import read_image, read_mask
+from pixelwise.data.sources import read_sample_image, read_sample_mask
 from pixelwise.errors import DataError
 from pixelwise.model.preprocess import Policy, network_size, resize_image
 from pixelwise.records import Labels, Pixels, Sample
@@ -41,8 +41,8 @@ class Pairs:
         sample = self.samples[index]
         if sample.mask is None:
             raise DataError(f"{sample.image}: has no mask, so nothing can be learnt from it.")
-        image = read_image(sample.image)
-        mask = read_mask(sample.mask, self.mask_ids, self.classes)
+        image = read_sample_image(sample)
+        mask = read_sample_mask(sample, self.mask_ids, self.classes)
         if mask.shape != image.shape[:2]:
             raise DataError(
                 f"{sample.mask}: {mask.shape[0]}×{mask.shape[1]}, but its image is "
@@ -58,15 +58,16 @@ class Pairs:
 class Augmentation:
     """How training views differ from the originals."""
 
-    size: tuple[int, int]
+    size: tuple[int, int]  # at which the network sees the whole image when it predicts
     policy: Policy
     zoom: tuple[float, float]
     flip: bool
     light: float
     seed: int
+    size_at: Callable[[int], tuple[int, int]] | None = None  # epoch → size of its views; None: always `size`
 
 
-class Views(TorchDataset[tuple[Tensor, Tensor]]):
+class Views(TorchDataset[list[Tensor]]):
     """Augmented views, addressed by (epoch, index) so that a worker process needs no state."""
 
     def __init__(self, pairs: Pairs, augmentation: Augmentation) -> None:
@@ -75,12 +76,12 @@ class Views(TorchDataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def __getitem__(self, key: tuple[int, int]) -> list[Tensor]:
         """uint8 [h, w, 3] and int64 [h, w]."""
         epoch, index = key
         image_HW3, mask_HW = self.pairs[index]
         image_hw3, mask_hw = augment(image_HW3, mask_HW, self.augmentation, epoch, index)
-        return torch.from_numpy(image_hw3), torch.from_numpy(mask_hw).long()
+        return [torch.from_numpy(image_hw3), torch.from_numpy(mask_hw).long()]
 
 
 def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, index: int) -> tuple[Pixels, Labels]:
@@ -88,13 +89,15 @@ def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, i
     rng = generator(how.seed, epoch, index)
     height, width = mask_HW.shape
     seen = network_size(height, width, how.size, how.policy)
-    view = random_view(rng, (height, width), seen, how.size, how.zoom, how.flip)
+    size = how.size_at(epoch) if how.size_at else how.size
+    seen_now = (seen[0] * size[0] // how.size[0], seen[1] * size[1] // how.size[1])  # the same view, in fewer pixels
+    view = random_view(rng, (height, width), seen_now, size, how.zoom, how.flip)
     box = torch.from_numpy(np.ascontiguousarray(cut_image(image_HW3, view)))[None]
-    resized_hw3 = resize_image(box, how.size)[0].permute(1, 2, 0)
+    resized_hw3 = resize_image(box, size)[0].permute(1, 2, 0)
     if view.mirrored:
         resized_hw3 = resized_hw3.flip(1)
     image_hw3 = np.ascontiguousarray(resized_hw3.to(torch.uint8).numpy())
-    return relight(rng, image_hw3, how.light), cut_mask(mask_HW, view, how.size)
+    return relight(rng, image_hw3, how.light), cut_mask(mask_HW, view, size)
 
 
 class Order:
@@ -122,6 +125,6 @@ def training_batches(pairs: Pairs, augmentation: Augmentation, order: Order, wor
     """Batches of images uint8 [B, h, w, 3] and labels int64 [B, h, w]; set `order.epoch` before each pass."""
     return DataLoader(
         Views(pairs, augmentation),
-        batch_sampler=order,  # type: ignore[arg-type]  # keys are (epoch, index) pairs, not plain indices
+        batch_sampler=order,
         num_workers=workers,
     )

@@ -16,8 +16,31 @@ from pixelwise.data.files import shown
 
 # Words in names that say "this is the image" or "this is the mask" and nothing about which one it is.
 ROLE_WORDS = frozenset(
-    "image images img imgs rgb photo sat input mask masks label labels labelids gt groundtruth truth seg segmentation "
-    "annotation annotations annot target trainids".split()
+    [
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "rgb",
+        "photo",
+        "sat",
+        "input",
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "labelids",
+        "gt",
+        "groundtruth",
+        "truth",
+        "seg",
+        "segmentation",
+        "annotation",
+        "annotations",
+        "annot",
+        "target",
+        "trainids",
+    ]
 )
 WORD = re.compile(r"[A-Za-z]+|\d+")
 MOST = 0.8  # of the masks must be found under a rule before it is followed

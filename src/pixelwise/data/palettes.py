@@ -9,12 +9,42 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 VOID_NAMES = frozenset(
-    "void unlabelled unlabeled ignore ignored ignore_label unknown unannotated not_labelled not_labeled".split()
+    [
+        "void",
+        "unlabelled",
+        "unlabeled",
+        "ignore",
+        "ignored",
+        "ignore_label",
+        "unknown",
+        "unannotated",
+        "not_labelled",
+        "not_labeled",
+    ]
 )
-VOC_NAMES = (
-    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
-    "pottedplant sheep sofa train tvmonitor"
-).split()
+VOC_NAMES = [
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+]
 CITYSCAPES = {
     "road": 0x804080,
     "sidewalk": 0xF423E8,

@@ -10,6 +10,7 @@ Shapes: H, W height and width in pixels of the upright image.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -64,6 +65,21 @@ def stored_mask_ids(sample: Sample, image_size: tuple[int, int] | None = None) -
         return mask_ids_of(read_bytes(sample.mask))
     reader, _, entry = sample.mask_part.partition(":")
     return MASK_READERS[reader](sample.mask, entry, image_size or upright_size(image_bytes(sample)))
+
+
+def stored_digests(sample: Sample) -> list[bytes]:
+    """SHA-256 of the image's and the mask's bytes; of a drawn mask, of its numbers. Raises ImageError, MaskError."""
+    try:
+        digests = [hashlib.sha256(image_bytes(sample)).digest()]
+    except Refusal as refusal:
+        raise ImageError(f"{shown(sample.image)}: {refusal}") from refusal
+    try:
+        if sample.mask is not None:
+            data = stored_mask_ids(sample).tobytes() if sample.mask_part else read_bytes(sample.mask)
+            digests.append(hashlib.sha256(data).digest())
+    except Refusal as refusal:
+        raise MaskError(f"{shown(sample.mask or sample.image)}: {refusal}") from refusal
+    return digests
 
 
 def upright_size(data: bytes) -> tuple[int, int]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pixelwise.data.doctor.look import ImageLook
 from pixelwise.data.files import shown
@@ -154,7 +153,9 @@ def groups_across_splits(seen: Sequence[Seen], told: Collection[str] = ()) -> li
     if not strangers or float(np.median(inside)) >= GROUP_RATIO * strangers:
         return []
     listed = ", ".join(sorted(crossing)[:5]) + (" …" if len(crossing) > 5 else "")
-    message = f"{len(crossing)} of {len(groups)} groups of images, by their names, lie in more than one split: {listed}."
+    message = (
+        f"{len(crossing)} of {len(groups)} groups of images, by their names, lie in more than one split: {listed}."
+    )
     remedy = "If these are patients, scenes or films, keep each in one split; see the suggested split."
     return [Problem("warning", "groups-across-splits", ".", message, remedy)]
 

@@ -98,9 +98,7 @@ def off_line(points_N3: NDArray[np.float64], ends_K3: NDArray[np.float64]) -> ND
         for j in range(i):
             along = ends_K3[j] - ends_K3[i]
             place_N = np.clip((points_N3 - ends_K3[i]) @ along / max(along @ along, 1e-9), 0, 1)
-            nearest_N = np.minimum(
-                nearest_N, np.linalg.norm(points_N3 - ends_K3[i] - place_N[:, None] * along, axis=1)
-            )
+            nearest_N = np.minimum(nearest_N, np.linalg.norm(points_N3 - ends_K3[i] - place_N[:, None] * along, axis=1))
     return nearest_N
 
 
@@ -153,7 +151,11 @@ def _peaks(flat: Mapping[int, int], pixels: Mapping[int, int], coloured: bool) -
         satellite = any(heap < RIPPLE_SHARE * heaps[k] for k in reach)
         if heap < max(2e-4 * total, 3 * FLAT_PX) or satellite:
             continue
-        if len(codes) >= 2 and heap < 0.01 * total and off_line(points_N3[n : n + 1], np.array(centres))[0] < RIPPLE_RADIUS:
+        if (
+            len(codes) >= 2
+            and heap < 0.01 * total
+            and off_line(points_N3[n : n + 1], np.array(centres))[0] < RIPPLE_RADIUS
+        ):
             near = _mass_around(pixels, points_N3[n], coloured)
             if heap < 0.25 * near:  # mostly edge pixels: a blend of two codes
                 continue

@@ -11,11 +11,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pixelwise.data.colours import default_colours
-from pixelwise.data.doctor.alike import Seen, frames_across_splits, group_of, groups_across_splits, near_copies, suggested_split
+from pixelwise.data.doctor.alike import (
+    Seen,
+    frames_across_splits,
+    group_of,
+    groups_across_splits,
+    near_copies,
+    suggested_split,
+)
 from pixelwise.data.doctor.coding import CITYSCAPES_BASE, Coding, find_coding
 from pixelwise.data.doctor.colour_map import points_of
-from pixelwise.data.doctor.findings import Findings, gather, in_threads, judge
+from pixelwise.data.doctor.findings import gather, in_threads, judge
 from pixelwise.data.doctor.look import MaskLook, PairLook, look_at
 from pixelwise.data.doctor.mask_problems import (
     STORAGE,
@@ -25,13 +31,12 @@ from pixelwise.data.doctor.mask_problems import (
     storage_problems,
 )
 from pixelwise.data.doctor.outliers import odd_images
-from pixelwise.data.palettes import VOID_NAMES, names_of_colours
 from pixelwise.data.doctor.report import Report
 from pixelwise.data.doctor.suspects import Predicts, find_suspects
 from pixelwise.data.files import shown
 from pixelwise.data.folder import Listed, dataset_of, known_classes, list_dataset
+from pixelwise.data.palettes import VOID_NAMES, names_of_colours
 from pixelwise.data.settings import filled_colours
-from pixelwise.errors import DatasetError
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour, Dataset, Problem, Sample
 
 SAMPLED_PAIRS = 64  # in which connected components and flat pixels are counted
@@ -92,7 +97,9 @@ def check(
     if model is not None:
         samples = [sample for part in diagnosis.dataset.splits.values() for sample in part]
         good = [sample for sample in samples if sample.name not in report.findings.bad]
-        suspects = find_suspects(diagnosis.dataset, good, model, lambda done: progress("asking the model", done, len(good)))
+        suspects = find_suspects(
+            diagnosis.dataset, good, model, lambda done: progress("asking the model", done, len(good))
+        )
         report = replace(report, suspects=tuple(suspects))
     if fix is not None:
         chosen = decisions if isinstance(decisions, Decisions) else Decisions()
@@ -155,7 +162,7 @@ def meaning_of(
         by_colour = {_packed(colour): i for i, colour in enumerate(classes.colours)}
         return Meaning(classes, mask_ids, _nearest(colours, by_colour) if colours else {})
     chosen = numbers if numbers and (not colours or numbers.masks >= colours.masks) else colours
-    if chosen is None or len(chosen.class_codes) > MAX_CLASSES and not chosen.kind.endswith("instances"):
+    if chosen is None or (len(chosen.class_codes) > MAX_CLASSES and not chosen.kind.endswith("instances")):
         return Meaning(ClassList(("unknown",), filled_colours([None])), {}, {})
     if chosen.kind == "instances":
         names: tuple[str, ...] = ("background", "object")
@@ -169,7 +176,9 @@ def meaning_of(
     if chosen is colours:
         return _coloured_meaning(chosen)
     void = {VOID: VOID} if listed.settings.void == {VOID} else dict.fromkeys(listed.settings.void, VOID)
-    codes = [code for code in chosen.class_codes if code not in void or (code == VOID and chosen.kind in ("binary", "steps"))]
+    codes = [
+        code for code in chosen.class_codes if code not in void or (code == VOID and chosen.kind in ("binary", "steps"))
+    ]
     if not codes:
         codes = list(chosen.class_codes)
     names = ("background", "foreground") if codes in ([0, 1], [0, VOID]) else tuple(f"class {code}" for code in codes)
@@ -210,9 +219,7 @@ def _nearest(coding: Coding, declared: Mapping[int, int]) -> dict[int, int]:
     return found
 
 
-def _translated(
-    look: PairLook, listed: Listed, meaning: Meaning, numbers: Coding | None
-) -> tuple[PairLook, bool]:
+def _translated(look: PairLook, listed: Listed, meaning: Meaning, numbers: Coding | None) -> tuple[PairLook, bool]:
     """A look whose codes are class ids and whose storage is not held against it; False: it stays as it is.
 
     What is wrong with storage and coding is told once for the dataset. Ids that a declared mapping lacks stay, so that

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,7 @@ ABOUT_ONE_PAIR = frozenset(
         "unread-kind",
         "many-pages",
         "rgb-mask",
+        "all-void",
         "jpeg-mask",
         "alpha-mask",
         "float-mask",
@@ -87,6 +88,22 @@ class Findings:
     def warnings(self) -> tuple[Problem, ...]:
         return tuple(problem for problem in self.problems if problem.severity == "warning")
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "problems": [vars(problem) for problem in self.problems],
+            "splits": {
+                split: {
+                    "pairs": facts.pairs,
+                    "pixels": facts.pixels_C.tolist(),
+                    "images": facts.images_C.tolist(),
+                    "void_pixels": facts.void_pixels,
+                    "smallest": facts.smallest,
+                    "largest": facts.largest,
+                }
+                for split, facts in self.splits.items()
+            },
+        }
+
 
 @dataclass(frozen=True)
 class PairFacts:
@@ -107,7 +124,7 @@ def find_problems(
     """Read every pair and list everything that is wrong, those of `dataset.problems` included.
 
     Errors: files that cannot be read, sizes that differ, masks that hold no class ids or ids without a class, files
-    without partner, no pair to train with, one image in all. Warnings: void masks, classes without pixels or missing
+    without partner, no pair to train with, one image in all, void masks. Warnings: classes without pixels or missing
     from a split, masks of one class only, equal images in two splits.
 
     Args:
@@ -222,8 +239,9 @@ def judge(dataset: Dataset, look: PairLook) -> PairFacts:
     if problems:
         return PairFacts(sample, tuple(problems), size, None, fingerprint)
     if pixels is not None and set(pixels) == {VOID}:
-        message, remedy = "every pixel is void: nothing can be learnt from it.", "Label it, or remove the pair."
-        problems.append(Problem("warning", "all-void", _where(dataset, sample.mask), message, remedy))
+        message = "every pixel is void: nothing can be learnt from it."
+        where = _where(dataset, sample.mask)
+        problems.append(Problem("error", "all-void", where, message, "Label it, or drop the pair with --skip-bad."))
     return PairFacts(sample, tuple(problems), size, pixels, fingerprint)
 
 

@@ -155,7 +155,9 @@ def look_at_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly:
     if (sampled and distinct > 2) or MANY_IDS < distinct <= KEPT_CODES:
         histogram = RawMask(ids.astype(np.int32), False, False, bits, turn).histogram(KEPT_CODES)
         flat, between = histogram.flat, histogram.between
-    return MaskLook(_size(ids), False, "ids", bits, turn, counts, distinct, flat, between or {}, parts, _palette(opened))
+    return MaskLook(
+        _size(ids), False, "ids", bits, turn, counts, distinct, flat, between or {}, parts, _palette(opened)
+    )
 
 
 def count_parts(ids: MaskIds, wanted: Sequence[int]) -> dict[int, int]:

@@ -66,7 +66,9 @@ def coding_problems(coding: Coding) -> tuple[list[Problem], list[Question], list
         problems.append(_instances(coding, questions))
         return problems, questions, notes
     if coding.kind == "lost":
-        message = f"JPEGs of ids that lie nearer to each other than JPEG's noise ({codes_in_words(coding)}): they are lost."
+        message = (
+            f"JPEGs of ids that lie nearer to each other than JPEG's noise ({codes_in_words(coding)}): they are lost."
+        )
         remedy = "Export the masks again from their source, as PNG. No repair can bring them back."
         problems.append(Problem("error", "lost-masks", where, message, remedy))
         return problems, questions, notes
@@ -77,7 +79,9 @@ def coding_problems(coding: Coding) -> tuple[list[Problem], list[Question], list
             f"{book.unfit:.2%} of the pixels fit none of the {len(book.codes)} codes ({codes_in_words(coding)}): they are "
             "blends along edges, from anti-aliased drawing, resizing with interpolation, or JPEG."
         )
-        remedy = "Export the masks without smoothing; or --fix gives each such pixel the class of the nearest that fits."
+        remedy = (
+            "Export the masks without smoothing; or --fix gives each such pixel the class of the nearest that fits."
+        )
         problems.append(Problem("error", "blended-masks", where, message, remedy))
     if len(book.codes) > MAX_CLASSES + 1:
         message = f"{len(book.codes):,} different codes; the limit is {MAX_CLASSES} classes."
@@ -89,9 +93,7 @@ def coding_problems(coding: Coding) -> tuple[list[Problem], list[Question], list
     return problems, questions, notes
 
 
-def _number_problems(
-    coding: Coding, problems: list[Problem], questions: list[Question], notes: list[str]
-) -> None:
+def _number_problems(coding: Coding, problems: list[Problem], questions: list[Question], notes: list[str]) -> None:
     codes, shares = coding.book.codes, coding.book.shares
     found = codes_in_words(coding)
     if coding.kind == "binary":

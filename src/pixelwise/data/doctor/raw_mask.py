@@ -139,7 +139,7 @@ def _whole(values: NDArray[np.float32], turn: int) -> NDArray[np.int32]:
 
 
 def _counted(codes: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    if codes.size and 0 <= codes.min() and codes.max() < 2**16:
+    if codes.size and codes.min() >= 0 and codes.max() < 2**16:
         numbers = np.bincount(codes)  # a sort takes four times as long; for colours it needs 128 MB less
         present = np.flatnonzero(numbers)
         return present.astype(np.int32), numbers[present]

@@ -43,7 +43,11 @@ def labels_of(raw: RawMask, coding: Coding, table: Mapping[int, int]) -> tuple[L
         place_HW = np.clip(np.searchsorted(known, raw.codes), 0, len(known) - 1)
         labels = np.where(known[place_HW] == raw.codes, np.array([table[c] for c in codes], np.uint8)[place_HW], VOID)
         how = "colours" if raw.coloured else "ids"
-        back = "yes: each class has one code, named in dataset.toml" if not raw.coloured else "yes: by the classes' colours"
+        back = (
+            "yes: each class has one code, named in dataset.toml"
+            if not raw.coloured
+            else "yes: by the classes' colours"
+        )
         return labels.astype(np.uint8), [Change(f"{how} became class ids", "a mask holds one class id a pixel", back)]
     places_HW = fitted(raw, coding)
     unfit = float((places_HW == UNFIT).mean())
@@ -128,4 +132,3 @@ def fitted_to(
     lossless = width >= size[1] and height >= size[0]
     back = "yes: resize it back" if lossless else "no: it had more pixels than its image"
     return np.asarray(mended, np.uint8), Change(f"resized to the nearest pixel: {said}", why, back)
-

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pixelwise.data.decode import image_pixels, open_image, stored_turn
 from pixelwise.data.doctor.alike import group_of
 from pixelwise.data.doctor.coding import Coding
 from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
 from pixelwise.data.doctor.relabel import Change, fitted_to, labels_of
-from pixelwise.data.decode import image_pixels, open_image, stored_turn
 from pixelwise.data.files import Refusal, image_format, read_bytes, shown, write_whole
 from pixelwise.data.images import encode_label_png
 from pixelwise.data.settings import FILE_NAME, SPLITS, dataset_toml, filled_colours
@@ -98,7 +98,9 @@ def repair(diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Call
         progress("writing the copy", done, len(jobs))
     if not written:
         hint = "; ".join(f"{number} of them: say {option}" for option, number in asked.items())
-        raise DatasetError(f"{shown(root)}: no pair can be mended{': ' + hint if hint else ''}.", diagnosis.report.findings.errors)
+        raise DatasetError(
+            f"{shown(root)}: no pair can be mended{': ' + hint if hint else ''}.", diagnosis.report.findings.errors
+        )
     write_whole(out / FILE_NAME, dataset_toml(plan.classes).encode())
     summary = _summary(diagnosis, plan, decisions)
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (summary, *lines))
@@ -138,7 +140,9 @@ def parse_code(text: str) -> tuple[int, bool]:
     try:
         return (int(text[1:], 16), True) if text.startswith("#") and len(text) == 7 else (int(text), False)
     except ValueError:
-        raise UsageError(f"{text!r} is no mask value; expected a number such as 255, or a colour such as #ff8000.") from None
+        raise UsageError(
+            f"{text!r} is no mask value; expected a number such as 255, or a colour such as #ff8000."
+        ) from None
 
 
 def _answered(option: str, decisions: Decisions) -> bool:
@@ -170,17 +174,29 @@ def _jobs(diagnosis: Diagnosis, decisions: Decisions) -> list[tuple[str, Sample,
 
 
 def _write_pair(
-    diagnosis: Diagnosis, plan: Plan, decisions: Decisions, out: Path, split: str, sample: Sample, taken: set[tuple[str, str]]
+    diagnosis: Diagnosis,
+    plan: Plan,
+    decisions: Decisions,
+    out: Path,
+    split: str,
+    sample: Sample,
+    taken: set[tuple[str, str]],
 ) -> dict[str, Any]:
     """Write one pair; what was done, for repairs.jsonl. Raises Refusal where it must be left out."""
     if sample.mask is None:
         raise Refusal("mask-missing", "has no mask.", "")
-    bad = [p for p in diagnosis.report.findings.errors if p.kind in ("ids-outside",) and diagnosis.report.samples.get(p.where) == sample]
+    bad = [
+        p
+        for p in diagnosis.report.findings.errors
+        if p.kind in ("ids-outside",) and diagnosis.report.samples.get(p.where) == sample
+    ]
     if bad:
         raise Refusal("ids-outside", bad[0].message, bad[0].remedy)
     data = image_bytes(sample)
     turn = stored_turn(open_image(data).image)
     labels, changes = _labels(diagnosis, plan, sample, data, turn, decisions)
+    if (labels == VOID).all():
+        raise Refusal("all-void", "every pixel is void: nothing can be learnt from it.", "")
     stem = _free_name(sample, split, taken)
     image_to = f"{split}/images/{stem}{SUFFIX_OF[image_format(data)]}"
     mask_to = f"{split}/masks/{stem}.png"
@@ -193,7 +209,9 @@ def _write_pair(
     write_whole(out / image_to, data)
     write_whole(out / mask_to, encode_label_png(labels, plan.classes))
     if stem != sample.image.stem:
-        changes.append(Change(f"named {stem}", "one name for both files, safe on every machine", "yes: see the paths here"))
+        changes.append(
+            Change(f"named {stem}", "one name for both files, safe on every machine", "yes: see the paths here")
+        )
     return {
         "image": {"from": shown(sample.image), "to": image_to},
         "mask": {"from": shown(sample.mask), "to": mask_to},
@@ -221,7 +239,9 @@ def _labels(
         table = {code // 1000 if code >= 1000 else code: label for code, label in table.items()}
     labels, changes = labels_of(raw, coding, table)
     if coding.kind.endswith("instances"):
-        changes = [Change("object numbers became class ids", "classes are learnt, not objects", "no: which object is lost")]
+        changes = [
+            Change("object numbers became class ids", "classes are learnt, not objects", "no: which object is lost")
+        ]
     if raw.transparent is not None or raw.translucent:
         changes.append(Change("the alpha channel was dropped", "its colours hold the classes", "no: alpha is lost"))
     if labels.shape != size:
@@ -237,7 +257,10 @@ def _labels(
 def _free_name(sample: Sample, split: str, taken: set[tuple[str, str]]) -> str:
     """A name that is free in its split on every file system: NFC, and different from others in more than case."""
     own = Path(sample.name).name if sample.image_part else shown(sample.image.stem)
-    stem = "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in unicodedata.normalize("NFC", own)).lstrip(".") or "image"
+    stem = (
+        "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in unicodedata.normalize("NFC", own)).lstrip(".")
+        or "image"
+    )
     free, number = stem, 1
     while (split, free.casefold()) in taken:
         number += 1

@@ -110,7 +110,13 @@ def suspects_in(sample: Sample, mask: Labels, prediction: Prediction) -> list[Su
             names = prediction.classes.names
             found.append(
                 Suspect(
-                    sample, (x, y, width, height), area, names[pair // 256], names[pair % 256], float(sure.mean()), doubt
+                    sample,
+                    (x, y, width, height),
+                    area,
+                    names[pair // 256],
+                    names[pair % 256],
+                    float(sure.mean()),
+                    doubt,
                 )
             )
     return found

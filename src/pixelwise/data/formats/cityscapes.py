@@ -62,7 +62,9 @@ def list_cityscapes(root: Path) -> Listing:
         if split not in SPLITS:
             continue
         if mask is None:
-            listing.error("mask-missing", image, f"has no mask in {listing.where(folder)}/.", "Add it, or drop the image.")
+            listing.error(
+                "mask-missing", image, f"has no mask in {listing.where(folder)}/.", "Add it, or drop the image."
+            )
             continue
         train_ids |= mask.name.endswith("TrainIds.png")
         sample = sample_of(image, mask, listing)

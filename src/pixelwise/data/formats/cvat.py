@@ -147,4 +147,6 @@ def _judge(path: Path, name: str, element: ElementTree.Element, listing: Listing
         size = int(element.get("height", "")), int(element.get("width", ""))
     except ValueError:
         return
-    judge_polygons(polygons, size, lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy))
+    judge_polygons(
+        polygons, size, lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy)
+    )

@@ -34,7 +34,9 @@ def _parsed(path: Path, _changed_ns: int) -> Any:
     try:
         return json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
-        raise Refusal("annotations", f"is no valid JSON ({str(error)[:100]}).", "Export the annotations again.") from error
+        raise Refusal(
+            "annotations", f"is no valid JSON ({str(error)[:100]}).", "Export the annotations again."
+        ) from error
 
 
 def peek(path: Path) -> str:
@@ -91,7 +93,11 @@ def name_ids(names: Iterable[str]) -> dict[str, int]:
 def split_of(path: Path, root: Path) -> str:
     """The split that a path's words name, or "all"."""
     words = re.findall(r"[a-z]+", str(path.relative_to(root)).lower())
-    for split, those in {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}.items():
+    for split, those in {
+        "train": ("train", "training"),
+        "val": ("val", "valid", "validation"),
+        "test": ("test",),
+    }.items():
         if any(word in those for word in words):
             return split
     return "all"

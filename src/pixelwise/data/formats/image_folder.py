@@ -17,7 +17,15 @@ from pixelwise.data.layouts import Listing, sample_of
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 IMAGE_COLUMNS = ("file_name", "image_file_name", "image")
-MASK_COLUMNS = ("mask_file_name", "label_file_name", "annotation_file_name", "mask", "label", "annotation", "segmentation")
+MASK_COLUMNS = (
+    "mask_file_name",
+    "label_file_name",
+    "annotation_file_name",
+    "mask",
+    "label",
+    "annotation",
+    "segmentation",
+)
 
 
 def is_image_folder(root: Path) -> bool:

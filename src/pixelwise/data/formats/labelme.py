@@ -72,9 +72,7 @@ def declared_names(ids: dict[str, int], source: str) -> Declared:
     """Classes of a format that has names only."""
     void = void_names(ids)
     chosen = [(name, i) for name, i in ids.items() if i not in void]
-    return Declared(
-        tuple(name for name, _ in chosen), tuple(i for _, i in chosen), (None,) * len(chosen), void, source
-    )
+    return Declared(tuple(name for name, _ in chosen), tuple(i for _, i in chosen), (None,) * len(chosen), void, source)
 
 
 def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
@@ -135,4 +133,8 @@ def _judge(path: Path, table: dict[str, Any], shapes: list[dict[str, Any]], list
         for i, shape in enumerate(shapes)
         if (shape.get("shape_type") or "polygon") == "polygon"
     ]
-    judge_polygons(polygons, (height, width), lambda kind, where, message, remedy: listing.warn(kind, path, f"{where} {message}", remedy))
+    judge_polygons(
+        polygons,
+        (height, width),
+        lambda kind, where, message, remedy: listing.warn(kind, path, f"{where} {message}", remedy),
+    )

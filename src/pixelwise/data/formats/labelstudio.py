@@ -179,4 +179,6 @@ def _judge(path: Path, place: int, results: list[dict[str, Any]], listing: Listi
         for i, result in enumerate(results)
         if "points" in (result.get("value") or {})
     ]
-    judge_polygons(polygons, (100, 100), lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy))
+    judge_polygons(
+        polygons, (100, 100), lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy)
+    )

@@ -27,7 +27,9 @@ MAX_VOXELS = 2**30
 
 
 def is_nifti(root: Path) -> bool:
-    return any(files_below(root / f"labels{end}", SUFFIXES, depth=1) for end in FOLDERS if (root / f"labels{end}").is_dir())
+    return any(
+        files_below(root / f"labels{end}", SUFFIXES, depth=1) for end in FOLDERS if (root / f"labels{end}").is_dir()
+    )
 
 
 def list_nifti(root: Path) -> Listing:
@@ -72,7 +74,7 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     if not np.isfinite(values).all() or np.abs(values - whole).max(initial=0) > 1e-3:
         raise Refusal("float-mask", "holds values that are no whole numbers.", "Save labels as integers.")
     ids = whole.astype(np.int32)
-    return ids.astype(np.uint8) if 0 <= ids.min() and ids.max() < 256 else ids
+    return ids.astype(np.uint8) if ids.min() >= 0 and ids.max() < 256 else ids
 
 
 def _slice(path: Path, entry: str) -> NDArray[Any]:
@@ -91,7 +93,9 @@ def _volume(path: Path, _changed_ns: int) -> NDArray[Any]:
     except (Refusal, MissingExtraError):
         raise
     except Exception as error:  # zlib, EOF, header errors: the library's are of many kinds
-        raise Refusal("truncated", f"the volume cannot be read ({str(error)[:100]}).", "Copy the file again.") from error
+        raise Refusal(
+            "truncated", f"the volume cannot be read ({str(error)[:100]}).", "Copy the file again."
+        ) from error
     return values[..., 0] if values.ndim == 4 else values[:, :, None] if values.ndim == 2 else values
 
 
@@ -124,9 +128,11 @@ def _case(path: Path) -> str:
 def _declared(path: Path) -> Declared | None:
     try:
         labels = read_json(path)["labels"]
-        rows = {int(k): str(v) for k, v in labels.items()} if all(str(k).isdigit() for k in labels) else {
-            int(v): str(k) for k, v in labels.items() if isinstance(v, int)
-        }
+        rows = (
+            {int(k): str(v) for k, v in labels.items()}
+            if all(str(k).isdigit() for k in labels)
+            else {int(v): str(k) for k, v in labels.items() if isinstance(v, int)}
+        )
     except (Refusal, KeyError, TypeError, ValueError, AttributeError):
         return None
     ids = tuple(sorted(rows))

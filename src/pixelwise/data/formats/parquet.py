@@ -63,7 +63,9 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     return mask_ids_of(_cell(path, entry))
 
 
-def write_table(path: Path, rows: list[tuple[bytes, bytes, str]], names: tuple[str, ...], colours: tuple[Colour, ...]) -> None:
+def write_table(
+    path: Path, rows: list[tuple[bytes, bytes, str]], names: tuple[str, ...], colours: tuple[Colour, ...]
+) -> None:
     """A parquet file of (image file, mask file, name), with the classes in the schema's metadata."""
     pa, pq = _library()
     cell = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -92,7 +94,9 @@ def _cell(path: Path, entry: str) -> bytes:
     if isinstance(value, dict):
         value = value.get("bytes")
     if not isinstance(value, bytes):
-        raise Refusal("empty-file", f"row {row} has no file in its column {column}.", "Export it with the files inside.")
+        raise Refusal(
+            "empty-file", f"row {row} has no file in its column {column}.", "Export it with the files inside."
+        )
     return value
 
 
@@ -113,7 +117,9 @@ def _opened(path: Path, _changed_ns: int) -> Any:
     try:
         return pq.ParquetFile(path)
     except Exception as error:
-        raise Refusal("truncated", f"no parquet file can be read here ({str(error)[:100]}).", "Download it again.") from error
+        raise Refusal(
+            "truncated", f"no parquet file can be read here ({str(error)[:100]}).", "Download it again."
+        ) from error
 
 
 def _declared(metadata: dict[bytes, bytes]) -> Declared | None:
@@ -132,5 +138,3 @@ def _library() -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingExtraError("pyarrow, which reads parquet files,", "formats") from error
     return pyarrow, pyarrow.parquet
-
-

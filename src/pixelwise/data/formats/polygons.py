@@ -174,7 +174,12 @@ def judge_polygons(
         if high[0] <= 0 or high[1] <= 0 or low[0] >= width or low[1] >= height:
             warn("polygon-outside", where, f"lies outside its image of {width}×{height}.", "Remove it, or move it.")
         elif low.min() < -1 or high[0] > width + 1 or high[1] > height + 1:
-            warn("polygon-outside", where, f"reaches beyond its image of {width}×{height}.", "What is outside is cut off.")
+            warn(
+                "polygon-outside",
+                where,
+                f"reaches beyond its image of {width}×{height}.",
+                "What is outside is cut off.",
+            )
         if crosses_itself(polygon):
             what = "crosses itself: where it overlaps itself twice, it has a hole (even-odd rule)."
             warn("polygon-crossing", where, what, "Draw it again where that is not meant.")

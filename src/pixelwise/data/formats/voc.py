@@ -100,5 +100,3 @@ def _names(path: Path) -> list[str]:
     lines = path.read_text("utf-8", "surrogateescape").splitlines()
     names = [line.split()[0] for line in lines if line.strip()]
     return [name.rpartition(".")[0] if name.lower().endswith(IMAGE_SUFFIXES) else name for name in names]
-
-

@@ -14,7 +14,7 @@ from pixelwise.bundle.format import Metadata, read_bundle
 from pixelwise.data.files import shown
 from pixelwise.data.images import read_image
 from pixelwise.errors import UsageError
-from pixelwise.predict.engine import Engine, open_session
+from pixelwise.prediction.engine import Engine, open_session
 from pixelwise.records import ClassList, Pixels, Prediction
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def find_bundle(model: str | Path) -> Path:
         if any((path / mark).exists() for mark in RUN_MARKS):
             raise UsageError(
                 f"{shown(path)}: this run has no {BUNDLE_NAME} yet, which is written when training has finished. "
-                f"Let it finish, or write one from its best checkpoint: pixelwise export {shown(path)} --out {BUNDLE_NAME}"
+                f"Let it finish, or write one from its best checkpoint: pixelwise export {shown(path)} --out M.onnx"
             )
         raise UsageError(
             f"{shown(path)}: a folder without {BUNDLE_NAME}, so not a run directory. {what_model_can_be()}"

@@ -1,4 +1,4 @@
-"""A bundle on ONNX Runtime: opened, checked, and run. No torch, and no onnx package: importing it costs more than a run.
+"""A bundle on ONNX Runtime: opened, checked, and run. No torch, nor the onnx package: to import it takes longer.
 
 Shapes: H, W the image's own size; C classes; h, w the size of the scores.
 """
@@ -134,7 +134,7 @@ def fits(declared: Sequence[Any], expected: Sequence[int | None]) -> bool:
 
 def refuse_outside_data(bundle: BundleFile) -> None:
     """Raise BundleError when a tensor's values are to be read from another file: a bundle holds all that it needs."""
-    graphs = (value for number, value in protobuf_fields(bundle.model) if number == 7)
+    graphs = [value for number, value in protobuf_fields(bundle.model) if number == 7]
     try:
         tensors = [tensor for graph in graphs if isinstance(graph, memoryview) for tensor in tensors_in("graph", graph)]
         outside = any(number == 13 for tensor in tensors for number, _ in protobuf_fields(tensor))
@@ -142,7 +142,7 @@ def refuse_outside_data(bundle: BundleFile) -> None:
         raise BundleError(f"{bundle.path}: its graph is damaged ({error}). {REMEDY}") from error
     if outside:
         raise BundleError(
-            f"{bundle.path}: part of its weights lies in another file; a bundle is one file and reads no other. {REMEDY}"
+            f"{bundle.path}: part of its weights lies in another file, but a bundle is one file. {REMEDY}"
         )
 
 

@@ -1,0 +1,174 @@
+"""A bundle's graph, looked into: what depends on what, parts cut out so that they run alone, tensors brought to light.
+
+The onnx package is imported here, inside functions: nothing but a trace needs it.
+
+Shapes: a tensor inside the graph is [1, channels, h, w]; the named stages are the same without the leading 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pixelwise.errors import BundleError
+from pixelwise.records import ClassList
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
+
+UNBATCHING = ("Gather", "Squeeze", "Identity", "Reshape")  # how an exporter writes tensor[0]
+SHAPE_OF = "shape of "
+
+
+class Session(Protocol):
+    """What is used of an onnxruntime.InferenceSession."""
+
+    def run(self, output_names: Sequence[str] | None, input_feed: dict[str, Any]) -> list[Any]: ...
+
+
+class Stage(Protocol):
+    """A tensor that the bundle's metadata names."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def tensor(self) -> str: ...
+
+
+class StoredMetadata(Protocol):
+    """What a trace reads of a bundle's metadata."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def policy(self) -> str: ...
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+    @property
+    def std(self) -> tuple[float, ...]: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def stages(self) -> Sequence[Stage]: ...
+
+
+class Traceable(Protocol):
+    """A model that can be traced: predict.image.Model, which stands above this package and is handed in."""
+
+    @property
+    def classes(self) -> ClassList: ...
+    @property
+    def metadata(self) -> StoredMetadata: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def graph(self) -> bytes: ...
+    @property
+    def open_session(self) -> Callable[[bytes], Session]: ...
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A parsed model, its nodes found by what they compute."""
+
+    model: ModelProto
+    nodes: list[NodeProto]  # in an order in which they can run
+    producer: dict[str, int]  # tensor → place in `nodes` of what computes it
+    constants: dict[str, TensorProto]  # by name
+
+
+def parse(model: bytes) -> Graph:
+    """Parse a serialised model."""
+    import onnx
+
+    parsed = onnx.load_model_from_string(model)
+    nodes = list(parsed.graph.node)
+    producer = {output: place for place, node in enumerate(nodes) for output in node.output if output}
+    return Graph(parsed, nodes, producer, {constant.name: constant for constant in parsed.graph.initializer})
+
+
+def batched(graph: Graph, tensor: str) -> str:
+    """The [1, channels, h, w] tensor of which a named stage is the only entry.
+
+    Raises:
+        BundleError: the graph has no such tensor.
+    """
+    if tensor not in graph.producer:
+        raise BundleError(f"the bundle names a tensor {tensor!r}, which its graph does not have. Export it again.")
+    node = graph.nodes[graph.producer[tensor]]
+    return str(node.input[0]) if node.op_type in UNBATCHING else tensor
+
+
+def nodes_between(graph: Graph, starts: Iterable[str], ends: Iterable[str]) -> list[int]:
+    """Places of the nodes that `ends` depend on, up to but without those that compute `starts`; in running order."""
+    seen, waiting, needed = set(starts), list(ends), set()
+    while waiting:
+        tensor = waiting.pop()
+        if tensor in seen:
+            continue
+        seen.add(tensor)
+        if tensor in graph.producer:
+            place = graph.producer[tensor]
+            needed.add(place)
+            waiting.extend(name for name in graph.nodes[place].input if name)
+    return sorted(needed)
+
+
+def cut(graph: Graph, starts: Sequence[str], ends: Sequence[str]) -> tuple[bytes, list[str]]:
+    """The part of the graph from `starts` to `ends`, as a model that runs alone.
+
+    Args:
+        starts: float tensors that will be handed in. The graph's own inputs may be used as well.
+        ends: tensors that it puts out.
+
+    Returns:
+        The serialised model, and the names of the inputs that it really needs.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    nodes = [graph.nodes[place] for place in nodes_between(graph, starts, ends)]
+    used = {name for node in nodes for name in node.input}
+    own = [value for value in graph.model.graph.input if value.name in used]
+    handed = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in starts if name in used]
+    declared = {value.name: value for value in graph.model.graph.output}
+    part = helper.make_graph(
+        nodes,
+        "part",
+        [*own, *handed],
+        [declared.get(name, onnx.ValueInfoProto(name=name)) for name in ends],
+        [constant for name, constant in graph.constants.items() if name in used],
+    )
+    model = helper.make_model(part, opset_imports=graph.model.opset_import, ir_version=graph.model.ir_version)
+    return model.SerializeToString(), [value.name for value in (*own, *handed)]
+
+
+def with_outputs(graph: Graph, tensors: Iterable[str], sized: Iterable[str]) -> bytes:
+    """The model with more outputs: `tensors` as they are, and of each in `sized` its shape, as "shape of NAME".
+
+    A shape needs no copy of the tensor, so that sizes of big tensors inside the graph cost nothing.
+    """
+    import onnx
+    from onnx import helper
+
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    present = {value.name for value in model.graph.output}
+    for tensor in tensors:
+        if tensor not in present:
+            model.graph.output.append(onnx.ValueInfoProto(name=tensor))
+    for tensor in sized:
+        model.graph.node.append(helper.make_node("Shape", [tensor], [SHAPE_OF + tensor]))
+        model.graph.output.append(onnx.ValueInfoProto(name=SHAPE_OF + tensor))
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """A node's attributes as Python values."""
+    from onnx import helper
+
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
