@@ -52,7 +52,7 @@ def scene(index: int) -> tuple[NDArray[np.uint8], Mask]:
     return image, np.minimum(labels, 5).astype(np.uint8)
 
 
-def sound(root: Path, layout: str = "native") -> Path:
+def sound(root: Path) -> Path:
     """Write the dataset without a fault: 16 pairs to train with, 6 to validate; classes are found, not declared."""
     for split, start, count in (("train", 0, TRAIN), ("val", TRAIN, VAL)):
         for i in range(count):

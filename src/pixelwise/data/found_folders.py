@@ -75,7 +75,7 @@ def roles_of(folder: Path, root: Path) -> tuple[str, str]:
     """(split or "all", "images", "masks" or "") of a folder, by the words of its path below the root."""
     split, role = "all", ""
     for part in folder.relative_to(root).parts:
-        words = WORD.findall(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part).lower()) + [part.lower()]
+        words = [*WORD.findall(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part).lower()), part.lower()]
         joined = next((word for word in words if word.startswith(("train", "val", "test")) and len(word) > 5), "")
         words += [joined.removeprefix(prefix) for prefix in ("train", "val", "test") if joined.startswith(prefix)]
         split = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), split)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from importlib import import_module
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,8 +18,9 @@ from numpy.typing import NDArray
 
 from pixelwise.data.files import PNG_MAGIC, PngFacts, truncated
 
+isal_zlib: Any
 try:
-    from isal import isal_zlib
+    isal_zlib = import_module("isal.isal_zlib")
 except ImportError:  # no wheel for this platform
     isal_zlib = None
 

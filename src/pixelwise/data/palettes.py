@@ -84,7 +84,7 @@ CAMVID = {
 
 
 def voc_colour(index: int) -> int:
-    """The colour of a VOC index as 0xRRGGBB: bits 0, 3, 6 … of the index make red from its highest bit down, and so on."""
+    """The colour of a VOC index as 0xRRGGBB: its bits 0, 3, 6 … make red from the highest bit down, and so on."""
     channels = [0, 0, 0]
     for shift in range(7, -1, -1):
         for channel in range(3):

@@ -8,6 +8,7 @@ Shapes: N images, M of them compared at a time, T × T × 3 thumbnails, G groups
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -114,9 +115,7 @@ def frames_across_splits(seen: Sequence[Seen]) -> list[Problem]:
         steps = np.diff([number for number, _ in frames])
         usual = max(float(np.median(steps[steps > 0])) if (steps > 0).any() else 1.0, 1.0)
         crossing = [
-            (a, b)
-            for (m, a), (n, b) in zip(frames, frames[1:], strict=False)
-            if a.split != b.split and 0 < n - m <= REACH * usual
+            (a, b) for (m, a), (n, b) in itertools.pairwise(frames) if a.split != b.split and 0 < n - m <= REACH * usual
         ]
         if len(crossing) < 2 or strangers == 0:
             continue
@@ -124,7 +123,7 @@ def frames_across_splits(seen: Sequence[Seen]) -> list[Problem]:
         if between < FRAME_RATIO * strangers:
             a, b = crossing[0]
             message = (
-                f"{len(crossing)} pairs of neighbouring frames lie in different splits, such as {a.name} ({a.split}) and "
+                f"{len(crossing)} pairs of neighbouring frames lie in different splits, such as {a.name} ({a.split}), "
                 f"{b.name} ({b.split}); they differ by {between / strangers:.0%} of what two images usually differ by."
             )
             remedy = "Hold out whole films: scores on a neighbour of a training frame flatter."
@@ -161,7 +160,7 @@ def groups_across_splits(seen: Sequence[Seen], told: Collection[str] = ()) -> li
 
 
 def suggested_split(seen: Sequence[Seen]) -> dict[str, tuple[str, ...]]:
-    """Groups by split such that no group is in two and val holds about a fifth of the images. {} for fewer than 3 groups.
+    """Groups by split: no group in two, about a fifth of the images in val. {} for fewer than 3 groups.
 
     The splits that were there are kept where they can be: a group goes where most of its images are, unless that
     leaves val empty or too large; test keeps its groups.

@@ -9,6 +9,7 @@ Shapes: K codes, N other values; each a point of 3 channels.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -173,7 +174,7 @@ def _holes_of_ladder(codes: list[int], pixels: Mapping[int, int]) -> list[int]:
     if step < 2 * WIDE_GAP:
         return []
     holes = []
-    for low, high in zip(codes, codes[1:], strict=False):
+    for low, high in itertools.pairwise(codes):
         missing = round((high - low) / step) - 1
         for i in range(1, missing + 1):
             hole = round(low + i * (high - low) / (missing + 1))

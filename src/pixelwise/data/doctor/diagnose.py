@@ -122,7 +122,7 @@ def diagnose(data: Path | str, progress: Progress = lambda what, done, total: No
     pairs = [
         (split, judge(understood if translated else dataset, look))
         for (split, _), (look, translated) in zip(
-            jobs, (_translated(look, listed, meaning, numbers) for look in looks), strict=True
+            jobs, (_translated(look, meaning, numbers) for look in looks), strict=True
         )
     ]
     findings = gather(understood, tuple(dataset.splits), pairs)
@@ -219,7 +219,7 @@ def _nearest(coding: Coding, declared: Mapping[int, int]) -> dict[int, int]:
     return found
 
 
-def _translated(look: PairLook, listed: Listed, meaning: Meaning, numbers: Coding | None) -> tuple[PairLook, bool]:
+def _translated(look: PairLook, meaning: Meaning, numbers: Coding | None) -> tuple[PairLook, bool]:
     """A look whose codes are class ids and whose storage is not held against it; False: it stays as it is.
 
     What is wrong with storage and coding is told once for the dataset. Ids that a declared mapping lacks stay, so that

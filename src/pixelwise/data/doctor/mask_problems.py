@@ -1,7 +1,6 @@
 """A dataset's coding of masks → what is wrong with it, in words; and what only a person can decide.
 
-Raw storage (colours, JPEG, alpha, floats) is told once for all masks that share it, with their number, instead of once a
-file.
+Raw storage (colours, JPEG, alpha, floats) is told once for all masks that share it, with their number, not once a file.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Question:
 
 
 def storage_problems(looks: Sequence[MaskLook], names: Sequence[str]) -> list[Problem]:
-    """An error for every way of storing that is no plain ids, with the number of masks; `names` are the masks' files."""
+    """An error for every way of storing that is no plain ids, with the number of masks. `names`: their files."""
     problems = []
     for storage, (kind, words) in STORAGE.items():
         chosen = [(look, name) for look, name in zip(looks, names, strict=True) if look.storage == storage]
@@ -76,8 +75,8 @@ def coding_problems(coding: Coding) -> tuple[list[Problem], list[Question], list
         notes.append(colours_in_words(coding))
     if book.blurred and (book.unfit >= NOTABLE or not book.tolerance):
         message = (
-            f"{book.unfit:.2%} of the pixels fit none of the {len(book.codes)} codes ({codes_in_words(coding)}): they are "
-            "blends along edges, from anti-aliased drawing, resizing with interpolation, or JPEG."
+            f"{book.unfit:.2%} of the pixels fit none of the {len(book.codes)} codes ({codes_in_words(coding)}): "
+            "they are blends along edges, from anti-aliased drawing, resizing with interpolation, or JPEG."
         )
         remedy = (
             "Export the masks without smoothing; or --fix gives each such pixel the class of the nearest that fits."
@@ -129,7 +128,7 @@ def _instances(coding: Coding, questions: list[Question]) -> Problem:
         message = f"{coding.distinct:,} ids of the form class × 1000 + number: they number objects of {listed}."
         remedy = "Use the class ids; --fix divides by 1000. Which object a pixel belongs to is lost."
         return Problem("error", "instance-ids", "masks", message, remedy)
-    message = f"{coding.distinct:,} different ids, counted anew in each mask, one object each: they number objects, not classes."
+    message = f"{coding.distinct:,} different ids, one object each: they number objects, not classes."
     remedy = "Write class ids instead; with --fix, --binary-foreground NAME makes every object one class beside 0."
     questions.append(Question("--binary-foreground NAME", "the class that every object is of; 0 is background"))
     return Problem("error", "instance-ids", "masks", message, remedy)

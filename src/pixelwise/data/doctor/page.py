@@ -6,6 +6,7 @@ Shapes: H, W of an image; h, w of its thumbnail.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 from dataclasses import dataclass
 from importlib.resources import files
@@ -67,7 +68,7 @@ def page_of(report: Report) -> str:
 
 
 def thumbnails_of(report: Report, group: Group) -> list[Thumbnail]:
-    """Pictures of the first pairs that a group is about, image and mask side by side; fewer where they are unreadable."""
+    """Pictures of the first pairs that a group is about, image and mask side by side."""
     found = []
     for problem in group.problems[: 4 * SHOWN_THUMBNAILS]:
         sample = report.samples.get(problem.where)
@@ -82,10 +83,8 @@ def thumbnails_of(report: Report, group: Group) -> list[Thumbnail]:
 def pair_picture(sample: Sample, classes: ClassList) -> Pixels | None:
     """Image and mask, each made small, side by side; one of them alone where the other cannot be read."""
     parts = []
-    try:
+    with contextlib.suppress(DataError):
         parts.append(small(read_sample_image(sample)))
-    except DataError:
-        pass
     mask = _mask_picture(sample, classes)
     if mask is not None:
         parts.append(small(mask, nearest=True))

@@ -55,8 +55,8 @@ class RawMask:
 
         Not so on a thin line: what lies on its two sides is alike, and along it the value does not change.
         """
-        planes = self.planes().astype(np.int16) if self.coloured else self.codes.astype(np.int32)[:, :, None]
-        padded = np.pad(planes, ((1, 1), (1, 1), (0, 0)), "edge")
+        planes: NDArray[np.int32] = (self.planes() if self.coloured else self.codes[:, :, None]).astype(np.int32)
+        padded: NDArray[np.int32] = np.pad(planes, ((1, 1), (1, 1), (0, 0)), "edge")
         height, width = self.size
         found = np.zeros((height, width), bool)
         for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):

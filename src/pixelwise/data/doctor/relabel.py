@@ -34,8 +34,8 @@ def labels_of(raw: RawMask, coding: Coding, table: Mapping[int, int]) -> tuple[L
     """Class ids uint8 [H, W] of a mask.
 
     Args:
-        table: class id or VOID of each code. In a blended mask, a pixel that fits no code takes the class of the nearest
-            pixel that fits one; in any other, a code that the table lacks becomes VOID.
+        table: class id or VOID of each code. In a blended mask, a pixel that fits no code takes the class of the
+            nearest pixel that fits one; in any other, a code that the table lacks becomes VOID.
     """
     if not (coding.book.blurred or raw.lossy):
         codes = sorted(table)

@@ -1,8 +1,8 @@
 """A repaired native copy: OUT/{train,val,test}/{images,masks}/, dataset.toml, and repairs.jsonl with every change.
 
 Images keep their bytes. Masks become palette PNGs of class ids, without loss but where repairs.jsonl says what is lost.
-What only a person can say is asked for by name (`Decisions`), never guessed; a pair that cannot be mended is left out and
-listed with its reason.
+What only a person can say is asked for by name (`Decisions`), never guessed; a pair that cannot be mended is left out
+and listed with its reason.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """COCO: one JSON file for many images, with polygons, run lengths, or (panoptic) PNGs of segment numbers.
 
 Reads instances and stuff (`segmentation` as polygons, compressed or plain run lengths) and panoptic files, wherever the
-JSON lies below the root. Objects are drawn from large to small, because COCO has no order of drawing. A category's id in
-the masks is COCO's own; where 0 is used as one, all are one higher. Pixels under no object are 0: background, unless
+JSON lies below the root. Objects are drawn from large to small, because COCO has no order of drawing. A category's id
+in the masks is COCO's own; where 0 is used as one, all are one higher. Pixels under no object are 0: background, unless
 dataset.toml says void.
 
-Format: cocodataset.org/#format-data. Run lengths are decoded here and not by pycocotools, whose C code trusts its input;
-tests compare the two.
+Format: cocodataset.org/#format-data. Run lengths are decoded here and not by pycocotools, whose C code trusts its
+input; tests compare the two.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     shift = _shift(table)
     objects = by_image.get(entry, [])
     ids = blank_mask(*size, max((_category(row) + shift for row in objects), default=0))
-    drawn = []
+    drawn: list[tuple[int, int, NDArray[np.bool_], int]] = []
     for row in objects:
         own = np.zeros(size, bool)
         try:
@@ -110,7 +110,7 @@ def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
         raise Refusal("annotations", f"has no annotation of image {entry}.", "Correct the file.")
     colours = image_pixels(read_bytes(_panoptic_png(path, row))).astype(np.int32)
     segments = colours @ np.array([1, 256, 65536], np.int32)
-    ids = blank_mask(*segments.shape, 256)
+    ids = blank_mask(segments.shape[0], segments.shape[1], 256)
     for segment in row["segments_info"]:
         ids[segments == segment["id"]] = _category(segment) + shift
     return ids
@@ -138,14 +138,15 @@ def counted_runs(mask: NDArray[np.bool_]) -> list[int]:
     """A mask [H, W] as plain run lengths."""
     flat = np.concatenate([[False], mask.T.ravel()])
     changes = np.flatnonzero(flat[1:] != flat[:-1])
-    return np.diff(np.concatenate([[0], changes, [mask.size]])).tolist()
+    return [int(n) for n in np.diff(np.concatenate([[0], changes, [mask.size]]))]
 
 
 def coco_table(
     rows: Iterable[tuple[int, str, NDArray[np.uint8]]], names: tuple[str, ...], colours: tuple[Colour, ...], void: int
 ) -> dict[str, Any]:
     """The JSON of images (id, file name, labels [H, W]): run lengths of every class, ids from 1; void is not drawn."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image_id, file_name, labels in rows:
         height, width = labels.shape
         images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
@@ -270,7 +271,7 @@ def _panoptic_png(path: Path, row: dict[str, Any]) -> Path:
 
 
 def _unpacked(text: str) -> list[int]:
-    """COCO's compressed run lengths: five bits a character, the sixth says that more follow; differences from the third."""
+    """COCO's compressed runs: five bits a character, the sixth says that more follow; later, differences."""
     runs: list[int] = []
     at = 0
     while at < len(text):

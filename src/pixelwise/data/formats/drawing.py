@@ -81,7 +81,7 @@ def blank_mask(height: int, width: int, top_id: int) -> MaskIds:
     """Zeros [H, W] of a kind that holds `top_id`. Raises Refusal where the size is not allowed."""
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
         raise Refusal("too-large", f"{width}×{height} pixels are not allowed for a mask.", "Correct the annotation.")
-    return np.zeros((height, width), np.uint8 if top_id < 256 else np.int32)
+    return np.zeros((height, width), np.uint8) if top_id < 256 else np.zeros((height, width), np.int32)
 
 
 def name_ids(names: Iterable[str]) -> dict[str, int]:

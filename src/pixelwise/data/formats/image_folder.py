@@ -1,7 +1,7 @@
 """Hugging Face image folders: [train/, …] with metadata.csv or metadata.jsonl, whose columns name image and mask files.
 
-Format: huggingface.co/docs/datasets/image_dataset. The image's column is file_name (or image_file_name); the mask's is any
-other one that ends in _file_name, or is called mask, label or annotation.
+Format: huggingface.co/docs/datasets/image_dataset. The image's column is file_name (or image_file_name); the mask's is
+any other one that ends in _file_name, or is called mask, label or annotation.
 """
 
 from __future__ import annotations

@@ -97,7 +97,13 @@ def labelme_text(labels: NDArray[np.uint8], names: tuple[str, ...], image_name: 
         for polygon in outlines(labels == c):
             shape = {"label": name, "points": polygon.tolist(), "group_id": None, "shape_type": "polygon", "flags": {}}
             shapes.append(shape)
-    table = {"version": "5.0.1", "flags": {}, "shapes": shapes, "imagePath": image_name, "imageData": None}
+    table: dict[str, Any] = {
+        "version": "5.0.1",
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": image_name,
+        "imageData": None,
+    }
     return json.dumps({**table, "imageHeight": height, "imageWidth": width}).encode()
 
 
@@ -118,7 +124,8 @@ def _corners(shape: dict[str, Any]) -> Polygon | None:
         if kind == "circle":
             centre, rim = np.asarray(points, np.float64)
             angles = np.linspace(0, 2 * np.pi, CIRCLE_CORNERS, endpoint=False)
-            return centre + float(np.hypot(*(rim - centre))) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+            radius = float(np.hypot(*(rim - centre)))
+            return np.asarray(centre + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1), np.float64)
         return polygon_of(points) if kind == "polygon" else None
     except (Refusal, ValueError, TypeError):
         return None

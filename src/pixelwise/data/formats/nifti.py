@@ -1,7 +1,7 @@
-"""NIfTI volumes, slice by slice: imagesTr/ and labelsTr/ as the Medical Segmentation Decathlon and nnU-Net lay them out.
+"""NIfTI volumes, slice by slice: imagesTr/ and labelsTr/, as the Medical Segmentation Decathlon and nnU-Net have them.
 
-Needs nibabel (`pip install 'pixelwise[formats]'`). Slices run along the third axis; an image slice becomes 8-bit grey by
-its volume's 0.5th to 99.5th percentile. Class names are dataset.json's. Masks are read as stored, never rescaled.
+Needs nibabel (`pip install 'pixelwise[formats]'`). Slices run along the third axis; an image slice becomes 8-bit grey
+by its volume's 0.5th to 99.5th percentile. Class names are dataset.json's. Masks are read as stored, never rescaled.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def image_bytes(path: Path, entry: str) -> bytes:
 def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     """One slice of a label volume, as stored."""
     del size
-    values = _slice(path, entry)
+    values: NDArray[np.float64] = np.asarray(_slice(path, entry), np.float64)
     whole = np.rint(values)
     if not np.isfinite(values).all() or np.abs(values - whole).max(initial=0) > 1e-3:
         raise Refusal("float-mask", "holds values that are no whole numbers.", "Save labels as integers.")

@@ -1,8 +1,8 @@
 """Polygons ↔ pixels, without losing one.
 
-The rule: x and y run along the pixels' edges from the image's top left corner, and a pixel is inside where its centre is,
-by the even-odd rule. Outlines are traced along pixel edges, so filling them gives the same pixels back; holes are joined
-to their outer outline by a slit of no width, because most formats know no holes.
+The rule: x and y run along the pixels' edges from the image's top left corner, and a pixel is inside where its centre
+is, by the even-odd rule. Outlines are traced along pixel edges, so filling them gives the same pixels back; holes are
+joined to their outer outline by a slit of no width, because most formats know no holes.
 
 Shapes: H, W of the mask; N corners of a polygon, each (x, y).
 """

@@ -1,7 +1,7 @@
 """Pascal VOC: JPEGImages/, SegmentationClass/ as palette PNG, ImageSets/Segmentation/{train,val,test}.txt; 255 is void.
 
-Exports by CVAT and others add a labelmap.txt (name:r,g,b::) and may write colours instead of a palette: these are read by
-that map. Format: the VOC 2012 development kit.
+Exports by CVAT and others add a labelmap.txt (name:r,g,b::) and may write colours instead of a palette: these are
+read by that map. Format: the VOC 2012 development kit.
 """
 
 from __future__ import annotations
