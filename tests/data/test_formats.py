@@ -364,7 +364,9 @@ def test_ade20k_counts_from_one_and_zero_is_void(tmp_path: Path) -> None:
             path = tmp_path / f"annotations/{folder}/{folder}{i}.jpg.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_png(path, np.resize(np.array([0, 1, 2], np.uint8), SIZE))
-    (tmp_path / "objectInfo150.txt").write_text("Idx\tRatio\tTrain\tVal\tStuff\tName\n1\t0\t0\t0\t1\twall, x\n2\t0\t0\t0\t1\tsky\n")
+    (tmp_path / "objectInfo150.txt").write_text(
+        "Idx\tRatio\tTrain\tVal\tStuff\tName\n1\t0\t0\t0\t1\twall, x\n2\t0\t0\t0\t1\tsky\n"
+    )
     dataset = open_dataset(tmp_path)
     assert dataset.layout == "ade20k"
     assert dataset.classes.names == ("wall", "sky")

@@ -74,17 +74,14 @@ def number_kind(codes: Sequence[int]) -> tuple[Kind, int, int | None]:
         return "one-value", 1, None
     if list(codes) == [0, VOID]:
         return "binary", 1, None
-    step = gcd(*codes)
-    if step > 1 and len(codes) >= 2:  # 0, 40, 80 …; with 255 as the last of its steps: 0, 85, 170, 255
-        return "steps", step, None
+    even = evenly_spread(codes)  # 0, 85, 170, 255 or, rounded, 0, 127, 255: then 255 is one of the steps
+    if even:
+        return "steps", even, None
     void = VOID if codes[-1] == VOID and len(codes) > 2 else None
     classes = [code for code in codes if code != void]
     step = gcd(*classes)
     if step > 1 and len(classes) >= 2:
         return "steps", step, void
-    even = evenly_spread(codes)
-    if even:
-        return "steps", even, None
     if classes[0] == 1 and classes[-1] == len(classes):
         return "one-based", 1, void
     if classes[0] > 0 or classes[-1] >= len(classes):
