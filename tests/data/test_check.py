@@ -72,8 +72,14 @@ def messy(
 @pytest.mark.parametrize("paint", ["colours", "grey"])
 @pytest.mark.parametrize(
     ("quality", "scale", "kind"),
-    [(None, 1.0, "blended-masks"), (None, 0.5, "size-mismatch"), (None, 1.6, "size-mismatch"), (95, 1.0, "jpeg-masks"), (75, 1.0, "jpeg-masks")],
-)  # fmt: skip
+    [
+        (None, 1.0, "blended-masks"),
+        (None, 0.5, "size-mismatch"),
+        (None, 1.6, "size-mismatch"),
+        (95, 1.0, "jpeg-masks"),
+        (75, 1.0, "jpeg-masks"),
+    ],
+)
 def test_messy_masks_are_understood_and_mended(
     tmp_path: Path, paint: str, quality: int | None, scale: float, kind: str
 ) -> None:
@@ -162,7 +168,7 @@ def test_links_in_a_loop_are_not_followed(sound: Path) -> None:
 def test_names_that_are_no_utf8(sound: Path, tmp_path: Path) -> None:
     for part in ("images", "masks"):
         path = sorted((sound / "train" / part).iterdir())[0]
-        os.rename(os.fsencode(path), os.fsencode(path.parent) + b"/caf\xe9.png")
+        path.rename(path.with_name(os.fsdecode(b"caf\xe9.png")))
     report = check(sound, fix=tmp_path / "out")
     assert report.sound
     json.dumps(report.to_json()).encode("utf-8")
@@ -319,3 +325,23 @@ def test_the_json_says_everything(sound: Path) -> None:
     assert table["counts"]["truncated"] == 1
     assert sum(row["pixel_share"] for row in table["classes"]) == pytest.approx(1)
     assert table["splits"]["train"]["pairs"] == planted.TRAIN - 1
+
+
+def test_colours_that_no_class_has_are_told(tmp_path: Path) -> None:
+    messy(tmp_path, "colours")
+    rows = "".join(f'[[classes]]\nname = "c{i}"\ncolour = {COLOURS[i].tolist()}\n' for i in range(4))
+    (tmp_path / "dataset.toml").write_text(rows)
+    problems = {problem.kind: problem for problem in check(tmp_path).findings.errors}
+    assert "#dc143c" in problems["undeclared-colours"].message
+    (tmp_path / "dataset.toml").write_text(rows + f'[[classes]]\nname = "c4"\ncolour = {COLOURS[4].tolist()}\n')
+    report = check(tmp_path, fix=tmp_path.parent / "mended")
+    assert "undeclared-colours" not in {problem.kind for problem in report.findings.errors}
+    assert open_dataset(tmp_path.parent / "mended").classes.names == ("c0", "c1", "c2", "c3", "c4")
+
+
+def test_void_by_convention_can_be_a_class(tmp_path: Path) -> None:
+    root = planted.sound(tmp_path / "data")
+    planted.recode(0, 1, 2, 3, 4, 255)(root)
+    assert check(root).classes.names[-1] == "class 4"
+    check(root, fix=tmp_path / "out", decisions=Decisions(class_values=("255",)))
+    assert open_dataset(tmp_path / "out").classes.names[-1] == "class 255"

@@ -272,7 +272,7 @@ def test_label_studio_brush() -> None:
     packed = packed_brush(values.ravel().tolist())
     assert np.array_equal(brush_mask(packed, *SIZE), mask)
     for damaged in (packed[:50], packed[:3], [1, 2], ["x"]):
-        with pytest.raises(Exception, match="run lengths|values"):
+        with pytest.raises(Exception, match=r"run lengths|values"):
             brush_mask(damaged, *SIZE)  # type: ignore[arg-type]
 
 

@@ -50,6 +50,11 @@ class Opened(NamedTuple):
     format: str  # one of FORMATS
     png: PngFacts | None
 
+    @property
+    def turn(self) -> int:
+        """The EXIF orientation, 1 to 8. A PNG without EXIF is not asked: Pillow would decode its pixels to tell."""
+        return 1 if self.png and b"eXIf" not in self.png.chunks else stored_turn(self.image)
+
 
 def open_image(data: bytes) -> Opened:
     """Read the header, check that the file is whole as far as its structure tells, and that its size is allowed.
@@ -82,7 +87,11 @@ def open_image(data: bytes) -> Opened:
 
 def image_pixels(data: bytes) -> Pixels:
     """Decode an image to uint8 [H, W, 3] RGB, upright. Raises Refusal."""
-    opened = open_image(data)
+    return opened_pixels(data, open_image(data))
+
+
+def opened_pixels(data: bytes, opened: Opened) -> Pixels:
+    """As `image_pixels`, of an image whose header was read already."""
     if _is_plain(opened):
         fast = rgb_of_png(data, opened.png) if opened.png else None
         if fast is not None:
@@ -116,7 +125,11 @@ def image_pixels(data: bytes) -> Pixels:
 
 def mask_ids_of(data: bytes) -> MaskIds:
     """Decode a mask to its stored numbers [H, W]. Raises Refusal."""
-    opened = open_image(data)
+    return opened_mask_ids(open_image(data))
+
+
+def opened_mask_ids(opened: Opened) -> MaskIds:
+    """As `mask_ids_of`, of a mask whose header was read already."""
     if opened.format == "JPEG":
         what = "is a JPEG; expected a lossless mask, because JPEG alters class ids along every edge."
         raise Refusal("jpeg-mask", what, f"Export it again from the source as PNG. {SINGLE_CHANNEL}")

@@ -48,10 +48,7 @@ def rgb_of_png(data: bytes, png: PngFacts) -> NDArray[np.uint8] | None:
         raise truncated("its pixels cannot be decoded")
     if len(raw) > expected or not inflater.eof:
         return None  # more than the header says: odd, and the plain way's to judge
-    stream = _stored(raw)
-    checksum = zlib.crc32(stream, zlib.crc32(b"IDAT"))
-    parts = (data[:HEADER_STOP], struct.pack(">I", len(stream)), b"IDAT", stream, struct.pack(">I", checksum))
-    packed = b"".join((*parts, b"\0\0\0\0IEND\xaeB`\x82"))
+    packed = _repacked(data[:HEADER_STOP], raw)
     rgb = cv2.imdecode(np.frombuffer(packed, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     return None if rgb is None or rgb.shape != (png.height, png.width, 3) else np.asarray(rgb, np.uint8)
 
@@ -71,10 +68,17 @@ def _pixel_stream(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _stored(raw: bytes) -> bytes:
-    """A zlib stream that holds `raw` without compression."""
-    parts = [b"\x78\x01"]
+def _repacked(header: bytes, raw: bytes) -> bytes:
+    """A PNG whose one IDAT chunk holds `raw` without compression."""
+    view = memoryview(raw)
+    stream: list[bytes | memoryview] = [b"\x78\x01"]
     for start in range(0, len(raw), STORED_BYTES):
-        block = raw[start : start + STORED_BYTES]
-        parts += (struct.pack("<BHH", start + STORED_BYTES >= len(raw), len(block), len(block) ^ 0xFFFF), block)
-    return b"".join((*parts, struct.pack(">I", zlib.adler32(raw))))
+        block = view[start : start + STORED_BYTES]
+        stream += (struct.pack("<BHH", start + STORED_BYTES >= len(raw), len(block), len(block) ^ 0xFFFF), block)
+    stream.append(struct.pack(">I", zlib.adler32(raw)))
+    checksum = zlib.crc32(b"IDAT")
+    for part in stream:
+        checksum = zlib.crc32(part, checksum)
+    length = sum(len(part) for part in stream)
+    end = struct.pack(">I", checksum) + b"\0\0\0\0IEND\xaeB`\x82"
+    return b"".join((header, struct.pack(">I", length), b"IDAT", *stream, end))

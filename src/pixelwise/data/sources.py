@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pixelwise.data.decode import MaskIds, mask_ids_of, open_image, stored_turn
+from pixelwise.data.decode import MaskIds, mask_ids_of, open_image
 from pixelwise.data.files import Refusal, read_bytes, shown
 from pixelwise.data.formats import cityscapes, coco, coded_colours, cvat, labelme, labelstudio, nifti, parquet, yolo
 from pixelwise.data.images import decode_image, labels_from_ids
@@ -84,9 +84,9 @@ def stored_digests(sample: Sample) -> list[bytes]:
 
 def upright_size(data: bytes) -> tuple[int, int]:
     """(H, W) of an image after its EXIF orientation, from its header. Raises Refusal."""
-    image = open_image(data).image
-    width, height = image.size
-    return (width, height) if stored_turn(image) >= 5 else (height, width)
+    opened = open_image(data)
+    width, height = opened.image.size
+    return (width, height) if opened.turn >= 5 else (height, width)
 
 
 def read_sample_image(sample: Sample) -> Pixels:

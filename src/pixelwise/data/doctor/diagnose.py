@@ -29,6 +29,7 @@ from pixelwise.data.doctor.mask_problems import (
     coding_problems,
     declared_mismatch,
     storage_problems,
+    undeclared_colours,
 )
 from pixelwise.data.doctor.outliers import odd_images
 from pixelwise.data.doctor.report import Report
@@ -39,7 +40,7 @@ from pixelwise.data.palettes import VOID_NAMES, names_of_colours
 from pixelwise.data.settings import filled_colours
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour, Dataset, Problem, Sample
 
-SAMPLED_PAIRS = 64  # in which connected components and flat pixels are counted
+SAMPLED_PAIRS = 32  # in which connected components and flat pixels are counted
 TOLD_ONCE = frozenset(STORAGE)  # kinds that are told for all masks together
 
 Progress = Callable[[str, int, int], None]  # what is done, done, in all
@@ -131,7 +132,7 @@ def diagnose(data: Path | str, progress: Progress = lambda what, done, total: No
         for (split, _), look in zip(jobs, looks, strict=True)
         if look.image
     ]
-    problems, questions, notes = _mask_findings(dataset, listed, masks, numbers, colours)
+    problems, questions, notes = _mask_findings(dataset, listed, meaning, masks, numbers, colours)
     films = frames_across_splits(seen)
     told = {group_of(Path(problem.where)) for problem in films}
     problems += near_copies(seen) + films + groups_across_splits(seen, told) + odd_images(seen)
@@ -245,6 +246,7 @@ def _translated(look: PairLook, meaning: Meaning, numbers: Coding | None) -> tup
 def _mask_findings(
     dataset: Dataset,
     listed: Listed,
+    meaning: Meaning,
     masks: Sequence[tuple[MaskLook, Sample]],
     numbers: Coding | None,
     colours: Coding | None,
@@ -266,6 +268,8 @@ def _mask_findings(
             asked = asked if mismatch else []
             void = [code for code in coding.book.codes if dataset.mask_ids.get(code) == VOID]
             noted = [f"Void: {code}, {coding.book.shares.get(code, 0):.2%} of the pixels." for code in void]
+        if declared and coding.book.coloured:
+            found += undeclared_colours(coding, meaning.colours)
         problems, questions, notes = problems + found, questions + asked, notes + noted
     if numbers and colours:
         message = f"{numbers.masks} masks hold numbers and {colours.masks} hold colours; expected one kind."

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from pixelwise.data.decode import MaskIds, Opened, image_pixels, mask_ids_of, open_image, stored_depth, stored_turn
+from pixelwise.data.decode import MaskIds, Opened, open_image, opened_mask_ids, opened_pixels, stored_depth
 from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
 from pixelwise.data.files import Refusal, read_bytes
 from pixelwise.data.images import count_ids
@@ -22,7 +22,8 @@ from pixelwise.records import Colour, Pixels, Sample
 THUMBNAIL_PX = 16
 KEPT_CODES = 4096  # of one mask; one with more is told by their number
 MANY_IDS = 64
-SAMPLED_PX = 96  # an image is averaged from about this many pixels a side: enough for what it looks like
+FEW_IDS = 8
+SAMPLED_PX = 64  # an image is averaged from about this many pixels a side: enough for what it looks like
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -102,12 +103,12 @@ def look_at(sample: Sample, *, thoroughly: bool = False, sampled: bool = False) 
 
 def look_at_image(data: bytes, thoroughly: bool) -> ImageLook:
     """Raises Refusal, see `images.read_image`."""
-    pixels_HW3 = image_pixels(data)
+    opened = open_image(data)
+    pixels_HW3 = opened_pixels(data, opened)
     size = (pixels_HW3.shape[0], pixels_HW3.shape[1])
     fingerprint = (len(data), zlib.crc32(data))
     if not thoroughly:
         return ImageLook(size, 8, 1, fingerprint, 0, b"", 0.0, 255)
-    opened = open_image(data)
     step_y, step_x = (max(side // SAMPLED_PX, 1) for side in size)
     sampled_hw3 = np.ascontiguousarray(pixels_HW3[::step_y, ::step_x])
     thumbnail_TT3 = cv2.resize(sampled_hw3, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
@@ -115,7 +116,7 @@ def look_at_image(data: bytes, thoroughly: bool) -> ImageLook:
     return ImageLook(
         size,
         stored_depth(opened),
-        stored_turn(opened.image),
+        opened.turn,
         fingerprint,
         difference_hash(sampled_hw3),
         thumbnail_TT3.tobytes(),
@@ -140,19 +141,19 @@ def look_at_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly:
         ids = stored_mask_ids(sample, image_size)
         counts = count_ids(ids)
         return MaskLook(_size(ids), False, "ids", 8, 1, counts, len(counts))
-    data = read_bytes(sample.mask)
-    ids = mask_ids_of(data)
+    opened = open_image(read_bytes(sample.mask))
+    ids = opened_mask_ids(opened)
     counts = count_ids(ids)
     distinct = len(counts)
     if distinct > KEPT_CODES:
         counts = dict(sorted(counts.items(), key=lambda item: -item[1])[:KEPT_CODES])
     if not thoroughly:
         return MaskLook(_size(ids), False, "ids", 8 * ids.dtype.itemsize, 1, counts, distinct)
-    opened = open_image(data)
-    parts = count_parts(ids, list(counts)[:MANY_IDS]) if sampled and distinct > 2 else {}
-    turn, bits = stored_turn(opened.image), 8 * ids.dtype.itemsize
+    parts = count_parts(ids, list(counts)[:MANY_IDS]) if sampled and distinct > FEW_IDS else {}
+    turn, bits = opened.turn, 8 * ids.dtype.itemsize
     flat = between = None
-    if (sampled and distinct > 2) or MANY_IDS < distinct <= KEPT_CODES:
+    spread = max(counts) > distinct + 1 and distinct > 2  # not simply 0, 1, 2 …: some values could be blends
+    if (sampled and spread) or MANY_IDS < distinct <= KEPT_CODES:
         histogram = RawMask(ids.astype(np.int32), False, False, bits, turn).histogram(KEPT_CODES)
         flat, between = histogram.flat, histogram.between
     return MaskLook(

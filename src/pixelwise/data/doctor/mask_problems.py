@@ -177,3 +177,14 @@ def declared_mismatch(coding: Coding, known: Mapping[int, int]) -> Problem | Non
     message = f"hold {codes_in_words(coding)}, of which {len(unknown)} ids are not declared.{guess}"
     remedy = "Correct the ids in dataset.toml: [[classes]] with id = …, or void = […]."
     return Problem("error", "declared-ids", "masks", message, remedy)
+
+
+def undeclared_colours(coding: Coding, known: Mapping[int, int]) -> list[Problem]:
+    """An error where the masks hold colours that no declared class has."""
+    unknown = [code for code in coding.book.codes if code not in known]
+    if not unknown:
+        return []
+    listed = ", ".join(f"#{code:06x} ({coding.book.shares.get(code, 0):.2%})" for code in unknown[:8])
+    message = f"{len(unknown)} of {len(coding.book.codes)} colours are no declared class's: {listed}."
+    remedy = "Give each class its colour in dataset.toml: colour = [red, green, blue]; black without a class is void."
+    return [Problem("error", "undeclared-colours", "masks", message, remedy)]

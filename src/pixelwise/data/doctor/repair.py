@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelwise.data.decode import image_pixels, open_image, stored_turn
+from pixelwise.data.decode import image_pixels, open_image
 from pixelwise.data.doctor.alike import group_of
 from pixelwise.data.doctor.coding import Coding
 from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
@@ -125,11 +125,18 @@ def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Plan:
         code, coloured = parse_code(text)
         table = by_colour if coloured else numbers
         table[code] = VOID
+    for text in decisions.class_values:
+        code, coloured = parse_code(text)
+        table = by_colour if coloured else numbers
+        if table.get(code) == VOID:
+            table[code] = len(names)
+            names.append(f"class {text}")
+            colours.append(filled_colours([*colours, None])[-1])
     used = sorted({label for label in (*numbers.values(), *by_colour.values()) if label != VOID})
     if not used:
         raise DatasetError("Every code is declared void; no class is left.", diagnosis.report.findings.errors)
     declared = diagnosis.listed.settings.classes is not None or diagnosis.listed.listing.declared is not None
-    kept = list(range(len(names))) if declared else used
+    kept = list(range(len(names))) if declared else used  # declared classes stay, though no mask may hold them
     new = {old: i for i, old in enumerate(kept)} | {VOID: VOID}
     classes = ClassList(tuple(names[i] for i in kept), filled_colours([colours[i] for i in kept]))
     return Plan(classes, {c: new[v] for c, v in numbers.items()}, {c: new[v] for c, v in by_colour.items()})
@@ -193,7 +200,7 @@ def _write_pair(
     if bad:
         raise Refusal("ids-outside", bad[0].message, bad[0].remedy)
     data = image_bytes(sample)
-    turn = stored_turn(open_image(data).image)
+    turn = open_image(data).turn
     labels, changes = _labels(diagnosis, plan, sample, data, turn, decisions)
     if (labels == VOID).all():
         raise Refusal("all-void", "every pixel is void: nothing can be learnt from it.", "")
