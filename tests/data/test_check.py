@@ -22,7 +22,7 @@ from pixelwise.data.doctor.coding import number_kind
 from pixelwise.data.doctor.page import page_of, write_page
 from pixelwise.data.doctor.suspects import find_suspects
 from pixelwise.data.folder import open_dataset
-from pixelwise.data.images import read_mask_ids, write_png
+from pixelwise.data.images import read_image, read_mask_ids, write_png
 from pixelwise.data.sources import read_sample_mask
 from pixelwise.errors import DatasetError, OutputError, UsageError
 from pixelwise.records import ClassList, Pixels, Prediction
@@ -229,29 +229,23 @@ class Oracle:
     """A model that knows the sound masks, and is sure."""
 
     def __init__(self, root: Path) -> None:
-        self.classes = open_dataset(root).classes
-        self.known = {}
-        for sample in open_dataset(root).splits["train"]:
-            assert sample.mask is not None
-            self.known[sample.image.read_bytes()[-500:-100]] = np.asarray(read_mask_ids(sample.mask), np.uint8)
-        self.images = {key: key for key in self.known}
+        dataset = open_dataset(root)
+        self.classes = dataset.classes
+        self.by_pixels = {
+            read_image(sample.image).tobytes(): np.asarray(read_mask_ids(sample.mask), np.uint8)
+            for part in dataset.splits.values()
+            for sample in part
+            if sample.mask
+        }
 
     def predict(self, image: Pixels) -> Prediction:
         labels = self.by_pixels[image.tobytes()]
         scores = 12.0 * (np.arange(len(self.classes))[:, None, None] == labels[None])
         return Prediction(labels, scores.astype(np.float32), self.classes)
 
-    by_pixels: dict[bytes, NDArray[np.uint8]]
-
 
 def test_a_wrong_label_is_the_first_suspect(sound: Path) -> None:
-    from pixelwise.data.images import read_image
-
     oracle = Oracle(sound)
-    samples = open_dataset(sound).splits["train"]
-    oracle.by_pixels = {
-        read_image(s.image).tobytes(): np.asarray(read_mask_ids(s.mask), np.uint8) for s in samples if s.mask
-    }
     path = planted.masks(sound)[3]
     mask = np.asarray(read_mask_ids(path), np.uint8).copy()
     mask[20:40, 30:60] = (mask[20:40, 30:60] + 1) % 6
@@ -266,6 +260,10 @@ def test_a_wrong_label_is_the_first_suspect(sound: Path) -> None:
     assert x + width <= 60
     assert y + height <= 40
     assert suspects[0].confidence > 0.99
+    report = check(sound, model=oracle)
+    assert report.suspects == tuple(suspects)
+    assert "region&#39;s image" in page_of(report)
+    assert report.to_json()["suspects"][0]["box"] == list(suspects[0].box)
     oracle.classes = ClassList(("a", "b"), ((0, 0, 1), (0, 1, 0)))
     with pytest.raises(UsageError, match="classes"):
         find_suspects(dataset, dataset.splits["train"], oracle)

@@ -232,7 +232,7 @@ def _translated(look: PairLook, meaning: Meaning, numbers: Coding | None) -> tup
         return replace(look, refused=refused), False
     table = meaning.colours if mask.coloured else meaning.numbers
     blended = mask.coloured or mask.storage != "ids" or (numbers is not None and numbers.book.blurred)
-    if not table and not mask.coloured:
+    if not set(table) - {VOID}:  # nobody knows what its codes mean: told once, for all such masks
         return replace(look, refused=refused, mask=replace(mask, storage="unknown")), True
     if not blended and not set(mask.codes) <= set(table):
         return replace(look, refused=refused), False
