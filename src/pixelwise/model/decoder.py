@@ -25,7 +25,6 @@ class DecoderConfig:
     strides: tuple[int, ...] = (32, 16, 8, 4)
     widths: tuple[int, ...] = (128, 96, 96, 64)
     packed_width: int = 32  # channels into which the stride above the finest is packed
-    dropout: float = 0.1  # of whole channels, before the classifier
 
 
 class Context(nn.Module):
