@@ -27,6 +27,7 @@ from pixelwise.records import VOID, ClassList, Labels, Pixels, Sample
 
 THUMBNAIL_PX = 160
 SHOWN_THUMBNAILS = 6
+GROUND = 128  # grey beside and below a picture, on either theme
 SHOWN_LINES = 40
 SHOWN_SUSPECTS = 24
 
@@ -91,7 +92,8 @@ def pair_picture(sample: Sample, classes: ClassList) -> Pixels | None:
     if not parts:
         return None
     height = max(part.shape[0] for part in parts)
-    return np.hstack([np.pad(part, ((0, height - part.shape[0]), (0, 4), (0, 0))) for part in parts])
+    grounded = [np.pad(part, ((0, height - part.shape[0]), (0, 4), (0, 0)), constant_values=GROUND) for part in parts]
+    return np.hstack(grounded)
 
 
 def suspect_pictures(report: Report, sample: Sample, box: tuple[int, int, int, int]) -> list[Thumbnail]:

@@ -31,8 +31,9 @@ class Group:
     problems: tuple[Problem, ...]
 
     @property
-    def remedy(self) -> str:
-        return self.problems[0].remedy
+    def remedies(self) -> tuple[str, ...]:
+        """What to do, each thing once; where every file has its own, those of the first three."""
+        return tuple(dict.fromkeys(problem.remedy for problem in self.problems))[:3]
 
     def files(self, at_most: int = SHOWN_FILES) -> str:
         names = [problem.where for problem in self.problems]
@@ -117,7 +118,7 @@ class Report:
                 yield Text(f"  {problem.where}: {problem.message}")
             if number > SHOWN_FILES:
                 yield Text(f"  and {number - SHOWN_FILES} more; --json FILE lists all")
-            yield Text(f"  → {group.remedy}", style="green")
+            yield from (Text(f"  → {remedy}", style="green") for remedy in group.remedies)
         if self.suspects:
             yield Text("\nsuspected label errors", style="bold yellow").append(f" ×{len(self.suspects)}")
             for suspect in self.suspects[:SHOWN_FILES]:
