@@ -202,6 +202,16 @@ def test_the_data_may_not_hold_the_copy(sound: Path, tmp_path: Path) -> None:
         Decisions(void_values=("#12",))
 
 
+def test_a_stopped_repair_leaves_nothing(sound: Path, tmp_path: Path) -> None:
+    def stop(what: str, done: int, _: int) -> None:
+        if what == "writing the copy" and done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check(sound, fix=tmp_path / "out", progress=stop)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
 def test_decisions_are_heard(sound: Path, tmp_path: Path) -> None:
     planted.FAULTS["0 and 255"][1](sound)
     check(sound, fix=tmp_path / "out", decisions=Decisions(binary_foreground="cell", background="glass"))

@@ -401,3 +401,22 @@ def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "only.png")
     with pytest.raises(DatasetError, match="not recognised"):
         open_dataset(tmp_path)
+
+
+def test_a_run_finds_drawn_masks_again(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from pixelwise.data.loader import Pairs
+    from pixelwise.model.preprocess import Preprocess
+    from pixelwise.training.finish import validation_of
+    from pixelwise.training.recipe import Recipe
+    from pixelwise.training.run import describe_data
+
+    dataset = open_dataset(coco_folder(tmp_path, [[BOX], [BOX], [BOX]]))
+    written = json.loads(json.dumps(describe_data(dataset, dataset.splits)))
+    recipe = Recipe()
+    preprocess = Preprocess(recipe.size, recipe.policy, (0.5,) * 3, (0.5,) * 3)  # type: ignore[arg-type]
+    found = validation_of(written, recipe, preprocess, dataset.classes).pairs
+    direct = Pairs(dataset.splits["val"], dataset.mask_ids, 3, 0)
+    assert found.samples == direct.samples
+    assert np.array_equal(found[0][1], direct[0][1])
+    assert (found[0][1] == 1).any() or (found[0][1] == 2).any()

@@ -8,6 +8,7 @@ and listed with its reason.
 from __future__ import annotations
 
 import json
+import shutil
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -76,6 +77,24 @@ def repair(diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Call
         raise OutputError(f"{shown(out)}: is there already. Name a new folder.")
     if out.resolve().is_relative_to(root.resolve()):
         raise OutputError(f"{shown(out)}: lies inside the data, which are never changed. Name a folder outside.")
+    part = out.with_name(f".{out.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        _write_copy(diagnosis, part, decisions, progress)
+        if out.exists():
+            out.rmdir()
+        part.replace(out)
+    except OSError as error:
+        raise OutputError(f"{shown(out)}: cannot be written ({error.strerror}). Name another folder.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # nothing half-written stays, whatever stopped it
+
+
+def _write_copy(
+    diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Callable[[str, int, int], None]
+) -> None:
+    root = diagnosis.dataset.root
     plan = plan_codes(diagnosis, decisions)
     jobs = _jobs(diagnosis, decisions)
     lines: list[dict[str, Any]] = []
@@ -208,10 +227,7 @@ def _write_pair(
     image_to = f"{split}/images/{stem}{SUFFIX_OF[image_format(data)]}"
     mask_to = f"{split}/masks/{stem}.png"
     for part in ("images", "masks"):
-        try:
-            (out / split / part).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{shown(out)}: cannot be written ({error.strerror}). Name another folder.") from error
+        (out / split / part).mkdir(parents=True, exist_ok=True)
     image_pixels(data)  # an image that cannot be decoded is no part of a repaired copy
     write_whole(out / image_to, data)
     write_whole(out / mask_to, encode_label_png(labels, plan.classes))
