@@ -112,14 +112,15 @@ def _exact(pixels: Mapping[int, int], flat: Mapping[int, int], between: Mapping[
     if not coloured:
         others = [v for v in others if _wide_gap(inside, v)]
     total = sum(pixels[v] for v in others)
-    blends = [v for v in others if between.get(v, 0) >= BETWEEN_SHARE * pixels[v]]
+    blends = {v for v in others if between.get(v, 0) >= BETWEEN_SHARE * pixels[v]}
     if sum(pixels[v] for v in blends) < 0.5 * total and len(others) < BLEND_KINDS:
         return list(pixels)
-    thin = [v for v in others if v not in set(blends) and pixels[v] >= THIN_SHARE * total]
+    thin = [v for v in others if v not in blends and pixels[v] >= THIN_SHARE * total]
     if coloured and thin:  # the half-covered sides of a line one pixel wide are alike too, but on the line of two codes
         off_N = off_line(points_of(thin, True), points_of(inside, True))
         thin = [v for v, off in zip(thin, off_N, strict=True) if off > 4 * ON_LINE or pixels[v] >= 0.2 * total]
-    return [v for v in pixels if v not in set(others) - set(thin)]
+    dropped = set(others).difference(thin)
+    return [v for v in pixels if v not in dropped]
 
 
 def _wide_gap(inside: list[int], value: int) -> bool:
