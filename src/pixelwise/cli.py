@@ -205,18 +205,20 @@ def evaluate(
     data: DataFolder,
     split: Annotated[str | None, typer.Option(help="train, val or test. [default: test, or val where there is none]")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one page: charts, tables, worst and best images.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each image.")] = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
-    """Measure a model on a labelled split, at each image's own size.
+    """Measure a model on a labelled split, at each image's own size: scores with intervals, and where the errors are.
 
-    Example: pixelwise evaluate my_run my_data --split test
+    Example: pixelwise evaluate my_run my_data --split test --html report.html
     """
     from pixelwise.evaluation.split import evaluate as run_evaluate
     from pixelwise.terminal import work_bar
 
     console = console_of(json_file)
     with work_bar(console, "evaluating") as progress:
-        report = run_evaluate(model, data, split=split, skip_bad=skip_bad, progress=progress)
+        report = run_evaluate(model, data, split=split, skip_bad=skip_bad, html=html, csv=csv, progress=progress)
     write_json(json_file, report.to_json())
     console.print(report.to_rich())
 
