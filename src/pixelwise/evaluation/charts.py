@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 420, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 42  # margins for the axes
+LEFT, RIGHT, TOP, BOTTOM = 52, 22, 12, 42  # margins for the axes
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -88,7 +88,7 @@ def reliability_chart(what: str, bins: Sequence[tuple[float, float, float]]) -> 
 
 def bars(what: str, rows: Sequence[tuple[str, float, str]], top: float) -> str:
     """Horizontal bars: name, value and what is written beside it. A bar of `top` fills the width."""
-    row_px, name_px, text_px = 30, 150, 70
+    row_px, name_px, text_px = 30, 150, 100
     parts = []
     for i, (name, value, text) in enumerate(rows):
         y = i * row_px + 4

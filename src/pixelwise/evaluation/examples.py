@@ -25,7 +25,7 @@ from pixelwise.records import VOID, Dataset, Labels, Pixels, Sample
 
 WIDTH_PX = 480  # of a picture in the page, at most
 WRONG = (230, 30, 60)  # over the grey photo
-CROP_MARGIN = 0.75  # of a suspect's box, on each side
+CROP_PX = 140  # width and height of what is cut out around a suspect, at least
 CROPS = 6  # suspected label errors that are shown
 
 
@@ -91,11 +91,14 @@ def suspect_crops(
     crops = []
     for name, suspect in analysis.suspects[:CROPS]:
         image_HW3, true_HW, predicted_HW = again(rows[name], model, dataset, match)
-        margin_x, margin_y = round(suspect.width * CROP_MARGIN) + 8, round(suspect.height * CROP_MARGIN) + 8
-        box = (
-            slice(max(suspect.y - margin_y, 0), suspect.y + suspect.height + margin_y),
-            slice(max(suspect.x - margin_x, 0), suspect.x + suspect.width + margin_x),
+        side = max(CROP_PX, suspect.width + 16, suspect.height + 16)
+        box = tuple(
+            slice(max(min(start + extent // 2 - side // 2, limit - side), 0), None)
+            for start, extent, limit in zip(
+                (suspect.y, suspect.x), (suspect.height, suspect.width), true_HW.shape, strict=True
+            )
         )
+        box = tuple(slice(part.start, part.start + side) for part in box)
         mask_says, model_says = match.classes.names[suspect.true], match.classes.names[suspect.predicted]
         cut = np.ascontiguousarray(image_HW3[box])
         shown = (

@@ -6,6 +6,7 @@ Shapes: C classes.
 from __future__ import annotations
 
 from math import isnan
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ def page_of(report: Report, model: Model, dataset: Dataset, match: Match) -> str
     environment.filters |= {"percent": percent, "points": points, "count": lambda number: f"{number:,}"}
     return environment.get_template("report.html").render(
         report=report,
+        model_name=PurePath(report.model).name,
         analysis=analysis,
         rules=analysis.to_json()["rules"],
         headline=headline(report, analysis),
@@ -121,6 +123,7 @@ def charts(report: Report, analysis: Analysis) -> dict[str, str]:
     guess = 1 - report.baseline[1].accuracy
     highest = max([value for _, value in risk] + [guess * 1.05, 0.01])
     boundary = analysis.boundaries()
+    even = [i / (len(DISTANCES_PX) - 1) for i in range(len(DISTANCES_PX))]
     return {
         "trimap": line_chart(
             "Accuracy of the pixels within each distance of a true boundary", "within this distance of a boundary",
@@ -133,10 +136,9 @@ def charts(report: Report, analysis: Analysis) -> dict[str, str]:
         ),
         "boundary": line_chart(
             "Boundary IoU by width of the band", "distance in pixels", "score",
-            [Line("boundary IoU", [(i / (len(DISTANCES_PX) - 1), row["mean"]) for i, row in enumerate(boundary["iou"])]),
-             Line("baseline", [(i / (len(DISTANCES_PX) - 1), row["baseline"]) for i, row in enumerate(boundary["iou"])],
-                  "guess")],
-            [(i / (len(DISTANCES_PX) - 1), str(px)) for i, px in enumerate(DISTANCES_PX)],
+            [Line("boundary IoU", [(x, row["mean"]) for x, row in zip(even, boundary["iou"], strict=True)]),
+             Line("baseline", [(x, row["baseline"]) for x, row in zip(even, boundary["iou"], strict=True)], "guess")],
+            [(x, str(px)) for x, px in zip(even, DISTANCES_PX, strict=True)],
         ),
         "reliability": reliability_chart(
             "Reliability diagram: accuracy of pixels by the confidence of the model", calibration.bins.tolist()

@@ -82,12 +82,16 @@ def suspects(
     for i in np.flatnonzero((sure >= SURE) & (samples >= PATCH_SAMPLES)):
         if i == 0:  # all that is right
             continue
-        inside = np.flatnonzero(ids_HW == i)
+        inside_HW = ids_HW == i
+        row, column = np.unravel_index(int(inside_HW.argmax()), inside_HW.shape)
+        true, predicted = int(true_HW[row, column]), int(predicted_HW[row, column])
+        inside_HW[:, 1:] |= inside_HW[:, :-1]  # what the cut took
+        inside_HW[1:] |= inside_HW[:-1]
+        inside = np.flatnonzero(inside_HW & (true_HW == true) & (predicted_HW == predicted))
         if len(inside) < PATCH_SHARE * true_HW.size:
             continue
         y, x = np.divmod(inside, true_HW.shape[1])
         box = int(x.min()), int(y.min()), int(np.ptp(x)) + 1, int(np.ptp(y)) + 1
-        true, predicted = int(true_HW.ravel()[inside[0]]), int(predicted_HW.ravel()[inside[0]])
         found.append((Suspect(*box, len(inside), true, predicted, float(sure[i])), inside))
     return found
 
