@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pixelwise.data.folder import open_dataset
     from pixelwise.data.images import read_image
     from pixelwise.errors import PixelwiseError
+    from pixelwise.evaluation.compare import compare
     from pixelwise.evaluation.split import evaluate
     from pixelwise.prediction.folder import predict
     from pixelwise.prediction.image import Model, load
@@ -42,6 +43,7 @@ _HOMES = {
     "Sample": "records",
     "VOID": "records",
     "check": "data.doctor",
+    "compare": "evaluation.compare",
     "demo": "training.demo",
     "evaluate": "evaluation.split",
     "export": "training.finish",
@@ -63,6 +65,7 @@ __all__ = [
     "Recipe",
     "Sample",
     "check",
+    "compare",
     "demo",
     "evaluate",
     "export",

@@ -224,6 +224,34 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="The model to compare with: a bundle (.onnx) or a run directory.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The model that may be better.")],
+    data: DataFolder,
+    split: Annotated[str | None, typer.Option(help="train, val or test. [default: test, or val where there is none]")] = None,
+    fail_if_worse: Annotated[float | None, typer.Option(metavar="POINTS", min=0, help="Exit code 1 where B's mean IoU is more than so many percentage points below A's.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs.")] = False,
+    json_file: JsonFile = None,
+) -> None:  # fmt: skip
+    """Compare two models on the same images: is B better, where, and is it more than luck?
+
+    Example: pixelwise compare old.onnx my_run my_data --fail-if-worse 0.5
+    """
+    from pixelwise.evaluation.compare import compare as run_compare
+    from pixelwise.terminal import work_bar
+
+    console = console_of(json_file)
+    with work_bar(console, "comparing") as progress:
+        found = run_compare(a, b, data, split=split, skip_bad=skip_bad, progress=progress)
+    write_json(json_file, found.to_json())
+    console.print(found.to_rich())
+    if fail_if_worse is not None and found.worse_by(fail_if_worse):
+        points = -found.miou.difference * 100
+        typer.echo(f"B's mean IoU is {points:.2f} points below A's; at most {fail_if_worse:g} are allowed.", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
 def predict(
     model: ModelName,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES…", help="Files and folders.")],

@@ -181,20 +181,20 @@ def rings(tolerances: tuple[int, ...]) -> list[NDArray[np.intp]]:
     return [steps[(length > low) & (length <= high**2)] for low, high in zip(inner, tolerances, strict=True)]
 
 
-def boundary_f(counts_T4C: NDArray[np.int64]) -> NDArray[np.float64]:
+def boundary_f(counts_T4C: NDArray[np.number]) -> NDArray[np.float64]:
     """F of boundary precision and recall. Returns float64 [T, C]; NaN where a class has no boundary in either map."""
-    predicted, predicted_near, true, true_near = np.moveaxis(counts_T4C.astype(float), 1, 0)
+    predicted, predicted_near, true, true_near = np.moveaxis(counts_T4C.astype(float), -2, 0)
     known = (predicted > 0) | (true > 0)
     precision, recall = predicted_near / np.maximum(predicted, 1), true_near / np.maximum(true, 1)
     f_TC = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
     return np.where(known, f_TC, np.nan)
 
 
-def surface_dice(counts_T4C: NDArray[np.int64]) -> NDArray[np.float64]:
+def surface_dice(counts_T4C: NDArray[np.number]) -> NDArray[np.float64]:
     """Normalised surface Dice (Nikolov et al. 2018, arXiv:1809.04430): boundary pixels with a partner among all.
 
     Returns float64 [T, C], NaN as in `boundary_f`.
     """
-    predicted, predicted_near, true, true_near = np.moveaxis(counts_T4C.astype(float), 1, 0)
+    predicted, predicted_near, true, true_near = np.moveaxis(counts_T4C.astype(float), -2, 0)
     total = predicted + true
     return ratio(predicted_near + true_near, total)
