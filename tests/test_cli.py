@@ -12,7 +12,7 @@ from PIL import Image
 
 from pixelwise.data.scenes import write_scenes
 
-COMMANDS = ("demo", "train", "export", "check", "evaluate", "compare", "predict", "trace")
+COMMANDS = ("demo", "train", "export", "check", "evaluate", "compare", "predict", "suggest", "trace")
 
 
 def pixelwise(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:

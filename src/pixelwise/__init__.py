@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pixelwise.errors import PixelwiseError
     from pixelwise.evaluation.compare import compare
     from pixelwise.evaluation.split import evaluate
+    from pixelwise.evaluation.suggest import suggest
     from pixelwise.prediction.folder import predict
     from pixelwise.prediction.image import Model, load
     from pixelwise.records import VOID, ClassList, Dataset, Prediction, Sample
@@ -51,6 +52,7 @@ _HOMES = {
     "open_dataset": "data.folder",
     "predict": "prediction.folder",
     "read_image": "data.images",
+    "suggest": "evaluation.suggest",
     "trace": "tracing.story",
     "train": "training.run",
 }
@@ -73,6 +75,7 @@ __all__ = [
     "open_dataset",
     "predict",
     "read_image",
+    "suggest",
     "trace",
     "train",
 ]

@@ -21,7 +21,7 @@ from pixelwise.evaluation.rows import Row
 from pixelwise.metrics.mending import Suspect
 from pixelwise.prediction.image import Model
 from pixelwise.prediction.overlay import overlay
-from pixelwise.records import VOID, Dataset, Labels, Pixels, Sample
+from pixelwise.records import VOID, Dataset, Labels, Pixels
 
 WIDTH_PX = 480  # of a picture in the page, at most
 WRONG = (230, 30, 60)  # over the grey photo
@@ -70,7 +70,7 @@ def example(row: Row, model: Model, dataset: Dataset, match: Match) -> Example:
 
 def again(row: Row, model: Model, dataset: Dataset, match: Match) -> tuple[Pixels, Labels, Labels]:
     """Photo, truth and prediction of one image, in the classes of the comparison."""
-    _, image_HW3, true_HW = read_pair(dataset, Sample(row.name, row.image, row.mask))
+    _, image_HW3, true_HW = read_pair(dataset, row.sample)
     labels_HW, _ = model.engine.run(image_HW3)
     return image_HW3, match.true[true_HW], match.predicted[labels_HW]
 

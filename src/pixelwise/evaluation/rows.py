@@ -10,7 +10,6 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +27,7 @@ FRAME_NUMBER = re.compile(r"(.*?)[-_. ]*[A-Za-z]{0,2}\d+$")  # what comes before
 class Row:
     """What one image adds. Scores are 0–1, NaN where undefined."""
 
-    name: str
-    image: Path
-    mask: Path | None
+    sample: Sample
     height: int
     width: int
     counts_3C: NDArray[np.uint32]  # each class's right, true and predicted pixels
@@ -38,6 +35,10 @@ class Row:
     confidence: float  # mean probability of the predicted class
     errors: tuple[int, ...]  # wrong pixels of each of KINDS
     milliseconds: float
+
+    @property
+    def name(self) -> str:
+        return self.sample.name
 
     @property
     def accuracy(self) -> float:
@@ -69,7 +70,7 @@ def row_of(sample: Sample, size: tuple[int, int], sums: Sums, milliseconds: floa
     pixels, _, confidence = sums.confidence.sum(axis=1)
     mean = float(confidence / pixels) if pixels else float("nan")
     errors = tuple(int(number) for number in sums.kinds.sum(axis=(1, 2)))
-    return Row(sample.name, sample.image, sample.mask, *size, counts, float(boundary), mean, errors, milliseconds)
+    return Row(sample, *size, counts, float(boundary), mean, errors, milliseconds)
 
 
 def counts_of(rows: Sequence[Row]) -> NDArray[np.uint32]:
