@@ -1,7 +1,7 @@
 """The light multi-scale decoder: deep features say what, shallow features say where.
 
 From the deepest feature upward: widen the view with pooled context, then at each finer stride upsample, add the
-encoder's feature of that stride (the skip connection), and mix with a depthwise-separable convolution. The idea is
+encoder's feature of that stride (the skip connection), and mix with a 3×3 convolution. The idea is
 FPN's (arXiv:1612.03144) with the context of PSPNet (arXiv:1612.01105), at the widths of mobile decoders.
 
 Shapes: B batch; h, w the size at a stride.
@@ -24,7 +24,7 @@ class DecoderConfig:
 
     strides: tuple[int, ...] = (32, 16, 8, 4)
     widths: tuple[int, ...] = (128, 96, 96, 64)
-    dropout: float = 0.1  # of whole channels, before the classifier
+    packed_width: int = 32  # channels into which the stride above the finest is packed
 
 
 class Context(nn.Module):
@@ -33,13 +33,13 @@ class Context(nn.Module):
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
         self.reduce = ConvNorm(width_in, width_out)
-        self.whole = ConvNorm(width_out, width_out)
+        self.whole = nn.Conv2d(width_out, width_out, kernel_size=1)  # one value an image: nothing to normalise over
         self.region = ConvNorm(width_out, width_out, kernel=5, groups=width_out)
         self.mix = ConvNorm(width_out, width_out)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.reduce(x)
-        whole = self.whole(x.mean((2, 3), keepdim=True))
+        whole = torch.relu(self.whole(x.mean((2, 3), keepdim=True)))
         y: Tensor = self.mix(self.region(x) + x + whole)
         return y
 
@@ -51,10 +51,7 @@ class Merge(nn.Module):
         super().__init__()
         self.deep = ConvNorm(width_deep, width_out, activate=False)
         self.skip = ConvNorm(width_skip, width_out, activate=False)
-        self.mix = nn.Sequential(
-            ConvNorm(width_out, width_out, kernel=3, groups=width_out),
-            ConvNorm(width_out, width_out),
-        )
+        self.mix = ConvNorm(width_out, width_out, kernel=3)
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         up = F.interpolate(self.deep(deep), size=skip.shape[2:], mode="bilinear", align_corners=False)
@@ -69,6 +66,11 @@ class Decoder(nn.Module):
     def __init__(self, widths_in: dict[int, int], config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
+        # What the stride above the finest saw, such as a pole of one pixel, packed into the finest: nearly free, where a
+        # decoder level of its own would cost as much as two others.
+        finest = config.strides[-1]
+        self.pack = ConvNorm(widths_in[finest // 2], config.packed_width, kernel=2, stride=2)
+        widths_in = {**widths_in, finest: widths_in[finest] + config.packed_width}
         self.context = Context(widths_in[config.strides[0]], config.widths[0])
         self.merges = nn.ModuleList(
             Merge(config.widths[level], widths_in[stride], config.widths[level + 1])
@@ -77,6 +79,8 @@ class Decoder(nn.Module):
 
     def forward(self, features: dict[int, Tensor]) -> dict[str, Tensor]:
         """Features by stride → every level's output by name: "context", "up16", "up8" …"""
+        finest = self.config.strides[-1]
+        features = {**features, finest: torch.cat([features[finest], self.pack(features[finest // 2])], dim=1)}
         x = self.context(features[self.config.strides[0]])
         outputs = {"context": x}
         for stride, merge in zip(self.config.strides[1:], self.merges, strict=True):
