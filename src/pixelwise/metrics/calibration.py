@@ -73,21 +73,19 @@ def calibration_error(
 
 
 @lru_cache(maxsize=16)
-def weights_between(at: tuple[int, int, int], size_px: int, low_px: int) -> NDArray[np.float32]:
+def places_between(
+    at: tuple[int, int, int], size_px: int, low_px: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
     """What bilinear resizing from low_px to size_px (pixel centres at half-integers) takes from where.
 
     Args:
         at: start, stop and step of the pixels that are wanted.
 
-    Returns float32 [pixels wanted, low_px]; two weights a row that sum to 1.
+    Returns the places before and after each, and the weight of the one after.
     """
     place = np.clip((np.arange(*at) + 0.5) / size_px * low_px - 0.5, 0, low_px - 1)
-    first = place.astype(int)
-    weights = np.zeros((len(place), low_px), np.float32)
-    row, rest = np.arange(len(place)), (place - first).astype(np.float32)
-    weights[row, first] += 1 - rest
-    weights[row, np.minimum(first + 1, low_px - 1)] += rest
-    return weights
+    first = place.astype(np.intp)
+    return first, np.minimum(first + 1, low_px - 1), (place - first).astype(np.float32)
 
 
 def sampled_confidence(
@@ -98,10 +96,15 @@ def sampled_confidence(
     Equal to that of the full-resolution scores there, which are never made. Returns float32 [y, x].
     """
     _, h, w = scores_Chw.shape
-    rows_yh = weights_between(rows.indices(height), height, h)
-    columns_xw = weights_between(columns.indices(width), width, w)
-    scores_Cyx = rows_yh @ scores_Chw @ columns_xw.T / np.float32(temperature)
+    above, below, down_y = places_between(rows.indices(height), height, h)
+    left, right, across_x = places_between(columns.indices(width), width, w)
+    # Not as a product of matrices: their library's threads would wait for the network's.
+    scores_Cyw = scores_Chw[:, above]
+    scores_Cyw += (scores_Chw[:, below] - scores_Cyw) * down_y[:, None]
+    scores_Cyx = scores_Cyw[:, :, left]
+    scores_Cyx += (scores_Cyw[:, :, right] - scores_Cyx) * across_x
     scores_Cyx -= scores_Cyx.max(axis=0)
+    scores_Cyx /= np.float32(temperature)
     return np.asarray(1 / np.exp(scores_Cyx, out=scores_Cyx).sum(axis=0), np.float32)
 
 
