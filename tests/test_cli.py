@@ -12,7 +12,7 @@ from PIL import Image
 
 from pixelwise.data.scenes import write_scenes
 
-COMMANDS = ("demo", "train", "export", "check", "evaluate", "compare", "predict", "suggest", "trace")
+COMMANDS = ("demo", "train", "export", "check", "evaluate", "compare", "predict", "suggest", "accept", "trace")
 
 
 def pixelwise(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -65,6 +65,16 @@ def test_compare_is_a_gate(work: Path) -> None:
     found = json.loads(same.stdout)
     assert found["whole"][0]["difference"] == 0
     assert found["whole"][0]["p"] == 1
+
+
+def test_suggest_writes_tasks_that_accept_takes_back(work: Path, tmp_path: Path) -> None:
+    images, tasks = work / "scenes" / "test" / "images", tmp_path / "tasks"
+    done = pixelwise("suggest", work / "run", images, "-n", 2, "--out", tasks, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["suggestions"]) == 2
+    back = pixelwise("accept", tasks, tasks / "annotations.xml", "--out", tmp_path / "data")
+    assert back.returncode == 0, back.stderr
+    assert len(list((tmp_path / "data" / "masks").iterdir())) == 2
 
 
 def test_predict_writes_three_files_an_image(work: Path, tmp_path: Path) -> None:

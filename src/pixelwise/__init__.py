@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pixelwise.data.folder import open_dataset
     from pixelwise.data.images import read_image
     from pixelwise.errors import PixelwiseError
+    from pixelwise.evaluation.accept import accept
     from pixelwise.evaluation.compare import compare
     from pixelwise.evaluation.split import evaluate
     from pixelwise.evaluation.suggest import suggest
@@ -43,6 +44,7 @@ _HOMES = {
     "Recipe": "training.recipe",
     "Sample": "records",
     "VOID": "records",
+    "accept": "evaluation.accept",
     "check": "data.doctor",
     "compare": "evaluation.compare",
     "demo": "training.demo",
@@ -66,6 +68,7 @@ __all__ = [
     "Prediction",
     "Recipe",
     "Sample",
+    "accept",
     "check",
     "compare",
     "demo",

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from conftest import THREE, blobs, picture
-from pixelwise.data.images import write_png
+from pixelwise.data.folder import open_dataset
+from pixelwise.data.images import read_mask, read_mask_ids, write_png
 from pixelwise.errors import DataError, OutputError, UsageError
+from pixelwise.evaluation.accept import accept, inside_polygon
 from pixelwise.evaluation.learning import fit_curve, read_curve, score_of_run
 from pixelwise.evaluation.novelty import choose, distances_to, unit
 from pixelwise.evaluation.suggest import suggest
@@ -262,25 +265,91 @@ def test_label_studio_tasks_hold_the_models_masks(model: Model, photos: Path, tm
 
 
 @pytest.mark.parametrize("kind", ["cvat", "labelstudio"])
-def test_corrected_masks_are_read_back(model: Model, photos: Path, tmp_path: Path, kind: str) -> None:
+def test_tasks_come_back_as_they_went(model: Model, photos: Path, tmp_path: Path, kind: str) -> None:
     """What a tool exports after nothing was changed is a dataset with exactly the model's masks."""
-    pytest.importorskip("pixelwise.data.formats", reason="the formats of labelling tools are not read yet")
-    from pixelwise.data.sources import read_sample_mask  # type: ignore[import-not-found,unused-ignore]
-
-    from pixelwise.data.folder import open_dataset
-
     found = suggest(model, [photos], number=3, out=tmp_path / "out", tasks=kind)
-    for extra in ("labels.json", "label_config.xml"):
-        (tmp_path / "out" / extra).unlink(missing_ok=True)
-    if kind == "labelstudio":
-        path = tmp_path / "out" / "tasks.json"
-        tasks = json.loads(path.read_text())
-        path.write_text(json.dumps([{"data": t["data"], "annotations": t["predictions"]} for t in tasks]))
-    dataset = open_dataset(tmp_path / "out")
+    export = tmp_path / "out" / ("annotations.xml" if kind == "cvat" else "tasks.json")
+    back = accept(tmp_path / "out", export, tmp_path / "data")
+    assert [share for _, share in back.changed] == [0, 0, 0]
+    assert not back.corrections
+    dataset = open_dataset(tmp_path / "data")
     assert dataset.classes.names == THREE.names
+    by_name = {suggestion.image.stem: suggestion.image for suggestion in found.chosen}
     samples = [sample for part in dataset.splits.values() for sample in part]
     assert len(samples) == 3
-    by_name = {suggestion.image.name: suggestion.image for suggestion in found.chosen}
     for sample in samples:
-        labels = model.predict(by_name[sample.image.name]).labels
-        assert (read_sample_mask(sample, dataset.mask_ids, len(dataset.classes)) == labels).all()
+        assert sample.mask is not None
+        expected = model.predict(by_name[sample.mask.stem]).labels
+        assert (read_mask(sample.mask, dataset.mask_ids, 3) == expected).all()
+
+
+def test_what_a_person_changed_is_told(model: Model, photos: Path, tmp_path: Path) -> None:
+    found = suggest(model, [photos / "0.png"], number=1, out=tmp_path / "out")
+    labels = model.predict(found.chosen[0].image).labels
+    export = tmp_path / "export.xml"
+    text = (tmp_path / "out" / "annotations.xml").read_text()
+    drawn = '<polygon label="car" points="0,0;50,0;50,10;0,10" z_order="1"/></image>'
+    export.write_text(text.replace("</image>", drawn))
+    back = accept(tmp_path / "out", export, tmp_path / "data")
+    car = THREE.names.index("car")
+    assert back.changed[0][1] == pytest.approx((labels[:10] != car).mean() * 10 / 40)
+    assert {now for _, now, _ in back.corrections} == {"car"}
+    assert sum(pixels for *_, pixels in back.corrections) == (labels[:10] != car).sum()
+    assert "→ car" in str(back)
+
+
+def test_pixels_under_no_shape_are_void_and_label_studio_polygons_are_drawn(
+    model: Model, photos: Path, tmp_path: Path
+) -> None:
+    suggest(model, [photos / "0.png"], number=1, out=tmp_path / "out", tasks="labelstudio")
+    value = {"points": [[0, 0], [100, 0], [100, 50], [0, 50]], "polygonlabels": ["road"]}
+    result = {"original_width": 50, "original_height": 40, "type": "polygonlabels", "value": value}
+    task = {"data": {"image": "/data/local-files/?d=images/0.png"}, "annotations": [{"result": [result]}]}
+    (tmp_path / "export.json").write_text(json.dumps([task]))
+    accept(tmp_path / "out", tmp_path / "export.json", tmp_path / "data")
+    mask = read_mask_ids(tmp_path / "data" / "masks" / "0.png")
+    assert set(mask[:20].ravel()) == {THREE.names.index("road")}
+    assert set(mask[21:].ravel()) == {255}
+
+
+def cvat(shapes: str, name: str = "0.png") -> str:
+    return f'<annotations><image name="{name}">{shapes}</image></annotations>'
+
+
+TRIANGLE = 'points="0,0;5,0;5,5"/>'
+SHORT_BRUSH = {"result": [{"value": {"rle": [0, 0], "brushlabels": ["car"]}}]}
+BAD_EXPORTS = {
+    "not xml": ("<annotations", "expected CVAT"),
+    "other labels": (cvat('<polygon label="boat" ' + TRIANGLE), "boat"),
+    "other images": (cvat('<polygon label="car" ' + TRIANGLE, "z.png"), r"z\.png"),
+    "a box": (cvat('<box label="car" xtl="0"/>'), "has a box"),
+    "no shape": (cvat(""), "has a shape"),
+    "entities": ('<!DOCTYPE a [<!ENTITY b "c">]><annotations/>', "entities"),
+    "cut short": (cvat('<mask label="car" rle="3" left="0" top="0" width="9" height="9"/>'), "cut short"),
+    "cut json": ('[{"data": ', "expected CVAT"),
+    "short brush": (json.dumps([{"data": {"image": "0.png"}, "annotations": [SHORT_BRUSH]}]), "cut short"),
+}
+
+
+def test_polygons_are_filled_by_their_pixels_centres() -> None:
+    inside = inside_polygon(np.array([[0, 0], [4, 0], [4, 2.4], [0, 2.4]]), (6, 5))
+    assert inside.sum() == 8
+    assert inside[:2, :4].all()
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        corners = rng.uniform(-3, 43, (7, 2)).astype(np.float32)
+        expected = [
+            [cv2.pointPolygonTest(corners, (x + 0.5, y + 0.5), False) > 0 for x in range(40)] for y in range(40)
+        ]
+        assert (inside_polygon(corners.astype(float), (40, 40)) == expected).all()
+
+
+@pytest.mark.parametrize("case", BAD_EXPORTS)
+def test_bad_exports_are_refused_with_words(model: Model, photos: Path, tmp_path: Path, case: str) -> None:
+    suggest(model, [photos / "0.png"], number=1, out=tmp_path / "out")
+    text, says = BAD_EXPORTS[case]
+    (tmp_path / "export").write_text(text)
+    with pytest.raises(DataError, match=says):
+        accept(tmp_path / "out", tmp_path / "export", tmp_path / "data")
+    with pytest.raises(UsageError, match="suggest"):
+        accept(photos, tmp_path / "export", tmp_path / "data2")

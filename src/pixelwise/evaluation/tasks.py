@@ -5,7 +5,7 @@
     OUT/tasks.json          for Label Studio: import it into a project with label_config.xml; images as local files
     OUT/dataset.toml        the classes, in the model's order
 
-Masks go over pixel by pixel. What the tool exports is read like any dataset: put it beside images/ and dataset.toml.
+Masks go over pixel by pixel. What the tool exports comes back with `accept`.
 
 Formats: docs.cvat.ai/docs/dataset_management/formats/format-cvat and labelstud.io/guide/predictions.
 

@@ -98,7 +98,7 @@ def sampled_confidence(
     _, h, w = scores_Chw.shape
     above, below, down_y = places_between(rows.indices(height), height, h)
     left, right, across_x = places_between(columns.indices(width), width, w)
-    # Not as a product of matrices, whose threads would wait for the network's; and so turned that whole rows are copied.
+    # Not as a product of matrices, whose threads would wait for the network's; turned so that whole rows are copied.
     scores_wCh = np.ascontiguousarray(scores_Chw.transpose(2, 0, 1))
     scores_xCh = scores_wCh[left]
     scores_xCh += (scores_wCh[right] - scores_xCh) * across_x[:, None, None]
