@@ -5,7 +5,7 @@ Shapes: C classes.
 
 from __future__ import annotations
 
-from math import isnan
+from math import ceil, isnan
 from pathlib import PurePath
 from typing import Any
 
@@ -121,7 +121,7 @@ def charts(report: Report, analysis: Analysis) -> dict[str, str]:
     step = max(len(calibration.risk) // 200, 1)
     risk = list(zip(calibration.coverage[::step].tolist(), calibration.risk[::step].tolist(), strict=True))
     guess = 1 - report.baseline[1].accuracy
-    highest = max([value for _, value in risk] + [guess * 1.05, 0.01])
+    highest = ceil(max([value for _, value in risk] + [guess, 0.01]) * 20) / 20
     boundary = analysis.boundaries()
     even = [i / (len(DISTANCES_PX) - 1) for i in range(len(DISTANCES_PX))]
     return {

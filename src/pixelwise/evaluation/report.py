@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pixelwise.evaluation.analysis import Analysis
 
-BAR_COLUMNS = 12
+BAR_COLUMNS = 8
 CONFUSIONS = 3  # how many of the commonest mistakes are named
 BESIDE = ("accuracy", "class_accuracy", "miou", "weighted_iou", "mean_dice")  # scores that the baseline has too
 WORTH_NAMING = 0.02  # share of a class's pixels that must go to another for it to be named
@@ -155,7 +155,7 @@ class Report:
         if not self.analysis:
             return ()
         low, high = self.analysis.intervals["iou"][:, index]
-        return (f"{percent(low)}–{percent(high)}" if low == low else "–",)
+        return (f"{low * 100:.1f}–{high * 100:.1f}" if low == low else "–",)
 
     def sure(self, score: str) -> str:
         """A score and, where it is known, its 95 % interval."""
