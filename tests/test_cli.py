@@ -12,7 +12,9 @@ from PIL import Image
 
 from pixelwise.data.scenes import write_scenes
 
-COMMANDS = ("demo", "train", "export", "check", "evaluate", "compare", "predict", "suggest", "accept", "trace")
+COMMANDS = (
+    "demo", "train", "export", "check", "convert", "evaluate", "compare", "predict", "suggest", "accept", "trace",
+)  # fmt: skip
 
 
 def pixelwise(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:

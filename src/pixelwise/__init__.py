@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pixelwise.data.doctor import check
     from pixelwise.data.folder import open_dataset
+    from pixelwise.data.formats.convert import convert
     from pixelwise.data.images import read_image
     from pixelwise.errors import PixelwiseError
     from pixelwise.evaluation.accept import accept
@@ -47,6 +48,7 @@ _HOMES = {
     "accept": "evaluation.accept",
     "check": "data.doctor",
     "compare": "evaluation.compare",
+    "convert": "data.formats.convert",
     "demo": "training.demo",
     "evaluate": "evaluation.split",
     "export": "training.finish",
@@ -71,6 +73,7 @@ __all__ = [
     "accept",
     "check",
     "compare",
+    "convert",
     "demo",
     "evaluate",
     "export",

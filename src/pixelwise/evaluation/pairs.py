@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pixelwise.data.doctor import find_problems, require_sound, without_bad
 from pixelwise.data.files import shown
-from pixelwise.data.images import read_image, read_mask
+from pixelwise.data.sources import read_sample_image, read_sample_mask
 from pixelwise.errors import DataError, MaskError, UsageError
 from pixelwise.records import Dataset, Labels, Pixels, Sample
 
@@ -54,8 +54,8 @@ def read_pair(dataset: Dataset, sample: Sample) -> Pair:
     """
     if sample.mask is None:
         raise MaskError(f"{shown(sample.image)}: has no mask. Add it, or drop the image with --skip-bad.")
-    image_HW3 = read_image(sample.image)
-    true_HW = read_mask(sample.mask, dataset.mask_ids, len(dataset.classes))
+    image_HW3 = read_sample_image(sample)
+    true_HW = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes))
     if true_HW.shape != image_HW3.shape[:2]:
         (mask_h, mask_w), (height, width) = true_HW.shape, image_HW3.shape[:2]
         raise MaskError(

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from pixelwise.data.files import shown
 from pixelwise.data.folder import open_dataset
 from pixelwise.data.images import read_image
 from pixelwise.data.layouts import IMAGE_SUFFIXES
+from pixelwise.data.sources import read_sample_image
 from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.learning import Forecast, fit_curve, read_curve, score_of_run
 from pixelwise.evaluation.novelty import choose, watcher
@@ -29,12 +30,13 @@ from pixelwise.evaluation.tasks import KINDS, write_tasks
 from pixelwise.evaluation.uncertainty import UnsureRegion, entropy, probabilities, unsure_regions
 from pixelwise.prediction.folder import images_below
 from pixelwise.prediction.image import Model, load
-from pixelwise.records import Dataset
+from pixelwise.records import Dataset, Sample
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 NUMBER = 20  # images that are suggested
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -148,12 +150,13 @@ def suggest(
     fitted = fit_curve(measured) if measured else None  # refused before the work, not after it
     opened = model if isinstance(model, Model) else load(model)
     see = watcher(opened)
-    known = known_images(labelled)
-    paths = [path for path in paths if path.resolve() not in known]
+    known = known_samples(labelled)
+    files = {sample.image.resolve() for sample in known}
+    paths = [path for path in paths if path.resolve() not in files]
     if not paths:
         raise UsageError("all of these images are labelled already. Name others.")
     total = len(paths) + len(known)
-    labelled_LF = [see(read_image(path))[2] for path in told(known, progress, 0, total)]
+    labelled_LF = [see(read_sample_image(sample))[2] for sample in told(known, progress, 0, total)]
     uncertainty, described, regions, kept, failed = [], [], [], [], []
     for path in told(paths, progress, len(known), total):
         try:
@@ -188,11 +191,11 @@ def suggest(
     )
 
 
-def told(paths: Iterable[Path], progress: Callable[[int, int], None], before: int, total: int) -> Iterator[Path]:
-    """The paths, with progress told before each."""
-    for done, path in enumerate(paths):
+def told(items: Iterable[Item], progress: Callable[[int, int], None], before: int, total: int) -> Iterator[Item]:
+    """The items, with progress told before each."""
+    for done, item in enumerate(items):
         progress(before + done, total)
-        yield path
+        yield item
 
 
 def listed(images: Sequence[Path | str], out: Path | None) -> list[Path]:
@@ -211,9 +214,9 @@ def listed(images: Sequence[Path | str], out: Path | None) -> list[Path]:
     return list(found.values())
 
 
-def known_images(labelled: Dataset | str | Path | None) -> dict[Path, None]:
-    """The images of a dataset that have masks, in order."""
+def known_samples(labelled: Dataset | str | Path | None) -> list[Sample]:
+    """The samples of a dataset that have masks, in order."""
     if labelled is None:
-        return {}
+        return []
     dataset = labelled if isinstance(labelled, Dataset) else open_dataset(labelled)
-    return {sample.image.resolve(): None for samples in dataset.splits.values() for sample in samples if sample.mask}
+    return [sample for samples in dataset.splits.values() for sample in samples if sample.mask]
