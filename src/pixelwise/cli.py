@@ -315,7 +315,7 @@ def predict(
 
     console = console_of(json_file)
     with work_bar(console, "labelling") as progress:
-        tell = (lambda event: console.print(flow_line(event))) if flow else nobody
+        tell = (lambda event: console.print(flow_line(event), soft_wrap=True)) if flow else nobody
         summary = run_predict(model, images, out, strict=strict, tell=tell, progress=progress)
     write_json(json_file, summary.to_json())
     console.print(str(summary), soft_wrap=True)

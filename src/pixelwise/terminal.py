@@ -61,7 +61,7 @@ class TrainingView:
         if kind == "data":
             self.console.print(data_table(event))
         elif kind == "flow":
-            self.console.print(flow_line(event))
+            self.console.print(flow_line(event), soft_wrap=True)
         elif kind == "epoch":
             self.epochs.append(event)
             if self.live:
