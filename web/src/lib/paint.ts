@@ -16,7 +16,7 @@ const lightness = ([r, g, b]: readonly [number, number, number]) => 0.299 * r + 
 /** The second colour of a class's hatching: lighter on dark, darker on light. */
 export function hatchColour(colour: readonly [number, number, number]): [number, number, number] {
   const towards = lightness(colour) < 110 ? 255 : 0;
-  const mix = (value: number) => Math.round(value + (towards - value) * 0.28);
+  const mix = (value: number) => Math.round(value + (towards - value) * 0.2);
   return [mix(colour[0]), mix(colour[1]), mix(colour[2])];
 }
 
@@ -24,11 +24,11 @@ export function hatchColour(colour: readonly [number, number, number]): [number,
 export function hatched(id: number, x: number, y: number, period: number): boolean {
   switch (id % 4) {
     case 1:
-      return (x + y) % period < period / 4;
+      return (x + y) % period < period / 5;
     case 2:
-      return (x - y + 65536 * period) % period < period / 4;
+      return (x - y + 65536 * period) % period < period / 5;
     case 3:
-      return y % period < period / 4;
+      return y % period < period / 5;
     default:
       return false;
   }
