@@ -78,7 +78,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'pixelwise' has no attribute {name!r}")
-    value = getattr(import_module(f"pixelwise.{_HOMES[name]}"), name)
+    try:
+        value = getattr(import_module(f"pixelwise.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from pixelwise.errors import as_missing_extra
+
+        raise (as_missing_extra(error) or error) from error
     globals()[name] = value
     return value
 

@@ -81,3 +81,12 @@ class MissingExtraError(PixelwiseError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} is not installed. Install it with: pip install 'pixelwise[{extra}]'")
+
+
+EXTRAS = {"torch": "train", "safetensors": "train", "onnxscript": "train"}  # module → the extra that brings it
+
+
+def as_missing_extra(error: ModuleNotFoundError) -> PixelwiseError | None:
+    """The error that names the extra to install, where a module is missing that an extra brings."""
+    module = (error.name or "").partition(".")[0]
+    return MissingExtraError(f"the package {module}", EXTRAS[module]) if module in EXTRAS else None

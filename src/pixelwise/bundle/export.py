@@ -19,6 +19,7 @@ from pixelwise.bundle.format import GROUPS, Golden, Metadata, Stage, golden_prop
 from pixelwise.bundle.parity import check_parity
 from pixelwise.data.files import write_whole
 from pixelwise.model.encoders import ConvNorm
+from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, labels_from_scores
 from pixelwise.records import Pixels
 
@@ -29,23 +30,23 @@ GOLDEN_PX = 64  # longest side of the golden image
 class Graph(nn.Module):
     """What the bundle's graph computes: image → labels, scores and every named stage."""
 
-    def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
+    def __init__(self, network: Network, preprocess: Preprocess) -> None:
         super().__init__()
         self.network, self.preprocess = network, preprocess
 
     def forward(self, image_HW3: Tensor) -> tuple[Tensor, ...]:
         seen = self.preprocess(image_HW3[None])
-        named = self.network.intermediates(seen)  # type: ignore[operator]
+        named = self.network.intermediates(seen)
         scores = named.pop("scores")
         labels = labels_from_scores(scores, (image_HW3.shape[0], image_HW3.shape[1]))
         return labels[0], scores[0], seen[0], *(tensor[0] for tensor in named.values())
 
 
-def stages_of(network: nn.Module) -> tuple[Stage, ...]:
+def stages_of(network: Network) -> tuple[Stage, ...]:
     """The stages that a bundle of `network` names, in the order in which they run."""
-    multiple = int(network.stride_multiple)  # type: ignore[arg-type]
+    multiple = network.stride_multiple
     with torch.inference_mode():
-        names = list(network.intermediates(torch.zeros(1, 3, multiple, multiple)))  # type: ignore[operator]
+        names = list(network.intermediates(torch.zeros(1, 3, multiple, multiple)))
     convolutional, upsampling = GROUPS[1], GROUPS[2]
     stages = [Stage("input", GROUPS[0], "stage/input")]
     for name in names[:-1]:
@@ -53,17 +54,18 @@ def stages_of(network: nn.Module) -> tuple[Stage, ...]:
     return (*stages, Stage("scores", GROUPS[3], "scores"))
 
 
-def deployable(network: nn.Module) -> nn.Module:
+def deployable(network: Network) -> Network:
     """A copy in evaluation mode with every normalisation folded into its convolution."""
     network = copy.deepcopy(network).eval()
     for part in network.modules():
         if isinstance(part, ConvNorm):
             part.fold()
-    return network.to(memory_format=torch.contiguous_format)
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return network
 
 
 def export_bundle(
-    network: nn.Module, preprocess: Preprocess, metadata: Metadata, images: Sequence[Pixels], path: Path
+    network: Network, preprocess: Preprocess, metadata: Metadata, images: Sequence[Pixels], path: Path
 ) -> float:
     """Write the bundle to `path`, whole or not at all. Returns the share of pixels on which it differs from torch.
 

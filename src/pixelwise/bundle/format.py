@@ -176,6 +176,8 @@ def split_model(model: bytes, path: Path) -> tuple[bytes, dict[str, str]]:
     try:
         for number, value in protobuf_fields(model):
             if number == 7 and isinstance(value, memoryview):
+                if graph:
+                    raise ValueError("a second graph")  # a runtime would merge the two; the digest covers one
                 graph = bytes(value)
             elif number == 14 and isinstance(value, memoryview):
                 entry = {n: bytes(v).decode() for n, v in protobuf_fields(value) if isinstance(v, memoryview)}

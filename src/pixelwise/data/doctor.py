@@ -12,12 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.decode import image_pixels, mask_ids_of
 from pixelwise.data.files import Refusal, read_bytes, shown
+from pixelwise.data.folder import open_dataset
 from pixelwise.data.images import count_ids, full_mapping, refuse_unknown_ids
 from pixelwise.data.settings import FILE_NAME, SPLITS
 from pixelwise.errors import DatasetError, UsageError
@@ -81,6 +83,22 @@ class Findings:
     def warnings(self) -> tuple[Problem, ...]:
         return tuple(problem for problem in self.problems if problem.severity == "warning")
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "problems": [vars(problem) for problem in self.problems],
+            "splits": {
+                split: {
+                    "pairs": facts.pairs,
+                    "pixels": facts.pixels_C.tolist(),
+                    "images": facts.images_C.tolist(),
+                    "void_pixels": facts.void_pixels,
+                    "smallest": facts.smallest,
+                    "largest": facts.largest,
+                }
+                for split, facts in self.splits.items()
+            },
+        }
+
 
 @dataclass(frozen=True)
 class PairFacts:
@@ -91,6 +109,18 @@ class PairFacts:
     size: tuple[int, int] | None = None  # (H, W); None where the image cannot be read
     pixels: Mapping[int, int] | None = None  # pixels by class id, VOID among them; None where the pair is not sound
     fingerprint: tuple[int, int] | None = None  # (bytes, CRC-32) of the image file
+
+
+def check(
+    data: Dataset | Path | str, *, progress: Callable[[int, int], None] | None = None
+) -> tuple[Dataset, Findings]:
+    """Open a dataset and find everything that is wrong with it.
+
+    Raises:
+        UsageError, DatasetError: there is nothing there that could be a dataset.
+    """
+    dataset = data if isinstance(data, Dataset) else open_dataset(data)
+    return dataset, find_problems(dataset, progress=progress)
 
 
 def find_problems(

@@ -66,7 +66,7 @@ class Augmentation:
     seed: int
 
 
-class Views(TorchDataset[tuple[Tensor, Tensor]]):
+class Views(TorchDataset[list[Tensor]]):
     """Augmented views, addressed by (epoch, index) so that a worker process needs no state."""
 
     def __init__(self, pairs: Pairs, augmentation: Augmentation) -> None:
@@ -75,12 +75,12 @@ class Views(TorchDataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def __getitem__(self, key: tuple[int, int]) -> list[Tensor]:
         """uint8 [h, w, 3] and int64 [h, w]."""
         epoch, index = key
         image_HW3, mask_HW = self.pairs[index]
         image_hw3, mask_hw = augment(image_HW3, mask_HW, self.augmentation, epoch, index)
-        return torch.from_numpy(image_hw3), torch.from_numpy(mask_hw).long()
+        return [torch.from_numpy(image_hw3), torch.from_numpy(mask_hw).long()]
 
 
 def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, index: int) -> tuple[Pixels, Labels]:
@@ -122,6 +122,6 @@ def training_batches(pairs: Pairs, augmentation: Augmentation, order: Order, wor
     """Batches of images uint8 [B, h, w, 3] and labels int64 [B, h, w]; set `order.epoch` before each pass."""
     return DataLoader(
         Views(pairs, augmentation),
-        batch_sampler=order,  # type: ignore[arg-type]  # keys are (epoch, index) pairs, not plain indices
+        batch_sampler=order,
         num_workers=workers,
     )

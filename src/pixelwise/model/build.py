@@ -1,9 +1,6 @@
 """Every network that Pixelwise builds, in one visible dict.
 
-A network maps a normalised image [B, 3, H, W] to scores [B, C, H/s, W/s] at its stride s, and its `intermediates`
-returns the same as a dict of every named stage on the way, the scores last, so that a trace shows what really ran.
-
-Shapes: B batch, C classes, H and W multiples of `stride_multiple`, h = H/s, w = W/s.
+Shapes: B batch, C classes, H and W the input's size, s the stride of the scores.
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ from torch import Tensor, nn
 from pixelwise.errors import UsageError
 from pixelwise.model.decoder import Decoder, DecoderConfig
 from pixelwise.model.encoders import ENCODERS, FEATURE_STAGES, EfficientNetLite
+from pixelwise.model.network import Network
 from pixelwise.model.unet import UNet
 from pixelwise.model.weights import MEAN, STD, load_imagenet_weights
 
@@ -31,11 +29,11 @@ class ModelConfig:
     pretrained: bool = True  # start the encoder from ImageNet weights
 
 
-class FastNet(nn.Module):
+class FastNet(Network):
     """The default network: EfficientNet-Lite encoder, light multi-scale decoder, one 1×1 classifier."""
 
     stride_multiple = 32
-    mean, std = (MEAN,) * 3, (STD,) * 3
+    mean, std = (MEAN, MEAN, MEAN), (STD, STD, STD)
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -57,14 +55,11 @@ class FastNet(nn.Module):
         finest = next(reversed(decoded.values()))
         return {**encoded, **decoded, "scores": self.finer(self.classifier(self.dropout(finest)))}
 
-    def forward(self, image_B3HW: Tensor) -> Tensor:
-        return self.intermediates(image_B3HW)["scores"]
+
+MODELS: dict[str, Callable[[ModelConfig], Network]] = {"fast": FastNet, "unet": UNet}
 
 
-MODELS: dict[str, Callable[[ModelConfig], nn.Module]] = {"fast": FastNet, "unet": UNet}
-
-
-def build(config: ModelConfig) -> nn.Module:
+def build(config: ModelConfig) -> Network:
     """Build the network, in the memory layout that convolutions on CPUs run fastest in.
 
     Raises:
@@ -74,4 +69,6 @@ def build(config: ModelConfig) -> nn.Module:
         raise UsageError(f"no model is named {config.name!r}. Choose one of: {', '.join(MODELS)}.")
     if config.encoder not in ENCODERS:
         raise UsageError(f"no encoder is named {config.encoder!r}. Choose one of: {', '.join(ENCODERS)}.")
-    return MODELS[config.name](config).to(memory_format=torch.channels_last)
+    network = MODELS[config.name](config)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's annotations
+    return network

@@ -48,19 +48,23 @@ class ConvNorm(nn.Module):
         super().__init__()
         symmetric = kernel // 2 if stride == 1 else 0
         self.conv = nn.Conv2d(width_in, width_out, kernel, stride, padding=symmetric, groups=groups, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(width_out, eps=1e-3, momentum=0.03)
+        self.norm: nn.Module = nn.BatchNorm2d(width_out, eps=1e-3, momentum=0.1)
         self.activate = nn.ReLU6() if activate else nn.Identity()  # not in place: autograd would copy the input first
 
     def forward(self, x: Tensor) -> Tensor:
-        conv = self.conv
         if isinstance(self.norm, nn.BatchNorm2d) and not self.norm.training:
-            return self.activate(self.convolve(x, *self.folded()))  # one pass over memory less than conv, then norm
-        return self.activate(self.norm(self.convolve(x, conv.weight, conv.bias)))
+            y = self.convolve(x, *self.folded())  # one pass over memory less than convolution, then normalisation
+        else:
+            y = self.norm(self.convolve(x, self.conv.weight, self.conv.bias))
+        activated: Tensor = self.activate(y)
+        return activated
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the one convolution that equals convolution and normalisation by fixed statistics."""
         norm = self.norm
-        assert isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None and norm.running_mean is not None
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
         return self.conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
 

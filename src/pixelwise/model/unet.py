@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.model.network import Network
+
 if TYPE_CHECKING:
     from pixelwise.model.build import ModelConfig
 
@@ -33,12 +35,12 @@ def double_conv(width_in: int, width_out: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class UNet(nn.Module):
+class UNet(Network):
     """The textbook network. It starts from random weights, so it needs more epochs than the default one."""
 
     stride = 1
     stride_multiple = 2**LEVELS
-    mean, std = (0.5,) * 3, (0.25,) * 3
+    mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -65,6 +67,3 @@ class UNet(nn.Module):
             x = convolve(torch.cat([up, skip], dim=1))
             outputs[f"up{2**level}"] = x
         return {**outputs, "scores": self.classifier(x)}
-
-    def forward(self, image_B3HW: Tensor) -> Tensor:
-        return self.intermediates(image_B3HW)["scores"]

@@ -6,7 +6,6 @@ Shapes: N pixels, C classes, h and w the network's input size.
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pixelwise import __version__
 from pixelwise.bundle.export import export_bundle, stages_of
 from pixelwise.bundle.format import Metadata
 from pixelwise.data.loader import Pairs
 from pixelwise.errors import TrainingError, UsageError
 from pixelwise.metrics.calibration import calibration_error, fit_temperature
 from pixelwise.model.build import ModelConfig, build
+from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, resize_scores
 from pixelwise.records import ClassList, Sample
-from pixelwise.trace.recorder import Listener, nobody
+from pixelwise.tracing.recorder import Listener, nobody
 from pixelwise.training.checkpoint import load_checkpoint
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.validate import Validation, batches, seen_mask, validate
@@ -30,7 +31,7 @@ from pixelwise.training.validate import Validation, batches, seen_mask, validate
 PARITY_IMAGES = 8
 
 
-def export_run(
+def export(
     run: Path | str, out: Path | str | None = None, *, validation: Validation | None = None, tell: Listener = nobody
 ) -> Path:
     """Write the bundle of the best epoch of `run` to `out` (by default RUN/model.onnx).
@@ -54,7 +55,7 @@ def export_run(
     network = build(ModelConfig(recipe.model, recipe.encoder, len(classes), pretrained=False))
     network.load_state_dict(weights)
     network.eval()
-    preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std)  # type: ignore[arg-type]
+    preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std)
     validation = validation or validation_of(data, recipe, preprocess, classes)
 
     result = validate(network, validation)
@@ -74,13 +75,13 @@ def export_run(
         classes=classes,
         size=recipe.size,
         policy=recipe.policy,
-        stride=int(network.stride),  # type: ignore[arg-type]
-        mean=tuple(network.mean),  # type: ignore[arg-type]
-        std=tuple(network.std),  # type: ignore[arg-type]
+        stride=network.stride,
+        mean=network.mean,
+        std=network.std,
         temperature=temperature,
         stages=stages_of(network),
         provenance={
-            "pixelwise": version("pixelwise"),
+            "pixelwise": __version__,
             "torch": torch.__version__.split("+")[0],
             "recipe": vars(recipe),
             "data": {"sha256": data["sha256"], "layout": data["layout"], **count_pairs(data)},
@@ -116,7 +117,7 @@ def validation_of(data: dict[str, Any], recipe: Recipe, preprocess: Preprocess, 
 
 @torch.inference_mode()
 def sample_pixels(
-    network: torch.nn.Module, validation: Validation, step: int = 8
+    network: Network, validation: Validation, step: int = 8
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Scores [N, C] and labels [N] of every `step`-th pixel in each direction of the validation split."""
     scores, labels = [], []

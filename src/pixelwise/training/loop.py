@@ -21,10 +21,11 @@ from pixelwise.errors import DivergedError
 from pixelwise.metrics.confusion import Scores
 from pixelwise.model.build import ModelConfig, build
 from pixelwise.model.encoders import EfficientNetLite, freeze_statistics
+from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, resize_scores
 from pixelwise.records import VOID, Dataset
-from pixelwise.trace.recorder import Event, Listener
-from pixelwise.trace.words import observe
+from pixelwise.tracing.recorder import Event, Listener
+from pixelwise.tracing.words import observe
 from pixelwise.training import checkpoint as ck
 from pixelwise.training.losses import class_weights, segmentation_loss
 from pixelwise.training.recipe import Recipe
@@ -35,7 +36,7 @@ from pixelwise.training.validate import Validation, validate
 class Training:
     """Everything that changes while training, and so everything that a checkpoint holds."""
 
-    network: nn.Module
+    network: Network
     average: dict[str, Tensor]  # running mean of the weights; what is validated and shipped
     optimizer: torch.optim.Optimizer
     epoch: int = 0  # finished epochs
@@ -53,7 +54,7 @@ def start(recipe: Recipe, classes: int) -> Training:
     return Training(network, average, make_optimizer(network, recipe), history=[])
 
 
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW; a pretrained encoder learns slower than what starts from nothing, and its first stages not at all."""
     encoder = getattr(network, "encoder", None)
     pretrained = recipe.pretrained and isinstance(encoder, EfficientNetLite)
@@ -101,9 +102,9 @@ def run_epochs(
         DivergedError: the loss is not a number any more; the last checkpoint stays.
     """
     network = training.network
-    preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std)  # type: ignore[arg-type]
+    preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std)
     weights_C = class_weights(torch.tensor(pixels_C), recipe.class_power)
-    augmentation = Augmentation(recipe.size, recipe.policy, recipe.zoom, recipe.flip, recipe.light, recipe.seed)  # type: ignore[arg-type]
+    augmentation = Augmentation(recipe.size, recipe.policy, recipe.zoom, recipe.flip, recipe.light, recipe.seed)
     order = Order(len(pairs), recipe.batch, recipe.seed)
     batches = training_batches(pairs, augmentation, order, recipe.workers)
     steps = recipe.epochs * len(order)
@@ -250,12 +251,15 @@ def restore(training: Training, path: Path) -> None:
     """Put `training` where it was when the checkpoint at `path` was written."""
     tensors, state = ck.load_checkpoint(path)
     training.network.load_state_dict(ck.unflatten("network", tensors))
-    training.average = ck.unflatten("average", tensors)
+    for name, tensor in ck.unflatten("average", tensors).items():
+        training.average[name].copy_(tensor)
     moments = ck.unflatten("optimizer", tensors)
     for name, parameter in training.network.named_parameters():
         if parameter.requires_grad:
-            training.optimizer.state[parameter] = {
-                key: moments[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")
-            }
+            # The fused optimizer walks through memory, so its moments must lie in memory as the parameter does.
+            state_of = training.optimizer.state[parameter]
+            state_of["step"] = moments[f"{name}.step"]
+            for key in ("exp_avg", "exp_avg_sq"):
+                state_of[key] = torch.empty_like(parameter).copy_(moments[f"{name}.{key}"])
     for key, value in state.items():
         setattr(training, key, value)

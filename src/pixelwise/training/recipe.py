@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pixelwise.errors import UsageError
 
@@ -22,7 +22,7 @@ class Recipe:
     encoder: str = "lite0"  # of "fast": lite0, lite1 or lite2, each better and slower than the one before
     pretrained: bool = True  # start the encoder from ImageNet
     size: tuple[int, int] = (256, 256)  # height, width that the network sees, multiples of 32
-    policy: str = "stretch"  # how an image comes to that size: stretch, fit or native
+    policy: Literal["stretch", "fit", "native"] = "stretch"  # how an image comes to that size: stretch, fit or native
     epochs: int = 20
     batch: int = 8
     seed: int = 0

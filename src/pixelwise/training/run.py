@@ -1,16 +1,17 @@
 """A training as its user starts it: folder in, run directory out.
 
-    RUN/recipe.toml     everything that repeats the run
-    RUN/data.json       where the data lie, which classes, which image in which split, and their digest
-    RUN/trace.jsonl     what happened, one event a line
-    RUN/checkpoints/    the last two, and the weights of the best epoch
-    RUN/previews/       the same held-out images' masks after every epoch
-    RUN/model.onnx      the bundle
-    RUN/lock            held while a process trains here
+RUN/recipe.toml     everything that repeats the run
+RUN/data.json       where the data lie, which classes, which image in which split, and their digest
+RUN/trace.jsonl     what happened, one event a line
+RUN/checkpoints/    the last two, and the weights of the best epoch
+RUN/previews/       the same held-out images' masks after every epoch
+RUN/model.onnx      the bundle
+RUN/lock            held while a process trains here
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import time
@@ -28,13 +29,14 @@ from pixelwise.data.files import write_whole
 from pixelwise.data.folder import hashed_split, open_dataset
 from pixelwise.data.loader import Pairs
 from pixelwise.errors import DatasetError, DivergedError, OutputError, RunLockedError, UsageError
-from pixelwise.model.preprocess import Preprocess, labels_from_scores, resize_scores
+from pixelwise.model.network import Network
+from pixelwise.model.preprocess import Preprocess, labels_from_scores, network_size, resize_scores
 from pixelwise.records import VOID, Dataset, Sample
-from pixelwise.trace.flow import STAGES, coloured, flow_event
-from pixelwise.trace.recorder import Event, Listener, nobody, to_all, to_file
+from pixelwise.tracing.flow import STAGES, coloured, flow_event
+from pixelwise.tracing.recorder import Event, Listener, nobody, to_all, to_file
 from pixelwise.training import loop
 from pixelwise.training.checkpoint import checkpoints
-from pixelwise.training.finish import export_run
+from pixelwise.training.finish import export
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.validate import Validation, seen_mask
 
@@ -108,7 +110,7 @@ def train(
         if resume:
             loop.restore(training, checkpoints(out / "checkpoints")[-1])
         network = training.network
-        preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std)  # type: ignore[arg-type]
+        preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std)
         validation = Validation(pairs["val"], preprocess, dataset.classes, recipe.batch)
         show_flow(network, preprocess, pairs["train"], dataset, tell)
         try:
@@ -116,7 +118,7 @@ def train(
         except (KeyboardInterrupt, DivergedError) as reason:
             tell({"event": "stop", "reason": type(reason).__name__, "message": str(reason), "epoch": training.epoch})
             raise
-        bundle = export_run(out, validation=validation, tell=tell)
+        bundle = export(out, validation=validation, tell=tell)
         tell({"event": "stop", "reason": "finished", "epoch": training.epoch})
     seconds = time.perf_counter() - began
     return Trained(out, bundle, training.best_epoch, training.best_miou, tuple(training.history or ()), seconds)
@@ -175,8 +177,6 @@ def locked(out: Path) -> Iterator[None]:
     Raises:
         RunLockedError, OutputError
     """
-    import fcntl
-
     try:
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
         file = (out / "lock").open("a")
@@ -186,7 +186,9 @@ def locked(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RunLockedError(f"{out}: another training is running here. Wait for it, or name another --out.") from error
+            raise RunLockedError(
+                f"{out}: another training is running here. Wait for it, or name another --out."
+            ) from error
         yield
 
 
@@ -227,12 +229,10 @@ def require_same_data(recorded: Path, now: dict[str, Any]) -> None:
 
 def pixels_as_seen(pairs: Pairs, recipe: Recipe, classes: int, progress: Progress) -> list[int]:
     """Pixels of each class at the network's input size, where thin things may have vanished."""
-    from pixelwise.model.preprocess import network_size
-
     counts = np.zeros(256, np.int64)
     for index in range(len(pairs)):
         mask_HW = pairs[index][1]
-        size = network_size(*mask_HW.shape, recipe.size, recipe.policy)  # type: ignore[arg-type]
+        size = network_size(mask_HW.shape[0], mask_HW.shape[1], recipe.size, recipe.policy)
         counts += np.bincount(seen_mask(mask_HW, size).ravel(), minlength=256)
         progress("loading images", index + 1, len(pairs))
     return [int(count) for count in counts[:classes]]
@@ -262,7 +262,7 @@ def data_event(
 
 
 @torch.inference_mode()
-def show_flow(network: torch.nn.Module, preprocess: Preprocess, pairs: Pairs, dataset: Dataset, tell: Listener) -> None:
+def show_flow(network: Network, preprocess: Preprocess, pairs: Pairs, dataset: Dataset, tell: Listener) -> None:
     """Send one training image through the four stages and tell what passed, before the first epoch."""
     network.eval()
     image_HW3, mask_HW = pairs[0]

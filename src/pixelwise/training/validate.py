@@ -18,9 +18,10 @@ from pixelwise.data.files import write_whole
 from pixelwise.data.images import encode_png
 from pixelwise.data.loader import Pairs
 from pixelwise.metrics import confusion
+from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, labels_from_scores, resize_scores
 from pixelwise.records import VOID, ClassList, Labels
-from pixelwise.trace.flow import coloured
+from pixelwise.tracing.flow import coloured
 
 PREVIEWS = 4  # held-out images whose masks are kept at every epoch
 
@@ -45,7 +46,7 @@ class Validated:
 
 
 @torch.inference_mode()
-def validate(network: nn.Module, validation: Validation, previews: Path | None = None) -> Validated:
+def validate(network: Network, validation: Validation, previews: Path | None = None) -> Validated:
     """Run the network over all pairs. With `previews`, write the first images' masks there as PNG."""
     network.eval()
     if previews is not None:
@@ -90,4 +91,4 @@ def batches(validation: Validation) -> Iterator[tuple[Tensor, list[Labels]]]:
 
 def seen_mask(mask_HW: Labels, size: tuple[int, int]) -> Labels:
     """The mask as the network sees it: at its input size."""
-    return cut_mask(mask_HW, View(0, 0, *mask_HW.shape, mirrored=False), size)
+    return cut_mask(mask_HW, View(0, 0, mask_HW.shape[0], mask_HW.shape[1], mirrored=False), size)

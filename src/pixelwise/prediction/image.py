@@ -14,7 +14,7 @@ from pixelwise.bundle.format import Metadata, read_bundle
 from pixelwise.data.files import shown
 from pixelwise.data.images import read_image
 from pixelwise.errors import UsageError
-from pixelwise.predict.engine import Engine, open_session
+from pixelwise.prediction.engine import Engine, open_session
 from pixelwise.records import ClassList, Pixels, Prediction
 
 if TYPE_CHECKING:

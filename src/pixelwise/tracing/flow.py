@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.records import ClassList
-from pixelwise.trace.recorder import Event
+from pixelwise.tracing.recorder import Event
 
 STAGES = ("input image", "preprocess", "model", "pixel-wise classification")
 THUMBNAIL_PX = 96  # longest side

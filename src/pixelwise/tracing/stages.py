@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.records import Labels, Pixels, Scores
-from pixelwise.trace.flow import STAGES, coloured, flow_event
-from pixelwise.trace.graph import Graph, Session, Traceable, batched, cut, parse
-from pixelwise.trace.recorder import Event
+from pixelwise.tracing.flow import STAGES, coloured, flow_event
+from pixelwise.tracing.graph import Graph, Session, Traceable, batched, cut, parse
+from pixelwise.tracing.recorder import Event
 
 HOW_TIMED = "each stage is run and timed alone, the graph being cut where the stages meet"
 

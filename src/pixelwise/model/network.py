@@ -1,0 +1,24 @@
+"""What every network here is: a module that also tells its named intermediates.
+
+Shapes: B batch, C classes, H and W multiples of `stride_multiple`, s `stride`.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """Normalised image [B, 3, H, W] → scores [B, C, H/s, W/s]."""
+
+    stride: int  # of the scores, relative to the input
+    stride_multiple: int  # the input's sides must be multiples of it
+    mean: tuple[float, float, float]  # of RGB on 0–1, subtracted before the network
+    std: tuple[float, float, float]  # of RGB on 0–1, divided by before the network
+
+    def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
+        """Every named stage on the way, in order; the scores come last, under "scores"."""
+        raise NotImplementedError
+
+    def forward(self, image_B3HW: Tensor) -> Tensor:
+        return self.intermediates(image_B3HW)["scores"]

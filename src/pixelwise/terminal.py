@@ -1,0 +1,177 @@
+"""What a person sees in the terminal: the same trace events that files and pages get, as tables and bars.
+
+Live where the output is a terminal; plain lines, one a fact, where it is a file or a pipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from pixelwise.data.doctor import Findings
+    from pixelwise.records import Dataset
+
+Event = dict[str, Any]
+
+
+class TrainingView:
+    """Shows a training as it happens. `tell` takes trace events, `progress` what is done of what."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.epochs: list[Event] = []
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self.task = self.bar.add_task("starting", total=None)
+        self.live = Live(self.render(), console=console, auto_refresh=False) if console.is_terminal else None
+
+    def __enter__(self) -> TrainingView:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.live.update(self.table(self.epochs) if self.epochs else Text(""), refresh=True)
+            self.live.stop()
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        if self.live:
+            if self.bar.tasks[0].description != what:
+                self.bar.reset(self.task, description=what, total=total)
+            self.bar.update(self.task, completed=done, total=total, description=what)
+            self.live.update(self.render(), refresh=True)
+
+    def tell(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "data":
+            self.console.print(data_table(event))
+        elif kind == "flow":
+            self.console.print(flow_line(event))
+        elif kind == "epoch":
+            self.epochs.append(event)
+            if self.live:
+                self.live.update(self.render(), refresh=True)
+            else:
+                self.console.print(epoch_line(event), soft_wrap=True)
+        elif kind == "export":
+            self.console.print(f"bundle {event['path']} written; it agrees with the network on "
+                               f"{1 - event['differs']:.3%} of the pixels")  # fmt: skip
+
+    def render(self) -> RenderableType:
+        room = max(self.console.height - 8, 5)  # a table taller than the screen would not scroll
+        return Group(self.table(self.epochs[-room:]), self.bar) if self.epochs else Group(self.bar)
+
+    def table(self, epochs: list[Event]) -> Table:
+        table = Table(title="training", title_justify="left", box=None, pad_edge=False)
+        for name in ("epoch", "loss", "val loss", "accuracy", "mIoU", "seconds", "images/s"):
+            table.add_column(name, justify="right")
+        table.add_column("what the numbers say", ratio=1)
+        best = max((e["miou"] or 0.0 for e in self.epochs), default=0.0)
+        for event in epochs:
+            star = "★" if (event["miou"] or 0.0) == best else " "
+            table.add_row(
+                str(event["epoch"]),
+                number(event["loss"], ".3f"),
+                number(event["val_loss"], ".3f"),
+                number(event["accuracy"], ".3f"),
+                number(event["miou"], ".3f") + star,
+                f"{event['seconds']:.1f}",
+                f"{event['images_per_second']:.0f}",
+                event["observation"],
+            )
+        return table
+
+
+def number(value: float | None, form: str) -> str:
+    return "–" if value is None or value != value else format(value, form)
+
+
+def epoch_line(event: Event) -> str:
+    return (
+        f"epoch {event['epoch']:3d}  loss {number(event['loss'], '.3f')}  val loss {number(event['val_loss'], '.3f')}  "
+        f"accuracy {number(event['accuracy'], '.3f')}  mIoU {number(event['miou'], '.3f')}  {event['seconds']:.1f} s  "
+        f"{event['images_per_second']:.0f} images/s  {event['observation']}"
+    )
+
+
+def data_table(event: Event) -> RenderableType:
+    """What the network will see of each class, and what is wrong with the data."""
+    pairs = ", ".join(f"{count} {split}" for split, count in event["pairs"].items())
+    table = Table(title=f"{event['root']}: {pairs} pairs ({event['layout']} layout)", title_justify="left", box=None)
+    table.add_column("class")
+    table.add_column("share of labelled pixels, as the network sees them", no_wrap=True)
+    table.add_column("pixels", justify="right")
+    total = max(sum(event["pixels"].values()), 1)
+    for row in event["classes"]:
+        pixels = event["pixels"][row["name"]]
+        red, green, blue = row["colour"]
+        bar = Text("█" * round(40 * pixels / total) or "▏", style=f"rgb({red},{green},{blue})")
+        table.add_row(row["name"], Text.assemble(f"{pixels / total:7.2%} ", bar), f"{pixels:,}")
+    lines: list[RenderableType] = [table]
+    lines += [Text(f"note: {note}", style="dim") for note in event["notes"]]
+    lines += [Text(f"warning: {warning}", style="yellow") for warning in event["warnings"]]
+    for problem in event["problems"]:
+        lines.append(Text(f"{problem['severity']}: {problem['where']}: {problem['message']} {problem['remedy']}",
+                          style="red" if problem["severity"] == "error" else "yellow"))  # fmt: skip
+    return Group(*lines)
+
+
+def flow_line(event: Event) -> Text:
+    """One stage: what it puts out and how long it took."""
+    shape = "×".join(str(side) for side in event["shape"])
+    return Text(
+        f"  {event['stage']:<26} {shape:<14} {event['dtype']:<8} {event['minimum']:9.3f} … {event['maximum']:<9.3f} "
+        f"{event['milliseconds']:8.1f} ms"
+    )
+
+
+@contextmanager
+def work_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that goes away when the work is done; nothing where no one watches."""
+    if not console.is_terminal or console.quiet:
+        yield lambda done, total: None
+        return
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def findings_table(dataset: Dataset, findings: Findings) -> RenderableType:
+    """What the doctor found: the classes split by split, then every problem with its remedy."""
+    table = Table(title=f"{dataset.root} ({dataset.layout} layout)", title_justify="left", box=None)
+    table.add_column("class")
+    for split, facts in findings.splits.items():
+        table.add_column(f"{split}: {facts.pairs} pairs", justify="right")
+        table.add_column("images", justify="right")
+    for index, name in enumerate(dataset.classes.names):
+        cells = []
+        for facts in findings.splits.values():
+            share = facts.pixels_C[index] / max(facts.pixels_C.sum(), 1)
+            cells += [f"{share:.2%}", str(facts.images_C[index])]
+        table.add_row(name, *cells)
+    lines: list[RenderableType] = [table, *(Text(f"note: {note}", style="dim") for note in dataset.notes)]
+    for problem in findings.problems:
+        lines.append(Text(f"{problem.severity}: {problem}", style="red" if problem.severity == "error" else "yellow"))
+    errors, warnings = len(findings.errors), len(findings.warnings)
+    lines.append(Text(f"{errors} errors, {warnings} warnings" if errors + warnings else "nothing wrong was found"))
+    return Group(*lines)

@@ -1,0 +1,212 @@
+"""One pixel's story: why it has its label, how sure the model is, what stands around it. All of it is computed.
+
+Shapes: H, W the image's own size; C classes; hs, ws the size of the scores; c, h, w of a layer's output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import UsageError
+from pixelwise.records import Colour, Labels, Pixels, Prediction, Scores, bilinear_lookup
+
+AROUND_PX = 4  # the neighbourhood is a square that reaches so far in each direction
+NEAR_PX = 64  # a boundary is looked for so far away
+CANDIDATES = 256  # places that are looked at for the least sure pixel
+SURE = (  # probability at least → in words
+    (0.95, "almost certain"),
+    (0.8, "confident"),
+    (0.6, "fairly sure"),
+    (0.4, "unsure"),
+    (0.0, "little more than a guess"),
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one layer answered at the pixel's place: its strongest channel there."""
+
+    layer: str
+    channel: int
+    value: float
+    times_usual: float  # |value| over the mean |value| of that channel in this image
+
+
+@dataclass(frozen=True)
+class Story:
+    """Why one pixel has its label."""
+
+    x: int
+    y: int
+    chosen: str  # how this pixel was chosen, in words
+    colour: Colour
+    label: str
+    probability: float  # of its label, 0–1
+    runner_up: str | None  # the next probable class; None where there is only one class
+    margin: float  # probability of the label minus that of the runner-up
+    confidence: str  # in words
+    probabilities: Mapping[str, float]  # of all classes, in class order
+    neighbourhood: Mapping[str, float]  # class → share of the pixels around, the greatest first
+    boundary_px: float | None  # to the nearest pixel of another class; None: none within NEAR_PX
+    answers: tuple[Answer, ...]
+    sentences: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def tell_pixel(
+    image_HW3: Pixels,
+    prediction: Prediction,
+    activations: Mapping[str, NDArray[np.float32]],
+    pixel: tuple[int, int] | None = None,
+) -> Story:
+    """The story of one pixel.
+
+    Args:
+        image_HW3: uint8 RGB.
+        activations: layer → its output [c, h, w].
+        pixel: (x, y) from the top left; None: where the model is least sure.
+
+    Raises:
+        UsageError: the pixel lies outside the image.
+    """
+    height, width = prediction.labels.shape
+    if pixel is None:
+        x, y = least_sure(prediction.scores, prediction.temperature, (height, width))
+        chosen = "where the model is least sure"
+    else:
+        (x, y), chosen = pixel, "as asked"
+        if not (0 <= x < width and 0 <= y < height):
+            raise UsageError(
+                f"pixel ({x}, {y}) lies outside the image of {width}×{height} pixels; "
+                f"expected x of 0 to {width - 1} and y of 0 to {height - 1}."
+            )
+    probabilities = prediction.probabilities(x, y)
+    label = prediction.classes.names[int(prediction.labels[y, x])]
+    others = {name: p for name, p in probabilities.items() if name != label}
+    runner_up = max(others, key=others.__getitem__) if others else None
+    margin = probabilities[label] - (others[runner_up] if runner_up else 0.0)
+    around = neighbourhood(prediction, x, y)
+    boundary_px = distance_to_boundary(prediction.labels, x, y)
+    confidence = in_words(probabilities[label])
+    red, green, blue = (int(value) for value in image_HW3[y, x])
+    return Story(
+        x=x,
+        y=y,
+        chosen=chosen,
+        colour=(red, green, blue),
+        label=label,
+        probability=probabilities[label],
+        runner_up=runner_up,
+        margin=margin,
+        confidence=confidence,
+        probabilities=probabilities,
+        neighbourhood=around,
+        boundary_px=boundary_px,
+        answers=strongest_answers(activations, (x + 0.5) / width, (y + 0.5) / height),
+        sentences=sentences(label, probabilities, runner_up, confidence, around, boundary_px),
+    )
+
+
+def least_sure(scores_Chw: Scores, temperature: float, size: tuple[int, int]) -> tuple[int, int]:
+    """The pixel (x, y) of an image of `size` where the two most probable classes are closest."""
+    if len(scores_Chw) == 1:
+        return size[1] // 2, size[0] // 2
+    probabilities_Chw = softmax(scores_Chw, temperature)
+    top2 = np.partition(probabilities_Chw, -2, axis=0)[-2:]
+    margin_hw = top2[1] - top2[0]
+    h, w = margin_hw.shape
+    height, width = size
+    # A place of the scores lies between pixels, where the margin is another: the best places are asked pixel by pixel.
+    candidates = set()
+    for place in np.argsort(margin_hw, axis=None, kind="stable")[:CANDIDATES]:
+        row, column = divmod(int(place), w)
+        candidates.add((int((column + 0.5) / w * width), int((row + 0.5) / h * height)))
+
+    def margin(pixel: tuple[int, int]) -> float:
+        scores_C = bilinear_lookup(scores_Chw, (pixel[0] + 0.5) / width, (pixel[1] + 0.5) / height)
+        ordered = np.sort(softmax(scores_C.astype(np.float32)[:, None, None], temperature)[:, 0, 0])
+        return float(ordered[-1] - ordered[-2])
+
+    return min(sorted(candidates), key=margin)
+
+
+def softmax(scores_Chw: Scores, temperature: float) -> NDArray[np.float32]:
+    """Scores → probabilities of the classes, at every place."""
+    scaled = scores_Chw / np.float32(temperature)
+    exp = np.exp(scaled - scaled.max(axis=0))
+    return np.asarray(exp / exp.sum(axis=0), np.float32)
+
+
+def neighbourhood(prediction: Prediction, x: int, y: int) -> dict[str, float]:
+    """Class → its share of the pixels around (x, y), the pixel itself left out; the greatest first."""
+    labels_HW, names = prediction.labels, prediction.classes.names
+    square = labels_HW[max(y - AROUND_PX, 0) : y + AROUND_PX + 1, max(x - AROUND_PX, 0) : x + AROUND_PX + 1]
+    counts = np.bincount(square.ravel(), minlength=len(names))
+    counts[labels_HW[y, x]] -= 1
+    others = max(square.size - 1, 1)
+    return {names[i]: float(counts[i]) / others for i in np.argsort(-counts, kind="stable") if counts[i]}
+
+
+def distance_to_boundary(labels_HW: Labels, x: int, y: int) -> float | None:
+    """Pixels from (x, y) to the nearest one of another class; None where there is none within NEAR_PX."""
+    top, left = max(y - NEAR_PX, 0), max(x - NEAR_PX, 0)
+    part = labels_HW[top : y + NEAR_PX + 1, left : x + NEAR_PX + 1]
+    rows, columns = np.nonzero(part != labels_HW[y, x])
+    if not len(rows):
+        return None
+    nearest = float(np.sqrt(((rows + top - y) ** 2 + (columns + left - x) ** 2).min()))
+    return nearest if nearest <= NEAR_PX else None
+
+
+def strongest_answers(activations: Mapping[str, NDArray[np.float32]], u: float, v: float) -> tuple[Answer, ...]:
+    """Of every layer, the channel that answers most at the relative position (u, v), beside what is usual for it."""
+    answers = []
+    for name, tensor in activations.items():
+        _, h, w = tensor.shape
+        here = tensor[:, min(int(v * h), h - 1), min(int(u * w), w - 1)]
+        channel = int(np.abs(here).argmax())
+        usual = float(np.abs(tensor[channel]).mean())
+        value = float(here[channel])
+        answers.append(Answer(name, channel, value, abs(value) / usual if usual else 0.0))
+    return tuple(answers)
+
+
+def in_words(probability: float) -> str:
+    return next(words for least, words in SURE if probability >= least)
+
+
+def sentences(
+    label: str,
+    probabilities: Mapping[str, float],
+    runner_up: str | None,
+    confidence: str,
+    around: Mapping[str, float],
+    boundary_px: float | None,
+) -> tuple[str, ...]:
+    """What the numbers say, in words."""
+    said = [f"The model is {confidence}: {label} with {probabilities[label]:.1%}."]
+    if runner_up and probabilities[runner_up] >= 0.01:
+        said.append(f"The runner-up is {runner_up} with {probabilities[runner_up]:.1%}.")
+    elif runner_up:
+        said.append("No other class has 1 %.")
+    same = around.get(label, 0.0)
+    if same >= 0.999:
+        said.append(f"All pixels around are {label} too.")
+    elif around:
+        other = next((name for name in around if name != label), None)
+        agree = f"{same:.0%} of the pixels around are {label} too"
+        said.append(f"{agree}; {around[other]:.0%} are {other}." if other else f"{agree}.")
+    if boundary_px is None:
+        said.append(f"No boundary within {NEAR_PX} px.")
+    elif boundary_px <= 2:
+        said.append("It lies on a boundary, where labels are hardest.")
+    else:
+        said.append(f"The nearest boundary is {boundary_px:.0f} px away.")
+    return tuple(said)

@@ -1,0 +1,153 @@
+"""The verb `trace`: everything that happens to one image, from the real model.
+
+Shapes: H, W the image's own size; h, w the size at which the network sees it; C classes; hs, ws the size of the scores.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pixelwise.data.files import shown
+from pixelwise.data.images import encode_label_png, read_image
+from pixelwise.errors import UsageError
+from pixelwise.records import Pixels, Prediction
+from pixelwise.tracing.graph import Traceable
+from pixelwise.tracing.layers import Layer, layers
+from pixelwise.tracing.pixel import Story, softmax, tell_pixel
+from pixelwise.tracing.recorder import VERSION, Event, finite
+from pixelwise.tracing.stages import HOW_TIMED, Stages
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+RUNS = 5  # of each stage, for the median of its times
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One image's way through a model."""
+
+    file: str | None  # None for an array
+    digest: str  # of the model
+    image: Pixels
+    prediction: Prediction
+    flow: tuple[Event, ...]  # the four stages
+    layers: tuple[Layer, ...]
+    pixel: Story
+    confidence: float  # mean probability of the most probable class, 0–1
+    findings: tuple[str, ...]  # what looks wrong, in words; empty where nothing does
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the pixels themselves: small pictures of them are in the flow."""
+        height, width = self.prediction.labels.shape
+        whole: dict[str, Any] = finite(
+            {
+                "version": VERSION,
+                "file": self.file,
+                "width": width,
+                "height": height,
+                "model": self.digest,
+                "classes": self.prediction.classes.to_json(),
+                "shares": self.prediction.shares,
+                "confidence": self.confidence,
+                "timing": f"{HOW_TIMED}; the median of {RUNS} runs",
+                "flow": list(self.flow),
+                "layers": [layer.to_json() for layer in self.layers],
+                "pixel": self.pixel.to_json(),
+                "findings": list(self.findings),
+            }
+        )
+        return whole
+
+    def to_rich(self) -> RenderableType:
+        """For rich to print: colours and pictures in a terminal, plain text elsewhere."""
+        from pixelwise.tracing.show import show_trace  # it stands above: it reads a Trace
+
+        return show_trace(self)
+
+    def labels_png(self) -> bytes:
+        """The labels as a palette PNG, see `encode_label_png`."""
+        return encode_label_png(self.prediction.labels, self.prediction.classes)
+
+
+def trace(model: Traceable, image: Pixels | str | Path, pixel: tuple[int, int] | None = None) -> Trace:
+    """Follow one image through a model: the four stages, every layer, and one pixel's story.
+
+    Args:
+        model: as `pixelwise.load` gives it.
+        image: uint8 [H, W, 3] RGB, or the path of an image file.
+        pixel: (x, y) from the top left; None: where the model is least sure.
+
+    Raises:
+        ImageError: a file that cannot be read.
+        UsageError: another kind of array, or a pixel outside the image.
+        BundleError: the bundle's graph has not the tensors that its metadata names.
+    """
+    began = time.perf_counter()
+    if isinstance(image, (str, Path)):
+        file, pixels_HW3 = shown(image), np.ascontiguousarray(read_image(Path(image)))
+    else:
+        file, pixels_HW3 = None, np.ascontiguousarray(image)
+    decode_ms = (time.perf_counter() - began) * 1e3 if file else 0.0
+    if pixels_HW3.dtype != np.uint8 or pixels_HW3.ndim != 3 or pixels_HW3.shape[2] != 3 or not pixels_HW3.size:
+        raise UsageError(f"the image is {pixels_HW3.dtype} {list(pixels_HW3.shape)}; expected uint8 [H, W, 3], RGB.")
+    stages = Stages(model)
+    passed = stages.run(pixels_HW3, decode_ms, RUNS)
+    prediction = Prediction(passed.labels, passed.scores, model.classes, model.metadata.temperature)
+    story_pixel = None if pixel is None else (int(pixel[0]), int(pixel[1]))
+    rows, activations = layers(model, pixels_HW3)
+    confidence = float(softmax(prediction.scores, prediction.temperature).max(axis=0).mean())
+    return Trace(
+        file=file,
+        digest=model.digest,
+        image=pixels_HW3,
+        prediction=prediction,
+        flow=tuple(stages.events(passed)),
+        layers=rows,
+        pixel=tell_pixel(pixels_HW3, prediction, activations, story_pixel),
+        confidence=confidence,
+        findings=tuple(diagnose(pixels_HW3, prediction, rows, confidence)),
+    )
+
+
+def diagnose(image_HW3: Pixels, prediction: Prediction, rows: tuple[Layer, ...], confidence: float) -> list[str]:
+    """What looks wrong, each in a sentence with what to do."""
+    found = []
+    names = prediction.classes.names
+    if not np.isfinite(prediction.scores).all():
+        found.append("Some scores are no finite numbers: the model is broken. Train or export it again.")
+    shades = int(image_HW3.max()) - int(image_HW3.min())
+    if shades <= 2:
+        found.append("The image is one flat colour: there is nothing in it to tell classes apart by.")
+    commonest, share = max(prediction.shares.items(), key=lambda item: item[1])
+    if share > 0.995 and len(names) > 1 and shades > 2:
+        found.append(
+            f"{share:.1%} of the pixels are {commonest}: if the image shows more, the model has not learnt it yet, or "
+            "the image is unlike those it was trained on."
+        )
+    # A model that knows nothing gives every class 1/C; one that is half-way to certain is not worried about.
+    chance = 1 / len(names)
+    if len(names) > 1 and confidence < chance + 0.35 * (1 - chance):
+        found.append(
+            f"The model is unsure nearly everywhere: {confidence:.0%} for the most probable class on average, where "
+            f"guessing gives {chance:.0%}. Train longer, or with images like this one."
+        )
+    _, h, w = rows[0].shape
+    height, width = prediction.labels.shape
+    shrunk = max(height / h, width / w)
+    if shrunk > 3:
+        found.append(
+            f"The network sees this image {shrunk:.1f} times smaller than it is, so that anything thinner than about "
+            f"{2 * shrunk:.0f} px is lost. Train at a larger size, or cut the image into parts."
+        )
+    for row in rows[1:]:
+        if row.silent_channels > row.shape[0] / 2:
+            found.append(
+                f"{row.silent_channels} of the {row.shape[0]} channels of {row.name} are zero everywhere in this image."
+            )
+    return found

@@ -1,0 +1,72 @@
+"""Everything once, on built-in street scenes: render, train, evaluate, trace."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.data.files import write_whole
+from pixelwise.data.images import encode_png
+from pixelwise.data.scenes import render_scene, write_scenes
+from pixelwise.errors import UsageError
+from pixelwise.evaluation.split import Report, evaluate
+from pixelwise.prediction.image import Model, load
+from pixelwise.records import Pixels
+from pixelwise.tracing.recorder import Listener, nobody
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.run import Progress, Trained, train
+
+COUNTS = {"train": 96, "val": 24, "test": 24}
+SIZE_PX = 256
+SHOWN = 7  # index of the scene that is traced; no split holds it
+
+
+@dataclass(frozen=True)
+class Demonstrated:
+    """What the demonstration made."""
+
+    scenes: Path
+    trained: Trained
+    model: Model
+    report: Report  # on the test split
+    image: Path  # a scene that the model has never seen, ready to be traced
+    seconds: float
+
+
+def demo(
+    out: Path | str = "demo",
+    *,
+    epochs: int = 20,
+    seed: int = 0,
+    tell: Listener = nobody,
+    progress: Progress = lambda what, done, total: None,
+) -> Demonstrated:
+    """Render street scenes, train on them, evaluate on unseen ones and leave one to trace. Writes into `out`.
+
+    Raises:
+        UsageError: `out` holds an earlier demonstration.
+    """
+    began = time.perf_counter()
+    out = Path(out)
+    if (out / "run").exists():
+        raise UsageError(f"{out}: holds an earlier demonstration. Delete it, or name another --out.")
+    scenes = out / "scenes"
+    (out / "scenes").mkdir(parents=True, exist_ok=True)
+    write_scenes(
+        scenes, COUNTS, seed=seed, height_px=SIZE_PX, width_px=SIZE_PX,
+        progress=lambda done, total: progress("rendering street scenes", done, total),
+    )  # fmt: skip
+    recipe = Recipe(epochs=epochs, seed=seed, size=(SIZE_PX, SIZE_PX))
+    trained = train(scenes, out / "run", recipe, tell=tell, progress=progress)
+    model = load(trained.bundle)
+    report = evaluate(model, scenes, split="test", progress=lambda done, total: progress("evaluating", done, total))
+    image = out / "scene.png"
+    write_whole(image, encode_png(unseen_scene(seed)))
+    return Demonstrated(scenes, trained, model, report, image, time.perf_counter() - began)
+
+
+def unseen_scene(seed: int) -> Pixels:
+    """A scene of another seed than the training's."""
+    pixels, _ = render_scene(seed + 1, SHOWN, 360, 480)
+    return pixels

@@ -1,0 +1,79 @@
+"""Bundles of small untrained networks, made once a session for the tests that run models."""
+
+from __future__ import annotations
+
+import os
+
+# One thread for the tiny networks of the tests: two threads that wait for each other cost more than they save, and many
+# times more on a machine that is busy. Set before torch is imported, and inherited by the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pixelwise.records import ClassList
+
+THREE = ClassList(("sky", "road", "car"), ((70, 130, 180), (128, 64, 128), (0, 0, 142)))
+
+
+def make_bundle(path: Path, name: str, *, policy: str = "stretch", size: tuple[int, int] = (64, 96)) -> Any:
+    """Write a bundle of an untrained network of three classes; returns the network as it was exported."""
+    torch = pytest.importorskip("torch", reason="bundles are made with torch; install pixelwise[train]")
+    from pixelwise.bundle.export import deployable, export_bundle, stages_of
+    from pixelwise.bundle.format import Metadata
+    from pixelwise.model.build import ModelConfig, build
+    from pixelwise.model.preprocess import Preprocess
+
+    torch.manual_seed(0)
+    network: Any = build(ModelConfig(name=name, classes=3, pretrained=False)).eval()
+    preprocess = Preprocess(size, policy, network.mean, network.std)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for part in network.modules():  # biases of zero would be left out of the graph
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.bias.uniform_(-0.2, 0.2)
+        # An untrained network says one class everywhere; with its scores centred it says all of them somewhere.
+        scores = network(preprocess(torch.from_numpy(picture(0, 90, 120))[None]))
+        spread = scores.std((0, 2, 3))
+        # A classifier that answers for several pixels at once holds that many channels a class, one after the other.
+        share = len(network.classifier.bias) // 3
+        scale, centre = (3 / spread).repeat_interleave(share), scores.mean((0, 2, 3)).repeat_interleave(share)
+        network.classifier.weight *= scale[:, None, None, None]
+        network.classifier.bias.copy_((network.classifier.bias - centre) * scale)
+    metadata = Metadata(
+        classes=THREE,
+        size=size,
+        policy=policy,
+        stride=network.stride,
+        mean=network.mean,
+        std=network.std,
+        temperature=1.5,
+        stages=stages_of(network),
+    )
+    export_bundle(network, preprocess, metadata, [picture(0, 90, 120)], path)
+    return deployable(network)
+
+
+def picture(seed: int, height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A smooth random picture uint8 [H, W, 3]: noise has no places that could be told apart."""
+    import cv2
+
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain U-Net for 64×96 images, untrained."""
+    path: Path = tmp_path_factory.mktemp("bundles") / "tiny.onnx"
+    make_bundle(path, "unet")
+    return path
+
+
+@pytest.fixture(scope="session")
+def fast_bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """The default network, untrained, and its torch module."""
+    path = tmp_path_factory.mktemp("bundles") / "fast.onnx"
+    return path, make_bundle(path, "fast")

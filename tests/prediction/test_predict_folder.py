@@ -1,0 +1,181 @@
+"""`predict` over files and folders: what is written, and what keeps it from writing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import THREE, picture
+from pixelwise.data.images import read_image, read_mask, write_png
+from pixelwise.errors import ImageError, OutputError, UsageError
+from pixelwise.prediction import folder as folder_module
+from pixelwise.prediction.folder import predict
+from pixelwise.prediction.image import Model, load
+from pixelwise.prediction.overlay import boundaries, overlay
+from pixelwise.tracing.recorder import Event
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bundle: Path) -> Model:
+    return load(tiny_bundle, threads=2)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two images, one in a sub-folder, and files that are no images."""
+    (tmp_path / "photos" / "day 2").mkdir(parents=True)
+    write_png(tmp_path / "photos" / "a.png", picture(1, 40, 50))
+    write_png(tmp_path / "photos" / "day 2" / "frame.0001.png", picture(2, 30, 20))
+    (tmp_path / "photos" / "notes.txt").write_text("no image")
+    (tmp_path / "photos" / ".hidden.png").write_text("no image either")
+    return tmp_path / "photos"
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_folders_are_mirrored(model: Model, photos: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    out = tmp_path / "out"
+    summary = predict(model, [photos], out, progress=lambda done, total: seen.append((done, total)))
+    assert (summary.done, summary.failed, summary.exit_code) == (2, (), 0)
+    assert files_in(out) == [
+        "a.json",
+        "a.overlay.png",
+        "a.png",
+        "day 2/frame.0001.json",
+        "day 2/frame.0001.overlay.png",
+        "day 2/frame.0001.png",
+    ]
+    assert seen == [(0, 2), (1, 2), (2, 2)]
+    prediction = model.predict(photos / "a.png")
+    assert (read_mask(out / "a.png", {}, 3) == prediction.labels).all()
+    assert (read_image(out / "a.png") == THREE.palette()[prediction.labels]).all()
+    facts = json.loads((out / "a.json").read_text())
+    assert facts["shares"] == prediction.shares
+    assert (facts["width"], facts["height"], facts["model"]) == (50, 40, model.digest)
+    assert read_image(out / "a.overlay.png").shape == (40, 50, 3)
+
+
+def test_earlier_results_in_the_folder_are_not_images(model: Model, photos: Path) -> None:
+    for _ in range(2):
+        assert predict(model, [photos], photos / "labelled").done == 2
+
+
+def test_one_bad_file_costs_one_file(model: Model, photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut short")
+    (photos / "empty.png").touch()
+    summary = predict(model, [photos], tmp_path / "out")
+    assert summary.done == 2
+    assert [path.name for path, _ in summary.failed] == ["broken.jpg", "empty.png"]
+    assert summary.exit_code == 1
+    assert "broken.jpg" in str(summary)
+    assert not [name for name in files_in(tmp_path / "out") if "broken" in name or "empty" in name]
+    assert json.loads(json.dumps(summary.to_json()))["failed"][1]["file"].endswith("empty.png")
+
+
+def test_strict_stops_at_the_first_bad_file(model: Model, photos: Path, tmp_path: Path) -> None:
+    (photos / "b.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"b\.png"):
+        predict(model, [photos], tmp_path / "out", strict=True)
+    assert files_in(tmp_path / "out") == ["a.json", "a.overlay.png", "a.png"]
+
+
+def test_what_is_missing_is_listed_before_anything_is_done(model: Model, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"one\.png, .*two") as caught:
+        predict(model, [photos, tmp_path / "one.png", tmp_path / "two"], tmp_path / "out")
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_to_label_is_said(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UsageError, match="no images in"):
+        predict(model, [tmp_path / "none"], tmp_path / "out")
+    with pytest.raises(UsageError, match="no images were named"):
+        predict(model, [], tmp_path / "out")
+
+
+def test_results_of_one_name_are_refused(model: Model, photos: Path, tmp_path: Path) -> None:
+    write_png(photos / "day 2" / "a.png", picture(3, 9, 9))
+    with pytest.raises(UsageError, match="overwrite each other's results"):
+        predict(model, [photos / "a.png", photos / "day 2"], tmp_path / "out")
+    (photos / "a.bmp").write_bytes((photos / "a.png").read_bytes())
+    with pytest.raises(UsageError, match=r"a\.bmp"):
+        predict(model, [photos], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_is_never_overwritten(model: Model, photos: Path) -> None:
+    before = (photos / "a.png").read_bytes()
+    with pytest.raises(UsageError, match=r"would overwrite .*a\.png.*--out"):
+        predict(model, [photos / "a.png"], photos)
+    assert (photos / "a.png").read_bytes() == before
+
+
+def test_an_image_named_twice_is_labelled_once(model: Model, photos: Path, tmp_path: Path) -> None:
+    assert predict(model, [photos / "a.png", photos / "a.png"], tmp_path / "out").done == 1
+
+
+def test_output_that_cannot_be_written_is_said_before_work_starts(
+    model: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "label_one", lambda *_: pytest.fail("work was started"))
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be made"):
+        predict(model, [photos], tmp_path / "file" / "out")
+    monkeypatch.setattr(folder_module, "write_whole", read_only)
+    with pytest.raises(OutputError, match="Read-only file system"):
+        predict(model, [photos], tmp_path / "out")
+
+
+def read_only(path: Path, _data: bytes) -> None:
+    raise OutputError(f"{path}: cannot be written (Read-only file system). Choose a folder that you may write to.")
+
+
+def test_a_disk_that_fills_leaves_no_half_results(
+    model: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = folder_module.write_whole
+
+    def filling(path: Path, data: bytes) -> None:
+        if path.suffix == ".json":
+            raise OutputError(f"{path}: cannot be written (No space left on device).")
+        whole(path, data)
+
+    monkeypatch.setattr(folder_module, "write_whole", filling)
+    with pytest.raises(OutputError, match="No space"):
+        predict(model, [photos], tmp_path / "out")
+    assert files_in(tmp_path / "out") == []
+
+
+def test_who_listens_hears_four_stages_and_gets_the_same_labels(model: Model, photos: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    predict(model, [photos / "a.png"], tmp_path / "out", tell=events.append)
+    assert [event["stage"] for event in events] == [
+        "input image",
+        "preprocess",
+        "model",
+        "pixel-wise classification",
+    ]
+    assert [event["shape"] for event in events] == [[40, 50, 3], [64, 96, 3], [64, 96, 3], [40, 50]]
+    assert all(event["milliseconds"] > 0 for event in events)
+    json.dumps(events)
+    assert (read_mask(tmp_path / "out" / "a.png", {}, 3) == model.predict(photos / "a.png").labels).all()
+
+
+def test_boundaries_are_drawn_between_classes() -> None:
+    labels: Any = np.zeros((10, 12), np.uint8)
+    labels[:, 6:] = 1
+    edges = boundaries(labels)
+    assert edges[:, 5].all()
+    assert edges.sum() == 10
+    image = np.full((10, 12, 3), 100, np.uint8)
+    drawn = overlay(image, labels, THREE)
+    assert (drawn[:, 5] == 255).all()
+    assert (drawn[0, 0] == np.round((np.array([70, 130, 180]) + 100) / 2)).all()
