@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.server.inside import Inside, Values, latest
-from pixelwise.trace.graph import attributes
+from pixelwise.tracing.graph import attributes
 
 SHOWN = 16  # products written out, the largest first; the sum of the rest is given as one number
 

@@ -15,7 +15,9 @@ from pixelwise.records import Pixels
 from pixelwise.server.inside import Inside, Values
 from pixelwise.server.memory import Seen
 from pixelwise.server.shelf import Opened
-from pixelwise.trace.flow import thumbnail
+from pixelwise.tracing.flow import thumbnail
+from pixelwise.tracing.pixel import tell_pixel
+from pixelwise.tracing.receptive import Field
 
 
 def flow_of(opened: Opened, seen: Seen) -> list[dict[str, Any]]:
@@ -52,7 +54,8 @@ def layers_of(opened: Opened, seen: Seen) -> list[dict[str, Any]]:
                 "maximum": float(layer.max()),
                 "mean": float(layer.mean()),
                 "zero_share": float((layer == 0).mean()),
-                **view_of(inside, tensor),
+                **view_of(inside, name),
+                "step_px": network_size(opened, seen)[0] / layer.shape[1],
                 "skip": name in inside.skips,
             }
         )
@@ -66,11 +69,15 @@ def grey(values_hw: NDArray[np.float32]) -> Pixels:
     return np.repeat(scaled[:, :, None], 3, axis=2)
 
 
-def view_of(inside: Inside, tensor: str) -> dict[str, Any]:
-    view = inside.views.get(tensor)
-    if view is None:
-        return {"view_px": None, "step_px": None, "sees_all": None}
-    return {"view_px": view.size, "step_px": view.step, "sees_all": view.whole}
+def view_of(inside: Inside, name: str) -> dict[str, Any]:
+    """How much of the network's input one value of a layer depends on: through convolutions, and by pooling."""
+    field = inside.measured[name].receptive
+    return {"view_px": view_size(field), "sees_all": field.whole_image if field.known else None}
+
+
+def view_size(field: Field) -> int | None:
+    sides = [side for side in (field.height_px, field.width_px) if side is not None]
+    return max(sides, default=None)
 
 
 def pixel_of(opened: Opened, seen: Seen, x: int, y: int) -> dict[str, Any]:
@@ -79,20 +86,20 @@ def pixel_of(opened: Opened, seen: Seen, x: int, y: int) -> dict[str, Any]:
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])
     values = np.array(list(probabilities.values()))
     entropy = float(-(values * np.log2(np.maximum(values, 1e-12))).sum())
-    view = opened.inside.views[opened.inside.last]
+    field = scores_field(opened)
+    values = values_of(opened, seen)
+    activations = {name: values[tensor] for name, tensor in opened.inside.tensors.items()}
+    story = tell_pixel(seen.pixels, seen.prediction, activations, (x, y))
     return {
         "x": x,
         "y": y,
+        "sentences": list(story.sentences),
         "label": opened.model.classes.names[int(seen.prediction.labels[y, x])],
         "probability": ranked[0][1],
         "runner_up": {"class": ranked[1][0], "probability": ranked[1][1]} if len(ranked) > 1 else None,
         "entropy_bits": entropy,
         "probabilities": probabilities,
-        "receptive_field": {
-            "network_px": view.size,
-            "whole_image_by_pooling": view.whole,
-            "box": box_of(opened, seen, x, y, view.size),
-        },
+        "receptive_field": field and {**field, "box": box_of(opened, seen, x, y, field["network_px"])},
     }
 
 
@@ -120,13 +127,12 @@ def network_size(opened: Opened, seen: Seen) -> tuple[int, int]:
 def model_of(opened: Opened, title: str) -> dict[str, Any]:
     """What a model says about itself."""
     model, metadata = opened.model, opened.model.metadata
-    view = opened.inside.views.get(opened.inside.last)
     return {
         "name": opened.name,
         "title": title,
         "digest": model.digest,
         "bytes": len(model.graph),
-        "parameters": parameters_of(opened.inside),
+        "parameters": sum(layer.parameters for layer in opened.inside.measured.values()),
         "classes": metadata.classes.to_json(),
         "size": list(metadata.size),
         "policy": metadata.policy,
@@ -136,17 +142,18 @@ def model_of(opened: Opened, title: str) -> dict[str, Any]:
         "temperature": metadata.temperature,
         "stages": [{"name": s.name, "group": s.group} for s in metadata.stages],
         "skips": list(opened.inside.skips),
-        "receptive_field": {"network_px": view.size, "whole_image_by_pooling": view.whole} if view else None,
+        "receptive_field": scores_field(opened),
         "provenance": metadata.provenance,
         "licence": metadata.licence,
         "has_run": opened.run is not None,
     }
 
 
-def parameters_of(inside: Inside) -> int:
-    """Numbers that training found."""
-    names = {name for node in inside.graph.nodes if node.op_type == "Conv" for name in node.input[1:]}
-    return sum(int(np.prod(inside.graph.constants[name].dims)) for name in names if name in inside.graph.constants)
+def scores_field(opened: Opened) -> dict[str, Any] | None:
+    """The receptive field of a pixel's scores; None where the graph holds something that is not understood."""
+    field = opened.inside.measured[opened.model.metadata.stages[-1].name].receptive
+    size = view_size(field)
+    return {"network_px": size, "whole_image_by_pooling": field.whole_image} if field.known and size else None
 
 
 def influence_of(opened: Opened, seen: Seen, x: int, y: int, grid: int, row: int) -> dict[str, Any]:

@@ -8,31 +8,23 @@ Shapes: a tensor in the graph is [1, channels, h, w]; here without the leading 1
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.predict.image import Model
+from pixelwise.prediction.image import Model
 from pixelwise.records import Labels, Pixels, Scores
-from pixelwise.trace.graph import Graph, attributes, batched, nodes_between, parse, with_outputs
+from pixelwise.tracing.graph import Graph, batched, nodes_between, parse, with_outputs
+from pixelwise.tracing.layers import Layer, layers
 
 if TYPE_CHECKING:
     from onnx import NodeProto
 
 Values = dict[str, NDArray[np.float32]]  # tensor → [channels, h, w]
 CHAIN = ("Clip", "Relu", "Add", "Conv", "DepthToSpace")  # followed back from a layer when its arithmetic is told
-
-
-@dataclass(frozen=True)
-class View:
-    """How much of the network's input one value depends on through convolutions, in pixels of that input."""
-
-    size: int  # height = width
-    step: float  # from one value to its neighbour
-    whole: bool  # does pooling hand it the whole image besides?
 
 
 class Inside:
@@ -46,9 +38,14 @@ class Inside:
         names = list(self.tensors)
         self.first, self.last = self.tensors[names[0]], self.tensors[names[-1]]
         self.skips = find_skips(self.graph, self.first, self.last, [n for n in names if self.groups[n] == "upsampling"])
-        self.views = find_views(self.graph, self.first, self.last)
         self.lock = Lock()
         self.sessions: dict[str, Any] = {}
+
+    @cached_property
+    def measured(self) -> dict[str, Layer]:
+        """Every layer's weights and receptive field, which are the same for every image; measured on the golden one."""
+        rows, _ = layers(self.model, self.model.engine.bundle.golden.image)
+        return {row.name: row for row in rows}
 
     def run(self, image_HW3: Pixels) -> Values:
         """Every named layer's values and the values that they were computed from."""
@@ -130,36 +127,3 @@ def with_switches(graph: Graph, skips: Mapping[str, tuple[int, str]]) -> bytes:
         model.graph.node.append(node)
     serialised: bytes = model.SerializeToString()
     return serialised
-
-
-def find_views(graph: Graph, first: str, last: str) -> dict[str, View]:
-    """The receptive field of every tensor between two, followed forward as in Araujo et al., distill.pub 2019."""
-    views = {first: View(1, 1.0, False)}
-    for place in nodes_between(graph, [first], [last]):
-        node = graph.nodes[place]
-        given = [views[name] for name in node.input if name in views]
-        if not given:
-            continue
-        widest = max(given, key=lambda view: view.size)
-        step = max(view.step for view in given) if node.op_type not in ("Add", "Concat") else min_step(given)
-        whole = any(view.whole for view in given)
-        size = widest.size
-        facts = attributes(node)
-        if node.op_type in ("Conv", "MaxPool", "AveragePool"):
-            kernel, stride = facts["kernel_shape"][0], facts.get("strides", [1])[0]
-            dilation = facts.get("dilations", [1])[0]
-            size = round(size + (kernel - 1) * dilation * step)
-            step *= stride
-        elif node.op_type in ("ReduceMean", "GlobalAveragePool"):
-            whole = True
-        elif node.op_type == "Resize":  # bilinear: reads the neighbour as well, and halves the step
-            size, step = round(size + step), step / 2
-        elif node.op_type == "DepthToSpace":
-            step /= facts.get("blocksize", 2)
-        for output in node.output:
-            views[output] = View(size, step, whole)
-    return views
-
-
-def min_step(views: list[View]) -> float:
-    return min(view.step for view in views)

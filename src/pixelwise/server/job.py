@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.scenes import write_scenes
-from pixelwise.trace.recorder import to_file
+from pixelwise.tracing.recorder import to_file
 
 SCENES_PX = (192, 256)
 HELD_OUT = 16

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pixelwise.data.scenes import SCENE_CLASSES
 from pixelwise.metrics import confusion
-from pixelwise.predict.image import Model
+from pixelwise.prediction.image import Model
 from pixelwise.records import VOID, Labels, Pixels, Prediction
 from pixelwise.server.samples import Samples, judged_scenes
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import base64
+import time
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from pixelwise.data.images import encode_png
+from pixelwise.data.files import write_whole
+from pixelwise.data.images import encode_png, read_image
+from pixelwise.prediction.image import Model
 from pixelwise.records import Pixels
 from pixelwise.server.diagnosis import diagnose
 from pixelwise.server.facts import flow_of, grey, layers_of, pixel_of, values_of
 from pixelwise.server.memory import Seen
 from pixelwise.server.report_chart import training_chart
 from pixelwise.server.shelf import Opened
-from pixelwise.trace.flow import coloured
-from pixelwise.trace.recorder import read_events
+from pixelwise.tracing.flow import coloured
+from pixelwise.tracing.recorder import read_events
 
 PICTURE_PX = 960
 STYLE = """
@@ -61,6 +65,19 @@ def report_html(opened: Opened, seen: Seen, x: int, y: int, title: str) -> str:
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
         f"<body><main>{''.join(parts)}</main></body></html>"
     )
+
+
+def write_report(model: Model, image: Path, out: Path, pixel: tuple[int, int]) -> None:
+    """Write the report of an image file to `out`. Raises OutputError."""
+    began = time.perf_counter()
+    pixels = np.ascontiguousarray(read_image(image))
+    decoded = time.perf_counter()
+    prediction = model.predict(pixels)
+    done = time.perf_counter()
+    run = model.path.parent if (model.path.parent / "data.json").is_file() else None
+    seen = Seen(pixels, prediction, (decoded - began) * 1e3, (done - decoded) * 1e3, "", image.stat().st_size)
+    html = report_html(Opened("main", model, run), seen, *pixel, model.path.stem)
+    write_whole(out, html.encode())
 
 
 def data_url(pixels: Pixels) -> str:
@@ -134,11 +151,16 @@ def pixel_section(opened: Opened, seen: Seen, x: int, y: int) -> str:
     ranked = sorted(facts["probabilities"].items(), key=lambda item: -item[1])
     rows = [[escape(name), f"{p:.3f}", bar(p, colours[name])] for name, p in ranked]
     field = facts["receptive_field"]
-    pooled = ", and by pooling on the whole image" if field["whole_image_by_pooling"] else ""
+    reach, told = "", "".join(f"<li>{escape(sentence)}</li>" for sentence in facts["sentences"])
+    if field:
+        pooled = ", and by pooling on the whole image" if field["whole_image_by_pooling"] else ""
+        reach = (
+            f" Its scores depend on {field['network_px']}×{field['network_px']} pixels of the network's input{pooled}."
+        )
     return (
         f"<h2>One pixel: ({x}, {y})</h2><p>It is labelled {escape(facts['label'])}, with a probability of "
-        f"{facts['probability']:.2f}. Its scores depend on {field['network_px']}×{field['network_px']} pixels of the "
-        f"network's input{pooled}.</p>" + table(["class", "probability", ""], rows, "probabilities of one pixel")
+        f"{facts['probability']:.2f}.{reach}</p><ul>{told}</ul>"
+        + table(["class", "probability", ""], rows, "probabilities of one pixel")
     )
 
 

@@ -23,8 +23,8 @@ from pixelwise.server.routes_predict import TheState
 from pixelwise.server.runs import read_from
 from pixelwise.server.samples import data_of, held_out_pairs, mask_ids_of
 from pixelwise.server.state import State
-from pixelwise.trace.flow import coloured
-from pixelwise.trace.recorder import read_events
+from pixelwise.tracing.flow import coloured
+from pixelwise.tracing.recorder import read_events
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 POLL_S = 0.1

@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from pixelwise.errors import UsageError
-from pixelwise.predict.image import load
+from pixelwise.prediction.image import load
 from pixelwise.server.app import create_app
 from pixelwise.server.settings import Settings
 

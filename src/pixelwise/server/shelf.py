@@ -9,13 +9,13 @@ from threading import RLock
 from typing import Any
 
 from pixelwise.errors import PixelwiseError
-from pixelwise.predict.image import BUNDLE_NAME, Model, load
+from pixelwise.prediction.image import BUNDLE_NAME, Model, load
 from pixelwise.server.inside import Inside
 from pixelwise.server.judging import judge
 from pixelwise.server.refusals import Refused
 from pixelwise.server.runs import Runs
 from pixelwise.server.samples import Samples
-from pixelwise.trace.stages import Stages
+from pixelwise.tracing.stages import Stages
 
 OPEN_AT_A_TIME = 3
 MAIN = "main"

@@ -4,7 +4,7 @@ export function percent(share: number | null | undefined, digits?: number): stri
   if (share === null || share === undefined || Number.isNaN(share)) return '–';
   const value = share * 100;
   if (digits === undefined) digits = value === 0 || value >= 10 ? 0 : value >= 1 ? 1 : value < 0.1 ? 2 : 1;
-  return `${value.toFixed(digits)} %`;
+  return `${value.toFixed(digits)}\u202f%`; // a narrow space that does not break
 }
 
 export function number(value: number | null | undefined, digits = 3): string {
