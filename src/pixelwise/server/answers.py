@@ -1,4 +1,4 @@
-"""A prediction → what goes over the wire: JSON with run lengths, a palette PNG, or bytes that a browser looks things up in.
+"""A prediction → what goes over the wire: JSON with run lengths, a palette PNG, or bytes to look things up in.
 
 Shapes: H, W the image's own size; C classes; h, w the size of the scores.
 """

@@ -39,7 +39,8 @@ def explain(inside: Inside, values: Values, tensor: str, channel: int, y: int, x
         crd = facts.get("mode", b"DCR") == b"CRD"
         source = channel * block * block + inner if crd else inner * depth + channel
         steps = explain(inside, values, given[0], source, y // block, x // block)
-        text = f"channel {source} of the layer before is the {('top', 'bottom')[y % block]} {('left', 'right')[x % block]} of four"
+        corner = f"{('top', 'bottom')[min(y % block, 1)]} {('left', 'right')[min(x % block, 1)]}"
+        text = f"channel {source} of the layer before holds the {corner} of {block * block} neighbours"
         return [*steps, {"step": "place", "text": text, "result": result}]
     if kind == "Add":
         followed = latest(inside.graph, given)

@@ -1,4 +1,4 @@
-"""When something is off with a prediction: what, how it shows in numbers, and what to do. Nothing is said without cause.
+"""When something is off with a prediction: what it is, how it shows in numbers, and what to do.
 
 Shapes: H, W the image's own size; C classes; h, w the size of the scores.
 """
@@ -89,10 +89,10 @@ def unlike_training(mean: float, metadata: Metadata) -> dict[str, str] | None:
 def follows_brightness(pixels_HW3: Pixels, prediction: Prediction) -> dict[str, str] | None:
     """Does grey level alone tell the label? Then the network has learnt a threshold and not what things are."""
     small = cv2.resize(pixels_HW3, (128, 128), interpolation=cv2.INTER_AREA)
-    labels = cv2.resize(prediction.labels, (128, 128), interpolation=cv2.INTER_NEAREST)
+    labels = np.asarray(cv2.resize(prediction.labels, (128, 128), interpolation=cv2.INTER_NEAREST), np.int64)
     if len(np.unique(labels)) < 2:
         return None
-    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) // 8
+    grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.int64) // 8
     counts = np.zeros((32, 256), np.int64)
     np.add.at(counts, (grey.ravel(), labels.ravel()), 1)
     told = counts.max(axis=1).sum() / counts.sum()  # right when each grey level is given its commonest label

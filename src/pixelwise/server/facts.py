@@ -87,8 +87,8 @@ def pixel_of(opened: Opened, seen: Seen, x: int, y: int) -> dict[str, Any]:
     values = np.array(list(probabilities.values()))
     entropy = float(-(values * np.log2(np.maximum(values, 1e-12))).sum())
     field = scores_field(opened)
-    values = values_of(opened, seen)
-    activations = {name: values[tensor] for name, tensor in opened.inside.tensors.items()}
+    layers = values_of(opened, seen)
+    activations = {name: layers[tensor] for name, tensor in opened.inside.tensors.items()}
     story = tell_pixel(seen.pixels, seen.prediction, activations, (x, y))
     return {
         "x": x,

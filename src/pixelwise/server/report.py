@@ -1,4 +1,4 @@
-"""The whole story of one image as one HTML file that needs nothing else: pictures inside it, charts as SVG, no script."""
+"""The whole story of one image as one HTML file that needs nothing else: pictures and charts inside it, no script."""
 
 from __future__ import annotations
 
@@ -26,17 +26,28 @@ from pixelwise.tracing.recorder import read_events
 PICTURE_PX = 960
 STYLE = """
 :root { color-scheme: light dark; --ink: #16181d; --dim: #5b6270; --line: #d9dce3; --paper: #fff; --accent: #2b5fd9; }
-@media (prefers-color-scheme: dark) { :root { --ink: #eceef2; --dim: #a2a9b8; --line: #333945; --paper: #14161b; --accent: #8fb0ff; } }
-* { box-sizing: border-box } body { font: 1rem/1.6 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-max-width: 60rem; margin: 0 auto; padding: 2rem 1rem 6rem; font-variant-numeric: tabular-nums }
-h1 { font-size: 2rem; line-height: 1.2 } h2 { font-size: 1.25rem; margin: 3.5rem 0 .5rem } p { max-width: 42rem }
-figure { margin: 1rem 0 } figcaption, .dim { color: var(--dim); font-size: .875rem } img { max-width: 100%; display: block; image-rendering: auto }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #eceef2; --dim: #a2a9b8; --line: #333945; --paper: #14161b; --accent: #8fb0ff; }
+}
+* { box-sizing: border-box }
+body { font: 1rem/1.6 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
+  margin: 0 auto; padding: 2rem 1rem 6rem; font-variant-numeric: tabular-nums }
+h1 { font-size: 2rem; line-height: 1.2 }
+h2 { font-size: 1.25rem; margin: 3.5rem 0 .5rem }
+p { max-width: 42rem }
+figure { margin: 1rem 0 }
+figcaption { color: var(--dim); font-size: .875rem }
+img { max-width: 100%; display: block }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1rem }
-.stages { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: 1rem } .stages img { width: 100% }
-.maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: .75rem } .maps img { width: 100%; image-rendering: pixelated }
-table { border-collapse: collapse; font-size: .875rem } th, td { text-align: left; padding: .25rem 1.5rem .25rem 0; border-bottom: 1px solid var(--line) }
-td.n { text-align: right } .bar { display: inline-block; height: .75rem; vertical-align: middle; border: 1px solid var(--dim) }
-.scroll { overflow-x: auto } svg text { fill: var(--dim); font: .75rem system-ui }
+.stages { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: 1rem }
+.maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: .75rem }
+.stages img, .maps img { width: 100% }
+.maps img { image-rendering: pixelated }
+table { border-collapse: collapse; font-size: .875rem }
+th, td { text-align: left; padding: .25rem 1.5rem .25rem 0; border-bottom: 1px solid var(--line) }
+.bar { display: inline-block; height: .75rem; vertical-align: middle; border: 1px solid var(--dim) }
+.scroll { overflow-x: auto }
+svg text { fill: var(--dim); font: .75rem system-ui }
 """
 
 
@@ -48,10 +59,14 @@ def report_html(opened: Opened, seen: Seen, x: int, y: int, title: str) -> str:
     half = cv2.addWeighted(seen.pixels, 0.45, mask, 0.55, 0)
     cv2.circle(half, (x, y), max(4, width // 120), (255, 255, 255), max(2, width // 300))
     parts = [
-        f"<h1>Every pixel of this image, labelled</h1><p>{width}×{height} pixels went through the model {escape(title)} "
-        f"({len(prediction.classes)} classes, network {opened.model.digest[:12]}…) and each got one of its classes. "
-        "Everything below was computed from this image and this model.</p>",
-        f'<div class="pair">{picture(seen.pixels, "the image")}{picture(half, f"its labels; the ring marks pixel ({x}, {y})")}</div>',
+        "<h1>Every pixel of this image, labelled</h1>"
+        f"<p>{width}×{height} pixels went through the model "
+        f"{escape(title)} ({len(prediction.classes)} classes, network {opened.model.digest[:12]}…) "
+        "and each got one of its classes. Everything below was computed from this image and this model.</p>",
+        '<div class="pair">',
+        picture(seen.pixels, "the image"),
+        picture(np.asarray(half, np.uint8), f"its labels; the ring marks pixel ({x}, {y})"),
+        "</div>",
         shares_section(opened, seen),
         diagnosis_section(opened, seen),
         flow_section(opened, seen),
@@ -83,12 +98,13 @@ def write_report(model: Model, image: Path, out: Path, pixel: tuple[int, int]) -
 def data_url(pixels: Pixels) -> str:
     scale = min(PICTURE_PX / max(pixels.shape[:2]), 1.0)
     size = (max(round(pixels.shape[1] * scale), 1), max(round(pixels.shape[0] * scale), 1))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
+    small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else pixels, np.uint8)
     return "data:image/png;base64," + base64.b64encode(encode_png(np.ascontiguousarray(small))).decode()
 
 
 def picture(pixels: Pixels, caption: str) -> str:
-    return f'<figure><img src="{data_url(pixels)}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
+    said = escape(caption)
+    return f'<figure><img src="{data_url(pixels)}" alt="{said}"><figcaption>{said}</figcaption></figure>'
 
 
 def table(head: list[str], rows: list[list[str]], label: str) -> str:
@@ -192,8 +208,9 @@ def metrics_section(opened: Opened) -> str:
         for name, row in metrics["classes"].items()
     ]
     return (
-        f"<h2>How good it is</h2><p>On {metrics.get('images')} images of the split {escape(str(metrics.get('split')))}: mIoU "
-        f"{number(metrics.get('miou'))}, accuracy {number(metrics.get('accuracy'))}.</p>"
+        f"<h2>How good it is</h2><p>On {metrics.get('images')} images of the split "
+        f"{escape(str(metrics.get('split')))}: mIoU {number(metrics.get('miou'))}, "
+        f"accuracy {number(metrics.get('accuracy'))}.</p>"
         + table(["class", "IoU", "recall", "precision"], rows, "scores by class")
     )
 

@@ -17,7 +17,7 @@ def training_chart(epochs: list[dict[str, Any]]) -> str:
 def panel(epochs: list[dict[str, Any]], lines: dict[str, str], top: float) -> str:
     def x_of(epoch: int) -> float:
         first, last = epochs[0]["epoch"], epochs[-1]["epoch"]
-        return LEFT + (WIDTH - LEFT - RIGHT) * (epoch - first) / max(last - first, 1)
+        return float(LEFT + (WIDTH - LEFT - RIGHT) * (epoch - first) / max(last - first, 1))
 
     def y_of(value: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / max(top, 1e-9)
@@ -41,7 +41,8 @@ def panel(epochs: list[dict[str, Any]], lines: dict[str, str], top: float) -> st
         drawn += f'<text x="{WIDTH - RIGHT + 8}" y="{lowest:.1f}">{lines[key]}</text>'
     label = " and ".join(lines.values())
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label} by epoch; the table below holds the numbers" '
-        f'style="max-width:40rem;width:100%">{grid}{drawn}<text x="{LEFT}" y="{HEIGHT - 6}">epoch {epochs[0]["epoch"]}</text>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" style="max-width:40rem;width:100%" '
+        f'aria-label="{label} by epoch; the table below holds the numbers">{grid}{drawn}'
+        f'<text x="{LEFT}" y="{HEIGHT - 6}">epoch {epochs[0]["epoch"]}</text>'
         f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">{epochs[-1]["epoch"]}</text></svg>'
     )

@@ -9,10 +9,13 @@ from typing import Any
 STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); }
 body { font: 1rem/1.6 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.75rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; } h3 { font-size: 1rem; margin: 2rem 0 .25rem; }
+h1 { font-size: 1.75rem; }
+h2 { font-size: 1.25rem; margin-top: 2.5rem; }
+h3 { font-size: 1rem; margin: 2rem 0 .25rem; }
 pre { overflow-x: auto; padding: .75rem; border: 1px solid var(--line); border-radius: 4px; font-size: .875rem; }
-table { border-collapse: collapse; font-size: .875rem; width: 100%; } th, td { text-align: left; padding: .25rem .75rem .25rem 0;
-border-bottom: 1px solid var(--line); vertical-align: top; } code { font-size: .875em; }
+table { border-collapse: collapse; font-size: .875rem; width: 100%; }
+th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+code { font-size: .875em; }
 """
 
 
@@ -29,7 +32,7 @@ def docs_html(openapi: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Pixelwise: REST interface</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><main>'
         f"<h1>REST interface</h1><p>{about}</p>"
-        f'<p>As OpenAPI, for machines: <a href="/v1/openapi.json">/v1/openapi.json</a>. The page: <a href="/">/</a>.</p>'
+        f'<p>For machines: <a href="/v1/openapi.json">/v1/openapi.json</a>. The page: <a href="/">/</a>.</p>'
         f"{sections}</main></body></html>"
     )
 
@@ -40,11 +43,8 @@ def operation(path: str, method: str, facts: dict[str, Any]) -> str:
         f"<td>{escape(kind(p.get('schema', {})))}</td><td>{escape(p.get('description') or '')}</td></tr>"
         for p in facts.get("parameters", [])
     )
-    table = (
-        f'<table aria-label="Parameters of {escape(path)}"><tr><th>parameter</th><th>in</th><th>type</th><th>meaning</th></tr>{rows}</table>'
-        if rows
-        else ""
-    )
+    head = "<tr><th>parameter</th><th>in</th><th>type</th><th>meaning</th></tr>"
+    table = f'<table aria-label="Parameters of {escape(path)}">{head}{rows}</table>' if rows else ""
     body = ""
     if "requestBody" in facts:
         content = facts["requestBody"]["content"]

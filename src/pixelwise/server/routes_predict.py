@@ -73,9 +73,7 @@ async def predict(
     state: TheState,
     answer: Annotated[
         Literal["json", "png", "both", "page"] | None,
-        Query(
-            description="json: run lengths; png: a palette PNG; both: JSON with the PNG in it; page: as the page has it."
-        ),
+        Query(description="json: run lengths; png: a palette PNG; both: JSON with the PNG in it; page: packed."),
     ] = None,
     model: ModelName = "",
 ) -> Response:

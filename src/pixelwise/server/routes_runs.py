@@ -100,10 +100,10 @@ async def events(request: Request, state: TheState, name: str) -> StreamingRespo
     last = request.headers.get("last-event-id", "0")
     offset = int(last) if last.isdecimal() and len(last) < 16 else 0
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(follow(state, name, offset, request), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(follow(state, name, offset), media_type="text/event-stream", headers=headers)
 
 
-async def follow(state: State, name: str, offset: int, request: Request) -> AsyncIterator[str]:
+async def follow(state: State, name: str, offset: int) -> AsyncIterator[str]:
     """The trace from `offset` on, as long as the training lives."""
     trace = state.runs.folder(name) / "trace.jsonl"
     quiet_s = 0.0

@@ -1,4 +1,4 @@
-"""Images that are there without a download: the run's own held-out images, and rendered street scenes with exact masks."""
+"""Images that are there without a download: the run's own held-out images, and rendered street scenes."""
 
 from __future__ import annotations
 

@@ -37,19 +37,18 @@ def serve(
         UsageError: no such model, or the address cannot be used.
         BundleError: the model cannot be trusted or used.
     """
-    settings = settings or Settings()
-    if not settings.is_local and settings.token is None:
-        settings = replace(settings, token=secrets.token_urlsafe(24))
-    listening = listen(settings)
-    settings = replace(settings, port=listening.getsockname()[1])
+    asked = settings or Settings()
+    listening = listen(asked)
+    token = asked.token or (None if asked.is_local else secrets.token_urlsafe(24))
+    final = replace(asked, token=token, port=listening.getsockname()[1])
     title = str(model) if not Path(model).exists() else None
-    app = create_app(load(model, threads), settings, title)
+    app = create_app(load(model, threads), final, title)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
-                ready(address(settings))
+                ready(address(final))
 
         def handle_exit(self, sig: int, frame: object) -> None:
             app.state.pixelwise.stopping.set()  # live streams end, so that stopping need not wait for them
@@ -73,7 +72,8 @@ def listen(settings: Settings) -> socket.socket:
     except OSError as error:
         listening.close()
         raise UsageError(
-            f"{settings.host}:{settings.port} cannot be used: {error.strerror}. Name another --port; 0 takes a free one."
+            f"{settings.host}:{settings.port} cannot be used: {error.strerror}. "
+            "Name another --port; 0 takes a free one."
         ) from error
     return listening
 

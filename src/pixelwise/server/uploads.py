@@ -93,7 +93,9 @@ def decode(data: bytes, settings: Settings) -> Decoded:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as header:
             width, height, kind = header.width, header.height, str(header.format)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
+    except Image.DecompressionBombError as error:
+        raise too_large("The image has more pixels", f"{settings.max_pixels:,} pixels") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise Refused(
             415, "image-unreadable", "This is not an image that can be read.", f"Send one of: {', '.join(FORMATS)}."
         ) from error

@@ -103,6 +103,7 @@ export async function skips(image: string, modelName: string, off: string[]): Pr
 export const influenceRow = (image: string, modelName: string, x: number, y: number, row: number, grid: number, signal: AbortSignal) =>
   json<{ drop: number[]; class: string; probability: number }>(about(image, 'influence', modelName, { x, y, row, grid }), { signal });
 
+export const pixel = (image: string, modelName: string, x: number, y: number) => json<{ sentences: string[] }>(about(image, 'pixel', modelName, { x, y }));
 export const reportLink = (image: string, modelName: string, x: number, y: number) => about(image, 'report', modelName, { x, y });
 export const labelsLink = (image: string, modelName: string, answer: 'png' | 'json') => about(image, 'labels', modelName, { answer });
 
