@@ -238,6 +238,20 @@ class App {
 
   private wantedHidden: Set<number> = new Set();
 
+  /** The address was changed by hand or by a link. */
+  async followAddress(): Promise<void> {
+    const { sample, modelName } = this;
+    this.readAddress();
+    try {
+      if (this.wantedModel !== modelName) await this.chooseModel(this.wantedModel);
+      if (this.wantedSample && this.wantedSample !== sample) await this.openSample(this.wantedSample);
+      this.hidden = this.wantedHidden;
+      if (this.cursor) this.moveCursor(this.cursor.x, this.cursor.y);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
   writeAddress(): void {
     const said = new URLSearchParams({ tab: this.tab });
     if (this.modelName !== 'main') said.set('model', this.modelName);

@@ -155,7 +155,7 @@ function fromImage({ look, model, flow, layers }: QuizFacts): Question[] {
       option(String(look.classes.length), true, `One plane for each class, each ${look.h} × ${look.w} here.`),
       option('3', false, 'Three planes, red, green and blue, go in. What comes out is counted in classes.'),
       option('1', false, 'One plane is what is left after the highest score has won.'),
-    ].filter((one, i, all) => all.findIndex((other) => other.text === one.text) === i),
+    ],
   });
   const coarsest = layers?.filter((layer) => layer.group === 'convolutional').sort((p, q) => p.shape[1] - q.shape[1])[0];
   if (coarsest && seen) {
@@ -215,5 +215,7 @@ export function questions(facts: QuizFacts): Question[] {
     if (own[i]) mixed.push(own[i]!);
     if (general[i]) mixed.push(general[i]!);
   }
-  return mixed.map((question) => ({ ...question, options: shuffled(question.options, question.id + question.asks) }));
+  // Where numbers happen to be equal, two options would read alike: the right one stays.
+  const apart = (options: Option[]) => options.filter((one, i) => one.right || !options.some((other, j) => other.text === one.text && (other.right || j < i)));
+  return mixed.map((question) => ({ ...question, options: shuffled(apart(question.options), question.id + question.asks) }));
 }
