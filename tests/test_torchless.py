@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_bundle
 from PIL import Image
 
 import pixelwise
+from conftest import make_bundle
 
 pytest.importorskip("torch", reason="the bundle that is run without torch is made with torch")
 

@@ -89,23 +89,23 @@ def test_every_fault_is_found_in_one_go(root: Path) -> None:
         ("error", "rgb-mask", "train/masks/p12.png"),
         ("error", "jpeg-mask", "train/masks/p13.png"),
         ("error", "alpha-mask", "train/masks/p14.png"),
-        ("warning", "all-void", "train/masks/p15.png"),
+        ("error", "all-void", "train/masks/p15.png"),
         ("error", "mask-missing", "train/images/p16.png"),
         ("error", "image-missing", "train/masks/p17.png"),
     }
     assert brief(findings) == {*train, ("warning", "copy-across-splits", "val/images/p0.png")}
-    assert [problem.severity for problem in findings.problems] == ["error"] * 11 + ["warning"] * 2
+    assert [problem.severity for problem in findings.problems] == ["error"] * 12 + ["warning"]
     assert all(problem.remedy and problem.message for problem in findings.problems)
-    with pytest.raises(DatasetError, match="11 problems") as caught:
+    with pytest.raises(DatasetError, match="12 problems") as caught:
         require_sound(findings)
-    assert len(caught.value.problems) == 11
+    assert len(caught.value.problems) == 12
     assert "--skip-bad" in str(caught.value)
 
     dataset = without_bad(open_dataset(root), findings)
-    assert len(dataset.splits["train"]) == 20 - 9 - 2
+    assert len(dataset.splits["train"]) == 20 - 10 - 2
     assert len(dataset.splits["val"]) == 2
     assert {problem.kind for problem in find_problems(dataset).errors} == set()
-    assert "9 pairs" in dataset.notes[-1]
+    assert "10 pairs" in dataset.notes[-1]
     # A sound split can be used, whatever the others look like.
     assert find_problems(open_dataset(root), ["val"]).errors == ()
 

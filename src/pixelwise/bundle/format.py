@@ -172,21 +172,21 @@ def split_model(model: bytes, path: Path) -> tuple[bytes, dict[str, str]]:
 
     Fields of ModelProto (onnx.proto): 7 graph, 14 metadata_props, each of whose entries has 1 key and 2 value.
     """
-    graph, props = b"", {}
+    graphs, props = [], {}
     try:
         for number, value in protobuf_fields(model):
             if number == 7 and isinstance(value, memoryview):
-                if graph:
-                    raise ValueError("a second graph")  # a runtime would merge the two; the digest covers one
-                graph = bytes(value)
+                graphs.append(bytes(value))
             elif number == 14 and isinstance(value, memoryview):
                 entry = {n: bytes(v).decode() for n, v in protobuf_fields(value) if isinstance(v, memoryview)}
                 props[entry.get(1, "")] = entry.get(2, "")
     except (IndexError, ValueError) as error:
         raise BundleError(f"{path}: not a whole ONNX file ({len(model)} bytes). {REMEDY}") from error
-    if not graph:
+    if not graphs:
         raise BundleError(f"{path}: not an ONNX file: it holds no graph ({len(model)} bytes). {REMEDY}")
-    return graph, props
+    if len(graphs) > 1:  # a runtime would merge them, and the recorded digest covers one
+        raise BundleError(f"{path}: holds {len(graphs)} graphs; a bundle holds one. {REMEDY}")
+    return graphs[0], props
 
 
 def protobuf_fields(data: bytes | memoryview) -> Iterator[tuple[int, int | memoryview]]:

@@ -47,6 +47,7 @@ ABOUT_ONE_PAIR = frozenset(
         "unread-kind",
         "many-pages",
         "rgb-mask",
+        "all-void",
         "jpeg-mask",
         "alpha-mask",
         "float-mask",
@@ -131,7 +132,7 @@ def find_problems(
     """Read every pair and list everything that is wrong, those of `dataset.problems` included.
 
     Errors: files that cannot be read, sizes that differ, masks that hold no class ids or ids without a class, files
-    without partner, no pair to train with, one image in all. Warnings: void masks, classes without pixels or missing
+    without partner, no pair to train with, one image in all, void masks. Warnings: classes without pixels or missing
     from a split, masks of one class only, equal images in two splits.
 
     Args:
@@ -235,8 +236,11 @@ def examine(dataset: Dataset, sample: Sample) -> PairFacts:
     if problems:
         return PairFacts(sample, tuple(problems), size, None, fingerprint)
     if pixels is not None and set(pixels) == {VOID}:
-        message, remedy = "every pixel is void: nothing can be learnt from it.", "Label it, or remove the pair."
-        problems.append(Problem("warning", "all-void", _where(dataset, sample.mask), message, remedy))
+        message, remedy = (
+            "every pixel is void: nothing can be learnt from it.",
+            "Label it, or drop the pair with --skip-bad.",
+        )
+        problems.append(Problem("error", "all-void", _where(dataset, sample.mask), message, remedy))
     return PairFacts(sample, tuple(problems), size, pixels, fingerprint)
 
 

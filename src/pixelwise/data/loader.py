@@ -7,7 +7,7 @@ Shapes: B batch, H and W the original's size, h and w the size that the network 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,12 +58,13 @@ class Pairs:
 class Augmentation:
     """How training views differ from the originals."""
 
-    size: tuple[int, int]
+    size: tuple[int, int]  # at which the network sees the whole image when it predicts
     policy: Policy
     zoom: tuple[float, float]
     flip: bool
     light: float
     seed: int
+    size_at: Callable[[int], tuple[int, int]] | None = None  # epoch → size of its views; None: always `size`
 
 
 class Views(TorchDataset[list[Tensor]]):
@@ -88,13 +89,15 @@ def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, i
     rng = generator(how.seed, epoch, index)
     height, width = mask_HW.shape
     seen = network_size(height, width, how.size, how.policy)
-    view = random_view(rng, (height, width), seen, how.size, how.zoom, how.flip)
+    size = how.size_at(epoch) if how.size_at else how.size
+    seen_now = (seen[0] * size[0] // how.size[0], seen[1] * size[1] // how.size[1])  # the same view, in fewer pixels
+    view = random_view(rng, (height, width), seen_now, size, how.zoom, how.flip)
     box = torch.from_numpy(np.ascontiguousarray(cut_image(image_HW3, view)))[None]
-    resized_hw3 = resize_image(box, how.size)[0].permute(1, 2, 0)
+    resized_hw3 = resize_image(box, size)[0].permute(1, 2, 0)
     if view.mirrored:
         resized_hw3 = resized_hw3.flip(1)
     image_hw3 = np.ascontiguousarray(resized_hw3.to(torch.uint8).numpy())
-    return relight(rng, image_hw3, how.light), cut_mask(mask_HW, view, how.size)
+    return relight(rng, image_hw3, how.light), cut_mask(mask_HW, view, size)
 
 
 class Order:

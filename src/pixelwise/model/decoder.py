@@ -1,7 +1,7 @@
 """The light multi-scale decoder: deep features say what, shallow features say where.
 
 From the deepest feature upward: widen the view with pooled context, then at each finer stride upsample, add the
-encoder's feature of that stride (the skip connection), and mix with a depthwise-separable convolution. The idea is
+encoder's feature of that stride (the skip connection), and mix with a 3×3 convolution. The idea is
 FPN's (arXiv:1612.03144) with the context of PSPNet (arXiv:1612.01105), at the widths of mobile decoders.
 
 Shapes: B batch; h, w the size at a stride.
@@ -33,13 +33,13 @@ class Context(nn.Module):
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
         self.reduce = ConvNorm(width_in, width_out)
-        self.whole = ConvNorm(width_out, width_out)
+        self.whole = nn.Conv2d(width_out, width_out, kernel_size=1)  # one value an image: nothing to normalise over
         self.region = ConvNorm(width_out, width_out, kernel=5, groups=width_out)
         self.mix = ConvNorm(width_out, width_out)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.reduce(x)
-        whole = self.whole(x.mean((2, 3), keepdim=True))
+        whole = torch.relu(self.whole(x.mean((2, 3), keepdim=True)))
         y: Tensor = self.mix(self.region(x) + x + whole)
         return y
 
@@ -51,10 +51,7 @@ class Merge(nn.Module):
         super().__init__()
         self.deep = ConvNorm(width_deep, width_out, activate=False)
         self.skip = ConvNorm(width_skip, width_out, activate=False)
-        self.mix = nn.Sequential(
-            ConvNorm(width_out, width_out, kernel=3, groups=width_out),
-            ConvNorm(width_out, width_out),
-        )
+        self.mix = ConvNorm(width_out, width_out, kernel=3)
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         up = F.interpolate(self.deep(deep), size=skip.shape[2:], mode="bilinear", align_corners=False)

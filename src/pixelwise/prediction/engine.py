@@ -135,8 +135,6 @@ def fits(declared: Sequence[Any], expected: Sequence[int | None]) -> bool:
 def refuse_outside_data(bundle: BundleFile) -> None:
     """Raise BundleError when a tensor's values are to be read from another file: a bundle holds all that it needs."""
     graphs = [value for number, value in protobuf_fields(bundle.model) if number == 7]
-    if len(graphs) > 1:  # protobuf merges them, and the digest covers the last alone
-        raise BundleError(f"{bundle.path}: holds {len(graphs)} graphs; a bundle has one. {REMEDY}")
     try:
         tensors = [tensor for graph in graphs if isinstance(graph, memoryview) for tensor in tensors_in("graph", graph)]
         outside = any(number == 13 for tensor in tensors for number, _ in protobuf_fields(tensor))

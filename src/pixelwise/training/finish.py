@@ -112,7 +112,7 @@ def validation_of(data: dict[str, Any], recipe: Recipe, preprocess: Preprocess, 
             "them. Put the data back where they were when the run began."
         )
     mask_ids = {int(key): value for key, value in data["mask_ids"].items()}
-    return Validation(Pairs(samples, mask_ids, len(classes), recipe.cache_mb), preprocess, classes, recipe.batch)
+    return Validation(Pairs(samples, mask_ids, len(classes), recipe.cache_mb), preprocess, classes)
 
 
 @torch.inference_mode()

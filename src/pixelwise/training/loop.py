@@ -104,7 +104,9 @@ def run_epochs(
     network = training.network
     preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std)
     weights_C = class_weights(torch.tensor(pixels_C), recipe.class_power)
-    augmentation = Augmentation(recipe.size, recipe.policy, recipe.zoom, recipe.flip, recipe.light, recipe.seed)
+    augmentation = Augmentation(
+        recipe.size, recipe.policy, recipe.zoom, recipe.flip, recipe.light, recipe.seed, recipe.size_at
+    )
     order = Order(len(pairs), recipe.batch, recipe.seed)
     batches = training_batches(pairs, augmentation, order, recipe.workers)
     steps = recipe.epochs * len(order)
@@ -120,7 +122,7 @@ def run_epochs(
             for group in training.optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * group["rate"] * rate
             scores_BChw = network(preprocess.normalise(images_Bhw3.permute(0, 3, 1, 2)))
-            scores_BChw = resize_scores(scores_BChw, recipe.size)
+            scores_BChw = resize_scores(scores_BChw, labels_Bhw.shape[1:])
             # Neighbouring pixels say nearly the same: every other one in each direction, in turn, is enough and spares
             # three quarters of the loss's time.
             phase = (..., slice(training.step % 2, None, 2), slice(training.step // 2 % 2, None, 2))

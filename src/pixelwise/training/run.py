@@ -27,6 +27,7 @@ import torch
 from pixelwise.data.doctor import find_problems, require_sound, without_bad
 from pixelwise.data.files import write_whole
 from pixelwise.data.folder import hashed_split, open_dataset
+from pixelwise.data.images import read_image
 from pixelwise.data.loader import Pairs
 from pixelwise.errors import DatasetError, DivergedError, OutputError, RunLockedError, UsageError
 from pixelwise.model.network import Network
@@ -111,7 +112,7 @@ def train(
             loop.restore(training, checkpoints(out / "checkpoints")[-1])
         network = training.network
         preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std)
-        validation = Validation(pairs["val"], preprocess, dataset.classes, recipe.batch)
+        validation = Validation(pairs["val"], preprocess, dataset.classes)
         show_flow(network, preprocess, pairs["train"], dataset, tell)
         try:
             loop.run_epochs(training, dataset, pixels_C, pairs["train"], validation, recipe, out, tell, progress)
@@ -265,7 +266,9 @@ def data_event(
 def show_flow(network: Network, preprocess: Preprocess, pairs: Pairs, dataset: Dataset, tell: Listener) -> None:
     """Send one training image through the four stages and tell what passed, before the first epoch."""
     network.eval()
-    image_HW3, mask_HW = pairs[0]
+    mask_HW = pairs[0][1]
+    opened = time.perf_counter()
+    image_HW3 = read_image(pairs.samples[0].image)
     began = time.perf_counter()
     seen_13hw = preprocess(torch.from_numpy(image_HW3)[None])
     preprocessed = time.perf_counter()
@@ -277,7 +280,7 @@ def show_flow(network: Network, preprocess: Preprocess, pairs: Pairs, dataset: D
     picture = ((seen_13hw * preprocess.std + preprocess.mean) * 255).round().clamp(0, 255)[0].permute(1, 2, 0)
     picture_hw3 = picture.to(torch.uint8).numpy()
     name = pairs.samples[0].name
-    tell(flow_event(STAGES[0], image_HW3, 0.0, picture=image_HW3, image=name))
+    tell(flow_event(STAGES[0], image_HW3, 1e3 * (began - opened), picture=image_HW3, image=name))
     seen_hw3 = picture_hw3.astype(np.float32) / 255
     tell(flow_event(STAGES[1], seen_hw3, 1e3 * (preprocessed - began), picture=picture_hw3, image=name))
     scores_hwC = scores_1Chw[0].permute(1, 2, 0).numpy()

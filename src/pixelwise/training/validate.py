@@ -33,7 +33,7 @@ class Validation:
     pairs: Pairs
     preprocess: Preprocess
     classes: ClassList
-    batch: int
+    batch: int = 8
 
 
 @dataclass(frozen=True)
