@@ -7,6 +7,7 @@ which pip brings for the build alone. A source archive carries the built page an
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -54,6 +55,8 @@ def build_page() -> None:
     if not lock.exists() or lock.stat().st_mtime < (WEB / "package-lock.json").stat().st_mtime:
         subprocess.run([*node[1], "ci", "--no-audit", "--no-fund"], cwd=WEB, env=environment, check=True)
     subprocess.run([node[0], "node_modules/vite/bin/vite.js", "build"], cwd=WEB, env=environment, check=True)
+    for path in [STATIC / "index.html", *(STATIC / "assets").iterdir()]:  # packed once, better than on every request
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
     STAMP.write_text(digest + "\n", encoding="utf-8")
 
 

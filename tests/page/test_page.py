@@ -105,7 +105,7 @@ def test_iou_by_hand_is_what_it_says(page: Any) -> None:
     page.click("#tab-metrics")
     page.locator("[data-testid=stage]").hover(position={"x": 380, "y": 12})  # sky, which this model knows
     text = page.locator("[data-testid=iou]").inner_text()
-    both, either, shown = re.search(r"= (\d+) / (\d+) = ([\d.]+)", text).groups()  # type: ignore[union-attr]
+    both, either, shown = re.search(r"= (\d+) / (\d+) = (\d\.\d+)", text).groups()  # type: ignore[union-attr]
     assert float(shown) == pytest.approx(int(both) / int(either), abs=0.0006)
     page.wait_for_selector("[data-testid=confusion]", timeout=60_000)
 

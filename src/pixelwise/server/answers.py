@@ -11,6 +11,7 @@ import struct
 from typing import Any
 
 import numpy as np
+from fastapi.responses import Response
 from numpy.typing import NDArray
 
 from pixelwise.data.images import encode_label_png
@@ -79,7 +80,14 @@ def pack(header: dict[str, Any], *arrays: NDArray[Any]) -> bytes:
     return b"".join([struct.pack("<I", len(text)), text, *parts])
 
 
-def for_page(name: str, seen: Seen, diagnosis: list[dict[str, str]]) -> bytes:
+def packed(header: dict[str, Any], *arrays: NDArray[Any]) -> Response:
+    """The same as an answer. Marked as it is: compressing megabytes for the same machine takes longer than sending."""
+    return Response(
+        pack(header, *arrays), headers={"Content-Encoding": "identity"}, media_type="application/octet-stream"
+    )
+
+
+def for_page(name: str, seen: Seen) -> Response:
     """Everything that the workbench needs of one image: labels and scores as they are, once."""
     prediction = seen.prediction
     header = {
@@ -88,9 +96,8 @@ def for_page(name: str, seen: Seen, diagnosis: list[dict[str, str]]) -> bytes:
         "temperature": prediction.temperature,
         "format": seen.format,
         "bytes": seen.bytes,
-        "diagnosis": diagnosis,
     }
-    return pack(header, prediction.labels, prediction.scores)
+    return packed(header, prediction.labels, prediction.scores)
 
 
 def mapped(labels_HW: Labels, classes: ClassList, onto: ClassList) -> Labels:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pixelwise.errors import PixelwiseError
 from pixelwise.prediction.image import Model
 from pixelwise.server import routes_health, routes_page, routes_predict, routes_runs
+from pixelwise.server.facts import model_of
 from pixelwise.server.gate import Gate, Left, Readers
 from pixelwise.server.guard import Guard
 from pixelwise.server.memory import Memory
@@ -49,6 +50,7 @@ def create_app(model: Model, settings: Settings | None = None, title: str | None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        gate.pool.submit(warm, state)  # ahead of the first request, in the same queue
         yield
         state.stopping.set()
         gate.close()
@@ -67,6 +69,14 @@ def create_app(model: Model, settings: Settings | None = None, title: str | None
     app.add_middleware(Counted, state=state)
     app.add_middleware(Guard, settings=settings)
     return app
+
+
+def warm(state: State) -> None:
+    """Work out what every visitor asks first, so that the first one does not wait for it."""
+    opened = state.shelf.main
+    model_of(opened, state.shelf.title)
+    if opened.samples.examples:
+        opened.samples.pngs(opened.samples.examples[0].name)
 
 
 def title_of(path: Path) -> str:

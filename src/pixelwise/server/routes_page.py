@@ -14,8 +14,9 @@ from pixelwise.data.files import Refusal
 from pixelwise.data.images import labels_from_ids
 from pixelwise.metrics import confusion
 from pixelwise.records import Prediction
-from pixelwise.server.answers import as_json, as_png, pack
+from pixelwise.server.answers import as_json, as_png, packed
 from pixelwise.server.arithmetic import explain
+from pixelwise.server.diagnosis import diagnose
 from pixelwise.server.facts import flow_of, influence_of, layers_of, model_of, pixel_of, values_of
 from pixelwise.server.memory import Seen
 from pixelwise.server.refusals import Refused
@@ -27,7 +28,6 @@ from pixelwise.server.state import State
 router = APIRouter(prefix="/v1", tags=["look closer"])
 ImageName = Annotated[str, Path(max_length=40)]
 Result = TypeVar("Result")
-BINARY = "application/octet-stream"
 
 
 @router.get("/models", tags=["models"])
@@ -63,14 +63,14 @@ def samples(state: TheState, model: ModelName = "") -> list[dict[str, Any]]:
 @router.get("/samples/{name}/image", tags=["samples"], response_class=Response)
 async def sample_image(request: Request, state: TheState, name: str, model: ModelName = "") -> Response:
     """A sample as PNG."""
-    png = await state.gate.run(request, lambda: state.shelf.get(model).samples.image_png(name))
+    png = await state.gate.run(request, lambda: state.shelf.get(model).samples.pngs(name)[0])
     return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
 
 @router.get("/samples/{name}/truth", tags=["samples"], response_class=Response)
 async def sample_truth(request: Request, state: TheState, name: str, model: ModelName = "") -> Response:
     """Its mask: a grey PNG of class ids, 255 where unlabelled."""
-    png = await state.gate.run(request, lambda: state.shelf.get(model).samples.truth_png(name))
+    png = await state.gate.run(request, lambda: state.shelf.get(model).samples.pngs(name)[1])
     return Response(png, media_type="image/png")
 
 
@@ -102,6 +102,16 @@ async def labels(
     return await about(request, state, image, model, work)
 
 
+@router.get("/images/{image}/diagnosis")
+async def diagnosis(request: Request, state: TheState, image: ImageName, model: ModelName = "") -> list[dict[str, str]]:
+    """What looks wrong with a prediction, and what to do about it; often nothing."""
+
+    def work(opened: Opened, seen: Seen) -> list[dict[str, str]]:
+        return diagnose(seen.pixels, seen.prediction, opened.model.metadata)
+
+    return await about(request, state, image, model, work)
+
+
 @router.get("/images/{image}/layers")
 async def layers(request: Request, state: TheState, image: ImageName, model: ModelName = "") -> list[dict[str, Any]]:
     """Every layer's shape, range and view on an image."""
@@ -116,7 +126,7 @@ async def layer_values(
 
     def work(opened: Opened, seen: Seen) -> Response:
         values = values_of(opened, seen)[tensor_of(opened, layer)]
-        return Response(pack({"layer": layer}, values.astype(np.float32)), media_type=BINARY)
+        return packed({"layer": layer}, values.astype(np.float32))
 
     return await about(request, state, image, model, work)
 
@@ -170,7 +180,7 @@ async def skips(
             raise Refused(422, "skip-unknown", f"This model's skips are: {', '.join(opened.inside.skips) or 'none'}.")
         labels, scores = opened.inside.without_skips(seen.pixels, names)
         changed = float((labels != seen.prediction.labels).mean())
-        return Response(pack({"off": names, "changed_share": changed}, labels, scores), media_type=BINARY)
+        return packed({"off": names, "changed_share": changed}, labels, scores)
 
     return await about(request, state, image, model, work)
 
@@ -224,9 +234,7 @@ async def truth(request: Request, state: TheState, image: ImageName, model: Mode
         labels = true_labels(data, opened, seen.prediction)
         matrix = confusion.count_pairs(seen.prediction.labels, labels, len(opened.model.classes))
         scores = confusion.scores(matrix).to_json(opened.model.classes)
-        return Response(
-            pack({"scores": scores, "void_share": float((labels == 255).mean())}, labels), media_type=BINARY
-        )
+        return packed({"scores": scores, "void_share": float((labels == 255).mean())}, labels)
 
     return await about(request, state, image, model, work)
 

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pixelwise.server.answers import as_json, as_png, for_page
-from pixelwise.server.diagnosis import diagnose
 from pixelwise.server.facts import flow_of, layers_of, pixel_of
 from pixelwise.server.memory import Seen
 from pixelwise.server.refusals import Refused
@@ -88,8 +87,7 @@ async def predict(
         if answer == "png":
             return Response(as_png(seen.prediction), media_type="image/png")
         if answer == "page":
-            findings = diagnose(seen.pixels, seen.prediction, opened.model.metadata)
-            return Response(for_page(state.memory.put(seen), seen, findings), media_type="application/octet-stream")
+            return for_page(state.memory.put(seen), seen)
         return JSONResponse(as_json(seen, with_png=answer == "both"))
 
     return await state.gate.run(request, work)

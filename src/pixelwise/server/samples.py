@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ SEED = 71  # no training on scenes uses this one
 SCENES = (4, 11, 17, 23)
 SCENE_PX = (384, 512)
 HELD_OUT = 6
+KEPT = 4  # samples whose PNGs are kept
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Samples:
         self.classes = classes
         self.held_out = held_out_pairs(run)
         self.mask_ids = mask_ids_of(run)
+        self.kept: dict[str, tuple[bytes, bytes]] = {}
         self.examples = [
             *(
                 Example(f"held-out-{i}", name.rpartition("/")[2], "held out when this model was trained")
@@ -61,7 +62,7 @@ class Samples:
         if name not in {example.name for example in self.examples}:
             raise Refused(404, "sample-unknown", "There is no such sample.", "List them with GET /v1/samples.")
         if kind == "scene":
-            pixels, labels = scene(int(number))
+            pixels, labels = render_scene(SEED, int(number), *SCENE_PX)
             return pixels, mapped(labels, SCENE_CLASSES, self.classes)
         return self.read_held_out(int(number))
 
@@ -72,16 +73,14 @@ class Samples:
         except PixelwiseError as error:
             raise Refused(410, "sample-gone", "This image is no longer where it was.", "Choose another one.") from error
 
-    def image_png(self, name: str) -> bytes:
-        return encode_png(self.read(name)[0])
-
-    def truth_png(self, name: str) -> bytes:
-        return encode_png(self.read(name)[1])
-
-
-@lru_cache(8)
-def scene(index: int) -> tuple[Pixels, Labels]:
-    return render_scene(SEED, index, *SCENE_PX)
+    def pngs(self, name: str) -> tuple[bytes, bytes]:
+        """Image and true mask as PNG; those asked for last are kept."""
+        if name not in self.kept:
+            pixels, labels = self.read(name)
+            self.kept[name] = (encode_png(pixels), encode_png(labels))
+            while len(self.kept) > KEPT:
+                self.kept.pop(next(iter(self.kept)))
+        return self.kept[name]
 
 
 def data_of(run: Path | None) -> dict[str, Any]:

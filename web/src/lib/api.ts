@@ -3,6 +3,7 @@
 import { unpack } from './binary';
 import type {
   EpochDetail,
+  Finding,
   FlowStage,
   Judged,
   Layer,
@@ -82,6 +83,7 @@ export async function truth(image: string, mask: Blob, modelName: string): Promi
 }
 
 export const flow = (image: string, modelName: string) => json<FlowStage[]>(about(image, 'flow', modelName));
+export const diagnosis = (image: string, modelName: string) => json<Finding[]>(about(image, 'diagnosis', modelName));
 export const layers = (image: string, modelName: string) => json<Layer[]>(about(image, 'layers', modelName));
 
 export async function layer(image: string, name: string, modelName: string): Promise<LayerValues> {

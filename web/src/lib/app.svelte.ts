@@ -4,7 +4,7 @@
 import * as api from './api';
 import { Failure } from './api';
 import { doubt, type Doubt } from './scores';
-import type { FlowStage, Layer, Look, ModelFacts, ModelRow, Sample, Truth } from './types';
+import type { Finding, FlowStage, Layer, Look, ModelFacts, ModelRow, Sample, Truth } from './types';
 
 export const TABS = ['overview', 'why', 'pipeline', 'layers', 'metrics', 'challenge', 'review', 'project', 'code'] as const;
 export type Tab = (typeof TABS)[number];
@@ -29,6 +29,7 @@ class App {
   second = $state.raw<{ title: string; name: string; look: Look } | null>(null);
   flow = $state.raw<FlowStage[] | null>(null);
   layers = $state.raw<Layer[] | null>(null);
+  diagnosis = $state.raw<Finding[]>([]);
 
   cursor = $state<{ x: number; y: number } | null>(null);
   hidden = $state.raw<ReadonlySet<number>>(new Set());
@@ -120,6 +121,7 @@ class App {
       this.second = null;
       this.flow = null;
       this.layers = null;
+      this.diagnosis = [];
       this.overlay = null;
       if (this.view === 'compare') this.view = 'mask';
       const kept = this.cursor && this.cursor.x < look.width && this.cursor.y < look.height;
@@ -139,6 +141,8 @@ class App {
     try {
       const flow = await api.flow(image, this.modelName);
       if (this.look?.image === image) this.flow = flow;
+      const diagnosis = await api.diagnosis(image, this.modelName);
+      if (this.look?.image === image) this.diagnosis = diagnosis;
       const layers = await api.layers(image, this.modelName);
       if (this.look?.image === image) this.layers = layers;
     } catch (error) {

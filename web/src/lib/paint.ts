@@ -74,10 +74,15 @@ export function paintMask(
       }
     }
   } else {
+    // The hatching repeats: one table for every class and phase spares a decision for each pixel.
+    const pattern = new Uint32Array(256 * period);
     for (let y = 0, at = 0; y < height; y++) {
-      for (let x = 0; x < width; x++, at++) {
-        const id = labels[at]!;
-        out[at] = hatched(id, x, y, period) ? lined[id]! : plain[id]!;
+      for (let id = 0; id < classes.length; id++) {
+        for (let x = 0; x < period; x++) pattern[id * period + x] = hatched(id, x, y, period) ? lined[id]! : plain[id]!;
+      }
+      for (let x = 0, phase = 0; x < width; x++, at++) {
+        out[at] = pattern[labels[at]! * period + phase]!;
+        if (++phase === period) phase = 0;
       }
     }
   }

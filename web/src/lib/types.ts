@@ -25,7 +25,6 @@ export interface Look {
   temperature: number;
   format: string;
   bytes: number;
-  diagnosis: Finding[];
   labels: Uint8Array; // [H, W]
   scores: Float32Array; // [C, h, w]
   h: number;
