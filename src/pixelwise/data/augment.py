@@ -95,11 +95,14 @@ def cut(array: NDArray[np.uint8], view: View, fill: int) -> NDArray[np.uint8]:
 def relight(rng: np.random.Generator, image_hw3: Pixels, strength: float) -> Pixels:
     """Another time of day and another camera: exposure, contrast, gamma, colour cast, saturation, blur, grain.
 
+    How much of it is drawn for each view, from none to `strength`, so that light as it was is seen too.
+
     Dusk and overcast light are darker, flatter and bluer or yellower than the day; a model that saw only one day
     fails on them.
     """
     if strength == 0:
         return image_hw3
+    strength *= rng.random()
     contrast = np.exp(rng.uniform(-0.4, 0.4) * strength)
     gamma = np.exp(rng.uniform(-0.5, 0.5) * strength)
     exposure = np.exp(rng.uniform(-0.4, 0.3) * strength)

@@ -40,7 +40,6 @@ class FastNet(Network):
         self.encoder = EfficientNetLite(ENCODERS[config.encoder])
         decoder = DecoderConfig()
         self.decoder = Decoder(self.encoder.widths, decoder)
-        self.dropout = nn.Dropout2d(decoder.dropout)
         # Each position at the decoder's stride scores the 2×2 positions below it, told apart by channel: finer
         # boundaries at the price of a few channels rather than of a whole decoder level.
         self.classifier = nn.Conv2d(decoder.widths[-1], config.classes * 4, kernel_size=1)
@@ -53,7 +52,7 @@ class FastNet(Network):
         encoded = self.encoder(image_B3HW)
         decoded = self.decoder({stride: encoded[name] for stride, name in FEATURE_STAGES.items()})
         finest = next(reversed(decoded.values()))
-        return {**encoded, **decoded, "scores": self.finer(self.classifier(self.dropout(finest)))}
+        return {**encoded, **decoded, "scores": self.finer(self.classifier(finest))}
 
 
 MODELS: dict[str, Callable[[ModelConfig], Network]] = {"fast": FastNet, "unet": UNet}

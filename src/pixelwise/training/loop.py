@@ -114,7 +114,9 @@ def run_epochs(
     while training.epoch < recipe.epochs:
         began = time.perf_counter()
         order.epoch = training.epoch
-        torch.manual_seed(seed_of(recipe.seed, training.epoch))  # dropout, so that an epoch can be repeated alone
+        torch.manual_seed(
+            seed_of(recipe.seed, training.epoch)
+        )  # whatever is random in a network, so that an epoch can be repeated
         set_training(network, recipe)
         losses, right, seen = [], 0, 0
         for images_Bhw3, labels_Bhw in batches:

@@ -37,7 +37,7 @@ class Recipe:
     ema: float = 0.99  # the weights kept are a running mean over about 1 / (1 − ema) steps
     frozen_stages: int = 2  # of a pretrained encoder: the stem and as many stages stay as ImageNet made them
 
-    zoom: tuple[float, float] = (0.75, 2.0)  # augmentation: smallest and largest magnification
+    zoom: tuple[float, float] = (0.8, 1.6)  # augmentation: smallest and largest magnification
     flip: bool = True
     light: float = 1.0  # strength of the changes of light and colour, 0 for none
 
