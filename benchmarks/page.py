@@ -174,7 +174,8 @@ def page_figures(address: str, runs: Path) -> list[Row]:
 def epoch(number: int) -> str:
     event = {
         "version": 1, "time": time.time(), "event": "epoch", "epoch": number,
-        "loss": 1 / number, "val_loss": 1.2 / number, "accuracy": 1 - 1 / (number + 1), "miou": 1 - 1 / (number + 2), "learning_rate": 1e-3, "seconds": 1.0,
+        "loss": 1 / number, "val_loss": 1.2 / number, "accuracy": 1 - 1 / (number + 1), "miou": 1 - 1 / (number + 2),
+        "learning_rate": 1e-3, "seconds": 1.0,
         "images_per_second": 9.0, "best": True, "observation": "improving",
         "iou": dict.fromkeys(SCENE_CLASSES.names, 0.5), "true": {}, "predicted": {},
     }  # fmt: skip

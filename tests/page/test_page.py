@@ -81,6 +81,7 @@ def test_an_upload_is_labelled_and_every_pixel_can_be_asked(page: Any, photo_fil
         shown = [float(text) for text in page.locator("[data-testid=pixel] .value").all_inner_texts()]
         expected = list(prediction.probabilities(x, y).values())
         assert shown == pytest.approx(expected, abs=0.0006)
+    assert "truth" not in page.locator("[data-testid=pixel]").inner_text()  # the sample's mask is not this image's
 
 
 def test_the_address_restores_what_was_chosen(page: Any, address: str) -> None:

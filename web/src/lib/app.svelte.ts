@@ -49,6 +49,7 @@ class App {
 
   doubt: Doubt | null = $derived(this.look ? doubt(this.look) : null);
   private abort: AbortController | null = null;
+  private turn = 0;
 
   async start(): Promise<void> {
     this.readAddress();
@@ -92,10 +93,12 @@ class App {
   }
 
   async openSample(name: string): Promise<void> {
+    const turn = ++this.turn;
     try {
       const blob = await api.sampleImage(name, this.modelName);
+      if (turn !== this.turn) return; // another image was chosen while this one was on its way
       await this.openImage(blob, name);
-      if (this.look) await this.openTruth(await api.sampleTruth(name, this.modelName));
+      if (this.sample === name && this.source === blob) await this.openTruth(await api.sampleTruth(name, this.modelName), blob);
     } catch (error) {
       this.fail(error);
     }
@@ -103,6 +106,7 @@ class App {
 
   /** Label an image: the one way in for drops, pastes, files, photographs and samples. */
   async openImage(blob: Blob, sample: string | null = null): Promise<void> {
+    if (!sample) this.turn++;
     this.abort?.abort();
     const abort = (this.abort = new AbortController());
     this.busy = 'Labelling every pixel';
@@ -150,10 +154,12 @@ class App {
     }
   }
 
-  async openTruth(mask: Blob): Promise<void> {
-    if (!this.look) return;
+  /** `of`: the image that the mask belongs to; meanwhile a person may have opened another one. */
+  async openTruth(mask: Blob, of: Blob | null = this.source): Promise<void> {
+    if (!this.look || this.source !== of) return;
     try {
-      this.truth = await api.truth(this.look.image, mask, this.modelName);
+      const truth = await api.truth(this.look.image, mask, this.modelName);
+      if (this.source === of) this.truth = truth;
     } catch (error) {
       this.fail(error);
     }
@@ -166,8 +172,9 @@ class App {
     }
     try {
       this.busy = 'Labelling with the second model';
-      const look = await api.look(this.source, name);
-      this.second = { name, title: this.models.find((row) => row.name === name)?.title ?? name, look };
+      const of = this.source;
+      const look = await api.look(of, name);
+      if (this.source === of) this.second = { name, title: this.models.find((row) => row.name === name)?.title ?? name, look };
     } catch (error) {
       this.fail(error);
     } finally {

@@ -15,7 +15,7 @@ export function number(value: number | null | undefined, digits = 3): string {
 export function count(value: number): string {
   return Math.round(value)
     .toString()
-    .replace(/\B(?=(\d{3})+(?!\d))/g, ' '); // a thin space, which no language reads as a decimal mark
+    .replace(/\B(?=(\d{3})+(?!\d))/g, '\u202f'); // a narrow space that does not break, which no language reads as a decimal mark
 }
 
 export function milliseconds(value: number): string {
