@@ -69,6 +69,16 @@ def test_a_wish_becomes_a_command_line(tmp_path: Path) -> None:
     assert arguments[arguments.index("--model") + 1] == "unet"
     assert "pretrained=false" in arguments
     assert "flip=false" in arguments
+    again = job.arguments(tmp_path / "data", tmp_path / "run", {**request, "resume": True})
+    assert again == ["train", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--resume"]
+
+
+def test_only_what_was_stopped_can_go_on(client: TestClient, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    to_file(run / "trace.jsonl")(epoch(1))
+    assert client.post("/v1/runs/one/resume").status_code == 409
+    assert client.get("/v1/runs/one").json()["can_resume"] is False
 
 
 def test_one_training_at_a_time_and_no_foreign_folder(client: TestClient) -> None:

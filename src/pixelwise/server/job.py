@@ -47,6 +47,8 @@ def main(run: Path, request: dict[str, Any]) -> None:
 
 def arguments(data: Path, run: Path, request: dict[str, Any]) -> list[str]:
     """The command line of `pixelwise train` for a request."""
+    if request.get("resume"):  # its own recipe says the rest
+        return ["train", str(data), "--out", str(run), "--resume"]
     height, width = request["size"]
     unet = request["encoder"] == "unet"
     options = ["train", str(data), "--out", str(run), "--epochs", str(request["epochs"]), "--size", f"{height}x{width}"]

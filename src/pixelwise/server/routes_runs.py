@@ -90,6 +90,13 @@ def stop(state: TheState, name: str) -> dict[str, Any]:
     return state.runs.describe(name)
 
 
+@router.post("/{name}/resume")
+def resume(state: TheState, name: str) -> dict[str, Any]:
+    """Let a stopped training go on from its last checkpoint."""
+    state.runs.resume(name)
+    return state.runs.describe(name)
+
+
 @router.get("/{name}/events", response_class=StreamingResponse)
 async def events(request: Request, state: TheState, name: str) -> StreamingResponse:
     """Server-sent events: lists of trace events as they are written; `end` when the training has ended.

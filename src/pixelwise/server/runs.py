@@ -82,6 +82,7 @@ class Runs:
             "name": name,
             "running": self.is_running(name),
             "finished": (folder / "model.onnx").is_file(),
+            "can_resume": name != OWN and any((folder / "checkpoints").glob("step-*")),
             "recipe": read_toml(folder / "recipe.toml"),
             "request": read_json(folder / "page.json").get("request"),
             "classes": data.get("classes", []),
@@ -110,16 +111,33 @@ class Runs:
 
     def start(self, name: str, request: dict[str, Any]) -> None:
         """Start a training in a process of its own. One at a time: two would only slow each other down."""
+        self.require_free()
+        folder = self.folder(name)
+        if folder.exists():
+            raise Refused(409, "run-exists", f"There is already a run named {name}.", "Choose another name.")
+        folder.mkdir(parents=True)
+        self.launch(name, request)
+
+    def require_free(self) -> None:
+        """Raises Refused where nothing can be trained now."""
         if importlib.util.find_spec("torch") is None:
             raise Refused(
                 409, "torch-missing", "Training needs torch, which is not installed.", "pip install 'pixelwise[train]'"
             )
         if any(self.is_running(other) for other in self.names()):
             raise Refused(409, "training-already", "A training is running.", "Stop it, or wait until it has finished.")
+
+    def resume(self, name: str) -> None:
+        """Let a stopped training go on from its last checkpoint."""
+        folder = self.existing(name)
+        data = read_json(folder / "data.json").get("root")
+        if (folder / "model.onnx").is_file() or not data or not any((folder / "checkpoints").glob("step-*")):
+            raise Refused(409, "nothing-to-resume", "This run has finished, or holds no checkpoint to go on from.")
+        self.require_free()
+        self.launch(name, {**(read_json(folder / "page.json").get("request") or {}), "folder": data, "resume": True})
+
+    def launch(self, name: str, request: dict[str, Any]) -> None:
         folder = self.folder(name)
-        if folder.exists():
-            raise Refused(409, "run-exists", f"There is already a run named {name}.", "Choose another name.")
-        folder.mkdir(parents=True)
         command = [sys.executable, "-m", "pixelwise.server.job", str(folder), json.dumps(request)]
         with (folder / "page.log").open("wb") as log:
             process = subprocess.Popen(  # its own session: Ctrl-C in the server's terminal is not meant for it

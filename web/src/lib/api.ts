@@ -113,6 +113,7 @@ export const runs = () => json<Runs>('/v1/runs');
 export const run = (name: string) => json<Run>(`/v1/runs/${name}`);
 export const epoch = (name: string, number: number) => json<EpochDetail>(`/v1/runs/${name}/epochs/${number}`);
 export const stopRun = (name: string) => json<Run>(`/v1/runs/${name}/stop`, { method: 'POST' });
+export const resumeRun = (name: string) => json<Run>(`/v1/runs/${name}/resume`, { method: 'POST' });
 export const startRun = (request: NewRun) =>
   json<Run>('/v1/runs', { method: 'POST', body: JSON.stringify(request), headers: { 'Content-Type': 'application/json' } });
 export const previewLink = (name: string, epochNumber: number, index: number) => `/v1/runs/${name}/previews/${epochNumber}/${index}`;

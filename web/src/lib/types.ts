@@ -208,6 +208,7 @@ export interface Run {
   name: string;
   running: boolean;
   finished: boolean;
+  can_resume: boolean;
   recipe: Record<string, unknown>;
   request: NewRun | null;
   classes: ClassRow[];
