@@ -12,7 +12,7 @@ from PIL import Image
 
 from pixelwise.data.scenes import write_scenes
 
-COMMANDS = ("demo", "train", "export", "check", "evaluate", "predict", "trace")
+COMMANDS = ("demo", "train", "export", "check", "evaluate", "predict", "trace", "serve")
 
 
 def pixelwise(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -73,7 +73,8 @@ def test_trace_tells_stages_layers_and_a_pixel(work: Path) -> None:
     assert {layer["group"] for layer in told["layers"]} == {
         "input", "convolutional", "upsampling", "pixel-wise classification",
     }  # fmt: skip
-    text = pixelwise("trace", work / "run", image)
+    text = pixelwise("trace", work / "run", image, "--html", work / "story.html")
+    assert "Every pixel of this image" in (work / "story.html").read_text()
     assert text.returncode == 0, text.stderr
 
 
