@@ -79,6 +79,19 @@ def fast_bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     return path, make_bundle(path, "fast")
 
 
+def blobs(seed: int, classes: int, height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Random labels uint8 [H, W] with regions of many sizes, from single pixels to a quarter of the map."""
+    import cv2
+
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, (3, 3)).astype(np.uint8)
+    for scale in (3, 7, 20):
+        labels = cv2.resize(labels, (3 * scale, 3 * scale), interpolation=cv2.INTER_NEAREST)  # type: ignore[assignment]
+        changed = rng.random(labels.shape) < 0.08
+        labels[changed] = rng.integers(0, classes, int(changed.sum()))
+    return np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
 # ── the server: asked without a network ──
 
 

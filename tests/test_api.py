@@ -40,7 +40,19 @@ def test_verbs_stay_functions_whatever_was_imported() -> None:
     import pixelwise.tracing.story
     import pixelwise.training.recipe
 
-    for verb in ("check", "demo", "evaluate", "export", "load", "predict", "trace", "train"):
+    for verb in (
+        "accept",
+        "check",
+        "compare",
+        "demo",
+        "evaluate",
+        "export",
+        "load",
+        "predict",
+        "suggest",
+        "trace",
+        "train",
+    ):
         assert callable(getattr(pixelwise, verb)), verb
 
 

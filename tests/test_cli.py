@@ -12,7 +12,10 @@ from PIL import Image
 
 from pixelwise.data.scenes import write_scenes
 
-COMMANDS = ("demo", "train", "export", "check", "evaluate", "predict", "trace", "serve")
+COMMANDS = (
+    "demo", "train", "export", "check", "convert", "evaluate", "compare", "predict", "suggest", "accept", "trace",
+    "serve",
+)  # fmt: skip
 
 
 def pixelwise(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -49,6 +52,32 @@ def test_evaluate_text_and_json(work: Path) -> None:
     printed = pixelwise("evaluate", work / "run", work / "scenes", "--split", "val", "--json", "-")
     report = json.loads(printed.stdout)
     assert 0 <= report["miou"] <= 1
+
+
+def test_evaluate_writes_a_page_and_a_table(work: Path, tmp_path: Path) -> None:
+    page, table = tmp_path / "r.html", tmp_path / "r.csv"
+    done = pixelwise("evaluate", work / "run", work / "scenes", "--html", page, "--csv", table)
+    assert done.returncode == 0, done.stderr
+    assert page.read_text().startswith("<!doctype html>")
+    assert len(table.read_text().splitlines()) == 3
+
+
+def test_compare_is_a_gate(work: Path) -> None:
+    same = pixelwise("compare", work / "run", work / "run", work / "scenes", "--fail-if-worse", 0, "--json", "-")
+    assert same.returncode == 0, same.stderr
+    found = json.loads(same.stdout)
+    assert found["whole"][0]["difference"] == 0
+    assert found["whole"][0]["p"] == 1
+
+
+def test_suggest_writes_tasks_that_accept_takes_back(work: Path, tmp_path: Path) -> None:
+    images, tasks = work / "scenes" / "test" / "images", tmp_path / "tasks"
+    done = pixelwise("suggest", work / "run", images, "-n", 2, "--out", tasks, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["suggestions"]) == 2
+    back = pixelwise("accept", tasks, tasks / "annotations.xml", "--out", tmp_path / "data")
+    assert back.returncode == 0, back.stderr
+    assert len(list((tmp_path / "data" / "masks").iterdir())) == 2
 
 
 def test_predict_writes_three_files_an_image(work: Path, tmp_path: Path) -> None:

@@ -18,9 +18,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pixelwise.data.doctor import check
     from pixelwise.data.folder import open_dataset
+    from pixelwise.data.formats.convert import convert
     from pixelwise.data.images import read_image
     from pixelwise.errors import PixelwiseError
+    from pixelwise.evaluation.accept import accept
+    from pixelwise.evaluation.compare import compare
     from pixelwise.evaluation.split import evaluate
+    from pixelwise.evaluation.suggest import suggest
     from pixelwise.prediction.folder import predict
     from pixelwise.prediction.image import Model, load
     from pixelwise.records import VOID, ClassList, Dataset, Prediction, Sample
@@ -41,7 +45,10 @@ _HOMES = {
     "Recipe": "training.recipe",
     "Sample": "records",
     "VOID": "records",
+    "accept": "evaluation.accept",
     "check": "data.doctor",
+    "compare": "evaluation.compare",
+    "convert": "data.formats.convert",
     "demo": "training.demo",
     "evaluate": "evaluation.split",
     "export": "training.finish",
@@ -49,6 +56,7 @@ _HOMES = {
     "open_dataset": "data.folder",
     "predict": "prediction.folder",
     "read_image": "data.images",
+    "suggest": "evaluation.suggest",
     "trace": "tracing.story",
     "train": "training.run",
 }
@@ -62,7 +70,10 @@ __all__ = [
     "Prediction",
     "Recipe",
     "Sample",
+    "accept",
     "check",
+    "compare",
+    "convert",
     "demo",
     "evaluate",
     "export",
@@ -70,6 +81,7 @@ __all__ = [
     "open_dataset",
     "predict",
     "read_image",
+    "suggest",
     "trace",
     "train",
 ]

@@ -185,22 +185,67 @@ def export(
 @app.command()
 def check(
     data: DataFolder,
+    fix: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a repaired native copy here; every change is listed in OUT/repairs.jsonl.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one HTML page with thumbnails.")] = None,
+    model: Annotated[str | None, typer.Option(help="A bundle or run directory: look for suspected label errors with it.")] = None,
+    binary_foreground: Annotated[str | None, typer.Option(metavar="NAME", help="255 beside 0, or every object, is the class of this name.")] = None,
+    background: Annotated[str | None, typer.Option(metavar="NAME", help="The name of the first class.")] = None,
+    void_value: Annotated[list[str] | None, typer.Option(metavar="VALUE", help="A mask value that means unlabelled: 255 or #000000; can be repeated.")] = None,
+    class_value: Annotated[list[str] | None, typer.Option(metavar="VALUE", help="A mask value that is a class though it looks like void.")] = None,
+    turn: Annotated[str | None, typer.Option(help="Masks that lie on their side: left, right or transpose.")] = None,
+    stretch_masks: Annotated[bool, typer.Option("--stretch-masks", help="Masks of another shape cover the same view.")] = False,
+    grouped_split: Annotated[bool, typer.Option("--grouped-split", help="Divide anew by the suggested groups.")] = False,
+    drop_copies: Annotated[bool, typer.Option("--drop-copies", help="Leave out images that are copies of another split's.")] = False,
     json_file: JsonFile = None,
-) -> None:
-    """Read every pair once and say everything that is wrong with a dataset. Exit code 1 where an error is found.
+) -> None:  # fmt: skip
+    """Examine a dataset: what is wrong, where, and the remedy. Never changes it. Exit code 1 where an error is found.
 
-    Example: pixelwise check my_data
+    Example: pixelwise check my_data --html report.html --fix my_data_repaired
     """
+    from pixelwise.data.doctor import Decisions, write_page
     from pixelwise.data.doctor import check as run_check
-    from pixelwise.terminal import findings_table, work_bar
+    from pixelwise.terminal import work_bar
 
+    decisions = Decisions(
+        binary_foreground, tuple(void_value or ()), tuple(class_value or ()), background,
+        turn, stretch_masks, grouped_split, drop_copies,
+    )  # fmt: skip
+    loaded = None
+    if model:
+        from pixelwise.prediction.image import load
+
+        loaded = load(model)
     console = console_of(json_file)
     with work_bar(console, "checking") as progress:
-        dataset, findings = run_check(data, progress=progress)
-    write_json(json_file, findings.to_json())
-    console.print(findings_table(dataset, findings))
-    if findings.errors:
+        report = run_check(
+            data, fix=fix, decisions=decisions, model=loaded, progress=lambda what, done, total: progress(done, total)
+        )
+    write_json(json_file, report.to_json())
+    if html:
+        write_page(report, html)
+    console.print(report)
+    if not report.sound and not fix:
         raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    data: Annotated[Path, typer.Argument(metavar="IN", help="A folder of any format that is read.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    to: Annotated[str, typer.Option(metavar="NAME", help="native, camvid, cityscapes, voc, ade20k, coco, yolo, labelme, cvat, labelstudio, parquet or image-folder.")],
+) -> None:  # fmt: skip
+    """Write a dataset in another format; no pixel is lost.
+
+    Example: pixelwise convert my_data my_coco --to coco
+    """
+    from pixelwise.data.formats.convert import convert as run_convert
+    from pixelwise.terminal import work_bar
+
+    console = console_of(None)
+    with work_bar(console, "converting") as progress:
+        dataset = run_convert(data, out, to, progress=lambda what, done, total: progress(done, total))
+    pairs = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
+    console.print(f"{out}: {dataset.layout}, {pairs} pairs, {len(dataset.classes)} classes", soft_wrap=True)
 
 
 @app.command()
@@ -209,20 +254,50 @@ def evaluate(
     data: DataFolder,
     split: Annotated[str | None, typer.Option(help="train, val or test. [default: test, or val where there is none]")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one page: charts, tables, worst and best images.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each image.")] = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
-    """Measure a model on a labelled split, at each image's own size.
+    """Measure a model on a labelled split, at each image's own size: scores with intervals, and where the errors are.
 
-    Example: pixelwise evaluate my_run my_data --split test
+    Example: pixelwise evaluate my_run my_data --split test --html report.html
     """
     from pixelwise.evaluation.split import evaluate as run_evaluate
     from pixelwise.terminal import work_bar
 
     console = console_of(json_file)
     with work_bar(console, "evaluating") as progress:
-        report = run_evaluate(model, data, split=split, skip_bad=skip_bad, progress=progress)
+        report = run_evaluate(model, data, split=split, skip_bad=skip_bad, html=html, csv=csv, progress=progress)
     write_json(json_file, report.to_json())
     console.print(report.to_rich())
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="The model to compare with: a bundle (.onnx) or a run directory.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The model that may be better.")],
+    data: DataFolder,
+    split: Annotated[str | None, typer.Option(help="train, val or test. [default: test, or val where there is none]")] = None,
+    fail_if_worse: Annotated[float | None, typer.Option(metavar="POINTS", min=0, help="Exit code 1 where B's mean IoU is more than so many percentage points below A's.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs.")] = False,
+    json_file: JsonFile = None,
+) -> None:  # fmt: skip
+    """Compare two models on the same images: is B better, where, and is it more than luck?
+
+    Example: pixelwise compare old.onnx my_run my_data --fail-if-worse 0.5
+    """
+    from pixelwise.evaluation.compare import compare as run_compare
+    from pixelwise.terminal import work_bar
+
+    console = console_of(json_file)
+    with work_bar(console, "comparing") as progress:
+        found = run_compare(a, b, data, split=split, skip_bad=skip_bad, progress=progress)
+    write_json(json_file, found.to_json())
+    console.print(found.to_rich())
+    if fail_if_worse is not None and found.worse_by(fail_if_worse):
+        points = -found.miou.difference * 100
+        typer.echo(f"B's mean IoU is {points:.2f} points below A's; at most {fail_if_worse:g} are allowed.", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -250,6 +325,53 @@ def predict(
     console.print(str(summary), soft_wrap=True)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def suggest(
+    model: ModelName,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES…", help="Unlabelled images: files and folders.")],
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many to suggest.")] = 20,
+    labelled: Annotated[Path | None, typer.Option(metavar="DATA", help="What is labelled already: images like these teach little.")] = None,
+    runs: Annotated[list[Path] | None, typer.Option("--run", metavar="RUN", help="A run with fewer images, for the learning curve; repeat it.")] = None,
+    curve: Annotated[Path | None, typer.Option(metavar="FILE", help="A CSV with the columns images and miou, for the same.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A new folder of tasks for a labelling tool, with the model's masks to correct.")] = None,
+    tasks: Annotated[str, typer.Option(help="cvat or labelstudio.")] = "cvat",
+    json_file: JsonFile = None,
+) -> None:  # fmt: skip
+    """Which images to label next, where to look in them, and what so many more should bring.
+
+    Example: pixelwise suggest my_run unlabelled/ -n 20 --labelled my_data --out to_label --tasks cvat
+    """
+    from pixelwise.evaluation.suggest import suggest as run_suggest
+    from pixelwise.terminal import work_bar
+
+    console = console_of(json_file)
+    with work_bar(console, "looking") as progress:
+        found = run_suggest(
+            model, images, number=number, labelled=labelled, runs=runs or (), curve=curve, out=out, tasks=tasks,
+            progress=progress,
+        )  # fmt: skip
+    write_json(json_file, found.to_json())
+    console.print(found.to_rich())
+
+
+@app.command()
+def accept(
+    tasks: Annotated[Path, typer.Argument(metavar="TASKS", help="The folder that `pixelwise suggest --out` wrote.")],
+    export_file: Annotated[Path, typer.Argument(metavar="EXPORT", help="What the tool exported: CVAT for images 1.1 (XML) or Label Studio's JSON.")],
+    out: Annotated[Path, typer.Option(help="A new folder: a dataset of the corrected masks.")],
+    json_file: JsonFile = None,
+) -> None:  # fmt: skip
+    """Take masks back that were corrected in a labelling tool, and say what was changed.
+
+    Example: pixelwise accept to_label annotations.xml --out more_data
+    """
+    from pixelwise.evaluation.accept import accept as run_accept
+
+    found = run_accept(tasks, export_file, out)
+    write_json(json_file, found.to_json())
+    console_of(json_file).print(str(found), soft_wrap=True)
 
 
 @app.command()

@@ -64,6 +64,9 @@ class Sample:
     name: str  # unique within its dataset: the path of the image below the dataset's root, without suffix
     image: Path
     mask: Path | None
+    # Where one file holds many images or masks, or drawings of them: "reader:entry", as `data.sources` reads it.
+    image_part: str = ""
+    mask_part: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Dataset:
     """A folder of images and masks whose layout was recognised. Nothing has been decoded yet."""
 
     root: Path
-    layout: str  # "native", "pairs" or "camvid"
+    layout: str  # "native", "pairs", "camvid", "coco" …: a key of data.folder.LAYOUTS
     classes: ClassList
     splits: Mapping[str, tuple[Sample, ...]]  # "train", "val", "test" → samples in a fixed order
     mask_ids: Mapping[int, int] = field(default_factory=dict)  # id in a mask file → class id or VOID

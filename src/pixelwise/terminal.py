@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
-
-if TYPE_CHECKING:
-    from pixelwise.data.doctor import Findings
-    from pixelwise.records import Dataset
 
 Event = dict[str, Any]
 
@@ -154,24 +150,3 @@ def work_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def findings_table(dataset: Dataset, findings: Findings) -> RenderableType:
-    """What the doctor found: the classes split by split, then every problem with its remedy."""
-    table = Table(title=f"{dataset.root} ({dataset.layout} layout)", title_justify="left", box=None)
-    table.add_column("class")
-    for split, facts in findings.splits.items():
-        table.add_column(f"{split}: {facts.pairs} pairs", justify="right")
-        table.add_column("images", justify="right")
-    for index, name in enumerate(dataset.classes.names):
-        cells = []
-        for facts in findings.splits.values():
-            share = facts.pixels_C[index] / max(facts.pixels_C.sum(), 1)
-            cells += [f"{share:.2%}", str(facts.images_C[index])]
-        table.add_row(name, *cells)
-    lines: list[RenderableType] = [table, *(Text(f"note: {note}", style="dim") for note in dataset.notes)]
-    for problem in findings.problems:
-        lines.append(Text(f"{problem.severity}: {problem}", style="red" if problem.severity == "error" else "yellow"))
-    errors, warnings = len(findings.errors), len(findings.warnings)
-    lines.append(Text(f"{errors} errors, {warnings} warnings" if errors + warnings else "nothing wrong was found"))
-    return Group(*lines)

@@ -315,6 +315,7 @@ def test_everything_wrong_with_the_names_comes_at_once(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path)
     assert sorted(kinds(dataset)) == [
         ("duplicate-stem", "images/twice.jpg"),
+        ("hidden-files", "images"),
         ("image-missing", "masks/no_image.png"),
         ("linked-folder", "images/loop"),
         ("mask-missing", "images/no_mask.png"),

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelwise.data.files import PngFacts, Refusal, check_jpeg, check_png, check_webp, image_format, truncated
+from pixelwise.data.inflate import rgb_of_png
 from pixelwise.records import Colour, Pixels
 
 MaskIds = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]  # [H, W]
@@ -48,6 +49,11 @@ class Opened(NamedTuple):
     image: Image.Image
     format: str  # one of FORMATS
     png: PngFacts | None
+
+    @property
+    def turn(self) -> int:
+        """The EXIF orientation, 1 to 8. A PNG without EXIF is not asked: Pillow would decode its pixels to tell."""
+        return 1 if self.png and b"eXIf" not in self.png.chunks else stored_turn(self.image)
 
 
 def open_image(data: bytes) -> Opened:
@@ -81,30 +87,37 @@ def open_image(data: bytes) -> Opened:
 
 def image_pixels(data: bytes) -> Pixels:
     """Decode an image to uint8 [H, W, 3] RGB, upright. Raises Refusal."""
-    opened = open_image(data)
+    return opened_pixels(data, open_image(data))
+
+
+def opened_pixels(data: bytes, opened: Opened) -> Pixels:
+    """As `image_pixels`, of an image whose header was read already."""
     if _is_plain(opened):
+        fast = rgb_of_png(data, opened.png) if opened.png else None
+        if fast is not None:
+            return fast
         # A quarter to a third faster than Pillow and equal to it; the header was checked above, and a PNG's or
         # JPEG's completeness too, because OpenCV returns what it has of a truncated file without a word.
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         width, height = opened.image.size
         if bgr is not None and bgr.shape[:2] == (height, width):
-            orientation = 1 if opened.png else _orientation(opened.image)
+            orientation = 1 if opened.png else stored_turn(opened.image)
             return oriented(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), orientation)
         if opened.png:  # its checksums hold, but the stream has too few pixels: Pillow would leave the rest black
             raise truncated("its pixels cannot be decoded")
-    if _depth(opened) == 16:
+    if stored_depth(opened) == 16:
         wide = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
         if wide is None or wide.dtype != np.uint16:
             raise truncated("its 16-bit pixels cannot be decoded")
         # OpenCV turns a TIFF upright whatever the flags say, and a PNG never with these.
-        orientation = _orientation(opened.image) if opened.png else 1
+        orientation = stored_turn(opened.image) if opened.png else 1
         return oriented(_rgb_of_16_bit(np.asarray(wide, np.uint16)), orientation)
     image = load(opened.image)
     if image.mode in ("F", "I", "LAB") or image.mode.startswith("I;"):
         kind = {"F": "floating-point", "LAB": "CIELAB"}.get(image.mode, "32-bit or signed")
         what = f"holds {kind} values; expected 8- or 16-bit grey or colour."
         raise Refusal("unread-kind", what, "Export it as 8- or 16-bit, scaled as a person should see it.")
-    orientation = _orientation(image)
+    orientation = stored_turn(image)
     if image.mode == "RGBa":  # premultiplied alpha has no direct way to RGB
         image = image.convert("RGBA")
     return oriented(np.array(image.convert("RGB")), orientation)
@@ -112,7 +125,11 @@ def image_pixels(data: bytes) -> Pixels:
 
 def mask_ids_of(data: bytes) -> MaskIds:
     """Decode a mask to its stored numbers [H, W]. Raises Refusal."""
-    opened = open_image(data)
+    return opened_mask_ids(open_image(data))
+
+
+def opened_mask_ids(opened: Opened) -> MaskIds:
+    """As `mask_ids_of`, of a mask whose header was read already."""
     if opened.format == "JPEG":
         what = "is a JPEG; expected a lossless mask, because JPEG alters class ids along every edge."
         raise Refusal("jpeg-mask", what, f"Export it again from the source as PNG. {SINGLE_CHANNEL}")
@@ -124,7 +141,7 @@ def mask_ids_of(data: bytes) -> MaskIds:
     ids = np.array(image)
     if ids.dtype == np.bool_:
         ids = ids.astype(np.uint8)
-    depth = _depth(opened)
+    depth = stored_depth(opened)
     if image.mode == "L" and depth in (2, 4):
         ids = ids // (255 // (2**depth - 1))  # Pillow spreads these over 0–255
     if ids.dtype.itemsize == 2:
@@ -136,7 +153,7 @@ def mask_ids_of(data: bytes) -> MaskIds:
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
     if tags.get(262) == 0 and ids.dtype == np.uint8:  # TIFF "white is zero": Pillow has turned the values round
         ids = (2 ** min(depth, 8) - 1) - ids
-    return oriented(ids, _orientation(image))
+    return oriented(ids, stored_turn(image))
 
 
 def mask_palette(data: bytes) -> dict[int, Colour]:
@@ -179,7 +196,7 @@ def _is_plain(opened: Opened) -> bool:
     return opened.image.format == "JPEG" and opened.image.mode in ("L", "RGB")
 
 
-def _depth(opened: Opened) -> int:
+def stored_depth(opened: Opened) -> int:
     """Bits per sample, as stored."""
     if opened.png is not None:
         return opened.png.depth
@@ -192,7 +209,8 @@ def _depth(opened: Opened) -> int:
     return int(bits[0]) if set(formats) == {1} and len(set(bits)) == 1 else 8
 
 
-def _orientation(image: Image.Image) -> int:
+def stored_turn(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged EXIF: viewers show the image as stored, and so do we

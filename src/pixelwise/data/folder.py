@@ -9,15 +9,42 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from pixelwise.data.decode import mask_ids_of, mask_palette
 from pixelwise.data.files import Refusal, read_bytes, shown
+from pixelwise.data.formats.ade20k import is_ade20k, list_ade20k
+from pixelwise.data.formats.cityscapes import is_cityscapes, list_cityscapes
+from pixelwise.data.formats.coco import is_coco, list_coco
+from pixelwise.data.formats.cvat import is_cvat, list_cvat
+from pixelwise.data.formats.image_folder import is_image_folder, list_image_folder
+from pixelwise.data.formats.labelme import is_labelme, list_labelme
+from pixelwise.data.formats.labelstudio import is_labelstudio, list_labelstudio
+from pixelwise.data.formats.nifti import is_nifti, list_nifti
+from pixelwise.data.formats.parquet import is_parquet, list_parquet
+from pixelwise.data.formats.voc import is_voc, list_voc
+from pixelwise.data.formats.yolo import is_yolo, list_yolo
+from pixelwise.data.found_folders import is_found, list_found
 from pixelwise.data.images import count_ids
-from pixelwise.data.layouts import IMAGE_SUFFIXES, LAYOUTS, Listing, folders_in
+from pixelwise.data.layouts import (
+    IMAGE_SUFFIXES,
+    Declared,
+    Listing,
+    folders_in,
+    is_camvid,
+    is_half_native,
+    is_half_pairs,
+    is_native,
+    is_pairs,
+    list_camvid,
+    list_native,
+    list_pairs,
+)
 from pixelwise.data.settings import FILE_NAME, SPLITS, Settings, filled_colours, read_settings
+from pixelwise.data.sources import stored_mask_ids
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour, Dataset, Sample
 
@@ -41,6 +68,31 @@ CAMVID = ClassList(  # SegNet's names and order; CamVid's hues where they allow 
     ),
 )
 CAMVID_VOID = 11
+CAMVID_DECLARED = Declared(
+    CAMVID.names,
+    tuple(range(len(CAMVID))),
+    CAMVID.colours,
+    frozenset({CAMVID_VOID}),
+    "CamVid's eleven, as SegNet publishes them",
+)
+LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
+    "native": (is_native, list_native),
+    "camvid": (is_camvid, list_camvid),
+    "cityscapes": (is_cityscapes, list_cityscapes),
+    "voc": (is_voc, list_voc),
+    "coco": (is_coco, list_coco),
+    "yolo": (is_yolo, list_yolo),
+    "labelme": (is_labelme, list_labelme),
+    "cvat": (is_cvat, list_cvat),
+    "labelstudio": (is_labelstudio, list_labelstudio),
+    "nifti": (is_nifti, list_nifti),
+    "parquet": (is_parquet, list_parquet),
+    "image-folder": (is_image_folder, list_image_folder),
+    "ade20k": (is_ade20k, list_ade20k),
+    "pairs": (is_pairs, list_pairs),
+    "folders": (is_found, list_found),
+}  # in the order in which they are tried
+HALF = {"native": is_half_native, "pairs": is_half_pairs}
 EXPECTED = (
     "expected one of:\n"
     "  DATA/{train,val,test}/{images,masks}/\n"
@@ -69,6 +121,25 @@ def open_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> 
         DatasetError: no layout recognised, dataset.toml is wrong, or the masks hold more ids than there can be
             classes. Where no classes can be found at all, `problems` says so ("no-classes") and a stand-in is returned.
     """
+    listed = list_dataset(path, seed=seed, val_share=val_share)
+    if listed.listing.declared is None and listed.settings.classes is None:
+        classes, mask_ids = _discover(listed.listing, listed.settings.void)
+    else:
+        classes, mask_ids = known_classes(listed)
+    return dataset_of(listed, classes, mask_ids)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A recognised folder: its files are paired and divided into splits, its classes not yet known."""
+
+    layout: str
+    listing: Listing
+    settings: Settings
+
+
+def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> Listed:
+    """The first half of `open_dataset`: everything but the classes. Arguments and errors as there."""
     root = Path(path)
     if not 0 < val_share < 1:
         raise UsageError(f"val_share is {val_share}; expected a share between 0 and 1, such as 0.2.")
@@ -77,11 +148,13 @@ def open_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> 
     if not root.is_dir():
         raise UsageError(f"{shown(root)}: is a file; expected the folder of a dataset.")
     settings = read_settings(root)
-    layout = next((name for name, (recognises, _) in LAYOUTS.items() if recognises(root)), None)
+    layout = layout_of(root)
     if layout is None:
         raise DatasetError(_unrecognised(root))
     listing = LAYOUTS[layout][1](root)
-    if layout == "pairs":
+    if layout == "camvid":
+        listing.declared = CAMVID_DECLARED
+    if "all" in listing.splits:
         _divide(listing, settings, seed, val_share)
     else:
         if settings.splits:
@@ -91,10 +164,21 @@ def open_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> 
             train, val = hashed_split(listing.splits["train"], seed, val_share)
             listing.splits |= {"train": train, "val": val}
             listing.notes.append(f"No val split: {len(val)} of train's pairs are held out as val (seed {seed}).")
-    classes, mask_ids = _classes(listing, settings, layout)
+    return Listed(layout, listing, settings)
+
+
+def layout_of(root: Path) -> str | None:
+    """The first layout that recognises a folder, else one of which half is there; None where none does."""
+    whole = (name for name, (recognises, _) in LAYOUTS.items() if recognises(root))
+    return next(whole, None) or next((name for name, recognises in HALF.items() if recognises(root)), None)
+
+
+def dataset_of(listed: Listed, classes: ClassList, mask_ids: Mapping[int, int]) -> Dataset:
+    """The dataset, once its classes are known."""
+    listing = listed.listing
     return Dataset(
-        root=root,
-        layout=layout,
+        root=listing.root,
+        layout=listed.layout,
         classes=classes,
         splits={split: tuple(listing.splits[split]) for split in SPLITS if split in listing.splits},
         mask_ids=mask_ids,
@@ -117,7 +201,8 @@ def hashed_split(samples: Sequence[Sample], seed: int, val_share: float) -> tupl
 
 def _place(sample: Sample, seed: int) -> float:
     """A number from 0 to 1 that depends on the seed and the image's own name alone, not on its folder or suffix."""
-    digest = hashlib.sha256(f"{seed}:".encode() + os.fsencode(sample.image.stem)).digest()
+    name = PurePath(sample.name).name if sample.image_part else sample.image.stem
+    digest = hashlib.sha256(f"{seed}:".encode() + os.fsencode(name)).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
@@ -125,7 +210,13 @@ def _divide(listing: Listing, settings: Settings, seed: int, val_share: float) -
     """Divide the pairs of images/ + masks/ by dataset.toml, else by hash."""
     samples = listing.splits.pop("all")
     wanted = {_stem(name): split for split, names in settings.splits.items() for name in names}
-    keys = {sample.name: _stem(shown(sample.image.relative_to(listing.root / "images"))) for sample in samples}
+    folder = listing.root / "images"
+    keys = {
+        sample.name: _stem(
+            shown(sample.image.relative_to(folder if sample.image.is_relative_to(folder) else listing.root))
+        )
+        for sample in samples
+    }
     for name in sorted(set(wanted) - set(keys.values())):
         message = f"[splits] {wanted[name]} names {name!r}, but there is no such pair."
         listing.error("split-name", listing.root / FILE_NAME, message, "Correct the name, or remove it.")
@@ -157,19 +248,24 @@ def _stem(name: str) -> str:
     return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else name
 
 
-def _classes(listing: Listing, settings: Settings, layout: str) -> tuple[ClassList, dict[int, int]]:
-    """The classes, and id in mask files → class id or VOID."""
+def known_classes(listed: Listed) -> tuple[ClassList, dict[int, int]]:
+    """The classes that dataset.toml or the format declares, and id in mask files → class id or VOID."""
+    settings, declared = listed.settings, listed.listing.declared
     if settings.classes is not None:
         return settings.classes, dict(settings.mask_ids)
-    if layout == "camvid":
-        listing.notes.append(f"Classes: CamVid's eleven, as SegNet publishes them; name others in {FILE_NAME}.")
-        return CAMVID, {**{i: i for i in range(len(CAMVID))}, CAMVID_VOID: VOID, **dict.fromkeys(settings.void, VOID)}
-    return _discover(listing, settings.void)
+    assert declared is not None
+    if len(declared.names) > MAX_CLASSES:
+        message = f"{declared.source} names {len(declared.names):,} classes; the limit is {MAX_CLASSES}."
+        raise DatasetError(f"{shown(listed.listing.root)}: {message} Declare those that you need in {FILE_NAME}.")
+    listed.listing.notes.append(f"Classes: {declared.source}; name others in {FILE_NAME}.")
+    void = {**dict.fromkeys(declared.void, VOID), **dict.fromkeys(settings.void - {VOID}, VOID)}
+    ids = {mask_id: i for i, mask_id in enumerate(declared.ids)}
+    return ClassList(declared.names, filled_colours(declared.colours)), {**ids, **void}
 
 
 def _discover(listing: Listing, void: frozenset[int]) -> tuple[ClassList, dict[int, int]]:
     """Find the classes in the masks: every id that occurs and is not void."""
-    masks = [sample.mask for samples in listing.splits.values() for sample in samples if sample.mask]
+    masks = [sample for samples in listing.splits.values() for sample in samples if sample.mask]
     count = min(len(masks), DISCOVERY_CAP)
     opened = [masks[i * len(masks) // count] for i in range(count)]
     with ThreadPoolExecutor(2) as pool:
@@ -208,10 +304,12 @@ def _discover(listing: Listing, void: frozenset[int]) -> tuple[ClassList, dict[i
     return classes, {**dict.fromkeys(void, VOID), **{mask_id: i for i, mask_id in enumerate(ids)}}
 
 
-def _mask_facts(path: Path) -> tuple[dict[int, int], dict[int, Colour]]:
+def _mask_facts(sample: Sample) -> tuple[dict[int, int], dict[int, Colour]]:
     """Pixels by id, and the palette's colours by id; nothing of a mask that the doctor will refuse."""
     try:
-        data = read_bytes(path)
+        if sample.mask_part or sample.mask is None:
+            return count_ids(stored_mask_ids(sample)), {}
+        data = read_bytes(sample.mask)
         return count_ids(mask_ids_of(data)), mask_palette(data)
     except Refusal:
         return {}, {}

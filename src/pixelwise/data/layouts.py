@@ -10,17 +10,31 @@ import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixelwise.data.files import shown
+from pixelwise.data.pairing import Files, clashing, nearly_equal, rekeyed
 from pixelwise.data.settings import SPLITS
-from pixelwise.records import Problem, Sample
+from pixelwise.records import Colour, Problem, Sample
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
 UNREAD_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".npy", ".npz", ".mat", ".dcm", ".nii", ".gz")
+DRAWING_SUFFIXES = (".json", ".xml")
+_HOW = {"case": "upper and lower case", "unicode": "the Unicode form of a letter (NFC and NFD)"}
 LISTED_NAME = re.compile(r"(\S.*?\.(?:png|jpe?g|webp|bmp|tiff?))(?=\s|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The classes that a format names, before dataset.toml has its say."""
+
+    names: tuple[str, ...]
+    ids: tuple[int, ...]  # of each, in the masks as they are read
+    colours: tuple[Colour | None, ...]
+    void: frozenset[int]  # ids in the masks
+    source: str  # where the names are from, for the note
 
 
 @dataclass
@@ -31,6 +45,8 @@ class Listing:
     splits: dict[str, list[Sample]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    declared: Declared | None = None
+    near: list[Sample] = field(default_factory=list)  # names that differ in case or Unicode form only: not in splits
 
     def where(self, path: Path) -> str:
         return shown(path.relative_to(self.root))
@@ -44,6 +60,11 @@ class Listing:
 
 def is_native(root: Path) -> bool:
     """DATA/{train,val,test}/{images,masks}/"""
+    return any((root / split / "images").is_dir() and (root / split / "masks").is_dir() for split in SPLITS)
+
+
+def is_half_native(root: Path) -> bool:
+    """The same with one of images/ and masks/ missing: told as a problem, when nothing else fits."""
     return any((root / split / part).is_dir() for split in SPLITS for part in ("images", "masks"))
 
 
@@ -53,7 +74,13 @@ def is_camvid(root: Path) -> bool:
 
 
 def is_pairs(root: Path) -> bool:
-    """DATA/{images,masks}/"""
+    """DATA/{images,masks}/, not divided into splits below."""
+    divided = any((root / "masks" / split).is_dir() and (root / "images" / split).is_dir() for split in SPLITS)
+    return (root / "images").is_dir() and (root / "masks").is_dir() and not divided
+
+
+def is_half_pairs(root: Path) -> bool:
+    """The same with one of them missing: told as a problem, when nothing else fits."""
     return (root / "images").is_dir() or (root / "masks").is_dir()
 
 
@@ -87,17 +114,28 @@ def list_camvid(root: Path) -> Listing:
     return listing
 
 
-LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
-    "native": (is_native, list_native),
-    "camvid": (is_camvid, list_camvid),
-    "pairs": (is_pairs, list_pairs),
-}  # in the order in which they are tried
-
-
 def pair_folders(images: Path, masks: Path, listing: Listing) -> list[Sample]:
     """Pair the files of two folders by their path below them without suffix, in the order of these names."""
-    image_files, mask_files = image_files_in(images, listing), image_files_in(masks, listing)
+    image_files, mask_files, note = rekeyed(image_files_in(images, listing), image_files_in(masks, listing))
+    if note and note not in listing.notes:
+        listing.notes.append(note)
+    return pair_files(image_files, mask_files, images, masks, listing)
+
+
+def pair_files(image_files: Files, mask_files: Files, images: Path, masks: Path, listing: Listing) -> list[Sample]:
+    """Pair files by their keys; everything that stays alone is a problem."""
     samples = []
+    near = nearly_equal(image_files.keys() - mask_files.keys(), mask_files.keys() - image_files.keys())
+    for image_key, mask_key, how in sorted(near):
+        image, mask = image_files[image_key][0], mask_files[mask_key][0]
+        message = f"differs from its mask {shown(mask.name)} in {_HOW[how]}: they pair on some machines only."
+        listing.near.append(sample_of(image, mask, listing))
+        listing.error(f"name-{how}", image, message, "Give both the same name, or drop the pair with --skip-bad.")
+    told = {key for image_key, mask_key, _ in near for key in (image_key, mask_key)}
+    for group in clashing(image_files):
+        paths = [image_files[key][0] for key in group]
+        message = f"and {', '.join(shown(path.name) for path in paths[1:])} are one name on some machines."
+        listing.warn("name-clash", paths[0], message, "Rename one: copied to such a machine, one would be lost.")
     for key in sorted(image_files.keys() | mask_files.keys()):
         of_image, of_mask = image_files.get(key, []), mask_files.get(key, [])
         for files in (of_image, of_mask):
@@ -105,6 +143,8 @@ def pair_folders(images: Path, masks: Path, listing: Listing) -> list[Sample]:
                 others = ", ".join(shown(file.name) for file in files[1:])
                 message = f"{len(files)} files have this name without suffix (also {others}); expected one."
                 listing.error("duplicate-stem", files[0], message, "Keep one, or rename the others.")
+        if key in told:
+            continue
         if not of_mask and masks.is_dir():
             where = listing.where(masks)
             remedy = f"Add {where}/{shown(key)}.png, or drop the image with --skip-bad."
@@ -132,6 +172,8 @@ def image_files_in(folder: Path, listing: Listing) -> dict[str, list[Path]]:
         return {}
     found: defaultdict[str, list[Path]] = defaultdict(list)
     unread: list[str] = []
+    hidden: list[str] = []
+    drawings: list[str] = []
     for parent, folders, names in os.walk(folder, onerror=lambda error: _unreadable(error, listing)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in folders:
@@ -142,15 +184,30 @@ def image_files_in(folder: Path, listing: Listing) -> dict[str, list[Path]]:
             path = Path(parent, name)
             suffix = path.suffix.lower()
             if name.startswith("."):
+                hidden += [name] if suffix in IMAGE_SUFFIXES else []
                 continue
             if suffix in IMAGE_SUFFIXES:
                 if _is_file(path, listing):
                     found[str(path.relative_to(folder).with_suffix(""))].append(path)
+            elif suffix in DRAWING_SUFFIXES:
+                drawings.append(name)
             elif suffix in UNREAD_SUFFIXES:
                 unread.append(name)
+    if drawings and folder.name.lower() not in ("images", "image", "imgs", "img"):
+        message = (
+            f"holds {len(drawings)} annotation files, such as {shown(drawings[0])}: polygons, not masks of pixels."
+        )
+        remedy = (
+            "LabelMe, COCO, CVAT, Label Studio and YOLO are read in place, in a folder of their own: see the formats."
+        )
+        listing.error("polygon-masks", folder, message, remedy)
     if unread:
         message = f"holds {len(unread)} files of kinds that are not read, such as {shown(unread[0])}."
         listing.warn("unread-kind", folder, message, "Convert them to PNG if they belong to the data.")
+    if hidden:
+        message = f"holds {len(hidden)} hidden image files, such as {shown(hidden[0])}; they are passed over."
+        remedy = "Remove them: such files are left by file managers and are no images, as a rule."
+        listing.warn("hidden-files", folder, message, remedy)
     if not found:
         listing.error("folder-empty", folder, "holds no image files.", f"Add files: {', '.join(IMAGE_SUFFIXES)}.")
     return found

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from pixelwise.data.augment import cut_image, cut_mask, generator, random_view, relight
-from pixelwise.data.images import read_image, read_mask
+from pixelwise.data.sources import read_sample_image, read_sample_mask
 from pixelwise.errors import DataError
 from pixelwise.model.preprocess import Policy, network_size, resize_image
 from pixelwise.records import Labels, Pixels, Sample
@@ -41,8 +41,8 @@ class Pairs:
         sample = self.samples[index]
         if sample.mask is None:
             raise DataError(f"{sample.image}: has no mask, so nothing can be learnt from it.")
-        image = read_image(sample.image)
-        mask = read_mask(sample.mask, self.mask_ids, self.classes)
+        image = read_sample_image(sample)
+        mask = read_sample_mask(sample, self.mask_ids, self.classes)
         if mask.shape != image.shape[:2]:
             raise DataError(
                 f"{sample.mask}: {mask.shape[0]}×{mask.shape[1]}, but its image is "

@@ -13,6 +13,7 @@ val = ["a", "b"]             # the others go to train
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,6 +56,15 @@ def read_settings(root: Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         fail(path, f"is not valid TOML ({error}).", EXAMPLE)
     return settings_of(table, path)
+
+
+def dataset_toml(classes: ClassList, ids: Sequence[int] | None = None, void: Sequence[int] = ()) -> str:
+    """The text of a dataset.toml that declares these classes. `ids`: of each in mask files; None: its position."""
+    lines = [f"void = {list(void)}  # ids in mask files that mean unlabelled, beside 255", ""] if void else []
+    for position, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True)):
+        mask_id = ids[position] if ids is not None else position
+        lines += ["[[classes]]", f"name = {json.dumps(name)}", f"id = {mask_id}", f"colour = {list(colour)}", ""]
+    return "\n".join(lines)
 
 
 def settings_of(table: Mapping[str, Any], path: Path) -> Settings:

@@ -13,12 +13,16 @@ import numpy as np
 
 from pixelwise.metrics.confusion import Counts, Scores, scores
 from pixelwise.records import ClassList
+from pixelwise.tracing.recorder import finite
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-BAR_COLUMNS = 20
+    from pixelwise.evaluation.analysis import Analysis
+
+BAR_COLUMNS = 8
 CONFUSIONS = 3  # how many of the commonest mistakes are named
+BESIDE = ("accuracy", "class_accuracy", "miou", "weighted_iou", "mean_dice")  # scores that the baseline has too
 WORTH_NAMING = 0.02  # share of a class's pixels that must go to another for it to be named
 
 
@@ -35,6 +39,7 @@ class Report:
     images: int
     milliseconds: float  # median per image: image array → labels
     notes: tuple[str, ...] = ()
+    analysis: Analysis | None = None  # what lies behind the scores; `evaluate` always gives it
 
     @property
     def scores(self) -> Scores:
@@ -82,10 +87,11 @@ class Report:
             "images": self.images,
             "milliseconds": self.milliseconds,
             **self.scores.to_json(self.classes),
-            "baseline": {"class": name, **{key: guessed[key] for key in ("accuracy", "class_accuracy", "miou")}},
+            "baseline": {"class": name, **{key: guessed[key] for key in BESIDE}, "classes": guessed["classes"]},
             "confusions": [{"true": t, "predicted": p, "share": share} for t, p, share in self.confusions()],
             "matrix": self.matrix.tolist(),
             "notes": list(self.notes),
+            **(finite(self.analysis.to_json()) if self.analysis else {}),
         }
 
     def to_rich(self) -> RenderableType:
@@ -98,7 +104,15 @@ class Report:
         name, guess = self.baseline
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("class")
-        for heading in ("IoU", "", "precision", "recall", "pixels"):
+        for heading in (
+            "IoU",
+            "",
+            *(("95 %",) if self.analysis else ()),
+            "Dice",
+            "precision",
+            "recall",
+            "pixels",
+        ):
             table.add_column(heading, justify="left" if heading == "" else "right")
         true_C = self.matrix.sum(axis=1)
         for i, class_name in enumerate(self.classes.names):
@@ -109,23 +123,47 @@ class Report:
                 Text("■ ", style=colour).append(class_name, style="default"),
                 percent(iou),
                 Text("–" if isnan(iou) else "█" * round(iou * BAR_COLUMNS), style=colour),
+                *self.interval_cell(i),
+                percent(float(found.dice_C[i])),
                 percent(float(found.precision_C[i])),
                 percent(float(found.recall_C[i])),
                 f"{int(true_C[i]):,}",
             )
         lines = [
-            f"mIoU {percent(found.miou)}   pixel accuracy {percent(found.accuracy)}   "
-            f"mean class accuracy {percent(found.class_accuracy)}",
+            f"mIoU {self.sure('miou')}   pixel accuracy {self.sure('accuracy')}   "
+            f"mean class accuracy {self.sure('class_accuracy')}",
+            f"frequency-weighted IoU {self.sure('weighted_iou')}   mean Dice {self.sure('mean_dice')}",
             f"{self.images:,} images of the {self.split} split, {found.pixels:,} labelled pixels, "
             f"{self.milliseconds:.1f} ms an image",
-            f"To compare, {name} everywhere: mIoU {percent(guess.miou)}, pixel accuracy {percent(guess.accuracy)}.",
+            f"To compare, {name} everywhere: mIoU {percent(guess.miou)}, pixel accuracy {percent(guess.accuracy)}, "
+            f"frequency-weighted IoU {percent(guess.weighted_iou)}, mean Dice {percent(guess.mean_dice)}.",
         ]
         after = [f"{share:.0%} of {true} is taken for {taken}." for true, taken, share in self.confusions()]
         after += [f"Note: {note}" for note in self.notes]
         absent = [n for n, iou in zip(self.classes.names, found.iou_C, strict=True) if isnan(iou)]
         if absent:
             after.append(f"Not in this split, nor predicted, and so left out of the means: {', '.join(absent)}.")
-        return Group(*(Text(line) for line in lines), Text(), table, Text(), *(Text(line) for line in after))
+        more: list[RenderableType] = []
+        if self.analysis:
+            from pixelwise.evaluation.text import analysis_parts
+
+            more = [*analysis_parts(self.analysis), Text()]
+        return Group(*(Text(line) for line in lines), Text(), table, Text(), *more, *(Text(line) for line in after))
+
+    def interval_cell(self, index: int) -> tuple[str, ...]:
+        """The interval of a class's IoU, where it is known."""
+        if not self.analysis:
+            return ()
+        low, high = self.analysis.intervals["iou"][:, index]
+        return (f"{low * 100:.1f}–{high * 100:.1f}" if low == low else "–",)
+
+    def sure(self, score: str) -> str:
+        """A score and, where it is known, its 95 % interval."""
+        value = percent(getattr(self.scores, score))
+        if not self.analysis:
+            return value
+        low, high = self.analysis.intervals[score]
+        return f"{value} ({percent(low)} to {percent(high)})"
 
 
 def percent(share: float) -> str:

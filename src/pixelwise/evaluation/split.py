@@ -1,6 +1,7 @@
-"""The verb `evaluate`: a model over a split of a dataset → one confusion matrix → a report.
+"""The verb `evaluate`: a model over a split of a dataset, in one pass → a report.
 
-Masks are compared at each image's own size, as they were drawn: a label is right where its pixel is.
+Masks are compared at each image's own size, as they were drawn: a label is right where its pixel is. While the network
+labels an image, the next is read and the last is counted.
 
 Shapes: H, W an image's own size; C classes.
 """
@@ -8,26 +9,32 @@ Shapes: H, W an image's own size; C classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from heapq import nlargest
 from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.doctor import find_problems, require_sound, without_bad
-from pixelwise.data.files import shown
+from pixelwise.data.files import shown, write_whole
 from pixelwise.data.folder import open_dataset
-from pixelwise.data.images import read_image, read_mask
-from pixelwise.errors import DataError, MaskError, UsageError
-from pixelwise.evaluation.classes import match_classes
+from pixelwise.errors import DataError, UsageError
+from pixelwise.evaluation.analysis import SUSPECTS, Analysis
+from pixelwise.evaluation.classes import Match, match_classes
+from pixelwise.evaluation.measure import Sums, measure
+from pixelwise.evaluation.pairs import checked_listing, sound_pairs
 from pixelwise.evaluation.report import Report
-from pixelwise.metrics.confusion import count_pairs
+from pixelwise.evaluation.rows import Row, row_of, to_csv
+from pixelwise.metrics.mending import Suspect
 from pixelwise.prediction.image import Model, load
-from pixelwise.records import Dataset
+from pixelwise.records import Dataset, Labels, Sample, Scores
 from pixelwise.tracing.recorder import Listener, nobody
 
 __all__ = ["Report", "evaluate"]
 
 DEFAULT_SPLITS = ("test", "val")  # the first of these that holds images
+BEHIND = 4  # images that wait to be counted
 
 
 def unwatched(_done: int, _total: int) -> None:
@@ -40,6 +47,8 @@ def evaluate(
     *,
     split: str | None = None,
     skip_bad: bool = False,
+    html: str | Path | None = None,
+    csv: str | Path | None = None,
     tell: Listener = nobody,
     progress: Callable[[int, int], None] = unwatched,
 ) -> Report:
@@ -50,6 +59,8 @@ def evaluate(
         data: a dataset, or its folder.
         split: "train", "val" or "test"; None: test where there is one, otherwise val.
         skip_bad: leave out pairs that cannot be read instead of refusing the split.
+        html: a file to write as one page that needs no other: charts, tables, the worst, typical and best images.
+        csv: a file to write with a line for each image.
         tell: hears one "evaluation" event with the whole report.
         progress: called with (images done, images in all).
 
@@ -58,34 +69,25 @@ def evaluate(
         DataError: the model's classes are not the dataset's.
         DatasetError: the split is not sound; every problem is named.
         BundleError: the model is not sound.
+        OutputError: a page or table cannot be written.
     """
     opened = model if isinstance(model, Model) else load(model)
     dataset = data if isinstance(data, Dataset) else open_dataset(data)
     split = split or default_split(dataset)
     match = match_classes(opened.classes, dataset.classes)  # before every pair is read, which takes longer
-    findings = find_problems(dataset, [split])
-    if skip_bad:
-        dataset = without_bad(dataset, findings)
-    else:
-        require_sound(findings)
-    samples = dataset.splits[split]
-    classes = len(match.classes)
-    matrix = np.zeros((classes, classes), np.int64)
-    times = []
-    for done, sample in enumerate(samples):
-        progress(done, len(samples))
-        if sample.mask is None:  # require_sound has refused these
-            continue
-        image_HW3 = read_image(sample.image)
-        true_HW = match.true[read_mask(sample.mask, dataset.mask_ids, len(dataset.classes))]
-        began = time.perf_counter()
-        labels_HW = opened.predict(image_HW3).labels
-        times.append((time.perf_counter() - began) * 1e3)
-        if true_HW.shape != labels_HW.shape:  # changed since it was checked
-            raise MaskError(f"{shown(sample.mask)}: {true_HW.shape}, but its image is {labels_HW.shape}.")
-        matrix += count_pairs(match.predicted[labels_HW], true_HW, classes)
-    progress(len(samples), len(samples))
-    if not times:
+    dataset = checked_listing(dataset, split, skip_bad=skip_bad)
+    total = len(dataset.splits[split])
+    sums, seen = Sums.zero(len(match.classes)), 0
+    rows: list[Row] = []
+    suspected: list[tuple[str, Suspect]] = []
+    for row, counts, found in counted(opened, match, dataset, split, skip_bad=skip_bad):
+        progress(len(rows), total)
+        sums.add(counts)
+        rows.append(row)
+        seen += len(found)
+        suspected = nlargest(SUSPECTS, [*suspected, *((row.name, s) for s in found)], key=lambda pair: pair[1].pixels)
+    progress(total, total)
+    if not rows:
         raise DataError(f"{shown(dataset.root)}: the {split} split holds no labelled image. Name another --split.")
     report = Report(
         model=shown(opened.path),
@@ -93,13 +95,64 @@ def evaluate(
         data=shown(dataset.root),
         split=split,
         classes=match.classes,
-        matrix=matrix,
-        images=len(times),
-        milliseconds=float(np.median(times)),
+        matrix=sums.matrix,
+        images=len(rows),
+        milliseconds=float(np.median([row.milliseconds for row in rows])),
         notes=tuple(note for note in (*dataset.notes, match.note) if note),
+        analysis=Analysis(match.classes, sums, tuple(rows), tuple(suspected), seen),
     )
+    if csv:
+        write_whole(Path(csv), to_csv(rows, match.classes))
+    if html:
+        from pixelwise.evaluation.page import page_of
+
+        write_whole(Path(html), page_of(report, opened, dataset, match).encode("utf-8", "replace"))
     tell({"event": "evaluation", **report.to_json()})
     return report
+
+
+def counted(
+    model: Model, match: Match, dataset: Dataset, split: str, *, skip_bad: bool
+) -> Iterator[tuple[Row, Sums, list[Suspect]]]:
+    """Every labelled image of a split, counted, in order. Raises as `evaluate`."""
+    waiting: deque[Future[tuple[Row, Sums, list[Suspect]]]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            for turn, (sample, image_HW3, true_HW) in enumerate(sound_pairs(dataset, split, skip_bad=skip_bad)):
+                began = time.perf_counter()
+                labels_HW, scores_Chw = model.engine.run(image_HW3)
+                milliseconds = (time.perf_counter() - began) * 1e3
+                job = (model, match, sample, labels_HW, scores_Chw, true_HW, milliseconds, turn)
+                waiting.append(pool.submit(count_image, *job))
+                if len(waiting) > BEHIND:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for left in waiting:
+                left.cancel()
+
+
+def count_image(
+    model: Model,
+    match: Match,
+    sample: Sample,
+    labels_HW: Labels,
+    scores_Chw: Scores,
+    true_HW: Labels,
+    milliseconds: float,
+    turn: int,
+) -> tuple[Row, Sums, list[Suspect]]:
+    """What one image adds."""
+    sums, found = measure(
+        match.predicted[labels_HW],
+        match.true[true_HW],
+        scores_Chw,
+        len(match.classes),
+        temperature=model.metadata.temperature,
+        turn=turn,
+    )
+    return row_of(sample, (true_HW.shape[0], true_HW.shape[1]), sums, milliseconds), sums, found
 
 
 def default_split(dataset: Dataset) -> str:

@@ -1,16 +1,21 @@
 """Are probabilities true? Temperature scaling and the expected calibration error (Guo et al. 2017, arXiv:1706.04599).
 
-Shapes: N pixels, C classes.
+Shapes: N pixels, C classes; H, W an image's own size; h, w that of the scores; y, x of sampled rows and columns.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.records import VOID
+from pixelwise.records import Scores as LowScores
 
 BINS = 15
+FINE = 100  # parts of a bin: confidences are streamed into 1,500 of them, fine enough for risk against coverage
 TEMPERATURES = (0.25, 4.0)  # sought between these; a network outside them needs other help
 
 
@@ -65,3 +70,85 @@ def calibration_error(
     bin_N = np.minimum((confidence_N * bins).astype(int), bins - 1)
     gap = np.bincount(bin_N, weights=confidence_N - right_N, minlength=bins)
     return float(np.abs(gap).sum() / len(confidence_N))
+
+
+@lru_cache(maxsize=16)
+def places_between(
+    at: tuple[int, int, int], size_px: int, low_px: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """What bilinear resizing from low_px to size_px (pixel centres at half-integers) takes from where.
+
+    Args:
+        at: start, stop and step of the pixels that are wanted.
+
+    Returns the places before and after each, and the weight of the one after.
+    """
+    place = np.clip((np.arange(*at) + 0.5) / size_px * low_px - 0.5, 0, low_px - 1)
+    first = place.astype(np.intp)
+    return first, np.minimum(first + 1, low_px - 1), (place - first).astype(np.float32)
+
+
+def sampled_confidence(
+    scores_Chw: LowScores, height: int, width: int, rows: slice, columns: slice, temperature: float = 1.0
+) -> NDArray[np.float32]:
+    """Probability of the likeliest class at the pixels [rows, columns] of an image of height × width.
+
+    Equal to that of the full-resolution scores there, which are never made. Returns float32 [y, x].
+    """
+    _, h, w = scores_Chw.shape
+    above, below, down_y = places_between(rows.indices(height), height, h)
+    left, right, across_x = places_between(columns.indices(width), width, w)
+    # Not as a product of matrices, whose threads would wait for the network's; turned so that whole rows are copied.
+    scores_wCh = np.ascontiguousarray(scores_Chw.transpose(2, 0, 1))
+    scores_xCh = scores_wCh[left]
+    scores_xCh += (scores_wCh[right] - scores_xCh) * across_x[:, None, None]
+    scores_hCx = np.ascontiguousarray(scores_xCh.transpose(2, 1, 0))
+    scores_yCx = scores_hCx[above]
+    scores_yCx += (scores_hCx[below] - scores_yCx) * down_y[:, None, None]
+    scores_yCx -= scores_yCx.max(axis=1, keepdims=True)
+    scores_yCx /= np.float32(temperature)
+    return np.asarray(1 / np.exp(scores_yCx, out=scores_yCx).sum(axis=1), np.float32)
+
+
+def confidence_sums(confidence_N: NDArray[np.floating], right_N: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Pixels, right pixels and the sum of confidence in each of BINS · FINE parts of 0–1. Returns [3, BINS · FINE]."""
+    parts = BINS * FINE
+    part_N = np.minimum((confidence_N * parts).astype(int), parts - 1)
+    return np.stack(
+        [
+            np.bincount(part_N, minlength=parts).astype(np.float64),
+            np.bincount(part_N[right_N], minlength=parts),
+            np.bincount(part_N, weights=confidence_N, minlength=parts),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What streamed confidences say. NaN where nothing was seen."""
+
+    pixels: int
+    error: float  # expected calibration error, 0–1
+    bins: NDArray[np.float64]  # [BINS, 3]: share of the pixels, mean confidence and accuracy
+    coverage: NDArray[np.float64]  # shares of the pixels that are kept, the surest first, ascending to 1
+    risk: NDArray[np.float64]  # the share of those that is wrong
+    area_under_risk: float  # mean risk over all coverages; smaller is better
+
+
+def calibration_of(sums: NDArray[np.float64]) -> Calibration:
+    """The reliability diagram and the curve of risk against coverage (Geifman & El-Yaniv 2017, arXiv:1705.08500)."""
+    count, right, confidence = sums.reshape(3, BINS, FINE).sum(axis=2)
+    total = float(count.sum())
+    if not total:
+        empty = np.zeros(0)
+        return Calibration(0, float("nan"), np.full((BINS, 3), np.nan), empty, empty, float("nan"))
+    error = float(np.abs(confidence - right).sum() / total)
+    known = np.maximum(count, 1)
+    bins = np.stack([count / total, confidence / known, right / known], axis=1)
+    bins[count == 0, 1:] = np.nan
+    fine_count, fine_right = sums[0, ::-1], sums[1, ::-1]
+    kept = fine_count > 0
+    seen, hits = fine_count[kept].cumsum(), fine_right[kept].cumsum()
+    coverage, risk = seen / total, 1 - hits / seen
+    area = float((risk * fine_count[kept]).sum() / total)
+    return Calibration(int(total), error, bins, coverage, risk, area)

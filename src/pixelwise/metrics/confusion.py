@@ -47,6 +47,9 @@ class Scores:
     iou_C: NDArray[np.float64]
     recall_C: NDArray[np.float64]
     precision_C: NDArray[np.float64]
+    dice_C: NDArray[np.float64]  # 2 · intersection / (true + predicted), which is F1
+    weighted_iou: float  # mean IoU, each class weighted by its share of the true pixels
+    mean_dice: float
     pixels: int  # labelled pixels seen
 
     def to_json(self, classes: ClassList) -> dict[str, Any]:
@@ -57,11 +60,13 @@ class Scores:
             "accuracy": known(self.accuracy),
             "class_accuracy": known(self.class_accuracy),
             "miou": known(self.miou),
+            "weighted_iou": known(self.weighted_iou),
+            "mean_dice": known(self.mean_dice),
             "pixels": self.pixels,
             "classes": {
-                name: {"iou": known(iou), "recall": known(recall), "precision": known(precision)}
-                for name, iou, recall, precision in zip(
-                    classes.names, self.iou_C, self.recall_C, self.precision_C, strict=True
+                name: {"iou": known(iou), "dice": known(dice), "recall": known(recall), "precision": known(precision)}
+                for name, iou, dice, recall, precision in zip(
+                    classes.names, self.iou_C, self.dice_C, self.recall_C, self.precision_C, strict=True
                 )
             },
         }
@@ -73,12 +78,9 @@ def scores(matrix: Counts) -> Scores:
     true_C = matrix.sum(axis=1).astype(float)
     predicted_C = matrix.sum(axis=0).astype(float)
     total = true_C.sum()
-
-    def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
-
     iou_C = ratio(right_C, true_C + predicted_C - right_C)
     recall_C = ratio(right_C, true_C)
+    dice_C = ratio(2 * right_C, true_C + predicted_C)
     return Scores(
         accuracy=float(right_C.sum() / total) if total else float("nan"),
         class_accuracy=mean(recall_C),
@@ -86,8 +88,16 @@ def scores(matrix: Counts) -> Scores:
         iou_C=iou_C,
         recall_C=recall_C,
         precision_C=ratio(right_C, predicted_C),
+        dice_C=dice_C,
+        weighted_iou=float((true_C * np.nan_to_num(iou_C)).sum() / total) if total else float("nan"),
+        mean_dice=mean(dice_C),
         pixels=int(total),
     )
+
+
+def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    """NaN, without a warning, where the denominator is not above zero."""
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
 
 
 def mean(values: NDArray[np.float64]) -> float:

@@ -66,8 +66,8 @@ class Decoder(nn.Module):
     def __init__(self, widths_in: dict[int, int], config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        # What the stride above the finest saw, such as a pole of one pixel, packed into the finest: nearly free, where a
-        # decoder level of its own would cost as much as two others.
+        # What the stride above the finest saw, such as a pole of one pixel, packed into the finest: nearly free, where
+        # a decoder level of its own would cost as much as two others.
         finest = config.strides[-1]
         self.pack = ConvNorm(widths_in[finest // 2], config.packed_width, kernel=2, stride=2)
         widths_in = {**widths_in, finest: widths_in[finest] + config.packed_width}

@@ -104,7 +104,7 @@ def count_pairs(data: dict[str, Any]) -> dict[str, int]:
 
 def validation_of(data: dict[str, Any], recipe: Recipe, preprocess: Preprocess, classes: ClassList) -> Validation:
     """The run's validation split, from where it lay when the run began."""
-    samples = [Sample(name, Path(image), Path(mask)) for name, image, mask in data["splits"]["val"]]
+    samples = [Sample(name, Path(image), Path(mask), *parts) for name, image, mask, *parts in data["splits"]["val"]]
     missing = [sample.image for sample in samples if not sample.image.is_file()]
     if missing:
         raise TrainingError(

@@ -27,8 +27,8 @@ import torch
 from pixelwise.data.doctor import find_problems, require_sound, without_bad
 from pixelwise.data.files import write_whole
 from pixelwise.data.folder import hashed_split, open_dataset
-from pixelwise.data.images import read_image
 from pixelwise.data.loader import Pairs
+from pixelwise.data.sources import read_sample_image, stored_digests
 from pixelwise.errors import DatasetError, DivergedError, OutputError, RunLockedError, UsageError
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, labels_from_scores, network_size, resize_scores
@@ -199,9 +199,8 @@ def describe_data(dataset: Dataset, used: Mapping[str, Sequence[Sample]]) -> dic
     for split, samples in used.items():
         for sample in samples:
             digest.update(f"{split} {sample.name}\n".encode())
-            for path in (sample.image, sample.mask):
-                if path is not None:
-                    digest.update(hashlib.sha256(path.read_bytes()).digest())
+            for part in stored_digests(sample):
+                digest.update(part)
     return {
         "root": str(dataset.root.resolve()),
         "layout": dataset.layout,
@@ -211,7 +210,12 @@ def describe_data(dataset: Dataset, used: Mapping[str, Sequence[Sample]]) -> dic
         "notes": list(dataset.notes),
         "splits": {
             split: [
-                [sample.name, str(sample.image.resolve()), str(sample.mask.resolve()) if sample.mask else None]
+                [
+                    sample.name,
+                    str(sample.image.resolve()),
+                    str(sample.mask.resolve()) if sample.mask else None,
+                    *((sample.image_part, sample.mask_part) if sample.image_part or sample.mask_part else ()),
+                ]
                 for sample in samples
             ]
             for split, samples in used.items()
@@ -268,7 +272,7 @@ def show_flow(network: Network, preprocess: Preprocess, pairs: Pairs, dataset: D
     network.eval()
     mask_HW = pairs[0][1]
     opened = time.perf_counter()
-    image_HW3 = read_image(pairs.samples[0].image)
+    image_HW3 = read_sample_image(pairs.samples[0])
     began = time.perf_counter()
     seen_13hw = preprocess(torch.from_numpy(image_HW3)[None])
     preprocessed = time.perf_counter()

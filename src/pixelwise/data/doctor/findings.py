@@ -1,29 +1,31 @@
-"""The dataset doctor: every pair is read once, and everything that is wrong is said at once.
+"""Every pair is read once, and everything that keeps a dataset from being trained on is said at once.
 
 Shapes: H, W of one image; C classes.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.decode import image_pixels, mask_ids_of
-from pixelwise.data.files import Refusal, read_bytes, shown
-from pixelwise.data.folder import open_dataset
-from pixelwise.data.images import count_ids, full_mapping, refuse_unknown_ids
+from pixelwise.data.doctor.look import PairLook, look_at
+from pixelwise.data.files import Refusal, shown
+from pixelwise.data.images import full_mapping, refuse_unknown_ids
 from pixelwise.data.settings import FILE_NAME, SPLITS
+from pixelwise.data.sources import image_bytes
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.records import VOID, Dataset, Problem, Sample
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 THREADS = 2  # decoding frees the interpreter's lock; more than two only fills the memory with images on a laptop
 AT_ONCE = 256  # pairs handed to the threads at a time, so that 100,000 pairs need no more memory than these
@@ -35,6 +37,8 @@ ABOUT_ONE_PAIR = frozenset(
         "mask-missing",
         "image-missing",
         "duplicate-stem",
+        "name-case",
+        "name-unicode",
         "size-mismatch",
         "ids-outside",
         "missing",
@@ -112,18 +116,6 @@ class PairFacts:
     fingerprint: tuple[int, int] | None = None  # (bytes, CRC-32) of the image file
 
 
-def check(
-    data: Dataset | Path | str, *, progress: Callable[[int, int], None] | None = None
-) -> tuple[Dataset, Findings]:
-    """Open a dataset and find everything that is wrong with it.
-
-    Raises:
-        UsageError, DatasetError: there is nothing there that could be a dataset.
-    """
-    dataset = data if isinstance(data, Dataset) else open_dataset(data)
-    return dataset, find_problems(dataset, progress=progress)
-
-
 def find_problems(
     dataset: Dataset,
     splits: Sequence[str] | None = None,
@@ -149,21 +141,31 @@ def find_problems(
             known = ", ".join(dataset.splits) or "none"
             raise UsageError(f"{shown(dataset.root)}: has no {split!r} split; it has: {known}.")
     jobs = [(split, sample) for split in chosen for sample in dataset.splits[split]]
+    facts = _examine_all(dataset, jobs, progress)
+    return gather(dataset, chosen, facts, asked=splits)
+
+
+def gather(
+    dataset: Dataset,
+    chosen: Sequence[str],
+    facts: Iterable[tuple[str, PairFacts]],
+    *,
+    asked: Sequence[str] | None = None,
+) -> Findings:
+    """The findings of pairs that were read, each with its split."""
     problems = [problem for problem in dataset.problems if _concerns(problem, chosen)]
     census = {split: _Census(len(dataset.classes)) for split in chosen}
     copies: defaultdict[tuple[int, int], list[tuple[str, Sample]]] = defaultdict(list)
     bad = set()
-    for done, (split, facts) in enumerate(_examine_all(dataset, jobs), start=1):
-        problems += facts.problems
-        if any(problem.severity == "error" for problem in facts.problems):
-            bad.add(facts.sample.name)
-        if facts.fingerprint:
-            copies[facts.fingerprint].append((split, facts.sample))
-        census[split].add(facts)
-        if progress:
-            progress(done, len(jobs))
+    for split, pair in facts:
+        problems += pair.problems
+        if any(problem.severity == "error" for problem in pair.problems):
+            bad.add(pair.sample.name)
+        if pair.fingerprint:
+            copies[pair.fingerprint].append((split, pair.sample))
+        census[split].add(pair)
     counted = {split: census[split].facts() for split in chosen}
-    problems += _too_few(dataset, chosen, splits)
+    problems += _too_few(dataset, chosen, asked)
     problems += _class_problems(dataset, counted)
     problems += _copies_across_splits(dataset.root, copies.values())
     problems.sort(key=lambda problem: problem.severity != "error")  # stable: errors first, order kept
@@ -206,41 +208,40 @@ def without_bad(dataset: Dataset, findings: Findings) -> Dataset:
 
 def examine(dataset: Dataset, sample: Sample) -> PairFacts:
     """Read one pair: whole files, all pixels."""
-    problems: list[Problem] = []
-    size = fingerprint = pixels = None
+    return judge(dataset, look_at(sample))
+
+
+def judge(dataset: Dataset, look: PairLook) -> PairFacts:
+    """What is wrong with one pair that was read."""
+    sample, problems = look.sample, []
+    size = look.image.size if look.image else None
+    fingerprint = look.image.fingerprint if look.image else None
+    pixels = None
 
     def report(path: Path, kind: str, message: str, remedy: str) -> None:
         problems.append(Problem("error", kind, _where(dataset, path), message, f"{remedy[:-1]}, {DROP}"))
 
-    try:
-        data = read_bytes(sample.image)
-        fingerprint = (len(data), zlib.crc32(data))
-        height, width = image_pixels(data).shape[:2]
-        size = height, width
-    except Refusal as refusal:
-        report(sample.image, refusal.kind, refusal.what, refusal.remedy)
+    for refused in look.refused:
+        path = sample.mask if refused.of_mask and sample.mask else sample.image
+        report(path, refused.refusal.kind, refused.refusal.what, refused.refusal.remedy)
     if sample.mask is None:
         return PairFacts(sample, tuple(problems), size, None, fingerprint)
-    try:
-        ids = mask_ids_of(read_bytes(sample.mask))
-        counts = count_ids(ids)
+    if look.mask and look.mask.storage == "ids":
         mapping = full_mapping(dataset.mask_ids, len(dataset.classes))
-        mask_size = (ids.shape[0], ids.shape[1])
-        if size and mask_size != size:
-            message, remedy = sizes_in_words(mask_size, size)
+        if size and look.mask.size != size:
+            message, remedy = sizes_in_words(look.mask.size, size)
             report(sample.mask, "size-mismatch", message, remedy)
-        refuse_unknown_ids(counts, mapping)
-        pixels = _by_class(counts, mapping)
-    except Refusal as refusal:
-        report(sample.mask, refusal.kind, refusal.what, refusal.remedy)
+        try:
+            refuse_unknown_ids(look.mask.codes, mapping)
+            pixels = _by_class(look.mask.codes, mapping)
+        except Refusal as refusal:
+            report(sample.mask, refusal.kind, refusal.what, refusal.remedy)
     if problems:
         return PairFacts(sample, tuple(problems), size, None, fingerprint)
     if pixels is not None and set(pixels) == {VOID}:
-        message, remedy = (
-            "every pixel is void: nothing can be learnt from it.",
-            "Label it, or drop the pair with --skip-bad.",
-        )
-        problems.append(Problem("error", "all-void", _where(dataset, sample.mask), message, remedy))
+        message = "every pixel is void: nothing can be learnt from it."
+        where = _where(dataset, sample.mask)
+        problems.append(Problem("error", "all-void", where, message, "Label it, or drop the pair with --skip-bad."))
     return PairFacts(sample, tuple(problems), size, pixels, fingerprint)
 
 
@@ -260,12 +261,22 @@ def sizes_in_words(mask: tuple[int, int], image: tuple[int, int]) -> tuple[str, 
     return f"{message}.", f"Re-export the mask at {width}×{height}."
 
 
-def _examine_all(dataset: Dataset, jobs: Sequence[tuple[str, Sample]]) -> Iterator[tuple[str, PairFacts]]:
-    waiting = iter(jobs)
+def _examine_all(
+    dataset: Dataset, jobs: Sequence[tuple[str, Sample]], progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[str, PairFacts]]:
+    looks = in_threads(look_at, [sample for _, sample in jobs])
+    for done, ((split, _), look) in enumerate(zip(jobs, looks, strict=True), start=1):
+        yield split, judge(dataset, look)
+        if progress:
+            progress(done, len(jobs))
+
+
+def in_threads(read: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """`read` of every item, in order; some items ahead, never all of them."""
+    waiting = iter(items)
     with ThreadPoolExecutor(THREADS) as pool:
         while batch := list(islice(waiting, AT_ONCE)):
-            results = pool.map(lambda job: examine(dataset, job[1]), batch)
-            yield from zip((split for split, _ in batch), results, strict=True)
+            yield from pool.map(read, batch)
 
 
 def _by_class(counts: Mapping[int, int], mapping: Mapping[int, int]) -> dict[int, int]:
@@ -340,9 +351,9 @@ def _copies_across_splits(root: Path, groups: Iterable[Sequence[tuple[str, Sampl
         if len({name for name, _ in group}) == 1:
             continue
         # Equal size and checksum are a reason to look, not proof.
-        content = sample.image.read_bytes()
+        content = image_bytes(sample)
         for other_split, other in group[1:]:
-            if other_split != split and other.image.read_bytes() == content:
+            if other_split != split and image_bytes(other) == content:
                 message = f"the same image as {split}'s {shown(sample.image.relative_to(root))}, in {other_split}."
                 where = shown(other.image.relative_to(root))
                 remedy = "Keep it in one split: scores on seen images flatter."

@@ -1,0 +1,194 @@
+"""What one split gives away about another: near copies, neighbouring video frames, groups such as patients and scenes.
+
+Every finding needs two witnesses, the pictures and the names, or two measures of the pictures; names alone prove
+nothing, because many datasets number their images anew in every split.
+
+Shapes: N images, M of them compared at a time, T × T × 3 thumbnails, G groups.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.data.doctor.look import ImageLook
+from pixelwise.data.files import shown
+from pixelwise.records import Problem
+
+NEAR_BITS = 6  # of 64: a recompressed or resized copy differs by fewer
+NEAR_LEVELS = 6.0  # and its thumbnail by less, in mean absolute levels of 255
+PLAIN = 6.0  # images of less spread are alike because there is nothing on them
+AT_ONCE = 256  # images compared with all others at a time
+NUMBER = re.compile(r"\d+")
+FRAME_RATIO = 0.6  # neighbours that differ by less than this share of what strangers differ by are of one film
+GROUP_RATIO = 0.8
+REACH = 3  # frame numbers at most this many usual steps apart are neighbours
+VAL_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One image as this module needs it."""
+
+    split: str
+    name: str  # the file, relative to the root
+    path: Path
+    look: ImageLook
+
+
+def near_copies(seen: Sequence[Seen]) -> list[Problem]:
+    """Warnings for images that are nearly the same in two splits. Equal bytes are another finding's."""
+    rich = [one for one in seen if one.look.spread >= PLAIN]
+    if len({one.split for one in rich}) < 2:
+        return []
+    hashes_N = np.array([one.look.hash for one in rich], np.uint64)
+    splits_N = np.array([one.split for one in rich])
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, len(rich), AT_ONCE):
+        stop = start + AT_ONCE
+        bits_MN = np.bitwise_count(hashes_N[start:stop, None] ^ hashes_N[None])
+        near = np.argwhere((bits_MN <= NEAR_BITS) & (splits_N[start:stop, None] != splits_N[None]))
+        pairs += [(start + int(i), int(j)) for i, j in near if start + i < j]
+    problems = []
+    told: set[int] = set()
+    for i, j in pairs:
+        first, second = sorted((rich[i], rich[j]), key=lambda one: ("train", "val", "test").index(one.split))
+        if id(second) in told or first.look.fingerprint == second.look.fingerprint:
+            continue
+        if thumbnail_distance(first.look, second.look) <= NEAR_LEVELS * min(1.0, first.look.spread / 40):
+            told.add(id(second))
+            message = f"nearly the same image as {first.split}'s {first.name}, in {second.split}."
+            remedy = "Keep both in one split: scores on images that were seen in training flatter."
+            problems.append(Problem("warning", "near-copy-across-splits", second.name, message, remedy))
+    return problems
+
+
+def thumbnail_distance(a: ImageLook, b: ImageLook) -> float:
+    """Mean absolute difference of two thumbnails, 0–255."""
+    left = np.frombuffer(a.thumbnail, np.uint8).astype(np.float32)
+    return float(np.abs(left - np.frombuffer(b.thumbnail, np.uint8)).mean())
+
+
+def numbered(path: Path) -> tuple[str, int] | None:
+    """A file name as (everything but its last number, that number); None without a number."""
+    found = list(NUMBER.finditer(shown(path.stem)))
+    if not found:
+        return None
+    last = found[-1]
+    stem = shown(path.stem)
+    return stem[: last.start()] + "#" + stem[last.end() :], int(last.group()[:15])
+
+
+def group_of(path: Path) -> str:
+    """The group that a name gives away: the name without its last number ("patient07_slice12" → "patient07_slice")."""
+    parts = numbered(path)
+    return parts[0].rstrip("#").rstrip("_-. ") if parts else shown(path.stem)
+
+
+def usual_distance(seen: Sequence[Seen]) -> float:
+    """What two images of the dataset differ by usually: the median over 500 pairs that a fixed seed draws."""
+    rng = np.random.default_rng(0)
+    picks = rng.integers(0, len(seen), (500, 2))
+    distances = [thumbnail_distance(seen[i].look, seen[j].look) for i, j in picks if i != j]
+    return float(np.median(distances)) if distances else 0.0
+
+
+def frames_across_splits(seen: Sequence[Seen]) -> list[Problem]:
+    """Warnings for films whose neighbouring frames lie in different splits."""
+    films: defaultdict[str, list[tuple[int, Seen]]] = defaultdict(list)
+    for one in seen:
+        parts = numbered(one.path)
+        if parts:
+            films[parts[0]].append((parts[1], one))
+    strangers = usual_distance(seen) if len(seen) > 2 else 0.0
+    problems = []
+    for film, frames in sorted(films.items()):
+        frames.sort(key=lambda frame: (frame[0], frame[1].name))
+        if len(frames) < 4 or len({one.split for _, one in frames}) < 2:
+            continue
+        steps = np.diff([number for number, _ in frames])
+        usual = max(float(np.median(steps[steps > 0])) if (steps > 0).any() else 1.0, 1.0)
+        crossing = [
+            (a, b) for (m, a), (n, b) in itertools.pairwise(frames) if a.split != b.split and 0 < n - m <= REACH * usual
+        ]
+        if len(crossing) < 2 or strangers == 0:
+            continue
+        between = float(np.median([thumbnail_distance(a.look, b.look) for a, b in crossing]))
+        if between < FRAME_RATIO * strangers:
+            a, b = crossing[0]
+            message = (
+                f"{len(crossing)} pairs of neighbouring frames lie in different splits, such as {a.name} ({a.split}), "
+                f"{b.name} ({b.split}); they differ by {between / strangers:.0%} of what two images usually differ by."
+            )
+            remedy = "Hold out whole films: scores on a neighbour of a training frame flatter."
+            problems.append(Problem("warning", "frames-across-splits", film.replace("#", "0"), message, remedy))
+    return problems
+
+
+def groups_across_splits(seen: Sequence[Seen], told: Collection[str] = ()) -> list[Problem]:
+    """A warning for groups (patients, scenes) that names give away and pictures confirm, in more than one split.
+
+    `told`: groups that were told as films already.
+    """
+    groups: defaultdict[str, list[Seen]] = defaultdict(list)
+    for one in seen:
+        groups[group_of(one.path)].append(one)
+    several = {group: ones for group, ones in groups.items() if len(ones) > 1}
+    crossing = {group: ones for group, ones in several.items() if len({one.split for one in ones}) > 1}
+    if len(groups) < 3 or not crossing.keys() - set(told) or sum(map(len, several.values())) < 0.5 * len(seen):
+        return []
+    inside = [
+        thumbnail_distance(ones[i].look, ones[(i + len(ones) // 2) % len(ones)].look)
+        for ones in several.values()
+        for i in range(min(len(ones), 8))
+    ]
+    strangers = usual_distance(seen)
+    if not strangers or float(np.median(inside)) >= GROUP_RATIO * strangers:
+        return []
+    listed = ", ".join(sorted(crossing)[:5]) + (" …" if len(crossing) > 5 else "")
+    message = (
+        f"{len(crossing)} of {len(groups)} groups of images, by their names, lie in more than one split: {listed}."
+    )
+    remedy = "If these are patients, scenes or films, keep each in one split; see the suggested split."
+    return [Problem("warning", "groups-across-splits", ".", message, remedy)]
+
+
+def suggested_split(seen: Sequence[Seen]) -> dict[str, tuple[str, ...]]:
+    """Groups by split: no group in two, about a fifth of the images in val. {} for fewer than 3 groups.
+
+    The splits that were there are kept where they can be: a group goes where most of its images are, unless that
+    leaves val empty or too large; test keeps its groups.
+    """
+    where: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for one in seen:
+        where[group_of(one.path)][one.split] += 1
+    if len(where) < 3:
+        return {}
+    chosen = {group: counts.most_common(1)[0][0] for group, counts in where.items()}
+    learnt = {group: sum(counts.values()) for group, counts in where.items() if chosen[group] != "test"}
+    wanted = VAL_SHARE * sum(learnt.values())
+    if abs(_in_val(learnt, chosen) - wanted) > 0.5 * wanted:
+        for group in learnt:
+            chosen[group] = "train"
+        filled = 0
+        for group, size in sorted(learnt.items(), key=lambda item: (item[1], item[0])):
+            if filled < wanted and filled + size <= 1.5 * wanted:
+                chosen[group] = "val"
+                filled += size
+        if not filled and len(learnt) > 1:
+            chosen[min(learnt, key=lambda group: (learnt[group], group))] = "val"
+    return {
+        split: tuple(sorted(group for group, its in chosen.items() if its == split))
+        for split in ("train", "val", "test")
+        if split in chosen.values()
+    }
+
+
+def _in_val(sizes: Mapping[str, int], chosen: Mapping[str, str]) -> int:
+    return sum(size for group, size in sizes.items() if chosen[group] == "val")

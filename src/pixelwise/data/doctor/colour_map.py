@@ -1,0 +1,205 @@
+"""The codes of masks whose values were blended: by anti-aliased drawing, resizing with interpolation, or JPEG.
+
+A code is a grey value, or a colour as 0xRRGGBB. What tells a class's code from a blend of two is where it lies: classes
+have insides, and there the 3×3 neighbourhood is of one code; a blend lies on an edge and has none. Thin things (a pole
+one pixel wide) have no insides either; theirs are told by being common, or by lying on no line between two codes.
+
+Shapes: K codes, N other values; each a point of 3 channels.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FLAT_PX = 9  # a class has at least this many inside pixels somewhere
+FLAT_SHARE = 0.05  # and at least this share of its pixels are inside
+ON_LINE = 4.0  # a blend is off the line between its two codes by rounding only
+BETWEEN_SHARE = 0.4  # of a blend's pixels lie between two neighbours' values
+BLEND_KINDS = 8  # smoothing makes many different values; fewer, not between their neighbours, are thin classes
+THIN_SHARE = 0.02  # of all pixels without inside: a thin class has more of them, one value of a blend fewer
+WIDE_GAP = 8  # grey codes nearer than this are ids, and what lies between two ids is an id
+RIPPLE_RADIUS = 10  # JPEG moves a value in a flat area by less than this
+RIPPLE_REACH = 28  # and makes satellites of a code up to here, each with less than
+FIT_WITHIN = 16  # a JPEG's pixel fits a code when no channel is farther: past that it is on an edge
+HEAP = 1.5  # a hole of a ladder is a code when its pixels heap up by this against those half a step away
+RIPPLE_SHARE = 0.02  # this share of the code's flat pixels
+
+
+@dataclass(frozen=True)
+class CodeBook:
+    """Which values of some masks are classes' codes."""
+
+    codes: tuple[int, ...]  # ascending
+    coloured: bool
+    blurred: bool  # values occur that are no codes but blends of them
+    tolerance: int  # a value fits a code when no channel differs by more
+    shares: Mapping[int, float]  # of all pixels, by code
+    unfit: float  # share of pixels that fit no code
+
+
+def find_codes(
+    pixels: Mapping[int, int],
+    flat: Mapping[int, int],
+    between: Mapping[int, int],
+    *,
+    coloured: bool,
+    lossy: bool,
+) -> CodeBook:
+    """The codes among the values of some masks.
+
+    Args:
+        pixels: by value, how many pixels have it.
+        flat: by value, how many of them have a 3×3 neighbourhood of that value.
+        between: by value, how many of them lie between the values of two opposite neighbours.
+        coloured: values are colours, 0xRRGGBB; otherwise grey.
+        lossy: the masks were JPEGs: a code's own pixels spread around it.
+    """
+    total = max(sum(pixels.values()), 1)
+    codes = _peaks(flat, pixels, coloured) if lossy else _exact(pixels, flat, between, coloured)
+    if lossy and not coloured:
+        codes += _holes_of_ladder(sorted(codes), pixels)
+    tolerance = jpeg_tolerance(points_of(codes, coloured)) if lossy else 0
+    shares = {code: number / total for code, number in _nearest_within(pixels, codes, coloured, tolerance).items()}
+    return CodeBook(
+        codes=tuple(sorted(codes)),
+        coloured=coloured,
+        blurred=lossy or len(codes) < len(pixels),
+        tolerance=tolerance,
+        shares=shares,
+        unfit=max(1.0 - sum(shares.values()), 0.0),
+    )
+
+
+def points_of(codes: list[int] | tuple[int, ...], coloured: bool) -> NDArray[np.float64]:
+    """Codes as points, [K, 3]; a grey value in all three channels."""
+    values_K = np.array(codes, np.int64)
+    if not coloured:
+        return np.repeat(values_K[:, None].astype(np.float64), 3, axis=1)
+    return np.stack([values_K >> 16, values_K >> 8 & 255, values_K & 255], axis=1).astype(np.float64)
+
+
+def jpeg_tolerance(points_K3: NDArray[np.float64]) -> int:
+    """How far a JPEG's pixel may be from its code, in the channel where it is farthest: under half the nearest gap."""
+    if len(points_K3) < 2:
+        return FIT_WITHIN
+    gaps_KK = np.abs(points_K3[:, None] - points_K3[None]).max(axis=2)
+    nearest = gaps_KK[~np.eye(len(points_K3), dtype=bool)].min()
+    return int(min(max((nearest - 1) // 2, 1), FIT_WITHIN))
+
+
+def off_line(points_N3: NDArray[np.float64], ends_K3: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance of each point to the nearest line that joins two of K ends. [N]; infinite for fewer than two ends."""
+    nearest_N = np.full(len(points_N3), np.inf)
+    for i in range(len(ends_K3)):
+        for j in range(i):
+            along = ends_K3[j] - ends_K3[i]
+            place_N = np.clip((points_N3 - ends_K3[i]) @ along / max(along @ along, 1e-9), 0, 1)
+            nearest_N = np.minimum(nearest_N, np.linalg.norm(points_N3 - ends_K3[i] - place_N[:, None] * along, axis=1))
+    return nearest_N
+
+
+def _exact(pixels: Mapping[int, int], flat: Mapping[int, int], between: Mapping[int, int], coloured: bool) -> list[int]:
+    """Codes of masks that were stored without loss: each code is exactly one value."""
+    inside = sorted(v for v, n in pixels.items() if flat.get(v, 0) >= FLAT_PX and flat[v] >= FLAT_SHARE * n)
+    others = sorted(set(pixels) - set(inside))
+    if not others or len(inside) < 2 or len(inside) > 255:
+        return list(pixels)
+    if not coloured:
+        others = [v for v in others if _wide_gap(inside, v)]
+    total = sum(pixels[v] for v in others)
+    blends = {v for v in others if between.get(v, 0) >= BETWEEN_SHARE * pixels[v]}
+    if sum(pixels[v] for v in blends) < 0.5 * total and len(others) < BLEND_KINDS:
+        return list(pixels)
+    thin = [v for v in others if v not in blends and pixels[v] >= THIN_SHARE * total]
+    if coloured and thin:  # the half-covered sides of a line one pixel wide are alike too, but on the line of two codes
+        off_N = off_line(points_of(thin, True), points_of(inside, True))
+        thin = [v for v, off in zip(thin, off_N, strict=True) if off > 4 * ON_LINE or pixels[v] >= 0.2 * total]
+    dropped = set(others).difference(thin)
+    return [v for v in pixels if v not in dropped]
+
+
+def _wide_gap(inside: list[int], value: int) -> bool:
+    """Whether a grey value lies between two codes so far apart that it can be a blend of them."""
+    above = next((code for code in inside if code > value), None)
+    below = next((code for code in reversed(inside) if code < value), None)
+    return above is None or below is None or above - below >= WIDE_GAP
+
+
+def _peaks(flat: Mapping[int, int], pixels: Mapping[int, int], coloured: bool) -> list[int]:
+    """Codes of JPEGs: the commonest value of each heap of flat pixels, the largest heap first."""
+    values = sorted(flat, key=lambda v: -flat[v])[:4096]
+    if not values:
+        return [max(pixels, key=lambda v: pixels[v])] if pixels else []
+    points_N3 = points_of(values, coloured)
+    flat_N = np.array([flat[v] for v in values], np.float64)
+    free_N = np.ones(len(values), bool)
+    total = flat_N.sum()
+    codes: list[int] = []
+    heaps: list[float] = []
+    centres: list[NDArray[np.float64]] = []
+    for n in range(len(values)):
+        if not free_N[n]:
+            continue
+        distance_N = np.abs(points_N3 - points_N3[n]).max(axis=1)
+        own_N = free_N & (distance_N <= RIPPLE_RADIUS)
+        heap = float(flat_N[own_N].sum())
+        free_N &= ~own_N
+        reach = [k for k, centre in enumerate(centres) if np.abs(centre - points_N3[n]).max() <= RIPPLE_REACH]
+        satellite = any(heap < RIPPLE_SHARE * heaps[k] for k in reach)
+        if heap < max(2e-4 * total, 3 * FLAT_PX) or satellite:
+            continue
+        if (
+            len(codes) >= 2
+            and heap < 0.01 * total
+            and off_line(points_N3[n : n + 1], np.array(centres))[0] < RIPPLE_RADIUS
+        ):
+            near = _mass_around(pixels, points_N3[n], coloured)
+            if heap < 0.25 * near:  # mostly edge pixels: a blend of two codes
+                continue
+        codes.append(values[n])
+        heaps.append(heap)
+        centres.append(points_N3[n])
+    return codes
+
+
+def _holes_of_ladder(codes: list[int], pixels: Mapping[int, int]) -> list[int]:
+    """Codes that a regular ladder of grey values lacks (0, 20, 60, 80: 40), where pixels heap up: thin classes."""
+    if len(codes) < 4:
+        return []
+    step = float(np.median(np.diff(codes)))
+    if step < 2 * WIDE_GAP:
+        return []
+    holes = []
+    for low, high in itertools.pairwise(codes):
+        missing = round((high - low) / step) - 1
+        for i in range(1, missing + 1):
+            hole = round(low + i * (high - low) / (missing + 1))
+            heap = sum(pixels.get(hole + d, 0) for d in range(-2, 3))
+            beside = sum(pixels.get(hole + s * round(step / 2) + d, 0) for s in (-1, 1) for d in range(-2, 3)) / 2
+            if heap > HEAP * beside:
+                holes.append(max(range(hole - 2, hole + 3), key=lambda value: pixels.get(value, 0)))
+    return holes
+
+
+def _mass_around(pixels: Mapping[int, int], centre: NDArray[np.float64], coloured: bool) -> float:
+    points_N3 = points_of(list(pixels), coloured)
+    near_N = np.abs(points_N3 - centre).max(axis=1) <= RIPPLE_RADIUS
+    return float(np.array(list(pixels.values()), np.float64)[near_N].sum())
+
+
+def _nearest_within(pixels: Mapping[int, int], codes: list[int], coloured: bool, tolerance: int) -> dict[int, int]:
+    """Pixels by code, each value counted for its nearest code where that is within the tolerance."""
+    if tolerance == 0 or not codes:
+        return {code: pixels.get(code, 0) for code in codes}
+    values = list(pixels)
+    distance_NK = np.abs(points_of(values, coloured)[:, None] - points_of(codes, coloured)[None]).max(axis=2)
+    counted = dict.fromkeys(codes, 0)
+    for value, nearest, distance in zip(values, distance_NK.argmin(axis=1), distance_NK.min(axis=1), strict=True):
+        if distance <= tolerance:
+            counted[codes[nearest]] += pixels[value]
+    return counted

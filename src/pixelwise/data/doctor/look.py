@@ -1,0 +1,195 @@
+"""One pair of files → what can be said about it without knowing the others. No judgement is made here.
+
+Shapes: H, W of one image; T = 16, the side of its thumbnail.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from pixelwise.data.decode import MaskIds, Opened, open_image, opened_mask_ids, opened_pixels, stored_depth
+from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
+from pixelwise.data.files import Refusal, read_bytes
+from pixelwise.data.images import count_ids
+from pixelwise.data.sources import image_bytes, stored_mask_ids
+from pixelwise.records import Colour, Pixels, Sample
+
+THUMBNAIL_PX = 16
+KEPT_CODES = 4096  # of one mask; one with more is told by their number
+MANY_IDS = 64
+FEW_IDS = 8
+SAMPLED_PX = 64  # an image is averaged from about this many pixels a side: enough for what it looks like
+GREY = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True)
+class ImageLook:
+    """What one image is like."""
+
+    size: tuple[int, int]  # (H, W), upright
+    bits: int  # a sample, as stored
+    turn: int  # EXIF orientation, 1 to 8; 1: stored upright
+    fingerprint: tuple[int, int]  # (bytes, CRC-32) of the file
+    hash: int  # 64 bits: whether the grey of each of 8 × 8 fields exceeds that of its right neighbour
+    thumbnail: bytes  # T × T × 3 RGB
+    spread: float  # standard deviation of the sampled pixels' values, 0–128
+    brightest: int  # largest sampled value, 0–255
+
+
+@dataclass(frozen=True)
+class MaskLook:
+    """What one mask holds. A code is a stored number, or a colour as 0xRRGGBB."""
+
+    size: tuple[int, int]  # (H, W), upright
+    coloured: bool  # codes are colours
+    storage: str  # "ids", or why it is not plain ids: "jpeg-mask", "rgb-mask", "alpha-mask", "float-mask", …
+    bits: int
+    turn: int
+    codes: Mapping[int, int]  # pixels by code, of the KEPT_CODES commonest
+    distinct: int  # different codes in all
+    flat: Mapping[int, int] | None = None  # of them, pixels whose 3×3 neighbourhood is of one code; None: not counted
+    between: Mapping[int, int] = field(default_factory=dict)  # and pixels between two neighbours' values, where flat is
+    parts: Mapping[int, int] = field(default_factory=dict)  # connected components by id, where they were counted
+    palette: Mapping[int, Colour] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why one file is not taken."""
+
+    of_mask: bool
+    refusal: Refusal
+
+
+@dataclass(frozen=True)
+class PairLook:
+    """What reading one pair told."""
+
+    sample: Sample
+    image: ImageLook | None
+    mask: MaskLook | None
+    refused: tuple[Refused, ...] = ()
+
+
+def look_at(sample: Sample, *, thoroughly: bool = False, sampled: bool = False) -> PairLook:
+    """Read one pair: whole files, all pixels.
+
+    Args:
+        thoroughly: also what the doctor asks beyond whether the pair can be trained on: the thumbnail, and the content
+            of masks that hold no class ids.
+        sampled: also what takes so long that it is asked of some pairs only: connected components, flat pixels.
+    """
+    refused: list[Refused] = []
+    image = mask = None
+    try:
+        image = look_at_image(image_bytes(sample), thoroughly)
+    except Refusal as refusal:
+        refused.append(Refused(False, refusal))
+    if sample.mask is None:
+        return PairLook(sample, image, None, tuple(refused))
+    try:
+        mask = look_at_mask(sample, image.size if image else None, thoroughly, sampled)
+    except Refusal as refusal:
+        refused.append(Refused(True, refusal))
+        raw = _raw_or_none(sample) if thoroughly else None
+        mask = _look_at_raw(raw, refusal.kind) if raw else None
+    return PairLook(sample, image, mask, tuple(refused))
+
+
+def look_at_image(data: bytes, thoroughly: bool) -> ImageLook:
+    """Raises Refusal, see `images.read_image`."""
+    opened = open_image(data)
+    pixels_HW3 = opened_pixels(data, opened)
+    size = (pixels_HW3.shape[0], pixels_HW3.shape[1])
+    fingerprint = (len(data), zlib.crc32(data))
+    if not thoroughly:
+        return ImageLook(size, 8, 1, fingerprint, 0, b"", 0.0, 255)
+    step_y, step_x = (max(side // SAMPLED_PX, 1) for side in size)
+    sampled_hw3 = np.ascontiguousarray(pixels_HW3[::step_y, ::step_x])
+    thumbnail_TT3 = cv2.resize(sampled_hw3, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+    _, deviations = cv2.meanStdDev(sampled_hw3)
+    return ImageLook(
+        size,
+        stored_depth(opened),
+        opened.turn,
+        fingerprint,
+        difference_hash(sampled_hw3),
+        thumbnail_TT3.tobytes(),
+        float(np.sqrt((deviations**2).mean())),
+        int(sampled_hw3.max()),
+    )
+
+
+def difference_hash(pixels_hw3: Pixels) -> int:
+    """64 bits that stay nearly the same when an image is resized, recompressed or relit.
+
+    Krawetz, "Kind of like that", 2013 (dHash).
+    """
+    small_89 = cv2.resize(pixels_hw3, (9, 8), interpolation=cv2.INTER_AREA).astype(np.float32) @ GREY
+    return int.from_bytes(np.packbits(small_89[:, 1:] > small_89[:, :-1]).tobytes(), "big")
+
+
+def look_at_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly: bool, sampled: bool) -> MaskLook:
+    """Raises Refusal, see `images.read_mask_ids`."""
+    assert sample.mask is not None
+    if sample.mask_part:
+        ids = stored_mask_ids(sample, image_size)
+        counts = count_ids(ids)
+        return MaskLook(_size(ids), False, "ids", 8, 1, counts, len(counts))
+    opened = open_image(read_bytes(sample.mask))
+    ids = opened_mask_ids(opened)
+    counts = count_ids(ids)
+    distinct = len(counts)
+    if distinct > KEPT_CODES:
+        counts = dict(sorted(counts.items(), key=lambda item: -item[1])[:KEPT_CODES])
+    if not thoroughly:
+        return MaskLook(_size(ids), False, "ids", 8 * ids.dtype.itemsize, 1, counts, distinct)
+    parts = count_parts(ids, list(counts)[:MANY_IDS]) if sampled and distinct > FEW_IDS else {}
+    turn, bits = opened.turn, 8 * ids.dtype.itemsize
+    flat = between = None
+    spread = max(counts) > distinct + 1 and distinct > 2  # not simply 0, 1, 2 …: some values could be blends
+    if (sampled and spread) or MANY_IDS < distinct <= KEPT_CODES:
+        histogram = RawMask(ids.astype(np.int32), False, False, bits, turn).histogram(KEPT_CODES)
+        flat, between = histogram.flat, histogram.between
+    return MaskLook(
+        _size(ids), False, "ids", bits, turn, counts, distinct, flat, between or {}, parts, _palette(opened)
+    )
+
+
+def count_parts(ids: MaskIds, wanted: Sequence[int]) -> dict[int, int]:
+    """Connected components (4-neighbours) of each wanted id."""
+    return {i: cv2.connectedComponents((ids == i).astype(np.uint8), connectivity=4)[0] - 1 for i in wanted}
+
+
+def _raw_or_none(sample: Sample) -> RawMask | None:
+    assert sample.mask is not None
+    if sample.mask_part:
+        return None
+    try:
+        return raw_mask_of(read_bytes(sample.mask))
+    except Refusal:
+        return None
+
+
+def _look_at_raw(raw: RawMask, storage: str) -> MaskLook:
+    seen = raw.histogram(KEPT_CODES)
+    return MaskLook(
+        raw.size, raw.coloured, storage, raw.bits, raw.turn, seen.pixels, seen.distinct, seen.flat, seen.between
+    )
+
+
+def _palette(opened: Opened) -> dict[int, Colour]:
+    image = opened.image
+    values = image.getpalette("RGB") if image.mode == "P" else None
+    if not values:
+        return {}
+    return {i: (values[3 * i], values[3 * i + 1], values[3 * i + 2]) for i in range(len(values) // 3)}
+
+
+def _size(ids: MaskIds) -> tuple[int, int]:
+    return ids.shape[0], ids.shape[1]

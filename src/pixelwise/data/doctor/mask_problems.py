@@ -1,0 +1,190 @@
+"""A dataset's coding of masks → what is wrong with it, in words; and what only a person can decide.
+
+Raw storage (colours, JPEG, alpha, floats) is told once for all masks that share it, with their number, not once a file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pixelwise.data.doctor.coding import CITYSCAPES_BASE, Coding
+from pixelwise.data.doctor.look import MaskLook
+from pixelwise.data.palettes import names_of_colours
+from pixelwise.records import MAX_CLASSES, VOID, Problem
+
+FIX = "`pixelwise check DATA --fix OUT` writes them as class ids."
+NOTABLE = 1e-4  # share of pixels, below which a misfit is not worth a word
+NEARLY_WHITE_VOID = 0.05  # an id 0 under 1-based classes that covers less than this may be void
+STORAGE = {  # how a mask is stored that is no plain ids → kind and words
+    "jpeg-mask": ("jpeg-masks", "JPEG files, whose compression alters ids along every edge"),
+    "rgb-mask": ("rgb-masks", "RGB images"),
+    "alpha-mask": ("alpha-masks", "images with an alpha channel"),
+    "float-mask": ("float-masks", "floating-point images that hold whole numbers"),
+    "colour-mask": ("colour-masks", "images in a colour space other than RGB"),
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person must decide before a repair, and the option that says it."""
+
+    option: str
+    why: str
+
+
+def storage_problems(looks: Sequence[MaskLook], names: Sequence[str]) -> list[Problem]:
+    """An error for every way of storing that is no plain ids, with the number of masks. `names`: their files."""
+    problems = []
+    for storage, (kind, words) in STORAGE.items():
+        chosen = [(look, name) for look, name in zip(looks, names, strict=True) if look.storage == storage]
+        if not chosen:
+            continue
+        grey = sum(not look.coloured for look, _ in chosen)
+        detail = "" if storage in ("float-mask", "jpeg-mask") else _channels(grey, len(chosen))
+        message = f"{_of(len(chosen), len(looks))} {words}{detail}; expected one channel of class ids."
+        problems.append(Problem("error", kind, _listed([name for _, name in chosen]), message, FIX))
+    wide = [(look, name) for look, name in zip(looks, names, strict=True) if look.storage == "ids" and look.bits > 8]
+    if wide and all(max(look.codes, default=0) <= VOID for look, _ in wide):
+        bits = Counter(look.bits for look, _ in wide).most_common(1)[0][0]
+        message = f"{_of(len(wide), len(looks))} {bits}-bit, though no id exceeds 255."
+        remedy = "They are read as they are; --fix writes 8-bit masks, with nothing lost."
+        problems.append(Problem("warning", "wide-masks", _listed([name for _, name in wide]), message, remedy))
+    return problems
+
+
+def coding_problems(coding: Coding) -> tuple[list[Problem], list[Question], list[str]]:
+    """What is wrong with the codes themselves: problems, questions, and notes on what was found and is fine."""
+    book = coding.book
+    where = "masks"
+    problems: list[Problem] = []
+    questions: list[Question] = []
+    notes: list[str] = []
+    if coding.kind in ("instances", "class-instances"):
+        problems.append(_instances(coding, questions))
+        return problems, questions, notes
+    if coding.kind == "lost":
+        message = (
+            f"JPEGs of ids that lie nearer to each other than JPEG's noise ({codes_in_words(coding)}): they are lost."
+        )
+        remedy = "Export the masks again from their source, as PNG. No repair can bring them back."
+        problems.append(Problem("error", "lost-masks", where, message, remedy))
+        return problems, questions, notes
+    if book.coloured:
+        notes.append(colours_in_words(coding))
+    if book.blurred and (book.unfit >= NOTABLE or not book.tolerance):
+        message = (
+            f"{book.unfit:.2%} of the pixels fit none of the {len(book.codes)} codes ({codes_in_words(coding)}): "
+            "they are blends along edges, from anti-aliased drawing, resizing with interpolation, or JPEG."
+        )
+        remedy = (
+            "Export the masks without smoothing; or --fix gives each such pixel the class of the nearest that fits."
+        )
+        problems.append(Problem("error", "blended-masks", where, message, remedy))
+    if len(book.codes) > MAX_CLASSES + 1:
+        message = f"{len(book.codes):,} different codes; the limit is {MAX_CLASSES} classes."
+        remedy = "If they are colours, are the images among the masks? If they number objects, write class ids."
+        problems.append(Problem("error", "too-many-ids", where, message, remedy))
+        return problems, questions, notes
+    if not book.coloured:
+        _number_problems(coding, problems, questions, notes)
+    return problems, questions, notes
+
+
+def _number_problems(coding: Coding, problems: list[Problem], questions: list[Question], notes: list[str]) -> None:
+    codes, shares = coding.book.codes, coding.book.shares
+    found = codes_in_words(coding)
+    if coding.kind == "binary":
+        message = f"all masks hold 0 and 255 only ({found}): 255 could be a class or void, which is not guessed."
+        remedy = "Say --binary-foreground NAME with --fix; or name both classes, id = 0 and id = 255, in dataset.toml."
+        problems.append(Problem("error", "binary-0-255", "masks", message, remedy))
+        questions.append(Question("--binary-foreground NAME", "255 is a class of this name, and 0 is background"))
+    elif coding.kind == "steps":
+        message = f"the ids go up in steps of {coding.step}: {found}."
+        remedy = "They are numbered anew inside the program; --fix writes 0, 1, 2 …; name the classes in dataset.toml."
+        problems.append(Problem("warning", "value-steps", "masks", message, remedy))
+        if codes[-1] == VOID:
+            message = "255 is one of the steps: it could be a class or void, which is not guessed."
+            remedy = "Say --class-value 255 or --void-value 255 with --fix."
+            problems.append(Problem("error", "class-or-void", "masks", message, remedy))
+            questions.append(Question("--class-value 255 or --void-value 255", "whether 255 is a class"))
+    elif coding.kind == "one-based":
+        message = f"the ids start at 1: {found}."
+        remedy = "They are numbered anew inside the program; --fix writes 0, 1, 2 …"
+        problems.append(Problem("warning", "one-based", "masks", message, remedy))
+    elif coding.kind == "gaps":
+        message = f"the ids have gaps: {found}."
+        remedy = "They are numbered anew inside the program; declare classes that occur in no mask in dataset.toml."
+        problems.append(Problem("warning", "id-gaps", "masks", message, remedy))
+    if coding.void is not None:
+        notes.append(f"Void: {coding.void}, {shares.get(coding.void, 0):.2%} of the pixels.")
+
+
+def _instances(coding: Coding, questions: list[Question]) -> Problem:
+    if coding.kind == "class-instances":
+        classes = sorted({c // CITYSCAPES_BASE if c >= CITYSCAPES_BASE else c for c in coding.book.codes})
+        listed = ", ".join(map(str, classes[:12]))
+        message = f"{coding.distinct:,} ids of the form class × 1000 + number: they number objects of {listed}."
+        remedy = "Use the class ids; --fix divides by 1000. Which object a pixel belongs to is lost."
+        return Problem("error", "instance-ids", "masks", message, remedy)
+    message = f"{coding.distinct:,} different ids, one object each: they number objects, not classes."
+    remedy = "Write class ids instead; with --fix, --binary-foreground NAME makes every object one class beside 0."
+    questions.append(Question("--binary-foreground NAME", "the class that every object is of; 0 is background"))
+    return Problem("error", "instance-ids", "masks", message, remedy)
+
+
+def code_name(code: int, coloured: bool) -> str:
+    return f"#{code:06x}" if coloured else str(code)
+
+
+def codes_in_words(coding: Coding, at_most: int = 12) -> str:
+    """ "0 (61.2%), 40 (30.0%), …" by falling share."""
+    shares = sorted(coding.book.shares.items(), key=lambda item: -item[1])
+    listed = [f"{code_name(code, coding.book.coloured)} ({share:.2%})" for code, share in shares[:at_most]]
+    return ", ".join(listed) + (f" and {len(shares) - at_most} more" if len(shares) > at_most else "")
+
+
+def colours_in_words(coding: Coding) -> str:
+    palette, names = names_of_colours(coding.book.codes, max(coding.book.tolerance // 2, 0))
+    whose = f", those of {palette}: {', '.join(names[code] for code in coding.book.codes)}" if palette else ""
+    return f"Colour map: {len(coding.book.codes)} colours in {coding.masks} masks{whose}: {codes_in_words(coding)}."
+
+
+def _channels(grey: int, number: int) -> str:
+    if grey == number:
+        return " of equal channels"
+    return f", {grey} of them of equal channels" if grey else ""
+
+
+def _of(number: int, total: int) -> str:
+    if number == 1:
+        return f"1 of {total} masks is one of the" if total > 1 else "the mask is one of the"
+    return f"{'all' if number == total else f'{number} of'} {total} masks are"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def declared_mismatch(coding: Coding, known: Mapping[int, int]) -> Problem | None:
+    """An error where the masks hold another numbering than the declared classes say; None where they agree."""
+    codes = set(coding.book.codes)
+    unknown = sorted(codes - set(known))
+    if coding.book.coloured or not unknown or len(unknown) < len(codes - {0, VOID}) / 2:
+        return None
+    guess = f" They look {coding.kind.replace('-', ' ')}." if coding.kind not in ("ids", "gaps") else ""
+    message = f"hold {codes_in_words(coding)}, of which {len(unknown)} ids are not declared.{guess}"
+    remedy = "Correct the ids in dataset.toml: [[classes]] with id = …, or void = […]."
+    return Problem("error", "declared-ids", "masks", message, remedy)
+
+
+def undeclared_colours(coding: Coding, known: Mapping[int, int]) -> list[Problem]:
+    """An error where the masks hold colours that no declared class has."""
+    unknown = [code for code in coding.book.codes if code not in known]
+    if not unknown:
+        return []
+    listed = ", ".join(f"#{code:06x} ({coding.book.shares.get(code, 0):.2%})" for code in unknown[:8])
+    message = f"{len(unknown)} of {len(coding.book.codes)} colours are no declared class's: {listed}."
+    remedy = "Give each class its colour in dataset.toml: colour = [red, green, blue]; black without a class is void."
+    return [Problem("error", "undeclared-colours", "masks", message, remedy)]

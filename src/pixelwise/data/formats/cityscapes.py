@@ -1,0 +1,95 @@
+"""Cityscapes: leftImg8bit/{split}/{city}/…_leftImg8bit.png beside gtFine/{split}/{city}/…_gtFine_labelIds.png.
+
+Label ids are read as the 19 classes that the benchmark trains; all others are void. Where only …_polygons.json are
+there, they are drawn, in their order. Source: the Cityscapes scripts' label table (Cordts et al., CVPR 2016).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pixelwise.data.decode import MaskIds
+from pixelwise.data.files import Refusal
+from pixelwise.data.formats.drawing import blank_mask, files_below, read_json
+from pixelwise.data.formats.polygons import fill, polygon_of
+from pixelwise.data.layouts import Declared, Listing, sample_of
+from pixelwise.data.palettes import CITYSCAPES
+from pixelwise.data.settings import SPLITS
+from pixelwise.records import VOID, Sample
+
+LABEL_IDS = {
+    "road": 7,
+    "sidewalk": 8,
+    "building": 11,
+    "wall": 12,
+    "fence": 13,
+    "pole": 17,
+    "traffic light": 19,
+    "traffic sign": 20,
+    "vegetation": 21,
+    "terrain": 22,
+    "sky": 23,
+    "person": 24,
+    "rider": 25,
+    "car": 26,
+    "truck": 27,
+    "bus": 28,
+    "train": 31,
+    "motorcycle": 32,
+    "bicycle": 33,
+}
+IMAGE_END = "_leftImg8bit.png"
+MASK_ENDS = ("_labelIds.png", "_labelTrainIds.png", "_polygons.json")
+
+
+def is_cityscapes(root: Path) -> bool:
+    return (root / "leftImg8bit").is_dir() and any((root / kind).is_dir() for kind in ("gtFine", "gtCoarse"))
+
+
+def list_cityscapes(root: Path) -> Listing:
+    """Every image of train, val and test with its finest mask; images without one are told."""
+    listing = Listing(root)
+    kind = "gtFine" if (root / "gtFine").is_dir() else "gtCoarse"
+    train_ids = False
+    for image in files_below(root / "leftImg8bit", (IMAGE_END.lower(),)):
+        below = image.relative_to(root / "leftImg8bit")
+        split = below.parts[0]
+        stem = image.name.removesuffix(IMAGE_END)
+        folder = root / kind / below.parent
+        masks = [folder / f"{stem}_{kind}{end}" for end in MASK_ENDS]
+        mask = next((path for path in masks if path.is_file()), None)
+        if split not in SPLITS:
+            continue
+        if mask is None:
+            listing.error(
+                "mask-missing", image, f"has no mask in {listing.where(folder)}/.", "Add it, or drop the image."
+            )
+            continue
+        train_ids |= mask.name.endswith("TrainIds.png")
+        sample = sample_of(image, mask, listing)
+        if mask.suffix == ".json":
+            sample = Sample(sample.name, image, mask, mask_part="cityscapes:")
+        listing.splits.setdefault(split, []).append(sample)
+    names = tuple(LABEL_IDS)
+    ids = tuple(range(len(names))) if train_ids else tuple(LABEL_IDS.values())
+    colours = tuple((code >> 16, code >> 8 & 255, code & 255) for code in (CITYSCAPES[name] for name in names))
+    void = {VOID} if train_ids else {VOID, *(i for i in range(34) if i not in ids)}
+    listing.declared = Declared(names, ids, colours, frozenset(void), "Cityscapes' 19 that are evaluated")
+    return listing
+
+
+def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+    """The mask that a …_polygons.json draws, as label ids; 0, "unlabelled", where nothing is drawn."""
+    del entry
+    table: Any = read_json(path)
+    if not isinstance(table, dict) or not isinstance(table.get("objects"), list):
+        raise Refusal("annotations", "has no list of objects; expected Cityscapes' polygons.", "Export it again.")
+    mask = blank_mask(*size, 255)
+    for thing in table["objects"]:
+        label = str(thing.get("label", "")).removesuffix("group")
+        try:
+            fill(mask, polygon_of(thing.get("polygon")), LABEL_IDS.get(label, 0))
+        except Refusal:
+            continue
+    return mask

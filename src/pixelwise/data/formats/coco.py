@@ -1,0 +1,293 @@
+"""COCO: one JSON file for many images, with polygons, run lengths, or (panoptic) PNGs of segment numbers.
+
+Reads instances and stuff (`segmentation` as polygons, compressed or plain run lengths) and panoptic files, wherever the
+JSON lies below the root. Objects are drawn from large to small, because COCO has no order of drawing. A category's id
+in the masks is COCO's own; where 0 is used as one, all are one higher. Pixels under no object are 0: background, unless
+dataset.toml says void.
+
+Format: cocodataset.org/#format-data. Run lengths are decoded here and not by pycocotools, whose C code trusts its
+input; tests compare the two.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.data.decode import MaskIds, image_pixels
+from pixelwise.data.files import Refusal, read_bytes, shown
+from pixelwise.data.formats.drawing import (
+    BACKGROUND,
+    ImageFiles,
+    blank_mask,
+    files_below,
+    peek,
+    read_json,
+    split_of,
+)
+from pixelwise.data.formats.polygons import fill, judge_polygons, polygon_of
+from pixelwise.data.layouts import Declared, Listing
+from pixelwise.data.palettes import VOID_NAMES
+from pixelwise.records import Colour, Sample
+
+KEYS = ("images", "annotations", "categories")
+
+
+def annotation_files(root: Path) -> list[Path]:
+    """JSON files below a root that are COCO's, by their keys."""
+    found = []
+    for path in files_below(root, (".json",), depth=3):
+        if "{" not in peek(path)[:64] or not any(f'"{key}"' in peek(path) for key in (*KEYS, "info", "licenses")):
+            continue
+        try:
+            table = read_json(path)
+        except Refusal:
+            if "annotations" in path.name or "coco" in path.name or "instances" in path.name:
+                found.append(path)  # cut short: listed, so that it is told
+            continue
+        if isinstance(table, dict) and all(isinstance(table.get(key), list) for key in KEYS):
+            found.append(path)
+    return found
+
+
+def is_coco(root: Path) -> bool:
+    return bool(annotation_files(root))
+
+
+def list_coco(root: Path) -> Listing:
+    """Every image that a JSON file names, in the split that the file's name or folder says."""
+    listing, files = Listing(root), ImageFiles(root)
+    categories: dict[int, dict[str, Any]] = {}
+    for path in annotation_files(root):
+        try:
+            table = read_json(path)
+        except Refusal as refusal:
+            listing.error("annotations", path, refusal.what, refusal.remedy)
+            continue
+        shift = _shift(table)
+        for row in table["categories"]:
+            if isinstance(row, dict) and isinstance(row.get("id"), int):
+                categories.setdefault(row["id"] + shift, row)
+        split = split_of(path, root)
+        _list_file(path, table, split, listing, files)
+    listing.declared = _declared(categories)
+    return listing
+
+
+def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+    """The mask of the image with this id. Objects that cannot be drawn are passed over; listing has told them."""
+    table, by_image = read_json(path), _by_image(path, path.stat().st_mtime_ns)
+    shift = _shift(table)
+    objects = by_image.get(entry, [])
+    ids = blank_mask(*size, max((_category(row) + shift for row in objects), default=0))
+    drawn: list[tuple[int, int, NDArray[np.bool_], int]] = []
+    for row in objects:
+        own = np.zeros(size, bool)
+        try:
+            _draw(own, row.get("segmentation"), size)
+        except Refusal:
+            continue
+        drawn.append((-int(own.sum()), len(drawn), own, _category(row) + shift))
+    for _, _, own, value in sorted(drawn, key=lambda item: item[:2]):
+        ids[own] = value
+    return ids
+
+
+def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+    """The mask of an image of a panoptic file: its PNG's colour numbers a segment, the JSON gives the category."""
+    del size  # the PNG has its own
+    table = read_json(path)
+    shift = _shift(table)
+    row = next((row for row in table["annotations"] if str(row.get("image_id")) == entry), None)
+    if row is None:
+        raise Refusal("annotations", f"has no annotation of image {entry}.", "Correct the file.")
+    colours = image_pixels(read_bytes(_panoptic_png(path, row))).astype(np.int32)
+    segments = colours @ np.array([1, 256, 65536], np.int32)
+    ids = blank_mask(segments.shape[0], segments.shape[1], 256)
+    for segment in row["segments_info"]:
+        ids[segments == segment["id"]] = _category(segment) + shift
+    return ids
+
+
+def run_lengths(counts: str | list[int], height: int, width: int) -> NDArray[np.bool_]:
+    """COCO's run lengths, plain or compressed, as a mask [H, W]. Runs go down the columns, zeros first.
+
+    Raises:
+        Refusal: they are damaged, or do not add up to H × W.
+    """
+    runs = _unpacked(counts) if isinstance(counts, str) else counts
+    try:
+        lengths = np.asarray(runs, np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Refusal("run-lengths", "has run lengths that are no numbers.", "Export it again.") from error
+    if lengths.ndim != 1 or (lengths < 0).any() or int(lengths.sum()) != height * width:
+        what = f"has run lengths that do not add up to {width}×{height} pixels."
+        raise Refusal("run-lengths", what, "Export the annotations again.")
+    values = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(values, lengths).reshape(width, height).T
+
+
+def counted_runs(mask: NDArray[np.bool_]) -> list[int]:
+    """A mask [H, W] as plain run lengths."""
+    flat = np.concatenate([[False], mask.T.ravel()])
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    return [int(n) for n in np.diff(np.concatenate([[0], changes, [mask.size]]))]
+
+
+def coco_table(
+    rows: Iterable[tuple[int, str, NDArray[np.uint8]]], names: tuple[str, ...], colours: tuple[Colour, ...], void: int
+) -> dict[str, Any]:
+    """The JSON of images (id, file name, labels [H, W]): run lengths of every class, ids from 1; void is not drawn."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, file_name, labels in rows:
+        height, width = labels.shape
+        images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
+        for c in np.unique(labels):
+            if c == void:
+                continue
+            own = labels == c
+            ys, xs = np.nonzero(own)
+            box = [int(xs.min()), int(ys.min()), int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": int(c) + 1,
+                    "segmentation": {"size": [height, width], "counts": counted_runs(own)},
+                    "area": int(own.sum()),
+                    "bbox": box,
+                    "iscrowd": 1,
+                }
+            )
+    categories = [{"id": i + 1, "name": name, "color": list(colours[i])} for i, name in enumerate(names)]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _list_file(path: Path, table: dict[str, Any], split: str, listing: Listing, files: ImageFiles) -> None:
+    panoptic = any(isinstance(row, dict) and "segments_info" in row for row in table["annotations"][:5])
+    by_image = _by_image(path, path.stat().st_mtime_ns)
+    for row in table["images"]:
+        name = str(row.get("file_name", "")) if isinstance(row, dict) else ""
+        image = files.find(name, near=(split, path.stem, path.parent.name)) if name else None
+        if image is None:
+            message = f"names {name!r}, which is nowhere below the folder."
+            listing.error("image-missing", path, message, "Add it, or drop the image with --skip-bad.")
+            continue
+        entry = str(row.get("id"))
+        reader = "coco-panoptic" if panoptic else "coco"
+        sample = Sample(listing.where(image.with_suffix("")), image, path, mask_part=f"{reader}:{entry}")
+        listing.splits.setdefault(split, []).append(sample)
+        if not panoptic and isinstance(row.get("height"), int) and isinstance(row.get("width"), int):
+            _judge(path, name, by_image.get(entry, []), (row["height"], row["width"]), listing)
+
+
+def _judge(path: Path, name: str, rows: list[dict[str, Any]], size: tuple[int, int], listing: Listing) -> None:
+    """Warn of objects that cannot be drawn as they are meant."""
+
+    def warn(kind: str, where: str, message: str, remedy: str) -> None:
+        listing.warn(kind, path, f"{shown(name)}: {where} {message}", remedy)
+
+    for row in rows:
+        shape, where = row.get("segmentation"), f"annotation {row.get('id')}"
+        if isinstance(shape, list) and shape:
+            judge_polygons([(where, numbers) for numbers in shape], size, warn)
+        elif isinstance(shape, dict):
+            try:
+                run_lengths(shape.get("counts", []), *size)
+            except Refusal as refusal:
+                warn("run-lengths", where, refusal.what, "It is passed over. " + refusal.remedy)
+        else:
+            warn("polygon-empty", where, "has no outline.", "It is passed over; draw it, or remove it.")
+
+
+def _draw(own: NDArray[np.bool_], shape: Any, size: tuple[int, int]) -> None:
+    if isinstance(shape, dict):
+        own |= run_lengths(shape.get("counts", []), *size)
+        return
+    if not isinstance(shape, list) or not shape:
+        raise Refusal("polygon-empty", "has no outline.", "")
+    for numbers in shape:
+        part = np.zeros(size, np.uint8)
+        try:
+            fill(part, polygon_of(numbers), 1)
+        except Refusal:
+            continue
+        own |= part > 0
+
+
+def _declared(categories: dict[int, dict[str, Any]]) -> Declared | None:
+    if not categories:
+        return None
+    repeated = Counter(str(row.get("name")) for row in categories.values())
+    names, ids, colours, void = [], [], [], set()
+    for category_id, row in sorted(categories.items()):
+        name = str(row.get("name"))
+        if name.lower() in VOID_NAMES:
+            void.add(category_id)
+            continue
+        names.append(name if repeated[name] == 1 else f"{name} ({category_id})")
+        ids.append(category_id)
+        colour = row.get("color")
+        colours.append(tuple(colour) if isinstance(colour, list) and len(colour) == 3 else None)
+    if BACKGROUND not in names:
+        names, ids, colours = [BACKGROUND, *names], [0, *ids], [None, *colours]
+    else:
+        void.add(0)
+    return Declared(tuple(names), tuple(ids), tuple(colours), frozenset(void), "COCO's categories")
+
+
+def _shift(table: dict[str, Any]) -> int:
+    return int(any(isinstance(row, dict) and row.get("id") == 0 for row in table["categories"]))
+
+
+def _category(row: dict[str, Any]) -> int:
+    category = row.get("category_id")
+    if not isinstance(category, int) or not 0 <= category < 2**20:
+        raise Refusal("annotations", f"has a category id {category!r}.", "Correct the file.")
+    return category
+
+
+@lru_cache(maxsize=4)
+def _by_image(path: Path, _changed_ns: int) -> dict[str, list[dict[str, Any]]]:
+    rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in read_json(path)["annotations"]:
+        if isinstance(row, dict) and isinstance(row.get("category_id"), int):
+            rows[str(row.get("image_id"))].append(row)
+    return dict(rows)
+
+
+def _panoptic_png(path: Path, row: dict[str, Any]) -> Path:
+    name = str(row.get("file_name"))
+    folders = (path.with_suffix(""), path.parent, path.parent.parent / path.stem)
+    return next((folder / name for folder in folders if (folder / name).is_file()), folders[0] / name)
+
+
+def _unpacked(text: str) -> list[int]:
+    """COCO's compressed runs: five bits a character, the sixth says that more follow; later, differences."""
+    runs: list[int] = []
+    at = 0
+    while at < len(text):
+        value, shift, more = 0, 0, True
+        while more:
+            if at >= len(text) or shift > 60:
+                raise Refusal("run-lengths", "has run lengths that are cut short.", "Export the annotations again.")
+            bits = ord(text[at]) - 48
+            value |= (bits & 0x1F) << shift
+            more = bool(bits & 0x20)
+            at, shift = at + 1, shift + 5
+            if not more and bits & 0x10:
+                value |= -1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+    return runs
+
+
+def table_text(table: dict[str, Any]) -> bytes:
+    return json.dumps(table).encode()

@@ -1,0 +1,184 @@
+"""Label Studio: one JSON list of tasks, each with its `data` and `annotations`; polygons and brush masks.
+
+Format: labelstud.io/guide/export. Corners are percent of width and height. Brush masks are run lengths of RGBA bytes in
+Label Studio's own packing (label_studio_converter's brush.py), of which alpha counts. Later results are drawn over
+earlier ones; of several annotations of a task the last one that was not cancelled counts.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.data.decode import MAX_PIXELS, MaskIds
+from pixelwise.data.files import Refusal
+from pixelwise.data.formats.drawing import ImageFiles, blank_mask, files_below, name_ids, peek, read_json
+from pixelwise.data.formats.labelme import declared_names
+from pixelwise.data.formats.polygons import fill, judge_polygons, outlines, polygon_of
+from pixelwise.data.layouts import Listing
+from pixelwise.data.settings import SPLITS
+from pixelwise.records import Sample
+
+KINDS = {"polygonlabels": "polygonlabels", "brushlabels": "brushlabels", "rectanglelabels": "rectanglelabels"}
+
+
+def task_files(root: Path) -> list[Path]:
+    return [
+        path
+        for path in files_below(root, (".json",), depth=2)
+        if peek(path).lstrip().startswith("[") and ('"annotations"' in peek(path) or '"data"' in peek(path))
+    ]
+
+
+def is_labelstudio(root: Path) -> bool:
+    return bool(task_files(root))
+
+
+def list_labelstudio(root: Path) -> Listing:
+    """Every annotated task whose image is there. A task's `data.split` is its split."""
+    listing, files = Listing(root), ImageFiles(root)
+    found: list[tuple[Path, int, str, Path]] = []
+    names: set[str] = set()
+    for path in task_files(root):
+        try:
+            tasks = _tasks(path)
+        except Refusal as refusal:
+            listing.error("annotations", path, refusal.what, refusal.remedy)
+            continue
+        for i, task in enumerate(tasks):
+            data = task.get("data") or {}
+            named = next((str(v) for k, v in data.items() if k in ("image", "img", "photo", "ocr")), "")
+            image = files.find(named.split("?d=")[-1]) if named else None
+            results = _results(task)
+            if image is None:
+                listing.error("image-missing", path, f"task {i} names {named!r}, which is not there.", "Add it.")
+            elif results is not None:
+                names |= {label for result in results for label in _labels(result)}
+                _judge(path, i, results, listing)
+                split = str(data.get("split", "all"))
+                found.append((path, i, split if split in SPLITS else "all", image))
+    ids = name_ids(names)
+    for path, i, split, image in found:
+        part = "labelstudio:" + json.dumps([i, ids], sort_keys=True)
+        sample = Sample(listing.where(image.with_suffix("")), image, path, mask_part=part)
+        listing.splits.setdefault(split, []).append(sample)
+    listing.declared = declared_names(ids, "Label Studio's labels")
+    return listing
+
+
+def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+    """The mask of one task. `entry`: its place in the file and the ids of all labels, as JSON."""
+    place, ids = json.loads(entry)
+    mask = blank_mask(*size, max(ids.values(), default=0))
+    height, width = size
+    for result in _results(_tasks(path)[place]) or []:
+        value = result.get("value") or {}
+        label = next(iter(_labels(result)), None)
+        if label not in ids:
+            continue
+        try:
+            if "points" in value:
+                fill(mask, polygon_of(value["points"]) / 100 * [width, height], ids[label])
+            elif "rle" in value:
+                own = brush_mask(value["rle"], height, width)
+                mask[own] = ids[label]
+            elif {"x", "y", "width", "height"} <= value.keys():
+                x, y, w, h = (float(value[key]) for key in ("x", "y", "width", "height"))
+                box = polygon_of([x, y, x + w, y, x + w, y + h, x, y + h])
+                fill(mask, box / 100 * [width, height], ids[label])
+        except (Refusal, ValueError, TypeError):
+            continue
+    return mask
+
+
+def brush_mask(packed: list[int], height: int, width: int) -> NDArray[np.bool_]:
+    """Label Studio's run lengths as a mask [H, W]. Raises Refusal where they are damaged or of another size."""
+    try:
+        bits = np.unpackbits(np.asarray(packed, np.uint8))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Refusal("run-lengths", "has run lengths that are no bytes.", "Export it again.") from error
+    at = 0
+
+    def read(count: int) -> int:
+        nonlocal at
+        if at + count > len(bits):
+            raise Refusal("run-lengths", "has run lengths that are cut short.", "Export it again.")
+        value = 0
+        for bit in bits[at : at + count]:
+            value = value << 1 | int(bit)
+        at += count
+        return value
+
+    number = read(32)
+    if number != 4 * height * width or number > 4 * MAX_PIXELS:
+        raise Refusal("run-lengths", f"has {number} values, not {4 * height * width}.", "Export it again.")
+    word = read(5) + 1
+    sizes = [read(4) + 1 for _ in range(4)]
+    values = np.zeros(number, np.uint8)
+    i = 0
+    while i < number:
+        repeated = read(1)
+        stop = min(i + 1 + read(sizes[read(2)]), number)
+        if repeated:
+            values[i:stop] = read(word)
+            i = stop
+        else:
+            while i < stop:
+                values[i] = read(word)
+                i += 1
+    return values.reshape(height, width, 4)[:, :, 3] > 0
+
+
+def task_of(name: str, split: str, labels: NDArray[np.uint8], names: tuple[str, ...], void: int) -> dict[str, Any]:
+    """One annotated task of a mask [H, W]; void as label "void", background not drawn."""
+    height, width = labels.shape
+    results = []
+    for c in np.unique(labels):
+        label = "void" if c == void else names[c]
+        if label == "background":
+            continue
+        for polygon in outlines(labels == c):
+            points = (polygon / [width, height] * 100).tolist()
+            results.append(
+                {
+                    "type": "polygonlabels",
+                    "from_name": "label",
+                    "to_name": "image",
+                    "original_width": width,
+                    "original_height": height,
+                    "value": {"points": points, "closed": True, "polygonlabels": [label]},
+                }
+            )
+    return {"data": {"image": name, "split": split}, "annotations": [{"result": results}]}
+
+
+def _tasks(path: Path) -> list[dict[str, Any]]:
+    tasks = read_json(path)
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+        raise Refusal("annotations", "is no list of tasks; expected Label Studio's JSON.", "Export it again.")
+    return tasks
+
+
+def _results(task: dict[str, Any]) -> list[dict[str, Any]] | None:
+    done = [a for a in task.get("annotations") or [] if isinstance(a, dict) and not a.get("was_cancelled")]
+    return [r for r in done[-1].get("result") or [] if isinstance(r, dict)] if done else None
+
+
+def _labels(result: dict[str, Any]) -> list[str]:
+    value = result.get("value") or {}
+    return [str(label) for kind in KINDS for label in value.get(kind) or []][:1]
+
+
+def _judge(path: Path, place: int, results: list[dict[str, Any]], listing: Listing) -> None:
+    polygons = [
+        (f"task {place}, result {i}", (result.get("value") or {})["points"])
+        for i, result in enumerate(results)
+        if "points" in (result.get("value") or {})
+    ]
+    judge_polygons(
+        polygons, (100, 100), lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy)
+    )

@@ -1,0 +1,148 @@
+"""Which mask belongs to which image, by their names: exactly, without the words that tell them apart, or nearly.
+
+Nearly is never paired: names that differ in case or in Unicode form pair on one machine and not on the next, so they
+are told as problems, with what to rename.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePath
+
+from pixelwise.data.files import shown
+
+# Words in names that say "this is the image" or "this is the mask" and nothing about which one it is.
+ROLE_WORDS = frozenset(
+    [
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "rgb",
+        "photo",
+        "sat",
+        "input",
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "labelids",
+        "gt",
+        "groundtruth",
+        "truth",
+        "seg",
+        "segmentation",
+        "annotation",
+        "annotations",
+        "annot",
+        "target",
+        "trainids",
+    ]
+)
+WORD = re.compile(r"[A-Za-z]+|\d+")
+MOST = 0.8  # of the masks must be found under a rule before it is followed
+AFFIX = re.compile(r"[-_. ]?[A-Za-z][A-Za-z0-9]*[-_. ]?|[-_. ]")
+
+Files = Mapping[str, list[Path]]  # by the path below their folder, without suffix
+
+
+def without_role(key: str) -> str:
+    """A name without role words and what joined them: "img_007_mask" → "007"; "" where nothing else is left."""
+    path = PurePath(key)
+    pieces = re.split(r"([-_. ]+)", path.name)
+    kept = [piece for piece in pieces[::2] if _word(piece) not in ROLE_WORDS]
+    return str(path.with_name("_".join(kept))) if any(kept) else ""
+
+
+def _word(piece: str) -> str:
+    words = WORD.findall(piece.lower())
+    return words[0] if len(words) == 1 and words[0] == piece.lower() else piece.lower()
+
+
+def rekeyed(images: Files, masks: Files) -> tuple[Files, Files, str]:
+    """Images and masks under keys by which they pair, and a note of the rule; as they are where their names agree.
+
+    Rules, tried in this order where fewer than a tenth of the masks have an image of their own name: names without role
+    words; one ending or beginning that all masks' names have more than their images'. A rule that leaves a key to two
+    files, or fewer than four fifths of the masks with an image, is not followed.
+    """
+    if not images or not masks or len(images.keys() & masks.keys()) >= 0.1 * min(len(images), len(masks)):
+        return images, masks, ""
+    bare_images, bare_masks = _under(images, without_role), _under(masks, without_role)
+    if _pairs_most(bare_images, bare_masks):
+        return bare_images, bare_masks, "Images and masks pair by their names without words such as image and mask."
+    affix = common_affix(images, masks)
+    if affix:
+        cut = _under(masks, lambda key: _cut(key, affix))
+        if _pairs_most(images, cut):
+            where = "begin" if affix.endswith("*") else "end"
+            return images, cut, f"Masks pair with images by their names, which {where} with {affix.strip('*')!r} more."
+    return images, masks, ""
+
+
+def common_affix(images: Files, masks: Files) -> str:
+    """What most masks' names have more than an image's: "*_L" at their end or "lab-*" at their beginning; or ""."""
+    by_length = sorted({len(key) for key in images}, reverse=True)
+    found: Counter[str] = Counter()
+    for mask in masks:
+        for length in by_length:
+            if length < len(mask) and mask[:length] in images and AFFIX.fullmatch(mask[length:]):
+                found["*" + mask[length:]] += 1
+                break
+            folder = PurePath(mask).parent
+            tail = str(folder / mask[-length:]) if str(folder) != "." else mask[-length:]
+            if length < len(mask) and tail in images and AFFIX.fullmatch(PurePath(mask).name[:-length]):
+                found[PurePath(mask).name[:-length] + "*"] += 1
+                break
+    affix, number = found.most_common(1)[0] if found else ("", 0)
+    return affix if number >= MOST * len(masks) else ""
+
+
+def nearly_equal(images: Iterable[str], masks: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Unpaired names that agree but for case or Unicode form: (image's, mask's, "case" or "unicode")."""
+    folded: defaultdict[str, list[str]] = defaultdict(list)
+    for key in images:
+        folded[_folded(key)].append(key)
+    near = []
+    for key in masks:
+        candidates = folded.get(_folded(key), [])
+        if len(candidates) == 1:
+            same_case = unicodedata.normalize("NFC", candidates[0]) == unicodedata.normalize("NFC", key)
+            near.append((candidates[0], key, "unicode" if same_case else "case"))
+    return near
+
+
+def clashing(keys: Iterable[str]) -> list[tuple[str, ...]]:
+    """Names of one folder that some file systems cannot tell apart: equal but for case or Unicode form."""
+    folded: defaultdict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        folded[_folded(key)].append(key)
+    return [tuple(sorted(group)) for group in folded.values() if len(group) > 1]
+
+
+def _folded(key: str) -> str:
+    return unicodedata.normalize("NFC", shown(key)).casefold()
+
+
+def _under(files: Files, rule: Callable[[str], str]) -> Files:
+    new: defaultdict[str, list[Path]] = defaultdict(list)
+    for key, paths in files.items():
+        new[rule(key)] += paths
+    return new
+
+
+def _cut(key: str, affix: str) -> str:
+    path = PurePath(key)
+    name = path.name
+    if affix.startswith("*"):
+        return str(path.with_name(name.removesuffix(affix[1:]))) if name != affix[1:] else key
+    return str(path.with_name(name.removeprefix(affix[:-1]))) if name != affix[:-1] else key
+
+
+def _pairs_most(images: Files, masks: Files) -> bool:
+    if "" in images or "" in masks or any(len(paths) > 1 for files in (images, masks) for paths in files.values()):
+        return False
+    return len(images.keys() & masks.keys()) >= MOST * len(masks)

@@ -1,0 +1,122 @@
+"""Colour maps that published datasets use, so that colours found in masks can be given their names.
+
+Sources: the PASCAL VOC development kit's colour map (bits of the index spread over the channels); the Cityscapes
+scripts' label table (Cordts et al., CVPR 2016); CamVid's eleven classes as drawn by SegNet's authors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+VOID_NAMES = frozenset(
+    [
+        "void",
+        "unlabelled",
+        "unlabeled",
+        "ignore",
+        "ignored",
+        "ignore_label",
+        "unknown",
+        "unannotated",
+        "not_labelled",
+        "not_labeled",
+    ]
+)
+VOC_NAMES = [
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+]
+CITYSCAPES = {
+    "road": 0x804080,
+    "sidewalk": 0xF423E8,
+    "building": 0x464646,
+    "wall": 0x66669C,
+    "fence": 0xBE9999,
+    "pole": 0x999999,
+    "traffic light": 0xFAAA1E,
+    "traffic sign": 0xDCDC00,
+    "vegetation": 0x6B8E23,
+    "terrain": 0x98FB98,
+    "sky": 0x4682B4,
+    "person": 0xDC143C,
+    "rider": 0xFF0000,
+    "car": 0x00008E,
+    "truck": 0x000046,
+    "bus": 0x003C64,
+    "train": 0x005064,
+    "motorcycle": 0x0000E6,
+    "bicycle": 0x770B20,
+    "void": 0x000000,
+}
+CAMVID = {
+    "sky": 0x808080,
+    "building": 0x800000,
+    "pole": 0xC0C080,
+    "road": 0x804080,
+    "pavement": 0x3C28DE,
+    "tree": 0x808000,
+    "sign": 0xC08080,
+    "fence": 0x404080,
+    "car": 0x400080,
+    "pedestrian": 0x404000,
+    "bicyclist": 0x0080C0,
+    "void": 0x000000,
+}
+
+
+def voc_colour(index: int) -> int:
+    """The colour of a VOC index as 0xRRGGBB: its bits 0, 3, 6 … make red from the highest bit down, and so on."""
+    channels = [0, 0, 0]
+    for shift in range(7, -1, -1):
+        for channel in range(3):
+            channels[channel] |= (index >> channel & 1) << shift
+        index >>= 3
+    return channels[0] << 16 | channels[1] << 8 | channels[2]
+
+
+PALETTES: dict[str, Mapping[str, int]] = {
+    "CamVid": CAMVID,
+    "Cityscapes": CITYSCAPES,
+    "Pascal VOC": {**{name: voc_colour(i) for i, name in enumerate(VOC_NAMES)}, "void": 0xE0E0C0},
+}
+
+
+def names_of_colours(colours: Collection[int], tolerance: int) -> tuple[str, dict[int, str]]:
+    """The published colour map that these colours are from, and the name of each.
+
+    ("", {}) where no map has them all, or two maps do. Black and two colours are too few to tell: three are needed.
+    """
+    matches = []
+    for palette, entries in PALETTES.items():
+        names = {}
+        for colour in colours:
+            near = [name for name, known in entries.items() if _distance(colour, known) <= tolerance]
+            if near:
+                names[colour] = near[0]
+        others = [colour for colour in names if colour]
+        if len(names) == len(colours) == len(set(names.values())) and len(others) >= 3:
+            matches.append((palette, names))
+    return matches[0] if len(matches) == 1 else ("", {})
+
+
+def _distance(a: int, b: int) -> int:
+    return max(abs((a >> shift & 255) - (b >> shift & 255)) for shift in (0, 8, 16))

@@ -1,0 +1,106 @@
+"""Samples → their image's bytes and their mask's numbers, whatever kind of file holds them.
+
+Most samples are two files, read as `images` reads them. Where one file holds many images or masks, or drawings of masks
+(polygons, run lengths), `Sample.image_part` and `mask_part` say which: "coco:42", "parquet:17/image/bytes". The word
+before the colon names the reader in the two tables below; what follows it is the reader's own. Parts are plain text, so
+a run can write its samples down and find them again.
+
+Shapes: H, W height and width in pixels of the upright image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pixelwise.data.decode import MaskIds, mask_ids_of, open_image
+from pixelwise.data.files import Refusal, read_bytes, shown
+from pixelwise.data.formats import cityscapes, coco, coded_colours, cvat, labelme, labelstudio, nifti, parquet, yolo
+from pixelwise.data.images import decode_image, labels_from_ids
+from pixelwise.errors import ImageError, MaskError
+from pixelwise.records import Labels, Pixels, Sample
+
+ImageReader = Callable[[Path, str], bytes]
+MaskReader = Callable[[Path, str, tuple[int, int]], MaskIds]  # the file, the part, the image's (H, W)
+
+IMAGE_READERS: dict[str, ImageReader] = {
+    "nifti": nifti.image_bytes,
+    "parquet": parquet.image_bytes,
+}
+MASK_READERS: dict[str, MaskReader] = {
+    "cityscapes": cityscapes.drawn_ids,
+    "coco": coco.drawn_ids,
+    "coco-panoptic": coco.panoptic_ids,
+    "colours": coded_colours.ids_of_colours,
+    "cvat": cvat.drawn_ids,
+    "labelme": labelme.drawn_ids,
+    "labelstudio": labelstudio.drawn_ids,
+    "nifti": nifti.mask_ids,
+    "parquet": parquet.mask_ids,
+    "yolo": yolo.drawn_ids,
+}
+
+
+def image_bytes(sample: Sample) -> bytes:
+    """The bytes of one sample's image, in a format that `images.decode_image` reads. Raises Refusal."""
+    if not sample.image_part:
+        return read_bytes(sample.image)
+    reader, _, entry = sample.image_part.partition(":")
+    return IMAGE_READERS[reader](sample.image, entry)
+
+
+def stored_mask_ids(sample: Sample, image_size: tuple[int, int] | None = None) -> MaskIds:
+    """The numbers of one sample's mask [H, W], as its file stores or draws them.
+
+    Args:
+        image_size: (H, W) of the upright image where the caller knows it; otherwise its header is read.
+
+    Raises:
+        Refusal: as `images.read_mask_ids`, and what the part's reader refuses.
+    """
+    if sample.mask is None:
+        raise Refusal("mask-missing", "has no mask.", "Add one.")
+    if not sample.mask_part:
+        return mask_ids_of(read_bytes(sample.mask))
+    reader, _, entry = sample.mask_part.partition(":")
+    return MASK_READERS[reader](sample.mask, entry, image_size or upright_size(image_bytes(sample)))
+
+
+def stored_digests(sample: Sample) -> list[bytes]:
+    """SHA-256 of the image's and the mask's bytes; of a drawn mask, of its numbers. Raises ImageError, MaskError."""
+    try:
+        digests = [hashlib.sha256(image_bytes(sample)).digest()]
+    except Refusal as refusal:
+        raise ImageError(f"{shown(sample.image)}: {refusal}") from refusal
+    try:
+        if sample.mask is not None:
+            data = stored_mask_ids(sample).tobytes() if sample.mask_part else read_bytes(sample.mask)
+            digests.append(hashlib.sha256(data).digest())
+    except Refusal as refusal:
+        raise MaskError(f"{shown(sample.mask or sample.image)}: {refusal}") from refusal
+    return digests
+
+
+def upright_size(data: bytes) -> tuple[int, int]:
+    """(H, W) of an image after its EXIF orientation, from its header. Raises Refusal."""
+    opened = open_image(data)
+    width, height = opened.image.size
+    return (width, height) if opened.turn >= 5 else (height, width)
+
+
+def read_sample_image(sample: Sample) -> Pixels:
+    """uint8 [H, W, 3] RGB. Raises ImageError, see `images.read_image`."""
+    try:
+        data = image_bytes(sample)
+    except Refusal as refusal:
+        raise ImageError(f"{shown(sample.image)}: {refusal}") from refusal
+    return decode_image(data, shown(sample.image))
+
+
+def read_sample_mask(sample: Sample, mask_ids: Mapping[int, int], num_classes: int) -> Labels:
+    """uint8 [H, W] class ids, VOID where unlabelled. Arguments and errors as `images.read_mask`."""
+    try:
+        return labels_from_ids(stored_mask_ids(sample), mask_ids, num_classes)
+    except Refusal as refusal:
+        raise MaskError(f"{shown(sample.mask or sample.image)}: {refusal}") from refusal

@@ -1,0 +1,175 @@
+"""What lies behind the scores: how sure they are, boundaries, calibration, kinds of error, sizes, sequences.
+
+All of it from sums over images and one small row an image.
+
+Shapes: N images; C classes; D distances; T tolerances.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.evaluation.measure import SAMPLE_EVERY, Sums
+from pixelwise.evaluation.rows import Row, chosen_images, counts_of, sequences
+from pixelwise.metrics.bootstrap import DRAWS, drawn_sums, interval, scores_of_sums
+from pixelwise.metrics.boundary import DISTANCES_PX, TOLERANCES_PX, boundary_f, boundary_iou, surface_dice
+from pixelwise.metrics.calibration import Calibration, calibration_of
+from pixelwise.metrics.confusion import mean, scores
+from pixelwise.metrics.mending import BOUNDARY_PX, KINDS, LOST, NAMES, SURE, Suspect, mended
+from pixelwise.metrics.regions import FOUND, SIZE_NAMES
+from pixelwise.records import ClassList
+
+COVERAGES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # at which risk is told
+SHOWN = 3  # worst, typical and best images
+SUSPECTS = 30  # of the suspected label errors that are listed, the largest first
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What one pass over a split found beyond the confusion matrix. Scores are 0–1, NaN where undefined."""
+
+    classes: ClassList
+    sums: Sums
+    rows: tuple[Row, ...]
+    suspects: tuple[tuple[str, Suspect], ...]  # with the image's name; the largest first
+    suspects_in_all: int
+
+    @cached_property
+    def commonest(self) -> int:
+        """The commonest true class: said everywhere, it is what any model must beat."""
+        return int(self.sums.matrix.sum(axis=1).argmax())
+
+    @cached_property
+    def intervals(self) -> dict[str, NDArray[np.float64]]:
+        """The 95 % bootstrap interval of each pixel score: name → [2] or [2, C]."""
+        drawn = scores_of_sums(drawn_sums(counts_of(self.rows)))
+        return {name: interval(values) for name, values in drawn.items()}
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        return calibration_of(self.sums.confidence)
+
+    @cached_property
+    def boundary_iou_DC(self) -> NDArray[np.float64]:
+        return boundary_iou(self.sums.bands)
+
+    @cached_property
+    def boundary_f_TC(self) -> NDArray[np.float64]:
+        return boundary_f(self.sums.edges)
+
+    def guess_boundary_iou(self) -> NDArray[np.float64]:
+        """Mean boundary IoU of the commonest class everywhere, [D]."""
+        counts = self.sums.bands.copy()
+        counts[1:] = 0
+        counts[1:, :, self.commonest] = self.sums.guess_bands[:, :, self.commonest]
+        return np.array([mean(row) for row in boundary_iou(counts)])
+
+    def trimap(self) -> list[dict[str, Any]]:
+        """Scores of the pixels within each distance of a true boundary, and of all."""
+        within = self.sums.joint.cumsum(axis=0)
+        total = max(int(within[-1].sum()), 1)
+        found = []
+        for distance, matrix in zip((*DISTANCES_PX, None), within, strict=True):
+            scored, pixels = scores(matrix), int(matrix.sum())
+            guess = int(matrix[self.commonest].sum()) / pixels if pixels else float("nan")
+            found.append({"px": distance, "share": pixels / total, "accuracy": scored.accuracy, "miou": scored.miou,
+                          "baseline_accuracy": guess})  # fmt: skip
+        return found
+
+    def boundaries(self) -> dict[str, list[dict[str, Any]]]:
+        dice = surface_dice(self.sums.edges)
+        iou = zip(DISTANCES_PX, self.boundary_iou_DC, self.guess_boundary_iou(), strict=True)
+        f = zip(TOLERANCES_PX, self.boundary_f_TC, dice, strict=True)
+        return {
+            "iou": [{"px": px, "mean": mean(row), "baseline": guess, "classes": self.named(row)}
+                    for px, row, guess in iou],
+            "f": [{"px": px, "mean": mean(row), "surface_dice": mean(other), "classes": self.named(row)}
+                  for px, row, other in f],
+        }  # fmt: skip
+
+    def errors(self) -> list[dict[str, Any]]:
+        """Each kind of error: wrong pixels, their share of all wrong ones, and what mending it would add to mIoU."""
+        gains = mended(self.sums.matrix, self.sums.kinds)
+        pixels = self.sums.kinds.sum(axis=(1, 2))
+        return [
+            {"kind": kind, "name": NAMES[kind], "pixels": int(number), "share": number / max(int(pixels.sum()), 1),
+             "miou_gain": gains[kind]}
+            for kind, number in zip(KINDS, pixels, strict=True)
+        ]  # fmt: skip
+
+    def sizes(self) -> list[dict[str, Any]]:
+        """True regions by size: how many there are, were found, and which share of their pixels is right."""
+        found = []
+        for name, row_C4 in zip(SIZE_NAMES, self.sums.sizes, strict=True):
+            regions, hit, pixels, right = (int(value) for value in row_C4.sum(axis=0))
+            guess = int(row_C4[self.commonest, 2]) / pixels if pixels else float("nan")
+            found.append({"size": name, "regions": regions, "found": hit / regions if regions else float("nan"),
+                          "pixels": pixels, "accuracy": right / pixels if pixels else float("nan"),
+                          "baseline_accuracy": guess})  # fmt: skip
+        return found
+
+    def by_sequence(self) -> list[dict[str, Any]]:
+        """Scores of each sequence, where the names show any."""
+        counts = counts_of(self.rows).astype(np.int64)
+        found = []
+        for name, members in sequences(self.rows).items():
+            sums = counts[members].sum(axis=0)
+            scored = scores_of_sums(sums)
+            guess = sums[1, self.commonest] / sums[1].sum() if sums[1].any() else float("nan")
+            found.append({"sequence": name, "images": len(members), "accuracy": float(scored["accuracy"]),
+                          "miou": float(scored["miou"]), "baseline_accuracy": float(guess)})  # fmt: skip
+        return found
+
+    def risk(self, coverage: float) -> float:
+        """The share of wrong pixels among the surest `coverage` of them, or a little more: ties are kept together."""
+        if not self.calibration.pixels:
+            return float("nan")
+        at = int(np.searchsorted(self.calibration.coverage, coverage - 1e-12))
+        return float(self.calibration.risk[min(at, len(self.calibration.risk) - 1)])
+
+    def chosen(self) -> dict[str, list[int]]:
+        return chosen_images(self.rows, SHOWN)
+
+    def named(self, values_C: NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip(self.classes.names, values_C.tolist(), strict=True))
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, NaN where undefined, and by which rules it was found."""
+        calibration = self.calibration
+        rows = {kind: [self.rows[i] for i in found] for kind, found in self.chosen().items()}
+        return {
+            "intervals": {name: ends.T.tolist() for name, ends in self.intervals.items()},
+            "boundary": self.boundaries(),
+            "trimap": self.trimap(),
+            "calibration": {
+                "ece": calibration.error,
+                "pixels": calibration.pixels,
+                "area_under_risk": calibration.area_under_risk,
+                "bins": [{"share": share, "confidence": confidence, "accuracy": accuracy}
+                         for share, confidence, accuracy in calibration.bins.tolist()],
+                "risk": [{"coverage": at, "risk": self.risk(at)} for at in COVERAGES],
+            },
+            "errors": self.errors(),
+            "sizes": self.sizes(),
+            "sequences": self.by_sequence(),
+            "suspects_in_all": self.suspects_in_all,
+            "suspects": [{"image": name, "x": s.x, "y": s.y, "width": s.width, "height": s.height,
+                          "pixels": s.pixels, "mask_says": self.classes.names[s.true],
+                          "model_says": self.classes.names[s.predicted], "confidence": s.confidence}
+                         for name, s in self.suspects],
+            "chosen": {kind: [{"image": row.name, "miou": row.miou, "accuracy": row.accuracy} for row in group]
+                       for kind, group in rows.items()},
+            "rules": {
+                "bootstrap": f"95 % percentile intervals over images, {DRAWS} draws",
+                "confidence": f"looked up at one pixel in {SAMPLE_EVERY**2}, on a grid that moves with the image",
+                "boundary": f"wrong, and at most {BOUNDARY_PX} px from a true boundary",
+                "region": f"in a true region of which at most {LOST:.0%} is right",
+                "label": f"in a patch of one confusion with a mean confidence of {SURE:.0%} or more",
+                "found": f"at least {FOUND:.0%} of a region's pixels are right",
+            },
+        }  # fmt: skip

@@ -1,0 +1,270 @@
+"""The verb `compare`: two models on the same images. Is B better than A, where, and is it more than luck?
+
+Paired by image: both are measured on the same draws of images, so that hard images, which both find hard, cancel out.
+
+Shapes: N images; B draws; C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.data.files import shown
+from pixelwise.data.folder import open_dataset
+from pixelwise.errors import DataError
+from pixelwise.evaluation.classes import match_classes
+from pixelwise.evaluation.measure import Sums, measure
+from pixelwise.evaluation.pairs import checked_listing, sound_pairs
+from pixelwise.evaluation.rows import ROW_TOLERANCE_PX
+from pixelwise.evaluation.split import default_split, unwatched
+from pixelwise.metrics.bootstrap import drawn_sums, interval, known_mean, p_value, scores_of_sums
+from pixelwise.metrics.boundary import DISTANCES_PX, TOLERANCES_PX, boundary_f
+from pixelwise.metrics.mending import BOUNDARY_PX
+from pixelwise.metrics.regions import SIZE_NAMES
+from pixelwise.prediction.image import Model, load
+from pixelwise.records import ClassList, Dataset
+from pixelwise.tracing.recorder import finite
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+DRAWS = 2000
+LISTED = 5  # images that got better or worse most
+SAME = 1e-9  # differences below are none
+SURE = 0.05  # p below which a difference is called one
+
+WHOLE = {"miou": "mean IoU", "accuracy": "pixel accuracy", "class_accuracy": "class accuracy",
+         "weighted_iou": "frequency-weighted IoU", "mean_dice": "mean Dice"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One score of both models. Scores are 0–1; `low` and `high` hold the difference B less A in 95 % of the draws."""
+
+    name: str
+    a: float
+    b: float
+    low: float
+    high: float
+    p: float  # two-sided, of there being no difference; not adjusted for how many are looked at
+
+    @property
+    def difference(self) -> float:
+        return self.b - self.a
+
+    @property
+    def verdict(self) -> str:
+        if not self.p < SURE or abs(self.difference) < SAME:
+            return ""
+        return "better" if self.difference > 0 else "worse"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "a": self.a, "b": self.b, "difference": self.difference, "low": self.low,
+                "high": self.high, "p": self.p, "verdict": self.verdict}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found. B is better where differences are above zero."""
+
+    a: str
+    b: str
+    data: str
+    split: str
+    classes: ClassList
+    whole: tuple[Difference, ...]  # mean IoU first
+    by_class: tuple[Difference, ...]  # IoU
+    by_region: tuple[Difference, ...]  # near boundaries, away from them, by size of the true regions
+    images: tuple[tuple[str, float, float], ...]  # name, mIoU of A and of B
+    notes: tuple[str, ...] = ()
+
+    @property
+    def miou(self) -> Difference:
+        return self.whole[0]
+
+    def worse_by(self, points: float) -> bool:
+        """Is B's mean IoU more than so many percentage points below A's?"""
+        return -self.miou.difference * 100 > points
+
+    @property
+    def changes(self) -> list[tuple[str, float]]:
+        """Each image's mIoU of B less that of A, the most improved first; without images of which it is undefined."""
+        known = [(name, b - a) for name, a, b in self.images if a == a and b == b]
+        return sorted(known, key=lambda change: (-change[1], change[0]))
+
+    def to_json(self) -> dict[str, Any]:
+        value = {
+            "a": self.a, "b": self.b, "data": self.data, "split": self.split, "images": len(self.images),
+            "whole": [row.to_json() for row in self.whole],
+            "classes": [row.to_json() for row in self.by_class],
+            "regions": [row.to_json() for row in self.by_region],
+            "per_image": [{"image": name, "a": a, "b": b, "difference": b - a} for name, a, b in self.images],
+            "draws": DRAWS, "notes": list(self.notes),
+        }  # fmt: skip
+        return finite(value)  # type: ignore[no-any-return]
+
+    def to_rich(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        from pixelwise.evaluation.text import percent, table_of
+
+        table = table_of("", "", "A", "B", "B − A, points", "95 %", "p", "")
+        for heading, rows in (("", self.whole), ("IoU of", self.by_class), ("", self.by_region)):
+            for row in rows:
+                ends = f"{row.low * 100:+.1f} to {row.high * 100:+.1f}" if row.low == row.low else "–"
+                change = f"{row.difference * 100:+.1f}" if row.difference == row.difference else "–"
+                p = "–" if row.p != row.p else f"{row.p:.3f}"
+                style = {"better": "green", "worse": "red"}.get(row.verdict, "")
+                table.add_row(f"{heading} {row.name}".strip(), percent(row.a), percent(row.b), change, ends, p,
+                              Text(row.verdict, style=style))  # fmt: skip
+            table.add_section()
+        changes = self.changes
+        better, worse = sum(d > SAME for _, d in changes), sum(d < -SAME for _, d in changes)
+        lines = [
+            f"A  {self.a}",
+            f"B  {self.b}",
+            f"{len(self.images):,} images of the {self.split} split of {self.data}",
+        ]
+        after = [f"{better} images got better, {worse} worse, {len(changes) - better - worse} stayed the same."]
+        for word, ends_ in (("Better", changes[:LISTED]), ("Worse", changes[::-1][:LISTED])):
+            listed = [
+                f"{name} ({d * 100:+.1f})" for name, d in ends_ if abs(d) > SAME and (d > 0) == (word == "Better")
+            ]
+            if listed:
+                after.append(f"{word} most, in points of mIoU: {', '.join(listed)}")
+        after.append("p: of no difference, paired by image; not adjusted for the number of rows.")
+        after += [f"Note: {note}" for note in self.notes]
+        return Group(*(Text(line) for line in lines), table, *(Text(line) for line in after))
+
+
+@dataclass
+class Side:
+    """One model's counts, image by image."""
+
+    counts: list[NDArray[np.uint32]]  # [3, C] right, true, predicted
+    near: list[NDArray[np.uint32]]  # the same, near true boundaries
+    sizes: list[NDArray[np.uint32]]  # [sizes, 2] pixels, right pixels
+    edges: list[NDArray[np.uint32]]  # [4, C] see metrics.boundary.edge_counts
+
+    def add(self, sums: Sums) -> None:
+        near = sums.joint[: DISTANCES_PX.index(BOUNDARY_PX) + 1].sum(axis=0)
+        for kept, matrix in ((self.counts, sums.matrix), (self.near, near)):
+            kept.append(np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]).astype(np.uint32))
+        self.sizes.append(sums.sizes[:, :, 2:].sum(axis=1).astype(np.uint32))
+        self.edges.append(sums.edges[TOLERANCES_PX.index(ROW_TOLERANCE_PX)].astype(np.uint32))
+
+    def scores(self, drawn: bool) -> dict[str, NDArray[np.float64]]:
+        """Every score of all images, or of each draw of them: name → [] or [B], and "iou" [C] or [B, C]."""
+
+        def summed(rows: Sequence[NDArray[np.uint32]]) -> NDArray[np.float64]:
+            stacked = np.stack(rows)
+            return drawn_sums(stacked, DRAWS) if drawn else stacked.sum(axis=0, dtype=np.float64)
+
+        counts, near = summed(self.counts), summed(self.near)
+        away, sizes = scores_of_sums(counts - near), np.moveaxis(summed(self.sizes), -2, 0)
+        close = scores_of_sums(near)
+        found = scores_of_sums(counts)
+        regions = {
+            f"boundary F within {ROW_TOLERANCE_PX} px": known_mean(boundary_f(summed(self.edges))),
+            f"mean IoU within {BOUNDARY_PX} px of boundaries": close["miou"],
+            "mean IoU away from them": away["miou"],
+        }
+        for name, row in zip(SIZE_NAMES, sizes, strict=True):
+            pixels, right = row[..., 0], row[..., 1]
+            share = np.divide(right, pixels, out=np.full_like(pixels, np.nan), where=pixels > 0)
+            regions[f"pixels right in regions {name}"] = share
+        return {**{name: found[name] for name in WHOLE}, "iou": found["iou"], **regions}
+
+
+def compare(
+    a: Model | str | Path,
+    b: Model | str | Path,
+    data: Dataset | str | Path,
+    *,
+    split: str | None = None,
+    skip_bad: bool = False,
+    progress: Callable[[int, int], None] = unwatched,
+) -> Comparison:
+    """Measure two models on the same images and say where B differs from A.
+
+    Args:
+        a, b: open, or what `load` takes. Their classes may come in different orders.
+        data: a dataset, or its folder.
+        split: "train", "val" or "test"; None: test where there is one, otherwise val.
+        skip_bad: leave out pairs that cannot be read instead of refusing the split.
+        progress: called with (images done, images in all).
+
+    Raises:
+        As `evaluate`.
+    """
+    models = [model if isinstance(model, Model) else load(model) for model in (a, b)]
+    dataset = data if isinstance(data, Dataset) else open_dataset(data)
+    split = split or default_split(dataset)
+    matches = [match_classes(model.classes, dataset.classes) for model in models]
+    if matches[0].classes.names != matches[1].classes.names:
+        raise DataError(
+            f"A calls the dataset's classes {', '.join(matches[0].classes.names)}, but B calls them "
+            f"{', '.join(matches[1].classes.names)}. Name them in dataset.toml."
+        )
+    classes = matches[0].classes
+    dataset = checked_listing(dataset, split, skip_bad=skip_bad)
+    total = len(dataset.splits[split])
+    sides = [Side([], [], [], []) for _ in models]
+    names = []
+    for turn, (sample, image_HW3, true_HW) in enumerate(sound_pairs(dataset, split, skip_bad=skip_bad)):
+        progress(turn, total)
+        for model, match, side in zip(models, matches, sides, strict=True):
+            labels_HW, scores_Chw = model.engine.run(image_HW3)
+            temperature = model.metadata.temperature
+            found, _ = measure(match.predicted[labels_HW], match.true[true_HW], scores_Chw, len(classes),
+                               temperature=temperature, turn=turn)  # fmt: skip
+            side.add(found)
+        names.append(sample.name)
+    progress(total, total)
+    if not names:
+        raise DataError(f"{shown(dataset.root)}: the {split} split holds no labelled image. Name another --split.")
+    notes = dict.fromkeys(note for note in (*dataset.notes, *(match.note for match in matches)) if note)
+    paths = [shown(model.path) for model in models]
+    return comparison(sides[0], sides[1], names, classes, paths, shown(dataset.root), split, tuple(notes))
+
+
+def comparison(
+    a: Side,
+    b: Side,
+    names: Sequence[str],
+    classes: ClassList,
+    models: Sequence[str],
+    data: str,
+    split: str,
+    notes: tuple[str, ...] = (),
+) -> Comparison:
+    """What the counts of both models say."""
+    (of_a, of_b), (drawn_a, drawn_b) = ([side.scores(drawn) for side in (a, b)] for drawn in (False, True))
+
+    def differ(key: str, name: str, index: int | None = None) -> Difference:
+        at: Any = ... if index is None else (..., index)
+        drawn = drawn_b[key][at] - drawn_a[key][at]
+        low, high = interval(drawn)
+        return Difference(name, float(of_a[key][at]), float(of_b[key][at]), float(low), float(high), p_value(drawn))
+
+    per_image = [scores_of_sums(np.stack(side.counts))["miou"].tolist() for side in (a, b)]
+    regions = [key for key in of_a if key not in WHOLE and key != "iou"]
+    return Comparison(
+        a=models[0],
+        b=models[1],
+        data=data,
+        split=split,
+        classes=classes,
+        whole=tuple(differ(key, name) for key, name in WHOLE.items()),
+        by_class=tuple(differ("iou", name, i) for i, name in enumerate(classes.names)),
+        by_region=tuple(differ(key, key) for key in regions),
+        images=tuple(zip(names, *per_image, strict=True)),
+        notes=notes,
+    )

@@ -1,0 +1,99 @@
+"""The report in the terminal: what lies behind the scores, a few lines for each question."""
+
+from __future__ import annotations
+
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pixelwise.evaluation.analysis import Analysis
+
+PIXELS_WORTH_NAMING = 0.001  # of all errors; kinds with fewer are left out
+
+
+def percent(share: float) -> str:
+    return "–" if isnan(share) else f"{share:.1%}"
+
+
+def analysis_parts(analysis: Analysis) -> list[RenderableType]:
+    """Tables and lines for rich to print. The baseline in them is the commonest class everywhere."""
+    from rich.text import Text
+
+    calibration = analysis.calibration
+    parts: list[RenderableType] = [errors_table(analysis.errors()), Text()]
+    parts += [boundary_table(analysis), Text(), sizes_table(analysis.sizes()), Text()]
+    if sequences := analysis.by_sequence():
+        parts += [sequences_table(sequences), Text()]
+    parts.append(Text(
+        f"Calibration error {percent(calibration.error)}. Of the surest half of the pixels "
+        f"{percent(analysis.risk(0.5))} are wrong, of all {percent(analysis.risk(1.0))}."
+    ))  # fmt: skip
+    for kind, rows in analysis.chosen().items():
+        named = ", ".join(f"{analysis.rows[i].name} ({percent(analysis.rows[i].miou)})" for i in rows)
+        if named:
+            parts.append(Text(f"{kind} images by mIoU: {named}"))
+    if analysis.suspects_in_all:
+        name, suspect = analysis.suspects[0]
+        parts.append(Text(
+            f"{analysis.suspects_in_all} suspected label errors; the largest: {name} at {suspect.x},{suspect.y}, "
+            f"mask {analysis.classes.names[suspect.true]}, model {analysis.classes.names[suspect.predicted]}. "
+            "--html shows them."
+        ))  # fmt: skip
+    return parts
+
+
+def table_of(title: str, *columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left", overflow="fold")
+    return table
+
+
+def errors_table(errors: list[dict[str, Any]]) -> RenderableType:
+    table = table_of("Where the errors are, and what mending them would add to mIoU",
+                     "kind of error", "pixels", "of all errors", "mIoU, points")  # fmt: skip
+    for row in errors:
+        if row["share"] >= PIXELS_WORTH_NAMING:
+            gain = f"{row['miou_gain'] * 100:+.1f}"
+            table.add_row(row["name"], f"{row['pixels']:,}", percent(row["share"]), gain)
+    return table  # type: ignore[no-any-return]
+
+
+def boundary_table(analysis: Analysis) -> RenderableType:
+    """Boundary scores and the trimap, a row a distance."""
+    found = analysis.boundaries()
+    iou, f = ({row["px"]: row for row in found[name]} for name in ("iou", "f"))
+    trimap = {row["px"]: row for row in analysis.trimap()}
+    table = table_of("Boundaries", "within", "boundary IoU", "baseline", "boundary F", "accuracy there",
+                     "baseline")  # fmt: skip
+    for px in sorted({*iou, *f}):
+        near, edge, band = iou.get(px), f.get(px), trimap.get(px)
+        table.add_row(
+            f"{px} px", *((percent(near["mean"]), percent(near["baseline"])) if near else ("", "")),
+            percent(edge["mean"]) if edge else "",
+            *((percent(band["accuracy"]), percent(band["baseline_accuracy"])) if band else ("", "")),
+        )  # fmt: skip
+    return table  # type: ignore[no-any-return]
+
+
+def sizes_table(sizes: list[dict[str, Any]]) -> RenderableType:
+    table = table_of("True regions by size (side of a square of the same area)",
+                     "size", "regions", "found", "pixels right", "baseline")  # fmt: skip
+    for row in sizes:
+        if row["regions"]:
+            table.add_row(row["size"], f"{row['regions']:,}", percent(row["found"]), percent(row["accuracy"]),
+                          percent(row["baseline_accuracy"]))  # fmt: skip
+    return table  # type: ignore[no-any-return]
+
+
+def sequences_table(sequences: list[dict[str, Any]]) -> RenderableType:
+    table = table_of("Sequences, by the start of the file names", "sequence", "images", "mIoU", "accuracy",
+                     "baseline")  # fmt: skip
+    for row in sequences:
+        table.add_row(row["sequence"], str(row["images"]), percent(row["miou"]), percent(row["accuracy"]),
+                      percent(row["baseline_accuracy"]))  # fmt: skip
+    return table  # type: ignore[no-any-return]

@@ -1,0 +1,76 @@
+"""Where is a model unsure of an image that nobody has labelled? Entropy, and the windows in which it gathers.
+
+Shapes: C classes; h, w the size of the scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.records import ClassList, Scores
+
+REGIONS = 3  # of an image that are named
+WINDOW = 4  # a region is this part of the image's height and width
+
+
+@dataclass(frozen=True)
+class UnsureRegion:
+    """A part of an image on which a label would tell most."""
+
+    x: int
+    y: int
+    width: int
+    height: int  # pixels of the image
+    weight: float  # its share of the image's whole uncertainty, 0–1
+    between: tuple[str, str]  # the two classes that are likeliest there
+
+    def to_json(self) -> dict[str, Any]:
+        return {"x": self.x, "y": self.y, "width": self.width, "height": self.height, "weight": self.weight,
+                "between": list(self.between)}  # fmt: skip
+
+
+def probabilities(scores_Chw: Scores, temperature: float = 1.0) -> NDArray[np.float32]:
+    """The softmax over classes, float32 [C, h, w]."""
+    exp_Chw = np.exp((scores_Chw - scores_Chw.max(axis=0)) / np.float32(temperature))
+    return np.asarray(exp_Chw / exp_Chw.sum(axis=0), np.float32)
+
+
+def entropy(probability_Chw: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Uncertainty of each place, [h, w]: 0 where one class is sure, 1 where all are as likely."""
+    classes = len(probability_Chw)
+    if classes == 1:
+        return np.zeros(probability_Chw.shape[1:])
+    p = np.maximum(probability_Chw.astype(np.float64), 1e-12)
+    return np.asarray(-(p * np.log(p)).sum(axis=0) / np.log(classes))
+
+
+def unsure_regions(
+    probability_Chw: NDArray[np.floating], height: int, width: int, classes: ClassList
+) -> tuple[UnsureRegion, ...]:
+    """The windows of an image of height × width pixels that hold most uncertainty, the most first, none over another.
+
+    A window is a quarter of the image's height and width.
+    """
+    entropy_hw = entropy(probability_Chw)
+    h, w = entropy_hw.shape
+    down, across = max(h // WINDOW, 1), max(w // WINDOW, 1)
+    sums_hw = cv2.integral(entropy_hw)
+    held_yx = sums_hw[down:, across:] - sums_hw[:-down, across:] - sums_hw[down:, :-across] + sums_hw[:-down, :-across]
+    total = float(entropy_hw.sum())
+    average = total * down * across / (h * w)
+    found: list[UnsureRegion] = []
+    while len(found) < REGIONS and held_yx.max() > average * 1.01:  # a flat image has no region that stands out
+        y, x = (int(place) for place in np.unravel_index(int(held_yx.argmax()), held_yx.shape))
+        likely = probability_Chw[:, y : y + down, x : x + across].mean(axis=(1, 2)).argsort()[::-1]
+        left, top = x * width // w, y * height // h
+        right, bottom = -(-(x + across) * width // w), -(-(y + down) * height // h)
+        between = classes.names[int(likely[0])], classes.names[int(likely[1])]
+        weight = float(held_yx[y, x] / total)
+        found.append(UnsureRegion(left, top, right - left, bottom - top, weight, between))
+        held_yx[max(y - down + 1, 0) : y + down, max(x - across + 1, 0) : x + across] = 0
+    return tuple(found)

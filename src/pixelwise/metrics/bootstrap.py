@@ -1,0 +1,85 @@
+"""How sure is a score? The bootstrap over images (Efron & Tibshirani 1993): draw images again, with replacement.
+
+Images, not pixels, are what a test set samples: a score over millions of pixels can still hang on a few images. Where
+images are neighbouring frames of a video they repeat each other, and the truth is less sure than the interval says.
+
+Shapes: N images; B draws; C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.metrics.confusion import ratio
+
+DRAWS = 1000
+LEVEL = 0.95
+AT_ONCE = 1 << 22  # numbers of drawn images that are held in memory at a time
+
+Interval = tuple[float, float]
+
+
+def draw_counts(images: int, draws: int = DRAWS, seed: int = 0) -> Iterator[NDArray[np.float64]]:
+    """How often each image comes in a draw, [b, N] at a time, B rows in all; the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    step = max(AT_ONCE // images, 1)
+    for first in range(0, draws, step):
+        rows = min(step, draws - first)
+        yield rng.multinomial(images, np.full(images, 1 / images), size=rows).astype(np.float64)
+
+
+def drawn_sums(counts_N: NDArray[np.integer], draws: int = DRAWS, seed: int = 0) -> NDArray[np.float64]:
+    """Sums over the drawn images of per-image counts [N, …]. Returns float64 [B, …]."""
+    flat = counts_N.reshape(len(counts_N), -1).astype(np.float64)
+    sums = [times @ flat for times in draw_counts(len(counts_N), draws, seed)]
+    return np.concatenate(sums).reshape(-1, *counts_N.shape[1:])
+
+
+def scores_of_sums(sums: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
+    """The pixel scores of [..., 3, C]: each class's right, true and predicted pixels, as in metrics.confusion.
+
+    Returns accuracy, class_accuracy, miou, weighted_iou, mean_dice [...] and iou, dice, precision, recall [..., C].
+    """
+    right, true, predicted = np.moveaxis(np.asarray(sums, np.float64), -2, 0)
+    union = true + predicted - right
+    iou, recall = ratio(right, union), ratio(right, true)
+    dice = ratio(2 * right, true + predicted)
+    total = true.sum(axis=-1)
+    return {
+        "accuracy": ratio(right.sum(axis=-1), total),
+        "class_accuracy": known_mean(recall),
+        "miou": known_mean(iou),
+        "weighted_iou": ratio((true * np.nan_to_num(iou)).sum(axis=-1), total),
+        "mean_dice": known_mean(dice),
+        "iou": iou,
+        "dice": dice,
+        "precision": ratio(right, predicted),
+        "recall": recall,
+    }
+
+
+def known_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over the last axis of what is defined; NaN where nothing is."""
+    known = ~np.isnan(values)
+    return ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(np.float64))
+
+
+def interval(drawn: NDArray[np.float64], level: float = LEVEL) -> NDArray[np.float64]:
+    """The percentile interval over the draws, axis 0. Returns [2, …]: low and high; NaN where nothing is defined."""
+    tail = (1 - level) / 2
+    undefined = np.isnan(drawn).all(axis=0)
+    safe = np.where(undefined, 0.0, drawn)
+    low_high = np.nanquantile(safe, [tail, 1 - tail], axis=0)
+    return np.where(undefined, np.nan, low_high)
+
+
+def p_value(differences: NDArray[np.float64]) -> float:
+    """Two-sided: how often the draws put the difference on the other side of zero, doubled. At least 2 / (B + 1)."""
+    known = differences[~np.isnan(differences)]
+    if not known.size:
+        return float("nan")
+    below, above = int((known <= 0).sum()), int((known >= 0).sum())
+    return min(2 * (min(below, above) + 1) / (len(known) + 1), 1.0)

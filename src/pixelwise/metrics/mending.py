@@ -1,0 +1,122 @@
+"""Where the errors are, by kind, and what mending each kind would add to the mean IoU.
+
+After Hoiem et al. 2012 and TIDE (Bolya et al. 2020, arXiv:2008.08115): every wrong pixel gets one kind, the first that
+fits; a kind is mended by making its pixels right, all else as it is, and measuring again.
+
+    label      a patch on which the model is sure of another class: look at the mask first
+    region     a true region of which next to nothing was found: the whole thing was taken for something else
+    boundary   near a true boundary: the right thing, its outline a little off
+    interior   all others: holes and patches inside regions that were otherwise found
+
+Shapes: H, W an image's own size; C classes; K kinds; y, x sampled rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.metrics.boundary import DISTANCES_PX, Bands
+from pixelwise.metrics.confusion import Counts, scores
+from pixelwise.metrics.regions import Regions
+from pixelwise.records import Labels
+
+KINDS = ("label", "region", "boundary", "interior")
+NAMES = {
+    "label": "suspected label error",
+    "region": "whole region confused",
+    "boundary": "boundary",
+    "interior": "interior",
+}
+BOUNDARY_PX = 4  # an error this near a true boundary is one of outline; one of DISTANCES_PX
+LOST = 0.1  # share of a region that is right, at most, for it to be confused as a whole
+SURE = 0.95  # mean probability of the predicted class on a patch, at least, for its label to be suspected
+PATCH_SHARE = 5e-4  # of the image: smaller patches say too little
+PATCH_SAMPLES = 6  # places at which the probability of a patch is known, at least
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A patch on which a sure model and the mask disagree."""
+
+    x: int
+    y: int
+    width: int
+    height: int  # its bounding box, pixels
+    pixels: int
+    true: int
+    predicted: int
+    confidence: float  # mean over the patch, 0–1
+
+
+def suspects(
+    predicted_HW: Labels,
+    true_HW: Labels,
+    wrong_HW: NDArray[np.bool_],
+    confidence_yx: NDArray[np.floating],
+    rows: slice,
+    columns: slice,
+) -> list[tuple[Suspect, NDArray[np.intp]]]:
+    """Patches of one true and one predicted class on which the model is sure, with their pixels (flat indices).
+
+    Args:
+        confidence_yx: probability of the predicted class at the pixels [rows, columns].
+    """
+    if int((confidence_yx[wrong_HW[rows, columns]] >= SURE).sum()) < PATCH_SAMPLES // 2:
+        return []
+    # Cut where the pair of classes changes: to the right and below. What is one pixel wide may fall apart, and is far
+    # too small to be suspected.
+    patch_HW = wrong_HW.view(np.uint8).copy()
+    for labels_HW in (predicted_HW, true_HW):
+        patch_HW[:, :-1] &= labels_HW[:, 1:] == labels_HW[:, :-1]
+        patch_HW[:-1] &= labels_HW[1:] == labels_HW[:-1]
+    count, ids_HW = cv2.connectedComponents(patch_HW, connectivity=4)
+    at = ids_HW[rows, columns].ravel()
+    samples = np.bincount(at, minlength=count)
+    sure = np.bincount(at, weights=confidence_yx.ravel(), minlength=count) / np.maximum(samples, 1)
+    found = []
+    for i in np.flatnonzero((sure >= SURE) & (samples >= PATCH_SAMPLES)):
+        if i == 0:  # all that is right
+            continue
+        inside_HW = ids_HW == i
+        row, column = np.unravel_index(int(inside_HW.argmax()), inside_HW.shape)
+        true, predicted = int(true_HW[row, column]), int(predicted_HW[row, column])
+        inside_HW[:, 1:] |= inside_HW[:, :-1]  # what the cut took
+        inside_HW[1:] |= inside_HW[:-1]
+        inside = np.flatnonzero(inside_HW & (true_HW == true) & (predicted_HW == predicted))
+        if len(inside) < PATCH_SHARE * true_HW.size:
+            continue
+        y, x = np.divmod(inside, true_HW.shape[1])
+        box = int(x.min()), int(y.min()), int(np.ptp(x)) + 1, int(np.ptp(y)) + 1
+        found.append((Suspect(*box, len(inside), true, predicted, float(sure[i])), inside))
+    return found
+
+
+def kinds_of_error(
+    at: NDArray[np.intp], bands_true: Bands, found: Regions, suspected: Sequence[NDArray[np.intp]]
+) -> NDArray[np.uint8]:
+    """The kind of error, an index of KINDS, of each wrong pixel. `at` are their flat indices, ascending."""
+    near = bands_true.ravel()[at] <= DISTANCES_PX.index(BOUNDARY_PX)
+    kind = np.where(near, np.uint8(KINDS.index("boundary")), np.uint8(KINDS.index("interior")))
+    lost_R = found.right_R <= LOST * found.pixels_R
+    kind[lost_R[found.ids_HW.ravel()[at]]] = KINDS.index("region")
+    for pixels in suspected:
+        kind[np.searchsorted(at, pixels)] = KINDS.index("label")
+    return kind
+
+
+def mended(matrix: Counts, errors_KCC: Counts) -> dict[str, float]:
+    """What the mean IoU would gain if a kind's errors were right, each kind on its own, 0–1.
+
+    A suspected label error is mended in the mask: what the model said becomes the truth.
+    """
+    before = scores(matrix).miou
+    gains = {}
+    for kind, errors in zip(KINDS, errors_KCC, strict=True):
+        becomes = errors.sum(axis=0 if kind == "label" else 1)
+        gains[kind] = scores(matrix - errors + np.diag(becomes)).miou - before
+    return gains

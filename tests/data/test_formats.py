@@ -1,0 +1,422 @@
+"""Formats, both ways: every pixel there and back, and damage told instead of crashed over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import planted
+import pytest
+from PIL import Image
+
+from pixelwise.data.doctor import check, find_problems
+from pixelwise.data.folder import open_dataset
+from pixelwise.data.formats.coco import counted_runs, run_lengths
+from pixelwise.data.formats.convert import WRITERS, convert
+from pixelwise.data.formats.labelstudio import brush_mask
+from pixelwise.data.formats.polygons import crosses_itself, fill, outlines, polygon_of
+from pixelwise.data.images import read_mask_ids, write_png
+from pixelwise.data.sources import read_sample_image, read_sample_mask
+from pixelwise.errors import DatasetError, OutputError, UsageError
+from pixelwise.records import Dataset
+
+SIZE = (20, 30)
+
+
+@pytest.fixture(scope="module")
+def ragged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Masks that are hard to draw: single pixels, holes, diagonal touches, void."""
+    root = planted.sound(tmp_path_factory.mktemp("formats") / "data")
+    planted.declare(root, *planted.NAMES[:6])
+    rng = np.random.default_rng(0)
+    for path in planted.all_masks(root):
+        mask = np.asarray(read_mask_ids(path), np.uint8).copy()
+        mask[rng.random(mask.shape) < 0.03] = 255
+        mask[40:60, 40:60] = rng.integers(0, 6, (20, 20))
+        write_png(path, mask)
+    return root
+
+
+def content(dataset: Dataset) -> dict[tuple[str, bytes], bytes]:
+    """Masks by split and image: what must not change."""
+    return {
+        (split, read_sample_image(sample).tobytes()): read_sample_mask(
+            sample, dataset.mask_ids, len(dataset.classes)
+        ).tobytes()
+        for split, samples in dataset.splits.items()
+        for sample in samples
+    }
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_round_trip_loses_no_pixel(ragged: Path, tmp_path: Path, name: str) -> None:
+    if name == "parquet":
+        pytest.importorskip("pyarrow")
+    source = open_dataset(ragged)
+    there = convert(ragged, tmp_path / "there", name)
+    assert there.layout == name
+    assert there.classes == source.classes
+    assert there.problems == ()
+    assert find_problems(there).problems == ()
+    back = convert(tmp_path / "there", tmp_path / "back", "native")
+    assert content(source) == content(there) == content(back)
+    assert back.classes == source.classes
+
+
+def test_convert_refuses_what_it_cannot_do(ragged: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no format that is written"):
+        convert(ragged, tmp_path / "a", "gif")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/file").write_text("")
+    with pytest.raises(OutputError, match="is there already"):
+        convert(ragged, tmp_path / "b", "coco")
+    with pytest.raises(OutputError, match="inside the data"):
+        convert(ragged, ragged / "out", "coco")
+
+
+def test_outlines_fill_to_the_same_pixels() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        mask = rng.random(SIZE) < rng.random()
+        drawn = np.zeros(SIZE, np.uint8)
+        for polygon in outlines(mask):
+            assert not crosses_itself(polygon)
+            fill(drawn, polygon, 1)
+        assert np.array_equal(drawn > 0, mask)
+
+
+def test_polygons_agree_with_pycocotools() -> None:
+    coder = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(2)
+    for _ in range(30):
+        angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
+        radii = rng.uniform(30, 60, 9)
+        polygon = np.stack([70 + radii * np.cos(angles), 64 + radii * np.sin(angles)], axis=1)
+        ours = np.zeros((128, 140), np.uint8)
+        fill(ours, polygon_of(polygon.ravel().tolist()), 1)
+        theirs = coder.decode(coder.frPyObjects([polygon.ravel().tolist()], 128, 140))[:, :, 0]
+        assert (ours & theirs).sum() / (ours | theirs).sum() > 0.97  # their corners are rounded to a fifth of a pixel
+
+
+def test_run_lengths_agree_with_pycocotools() -> None:
+    coder = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(3)
+    for share in (0.0, 0.1, 0.5, 0.99, 1.0):
+        mask = rng.random((37, 53)) < share
+        packed = coder.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+        assert np.array_equal(run_lengths(packed, 37, 53), mask)
+        assert np.array_equal(run_lengths(counted_runs(mask), 37, 53), mask)
+
+
+def image(path: Path, seed: int = 0, size: tuple[int, int] = SIZE) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(path, np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8))
+
+
+def coco_folder(root: Path, segmentations: list[Any], **extra: Any) -> Path:
+    for i in range(3):
+        image(root / f"images/{i}.png", i)
+    annotations = [
+        {"id": k, "image_id": k % 3, "category_id": 1 + k % 2, "segmentation": shape, "bbox": [0, 0, 1, 1]}
+        for k, shape in enumerate(segmentations)
+    ]
+    rows = [{"id": i, "file_name": f"{i}.png", "height": SIZE[0], "width": SIZE[1]} for i in range(3)]
+    table = {
+        "images": rows,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "cell"}, {"id": 2, "name": "wall"}],
+        **extra,
+    }
+    (root / "annotations.json").write_text(json.dumps(table))
+    return root
+
+
+BOX = [2, 2, 12, 2, 12, 9, 2, 9]
+
+
+def test_coco_polygons_are_read_in_place_and_background_is_named(tmp_path: Path) -> None:
+    dataset = open_dataset(coco_folder(tmp_path, [[BOX], [BOX], {"size": list(SIZE), "counts": [100, 50, 450]}]))
+    assert dataset.layout == "coco"
+    assert dataset.classes.names == ("background", "cell", "wall")
+    samples = {sample.image.stem: sample for part in dataset.splits.values() for sample in part}
+    mask = read_sample_mask(samples["0"], dataset.mask_ids, 3)
+    assert (mask[2:9, 2:12] == 1).all()
+    assert (mask == 1).sum() == 70
+    assert (read_sample_mask(samples["2"], dataset.mask_ids, 3) == 1).sum() == 50
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ([[0, 0, 9, 9, 9, 0, 0, 9]], "polygon-crossing"),
+        ([], "polygon-empty"),
+        ([[1, 1, 2, 2]], "polygon-empty"),
+        ([[1, 1, 2, 2, float("nan"), 3]], "polygon-empty"),
+        ([["a", 1, 2, 2, 3, 3]], "polygon-empty"),
+        ([[100, 100, 120, 100, 120, 120]], "polygon-outside"),
+        ([[-50, -50, 5, 5, 10**300, 3]], "polygon-outside"),
+        ({"size": [20, 30], "counts": [5, 5]}, "run-lengths"),
+        ({"size": [20, 30], "counts": "~~~~~~~~~~~~~~"}, "run-lengths"),
+        ({"size": [20, 30], "counts": [-5, 605]}, "run-lengths"),
+        (None, "polygon-empty"),
+    ],
+)
+def test_damaged_coco_objects_are_reported_and_passed_over(tmp_path: Path, shape: Any, kind: str) -> None:
+    root = coco_folder(tmp_path, [shape, [BOX], [BOX], [BOX]])
+    report = check(root)
+    found = {problem.kind: problem for problem in report.findings.problems}
+    assert kind in found
+    assert "annotation 0" in found[kind].message
+    assert report.pairs == 3
+    assert not report.findings.errors
+
+
+def test_a_coco_file_cut_short_is_reported(tmp_path: Path) -> None:
+    path = coco_folder(tmp_path, [[BOX]] * 3) / "annotations.json"
+    path.write_text(path.read_text()[:-40])
+    assert "annotations" in {problem.kind for problem in check(tmp_path).findings.errors}
+
+
+def test_coco_panoptic(tmp_path: Path) -> None:
+    image(tmp_path / "val2017/a.png")
+    segments = np.zeros((*SIZE, 3), np.uint8)
+    segments[:, :15] = (1, 2, 0)  # 1 + 2·256
+    segments[:, 15:] = (7, 0, 1)
+    (tmp_path / "annotations/panoptic_val2017").mkdir(parents=True)
+    write_png(tmp_path / "annotations/panoptic_val2017/a.png", segments)
+    rows = [{"id": 513, "category_id": 1}, {"id": 65543, "category_id": 200}]
+    table = {
+        "images": [{"id": 5, "file_name": "a.png", "height": 20, "width": 30}],
+        "annotations": [{"image_id": 5, "file_name": "a.png", "segments_info": rows}],
+        "categories": [{"id": 1, "name": "person"}, {"id": 200, "name": "rug"}],
+    }
+    (tmp_path / "annotations/panoptic_val2017.json").write_text(json.dumps(table))
+    dataset = open_dataset(tmp_path)
+    mask = read_sample_mask(dataset.splits["val"][0], dataset.mask_ids, 3)
+    assert dataset.classes.names == ("background", "person", "rug")
+    assert (mask[:, :15] == 1).all()
+    assert (mask[:, 15:] == 2).all()
+
+
+def test_yolo_names_in_all_their_forms(tmp_path: Path) -> None:
+    image(tmp_path / "images/train/a.png")
+    (tmp_path / "labels/train").mkdir(parents=True)
+    (tmp_path / "labels/train/a.txt").write_text("1 0 0 0.5 0 0.5 1 0 1\n0 0.1 0.1 0.2 0.2\n0 0.9 0.9 3 0.9 0.9 3\n")
+    for text in ("names: ['cat', \"big dog\"]\n", "names:\n  0: cat\n  1: big dog\n", "names:\n- cat\n- big dog\n"):
+        (tmp_path / "data.yaml").write_text("nc: 2\n" + text)
+        dataset = open_dataset(tmp_path)
+        assert dataset.classes.names == ("background", "cat", "big dog")
+    sample = next(s for part in dataset.splits.values() for s in part)
+    mask = read_sample_mask(sample, dataset.mask_ids, 3)
+    assert (mask[:18, :15] == 2).all()
+    assert {"polygon-empty", "polygon-outside"} <= {problem.kind for problem in dataset.problems}
+
+
+def test_labelme_rectangles_and_circles(tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    shapes = [
+        {"label": "box", "points": [[1, 1], [5, 4]], "shape_type": "rectangle"},
+        {"label": "disc", "points": [[20, 10], [24, 10]], "shape_type": "circle"},
+        {"label": "dot", "points": [[3, 3]], "shape_type": "point"},
+    ]
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": shapes, "imagePath": "..\\x\\a.png"}))
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "labelme"
+    mask = read_sample_mask(next(iter(dataset.splits.values()))[0], dataset.mask_ids, len(dataset.classes))
+    assert (mask == dataset.classes.names.index("box")).sum() == 12
+    assert abs(int((mask == dataset.classes.names.index("disc")).sum()) - np.pi * 16) < 4
+
+
+def test_cvat_masks_boxes_and_order(tmp_path: Path) -> None:
+    image(tmp_path / "images/a.png")
+    (tmp_path / "annotations.xml").write_text(
+        '<?xml version="1.0"?><annotations><image id="0" name="a.png" width="30" height="20">'
+        '<box label="top" xtl="0" ytl="0" xbr="4" ybr="4" z_order="5"/>'
+        '<mask label="low" left="2" top="2" width="4" height="2" rle="0, 8" z_order="1"/>'
+        '<polygon label="low" points="1,1;2" z_order="1"/>'
+        "</image></annotations>"
+    )
+    dataset = open_dataset(tmp_path)
+    sample = next(s for part in dataset.splits.values() for s in part)
+    mask = read_sample_mask(sample, dataset.mask_ids, 3)
+    low, top = (dataset.classes.names.index(name) for name in ("low", "top"))
+    assert (mask == top).sum() == 16
+    assert (mask == low).sum() == 4
+    assert "polygon-empty" in {problem.kind for problem in dataset.problems}
+
+
+def test_cvat_entities_are_refused(tmp_path: Path) -> None:
+    image(tmp_path / "images/a.png")
+    (tmp_path / "annotations.xml").write_text('<!DOCTYPE x [<!ENTITY a "aa">]><annotations>&a;</annotations>')
+    assert "annotations" in {problem.kind for problem in open_dataset(tmp_path).problems}
+
+
+def packed_brush(values: list[int]) -> list[int]:
+    """Label Studio's packing, without runs: 32 bits of length, word size 8, four sizes of 1, 2, 4 and 16 bits."""
+    bits = f"{len(values):032b}" + f"{7:05b}" + "".join(f"{n - 1:04b}" for n in (1, 2, 4, 16))
+    at = 0
+    while at < len(values):
+        chunk = values[at : at + 2**16]
+        bits += "0" + "11" + f"{len(chunk) - 1:016b}" + "".join(f"{value:08b}" for value in chunk)
+        at += len(chunk)
+    bits += "0" * (-len(bits) % 8)
+    return [int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)]
+
+
+def test_label_studio_brush() -> None:
+    mask = np.random.default_rng(4).random(SIZE) < 0.5
+    values = np.zeros((*SIZE, 4), np.uint8)
+    values[mask] = 255
+    packed = packed_brush(values.ravel().tolist())
+    assert np.array_equal(brush_mask(packed, *SIZE), mask)
+    for damaged in (packed[:50], packed[:3], [1, 2], ["x"]):
+        with pytest.raises(Exception, match=r"run lengths|values"):
+            brush_mask(damaged, *SIZE)  # type: ignore[arg-type]
+
+
+def test_label_studio_uploads_have_a_prefix(tmp_path: Path) -> None:
+    image(tmp_path / "images/street.png")
+    value = {"points": [[0, 0], [50, 0], [50, 50], [0, 50]], "polygonlabels": ["car"]}
+    task = {"data": {"image": "/data/upload/3/0123abcd-street.png"}, "annotations": [{"result": [{"value": value}]}]}
+    (tmp_path / "export.json").write_text(json.dumps([task]))
+    dataset = open_dataset(tmp_path)
+    sample = next(s for part in dataset.splits.values() for s in part)
+    assert (read_sample_mask(sample, dataset.mask_ids, 2) == 1).sum() == 150
+
+
+def test_nifti_slices(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 3, (30, 20, 4)).astype(np.uint8)
+    for folder, values in {"imagesTr": rng.normal(0, 300, (30, 20, 4)).astype(np.float32), "labelsTr": labels}.items():
+        (tmp_path / folder).mkdir()
+        end = "_0000" if folder == "imagesTr" else ""
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / folder / f"case{end}.nii.gz")
+    (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "liver": 1, "tumour": 2}}')
+    dataset = open_dataset(tmp_path)
+    samples = sorted((s for part in dataset.splits.values() for s in part), key=lambda s: s.name)
+    assert dataset.classes.names == ("background", "liver", "tumour")
+    assert len(samples) == 4
+    assert read_sample_image(samples[1]).shape == (20, 30, 3)
+    assert np.array_equal(read_sample_mask(samples[1], dataset.mask_ids, 3), labels[:, :, 1].T)
+    assert convert(tmp_path, tmp_path.parent / "slices", "native").layout == "native"
+
+
+def test_a_nifti_file_cut_short_is_reported(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+        values = np.random.default_rng(6).integers(0, 3, (30, 20, 4)).astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / folder / "case.nii.gz")
+    path = tmp_path / "labelsTr/case.nii.gz"
+    path.write_bytes(path.read_bytes()[:700])
+    assert "truncated" in {problem.kind for problem in check(tmp_path).findings.errors}
+
+
+@pytest.mark.parametrize("kept", [0, 3, 100, -50])
+def test_a_parquet_file_cut_short_is_reported(ragged: Path, tmp_path: Path, kept: int) -> None:
+    pytest.importorskip("pyarrow")
+    convert(ragged, tmp_path / "p", "parquet")
+    path = next((tmp_path / "p").rglob("train*.parquet"))
+    path.write_bytes(path.read_bytes()[:kept])
+    assert "truncated" in {problem.kind for problem in check(tmp_path / "p").findings.errors}
+
+
+def test_a_parquet_page_that_is_damaged_is_reported(ragged: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    convert(ragged, tmp_path / "p", "parquet")
+    path = next((tmp_path / "p").rglob("train*.parquet"))
+    data = bytearray(path.read_bytes())
+    data[200 : len(data) // 2] = bytes(len(data) // 2 - 200)
+    path.write_bytes(data)
+    assert check(tmp_path / "p").findings.errors
+
+
+def test_cityscapes_ids_become_the_classes_that_are_evaluated(tmp_path: Path) -> None:
+    image(tmp_path / "leftImg8bit/val/ulm/ulm_0_0_leftImg8bit.png")
+    (tmp_path / "gtFine/val/ulm").mkdir(parents=True)
+    ids = np.resize(np.array([0, 7, 26, 33, 4], np.uint8), SIZE)
+    write_png(tmp_path / "gtFine/val/ulm/ulm_0_0_gtFine_labelIds.png", ids)
+    dataset = open_dataset(tmp_path)
+    mask = read_sample_mask(dataset.splits["val"][0], dataset.mask_ids, 19)
+    assert np.array_equal(mask.ravel()[:5], [255, 0, 13, 18, 255])
+
+
+def test_voc_exports_in_colour_are_read_by_their_label_map(tmp_path: Path) -> None:
+    for i in range(2):
+        image(tmp_path / f"JPEGImages/{i}.png", i)
+        colours = np.zeros((*SIZE, 3), np.uint8)
+        colours[:, 10:] = (250, 50, 83)
+        (tmp_path / "SegmentationClass").mkdir(exist_ok=True)
+        write_png(tmp_path / f"SegmentationClass/{i}.png", colours)
+    (tmp_path / "labelmap.txt").write_text("# label:color_rgb:parts:actions\nbackground:0,0,0::\nface:250,50,83::\n")
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes.names == ("background", "face")
+    assert find_problems(dataset).errors == ()
+
+
+def test_ade20k_counts_from_one_and_zero_is_void(tmp_path: Path) -> None:
+    for folder in ("training", "validation"):
+        for i in range(2):
+            image(tmp_path / f"images/{folder}/{folder}{i}.jpg.png", i + len(folder))
+            path = tmp_path / f"annotations/{folder}/{folder}{i}.jpg.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_png(path, np.resize(np.array([0, 1, 2], np.uint8), SIZE))
+    (tmp_path / "objectInfo150.txt").write_text(
+        "Idx\tRatio\tTrain\tVal\tStuff\tName\n1\t0\t0\t0\t1\twall, x\n2\t0\t0\t0\t1\tsky\n"
+    )
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "ade20k"
+    assert dataset.classes.names == ("wall", "sky")
+    assert dataset.mask_ids[0] == 255
+
+
+@pytest.mark.parametrize("layout", ["imgs+labels", "train_images", "nested", "together", "suffix"])
+def test_folders_under_other_names_are_found(tmp_path: Path, layout: str) -> None:
+    for split in ("train", "val"):
+        for i in range(3):
+            stem = f"{split}{'abc'[i]}"
+            places = {
+                "imgs+labels": (f"imgs/{stem}.png", f"labels/{stem}.png"),
+                "train_images": (f"{split}_images/{stem}.png", f"{split}_masks/{stem}.png"),
+                "nested": (f"images/{split}/{stem}.png", f"masks/{split}/{stem}.png"),
+                "together": (f"{stem}.jpg", f"{stem}_mask.png"),
+                "suffix": (f"images/{stem}.png", f"masks/{stem}_L.png"),
+            }[layout]
+            image(tmp_path / places[0].replace(".jpg", ".png"), i + 10 * len(split))
+            (tmp_path / places[1]).parent.mkdir(parents=True, exist_ok=True)
+            write_png(tmp_path / places[1], np.resize(np.array([0, 1, 2], np.uint8), SIZE))
+    dataset = open_dataset(tmp_path)
+    counts = {split: len(samples) for split, samples in dataset.splits.items()}
+    assert sum(counts.values()) == 6
+    if layout in ("train_images", "nested"):
+        assert counts == {"train": 3, "val": 3}
+    assert find_problems(dataset).errors == ()
+
+
+def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.json").write_text('{"a": 1}')
+    Image.new("RGB", (8, 8)).save(tmp_path / "only.png")
+    with pytest.raises(DatasetError, match="not recognised"):
+        open_dataset(tmp_path)
+
+
+def test_a_run_finds_drawn_masks_again(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from pixelwise.data.loader import Pairs
+    from pixelwise.model.preprocess import Preprocess
+    from pixelwise.training.finish import validation_of
+    from pixelwise.training.recipe import Recipe
+    from pixelwise.training.run import describe_data
+
+    dataset = open_dataset(coco_folder(tmp_path, [[BOX], [BOX], [BOX]]))
+    written = json.loads(json.dumps(describe_data(dataset, dataset.splits)))
+    recipe = Recipe()
+    preprocess = Preprocess(recipe.size, recipe.policy, (0.5,) * 3, (0.5,) * 3)  # type: ignore[arg-type]
+    found = validation_of(written, recipe, preprocess, dataset.classes).pairs
+    direct = Pairs(dataset.splits["val"], dataset.mask_ids, 3, 0)
+    assert found.samples == direct.samples
+    assert np.array_equal(found[0][1], direct[0][1])
+    assert (found[0][1] == 1).any() or (found[0][1] == 2).any()
