@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: install demo test check format lint types layers benchmarks clean
+.PHONY: install demo page test check web format lint types layers benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -15,10 +15,17 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/pixelwise demo
 
-test: install
+# The page, from web/: built on installing, and here again after a change. Needs Node only when something changed.
+page: install
+	$(BIN)/python hatch_build.py
+
+test: page
 	$(BIN)/python -m pytest
 
-check: lint types layers test
+check: lint types layers web test
+
+web: page
+	$(BIN)/python hatch_build.py --check
 
 format: install
 	$(BIN)/ruff format src tests benchmarks
@@ -37,6 +44,7 @@ layers: install
 benchmarks: install
 	$(BIN)/python benchmarks/camvid.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/page.py demo/run
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -90,3 +90,31 @@ def blobs(seed: int, classes: int, height: int, width: int) -> np.ndarray[Any, n
         changed = rng.random(labels.shape) < 0.08
         labels[changed] = rng.integers(0, classes, int(changed.sum()))
     return np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+# ── the server: asked without a network ──
+
+
+@pytest.fixture(scope="session")
+def served_model(fast_bundle: tuple[Path, Any]) -> Any:
+    from pixelwise.prediction.image import load
+
+    return load(fast_bundle[0], threads=1)
+
+
+@pytest.fixture
+def client(served_model: Any, tmp_path: Path) -> Any:
+    """Asks a server of a small untrained model, with low limits."""
+    from fastapi.testclient import TestClient
+
+    from pixelwise.server.app import create_app
+    from pixelwise.server.settings import Settings
+
+    settings = Settings(runs=tmp_path / "runs", max_bytes=200_000, max_pixels=250_000)
+    with TestClient(create_app(served_model, settings), base_url="http://127.0.0.1") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.ascontiguousarray(picture(3, 70, 110))

@@ -14,6 +14,7 @@ from pixelwise.data.scenes import write_scenes
 
 COMMANDS = (
     "demo", "train", "export", "check", "convert", "evaluate", "compare", "predict", "suggest", "accept", "trace",
+    "serve",
 )  # fmt: skip
 
 
@@ -101,7 +102,8 @@ def test_trace_tells_stages_layers_and_a_pixel(work: Path) -> None:
     assert {layer["group"] for layer in told["layers"]} == {
         "input", "convolutional", "upsampling", "pixel-wise classification",
     }  # fmt: skip
-    text = pixelwise("trace", work / "run", image)
+    text = pixelwise("trace", work / "run", image, "--html", work / "story.html")
+    assert "Every pixel of this image" in (work / "story.html").read_text()
     assert text.returncode == 0, text.stderr
 
 

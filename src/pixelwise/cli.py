@@ -83,6 +83,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
     epochs: Annotated[int, typer.Option(min=1)] = 20,
     seed: Annotated[int, typer.Option()] = 0,
+    open_page: Annotated[bool, typer.Option("--open", help="Then serve the model and open its page.")] = False,
 ) -> None:
     """Everything on built-in street scenes: render, train, evaluate, trace.
 
@@ -102,10 +103,13 @@ def demo(
         f"\n{done.seconds:.0f} s in all. Where to look next:\n"
         f"  {out}/run/previews            the same street, labelled after every epoch\n"
         f"  pixelwise trace {out}/run {done.image} --pixel 240,300      one pixel's story\n"
+        f"  pixelwise serve {out}/run --open                            the web page: ask any pixel why\n"
         f"  pixelwise predict {out}/run YOUR_PHOTO.jpg --out labelled   your own image\n"
         f"  pixelwise train YOUR_DATA --out YOUR_RUN                    your own data",
         soft_wrap=True,
     )
+    if open_page:
+        serve(str(out / "run"), port=0, runs=out / "page_runs", open_page=True)
 
 
 @app.command()
@@ -375,6 +379,7 @@ def trace(
     model: ModelName,
     image: Annotated[Path, typer.Argument(metavar="IMAGE")],
     pixel: Annotated[str | None, typer.Option(metavar="X,Y", help="Whose story to tell. [default: the least certain pixel]")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the whole story as one HTML file that opens offline.")] = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Follow an image through a model: four stages, every layer, one pixel's story.
@@ -385,9 +390,51 @@ def trace(
     from pixelwise.tracing.story import trace as run_trace
 
     place = parse_pixel(pixel) if pixel else None
-    result = run_trace(load(model), image, place)
+    opened = load(model)
+    result = run_trace(opened, image, place)
     write_json(json_file, result.to_json())
     console_of(json_file).print(result.to_rich())
+    if html is not None:
+        from pixelwise.server.report import write_report
+
+        write_report(opened, image, html, (result.pixel.x, result.pixel.y))
+        console_of(json_file).print(f"The whole story: {html}", soft_wrap=True)
+
+
+@app.command()
+def serve(
+    model: ModelName,
+    host: Annotated[str, typer.Option(help="Where to listen; other than this machine, a token is asked for.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    runs: Annotated[Path, typer.Option(help="Where trainings started from the page go.")] = Path("runs"),
+    allow_host: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A further name under which the server may be called; can be repeated.")] = None,
+    token: Annotated[str | None, typer.Option(envvar="PIXELWISE_TOKEN", help="To ask for on every request. [default: made up unless on 127.0.0.1]")] = None,
+    queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; further ones are told to come back.")] = 8,
+    threads: Annotated[int | None, typer.Option(min=1, help="That one prediction may use. [default: all cores]")] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:  # fmt: skip
+    """Serve a model: the web page that shows every pixel, and a REST interface.
+
+    Example: pixelwise serve my_run --open
+    """
+    from pixelwise.server.serve import serve as run_serve
+    from pixelwise.server.settings import Settings
+
+    console = console_of(None)
+
+    def ready(address: str) -> None:
+        console.print(
+            f"Pixelwise is ready: {address}\nREST: {address.partition('?')[0]}docs   Stop: Ctrl-C", soft_wrap=True
+        )
+        if open_page:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    settings = Settings(
+        host=host, port=port, runs=runs, token=token, queue=queue, allowed_hosts=tuple(allow_host or ())
+    )  # fmt: skip
+    run_serve(model, settings, threads=threads, ready=ready)
 
 
 def parse_pixel(text: str) -> tuple[int, int]:

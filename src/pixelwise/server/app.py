@@ -1,0 +1,131 @@
+"""The application: state, guard, routes and the built page, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pixelwise.errors import PixelwiseError
+from pixelwise.prediction.image import Model
+from pixelwise.server import routes_health, routes_page, routes_predict, routes_runs
+from pixelwise.server.facts import model_of
+from pixelwise.server.gate import Gate, Left, Readers
+from pixelwise.server.guard import Guard
+from pixelwise.server.memory import Memory
+from pixelwise.server.monitor import Monitor
+from pixelwise.server.page import PageFiles
+from pixelwise.server.refusals import Refused, body
+from pixelwise.server.runs import Runs
+from pixelwise.server.settings import Settings
+from pixelwise.server.shelf import Shelf
+from pixelwise.server.state import State
+
+ABOUT = """Label every pixel of an image, and see why. Errors have one shape:
+`{"error": {"kind": "…", "message": "…", "remedy": "…"}}`. A full server answers 503 with `Retry-After`."""
+
+
+def create_app(model: Model, settings: Settings | None = None, title: str | None = None) -> FastAPI:
+    """The server of one model.
+
+    Args:
+        model: open and verified.
+        settings: limits and addresses.
+        title: what the page calls the model; its file's or run's name where left out.
+    """
+    settings = settings or Settings()
+    own = model.path.parent if (model.path.parent / "trace.jsonl").is_file() else None
+    runs = Runs(settings.runs, own)
+    shelf = Shelf(model, title or title_of(model.path), runs)
+    gate = Gate(settings.workers, settings.queue, settings.wait_s)
+    memory = Memory(settings.remembered, settings.max_pixels + 20_000_000)
+    state = State(settings, shelf, runs, gate, Readers(settings.readers), memory, Monitor())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        gate.pool.submit(warm, state)  # ahead of the first request, in the same queue
+        yield
+        state.stopping.set()
+        gate.close()
+
+    # FastAPI's own docs page loads its assets from elsewhere; the page has one that does not.
+    app = FastAPI(
+        title="Pixelwise", version="1", description=ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None,
+        openapi_url="/v1/openapi.json",
+    )  # fmt: skip
+    app.state.pixelwise = state
+    for routes in (routes_predict, routes_page, routes_runs, routes_health):
+        app.include_router(routes.router)
+    PageFiles().add_to(app)
+    add_answers_for_errors(app)
+    app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=1)
+    app.add_middleware(Counted, state=state)
+    app.add_middleware(Guard, settings=settings)
+    return app
+
+
+def warm(state: State) -> None:
+    """Work out what every visitor asks first, so that the first one does not wait for it."""
+    opened = state.shelf.main
+    model_of(opened, state.shelf.title)
+    if opened.samples.examples:
+        opened.samples.pngs(opened.samples.examples[0].name)
+
+
+def title_of(path: Path) -> str:
+    return path.parent.name if path.name == "model.onnx" else path.stem
+
+
+class Counted:
+    """ASGI middleware that counts answers by route. The route's pattern, not the address, so that labels stay few."""
+
+    def __init__(self, app: ASGIApp, state: State) -> None:
+        self.app, self.state = app, state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.state.monitor.answered(self.route(scope), message["status"])
+            await send(message)
+
+        await self.app(scope, receive, send_counted if scope["type"] == "http" else send)
+
+    def route(self, scope: Scope) -> str:
+        return str(getattr(scope.get("route"), "path", "other"))
+
+
+def add_answers_for_errors(app: FastAPI) -> None:
+    """One shape for every error; nothing of the inside leaks out."""
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> JSONResponse:
+        return error.response()
+
+    @app.exception_handler(Left)
+    async def left(_: Request, _error: Left) -> Response:
+        return Response(status_code=499)  # nobody reads it; it is counted
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return JSONResponse(body("request-invalid", f"{where}: {first['msg']}.", "See /docs."), 422)
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse(body("http", str(error.detail), "See /docs."), error.status_code)
+
+    @app.exception_handler(PixelwiseError)
+    async def failed(_: Request, _error: PixelwiseError) -> JSONResponse:
+        return JSONResponse(body("failed", "The model could not be run on this image.", "Try a smaller image."), 500)
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, _error: Exception) -> JSONResponse:
+        return JSONResponse(body("broken", "Something went wrong inside the server.", "Look at its log."), 500)

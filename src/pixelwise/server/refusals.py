@@ -1,0 +1,41 @@
+"""Answers that say no: one shape for every error, in words, without paths or stack traces.
+
+{"error": {"kind": "image-unreadable", "message": "…", "remedy": "…"}}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+
+class Refused(Exception):
+    """A request that gets an error as its answer."""
+
+    def __init__(
+        self, status: int, kind: str, message: str, remedy: str = "", retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.message, self.remedy = status, kind, message, remedy
+        self.retry_after_s = retry_after_s
+
+    def response(self) -> JSONResponse:
+        headers = {"Retry-After": str(self.retry_after_s)} if self.retry_after_s is not None else None
+        return JSONResponse(body(self.kind, self.message, self.remedy), self.status, headers)
+
+
+def body(kind: str, message: str, remedy: str = "") -> dict[str, Any]:
+    return {"error": {"kind": kind, "message": message, "remedy": remedy}}
+
+
+def too_large(what: str, limit: str) -> Refused:
+    return Refused(413, "too-large", f"{what}; the limit is {limit}.", "Send a smaller image.")
+
+
+def busy(seconds: int) -> Refused:
+    return Refused(503, "busy", "All places are taken.", f"Try again in {seconds} s.", seconds)
+
+
+def unknown_image() -> Refused:
+    return Refused(404, "image-unknown", "The server does not remember this image.", "Send it again.")

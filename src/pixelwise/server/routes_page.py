@@ -1,0 +1,289 @@
+"""What the page asks about models, samples and the images that it has sent before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from pixelwise.data.decode import mask_ids_of
+from pixelwise.data.files import Refusal
+from pixelwise.data.images import labels_from_ids
+from pixelwise.metrics import confusion
+from pixelwise.records import Prediction
+from pixelwise.server.answers import as_json, as_png, packed
+from pixelwise.server.arithmetic import explain
+from pixelwise.server.diagnosis import diagnose
+from pixelwise.server.facts import flow_of, influence_of, layers_of, model_of, pixel_of, values_of
+from pixelwise.server.memory import Seen
+from pixelwise.server.refusals import Refused
+from pixelwise.server.report import report_html
+from pixelwise.server.routes_predict import IMAGE_BODY, ModelName, TheState, receive
+from pixelwise.server.shelf import Opened
+from pixelwise.server.state import State
+
+router = APIRouter(prefix="/v1", tags=["look closer"])
+ImageName = Annotated[str, Path(max_length=40)]
+Result = TypeVar("Result")
+
+
+@router.get("/models", tags=["models"])
+def models(state: TheState) -> list[dict[str, str]]:
+    """The models that can be asked."""
+    return state.shelf.names()
+
+
+@router.get("/model", tags=["models"])
+async def model(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any]:
+    """What a model says about itself."""
+
+    def work() -> dict[str, Any]:
+        opened = state.shelf.get(model)
+        title = next((row["title"] for row in state.shelf.names() if row["name"] == opened.name), opened.name)
+        return model_of(opened, title)
+
+    return await state.gate.run(request, work)
+
+
+@router.get("/judged", tags=["models"])
+async def judged(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any] | None:
+    """A model's confusion matrix and scores on images that it has not learnt from; null where there are none."""
+    return await state.gate.run(request, lambda: state.shelf.get(model).judged())
+
+
+@router.get("/samples", tags=["samples"])
+def samples(state: TheState, model: ModelName = "") -> list[dict[str, Any]]:
+    """Images that are there without a download."""
+    return state.shelf.get(model).samples.to_json()
+
+
+@router.get("/samples/{name}/image", tags=["samples"], response_class=Response)
+async def sample_image(request: Request, state: TheState, name: str, model: ModelName = "") -> Response:
+    """A sample as PNG."""
+    png = await state.gate.run(request, lambda: state.shelf.get(model).samples.pngs(name)[0])
+    return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+
+@router.get("/samples/{name}/truth", tags=["samples"], response_class=Response)
+async def sample_truth(request: Request, state: TheState, name: str, model: ModelName = "") -> Response:
+    """Its mask: a grey PNG of class ids, 255 where unlabelled."""
+    png = await state.gate.run(request, lambda: state.shelf.get(model).samples.pngs(name)[1])
+    return Response(png, media_type="image/png")
+
+
+async def about(
+    request: Request, state: State, image: str, model: str, work: Callable[[Opened, Seen], Result]
+) -> Result:
+    """Work on a remembered image, on a worker's thread."""
+    seen = state.memory.get(image)
+    return await state.gate.run(request, lambda: work(state.shelf.get(model), seen))
+
+
+@router.get("/images/{image}/flow")
+async def flow(request: Request, state: TheState, image: ImageName, model: ModelName = "") -> list[dict[str, Any]]:
+    """The four stages that an image passed."""
+    return await about(request, state, image, model, flow_of)
+
+
+@router.get("/images/{image}/labels", response_class=Response)
+async def labels(
+    request: Request, state: TheState, image: ImageName, answer: Literal["json", "png"] = "png", model: ModelName = ""
+) -> Response:
+    """The labels again, to keep: a palette PNG, or JSON with run lengths."""
+
+    def work(_: Opened, seen: Seen) -> Response:
+        if answer == "png":
+            return Response(as_png(seen.prediction), media_type="image/png", headers=attachment("mask.png"))
+        return JSONResponse(as_json(seen, with_png=False), headers=attachment("labels.json"))
+
+    return await about(request, state, image, model, work)
+
+
+@router.get("/images/{image}/diagnosis")
+async def diagnosis(request: Request, state: TheState, image: ImageName, model: ModelName = "") -> list[dict[str, str]]:
+    """What looks wrong with a prediction, and what to do about it; often nothing."""
+
+    def work(opened: Opened, seen: Seen) -> list[dict[str, str]]:
+        return diagnose(seen.pixels, seen.prediction, opened.model.metadata)
+
+    return await about(request, state, image, model, work)
+
+
+@router.get("/images/{image}/layers")
+async def layers(request: Request, state: TheState, image: ImageName, model: ModelName = "") -> list[dict[str, Any]]:
+    """Every layer's shape, range and view on an image."""
+    return await about(request, state, image, model, layers_of)
+
+
+@router.get("/images/{image}/layers/{layer}", response_class=Response)
+async def layer_values(
+    request: Request, state: TheState, image: ImageName, layer: str, model: ModelName = ""
+) -> Response:
+    """All values of one layer: a packed float32 [channels, h, w]."""
+
+    def work(opened: Opened, seen: Seen) -> Response:
+        values = values_of(opened, seen)[tensor_of(opened, layer)]
+        return packed({"layer": layer}, values.astype(np.float32))
+
+    return await about(request, state, image, model, work)
+
+
+@router.get("/images/{image}/unit")
+async def unit(
+    request: Request,
+    state: TheState,
+    image: ImageName,
+    layer: Annotated[str, Query(max_length=60)],
+    channel: Annotated[int, Query(ge=0)],
+    x: Annotated[int, Query(ge=0)],
+    y: Annotated[int, Query(ge=0)],
+    model: ModelName = "",
+) -> dict[str, Any]:
+    """The arithmetic of one value of a layer, from the model's own weights."""
+
+    def work(opened: Opened, seen: Seen) -> dict[str, Any]:
+        tensor = tensor_of(opened, layer)
+        values = values_of(opened, seen)
+        channels, h, w = values[tensor].shape
+        if channel >= channels or y >= h or x >= w:
+            raise Refused(422, "value-outside", f"The layer {layer} is {channels}×{h}×{w}.")
+        steps = explain(opened.inside, values, tensor, channel, y, x)
+        return {
+            "layer": layer,
+            "channel": channel,
+            "x": x,
+            "y": y,
+            "value": float(values[tensor][channel, y, x]),
+            "steps": steps,
+        }
+
+    return await about(request, state, image, model, work)
+
+
+@router.get("/images/{image}/skips", response_class=Response)
+async def skips(
+    request: Request,
+    state: TheState,
+    image: ImageName,
+    off: Annotated[str, Query(max_length=200, description="Names of upsampling layers, with commas between.")] = "",
+    model: ModelName = "",
+) -> Response:
+    """Labels and scores with skip connections switched off, packed as /v1/predict?answer=page packs them."""
+
+    def work(opened: Opened, seen: Seen) -> Response:
+        names = [name for name in off.split(",") if name]
+        unknown = [name for name in names if name not in opened.inside.skips]
+        if unknown:
+            raise Refused(422, "skip-unknown", f"This model's skips are: {', '.join(opened.inside.skips) or 'none'}.")
+        labels, scores = opened.inside.without_skips(seen.pixels, names)
+        changed = float((labels != seen.prediction.labels).mean())
+        return packed({"off": names, "changed_share": changed}, labels, scores)
+
+    return await about(request, state, image, model, work)
+
+
+@router.get("/images/{image}/pixel")
+async def pixel(
+    request: Request,
+    state: TheState,
+    image: ImageName,
+    x: Annotated[int, Query(ge=0)],
+    y: Annotated[int, Query(ge=0)],
+    model: ModelName = "",
+) -> dict[str, Any]:
+    """As POST /v1/pixel, for a remembered image."""
+
+    def work(opened: Opened, seen: Seen) -> dict[str, Any]:
+        require_inside(seen, x, y)
+        return pixel_of(opened, seen, x, y)
+
+    return await about(request, state, image, model, work)
+
+
+@router.get("/images/{image}/influence")
+async def influence(
+    request: Request,
+    state: TheState,
+    image: ImageName,
+    x: Annotated[int, Query(ge=0)],
+    y: Annotated[int, Query(ge=0)],
+    row: Annotated[int, Query(ge=0)],
+    grid: Annotated[int, Query(ge=2, le=16)] = 8,
+    model: ModelName = "",
+) -> dict[str, Any]:
+    """How a pixel's probability falls when parts of the image are greyed out, one row of parts at a time."""
+
+    def work(opened: Opened, seen: Seen) -> dict[str, Any]:
+        require_inside(seen, x, y)
+        if row >= grid:
+            raise Refused(422, "row-outside", f"There are {grid} rows.")
+        return influence_of(opened, seen, x, y, grid, row)
+
+    return await about(request, state, image, model, work)
+
+
+@router.post("/images/{image}/truth", openapi_extra=IMAGE_BODY, response_class=Response)
+async def truth(request: Request, state: TheState, image: ImageName, model: ModelName = "") -> Response:
+    """Compare with a mask of class ids: each class's IoU on this image, and the mask itself, packed uint8 [H, W]."""
+    data = await receive(request, state)
+
+    def work(opened: Opened, seen: Seen) -> Response:
+        labels = true_labels(data, opened, seen.prediction)
+        matrix = confusion.count_pairs(seen.prediction.labels, labels, len(opened.model.classes))
+        scores = confusion.scores(matrix).to_json(opened.model.classes)
+        return packed({"scores": scores, "void_share": float((labels == 255).mean())}, labels)
+
+    return await about(request, state, image, model, work)
+
+
+@router.get("/images/{image}/report", response_class=Response)
+async def report(
+    request: Request,
+    state: TheState,
+    image: ImageName,
+    x: Annotated[int, Query(ge=0)],
+    y: Annotated[int, Query(ge=0)],
+    model: ModelName = "",
+) -> Response:
+    """The whole story of an image as one HTML file that opens offline."""
+
+    def work(opened: Opened, seen: Seen) -> Response:
+        require_inside(seen, x, y)
+        title = next((r["title"] for r in state.shelf.names() if r["name"] == opened.name), opened.name)
+        html = report_html(opened, seen, x, y, title)
+        return Response(html, media_type="text/html; charset=utf-8", headers=attachment("pixelwise-report.html"))
+
+    return await about(request, state, image, model, work)
+
+
+def attachment(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
+
+
+def true_labels(data: bytes, opened: Opened, prediction: Prediction) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """An uploaded mask as this model's class ids. Raises Refused."""
+    try:
+        ids = mask_ids_of(data)
+        if ids.shape != prediction.labels.shape:
+            (h, w), (height, width) = ids.shape, prediction.labels.shape
+            raise Refused(
+                422, "mask-size", f"The mask is {w}×{h}, the image {width}×{height}.", "Send the image's own mask."
+            )
+        return labels_from_ids(ids, opened.samples.mask_ids, len(opened.model.classes))
+    except Refusal as refusal:
+        raise Refused(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
+
+
+def tensor_of(opened: Opened, layer: str) -> str:
+    if layer not in opened.inside.tensors:
+        raise Refused(404, "layer-unknown", f"This model's layers are: {', '.join(opened.inside.tensors)}.")
+    return opened.inside.tensors[layer]
+
+
+def require_inside(seen: Seen, x: int, y: int) -> None:
+    height, width = seen.prediction.labels.shape
+    if x >= width or y >= height:
+        raise Refused(422, "pixel-outside", f"({x}, {y}) lies outside the image of {width}×{height} pixels.")

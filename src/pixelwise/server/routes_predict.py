@@ -1,0 +1,128 @@
+"""POST /v1/predict, /v1/trace, /v1/pixel: an image in, labels and reasons out. These need nothing remembered."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from pixelwise.server.answers import as_json, as_png, for_page
+from pixelwise.server.facts import flow_of, layers_of, pixel_of
+from pixelwise.server.memory import Seen
+from pixelwise.server.refusals import Refused
+from pixelwise.server.shelf import Opened
+from pixelwise.server.state import State, state_of
+from pixelwise.server.uploads import decode, read_upload
+
+router = APIRouter(prefix="/v1", tags=["predict"])
+TheState = Annotated[State, Depends(state_of)]
+ModelName = Annotated[str, Query(description="A name from GET /v1/models.", max_length=60)]
+IMAGE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The image: its bytes, or a multipart form with one file.",
+        "content": {
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"image": {"type": "string", "format": "binary"}}}
+            },
+        },
+    }
+}
+EXAMPLE = {
+    "width": 4,
+    "height": 2,
+    "classes": [
+        {"id": 0, "name": "sky", "colour": [117, 211, 250], "share": 0.5},
+        {"id": 2, "name": "road", "colour": [66, 56, 96], "share": 0.5},
+    ],
+    "milliseconds": {"decode": 3.1, "predict": 21.4},
+    "rle": [0, 4, 2, 4],
+}
+
+
+def look(data: bytes, state: State, opened: Opened) -> Seen:
+    """Decode and label an upload. Runs on a worker's thread."""
+    began = time.perf_counter()
+    decoded = decode(data, state.settings)
+    ready = time.perf_counter()
+    prediction = opened.model.predict(decoded.pixels)
+    done = time.perf_counter()
+    state.monitor.predicted(done - ready)
+    return Seen(decoded.pixels, prediction, (ready - began) * 1e3, (done - ready) * 1e3, decoded.format, decoded.bytes)
+
+
+async def receive(request: Request, state: State) -> bytes:
+    state.gate.refuse_when_full()  # before anything is read: saying no must stay cheap
+    with state.readers:
+        return await read_upload(request, state.settings)
+
+
+@router.post(
+    "/predict",
+    openapi_extra=IMAGE_BODY,
+    responses={
+        200: {"content": {"application/json": {"example": EXAMPLE}, "image/png": {}}, "description": "The labels."}
+    },
+)
+async def predict(
+    request: Request,
+    state: TheState,
+    answer: Annotated[
+        Literal["json", "png", "both", "page"] | None,
+        Query(description="json: run lengths; png: a palette PNG; both: JSON with the PNG in it; page: packed."),
+    ] = None,
+    model: ModelName = "",
+) -> Response:
+    """Label every pixel of an image."""
+    if answer is None:
+        answer = "png" if "image/png" in request.headers.get("accept", "") else "json"
+    data = await receive(request, state)
+
+    def work() -> Response:
+        opened = state.shelf.get(model)
+        seen = look(data, state, opened)
+        if answer == "png":
+            return Response(as_png(seen.prediction), media_type="image/png")
+        if answer == "page":
+            return for_page(state.memory.put(seen), seen)
+        return JSONResponse(as_json(seen, with_png=answer == "both"))
+
+    return await state.gate.run(request, work)
+
+
+@router.post("/trace", openapi_extra=IMAGE_BODY)
+async def trace(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any]:
+    """What happens to an image on its way: the four stages, and every layer."""
+    data = await receive(request, state)
+
+    def work() -> dict[str, Any]:
+        opened = state.shelf.get(model)
+        seen = look(data, state, opened)
+        return {"flow": flow_of(opened, seen), "layers": layers_of(opened, seen)}
+
+    return await state.gate.run(request, work)
+
+
+@router.post("/pixel", openapi_extra=IMAGE_BODY)
+async def pixel(
+    request: Request,
+    state: TheState,
+    x: Annotated[int, Query(ge=0, description="From the left, from 0.")],
+    y: Annotated[int, Query(ge=0, description="From the top, from 0.")],
+    model: ModelName = "",
+) -> dict[str, Any]:
+    """Why one pixel has its label: the probability of every class, and what part of the image it was read from."""
+    data = await receive(request, state)
+
+    def work() -> dict[str, Any]:
+        opened = state.shelf.get(model)
+        seen = look(data, state, opened)
+        height, width = seen.prediction.labels.shape
+        if x >= width or y >= height:
+            raise Refused(422, "pixel-outside", f"({x}, {y}) lies outside the image of {width}×{height} pixels.")
+        return pixel_of(opened, seen, x, y)
+
+    return await state.gate.run(request, work)

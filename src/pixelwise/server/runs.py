@@ -1,0 +1,216 @@
+"""The runs that the page can look at, and trainings started from it, each a process of its own.
+
+What is known of a run is what training writes: trace.jsonl, data.json, recipe.toml and previews/. A training goes on
+when the page, or even the server, ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pixelwise.server.refusals import Refused
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+OWN = "this-model"  # the run that the loaded model came from
+SLIM = (
+    "version",
+    "time",
+    "event",
+    "epoch",
+    "loss",
+    "val_loss",
+    "accuracy",
+    "train_accuracy",
+    "miou",
+    "learning_rate",
+    "seconds",
+    "images_per_second",
+    "best",
+    "observation",
+)
+
+
+class Runs:
+    """The folder of runs, and the run of the loaded model."""
+
+    def __init__(self, root: Path, own: Path | None) -> None:
+        self.root, self.own = root, own
+        self.started: dict[str, subprocess.Popen[bytes]] = {}
+
+    def folder(self, name: str) -> Path:
+        """Raises Refused for a name that no run can have."""
+        if name == OWN and self.own is not None:
+            return self.own
+        if not NAME.fullmatch(name):
+            raise unknown()
+        return self.root / name
+
+    def existing(self, name: str) -> Path:
+        folder = self.folder(name)
+        if not any((folder / file).is_file() for file in ("trace.jsonl", "page.json")):
+            raise unknown()
+        return folder
+
+    def names(self) -> list[str]:
+        """The loaded model's run first, then the newest."""
+        own = [OWN] if self.own is not None and (self.own / "trace.jsonl").is_file() else []
+        if not self.root.is_dir():
+            return own
+        found = [
+            folder
+            for folder in self.root.iterdir()
+            if NAME.fullmatch(folder.name)
+            and folder.resolve() != (self.own.resolve() if self.own else None)
+            and ((folder / "trace.jsonl").is_file() or (folder / "page.json").is_file())
+        ]
+        return own + [folder.name for folder in sorted(found, key=lambda f: f.stat().st_mtime, reverse=True)]
+
+    def describe(self, name: str) -> dict[str, Any]:
+        folder = self.existing(name)
+        data = read_json(folder / "data.json")
+        return {
+            "name": name,
+            "running": self.is_running(name),
+            "finished": (folder / "model.onnx").is_file(),
+            "can_resume": name != OWN and any((folder / "checkpoints").glob("step-*")),
+            "recipe": read_toml(folder / "recipe.toml"),
+            "request": read_json(folder / "page.json").get("request"),
+            "classes": data.get("classes", []),
+            "data": {"notes": data.get("notes", []), **{k: len(v) for k, v in data.get("splits", {}).items()}},
+            "previews": [row[0] for row in data.get("splits", {}).get("val", [])[:4]],
+            "failure": self.failure(name),
+        }
+
+    def is_running(self, name: str) -> bool:
+        process = self.started.get(name)
+        if process is not None and process.poll() is None:
+            return True
+        return is_locked(self.folder(name) / "lock")
+
+    def failure(self, name: str) -> str | None:
+        """The last line that a training printed which ended without finishing."""
+        process = self.started.get(name)
+        if process is None or process.poll() in (None, 0, 130):
+            return None
+        try:
+            lines = (self.folder(name) / "page.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        line = lines[-1] if lines else f"it ended with exit code {process.returncode}"
+        return line.replace(str(self.root.resolve()) + os.sep, "").replace(str(self.root) + os.sep, "")[:500]
+
+    def start(self, name: str, request: dict[str, Any]) -> None:
+        """Start a training in a process of its own. One at a time: two would only slow each other down."""
+        self.require_free()
+        folder = self.folder(name)
+        if folder.exists():
+            raise Refused(409, "run-exists", f"There is already a run named {name}.", "Choose another name.")
+        folder.mkdir(parents=True)
+        self.launch(name, request)
+
+    def require_free(self) -> None:
+        """Raises Refused where nothing can be trained now."""
+        if importlib.util.find_spec("torch") is None:
+            raise Refused(
+                409, "torch-missing", "Training needs torch, which is not installed.", "pip install 'pixelwise[train]'"
+            )
+        if any(self.is_running(other) for other in self.names()):
+            raise Refused(409, "training-already", "A training is running.", "Stop it, or wait until it has finished.")
+
+    def resume(self, name: str) -> None:
+        """Let a stopped training go on from its last checkpoint."""
+        folder = self.existing(name)
+        data = read_json(folder / "data.json").get("root")
+        if (folder / "model.onnx").is_file() or not data or not any((folder / "checkpoints").glob("step-*")):
+            raise Refused(409, "nothing-to-resume", "This run has finished, or holds no checkpoint to go on from.")
+        self.require_free()
+        self.launch(name, {**(read_json(folder / "page.json").get("request") or {}), "folder": data, "resume": True})
+
+    def launch(self, name: str, request: dict[str, Any]) -> None:
+        folder = self.folder(name)
+        command = [sys.executable, "-m", "pixelwise.server.job", str(folder), json.dumps(request)]
+        with (folder / "page.log").open("wb") as log:
+            process = subprocess.Popen(  # its own session: Ctrl-C in the server's terminal is not meant for it
+                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        self.started[name] = process
+        (folder / "page.json").write_text(json.dumps({"pid": process.pid, "request": request}), encoding="utf-8")
+
+    def stop(self, name: str) -> None:
+        """Ask a training to stop as Ctrl-C does; its last checkpoint stays."""
+        folder = self.existing(name)
+        process = self.started.get(name)
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        elif is_locked(folder / "lock") and (pid := read_json(folder / "page.json").get("pid")):
+            os.kill(int(pid), signal.SIGINT)  # started by an earlier server; it holds the lock, so it lives
+        else:
+            raise Refused(409, "not-running", "This training is not running.")
+
+
+def unknown() -> Refused:
+    return Refused(404, "run-unknown", "There is no such run.", "List them with GET /v1/runs.")
+
+
+def is_locked(path: Path) -> bool:
+    """Does a training hold this lock? The operating system frees it however the training ends."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def slim(event: dict[str, Any]) -> dict[str, Any]:
+    """An epoch without its per-class numbers, which are asked for when someone looks at that epoch."""
+    return {key: event[key] for key in SLIM if key in event} if event.get("event") == "epoch" else event
+
+
+def read_from(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines after `offset`, slimmed, and the offset behind them."""
+    try:
+        with path.open("rb") as file:
+            if offset > os.fstat(file.fileno()).st_size:
+                offset = 0  # another run took this name
+            file.seek(offset)
+            chunk = file.read()
+    except OSError:
+        return [], offset
+    whole, newline, _ = chunk.rpartition(b"\n")
+    events = []
+    for line in whole.split(b"\n") if newline else []:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            events.append(slim(event))
+    return events, offset + len(whole) + len(newline)

@@ -1,0 +1,111 @@
+"""Images that are there without a download: the run's own held-out images, and rendered street scenes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise.data.images import encode_png, read_image, read_mask
+from pixelwise.data.scenes import SCENE_CLASSES, render_scene
+from pixelwise.errors import PixelwiseError
+from pixelwise.records import ClassList, Labels, Pixels
+from pixelwise.server.answers import mapped
+from pixelwise.server.refusals import Refused
+
+SEED = 71  # no training on scenes uses this one
+SCENES = (4, 11, 17, 23)
+SCENE_PX = (384, 512)
+HELD_OUT = 6
+KEPT = 4  # samples whose PNGs are kept
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image with its mask."""
+
+    name: str
+    title: str
+    source: str
+
+
+class Samples:
+    """The samples that suit a model: held-out images of its run first, where they still lie on this machine."""
+
+    def __init__(self, classes: ClassList, run: Path | None) -> None:
+        self.classes = classes
+        self.held_out = held_out_pairs(run)
+        self.mask_ids = mask_ids_of(run)
+        self.kept: dict[str, tuple[bytes, bytes]] = {}
+        self.examples = [
+            *(
+                Example(f"held-out-{i}", name.rpartition("/")[2], "held out when this model was trained")
+                for i, (name, _, _) in enumerate(self.held_out[:HELD_OUT])
+            ),
+            *(
+                Example(f"scene-{i}", f"street scene {number + 1}", "rendered; every pixel's class is known exactly")
+                for number, i in enumerate(SCENES)
+            ),
+        ]
+        if len(set(SCENE_CLASSES.names) & set(classes.names)) >= 2:  # first what the model can be judged on for certain
+            self.examples.sort(key=lambda example: example.name.startswith("held-out"))
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [vars(example) for example in self.examples]
+
+    def read(self, name: str) -> tuple[Pixels, Labels]:
+        """Pixels [H, W, 3] and true labels [H, W] in this model's classes, void where it has no such class."""
+        kind, _, number = name.rpartition("-")
+        if name not in {example.name for example in self.examples}:
+            raise Refused(404, "sample-unknown", "There is no such sample.", "List them with GET /v1/samples.")
+        if kind == "scene":
+            pixels, labels = render_scene(SEED, int(number), *SCENE_PX)
+            return pixels, mapped(labels, SCENE_CLASSES, self.classes)
+        return self.read_held_out(int(number))
+
+    def read_held_out(self, index: int) -> tuple[Pixels, Labels]:
+        _, image, mask = self.held_out[index]
+        try:
+            return read_image(image), read_mask(mask, self.mask_ids, len(self.classes))
+        except PixelwiseError as error:
+            raise Refused(410, "sample-gone", "This image is no longer where it was.", "Choose another one.") from error
+
+    def pngs(self, name: str) -> tuple[bytes, bytes]:
+        """Image and true mask as PNG; those asked for last are kept."""
+        if name not in self.kept:
+            pixels, labels = self.read(name)
+            self.kept[name] = (encode_png(pixels), encode_png(labels))
+            while len(self.kept) > KEPT:
+                self.kept.pop(next(iter(self.kept)))
+        return self.kept[name]
+
+
+def data_of(run: Path | None) -> dict[str, Any]:
+    """What a run recorded of its data; empty where there is no run."""
+    if run is None:
+        return {}
+    try:
+        data: dict[str, Any] = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data
+
+
+def held_out_pairs(run: Path | None) -> list[tuple[str, Path, Path]]:
+    """The validation pairs of a run that are still there."""
+    rows = data_of(run).get("splits", {}).get("val", [])
+    pairs = [(str(name), Path(image), Path(mask)) for name, image, mask in rows if mask]
+    return [pair for pair in pairs if pair[1].is_file() and pair[2].is_file()]
+
+
+def mask_ids_of(run: Path | None) -> dict[int, int]:
+    return {int(key): int(value) for key, value in data_of(run).get("mask_ids", {}).items()}
+
+
+def judged_scenes(classes: ClassList, count: int) -> list[tuple[Pixels, Labels]]:
+    """Rendered scenes for judging a model whose classes they show."""
+    scenes = (render_scene(SEED, 1000 + i, 256, 320) for i in range(count))
+    return [(pixels, np.asarray(mapped(labels, SCENE_CLASSES, classes))) for pixels, labels in scenes]

@@ -1,0 +1,32 @@
+"""What a running server holds, in one place, handed to every route."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from fastapi import Request
+
+from pixelwise.server.gate import Gate, Readers
+from pixelwise.server.memory import Memory
+from pixelwise.server.monitor import Monitor
+from pixelwise.server.runs import Runs
+from pixelwise.server.settings import Settings
+from pixelwise.server.shelf import Shelf
+
+
+@dataclass
+class State:
+    settings: Settings
+    shelf: Shelf
+    runs: Runs
+    gate: Gate
+    readers: Readers
+    memory: Memory
+    monitor: Monitor
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+def state_of(request: Request) -> State:
+    state: State = request.app.state.pixelwise
+    return state

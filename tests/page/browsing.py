@@ -1,0 +1,78 @@
+"""A real browser on a real server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pixelwise.server.page import STATIC
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
+
+
+def chromium() -> str:
+    """The browser's path; skips the test, saying what to do, where something is missing."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed; install pixelwise[dev]")
+    found = os.environ.get("PIXELWISE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("no Chromium: apt-get install chromium, or name one in PIXELWISE_CHROMIUM")
+    if not (STATIC / "index.html").is_file():
+        pytest.skip("the page is not built: python hatch_build.py")
+    return found
+
+
+@contextmanager
+def serving(model: Path, runs: Path) -> Iterator[str]:
+    """`pixelwise serve` on a free port; gives the address."""
+    command = [sys.executable, "-m", "pixelwise", "serve", str(model), "--port", "0", "--runs", str(runs)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "http://" in line:
+                yield "http://" + line.split("http://")[1].split()[0].rstrip("/")
+                break
+        else:
+            raise AssertionError(f"the server did not start: exit code {process.wait()}")
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+
+
+def watch_requests(page: Any, address: str) -> list[str]:
+    """Collects every request that leaves this machine, and every error of the page."""
+    wrong: list[str] = []
+    page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else wrong.append(r.url))
+    page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+    page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None)
+    return wrong
+
+
+def until(page: Any, condition: str, seconds: float = 30) -> None:
+    """Wait until a JavaScript expression is true. The page's policy forbids what Playwright's own waiting does."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"never true: {condition}"
+        page.wait_for_timeout(25)

@@ -1,0 +1,116 @@
+"""The queue before the model: bounded, and a place comes free when the work has really ended."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any, cast
+
+import pytest
+from starlette.requests import Request
+
+from pixelwise.server.gate import Gate, Left, Readers
+from pixelwise.server.refusals import Refused
+
+
+class Asker:
+    """A request whose client stays until `gone` is set."""
+
+    def __init__(self) -> None:
+        self.gone = False
+
+    async def is_disconnected(self) -> bool:
+        return self.gone
+
+
+def request(asker: Asker | None = None) -> Request:
+    return cast("Request", asker or Asker())
+
+
+async def until(condition: Any) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come about")
+
+
+def test_the_queue_is_bounded_and_says_when_to_come_back() -> None:
+    async def story() -> None:
+        gate, go = Gate(workers=1, queue=2, wait_s=10), threading.Event()
+        waiting = [asyncio.create_task(gate.run(request(), go.wait)) for _ in range(3)]
+        await until(lambda: gate.is_full)
+        with pytest.raises(Refused) as refused:
+            await gate.run(request(), lambda: True)
+        assert refused.value.status == 503
+        assert int(refused.value.response().headers["Retry-After"]) >= 1
+        go.set()
+        assert await asyncio.gather(*waiting) == [True] * 3
+        await until(lambda: gate.taken == 0)
+        gate.close()
+
+    asyncio.run(story())
+
+
+def test_a_leaver_in_the_queue_frees_its_place_at_once() -> None:
+    async def story() -> None:
+        gate, go, leaver = Gate(workers=1, queue=1, wait_s=10), threading.Event(), Asker()
+        first = asyncio.create_task(gate.run(request(), go.wait))
+        await until(lambda: gate.taken == 1)
+        second = asyncio.create_task(gate.run(request(leaver), lambda: pytest.fail("nobody waits for this")))
+        await until(lambda: gate.taken == 2)
+        leaver.gone = True
+        with pytest.raises(Left):
+            await second
+        await until(lambda: gate.taken == 1)
+        go.set()
+        assert await first
+        gate.close()
+
+    asyncio.run(story())
+
+
+def test_a_leaver_whose_work_has_begun_keeps_its_place_until_the_work_ends() -> None:
+    async def story() -> None:
+        gate, go, begun, leaver = Gate(workers=1, queue=0, wait_s=10), threading.Event(), threading.Event(), Asker()
+
+        def work() -> bool:
+            begun.set()
+            return go.wait()
+
+        task = asyncio.create_task(gate.run(request(leaver), work))
+        await asyncio.to_thread(begun.wait)
+        leaver.gone = True
+        await asyncio.sleep(0.6)
+        assert gate.is_full
+        task.cancel()
+        await asyncio.sleep(0.05)
+        assert gate.is_full
+        go.set()
+        await until(lambda: gate.taken == 0)
+        gate.close()
+
+    asyncio.run(story())
+
+
+def test_waiting_has_an_end() -> None:
+    async def story() -> None:
+        gate, go = Gate(workers=1, queue=1, wait_s=0.1), threading.Event()
+        first = asyncio.create_task(gate.run(request(), go.wait))
+        await until(lambda: gate.taken == 1)
+        with pytest.raises(Refused) as refused:
+            await gate.run(request(), lambda: True)
+        assert refused.value.status == 503
+        go.set()
+        await first
+        gate.close()
+
+    asyncio.run(story())
+
+
+def test_uploads_at_a_time_are_bounded() -> None:
+    readers = Readers(1)
+    with readers, pytest.raises(Refused), readers:
+        pass
+    with readers:
+        pass

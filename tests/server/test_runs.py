@@ -1,0 +1,104 @@
+"""Runs: what is told of them, and what the page's wishes become on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from pixelwise.server import job
+from pixelwise.server.judging import judge
+from pixelwise.server.runs import Runs, read_from
+from pixelwise.server.samples import Samples
+from pixelwise.tracing.recorder import to_file
+
+
+def epoch(number: int) -> dict[str, Any]:
+    return {"event": "epoch", "epoch": number, "loss": 1.0 / number, "iou": {"road": 0.5}, "observation": "improving"}
+
+
+def test_only_whole_lines_are_read_and_epochs_are_slim(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    to_file(trace)(epoch(1))
+    whole = trace.stat().st_size
+    with trace.open("a") as file:
+        file.write('{"event": "epo')
+    events, offset = read_from(trace, 0)
+    assert [event["epoch"] for event in events] == [1]
+    assert "iou" not in events[0]
+    assert offset == whole
+    assert read_from(trace, offset) == ([], offset)
+    with trace.open("a") as file:
+        file.write('ch", "epoch": 2}\n')
+    assert [event["epoch"] for event in read_from(trace, offset)[0]] == [2]
+
+
+def test_a_finished_run_is_streamed_and_ends(client: TestClient, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    tell = to_file(run / "trace.jsonl")
+    for number in (1, 2, 3):
+        tell(epoch(number))
+    text = client.get("/v1/runs/one/events").text
+    first = next(line for line in text.splitlines() if line.startswith("data: "))
+    assert [event["epoch"] for event in json.loads(first.removeprefix("data: "))] == [1, 2, 3]
+    assert "event: end" in text
+    place = next(line for line in text.splitlines() if line.startswith("id: ")).removeprefix("id: ")
+    again = client.get("/v1/runs/one/events", headers={"Last-Event-ID": place}).text
+    assert "event: trace" not in again
+    assert client.get("/v1/runs/one/epochs/2").json()["iou"] == {"road": 0.5}
+    assert client.get("/v1/runs/one/epochs/9").status_code == 404
+
+
+def test_ten_thousand_epochs_are_one_message_of_bearable_size(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    line = json.dumps({**epoch(1), "predicted": {f"class {i}": 0.1 for i in range(30)}})
+    trace.write_text(f"{line}\n" * 10_000)
+    events, _ = read_from(trace, 0)
+    assert len(events) == 10_000
+    assert len(json.dumps(events)) < 2_000_000
+
+
+def test_a_wish_becomes_a_command_line(tmp_path: Path) -> None:
+    request = {"size": [64, 96], "encoder": "unet", "epochs": 3, "augmentation": False}
+    arguments = job.arguments(tmp_path / "data", tmp_path / "run", request)
+    assert arguments[:4] == ["train", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+    assert arguments[arguments.index("--size") + 1] == "64x96"
+    assert arguments[arguments.index("--model") + 1] == "unet"
+    assert "pretrained=false" in arguments
+    assert "flip=false" in arguments
+    again = job.arguments(tmp_path / "data", tmp_path / "run", {**request, "resume": True})
+    assert again == ["train", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--resume"]
+
+
+def test_only_what_was_stopped_can_go_on(client: TestClient, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    to_file(run / "trace.jsonl")(epoch(1))
+    assert client.post("/v1/runs/one/resume").status_code == 409
+    assert client.get("/v1/runs/one").json()["can_resume"] is False
+
+
+def test_one_training_at_a_time_and_no_foreign_folder(client: TestClient) -> None:
+    missing = client.post("/v1/runs", json={"name": "one", "folder": "/no/such/folder"})
+    assert missing.status_code == 422
+    assert "/no/such" not in missing.text
+    assert client.post("/v1/runs", json={"name": "one", "size": [100, 100]}).status_code == 422
+    assert client.post("/v1/runs/one/stop").status_code == 404
+    assert client.get("/v1/runs").json()["runs"] == []
+
+
+def test_judging_agrees_with_itself(served_model: Any, tmp_path: Path) -> None:
+    found = judge(served_model, Samples(served_model.classes, None), None)
+    assert found is not None
+    matrix = found["matrix"]
+    total = sum(map(sum, matrix))
+    assert found["scores"]["pixels"] == total
+    assert found["boundary"]["pixels"] + found["boundary"]["interior_pixels"] == total
+    right = sum(matrix[i][i] for i in range(len(matrix)))
+    near = found["boundary"]["accuracy"] * found["boundary"]["pixels"]
+    far = found["boundary"]["interior_accuracy"] * found["boundary"]["interior_pixels"]
+    assert abs(near + far - right) < 1
+    assert Runs(tmp_path, None).names() == []

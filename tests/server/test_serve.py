@@ -1,0 +1,43 @@
+"""`pixelwise serve` and what it stands on: addresses, no torch, one file for the whole story."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pixelwise.data.images import write_png
+from pixelwise.errors import UsageError
+from pixelwise.server.report import write_report
+from pixelwise.server.serve import address, listen
+from pixelwise.server.settings import Settings
+
+
+def test_the_server_imports_no_torch() -> None:
+    code = "import sys, pixelwise.server.serve; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_addresses_that_people_can_open() -> None:
+    assert address(Settings(port=81)) == "http://127.0.0.1:81/"
+    assert address(Settings(host="::1", port=81)) == "http://[::1]:81/"
+    assert address(Settings(host="192.0.2.7", port=81, token="t")).endswith("192.0.2.7:81/?token=t")
+
+
+def test_an_address_in_use_is_said_so() -> None:
+    with listen(Settings(port=0)) as taken:
+        taken.listen()
+        with pytest.raises(UsageError, match="--port"):
+            listen(Settings(port=taken.getsockname()[1]))
+
+
+def test_the_report_of_the_command_line(served_model: Any, photo: np.ndarray[Any, Any], tmp_path: Path) -> None:
+    write_png(tmp_path / "photo.png", photo)
+    write_report(served_model, tmp_path / "photo.png", tmp_path / "story.html", (4, 5))
+    html = (tmp_path / "story.html").read_text(encoding="utf-8")
+    assert "pixel (4, 5)" in html
+    assert str(tmp_path) not in html

@@ -1,0 +1,121 @@
+// Asking the server. Every failure becomes a Failure with a sentence and a way on.
+
+import { unpack } from './binary';
+import type {
+  EpochDetail,
+  Finding,
+  FlowStage,
+  Judged,
+  Layer,
+  LayerValues,
+  Look,
+  ModelFacts,
+  ModelRow,
+  NewRun,
+  Run,
+  Runs,
+  Sample,
+  Scores,
+  Truth,
+  Unit,
+} from './types';
+
+export class Failure extends Error {
+  constructor(
+    readonly kind: string,
+    message: string,
+    readonly remedy: string,
+  ) {
+    super(message);
+  }
+}
+
+async function ask(path: string, options: RequestInit = {}): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(path, options);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') throw error;
+    throw new Failure('offline', 'The server does not answer.', 'Start it again with: pixelwise serve MODEL');
+  }
+  if (answer.ok) return answer;
+  const told: unknown = await answer.json().catch(() => null);
+  const error = (told as { error?: { kind: string; message: string; remedy: string } } | null)?.error;
+  throw new Failure(error?.kind ?? 'unknown', error?.message ?? `The server answered ${answer.status}.`, error?.remedy ?? '');
+}
+
+async function json<T>(path: string, options?: RequestInit): Promise<T> {
+  return (await ask(path, options)).json() as Promise<T>;
+}
+
+function about(image: string, what: string, model: string, more: Record<string, string | number> = {}): string {
+  const query = new URLSearchParams({ model });
+  for (const [key, value] of Object.entries(more)) query.set(key, String(value));
+  return `/v1/images/${image}/${what}?${query}`;
+}
+
+export const models = () => json<ModelRow[]>('/v1/models');
+export const model = (name: string) => json<ModelFacts>(`/v1/model?model=${name}`);
+export const judged = (name: string) => json<Judged | null>(`/v1/judged?model=${name}`);
+export const samples = (name: string) => json<Sample[]>(`/v1/samples?model=${name}`);
+
+export async function sampleImage(name: string, modelName: string): Promise<Blob> {
+  return (await ask(`/v1/samples/${name}/image?model=${modelName}`)).blob();
+}
+
+export async function sampleTruth(name: string, modelName: string): Promise<Blob> {
+  return (await ask(`/v1/samples/${name}/truth?model=${modelName}`)).blob();
+}
+
+export async function look(image: Blob, modelName: string, signal?: AbortSignal): Promise<Look> {
+  const answer = await ask(`/v1/predict?answer=page&model=${modelName}`, { method: 'POST', body: image, signal: signal ?? null });
+  const { header, arrays } = unpack<Omit<Look, 'labels' | 'scores' | 'h' | 'w'>>(await answer.arrayBuffer());
+  const [labels, scores] = arrays;
+  if (!labels || !scores) throw new Failure('answer', 'The answer is incomplete.', 'Send the image again.');
+  const [, h = 0, w = 0] = scores.shape;
+  return { ...header, labels: labels.values as Uint8Array, scores: scores.values as Float32Array, h, w };
+}
+
+export async function truth(image: string, mask: Blob, modelName: string): Promise<Truth> {
+  const answer = await ask(about(image, 'truth', modelName), { method: 'POST', body: mask });
+  const { header, arrays } = unpack<{ scores: Scores; void_share: number }>(await answer.arrayBuffer());
+  return { ...header, labels: arrays[0]?.values as Uint8Array };
+}
+
+export const flow = (image: string, modelName: string) => json<FlowStage[]>(about(image, 'flow', modelName));
+export const diagnosis = (image: string, modelName: string) => json<Finding[]>(about(image, 'diagnosis', modelName));
+export const layers = (image: string, modelName: string) => json<Layer[]>(about(image, 'layers', modelName));
+
+export async function layer(image: string, name: string, modelName: string): Promise<LayerValues> {
+  const answer = await ask(about(image, `layers/${name}`, modelName));
+  const values = unpack<{ layer: string }>(await answer.arrayBuffer()).arrays[0];
+  const [channels = 0, h = 0, w = 0] = values?.shape ?? [];
+  return { name, channels, h, w, values: values?.values as Float32Array };
+}
+
+export const unit = (image: string, modelName: string, layerName: string, channel: number, x: number, y: number) =>
+  json<Unit>(about(image, 'unit', modelName, { layer: layerName, channel, x, y }));
+
+export async function skips(image: string, modelName: string, off: string[]): Promise<{ labels: Uint8Array; changed: number }> {
+  const answer = await ask(about(image, 'skips', modelName, { off: off.join(',') }));
+  const { header, arrays } = unpack<{ changed_share: number }>(await answer.arrayBuffer());
+  return { labels: arrays[0]?.values as Uint8Array, changed: header.changed_share };
+}
+
+export const influenceRow = (image: string, modelName: string, x: number, y: number, row: number, grid: number, signal: AbortSignal) =>
+  json<{ drop: number[]; class: string; probability: number }>(about(image, 'influence', modelName, { x, y, row, grid }), { signal });
+
+export const pixel = (image: string, modelName: string, x: number, y: number) => json<{ sentences: string[] }>(about(image, 'pixel', modelName, { x, y }));
+export const reportLink = (image: string, modelName: string, x: number, y: number) => about(image, 'report', modelName, { x, y });
+export const labelsLink = (image: string, modelName: string, answer: 'png' | 'json') => about(image, 'labels', modelName, { answer });
+
+export const runs = () => json<Runs>('/v1/runs');
+export const run = (name: string) => json<Run>(`/v1/runs/${name}`);
+export const epoch = (name: string, number: number) => json<EpochDetail>(`/v1/runs/${name}/epochs/${number}`);
+export const stopRun = (name: string) => json<Run>(`/v1/runs/${name}/stop`, { method: 'POST' });
+export const resumeRun = (name: string) => json<Run>(`/v1/runs/${name}/resume`, { method: 'POST' });
+export const startRun = (request: NewRun) =>
+  json<Run>('/v1/runs', { method: 'POST', body: JSON.stringify(request), headers: { 'Content-Type': 'application/json' } });
+export const previewLink = (name: string, epochNumber: number, index: number) => `/v1/runs/${name}/previews/${epochNumber}/${index}`;
+export const previewImage = (name: string, index: number) => `/v1/runs/${name}/images/${index}`;
+export const previewTruth = (name: string, index: number) => `/v1/runs/${name}/truth/${index}`;

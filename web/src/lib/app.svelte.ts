@@ -1,0 +1,280 @@
+// The one state that everything shares: the model, the image, the pixel cursor, hidden classes, the chosen epoch.
+// What a person chose is in the address; what is computed is not.
+
+import * as api from './api';
+import { Failure } from './api';
+import { doubt, type Doubt } from './scores';
+import type { Finding, FlowStage, Layer, Look, ModelFacts, ModelRow, Sample, Truth } from './types';
+
+export const TABS = ['overview', 'why', 'pipeline', 'layers', 'metrics', 'challenge', 'review', 'project', 'code'] as const;
+export type Tab = (typeof TABS)[number];
+export const VIEWS = ['mask', 'confidence', 'entropy', 'compare'] as const;
+export type View = (typeof VIEWS)[number];
+export type Theme = 'system' | 'light' | 'dark';
+
+export interface Trouble {
+  what: string;
+  remedy: string;
+}
+
+class App {
+  models = $state.raw<ModelRow[]>([]);
+  model = $state.raw<ModelFacts | null>(null);
+  samples = $state.raw<Sample[]>([]);
+  sample = $state<string | null>(null);
+  source = $state.raw<Blob | null>(null); // the image's own bytes
+  bitmap = $state.raw<ImageBitmap | null>(null);
+  look = $state.raw<Look | null>(null);
+  truth = $state.raw<Truth | null>(null);
+  second = $state.raw<{ title: string; name: string; look: Look } | null>(null);
+  flow = $state.raw<FlowStage[] | null>(null);
+  layers = $state.raw<Layer[] | null>(null);
+  diagnosis = $state.raw<Finding[]>([]);
+
+  cursor = $state<{ x: number; y: number } | null>(null);
+  hidden = $state.raw<ReadonlySet<number>>(new Set());
+  view = $state<View>('mask');
+  opacity = $state(0.6);
+  boundaries = $state(false);
+  hatching = $state(true);
+  tab = $state<Tab>('overview');
+  layer = $state<string | null>(null);
+  epoch = $state<number | null>(null);
+  theme = $state<Theme>('system');
+  overlay = $state.raw<{ drops: number[][]; rows: number; highest: number } | null>(null); // influence, drawn over the image
+
+  busy = $state<string | null>(null);
+  trouble = $state.raw<Trouble | null>(null);
+  said = $state(''); // for screen readers
+
+  doubt: Doubt | null = $derived(this.look ? doubt(this.look) : null);
+  private abort: AbortController | null = null;
+  private turn = 0;
+
+  async start(): Promise<void> {
+    this.readAddress();
+    const { layer } = this;
+    try {
+      const [rows] = await Promise.all([api.models(), this.openModel(this.wantedModel)]);
+      this.models = rows;
+      this.layer = this.model?.stages.some((stage) => stage.name === layer) ? layer : null;
+      if (this.wantedHidden.size) this.hidden = this.wantedHidden;
+      const wanted = this.samples.find((one) => one.name === this.wantedSample) ?? this.samples[0];
+      if (wanted) await this.openSample(wanted.name);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  async openModel(name: string): Promise<void> {
+    const [model, samples] = await Promise.all([api.model(name), api.samples(name)]);
+    this.model = model;
+    this.samples = samples;
+    this.hidden = new Set();
+    this.layer = null;
+  }
+
+  async chooseModel(name: string): Promise<void> {
+    try {
+      this.busy = 'Opening the model';
+      await this.openModel(name);
+      const { source, sample } = this;
+      if (sample && this.samples.some((one) => one.name === sample)) await this.openSample(sample);
+      else if (source) await this.openImage(source);
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.busy = null;
+    }
+  }
+
+  get modelName(): string {
+    return this.model?.name ?? 'main';
+  }
+
+  async openSample(name: string): Promise<void> {
+    const turn = ++this.turn;
+    try {
+      const blob = await api.sampleImage(name, this.modelName);
+      if (turn !== this.turn) return; // another image was chosen while this one was on its way
+      await this.openImage(blob, name);
+      if (this.sample === name && this.source === blob) await this.openTruth(await api.sampleTruth(name, this.modelName), blob);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Label an image: the one way in for drops, pastes, files, photographs and samples. */
+  async openImage(blob: Blob, sample: string | null = null): Promise<void> {
+    if (!sample) this.turn++;
+    this.abort?.abort();
+    const abort = (this.abort = new AbortController());
+    this.busy = 'Labelling every pixel';
+    this.trouble = null;
+    try {
+      const [look, bitmap] = await Promise.all([
+        api.look(blob, this.modelName, abort.signal),
+        createImageBitmap(blob).catch(() => null), // formats that the browser cannot show are still labelled
+      ]);
+      if (abort.signal.aborted) return;
+      this.source = blob;
+      this.sample = sample;
+      this.look = look;
+      this.bitmap = bitmap;
+      this.truth = null;
+      this.second = null;
+      this.flow = null;
+      this.layers = null;
+      this.diagnosis = [];
+      this.overlay = null;
+      if (this.view === 'compare') this.view = 'mask';
+      const kept = this.cursor && this.cursor.x < look.width && this.cursor.y < look.height;
+      if (!kept) this.cursor = { x: look.width >> 1, y: look.height >> 1 };
+      const top = [...look.classes].sort((p, q) => q.share - p.share).slice(0, 3);
+      this.said = `Labelled. ${top.map((row) => `${row.name} ${Math.round(row.share * 100)} %`).join(', ')}.`;
+      void this.openInside(look.image);
+    } catch (error) {
+      if (!abort.signal.aborted) this.fail(error);
+    } finally {
+      if (this.abort === abort) this.busy = null;
+    }
+  }
+
+  /** The ribbon's content: not needed to see the mask, so it comes after. */
+  private async openInside(image: string): Promise<void> {
+    try {
+      const flow = await api.flow(image, this.modelName);
+      if (this.look?.image === image) this.flow = flow;
+      const diagnosis = await api.diagnosis(image, this.modelName);
+      if (this.look?.image === image) this.diagnosis = diagnosis;
+      const layers = await api.layers(image, this.modelName);
+      if (this.look?.image === image) this.layers = layers;
+    } catch (error) {
+      if (this.look?.image === image) this.fail(error);
+    }
+  }
+
+  /** `of`: the image that the mask belongs to; meanwhile a person may have opened another one. */
+  async openTruth(mask: Blob, of: Blob | null = this.source): Promise<void> {
+    if (!this.look || this.source !== of) return;
+    try {
+      const truth = await api.truth(this.look.image, mask, this.modelName);
+      if (this.source === of) this.truth = truth;
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  async openSecond(name: string): Promise<void> {
+    if (!this.source || !name) {
+      this.second = null;
+      return;
+    }
+    try {
+      this.busy = 'Labelling with the second model';
+      const of = this.source;
+      const look = await api.look(of, name);
+      if (this.source === of) this.second = { name, title: this.models.find((row) => row.name === name)?.title ?? name, look };
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.busy = null;
+    }
+  }
+
+  /** Ask about the image; where the server has forgotten it, send it once more. */
+  async remembered<T>(ask: (image: string) => Promise<T>): Promise<T> {
+    if (!this.look || !this.source) throw new Failure('no-image', 'There is no image yet.', 'Choose one.');
+    try {
+      return await ask(this.look.image);
+    } catch (error) {
+      if (!(error instanceof Failure) || error.kind !== 'image-unknown') throw error;
+      const again = await api.look(this.source, this.modelName);
+      this.look = { ...this.look, image: again.image };
+      return ask(again.image);
+    }
+  }
+
+  toggleClass(id: number, alone = false): void {
+    const all = this.model?.classes.map((_, i) => i) ?? [];
+    if (alone) {
+      const isAlone = this.hidden.size === all.length - 1 && !this.hidden.has(id);
+      this.hidden = new Set(isAlone ? [] : all.filter((one) => one !== id));
+      return;
+    }
+    const next = new Set(this.hidden);
+    if (!next.delete(id)) next.add(id);
+    this.hidden = next;
+  }
+
+  moveCursor(x: number, y: number): void {
+    if (!this.look) return;
+    this.cursor = {
+      x: Math.min(Math.max(Math.round(x), 0), this.look.width - 1),
+      y: Math.min(Math.max(Math.round(y), 0), this.look.height - 1),
+    };
+  }
+
+  fail(error: unknown): void {
+    if (error instanceof DOMException && error.name === 'AbortError') return;
+    this.trouble =
+      error instanceof Failure
+        ? { what: error.message, remedy: error.remedy }
+        : { what: 'Something went wrong on this page.', remedy: error instanceof Error ? error.message : String(error) };
+  }
+
+  // ── the address ──
+
+  private wantedModel = 'main';
+  private wantedSample: string | null = null;
+
+  readAddress(): void {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    const remembered = localStorage.getItem('pixelwise-tab');
+    const tab = asked.get('tab') ?? remembered;
+    if (TABS.includes(tab as Tab)) this.tab = tab as Tab;
+    if (VIEWS.includes(asked.get('view') as View)) this.view = asked.get('view') as View;
+    this.layer = asked.get('layer');
+    const [x, y] = (asked.get('pixel') ?? '').split(',').map(Number);
+    if (Number.isInteger(x) && Number.isInteger(y)) this.cursor = { x: x!, y: y! };
+    const epoch = Number(asked.get('epoch'));
+    if (epoch > 0) this.epoch = epoch;
+    const hidden = (asked.get('hidden') ?? '').split(',').filter(Boolean).map(Number);
+    this.wantedHidden = new Set(hidden);
+    this.wantedModel = asked.get('model') ?? 'main';
+    this.wantedSample = asked.get('image');
+    const theme = localStorage.getItem('pixelwise-theme');
+    if (theme === 'light' || theme === 'dark') this.theme = theme;
+  }
+
+  private wantedHidden: Set<number> = new Set();
+
+  /** The address was changed by hand or by a link. */
+  async followAddress(): Promise<void> {
+    const { sample, modelName } = this;
+    this.readAddress();
+    try {
+      if (this.wantedModel !== modelName) await this.chooseModel(this.wantedModel);
+      if (this.wantedSample && this.wantedSample !== sample) await this.openSample(this.wantedSample);
+      this.hidden = this.wantedHidden;
+      if (this.cursor) this.moveCursor(this.cursor.x, this.cursor.y);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  writeAddress(): void {
+    const said = new URLSearchParams({ tab: this.tab });
+    if (this.modelName !== 'main') said.set('model', this.modelName);
+    if (this.sample) said.set('image', this.sample);
+    if (this.view !== 'mask') said.set('view', this.view);
+    if (this.cursor) said.set('pixel', `${this.cursor.x},${this.cursor.y}`);
+    if (this.layer) said.set('layer', this.layer);
+    if (this.epoch) said.set('epoch', String(this.epoch));
+    if (this.hidden.size) said.set('hidden', [...this.hidden].join(','));
+    history.replaceState(null, '', `#${said.toString().replaceAll('%2C', ',')}`);
+    localStorage.setItem('pixelwise-tab', this.tab);
+  }
+}
+
+export const app = new App();

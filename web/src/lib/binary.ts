@@ -1,0 +1,27 @@
+// A JSON header and arrays in one body; the inverse of `pack` in the server's answers.py.
+
+export interface Packed {
+  shape: number[];
+  values: Uint8Array | Float32Array;
+}
+
+interface Described {
+  dtype: string;
+  shape: number[];
+  offset: number;
+}
+
+export function unpack<Header>(body: ArrayBuffer): { header: Header; arrays: Packed[] } {
+  const length = new DataView(body).getUint32(0, true);
+  const text = new TextDecoder().decode(new Uint8Array(body, 4, length));
+  const { arrays, ...header } = JSON.parse(text) as { arrays: Described[] };
+  const start = 4 + length;
+  return {
+    header: header as Header,
+    arrays: arrays.map(({ dtype, shape, offset }) => {
+      const count = shape.reduce((product, side) => product * side, 1);
+      const at = start + offset;
+      return { shape, values: dtype === 'uint8' ? new Uint8Array(body, at, count) : new Float32Array(body, at, count) };
+    }),
+  };
+}

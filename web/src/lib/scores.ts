@@ -1,0 +1,71 @@
+// Probabilities of any pixel from the low-resolution scores: one bilinear look-up and a softmax, as the graph does it.
+// Shapes: C classes; h, w the size of the scores.
+
+import type { Look } from './types';
+
+/** Scores at the relative position (u, v), 0–1 from the left and top edge, divided by the temperature. */
+export function scoresAt(look: Look, u: number, v: number, out: Float64Array): Float64Array {
+  const { h, w, scores, temperature } = look;
+  const x = Math.min(Math.max(u * w - 0.5, 0), w - 1);
+  const y = Math.min(Math.max(v * h - 0.5, 0), h - 1);
+  const x0 = Math.floor(x);
+  const y0 = Math.floor(y);
+  const x1 = Math.min(x0 + 1, w - 1);
+  const y1 = Math.min(y0 + 1, h - 1);
+  const fx = x - x0;
+  const fy = y - y0;
+  const [a, b, c, d] = [y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1];
+  const [wa, wb, wc, wd] = [(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx];
+  for (let i = 0, plane = 0; i < out.length; i++, plane += h * w) {
+    out[i] = (wa * scores[plane + a]! + wb * scores[plane + b]! + wc * scores[plane + c]! + wd * scores[plane + d]!) / temperature;
+  }
+  return out;
+}
+
+/** In place. */
+export function softmax(values: Float64Array): Float64Array {
+  let highest = -Infinity;
+  for (const value of values) if (value > highest) highest = value;
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i] = Math.exp(values[i]! - highest);
+  for (let i = 0; i < values.length; i++) values[i]! /= sum;
+  return values;
+}
+
+/** The probability of every class at pixel (x, y), in class order. */
+export function probabilities(look: Look, x: number, y: number): Float64Array {
+  return softmax(scoresAt(look, (x + 0.5) / look.width, (y + 0.5) / look.height, new Float64Array(look.classes.length)));
+}
+
+export function entropyBits(p: Float64Array): number {
+  let sum = 0;
+  for (const value of p) if (value > 0) sum -= value * Math.log2(value);
+  return sum;
+}
+
+export interface Doubt {
+  confidence: Float32Array; // [rows, columns], the highest probability
+  entropy: Float32Array; // [rows, columns], bits
+  rows: number;
+  columns: number;
+}
+
+/** Confidence and entropy on a grid of real pixels: every pixel of a small image, evenly chosen ones of a large one. */
+export function doubt(look: Look, longest = 512): Doubt {
+  const scale = Math.min(1, longest / Math.max(look.width, look.height));
+  const columns = Math.max(1, Math.round(look.width * scale));
+  const rows = Math.max(1, Math.round(look.height * scale));
+  const confidence = new Float32Array(rows * columns);
+  const entropy = new Float32Array(rows * columns);
+  const p = new Float64Array(look.classes.length);
+  for (let row = 0, at = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++, at++) {
+      softmax(scoresAt(look, (column + 0.5) / columns, (row + 0.5) / rows, p));
+      let highest = 0;
+      for (const value of p) if (value > highest) highest = value;
+      confidence[at] = highest;
+      entropy[at] = entropyBits(p);
+    }
+  }
+  return { confidence, entropy, rows, columns };
+}

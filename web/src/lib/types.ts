@@ -1,0 +1,235 @@
+// What the server says, as it says it. Shapes: H, W an image's own size; C classes; h, w the size of the scores.
+
+export interface ClassRow {
+  name: string;
+  colour: [number, number, number];
+}
+
+export interface Share extends ClassRow {
+  id: number;
+  share: number; // of this image's pixels, 0–1
+}
+
+export interface Finding {
+  kind: string;
+  what: string;
+  remedy: string;
+}
+
+export interface Look {
+  image: string; // the name by which the server remembers it
+  width: number;
+  height: number;
+  classes: Share[];
+  milliseconds: { decode: number; predict: number };
+  temperature: number;
+  format: string;
+  bytes: number;
+  labels: Uint8Array; // [H, W]
+  scores: Float32Array; // [C, h, w]
+  h: number;
+  w: number;
+}
+
+export interface ClassScores {
+  iou: number | null;
+  recall: number | null;
+  precision: number | null;
+}
+
+export interface Scores {
+  accuracy: number | null;
+  class_accuracy: number | null;
+  miou: number | null;
+  pixels: number;
+  classes: Record<string, ClassScores>;
+}
+
+export interface Truth {
+  labels: Uint8Array; // [H, W], 255 void
+  scores: Scores;
+  void_share: number;
+}
+
+export interface Metrics extends Scores {
+  split: string;
+  epoch: number;
+  images: number;
+}
+
+export interface ModelFacts {
+  name: string;
+  title: string;
+  digest: string;
+  bytes: number;
+  parameters: number;
+  classes: ClassRow[];
+  size: [number, number];
+  policy: 'stretch' | 'fit' | 'native';
+  stride: number;
+  mean: number[];
+  std: number[];
+  temperature: number;
+  stages: { name: string; group: string }[];
+  skips: string[];
+  receptive_field: { network_px: number; whole_image_by_pooling: boolean } | null;
+  provenance: { metrics?: Metrics; recipe?: Record<string, unknown>; data?: Record<string, unknown> };
+  licence: Record<string, string>;
+  has_run: boolean;
+}
+
+export interface ModelRow {
+  name: string;
+  title: string;
+}
+
+export interface Sample {
+  name: string;
+  title: string;
+  source: string;
+}
+
+export interface FlowStage {
+  stage: string;
+  shape: number[];
+  dtype: string;
+  minimum: number;
+  maximum: number;
+  milliseconds: number;
+  thumbnail?: string;
+  mean?: number[];
+  std?: number[];
+  unit_range?: [number, number];
+  scores_shape?: number[];
+  classes_present?: number;
+}
+
+export interface Layer {
+  name: string;
+  group: string;
+  shape: [number, number, number];
+  minimum: number;
+  maximum: number;
+  mean: number;
+  zero_share: number;
+  view_px: number | null;
+  step_px: number | null;
+  sees_all: boolean | null;
+  skip: boolean;
+  strongest: number;
+  thumbnail: string;
+}
+
+export interface LayerValues {
+  name: string;
+  channels: number;
+  h: number;
+  w: number;
+  values: Float32Array;
+}
+
+export interface Product {
+  channel: number;
+  row: number;
+  column: number;
+  input: number;
+  weight: number;
+  product: number;
+}
+
+export interface UnitStep {
+  step: 'value' | 'convolution' | 'add' | 'activation' | 'place';
+  text: string;
+  result: number;
+  kernel?: number;
+  stride?: number;
+  products?: Product[];
+  count?: number;
+  rest?: number;
+  bias?: number;
+  window?: number[][][] | null;
+  weights?: number[][][] | null;
+}
+
+export interface Unit {
+  layer: string;
+  channel: number;
+  x: number;
+  y: number;
+  value: number;
+  steps: UnitStep[];
+}
+
+export interface Bin {
+  from: number;
+  to: number;
+  pixels: number;
+  confidence: number | null;
+  accuracy: number | null;
+}
+
+export interface Judged {
+  source: string;
+  images: number;
+  matrix: number[][];
+  scores: Scores;
+  commonest: { class: string; accuracy: number; miou: number };
+  boundary: {
+    within_px: number;
+    pixels: number;
+    accuracy: number | null;
+    interior_pixels: number;
+    interior_accuracy: number | null;
+  };
+  calibration: { error: number; temperature: number; bins: Bin[] };
+}
+
+export interface Epoch {
+  time?: number;
+  epoch: number;
+  loss: number;
+  val_loss: number | null;
+  accuracy: number | null;
+  miou: number | null;
+  learning_rate: number;
+  seconds: number;
+  images_per_second: number;
+  best: boolean;
+  observation: string;
+}
+
+export interface EpochDetail extends Epoch {
+  iou: Record<string, number | null>;
+  true: Record<string, number>;
+  predicted: Record<string, number>;
+}
+
+export interface Run {
+  name: string;
+  running: boolean;
+  finished: boolean;
+  can_resume: boolean;
+  recipe: Record<string, unknown>;
+  request: NewRun | null;
+  classes: ClassRow[];
+  data: { train?: number; val?: number };
+  previews: string[];
+  failure: string | null;
+}
+
+export interface NewRun {
+  name: string;
+  size: [number, number];
+  encoder: string;
+  epochs: number;
+  images: number;
+  augmentation: boolean;
+  folder: string | null;
+}
+
+export interface Runs {
+  runs: Run[];
+  can_train: boolean;
+  install: string | null;
+  local: boolean;
+}
