@@ -24,7 +24,7 @@ class Recipe:
     size: tuple[int, int] = (256, 256)  # height, width that the network sees, multiples of 32
     policy: Literal["stretch", "fit", "native"] = "stretch"  # how an image comes to that size: stretch, fit or native
     epochs: int = 20
-    small_epochs: float = 0.4  # share of the epochs, the first ones, that see views of 3/4 of the size: faster, as good
+    small_epochs: float = 0.6  # share of the epochs, the first ones, that see views of 3/4 of the size: faster, as good
     batch: int = 4
     seed: int = 0
 
