@@ -63,7 +63,7 @@ def validate(network: Network, validation: Validation, previews: Path | None = N
                 write_whole(previews / f"{index}.png", encode_png(coloured(labels_HW, validation.classes)))
             index += 1
         size = (images_B3hw.shape[2], images_B3hw.shape[3])
-        # Every other pixel in each direction, as in training: neighbours say nearly the same, and the loss decides nothing.
+        # Every other pixel in each direction, as in training: neighbours say nearly the same.
         labels_Bhw = torch.stack([torch.from_numpy(seen_mask(mask, size)[::2, ::2]).long() for mask in masks])
         sampled_BChw = resize_scores(scores_BChw, size)[:, :, ::2, ::2]
         loss += float(nn.functional.cross_entropy(sampled_BChw, labels_Bhw, ignore_index=VOID, reduction="sum"))
