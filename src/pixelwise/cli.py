@@ -80,7 +80,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
+    out: Annotated[Path | None, typer.Option(help="Where everything goes. [default: demo, then demo-2 …]")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 20,
     seed: Annotated[int, typer.Option()] = 0,
     open_page: Annotated[bool, typer.Option("--open", help="Then serve the model and open its page.")] = False,
@@ -99,6 +99,7 @@ def demo(
 
     console.print(done.report.to_rich())
     console.print(run_trace(done.model, done.image).to_rich())
+    out = done.trained.run.parent
     console.print(
         f"\n{done.seconds:.0f} s in all. Where to look next:\n"
         f"  {out}/run/previews            the same street, labelled after every epoch\n"

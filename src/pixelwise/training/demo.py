@@ -35,7 +35,7 @@ class Demonstrated:
 
 
 def demo(
-    out: Path | str = "demo",
+    out: Path | str | None = None,
     *,
     epochs: int = 20,
     seed: int = 0,
@@ -44,11 +44,14 @@ def demo(
 ) -> Demonstrated:
     """Render street scenes, train on them, evaluate on unseen ones and leave one to trace. Writes into `out`.
 
+    Args:
+        out: None: `demo` in the current folder, or `demo-2` and so on where earlier demonstrations lie.
+
     Raises:
         UsageError: `out` holds an earlier demonstration.
     """
     began = time.perf_counter()
-    out = Path(out)
+    out = Path(out) if out is not None else unused_folder(Path("demo"))
     if (out / "run").exists():
         raise UsageError(f"{out}: holds an earlier demonstration. Delete it, or name another --out.")
     scenes = out / "scenes"
@@ -64,6 +67,15 @@ def demo(
     image = out / "scene.png"
     write_whole(image, encode_png(unseen_scene(seed)))
     return Demonstrated(scenes, trained, model, report, image, time.perf_counter() - began)
+
+
+def unused_folder(first: Path) -> Path:
+    """`first`, or the first of first-2, first-3 … that holds no demonstration."""
+    number, folder = 1, first
+    while (folder / "run").exists():
+        number += 1
+        folder = first.with_name(f"{first.name}-{number}")
+    return folder
 
 
 def unseen_scene(seed: int) -> Pixels:
