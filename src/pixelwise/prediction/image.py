@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 BUNDLE_NAME = "model.onnx"  # in a run directory
-BUILT_IN: dict[str, Path] = {}  # names of the models that come with Pixelwise → their bundles
 RUN_MARKS = ("recipe.toml", "trace.jsonl", "checkpoints")  # any of these makes a folder a run directory
 
 
@@ -80,7 +79,7 @@ def load(model: str | Path, threads: int | None = None) -> Model:
     """Open a model and verify it.
 
     Args:
-        model: a bundle file, a run directory, or the name of a built-in model.
+        model: a bundle file or a run directory.
         threads: that one prediction may use; None: one per physical core.
 
     Raises:
@@ -113,15 +112,11 @@ def find_bundle(model: str | Path) -> Path:
         )
     if path.exists() or path.is_symlink():
         return path
-    if str(model) in BUILT_IN:
-        return BUILT_IN[str(model)]
     raise UsageError(f"{shown(path)}: no such model. {what_model_can_be()}")
 
 
 def what_model_can_be() -> str:
-    names = f"a built-in name ({', '.join(sorted(BUILT_IN))})" if BUILT_IN else ""
-    choices = ["a bundle file (M.onnx)", "a run directory (as written by `pixelwise train --out RUN`)", names]
-    return "MODEL can be " + ", or ".join(choice for choice in choices if choice) + "."
+    return "MODEL can be a bundle file (M.onnx), or a run directory (as written by `pixelwise train --out RUN`)."
 
 
 def as_pixels(image: Pixels | str | Path) -> Pixels:

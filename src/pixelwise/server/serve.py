@@ -28,7 +28,7 @@ def serve(
     """Serve a model until told to stop (Ctrl-C, SIGTERM). Trainings that were started from the page go on.
 
     Args:
-        model: a bundle file, a run directory, or the name of a built-in model.
+        model: a bundle file or a run directory.
         settings: where to listen, and the limits. Port 0 takes a free one.
         threads: that one prediction may use; None: one per physical core.
         ready: called with the address to open once the server listens.
