@@ -14,12 +14,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -111,7 +112,7 @@ def train(
         if resume:
             loop.restore(training, checkpoints(out / "checkpoints")[-1])
         network = training.network
-        preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std)
+        preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std, recipe.even_exposure)
         validation = Validation(pairs["val"], preprocess, dataset.classes)
         show_flow(network, preprocess, pairs["train"], dataset, tell)
         try:
@@ -171,6 +172,19 @@ def with_validation(dataset: Dataset, seed: int) -> Dataset:
     return replace(dataset, splits=splits, notes=(*dataset.notes, note))
 
 
+HELD_LOCKS: set[TextIO] = set()
+
+
+def let_go_of_locks() -> None:
+    """In a loader worker just forked: a lock lives until its last copy is closed, and a worker may outlive a killed
+    training by seconds."""
+    while HELD_LOCKS:
+        HELD_LOCKS.pop().close()
+
+
+os.register_at_fork(after_in_child=let_go_of_locks)
+
+
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
     """Hold the run directory for this process; the operating system lets go when the process ends, however it ends.
@@ -190,7 +204,11 @@ def locked(out: Path) -> Iterator[None]:
             raise RunLockedError(
                 f"{out}: another training is running here. Wait for it, or name another --out."
             ) from error
-        yield
+        HELD_LOCKS.add(file)
+        try:
+            yield
+        finally:
+            HELD_LOCKS.discard(file)
 
 
 def describe_data(dataset: Dataset, used: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:

@@ -1,0 +1,76 @@
+"""check, convert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixelwise.cli.shared import DataFolder, JsonFile, app, console_of, write_json
+
+
+@app.command()
+def check(
+    data: DataFolder,
+    fix: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a repaired native copy here; every change is listed in OUT/repairs.jsonl.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one HTML page with thumbnails.")] = None,
+    model: Annotated[str | None, typer.Option(help="A bundle or run directory: look for suspected label errors with it.")] = None,
+    binary_foreground: Annotated[str | None, typer.Option(metavar="NAME", help="255 beside 0, or every object, is the class of this name.")] = None,
+    background: Annotated[str | None, typer.Option(metavar="NAME", help="The name of the first class.")] = None,
+    void_value: Annotated[list[str] | None, typer.Option(metavar="VALUE", help="A mask value that means unlabelled: 255 or #000000; can be repeated.")] = None,
+    class_value: Annotated[list[str] | None, typer.Option(metavar="VALUE", help="A mask value that is a class though it looks like void.")] = None,
+    turn: Annotated[str | None, typer.Option(help="Masks that lie on their side: left, right or transpose.")] = None,
+    stretch_masks: Annotated[bool, typer.Option("--stretch-masks", help="Masks of another shape cover the same view.")] = False,
+    grouped_split: Annotated[bool, typer.Option("--grouped-split", help="Divide anew by the suggested groups.")] = False,
+    drop_copies: Annotated[bool, typer.Option("--drop-copies", help="Leave out images that are copies of another split's.")] = False,
+    json_file: JsonFile = None,
+) -> None:  # fmt: skip
+    """Examine a dataset: what is wrong, where, and the remedy. Never changes it. Exit code 1 where an error is found.
+
+    Example: pixelwise check my_data --html report.html --fix my_data_repaired
+    """
+    from pixelwise.data.doctor import Decisions, write_page
+    from pixelwise.data.doctor import check as run_check
+    from pixelwise.terminal import work_bar
+
+    decisions = Decisions(
+        binary_foreground, tuple(void_value or ()), tuple(class_value or ()), background,
+        turn, stretch_masks, grouped_split, drop_copies,
+    )  # fmt: skip
+    loaded = None
+    if model:
+        from pixelwise.prediction.image import load
+
+        loaded = load(model)
+    console = console_of(json_file)
+    with work_bar(console, "checking") as progress:
+        report = run_check(
+            data, fix=fix, decisions=decisions, model=loaded, progress=lambda what, done, total: progress(done, total)
+        )
+    write_json(json_file, report.to_json())
+    if html:
+        write_page(report, html)
+    console.print(report)
+    if not report.sound and not fix:
+        raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    data: Annotated[Path, typer.Argument(metavar="IN", help="A folder of any format that is read.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    to: Annotated[str, typer.Option(metavar="NAME", help="native, camvid, cityscapes, voc, ade20k, coco, yolo, labelme, cvat, labelstudio, parquet or image-folder.")],
+) -> None:  # fmt: skip
+    """Write a dataset in another format; no pixel is lost.
+
+    Example: pixelwise convert my_data my_coco --to coco
+    """
+    from pixelwise.data.formats.convert import convert as run_convert
+    from pixelwise.terminal import work_bar
+
+    console = console_of(None)
+    with work_bar(console, "converting") as progress:
+        dataset = run_convert(data, out, to, progress=lambda what, done, total: progress(done, total))
+    pairs = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
+    console.print(f"{out}: {dataset.layout}, {pairs} pairs, {len(dataset.classes)} classes", soft_wrap=True)

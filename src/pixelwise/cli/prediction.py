@@ -1,0 +1,74 @@
+"""predict, trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixelwise.cli.shared import JsonFile, ModelName, app, console_of, write_json
+
+
+@app.command()
+def predict(
+    model: ModelName,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES…", help="Files and folders.")],
+    out: Annotated[Path, typer.Option(help="Where the results go; made if it is missing.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad image instead of reporting it.")] = False,
+    flow: Annotated[bool, typer.Option("--flow", help="Print the four stages of every image.")] = False,
+    json_file: JsonFile = None,
+) -> None:  # fmt: skip
+    """Label images: for each a label PNG, a coloured overlay and a JSON with each class's share of its pixels.
+
+    Example: pixelwise predict my_run photo.jpg more_photos/ --out labelled
+    """
+    from pixelwise.prediction.folder import predict as run_predict
+    from pixelwise.terminal import flow_line, work_bar
+    from pixelwise.tracing.recorder import nobody
+
+    console = console_of(json_file)
+    with work_bar(console, "labelling") as progress:
+        tell = (lambda event: console.print(flow_line(event), soft_wrap=True)) if flow else nobody
+        summary = run_predict(model, images, out, strict=strict, tell=tell, progress=progress)
+    write_json(json_file, summary.to_json())
+    console.print(str(summary), soft_wrap=True)
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def trace(
+    model: ModelName,
+    image: Annotated[Path, typer.Argument(metavar="IMAGE")],
+    pixel: Annotated[str | None, typer.Option(metavar="X,Y", help="Whose story to tell. [default: the least certain pixel]")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the whole story as one HTML file that opens offline.")] = None,
+    json_file: JsonFile = None,
+) -> None:  # fmt: skip
+    """Follow an image through a model: four stages, every layer, one pixel's story.
+
+    Example: pixelwise trace my_run photo.jpg --pixel 212,140
+    """
+    from pixelwise.prediction.image import load
+    from pixelwise.tracing.story import trace as run_trace
+
+    place = parse_pixel(pixel) if pixel else None
+    opened = load(model)
+    result = run_trace(opened, image, place)
+    write_json(json_file, result.to_json())
+    console_of(json_file).print(result.to_rich())
+    if html is not None:
+        from pixelwise.server.report import write_report
+
+        write_report(opened, image, html, (result.pixel.x, result.pixel.y))
+        console_of(json_file).print(f"The whole story: {html}", soft_wrap=True)
+
+
+def parse_pixel(text: str) -> tuple[int, int]:
+    """ "212,140" → (212, 140)."""
+    from pixelwise.errors import UsageError
+
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise UsageError(f"--pixel {text}: expected X,Y in pixels from the top left, such as 212,140.")
+    return int(parts[0]), int(parts[1])

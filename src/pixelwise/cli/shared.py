@@ -1,0 +1,50 @@
+"""What the commands share: the application itself, arguments that several take, and how results are written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="pixelwise",
+    help="Label every pixel: from a folder of images and masks to a segmentation model that you can trust, see "
+    "through and ship.\n\nStart with: pixelwise demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON; - prints it instead of the text.")]  # fmt: skip
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A bundle (.onnx) or a run directory.")]
+DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images and masks; its layout is recognised.")]  # fmt: skip
+
+
+def console_of(json_file: Path | None) -> Console:
+    """Where text goes: nowhere when JSON takes standard output."""
+    from rich.console import Console
+
+    return Console(highlight=False, quiet=str(json_file) == "-")
+
+
+def write_json(json_file: Path | None, value: Any) -> None:
+    """To the file, whole or not at all; to standard output for "-"."""
+    if json_file is None:
+        return
+    from pixelwise.tracing.recorder import finite
+
+    text = json.dumps(finite(value), indent=1, ensure_ascii=False) + "\n"
+    if str(json_file) == "-":
+        sys.stdout.write(text)
+    else:
+        from pixelwise.data.files import write_whole
+
+        write_whole(json_file, text.encode())

@@ -1,0 +1,145 @@
+"""demo, train, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pixelwise.cli.shared import DataFolder, JsonFile, app, console_of, write_json
+
+
+@app.command()
+def demo(
+    out: Annotated[Path | None, typer.Option(help="Where everything goes. [default: demo, then demo-2 …]")] = None,
+    epochs: Annotated[int, typer.Option(min=1)] = 20,
+    seed: Annotated[int, typer.Option()] = 0,
+    open_page: Annotated[bool, typer.Option("--open", help="Then serve the model and open its page.")] = False,
+) -> None:
+    """Everything on built-in street scenes: render, train, evaluate, trace.
+
+    Example: pixelwise demo
+    """
+    from pixelwise.terminal import TrainingView
+    from pixelwise.training.demo import demo as run_demo
+
+    console = console_of(None)
+    with TrainingView(console) as view:
+        done = run_demo(out, epochs=epochs, seed=seed, tell=view.tell, progress=view.progress)
+    from pixelwise.tracing.story import trace as run_trace
+
+    console.print(done.report.to_rich())
+    console.print(run_trace(done.model, done.image).to_rich())
+    out = done.trained.run.parent
+    console.print(
+        f"\n{done.seconds:.0f} s in all. Where to look next:\n"
+        f"  {out}/run/previews            the same street, labelled after every epoch\n"
+        f"  pixelwise trace {out}/run {done.image} --pixel 240,300      one pixel's story\n"
+        f"  pixelwise serve {out}/run --open                            the web page: ask any pixel why\n"
+        f"  pixelwise predict {out}/run YOUR_PHOTO.jpg --out labelled   your own image\n"
+        f"  pixelwise train YOUR_DATA --out YOUR_RUN                    your own data",
+        soft_wrap=True,
+    )
+    if open_page:
+        from pixelwise.cli.serving import serve
+
+        serve(str(out / "run"), port=0, runs=out / "page_runs", open_page=True)
+
+
+@app.command()
+def train(
+    data: DataFolder,
+    out: Annotated[Path, typer.Option(help="The run directory; made if it is missing.")],
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data. [default: 20]")] = None,
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="What the network sees. [default: 256x256]")] = None,
+    model: Annotated[str | None, typer.Option(help="fast (encoder and light decoder) or unet. [default: fast]")] = None,
+    encoder: Annotated[str | None, typer.Option(help="lite0, lite1 or lite2. [default: lite0]")] = None,
+    policy: Annotated[str | None, typer.Option(help="stretch, fit or native. [default: stretch]")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step. [default: 8]")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Repeats a run. [default: 0]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that prepare batches. [default: 0]")] = None,
+    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="A recipe.toml to start from.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other part of the recipe; can be repeated.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs instead of refusing the data.")] = False,
+    json_file: JsonFile = None,
+) -> None:  # fmt: skip
+    """Train on a folder of images and masks; ends with a bundle, RUN/model.onnx.
+
+    Example: pixelwise train my_data --out my_run --epochs 20
+    """
+    from pixelwise.terminal import TrainingView
+    from pixelwise.training.recipe import Recipe
+    from pixelwise.training.run import train as run_train
+
+    named = {
+        "epochs": epochs, "model": model, "encoder": encoder, "policy": policy, "batch": batch,
+        "learning_rate": learning_rate, "seed": seed, "workers": workers,
+        "size": parse_size(size) if size else None,
+    }  # fmt: skip
+    values = {**parse_settings(settings or []), **{name: value for name, value in named.items() if value is not None}}
+    chosen = Recipe.from_file(recipe) if recipe else None
+    if values:
+        chosen = (chosen or Recipe()).with_values(values, "command line")
+    console = console_of(json_file)
+    with TrainingView(console) as view:
+        try:
+            done = run_train(
+                data, out, chosen, resume=resume, skip_bad=skip_bad, tell=view.tell, progress=view.progress
+            )
+        except KeyboardInterrupt:
+            typer.echo(f"Stopped. Go on with: pixelwise train {data} --out {out} --resume", err=True)
+            raise
+    write_json(json_file, {"bundle": str(done.bundle), "best_epoch": done.best_epoch, "best_miou": done.best_miou,
+                           "seconds": done.seconds, "epochs": list(done.epochs)})  # fmt: skip
+    console.print(
+        f"best epoch {done.best_epoch}: mIoU {done.best_miou:.3f} on the val split; {done.seconds:.0f} s in all\n"
+        f"next: pixelwise evaluate {out} {data}    pixelwise predict {out} IMAGES --out DIR    pixelwise trace {out} IMAGE",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    out: Annotated[Path, typer.Option(help="The bundle to write.")],
+) -> None:
+    """Write the bundle of a run's best epoch, checked against the network on real images.
+
+    Example: pixelwise export my_run --out street.onnx
+    """
+    from pixelwise.terminal import TrainingView
+    from pixelwise.training.finish import export as run_export
+
+    view = TrainingView(console_of(None))
+    run_export(run, out, tell=view.tell)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "256x256" → (256, 256), height first. "256" stands for both."""
+    from pixelwise.errors import UsageError
+
+    parts = text.lower().replace("×", "x").split("x")
+    if not all(part.strip().isdecimal() for part in parts) or len(parts) > 2:
+        raise UsageError(f"--size {text}: expected HEIGHTxWIDTH in pixels, such as 256x256.")
+    return int(parts[0]), int(parts[-1])
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """ "ema=0.99" and the like → values, read as TOML reads them."""
+    import tomllib
+
+    from pixelwise.errors import UsageError
+
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: expected NAME=VALUE, such as --set ema=0.98.")
+        try:
+            values[name.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[name.strip()] = text  # a bare word
+    return values
