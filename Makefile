@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: install demo page test check web format lint types layers benchmarks clean
+.PHONY: install demo page test test-slow check web format lint types layers benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -21,6 +21,10 @@ page: install
 
 test: page
 	$(BIN)/python -m pytest
+
+# Proofs that take minutes: many kills, long floods.
+test-slow: page
+	$(BIN)/python -m pytest -m slow
 
 check: lint types layers web test
 
