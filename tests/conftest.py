@@ -19,7 +19,9 @@ from pixelwise.records import ClassList
 THREE = ClassList(("sky", "road", "car"), ((70, 130, 180), (128, 64, 128), (0, 0, 142)))
 
 
-def make_bundle(path: Path, name: str, *, policy: str = "stretch", size: tuple[int, int] = (64, 96)) -> Any:
+def make_bundle(
+    path: Path, name: str, *, policy: str = "stretch", size: tuple[int, int] = (64, 96), even_exposure: bool = True
+) -> Any:
     """Write a bundle of an untrained network of three classes; returns the network as it was exported."""
     torch = pytest.importorskip("torch", reason="bundles are made with torch; install pixelwise[train]")
     from pixelwise.bundle.export import deployable, export_bundle, stages_of
@@ -29,7 +31,7 @@ def make_bundle(path: Path, name: str, *, policy: str = "stretch", size: tuple[i
 
     torch.manual_seed(0)
     network: Any = build(ModelConfig(name=name, classes=3, pretrained=False)).eval()
-    preprocess = Preprocess(size, policy, network.mean, network.std)  # type: ignore[arg-type]
+    preprocess = Preprocess(size, policy, network.mean, network.std, even_exposure)  # type: ignore[arg-type]
     with torch.no_grad():
         for part in network.modules():  # biases of zero would be left out of the graph
             if isinstance(part, torch.nn.BatchNorm2d):
@@ -50,6 +52,7 @@ def make_bundle(path: Path, name: str, *, policy: str = "stretch", size: tuple[i
         mean=network.mean,
         std=network.std,
         temperature=1.5,
+        even_exposure=even_exposure,
         stages=stages_of(network),
     )
     export_bundle(network, preprocess, metadata, [picture(0, 90, 120)], path)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelwise.model.preprocess import Preprocess, labels_from_scores, network_size, resize_image
+from pixelwise.model.preprocess import Preprocess, even_exposure, labels_from_scores, network_size, resize_image
 
 SIDES = st.integers(1, 5000)
 
@@ -43,6 +43,25 @@ def test_pure_red_reaches_the_network_as_red(policy: str) -> None:
     tensor = Preprocess((64, 64), policy, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))(red)  # type: ignore[arg-type]
     assert tensor[:, 0].unique().tolist() == [1.0]
     assert tensor[:, 1:].unique().tolist() == [-1.0]
+
+
+def test_dusk_and_noon_of_one_view_reach_the_network_alike() -> None:
+    noon = torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(1)) * 150 + 50
+    dusk = noon * 0.5 + 5
+    assert (even_exposure(noon) - even_exposure(dusk)).abs().max() < 1e-3
+    both = even_exposure(torch.cat([noon, dusk]))
+    assert torch.equal(both[:1], even_exposure(noon))  # an image's neighbours in a batch do not matter
+    assert torch.equal(both[1:], even_exposure(dusk))
+
+
+def test_even_exposure_keeps_a_blank_image_finite_and_grey() -> None:
+    for level in (0, 128, 255):
+        assert even_exposure(torch.full((1, 3, 8, 8), float(level))).unique().tolist() == [112.0]
+
+
+def test_even_exposure_keeps_hues_apart() -> None:
+    colours = torch.tensor([[255.0, 0, 0], [0, 255, 0], [0, 0, 255]]).T.reshape(1, 3, 1, 3)
+    assert even_exposure(colours).argmax(1).flatten().tolist() == [0, 1, 2]
 
 
 def test_shrinking_averages_rather_than_skips() -> None:

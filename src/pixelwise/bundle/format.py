@@ -61,6 +61,7 @@ class Metadata:
     std: tuple[float, ...]  # of RGB on 0–1, divided by in the graph
     temperature: float  # scores are divided by it before a softmax
     stages: tuple[Stage, ...]
+    even_exposure: bool = False  # each image's brightness and contrast are evened out in the graph
     provenance: dict[str, Any] = field(default_factory=dict)  # recipe, data, metrics with their split, versions
     licence: dict[str, str] = field(default_factory=dict)  # of the data and of the weights
 
@@ -76,6 +77,7 @@ class Metadata:
                 "stride": self.stride,
                 "mean": list(self.mean),
                 "std": list(self.std),
+                "even_exposure": self.even_exposure,
             },
             "temperature": self.temperature,
             "stages": [vars(stage) for stage in self.stages],
@@ -96,6 +98,7 @@ class Metadata:
             mean=tuple(float(v) for v in seen["mean"]),
             std=tuple(float(v) for v in seen["std"]),
             temperature=float(values["temperature"]),
+            even_exposure=bool(seen.get("even_exposure", False)),
             stages=tuple(Stage(str(s["name"]), str(s["group"]), str(s["tensor"])) for s in values["stages"]),
             provenance=dict(values["provenance"]),
             licence=dict(values["licence"]),

@@ -63,20 +63,45 @@ def resize_image(image_BHW3: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(image_B3HW, size=size, mode="bilinear", align_corners=False, antialias=True).round()
 
 
+EXPOSED_MEAN, EXPOSED_STD = 112.0, 70.0  # brightness and contrast of a well exposed daylight photo, 0–255
+LARGEST_GAIN = 4.0  # of contrast: beyond it an image holds nothing but noise
+
+
+def even_exposure(image_B3hw: Tensor) -> Tensor:
+    """Bring each image's brightness and contrast to those of a daylight photo, as a camera's automatic exposure does.
+
+    One gain and one offset for all three channels, so that colours keep their ratios. 0–255 in and out.
+    A network that saw mostly noon then meets dusk in the light that it knows.
+    """
+    mean_B111 = image_B3hw.mean(dim=(1, 2, 3), keepdim=True)
+    spread_B111 = (image_B3hw - mean_B111).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    gain_B111 = EXPOSED_STD / spread_B111.clamp(min=EXPOSED_STD / LARGEST_GAIN)
+    return ((image_B3hw - mean_B111) * gain_B111 + EXPOSED_MEAN).clamp(0, 255)
+
+
 class Preprocess(nn.Module):
     """Image → network input."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, size: tuple[int, int], policy: Policy, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int],
+        policy: Policy,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        even_exposure: bool = False,
+    ) -> None:
         super().__init__()
-        self.size, self.policy = size, policy
+        self.size, self.policy, self.even_exposure = size, policy, even_exposure
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def normalise(self, image_B3hw: Tensor) -> Tensor:
-        """0–255 → 0–1 → the statistics that the encoder was trained with."""
+        """0–255 → evenly exposed, where asked for → 0–1 → the statistics that the encoder was trained with."""
+        if self.even_exposure:
+            image_B3hw = even_exposure(image_B3hw.float())
         return (image_B3hw / 255 - self.mean) / self.std
 
     def forward(self, image_BHW3: Tensor) -> Tensor:

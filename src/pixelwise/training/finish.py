@@ -55,7 +55,7 @@ def export(
     network = build(ModelConfig(recipe.model, recipe.encoder, len(classes), pretrained=False))
     network.load_state_dict(weights)
     network.eval()
-    preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std)
+    preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std, recipe.even_exposure)
     validation = validation or validation_of(data, recipe, preprocess, classes)
 
     result = validate(network, validation)
@@ -79,6 +79,7 @@ def export(
         mean=network.mean,
         std=network.std,
         temperature=temperature,
+        even_exposure=recipe.even_exposure,
         stages=stages_of(network),
         provenance={
             "pixelwise": __version__,

@@ -102,7 +102,7 @@ def run_epochs(
         DivergedError: the loss is not a number any more; the last checkpoint stays.
     """
     network = training.network
-    preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std)
+    preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std, recipe.even_exposure)
     weights_C = class_weights(torch.tensor(pixels_C), recipe.class_power)
     augmentation = Augmentation(
         recipe.size, recipe.policy, recipe.zoom, recipe.flip, recipe.light, recipe.seed, recipe.size_at

@@ -23,6 +23,7 @@ class Recipe:
     pretrained: bool = True  # start the encoder from ImageNet
     size: tuple[int, int] = (256, 256)  # height, width that the network sees, multiples of 32
     policy: Literal["stretch", "fit", "native"] = "stretch"  # how an image comes to that size: stretch, fit or native
+    even_exposure: bool = True  # each image's brightness and contrast are evened out first, so that dusk looks like day
     epochs: int = 20
     small_epochs: float = 0.6  # share of the epochs, the first ones, that see views of 3/4 of the size: faster, as good
     batch: int = 4
