@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
 from conftest import THREE, make_bundle, picture
 from pixelwise.bundle.format import PREFIX, read_bundle
 from pixelwise.data.images import write_png
 from pixelwise.errors import BundleError, UsageError
-from pixelwise.model.preprocess import even_exposure
 from pixelwise.prediction.engine import Engine
 from pixelwise.prediction.image import Model, load
 from pixelwise.records import Pixels
@@ -81,6 +79,9 @@ def test_red_reaches_the_network_as_red(model: Model, tmp_path: Path) -> None:
 
     seen = exposed(model, read_image(tmp_path / "red.png"), "stage/input")
     mean, std = model.metadata.mean, model.metadata.std
+    torch = pytest.importorskip("torch")
+    from pixelwise.model.preprocess import even_exposure
+
     levels = even_exposure(torch.tensor([255.0, 0.0, 0.0]).view(1, 3, 1, 1)).flatten() / 255
     assert levels[0] > 3 * levels[1] == 3 * levels[2]
     for channel, value in enumerate(levels.tolist()):
