@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pixelwise.evaluation.compare import compare
     from pixelwise.evaluation.split import evaluate
     from pixelwise.evaluation.suggest import suggest
+    from pixelwise.prediction.builtin import models
     from pixelwise.prediction.folder import predict
     from pixelwise.prediction.image import Model, load
     from pixelwise.records import VOID, ClassList, Dataset, Prediction, Sample
@@ -53,6 +54,7 @@ _HOMES = {
     "evaluate": "evaluation.split",
     "export": "training.finish",
     "load": "prediction.image",
+    "models": "prediction.builtin",
     "open_dataset": "data.folder",
     "predict": "prediction.folder",
     "read_image": "data.images",
@@ -78,6 +80,7 @@ __all__ = [
     "evaluate",
     "export",
     "load",
+    "models",
     "open_dataset",
     "predict",
     "read_image",

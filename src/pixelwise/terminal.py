@@ -5,16 +5,19 @@ Live where the output is a terminal; plain lines, one a fact, where it is a file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from pixelwise.prediction.builtin import BuiltIn
 
 Event = dict[str, Any]
 
@@ -150,3 +153,22 @@ def work_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def models_table(models: Sequence[BuiltIn]) -> Table:
+    """The built-in models: what each labels, how large it is and how well it does."""
+    table = Table("name", "classes", "sees", "MB", "mIoU", "accuracy", "of")
+    for model in models:
+        facts = model.to_json()
+        metrics = facts["metrics"]
+        names = [entry["name"] for entry in facts["classes"]]
+        table.add_row(
+            model.name,
+            f"{len(names)}: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}",
+            f"{facts['policy']} {facts['size'][0]}×{facts['size'][1]}",
+            f"{facts['bytes'] / 1e6:.1f}",
+            f"{metrics['miou']:.3f}",
+            f"{metrics['accuracy']:.3f}",
+            f"{metrics['images']} {metrics['split']} images",
+        )
+    return table

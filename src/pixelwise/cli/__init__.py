@@ -2,6 +2,6 @@
 
 # In the order in which `pixelwise --help` lists the commands.
 from pixelwise.cli.shared import app  # isort: skip
-from pixelwise.cli import training, data, evaluation, prediction, serving  # isort: skip
+from pixelwise.cli import training, data, evaluation, prediction, serving, models  # isort: skip
 
-__all__ = ["app", "data", "evaluation", "prediction", "serving", "training"]
+__all__ = ["app", "data", "evaluation", "models", "prediction", "serving", "training"]

@@ -24,7 +24,9 @@ app = typer.Typer(
 )
 
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON; - prints it instead of the text.")]  # fmt: skip
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A bundle (.onnx) or a run directory.")]
+ModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A bundle (.onnx), a run directory or a built-in model (street, nuclei).")
+]
 DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images and masks; its layout is recognised.")]  # fmt: skip
 
 

@@ -105,7 +105,8 @@ def train(
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     out: Annotated[Path, typer.Option(help="The bundle to write.")],
-) -> None:
+    data_licence: Annotated[str, typer.Option(metavar="TEXT", help="Of the training data; noted in the bundle.")] = "not recorded; see where the data came from",
+) -> None:  # fmt: skip
     """Write the bundle of a run's best epoch, checked against the network on real images.
 
     Example: pixelwise export my_run --out street.onnx
@@ -114,7 +115,7 @@ def export(
     from pixelwise.training.finish import export as run_export
 
     view = TrainingView(console_of(None))
-    run_export(run, out, tell=view.tell)
+    run_export(run, out, data_licence=data_licence, tell=view.tell)
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from pixelwise.bundle.format import Metadata, read_bundle
 from pixelwise.data.files import shown
 from pixelwise.data.images import read_image
 from pixelwise.errors import UsageError
+from pixelwise.prediction.builtin import models
 from pixelwise.prediction.engine import Engine, open_session
 from pixelwise.records import ClassList, Pixels, Prediction
 
@@ -79,7 +80,7 @@ def load(model: str | Path, threads: int | None = None) -> Model:
     """Open a model and verify it.
 
     Args:
-        model: a bundle file or a run directory.
+        model: a bundle file, a run directory or the name of a built-in model.
         threads: that one prediction may use; None: one per physical core.
 
     Raises:
@@ -112,11 +113,17 @@ def find_bundle(model: str | Path) -> Path:
         )
     if path.exists() or path.is_symlink():
         return path
+    if path.name == str(model) and (known := {built_in.name: built_in for built_in in models()}.get(path.name)):
+        return known.path
     raise UsageError(f"{shown(path)}: no such model. {what_model_can_be()}")
 
 
 def what_model_can_be() -> str:
-    return "MODEL can be a bundle file (M.onnx), or a run directory (as written by `pixelwise train --out RUN`)."
+    names = ", ".join(model.name for model in models())
+    return (
+        f"MODEL can be a bundle file (M.onnx), a run directory (as written by `pixelwise train --out RUN`), or a "
+        f"built-in model ({names})."
+    )
 
 
 def as_pixels(image: Pixels | str | Path) -> Pixels:

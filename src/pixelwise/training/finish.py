@@ -32,11 +32,17 @@ PARITY_IMAGES = 8
 
 
 def export(
-    run: Path | str, out: Path | str | None = None, *, validation: Validation | None = None, tell: Listener = nobody
+    run: Path | str,
+    out: Path | str | None = None,
+    *,
+    data_licence: str = "not recorded; see where the data came from",
+    validation: Validation | None = None,
+    tell: Listener = nobody,
 ) -> Path:
     """Write the bundle of the best epoch of `run` to `out` (by default RUN/model.onnx).
 
-    The scores in the bundle are measured here, on the validation split, with the very weights that it holds.
+    The scores in the bundle are measured here, on the validation split, with the very weights that it holds, and
+    the data's licence is noted in it, so that whoever gets the file knows what it may be used for.
 
     Raises:
         UsageError: `run` is not a run directory with a finished epoch.
@@ -89,7 +95,7 @@ def export(
             "metrics": metrics,
         },
         licence={
-            "data": "not recorded; see where the data came from",
+            "data": data_licence,
             "weights": "encoder: EfficientNet-Lite by Google, ImageNet, Apache-2.0" if recipe.pretrained else "own",
         },
     )
