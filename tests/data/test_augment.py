@@ -22,10 +22,11 @@ def crosses() -> tuple[np.ndarray, np.ndarray]:
 
 
 @settings(deadline=None, max_examples=60)
-@given(index=st.integers(0, 10_000), policy=st.sampled_from(["stretch", "fit", "native"]))
-def test_a_drawn_cross_lands_on_itself(index: int, policy: str) -> None:
+@given(index=st.integers(0, 10_000), policy=st.sampled_from(["stretch", "fit", "native"]), turn=st.booleans())
+def test_a_drawn_cross_lands_on_itself(index: int, policy: str, turn: bool) -> None:
     image, mask = crosses()
-    how = Augmentation((96, 128), policy, (0.6, 2.0), True, 0.0, 3)  # type: ignore[arg-type]
+    size = (96, 96) if turn else (96, 128)
+    how = Augmentation(size, policy, (0.6, 2.0), True, 0.0, 3, turn=turn)  # type: ignore[arg-type]
     seen, labels = augment(image, mask, how, epoch=0, index=index)
     inside = labels != VOID
     # A pixel of the picture is white exactly where its label is 1. On the edge antialiasing mixes the two, so an
@@ -64,6 +65,19 @@ def test_the_same_seed_epoch_and_sample_give_the_same_view() -> None:
     assert np.array_equal(again[0][1], again[1][1])
     other = augment(image, mask, how, epoch=3, index=7)
     assert not np.array_equal(again[0][0], other[0])
+
+
+def test_turned_views_lie_every_way() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:32] = 255  # up is white
+    mask = image[..., 0] // 255
+    seen = set()
+    for index in range(40):
+        how = Augmentation((64, 64), "stretch", (1.0, 1.0), False, 0.0, 0, turn=True)
+        labels = augment(image, mask, how, 0, index)[1]
+        edges = (labels[8], labels[:, 8], labels[-9], labels[:, -9])
+        seen.add(int(np.argmax([(edge == 1).mean() for edge in edges])))  # which of them is white
+    assert len(seen) == 4
 
 
 def test_a_whole_view_is_the_image_itself() -> None:

@@ -65,6 +65,7 @@ class Augmentation:
     light: float
     seed: int
     size_at: Callable[[int], tuple[int, int]] | None = None  # epoch → size of its views; None: always `size`
+    turn: bool = False  # by any number of quarter turns; for square views
 
 
 class Views(TorchDataset[list[Tensor]]):
@@ -97,7 +98,11 @@ def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, i
     if view.mirrored:
         resized_hw3 = resized_hw3.flip(1)
     image_hw3 = np.ascontiguousarray(resized_hw3.to(torch.uint8).numpy())
-    return relight(rng, image_hw3, how.light), cut_mask(mask_HW, view, size)
+    lit_hw3, labels_hw = relight(rng, image_hw3, how.light), cut_mask(mask_HW, view, size)
+    if how.turn:
+        quarters = int(rng.integers(4))
+        lit_hw3, labels_hw = (np.ascontiguousarray(np.rot90(array, quarters)) for array in (lit_hw3, labels_hw))
+    return lit_hw3, labels_hw
 
 
 class Order:

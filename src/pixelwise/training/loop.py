@@ -105,7 +105,7 @@ def run_epochs(
     preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std, recipe.even_exposure)
     weights_C = class_weights(torch.tensor(pixels_C), recipe.class_power)
     augmentation = Augmentation(
-        recipe.size, recipe.policy, recipe.zoom, recipe.flip, recipe.light, recipe.seed, recipe.size_at
+        recipe.size, recipe.policy, recipe.zoom, recipe.flip, recipe.light, recipe.seed, recipe.size_at, recipe.turn
     )
     order = Order(len(pairs), recipe.batch, recipe.seed)
     batches = training_batches(pairs, augmentation, order, recipe.workers)

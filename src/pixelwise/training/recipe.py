@@ -39,7 +39,8 @@ class Recipe:
     frozen_stages: int = 2  # of a pretrained encoder: the stem and as many stages stay as ImageNet made them
 
     zoom: tuple[float, float] = (0.8, 1.6)  # augmentation: smallest and largest magnification
-    flip: bool = True
+    flip: bool = True  # left and right change places in half of the views
+    turn: bool = False  # by quarter turns, for images that have no up: microscopes, aerial photos
     light: float = 1.0  # strength of the changes of light and colour, 0 for none
 
     workers: int = 0  # processes that prepare batches; 0 prepares them in this one
@@ -66,6 +67,7 @@ class Recipe:
         require(
             len(self.zoom) == 2 and 0 < self.zoom[0] <= self.zoom[1], "zoom", "two magnifications, the smaller first"
         )
+        require(not self.turn or self.size[0] == self.size[1], "size", "height = width where views are turned")
         require(self.light >= 0, "light", "0 or more")
         require(self.workers >= 0, "workers", "0 or more")
 
