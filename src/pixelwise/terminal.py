@@ -73,7 +73,9 @@ class TrainingView:
                 self.console.print(epoch_line(event), soft_wrap=True)
         elif kind == "export":
             self.console.print(f"bundle {event['path']} written; it agrees with the network on "
-                               f"{1 - event['differs']:.3%} of the pixels")  # fmt: skip
+                               f"{1 - event['differs']:.3%} of the pixels", soft_wrap=True)  # fmt: skip
+            if reduced := event.get("reduced"):
+                self.console.print(reduced_line(reduced, event["bytes"]), soft_wrap=True)
 
     def render(self) -> RenderableType:
         room = max(self.console.height - 8, 5)  # a table taller than the screen would not scroll
@@ -132,6 +134,15 @@ def data_table(event: Event) -> RenderableType:
         lines.append(Text(f"{problem['severity']}: {problem['where']}: {problem['message']} {problem['remedy']}",
                           style="red" if problem["severity"] == "error" else "yellow"))  # fmt: skip
     return Group(*lines)
+
+
+def reduced_line(reduced: dict[str, Any], size_bytes: int) -> str:
+    """What was made smaller, and what that cost."""
+    before, after = reduced["miou_before"], reduced["miou_after"]
+    return (
+        f"weights stored as {reduced['weights']}, {size_bytes / 1e6:.1f} MB: mIoU on val {before:.4f} → {after:.4f} "
+        f"({-reduced['drop_points']:+.2f} points)"
+    )
 
 
 def flow_line(event: Event) -> Text:

@@ -15,13 +15,22 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import pixelwise as pw
 from pixelwise.bundle.format import read_bundle
 from pixelwise.data.scenes import write_scenes
-from pixelwise.errors import DatasetError, DivergedError, OutputError, RunLockedError, TrainingError, UsageError
-from pixelwise.tracing.recorder import read_events
+from pixelwise.errors import (
+    BundleError,
+    DatasetError,
+    DivergedError,
+    OutputError,
+    RunLockedError,
+    TrainingError,
+    UsageError,
+)
+from pixelwise.tracing.recorder import Event, read_events
 from pixelwise.training import loop
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
-from pixelwise.training.finish import export
+from pixelwise.training.finish import export, price
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run import locked, train
 
@@ -259,3 +268,29 @@ def test_no_val_split_holds_out_a_recorded_part(scenes: Path, tmp_path: Path) ->
     assert names[1]
     assert not names[0] & names[1]
     assert any("held out" in note or "split" in note.lower() for note in recorded["notes"])
+
+
+def test_export_measures_what_it_ships(run: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    out = export(run, tmp_path / "small.onnx", weights="int8", max_drop=100, tell=events.append)
+    facts = read_bundle(out).metadata.provenance
+    assert facts["reduced"]["weights"] == "int8"
+    assert facts["metrics"]["miou"] == pytest.approx(facts["reduced"]["miou_after"], abs=1e-4)
+    assert events[-1]["reduced"] == facts["reduced"]
+    full = read_bundle(run / "model.onnx").metadata.provenance["metrics"]["miou"]
+    assert facts["reduced"]["miou_before"] == pytest.approx(full, abs=1e-4)
+    assert out.stat().st_size < (run / "model.onnx").stat().st_size / 3
+    pw.load(out, threads=1)  # the golden labels are those of the small weights
+
+
+def test_a_drop_past_the_limit_is_refused_and_nothing_is_written(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"loses 1.00 points of mean IoU .* at most 0.5 .* --max-drop"):
+        price(0.70, 0.69, 0.5)
+    assert price(0.70, 0.71, 0.0)["drop_points"] == -1.0
+    with pytest.raises(BundleError, match="nan"):
+        price(0.7, float("nan"), 0.5)
+    with pytest.raises(BundleError, match="loses"):
+        export(run, tmp_path / "small.onnx", weights="int8", max_drop=-200)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UsageError, match="float32, float16, int8"):
+        export(run, tmp_path / "small.onnx", weights="int4")  # type: ignore[arg-type]

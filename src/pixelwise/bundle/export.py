@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -77,15 +78,37 @@ def export_bundle(
         BundleError: it does not agree.
         OutputError: `path` cannot be written.
     """
-    graph = Graph(deployable(network), preprocess).eval()
-    model = to_onnx(graph, [stage.tensor for stage in metadata.stages])
-    golden_image = shrink(images[0])
-    with torch.inference_mode():
-        golden = Golden(golden_image, graph(torch.from_numpy(golden_image))[0].numpy())
-    serialised = finish(model, metadata, golden)
-    difference = check_parity(serialised, lambda image: graph(torch.from_numpy(image))[0].numpy(), images)
-    write_whole(path, serialised)
+    model, difference = export_graph(network, preprocess, metadata.stages, images)
+    write_bundle(model, metadata, images[0], path)
     return difference
+
+
+def export_graph(
+    network: Network, preprocess: Preprocess, stages: Sequence[Stage], images: Sequence[Pixels]
+) -> tuple[onnx.ModelProto, float]:
+    """A trained network as a graph in float32, and the share of pixels on which it differs from torch.
+
+    Raises as `export_bundle`, of which it is the first half.
+    """
+    graph = Graph(deployable(network), preprocess).eval()
+    model = to_onnx(graph, [stage.tensor for stage in stages])
+    with torch.inference_mode():
+        difference = check_parity(
+            model.SerializeToString(), lambda image: graph(torch.from_numpy(image))[0].numpy(), images
+        )
+    return model, difference
+
+
+def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HW3: Pixels, path: Path) -> None:
+    """Write a graph as a bundle, whole or not at all. A small copy of `image_HW3` becomes the golden image.
+
+    Raises:
+        OutputError: `path` cannot be written.
+    """
+    golden_image = shrink(image_HW3)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (golden_labels,) = session.run(["labels"], {"image": golden_image})
+    write_whole(path, finish(model, metadata, Golden(golden_image, golden_labels)))
 
 
 def to_onnx(graph: Graph, tensors: Sequence[str]) -> onnx.ModelProto:

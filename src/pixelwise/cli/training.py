@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from pixelwise.cli.shared import DataFolder, JsonFile, app, console_of, write_json
+
+if TYPE_CHECKING:
+    from pixelwise.bundle.storage import Storage
 
 
 @app.command()
@@ -106,16 +109,18 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     out: Annotated[Path, typer.Option(help="The bundle to write.")],
     data_licence: Annotated[str, typer.Option(metavar="TEXT", help="Of the training data; noted in the bundle.")] = "not recorded; see where the data came from",
+    weights: Annotated[str, typer.Option(help="How weights are stored: float32, float16 (half the file) or int8 (a quarter); the network computes in float32, as fast.")] = "float32",
+    max_drop: Annotated[float, typer.Option(metavar="POINTS", min=0, help="Percentage points of mean IoU that a smaller bundle may lose on the val split.")] = 0.5,
 ) -> None:  # fmt: skip
     """Write the bundle of a run's best epoch, checked against the network on real images.
 
-    Example: pixelwise export my_run --out street.onnx
+    Example: pixelwise export my_run --out street.onnx --weights int8
     """
     from pixelwise.terminal import TrainingView
     from pixelwise.training.finish import export as run_export
 
     view = TrainingView(console_of(None))
-    run_export(run, out, data_licence=data_licence, tell=view.tell)
+    run_export(run, out, weights=cast("Storage", weights), max_drop=max_drop, data_licence=data_licence, tell=view.tell)
 
 
 def parse_size(text: str) -> tuple[int, int]:

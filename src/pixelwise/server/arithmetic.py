@@ -60,11 +60,9 @@ def convolution(
     inside: Inside, values: Values, node: Any, channel: int, y: int, x: int, result: float
 ) -> dict[str, Any]:
     """bias + Σ input × weight, over the window that this value reads."""
-    from onnx import numpy_helper
-
     facts = attributes(node)
-    weights_OIkk: NDArray[np.float32] = numpy_helper.to_array(inside.graph.constants[node.input[1]])
-    bias = float(numpy_helper.to_array(inside.graph.constants[node.input[2]])[channel]) if len(node.input) > 2 else 0.0
+    weights_OIkk: NDArray[np.float32] = inside.graph.weight(node.input[1])
+    bias = float(inside.graph.weight(node.input[2])[channel]) if len(node.input) > 2 else 0.0
     source = values[node.input[0]]
     kernel, stride, group = weights_OIkk.shape[-1], int(facts["strides"][0]), int(facts.get("group", 1))
     top, left = int(facts["pads"][0]), int(facts["pads"][1])

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pixelwise.errors import BundleError
 from pixelwise.records import ClassList
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
 UNBATCHING = ("Gather", "Squeeze", "Identity", "Reshape")  # how an exporter writes tensor[0]
+UNPACKING = ("Cast", "Mul", "DequantizeLinear")  # how weights are brought back that are stored in a smaller type
 SHAPE_OF = "shape of "
 
 
@@ -78,6 +82,32 @@ class Graph:
     nodes: list[NodeProto]  # in an order in which they can run
     producer: dict[str, int]  # tensor → place in `nodes` of what computes it
     constants: dict[str, TensorProto]  # by name
+    unpacked: dict[str, TensorProto]  # tensor → the constant, stored in a smaller type, from which alone it is computed
+
+    def stored(self, name: str) -> TensorProto | None:
+        """The constant that holds a weight, if it is one; of the weight's shape, but perhaps of a smaller type."""
+        return self.constants.get(name) or self.unpacked.get(name)
+
+    def weight(self, name: str) -> NDArray[Any]:
+        """The values of a weight, unpacked. Raises KeyError when `name` is none."""
+        from onnx import numpy_helper
+
+        if name in self.constants:
+            return np.asarray(numpy_helper.to_array(self.constants[name]))
+        if name not in self.unpacked:
+            raise KeyError(name)
+        node = self.nodes[self.producer[name]]
+        values, *others = (self.weight(given) for given in node.input if given)
+        if node.op_type == "Cast":
+            return values.astype(np.float32)
+        if node.op_type == "Mul":
+            return np.asarray(values * others[0])
+        scales, zeros = others[0], others[1] if len(others) > 1 else np.zeros_like(others[0])
+        if scales.ndim:  # one a channel
+            along = [1] * values.ndim
+            along[attributes(node).get("axis", 1)] = -1
+            scales, zeros = scales.reshape(along), zeros.reshape(along)
+        return np.asarray((values.astype(np.float32) - zeros) * scales, np.float32)
 
 
 def parse(model: bytes) -> Graph:
@@ -87,7 +117,12 @@ def parse(model: bytes) -> Graph:
     parsed = onnx.load_model_from_string(model)
     nodes = list(parsed.graph.node)
     producer = {output: place for place, node in enumerate(nodes) for output in node.output if output}
-    return Graph(parsed, nodes, producer, {constant.name: constant for constant in parsed.graph.initializer})
+    constants = {constant.name: constant for constant in parsed.graph.initializer}
+    unpacked: dict[str, TensorProto] = {}
+    for node in nodes:
+        if node.op_type in UNPACKING and all(name in constants or name in unpacked for name in node.input if name):
+            unpacked[node.output[0]] = constants.get(node.input[0]) or unpacked[node.input[0]]
+    return Graph(parsed, nodes, producer, constants, unpacked)
 
 
 def batched(graph: Graph, tensor: str) -> str:

@@ -79,7 +79,7 @@ def layers(model: Traceable, image_HW3: Pixels) -> tuple[tuple[Layer, ...], Acti
     sizes: dict[str, Sequence[int]] = {
         name: [int(side) for side in shape] for name, shape in zip(sized, outputs[len(names) :], strict=True)
     }
-    sizes |= {name: list(constant.dims) for name, constant in graph.constants.items()}
+    sizes |= {name: list(constant.dims) for name, constant in (graph.unpacked | graph.constants).items()}
     fields = receptive_fields(graph, source, list(inner.values()), sizes)
     owned = owners(graph, list(inner.values()))
     rows = []
@@ -127,7 +127,7 @@ def parameters(graph: Graph, node: NodeProto) -> int:
     """Weights and biases stored for a node. What batch normalisation merely counted (mean, variance) is none."""
     places = WEIGHTED.get(node.op_type, ())
     names = [node.input[place] for place in places if place < len(node.input)]
-    return sum(prod(graph.constants[name].dims) for name in names if name in graph.constants)
+    return sum(prod(constant.dims) for name in names if (constant := graph.stored(name)))
 
 
 def multiply_adds(node: NodeProto, sizes: Mapping[str, Sequence[int]]) -> int:
