@@ -68,5 +68,5 @@ def to_int8(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], N
     """Values → (int8 −127 … 127, scales that broadcast against it), one scale for each place along `axis`."""
     others: Any = tuple(i for i in range(values.ndim) if i != axis % values.ndim)
     largest = np.abs(values).max(axis=others, keepdims=True)
-    scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    scales = np.where(largest > 1e-30, largest / 127, 1).astype(np.float32)  # below, a scale would lose its own digits
     return np.clip(np.round(values / scales), -127, 127).astype(np.int8), scales
