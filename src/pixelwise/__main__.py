@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line. Exit code 0, 1 (the work failed), 2 (wrong call) or 130 (stopped by Ctrl-C)."""
+    """Run the command line. Exit code 0, 1 (the work failed), 2 (wrong call), 130 (Ctrl-C) or 143 (SIGTERM)."""
     from pixelwise.cli import app
     from pixelwise.errors import PixelwiseError, as_missing_extra
 

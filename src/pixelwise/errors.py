@@ -9,13 +9,19 @@ PixelwiseError                 exit code 1
 ├── BundleError                a model file is corrupt, foreign, altered, or disagrees with its network
 ├── TrainingError              training cannot start or go on
 │   ├── DivergedError          the loss became NaN or infinite; the last good checkpoint is kept
+│   ├── OutOfMemoryError       a step needs more memory than there is; says which batch fits
+│   ├── WorkerError            processes that prepare batches die again and again
 │   └── RunLockedError         another training is using this run directory
 ├── OutputError                a result cannot be written
 └── MissingExtraError          an optional dependency is not installed
+
+StoppedError                   a person or the system asked to stop; a KeyboardInterrupt, so that no `except Exception`
+                               takes it for a failure (exit code 130 for Ctrl-C, 143 for SIGTERM)
 """
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -68,12 +74,33 @@ class DivergedError(TrainingError):
     """The loss is no longer a finite number."""
 
 
+class OutOfMemoryError(TrainingError):
+    """A training step needs more memory than this machine, or this process's limit, has."""
+
+
+class WorkerError(TrainingError):
+    """Loader workers were replaced and died again."""
+
+
 class RunLockedError(TrainingError):
     """Another process trains in this run directory."""
 
 
 class OutputError(PixelwiseError):
     """A result cannot be written."""
+
+
+class StoppedError(KeyboardInterrupt):
+    """A signal asked to stop. `at_once`: in the middle of something, so that nothing could be saved first."""
+
+    def __init__(self, number: int, message: str = "", at_once: bool = False) -> None:
+        self.number, self.at_once = number, at_once
+        self.exit_code = 128 + number  # as a shell says it: 130 for SIGINT, 143 for SIGTERM
+        super().__init__(message or f"stopped by {signal_name(number)}.")
+
+
+def signal_name(number: int) -> str:
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
 class MissingExtraError(PixelwiseError):

@@ -71,6 +71,10 @@ class TrainingView:
                 self.live.update(self.render(), refresh=True)
             else:
                 self.console.print(epoch_line(event), soft_wrap=True)
+        elif kind == "plan" and event["epoch"] == 0:
+            self.console.print(plan_line(event), soft_wrap=True)
+        elif kind == "warning":
+            self.console.print(f"warning: {event['message']}", style="yellow", markup=False, soft_wrap=True)
         elif kind == "export":
             self.console.print(f"bundle {event['path']} written; it agrees with the network on "
                                f"{1 - event['differs']:.3%} of the pixels", soft_wrap=True)  # fmt: skip
@@ -152,6 +156,17 @@ def flow_line(event: Event) -> Text:
         f"  {event['stage']:<26} {shape:<14} {event['dtype']:<8} {event['minimum']:9.3f} … {event['maximum']:<9.3f} "
         f"{event['milliseconds']:8.1f} ms"
     )
+
+
+def plan_line(event: Event) -> str:
+    return (
+        f"plan: {event['epochs']} epochs of {event['steps']} steps, {event['small_epochs']} of them with small views; "
+        f"expected to end after {minutes(event['expected_s'])} of {minutes(event['budget_s'])}"
+    )
+
+
+def minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,11 +29,12 @@ from pixelwise.errors import (
     UsageError,
 )
 from pixelwise.tracing.recorder import Event, read_events
-from pixelwise.training import loop
+from pixelwise.training import step
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.finish import export, price
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.run import locked, train
+from pixelwise.training.run import train
+from pixelwise.training.run_folder import locked
 
 TINY = Recipe(model="unet", size=(64, 64), epochs=2, batch=4, learning_rate=3e-3)
 
@@ -55,6 +57,13 @@ def copy_of(scenes: Path, to: Path) -> Path:
     import shutil
 
     return Path(shutil.copytree(scenes, to))
+
+
+def untimed(state: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint holds beside its tensors, without what the clock said."""
+    clock = ("seconds", "images_per_second", "used_s")
+    history = [{key: value for key, value in event.items() if key not in clock} for event in state["history"]]
+    return {**{key: value for key, value in state.items() if key not in clock}, "history": history}
 
 
 def test_a_run_directory_holds_what_the_design_says(run: Path) -> None:
@@ -125,10 +134,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(scenes: Path, tmp_path: Path, wo
     again, state_again = load_checkpoint(resumed)
     assert tensors.keys() == again.keys()
     assert all(torch.equal(tensors[name], again[name]) for name in tensors)
-    for timing in ("seconds", "images_per_second"):
-        for event in (*state["history"], *state_again["history"]):
-            event.pop(timing)
-    assert state == state_again
+    assert untimed(state) == untimed(state_again)
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
@@ -177,7 +183,7 @@ def test_two_trainings_in_one_directory(scenes: Path, tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loop.segmentation_loss
+    real = step.segmentation_loss
     calls = 0
 
     def fails_in_the_second_epoch(*arguments: object) -> torch.Tensor:
@@ -186,7 +192,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
         loss: torch.Tensor = real(*arguments)  # type: ignore[arg-type]
         return loss * float("nan") if calls == 4 else loss
 
-    monkeypatch.setattr(loop, "segmentation_loss", fails_in_the_second_epoch)
+    monkeypatch.setattr(step, "segmentation_loss", fails_in_the_second_epoch)
     with pytest.raises(DivergedError, match=r"epoch 2, step 4.*learning rate"):
         train(scenes, tmp_path / "run", TINY)
     _, state = load_checkpoint(checkpoints(tmp_path / "run" / "checkpoints")[-1])

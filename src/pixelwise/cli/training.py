@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from pixelwise.cli.shared import DataFolder, JsonFile, app, console_of, write_json
+from pixelwise.errors import StoppedError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pixelwise.bundle.storage import Storage
+    from pixelwise.training.recipe import Recipe
 
 
 @app.command()
@@ -65,6 +70,10 @@ def train(
     workers: Annotated[int | None, typer.Option(help="Processes that prepare batches. [default: 0]")] = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="A recipe.toml to start from.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other part of the recipe; can be repeated.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="Plan everything to end after this time: 90s, 30m, 1h30m.")] = None,
+    target_miou: Annotated[float | None, typer.Option(help="Stop when validation reaches this mIoU, 0 to 1.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better mIoU. [default: never]")] = None,
+    find_lr: Annotated[bool, typer.Option("--find-lr", help="Try learning rates, suggest one, write a plot to --out, and train nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs instead of refusing the data.")] = False,
     json_file: JsonFile = None,
@@ -73,28 +82,46 @@ def train(
 
     Example: pixelwise train my_data --out my_run --epochs 20
     """
+    began = time.perf_counter()  # before torch is imported: that counts in a budget too
+    from pixelwise.errors import UsageError
     from pixelwise.terminal import TrainingView
+    from pixelwise.training.budget import parse_duration
     from pixelwise.training.recipe import Recipe
-    from pixelwise.training.run import train as run_train
 
+    budget_s = parse_duration(budget) if budget else None
+    if budget_s and epochs:
+        raise UsageError("--budget plans the epochs itself; leave out --epochs.")
     named = {
         "epochs": epochs, "model": model, "encoder": encoder, "policy": policy, "batch": batch,
-        "learning_rate": learning_rate, "seed": seed, "workers": workers,
+        "learning_rate": learning_rate, "seed": seed, "workers": workers, "target_miou": target_miou,
+        "patience": patience,
         "size": parse_size(size) if size else None,
     }  # fmt: skip
     values = {**parse_settings(settings or []), **{name: value for name, value in named.items() if value is not None}}
     chosen = Recipe.from_file(recipe) if recipe else None
     if values:
-        chosen = (chosen or Recipe()).with_values(values, "command line")
+        own = out / "recipe.toml"
+        base = Recipe.from_file(own) if resume and own.is_file() else Recipe()  # only what is named can differ from it
+        chosen = (chosen or base).with_values(values, "command line")
     console = console_of(json_file)
+    if find_lr:
+        if budget_s or resume:
+            raise UsageError("--find-lr trains nothing: leave out --budget and --resume.")
+        find_learning_rate(data, out, chosen, skip_bad, console, json_file)
+        return
+    from pixelwise.training.run import train as run_train
+
     with TrainingView(console) as view:
         try:
             done = run_train(
-                data, out, chosen, resume=resume, skip_bad=skip_bad, tell=view.tell, progress=view.progress
-            )
-        except KeyboardInterrupt:
-            typer.echo(f"Stopped. Go on with: pixelwise train {data} --out {out} --resume", err=True)
-            raise
+                data, out, chosen, budget_s=budget_s, resume=resume, skip_bad=skip_bad, tell=view.tell,
+                progress=view.progress, began=began,
+            )  # fmt: skip
+        except StoppedError as stopped:
+            typer.echo(f"pixelwise: {stopped}", err=True)
+            raise typer.Exit(stopped.exit_code) from stopped
+    if done.ended_early:
+        console.print(f"ended after {len(done.epochs)} epochs: {done.ended_early}", soft_wrap=True)
     write_json(json_file, {"bundle": str(done.bundle), "best_epoch": done.best_epoch, "best_miou": done.best_miou,
                            "seconds": done.seconds, "epochs": list(done.epochs)})  # fmt: skip
     console.print(
@@ -121,6 +148,24 @@ def export(
 
     view = TrainingView(console_of(None))
     run_export(run, out, weights=cast("Storage", weights), max_drop=max_drop, data_licence=data_licence, tell=view.tell)
+
+
+def find_learning_rate(
+    data: Path, out: Path, recipe: Recipe | None, skip_bad: bool, console: Console, json_file: Path | None
+) -> None:
+    """`train --find-lr`: try, suggest, plot."""
+    from pixelwise.terminal import TrainingView
+    from pixelwise.training.find_rate import find_rate
+
+    with TrainingView(console) as view:
+        found = find_rate(data, out, recipe, skip_bad=skip_bad, tell=view.tell, progress=view.progress)
+    write_json(json_file, {"suggestion": found.suggestion, "plot": str(found.plot),
+                           "rates": list(found.rates), "losses": list(found.losses)})  # fmt: skip
+    console.print(
+        f"{len(found.rates)} learning rates from {found.rates[0]:.1e} to {found.rates[-1]:.1e} tried; plot: {found.plot}\n"
+        f"suggestion: --learning-rate {found.suggestion:.1e}    (the recipe's: {found.own:.1e})",
+        soft_wrap=True,
+    )
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -215,6 +215,31 @@ def write_whole(path: Path, data: bytes) -> None:
         raise OutputError(f"{shown(path)}: cannot be written ({error.strerror}). {_remedy(error, path)}") from error
 
 
+def make_folder(path: Path) -> None:
+    """Make one folder where it is missing. Its parent must be there: one that vanished is not made again in silence.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{shown(path)}: cannot be made ({error.strerror}). {_remedy(error, path)}") from error
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what `write_whole` left in `folder` where its process was killed. No one may be writing there.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    for part in folder.glob(".*.part"):
+        try:
+            part.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{shown(part)}: cannot be removed ({error.strerror}). {_remedy(error, part)}") from error
+
+
 def _sync_folder(folder: Path) -> None:
     if os.name == "nt":  # Windows cannot open a folder to sync it
         return
@@ -231,6 +256,10 @@ def _sync_folder(folder: Path) -> None:
 def _remedy(error: OSError, path: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "Free disk space, or choose a folder on another disk."
+    if error.errno == errno.EFBIG:
+        return "Lift the limit on the size of files (ulimit -f), or choose a file system that holds larger ones."
+    if error.errno == errno.EROFS:
+        return "The file system is read-only: mount it for writing, or choose a folder on another one."
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return f"Create the folder {shown(path.parent)} first."
     if error.errno in (errno.EISDIR, errno.ENOTEMPTY):

@@ -7,20 +7,25 @@ Shapes: B batch, H and W the original's size, h and w the size that the network 
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from pixelwise.data.augment import cut_image, cut_mask, generator, random_view, relight
 from pixelwise.data.sources import read_sample_image, read_sample_mask
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, WorkerError
 from pixelwise.model.preprocess import Policy, network_size, resize_image
 from pixelwise.records import Labels, Pixels, Sample
+
+RESTARTS = 3  # of killed workers, an epoch
 
 
 class Pairs:
@@ -109,21 +114,33 @@ class Order:
     """Which samples make which batch: a shuffle that (seed, epoch) decides. Every batch is full.
 
     What is left over at the end of an epoch is filled up from its start: batch normalisation does not like a last
-    batch of one.
+    batch of one. With `steps`, an epoch is so many batches, whatever the number of samples: it goes on in the shuffle
+    where the epoch before left it, `before` steps after the training's first.
     """
 
-    def __init__(self, samples: int, batch: int, seed: int) -> None:
-        self.samples, self.batch, self.seed = samples, batch, seed
-        self.epoch = 0
+    def __init__(self, samples: int, batch: int, seed: int, steps: int = 0) -> None:
+        self.samples, self.batch, self.seed, self.steps = samples, batch, seed, steps
+        self.epoch, self.before = 0, 0
+        self.start = 0  # the first batch that is given out: those before it were used before a training was stopped
 
     def __len__(self) -> int:
-        return max(-(-self.samples // self.batch), 1)
+        return self.steps or max(-(-self.samples // self.batch), 1)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        shuffled = np.random.Generator(np.random.PCG64([self.seed, self.epoch])).permutation(self.samples)
-        needed = np.resize(shuffled, len(self) * self.batch)
-        for start in range(0, len(needed), self.batch):
+        needed = self.stream() if self.steps else np.resize(self.shuffle(self.epoch), len(self) * self.batch)
+        for start in range(self.start * self.batch, len(needed), self.batch):
             yield [(self.epoch, int(index)) for index in needed[start : start + self.batch]]
+
+    def shuffle(self, number: int) -> NDArray[np.int64]:
+        return np.random.Generator(np.random.PCG64([self.seed, number])).permutation(self.samples)
+
+    def stream(self) -> NDArray[np.int64]:
+        """The samples of this epoch, cut from one shuffle after the other."""
+        first, count = self.before * self.batch, self.steps * self.batch
+        passes = range(first // self.samples, (first + count - 1) // self.samples + 1)
+        shuffles = np.concatenate([self.shuffle(number) for number in passes])
+        skipped = first - passes.start * self.samples
+        return shuffles[skipped : skipped + count]
 
 
 def training_batches(pairs: Pairs, augmentation: Augmentation, order: Order, workers: int) -> DataLoader[list[Tensor]]:
@@ -133,3 +150,54 @@ def training_batches(pairs: Pairs, augmentation: Augmentation, order: Order, wor
         batch_sampler=order,
         num_workers=workers,
     )
+
+
+def batches_from(
+    batches: DataLoader[list[Tensor]], order: Order, start: int, lost: Callable[[str], None]
+) -> Iterator[list[Tensor]]:
+    """An epoch's batches from number `start` on. Worker processes that get killed are replaced: what a batch holds
+    depends on its place alone, so nothing is lost.
+
+    Args:
+        lost: is told why, before the workers are replaced.
+
+    Raises:
+        WorkerError: they were replaced RESTARTS times and died again.
+    """
+    restarts = 0
+    while start < len(order):
+        order.start = start
+        try:
+            iterator = iter(batches)
+            if batches.num_workers:
+                leave_dead_workers_to_the_queue()
+            for batch in iterator:
+                start += 1
+                yield batch
+        except (RuntimeError, OSError, EOFError) as error:
+            if not batches.num_workers or not is_lost_worker(error):
+                raise
+            reason = str(error) or type(error).__name__
+            restarts += 1
+            if restarts > RESTARTS:
+                raise WorkerError(
+                    f"the processes that prepare batches died {restarts} times in one epoch ({reason}), most likely "
+                    "for want of memory. Free memory, or keep fewer decoded images (--set cache_mb=256), then go on "
+                    "with --resume; or start anew with --workers 0."
+                ) from error
+            lost(reason)
+
+
+def leave_dead_workers_to_the_queue() -> None:
+    """torch raises from a signal's handler when a worker dies, in the middle of whatever is done then. Its queue finds
+    dead workers by itself, within seconds, where the next batch is asked for: between two steps."""
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def is_lost_worker(error: BaseException) -> bool:
+    """Did a worker die, rather than fail? What fails in a worker comes back with its story; a socket to a dead one
+    breaks in several ways."""
+    if "Caught " in str(error):
+        return False
+    return "DataLoader worker (pid" in str(error) or isinstance(error, (ConnectionError, EOFError, FileNotFoundError))

@@ -100,7 +100,7 @@ class Runs:
     def failure(self, name: str) -> str | None:
         """The last line that a training printed which ended without finishing."""
         process = self.started.get(name)
-        if process is None or process.poll() in (None, 0, 130):
+        if process is None or process.poll() in (None, 0, 130, 143):
             return None
         try:
             lines = (self.folder(name) / "page.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pixelwise.data.files import write_whole
-from pixelwise.errors import TrainingError
+from pixelwise.errors import OutputError, TrainingError
 
 KEPT = 2
 
@@ -34,7 +34,10 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_whole(path, save(contiguous, metadata={"state": json.dumps(state)}))
     for old in checkpoints(folder)[:-KEPT]:
-        old.unlink(missing_ok=True)
+        try:
+            old.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{old}: cannot be removed ({error.strerror}). Allow writing to the folder.") from error
     return path
 
 

@@ -14,8 +14,9 @@ from pixelwise.evaluation.split import Report, evaluate
 from pixelwise.prediction.image import Model, load
 from pixelwise.records import Pixels
 from pixelwise.tracing.recorder import Listener, nobody
+from pixelwise.training.first_look import Progress
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.run import Progress, Trained, train
+from pixelwise.training.run import Trained, train
 
 COUNTS = {"train": 96, "val": 24, "test": 24}
 SIZE_PX = 256

@@ -28,6 +28,9 @@ class Recipe:
     small_epochs: float = 0.6  # share of the epochs, the first ones, that see views of 3/4 of the size: faster, as good
     batch: int = 4
     seed: int = 0
+    target_miou: float = 0.0  # stop when validation reaches it; 0: never
+    patience: int = 0  # stop after so many epochs without a better mIoU; 0: never
+    plan: tuple[tuple[int, int, int], ...] = ()  # of a budget: from this epoch on, epochs in all, steps an epoch
 
     learning_rate: float = 2e-3  # at its highest; the encoder gets `encoder_rate` of it
     encoder_rate: float = 0.25
@@ -70,12 +73,48 @@ class Recipe:
         require(not self.turn or self.size[0] == self.size[1], "size", "height = width where views are turned")
         require(self.light >= 0, "light", "0 or more")
         require(self.workers >= 0, "workers", "0 or more")
+        require(0 <= self.target_miou <= 1, "target_miou", "0 (never) to 1")
+        require(self.patience >= 0, "patience", "0 (never) or a number of epochs")
+        starts = [start for start, *_ in self.plan]
+        require(
+            not self.plan
+            or (
+                starts[0] == 0
+                and starts == sorted(set(starts))
+                and all(start < epochs and steps >= 1 for start, epochs, steps in self.plan)
+                and self.plan[-1][1] == self.epochs
+            ),
+            "plan",
+            f"[first epoch, epochs in all, steps an epoch] in order, from epoch 0, the last with {self.epochs}; or []",
+        )
+
+    @property
+    def segments(self) -> tuple[tuple[int, int, int], ...]:
+        """From which epoch on, how many epochs in all, how many steps each (0: one pass over the data)."""
+        return self.plan or ((0, self.epochs, 0),)
+
+    def segment_at(self, epoch: int) -> tuple[int, int, int]:
+        return [segment for segment in self.segments if segment[0] <= epoch][-1]
 
     def size_at(self, epoch: int) -> tuple[int, int]:
         """Height and width of the views that the network learns from in `epoch`, counted from 0."""
-        if epoch >= round(self.epochs * self.small_epochs):
+        if epoch >= round(self.segment_at(epoch)[1] * self.small_epochs):
             return self.size
         return smaller(self.size[0]), smaller(self.size[1])
+
+    def share_at(self, epoch: float) -> float:
+        """How much of the schedule lies behind, 0–1, at `epoch`, counted from 0, with its fraction.
+
+        A plan that changes on the way leaves what lies behind as it was: what is left of the schedule is spread over
+        what is left of the epochs.
+        """
+        share = 0.0
+        ends = [segment[0] for segment in self.segments[1:]] + [epoch]
+        for (first, epochs, _), last in zip(self.segments, ends, strict=True):
+            if epoch <= first:
+                break
+            share += (1 - share) * (min(last, epoch) - first) / (epochs - first)
+        return min(share, 1.0)
 
     def to_toml(self) -> str:
         """The recipe as a TOML document, in the order of the fields above."""
@@ -108,8 +147,15 @@ class Recipe:
         for name, value in values.items():
             if name not in known:
                 raise UsageError(f"{where}: {name!r} is not part of a recipe. Its parts are: {', '.join(known)}.")
-            clean[name] = convert(value, known[name], f"{where}: {name}")
+            clean[name] = plan_of(value, where) if name == "plan" else convert(value, known[name], f"{where}: {name}")
+        if "epochs" in clean and "plan" not in clean:
+            clean["plan"] = ()  # it was made for another number of epochs
         return replace(self, **clean)
+
+
+def plan_of(value: Any, where: str) -> tuple[tuple[int, int, int], ...]:
+    rows = value if isinstance(value, (list, tuple)) else (value,)
+    return tuple(convert(row, (0, 0, 0), f"{where}: a part of plan") for row in rows)
 
 
 def smaller(side_px: int) -> int:

@@ -5,7 +5,7 @@ Shapes: C classes, H and W an image's own size, h and w the size that the networ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.data.augment import View, cut_mask
-from pixelwise.data.files import write_whole
+from pixelwise.data.files import make_folder, write_whole
 from pixelwise.data.images import encode_png
 from pixelwise.data.loader import Pairs
 from pixelwise.metrics import confusion
@@ -46,11 +46,20 @@ class Validated:
 
 
 @torch.inference_mode()
-def validate(network: Network, validation: Validation, previews: Path | None = None) -> Validated:
-    """Run the network over all pairs. With `previews`, write the first images' masks there as PNG."""
+def validate(
+    network: Network,
+    validation: Validation,
+    previews: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Validated:
+    """Run the network over all pairs. With `previews`, write the first images' masks there as PNG.
+
+    Raises:
+        OutputError: the previews cannot be written.
+    """
     network.eval()
     if previews is not None:
-        previews.mkdir(parents=True, exist_ok=True)
+        make_folder(previews)
     count = len(validation.classes)
     matrix = np.zeros((count, count), np.int64)
     loss, pixels, index = 0.0, 0, 0
@@ -68,6 +77,7 @@ def validate(network: Network, validation: Validation, previews: Path | None = N
         sampled_BChw = resize_scores(scores_BChw, size)[:, :, ::2, ::2]
         loss += float(nn.functional.cross_entropy(sampled_BChw, labels_Bhw, ignore_index=VOID, reduction="sum"))
         pixels += int((labels_Bhw != VOID).sum())
+        progress(index, len(validation.pairs))
     return Validated(matrix, confusion.scores(matrix), loss / pixels if pixels else float("nan"))
 
 

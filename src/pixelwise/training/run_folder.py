@@ -1,0 +1,141 @@
+"""A run directory: whose it is, what it was started with, and what a killed training left in it.
+
+RUN/recipe.toml     everything that repeats the run
+RUN/data.json       where the data lie, which classes, which image in which split, and their digest
+RUN/trace.jsonl     what happened, one event a line
+RUN/checkpoints/    the last two, and the weights of the best epoch
+RUN/previews/       the same held-out images' masks after every epoch
+RUN/model.onnx      the bundle
+RUN/lock            held while a process trains here
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from pixelwise.data.files import remove_parts
+from pixelwise.data.sources import stored_digests
+from pixelwise.errors import OutputError, RunLockedError, UsageError
+from pixelwise.records import Dataset, Sample
+from pixelwise.training.budget import Budget, show_duration
+from pixelwise.training.checkpoint import checkpoints
+from pixelwise.training.recipe import Recipe
+
+
+def choose_recipe(out: Path, recipe: Recipe | None, resume: bool) -> Recipe:
+    """The recipe to train by: the run's own when it is resumed, never a silent mixture of two."""
+    there = checkpoints(out / "checkpoints")
+    if not resume:
+        if there or (out / "model.onnx").exists():
+            raise UsageError(f"{out}: already holds a training. Go on with --resume, or name another --out.")
+        return recipe or Recipe()
+    if not there:
+        raise UsageError(f"{out}: holds no checkpoint to resume from. Leave out --resume to start there.")
+    own = Recipe.from_file(out / "recipe.toml")
+    if recipe is not None and recipe != own:
+        different = [name for name, value in vars(own).items() if getattr(recipe, name) != value]
+        raise UsageError(
+            f"{out}: was started with another recipe (different: {', '.join(different)}). Resume without options that "
+            "change the recipe, or start anew with another --out."
+        )
+    return own
+
+
+HELD_LOCKS: set[TextIO] = set()
+
+
+def let_go_of_locks() -> None:
+    """In a loader worker just forked: a lock lives until its last copy is closed, and a worker may outlive a killed
+    training by seconds."""
+    while HELD_LOCKS:
+        HELD_LOCKS.pop().close()
+
+
+os.register_at_fork(after_in_child=let_go_of_locks)
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the run directory for this process; the operating system lets go when the process ends, however it ends.
+
+    Raises:
+        RunLockedError, OutputError
+    """
+    try:
+        for part in ("checkpoints", "previews"):
+            (out / part).mkdir(parents=True, exist_ok=True)
+        file = (out / "lock").open("a")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be used as run directory: {error.strerror}. Name another --out.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunLockedError(
+                f"{out}: another training is running here. Wait for it, or name another --out."
+            ) from error
+        HELD_LOCKS.add(file)
+        try:
+            yield
+        finally:
+            HELD_LOCKS.discard(file)
+
+
+def remove_leftovers(out: Path) -> None:
+    """Half-written files of a killed training. The lock must be held."""
+    for folder in (out, out / "checkpoints", *(out / "previews").glob("epoch-*")):
+        remove_parts(folder)
+
+
+def describe_data(dataset: Dataset, used: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
+    """What the run was trained on, so that it can be found and recognised again."""
+    digest = hashlib.sha256()
+    for split, samples in used.items():
+        for sample in samples:
+            digest.update(f"{split} {sample.name}\n".encode())
+            for part in stored_digests(sample):
+                digest.update(part)
+    return {
+        "root": str(dataset.root.resolve()),
+        "layout": dataset.layout,
+        "sha256": digest.hexdigest(),
+        "classes": dataset.classes.to_json(),
+        "mask_ids": {str(key): value for key, value in dataset.mask_ids.items()},
+        "notes": list(dataset.notes),
+        "splits": {
+            split: [
+                [
+                    sample.name,
+                    str(sample.image.resolve()),
+                    str(sample.mask.resolve()) if sample.mask else None,
+                    *((sample.image_part, sample.mask_part) if sample.image_part or sample.mask_part else ()),
+                ]
+                for sample in samples
+            ]
+            for split, samples in used.items()
+        },
+    }
+
+
+def require_same_data(recorded: Path, now: dict[str, Any]) -> None:
+    before = json.loads(recorded.read_text(encoding="utf-8"))
+    if before["sha256"] != now["sha256"]:
+        raise UsageError(
+            f"{recorded}: the data changed since this run began (SHA-256 {before['sha256'][:12]}… then, "
+            f"{now['sha256'][:12]}… now). Put them back as they were, or start anew with another --out."
+        )
+
+
+def require_same_budget(out: Path, own: Budget | None, asked_s: float | None) -> None:
+    """Raises UsageError where a resumed run is given another budget than its own."""
+    if asked_s is None or (own is not None and own.seconds == asked_s):
+        return
+    was = f"a budget of {show_duration(own.seconds)}" if own else "no budget"
+    raise UsageError(f"{out}: was started with {was}. Resume without --budget, or start anew with another --out.")

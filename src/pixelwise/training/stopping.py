@@ -1,0 +1,66 @@
+"""Ctrl-C and SIGTERM: a training finishes the step at hand before it stops, so that nothing is lost."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from pixelwise.errors import StoppedError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+IMPATIENT_S = 1.0  # a signal again after this long means: now. Before, it is the same one, sent to a whole group twice
+
+
+class Stop:
+    """Whether a signal asked to stop."""
+
+    def __init__(self) -> None:
+        self.asked: int | None = None  # which signal did
+        self.asked_at = 0.0
+        self.patient = False  # while steps are finished first
+
+    def check(self) -> None:
+        """Raises StoppedError where a signal came: call it where everything is whole."""
+        if self.asked is not None:
+            raise StoppedError(self.asked)
+
+    @contextmanager
+    def finishing_steps(self) -> Iterator[None]:
+        """Inside, a signal waits for the next `check`; outside, it stops at once."""
+        self.patient = True
+        try:
+            yield
+        finally:
+            self.patient = False
+
+    def hear(self, number: int, _frame: FrameType | None = None) -> None:
+        now = time.monotonic()
+        if self.asked is None:
+            self.asked, self.asked_at = number, now
+            if self.patient:
+                return
+        elif now - self.asked_at < IMPATIENT_S:
+            return
+        raise StoppedError(self.asked, at_once=True)
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Listen for the signals; in the main thread only, because Python delivers none elsewhere."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    heard = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}  # nohup stays nohup
+    for number in heard:
+        signal.signal(number, stop.hear)
+    try:
+        yield stop
+    finally:
+        for number, handler in heard.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
