@@ -25,6 +25,7 @@ from pixelwise.data.formats import (
     labelme,
     labelstudio,
     nifti,
+    numpy_masks,
     parquet,
     yolo,
 )
@@ -49,6 +50,7 @@ MASK_READERS: dict[str, MaskReader] = {
     "labelme": labelme.drawn_ids,
     "labelstudio": labelstudio.drawn_ids,
     "nifti": nifti.mask_ids,
+    "numpy": numpy_masks.mask_ids,
     "parquet": parquet.mask_ids,
     "yolo": yolo.drawn_ids,
 }

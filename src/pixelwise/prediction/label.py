@@ -8,6 +8,7 @@ Shapes: H, W an image's own size.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -27,8 +28,10 @@ from pixelwise.prediction.image import Model
 from pixelwise.prediction.outputs import DEFAULT, OUTPUTS
 from pixelwise.records import Pixels, Prediction
 
+# What keeps one result from being written and not the next: its name is too long, not allowed, or a folder has it.
+OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 Record = dict[str, Any]  # one line of the manifest, see `label_file`
-Label = Callable[[Pixels], Prediction]
+Label = Callable[[Pixels, float], Prediction]  # the image, and the milliseconds that decoding it took
 Room = Callable[[int], AbstractContextManager[None]]  # waits until an image of so many pixels may be held
 
 
@@ -81,13 +84,19 @@ def label_file(
             image_HW3 = np.ascontiguousarray(opened_pixels(data, opened))
             del data, opened
             decoded = time.perf_counter()
-            prediction = label(image_HW3) if label else model.predict(image_HW3, tta=wanted.tta)
+            prediction = (
+                label(image_HW3, (decoded - waited) * 1e3) if label else model.predict(image_HW3, tta=wanted.tta)
+            )
             labelled = time.perf_counter()
             write_results(job, wanted.save, image_HW3, prediction)
     except Refusal as refusal:
         return failed(record, f"{shown(job.image)}: {refusal}")
     except (ImageError, BundleError) as error:
         return failed(record, f"{shown(job.image)}: {error}" if shown(job.image) not in str(error) else str(error))
+    except OutputError as error:
+        if errno_of(error) not in OF_ONE_NAME:
+            raise
+        return failed(record, str(error))
     except MemoryError:
         return failed(record, f"{shown(job.image)}: not enough memory for it. Make it smaller, or cut it into tiles.")
     written = time.perf_counter()
@@ -101,8 +110,12 @@ def label_file(
             "write": round((written - labelled) * 1e3, 3),
             "all": round((written - began) * 1e3, 3),
         },
-        "saved": [shown(os.path.relpath(path, job.out)) for path in paths_of(job, wanted.save)],
+        "saved": [utf8(os.path.relpath(path, job.out)) for path in paths_of(job, wanted.save)],
     }
+
+
+def errno_of(error: OutputError) -> int | None:
+    return error.__cause__.errno if isinstance(error.__cause__, OSError) else None
 
 
 def failed(record: Record, error: str) -> Record:
