@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from heapq import nlargest
 from pathlib import Path
@@ -28,6 +28,7 @@ from pixelwise.evaluation.report import Report
 from pixelwise.evaluation.rows import Row, row_of, to_csv
 from pixelwise.metrics.mending import Suspect
 from pixelwise.prediction.image import Model, load
+from pixelwise.prediction.tta import View, views_of
 from pixelwise.records import Dataset, Labels, Prediction, Sample
 from pixelwise.tracing.recorder import Listener, nobody
 
@@ -73,6 +74,7 @@ def evaluate(
         BundleError: the model is not sound.
         OutputError: a page or table cannot be written.
     """
+    views = views_of(tta) if tta else ()
     opened = model if isinstance(model, Model) else load(model)
     dataset = data if isinstance(data, Dataset) else open_dataset(data)
     split = split or default_split(dataset)
@@ -100,7 +102,7 @@ def evaluate(
         matrix=sums.matrix,
         images=len(rows),
         milliseconds=float(np.median([row.milliseconds for row in rows])),
-        notes=tuple(note for note in (*dataset.notes, match.note) if note),
+        notes=tuple(note for note in (*dataset.notes, match.note, note_of(views)) if note),
         analysis=Analysis(match.classes, sums, tuple(rows), tuple(suspected), seen),
     )
     if csv:
@@ -153,6 +155,14 @@ def count_image(
         turn=turn,
     )
     return row_of(sample, (true_HW.shape[0], true_HW.shape[1]), sums, milliseconds), sums, found
+
+
+def note_of(views: Sequence[View]) -> str:
+    """What a reader of the scores must know of test-time augmentation; "" where there was none."""
+    if not views:
+        return ""
+    told = (f"scale {view.scale:g}{', mirrored' if view.flip else ''}" for view in views)
+    return f"Labels are the average of {len(views)} views of each image: {'; '.join(told)}."
 
 
 def default_split(dataset: Dataset) -> str:

@@ -54,6 +54,7 @@ class Summary:
     done: int  # by this run
     before: int  # done by an earlier run, whose results are there
     failures: int
+    vanished: int  # found when the images were counted, and not when their turn came
     failed: tuple[tuple[Path, str], ...]  # the first TOLD: the image and what is wrong with it
     seconds: float
     out: Path
@@ -61,14 +62,15 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """1 where any image failed: a script that goes on must not take a part for the whole."""
-        return 1 if self.failures else 0
+        """1 where any image failed or vanished: a script that goes on must not take a part for the whole."""
+        return 1 if self.failures or self.vanished else 0
 
     def to_json(self) -> dict[str, Any]:
         return {
             "done": self.done,
             "before": self.before,
             "failures": self.failures,
+            "vanished": self.vanished,
             "failed": [{"file": shown(path), "message": message} for path, message in self.failed],
             "seconds": self.seconds,
             "out": shown(self.out),
@@ -81,6 +83,8 @@ class Summary:
         text = f"{count(self.done, 'image')} labelled in {self.seconds:.1f} s{speed}; results in {shown(self.out)}"
         if self.before:
             text += f"\n{count(self.before, 'image')} had been labelled before"
+        if self.vanished:
+            text += f"\n{count(self.vanished, 'image')} had gone when its turn came"
         if self.failures:
             text += f"\n{count(self.failures, 'image')} could not be labelled:"
             text += "".join(f"\n  {message}" for _, message in self.failed)
@@ -145,9 +149,9 @@ def predict(
                 tally.add(record)
         write_joined(out, opened.classes, wanted.save)
     progress(found.total, found.total)
-    return Summary(
-        tally.done, tally.before, tally.failures, tuple(tally.failed), time.perf_counter() - began, out, opened.digest
-    )
+    seconds = time.perf_counter() - began
+    told, vanished = tuple(tally.failed), max(found.total - tally.seen, 0)
+    return Summary(tally.done, tally.before, tally.failures, vanished, told, seconds, out, opened.digest)
 
 
 class Tally:
@@ -159,6 +163,10 @@ class Tally:
         self.failed: list[tuple[Path, str]] = []
         progress(0, total)
 
+    @property
+    def seen(self) -> int:
+        return self.done + self.before + self.failures
+
     def add(self, record: Record) -> None:
         """Count one record. Raises ImageError for one that failed, where that is to stop the run."""
         if record["error"] is None:
@@ -167,7 +175,7 @@ class Tally:
             self.failures += 1
             if len(self.failed) < TOLD:
                 self.failed.append((Path(record["file"]), record["error"]))
-        self.progress(min(self.done + self.before + self.failures, self.total), self.total)
+        self.progress(min(self.seen, self.total), self.total)
         if self.strict and record["error"] is not None:
             raise ImageError(record["error"])
 
@@ -181,7 +189,7 @@ class Tally:
                 continue
             if done:
                 self.before += 1
-                self.progress(min(self.done + self.before + self.failures, self.total), self.total)
+                self.progress(min(self.seen, self.total), self.total)
             else:
                 yield job
 

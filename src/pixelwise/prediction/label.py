@@ -166,7 +166,7 @@ def write_results(job: Job, save: Sequence[str], image_HW3: Pixels, prediction: 
     with cleared(written):
         for key, path in zip(save, paths_of(job, save), strict=True):
             content = OUTPUTS[key].encode(image_HW3, prediction, name)
-            new = not path.exists()
+            new = not os.path.lexists(path)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:

@@ -180,7 +180,7 @@ def is_whole(record: Record, out: Path) -> bool:
     """Whether a line says that all went well, and the results are there."""
     try:
         return not record["error"] and all(path.exists() for path in results_of(record, out))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OSError):
         return False
 
 
