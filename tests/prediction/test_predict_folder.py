@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from pixelwise.data.images import read_image, read_mask, write_png
 from pixelwise.errors import ImageError, OutputError, UsageError
 from pixelwise.prediction import folder as folder_module
 from pixelwise.prediction import manifest as manifest_module
-from pixelwise.prediction.folder import predict
+from pixelwise.prediction.folder import Room, predict
 from pixelwise.prediction.image import Model, load
 from pixelwise.prediction.listing import jobs_of, nothing, survey
 from pixelwise.prediction.outputs import STATE
@@ -185,6 +187,51 @@ def test_globs_find_what_a_shell_would(model: Model, photos: Path, tmp_path: Pat
     assert results_in(tmp_path / "three") == ["odd [1].png"]
     with pytest.raises(UsageError, match="no images in"):
         predict(model, [photos / "*.tif"], tmp_path / "four")
+
+
+def test_a_folder_of_images_is_not_the_folder_of_results(model: Model, photos: Path) -> None:
+    with pytest.raises(UsageError, match="would take the results for images"):
+        predict(model, [photos], photos)
+    for _ in range(2):  # patterns do not find earlier results either
+        summary = predict(model, [photos / "**" / "*"], photos / "labelled")
+        assert summary.done + summary.before == 2
+
+
+def test_ctrl_c_keeps_what_is_done(model: Model, photos: Path, tmp_path: Path) -> None:
+    for i in range(20):
+        write_png(photos / f"{i:02}.png", picture(i, 20, 20))
+
+    def interrupted(done: int, _total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(model, [photos], tmp_path / "out", progress=interrupted)
+    noted = records_in(tmp_path / "out")
+    assert 4 <= len(noted) < 22
+    assert {f"{name}.png" for name in noted} == set(results_in(tmp_path / "out"))
+    summary = predict(model, [photos], tmp_path / "out")
+    assert (summary.before, summary.done) == (len(noted), 22 - len(noted))
+
+
+def test_large_images_wait_for_each_other() -> None:
+    room, held, most = Room(100), [0], [0]
+    look = threading.Lock()
+
+    def work(pixels: int) -> None:
+        with room.hold(pixels):
+            with look:
+                held[0] += pixels
+                most[0] = max(most[0], held[0])
+                assert held[0] <= 100 or pixels > 100
+            with look:
+                held[0] -= pixels
+
+    with ThreadPoolExecutor(8) as pool:
+        for ended in [pool.submit(work, pixels) for pixels in [10, 60, 70, 100, 500, 5] * 40]:
+            ended.result()
+    assert held == [0]
+    assert room.free == 100
 
 
 def test_memory_of_a_walk_does_not_hold_every_path(tmp_path: Path) -> None:

@@ -58,9 +58,14 @@ def survey(images: Sequence[Path], out: Path, save: Sequence[str]) -> Survey:
     missing = [path for path in images if not path.exists() and not is_pattern(path)]
     if missing:
         raise UsageError(f"no such file or folder: {examples(missing)}. Check the path.")
+    at = Path(os.path.realpath(out))
+    if same := [path for path in images if path.is_dir() and os.path.realpath(path) == str(at)]:
+        raise UsageError(
+            f"{shown(same[0])}: is the folder of the images and --out at once; the next run would take the results "
+            f"for images. Name another --out, such as {shown(same[0] / 'labelled')}."
+        )
     # Hashes, not paths: eight bytes each. Where two are equal the paths themselves are compared.
     sources, results = array("q"), array("q")
-    at = Path(os.path.realpath(out))
     for found in find(images, out):
         sources.append(hash(found.source))
         results.extend(hash(str(path)) for path in paths_of(Job(found.image, at, found.name), save))
@@ -89,8 +94,11 @@ def find(images: Sequence[Path], out: Path, unlisted: Unlisted = nothing) -> Ite
             yield found_at(path, path.parent)
         else:
             root = fixed_part(path)
+            results = results_below(root, out)
             for match in sorted(glob.iglob(str(path), recursive=True)):  # noqa: PTH207 – Path.glob finds hidden files
                 place = Path(match)
+                if results and Path(os.path.realpath(place)).is_relative_to(results):
+                    continue
                 if place.is_dir():
                     if "**" not in path.parts:  # ** finds what is in them by itself
                         yield from images_of_folder(place, root, out, unlisted)
@@ -177,6 +185,12 @@ def fixed_part(pattern: Path) -> Path:
             break
         fixed.append(part)
     return Path(*fixed)
+
+
+def results_below(root: Path, out: Path) -> str | None:
+    """The folder of earlier results, where a pattern could find them; None where it lies elsewhere."""
+    results = os.path.realpath(out)
+    return results if Path(os.path.realpath(root)) in Path(results).parents else None
 
 
 def each_once(found: Iterator[Found], repeated: frozenset[int]) -> Iterator[Found]:

@@ -17,6 +17,7 @@ import numpy as np
 from pixelwise.data.formats.coco import coco_table, table_text
 from pixelwise.data.formats.geojson import geojson_text
 from pixelwise.data.formats.labelme import labelme_text
+from pixelwise.data.images import encode_label_png
 from pixelwise.data.png import label_png, png_of_strips
 from pixelwise.errors import UsageError
 from pixelwise.prediction.maps import confidence_strips, entropy_strips, size_of
@@ -39,7 +40,7 @@ class Output:
 
 
 def palette_png(_image: Pixels, prediction: Prediction, _name: str) -> bytes:
-    return label_png(prediction.labels, prediction.classes.palette())
+    return encode_label_png(prediction.labels, prediction.classes)
 
 
 def index_png(_image: Pixels, prediction: Prediction, _name: str) -> bytes:
