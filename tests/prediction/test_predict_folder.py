@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 
 from conftest import THREE, picture
-from pixelwise.data.images import read_image, read_mask, write_png
+from pixelwise.data.images import read_image, read_mask, read_mask_ids, write_png
 from pixelwise.errors import ImageError, OutputError, UsageError
 from pixelwise.prediction import folder as folder_module
 from pixelwise.prediction import manifest as manifest_module
 from pixelwise.prediction.folder import Room, predict
 from pixelwise.prediction.image import Model, load
+from pixelwise.prediction.label import Job, Wanted, label_file
 from pixelwise.prediction.listing import jobs_of, nothing, survey
 from pixelwise.prediction.outputs import STATE
 from pixelwise.prediction.overlay import boundaries, overlay
@@ -195,6 +197,19 @@ def test_a_folder_of_images_is_not_the_folder_of_results(model: Model, photos: P
     for _ in range(2):  # patterns do not find earlier results either
         summary = predict(model, [photos / "**" / "*"], photos / "labelled")
         assert summary.done + summary.before == 2
+
+
+def test_one_image_needs_no_folder_around_it(model: Model, photos: Path, tmp_path: Path) -> None:
+    """What goes to a worker and comes back from it can be sent: the job, what is wanted, the record."""
+    job = Job(photos / "a.png", tmp_path / "out", "deep/er/a")
+    job, wanted = pickle.loads(pickle.dumps((job, Wanted(("index", "confidence")))))  # noqa: S301 – our own
+    record = json.loads(json.dumps(label_file(model, job, wanted)))
+    assert record["error"] is None
+    assert files_in(tmp_path / "out") == sorted(record["saved"]) == ["deep/er/a.confidence.png", "deep/er/a.png"]
+    assert (read_mask_ids(tmp_path / "out/deep/er/a.png") == model.predict(photos / "a.png").labels).all()
+    gone = label_file(model, Job(photos / "gone.png", tmp_path / "out", "gone"), wanted)
+    assert "gone.png: no such file" in gone["error"]
+    assert (gone["name"], gone["saved"]) == ("gone", [])
 
 
 def test_ctrl_c_keeps_what_is_done(model: Model, photos: Path, tmp_path: Path) -> None:

@@ -217,12 +217,8 @@ def records_of(
     at_once = 1 if label else networks_at_once(model)
     turn, room = threading.BoundedSemaphore(at_once), Room(MAX_PIXELS)
 
-    def in_turn(image_HW3: Pixels, _decode_ms: float) -> Prediction:
-        with turn:
-            return model.predict(image_HW3, tta=wanted.tta)
-
     def work(job: Job) -> Record:
-        return label_file(model, job, wanted, label=label(job) if label else in_turn, room=room.hold)
+        return label_file(model, job, wanted, label=label(job) if label else None, room=room.hold, turn=turn)
 
     threads = at_once if label else at_once + WAITING
     waiting: set[Future[Record]] = set()

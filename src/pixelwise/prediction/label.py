@@ -52,7 +52,13 @@ class Wanted:
 
 
 def label_file(
-    model: Model, job: Job, wanted: Wanted, *, label: Label | None = None, room: Room | None = None
+    model: Model,
+    job: Job,
+    wanted: Wanted,
+    *,
+    label: Label | None = None,
+    room: Room | None = None,
+    turn: AbstractContextManager[object] | None = None,
 ) -> Record:
     """Read, label and write one image, whole or not at all.
 
@@ -62,11 +68,12 @@ def label_file(
     Args:
         label: makes the prediction; None: the model does.
         room: held while the image is; None: nothing is waited for.
+        turn: held while the network runs, so that no more of them run than there are cores.
 
     Returns:
         file (absolute path), name, sha256, bytes and modified_ns of the image file; width, height; shares of the
-        classes, 0–1; milliseconds of decode, model and write; saved, the files below OUT; error, None where it went
-        well. A path that is not UTF-8 is there as hexadecimal bytes too, under raw.
+        classes, 0–1; milliseconds of decode, model and write, and of all with waiting; saved, the files below OUT;
+        error, None where it went well. A path that is not UTF-8 is there as hexadecimal bytes too, under raw.
 
     Raises:
         OutputError: a result cannot be written. Nothing of this image is left.
@@ -83,10 +90,10 @@ def label_file(
             waited = time.perf_counter()
             image_HW3 = np.ascontiguousarray(opened_pixels(data, opened))
             del data, opened
-            decoded = time.perf_counter()
-            prediction = (
-                label(image_HW3, (decoded - waited) * 1e3) if label else model.predict(image_HW3, tta=wanted.tta)
-            )
+            decode_ms = (time.perf_counter() - waited) * 1e3
+            with turn or nullcontext():
+                started = time.perf_counter()
+                prediction = label(image_HW3, decode_ms) if label else model.predict(image_HW3, tta=wanted.tta)
             labelled = time.perf_counter()
             write_results(job, wanted.save, image_HW3, prediction)
     except Refusal as refusal:
@@ -105,8 +112,8 @@ def label_file(
         "height": image_HW3.shape[0],
         "shares": shares_of(prediction),
         "milliseconds": {
-            "decode": round((decoded - waited) * 1e3, 3),
-            "model": round((labelled - decoded) * 1e3, 3),
+            "decode": round(decode_ms, 3),
+            "model": round((labelled - started) * 1e3, 3),
             "write": round((written - labelled) * 1e3, 3),
             "all": round((written - began) * 1e3, 3),
         },
