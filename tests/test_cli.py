@@ -80,17 +80,24 @@ def test_suggest_writes_tasks_that_accept_takes_back(work: Path, tmp_path: Path)
     assert len(list((tmp_path / "data" / "masks").iterdir())) == 2
 
 
-def test_predict_writes_three_files_an_image(work: Path, tmp_path: Path) -> None:
+def test_predict_writes_what_is_asked_for_and_goes_on(work: Path, tmp_path: Path) -> None:
     images = work / "scenes" / "test" / "images"
-    done = pixelwise("predict", work / "run", images, "--out", tmp_path / "out", "--flow")
+    command = ("predict", work / "run", images, "--out", tmp_path / "out", "--save", "labels,overlay")
+    done = pixelwise(*command, "--flow")
     assert done.returncode == 0, done.stderr
     assert "pixel-wise classification" in done.stdout
     name = sorted(images.iterdir())[0].stem
     labels = np.asarray(Image.open(tmp_path / "out" / f"{name}.png"))
     assert labels.shape == (64, 96)
-    shares = json.loads((tmp_path / "out" / f"{name}.json").read_text())["shares"]
-    assert sum(shares.values()) == pytest.approx(1)
     assert (tmp_path / "out" / f"{name}.overlay.png").is_file()
+    records = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+    assert sum(records[0]["shares"].values()) == pytest.approx(1)
+    again = pixelwise(*command, "--json", "-")
+    assert again.returncode == 0, again.stderr
+    assert (json.loads(again.stdout)["done"], json.loads(again.stdout)["before"]) == (0, len(records))
+    other = pixelwise(*command, "--tta", "flip")
+    assert other.returncode == 2
+    assert "--fresh" in other.stderr
 
 
 def test_trace_tells_stages_layers_and_a_pixel(work: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.shared import DataFolder, JsonFile, ModelName, app, console_of, write_json
+from pixelwise.cli.shared import DataFolder, JsonFile, ModelName, Views, app, console_of, write_json
 
 
 @app.command()
@@ -18,6 +18,7 @@ def evaluate(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one page: charts, tables, worst and best images.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each image.")] = None,
+    tta: Views = "",
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Measure a model on a labelled split, at each image's own size: scores with intervals, and where the errors are.
@@ -29,7 +30,9 @@ def evaluate(
 
     console = console_of(json_file)
     with work_bar(console, "evaluating") as progress:
-        report = run_evaluate(model, data, split=split, skip_bad=skip_bad, html=html, csv=csv, progress=progress)
+        report = run_evaluate(
+            model, data, split=split, skip_bad=skip_bad, html=html, csv=csv, tta=tta, progress=progress
+        )
     write_json(json_file, report.to_json())
     console.print(report.to_rich())
 

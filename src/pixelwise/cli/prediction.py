@@ -7,21 +7,24 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.shared import JsonFile, ModelName, app, console_of, write_json
+from pixelwise.cli.shared import JsonFile, ModelName, Views, app, console_of, write_json
 
 
 @app.command()
 def predict(
     model: ModelName,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES…", help="Files and folders.")],
-    out: Annotated[Path, typer.Option(help="Where the results go; made if it is missing.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES…", help="Files, folders and globs.")],
+    out: Annotated[Path, typer.Option(help="Where the results go; made if it is missing. A run that was stopped goes on.")],
+    save: Annotated[str, typer.Option(metavar="NAMES", help="What to write, with commas between: labels (palette PNG) or index (grey PNG), overlay, numpy, coco, labelme, geojson, confidence, entropy.")] = "labels",
+    tta: Views = "",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad image instead of reporting it.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again: take away what an earlier run wrote into OUT.")] = False,
     flow: Annotated[bool, typer.Option("--flow", help="Print the four stages of every image.")] = False,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
-    """Label images: for each a label PNG, a coloured overlay and a JSON with each class's share of its pixels.
+    """Label images: for each a label PNG, or what --save names, and a line in OUT/predictions.jsonl.
 
-    Example: pixelwise predict my_run photo.jpg more_photos/ --out labelled
+    Example: pixelwise predict my_run photo.jpg more_photos/ --out labelled --save labels,overlay
     """
     from pixelwise.prediction.folder import predict as run_predict
     from pixelwise.terminal import flow_line, work_bar
@@ -30,9 +33,23 @@ def predict(
     console = console_of(json_file)
     with work_bar(console, "labelling") as progress:
         tell = (lambda event: console.print(flow_line(event), soft_wrap=True)) if flow else nobody
-        summary = run_predict(model, images, out, strict=strict, tell=tell, progress=progress)
+        try:
+            summary = run_predict(
+                model,
+                images,
+                out,
+                save=save.split(","),
+                tta=tta,
+                strict=strict,
+                fresh=fresh,
+                tell=tell,
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            typer.echo("pixelwise: stopped. Type the same command again to go on.", err=True)
+            raise typer.Exit(130) from None
     write_json(json_file, summary.to_json())
-    console.print(str(summary), soft_wrap=True)
+    console.print(str(summary), soft_wrap=True, markup=False)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
 

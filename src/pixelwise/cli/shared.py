@@ -27,6 +27,7 @@ JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="A
 ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="A bundle (.onnx), a run directory or a built-in model (street, nuclei).")
 ]
+Views = Annotated[str, typer.Option("--tta", metavar="VIEWS", help="Average over several views of each image: flip, and scales, such as flip,1.25. Better labels, many times slower.")]  # fmt: skip
 DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images and masks; its layout is recognised.")]  # fmt: skip
 
 

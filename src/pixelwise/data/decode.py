@@ -31,6 +31,7 @@ from PIL import Image
 
 from pixelwise.data.files import PngFacts, Refusal, check_jpeg, check_png, check_webp, image_format, truncated
 from pixelwise.data.inflate import rgb_of_png
+from pixelwise.data.tiff_header import READ_BANDS, bands_of
 from pixelwise.records import Colour, Pixels
 
 MaskIds = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]  # [H, W]
@@ -75,6 +76,10 @@ def open_image(data: bytes) -> Opened:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Refusal("too-large", f"over the limit of {MAX_PIXELS:,} pixels.", "Cut it into tiles.") from error
     except Exception as error:  # Pillow raises many kinds on damaged headers
+        bands, bits = (format_name == "TIFF" and bands_of(data)) or (1, 8)
+        if bands not in READ_BANDS:
+            what = f"holds {bands} bands of {bits} bits; expected 1 (grey), 3 (RGB) or 4 (RGB and alpha)."
+            raise Refusal("bands", what, "Choose the bands that a person should see, and save them as RGB.") from error
         raise truncated(f"its {format_name} header cannot be read") from error
     width, height = image.size
     if width * height > MAX_PIXELS:

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from pixelwise.errors import OutputError
 
+READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 MAX_BYTES = 1 << 30  # no image file within the pixel limit needs more; read before a huge file fills the memory
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 MAGIC = {
@@ -40,6 +45,7 @@ KNOWN_OTHERS = {
     b"{": "a JSON file",
 }
 ACCEPTED = "JPEG, PNG, WebP, BMP and TIFF are read"
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # in a name
 AGAIN = "Copy or export the file again."
 
 
@@ -66,8 +72,12 @@ class PngFacts:
 
 
 def shown(path: Path | str) -> str:
-    """A path as text that can be printed and written as JSON, whatever bytes its name holds."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    """A path as text that can be printed and written as JSON, whatever bytes its name holds.
+
+    What would end the line, steer a terminal or turn the direction of writing is there by its number: "a\\nb".
+    """
+    text = os.fsencode(path).decode("utf-8", "replace")
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -77,17 +87,11 @@ def read_bytes(path: Path) -> bytes:
         Refusal: missing, unreadable, empty, over MAX_BYTES, or no regular file (a folder; a pipe, which would block).
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-            raise Refusal("not-a-file", f"is {kind}; expected an image file.", "Name a file.")
-        if status.st_size > MAX_BYTES:
-            raise Refusal(
-                "too-large",
-                f"{status.st_size / 2**30:.1f} GiB; the limit is {MAX_BYTES / 2**30:.0f} GiB a file.",
-                "Cut it into tiles.",
-            )
-        data = path.read_bytes()
+        _check_regular(path.stat())
+        # Looked at again once it is open: what is there now may be another file, and to open a pipe would block.
+        with os.fdopen(os.open(path, READ_ONLY), "rb") as file:
+            _check_regular(os.fstat(file.fileno()))
+            data = file.read()
     except FileNotFoundError as error:
         target = "links to a file that does not exist." if path.is_symlink() else "no such file."
         raise Refusal("missing", target, "Check the path.") from error
@@ -95,6 +99,19 @@ def read_bytes(path: Path) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise Refusal("unreadable", f"cannot be read ({reason}).", "Check the file's permissions and links.") from error
     return data
+
+
+def _check_regular(status: os.stat_result) -> None:
+    """Raise Refusal unless this is a file of an allowed size."""
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+        raise Refusal("not-a-file", f"is {kind}; expected an image file.", "Name a file.")
+    if status.st_size > MAX_BYTES:
+        raise Refusal(
+            "too-large",
+            f"{status.st_size / 2**30:.1f} GiB; the limit is {MAX_BYTES / 2**30:.0f} GiB a file.",
+            "Cut it into tiles.",
+        )
 
 
 def image_format(data: bytes) -> str:
@@ -198,12 +215,19 @@ def write_whole(path: Path, data: bytes) -> None:
         OutputError: no such folder, no permission, read-only or full disk. Nothing half-written stays behind, and a
             file that was there before is untouched.
     """
-    part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
+    with writing_whole(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def writing_whole(path: Path) -> Iterator[IO[bytes]]:
+    """As `write_whole`, of a file that is written part by part while this is entered. Raises as it."""
+    part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
     try:
         try:
             # Not tempfile: its files are private to their owner, and the result would be too.
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)

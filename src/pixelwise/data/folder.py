@@ -20,6 +20,7 @@ from pixelwise.data.formats.ade20k import is_ade20k, list_ade20k
 from pixelwise.data.formats.cityscapes import is_cityscapes, list_cityscapes
 from pixelwise.data.formats.coco import is_coco, list_coco
 from pixelwise.data.formats.cvat import is_cvat, list_cvat
+from pixelwise.data.formats.geojson import is_geojson, list_geojson
 from pixelwise.data.formats.image_folder import is_image_folder, list_image_folder
 from pixelwise.data.formats.labelme import is_labelme, list_labelme
 from pixelwise.data.formats.labelstudio import is_labelstudio, list_labelstudio
@@ -83,6 +84,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
     "coco": (is_coco, list_coco),
     "yolo": (is_yolo, list_yolo),
     "labelme": (is_labelme, list_labelme),
+    "geojson": (is_geojson, list_geojson),
     "cvat": (is_cvat, list_cvat),
     "labelstudio": (is_labelstudio, list_labelstudio),
     "nifti": (is_nifti, list_nifti),

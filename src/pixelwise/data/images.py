@@ -19,6 +19,7 @@ from PIL import Image
 
 from pixelwise.data.decode import MAX_PIXELS, MaskIds, image_pixels, mask_ids_of
 from pixelwise.data.files import Refusal, read_bytes, shown, write_whole
+from pixelwise.data.png import label_png
 from pixelwise.errors import ImageError, MaskError
 from pixelwise.records import VOID, ClassList, Labels, Pixels
 
@@ -129,11 +130,7 @@ def encode_label_png(labels: Labels, palette: ClassList) -> bytes:
 
     `read_mask_ids` gives the same labels back.
     """
-    image = Image.fromarray(np.ascontiguousarray(labels))
-    image.putpalette(palette.palette().tobytes())  # turns the grey image into a palette one, index = value
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", bits=8)
-    return buffer.getvalue()
+    return label_png(labels, palette.palette())
 
 
 def count_ids(ids: MaskIds) -> dict[int, int]:

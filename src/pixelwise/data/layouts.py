@@ -20,6 +20,8 @@ from pixelwise.data.settings import SPLITS
 from pixelwise.records import Colour, Problem, Sample
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
+NUMPY_SUFFIX = ".npy"  # of masks alone: an array of an image has no documented range
+MASK_SUFFIXES = (*IMAGE_SUFFIXES, NUMPY_SUFFIX)
 UNREAD_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".npy", ".npz", ".mat", ".dcm", ".nii", ".gz")
 DRAWING_SUFFIXES = (".json", ".xml")
 _HOW = {"case": "upper and lower case", "unicode": "the Unicode form of a letter (NFC and NFD)"}
@@ -116,7 +118,9 @@ def list_camvid(root: Path) -> Listing:
 
 def pair_folders(images: Path, masks: Path, listing: Listing) -> list[Sample]:
     """Pair the files of two folders by their path below them without suffix, in the order of these names."""
-    image_files, mask_files, note = rekeyed(image_files_in(images, listing), image_files_in(masks, listing))
+    image_files, mask_files, note = rekeyed(
+        image_files_in(images, listing), image_files_in(masks, listing, MASK_SUFFIXES)
+    )
     if note and note not in listing.notes:
         listing.notes.append(note)
     return pair_files(image_files, mask_files, images, masks, listing)
@@ -159,10 +163,11 @@ def pair_files(image_files: Files, mask_files: Files, images: Path, masks: Path,
 
 
 def sample_of(image: Path, mask: Path, listing: Listing) -> Sample:
-    return Sample(listing.where(image.with_suffix("")), image, mask)
+    part = "numpy:ids" if mask.suffix.lower() == NUMPY_SUFFIX else ""
+    return Sample(listing.where(image.with_suffix("")), image, mask, mask_part=part)
 
 
-def image_files_in(folder: Path, listing: Listing) -> dict[str, list[Path]]:
+def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, list[Path]]:
     """Image files below a folder by their relative path without suffix. Hidden files and other kinds are passed over.
 
     Folders inside are entered; links to folders are not, because they can lead round in a circle.
@@ -184,9 +189,9 @@ def image_files_in(folder: Path, listing: Listing) -> dict[str, list[Path]]:
             path = Path(parent, name)
             suffix = path.suffix.lower()
             if name.startswith("."):
-                hidden += [name] if suffix in IMAGE_SUFFIXES else []
+                hidden += [name] if suffix in suffixes else []
                 continue
-            if suffix in IMAGE_SUFFIXES:
+            if suffix in suffixes:
                 if _is_file(path, listing):
                     found[str(path.relative_to(folder).with_suffix(""))].append(path)
             elif suffix in DRAWING_SUFFIXES:

@@ -16,7 +16,19 @@ from pathlib import Path
 
 from pixelwise.data.decode import MaskIds, mask_ids_of, open_image
 from pixelwise.data.files import Refusal, read_bytes, shown
-from pixelwise.data.formats import cityscapes, coco, coded_colours, cvat, labelme, labelstudio, nifti, parquet, yolo
+from pixelwise.data.formats import (
+    cityscapes,
+    coco,
+    coded_colours,
+    cvat,
+    geojson,
+    labelme,
+    labelstudio,
+    nifti,
+    numpy_masks,
+    parquet,
+    yolo,
+)
 from pixelwise.data.images import decode_image, labels_from_ids
 from pixelwise.errors import ImageError, MaskError
 from pixelwise.records import Labels, Pixels, Sample
@@ -34,9 +46,11 @@ MASK_READERS: dict[str, MaskReader] = {
     "coco-panoptic": coco.panoptic_ids,
     "colours": coded_colours.ids_of_colours,
     "cvat": cvat.drawn_ids,
+    "geojson": geojson.drawn_ids,
     "labelme": labelme.drawn_ids,
     "labelstudio": labelstudio.drawn_ids,
     "nifti": nifti.mask_ids,
+    "numpy": numpy_masks.mask_ids,
     "parquet": parquet.mask_ids,
     "yolo": yolo.drawn_ids,
 }

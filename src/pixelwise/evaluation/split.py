@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from heapq import nlargest
 from pathlib import Path
@@ -28,7 +28,8 @@ from pixelwise.evaluation.report import Report
 from pixelwise.evaluation.rows import Row, row_of, to_csv
 from pixelwise.metrics.mending import Suspect
 from pixelwise.prediction.image import Model, load
-from pixelwise.records import Dataset, Labels, Sample, Scores
+from pixelwise.prediction.tta import View, views_of
+from pixelwise.records import Dataset, Labels, Prediction, Sample
 from pixelwise.tracing.recorder import Listener, nobody
 
 __all__ = ["Report", "evaluate"]
@@ -49,6 +50,7 @@ def evaluate(
     skip_bad: bool = False,
     html: str | Path | None = None,
     csv: str | Path | None = None,
+    tta: str = "",
     tell: Listener = nobody,
     progress: Callable[[int, int], None] = unwatched,
 ) -> Report:
@@ -61,16 +63,18 @@ def evaluate(
         skip_bad: leave out pairs that cannot be read instead of refusing the split.
         html: a file to write as one page that needs no other: charts, tables, the worst, typical and best images.
         csv: a file to write with a line for each image.
+        tta: test-time augmentation, as `Model.predict` takes it; the page's pictures are labelled without.
         tell: hears one "evaluation" event with the whole report.
         progress: called with (images done, images in all).
 
     Raises:
-        UsageError: no such model, folder or split.
+        UsageError: no such model, folder or split; views that there are not.
         DataError: the model's classes are not the dataset's.
         DatasetError: the split is not sound; every problem is named.
         BundleError: the model is not sound.
         OutputError: a page or table cannot be written.
     """
+    views = views_of(tta) if tta else ()
     opened = model if isinstance(model, Model) else load(model)
     dataset = data if isinstance(data, Dataset) else open_dataset(data)
     split = split or default_split(dataset)
@@ -80,7 +84,7 @@ def evaluate(
     sums, seen = Sums.zero(len(match.classes)), 0
     rows: list[Row] = []
     suspected: list[tuple[str, Suspect]] = []
-    for row, counts, found in counted(opened, match, dataset, split, skip_bad=skip_bad):
+    for row, counts, found in counted(opened, match, dataset, split, skip_bad=skip_bad, tta=tta):
         progress(len(rows), total)
         sums.add(counts)
         rows.append(row)
@@ -98,7 +102,7 @@ def evaluate(
         matrix=sums.matrix,
         images=len(rows),
         milliseconds=float(np.median([row.milliseconds for row in rows])),
-        notes=tuple(note for note in (*dataset.notes, match.note) if note),
+        notes=tuple(note for note in (*dataset.notes, match.note, note_of(views)) if note),
         analysis=Analysis(match.classes, sums, tuple(rows), tuple(suspected), seen),
     )
     if csv:
@@ -112,7 +116,7 @@ def evaluate(
 
 
 def counted(
-    model: Model, match: Match, dataset: Dataset, split: str, *, skip_bad: bool
+    model: Model, match: Match, dataset: Dataset, split: str, *, skip_bad: bool, tta: str = ""
 ) -> Iterator[tuple[Row, Sums, list[Suspect]]]:
     """Every labelled image of a split, counted, in order. Raises as `evaluate`."""
     waiting: deque[Future[tuple[Row, Sums, list[Suspect]]]] = deque()
@@ -120,9 +124,9 @@ def counted(
         try:
             for turn, (sample, image_HW3, true_HW) in enumerate(sound_pairs(dataset, split, skip_bad=skip_bad)):
                 began = time.perf_counter()
-                labels_HW, scores_Chw = model.engine.run(image_HW3)
+                prediction = model.predict(image_HW3, tta=tta)
                 milliseconds = (time.perf_counter() - began) * 1e3
-                job = (model, match, sample, labels_HW, scores_Chw, true_HW, milliseconds, turn)
+                job = (match, sample, prediction, true_HW, milliseconds, turn)
                 waiting.append(pool.submit(count_image, *job))
                 if len(waiting) > BEHIND:
                     yield waiting.popleft().result()
@@ -134,25 +138,31 @@ def counted(
 
 
 def count_image(
-    model: Model,
     match: Match,
     sample: Sample,
-    labels_HW: Labels,
-    scores_Chw: Scores,
+    prediction: Prediction,
     true_HW: Labels,
     milliseconds: float,
     turn: int,
 ) -> tuple[Row, Sums, list[Suspect]]:
     """What one image adds."""
     sums, found = measure(
-        match.predicted[labels_HW],
+        match.predicted[prediction.labels],
         match.true[true_HW],
-        scores_Chw,
+        prediction.scores,
         len(match.classes),
-        temperature=model.metadata.temperature,
+        temperature=prediction.temperature,
         turn=turn,
     )
     return row_of(sample, (true_HW.shape[0], true_HW.shape[1]), sums, milliseconds), sums, found
+
+
+def note_of(views: Sequence[View]) -> str:
+    """What a reader of the scores must know of test-time augmentation; "" where there was none."""
+    if not views:
+        return ""
+    told = (f"scale {view.scale:g}{', mirrored' if view.flip else ''}" for view in views)
+    return f"Labels are the average of {len(views)} views of each image: {'; '.join(told)}."
 
 
 def default_split(dataset: Dataset) -> str:

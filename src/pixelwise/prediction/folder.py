@@ -1,33 +1,46 @@
-"""The verb `predict`: files and folders of images → label PNGs, overlays, and what is in them as JSON.
+"""The verb `predict`: files, folders and globs of images → labels in the forms that are wanted, and a manifest.
 
 Everything that can be refused is refused before the first image is labelled. After that one bad file costs one file.
+Some threads each take an image from its file to its results, so that reading one, running the network on another and
+writing a third overlap; ONNX Runtime and the codecs let go of Python's lock. What waits is bounded, so memory does not
+grow with the folder.
 
 Shapes: H, W an image's own size.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.files import shown, write_whole
-from pixelwise.data.images import encode_label_png, read_image
-from pixelwise.data.layouts import IMAGE_SUFFIXES
-from pixelwise.errors import BundleError, DataError, OutputError, UsageError
+from pixelwise.data.decode import MAX_PIXELS
+from pixelwise.data.files import shown
+from pixelwise.errors import BundleError, ImageError, UsageError
 from pixelwise.prediction.image import Model, load
-from pixelwise.prediction.overlay import encode_overlay, overlay
+from pixelwise.prediction.join import write_joined
+from pixelwise.prediction.label import Job, Label, Record, Wanted, failed, label_file, named
+from pixelwise.prediction.listing import count, images_below, jobs_of, survey
+from pixelwise.prediction.manifest import FILE_NAME, Manifest, open_manifest, settings_of
+from pixelwise.prediction.outputs import DEFAULT, chosen
+from pixelwise.prediction.tta import views_of
 from pixelwise.records import Pixels, Prediction
 from pixelwise.tracing.recorder import Event, Listener, nobody
 from pixelwise.tracing.stages import Stages
 
+__all__ = ["Summary", "images_below", "predict"]
+
 Progress = Callable[[int, int], None]  # images done, images in all
-LISTED = 5  # examples in a message
+FEW = 4  # images for which one session with all cores is the faster: the network is opened for them sooner, too
+WAITING = 2  # threads that read and write while the others run the network
+TOLD = 20  # failures that a summary tells; all are in the manifest
 
 
 def unwatched(_done: int, _total: int) -> None:
@@ -35,48 +48,48 @@ def unwatched(_done: int, _total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One image and where its results go."""
-
-    image: Path
-    base: Path  # the results are BASE.png, BASE.overlay.png and BASE.json
-
-    @property
-    def outputs(self) -> tuple[Path, Path, Path]:
-        """Label PNG, overlay, JSON. The JSON is written last: where it is, the others are."""
-        return with_ending(self.base, ".png"), with_ending(self.base, ".overlay.png"), with_ending(self.base, ".json")
-
-
-@dataclass(frozen=True)
 class Summary:
     """What became of the images."""
 
-    done: int
-    failed: tuple[tuple[Path, str], ...]  # the image and what is wrong with it
+    done: int  # by this run
+    before: int  # done by an earlier run, whose results are there
+    failures: int
+    vanished: int  # found when the images were counted, and not when their turn came
+    failed: tuple[tuple[Path, str], ...]  # the first TOLD: the image and what is wrong with it
     seconds: float
     out: Path
     model: str  # digest
 
     @property
     def exit_code(self) -> int:
-        """1 where any image failed: a script that goes on must not take a part for the whole."""
-        return 1 if self.failed else 0
+        """1 where any image failed or vanished: a script that goes on must not take a part for the whole."""
+        return 1 if self.failures or self.vanished else 0
 
     def to_json(self) -> dict[str, Any]:
         return {
             "done": self.done,
+            "before": self.before,
+            "failures": self.failures,
+            "vanished": self.vanished,
             "failed": [{"file": shown(path), "message": message} for path, message in self.failed],
             "seconds": self.seconds,
             "out": shown(self.out),
+            "manifest": shown(self.out / FILE_NAME),
             "model": self.model,
         }
 
     def __str__(self) -> str:
         speed = f", {self.done / self.seconds:.1f} images/s" if self.done and self.seconds > 0 else ""
         text = f"{count(self.done, 'image')} labelled in {self.seconds:.1f} s{speed}; results in {shown(self.out)}"
-        if self.failed:
-            text += f"\n{count(len(self.failed), 'image')} could not be labelled:"
+        if self.before:
+            text += f"\n{count(self.before, 'image')} had been labelled before"
+        if self.vanished:
+            text += f"\n{count(self.vanished, 'image')} had gone when its turn came"
+        if self.failures:
+            text += f"\n{count(self.failures, 'image')} could not be labelled:"
             text += "".join(f"\n  {message}" for _, message in self.failed)
+            if self.failures > len(self.failed):
+                text += f"\n  and {self.failures - len(self.failed):,} more, see {shown(self.out / FILE_NAME)}"
         return text
 
 
@@ -85,78 +98,194 @@ def predict(
     images: Sequence[Path | str],
     out: Path | str,
     *,
+    save: Sequence[str] = DEFAULT,
+    tta: str = "",
     strict: bool = False,
+    fresh: bool = False,
     tell: Listener = nobody,
     progress: Progress = unwatched,
 ) -> Summary:
-    """Label images and write, for each, NAME.png, NAME.overlay.png and NAME.json into `out`.
+    """Label images, and write for each what is wanted into `out`, with a line in `out`/predictions.jsonl.
+
+    A run that was stopped goes on where it was when it is called again: images whose results are there are passed
+    over, those that failed are tried again.
 
     Args:
         model: open, or what `load` takes.
-        images: files and folders; folders are searched to the bottom, and `out` mirrors their sub-folders.
+        images: files, folders and globs; folders are searched to the bottom, and `out` mirrors their sub-folders.
+        save: keys of `outputs.OUTPUTS`: "labels", "overlay", "coco" …
+        tta: test-time augmentation, as `Model.predict` takes it.
         strict: stop at the first image that cannot be labelled, instead of reporting it and going on.
+        fresh: take away what an earlier run wrote into `out`, and begin again.
         tell: hears the four `flow` events of every image. Where somebody listens the stages run one after the other, so
             that each can be timed; the labels are the same.
         progress: called with (images done, images in all).
 
     Raises:
-        UsageError: no such file, no images, two images whose results would have one name, or results that would
-            overwrite an image. Nothing was written.
+        UsageError: no such file, no images, two images whose results would have one name, results that would
+            overwrite an image, unknown names in `save` or `tta`, or an earlier run in `out` with another model or other
+            options. Nothing was written.
         BundleError: the model is not sound. Nothing was written.
-        OutputError: `out` cannot be written. What was written before is whole.
-        ImageError: an unreadable image, with `strict`.
+        OutputError: `out` cannot be written, or another process writes there. What was written before is whole.
+        ImageError: an image that cannot be labelled, with `strict`.
     """
-    out = Path(out)
-    jobs = plan([Path(image) for image in images], out)
-    opened = model if isinstance(model, Model) else load(model)
-    check_writable(out)
-    stages = None if tell is nobody else Stages(opened)
+    out, paths = Path(out), [Path(image) for image in images]
+    wanted = Wanted(chosen(save), tta)
+    if tta:
+        views_of(tta)
+        if tell is not nobody:
+            raise UsageError("the four stages are those of one view: leave out --flow or --tta.")
+    found = survey(paths, out, wanted.save)
+    opened = model if isinstance(model, Model) else load(model, None if found.total <= FEW else 1)
     began = time.perf_counter()
-    done, failed = 0, []
-    for number, job in enumerate(jobs):
-        progress(number, len(jobs))
+    tally = Tally(found.total, strict, progress)
+    settings = settings_of(opened.digest, opened.classes.to_json(), wanted)
+    with open_manifest(out, settings, fresh=fresh) as manifest:
+        jobs = tally.still_to_do(manifest, jobs_of(paths, out, found.repeated, partial(tally.unlisted, manifest)))
+        stages = None if tell is nobody else Stages(opened)
+        label = staged(opened, stages, tell) if stages else None
+        with closing(records_of(opened, jobs, wanted, manifest, label)) as records:
+            for record in records:
+                tally.add(record)
+        write_joined(out, opened.classes, wanted.save)
+    progress(found.total, found.total)
+    seconds = time.perf_counter() - began
+    told, vanished = tuple(tally.failed), max(found.total - tally.seen, 0)
+    return Summary(tally.done, tally.before, tally.failures, vanished, told, seconds, out, opened.digest)
+
+
+class Tally:
+    """What became of the images so far."""
+
+    def __init__(self, total: int, strict: bool, progress: Progress) -> None:
+        self.total, self.strict, self.progress = total, strict, progress
+        self.done = self.before = self.failures = 0
+        self.failed: list[tuple[Path, str]] = []
+        progress(0, total)
+
+    @property
+    def seen(self) -> int:
+        return self.done + self.before + self.failures
+
+    def add(self, record: Record) -> None:
+        """Count one record. Raises ImageError for one that failed, where that is to stop the run."""
+        if record["error"] is None:
+            self.done += 1
+        else:
+            self.failures += 1
+            if len(self.failed) < TOLD:
+                self.failed.append((Path(record["file"]), record["error"]))
+        self.progress(min(self.seen, self.total), self.total)
+        if self.strict and record["error"] is not None:
+            raise ImageError(record["error"])
+
+    def still_to_do(self, manifest: Manifest, jobs: Iterator[Job]) -> Iterator[Job]:
+        """The jobs whose results are not there."""
+        for job in jobs:
+            try:
+                done = manifest.is_done(job)
+            except ImageError as error:
+                self.report(manifest, job, str(error))
+                continue
+            if done:
+                self.before += 1
+                self.progress(min(self.seen, self.total), self.total)
+            else:
+                yield job
+
+    def unlisted(self, manifest: Manifest, folder: Path, reason: str) -> None:
+        """A folder that cannot be listed counts as a failure: nobody knows what was in it."""
+        message = f"{shown(folder)}: cannot be listed ({reason}). Check the folder's permissions."
+        self.report(manifest, Job(folder, manifest.out, str(folder)), message)
+
+    def report(self, manifest: Manifest, job: Job, error: str) -> None:
+        record = failed(named(job), error)
+        manifest.append(record)
+        self.add(record)
+
+
+def records_of(
+    model: Model, jobs: Iterator[Job], wanted: Wanted, manifest: Manifest, label: Callable[[Job], Label] | None
+) -> Generator[Record]:
+    """Label images in threads; yields each one's record once it is in the manifest, in the order of completion.
+
+    When it is left early, what has been begun is ended and noted, so that it need not be done again.
+
+    Args:
+        label: makes the prediction of a job, one at a time; None: the model does, several at a time.
+    """
+    at_once = 1 if label else networks_at_once(model)
+    turn, room = threading.BoundedSemaphore(at_once), Room(MAX_PIXELS)
+
+    def work(job: Job) -> Record:
+        return label_file(model, job, wanted, label=label(job) if label else None, room=room.hold, turn=turn)
+
+    threads = at_once if label else at_once + WAITING
+    waiting: set[Future[Record]] = set()
+    with ThreadPoolExecutor(threads, "predict") as pool:
         try:
-            label_one(opened, job, stages, tell)
-            done += 1
-        except (DataError, BundleError) as error:
-            if strict:
-                raise
-            failed.append((job.image, str(error)))
-    progress(len(jobs), len(jobs))
-    return Summary(done, tuple(failed), time.perf_counter() - began, out, opened.digest)
+            more = True
+            while more or waiting:
+                while more and len(waiting) < threads + 1:
+                    job = next(jobs, None)
+                    if job is None:
+                        more = False
+                    else:
+                        waiting.add(pool.submit(work, job))
+                ended, waiting = wait(waiting, return_when=FIRST_COMPLETED) if waiting else (set(), waiting)
+                for future in ended:
+                    record = future.result()
+                    manifest.append(record)
+                    yield record
+        finally:
+            begun = [future for future in waiting if not future.cancel()]
+            for future in wait(begun).done:
+                if future.exception() is None:
+                    manifest.append(future.result())
 
 
-def label_one(model: Model, job: Job, stages: Stages | None, tell: Listener) -> None:
-    """Read, label and write one image, whole or not at all."""
-    began = time.perf_counter()
-    image_HW3 = read_image(job.image)
-    decoded = time.perf_counter()
-    if stages is None:
-        prediction = model.predict(image_HW3)
-    else:
-        prediction, events = run_stages(model, stages, image_HW3, (decoded - began) * 1e3)
+def networks_at_once(model: Model) -> int:
+    """How many images the network is run on at a time: all cores are used, none twice."""
+    cores = usable_cores()
+    return max(cores // (model.engine.threads or cores), 1)
+
+
+def usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Room:
+    """Bounds how many pixels are held at a time: large images are labelled one by one, small ones side by side."""
+
+    def __init__(self, pixels: int) -> None:
+        self.free = self.all = pixels
+        self.changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, pixels: int) -> Iterator[None]:
+        """Wait until there is room. What is larger than all of it is held alone."""
+        pixels = min(pixels, self.all)
+        with self.changed:
+            self.changed.wait_for(lambda: self.free >= pixels)
+            self.free -= pixels
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.free += pixels
+                self.changed.notify_all()
+
+
+def staged(model: Model, stages: Stages, tell: Listener) -> Callable[[Job], Label]:
+    """Labels an image stage by stage and tells what passed them."""
+
+    def label(job: Job, image_HW3: Pixels, decode_ms: float) -> Prediction:
+        prediction, events = run_stages(model, stages, image_HW3, decode_ms)
         for event in events:
             tell({**event, "file": shown(job.image)})
-    labelled = time.perf_counter()
-    facts = {
-        "file": shown(job.image),
-        "width": image_HW3.shape[1],
-        "height": image_HW3.shape[0],
-        "shares": prediction.shares,
-        "milliseconds": {
-            "decode": round((decoded - began) * 1e3, 3),
-            "model": round((labelled - decoded) * 1e3, 3),
-        },
-        "model": model.digest,
-        "labels": job.outputs[0].name,
-        "overlay": job.outputs[1].name,
-    }
-    results = (
-        encode_label_png(prediction.labels, model.classes),
-        encode_overlay(overlay(image_HW3, prediction.labels, model.classes)),
-        (json.dumps(facts, ensure_ascii=False, indent=2) + "\n").encode(),
-    )
-    write_together(job.outputs, results)
+        return prediction
+
+    return lambda job: partial(label, job)
 
 
 def run_stages(model: Model, stages: Stages, image_HW3: Pixels, decode_ms: float) -> tuple[Prediction, list[Event]]:
@@ -172,109 +301,3 @@ def run_stages(model: Model, stages: Stages, image_HW3: Pixels, decode_ms: float
         raise BundleError(f"{shown(model.path)}: a stage could not be run alone: {error}") from error
     prediction = Prediction(passed.labels, passed.scores, model.classes, model.metadata.temperature)
     return prediction, stages.events(passed)
-
-
-def write_together(paths: Sequence[Path], contents: Sequence[bytes]) -> None:
-    """Write files all or none: what was written of them is taken away again where one cannot be written."""
-    try:
-        paths[0].parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{shown(paths[0].parent)}: cannot be made ({error.strerror}). Choose another folder."
-        ) from error
-    written: list[Path] = []
-    try:
-        for path, content in zip(paths, contents, strict=True):
-            new = not path.exists()
-            write_whole(path, content)
-            if new:
-                written.append(path)
-    except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
-
-
-def plan(images: Sequence[Path], out: Path) -> list[Job]:
-    """Every image that is meant, and where its results go.
-
-    Raises:
-        UsageError: see `predict`. All that is wrong is listed at once.
-    """
-    if not images:
-        raise UsageError("no images were named. Name image files, or folders of them.")
-    missing = [path for path in images if not path.exists()]
-    if missing:
-        raise UsageError(f"no such file or folder: {examples(missing)}. Check the path.")
-    jobs: dict[Path, Job] = {}  # an image that is named twice is labelled once
-    for path in images:
-        found = list(images_below(path, out)) if path.is_dir() else [path]
-        root = path if path.is_dir() else path.parent
-        for image in found:
-            jobs.setdefault(Path(os.path.realpath(image)), Job(image, out / image.relative_to(root).with_suffix("")))
-    if not jobs:
-        kinds = ", ".join(IMAGE_SUFFIXES)
-        raise UsageError(f"no images in {examples(images)}. Files are taken for images by their endings: {kinds}.")
-    refuse_collisions(list(jobs.values()))
-    return list(jobs.values())
-
-
-def images_below(folder: Path, out: Path) -> Iterator[Path]:
-    """Image files in a folder and all folders in it, in a fixed order. Earlier results in `out` are no images."""
-    results = os.path.realpath(out)
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and os.path.realpath(Path(place) / name) != results
-        )
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
-                yield Path(place) / name
-
-
-def refuse_collisions(jobs: Sequence[Job]) -> None:
-    """Raise UsageError where two images would write one file, or a result would overwrite an image."""
-    writers: defaultdict[str, list[Path]] = defaultdict(list)
-    for job in jobs:
-        for output in job.outputs:
-            writers[os.path.realpath(output)].append(job.image)
-    sources = {os.path.realpath(job.image): job.image for job in jobs}
-    overwritten = [image for path, image in sources.items() if path in writers]
-    if overwritten:
-        raise UsageError(
-            f"the results would overwrite {count(len(overwritten), 'image')}: {examples(overwritten)}. "
-            "Choose another folder for --out."
-        )
-    shared = {tuple(group): path for path, group in writers.items() if len(group) > 1}
-    if shared:
-        pairs = "; ".join(f"{examples(group)} → {Path(path).name}" for group, path in list(shared.items())[:LISTED])
-        raise UsageError(
-            f"images of one name would overwrite each other's results: {pairs}. Rename one of them, label them in "
-            "separate calls with another --out, or name the folder above both, whose sub-folders are kept."
-        )
-
-
-def check_writable(out: Path) -> None:
-    """Make the folder, and raise OutputError unless files can be written into it."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{shown(out)}: this folder cannot be made ({error.strerror}). Choose one that you may write to."
-        ) from error
-    probe = out / f".pixelwise-{os.getpid()}.probe"
-    write_whole(probe, b"")
-    probe.unlink(missing_ok=True)
-
-
-def with_ending(base: Path, ending: str) -> Path:
-    """BASE + ending. Not Path.with_suffix, which would cut "frame.0001" short."""
-    return base.with_name(base.name + ending)
-
-
-def examples(paths: Sequence[Path]) -> str:
-    listed = ", ".join(shown(path) for path in paths[:LISTED])
-    return f"{listed} and {len(paths) - LISTED} more" if len(paths) > LISTED else listed
-
-
-def count(number: int, what: str) -> str:
-    return f"1 {what}" if number == 1 else f"{number:,} {what}s"

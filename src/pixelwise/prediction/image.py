@@ -16,6 +16,7 @@ from pixelwise.data.images import read_image
 from pixelwise.errors import UsageError
 from pixelwise.prediction.builtin import models
 from pixelwise.prediction.engine import Engine, open_session
+from pixelwise.prediction.tta import predict_views
 from pixelwise.records import ClassList, Pixels, Prediction
 
 if TYPE_CHECKING:
@@ -31,18 +32,23 @@ class Model:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def predict(self, image: Pixels | str | Path) -> Prediction:
+    def predict(self, image: Pixels | str | Path, *, tta: str = "") -> Prediction:
         """Label one image.
 
         Args:
             image: uint8 [H, W, 3] RGB of any size; uint8 [H, W], which is taken as grey; or the path of an image file.
+            tta: test-time augmentation, such as "flip" or "flip,1.25": the average over several views, which takes
+                as many times as long. "": the image as it is.
 
         Raises:
-            UsageError: an array of another type or shape.
+            UsageError: an array of another type or shape; views that there are not.
             ImageError: a file that cannot be read.
             BundleError: the model cannot be run on it.
         """
-        labels_HW, scores_Chw = self.engine.run(as_pixels(image))
+        image_HW3 = as_pixels(image)
+        if tta:
+            return predict_views(self.engine, image_HW3, tta)
+        labels_HW, scores_Chw = self.engine.run(image_HW3)
         return Prediction(labels_HW, scores_Chw, self.classes, self.metadata.temperature)
 
     @property

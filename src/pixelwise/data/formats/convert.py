@@ -18,6 +18,7 @@ from pixelwise.data.folder import layout_of, open_dataset
 from pixelwise.data.formats.ade20k import object_text
 from pixelwise.data.formats.coco import coco_table, table_text
 from pixelwise.data.formats.cvat import cvat_text
+from pixelwise.data.formats.geojson import geojson_text
 from pixelwise.data.formats.image_folder import metadata_text
 from pixelwise.data.formats.labelme import labelme_text
 from pixelwise.data.formats.labelstudio import task_of
@@ -25,7 +26,7 @@ from pixelwise.data.formats.parquet import write_table
 from pixelwise.data.formats.voc import label_map_text
 from pixelwise.data.formats.yolo import yolo_lines
 from pixelwise.data.images import encode_label_png, encode_png
-from pixelwise.data.settings import FILE_NAME, SPLITS, dataset_toml
+from pixelwise.data.settings import FILE_NAME, SPLITS, dataset_toml, named_toml
 from pixelwise.data.sources import image_bytes, read_sample_mask
 from pixelwise.errors import DatasetError, OutputError, UsageError
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Dataset, Labels
@@ -205,7 +206,17 @@ def to_labelme(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
         name = pair.stem + pair.suffix
         _put(out / pair.split / name, pair.image)
         _put(out / pair.split / f"{pair.stem}.json", labelme_text(pair.labels, classes.names, name, VOID))
-    return _named_toml(classes, seen)
+    return named_toml(classes, seen)
+
+
+def to_geojson(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
+    seen: set[int] = set()
+    for pair in pairs:
+        seen |= set(np.unique(pair.labels).tolist())
+        name = pair.stem + pair.suffix
+        _put(out / pair.split / name, pair.image)
+        _put(out / pair.split / f"{pair.stem}.geojson", geojson_text(pair.labels, classes, name))
+    return named_toml(classes, seen)
 
 
 def to_cvat(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
@@ -217,7 +228,7 @@ def to_cvat(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
         _put(out / "images" / pair.split / name, pair.image)
         rows.append((f"{pair.split}/{name}", pair.split, pair.labels))
     _put(out / "annotations.xml", cvat_text(rows, classes.names, VOID))
-    return _named_toml(classes, seen)
+    return named_toml(classes, seen)
 
 
 def to_labelstudio(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
@@ -231,7 +242,7 @@ def to_labelstudio(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
         _put(out / "images" / pair.split / name, pair.image)
         tasks.append(task_of(f"images/{pair.split}/{name}", pair.split, pair.labels, classes.names, VOID))
     _put(out / "tasks.json", json.dumps(tasks).encode())
-    return _named_toml(classes, seen)
+    return named_toml(classes, seen)
 
 
 def to_parquet(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
@@ -267,6 +278,7 @@ WRITERS: dict[str, Writer] = {
     "coco": to_coco,
     "yolo": to_yolo,
     "labelme": to_labelme,
+    "geojson": to_geojson,
     "cvat": to_cvat,
     "labelstudio": to_labelstudio,
     "parquet": to_parquet,
@@ -283,22 +295,3 @@ def _free_id(classes: ClassList, format_name: str) -> int:
 
 def _with_void(labels: Labels, void: int) -> Labels:
     return np.where(labels == VOID, void, labels).astype(np.uint8)
-
-
-def _named_toml(classes: ClassList, seen: set[int]) -> str:
-    """dataset.toml for a format of names: ids as `drawing.name_ids` gives them to the names that were drawn.
-
-    Classes that occur nowhere get ids after all others. Without a class "background", what is not drawn is void.
-    """
-    drawn = sorted({"void" if c == VOID else classes.names[c] for c in seen} - {"background"})
-    ids = {"background": 0, **{name: i for i, name in enumerate(drawn, start=1)}}
-    after = len(ids)
-    own = []
-    for name in classes.names:
-        if name not in ids:
-            ids[name], after = after, after + 1
-        own.append(ids[name])
-    void = [ids["void"]] if "void" in ids else []
-    if "background" not in classes.names:
-        void.append(0)
-    return dataset_toml(classes, own, void)

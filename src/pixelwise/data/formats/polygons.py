@@ -81,16 +81,23 @@ def fill(ids: MaskIds, polygon: Polygon, value: int) -> None:
 
 def outlines(mask: NDArray[np.bool_]) -> list[Polygon]:
     """One polygon for each connected piece (4-neighbours) of a mask [H, W], its holes joined to it."""
+    found = []
+    for loops in rings(mask):
+        joined = [loops[0], loops[0][:1]]
+        for hole in loops[1:]:
+            joined += [hole, hole[:1], loops[0][:1]]
+        found.append(np.concatenate(joined if len(loops) > 1 else [loops[0]]))
+    return found
+
+
+def rings(mask: NDArray[np.bool_]) -> list[list[Polygon]]:
+    """For each connected piece (4-neighbours) of a mask [H, W] its outer outline, and then its holes'."""
     number, parts, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     found = []
     for part in range(1, number):
         x, y, width, height = (int(value) for value in boxes[part][:4])
         own = parts[y : y + height, x : x + width] == part
-        loops = [loop + np.array([x, y]) for loop in _loops(own)]
-        joined = [loops[0], loops[0][:1]]
-        for hole in loops[1:]:
-            joined += [hole, hole[:1], loops[0][:1]]
-        found.append(np.concatenate(joined if len(loops) > 1 else [loops[0]]).astype(np.float64))
+        found.append([(loop + np.array([x, y])).astype(np.float64) for loop in _loops(own)])
     return found
 
 

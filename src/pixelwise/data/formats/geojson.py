@@ -1,0 +1,137 @@
+"""GeoJSON: a feature collection an image, polygons with holes, in pixels: x to the right, y down, from the top left.
+
+That is how QuPath and other viewers of large images exchange annotations. A feature's class is
+`properties.classification.name`, or `properties.class`, `label` or `name`. The image is named by the collection's
+member "image", or has the file's own name. Later features are drawn over earlier ones; names get ids as LabelMe's do.
+
+Format: RFC 7946, sections 3.1 and 3.3; its rule that coordinates are degrees does not hold here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.data.decode import MaskIds
+from pixelwise.data.files import Refusal, shown
+from pixelwise.data.formats.drawing import ImageFiles, blank_mask, files_below, name_ids, peek, read_json, split_of
+from pixelwise.data.formats.labelme import declared_names
+from pixelwise.data.formats.polygons import Polygon, inside, polygon_of, rings
+from pixelwise.data.layouts import IMAGE_SUFFIXES, Listing
+from pixelwise.records import VOID, ClassList, Sample
+
+SUFFIXES = (".geojson",)
+
+
+def label_files(root: Path) -> list[Path]:
+    return [path for path in files_below(root, SUFFIXES) if '"FeatureCollection"' in peek(path)]
+
+
+def is_geojson(root: Path) -> bool:
+    return bool(label_files(root))
+
+
+def list_geojson(root: Path) -> Listing:
+    """Every file whose image is there: beside it, or anywhere below the root under its name."""
+    listing, files = Listing(root), ImageFiles(root)
+    found: list[tuple[Path, Path]] = []
+    names: set[str] = set()
+    for path in label_files(root):
+        try:
+            table = read_json(path)
+            features = _features(table)
+        except Refusal as refusal:
+            listing.error("annotations", path, refusal.what, refusal.remedy)
+            continue
+        named = [table["image"]] if isinstance(table.get("image"), str) else [path.stem + s for s in IMAGE_SUFFIXES]
+        images = (files.find(name, near=path.parent.parts) for name in named)
+        image = next((image for image in images if image is not None), None)
+        if image is None:
+            listing.error("image-missing", path, f"names {shown(named[0])!r}, which is not there.", "Add it.")
+            continue
+        names |= {class_of(feature) for feature in features}
+        for i, feature in enumerate(features):
+            if not list(_polygons(feature)):
+                what = f"feature {i} ({shown(class_of(feature))}) is no polygon with three corners or more."
+                listing.warn("polygon-empty", path, what, "It is passed over; draw it, or remove it.")
+        found.append((path, image))
+    ids = name_ids(names)
+    part = "geojson:" + json.dumps(ids, sort_keys=True)
+    for path, image in found:
+        sample = Sample(listing.where(image.with_suffix("")), image, path, mask_part=part)
+        listing.splits.setdefault(split_of(path, root), []).append(sample)
+    listing.declared = declared_names(ids, "the classes of GeoJSON's features")
+    return listing
+
+
+def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+    """The mask that a file draws. `entry`: names and their ids, as JSON."""
+    ids = json.loads(entry)
+    mask = blank_mask(*size, max(ids.values(), default=0))
+    for feature in _features(read_json(path)):
+        for polygon in _polygons(feature):
+            own = np.zeros(size, bool)
+            for ring in polygon:  # even-odd: a ring inside a ring is a hole
+                found = inside(ring, *size)
+                if found:
+                    rows, columns, filled = found
+                    own[rows, columns] ^= filled
+            mask[own] = ids.get(class_of(feature), 0)
+    return mask
+
+
+def geojson_text(labels: NDArray[np.uint8], classes: ClassList, image_name: str) -> bytes:
+    """The file of a mask [H, W]: a feature for every piece of every class but background; void as class "void"."""
+    features = []
+    for c in np.unique(labels):
+        name = "void" if c == VOID else classes.names[c]
+        if name == "background":
+            continue
+        colour = [0, 0, 0] if c == VOID else list(classes.colours[c])
+        for piece in rings(labels == c):
+            closed = [[*ring.astype(int).tolist(), ring[0].astype(int).tolist()] for ring in piece]
+            properties = {"objectType": "annotation", "classification": {"name": name, "color": colour}}
+            geometry = {"type": "Polygon", "coordinates": closed}
+            features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+    return json.dumps({"type": "FeatureCollection", "image": image_name, "features": features}).encode()
+
+
+def class_of(feature: dict[str, Any]) -> str:
+    """The name of a feature's class; "object" where it has none."""
+    properties = feature.get("properties")
+    if not isinstance(properties, dict):
+        return "object"
+    classification = properties.get("classification")
+    if isinstance(classification, dict) and isinstance(classification.get("name"), str):
+        return str(classification["name"])
+    return next((str(properties[key]) for key in ("class", "label", "name") if properties.get(key)), "object")
+
+
+def _features(table: Any) -> list[dict[str, Any]]:
+    features = table.get("features") if isinstance(table, dict) else None
+    if not isinstance(features, list):
+        raise Refusal("annotations", "has no list of features; expected GeoJSON's collection.", "Export it again.")
+    return [feature for feature in features if isinstance(feature, dict)]
+
+
+def _polygons(feature: dict[str, Any]) -> Iterator[list[Polygon]]:
+    """The rings of every polygon of a feature; what cannot be drawn is passed over."""
+    geometry = feature.get("geometry")
+    if not isinstance(geometry, dict):
+        return
+    coordinates = geometry.get("coordinates")
+    many = {"Polygon": [coordinates], "MultiPolygon": coordinates}.get(str(geometry.get("type")), [])
+    for polygon in many if isinstance(many, list) else []:
+        drawn = []
+        for ring in polygon if isinstance(polygon, list) else []:
+            try:
+                drawn.append(polygon_of(ring))
+            except Refusal:
+                continue
+        if drawn:
+            yield drawn

@@ -1,0 +1,249 @@
+"""Files, folders and globs → the images that are meant and where each one's results go. Nothing is opened.
+
+A folder is walked twice: once to count its images and to refuse names that would overwrite each other, once more while
+they are labelled. So a million images cost some megabytes here, not a gigabyte.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pixelwise.data.files import shown
+from pixelwise.data.layouts import IMAGE_SUFFIXES
+from pixelwise.errors import UsageError
+from pixelwise.prediction.label import Job, paths_of
+
+LISTED = 5  # examples in a message
+WILD = "*?["  # what makes a path a pattern
+
+Unlisted = Callable[[Path, str], None]  # hears of a folder that cannot be listed, and why
+
+
+class Found(NamedTuple):
+    """One image that is meant."""
+
+    image: Path
+    name: str  # below the folder that was named, without suffix
+    source: str  # its path with all links to folders resolved: the same for an image that is named twice
+
+
+class Survey(NamedTuple):
+    """What a first walk found."""
+
+    total: int  # images, each counted once
+    repeated: frozenset[int]  # hashes of sources that were found more than once
+
+
+def nothing(_folder: Path, _reason: str) -> None:
+    """Passes over a folder that cannot be listed; it is told when the images are labelled."""
+
+
+def survey(images: Sequence[Path], out: Path, save: Sequence[str]) -> Survey:
+    """Count the images and refuse names that clash.
+
+    Raises:
+        UsageError: nothing was named or found; no such file; two images whose results would be one file; results that
+            would overwrite an image. All that is wrong is listed at once.
+    """
+    if not images:
+        raise UsageError("no images were named. Name image files, or folders of them.")
+    missing = [path for path in images if not path.exists() and not is_pattern(path)]
+    if missing:
+        raise UsageError(f"no such file or folder: {examples(missing)}. Check the path.")
+    at = Path(os.path.realpath(out))
+    if same := [path for path in images if path.is_dir() and os.path.realpath(path) == str(at)]:
+        raise UsageError(
+            f"{shown(same[0])}: is the folder of the images and --out at once; the next run would take the results "
+            f"for images. Name another --out, such as {shown(same[0] / 'labelled')}."
+        )
+    # Hashes, not paths: eight bytes each. Where two are equal the paths themselves are compared.
+    sources, results = array("q"), array("q")
+    for found in find(images, out):
+        sources.append(hash(found.source))
+        results.extend(hash(str(path)) for path in paths_of(Job(found.image, at, found.name), save))
+    if not sources:
+        kinds = ", ".join(IMAGE_SUFFIXES)
+        raise UsageError(f"no images in {examples(images)}. Files are taken for images by their endings: {kinds}.")
+    repeated = frozenset(more_than_once(sources))
+    clashing = more_than_once(results) | set(np.intersect1d(as_numbers(sources), as_numbers(results)).tolist())
+    if clashing:
+        refuse_clashes(images, out, at, save, repeated, clashing)
+    return Survey(len(np.unique(as_numbers(sources))), repeated)
+
+
+def jobs_of(images: Sequence[Path], out: Path, repeated: frozenset[int], unlisted: Unlisted) -> Iterator[Job]:
+    """Every image once, in a fixed order. `repeated`: as `survey` found."""
+    for found in each_once(find(images, out, unlisted), repeated):
+        yield Job(found.image, out, found.name)
+
+
+def find(images: Sequence[Path], out: Path, unlisted: Unlisted = nothing) -> Iterator[Found]:
+    """All images that are meant, as often as they are named."""
+    for path in images:
+        if path.is_dir():
+            yield from images_of_folder(path, path, out, unlisted)
+        elif path.exists() or not is_pattern(path):  # what vanished since is told when it cannot be read
+            yield found_at(path, path.parent)
+        else:
+            root = fixed_part(path)
+            results = results_below(root, out)
+            for match in sorted(glob.iglob(str(path), recursive=True)):  # noqa: PTH207 – Path.glob finds hidden files
+                place = Path(match)
+                if results and Path(os.path.realpath(place)).is_relative_to(results):
+                    continue
+                if place.is_dir():
+                    if "**" not in path.parts:  # ** finds what is in them by itself
+                        yield from images_of_folder(place, root, out, unlisted)
+                elif is_image_name(place.name):
+                    yield found_at(place, root)
+
+
+def images_below(folder: Path, out: Path) -> Iterator[Path]:
+    """Image files in a folder and all folders in it, in a fixed order. Earlier results in `out` are no images."""
+    return (found.image for found in images_of_folder(folder, folder, out, nothing))
+
+
+def images_of_folder(folder: Path, root: Path, out: Path, unlisted: Unlisted) -> Iterator[Found]:
+    """As `images_below`, with names below `root`.
+
+    Links to folders are followed, but no folder is entered twice: a link that leads round in a circle ends there.
+    Hidden files and folders are passed over.
+    """
+    results = os.path.realpath(out)
+    entered: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        real = os.path.realpath(place)
+        try:
+            status = place.stat()
+            if (status.st_dev, status.st_ino) in entered or real == results:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            files, folders = names_in(place)
+        except OSError as error:
+            unlisted(place, error.strerror or str(error))
+            continue
+        for name in files:
+            image = place / name
+            yield Found(image, name_below(image, root), os.path.join(real, name))  # noqa: PTH118 – a million times
+        waiting += [place / name for name in reversed(folders)]
+
+
+def names_in(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of image files, and of folders and links to folders, each in order; hidden ones left out."""
+    files, folders = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if is_folder(entry):
+                folders.append(entry.name)
+            elif is_image_name(entry.name):
+                files.append(entry.name)
+    return sorted(files), sorted(folders)
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """A folder or a link to one; a link that leads nowhere is none, and is told when it cannot be read."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def is_image_name(name: str) -> bool:
+    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def found_at(image: Path, root: Path) -> Found:
+    return Found(image, name_below(image, root), str(Path(os.path.realpath(image.parent)) / image.name))
+
+
+def name_below(image: Path, root: Path) -> str:
+    """The path below the root without its suffix. Not cut at any other dot: "frame.0001.png" is "frame.0001"."""
+    return str(image.relative_to(root).with_suffix(""))
+
+
+def is_pattern(path: Path) -> bool:
+    return any(letter in str(path) for letter in WILD)
+
+
+def fixed_part(pattern: Path) -> Path:
+    """The folders before the first one that is a pattern: "photos/*/a*.jpg" → "photos"."""
+    fixed = []
+    for part in pattern.parts[:-1]:
+        if is_pattern(Path(part)):
+            break
+        fixed.append(part)
+    return Path(*fixed)
+
+
+def results_below(root: Path, out: Path) -> str | None:
+    """The folder of earlier results, where a pattern could find them; None where it lies elsewhere."""
+    results = os.path.realpath(out)
+    return results if Path(os.path.realpath(root)) in Path(results).parents else None
+
+
+def each_once(found: Iterator[Found], repeated: frozenset[int]) -> Iterator[Found]:
+    """Leave out what was there before; only what is known to be repeated is remembered."""
+    seen: set[str] = set()
+    for one in found:
+        if hash(one.source) in repeated:
+            if one.source in seen:
+                continue
+            seen.add(one.source)
+        yield one
+
+
+def as_numbers(hashes: array[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.frombuffer(hashes, np.int64)
+
+
+def more_than_once(hashes: array[int]) -> set[int]:
+    values, counts = np.unique(as_numbers(hashes), return_counts=True)
+    return set(values[counts > 1].tolist())
+
+
+def refuse_clashes(
+    images: Sequence[Path], out: Path, at: Path, save: Sequence[str], repeated: frozenset[int], clashing: set[int]
+) -> None:
+    """Raise UsageError where two images would write one file, or a result would overwrite an image."""
+    writers: defaultdict[str, list[Path]] = defaultdict(list)
+    sources: dict[str, Path] = {}
+    for found in each_once(find(images, out), repeated):
+        if hash(found.source) in clashing:
+            sources[found.source] = found.image
+        for path in paths_of(Job(found.image, at, found.name), save):
+            if hash(str(path)) in clashing:
+                writers[str(path)].append(found.image)
+    overwritten = [image for path, image in sources.items() if path in writers]
+    if overwritten:
+        raise UsageError(
+            f"the results would overwrite {count(len(overwritten), 'image')}: {examples(overwritten)}. "
+            "Choose another folder for --out."
+        )
+    shared = {tuple(group): path for path, group in writers.items() if len(group) > 1}
+    if shared:
+        pairs = "; ".join(f"{examples(group)} → {shown(Path(p).name)}" for group, p in list(shared.items())[:LISTED])
+        raise UsageError(
+            f"images of one name would overwrite each other's results: {pairs}. Rename one of them, label them in "
+            "separate calls with another --out, or name the folder above both, whose sub-folders are kept."
+        )
+
+
+def examples(paths: Sequence[Path]) -> str:
+    listed = ", ".join(shown(path) for path in paths[:LISTED])
+    return f"{listed} and {len(paths) - LISTED} more" if len(paths) > LISTED else listed
+
+
+def count(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"

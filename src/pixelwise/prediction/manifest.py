@@ -1,0 +1,313 @@
+"""OUT/predictions.jsonl: what became of every image, written as it goes, and what lets a killed run go on.
+
+A line an image, as `label.label_file` describes. An image's line is written after its results, which are whole or not
+there; so when a run is killed, what has a line is done, and what has none is done by the next run. OUT/.predictions
+holds the settings that all results share, and a lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from pixelwise.data.files import Refusal, read_bytes, shown, write_whole, writing_whole
+from pixelwise.errors import ImageError, OutputError, UsageError
+from pixelwise.prediction.label import Job, Record, Wanted
+from pixelwise.prediction.outputs import STATE
+from pixelwise.tracing.recorder import finite
+
+FILE_NAME = "predictions.jsonl"
+VERSION = 1
+KEY_BYTES = 16  # of hashes by which images are told apart: no two of 10¹² are likely to share one
+Settings = dict[str, Any]
+
+
+def settings_of(model_digest: str, classes: list[dict[str, Any]], wanted: Wanted) -> Settings:
+    """What all results in one folder must share."""
+    return {
+        "version": VERSION,
+        "model": model_digest,
+        "classes": classes,
+        "save": list(wanted.save),
+        "tta": wanted.tta,
+    }
+
+
+@contextmanager
+def open_manifest(out: Path, settings: Settings, *, fresh: bool = False) -> Iterator[Manifest]:
+    """Make or enter OUT, alone, and find out what is done.
+
+    Args:
+        fresh: take away what an earlier run wrote, instead of going on with it.
+
+    Raises:
+        UsageError: an earlier run had other settings, and not `fresh`. Nothing was changed.
+        OutputError: another process writes here, or the folder cannot be written.
+    """
+    make_folder(out / STATE)
+    with locked(out):
+        if fresh:
+            clear(out)
+        else:
+            refuse_other_settings(out, settings)
+        done = tidied(out)
+        write_whole(out / STATE / "settings.json", (json.dumps(settings, indent=1) + "\n").encode())
+        try:
+            file = (out / FILE_NAME).open("ab", buffering=0)
+        except OSError as error:
+            raise unwritable(out / FILE_NAME, error) from error
+        with file:
+            manifest = Manifest(out, done, file)
+            yield manifest
+            manifest.sync()
+        if manifest.superseded:
+            tidied(out, keep_failed=True)
+
+
+class Manifest:
+    """The manifest of a run that holds the folder."""
+
+    def __init__(self, out: Path, done: dict[bytes, bytes], file: IO[bytes]) -> None:
+        self.out, self.done, self.file = out, done, file
+        self.superseded = 0  # images that were done before, from a file that has changed since
+
+    def is_done(self, job: Job) -> bool:
+        """Whether this image's results are there, from this very file.
+
+        Raises:
+            ImageError: the results under its name are another image's.
+        """
+        entry = self.done.get(key_of(os.fsencode(job.name)))
+        if entry is None:
+            return False
+        path = key_of(os.fsencode(absolute(job.image)))
+        try:
+            status = job.image.stat()
+            if entry[: 2 * KEY_BYTES] == path + stamp(status.st_size, status.st_mtime_ns):
+                return True
+            same = entry[2 * KEY_BYTES :] == hashlib.sha256(read_bytes(job.image)).digest()
+        except (OSError, Refusal):
+            return False  # it has become unreadable, which is told when it is read
+        if not same and entry[:KEY_BYTES] != path:
+            raise ImageError(
+                f"{shown(job.image)}: {shown(job.out / job.name)} is the result of another image of this name. Name "
+                "another --out for these images, or label these alone with --fresh."
+            )
+        self.superseded += not same
+        return same
+
+    def append(self, record: Record) -> None:
+        """Write one line, whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        line = (json.dumps(finite(record), ensure_ascii=False) + "\n").encode()
+        before = self.file.seek(0, os.SEEK_END)
+        try:
+            if self.file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self.file.truncate(before)
+            raise unwritable(self.out / FILE_NAME, error) from error
+
+    def sync(self) -> None:
+        """Have it all on disk. Raises OutputError."""
+        try:
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            raise unwritable(self.out / FILE_NAME, error) from error
+
+
+def read_records(out: Path) -> Iterator[Record]:
+    """The lines of a manifest, oldest first; one that was cut short by a kill is left out."""
+    return (record for _, record in numbered_records(out / FILE_NAME) if record)
+
+
+def numbered_records(path: Path) -> Iterator[tuple[bytes, Record | None]]:
+    """Every line, and what it says; None where it is damaged."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                record = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                record = None
+            yield line, record if isinstance(record, dict) and "name" in record else None
+
+
+def tidied(out: Path, *, keep_failed: bool = False) -> dict[bytes, bytes]:
+    """Leave one line an image in the manifest, the last: of those whose results are there, and those that failed
+    where they are kept.
+
+    Returns what is done, by the hash of the name, as `Manifest.is_done` compares it.
+
+    Raises:
+        OutputError: the manifest cannot be written again.
+    """
+    path = out / FILE_NAME
+    done: dict[bytes, bytes] = {}
+    last: dict[bytes, int] = {}  # the number of the line that is left for a name
+    lines = 0
+    try:
+        for lines, (_, record) in enumerate(numbered_records(path), start=1):
+            if record is not None and is_whole(record, out):
+                key = key_of(raw_name(record))
+                last[key], done[key] = lines, entry_of(record)
+            elif record is not None and keep_failed and record.get("error"):
+                key = key_of(raw_name(record))
+                last[key] = lines
+                done.pop(key, None)
+        if len(last) < lines:
+            with writing_whole(path) as file:
+                for number, (line, record) in enumerate(numbered_records(path), start=1):
+                    if record is not None and last.get(key_of(raw_name(record))) == number:
+                        file.write(line)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return done
+
+
+def is_whole(record: Record, out: Path) -> bool:
+    """Whether a line says that all went well, and the results are there."""
+    try:
+        return not record["error"] and all(path.exists() for path in results_of(record, out))
+    except (KeyError, TypeError, ValueError, OSError):
+        return False
+
+
+def results_of(record: Record, out: Path) -> list[Path]:
+    """The files of a line that lie in OUT; a line that names others was not written by us."""
+    ends = [os.fsencode(saved) for saved in record["saved"]]
+    if "raw" in record:  # what is shown is not the name: take the ending alone
+        name, told = raw_name(record), os.fsencode(record["name"])
+        ends = [end.replace(told, name, 1) for end in ends]
+    paths = [out / os.fsdecode(end) for end in ends]
+    return [path for path in paths if ".." not in path.parts and path.is_relative_to(out)]
+
+
+def raw_name(record: Record) -> bytes:
+    raw = record.get("raw")
+    return bytes.fromhex(raw["name"]) if isinstance(raw, dict) else os.fsencode(str(record["name"]))
+
+
+def entry_of(record: Record) -> bytes:
+    """What an image's file is recognised by: path, size and time, and for when these differ, its content."""
+    raw = record.get("raw")
+    path = bytes.fromhex(raw["file"]) if isinstance(raw, dict) else os.fsencode(str(record["file"]))
+    return key_of(path) + stamp(record["bytes"], record["modified_ns"]) + bytes.fromhex(record["sha256"])
+
+
+def stamp(size: int, modified_ns: int) -> bytes:
+    return key_of(f"{size} {modified_ns}".encode())
+
+
+def key_of(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=KEY_BYTES).digest()
+
+
+def absolute(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 – resolve() would follow a link and lose the name that was given
+
+
+def refuse_other_settings(out: Path, settings: Settings) -> None:
+    """Raise UsageError where the results in OUT come from another model or other options."""
+    path = out / STATE / "settings.json"
+    if not path.exists():
+        if (out / FILE_NAME).exists():
+            raise UsageError(f"{shown(out)}: holds {FILE_NAME}, but not how it was made. {REMEDY}")
+        return
+    try:
+        earlier = json.loads(read_bytes(path))
+    except (Refusal, ValueError) as error:
+        raise UsageError(f"{shown(path)}: is damaged. {REMEDY}") from error
+    if earlier == settings:
+        return
+    words = {"model": "model", "save": "--save", "tta": "--tta", "classes": "classes", "version": "version"}
+    other = {key: earlier.get(key) if isinstance(earlier, dict) else None for key in words}
+    told = [
+        f"{word} was {in_words(other[key])}, now {in_words(settings[key])}"
+        for key, word in words.items()
+        if other[key] != settings[key]
+    ]
+    raise UsageError(f"{shown(out)}: holds results of a run with another setting: {'; '.join(told)}. {REMEDY}")
+
+
+REMEDY = "Name another --out, or begin again with --fresh, which takes away what the earlier run wrote there."
+
+
+def in_words(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(str(item.get("name") if isinstance(item, dict) else item) for item in value)
+    return (value[:12] if isinstance(value, str) else str(value)) or "none"
+
+
+def clear(out: Path) -> None:
+    """Take away the results that the manifest names, and the manifest."""
+    try:
+        for record in read_records(out):
+            if not record.get("error"):
+                for path in results_of(record, out):
+                    path.unlink(missing_ok=True)
+        (out / FILE_NAME).unlink(missing_ok=True)
+        (out / STATE / "settings.json").unlink(missing_ok=True)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise OutputError(
+            f"{shown(out)}: earlier results cannot be taken away ({error}). Name another --out."
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{shown(folder)}: this folder cannot be made ({error.strerror}). Choose one that you may write to."
+        ) from error
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold OUT for this process; the operating system lets go when the process ends, however it ends.
+
+    Raises:
+        OutputError: another process holds it, or the file system cannot lock.
+    """
+    try:
+        file = (out / STATE / "lock").open("ab")
+    except OSError as error:
+        raise OutputError(f"{shown(out)}: cannot be written ({error.strerror}). Choose another folder.") from error
+    with file:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{shown(out)}: another `pixelwise predict` is writing here. Wait for it, or name another --out."
+            ) from error
+        except OSError as error:
+            raise OutputError(
+                f"{shown(out)}: cannot be locked ({error.strerror}). Choose a folder on another disk."
+            ) from error
+        yield
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{shown(path)}: cannot be written ({error.strerror}). Free disk space, or mend the folder's permissions; then "
+        "type the same command again: it goes on where it was."
+    )

@@ -1,0 +1,87 @@
+"""How sure a prediction is, at every pixel, from the low-resolution scores and strip by strip.
+
+Scores at the image's own size are never held: for 11 classes and 100 megapixels they would take 4.4 GB, a strip of them
+a few megabytes. The same numbers come out: bilinear, pixel centres at half-integers, as in the bundle's graph.
+
+Shapes: H, W the image's own size; R rows of a strip; C classes; h, w the size of the scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.metrics.calibration import places_between
+from pixelwise.records import Prediction, Scores
+
+STRIP_VALUES = 1 << 20  # probabilities in a strip, as a rule: 4 MB
+FULL = 65535  # what stands for 1 in a 16-bit map
+
+Probabilities = NDArray[np.float32]  # [C, R, W]
+
+
+def probability_strips(
+    scores_Chw: Scores, size: tuple[int, int], temperature: float = 1.0
+) -> Iterator[tuple[slice, Probabilities]]:
+    """Every class's probability at every pixel of an image of `size` (H, W), in strips from the top.
+
+    Yields the rows and their probabilities, float32 [C, R, W].
+    """
+    height, width = size
+    num_classes, _, _ = scores_Chw.shape
+    rows = max(STRIP_VALUES // (num_classes * width), 1)
+    for top in range(0, height, rows):
+        part = slice(top, min(top + rows, height))
+        yield part, probabilities_of_rows(scores_Chw, size, part, temperature)
+
+
+def probabilities_of_rows(
+    scores_Chw: Scores, size: tuple[int, int], rows: slice, temperature: float = 1.0
+) -> Probabilities:
+    """Every class's probability in the rows [start, stop) of an image of `size` (H, W). Returns float32 [C, R, W]."""
+    scores_CRW = scores_of_rows(scores_Chw, size, rows)
+    scores_CRW -= scores_CRW.max(axis=0)
+    scores_CRW /= np.float32(temperature)
+    np.exp(scores_CRW, out=scores_CRW)
+    scores_CRW /= scores_CRW.sum(axis=0)
+    return scores_CRW
+
+
+def scores_of_rows(scores_Chw: Scores, size: tuple[int, int], rows: slice) -> NDArray[np.float32]:
+    """Scores at the image's own size, of the rows [start, stop) alone. Returns float32 [C, R, W]."""
+    height, width = size
+    num_classes, h, w = scores_Chw.shape
+    above, below, down = places_between((rows.start, rows.stop, 1), height, h)
+    first, last = int(above[0]), int(below[-1]) + 1
+    near_Ckw = scores_Chw[:, first:last]
+    scores_CRw = near_Ckw[:, above - first]
+    scores_CRw += (near_Ckw[:, below - first] - scores_CRw) * down[None, :, None]
+    across = cv2.resize(scores_CRw.reshape(-1, w), (width, scores_CRw.shape[0] * scores_CRw.shape[1]))
+    return np.asarray(across, np.float32).reshape(num_classes, rows.stop - rows.start, width)
+
+
+def confidence_strips(prediction: Prediction) -> Iterator[NDArray[np.uint16]]:
+    """The probability of the likeliest class, 0–1 as 0–65535, in strips [R, W] from the top."""
+    for _, probability_CRW in probability_strips(prediction.scores, size_of(prediction), prediction.temperature):
+        yield sixteen_bits(probability_CRW.max(axis=0))
+
+
+def entropy_strips(prediction: Prediction) -> Iterator[NDArray[np.uint16]]:
+    """The entropy of the probabilities, 0–65535: 0 where one class is certain, full where all are equally likely."""
+    most = max(np.log(len(prediction.classes)), np.finfo(np.float32).tiny)
+    for _, probability_CRW in probability_strips(prediction.scores, size_of(prediction), prediction.temperature):
+        logarithm_CRW = np.log(np.maximum(probability_CRW, np.finfo(np.float32).tiny))
+        yield sixteen_bits(-(probability_CRW * logarithm_CRW).sum(axis=0) / np.float32(most))
+
+
+def sixteen_bits(share: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """0–1 → 0–65535, rounded."""
+    return (np.clip(share, 0, 1) * FULL + 0.5).astype(np.uint16)
+
+
+def size_of(prediction: Prediction) -> tuple[int, int]:
+    height, width = prediction.labels.shape
+    return height, width

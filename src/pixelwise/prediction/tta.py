@@ -1,0 +1,184 @@
+"""Test-time augmentation: the image seen several ways, and the average of what is said. Accuracy over speed.
+
+The views are the image as it is, its mirror image, and both at other scales. Calibrated probabilities are averaged at
+the image's own size, strip by strip, and the likeliest class is taken (the usual way since Krizhevsky et al. 2012; for
+segmentation Chen et al. 2018, arXiv:1802.02611, section 4).
+
+A scale is what the network sees of a thing. A bundle whose network sees every image at one size (`stretch`, `fit`)
+would undo a mere resizing, so a larger scale is overlapping windows of the image, each enlarged by the bundle itself,
+and a smaller one the image shrunk onto a canvas of its own size, the rest of which mirrors it. With `native` the image
+is resized.
+
+Shapes: H, W the image's own size; R rows of a strip; C classes; h, w the size of the scores; B, D a window's height and
+width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import UsageError
+from pixelwise.prediction.engine import Engine
+from pixelwise.prediction.maps import STRIP_VALUES, probabilities_of_rows
+from pixelwise.records import Labels, Pixels, Prediction, Scores
+
+FLIP = "flip"
+SCALES = (0.5, 4.0)  # the smallest and the largest that make sense; each costs its square or more
+OVERLAP = 0.25  # of a window, with its neighbour: what lies at a window's rim is seen with half of its surroundings
+EXPECTED = f"expected {FLIP}, and scales from {SCALES[0]:g} to {SCALES[1]:g}, such as: flip,1.25"
+
+Run = tuple[Labels, Scores]
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to see an image."""
+
+    scale: float
+    flip: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one window of one view said, back in the image's own directions."""
+
+    scores: Scores  # [C, h, w]
+    top: int  # where the window lies in the image
+    left: int
+    size: tuple[int, int]  # of the window, which may reach beyond the image to the right and below
+    down: NDArray[np.float32]  # [B] weight of each of its rows, and
+    across: NDArray[np.float32]  # [D] of each of its columns: over all windows of a view they add up to 1
+
+
+def views_of(text: str) -> tuple[View, ...]:
+    """The views that `--tta` names: "flip", "flip,1.25", "0.75,1.5". The image as it is is always the first.
+
+    Raises:
+        UsageError: anything else.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    scales = [1.0]
+    for word in words:
+        if word == FLIP:
+            continue
+        try:
+            scale = float(word)
+        except ValueError as error:
+            raise UsageError(f"--tta {text}: {word!r} is neither; {EXPECTED}.") from error
+        if not SCALES[0] <= scale <= SCALES[1]:  # false for NaN too
+            raise UsageError(f"--tta {text}: a scale of {word}; {EXPECTED}.")
+        if scale not in scales:
+            scales.append(scale)
+    if not words:
+        raise UsageError(f"--tta names no view; {EXPECTED}.")
+    return tuple(View(scale, flip) for scale in scales for flip in ((False, True) if FLIP in words else (False,)))
+
+
+def predict_views(engine: Engine, image_HW3: Pixels, text: str) -> Prediction:
+    """Label an image by the average over views.
+
+    The labels are those of the average at full size. `scores` are the logarithms of the average, kept at the size of
+    the first view's scores, so that probabilities are looked up in them as in any other prediction's.
+
+    Raises:
+        UsageError: see `views_of`.
+        BundleError: the model cannot be run on it.
+    """
+    metadata = engine.bundle.metadata
+    views = views_of(text)
+    seen = [window for view in views for window in look(engine, image_HW3, view, metadata.policy)]
+    height, width = image_HW3.shape[:2]
+    num_classes, h, w = seen[0].scores.shape
+    centre_y = ((np.arange(h) + 0.5) * height / h).astype(np.intp)
+    centre_x = ((np.arange(w) + 0.5) * width / w).astype(np.intp)
+    labels_HW = np.empty((height, width), np.uint8)
+    mean_Chw = np.empty((num_classes, h, w), np.float32)
+    rows = max(STRIP_VALUES // (num_classes * width), 1)
+    for top in range(0, height, rows):
+        strip = slice(top, min(top + rows, height))
+        mean_CRW = mean_of_rows(seen, width, strip, metadata.temperature)
+        labels_HW[strip] = mean_CRW.argmax(axis=0)
+        here = (centre_y >= strip.start) & (centre_y < strip.stop)
+        mean_Chw[:, here] = mean_CRW[:, centre_y[here] - top][:, :, centre_x]
+    tiny = np.finfo(np.float32).tiny
+    scores_Chw = np.log(np.maximum(mean_Chw / len(views), tiny))
+    return Prediction(labels_HW, scores_Chw, metadata.classes)
+
+
+def mean_of_rows(seen: list[Seen], width: int, rows: slice, temperature: float) -> NDArray[np.float32]:
+    """The sum over views of the probabilities in the rows [start, stop) of the image. Returns [C, R, W]."""
+    num_classes = len(seen[0].scores)
+    sum_CRW = np.zeros((num_classes, rows.stop - rows.start, width), np.float32)
+    for window in seen:
+        top, bottom = max(rows.start, window.top), min(rows.stop, window.top + window.size[0])
+        if top >= bottom:
+            continue
+        inside = slice(top - window.top, bottom - window.top)
+        probability_CRD = probabilities_of_rows(window.scores, window.size, inside, temperature)
+        columns = min(width - window.left, window.size[1])
+        weight_RD = window.down[inside, None] * window.across[None, :columns]
+        part = (slice(None), slice(top - rows.start, bottom - rows.start), slice(window.left, window.left + columns))
+        sum_CRW[part] += probability_CRD[:, :, :columns] * weight_RD
+    return sum_CRW
+
+
+def look(engine: Engine, image_HW3: Pixels, view: View, policy: str) -> Iterator[Seen]:
+    """Run the bundle on one view."""
+    height, width = image_HW3.shape[:2]
+    whole = (np.ones(height, np.float32), np.ones(width, np.float32))
+    if view.scale == 1 or policy == "native":
+        size = scaled((height, width), view.scale)
+        yield Seen(run(engine, resized(image_HW3, size), view.flip), 0, 0, (height, width), *whole)
+    elif view.scale < 1:
+        h, w = scaled((height, width), view.scale)
+        canvas = cv2.copyMakeBorder(
+            resized(image_HW3, (h, w)), 0, height - h, 0, width - w, cv2.BORDER_REFLECT
+        )  # the canvas is as large as the image, which it shows at h × w: so it spans this many of the image's pixels
+        size = (round(height * height / h), round(width * width / w))
+        down, across = np.ones(size[0], np.float32), np.ones(size[1], np.float32)
+        yield Seen(run(engine, np.asarray(canvas, np.uint8), view.flip), 0, 0, size, down, across)
+    else:
+        for top, down in windows(height, view.scale):
+            for left, across in windows(width, view.scale):
+                part = image_HW3[top : top + len(down), left : left + len(across)]
+                yield Seen(run(engine, part, view.flip), top, left, (len(down), len(across)), down, across)
+
+
+def run(engine: Engine, image_HW3: Pixels, flip: bool) -> Scores:
+    """The scores of an image, seen in a mirror or not, in the image's own direction."""
+    shown_HW3 = image_HW3[:, ::-1] if flip else image_HW3
+    _, scores_Chw = engine.run(np.ascontiguousarray(shown_HW3))
+    return np.ascontiguousarray(scores_Chw[:, :, ::-1]) if flip else scores_Chw
+
+
+def windows(length: int, scale: float) -> list[tuple[int, NDArray[np.float32]]]:
+    """Windows of length / scale that cover [0, length): where each begins, and the weights of its pixels.
+
+    Weights fall towards a window's rim, and those of all windows over a pixel add up to 1.
+    """
+    window = min(max(math.ceil(length / scale), 1), length)
+    number = 1 if window == length else max(math.ceil((length - window) / (window * (1 - OVERLAP))), 1) + 1
+    starts = [round(i * (length - window) / max(number - 1, 1)) for i in range(number)]
+    ramp = np.minimum(np.arange(1, window + 1), np.arange(window, 0, -1)).astype(np.float64)
+    total = np.zeros(length)
+    for start in starts:
+        total[start : start + window] += ramp
+    return [(start, (ramp / total[start : start + window]).astype(np.float32)) for start in starts]
+
+
+def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
+
+
+def resized(image_HW3: Pixels, size: tuple[int, int]) -> Pixels:
+    """The image at another size (height, width), shrunk by averaging."""
+    if image_HW3.shape[:2] == size:
+        return image_HW3
+    smooth = cv2.INTER_AREA if size[0] < image_HW3.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image_HW3, (size[1], size[0]), interpolation=smooth), np.uint8)
