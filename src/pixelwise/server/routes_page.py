@@ -16,7 +16,6 @@ from pixelwise.metrics import confusion
 from pixelwise.records import Prediction
 from pixelwise.server.answers import as_json, as_png, packed
 from pixelwise.server.arithmetic import explain
-from pixelwise.server.diagnosis import diagnose
 from pixelwise.server.facts import flow_of, influence_of, layers_of, model_of, pixel_of, values_of
 from pixelwise.server.memory import Seen
 from pixelwise.server.refusals import Refused
@@ -24,6 +23,7 @@ from pixelwise.server.report import report_html
 from pixelwise.server.routes_predict import IMAGE_BODY, ModelName, TheState, receive
 from pixelwise.server.shelf import Opened
 from pixelwise.server.state import State
+from pixelwise.tracing.diagnosis import diagnose
 
 router = APIRouter(prefix="/v1", tags=["look closer"])
 ImageName = Annotated[str, Path(max_length=40)]
@@ -107,7 +107,7 @@ async def diagnosis(request: Request, state: TheState, image: ImageName, model: 
     """What looks wrong with a prediction, and what to do about it; often nothing."""
 
     def work(opened: Opened, seen: Seen) -> list[dict[str, str]]:
-        return diagnose(seen.pixels, seen.prediction, opened.model.metadata)
+        return [finding.to_json() for finding in diagnose(seen.pixels, seen.prediction, opened.model.metadata)]
 
     return await about(request, state, image, model, work)
 
