@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from serving import png, unpack
 
+from conftest import THREE
 from pixelwise.data.images import decode_mask_ids
 from pixelwise.prediction.image import Model
 from pixelwise.server.answers import from_run_lengths, run_lengths
@@ -145,6 +147,87 @@ def test_the_documentation_loads_nothing_from_elsewhere(client: TestClient) -> N
     html = client.get("/docs").text
     assert "/v1/predict" in html
     assert not re.search(r"(src|href)=\"(https?:)?//", html)
-    assert client.get("/v1/openapi.json").json()["paths"]["/v1/predict"]["post"]["responses"]["200"]["content"][
-        "application/json"
-    ]["example"]
+
+
+def outline(value: Any) -> Any:
+    """What an answer is made of: names and kinds, no values. Of a list, its first element."""
+    if isinstance(value, dict):
+        return {key: outline(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [outline(value[0])] if value else []
+    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+
+
+def agrees(example: Any, real: Any, where: str) -> None:
+    """Every name in the example is in the answer, and means the same kind of thing. Names of classes may differ."""
+    if isinstance(example, dict) and isinstance(real, dict):
+        if where.endswith(("probabilities", "scores.classes", "provenance", "licence", "recipe", "iou", "true")):
+            return
+        for key, inner in example.items():
+            assert key in real, f"{where}.{key}"
+            agrees(inner, real[key], f"{where}.{key}")
+    elif isinstance(example, list) and isinstance(real, list):
+        if example and real:
+            agrees(example[0], real[0], f"{where}[]")
+    else:
+        assert example == real or "NoneType" in (example, real), f"{where}: {example}, really {real}"
+
+
+def test_every_route_has_an_example(client: TestClient) -> None:
+    documentation = client.get("/docs").text
+    for path, methods in client.get("/v1/openapi.json").json()["paths"].items():
+        for method, facts in methods.items():
+            good = facts["responses"].get("201") or facts["responses"]["200"]
+            assert good["content"], (method, path)
+            for media, content in good["content"].items():
+                assert content["example"], (method, path, media)
+            assert facts["responses"]["default"]["content"]["application/json"]["example"]["error"]["remedy"]
+            body = facts.get("requestBody", {}).get("content", {})
+            assert all(kind != "application/json" or "schema" in content for kind, content in body.items())
+            assert f"<code>{path}</code>" in documentation
+
+
+def test_examples_look_like_real_answers(client: TestClient, seen: str, photo: Picture, tmp_path: Any) -> None:
+    examples = {
+        (method, path): content["application/json"]["example"]
+        for path, methods in client.get("/v1/openapi.json").json()["paths"].items()
+        for method, facts in methods.items()
+        if (content := facts["responses"].get("201", facts["responses"].get("200"))["content"])
+        and "application/json" in content
+    }
+    run = tmp_path / "runs" / "first-try"
+    run.mkdir(parents=True)
+    epoch = {"event": "epoch", "epoch": 3, "loss": 1.0, "observation": "improving"}
+    (run / "trace.jsonl").write_text(json.dumps({**examples["get", "/v1/runs/{name}/epochs/{epoch}"], **epoch}) + "\n")
+    rows = [["val/images/0000", "/gone/0.png", "/gone/1.png"]]
+    data = {"classes": THREE.to_json(), "notes": [], "splits": {"train": rows, "val": rows}}
+    (run / "data.json").write_text(json.dumps(data))
+    queries = {"unit": "?layer=stem&channel=0&x=3&y=2", "influence": "?x=3&y=2&row=0&grid=2", "pixel": "?x=3&y=2"}
+    started = {("post", "/v1/runs"), ("post", "/v1/runs/{name}/stop"), ("post", "/v1/runs/{name}/resume")}
+    for method, path in examples:
+        if (method, path) in started:  # as GET /v1/runs/{name}; see the tests that train
+            assert outline(examples[method, path]) == outline(examples["get", "/v1/runs/{name}"])
+            continue
+        query = queries.get(path.rpartition("/")[2], "") + ("?answer=json" if path.endswith("labels") else "")
+        address = path.format(image=seen, name="first-try", epoch=3) + query
+        real = client.post(address, content=png(photo)) if method == "post" else client.get(address)
+        assert real.status_code == 200, (path, real.text)
+        agrees(outline(examples[method, path]), outline(real.json()), path)
+
+
+def test_a_wrong_scale_is_run_for_real(client: TestClient, seen: str, served_model: Model, photo: Picture) -> None:
+    from pixelwise.server.inside import Inside, wrongly_scaled
+    from pixelwise.tracing.graph import parse, with_outputs
+
+    inside = Inside(served_model)
+    right = inside.run(photo)[inside.first]
+    graph = parse(wrongly_scaled(inside.graph, inside.first, served_model.metadata))
+    session = served_model.open_session(with_outputs(graph, [f"{inside.first} wrong"], ()))
+    (wrong,) = session.run([f"{inside.first} wrong"], {"image": photo})
+    mean, std = (np.array(v).reshape(3, 1, 1) for v in (served_model.metadata.mean, served_model.metadata.std))
+    np.testing.assert_allclose(wrong[0], (255 * (right * std + mean) - mean) / std, rtol=1e-4, atol=1e-3)
+    told = client.get(f"/v1/images/{seen}/wrong-scale").json()
+    assert told["changed_share"] == pytest.approx(
+        float((inside.wrongly_scaled(photo) != served_model.predict(photo).labels).mean())
+    )
+    assert told["commonest"]["class"] in served_model.classes.names

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pixelwise.errors import PixelwiseError
 from pixelwise.prediction.image import Model
 from pixelwise.server import routes_health, routes_page, routes_predict, routes_runs
+from pixelwise.server.examples import add_examples
 from pixelwise.server.facts import model_of
 from pixelwise.server.gate import Gate, Left, Readers
 from pixelwise.server.guard import Guard
@@ -64,6 +65,8 @@ def create_app(model: Model, settings: Settings | None = None, title: str | None
     for routes in (routes_predict, routes_page, routes_runs, routes_health):
         app.include_router(routes.router)
     PageFiles().add_to(app)
+    describe = app.openapi
+    app.openapi = lambda: app.openapi_schema if app.openapi_schema else add_examples(describe())  # type: ignore[method-assign]
     add_answers_for_errors(app)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=1)
     app.add_middleware(Counted, state=state)

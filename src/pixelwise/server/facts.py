@@ -136,6 +136,7 @@ def model_of(opened: Opened, title: str) -> dict[str, Any]:
         "classes": metadata.classes.to_json(),
         "size": list(metadata.size),
         "policy": metadata.policy,
+        "even_exposure": metadata.even_exposure,
         "stride": metadata.stride,
         "mean": list(metadata.mean),
         "std": list(metadata.std),
@@ -175,3 +176,14 @@ def influence_of(opened: Opened, seen: Seen, x: int, y: int, grid: int, row: int
         covered[rows, column * width // columns : (column + 1) * width // columns] = grey
         drops.append(whole - opened.model.predict(covered).probabilities(x, y)[name])
     return {"x": x, "y": y, "class": name, "probability": whole, "row": row, "rows": grid, "drop": drops}
+
+
+def wrong_scale_of(opened: Opened, seen: Seen) -> dict[str, Any]:
+    """The model run for real on numbers that nobody divided by 255."""
+    labels = opened.inside.wrongly_scaled(seen.pixels)
+    counts = np.bincount(labels.ravel(), minlength=len(opened.model.classes))
+    commonest = int(counts.argmax())
+    return {
+        "changed_share": float((labels != seen.prediction.labels).mean()),
+        "commonest": {"class": opened.model.classes.names[commonest], "share": float(counts[commonest] / labels.size)},
+    }

@@ -39,7 +39,7 @@ class Opened:
 
     @cached_property
     def samples(self) -> Samples:
-        return Samples(self.model.classes, self.run)
+        return Samples(self.model, self.run)
 
     def judged(self) -> dict[str, Any] | None:
         """Its scores on images that it has not learnt from; computed once."""
@@ -66,6 +66,9 @@ class Shelf:
             {"name": name, "title": f"run {name}"} for name in finished if self.bundle_of(name) != self.main.model.path
         ]
         return rows
+
+    def title_of(self, name: str) -> str:
+        return next((row["title"] for row in self.names() if row["name"] == name), name)
 
     def bundle_of(self, name: str) -> Path | None:
         bundle = self.runs.folder(name) / BUNDLE_NAME
