@@ -8,6 +8,11 @@ import os
 # times more on a machine that is busy. Set before torch is imported, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +100,30 @@ def blobs(seed: int, classes: int, height: int, width: int) -> np.ndarray[Any, n
     return np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
-# ── the server: asked without a network ──
+# ── the server: as a process of its own, and asked without a network ──
+
+
+@contextmanager
+def started_server(model: Path, runs: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`pixelwise serve` on a free port; gives its address and its process."""
+    command = [sys.executable, "-m", "pixelwise", "serve", str(model), "--port", "0", "--runs", str(runs)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "http://" in line:
+                yield "http://" + line.split("http://")[1].split()[0].rstrip("/"), process
+                break
+        else:
+            raise AssertionError(f"the server did not start: exit code {process.wait()}")
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(scope="session")

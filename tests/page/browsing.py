@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,28 +32,6 @@ def chromium() -> str:
     if not (STATIC / "index.html").is_file():
         pytest.skip("the page is not built: python hatch_build.py")
     return found
-
-
-@contextmanager
-def serving(model: Path, runs: Path) -> Iterator[str]:
-    """`pixelwise serve` on a free port; gives the address."""
-    command = [sys.executable, "-m", "pixelwise", "serve", str(model), "--port", "0", "--runs", str(runs)]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "http://" in line:
-                yield "http://" + line.split("http://")[1].split()[0].rstrip("/")
-                break
-        else:
-            raise AssertionError(f"the server did not start: exit code {process.wait()}")
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(20)
-        finally:
-            process.kill()
 
 
 def watch_requests(page: Any, address: str) -> list[str]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import AXE, FLAGS, chromium, serving, until, watch_requests
+from browsing import AXE, FLAGS, chromium, until, watch_requests
 
-from conftest import picture
+from conftest import picture, started_server
 from pixelwise.data.images import write_png
 from pixelwise.prediction.image import Model
 
@@ -22,7 +22,7 @@ TABS = ("overview", "why", "pipeline", "layers", "metrics", "challenge", "review
 @pytest.fixture(scope="module")
 def address(fast_bundle: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     chromium()
-    with serving(fast_bundle[0], tmp_path_factory.mktemp("runs")) as found:
+    with started_server(fast_bundle[0], tmp_path_factory.mktemp("runs")) as (found, _):
         yield found
 
 

@@ -15,7 +15,7 @@ from pixelwise.prediction.image import load
 from pixelwise.server.app import create_app
 from pixelwise.server.settings import Settings
 
-GRACE_S = 5  # for answers that are under way when the server is told to stop
+GRACE_S = 10  # for answers that are under way when the server is told to stop
 
 
 def serve(
