@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import json
 import re
+import shutil
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +17,13 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from serving import png, unpack
 
-from conftest import THREE
-from pixelwise.data.images import decode_mask_ids
-from pixelwise.prediction.image import Model
+from conftest import THREE, picture
+from pixelwise.data.images import decode_mask_ids, write_png
+from pixelwise.prediction.image import Model, load
+from pixelwise.records import ClassList
 from pixelwise.server.answers import from_run_lengths, run_lengths
+from pixelwise.server.app import create_app
+from pixelwise.server.settings import Settings
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -231,3 +237,60 @@ def test_a_wrong_scale_is_run_for_real(client: TestClient, seen: str, served_mod
         float((inside.wrongly_scaled(photo) != served_model.predict(photo).labels).mean())
     )
     assert told["commonest"]["class"] in served_model.classes.names
+
+
+def test_a_sample_is_compared_with_its_own_mask(served_model: Model, tmp_path: Any) -> None:
+    with TestClient(create_app(served_model, Settings(runs=tmp_path)), base_url="http://127.0.0.1") as client:
+        name = client.get("/v1/samples").json()[0]["name"]
+        body = client.get(f"/v1/samples/{name}/image").content
+        image = unpack(client.post("/v1/predict?answer=page", content=body).content)[0]["image"]
+        header, (labels,) = unpack(client.get(f"/v1/images/{image}/truth?sample={name}").content)
+        expected = np.asarray(Image.open(io.BytesIO(client.get(f"/v1/samples/{name}/truth").content)))
+        assert np.array_equal(labels, expected)
+        known = expected != 255
+        predicted = served_model.predict(np.asarray(Image.open(io.BytesIO(body)))).labels
+        assert header["scores"]["accuracy"] == pytest.approx((predicted == expected)[known].mean())
+        other = client.get("/v1/samples").json()[1]["name"]
+        assert client.get(f"/v1/images/{image}/truth?sample={other}").status_code == 422
+
+
+def test_held_out_images_of_a_run_are_samples_whatever_their_masks_ids(fast_bundle: Any, tmp_path: Any) -> None:
+    """The run's masks may hold any ids: here 7, 8 and 9 for the classes and 3 for void."""
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(fast_bundle[0], run / "model.onnx")
+    pixels, ids = picture(2, 40, 60), np.full((40, 60), 3, np.uint8)
+    ids[:20], ids[20:, :30], ids[20:, 30:50] = 7, 8, 9
+    write_png(run / "image.png", pixels)
+    write_png(run / "mask.png", ids)
+    row = ["val/image", str(run / "image.png"), str(run / "mask.png")]
+    mask_ids = {"7": 0, "8": 1, "9": 2, "3": 255}
+    data = {"classes": THREE.to_json(), "mask_ids": mask_ids, "splits": {"train": [], "val": [row]}}
+    (run / "data.json").write_text(json.dumps(data))
+    app = create_app(load(run, threads=1), Settings(runs=tmp_path / "runs"))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        assert client.get("/v1/samples").json()[0]["name"] == "held-out-0"
+        assert client.get("/v1/models").json()[0]["title"] == "run"
+        body = client.get("/v1/samples/held-out-0/image").content
+        image = unpack(client.post("/v1/predict?answer=page", content=body).content)[0]["image"]
+        header, (own,) = unpack(client.get(f"/v1/images/{image}/truth?sample=held-out-0").content)
+        given, (sent,) = unpack(client.post(f"/v1/images/{image}/truth", content=png(ids)).content)
+    assert np.array_equal(own, sent)
+    assert header == given
+    assert set(np.unique(own)) == {0, 1, 2, 255}
+
+
+def test_a_model_without_run_or_streets_brings_its_own_image(served_model: Model, tmp_path: Any) -> None:
+    """Its classes are none of the street's: there is nothing to judge it on, and it says so."""
+    names = ClassList(("nucleus", "background", "debris"), THREE.colours)
+    bundle = served_model.engine.bundle
+    strange = replace(bundle, metadata=replace(bundle.metadata, classes=names))
+    model = Model(copy.copy(served_model.engine))
+    model.engine.bundle = strange
+    with TestClient(create_app(model, Settings(runs=tmp_path), "nuclei"), base_url="http://127.0.0.1") as client:
+        first = client.get("/v1/samples").json()[0]
+        assert (first["name"], first["has_truth"]) == ("golden", False)
+        assert client.get("/v1/samples/golden/image").status_code == 200
+        assert client.get("/v1/judged").json() is None
+        told = client.get("/v1/model").json()
+        assert (told["title"], told["opens"], told["has_run"]) == ("nuclei", "nuclei", False)

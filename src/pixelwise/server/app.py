@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -33,18 +32,18 @@ ABOUT = """Label every pixel of an image, and see why. Errors have one shape:
 `{"error": {"kind": "…", "message": "…", "remedy": "…"}}`. A full server answers 503 with `Retry-After`."""
 
 
-def create_app(model: Model, settings: Settings | None = None, title: str | None = None) -> FastAPI:
+def create_app(model: Model, settings: Settings | None = None, built_in: str | None = None) -> FastAPI:
     """The server of one model.
 
     Args:
         model: open and verified.
         settings: limits and addresses.
-        title: what the page calls the model; its file's or run's name where left out.
+        built_in: the name under which `model` comes with Pixelwise; None for a file or a run.
     """
     settings = settings or Settings()
     own = model.path.parent if (model.path.parent / "trace.jsonl").is_file() else None
     runs = Runs(settings.runs, own)
-    shelf = Shelf(model, title or title_of(model.path), runs)
+    shelf = Shelf(model, built_in, runs)
     gate = Gate(settings.workers, settings.queue, settings.wait_s)
     memory = Memory(settings.remembered, settings.max_pixels + 20_000_000)
     state = State(settings, shelf, runs, gate, Readers(settings.readers), memory, Monitor())
@@ -77,13 +76,9 @@ def create_app(model: Model, settings: Settings | None = None, title: str | None
 def warm(state: State) -> None:
     """Work out what every visitor asks first, so that the first one does not wait for it."""
     opened = state.shelf.main
-    model_of(opened, state.shelf.title)
+    model_of(opened, state.shelf)
     if opened.samples.examples:
         opened.samples.pngs(opened.samples.examples[0].name)
-
-
-def title_of(path: Path) -> str:
-    return path.parent.name if path.name == "model.onnx" else path.stem
 
 
 class Counted:

@@ -66,7 +66,8 @@ JSON: dict[tuple[str, str], Any] = {
     ("post", "/v1/pixel"): PIXEL,
     ("get", "/v1/models"): [{"name": "main", "title": "street"}],
     ("get", "/v1/model"): {
-        "name": "main", "title": "street", "digest": "ee3705f5a9b4…", "bytes": 13200000, "parameters": 3270844,
+        "name": "main", "title": "street", "opens": "street", "digest": "ee3705f5a9b4…",
+        "bytes": 13200000, "parameters": 3270844,
         "classes": [SKY, ROAD], "size": [256, 256], "policy": "stretch", "even_exposure": True, "stride": 2,
         "mean": [0.498, 0.498, 0.498], "std": [0.502, 0.502, 0.502], "temperature": 1.14,
         "stages": [{"name": "stem", "group": "convolutional"}], "skips": ["up16", "up8", "up4"],
@@ -136,6 +137,9 @@ OTHER: dict[tuple[str, str], dict[str, str]] = {
         "application/octet-stream": '{"off": ["up4"], "changed_share": 0.06, "arrays": [{"dtype": "uint8", …}, …]} …',
     },
     ("post", "/v1/images/{image}/truth"): {
+        "application/octet-stream": '{"scores": {"accuracy": 0.94, …}, "void_share": 0.02, "arrays": [{…}]} …',
+    },
+    ("get", "/v1/images/{image}/truth"): {
         "application/octet-stream": '{"scores": {"accuracy": 0.94, …}, "void_share": 0.02, "arrays": [{…}]} …',
     },
     ("get", "/v1/images/{image}/report"): {"text/html": "<!doctype html><html lang=\"en\">…"},

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pixelwise.records import Pixels
 from pixelwise.server.inside import Inside, Values
 from pixelwise.server.memory import Seen
-from pixelwise.server.shelf import Opened
+from pixelwise.server.shelf import Opened, Shelf
 from pixelwise.tracing.flow import thumbnail
 from pixelwise.tracing.pixel import tell_pixel
 from pixelwise.tracing.receptive import Field
@@ -124,12 +124,13 @@ def network_size(opened: Opened, seen: Seen) -> tuple[int, int]:
     return h * stride, w * stride
 
 
-def model_of(opened: Opened, title: str) -> dict[str, Any]:
+def model_of(opened: Opened, shelf: Shelf) -> dict[str, Any]:
     """What a model says about itself."""
     model, metadata = opened.model, opened.model.metadata
     return {
         "name": opened.name,
-        "title": title,
+        "title": shelf.title_of(opened.name),
+        "opens": shelf.opens(opened.name),
         "digest": model.digest,
         "bytes": len(model.graph),
         "parameters": sum(layer.parameters for layer in opened.inside.measured.values()),

@@ -14,7 +14,7 @@ from pixelwise.data.decode import mask_ids_of
 from pixelwise.data.files import Refusal
 from pixelwise.data.images import encode_png, labels_from_ids
 from pixelwise.metrics import confusion
-from pixelwise.records import Prediction
+from pixelwise.records import VOID, Labels, Prediction
 from pixelwise.server.answers import as_json, as_png, packed
 from pixelwise.server.arithmetic import explain
 from pixelwise.server.facts import flow_of, influence_of, layers_of, model_of, pixel_of, values_of, wrong_scale_of
@@ -58,7 +58,7 @@ async def model(request: Request, state: TheState, model: ModelName = "") -> dic
 
     def work() -> dict[str, Any]:
         opened = state.shelf.get(model)
-        return model_of(opened, state.shelf.title_of(opened.name))
+        return model_of(opened, state.shelf)
 
     return await state.gate.run(request, work)
 
@@ -217,11 +217,18 @@ async def truth(image: TheImage) -> Response:
     """Compare with a mask of class ids: each class's IoU on this image, and the mask itself, packed uint8 [H, W]."""
     data = await receive(image.request, image.state)
 
+    return await image.run(lambda opened, seen: compared(opened, seen, true_labels(data, opened, seen.prediction)))
+
+
+@router.get("/images/{image}/truth", response_class=Response)
+async def truth_of_sample(image: TheImage, sample: Annotated[str, Query(max_length=60)]) -> Response:
+    """The same, with the mask of the sample that this image is."""
+
     def work(opened: Opened, seen: Seen) -> Response:
-        labels = true_labels(data, opened, seen.prediction)
-        matrix = confusion.count_pairs(seen.prediction.labels, labels, len(opened.model.classes))
-        scores = confusion.scores(matrix).to_json(opened.model.classes)
-        return packed({"scores": scores, "void_share": float((labels == 255).mean())}, labels)
+        pixels, labels = opened.samples.read(sample)
+        if not np.array_equal(pixels, seen.pixels):
+            raise Refused(422, "sample-other", "This image is not that sample.", "List them with GET /v1/samples.")
+        return compared(opened, seen, labels)
 
     return await image.run(work)
 
@@ -241,8 +248,15 @@ def attachment(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
-def true_labels(data: bytes, opened: Opened, prediction: Prediction) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def compared(opened: Opened, seen: Seen, true_HW: Labels) -> Response:
+    matrix = confusion.count_pairs(seen.prediction.labels, true_HW, len(opened.model.classes))
+    scores = confusion.scores(matrix).to_json(opened.model.classes)
+    return packed({"scores": scores, "void_share": float((true_HW == VOID).mean())}, true_HW)
+
+
+def true_labels(data: bytes, opened: Opened, prediction: Prediction) -> Labels:
     """An uploaded mask as this model's class ids. Raises Refused."""
+    mask_ids = opened.samples.mask_ids  # as in the masks that this model learnt from; 255 is void in any
     try:
         ids = mask_ids_of(data)
         if ids.shape != prediction.labels.shape:
@@ -250,7 +264,7 @@ def true_labels(data: bytes, opened: Opened, prediction: Prediction) -> np.ndarr
             raise Refused(
                 422, "mask-size", f"The mask is {w}×{h}, the image {width}×{height}.", "Send the image's own mask."
             )
-        return labels_from_ids(ids, opened.samples.mask_ids, len(opened.model.classes))
+        return labels_from_ids(ids, mask_ids and {VOID: VOID, **mask_ids}, len(opened.model.classes))
     except Refusal as refusal:
         raise Refused(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
 
