@@ -66,7 +66,7 @@ async def model(request: Request, state: TheState, model: ModelName = "") -> dic
 @router.get("/judged", tags=["models"])
 async def judged(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any] | None:
     """A model's confusion matrix and scores on images that it has not learnt from; null where there are none."""
-    return await state.gate.run(request, lambda: state.shelf.get(model).judged())
+    return await state.gate.run(request, lambda: state.shelf.get(model).judged(), aside=True)
 
 
 @router.get("/samples", tags=["samples"])

@@ -31,13 +31,20 @@ export class Failure extends Error {
   }
 }
 
-async function ask(path: string, options: RequestInit = {}): Promise<Response> {
+const TRIES = 8; // of a server that says it is busy, each after as long as it asks for
+
+async function ask(path: string, options: RequestInit = {}, tries = TRIES): Promise<Response> {
   let answer: Response;
   try {
     answer = await fetch(path, options);
+    if (answer.status === 503 && answer.headers.has('Retry-After') && tries > 1) {
+      await new Promise((done) => setTimeout(done, 1000 * Math.min(Number(answer.headers.get('Retry-After')) || 1, 5)));
+      if (!options.signal?.aborted) return await ask(path, options, tries - 1);
+    }
   } catch (error) {
+    if (error instanceof Failure) throw error;
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
-    throw new Failure('offline', 'The server does not answer.', 'Start it again with: pixelwise serve MODEL');
+    throw new Failure('offline', 'The server does not answer.', 'Start it again with “pixelwise serve”.');
   }
   if (answer.ok) return answer;
   const told: unknown = await answer.json().catch(() => null);

@@ -139,7 +139,7 @@ class App {
       if (!kept) this.cursor = { x: look.width >> 1, y: look.height >> 1 };
       const top = [...look.classes].sort((p, q) => q.share - p.share).slice(0, 3);
       this.said = `Labelled. ${top.map((row) => `${row.name} ${Math.round(row.share * 100)} %`).join(', ')}.`;
-      void this.openInside(look.image);
+      void this.openInside();
     } catch (error) {
       if (!abort.signal.aborted) this.fail(error);
     } finally {
@@ -148,18 +148,21 @@ class App {
   }
 
   /** The ribbon's content: not needed to see the mask, so it comes after. */
-  private async openInside(image: string): Promise<void> {
+  private async openInside(): Promise<void> {
+    const { source, modelName } = this;
+    const current = () => this.source === source && this.modelName === modelName; // else another image was chosen meanwhile
+    const ask = <T>(about: (image: string, model: string) => Promise<T>) => this.remembered((image) => about(image, modelName));
     try {
-      const flow = await api.flow(image, this.modelName);
-      if (this.look?.image === image) this.flow = flow;
-      const diagnosis = await api.diagnosis(image, this.modelName);
-      if (this.look?.image === image) this.diagnosis = diagnosis;
-      const layers = await api.layers(image, this.modelName);
-      if (this.look?.image === image) this.layers = layers;
-      const wrongScale = await api.wrongScale(image, this.modelName);
-      if (this.look?.image === image) this.wrongScale = wrongScale;
+      const flow = await ask(api.flow);
+      if (current()) this.flow = flow;
+      const diagnosis = current() ? await ask(api.diagnosis) : [];
+      if (current()) this.diagnosis = diagnosis;
+      const layers = current() ? await ask(api.layers) : null;
+      if (current()) this.layers = layers;
+      const wrongScale = current() ? await ask(api.wrongScale) : null;
+      if (current()) this.wrongScale = wrongScale;
     } catch (error) {
-      if (this.look?.image === image) this.fail(error);
+      if (current()) this.fail(error);
     }
   }
 
@@ -243,7 +246,9 @@ class App {
       if (!(await api.isThere())) return this.waitForServer();
       this.trouble = null;
       this.said = 'The server is back.';
-      if (!this.model) await this.start();
+      if (!this.model) return this.start();
+      if (this.look) this.look = { ...this.look }; // whatever waits for something about it asks again
+      if (this.look && !this.layers) await this.openInside();
     }, 1000);
   }
 
