@@ -49,3 +49,23 @@ def until(page: Any, condition: str, seconds: float = 30) -> None:
     while not page.evaluate(condition):
         assert time.monotonic() < end, f"never true: {condition}"
         page.wait_for_timeout(25)
+
+
+TABS = ("overview", "why", "pipeline", "layers", "metrics", "challenge", "review", "project", "code")
+
+
+def open_page(page: Any, address: str, hash_: str = "") -> None:
+    page.goto(f"{address}/{hash_}")
+    page.wait_for_selector("[data-testid=pixel]", timeout=60_000)
+
+
+def open_tab(page: Any, tab: str) -> None:
+    """Open a tab and wait until nothing in it is still on its way."""
+    page.click(f"#tab-{tab}")
+    page.wait_for_selector(f"#tab-{tab}[aria-selected=true]")
+    page.wait_for_selector("#content h2")
+    until(page, "!document.querySelector('#content [aria-busy=true]')", 120)
+
+
+WIDTH = "document.querySelector('[data-testid=stage] canvas').width"  # of the image on the stage, in its own pixels
+READOUT = "document.querySelector('[data-testid=pixel]').innerText"
