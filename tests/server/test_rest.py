@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import hashlib
 import io
 import json
 import re
@@ -42,6 +43,7 @@ def test_every_answer_of_predict_holds_the_same_labels(client: TestClient, serve
     assert np.array_equal(from_run_lengths(both["rle"], both["height"], both["width"]), expected.labels)
     assert np.array_equal(decode_mask_ids(base64.b64decode(both["mask_png"]), "mask"), expected.labels)
     asked = client.post("/v1/predict", content=body, headers={"Accept": "image/png"})
+    assert both["sha256"] == asked.headers["x-image-sha256"] == hashlib.sha256(body).hexdigest()
     assert asked.headers["content-type"] == "image/png"
     assert np.array_equal(decode_mask_ids(asked.content, "mask"), expected.labels)
     _, (labels, scores) = unpack(client.post("/v1/predict?answer=page", content=body).content)

@@ -9,6 +9,7 @@ LABELS = {
     "width": 4,
     "height": 2,
     "classes": [{"id": 0, **SKY, "share": 0.5}, {"id": 1, **ROAD, "share": 0.5}],
+    "sha256": "9f86d081884c7d65…",
     "milliseconds": {"decode": 3.1, "predict": 21.4},
     "rle": [0, 4, 1, 4],
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -62,7 +63,9 @@ def look(data: bytes, state: State, opened: Opened) -> Seen:
     prediction = opened.model.predict(decoded.pixels)
     done = time.perf_counter()
     state.monitor.predicted(done - ready)
-    return Seen(decoded.pixels, prediction, (ready - began) * 1e3, (done - ready) * 1e3, decoded.format, decoded.bytes)
+    decode_ms, predict_ms = (ready - began) * 1e3, (done - ready) * 1e3
+    digest = hashlib.sha256(data).hexdigest()
+    return Seen(decoded.pixels, prediction, decode_ms, predict_ms, decoded.format, decoded.bytes, digest)
 
 
 async def receive(request: Request, state: State) -> bytes:
@@ -90,7 +93,8 @@ async def predict(
         opened = state.shelf.get(model)
         seen = look(data, state, opened)
         if answer == "png":
-            return Response(as_png(seen.prediction), media_type="image/png")
+            headers = {"X-Image-SHA256": seen.sha256}
+            return Response(as_png(seen.prediction), media_type="image/png", headers=headers)
         if answer == "page":
             return for_page(state.memory.put(seen), seen)
         return JSONResponse(as_json(seen, with_png=answer == "both"))
