@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 # One thread for the tiny networks of the tests: two threads that wait for each other cost more than they save, and many
 # times more on a machine that is busy. Set before torch is imported, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +101,30 @@ def blobs(seed: int, classes: int, height: int, width: int) -> np.ndarray[Any, n
     return np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
-# ── the server: asked without a network ──
+# ── the server: as a process of its own, and asked without a network ──
+
+
+@contextmanager
+def started_server(model: Path, runs: Path, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`pixelwise serve`, on a free port where none is named; gives its address and its process."""
+    command = [sys.executable, "-m", "pixelwise", "serve", str(model), "--port", str(port), "--runs", str(runs)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "http://" in line:
+                yield "http://" + line.split("http://")[1].split()[0].rstrip("/"), process
+                break
+        else:
+            raise AssertionError(f"the server did not start: exit code {process.wait()}")
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -121,3 +150,55 @@ def client(served_model: Any, tmp_path: Path) -> Any:
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.ascontiguousarray(picture(3, 70, 110))
+
+
+# ── the page: one server and one browser for all its tests ──
+
+
+@pytest.fixture(scope="session")
+def address(fast_bundle: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of the small untrained model, with a second one beside it as a finished run."""
+    from browsing import chromium
+
+    chromium()
+    runs = tmp_path_factory.mktemp("runs")
+    (runs / "other").mkdir()
+    shutil.copy(fast_bundle[0], runs / "other/model.onnx")
+    (runs / "other/trace.jsonl").touch()
+    with started_server(fast_bundle[0], runs) as (found, _):
+        yield found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    from browsing import FLAGS, chromium
+
+    path = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    from browsing import open_page, watch_requests
+
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    wrong = watch_requests(page, address)
+    open_page(page, address)
+    yield page
+    context.close()
+    assert wrong == []
+
+
+@pytest.fixture(scope="session")
+def photo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from pixelwise.data.images import write_png
+
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    write_png(path, np.ascontiguousarray(picture(9, 120, 200)))
+    return path

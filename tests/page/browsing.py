@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,28 +34,6 @@ def chromium() -> str:
     return found
 
 
-@contextmanager
-def serving(model: Path, runs: Path) -> Iterator[str]:
-    """`pixelwise serve` on a free port; gives the address."""
-    command = [sys.executable, "-m", "pixelwise", "serve", str(model), "--port", "0", "--runs", str(runs)]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "http://" in line:
-                yield "http://" + line.split("http://")[1].split()[0].rstrip("/")
-                break
-        else:
-            raise AssertionError(f"the server did not start: exit code {process.wait()}")
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(20)
-        finally:
-            process.kill()
-
-
 def watch_requests(page: Any, address: str) -> list[str]:
     """Collects every request that leaves this machine, and every error of the page."""
     wrong: list[str] = []
@@ -76,3 +49,23 @@ def until(page: Any, condition: str, seconds: float = 30) -> None:
     while not page.evaluate(condition):
         assert time.monotonic() < end, f"never true: {condition}"
         page.wait_for_timeout(25)
+
+
+TABS = ("overview", "why", "pipeline", "layers", "metrics", "challenge", "review", "project", "code")
+
+
+def open_page(page: Any, address: str, hash_: str = "") -> None:
+    page.goto(f"{address}/{hash_}")
+    page.wait_for_selector("[data-testid=pixel]", timeout=60_000)
+
+
+def open_tab(page: Any, tab: str) -> None:
+    """Open a tab and wait until nothing in it is still on its way."""
+    page.click(f"#tab-{tab}")
+    page.wait_for_selector(f"#tab-{tab}[aria-selected=true]")
+    page.wait_for_selector("#content h2")
+    until(page, "!document.querySelector('#content [aria-busy=true]')", 120)
+
+
+WIDTH = "document.querySelector('[data-testid=stage] canvas').width"  # of the image on the stage, in its own pixels
+READOUT = "document.querySelector('[data-testid=pixel]').innerText"

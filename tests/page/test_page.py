@@ -2,62 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from browsing import AXE, FLAGS, chromium, serving, until, watch_requests
+from browsing import READOUT, WIDTH, open_page, until, watch_requests
+from PIL import Image
 
 from conftest import picture
-from pixelwise.data.images import write_png
+from pixelwise.data.images import read_mask
 from pixelwise.prediction.image import Model
-
-TABS = ("overview", "why", "pipeline", "layers", "metrics", "challenge", "review", "project", "code")
-
-
-@pytest.fixture(scope="module")
-def address(fast_bundle: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    chromium()
-    with serving(fast_bundle[0], tmp_path_factory.mktemp("runs")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = chromium()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    wrong = watch_requests(page, address)
-    open_page(page, address)
-    yield page
-    context.close()
-    assert wrong == []
-
-
-def open_page(page: Any, address: str, hash_: str = "") -> None:
-    page.goto(f"{address}/{hash_}")
-    page.wait_for_selector("[data-testid=pixel]", timeout=30_000)
-
-
-@pytest.fixture(scope="session")
-def photo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("photo") / "photo.png"
-    write_png(path, np.ascontiguousarray(picture(9, 120, 200)))
-    return path
+from pixelwise.server.answers import from_run_lengths
 
 
 def test_a_first_image_is_labelled_when_the_page_opens(page: Any) -> None:
@@ -72,12 +31,12 @@ def test_a_first_image_is_labelled_when_the_page_opens(page: Any) -> None:
 
 def test_an_upload_is_labelled_and_every_pixel_can_be_asked(page: Any, photo_file: Path, served_model: Model) -> None:
     page.set_input_files("[data-testid=file]", photo_file)
-    until(page, "document.querySelector('[data-testid=stage] canvas').width === 200")
+    until(page, f"{WIDTH} === 200")
     prediction = served_model.predict(photo_file)
     box = page.locator("[data-testid=stage]").bounding_box()
     for x, y in ((0, 0), (37, 81), (150, 20), (199, 119)):
         page.mouse.move(box["x"] + (x + 0.5) / 200 * box["width"], box["y"] + (y + 0.5) / 120 * box["height"])
-        until(page, f"document.querySelector('[data-testid=pixel]').innerText.includes('({x}, {y})')")
+        until(page, f"{READOUT}.includes('({x}, {y})')")
         shown = [float(text) for text in page.locator("[data-testid=pixel] .value").all_inner_texts()]
         expected = list(prediction.probabilities(x, y).values())
         assert shown == pytest.approx(expected, abs=0.0006)
@@ -121,29 +80,6 @@ def test_the_quiz_gives_reasons(page: Any) -> None:
     assert "1 of 1 right" in page.locator("[data-testid=score]").inner_text()
 
 
-def test_the_keyboard_alone_does_it(page: Any) -> None:
-    page.locator("#tab-overview").focus()
-    for tab in TABS[1:]:
-        page.keyboard.press("ArrowRight")
-        assert page.locator(f"#tab-{tab}").get_attribute("aria-selected") == "true"
-    page.locator("[data-testid=stage]").focus()
-    before = page.locator("[data-testid=pixel] .head").inner_text()
-    page.keyboard.press("Shift+ArrowLeft")
-    page.keyboard.press("ArrowUp")
-    assert page.locator("[data-testid=pixel] .head").inner_text() != before
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.tagName") == "BUTTON"
-    page.locator("#tab-challenge").focus()
-    page.keyboard.press("Enter")
-    board = page.locator("[data-testid=board]")
-    board.focus()
-    page.keyboard.press("Space")
-    for _ in range(6):
-        page.keyboard.press("ArrowRight")
-    page.click("text=Done")
-    page.wait_for_selector("text=/has an IoU of/")
-
-
 def test_the_report_opens_from_the_disk(page: Any, browser: Any, tmp_path: Path) -> None:
     with page.expect_download() as started:
         page.click("text=whole story (HTML)")
@@ -159,45 +95,100 @@ def test_the_report_opens_from_the_disk(page: Any, browser: Any, tmp_path: Path)
     context.close()
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 360)])
-def test_every_tab_for_everyone(browser: Any, address: str, theme: str, width: int) -> None:
-    """Nothing sticks out, nothing is loaded from elsewhere, and axe finds nothing."""
-    context = browser.new_context(
-        viewport={"width": width, "height": 800}, color_scheme=theme, reduced_motion="reduce", bypass_csp=True
-    )
-    page = context.new_page()
-    wrong = watch_requests(page, address)
-    open_page(page, address)
-    page.wait_for_selector(".ribbon .layer")
-    if not AXE.is_file():
-        pytest.skip("axe-core is not installed: npm ci in web/")
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    for tab in TABS:
-        page.click(f"#tab-{tab}")
-        page.wait_for_selector(f"#tab-{tab}[aria-selected=true]")
-        page.wait_for_selector("#content h2")
-        until(page, "!document.querySelector('#content [aria-busy=true]')")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-        assert [(row["id"], row["nodes"][0]["html"]) for row in found] == [], tab
-    assert wrong == []
-    context.close()
+def test_images_come_by_drop_paste_and_camera(page: Any, photo_file: Path) -> None:
+    """Each way in, with images of different widths, so that each is seen to arrive."""
+    give = """([bytes, kind]) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([Uint8Array.from(bytes)], 'x.png', {type: 'image/png'}));
+        const event = kind === 'drop' ? new DragEvent('drop', {dataTransfer: transfer})
+            : new ClipboardEvent('paste', {clipboardData: transfer});
+        window.dispatchEvent(event);
+    }"""
+    for kind, width in (("drop", 150), ("paste", 160)):
+        buffer = io.BytesIO()
+        Image.fromarray(picture(1, 90, width)).save(buffer, "PNG")
+        page.evaluate(give, [list(buffer.getvalue()), kind])
+        until(page, f"{WIDTH} === {width}")
+    assert page.get_attribute("input[aria-label=Photograph]", "capture") == "environment"
+    page.set_input_files("input[aria-label=Photograph]", photo_file)
+    until(page, f"{WIDTH} === 200")
 
 
-def test_a_training_is_started_watched_and_survives_a_reload(page: Any) -> None:
-    pytest.importorskip("torch", reason="training needs torch; install pixelwise[train]")
-    page.click("#tab-project")
-    page.fill("input[placeholder=try-1]", "small")
-    page.fill("form input[type=number] >> nth=0", "2")
-    page.fill("form input[type=number] >> nth=1", "8")
-    page.click("button:has-text('Train')")
-    page.wait_for_selector("[data-testid=live] button:has-text('Stop')", timeout=30_000)
-    page.reload()
-    page.wait_for_selector("[data-testid=live] [data-testid=epoch]", timeout=120_000)
-    page.wait_for_selector("[data-testid=live] >> text=finished", timeout=120_000)
-    assert "epoch 2 of 2" in page.locator("[data-testid=epoch]").inner_text()
-    told = json.loads(page.evaluate("fetch('/v1/runs/small').then((answer) => answer.text())"))
-    assert told["finished"]
-    page.click("text=Use this model in the workbench")
-    page.wait_for_selector("button:has-text('In the workbench')", timeout=30_000)
-    until(page, "document.querySelector('[data-testid=pixel]').innerText.includes('pavement')")
+def test_a_true_mask_shows_right_and_wrong(page: Any, photo_file: Path, served_model: Model, tmp_path: Path) -> None:
+    page.set_input_files("[data-testid=file]", photo_file)
+    until(page, f"{WIDTH} === 200")
+    truth = served_model.predict(photo_file).labels.copy()
+    truth[:30] = 255
+    truth[100:] = (truth[100:] + 1) % 3
+    Image.fromarray(truth).save(tmp_path / "truth.png")
+    page.set_input_files("[data-testid=truth]", tmp_path / "truth.png")
+    page.click("button:has-text('right or wrong')")
+    page.wait_for_selector("text=/77.8\\s%\\D+of the labelled pixels are right/")  # 70 of 90 rows
+
+
+def test_what_can_be_kept_is_what_the_library_says(
+    page: Any, photo_file: Path, served_model: Model, tmp_path: Path
+) -> None:
+    page.set_input_files("[data-testid=file]", photo_file)
+    until(page, f"{WIDTH} === 200")
+    expected = served_model.predict(photo_file).labels
+
+    def kept(text: str) -> Path:
+        with page.expect_download() as started:
+            page.click(f"text={text}")
+        path = tmp_path / started.value.suggested_filename
+        started.value.save_as(path)
+        return path
+
+    assert np.array_equal(read_mask(kept("mask (PNG)"), {}, 3), expected)
+    told = json.loads(kept("labels (JSON)").read_text())
+    assert np.array_equal(from_run_lengths(told["rle"], 120, 200), expected)
+    overlay = np.asarray(Image.open(kept("overlay (PNG)")).convert("RGB"))
+    assert overlay.shape == (120, 200, 3)
+    assert not np.array_equal(overlay, np.asarray(Image.open(photo_file)))
+
+
+def test_two_models_stand_side_by_side_and_move_as_one(page: Any) -> None:
+    page.select_option("label:has-text('beside') select", "other")
+    second = page.locator("[data-testid=second]")
+    second.wait_for(timeout=60_000)
+    page.wait_for_selector("text=/same class to 100/")  # it is the same model
+    left, right = page.locator("[data-testid=stage]").bounding_box(), second.bounding_box()
+    assert right["x"] >= left["x"] + left["width"]
+    assert abs(right["y"] - left["y"]) < 2
+    page.locator("[data-testid=stage]").focus()
+    page.keyboard.press("+")
+    page.keyboard.press("Shift+ArrowRight")
+    views = page.locator("[data-testid=stage] .layers, [data-testid=stage-second] .layers")
+    assert views.nth(0).get_attribute("style") == views.nth(1).get_attribute("style")
+    assert "width: 150%" in str(views.nth(0).get_attribute("style"))
+    cross = "[...document.querySelectorAll('.cross.light')].map((one) => one.getAttribute('d'))"
+    assert len(set(page.evaluate(cross))) == 1
+    own = page.locator("[data-testid=pixel] strong").inner_text().strip()
+    assert own in second.locator("figcaption").inner_text()
+
+
+def test_classes_differ_by_hatching_too(page: Any) -> None:
+    colours = """() => {
+        const mask = document.querySelectorAll('[data-testid=stage] canvas')[1];
+        const data = new Uint32Array(mask.getContext('2d').getImageData(0, 0, mask.width, mask.height).data.buffer);
+        return new Set(data).size;
+    }"""
+    classes = page.locator("section[aria-label='Show and hide classes'] li").count()
+    assert page.evaluate(colours) > classes
+    page.uncheck("text=hatching")
+    assert page.evaluate(colours) <= classes
+
+
+def test_the_code_is_what_the_image_had(page: Any, photo_file: Path, served_model: Model) -> None:
+    page.set_input_files("[data-testid=file]", photo_file)
+    until(page, f"{WIDTH} === 200")
+    page.click("#tab-code")
+    steps = page.locator(".step pre").all_inner_texts()
+    prediction = served_model.predict(photo_file)
+    assert str((prediction.labels.shape, prediction.labels.dtype)) in steps[1]
+    assert str(prediction.scores.shape) in steps[3]
+    assert page.get_attribute("a:has-text('the image itself')", "download") == "photo.png"
+    page.locator("#content form input").nth(0).fill("200")
+    page.locator("#content form button").nth(0).click()
+    page.wait_for_selector("text=/Right: Width comes second/")

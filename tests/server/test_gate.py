@@ -114,3 +114,17 @@ def test_uploads_at_a_time_are_bounded() -> None:
         pass
     with readers:
         pass
+
+
+def test_what_is_quick_does_not_wait_for_what_is_long() -> None:
+    async def story() -> None:
+        gate, go = Gate(workers=1, queue=4, wait_s=10), threading.Event()
+        long = asyncio.create_task(gate.run(request(), go.wait, aside=True))
+        await until(lambda: gate.taken == 1)
+        assert await gate.run(request(), lambda: "quick") == "quick"
+        assert not long.done()
+        go.set()
+        assert await long
+        gate.close()
+
+    asyncio.run(story())

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import base64
+import copy
+import hashlib
 import io
+import json
 import re
+import shutil
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +18,13 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from serving import png, unpack
 
-from pixelwise.data.images import decode_mask_ids
-from pixelwise.prediction.image import Model
+from conftest import THREE, picture
+from pixelwise.data.images import decode_mask_ids, write_png
+from pixelwise.prediction.image import Model, load
+from pixelwise.records import ClassList
 from pixelwise.server.answers import from_run_lengths, run_lengths
+from pixelwise.server.app import create_app
+from pixelwise.server.settings import Settings
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -34,6 +43,7 @@ def test_every_answer_of_predict_holds_the_same_labels(client: TestClient, serve
     assert np.array_equal(from_run_lengths(both["rle"], both["height"], both["width"]), expected.labels)
     assert np.array_equal(decode_mask_ids(base64.b64decode(both["mask_png"]), "mask"), expected.labels)
     asked = client.post("/v1/predict", content=body, headers={"Accept": "image/png"})
+    assert both["sha256"] == asked.headers["x-image-sha256"] == hashlib.sha256(body).hexdigest()
     assert asked.headers["content-type"] == "image/png"
     assert np.array_equal(decode_mask_ids(asked.content, "mask"), expected.labels)
     _, (labels, scores) = unpack(client.post("/v1/predict?answer=page", content=body).content)
@@ -145,6 +155,144 @@ def test_the_documentation_loads_nothing_from_elsewhere(client: TestClient) -> N
     html = client.get("/docs").text
     assert "/v1/predict" in html
     assert not re.search(r"(src|href)=\"(https?:)?//", html)
-    assert client.get("/v1/openapi.json").json()["paths"]["/v1/predict"]["post"]["responses"]["200"]["content"][
-        "application/json"
-    ]["example"]
+
+
+def outline(value: Any) -> Any:
+    """What an answer is made of: names and kinds, no values. Of a list, its first element."""
+    if isinstance(value, dict):
+        return {key: outline(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [outline(value[0])] if value else []
+    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+
+
+def agrees(example: Any, real: Any, where: str) -> None:
+    """Every name in the example is in the answer, and means the same kind of thing. Names of classes may differ."""
+    if isinstance(example, dict) and isinstance(real, dict):
+        if where.endswith(("probabilities", "scores.classes", "provenance", "licence", "recipe", "iou", "true")):
+            return
+        for key, inner in example.items():
+            assert key in real, f"{where}.{key}"
+            agrees(inner, real[key], f"{where}.{key}")
+    elif isinstance(example, list) and isinstance(real, list):
+        if example and real:
+            agrees(example[0], real[0], f"{where}[]")
+    else:
+        assert example == real or "NoneType" in (example, real), f"{where}: {example}, really {real}"
+
+
+def test_every_route_has_an_example(client: TestClient) -> None:
+    documentation = client.get("/docs").text
+    for path, methods in client.get("/v1/openapi.json").json()["paths"].items():
+        for method, facts in methods.items():
+            good = facts["responses"].get("201") or facts["responses"]["200"]
+            assert good["content"], (method, path)
+            for media, content in good["content"].items():
+                assert content["example"], (method, path, media)
+            assert facts["responses"]["default"]["content"]["application/json"]["example"]["error"]["remedy"]
+            body = facts.get("requestBody", {}).get("content", {})
+            assert all(kind != "application/json" or "schema" in content for kind, content in body.items())
+            assert f"<code>{path}</code>" in documentation
+
+
+def test_examples_look_like_real_answers(client: TestClient, seen: str, photo: Picture, tmp_path: Any) -> None:
+    examples = {
+        (method, path): content["application/json"]["example"]
+        for path, methods in client.get("/v1/openapi.json").json()["paths"].items()
+        for method, facts in methods.items()
+        if (content := facts["responses"].get("201", facts["responses"].get("200"))["content"])
+        and "application/json" in content
+    }
+    run = tmp_path / "runs" / "first-try"
+    run.mkdir(parents=True)
+    epoch = {"event": "epoch", "epoch": 3, "loss": 1.0, "observation": "improving"}
+    (run / "trace.jsonl").write_text(json.dumps({**examples["get", "/v1/runs/{name}/epochs/{epoch}"], **epoch}) + "\n")
+    rows = [["val/images/0000", "/gone/0.png", "/gone/1.png"]]
+    data = {"classes": THREE.to_json(), "notes": [], "splits": {"train": rows, "val": rows}}
+    (run / "data.json").write_text(json.dumps(data))
+    queries = {"unit": "?layer=stem&channel=0&x=3&y=2", "influence": "?x=3&y=2&row=0&grid=2", "pixel": "?x=3&y=2"}
+    started = {("post", "/v1/runs"), ("post", "/v1/runs/{name}/stop"), ("post", "/v1/runs/{name}/resume")}
+    for method, path in examples:
+        if (method, path) in started:  # as GET /v1/runs/{name}; see the tests that train
+            assert outline(examples[method, path]) == outline(examples["get", "/v1/runs/{name}"])
+            continue
+        query = queries.get(path.rpartition("/")[2], "") + ("?answer=json" if path.endswith("labels") else "")
+        address = path.format(image=seen, name="first-try", epoch=3) + query
+        real = client.post(address, content=png(photo)) if method == "post" else client.get(address)
+        assert real.status_code == 200, (path, real.text)
+        agrees(outline(examples[method, path]), outline(real.json()), path)
+
+
+def test_a_wrong_scale_is_run_for_real(client: TestClient, seen: str, served_model: Model, photo: Picture) -> None:
+    from pixelwise.server.inside import Inside, wrongly_scaled
+    from pixelwise.tracing.graph import parse, with_outputs
+
+    inside = Inside(served_model)
+    right = inside.run(photo)[inside.first]
+    graph = parse(wrongly_scaled(inside.graph, inside.first, served_model.metadata))
+    session = served_model.open_session(with_outputs(graph, [f"{inside.first} wrong"], ()))
+    (wrong,) = session.run([f"{inside.first} wrong"], {"image": photo})
+    mean, std = (np.array(v).reshape(3, 1, 1) for v in (served_model.metadata.mean, served_model.metadata.std))
+    np.testing.assert_allclose(wrong[0], (255 * (right * std + mean) - mean) / std, rtol=1e-4, atol=1e-3)
+    told = client.get(f"/v1/images/{seen}/wrong-scale").json()
+    assert told["changed_share"] == pytest.approx(
+        float((inside.wrongly_scaled(photo) != served_model.predict(photo).labels).mean())
+    )
+    assert told["commonest"]["class"] in served_model.classes.names
+
+
+def test_a_sample_is_compared_with_its_own_mask(served_model: Model, tmp_path: Any) -> None:
+    with TestClient(create_app(served_model, Settings(runs=tmp_path)), base_url="http://127.0.0.1") as client:
+        name = client.get("/v1/samples").json()[0]["name"]
+        body = client.get(f"/v1/samples/{name}/image").content
+        image = unpack(client.post("/v1/predict?answer=page", content=body).content)[0]["image"]
+        header, (labels,) = unpack(client.get(f"/v1/images/{image}/truth?sample={name}").content)
+        expected = np.asarray(Image.open(io.BytesIO(client.get(f"/v1/samples/{name}/truth").content)))
+        assert np.array_equal(labels, expected)
+        known = expected != 255
+        predicted = served_model.predict(np.asarray(Image.open(io.BytesIO(body)))).labels
+        assert header["scores"]["accuracy"] == pytest.approx((predicted == expected)[known].mean())
+        other = client.get("/v1/samples").json()[1]["name"]
+        assert client.get(f"/v1/images/{image}/truth?sample={other}").status_code == 422
+
+
+def test_held_out_images_of_a_run_are_samples_whatever_their_masks_ids(fast_bundle: Any, tmp_path: Any) -> None:
+    """The run's masks may hold any ids: here 7, 8 and 9 for the classes and 3 for void."""
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(fast_bundle[0], run / "model.onnx")
+    pixels, ids = picture(2, 40, 60), np.full((40, 60), 3, np.uint8)
+    ids[:20], ids[20:, :30], ids[20:, 30:50] = 7, 8, 9
+    write_png(run / "image.png", pixels)
+    write_png(run / "mask.png", ids)
+    row = ["val/image", str(run / "image.png"), str(run / "mask.png")]
+    mask_ids = {"7": 0, "8": 1, "9": 2, "3": 255}
+    data = {"classes": THREE.to_json(), "mask_ids": mask_ids, "splits": {"train": [], "val": [row]}}
+    (run / "data.json").write_text(json.dumps(data))
+    app = create_app(load(run, threads=1), Settings(runs=tmp_path / "runs"))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        assert client.get("/v1/samples").json()[0]["name"] == "held-out-0"
+        assert client.get("/v1/models").json()[0]["title"] == "run"
+        body = client.get("/v1/samples/held-out-0/image").content
+        image = unpack(client.post("/v1/predict?answer=page", content=body).content)[0]["image"]
+        header, (own,) = unpack(client.get(f"/v1/images/{image}/truth?sample=held-out-0").content)
+        given, (sent,) = unpack(client.post(f"/v1/images/{image}/truth", content=png(ids)).content)
+    assert np.array_equal(own, sent)
+    assert header == given
+    assert set(np.unique(own)) == {0, 1, 2, 255}
+
+
+def test_a_model_without_run_or_streets_brings_its_own_image(served_model: Model, tmp_path: Any) -> None:
+    """Its classes are none of the street's: there is nothing to judge it on, and it says so."""
+    names = ClassList(("nucleus", "background", "debris"), THREE.colours)
+    bundle = served_model.engine.bundle
+    strange = replace(bundle, metadata=replace(bundle.metadata, classes=names))
+    model = Model(copy.copy(served_model.engine))
+    model.engine.bundle = strange
+    with TestClient(create_app(model, Settings(runs=tmp_path), "nuclei"), base_url="http://127.0.0.1") as client:
+        first = client.get("/v1/samples").json()[0]
+        assert (first["name"], first["has_truth"]) == ("golden", False)
+        assert client.get("/v1/samples/golden/image").status_code == 200
+        assert client.get("/v1/judged").json() is None
+        told = client.get("/v1/model").json()
+        assert (told["title"], told["opens"], told["has_run"]) == ("nuclei", "nuclei", False)

@@ -91,7 +91,7 @@ def test_one_training_at_a_time_and_no_foreign_folder(client: TestClient) -> Non
 
 
 def test_judging_agrees_with_itself(served_model: Any, tmp_path: Path) -> None:
-    found = judge(served_model, Samples(served_model.classes, None), None)
+    found = judge(served_model, Samples(served_model, None), None)
     assert found is not None
     matrix = found["matrix"]
     total = sum(map(sum, matrix))

@@ -91,9 +91,9 @@ def test_a_pixel_outside_is_refused(model: Model, pixel: tuple[int, int]) -> Non
 
 def test_a_flat_image_is_remarked_on(model: Model) -> None:
     found = trace(model, np.full((20, 30, 3), 90, np.uint8)).findings
-    assert any("one flat colour" in finding for finding in found)
+    assert any("one flat colour" in str(finding) for finding in found)
     large = trace(model, np.zeros((400, 30, 3), np.uint8)).findings
-    assert any("6.2 times smaller" in finding for finding in large)
+    assert any("6.2 times smaller" in str(finding) for finding in large)
 
 
 def test_json_holds_everything(traced: Trace) -> None:

@@ -40,6 +40,7 @@ def as_json(seen: Seen, *, with_png: bool, with_runs: bool = True) -> dict[str, 
         "width": width,
         "height": height,
         "classes": class_rows(prediction),
+        "sha256": seen.sha256,
         "milliseconds": {"decode": round(seen.decode_ms, 2), "predict": round(seen.predict_ms, 2)},
     }
     if with_runs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pixelwise.errors import PixelwiseError
 from pixelwise.prediction.image import Model
 from pixelwise.server import routes_health, routes_page, routes_predict, routes_runs
+from pixelwise.server.examples import add_examples
 from pixelwise.server.facts import model_of
 from pixelwise.server.gate import Gate, Left, Readers
 from pixelwise.server.guard import Guard
@@ -32,18 +32,18 @@ ABOUT = """Label every pixel of an image, and see why. Errors have one shape:
 `{"error": {"kind": "…", "message": "…", "remedy": "…"}}`. A full server answers 503 with `Retry-After`."""
 
 
-def create_app(model: Model, settings: Settings | None = None, title: str | None = None) -> FastAPI:
+def create_app(model: Model, settings: Settings | None = None, built_in: str | None = None) -> FastAPI:
     """The server of one model.
 
     Args:
         model: open and verified.
         settings: limits and addresses.
-        title: what the page calls the model; its file's or run's name where left out.
+        built_in: the name under which `model` comes with Pixelwise; None for a file or a run.
     """
     settings = settings or Settings()
     own = model.path.parent if (model.path.parent / "trace.jsonl").is_file() else None
     runs = Runs(settings.runs, own)
-    shelf = Shelf(model, title or title_of(model.path), runs)
+    shelf = Shelf(model, built_in, runs)
     gate = Gate(settings.workers, settings.queue, settings.wait_s)
     memory = Memory(settings.remembered, settings.max_pixels + 20_000_000)
     state = State(settings, shelf, runs, gate, Readers(settings.readers), memory, Monitor())
@@ -64,6 +64,8 @@ def create_app(model: Model, settings: Settings | None = None, title: str | None
     for routes in (routes_predict, routes_page, routes_runs, routes_health):
         app.include_router(routes.router)
     PageFiles().add_to(app)
+    describe = app.openapi
+    app.openapi = lambda: app.openapi_schema if app.openapi_schema else add_examples(describe())  # type: ignore[method-assign]
     add_answers_for_errors(app)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=1)
     app.add_middleware(Counted, state=state)
@@ -74,13 +76,9 @@ def create_app(model: Model, settings: Settings | None = None, title: str | None
 def warm(state: State) -> None:
     """Work out what every visitor asks first, so that the first one does not wait for it."""
     opened = state.shelf.main
-    model_of(opened, state.shelf.title)
+    model_of(opened, state.shelf)
     if opened.samples.examples:
         opened.samples.pngs(opened.samples.examples[0].name)
-
-
-def title_of(path: Path) -> str:
-    return path.parent.name if path.name == "model.onnx" else path.stem
 
 
 class Counted:

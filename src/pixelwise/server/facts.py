@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pixelwise.records import Pixels
 from pixelwise.server.inside import Inside, Values
 from pixelwise.server.memory import Seen
-from pixelwise.server.shelf import Opened
+from pixelwise.server.shelf import Opened, Shelf
 from pixelwise.tracing.flow import thumbnail
 from pixelwise.tracing.pixel import tell_pixel
 from pixelwise.tracing.receptive import Field
@@ -124,18 +124,20 @@ def network_size(opened: Opened, seen: Seen) -> tuple[int, int]:
     return h * stride, w * stride
 
 
-def model_of(opened: Opened, title: str) -> dict[str, Any]:
+def model_of(opened: Opened, shelf: Shelf) -> dict[str, Any]:
     """What a model says about itself."""
     model, metadata = opened.model, opened.model.metadata
     return {
         "name": opened.name,
-        "title": title,
+        "title": shelf.title_of(opened.name),
+        "opens": shelf.opens(opened.name),
         "digest": model.digest,
         "bytes": len(model.graph),
         "parameters": sum(layer.parameters for layer in opened.inside.measured.values()),
         "classes": metadata.classes.to_json(),
         "size": list(metadata.size),
         "policy": metadata.policy,
+        "even_exposure": metadata.even_exposure,
         "stride": metadata.stride,
         "mean": list(metadata.mean),
         "std": list(metadata.std),
@@ -175,3 +177,14 @@ def influence_of(opened: Opened, seen: Seen, x: int, y: int, grid: int, row: int
         covered[rows, column * width // columns : (column + 1) * width // columns] = grey
         drops.append(whole - opened.model.predict(covered).probabilities(x, y)[name])
     return {"x": x, "y": y, "class": name, "probability": whole, "row": row, "rows": grid, "drop": drops}
+
+
+def wrong_scale_of(opened: Opened, seen: Seen) -> dict[str, Any]:
+    """The model run for real on numbers that nobody divided by 255."""
+    labels = opened.inside.wrongly_scaled(seen.pixels)
+    counts = np.bincount(labels.ravel(), minlength=len(opened.model.classes))
+    commonest = int(counts.argmax())
+    return {
+        "changed_share": float((labels != seen.prediction.labels).mean()),
+        "commonest": {"class": opened.model.classes.names[commonest], "share": float(counts[commonest] / labels.size)},
+    }

@@ -26,13 +26,14 @@ class Left(Exception):
 
 
 class Gate:
-    """`workers` at a time, at most `queue` waiting."""
+    """`workers` at a time, at most `queue` waiting. What takes many seconds has one thread of its own, aside."""
 
     def __init__(self, workers: int, queue: int, wait_s: float) -> None:
         self.workers, self.places, self.wait_s = workers, workers + queue, wait_s
         self.taken = 0  # only ever touched on the event loop
         self.seconds = 0.1  # a running mean of how long one piece of work takes
         self.pool = ThreadPoolExecutor(workers, "pixelwise-work")
+        self.aside = ThreadPoolExecutor(1, "pixelwise-aside")
 
     @property
     def is_full(self) -> bool:
@@ -42,8 +43,11 @@ class Gate:
         if self.is_full:
             raise busy(max(1, math.ceil(self.taken * self.seconds / self.workers)))
 
-    async def run(self, request: Request, work: Callable[[], Result]) -> Result:
+    async def run(self, request: Request, work: Callable[[], Result], *, aside: bool = False) -> Result:
         """The result of `work`, done on a thread.
+
+        Args:
+            aside: it takes many seconds; what is quick need not wait for it.
 
         Raises:
             Refused: 503 when full, or when it did not begin in time.
@@ -52,7 +56,7 @@ class Gate:
         self.refuse_when_full()
         self.taken += 1
         loop = asyncio.get_running_loop()
-        future = self.pool.submit(self.timed, work)
+        future = self.aside.submit(work) if aside else self.pool.submit(self.timed, work)
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self.give_back))
         deadline = loop.time() + self.wait_s
         answer = asyncio.wrap_future(future)
@@ -81,7 +85,8 @@ class Gate:
 
     def close(self) -> None:
         """Let what has begun end; forget what has not."""
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self.pool, self.aside):
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 class Readers:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.bundle.format import Metadata
 from pixelwise.prediction.image import Model
 from pixelwise.records import Labels, Pixels, Scores
 from pixelwise.tracing.graph import Graph, batched, nodes_between, parse, with_outputs
@@ -78,6 +79,12 @@ class Inside:
         labels, scores = session.run(["labels", "scores"], {"image": image_HW3, **keep})
         return labels, scores
 
+    def wrongly_scaled(self, image_HW3: Pixels) -> Labels:
+        """Labels when the network's input, on 0–1 before it is normalised, is 255 times too large."""
+        session = self.session("scale", lambda: wrongly_scaled(self.graph, self.first, self.model.metadata))
+        labels: Labels = session.run(["labels"], {"image": image_HW3})[0]
+        return labels
+
     def session(self, name: str, make: Any) -> Any:
         with self.lock:
             if name not in self.sessions:
@@ -125,5 +132,32 @@ def with_switches(graph: Graph, skips: Mapping[str, tuple[int, str]]) -> bytes:
         if place in switches:
             model.graph.node.append(switches[place])
         model.graph.node.append(node)
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def wrongly_scaled(graph: Graph, first: str, metadata: Metadata) -> bytes:
+    """The model with its normalised input as it would be without the division by 255.
+
+    (255 v − mean) / std, made of what there is, (v − mean) / std: 255 times that, and 254 mean / std more.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    mean, std = np.array(metadata.mean, np.float32), np.array(metadata.std, np.float32)
+    constants = {"times": np.float32(255), "more": (254 * mean / std).reshape(1, 3, 1, 1)}
+    for name, value in constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), f"wrong scale {name}"))
+    for node in model.graph.node:
+        inputs = [f"{first} wrong" if name == first else name for name in node.input]
+        del node.input[:]
+        node.input.extend(inputs)
+    place = graph.producer[first] + 1
+    model.graph.node.insert(place, helper.make_node("Mul", [first, "wrong scale times"], [f"{first} times"]))
+    model.graph.node.insert(
+        place + 1, helper.make_node("Add", [f"{first} times", "wrong scale more"], [f"{first} wrong"])
+    )
     serialised: bytes = model.SerializeToString()
     return serialised

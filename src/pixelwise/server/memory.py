@@ -25,6 +25,7 @@ class Seen:
     predict_ms: float
     format: str
     bytes: int
+    sha256: str = ""  # of the bytes as they were sent, so that a client can see that an answer is its own
     layers: dict[str, Any] = field(default_factory=dict)  # name → [channels, h, w]; kept for the newest images only
     layers_ms: float = 0.0
 

@@ -15,11 +15,11 @@ from pixelwise.data.files import write_whole
 from pixelwise.data.images import encode_png, read_image
 from pixelwise.prediction.image import Model
 from pixelwise.records import Pixels
-from pixelwise.server.diagnosis import diagnose
 from pixelwise.server.facts import flow_of, grey, layers_of, pixel_of, values_of
 from pixelwise.server.memory import Seen
 from pixelwise.server.report_chart import training_chart
 from pixelwise.server.shelf import Opened
+from pixelwise.tracing.diagnosis import diagnose
 from pixelwise.tracing.flow import coloured
 from pixelwise.tracing.recorder import read_events
 
@@ -128,7 +128,7 @@ def diagnosis_section(opened: Opened, seen: Seen) -> str:
     findings = diagnose(seen.pixels, seen.prediction, opened.model.metadata)
     if not findings:
         return ""
-    items = "".join(f"<li>{escape(f['what'])} {escape(f['remedy'])}</li>" for f in findings)
+    items = "".join(f"<li>{escape(str(finding))}</li>" for finding in findings)
     return f"<h2>What to look out for</h2><ul>{items}</ul>"
 
 

@@ -50,13 +50,20 @@ def operation(path: str, method: str, facts: dict[str, Any]) -> str:
         content = facts["requestBody"]["content"]
         body = " --data-binary @photo.jpg" if "image/*" in content else " -H 'Content-Type: application/json' -d '{…}'"
     verb = "" if method == "get" else f" -X {method.upper()}"
-    answers = facts.get("responses", {}).get("200", {}).get("content", {})
-    example = answers.get("application/json", {}).get("example")
-    shown = f"<pre>{escape(json.dumps(example, indent=1))}</pre>" if example else ""
+    responses = facts["responses"]
+    answers = responses.get("201", responses.get("200"))["content"]
+    shown = "".join(
+        f"<p><code>{escape(media)}</code></p><pre tabindex=0>{escape(as_text(facts['example']))}</pre>"
+        for media, facts in answers.items()
+    )
     return (
         f"<h3>{method.upper()} <code>{escape(path)}</code></h3><p>{escape(facts.get('description', ''))}</p>{table}"
         f"<pre tabindex=0>curl{verb} 'http://127.0.0.1:8000{escape(path)}'{body}</pre>{shown}"
     )
+
+
+def as_text(example: Any) -> str:
+    return example if isinstance(example, str) else json.dumps(example, indent=1, ensure_ascii=False)
 
 
 def kind(schema: dict[str, Any]) -> str:

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pixelwise.data.decode import mask_ids_of
 from pixelwise.data.files import Refusal
-from pixelwise.data.images import labels_from_ids
+from pixelwise.data.images import encode_png, labels_from_ids
 from pixelwise.metrics import confusion
-from pixelwise.records import Prediction
+from pixelwise.records import VOID, Labels, Prediction
 from pixelwise.server.answers import as_json, as_png, packed
 from pixelwise.server.arithmetic import explain
-from pixelwise.server.diagnosis import diagnose
-from pixelwise.server.facts import flow_of, influence_of, layers_of, model_of, pixel_of, values_of
+from pixelwise.server.facts import flow_of, influence_of, layers_of, model_of, pixel_of, values_of, wrong_scale_of
 from pixelwise.server.memory import Seen
 from pixelwise.server.refusals import Refused
 from pixelwise.server.report import report_html
-from pixelwise.server.routes_predict import IMAGE_BODY, ModelName, TheState, receive
+from pixelwise.server.routes_predict import IMAGE_BODY, ModelName, ThePlace, TheState, receive
 from pixelwise.server.shelf import Opened
-from pixelwise.server.state import State
+from pixelwise.tracing.diagnosis import diagnose
 
 router = APIRouter(prefix="/v1", tags=["look closer"])
-ImageName = Annotated[str, Path(max_length=40)]
 Result = TypeVar("Result")
+
+
+@dataclass
+class Remembered:
+    """A request about an image that the page has sent before, and how to work on it on a worker's thread."""
+
+    request: Request
+    state: TheState
+    image: Annotated[str, Path(max_length=40, description="The name that /v1/predict?answer=page gave it.")]
+    model: ModelName = ""
+
+    async def run(self, work: Callable[[Opened, Seen], Result]) -> Result:
+        seen = self.state.memory.get(self.image)
+        return await self.state.gate.run(self.request, lambda: work(self.state.shelf.get(self.model), seen))
+
+
+TheImage = Annotated[Remembered, Depends(Remembered)]
 
 
 @router.get("/models", tags=["models"])
@@ -42,8 +58,7 @@ async def model(request: Request, state: TheState, model: ModelName = "") -> dic
 
     def work() -> dict[str, Any]:
         opened = state.shelf.get(model)
-        title = next((row["title"] for row in state.shelf.names() if row["name"] == opened.name), opened.name)
-        return model_of(opened, title)
+        return model_of(opened, state.shelf)
 
     return await state.gate.run(request, work)
 
@@ -51,7 +66,7 @@ async def model(request: Request, state: TheState, model: ModelName = "") -> dic
 @router.get("/judged", tags=["models"])
 async def judged(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any] | None:
     """A model's confusion matrix and scores on images that it has not learnt from; null where there are none."""
-    return await state.gate.run(request, lambda: state.shelf.get(model).judged())
+    return await state.gate.run(request, lambda: state.shelf.get(model).judged(), aside=True)
 
 
 @router.get("/samples", tags=["samples"])
@@ -74,24 +89,21 @@ async def sample_truth(request: Request, state: TheState, name: str, model: Mode
     return Response(png, media_type="image/png")
 
 
-async def about(
-    request: Request, state: State, image: str, model: str, work: Callable[[Opened, Seen], Result]
-) -> Result:
-    """Work on a remembered image, on a worker's thread."""
-    seen = state.memory.get(image)
-    return await state.gate.run(request, lambda: work(state.shelf.get(model), seen))
+@router.get("/images/{image}/picture", response_class=Response)
+async def picture(image: TheImage) -> Response:
+    """The image as it was decoded, as PNG: for browsers that cannot show its own format."""
+    png = await image.run(lambda _, seen: encode_png(seen.pixels))
+    return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=600"})
 
 
 @router.get("/images/{image}/flow")
-async def flow(request: Request, state: TheState, image: ImageName, model: ModelName = "") -> list[dict[str, Any]]:
+async def flow(image: TheImage) -> list[dict[str, Any]]:
     """The four stages that an image passed."""
-    return await about(request, state, image, model, flow_of)
+    return await image.run(flow_of)
 
 
 @router.get("/images/{image}/labels", response_class=Response)
-async def labels(
-    request: Request, state: TheState, image: ImageName, answer: Literal["json", "png"] = "png", model: ModelName = ""
-) -> Response:
+async def labels(image: TheImage, answer: Literal["json", "png"] = "png") -> Response:
     """The labels again, to keep: a palette PNG, or JSON with run lengths."""
 
     def work(_: Opened, seen: Seen) -> Response:
@@ -99,77 +111,67 @@ async def labels(
             return Response(as_png(seen.prediction), media_type="image/png", headers=attachment("mask.png"))
         return JSONResponse(as_json(seen, with_png=False), headers=attachment("labels.json"))
 
-    return await about(request, state, image, model, work)
+    return await image.run(work)
 
 
 @router.get("/images/{image}/diagnosis")
-async def diagnosis(request: Request, state: TheState, image: ImageName, model: ModelName = "") -> list[dict[str, str]]:
+async def diagnosis(image: TheImage) -> list[dict[str, str]]:
     """What looks wrong with a prediction, and what to do about it; often nothing."""
 
     def work(opened: Opened, seen: Seen) -> list[dict[str, str]]:
-        return diagnose(seen.pixels, seen.prediction, opened.model.metadata)
+        return [finding.to_json() for finding in diagnose(seen.pixels, seen.prediction, opened.model.metadata)]
 
-    return await about(request, state, image, model, work)
+    return await image.run(work)
 
 
 @router.get("/images/{image}/layers")
-async def layers(request: Request, state: TheState, image: ImageName, model: ModelName = "") -> list[dict[str, Any]]:
+async def layers(image: TheImage) -> list[dict[str, Any]]:
     """Every layer's shape, range and view on an image."""
-    return await about(request, state, image, model, layers_of)
+    return await image.run(layers_of)
 
 
 @router.get("/images/{image}/layers/{layer}", response_class=Response)
-async def layer_values(
-    request: Request, state: TheState, image: ImageName, layer: str, model: ModelName = ""
-) -> Response:
+async def layer_values(image: TheImage, layer: str) -> Response:
     """All values of one layer: a packed float32 [channels, h, w]."""
 
     def work(opened: Opened, seen: Seen) -> Response:
         values = values_of(opened, seen)[tensor_of(opened, layer)]
         return packed({"layer": layer}, values.astype(np.float32))
 
-    return await about(request, state, image, model, work)
+    return await image.run(work)
 
 
 @router.get("/images/{image}/unit")
 async def unit(
-    request: Request,
-    state: TheState,
-    image: ImageName,
+    image: TheImage,
+    place: ThePlace,
     layer: Annotated[str, Query(max_length=60)],
     channel: Annotated[int, Query(ge=0)],
-    x: Annotated[int, Query(ge=0)],
-    y: Annotated[int, Query(ge=0)],
-    model: ModelName = "",
 ) -> dict[str, Any]:
-    """The arithmetic of one value of a layer, from the model's own weights."""
+    """The arithmetic of one value of a layer, from the model's own weights. x and y count the layer's own values."""
 
     def work(opened: Opened, seen: Seen) -> dict[str, Any]:
         tensor = tensor_of(opened, layer)
         values = values_of(opened, seen)
         channels, h, w = values[tensor].shape
-        if channel >= channels or y >= h or x >= w:
+        if channel >= channels or place.y >= h or place.x >= w:
             raise Refused(422, "value-outside", f"The layer {layer} is {channels}×{h}×{w}.")
-        steps = explain(opened.inside, values, tensor, channel, y, x)
         return {
             "layer": layer,
             "channel": channel,
-            "x": x,
-            "y": y,
-            "value": float(values[tensor][channel, y, x]),
-            "steps": steps,
+            "x": place.x,
+            "y": place.y,
+            "value": float(values[tensor][channel, place.y, place.x]),
+            "steps": explain(opened.inside, values, tensor, channel, place.y, place.x),
         }
 
-    return await about(request, state, image, model, work)
+    return await image.run(work)
 
 
 @router.get("/images/{image}/skips", response_class=Response)
 async def skips(
-    request: Request,
-    state: TheState,
-    image: ImageName,
+    image: TheImage,
     off: Annotated[str, Query(max_length=200, description="Names of upsampling layers, with commas between.")] = "",
-    model: ModelName = "",
 ) -> Response:
     """Labels and scores with skip connections switched off, packed as /v1/predict?answer=page packs them."""
 
@@ -182,89 +184,79 @@ async def skips(
         changed = float((labels != seen.prediction.labels).mean())
         return packed({"off": names, "changed_share": changed}, labels, scores)
 
-    return await about(request, state, image, model, work)
+    return await image.run(work)
+
+
+@router.get("/images/{image}/wrong-scale")
+async def wrong_scale(image: TheImage) -> dict[str, Any]:
+    """What the model says when its input is not divided by 255, which is the commonest mistake of all."""
+    return await image.run(wrong_scale_of)
 
 
 @router.get("/images/{image}/pixel")
-async def pixel(
-    request: Request,
-    state: TheState,
-    image: ImageName,
-    x: Annotated[int, Query(ge=0)],
-    y: Annotated[int, Query(ge=0)],
-    model: ModelName = "",
-) -> dict[str, Any]:
+async def pixel(image: TheImage, place: ThePlace) -> dict[str, Any]:
     """As POST /v1/pixel, for a remembered image."""
-
-    def work(opened: Opened, seen: Seen) -> dict[str, Any]:
-        require_inside(seen, x, y)
-        return pixel_of(opened, seen, x, y)
-
-    return await about(request, state, image, model, work)
+    return await image.run(lambda opened, seen: pixel_of(opened, seen, *place.inside(seen)))
 
 
 @router.get("/images/{image}/influence")
 async def influence(
-    request: Request,
-    state: TheState,
-    image: ImageName,
-    x: Annotated[int, Query(ge=0)],
-    y: Annotated[int, Query(ge=0)],
+    image: TheImage,
+    place: ThePlace,
     row: Annotated[int, Query(ge=0)],
     grid: Annotated[int, Query(ge=2, le=16)] = 8,
-    model: ModelName = "",
 ) -> dict[str, Any]:
     """How a pixel's probability falls when parts of the image are greyed out, one row of parts at a time."""
-
-    def work(opened: Opened, seen: Seen) -> dict[str, Any]:
-        require_inside(seen, x, y)
-        if row >= grid:
-            raise Refused(422, "row-outside", f"There are {grid} rows.")
-        return influence_of(opened, seen, x, y, grid, row)
-
-    return await about(request, state, image, model, work)
+    if row >= grid:
+        raise Refused(422, "row-outside", f"There are {grid} rows.")
+    return await image.run(lambda opened, seen: influence_of(opened, seen, *place.inside(seen), grid, row))
 
 
 @router.post("/images/{image}/truth", openapi_extra=IMAGE_BODY, response_class=Response)
-async def truth(request: Request, state: TheState, image: ImageName, model: ModelName = "") -> Response:
+async def truth(image: TheImage) -> Response:
     """Compare with a mask of class ids: each class's IoU on this image, and the mask itself, packed uint8 [H, W]."""
-    data = await receive(request, state)
+    data = await receive(image.request, image.state)
+
+    return await image.run(lambda opened, seen: compared(opened, seen, true_labels(data, opened, seen.prediction)))
+
+
+@router.get("/images/{image}/truth", response_class=Response)
+async def truth_of_sample(image: TheImage, sample: Annotated[str, Query(max_length=60)]) -> Response:
+    """The same, with the mask of the sample that this image is."""
 
     def work(opened: Opened, seen: Seen) -> Response:
-        labels = true_labels(data, opened, seen.prediction)
-        matrix = confusion.count_pairs(seen.prediction.labels, labels, len(opened.model.classes))
-        scores = confusion.scores(matrix).to_json(opened.model.classes)
-        return packed({"scores": scores, "void_share": float((labels == 255).mean())}, labels)
+        pixels, labels = opened.samples.read(sample)
+        if not np.array_equal(pixels, seen.pixels):
+            raise Refused(422, "sample-other", "This image is not that sample.", "List them with GET /v1/samples.")
+        return compared(opened, seen, labels)
 
-    return await about(request, state, image, model, work)
+    return await image.run(work)
 
 
 @router.get("/images/{image}/report", response_class=Response)
-async def report(
-    request: Request,
-    state: TheState,
-    image: ImageName,
-    x: Annotated[int, Query(ge=0)],
-    y: Annotated[int, Query(ge=0)],
-    model: ModelName = "",
-) -> Response:
+async def report(image: TheImage, place: ThePlace) -> Response:
     """The whole story of an image as one HTML file that opens offline."""
 
     def work(opened: Opened, seen: Seen) -> Response:
-        require_inside(seen, x, y)
-        title = next((r["title"] for r in state.shelf.names() if r["name"] == opened.name), opened.name)
-        html = report_html(opened, seen, x, y, title)
+        html = report_html(opened, seen, *place.inside(seen), image.state.shelf.title_of(opened.name))
         return Response(html, media_type="text/html; charset=utf-8", headers=attachment("pixelwise-report.html"))
 
-    return await about(request, state, image, model, work)
+    return await image.run(work)
 
 
 def attachment(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
-def true_labels(data: bytes, opened: Opened, prediction: Prediction) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def compared(opened: Opened, seen: Seen, true_HW: Labels) -> Response:
+    matrix = confusion.count_pairs(seen.prediction.labels, true_HW, len(opened.model.classes))
+    scores = confusion.scores(matrix).to_json(opened.model.classes)
+    return packed({"scores": scores, "void_share": float((true_HW == VOID).mean())}, true_HW)
+
+
+def true_labels(data: bytes, opened: Opened, prediction: Prediction) -> Labels:
     """An uploaded mask as this model's class ids. Raises Refused."""
+    mask_ids = opened.samples.mask_ids  # as in the masks that this model learnt from; 255 is void in any
     try:
         ids = mask_ids_of(data)
         if ids.shape != prediction.labels.shape:
@@ -272,7 +264,7 @@ def true_labels(data: bytes, opened: Opened, prediction: Prediction) -> np.ndarr
             raise Refused(
                 422, "mask-size", f"The mask is {w}×{h}, the image {width}×{height}.", "Send the image's own mask."
             )
-        return labels_from_ids(ids, opened.samples.mask_ids, len(opened.model.classes))
+        return labels_from_ids(ids, mask_ids and {VOID: VOID, **mask_ids}, len(opened.model.classes))
     except Refusal as refusal:
         raise Refused(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
 
@@ -281,9 +273,3 @@ def tensor_of(opened: Opened, layer: str) -> str:
     if layer not in opened.inside.tensors:
         raise Refused(404, "layer-unknown", f"This model's layers are: {', '.join(opened.inside.tensors)}.")
     return opened.inside.tensors[layer]
-
-
-def require_inside(seen: Seen, x: int, y: int) -> None:
-    height, width = seen.prediction.labels.shape
-    if x >= width or y >= height:
-        raise Refused(422, "pixel-outside", f"({x}, {y}) lies outside the image of {width}×{height} pixels.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -19,6 +21,26 @@ from pixelwise.server.uploads import decode, read_upload
 router = APIRouter(prefix="/v1", tags=["predict"])
 TheState = Annotated[State, Depends(state_of)]
 ModelName = Annotated[str, Query(description="A name from GET /v1/models.", max_length=60)]
+
+
+@dataclass
+class Place:
+    """A pixel that is asked about."""
+
+    x: Annotated[int, Query(ge=0, description="From the left, from 0.", examples=[212])]
+    y: Annotated[int, Query(ge=0, description="From the top, from 0.", examples=[140])]
+
+    def inside(self, seen: Seen) -> tuple[int, int]:
+        """(x, y). Raises Refused where the image does not reach that far."""
+        height, width = seen.prediction.labels.shape
+        if self.x >= width or self.y >= height:
+            raise Refused(
+                422, "pixel-outside", f"({self.x}, {self.y}) lies outside the image of {width}×{height} pixels."
+            )
+        return self.x, self.y
+
+
+ThePlace = Annotated[Place, Depends(Place)]
 IMAGE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -31,16 +53,6 @@ IMAGE_BODY: dict[str, Any] = {
         },
     }
 }
-EXAMPLE = {
-    "width": 4,
-    "height": 2,
-    "classes": [
-        {"id": 0, "name": "sky", "colour": [117, 211, 250], "share": 0.5},
-        {"id": 2, "name": "road", "colour": [66, 56, 96], "share": 0.5},
-    ],
-    "milliseconds": {"decode": 3.1, "predict": 21.4},
-    "rle": [0, 4, 2, 4],
-}
 
 
 def look(data: bytes, state: State, opened: Opened) -> Seen:
@@ -51,7 +63,9 @@ def look(data: bytes, state: State, opened: Opened) -> Seen:
     prediction = opened.model.predict(decoded.pixels)
     done = time.perf_counter()
     state.monitor.predicted(done - ready)
-    return Seen(decoded.pixels, prediction, (ready - began) * 1e3, (done - ready) * 1e3, decoded.format, decoded.bytes)
+    decode_ms, predict_ms = (ready - began) * 1e3, (done - ready) * 1e3
+    digest = hashlib.sha256(data).hexdigest()
+    return Seen(decoded.pixels, prediction, decode_ms, predict_ms, decoded.format, decoded.bytes, digest)
 
 
 async def receive(request: Request, state: State) -> bytes:
@@ -60,13 +74,7 @@ async def receive(request: Request, state: State) -> bytes:
         return await read_upload(request, state.settings)
 
 
-@router.post(
-    "/predict",
-    openapi_extra=IMAGE_BODY,
-    responses={
-        200: {"content": {"application/json": {"example": EXAMPLE}, "image/png": {}}, "description": "The labels."}
-    },
-)
+@router.post("/predict", openapi_extra=IMAGE_BODY)
 async def predict(
     request: Request,
     state: TheState,
@@ -85,7 +93,8 @@ async def predict(
         opened = state.shelf.get(model)
         seen = look(data, state, opened)
         if answer == "png":
-            return Response(as_png(seen.prediction), media_type="image/png")
+            headers = {"X-Image-SHA256": seen.sha256}
+            return Response(as_png(seen.prediction), media_type="image/png", headers=headers)
         if answer == "page":
             return for_page(state.memory.put(seen), seen)
         return JSONResponse(as_json(seen, with_png=answer == "both"))
@@ -107,22 +116,13 @@ async def trace(request: Request, state: TheState, model: ModelName = "") -> dic
 
 
 @router.post("/pixel", openapi_extra=IMAGE_BODY)
-async def pixel(
-    request: Request,
-    state: TheState,
-    x: Annotated[int, Query(ge=0, description="From the left, from 0.")],
-    y: Annotated[int, Query(ge=0, description="From the top, from 0.")],
-    model: ModelName = "",
-) -> dict[str, Any]:
+async def pixel(request: Request, state: TheState, place: ThePlace, model: ModelName = "") -> dict[str, Any]:
     """Why one pixel has its label: the probability of every class, and what part of the image it was read from."""
     data = await receive(request, state)
 
     def work() -> dict[str, Any]:
         opened = state.shelf.get(model)
         seen = look(data, state, opened)
-        height, width = seen.prediction.labels.shape
-        if x >= width or y >= height:
-            raise Refused(422, "pixel-outside", f"({x}, {y}) lies outside the image of {width}×{height} pixels.")
-        return pixel_of(opened, seen, x, y)
+        return pixel_of(opened, seen, *place.inside(seen))
 
     return await state.gate.run(request, work)

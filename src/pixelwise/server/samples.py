@@ -1,4 +1,4 @@
-"""Images that are there without a download: the run's own held-out images, and rendered street scenes."""
+"""Images that are there without a download: the run's own held-out images, rendered street scenes, the bundle's own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 from pixelwise.data.images import encode_png, read_image, read_mask
 from pixelwise.data.scenes import SCENE_CLASSES, render_scene
 from pixelwise.errors import PixelwiseError
-from pixelwise.records import ClassList, Labels, Pixels
+from pixelwise.prediction.image import Model
+from pixelwise.records import VOID, ClassList, Labels, Pixels
 from pixelwise.server.answers import mapped
 from pixelwise.server.refusals import Refused
 
@@ -21,37 +22,39 @@ SCENES = (4, 11, 17, 23)
 SCENE_PX = (384, 512)
 HELD_OUT = 6
 KEPT = 4  # samples whose PNGs are kept
+GOLDEN = "golden"
 
 
 @dataclass(frozen=True)
 class Example:
-    """An image with its mask."""
+    """An image, nearly always with its true mask."""
 
     name: str
     title: str
     source: str
+    has_truth: bool = True
 
 
 class Samples:
     """The samples that suit a model: held-out images of its run first, where they still lie on this machine."""
 
-    def __init__(self, classes: ClassList, run: Path | None) -> None:
-        self.classes = classes
+    def __init__(self, model: Model, run: Path | None) -> None:
+        self.classes, self.golden = model.classes, model.engine.bundle.golden.image
         self.held_out = held_out_pairs(run)
         self.mask_ids = mask_ids_of(run)
         self.kept: dict[str, tuple[bytes, bytes]] = {}
         self.examples = [
-            *(
-                Example(f"held-out-{i}", name.rpartition("/")[2], "held out when this model was trained")
-                for i, (name, _, _) in enumerate(self.held_out[:HELD_OUT])
-            ),
-            *(
-                Example(f"scene-{i}", f"street scene {number + 1}", "rendered; every pixel's class is known exactly")
-                for number, i in enumerate(SCENES)
-            ),
+            Example(f"held-out-{i}", name.rpartition("/")[2], "held out when this model was trained")
+            for i, (name, _, _) in enumerate(self.held_out[:HELD_OUT])
         ]
-        if len(set(SCENE_CLASSES.names) & set(classes.names)) >= 2:  # first what the model can be judged on for certain
-            self.examples.sort(key=lambda example: example.name.startswith("held-out"))
+        if not self.held_out and not knows_streets(model.classes):
+            self.examples.append(
+                Example(GOLDEN, "the model’s own test image", "inside its file; it comes without a true mask", False)
+            )
+        self.examples += [
+            Example(f"scene-{i}", f"street scene {number + 1}", "rendered; every pixel's class is known exactly")
+            for number, i in enumerate(SCENES)
+        ]
 
     def to_json(self) -> list[dict[str, Any]]:
         return [vars(example) for example in self.examples]
@@ -61,6 +64,8 @@ class Samples:
         kind, _, number = name.rpartition("-")
         if name not in {example.name for example in self.examples}:
             raise Refused(404, "sample-unknown", "There is no such sample.", "List them with GET /v1/samples.")
+        if name == GOLDEN:
+            return self.golden, np.full(self.golden.shape[:2], VOID, np.uint8)
         if kind == "scene":
             pixels, labels = render_scene(SEED, int(number), *SCENE_PX)
             return pixels, mapped(labels, SCENE_CLASSES, self.classes)
@@ -81,6 +86,11 @@ class Samples:
             while len(self.kept) > KEPT:
                 self.kept.pop(next(iter(self.kept)))
         return self.kept[name]
+
+
+def knows_streets(classes: ClassList) -> bool:
+    """Can this model be judged on rendered street scenes?"""
+    return len(set(SCENE_CLASSES.names) & set(classes.names)) >= 2
 
 
 def data_of(run: Path | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pixelwise.prediction.image import load
 from pixelwise.server.app import create_app
 from pixelwise.server.settings import Settings
 
-GRACE_S = 5  # for answers that are under way when the server is told to stop
+GRACE_S = 10  # for answers that are under way when the server is told to stop
 
 
 def serve(
@@ -28,7 +28,7 @@ def serve(
     """Serve a model until told to stop (Ctrl-C, SIGTERM). Trainings that were started from the page go on.
 
     Args:
-        model: a bundle file or a run directory.
+        model: a bundle file, a run directory, or the name of a built-in model.
         settings: where to listen, and the limits. Port 0 takes a free one.
         threads: that one prediction may use; None: one per physical core.
         ready: called with the address to open once the server listens.
@@ -41,8 +41,8 @@ def serve(
     listening = listen(asked)
     token = asked.token or (None if asked.is_local else secrets.token_urlsafe(24))
     final = replace(asked, token=token, port=listening.getsockname()[1])
-    title = str(model) if not Path(model).exists() else None
-    app = create_app(load(model, threads), final, title)
+    built_in = None if Path(model).exists() else str(model)
+    app = create_app(load(model, threads), final, built_in)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -39,7 +39,7 @@ class Opened:
 
     @cached_property
     def samples(self) -> Samples:
-        return Samples(self.model.classes, self.run)
+        return Samples(self.model, self.run)
 
     def judged(self) -> dict[str, Any] | None:
         """Its scores on images that it has not learnt from; computed once."""
@@ -52,8 +52,8 @@ class Opened:
 class Shelf:
     """Models by name. Safe to use from several threads."""
 
-    def __init__(self, model: Model, title: str, runs: Runs) -> None:
-        self.runs, self.title = runs, title
+    def __init__(self, model: Model, built_in: str | None, runs: Runs) -> None:
+        self.runs, self.built_in = runs, built_in
         run = model.path.parent if (model.path.parent / "data.json").is_file() else None
         self.main = Opened(MAIN, model, run)
         self.others: OrderedDict[str, Opened] = OrderedDict()
@@ -61,11 +61,20 @@ class Shelf:
 
     def names(self) -> list[dict[str, str]]:
         finished = [name for name in self.runs.names() if self.bundle_of(name) is not None]
-        rows = [{"name": MAIN, "title": self.title}]
-        rows += [
-            {"name": name, "title": f"run {name}"} for name in finished if self.bundle_of(name) != self.main.model.path
-        ]
+        path = self.main.model.path
+        rows = [{"name": MAIN, "title": self.built_in or (path.parent.name if self.main.run else path.stem)}]
+        rows += [{"name": name, "title": f"run {name}"} for name in finished if self.bundle_of(name) != path]
         return rows
+
+    def title_of(self, name: str) -> str:
+        return next((row["title"] for row in self.names() if row["name"] == name), name)
+
+    def opens(self, name: str) -> str:
+        """What to type for MODEL: a built-in name, a run directory or a file, without the folders it lies in."""
+        if name != MAIN:
+            return f"{self.runs.root.name}/{name}"
+        path = self.main.model.path
+        return self.built_in or (path.parent.name if self.main.run else path.name)
 
     def bundle_of(self, name: str) -> Path | None:
         bundle = self.runs.folder(name) / BUNDLE_NAME

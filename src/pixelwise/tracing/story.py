@@ -16,6 +16,7 @@ from pixelwise.data.files import shown
 from pixelwise.data.images import encode_label_png, read_image
 from pixelwise.errors import UsageError
 from pixelwise.records import Pixels, Prediction
+from pixelwise.tracing.diagnosis import Finding, diagnose
 from pixelwise.tracing.graph import Traceable
 from pixelwise.tracing.layers import Layer, layers
 from pixelwise.tracing.pixel import Story, softmax, tell_pixel
@@ -40,7 +41,7 @@ class Trace:
     layers: tuple[Layer, ...]
     pixel: Story
     confidence: float  # mean probability of the most probable class, 0–1
-    findings: tuple[str, ...]  # what looks wrong, in words; empty where nothing does
+    findings: tuple[Finding, ...]  # what looks wrong; empty where nothing does
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the pixels themselves: small pictures of them are in the flow."""
@@ -59,7 +60,7 @@ class Trace:
                 "flow": list(self.flow),
                 "layers": [layer.to_json() for layer in self.layers],
                 "pixel": self.pixel.to_json(),
-                "findings": list(self.findings),
+                "findings": [finding.to_json() for finding in self.findings],
             }
         )
         return whole
@@ -111,43 +112,5 @@ def trace(model: Traceable, image: Pixels | str | Path, pixel: tuple[int, int] |
         layers=rows,
         pixel=tell_pixel(pixels_HW3, prediction, activations, story_pixel),
         confidence=confidence,
-        findings=tuple(diagnose(pixels_HW3, prediction, rows, confidence)),
+        findings=tuple(diagnose(pixels_HW3, prediction, model.metadata, rows)),
     )
-
-
-def diagnose(image_HW3: Pixels, prediction: Prediction, rows: tuple[Layer, ...], confidence: float) -> list[str]:
-    """What looks wrong, each in a sentence with what to do."""
-    found = []
-    names = prediction.classes.names
-    if not np.isfinite(prediction.scores).all():
-        found.append("Some scores are no finite numbers: the model is broken. Train or export it again.")
-    shades = int(image_HW3.max()) - int(image_HW3.min())
-    if shades <= 2:
-        found.append("The image is one flat colour: there is nothing in it to tell classes apart by.")
-    commonest, share = max(prediction.shares.items(), key=lambda item: item[1])
-    if share > 0.995 and len(names) > 1 and shades > 2:
-        found.append(
-            f"{share:.1%} of the pixels are {commonest}: if the image shows more, the model has not learnt it yet, or "
-            "the image is unlike those it was trained on."
-        )
-    # A model that knows nothing gives every class 1/C; one that is half-way to certain is not worried about.
-    chance = 1 / len(names)
-    if len(names) > 1 and confidence < chance + 0.35 * (1 - chance):
-        found.append(
-            f"The model is unsure nearly everywhere: {confidence:.0%} for the most probable class on average, where "
-            f"guessing gives {chance:.0%}. Train longer, or with images like this one."
-        )
-    _, h, w = rows[0].shape
-    height, width = prediction.labels.shape
-    shrunk = max(height / h, width / w)
-    if shrunk > 3:
-        found.append(
-            f"The network sees this image {shrunk:.1f} times smaller than it is, so that anything thinner than about "
-            f"{2 * shrunk:.0f} px is lost. Train at a larger size, or cut the image into parts."
-        )
-    for row in rows[1:]:
-        if row.silent_channels > row.shape[0] / 2:
-            found.append(
-                f"{row.silent_channels} of the {row.shape[0]} channels of {row.name} are zero everywhere in this image."
-            )
-    return found

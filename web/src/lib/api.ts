@@ -18,6 +18,7 @@ import type {
   Scores,
   Truth,
   Unit,
+  WrongScale,
 } from './types';
 
 export class Failure extends Error {
@@ -30,13 +31,20 @@ export class Failure extends Error {
   }
 }
 
-async function ask(path: string, options: RequestInit = {}): Promise<Response> {
+const TRIES = 8; // of a server that says it is busy, each after as long as it asks for
+
+async function ask(path: string, options: RequestInit = {}, tries = TRIES): Promise<Response> {
   let answer: Response;
   try {
     answer = await fetch(path, options);
+    if (answer.status === 503 && answer.headers.has('Retry-After') && tries > 1) {
+      await new Promise((done) => setTimeout(done, 1000 * Math.min(Number(answer.headers.get('Retry-After')) || 1, 5)));
+      if (!options.signal?.aborted) return await ask(path, options, tries - 1);
+    }
   } catch (error) {
+    if (error instanceof Failure) throw error;
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
-    throw new Failure('offline', 'The server does not answer.', 'Start it again with: pixelwise serve MODEL');
+    throw new Failure('offline', 'The server does not answer.', 'Start it again with “pixelwise serve”.');
   }
   if (answer.ok) return answer;
   const told: unknown = await answer.json().catch(() => null);
@@ -63,10 +71,6 @@ export async function sampleImage(name: string, modelName: string): Promise<Blob
   return (await ask(`/v1/samples/${name}/image?model=${modelName}`)).blob();
 }
 
-export async function sampleTruth(name: string, modelName: string): Promise<Blob> {
-  return (await ask(`/v1/samples/${name}/truth?model=${modelName}`)).blob();
-}
-
 export async function look(image: Blob, modelName: string, signal?: AbortSignal): Promise<Look> {
   const answer = await ask(`/v1/predict?answer=page&model=${modelName}`, { method: 'POST', body: image, signal: signal ?? null });
   const { header, arrays } = unpack<Omit<Look, 'labels' | 'scores' | 'h' | 'w'>>(await answer.arrayBuffer());
@@ -76,14 +80,27 @@ export async function look(image: Blob, modelName: string, signal?: AbortSignal)
   return { ...header, labels: labels.values as Uint8Array, scores: scores.values as Float32Array, h, w };
 }
 
-export async function truth(image: string, mask: Blob, modelName: string): Promise<Truth> {
-  const answer = await ask(about(image, 'truth', modelName), { method: 'POST', body: mask });
+/** The image as the server decoded it: for formats that this browser cannot show. */
+export async function picture(image: string, modelName: string): Promise<Blob> {
+  return (await ask(about(image, 'picture', modelName))).blob();
+}
+
+/** Does the server answer at all? */
+export async function isThere(): Promise<boolean> {
+  return fetch('/healthz', { cache: 'no-store' }).then((answer) => answer.ok, () => false);
+}
+
+/** Compare with a mask that a person gave, or with that of the sample which the image is. */
+export async function truth(image: string, mask: Blob | string, modelName: string): Promise<Truth> {
+  const answer =
+    typeof mask === 'string' ? await ask(about(image, 'truth', modelName, { sample: mask })) : await ask(about(image, 'truth', modelName), { method: 'POST', body: mask });
   const { header, arrays } = unpack<{ scores: Scores; void_share: number }>(await answer.arrayBuffer());
   return { ...header, labels: arrays[0]?.values as Uint8Array };
 }
 
 export const flow = (image: string, modelName: string) => json<FlowStage[]>(about(image, 'flow', modelName));
 export const diagnosis = (image: string, modelName: string) => json<Finding[]>(about(image, 'diagnosis', modelName));
+export const wrongScale = (image: string, modelName: string) => json<WrongScale>(about(image, 'wrong-scale', modelName));
 export const layers = (image: string, modelName: string) => json<Layer[]>(about(image, 'layers', modelName));
 
 export async function layer(image: string, name: string, modelName: string): Promise<LayerValues> {

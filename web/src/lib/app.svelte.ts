@@ -4,7 +4,8 @@
 import * as api from './api';
 import { Failure } from './api';
 import { doubt, type Doubt } from './scores';
-import type { Finding, FlowStage, Layer, Look, ModelFacts, ModelRow, Sample, Truth } from './types';
+import type { Finding, FlowStage, Layer, Look, ModelFacts, ModelRow, Sample, Truth, WrongScale } from './types';
+import { zoom } from './zoom.svelte';
 
 export const TABS = ['overview', 'why', 'pipeline', 'layers', 'metrics', 'challenge', 'review', 'project', 'code'] as const;
 export type Tab = (typeof TABS)[number];
@@ -15,6 +16,7 @@ export type Theme = 'system' | 'light' | 'dark';
 export interface Trouble {
   what: string;
   remedy: string;
+  passes?: boolean; // when the server is back
 }
 
 class App {
@@ -30,6 +32,7 @@ class App {
   flow = $state.raw<FlowStage[] | null>(null);
   layers = $state.raw<Layer[] | null>(null);
   diagnosis = $state.raw<Finding[]>([]);
+  wrongScale = $state.raw<WrongScale | null>(null); // what the network says of this image when nobody divided by 255
 
   cursor = $state<{ x: number; y: number } | null>(null);
   hidden = $state.raw<ReadonlySet<number>>(new Set());
@@ -98,7 +101,8 @@ class App {
       const blob = await api.sampleImage(name, this.modelName);
       if (turn !== this.turn) return; // another image was chosen while this one was on its way
       await this.openImage(blob, name);
-      if (this.sample === name && this.source === blob) await this.openTruth(await api.sampleTruth(name, this.modelName), blob);
+      const hasTruth = this.samples.find((one) => one.name === name)?.has_truth;
+      if (hasTruth && this.sample === name && this.source === blob) await this.openTruth(name, blob);
     } catch (error) {
       this.fail(error);
     }
@@ -112,11 +116,13 @@ class App {
     this.busy = 'Labelling every pixel';
     this.trouble = null;
     try {
-      const [look, bitmap] = await Promise.all([
+      const [look, shown] = await Promise.all([
         api.look(blob, this.modelName, abort.signal),
-        createImageBitmap(blob).catch(() => null), // formats that the browser cannot show are still labelled
+        createImageBitmap(blob).catch(() => null), // TIFF, for example
       ]);
+      const bitmap = shown ?? (await createImageBitmap(await api.picture(look.image, this.modelName)));
       if (abort.signal.aborted) return;
+      if (look.width !== this.look?.width || look.height !== this.look.height) zoom.reset();
       this.source = blob;
       this.sample = sample;
       this.look = look;
@@ -126,13 +132,14 @@ class App {
       this.flow = null;
       this.layers = null;
       this.diagnosis = [];
+      this.wrongScale = null;
       this.overlay = null;
       if (this.view === 'compare') this.view = 'mask';
       const kept = this.cursor && this.cursor.x < look.width && this.cursor.y < look.height;
       if (!kept) this.cursor = { x: look.width >> 1, y: look.height >> 1 };
       const top = [...look.classes].sort((p, q) => q.share - p.share).slice(0, 3);
       this.said = `Labelled. ${top.map((row) => `${row.name} ${Math.round(row.share * 100)} %`).join(', ')}.`;
-      void this.openInside(look.image);
+      void this.openInside();
     } catch (error) {
       if (!abort.signal.aborted) this.fail(error);
     } finally {
@@ -141,24 +148,29 @@ class App {
   }
 
   /** The ribbon's content: not needed to see the mask, so it comes after. */
-  private async openInside(image: string): Promise<void> {
+  private async openInside(): Promise<void> {
+    const { source, modelName } = this;
+    const current = () => this.source === source && this.modelName === modelName; // else another image was chosen meanwhile
+    const ask = <T>(about: (image: string, model: string) => Promise<T>) => this.remembered((image) => about(image, modelName));
     try {
-      const flow = await api.flow(image, this.modelName);
-      if (this.look?.image === image) this.flow = flow;
-      const diagnosis = await api.diagnosis(image, this.modelName);
-      if (this.look?.image === image) this.diagnosis = diagnosis;
-      const layers = await api.layers(image, this.modelName);
-      if (this.look?.image === image) this.layers = layers;
+      const flow = await ask(api.flow);
+      if (current()) this.flow = flow;
+      const diagnosis = current() ? await ask(api.diagnosis) : [];
+      if (current()) this.diagnosis = diagnosis;
+      const layers = current() ? await ask(api.layers) : null;
+      if (current()) this.layers = layers;
+      const wrongScale = current() ? await ask(api.wrongScale) : null;
+      if (current()) this.wrongScale = wrongScale;
     } catch (error) {
-      if (this.look?.image === image) this.fail(error);
+      if (current()) this.fail(error);
     }
   }
 
   /** `of`: the image that the mask belongs to; meanwhile a person may have opened another one. */
-  async openTruth(mask: Blob, of: Blob | null = this.source): Promise<void> {
+  async openTruth(mask: Blob | string, of: Blob | null = this.source): Promise<void> {
     if (!this.look || this.source !== of) return;
     try {
-      const truth = await api.truth(this.look.image, mask, this.modelName);
+      const truth = await this.remembered((image) => api.truth(image, mask, this.modelName));
       if (this.source === of) this.truth = truth;
     } catch (error) {
       this.fail(error);
@@ -219,8 +231,25 @@ class App {
     if (error instanceof DOMException && error.name === 'AbortError') return;
     this.trouble =
       error instanceof Failure
-        ? { what: error.message, remedy: error.remedy }
+        ? { what: error.message, remedy: error.remedy, passes: error.kind === 'offline' }
         : { what: 'Something went wrong on this page.', remedy: error instanceof Error ? error.message : String(error) };
+    if (this.trouble.passes) this.waitForServer();
+  }
+
+  private waiting: ReturnType<typeof setTimeout> | undefined;
+
+  /** Ask now and then until the server answers again; nothing on the page is lost meanwhile. */
+  private waitForServer(): void {
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(async () => {
+      if (!this.trouble?.passes) return;
+      if (!(await api.isThere())) return this.waitForServer();
+      this.trouble = null;
+      this.said = 'The server is back.';
+      if (!this.model) return this.start();
+      if (this.look) this.look = { ...this.look }; // whatever waits for something about it asks again
+      if (this.look && !this.layers) await this.openInside();
+    }, 1000);
   }
 
   // ── the address ──

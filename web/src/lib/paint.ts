@@ -1,6 +1,6 @@
 // Labels and numbers → colours on a canvas. Classes differ by colour and by hatching; right and wrong by lightness.
 
-import type { ClassRow } from './types';
+import type { Look } from './types';
 
 export const VOID = 255;
 const LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
@@ -34,27 +34,30 @@ export function hatched(id: number, x: number, y: number, period: number): boole
   }
 }
 
+/** Fills a canvas of that size: `colour` puts each pixel, as rgba() gives it, into `out` [rows, columns]. */
+function fill(canvas: HTMLCanvasElement, columns: number, rows: number, colour: (out: Uint32Array) => void): void {
+  canvas.width = columns;
+  canvas.height = rows;
+  const context = canvas.getContext('2d');
+  if (!context) return;
+  const image = context.createImageData(columns, rows);
+  colour(new Uint32Array(image.data.buffer));
+  context.putImageData(image, 0, 0);
+}
+
+const hatchPeriod = (width: number, height: number) => Math.max(6, Math.round(Math.max(width, height) / 80));
+
 export interface MaskOptions {
   hidden: ReadonlySet<number>;
   boundaries: boolean; // only where two classes meet
   hatching: boolean;
 }
 
+export const PLAIN: MaskOptions = { hidden: new Set(), boundaries: false, hatching: false };
+
 /** Draws labels [H, W] in class colours. */
-export function paintMask(
-  canvas: HTMLCanvasElement,
-  labels: Uint8Array,
-  width: number,
-  height: number,
-  classes: readonly ClassRow[],
-  options: MaskOptions,
-): void {
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext('2d');
-  if (!context) return;
-  const image = context.createImageData(width, height);
-  const out = new Uint32Array(image.data.buffer);
+export function paintMask(canvas: HTMLCanvasElement, look: Pick<Look, 'labels' | 'width' | 'height' | 'classes'>, options: MaskOptions = PLAIN): void {
+  const { labels, width, height, classes } = look;
   const plain = new Uint32Array(256);
   const lined = new Uint32Array(256);
   classes.forEach(({ colour }, id) => {
@@ -62,51 +65,60 @@ export function paintMask(
     plain[id] = rgba(...colour);
     lined[id] = options.hatching ? rgba(...hatchColour(colour)) : plain[id]!;
   });
-  const period = Math.max(6, Math.round(Math.max(width, height) / 80));
-  if (options.boundaries) {
-    const reach = Math.max(1, Math.round(Math.max(width, height) / 500));
-    for (let y = 0, at = 0; y < height; y++) {
-      for (let x = 0; x < width; x++, at++) {
-        const id = labels[at]!;
-        const right = x + reach < width ? labels[at + reach]! : id;
-        const below = y + reach < height ? labels[at + reach * width]! : id;
-        if (right !== id || below !== id) out[at] = plain[id] ? rgba(255, 255, 255) : 0;
-      }
-    }
-  } else {
-    // The hatching repeats: one table for every class and phase spares a decision for each pixel.
-    const pattern = new Uint32Array(256 * period);
-    for (let y = 0, at = 0; y < height; y++) {
-      for (let id = 0; id < classes.length; id++) {
-        for (let x = 0; x < period; x++) pattern[id * period + x] = hatched(id, x, y, period) ? lined[id]! : plain[id]!;
-      }
-      for (let x = 0, phase = 0; x < width; x++, at++) {
-        out[at] = pattern[labels[at]! * period + phase]!;
-        if (++phase === period) phase = 0;
-      }
+  const draw = options.boundaries ? drawBoundaries : drawAreas;
+  fill(canvas, width, height, (out) => draw(out, labels, width, height, plain, lined));
+}
+
+/** White where two classes meet. */
+function drawBoundaries(out: Uint32Array, labels: Uint8Array, width: number, height: number, plain: Uint32Array): void {
+  const reach = Math.max(1, Math.round(Math.max(width, height) / 500));
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, at++) {
+      const id = labels[at]!;
+      const right = x + reach < width ? labels[at + reach]! : id;
+      const below = y + reach < height ? labels[at + reach * width]! : id;
+      if (right !== id || below !== id) out[at] = plain[id] ? rgba(255, 255, 255) : 0;
     }
   }
-  context.putImageData(image, 0, 0);
+}
+
+/** Each area in its colour, with the lines of its hatching. */
+function drawAreas(out: Uint32Array, labels: Uint8Array, width: number, height: number, plain: Uint32Array, lined: Uint32Array): void {
+  const period = hatchPeriod(width, height);
+  // The hatching repeats: one table for every class and phase spares a decision for each pixel.
+  const pattern = new Uint32Array(256 * period);
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let id = 0; id < 256; id++) {
+      if (!plain[id]) continue;
+      for (let x = 0; x < period; x++) pattern[id * period + x] = hatched(id, x, y, period) ? lined[id]! : plain[id]!;
+    }
+    for (let x = 0, phase = 0; x < width; x++, at++) {
+      out[at] = pattern[labels[at]! * period + phase]!;
+      if (++phase === period) phase = 0;
+    }
+  }
 }
 
 /** Right clear, wrong dark with lines, void dotted. */
-export function paintRightWrong(canvas: HTMLCanvasElement, labels: Uint8Array, truth: Uint8Array, width: number, height: number): void {
+export function paintRightWrong(canvas: HTMLCanvasElement, { labels, width, height }: Look, truth: Uint8Array): void {
+  const period = hatchPeriod(width, height);
+  const [dark, line, dot, light] = [rgba(16, 16, 20), rgba(255, 255, 255), rgba(140, 140, 150), rgba(255, 255, 255, 70)];
+  fill(canvas, width, height, (out) => {
+    for (let y = 0, at = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, at++) {
+        if (truth[at] === VOID) out[at] = x % period < 2 && y % period < 2 ? line : dot;
+        else if (truth[at] === labels[at]) out[at] = light;
+        else out[at] = (x + y) % period < 2 ? line : dark;
+      }
+    }
+  });
+}
+
+/** Draws the image itself, at its own size or a smaller one. Empty where the browser cannot show it. */
+export function paintPhoto(canvas: HTMLCanvasElement, bitmap: ImageBitmap | null, width: number, height: number): void {
   canvas.width = width;
   canvas.height = height;
-  const context = canvas.getContext('2d');
-  if (!context) return;
-  const image = context.createImageData(width, height);
-  const out = new Uint32Array(image.data.buffer);
-  const period = Math.max(6, Math.round(Math.max(width, height) / 80));
-  const [dark, line, dot, light] = [rgba(16, 16, 20), rgba(255, 255, 255), rgba(140, 140, 150), rgba(255, 255, 255, 70)];
-  for (let y = 0, at = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, at++) {
-      if (truth[at] === VOID) out[at] = x % period < 2 && y % period < 2 ? line : dot;
-      else if (truth[at] === labels[at]) out[at] = light;
-      else out[at] = (x + y) % period < 2 ? line : dark;
-    }
-  }
-  context.putImageData(image, 0, 0);
+  if (bitmap) canvas.getContext('2d')?.drawImage(bitmap, 0, 0, width, height);
 }
 
 // One hue from light to dark and back is enough for an amount: dark blue – teal – pale yellow, even in lightness.
@@ -130,26 +142,20 @@ export function ramp(share: number): [number, number, number] {
 const RAMP_TABLE = Uint32Array.from({ length: 256 }, (_, i) => rgba(...ramp(i / 255)));
 
 /** Draws values [rows, columns] from `low` (dark) to `high` (light). */
-export function paintAmounts(
-  canvas: HTMLCanvasElement,
-  values: Float32Array,
-  columns: number,
-  rows: number,
-  low: number,
-  high: number,
-  start = 0,
-): void {
-  canvas.width = columns;
-  canvas.height = rows;
-  const context = canvas.getContext('2d');
-  if (!context) return;
-  const image = context.createImageData(columns, rows);
-  const out = new Uint32Array(image.data.buffer);
+export function paintAmounts(canvas: HTMLCanvasElement, values: Float32Array, columns: number, rows: number, low: number, high: number, start = 0): void {
   const scale = 255 / Math.max(high - low, 1e-9);
-  for (let i = 0; i < out.length; i++) {
-    out[i] = RAMP_TABLE[Math.min(255, Math.max(0, Math.round((values[start + i]! - low) * scale)))]!;
-  }
-  context.putImageData(image, 0, 0);
+  fill(canvas, columns, rows, (out) => {
+    for (let i = 0; i < out.length; i++) {
+      out[i] = RAMP_TABLE[Math.min(255, Math.max(0, Math.round((values[start + i]! - low) * scale)))]!;
+    }
+  });
+}
+
+/** One plane of values [planes, rows, columns], from its own lowest (dark) to its highest (light). */
+export function paintPlane(canvas: HTMLCanvasElement, values: Float32Array, columns: number, rows: number, plane: number): void {
+  const size = rows * columns;
+  const [low, high] = extent(values, plane * size, size);
+  paintAmounts(canvas, values, columns, rows, low, high, plane * size);
 }
 
 export function extent(values: Float32Array, start = 0, count = values.length): [number, number] {

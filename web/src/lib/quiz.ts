@@ -1,6 +1,6 @@
 // The quiz: what segmentation is for, and questions made from this image, this model and its run. Every answer has its reason.
 
-import type { Epoch, FlowStage, Layer, Look, ModelFacts } from './types';
+import type { Epoch, FlowStage, Layer, Look, ModelFacts, WrongScale } from './types';
 import { count, percent, shape } from './words';
 
 export interface Option {
@@ -21,6 +21,7 @@ export interface QuizFacts {
   model: ModelFacts;
   flow: FlowStage[] | null;
   layers: Layer[] | null;
+  wrongScale: WrongScale | null;
   epochs: Epoch[];
 }
 
@@ -92,20 +93,10 @@ function fixed(): Question[] {
         option('mIoU is always higher', false, 'It is nearly always lower: it also counts what was wrongly given to a class.'),
       ],
     },
-    {
-      id: 'scale',
-      own: false,
-      asks: 'A model learnt from inputs scaled to 0–1. What happens when it is given 0–255?',
-      options: [
-        option('The labels become nonsense, without an error', true, 'Every layer receives numbers 255 times too large. Nothing fails, it is only wrong. That is why this model’s preprocessing is inside its file.'),
-        option('It refuses to run', false, 'The shapes fit, so nothing stops it. That makes the mistake dangerous.'),
-        option('It is only slower', false, 'Speed does not depend on the values.'),
-      ],
-    },
   ];
 }
 
-function fromImage({ look, model, flow, layers }: QuizFacts): Question[] {
+function fromImage({ look, model, flow, layers, wrongScale }: QuizFacts): Question[] {
   const questions: Question[] = [];
   const present = look.classes.filter((row) => row.share > 0).sort((p, q) => p.share - q.share);
   const pixels = look.width * look.height;
@@ -157,6 +148,19 @@ function fromImage({ look, model, flow, layers }: QuizFacts): Question[] {
       option('1', false, 'One plane is what is left after the highest score has won.'),
     ],
   });
+  if (wrongScale) {
+    const share = percent(wrongScale.changed_share);
+    questions.push({
+      id: `scale-${look.image}`,
+      own: true,
+      asks: 'This network learnt from values divided by 255. Suppose nobody had divided your image’s: what would it have said?',
+      options: [
+        option(`Other labels for ${share} of the pixels, and no error`, true, `It was run that way just now: ${percent(wrongScale.commonest.share)} of the pixels became ${wrongScale.commonest.class}. The shapes fit, so nothing fails; it is only wrong. That is why this model’s preprocessing is inside its file.`),
+        option('An error: the values are out of range', false, 'The shapes fit, so nothing stops it. That makes the mistake dangerous.'),
+        option('The same labels, brighter colours', false, 'Every layer receives numbers 255 times too large, and the colours only stand for classes.'),
+      ],
+    });
+  }
   const coarsest = layers?.filter((layer) => layer.group === 'convolutional').sort((p, q) => p.shape[1] - q.shape[1])[0];
   if (coarsest && seen) {
     const by = Math.round(seen[0]! / coarsest.shape[1]);

@@ -1,7 +1,7 @@
 // Probabilities of any pixel from the low-resolution scores: one bilinear look-up and a softmax, as the graph does it.
 // Shapes: C classes; h, w the size of the scores.
 
-import type { Look } from './types';
+import type { Look, ModelFacts } from './types';
 
 /** Scores at the relative position (u, v), 0–1 from the left and top edge, divided by the temperature. */
 export function scoresAt(look: Look, u: number, v: number, out: Float64Array): Float64Array {
@@ -68,4 +68,25 @@ export function doubt(look: Look, longest = 512): Doubt {
     }
   }
   return { confidence, entropy, rows, columns };
+}
+
+export interface Field {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  all: boolean; // it covers the whole image
+}
+
+/** The receptive field of a pixel's scores, in pixels of the image; null where the model's is not known. */
+export function fieldAt(look: Look, model: ModelFacts, x: number, y: number): Field | null {
+  if (!model.receptive_field) return null;
+  const size = model.receptive_field.network_px;
+  const halfX = ((size / 2) * look.width) / (look.w * model.stride);
+  const halfY = ((size / 2) * look.height) / (look.h * model.stride);
+  const left = Math.max(0, x + 0.5 - halfX);
+  const top = Math.max(0, y + 0.5 - halfY);
+  const width = Math.min(look.width, x + 0.5 + halfX) - left;
+  const height = Math.min(look.height, y + 0.5 + halfY) - top;
+  return { x: left, y: top, width, height, all: width >= look.width && height >= look.height };
 }

@@ -60,12 +60,14 @@ export interface Metrics extends Scores {
 export interface ModelFacts {
   name: string;
   title: string;
+  opens: string; // what to type for MODEL
   digest: string;
   bytes: number;
   parameters: number;
   classes: ClassRow[];
   size: [number, number];
   policy: 'stretch' | 'fit' | 'native';
+  even_exposure: boolean;
   stride: number;
   mean: number[];
   std: number[];
@@ -87,6 +89,12 @@ export interface Sample {
   name: string;
   title: string;
   source: string;
+  has_truth: boolean;
+}
+
+export interface WrongScale {
+  changed_share: number;
+  commonest: { class: string; share: number };
 }
 
 export interface FlowStage {

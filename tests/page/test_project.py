@@ -1,0 +1,42 @@
+"""A training, started and followed on the page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from browsing import READOUT, until
+
+
+@pytest.mark.timeout(900)  # two trainings start torch, which takes long on a busy machine
+def test_a_training_is_started_watched_stopped_and_goes_on(page: Any) -> None:
+    """It survives a reload; after Stop it goes on where it was; in the end its model labels the image."""
+    pytest.importorskip("torch", reason="training needs torch; install pixelwise[train]")
+    page.click("#tab-project")
+    page.fill("input[placeholder=try-1]", "small")
+    page.fill("form input[type=number] >> nth=0", "8")
+    page.fill("form input[type=number] >> nth=1", "8")
+    page.click("button:has-text('Train')")
+    page.wait_for_selector("[data-testid=live] button:has-text('Stop')", timeout=60_000)
+    page.reload()
+    page.wait_for_selector("[data-testid=live] [data-testid=epoch]", timeout=240_000)
+    page.click("[data-testid=live] button:has-text('Stop')")
+    page.wait_for_selector("text=stopped; its last checkpoint is kept", timeout=120_000)
+    done = told(page, "small")
+    assert not done["finished"]
+    assert done["can_resume"]
+    page.click("button:has-text('Go on')")
+    page.wait_for_selector("[data-testid=live] >> text=finished", timeout=240_000)
+    assert "epoch 8 of 8" in page.locator("[data-testid=epoch]").inner_text()
+    observation = page.locator(".said").inner_text().split(": ", 1)[1].split(". Loss")[0]
+    assert observation in " ".join(page.locator("[data-testid=note] tspan").all_text_contents())
+    assert told(page, "small")["finished"]
+    page.click("text=Use this model in the workbench")
+    page.wait_for_selector("button:has-text('In the workbench')", timeout=60_000)
+    until(page, f"{READOUT}.includes('pavement')", 60)
+
+
+def told(page: Any, name: str) -> dict[str, Any]:
+    run: dict[str, Any] = json.loads(page.evaluate(f"fetch('/v1/runs/{name}').then((answer) => answer.text())"))
+    return run

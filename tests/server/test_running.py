@@ -1,0 +1,138 @@
+"""The server as people run it: the documented examples as they are written, and the way it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import picture, started_server
+from pixelwise.data.images import read_mask
+from pixelwise.prediction.image import Model
+
+DOCS = (Path(__file__).parents[2] / "docs/rest.md").read_text(encoding="utf-8")
+WRITTEN = "http://127.0.0.1:8000"
+
+
+@pytest.fixture(scope="module")
+def address(fast_bundle: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with started_server(fast_bundle[0], tmp_path_factory.mktemp("runs")) as (found, _):
+        yield found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the photo that the examples send."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture(4, 180, 240))).save(buffer, "JPEG", quality=95)
+    (tmp_path / "photo.jpg").write_bytes(buffer.getvalue())
+    return tmp_path
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
+
+
+def test_the_curl_lines_work_as_they_are_written(address: str, folder: Path, served_model: Model) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("curl ")]
+    assert len(lines) >= 10
+    answers = {}
+    for line in lines:
+        command = line.replace(WRITTEN, address).replace("curl ", "curl --silent --show-error --fail ", 1)
+        done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, timeout=120, check=False)
+        assert done.returncode == 0, (line, done.stderr.decode())
+        answers[line.split(WRITTEN)[1].split("'")[0].split(" ")[0]] = done.stdout
+    expected = served_model.predict(folder / "photo.jpg")
+    assert np.array_equal(read_mask(folder / "mask.png", {}, 3), expected.labels)
+    told = json.loads(answers["/v1/predict"])
+    labels = np.repeat(told["rle"][0::2], told["rle"][1::2]).reshape(told["height"], told["width"])
+    assert np.array_equal(labels, expected.labels)
+    assert json.loads(answers["/v1/pixel?x=212&y=140"])["probabilities"].keys() == expected.shares.keys()
+    assert len(json.loads(answers["/v1/trace"])["flow"]) == 4
+    assert json.loads(answers["/healthz"]) == {"status": "ok"}
+    assert b"pixelwise_predict_seconds_count" in answers["/metrics"]
+
+
+def test_the_python_client_works_as_it_is_written(address: str, folder: Path, served_model: Model) -> None:
+    (source,) = blocks("python")
+    names: dict[str, Any] = {}
+    exec(compile(source.replace(WRITTEN, address), "docs/rest.md", "exec"), names)
+    labels, classes = names["label"](folder / "photo.jpg")
+    assert np.array_equal(labels, served_model.predict(folder / "photo.jpg").labels)
+    assert list(classes.values()) == list(served_model.classes.names)
+
+
+def test_every_route_is_in_the_documentation(address: str) -> None:
+    paths = httpx.get(f"{address}/v1/openapi.json").json()["paths"]
+    for path in paths:
+        last = [part for part in path.split("/") if not part.startswith("{")][-1]
+        assert last in DOCS, path
+    for method, path in re.findall(r"`(GET|POST) (/[^`?…]*)", DOCS):
+        known = {re.sub(r"\{\w+\}", "NAME", one): set(facts) for one, facts in paths.items()}
+        path = path.replace("/3", "/NAME")
+        assert path == "/v1/images/NAME/" or method.lower() in known[path], path
+
+
+def test_told_to_stop_it_ends_what_has_begun_and_takes_nothing_new(
+    fast_bundle: tuple[Path, Any], folder: Path, served_model: Model
+) -> None:
+    body = (folder / "photo.jpg").read_bytes()
+    with started_server(fast_bundle[0], folder / "runs") as (address, process):
+        host, port = str(urlsplit(address).hostname), int(urlsplit(address).port or 0)
+        with socket.create_connection((host, port), timeout=60) as begun:
+            head = f"POST /v1/predict HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {len(body)}\r\n\r\n"
+            begun.sendall(head.encode() + body[:100])
+            httpx.get(f"{address}/healthz", timeout=60).raise_for_status()  # it has read what came before
+            process.send_signal(signal.SIGTERM)
+            wait_until_refused(host, port)
+            begun.sendall(body[100:])
+            answer = b"".join(iter(lambda: begun.recv(65536), b""))
+        status, _, told = answer.partition(b"\r\n")
+        assert b"200" in status
+        runs = json.loads(told.partition(b"\r\n\r\n")[2])["rle"]
+        assert sum(runs[1::2]) == served_model.predict(folder / "photo.jpg").labels.size
+        assert process.wait(60) in (0, -signal.SIGTERM)
+
+
+def wait_until_refused(host: str, port: int) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+        except OSError:
+            return
+        time.sleep(0.02)
+    raise AssertionError("new connections are still taken")
+
+
+def test_ctrl_c_ends_a_live_stream(fast_bundle: tuple[Path, Any], tmp_path: Path) -> None:
+    """Someone watches a training: stopping the server must not wait for that to end."""
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    (run / "trace.jsonl").write_text('{"event": "epoch", "epoch": 1}\n')
+    with (run / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as a training holds it while it lives
+        with started_server(fast_bundle[0], tmp_path / "runs") as (address, process):
+            with httpx.stream("GET", f"{address}/v1/runs/one/events", timeout=60) as stream:
+                lines = stream.iter_lines()
+                assert next(line for line in lines if line.startswith("data: "))
+                process.send_signal(signal.SIGINT)
+                assert not [line for line in lines if line.startswith("event: end")]
+            assert process.wait(60) in (0, 130, -signal.SIGINT)

@@ -1,0 +1,65 @@
+"""What people install holds the built page, made from a source archive, with Node at hand or without."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pixelwise.server.page import STATIC
+
+ROOT = Path(__file__).parents[1]
+PAGE = "pixelwise/server/static/"
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source archive of this tree."""
+    pytest.importorskip("hatchling", reason="hatchling is not installed; install pixelwise[dev]")
+    if not (STATIC / "index.html").is_file():
+        pytest.skip("the page is not built: python hatch_build.py")
+    out = tmp_path_factory.mktemp("sdist")
+    run([sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(out)], ROOT, dict(os.environ))
+    (found,) = out.glob("*.tar.gz")
+    return found
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def without_node() -> str:
+    """A PATH on which neither node nor npm is found."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    return os.pathsep.join(one for one in folders if not any(shutil.which(name, path=one) for name in ("node", "npm")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("node", [True, False])
+def test_a_wheel_from_the_source_archive_holds_the_built_page(archive: Path, tmp_path: Path, node: bool) -> None:
+    if node and shutil.which("node") is None:
+        pytest.skip("there is no Node here")
+    environment = {**os.environ, "PATH": os.environ["PATH"] if node else without_node()}
+    environment.pop("PYTHONPATH", None)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    run([*command, str(archive)], tmp_path, environment)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as opened:
+        page = {name.removeprefix(PAGE): opened.read(name) for name in opened.namelist() if name.startswith(PAGE)}
+    built = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in STATIC.rglob("*") if path.is_file()}
+    assert page == built
+
+
+@pytest.mark.slow
+def test_the_source_archive_is_the_whole_source(archive: Path) -> None:
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    assert {"web/src/App.svelte", "web/package-lock.json", "web/.npmrc", "hatch_build.py", "LICENSE"} <= names
+    assert not [name for name in names if "node_modules" in name or name.endswith((".onnx", ".pyc"))]
