@@ -114,7 +114,10 @@ def test_one_bad_file_costs_one_file(model: Model, photos: Path, tmp_path: Path)
     assert json.loads(json.dumps(summary.to_json()))["failures"] == 2
 
 
-def test_strict_stops_at_the_first_bad_file(model: Model, photos: Path, tmp_path: Path) -> None:
+def test_strict_stops_at_the_first_bad_file(
+    model: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "usable_cores", lambda: 2)  # with 64 all would have been begun
     (photos / "b.png").write_bytes(b"no image")
     for i in range(30):
         write_png(photos / f"c{i}.png", picture(i, 20, 20))
@@ -212,7 +215,8 @@ def test_one_image_needs_no_folder_around_it(model: Model, photos: Path, tmp_pat
     assert (gone["name"], gone["saved"]) == ("gone", [])
 
 
-def test_ctrl_c_keeps_what_is_done(model: Model, photos: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_is_done(model: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "usable_cores", lambda: 2)
     for i in range(20):
         write_png(photos / f"{i:02}.png", picture(i, 20, 20))
 

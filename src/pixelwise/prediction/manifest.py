@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,14 +31,9 @@ Settings = dict[str, Any]
 
 
 def settings_of(model_digest: str, classes: list[dict[str, Any]], wanted: Wanted) -> Settings:
-    """What all results in one folder must share."""
-    return {
-        "version": VERSION,
-        "model": model_digest,
-        "classes": classes,
-        "save": list(wanted.save),
-        "tta": wanted.tta,
-    }
+    """What all results in one folder must share, as JSON gives it back."""
+    settings = {"version": VERSION, "model": model_digest, "classes": classes, **asdict(wanted)}
+    return dict(json.loads(json.dumps(settings)))
 
 
 @contextmanager
@@ -231,16 +227,16 @@ def refuse_other_settings(out: Path, settings: Settings) -> None:
         raise UsageError(f"{shown(path)}: is damaged. {REMEDY}") from error
     if earlier == settings:
         return
-    words = {"model": "model", "save": "--save", "tta": "--tta", "classes": "classes", "version": "version"}
-    other = {key: earlier.get(key) if isinstance(earlier, dict) else None for key in words}
+    known = earlier if isinstance(earlier, dict) else {}
     told = [
-        f"{word} was {in_words(other[key])}, now {in_words(settings[key])}"
-        for key, word in words.items()
-        if other[key] != settings[key]
+        f"{OPTIONS.get(key, key)} was {in_words(known.get(key))}, now {in_words(settings.get(key))}"
+        for key in {**settings, **known}
+        if known.get(key) != settings.get(key)
     ]
     raise UsageError(f"{shown(out)}: holds results of a run with another setting: {'; '.join(told)}. {REMEDY}")
 
 
+OPTIONS = {"save": "--save", "tta": "--tta"}  # what a setting is called on the command line
 REMEDY = "Name another --out, or begin again with --fresh, which takes away what the earlier run wrote there."
 
 
