@@ -122,7 +122,11 @@ class App {
       ]);
       const bitmap = shown ?? (await createImageBitmap(await api.picture(look.image, this.modelName)));
       if (abort.signal.aborted) return;
-      if (look.width !== this.look?.width || look.height !== this.look.height) zoom.reset();
+      const before = this.look; // the cursor of an image of another size says nothing about this one
+      if (before && (look.width !== before.width || look.height !== before.height)) {
+        zoom.reset();
+        this.cursor = null;
+      }
       this.source = blob;
       this.sample = sample;
       this.look = look;
@@ -159,11 +163,16 @@ class App {
       if (current()) this.diagnosis = diagnosis;
       const layers = current() ? await ask(api.layers) : null;
       if (current()) this.layers = layers;
-      const wrongScale = current() ? await ask(api.wrongScale) : null;
-      if (current()) this.wrongScale = wrongScale;
     } catch (error) {
       if (current()) this.fail(error);
     }
+  }
+
+  /** For the quiz: asked only when somebody opens it. */
+  async openWrongScale(): Promise<void> {
+    const { source } = this;
+    const found = await this.remembered((image) => api.wrongScale(image, this.modelName));
+    if (this.source === source) this.wrongScale = found;
   }
 
   /** `of`: the image that the mask belongs to; meanwhile a person may have opened another one. */
