@@ -41,6 +41,8 @@ from pixelwise.server.page import STATIC
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 CLIENTS = 16
+TIMES = 10  # as much as the server can do is what the crowd asks for
+TURNS = 6
 Row = tuple[str, str, str]
 
 DROP = """async (base64) => {
@@ -245,42 +247,46 @@ def crowd(address: str, process: psutil.Process, seconds: float) -> list[Row]:
     def patient(clients: int, for_s: float) -> Tally:
         return drive(address, clients, for_s, images, alone, every_s=0.0)
 
-    short = max(seconds / 12, 2)
-    tried = {clients: patient(clients, short).good for clients in (1, 2, 4, 8)}
+    tried = {clients: patient(clients, max(seconds / 12, 2)).good for clients in (1, 2, 4, 8)}
     best = max(tried, key=lambda clients: tried[clients])
-    # The machine itself may be faster or slower for a while: its peak is taken on both sides of the crowd.
-    before = patient(best, seconds / 3).good
-    memory, health, stop = [process.memory_info().rss / 2**20], list[float](), threading.Event()
+    memory, health = [process.memory_info().rss / 2**20], list[float]()
+    crowded, stop = threading.Event(), threading.Event()
 
     def look() -> None:
         with httpx.Client(base_url=address, timeout=30) as client:
             while not stop.wait(0.2):
-                began = time.perf_counter()
-                client.get("/healthz").raise_for_status()
-                health.append((time.perf_counter() - began) * 1e3)
-                memory.append(process.memory_info().rss / 2**20)
+                if crowded.is_set():
+                    began = time.perf_counter()
+                    client.get("/healthz").raise_for_status()
+                    health.append((time.perf_counter() - began) * 1e3)
+                    memory.append(process.memory_info().rss / 2**20)
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    tally = drive(address, CLIENTS, seconds, images, alone, every_s=CLIENTS / (10 * before))
+    peaks, crowds = list[Tally](), list[Tally]()
+    for _ in range(TURNS):  # in turns: the machine itself is faster at one time than at another
+        peaks.append(patient(best, seconds / TURNS / 2))
+        crowded.set()
+        every_s = CLIENTS / (TIMES * peaks[-1].good)
+        crowds.append(drive(address, CLIENTS, seconds / TURNS, images, alone, every_s))
+        crowded.clear()
     stop.set()
     watcher.join()
-    after = patient(best, seconds / 3).good
-    peak = (before + after) / 2
+    peak, good = (statistics.mean(tally.good for tally in tallies) for tallies in (peaks, crowds))
+    asked = good + statistics.mean(tally.refused for tally in crowds)
     third = len(memory) // 3
     grown = statistics.mean(memory[-third:]) - statistics.mean(memory[third : 2 * third])
     slow = sorted(health)[int(len(health) * 0.99)]
-    asked = tally.good + tally.refused
-    peaks = f"{best} clients: {before:.1f} before, {after:.1f} after"
+    wrong, answers = sum(tally.wrong for tally in crowds), sum(tally.answers for tally in crowds)
     return [
         (
             f"{CLIENTS} clients ask {asked / peak:.1f} times the peak for {seconds:.0f} s: goodput",
             "≥ 90 % of peak",
-            f"{tally.good / peak:.0%}: {tally.good:.1f} a second of {peak:.1f} ({peaks})",
+            f"{good / peak:.0%}: {good:.1f} a second, where {best} patient clients get {peak:.1f}",
         ),
         ("… /healthz meanwhile", "≤ 100 ms", f"{statistics.median(health):.0f} ms (99 %: {slow:.0f} ms)"),
         ("… memory", "flat", f"{memory[-1]:.0f} MB, {grown:+.1f} MB over the last third"),
-        ("… answers mixed up", "0", f"{tally.wrong} of {tally.answers}"),
+        ("… answers mixed up", "0", f"{wrong} of {answers}"),
     ]  # fmt: skip
 
 

@@ -63,10 +63,20 @@ def test_the_keyboard_alone_does_it(page: Any, photo_file: Path) -> None:
     page.keyboard.press("Space")
     for _ in range(6):
         page.keyboard.press("ArrowRight")
-    while page.evaluate("document.activeElement.textContent.trim()") != "Done":
-        page.keyboard.press("Shift+Tab")
+    back_to(page, "Hint (−10)")
+    page.keyboard.press("Enter")
+    assert page.locator("[data-testid=board] canvas").count() == 3
+    tab_to(page, "document.activeElement.textContent.trim() === 'Done'")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=/has an IoU of/")
+
+
+def back_to(page: Any, text: str) -> None:
+    for _ in range(120):
+        if page.evaluate("document.activeElement.textContent.trim()") == text:
+            return
+        page.keyboard.press("Shift+Tab")
+    raise AssertionError(f"never reached by Shift+Tab: {text}")
 
 
 def tab_to(page: Any, condition: str) -> None:

@@ -102,3 +102,14 @@ def test_judging_agrees_with_itself(served_model: Any, tmp_path: Path) -> None:
     far = found["boundary"]["interior_accuracy"] * found["boundary"]["interior_pixels"]
     assert abs(near + far - right) < 1
     assert Runs(tmp_path, None).names() == []
+
+
+def test_without_torch_the_page_says_what_to_install(client: TestClient, monkeypatch: Any) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    told = client.get("/v1/runs").json()
+    assert told["can_train"] is False
+    assert told["install"] == "pip install 'pixelwise[train]'"
+    refused = client.post("/v1/runs", json={"name": "one"})
+    assert refused.status_code == 409
+    assert refused.json()["error"]["kind"] == "torch-missing"
+    assert client.get("/v1/runs").json()["runs"] == []
