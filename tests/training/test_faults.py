@@ -72,7 +72,7 @@ def test_a_trace_that_finds_no_room_stays_readable(launcher: Launcher, scenes: P
 
 def test_a_limit_on_file_sizes_is_told_from_a_full_disk(launcher: Launcher, scenes: Path, tmp_path: Path) -> None:
     case = Case(launcher, scenes, tmp_path, TINY)
-    code, printed, _ = case.go(tmp_path / "run", limits={"FSIZE": 300_000})
+    code, printed, _ = case.go(tmp_path / "run", limits={"FSIZE": 60_000})
     assert code == 1, printed
     assert "ulimit -f" in printed
     assert not list((tmp_path / "run").rglob("*.part"))
