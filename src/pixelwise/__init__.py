@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pixelwise.records import VOID, ClassList, Dataset, Prediction, Sample
     from pixelwise.tracing.story import trace
     from pixelwise.training.demo import demo
+    from pixelwise.training.find_rate import find_rate
     from pixelwise.training.finish import export
     from pixelwise.training.recipe import Recipe
     from pixelwise.training.run import train
@@ -53,6 +54,7 @@ _HOMES = {
     "demo": "training.demo",
     "evaluate": "evaluation.split",
     "export": "training.finish",
+    "find_rate": "training.find_rate",
     "load": "prediction.image",
     "models": "prediction.builtin",
     "open_dataset": "data.folder",
@@ -79,6 +81,7 @@ __all__ = [
     "demo",
     "evaluate",
     "export",
+    "find_rate",
     "load",
     "models",
     "open_dataset",

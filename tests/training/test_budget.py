@@ -14,7 +14,7 @@ from pixelwise.data.loader import Order
 from pixelwise.data.scenes import write_scenes
 from pixelwise.errors import UsageError
 from pixelwise.tracing.recorder import read_events
-from pixelwise.training.budget import EXPORT_S, Budget, parse_duration
+from pixelwise.training.budget import Budget, parse_duration
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run import train
@@ -47,7 +47,7 @@ def simulate(budget: Budget, pass_steps: int, speed: list[float]) -> tuple[Recip
         epoch += 1
         budget = budget.after_epoch(step_s, factor * truth.between_s, small)
         recipe = budget.replanned(recipe, epoch, now_s)
-    return recipe, now_s + EXPORT_S + 2 * factor * truth.between_s
+    return recipe, now_s + factor * truth.end_s
 
 
 @settings(max_examples=100, deadline=None)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -12,27 +12,16 @@ import pytest
 from faulty import Launcher
 from test_kills import TINY, Case, require_same
 
-from pixelwise.data.scenes import write_scenes
+from pixelwise.data.folder import open_dataset
+from pixelwise.data.loader import Order, Pairs, batches_from
+from pixelwise.errors import ImageError
 from pixelwise.tracing.recorder import mend, read_events, to_file
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
+from pixelwise.training.loop import batches_of
 from pixelwise.training.memory import is_out_of_memory, too_large
 from pixelwise.training.recipe import Recipe
 
 WITH_WORKERS = Recipe.from_toml(TINY.to_toml().replace("workers = 0", "workers = 2"))
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scenes")
-    write_scenes(folder, {"train": 8, "val": 2}, height_px=32, width_px=48)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    launcher = Launcher(tmp_path_factory.mktemp("launcher"))
-    yield launcher
-    launcher.close()
 
 
 @pytest.mark.parametrize(
@@ -43,9 +32,9 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
     ],
 )
 def test_a_disk_that_takes_no_more_keeps_the_last_checkpoint(
-    launcher: Launcher, scenes: Path, tmp_path: Path, then: str, says: str
+    launcher: Launcher, tiny_scenes: Path, tmp_path: Path, then: str, says: str
 ) -> None:
-    case = Case(launcher, scenes, tmp_path, TINY)
+    case = Case(launcher, tiny_scenes, tmp_path, TINY)
     whole, calls, _ = case.whole()
     writes = [number for number, call in enumerate(calls, 1) if call.startswith("write checkpoints/.step-0000008")]
     run = tmp_path / "run"
@@ -58,8 +47,8 @@ def test_a_disk_that_takes_no_more_keeps_the_last_checkpoint(
     require_same(run, whole, then)
 
 
-def test_a_trace_that_finds_no_room_stays_readable(launcher: Launcher, scenes: Path, tmp_path: Path) -> None:
-    case = Case(launcher, scenes, tmp_path, TINY)
+def test_a_trace_that_finds_no_room_stays_readable(launcher: Launcher, tiny_scenes: Path, tmp_path: Path) -> None:
+    case = Case(launcher, tiny_scenes, tmp_path, TINY)
     whole, calls, _ = case.whole()
     lines = [number for number, call in enumerate(calls, 1) if call == "write trace.jsonl"]
     run = tmp_path / "run"
@@ -70,16 +59,16 @@ def test_a_trace_that_finds_no_room_stays_readable(launcher: Launcher, scenes: P
     require_same(run, whole, "a full disk under the trace")
 
 
-def test_a_limit_on_file_sizes_is_told_from_a_full_disk(launcher: Launcher, scenes: Path, tmp_path: Path) -> None:
-    case = Case(launcher, scenes, tmp_path, TINY)
+def test_a_limit_on_file_sizes_is_told_from_a_full_disk(launcher: Launcher, tiny_scenes: Path, tmp_path: Path) -> None:
+    case = Case(launcher, tiny_scenes, tmp_path, TINY)
     code, printed, _ = case.go(tmp_path / "run", limits={"FSIZE": 60_000})
     assert code == 1, printed
     assert "ulimit -f" in printed
     assert not list((tmp_path / "run").rglob("*.part"))
 
 
-def test_a_run_directory_that_vanishes_is_not_made_again(launcher: Launcher, scenes: Path, tmp_path: Path) -> None:
-    case = Case(launcher, scenes, tmp_path, TINY)
+def test_a_run_directory_that_vanishes_is_not_made_again(launcher: Launcher, tiny_scenes: Path, tmp_path: Path) -> None:
+    case = Case(launcher, tiny_scenes, tmp_path, TINY)
     whole, calls, _ = case.whole()
     number = next(number for number, call in enumerate(calls, 1) if call == "mkdir previews/epoch-0002")
     run = tmp_path / "run"
@@ -92,8 +81,8 @@ def test_a_run_directory_that_vanishes_is_not_made_again(launcher: Launcher, sce
     require_same(run, whole, "a folder that was away for a while")
 
 
-def test_a_clock_that_goes_back_changes_nothing(launcher: Launcher, scenes: Path, tmp_path: Path) -> None:
-    case = Case(launcher, scenes, tmp_path, TINY)
+def test_a_clock_that_goes_back_changes_nothing(launcher: Launcher, tiny_scenes: Path, tmp_path: Path) -> None:
+    case = Case(launcher, tiny_scenes, tmp_path, TINY)
     whole, _, _ = case.whole()
     code, printed, _ = case.go(tmp_path / "run", clock_goes_back=True)
     assert code == 0, printed
@@ -103,8 +92,8 @@ def test_a_clock_that_goes_back_changes_nothing(launcher: Launcher, scenes: Path
     assert all(e["seconds"] > 0 for e in read_events(tmp_path / "run" / "trace.jsonl") if e["event"] == "epoch")
 
 
-def test_a_killed_loader_worker_is_replaced(launcher: Launcher, scenes: Path, tmp_path: Path) -> None:
-    case = Case(launcher, scenes, tmp_path, WITH_WORKERS)
+def test_a_killed_loader_worker_is_replaced(launcher: Launcher, tiny_scenes: Path, tmp_path: Path) -> None:
+    case = Case(launcher, tiny_scenes, tmp_path, WITH_WORKERS)
     whole, _, _ = case.whole()
     run = tmp_path / "run"
     # An epoch of four steps is prefetched whole: a worker that dies then is not missed. Hence longer ones.
@@ -120,9 +109,9 @@ def test_a_killed_loader_worker_is_replaced(launcher: Launcher, scenes: Path, tm
 
 
 @pytest.mark.slow
-def test_workers_that_die_again_and_again_are_an_error(launcher: Launcher, scenes: Path, tmp_path: Path) -> None:
+def test_workers_that_die_again_and_again_are_an_error(launcher: Launcher, tiny_scenes: Path, tmp_path: Path) -> None:
     long = Recipe.from_toml(WITH_WORKERS.to_toml().replace("plan = []", "plan = [[0, 2, 60]]"))
-    case = Case(launcher, scenes, tmp_path, long)
+    case = Case(launcher, tiny_scenes, tmp_path, long)
     code, printed, _ = case.go(tmp_path / "run", fault={"step": 2, "then": "kill a worker", "again": True})
     assert code == 1, printed
     assert "died 4 times in one epoch" in printed
@@ -134,8 +123,8 @@ def load(run: Path) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
 
 
-def test_workers_do_not_outlive_a_killed_training(launcher: Launcher, scenes: Path, tmp_path: Path) -> None:
-    case = Case(launcher, scenes, tmp_path, WITH_WORKERS)
+def test_workers_do_not_outlive_a_killed_training(launcher: Launcher, tiny_scenes: Path, tmp_path: Path) -> None:
+    case = Case(launcher, tiny_scenes, tmp_path, WITH_WORKERS)
     note = tmp_path / "pids.json"
     assert case.go(tmp_path / "run", fault={"step": 2, "then": "workers", "note": str(note)})[0] == -9
     pids = json.loads(note.read_text())
@@ -150,8 +139,10 @@ def alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def test_a_batch_that_does_not_fit_names_one_that_does(launcher: Launcher, scenes: Path, tmp_path: Path) -> None:
-    case = Case(launcher, scenes, tmp_path, Recipe(model="unet", size=(256, 256), small_epochs=0.0, epochs=1, batch=64))
+def test_a_batch_that_does_not_fit_names_one_that_does(launcher: Launcher, tiny_scenes: Path, tmp_path: Path) -> None:
+    case = Case(
+        launcher, tiny_scenes, tmp_path, Recipe(model="unet", size=(256, 256), small_epochs=0.0, epochs=1, batch=64)
+    )
     little = {"AS": 400 * 2**20}
     code, printed, _ = case.go(tmp_path / "run", limits=little)
     assert code == 1, printed
@@ -159,7 +150,7 @@ def test_a_batch_that_does_not_fit_names_one_that_does(launcher: Launcher, scene
     fits = int(printed.partition("start anew with --batch ")[2].split()[0])
     assert 1 <= fits <= 32
     code, printed, _ = launcher.run(
-        "train", scenes, "--out", tmp_path / "smaller", "--recipe", case.recipe, "--batch", fits, "--set",
+        "train", tiny_scenes, "--out", tmp_path / "smaller", "--recipe", case.recipe, "--batch", fits, "--set",
         "plan=[[0,1,2]]", out=tmp_path / "smaller", limits=little, export=False,
     )  # fmt: skip
     assert code == 0, printed
@@ -179,13 +170,15 @@ def test_which_batch_fits_is_found_by_trying() -> None:
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
 
 
-def test_resume_refuses_what_is_not_there_or_not_the_same(launcher: Launcher, scenes: Path, tmp_path: Path) -> None:
-    case = Case(launcher, scenes, tmp_path, TINY)
+def test_resume_refuses_what_is_not_there_or_not_the_same(
+    launcher: Launcher, tiny_scenes: Path, tmp_path: Path
+) -> None:
+    case = Case(launcher, tiny_scenes, tmp_path, TINY)
     run = tmp_path / "run"
     assert case.go(run, fault={"step": 6, "then": "SIGTERM"})[0] == 143
 
     def resume(out: Path, *options: object) -> tuple[int, str]:
-        code, printed, _ = launcher.run("train", scenes, "--out", out, "--resume", *options, out=out, export=False)
+        code, printed, _ = launcher.run("train", tiny_scenes, "--out", out, "--resume", *options, out=out, export=False)
         return code, printed
 
     code, printed = resume(tmp_path / "rnu")
@@ -218,3 +211,48 @@ def test_a_trace_is_mended(tmp_path: Path) -> None:
     ]  # fmt: skip
     mend(path, ())
     assert [e["event"] for e in read_events(path)] == ["data", "stop"]
+
+
+def test_wrong_calls_are_refused_and_the_finder_says_what_it_found(
+    launcher: Launcher, tiny_scenes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+
+    def call(*options: object) -> tuple[int, str]:
+        code, printed, _ = launcher.run(
+            "train", tiny_scenes, "--out", out, "--model", "unet", "--size", 32, "--batch", 2, *options, out=out
+        )
+        return code, printed
+
+    assert call("--budget", "10m", "--epochs", 3)[0] == 2
+    assert call("--budget", "soon") == (2, AnyText("expected hours, minutes and seconds"))
+    assert call("--find-lr", "--resume")[0] == 2
+    assert not out.exists()
+    assert call("--budget", "1s") == (2, AnyText("too short"))
+    assert call("--find-lr") == (0, AnyText("suggestion: --learning-rate"))
+    assert (out / "learning_rate.svg").is_file()
+
+
+class AnyText(str):
+    """Equal to every text that holds it."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and str(self) in other
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_vanishes_while_training_is_named_plainly(
+    tiny_scenes: Path, tmp_path: Path, workers: int
+) -> None:
+    data = Path(shutil.copytree(tiny_scenes, tmp_path / "data"))
+    recipe = Recipe(size=(32, 32), batch=2, workers=workers, cache_mb=0)
+    dataset = open_dataset(data)
+    pairs = Pairs(dataset.splits["train"], dataset.mask_ids, len(dataset.classes), 0)
+    order = Order(len(pairs), 2, 0)
+    dataset.splits["train"][0].image.unlink()
+    with pytest.raises(ImageError) as caught:
+        list(batches_from(batches_of(recipe, pairs, order), order, 0, lambda reason: None))
+    assert str(caught.value).startswith(str(dataset.splits["train"][0].image))
+    assert "Traceback" not in str(caught.value)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from faulty import Launcher
 
-from pixelwise.data.scenes import write_scenes
 from pixelwise.tracing.recorder import read_events
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.recipe import Recipe
@@ -52,20 +50,6 @@ def require_same(run: Path, whole: Kept, what: object) -> None:
     assert not list(run.rglob("*.part")), f"half a file is left after {what}"
 
 
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scenes")
-    write_scenes(folder, {"train": 8, "val": 2}, height_px=32, width_px=48)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    launcher = Launcher(tmp_path_factory.mktemp("launcher"))
-    yield launcher
-    launcher.close()
-
-
 class Case:
     """A training that can be started again and again."""
 
@@ -97,8 +81,8 @@ class Case:
             require_same(run, whole, f"a kill at call {number}: {calls[number - 1]}")
 
 
-def test_killed_at_every_call_of_a_checkpoint_write(launcher: Launcher, scenes: Path, tmp_path: Path) -> None:
-    case = Case(launcher, scenes, tmp_path, TINY, save_every_s=0)
+def test_killed_at_every_call_of_a_checkpoint_write(launcher: Launcher, tiny_scenes: Path, tmp_path: Path) -> None:
+    case = Case(launcher, tiny_scenes, tmp_path, TINY, save_every_s=0)
     whole, calls, _ = case.whole()
     last = [number for number, call in enumerate(calls, 1) if "step-0000008" in call]
     first, end = last[0], last[-1] + 2  # then the folder is opened and synced
@@ -108,8 +92,8 @@ def test_killed_at_every_call_of_a_checkpoint_write(launcher: Launcher, scenes: 
     case.kill_at(calls, [*range(first, end + 1), *removals], whole)
 
 
-def test_killed_at_random_moments_again_and_again(launcher: Launcher, scenes: Path, tmp_path: Path) -> None:
-    case = Case(launcher, scenes, tmp_path, TINY, save_every_s=0)
+def test_killed_at_random_moments_again_and_again(launcher: Launcher, tiny_scenes: Path, tmp_path: Path) -> None:
+    case = Case(launcher, tiny_scenes, tmp_path, TINY, save_every_s=0)
     whole, _, seconds = case.whole()
     kill_again_and_again(case, whole, seconds, random.Random(0), 3)
 
@@ -127,14 +111,14 @@ def kill_again_and_again(case: Case, whole: Kept, seconds: float, rng: random.Ra
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_signal_in_the_middle_of_an_epoch_keeps_every_step(
-    launcher: Launcher, scenes: Path, tmp_path: Path, name: str, code: int
+    launcher: Launcher, tiny_scenes: Path, tmp_path: Path, name: str, code: int
 ) -> None:
-    case = Case(launcher, scenes, tmp_path, TINY)
+    case = Case(launcher, tiny_scenes, tmp_path, TINY)
     whole, _, _ = case.whole()
     run = tmp_path / "run"
     got, printed, _ = case.go(run, fault={"step": 6, "then": name})
     assert got == code, printed
-    assert f"pixelwise train {scenes} --out {run} --resume" in printed
+    assert f"pixelwise train {tiny_scenes} --out {run} --resume" in printed
     assert "Traceback" not in printed
     _, state = load_checkpoint(checkpoints(run / "checkpoints")[-1])
     assert (state["epoch"], state["step"], state["so_far"]["steps"]) == (1, 6, 2)
@@ -147,9 +131,9 @@ def test_a_signal_in_the_middle_of_an_epoch_keeps_every_step(
 
 
 def test_a_signal_after_the_last_step_keeps_the_epoch_for_its_validation(
-    launcher: Launcher, scenes: Path, tmp_path: Path
+    launcher: Launcher, tiny_scenes: Path, tmp_path: Path
 ) -> None:
-    case = Case(launcher, scenes, tmp_path, TINY)
+    case = Case(launcher, tiny_scenes, tmp_path, TINY)
     whole, _, _ = case.whole()
     run = tmp_path / "run"
     got, printed, _ = case.go(run, fault={"step": 4, "then": "SIGTERM"})
@@ -161,14 +145,14 @@ def test_a_signal_after_the_last_step_keeps_the_epoch_for_its_validation(
 
 
 def test_a_signal_to_the_whole_group_ends_workers_and_keeps_every_step(
-    launcher: Launcher, scenes: Path, tmp_path: Path
+    launcher: Launcher, tiny_scenes: Path, tmp_path: Path
 ) -> None:
-    case = Case(launcher, scenes, tmp_path, TINY)
+    case = Case(launcher, tiny_scenes, tmp_path, TINY)
     whole, _, _ = case.whole()
     with_workers = tmp_path / "workers"
     with_workers.mkdir()
     workers = Case(
-        launcher, scenes, with_workers, Recipe.from_toml(TINY.to_toml().replace("workers = 0", "workers = 2"))
+        launcher, tiny_scenes, with_workers, Recipe.from_toml(TINY.to_toml().replace("workers = 0", "workers = 2"))
     )
     run = tmp_path / "run"
     got, printed, _ = workers.go(run, fault={"step": 3, "then": "group"})
@@ -181,9 +165,9 @@ def test_a_signal_to_the_whole_group_ends_workers_and_keeps_every_step(
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_killed_at_every_call_of_a_run(launcher: Launcher, scenes: Path, tmp_path: Path, workers: int) -> None:
+def test_killed_at_every_call_of_a_run(launcher: Launcher, tiny_scenes: Path, tmp_path: Path, workers: int) -> None:
     recipe = Recipe.from_toml(TINY.to_toml().replace("workers = 0", f"workers = {workers}"))
-    case = Case(launcher, scenes, tmp_path, recipe, save_every_s=0)
+    case = Case(launcher, tiny_scenes, tmp_path, recipe, save_every_s=0)
     whole, calls, _ = case.whole()
     assert len(calls) > 100
     case.kill_at(calls, list(range(1, len(calls) + 1)), whole)
@@ -192,9 +176,9 @@ def test_killed_at_every_call_of_a_run(launcher: Launcher, scenes: Path, tmp_pat
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_killed_at_many_random_moments(launcher: Launcher, scenes: Path, tmp_path: Path, workers: int) -> None:
+def test_killed_at_many_random_moments(launcher: Launcher, tiny_scenes: Path, tmp_path: Path, workers: int) -> None:
     recipe = Recipe.from_toml(TINY.to_toml().replace("workers = 0", f"workers = {workers}"))
-    case = Case(launcher, scenes, tmp_path, recipe, save_every_s=0, export=True)
+    case = Case(launcher, tiny_scenes, tmp_path, recipe, save_every_s=0, export=True)
     whole, _, seconds = case.whole()
     assert whole.bundle
     for seed in range(10):

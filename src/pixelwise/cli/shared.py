@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from pixelwise.errors import StoppedError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,3 +55,13 @@ def write_json(json_file: Path | None, value: Any) -> None:
         from pixelwise.data.files import write_whole
 
         write_whole(json_file, text.encode())
+
+
+@contextmanager
+def says_how_to_go_on() -> Iterator[None]:
+    """Where a training inside is stopped by a signal: say how to go on, and end with the signal's exit code."""
+    try:
+        yield
+    except StoppedError as stopped:
+        typer.echo(f"pixelwise: {stopped}", err=True)
+        raise typer.Exit(stopped.exit_code) from stopped

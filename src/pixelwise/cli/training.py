@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from pixelwise.cli.shared import DataFolder, JsonFile, app, console_of, write_json
-from pixelwise.errors import StoppedError
+from pixelwise.cli.shared import DataFolder, JsonFile, app, console_of, says_how_to_go_on, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +32,7 @@ def demo(
     from pixelwise.training.demo import demo as run_demo
 
     console = console_of(None)
-    with TrainingView(console) as view:
+    with says_how_to_go_on(), TrainingView(console) as view:
         done = run_demo(out, epochs=epochs, seed=seed, tell=view.tell, progress=view.progress)
     from pixelwise.tracing.story import trace as run_trace
 
@@ -111,15 +110,11 @@ def train(
         return
     from pixelwise.training.run import train as run_train
 
-    with TrainingView(console) as view:
-        try:
-            done = run_train(
-                data, out, chosen, budget_s=budget_s, resume=resume, skip_bad=skip_bad, tell=view.tell,
-                progress=view.progress, began=began,
-            )  # fmt: skip
-        except StoppedError as stopped:
-            typer.echo(f"pixelwise: {stopped}", err=True)
-            raise typer.Exit(stopped.exit_code) from stopped
+    with says_how_to_go_on(), TrainingView(console) as view:
+        done = run_train(
+            data, out, chosen, budget_s=budget_s, resume=resume, skip_bad=skip_bad, tell=view.tell,
+            progress=view.progress, began=began,
+        )  # fmt: skip
     if done.ended_early:
         console.print(f"ended after {len(done.epochs)} epochs: {done.ended_early}", soft_wrap=True)
     write_json(json_file, {"bundle": str(done.bundle), "best_epoch": done.best_epoch, "best_miou": done.best_miou,
@@ -157,7 +152,7 @@ def find_learning_rate(
     from pixelwise.terminal import TrainingView
     from pixelwise.training.find_rate import find_rate
 
-    with TrainingView(console) as view:
+    with says_how_to_go_on(), TrainingView(console) as view:
         found = find_rate(data, out, recipe, skip_bad=skip_bad, tell=view.tell, progress=view.progress)
     write_json(json_file, {"suggestion": found.suggestion, "plot": str(found.plot),
                            "rates": list(found.rates), "losses": list(found.losses)})  # fmt: skip

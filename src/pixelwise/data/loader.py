@@ -21,7 +21,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from pixelwise.data.augment import cut_image, cut_mask, generator, random_view, relight
 from pixelwise.data.sources import read_sample_image, read_sample_mask
-from pixelwise.errors import DataError, WorkerError
+from pixelwise.errors import DataError, PixelwiseError, WorkerError
 from pixelwise.model.preprocess import Policy, network_size, resize_image
 from pixelwise.records import Labels, Pixels, Sample
 
@@ -174,6 +174,8 @@ def batches_from(
             for batch in iterator:
                 start += 1
                 yield batch
+        except PixelwiseError as error:
+            raise without_story(error) from error
         except (RuntimeError, OSError, EOFError) as error:
             if not batches.num_workers or not is_lost_worker(error):
                 raise
@@ -186,6 +188,12 @@ def batches_from(
                     "with --resume; or start anew with --workers 0."
                 ) from error
             lost(reason)
+
+
+def without_story(error: PixelwiseError) -> PixelwiseError:
+    """An error that was raised in a worker, without the traceback that torch puts into its message."""
+    message = str(error)
+    return type(error)(message.rstrip().rpartition(f"{type(error).__name__}: ")[2]) if "Caught " in message else error
 
 
 def leave_dead_workers_to_the_queue() -> None:

@@ -19,7 +19,9 @@ MOST_EPOCHS = 100  # where more fit, an epoch is more than one
 VALIDATION_SHARE = 0.2  # of the time, at most, goes to validating and saving
 SMALL_SHARE_IN_HASTE = 0.8  # of the epochs see small views where fewer than FEWEST_EPOCHS passes fit
 STEADY = 0.03  # a plan is kept while it is no further than this from the pace
-EXPORT_S = 6.0  # from the best weights to a checked bundle, beside the two looks at the validation split
+EXPORT_S = (
+    5.0  # on an idle machine, from the best weights to a checked bundle, beside looking at the validation split twice
+)
 
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
@@ -57,11 +59,12 @@ class Budget:
     small_step_s: float  # a step with small views
     full_step_s: float
     between_s: float  # validating and saving, once an epoch
+    export_s: float = EXPORT_S
 
     @property
     def end_s(self) -> float:
         """What remains to be done after the last epoch: the bundle, measured and checked."""
-        return EXPORT_S + 2 * self.between_s
+        return self.export_s + 2 * self.between_s
 
     def after_epoch(self, step_s: float, between_s: float, small: bool) -> Budget:
         """The pace that an epoch went at; what was not seen is taken to have changed with it."""
@@ -71,6 +74,7 @@ class Budget:
             small_step_s=self.small_step_s * change,
             full_step_s=self.full_step_s * change,
             between_s=between_s,
+            export_s=self.export_s * change,
         )
 
     def epochs_s(self, recipe: Recipe, first: int) -> float:
