@@ -222,9 +222,8 @@ class Launcher:
         return answer["code"], log.read_text(), answer["seconds"]
 
     def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait(60)
+        self.process.kill()  # its end of the pipe may have been copied into others' forks, so that it would not see the end
+        self.process.wait()
 
 
 if __name__ == "__main__":
