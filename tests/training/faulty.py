@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import io
 import json
 import multiprocessing
 import os
@@ -55,7 +54,7 @@ class Faults:
             raise OSError(number, os.strerror(number), path)
 
     def install(self) -> None:
-        real = {name: getattr(os, name) for name in ("open", "fsync", "replace", "unlink", "mkdir")}
+        real = {name: getattr(os, name) for name in ("open", "fsync", "fdopen", "replace", "unlink", "mkdir")}
         real_path_open = Path.open
 
         def open_(path: Any, flags: int, *rest: Any, **named: Any) -> int:
@@ -75,8 +74,8 @@ class Faults:
 
             return call
 
-        def fdopen(number: int, _mode: str) -> Any:
-            return Writing(self, io.FileIO(number, "wb"), self.files.get(number, ""))
+        def fdopen(number: int, mode: str) -> Any:
+            return Writing(self, real["fdopen"](number, mode), self.files.get(number, ""))
 
         def path_open(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
             file = real_path_open(path, mode, *rest, **more)
@@ -115,8 +114,13 @@ class Writing:
         self.faults, self.file, self.path = faults, file, path
 
     def write(self, data: bytes) -> int:
-        self.faults.count("write", self.path, lambda: self.file.write(data[: len(data) // 2]))
-        return int(self.file.write(data))
+        self.faults.count("write", self.path, lambda: self.through(data[: len(data) // 2]))
+        return self.through(data)
+
+    def through(self, data: bytes) -> int:
+        written = int(self.file.write(data))
+        self.file.flush()
+        return written
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.file, name)
@@ -222,7 +226,7 @@ class Launcher:
         return answer["code"], log.read_text(), answer["seconds"]
 
     def close(self) -> None:
-        self.process.kill()  # its end of the pipe may have been copied into others' forks, so that it would not see the end
+        self.process.kill()  # closing the pipe would not do: forks of the tests' process may hold copies of it
         self.process.wait()
 
 
