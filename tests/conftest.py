@@ -169,7 +169,7 @@ def address(fast_bundle: tuple[Path, Any], tmp_path_factory: pytest.TempPathFact
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: while Playwright is open, no other test of this thread can run asyncio
 def browser() -> Iterator[Any]:
     from browsing import FLAGS, chromium
 
