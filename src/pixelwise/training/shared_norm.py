@@ -29,7 +29,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x_BCHW)
         with torch.no_grad():
-            mean_C, variance_C = shared_statistics(x_BCHW)
+            mean_C, variance_C = (part_C.to(self.weight.dtype) for part_C in shared_statistics(x_BCHW))
             count = x_BCHW.numel() // self.num_features * dist.get_world_size()
             assert self.running_mean is not None
             assert self.running_var is not None
@@ -43,13 +43,14 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 def shared_statistics(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance [C] over all processes, whose batches are equally large."""
-    wide = x_BCHW.float() if x_BCHW.dtype == torch.bfloat16 else x_BCHW
-    variance_C, mean_C = (part_C.double() for part_C in torch.var_mean(wide, (0, 2, 3), correction=0))
+    """Mean and variance [C], float64, over all processes, whose batches are equally large."""
+    # The kernel of an ordinary batch normalisation, for its statistics: a tenth of the time of torch.var_mean on a CPU.
+    _, mean_C, inverse_std_C = torch.native_batch_norm(x_BCHW, None, None, None, None, True, 0.0, 0.0)
+    mean_C, variance_C = mean_C.double(), inverse_std_C.double() ** -2
     moments = torch.cat([mean_C, variance_C + mean_C**2])  # in float64: a difference of squares loses digits
     dist.all_reduce(moments)
     mean_C, square_C = (moments / dist.get_world_size()).chunk(2)
-    return mean_C.to(wide.dtype), (square_C - mean_C**2).clamp(min=0).to(wide.dtype)
+    return mean_C, (square_C - mean_C**2).clamp(min=0)
 
 
 class Normalise(torch.autograd.Function):
@@ -75,9 +76,8 @@ class Normalise(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x_BCHW, weight, mean_C, variance_C = ctx.saved_tensors
         (dy_BCHW,) = gradients
-        # As if the statistics were constants; then what is missing, since they depend on every x.
-        dx_BCHW, d_weight, d_bias = torch.ops.aten.native_batch_norm_backward(
-            dy_BCHW, x_BCHW, weight, mean_C, variance_C, None, None, False, ctx.eps, [True, True, True]
+        _, d_weight, d_bias = torch.ops.aten.native_batch_norm_backward(
+            dy_BCHW, x_BCHW, weight, mean_C, variance_C, None, None, False, ctx.eps, [False, True, True]
         )
         sums = torch.cat([d_weight, d_bias]).double()
         dist.all_reduce(sums)
@@ -85,5 +85,7 @@ class Normalise(torch.autograd.Function):
         scale_C = torch.rsqrt(variance_C + ctx.eps)
         slope_C = -weight * scale_C**2 * mean_weight
         shift_C = -weight * scale_C * mean_bias - slope_C * mean_C
-        missing_BCHW = torch.addcmul(shift_C[:, None, None], x_BCHW, slope_C[:, None, None])
-        return (dx_BCHW + missing_BCHW).to(x_BCHW.dtype), d_weight, d_bias, None, None, None, None
+        # What dx would be were the statistics constants, and what is missing since they depend on every x.
+        dx_BCHW = torch.addcmul(shift_C[:, None, None], x_BCHW, slope_C[:, None, None])
+        dx_BCHW = dx_BCHW.addcmul_(dy_BCHW, (weight * scale_C)[:, None, None])
+        return dx_BCHW.to(x_BCHW.dtype), d_weight, d_bias, None, None, None, None
