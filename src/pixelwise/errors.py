@@ -13,6 +13,7 @@ PixelwiseError                 exit code 1
 │   ├── WorkerError            processes that prepare batches die again and again
 │   └── RunLockedError         another training is using this run directory
 ├── OutputError                a result cannot be written
+├── ClusterError               a cluster cannot be reached, or its machines do not fit together
 └── MissingExtraError          an optional dependency is not installed
 
 StoppedError                   a person or the system asked to stop; a KeyboardInterrupt, so that no `except Exception`
@@ -101,6 +102,10 @@ class StoppedError(KeyboardInterrupt):
 
 def signal_name(number: int) -> str:
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+
+class ClusterError(PixelwiseError):
+    """A cluster cannot be reached, or its machines do not fit together."""
 
 
 class MissingExtraError(PixelwiseError):

@@ -17,6 +17,8 @@ def predict(
     out: Annotated[Path, typer.Option(help="Where the results go; made if it is missing. A run that was stopped goes on.")],
     save: Annotated[str, typer.Option(metavar="NAMES", help="What to write, with commas between: labels (palette PNG) or index (grey PNG), overlay, numpy, coco, labelme, geojson, confidence, entropy.")] = "labels",
     tta: Views = "",
+    engine: Annotated[str, typer.Option(help="auto: this process. ray: the workers of a Ray cluster, see --address.")] = "auto",
+    address: Annotated[str, typer.Option(metavar="ADDRESS", help="Of --engine ray: auto (the cluster that runs here), HOST:PORT, or local (processes of this machine).")] = "local",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad image instead of reporting it.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again: take away what an earlier run wrote into OUT.")] = False,
     flow: Annotated[bool, typer.Option("--flow", help="Print the four stages of every image.")] = False,
@@ -40,6 +42,7 @@ def predict(
                 out,
                 save=save.split(","),
                 tta=tta,
+                cluster=cluster_address(engine, address),
                 strict=strict,
                 fresh=fresh,
                 tell=tell,
@@ -52,6 +55,15 @@ def predict(
     console.print(str(summary), soft_wrap=True, markup=False)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
+
+
+def cluster_address(engine: str, address: str) -> str | None:
+    """Where the cluster is that is to do the work; None where this process does it."""
+    from pixelwise.errors import UsageError
+
+    if engine not in ("auto", "ray"):
+        raise UsageError(f"--engine {engine}: expected auto or ray.")
+    return address if engine == "ray" else None
 
 
 @app.command()

@@ -35,11 +35,11 @@ Views = Annotated[str, typer.Option("--tta", metavar="VIEWS", help="Average over
 DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images and masks; its layout is recognised.")]  # fmt: skip
 
 
-def console_of(json_file: Path | None) -> Console:
-    """Where text goes: nowhere when JSON takes standard output."""
+def console_of(json_file: Path | None, *, quiet: bool = False) -> Console:
+    """Where text goes: nowhere when JSON takes standard output, or when `quiet`."""
     from rich.console import Console
 
-    return Console(highlight=False, quiet=str(json_file) == "-")
+    return Console(highlight=False, quiet=quiet or str(json_file) == "-")
 
 
 def write_json(json_file: Path | None, value: Any) -> None:

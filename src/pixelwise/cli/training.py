@@ -75,11 +75,14 @@ def train(
     find_lr: Annotated[bool, typer.Option("--find-lr", help="Try learning rates, suggest one, write a plot to --out, and train nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs instead of refusing the data.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Train on a folder of images and masks; ends with a bundle, RUN/model.onnx.
 
     Example: pixelwise train my_data --out my_run --epochs 20
+
+    On several processes: torchrun --nproc-per-node 2 -m pixelwise train my_data --out my_run
     """
     began = time.perf_counter()  # before torch is imported: that counts in a budget too
     from pixelwise.errors import UsageError
@@ -102,22 +105,24 @@ def train(
         own = out / "recipe.toml"
         base = Recipe.from_file(own) if resume and own.is_file() else Recipe()  # only what is named can differ from it
         chosen = (chosen or base).with_values(values, "command line")
-    console = console_of(json_file)
+    from pixelwise.training.distributed import is_first
+
+    console = console_of(json_file, quiet=not is_first())
     if find_lr:
         if budget_s or resume:
             raise UsageError("--find-lr trains nothing: leave out --budget and --resume.")
-        find_learning_rate(data, out, chosen, skip_bad, console, json_file)
+        find_learning_rate(data, out, chosen, skip_bad, device, console, json_file)
         return
     from pixelwise.training.run import train as run_train
 
     with says_how_to_go_on(), TrainingView(console) as view:
         done = run_train(
-            data, out, chosen, budget_s=budget_s, resume=resume, skip_bad=skip_bad, tell=view.tell,
+            data, out, chosen, budget_s=budget_s, resume=resume, skip_bad=skip_bad, device=device, tell=view.tell,
             progress=view.progress, began=began,
         )  # fmt: skip
     if done.ended_early:
         console.print(f"ended after {len(done.epochs)} epochs: {done.ended_early}", soft_wrap=True)
-    write_json(json_file, {"bundle": str(done.bundle), "best_epoch": done.best_epoch, "best_miou": done.best_miou,
+    write_json(json_file if is_first() else None, {"bundle": str(done.bundle), "best_epoch": done.best_epoch, "best_miou": done.best_miou,
                            "seconds": done.seconds, "epochs": list(done.epochs)})  # fmt: skip
     console.print(
         f"best epoch {done.best_epoch}: mIoU {done.best_miou:.3f} on the val split; {done.seconds:.0f} s in all\n"
@@ -146,14 +151,14 @@ def export(
 
 
 def find_learning_rate(
-    data: Path, out: Path, recipe: Recipe | None, skip_bad: bool, console: Console, json_file: Path | None
+    data: Path, out: Path, recipe: Recipe | None, skip_bad: bool, device: str, console: Console, json_file: Path | None
 ) -> None:
     """`train --find-lr`: try, suggest, plot."""
     from pixelwise.terminal import TrainingView
     from pixelwise.training.find_rate import find_rate
 
     with says_how_to_go_on(), TrainingView(console) as view:
-        found = find_rate(data, out, recipe, skip_bad=skip_bad, tell=view.tell, progress=view.progress)
+        found = find_rate(data, out, recipe, skip_bad=skip_bad, device=device, tell=view.tell, progress=view.progress)
     write_json(json_file, {"suggestion": found.suggestion, "plot": str(found.plot),
                            "rates": list(found.rates), "losses": list(found.losses)})  # fmt: skip
     console.print(

@@ -116,10 +116,13 @@ class Order:
     What is left over at the end of an epoch is filled up from its start: batch normalisation does not like a last
     batch of one. With `steps`, an epoch is so many batches, whatever the number of samples: it goes on in the shuffle
     where the epoch before left it, `before` steps after the training's first.
+
+    Of several processes each gets its part of every batch: `part` counts from 0 to `parts` − 1.
     """
 
-    def __init__(self, samples: int, batch: int, seed: int, steps: int = 0) -> None:
+    def __init__(self, samples: int, batch: int, seed: int, steps: int = 0, part: int = 0, parts: int = 1) -> None:
         self.samples, self.batch, self.seed, self.steps = samples, batch, seed, steps
+        self.part, self.parts = part, parts
         self.epoch, self.before = 0, 0
         self.start = 0  # the first batch that is given out: those before it were used before a training was stopped
 
@@ -129,7 +132,7 @@ class Order:
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         needed = self.stream() if self.steps else np.resize(self.shuffle(self.epoch), len(self) * self.batch)
         for start in range(self.start * self.batch, len(needed), self.batch):
-            yield [(self.epoch, int(index)) for index in needed[start : start + self.batch]]
+            yield [(self.epoch, int(index)) for index in needed[start : start + self.batch][self.part :: self.parts]]
 
     def shuffle(self, number: int) -> NDArray[np.int64]:
         return np.random.Generator(np.random.PCG64([self.seed, number])).permutation(self.samples)
@@ -143,12 +146,19 @@ class Order:
         return shuffles[skipped : skipped + count]
 
 
-def training_batches(pairs: Pairs, augmentation: Augmentation, order: Order, workers: int) -> DataLoader[list[Tensor]]:
-    """Batches of images uint8 [B, h, w, 3] and labels int64 [B, h, w]; set `order.epoch` before each pass."""
+def training_batches(
+    pairs: Pairs, augmentation: Augmentation, order: Order, workers: int, *, pinned: bool = False
+) -> DataLoader[list[Tensor]]:
+    """Batches of images uint8 [B, h, w, 3] and labels int64 [B, h, w]; set `order.epoch` before each pass.
+
+    Args:
+        pinned: in memory from which a GPU fetches them while it computes.
+    """
     return DataLoader(
         Views(pairs, augmentation),
         batch_sampler=order,
         num_workers=workers,
+        pin_memory=pinned,
     )
 
 

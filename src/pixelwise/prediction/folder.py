@@ -24,6 +24,7 @@ from typing import Any
 from pixelwise.data.decode import MAX_PIXELS
 from pixelwise.data.files import shown
 from pixelwise.errors import BundleError, ImageError, UsageError
+from pixelwise.prediction.cluster import records_of as records_of_cluster
 from pixelwise.prediction.image import Model, load
 from pixelwise.prediction.join import write_joined
 from pixelwise.prediction.label import Job, Label, Record, Wanted, failed, label_file, named
@@ -102,6 +103,7 @@ def predict(
     tta: str = "",
     strict: bool = False,
     fresh: bool = False,
+    cluster: str | None = None,
     tell: Listener = nobody,
     progress: Progress = unwatched,
 ) -> Summary:
@@ -117,6 +119,8 @@ def predict(
         tta: test-time augmentation, as `Model.predict` takes it.
         strict: stop at the first image that cannot be labelled, instead of reporting it and going on.
         fresh: take away what an earlier run wrote into `out`, and begin again.
+        cluster: address of a Ray cluster whose workers do it: "auto" (the one that runs here), "HOST:PORT", or "local"
+            (processes of this machine). All its machines must see the images, the model and `out` under the same paths.
         tell: hears the four `flow` events of every image. Where somebody listens the stages run one after the other, so
             that each can be timed; the labels are the same.
         progress: called with (images done, images in all).
@@ -128,6 +132,7 @@ def predict(
         BundleError: the model is not sound. Nothing was written.
         OutputError: `out` cannot be written, or another process writes there. What was written before is whole.
         ImageError: an image that cannot be labelled, with `strict`.
+        ClusterError: the cluster cannot be reached, or its machines do not fit together.
     """
     out, paths = Path(out), [Path(image) for image in images]
     wanted = Wanted(chosen(save), tta)
@@ -135,8 +140,10 @@ def predict(
         views_of(tta)
         if tell is not nobody:
             raise UsageError("the four stages are those of one view: leave out --flow or --tta.")
+    if cluster is not None and tell is not nobody:
+        raise UsageError("the four stages are told by one process: leave out --flow or --engine ray.")
     found = survey(paths, out, wanted.save)
-    opened = model if isinstance(model, Model) else load(model, None if found.total <= FEW else 1)
+    opened = model if isinstance(model, Model) else load(model, None if found.total <= FEW and cluster is None else 1)
     began = time.perf_counter()
     tally = Tally(found.total, strict, progress)
     settings = settings_of(opened.digest, opened.classes.to_json(), wanted)
@@ -144,7 +151,11 @@ def predict(
         jobs = tally.still_to_do(manifest, jobs_of(paths, out, found.repeated, partial(tally.unlisted, manifest)))
         stages = None if tell is nobody else Stages(opened)
         label = staged(opened, stages, tell) if stages else None
-        with closing(records_of(opened, jobs, wanted, manifest, label)) as records:
+        if cluster is None:
+            labelled = records_of(opened, jobs, wanted, manifest, label)
+        else:
+            labelled = records_of_cluster(opened, jobs, wanted, manifest, cluster)
+        with closing(labelled) as records:
             for record in records:
                 tally.add(record)
         write_joined(out, opened.classes, wanted.save)

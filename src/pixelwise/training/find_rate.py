@@ -16,9 +16,9 @@ import numpy as np
 from pixelwise.data.files import write_whole
 from pixelwise.data.folder import open_dataset
 from pixelwise.data.loader import batches_from
-from pixelwise.errors import DivergedError
+from pixelwise.errors import DivergedError, UsageError
 from pixelwise.tracing.recorder import Listener, nobody
-from pixelwise.training import loop
+from pixelwise.training import distributed, loop
 from pixelwise.training.first_look import Progress
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run import prepare, with_validation
@@ -49,6 +49,7 @@ def find_rate(
     recipe: Recipe | None = None,
     *,
     skip_bad: bool = False,
+    device: str = "auto",
     tell: Listener = nobody,
     progress: Progress = lambda what, done, total: None,
 ) -> Found:
@@ -58,12 +59,16 @@ def find_rate(
 
     Raises:
         DatasetError, OutputError, RunLockedError: as in `train`.
+        UsageError: there is no such device, or torchrun started several processes.
     """
     out = Path(out)
+    where = distributed.choose_device(device)
+    if distributed.processes() > 1:
+        raise UsageError("learning rates are tried in one process: start --find-lr without torchrun.")
     recipe = replace(recipe or Recipe(), small_epochs=0.0, plan=())
     dataset = with_validation(open_dataset(data, seed=recipe.seed), recipe.seed)
     with locked(out):
-        ready = prepare(dataset, lambda manifest: None, recipe, skip_bad, tell, progress)
+        ready = prepare(dataset, lambda manifest: None, recipe, skip_bad, tell, progress, where)
         training = ready.training
         lesson = lesson_of(recipe, training.network, ready.pixels_C)
         set_training(training.network, recipe)
@@ -73,7 +78,7 @@ def find_rate(
         blown_up = False
         while len(rates) < STEPS and not blown_up:
             order = loop.order_of(training, ready.pairs)
-            batches = loop.batches_of(recipe, ready.pairs, order)
+            batches = loop.batches_of(training, ready.pairs, order)
             for images_Bhw3, labels_Bhw in batches_from(batches, order, 0, lambda reason: None):
                 rate = LOWEST * (HIGHEST / LOWEST) ** (len(rates) / (STEPS - 1))
                 try:

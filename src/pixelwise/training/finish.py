@@ -168,9 +168,14 @@ def count_pairs(data: dict[str, Any]) -> dict[str, int]:
     return {f"{split}_pairs": len(samples) for split, samples in data["splits"].items()}
 
 
+def samples_of(rows: list[Any]) -> tuple[Sample, ...]:
+    """The samples of a split as RUN/data.json lists them."""
+    return tuple(Sample(name, Path(image), Path(mask), *parts) for name, image, mask, *parts in rows)
+
+
 def validation_of(data: dict[str, Any], recipe: Recipe, preprocess: Preprocess, classes: ClassList) -> Validation:
     """The run's validation split, from where it lay when the run began."""
-    samples = [Sample(name, Path(image), Path(mask), *parts) for name, image, mask, *parts in data["splits"]["val"]]
+    samples = samples_of(data["splits"]["val"])
     missing = [sample.image for sample in samples if not sample.image.is_file()]
     if missing:
         raise TrainingError(

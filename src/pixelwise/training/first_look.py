@@ -67,7 +67,8 @@ def show_flow(network: Network, preprocess: Preprocess, pairs: Pairs, dataset: D
     seen_13hw = preprocess(torch.from_numpy(image_HW3)[None])
     preprocessed = time.perf_counter()
     size = (seen_13hw.shape[2], seen_13hw.shape[3])
-    scores_1Chw = resize_scores(network(seen_13hw), size)
+    device = next(network.parameters()).device
+    scores_1Chw = resize_scores(network(seen_13hw.to(device)), size).cpu()
     scored = time.perf_counter()
     labels_hw = labels_from_scores(scores_1Chw, size)[0].numpy()
     labelled = time.perf_counter()

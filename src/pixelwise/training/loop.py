@@ -19,6 +19,7 @@ from pixelwise.errors import StoppedError
 from pixelwise.records import Dataset
 from pixelwise.tracing.recorder import Event, Listener
 from pixelwise.tracing.words import observe
+from pixelwise.training import distributed
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.state import EpochSoFar, Stopwatch, Training, save
 from pixelwise.training.step import Lesson, learn_or_say, lesson_of, out_of_memory, rate_at, set_training
@@ -78,16 +79,19 @@ def early_end(training: Training) -> str | None:
 def order_of(training: Training, pairs: Pairs) -> Order:
     """Which samples the epoch at hand learns from."""
     recipe = training.recipe
-    order = Order(len(pairs), recipe.batch, recipe.seed, recipe.segment_at(training.epoch)[2])
+    steps = recipe.segment_at(training.epoch)[2]
+    order = Order(len(pairs), recipe.batch, recipe.seed, steps, distributed.process(), distributed.processes())
     order.epoch, order.before = training.epoch, training.step - training.so_far.steps
     return order
 
 
-def batches_of(recipe: Recipe, pairs: Pairs, order: Order) -> DataLoader[list[Tensor]]:
+def batches_of(training: Training, pairs: Pairs, order: Order) -> DataLoader[list[Tensor]]:
+    recipe = training.recipe
     augmentation = Augmentation(
         recipe.size, recipe.policy, recipe.zoom, recipe.flip, recipe.light, recipe.seed, recipe.size_at, recipe.turn
     )
-    return training_batches(pairs, augmentation, order, recipe.workers)
+    on_gpu = next(training.network.parameters()).device.type == "cuda"
+    return training_batches(pairs, augmentation, order, recipe.workers, pinned=on_gpu)
 
 
 def train_epoch(
@@ -102,12 +106,13 @@ def train_epoch(
     """The rest of the epoch under way. Returns the learning rate at its end."""
     recipe, so_far = training.recipe, training.so_far
     order = order_of(training, pairs)
-    batches = batches_of(recipe, pairs, order)
+    batches = batches_of(training, pairs, order)
     set_training(training.network, recipe)
     watch, saved = Stopwatch(so_far.seconds), time.perf_counter()
 
     def lost(reason: str) -> None:
-        stop.check()  # whoever stops a training may end its workers with it
+        if distributed.processes() == 1:  # several agree on it after the step
+            stop.check()  # whoever stops a training may end its workers with it
         tell({"event": "warning", "message": f"processes that prepare batches died and are replaced: {reason}"})
 
     for images_Bhw3, labels_Bhw in batches_from(batches, order, so_far.steps, lost):
@@ -170,9 +175,11 @@ def replan(training: Training, so_far: EpochSoFar, validation_s: float, folder: 
         so_far.seconds / so_far.steps, validation_s + training.saving_s, small
     )
     planned = training.budget.replanned(recipe, training.epoch, training.clock.seconds())
+    planned = Recipe.from_toml(distributed.from_first(planned.to_toml()))  # one clock counts
     if planned != recipe:
         training.recipe = planned
-        write_whole(folder / "recipe.toml", planned.to_toml().encode())
+        if distributed.is_first():
+            write_whole(folder / "recipe.toml", planned.to_toml().encode())
         tell(training.budget.event(planned, training.epoch, training.clock.seconds()))
 
 
@@ -186,10 +193,12 @@ def validation_scores(
 
     def between(done: int, total: int) -> None:
         progress("validating", done, total)
-        stop.check()
+        if distributed.processes() == 1:  # several agree on it after the epoch: their parts have other batches
+            stop.check()
 
     try:
-        return validate(network, validation, folder / "previews" / f"epoch-{training.epoch + 1:04d}", between)
+        previews = folder / "previews" / f"epoch-{training.epoch + 1:04d}" if distributed.is_first() else None
+        return validate(network, validation, previews, between, alone=False)
     finally:
         network.load_state_dict(own)
 

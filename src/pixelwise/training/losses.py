@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixelwise.records import VOID
+from pixelwise.training.distributed import sum_over_all
 
 
 def class_weights(pixels_C: Tensor, power: float) -> Tensor:
@@ -32,6 +33,8 @@ def class_weights(pixels_C: Tensor, power: float) -> Tensor:
 def segmentation_loss(scores_BCHW: Tensor, labels_BHW: Tensor, weights_C: Tensor, dice_weight: float) -> Tensor:
     """Weighted cross-entropy plus `dice_weight` times the Dice loss, from one softmax. 0 where all is void.
 
+    On several processes it is the loss of their batches together, the same in each.
+
     Args:
         scores_BCHW: float scores.
         labels_BHW: int64 class ids or VOID.
@@ -49,7 +52,9 @@ def cross_entropy(log_probability_BCHW: Tensor, labels_BHW: Tensor, weights_C: T
     total = F.nll_loss(log_probability_BCHW, labels_BHW, weights_C, ignore_index=VOID, reduction="sum")
     labelled = labels_BHW != VOID
     weight = weights_C[torch.where(labelled, labels_BHW, 0)][labelled].sum()
-    return total / weight.clamp(min=1e-6)
+    total, weight = sum_over_all(torch.stack([total, weight]))
+    mean: Tensor = total / weight.clamp(min=1e-6)
+    return mean
 
 
 def dice(log_probability_BCHW: Tensor, labels_BHW: Tensor) -> Tensor:
@@ -63,9 +68,12 @@ def dice(log_probability_BCHW: Tensor, labels_BHW: Tensor) -> Tensor:
     ids_BHW = torch.where(labelled_BHW, labels_BHW, 0)
     own_BHW = probability_BCHW.gather(1, ids_BHW[:, None])[:, 0]  # 0 on void
     flat = ids_BHW.flatten()
-    overlap_C = torch.zeros(classes).index_add(0, flat, own_BHW.flatten())
-    true_C = torch.zeros(classes).index_add(0, flat, labelled_BHW.flatten().float())
+    none_C = own_BHW.new_zeros(classes)
+    overlap_C = none_C.index_add(0, flat, own_BHW.flatten())
+    true_C = none_C.index_add(0, flat, labelled_BHW.flatten().to(own_BHW.dtype))
     predicted_C = probability_BCHW.sum((0, 2, 3))
+    overlap_C, true_C, predicted_C = sum_over_all(torch.stack([overlap_C, true_C, predicted_C]))
     dice_C = (2 * overlap_C + 1) / (predicted_C + true_C + 1)
     present_C = true_C > 0
-    return (1 - dice_C)[present_C].sum() / present_C.sum().clamp(min=1)
+    mean: Tensor = (1 - dice_C)[present_C].sum() / present_C.sum().clamp(min=1)
+    return mean

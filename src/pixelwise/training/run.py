@@ -11,17 +11,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pixelwise.data.doctor import find_problems, require_sound, without_bad
 from pixelwise.data.files import write_whole
 from pixelwise.data.folder import hashed_split, open_dataset
 from pixelwise.data.loader import Pairs
 from pixelwise.errors import DatasetError, OutOfMemoryError, OutputError, StoppedError, signal_name
 from pixelwise.model.preprocess import Preprocess
-from pixelwise.records import Dataset
+from pixelwise.records import ClassList, Dataset
 from pixelwise.tracing.recorder import Event, Listener, mend, nobody, to_all, to_file
-from pixelwise.training import loop
+from pixelwise.training import distributed, loop
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
-from pixelwise.training.finish import export
+from pixelwise.training.finish import export, samples_of
 from pixelwise.training.first_look import Progress, data_event, pixels_as_seen, show_flow
 from pixelwise.training.memory import is_out_of_memory
 from pixelwise.training.pace import measure
@@ -34,7 +36,7 @@ from pixelwise.training.run_folder import (
     require_same_budget,
     require_same_data,
 )
-from pixelwise.training.state import Training, restore, start
+from pixelwise.training.state import CPU, Training, restore, start, start_alike
 from pixelwise.training.stopping import stoppable
 from pixelwise.training.validate import Validation
 
@@ -52,6 +54,7 @@ class Trained:
     ended_early: str | None = None  # why, in words, where not all epochs were needed
 
 
+@distributed.together
 def train(
     data: Path | str,
     out: Path | str,
@@ -60,11 +63,14 @@ def train(
     budget_s: float | None = None,
     resume: bool = False,
     skip_bad: bool = False,
+    device: str = "auto",
     tell: Listener = nobody,
     progress: Progress = lambda what, done, total: None,
     began: float | None = None,
 ) -> Trained:
     """Train on the folder `data`, into the run directory `out`, which ends with a bundle.
+
+    Where torchrun started several processes, each calls this; see docs/distributed.md.
 
     Args:
         recipe: how; on `resume` the run's own recipe is used and this must be None or equal to it.
@@ -73,12 +79,15 @@ def train(
             own budget holds, and this must be None or equal to it.
         resume: go on from the last checkpoint in `out`.
         skip_bad: leave out pairs that are broken instead of refusing the dataset.
+        device: "auto" (a GPU where there is one), "cpu" or "cuda".
         tell: hears every trace event, as RUN/trace.jsonl does.
         began: when the budget's clock began, as time.perf_counter() counts; None: now.
 
     Raises:
         DatasetError: the data are not sound; every problem is named.
-        UsageError: `out` already holds a training, or holds none to resume, or the budget is too short.
+        UsageError: `out` already holds a training, or holds none to resume; the budget is too short; there is no such
+            device; or the recipe's batch cannot be shared out among the processes.
+        TrainingError: another process of this training was lost.
         RunLockedError: another process trains in `out`.
         DivergedError: the loss stopped being a number.
         OutOfMemoryError: a step, or the data, did not fit; a batch that does is named.
@@ -87,8 +96,13 @@ def train(
         StoppedError: Ctrl-C or SIGTERM; the step at hand is finished and saved first.
     """
     called = time.perf_counter()
-    out = Path(out)
+    out, where = Path(out), distributed.choose_device(device)
+    if not distributed.is_first():
+        return train_along(out, where)
+    if distributed.belongs_to_this_job(out) and checkpoints(out / "checkpoints"):
+        resume, recipe, budget_s = True, None, None  # torchrun started this very command again
     recipe = choose_recipe(out, recipe, resume)
+    distributed.require_equal_shares(recipe.batch)
     with stoppable() as stop:
         dataset = with_validation(open_dataset(data, seed=recipe.seed), recipe.seed)
         with locked(out):
@@ -104,15 +118,20 @@ def train(
                         require_same_data(out / "data.json", manifest)
                     else:
                         write_whole(out / "data.json", (json.dumps(manifest, indent=1) + "\n").encode())
+                    distributed.remember_job(out)
 
-                ready = prepare(dataset, record, recipe, skip_bad, tell, progress)
+                ready = prepare(dataset, record, recipe, skip_bad, tell, progress, where)
                 training = ready.training
                 training.clock.began = called if began is None else began
+                distributed.from_first(
+                    vars(Told(recipe.to_toml(), ready.manifest, ready.pixels_C, None if resume else budget_s))
+                )
                 if resume:
                     restore(training, tensors, state)
                     require_same_budget(out, training.budget, budget_s)
                 elif budget_s is not None:
                     plan(ready, budget_s, tell)
+                start_alike(training)
                 write_whole(out / "recipe.toml", training.recipe.to_toml().encode())
                 loop.run_epochs(
                     training, ready.dataset, ready.pixels_C, ready.pairs, ready.validation, out, tell, progress, stop
@@ -131,6 +150,51 @@ def train(
 
 
 @dataclass(frozen=True)
+class Told:
+    """What the first of several processes tells the others before the first step."""
+
+    recipe: str  # as TOML
+    manifest: dict[str, Any]  # the data as RUN/data.json describes them
+    pixels_C: Sequence[int]
+    budget_s: float | None  # where there is one still to be planned for
+
+
+def train_along(out: Path, device: torch.device) -> Trained:
+    """What every process but the first does: learn from its part of each batch, as it is told. It writes nothing."""
+    began = time.perf_counter()
+    with stoppable() as stop:
+        told = Told(**distributed.from_first())
+        recipe, dataset = Recipe.from_toml(told.recipe), dataset_of(told.manifest)
+        classes = len(dataset.classes)
+        train_pairs, val_pairs = (
+            Pairs(dataset.splits[split], dataset.mask_ids, classes, recipe.cache_mb) for split in ("train", "val")
+        )
+        training = start(recipe, classes, device)
+        network = training.network
+        preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std, recipe.even_exposure)
+        validation = Validation(val_pairs, preprocess, dataset.classes)
+        if told.budget_s is not None:
+            measure(replace(recipe, plan=()), classes, told.pixels_C, train_pairs, validation, told.budget_s, device)
+        start_alike(training)
+        loop.run_epochs(training, dataset, told.pixels_C, train_pairs, validation, out, nobody, stop=stop)
+    seconds, why = time.perf_counter() - began, loop.early_end(training)
+    bundle, history = out / "model.onnx", tuple(training.history)
+    return Trained(out, bundle, training.best_epoch, training.best_miou, history, seconds, why)
+
+
+def dataset_of(manifest: dict[str, Any]) -> Dataset:
+    """The dataset that `describe_data` described, where it lay then."""
+    return Dataset(
+        Path(manifest["root"]),
+        manifest["layout"],
+        ClassList.from_json(manifest["classes"]),
+        {split: samples_of(rows) for split, rows in manifest["splits"].items()},
+        {int(key): value for key, value in manifest["mask_ids"].items()},
+        tuple(manifest["notes"]),
+    )
+
+
+@dataclass(frozen=True)
 class Ready:
     """What is there before the first step."""
 
@@ -139,6 +203,7 @@ class Ready:
     pixels_C: Sequence[int]
     validation: Validation
     training: Training
+    manifest: dict[str, Any]  # the data as RUN/data.json describes them
 
 
 def prepare(
@@ -148,6 +213,7 @@ def prepare(
     skip_bad: bool,
     tell: Listener,
     progress: Progress,
+    device: torch.device = CPU,
 ) -> Ready:
     """Check the data, read them, tell what is in them, and start a training that has not seen an image yet.
 
@@ -161,7 +227,8 @@ def prepare(
         used = {split: dataset.splits[split] for split in ("train", "val")}
     else:
         require_sound(findings)
-    record(describe_data(dataset, used))
+    manifest = describe_data(dataset, used)
+    record(manifest)
 
     classes = len(dataset.classes)
     pairs = {name: Pairs(samples, dataset.mask_ids, classes, recipe.cache_mb) for name, samples in used.items()}
@@ -169,12 +236,12 @@ def prepare(
     problems = [vars(problem) for problem in findings.problems]
     tell(data_event(dataset, used, pixels_C, problems))
 
-    training = start(recipe, classes)
+    training = start(recipe, classes, device)
     network = training.network
     preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std, recipe.even_exposure)
     validation = Validation(pairs["val"], preprocess, dataset.classes)
     show_flow(network, preprocess, pairs["train"], dataset, tell)
-    return Ready(dataset, pairs["train"], pixels_C, validation, training)
+    return Ready(dataset, pairs["train"], pixels_C, validation, training, manifest)
 
 
 def plan(ready: Ready, budget_s: float, tell: Listener) -> None:
@@ -182,7 +249,8 @@ def plan(ready: Ready, budget_s: float, tell: Listener) -> None:
     training, classes = ready.training, len(ready.dataset.classes)
     recipe = replace(training.recipe, plan=())
     pass_steps = len(loop.order_of(replace(training, recipe=recipe), ready.pairs))
-    budget = measure(recipe, classes, ready.pixels_C, ready.pairs, ready.validation, budget_s)
+    device = next(training.network.parameters()).device
+    budget = measure(recipe, classes, ready.pixels_C, ready.pairs, ready.validation, budget_s, device)
     training.recipe, training.budget = budget.first_plan(recipe, pass_steps, training.clock.seconds()), budget
     tell(budget.event(training.recipe, 0, training.clock.seconds()))
 
@@ -200,6 +268,8 @@ def tell_stop(
             f"{out}: the run directory vanished while training: deleted, renamed, or its disk was taken away "
             f"({reason}). Put it back and go on with --resume, or start anew."
         )
+    elif distributed.lost_another(reason):
+        clearer = distributed.lost_error()
     elif is_out_of_memory(reason):
         clearer = OutOfMemoryError(
             f"memory ran out ({reason}). Keep fewer decoded images (--set cache_mb=256), use fewer --workers or a "

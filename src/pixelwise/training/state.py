@@ -15,8 +15,11 @@ from pixelwise.model.encoders import EfficientNetLite
 from pixelwise.model.network import Network
 from pixelwise.tracing.recorder import Event
 from pixelwise.training import checkpoint as ck
+from pixelwise.training import distributed
 from pixelwise.training.budget import Budget
 from pixelwise.training.recipe import Recipe
+
+CPU = torch.device("cpu")
 
 
 class Stopwatch:
@@ -60,10 +63,10 @@ class Training:
     saving_s: float = 0.0  # how long the last checkpoint took to write; known anew in each process
 
 
-def start(recipe: Recipe, classes: int) -> Training:
+def start(recipe: Recipe, classes: int, device: torch.device = CPU) -> Training:
     """A training that has not seen an image yet."""
     torch.manual_seed(recipe.seed)
-    network = build(ModelConfig(recipe.model, recipe.encoder, classes, recipe.pretrained))
+    network = build(ModelConfig(recipe.model, recipe.encoder, classes, recipe.pretrained)).to(device)
     average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     return Training(recipe, network, average, make_optimizer(network, recipe), history=[])
 
@@ -94,9 +97,20 @@ def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
 def save(training: Training, folder: Path, best: bool = False) -> None:
     """Write a checkpoint of everything, and the averaged weights apart where they are the best so far.
 
+    Of several processes only the first writes.
+
     Raises:
         OutputError: the disk is full or the folder cannot be written; the checkpoints before this one stay.
     """
+    if not distributed.is_first():
+        return
+    if best:
+        ck.save_weights(folder / "checkpoints" / "best.safetensors", training.average, {"epoch": training.epoch})
+    ck.save_checkpoint(folder / "checkpoints", training.step, *packed(training))
+
+
+def packed(training: Training) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Everything that changes while training: tensors by name, and what JSON holds. `restore` is the opposite."""
     parameters = {name: p for name, p in training.network.named_parameters() if p.requires_grad}
     names = {id(parameter): name for name, parameter in parameters.items()}
     moments = {
@@ -120,9 +134,16 @@ def save(training: Training, folder: Path, best: bool = False) -> None:
         "plan": training.recipe.segments,
         "budget": asdict(training.budget) if training.budget else None,
     }
-    if best:
-        ck.save_weights(folder / "checkpoints" / "best.safetensors", training.average, {"epoch": training.epoch})
-    ck.save_checkpoint(folder / "checkpoints", training.step, tensors, state)
+    return tensors, state
+
+
+def start_alike(training: Training) -> None:
+    """Put `training` where the first process's is, in every process. Only the first reads and writes checkpoints."""
+    if distributed.processes() > 1:
+        tensors, state = packed(training)
+        tensors, state = distributed.tensors_from_first(tensors), distributed.from_first(state)
+        if not distributed.is_first():
+            restore(training, tensors, state)
 
 
 def restore(training: Training, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -135,7 +156,7 @@ def restore(training: Training, tensors: dict[str, Tensor], state: dict[str, Any
         if parameter.requires_grad and f"{name}.step" in moments:  # none before the first step
             # The fused optimizer walks through memory, so its moments must lie in memory as the parameter does.
             state_of = training.optimizer.state[parameter]
-            state_of["step"] = moments[f"{name}.step"]
+            state_of["step"] = moments[f"{name}.step"].to(parameter.device)
             for key in ("exp_avg", "exp_avg_sq"):
                 state_of[key] = torch.empty_like(parameter).copy_(moments[f"{name}.{key}"])
     for key in ("epoch", "step", "best_miou", "best_epoch", "history"):

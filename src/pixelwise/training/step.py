@@ -18,6 +18,7 @@ from pixelwise.model.encoders import EfficientNetLite, freeze_statistics
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, resize_scores
 from pixelwise.records import VOID
+from pixelwise.training import distributed
 from pixelwise.training.losses import class_weights, segmentation_loss
 from pixelwise.training.memory import is_out_of_memory, too_large
 from pixelwise.training.recipe import Recipe
@@ -31,11 +32,14 @@ class Lesson:
     preprocess: Preprocess
     weights_C: Tensor
     dice: float
+    forward: nn.Module  # the network, with whatever brings the gradients of several processes together
 
 
 def lesson_of(recipe: Recipe, network: Network, pixels_C: Sequence[int]) -> Lesson:
-    preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std, recipe.even_exposure)
-    return Lesson(preprocess, class_weights(torch.tensor(pixels_C), recipe.class_power), recipe.dice)
+    device = next(network.parameters()).device
+    preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std, recipe.even_exposure).to(device)
+    weights_C = class_weights(torch.tensor(pixels_C), recipe.class_power).to(device)
+    return Lesson(preprocess, weights_C, recipe.dice, distributed.parallel(network))
 
 
 def schedule(step: float, steps: int, warmup: float) -> float:
@@ -69,14 +73,23 @@ def learn_or_say(
 
 
 def learn(training: Training, lesson: Lesson, images_Bhw3: Tensor, labels_Bhw: Tensor, rate: float) -> None:
-    """One step: forward, loss, backward, update, running mean."""
+    """One step: forward, loss, backward, update, running mean. On a GPU the network computes in bfloat16.
+
+    Of several processes each learns from its part of the batch, and all come to the same weights.
+    """
     network, so_far = training.network, training.so_far
+    device = lesson.weights_C.device
+    on_gpu = device.type == "cuda"
+    images_Bhw3, labels_Bhw = images_Bhw3.to(device, non_blocking=True), labels_Bhw.to(device, non_blocking=True)
     # Whatever is random in a network depends on the step alone, so that any of them can be repeated.
     torch.manual_seed(seed_of(training.recipe.seed, training.step))
     for group in training.optimizer.param_groups:
         group["lr"] = rate * group["rate"]
-    scores_BChw = network(lesson.preprocess.normalise(images_Bhw3.permute(0, 3, 1, 2)))
-    scores_BChw = resize_scores(scores_BChw, (labels_Bhw.shape[1], labels_Bhw.shape[2]))
+    with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
+        scores_BChw = lesson.forward(lesson.preprocess.normalise(images_Bhw3.permute(0, 3, 1, 2)))
+    scores_BChw = resize_scores(
+        scores_BChw.float() if on_gpu else scores_BChw, (labels_Bhw.shape[1], labels_Bhw.shape[2])
+    )
     # Neighbouring pixels say nearly the same: every other one in each direction, in turn, is enough and spares
     # three quarters of the loss's time.
     phase = (..., slice(training.step % 2, None, 2), slice(training.step // 2 % 2, None, 2))
@@ -91,14 +104,22 @@ def learn(training: Training, lesson: Lesson, images_Bhw3: Tensor, labels_Bhw: T
     follow(training.average, network, training.recipe.ema, training.step)
     so_far.steps += 1
     so_far.loss_sum += value
-    so_far.right += int((sampled_scores.detach()[..., ::2, ::2].argmax(1) == sampled_labels[..., ::2, ::2]).sum())
-    so_far.seen += int((sampled_labels[..., ::2, ::2] != VOID).sum())
+    right = (sampled_scores.detach()[..., ::2, ::2].argmax(1) == sampled_labels[..., ::2, ::2]).sum()
+    seen = (sampled_labels[..., ::2, ::2] != VOID).sum()
+    counts = distributed.total_of(torch.stack([right, seen]).cpu().numpy())
+    so_far.right, so_far.seen = so_far.right + int(counts[0]), so_far.seen + int(counts[1])
 
 
 def out_of_memory(
     training: Training, lesson: Lesson, images_Bhw3: Tensor, labels_Bhw: Tensor, reason: str
 ) -> OutOfMemoryError:
     """The error for a batch that does not fit, with the largest one that was tried and does."""
+    if distributed.processes() > 1:  # the others are in the middle of the step: there is nothing to try it with
+        return OutOfMemoryError(
+            f"a step with {len(images_Bhw3)} images needs more memory than process {distributed.process()} has "
+            f"({reason.strip().splitlines()[0][:200]}). Start anew with a smaller --batch or on more processes, and "
+            "another --out."
+        )
 
     def fits(count: int) -> bool:
         training.optimizer.zero_grad(set_to_none=True)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from pixelwise.errors import StoppedError
+from pixelwise.training import distributed
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 IMPATIENT_S = 1.0  # a signal again after this long means: now. Before, it is the same one, sent to a whole group twice
@@ -24,18 +25,23 @@ class Stop:
         self.patient = False  # while steps are finished first
 
     def check(self) -> None:
-        """Raises StoppedError where a signal came: call it where everything is whole."""
-        if self.asked is not None:
-            raise StoppedError(self.asked)
+        """Raises StoppedError where a signal came, to any of several processes: all call this at the same point, where
+        everything is whole."""
+        with self.finishing_steps():  # a signal may come while this one waits here for others
+            asked = distributed.largest(self.asked or 0)
+        if asked:
+            if self.asked is None:
+                self.asked, self.asked_at = asked, time.monotonic()
+            raise StoppedError(asked)
 
     @contextmanager
     def finishing_steps(self) -> Iterator[None]:
         """Inside, a signal waits for the next `check`; outside, it stops at once."""
-        self.patient = True
+        before, self.patient = self.patient, True
         try:
             yield
         finally:
-            self.patient = False
+            self.patient = before
 
     def hear(self, number: int, _frame: FrameType | None = None) -> None:
         now = time.monotonic()

@@ -5,7 +5,7 @@ Shapes: C classes, H and W an image's own size, h and w the size that the networ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, labels_from_scores, resize_scores
 from pixelwise.records import VOID, ClassList, Labels
 from pixelwise.tracing.flow import coloured
+from pixelwise.training.distributed import own_part, total_of
 
 PREVIEWS = 4  # held-out images whose masks are kept at every epoch
 
@@ -51,8 +52,14 @@ def validate(
     validation: Validation,
     previews: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    alone: bool = True,
 ) -> Validated:
-    """Run the network over all pairs. With `previews`, write the first images' masks there as PNG.
+    """Run the network over all pairs, where it lies. With `previews`, write the first images' masks there as PNG.
+
+    Args:
+        alone: False: all processes of a training do this together, each with its part of the pairs, the first with
+            those that are previewed. All get the same result.
 
     Raises:
         OutputError: the previews cannot be written.
@@ -60,32 +67,43 @@ def validate(
     network.eval()
     if previews is not None:
         make_folder(previews)
+    own = range(len(validation.pairs)) if alone else own_part(len(validation.pairs), kept=PREVIEWS)
+    device = next(network.parameters()).device
     count = len(validation.classes)
     matrix = np.zeros((count, count), np.int64)
     loss, pixels, index = 0.0, 0, 0
-    for images_B3hw, masks in batches(validation):
-        scores_BChw = network(images_B3hw)
+    for images_B3hw, masks in batches(validation, own):
+        scores_BChw = network(images_B3hw.to(device))
         for scores_Chw, mask_HW in zip(scores_BChw, masks, strict=True):
-            labels_HW = labels_from_scores(scores_Chw[None], mask_HW.shape)[0].numpy()
+            labels_HW = labels_from_scores(scores_Chw[None], mask_HW.shape)[0].cpu().numpy()
             matrix += confusion.count_pairs(labels_HW, mask_HW, count)
             if previews is not None and index < PREVIEWS:
                 write_whole(previews / f"{index}.png", encode_png(coloured(labels_HW, validation.classes)))
             index += 1
         size = (images_B3hw.shape[2], images_B3hw.shape[3])
         # Every other pixel in each direction, as in training: neighbours say nearly the same.
-        labels_Bhw = torch.stack([torch.from_numpy(seen_mask(mask, size)[::2, ::2]).long() for mask in masks])
+        labels_Bhw = torch.stack([torch.from_numpy(seen_mask(mask, size)[::2, ::2]).long() for mask in masks]).to(
+            device
+        )
         sampled_BChw = resize_scores(scores_BChw, size)[:, :, ::2, ::2]
         loss += float(nn.functional.cross_entropy(sampled_BChw, labels_Bhw, ignore_index=VOID, reduction="sum"))
         pixels += int((labels_Bhw != VOID).sum())
-        progress(index, len(validation.pairs))
+        progress(index, len(own))
+    if not alone:
+        matrix, sums = total_of(matrix), total_of(np.array([loss, pixels]))
+        loss, pixels = float(sums[0]), int(sums[1])
     return Validated(matrix, confusion.scores(matrix), loss / pixels if pixels else float("nan"))
 
 
-def batches(validation: Validation) -> Iterator[tuple[Tensor, list[Labels]]]:
-    """Neighbours of the same size at the network's input, up to a batch, with their masks at their own sizes."""
+def batches(validation: Validation, own: Sequence[int] | None = None) -> Iterator[tuple[Tensor, list[Labels]]]:
+    """Neighbours of the same size at the network's input, up to a batch, with their masks at their own sizes.
+
+    Args:
+        own: which pairs; None: all.
+    """
     images: list[Tensor] = []
     masks: list[Labels] = []
-    for index in range(len(validation.pairs)):
+    for index in range(len(validation.pairs)) if own is None else own:
         image_HW3, mask_HW = validation.pairs[index]
         image_13hw = validation.preprocess(torch.from_numpy(image_HW3)[None])
         if images and (len(images) == validation.batch or images[-1].shape != image_13hw.shape):
