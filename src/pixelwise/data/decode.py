@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelwise.data.files import PngFacts, Refusal, check_jpeg, check_png, check_webp, image_format, truncated
-from pixelwise.data.inflate import rgb_of_png
+from pixelwise.data.inflate import stored_pixels
 from pixelwise.data.tiff_header import READ_BANDS, bands_of
 from pixelwise.records import Colour, Pixels
 
@@ -98,7 +98,7 @@ def image_pixels(data: bytes) -> Pixels:
 def opened_pixels(data: bytes, opened: Opened) -> Pixels:
     """As `image_pixels`, of an image whose header was read already."""
     if _is_plain(opened):
-        fast = rgb_of_png(data, opened.png) if opened.png else None
+        fast = stored_pixels(data, opened.png) if opened.png and opened.png.colour == 2 else None
         if fast is not None:
             return fast
         # A quarter to a third faster than Pillow and equal to it; the header was checked above, and a PNG's or
@@ -130,10 +130,10 @@ def opened_pixels(data: bytes, opened: Opened) -> Pixels:
 
 def mask_ids_of(data: bytes) -> MaskIds:
     """Decode a mask to its stored numbers [H, W]. Raises Refusal."""
-    return opened_mask_ids(open_image(data))
+    return opened_mask_ids(data, open_image(data))
 
 
-def opened_mask_ids(opened: Opened) -> MaskIds:
+def opened_mask_ids(data: bytes, opened: Opened) -> MaskIds:
     """As `mask_ids_of`, of a mask whose header was read already."""
     if opened.format == "JPEG":
         what = "is a JPEG; expected a lossless mask, because JPEG alters class ids along every edge."
@@ -141,6 +141,11 @@ def opened_mask_ids(opened: Opened) -> MaskIds:
     if opened.format == "TIFF" and getattr(opened.image, "n_frames", 1) > 1:
         pages = getattr(opened.image, "n_frames", 1)
         raise Refusal("many-pages", f"holds {pages} pages; expected one.", SINGLE_CHANNEL)
+    png = opened.png
+    if png and png.depth == 8 and png.colour in (0, 3) and png.chunks <= PLAIN_CHUNKS | {b"PLTE", b"tRNS"}:
+        fast = stored_pixels(data, png)
+        if fast is not None:
+            return fast
     image = load(opened.image)
     _refuse_colours(image)
     ids = np.array(image)

@@ -85,7 +85,7 @@ def measure(
     height, width = true_HW.shape
     if predicted_HW.shape != true_HW.shape:
         raise ValueError(f"predicted labels are {predicted_HW.shape}, true labels {true_HW.shape}; they must agree")
-    predicted_HW = np.where(true_HW == VOID, np.uint8(VOID), predicted_HW)
+    predicted_HW = predicted_HW | -(true_HW == VOID).view(np.uint8)  # VOID is 255: all bits
     for ids_HW in (predicted_HW, true_HW):
         if ((ids_HW >= classes) & (ids_HW != VOID)).any():
             raise ValueError(f"ids outside the {classes} classes (0 … {classes - 1}) and void ({VOID})")

@@ -62,6 +62,14 @@ def frame_pixels(height: int, width: int, distances: tuple[int, ...] = DISTANCES
     return at, flat[at]
 
 
+@lru_cache(maxsize=1)
+def framed_bands(width: int) -> NDArray[np.uint8]:
+    """What becomes of two maps' bands, true · width + predicted, where the frame is in a band itself: [width, width²]."""
+    band = np.arange(width)
+    true, predicted = np.minimum(band[:, None], band), np.minimum(band[:, None], band)
+    return (true[:, :, None] * width + predicted[:, None, :]).reshape(width, width**2).astype(np.uint8)
+
+
 def banded_matrix(
     predicted_HW: Labels, true_HW: Labels, bands_predicted: Bands, bands_true: Bands, classes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -80,9 +88,9 @@ def banded_matrix(
         codes += values
     plain = np.bincount(codes.ravel(), minlength=bins)
     at, frame = frame_pixels(*true_HW.shape)
-    near = codes.ravel()[at].astype(np.int64)
-    of_true, of_predicted = np.divmod(near % width**2, width)
-    moved = near - near % width**2 + np.minimum(of_true, frame) * width + np.minimum(of_predicted, frame)
+    near = codes.ravel()[at]
+    within = near % np.asarray(width**2, codes.dtype)
+    moved = near - within + framed_bands(width)[frame, within].astype(codes.dtype)
     framed = plain - np.bincount(near, minlength=bins) + np.bincount(moved, minlength=bins)
     shape = (side, side, width, width)
     return plain.reshape(shape)[:classes, :classes], framed.reshape(shape)[:classes, :classes]
@@ -105,23 +113,28 @@ def guess_counts(true_HW: Labels, classes: int) -> NDArray[np.int64]:
 
     For each class: the pixels of its band were it said everywhere, and those of them that it truly has.
     """
-    at, near = frame_pixels(*true_HW.shape)
-    void_HW = true_HW == VOID
-    if void_HW.any():
-        void, reached = void_HW.view(np.uint8), 0
-        near_HW = np.full(true_HW.shape, len(DISTANCES_PX), np.uint8)
-        near_HW.ravel()[at] = near
-        away_HW = np.zeros(true_HW.shape, np.uint8)
+    beyond = len(DISTANCES_PX) - frame_bands(*true_HW.shape)  # in how many of the frame's bands a pixel lies
+    void: Any = (true_HW == VOID).view(np.uint8)
+    if void.any():
+        around_HW, reached = void.copy(), 0
         for distance in DISTANCES_PX:
             side = 2 * (distance - reached) + 1
             void, reached = cv2.dilate(void, np.ones((side, side), np.uint8)), distance
-            away_HW += void == 0
-        near_HW = np.minimum(near_HW, away_HW)
-        at = np.flatnonzero(near_HW < len(DISTANCES_PX))
-        near = near_HW.ravel()[at]
-    counts = np.bincount(near.astype(np.intp) * 256 + true_HW.ravel()[at], minlength=len(DISTANCES_PX) * 256)
-    right = counts.reshape(-1, 256)[:, :classes].cumsum(axis=0)
+            around_HW += void
+        beyond = np.maximum(beyond, around_HW)
+    side = classes + 1  # the last class is void's
+    codes: NDArray[Any] = np.minimum(true_HW, classes).astype(np.uint8 if (len(DISTANCES_PX) + 1) * side <= 256 else np.uint16)
+    codes += beyond.astype(codes.dtype) * np.asarray(side, codes.dtype)
+    found = counted(codes, (len(DISTANCES_PX) + 1) * side).reshape(-1, side)[:0:-1, :classes]  # the narrowest first
+    right = found.cumsum(axis=0)
     return np.stack([np.broadcast_to(right.sum(axis=1, keepdims=True), right.shape), right])
+
+
+def counted(codes_HW: NDArray[Any], number: int) -> NDArray[np.int64]:
+    """How often each of the codes 0 … number − 1 occurs."""
+    if codes_HW.dtype != np.uint8 or codes_HW.size >= 1 << 24:  # OpenCV counts in float32, which is exact up to there
+        return np.bincount(codes_HW.ravel(), minlength=number)
+    return cv2.calcHist([codes_HW], [0], None, [number], [0, number]).ravel().astype(np.int64)
 
 
 def boundary_iou(counts_3DC: NDArray[np.int64]) -> NDArray[np.float64]:
