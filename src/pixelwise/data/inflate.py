@@ -1,8 +1,8 @@
 """PNG pixels by faster hands: the same as OpenCV and Pillow give, in half the time.
 
 A quarter of the time that a photograph's PNG takes to decode is spent inflating it, and most of the rest undoing its
-rows' filters. ISA-L (Intel's Intelligent Storage Acceleration Library) inflates 2.4 times as fast as zlib; libspng undoes
-the filters three times as fast as the libpng that OpenCV brings, of a PNG whose stream was packed anew without
+rows' filters. ISA-L (Intel's Intelligent Storage Acceleration Library) inflates 2.4 times as fast as zlib; libspng
+undoes the filters three times as fast as the libpng that OpenCV brings, of a PNG whose stream was packed anew without
 compression. Where the package `isal` or `pyspng` is missing, nothing changes but the time.
 """
 
@@ -89,7 +89,7 @@ def _pixel_stream(data: bytes) -> bytes:
 
 
 def _repacked(png: PngFacts, channels: int, raw: bytes) -> bytes:
-    """A PNG of grey or RGB whose one pixel chunk holds `raw` without compression. Palette indices become grey values."""
+    """A PNG of grey or RGB whose one pixel chunk holds `raw` without compression. Palette indices become grey."""
     view = memoryview(raw)
     stream: list[bytes | memoryview] = [b"\x78\x01"]
     for start in range(0, len(raw), STORED_BYTES):

@@ -37,7 +37,7 @@ class Report:
     classes: ClassList  # the dataset's
     matrix: Counts  # [C, C]: rows true, columns predicted
     images: int
-    milliseconds: float  # median per image: image array → labels
+    milliseconds: float  # image array → labels: the median of the first three images, each labelled alone on all cores
     notes: tuple[str, ...] = ()
     analysis: Analysis | None = None  # what lies behind the scores; `evaluate` always gives it
 
@@ -134,7 +134,7 @@ class Report:
             f"mean class accuracy {self.sure('class_accuracy')}",
             f"frequency-weighted IoU {self.sure('weighted_iou')}   mean Dice {self.sure('mean_dice')}",
             f"{self.images:,} images of the {self.split} split, {found.pixels:,} labelled pixels, "
-            f"{self.milliseconds:.1f} ms an image",
+            f"{self.milliseconds:.1f} ms to label one",
             f"To compare, {name} everywhere: mIoU {percent(guess.miou)}, pixel accuracy {percent(guess.accuracy)}, "
             f"frequency-weighted IoU {percent(guess.weighted_iou)}, mean Dice {percent(guess.mean_dice)}.",
         ]

@@ -1,4 +1,4 @@
-"""One row for each image: its scores, its errors, its time. What the CSV holds, and what the bootstrap draws from.
+"""One row for each image: its scores and its errors. What the CSV holds, and what the bootstrap draws from.
 
 Shapes: C classes; N images.
 """
@@ -34,7 +34,7 @@ class Row:
     boundary_f: float  # of all classes' boundary pixels together, within ROW_TOLERANCE_PX
     confidence: float  # mean probability of the predicted class
     errors: tuple[int, ...]  # wrong pixels of each of KINDS
-    milliseconds: float
+    milliseconds: float | None  # image array → labels; None where other images were worked on at the same time
 
     @property
     def name(self) -> str:
@@ -58,7 +58,7 @@ class Row:
         return float(known.mean()) if known.size else float("nan")
 
 
-def row_of(sample: Sample, size: tuple[int, int], sums: Sums, milliseconds: float) -> Row:
+def row_of(sample: Sample, size: tuple[int, int], sums: Sums, milliseconds: float | None = None) -> Row:
     matrix = sums.matrix
     counts = np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]).astype(np.uint32)
     predicted, near_p, true, near_t = sums.edges[TOLERANCES_PX.index(ROW_TOLERANCE_PX)].sum(axis=1)
@@ -84,7 +84,7 @@ def to_csv(rows: Sequence[Row], classes: ClassList) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     head = ["image", "sequence", "width_px", "height_px", "labelled_px", "accuracy", "miou",
             f"boundary_f_{ROW_TOLERANCE_PX}px", "mean_confidence", *(f"{kind}_error_px" for kind in KINDS),
-            "milliseconds", *(f"iou {name}" for name in classes.names)]  # fmt: skip
+            *(f"iou {name}" for name in classes.names)]  # fmt: skip
     writer.writerow(head)
     number = "{:.6f}".format
     for row in rows:
@@ -92,7 +92,7 @@ def to_csv(rows: Sequence[Row], classes: ClassList) -> bytes:
         cells = ["" if np.isnan(value) else number(value) for value in floats]
         ious = ["" if np.isnan(value) else number(value) for value in row.iou_C]
         named = plain(row.name), plain(sequence_of(row.name)), row.width, row.height, int(row.counts_3C[1].sum())
-        writer.writerow([*named, *cells, *row.errors, f"{row.milliseconds:.3f}", *ious])
+        writer.writerow([*named, *cells, *row.errors, *ious])
     return text.getvalue().encode("utf-8", "replace")
 
 

@@ -64,7 +64,7 @@ def frame_pixels(height: int, width: int, distances: tuple[int, ...] = DISTANCES
 
 @lru_cache(maxsize=1)
 def framed_bands(width: int) -> NDArray[np.uint8]:
-    """What becomes of two maps' bands, true · width + predicted, where the frame is in a band itself: [width, width²]."""
+    """Bands of both maps (true · width + predicted) where the frame is in a band itself: [its band, before] → after."""
     band = np.arange(width)
     true, predicted = np.minimum(band[:, None], band), np.minimum(band[:, None], band)
     return (true[:, :, None] * width + predicted[:, None, :]).reshape(width, width**2).astype(np.uint8)
@@ -86,12 +86,12 @@ def banded_matrix(
     for values, number in ((np.minimum(predicted_HW, classes), side), (bands_true, width), (bands_predicted, width)):
         codes *= number
         codes += values
-    plain = np.bincount(codes.ravel(), minlength=bins)
+    plain = counted(codes, bins)
     at, frame = frame_pixels(*true_HW.shape)
     near = codes.ravel()[at]
     within = near % np.asarray(width**2, codes.dtype)
     moved = near - within + framed_bands(width)[frame, within].astype(codes.dtype)
-    framed = plain - np.bincount(near, minlength=bins) + np.bincount(moved, minlength=bins)
+    framed = plain - counted(near, bins) + counted(moved, bins)
     shape = (side, side, width, width)
     return plain.reshape(shape)[:classes, :classes], framed.reshape(shape)[:classes, :classes]
 
@@ -123,7 +123,9 @@ def guess_counts(true_HW: Labels, classes: int) -> NDArray[np.int64]:
             around_HW += void
         beyond = np.maximum(beyond, around_HW)
     side = classes + 1  # the last class is void's
-    codes: NDArray[Any] = np.minimum(true_HW, classes).astype(np.uint8 if (len(DISTANCES_PX) + 1) * side <= 256 else np.uint16)
+    codes: NDArray[Any] = np.minimum(true_HW, classes).astype(
+        np.uint8 if (len(DISTANCES_PX) + 1) * side <= 256 else np.uint16
+    )
     codes += beyond.astype(codes.dtype) * np.asarray(side, codes.dtype)
     found = counted(codes, (len(DISTANCES_PX) + 1) * side).reshape(-1, side)[:0:-1, :classes]  # the narrowest first
     right = found.cumsum(axis=0)
@@ -132,7 +134,7 @@ def guess_counts(true_HW: Labels, classes: int) -> NDArray[np.int64]:
 
 def counted(codes_HW: NDArray[Any], number: int) -> NDArray[np.int64]:
     """How often each of the codes 0 … number − 1 occurs."""
-    if codes_HW.dtype != np.uint8 or codes_HW.size >= 1 << 24:  # OpenCV counts in float32, which is exact up to there
+    if codes_HW.dtype.itemsize > 2 or codes_HW.size >= 1 << 24:  # OpenCV counts in float32, which is exact up to there
         return np.bincount(codes_HW.ravel(), minlength=number)
     return cv2.calcHist([codes_HW], [0], None, [number], [0, number]).ravel().astype(np.int64)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.records import VOID, Labels
+from pixelwise.records import Labels
 
 SIZES_PX = (16, 32, 64, 128)  # sides of a square of the region's area; between them lie five sizes
 SIZE_NAMES = ("under 16 px", "16 to 32 px", "32 to 64 px", "64 to 128 px", "128 px and more")
