@@ -4,6 +4,7 @@ Shapes: H, W height and width in pixels, after the EXIF orientation was applied 
 masks alike, and nowhere else).
 
 Read: JPEG (and the first picture of a multi-picture JPEG), PNG, WebP, BMP, TIFF; the first frame or page of an image.
+Masks may be GIF too, whose pixels are palette indices.
 Recognised by content, not by suffix. Images become 8-bit RGB by these rules:
 
     8-bit RGB         as stored; colour profiles are not applied
@@ -57,13 +58,16 @@ class Opened(NamedTuple):
         return 1 if self.png and b"eXIf" not in self.png.chunks else stored_turn(self.image)
 
 
-def open_image(data: bytes) -> Opened:
+def open_image(data: bytes, *, mask: bool = False) -> Opened:
     """Read the header, check that the file is whole as far as its structure tells, and that its size is allowed.
+
+    Args:
+        mask: GIF is taken too.
 
     Raises:
         Refusal: see `read_image`.
     """
-    format_name = image_format(data)
+    format_name = "GIF" if mask and data.startswith(b"GIF8") else image_format(data)
     png = None
     if format_name == "PNG":
         png = check_png(data)
@@ -72,7 +76,7 @@ def open_image(data: bytes) -> Opened:
     elif format_name == "WEBP":
         check_webp(data)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=(format_name,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Refusal("too-large", f"over the limit of {MAX_PIXELS:,} pixels.", "Cut it into tiles.") from error
     except Exception as error:  # Pillow raises many kinds on damaged headers
@@ -130,15 +134,16 @@ def opened_pixels(data: bytes, opened: Opened) -> Pixels:
 
 def mask_ids_of(data: bytes) -> MaskIds:
     """Decode a mask to its stored numbers [H, W]. Raises Refusal."""
-    return opened_mask_ids(data, open_image(data))
+    return opened_mask_ids(data, open_image(data, mask=True))
 
 
 def opened_mask_ids(data: bytes, opened: Opened) -> MaskIds:
     """As `mask_ids_of`, of a mask whose header was read already."""
-    if opened.format == "JPEG":
-        what = "is a JPEG; expected a lossless mask, because JPEG alters class ids along every edge."
+    if is_lossy(data, opened):
+        kind = "JPEG" if opened.format == "JPEG" else "lossy WebP"
+        what = f"is a {kind}; expected a lossless mask, because {kind} alters class ids along every edge."
         raise Refusal("jpeg-mask", what, f"Export it again from the source as PNG. {SINGLE_CHANNEL}")
-    if opened.format == "TIFF" and getattr(opened.image, "n_frames", 1) > 1:
+    if opened.format in ("TIFF", "GIF") and getattr(opened.image, "n_frames", 1) > 1:
         pages = getattr(opened.image, "n_frames", 1)
         raise Refusal("many-pages", f"holds {pages} pages; expected one.", SINGLE_CHANNEL)
     png = opened.png
@@ -168,7 +173,7 @@ def opened_mask_ids(data: bytes, opened: Opened) -> MaskIds:
 
 def mask_palette(data: bytes) -> dict[int, Colour]:
     """The colours of a palette PNG's indices; empty for a mask without palette. Decodes no pixel. Raises Refusal."""
-    image = open_image(data).image
+    image = open_image(data, mask=True).image
     values = image.getpalette("RGB") if image.mode == "P" else None
     return (
         {i: (v[0], v[1], v[2]) for i in range(len(values) // 3) if (v := values[3 * i : 3 * i + 3])} if values else {}
@@ -197,6 +202,11 @@ def load(image: Image.Image) -> Image.Image:
     ) as error:  # OSError, SyntaxError, ValueError, struct.error …: Pillow's decoders are not of one mind
         raise truncated(f"its pixels cannot be decoded ({error})") from error
     return image
+
+
+def is_lossy(data: bytes, opened: Opened) -> bool:
+    """Whether the file's format alters pixels: JPEG, and WebP with a VP8 stream."""
+    return opened.format == "JPEG" or (opened.format == "WEBP" and b"VP8 " in data[12:4096])
 
 
 def _is_plain(opened: Opened) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from pixelwise.data.colour_tables import table_beside
 from pixelwise.data.doctor.alike import (
     Seen,
     frames_across_splits,
@@ -175,7 +176,7 @@ def meaning_of(
         named = tuple(f"class {kind}" for kind in kinds)
         return Meaning(ClassList(named, filled_colours([None] * len(kinds))), table, {})
     if chosen is colours:
-        return _coloured_meaning(chosen)
+        return _coloured_meaning(chosen, table_beside(listed.listing.root))
     void = {VOID: VOID} if listed.settings.void == {VOID} else dict.fromkeys(listed.settings.void, VOID)
     codes = [
         code for code in chosen.class_codes if code not in void or (code == VOID and chosen.kind in ("binary", "steps"))
@@ -197,9 +198,10 @@ def class_of_code(meaning: Meaning, coding: Coding) -> dict[int, int]:
     return {code: table[code] for code in coding.book.codes if code in table}
 
 
-def _coloured_meaning(coding: Coding) -> Meaning:
-    _, published = names_of_colours(coding.book.codes, max(coding.book.tolerance // 2, 0))
-    codes = [code for code in coding.book.codes if published.get(code) not in VOID_NAMES]
+def _coloured_meaning(coding: Coding, beside: tuple[str, Mapping[int, str]]) -> Meaning:
+    _, published = names_of_colours(coding.book.codes, coding.book.tolerance // 2, beside)
+    ordered = [*published, *(code for code in coding.book.codes if code not in published)]
+    codes = [code for code in ordered if published[code].lower() not in VOID_NAMES] if published else ordered
     void = {code: VOID for code in coding.book.codes if code not in codes}
     names = tuple(published.get(code, f"colour #{code:06x}") for code in codes)
     classes = ClassList(names, tuple(_unpacked(code) for code in codes))
@@ -260,7 +262,7 @@ def _mask_findings(
     for coding in (numbers, colours):
         if coding is None:
             continue
-        found, asked, noted = coding_problems(coding)
+        found, asked, noted = coding_problems(coding, table_beside(dataset.root))
         if declared and not coding.book.coloured:
             mismatch = declared_mismatch(coding, dataset.mask_ids)
             found = [problem for problem in found if problem.kind in ("blended-masks", "instance-ids") and mismatch]
@@ -273,7 +275,11 @@ def _mask_findings(
         problems, questions, notes = problems + found, questions + asked, notes + noted
     if numbers and colours:
         message = f"{numbers.masks} masks hold numbers and {colours.masks} hold colours; expected one kind."
-        remedy = "Export all masks the same way, or give each class its colour in dataset.toml and use --fix."
+        more, fewer = ("numbers", "colours") if numbers.masks >= colours.masks else ("colours", "numbers")
+        remedy = (
+            f"Export all masks the same way; or give each class its id and its colour in dataset.toml: otherwise --fix "
+            f"goes by the {more} and leaves out the pairs whose masks hold {fewer}."
+        )
         problems.append(Problem("error", "mixed-masks", "masks", message, remedy))
     return problems, questions, notes
 
