@@ -26,6 +26,8 @@ from pixelwise.records import VOID, Labels
 DISTANCES_PX = (1, 2, 4, 8, 16)  # of bands from the boundary; in the image's own pixels, in squares (Chebyshev)
 TOLERANCES_PX = (1, 2, 3, 5)  # of boundary F, as the crow flies (Euclidean)
 
+BITS = 64  # classes that fit into the bits of one number
+
 Bands = NDArray[np.uint8]  # [H, W]: how many of the distances a pixel is farther from a boundary than
 
 
@@ -167,11 +169,7 @@ def edge_counts(
     truth is. Tolerances ascend.
     """
     pad = tolerances[-1]
-    maps = []
-    for labels_HW in (predicted_HW, true_HW):
-        map_HW = np.full((labels_HW.shape[0] + 2 * pad, labels_HW.shape[1] + 2 * pad), VOID, np.uint8)
-        np.copyto(map_HW[pad:-pad, pad:-pad], labels_HW, where=edges(labels_HW))
-        maps.append(map_HW.ravel())
+    maps = [edge_map(labels_HW, pad).ravel() for labels_HW in (predicted_HW, true_HW)]
     found = np.zeros((len(tolerances), 4, classes), np.int64)
     stride = predicted_HW.shape[1] + 2 * pad
     for side, (own, other) in enumerate((maps, maps[::-1])):
@@ -184,6 +182,55 @@ def edge_counts(
             found[i:, 2 * side + 1] += np.bincount(of_class[~alone], minlength=classes)
             at, of_class = at[alone], of_class[alone]
     return found
+
+
+def edge_map(labels_HW: Labels, pad: int) -> Labels:
+    """The labels of boundary pixels, VOID elsewhere and in a frame of `pad` pixels."""
+    map_HW = np.full((labels_HW.shape[0] + 2 * pad, labels_HW.shape[1] + 2 * pad), VOID, np.uint8)
+    np.copyto(map_HW[pad:-pad, pad:-pad], labels_HW, where=edges(labels_HW))
+    return map_HW
+
+
+def guess_edge_counts(true_HW: Labels, classes: int, tolerances: tuple[int, ...] = TOLERANCES_PX) -> NDArray[np.int64]:
+    """As `edge_counts`, for each class said everywhere: its boundary is that of void, the same for all of them.
+
+    Returns int64 [T, 4, C]; column c is what `edge_counts` gives of a map that says c everywhere.
+    """
+    pad = tolerances[-1]
+    true_map = edge_map(true_HW, pad)
+    found = np.zeros((len(tolerances), 4, classes), np.int64)
+    true_edges = true_map != VOID
+    found[:, 2] = np.bincount(true_map[true_edges], minlength=classes)
+    void_HW = true_HW == VOID
+    if not void_HW.any():
+        return found
+    own_map = edge_map(void_HW.view(np.uint8) * np.uint8(VOID), pad) != VOID
+    at = np.flatnonzero(own_map)
+    found[:, 0] = len(at)
+    own = own_map.view(np.uint8)
+    for i, tolerance in enumerate(tolerances):
+        reached = cv2.dilate(own, disc(tolerance)).view(np.bool_) & true_edges
+        found[i, 3] = np.bincount(true_map[reached], minlength=classes)
+    flat, stride = true_map.ravel(), true_map.shape[1]
+    for first in range(0, classes, BITS):  # which classes lie around a pixel: one bit each
+        bit_of = np.zeros(256, np.uint64)
+        chunk = np.arange(first, min(first + BITS, classes))
+        bit_of[chunk] = np.uint64(1) << (chunk - first).astype(np.uint64)
+        bits = bit_of.take(flat)
+        around = np.zeros(len(at), np.uint64)
+        for i, ring in enumerate(rings(tolerances)):
+            for offset in (ring[:, 0] * stride + ring[:, 1]).tolist():
+                around |= bits.take(at + offset)
+            for c in chunk.tolist():
+                found[i, 1, c] = np.count_nonzero(around & bit_of[c])
+    return found
+
+
+@lru_cache(maxsize=8)
+def disc(radius: int) -> NDArray[np.uint8]:
+    """All steps of at most this length, as a kernel."""
+    reach = np.arange(-radius, radius + 1) ** 2
+    return (reach[:, None] + reach <= radius**2).astype(np.uint8)
 
 
 @lru_cache(maxsize=8)
