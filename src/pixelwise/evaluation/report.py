@@ -141,7 +141,7 @@ class Report:
             f"frequency-weighted IoU {percent(guess.weighted_iou)}, mean Dice {percent(guess.mean_dice)}. "
             f"Its own IoU is {percent(float(guess.iou_C[of]))}, its Dice {percent(float(guess.dice_C[of]))}, its "
             f"precision {percent(float(guess.precision_C[of]))}, its recall {percent(float(guess.recall_C[of]))}; "
-            "those of other classes are 0.",
+            "those of the other classes are 0, and their precision is undefined.",
         ]
         after = [f"{share:.0%} of {true} is taken for {taken}." for true, taken, share in self.confusions()]
         after += [f"Note: {note}" for note in self.notes]

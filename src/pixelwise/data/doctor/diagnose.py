@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from pixelwise.data.colour_tables import table_beside
+from pixelwise.data.corrections import read_corrections
+from pixelwise.data.corrections import told as told_corrections
 from pixelwise.data.doctor.alike import (
     Seen,
     frames_across_splits,
@@ -35,7 +37,7 @@ from pixelwise.data.doctor.mask_problems import (
 from pixelwise.data.doctor.outliers import odd_images
 from pixelwise.data.doctor.report import Report
 from pixelwise.data.doctor.suspects import Predicts, find_suspects
-from pixelwise.data.files import shown
+from pixelwise.data.files import Refusal, shown
 from pixelwise.data.folder import Listed, dataset_of, known_classes, list_dataset
 from pixelwise.data.palettes import VOID_NAMES, names_of_colours
 from pixelwise.data.settings import filled_colours
@@ -134,6 +136,10 @@ def diagnose(data: Path | str, progress: Progress = lambda what, done, total: No
         if look.image
     ]
     problems, questions, notes = _mask_findings(dataset, listed, meaning, masks, numbers, colours)
+    try:
+        corrections, corrected = told_corrections(dataset.root, read_corrections(dataset.root))
+    except Refusal as refusal:
+        corrections, corrected = [f"corrections.jsonl: {refusal.what} {refusal.remedy}"], {}
     films = frames_across_splits(seen)
     told = {group_of(Path(problem.where)) for problem in films}
     problems += near_copies(seen) + films + groups_across_splits(seen, told) + odd_images(seen)
@@ -148,7 +154,8 @@ def diagnose(data: Path | str, progress: Progress = lambda what, done, total: No
         findings=replace(findings, problems=tuple(everything)),
         codings=tuple(coding for coding in (numbers, colours) if coding),
         questions=tuple(questions),
-        notes=(*dataset.notes, *notes),
+        notes=(*dataset.notes, *notes, *corrections),
+        corrected=corrected,
         split=suggested_split(seen) if grouped else {},
         samples=_by_file(dataset),
     )
