@@ -73,7 +73,7 @@ def held(data: bytes) -> NDArray[np.bool_]:
 
 def is_layers(root: Path) -> bool:
     return bool(_object_folders(root)) or any(
-        _class_folders(roles) or _class_endings(roles) for roles in by_role(root).values()
+        _class_folders(roles) or _class_endings(roles, root) for roles in by_role(root).values()
     )
 
 
@@ -89,7 +89,7 @@ def list_layers(root: Path) -> Listing:
         for split, roles in sorted(by_role(root).items()):
             if by_class := _class_folders(roles):
                 found[split] = _of_class_folders(roles["images"][0], by_class, listing)
-            elif _class_endings(roles):
+            elif _class_endings(roles, root):
                 found[split] = _of_endings(roles["images"][0], roles["masks"][0], listing)
     names = sorted({name for rows in found.values() for _, layers in rows for name, _ in layers})
     names = [name for name in names if name.lower() not in BACKGROUND_WORDS]
@@ -175,11 +175,11 @@ def _of_class_folders(images: Path, by_class: dict[str, Path], listing: Listing)
     return [(files[stem], layers) for stem, layers in found.items()]
 
 
-def _class_endings(roles: dict[str, list[Path]]) -> bool:
+def _class_endings(roles: dict[str, list[Path]], root: Path) -> bool:
     """Whether one folder of masks holds, for most images, several files that are named as the image and a class."""
     if len(roles.get("images", [])) != 1 or len(roles.get("masks", [])) != 1:
         return False
-    listing = Listing(roles["images"][0])
+    listing = Listing(root)  # what it says is said again when the pairs are listed
     images, masks = (image_files_in(roles[part][0], listing, LAYER_SUFFIXES) for part in ("images", "masks"))
     if len(masks) <= len(images) or rekeyed(images, masks)[2] or len(images.keys() & masks.keys()) > 0.1 * len(images):
         return False
