@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from pixelwise.data import decode, images
+from pixelwise.data import decode, images, inflate
+from pixelwise.data.files import check_png
+from pixelwise.data.inflate import stored_pixels
 from pixelwise.errors import ImageError, MaskError, OutputError
 from pixelwise.records import VOID, ClassList
 
@@ -128,6 +130,43 @@ def test_the_fast_path_equals_pillow(mode: str, chunks: tuple[bytes, ...]) -> No
         assert np.abs(images.decode_image(data, "x") - pillow).max() <= 2
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 70), st.integers(1, 300), st.sampled_from(["L", "P", "RGB"]), st.integers(0, 4), st.booleans())
+def test_stored_samples_are_pillows(height: int, width: int, mode: str, row_filter: int, noisy: bool) -> None:
+    rng = np.random.default_rng(height * width)
+    shape = (height, width, 3) if mode == "RGB" else (height, width)
+    values = (rng.integers(0, 256, shape) if noisy else np.indices(shape).sum(axis=0) // 3 % 256).astype(np.uint8)
+    raw = b"".join(bytes([row_filter]) + row.tobytes() for row in values)  # the filter makes other pixels of them
+    palette = png_chunk(b"PLTE", bytes(768)) if mode == "P" else b""
+    plain = png_of((width, height, 8, {"L": 0, "P": 3, "RGB": 2}[mode]), raw)
+    data = plain[:33] + palette + plain[33:]
+    expected = np.asarray(Image.open(io.BytesIO(data)))
+    found = stored_pixels(data, check_png(data))
+    assert found is not None
+    assert (found == expected).all()
+    if mode != "RGB":
+        assert (images.decode_mask_ids(data, "x") == expected).all()
+
+
+@pytest.mark.parametrize("colour", [0, 2])
+def test_without_its_faster_hands_a_png_is_the_same(monkeypatch: pytest.MonkeyPatch, colour: int) -> None:
+    data = encoded(photo().convert("L" if colour == 0 else "RGB"), "PNG")
+    read = images.decode_mask_ids if colour == 0 else images.decode_image
+    quick = read(data, "x")
+    monkeypatch.setattr(inflate, "pyspng", None)
+    assert (read(data, "x") == quick).all()
+    monkeypatch.setattr(inflate, "isal_zlib", None)
+    assert (read(data, "x") == quick).all()
+
+
+@pytest.mark.parametrize("colour", [0, 2])
+def test_a_row_filter_that_does_not_exist_is_an_error(colour: int) -> None:
+    width = 9 * (3 if colour == 2 else 1)
+    data = png_of((9, 4, 8, colour), (b"\7" + b"\1" * width) * 4)
+    with pytest.raises((ImageError, MaskError), match="truncated or damaged"):
+        (images.decode_image if colour == 2 else images.decode_mask_ids)(data, "x")
+
+
 STORED_hw = np.arange(6, dtype=np.uint8).reshape(2, 3)  # every pixel its own id
 UPRIGHT = {  # what a person sees, by EXIF 2.3's figure of the eight orientations
     1: [[0, 1, 2], [3, 4, 5]],
@@ -215,7 +254,7 @@ def test_a_png_with_too_few_rows_is_an_error() -> None:
     ("data", "words"),
     [
         (b"", "0 bytes"),
-        (b"GIF89a" + b"\0" * 40, "a GIF"),
+        (b"GIF89a" + b"\0" * 40, "GIF"),
         (b"<svg xmlns=''/>", "text file"),
         (b"hello", "not an image"),
         (b"\0" * 100, "nothing but zeros"),
@@ -321,7 +360,7 @@ def test_white_is_zero_tiffs_keep_their_numbers() -> None:
         (Image.new("LA", (4, 4)), "PNG", "alpha"),
         (Image.new("F", (4, 4)), "TIFF", "floating-point"),
         (Image.new("CMYK", (4, 4)), "TIFF", "CMYK"),
-        (Image.new("RGB", (4, 4)), "WEBP", "RGB"),
+        (Image.new("RGB", (4, 4)), "WEBP", "lossy WebP"),
     ],
 )
 def test_what_holds_no_class_ids_is_refused(tmp_path: Path, image: Image.Image, format_name: str, words: str) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from conftest import THREE, blobs, picture
+from pixelwise.data.doctor import check
 from pixelwise.data.folder import open_dataset
 from pixelwise.data.images import read_mask, read_mask_ids, write_png
 from pixelwise.errors import DataError, OutputError, UsageError
@@ -296,6 +297,14 @@ def test_what_a_person_changed_is_told(model: Model, photos: Path, tmp_path: Pat
     assert {now for _, now, _ in back.corrections} == {"car"}
     assert sum(pixels for *_, pixels in back.corrections) == (labels[:10] != car).sum()
     assert "→ car" in str(back)
+    seen = check(tmp_path / "data")
+    assert seen.to_json()["corrected"]["masks"] == [{"mask": "masks/0.png", "changed": back.changed[0][1]}]
+    assert any("→ car" in note for note in seen.notes)
+    assert not any("Altered" in note for note in seen.notes)
+    write_png(tmp_path / "data/masks/0.png", np.zeros((40, 50), np.uint8))
+    assert any("Altered or gone since they came back: 1 masks" in note for note in check(tmp_path / "data").notes)
+    (tmp_path / "data/corrections.jsonl").write_text('{"mask": 1}')
+    assert any("corrections.jsonl: cannot be read" in note for note in check(tmp_path / "data").notes)
 
 
 def test_pixels_under_no_shape_are_void_and_label_studio_polygons_are_drawn(

@@ -20,6 +20,7 @@ from pixelwise.metrics.boundary import (
     edges,
     frame_bands,
     guess_counts,
+    guess_edge_counts,
     surface_dice,
 )
 from pixelwise.metrics.confusion import count_pairs
@@ -100,6 +101,18 @@ def test_one_class_everywhere_is_counted_as_if_it_had_been_predicted(seed: int, 
         everywhere = np.where(true == VOID, VOID, c).astype(np.uint8)
         _, framed = banded_matrix(everywhere, true, bands(everywhere), bands(true), 4)
         assert (guessed[:, :, c] == band_counts(framed)[1:, :, c]).all()
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 10_000), st.sampled_from([2, 5, 70]), st.booleans())
+def test_boundaries_of_one_class_everywhere_are_counted_as_if_it_had_been_predicted(
+    seed: int, classes: int, void: bool
+) -> None:
+    _, true = maps(seed, classes, void)
+    guessed = guess_edge_counts(true, classes)
+    for c in range(classes):
+        everywhere = np.where(true == VOID, VOID, c).astype(np.uint8)
+        assert (guessed[:, :, c] == edge_counts(everywhere, true, classes)[:, :, c]).all()
 
 
 def test_bands_grow_from_boundaries_and_the_frame_is_none() -> None:

@@ -30,6 +30,7 @@ from pixelwise.data.formats.voc import is_voc, list_voc
 from pixelwise.data.formats.yolo import is_yolo, list_yolo
 from pixelwise.data.found_folders import is_found, list_found
 from pixelwise.data.images import count_ids
+from pixelwise.data.layers import is_layers, list_layers
 from pixelwise.data.layouts import (
     IMAGE_SUFFIXES,
     Declared,
@@ -77,6 +78,7 @@ CAMVID_DECLARED = Declared(
     "CamVid's eleven, as SegNet publishes them",
 )
 LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
+    "layers": (is_layers, list_layers),
     "native": (is_native, list_native),
     "camvid": (is_camvid, list_camvid),
     "cityscapes": (is_cityscapes, list_cityscapes),
@@ -191,7 +193,11 @@ def dataset_of(listed: Listed, classes: ClassList, mask_ids: Mapping[int, int]) 
 
 def hashed_split(samples: Sequence[Sample], seed: int, val_share: float) -> tuple[list[Sample], list[Sample]]:
     """Divide samples into train and val by a hash of seed and name. Both are non-empty for two samples or more."""
-    places = {sample.name: _place(sample, seed) for sample in samples}
+    alike = Counter(_own_name(sample) for sample in samples)
+    places = {
+        sample.name: _place(_own_name(sample) if alike[_own_name(sample)] == 1 else sample.name, seed)
+        for sample in samples
+    }
     val_names = {name for name, place in places.items() if place < val_share}
     if len(samples) >= 2 and not val_names:
         val_names = {min(places, key=places.__getitem__)}
@@ -201,9 +207,13 @@ def hashed_split(samples: Sequence[Sample], seed: int, val_share: float) -> tupl
     return train, [sample for sample in samples if sample.name in val_names]
 
 
-def _place(sample: Sample, seed: int) -> float:
-    """A number from 0 to 1 that depends on the seed and the image's own name alone, not on its folder or suffix."""
-    name = PurePath(sample.name).name if sample.image_part else sample.image.stem
+def _own_name(sample: Sample) -> str:
+    """A sample's name without its folder and suffix."""
+    return PurePath(sample.name).name if sample.image_part else sample.image.stem
+
+
+def _place(name: str, seed: int) -> float:
+    """A number from 0 to 1 that depends on the seed and a name alone."""
     digest = hashlib.sha256(f"{seed}:".encode() + os.fsencode(name)).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 

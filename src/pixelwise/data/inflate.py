@@ -1,8 +1,9 @@
-"""PNG pixels by a faster inflater: the same pixels as OpenCV alone gives, a quarter sooner.
+"""PNG pixels by faster hands: the same as OpenCV and Pillow give, in half the time.
 
-More than half of the time that a photograph's PNG takes to decode is spent inflating it. ISA-L (Intel's Intelligent
-Storage Acceleration Library) does that 2.4 times as fast as zlib; OpenCV then only undoes the row filters, of a PNG
-whose stream was packed anew without compression. Where the package `isal` is missing, nothing else changes.
+A quarter of the time that a photograph's PNG takes to decode is spent inflating it, and most of the rest undoing its
+rows' filters. ISA-L (Intel's Intelligent Storage Acceleration Library) inflates 2.4 times as fast as zlib; libspng
+undoes the filters three times as fast as the libpng that OpenCV brings, of a PNG whose stream was packed anew without
+compression. Where the package `isal` or `pyspng` is missing, nothing changes but the time.
 """
 
 from __future__ import annotations
@@ -23,22 +24,29 @@ try:
     isal_zlib = import_module("isal.isal_zlib")
 except ImportError:  # no wheel for this platform
     isal_zlib = None
+pyspng: Any
+try:
+    pyspng = import_module("pyspng")
+except ImportError:
+    pyspng = None
 
 STORED_BYTES = 65535  # the largest block of a deflate stream that is stored as it is
-HEADER_STOP = len(PNG_MAGIC) + 25  # the signature and the header chunk, which comes first
+CHANNELS = {0: 1, 2: 3, 3: 1}  # by the header's kind of colour: grey, RGB, palette
+GREY, RGB = 0, 2
 
 
-def rgb_of_png(data: bytes, png: PngFacts) -> NDArray[np.uint8] | None:
-    """Pixels of an 8-bit RGB PNG, uint8 [H, W, 3] RGB; None where this shortcut does not apply.
+def stored_pixels(data: bytes, png: PngFacts) -> NDArray[np.uint8] | None:
+    """The samples of an 8-bit PNG as they are stored: uint8 [H, W, 3] of RGB, [H, W] of grey values or palette indices.
 
-    The chunks' checksums are known to hold (`files.check_png`).
+    None where this shortcut does not apply. The chunks' checksums are known to hold (`files.check_png`).
 
     Raises:
         Refusal: the stream is damaged, or holds fewer pixels than the header says.
     """
-    if isal_zlib is None or png.depth != 8 or png.colour != 2 or png.interlaced:
+    channels = CHANNELS.get(png.colour)
+    if isal_zlib is None or png.depth != 8 or channels is None or png.interlaced:
         return None
-    expected = png.height * (1 + 3 * png.width)
+    expected = png.height * (1 + channels * png.width)
     try:
         inflater = isal_zlib.decompressobj()
         raw = inflater.decompress(_pixel_stream(data), expected + 1)  # a bomb stops here
@@ -48,9 +56,21 @@ def rgb_of_png(data: bytes, png: PngFacts) -> NDArray[np.uint8] | None:
         raise truncated("its pixels cannot be decoded")
     if len(raw) > expected or not inflater.eof:
         return None  # more than the header says: odd, and the plain way's to judge
-    packed = _repacked(data[:HEADER_STOP], raw)
-    rgb = cv2.imdecode(np.frombuffer(packed, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    return None if rgb is None or rgb.shape != (png.height, png.width, 3) else np.asarray(rgb, np.uint8)
+    packed = _repacked(png, channels, raw)
+    shape = (png.height, png.width, 3) if channels == 3 else (png.height, png.width)
+    found = _unfiltered(packed, channels)
+    return found.reshape(shape) if found is not None and found.size == expected - png.height else None
+
+
+def _unfiltered(packed: bytes, channels: int) -> NDArray[np.uint8] | None:
+    if pyspng is not None:
+        try:
+            return np.asarray(pyspng.load(packed), np.uint8)
+        except RuntimeError:  # a row filter that does not exist: OpenCV and Pillow judge it
+            return None
+    kind = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
+    found = cv2.imdecode(np.frombuffer(packed, np.uint8), kind | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if found is None else np.asarray(found, np.uint8)
 
 
 def _pixel_stream(data: bytes) -> bytes:
@@ -68,17 +88,20 @@ def _pixel_stream(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _repacked(header: bytes, raw: bytes) -> bytes:
-    """A PNG whose one IDAT chunk holds `raw` without compression."""
+def _repacked(png: PngFacts, channels: int, raw: bytes) -> bytes:
+    """A PNG of grey or RGB whose one pixel chunk holds `raw` without compression. Palette indices become grey."""
     view = memoryview(raw)
     stream: list[bytes | memoryview] = [b"\x78\x01"]
     for start in range(0, len(raw), STORED_BYTES):
         block = view[start : start + STORED_BYTES]
         stream += (struct.pack("<BHH", start + STORED_BYTES >= len(raw), len(block), len(block) ^ 0xFFFF), block)
-    stream.append(struct.pack(">I", zlib.adler32(raw)))
-    checksum = zlib.crc32(b"IDAT")
-    for part in stream:
-        checksum = zlib.crc32(part, checksum)
-    length = sum(len(part) for part in stream)
-    end = struct.pack(">I", checksum) + b"\0\0\0\0IEND\xaeB`\x82"
-    return b"".join((header, struct.pack(">I", length), b"IDAT", *stream, end))
+    stream.append(struct.pack(">I", isal_zlib.adler32(raw)))
+    header = struct.pack(">IIBBBBB", png.width, png.height, 8, RGB if channels == 3 else GREY, 0, 0, 0)
+    return b"".join((PNG_MAGIC, *_chunk(b"IHDR", [header]), *_chunk(b"IDAT", stream), *_chunk(b"IEND", [])))
+
+
+def _chunk(name: bytes, parts: list[bytes | memoryview]) -> list[bytes | memoryview]:
+    checksum = zlib.crc32(name)
+    for part in parts:
+        checksum = isal_zlib.crc32(part, checksum)
+    return [struct.pack(">I", sum(map(len, parts))), name, *parts, struct.pack(">I", checksum)]

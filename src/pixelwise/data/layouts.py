@@ -21,7 +21,9 @@ from pixelwise.records import Colour, Problem, Sample
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
 NUMPY_SUFFIX = ".npy"  # of masks alone: an array of an image has no documented range
-MASK_SUFFIXES = (*IMAGE_SUFFIXES, NUMPY_SUFFIX)
+LAYER_SUFFIXES = (*IMAGE_SUFFIXES, ".gif")  # of files that may be masks; an image that is a GIF is refused
+MASK_SUFFIXES = (*LAYER_SUFFIXES, NUMPY_SUFFIX)
+OF_IMAGES = ("images", "image", "imgs", "img")  # folders of these names hold no masks
 UNREAD_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".npy", ".npz", ".mat", ".dcm", ".nii", ".gz")
 DRAWING_SUFFIXES = (".json", ".xml")
 _HOW = {"case": "upper and lower case", "unicode": "the Unicode form of a letter (NFC and NFD)"}
@@ -198,7 +200,7 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
                 drawings.append(name)
             elif suffix in UNREAD_SUFFIXES:
                 unread.append(name)
-    if drawings and folder.name.lower() not in ("images", "image", "imgs", "img"):
+    if drawings and folder.name.lower() not in OF_IMAGES:
         message = (
             f"holds {len(drawings)} annotation files, such as {shown(drawings[0])}: polygons, not masks of pixels."
         )

@@ -42,9 +42,10 @@ ROLE_WORDS = frozenset(
         "trainids",
     ]
 )
+ROLE_AND_NUMBER = re.compile(rf"(?:{'|'.join(sorted(ROLE_WORDS))})(\d+)", re.IGNORECASE)  # img7, mask7
 WORD = re.compile(r"[A-Za-z]+|\d+")
 MOST = 0.8  # of the masks must be found under a rule before it is followed
-AFFIX = re.compile(r"[-_. ]?[A-Za-z][A-Za-z0-9]*[-_. ]?|[-_. ]")
+AFFIX = re.compile(r"[-_. ]?[A-Za-z][A-Za-z0-9]*(?:[-_. ][A-Za-z0-9]+)*[-_. ]?|[-_. ]")
 
 Files = Mapping[str, list[Path]]  # by the path below their folder, without suffix
 
@@ -53,7 +54,11 @@ def without_role(key: str) -> str:
     """A name without role words and what joined them: "img_007_mask" → "007"; "" where nothing else is left."""
     path = PurePath(key)
     pieces = re.split(r"([-_. ]+)", path.name)
-    kept = [piece for piece in pieces[::2] if _word(piece) not in ROLE_WORDS]
+    kept = [
+        ROLE_AND_NUMBER.sub(r"\1", piece) if ROLE_AND_NUMBER.fullmatch(piece) else piece
+        for piece in pieces[::2]
+        if _word(piece) not in ROLE_WORDS
+    ]
     return str(path.with_name("_".join(kept))) if any(kept) else ""
 
 
@@ -76,10 +81,14 @@ def rekeyed(images: Files, masks: Files) -> tuple[Files, Files, str]:
         return bare_images, bare_masks, "Images and masks pair by their names without words such as image and mask."
     affix = common_affix(images, masks)
     if affix:
-        cut = _under(masks, lambda key: _cut(key, affix))
-        if _pairs_most(images, cut):
+        shorter = _under(masks, lambda key: cut(key, affix))
+        if _pairs_most(images, shorter):
             where = "begin" if affix.endswith("*") else "end"
-            return images, cut, f"Masks pair with images by their names, which {where} with {affix.strip('*')!r} more."
+            return (
+                images,
+                shorter,
+                f"Masks pair with images by their names, which {where} with {affix.strip('*')!r} more.",
+            )
     return images, masks, ""
 
 
@@ -98,7 +107,8 @@ def common_affix(images: Files, masks: Files) -> str:
                 found[PurePath(mask).name[:-length] + "*"] += 1
                 break
     affix, number = found.most_common(1)[0] if found else ("", 0)
-    return affix if number >= MOST * len(masks) else ""
+    wanted = MOST * len(masks) if images is not masks else MOST * len(masks) / 2  # of one folder, half are masks
+    return affix if number >= wanted else ""
 
 
 def nearly_equal(images: Iterable[str], masks: Iterable[str]) -> list[tuple[str, str, str]]:
@@ -134,7 +144,8 @@ def _under(files: Files, rule: Callable[[str], str]) -> Files:
     return new
 
 
-def _cut(key: str, affix: str) -> str:
+def cut(key: str, affix: str) -> str:
+    """A name without what `common_affix` found; as it is where nothing else would be left."""
     path = PurePath(key)
     name = path.name
     if affix.startswith("*"):

@@ -100,11 +100,25 @@ PALETTES: dict[str, Mapping[str, int]] = {
 }
 
 
-def names_of_colours(colours: Collection[int], tolerance: int) -> tuple[str, dict[int, str]]:
-    """The published colour map that these colours are from, and the name of each.
+def names_of_colours(
+    colours: Collection[int], tolerance: int, beside: tuple[str, Mapping[int, str]] = ("", {})
+) -> tuple[str, dict[int, str]]:
+    """The colour map that these colours are from, and the name of each, in the map's order.
+
+    Args:
+        beside: a table that lies with the masks (`colour_tables`); where it has all colours, it is the one. Black that
+            it lacks is void.
 
     ("", {}) where no map has them all, or two maps do. Black and two colours are too few to tell: three are needed.
+    VOC's first few colours are what many tools number any classes with; they get numbers, not VOC's names.
     """
+    table, known = beside
+    named = {colour: next((known[k] for k in known if _distance(colour, k) <= tolerance), "") for colour in colours}
+    if known and not named.get(0, "void"):
+        named[0] = "void"
+    if known and all(named.values()) and len(set(named.values())) == len(named):
+        listed = list(known.values())
+        return table, dict(sorted(named.items(), key=lambda item: listed.index(item[1]) if item[1] in listed else -1))
     matches = []
     for palette, entries in PALETTES.items():
         names = {}
@@ -114,8 +128,14 @@ def names_of_colours(colours: Collection[int], tolerance: int) -> tuple[str, dic
                 names[colour] = near[0]
         others = [colour for colour in names if colour]
         if len(names) == len(colours) == len(set(names.values())) and len(others) >= 3:
-            matches.append((palette, names))
-    return matches[0] if len(matches) == 1 else ("", {})
+            order = list(entries)
+            matches.append((palette, dict(sorted(names.items(), key=lambda item: order.index(item[1])))))
+    if len(matches) != 1:
+        return "", {}
+    palette, names = matches[0]
+    if palette == "Pascal VOC" and list(names.values()) == VOC_NAMES[: len(names)] and len(names) < len(VOC_NAMES):
+        return "Pascal VOC's colour map", {colour: f"class {i}" for i, colour in enumerate(names)}
+    return palette, names
 
 
 def _distance(a: int, b: int) -> int:

@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pixelwise.data import layers
 from pixelwise.data.decode import MaskIds, mask_ids_of, open_image
 from pixelwise.data.files import Refusal, read_bytes, shown
 from pixelwise.data.formats import (
@@ -49,6 +50,7 @@ MASK_READERS: dict[str, MaskReader] = {
     "geojson": geojson.drawn_ids,
     "labelme": labelme.drawn_ids,
     "labelstudio": labelstudio.drawn_ids,
+    "layers": layers.drawn_ids,
     "nifti": nifti.mask_ids,
     "numpy": numpy_masks.mask_ids,
     "parquet": parquet.mask_ids,

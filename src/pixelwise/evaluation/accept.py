@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.data.corrections import Corrected, digest_of, write_corrections
 from pixelwise.data.files import shown, write_whole
 from pixelwise.data.images import encode_label_png, read_image
 from pixelwise.data.settings import FILE_NAME, read_settings
@@ -62,7 +63,7 @@ def accept(tasks: Path | str, export: Path | str, out: Path | str) -> Accepted:
     Args:
         tasks: the folder that `suggest` wrote.
         export: what the tool exported: CVAT's annotations.xml ("CVAT for images 1.1"), or Label Studio's JSON.
-        out: a new folder; gets images/, masks/ and dataset.toml.
+        out: a new folder; gets images/, masks/, dataset.toml and corrections.jsonl, which `check` reads.
 
     Raises:
         UsageError: `tasks` is not such a folder, or there is no such file.
@@ -81,7 +82,8 @@ def accept(tasks: Path | str, export: Path | str, out: Path | str) -> Accepted:
     names = [name for name, shapes in after.items() if shapes]
     if not names:
         raise DataError(f"{shown(export)}: no image of the tasks has a shape. Export the annotations, then try again.")
-    changed, corrections = [], Counter[tuple[int, int]]()
+    changed, corrections, rows = [], Counter[tuple[int, int]](), []
+    said = dict(enumerate(classes.names)) | {VOID: "void"}
     for part in ("images", "masks"):
         (out / part).mkdir(parents=True, exist_ok=True)
     for name in names:
@@ -89,12 +91,16 @@ def accept(tasks: Path | str, export: Path | str, out: Path | str) -> Accepted:
         size = read_image(path).shape[:2]
         was_HW, now_HW = (drawn(part[name], (size[0], size[1]), classes, name) for part in (before, after))
         different = was_HW != now_HW
-        corrections.update(zip(was_HW[different].tolist(), now_HW[different].tolist(), strict=True))
+        own = Counter(zip(was_HW[different].tolist(), now_HW[different].tolist(), strict=True))
+        corrections.update(own)
         changed.append((name, float(different.mean())))
         write_whole(out / "images" / name, path.read_bytes())
-        write_whole((out / "masks" / name).with_suffix(".png"), encode_label_png(now_HW, classes))
+        mask, data = (Path("masks") / name).with_suffix(".png"), encode_label_png(now_HW, classes)
+        write_whole(out / mask, data)
+        listed = tuple((said[was], said[now], pixels) for (was, now), pixels in own.most_common())
+        rows.append(Corrected(mask.as_posix(), digest_of(data), changed[-1][1], listed))
+    write_corrections(out, rows)
     write_whole(out / FILE_NAME, (tasks / FILE_NAME).read_bytes())
-    said = dict(enumerate(classes.names)) | {VOID: "void"}
     told = tuple((said[was], said[now], pixels) for (was, now), pixels in corrections.most_common())
     return Accepted(out, tuple(sorted(changed, key=lambda row: -row[1])), told)
 

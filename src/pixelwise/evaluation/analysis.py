@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.evaluation.measure import SAMPLE_EVERY, Sums
-from pixelwise.evaluation.rows import Row, chosen_images, counts_of, sequences
+from pixelwise.evaluation.rows import Row, chosen_images, counts_of, guess_counts_of, sequences
 from pixelwise.metrics.bootstrap import DRAWS, drawn_sums, interval, scores_of_sums
 from pixelwise.metrics.boundary import DISTANCES_PX, TOLERANCES_PX, boundary_f, boundary_iou, surface_dice
 from pixelwise.metrics.calibration import Calibration, calibration_of
-from pixelwise.metrics.confusion import mean, scores
+from pixelwise.metrics.confusion import Scores, mean, scores
 from pixelwise.metrics.mending import BOUNDARY_PX, KINDS, LOST, NAMES, SURE, Suspect, mended
 from pixelwise.metrics.regions import FOUND, SIZE_NAMES
 from pixelwise.records import ClassList
@@ -43,6 +43,11 @@ class Analysis:
     def commonest(self) -> int:
         """The commonest true class: said everywhere, it is what any model must beat."""
         return int(self.sums.matrix.sum(axis=1).argmax())
+
+    @cached_property
+    def guess_accuracy(self) -> float:
+        """The share of the pixels that are of the commonest class."""
+        return self.guessed(self.sums.matrix).accuracy
 
     @cached_property
     def intervals(self) -> dict[str, NDArray[np.float64]]:
@@ -69,6 +74,20 @@ class Analysis:
         counts[1:, :, self.commonest] = self.sums.guess_bands[:, :, self.commonest]
         return np.array([mean(row) for row in boundary_iou(counts)])
 
+    @cached_property
+    def guess_edges(self) -> NDArray[np.int64]:
+        """Boundary counts of the commonest class everywhere, [T, 4, C]: the other classes are found nowhere."""
+        counts = self.sums.edges.copy()
+        counts[:, [0, 1, 3]] = 0
+        counts[:, :, self.commonest] = self.sums.guess_edges[:, :, self.commonest]
+        return counts
+
+    def guessed(self, matrix: NDArray[np.int64]) -> Scores:
+        """The scores of the commonest class everywhere, on the pixels of a confusion matrix."""
+        said = np.zeros_like(matrix)
+        said[:, self.commonest] = matrix.sum(axis=1)
+        return scores(said)
+
     def trimap(self) -> list[dict[str, Any]]:
         """Scores of the pixels within each distance of a true boundary, and of all."""
         within = self.sums.joint.cumsum(axis=0)
@@ -76,20 +95,25 @@ class Analysis:
         found = []
         for distance, matrix in zip((*DISTANCES_PX, None), within, strict=True):
             scored, pixels = scores(matrix), int(matrix.sum())
-            guess = int(matrix[self.commonest].sum()) / pixels if pixels else float("nan")
+            guess = self.guessed(matrix)
             found.append({"px": distance, "share": pixels / total, "accuracy": scored.accuracy, "miou": scored.miou,
-                          "baseline_accuracy": guess})  # fmt: skip
+                          "baseline_accuracy": guess.accuracy, "baseline_miou": guess.miou})  # fmt: skip
         return found
 
     def boundaries(self) -> dict[str, list[dict[str, Any]]]:
-        dice = surface_dice(self.sums.edges)
+        dice, guess_f, guess_dice = (
+            surface_dice(self.sums.edges),
+            boundary_f(self.guess_edges),
+            surface_dice(self.guess_edges),
+        )
         iou = zip(DISTANCES_PX, self.boundary_iou_DC, self.guess_boundary_iou(), strict=True)
-        f = zip(TOLERANCES_PX, self.boundary_f_TC, dice, strict=True)
+        f = zip(TOLERANCES_PX, self.boundary_f_TC, dice, guess_f, guess_dice, strict=True)
         return {
             "iou": [{"px": px, "mean": mean(row), "baseline": guess, "classes": self.named(row)}
                     for px, row, guess in iou],
-            "f": [{"px": px, "mean": mean(row), "surface_dice": mean(other), "classes": self.named(row)}
-                  for px, row, other in f],
+            "f": [{"px": px, "mean": mean(row), "baseline": mean(guess), "surface_dice": mean(other),
+                   "baseline_surface_dice": mean(guess_other), "classes": self.named(row)}
+                  for px, row, other, guess, guess_other in f],
         }  # fmt: skip
 
     def errors(self) -> list[dict[str, Any]]:
@@ -108,7 +132,9 @@ class Analysis:
         for name, row_C4 in zip(SIZE_NAMES, self.sums.sizes, strict=True):
             regions, hit, pixels, right = (int(value) for value in row_C4.sum(axis=0))
             guess = int(row_C4[self.commonest, 2]) / pixels if pixels else float("nan")
+            guess_found = int(row_C4[self.commonest, 0]) / regions if regions else float("nan")
             found.append({"size": name, "regions": regions, "found": hit / regions if regions else float("nan"),
+                          "baseline_found": guess_found,
                           "pixels": pixels, "accuracy": right / pixels if pixels else float("nan"),
                           "baseline_accuracy": guess})  # fmt: skip
         return found
@@ -120,9 +146,10 @@ class Analysis:
         for name, members in sequences(self.rows).items():
             sums = counts[members].sum(axis=0)
             scored = scores_of_sums(sums)
-            guess = sums[1, self.commonest] / sums[1].sum() if sums[1].any() else float("nan")
+            guess = scores_of_sums(guess_counts_of(sums, self.commonest))
             found.append({"sequence": name, "images": len(members), "accuracy": float(scored["accuracy"]),
-                          "miou": float(scored["miou"]), "baseline_accuracy": float(guess)})  # fmt: skip
+                          "miou": float(scored["miou"]), "baseline_accuracy": float(guess["accuracy"]),
+                          "baseline_miou": float(guess["miou"])})  # fmt: skip
         return found
 
     def risk(self, coverage: float) -> float:
@@ -148,11 +175,13 @@ class Analysis:
             "trimap": self.trimap(),
             "calibration": {
                 "ece": calibration.error,
+                "baseline_ece": 1 - self.guess_accuracy,  # of saying one class with all confidence
                 "pixels": calibration.pixels,
                 "area_under_risk": calibration.area_under_risk,
                 "bins": [{"share": share, "confidence": confidence, "accuracy": accuracy}
                          for share, confidence, accuracy in calibration.bins.tolist()],
-                "risk": [{"coverage": at, "risk": self.risk(at)} for at in COVERAGES],
+                "risk": [{"coverage": at, "risk": self.risk(at), "baseline": 1 - self.guess_accuracy}
+                         for at in COVERAGES],
             },
             "errors": self.errors(),
             "sizes": self.sizes(),
@@ -162,7 +191,8 @@ class Analysis:
                           "pixels": s.pixels, "mask_says": self.classes.names[s.true],
                           "model_says": self.classes.names[s.predicted], "confidence": s.confidence}
                          for name, s in self.suspects],
-            "chosen": {kind: [{"image": row.name, "miou": row.miou, "accuracy": row.accuracy} for row in group]
+            "chosen": {kind: [{"image": row.name, "miou": row.miou, "accuracy": row.accuracy,
+                               **row.guess(self.commonest)} for row in group]
                        for kind, group in rows.items()},
             "rules": {
                 "bootstrap": f"95 % percentile intervals over images, {DRAWS} draws",

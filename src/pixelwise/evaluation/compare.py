@@ -19,10 +19,10 @@ from pixelwise.data.files import shown
 from pixelwise.data.folder import open_dataset
 from pixelwise.errors import DataError
 from pixelwise.evaluation.classes import match_classes
-from pixelwise.evaluation.measure import Sums, measure
-from pixelwise.evaluation.pairs import checked_listing, sound_pairs
+from pixelwise.evaluation.measure import Sums
+from pixelwise.evaluation.pairs import Pair, checked_listing, each_pair
 from pixelwise.evaluation.rows import ROW_TOLERANCE_PX
-from pixelwise.evaluation.split import default_split, unwatched
+from pixelwise.evaluation.split import cores, default_split, measure_pair, unwatched
 from pixelwise.metrics.bootstrap import drawn_sums, interval, known_mean, p_value, scores_of_sums
 from pixelwise.metrics.boundary import DISTANCES_PX, TOLERANCES_PX, boundary_f
 from pixelwise.metrics.mending import BOUNDARY_PX
@@ -217,16 +217,22 @@ def compare(
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)
     total = len(dataset.splits[split])
     sides = [Side([], [], [], []) for _ in models]
-    names = []
-    for turn, (sample, image_HW3, true_HW) in enumerate(sound_pairs(dataset, split, skip_bad=skip_bad)):
-        progress(turn, total)
-        for model, match, side in zip(models, matches, sides, strict=True):
-            labels_HW, scores_Chw = model.engine.run(image_HW3)
-            temperature = model.metadata.temperature
-            found, _ = measure(match.predicted[labels_HW], match.true[true_HW], scores_Chw, len(classes),
-                               temperature=temperature, turn=turn)  # fmt: skip
-            side.add(found)
-        names.append(sample.name)
+    names: list[str] = []
+    singles = [Model(model.engine.one_threaded()) for model in models]
+
+    def count(pair: Pair, turn: int) -> tuple[str, list[Sums]]:
+        sample, image_HW3, true_HW = pair
+        found = []
+        for single, match in zip(singles, matches, strict=True):
+            found.append(measure_pair(match, single.predict(image_HW3), true_HW, turn)[0])
+        return sample.name, found
+
+    workers = models[0].engine.threads or cores()
+    for name, found in each_pair(dataset, split, count, skip_bad=skip_bad, workers=workers):
+        progress(len(names), total)
+        for side, sums in zip(sides, found, strict=True):
+            side.add(sums)
+        names.append(name)
     progress(total, total)
     if not names:
         raise DataError(f"{shown(dataset.root)}: the {split} split holds no labelled image. Name another --split.")

@@ -18,6 +18,7 @@ from pixelwise.metrics.boundary import (
     bands,
     edge_counts,
     guess_counts,
+    guess_edge_counts,
 )
 from pixelwise.metrics.calibration import BINS, FINE, confidence_sums, sampled_confidence
 from pixelwise.metrics.mending import KINDS, Suspect, kinds_of_error, suspects
@@ -37,6 +38,7 @@ class Sums:
     bands: NDArray[np.int64]  # [3, D, C], see metrics.boundary.band_counts
     guess_bands: NDArray[np.int64]  # [2, D, C]: as above for one class everywhere: its band, and what of it is right
     edges: NDArray[np.int64]  # [T, 4, C], see metrics.boundary.edge_counts
+    guess_edges: NDArray[np.int64]  # [T, 4, C]: as above for one class everywhere
     sizes: NDArray[np.int64]  # [sizes, C, 4], see metrics.regions.by_size
     confidence: NDArray[np.float64]  # [3, BINS · FINE], see metrics.calibration.confidence_sums
 
@@ -52,6 +54,7 @@ class Sums:
             zeros(len(KINDS), classes, classes),
             zeros(3, distances, classes),
             zeros(2, distances, classes),
+            zeros(tolerances, 4, classes),
             zeros(tolerances, 4, classes),
             zeros(len(SIZE_NAMES), classes, 4),
             np.zeros((3, BINS * FINE)),
@@ -85,7 +88,7 @@ def measure(
     height, width = true_HW.shape
     if predicted_HW.shape != true_HW.shape:
         raise ValueError(f"predicted labels are {predicted_HW.shape}, true labels {true_HW.shape}; they must agree")
-    predicted_HW = np.where(true_HW == VOID, np.uint8(VOID), predicted_HW)
+    predicted_HW = predicted_HW | -(true_HW == VOID).view(np.uint8)  # VOID is 255: all bits
     for ids_HW in (predicted_HW, true_HW):
         if ((ids_HW >= classes) & (ids_HW != VOID)).any():
             raise ValueError(f"ids outside the {classes} classes (0 … {classes - 1}) and void ({VOID})")
@@ -107,6 +110,7 @@ def measure(
         bands=band_counts(framed),
         guess_bands=guess_counts(true_HW, classes),
         edges=edge_counts(predicted_HW, true_HW, classes),
+        guess_edges=guess_edge_counts(true_HW, classes),
         sizes=by_size(found)[:, :classes],
         confidence=confidence_sums(confidence_yx[labelled_yx], ~wrong_HW[rows, columns][labelled_yx]),
     )

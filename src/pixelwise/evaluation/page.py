@@ -16,7 +16,8 @@ from pixelwise.evaluation.charts import Line, bars, line_chart, reliability_char
 from pixelwise.evaluation.classes import Match
 from pixelwise.evaluation.examples import examples, suspect_crops
 from pixelwise.evaluation.report import BESIDE, Report
-from pixelwise.metrics.boundary import DISTANCES_PX, TOLERANCES_PX
+from pixelwise.evaluation.rows import ROW_TOLERANCE_PX
+from pixelwise.metrics.boundary import DISTANCES_PX, TOLERANCES_PX, boundary_f
 from pixelwise.metrics.confusion import ratio
 from pixelwise.prediction.image import Model
 from pixelwise.records import Dataset
@@ -89,16 +90,20 @@ def headline(report: Report, analysis: Analysis) -> list[dict[str, Any]]:
 def class_rows(report: Report, analysis: Analysis) -> list[dict[str, Any]]:
     found, guess = report.scores, report.baseline[1]
     true_C = report.matrix.sum(axis=1)
-    boundary_f = analysis.boundary_f_TC[TOLERANCES_PX.index(3)]
+    at = TOLERANCES_PX.index(ROW_TOLERANCE_PX)
+    boundary_f_C, guess_f_C = analysis.boundary_f_TC[at], boundary_f(analysis.guess_edges)[at]
     rows = []
     for i, name in enumerate(report.classes.names):
         red, green, blue = report.classes.colours[i]
         rows.append({
             "name": name, "colour": f"rgb({red},{green},{blue})", "iou": float(found.iou_C[i]),
             "low": float(analysis.intervals["iou"][0, i]), "high": float(analysis.intervals["iou"][1, i]),
-            "baseline": float(guess.iou_C[i]), "dice": float(found.dice_C[i]),
-            "precision": float(found.precision_C[i]), "recall": float(found.recall_C[i]),
-            "boundary_f": float(boundary_f[i]), "share": float(true_C[i] / max(true_C.sum(), 1)),
+            "dice": float(found.dice_C[i]), "precision": float(found.precision_C[i]),
+            "recall": float(found.recall_C[i]), "boundary_f": float(boundary_f_C[i]),
+            "guess": {"iou": float(guess.iou_C[i]), "dice": float(guess.dice_C[i]),
+                      "precision": float(guess.precision_C[i]), "recall": float(guess.recall_C[i]),
+                      "boundary_f": float(guess_f_C[i])},
+            "share": float(true_C[i] / max(true_C.sum(), 1)),
         })  # fmt: skip
     return rows
 
@@ -131,7 +136,7 @@ def charts(report: Report, analysis: Analysis) -> dict[str, str]:
             [Line("model", [(x, row["accuracy"]) for (x, _), row in zip(steps, trimap, strict=True)]),
              Line("mean IoU", [(x, row["miou"]) for (x, _), row in zip(steps, trimap, strict=True)], "b"),
              Line("baseline", [(x, row["baseline_accuracy"]) for (x, _), row in zip(steps, trimap, strict=True)],
-                  "guess")],
+                  "guess")],  # its mean IoU, which lies at the bottom, stands in the table
             steps,
         ),
         "boundary": line_chart(

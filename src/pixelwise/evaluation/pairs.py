@@ -1,4 +1,4 @@
-"""The pairs of a split, read once, ahead of whoever uses them; and all that is wrong with them, said at once.
+"""The pairs of a split, each read once, several at a time; and all that is wrong with them, said at once.
 
 Shapes: H, W an image's own size.
 """
@@ -6,9 +6,12 @@ Shapes: H, W an image's own size.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import nullcontext
+from itertools import islice
+from threading import Lock
+from typing import TypeVar
 
 from pixelwise.data.doctor import find_problems, require_sound, without_bad
 from pixelwise.data.files import shown
@@ -16,8 +19,10 @@ from pixelwise.data.sources import read_sample_image, read_sample_mask
 from pixelwise.errors import DataError, MaskError, UsageError
 from pixelwise.records import Dataset, Labels, Pixels, Sample
 
-AHEAD = 4  # pairs that are read before they are asked for
+AHEAD = 4  # results that may wait for an earlier pair's
+LARGE_PX = 16_000_000  # images of more pixels are worked on one at a time, for their memory
 
+Result = TypeVar("Result")
 Pair = tuple[Sample, Pixels, Labels]
 
 
@@ -65,35 +70,32 @@ def read_pair(dataset: Dataset, sample: Sample) -> Pair:
     return sample, image_HW3, true_HW
 
 
-def read_ahead(dataset: Dataset, split: str) -> Iterator[Pair]:
-    """The pairs of a split in order, a few of them read while the last is used. Raises as `read_pair`."""
-    samples = iter(dataset.splits[split])
-    waiting: deque[Future[Pair]] = deque()
-    with ThreadPoolExecutor(1) as pool:
-        try:
-            for sample in samples:
-                waiting.append(pool.submit(read_pair, dataset, sample))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for job in waiting:
-                job.cancel()
+def each_pair(
+    dataset: Dataset,
+    split: str,
+    work: Callable[[Pair, int], Result],
+    *,
+    skip_bad: bool,
+    workers: int,
+    alone: int = 0,
+) -> Iterator[Result]:
+    """`work` of every pair of a split and its number, in the listing's order; several pairs at a time.
 
+    Where one is bad, every pair is examined and all problems are named. With `skip_bad` the bad ones are left out, here
+    and in everything that follows.
 
-def sound_pairs(dataset: Dataset, split: str, *, skip_bad: bool) -> Iterator[Pair]:
-    """The pairs of a split, each read once. Where one is bad, every pair is examined and all problems are named.
-
-    With `skip_bad` the bad ones are left out, here and in everything that follows.
+    Args:
+        work: is called in threads. What it raises is raised here.
+        workers: how many pairs are worked on at a time, each by one thread that reads it too.
+        alone: so many of the first pairs are worked on one after the other, while nothing else is.
 
     Raises:
         DatasetError: the split is not sound.
     """
     done = 0
     try:
-        for pair in read_ahead(dataset, split):
-            yield pair
+        for result in in_order(dataset, dataset.splits[split], work, 0, workers, alone):
+            yield result
             done += 1
     except DataError:
         mended = sound_split(dataset, split, skip_bad=skip_bad)
@@ -101,4 +103,37 @@ def sound_pairs(dataset: Dataset, split: str, *, skip_bad: bool) -> Iterator[Pai
         rest = tuple(sample for sample in dataset.splits[split][done:] if sample.name in kept)
         if len(rest) == len(dataset.splits[split]) - done:  # the doctor finds nothing; then this error is all we know
             raise
-        yield from read_ahead(replace(mended, splits={**mended.splits, split: rest}), split)
+        yield from in_order(mended, rest, work, done, workers, alone - done)
+
+
+def in_order(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    work: Callable[[Pair, int], Result],
+    first: int,
+    workers: int,
+    alone: int,
+) -> Iterator[Result]:
+    """As `each_pair`, of samples whose numbers start at `first`. Raises as `read_pair`, and what `work` raises."""
+    jobs = iter(enumerate(samples, start=first))
+    large = Lock()
+
+    def one(turn: int, sample: Sample) -> Result:
+        pair = read_pair(dataset, sample)
+        with large if pair[2].size > LARGE_PX else nullcontext():
+            return work(pair, turn)
+
+    for turn, sample in islice(jobs, max(alone, 0)):
+        yield one(turn, sample)
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for turn, sample in jobs:
+                waiting.append(pool.submit(one, turn, sample))
+                if len(waiting) > workers + AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for job in waiting:
+                job.cancel()

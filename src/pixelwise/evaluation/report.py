@@ -37,7 +37,7 @@ class Report:
     classes: ClassList  # the dataset's
     matrix: Counts  # [C, C]: rows true, columns predicted
     images: int
-    milliseconds: float  # median per image: image array → labels
+    milliseconds: float  # image array → labels: the median of the first three images, each labelled alone on all cores
     notes: tuple[str, ...] = ()
     analysis: Analysis | None = None  # what lies behind the scores; `evaluate` always gives it
 
@@ -102,6 +102,7 @@ class Report:
 
         found = self.scores
         name, guess = self.baseline
+        of = self.classes.names.index(name)
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("class")
         for heading in (
@@ -134,9 +135,13 @@ class Report:
             f"mean class accuracy {self.sure('class_accuracy')}",
             f"frequency-weighted IoU {self.sure('weighted_iou')}   mean Dice {self.sure('mean_dice')}",
             f"{self.images:,} images of the {self.split} split, {found.pixels:,} labelled pixels, "
-            f"{self.milliseconds:.1f} ms an image",
+            f"{self.milliseconds:.1f} ms to label one",
             f"To compare, {name} everywhere: mIoU {percent(guess.miou)}, pixel accuracy {percent(guess.accuracy)}, "
-            f"frequency-weighted IoU {percent(guess.weighted_iou)}, mean Dice {percent(guess.mean_dice)}.",
+            f"mean class accuracy {percent(guess.class_accuracy)}, "
+            f"frequency-weighted IoU {percent(guess.weighted_iou)}, mean Dice {percent(guess.mean_dice)}. "
+            f"Its own IoU is {percent(float(guess.iou_C[of]))}, its Dice {percent(float(guess.dice_C[of]))}, its "
+            f"precision {percent(float(guess.precision_C[of]))}, its recall {percent(float(guess.recall_C[of]))}; "
+            "those of the other classes are 0, and their precision is undefined.",
         ]
         after = [f"{share:.0%} of {true} is taken for {taken}." for true, taken, share in self.confusions()]
         after += [f"Note: {note}" for note in self.notes]

@@ -1,4 +1,4 @@
-"""One row for each image: its scores, its errors, its time. What the CSV holds, and what the bootstrap draws from.
+"""One row for each image: its scores and its errors. What the CSV holds, and what the bootstrap draws from.
 
 Shapes: C classes; N images.
 """
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.evaluation.measure import Sums
+from pixelwise.metrics.bootstrap import scores_of_sums
 from pixelwise.metrics.boundary import TOLERANCES_PX
 from pixelwise.metrics.mending import KINDS
 from pixelwise.records import ClassList, Sample
@@ -34,7 +35,7 @@ class Row:
     boundary_f: float  # of all classes' boundary pixels together, within ROW_TOLERANCE_PX
     confidence: float  # mean probability of the predicted class
     errors: tuple[int, ...]  # wrong pixels of each of KINDS
-    milliseconds: float
+    milliseconds: float | None  # image array → labels; None where other images were worked on at the same time
 
     @property
     def name(self) -> str:
@@ -57,8 +58,21 @@ class Row:
         known = self.iou_C[~np.isnan(self.iou_C)]
         return float(known.mean()) if known.size else float("nan")
 
+    def guess(self, commonest: int) -> dict[str, float]:
+        """Scores of this image were one class said everywhere."""
+        found = scores_of_sums(guess_counts_of(self.counts_3C, commonest))
+        return {"baseline_miou": float(found["miou"]), "baseline_accuracy": float(found["accuracy"])}
 
-def row_of(sample: Sample, size: tuple[int, int], sums: Sums, milliseconds: float) -> Row:
+
+def guess_counts_of(counts_3C: NDArray[np.integer], commonest: int) -> NDArray[np.int64]:
+    """Each class's right, true and predicted pixels were one class said everywhere. Returns int64 [3, C]."""
+    said = np.zeros(counts_3C.shape, np.int64)
+    said[1] = counts_3C[1]
+    said[0, commonest], said[2, commonest] = counts_3C[1, commonest], counts_3C[1].sum()
+    return said
+
+
+def row_of(sample: Sample, size: tuple[int, int], sums: Sums, milliseconds: float | None = None) -> Row:
     matrix = sums.matrix
     counts = np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]).astype(np.uint32)
     predicted, near_p, true, near_t = sums.edges[TOLERANCES_PX.index(ROW_TOLERANCE_PX)].sum(axis=1)
@@ -83,16 +97,20 @@ def to_csv(rows: Sequence[Row], classes: ClassList) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     head = ["image", "sequence", "width_px", "height_px", "labelled_px", "accuracy", "miou",
-            f"boundary_f_{ROW_TOLERANCE_PX}px", "mean_confidence", *(f"{kind}_error_px" for kind in KINDS),
-            "milliseconds", *(f"iou {name}" for name in classes.names)]  # fmt: skip
+            "baseline_accuracy", "baseline_miou", f"boundary_f_{ROW_TOLERANCE_PX}px", "mean_confidence",
+            *(f"{kind}_error_px" for kind in KINDS),
+            *(f"iou {name}" for name in classes.names)]  # fmt: skip
     writer.writerow(head)
     number = "{:.6f}".format
+    commonest = int(counts_of(rows)[:, 1].sum(axis=0, dtype=np.int64).argmax()) if rows else 0
     for row in rows:
-        floats = [row.accuracy, row.miou, row.boundary_f, row.confidence]
+        guess = row.guess(commonest)
+        floats = [row.accuracy, row.miou, guess["baseline_accuracy"], guess["baseline_miou"], row.boundary_f,
+                  row.confidence]  # fmt: skip
         cells = ["" if np.isnan(value) else number(value) for value in floats]
         ious = ["" if np.isnan(value) else number(value) for value in row.iou_C]
         named = plain(row.name), plain(sequence_of(row.name)), row.width, row.height, int(row.counts_3C[1].sum())
-        writer.writerow([*named, *cells, *row.errors, f"{row.milliseconds:.3f}", *ious])
+        writer.writerow([*named, *cells, *row.errors, *ious])
     return text.getvalue().encode("utf-8", "replace")
 
 

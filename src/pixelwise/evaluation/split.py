@@ -1,20 +1,20 @@
 """The verb `evaluate`: a model over a split of a dataset, in one pass → a report.
 
-Masks are compared at each image's own size, as they were drawn: a label is right where its pixel is. While the network
-labels an image, the next is read and the last is counted.
+Masks are compared at each image's own size, as they were drawn: a label is right where its pixel is. As many images are
+worked on as there are cores, each read, labelled and counted by one thread: no core waits for another.
 
 Shapes: H, W an image's own size; C classes.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from heapq import nlargest
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from pixelwise.data.files import shown, write_whole
@@ -23,19 +23,19 @@ from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.analysis import SUSPECTS, Analysis
 from pixelwise.evaluation.classes import Match, match_classes
 from pixelwise.evaluation.measure import Sums, measure
-from pixelwise.evaluation.pairs import checked_listing, sound_pairs
+from pixelwise.evaluation.pairs import Pair, checked_listing, each_pair
 from pixelwise.evaluation.report import Report
 from pixelwise.evaluation.rows import Row, row_of, to_csv
 from pixelwise.metrics.mending import Suspect
 from pixelwise.prediction.image import Model, load
 from pixelwise.prediction.tta import View, views_of
-from pixelwise.records import Dataset, Labels, Prediction, Sample
+from pixelwise.records import Dataset, Labels, Prediction
 from pixelwise.tracing.recorder import Listener, nobody
 
 __all__ = ["Report", "evaluate"]
 
 DEFAULT_SPLITS = ("test", "val")  # the first of these that holds images
-BEHIND = 4  # images that wait to be counted
+TIMED = 3  # images that are labelled alone, on all cores, to tell how long one takes
 
 
 def unwatched(_done: int, _total: int) -> None:
@@ -101,7 +101,7 @@ def evaluate(
         classes=match.classes,
         matrix=sums.matrix,
         images=len(rows),
-        milliseconds=float(np.median([row.milliseconds for row in rows])),
+        milliseconds=float(np.median([row.milliseconds for row in rows if row.milliseconds is not None])),
         notes=tuple(note for note in (*dataset.notes, match.note, note_of(views)) if note),
         analysis=Analysis(match.classes, sums, tuple(rows), tuple(suspected), seen),
     )
@@ -119,42 +119,35 @@ def counted(
     model: Model, match: Match, dataset: Dataset, split: str, *, skip_bad: bool, tta: str = ""
 ) -> Iterator[tuple[Row, Sums, list[Suspect]]]:
     """Every labelled image of a split, counted, in order. Raises as `evaluate`."""
-    waiting: deque[Future[tuple[Row, Sums, list[Suspect]]]] = deque()
-    with ThreadPoolExecutor(1) as pool:
-        try:
-            for turn, (sample, image_HW3, true_HW) in enumerate(sound_pairs(dataset, split, skip_bad=skip_bad)):
-                began = time.perf_counter()
-                prediction = model.predict(image_HW3, tta=tta)
-                milliseconds = (time.perf_counter() - began) * 1e3
-                job = (match, sample, prediction, true_HW, milliseconds, turn)
-                waiting.append(pool.submit(count_image, *job))
-                if len(waiting) > BEHIND:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for left in waiting:
-                left.cancel()
+    workers = model.engine.threads or cores()
+    single = Model(model.engine.one_threaded())
+
+    def count(pair: Pair, turn: int) -> tuple[Row, Sums, list[Suspect]]:
+        sample, image_HW3, true_HW = pair
+        began = time.perf_counter()
+        prediction = (model if turn < TIMED else single).predict(image_HW3, tta=tta)
+        milliseconds = (time.perf_counter() - began) * 1e3 if turn < TIMED else None
+        sums, found = measure_pair(match, prediction, true_HW, turn)
+        return row_of(sample, (true_HW.shape[0], true_HW.shape[1]), sums, milliseconds), sums, found
+
+    return each_pair(dataset, split, count, skip_bad=skip_bad, workers=workers, alone=TIMED)
 
 
-def count_image(
-    match: Match,
-    sample: Sample,
-    prediction: Prediction,
-    true_HW: Labels,
-    milliseconds: float,
-    turn: int,
-) -> tuple[Row, Sums, list[Suspect]]:
-    """What one image adds."""
-    sums, found = measure(
-        match.predicted[prediction.labels],
-        match.true[true_HW],
+def measure_pair(match: Match, prediction: Prediction, true_HW: Labels, turn: int) -> tuple[Sums, list[Suspect]]:
+    """What one image adds, from the model's labels and the dataset's; `turn` as in `measure`."""
+    return measure(
+        np.asarray(cv2.LUT(prediction.labels, match.predicted), np.uint8),
+        np.asarray(cv2.LUT(true_HW, match.true), np.uint8),
         prediction.scores,
         len(match.classes),
         temperature=prediction.temperature,
         turn=turn,
     )
-    return row_of(sample, (true_HW.shape[0], true_HW.shape[1]), sums, milliseconds), sums, found
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def note_of(views: Sequence[View]) -> str:

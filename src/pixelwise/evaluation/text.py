@@ -27,11 +27,16 @@ def analysis_parts(analysis: Analysis) -> list[RenderableType]:
     if sequences := analysis.by_sequence():
         parts += [sequences_table(sequences), Text()]
     parts.append(Text(
-        f"Calibration error {percent(calibration.error)}. Of the surest half of the pixels "
-        f"{percent(analysis.risk(0.5))} are wrong, of all {percent(analysis.risk(1.0))}."
+        f"Calibration error {percent(calibration.error)} (baseline {percent(1 - analysis.guess_accuracy)}). Of the "
+        f"surest half of the pixels {percent(analysis.risk(0.5))} are wrong, of all {percent(analysis.risk(1.0))} "
+        f"(baseline {percent(1 - analysis.guess_accuracy)} of any)."
     ))  # fmt: skip
     for kind, rows in analysis.chosen().items():
-        named = ", ".join(f"{analysis.rows[i].name} ({percent(analysis.rows[i].miou)})" for i in rows)
+        named = ", ".join(
+            f"{analysis.rows[i].name} ({percent(analysis.rows[i].miou)}, baseline "
+            f"{percent(analysis.rows[i].guess(analysis.commonest)['baseline_miou'])})"
+            for i in rows
+        )
         if named:
             parts.append(Text(f"{kind} images by mIoU: {named}"))
     if analysis.suspects_in_all:
@@ -68,13 +73,14 @@ def boundary_table(analysis: Analysis) -> RenderableType:
     found = analysis.boundaries()
     iou, f = ({row["px"]: row for row in found[name]} for name in ("iou", "f"))
     trimap = {row["px"]: row for row in analysis.trimap()}
-    table = table_of("Boundaries", "within", "boundary IoU", "baseline", "boundary F", "accuracy there",
-                     "baseline")  # fmt: skip
+    table = table_of("Boundaries; behind each score the baseline's", "within", "boundary IoU", "", "boundary F", "",
+                     "surface Dice", "", "accuracy there", "")  # fmt: skip
     for px in sorted({*iou, *f}):
         near, edge, band = iou.get(px), f.get(px), trimap.get(px)
         table.add_row(
             f"{px} px", *((percent(near["mean"]), percent(near["baseline"])) if near else ("", "")),
-            percent(edge["mean"]) if edge else "",
+            *((percent(edge["mean"]), percent(edge["baseline"]), percent(edge["surface_dice"]),
+               percent(edge["baseline_surface_dice"])) if edge else ("", "", "", "")),
             *((percent(band["accuracy"]), percent(band["baseline_accuracy"])) if band else ("", "")),
         )  # fmt: skip
     return table  # type: ignore[no-any-return]
@@ -82,18 +88,18 @@ def boundary_table(analysis: Analysis) -> RenderableType:
 
 def sizes_table(sizes: list[dict[str, Any]]) -> RenderableType:
     table = table_of("True regions by size (side of a square of the same area)",
-                     "size", "regions", "found", "pixels right", "baseline")  # fmt: skip
+                     "size", "regions", "found", "baseline", "pixels right", "baseline")  # fmt: skip
     for row in sizes:
         if row["regions"]:
-            table.add_row(row["size"], f"{row['regions']:,}", percent(row["found"]), percent(row["accuracy"]),
-                          percent(row["baseline_accuracy"]))  # fmt: skip
+            shares = ("found", "baseline_found", "accuracy", "baseline_accuracy")
+            table.add_row(row["size"], f"{row['regions']:,}", *(percent(row[share]) for share in shares))
     return table  # type: ignore[no-any-return]
 
 
 def sequences_table(sequences: list[dict[str, Any]]) -> RenderableType:
-    table = table_of("Sequences, by the start of the file names", "sequence", "images", "mIoU", "accuracy",
-                     "baseline")  # fmt: skip
+    table = table_of("Sequences, by the start of the file names", "sequence", "images", "mIoU", "baseline",
+                     "accuracy", "baseline")  # fmt: skip
     for row in sequences:
-        table.add_row(row["sequence"], str(row["images"]), percent(row["miou"]), percent(row["accuracy"]),
-                      percent(row["baseline_accuracy"]))  # fmt: skip
+        table.add_row(row["sequence"], str(row["images"]), percent(row["miou"]), percent(row["baseline_miou"]),
+                      percent(row["accuracy"]), percent(row["baseline_accuracy"]))  # fmt: skip
     return table  # type: ignore[no-any-return]

@@ -38,7 +38,7 @@ def drawn_sums(counts_N: NDArray[np.integer], draws: int = DRAWS, seed: int = 0)
     return np.concatenate(sums).reshape(-1, *counts_N.shape[1:])
 
 
-def scores_of_sums(sums: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
+def scores_of_sums(sums: NDArray[np.floating] | NDArray[np.integer]) -> dict[str, NDArray[np.float64]]:
     """The pixel scores of [..., 3, C]: each class's right, true and predicted pixels, as in metrics.confusion.
 
     Returns accuracy, class_accuracy, miou, weighted_iou, mean_dice [...] and iou, dice, precision, recall [..., C].

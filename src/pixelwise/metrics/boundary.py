@@ -26,6 +26,8 @@ from pixelwise.records import VOID, Labels
 DISTANCES_PX = (1, 2, 4, 8, 16)  # of bands from the boundary; in the image's own pixels, in squares (Chebyshev)
 TOLERANCES_PX = (1, 2, 3, 5)  # of boundary F, as the crow flies (Euclidean)
 
+BITS = 64  # classes that fit into the bits of one number
+
 Bands = NDArray[np.uint8]  # [H, W]: how many of the distances a pixel is farther from a boundary than
 
 
@@ -62,6 +64,14 @@ def frame_pixels(height: int, width: int, distances: tuple[int, ...] = DISTANCES
     return at, flat[at]
 
 
+@lru_cache(maxsize=1)
+def framed_bands(width: int) -> NDArray[np.uint8]:
+    """Bands of both maps (true · width + predicted) where the frame is in a band itself: [its band, before] → after."""
+    band = np.arange(width)
+    true, predicted = np.minimum(band[:, None], band), np.minimum(band[:, None], band)
+    return (true[:, :, None] * width + predicted[:, None, :]).reshape(width, width**2).astype(np.uint8)
+
+
 def banded_matrix(
     predicted_HW: Labels, true_HW: Labels, bands_predicted: Bands, bands_true: Bands, classes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -78,12 +88,12 @@ def banded_matrix(
     for values, number in ((np.minimum(predicted_HW, classes), side), (bands_true, width), (bands_predicted, width)):
         codes *= number
         codes += values
-    plain = np.bincount(codes.ravel(), minlength=bins)
+    plain = counted(codes, bins)
     at, frame = frame_pixels(*true_HW.shape)
-    near = codes.ravel()[at].astype(np.int64)
-    of_true, of_predicted = np.divmod(near % width**2, width)
-    moved = near - near % width**2 + np.minimum(of_true, frame) * width + np.minimum(of_predicted, frame)
-    framed = plain - np.bincount(near, minlength=bins) + np.bincount(moved, minlength=bins)
+    near = codes.ravel()[at]
+    within = near % np.asarray(width**2, codes.dtype)
+    moved = near - within + framed_bands(width)[frame, within].astype(codes.dtype)
+    framed = plain - counted(near, bins) + counted(moved, bins)
     shape = (side, side, width, width)
     return plain.reshape(shape)[:classes, :classes], framed.reshape(shape)[:classes, :classes]
 
@@ -105,23 +115,30 @@ def guess_counts(true_HW: Labels, classes: int) -> NDArray[np.int64]:
 
     For each class: the pixels of its band were it said everywhere, and those of them that it truly has.
     """
-    at, near = frame_pixels(*true_HW.shape)
-    void_HW = true_HW == VOID
-    if void_HW.any():
-        void, reached = void_HW.view(np.uint8), 0
-        near_HW = np.full(true_HW.shape, len(DISTANCES_PX), np.uint8)
-        near_HW.ravel()[at] = near
-        away_HW = np.zeros(true_HW.shape, np.uint8)
+    beyond = len(DISTANCES_PX) - frame_bands(*true_HW.shape)  # in how many of the frame's bands a pixel lies
+    void: Any = (true_HW == VOID).view(np.uint8)
+    if void.any():
+        around_HW, reached = void.copy(), 0
         for distance in DISTANCES_PX:
             side = 2 * (distance - reached) + 1
             void, reached = cv2.dilate(void, np.ones((side, side), np.uint8)), distance
-            away_HW += void == 0
-        near_HW = np.minimum(near_HW, away_HW)
-        at = np.flatnonzero(near_HW < len(DISTANCES_PX))
-        near = near_HW.ravel()[at]
-    counts = np.bincount(near.astype(np.intp) * 256 + true_HW.ravel()[at], minlength=len(DISTANCES_PX) * 256)
-    right = counts.reshape(-1, 256)[:, :classes].cumsum(axis=0)
+            around_HW += void
+        beyond = np.maximum(beyond, around_HW)
+    side = classes + 1  # the last class is void's
+    codes: NDArray[Any] = np.minimum(true_HW, classes).astype(
+        np.uint8 if (len(DISTANCES_PX) + 1) * side <= 256 else np.uint16
+    )
+    codes += beyond.astype(codes.dtype) * np.asarray(side, codes.dtype)
+    found = counted(codes, (len(DISTANCES_PX) + 1) * side).reshape(-1, side)[:0:-1, :classes]  # the narrowest first
+    right = found.cumsum(axis=0)
     return np.stack([np.broadcast_to(right.sum(axis=1, keepdims=True), right.shape), right])
+
+
+def counted(codes_HW: NDArray[Any], number: int) -> NDArray[np.int64]:
+    """How often each of the codes 0 … number − 1 occurs."""
+    if codes_HW.dtype.itemsize > 2 or codes_HW.size >= 1 << 24:  # OpenCV counts in float32, which is exact up to there
+        return np.bincount(codes_HW.ravel(), minlength=number)
+    return cv2.calcHist([codes_HW], [0], None, [number], [0, number]).ravel().astype(np.int64)
 
 
 def boundary_iou(counts_3DC: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -152,11 +169,7 @@ def edge_counts(
     truth is. Tolerances ascend.
     """
     pad = tolerances[-1]
-    maps = []
-    for labels_HW in (predicted_HW, true_HW):
-        map_HW = np.full((labels_HW.shape[0] + 2 * pad, labels_HW.shape[1] + 2 * pad), VOID, np.uint8)
-        np.copyto(map_HW[pad:-pad, pad:-pad], labels_HW, where=edges(labels_HW))
-        maps.append(map_HW.ravel())
+    maps = [edge_map(labels_HW, pad).ravel() for labels_HW in (predicted_HW, true_HW)]
     found = np.zeros((len(tolerances), 4, classes), np.int64)
     stride = predicted_HW.shape[1] + 2 * pad
     for side, (own, other) in enumerate((maps, maps[::-1])):
@@ -169,6 +182,55 @@ def edge_counts(
             found[i:, 2 * side + 1] += np.bincount(of_class[~alone], minlength=classes)
             at, of_class = at[alone], of_class[alone]
     return found
+
+
+def edge_map(labels_HW: Labels, pad: int) -> Labels:
+    """The labels of boundary pixels, VOID elsewhere and in a frame of `pad` pixels."""
+    map_HW = np.full((labels_HW.shape[0] + 2 * pad, labels_HW.shape[1] + 2 * pad), VOID, np.uint8)
+    np.copyto(map_HW[pad:-pad, pad:-pad], labels_HW, where=edges(labels_HW))
+    return map_HW
+
+
+def guess_edge_counts(true_HW: Labels, classes: int, tolerances: tuple[int, ...] = TOLERANCES_PX) -> NDArray[np.int64]:
+    """As `edge_counts`, for each class said everywhere: its boundary is that of void, the same for all of them.
+
+    Returns int64 [T, 4, C]; column c is what `edge_counts` gives of a map that says c everywhere.
+    """
+    pad = tolerances[-1]
+    true_map = edge_map(true_HW, pad)
+    found = np.zeros((len(tolerances), 4, classes), np.int64)
+    true_edges = true_map != VOID
+    found[:, 2] = np.bincount(true_map[true_edges], minlength=classes)
+    void_HW = true_HW == VOID
+    if not void_HW.any():
+        return found
+    own_map = edge_map(void_HW.view(np.uint8) * np.uint8(VOID), pad) != VOID
+    at = np.flatnonzero(own_map)
+    found[:, 0] = len(at)
+    own = own_map.view(np.uint8)
+    for i, tolerance in enumerate(tolerances):
+        reached = cv2.dilate(own, disc(tolerance)).view(np.bool_) & true_edges
+        found[i, 3] = np.bincount(true_map[reached], minlength=classes)
+    flat, stride = true_map.ravel(), true_map.shape[1]
+    for first in range(0, classes, BITS):  # which classes lie around a pixel: one bit each
+        bit_of = np.zeros(256, np.uint64)
+        chunk = np.arange(first, min(first + BITS, classes))
+        bit_of[chunk] = np.uint64(1) << (chunk - first).astype(np.uint64)
+        bits = bit_of.take(flat)
+        around = np.zeros(len(at), np.uint64)
+        for i, ring in enumerate(rings(tolerances)):
+            for offset in (ring[:, 0] * stride + ring[:, 1]).tolist():
+                around |= bits.take(at + offset)
+            for c in chunk.tolist():
+                found[i, 1, c] = np.count_nonzero(around & bit_of[c])
+    return found
+
+
+@lru_cache(maxsize=8)
+def disc(radius: int) -> NDArray[np.uint8]:
+    """All steps of at most this length, as a kernel."""
+    reach = np.arange(-radius, radius + 1) ** 2
+    return (reach[:, None] + reach <= radius**2).astype(np.uint8)
 
 
 @lru_cache(maxsize=8)

@@ -103,7 +103,7 @@ def kinds_of_error(
     near = bands_true.ravel()[at] <= DISTANCES_PX.index(BOUNDARY_PX)
     kind = np.where(near, np.uint8(KINDS.index("boundary")), np.uint8(KINDS.index("interior")))
     lost_R = found.right_R <= LOST * found.pixels_R
-    kind[lost_R[found.ids_HW.ravel()[at]]] = KINDS.index("region")
+    kind[lost_R[found.at(at)]] = KINDS.index("region")
     for pixels in suspected:
         kind[np.searchsorted(at, pixels)] = KINDS.index("label")
     return kind

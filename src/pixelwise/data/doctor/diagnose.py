@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from pixelwise.data.colour_tables import table_beside
+from pixelwise.data.corrections import read_corrections
+from pixelwise.data.corrections import told as told_corrections
 from pixelwise.data.doctor.alike import (
     Seen,
     frames_across_splits,
@@ -34,7 +37,7 @@ from pixelwise.data.doctor.mask_problems import (
 from pixelwise.data.doctor.outliers import odd_images
 from pixelwise.data.doctor.report import Report
 from pixelwise.data.doctor.suspects import Predicts, find_suspects
-from pixelwise.data.files import shown
+from pixelwise.data.files import Refusal, shown
 from pixelwise.data.folder import Listed, dataset_of, known_classes, list_dataset
 from pixelwise.data.palettes import VOID_NAMES, names_of_colours
 from pixelwise.data.settings import filled_colours
@@ -133,6 +136,10 @@ def diagnose(data: Path | str, progress: Progress = lambda what, done, total: No
         if look.image
     ]
     problems, questions, notes = _mask_findings(dataset, listed, meaning, masks, numbers, colours)
+    try:
+        corrections, corrected = told_corrections(dataset.root, read_corrections(dataset.root))
+    except Refusal as refusal:
+        corrections, corrected = [f"corrections.jsonl: {refusal.what} {refusal.remedy}"], {}
     films = frames_across_splits(seen)
     told = {group_of(Path(problem.where)) for problem in films}
     problems += near_copies(seen) + films + groups_across_splits(seen, told) + odd_images(seen)
@@ -147,7 +154,8 @@ def diagnose(data: Path | str, progress: Progress = lambda what, done, total: No
         findings=replace(findings, problems=tuple(everything)),
         codings=tuple(coding for coding in (numbers, colours) if coding),
         questions=tuple(questions),
-        notes=(*dataset.notes, *notes),
+        notes=(*dataset.notes, *notes, *corrections),
+        corrected=corrected,
         split=suggested_split(seen) if grouped else {},
         samples=_by_file(dataset),
     )
@@ -175,7 +183,7 @@ def meaning_of(
         named = tuple(f"class {kind}" for kind in kinds)
         return Meaning(ClassList(named, filled_colours([None] * len(kinds))), table, {})
     if chosen is colours:
-        return _coloured_meaning(chosen)
+        return _coloured_meaning(chosen, table_beside(listed.listing.root))
     void = {VOID: VOID} if listed.settings.void == {VOID} else dict.fromkeys(listed.settings.void, VOID)
     codes = [
         code for code in chosen.class_codes if code not in void or (code == VOID and chosen.kind in ("binary", "steps"))
@@ -197,9 +205,10 @@ def class_of_code(meaning: Meaning, coding: Coding) -> dict[int, int]:
     return {code: table[code] for code in coding.book.codes if code in table}
 
 
-def _coloured_meaning(coding: Coding) -> Meaning:
-    _, published = names_of_colours(coding.book.codes, max(coding.book.tolerance // 2, 0))
-    codes = [code for code in coding.book.codes if published.get(code) not in VOID_NAMES]
+def _coloured_meaning(coding: Coding, beside: tuple[str, Mapping[int, str]]) -> Meaning:
+    _, published = names_of_colours(coding.book.codes, coding.book.tolerance // 2, beside)
+    ordered = [*published, *(code for code in coding.book.codes if code not in published)]
+    codes = [code for code in ordered if published[code].lower() not in VOID_NAMES] if published else ordered
     void = {code: VOID for code in coding.book.codes if code not in codes}
     names = tuple(published.get(code, f"colour #{code:06x}") for code in codes)
     classes = ClassList(names, tuple(_unpacked(code) for code in codes))
@@ -260,7 +269,7 @@ def _mask_findings(
     for coding in (numbers, colours):
         if coding is None:
             continue
-        found, asked, noted = coding_problems(coding)
+        found, asked, noted = coding_problems(coding, table_beside(dataset.root))
         if declared and not coding.book.coloured:
             mismatch = declared_mismatch(coding, dataset.mask_ids)
             found = [problem for problem in found if problem.kind in ("blended-masks", "instance-ids") and mismatch]
@@ -273,7 +282,11 @@ def _mask_findings(
         problems, questions, notes = problems + found, questions + asked, notes + noted
     if numbers and colours:
         message = f"{numbers.masks} masks hold numbers and {colours.masks} hold colours; expected one kind."
-        remedy = "Export all masks the same way, or give each class its colour in dataset.toml and use --fix."
+        more, fewer = ("numbers", "colours") if numbers.masks >= colours.masks else ("colours", "numbers")
+        remedy = (
+            f"Export all masks the same way; or give each class its id and its colour in dataset.toml: otherwise --fix "
+            f"goes by the {more} and leaves out the pairs whose masks hold {fewer}."
+        )
         problems.append(Problem("error", "mixed-masks", "masks", message, remedy))
     return problems, questions, notes
 

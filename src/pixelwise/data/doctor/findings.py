@@ -29,6 +29,7 @@ Result = TypeVar("Result")
 
 THREADS = 2  # decoding frees the interpreter's lock; more than two only fills the memory with images on a laptop
 AT_ONCE = 256  # pairs handed to the threads at a time, so that 100,000 pairs need no more memory than these
+FEW_PX = 4  # a mask that differs by no more was cut, not scaled
 DROP = "or drop the pair with --skip-bad."
 
 # Errors that end with the pair that they are about: dropping it repairs the dataset.
@@ -254,7 +255,8 @@ def sizes_in_words(mask: tuple[int, int], image: tuple[int, int]) -> tuple[str, 
             f"{message}: one of them is turned by 90° or transposed.",
             "Turn the one that lies on its side; an EXIF orientation in one of the files is a likely cause.",
         )
-    if abs(mask_w / width - mask_h / height) < 0.5 / min(width, height):
+    alike = abs(mask_w / width - mask_h / height) < 0.5 / min(width, height)
+    if alike and max(abs(mask_w - width), abs(mask_h - height)) > FEW_PX:
         message += f": scaled by {mask_w / width:.3g}"
     else:
         message += f": {mask_w - width:+d} columns, {mask_h - height:+d} rows"

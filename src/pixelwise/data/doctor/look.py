@@ -141,8 +141,9 @@ def look_at_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly:
         ids = stored_mask_ids(sample, image_size)
         counts = count_ids(ids)
         return MaskLook(_size(ids), False, "ids", 8, 1, counts, len(counts))
-    opened = open_image(read_bytes(sample.mask))
-    ids = opened_mask_ids(opened)
+    data = read_bytes(sample.mask)
+    opened = open_image(data, mask=True)
+    ids = opened_mask_ids(data, opened)
     counts = count_ids(ids)
     distinct = len(counts)
     if distinct > KEPT_CODES:

@@ -18,7 +18,7 @@ FIX = "`pixelwise check DATA --fix OUT` writes them as class ids."
 NOTABLE = 1e-4  # share of pixels, below which a misfit is not worth a word
 NEARLY_WHITE_VOID = 0.05  # an id 0 under 1-based classes that covers less than this may be void
 STORAGE = {  # how a mask is stored that is no plain ids → kind and words
-    "jpeg-mask": ("jpeg-masks", "JPEG files, whose compression alters ids along every edge"),
+    "jpeg-mask": ("jpeg-masks", "JPEG or lossy WebP files, whose compression alters ids along every edge"),
     "rgb-mask": ("rgb-masks", "RGB images"),
     "alpha-mask": ("alpha-masks", "images with an alpha channel"),
     "float-mask": ("float-masks", "floating-point images that hold whole numbers"),
@@ -54,8 +54,13 @@ def storage_problems(looks: Sequence[MaskLook], names: Sequence[str]) -> list[Pr
     return problems
 
 
-def coding_problems(coding: Coding) -> tuple[list[Problem], list[Question], list[str]]:
-    """What is wrong with the codes themselves: problems, questions, and notes on what was found and is fine."""
+def coding_problems(
+    coding: Coding, beside: tuple[str, Mapping[int, str]] = ("", {})
+) -> tuple[list[Problem], list[Question], list[str]]:
+    """What is wrong with the codes themselves: problems, questions, and notes on what was found and is fine.
+
+    `beside`: a table of colours that lies with the masks.
+    """
     book = coding.book
     where = "masks"
     problems: list[Problem] = []
@@ -72,7 +77,7 @@ def coding_problems(coding: Coding) -> tuple[list[Problem], list[Question], list
         problems.append(Problem("error", "lost-masks", where, message, remedy))
         return problems, questions, notes
     if book.coloured:
-        notes.append(colours_in_words(coding))
+        notes.append(colours_in_words(coding, beside))
     if book.blurred and (book.unfit >= NOTABLE or not book.tolerance):
         message = (
             f"{book.unfit:.2%} of the pixels fit none of the {len(book.codes)} codes ({codes_in_words(coding)}): "
@@ -138,17 +143,23 @@ def code_name(code: int, coloured: bool) -> str:
     return f"#{code:06x}" if coloured else str(code)
 
 
-def codes_in_words(coding: Coding, at_most: int = 12) -> str:
-    """ "0 (61.2%), 40 (30.0%), …" by falling share."""
+def codes_in_words(coding: Coding, names: Mapping[int, str] | None = None, at_most: int = 12) -> str:
+    """ "0 (61.2%), 40 (30.0%), …" by falling share; with names "#804080 road (61.2%), …"."""
     shares = sorted(coding.book.shares.items(), key=lambda item: -item[1])
-    listed = [f"{code_name(code, coding.book.coloured)} ({share:.2%})" for code, share in shares[:at_most]]
+    called = {code: f" {name}" for code, name in (names or {}).items()}
+    listed = [
+        f"{code_name(code, coding.book.coloured)}{called.get(code, '')} ({share:.2%})"
+        for code, share in shares[:at_most]
+    ]
     return ", ".join(listed) + (f" and {len(shares) - at_most} more" if len(shares) > at_most else "")
 
 
-def colours_in_words(coding: Coding) -> str:
-    palette, names = names_of_colours(coding.book.codes, max(coding.book.tolerance // 2, 0))
-    whose = f", those of {palette}: {', '.join(names[code] for code in coding.book.codes)}" if palette else ""
-    return f"Colour map: {len(coding.book.codes)} colours in {coding.masks} masks{whose}: {codes_in_words(coding)}."
+def colours_in_words(coding: Coding, beside: tuple[str, Mapping[int, str]]) -> str:
+    palette, names = names_of_colours(coding.book.codes, coding.book.tolerance // 2, beside)
+    whose = f", named by {palette}" if palette else ""
+    return (
+        f"Colour map: {len(coding.book.codes)} colours in {coding.masks} masks{whose}: {codes_in_words(coding, names)}."
+    )
 
 
 def _channels(grey: int, number: int) -> str:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.decode import load, mask_ids_of, open_image, oriented, stored_depth, stored_turn
+from pixelwise.data.decode import is_lossy, load, mask_ids_of, open_image, oriented, stored_depth, stored_turn
 from pixelwise.data.files import Refusal
 
 JPEG_RIPPLE = 12  # neighbours in a flat area of a JPEG differ by less than this, at the qualities that people use
@@ -91,17 +91,21 @@ def raw_mask_of(data: bytes) -> RawMask:
     Raises:
         Refusal: not an image, damaged, or holding numbers that are no codes: floats that are not whole, CMYK, pages.
     """
-    opened = open_image(data)
+    opened = open_image(data, mask=True)
     image = load(opened.image)
     turn = stored_turn(image)
     bits = stored_depth(opened)
-    lossy = opened.format == "JPEG"
+    lossy = is_lossy(data, opened)
     transparent, translucent = None, False
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         rgba = np.array(image.convert("RGBA"))
         alpha = oriented(rgba[:, :, 3], turn)
         transparent = alpha == 0 if (alpha == 0).any() else None
         translucent = bool(((alpha > 0) & (alpha < 255)).any())
+        if (
+            not (rgba[:, :, :3] != rgba[0, 0, :3]).any() and (alpha != alpha[0, 0]).any()
+        ):  # one colour: alpha is the mask
+            return RawMask(alpha.astype(np.int32), False, lossy, bits, turn)
         image = image.convert("RGBA").convert("RGB")
     if image.mode == "F":
         return RawMask(_whole(np.array(image), turn), False, False, 32, turn)

@@ -285,6 +285,8 @@ def _free_name(sample: Sample, split: str, taken: set[tuple[str, str]]) -> str:
         or "image"
     )
     free, number = stem, 1
+    if (split, free.casefold()) in taken and sample.image.parent.name:  # 001/image.png, 002/image.png
+        free = stem = f"{shown(sample.image.parent.name)}_{stem}"
     while (split, free.casefold()) in taken:
         number += 1
         free = f"{stem}-{number}"

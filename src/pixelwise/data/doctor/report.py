@@ -56,6 +56,7 @@ class Report:
     split: Mapping[str, tuple[str, ...]]  # a grouped split, by the groups' names; empty where none is suggested
     samples: Mapping[str, Sample] = field(default_factory=dict)  # by the names of their files, for thumbnails
     suspects: tuple[Suspect, ...] = ()  # regions where a model contradicts the masks
+    corrected: Mapping[str, Any] = field(default_factory=dict)  # what a person changed in a model's masks
     seconds: float = 0.0
     fixed: Path | None = None  # where the repaired copy is
 
@@ -92,6 +93,7 @@ class Report:
             "counts": {group.kind: len(group.problems) for group in self.groups()},
             "questions": [vars(question) for question in self.questions],
             "suggested_split": {name: list(groups) for name, groups in self.split.items()},
+            "corrected": dict(self.corrected),
             "suspects": [suspect.to_json() for suspect in self.suspects],
             "fixed": shown(self.fixed) if self.fixed else None,
         }

@@ -1,0 +1,63 @@
+"""The pages that `evaluate` and `check` write, in a real browser: narrow and wide, light and dark."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browsing import AXE, FLAGS, chromium
+
+from conftest import THREE, picture
+from pixelwise.data.doctor import check
+from pixelwise.data.doctor.page import write_page
+from pixelwise.data.images import write_png
+from pixelwise.evaluation.split import evaluate
+from pixelwise.prediction.image import load
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+import planted
+
+
+@pytest.fixture(scope="module")
+def pages(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    root = tmp_path_factory.mktemp("pages")
+    model = load(tiny_bundle)
+    for part in ("images", "masks"):
+        (root / "data/test" / part).mkdir(parents=True)
+    for i in range(9):
+        labels = model.predict(picture(i, 60, 80)).labels.copy()
+        labels[: 5 * i] = np.uint8(i % 3)
+        write_png(root / f"data/test/images/town{i % 2}_{i}.png", picture(i, 60, 80))
+        write_png(root / f"data/test/masks/town{i % 2}_{i}.png", labels)
+    rows = "".join(f'[[classes]]\nid = {i}\nname = "{name}"\n' for i, name in enumerate(THREE.names))
+    (root / "data/dataset.toml").write_text(rows)
+    evaluate(model, root / "data", html=root / "report.html")
+    planted.sound(root / "sick")
+    for fault in ("cut short", "blank", "a copy in val", "colours"):
+        planted.FAULTS[fault][1](root / "sick")
+    write_page(check(root / "sick"), root / "doctor.html")
+    return [root / "report.html", root / "doctor.html"]
+
+
+def test_the_pages_fit_and_axe_finds_nothing(pages: list[Path]) -> None:
+    browser_path = chromium()
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed: npm ci in web/")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=list(FLAGS))
+        for path in pages:
+            for theme in ("light", "dark"):
+                for width in (1280, 360):
+                    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+                    page.goto(path.as_uri())
+                    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+                    assert page.evaluate("document.documentElement.scrollWidth") <= width, (path.name, theme, width)
+                    page.evaluate(AXE.read_text("utf-8"))
+                    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+                    assert not found, (path.name, theme, width, [violation["id"] for violation in found])
+                    page.close()
+        browser.close()
