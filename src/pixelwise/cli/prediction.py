@@ -7,30 +7,44 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.shared import JsonFile, ModelName, Views, app, console_of, write_json
+from pixelwise.cli.shared import EngineName, JsonFile, ModelName, Threads, Views, app, console_of, write_json
 
 
 @app.command()
 def predict(
     model: ModelName,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES…", help="Files, folders and globs.")],
-    out: Annotated[Path, typer.Option(help="Where the results go; made if it is missing. A run that was stopped goes on.")],
+    out: Annotated[Path | None, typer.Option(help="Where the results go; made if it is missing. A run that was stopped goes on. Needed unless --benchmark.")] = None,
     save: Annotated[str, typer.Option(metavar="NAMES", help="What to write, with commas between: labels (palette PNG) or index (grey PNG), overlay, numpy, coco, labelme, geojson, confidence, entropy.")] = "labels",
     tta: Views = "",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad image instead of reporting it.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again: take away what an earlier run wrote into OUT.")] = False,
-    flow: Annotated[bool, typer.Option("--flow", help="Print the four stages of every image.")] = False,
+    flow: Annotated[bool, typer.Option("--flow", help="Print the four stages of every image, as ONNX Runtime runs them.")] = False,
+    engine: EngineName = "auto",
+    threads: Threads = None,
+    benchmark: Annotated[bool, typer.Option("--benchmark", help="Only time every engine on the images, and compare their labels.")] = False,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Label images: for each a label PNG, or what --save names, and a line in OUT/predictions.jsonl.
 
     Example: pixelwise predict my_run photo.jpg more_photos/ --out labelled --save labels,overlay
     """
+    from pixelwise.errors import UsageError
     from pixelwise.prediction.folder import predict as run_predict
     from pixelwise.terminal import flow_line, work_bar
     from pixelwise.tracing.recorder import nobody
 
     console = console_of(json_file)
+    if benchmark:
+        from pixelwise.prediction.benchmark import benchmark as run_benchmark
+
+        with work_bar(console, "timing") as progress:
+            found = run_benchmark(model, images, threads=threads, progress=progress)
+        write_json(json_file, found.to_json())
+        console.print(found.to_rich())
+        return
+    if out is None:
+        raise UsageError("--out is missing: the folder where the results go, such as --out labelled.")
     with work_bar(console, "labelling") as progress:
         tell = (lambda event: console.print(flow_line(event), soft_wrap=True)) if flow else nobody
         try:
@@ -40,6 +54,8 @@ def predict(
                 out,
                 save=save.split(","),
                 tta=tta,
+                engine=engine,
+                threads=threads,
                 strict=strict,
                 fresh=fresh,
                 tell=tell,

@@ -10,7 +10,6 @@ Shapes: H, W an image's own size.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 from pixelwise.data.decode import MAX_PIXELS
 from pixelwise.data.files import shown
 from pixelwise.errors import BundleError, ImageError, UsageError
+from pixelwise.prediction.engine import AUTO, usable_cores
 from pixelwise.prediction.image import Model, load
 from pixelwise.prediction.join import write_joined
 from pixelwise.prediction.label import Job, Label, Record, Wanted, failed, label_file, named
@@ -100,6 +100,8 @@ def predict(
     *,
     save: Sequence[str] = DEFAULT,
     tta: str = "",
+    engine: str = AUTO,
+    threads: int | None = None,
     strict: bool = False,
     fresh: bool = False,
     tell: Listener = nobody,
@@ -115,6 +117,8 @@ def predict(
         images: files, folders and globs; folders are searched to the bottom, and `out` mirrors their sub-folders.
         save: keys of `outputs.OUTPUTS`: "labels", "overlay", "coco" …
         tta: test-time augmentation, as `Model.predict` takes it.
+        engine, threads: as `load` takes them, where `model` is not open yet. Without `threads` every core is used, and
+            each by one image at a time where there are many images.
         strict: stop at the first image that cannot be labelled, instead of reporting it and going on.
         fresh: take away what an earlier run wrote into `out`, and begin again.
         tell: hears the four `flow` events of every image. Where somebody listens the stages run one after the other, so
@@ -136,7 +140,7 @@ def predict(
         if tell is not nobody:
             raise UsageError("the four stages are those of one view: leave out --flow or --tta.")
     found = survey(paths, out, wanted.save)
-    opened = model if isinstance(model, Model) else load(model, None if found.total <= FEW else 1)
+    opened = model if isinstance(model, Model) else load(model, threads or (None if found.total <= FEW else 1), engine)
     began = time.perf_counter()
     tally = Tally(found.total, strict, progress)
     settings = settings_of(opened.digest, opened.classes.to_json(), wanted)
@@ -248,10 +252,6 @@ def networks_at_once(model: Model) -> int:
     """How many images the network is run on at a time: all cores are used, none twice."""
     cores = usable_cores()
     return max(cores // (model.engine.threads or cores), 1)
-
-
-def usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Room:
