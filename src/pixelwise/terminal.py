@@ -143,8 +143,9 @@ def data_table(event: Event) -> RenderableType:
 def reduced_line(reduced: dict[str, Any], size_bytes: int) -> str:
     """What was made smaller, and what that cost."""
     before, after = reduced["miou_before"], reduced["miou_after"]
+    what = "convolutions in int8" if "computes" in reduced else f"weights stored as {reduced['weights']}"
     return (
-        f"weights stored as {reduced['weights']}, {size_bytes / 1e6:.1f} MB: mIoU on val {before:.4f} → {after:.4f} "
+        f"{what}, {size_bytes / 1e6:.1f} MB: mIoU on val {before:.4f} → {after:.4f} "
         f"({-reduced['drop_points']:+.2f} points)"
     )
 

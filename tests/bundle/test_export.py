@@ -55,7 +55,7 @@ def test_a_whole_training_view_is_what_the_bundle_preprocesses(fast_bundle: tupl
     bundle = read_bundle(path)
     proto = onnx.load_model_from_string(bundle.model)
     proto.graph.output.append(onnx.ValueInfoProto(name="stage/input"))
-    (inside,) = load(path).open_session(proto.SerializeToString()).run(["stage/input"], {"image": image})
+    ((inside,),) = load(path).open_session(proto.SerializeToString()).run(["stage/input"], {"image": image})
     how = Augmentation(bundle.metadata.size, "stretch", (1.0, 1.0), False, 0.0, 0)
     for index in range(200):  # until a view is drawn that is hardly bent
         seen, labels = augment(image, np.zeros((64, 96), np.uint8), how, 0, index)

@@ -31,7 +31,7 @@ def exposed(model: Model, image: Pixels, tensor: str) -> Any:
     proto = onnx.load_model_from_string(model.graph)
     proto.graph.output.append(onnx.ValueInfoProto(name=tensor))
     (value,) = model.open_session(proto.SerializeToString()).run([tensor], {"image": image})
-    return value
+    return value[0]
 
 
 def full_scores(scores_Chw: Any, height: int, width: int) -> Any:
@@ -175,6 +175,43 @@ def unknown_operator(proto: Any) -> None:
     next(node for node in proto.graph.node if node.op_type == "Conv").op_type = "Convolute"
 
 
+def foreign_domain(proto: Any) -> None:
+    proto.opset_import.append(onnx.helper.make_opsetid("example.org", 1))
+
+
+def foreign_operator(proto: Any) -> None:
+    next(node for node in proto.graph.node if node.op_type == "Conv").domain = "example.org"
+
+
+def own_function(proto: Any) -> None:
+    proto.functions.append(onnx.FunctionProto(name="Conv", domain=""))
+
+
+def many_operators(proto: Any) -> None:
+    nodes = onnx.GraphProto(node=[onnx.NodeProto(op_type="Identity")] * 1000)
+    for _ in range(150):
+        proto.graph.MergeFrom(nodes)
+
+
+def weights_in_a_branch(proto: Any) -> None:
+    """A tensor in another file, hidden in a graph inside a node."""
+    hidden = onnx.TensorProto(data_location=onnx.TensorProto.EXTERNAL)
+    hidden.external_data.append(onnx.StringStringEntryProto(key="location", value="/etc/hostname"))
+    branch = onnx.helper.make_graph([], "branch", [], [], [hidden])
+    proto.graph.node.append(onnx.helper.make_node("If", ["labels"], ["x"], then_branch=branch, else_branch=branch))
+
+
+def large_golden_image(proto: Any) -> None:
+    import base64
+
+    from pixelwise.data.images import encode_png
+
+    prop = next(prop for prop in proto.metadata_props if prop.key == PREFIX + "golden")
+    golden = json.loads(prop.value)
+    golden["image_png"] = base64.b64encode(encode_png(np.zeros((3, 5000, 3), np.uint8))).decode()
+    prop.value = json.dumps(golden)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -186,7 +223,15 @@ def unknown_operator(proto: Any) -> None:
         (with_new_digest(swap_classes), "labels of its golden image agree on"),
         (with_new_digest(move_weights_out), "lies in another file"),
         (with_new_digest(rename_output), "output labels should be"),
-        (with_new_digest(unknown_operator), "ONNX Runtime cannot load it"),
+        (with_new_digest(unknown_operator), "onnxruntime cannot load it"),
+        (lambda proto: proto.ClearField("opset_import"), "opset not declared; expected 17"),
+        (lambda proto: setattr(proto.opset_import[0], "version", 99), "opset 99; expected 17 .*Update Pixelwise"),
+        (foreign_domain, "needs operators of example.org"),
+        (with_new_digest(foreign_operator), "uses an operator of 'example.org'"),
+        (own_function, "defines operators of its own"),
+        (with_new_digest(many_operators), "operators; a bundle has at most 100000"),
+        (with_new_digest(weights_in_a_branch), "lies in another file"),
+        (large_golden_image, "golden image is 3×5000.*at most 1024"),
     ],
 )
 def test_altered_bundles_are_refused(tiny_bundle: Path, tmp_path: Path, change: Any, said: str) -> None:
@@ -204,6 +249,15 @@ def test_a_second_graph_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     path = tmp_path / "two.onnx"
     path.write_bytes(first.SerializeToString() + tiny_bundle.read_bytes())
     with pytest.raises(BundleError, match="holds 2 graphs"):
+        load(path)
+
+
+def test_a_file_too_large_is_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "large.onnx"
+    with path.open("wb") as file:
+        file.truncate(600 * 2**20)  # a hole: it takes no room
+    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("it was read"))
+    with pytest.raises(BundleError, match="600 MB; a bundle has at most 512 MB"):
         load(path)
 
 

@@ -300,3 +300,14 @@ def test_a_drop_past_the_limit_is_refused_and_nothing_is_written(run: Path, tmp_
     assert not list(tmp_path.iterdir())
     with pytest.raises(UsageError, match="float32, float16, int8"):
         export(run, tmp_path / "small.onnx", weights="int4")  # type: ignore[arg-type]
+
+
+def test_int8_is_calibrated_on_training_images_and_measured(run: Path, tmp_path: Path) -> None:
+    out = export(run, tmp_path / "int8.onnx", int8=True, max_drop=100)
+    facts = read_bundle(out).metadata.provenance
+    assert facts["reduced"]["computes"] == "int8"
+    assert facts["reduced"]["calibration_images"] == 8
+    assert facts["metrics"]["miou"] == pytest.approx(facts["reduced"]["miou_after"], abs=1e-4)
+    pw.load(out, threads=1)  # the golden labels are those of the int8 graph
+    with pytest.raises(UsageError, match="leave out weights='float16', or int8"):
+        export(run, tmp_path / "both.onnx", int8=True, weights="float16")

@@ -11,36 +11,47 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from pixelwise.bundle.format import GROUPS, Golden, Metadata, Stage, golden_props, split_model
+from pixelwise.bundle.labels import add_labels
 from pixelwise.bundle.parity import check_parity
 from pixelwise.data.files import write_whole
 from pixelwise.model.encoders import ConvNorm
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, labels_from_scores
-from pixelwise.records import Pixels
+from pixelwise.records import Labels, Pixels
 
 OPSET = 20
+SCORES_1 = "stage/scores"  # [1, classes, h, w]; the output "scores" is the same without the leading 1
 GOLDEN_PX = 64  # longest side of the golden image
 
 
 class Graph(nn.Module):
-    """What the bundle's graph computes: image → labels, scores and every named stage."""
+    """What the bundle's graph computes from an image, up to the scores: every named stage, [1, channels, h, w] each."""
 
     def __init__(self, network: Network, preprocess: Preprocess) -> None:
         super().__init__()
         self.network, self.preprocess = network, preprocess
 
     def forward(self, image_HW3: Tensor) -> tuple[Tensor, ...]:
+        """The scores come first."""
         seen = self.preprocess(image_HW3[None])
         named = self.network.intermediates(seen)
         scores = named.pop("scores")
-        labels = labels_from_scores(scores, (image_HW3.shape[0], image_HW3.shape[1]))
-        return labels[0], scores[0], seen[0], *(tensor[0] for tensor in named.values())
+        return scores, seen, *named.values()
+
+    @torch.inference_mode()
+    def labels(self, image_HW3: Pixels) -> Labels:
+        """The labels that a bundle of this graph should give."""
+        height, width = image_HW3.shape[:2]
+        labels: Labels = labels_from_scores(self(torch.from_numpy(image_HW3))[0], (height, width))[0].numpy()
+        return labels
 
 
 def stages_of(network: Network) -> tuple[Stage, ...]:
@@ -91,12 +102,8 @@ def export_graph(
     Raises as `export_bundle`, of which it is the first half.
     """
     graph = Graph(deployable(network), preprocess).eval()
-    model = to_onnx(graph, [stage.tensor for stage in stages])
-    with torch.inference_mode():
-        difference = check_parity(
-            model.SerializeToString(), lambda image: graph(torch.from_numpy(image))[0].numpy(), images
-        )
-    return model, difference
+    model = to_onnx(graph, [stage.tensor for stage in stages if stage.tensor != "scores"])
+    return model, check_parity(model.SerializeToString(), graph.labels, images)
 
 
 def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HW3: Pixels, path: Path) -> None:
@@ -112,9 +119,8 @@ def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HW3: Pixels, 
 
 
 def to_onnx(graph: Graph, tensors: Sequence[str]) -> onnx.ModelProto:
-    """Export with height and width free; the named stages are inside the graph, not among its outputs."""
+    """Export with height and width free. The named stages are inside the graph, not among its outputs."""
     height, width = torch.export.Dim("H", min=1, max=1 << 16), torch.export.Dim("W", min=1, max=1 << 16)
-    outputs = ["labels", "scores", *(tensor for tensor in tensors if tensor != "scores")]
     example = torch.randint(0, 256, (360, 480, 3), dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, not needed here, is missing
     with warnings.catch_warnings():
@@ -124,21 +130,30 @@ def to_onnx(graph: Graph, tensors: Sequence[str]) -> onnx.ModelProto:
             (example,),
             dynamo=True,
             input_names=["image"],
-            output_names=outputs,
+            output_names=[SCORES_1, *tensors],
             dynamic_shapes={"image_HW3": {0: height, 1: width}},
             opset_version=OPSET,
             verbose=False,
         )
     assert program is not None
     model = program.model_proto
-    public = [output for output in model.graph.output if output.name in ("labels", "scores")]
-    del model.graph.output[:]
-    model.graph.output.extend(public)
+    classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    add_outputs(model.graph, classes)
     del model.metadata_props[:]
     for node in model.graph.node:
         del node.metadata_props[:]  # where in the source each node came from: paths of the machine that exported
         node.doc_string = ""
     return model
+
+
+def add_outputs(graph: onnx.GraphProto, classes: int) -> None:
+    """Make `labels` and `scores` the outputs of a graph that computes the scores of a batch of one."""
+    add_labels(graph, "image", SCORES_1, "labels")
+    graph.initializer.append(numpy_helper.from_array(np.array([0]), "first axis"))
+    graph.node.append(helper.make_node("Squeeze", [SCORES_1, "first axis"], ["scores"], name="scores"))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("labels", TensorProto.UINT8, ["H", "W"]))
+    graph.output.append(helper.make_tensor_value_info("scores", TensorProto.FLOAT, [classes, "h", "w"]))
 
 
 def finish(model: onnx.ModelProto, metadata: Metadata, golden: Golden) -> bytes:

@@ -26,6 +26,7 @@ from pixelwise.records import VOID, ClassList, Labels, Pixels
 FORMAT = 1
 PREFIX = "pixelwise."
 MAX_BYTES = 512 * 2**20
+MAX_GOLDEN_PX = 1024  # a side of the golden image, which every loading labels
 REMEDY = "Export it again with `pixelwise export`, or copy it again from where it came."
 
 
@@ -35,7 +36,7 @@ class Stage:
 
     name: str  # "stem", "stage1", "context", "up16" …
     group: str  # "input", "convolutional", "upsampling" or "pixel-wise classification"
-    tensor: str  # its name in the graph; float [channels, h, w]
+    tensor: str  # its name in the graph; float [1, channels, h, w], or [channels, h, w]
 
 
 GROUPS = ("input", "convolutional", "upsampling", "pixel-wise classification")
@@ -167,6 +168,9 @@ def read_bundle(path: Path) -> BundleFile:
         )
     except (KeyError, ValueError, TypeError, AttributeError, IndexError, DataError) as error:
         raise BundleError(f"{path}: its metadata is damaged ({type(error).__name__}: {error}). {REMEDY}") from error
+    if max(example.image.shape[:2]) > MAX_GOLDEN_PX:
+        height, width = example.image.shape[:2]
+        raise BundleError(f"{path}: its golden image is {height}×{width}; at most {MAX_GOLDEN_PX} a side. {REMEDY}")
     return BundleFile(path, model, metadata, example, digest)
 
 

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.shared import DataFolder, JsonFile, ModelName, Views, app, console_of, write_json
+from pixelwise.cli.shared import (
+    DataFolder,
+    EngineName,
+    JsonFile,
+    ModelName,
+    Threads,
+    Views,
+    app,
+    console_of,
+    write_json,
+)
 
 
 @app.command()
@@ -19,6 +29,8 @@ def evaluate(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one page: charts, tables, worst and best images.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each image.")] = None,
     tta: Views = "",
+    engine: EngineName = "auto",
+    threads: Threads = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Measure a model on a labelled split, at each image's own size: scores with intervals, and where the errors are.
@@ -26,12 +38,14 @@ def evaluate(
     Example: pixelwise evaluate my_run my_data --split test --html report.html
     """
     from pixelwise.evaluation.split import evaluate as run_evaluate
+    from pixelwise.prediction.image import load
     from pixelwise.terminal import work_bar
 
     console = console_of(json_file)
+    opened = load(model, threads, engine)
     with work_bar(console, "evaluating") as progress:
         report = run_evaluate(
-            model, data, split=split, skip_bad=skip_bad, html=html, csv=csv, tta=tta, progress=progress
+            opened, data, split=split, skip_bad=skip_bad, html=html, csv=csv, tta=tta, progress=progress
         )
     write_json(json_file, report.to_json())
     console.print(report.to_rich())

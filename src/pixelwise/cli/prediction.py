@@ -7,32 +7,45 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.shared import JsonFile, ModelName, Views, app, console_of, write_json
+from pixelwise.cli.shared import JsonFile, ModelName, Threads, Views, app, console_of, write_json
 
 
 @app.command()
 def predict(
     model: ModelName,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES…", help="Files, folders and globs.")],
-    out: Annotated[Path, typer.Option(help="Where the results go; made if it is missing. A run that was stopped goes on.")],
+    out: Annotated[Path | None, typer.Option(help="Where the results go; made if it is missing. A run that was stopped goes on. Needed unless --benchmark.")] = None,
     save: Annotated[str, typer.Option(metavar="NAMES", help="What to write, with commas between: labels (palette PNG) or index (grey PNG), overlay, numpy, coco, labelme, geojson, confidence, entropy.")] = "labels",
     tta: Views = "",
-    engine: Annotated[str, typer.Option(help="auto: this process. ray: the workers of a Ray cluster, see --address.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino, openvino-bf16 or cuda; auto is cuda where there is one, otherwise onnxruntime. ray: the workers of a Ray cluster, see --address.")] = "auto",
     address: Annotated[str, typer.Option(metavar="ADDRESS", help="Of --engine ray: auto (the cluster that runs here), HOST:PORT, or local (processes of this machine).")] = "local",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad image instead of reporting it.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again: take away what an earlier run wrote into OUT.")] = False,
-    flow: Annotated[bool, typer.Option("--flow", help="Print the four stages of every image.")] = False,
+    flow: Annotated[bool, typer.Option("--flow", help="Print the four stages of every image, as ONNX Runtime runs them.")] = False,
+    threads: Threads = None,
+    benchmark: Annotated[bool, typer.Option("--benchmark", help="Only time every engine on the images, and compare their labels.")] = False,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Label images: for each a label PNG, or what --save names, and a line in OUT/predictions.jsonl.
 
     Example: pixelwise predict my_run photo.jpg more_photos/ --out labelled --save labels,overlay
     """
+    from pixelwise.errors import UsageError
     from pixelwise.prediction.folder import predict as run_predict
     from pixelwise.terminal import flow_line, work_bar
     from pixelwise.tracing.recorder import nobody
 
     console = console_of(json_file)
+    if benchmark:
+        from pixelwise.prediction.benchmark import benchmark as run_benchmark
+
+        with work_bar(console, "timing") as progress:
+            found = run_benchmark(model, images, threads=threads, progress=progress)
+        write_json(json_file, found.to_json())
+        console.print(found.to_rich())
+        return
+    if out is None:
+        raise UsageError("--out is missing: the folder where the results go, such as --out labelled.")
     with work_bar(console, "labelling") as progress:
         tell = (lambda event: console.print(flow_line(event), soft_wrap=True)) if flow else nobody
         try:
@@ -43,6 +56,8 @@ def predict(
                 save=save.split(","),
                 tta=tta,
                 cluster=cluster_address(engine, address),
+                engine="auto" if engine == "ray" else engine,
+                threads=threads,
                 strict=strict,
                 fresh=fresh,
                 tell=tell,
@@ -59,10 +74,6 @@ def predict(
 
 def cluster_address(engine: str, address: str) -> str | None:
     """Where the cluster is that is to do the work; None where this process does it."""
-    from pixelwise.errors import UsageError
-
-    if engine not in ("auto", "ray"):
-        raise UsageError(f"--engine {engine}: expected auto or ray.")
     return address if engine == "ray" else None
 
 

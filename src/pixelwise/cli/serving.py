@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.shared import ModelName, app, console_of
+from pixelwise.cli.shared import EngineName, ModelName, Threads, app, console_of
 
 
 @app.command()
@@ -19,7 +19,8 @@ def serve(
     allow_host: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A further name under which the server may be called; can be repeated.")] = None,
     token: Annotated[str | None, typer.Option(envvar="PIXELWISE_TOKEN", help="To ask for on every request. [default: made up unless on 127.0.0.1]")] = None,
     queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; further ones are told to come back.")] = 8,
-    threads: Annotated[int | None, typer.Option(min=1, help="That one prediction may use. [default: all cores]")] = None,
+    engine: EngineName = "auto",
+    threads: Threads = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:  # fmt: skip
     """Serve a model: the web page that shows every pixel, and a REST interface.
@@ -43,4 +44,4 @@ def serve(
     settings = Settings(
         host=host, port=port, runs=runs, token=token, queue=queue, allowed_hosts=tuple(allow_host or ())
     )  # fmt: skip
-    run_serve(model, settings, threads=threads, ready=ready)
+    run_serve(model, settings, threads=threads, engine=engine, ready=ready)

@@ -8,7 +8,6 @@ Shapes: H, W an image's own size; C classes.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from heapq import nlargest
@@ -27,6 +26,7 @@ from pixelwise.evaluation.pairs import Pair, checked_listing, each_pair
 from pixelwise.evaluation.report import Report
 from pixelwise.evaluation.rows import Row, row_of, to_csv
 from pixelwise.metrics.mending import Suspect
+from pixelwise.prediction.engine import usable_cores
 from pixelwise.prediction.image import Model, load
 from pixelwise.prediction.tta import View, views_of
 from pixelwise.records import Dataset, Labels, Prediction
@@ -119,7 +119,7 @@ def counted(
     model: Model, match: Match, dataset: Dataset, split: str, *, skip_bad: bool, tta: str = ""
 ) -> Iterator[tuple[Row, Sums, list[Suspect]]]:
     """Every labelled image of a split, counted, in order. Raises as `evaluate`."""
-    workers = model.engine.threads or cores()
+    workers = model.engine.threads or usable_cores()
     single = Model(model.engine.one_threaded())
 
     def count(pair: Pair, turn: int) -> tuple[Row, Sums, list[Suspect]]:
@@ -143,11 +143,6 @@ def measure_pair(match: Match, prediction: Prediction, true_HW: Labels, turn: in
         temperature=prediction.temperature,
         turn=turn,
     )
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def note_of(views: Sequence[View]) -> str:

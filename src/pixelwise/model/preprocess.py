@@ -79,6 +79,11 @@ def even_exposure(image_B3hw: Tensor) -> Tensor:
     return ((image_B3hw - mean_B111) * gain_B111 + EXPOSED_MEAN).clamp(0, 255)
 
 
+def per_channel(values: tuple[float, ...]) -> Tensor:
+    """[1, 3, 1, 1], or [1, 1, 1, 1] where all are equal: several times faster in graphs whose channels come last."""
+    return torch.tensor(values[:1] if len(set(values)) == 1 else values).view(1, -1, 1, 1)
+
+
 class Preprocess(nn.Module):
     """Image → network input."""
 
@@ -95,8 +100,8 @@ class Preprocess(nn.Module):
     ) -> None:
         super().__init__()
         self.size, self.policy, self.even_exposure = size, policy, even_exposure
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", per_channel(mean), persistent=False)
+        self.register_buffer("std", per_channel(std), persistent=False)
 
     def normalise(self, image_B3hw: Tensor) -> Tensor:
         """0–255 → evenly exposed, where asked for → 0–1 → the statistics that the encoder was trained with."""

@@ -1,65 +1,62 @@
-"""A bundle on ONNX Runtime: opened, checked, and run. No torch, nor the onnx package: to import it takes longer.
+"""A bundle on an engine: opened, checked, and run. No torch; the onnx package only where an engine needs it.
 
 Shapes: H, W the image's own size; C classes; h, w the size of the scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 import numpy as np
 
-from pixelwise.bundle.format import REMEDY, BundleFile, protobuf_fields
-from pixelwise.errors import BundleError
+from pixelwise.bundle.format import REMEDY, BundleFile
+from pixelwise.bundle.trust import check_bytes
+from pixelwise.errors import BundleError, PixelwiseError, UsageError
+from pixelwise.prediction import onnx_runtime, openvino
+from pixelwise.prediction.onnx_runtime import Run
 from pixelwise.records import Labels, Pixels, Scores
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
 GOLDEN_AGREEMENT = 0.99  # share of the golden image's labels; the rest is rounding, which differs between processors
-
-# Where a protobuf of onnx.proto holds messages in which tensors can hide: message → field number → message.
-NESTED = {
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 10: "tensor", 6: "graph", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
+ENGINES: dict[str, Callable[[BundleFile, int], Run]] = {
+    "onnxruntime": onnx_runtime.on_cpu,
+    "openvino": openvino.in_float32,
+    "openvino-bf16": openvino.in_bfloat16,
+    "cuda": onnx_runtime.on_cuda,
 }
-
-
-def open_session(model: bytes, threads: int | None = None) -> InferenceSession:
-    """An ONNX Runtime session of a serialised model, on the CPU.
-
-    Args:
-        threads: that one run may use; None: one per physical core.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.log_severity_level = 4  # what goes wrong is raised; its copy on stderr helps nobody
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+AUTO = "auto"
+NVIDIA = Path("/proc/driver/nvidia")  # is there where a driver is loaded
+ROUGHER = {"openvino-bf16": 0.95}  # engines that round more than float32 does, and what is asked of them instead
 
 
 class Engine:
     """Runs a bundle. One engine may be used by several threads at a time."""
 
-    def __init__(self, bundle: BundleFile, threads: int | None = None) -> None:
+    def __init__(self, bundle: BundleFile, threads: int | None = None, name: str = AUTO) -> None:
         """Open a bundle and verify that it labels its golden image as it did when it was written.
+
+        Args:
+            threads: that one run may use; None: one for each core that this process may use.
+            name: one of ENGINES, or "auto": cuda where ONNX Runtime has it, otherwise onnxruntime.
 
         Raises:
             BundleError: it names data outside itself, cannot be loaded or run, declares other inputs or outputs than a
                 bundle has, or gives other labels than it should.
+            UsageError: no such engine, or it cannot be used here.
+            MissingExtraError: the engine is not installed.
         """
-        self.bundle, self.threads = bundle, threads
-        refuse_outside_data(bundle)
+        self.bundle, self.threads = bundle, threads or usable_cores()
+        self.name = choose(name)
+        check_bytes(bundle)
         try:
-            self.session = open_session(bundle.model, threads)
+            self.runner = ENGINES[self.name](bundle, self.threads)
+        except PixelwiseError:
+            raise
         except Exception as error:  # onnxruntime's exceptions share no base of their own
-            raise BundleError(f"{bundle.path}: ONNX Runtime cannot load it: {first_line(error)}. {REMEDY}") from error
-        check_declarations(self.session, bundle)
+            remedy = REMEDY if self.name == "onnxruntime" else "Choose --engine onnxruntime."
+            raise BundleError(f"{bundle.path}: {self.name} cannot load it: {first_line(error)}. {remedy}") from error
         self.verify()
 
     def one_threaded(self) -> Engine:
@@ -70,7 +67,7 @@ class Engine:
         if self.threads == 1:
             return self
         twin = copy(self)
-        twin.threads, twin.session = 1, open_session(self.bundle.model, 1)
+        twin.threads, twin.runner = 1, ENGINES[self.name](self.bundle, 1)
         return twin
 
     def run(self, image_HW3: Pixels) -> tuple[Labels, Scores]:
@@ -86,14 +83,13 @@ class Engine:
             BundleError: the network cannot be run on it, for example for want of memory.
         """
         try:
-            labels_HW, scores_Chw = self.session.run(["labels", "scores"], {"image": image_HW3})
+            return self.runner(image_HW3)
         except Exception as error:  # as above
             height, width = image_HW3.shape[:2]
             raise BundleError(
-                f"{self.bundle.path}: ONNX Runtime failed on an image of {width}×{height} pixels: {first_line(error)}. "
+                f"{self.bundle.path}: {self.name} failed on an image of {width}×{height} pixels: {first_line(error)}. "
                 "Try a smaller image; if every image fails, export the bundle again."
             ) from error
-        return labels_HW, scores_Chw
 
     def verify(self) -> None:
         """Run the golden image and compare. Raises BundleError where the labels are not those that were recorded."""
@@ -104,69 +100,40 @@ class Engine:
                 f"{self.bundle.path}: its golden image gives labels of {list(labels_HW.shape)}, "
                 f"but {list(golden.labels.shape)} were recorded. {REMEDY}"
             )
-        agreement = float((labels_HW == golden.labels).mean())
-        if agreement < GOLDEN_AGREEMENT or not np.isfinite(scores_Chw).all():
+        agreement, asked = float((labels_HW == golden.labels).mean()), ROUGHER.get(self.name, GOLDEN_AGREEMENT)
+        if agreement < asked or not np.isfinite(scores_Chw).all():
             raise BundleError(
                 f"{self.bundle.path}: labels of its golden image agree on {agreement:.1%} of the pixels with those "
-                f"recorded at export; at least {GOLDEN_AGREEMENT:.0%} is expected. The file was altered, or this "
-                f"version of ONNX Runtime computes something else. {REMEDY}"
+                f"recorded at export; at least {asked:.0%} is expected. The file was altered, or {self.name} here "
+                f"computes something else. {REMEDY}"
             )
 
 
-def check_declarations(session: InferenceSession, bundle: BundleFile) -> None:
-    """Raise BundleError unless the graph declares what every bundle declares."""
-    classes = len(bundle.metadata.classes)
-    expected: dict[str, tuple[str, list[int | None]]] = {
-        "input image": ("tensor(uint8)", [None, None, 3]),
-        "output labels": ("tensor(uint8)", [None, None]),
-        "output scores": ("tensor(float)", [classes, None, None]),
-    }
-    declared = {f"input {node.name}": node for node in session.get_inputs()}
-    declared |= {f"output {node.name}": node for node in session.get_outputs()}
-    for what, (dtype, shape) in expected.items():
-        node = declared.get(what)
-        if node is None or node.type != dtype or not fits(node.shape, shape):
-            received = f"{node.type} {node.shape}" if node else f"only {', '.join(declared)}"
-            wanted = ["any" if side is None else side for side in shape]
-            raise BundleError(
-                f"{bundle.path}: {what} should be {dtype} {wanted}, but the file declares {received}. {REMEDY}"
-            )
-    if extra := [what for what in declared if what.startswith("input ") and what not in expected]:
-        raise BundleError(f"{bundle.path}: unexpected {', '.join(extra)}; a bundle takes one image. {REMEDY}")
+def choose(name: str) -> str:
+    """The engine that a name means.
+
+    "auto" never trades labels for speed: it takes a GPU, computing in float32, where ONNX Runtime was built for one,
+    and otherwise ONNX Runtime on the CPU, which starts at once and is what export checked. `benchmark` tells what is
+    faster here, and how far its labels agree.
+
+    Raises:
+        UsageError: no such engine.
+    """
+    if name == AUTO:
+        return "cuda" if onnx_runtime.has_cuda() and NVIDIA.exists() else "onnxruntime"
+    if name not in ENGINES:
+        raise UsageError(f"no engine is named {name!r}. Choose one of: {', '.join((AUTO, *ENGINES))}.")
+    return name
 
 
-def fits(declared: Sequence[Any], expected: Sequence[int | None]) -> bool:
-    """Does a declared shape fit? A side must be free where None is expected; where a number is, it or free."""
-    if len(declared) != len(expected):
-        return False
-    return all(
-        want is None or side == want or not isinstance(side, int) for side, want in zip(declared, expected, strict=True)
-    )
-
-
-def refuse_outside_data(bundle: BundleFile) -> None:
-    """Raise BundleError when a tensor's values are to be read from another file: a bundle holds all that it needs."""
-    graphs = [value for number, value in protobuf_fields(bundle.model) if number == 7]
+def usable_cores() -> int:
+    """The cores that this process may use: its affinity, and the share of a container, which core counts leave out."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        tensors = [tensor for graph in graphs if isinstance(graph, memoryview) for tensor in tensors_in("graph", graph)]
-        outside = any(number == 13 for tensor in tensors for number, _ in protobuf_fields(tensor))
-    except (ValueError, IndexError, RecursionError) as error:
-        raise BundleError(f"{bundle.path}: its graph is damaged ({error}). {REMEDY}") from error
-    if outside:
-        raise BundleError(
-            f"{bundle.path}: part of its weights lies in another file, but a bundle is one file. {REMEDY}"
-        )
-
-
-def tensors_in(kind: str, message: memoryview) -> Iterator[memoryview]:
-    """Every TensorProto below a message of onnx.proto."""
-    if kind == "tensor":
-        yield message
-        return
-    for number, value in protobuf_fields(message):
-        inner = NESTED[kind].get(number)
-        if inner and isinstance(value, memoryview):
-            yield from tensors_in(inner, value)
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):  # another system than Linux, or an older one
+        return cores
+    return cores if quota == "max" else max(1, min(cores, -(-int(quota) // int(period))))
 
 
 def first_line(error: Exception) -> str:

@@ -10,7 +10,6 @@ Shapes: H, W an image's own size.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -25,6 +24,7 @@ from pixelwise.data.decode import MAX_PIXELS
 from pixelwise.data.files import shown
 from pixelwise.errors import BundleError, ImageError, UsageError
 from pixelwise.prediction.cluster import records_of as records_of_cluster
+from pixelwise.prediction.engine import AUTO, usable_cores
 from pixelwise.prediction.image import Model, load
 from pixelwise.prediction.join import write_joined
 from pixelwise.prediction.label import Job, Label, Record, Wanted, failed, label_file, named
@@ -101,6 +101,8 @@ def predict(
     *,
     save: Sequence[str] = DEFAULT,
     tta: str = "",
+    engine: str = AUTO,
+    threads: int | None = None,
     strict: bool = False,
     fresh: bool = False,
     cluster: str | None = None,
@@ -117,6 +119,8 @@ def predict(
         images: files, folders and globs; folders are searched to the bottom, and `out` mirrors their sub-folders.
         save: keys of `outputs.OUTPUTS`: "labels", "overlay", "coco" …
         tta: test-time augmentation, as `Model.predict` takes it.
+        engine, threads: as `load` takes them, where `model` is not open yet. Without `threads` every core is used, and
+            each by one image at a time where there are many images.
         strict: stop at the first image that cannot be labelled, instead of reporting it and going on.
         fresh: take away what an earlier run wrote into `out`, and begin again.
         cluster: address of a Ray cluster whose workers do it: "auto" (the one that runs here), "HOST:PORT", or "local"
@@ -143,7 +147,8 @@ def predict(
     if cluster is not None and tell is not nobody:
         raise UsageError("the four stages are told by one process: leave out --flow or --engine ray.")
     found = survey(paths, out, wanted.save)
-    opened = model if isinstance(model, Model) else load(model, None if found.total <= FEW and cluster is None else 1)
+    at_once = found.total > FEW or cluster is not None
+    opened = model if isinstance(model, Model) else load(model, threads or (1 if at_once else None), engine)
     began = time.perf_counter()
     tally = Tally(found.total, strict, progress)
     settings = settings_of(opened.digest, opened.classes.to_json(), wanted)
@@ -259,10 +264,6 @@ def networks_at_once(model: Model) -> int:
     """How many images the network is run on at a time: all cores are used, none twice."""
     cores = usable_cores()
     return max(cores // (model.engine.threads or cores), 1)
-
-
-def usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Room:

@@ -15,7 +15,8 @@ from pixelwise.data.files import shown
 from pixelwise.data.images import read_image
 from pixelwise.errors import UsageError
 from pixelwise.prediction.builtin import models
-from pixelwise.prediction.engine import Engine, open_session
+from pixelwise.prediction.engine import AUTO, Engine
+from pixelwise.prediction.onnx_runtime import open_session
 from pixelwise.prediction.tta import predict_views
 from pixelwise.records import ClassList, Pixels, Prediction
 
@@ -74,7 +75,7 @@ class Model:
         return self.engine.bundle.model
 
     def open_session(self, model: bytes) -> InferenceSession:
-        """A session of a part of this model, with this model's threads."""
+        """An ONNX Runtime session of a part of this model, with this model's threads."""
         return open_session(model, self.engine.threads)
 
     def __repr__(self) -> str:
@@ -82,20 +83,24 @@ class Model:
         return f"Model({shown(self.path)!r}, {len(self.classes)} classes, {self.metadata.policy} {height}×{width})"
 
 
-def load(model: str | Path, threads: int | None = None) -> Model:
+def load(model: str | Path, threads: int | None = None, engine: str = AUTO) -> Model:
     """Open a model and verify it.
 
     Args:
         model: a bundle file, a run directory or the name of a built-in model.
-        threads: that one prediction may use; None: one per physical core.
+        threads: that one prediction may use; None: one for each core that this process may use. Several sessions on one
+            machine do best with its cores shared out among them.
+        engine: "onnxruntime"; "openvino" (float32) or "openvino-bf16", with the extra `openvino`; "cuda"; or "auto":
+            cuda where ONNX Runtime has it, otherwise onnxruntime.
 
     Raises:
-        UsageError: nothing of that name, or a run that has no bundle yet.
+        UsageError: nothing of that name, a run that has no bundle yet, or an engine that cannot be used here.
+        MissingExtraError: the engine is not installed.
         BundleError: the bundle is corrupt, foreign, altered, or does not compute what it should.
     """
     if threads is not None and threads < 1:
         raise UsageError(f"threads is {threads}; expected 1 or more, or none for all cores.")
-    return Model(Engine(read_bundle(find_bundle(model)), threads))
+    return Model(Engine(read_bundle(find_bundle(model)), threads, engine))
 
 
 def find_bundle(model: str | Path) -> Path:

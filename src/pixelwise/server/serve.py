@@ -11,6 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from pixelwise.errors import UsageError
+from pixelwise.prediction.engine import AUTO
 from pixelwise.prediction.image import load
 from pixelwise.server.app import create_app
 from pixelwise.server.settings import Settings
@@ -23,6 +24,7 @@ def serve(
     settings: Settings | None = None,
     *,
     threads: int | None = None,
+    engine: str = AUTO,
     ready: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve a model until told to stop (Ctrl-C, SIGTERM). Trainings that were started from the page go on.
@@ -30,7 +32,8 @@ def serve(
     Args:
         model: a bundle file, a run directory, or the name of a built-in model.
         settings: where to listen, and the limits. Port 0 takes a free one.
-        threads: that one prediction may use; None: one per physical core.
+        threads: that one prediction may use; None: one for each core that this process may use.
+        engine: as `load` takes it.
         ready: called with the address to open once the server listens.
 
     Raises:
@@ -42,7 +45,7 @@ def serve(
     token = asked.token or (None if asked.is_local else secrets.token_urlsafe(24))
     final = replace(asked, token=token, port=listening.getsockname()[1])
     built_in = None if Path(model).exists() else str(model)
-    app = create_app(load(model, threads), final, built_in)
+    app = create_app(load(model, threads, engine), final, built_in)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

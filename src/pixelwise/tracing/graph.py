@@ -160,7 +160,7 @@ def cut(graph: Graph, starts: Sequence[str], ends: Sequence[str]) -> tuple[bytes
     """The part of the graph from `starts` to `ends`, as a model that runs alone.
 
     Args:
-        starts: float tensors that will be handed in. The graph's own inputs may be used as well.
+        starts: float tensors [1, channels, h, w] that will be handed in. The graph's own inputs may be used as well.
         ends: tensors that it puts out.
 
     Returns:
@@ -172,7 +172,8 @@ def cut(graph: Graph, starts: Sequence[str], ends: Sequence[str]) -> tuple[bytes
     nodes = [graph.nodes[place] for place in nodes_between(graph, starts, ends)]
     used = {name for node in nodes for name in node.input}
     own = [value for value in graph.model.graph.input if value.name in used]
-    handed = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in starts if name in used]
+    shape: list[str | int | None] = [1, "channels", "h", "w"]
+    handed = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in starts if name in used]
     declared = {value.name: value for value in graph.model.graph.output}
     part = helper.make_graph(
         nodes,

@@ -75,7 +75,7 @@ def layers(model: Traceable, image_HW3: Pixels) -> tuple[tuple[Layer, ...], Acti
     names = [stage.tensor for stage in stages]
     session = model.open_session(with_outputs(graph, names, sized))
     outputs = session.run([*names, *(SHAPE_OF + name for name in sized)], {"image": image_HW3})
-    activations = {stage.name: output for stage, output in zip(stages, outputs, strict=False)}
+    activations = {stage.name: unbatched(output) for stage, output in zip(stages, outputs, strict=False)}
     sizes: dict[str, Sequence[int]] = {
         name: [int(side) for side in shape] for name, shape in zip(sized, outputs[len(names) :], strict=True)
     }
@@ -102,6 +102,11 @@ def layers(model: Traceable, image_HW3: Pixels) -> tuple[tuple[Layer, ...], Acti
             )
         )
     return tuple(rows), activations
+
+
+def unbatched(output: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[channels, h, w] of a stage, which may stand in the graph with a leading 1."""
+    return output[0] if output.ndim == 4 else output
 
 
 def tensors_to_measure(graph: Graph, source: str) -> list[str]:

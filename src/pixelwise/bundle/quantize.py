@@ -1,0 +1,197 @@
+"""A float graph → one whose convolutions compute in int8, by ranges seen on real images.
+
+Quantise and dequantise operators (QDQ) stand around every convolution: activations uint8 with one scale a tensor,
+weights int8 with one a channel, biases int32. A runtime fuses them into integer convolutions; one that does not know
+how computes nearly the same in float. Only convolutions are touched: preprocessing, sums, resizes and the classifier
+stay float32, since what rounding them costs is accuracy and what they take is little time (Jacob et al. 2018,
+arXiv:1712.05877, for the arithmetic).
+
+Shapes: O, I channels out and in of a convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from pixelwise.records import Pixels
+from pixelwise.tracing.graph import nodes_between, parse, with_outputs
+
+LEVELS = 255  # steps of an uint8
+SAMPLED = 4096  # values kept of each tensor and image, to choose its range by
+ACTIVATIONS = ("Clip", "Relu")
+
+
+@dataclass
+class Seen:
+    """What was seen of one tensor."""
+
+    lowest: float = 0.0  # zero is always inside: padding is zero
+    highest: float = 0.0
+    values: list[NDArray[np.float32]] = field(default_factory=list)  # a sample
+
+    def add(self, tensor: NDArray[np.float32], rng: np.random.Generator) -> None:
+        self.lowest, self.highest = min(self.lowest, float(tensor.min())), max(self.highest, float(tensor.max()))
+        self.values.append(rng.choice(tensor.ravel(), min(SAMPLED, tensor.size), replace=False))
+
+
+def quantise(
+    model: onnx.ModelProto,
+    images: Sequence[Pixels],
+    source: str,
+    scores: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> onnx.ModelProto:
+    """A copy whose convolutions from `source` to `scores` compute in int8, but for the last of them, the classifier.
+
+    Args:
+        images: real ones, such as the network was trained on; a hundred are plenty.
+        source, scores: the network's input and output [1, channels, h, w].
+        progress: called with (images done, images in all).
+    """
+    graph = parse(model.SerializeToString())
+    inside = [graph.nodes[place] for place in nodes_between(graph, [source], [scores])]
+    convolutions = [node for node in inside if node.op_type == "Conv"][:-1]
+    outputs = {node.output[0]: activated(node, inside, graph_outputs(model)) for node in convolutions}
+    inputs = {node.input[0] for node in convolutions}
+    ranges = watch(model, sorted(inputs | set(outputs.values())), images, progress)
+    small = onnx.ModelProto()
+    small.CopyFrom(model)
+    rewrite(small, {node.output[0] for node in convolutions}, outputs, ranges)
+    return small
+
+
+def graph_outputs(model: onnx.ModelProto) -> set[str]:
+    return {value.name for value in model.graph.output}
+
+
+def activated(node: NodeProto, inside: Sequence[NodeProto], kept: set[str]) -> str:
+    """The tensor that leaves a convolution, its activation included where nothing else reads what is before it."""
+    readers = [other for other in inside if node.output[0] in other.input]
+    if len(readers) == 1 and readers[0].op_type in ACTIVATIONS and node.output[0] not in kept:
+        return str(readers[0].output[0])
+    return str(node.output[0])
+
+
+def watch(
+    model: onnx.ModelProto, tensors: Sequence[str], images: Sequence[Pixels], progress: Callable[[int, int], None]
+) -> dict[str, tuple[np.float32, int]]:
+    """Run the images through the float graph; each tensor's (scale, zero point)."""
+    session = onnxruntime.InferenceSession(
+        with_outputs(parse(model.SerializeToString()), tensors, ()), providers=["CPUExecutionProvider"]
+    )
+    seen = {name: Seen() for name in tensors}
+    rng = np.random.default_rng(0)
+    for turn, image in enumerate(images):
+        progress(turn, len(images))
+        for name, tensor in zip(tensors, session.run(list(tensors), {"image": image}), strict=True):
+            seen[name].add(tensor, rng)
+    progress(len(images), len(images))
+    return {name: scale_and_zero(what) for name, what in seen.items()}
+
+
+def scale_and_zero(seen: Seen) -> tuple[np.float32, int]:
+    """The uint8 grid with the least squared error on what was seen: rare extremes are cut off where that helps."""
+    values = np.concatenate(seen.values)
+    best, best_error = (np.float32(1), 0), np.inf
+    for share in np.linspace(0.5, 1.0, 26):
+        low, high = seen.lowest * share, seen.highest * share
+        scale = np.float32(max((high - low) / LEVELS, 1e-8))
+        zero = round(-low / float(scale))
+        rounded = (np.clip(np.round(values / scale) + zero, 0, LEVELS) - zero) * scale
+        error = float(np.square(rounded - values, dtype=np.float64).sum())
+        if error < best_error:
+            best, best_error = (scale, zero), error
+    return best
+
+
+def rewrite(
+    model: onnx.ModelProto,
+    convolutions: set[str],
+    outputs: dict[str, str],
+    ranges: dict[str, tuple[np.float32, int]],
+) -> None:
+    """Put the operators in. What leaves a convolution keeps its name, and is now what its int8 stands for.
+
+    Args:
+        convolutions: which to quantise, by their outputs.
+        outputs: of each, the tensor that leaves it, its activation included.
+        ranges: scale and zero point of what enters and leaves them.
+    """
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    leaving = set(outputs.values())
+    nodes: list[NodeProto] = []
+    added: list[TensorProto] = []
+    entered: set[str] = set()
+    replaced: set[str] = set()
+
+    def constant(name: str, values: NDArray[np.generic]) -> str:
+        added.append(numpy_helper.from_array(values, name))
+        return name
+
+    def grid(name: str) -> list[str]:
+        scale, zero = ranges[name]
+        return [constant(f"{name}/scale", np.asarray(scale)), constant(f"{name}/zero", np.asarray(zero, np.uint8))]
+
+    for node in graph.node:
+        if node.op_type == "Conv" and node.output[0] in convolutions:
+            source = node.input[0]
+            if source not in leaving and source not in entered:  # a sum, say: float for others, int8 for convolutions
+                entered.add(source)
+                scale, zero = grid(source)
+                nodes.append(helper.make_node("QuantizeLinear", [source, scale, zero], [f"{source}/int8"]))
+                nodes.append(
+                    helper.make_node("DequantizeLinear", [f"{source}/int8", scale, zero], [f"{source}/rounded"])
+                )
+            weights, scales_O, biases = integers(node, constants, ranges[source][0])
+            replaced.update(node.input[1:])
+            name = node.input[1]
+            inputs = [source if source in leaving else f"{source}/rounded", f"{name}/rounded"]
+            stored = [constant(f"{name}/stored", weights), constant(f"{name}/scales", scales_O)]
+            nodes.append(helper.make_node("DequantizeLinear", stored, [f"{name}/rounded"], axis=0))
+            if biases is not None:
+                bias = node.input[2]
+                stored = [constant(f"{bias}/stored", biases), constant(f"{bias}/scales", scales_O * ranges[source][0])]
+                nodes.append(helper.make_node("DequantizeLinear", stored, [f"{bias}/rounded"], axis=0))
+                inputs.append(f"{bias}/rounded")
+            del node.input[:]
+            node.input.extend(inputs)
+        produced = node.output[0] if node.output else ""
+        nodes.append(node)
+        if produced in leaving:
+            node.output[0] = f"{produced}/float"
+            scale, zero = grid(produced)
+            nodes.append(helper.make_node("QuantizeLinear", [node.output[0], scale, zero], [f"{produced}/int8"]))
+            nodes.append(helper.make_node("DequantizeLinear", [f"{produced}/int8", scale, zero], [produced]))
+    copied = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    still_read = {name for node in copied for name in node.input}
+    kept = [
+        TensorProto.FromString(t.SerializeToString())
+        for t in graph.initializer
+        if t.name in still_read or t.name not in replaced
+    ]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(copied)
+    graph.initializer.extend([*kept, *added])
+
+
+def integers(
+    node: NodeProto, constants: dict[str, TensorProto], scale_in: np.float32
+) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int32] | None]:
+    """A convolution's weights int8, their scales [O], and its biases int32 in steps of both scales."""
+    weights = numpy_helper.to_array(constants[node.input[1]])
+    largest_O = np.abs(weights).max(axis=(1, 2, 3))
+    scales_O = np.where(largest_O > 0, largest_O / 127, 1).astype(np.float32)
+    whole = np.clip(np.round(weights / scales_O[:, None, None, None]), -127, 127).astype(np.int8)
+    if len(node.input) < 3:
+        return whole, scales_O, None
+    biases = numpy_helper.to_array(constants[node.input[2]]) / (scales_O.astype(np.float64) * scale_in)
+    limit = np.iinfo(np.int32)
+    return whole, scales_O, np.clip(np.round(biases), limit.min, limit.max).astype(np.int32)
