@@ -6,7 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from pixelwise.data.folder import hashed_split, open_dataset
 from pixelwise.data.loader import Pairs
 from pixelwise.errors import DatasetError, OutOfMemoryError, OutputError, StoppedError, signal_name
 from pixelwise.model.preprocess import Preprocess
+from pixelwise.model.zoo import wanted
 from pixelwise.records import Dataset
 from pixelwise.tracing.recorder import Event, Listener, mend, nobody, to_all, to_file
 from pixelwise.training import loop
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
-from pixelwise.training.finish import export
+from pixelwise.training.finish import export, rehearse_export
 from pixelwise.training.first_look import Progress, data_event, pixels_as_seen, show_flow
 from pixelwise.training.memory import is_out_of_memory
 from pixelwise.training.pace import measure
@@ -36,6 +37,7 @@ from pixelwise.training.run_folder import (
 )
 from pixelwise.training.state import Training, restore, start
 from pixelwise.training.stopping import stoppable
+from pixelwise.training.tracking import Followed, require_trackers, tracked
 from pixelwise.training.validate import Validation
 
 
@@ -60,6 +62,7 @@ def train(
     budget_s: float | None = None,
     resume: bool = False,
     skip_bad: bool = False,
+    track: Sequence[str] = (),
     tell: Listener = nobody,
     progress: Progress = lambda what, done, total: None,
     began: float | None = None,
@@ -73,6 +76,7 @@ def train(
             own budget holds, and this must be None or equal to it.
         resume: go on from the last checkpoint in `out`.
         skip_bad: leave out pairs that are broken instead of refusing the dataset.
+        track: trackers that follow the run: "tensorboard", "mlflow". A resumed run keeps those that it had.
         tell: hears every trace event, as RUN/trace.jsonl does.
         began: when the budget's clock began, as time.perf_counter() counts; None: now.
 
@@ -88,10 +92,11 @@ def train(
     """
     called = time.perf_counter()
     out = Path(out)
+    require_trackers(track)
     recipe = choose_recipe(out, recipe, resume)
     with stoppable() as stop:
         dataset = with_validation(open_dataset(data, seed=recipe.seed), recipe.seed)
-        with locked(out):
+        with locked(out), ExitStack() as stack:
             remove_leftovers(out)
             tensors, state = load_checkpoint(checkpoints(out / "checkpoints")[-1]) if resume else ({}, {})
             mend(out / "trace.jsonl", state.get("history", []))
@@ -111,9 +116,13 @@ def train(
                 if resume:
                     restore(training, tensors, state)
                     require_same_budget(out, training.budget, budget_s)
-                elif budget_s is not None:
+                elif wanted(recipe.model, recipe.encoder):
+                    rehearse_export(training.network, ready.validation.preprocess)
+                if budget_s is not None and not resume:
                     plan(ready, budget_s, tell)
                 write_whole(out / "recipe.toml", training.recipe.to_toml().encode())
+                followed = Followed(out, training.recipe, training.history)
+                tell = to_all(tell, *stack.enter_context(tracked(track, followed)))
                 loop.run_epochs(
                     training, ready.dataset, ready.pixels_C, ready.pairs, ready.validation, out, tell, progress, stop
                 )
