@@ -1,9 +1,10 @@
 # Two commands on a fresh machine (Python 3.11+ with venv, make): `make demo` and `make test`.
 VENV ?= .venv
 BIN := $(VENV)/bin
+ZOO ?= .venv-zoo
 PYTHON ?= python3
 
-.PHONY: install demo page test test-slow check web format lint types layers benchmarks clean
+.PHONY: install demo page test test-slow test-zoo check web format lint types layers benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -25,6 +26,16 @@ test: page
 # Proofs that take minutes: many kills, long floods.
 test-slow: page
 	$(BIN)/python -m pytest -m slow
+
+# The networks of timm and segmentation-models-pytorch need a torchvision that fits torch: an environment of their own, of
+# some gigabytes.
+test-zoo: $(ZOO)/.installed
+	$(ZOO)/bin/python -m pytest tests/model/test_zoo.py
+
+$(ZOO)/.installed: pyproject.toml constraints-zoo.txt
+	test -x $(ZOO)/bin/python || $(PYTHON) -m venv $(ZOO)
+	$(ZOO)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-zoo.txt -e ".[train,zoo]" pytest pytest-timeout
+	touch $@
 
 check: lint types layers web test
 
@@ -51,4 +62,4 @@ benchmarks: install
 	$(BIN)/python benchmarks/page.py demo/run
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ZOO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -49,6 +49,7 @@ def test_verbs_stay_functions_whatever_was_imported() -> None:
         "export",
         "load",
         "predict",
+        "search",
         "suggest",
         "trace",
         "train",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pixelwise.training.finish import export
     from pixelwise.training.recipe import Recipe
     from pixelwise.training.run import train
+    from pixelwise.training.search import search
 
 __version__ = "0.1.0"
 
@@ -60,6 +61,7 @@ _HOMES = {
     "open_dataset": "data.folder",
     "predict": "prediction.folder",
     "read_image": "data.images",
+    "search": "training.search",
     "suggest": "evaluation.suggest",
     "trace": "tracing.story",
     "train": "training.run",
@@ -87,6 +89,7 @@ __all__ = [
     "open_dataset",
     "predict",
     "read_image",
+    "search",
     "suggest",
     "trace",
     "train",

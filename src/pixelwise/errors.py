@@ -115,7 +115,16 @@ class MissingExtraError(PixelwiseError):
         super().__init__(f"{what} is not installed. Install it with: pip install 'pixelwise[{extra}]'")
 
 
-EXTRAS = {"torch": "train", "safetensors": "train", "onnxscript": "train"}  # module → the extra that brings it
+EXTRAS = {  # module → the extra that brings it
+    "torch": "train",
+    "safetensors": "train",
+    "onnxscript": "train",
+    "tensorboard": "tracking",
+    "mlflow": "tracking",
+    "optuna": "search",
+    "timm": "zoo",
+    "segmentation_models_pytorch": "zoo",
+}
 
 
 def as_missing_extra(error: ModuleNotFoundError) -> PixelwiseError | None:

@@ -56,9 +56,9 @@ class Graph(nn.Module):
 
 def stages_of(network: Network) -> tuple[Stage, ...]:
     """The stages that a bundle of `network` names, in the order in which they run."""
-    multiple = network.stride_multiple
+    side = 4 * network.stride_multiple  # at 1×, what pools or looks through windows has nothing to look at
     with torch.inference_mode():
-        names = list(network.intermediates(torch.zeros(1, 3, multiple, multiple)))
+        names = list(network.intermediates(torch.zeros(1, 3, side, side)))
     convolutional, upsampling = GROUPS[1], GROUPS[2]
     stages = [Stage("input", GROUPS[0], "stage/input")]
     for name in names[:-1]:

@@ -60,8 +60,8 @@ def train(
     out: Annotated[Path, typer.Option(help="The run directory; made if it is missing.")],
     epochs: Annotated[int | None, typer.Option(help="Passes over the data. [default: 20]")] = None,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="What the network sees. [default: 256x256]")] = None,
-    model: Annotated[str | None, typer.Option(help="fast (encoder and light decoder) or unet. [default: fast]")] = None,
-    encoder: Annotated[str | None, typer.Option(help="lite0, lite1 or lite2. [default: lite0]")] = None,
+    model: Annotated[str | None, typer.Option(help="fast (encoder and light decoder), unet, or smp:NAME. [default: fast]")] = None,
+    encoder: Annotated[str | None, typer.Option(help="lite0, lite1, lite2, or timm:NAME. [default: lite0]")] = None,
     policy: Annotated[str | None, typer.Option(help="stretch, fit or native. [default: stretch]")] = None,
     batch: Annotated[int | None, typer.Option(help="Images a step. [default: 8]")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
@@ -74,6 +74,8 @@ def train(
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better mIoU. [default: never]")] = None,
     find_lr: Annotated[bool, typer.Option("--find-lr", help="Try learning rates, suggest one, write a plot to --out, and train nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    search: Annotated[int | None, typer.Option(metavar="N", min=1, help="Look for a better recipe in N trials, --budget being that of all; what other options set stays fixed.")] = None,
+    track: Annotated[list[str] | None, typer.Option(help="Follow the run with tensorboard or mlflow; can be repeated.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs instead of refusing the data.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
     json_file: JsonFile = None,
@@ -91,7 +93,7 @@ def train(
     from pixelwise.training.recipe import Recipe
 
     budget_s = parse_duration(budget) if budget else None
-    if budget_s and epochs:
+    if budget_s and epochs and not search:
         raise UsageError("--budget plans the epochs itself; leave out --epochs.")
     named = {
         "epochs": epochs, "model": model, "encoder": encoder, "policy": policy, "batch": batch,
@@ -105,6 +107,13 @@ def train(
         own = out / "recipe.toml"
         base = Recipe.from_file(own) if resume and own.is_file() else Recipe()  # only what is named can differ from it
         chosen = (chosen or base).with_values(values, "command line")
+    if search:
+        if find_lr:
+            raise UsageError("--find-lr and --search are two things: ask for one of them.")
+        from pixelwise.cli.searching import run_search
+
+        run_search(data, out, chosen, search, budget_s, tuple(values), resume, skip_bad, track or (), json_file)
+        return
     from pixelwise.training.distributed import is_first
 
     console = console_of(json_file, quiet=not is_first())
@@ -117,7 +126,8 @@ def train(
 
     with says_how_to_go_on(), TrainingView(console) as view:
         done = run_train(
-            data, out, chosen, budget_s=budget_s, resume=resume, skip_bad=skip_bad, device=device, tell=view.tell,
+            data, out, chosen, budget_s=budget_s, resume=resume, skip_bad=skip_bad, device=device, track=track or (),
+            tell=view.tell,
             progress=view.progress, began=began,
         )  # fmt: skip
     if done.ended_early:

@@ -22,11 +22,12 @@ from pixelwise.evaluation.classes import match_classes
 from pixelwise.evaluation.measure import Sums
 from pixelwise.evaluation.pairs import Pair, checked_listing, each_pair
 from pixelwise.evaluation.rows import ROW_TOLERANCE_PX
-from pixelwise.evaluation.split import cores, default_split, measure_pair, unwatched
+from pixelwise.evaluation.split import default_split, measure_pair, unwatched
 from pixelwise.metrics.bootstrap import drawn_sums, interval, known_mean, p_value, scores_of_sums
 from pixelwise.metrics.boundary import DISTANCES_PX, TOLERANCES_PX, boundary_f
 from pixelwise.metrics.mending import BOUNDARY_PX
 from pixelwise.metrics.regions import SIZE_NAMES
+from pixelwise.prediction.engine import usable_cores
 from pixelwise.prediction.image import Model, load
 from pixelwise.records import ClassList, Dataset
 from pixelwise.tracing.recorder import finite
@@ -227,7 +228,7 @@ def compare(
             found.append(measure_pair(match, single.predict(image_HW3), true_HW, turn)[0])
         return sample.name, found
 
-    workers = models[0].engine.threads or cores()
+    workers = models[0].engine.threads or usable_cores()
     for name, found in each_pair(dataset, split, count, skip_bad=skip_bad, workers=workers):
         progress(len(names), total)
         for side, sums in zip(sides, found, strict=True):

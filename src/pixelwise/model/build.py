@@ -5,7 +5,7 @@ Shapes: B batch, C classes, H and W the input's size, s the stride of the scores
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,14 +17,16 @@ from pixelwise.model.encoders import ENCODERS, FEATURE_STAGES, EfficientNetLite
 from pixelwise.model.network import Network
 from pixelwise.model.unet import UNet
 from pixelwise.model.weights import MEAN, STD, load_imagenet_weights
+from pixelwise.model.zoo import build_zoo, wanted
+from pixelwise.model.zoo import weights_licence as zoo_licence
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """What is needed to build a network again."""
 
-    name: str = "fast"  # "fast": encoder and light decoder; "unet": the textbook's U-Net, from scratch
-    encoder: str = "lite0"  # of "fast"
+    name: str = "fast"  # "fast": encoder and light decoder; "unet": the textbook's U-Net, from scratch; "smp:NAME"
+    encoder: str = "lite0"  # of "fast", also "timm:NAME"; of "smp:NAME"
     classes: int = 2
     pretrained: bool = True  # start the encoder from ImageNet weights
 
@@ -54,6 +56,12 @@ class FastNet(Network):
         finest = next(reversed(decoded.values()))
         return {**encoded, **decoded, "scores": self.finer(self.classifier(finest))}
 
+    def encoder_module(self) -> nn.Module:
+        return self.encoder
+
+    def encoder_parameters(self) -> Iterator[tuple[int, nn.Parameter]]:
+        return self.encoder.parameters_by_depth()
+
 
 MODELS: dict[str, Callable[[ModelConfig], Network]] = {"fast": FastNet, "unet": UNet}
 
@@ -63,11 +71,25 @@ def build(config: ModelConfig) -> Network:
 
     Raises:
         UsageError: no network or encoder of that name.
+        MissingExtraError: what is needed for one of the zoo's is not installed.
+        TrainingError: published weights cannot be had.
     """
-    if config.name not in MODELS:
-        raise UsageError(f"no model is named {config.name!r}. Choose one of: {', '.join(MODELS)}.")
-    if config.encoder not in ENCODERS:
-        raise UsageError(f"no encoder is named {config.encoder!r}. Choose one of: {', '.join(ENCODERS)}.")
-    network = MODELS[config.name](config)
+    if wanted(config.name, config.encoder):
+        network = build_zoo(config)
+    elif config.name not in MODELS:
+        raise UsageError(f"no model is named {config.name!r}. Choose one of: {', '.join(MODELS)}, or smp:NAME.")
+    elif config.encoder not in ENCODERS:
+        raise UsageError(f"no encoder is named {config.encoder!r}. Choose one of: {', '.join(ENCODERS)}, or timm:NAME.")
+    else:
+        network = MODELS[config.name](config)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's annotations
     return network
+
+
+def weights_licence(config: ModelConfig) -> str:
+    """Under which licence the weights are that a network of `config` starts from."""
+    if not config.pretrained or config.name == "unet":
+        return "own"
+    if wanted(config.name, config.encoder):
+        return zoo_licence(config)
+    return "encoder: EfficientNet-Lite by Google, ImageNet, Apache-2.0"

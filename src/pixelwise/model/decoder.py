@@ -69,8 +69,10 @@ class Decoder(nn.Module):
         # What the stride above the finest saw, such as a pole of one pixel, packed into the finest: nearly free, where
         # a decoder level of its own would cost as much as two others.
         finest = config.strides[-1]
-        self.pack = ConvNorm(widths_in[finest // 2], config.packed_width, kernel=2, stride=2)
-        widths_in = {**widths_in, finest: widths_in[finest] + config.packed_width}
+        self.pack = None
+        if finest // 2 in widths_in:
+            self.pack = ConvNorm(widths_in[finest // 2], config.packed_width, kernel=2, stride=2)
+            widths_in = {**widths_in, finest: widths_in[finest] + config.packed_width}
         self.context = Context(widths_in[config.strides[0]], config.widths[0])
         self.merges = nn.ModuleList(
             Merge(config.widths[level], widths_in[stride], config.widths[level + 1])
@@ -80,7 +82,8 @@ class Decoder(nn.Module):
     def forward(self, features: dict[int, Tensor]) -> dict[str, Tensor]:
         """Features by stride → every level's output by name: "context", "up16", "up8" …"""
         finest = self.config.strides[-1]
-        features = {**features, finest: torch.cat([features[finest], self.pack(features[finest // 2])], dim=1)}
+        if self.pack is not None:
+            features = {**features, finest: torch.cat([features[finest], self.pack(features[finest // 2])], dim=1)}
         x = self.context(features[self.config.strides[0]])
         outputs = {"context": x}
         for stride, merge in zip(self.config.strides[1:], self.merges, strict=True):

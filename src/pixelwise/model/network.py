@@ -5,6 +5,8 @@ Shapes: B batch, C classes, H and W multiples of `stride_multiple`, s `stride`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
 
@@ -13,12 +15,20 @@ class Network(nn.Module):
 
     stride: int  # of the scores, relative to the input
     stride_multiple: int  # the input's sides must be multiples of it
-    mean: tuple[float, float, float]  # of RGB on 0–1, subtracted before the network
-    std: tuple[float, float, float]  # of RGB on 0–1, divided by before the network
+    mean: tuple[float, ...]  # of RGB on 0–1, subtracted before the network
+    std: tuple[float, ...]  # of RGB on 0–1, divided by before the network
 
     def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
         """Every named stage on the way, in order; the scores come last, under "scores"."""
         raise NotImplementedError
+
+    def encoder_module(self) -> nn.Module | None:
+        """The part that can start from published weights, if there is one."""
+        return None
+
+    def encoder_parameters(self) -> Iterator[tuple[int, nn.Parameter]]:
+        """(depth, parameter) of that part: 0 its stem, 1 … its stages as a trace names them."""
+        yield from ()
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
         return self.intermediates(image_B3HW)["scores"]

@@ -5,8 +5,10 @@ Shapes: N pixels, C classes, h and w the network's input size.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise import __version__
-from pixelwise.bundle.export import export_graph, stages_of, write_bundle
+from pixelwise.bundle.export import Graph, deployable, export_graph, stages_of, to_onnx, write_bundle
 from pixelwise.bundle.format import Metadata, Stage
 from pixelwise.bundle.quantize import quantise
 from pixelwise.bundle.storage import STORAGES, Storage, store_weights
@@ -26,7 +28,7 @@ from pixelwise.data.loader import Pairs
 from pixelwise.data.sources import read_sample_image
 from pixelwise.errors import BundleError, TrainingError, UsageError
 from pixelwise.metrics.calibration import calibration_error, fit_temperature
-from pixelwise.model.build import ModelConfig, build
+from pixelwise.model.build import ModelConfig, build, weights_licence
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, resize_scores
 from pixelwise.records import ClassList, Pixels, Sample
@@ -88,7 +90,8 @@ def export(
     data = json.loads((run / "data.json").read_text(encoding="utf-8"))
     classes = ClassList.from_json(data["classes"])
     parameters, state = load_checkpoint(best)
-    network = build(ModelConfig(recipe.model, recipe.encoder, len(classes), pretrained=False))
+    config = ModelConfig(recipe.model, recipe.encoder, len(classes), recipe.pretrained)
+    network = build(replace(config, pretrained=False))
     network.load_state_dict(parameters)
     network.eval()
     preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std, recipe.even_exposure)
@@ -143,7 +146,7 @@ def export(
         },
         licence={
             "data": data_licence,
-            "weights": "encoder: EfficientNet-Lite by Google, ImageNet, Apache-2.0" if recipe.pretrained else "own",
+            "weights": weights_licence(config),
         },
     )
     write_bundle(graph, metadata, images[0], out)
@@ -204,6 +207,26 @@ class GraphNetwork(Network):
         """The scores alone. One image at a time: a bundle's graph takes one."""
         scores_1Chw = [self.session.run([self.scores], {self.seen: image[None].numpy()})[0] for image in image_B3HW]
         return {"scores": torch.from_numpy(np.concatenate(scores_1Chw))}
+
+
+def rehearse_export(network: Network, preprocess: Preprocess) -> None:
+    """Make sure, before hours are spent, that a network of others can become a bundle: export it untrained, and run it.
+
+    Raises:
+        TrainingError: it cannot.
+    """
+    stages = stages_of(copy.deepcopy(network).eval())
+    try:
+        model = to_onnx(Graph(deployable(network), preprocess).eval(), [stage.tensor for stage in stages])
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        for shape in ((90, 120, 3), (121, 77, 3)):
+            session.run(["labels"], {"image": np.zeros(shape, np.uint8)})
+    except Exception as error:  # of the exporter or the runtime, which have no common base
+        reason = str(error).strip().splitlines()[0]
+        raise TrainingError(
+            f"this network cannot become a bundle: {reason}. Nothing was trained. Choose another model or encoder"
+            + ("." if preprocess.policy == "stretch" else ", or --policy stretch, with which all images have one size.")
+        ) from error
 
 
 def count_pairs(data: dict[str, Any]) -> dict[str, int]:

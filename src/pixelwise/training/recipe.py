@@ -18,8 +18,8 @@ POLICIES = ("stretch", "fit", "native")
 class Recipe:
     """How to train. The defaults were measured, see benchmarks/."""
 
-    model: str = "fast"  # "fast": encoder and light decoder; "unet": the textbook's U-Net, from scratch
-    encoder: str = "lite0"  # of "fast": lite0, lite1 or lite2, each better and slower than the one before
+    model: str = "fast"  # "fast": encoder and light decoder; "unet": the textbook's U-Net, from scratch; "smp:NAME"
+    encoder: str = "lite0"  # of "fast": lite0, lite1, lite2, each better and slower; "timm:NAME"; of "smp:NAME": SMP's
     pretrained: bool = True  # start the encoder from ImageNet
     size: tuple[int, int] = (256, 256)  # height, width that the network sees, multiples of 32
     policy: Literal["stretch", "fit", "native"] = "stretch"  # how an image comes to that size: stretch, fit or native
@@ -39,7 +39,7 @@ class Recipe:
     class_power: float = 0.25  # 0: every pixel counts alike; 1: every class counts alike
     dice: float = 0.5  # weight of the Dice loss beside cross-entropy
     ema: float = 0.99  # the weights kept are a running mean over about 1 / (1 − ema) steps
-    frozen_stages: int = 2  # of a pretrained encoder: the stem and as many stages stay as ImageNet made them
+    frozen_stages: int = 2  # of a pretrained encoder: the stem and as many stages stay as they were; -1: none
 
     zoom: tuple[float, float] = (0.8, 1.6)  # augmentation: smallest and largest magnification
     flip: bool = True  # left and right change places in half of the views
@@ -54,8 +54,10 @@ class Recipe:
             if not good:
                 raise UsageError(f"{name} is {getattr(self, name)!r}; expected {expected}.")
 
-        require(self.model in MODELS, "model", "one of " + ", ".join(MODELS))
-        require(self.encoder in ENCODERS, "encoder", "one of " + ", ".join(ENCODERS))
+        of_smp = self.model.startswith("smp:")  # which then says what it knows of encoders
+        require(of_smp or self.model in MODELS, "model", f"one of {', '.join(MODELS)}, or smp:NAME")
+        known = of_smp or self.encoder in ENCODERS or self.encoder.startswith("timm:")
+        require(known, "encoder", f"one of {', '.join(ENCODERS)}, or timm:NAME")
         require(self.policy in POLICIES, "policy", "one of " + ", ".join(POLICIES))
         sides = len(self.size) == 2 and all(isinstance(side, int) and 32 <= side <= 4096 for side in self.size)
         require(
@@ -71,6 +73,7 @@ class Recipe:
             len(self.zoom) == 2 and 0 < self.zoom[0] <= self.zoom[1], "zoom", "two magnifications, the smaller first"
         )
         require(not self.turn or self.size[0] == self.size[1], "size", "height = width where views are turned")
+        require(self.frozen_stages >= -1, "frozen_stages", "-1 (none), 0 (the stem) or a number of stages")
         require(self.light >= 0, "light", "0 or more")
         require(self.workers >= 0, "workers", "0 or more")
         require(0 <= self.target_miou <= 1, "target_miou", "0 (never) to 1")

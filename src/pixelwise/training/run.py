@@ -6,7 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ from pixelwise.data.folder import hashed_split, open_dataset
 from pixelwise.data.loader import Pairs
 from pixelwise.errors import DatasetError, OutOfMemoryError, OutputError, StoppedError, signal_name
 from pixelwise.model.preprocess import Preprocess
+from pixelwise.model.zoo import wanted
 from pixelwise.records import ClassList, Dataset
 from pixelwise.tracing.recorder import Event, Listener, mend, nobody, to_all, to_file
 from pixelwise.training import distributed, loop
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
-from pixelwise.training.finish import export, samples_of
+from pixelwise.training.finish import export, rehearse_export, samples_of
 from pixelwise.training.first_look import Progress, data_event, pixels_as_seen, show_flow
 from pixelwise.training.memory import is_out_of_memory
 from pixelwise.training.pace import measure
@@ -38,6 +39,7 @@ from pixelwise.training.run_folder import (
 )
 from pixelwise.training.state import CPU, Training, restore, start, start_alike
 from pixelwise.training.stopping import stoppable
+from pixelwise.training.tracking import Followed, require_trackers, tracked
 from pixelwise.training.validate import Validation
 
 
@@ -64,6 +66,7 @@ def train(
     resume: bool = False,
     skip_bad: bool = False,
     device: str = "auto",
+    track: Sequence[str] = (),
     tell: Listener = nobody,
     progress: Progress = lambda what, done, total: None,
     began: float | None = None,
@@ -80,6 +83,7 @@ def train(
         resume: go on from the last checkpoint in `out`.
         skip_bad: leave out pairs that are broken instead of refusing the dataset.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
+        track: trackers that follow the run: "tensorboard", "mlflow". A resumed run keeps those that it had.
         tell: hears every trace event, as RUN/trace.jsonl does.
         began: when the budget's clock began, as time.perf_counter() counts; None: now.
 
@@ -97,6 +101,7 @@ def train(
     """
     called = time.perf_counter()
     out, where = Path(out), distributed.choose_device(device)
+    require_trackers(track)
     if not distributed.is_first():
         return train_along(out, where)
     if distributed.belongs_to_this_job(out) and checkpoints(out / "checkpoints"):
@@ -105,7 +110,7 @@ def train(
     distributed.require_equal_shares(recipe.batch)
     with stoppable() as stop:
         dataset = with_validation(open_dataset(data, seed=recipe.seed), recipe.seed)
-        with locked(out):
+        with locked(out), ExitStack() as stack:
             remove_leftovers(out)
             tensors, state = load_checkpoint(checkpoints(out / "checkpoints")[-1]) if resume else ({}, {})
             mend(out / "trace.jsonl", state.get("history", []))
@@ -129,10 +134,14 @@ def train(
                 if resume:
                     restore(training, tensors, state)
                     require_same_budget(out, training.budget, budget_s)
-                elif budget_s is not None:
+                elif wanted(recipe.model, recipe.encoder):
+                    rehearse_export(training.network, ready.validation.preprocess)
+                if budget_s is not None and not resume:
                     plan(ready, budget_s, tell)
                 start_alike(training)
                 write_whole(out / "recipe.toml", training.recipe.to_toml().encode())
+                followed = Followed(out, training.recipe, training.history)
+                tell = to_all(tell, *stack.enter_context(tracked(track, followed)))
                 loop.run_epochs(
                     training, ready.dataset, ready.pixels_C, ready.pairs, ready.validation, out, tell, progress, stop
                 )

@@ -62,14 +62,17 @@ os.register_at_fork(after_in_child=let_go_of_locks)
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
+def locked(out: Path, parts: Sequence[str] = ("checkpoints", "previews")) -> Iterator[None]:
     """Hold the run directory for this process; the operating system lets go when the process ends, however it ends.
+
+    Args:
+        parts: folders inside that are made with it.
 
     Raises:
         RunLockedError, OutputError
     """
     try:
-        for part in ("checkpoints", "previews"):
+        for part in parts:
             (out / part).mkdir(parents=True, exist_ok=True)
         file = (out / "lock").open("a")
     except OSError as error:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.model.build import ModelConfig, build
-from pixelwise.model.encoders import EfficientNetLite
 from pixelwise.model.network import Network
 from pixelwise.tracing.recorder import Event
 from pixelwise.training import checkpoint as ck
@@ -73,12 +72,9 @@ def start(recipe: Recipe, classes: int, device: torch.device = CPU) -> Training:
 
 def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW; a pretrained encoder learns slower than what starts from nothing, and its first stages not at all."""
-    encoder = getattr(network, "encoder", None)
-    pretrained = recipe.pretrained and isinstance(encoder, EfficientNetLite)
     slow: set[int] = set()
-    if pretrained:
-        assert isinstance(encoder, EfficientNetLite)
-        for depth, parameter in encoder.parameters_by_depth():
+    if recipe.pretrained:
+        for depth, parameter in network.encoder_parameters():
             parameter.requires_grad_(depth > recipe.frozen_stages)
             slow.add(id(parameter))
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

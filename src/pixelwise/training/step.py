@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import DivergedError, OutOfMemoryError
-from pixelwise.model.encoders import EfficientNetLite, freeze_statistics
+from pixelwise.model.encoders import freeze_statistics
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, resize_scores
 from pixelwise.records import VOID
@@ -129,11 +129,11 @@ def out_of_memory(
     return too_large(len(images_Bhw3), (height, width), fits, reason)
 
 
-def set_training(network: nn.Module, recipe: Recipe) -> None:
+def set_training(network: Network, recipe: Recipe) -> None:
     """Training mode, but a pretrained encoder keeps ImageNet's statistics: a batch is too small to replace them."""
     network.train()
-    encoder = getattr(network, "encoder", None)
-    if recipe.pretrained and isinstance(encoder, EfficientNetLite):
+    encoder = network.encoder_module()
+    if recipe.pretrained and encoder is not None:
         freeze_statistics(encoder)
 
 

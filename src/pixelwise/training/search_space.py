@@ -1,0 +1,72 @@
+"""What a recipe search varies, and how far; a trial's numbers ↔ its recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from pixelwise.errors import UsageError
+from pixelwise.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Span:
+    """Any number from `low` to `high`; `log`: evenly by factors rather than by differences."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+# What a search varies, and how far. Where the recipe to start from lies outside, the range is widened to hold it.
+# Model, encoder, sizes and epochs are not searched: they buy accuracy with time, which is for a person to decide.
+SPACE: dict[str, Span | tuple[float, ...]] = {
+    "learning_rate": Span(5e-4, 8e-3, log=True),
+    "encoder_rate": Span(0.05, 1.0, log=True),  # where the encoder is pretrained
+    "weight_decay": Span(0.002, 0.2, log=True),
+    "class_power": Span(0.0, 0.75),
+    "dice": Span(0.0, 1.0),
+    "ema": (0.95, 0.98, 0.99, 0.995),
+    "light": Span(0.0, 1.5),
+    "zoom_smallest": Span(0.5, 1.0),  # the recipe's zoom, its two numbers apart
+    "zoom_largest": Span(1.0, 2.5),
+    "batch": (2, 4, 8),
+}
+
+
+def space_of(start: Recipe, fixed: Collection[str]) -> dict[str, BaseDistribution]:
+    """What is searched, as Optuna takes it: SPACE without what stays fixed or does not count for this recipe.
+
+    Raises:
+        UsageError: nothing is left to search.
+    """
+    space: dict[str, BaseDistribution] = {}
+    own = params_of(start)
+    for name, choices in SPACE.items():
+        field = "zoom" if name.startswith("zoom_") else name
+        if field in fixed or (name == "encoder_rate" and (start.model == "unet" or not start.pretrained)):
+            continue
+        if isinstance(choices, Span):
+            low, high = min(choices.low, own[name]), max(choices.high, own[name])
+            space[name] = FloatDistribution(low, high, log=choices.log and low > 0)
+        else:
+            space[name] = CategoricalDistribution(sorted({*choices, own[name]}))
+    if not space:
+        raise UsageError(f"everything that a search varies stays fixed ({', '.join(SPACE)}). Leave some of it open.")
+    return space
+
+
+def params_of(recipe: Recipe) -> dict[str, float]:
+    """A recipe's place in the space."""
+    values = {**vars(recipe), "zoom_smallest": recipe.zoom[0], "zoom_largest": recipe.zoom[1]}
+    return {name: values[name] for name in SPACE}
+
+
+def recipe_of(start: Recipe, params: dict[str, Any]) -> Recipe:
+    """The inverse: `start` with a trial's numbers in it, to four digits, so that the recipe can be read."""
+    values = {name: value if isinstance(value, int) else float(f"{value:.4g}") for name, value in params.items()}
+    zoom = (values.pop("zoom_smallest", start.zoom[0]), values.pop("zoom_largest", start.zoom[1]))
+    return start.with_values({**values, "zoom": zoom})
