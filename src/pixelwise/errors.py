@@ -110,7 +110,14 @@ class MissingExtraError(PixelwiseError):
         super().__init__(f"{what} is not installed. Install it with: pip install 'pixelwise[{extra}]'")
 
 
-EXTRAS = {"torch": "train", "safetensors": "train", "onnxscript": "train"}  # module → the extra that brings it
+EXTRAS = {  # module → the extra that brings it
+    "torch": "train",
+    "safetensors": "train",
+    "onnxscript": "train",
+    "tifffile": "tiff",
+    "imagecodecs": "tiff",
+    "av": "video",
+}
 
 
 def as_missing_extra(error: ModuleNotFoundError) -> PixelwiseError | None:

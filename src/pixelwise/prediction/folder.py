@@ -24,9 +24,10 @@ from typing import Any
 from pixelwise.data.decode import MAX_PIXELS
 from pixelwise.data.files import shown
 from pixelwise.errors import BundleError, ImageError, UsageError
+from pixelwise.prediction.cutting import Tiles
 from pixelwise.prediction.image import Model, load
 from pixelwise.prediction.join import write_joined
-from pixelwise.prediction.label import Job, Label, Record, Wanted, failed, label_file, named
+from pixelwise.prediction.label import Job, Label, Progress, Record, Wanted, failed, label_file, named, unwatched
 from pixelwise.prediction.listing import count, images_below, jobs_of, survey
 from pixelwise.prediction.manifest import FILE_NAME, Manifest, open_manifest, settings_of
 from pixelwise.prediction.outputs import DEFAULT, chosen
@@ -37,14 +38,9 @@ from pixelwise.tracing.stages import Stages
 
 __all__ = ["Summary", "images_below", "predict"]
 
-Progress = Callable[[int, int], None]  # images done, images in all
 FEW = 4  # images for which one session with all cores is the faster: the network is opened for them sooner, too
 WAITING = 2  # threads that read and write while the others run the network
 TOLD = 20  # failures that a summary tells; all are in the manifest
-
-
-def unwatched(_done: int, _total: int) -> None:
-    """The progress of work that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +99,9 @@ def predict(
     strict: bool = False,
     fresh: bool = False,
     tell: Listener = nobody,
+    tiles: Tiles = Tiles(),  # noqa: B008 (frozen)
     progress: Progress = unwatched,
+    tile_progress: Progress = unwatched,
 ) -> Summary:
     """Label images, and write for each what is wanted into `out`, with a line in `out`/predictions.jsonl.
 
@@ -119,7 +117,9 @@ def predict(
         fresh: take away what an earlier run wrote into `out`, and begin again.
         tell: hears the four `flow` events of every image. Where somebody listens the stages run one after the other, so
             that each can be timed; the labels are the same.
+        tiles: how images too large to be labelled at once are cut. Theirs are NAME.tif, NAME.overlay.png and NAME.json.
         progress: called with (images done, images in all).
+        tile_progress: called with (tiles done, tiles in all) of an image that is cut, from another thread.
 
     Raises:
         UsageError: no such file, no images, two images whose results would have one name, results that would
@@ -130,7 +130,7 @@ def predict(
         ImageError: an image that cannot be labelled, with `strict`.
     """
     out, paths = Path(out), [Path(image) for image in images]
-    wanted = Wanted(chosen(save), tta)
+    wanted = Wanted(chosen(save), tta, tiles)
     if tta:
         views_of(tta)
         if tell is not nobody:
@@ -144,7 +144,7 @@ def predict(
         jobs = tally.still_to_do(manifest, jobs_of(paths, out, found.repeated, partial(tally.unlisted, manifest)))
         stages = None if tell is nobody else Stages(opened)
         label = staged(opened, stages, tell) if stages else None
-        with closing(records_of(opened, jobs, wanted, manifest, label)) as records:
+        with closing(records_of(opened, jobs, wanted, manifest, label, tile_progress)) as records:
             for record in records:
                 tally.add(record)
         write_joined(out, opened.classes, wanted.save)
@@ -205,7 +205,12 @@ class Tally:
 
 
 def records_of(
-    model: Model, jobs: Iterator[Job], wanted: Wanted, manifest: Manifest, label: Callable[[Job], Label] | None
+    model: Model,
+    jobs: Iterator[Job],
+    wanted: Wanted,
+    manifest: Manifest,
+    label: Callable[[Job], Label] | None,
+    tile_progress: Progress,
 ) -> Generator[Record]:
     """Label images in threads; yields each one's record once it is in the manifest, in the order of completion.
 
@@ -218,7 +223,15 @@ def records_of(
     turn, room = threading.BoundedSemaphore(at_once), Room(MAX_PIXELS)
 
     def work(job: Job) -> Record:
-        return label_file(model, job, wanted, label=label(job) if label else None, room=room.hold, turn=turn)
+        return label_file(
+            model,
+            job,
+            wanted,
+            label=label(job) if label else None,
+            room=room.hold,
+            turn=turn,
+            tile_progress=tile_progress,
+        )
 
     threads = at_once if label else at_once + WAITING
     waiting: set[Future[Record]] = set()

@@ -36,6 +36,7 @@ from pixelwise.training.validate import Validation, batches, seen_mask, validate
 
 PARITY_IMAGES = 8
 MAX_DROP = 0.5  # percentage points of mean IoU
+SIZED_IMAGES = 64  # at most so many are looked at for the usual size of an image
 
 
 def export(
@@ -117,7 +118,12 @@ def export(
             "pixelwise": __version__,
             "torch": torch.__version__.split("+")[0],
             "recipe": vars(recipe),
-            "data": {"sha256": data["sha256"], "layout": data["layout"], **count_pairs(data)},
+            "data": {
+                "sha256": data["sha256"],
+                "layout": data["layout"],
+                **count_pairs(data),
+                "image_size": usual_size(validation),
+            },
             "metrics": metrics,
             **({"reduced": reduced} if reduced else {}),
         },
@@ -166,6 +172,14 @@ class GraphNetwork(Network):
 
 def count_pairs(data: dict[str, Any]) -> dict[str, int]:
     return {f"{split}_pairs": len(samples) for split, samples in data["splits"].items()}
+
+
+def usual_size(validation: Validation) -> list[int]:
+    """Median height and width of the held-out images: how large a cut of a larger image should be."""
+    number = len(validation.pairs)
+    looked_at = range(0, number, -(-number // SIZED_IMAGES))
+    sizes = [validation.pairs[index][0].shape[:2] for index in looked_at]
+    return [int(side) for side in np.median(sizes, axis=0)]
 
 
 def validation_of(data: dict[str, Any], recipe: Recipe, preprocess: Preprocess, classes: ClassList) -> Validation:
