@@ -254,7 +254,7 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
     try:
         try:
             # Not tempfile: its files are private to their owner, and the result would be too.
-            with open(part, "x+b", opener=lambda name, flags: os.open(name, flags, 0o666)) as file:  # noqa: PTH123
+            with open(part, "x+b", opener=lambda name, flags: os.open(name, flags, 0o666)) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
