@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pixelwise.prediction.builtin import models
     from pixelwise.prediction.folder import predict
     from pixelwise.prediction.image import Model, load
+    from pixelwise.prediction.video import predict_video
     from pixelwise.records import VOID, ClassList, Dataset, Prediction, Sample
     from pixelwise.tracing.story import trace
     from pixelwise.training.demo import demo
@@ -60,6 +61,7 @@ _HOMES = {
     "models": "prediction.builtin",
     "open_dataset": "data.folder",
     "predict": "prediction.folder",
+    "predict_video": "prediction.video",
     "read_image": "data.images",
     "search": "training.search",
     "suggest": "evaluation.suggest",
@@ -88,6 +90,7 @@ __all__ = [
     "models",
     "open_dataset",
     "predict",
+    "predict_video",
     "read_image",
     "search",
     "suggest",

@@ -84,6 +84,7 @@ def test_a_run_directory_holds_what_the_design_says(run: Path) -> None:
     best = max(epochs, key=lambda e: e["miou"])
     assert bundle.metadata.provenance["metrics"]["epoch"] == best["epoch"]
     assert bundle.metadata.provenance["metrics"]["miou"] == pytest.approx(best["miou"])
+    assert bundle.metadata.provenance["data"]["image_size"] == [64, 80]  # how large tiles of a larger image should be
 
 
 def test_every_epoch_says_what_people_ask_for(run: Path) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pixelwise.cli.shared import JsonFile, ModelName, Threads, Views, app, console_of, write_json
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pixelwise.prediction.image import Model
+    from pixelwise.prediction.video import VideoSummary
+
 
 @app.command()
 def predict(
     model: ModelName,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES…", help="Files, folders and globs.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES…", help="Files, folders and globs; videos, addresses of streams, cameras such as /dev/video0.")],
     out: Annotated[Path | None, typer.Option(help="Where the results go; made if it is missing. A run that was stopped goes on. Needed unless --benchmark.")] = None,
     save: Annotated[str, typer.Option(metavar="NAMES", help="What to write, with commas between: labels (palette PNG) or index (grey PNG), overlay, numpy, coco, labelme, geojson, confidence, entropy.")] = "labels",
     tta: Views = "",
@@ -24,34 +30,55 @@ def predict(
     flow: Annotated[bool, typer.Option("--flow", help="Print the four stages of every image, as ONNX Runtime runs them.")] = False,
     threads: Threads = None,
     benchmark: Annotated[bool, typer.Option("--benchmark", help="Only time every engine on the images, and compare their labels.")] = False,
+    tile: Annotated[str | None, typer.Option("--tile", metavar="PX|HxW", help="Cut images of any size into such tiles. [default: those over 32 megapixels, into tiles that fit the model]")] = None,
+    overlap: Annotated[int | None, typer.Option("--overlap", metavar="PX", help="By how much tiles overlap. [default: an eighth of a tile]")] = None,
+    video: Annotated[str, typer.Option("--video", metavar="overlay|masks|both", help="What is written of a video.")] = "both",
+    smooth: Annotated[float, typer.Option("--smooth", metavar="SECONDS", help="Average a video's scores over about so long.")] = 0.0,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Label images: for each a label PNG, or what --save names, and a line in OUT/predictions.jsonl.
 
-    Example: pixelwise predict my_run photo.jpg more_photos/ --out labelled --save labels,overlay
+    Images over 32 megapixels are cut into tiles, and TIFFs are read and written piece by piece, whatever their size. A
+    video becomes a video under its labels and one of its labels.
+
+    Example: pixelwise predict my_run photo.jpg more_photos/ scan.tif clip.mp4 --out labelled --save labels,overlay
     """
     from pixelwise.errors import UsageError
+    from pixelwise.prediction.cutting import parse_tiles
     from pixelwise.prediction.folder import predict as run_predict
+    from pixelwise.prediction.image import load
+    from pixelwise.prediction.sources import parse_video, split_videos
     from pixelwise.terminal import flow_line, work_bar
     from pixelwise.tracing.recorder import nobody
 
-    console = console_of(json_file)
+    console, tiles, written = console_of(json_file), parse_tiles(tile, overlap), parse_video(video)
     if benchmark:
         from pixelwise.prediction.benchmark import benchmark as run_benchmark
 
         with work_bar(console, "timing") as progress:
-            found = run_benchmark(model, images, threads=threads, progress=progress)
+            found = run_benchmark(model, [Path(image) for image in images], threads=threads, progress=progress)
         write_json(json_file, found.to_json())
         console.print(found.to_rich())
         return
     if out is None:
         raise UsageError("--out is missing: the folder where the results go, such as --out labelled.")
+    videos, others = split_videos(images)
+    opened = load(model, threads, "auto" if engine == "ray" else engine) if videos else None
+    labelled = [label_video(opened, source, out, written, smooth, console) for source in videos] if opened else []
+    results: dict[str, Any] = {"videos": [summary.to_json() for summary in labelled]} if videos else {}
+    failed = any(summary.exit_code for summary in labelled)
+    if not others and videos:
+        write_json(json_file, results)
+        if failed:
+            raise typer.Exit(1)
+        return
+    alone = len(others) == 1 and others[0].is_file()
     with work_bar(console, "labelling") as progress:
         tell = (lambda event: console.print(flow_line(event), soft_wrap=True)) if flow else nobody
         try:
             summary = run_predict(
                 model,
-                images,
+                others,
                 out,
                 save=save.split(","),
                 tta=tta,
@@ -61,15 +88,30 @@ def predict(
                 strict=strict,
                 fresh=fresh,
                 tell=tell,
+                tiles=tiles,
                 progress=progress,
+                tile_progress=progress if alone else lambda done, total: None,
             )
         except KeyboardInterrupt:
             typer.echo("pixelwise: stopped. Type the same command again to go on.", err=True)
             raise typer.Exit(130) from None
-    write_json(json_file, summary.to_json())
+    write_json(json_file, summary.to_json() | results)
     console.print(str(summary), soft_wrap=True, markup=False)
-    if summary.exit_code:
-        raise typer.Exit(summary.exit_code)
+    if summary.exit_code or failed:
+        raise typer.Exit(1)
+
+
+def label_video(
+    model: Model, source: str, out: Path, written: tuple[str, ...], smooth_s: float, console: Console
+) -> VideoSummary:
+    """One video, with a bar of its own."""
+    from pixelwise.prediction.video import predict_video
+    from pixelwise.terminal import work_bar
+
+    with work_bar(console, "labelling") as progress:
+        summary = predict_video(model, source, out, write=written, smooth_s=smooth_s, progress=progress)
+    console.print(str(summary), soft_wrap=True, markup=False)
+    return summary
 
 
 def cluster_address(engine: str, address: str) -> str | None:

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pixelwise.data.files import PngFacts, Refusal, check_jpeg, check_png, check_webp, image_format, truncated
+from pixelwise.data.files import STREAMED, PngFacts, Refusal, check_jpeg, check_png, check_webp, image_format, truncated
 from pixelwise.data.inflate import stored_pixels
 from pixelwise.data.tiff_header import READ_BANDS, bands_of
 from pixelwise.records import Colour, Pixels
@@ -42,6 +42,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 ORIENTATION = 0x0112  # EXIF tag
 # Chunks that change no pixel, so that OpenCV's and Pillow's decoders agree. tRNS, eXIf and APNG go to Pillow.
 PLAIN_CHUNKS = frozenset((b"IHDR", b"IDAT", b"sRGB", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"bKGD", b"iCCP"))
+REDUCE = f"Cut it into tiles, or make it smaller. {STREAMED}"
 SINGLE_CHANNEL = "Save masks as single-channel or palette PNG, with one class id a pixel."
 
 
@@ -78,7 +79,7 @@ def open_image(data: bytes, *, mask: bool = False) -> Opened:
     try:
         image = Image.open(io.BytesIO(data), formats=(format_name,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Refusal("too-large", f"over the limit of {MAX_PIXELS:,} pixels.", "Cut it into tiles.") from error
+        raise Refusal("too-large", f"over the limit of {MAX_PIXELS:,} pixels.", REDUCE) from error
     except Exception as error:  # Pillow raises many kinds on damaged headers
         bands, bits = (format_name == "TIFF" and bands_of(data)) or (1, 8)
         if bands not in READ_BANDS:
@@ -88,7 +89,7 @@ def open_image(data: bytes, *, mask: bool = False) -> Opened:
     width, height = image.size
     if width * height > MAX_PIXELS:
         what = f"{width}×{height} is {width * height:,} pixels; the limit is {MAX_PIXELS:,}."
-        raise Refusal("too-large", what, "Cut it into tiles, or make it smaller.")
+        raise Refusal("too-large", what, REDUCE)
     if format_name == "TIFF":
         _check_tiff(image, len(data))
     return Opened(image, format_name, png)

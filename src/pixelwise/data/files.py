@@ -47,6 +47,7 @@ KNOWN_OTHERS = {
 ACCEPTED = "JPEG, PNG, WebP, BMP and TIFF are read"
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # in a name
 AGAIN = "Copy or export the file again."
+STREAMED = "`pixelwise predict` labels an image of any size that is saved as a tiled TIFF, piece by piece."
 
 
 class Refusal(Exception):
@@ -110,7 +111,7 @@ def _check_regular(status: os.stat_result) -> None:
         raise Refusal(
             "too-large",
             f"{status.st_size / 2**30:.1f} GiB; the limit is {MAX_BYTES / 2**30:.0f} GiB a file.",
-            "Cut it into tiles.",
+            f"Cut it into tiles. {STREAMED}",
         )
 
 
@@ -135,6 +136,33 @@ def image_format(data: bytes) -> str:
         guess = "nothing but zeros"
     what = f"is {guess}; {ACCEPTED}." if guess else f"is not an image; {ACCEPTED}."
     raise Refusal("not-an-image", what, "Convert it to PNG, or remove it.")
+
+
+def tiff_size(path: Path) -> tuple[int, int] | None:
+    """Height and width that a TIFF or BigTIFF's first page states; None for any other file, or one that is damaged."""
+    try:
+        with path.open("rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
+            head = file.read(16)
+            if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+                return None
+            order = "<" if head[:1] == b"I" else ">"
+            big = b"+" in head[:4]
+            (at,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
+            file.seek(at)
+            (entries,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
+            step = 20 if big else 12
+            sides = {}
+            for entry in struct.iter_unpack(f"{step}s", file.read(step * min(entries, 1 << 12))):
+                tag, kind = struct.unpack_from(order + "HH", entry[0])
+                if tag in (256, 257) and kind in (3, 4, 16):  # 16, 32 or 64 bits
+                    (sides[tag],) = struct.unpack_from(
+                        order + {3: "H", 4: "I", 16: "Q"}[kind], entry[0], step - (8 if big else 4)
+                    )
+            return sides[257], sides[256]
+    except (OSError, ValueError, OverflowError, KeyError, struct.error):
+        return None
 
 
 def truncated(detail: str) -> Refusal:
@@ -226,7 +254,7 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
     try:
         try:
             # Not tempfile: its files are private to their owner, and the result would be too.
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            with open(part, "x+b", opener=lambda name, flags: os.open(name, flags, 0o666)) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -236,7 +264,7 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise OutputError(f"{shown(path)}: cannot be written ({error.strerror}). {_remedy(error, path)}") from error
+        raise OutputError(f"{shown(path)}: cannot be written ({error.strerror}). {remedy_for(error, path)}") from error
 
 
 def make_folder(path: Path) -> None:
@@ -248,7 +276,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{shown(path)}: cannot be made ({error.strerror}). {_remedy(error, path)}") from error
+        raise OutputError(f"{shown(path)}: cannot be made ({error.strerror}). {remedy_for(error, path)}") from error
 
 
 def remove_parts(folder: Path) -> None:
@@ -261,7 +289,9 @@ def remove_parts(folder: Path) -> None:
         try:
             part.unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(f"{shown(part)}: cannot be removed ({error.strerror}). {_remedy(error, part)}") from error
+            raise OutputError(
+                f"{shown(part)}: cannot be removed ({error.strerror}). {remedy_for(error, part)}"
+            ) from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -277,7 +307,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _remedy(error: OSError, path: Path) -> str:
+def remedy_for(error: OSError, path: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "Free disk space, or choose a folder on another disk."
     if error.errno == errno.EFBIG:

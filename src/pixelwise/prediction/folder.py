@@ -24,10 +24,11 @@ from pixelwise.data.decode import MAX_PIXELS
 from pixelwise.data.files import shown
 from pixelwise.errors import BundleError, ImageError, UsageError
 from pixelwise.prediction.cluster import records_of as records_of_cluster
+from pixelwise.prediction.cutting import Tiles
 from pixelwise.prediction.engine import AUTO, usable_cores
 from pixelwise.prediction.image import Model, load
 from pixelwise.prediction.join import write_joined
-from pixelwise.prediction.label import Job, Label, Record, Wanted, failed, label_file, named
+from pixelwise.prediction.label import Job, Label, Progress, Record, Wanted, failed, label_file, named, unwatched
 from pixelwise.prediction.listing import count, images_below, jobs_of, survey
 from pixelwise.prediction.manifest import FILE_NAME, Manifest, open_manifest, settings_of
 from pixelwise.prediction.outputs import DEFAULT, chosen
@@ -38,14 +39,9 @@ from pixelwise.tracing.stages import Stages
 
 __all__ = ["Summary", "images_below", "predict"]
 
-Progress = Callable[[int, int], None]  # images done, images in all
 FEW = 4  # images for which one session with all cores is the faster: the network is opened for them sooner, too
 WAITING = 2  # threads that read and write while the others run the network
 TOLD = 20  # failures that a summary tells; all are in the manifest
-
-
-def unwatched(_done: int, _total: int) -> None:
-    """The progress of work that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,9 @@ def predict(
     fresh: bool = False,
     cluster: str | None = None,
     tell: Listener = nobody,
+    tiles: Tiles = Tiles(),  # noqa: B008 (frozen)
     progress: Progress = unwatched,
+    tile_progress: Progress = unwatched,
 ) -> Summary:
     """Label images, and write for each what is wanted into `out`, with a line in `out`/predictions.jsonl.
 
@@ -127,7 +125,9 @@ def predict(
             (processes of this machine). All its machines must see the images, the model and `out` under the same paths.
         tell: hears the four `flow` events of every image. Where somebody listens the stages run one after the other, so
             that each can be timed; the labels are the same.
+        tiles: how images too large to be labelled at once are cut. Theirs are NAME.tif, NAME.overlay.png and NAME.json.
         progress: called with (images done, images in all).
+        tile_progress: called with (tiles done, tiles in all) of an image that is cut, from another thread.
 
     Raises:
         UsageError: no such file, no images, two images whose results would have one name, results that would
@@ -139,7 +139,7 @@ def predict(
         ClusterError: the cluster cannot be reached, or its machines do not fit together.
     """
     out, paths = Path(out), [Path(image) for image in images]
-    wanted = Wanted(chosen(save), tta)
+    wanted = Wanted(chosen(save), tta, tiles)
     if tta:
         views_of(tta)
         if tell is not nobody:
@@ -157,7 +157,7 @@ def predict(
         stages = None if tell is nobody else Stages(opened)
         label = staged(opened, stages, tell) if stages else None
         if cluster is None:
-            labelled = records_of(opened, jobs, wanted, manifest, label)
+            labelled = records_of(opened, jobs, wanted, manifest, label, tile_progress)
         else:
             labelled = records_of_cluster(opened, jobs, wanted, manifest, cluster)
         with closing(labelled) as records:
@@ -221,7 +221,12 @@ class Tally:
 
 
 def records_of(
-    model: Model, jobs: Iterator[Job], wanted: Wanted, manifest: Manifest, label: Callable[[Job], Label] | None
+    model: Model,
+    jobs: Iterator[Job],
+    wanted: Wanted,
+    manifest: Manifest,
+    label: Callable[[Job], Label] | None,
+    tile_progress: Progress,
 ) -> Generator[Record]:
     """Label images in threads; yields each one's record once it is in the manifest, in the order of completion.
 
@@ -234,7 +239,15 @@ def records_of(
     turn, room = threading.BoundedSemaphore(at_once), Room(MAX_PIXELS)
 
     def work(job: Job) -> Record:
-        return label_file(model, job, wanted, label=label(job) if label else None, room=room.hold, turn=turn)
+        return label_file(
+            model,
+            job,
+            wanted,
+            label=label(job) if label else None,
+            room=room.hold,
+            turn=turn,
+            tile_progress=tile_progress,
+        )
 
     threads = at_once if label else at_once + WAITING
     waiting: set[Future[Record]] = set()

@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pixelwise.data.decode import open_image, opened_pixels
+from pixelwise.data.decode import MAX_PIXELS, open_image, opened_pixels
 from pixelwise.data.files import Refusal, read_bytes, shown, write_whole
 from pixelwise.data.images import count_ids
-from pixelwise.errors import BundleError, ImageError, OutputError
+from pixelwise.errors import BundleError, ImageError, OutputError, as_missing_extra
+from pixelwise.prediction.cutting import Tiles, is_large, is_large_tiff
 from pixelwise.prediction.image import Model
 from pixelwise.prediction.outputs import DEFAULT, OUTPUTS
 from pixelwise.records import Pixels, Prediction
@@ -33,6 +34,13 @@ OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, err
 Record = dict[str, Any]  # one line of the manifest, see `label_file`
 Label = Callable[[Pixels, float], Prediction]  # the image, and the milliseconds that decoding it took
 Room = Callable[[int], AbstractContextManager[None]]  # waits until an image of so many pixels may be held
+
+
+Progress = Callable[[int, int], None]  # what is done of what there is
+
+
+def unwatched(_done: int, _total: int) -> None:
+    """The progress of work that nobody watches."""
 
 
 class Job(NamedTuple):
@@ -49,6 +57,7 @@ class Wanted:
 
     save: tuple[str, ...] = DEFAULT  # keys of outputs.OUTPUTS
     tta: str = ""  # views to average, as `tta.views_of` reads them; "": the image as it is
+    tiles: Tiles = Tiles()  # noqa: RUF009 (frozen) – how images too large to be labelled at once are cut
 
 
 def label_file(
@@ -59,6 +68,7 @@ def label_file(
     label: Label | None = None,
     room: Room | None = None,
     turn: AbstractContextManager[object] | None = None,
+    tile_progress: Progress = unwatched,
 ) -> Record:
     """Read, label and write one image, whole or not at all.
 
@@ -69,6 +79,7 @@ def label_file(
         label: makes the prediction; None: the model does.
         room: held while the image is; None: nothing is waited for.
         turn: held while the network runs, so that no more of them run than there are cores.
+        tile_progress: called with (tiles done, tiles in all) of an image that is cut.
 
     Returns:
         file (absolute path), name, sha256, bytes and modified_ns of the image file; width, height; shares of the
@@ -82,6 +93,10 @@ def label_file(
     began = time.perf_counter()
     try:
         status = stat_of(job.image)  # before its content: what is written later has another time
+        if is_large_tiff(job.image, wanted.tiles):
+            with room(MAX_PIXELS) if room else nullcontext(), turn or nullcontext():
+                record |= {"sha256": digest_of(job.image), "bytes": job.image.stat().st_size, "modified_ns": status}
+                return record | label_cut(model, job, wanted, None, tile_progress)
         data = read_bytes(job.image)
         record |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "modified_ns": status}
         opened = open_image(data)
@@ -91,6 +106,9 @@ def label_file(
             image_HW3 = np.ascontiguousarray(opened_pixels(data, opened))
             del data, opened
             decode_ms = (time.perf_counter() - waited) * 1e3
+            if is_large((height, width), wanted.tiles):
+                with turn or nullcontext():
+                    return record | label_cut(model, job, wanted, image_HW3, tile_progress)
             with turn or nullcontext():
                 started = time.perf_counter()
                 prediction = label(image_HW3, decode_ms) if label else model.predict(image_HW3, tta=wanted.tta)
@@ -119,6 +137,52 @@ def label_file(
         },
         "saved": [utf8(os.path.relpath(path, job.out)) for path in paths_of(job, wanted.save)],
     }
+
+
+def label_cut(model: Model, job: Job, wanted: Wanted, image_HW3: Pixels | None, progress: Progress) -> Record:
+    """Label an image tile by tile: a TIFF as it is read, or pixels that are decoded already. Returns its record's part.
+
+    Raises:
+        ImageError: it cannot be read or cut, or something is wanted that is only made of whole images.
+    """
+    try:
+        from pixelwise.data.tiff import TiffImage
+        from pixelwise.prediction.large import ArrayImage, label_large
+    except ModuleNotFoundError as error:
+        missing = as_missing_extra(error)
+        if missing is None:
+            raise
+        raise ImageError(f"{shown(job.image)}: is labelled tile by tile, into a TIFF, for which {missing}") from error
+    if others := [key for key in wanted.save if key not in ("labels", "index", "overlay")]:
+        what = f"{', '.join(others)} cannot be made of an image that is cut into tiles"
+        raise ImageError(f"{shown(job.image)}: {what}; save labels and overlay.")
+    if wanted.tta:
+        raise ImageError(
+            f"{shown(job.image)}: views are not averaged of an image that is cut into tiles; leave out --tta."
+        )
+    base = job.out / job.name
+    outputs = [base.with_name(base.name + ending) for ending in (".tif", ".overlay.png", ".json")]
+    if os.path.realpath(outputs[0]) == os.path.realpath(job.image):
+        raise ImageError(f"{shown(job.image)}: its labels would overwrite it. Choose another folder for --out.")
+    image = TiffImage(job.image) if image_HW3 is None else ArrayImage(image_HW3)
+    facts = label_large(model, job.image, image, (outputs[0], outputs[1], outputs[2]), wanted.tiles, progress)
+    return {
+        "width": facts["width"],
+        "height": facts["height"],
+        "shares": {name: round(share, 6) for name, share in facts["shares"].items()},
+        "milliseconds": {"all": round(facts["seconds"] * 1e3, 3)},
+        "tiles": facts["tiles"],
+        "saved": [utf8(os.path.relpath(path, job.out)) for path in outputs],
+    }
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file that may be too large for memory. Raises ImageError."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageError(f"{shown(path)}: cannot be read ({error.strerror}).") from error
 
 
 def errno_of(error: OutputError) -> int | None:

@@ -41,6 +41,7 @@ from pixelwise.training.validate import Validation, batches, seen_mask, validate
 PARITY_IMAGES = 8
 CALIBRATION_IMAGES = 64
 MAX_DROP = 0.5  # percentage points of mean IoU
+SIZED_IMAGES = 64  # at most so many are looked at for the usual size of an image
 
 
 def unwatched(_done: int, _total: int) -> None:
@@ -140,7 +141,12 @@ def export(
             "pixelwise": __version__,
             "torch": torch.__version__.split("+")[0],
             "recipe": vars(recipe),
-            "data": {"sha256": data["sha256"], "layout": data["layout"], **count_pairs(data)},
+            "data": {
+                "sha256": data["sha256"],
+                "layout": data["layout"],
+                **count_pairs(data),
+                "image_size": usual_size(validation),
+            },
             "metrics": metrics,
             **({"reduced": reduced} if reduced else {}),
         },
@@ -236,6 +242,14 @@ def count_pairs(data: dict[str, Any]) -> dict[str, int]:
 def samples_of(rows: list[Any]) -> tuple[Sample, ...]:
     """The samples of a split as RUN/data.json lists them."""
     return tuple(Sample(name, Path(image), Path(mask), *parts) for name, image, mask, *parts in rows)
+
+
+def usual_size(validation: Validation) -> list[int]:
+    """Median height and width of the held-out images: how large a cut of a larger image should be."""
+    number = len(validation.pairs)
+    looked_at = range(0, number, -(-number // SIZED_IMAGES))
+    sizes = [validation.pairs[index][0].shape[:2] for index in looked_at]
+    return [int(side) for side in np.median(sizes, axis=0)]
 
 
 def validation_of(data: dict[str, Any], recipe: Recipe, preprocess: Preprocess, classes: ClassList) -> Validation:

@@ -1,0 +1,85 @@
+"""How an image is cut into tiles: when, and how large they are, so that things keep the scale the model has learnt.
+
+A bundle sees a whole image squeezed to its own size (`stretch`, `fit`), or at its own scale (`native`). So a tile is
+
+    native           at least 512 px a side, or twice what the network saw when it was trained
+    stretch, fit     as large as the images that the model was trained on, which the bundle says (their median); the
+                     network then sees in each tile things as large as those it has learnt
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.bundle.format import Metadata
+from pixelwise.data.files import tiff_size
+from pixelwise.errors import UsageError
+
+WHOLE_PIXELS = 32_000_000  # an image of more is cut into tiles: its scores inside the graph would take gigabytes
+NATIVE_TILE_PX = 512
+OVERLAP_SHARE = 8  # tiles overlap by an eighth
+MAX_SIDE_PX = 8192  # of a tile
+
+Size = tuple[int, int]  # height, width
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How to cut an image. What is None is chosen to fit the model."""
+
+    size: Size | None = None
+    overlap_px: int | None = None
+    always: bool = False  # cut images of any size, not only those over WHOLE_PIXELS
+
+
+def parse_tiles(tile: str | None, overlap_px: int | None) -> Tiles:
+    """What `--tile 512` or `--tile 360x480` (height × width) and `--overlap` mean.
+
+    Raises:
+        UsageError: neither, or an overlap without room for it.
+    """
+    if tile is None:
+        return Tiles(None, overlap_px)
+    sides = tile.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and 32 <= int(side) <= MAX_SIDE_PX for side in sides):
+        raise UsageError(
+            f"--tile {tile}: expected PX or HEIGHTxWIDTH in pixels of the image, 32 to {MAX_SIDE_PX}, such as 512."
+        )
+    size = int(sides[0]), int(sides[-1])
+    check_overlap(size, overlap_px)
+    return Tiles(size, overlap_px, always=True)
+
+
+def check_overlap(size: Size, overlap_px: int | None) -> None:
+    if overlap_px is not None and not 0 <= overlap_px <= min(size) // 2:
+        raise UsageError(
+            f"--overlap {overlap_px}: expected 0 to {min(size) // 2}, half the shorter side of a tile of "
+            f"{size[0]}×{size[1]} pixels (height × width)."
+        )
+
+
+def tile_size(metadata: Metadata) -> tuple[Size, str]:
+    """The tile (height, width) that fits a model, and how that was chosen, in words."""
+    if metadata.policy == "native":
+        height, width = (max(NATIVE_TILE_PX, 2 * side) for side in metadata.size)
+        return (height, width), "the model sees images at their own scale"
+    trained = metadata.provenance.get("data", {}).get("image_size")
+    if isinstance(trained, list) and len(trained) == 2 and all(isinstance(side, int) and side > 0 for side in trained):
+        height, width = (min(max(side, 32), MAX_SIDE_PX) for side in trained)
+        return (height, width), "as large as the images that the model was trained on"
+    return metadata.size, (
+        "the bundle does not say how large its training images were, so a tile is as large as what its network sees; "
+        "if they were larger, give their size: --tile HEIGHTxWIDTH"
+    )
+
+
+def is_large(size: Size, tiles: Tiles) -> bool:
+    """Is an image of this size to be cut into tiles?"""
+    return tiles.always or size[0] * size[1] > WHOLE_PIXELS
+
+
+def is_large_tiff(path: Path, tiles: Tiles) -> bool:
+    """Is this a TIFF that is to be read and labelled piece by piece? False for every other file."""
+    size = tiff_size(path)
+    return size is not None and is_large(size, tiles)

@@ -1,0 +1,248 @@
+"""Labels of an image of any size → a tiled, compressed TIFF, written piece by piece so that a killed run goes on.
+
+While it is being made, everything that is finished lies in one file beside the result, `.NAME.unfinished`: a line of
+JSON that says which image, model and tiles it belongs to, then one record for every row of the result's tiles: its
+length, its CRC-32, a line of JSON, and the compressed tiles. A record that a kill cut short is dropped, and its rows
+are done again. At the end the tiles are copied into the result, which appears whole; it has the same bytes whether the
+run was killed or not.
+
+Shapes: H, W the image's own size; P, Q of the small picture that an overlay is made of.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+import tifffile
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from pixelwise.data.files import remedy_for, shown, writing_whole
+from pixelwise.errors import OutputError
+from pixelwise.records import VOID, ClassList, Labels, Pixels
+
+TILE_PX = 512  # of the result
+LEVEL = 2  # of deflate: labels shrink to a hundredth in a fraction of a millisecond a tile
+RECORD = struct.Struct("<QI")  # bytes that follow, and their CRC-32
+PREVIEW_PX = 2048  # longest side of the small picture
+CLASSIC_BYTES = 2**32 - 2**25  # a TIFF past it becomes a BigTIFF
+NODATA = 42113  # GDAL's tag for pixels without a value
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of the result's tiles, as it lies in the unfinished file."""
+
+    at: int  # byte at which its tiles begin
+    lengths: tuple[int, ...]  # of the compressed tiles, in bytes
+    counts: Mapping[str, int]  # pixels of every label
+    preview_HQ4: NDArray[np.uint8]  # RGB and label of every n-th pixel
+
+
+class LabelTiff:
+    """A label TIFF that is being made. Use it in `with`: then nobody else writes the same one."""
+
+    def __init__(self, path: Path, size: tuple[int, int], about: Mapping[str, Any]) -> None:
+        """Begin, or go on where a run with the same `about` was stopped.
+
+        Args:
+            path: of the result.
+            size: height and width.
+            about: what the labels depend on: image, model, tiles. JSON.
+
+        Raises:
+            OutputError: it cannot be written, or another process writes it now.
+        """
+        self.path, (self.height, self.width) = path, size
+        self.step = max(-(-max(size) // PREVIEW_PX), 1)
+        self.part = path.with_name(f".{path.name[:200]}.unfinished")
+        self.waiting = np.empty((0, self.width), np.uint8)  # rows too few for a row of tiles
+        self.records: list[Record] = []
+        heading = json.dumps({"size": list(size), **about}, sort_keys=True).encode() + b"\n"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.file: BinaryIO = os.fdopen(os.open(self.part, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+        except OSError as error:
+            raise self.unwritable(error) from error
+        try:
+            self.lock()
+            if self.file.read(len(heading)) == heading:
+                self.end = self.read_records(len(heading))
+            else:
+                self.end = len(heading)
+                self.append(0, heading)
+        except OSError as error:
+            self.file.close()
+            raise self.unwritable(error) from error
+        except BaseException:
+            self.file.close()
+            raise
+
+    def lock(self) -> None:
+        if os.name == "nt":  # has no fcntl
+            return
+        import fcntl
+
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{shown(self.path)}: another process is writing it now. Wait for it, or choose another --out."
+            ) from error
+
+    def read_records(self, at: int) -> int:
+        """Take up the whole records from byte `at` on. Returns where the last of them ends."""
+        self.file.seek(at)
+        while len(head := self.file.read(RECORD.size)) == RECORD.size:
+            length, checksum = RECORD.unpack(head)
+            if length > os.fstat(self.file.fileno()).st_size - at:
+                break
+            body = self.file.read(length)
+            if len(body) != length or zlib.crc32(body) != checksum:
+                break
+            self.records.append(self.record_of(body, at + RECORD.size))
+            at += RECORD.size + length
+        return at
+
+    def record_of(self, body: bytes, at: int) -> Record:
+        said = json.loads(body[: body.index(b"\n")])
+        preview_at = body.index(b"\n") + 1
+        tiles_at = preview_at + said["preview"]
+        preview = np.frombuffer(isal_zlib.decompress(body[preview_at:tiles_at]), np.uint8)
+        small_width = -(-self.width // self.step)
+        return Record(at + tiles_at, tuple(said["tiles"]), said["counts"], preview.reshape(-1, small_width, 4))
+
+    @property
+    def rows_done(self) -> int:
+        """Rows of pixels, from the top, that need not be labelled again."""
+        return min(len(self.records) * TILE_PX, self.height)
+
+    def add(self, labels: Labels, picture: Mapping[int, Pixels]) -> None:
+        """Take the next rows of labels, uint8 [rows, W].
+
+        Args:
+            picture: y → uint8 [1, Q, 3] for every `step`-th row of pixels of the image, at least as far as the labels.
+
+        Raises:
+            OutputError: the disk is full. What was finished stays, to go on from.
+        """
+        self.waiting = np.concatenate([self.waiting, labels]) if len(self.waiting) else labels
+        while self.rows_done < self.height:
+            rows = min(TILE_PX, self.height - self.rows_done)
+            if len(self.waiting) < rows:
+                return
+            self.commit(self.waiting[:rows], picture)
+            self.waiting = self.waiting[rows:].copy()
+
+    def commit(self, labels: Labels, picture: Mapping[int, Pixels]) -> None:
+        """Write one row of the result's tiles."""
+        tiles = []
+        for left in range(0, self.width, TILE_PX):
+            tile = np.full((TILE_PX, TILE_PX), VOID, np.uint8)
+            piece = labels[:, left : left + TILE_PX]
+            tile[: piece.shape[0], : piece.shape[1]] = piece
+            tiles.append(isal_zlib.compress(tile, LEVEL))
+        top = self.rows_done
+        ys = range(-(-top // self.step) * self.step, top + len(labels), self.step)
+        preview = np.empty((len(ys), -(-self.width // self.step), 4), np.uint8)
+        for row, y in enumerate(ys):
+            preview[row, :, :3] = picture[y]
+            preview[row, :, 3] = labels[y - top, :: self.step]
+        packed = isal_zlib.compress(preview.tobytes(), LEVEL)
+        values = np.bincount(labels.ravel(), minlength=256)
+        counts = {str(value): int(values[value]) for value in np.flatnonzero(values)}
+        said = json.dumps({"tiles": [len(tile) for tile in tiles], "counts": counts, "preview": len(packed)})
+        body = b"".join([said.encode(), b"\n", packed, *tiles])
+        try:
+            self.append(self.end, RECORD.pack(len(body), zlib.crc32(body)) + body)
+        except OSError as error:
+            raise self.unwritable(error) from error
+        self.records.append(self.record_of(body, self.end + RECORD.size))
+        self.end += RECORD.size + len(body)
+
+    def append(self, at: int, data: bytes) -> None:
+        self.file.seek(at)
+        self.file.truncate()
+        self.file.write(data)
+        self.file.flush()
+
+    def finish(self, classes: ClassList, place: Mapping[int, tuple[int, int, Any]], resolution: Any) -> None:
+        """Write the result, whole or not at all, and let the unfinished file go.
+
+        Args:
+            place: GeoTIFF tags as number → (type, count, value).
+            resolution: pixels a unit across and down, and the unit; or None.
+
+        Raises:
+            OutputError: it cannot be written. What was labelled is kept, to go on from.
+        """
+        assert self.rows_done == self.height
+        colours = np.zeros((3, 256), np.uint16)
+        colours[:, : len(classes)] = np.array(classes.colours, np.uint16).T * 257
+        options: dict[str, Any] = {"extratags": [(code, *value, True) for code, value in place.items()]}
+        options["extratags"].append((NODATA, 2, 0, str(VOID), True))
+        if resolution is not None:
+            options |= {"resolution": resolution[:2], "resolutionunit": resolution[2]}
+        total = sum(sum(record.lengths) + 16 * len(record.lengths) for record in self.records)
+
+        try:
+            with writing_whole(self.path) as file, tifffile.TiffWriter(file, bigtiff=total > CLASSIC_BYTES) as writer:
+                writer.write(
+                    self.tiles(),
+                    shape=(self.height, self.width),
+                    dtype=np.uint8,
+                    tile=(TILE_PX, TILE_PX),
+                    compression="deflate",
+                    photometric="palette",
+                    colormap=colours,
+                    software="pixelwise",
+                    metadata=None,
+                    **options,
+                )
+        except OutputError as error:
+            raise OutputError(f"{error} {self.kept()}") from error.__cause__
+        self.part.unlink(missing_ok=True)
+
+    def tiles(self) -> Iterator[bytes]:
+        for record in self.records:
+            self.file.seek(record.at)
+            for length in record.lengths:
+                yield self.file.read(length)
+
+    def preview(self) -> tuple[Pixels, Labels]:
+        """Every n-th pixel of the image, uint8 [P, Q, 3], and of its labels, [P, Q]; at most PREVIEW_PX a side."""
+        rows = np.concatenate([record.preview_HQ4 for record in self.records])
+        return np.ascontiguousarray(rows[:, :, :3]), np.ascontiguousarray(rows[:, :, 3])
+
+    def counts(self) -> NDArray[np.int64]:
+        """Pixels of every label, [256]."""
+        counts = np.zeros(256, np.int64)
+        for record in self.records:
+            for value, number in record.counts.items():
+                counts[int(value)] += number
+        return counts
+
+    def kept(self) -> str:
+        return f"What was labelled so far is kept in {shown(self.part)}: the same command goes on from there."
+
+    def unwritable(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"{shown(self.path)}: cannot be written ({error.strerror}). {remedy_for(error, self.path)} {self.kept()}"
+        )
+
+    def __enter__(self) -> LabelTiff:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()

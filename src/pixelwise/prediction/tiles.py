@@ -1,0 +1,355 @@
+"""An image of any size, labelled tile by tile and blended where tiles overlap. Knows no model: it takes a callback.
+
+Blending needs no scores at full resolution. Two tiles that overlap are mixed with weights that rise across the seam
+from 0 to 1. Where both say the same class, so does every such mixture, because that class's score is the highest in
+both; so only pixels on which they disagree are looked up in the scores, which stay at the network's own resolution.
+
+Memory: one row of tiles of the image (and the next one, read ahead), its labels, and the scores at its upper and lower
+seams. It grows with the image's width times the tile's height, not with the image's height.
+
+Shapes: H, W the image's own size; T, U a tile's; C classes; h, w the size of a tile's scores; N pixels.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.records import VOID, Labels, Pixels, Scores
+
+# tile uint8 [T, U, 3] → labels uint8 [T, U] and scores float32 [C, h, w]. The labels must be those of the highest score
+# where the scores are enlarged to the tile's size, bilinearly with pixel centres at half-integers: what a bundle gives.
+Run = Callable[[Pixels], tuple[Labels, Scores]]
+ReadRows = Callable[[int, int], Pixels]  # (first row, row after the last) → uint8 [rows, W, 3]
+IsAbsent = Callable[[int, int, int, int], bool]  # (top, bottom, left, right): does the file hold none of these pixels?
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One direction of an image, cut into tiles of one size."""
+
+    length_px: int
+    tile_px: int
+    overlap_px: int  # at least
+    starts: tuple[int, ...]  # where each tile begins; the last one ends with the image
+    seams: tuple[tuple[int, int], ...]  # between tile i and i + 1: the pixels [from, to) where both count
+
+    def parts(self) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """For every pixel: the first tile that counts there, and the weight of the one after it, 0 to 1."""
+        first = np.zeros(self.length_px, np.intp)
+        weight = np.zeros(self.length_px, np.float32)
+        for number, (begin, end) in enumerate(self.seams):
+            weight[begin:end] = (np.arange(end - begin, dtype=np.float32) + 0.5) / max(end - begin, 1)
+            first[end:] = number + 1
+        return first, weight
+
+
+def cut(length_px: int, tile_px: int, overlap_px: int) -> Axis:
+    """Cut `length_px` pixels into the fewest tiles that overlap by at least `overlap_px`, evenly spread.
+
+    Even spreading spends what is left over on more context everywhere, rather than on one narrow last tile.
+
+    Args:
+        overlap_px: at most half a tile. A seam is so wide, in the middle of where two tiles overlap.
+    """
+    if not (length_px >= 1 and tile_px >= 1 and 0 <= overlap_px <= tile_px // 2):
+        raise ValueError(f"{length_px} px in tiles of {tile_px} px that overlap by {overlap_px} px")
+    if length_px <= tile_px:
+        return Axis(length_px, tile_px, overlap_px, (0,), ())
+    steps = -(-(length_px - tile_px) // (tile_px - overlap_px))
+    starts = tuple(round(step * (length_px - tile_px) / steps) for step in range(steps + 1))
+    nearest = min(b - a for a, b in pairwise(starts))
+    wide = min(overlap_px, nearest - 1)  # so that no pixel lies in two seams
+    begins = [(a + tile_px + b) // 2 - wide // 2 for a, b in pairwise(starts)]
+    return Axis(length_px, tile_px, overlap_px, starts, tuple((begin, begin + wide) for begin in begins))
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """An image cut into tiles."""
+
+    rows: Axis
+    columns: Axis
+
+    @property
+    def count(self) -> int:
+        return len(self.rows.starts) * len(self.columns.starts)
+
+    def row_for(self, y: int) -> int:
+        """The first row of tiles whose labels are needed for pixel row `y`."""
+        return next(
+            (number for number, (begin, _) in enumerate(self.rows.seams) if y < begin), len(self.rows.starts) - 1
+        )
+
+
+def tiling(size: tuple[int, int], tile: tuple[int, int], overlap: tuple[int, int]) -> Tiling:
+    """Cut an image of `size`; all are (height, width) in pixels."""
+    return Tiling(cut(size[0], tile[0], overlap[0]), cut(size[1], tile[1], overlap[1]))
+
+
+class Scored(NamedTuple):
+    """Part of a tile's scores, and what is needed to look pixels of the tile up in it."""
+
+    scores: NDArray[np.float32]  # [rows, columns, C]: what belongs to one place lies together
+    first_row: int  # which of the tile's h rows comes first here
+    first_column: int
+    size: tuple[int, int]  # h, w of all scores of the tile
+
+
+def label_tiles(
+    plan: Tiling,
+    read_rows: ReadRows,
+    run: Run,
+    *,
+    first_row: int = 0,
+    absent: IsAbsent | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[tuple[int, Labels]]:
+    """Label an image from top to bottom.
+
+    Args:
+        read_rows: is asked for each row of pixels once, from top to bottom, from another thread.
+        run: the network, which is called from a thread of its own, one tile after the other.
+        first_row: the row of tiles to begin with, see `Tiling.row_for`. The one above is run again for its seam, so
+            that labels are the same as if all had been run.
+        absent: tiles of which the file holds nothing are not run.
+        progress: called with (tiles done, tiles in all).
+
+    Yields:
+        (y, labels): uint8 [rows, W], the finished rows of pixels from row y on. Together they cover the image once.
+    """
+    columns = plan.columns
+    begin_at = max(first_row - 1, 0)
+    above: RowOfTiles | None = None
+    current = RowOfTiles(plan, begin_at, None)
+    ahead: deque[tuple[int, int, Future[tuple[Labels, Scores]] | None]] = deque()
+    with (
+        ThreadPoolExecutor(1, "pixelwise-rows") as reader,
+        ThreadPoolExecutor(1, "pixelwise-network") as network,
+        Band(read_rows, reader, plan, begin_at) as band,
+    ):
+        for number in range(begin_at, len(plan.rows.starts) + 1):
+            ends = number == len(plan.rows.starts)
+            band_HW3 = None if ends else band.next()
+            for column in range(len(columns.starts)):
+                if band_HW3 is not None:
+                    ahead.append((number, column, submit(network, run, plan, number, column, band_HW3, absent)))
+                if len(ahead) < 2 and not ends:
+                    continue  # one tile is run while the one before is blended
+                if not ahead:
+                    break
+                row, at, answer = ahead.popleft()
+                if at == 0:
+                    current = RowOfTiles(plan, row, above)
+                current.add(at, answer.result() if answer else None)
+                progress(row * len(columns.starts) + at + 1, plan.count)
+                if at == len(columns.starts) - 1:
+                    if row >= first_row:
+                        yield current.top, current.finished()
+                    above = current.lower_part()
+
+
+def submit(
+    network: ThreadPoolExecutor,
+    run: Run,
+    plan: Tiling,
+    row: int,
+    column: int,
+    band_HW3: Pixels,
+    absent: IsAbsent | None,
+) -> Future[tuple[Labels, Scores]] | None:
+    """Start the network on one tile; None where the file holds nothing of it."""
+    top, left = plan.rows.starts[row], plan.columns.starts[column]
+    bottom = min(top + plan.rows.tile_px, plan.rows.length_px)
+    right = min(left + plan.columns.tile_px, plan.columns.length_px)
+    if absent is not None and absent(top, bottom, left, right):
+        return None
+    return network.submit(run, np.ascontiguousarray(band_HW3[:, left : left + plan.columns.tile_px]))
+
+
+class Band:
+    """The rows of pixels below one row of tiles; the next ones are read while these are labelled."""
+
+    def __init__(self, read_rows: ReadRows, reader: ThreadPoolExecutor, plan: Tiling, first_row: int) -> None:
+        self.read_rows, self.reader, self.rows, self.columns = read_rows, reader, plan.rows, plan.columns
+        self.row, self.read_to = first_row, plan.rows.starts[first_row]
+        self.kept = np.empty((0, plan.columns.length_px, 3), np.uint8)  # rows that the next tiles see again
+        self.coming = self.ask()
+
+    def ask(self) -> Future[Pixels]:
+        stop = min(self.rows.starts[self.row] + self.rows.tile_px, self.rows.length_px)
+        begin, self.read_to = self.read_to, stop
+        return self.reader.submit(self.read_rows, begin, stop)
+
+    def next(self) -> Pixels:
+        """uint8 [T, max(W, U), 3]. An image smaller than a tile is mirrored to its size, so that its scale is kept."""
+        new_HW3 = self.coming.result()
+        band = np.concatenate([self.kept, new_HW3]) if len(self.kept) else new_HW3
+        self.row += 1
+        if self.row < len(self.rows.starts):
+            shared = self.read_to - self.rows.starts[self.row]
+            self.kept = band[len(band) - shared :].copy() if shared else band[:0]
+            self.coming = self.ask()
+        more_rows = max(self.rows.tile_px - len(band), 0)
+        more_columns = max(self.columns.tile_px - band.shape[1], 0)
+        if more_rows or more_columns:
+            band = np.asarray(cv2.copyMakeBorder(band, 0, more_rows, 0, more_columns, cv2.BORDER_REFLECT), np.uint8)
+        return band
+
+    def __enter__(self) -> Band:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.coming.cancel()
+
+
+class RowOfTiles:
+    """Labels of one row of tiles, blended from left to right, and the scores at its upper and lower seams."""
+
+    def __init__(self, plan: Tiling, number: int, above: RowOfTiles | None) -> None:
+        rows = plan.rows
+        self.above = above  # whose lower seam is this row's upper one
+        self.blended_to = 0  # the pixel column up to which the upper seam is done
+        self.columns = plan.columns
+        self.start = rows.starts[number]
+        end = rows.length_px
+        self.top, self.upper_end = rows.seams[number - 1] if number else (0, 0)
+        self.lower, self.bottom = rows.seams[number] if number < len(rows.seams) else (end, end)
+        self.tile_px = (rows.tile_px, plan.columns.tile_px)
+        self.labels = np.full((self.bottom - self.top, plan.columns.length_px), VOID, np.uint8)
+        self.first_tile, self.weight = plan.columns.parts()
+        self.upper_scores: list[Scored | None] = []
+        self.lower_scores: list[Scored | None] = []
+        self.last: Scored | None = None  # at the right seam of the tile to the left
+
+    def add(self, column: int, answer: tuple[Labels, Scores] | None) -> None:
+        """The next tile to the right; None: a tile of which the file holds no pixel, which stays void."""
+        assert column == len(self.lower_scores)
+        if answer is None:
+            self.upper_scores.append(None)
+            self.lower_scores.append(None)
+            self.last = None
+        else:
+            self.place(column, *answer)
+        done_to = self.columns.seams[column][0] if column < len(self.columns.seams) else self.columns.length_px
+        if self.above is not None:
+            self.blend_with(self.above, self.blended_to, done_to)
+        self.blended_to = done_to
+
+    def place(self, column: int, labels_TU: Labels, scores_Chw: Scores) -> None:
+        """Put a tile's labels down, blended with those to the left, and keep the scores at its seams."""
+        left = self.columns.starts[column]
+        end = self.columns.length_px
+        next_seam, right = self.columns.seams[column] if column < len(self.columns.seams) else (end, end)
+        labels = labels_TU[self.top - self.start : self.bottom - self.start]
+        all_rows, all_columns = (self.top, self.bottom), (left, min(left + self.tile_px[1], end))
+        solid = 0  # from where on this tile alone counts
+        if column:
+            seam, solid = self.columns.seams[column - 1]
+            if self.last is None:
+                solid = seam
+            elif solid > seam:
+                there = self.labels[:, seam:solid]
+                ys, xs = np.nonzero(there != labels[:, seam - left : solid - left])
+                if len(ys):
+                    pixels = ys + (self.top - self.start), xs + seam
+                    before = self.look_up(self.last, column - 1, *pixels)
+                    here = self.look_up(self.part(scores_Chw, left, all_rows, (seam, solid)), column, *pixels)
+                    there[ys, xs] = between(before, here, self.weight[pixels[1]]).argmax(axis=1)
+        self.labels[:, solid:right] = labels[:, solid - left : right - left]
+        self.upper_scores.append(self.part(scores_Chw, left, (self.top, self.upper_end), all_columns))
+        self.lower_scores.append(self.part(scores_Chw, left, (self.lower, self.bottom), all_columns))
+        self.last = self.part(scores_Chw, left, all_rows, (next_seam, right))
+
+    def part(self, scores_Chw: Scores, left: int, rows: tuple[int, int], columns: tuple[int, int]) -> Scored:
+        """A copy of the scores from which these rows and columns of pixels of the image are looked up."""
+        size = scores_Chw.shape[1], scores_Chw.shape[2]
+        cuts = []
+        for axis, (begin, end) in enumerate(
+            ((rows[0] - self.start, rows[1] - self.start), (columns[0] - left, columns[1] - left))
+        ):
+            scale = size[axis] / self.tile_px[axis]
+            first = max(int((begin + 0.5) * scale - 0.5) - 1, 0)  # one more on each side, against rounding
+            stop = int((end - 0.5) * scale - 0.5) + 3 if end > begin else first
+            cuts.append(slice(first, stop))
+        part = np.ascontiguousarray(scores_Chw[:, cuts[0], cuts[1]].transpose(1, 2, 0))
+        return Scored(part, cuts[0].start, cuts[1].start, size)
+
+    def look_up(self, part: Scored, column: int, ys: NDArray[np.intp], xs: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Scores [N, C] of a tile at pixels: `ys` from the tile's upper edge, `xs` from the image's left edge."""
+        y0, y1, fy = self.neighbours(ys, 0, part.size[0])
+        x0, x1, fx = self.neighbours(xs - self.columns.starts[column], 1, part.size[1])
+        rows, columns, classes = part.scores.shape
+        flat = part.scores.reshape(-1, classes)
+        y0, y1 = (y0 - part.first_row) * columns, np.minimum(y1 - part.first_row, rows - 1) * columns
+        x0, x1 = x0 - part.first_column, np.minimum(x1 - part.first_column, columns - 1)
+        upper = between(flat.take(y0 + x0, axis=0), flat.take(y0 + x1, axis=0), fx)
+        lower = between(flat.take(y1 + x0, axis=0), flat.take(y1 + x1, axis=0), fx)
+        return between(upper, lower, fy)
+
+    def neighbours(
+        self, pixels: NDArray[np.intp], axis: int, length: int
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+        """Between which two of `length` scores a tile's pixels lie, and how far from the first to the second."""
+        at = (pixels + np.float32(0.5)) * np.float32(length / self.tile_px[axis]) - np.float32(0.5)
+        at = np.clip(at, 0, length - 1).astype(np.float32)
+        first = at.astype(np.intp)
+        return first, np.minimum(first + 1, length - 1), at - first
+
+    def blend_with(self, above: RowOfTiles, left: int, right: int) -> None:
+        """Blend the seam between the row of tiles above and this one, in pixel columns [left, right)."""
+        height = self.upper_end - self.top
+        seam = self.labels[:height]
+        ys, xs = np.nonzero(seam[:, left:right] != above.labels[:, left:right])
+        if len(ys):
+            xs += left
+            weight = (ys.astype(np.float32) + np.float32(0.5)) / np.float32(height)
+            for tile in np.unique(self.first_tile[xs]):
+                chosen = np.flatnonzero(self.first_tile[xs] == tile)
+                y, x, share = ys[chosen] + self.top, xs[chosen], weight[chosen]
+                upper = above.across(above.lower_scores, int(tile), y, x)
+                lower = self.across(self.upper_scores, int(tile), y, x)
+                if upper is not None and lower is not None:  # else the file holds none of these pixels
+                    seam[y - self.top, x] = between(upper, lower, share).argmax(axis=1)
+
+    def across(
+        self, scores: list[Scored | None], tile: int, ys: NDArray[np.intp], xs: NDArray[np.intp]
+    ) -> NDArray[np.float32] | None:
+        """Scores [N, C] at pixels of the image where `tile` is the first that counts, blended with the next one's."""
+        here = scores[tile]
+        if here is None:
+            return None
+        blended = self.look_up(here, tile, ys - self.start, xs)
+        weight = self.weight[xs]
+        seam = np.flatnonzero(weight)
+        after = scores[tile + 1] if len(seam) else None
+        if after is not None:
+            right = self.look_up(after, tile + 1, ys[seam] - self.start, xs[seam])
+            blended[seam] = between(blended[seam], right, weight[seam])
+        return blended
+
+    def finished(self) -> Labels:
+        """The rows of labels that nothing below changes: uint8 [rows, W]."""
+        return self.labels[: self.lower - self.top]
+
+    def lower_part(self) -> RowOfTiles:
+        """This row, with nothing kept but what the seam below needs."""
+        self.labels = self.labels[self.lower - self.top :].copy()
+        self.upper_scores, self.last, self.above = [], None, None
+        return self
+
+
+def between(a_NC: NDArray[np.float32], b_NC: NDArray[np.float32], weight_N: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(1 − weight)·a + weight·b, in the place of b."""
+    b_NC -= a_NC
+    b_NC *= weight_N.astype(np.float32)[:, None]
+    b_NC += a_NC
+    return b_NC
