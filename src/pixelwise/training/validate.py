@@ -68,7 +68,7 @@ def validate(
     if previews is not None:
         make_folder(previews)
     own = range(len(validation.pairs)) if alone else own_part(len(validation.pairs), kept=PREVIEWS)
-    device = next(network.parameters()).device
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))  # a graph has none
     count = len(validation.classes)
     matrix = np.zeros((count, count), np.int64)
     loss, pixels, index = 0.0, 0, 0
