@@ -141,7 +141,7 @@ def image_format(data: bytes) -> str:
 def tiff_size(path: Path) -> tuple[int, int] | None:
     """Height and width that a TIFF or BigTIFF's first page states; None for any other file, or one that is damaged."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(os.open(path, READ_ONLY), "rb") as file:  # to open a pipe would block
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return None
             head = file.read(16)

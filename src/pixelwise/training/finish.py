@@ -206,13 +206,19 @@ class GraphNetwork(Network):
     def __init__(self, model: onnx.ModelProto, stages: Sequence[Stage]) -> None:
         super().__init__()
         self.seen, self.scores = ends(model, stages)
-        part, _ = cut(parse(model.SerializeToString()), [self.seen], [self.scores])
+        part, self.needed = cut(parse(model.SerializeToString()), [self.seen], [self.scores])
         self.session = onnxruntime.InferenceSession(part, providers=["CPUExecutionProvider"])
 
     def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
         """The scores alone. One image at a time: a bundle's graph takes one."""
-        scores_1Chw = [self.session.run([self.scores], {self.seen: image[None].numpy()})[0] for image in image_B3HW]
-        return {"scores": torch.from_numpy(np.concatenate(scores_1Chw))}
+        # Where the input's size follows the image's, the sizes inside are worked out from the image: from its shape alone,
+        # and an image of the size that the network sees is seen at that size.
+        given = {"image": np.zeros((*image_B3HW.shape[2:], 3), np.uint8)}
+        scores = []
+        for image_3HW in image_B3HW:
+            given[self.seen] = image_3HW[None].numpy()
+            scores += self.session.run([self.scores], {name: given[name] for name in self.needed})
+        return {"scores": torch.from_numpy(np.concatenate(scores))}
 
 
 def rehearse_export(network: Network, preprocess: Preprocess) -> None:
