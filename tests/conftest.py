@@ -22,6 +22,10 @@ import pytest
 
 from pixelwise.records import ClassList
 
+# Started in the background of a shell, this process ignores Ctrl-C, and so would every process that the tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 THREE = ClassList(("sky", "road", "car"), ((70, 130, 180), (128, 64, 128), (0, 0, 142)))
 
 
@@ -202,3 +206,24 @@ def photo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photo") / "photo.png"
     write_png(path, np.ascontiguousarray(picture(9, 120, 200)))
     return path
+
+
+# ── a training: a process in which faults happen, shared by the tests that need one ──
+
+
+@pytest.fixture(scope="session")
+def tiny_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from pixelwise.data.scenes import write_scenes
+
+    folder = tmp_path_factory.mktemp("scenes")
+    write_scenes(folder, {"train": 8, "val": 2}, height_px=32, width_px=48)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from faulty import Launcher  # beside the tests of training
+
+    launcher = Launcher(tmp_path_factory.mktemp("launcher"))
+    yield launcher
+    launcher.close()

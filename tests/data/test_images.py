@@ -432,7 +432,7 @@ def test_a_read_only_folder_is_an_output_error(tmp_path: Path, monkeypatch: pyte
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(os, "open", read_only)
-    with pytest.raises(OutputError, match="may write to"):
+    with pytest.raises(OutputError, match="mount it for writing"):
         images.write_whole(tmp_path / "x", b"")
     assert list(tmp_path.iterdir()) == []
 

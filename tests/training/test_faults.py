@@ -20,6 +20,7 @@ from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.loop import batches_of
 from pixelwise.training.memory import is_out_of_memory, too_large
 from pixelwise.training.recipe import Recipe
+from pixelwise.training.state import start
 
 WITH_WORKERS = Recipe.from_toml(TINY.to_toml().replace("workers = 0", "workers = 2"))
 
@@ -143,7 +144,7 @@ def test_a_batch_that_does_not_fit_names_one_that_does(launcher: Launcher, tiny_
     case = Case(
         launcher, tiny_scenes, tmp_path, Recipe(model="unet", size=(256, 256), small_epochs=0.0, epochs=1, batch=64)
     )
-    little = {"AS": 400 * 2**20}
+    little = {"AS": 900 * 2**20}
     code, printed, _ = case.go(tmp_path / "run", limits=little)
     assert code == 1, printed
     assert "a step with 64 images of 256×256 needs more memory than there is" in printed
@@ -247,12 +248,12 @@ def test_an_image_that_vanishes_while_training_is_named_plainly(
     tiny_scenes: Path, tmp_path: Path, workers: int
 ) -> None:
     data = Path(shutil.copytree(tiny_scenes, tmp_path / "data"))
-    recipe = Recipe(size=(32, 32), batch=2, workers=workers, cache_mb=0)
+    recipe = Recipe(model="unet", size=(32, 32), batch=2, workers=workers, cache_mb=0)
     dataset = open_dataset(data)
     pairs = Pairs(dataset.splits["train"], dataset.mask_ids, len(dataset.classes), 0)
     order = Order(len(pairs), 2, 0)
     dataset.splits["train"][0].image.unlink()
     with pytest.raises(ImageError) as caught:
-        list(batches_from(batches_of(recipe, pairs, order), order, 0, lambda reason: None))
+        list(batches_from(batches_of(start(recipe, len(dataset.classes)), pairs, order), order, 0, lambda reason: None))
     assert str(caught.value).startswith(str(dataset.splits["train"][0].image))
     assert "Traceback" not in str(caught.value)

@@ -43,7 +43,7 @@ class BuiltIn:
 
 def models() -> tuple[BuiltIn, ...]:
     """The built-in models, by name."""
-    return tuple(BuiltIn(path.stem, path) for path in sorted(FOLDER.glob("*.onnx")))
+    return tuple(BuiltIn(path.stem, path) for path in sorted(FOLDER.glob("*.onnx"), key=lambda path: path.stem))
 
 
 def built_in(name: str) -> BuiltIn:

@@ -211,8 +211,8 @@ class GraphNetwork(Network):
 
     def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
         """The scores alone. One image at a time: a bundle's graph takes one."""
-        # Where the input's size follows the image's, the sizes inside are worked out from the image: from its shape alone,
-        # and an image of the size that the network sees is seen at that size.
+        # Where the input's size follows the image's, the sizes inside are worked out from the image, of which only the
+        # shape counts; and an image of the size that the network sees is seen at that size.
         given = {"image": np.zeros((*image_B3HW.shape[2:], 3), np.uint8)}
         scores = []
         for image_3HW in image_B3HW:
