@@ -290,6 +290,15 @@ def test_export_measures_what_it_ships(run: Path, tmp_path: Path) -> None:
     pw.load(out, threads=1)  # the golden labels are those of the small weights
 
 
+@pytest.mark.parametrize("policy", ["fit", "native"])
+def test_small_weights_where_the_size_follows_the_image(scenes: Path, tmp_path: Path, policy: str) -> None:
+    done = train(scenes, tmp_path / "run", replace(TINY, epochs=1, policy=policy))  # type: ignore[arg-type]
+    out = export(done.run, tmp_path / "small.onnx", weights="int8", max_drop=100)
+    facts = read_bundle(out).metadata.provenance
+    assert facts["metrics"]["miou"] == pytest.approx(facts["reduced"]["miou_before"], abs=0.05)
+    assert facts["metrics"]["miou"] == pytest.approx(pw.evaluate(out, scenes, split="val").to_json()["miou"], abs=0.01)
+
+
 def test_a_drop_past_the_limit_is_refused_and_nothing_is_written(run: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"loses 1.00 points of mean IoU .* at most 0.5 .* --max-drop"):
         price(0.70, 0.69, 0.5)
