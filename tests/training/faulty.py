@@ -7,6 +7,7 @@ system are counted, cut short or refused here, by standing in for `os.open`, `os
 
 from __future__ import annotations
 
+import builtins
 import errno
 import importlib
 import json
@@ -54,8 +55,8 @@ class Faults:
             raise OSError(number, os.strerror(number), path)
 
     def install(self) -> None:
-        real = {name: getattr(os, name) for name in ("open", "fsync", "fdopen", "replace", "unlink", "mkdir")}
-        real_path_open = Path.open
+        real = {name: getattr(os, name) for name in ("open", "fsync", "replace", "unlink", "mkdir")}
+        real_path_open, real_open_file = Path.open, builtins.open
 
         def open_(path: Any, flags: int, *rest: Any, **named: Any) -> int:
             self.count("open", str(path))
@@ -74,14 +75,15 @@ class Faults:
 
             return call
 
-        def fdopen(number: int, mode: str) -> Any:
-            return Writing(self, real["fdopen"](number, mode), self.files.get(number, ""))
+        def open_file(path: Any, mode: str = "r", *rest: Any, **more: Any) -> Any:
+            file = real_open_file(path, mode, *rest, **more)
+            return Writing(self, file, str(path)) if mode == "x+b" else file
 
         def path_open(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
             file = real_path_open(path, mode, *rest, **more)
             return Writing(self, file, str(path)) if mode == "ab" else file
 
-        os.open, os.fsync, os.fdopen = open_, fsync, fdopen  # type: ignore[assignment]
+        os.open, os.fsync, builtins.open = open_, fsync, open_file  # type: ignore[assignment]
         os.replace, os.unlink, os.mkdir = named("replace"), named("unlink"), named("mkdir")
         Path.open = path_open  # type: ignore[method-assign,assignment]
 

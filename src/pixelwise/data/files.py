@@ -22,7 +22,6 @@ from typing import IO
 
 from pixelwise.errors import OutputError
 
-NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 MAX_BYTES = 1 << 30  # no image file within the pixel limit needs more; read before a huge file fills the memory
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -255,7 +254,7 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
     try:
         try:
             # Not tempfile: its files are private to their owner, and the result would be too.
-            with os.fdopen(os.open(part, NEW_FILE, 0o666), "w+b") as file:
+            with open(part, "x+b", opener=lambda name, flags: os.open(name, flags, 0o666)) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
