@@ -111,9 +111,11 @@ def predict_video(
     size = (0, 0)
     with ExitStack() as open_files:
         open_files.callback(frames.close)
+        pictures = newest(frames) if is_live(source) else frames.pictures()
+        open_files.callback(pictures.close)  # first: FFmpeg crashes where a container goes while it is being read
         files: dict[str, VideoFile] = {}
         try:
-            for image_HW3, pts, time_base in newest(frames) if is_live(source) else frames:
+            for image_HW3, pts, time_base in pictures:
                 at_s = float(pts * time_base)
                 if not done:
                     first_s, size = at_s, image_HW3.shape[:2]

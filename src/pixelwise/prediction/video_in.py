@@ -6,7 +6,8 @@ Shapes: H, W a frame's size.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from fractions import Fraction
 from typing import Any
 
@@ -82,10 +83,18 @@ class Frames:
         return float(self.container.duration or 0) / av.time_base
 
     def __iter__(self) -> Iterator[Frame]:
+        return self.pictures()
+
+    def pictures(self) -> Generator[Frame]:
         """Frames until the source ends; `problem` then says why, where it was not its proper end."""
+        with closing(self.readable()) as readable:
+            yield from self.timed(readable)
+
+    def timed(self, readable: Iterator[Any]) -> Iterator[Frame]:
+        """Each as an image that stands upright, with its time."""
         last: int | None = None
         size: tuple[int, int] | None = None
-        for frame in self.readable():
+        for frame in readable:
             time_base = Fraction(frame.time_base or self.stream.time_base or 1 / self.rate)
             pts = frame.pts
             if pts is None:  # as in a bare H.264 stream: one after the other at the usual rate
@@ -101,20 +110,21 @@ class Frames:
             self.decoded += 1
             yield oriented(image_HW3, turn) if turn != 1 else image_HW3, pts, time_base
 
-    def readable(self) -> Iterator[Any]:
+    def readable(self) -> Generator[Any]:
         """What can be decoded."""
         cut_off = False
         try:
-            for packet in self.container.demux(self.stream):
-                cut_off |= packet.is_corrupt
-                try:
-                    frames = packet.decode()
-                except (av.InvalidDataError, av.error.PatchWelcomeError):
-                    self.damaged += 1
-                    continue
-                for frame in frames:
-                    self.damaged += frame.is_corrupt
-                    yield frame
+            with closing(self.container.demux(self.stream)) as packets:
+                for packet in packets:
+                    cut_off |= packet.is_corrupt
+                    try:
+                        frames = packet.decode()
+                    except (av.InvalidDataError, av.error.PatchWelcomeError):
+                        self.damaged += 1
+                        continue
+                    for frame in frames:
+                        self.damaged += frame.is_corrupt
+                        yield frame
         except (av.FFmpegError, OSError) as error:
             self.problem = f"ended early: {said(error)}. What was decoded until then is written."
             return
@@ -136,7 +146,7 @@ class Frames:
         self.container.close()
 
 
-def newest(frames: Frames) -> Iterator[Frame]:
+def newest(frames: Frames) -> Generator[Frame]:
     """Of a source that does not wait: the newest frame each time one is asked for. Others are left out."""
     changed = threading.Condition()
     waiting: list[Frame] = []
