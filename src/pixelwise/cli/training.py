@@ -63,7 +63,7 @@ def train(
     model: Annotated[str | None, typer.Option(help="fast (encoder and light decoder), unet, or smp:NAME. [default: fast]")] = None,
     encoder: Annotated[str | None, typer.Option(help="lite0, lite1, lite2, or timm:NAME. [default: lite0]")] = None,
     policy: Annotated[str | None, typer.Option(help="stretch, fit or native. [default: stretch]")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images a step. [default: 8]")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step. [default: 4]")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
     seed: Annotated[int | None, typer.Option(help="Repeats a run. [default: 0]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that prepare batches. [default: 0]")] = None,
