@@ -63,6 +63,8 @@ class TrainingView:
         kind = event["event"]
         if kind == "data":
             self.console.print(data_table(event))
+        elif kind == "start":
+            self.console.print(start_line(event), soft_wrap=True)
         elif kind == "flow":
             self.console.print(flow_line(event), soft_wrap=True)
         elif kind == "epoch":
@@ -157,6 +159,11 @@ def flow_line(event: Event) -> Text:
         f"  {event['stage']:<26} {shape:<14} {event['dtype']:<8} {event['minimum']:9.3f} … {event['maximum']:<9.3f} "
         f"{event['milliseconds']:8.1f} ms"
     )
+
+
+def start_line(event: Event) -> str:
+    anew = f"; its own from the start: {', '.join(event['anew'])}" if event["anew"] else ""
+    return f"starts from the weights of {event['run']}, epoch {event['epoch']}{anew}"
 
 
 def plan_line(event: Event) -> str:

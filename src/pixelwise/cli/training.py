@@ -68,6 +68,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Repeats a run. [default: 0]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that prepare batches. [default: 0]")] = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="A recipe.toml to start from.")] = None,
+    start_from: Annotated[Path | None, typer.Option(metavar="RUN", help="Start from the weights of another run instead of ImageNet's.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other part of the recipe; can be repeated.")] = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Plan everything to end after this time: 90s, 30m, 1h30m.")] = None,
     target_miou: Annotated[float | None, typer.Option(help="Stop when validation reaches this mIoU, 0 to 1.")] = None,
@@ -107,6 +108,8 @@ def train(
         own = out / "recipe.toml"
         base = Recipe.from_file(own) if resume and own.is_file() else Recipe()  # only what is named can differ from it
         chosen = (chosen or base).with_values(values, "command line")
+    if start_from and (search or find_lr):
+        raise UsageError("--start-from is for one training: leave out --search and --find-lr.")
     if search:
         if find_lr:
             raise UsageError("--find-lr and --search are two things: ask for one of them.")
@@ -126,7 +129,7 @@ def train(
 
     with says_how_to_go_on(), TrainingView(console) as view:
         done = run_train(
-            data, out, chosen, budget_s=budget_s, resume=resume, skip_bad=skip_bad, device=device, track=track or (),
+            data, out, chosen, start_from=start_from, budget_s=budget_s, resume=resume, skip_bad=skip_bad, device=device, track=track or (),
             tell=view.tell,
             progress=view.progress, began=began,
         )  # fmt: skip
@@ -135,7 +138,8 @@ def train(
     write_json(json_file if is_first() else None, {"bundle": str(done.bundle), "best_epoch": done.best_epoch, "best_miou": done.best_miou,
                            "seconds": done.seconds, "epochs": list(done.epochs)})  # fmt: skip
     console.print(
-        f"best epoch {done.best_epoch}: mIoU {done.best_miou:.3f} on the val split; {done.seconds:.0f} s in all\n"
+        f"{'last' if done.learnt_val else 'best'} epoch {done.best_epoch}: mIoU {done.best_miou:.3f} on the val split"
+        f"{', which it learnt from' if done.learnt_val else ''}; {done.seconds:.0f} s in all\n"
         f"next: pixelwise evaluate {out} {data}    pixelwise predict {out} IMAGES --out DIR    pixelwise trace {out} IMAGE",
         soft_wrap=True,
     )

@@ -116,9 +116,9 @@ def export(
         before, result = result, validate(shipped, validation)
         reduced |= price(before.scores.miou, result.scores.miou, max_drop)
     scores_NC, labels_N = sample_pixels(shipped, validation)
-    temperature = fit_temperature(scores_NC, labels_N)
+    temperature = fitted(recipe, data, scores_NC, labels_N)
     metrics = {
-        "split": "val",
+        "split": "val, learnt from too," if recipe.also_val else "val",
         "epoch": state["epoch"],
         "images": len(validation.pairs),
         **result.scores.to_json(classes),
@@ -159,6 +159,14 @@ def export(
     tell({"event": "export", "path": str(out), "epoch": state["epoch"], "differs": difference, "metrics": metrics,
           "bytes": out.stat().st_size, **({"reduced": reduced} if reduced else {})})  # fmt: skip
     return out
+
+
+def fitted(recipe: Recipe, data: dict[str, Any], scores_NC: NDArray[np.float32], labels_N: NDArray[np.uint8]) -> float:
+    """The temperature that makes confidence honest on the validation split. Images that were learnt from would make it
+    too sure: then it is that of the run from which this one started, which had held them out, or 1."""
+    if not recipe.also_val:
+        return fit_temperature(scores_NC, labels_N)
+    return data.get("start", {}).get("temperature") or 1.0
 
 
 def price(miou_before: float, miou_after: float, max_drop: float) -> dict[str, float]:

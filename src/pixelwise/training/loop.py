@@ -141,7 +141,8 @@ def finish_epoch(
     so_far = training.so_far
     training.epoch += 1
     miou = result.scores.miou
-    best = not math.isnan(miou) and miou > training.best_miou
+    # A score on images that were learnt from chooses nothing: then the last epoch is the one that is kept.
+    best = training.recipe.also_val or (not math.isnan(miou) and miou > training.best_miou)
     if best:
         training.best_miou, training.best_epoch = miou, training.epoch
     event = epoch_event(training, dataset, result, rate)

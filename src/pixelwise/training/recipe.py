@@ -28,6 +28,9 @@ class Recipe:
     small_epochs: float = 0.6  # share of the epochs, the first ones, that see views of 3/4 of the size: faster, as good
     batch: int = 4
     seed: int = 0
+    also_val: bool = (
+        False  # learn from the val split too, for a last training: its scores then flatter, the last epoch is kept
+    )
     target_miou: float = 0.0  # stop when validation reaches it; 0: never
     patience: int = 0  # stop after so many epochs without a better mIoU; 0: never
     plan: tuple[tuple[int, int, int], ...] = ()  # of a budget: from this epoch on, epochs in all, steps an epoch
@@ -78,6 +81,10 @@ class Recipe:
         require(self.workers >= 0, "workers", "0 or more")
         require(0 <= self.target_miou <= 1, "target_miou", "0 (never) to 1")
         require(self.patience >= 0, "patience", "0 (never) or a number of epochs")
+        judged = bool(self.target_miou or self.patience)
+        require(
+            not (self.also_val and judged), "also_val", "false where target_miou or patience judge by the val split"
+        )
         starts = [start for start, *_ in self.plan]
         require(
             not self.plan

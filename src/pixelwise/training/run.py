@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +20,10 @@ from pixelwise.data.loader import Pairs
 from pixelwise.errors import DatasetError, OutOfMemoryError, OutputError, StoppedError, signal_name
 from pixelwise.model.preprocess import Preprocess
 from pixelwise.model.zoo import wanted
-from pixelwise.records import ClassList, Dataset
+from pixelwise.records import ClassList, Dataset, Sample
 from pixelwise.tracing.recorder import Event, Listener, mend, nobody, to_all, to_file
 from pixelwise.training import distributed, loop
+from pixelwise.training.beginning import beginning_at, take_weights
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.finish import export, rehearse_export, samples_of
 from pixelwise.training.first_look import Progress, data_event, pixels_as_seen, show_flow
@@ -36,6 +37,7 @@ from pixelwise.training.run_folder import (
     remove_leftovers,
     require_same_budget,
     require_same_data,
+    require_same_start,
 )
 from pixelwise.training.state import CPU, Training, restore, start, start_alike
 from pixelwise.training.stopping import stoppable
@@ -53,6 +55,7 @@ class Trained:
     best_miou: float
     epochs: tuple[Event, ...]
     seconds: float  # of this process, set-up and export included
+    learnt_val: bool = False  # the val split too, so that `best_miou` flatters and the last epoch is the one kept
     ended_early: str | None = None  # why, in words, where not all epochs were needed
 
 
@@ -62,6 +65,7 @@ def train(
     out: Path | str,
     recipe: Recipe | None = None,
     *,
+    start_from: Path | str | None = None,
     budget_s: float | None = None,
     resume: bool = False,
     skip_bad: bool = False,
@@ -77,6 +81,8 @@ def train(
 
     Args:
         recipe: how; on `resume` the run's own recipe is used and this must be None or equal to it.
+        start_from: a run directory whose best epoch's weights this training starts from, instead of ImageNet's. What
+            depends on the classes starts anew where they are others.
         budget_s: seconds for all of it, evaluation and export included. The recipe's epochs, small views and steps are
             planned from the pace of the first steps; the plan is written into the run's recipe. On `resume` the run's
             own budget holds, and this must be None or equal to it.
@@ -90,7 +96,8 @@ def train(
     Raises:
         DatasetError: the data are not sound; every problem is named.
         UsageError: `out` already holds a training, or holds none to resume; the budget is too short; there is no such
-            device; or the recipe's batch cannot be shared out among the processes.
+            device; the recipe's batch cannot be shared out among the processes; or `start_from` holds no weights of
+            this network.
         TrainingError: another process of this training was lost.
         RunLockedError: another process trains in `out`.
         DivergedError: the loss stopped being a number.
@@ -108,6 +115,7 @@ def train(
         resume, recipe, budget_s = True, None, None  # torchrun started this very command again
     recipe = choose_recipe(out, recipe, resume)
     distributed.require_equal_shares(recipe.batch)
+    beginning = None if start_from is None or resume else beginning_at(Path(start_from), recipe)
     with stoppable() as stop:
         dataset = with_validation(open_dataset(data, seed=recipe.seed), recipe.seed)
         with locked(out), ExitStack() as stack:
@@ -121,7 +129,10 @@ def train(
                 def record(manifest: dict[str, Any]) -> None:
                     if resume:
                         require_same_data(out / "data.json", manifest)
+                        require_same_start(out / "data.json", start_from)
                     else:
+                        if beginning is not None:
+                            manifest["start"] = beginning.facts
                         write_whole(out / "data.json", (json.dumps(manifest, indent=1) + "\n").encode())
                     distributed.remember_job(out)
 
@@ -136,6 +147,8 @@ def train(
                     require_same_budget(out, training.budget, budget_s)
                 elif wanted(recipe.model, recipe.encoder):
                     rehearse_export(training.network, ready.validation.preprocess)
+                if beginning is not None:
+                    tell({"event": "start", **beginning.facts, "anew": take_weights(training, beginning)})
                 if budget_s is not None and not resume:
                     plan(ready, budget_s, tell)
                 start_alike(training)
@@ -145,7 +158,7 @@ def train(
                 loop.run_epochs(
                     training, ready.dataset, ready.pixels_C, ready.pairs, ready.validation, out, tell, progress, stop
                 )
-                bundle = export(out, validation=ready.validation, tell=tell)
+                export(out, validation=ready.validation, tell=tell)
             except (Exception, KeyboardInterrupt) as reason:
                 clearer = tell_stop(reason, data, out, training, tell)
                 if clearer is reason:
@@ -155,7 +168,7 @@ def train(
             early = {"message": why} if why else {}
             tell({"event": "stop", "reason": "finished", "epoch": training.epoch, **early})
     seconds = time.perf_counter() - called
-    return Trained(out, bundle, training.best_epoch, training.best_miou, tuple(training.history), seconds, why)
+    return trained(training, out, seconds)
 
 
 @dataclass(frozen=True)
@@ -176,7 +189,8 @@ def train_along(out: Path, device: torch.device) -> Trained:
         recipe, dataset = Recipe.from_toml(told.recipe), dataset_of(told.manifest)
         classes = len(dataset.classes)
         train_pairs, val_pairs = (
-            Pairs(dataset.splits[split], dataset.mask_ids, classes, recipe.cache_mb) for split in ("train", "val")
+            Pairs(samples, dataset.mask_ids, classes, recipe.cache_mb)
+            for samples in (learnt_from(dataset.splits, recipe), dataset.splits["val"])
         )
         training = start(recipe, classes, device)
         network = training.network
@@ -186,9 +200,20 @@ def train_along(out: Path, device: torch.device) -> Trained:
             measure(replace(recipe, plan=()), classes, told.pixels_C, train_pairs, validation, told.budget_s, device)
         start_alike(training)
         loop.run_epochs(training, dataset, told.pixels_C, train_pairs, validation, out, nobody, stop=stop)
-    seconds, why = time.perf_counter() - began, loop.early_end(training)
-    bundle, history = out / "model.onnx", tuple(training.history)
-    return Trained(out, bundle, training.best_epoch, training.best_miou, history, seconds, why)
+    return trained(training, out, time.perf_counter() - began)
+
+
+def trained(training: Training, out: Path, seconds: float) -> Trained:
+    return Trained(
+        out,
+        out / "model.onnx",
+        training.best_epoch,
+        training.best_miou,
+        tuple(training.history),
+        seconds,
+        training.recipe.also_val,
+        loop.early_end(training),
+    )
 
 
 def dataset_of(manifest: dict[str, Any]) -> Dataset:
@@ -240,9 +265,16 @@ def prepare(
     record(manifest)
 
     classes = len(dataset.classes)
-    pairs = {name: Pairs(samples, dataset.mask_ids, classes, recipe.cache_mb) for name, samples in used.items()}
+    learnt = learnt_from(used, recipe)
+    pairs = {
+        name: Pairs(samples, dataset.mask_ids, classes, recipe.cache_mb)
+        for name, samples in {**used, "train": learnt}.items()
+    }
     pixels_C = pixels_as_seen(pairs["train"], recipe, classes, progress)
     problems = [vars(problem) for problem in findings.problems]
+    if recipe.also_val:
+        note = "Learnt from too (also_val): the val split. Its scores flatter, and the last epoch is kept."
+        dataset = replace(dataset, notes=(*dataset.notes, note))
     tell(data_event(dataset, used, pixels_C, problems))
 
     training = start(recipe, classes, device)
@@ -330,3 +362,8 @@ def with_validation(dataset: Dataset, seed: int) -> Dataset:
     note = f"No val split: {len(held_out)} of {len(train_samples)} training pairs are held out (seed {seed})."
     splits = {**dataset.splits, "train": tuple(kept), "val": tuple(held_out)}
     return replace(dataset, splits=splits, notes=(*dataset.notes, note))
+
+
+def learnt_from(splits: Mapping[str, tuple[Sample, ...]], recipe: Recipe) -> tuple[Sample, ...]:
+    """The samples that weights are fitted to."""
+    return (*splits["train"], *splits["val"]) if recipe.also_val else splits["train"]

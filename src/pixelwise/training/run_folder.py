@@ -136,6 +136,16 @@ def require_same_data(recorded: Path, now: dict[str, Any]) -> None:
         )
 
 
+def require_same_start(recorded: Path, asked: Path | str | None) -> None:
+    """Raises UsageError where a resumed run is told to start from other weights than it did."""
+    own = json.loads(recorded.read_text(encoding="utf-8")).get("start", {}).get("run")
+    if asked is not None and str(Path(asked).resolve()) != own:
+        raise UsageError(
+            f"{recorded.parent}: started from {own or 'published weights'}, not from {asked}. Resume without "
+            "--start-from, or start anew with another --out."
+        )
+
+
 def require_same_budget(out: Path, own: Budget | None, asked_s: float | None) -> None:
     """Raises UsageError where a resumed run is given another budget than its own."""
     if asked_s is None or (own is not None and own.seconds == asked_s):
