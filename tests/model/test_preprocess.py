@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelwise.model.preprocess import Preprocess, even_exposure, labels_from_scores, network_size, resize_image
+from pixelwise.model.preprocess import Preprocess, exposure_of, labels_from_scores, network_size, resize_image
 
 SIDES = st.integers(1, 5000)
 
@@ -43,6 +43,22 @@ def test_pure_red_reaches_the_network_as_red(policy: str) -> None:
     tensor = Preprocess((64, 64), policy, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))(red)  # type: ignore[arg-type]
     assert tensor[:, 0].unique().tolist() == [1.0]
     assert tensor[:, 1:].unique().tolist() == [-1.0]
+
+
+def even_exposure(image_B3hw: torch.Tensor) -> torch.Tensor:
+    gain_B111, offset_B111 = exposure_of(image_B3hw)
+    return (image_B3hw * gain_B111 + offset_B111).clamp(0, 255)
+
+
+@pytest.mark.parametrize("mean", [(0.5, 0.5, 0.5), (0.48, 0.45, 0.4)])
+@pytest.mark.parametrize("even", [True, False])
+def test_what_the_network_gets_is_each_step_done_one_after_the_other(mean: tuple[float, ...], even: bool) -> None:
+    std = tuple(value / 2 for value in mean)
+    image = torch.randint(0, 256, (2, 3, 20, 30), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+    image[1] //= 3
+    steps = even_exposure(image.float()) if even else image.float()
+    steps = (steps / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    assert torch.allclose(Preprocess((32, 32), "stretch", mean, std, even).normalise(image), steps, atol=2e-5)
 
 
 def test_dusk_and_noon_of_one_view_reach_the_network_alike() -> None:

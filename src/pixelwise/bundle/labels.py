@@ -4,7 +4,9 @@ A pixel's scores are a mixture of those of the four places around it. Where one 
 the highest of every mixture of them, so nothing need be computed: on photos that is nine pixels in ten. Only the others
 are interpolated. The labels are those of resizing all scores and taking the highest, ties to the lower id included.
 
-Shapes: C classes; h, w the size of the scores, H, W that of the image; K pixels that are interpolated.
+Shapes: C classes; h, w the size of the scores, H, W that of the image. A gap is the room between two neighbouring
+places of a row or column of scores; K gaps in the image's rows are interpolated, none of which holds more than P
+pixels.
 """
 
 from __future__ import annotations
@@ -40,64 +42,100 @@ class Builder:
 def add_labels(graph: onnx.GraphProto, image: str, scores_1Chw: str, labels: str) -> None:
     """Add the operators that compute `labels` uint8 [H, W] for `image` [H, W, 3]; `scores_1Chw` are float."""
     add = Builder()
-    zero, column = add.constant(np.float32(0)), add.constant([-1, 1])
-    h, y0, y1, part_y = neighbours(add, add("Shape", image, start=0, end=1), add("Shape", scores_1Chw, start=2, end=3))
-    w, x0, x1, part_x = neighbours(add, add("Shape", image, start=1, end=2), add("Shape", scores_1Chw, start=3, end=4))
-
-    # The class that is highest at (y, x), (y+1, x), (y, x+1) and (y+1, x+1), or VOID where there is more than one.
-    low = add("Cast", add("ArgMax", scores_1Chw, axis=1, keepdims=1), to=TensorProto.FLOAT)
-    window: dict[str, Any] = {"kernel_shape": [2, 2], "pads": [0, 0, 1, 1]}  # beyond the edge nothing is added
-    spread = add("Add", add("MaxPool", low, **window), add("MaxPool", add("Neg", low), **window))
-    agreed = add("Where", add("Equal", spread, zero), low, add.constant(np.float32(VOID)))
-    agreed_hw = add("Reshape", add("Cast", agreed, to=TensorProto.UINT8), add("Concat", h, w, axis=0))
-
-    # Every pixel takes what its four places agree on. Whole rows are copied, then whole columns, as rows: far faster
-    # than pixel by pixel.
-    agreed_wH = add("Transpose", add("Gather", agreed_hw, y0, axis=0), perm=[1, 0])
-    labels_HW = add("Transpose", add("Gather", agreed_wH, x0, axis=0), perm=[1, 0])
-
-    # The others: where they are, their four neighbours' scores, and the mixture.
-    at_2K = add("NonZero", add("Equal", labels_HW, add.constant(np.uint8(VOID))))
-    y_K, x_K = (add("Gather", at_2K, add.constant(axis), axis=0) for axis in (0, 1))
+    zero, one, flat = add.constant(0), add.constant(1), add.constant([-1])
+    height, width = add("Shape", image, start=0, end=1), add("Shape", image, start=1, end=2)
+    h, w = add("Shape", scores_1Chw, start=2, end=3), add("Shape", scores_1Chw, start=3, end=4)
     classes = add("Shape", scores_1Chw, start=1, end=2)
-    table_hwC = add("Transpose", scores_1Chw, perm=[0, 2, 3, 1])
-    table_PC = add("Reshape", table_hwC, add("Concat", add.constant([-1]), classes, axis=0))
-    rows_K = [add("Mul", add("Gather", y, y_K), w) for y in (y0, y1)]
-    columns_K = [add("Gather", x, x_K) for x in (x0, x1)]
-    part_x_K1 = add("Reshape", add("Gather", part_x, x_K), column)
-    part_y_K1 = add("Reshape", add("Gather", part_y, y_K), column)
+    gap_y, part_y = gaps(add, height, h)
+    gap_x, part_x = gaps(add, width, w)
+    first_x, last_x, pixels = pixels_in(add, gap_x, width, add("Add", w, one))
+
+    # The class that is highest at all four corners of a field between gaps, or VOID where there is more than one.
+    low = add("Cast", add("ArgMax", scores_1Chw, axis=1, keepdims=1), to=TensorProto.FLOAT)
+    window: dict[str, Any] = {"kernel_shape": [2, 2], "pads": [1, 1, 1, 1]}  # beyond the edge nothing is added
+    highest, lowest = add("MaxPool", low, **window), add("Neg", add("MaxPool", add("Neg", low), **window))
+    agreed = add("Where", add("Equal", highest, lowest), highest, add.constant(np.float32(VOID)))
+    fields = add("Concat", add("Add", h, one), add("Add", w, one), axis=0)
+    agreed_hw = add("Reshape", add("Cast", agreed, to=TensorProto.UINT8), fields)
+
+    # Every pixel takes what its field's corners agree on. Whole rows are copied, then whole columns, as rows: far
+    # faster than pixel by pixel.
+    agreed_Hw = add("Gather", agreed_hw, gap_y, axis=0)
+    settled_WH = add("Gather", add("Transpose", agreed_Hw, perm=[1, 0]), gap_x, axis=0)
+    settled = add("Reshape", add("Transpose", settled_WH, perm=[1, 0]), flat)
+
+    # The others lie in gaps without a class that hold a pixel: first the mixtures of above and below at both ends.
+    # What pixels are to be mixed by is gathered for each class anew: numbers side by side are computed together.
+    is_open_Hw = add("And", add("Equal", agreed_Hw, add.constant(np.uint8(VOID))), add("Greater", pixels, zero))
+    row_K, gap_K = (add("Gather", add("NonZero", is_open_Hw), axis, axis=0) for axis in (zero, one))
+    table_PC = add(
+        "Reshape",
+        add("Transpose", scores_1Chw, perm=[0, 2, 3, 1]),
+        add("Concat", flat, classes, axis=0),
+    )
+    part_y_HC, part_x_WC = (
+        add("Expand", add("Unsqueeze", part, flat), add("Concat", size, classes, axis=0))
+        for part, size in ((part_y, height), (part_x, width))
+    )
+    rows_K = [add("Mul", place, w) for place in ends(add, add("Gather", gap_y, row_K), h)]
+    part_y_KC = add("Gather", part_y_HC, row_K, axis=0)
 
     def mixed(first: str, second: str, part: str) -> str:
         return add("Add", first, add("Mul", add("Sub", second, first), part))
 
-    corners_KC = [[add("Gather", table_PC, add("Add", row, x), axis=0) for x in columns_K] for row in rows_K]
-    above, below = (mixed(left, right, part_x_K1) for left, right in corners_KC)
-    best_K = add("ArgMax", mixed(above, below, part_y_K1), axis=1, keepdims=0)
-    at_K2 = add("Transpose", at_2K, perm=[1, 0])
-    best_K = add("Cast", best_K, to=TensorProto.UINT8)
-    add.nodes.append(helper.make_node("ScatterND", [labels_HW, at_K2, best_K], [labels], name=labels))
+    left_KC, right_KC = (
+        mixed(*(add("Gather", table_PC, add("Add", row_K_, place_K), axis=0) for row_K_ in rows_K), part_y_KC)
+        for place_K in ends(add, gap_K, w)
+    )
+    # Then those of left and right at each of a gap's pixels; where it holds fewer than P, the last stands in again.
+    offset_P1 = add("Unsqueeze", add("Range", zero, add("ReduceMax", pixels, keepdims=0), one), flat)
+    x_PK = add("Min", add("Add", offset_P1, add("Gather", first_x, gap_K)), add("Gather", last_x, gap_K))
+    best_PK = add("ArgMax", mixed(left_KC, right_KC, add("Gather", part_x_WC, x_PK, axis=0)), axis=2, keepdims=0)
+
+    at = add("Reshape", add("Add", add("Mul", row_K, width), x_PK), flat)
+    best = add("Reshape", add("Cast", best_PK, to=TensorProto.UINT8), flat)
+    filled = add("ScatterElements", settled, at, best, axis=0)
+    add.nodes.append(helper.make_node("Reshape", [filled, add("Concat", height, width, axis=0)], [labels], name=labels))
     graph.node.extend(add.nodes)
     graph.initializer.extend(add.constants)
 
 
-def neighbours(add: Builder, size: str, size_low: str) -> tuple[str, str, str, str]:
-    """Along one axis, for every pixel: the places before and after it, and how far it is between them, 0–1.
+def gaps(add: Builder, size: str, places: str) -> tuple[str, str]:
+    """Along one axis, for every pixel: the gap that it lies in, and how far along, 0–1.
 
-    Pixel centres at half-integers; beyond the outermost places, the outermost.
+    Gap 0 lies before the first place, gap 1 between the first and the second, and so on. Pixel centres are at
+    half-integers.
 
     Args:
-        size, size_low: int64 [1], of the image and of the scores.
+        size, places: int64 [1], of the image and of the scores.
 
     Returns:
-        size_low; int64, int64 and float of length `size`.
+        int64 and float of length `size`.
     """
     number = add("Range", add.constant(0), add("Squeeze", size), add.constant(1))
-    low, half = add("Cast", size_low, to=TensorProto.FLOAT), add.constant(np.float32(0.5))
-    ratio = add("Div", low, add("Cast", size, to=TensorProto.FLOAT))
+    half, step = add.constant(np.float32(0.5)), add.constant(np.float32(1))
+    ratio = add("Div", add("Cast", places, to=TensorProto.FLOAT), add("Cast", size, to=TensorProto.FLOAT))
     at = add("Sub", add("Mul", add("Add", add("Cast", number, to=TensorProto.FLOAT), half), ratio), half)
-    last, step = add("Sub", low, add.constant(np.float32(1))), add.constant(np.float32(1))
-    at = add("Min", add("Max", at, add.constant(np.float32(0))), last)
     before = add("Floor", at)
-    after = add("Min", add("Add", before, step), last)
-    first, second = (add("Cast", place, to=TensorProto.INT64) for place in (before, after))
-    return size_low, first, second, add("Sub", at, before)
+    return add("Cast", add("Add", before, step), to=TensorProto.INT64), add("Sub", at, before)
+
+
+def ends(add: Builder, gap: str, places: str) -> tuple[str, str]:
+    """The places before and after a gap; beyond the outermost places, the outermost."""
+    one, zero = add.constant(1), add.constant(0)
+    return add("Max", add("Sub", gap, one), zero), add("Min", gap, add("Sub", places, one))
+
+
+def pixels_in(add: Builder, gap: str, size: str, number_of_gaps: str) -> tuple[str, str, str]:
+    """Which pixels of one axis lie in each gap: int64 each, the first, the last, and how many.
+
+    Args:
+        gap: the gap of each pixel, ascending.
+        size, number_of_gaps: int64 [1].
+    """
+    number = add("Range", add.constant(0), add("Squeeze", size), add.constant(1))
+    none = add("ConstantOfShape", number_of_gaps, value=helper.make_tensor("value", TensorProto.INT64, [1], [-1]))
+    last = add("ScatterElements", none, gap, number, axis=0, reduction="max")
+    first = add("ScatterElements", add("Mul", none, add("Neg", size)), gap, number, axis=0, reduction="min")
+    pixels = add("Max", add("Add", add("Sub", last, first), add.constant(1)), add.constant(0))
+    return first, last, pixels

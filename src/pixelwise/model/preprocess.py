@@ -67,16 +67,23 @@ EXPOSED_MEAN, EXPOSED_STD = 112.0, 70.0  # brightness and contrast of a well exp
 LARGEST_GAIN = 4.0  # of contrast: beyond it an image holds nothing but noise
 
 
-def even_exposure(image_B3hw: Tensor) -> Tensor:
-    """Bring each image's brightness and contrast to those of a daylight photo, as a camera's automatic exposure does.
+def exposure_of(image_B3hw: Tensor) -> tuple[Tensor, Tensor]:
+    """The gain and the offset, [B, 1, 1, 1] each, that light each image like a daylight photo, as a camera's automatic
+    exposure does: brightness and contrast.
 
-    One gain and one offset for all three channels, so that colours keep their ratios. 0–255 in and out.
+    One gain and one offset for all three channels, so that colours keep their ratios.
     A network that saw mostly noon then meets dusk in the light that it knows.
+
+    Args:
+        image_B3hw: float, 0–255.
     """
     mean_B111 = image_B3hw.mean(dim=(1, 2, 3), keepdim=True)
-    spread_B111 = (image_B3hw - mean_B111).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-    gain_B111 = EXPOSED_STD / spread_B111.clamp(min=EXPOSED_STD / LARGEST_GAIN)
-    return ((image_B3hw - mean_B111) * gain_B111 + EXPOSED_MEAN).clamp(0, 255)
+    # Mean square minus squared mean: the pixels are read once less than for the deviations from the mean. Values up to
+    # 255 lose nothing to speak of by it, and the clamp takes care of blank images.
+    variance_B111 = image_B3hw.square().mean(dim=(1, 2, 3), keepdim=True) - mean_B111.square()
+    spread_B111 = variance_B111.clamp(min=(EXPOSED_STD / LARGEST_GAIN) ** 2).sqrt()
+    gain_B111 = EXPOSED_STD / spread_B111
+    return gain_B111, EXPOSED_MEAN - mean_B111 * gain_B111
 
 
 def per_channel(values: tuple[float, ...]) -> Tensor:
@@ -100,14 +107,25 @@ class Preprocess(nn.Module):
     ) -> None:
         super().__init__()
         self.size, self.policy, self.even_exposure = size, policy, even_exposure
+        self.black, self.white = -mean[0] / std[0], (1 - mean[0]) / std[0]  # as the network gets them
         self.register_buffer("mean", per_channel(mean), persistent=False)
         self.register_buffer("std", per_channel(std), persistent=False)
 
     def normalise(self, image_B3hw: Tensor) -> Tensor:
-        """0–255 → evenly exposed, where asked for → 0–1 → the statistics that the encoder was trained with."""
-        if self.even_exposure:
-            image_B3hw = even_exposure(image_B3hw.float())
-        return (image_B3hw / 255 - self.mean) / self.std
+        """0–255 → evenly exposed, where asked for → 0–1 → the statistics that the encoder was trained with.
+
+        All of it is one factor and one summand for each image, so that its pixels are touched once each.
+        """
+        image_B3hw = image_B3hw.float()
+        scale, shift = 1 / (255 * self.std), -self.mean / self.std  # 0–1 and the encoder's statistics
+        if not self.even_exposure:
+            return image_B3hw * scale + shift
+        gain_B111, offset_B111 = exposure_of(image_B3hw)
+        evened_B3hw = image_B3hw * (gain_B111 * scale) + (offset_B111 * scale + shift)
+        # What would be darker than black or brighter than white is black or white.
+        if scale.numel() == 1:
+            return evened_B3hw.clamp(self.black, self.white)
+        return torch.minimum(torch.maximum(evened_B3hw, shift), 255 * scale + shift)
 
     def forward(self, image_BHW3: Tensor) -> Tensor:
         """uint8 [B, H, W, 3] RGB → float [B, 3, h, w]."""
