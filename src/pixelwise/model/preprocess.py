@@ -80,7 +80,7 @@ def exposure_of(image_B3hw: Tensor) -> tuple[Tensor, Tensor]:
     mean_B111 = image_B3hw.mean(dim=(1, 2, 3), keepdim=True)
     # Mean square minus squared mean: the pixels are read once less than for the deviations from the mean. Values up to
     # 255 lose nothing to speak of by it, and the clamp takes care of blank images.
-    variance_B111 = image_B3hw.square().mean(dim=(1, 2, 3), keepdim=True) - mean_B111.square()
+    variance_B111 = (image_B3hw * image_B3hw).mean(dim=(1, 2, 3), keepdim=True) - mean_B111.square()
     spread_B111 = variance_B111.clamp(min=(EXPOSED_STD / LARGEST_GAIN) ** 2).sqrt()
     gain_B111 = EXPOSED_STD / spread_B111
     return gain_B111, EXPOSED_MEAN - mean_B111 * gain_B111
