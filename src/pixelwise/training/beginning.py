@@ -21,7 +21,9 @@ class Beginning:
     """The weights of another run's best epoch."""
 
     tensors: dict[str, Tensor]
-    facts: dict[str, Any]  # "run", "epoch", "sha256" of the weights, "temperature" fitted for them or None
+    facts: dict[
+        str, Any
+    ]  # "run", "epoch", "sha256" of the weights; of its bundle, where there is one: "temperature", "metrics"
 
 
 def beginning_at(run: Path, recipe: Recipe) -> Beginning:
@@ -48,14 +50,12 @@ def beginning_at(run: Path, recipe: Recipe) -> Beginning:
         "run": str(run.resolve()),
         "epoch": state["epoch"],
         "sha256": hashlib.sha256(best.read_bytes()).hexdigest(),
-        "temperature": temperature_of(run / "model.onnx"),
     }
+    bundle = run / "model.onnx"  # missing where that run was stopped before it
+    if bundle.exists():
+        metadata = read_bundle(bundle).metadata
+        facts |= {"temperature": metadata.temperature, "metrics": metadata.provenance.get("metrics")}
     return Beginning(tensors, facts)
-
-
-def temperature_of(bundle: Path) -> float | None:
-    """None where that run was stopped before its bundle."""
-    return read_bundle(bundle).metadata.temperature if bundle.exists() else None
 
 
 def take_weights(training: Training, beginning: Beginning) -> list[str]:

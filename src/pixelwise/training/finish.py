@@ -116,9 +116,9 @@ def export(
         before, result = result, validate(shipped, validation)
         reduced |= price(before.scores.miou, result.scores.miou, max_drop)
     scores_NC, labels_N = sample_pixels(shipped, validation)
-    temperature = fitted(recipe, data, scores_NC, labels_N)
+    temperature = fit_temperature(scores_NC, labels_N)
     metrics = {
-        "split": "val, learnt from too," if recipe.also_val else "val",
+        "split": "val",
         "epoch": state["epoch"],
         "images": len(validation.pairs),
         **result.scores.to_json(classes),
@@ -127,6 +127,13 @@ def export(
             "after": round(calibration_error(scores_NC, labels_N, temperature), 5),
         },
     }
+    start = data.get("start", {})
+    if recipe.also_val:
+        # Images that were learnt from flatter and make too sure: what is told is what the run from which this one
+        # started had measured while it held them out.
+        temperature = start.get("temperature", 1.0)
+        metrics = start.get("metrics") or metrics
+        metrics |= {"split": f"val ({'before learning from it' if 'metrics' in start else 'learnt from too'})"}
     metadata = Metadata(
         classes=classes,
         size=recipe.size,
@@ -148,6 +155,7 @@ def export(
                 "image_size": usual_size(validation),
             },
             "metrics": metrics,
+            **({"start": {key: start[key] for key in ("sha256", "epoch")}} if start else {}),
             **({"reduced": reduced} if reduced else {}),
         },
         licence={
@@ -159,14 +167,6 @@ def export(
     tell({"event": "export", "path": str(out), "epoch": state["epoch"], "differs": difference, "metrics": metrics,
           "bytes": out.stat().st_size, **({"reduced": reduced} if reduced else {})})  # fmt: skip
     return out
-
-
-def fitted(recipe: Recipe, data: dict[str, Any], scores_NC: NDArray[np.float32], labels_N: NDArray[np.uint8]) -> float:
-    """The temperature that makes confidence honest on the validation split. Images that were learnt from would make it
-    too sure: then it is that of the run from which this one started, which had held them out, or 1."""
-    if not recipe.also_val:
-        return fit_temperature(scores_NC, labels_N)
-    return data.get("start", {}).get("temperature") or 1.0
 
 
 def price(miou_before: float, miou_after: float, max_drop: float) -> dict[str, float]:
