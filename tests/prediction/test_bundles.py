@@ -80,9 +80,11 @@ def test_red_reaches_the_network_as_red(model: Model, tmp_path: Path) -> None:
     seen = exposed(model, read_image(tmp_path / "red.png"), "stage/input")
     mean, std = model.metadata.mean, model.metadata.std
     torch = pytest.importorskip("torch")
-    from pixelwise.model.preprocess import even_exposure
+    from pixelwise.model.preprocess import exposure_of
 
-    levels = even_exposure(torch.tensor([255.0, 0.0, 0.0]).view(1, 3, 1, 1)).flatten() / 255
+    pure = torch.tensor([255.0, 0.0, 0.0]).view(1, 3, 1, 1)
+    gain, offset = exposure_of(pure)
+    levels = (pure * gain + offset).flatten() / 255
     assert levels[0] > 3 * levels[1] == 3 * levels[2]
     for channel, value in enumerate(levels.tolist()):
         np.testing.assert_allclose(seen[channel], (value - mean[channel]) / std[channel], atol=1e-3)

@@ -83,10 +83,11 @@ def add_labels(graph: onnx.GraphProto, image: str, scores_1Chw: str, labels: str
     def mixed(first: str, second: str, part: str) -> str:
         return add("Add", first, add("Mul", add("Sub", second, first), part))
 
-    left_KC, right_KC = (
-        mixed(*(add("Gather", table_PC, add("Add", row_K_, place_K), axis=0) for row_K_ in rows_K), part_y_KC)
-        for place_K in ends(add, gap_K, w)
-    )
+    def side(place_K: str) -> str:
+        above, below = (add("Gather", table_PC, add("Add", row, place_K), axis=0) for row in rows_K)
+        return mixed(above, below, part_y_KC)
+
+    left_KC, right_KC = (side(place_K) for place_K in ends(add, gap_K, w))
     # Then those of left and right at each of a gap's pixels; where it holds fewer than P, the last stands in again.
     offset_P1 = add("Unsqueeze", add("Range", zero, add("ReduceMax", pixels, keepdims=0), one), flat)
     x_PK = add("Min", add("Add", offset_P1, add("Gather", first_x, gap_K)), add("Gather", last_x, gap_K))
