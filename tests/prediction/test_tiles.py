@@ -5,6 +5,8 @@ Shapes: H, W the image's own size; T, U a tile's; C classes; h, w the size of a 
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import cv2
@@ -185,6 +187,24 @@ def test_going_on_from_any_row_of_tiles_gives_the_same_labels() -> None:
         parts = list(label_tiles(plan, lambda a, b: image[a:b], run, first_row=first))
         assert parts[0][0] <= y
         assert (np.concatenate([labels for _, labels in parts]) == whole[parts[0][0] :]).all()
+
+
+@pytest.mark.parametrize("size", [(200, 130), (200, 30), (20, 30)])
+@pytest.mark.parametrize("at_once", [2, 3, 7])
+def test_several_tiles_at_once_give_the_same_labels_whichever_ends_first(size: tuple[int, int], at_once: int) -> None:
+    image = noise(*size)
+    plan = tiling(size, (48, 40), (16, 12))
+    plain = network(lambda colours: cv2.blur(colours, (9, 9)), stride=2)
+    running = threading.Semaphore(at_once)
+
+    def run(tile_TU3: Pixels) -> tuple[Labels, Scores]:
+        assert running.acquire(blocking=False)
+        time.sleep(int(tile_TU3[0, 0, 0]) / 255 * 0.01)
+        answer = plain(tile_TU3)
+        running.release()
+        return answer
+
+    assert (stitched(plan, image, run, at_once=at_once) == stitched(plan, image, plain)).all()
 
 
 def test_rows_are_read_once_and_memory_holds_few_of_them() -> None:

@@ -143,7 +143,8 @@ def label_rows(
     for y, labels in label_tiles(
         plan,
         sampled.rows,
-        model.engine.run,
+        model.engine.one_threaded().run,
+        at_once=model.engine.threads,
         first_row=plan.row_for(result.rows_done),
         absent=image.absent,
         progress=progress,

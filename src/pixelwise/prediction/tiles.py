@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -95,6 +95,9 @@ def tiling(size: tuple[int, int], tile: tuple[int, int], overlap: tuple[int, int
     return Tiling(cut(size[0], tile[0], overlap[0]), cut(size[1], tile[1], overlap[1]))
 
 
+Item = TypeVar("Item")
+
+
 class Scored(NamedTuple):
     """Part of a tile's scores, and what is needed to look pixels of the tile up in it."""
 
@@ -109,6 +112,7 @@ def label_tiles(
     read_rows: ReadRows,
     run: Run,
     *,
+    at_once: int = 1,
     first_row: int = 0,
     absent: IsAbsent | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -117,7 +121,9 @@ def label_tiles(
 
     Args:
         read_rows: is asked for each row of pixels once, from top to bottom, from another thread.
-        run: the network, which is called from a thread of its own, one tile after the other.
+        run: the network, which is called from threads of its own.
+        at_once: how many tiles it is given at a time. As many networks as cores, each on one of them, label more tiles
+            a second than one that uses all.
         first_row: the row of tiles to begin with, see `Tiling.row_for`. The one above is run again for its seam, so
             that labels are the same as if all had been run.
         absent: tiles of which the file holds nothing are not run.
@@ -130,31 +136,37 @@ def label_tiles(
     begin_at = max(first_row - 1, 0)
     above: RowOfTiles | None = None
     current = RowOfTiles(plan, begin_at, None)
-    ahead: deque[tuple[int, int, Future[tuple[Labels, Scores]] | None]] = deque()
     with (
         ThreadPoolExecutor(1, "pixelwise-rows") as reader,
-        ThreadPoolExecutor(1, "pixelwise-network") as network,
+        ThreadPoolExecutor(at_once, "pixelwise-network") as network,
         Band(read_rows, reader, plan, begin_at) as band,
     ):
-        for number in range(begin_at, len(plan.rows.starts) + 1):
-            ends = number == len(plan.rows.starts)
-            band_HW3 = None if ends else band.next()
-            for column in range(len(columns.starts)):
-                if band_HW3 is not None:
-                    ahead.append((number, column, submit(network, run, plan, number, column, band_HW3, absent)))
-                if len(ahead) < 2 and not ends:
-                    continue  # one tile is run while the one before is blended
-                if not ahead:
-                    break
-                row, at, answer = ahead.popleft()
-                if at == 0:
-                    current = RowOfTiles(plan, row, above)
-                current.add(at, answer.result() if answer else None)
-                progress(row * len(columns.starts) + at + 1, plan.count)
-                if at == len(columns.starts) - 1:
-                    if row >= first_row:
-                        yield current.top, current.finished()
-                    above = current.lower_part()
+
+        def started() -> Iterator[tuple[int, int, Future[tuple[Labels, Scores]] | None]]:
+            for row in range(begin_at, len(plan.rows.starts)):
+                band_HW3 = band.next()
+                for column in range(len(columns.starts)):
+                    yield row, column, submit(network, run, plan, row, column, band_HW3, absent)
+
+        for row, column, answer in ahead_of(started(), at_once):  # tiles are run while those before them are blended
+            if column == 0:
+                current = RowOfTiles(plan, row, above)
+            current.add(column, answer.result() if answer else None)
+            progress(row * len(columns.starts) + column + 1, plan.count)
+            if column == len(columns.starts) - 1:
+                if row >= first_row:
+                    yield current.top, current.finished()
+                above = current.lower_part()
+
+
+def ahead_of(items: Iterator[Item], count: int) -> Iterator[Item]:
+    """The same items; `count` more have been taken when one is given out."""
+    taken: deque[Item] = deque()
+    for item in items:
+        taken.append(item)
+        if len(taken) > count:
+            yield taken.popleft()
+    yield from taken
 
 
 def submit(
