@@ -124,7 +124,7 @@ def test_a_network_that_looks_at_one_pixel_gives_the_untiled_labels(
 
 def test_a_network_that_looks_around_gives_the_untiled_labels_where_its_view_is_not_cut() -> None:
     image = cv2.GaussianBlur(noise(150, 210), (0, 0), 3)
-    reach = 6  # px; the filter below sees so far
+    reach = 10  # px; the filter below sees so far
     smooth = network(lambda colours: cv2.blur(colours, (2 * reach + 1,) * 2), stride=1)
     whole, _ = smooth(image)
     plan = tiling((150, 210), (64, 64), (24, 24))

@@ -58,7 +58,8 @@ def cut(length_px: int, tile_px: int, overlap_px: int) -> Axis:
     Even spreading spends what is left over on more context everywhere, rather than on one narrow last tile.
 
     Args:
-        overlap_px: at most half a tile. A seam is so wide, in the middle of where two tiles overlap.
+        overlap_px: at most half a tile. A seam is half as wide, in the middle of where two tiles overlap: what a tile
+            says next to its edge, where it sees least around, counts nowhere.
     """
     if not (length_px >= 1 and tile_px >= 1 and 0 <= overlap_px <= tile_px // 2):
         raise ValueError(f"{length_px} px in tiles of {tile_px} px that overlap by {overlap_px} px")
@@ -67,7 +68,7 @@ def cut(length_px: int, tile_px: int, overlap_px: int) -> Axis:
     steps = -(-(length_px - tile_px) // (tile_px - overlap_px))
     starts = tuple(round(step * (length_px - tile_px) / steps) for step in range(steps + 1))
     nearest = min(b - a for a, b in pairwise(starts))
-    wide = min(overlap_px, nearest - 1)  # so that no pixel lies in two seams
+    wide = min(-(-overlap_px // 2), nearest - 1)  # so that no pixel lies in two seams
     begins = [(a + tile_px + b) // 2 - wide // 2 for a, b in pairwise(starts)]
     return Axis(length_px, tile_px, overlap_px, starts, tuple((begin, begin + wide) for begin in begins))
 
