@@ -135,7 +135,7 @@ def test_a_network_that_looks_around_gives_the_untiled_labels_where_its_view_is_
             cuts[begin : min(axis.starts[number + 1] + reach, end)] = True
             cuts[max(axis.starts[number] + 64 - reach, begin) : end] = True
     assert (labels == whole)[~near_cut].all()
-    assert 0.1 < near_cut.mean() < 0.9  # it says something on both sides
+    assert 0.05 < near_cut.mean() < 0.9  # it says something on both sides
     assert (labels == whole).mean() > 0.97  # and near the cuts, too, blending is close
 
 
