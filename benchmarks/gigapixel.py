@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from pixelwise.data.scenes import render_scene
 
 TILE_PX = 512  # of the TIFF
 MUST_GB, MUST_SHARE = 1.5, 0.85
+ENDINGS = {"labels": "tif", "index": "png", "numpy": "npy", "coco": "coco.jsonl", "geojson": "geojson"}
 ALONE = """
 import json, sys, time
 from concurrent.futures import ThreadPoolExecutor
@@ -68,11 +70,13 @@ from pixelwise.prediction.cutting import Tiles
 from pixelwise.prediction.image import load
 from pixelwise.prediction.large import label_large
 
-model, source, out, height, width = sys.argv[1:]
+model, source, out, height, width, forms = sys.argv[1:]
 model, source, out = load(model), Path(source), Path(out)
-outputs = tuple(out / f"large{ending}" for ending in (".tif", ".overlay.png", ".json"))
+results = {form: out / f"large.{ending}" for form, ending in json.loads(forms).items()}
 cpu = time.process_time()
-facts = label_large(model, source, TiffImage(source), outputs, Tiles((int(height), int(width)), always=True))
+facts = label_large(
+    model, source, TiffImage(source), out / "large", results, Tiles((int(height), int(width)), always=True)
+)
 (out / "took.json").write_text(json.dumps([facts["tiles"]["count"], facts["seconds"], time.process_time() - cpu]))
 """
 
@@ -127,13 +131,24 @@ def write_large_image(path: Path, side_px: int, compression: str) -> None:
 
 
 def measure(
-    model: Path, folder: Path, side_px: int = 20_000, tile: str | None = None, compression: str = "jpeg"
+    model: Path,
+    folder: Path,
+    side_px: int = 20_000,
+    tile: str | None = None,
+    compression: str = "jpeg",
+    save: Sequence[str] = ("labels",),
 ) -> Figures:
     """Label a large image with `model` and measure. `folder` takes the image and the results."""
     source, out = folder / f"large-{side_px}.tif", folder / "labelled"
     write_large_image(source, side_px, compression)
     size = tile_of(model, tile)
-    arguments = [sys.executable, "-c", WHOLE, *map(str, (model, source, out, *size))]
+    arguments = [
+        sys.executable,
+        "-c",
+        WHOLE,
+        *map(str, (model, source, out, *size)),
+        json.dumps({f: ENDINGS[f] for f in save}),
+    ]
     seconds = min(max(side_px / 1000, 4.0), 30.0)
     before = alone(model, source, size, seconds)
     process = os.fork()
@@ -186,11 +201,20 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=None, help="for the image and results; by default a temporary one"
     )
+    parser.add_argument("--save", default="labels", help=f"what is written, with commas: {', '.join(ENDINGS)}")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         model = chosen.model or untrained_bundle(Path(folder) / "model.onnx")
         began = time.perf_counter()
-        figures = measure(model, Path(folder), chosen.side, chosen.tile, chosen.compression)
+        figures = measure(model, Path(folder), chosen.side, chosen.tile, chosen.compression, chosen.save.split(","))
+    console = Console()
+    console.print(table_of(figures))
+    console.print(
+        f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {time.perf_counter() - began:.0f} s in all"
+    )
+
+
+def table_of(figures: Figures) -> Table:
     size = f"{figures.tile[0]}×{figures.tile[1]}"
     what = f"{figures.side_px:,} × {figures.side_px:,} pixels, {figures.tiles:,} tiles of {size}"
     table = Table("what", "must", "measured", title=f"{what}, {figures.seconds:.0f} s")
@@ -205,10 +229,7 @@ def main() -> None:
         "",
         f"{figures.cpu_share:.0%} ({figures.alone_cpu_s * 1e3:.1f} of {figures.tiled_cpu_s * 1e3:.1f} ms a tile)",
     )
-    Console().print(table)
-    Console().print(
-        f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {time.perf_counter() - began:.0f} s in all"
-    )
+    return table
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """How fast a bundle labels, beside the same network in PyTorch and beside other people's networks.
 
-    python benchmarks/prediction.py RUN IMAGES [--threads 2] [--rounds 20] [--folder 1000] [--cpu-time]
+    python benchmarks/prediction.py RUN IMAGES [--threads 2] [--rounds 20] [--cpu-time] [--folder 1000]
+                                               [--gigapixel 20000] [--repeats 3]
 
 RUN is a run directory of the default network; IMAGES a folder of photos, ten of which are taken, at 480 × 360.
 Everything that is compared takes turns, image by image, in one process and with one number of threads, so that whatever
 else the machine does falls on all alike: where it is busy, believe the ratios, best those of --cpu-time --threads 1.
 
-Peers are timed where their packages can be imported, and named as not installed where not. Their weights are random,
-which takes the same time. Each one's time runs from an image array to labels at the image's own size.
+Peers (peers.py) are timed where their packages can be imported, and named as not installed where not; docs/engines.md
+says how to install them. Each one's time runs from an image array to labels at the image's own size.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
+from folder import folder_speed  # beside this file
+from folder import table_of as folder_table
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +36,7 @@ from pixelwise.data.images import read_image
 
 WIDTH, HEIGHT = 480, 360
 Work = Callable[[np.ndarray], object]
+T = TypeVar("T")
 
 
 def take_turns(
@@ -106,54 +110,13 @@ def with_numpy(model: pw.Model) -> Work:
     return work
 
 
-def torch_peer(network: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Work:
-    """A peer in PyTorch eager: normalised at the image's own size, padded to 32, labels at the image's own size."""
-    import torch
-    from torch.nn import functional
+def peers_here(classes: int, image: np.ndarray, threads: int, absent: dict[str, str]) -> dict[str, Work]:
+    """Other people's networks, as far as their packages are installed; `absent` hears of the others."""
+    from peers import peers  # beside this file; imports torch
 
-    mean_311, std_311 = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
-
-    @torch.inference_mode()
-    def work(image: np.ndarray) -> object:
-        height, width = image.shape[:2]
-        seen = ((torch.from_numpy(image).permute(2, 0, 1) / 255 - mean_311) / std_311)[None]
-        seen = functional.pad(seen, (0, -width % 32, 0, -height % 32))
-        scores = network(seen)
-        scores = scores["out"] if isinstance(scores, dict) else getattr(scores, "logits", scores)
-        full = functional.interpolate(scores, seen.shape[2:], mode="bilinear", align_corners=False)
-        return full[:, :, :height, :width].argmax(1).to(torch.uint8).numpy()
-
-    return work
-
-
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def lraspp(classes: int) -> Work:
-    from torchvision.models.segmentation import lraspp_mobilenet_v3_large
-
-    network = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=classes).eval()
-    return torch_peer(network, *IMAGENET)
-
-
-def smp_unet(classes: int) -> Work:
-    import segmentation_models_pytorch as smp
-
-    network = smp.Unet("timm-tf_efficientnet_lite0", encoder_weights=None, classes=classes).eval()
-    return torch_peer(network, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-
-
-def segformer(classes: int) -> Work:
-    from transformers import SegformerConfig, SegformerForSemanticSegmentation
-
-    return torch_peer(SegformerForSemanticSegmentation(SegformerConfig(num_labels=classes)).eval(), *IMAGENET)
-
-
-PEERS = {
-    "torchvision LR-ASPP MobileNetV3-large, eager": lraspp,
-    "SMP U-Net EfficientNet-Lite0, eager": smp_unet,
-    "SegFormer-B0 (transformers), eager": segformer,
-}
+    works, missing = peers(classes, image, threads)
+    absent |= missing
+    return works
 
 
 def cold_start(bundle: Path, image: np.ndarray, runs: int) -> float:
@@ -169,26 +132,17 @@ def cold_start(bundle: Path, image: np.ndarray, runs: int) -> float:
     return statistics.median(seconds)
 
 
-def folder_throughput(model: pw.Model, images: list[np.ndarray], number: int) -> float:
-    """Images a second from JPEG files to label PNGs."""
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "photos"
-        source.mkdir()
-        for turn in range(number):
-            cv2.imwrite(str(source / f"{turn:05}.jpg"), images[turn % len(images)][:, :, ::-1])
-        began = time.perf_counter()
-        summary = pw.predict(model, [source], Path(folder) / "out")
-        assert summary.done == number
-        return number / (time.perf_counter() - began)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("images", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--folder", type=int, default=0, metavar="N", help="also label N JPEG files")
+    parser.add_argument("--folder", type=int, default=0, metavar="N", help="also label N JPEG files, as folder.py does")
+    parser.add_argument(
+        "--gigapixel", type=int, default=0, metavar="SIDE", help="also label a huge image: gigapixel.py"
+    )
+    parser.add_argument("--repeats", type=int, default=1, help="of --folder and --gigapixel; the median run is shown")
     parser.add_argument("--cpu-time", action="store_true", help="time that cores worked, not that passed")
     chosen = parser.parse_args()
     clock = time.process_time if chosen.cpu_time else time.perf_counter
@@ -224,21 +178,29 @@ def main() -> None:
 
             torch.set_num_threads(chosen.threads)
             works["the same network, PyTorch eager"] = eager(chosen.run)
+            works |= peers_here(len(plain.classes), images[0], chosen.threads, absent)
         except ModuleNotFoundError as error:
-            absent["the same network, PyTorch eager"] = f"{error.name} is not installed"
-        for name, make in PEERS.items():
-            try:
-                works[name] = make(len(plain.classes))
-            except ModuleNotFoundError as error:
-                absent[name] = f"{error.name} is not installed"
+            absent["the same network, PyTorch eager, and peers"] = f"{error.name} is not installed"
         medians = take_turns(works, images, max(chosen.rounds, 1), clock)
         show(console, chosen.threads, medians, absent)
         verdicts(console, medians, drops[str(bundles["int8"])])
         cold = cold_start(bundles["float32"], images[0], 7)
         console.print(f"first label from a cold `pixelwise predict`: {cold:.2f} s (must: ≤ 1.2 s)")
         if chosen.folder:
-            rate = folder_throughput(plain, images, chosen.folder)
-            console.print(f"JPEG file → label PNG over {chosen.folder} files: {rate:.0f} images/s (must: ≥ 90)")
+            speeds = [folder_speed(bundles["float32"], chosen.folder) for _ in range(chosen.repeats)]
+            console.print(folder_table(median_of(speeds, lambda speed: speed.images_per_s)))
+        if chosen.gigapixel:
+            from gigapixel import measure  # needs the extra `tiff`
+            from gigapixel import table_of as gigapixel_table
+
+            found = [measure(bundles["float32"], Path(folder), chosen.gigapixel) for _ in range(chosen.repeats)]
+            console.print(gigapixel_table(median_of(found, lambda figures: figures.share)))
+        console.print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+def median_of(runs: Sequence[T], figure: Callable[[T], float]) -> T:
+    """The run in the middle by this figure, so that all its figures belong together."""
+    return sorted(runs, key=figure)[(len(runs) - 1) // 2]
 
 
 def show(console: Console, threads: int, medians: dict[str, float], absent: dict[str, str]) -> None:
@@ -263,6 +225,9 @@ def verdicts(console: Console, medians: dict[str, float], int8_drop: float) -> N
     console.print(f"default network, best engine ({name.split(', ')[1]}): {fastest:.1f} ms (must: ≤ 8)")
     if slow := medians.get("the same network, PyTorch eager"):
         console.print(f"  over PyTorch eager: {slow / fastest:.1f}× faster (must: ≥ 4)")
+    if theirs := {name: ms for name, ms in medians.items() if name.endswith((", eager", ", ONNX Runtime"))}:
+        peer = min(theirs, key=lambda name: theirs[name])
+        console.print(f"  the fastest peer ({peer}): {theirs[peer]:.1f} ms (must: slower)")
     name, small = best("int8")
     console.print(f"in int8, best engine ({name.split(', ')[1]}): {small:.1f} ms (must: ≤ 5)")
     console.print(f"  mIoU on val lower by {int8_drop:.2f} points (must: ≤ 0.5)")

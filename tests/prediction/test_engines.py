@@ -147,3 +147,39 @@ def test_the_command_line_takes_engine_and_threads(bundle: Path, tmp_path: Path)
     assert (wrong.returncode, (tmp_path / "other").exists()) == (2, False)
     assert "abacus" in wrong.stderr
     assert predict().returncode == 2
+
+
+LET_GO = """
+import gc, signal, sys, threading
+import numpy as np
+from pixelwise.prediction.image import load
+
+signal.signal(signal.SIGINT, lambda *_: print("heard"))
+engines = sys.argv[2:]
+models = [load(sys.argv[1], 1, engine) for engine in engines]
+image = np.zeros((40, 50, 3), np.uint8)
+for model in models:
+    model.predict(image)
+
+def let_go():
+    global model
+    del model
+    while models:
+        models.pop(0)
+    gc.collect()
+
+thread = threading.Thread(target=let_go)
+thread.start()
+thread.join()
+signal.raise_signal(signal.SIGINT)
+print("alive")
+"""
+
+
+def test_ctrl_c_after_models_were_let_go(bundle: Path) -> None:
+    """OpenVINO changes the stack on which a thread takes signals; it must not be gone when one comes."""
+    engines = ["openvino", "openvino-bf16" if has_bfloat16() else "openvino"]
+    done = subprocess.run(
+        [sys.executable, "-c", LET_GO, str(bundle), *engines], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["heard", "alive"]), done.stderr

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -21,13 +23,18 @@ from PIL import Image
 
 from conftest import THREE, picture
 from pixelwise.bundle.format import Metadata
+from pixelwise.data.folder import open_dataset
 from pixelwise.data.images import read_image, read_mask, write_png
-from pixelwise.errors import OutputError, UsageError
+from pixelwise.data.sources import read_sample_mask
+from pixelwise.errors import ImageError, OutputError, UsageError
+from pixelwise.prediction import large_outputs
 from pixelwise.prediction.cutting import Tiles, is_large, parse_tiles, tile_size
 from pixelwise.prediction.folder import predict
 from pixelwise.prediction.image import Model, load
-from pixelwise.prediction.label_tiff import LabelTiff
-from pixelwise.records import Pixels
+from pixelwise.prediction.label_store import LabelStore
+from pixelwise.prediction.large import refuse_long_png
+from pixelwise.prediction.outputs import OUTPUTS
+from pixelwise.records import Pixels, Prediction
 
 GEO = [
     (33550, 12, 3, (0.5, 0.5, 0.0), True),
@@ -98,8 +105,11 @@ def test_any_image_can_be_cut_and_small_ones_are_mirrored_to_a_tile(model: Model
     write_png(tmp_path / "a.png", picture(2, 50, 300))
     write_png(tmp_path / "b.png", picture(2, 9, 7))
     predict(model, [tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out", tiles=CUT)
-    assert labels_of(tmp_path / "out" / "a.tif").shape == (50, 300)
-    assert labels_of(tmp_path / "out" / "b.tif").shape == (9, 7)
+    assert results(tmp_path / "out") == [
+        "a.json", "a.overlay.png", "a.png", "b.json", "b.overlay.png", "b.png",
+    ]  # fmt: skip
+    assert read_mask(tmp_path / "out" / "a.png", {}, 3).shape == (50, 300)
+    assert read_mask(tmp_path / "out" / "b.png", {}, 3).shape == (9, 7)
 
 
 def test_how_an_image_is_stored_changes_no_label(model: Model, tmp_path: Path) -> None:
@@ -109,8 +119,8 @@ def test_how_an_image_is_stored_changes_no_label(model: Model, tmp_path: Path) -
     tiff(tmp_path / "strips.tif", pixels, tile=None, rowsperstrip=11, bigtiff=True, compression="lzw")
     tiff(tmp_path / "plain.tif", pixels, tile=None, compression=None)
     assert predict(model, [tmp_path], tmp_path / "out", tiles=CUT).done == 4
-    results = {labels_of(tmp_path / "out" / f"{name}.tif").tobytes() for name in ("png", "tiles", "strips", "plain")}
-    assert len(results) == 1
+    kinds = {labels_of(tmp_path / "out" / f"{name}.tif").tobytes() for name in ("tiles", "strips", "plain")}
+    assert kinds == {read_mask(tmp_path / "out" / "png.png", {}, 3).tobytes()}
 
 
 def test_pixels_that_a_sparse_file_does_not_hold_are_void(model: Model, tmp_path: Path) -> None:
@@ -188,11 +198,56 @@ def test_labels_never_overwrite_their_image(model: Model, tmp_path: Path) -> Non
 
 def test_without_the_extra_it_is_said(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_png(tmp_path / "a.png", picture(2, 50, 300))
-    for name in ("tifffile", "pixelwise.data.tiff", "pixelwise.prediction.label_tiff", "pixelwise.prediction.large"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    tiff(tmp_path / "b.tif", picture(2, 50, 300))
+    monkeypatch.delitem(sys.modules, "pixelwise.data.tiff", raising=False)
     monkeypatch.setitem(sys.modules, "tifffile", None)
-    summary = predict(model, [tmp_path / "a.png"], tmp_path / "out", tiles=CUT)
+    summary = predict(model, [tmp_path / "a.png", tmp_path / "b.tif"], tmp_path / "out", tiles=CUT)
     assert "pip install 'pixelwise[tiff]'" in summary.failed[0][1]
+    assert summary.done == 1  # a PNG needs nothing to be cut and becomes a PNG
+
+
+def test_every_form_of_a_cut_image_is_as_of_a_whole_one(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written piece by piece is what the forms of whole images would be made of the same labels."""
+    monkeypatch.setattr(large_outputs, "STRIP_PIXELS", 50_000)  # columns in several strips
+    monkeypatch.setattr(large_outputs, "BLOCK_PX", 700)
+    data = tmp_path / "data"
+    (data / "images").mkdir(parents=True)
+    source = tiff(data / "images" / "scan.tif", picture(1, 1100, 1300))
+    tiles = Tiles((512, 640), 64, always=True)
+    forms = ["labels", "index", "numpy", "coco", "geojson"]
+    for form in forms:
+        out = tmp_path / form
+        assert predict(model, [source], out, save=[form], tiles=tiles).failed == ()
+        assert not list(out.glob(".*.unfinished"))
+        assert predict(model, [source], out, save=[form], tiles=tiles).before == 1
+    truth = labels_of(tmp_path / "labels" / "scan.tif")
+    whole = Prediction(truth, np.zeros((3, 2, 2), np.float32), THREE)
+    index = tmp_path / "index" / "scan.png"
+    assert (cv2.imread(str(index), cv2.IMREAD_UNCHANGED) == truth).all()
+    assert (tmp_path / "numpy" / "scan.npy").read_bytes() == OUTPUTS["numpy"].encode(truth, whole, "scan.tif")
+    piece = tmp_path / "coco" / ".predictions" / "coco" / "scan.jsonl"
+    assert piece.read_bytes() == OUTPUTS["coco"].encode(truth, whole, "scan.tif")
+    for form in ("coco", "geojson"):  # read back as check and evaluate do
+        for name in ("dataset.toml", "predictions.coco.json", "scan.geojson"):
+            if (tmp_path / form / name).exists():
+                shutil.copy(tmp_path / form / name, data / name)
+        dataset = open_dataset(data)
+        assert dataset.problems == ()
+        (sample,) = [sample for split in dataset.splits.values() for sample in split]
+        read = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes))
+        named = np.array([THREE.names.index(name) for name in dataset.classes.names if name in THREE.names])
+        assert (named[read] == truth).all()
+        for name in ("predictions.coco.json", "scan.geojson"):
+            (data / name).unlink(missing_ok=True)
+
+
+def test_a_png_that_few_programs_read_is_refused() -> None:
+    refuse_long_png(Path("a.tif"), (10, 10**6), {"index": Path("a.png")})
+    refuse_long_png(Path("a.tif"), (10, 10**6 + 1), {"labels": Path("a.tif")})
+    with pytest.raises(ImageError, match="Save numpy"):
+        refuse_long_png(Path("a.tif"), (10, 10**6 + 1), {"index": Path("a.png")})
 
 
 # ── stopped, and gone on with ──
@@ -203,21 +258,23 @@ from pathlib import Path
 from pixelwise.prediction import folder
 from pixelwise.prediction.cutting import Tiles
 
-model, source, out, stop_at, largest = sys.argv[1:]
+model, source, out, stop_at, largest, save = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest),) * 2)  # no file may become larger: as on a disk that fills
 
 def progress(done, total):
     if done == int(stop_at):
         os.kill(os.getpid(), signal.SIGKILL)
 
-folder.predict(model, [source], out, tiles=Tiles((512, 512), 64, always=True), tile_progress=progress)
+folder.predict(
+    model, [source], out, save=save.split(","), tiles=Tiles((512, 512), 64, always=True), tile_progress=progress
+)
 """
 
 
-def label(model: Path, source: Path, out: Path, stop_at: int = 0, largest: int = 1 << 30) -> Any:
+def label(model: Path, source: Path, out: Path, stop_at: int = 0, largest: int = 1 << 30, save: str = "labels") -> Any:
     """Label an image in a process of its own, which is killed after so many tiles, or may write files only so large."""
     return subprocess.run(
-        [sys.executable, "-c", LABEL, *map(str, (model, source, out, stop_at, largest))],
+        [sys.executable, "-c", LABEL, *map(str, (model, source, out, stop_at, largest, save))],
         capture_output=True, text=True, check=False, timeout=250,
     )  # fmt: skip
 
@@ -225,7 +282,7 @@ def label(model: Path, source: Path, out: Path, stop_at: int = 0, largest: int =
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tiny_bundle: Path, tmp_path: Path) -> None:
     source = tiff(tmp_path / "scan.tif", picture(7, 2600, 900))  # six rows of two tiles
     out = tmp_path / "killed"
-    part = out / ".scan.tif.unfinished"
+    part = out / ".scan.unfinished"
     for stop_at, kept in ((1, 0), (6, 1), (10, 3)):
         assert label(tiny_bundle, source, out, stop_at).returncode == -signal.SIGKILL
         assert not (out / "scan.tif").exists()
@@ -247,7 +304,7 @@ def test_a_run_killed_at_any_time_goes_on(tiny_bundle: Path, tmp_path: Path) -> 
     """Killed from outside after times that have nothing to do with what it is at, until it is through."""
     source = tiff(tmp_path / "scan.tif", picture(7, 5000, 2000))
     assert label(tiny_bundle, source, tmp_path / "never killed").returncode == 0
-    command = [sys.executable, "-c", LABEL, *map(str, (tiny_bundle, source, tmp_path / "killed", 0, 1 << 30))]
+    command = [sys.executable, "-c", LABEL, *map(str, (tiny_bundle, source, tmp_path / "killed", 0, 1 << 30, "labels"))]
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", "import pixelwise.prediction.large, onnxruntime"], check=True)
     startup_s = time.monotonic() - began
@@ -279,22 +336,22 @@ def rows_kept(part: Path) -> int:
 
 
 def test_a_run_with_other_tiles_or_another_image_begins_anew(tmp_path: Path) -> None:
-    path = tmp_path / "a.tif"
-    with LabelTiff(path, (1100, 40), {"tile": 1}) as begun:
+    path = tmp_path / "a"
+    with LabelStore(path, (1100, 40), {"tile": 1}) as begun:
         begun.add(np.ones((600, 40), np.uint8), {y: np.zeros((1, 40, 3), np.uint8) for y in range(600)})
         assert begun.rows_done == 512
-    with LabelTiff(path, (1100, 40), {"tile": 1}) as same:
+    with LabelStore(path, (1100, 40), {"tile": 1}) as same:
         assert same.rows_done == 512
-    with LabelTiff(path, (1100, 40), {"tile": 2}) as other:
+    with LabelStore(path, (1100, 40), {"tile": 2}) as other:
         assert other.rows_done == 0
 
 
 def test_two_runs_do_not_write_one_result(tmp_path: Path) -> None:
     with (
-        LabelTiff(tmp_path / "a.tif", (10, 10), {}),
-        pytest.raises(OutputError, match="another process is writing it now"),
+        LabelStore(tmp_path / "a", (10, 10), {}),
+        pytest.raises(OutputError, match="another process is labelling it now"),
     ):
-        LabelTiff(tmp_path / "a.tif", (10, 10), {})
+        LabelStore(tmp_path / "a", (10, 10), {})
 
 
 def test_a_disk_that_fills_half_way_keeps_what_was_labelled(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -303,10 +360,10 @@ def test_a_disk_that_fills_half_way_keeps_what_was_labelled(tiny_bundle: Path, t
     assert label(tiny_bundle, source, tmp_path / "roomy").returncode == 0
     failed = label(tiny_bundle, source, tmp_path / "full", largest=2_500_000)
     assert failed.returncode == 1
-    assert "scan.tif: cannot be written (File too large)" in failed.stderr
+    assert "cannot be written (File too large)" in failed.stderr
     assert "the same command goes on from there" in failed.stderr
     assert not (tmp_path / "full" / "scan.tif").exists()
-    assert 1 <= rows_kept(tmp_path / "full" / ".scan.tif.unfinished") < 4
+    assert 1 <= rows_kept(tmp_path / "full" / ".scan.unfinished") < 4
     assert label(tiny_bundle, source, tmp_path / "full").returncode == 0
     assert (tmp_path / "full" / "scan.tif").read_bytes() == (tmp_path / "roomy" / "scan.tif").read_bytes()
 
@@ -329,7 +386,10 @@ def peak_kib(model: Path, source: Path, out: Path) -> int:
     """Peak resident memory of a prediction in a process of its own, in KiB."""
     process = os.fork()
     if not process:
-        os.execv(sys.executable, [sys.executable, "-c", LABEL, *map(str, (model, source, out, 0, 1 << 30))])
+        os.execv(
+            sys.executable,
+            [sys.executable, "-c", LABEL, *map(str, (model, source, out, 0, 1 << 30, "labels,numpy,coco,geojson"))],
+        )
     _, status, usage = os.wait4(process, 0)
     assert status == 0
     return usage.ru_maxrss
@@ -341,7 +401,14 @@ def test_a_damaged_header_costs_one_file(model: Model, tmp_path: Path) -> None:
     assert "a.tif: " in summary.failed[0][1]
 
 
-@pytest.mark.parametrize(("options", "says"), [({"save": ["coco"]}, "coco cannot be made"), ({"tta": "flip"}, "--tta")])
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"save": ["labels", "entropy", "labelme"]}, "labelme, entropy can only be made of a whole image"),
+        ({"save": ["confidence"]}, "there can be: labels, index, numpy, coco, geojson, overlay"),
+        ({"tta": "flip"}, "--tta"),
+    ],
+)
 def test_what_is_made_of_whole_images_only_is_refused(
     model: Model, tmp_path: Path, options: dict[str, Any], says: str
 ) -> None:

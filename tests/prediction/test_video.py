@@ -223,7 +223,7 @@ def test_the_command_labels_images_large_images_and_videos_in_one_call(tiny_bund
     said = json.loads(done.stdout)
     assert (said["done"], said["videos"][0]["frames"]) == (1, 3)
     assert results(tmp_path / "out") == [
-        "clip.json", "clip.masks.mkv", "photo.json", "photo.overlay.png", "photo.tif",
+        "clip.json", "clip.masks.mkv", "photo.json", "photo.overlay.png", "photo.png",
     ]  # fmt: skip
     wrong = subprocess.run(
         [*command, "--video", "sound", "--out", str(tmp_path / "no")], capture_output=True, text=True, check=False

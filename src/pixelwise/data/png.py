@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from pixelwise.data.inflate import isal_zlib
 GREY, PALETTE = 0, 3  # colour types of a PNG
 NO_FILTER, UP = 0, 2  # row filters: as it is; the difference to the row above
 WINDOW_BITS, MEMORY_LEVEL = 15, 9
+CHUNK_BYTES = 1 << 20  # of packed pixels that are gathered before they become a chunk
 
 Strips = Iterable[NDArray[np.uint8] | NDArray[np.uint16]]  # each [R, W]
 
@@ -39,7 +40,19 @@ def png_of_strips(
     palette: NDArray[np.uint8] | None = None,
     smooth: bool = False,
 ) -> bytes:
-    """A single-channel PNG of strips of rows, from the top.
+    """A single-channel PNG of strips of rows, from the top. Arguments and errors as of `png_parts`."""
+    return b"".join(png_parts(strips, size, dtype, palette=palette, smooth=smooth))
+
+
+def png_parts(
+    strips: Strips,
+    size: tuple[int, ...],
+    dtype: type[np.uint8] | type[np.uint16],
+    *,
+    palette: NDArray[np.uint8] | None = None,
+    smooth: bool = False,
+) -> Iterator[bytes]:
+    """The same in parts, to be written one after the other: no more of it is held than a strip.
 
     Args:
         strips: [R, W] each; R may differ.
@@ -53,6 +66,10 @@ def png_of_strips(
     """
     height, width = size
     row_bytes = width * np.dtype(dtype).itemsize
+    depth, colour = 8 * np.dtype(dtype).itemsize, GREY if palette is None else PALETTE
+    yield PNG_MAGIC + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    if palette is not None:
+        yield _chunk(b"PLTE", palette.tobytes())
     packer = _packer()
     packed: list[bytes] = []
     rows = 0
@@ -72,15 +89,13 @@ def png_of_strips(
             filtered[:, 1:] = values
         packed.append(packer.compress(filtered))
         rows += len(strip)
+        if sum(map(len, packed)) >= CHUNK_BYTES:
+            yield _chunk(b"IDAT", b"".join(packed))
+            packed.clear()
     if rows != height or not height or not width:
         raise ValueError(f"strips of {rows} rows; expected {height} of {width} pixels")
     packed.append(packer.flush())
-    depth, colour = 8 * np.dtype(dtype).itemsize, GREY if palette is None else PALETTE
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    chunks = [_chunk(b"IHDR", header), _chunk(b"IDAT", b"".join(packed)), _chunk(b"IEND", b"")]
-    if palette is not None:
-        chunks.insert(1, _chunk(b"PLTE", palette.tobytes()))
-    return PNG_MAGIC + b"".join(chunks)
+    yield _chunk(b"IDAT", b"".join(packed)) + _chunk(b"IEND", b"")
 
 
 def _packer() -> Any:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pixelwise.data.files import shown, write_whole, writing_whole
 from pixelwise.data.settings import FILE_NAME as SETTINGS_NAME
@@ -21,6 +22,7 @@ from pixelwise.records import ClassList
 COCO_NAME = "predictions.coco.json"
 MASKS = ("labels", "index", "numpy")
 POLYGONS = ("labelme", "geojson")
+COPIED_BYTES = 1 << 16  # of a line that are held
 
 
 def write_joined(out: Path, classes: ClassList, save: Sequence[str]) -> None:
@@ -50,35 +52,58 @@ def drawn_classes(out: Path, classes: ClassList) -> set[int]:
 
 
 def join_coco(out: Path, classes: ClassList) -> None:
-    """One COCO file of all images' pieces, one piece in memory at a time."""
+    """One COCO file of all images' pieces, some kilobytes of them in memory at a time.
+
+    Raises:
+        OutputError: it cannot be written, or a piece of it has gone.
+    """
     categories = [
         {"id": i + 1, "name": classes.names[i], "color": list(classes.colours[i])} for i in range(len(classes))
     ]
     with writing_whole(out / COCO_NAME) as file:
         file.write(b'{"categories": ' + json.dumps(categories).encode() + b', "images": [')
-        for number, (image, _) in enumerate(pieces(out), start=1):
-            file.write(b",\n"[: 2 * (number > 1)] + json.dumps({**image, "id": number}).encode())
+        for number, piece in enumerate(pieces(out), start=1):
+            file.write(b",\n" * (number > 1) + f'{{"id": {number}, '.encode())
+            copy_line(piece, file)
         file.write(b'], "annotations": [')
         drawn = 0
-        for number, (_, annotations) in enumerate(pieces(out), start=1):
-            for annotation in annotations:
+        for number, piece in enumerate(pieces(out), start=1):
+            piece.readline()  # the image's row
+            while piece.peek(1):
                 drawn += 1
-                row = {**annotation, "id": drawn, "image_id": number}
-                file.write(b",\n"[: 2 * (drawn > 1)] + json.dumps(row).encode())
+                file.write(b",\n" * (drawn > 1) + f'{{"id": {drawn}, "image_id": {number}, '.encode())
+                copy_line(piece, file)
         file.write(b"]}\n")
 
 
-def pieces(out: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Every image's row and annotations, in the order of the manifest."""
+def copy_line(piece: BufferedReader, file: IO[bytes]) -> None:
+    """Write the rest of an object whose first members, the ids, are written: what follows its brace."""
+    if piece.read(2) != b'{"':
+        raise damaged(Path(piece.name), "it is no line of an object")
+    file.write(b'"')
+    while (part := piece.readline(COPIED_BYTES)) and not part.endswith(b"\n"):
+        file.write(part)
+    if not part.endswith(b"}\n"):
+        raise damaged(Path(piece.name), "it is cut short")
+    file.write(part[:-1])
+
+
+def pieces(out: Path) -> Iterator[BufferedReader]:
+    """Every image's piece, open, in the order of the manifest. See `coco_pieces`."""
     folder = OUTPUTS["coco"].folder
     for record in good_records(out):
         path = next(path for path in results_of(record, out) if path.is_relative_to(out / folder))
         try:
-            table = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            remedy = "Type the same command again: this image will be labelled again."
-            raise OutputError(f"{shown(path)}: cannot be read again ({error}). {remedy}") from error
-        yield table["images"][0], table["annotations"]
+            file = path.open("rb")
+        except OSError as error:
+            raise damaged(path, str(error.strerror)) from error
+        with file:
+            yield file
+
+
+def damaged(piece: Path, reason: str) -> OutputError:
+    remedy = "Remove it and type the same command again: this image will be labelled again."
+    return OutputError(f"{shown(piece)}: cannot be read again ({reason}). {remedy}")
 
 
 def good_records(out: Path) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from pixelwise.prediction.cutting import Tiles, is_large, is_large_tiff
 from pixelwise.prediction.image import Model
 from pixelwise.prediction.outputs import DEFAULT, OUTPUTS
 from pixelwise.records import Pixels, Prediction
+
+if TYPE_CHECKING:
+    from pixelwise.data.tiff import TiffImage
 
 # What keeps one result from being written and not the next: its name is too long, not allowed, or a folder has it.
 OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
@@ -145,35 +148,53 @@ def label_cut(model: Model, job: Job, wanted: Wanted, image_HW3: Pixels | None, 
     Raises:
         ImageError: it cannot be read or cut, or something is wanted that is only made of whole images.
     """
-    try:
-        from pixelwise.data.tiff import TiffImage
-        from pixelwise.prediction.large import ArrayImage, label_large
-    except ModuleNotFoundError as error:
-        missing = as_missing_extra(error)
-        if missing is None:
-            raise
-        raise ImageError(f"{shown(job.image)}: is labelled tile by tile, into a TIFF, for which {missing}") from error
-    if others := [key for key in wanted.save if key not in ("labels", "index", "overlay")]:
-        what = f"{', '.join(others)} cannot be made of an image that is cut into tiles"
-        raise ImageError(f"{shown(job.image)}: {what}; save labels and overlay.")
+    from pixelwise.prediction.large import ArrayImage, ending, label_large
+    from pixelwise.prediction.large_outputs import LARGE_OUTPUTS
+
+    if others := [key for key in wanted.save if key not in (*LARGE_OUTPUTS, "overlay")]:
+        raise ImageError(
+            f"{shown(job.image)}: it is cut into tiles, and {', '.join(others)} can only be made of a whole image. "
+            f"Of this one there can be: {', '.join((*LARGE_OUTPUTS, 'overlay'))}."
+        )
     if wanted.tta:
         raise ImageError(
             f"{shown(job.image)}: views are not averaged of an image that is cut into tiles; leave out --tta."
         )
     base = job.out / job.name
-    outputs = [base.with_name(base.name + ending) for ending in (".tif", ".overlay.png", ".json")]
-    if os.path.realpath(outputs[0]) == os.path.realpath(job.image):
+    results = {key: path for key, path in zip(wanted.save, paths_of(job, wanted.save), strict=True) if key != "overlay"}
+    if image_HW3 is None and "labels" in results:
+        results["labels"] = ending(base, ".tif")  # which can keep its place on the earth
+    if os.path.realpath(job.image) in map(os.path.realpath, results.values()):
         raise ImageError(f"{shown(job.image)}: its labels would overwrite it. Choose another folder for --out.")
-    image = TiffImage(job.image) if image_HW3 is None else ArrayImage(image_HW3)
-    facts = label_large(model, job.image, image, (outputs[0], outputs[1], outputs[2]), wanted.tiles, progress)
+    image = opened_tiff(job.image) if image_HW3 is None else ArrayImage(image_HW3)
+    name = name_of_image(job)
+    facts = label_large(model, job.image, image, base, results, wanted.tiles, name=name, progress=progress)
+    saved = [*results.values(), ending(base, ".overlay.png"), ending(base, ".json")]
     return {
         "width": facts["width"],
         "height": facts["height"],
         "shares": {name: round(share, 6) for name, share in facts["shares"].items()},
         "milliseconds": {"all": round(facts["seconds"] * 1e3, 3)},
         "tiles": facts["tiles"],
-        "saved": [utf8(os.path.relpath(path, job.out)) for path in outputs],
+        "saved": [utf8(os.path.relpath(path, job.out)) for path in saved],
     }
+
+
+def opened_tiff(path: Path) -> TiffImage:
+    """A TIFF of any size. Raises ImageError: it cannot be read, or the extra `tiff` is missing."""
+    try:
+        from pixelwise.data.tiff import TiffImage
+    except ModuleNotFoundError as error:
+        missing = as_missing_extra(error)
+        if missing is None:
+            raise
+        raise ImageError(f"{shown(path)}: is a TIFF that is to be read piece by piece, for which {missing}") from error
+    return TiffImage(path)
+
+
+def name_of_image(job: Job) -> str:
+    """The image's file below the folder that was named, with its ending."""
+    return str(PurePath(job.name).with_name(job.image.name))
 
 
 def digest_of(path: Path) -> str:
@@ -232,7 +253,7 @@ def write_results(job: Job, save: Sequence[str], image_HW3: Pixels, prediction: 
     Raises:
         OutputError: one cannot be written.
     """
-    name = str(PurePath(job.name).with_name(job.image.name))
+    name = name_of_image(job)
     written: list[Path] = []
     with cleared(written):
         for key, path in zip(save, paths_of(job, save), strict=True):

@@ -1,6 +1,6 @@
 """One image too large to be labelled at once: read, labelled and written tile by tile, and gone on with after a kill.
 
-Needs the extra `tiff`. Shapes: H, W the image's own size.
+Shapes: H, W the image's own size.
 """
 
 from __future__ import annotations
@@ -8,24 +8,28 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixelwise.data.files import shown, write_whole
-from pixelwise.data.tiff import TiffImage
-from pixelwise.errors import ImageError
+from pixelwise.data.files import shown, write_whole, writing_whole
+from pixelwise.errors import ImageError, OutputError
 from pixelwise.prediction.cutting import OVERLAP_SHARE, Tiles, check_overlap, tile_size
 from pixelwise.prediction.image import Model
-from pixelwise.prediction.label_tiff import LabelTiff
+from pixelwise.prediction.label_store import LabelStore
+from pixelwise.prediction.large_outputs import LARGE_OUTPUTS, Source, write_tiff
 from pixelwise.prediction.overlay import encode_overlay, overlay
 from pixelwise.prediction.tiles import Tiling, label_tiles, tiling
 from pixelwise.records import VOID, Pixels
 
+if TYPE_CHECKING:
+    from pixelwise.data.tiff import TiffImage
+
 MAX_ROW_BYTES = 2 << 30  # that the rows of pixels under two rows of tiles may take
+MAX_PNG_SIDE_PX = 1_000_000  # libpng refuses more, and with it most readers
 
 
 class ArrayImage:
@@ -50,22 +54,29 @@ def label_large(
     model: Model,
     path: Path,
     image: TiffImage | ArrayImage,
-    outputs: tuple[Path, Path, Path],
+    base: Path,
+    results: Mapping[str, Path],
     tiles: Tiles,
+    *,
+    name: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Label an image tile by tile and write it. Where a run of the same was stopped, it goes on. Closes the image.
 
     Args:
         path: of the image.
-        outputs: label TIFF; overlay PNG, reduced to at most 2048 pixels a side; JSON, written last.
+        base: of the results, without an ending: `base`.overlay.png shows the image, reduced to at most 2048 pixels a
+            side, under its labels, and `base`.json, written last, says what was done.
+        results: keys of LARGE_OUTPUTS → the files that they go to; labels that end in .tif become a TIFF.
+        name: of the image, as COCO and GeoJSON say it. None: the file's.
         progress: called with (tiles done, tiles in all).
 
     Returns:
         What the JSON holds.
 
     Raises:
-        ImageError: part of the image cannot be decoded, or two rows of tiles do not fit into memory.
+        ImageError: part of the image cannot be decoded, two rows of tiles do not fit into memory, or it is too long
+            for a PNG.
         UsageError: tiles that overlap by more than a half.
         OutputError: a result cannot be written. What was labelled is kept, to go on from.
         BundleError: the model cannot be run.
@@ -74,6 +85,7 @@ def label_large(
     with closing(image):
         plan, why = plan_tiles(model, path, image, tiles)
         size = image.height, image.width
+        refuse_long_png(path, size, results)
         status = path.stat()
         cut = {
             "tile": [plan.rows.tile_px, plan.columns.tile_px],
@@ -83,35 +95,58 @@ def label_large(
             "file_bytes": status.st_size,
             "file_changed_ns": status.st_mtime_ns,
             "model": model.digest,
-            "format": 1,
+            "format": 2,
             **cut,
         }
-        with LabelTiff(outputs[0], size, about) as result:
-            resumed_at = result.rows_done
+        with LabelStore(base, size, about) as store:
+            resumed_at = store.rows_done
             if resumed_at < image.height:
-                label_rows(model, image, plan, result, progress)
-            result.finish(model.classes, image.place, image.resolution)
-            small, small_labels = result.preview()
-            counts = result.counts()
-    drawn = overlay(small, small_labels, model.classes)
-    write_whole(outputs[1], encode_overlay(drawn))
-    labelled = max(int(counts.sum() - counts[VOID]), 1)
-    facts = {
-        "file": shown(path),
-        "width": size[1],
-        "height": size[0],
-        "shares": {name: int(counts[i]) / labelled for i, name in enumerate(model.classes.names)},
-        "void": int(counts[VOID]),
-        "tiles": {**cut, "count": plan.count, "chosen": why},
-        "resumed_at_row": resumed_at,
-        "seconds": round(time.perf_counter() - began, 3),
-        "model": model.digest,
-        "labels": outputs[0].name,
-        "overlay": outputs[1].name,
-        "overlay_step": result.step,
-    }
-    write_whole(outputs[2], (json.dumps(facts, ensure_ascii=False, indent=2) + "\n").encode())
+                label_rows(model, image, plan, store, progress)
+            source = Source(store, model.classes, name or path.name, image.place, image.resolution)
+            for key, result in results.items():
+                write = write_tiff if result.suffix == ".tif" else LARGE_OUTPUTS[key]
+                try:
+                    result.parent.mkdir(parents=True, exist_ok=True)
+                    with writing_whole(result) as file:
+                        write(source, file)
+                except OSError as error:
+                    raise store.unwritable(error) from error
+                except OutputError as error:
+                    raise OutputError(f"{error} {store.kept()}") from error.__cause__
+            small, small_labels = store.preview()
+            counts = store.counts()
+            drawn = overlay(small, small_labels, model.classes)
+            write_whole(ending(base, ".overlay.png"), encode_overlay(drawn))
+            labelled = max(int(counts.sum() - counts[VOID]), 1)
+            facts = {
+                "file": shown(path),
+                "width": size[1],
+                "height": size[0],
+                "shares": {name: int(counts[i]) / labelled for i, name in enumerate(model.classes.names)},
+                "void": int(counts[VOID]),
+                "tiles": {**cut, "count": plan.count, "chosen": why},
+                "resumed_at_row": resumed_at,
+                "seconds": round(time.perf_counter() - began, 3),
+                "model": model.digest,
+                "saved": {key: shown(result.name) for key, result in results.items()},
+                "overlay_step": store.step,
+            }
+            write_whole(ending(base, ".json"), (json.dumps(facts, ensure_ascii=False, indent=2) + "\n").encode())
+            store.let_go()
     return facts
+
+
+def ending(base: Path, suffix: str) -> Path:
+    """The file NAME + suffix; unlike `with_suffix` it keeps other dots in the name."""
+    return base.with_name(base.name + suffix)
+
+
+def refuse_long_png(path: Path, size: tuple[int, int], results: Mapping[str, Path]) -> None:
+    if max(size) > MAX_PNG_SIDE_PX and any(result.suffix == ".png" for result in results.values()):
+        raise ImageError(
+            f"{shown(path)}: {size[1]:,}×{size[0]:,} pixels; few programs read a PNG with over {MAX_PNG_SIDE_PX:,} "
+            "a side. Save numpy, coco or geojson; or save the image as TIFF, whose labels become a TIFF."
+        )
 
 
 def plan_tiles(model: Model, path: Path, image: TiffImage | ArrayImage, tiles: Tiles) -> tuple[Tiling, str]:
@@ -135,25 +170,25 @@ def label_rows(
     model: Model,
     image: TiffImage | ArrayImage,
     plan: Tiling,
-    result: LabelTiff,
+    store: LabelStore,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Label what is missing in the result."""
-    sampled = Sampler(image, result.step)
+    """Label what is missing in the store."""
+    sampled = Sampler(image, store.step)
     for y, labels in label_tiles(
         plan,
         sampled.rows,
         model.engine.one_threaded().run,
         at_once=model.engine.threads,
-        first_row=plan.row_for(result.rows_done),
+        first_row=plan.row_for(store.rows_done),
         absent=image.absent,
         progress=progress,
     ):
         for rows, columns in image.absent_within(y, y + len(labels)):
             labels[rows, columns] = VOID
-        known = max(result.rows_done + len(result.waiting) - y, 0)  # rows that a stopped run had finished
-        result.add(labels[known:], sampled.picture)
-        sampled.forget(result.rows_done)
+        known = max(store.rows_done + len(store.waiting) - y, 0)  # rows that a stopped run had finished
+        store.add(labels[known:], sampled.picture)
+        sampled.forget(store.rows_done)
 
 
 class Sampler:

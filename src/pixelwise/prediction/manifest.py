@@ -25,7 +25,7 @@ from pixelwise.prediction.outputs import STATE
 from pixelwise.tracing.recorder import finite
 
 FILE_NAME = "predictions.jsonl"
-VERSION = 1
+VERSION = 2  # 1 kept COCO's pieces as JSON of another form
 KEY_BYTES = 16  # of hashes by which images are told apart: no two of 10¹² are likely to share one
 Settings = dict[str, Any]
 

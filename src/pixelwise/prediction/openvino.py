@@ -9,6 +9,7 @@ Shapes: H, W the image's own size; C classes; h, w the network's input, hs, ws t
 from __future__ import annotations
 
 from collections import deque
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,8 +40,17 @@ def in_bfloat16(bundle: BundleFile, threads: int) -> Run:
     return runner(bundle, threads, "bf16")
 
 
+@cache
 def core() -> Core:
-    """Raises MissingExtraError where OpenVINO is not installed."""
+    """OpenVINO, once for this process and never let go of.
+
+    Its CPU plugin gives the thread that loads it another stack for signals, and unmaps it with the last user of its
+    core. Where there were two cores, or the last user ended in another thread, the thread was left with a stack that
+    was gone, and the next signal, such as Ctrl-C, ended the process.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+    """
     try:
         import openvino
     except ModuleNotFoundError as error:

@@ -14,7 +14,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-from pixelwise.data.formats.coco import coco_table, table_text
+from pixelwise.data.formats.coco_pieces import coco_piece
 from pixelwise.data.formats.geojson import geojson_text
 from pixelwise.data.formats.labelme import labelme_text
 from pixelwise.data.images import encode_label_png
@@ -57,10 +57,8 @@ def numpy_file(_image: Pixels, prediction: Prediction, _name: str) -> bytes:
     return buffer.getvalue()
 
 
-def coco_piece(_image: Pixels, prediction: Prediction, name: str) -> bytes:
-    return table_text(
-        coco_table([(1, name, prediction.labels)], prediction.classes.names, prediction.classes.colours, VOID)
-    )
+def coco_lines(_image: Pixels, prediction: Prediction, name: str) -> bytes:
+    return b"".join(coco_piece(name, prediction.labels.shape, [prediction.labels]))
 
 
 def labelme_file(_image: Pixels, prediction: Prediction, name: str) -> bytes:
@@ -84,7 +82,7 @@ OUTPUTS: dict[str, Output] = {
     "index": Output("class ids as a grey PNG, instead of labels", ".png", index_png),
     "overlay": Output("the photo under its labels", ".overlay.png", overlay_png),
     "numpy": Output("class ids as a NumPy array", ".npy", numpy_file),
-    "coco": Output("COCO run lengths, one predictions.coco.json", ".json", coco_piece, f"{STATE}/coco"),
+    "coco": Output("COCO run lengths, one predictions.coco.json", ".jsonl", coco_lines, f"{STATE}/coco"),
     "labelme": Output("LabelMe polygons", ".json", labelme_file),
     "geojson": Output("GeoJSON polygons, in pixels", ".geojson", geojson_file),
     "confidence": Output(

@@ -10,7 +10,7 @@ Format: RFC 7946, sections 3.1 and 3.3; its rule that coordinates are degrees do
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,30 +75,45 @@ def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     mask = blank_mask(*size, max(ids.values(), default=0))
     for feature in _features(read_json(path)):
         for polygon in _polygons(feature):
-            own = np.zeros(size, bool)
-            for ring in polygon:  # even-odd: a ring inside a ring is a hole
-                found = inside(ring, *size)
-                if found:
-                    rows, columns, filled = found
-                    own[rows, columns] ^= filled
-            mask[own] = ids.get(class_of(feature), 0)
+            parts = [part for ring in polygon if (part := inside(ring, *size)) is not None]
+            if not parts:
+                continue
+            top, left = (min(part[axis].start for part in parts) for axis in (0, 1))
+            bottom, right = (max(part[axis].stop for part in parts) for axis in (0, 1))
+            own = np.zeros((bottom - top, right - left), bool)
+            for rows, columns, filled in parts:  # even-odd: a ring inside a ring is a hole
+                own[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] ^= filled
+            mask[top:bottom, left:right][own] = ids.get(class_of(feature), 0)
     return mask
 
 
 def geojson_text(labels: NDArray[np.uint8], classes: ClassList, image_name: str) -> bytes:
     """The file of a mask [H, W]: a feature for every piece of every class but background; void as class "void"."""
-    features = []
+    return b"".join(collection_parts(image_name, features_of(labels, classes)))
+
+
+def collection_parts(image_name: str, features: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """A feature collection as JSON, a feature at a time."""
+    yield b'{"type": "FeatureCollection", "image": ' + json.dumps(image_name).encode() + b', "features": ['
+    for number, feature in enumerate(features):
+        yield b", " * (number > 0) + json.dumps(feature).encode()
+    yield b"]}"
+
+
+def features_of(
+    labels: NDArray[np.uint8], classes: ClassList, origin: tuple[int, int] = (0, 0)
+) -> Iterator[dict[str, Any]]:
+    """The features of a mask, or of the part of one that begins at `origin` (x, y)."""
     for c in np.unique(labels):
         name = "void" if c == VOID else classes.names[c]
         if name == "background":
             continue
         colour = [0, 0, 0] if c == VOID else list(classes.colours[c])
         for piece in rings(labels == c):
-            closed = [[*ring.astype(int).tolist(), ring[0].astype(int).tolist()] for ring in piece]
+            placed = [(ring + np.array(origin)).astype(int).tolist() for ring in piece]
             properties = {"objectType": "annotation", "classification": {"name": name, "color": colour}}
-            geometry = {"type": "Polygon", "coordinates": closed}
-            features.append({"type": "Feature", "geometry": geometry, "properties": properties})
-    return json.dumps({"type": "FeatureCollection", "image": image_name, "features": features}).encode()
+            geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]] for ring in placed]}
+            yield {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
 def class_of(feature: dict[str, Any]) -> str:

@@ -1,12 +1,12 @@
-"""Labels of an image of any size → a tiled, compressed TIFF, written piece by piece so that a killed run goes on.
+"""Finished labels of an image of any size, kept on disk piece by piece so that a killed run goes on.
 
-While it is being made, everything that is finished lies in one file beside the result, `.NAME.unfinished`: a line of
-JSON that says which image, model and tiles it belongs to, then one record for every row of the result's tiles: its
-length, its CRC-32, a line of JSON, and the compressed tiles. A record that a kill cut short is dropped, and its rows
-are done again. At the end the tiles are copied into the result, which appears whole; it has the same bytes whether the
-run was killed or not.
+While an image is being labelled, everything that is finished lies in one file beside the results, `.NAME.unfinished`: a
+line of JSON that says which image, model and tiles it belongs to, then one record for every row of squares: its length,
+its CRC-32, a line of JSON, and the compressed squares. A record that a kill cut short is dropped, and its rows are done
+again. At the end `large_outputs` makes the results of it, each whole; they have the same bytes whether the run was
+killed or not.
 
-Shapes: H, W the image's own size; P, Q of the small picture that an overlay is made of.
+Shapes: H, W the image's own size; P, Q of the small picture that an overlay is made of; R rows.
 """
 
 from __future__ import annotations
@@ -17,45 +17,42 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
-import tifffile
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from pixelwise.data.files import remedy_for, shown, writing_whole
+from pixelwise.data.files import remedy_for, shown
 from pixelwise.errors import OutputError
-from pixelwise.records import VOID, ClassList, Labels, Pixels
+from pixelwise.records import VOID, Labels, Pixels
 
-TILE_PX = 512  # of the result
-LEVEL = 2  # of deflate: labels shrink to a hundredth in a fraction of a millisecond a tile
+SQUARE_PX = 512  # labels are kept, and written into a TIFF, in squares of this side
+LEVEL = 2  # of deflate: labels shrink to a hundredth in a fraction of a millisecond a square
 RECORD = struct.Struct("<QI")  # bytes that follow, and their CRC-32
 PREVIEW_PX = 2048  # longest side of the small picture
-CLASSIC_BYTES = 2**32 - 2**25  # a TIFF past it becomes a BigTIFF
-NODATA = 42113  # GDAL's tag for pixels without a value
 
 
 @dataclass(frozen=True)
 class Record:
-    """One row of the result's tiles, as it lies in the unfinished file."""
+    """One row of squares, as it lies in the unfinished file."""
 
-    at: int  # byte at which its tiles begin
-    lengths: tuple[int, ...]  # of the compressed tiles, in bytes
+    starts: tuple[int, ...]  # byte at which each compressed square begins, and the byte after the last
     counts: Mapping[str, int]  # pixels of every label
     preview_HQ4: NDArray[np.uint8]  # RGB and label of every n-th pixel
 
 
-class LabelTiff:
-    """A label TIFF that is being made. Use it in `with`: then nobody else writes the same one."""
+class LabelStore:
+    """Labels that are being made. Use it in `with`: then nobody else makes the same ones."""
 
     def __init__(self, path: Path, size: tuple[int, int], about: Mapping[str, Any]) -> None:
         """Begin, or go on where a run with the same `about` was stopped.
 
         Args:
-            path: of the result.
+            path: of the results, without their endings.
             size: height and width.
             about: what the labels depend on: image, model, tiles. JSON.
 
@@ -65,7 +62,7 @@ class LabelTiff:
         self.path, (self.height, self.width) = path, size
         self.step = max(-(-max(size) // PREVIEW_PX), 1)
         self.part = path.with_name(f".{path.name[:200]}.unfinished")
-        self.waiting = np.empty((0, self.width), np.uint8)  # rows too few for a row of tiles
+        self.waiting = np.empty((0, self.width), np.uint8)  # rows too few for a row of squares
         self.records: list[Record] = []
         heading = json.dumps({"size": list(size), **about}, sort_keys=True).encode() + b"\n"
         try:
@@ -96,7 +93,7 @@ class LabelTiff:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OutputError(
-                f"{shown(self.path)}: another process is writing it now. Wait for it, or choose another --out."
+                f"{shown(self.path)}: another process is labelling it now. Wait for it, or choose another --out."
             ) from error
 
     def read_records(self, at: int) -> int:
@@ -116,18 +113,23 @@ class LabelTiff:
     def record_of(self, body: bytes, at: int) -> Record:
         said = json.loads(body[: body.index(b"\n")])
         preview_at = body.index(b"\n") + 1
-        tiles_at = preview_at + said["preview"]
-        preview = np.frombuffer(isal_zlib.decompress(body[preview_at:tiles_at]), np.uint8)
+        squares_at = preview_at + said["preview"]
+        preview = np.frombuffer(isal_zlib.decompress(body[preview_at:squares_at]), np.uint8)
         small_width = -(-self.width // self.step)
-        return Record(at + tiles_at, tuple(said["tiles"]), said["counts"], preview.reshape(-1, small_width, 4))
+        starts = tuple(accumulate(said["squares"], initial=at + squares_at))
+        return Record(starts, said["counts"], preview.reshape(-1, small_width, 4))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.height, self.width
 
     @property
     def rows_done(self) -> int:
         """Rows of pixels, from the top, that need not be labelled again."""
-        return min(len(self.records) * TILE_PX, self.height)
+        return min(len(self.records) * SQUARE_PX, self.height)
 
     def add(self, labels: Labels, picture: Mapping[int, Pixels]) -> None:
-        """Take the next rows of labels, uint8 [rows, W].
+        """Take the next rows of labels, uint8 [R, W].
 
         Args:
             picture: y → uint8 [1, Q, 3] for every `step`-th row of pixels of the image, at least as far as the labels.
@@ -137,20 +139,20 @@ class LabelTiff:
         """
         self.waiting = np.concatenate([self.waiting, labels]) if len(self.waiting) else labels
         while self.rows_done < self.height:
-            rows = min(TILE_PX, self.height - self.rows_done)
+            rows = min(SQUARE_PX, self.height - self.rows_done)
             if len(self.waiting) < rows:
                 return
             self.commit(self.waiting[:rows], picture)
             self.waiting = self.waiting[rows:].copy()
 
     def commit(self, labels: Labels, picture: Mapping[int, Pixels]) -> None:
-        """Write one row of the result's tiles."""
-        tiles = []
-        for left in range(0, self.width, TILE_PX):
-            tile = np.full((TILE_PX, TILE_PX), VOID, np.uint8)
-            piece = labels[:, left : left + TILE_PX]
-            tile[: piece.shape[0], : piece.shape[1]] = piece
-            tiles.append(isal_zlib.compress(tile, LEVEL))
+        """Write one row of squares."""
+        squares = []
+        for left in range(0, self.width, SQUARE_PX):
+            square = np.full((SQUARE_PX, SQUARE_PX), VOID, np.uint8)
+            piece = labels[:, left : left + SQUARE_PX]
+            square[: piece.shape[0], : piece.shape[1]] = piece
+            squares.append(isal_zlib.compress(square, LEVEL))
         top = self.rows_done
         ys = range(-(-top // self.step) * self.step, top + len(labels), self.step)
         preview = np.empty((len(ys), -(-self.width // self.step), 4), np.uint8)
@@ -160,8 +162,8 @@ class LabelTiff:
         packed = isal_zlib.compress(preview.tobytes(), LEVEL)
         values = np.bincount(labels.ravel(), minlength=256)
         counts = {str(value): int(values[value]) for value in np.flatnonzero(values)}
-        said = json.dumps({"tiles": [len(tile) for tile in tiles], "counts": counts, "preview": len(packed)})
-        body = b"".join([said.encode(), b"\n", packed, *tiles])
+        said = json.dumps({"squares": [len(square) for square in squares], "counts": counts, "preview": len(packed)})
+        body = b"".join([said.encode(), b"\n", packed, *squares])
         try:
             self.append(self.end, RECORD.pack(len(body), zlib.crc32(body)) + body)
         except OSError as error:
@@ -175,48 +177,30 @@ class LabelTiff:
         self.file.write(data)
         self.file.flush()
 
-    def finish(self, classes: ClassList, place: Mapping[int, tuple[int, int, Any]], resolution: Any) -> None:
-        """Write the result, whole or not at all, and let the unfinished file go.
+    def squares(self) -> Iterator[bytes]:
+        """Every square, SQUARE_PX a side and void beyond the image, compressed by deflate, row by row."""
+        for row, record in enumerate(self.records):
+            for column in range(len(record.starts) - 1):
+                yield self.square(row, column)
 
-        Args:
-            place: GeoTIFF tags as number → (type, count, value).
-            resolution: pixels a unit across and down, and the unit; or None.
+    def square(self, row: int, column: int) -> bytes:
+        start, stop = self.records[row].starts[column : column + 2]
+        self.file.seek(start)
+        return self.file.read(stop - start)
 
-        Raises:
-            OutputError: it cannot be written. What was labelled is kept, to go on from.
-        """
-        assert self.rows_done == self.height
-        colours = np.zeros((3, 256), np.uint16)
-        colours[:, : len(classes)] = np.array(classes.colours, np.uint16).T * 257
-        options: dict[str, Any] = {"extratags": [(code, *value, True) for code, value in place.items()]}
-        options["extratags"].append((NODATA, 2, 0, str(VOID), True))
-        if resolution is not None:
-            options |= {"resolution": resolution[:2], "resolutionunit": resolution[2]}
-        total = sum(sum(record.lengths) + 16 * len(record.lengths) for record in self.records)
-
-        try:
-            with writing_whole(self.path) as file, tifffile.TiffWriter(file, bigtiff=total > CLASSIC_BYTES) as writer:
-                writer.write(
-                    self.tiles(),
-                    shape=(self.height, self.width),
-                    dtype=np.uint8,
-                    tile=(TILE_PX, TILE_PX),
-                    compression="deflate",
-                    photometric="palette",
-                    colormap=colours,
-                    software="pixelwise",
-                    metadata=None,
-                    **options,
+    def labels(self, rows: slice, columns: slice) -> Labels:
+        """Finished labels [start, stop) of rows and columns. Returns uint8 [rows, columns]."""
+        found = np.empty((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
+        for row in range(rows.start // SQUARE_PX, -(-rows.stop // SQUARE_PX)):
+            for column in range(columns.start // SQUARE_PX, -(-columns.stop // SQUARE_PX)):
+                square = np.frombuffer(isal_zlib.decompress(self.square(row, column)), np.uint8)
+                top, left = row * SQUARE_PX, column * SQUARE_PX
+                up, down = max(rows.start, top), min(rows.stop, top + SQUARE_PX)
+                begin, end = max(columns.start, left), min(columns.stop, left + SQUARE_PX)
+                found[up - rows.start : down - rows.start, begin - columns.start : end - columns.start] = (
+                    square.reshape(SQUARE_PX, SQUARE_PX)[up - top : down - top, begin - left : end - left]
                 )
-        except OutputError as error:
-            raise OutputError(f"{error} {self.kept()}") from error.__cause__
-        self.part.unlink(missing_ok=True)
-
-    def tiles(self) -> Iterator[bytes]:
-        for record in self.records:
-            self.file.seek(record.at)
-            for length in record.lengths:
-                yield self.file.read(length)
+        return found
 
     def preview(self) -> tuple[Pixels, Labels]:
         """Every n-th pixel of the image, uint8 [P, Q, 3], and of its labels, [P, Q]; at most PREVIEW_PX a side."""
@@ -231,15 +215,19 @@ class LabelTiff:
                 counts[int(value)] += number
         return counts
 
+    def let_go(self) -> None:
+        """Take the unfinished file away: the results are there."""
+        self.part.unlink(missing_ok=True)
+
     def kept(self) -> str:
         return f"What was labelled so far is kept in {shown(self.part)}: the same command goes on from there."
 
     def unwritable(self, error: OSError) -> OutputError:
         return OutputError(
-            f"{shown(self.path)}: cannot be written ({error.strerror}). {remedy_for(error, self.path)} {self.kept()}"
+            f"{shown(self.part)}: cannot be written ({error.strerror}). {remedy_for(error, self.path)} {self.kept()}"
         )
 
-    def __enter__(self) -> LabelTiff:
+    def __enter__(self) -> LabelStore:
         return self
 
     def __exit__(

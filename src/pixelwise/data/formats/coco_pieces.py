@@ -1,0 +1,102 @@
+"""What one image adds to a COCO file, made strip by strip, so that neither its labels nor its run lengths are held.
+
+A piece is lines: the image's row, then an annotation a line, one for each class. Both are without ids, which are known
+only when pieces are joined.
+
+Format: cocodataset.org/#format-data. Shapes: H, W the image's own size; R columns of a strip; N runs.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.records import VOID, Labels
+
+RUN = np.dtype([("label", "u1"), ("pixels", "<u4")])
+SPOOLED_BYTES = 1 << 26  # of runs that are kept in memory; more go into a temporary file
+Runs = NDArray[np.void]  # [N] of RUN: stretches of one label, down the columns
+
+
+def coco_piece(file_name: str, size: tuple[int, ...], strips: Iterable[Labels]) -> Iterator[bytes]:
+    """The lines of an image, in parts of no particular length. Void is not drawn.
+
+    Args:
+        size: (H, W).
+        strips: uint8 [H, R] each, from the left; R may differ.
+    """
+    height, width = size
+    yield json.dumps({"file_name": file_name, "height": height, "width": width}).encode() + b"\n"
+    with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as spool:
+        lengths, there = [], np.zeros(256, np.bool_)
+        for strip in strips:
+            runs = runs_down(strip)
+            there[runs["label"]] = True
+            spool.write(runs.tobytes())
+            lengths.append(runs.nbytes)
+        for c in np.flatnonzero(there):
+            if c != VOID:
+                spool.seek(0)
+                stored = (np.frombuffer(spool.read(length), RUN) for length in lengths)
+                yield from annotation(int(c), (height, width), stored)
+
+
+def runs_down(labels_HR: Labels) -> Runs:
+    """Runs of equal labels down the columns. Returns [N] of RUN."""
+    flat = labels_HR.T.ravel()
+    ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]) + 1, len(flat))
+    runs = np.empty(len(ends), RUN)
+    runs["label"], runs["pixels"] = flat[ends - 1], np.diff(ends, prepend=0)
+    return runs
+
+
+def annotation(c: int, size: tuple[int, int], strips: Iterable[Runs]) -> Iterator[bytes]:
+    """The line of a class, from all runs of the image. Category ids are classes' + 1."""
+    height, width = size
+    yield f'{{"category_id": {c + 1}, "segmentation": {{"size": [{height}, {width}], "counts": ['.encode()
+    at = written_to = area = 0
+    box = [width, height, 0, 0]  # left, top, and the column and row after the last
+    held: NDArray[np.int64] = np.empty((0, 2), np.int64)  # the last run: the next strip may go on with it
+    for runs in strips:
+        ends = at + np.cumsum(runs["pixels"], dtype=np.int64)
+        at = int(ends[-1])
+        own = runs["label"] == c
+        spans_N2 = np.concatenate([held, np.stack([ends - runs["pixels"], ends], axis=1)[own]])
+        if len(spans_N2):
+            apart = spans_N2[1:, 0] != spans_N2[:-1, 1]
+            begins = spans_N2[np.append(True, apart), 0]
+            spans_N2 = np.stack([begins, spans_N2[np.append(apart, True), 1]], axis=1)
+            held, spans_N2 = spans_N2[-1:], spans_N2[:-1]
+        if len(spans_N2):
+            yield counts_text(spans_N2, written_to)
+            written_to, area, box = int(spans_N2[-1, 1]), area + covered(spans_N2), around(spans_N2, height, box)
+    yield counts_text(held, written_to)
+    area, box = area + covered(held), around(held, height, box)
+    rest = height * width - int(held[-1, 1])
+    left, top, right, bottom = box
+    end = f'{f", {rest}" if rest else ""}]}}, "area": {area}, "bbox": [{left}, {top}, {right - left}, {bottom - top}]'
+    yield end.encode() + b', "iscrowd": 1}\n'
+
+
+def counts_text(spans_N2: NDArray[np.int64], written_to: int) -> bytes:
+    """Pixels of other classes and of this one by turns, from pixel number `written_to` to the end of the last span."""
+    counts = np.diff(spans_N2.ravel(), prepend=written_to)
+    return (", " * bool(written_to) + ", ".join(map(str, counts.tolist()))).encode()
+
+
+def covered(spans_N2: NDArray[np.int64]) -> int:
+    return int((spans_N2[:, 1] - spans_N2[:, 0]).sum())
+
+
+def around(spans_N2: NDArray[np.int64], height: int, box: list[int]) -> list[int]:
+    """The box, enlarged to hold these spans of pixels too, which run down the columns."""
+    first, last = spans_N2[:, 0], spans_N2[:, 1] - 1
+    over = first // height != last // height  # goes on in the next column, and so touches the lower and the upper edge
+    top = int(np.where(over, 0, first % height).min())
+    bottom = int(np.where(over, height - 1, last % height).max()) + 1
+    left, right = int(first[0]) // height, int(last[-1]) // height + 1
+    return [min(box[0], left), min(box[1], top), max(box[2], right), max(box[3], bottom)]
