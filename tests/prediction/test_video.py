@@ -10,6 +10,7 @@ import http.server
 import json
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -24,10 +25,12 @@ import pytest
 
 from conftest import picture
 from pixelwise.data.images import write_png
-from pixelwise.errors import ImageError, UsageError
+from pixelwise.errors import ImageError, OutputError, UsageError
 from pixelwise.prediction.image import Model, load
-from pixelwise.prediction.sources import is_live, is_video, name_of, split_videos
-from pixelwise.prediction.video import Smoothing, labels_of_scores, predict_video
+from pixelwise.prediction.manifest import locked, make_folder
+from pixelwise.prediction.outputs import STATE
+from pixelwise.prediction.sources import is_live, is_video, name_of, refuse_unused, split_videos
+from pixelwise.prediction.video import CtrlC, Smoothing, labels_of_scores, predict_video
 from pixelwise.prediction.video_in import newest
 from pixelwise.prediction.video_out import overlay_codec
 
@@ -189,7 +192,49 @@ def test_ctrl_c_writes_what_was_labelled(tiny_bundle: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("4 ")
     assert "Ctrl-C" in done.stdout
+    facts = json.loads((tmp_path / "out" / "clip.json").read_text())
+    assert facts["stopped"]
     assert len(frames_of(tmp_path / "out" / "clip.masks.mkv", "gray")) == 4
+
+
+def test_ctrl_c_waits_while_a_frame_is_written() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    after: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)  # whatever runs the tests
+        with CtrlC() as ctrl_c:
+            with pytest.raises(KeyboardInterrupt), ctrl_c.waiting():  # noqa: PT012
+                signal.raise_signal(signal.SIGINT)
+                after.append("the frame is written")
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    assert after == ["the frame is written"]
+    signal.signal(signal.SIGINT, before)
+
+
+def test_two_runs_do_not_write_videos_into_one_folder(model: Model, tmp_path: Path) -> None:
+    source = clip(tmp_path / "clip.mp4", STEADY[:3])
+    make_folder(tmp_path / "out" / STATE)
+    with locked(tmp_path / "out"), pytest.raises(OutputError, match="another `pixelwise predict` is writing here"):
+        predict_video(model, source, tmp_path / "out")
+    assert results(tmp_path / "out") == []
+    assert predict_video(model, source, tmp_path / "out").frames == 3
+
+
+def test_options_that_would_do_nothing_are_refused() -> None:
+    def check(videos: list[str], **options: Any) -> None:
+        refuse_unused(videos, **{"tta": "", "smooth_s": 0.0, "video": "both", "cluster": False, **options})
+
+    check(["a.mp4"], smooth_s=0.2, video="masks")
+    check([], tta="flip", cluster=True)
+    for videos, options, says in (
+        (["a.mp4"], {"tta": "flip"}, "--tta: views are averaged of images only"),
+        (["a.mp4"], {"cluster": True}, "--engine ray labels images only"),
+        ([], {"smooth_s": 0.1}, "--smooth is about videos"),
+        ([], {"video": "masks"}, "--video is about videos"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            check(videos, **options)
 
 
 FULL = """

@@ -24,7 +24,7 @@ def predict(
     save: Annotated[str, typer.Option(metavar="NAMES", help="What to write, with commas between: labels (palette PNG) or index (grey PNG), overlay, numpy, coco, labelme, geojson, confidence, entropy.")] = "labels",
     tta: Views = "",
     engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino, openvino-bf16 or cuda; auto is cuda where there is one, otherwise onnxruntime. ray: the workers of a Ray cluster, see --address.")] = "auto",
-    address: Annotated[str, typer.Option(metavar="ADDRESS", help="Of --engine ray: auto (the cluster that runs here), HOST:PORT, or local (processes of this machine).")] = "local",
+    address: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of --engine ray: auto (the cluster that runs here), HOST:PORT, or local (processes of this machine). [default: local]")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad image instead of reporting it.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again: take away what an earlier run wrote into OUT.")] = False,
     flow: Annotated[bool, typer.Option("--flow", help="Print the four stages of every image, as ONNX Runtime runs them.")] = False,
@@ -47,7 +47,7 @@ def predict(
     from pixelwise.prediction.cutting import parse_tiles
     from pixelwise.prediction.folder import predict as run_predict
     from pixelwise.prediction.image import load
-    from pixelwise.prediction.sources import parse_video, split_videos
+    from pixelwise.prediction.sources import parse_video, refuse_unused, split_videos
     from pixelwise.terminal import flow_line, work_bar
     from pixelwise.tracing.recorder import nobody
 
@@ -63,14 +63,15 @@ def predict(
     if out is None:
         raise UsageError("--out is missing: the folder where the results go, such as --out labelled.")
     videos, others = split_videos(images)
-    opened = load(model, threads, "auto" if engine == "ray" else engine) if videos else None
-    labelled = [label_video(opened, source, out, written, smooth, console) for source in videos] if opened else []
+    cluster = cluster_address(engine, address)
+    refuse_unused(videos, tta=tta, smooth_s=smooth, video=video, cluster=cluster is not None)
+    labelled = label_videos(load(model, threads, engine), videos, out, written, smooth, console) if videos else []
     results: dict[str, Any] = {"videos": [summary.to_json() for summary in labelled]} if videos else {}
-    failed = any(summary.exit_code for summary in labelled)
-    if not others and videos:
+    failed = max((summary.exit_code for summary in labelled), default=0)
+    if videos and (not others or labelled[-1].stopped):
         write_json(json_file, results)
         if failed:
-            raise typer.Exit(1)
+            raise typer.Exit(failed)
         return
     alone = len(others) == 1 and others[0].is_file()
     with work_bar(console, "labelling") as progress:
@@ -82,8 +83,8 @@ def predict(
                 out,
                 save=save.split(","),
                 tta=tta,
-                cluster=cluster_address(engine, address),
-                engine="auto" if engine == "ray" else engine,
+                cluster=cluster,
+                engine="auto" if cluster else engine,
                 threads=threads,
                 strict=strict,
                 fresh=fresh,
@@ -101,22 +102,30 @@ def predict(
         raise typer.Exit(1)
 
 
-def label_video(
-    model: Model, source: str, out: Path, written: tuple[str, ...], smooth_s: float, console: Console
-) -> VideoSummary:
-    """One video, with a bar of its own."""
+def label_videos(
+    model: Model, sources: list[str], out: Path, written: tuple[str, ...], smooth_s: float, console: Console
+) -> list[VideoSummary]:
+    """One video after the other, each with a bar of its own, until Ctrl-C."""
     from pixelwise.prediction.video import predict_video
     from pixelwise.terminal import work_bar
 
-    with work_bar(console, "labelling") as progress:
-        summary = predict_video(model, source, out, write=written, smooth_s=smooth_s, progress=progress)
-    console.print(str(summary), soft_wrap=True, markup=False)
-    return summary
+    labelled: list[VideoSummary] = []
+    for source in sources:
+        with work_bar(console, "labelling") as progress:
+            labelled.append(predict_video(model, source, out, write=written, smooth_s=smooth_s, progress=progress))
+        console.print(str(labelled[-1]), soft_wrap=True, markup=False)
+        if labelled[-1].stopped:
+            break
+    return labelled
 
 
-def cluster_address(engine: str, address: str) -> str | None:
+def cluster_address(engine: str, address: str | None) -> str | None:
     """Where the cluster is that is to do the work; None where this process does it."""
-    return address if engine == "ray" else None
+    from pixelwise.errors import UsageError
+
+    if engine != "ray" and address is not None:
+        raise UsageError(f"--address {address} is about --engine ray, but the engine is {engine}.")
+    return (address or "local") if engine == "ray" else None
 
 
 @app.command()

@@ -33,7 +33,7 @@ ModelName = Annotated[
 ]
 Views = Annotated[str, typer.Option("--tta", metavar="VIEWS", help="Average over several views of each image: flip, and scales, such as flip,1.25. Better labels, many times slower.")]  # fmt: skip
 EngineName = Annotated[str, typer.Option("--engine", help="auto, onnxruntime, openvino, openvino-bf16 or cuda; auto is cuda where there is one, otherwise onnxruntime.")]  # fmt: skip
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="That one prediction may use. [default: all cores]")]  # fmt: skip
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Cores that one prediction may use. [default: all, shared out where several run at a time]")]  # fmt: skip
 DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images and masks; its layout is recognised.")]  # fmt: skip
 
 

@@ -26,6 +26,20 @@ def parse_video(text: str) -> tuple[str, ...]:
     return KINDS[text]
 
 
+def refuse_unused(videos: Sequence[str], *, tta: str, smooth_s: float, video: str, cluster: bool) -> None:
+    """Raise UsageError for options that would do nothing with what was named."""
+    if videos and tta:
+        raise UsageError(
+            "--tta: views are averaged of images only, and a video was named. Leave it out, or see --smooth."
+        )
+    if videos and cluster:
+        raise UsageError(
+            "--engine ray labels images only, and a video was named. Label the video in a call of its own."
+        )
+    if not videos and (smooth_s or video != "both"):
+        raise UsageError(f"{'--smooth' if smooth_s else '--video'} is about videos, and none was named.")
+
+
 def split_videos(sources: Sequence[str | Path]) -> tuple[list[str], list[Path]]:
     """Videos, streams and cameras; and the rest, which is images and folders. Both in their order."""
     videos = [str(source) for source in sources if is_video(str(source))]

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import cv2
@@ -26,6 +29,8 @@ import numpy as np
 from pixelwise.data.files import shown, write_whole
 from pixelwise.errors import ImageError, UsageError
 from pixelwise.prediction.image import Model
+from pixelwise.prediction.manifest import locked, make_folder
+from pixelwise.prediction.outputs import STATE
 from pixelwise.prediction.overlay import overlay
 from pixelwise.prediction.sources import is_live, name_of
 from pixelwise.prediction.video_in import Frames, newest
@@ -49,14 +54,15 @@ class VideoSummary:
     shares: dict[str, float]  # of all pixels of all frames, in class order
     smooth_s: float
     problem: str | None  # why not all of it was labelled
+    stopped: bool  # by Ctrl-C
     model: str
     overlay: str | None
     masks: str | None
 
     @property
     def exit_code(self) -> int:
-        """1 where part is missing: a script that goes on must not take a part for the whole."""
-        return 1 if self.problem else 0
+        """1 where part is missing, 130 after Ctrl-C: a script that goes on must not take a part for the whole."""
+        return 130 if self.stopped else 1 if self.problem else 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -82,7 +88,8 @@ def predict_video(
 ) -> VideoSummary:
     """Label a video and write it into the folder `out`.
 
-    Ctrl-C ends it: what was labelled is written whole, as with a source that ends in the middle of a frame.
+    Ctrl-C ends it: what was labelled is written whole, as with a source that ends in the middle of a frame. Another
+    process that writes into `out` is refused, and refuses this one.
 
     Args:
         source: a file, the address of a stream (rtsp://, http:// …) or a camera (/dev/video0). Where it does not wait
@@ -108,39 +115,46 @@ def predict_video(
     counts = np.zeros(256, np.int64)
     smoothed = Smoothing(smooth_s)
     done, first_s, last_s = 0, 0.0, 0.0
-    size = (0, 0)
+    size, stopped = (0, 0), False
     with ExitStack() as open_files:
         open_files.callback(frames.close)
         pictures = newest(frames) if is_live(source) else frames.pictures()
         open_files.callback(pictures.close)  # first: FFmpeg crashes where a container goes while it is being read
         files: dict[str, VideoFile] = {}
+        ctrl_c = open_files.enter_context(CtrlC())
         try:
             for image_HW3, pts, time_base in pictures:
-                at_s = float(pts * time_base)
-                if not done:
-                    first_s, size = at_s, image_HW3.shape[:2]
-                    for kind in write:
-                        codec, ending = overlay_codec() if kind == "overlay" else ("ffv1", "mkv")
-                        path = base.with_name(f"{base.name}.{kind}.{ending}")
-                        files[kind] = VideoFile(path, codec, size, frames.rate, time_base, source)
-                        open_files.enter_context(files[kind])
-                labels_HW, scores_Chw = model.engine.run(image_HW3)
-                labels_HW = smoothed.labels(labels_HW, scores_Chw, at_s)
-                counts += np.bincount(labels_HW.ravel(), minlength=256)
-                if "overlay" in files:
-                    files["overlay"].add(overlay(image_HW3, labels_HW, model.classes), pts)
-                if "masks" in files:
-                    files["masks"].add(labels_HW, pts)
-                done, last_s = done + 1, at_s
-                progress(done, frames.expected)
+                with ctrl_c.waiting():
+                    at_s = float(pts * time_base)
+                    if not done:
+                        first_s, size = at_s, image_HW3.shape[:2]
+                        make_folder(out / STATE)
+                        open_files.enter_context(locked(out))
+                        for kind in write:
+                            codec, ending = overlay_codec() if kind == "overlay" else ("ffv1", "mkv")
+                            path = base.with_name(f"{base.name}.{kind}.{ending}")
+                            files[kind] = VideoFile(path, codec, size, frames.rate, time_base, source)
+                            open_files.enter_context(files[kind])
+                    labels_HW, scores_Chw = model.engine.run(image_HW3)
+                    labels_HW = smoothed.labels(labels_HW, scores_Chw, at_s)
+                    counts += np.bincount(labels_HW.ravel(), minlength=256)
+                    if "overlay" in files:
+                        files["overlay"].add(overlay(image_HW3, labels_HW, model.classes), pts)
+                    if "masks" in files:
+                        files["masks"].add(labels_HW, pts)
+                    done, last_s = done + 1, at_s
+                    progress(done, frames.expected)
         except KeyboardInterrupt:
+            stopped = True
             frames.problem = "stopped by Ctrl-C; what was labelled until then is written."
         if not done:
             raise ImageError(f"{shown(source)}: no frame of it can be decoded. {frames.problem or ''}".rstrip())
         if frames.problem is None:
             frames.check_end(first_s, last_s)
+        ctrl_c.held = True  # for the moment that is left
         for file in files.values():
             file.finish()
+        stopped |= ctrl_c.pressed
     total = max(int(counts.sum()), 1)
     summary = VideoSummary(
         file=shown(source),
@@ -153,6 +167,7 @@ def predict_video(
         shares={name: int(counts[i]) / total for i, name in enumerate(model.classes.names)},
         smooth_s=smooth_s,
         problem=frames.problem,
+        stopped=stopped,
         model=model.digest,
         overlay=files["overlay"].path.name if "overlay" in files else None,
         masks=files["masks"].path.name if "masks" in files else None,
@@ -160,6 +175,44 @@ def predict_video(
     facts = json.dumps(summary.to_json(), ensure_ascii=False, indent=2) + "\n"
     write_whole(base.with_name(f"{base.name}.json"), facts.encode())
     return summary
+
+
+class CtrlC:
+    """Ctrl-C while a video is labelled: at once where a frame is waited for, after a frame where it is being written.
+
+    In the middle of an encoder's work it would lose packets that later ones build on.
+    """
+
+    def __init__(self) -> None:
+        self.held = self.pressed = False
+        self.before: Any = None
+
+    def heard(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.held:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Hold Ctrl-C back until this is done. Raises KeyboardInterrupt where it was pressed meanwhile."""
+        self.held = True
+        try:
+            yield
+        finally:
+            self.held = False
+        if self.pressed:
+            self.pressed = False
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> CtrlC:
+        main = threading.current_thread() is threading.main_thread()  # no other hears signals
+        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not one that is ignored
+            self.before = signal.signal(signal.SIGINT, self.heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
 
 
 class Smoothing:
