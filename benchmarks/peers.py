@@ -28,16 +28,18 @@ class Labeller(nn.Module):
 
     def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        self.network = network.eval()
+        self.network = network
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.eval()
 
     def forward(self, image_HW3: Tensor) -> Tensor:
         height, width, _ = image_HW3.shape
         seen = (image_HW3.permute(2, 0, 1)[None] / 255 - self.mean) / self.std
         seen = functional.pad(seen, (0, -width % 32, 0, -height % 32))
         scores: Any = self.network(seen)
-        scores = scores["out"] if isinstance(scores, dict) else getattr(scores, "logits", scores)
+        if not isinstance(scores, Tensor):  # torchvision's is a dict, that of transformers a kind of dict
+            scores = scores["out"] if "out" in scores else scores["logits"]
         scores = functional.interpolate(scores, seen.shape[2:], mode="bilinear", align_corners=False)
         return scores[0, :, :height, :width].argmax(0).to(torch.uint8)
 

@@ -55,6 +55,8 @@ class Engine:
         except PixelwiseError:
             raise
         except Exception as error:  # onnxruntime's exceptions share no base of their own
+            if of_ctrl_c(error):
+                raise KeyboardInterrupt from error
             remedy = REMEDY if self.name == "onnxruntime" else "Choose --engine onnxruntime."
             raise BundleError(f"{bundle.path}: {self.name} cannot load it: {first_line(error)}. {remedy}") from error
         self.verify()
@@ -134,6 +136,13 @@ def usable_cores() -> int:
     except (OSError, ValueError):  # another system than Linux, or an older one
         return cores
     return cores if quota == "max" else max(1, min(cores, -(-int(quota) // int(period))))
+
+
+def of_ctrl_c(error: BaseException | None) -> bool:
+    """Whether an error came of Ctrl-C: pressed while a compiled module is loaded, it becomes an ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def first_line(error: Exception) -> str:

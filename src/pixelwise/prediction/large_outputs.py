@@ -82,7 +82,7 @@ def write_numpy(source: Source, file: IO[bytes]) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": source.store.size}
     np.lib.format.write_array_header_1_0(file, header)
     for band in bands(source.store):
-        file.write(memoryview(band))
+        file.write(band.data)
 
 
 def write_coco(source: Source, file: IO[bytes]) -> None:

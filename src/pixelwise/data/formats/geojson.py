@@ -78,8 +78,8 @@ def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
             parts = [part for ring in polygon if (part := inside(ring, *size)) is not None]
             if not parts:
                 continue
-            top, left = (min(part[axis].start for part in parts) for axis in (0, 1))
-            bottom, right = (max(part[axis].stop for part in parts) for axis in (0, 1))
+            top, bottom = min(rows.start for rows, _, _ in parts), max(rows.stop for rows, _, _ in parts)
+            left, right = min(columns.start for _, columns, _ in parts), max(columns.stop for _, columns, _ in parts)
             own = np.zeros((bottom - top, right - left), bool)
             for rows, columns, filled in parts:  # even-odd: a ring inside a ring is a hole
                 own[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] ^= filled
