@@ -7,6 +7,17 @@ import sys
 
 def main() -> None:
     """Run the command line. Exit code 0, 1 (the work failed), 2 (wrong call), 130 (Ctrl-C) or 143 (SIGTERM)."""
+    try:
+        run()
+    except KeyboardInterrupt:  # also while modules are loaded
+        print("pixelwise: stopped.", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    except BrokenPipeError:  # `pixelwise … | head`: nobody reads on, which is no failure of ours
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def run() -> None:
     from pixelwise.cli import app
     from pixelwise.errors import PixelwiseError, as_missing_extra
 
@@ -21,12 +32,6 @@ def main() -> None:
             raise
         print(f"pixelwise: {missing}", file=sys.stderr)  # noqa: T201
         sys.exit(missing.exit_code)
-    except KeyboardInterrupt:
-        print("pixelwise: stopped.", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
-    except BrokenPipeError:  # `pixelwise … | head`: nobody reads on, which is no failure of ours
-        sys.stderr.close()
-        sys.exit(0)
 
 
 if __name__ == "__main__":

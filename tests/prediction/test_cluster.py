@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from conftest import picture
+from pixelwise.cli.prediction import cluster_address
 from pixelwise.errors import MissingExtraError, UsageError
 from pixelwise.prediction.folder import predict
 from pixelwise.tracing.recorder import nobody
@@ -154,3 +155,10 @@ def test_without_ray_the_extra_is_named(tiny_bundle: Path, tmp_path: Path, monke
         predict(
             tiny_bundle, [tmp_path / "image.png"], tmp_path / "out", cluster="local", tell=lambda event: nobody(event)
         )
+
+
+def test_an_address_is_that_of_a_cluster() -> None:
+    assert (cluster_address("ray", None), cluster_address("ray", "auto")) == ("local", "auto")
+    assert cluster_address("auto", None) is None
+    with pytest.raises(UsageError, match="--address auto is about --engine ray"):
+        cluster_address("openvino", "auto")

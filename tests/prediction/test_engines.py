@@ -149,6 +149,20 @@ def test_the_command_line_takes_engine_and_threads(bundle: Path, tmp_path: Path)
     assert predict().returncode == 2
 
 
+def test_ctrl_c_while_an_engine_is_loaded_is_no_fault_of_the_bundle(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loading(*_: object) -> Any:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error  # as compiled modules say it
+
+    monkeypatch.setitem(engines.ENGINES, "onnxruntime", loading)
+    with pytest.raises(KeyboardInterrupt):
+        load(bundle, 1, "onnxruntime")
+
+
 LET_GO = """
 import gc, signal, sys, threading
 import numpy as np
