@@ -433,7 +433,9 @@ def test_videos_are_known_by_content_then_by_ending(tmp_path: Path) -> None:
     assert not is_video(str(tmp_path / "none.mp4"))
     os.mkfifo(tmp_path / "pipe.mp4")
     assert not is_video(str(tmp_path / "pipe.mp4"))  # to look into it would wait for ever
-    assert split_videos(["rtsp://host/x", "a.png", "/dev/video0"]) == (
+    with pytest.raises(UsageError, match="rtsp://one/x, rtsp://two/x"):
+        split_videos(["rtsp://one/x", "rtsp://two/x"])
+    assert split_videos(["rtsp://host/x", "a.png", "/dev/video0", "rtsp://host/x"]) == (
         ["rtsp://host/x", "/dev/video0"],
         [Path("a.png")],
     )

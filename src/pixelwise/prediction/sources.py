@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pixelwise.data.files import shown
 from pixelwise.errors import UsageError
 
 VIDEO_SUFFIXES = (
@@ -41,8 +42,19 @@ def refuse_unused(videos: Sequence[str], *, tta: str, smooth_s: float, video: st
 
 
 def split_videos(sources: Sequence[str | Path]) -> tuple[list[str], list[Path]]:
-    """Videos, streams and cameras; and the rest, which is images and folders. Both in their order."""
-    videos = [str(source) for source in sources if is_video(str(source))]
+    """Videos, streams and cameras, each once; and the rest, which is images and folders. Both in their order.
+
+    Raises:
+        UsageError: two videos whose results would have one name.
+    """
+    videos = list(dict.fromkeys(str(source) for source in sources if is_video(str(source))))
+    named = [name_of(video) for video in videos]
+    if same := [video for video, name in zip(videos, named, strict=True) if named.count(name) > 1]:
+        listed = ", ".join(shown(video) for video in same)
+        raise UsageError(
+            f"videos of one name would overwrite each other's results: {listed}. Label them in separate calls with "
+            "another --out."
+        )
     return videos, [Path(source) for source in sources if not is_video(str(source))]
 
 
