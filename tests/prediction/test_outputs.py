@@ -19,7 +19,7 @@ from pixelwise.data.doctor import find_problems
 from pixelwise.data.folder import open_dataset
 from pixelwise.data.images import read_image, write_png
 from pixelwise.data.sources import read_sample_mask
-from pixelwise.errors import UsageError
+from pixelwise.errors import OutputError, UsageError
 from pixelwise.evaluation.split import evaluate
 from pixelwise.prediction.folder import predict
 from pixelwise.prediction.image import Model, load
@@ -84,6 +84,19 @@ def test_coco_is_one_file_that_others_read(model: Model, images: Path, tmp_path:
             labels += read.annToMask(annotation) * annotation["category_id"]
         assert (labels - 1 == model.predict(images / row["file_name"]).labels).all()
     assert len(set(read.anns)) == sum(map(len, read.imgToAnns.values()))
+
+
+def test_a_damaged_piece_of_the_coco_file_is_named(model: Model, images: Path, tmp_path: Path) -> None:
+    predict(model, [images], tmp_path / "out", save=["coco"])
+    piece = tmp_path / "out" / OUTPUTS["coco"].folder / "b.jsonl"
+    piece.write_bytes(piece.read_bytes()[:-20])
+    before = (tmp_path / "out" / "predictions.coco.json").read_bytes()
+    with pytest.raises(OutputError, match=r"b\.jsonl: cannot be read again \(it is cut short\)"):
+        predict(model, [images], tmp_path / "out", save=["coco"])
+    assert (tmp_path / "out" / "predictions.coco.json").read_bytes() == before
+    piece.unlink()
+    assert predict(model, [images], tmp_path / "out", save=["coco"]).done == 1
+    assert (tmp_path / "out" / "predictions.coco.json").stat().st_size == len(before)
 
 
 def test_geojson_is_as_the_standard_says(model: Model, images: Path, tmp_path: Path) -> None:
