@@ -34,6 +34,7 @@ MAGIC = {
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
 }
+SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 KNOWN_OTHERS = {
     b"GIF8": "a GIF",
     b"%PDF": "a PDF",

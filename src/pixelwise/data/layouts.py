@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class Declared:
     colours: tuple[Colour | None, ...]
     void: frozenset[int]  # ids in the masks
     source: str  # where the names are from, for the note
+    by_name: bool = False  # ids were made from the names: dataset.toml's classes are met by name
 
 
 @dataclass
@@ -50,6 +51,10 @@ class Listing:
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     declared: Declared | None = None
+    # Where a format's ids are classes for sure, but too many to declare them all: those that occur are the classes.
+    names: Mapping[int, str] = field(default_factory=dict)  # of ids in the masks, as far as the format names them
+    void: frozenset[int] = frozenset()  # ids in the masks
+    source: str = ""  # what says so, for people; "" where nothing does
     near: list[Sample] = field(default_factory=list)  # names that differ in case or Unicode form only: not in splits
 
     def where(self, path: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-from pixelwise.data.formats.coco import coco_table, table_text
+from pixelwise.data.formats.coco import CocoTable, table_text
 from pixelwise.data.formats.geojson import geojson_text
 from pixelwise.data.formats.labelme import labelme_text
 from pixelwise.data.images import encode_label_png
@@ -22,7 +22,7 @@ from pixelwise.data.png import label_png, png_of_strips
 from pixelwise.errors import UsageError
 from pixelwise.prediction.maps import confidence_strips, entropy_strips, size_of
 from pixelwise.prediction.overlay import encode_overlay, overlay
-from pixelwise.records import VOID, Pixels, Prediction
+from pixelwise.records import Pixels, Prediction
 
 STATE = ".predictions"  # the folder in OUT that holds what a run needs to go on: hidden, so nothing takes it for data
 
@@ -58,13 +58,13 @@ def numpy_file(_image: Pixels, prediction: Prediction, _name: str) -> bytes:
 
 
 def coco_piece(_image: Pixels, prediction: Prediction, name: str) -> bytes:
-    return table_text(
-        coco_table([(1, name, prediction.labels)], prediction.classes.names, prediction.classes.colours, VOID)
-    )
+    table = CocoTable(prediction.classes)
+    table.add_runs(1, name, prediction.labels)
+    return table_text(table.as_dict())
 
 
 def labelme_file(_image: Pixels, prediction: Prediction, name: str) -> bytes:
-    return labelme_text(prediction.labels, prediction.classes.names, PurePath(name).name, VOID)
+    return labelme_text(prediction.labels, prediction.classes.names, PurePath(name).name)
 
 
 def geojson_file(_image: Pixels, prediction: Prediction, name: str) -> bytes:

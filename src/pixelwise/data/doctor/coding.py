@@ -41,8 +41,11 @@ class Coding:
         return tuple(code for code in self.book.codes if code != self.void)
 
 
-def find_coding(looks: Sequence[MaskLook], *, coloured: bool) -> Coding | None:
-    """The coding of all masks whose codes are colours (or are not); None where there is no such mask."""
+def find_coding(looks: Sequence[MaskLook], *, coloured: bool, classes: bool = False) -> Coding | None:
+    """The coding of all masks whose codes are colours (or are not); None where there is no such mask.
+
+    `classes`: their format says that the numbers are classes, whatever they look like.
+    """
     ours = [look for look in looks if look.coloured == coloured]
     if not ours:
         return None
@@ -54,6 +57,11 @@ def find_coding(looks: Sequence[MaskLook], *, coloured: bool) -> Coding | None:
         pixels.update(look.codes)
         images.update(look.codes.keys())
     distinct = max(len(pixels), max(look.distinct for look in chosen))
+    if classes and not coloured:
+        total = max(sum(pixels.values()), 1)
+        shares = {code: n / total for code, n in pixels.most_common()}
+        book = CodeBook(tuple(sorted(shares)), False, False, 0, shares, 0.0)
+        return Coding(book, "ids", len(ours), None, images=images, distinct=distinct)
     if not coloured and exact:
         instances = _instances(chosen, distinct)
         if instances:

@@ -32,13 +32,14 @@ from pixelwise.data.doctor.mask_problems import (
     coding_problems,
     declared_mismatch,
     storage_problems,
+    too_many_classes,
     undeclared_colours,
 )
 from pixelwise.data.doctor.outliers import odd_images
 from pixelwise.data.doctor.report import Report
 from pixelwise.data.doctor.suspects import Predicts, find_suspects
 from pixelwise.data.files import Refusal, shown
-from pixelwise.data.folder import Listed, dataset_of, known_classes, list_dataset
+from pixelwise.data.folder import Listed, dataset_of, known_classes, list_dataset, names_of_ids, void_ids
 from pixelwise.data.palettes import VOID_NAMES, names_of_colours
 from pixelwise.data.settings import filled_colours
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour, Dataset, Problem, Sample
@@ -118,7 +119,7 @@ def diagnose(data: Path | str, progress: Progress = lambda what, done, total: No
     jobs = [(split, sample) for split, samples in listed.listing.splits.items() for sample in samples]
     looks = _look_at_all([sample for _, sample in jobs], progress)
     masks = [(look.mask, look.sample) for look in looks if look.mask]
-    numbers = find_coding([mask for mask, _ in masks], coloured=False)
+    numbers = find_coding([mask for mask, _ in masks], coloured=False, classes=_ids_are_classes(listed, jobs))
     colours = find_coding([mask for mask, _ in masks], coloured=True)
     meaning = meaning_of(listed, numbers, colours, [mask for mask, _ in masks])
     dataset = dataset_of(listed, meaning.classes, _file_ids(meaning, numbers))
@@ -171,7 +172,7 @@ def meaning_of(
         by_colour = {_packed(colour): i for i, colour in enumerate(classes.colours)}
         return Meaning(classes, mask_ids, _nearest(colours, by_colour) if colours else {})
     chosen = numbers if numbers and (not colours or numbers.masks >= colours.masks) else colours
-    if chosen is None or (len(chosen.class_codes) > MAX_CLASSES and not chosen.kind.endswith("instances")):
+    if chosen is None or (len(chosen.class_codes) > MAX_CLASSES + 2 and not chosen.kind.endswith("instances")):
         return Meaning(ClassList(("unknown",), filled_colours([None])), {}, {})
     if chosen.kind == "instances":
         names: tuple[str, ...] = ("background", "object")
@@ -184,13 +185,15 @@ def meaning_of(
         return Meaning(ClassList(named, filled_colours([None] * len(kinds))), table, {})
     if chosen is colours:
         return _coloured_meaning(chosen, table_beside(listed.listing.root))
-    void = {VOID: VOID} if listed.settings.void == {VOID} else dict.fromkeys(listed.settings.void, VOID)
+    void = dict.fromkeys(void_ids(listed), VOID)
     codes = [
         code for code in chosen.class_codes if code not in void or (code == VOID and chosen.kind in ("binary", "steps"))
     ]
     if not codes:
         codes = list(chosen.class_codes)
-    names = ("background", "foreground") if codes in ([0, 1], [0, VOID]) else tuple(f"class {code}" for code in codes)
+    if len(codes) > MAX_CLASSES:
+        return Meaning(ClassList(("unknown",), filled_colours([None])), {}, {})
+    names = names_of_ids(listed.listing, codes)
     palette = next((look.palette for look in masks if look.palette), {})
     given = [palette.get(code) for code in codes]
     alike = len(set(given)) < len(given) or any(c is not None and max(c) - min(c) < 8 for c in given[1:])
@@ -269,6 +272,10 @@ def _mask_findings(
     for coding in (numbers, colours):
         if coding is None:
             continue
+        if listed.listing.source and not coding.book.coloured:
+            found, asked = too_many_classes(coding, listed.listing.names, void_ids(listed), listed.listing.source)
+            problems, questions = problems + found, questions + asked
+            continue
         found, asked, noted = coding_problems(coding, table_beside(dataset.root))
         if declared and not coding.book.coloured:
             mismatch = declared_mismatch(coding, dataset.mask_ids)
@@ -289,6 +296,12 @@ def _mask_findings(
         )
         problems.append(Problem("error", "mixed-masks", "masks", message, remedy))
     return problems, questions, notes
+
+
+def _ids_are_classes(listed: Listed, jobs: Sequence[tuple[str, Sample]]) -> bool:
+    """Whether the masks are drawings of classes, or their format says that their numbers are."""
+    readers = {sample.mask_part.partition(":")[0] for _, sample in jobs if sample.mask}
+    return bool(listed.listing.source) or not readers & {"", "numpy", "nifti", "parquet"}
 
 
 def _look_at_all(samples: Sequence[Sample], progress: Progress) -> list[PairLook]:

@@ -6,7 +6,7 @@ Raw storage (colours, JPEG, alpha, floats) is told once for all masks that share
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pixelwise.data.doctor.coding import CITYSCAPES_BASE, Coding
@@ -95,6 +95,27 @@ def coding_problems(
     if not book.coloured:
         _number_problems(coding, problems, questions, notes)
     return problems, questions, notes
+
+
+def too_many_classes(
+    coding: Coding, names: Mapping[int, str], void: Collection[int], source: str
+) -> tuple[list[Problem], list[Question]]:
+    """An error and a question where a format has more classes than a mask of ids holds. `names`, `void`: of ids."""
+    shares = {code: share for code, share in coding.book.shares.items() if code not in void}
+    if len(shares) <= MAX_CLASSES:
+        return [], []
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    listed = ", ".join(f"{names.get(code, f'class {code}')} ({share:.2%})" for code, share in ordered[:8])
+    labelled = max(sum(shares.values()), 1e-12)
+    covered = ", ".join(f"{n} cover {sum(share for _, share in ordered[:n]) / labelled:.1%}" for n in (50, 100, 150))
+    message = (
+        f"{len(shares):,} classes ({source}); a mask of ids can hold {MAX_CLASSES}. The commonest are {listed}; of the "
+        f"labelled pixels the commonest {covered}."
+    )
+    option = "--commonest N or --keep-class NAME"
+    remedy = f"Say {option} (for each class that you need) with --fix: the other classes become void."
+    why = "which classes are learnt: the N with the most pixels, or those that you name"
+    return [Problem("error", "too-many-classes", "masks", message, remedy)], [Question(option, why)]
 
 
 def _number_problems(coding: Coding, problems: list[Problem], questions: list[Question], notes: list[str]) -> None:
