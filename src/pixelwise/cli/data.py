@@ -26,6 +26,7 @@ def check(
     drop_copies: Annotated[bool, typer.Option("--drop-copies", help="Leave out images that are copies of another split's.")] = False,
     commonest: Annotated[int | None, typer.Option(metavar="N", help="Keep the N classes with the most pixels; the others become void.")] = None,
     keep_class: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Keep the class of this name, and others only if they are named too; can be repeated.")] = None,
+    masks: Annotated[str | None, typer.Option(metavar="WORD", help="Which masks are meant, where there are several for an image: part of their folder's or files' names.")] = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Examine a dataset: what is wrong, where, and the remedy. Never changes it. Exit code 1 where an error is found.
@@ -38,7 +39,7 @@ def check(
 
     decisions = Decisions(
         binary_foreground, tuple(void_value or ()), tuple(class_value or ()), background,
-        turn, stretch_masks, grouped_split, drop_copies, commonest, tuple(keep_class or ()),
+        turn, stretch_masks, grouped_split, drop_copies, commonest, masks, tuple(keep_class or ()),
     )  # fmt: skip
     loaded = None
     if model:

@@ -34,6 +34,7 @@ from pixelwise.data.images import count_ids
 from pixelwise.data.layers import is_layers, list_layers
 from pixelwise.data.layouts import (
     IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
     Declared,
     Listing,
     folders_in,
@@ -48,6 +49,7 @@ from pixelwise.data.layouts import (
 )
 from pixelwise.data.settings import FILE_NAME, SPLITS, Settings, filled_colours, read_settings
 from pixelwise.data.sources import stored_mask_ids
+from pixelwise.data.unread import what_is_there
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour, Dataset, Sample
 
@@ -71,6 +73,7 @@ CAMVID = ClassList(  # SegNet's names and order; CamVid's hues where they allow 
     ),
 )
 CAMVID_VOID = 11
+WRAPPINGS = 3  # folders in folders that are looked into
 CAMVID_DECLARED = Declared(
     CAMVID.names,
     tuple(range(len(CAMVID))),
@@ -144,8 +147,11 @@ class Listed:
     settings: Settings
 
 
-def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> Listed:
-    """The first half of `open_dataset`: everything but the classes. Arguments and errors as there."""
+def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, masks: str = "") -> Listed:
+    """The first half of `open_dataset`: everything but the classes. Arguments and errors as there.
+
+    `masks`: part of the names of the folders or files that are the masks, where several could be.
+    """
     root = Path(path)
     if not 0 < val_share < 1:
         raise UsageError(f"val_share is {val_share}; expected a share between 0 and 1, such as 0.2.")
@@ -155,9 +161,15 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> 
         raise UsageError(f"{shown(root)}: is a file; expected the folder of a dataset.")
     settings = read_settings(root)
     layout = layout_of(root)
+    if layout in (None, "folders") and not (root / FILE_NAME).exists():
+        root, layout = _unwrapped(root, layout)
+    if masks:
+        layout = "folders"
     if layout is None:
         raise DatasetError(_unrecognised(root))
-    listing = LAYOUTS[layout][1](root)
+    listing = list_found(root, masks) if masks else LAYOUTS[layout][1](root)
+    if root != Path(path):
+        listing.notes.append(f"The data lie in {shown(root.relative_to(path))}/.")
     if listing.declared and settings.classes is None and len(listing.declared.names) > MAX_CLASSES:
         _leave_undeclared(listing, listing.declared)
     if layout == "camvid":
@@ -173,6 +185,22 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> 
             listing.splits |= {"train": train, "val": val}
             listing.notes.append(f"No val split: {len(val)} of train's pairs are held out as val (seed {seed}).")
     return Listed(layout, listing, settings)
+
+
+def _unwrapped(root: Path, layout: str | None) -> tuple[Path, str | None]:
+    """The folder inside a folder that holds nothing else, as archives are unpacked, where its layout is known."""
+    inner = root
+    for _ in range(WRAPPINGS):
+        inside = [path for path in inner.iterdir() if path.name[0] not in "._"]
+        folders = [path for path in inside if path.is_dir() and not path.is_symlink()]
+        data = (*MASK_SUFFIXES, ".json", ".xml", ".csv", ".jsonl", ".parquet", ".geojson")
+        if len(folders) != 1 or any(path.suffix.lower() in data for path in inside):
+            break
+        inner = folders[0]
+        found = layout_of(inner)
+        if found not in (None, "folders"):
+            return inner, found
+    return root, layout
 
 
 def _leave_undeclared(listing: Listing, declared: Declared) -> None:
@@ -349,7 +377,7 @@ def _discover(listing: Listing, void: frozenset[int]) -> tuple[ClassList, dict[i
 
 def names_of_ids(listing: Listing, ids: Sequence[int]) -> tuple[str, ...]:
     """The names of ids that were found: the format's, else by their numbers; 0 beside one other is background."""
-    if ids in ([0, 1], [0, VOID]) and not listing.source:
+    if ids in ([0, 1], [0, VOID], [0, 65535]) and not listing.source:
         return "background", "foreground"
     return tuple(listing.names.get(i, f"class {i}") for i in ids)
 
@@ -388,4 +416,6 @@ def _no_classes(listing: Listing, any_mask: bool, any_id: bool) -> tuple[ClassLi
 def _unrecognised(root: Path) -> str:
     found = list(folders_in(root))
     what = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "") if found else "nothing"
-    return f"{shown(root)}: not recognised as a dataset; {EXPECTED}\nfound: {what}. Arrange the files in one of these."
+    there = "".join(f"\n{sentence}" for sentence in what_is_there(root))
+    head = f"{shown(root)}: not recognised as a dataset; {EXPECTED}\nfound: {what}."
+    return head + (there or " Arrange the files in one of these.")

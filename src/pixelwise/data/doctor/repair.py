@@ -49,6 +49,7 @@ class Decisions:
     grouped_split: bool = False  # divide anew by the suggested groups
     drop_copies: bool = False  # leave the images of other splits' val and test out of train
     commonest: int | None = None  # keep this many classes, those with the most pixels; the others become void
+    masks: str | None = None  # part of the names of the masks' folders or files, where several could be the masks
     keep_classes: tuple[str, ...] = ()  # keep the classes of these names; the others become void
 
     def __post_init__(self) -> None:
@@ -69,8 +70,10 @@ class Plan:
     colours: Mapping[int, int]
 
 
-def repair(diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Callable[[str, int, int], None]) -> None:
-    """Write the repaired copy.
+def repair(
+    diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Callable[[str, int, int], None]
+) -> list[str]:
+    """Write the repaired copy. Returns what is to be known of it: pairs that were left out, and what would mend them.
 
     Raises:
         DatasetError: a decision is missing (all missing ones are named), or no pair can be mended.
@@ -85,7 +88,7 @@ def repair(diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Call
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        _write_copy(diagnosis, part, decisions, progress)
+        notes = _write_copy(diagnosis, part, decisions, progress)
         if out.exists():
             out.rmdir()
         part.replace(out)
@@ -93,11 +96,12 @@ def repair(diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Call
         raise OutputError(f"{shown(out)}: cannot be written ({error.strerror}). Name another folder.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)  # nothing half-written stays, whatever stopped it
+    return notes
 
 
 def _write_copy(
     diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Callable[[str, int, int], None]
-) -> None:
+) -> list[str]:
     root = diagnosis.dataset.root
     plan = plan_codes(diagnosis, decisions)
     jobs = _jobs(diagnosis, decisions)
@@ -128,6 +132,9 @@ def _write_copy(
     summary = _summary(diagnosis, plan, decisions)
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (summary, *lines))
     write_whole(out / LIST_NAME, text.encode("utf-8", "replace"))
+    left = len(jobs) - written
+    more = "".join(f"; {number} of them would be in it with {option}" for option, number in asked.items())
+    return [f"Left out of the copy: {left} of {len(jobs)} pairs{more}. repairs.jsonl says why."] if left else []
 
 
 def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Plan:
@@ -178,6 +185,8 @@ def parse_code(text: str) -> tuple[int, bool]:
 
 
 def _answered(option: str, decisions: Decisions) -> bool:
+    if option.startswith("--masks"):
+        return False  # a word that told them apart would have left no question
     if option.startswith("--commonest"):
         return bool(decisions.commonest or decisions.keep_classes)
     if option.startswith("--binary-foreground"):

@@ -56,6 +56,11 @@ def list_geojson(root: Path) -> Listing:
         except Refusal as refusal:
             listing.error("annotations", path, refusal.what, refusal.remedy)
             continue
+        if _on_earth(table, features):
+            what = "its coordinates are degrees or metres on the earth, not pixels of an image."
+            remedy = "Draw it into a mask with the image's own georeference (gdal_rasterize), and save that as PNG."
+            listing.error("geographic", path, what, remedy)
+            continue
         named = [table["image"]] if isinstance(table.get("image"), str) else [path.stem + s for s in IMAGE_SUFFIXES]
         images = (files.find(name, near=path.parent.parts) for name in named)
         image = next((image for image in images if image is not None), None)
@@ -101,6 +106,18 @@ def geojson_text(labels: NDArray[np.uint8], classes: ClassList, image_name: str)
     return json.dumps({"type": "FeatureCollection", "image": image_name, "features": features}).encode()
 
 
+def _on_earth(table: dict[str, Any], features: list[dict[str, Any]]) -> bool:
+    """Whether coordinates are geographic: a reference system is named, or they are degrees close together, below 0."""
+    if table.get("crs"):
+        return True
+    corners = [polygon for feature in features[:20] for rings_ in _polygons(feature) for polygon in rings_]
+    if not corners:
+        return False
+    points = np.concatenate(corners)
+    degrees = bool((np.abs(points[:, 0]) <= 180).all() and (np.abs(points[:, 1]) <= 90).all())
+    return degrees and float(points.min()) < -1 and float(np.ptp(points, axis=0).max()) < 1
+
+
 def class_of(feature: dict[str, Any]) -> str:
     """The name of a feature's class; "object" where it has none."""
     properties = feature.get("properties")
@@ -130,8 +147,8 @@ def _polygons(feature: dict[str, Any]) -> Iterator[list[Polygon]]:
         drawn = []
         for ring in polygon if isinstance(polygon, list) else []:
             try:
-                drawn.append(polygon_of(ring))
-            except Refusal:
+                drawn.append(polygon_of([corner[:2] for corner in ring] if isinstance(ring, list) else ring))
+            except (Refusal, TypeError):
                 continue
         if drawn:
             yield drawn
