@@ -25,6 +25,7 @@ THIN_SHARE = 0.02  # of all pixels without inside: a thin class has more of them
 WIDE_GAP = 8  # grey codes nearer than this are ids, and what lies between two ids is an id
 RIPPLE_RADIUS = 10  # JPEG moves a value in a flat area by less than this
 RIPPLE_LEVELS = 3  # most of a JPEG's pixels that are off their code are off by no more,
+FAR_COMMONER = 20  # times as common is a colour that another, a few levels off it, is a trace of
 RIPPLED_OTHERS = 0.35  # at least this share of them,
 RIPPLED_ALL = 0.002  # and this share of all pixels
 RIPPLE_REACH = 28  # and makes satellites of a code up to here, each with less than
@@ -80,13 +81,33 @@ def find_codes(
     )
 
 
+def apart(codes: Sequence[int], pixels: Mapping[int, int], levels: int, times: float = 1.0) -> list[int]:
+    """Colours without those within some levels of another that is so many times as common."""
+    ordered = sorted(codes, key=lambda code: -pixels[code])
+    kept: list[int] = []
+    for code in ordered:
+        near = [k for k in kept if _gap(k, code) <= levels]
+        if not any(pixels[k] >= times * pixels[code] for k in near):
+            kept.append(code)
+    return sorted(kept)
+
+
+def _gap(a: int, b: int) -> int:
+    """How far two colours are apart in the channel where they differ most."""
+    return max(abs((a >> shift & 255) - (b >> shift & 255)) for shift in (16, 8, 0))
+
+
 def rippled(codes: Sequence[int], pixels: Mapping[int, int], *, coloured: bool) -> bool:
     """Whether masks that were stored without loss had been JPEGs: what fits no code is a few levels off one.
 
     Blends along edges are spread evenly between two codes; codes that lie near each other cannot be told from that.
     """
+    if len(codes) > 255:
+        return False
+    if coloured:
+        codes = apart(codes, pixels, RIPPLE_RADIUS)
     points_K3 = points_of(tuple(codes), coloured)
-    others = [value for value in pixels if value not in set(codes)]
+    others = sorted(pixels.keys() - set(codes))
     if len(codes) < 2 or jpeg_tolerance(points_K3) < FIT_WITHIN // 2 or not others:
         return False
     number_N = np.array([pixels[value] for value in others], np.float64)
@@ -149,7 +170,8 @@ def _exact(pixels: Mapping[int, int], flat: Mapping[int, int], between: Mapping[
         off_N = off_line(points_of(thin, True), points_of(inside, True))
         thin = [v for v, off in zip(thin, off_N, strict=True) if off > 4 * ON_LINE or pixels[v] >= 0.2 * total]
     dropped = set(others).difference(thin)
-    return [v for v in pixels if v not in dropped]
+    kept = [v for v in pixels if v not in dropped]
+    return apart(kept, pixels, RIPPLE_LEVELS, FAR_COMMONER) if coloured else kept
 
 
 def _wide_gap(inside: list[int], value: int) -> bool:
