@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from pixelwise.data.decode import image_pixels, open_image
 from pixelwise.data.doctor.alike import group_of
-from pixelwise.data.doctor.coding import Coding
 from pixelwise.data.doctor.keep import keep_some
 from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
 from pixelwise.data.doctor.relabel import Change, fitted_to, labels_of
@@ -149,7 +148,7 @@ def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Plan:
         meaning = keep_some(diagnosis, decisions.commonest, decisions.keep_classes)
     names, colours = list(meaning.classes.names), list(meaning.classes.colours)
     numbers, by_colour = dict(meaning.numbers), dict(meaning.colours)
-    if decisions.binary_foreground and len(names) >= 2 and (diagnosis.numbers is None or _binary(diagnosis.numbers)):
+    if decisions.binary_foreground and len(names) == 2:
         names[1] = decisions.binary_foreground
     if decisions.background:
         names[0] = decisions.background
@@ -192,10 +191,6 @@ def _answered(option: str, decisions: Decisions) -> bool:
     if option.startswith("--binary-foreground"):
         return decisions.binary_foreground is not None or bool({*decisions.void_values, *decisions.class_values})
     return bool({*decisions.void_values, *decisions.class_values})
-
-
-def _binary(coding: Coding) -> bool:
-    return coding.kind in ("binary", "instances")
 
 
 def _jobs(diagnosis: Diagnosis, decisions: Decisions) -> list[tuple[str, Sample, str]]:
