@@ -11,7 +11,7 @@ import planted
 import pytest
 from PIL import Image
 
-from pixelwise.data.doctor import check, find_problems
+from pixelwise.data.doctor import Decisions, check, find_problems
 from pixelwise.data.folder import open_dataset
 from pixelwise.data.formats.coco import counted_runs, run_lengths
 from pixelwise.data.formats.convert import WRITERS, convert
@@ -23,6 +23,7 @@ from pixelwise.errors import DatasetError, OutputError, UsageError
 from pixelwise.records import Dataset
 
 SIZE = (20, 30)
+NEEDED = {"parquet": "pyarrow", "nifti": "nibabel"}
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +53,11 @@ def content(dataset: Dataset) -> dict[tuple[str, bytes], bytes]:
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_round_trip_loses_no_pixel(ragged: Path, tmp_path: Path, name: str) -> None:
-    if name == "parquet":
-        pytest.importorskip("pyarrow")
+    if name in NEEDED:
+        pytest.importorskip(NEEDED[name])
     source = open_dataset(ragged)
     there = convert(ragged, tmp_path / "there", name)
-    assert there.layout == name
+    assert there.layout == name.removesuffix("-panoptic")
     assert there.classes == source.classes
     assert there.problems == ()
     assert find_problems(there).problems == ()
@@ -184,6 +185,7 @@ def test_coco_panoptic(tmp_path: Path) -> None:
     segments = np.zeros((*SIZE, 3), np.uint8)
     segments[:, :15] = (1, 2, 0)  # 1 + 2·256
     segments[:, 15:] = (7, 0, 1)
+    segments[0] = 0
     (tmp_path / "annotations/panoptic_val2017").mkdir(parents=True)
     write_png(tmp_path / "annotations/panoptic_val2017/a.png", segments)
     rows = [{"id": 513, "category_id": 1}, {"id": 65543, "category_id": 200}]
@@ -194,10 +196,13 @@ def test_coco_panoptic(tmp_path: Path) -> None:
     }
     (tmp_path / "annotations/panoptic_val2017.json").write_text(json.dumps(table))
     dataset = open_dataset(tmp_path)
-    mask = read_sample_mask(dataset.splits["val"][0], dataset.mask_ids, 3)
-    assert dataset.classes.names == ("background", "person", "rug")
-    assert (mask[:, :15] == 1).all()
-    assert (mask[:, 15:] == 2).all()
+    sample = dataset.splits["val"][0]
+    mask = read_sample_mask(sample, dataset.mask_ids, 3)
+    assert sample.image == tmp_path / "val2017/a.png"  # and not the panoptic PNG of the same name
+    assert dataset.classes.names == ("person", "rug")
+    assert (mask[0] == 255).all()  # no segment: unlabelled
+    assert (mask[1:, :15] == 0).all()
+    assert (mask[1:, 15:] == 1).all()
 
 
 def test_yolo_names_in_all_their_forms(tmp_path: Path) -> None:
@@ -245,6 +250,54 @@ def test_cvat_masks_boxes_and_order(tmp_path: Path) -> None:
     assert (mask == top).sum() == 16
     assert (mask == low).sum() == 4
     assert "polygon-empty" in {problem.kind for problem in dataset.problems}
+
+
+CVAT_META = "<meta><task><labels>{}</labels></task></meta>".format(
+    "".join(f"<label><name>{name}</name><color>#010203</color></label>" for name in ("wall", "door", "roof"))
+)
+
+
+def test_cvat_labels_that_nobody_drew_keep_their_names_and_order(tmp_path: Path) -> None:
+    image(tmp_path / "in/images/a.png")
+    image(tmp_path / "in/images/b.png", 1)
+    box = '<box label="roof" xtl="0" ytl="0" xbr="4" ybr="4"/>'
+    drawn = '<image id="{}" name="{}.png" width="30" height="20">' + box + "</image>"
+    text = f"<annotations>{CVAT_META}{drawn.format(0, 'a')}{drawn.format(1, 'b')}</annotations>"
+    (tmp_path / "in/annotations.xml").write_text(text)
+    source = open_dataset(tmp_path / "in")
+    assert source.classes.names == ("background", "wall", "door", "roof")
+    assert source.mask_ids == {0: 0, 1: 1, 2: 2, 3: 3}
+    for name in ("cvat", "native", "coco"):
+        there = convert(tmp_path / "in", tmp_path / name, name)
+        assert there.classes == source.classes
+        assert content(there) == content(source)
+    (tmp_path / "cvat/dataset.toml").unlink()
+    assert open_dataset(tmp_path / "cvat").classes.names == source.classes.names
+
+
+def test_a_label_that_is_drawn_for_the_first_time_moves_no_other(tmp_path: Path) -> None:
+    """Ids of LabelMe's names follow the alphabet; dataset.toml's classes are met by name all the same."""
+    (tmp_path / "dataset.toml").write_text('[[classes]]\nname = "box"\nid = 1\n[[classes]]\nname = "tree"\nid = 2\n')
+    for name, labels in {"a": ["box"], "b": ["box", "tree"]}.items():
+        image(tmp_path / f"{name}.png", len(labels))
+        shapes = [
+            {"label": label, "points": [[i, 0], [i + 1, 5]], "shape_type": "rectangle"}
+            for i, label in enumerate(labels)
+        ]
+        (tmp_path / f"{name}.json").write_text(json.dumps({"shapes": shapes, "imagePath": f"{name}.png"}))
+    before = content(open_dataset(tmp_path))
+    table = json.loads((tmp_path / "a.json").read_text())
+    table["shapes"].insert(0, {"label": "ball", "points": [[20, 0], [21, 5]], "shape_type": "rectangle"})
+    (tmp_path / "a.json").write_text(json.dumps(table))
+    dataset = open_dataset(tmp_path)
+    assert dataset.mask_ids == {0: 255, 255: 255, 2: 0, 3: 1}  # ball is 1 now; nothing says what it is
+    (tmp_path / "dataset.toml").write_text(
+        (tmp_path / "dataset.toml").read_text() + '[[classes]]\nname = "ball"\nid = 3\n'
+    )
+    after = content(open_dataset(tmp_path))
+    for key, mask in before.items():
+        changed = np.frombuffer(after[key], np.uint8) != np.frombuffer(mask, np.uint8)
+        assert (np.frombuffer(after[key], np.uint8)[changed] == 2).all()
 
 
 def test_cvat_entities_are_refused(tmp_path: Path) -> None:
@@ -302,6 +355,135 @@ def test_nifti_slices(tmp_path: Path) -> None:
     assert read_sample_image(samples[1]).shape == (20, 30, 3)
     assert np.array_equal(read_sample_mask(samples[1], dataset.mask_ids, 3), labels[:, :, 1].T)
     assert convert(tmp_path, tmp_path.parent / "slices", "native").layout == "native"
+
+
+def test_nifti_colours_are_read_as_they_are(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    rng = np.random.default_rng(8)
+    (tmp_path / "imagesTr").mkdir()
+    (tmp_path / "labelsTr").mkdir()
+    pixels = rng.integers(0, 256, (30, 20, 1, 3)).astype(np.uint8)
+    labels = rng.integers(0, 4, (30, 20, 1)).astype(np.uint8)
+    for case in ("drive_0000", "drive_0001"):  # names that end as channels do
+        for channel in range(3):
+            path = tmp_path / f"imagesTr/{case}_{channel:04}.nii.gz"
+            nibabel.save(nibabel.Nifti1Image(pixels[..., channel], np.eye(4)), path)
+        nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), tmp_path / f"labelsTr/{case}.nii.gz")
+    channels = {"0": "red", "1": "green", "2": "blue"}
+    table = {"channel_names": channels, "labels": {"background": 0, "car": 1, "road": 2, "ignore": 3}}
+    (tmp_path / "dataset.json").write_text(json.dumps(table))
+    dataset = open_dataset(tmp_path)
+    samples = [sample for part in dataset.splits.values() for sample in part]
+    assert [sample.name for sample in samples] == ["imagesTr/drive_0000", "imagesTr/drive_0001"]
+    assert dataset.classes.names == ("background", "car", "road")
+    expected = np.where(labels == 3, 255, labels)[:, :, 0].T
+    for sample in samples:
+        assert np.array_equal(read_sample_image(sample), pixels[:, :, 0].transpose(1, 0, 2))
+        assert np.array_equal(read_sample_mask(sample, dataset.mask_ids, 3), expected)
+    (tmp_path / "imagesTr/drive_0001_0002.nii.gz").unlink()
+    assert "image-missing" in {problem.kind for problem in open_dataset(tmp_path).problems}
+
+
+def test_nifti_of_its_own_colour_type(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    pixels = np.random.default_rng(9).integers(0, 256, (30, 20, 2, 3)).astype(np.uint8)
+    packed = np.ascontiguousarray(pixels).view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    for folder, values in {"imagesTr": packed, "labelsTr": (pixels[..., 0] > 99).astype(np.uint8)}.items():
+        (tmp_path / folder).mkdir()
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / folder / "case.nii.gz")
+    samples = sorted((s for p in open_dataset(tmp_path).splits.values() for s in p), key=lambda s: s.name)
+    assert np.array_equal(read_sample_image(samples[1]), pixels[:, :, 1].transpose(1, 0, 2))
+
+
+def full_ade20k(root: Path, classes: int) -> dict[str, np.ndarray[Any, Any]]:
+    """ADE20K's release of 2021 with this many classes. Returns the true numbers by image name; 0 is void."""
+    rng = np.random.default_rng(3)
+    truth = {}
+    for split, count in (("training", 4), ("validation", 2)):
+        for i in range(count):
+            stem = f"ADE_{split[:5]}_{i:08}"
+            folder = root / f"ADE20K_2021_17_01/images/ADE/{split}/urban/{('street', 'alley__indoor')[i % 2]}"
+            image(folder / f"{stem}.jpg.png", i + len(split))
+            (folder / f"{stem}.jpg.png").rename(folder / f"{stem}.png")
+            ids = np.full(SIZE, 2978)
+            ids[0] = 0
+            ids[10:, :10] = 976
+            rare = 1 + (np.arange(90) + 90 * len(truth)) % (classes - 2)
+            ids[1:4] = np.where(np.isin(rare, (976, 2978)), 3400, rare).reshape(3, 30)
+            truth[stem] = ids
+            objects = rng.integers(0, 256, SIZE)
+            write_png(folder / f"{stem}_seg.png", np.dstack([ids // 256 * 10, ids % 256, objects]).astype(np.uint8))
+            write_png(folder / f"{stem}_parts_1.png", np.zeros((*SIZE, 3), np.uint8))
+            (folder / stem).mkdir()
+            write_png(folder / f"{stem}/instance_000_{stem}.png", np.full(SIZE, 255, np.uint8))
+            rows = [
+                {"name": {2978: "wall", 976: "floor"}.get(n, f"thing {n}"), "name_ndx": n}
+                for n in np.unique(ids).tolist()
+                if n
+            ]
+            (folder / f"{stem}.json").write_text(
+                json.dumps({"annotation": {"filename": f"{stem}.jpg", "object": rows}})
+            )
+    (root / "ADE20K_2021_17_01/index_ade20k.pkl").write_bytes(b"\x80\x04.")
+    return truth
+
+
+def test_ade20k_in_full_asks_which_classes_are_kept(tmp_path: Path) -> None:
+    truth = full_ade20k(tmp_path / "data", 400)
+    report = check(tmp_path / "data")
+    assert report.layout == "ade20k-full"
+    assert report.pairs == 6
+    (problem,) = report.findings.errors
+    assert problem.kind == "too-many-classes"
+    assert "400 classes" in problem.message
+    assert "wall (" in problem.message
+    assert [question.option for question in report.questions] == ["--commonest N or --keep-class NAME"]
+    with pytest.raises(DatasetError, match="--commonest"):
+        check(tmp_path / "data", fix=tmp_path / "never")
+    with pytest.raises(DatasetError, match="400 classes occur"):
+        open_dataset(tmp_path / "data")
+    with pytest.raises(UsageError, match="no such class; there are floor"):
+        check(tmp_path / "data", fix=tmp_path / "never", decisions=Decisions(keep_classes=("flor",)))
+    for decisions in (Decisions(commonest=2), Decisions(keep_classes=("floor", "wall"))):
+        out = tmp_path / f"out{decisions.commonest}"
+        check(tmp_path / "data", fix=out, decisions=decisions)
+        mended = open_dataset(out)
+        assert mended.classes.names == ("floor", "wall")
+        assert {split: len(samples) for split, samples in mended.splits.items()} == {"train": 4, "val": 2}
+        assert not find_problems(mended).errors
+        for sample in (sample for part in mended.splits.values() for sample in part):
+            ids = truth[sample.image.stem]
+            expected = np.select([ids == 976, ids == 2978], [0, 1], 255)
+            assert np.array_equal(read_sample_mask(sample, mended.mask_ids, 2), expected)
+
+
+def test_ade20k_in_full_is_read_in_place_where_its_classes_are_few(tmp_path: Path) -> None:
+    truth = full_ade20k(tmp_path, 100)
+    report = check(tmp_path)
+    assert report.sound
+    assert not report.findings.errors
+    dataset = open_dataset(tmp_path)
+    assert {"floor", "wall", "thing 1"} <= set(dataset.classes.names)
+    for sample in (sample for part in dataset.splits.values() for sample in part):
+        labels = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes))
+        assert np.array_equal(labels == 255, truth[sample.image.stem] == 0)
+        assert (labels[truth[sample.image.stem] == 976] == dataset.classes.names.index("floor")).all()
+
+
+def test_more_categories_than_there_can_be_classes_are_no_objects(tmp_path: Path) -> None:
+    categories = [{"id": i, "name": f"kind {i}"} for i in range(1, 1204)]
+    dataset = open_dataset(coco_folder(tmp_path, [[BOX], [BOX], [BOX]], categories=categories))
+    assert dataset.classes.names == ("background", "kind 1", "kind 2")
+    assert check(tmp_path).sound
+
+
+def test_the_help_of_convert_names_every_format() -> None:
+    import inspect
+
+    from pixelwise.cli.data import convert as verb
+
+    (option,) = inspect.signature(verb, eval_str=True).parameters["to"].annotation.__metadata__
+    assert set(option.help.replace(" or ", ", ").rstrip(".").split(", ")) == set(WRITERS)
 
 
 def test_a_nifti_file_cut_short_is_reported(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ def check(
     stretch_masks: Annotated[bool, typer.Option("--stretch-masks", help="Masks of another shape cover the same view.")] = False,
     grouped_split: Annotated[bool, typer.Option("--grouped-split", help="Divide anew by the suggested groups.")] = False,
     drop_copies: Annotated[bool, typer.Option("--drop-copies", help="Leave out images that are copies of another split's.")] = False,
+    commonest: Annotated[int | None, typer.Option(metavar="N", help="Keep the N classes with the most pixels; the others become void.")] = None,
+    keep_class: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Keep the class of this name, and others only if they are named too; can be repeated.")] = None,
+    masks: Annotated[str | None, typer.Option(metavar="WORD", help="Which masks are meant, where there are several for an image: part of their folder's or files' names.")] = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Examine a dataset: what is wrong, where, and the remedy. Never changes it. Exit code 1 where an error is found.
@@ -36,7 +39,7 @@ def check(
 
     decisions = Decisions(
         binary_foreground, tuple(void_value or ()), tuple(class_value or ()), background,
-        turn, stretch_masks, grouped_split, drop_copies,
+        turn, stretch_masks, grouped_split, drop_copies, commonest, masks, tuple(keep_class or ()),
     )  # fmt: skip
     loaded = None
     if model:
@@ -60,7 +63,7 @@ def check(
 def convert(
     data: Annotated[Path, typer.Argument(metavar="IN", help="A folder of any format that is read.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
-    to: Annotated[str, typer.Option(metavar="NAME", help="native, camvid, cityscapes, voc, ade20k, coco, yolo, labelme, cvat, labelstudio, parquet or image-folder.")],
+    to: Annotated[str, typer.Option(metavar="NAME", help="native, pairs, camvid, cityscapes, voc, ade20k, coco, coco-panoptic, yolo, labelme, geojson, cvat, labelstudio, parquet, image-folder or nifti.")],
 ) -> None:  # fmt: skip
     """Write a dataset in another format; no pixel is lost.
 

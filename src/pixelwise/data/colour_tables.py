@@ -15,6 +15,7 @@ from pathlib import Path
 from pixelwise.data.files import Refusal, read_bytes
 
 NAMES = ("class_dict.csv", "label_colors.txt", "labelmap.txt", "class_dict_seg.csv", "colors.txt", "label_map.txt")
+PATTERNS = ("*class_dict*.csv", "*colo*r*.txt", "*class*.csv", "*label*.csv")  # and names like these
 BY_NUMBERS = re.compile(r"\s*(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,:]+(\S.*?)\s*$")
 BY_NAME = re.compile(r"\s*([^#:\s][^:]*):\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*(?::.*)?$")
 LARGE = 1 << 20  # bytes; a table of classes is far smaller
@@ -27,7 +28,8 @@ def table_beside(root: Path) -> tuple[str, dict[int, str]]:
     """
     folders = [root, *sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())]
     for folder in folders:
-        for name in NAMES:
+        others = (path.name for pattern in PATTERNS for path in sorted(folder.glob(pattern)))
+        for name in dict.fromkeys((*NAMES, *others)):
             path = folder / name
             try:
                 data = read_bytes(path) if path.is_file() and path.stat().st_size < LARGE else b""

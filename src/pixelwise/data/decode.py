@@ -3,7 +3,8 @@
 Shapes: H, W height and width in pixels, after the EXIF orientation was applied (it is applied here, once, to images and
 masks alike, and nowhere else).
 
-Read: JPEG (and the first picture of a multi-picture JPEG), PNG, WebP, BMP, TIFF; the first frame or page of an image.
+Read: JPEG (and the first picture of a multi-picture JPEG), PNG, WebP, BMP, TIFF, PPM; the first frame or page of an
+image.
 Masks may be GIF too, whose pixels are palette indices.
 Recognised by content, not by suffix. Images become 8-bit RGB by these rules:
 
@@ -38,7 +39,7 @@ from pixelwise.records import Colour, Pixels
 MaskIds = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]  # [H, W]
 
 MAX_PIXELS = 100_000_000  # an RGB image of 300 MB; more is refused before anything is decoded
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
 ORIENTATION = 0x0112  # EXIF tag
 # Chunks that change no pixel, so that OpenCV's and Pillow's decoders agree. tRNS, eXIf and APNG go to Pillow.
 PLAIN_CHUNKS = frozenset((b"IHDR", b"IDAT", b"sRGB", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"bKGD", b"iCCP"))

@@ -31,9 +31,11 @@ MAGIC = {
     b"BM": "BMP",
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
+    **{b"P%d%c" % (kind, space): "PPM" for kind in range(1, 7) for space in b"\n\r\t "},
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
 }
+SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".ppm"}
 KNOWN_OTHERS = {
     b"GIF8": "a GIF",
     b"%PDF": "a PDF",
@@ -44,7 +46,7 @@ KNOWN_OTHERS = {
     b"<": "a text file (SVG, XML or HTML)",
     b"{": "a JSON file",
 }
-ACCEPTED = "JPEG, PNG, WebP, BMP and TIFF are read"
+ACCEPTED = "JPEG, PNG, WebP, BMP, TIFF and PPM are read"
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # in a name
 AGAIN = "Copy or export the file again."
 STREAMED = "`pixelwise predict` labels an image of any size that is saved as a tiled TIFF, piece by piece."
@@ -116,7 +118,7 @@ def _check_regular(status: os.stat_result) -> None:
 
 
 def image_format(data: bytes) -> str:
-    """The format by content: "PNG", "JPEG", "WEBP", "BMP" or "TIFF".
+    """The format by content: "PNG", "JPEG", "WEBP", "BMP", "TIFF" or "PPM" (PGM and PBM too).
 
     Raises:
         Refusal: empty, or none of these.

@@ -17,6 +17,7 @@ from pathlib import Path, PurePath
 from pixelwise.data.decode import mask_ids_of, mask_palette
 from pixelwise.data.files import Refusal, read_bytes, shown
 from pixelwise.data.formats.ade20k import is_ade20k, list_ade20k
+from pixelwise.data.formats.ade20k_full import is_ade20k_full, list_ade20k_full
 from pixelwise.data.formats.cityscapes import is_cityscapes, list_cityscapes
 from pixelwise.data.formats.coco import is_coco, list_coco
 from pixelwise.data.formats.cvat import is_cvat, list_cvat
@@ -33,6 +34,7 @@ from pixelwise.data.images import count_ids
 from pixelwise.data.layers import is_layers, list_layers
 from pixelwise.data.layouts import (
     IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
     Declared,
     Listing,
     folders_in,
@@ -47,6 +49,7 @@ from pixelwise.data.layouts import (
 )
 from pixelwise.data.settings import FILE_NAME, SPLITS, Settings, filled_colours, read_settings
 from pixelwise.data.sources import stored_mask_ids
+from pixelwise.data.unread import what_is_there
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour, Dataset, Sample
 
@@ -70,6 +73,7 @@ CAMVID = ClassList(  # SegNet's names and order; CamVid's hues where they allow 
     ),
 )
 CAMVID_VOID = 11
+WRAPPINGS = 3  # folders in folders that are looked into
 CAMVID_DECLARED = Declared(
     CAMVID.names,
     tuple(range(len(CAMVID))),
@@ -93,6 +97,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
     "parquet": (is_parquet, list_parquet),
     "image-folder": (is_image_folder, list_image_folder),
     "ade20k": (is_ade20k, list_ade20k),
+    "ade20k-full": (is_ade20k_full, list_ade20k_full),
     "pairs": (is_pairs, list_pairs),
     "folders": (is_found, list_found),
 }  # in the order in which they are tried
@@ -127,7 +132,7 @@ def open_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> 
     """
     listed = list_dataset(path, seed=seed, val_share=val_share)
     if listed.listing.declared is None and listed.settings.classes is None:
-        classes, mask_ids = _discover(listed.listing, listed.settings.void)
+        classes, mask_ids = _discover(listed.listing, void_ids(listed))
     else:
         classes, mask_ids = known_classes(listed)
     return dataset_of(listed, classes, mask_ids)
@@ -142,8 +147,11 @@ class Listed:
     settings: Settings
 
 
-def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> Listed:
-    """The first half of `open_dataset`: everything but the classes. Arguments and errors as there."""
+def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, masks: str = "") -> Listed:
+    """The first half of `open_dataset`: everything but the classes. Arguments and errors as there.
+
+    `masks`: part of the names of the folders or files that are the masks, where several could be.
+    """
     root = Path(path)
     if not 0 < val_share < 1:
         raise UsageError(f"val_share is {val_share}; expected a share between 0 and 1, such as 0.2.")
@@ -153,9 +161,17 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> 
         raise UsageError(f"{shown(root)}: is a file; expected the folder of a dataset.")
     settings = read_settings(root)
     layout = layout_of(root)
+    if layout in (None, "folders") and not (root / FILE_NAME).exists():
+        root, layout = _unwrapped(root, layout)
+    if masks:
+        layout = "folders"
     if layout is None:
         raise DatasetError(_unrecognised(root))
-    listing = LAYOUTS[layout][1](root)
+    listing = list_found(root, masks) if masks else LAYOUTS[layout][1](root)
+    if root != Path(path):
+        listing.notes.append(f"The data lie in {shown(root.relative_to(path))}/.")
+    if listing.declared and settings.classes is None and len(listing.declared.names) > MAX_CLASSES:
+        _leave_undeclared(listing, listing.declared)
     if layout == "camvid":
         listing.declared = CAMVID_DECLARED
     if "all" in listing.splits:
@@ -169,6 +185,34 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> 
             listing.splits |= {"train": train, "val": val}
             listing.notes.append(f"No val split: {len(val)} of train's pairs are held out as val (seed {seed}).")
     return Listed(layout, listing, settings)
+
+
+def _unwrapped(root: Path, layout: str | None) -> tuple[Path, str | None]:
+    """The folder inside a folder that holds nothing else, as archives are unpacked, where its layout is known."""
+    inner = root
+    for _ in range(WRAPPINGS):
+        inside = [path for path in inner.iterdir() if path.name[0] not in "._"]
+        folders = [path for path in inside if path.is_dir() and not path.is_symlink()]
+        data = (*MASK_SUFFIXES, ".json", ".xml", ".csv", ".jsonl", ".parquet", ".geojson")
+        if len(folders) != 1 or any(path.suffix.lower() in data for path in inside):
+            break
+        inner = folders[0]
+        found = layout_of(inner)
+        if found not in (None, "folders"):
+            return inner, found
+    return root, layout
+
+
+def _leave_undeclared(listing: Listing, declared: Declared) -> None:
+    """More classes than there can be (LVIS names 1,203): those that occur are the classes."""
+    listing.names = dict(zip(declared.ids, declared.names, strict=True))
+    listing.void, listing.source, listing.declared = declared.void, declared.source, None
+
+
+def void_ids(listed: Listed) -> frozenset[int]:
+    """Ids that mean unlabelled where classes are found: 255 by convention, unless the format says what its ids are."""
+    listing, void = listed.listing, listed.settings.void
+    return listing.void | (void - {VOID}) if listing.source else void
 
 
 def layout_of(root: Path) -> str | None:
@@ -264,15 +308,27 @@ def known_classes(listed: Listed) -> tuple[ClassList, dict[int, int]]:
     """The classes that dataset.toml or the format declares, and id in mask files → class id or VOID."""
     settings, declared = listed.settings, listed.listing.declared
     if settings.classes is not None:
+        if declared is not None and declared.by_name:
+            return settings.classes, _met_by_name(settings.classes, settings.mask_ids, declared)
         return settings.classes, dict(settings.mask_ids)
     assert declared is not None
-    if len(declared.names) > MAX_CLASSES:
-        message = f"{declared.source} names {len(declared.names):,} classes; the limit is {MAX_CLASSES}."
-        raise DatasetError(f"{shown(listed.listing.root)}: {message} Declare those that you need in {FILE_NAME}.")
     listed.listing.notes.append(f"Classes: {declared.source}; name others in {FILE_NAME}.")
     void = {**dict.fromkeys(declared.void, VOID), **dict.fromkeys(settings.void - {VOID}, VOID)}
     ids = {mask_id: i for i, mask_id in enumerate(declared.ids)}
     return ClassList(declared.names, filled_colours(declared.colours)), {**ids, **void}
+
+
+def _met_by_name(classes: ClassList, mask_ids: Mapping[int, int], declared: Declared) -> dict[int, int]:
+    """Ids that a format made from names → dataset.toml's class of the same name, whatever id it has there.
+
+    So ids stay right when a label is drawn for the first time. A class under another name than the format's is met by
+    its id. What is not drawn is void, unless it is a class.
+    """
+    own = dict(zip(declared.names, declared.ids, strict=True))
+    named = {own[name]: i for i, name in enumerate(classes.names) if name in own}
+    void = dict.fromkeys(declared.void, VOID)
+    told = {k: i for k, i in mask_ids.items() if i == VOID or classes.names[i] not in own}
+    return {0: VOID, **told, **void, **named}
 
 
 def _discover(listing: Listing, void: frozenset[int]) -> tuple[ClassList, dict[int, int]]:
@@ -293,16 +349,19 @@ def _discover(listing: Listing, void: frozenset[int]) -> tuple[ClassList, dict[i
     if len(ids) > MAX_CLASSES:
         message = f"{len(ids):,} different ids, {ids[0]} to {ids[-1]}; the limit is {MAX_CLASSES} classes."
         remedy = f"If they number objects, write class ids instead; or declare the classes in {FILE_NAME}."
+        if listing.source:
+            message = f"{len(ids):,} classes occur ({listing.source}); the limit is {MAX_CLASSES}."
+            remedy = "`pixelwise check DATA --fix OUT --commonest 150` writes a copy with the 150 commonest."
         listing.error("too-many-ids", listing.root / "masks", message, remedy)
         raise DatasetError(f"{shown(listing.root)}: no classes can be told from the masks.", listing.problems)
-    if ids == [0] and pixels[VOID]:
+    if ids == [0] and pixels[VOID] and not listing.source:
         message = "all masks hold 0 and 255 only: 255 could be a class or void, which is not guessed."
         remedy = (
             f'Write {FILE_NAME} with [[classes]] name = "background", id = 0 and [[classes]] name = "foreground", '
             "id = 255; or, if 255 means unlabelled, with the one class that 0 is."
         )
         listing.error("binary-0-255", listing.root / "masks", message, remedy)
-    names = ("background", "foreground") if ids == [0, 1] else tuple(f"class {i}" for i in ids)
+    names = names_of_ids(listing, ids)
     colours = [palette.get(i) for i in ids]
     if len(set(colours)) < len(ids) or _too_alike(colours):
         colours = [None] * len(ids)
@@ -314,6 +373,13 @@ def _discover(listing: Listing, void: frozenset[int]) -> tuple[ClassList, dict[i
     )
     classes = ClassList(names, filled_colours(colours))
     return classes, {**dict.fromkeys(void, VOID), **{mask_id: i for i, mask_id in enumerate(ids)}}
+
+
+def names_of_ids(listing: Listing, ids: Sequence[int]) -> tuple[str, ...]:
+    """The names of ids that were found: the format's, else by their numbers; 0 beside one other is background."""
+    if ids in ([0, 1], [0, VOID], [0, 65535]) and not listing.source:
+        return "background", "foreground"
+    return tuple(listing.names.get(i, f"class {i}") for i in ids)
 
 
 def _mask_facts(sample: Sample) -> tuple[dict[int, int], dict[int, Colour]]:
@@ -350,4 +416,6 @@ def _no_classes(listing: Listing, any_mask: bool, any_id: bool) -> tuple[ClassLi
 def _unrecognised(root: Path) -> str:
     found = list(folders_in(root))
     what = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "") if found else "nothing"
-    return f"{shown(root)}: not recognised as a dataset; {EXPECTED}\nfound: {what}. Arrange the files in one of these."
+    there = "".join(f"\n{sentence}" for sentence in what_is_there(root))
+    head = f"{shown(root)}: not recognised as a dataset; {EXPECTED}\nfound: {what}."
+    return head + (there or " Arrange the files in one of these.")

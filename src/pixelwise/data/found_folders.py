@@ -1,7 +1,8 @@
 """Image and mask folders under other names than ours: "imgs/" and "labels/", "train_images/" and "train_masks/", one
 folder with "a.jpg" and "a_mask.png", splits above or below the roles.
 
-Roles and splits are told by the words of the folders' names; files pair as `pairing` pairs them.
+Roles and splits are told by the words of the folders' names, or by what is in them; files pair as `pairing` pairs them.
+Where several folders, or several endings, could be the masks of the same images, a person says which: `--masks WORD`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,16 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
-from pixelwise.data.layouts import MASK_SUFFIXES, Listing, image_files_in, pair_files, pair_folders
-from pixelwise.data.pairing import WORD, Files, common_affix, cut, rekeyed
+import numpy as np
+
+from pixelwise.data.decode import image_pixels
+from pixelwise.data.files import Refusal, read_bytes, shown
+from pixelwise.data.layouts import MASK_SUFFIXES, Listing, image_files_in, pair_files, without_side_files
+from pixelwise.data.pairing import WORD, Files, cut, endings_of, rekeyed
 from pixelwise.records import Sample
 
 SPLIT_WORDS = {
@@ -55,6 +62,7 @@ MASK_WORDS = frozenset(
         "annots",
         "ann",
         "gt",
+        "gts",
         "groundtruth",
         "truth",
         "segmentation",
@@ -75,40 +83,62 @@ MASK_WORDS = frozenset(
         "manual",
     ]
 )
-DEPTH = 4
+DEPTH = 6
+FEW_COLOURS = 16  # these cover nearly all of a mask, and little of a photograph
+LOOKED_AT = 3  # files of a folder that are opened where its name says nothing
+HALF = 0.5  # of the files must pair with the images for a folder to be theirs
+
+ByRole = dict[str, dict[str, list[Path]]]
 
 
-def roles_of(folder: Path, root: Path) -> tuple[str, str]:
-    """(split or "all", "images", "masks" or "") of a folder, by the words of its path below the root."""
-    split, role = "all", ""
+def roles_of(folder: Path, root: Path, no_splits: frozenset[Path] = frozenset()) -> tuple[str, str]:
+    """(split or "all", "images", "masks" or "") of a folder, by the words of its path below the root.
+
+    `no_splits`: folders whose names are split words by chance: a film called "train" among films.
+    """
+    split, role, at = "all", "", root
     for part in folder.relative_to(root).parts:
-        words = [*WORD.findall(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part).lower()), part.lower()]
-        joined = next((word for word in words if word.startswith(("train", "val", "test")) and len(word) > 5), "")
-        words += [joined.removeprefix(prefix) for prefix in ("train", "val", "test") if joined.startswith(prefix)]
-        split = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), split)
-        if any(word in MASK_WORDS for word in words):
-            role = "masks"
-        elif any(word in IMAGE_WORDS for word in words):
-            role = "images"
+        at = at / part
+        split = (_split_word(part) if at not in no_splits else "") or split
+        role = _role_word(part) or role
     return split, role
 
 
+def _words_of(part: str) -> list[str]:
+    words = [*WORD.findall(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part).lower()), part.lower()]
+    joined = next((word for word in words if word.startswith(("train", "val", "test")) and len(word) > 5), "")
+    return words + [joined.removeprefix(prefix) for prefix in ("train", "val", "test") if joined.startswith(prefix)]
+
+
+def _split_word(part: str) -> str:
+    return next((SPLIT_WORDS[word] for word in _words_of(part) if word in SPLIT_WORDS), "")
+
+
+def _role_word(part: str) -> str:
+    words = _words_of(part)
+    if any(word in MASK_WORDS for word in words):
+        return "masks"
+    return "images" if any(word in IMAGE_WORDS for word in words) else ""
+
+
 def folders_with_images(root: Path) -> list[Path]:
-    """Folders below the root that hold image files themselves, to a depth of four; no links, nothing hidden."""
+    """Folders below the root that hold image files themselves, to a depth of six; no links, nothing hidden."""
     found = []
     for parent, folders, names in os.walk(root):
         depth = len(Path(parent).relative_to(root).parts)
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if depth < DEPTH else []
+        folders[:] = sorted(name for name in folders if name[0] not in "._") if depth < DEPTH else []
         if any(name.lower().endswith(MASK_SUFFIXES) and not name.startswith(".") for name in names):
             found.append(Path(parent))
     return found
 
 
-def by_role(root: Path) -> dict[str, dict[str, list[Path]]]:
-    """Folders by split and role: {"train": {"images": […], "masks": […]}}."""
-    found: defaultdict[str, dict[str, list[Path]]] = defaultdict(lambda: {"images": [], "masks": [], "": []})
-    for folder in folders_with_images(root):
-        split, role = roles_of(folder, root)
+def by_role(root: Path) -> ByRole:
+    """Folders by split and role: {"train": {"images": […], "masks": […], "": […]}}."""
+    folders = folders_with_images(root)
+    no_splits = _chance_splits(folders, root)
+    found: ByRole = defaultdict(lambda: {"images": [], "masks": [], "": []})
+    for folder in folders:
+        split, role = roles_of(folder, root, no_splits)
         found[split][role].append(folder)
     for roles in found.values():
         if roles["masks"] and not roles["images"] and len(roles[""]) == 1:  # train/ beside train_labels/
@@ -116,82 +146,256 @@ def by_role(root: Path) -> dict[str, dict[str, list[Path]]]:
     return dict(found)
 
 
-def beside(roles: dict[str, list[Path]], root: Path) -> list[tuple[Path, Path]]:
-    """Folders of images with their folders of masks: one of each, or by what their paths share but the roles' words."""
-    if len(roles["images"]) == 1 and len(roles["masks"]) == 1:
-        return [(roles["images"][0], roles["masks"][0])]
-    keyed: defaultdict[tuple[str, ...], dict[str, list[Path]]] = defaultdict(lambda: {"images": [], "masks": []})
-    for role in ("images", "masks"):
-        for folder in roles[role]:
-            key = tuple(part for part in folder.relative_to(root).parts if not roles_of(root / part, root)[1])
-            keyed[key][role].append(folder)
+def _chance_splits(folders: Iterable[Path], root: Path) -> frozenset[Path]:
+    """Folders that are called train, val or test among more folders that are not, of no role: films, places."""
+    beside: defaultdict[Path, set[Path]] = defaultdict(set)
+    for folder in folders:
+        for at in (folder, *folder.parents):
+            if at == root:
+                break
+            beside[at.parent].add(at)
+    chance: set[Path] = set()
+    for inside in beside.values():
+        named = {path for path in inside if not _role_word(path.name)}
+        splits = {path for path in named if _split_word(path.name)}
+        if len(splits) < HALF * len(named):
+            chance |= splits
+    return frozenset(chance)
+
+
+def sets_of(roles: Mapping[str, list[Path]], root: Path) -> list[tuple[Path, list[Path]]]:
+    """Folders of images with the folders that can be their masks: one where it is clear, several where it is not.
+
+    A folder of masks belongs to the images whose path is most like its own, and whose names are.
+    """
+    images, masks = roles.get("images", []), roles.get("masks", [])
+    if len(images) == 1 and len(masks) == 1:
+        return [(images[0], masks)]
+    bare = roles.get("", [])
+    if images and not masks:  # semantic_rgb/ holds masks, whatever its name
+        masks = [folder for folder in (*bare, *images) if _looks_like_masks(folder)]
+        images = [folder for folder in images if folder not in masks]
+    elif masks and not images:
+        images = [folder for folder in bare if not _looks_like_masks(folder)]
+    elif not images:
+        masks = [folder for folder in bare if _looks_like_masks(folder)]
+        images = [folder for folder in bare if folder not in masks]
+    names = {folder: _names(folder) for folder in (*images, *masks)}
+    found: defaultdict[Path, list[tuple[int, Path]]] = defaultdict(list)
+    for mask in masks:
+        alike = {image: _alike(image, mask, root) for image in images if _belong(names[image], names[mask])}
+        best = max(alike.values(), default=0)
+        nearest = [image for image, score in alike.items() if score == best]
+        exact = [image for image in nearest if names[image].keys() & names[mask].keys()]
+        if len(exact or nearest) == 1:
+            found[(exact or nearest)[0]].append((best, mask))
     return [
-        (here["images"][0], here["masks"][0])
-        for _, here in sorted(keyed.items())
-        if len(here["images"]) == len(here["masks"]) == 1
+        (image, [mask for score, mask in scored if score == max(score for score, _ in scored)])
+        for image, scored in sorted(found.items())
     ]
+
+
+def _alike(image: Path, mask: Path, root: Path) -> int:
+    """How many parts of two paths agree, without the words that tell roles."""
+    left, right = ({_without_role_words(part) for part in path.relative_to(root).parts} for path in (image, mask))
+    return len((left & right) - {""})
+
+
+def _without_role_words(part: str) -> str:
+    words = WORD.findall(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part).lower())
+    return "-".join(word for word in words if word not in MASK_WORDS and word not in IMAGE_WORDS)
+
+
+def _belong(images: Files, masks: Files) -> bool:
+    new_images, new_masks, _ = rekeyed(images, masks)
+    if len(new_images.keys() & new_masks.keys()) >= HALF * min(len(new_images), len(new_masks)):
+        return True
+    return bool(endings_of(images, masks))
+
+
+def _names(folder: Path) -> dict[str, list[Path]]:
+    """Image files of one folder, not below it, by their stems."""
+    found: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in MASK_SUFFIXES and not path.name.startswith("."):
+            found[path.stem].append(path)
+    return dict(found)
+
+
+@cache
+def _looks_like_masks(folder: Path) -> bool:
+    """Whether a few colours cover most of the folder's first images, which are not JPEGs."""
+    files = [paths[0] for paths in list(_names(folder).values())[:LOOKED_AT]]
+    return bool(files) and sum(map(_few_colours, files)) > HALF * len(files)
+
+
+def _few_colours(path: Path) -> bool:
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        return False
+    try:
+        pixels = image_pixels(read_bytes(path))
+    except Refusal:
+        return False
+    step_y, step_x = (max(side // 128, 1) for side in pixels.shape[:2])
+    codes = pixels[::step_y, ::step_x].astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    counts = np.sort(np.unique(codes, return_counts=True)[1])
+    return bool(counts[-FEW_COLOURS:].sum() >= 0.8 * counts.sum())
 
 
 def is_found(root: Path) -> bool:
     """Folders of images and of masks, told by their names, or folders that hold both."""
-    return any(beside(roles, root) for roles in by_role(root).values()) or _mixed(root)
+    return any(sets_of(roles, root) for roles in by_role(root).values()) or _mixed(root)
 
 
-def list_found(root: Path) -> Listing:
-    """Every split that has a folder of images and one of masks; other folders of images are told."""
+def list_found(root: Path, word: str = "") -> Listing:
+    """Every split that has a folder of images and one of masks; other folders of images are told.
+
+    `word`: what a person said of the masks: part of their folders' or files' names.
+    """
     listing = Listing(root)
     found = by_role(root)
-    if not any(beside(roles, root) for roles in found.values()):
-        listing.splits["all"] = _pair_mixed(root, listing)
+    sets = {split: sets_of(roles, root) for split, roles in found.items()}
+    if not any(sets.values()):
+        listing.splits["all"] = _pair_mixed(root, listing, word)
         return listing
-    for split, roles in sorted(found.items()):
-        pairs = beside(roles, root)
-        for images, masks in pairs:
-            listing.splits.setdefault(split, []).extend(pair_folders(images, masks, listing))
-        for images, masks in pairs[:3]:
-            listing.notes.append(f"{split}: images in {listing.where(images)}/, masks in {listing.where(masks)}/.")
-        if len(pairs) > 3:
-            listing.notes.append(f"{split}: and {len(pairs) - 3} more such folders.")
-        paired = {folder for pair in pairs for folder in pair}
-        lone = [path for role in ("images", "masks") for path in roles[role] if path not in paired]
+    choices: dict[str, None] = {}
+    for split in sets:
+        sets[split] = _without_other_formats(sets[split], listing)
+    for split, own in sorted(sets.items()):
+        for images, folders in own:
+            masks = _chosen(folders, root, word)
+            if len(masks) > 1:
+                choices |= dict.fromkeys(_telling(masks, listing))
+            _pair_set(images, masks[0], split, listing, word, choices)
+        if len(own) > 3:
+            listing.notes.append(f"{split}: and {len(own) - 3} more such folders.")
+    _ask(listing, choices, word)
+    used = {path for own in sets.values() for images, masks in own for path in (images, *masks)}
+    for role, other in (("masks", "images"), ("images", "masks")):
+        lone = [path for roles in found.values() for path in roles.get(role, []) if path not in used]
         if lone:
-            names = ", ".join(f"{listing.where(path)}/" for path in lone[:4])
-            message = f"{names}: expected a folder of images and one of masks."
-            listing.warn("folders-unpaired", root, message, "Move or rename them, if they belong to the data.")
+            names = ", ".join(f"{listing.where(path)}/" for path in lone[:4]) + (" …" if len(lone) > 4 else "")
+            listing.notes.append(f"Left out, for no folder of {other} belongs to it: {names}.")
     if "all" in listing.splits and len(listing.splits) > 1:
-        del listing.splits["all"]
+        rest = len(listing.splits.pop("all"))
+        listing.notes.append(f"Left out, for no split's name is on their path: {rest:,} pairs.")
     return listing
+
+
+def _without_other_formats(own: list[tuple[Path, list[Path]]], listing: Listing) -> list[tuple[Path, list[Path]]]:
+    """Folders of images without those that hold the same names in another format: TIF/Original beside PNG/Original."""
+    kept: list[tuple[Path, list[Path]]] = []
+    seen: dict[frozenset[str], tuple[Path, set[str]]] = {}
+    for images, masks in own:
+        names = _names(images)
+        kinds = {path.suffix.lower() for paths in names.values() for path in paths}
+        first, its_kinds = seen.setdefault(frozenset(names), (images, kinds))
+        if first != images and not kinds & its_kinds:
+            what = f"{listing.where(images)}/ holds the names of {listing.where(first)}/ in another format"
+            listing.notes.append(f"Left out, as a copy: {what}.")
+        else:
+            kept.append((images, masks))
+    return kept
+
+
+def _pair_set(images: Path, masks: Path, split: str, listing: Listing, word: str, choices: dict[str, None]) -> None:
+    """Pair one folder of images with one of masks, into the listing."""
+    image_files = image_files_in(images, listing)
+    mask_files = image_files_in(masks, listing, MASK_SUFFIXES)
+    ending = _one_ending(image_files, mask_files, word, choices)
+    if ending:
+        mask_files = {cut(key, ending): paths for key, paths in mask_files.items() if cut(key, ending) != key}
+    samples = listing.splits.setdefault(split, [])
+    known = len(samples)
+    samples += pairs_in_folders(image_files, mask_files, images, masks, listing)
+    if known == 0 or len(listing.notes) < 4:
+        listing.notes.append(f"{split}: images in {listing.where(images)}/, masks in {listing.where(masks)}/.")
+
+
+def pairs_in_folders(images: Files, masks: Files, of_images: Path, of_masks: Path, listing: Listing) -> list[Sample]:
+    images, masks, note = rekeyed(images, masks)
+    if note and note not in listing.notes:
+        listing.notes.append(note)
+    return pair_files(without_side_files(images, masks, of_images, listing), masks, of_images, of_masks, listing)
+
+
+def _one_ending(images: Files, masks: Files, word: str, choices: dict[str, None]) -> str:
+    """The ending ("*_labelIds") of the masks that are meant where there are several for each image; "" where not.
+
+    Where nobody has said it, the first is taken for now and all become choices.
+    """
+    endings = endings_of(images, masks)
+    if len(endings) < 2:
+        return ""
+    meant = [ending for ending in endings if word and word.lower() in ending.lower()]
+    exact = [ending for ending in meant if ending.lower().strip("*-_. ") == word.lower().strip("-_. ")]
+    if len(exact or meant) != 1:
+        choices |= dict.fromkeys(ending.strip("*-_. ") for ending in endings)
+    return (exact or meant or endings)[0]
+
+
+def _chosen(folders: list[Path], root: Path, word: str) -> list[Path]:
+    """The folders whose path below the root holds the word, as a whole part if it can be; all where none does."""
+    parts = {folder: [part.lower() for part in folder.relative_to(root).parts] for folder in folders}
+    exact = [folder for folder in folders if word.lower().strip("/") in parts[folder]]
+    meant = [folder for folder in folders if word and any(word.lower() in part for part in parts[folder])]
+    return exact or meant or folders
+
+
+def _telling(folders: list[Path], listing: Listing) -> list[str]:
+    """For each of several folders the part of its path that no other has."""
+    parts = [listing.where(folder).split("/") for folder in folders]
+    told = []
+    for own in parts:
+        alone = [part for part in own if sum(part in others for others in parts) == 1]
+        told.append(alone[-1] if alone else "/".join(own))
+    return told
+
+
+def _ask(listing: Listing, choices: Mapping[str, None], word: str) -> None:
+    if not choices:
+        return
+    listed = ", ".join(choices)
+    said = f"--masks {word} leaves" if word else "there are"
+    message = (
+        f"{said} several that could be the masks of the same images: {listed}. Read for now: {next(iter(choices))}."
+    )
+    remedy = f"Say which with --fix: --masks {' or --masks '.join(choices)}."
+    listing.error("which-masks", listing.root, message, remedy)
+    listing.choices = tuple(choices)
 
 
 def _mixed(root: Path) -> bool:
     """Whether images and masks lie side by side, told apart by a word or an ending of the masks' names."""
     if not folders_with_images(root):
         return False
-    images, masks = _divided(root, Listing(root))
-    return bool(masks) and len(images.keys() & masks.keys()) >= 0.5 * len(masks)
+    images, masks = _divided(root, Listing(root), "", {})
+    return bool(masks) and len(images.keys() & masks.keys()) >= HALF * len(masks)
 
 
-def _divided(root: Path, listing: Listing) -> tuple[Files, Files]:
+def _divided(root: Path, listing: Listing, word: str, choices: dict[str, None]) -> tuple[Files, Files]:
     """Files whose name says mask, and the others, under keys by which they pair.
 
-    Where no word says so, one ending that half of the names have more than another's: a.jpg beside a_L.png.
+    Where no word says so, by an ending that half of the names have more than another's: a.jpg beside a_L.png.
     """
     files = image_files_in(root, listing, MASK_SUFFIXES)
     masks = {key: paths for key, paths in files.items() if MASK_WORDS & set(_words(Path(key).name))}
     images = {key: paths for key, paths in files.items() if key not in masks}
-    if masks and images:
+    if masks and images and not endings_of(images, masks)[1:]:
         new_images, new_masks, _ = rekeyed(images, masks)
         if not new_images.keys() & new_masks.keys():  # 001/image.png beside 001/mask.png: by their folders
             new_images, new_masks = (
                 {str(Path(key).parent): paths for key, paths in part.items()} for part in (images, masks)
             )
         return new_images, new_masks
-    affix = common_affix(files, files)
-    masks = {
-        key: paths for key, paths in files.items() if affix and cut(key, affix) != key and cut(key, affix) in files
-    }
-    images = {key: paths for key, paths in files.items() if key not in masks}
-    return images, {cut(key, affix): paths for key, paths in masks.items()}
+    endings = endings_of(files, files)
+    ending = endings[0] if len(endings) == 1 else _one_ending(files, files, word, choices)
+    marked = {key for key in files if any(cut(key, one) != key and cut(key, one) in files for one in endings)}
+    images = {key: paths for key, paths in files.items() if key not in marked}
+    if not ending:
+        return images, {}
+    masks = {key: paths for key, paths in files.items() if key in marked and cut(key, ending) != key}
+    return images, {cut(key, ending): paths for key, paths in masks.items()}
 
 
 def _words(name: str) -> list[str]:
@@ -199,9 +403,18 @@ def _words(name: str) -> list[str]:
     return [re.sub(r"\d+$", "", word) for word in re.split(r"[-_. ]", name.lower())]
 
 
-def _pair_mixed(root: Path, listing: Listing) -> list[Sample]:
-    images, masks = _divided(root, listing)
-    folders = folders_with_images(root)
-    where = f"in {listing.where(folders[0])}/" if len(folders) == 1 else f"in {len(folders):,} folders"
+def _pair_mixed(root: Path, listing: Listing, word: str) -> list[Sample]:
+    choices: dict[str, None] = {}
+    images, masks = _divided(root, listing, word, choices)
+    _ask(listing, choices, word)
+    with_masks = {path.parent for paths in masks.values() for path in paths}
+    unlabelled = {key: paths for key, paths in images.items() if paths[0].parent not in with_masks and key not in masks}
+    if unlabelled and with_masks:
+        folders = sorted({listing.where(paths[0].parent) for paths in unlabelled.values()})
+        where = shown(", ".join(f"{folder}/" for folder in folders[:4]))
+        listing.notes.append(f"Left out, for their folders hold no masks: {len(unlabelled):,} images in {where}.")
+        images = {key: paths for key, paths in images.items() if key not in unlabelled}
+    folders_ = folders_with_images(root)
+    where = f"in {listing.where(folders_[0])}/" if len(folders_) == 1 else f"in {len(folders_):,} folders"
     listing.notes.append(f"Images and masks lie together {where}; the masks' names say so.")
     return pair_files(images, masks, root, root, listing)

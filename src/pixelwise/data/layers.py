@@ -32,6 +32,7 @@ from pixelwise.records import MAX_CLASSES, VOID, Sample
 Layer = tuple[str, Path]  # class, file
 OBJECT = "object"
 BACKGROUND_WORDS = frozenset(["background", "bg", "backgrounds"])
+OPENED = 6  # masks that are opened to recognise the layout
 GLANCE = 200  # names that are looked at to recognise the layout
 MOST = 0.8  # of the names must follow a rule
 
@@ -148,7 +149,13 @@ def _class_folders(roles: dict[str, list[Path]]) -> dict[str, Path]:
     masks = roles.get("masks", [])
     if len(roles.get("images", [])) != 1 or len(masks) < 2 or len({path.parent for path in masks}) != 1:
         return {}
-    if len(masks) >= MAX_CLASSES or _files(masks[0].parent):
+    if (
+        len(masks) >= MAX_CLASSES
+        or _files(masks[0].parent)
+        or roles_of(masks[0].parent, masks[0].parents[1])[1] != "masks"
+    ):
+        return {}  # manual1/ and mask/ beside images/ are two kinds of mask, not two classes
+    if not all(_of_one_class(path) for folder in masks[:OPENED] for path in _files(folder)[:1]):
         return {}
     stems = {path.stem for path in _files(roles["images"][0])}
     counts: Counter[str] = Counter()
@@ -188,8 +195,21 @@ def _class_endings(roles: dict[str, list[Path]], root: Path) -> bool:
     several = Counter(stem for stem, _ in endings)
     if len(endings) < MOST * len(split) or not several or sum(n > 1 for n in several.values()) < 0.5 * len(several):
         return False
+    some = [paths[0] for paths in list(masks.values())[:OPENED]]
+    if not all(map(_of_one_class, some)):  # a_labelIds.png and a_color.png are two kinds of mask, not two classes
+        return False
     kinds = {ending for _, ending in endings}
     return len(kinds) < MAX_CLASSES and (kinds == {OBJECT} or len(kinds) <= max(len(endings) // 2, 2))
+
+
+def _of_one_class(path: Path) -> bool:
+    """Whether two values, one of them perhaps 0, cover nearly all of a mask: it holds one class, or one object."""
+    try:
+        codes = image_pixels(read_bytes(path)).astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    except Refusal:
+        return True  # told when it is read
+    counts = np.sort(np.unique(codes, return_counts=True)[1])
+    return bool(counts[-2:].sum() >= 0.8 * counts.sum())
 
 
 def _ending(key: str, images: Container[str]) -> tuple[str, str] | None:

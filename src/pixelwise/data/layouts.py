@@ -9,17 +9,18 @@ from __future__ import annotations
 import os
 import re
 import stat
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pixelwise.data.files import shown
-from pixelwise.data.pairing import Files, clashing, nearly_equal, rekeyed
+from pixelwise.data.pairing import MOST, Files, clashing, common_affix, cut, nearly_equal, rekeyed
 from pixelwise.data.settings import SPLITS
 from pixelwise.records import Colour, Problem, Sample
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 NUMPY_SUFFIX = ".npy"  # of masks alone: an array of an image has no documented range
 LAYER_SUFFIXES = (*IMAGE_SUFFIXES, ".gif")  # of files that may be masks; an image that is a GIF is refused
 MASK_SUFFIXES = (*LAYER_SUFFIXES, NUMPY_SUFFIX)
@@ -39,6 +40,7 @@ class Declared:
     colours: tuple[Colour | None, ...]
     void: frozenset[int]  # ids in the masks
     source: str  # where the names are from, for the note
+    by_name: bool = False  # ids were made from the names: dataset.toml's classes are met by name
 
 
 @dataclass
@@ -50,6 +52,11 @@ class Listing:
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     declared: Declared | None = None
+    # Where a format's ids are classes for sure, but too many to declare them all: those that occur are the classes.
+    names: Mapping[int, str] = field(default_factory=dict)  # of ids in the masks, as far as the format names them
+    void: frozenset[int] = frozenset()  # ids in the masks
+    source: str = ""  # what says so, for people; "" where nothing does
+    choices: tuple[str, ...] = ()  # words for `--masks`, where several folders could be the masks
     near: list[Sample] = field(default_factory=list)  # names that differ in case or Unicode form only: not in splits
 
     def where(self, path: Path) -> str:
@@ -92,8 +99,11 @@ def list_native(root: Path) -> Listing:
     """Every split folder that is there, its images and masks paired by name."""
     listing = Listing(root)
     for split in SPLITS:
-        if (root / split).is_dir():
-            listing.splits[split] = pair_folders(root / split / "images", root / split / "masks", listing)
+        images, masks = root / split / "images", root / split / "masks"
+        if split == "test" and listing.splits and images.is_dir() and not masks.is_dir():
+            listing.notes.append("Left out: test/ has no masks; `pixelwise predict` labels its images.")
+        elif (root / split).is_dir():
+            listing.splits[split] = pair_folders(images, masks, listing)
     return listing
 
 
@@ -125,7 +135,20 @@ def pair_folders(images: Path, masks: Path, listing: Listing) -> list[Sample]:
     )
     if note and note not in listing.notes:
         listing.notes.append(note)
+    image_files = without_side_files(image_files, mask_files, images, listing)
     return pair_files(image_files, mask_files, images, masks, listing)
+
+
+def without_side_files(images: Files, masks: Files, folder: Path, listing: Listing) -> Files:
+    """The images without those that lie beside an image under its name and one ending more: a_superpixels.png."""
+    paired, alone = images.keys() & masks.keys(), {key: images[key] for key in images.keys() - masks.keys()}
+    ending = common_affix({key: images[key] for key in paired}, alone)
+    beside = {key for key in alone if ending and cut(key, ending) in paired}
+    if not beside or len(beside) < MOST * len(paired):
+        return images
+    what = f"{len(beside):,} files of {listing.where(folder)}/ whose names end with {ending.strip('*')!r} more"
+    listing.notes.append(f"Left out, as they lie beside images and have no masks: {what}.")
+    return {key: paths for key, paths in images.items() if key not in beside}
 
 
 def pair_files(image_files: Files, mask_files: Files, images: Path, masks: Path, listing: Listing) -> list[Sample]:
@@ -200,6 +223,7 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
                 drawings.append(name)
             elif suffix in UNREAD_SUFFIXES:
                 unread.append(name)
+    drawings = _without_masks(drawings, found)
     if drawings and folder.name.lower() not in OF_IMAGES:
         message = (
             f"holds {len(drawings)} annotation files, such as {shown(drawings[0])}: polygons, not masks of pixels."
@@ -218,6 +242,19 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
     if not found:
         listing.error("folder-empty", folder, "holds no image files.", f"Add files: {', '.join(IMAGE_SUFFIXES)}.")
     return found
+
+
+def _without_masks(drawings: list[str], found: Mapping[str, list[Path]]) -> list[str]:
+    """Drawings that have no mask of pixels beside them: a_gtFine_polygons.json beside a_gtFine_labelIds.png has."""
+    stems = sorted({PurePath(key).name for key in found})
+    alone = []
+    for name in drawings:
+        own = name.rpartition(".")[0]
+        heads = (own, own.rpartition("_")[0] or own)
+        places = (bisect_left(stems, head) for head in heads)
+        if not any(i < len(stems) and stems[i].startswith(head) for i, head in zip(places, heads, strict=True)):
+            alone.append(name)
+    return alone
 
 
 def _listed_pairs(names: Path, images: Path, masks: Path, listing: Listing) -> list[Sample]:

@@ -45,7 +45,7 @@ ROLE_WORDS = frozenset(
 ROLE_AND_NUMBER = re.compile(rf"(?:{'|'.join(sorted(ROLE_WORDS))})(\d+)", re.IGNORECASE)  # img7, mask7
 WORD = re.compile(r"[A-Za-z]+|\d+")
 MOST = 0.8  # of the masks must be found under a rule before it is followed
-AFFIX = re.compile(r"[-_. ]?[A-Za-z][A-Za-z0-9]*(?:[-_. ][A-Za-z0-9]+)*[-_. ]?|[-_. ]")
+AFFIX = re.compile(r"(?:[-_. ]?[A-Za-z]|[-_. ]\d+[A-Za-z])[A-Za-z0-9]*(?:[-_. ][A-Za-z0-9]+)*[-_. ]?|[-_. ]")
 
 Files = Mapping[str, list[Path]]  # by the path below their folder, without suffix
 
@@ -71,8 +71,9 @@ def rekeyed(images: Files, masks: Files) -> tuple[Files, Files, str]:
     """Images and masks under keys by which they pair, and a note of the rule; as they are where their names agree.
 
     Rules, tried in this order where fewer than a tenth of the masks have an image of their own name: names without role
-    words; one ending or beginning that all masks' names have more than their images'. A rule that leaves a key to two
-    files, or fewer than four fifths of the masks with an image, is not followed.
+    words; one ending or beginning that all masks' names have more than their images'; names without what all images'
+    have in common at their ends, and all masks'; names that are numbers, with zeros before them or not. A rule that
+    leaves a key to two files, or fewer than four fifths of the masks with an image, is not followed.
     """
     if not images or not masks or len(images.keys() & masks.keys()) >= 0.1 * min(len(images), len(masks)):
         return images, masks, ""
@@ -84,12 +85,62 @@ def rekeyed(images: Files, masks: Files) -> tuple[Files, Files, str]:
         shorter = _under(masks, lambda key: cut(key, affix))
         if _pairs_most(images, shorter):
             where = "begin" if affix.endswith("*") else "end"
-            return (
-                images,
-                shorter,
-                f"Masks pair with images by their names, which {where} with {affix.strip('*')!r} more.",
-            )
+            more = affix.strip("*")
+            return images, shorter, f"Masks pair with images by their names, which {where} with {more!r} more."
+    own_images, own_masks = without_common(images), without_common(masks)
+    if _pairs_most(own_images, own_masks):
+        return own_images, own_masks, "Images and masks pair by their names without what all images' or masks' share."
+    numbered_images, numbered_masks = _under(images, _as_number), _under(masks, _as_number)
+    if _pairs_most(numbered_images, numbered_masks):
+        return numbered_images, numbered_masks, "Images and masks pair by their numbers, with zeros before them or not."
     return images, masks, ""
+
+
+def without_common(files: Files, *, heads: bool = True) -> Files:
+    """Names without what all of them end (and begin) with, up to a separator: "21_training" → "21"."""
+    names = [PurePath(key).name for key in files]
+    if len(names) < 2:
+        return files
+    head = re.sub(r"[^-_. ]*$", "", _shared_start(names)) if heads else ""
+    shared = _shared_start([name[::-1] for name in names])[::-1]
+    tail = re.sub(r"^[^-_. ]*", "", shared)
+
+    def rule(key: str) -> str:
+        path = PurePath(key)
+        return str(path.with_name(path.name.removeprefix(head).removesuffix(tail) or path.name))
+
+    return _under(files, rule)
+
+
+def _shared_start(names: list[str]) -> str:
+    first, last = min(names), max(names)
+    alike = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:alike]
+
+
+def _as_number(key: str) -> str:
+    path = PurePath(key)
+    return str(path.with_name(str(int(path.name)))) if path.name.isascii() and path.name.isdigit() else key
+
+
+def endings_of(images: Files, masks: Files) -> list[str]:
+    """Endings ("*_L") that masks' names have more than an image's, each found for most images; the commonest first.
+
+    Several endings are several masks for each image. `images` and `masks` may be the same files.
+    """
+    stems = set(images if images is masks else without_common(images, heads=False))
+    lengths = sorted({len(stem) for stem in stems}, reverse=True)
+    found: Counter[str] = Counter()
+    with_mask: set[str] = set()
+    for mask in masks:
+        for length in lengths:
+            if length < len(mask) and mask[:length] in stems and AFFIX.fullmatch(mask[length:]):
+                found["*" + mask[length:]] += 1
+                with_mask.add(mask[:length])
+                break
+    if len(with_mask) < (0.25 if images is masks else 0.5) * len(images):
+        return []
+    return [ending for ending, number in found.most_common() if number >= MOST * len(with_mask)]
 
 
 def common_affix(images: Files, masks: Files) -> str:

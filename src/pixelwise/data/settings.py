@@ -67,23 +67,10 @@ def dataset_toml(classes: ClassList, ids: Sequence[int] | None = None, void: Seq
     return "\n".join(lines)
 
 
-def named_toml(classes: ClassList, seen: set[int]) -> str:
-    """dataset.toml for a format of names: ids as `drawing.name_ids` gives them to the names that were drawn.
-
-    Classes that occur nowhere get ids after all others. Without a class "background", what is not drawn is void.
-    """
-    drawn = sorted({"void" if c == VOID else classes.names[c] for c in seen} - {"background"})
-    ids = {"background": 0, **{name: i for i, name in enumerate(drawn, start=1)}}
-    after = len(ids)
-    own = []
-    for name in classes.names:
-        if name not in ids:
-            ids[name], after = after, after + 1
-        own.append(ids[name])
-    void = [ids["void"]] if "void" in ids else []
-    if "background" not in classes.names:
-        void.append(0)
-    return dataset_toml(classes, own, void)
+def splits_toml(names: Mapping[str, Sequence[str]]) -> str:
+    """The [splits] of a dataset.toml, for images/ + masks/: file names without suffix, by split."""
+    rows = [f"{split} = {json.dumps(list(stems))}" for split, stems in names.items()]
+    return "\n".join(["[splits]", *rows, ""])
 
 
 def settings_of(table: Mapping[str, Any], path: Path) -> Settings:

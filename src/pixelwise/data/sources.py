@@ -18,6 +18,7 @@ from pixelwise.data import layers
 from pixelwise.data.decode import MaskIds, mask_ids_of, open_image
 from pixelwise.data.files import Refusal, read_bytes, shown
 from pixelwise.data.formats import (
+    ade20k_full,
     cityscapes,
     coco,
     coded_colours,
@@ -42,6 +43,7 @@ IMAGE_READERS: dict[str, ImageReader] = {
     "parquet": parquet.image_bytes,
 }
 MASK_READERS: dict[str, MaskReader] = {
+    "ade20k-full": ade20k_full.coded_ids,
     "cityscapes": cityscapes.drawn_ids,
     "coco": coco.drawn_ids,
     "coco-panoptic": coco.panoptic_ids,

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from pixelwise.data.files import shown, write_whole, writing_whole
+from pixelwise.data.formats.drawing import named_toml
 from pixelwise.data.settings import FILE_NAME as SETTINGS_NAME
-from pixelwise.data.settings import dataset_toml, named_toml
+from pixelwise.data.settings import dataset_toml
 from pixelwise.errors import OutputError
 from pixelwise.prediction.manifest import read_records, results_of
 from pixelwise.prediction.outputs import OUTPUTS

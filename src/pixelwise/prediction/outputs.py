@@ -22,7 +22,7 @@ from pixelwise.data.png import label_png, png_of_strips
 from pixelwise.errors import UsageError
 from pixelwise.prediction.maps import confidence_strips, entropy_strips, size_of
 from pixelwise.prediction.overlay import encode_overlay, overlay
-from pixelwise.records import VOID, Pixels, Prediction
+from pixelwise.records import Pixels, Prediction
 
 STATE = ".predictions"  # the folder in OUT that holds what a run needs to go on: hidden, so nothing takes it for data
 
@@ -62,7 +62,7 @@ def coco_lines(_image: Pixels, prediction: Prediction, name: str) -> bytes:
 
 
 def labelme_file(_image: Pixels, prediction: Prediction, name: str) -> bytes:
-    return labelme_text(prediction.labels, prediction.classes.names, PurePath(name).name, VOID)
+    return labelme_text(prediction.labels, prediction.classes.names, PurePath(name).name)
 
 
 def geojson_file(_image: Pixels, prediction: Prediction, name: str) -> bytes:

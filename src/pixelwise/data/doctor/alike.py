@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pixelwise.data.doctor.look import ImageLook
 from pixelwise.data.files import shown
@@ -25,9 +26,11 @@ NEAR_BITS = 6  # of 64: a recompressed or resized copy differs by fewer
 NEAR_LEVELS = 6.0  # and its thumbnail by less, in mean absolute levels of 255
 PLAIN = 6.0  # images of less spread are alike because there is nothing on them
 AT_ONCE = 256  # images compared with all others at a time
-NUMBER = re.compile(r"\d+")
+NUMBER = re.compile(r"\d+(?![A-Za-z\d])")  # not the 8 of leftImg8bit
 FRAME_RATIO = 0.6  # neighbours that differ by less than this share of what strangers differ by are of one film
 GROUP_RATIO = 0.8
+CHANCES = 1000
+MOST_BY_CHANCE = 0.01
 REACH = 3  # frame numbers at most this many usual steps apart are neighbours
 VAL_SHARE = 0.2
 
@@ -92,11 +95,15 @@ def group_of(path: Path) -> str:
 
 
 def usual_distance(seen: Sequence[Seen]) -> float:
-    """What two images of the dataset differ by usually: the median over 500 pairs that a fixed seed draws."""
-    rng = np.random.default_rng(0)
-    picks = rng.integers(0, len(seen), (500, 2))
-    distances = [thumbnail_distance(seen[i].look, seen[j].look) for i, j in picks if i != j]
-    return float(np.median(distances)) if distances else 0.0
+    """What two images of the dataset differ by usually: the median of `distances_apart`."""
+    apart = distances_apart(seen)
+    return float(np.median(apart)) if len(apart) else 0.0
+
+
+def distances_apart(seen: Sequence[Seen]) -> NDArray[np.float64]:
+    """What two images of the dataset differ by: over 500 pairs that a fixed seed draws."""
+    picks = np.random.default_rng(0).integers(0, len(seen), (500, 2))
+    return np.array([thumbnail_distance(seen[i].look, seen[j].look) for i, j in picks if i != j])
 
 
 def frames_across_splits(seen: Sequence[Seen]) -> list[Problem]:
@@ -148,8 +155,12 @@ def groups_across_splits(seen: Sequence[Seen], told: Collection[str] = ()) -> li
         for ones in several.values()
         for i in range(min(len(ones), 8))
     ]
-    strangers = usual_distance(seen)
-    if not strangers or float(np.median(inside)) >= GROUP_RATIO * strangers:
+    apart = distances_apart(seen)
+    if len(apart) == 0 or float(np.median(inside)) >= GROUP_RATIO * float(np.median(apart)):
+        return []
+    rng = np.random.default_rng(0)  # as many pairs of strangers are as near as these by chance: how often?
+    by_chance = np.median(rng.choice(apart, (CHANCES, min(len(inside), len(seen) // 2))), axis=1)
+    if float((by_chance <= np.median(inside)).mean()) > MOST_BY_CHANCE:
         return []
     listed = ", ".join(sorted(crossing)[:5]) + (" …" if len(crossing) > 5 else "")
     message = (

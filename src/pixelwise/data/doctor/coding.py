@@ -6,18 +6,24 @@ A code is a stored number, or a colour as 0xRRGGBB.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import gcd
 from typing import Literal
 
-from pixelwise.data.doctor.colour_map import CodeBook, find_codes
+import numpy as np
+
+from pixelwise.data.doctor.colour_map import CodeBook, find_codes, jpeg_tolerance, points_of, rippled
 from pixelwise.data.doctor.look import KEPT_CODES, MaskLook
 from pixelwise.records import MAX_CLASSES, VOID
 
 Kind = Literal["ids", "one-based", "gaps", "steps", "binary", "instances", "class-instances", "one-value", "lost"]
 
+TOP_16 = 65535  # what 255 becomes in 16 bits
+FEW_MORE = 8  # than twice a table's colours are too many to be classes: then the table is asked
+TABLE_REACH = 24  # levels by which a pixel may miss the colour that a table declares for it
+STRAY_SHARE = 1e-4  # of all pixels: in blended masks, a value that is rarer and was not looked at closely is a blend
 LOST_GAP = 8  # grey codes of a JPEG nearer than this cannot be told from its noise
 INSTANCE_MASKS = 3  # so few masks say nothing about how ids vary from mask to mask
 CITYSCAPES_BASE = 1000  # in "instance ids", class × 1000 + number
@@ -41,8 +47,14 @@ class Coding:
         return tuple(code for code in self.book.codes if code != self.void)
 
 
-def find_coding(looks: Sequence[MaskLook], *, coloured: bool) -> Coding | None:
-    """The coding of all masks whose codes are colours (or are not); None where there is no such mask."""
+def find_coding(
+    looks: Sequence[MaskLook], *, coloured: bool, classes: bool = False, table: Collection[int] = ()
+) -> Coding | None:
+    """The coding of all masks whose codes are colours (or are not); None where there is no such mask.
+
+    `classes`: their format says that the numbers are classes, whatever they look like. `table`: the colours of a table
+    that lies with them; where nearly all pixels are near these, they are the codes.
+    """
     ours = [look for look in looks if look.coloured == coloured]
     if not ours:
         return None
@@ -54,6 +66,11 @@ def find_coding(looks: Sequence[MaskLook], *, coloured: bool) -> Coding | None:
         pixels.update(look.codes)
         images.update(look.codes.keys())
     distinct = max(len(pixels), max(look.distinct for look in chosen))
+    if classes and not coloured:
+        total = max(sum(pixels.values()), 1)
+        shares = {code: n / total for code, n in pixels.most_common()}
+        book = CodeBook(tuple(sorted(shares)), False, False, 0, shares, 0.0)
+        return Coding(book, "ids", len(ours), None, images=images, distinct=distinct)
     if not coloured and exact:
         instances = _instances(chosen, distinct)
         if instances:
@@ -62,6 +79,8 @@ def find_coding(looks: Sequence[MaskLook], *, coloured: bool) -> Coding | None:
             book = CodeBook(tuple(sorted(shares)), False, False, 0, shares, 0.0)
             return Coding(book, instances, len(ours), None, images=images, distinct=distinct)
     book = _book(chosen, pixels, coloured, lossy=not exact)
+    if coloured and table and len(book.codes) > 2 * len(table) + FEW_MORE:
+        book = _book_of_table(pixels, sorted(table)) or book
     kind, step, void = ("ids", 1, None) if coloured else number_kind(book.codes)
     if not exact and not coloured and (len(book.codes) < 2 or min(b - a for a, b in pairwise(book.codes)) < LOST_GAP):
         kind = "lost"
@@ -72,7 +91,7 @@ def number_kind(codes: Sequence[int]) -> tuple[Kind, int, int | None]:
     """What ascending stored numbers look like, their common step, and the one that is void by convention."""
     if len(codes) == 1:
         return "one-value", 1, None
-    if list(codes) == [0, VOID]:
+    if list(codes) in ([0, VOID], [0, TOP_16]):
         return "binary", 1, None
     even = evenly_spread(codes)  # 0, 85, 170, 255 or, rounded, 0, 127, 255: then 255 is one of the steps
     if even:
@@ -107,16 +126,43 @@ def _book(looks: Sequence[MaskLook], pixels: Counter[int], coloured: bool, *, lo
         flat.update(look.flat or {})
         between.update(look.between)
         seen.update(look.codes)
-    if not lossy:
-        for code in set(pixels) - set(seen):  # only in masks whose flat pixels were not counted: those have few values
+    book = find_codes(seen, flat, between, coloured=coloured, lossy=lossy) if seen else None
+    blended = book is not None and book.blurred
+    if not lossy:  # values that occur only in masks whose flat pixels were not counted: those have few
+        least = STRAY_SHARE * sum(pixels.values()) if blended else 0
+        rest = [code for code in set(pixels) - set(seen) if pixels[code] >= least]
+        for code in rest:
             seen[code] = flat[code] = pixels[code]
-    book = find_codes(seen, flat, between, coloured=coloured, lossy=lossy)
+        if rest or book is None:
+            book = find_codes(seen, flat, between, coloured=coloured, lossy=lossy)
+    assert book is not None
+    if not lossy and (book.blurred or blended) and rippled(book.codes, pixels, coloured=coloured):
+        return find_codes(pixels, flat, between, coloured=coloured, lossy=True)
     total = max(sum(pixels.values()), 1)
     if not lossy:
         shares = {code: pixels[code] / total for code in book.codes}
-        unfit = max(1.0 - sum(shares.values()), 0.0) if book.blurred else 0.0
-        return CodeBook(book.codes, coloured, book.blurred, 0, shares, unfit)
+        unfit = max(1.0 - sum(shares.values()), 0.0) if book.blurred or blended else 0.0
+        return CodeBook(book.codes, coloured, book.blurred or blended, 0, shares, unfit)
     return book
+
+
+def _book_of_table(pixels: Counter[int], table: list[int]) -> CodeBook | None:
+    """The code book of declared colours; None where they are not those of the masks."""
+    points_K3 = points_of(table, True)
+    tolerance = min(2 * jpeg_tolerance(points_K3), TABLE_REACH)
+    shares = dict.fromkeys(table, 0.0)
+    total = max(sum(pixels.values()), 1)
+    values = list(pixels)
+    for start in range(0, len(values), 4096):
+        part = values[start : start + 4096]
+        distance_NK = np.abs(points_of(part, True)[:, None] - points_K3[None]).max(axis=2)
+        for value, place, gap in zip(part, distance_NK.argmin(axis=1), distance_NK.min(axis=1), strict=True):
+            if gap <= tolerance:
+                shares[table[place]] += pixels[value] / total
+    shares = {code: share for code, share in shares.items() if share > 0}
+    unfit = 1.0 - sum(shares.values())
+    blurred = unfit > 0 or any(value not in shares for value in values)
+    return CodeBook(tuple(shares), True, blurred, tolerance, shares, max(unfit, 0.0)) if unfit < 0.1 else None
 
 
 def _instances(looks: Sequence[MaskLook], distinct: int) -> Literal["instances", "class-instances"] | None:

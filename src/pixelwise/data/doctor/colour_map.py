@@ -10,7 +10,7 @@ Shapes: K codes, N other values; each a point of 3 channels.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,12 @@ BLEND_KINDS = 8  # smoothing makes many different values; fewer, not between the
 THIN_SHARE = 0.02  # of all pixels without inside: a thin class has more of them, one value of a blend fewer
 WIDE_GAP = 8  # grey codes nearer than this are ids, and what lies between two ids is an id
 RIPPLE_RADIUS = 10  # JPEG moves a value in a flat area by less than this
+RIPPLE_LEVELS = 3  # most of a JPEG's pixels that are off their code are off by no more,
+FAR_COMMONER = 20  # times as common is a colour that another, a few levels off it, is a trace of
+RIPPLED_OTHERS = 0.35  # at least this share of them,
+RIPPLED_ALL = 0.002  # and this share of all pixels
 RIPPLE_REACH = 28  # and makes satellites of a code up to here, each with less than
+END_LEVELS = 4  # a JPEG's code so near to black or white was black or white
 FIT_WITHIN = 16  # a JPEG's pixel fits a code when no channel is farther: past that it is on an edge
 HEAP = 1.5  # a hole of a ladder is a code when its pixels heap up by this against those half a step away
 RIPPLE_SHARE = 0.02  # this share of the code's flat pixels
@@ -62,7 +67,8 @@ def find_codes(
     total = max(sum(pixels.values()), 1)
     codes = _peaks(flat, pixels, coloured) if lossy else _exact(pixels, flat, between, coloured)
     if lossy and not coloured:
-        codes += _holes_of_ladder(sorted(codes), pixels)
+        codes = sorted({0 if code <= END_LEVELS else 255 if code >= 255 - END_LEVELS else code for code in codes})
+        codes += _holes_of_ladder(codes, pixels)
     tolerance = jpeg_tolerance(points_of(codes, coloured)) if lossy else 0
     shares = {code: number / total for code, number in _nearest_within(pixels, codes, coloured, tolerance).items()}
     return CodeBook(
@@ -73,6 +79,46 @@ def find_codes(
         shares=shares,
         unfit=max(1.0 - sum(shares.values()), 0.0),
     )
+
+
+def apart(codes: Sequence[int], pixels: Mapping[int, int], levels: int, times: float = 1.0) -> list[int]:
+    """Colours without those within some levels of another that is so many times as common."""
+    ordered = sorted(codes, key=lambda code: -pixels[code])
+    kept: list[int] = []
+    for code in ordered:
+        near = [k for k in kept if _gap(k, code) <= levels]
+        if not any(pixels[k] >= times * pixels[code] for k in near):
+            kept.append(code)
+    return sorted(kept)
+
+
+def _gap(a: int, b: int) -> int:
+    """How far two colours are apart in the channel where they differ most."""
+    return max(abs((a >> shift & 255) - (b >> shift & 255)) for shift in (16, 8, 0))
+
+
+def rippled(codes: Sequence[int], pixels: Mapping[int, int], *, coloured: bool) -> bool:
+    """Whether masks that were stored without loss had been JPEGs: what fits no code is a few levels off one.
+
+    Blends along edges are spread evenly between two codes; codes that lie near each other cannot be told from that.
+    """
+    if len(codes) > 255:
+        return False
+    if coloured:
+        codes = apart(codes, pixels, RIPPLE_RADIUS)
+    points_K3 = points_of(tuple(codes), coloured)
+    others = sorted(pixels.keys() - set(codes))
+    if len(codes) < 2 or jpeg_tolerance(points_K3) < FIT_WITHIN // 2 or not others:
+        return False
+    number_N = np.array([pixels[value] for value in others], np.float64)
+    gap_N = np.concatenate(
+        [
+            np.abs(points_of(others[i : i + 4096], coloured)[:, None] - points_K3[None]).max(axis=2).min(axis=1)
+            for i in range(0, len(others), 4096)
+        ]
+    )
+    near = float(number_N[gap_N <= RIPPLE_LEVELS].sum())
+    return near > RIPPLED_OTHERS * number_N.sum() and near > RIPPLED_ALL * sum(pixels.values())
 
 
 def points_of(codes: list[int] | tuple[int, ...], coloured: bool) -> NDArray[np.float64]:
@@ -116,11 +162,16 @@ def _exact(pixels: Mapping[int, int], flat: Mapping[int, int], between: Mapping[
     if sum(pixels[v] for v in blends) < 0.5 * total and len(others) < BLEND_KINDS:
         return list(pixels)
     thin = [v for v in others if v not in blends and pixels[v] >= THIN_SHARE * total]
+    if thin:  # values next to a code are what a JPEG left of it before it was saved without loss
+        gaps_NK = np.abs(points_of(thin, coloured)[:, None] - points_of(inside, coloured)[None]).max(axis=2)
+        reach = RIPPLE_REACH if coloured else RIPPLE_RADIUS
+        thin = [v for v, gap in zip(thin, gaps_NK.min(axis=1), strict=True) if gap > reach]
     if coloured and thin:  # the half-covered sides of a line one pixel wide are alike too, but on the line of two codes
         off_N = off_line(points_of(thin, True), points_of(inside, True))
         thin = [v for v, off in zip(thin, off_N, strict=True) if off > 4 * ON_LINE or pixels[v] >= 0.2 * total]
     dropped = set(others).difference(thin)
-    return [v for v in pixels if v not in dropped]
+    kept = [v for v in pixels if v not in dropped]
+    return apart(kept, pixels, RIPPLE_LEVELS, FAR_COMMONER) if coloured else kept
 
 
 def _wide_gap(inside: list[int], value: int) -> bool:

@@ -31,14 +31,16 @@ from pixelwise.data.doctor.mask_problems import (
     Question,
     coding_problems,
     declared_mismatch,
+    names_of_black_and_white,
     storage_problems,
+    too_many_classes,
     undeclared_colours,
 )
 from pixelwise.data.doctor.outliers import odd_images
 from pixelwise.data.doctor.report import Report
 from pixelwise.data.doctor.suspects import Predicts, find_suspects
 from pixelwise.data.files import Refusal, shown
-from pixelwise.data.folder import Listed, dataset_of, known_classes, list_dataset
+from pixelwise.data.folder import Listed, dataset_of, known_classes, list_dataset, names_of_ids, void_ids
 from pixelwise.data.palettes import VOID_NAMES, names_of_colours
 from pixelwise.data.settings import filled_colours
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour, Dataset, Problem, Sample
@@ -96,7 +98,8 @@ def check(
     from pixelwise.data.doctor.repair import Decisions, repair
 
     began = time.perf_counter()
-    diagnosis = diagnose(data, progress)
+    chosen = decisions if isinstance(decisions, Decisions) else Decisions()
+    diagnosis = diagnose(data, progress, masks=chosen.masks or "")
     report = diagnosis.report
     if model is not None:
         samples = [sample for part in diagnosis.dataset.splits.values() for sample in part]
@@ -106,21 +109,22 @@ def check(
         )
         report = replace(report, suspects=tuple(suspects))
     if fix is not None:
-        chosen = decisions if isinstance(decisions, Decisions) else Decisions()
-        repair(diagnosis, Path(fix), chosen, progress)
-        report = replace(report, fixed=Path(fix))
+        left_out = repair(diagnosis, Path(fix), chosen, progress)
+        report = replace(report, fixed=Path(fix), notes=(*report.notes, *left_out))
     return replace(report, seconds=time.perf_counter() - began)
 
 
-def diagnose(data: Path | str, progress: Progress = lambda what, done, total: None) -> Diagnosis:
-    """Read every pair of a folder once and say all that can be said. Raises as `check`."""
-    listed = list_dataset(data)
+def diagnose(data: Path | str, progress: Progress = lambda what, done, total: None, *, masks: str = "") -> Diagnosis:
+    """Read every pair of a folder once and say all that can be said. `masks`: see `list_dataset`. Raises as `check`."""
+    listed = list_dataset(data, masks=masks)
     jobs = [(split, sample) for split, samples in listed.listing.splits.items() for sample in samples]
     looks = _look_at_all([sample for _, sample in jobs], progress)
-    masks = [(look.mask, look.sample) for look in looks if look.mask]
-    numbers = find_coding([mask for mask, _ in masks], coloured=False)
-    colours = find_coding([mask for mask, _ in masks], coloured=True)
-    meaning = meaning_of(listed, numbers, colours, [mask for mask, _ in masks])
+    seen_masks = [(look.mask, look.sample) for look in looks if look.mask]
+    mask_looks = [mask for mask, _ in seen_masks]
+    numbers = find_coding(mask_looks, coloured=False, classes=_ids_are_classes(listed, jobs))
+    beside = table_beside(listed.listing.root)
+    colours = find_coding(mask_looks, coloured=True, table=beside[1])
+    meaning = meaning_of(listed, numbers, colours, mask_looks, beside)
     dataset = dataset_of(listed, meaning.classes, _file_ids(meaning, numbers))
     understood = replace(dataset, mask_ids={})  # looks are translated into class ids before they are judged
     pairs = [
@@ -135,7 +139,10 @@ def diagnose(data: Path | str, progress: Progress = lambda what, done, total: No
         for (split, _), look in zip(jobs, looks, strict=True)
         if look.image
     ]
-    problems, questions, notes = _mask_findings(dataset, listed, meaning, masks, numbers, colours)
+    problems, questions, notes = _mask_findings(dataset, listed, meaning, seen_masks, numbers, colours)
+    if listed.listing.choices:
+        words = " or --masks ".join(listed.listing.choices)
+        questions.insert(0, Question(f"--masks {words}", "which of them are the masks"))
     try:
         corrections, corrected = told_corrections(dataset.root, read_corrections(dataset.root))
     except Refusal as refusal:
@@ -163,7 +170,11 @@ def diagnose(data: Path | str, progress: Progress = lambda what, done, total: No
 
 
 def meaning_of(
-    listed: Listed, numbers: Coding | None, colours: Coding | None, masks: Sequence[MaskLook] = ()
+    listed: Listed,
+    numbers: Coding | None,
+    colours: Coding | None,
+    masks: Sequence[MaskLook] = (),
+    beside: tuple[str, Mapping[int, str]] = ("", {}),
 ) -> Meaning:
     """Which class each code is: as dataset.toml or the format declares, else every code that was found is one."""
     if listed.settings.classes is not None or listed.listing.declared is not None:
@@ -171,7 +182,7 @@ def meaning_of(
         by_colour = {_packed(colour): i for i, colour in enumerate(classes.colours)}
         return Meaning(classes, mask_ids, _nearest(colours, by_colour) if colours else {})
     chosen = numbers if numbers and (not colours or numbers.masks >= colours.masks) else colours
-    if chosen is None or (len(chosen.class_codes) > MAX_CLASSES and not chosen.kind.endswith("instances")):
+    if chosen is None or (len(chosen.class_codes) > MAX_CLASSES + 2 and not chosen.kind.endswith("instances")):
         return Meaning(ClassList(("unknown",), filled_colours([None])), {}, {})
     if chosen.kind == "instances":
         names: tuple[str, ...] = ("background", "object")
@@ -183,14 +194,17 @@ def meaning_of(
         named = tuple(f"class {kind}" for kind in kinds)
         return Meaning(ClassList(named, filled_colours([None] * len(kinds))), table, {})
     if chosen is colours:
-        return _coloured_meaning(chosen, table_beside(listed.listing.root))
-    void = {VOID: VOID} if listed.settings.void == {VOID} else dict.fromkeys(listed.settings.void, VOID)
+        return _coloured_meaning(chosen, beside)
+    void = dict.fromkeys(void_ids(listed), VOID)
     codes = [
         code for code in chosen.class_codes if code not in void or (code == VOID and chosen.kind in ("binary", "steps"))
     ]
     if not codes:
         codes = list(chosen.class_codes)
-    names = ("background", "foreground") if codes in ([0, 1], [0, VOID]) else tuple(f"class {code}" for code in codes)
+    if len(codes) > MAX_CLASSES:
+        return Meaning(ClassList(("unknown",), filled_colours([None])), {}, {})
+    names = names_of_black_and_white(beside) if chosen.kind == "binary" else ()
+    names = names or names_of_ids(listed.listing, codes)
     palette = next((look.palette for look in masks if look.palette), {})
     given = [palette.get(code) for code in codes]
     alike = len(set(given)) < len(given) or any(c is not None and max(c) - min(c) < 8 for c in given[1:])
@@ -269,6 +283,10 @@ def _mask_findings(
     for coding in (numbers, colours):
         if coding is None:
             continue
+        if listed.listing.source and not coding.book.coloured:
+            found, asked = too_many_classes(coding, listed.listing.names, void_ids(listed), listed.listing.source)
+            problems, questions = problems + found, questions + asked
+            continue
         found, asked, noted = coding_problems(coding, table_beside(dataset.root))
         if declared and not coding.book.coloured:
             mismatch = declared_mismatch(coding, dataset.mask_ids)
@@ -289,6 +307,12 @@ def _mask_findings(
         )
         problems.append(Problem("error", "mixed-masks", "masks", message, remedy))
     return problems, questions, notes
+
+
+def _ids_are_classes(listed: Listed, jobs: Sequence[tuple[str, Sample]]) -> bool:
+    """Whether the masks are drawings of classes, or their format says that their numbers are."""
+    readers = {sample.mask_part.partition(":")[0] for _, sample in jobs if sample.mask}
+    return bool(listed.listing.source) or not readers & {"", "numpy", "nifti", "parquet"}
 
 
 def _look_at_all(samples: Sequence[Sample], progress: Progress) -> list[PairLook]:

@@ -6,7 +6,7 @@ Raw storage (colours, JPEG, alpha, floats) is told once for all masks that share
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pixelwise.data.doctor.coding import CITYSCAPES_BASE, Coding
@@ -93,18 +93,59 @@ def coding_problems(
         problems.append(Problem("error", "too-many-ids", where, message, remedy))
         return problems, questions, notes
     if not book.coloured:
-        _number_problems(coding, problems, questions, notes)
+        _number_problems(coding, problems, questions, notes, beside)
     return problems, questions, notes
 
 
-def _number_problems(coding: Coding, problems: list[Problem], questions: list[Question], notes: list[str]) -> None:
+def too_many_classes(
+    coding: Coding, names: Mapping[int, str], void: Collection[int], source: str
+) -> tuple[list[Problem], list[Question]]:
+    """An error and a question where a format has more classes than a mask of ids holds. `names`, `void`: of ids."""
+    shares = {code: share for code, share in coding.book.shares.items() if code not in void}
+    if len(shares) <= MAX_CLASSES:
+        return [], []
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    listed = ", ".join(f"{names.get(code, f'class {code}')} ({share:.2%})" for code, share in ordered[:8])
+    labelled = max(sum(shares.values()), 1e-12)
+    covered = ", ".join(f"{n} cover {sum(share for _, share in ordered[:n]) / labelled:.1%}" for n in (50, 100, 150))
+    message = (
+        f"{len(shares):,} classes ({source}); a mask of ids can hold {MAX_CLASSES}. The commonest are {listed}; of the "
+        f"labelled pixels the commonest {covered}."
+    )
+    option = "--commonest N or --keep-class NAME"
+    remedy = f"Say {option} (for each class that you need) with --fix: the other classes become void."
+    why = "which classes are learnt: the N with the most pixels, or those that you name"
+    return [Problem("error", "too-many-classes", "masks", message, remedy)], [Question(option, why)]
+
+
+def names_of_black_and_white(beside: tuple[str, Mapping[int, str]]) -> tuple[str, ...]:
+    """What a table calls black and white, where it names just these two; () where it does not."""
+    _, names = beside
+    return (names[0], names[0xFFFFFF]) if names.keys() == {0, 0xFFFFFF} else ()
+
+
+def _number_problems(
+    coding: Coding,
+    problems: list[Problem],
+    questions: list[Question],
+    notes: list[str],
+    beside: tuple[str, Mapping[int, str]],
+) -> None:
     codes, shares = coding.book.codes, coding.book.shares
     found = codes_in_words(coding)
     if coding.kind == "binary":
-        message = f"all masks hold 0 and 255 only ({found}): 255 could be a class or void, which is not guessed."
-        remedy = "Say --binary-foreground NAME with --fix; or name both classes, id = 0 and id = 255, in dataset.toml."
+        top = codes[-1]
+        if names := names_of_black_and_white(beside):
+            message = f"all masks hold 0 and {top} only ({found}); {beside[0]} calls them {names[0]} and {names[1]}."
+            remedy = "--fix writes 0 and 1 under these names."
+            problems.append(Problem("error", "binary-0-255", "masks", message, remedy))
+            return
+        message = f"all masks hold 0 and {top} only ({found}): {top} could be a class or void, which is not guessed."
+        remedy = (
+            f"Say --binary-foreground NAME with --fix; or name both classes, id = 0 and id = {top}, in dataset.toml."
+        )
         problems.append(Problem("error", "binary-0-255", "masks", message, remedy))
-        questions.append(Question("--binary-foreground NAME", "255 is a class of this name, and 0 is background"))
+        questions.append(Question("--binary-foreground NAME", f"{top} is a class of this name, and 0 is background"))
     elif coding.kind == "steps":
         message = f"the ids go up in steps of {coding.step}: {found}."
         remedy = "They are numbered anew inside the program; --fix writes 0, 1, 2 …; name the classes in dataset.toml."

@@ -17,20 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 from pixelwise.data.decode import image_pixels, open_image
 from pixelwise.data.doctor.alike import group_of
-from pixelwise.data.doctor.coding import Coding
+from pixelwise.data.doctor.keep import keep_some
 from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
 from pixelwise.data.doctor.relabel import Change, fitted_to, labels_of
-from pixelwise.data.files import Refusal, image_format, read_bytes, shown, write_whole
+from pixelwise.data.files import SUFFIX_OF, Refusal, image_format, read_bytes, shown, write_whole
 from pixelwise.data.images import encode_label_png
 from pixelwise.data.settings import FILE_NAME, SPLITS, dataset_toml, filled_colours
 from pixelwise.data.sources import image_bytes, stored_mask_ids, upright_size
 from pixelwise.errors import DatasetError, OutputError, UsageError
-from pixelwise.records import VOID, ClassList, Labels, Problem, Sample
+from pixelwise.records import MAX_CLASSES, VOID, ClassList, Labels, Problem, Sample
 
 if TYPE_CHECKING:
     from pixelwise.data.doctor.diagnose import Diagnosis
 
-SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 LIST_NAME = "repairs.jsonl"
 BLOCKING = ("too-many-ids", "declared-ids", "undeclared-colours", "lost-masks")  # no repair can guess these
 TURNS = ("left", "right", "transpose")
@@ -48,10 +47,15 @@ class Decisions:
     stretch_masks: bool = False  # masks of another shape than their images cover the same view
     grouped_split: bool = False  # divide anew by the suggested groups
     drop_copies: bool = False  # leave the images of other splits' val and test out of train
+    commonest: int | None = None  # keep this many classes, those with the most pixels; the others become void
+    masks: str | None = None  # part of the names of the masks' folders or files, where several could be the masks
+    keep_classes: tuple[str, ...] = ()  # keep the classes of these names; the others become void
 
     def __post_init__(self) -> None:
         if self.turn is not None and self.turn not in TURNS:
             raise UsageError(f"--turn is {self.turn!r}; expected one of {', '.join(TURNS)}.")
+        if self.commonest is not None and not 1 <= self.commonest <= MAX_CLASSES:
+            raise UsageError(f"--commonest is {self.commonest}; expected 1 to {MAX_CLASSES}.")
         for value in (*self.void_values, *self.class_values):
             parse_code(value)
 
@@ -65,8 +69,10 @@ class Plan:
     colours: Mapping[int, int]
 
 
-def repair(diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Callable[[str, int, int], None]) -> None:
-    """Write the repaired copy.
+def repair(
+    diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Callable[[str, int, int], None]
+) -> list[str]:
+    """Write the repaired copy. Returns what is to be known of it: pairs that were left out, and what would mend them.
 
     Raises:
         DatasetError: a decision is missing (all missing ones are named), or no pair can be mended.
@@ -81,7 +87,7 @@ def repair(diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Call
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        _write_copy(diagnosis, part, decisions, progress)
+        notes = _write_copy(diagnosis, part, decisions, progress)
         if out.exists():
             out.rmdir()
         part.replace(out)
@@ -89,11 +95,12 @@ def repair(diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Call
         raise OutputError(f"{shown(out)}: cannot be written ({error.strerror}). Name another folder.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)  # nothing half-written stays, whatever stopped it
+    return notes
 
 
 def _write_copy(
     diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Callable[[str, int, int], None]
-) -> None:
+) -> list[str]:
     root = diagnosis.dataset.root
     plan = plan_codes(diagnosis, decisions)
     jobs = _jobs(diagnosis, decisions)
@@ -124,19 +131,24 @@ def _write_copy(
     summary = _summary(diagnosis, plan, decisions)
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (summary, *lines))
     write_whole(out / LIST_NAME, text.encode("utf-8", "replace"))
+    left = len(jobs) - written
+    more = "".join(f"; {number} of them would be in it with {option}" for option, number in asked.items())
+    return [f"Left out of the copy: {left} of {len(jobs)} pairs{more}. repairs.jsonl says why."] if left else []
 
 
 def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Plan:
     """Which class each code becomes, when the decisions are heard. Raises DatasetError where one is missing."""
-    meaning = diagnosis.meaning
-    names, colours = list(meaning.classes.names), list(meaning.classes.colours)
-    numbers, by_colour = dict(meaning.numbers), dict(meaning.colours)
     missing = [question for question in diagnosis.report.questions if not _answered(question.option, decisions)]
     blocking = [p for p in diagnosis.report.findings.errors if p.kind in BLOCKING]
     if missing or blocking:
         problems = [Problem("error", "decision", "--fix", f"{q.why}?", f"Say {q.option}.") for q in missing]
         raise DatasetError("The repair needs a person's decision first.", [*problems, *blocking])
-    if decisions.binary_foreground and len(names) >= 2 and (diagnosis.numbers is None or _binary(diagnosis.numbers)):
+    meaning = diagnosis.meaning
+    if decisions.commonest or decisions.keep_classes:
+        meaning = keep_some(diagnosis, decisions.commonest, decisions.keep_classes)
+    names, colours = list(meaning.classes.names), list(meaning.classes.colours)
+    numbers, by_colour = dict(meaning.numbers), dict(meaning.colours)
+    if decisions.binary_foreground and len(names) == 2:
         names[1] = decisions.binary_foreground
     if decisions.background:
         names[0] = decisions.background
@@ -172,13 +184,13 @@ def parse_code(text: str) -> tuple[int, bool]:
 
 
 def _answered(option: str, decisions: Decisions) -> bool:
+    if option.startswith("--masks"):
+        return False  # a word that told them apart would have left no question
+    if option.startswith("--commonest"):
+        return bool(decisions.commonest or decisions.keep_classes)
     if option.startswith("--binary-foreground"):
         return decisions.binary_foreground is not None or bool({*decisions.void_values, *decisions.class_values})
     return bool({*decisions.void_values, *decisions.class_values})
-
-
-def _binary(coding: Coding) -> bool:
-    return coding.kind in ("binary", "instances")
 
 
 def _jobs(diagnosis: Diagnosis, decisions: Decisions) -> list[tuple[str, Sample, str]]:

@@ -1,7 +1,6 @@
 """ADE20K as the scene parsing benchmark publishes it: images/{training,validation}/, annotations/{…}/; 0 is void.
 
-Names are objectInfo150.txt's where it is there. Source: Zhou et al., CVPR 2017; the full dataset, with its thousands of
-classes in colour, has more than 255 classes and is not read.
+Names are objectInfo150.txt's where it is there. Source: Zhou et al., CVPR 2017; `ade20k_full` reads the full dataset.
 """
 
 from __future__ import annotations

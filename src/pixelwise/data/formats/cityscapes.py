@@ -44,19 +44,29 @@ MASK_ENDS = ("_labelIds.png", "_labelTrainIds.png", "_polygons.json")
 
 
 def is_cityscapes(root: Path) -> bool:
-    return (root / "leftImg8bit").is_dir() and any((root / kind).is_dir() for kind in ("gtFine", "gtCoarse"))
+    return bool(_part(root, "leftImg8bit") and any(_part(root, kind) for kind in ("gtFine", "gtCoarse")))
+
+
+def _part(root: Path, name: str) -> Path | None:
+    """root/name, or root/…/name in the folder of the archive that it came in: leftImg8bit_trainvaltest/leftImg8bit."""
+    if (root / name).is_dir():
+        return root / name
+    return next((path for path in sorted(root.glob(f"{name}*/{name}")) if path.is_dir()), None)
 
 
 def list_cityscapes(root: Path) -> Listing:
     """Every image of train, val and test with its finest mask; images without one are told."""
     listing = Listing(root)
-    kind = "gtFine" if (root / "gtFine").is_dir() else "gtCoarse"
+    images, fine, coarse = (_part(root, name) for name in ("leftImg8bit", "gtFine", "gtCoarse"))
+    masks_below, kind = (fine, "gtFine") if fine else (coarse, "gtCoarse")
+    if images is None or masks_below is None:
+        return listing
     train_ids = False
-    for image in files_below(root / "leftImg8bit", (IMAGE_END.lower(),)):
-        below = image.relative_to(root / "leftImg8bit")
+    for image in files_below(images, (IMAGE_END.lower(),)):
+        below = image.relative_to(images)
         split = below.parts[0]
         stem = image.name.removesuffix(IMAGE_END)
-        folder = root / kind / below.parent
+        folder = masks_below / below.parent
         masks = [folder / f"{stem}_{kind}{end}" for end in MASK_ENDS]
         mask = next((path for path in masks if path.is_file()), None)
         if split not in SPLITS:

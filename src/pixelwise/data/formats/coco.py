@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,10 @@ from pixelwise.data.formats.drawing import (
     split_of,
 )
 from pixelwise.data.formats.polygons import fill, judge_polygons, polygon_of
+from pixelwise.data.images import encode_png
 from pixelwise.data.layouts import Declared, Listing
 from pixelwise.data.palettes import VOID_NAMES
-from pixelwise.records import Colour, Sample
+from pixelwise.records import VOID, ClassList, Labels, Sample
 
 KEYS = ("images", "annotations", "categories")
 
@@ -65,6 +66,7 @@ def list_coco(root: Path) -> Listing:
     """Every image that a JSON file names, in the split that the file's name or folder says."""
     listing, files = Listing(root), ImageFiles(root)
     categories: dict[int, dict[str, Any]] = {}
+    panoptic = []
     for path in annotation_files(root):
         try:
             table = read_json(path)
@@ -75,9 +77,9 @@ def list_coco(root: Path) -> Listing:
         for row in table["categories"]:
             if isinstance(row, dict) and isinstance(row.get("id"), int):
                 categories.setdefault(row["id"] + shift, row)
-        split = split_of(path, root)
-        _list_file(path, table, split, listing, files)
-    listing.declared = _declared(categories)
+        panoptic.append(_is_panoptic(table))
+        _list_file(path, table, split_of(path, root), listing, files)
+    listing.declared = _declared(categories, void_is_0=all(panoptic))
     return listing
 
 
@@ -103,17 +105,22 @@ def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
 def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     """The mask of an image of a panoptic file: its PNG's colour numbers a segment, the JSON gives the category."""
     del size  # the PNG has its own
-    table = read_json(path)
-    shift = _shift(table)
-    row = next((row for row in table["annotations"] if str(row.get("image_id")) == entry), None)
+    shift = _shift(read_json(path))
+    row = _panoptic_rows(path, path.stat().st_mtime_ns).get(entry)
     if row is None:
         raise Refusal("annotations", f"has no annotation of image {entry}.", "Correct the file.")
     colours = image_pixels(read_bytes(_panoptic_png(path, row))).astype(np.int32)
     segments = colours @ np.array([1, 256, 65536], np.int32)
-    ids = blank_mask(segments.shape[0], segments.shape[1], 256)
-    for segment in row["segments_info"]:
-        ids[segments == segment["id"]] = _category(segment) + shift
-    return ids
+    categories = {}
+    for segment in row.get("segments_info") or []:
+        number = segment.get("id") if isinstance(segment, dict) else None
+        if not isinstance(number, int) or not 0 <= number < 2**24:
+            raise Refusal("annotations", f"has a segment with the id {number!r}.", "Correct the file.")
+        categories[number] = _category(segment) + shift
+    known = np.array(sorted({0, *categories}), np.int32)
+    place = np.clip(np.searchsorted(known, segments), 0, len(known) - 1)
+    ids = np.array([categories.get(int(number), 0) for number in known], np.int32)[place]
+    return np.where(known[place] == segments, ids, 0).astype(np.int32)
 
 
 def run_lengths(counts: str | list[int], height: int, width: int) -> NDArray[np.bool_]:
@@ -141,42 +148,67 @@ def counted_runs(mask: NDArray[np.bool_]) -> list[int]:
     return [int(n) for n in np.diff(np.concatenate([[0], changes, [mask.size]]))]
 
 
-def coco_table(
-    rows: Iterable[tuple[int, str, NDArray[np.uint8]]], names: tuple[str, ...], colours: tuple[Colour, ...], void: int
-) -> dict[str, Any]:
-    """The JSON of images (id, file name, labels [H, W]): run lengths of every class, ids from 1; void is not drawn."""
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image_id, file_name, labels in rows:
+class CocoTable:
+    """The JSON of many images, image by image; ids of categories from 1. Void is not drawn."""
+
+    def __init__(self, classes: ClassList) -> None:
+        self.images: list[dict[str, Any]] = []
+        self.annotations: list[dict[str, Any]] = []
+        rows = zip(classes.names, classes.colours, strict=True)
+        self.categories = [
+            {"id": i, "name": name, "color": list(colour), "isthing": 0}
+            for i, (name, colour) in enumerate(rows, start=1)
+        ]
+
+    def add_runs(self, image_id: int, file_name: str, labels: Labels) -> None:
+        """An image whose classes on `labels` [H, W] are run lengths."""
+        self._add_image(image_id, file_name, labels)
+        for category, own, box in _areas(labels):
+            shape = {"size": list(labels.shape), "counts": counted_runs(own)}
+            row = {"id": len(self.annotations) + 1, "image_id": image_id, "category_id": category, **box}
+            self.annotations.append({**row, "segmentation": shape, "iscrowd": 1})
+
+    def add_segments(self, image_id: int, file_name: str, png_name: str, labels: Labels) -> None:
+        """An image whose classes on `labels` [H, W] are the segments of `panoptic_png`."""
+        self._add_image(image_id, file_name, labels)
+        segments = [
+            {"id": category, "category_id": category, **box, "iscrowd": 0} for category, _, box in _areas(labels)
+        ]
+        self.annotations.append({"image_id": image_id, "file_name": png_name, "segments_info": segments})
+
+    def _add_image(self, image_id: int, file_name: str, labels: Labels) -> None:
         height, width = labels.shape
-        images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
-        for c in np.unique(labels):
-            if c == void:
-                continue
+        self.images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"images": self.images, "annotations": self.annotations, "categories": self.categories}
+
+
+def panoptic_png(labels: Labels) -> bytes:
+    """COCO's panoptic PNG of a mask [H, W]: red + 256 green + 65536 blue numbers the segment, here its category."""
+    numbers = np.where(labels == VOID, 0, labels.astype(np.int32) + 1)
+    return encode_png(np.stack([numbers & 255, numbers >> 8, np.zeros_like(numbers)], axis=-1).astype(np.uint8))
+
+
+def _areas(labels: Labels) -> Iterator[tuple[int, NDArray[np.bool_], dict[str, Any]]]:
+    """(category, where it is [H, W], its area and box) of every class on a mask but void."""
+    for c in np.unique(labels).tolist():
+        if c != VOID:
             own = labels == c
             ys, xs = np.nonzero(own)
             box = [int(xs.min()), int(ys.min()), int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1]
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": int(c) + 1,
-                    "segmentation": {"size": [height, width], "counts": counted_runs(own)},
-                    "area": int(own.sum()),
-                    "bbox": box,
-                    "iscrowd": 1,
-                }
-            )
-    categories = [{"id": i + 1, "name": name, "color": list(colours[i])} for i, name in enumerate(names)]
-    return {"images": images, "annotations": annotations, "categories": categories}
+            yield c + 1, own, {"area": int(own.sum()), "bbox": box}
 
 
 def _list_file(path: Path, table: dict[str, Any], split: str, listing: Listing, files: ImageFiles) -> None:
-    panoptic = any(isinstance(row, dict) and "segments_info" in row for row in table["annotations"][:5])
+    panoptic = _is_panoptic(table)
+    first = next((row for row in table["annotations"] if isinstance(row, dict)), {})
+    masks = _panoptic_png(path, first).parent if panoptic else None  # its PNGs have the images' names
     by_image = _by_image(path, path.stat().st_mtime_ns)
     for row in table["images"]:
         name = str(row.get("file_name", "")) if isinstance(row, dict) else ""
-        image = files.find(name, near=(split, path.stem, path.parent.name)) if name else None
+        near = (split, path.stem, path.parent.name)
+        image = files.find(name, near, outside=masks) if name else None
         if image is None:
             message = f"names {name!r}, which is nowhere below the folder."
             listing.error("image-missing", path, message, "Add it, or drop the image with --skip-bad.")
@@ -223,7 +255,8 @@ def _draw(own: NDArray[np.bool_], shape: Any, size: tuple[int, int]) -> None:
         own |= part > 0
 
 
-def _declared(categories: dict[int, dict[str, Any]]) -> Declared | None:
+def _declared(categories: dict[int, dict[str, Any]], *, void_is_0: bool) -> Declared | None:
+    """`void_is_0`: what no segment covers is unlabelled, as panoptic files have it; otherwise it is background."""
     if not categories:
         return None
     repeated = Counter(str(row.get("name")) for row in categories.values())
@@ -237,11 +270,15 @@ def _declared(categories: dict[int, dict[str, Any]]) -> Declared | None:
         ids.append(category_id)
         colour = row.get("color")
         colours.append(tuple(colour) if isinstance(colour, list) and len(colour) == 3 else None)
-    if BACKGROUND not in names:
+    if BACKGROUND not in names and not void_is_0:
         names, ids, colours = [BACKGROUND, *names], [0, *ids], [None, *colours]
     else:
         void.add(0)
     return Declared(tuple(names), tuple(ids), tuple(colours), frozenset(void), "COCO's categories")
+
+
+def _is_panoptic(table: dict[str, Any]) -> bool:
+    return any(isinstance(row, dict) and "segments_info" in row for row in table["annotations"][:5])
 
 
 def _shift(table: dict[str, Any]) -> int:
@@ -262,6 +299,11 @@ def _by_image(path: Path, _changed_ns: int) -> dict[str, list[dict[str, Any]]]:
         if isinstance(row, dict) and isinstance(row.get("category_id"), int):
             rows[str(row.get("image_id"))].append(row)
     return dict(rows)
+
+
+@lru_cache(maxsize=4)
+def _panoptic_rows(path: Path, _changed_ns: int) -> dict[str, dict[str, Any]]:
+    return {str(row.get("image_id")): row for row in read_json(path)["annotations"] if isinstance(row, dict)}
 
 
 def _panoptic_png(path: Path, row: dict[str, Any]) -> Path:

@@ -7,22 +7,31 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from xml.etree import ElementTree
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal, read_bytes
-from pixelwise.data.formats.drawing import ImageFiles, blank_mask, files_below, name_ids, peek
-from pixelwise.data.formats.labelme import declared_names
+from pixelwise.data.formats.drawing import (
+    VOID_NAME,
+    Drawn,
+    ImageFiles,
+    add_drawn,
+    blank_mask,
+    files_below,
+    named_masks,
+    peek,
+)
 from pixelwise.data.formats.polygons import fill, judge_polygons, outlines, polygon_of
 from pixelwise.data.layouts import Listing
 from pixelwise.data.settings import SPLITS
-from pixelwise.records import Sample
+from pixelwise.records import ClassList, Colour
 
 
 def annotation_files(root: Path) -> list[Path]:
@@ -34,32 +43,28 @@ def is_cvat(root: Path) -> bool:
 
 
 def list_cvat(root: Path) -> Listing:
-    """Every image that the file names; CVAT's subsets are the splits."""
+    """Every image that the file names; CVAT's subsets are the splits. Labels that nobody drew are classes too."""
     listing, files = Listing(root), ImageFiles(root)
-    found: list[tuple[Path, str, str, Path]] = []
-    names: set[str] = set()
+    drawn = []
+    declared: list[str] = []
     for path in annotation_files(root):
         try:
             images = images_of(path)
         except Refusal as refusal:
             listing.error("annotations", path, refusal.what, refusal.remedy)
             continue
+        declared += labels_of(path)
         for name, element in images.items():
             image = files.find(name)
             if image is None:
                 listing.error("image-missing", path, f"names {name!r}, which is not there.", "Add it.")
                 continue
-            names |= {child.get("label", "") for child in element}
             _judge(path, name, element, listing)
             subset = (element.get("subset") or "").lower()
             split = {"validation": "val", "training": "train"}.get(subset, subset)
-            found.append((path, name, split if split in SPLITS else "all", image))
-    ids = name_ids(names)
-    for path, name, split, image in found:
-        part = "cvat:" + json.dumps([name, ids], sort_keys=True)
-        sample = Sample(listing.where(image.with_suffix("")), image, path, mask_part=part)
-        listing.splits.setdefault(split, []).append(sample)
-    listing.declared = declared_names(ids, "CVAT's labels")
+            names = frozenset(child.get("label", "") for child in element)
+            drawn.append(Drawn(path, image, split if split in SPLITS else "all", names, name))
+    add_drawn("cvat", drawn, listing, "CVAT's labels", declared)
     return listing
 
 
@@ -69,19 +74,29 @@ def images_of(path: Path) -> dict[str, ElementTree.Element]:
 
 
 @lru_cache(maxsize=4)
-def _images(path: Path, _changed_ns: int) -> dict[str, ElementTree.Element]:
+def _images(path: Path, changed_ns: int) -> dict[str, ElementTree.Element]:
+    return {element.get("name", ""): element for element in _tree(path, changed_ns).iter("image")}
+
+
+def labels_of(path: Path) -> list[str]:
+    """The labels that the task, job or project declares, in its order: those that nobody drew among them."""
+    declared = _tree(path, path.stat().st_mtime_ns).findall("meta/*/labels/label")
+    return [name.strip() for label in declared if (name := label.findtext("name"))]
+
+
+@lru_cache(maxsize=4)
+def _tree(path: Path, _changed_ns: int) -> ElementTree.Element:
     data = read_bytes(path)
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:  # entities can be made to fill the memory; CVAT writes none
         raise Refusal("annotations", "declares XML entities, which are not read.", "Remove the DOCTYPE.")
     try:
-        tree = ElementTree.fromstring(data)
+        return ElementTree.fromstring(data)
     except (ElementTree.ParseError, ValueError) as error:
         raise Refusal("annotations", f"is no valid XML ({error}).", "Export the annotations again.") from error
-    return {element.get("name", ""): element for element in tree.iter("image")}
 
 
 def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
-    """The mask of one image. `entry`: its name and the ids of all labels, as JSON."""
+    """The mask of one image. `entry`: as `add_drawn` writes it."""
     name, ids = json.loads(entry)
     element = images_of(path).get(name)
     mask = blank_mask(*size, max(ids.values(), default=0))
@@ -97,22 +112,36 @@ def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     return mask
 
 
-def cvat_text(rows: list[tuple[str, str, NDArray[np.uint8]]], names: tuple[str, ...], void: int) -> bytes:
-    """annotations.xml of images (name, split, labels [H, W]); void as label "void", background not drawn."""
-    parts = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>"]
-    for i, (name, split, labels) in enumerate(rows):
-        height, width = labels.shape
-        parts.append(
-            f'  <image id="{i}" name={quoteattr(name)} subset={quoteattr(split)} width="{width}" height="{height}">'
-        )
-        for c in np.unique(labels):
-            label = "void" if c == void else names[c]
-            if label != "background":
-                for polygon in outlines(labels == c):
-                    points = ";".join(f"{x:.2f},{y:.2f}" for x, y in polygon)
-                    parts.append(f'    <polygon label={quoteattr(label)} occluded="0" points="{points}" z_order="0"/>')
-        parts.append("  </image>")
-    return "\n".join([*parts, "</annotations>", ""]).encode()
+def cvat_text(images: Iterable[str], classes: ClassList) -> bytes:
+    """annotations.xml of images as `image_text` writes them; all classes are declared, with their colours."""
+    rows = [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in zip(*_all_labels(classes), strict=True)]
+    labels = [f"        <label><name>{escape(name)}</name><color>{colour}</color></label>" for name, colour in rows]
+    head = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>"]
+    meta = ["  <meta>", "    <task>", "      <labels>", *labels, "      </labels>", "    </task>", "  </meta>"]
+    return "\n".join([*head, *meta, *images, "</annotations>", ""]).encode()
+
+
+def declared_labels(classes: ClassList) -> tuple[str, ...]:
+    """The labels that `cvat_text` declares, in its order."""
+    return _all_labels(classes)[0]
+
+
+def image_text(number: int, name: str, split: str, labels: NDArray[np.uint8], classes: ClassList) -> str:
+    """The element of one image with its labels [H, W]; void as label "void", background not drawn."""
+    height, width = labels.shape
+    head = f'  <image id="{number}" name={quoteattr(name)} subset={quoteattr(split)} width="{width}" height="{height}">'
+    parts = [head]
+    for label, _, own in named_masks(labels, classes.names):
+        for polygon in outlines(own):
+            points = ";".join(f"{x:.2f},{y:.2f}" for x, y in polygon)
+            parts.append(f'    <polygon label={quoteattr(label)} occluded="0" points="{points}" z_order="0"/>')
+    return "\n".join([*parts, "  </image>"])
+
+
+def _all_labels(classes: ClassList) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
+    if VOID_NAME in classes.names:
+        return classes.names, classes.colours
+    return (*classes.names, VOID_NAME), (*classes.colours, (0, 0, 0))
 
 
 def _points(text: str) -> list[list[float]]:

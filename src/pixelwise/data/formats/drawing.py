@@ -1,23 +1,32 @@
-"""What formats of drawings have in common: JSON that may be damaged, files by name, ids for names."""
+"""What formats of drawings have in common: JSON that may be damaged, files by name, ids for names.
+
+A format of names (LabelMe, CVAT, Label Studio, GeoJSON) gives its classes no numbers, so ids are made from the names;
+`dataset.toml` meets them by name. Shapes: H, W of one mask.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pixelwise.data.decode import MAX_PIXELS, MaskIds
 from pixelwise.data.files import Refusal, read_bytes
-from pixelwise.data.layouts import IMAGE_SUFFIXES
+from pixelwise.data.layouts import IMAGE_SUFFIXES, Declared, Listing
 from pixelwise.data.palettes import VOID_NAMES
+from pixelwise.data.settings import dataset_toml
+from pixelwise.records import VOID, ClassList, Sample
 
 BACKGROUND = "background"
+VOID_NAME = "void"
 PEEK_BYTES = 4096
 
 
@@ -68,11 +77,15 @@ class ImageFiles:
         for path in files_below(root, IMAGE_SUFFIXES):
             self.by_name.setdefault(path.name, []).append(path)
 
-    def find(self, name: str, near: Iterable[str] = ()) -> Path | None:
-        """The file of this name: the one whose folders agree most with the name's and with the words in `near`."""
+    def find(self, name: str, near: Iterable[str] = (), outside: Path | None = None) -> Path | None:
+        """The file of this name: the one whose folders agree most with the name's and with the words in `near`.
+
+        `outside`: a folder whose files are masks of the same names, and no images.
+        """
         wanted = PurePosixPath(name.replace("\\", "/"))
         plain = re.sub(r"^[0-9a-f]{8}-", "", wanted.name)  # Label Studio puts eight digits before an upload's name
         candidates = self.by_name.get(wanted.name) or self.by_name.get(plain) or []
+        candidates = [path for path in candidates if outside is None or not path.is_relative_to(outside)]
         words = {*wanted.parts[:-1], *near}
         return max(candidates, key=lambda path: (len(words & set(path.parts)), -len(path.parts)), default=None)
 
@@ -84,10 +97,58 @@ def blank_mask(height: int, width: int, top_id: int) -> MaskIds:
     return np.zeros((height, width), np.uint8) if top_id < 256 else np.zeros((height, width), np.int32)
 
 
-def name_ids(names: Iterable[str]) -> dict[str, int]:
-    """An id from 1 for every name, in the order of the names; background is 0."""
-    rest = sorted({name for name in names if name != BACKGROUND})
-    return {BACKGROUND: 0, **{name: i for i, name in enumerate(rest, start=1)}}
+def name_ids(drawn: Iterable[str], declared: Sequence[str] = ()) -> dict[str, int]:
+    """An id for every name: background is 0, then those that the format declares, in its order, then the alphabet."""
+    first = list(dict.fromkeys(name for name in declared if name != BACKGROUND))
+    rest = sorted({name for name in drawn if name != BACKGROUND} - set(first))
+    return {BACKGROUND: 0, **{name: i for i, name in enumerate([*first, *rest], start=1)}}
+
+
+def named_toml(classes: ClassList, seen: Iterable[int], declared: Sequence[str] = ()) -> str:
+    """dataset.toml for a format of names. `seen`: class ids (VOID too) that are drawn; `declared`: see `name_ids`.
+
+    Classes that are neither drawn nor declared get ids after all others. Without a class "background", what is not
+    drawn is void.
+    """
+    ids = name_ids((VOID_NAME if c == VOID else classes.names[c] for c in seen), declared)
+    for name in classes.names:
+        ids.setdefault(name, len(ids))
+    void = [ids[VOID_NAME]] if VOID_NAME in ids and VOID_NAME not in classes.names else []
+    if BACKGROUND not in classes.names:
+        void.append(0)
+    return dataset_toml(classes, [ids[name] for name in classes.names], void)
+
+
+def named_masks(labels: NDArray[np.uint8], names: Sequence[str]) -> Iterator[tuple[str, int, NDArray[np.bool_]]]:
+    """(name, class id, where it is [H, W]) of every class on a mask; void under its name, background not at all."""
+    for c in np.unique(labels).tolist():
+        name = VOID_NAME if c == VOID else names[c]
+        if name != BACKGROUND:
+            yield name, c, labels == c
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One image and what is drawn on it, by names."""
+
+    path: Path  # the file of the drawing
+    image: Path
+    split: str
+    names: frozenset[str]
+    place: str | int = 0  # in a file of many drawings
+
+
+def add_drawn(reader: str, drawn: Sequence[Drawn], listing: Listing, source: str, declared: Sequence[str] = ()) -> None:
+    """Put drawings and the classes of their names into the listing. `source`: whose names they are, for people."""
+    ids = name_ids((name for one in drawn for name in one.names), declared)
+    for one in drawn:
+        part = f"{reader}:" + json.dumps([one.place, ids], sort_keys=True)
+        sample = Sample(listing.where(one.image.with_suffix("")), one.image, one.path, mask_part=part)
+        listing.splits.setdefault(one.split, []).append(sample)
+    void = frozenset(i for name, i in ids.items() if name.lower() in VOID_NAMES)
+    chosen = [(name, i) for name, i in ids.items() if i not in void]
+    names, own = tuple(name for name, _ in chosen), tuple(i for _, i in chosen)
+    listing.declared = Declared(names, own, (None,) * len(own), void, source, by_name=True)
 
 
 def split_of(path: Path, root: Path) -> str:
@@ -101,7 +162,3 @@ def split_of(path: Path, root: Path) -> str:
         if any(word in those for word in words):
             return split
     return "all"
-
-
-def void_names(ids: Mapping[str, int]) -> frozenset[int]:
-    return frozenset(i for name, i in ids.items() if name.lower() in VOID_NAMES)

@@ -19,11 +19,20 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal, shown
-from pixelwise.data.formats.drawing import ImageFiles, blank_mask, files_below, name_ids, peek, read_json, split_of
-from pixelwise.data.formats.labelme import declared_names
+from pixelwise.data.formats.drawing import (
+    Drawn,
+    ImageFiles,
+    add_drawn,
+    blank_mask,
+    files_below,
+    named_masks,
+    peek,
+    read_json,
+    split_of,
+)
 from pixelwise.data.formats.polygons import Polygon, inside, polygon_of, rings
 from pixelwise.data.layouts import IMAGE_SUFFIXES, Listing
-from pixelwise.records import VOID, ClassList, Sample
+from pixelwise.records import VOID, ClassList
 
 SUFFIXES = (".geojson",)
 
@@ -39,8 +48,7 @@ def is_geojson(root: Path) -> bool:
 def list_geojson(root: Path) -> Listing:
     """Every file whose image is there: beside it, or anywhere below the root under its name."""
     listing, files = Listing(root), ImageFiles(root)
-    found: list[tuple[Path, Path]] = []
-    names: set[str] = set()
+    drawn = []
     for path in label_files(root):
         try:
             table = read_json(path)
@@ -48,30 +56,30 @@ def list_geojson(root: Path) -> Listing:
         except Refusal as refusal:
             listing.error("annotations", path, refusal.what, refusal.remedy)
             continue
+        if _on_earth(table, features):
+            what = "its coordinates are degrees or metres on the earth, not pixels of an image."
+            remedy = "Draw it into a mask with the image's own georeference (gdal_rasterize), and save that as PNG."
+            listing.error("geographic", path, what, remedy)
+            continue
         named = [table["image"]] if isinstance(table.get("image"), str) else [path.stem + s for s in IMAGE_SUFFIXES]
         images = (files.find(name, near=path.parent.parts) for name in named)
         image = next((image for image in images if image is not None), None)
         if image is None:
             listing.error("image-missing", path, f"names {shown(named[0])!r}, which is not there.", "Add it.")
             continue
-        names |= {class_of(feature) for feature in features}
         for i, feature in enumerate(features):
             if not list(_polygons(feature)):
                 what = f"feature {i} ({shown(class_of(feature))}) is no polygon with three corners or more."
                 listing.warn("polygon-empty", path, what, "It is passed over; draw it, or remove it.")
-        found.append((path, image))
-    ids = name_ids(names)
-    part = "geojson:" + json.dumps(ids, sort_keys=True)
-    for path, image in found:
-        sample = Sample(listing.where(image.with_suffix("")), image, path, mask_part=part)
-        listing.splits.setdefault(split_of(path, root), []).append(sample)
-    listing.declared = declared_names(ids, "the classes of GeoJSON's features")
+        names = frozenset(class_of(feature) for feature in features)
+        drawn.append(Drawn(path, image, split_of(path, root), names))
+    add_drawn("geojson", drawn, listing, "the classes of GeoJSON's features")
     return listing
 
 
 def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
-    """The mask that a file draws. `entry`: names and their ids, as JSON."""
-    ids = json.loads(entry)
+    """The mask that a file draws. `entry`: as `add_drawn` writes it."""
+    _, ids = json.loads(entry)
     mask = blank_mask(*size, max(ids.values(), default=0))
     for feature in _features(read_json(path)):
         for polygon in _polygons(feature):
@@ -104,16 +112,25 @@ def features_of(
     labels: NDArray[np.uint8], classes: ClassList, origin: tuple[int, int] = (0, 0)
 ) -> Iterator[dict[str, Any]]:
     """The features of a mask, or of the part of one that begins at `origin` (x, y)."""
-    for c in np.unique(labels):
-        name = "void" if c == VOID else classes.names[c]
-        if name == "background":
-            continue
+    for name, c, own in named_masks(labels, classes.names):
         colour = [0, 0, 0] if c == VOID else list(classes.colours[c])
-        for piece in rings(labels == c):
+        for piece in rings(own):
             placed = [(ring + np.array(origin)).astype(int).tolist() for ring in piece]
             properties = {"objectType": "annotation", "classification": {"name": name, "color": colour}}
             geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]] for ring in placed]}
             yield {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def _on_earth(table: dict[str, Any], features: list[dict[str, Any]]) -> bool:
+    """Whether coordinates are geographic: a reference system is named, or they are degrees close together, below 0."""
+    if table.get("crs"):
+        return True
+    corners = [polygon for feature in features[:20] for rings_ in _polygons(feature) for polygon in rings_]
+    if not corners:
+        return False
+    points = np.concatenate(corners)
+    degrees = bool((np.abs(points[:, 0]) <= 180).all() and (np.abs(points[:, 1]) <= 90).all())
+    return degrees and float(points.min()) < -1 and float(np.ptp(points, axis=0).max()) < 1
 
 
 def class_of(feature: dict[str, Any]) -> str:
@@ -145,8 +162,8 @@ def _polygons(feature: dict[str, Any]) -> Iterator[list[Polygon]]:
         drawn = []
         for ring in polygon if isinstance(polygon, list) else []:
             try:
-                drawn.append(polygon_of(ring))
-            except Refusal:
+                drawn.append(polygon_of([corner[:2] for corner in ring] if isinstance(ring, list) else ring))
+            except (Refusal, TypeError):
                 continue
         if drawn:
             yield drawn

@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal, shown
 from pixelwise.data.formats.drawing import (
+    Drawn,
     ImageFiles,
+    add_drawn,
     blank_mask,
     files_below,
-    name_ids,
+    named_masks,
     peek,
     read_json,
     split_of,
-    void_names,
 )
 from pixelwise.data.formats.polygons import Polygon, fill, judge_polygons, outlines, polygon_of
-from pixelwise.data.layouts import Declared, Listing
-from pixelwise.records import Sample
+from pixelwise.data.layouts import Listing
 
 CIRCLE_CORNERS = 64
 
@@ -43,8 +43,7 @@ def is_labelme(root: Path) -> bool:
 def list_labelme(root: Path) -> Listing:
     """Every JSON file whose image is there: beside it, or anywhere below the root under its name."""
     listing, files = Listing(root), ImageFiles(root)
-    found: list[tuple[Path, Path]] = []
-    names: set[str] = set()
+    drawn = []
     for path in label_files(root):
         try:
             table = read_json(path)
@@ -56,28 +55,16 @@ def list_labelme(root: Path) -> Listing:
         if image is None:
             listing.error("image-missing", path, f"names {table.get('imagePath')!r}, which is not there.", "Add it.")
             continue
-        names |= {str(shape.get("label")) for shape in shapes}
         _judge(path, table, shapes, listing)
-        found.append((path, image))
-    ids = name_ids(names)
-    part = "labelme:" + json.dumps(ids, sort_keys=True)
-    for path, image in found:
-        sample = Sample(listing.where(image.with_suffix("")), image, path, mask_part=part)
-        listing.splits.setdefault(split_of(path, root), []).append(sample)
-    listing.declared = declared_names(ids, "the labels of LabelMe's shapes")
+        names = frozenset(str(shape.get("label")) for shape in shapes)
+        drawn.append(Drawn(path, image, split_of(path, root), names))
+    add_drawn("labelme", drawn, listing, "the labels of LabelMe's shapes")
     return listing
 
 
-def declared_names(ids: dict[str, int], source: str) -> Declared:
-    """Classes of a format that has names only."""
-    void = void_names(ids)
-    chosen = [(name, i) for name, i in ids.items() if i not in void]
-    return Declared(tuple(name for name, _ in chosen), tuple(i for _, i in chosen), (None,) * len(chosen), void, source)
-
-
 def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
-    """The mask that a JSON file draws. `entry`: names and their ids, as JSON."""
-    ids = json.loads(entry)
+    """The mask that a JSON file draws. `entry`: as `add_drawn` writes it."""
+    _, ids = json.loads(entry)
     mask = blank_mask(*size, max(ids.values(), default=0))
     for shape in _shapes(read_json(path)):
         corners = _corners(shape)
@@ -86,17 +73,14 @@ def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     return mask
 
 
-def labelme_text(labels: NDArray[np.uint8], names: tuple[str, ...], image_name: str, void: int) -> bytes:
+def labelme_text(labels: NDArray[np.uint8], names: tuple[str, ...], image_name: str) -> bytes:
     """The JSON of a mask [H, W]: every piece of every class but background; void as shapes labelled "void"."""
     height, width = labels.shape
-    shapes = []
-    for c in np.unique(labels):
-        name = "void" if c == void else names[c]
-        if name == "background":
-            continue
-        for polygon in outlines(labels == c):
-            shape = {"label": name, "points": polygon.tolist(), "group_id": None, "shape_type": "polygon", "flags": {}}
-            shapes.append(shape)
+    shapes = [
+        {"label": name, "points": polygon.tolist(), "group_id": None, "shape_type": "polygon", "flags": {}}
+        for name, _, own in named_masks(labels, names)
+        for polygon in outlines(own)
+    ]
     table: dict[str, Any] = {
         "version": "5.0.1",
         "flags": {},

@@ -16,12 +16,19 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import MAX_PIXELS, MaskIds
 from pixelwise.data.files import Refusal
-from pixelwise.data.formats.drawing import ImageFiles, blank_mask, files_below, name_ids, peek, read_json
-from pixelwise.data.formats.labelme import declared_names
+from pixelwise.data.formats.drawing import (
+    Drawn,
+    ImageFiles,
+    add_drawn,
+    blank_mask,
+    files_below,
+    named_masks,
+    peek,
+    read_json,
+)
 from pixelwise.data.formats.polygons import fill, judge_polygons, outlines, polygon_of
 from pixelwise.data.layouts import Listing
 from pixelwise.data.settings import SPLITS
-from pixelwise.records import Sample
 
 KINDS = {"polygonlabels": "polygonlabels", "brushlabels": "brushlabels", "rectanglelabels": "rectanglelabels"}
 
@@ -41,8 +48,7 @@ def is_labelstudio(root: Path) -> bool:
 def list_labelstudio(root: Path) -> Listing:
     """Every annotated task whose image is there. A task's `data.split` is its split."""
     listing, files = Listing(root), ImageFiles(root)
-    found: list[tuple[Path, int, str, Path]] = []
-    names: set[str] = set()
+    drawn = []
     for path in task_files(root):
         try:
             tasks = _tasks(path)
@@ -57,21 +63,16 @@ def list_labelstudio(root: Path) -> Listing:
             if image is None:
                 listing.error("image-missing", path, f"task {i} names {named!r}, which is not there.", "Add it.")
             elif results is not None:
-                names |= {label for result in results for label in _labels(result)}
                 _judge(path, i, results, listing)
                 split = str(data.get("split", "all"))
-                found.append((path, i, split if split in SPLITS else "all", image))
-    ids = name_ids(names)
-    for path, i, split, image in found:
-        part = "labelstudio:" + json.dumps([i, ids], sort_keys=True)
-        sample = Sample(listing.where(image.with_suffix("")), image, path, mask_part=part)
-        listing.splits.setdefault(split, []).append(sample)
-    listing.declared = declared_names(ids, "Label Studio's labels")
+                names = frozenset(label for result in results for label in _labels(result))
+                drawn.append(Drawn(path, image, split if split in SPLITS else "all", names, i))
+    add_drawn("labelstudio", drawn, listing, "Label Studio's labels")
     return listing
 
 
 def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
-    """The mask of one task. `entry`: its place in the file and the ids of all labels, as JSON."""
+    """The mask of one task. `entry`: as `add_drawn` writes it."""
     place, ids = json.loads(entry)
     mask = blank_mask(*size, max(ids.values(), default=0))
     height, width = size
@@ -133,26 +134,16 @@ def brush_mask(packed: list[int], height: int, width: int) -> NDArray[np.bool_]:
     return values.reshape(height, width, 4)[:, :, 3] > 0
 
 
-def task_of(name: str, split: str, labels: NDArray[np.uint8], names: tuple[str, ...], void: int) -> dict[str, Any]:
+def task_of(name: str, split: str, labels: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, Any]:
     """One annotated task of a mask [H, W]; void as label "void", background not drawn."""
     height, width = labels.shape
+    shape = {"type": "polygonlabels", "from_name": "label", "to_name": "image"}
     results = []
-    for c in np.unique(labels):
-        label = "void" if c == void else names[c]
-        if label == "background":
-            continue
-        for polygon in outlines(labels == c):
+    for label, _, own in named_masks(labels, names):
+        for polygon in outlines(own):
             points = (polygon / [width, height] * 100).tolist()
-            results.append(
-                {
-                    "type": "polygonlabels",
-                    "from_name": "label",
-                    "to_name": "image",
-                    "original_width": width,
-                    "original_height": height,
-                    "value": {"points": points, "closed": True, "polygonlabels": [label]},
-                }
-            )
+            value = {"points": points, "closed": True, "polygonlabels": [label]}
+            results.append({**shape, "original_width": width, "original_height": height, "value": value})
     return {"data": {"image": name, "split": split}, "annotations": [{"result": results}]}
 
 

@@ -7,7 +7,9 @@ Format: huggingface.co/docs/datasets/image_load; columns of struct(bytes, path).
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from pixelwise.records import Colour, Sample
 IMAGE_COLUMNS = ("image", "pixel_values", "img")
 MASK_COLUMNS = ("label", "mask", "annotation", "labels", "segmentation", "masks", "semantic_mask", "segmentation_mask")
 MAGIC = b"PAR1"
+GROUP_ROWS = 100
 
 
 def is_parquet(root: Path) -> bool:
@@ -64,16 +67,19 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
 
 
 def write_table(
-    path: Path, rows: list[tuple[bytes, bytes, str]], names: tuple[str, ...], colours: tuple[Colour, ...]
+    path: Path, rows: Iterable[tuple[bytes, bytes, str]], names: tuple[str, ...], colours: tuple[Colour, ...]
 ) -> None:
-    """A parquet file of (image file, mask file, name), with the classes in the schema's metadata."""
+    """A parquet file of (image file, mask file, name), with the classes in the schema's metadata; group by group."""
     pa, pq = _library()
     cell = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    image = pa.array([{"bytes": image, "path": name} for image, _, name in rows], cell)
-    mask = pa.array([{"bytes": mask, "path": name} for _, mask, name in rows], cell)
     classes = json.dumps({"names": names, "colours": colours})
     schema = pa.schema([("image", cell), ("label", cell)], metadata={"pixelwise": classes})
-    pq.write_table(pa.table([image, mask], schema=schema), path, row_group_size=100)
+    waiting = iter(rows)
+    with pq.ParquetWriter(path, schema) as writer:
+        while group := list(islice(waiting, GROUP_ROWS)):
+            image = pa.array([{"bytes": image, "path": name} for image, _, name in group], cell)
+            mask = pa.array([{"bytes": mask, "path": name} for _, mask, name in group], cell)
+            writer.write_table(pa.table([image, mask], schema=schema))
 
 
 def _cell(path: Path, entry: str) -> bytes:
