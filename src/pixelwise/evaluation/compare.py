@@ -24,8 +24,9 @@ from pixelwise.evaluation.pairs import Pair, checked_listing, each_pair
 from pixelwise.evaluation.rows import ROW_TOLERANCE_PX
 from pixelwise.evaluation.split import default_split, measure_pair, unwatched
 from pixelwise.metrics.bootstrap import drawn_sums, interval, known_mean, p_value, scores_of_sums
-from pixelwise.metrics.boundary import DISTANCES_PX, TOLERANCES_PX, boundary_f
+from pixelwise.metrics.boundary import DISTANCES_PX
 from pixelwise.metrics.mending import BOUNDARY_PX
+from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
 from pixelwise.metrics.regions import SIZE_NAMES
 from pixelwise.prediction.engine import usable_cores
 from pixelwise.prediction.image import Model, load
@@ -152,7 +153,7 @@ class Side:
     counts: list[NDArray[np.uint32]]  # [3, C] right, true, predicted
     near: list[NDArray[np.uint32]]  # the same, near true boundaries
     sizes: list[NDArray[np.uint32]]  # [sizes, 2] pixels, right pixels
-    edges: list[NDArray[np.uint32]]  # [4, C] see metrics.boundary.edge_counts
+    edges: list[NDArray[np.uint32]]  # [4, C] see metrics.outlines.outline_counts
 
     def add(self, sums: Sums) -> None:
         near = sums.joint[: DISTANCES_PX.index(BOUNDARY_PX) + 1].sum(axis=0)

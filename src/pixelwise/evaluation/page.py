@@ -17,8 +17,9 @@ from pixelwise.evaluation.classes import Match
 from pixelwise.evaluation.examples import examples, suspect_crops
 from pixelwise.evaluation.report import BESIDE, Report
 from pixelwise.evaluation.rows import ROW_TOLERANCE_PX
-from pixelwise.metrics.boundary import DISTANCES_PX, TOLERANCES_PX, boundary_f
+from pixelwise.metrics.boundary import DISTANCES_PX
 from pixelwise.metrics.confusion import ratio
+from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
 from pixelwise.prediction.image import Model
 from pixelwise.records import Dataset
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pixelwise.evaluation.measure import Sums
 from pixelwise.metrics.bootstrap import scores_of_sums
-from pixelwise.metrics.boundary import TOLERANCES_PX
 from pixelwise.metrics.mending import KINDS
+from pixelwise.metrics.outlines import TOLERANCES_PX
 from pixelwise.records import ClassList, Sample
 
 ROW_TOLERANCE_PX = 3  # of an image's boundary F; one of TOLERANCES_PX
