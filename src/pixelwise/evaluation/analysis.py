@@ -69,11 +69,11 @@ class Analysis:
         return boundary_f(self.sums.edges)
 
     def guess_boundary_iou(self) -> NDArray[np.float64]:
-        """Mean boundary IoU of the commonest class everywhere, [D]."""
+        """Boundary IoU of the commonest class everywhere, [D, C]."""
         counts = self.sums.bands.copy()
         counts[1:] = 0
         counts[1:, :, self.commonest] = self.sums.guess_bands[:, :, self.commonest]
-        return np.array([mean(row) for row in boundary_iou(counts)])
+        return boundary_iou(counts)
 
     @cached_property
     def guess_edges(self) -> NDArray[np.int64]:
@@ -110,10 +110,11 @@ class Analysis:
         iou = zip(DISTANCES_PX, self.boundary_iou_DC, self.guess_boundary_iou(), strict=True)
         f = zip(TOLERANCES_PX, self.boundary_f_TC, dice, guess_f, guess_dice, strict=True)
         return {
-            "iou": [{"px": px, "mean": mean(row), "baseline": guess, "classes": self.named(row)}
-                    for px, row, guess in iou],
+            "iou": [{"px": px, "mean": mean(row), "baseline": mean(guess), "classes": self.named(row),
+                     "baseline_classes": self.named(guess)} for px, row, guess in iou],
             "f": [{"px": px, "mean": mean(row), "baseline": mean(guess), "surface_dice": mean(other),
-                   "baseline_surface_dice": mean(guess_other), "classes": self.named(row)}
+                   "baseline_surface_dice": mean(guess_other), "classes": self.named(row),
+                   "baseline_classes": self.named(guess)}
                   for px, row, other, guess, guess_other in f],
         }  # fmt: skip
 

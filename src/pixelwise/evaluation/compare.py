@@ -21,6 +21,7 @@ from pixelwise.errors import DataError
 from pixelwise.evaluation.classes import match_classes
 from pixelwise.evaluation.measure import Sums
 from pixelwise.evaluation.pairs import Pair, checked_listing, each_pair
+from pixelwise.evaluation.report import WHOLE
 from pixelwise.evaluation.rows import ROW_TOLERANCE_PX
 from pixelwise.evaluation.split import default_split, measure_pair, unwatched
 from pixelwise.metrics.bootstrap import drawn_sums, interval, known_mean, p_value, scores_of_sums
@@ -40,9 +41,6 @@ DRAWS = 2000
 LISTED = 5  # images that got better or worse most
 SAME = 1e-9  # differences below are none
 SURE = 0.05  # p below which a difference is called one
-
-WHOLE = {"miou": "mean IoU", "accuracy": "pixel accuracy", "class_accuracy": "class accuracy",
-         "weighted_iou": "frequency-weighted IoU", "mean_dice": "mean Dice"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ class Comparison:
 
         from pixelwise.evaluation.text import percent, table_of
 
-        table = table_of("", "", "A", "B", "B − A, points", "95 %", "p", "")
+        table = table_of("", "A", "B", "B − A, points", "95 %", "p", "")
         for heading, rows in (("", self.whole), ("IoU of", self.by_class), ("", self.by_region)):
             for row in rows:
                 ends = f"{row.low * 100:+.1f} to {row.high * 100:+.1f}" if row.low == row.low else "–"
@@ -143,7 +141,7 @@ class Comparison:
                 after.append(f"{word} most, in points of mIoU: {', '.join(listed)}")
         after.append("p: of no difference, paired by image; not adjusted for the number of rows.")
         after += [f"Note: {note}" for note in self.notes]
-        return Group(*(Text(line) for line in lines), table, *(Text(line) for line in after))
+        return Group(*(Text(line) for line in lines), Text(), table, Text(), *(Text(line) for line in after))
 
 
 @dataclass

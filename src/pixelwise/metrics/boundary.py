@@ -85,22 +85,25 @@ def banded_matrix(
     at, frame = frame_pixels(*true_HW.shape)
     codes, before, after = [], [], []  # of class and band; and of those near the frame
     for labels_HW, band_HW in ((true_HW, bands_true), (predicted_HW, bands_predicted)):
-        code_HW = np.minimum(labels_HW, classes).astype(np.uint8 if side * width <= 256 else np.uint16)
+        code_HW: Any = np.minimum(labels_HW, classes).astype(np.uint8 if side * width <= 256 else np.uint16)
         code_HW *= width
         code_HW += band_HW
         near, band = code_HW.ravel().take(at), band_HW.ravel().take(at)
         codes.append(code_HW)
         before.append(near)
         after.append(near - (band - np.minimum(band, frame)))
-    plain = counted_pairs(*codes, side * width)
-    framed = plain - counted_pairs(*before, side * width) + counted_pairs(*after, side * width)
-    shape = (side, width, side, width)
-    plain, framed = (counts.reshape(shape).transpose(0, 2, 1, 3)[:classes, :classes] for counts in (plain, framed))
-    return plain, framed
+    plain = counted_pairs(codes, side * width)
+    framed = plain - counted_pairs(before, side * width) + counted_pairs(after, side * width)
+
+    def by_class(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        return counts.reshape(side, width, side, width).transpose(0, 2, 1, 3)[:classes, :classes]
+
+    return by_class(plain), by_class(framed)
 
 
-def counted_pairs(first: NDArray[Any], second: NDArray[Any], number: int) -> NDArray[np.int64]:
-    """How often each pair of codes 0 … number − 1 occurs. Returns [number, number]."""
+def counted_pairs(codes: list[NDArray[Any]], number: int) -> NDArray[np.int64]:
+    """How often each pair of codes 0 … number − 1 occurs at one place of two maps. Returns [number, number]."""
+    first, second = codes
     if first.dtype.itemsize > 1 or first.size >= EXACT:
         pairs = first.ravel().astype(np.intp) * number + second.ravel()
         return np.bincount(pairs, minlength=number**2).reshape(number, number)

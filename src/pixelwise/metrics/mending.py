@@ -82,7 +82,7 @@ def suspects(
     for i in np.flatnonzero((sure >= SURE) & (samples >= PATCH_SAMPLES)):
         if i == 0:  # all that is right
             continue
-        left, top, across, down = cv2.boundingRect(cv2.compare(ids_HW, int(i), cv2.CMP_EQ))
+        left, top, across, down = cv2.boundingRect((ids_HW == i).view(np.uint8))
         part = slice(top, top + down + 1), slice(left, left + across + 1)  # and one more: what the cut took
         inside_hw = ids_HW[part] == i
         row, column = np.unravel_index(int(inside_hw.argmax()), inside_hw.shape)

@@ -139,8 +139,7 @@ def outline_counts(predicted_HW: Labels, true_HW: Labels, classes: int) -> tuple
     void, the same for every class.
     """
     void_HW = (true_HW == VOID).view(np.uint8) * np.uint8(VOID)
-    maps = [outline(labels_HW) for labels_HW in (predicted_HW, true_HW, void_HW)]
-    predicted, true, void = maps
+    predicted, true, void = outline(predicted_HW), outline(true_HW), outline(void_HW)
     found, guess = np.zeros((2, len(TOLERANCES_PX), 4, classes), np.int64)
     found[:, 0] = np.bincount(predicted.class_N, minlength=classes)
     found[:, 2] = guess[:, 2] = np.bincount(true.class_N, minlength=classes)
@@ -148,7 +147,7 @@ def outline_counts(predicted_HW: Labels, true_HW: Labels, classes: int) -> tuple
     step = max(STRIP // predicted.width, 1)
     for row in range(0, len(true_HW), step):
         stop = min(row + step, len(true_HW)) + 2 * REACH_PX
-        count_partners(*(part.rows(row, stop) for part in maps), found, guess)
+        count_partners(predicted.rows(row, stop), true.rows(row, stop), void.rows(row, stop), found, guess)
     return found, guess
 
 
