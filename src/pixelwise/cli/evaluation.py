@@ -72,9 +72,9 @@ def compare(
     from pixelwise.prediction.image import load
     from pixelwise.terminal import work_bar
 
-    opened = [load(model, threads, engine) for model in (a, b)]
+    one, other = load(a, threads, engine), load(b, threads, engine)
     with work_bar(console_of(json_file), "comparing") as progress:
-        found = run_compare(*opened, data, split=split, skip_bad=skip_bad, progress=progress)
+        found = run_compare(one, other, data, split=split, skip_bad=skip_bad, progress=progress)
     give(found, json_file)
     if fail_if_worse is not None and found.worse_by(fail_if_worse):
         points = -found.miou.difference * 100
