@@ -1,6 +1,6 @@
 """What the report costs: evaluation with everything on, over the network's own time.
 
-    python benchmarks/evaluation.py MODEL DATA [--split val] [--images 200] [--rounds 5]
+    python benchmarks/evaluation.py MODEL DATA [--split val] [--images 200] [--rounds 5] [--memory 2000]
 
 The ratio is wall time over wall time, on the same cores:
 
@@ -12,18 +12,19 @@ The ratio is wall time over wall time, on the same cores:
 Each round times both, one after the other, so that a busy machine is busy for both; the ratio is the median of the
 rounds' ratios. On a machine that is busy with other work the processor's time says more than the clock's: the cores'
 milliseconds an image are printed too, and the parts of evaluation alone on one core. Memory is that of the process
-after a tenth of the images and after all.
+after a tenth of so many images and after all of them; images are taken again and again where there are fewer.
 """
 
 from __future__ import annotations
 
-import argparse
 import resource
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import cycle, islice
 
+from labelled import arguments, opened
 from rich.console import Console
 from rich.table import Table
 
@@ -32,6 +33,7 @@ from pixelwise.evaluation.classes import match_classes
 from pixelwise.evaluation.pairs import read_pair
 from pixelwise.evaluation.split import measure_pair
 from pixelwise.prediction.image import Model
+from pixelwise.records import Dataset
 
 MUST = 1.3  # evaluation over the network's own time
 
@@ -43,28 +45,26 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - began, time.process_time() - began_cpu
 
 
-def peak_mb() -> float:
+def peak_mb(model: Model, dataset: Dataset, split: str, images: int) -> float:
+    """The process's memory at its highest once so many images were evaluated."""
+    samples = tuple(
+        replace(sample, name=f"{turn:06}/{sample.name}")
+        for turn, sample in enumerate(islice(cycle(dataset.splits[split]), images))
+    )
+    pw.evaluate(model, replace(dataset, splits={split: samples}), split=split)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model")
-    parser.add_argument("data")
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--images", type=int, default=200)
+    parser = arguments(__doc__.partition("\n")[0], images=200)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory", type=int, default=2000, help="images after which memory is told; 0: it is not")
     chosen = parser.parse_args()
-    model, dataset = pw.load(chosen.model), pw.open_dataset(chosen.data)
-    samples = dataset.splits[chosen.split][: chosen.images]
-    dataset = replace(dataset, splits={chosen.split: samples})
+    model, dataset = opened(chosen)
+    samples = dataset.splits[chosen.split]
     match = match_classes(model.classes, dataset.classes)
-
-    few = replace(dataset, splits={chosen.split: samples[: max(len(samples) // 10, 1)]})
-    pw.evaluate(model, few, split=chosen.split)
-    memory_few = peak_mb()
-    pw.evaluate(model, dataset, split=chosen.split)
-    memory_all = peak_mb()
+    numbers = (chosen.memory // 10, chosen.memory) if chosen.memory else ()
+    memory = [(peak_mb(model, dataset, chosen.split, images), images) for images in numbers]
 
     pairs = [read_pair(dataset, sample) for sample in samples]
     single = Model(model.engine.one_threaded())
@@ -99,8 +99,7 @@ def main() -> None:
         f"must: ≤ {MUST}×), {spent:.2f}× by the processors"
     )
     console.print(
-        f"peak memory: {memory_few:.0f} MB after {len(few.splits[chosen.split])} images, "
-        f"{memory_all:.0f} MB after {len(samples)}"
+        "peak memory: " + ", ".join(f"{peak:.0f} MB after {images} images" for images, peak in memory.items())
     )
 
 

@@ -10,12 +10,11 @@ question, which costs a training for each choice and is not asked here.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from labelled import arguments, opened
 from rich.console import Console
 from rich.table import Table
 
@@ -32,17 +31,12 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model")
-    parser.add_argument("data")
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--images", type=int, default=200)
+    parser = arguments(__doc__.partition("\n")[0], images=200)
     parser.add_argument("--share", type=float, default=0.2, help="of the images that are picked")
     chosen = parser.parse_args()
-    model, dataset = pw.load(chosen.model), pw.open_dataset(chosen.data)
+    model, dataset = opened(chosen)
     samples = dataset.splits[chosen.split]
-    samples = samples[:: max(len(samples) // chosen.images, 1)][: chosen.images]
-    report = pw.evaluate(model, replace(dataset, splits={chosen.split: samples}), split=chosen.split)
+    report = pw.evaluate(model, dataset, split=chosen.split)
     assert report.analysis is not None
     wrong = np.array([1 - row.accuracy for row in report.analysis.rows])
     lost = np.array([1 - row.miou for row in report.analysis.rows])

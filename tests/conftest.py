@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pixelwise.records import ClassList
+from pixelwise.records import VOID, ClassList, Labels
 
 # Started in the background of a shell, this process ignores Ctrl-C, and so would every process that the tests start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -103,6 +103,16 @@ def blobs(seed: int, classes: int, height: int, width: int) -> np.ndarray[Any, n
         changed = rng.random(labels.shape) < 0.08
         labels[changed] = rng.integers(0, classes, int(changed.sum()))
     return np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def label_maps(seed: int, classes: int, void: bool, height: int = 47, width: int = 61) -> tuple[Labels, Labels]:
+    """Predicted and true labels with regions of many sizes; both void at the same places."""
+    true = blobs(seed, classes, height, width)
+    predicted = np.where(blobs(seed + 1, 5, height, width) == 0, blobs(seed + 2, classes, height, width), true)
+    if void:
+        hidden = blobs(seed + 3, 6, height, width) == 0
+        predicted, true = np.where(hidden, VOID, predicted), np.where(hidden, VOID, true)
+    return predicted.astype(np.uint8), true.astype(np.uint8)
 
 
 # ── the server: as a process of its own, and asked without a network ──

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from conftest import THREE, blobs, picture
-from pixelwise.data.images import write_png
+from pixelwise.data.folder import open_dataset
+from pixelwise.data.images import read_mask, write_png
 from pixelwise.evaluation.measure import Sums, measure
 from pixelwise.evaluation.rows import plain, sequence_of, to_csv
 from pixelwise.evaluation.split import Report, evaluate
@@ -71,6 +72,34 @@ def test_the_parts_add_up(report: tuple[Report, str, str]) -> None:
     assert [row["sequence"] for row in analysis.by_sequence()] == ["east", "west"]
     assert sum(row["images"] for row in analysis.by_sequence()) == 12
     assert {kind: len(rows) for kind, rows in analysis.chosen().items()} == {"worst": 3, "typical": 3, "best": 3}
+
+
+def test_the_baseline_stands_beside_every_score(report: tuple[Report, str, str], data: Path) -> None:
+    """Of each image and class it is what measuring the commonest class everywhere says."""
+    from dataclasses import replace
+
+    from pixelwise.evaluation.rows import row_of
+    from pixelwise.metrics.boundary import boundary_iou
+    from pixelwise.metrics.outlines import boundary_f
+
+    found, _, text = report
+    analysis = found.analysis
+    assert analysis is not None
+    opened, common = open_dataset(data), analysis.commonest
+    total = Sums.zero(len(opened.classes))
+    for line, row in zip(csv.DictReader(io.StringIO(text)), analysis.rows, strict=True):
+        assert row.sample.mask is not None
+        true = read_mask(row.sample.mask, opened.mask_ids, 3)
+        sums, _ = measure(np.full_like(true, common), true, np.zeros((3, 2, 2), np.float32), 3)
+        total.add(sums)
+        said = row_of(row.sample, true.shape, sums)
+        for name, value in (("accuracy", said.accuracy), ("miou", said.miou), ("boundary_f_3px", said.boundary_f)):
+            assert float(line[f"baseline_{name}"]) == pytest.approx(value, abs=1e-6), (row.name, name)
+    whole = replace(analysis, sums=total).boundaries()
+    for kind, shown in (("iou", boundary_iou(total.bands)), ("f", boundary_f(total.edges))):
+        for told, expected, values_C in zip(analysis.boundaries()[kind], whole[kind], shown, strict=True):
+            assert told["baseline"] == pytest.approx(expected["mean"])
+            np.testing.assert_allclose(list(told["baseline_classes"].values()), values_C)
 
 
 def test_json_holds_everything_and_no_nan(report: tuple[Report, str, str]) -> None:
@@ -191,9 +220,6 @@ def test_sequences_are_read_from_names() -> None:
 def test_street_scenes_against_scikit_learn() -> None:
     """A prediction made of real masks, moved a little: every pixel score is scikit-learn's."""
     metrics = pytest.importorskip("sklearn.metrics")
-    from pixelwise.data.folder import open_dataset
-    from pixelwise.data.images import read_mask
-
     dataset = open_dataset(CAMVID)
     total, all_p, all_t = Sums.zero(11), [], []
     for turn, sample in enumerate(dataset.splits["val"][:4]):

@@ -58,6 +58,7 @@ def test_regions_lie_where_the_model_is_unsure() -> None:
     assert (region.x, region.y, region.width, region.height) == (60, 40, 60, 40)
     assert set(region.between) == {"sky", "road"}
     assert region.weight > 0.9
+    assert region.uncertainty == pytest.approx(entropy(probabilities(scores))[4:8, 6:12].mean())
     flat = unsure_regions(np.full((3, 8, 8), 1 / 3, np.float32), 80, 80, THREE)
     assert not flat
 
@@ -147,6 +148,10 @@ def test_suggest_ranks_and_passes_over_doubles(model: Model, photos: Path) -> No
     assert not {"0.png", "7.png"} <= set(names)
     worth = [suggestion.worth for suggestion in found.chosen]
     assert worth == sorted(worth, reverse=True)
+    places = [(worth, image.image.name) for worth, image, _ in found.regions]
+    assert places == sorted(places, key=lambda place: -place[0])
+    assert len(places) == sum(len(suggestion.regions) for suggestion in found.chosen)
+    assert all(worth == region.uncertainty * image.novelty for worth, image, region in found.regions)
     assert found.forecast is None
     json.dumps(found.to_json(), allow_nan=False)
     text = io.StringIO()

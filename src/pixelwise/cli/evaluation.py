@@ -12,10 +12,13 @@ from pixelwise.cli.shared import (
     EngineName,
     JsonFile,
     ModelName,
+    SkipBad,
+    SplitName,
     Threads,
     Views,
     app,
     console_of,
+    give,
     write_json,
 )
 
@@ -24,8 +27,8 @@ from pixelwise.cli.shared import (
 def evaluate(
     model: ModelName,
     data: DataFolder,
-    split: Annotated[str | None, typer.Option(help="train, val or test. [default: test, or val where there is none]")] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs.")] = False,
+    split: SplitName = None,
+    skip_bad: SkipBad = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one page: charts, tables, worst and best images.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each image.")] = None,
     tta: Views = "",
@@ -41,24 +44,24 @@ def evaluate(
     from pixelwise.prediction.image import load
     from pixelwise.terminal import work_bar
 
-    console = console_of(json_file)
     opened = load(model, threads, engine)
-    with work_bar(console, "evaluating") as progress:
+    with work_bar(console_of(json_file), "evaluating") as progress:
         report = run_evaluate(
             opened, data, split=split, skip_bad=skip_bad, html=html, csv=csv, tta=tta, progress=progress
         )
-    write_json(json_file, report.to_json())
-    console.print(report.to_rich())
+    give(report, json_file)
 
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="The model to compare with: a bundle (.onnx) or a run directory.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="The model to compare with: a bundle (.onnx), a run directory or a built-in model.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The model that may be better.")],
     data: DataFolder,
-    split: Annotated[str | None, typer.Option(help="train, val or test. [default: test, or val where there is none]")] = None,
+    split: SplitName = None,
     fail_if_worse: Annotated[float | None, typer.Option(metavar="POINTS", min=0, help="Exit code 1 where B's mean IoU is more than so many percentage points below A's.")] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs.")] = False,
+    skip_bad: SkipBad = False,
+    engine: EngineName = "auto",
+    threads: Threads = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Compare two models on the same images: is B better, where, and is it more than luck?
@@ -66,13 +69,13 @@ def compare(
     Example: pixelwise compare old.onnx my_run my_data --fail-if-worse 0.5
     """
     from pixelwise.evaluation.compare import compare as run_compare
+    from pixelwise.prediction.image import load
     from pixelwise.terminal import work_bar
 
-    console = console_of(json_file)
-    with work_bar(console, "comparing") as progress:
-        found = run_compare(a, b, data, split=split, skip_bad=skip_bad, progress=progress)
-    write_json(json_file, found.to_json())
-    console.print(found.to_rich())
+    one, other = load(a, threads, engine), load(b, threads, engine)
+    with work_bar(console_of(json_file), "comparing") as progress:
+        found = run_compare(one, other, data, split=split, skip_bad=skip_bad, progress=progress)
+    give(found, json_file)
     if fail_if_worse is not None and found.worse_by(fail_if_worse):
         points = -found.miou.difference * 100
         typer.echo(f"B's mean IoU is {points:.2f} points below A's; at most {fail_if_worse:g} are allowed.", err=True)
@@ -98,14 +101,12 @@ def suggest(
     from pixelwise.evaluation.suggest import suggest as run_suggest
     from pixelwise.terminal import work_bar
 
-    console = console_of(json_file)
-    with work_bar(console, "looking") as progress:
+    with work_bar(console_of(json_file), "looking") as progress:
         found = run_suggest(
             model, images, number=number, labelled=labelled, runs=runs or (), curve=curve, out=out, tasks=tasks,
             progress=progress,
         )  # fmt: skip
-    write_json(json_file, found.to_json())
-    console.print(found.to_rich())
+    give(found, json_file)
 
 
 @app.command()

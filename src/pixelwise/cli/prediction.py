@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixelwise.cli.shared import JsonFile, ModelName, Threads, Views, app, console_of, write_json
+from pixelwise.cli.shared import JsonFile, ModelName, Threads, Views, app, console_of, give, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,8 +57,7 @@ def predict(
 
         with work_bar(console, "timing") as progress:
             found = run_benchmark(model, [Path(image) for image in images], threads=threads, progress=progress)
-        write_json(json_file, found.to_json())
-        console.print(found.to_rich())
+        give(found, json_file)
         return
     if out is None:
         raise UsageError("--out is missing: the folder where the results go, such as --out labelled.")
@@ -146,8 +145,7 @@ def trace(
     place = parse_pixel(pixel) if pixel else None
     opened = load(model)
     result = run_trace(opened, image, place)
-    write_json(json_file, result.to_json())
-    console_of(json_file).print(result.to_rich())
+    give(result, json_file)
     if html is not None:
         from pixelwise.server.report import write_report
 

@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from pixelwise.errors import StoppedError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 app = typer.Typer(
     name="pixelwise",
@@ -35,6 +35,16 @@ Views = Annotated[str, typer.Option("--tta", metavar="VIEWS", help="Average over
 EngineName = Annotated[str, typer.Option("--engine", help="auto, onnxruntime, openvino, openvino-bf16 or cuda; auto is cuda where there is one, otherwise onnxruntime.")]  # fmt: skip
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Cores that one prediction may use. [default: all, shared out where several run at a time]")]  # fmt: skip
 DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images and masks; its layout is recognised.")]  # fmt: skip
+SplitName = Annotated[str | None, typer.Option("--split", help="train, val or test. [default: test, or val where there is none]")]  # fmt: skip
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs instead of refusing the data.")]
+
+
+class Result(Protocol):
+    """What a verb found."""
+
+    def to_json(self) -> Any: ...
+
+    def to_rich(self) -> RenderableType: ...
 
 
 def console_of(json_file: Path | None, *, quiet: bool = False) -> Console:
@@ -57,6 +67,12 @@ def write_json(json_file: Path | None, value: Any) -> None:
         from pixelwise.data.files import write_whole
 
         write_whole(json_file, text.encode())
+
+
+def give(found: Result, json_file: Path | None) -> None:
+    """A result as JSON where it is asked for, and as text unless JSON takes standard output."""
+    write_json(json_file, found.to_json())
+    console_of(json_file).print(found.to_rich())
 
 
 @contextmanager

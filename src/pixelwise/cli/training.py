@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from pixelwise.cli.shared import DataFolder, JsonFile, app, console_of, says_how_to_go_on, write_json
+from pixelwise.cli.shared import DataFolder, JsonFile, SkipBad, app, console_of, says_how_to_go_on, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +77,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     search: Annotated[int | None, typer.Option(metavar="N", min=1, help="Look for a better recipe in N trials, --budget being that of all; what other options set stays fixed.")] = None,
     track: Annotated[list[str] | None, typer.Option(help="Follow the run with tensorboard or mlflow; can be repeated.")] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs instead of refusing the data.")] = False,
+    skip_bad: SkipBad = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip

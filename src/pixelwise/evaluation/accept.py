@@ -51,7 +51,7 @@ class Accepted:
     def __str__(self) -> str:
         share = float(np.mean([share for _, share in self.changed]))
         lines = [
-            f"{len(self.changed)} corrected masks are in {shown(self.out)}; {share:.1%} of the pixels were changed."
+            f"Masks in {shown(self.out)}: {len(self.changed)}; of their pixels {share:.1%} were changed by a person."
         ]
         lines += [f"  {was} → {now}: {pixels:,} pixels" for was, now, pixels in self.corrections[:TOP]]
         return "\n".join(lines)

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from pixelwise.evaluation.measure import SAMPLE_EVERY, Sums
 from pixelwise.evaluation.rows import Row, chosen_images, counts_of, guess_counts_of, sequences
 from pixelwise.metrics.bootstrap import DRAWS, drawn_sums, interval, scores_of_sums
-from pixelwise.metrics.boundary import DISTANCES_PX, TOLERANCES_PX, boundary_f, boundary_iou, surface_dice
+from pixelwise.metrics.boundary import DISTANCES_PX, boundary_iou
 from pixelwise.metrics.calibration import Calibration, calibration_of
 from pixelwise.metrics.confusion import Scores, mean, scores
 from pixelwise.metrics.mending import BOUNDARY_PX, KINDS, LOST, NAMES, SURE, Suspect, mended
+from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f, surface_dice
 from pixelwise.metrics.regions import FOUND, SIZE_NAMES
 from pixelwise.records import ClassList
 
@@ -68,11 +69,11 @@ class Analysis:
         return boundary_f(self.sums.edges)
 
     def guess_boundary_iou(self) -> NDArray[np.float64]:
-        """Mean boundary IoU of the commonest class everywhere, [D]."""
+        """Boundary IoU of the commonest class everywhere, [D, C]."""
         counts = self.sums.bands.copy()
         counts[1:] = 0
         counts[1:, :, self.commonest] = self.sums.guess_bands[:, :, self.commonest]
-        return np.array([mean(row) for row in boundary_iou(counts)])
+        return boundary_iou(counts)
 
     @cached_property
     def guess_edges(self) -> NDArray[np.int64]:
@@ -109,10 +110,11 @@ class Analysis:
         iou = zip(DISTANCES_PX, self.boundary_iou_DC, self.guess_boundary_iou(), strict=True)
         f = zip(TOLERANCES_PX, self.boundary_f_TC, dice, guess_f, guess_dice, strict=True)
         return {
-            "iou": [{"px": px, "mean": mean(row), "baseline": guess, "classes": self.named(row)}
-                    for px, row, guess in iou],
+            "iou": [{"px": px, "mean": mean(row), "baseline": mean(guess), "classes": self.named(row),
+                     "baseline_classes": self.named(guess)} for px, row, guess in iou],
             "f": [{"px": px, "mean": mean(row), "baseline": mean(guess), "surface_dice": mean(other),
-                   "baseline_surface_dice": mean(guess_other), "classes": self.named(row)}
+                   "baseline_surface_dice": mean(guess_other), "classes": self.named(row),
+                   "baseline_classes": self.named(guess)}
                   for px, row, other, guess, guess_other in f],
         }  # fmt: skip
 

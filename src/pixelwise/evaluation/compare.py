@@ -21,11 +21,13 @@ from pixelwise.errors import DataError
 from pixelwise.evaluation.classes import match_classes
 from pixelwise.evaluation.measure import Sums
 from pixelwise.evaluation.pairs import Pair, checked_listing, each_pair
+from pixelwise.evaluation.report import WHOLE
 from pixelwise.evaluation.rows import ROW_TOLERANCE_PX
 from pixelwise.evaluation.split import default_split, measure_pair, unwatched
 from pixelwise.metrics.bootstrap import drawn_sums, interval, known_mean, p_value, scores_of_sums
-from pixelwise.metrics.boundary import DISTANCES_PX, TOLERANCES_PX, boundary_f
+from pixelwise.metrics.boundary import DISTANCES_PX
 from pixelwise.metrics.mending import BOUNDARY_PX
+from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
 from pixelwise.metrics.regions import SIZE_NAMES
 from pixelwise.prediction.engine import usable_cores
 from pixelwise.prediction.image import Model, load
@@ -39,9 +41,6 @@ DRAWS = 2000
 LISTED = 5  # images that got better or worse most
 SAME = 1e-9  # differences below are none
 SURE = 0.05  # p below which a difference is called one
-
-WHOLE = {"miou": "mean IoU", "accuracy": "pixel accuracy", "class_accuracy": "class accuracy",
-         "weighted_iou": "frequency-weighted IoU", "mean_dice": "mean Dice"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class Comparison:
 
         from pixelwise.evaluation.text import percent, table_of
 
-        table = table_of("", "", "A", "B", "B − A, points", "95 %", "p", "")
+        table = table_of("", "A", "B", "B − A, points", "95 %", "p", "")
         for heading, rows in (("", self.whole), ("IoU of", self.by_class), ("", self.by_region)):
             for row in rows:
                 ends = f"{row.low * 100:+.1f} to {row.high * 100:+.1f}" if row.low == row.low else "–"
@@ -142,7 +141,7 @@ class Comparison:
                 after.append(f"{word} most, in points of mIoU: {', '.join(listed)}")
         after.append("p: of no difference, paired by image; not adjusted for the number of rows.")
         after += [f"Note: {note}" for note in self.notes]
-        return Group(*(Text(line) for line in lines), table, *(Text(line) for line in after))
+        return Group(*(Text(line) for line in lines), Text(), table, Text(), *(Text(line) for line in after))
 
 
 @dataclass
@@ -152,7 +151,7 @@ class Side:
     counts: list[NDArray[np.uint32]]  # [3, C] right, true, predicted
     near: list[NDArray[np.uint32]]  # the same, near true boundaries
     sizes: list[NDArray[np.uint32]]  # [sizes, 2] pixels, right pixels
-    edges: list[NDArray[np.uint32]]  # [4, C] see metrics.boundary.edge_counts
+    edges: list[NDArray[np.uint32]]  # [4, C] see metrics.outlines.outline_counts
 
     def add(self, sums: Sums) -> None:
         near = sums.joint[: DISTANCES_PX.index(BOUNDARY_PX) + 1].sum(axis=0)

@@ -10,18 +10,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.metrics.boundary import (
-    DISTANCES_PX,
-    TOLERANCES_PX,
-    band_counts,
-    banded_matrix,
-    bands,
-    edge_counts,
-    guess_counts,
-    guess_edge_counts,
-)
+from pixelwise.metrics.boundary import DISTANCES_PX, band_counts, banded_matrix, bands, guess_counts
 from pixelwise.metrics.calibration import BINS, FINE, confidence_sums, sampled_confidence
 from pixelwise.metrics.mending import KINDS, Suspect, kinds_of_error, suspects
+from pixelwise.metrics.outlines import TOLERANCES_PX, outline_counts
 from pixelwise.metrics.regions import SIZE_NAMES, by_size, regions
 from pixelwise.records import VOID, Labels, Scores
 
@@ -37,7 +29,7 @@ class Sums:
     kinds: NDArray[np.int64]  # [K, C, C]: kind of error, true class, predicted class
     bands: NDArray[np.int64]  # [3, D, C], see metrics.boundary.band_counts
     guess_bands: NDArray[np.int64]  # [2, D, C]: as above for one class everywhere: its band, and what of it is right
-    edges: NDArray[np.int64]  # [T, 4, C], see metrics.boundary.edge_counts
+    edges: NDArray[np.int64]  # [T, 4, C], see metrics.outlines.outline_counts
     guess_edges: NDArray[np.int64]  # [T, 4, C]: as above for one class everywhere
     sizes: NDArray[np.int64]  # [sizes, C, 4], see metrics.regions.by_size
     confidence: NDArray[np.float64]  # [3, BINS · FINE], see metrics.calibration.confidence_sums
@@ -103,14 +95,15 @@ def measure(
     labelled_yx = true_HW[rows, columns] != VOID
     at = np.flatnonzero(wrong_HW)
     kind = kinds_of_error(at, near_t, found, [pixels for _, pixels in suspected])
+    edges, guess_edges = outline_counts(predicted_HW, true_HW, classes)
     pairs = (kind.astype(np.intp) * classes + true_HW.ravel()[at]) * classes + predicted_HW.ravel()[at]
     sums = Sums(
         joint=np.moveaxis(plain.sum(axis=3), 2, 0),
         kinds=np.bincount(pairs, minlength=len(KINDS) * classes**2).reshape(len(KINDS), classes, classes),
         bands=band_counts(framed),
         guess_bands=guess_counts(true_HW, classes),
-        edges=edge_counts(predicted_HW, true_HW, classes),
-        guess_edges=guess_edge_counts(true_HW, classes),
+        edges=edges,
+        guess_edges=guess_edges,
         sizes=by_size(found)[:, :classes],
         confidence=confidence_sums(confidence_yx[labelled_yx], ~wrong_HW[rows, columns][labelled_yx]),
     )

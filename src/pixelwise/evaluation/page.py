@@ -5,7 +5,7 @@ Shapes: C classes.
 
 from __future__ import annotations
 
-from math import ceil, isnan
+from math import isnan
 from pathlib import PurePath
 from typing import Any
 
@@ -15,20 +15,15 @@ from pixelwise.evaluation.analysis import COVERAGES, Analysis
 from pixelwise.evaluation.charts import Line, bars, line_chart, reliability_chart
 from pixelwise.evaluation.classes import Match
 from pixelwise.evaluation.examples import examples, suspect_crops
-from pixelwise.evaluation.report import BESIDE, Report
+from pixelwise.evaluation.report import WHOLE, Report
 from pixelwise.evaluation.rows import ROW_TOLERANCE_PX
-from pixelwise.metrics.boundary import DISTANCES_PX, TOLERANCES_PX, boundary_f
+from pixelwise.metrics.boundary import DISTANCES_PX
 from pixelwise.metrics.confusion import ratio
+from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
 from pixelwise.prediction.image import Model
 from pixelwise.records import Dataset
 
-TITLES = {
-    "miou": "mean IoU",
-    "accuracy": "pixel accuracy",
-    "class_accuracy": "class accuracy",
-    "weighted_iou": "frequency-weighted IoU",
-    "mean_dice": "mean Dice",
-}
+TOPS = (0.04, 0.08, 0.2, 0.4, 0.6, 0.8, 1.0)  # ends of an axis of which a quarter is a round number
 CELLS = 24  # classes up to which the confusion matrix is shown whole
 LISTED = 200  # images in the page's table; the CSV has them all
 
@@ -80,10 +75,9 @@ def headline(report: Report, analysis: Analysis) -> list[dict[str, Any]]:
     """The scores of the whole split, each with its interval and the baseline's."""
     name, guess = report.baseline
     return [
-        {"title": TITLES[score], "value": getattr(report.scores, score), "low": float(analysis.intervals[score][0]),
+        {"title": title, "value": getattr(report.scores, score), "low": float(analysis.intervals[score][0]),
          "high": float(analysis.intervals[score][1]), "baseline": getattr(guess, score), "guess": name}
-        for score in TITLES
-        if score in BESIDE
+        for score, title in WHOLE.items()
     ]  # fmt: skip
 
 
@@ -97,7 +91,8 @@ def class_rows(report: Report, analysis: Analysis) -> list[dict[str, Any]]:
         red, green, blue = report.classes.colours[i]
         rows.append({
             "name": name, "colour": f"rgb({red},{green},{blue})", "iou": float(found.iou_C[i]),
-            "low": float(analysis.intervals["iou"][0, i]), "high": float(analysis.intervals["iou"][1, i]),
+            **{f"{score}_{end}": float(analysis.intervals[score][at_end, i])
+               for score in ("iou", "dice", "precision", "recall") for at_end, end in enumerate(("low", "high"))},
             "dice": float(found.dice_C[i]), "precision": float(found.precision_C[i]),
             "recall": float(found.recall_C[i]), "boundary_f": float(boundary_f_C[i]),
             "guess": {"iou": float(guess.iou_C[i]), "dice": float(guess.dice_C[i]),
@@ -126,13 +121,14 @@ def charts(report: Report, analysis: Analysis) -> dict[str, str]:
     step = max(len(calibration.risk) // 200, 1)
     risk = list(zip(calibration.coverage[::step].tolist(), calibration.risk[::step].tolist(), strict=True))
     guess = 1 - report.baseline[1].accuracy
-    highest = ceil(max([value for _, value in risk] + [guess, 0.01]) * 20) / 20
+    worst = max([value for _, value in risk] + [guess, 0.01])
+    highest = next((top for top in TOPS if top >= worst), 1.0)
     boundary = analysis.boundaries()
     even = [i / (len(DISTANCES_PX) - 1) for i in range(len(DISTANCES_PX))]
     return {
         "trimap": line_chart(
             "Accuracy of the pixels within each distance of a true boundary", "within this distance of a boundary",
-            "pixel accuracy",
+            "score",
             [Line("model", [(x, row["accuracy"]) for (x, _), row in zip(steps, trimap, strict=True)]),
              Line("mean IoU", [(x, row["miou"]) for (x, _), row in zip(steps, trimap, strict=True)], "b"),
              Line("baseline", [(x, row["baseline_accuracy"]) for (x, _), row in zip(steps, trimap, strict=True)],

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 BAR_COLUMNS = 8
 CONFUSIONS = 3  # how many of the commonest mistakes are named
-BESIDE = ("accuracy", "class_accuracy", "miou", "weighted_iou", "mean_dice")  # scores that the baseline has too
+WHOLE = {"miou": "mean IoU", "accuracy": "pixel accuracy", "class_accuracy": "class accuracy",
+         "weighted_iou": "frequency-weighted IoU", "mean_dice": "mean Dice"}  # fmt: skip
 WORTH_NAMING = 0.02  # share of a class's pixels that must go to another for it to be named
 
 
@@ -87,7 +88,7 @@ class Report:
             "images": self.images,
             "milliseconds": self.milliseconds,
             **self.scores.to_json(self.classes),
-            "baseline": {"class": name, **{key: guessed[key] for key in BESIDE}, "classes": guessed["classes"]},
+            "baseline": {"class": name, **{key: guessed[key] for key in WHOLE}, "classes": guessed["classes"]},
             "confusions": [{"true": t, "predicted": p, "share": share} for t, p, share in self.confusions()],
             "matrix": self.matrix.tolist(),
             "notes": list(self.notes),
@@ -131,18 +132,15 @@ class Report:
                 f"{int(true_C[i]):,}",
             )
         lines = [
-            f"mIoU {self.sure('miou')}   pixel accuracy {self.sure('accuracy')}   "
-            f"mean class accuracy {self.sure('class_accuracy')}",
-            f"frequency-weighted IoU {self.sure('weighted_iou')}   mean Dice {self.sure('mean_dice')}",
             f"{self.images:,} images of the {self.split} split, {found.pixels:,} labelled pixels, "
-            f"{self.milliseconds:.1f} ms to label one",
-            f"To compare, {name} everywhere: mIoU {percent(guess.miou)}, pixel accuracy {percent(guess.accuracy)}, "
-            f"mean class accuracy {percent(guess.class_accuracy)}, "
-            f"frequency-weighted IoU {percent(guess.weighted_iou)}, mean Dice {percent(guess.mean_dice)}. "
-            f"Its own IoU is {percent(float(guess.iou_C[of]))}, its Dice {percent(float(guess.dice_C[of]))}, its "
-            f"precision {percent(float(guess.precision_C[of]))}, its recall {percent(float(guess.recall_C[of]))}; "
-            "those of the other classes are 0, and their precision is undefined.",
+            f"{self.milliseconds:.1f} ms to label one alone",
         ]
+        names = {"IoU": guess.iou_C, "Dice": guess.dice_C, "precision": guess.precision_C, "recall": guess.recall_C}
+        own = ", ".join(f"{title} {percent(float(values_C[of]))}" for title, values_C in names.items())
+        beside = (
+            f"The baseline, {name} everywhere, is what any model must beat. It has for {name} {own}; "
+            "for the other classes 0, and no precision."
+        )
         after = [f"{share:.0%} of {true} is taken for {taken}." for true, taken, share in self.confusions()]
         after += [f"Note: {note}" for note in self.notes]
         absent = [n for n, iou in zip(self.classes.names, found.iou_C, strict=True) if isnan(iou)]
@@ -153,7 +151,10 @@ class Report:
             from pixelwise.evaluation.text import analysis_parts
 
             more = [*analysis_parts(self.analysis), Text()]
-        return Group(*(Text(line) for line in lines), Text(), table, Text(), *more, *(Text(line) for line in after))
+        return Group(
+            *(Text(line) for line in lines), Text(), self.whole_table(), Text(), table, Text(beside), Text(), *more,
+            *(Text(line) for line in after),
+        )  # fmt: skip
 
     def interval_cell(self, index: int) -> tuple[str, ...]:
         """The interval of a class's IoU, where it is known."""
@@ -162,13 +163,22 @@ class Report:
         low, high = self.analysis.intervals["iou"][:, index]
         return (f"{low * 100:.1f}–{high * 100:.1f}" if low == low else "–",)
 
-    def sure(self, score: str) -> str:
-        """A score and, where it is known, its 95 % interval."""
-        value = percent(getattr(self.scores, score))
-        if not self.analysis:
-            return value
-        low, high = self.analysis.intervals[score]
-        return f"{value} ({percent(low)} to {percent(high)})"
+    def whole_table(self) -> RenderableType:
+        """The scores of the whole split, each with its interval and the baseline's."""
+        from pixelwise.evaluation.text import table_of
+
+        found, (name, guess) = self.scores, self.baseline
+        table = table_of("", "score", *(("95 %",) if self.analysis else ()), f"{name} everywhere")
+        for score, title in WHOLE.items():
+            low_high = self.analysis.intervals[score] if self.analysis else None
+            ends = () if low_high is None else (f"{percent(low_high[0])} to {percent(low_high[1])}",)
+            table.add_row(
+                "mean IoU (mIoU)" if score == "miou" else title,
+                percent(getattr(found, score)),
+                *ends,
+                percent(getattr(guess, score)),
+            )
+        return table  # type: ignore[no-any-return]
 
 
 def percent(share: float) -> str:

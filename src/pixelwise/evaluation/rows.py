@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pixelwise.evaluation.measure import Sums
 from pixelwise.metrics.bootstrap import scores_of_sums
-from pixelwise.metrics.boundary import TOLERANCES_PX
 from pixelwise.metrics.mending import KINDS
+from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
 from pixelwise.records import ClassList, Sample
 
 ROW_TOLERANCE_PX = 3  # of an image's boundary F; one of TOLERANCES_PX
@@ -33,6 +33,7 @@ class Row:
     width: int
     counts_3C: NDArray[np.uint32]  # each class's right, true and predicted pixels
     boundary_f: float  # of all classes' boundary pixels together, within ROW_TOLERANCE_PX
+    guess_edges_4C: NDArray[np.uint32]  # the same of each class said everywhere, see metrics.outlines.outline_counts
     confidence: float  # mean probability of the predicted class
     errors: tuple[int, ...]  # wrong pixels of each of KINDS
     milliseconds: float | None  # image array → labels; None where other images were worked on at the same time
@@ -61,7 +62,10 @@ class Row:
     def guess(self, commonest: int) -> dict[str, float]:
         """Scores of this image were one class said everywhere."""
         found = scores_of_sums(guess_counts_of(self.counts_3C, commonest))
-        return {"baseline_miou": float(found["miou"]), "baseline_accuracy": float(found["accuracy"])}
+        said, near_said, true, near_true = self.guess_edges_4C.astype(np.int64)
+        boundary = f_of(said[commonest], near_said[commonest], true.sum(), near_true[commonest])
+        return {"baseline_miou": float(found["miou"]), "baseline_accuracy": float(found["accuracy"]),
+                "baseline_boundary_f": boundary}  # fmt: skip
 
 
 def guess_counts_of(counts_3C: NDArray[np.integer], commonest: int) -> NDArray[np.int64]:
@@ -75,16 +79,18 @@ def guess_counts_of(counts_3C: NDArray[np.integer], commonest: int) -> NDArray[n
 def row_of(sample: Sample, size: tuple[int, int], sums: Sums, milliseconds: float | None = None) -> Row:
     matrix = sums.matrix
     counts = np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]).astype(np.uint32)
-    predicted, near_p, true, near_t = sums.edges[TOLERANCES_PX.index(ROW_TOLERANCE_PX)].sum(axis=1)
-    if predicted + true:
-        precision, recall = near_p / max(predicted, 1), near_t / max(true, 1)
-        boundary = 2 * precision * recall / max(precision + recall, 1e-300)
-    else:
-        boundary = np.nan
+    at = TOLERANCES_PX.index(ROW_TOLERANCE_PX)
+    boundary, guess_edges = f_of(*sums.edges[at].sum(axis=1)), sums.guess_edges[at].astype(np.uint32)
     pixels, _, confidence = sums.confidence.sum(axis=1)
     mean = float(confidence / pixels) if pixels else float("nan")
     errors = tuple(int(number) for number in sums.kinds.sum(axis=(1, 2)))
-    return Row(sample, *size, counts, float(boundary), mean, errors, milliseconds)
+    return Row(sample, *size, counts, boundary, guess_edges, mean, errors, milliseconds)
+
+
+def f_of(predicted: int, near_predicted: int, true: int, near_true: int) -> float:
+    """Boundary F of all classes' boundary pixels together; NaN where there are none."""
+    counts_41 = np.array([[predicted], [near_predicted], [true], [near_true]])
+    return float(boundary_f(counts_41)[0])
 
 
 def counts_of(rows: Sequence[Row]) -> NDArray[np.uint32]:
@@ -97,7 +103,8 @@ def to_csv(rows: Sequence[Row], classes: ClassList) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     head = ["image", "sequence", "width_px", "height_px", "labelled_px", "accuracy", "miou",
-            "baseline_accuracy", "baseline_miou", f"boundary_f_{ROW_TOLERANCE_PX}px", "mean_confidence",
+            "baseline_accuracy", "baseline_miou", f"boundary_f_{ROW_TOLERANCE_PX}px",
+            f"baseline_boundary_f_{ROW_TOLERANCE_PX}px", "mean_confidence",
             *(f"{kind}_error_px" for kind in KINDS),
             *(f"iou {name}" for name in classes.names)]  # fmt: skip
     writer.writerow(head)
@@ -106,7 +113,7 @@ def to_csv(rows: Sequence[Row], classes: ClassList) -> bytes:
     for row in rows:
         guess = row.guess(commonest)
         floats = [row.accuracy, row.miou, guess["baseline_accuracy"], guess["baseline_miou"], row.boundary_f,
-                  row.confidence]  # fmt: skip
+                  guess["baseline_boundary_f"], row.confidence]  # fmt: skip
         cells = ["" if np.isnan(value) else number(value) for value in floats]
         ious = ["" if np.isnan(value) else number(value) for value in row.iou_C]
         named = plain(row.name), plain(sequence_of(row.name)), row.width, row.height, int(row.counts_3C[1].sum())

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 NUMBER = 20  # images that are suggested
+LISTED = 10  # regions that the text names
 Item = TypeVar("Item")
 
 
@@ -67,9 +68,22 @@ class Suggestions:
     measured: tuple[tuple[int, float], ...]  # the scores behind it: training images, mIoU
     tasks: Path | None  # what was written for the labelling tool
 
+    @property
+    def regions(self) -> list[tuple[float, Suggestion, UnsureRegion]]:
+        """The regions of the suggested images, the most telling first: worth, image, region.
+
+        Worth is the region's uncertainty × its image's novelty, as that of an image is.
+        """
+        found = [
+            (region.uncertainty * image.novelty, image, region) for image in self.chosen for region in image.regions
+        ]
+        return sorted(found, key=lambda row: -row[0])
+
     def to_json(self) -> dict[str, Any]:
         return {
             "suggestions": [suggestion.to_json() for suggestion in self.chosen],
+            "regions": [{"image": shown(image.image), "worth": worth, **region.to_json()}
+                        for worth, image, region in self.regions],
             "considered": self.considered,
             "failed": [{"image": shown(path), "message": message} for path, message in self.failed],
             "labelled": self.labelled,
@@ -77,7 +91,7 @@ class Suggestions:
             "forecast": self.forecast.to_json() if self.forecast else None,
             "measured": [{"images": images, "miou": score} for images, score in self.measured],
             "tasks": shown(self.tasks) if self.tasks else None,
-        }
+        }  # fmt: skip
 
     def to_rich(self) -> RenderableType:
         from rich.console import Group
@@ -85,13 +99,14 @@ class Suggestions:
 
         from pixelwise.evaluation.text import table_of
 
-        table = table_of("Label these next", "image", "uncertainty", "novelty", "look first at")
+        table = table_of("image", "worth", "uncertainty", "novelty")
         for suggestion in self.chosen:
-            places = "; ".join(
-                f"{region.between[0]} or {region.between[1]}? at {region.x},{region.y} ({region.width}×{region.height})"
-                for region in suggestion.regions[:1]
-            )
-            table.add_row(shown(suggestion.image), f"{suggestion.uncertainty:.3f}", f"{suggestion.novelty:.3f}", places)
+            numbers = (suggestion.worth, suggestion.uncertainty, suggestion.novelty)
+            table.add_row(shown(suggestion.image), *(f"{number:.3f}" for number in numbers))
+        places = table_of("image", "worth", "place", "size", "model wavers between")
+        for worth, suggestion, region in self.regions[:LISTED]:
+            places.add_row(shown(suggestion.image), f"{worth:.3f}", f"{region.x},{region.y}",
+                           f"{region.width}×{region.height}", " and ".join(region.between))  # fmt: skip
         lines = [f"{self.considered:,} images considered, mean uncertainty {self.mean_uncertainty:.3f}; novelty is "
                  + (f"against {self.labelled:,} labelled images." if self.labelled else
                     "among them alone: name what is labelled with --labelled.")]  # fmt: skip
@@ -99,15 +114,22 @@ class Suggestions:
             f = self.forecast
             sizes = ", ".join(f"{images}: {score:.1%}" for images, score in self.measured)
             lines.append(
-                f"{f.images} more images should bring {f.gain * 100:+.1f} points of mIoU (90 %: {f.low * 100:+.1f} to "
-                f"{f.high * 100:+.1f}), if they are like those before. Measured: {sizes}."
+                f"{f.images} more images should bring {f.gain * 100:+.2f} points of mIoU (90 %: {f.low * 100:+.2f} to "
+                f"{f.high * 100:+.2f}), if they are like those before. Measured: {sizes}."
             )
         else:
             lines.append("What they would bring is not known: give scores at three training sizes (--run or --curve).")
         if self.tasks:
             lines.append(f"Tasks with the model's masks as a start are in {shown(self.tasks)}.")
         lines += [f"left out: {message}" for _, message in self.failed]
-        return Group(table, Text(), *(Text(line) for line in lines))
+        parts: list[RenderableType] = [Text("Label these images next"), table, Text()]
+        if self.regions:
+            parts += [
+                Text("Look here first, or label these regions alone"),
+                places,
+                Text(),
+            ]
+        return Group(*parts, *(Text(line) for line in lines))
 
 
 def suggest(

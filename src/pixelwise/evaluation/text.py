@@ -22,10 +22,13 @@ def analysis_parts(analysis: Analysis) -> list[RenderableType]:
     from rich.text import Text
 
     calibration = analysis.calibration
-    parts: list[RenderableType] = [errors_table(analysis.errors()), Text()]
-    parts += [boundary_table(analysis), Text(), sizes_table(analysis.sizes()), Text()]
+    parts: list[RenderableType] = [
+        Text("Where the errors are, and what mending them would add to mIoU"), errors_table(analysis.errors()), Text(),
+        Text("Boundaries, by distance in pixels"), boundary_table(analysis), Text(),
+        Text("True regions by size (side of a square of the same area)"), sizes_table(analysis.sizes()), Text(),
+    ]  # fmt: skip
     if sequences := analysis.by_sequence():
-        parts += [sequences_table(sequences), Text()]
+        parts += [Text("Sequences, by the start of the file names"), sequences_table(sequences), Text()]
     parts.append(Text(
         f"Calibration error {percent(calibration.error)} (baseline {percent(1 - analysis.guess_accuracy)}). Of the "
         f"surest half of the pixels {percent(analysis.risk(0.5))} are wrong, of all {percent(analysis.risk(1.0))} "
@@ -38,7 +41,7 @@ def analysis_parts(analysis: Analysis) -> list[RenderableType]:
             for i in rows
         )
         if named:
-            parts.append(Text(f"{kind} images by mIoU: {named}"))
+            parts.append(Text(f"{kind.capitalize()} images by mIoU: {named}"))
     if analysis.suspects_in_all:
         name, suspect = analysis.suspects[0]
         parts.append(Text(
@@ -49,18 +52,18 @@ def analysis_parts(analysis: Analysis) -> list[RenderableType]:
     return parts
 
 
-def table_of(title: str, *columns: str) -> Any:
+def table_of(*columns: str) -> Any:
+    """An empty table. Its title goes before it as text: a table's own is broken at the table's width."""
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if i else "left", overflow="fold")
     return table
 
 
 def errors_table(errors: list[dict[str, Any]]) -> RenderableType:
-    table = table_of("Where the errors are, and what mending them would add to mIoU",
-                     "kind of error", "pixels", "of all errors", "mIoU, points")  # fmt: skip
+    table = table_of("kind of error", "pixels", "of all errors", "mIoU, points")
     for row in errors:
         if row["share"] >= PIXELS_WORTH_NAMING:
             gain = f"{row['miou_gain'] * 100:+.1f}"
@@ -73,8 +76,8 @@ def boundary_table(analysis: Analysis) -> RenderableType:
     found = analysis.boundaries()
     iou, f = ({row["px"]: row for row in found[name]} for name in ("iou", "f"))
     trimap = {row["px"]: row for row in analysis.trimap()}
-    table = table_of("Boundaries; behind each score the baseline's", "within", "boundary IoU", "", "boundary F", "",
-                     "surface Dice", "", "accuracy there", "")  # fmt: skip
+    scores = ("boundary IoU", "boundary F", "surface Dice", "accuracy")
+    table = table_of("within", *(name for score in scores for name in (score, "baseline")))
     for px in sorted({*iou, *f}):
         near, edge, band = iou.get(px), f.get(px), trimap.get(px)
         table.add_row(
@@ -87,8 +90,7 @@ def boundary_table(analysis: Analysis) -> RenderableType:
 
 
 def sizes_table(sizes: list[dict[str, Any]]) -> RenderableType:
-    table = table_of("True regions by size (side of a square of the same area)",
-                     "size", "regions", "found", "baseline", "pixels right", "baseline")  # fmt: skip
+    table = table_of("size", "regions", "found", "baseline", "pixels right", "baseline")
     for row in sizes:
         if row["regions"]:
             shares = ("found", "baseline_found", "accuracy", "baseline_accuracy")
@@ -97,8 +99,7 @@ def sizes_table(sizes: list[dict[str, Any]]) -> RenderableType:
 
 
 def sequences_table(sequences: list[dict[str, Any]]) -> RenderableType:
-    table = table_of("Sequences, by the start of the file names", "sequence", "images", "mIoU", "baseline",
-                     "accuracy", "baseline")  # fmt: skip
+    table = table_of("sequence", "images", "mIoU", "baseline", "accuracy", "baseline")
     for row in sequences:
         table.add_row(row["sequence"], str(row["images"]), percent(row["miou"]), percent(row["baseline_miou"]),
                       percent(row["accuracy"]), percent(row["baseline_accuracy"]))  # fmt: skip

@@ -26,12 +26,13 @@ class UnsureRegion:
     y: int
     width: int
     height: int  # pixels of the image
+    uncertainty: float  # mean entropy inside, 0–1
     weight: float  # its share of the image's whole uncertainty, 0–1
     between: tuple[str, str]  # the two classes that are likeliest there
 
     def to_json(self) -> dict[str, Any]:
-        return {"x": self.x, "y": self.y, "width": self.width, "height": self.height, "weight": self.weight,
-                "between": list(self.between)}  # fmt: skip
+        return {"x": self.x, "y": self.y, "width": self.width, "height": self.height,
+                "uncertainty": self.uncertainty, "weight": self.weight, "between": list(self.between)}  # fmt: skip
 
 
 def probabilities(scores_Chw: Scores, temperature: float = 1.0) -> NDArray[np.float32]:
@@ -70,7 +71,8 @@ def unsure_regions(
         left, top = x * width // w, y * height // h
         right, bottom = -(-(x + across) * width // w), -(-(y + down) * height // h)
         between = classes.names[int(likely[0])], classes.names[int(likely[1])]
-        weight = float(held_yx[y, x] / total)
-        found.append(UnsureRegion(left, top, right - left, bottom - top, weight, between))
+        held = float(held_yx[y, x])
+        sure = held / (down * across), held / total
+        found.append(UnsureRegion(left, top, right - left, bottom - top, *sure, between))
         held_yx[max(y - down + 1, 0) : y + down, max(x - across + 1, 0) : x + across] = 0
     return tuple(found)

@@ -82,17 +82,20 @@ def suspects(
     for i in np.flatnonzero((sure >= SURE) & (samples >= PATCH_SAMPLES)):
         if i == 0:  # all that is right
             continue
-        inside_HW = ids_HW == i
-        row, column = np.unravel_index(int(inside_HW.argmax()), inside_HW.shape)
-        true, predicted = int(true_HW[row, column]), int(predicted_HW[row, column])
-        inside_HW[:, 1:] |= inside_HW[:, :-1]  # what the cut took
-        inside_HW[1:] |= inside_HW[:-1]
-        inside = np.flatnonzero(inside_HW & (true_HW == true) & (predicted_HW == predicted))
-        if len(inside) < PATCH_SHARE * true_HW.size:
+        left, top, across, down = cv2.boundingRect((ids_HW == i).view(np.uint8))
+        part = slice(top, top + down + 1), slice(left, left + across + 1)  # and one more: what the cut took
+        inside_hw = ids_HW[part] == i
+        row, column = np.unravel_index(int(inside_hw.argmax()), inside_hw.shape)
+        true, predicted = int(true_HW[part][row, column]), int(predicted_HW[part][row, column])
+        inside_hw[:, 1:] |= inside_hw[:, :-1]
+        inside_hw[1:] |= inside_hw[:-1]
+        inside_hw &= (true_HW[part] == true) & (predicted_HW[part] == predicted)
+        y, x = np.nonzero(inside_hw)
+        if len(y) < PATCH_SHARE * true_HW.size:
             continue
-        y, x = np.divmod(inside, true_HW.shape[1])
-        box = int(x.min()), int(y.min()), int(np.ptp(x)) + 1, int(np.ptp(y)) + 1
-        found.append((Suspect(*box, len(inside), true, predicted, float(sure[i])), inside))
+        box = left + int(x.min()), top + int(y.min()), int(np.ptp(x)) + 1, int(np.ptp(y)) + 1
+        suspect = Suspect(*box, len(y), true, predicted, float(sure[i]))
+        found.append((suspect, (y + top) * true_HW.shape[1] + x + left))
     return found
 
 

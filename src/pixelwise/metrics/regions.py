@@ -21,7 +21,7 @@ FOUND = 0.5  # share of a region's pixels that are right for it to count as foun
 class Regions:
     """The true regions of one image, those of void among them."""
 
-    runs_HW: NDArray[np.int32]  # the run of each pixel: equal labels side by side in a row
+    run_P: NDArray[np.int32]  # the run of each pixel of the flat map: equal labels side by side in a row
     region_N: NDArray[np.intp]  # the region of each run
     class_R: NDArray[np.uint8]  # VOID for regions of void
     pixels_R: NDArray[np.int64]
@@ -29,59 +29,59 @@ class Regions:
 
     def at(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
         """The region of each of some pixels, given as flat indices."""
-        return self.region_N[self.runs_HW.ravel()[places]]
+        return self.region_N.take(self.run_P.take(places))
 
 
-def runs(labels_HW: Labels) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """Where each row's runs of equal labels begin (flat indices), and the run of each pixel [H, W]."""
+def begins(labels_HW: Labels) -> NDArray[np.bool_]:
+    """Where each row's runs of equal labels begin, [H, W]."""
     begins_HW = np.ones(labels_HW.shape, np.bool_)
     np.not_equal(labels_HW[:, 1:], labels_HW[:, :-1], out=begins_HW[:, 1:])
-    begins_N = np.flatnonzero(begins_HW)
-    lengths_N = np.diff(begins_N, append=labels_HW.size)
-    return begins_N, np.repeat(np.arange(len(begins_N), dtype=np.int32), lengths_N).reshape(labels_HW.shape)
+    return begins_HW
 
 
-def joined(runs_HW: NDArray[np.int32], labels_HW: Labels, number: int) -> NDArray[np.intp]:
+def joined(labels_HW: Labels, begins_HW: NDArray[np.bool_], run_P: NDArray[np.int32], number: int) -> NDArray[np.intp]:
     """The region of each run: runs that touch from above or below, with one label, are of one region.
 
     Every run takes the lowest root among its neighbours' until nothing changes. All but those that are lowest in their
     neighbourhood join another in each round, so there are few rounds however the regions wind.
     """
-    changes_HW = runs_HW[:, 1:] != runs_HW[:, :-1]
     touching_HW = labels_HW[1:] == labels_HW[:-1]
-    touching_HW[:, 1:] &= changes_HW[1:] | changes_HW[:-1]  # once for each pair of runs: where the later one begins
+    touching_HW &= begins_HW[1:] | begins_HW[:-1]  # once for each pair of runs: where the later one begins
     at = np.flatnonzero(touching_HW)
-    above, below = runs_HW.ravel()[at], runs_HW.ravel()[at + labels_HW.shape[1]]
-    root_N = np.arange(number, dtype=np.int32)
+    above, below = run_P.take(at), run_P.take(at + labels_HW.shape[1])
+    own_N = np.arange(number, dtype=np.int32)
+    root_N = own_N.copy()
     while True:
-        a, b = root_N[above], root_N[below]
+        a, b = root_N.take(above), root_N.take(below)
         apart = a != b
         if not apart.any():
             break
         above, below, a, b = above[apart], below[apart], a[apart], b[apart]
         np.minimum.at(root_N, np.maximum(a, b), np.minimum(a, b))
-        while ((further := root_N[root_N]) != root_N).any():
+        while ((further := root_N.take(root_N)) != root_N).any():
             root_N = further
-    return np.unique(root_N, return_inverse=True)[1]
+    return np.asarray((np.cumsum(root_N == own_N) - 1).take(root_N))
 
 
 def regions(predicted_HW: Labels, true_HW: Labels) -> Regions:
     """The regions of the truth, neighbours being left, right, above and below; and what the prediction got right."""
-    begins_N, runs_HW = runs(true_HW)
-    region_N = joined(runs_HW, true_HW, len(begins_N))
-    pixels_R = np.bincount(region_N, weights=np.diff(begins_N, append=true_HW.size)).astype(np.int64)
+    begins_HW = begins(true_HW)
+    begin_N = np.flatnonzero(begins_HW)
+    length_N = np.diff(begin_N, append=true_HW.size)
+    run_P = np.repeat(np.arange(len(begin_N), dtype=np.int32), length_N)
+    region_N = joined(true_HW, begins_HW, run_P, len(begin_N))
+    pixels_R = np.bincount(region_N, weights=length_N).astype(np.int64)
     class_R = np.empty(len(pixels_R), np.uint8)
-    class_R[region_N] = true_HW.ravel()[begins_N]
+    class_R[region_N] = true_HW.ravel().take(begin_N)
     wrong = np.flatnonzero(predicted_HW != true_HW)
-    wrong_R = np.bincount(region_N[runs_HW.ravel()[wrong]], minlength=len(pixels_R))
-    return Regions(runs_HW, region_N, class_R, pixels_R, pixels_R - wrong_R)
+    wrong_R = np.bincount(region_N.take(run_P.take(wrong)), minlength=len(pixels_R))
+    return Regions(run_P, region_N, class_R, pixels_R, pixels_R - wrong_R)
 
 
 def by_size(found: Regions) -> NDArray[np.int64]:
     """Regions, regions found, pixels and right pixels. Returns int64 [len(SIZE_NAMES), 256, 4]: by size and class."""
-    sums = np.zeros((len(SIZE_NAMES), 256, 4), np.int64)
     size_R = np.searchsorted(np.square(SIZES_PX), found.pixels_R, side="right")
-    values = (np.ones_like(found.pixels_R), found.right_R >= FOUND * found.pixels_R, found.pixels_R, found.right_R)
-    for i, value in enumerate(values):
-        np.add.at(sums[:, :, i], (size_R, found.class_R), value)
-    return sums
+    place_R, places = size_R * 256 + found.class_R, len(SIZE_NAMES) * 256
+    hit_R = found.right_R >= FOUND * found.pixels_R
+    sums = [np.bincount(place_R, weights, places) for weights in (None, hit_R, found.pixels_R, found.right_R)]
+    return np.stack(sums, axis=-1).astype(np.int64).reshape(len(SIZE_NAMES), 256, 4)

@@ -49,6 +49,7 @@ class Engine:
         """
         self.bundle, self.threads = bundle, threads or usable_cores()
         self.name = choose(name)
+        self.twin: Engine | None = None  # see `one_threaded`
         check_bytes(bundle)
         try:
             self.runner = ENGINES[self.name](bundle, self.threads)
@@ -64,13 +65,16 @@ class Engine:
     def one_threaded(self) -> Engine:
         """A twin that labels each image in its caller's thread alone.
 
-        As many callers as cores label more images a second than one that uses all cores for each: no core waits.
+        As many callers as cores label more images a second than one that uses all cores for each: no core waits. It is
+        made once: loading a network takes as long as labelling several images.
         """
         if self.threads == 1:
             return self
-        twin = copy(self)
-        twin.threads, twin.runner = 1, ENGINES[self.name](self.bundle, 1)
-        return twin
+        if self.twin is None:
+            twin = copy(self)
+            twin.threads, twin.runner = 1, ENGINES[self.name](self.bundle, 1)
+            self.twin = twin
+        return self.twin
 
     def run(self, image_HW3: Pixels) -> tuple[Labels, Scores]:
         """Label one image.
