@@ -42,10 +42,13 @@ class SharedBatchNorm(nn.BatchNorm2d):
         return y_BCHW
 
 
+TINY = 1e-30  # where a channel is the same everywhere, the kernel would give 0 for one over its standard deviation
+
+
 def shared_statistics(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance [C], float64, over all processes, whose batches are equally large."""
     # The kernel of an ordinary batch normalisation, for its statistics: a tenth of the time of torch.var_mean on a CPU.
-    _, mean_C, inverse_std_C = torch.native_batch_norm(x_BCHW, None, None, None, None, True, 0.0, 0.0)
+    _, mean_C, inverse_std_C = torch.native_batch_norm(x_BCHW, None, None, None, None, True, 0.0, TINY)
     mean_C, variance_C = mean_C.double(), inverse_std_C.double() ** -2
     moments = torch.cat([mean_C, variance_C + mean_C**2])  # in float64: a difference of squares loses digits
     dist.all_reduce(moments)
