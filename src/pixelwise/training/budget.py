@@ -3,8 +3,8 @@
 The plan is made from the pace of the first steps. After each epoch what is left of the time is spread over what is left
 of the epochs, at the pace that was seen: their steps change, and where there is less time than their validation takes,
 their number. An epoch that goes slower than thought ends where only validation and the bundle still fit into the time;
-in the last one the steps that are left out change next to nothing, at a learning rate near zero. The recipe's `plan` and
-`last_step` record it all, so that a run by that recipe repeats this one, without a budget.
+in the last one the steps that are left out change next to nothing, at a learning rate near zero. The recipe's `plan`
+and `last_step` record it all, so that a run by that recipe repeats this one, without a budget.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Budget:
         return steps * self.step_each_s(recipe, first) + (recipe.epochs - first) * self.between_s
 
     def step_each_s(self, recipe: Recipe, first: int) -> float:
-        """How long one step in each epoch from `first` on takes, where the last of several has fewer than the others."""
+        """How long one step in each epoch from `first` on takes, where the last of several has fewer than others."""
         seconds = [
             self.full_step_s if recipe.size_at(epoch) == recipe.size else self.small_step_s
             for epoch in range(first, recipe.epochs)

@@ -9,7 +9,8 @@ import torch
 from pixelwise.errors import OutOfMemoryError
 
 WORDS = ("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory", "insufficient memory",
-         "could not create a memory", "could not create a primitive", "std::bad_alloc", "status_alloc_failed")  # fmt: skip
+         "could not create a memory", "could not create a primitive",
+         "std::bad_alloc", "status_alloc_failed")  # fmt: skip
 
 
 def is_out_of_memory(error: BaseException) -> bool:

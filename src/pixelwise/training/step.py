@@ -76,7 +76,7 @@ def learn_or_say(
 
 
 def learn(training: Training, lesson: Lesson, images_Bhw3: Tensor, labels_Bhw: Tensor, rate: float) -> None:
-    """One step: forward, loss, backward, update, running mean. On a GPU the network computes in bfloat16, the loss in float32.
+    """One step: forward, loss, backward, update, running mean. On a GPU the network computes in bfloat16, not the loss.
 
     Of several processes each learns from its part of the batch, and all come to the same weights.
     """
