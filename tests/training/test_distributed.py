@@ -26,7 +26,7 @@ from pixelwise.training.recipe import Recipe
 
 TINY = Recipe(model="unet", size=(64, 64), epochs=2, batch=4, learning_rate=3e-3)
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-DEADLINE_S = 240
+DEADLINE_S = 1500  # only so that nothing waits for ever: a busy machine takes minutes to start a process
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +67,7 @@ def test_every_sample_is_learnt_from_once_whatever_the_number_of_processes() -> 
             assert {len(share) for share in shares} == {12 // parts}
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("model", ["unet", pytest.param("fast", marks=pytest.mark.slow)])
 def test_two_processes_learn_what_one_learns(uneven: Path, tmp_path: Path, model: str) -> None:
     recipe = recipe_file(tmp_path, replace(TINY, model=model))
@@ -90,7 +91,7 @@ def test_two_processes_learn_what_one_learns(uneven: Path, tmp_path: Path, model
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 def test_a_killed_worker_is_started_again_and_the_training_goes_on(uneven: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = pixelwise_train(uneven, run, recipe_file(tmp_path, replace(TINY, epochs=6)), *TWO, "--max-restarts", "1")
@@ -116,7 +117,7 @@ def test_a_killed_worker_is_started_again_and_the_training_goes_on(uneven: Path,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 def test_an_error_in_one_process_ends_all_with_one_message(uneven: Path, tmp_path: Path) -> None:
 
     data = Path(shutil.copytree(uneven, tmp_path / "data"))
@@ -140,7 +141,7 @@ def test_an_error_in_one_process_ends_all_with_one_message(uneven: Path, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 def test_sigterm_stops_all_after_the_same_step_and_resume_goes_on(uneven: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     recipe = recipe_file(tmp_path, replace(TINY, epochs=16))
