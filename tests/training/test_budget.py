@@ -15,11 +15,12 @@ from pixelwise.data.loader import Order
 from pixelwise.data.scenes import write_scenes
 from pixelwise.errors import UsageError
 from pixelwise.tracing.recorder import read_events
+from pixelwise.training import loop
 from pixelwise.training.budget import Budget, parse_duration
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run import train
-from pixelwise.training.state import Stopwatch
+from pixelwise.training.state import Stopwatch, Training
 
 
 @pytest.mark.parametrize(
@@ -248,19 +249,27 @@ def test_a_budgeted_run_records_a_plan_that_repeats_it(tmp_path: Path, monkeypat
     assert state["step"] == sum(own.segment_at(epoch)[2] for epoch in range(own.epochs))
 
 
+@pytest.mark.parametrize("in_the_last_epoch", [False, True])
 def test_a_run_whose_time_is_over_in_an_epoch_records_the_step_and_the_recipe_repeats_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_the_last_epoch: bool
 ) -> None:
     write_scenes(tmp_path / "scenes", {"train": 6, "val": 2}, height_px=32, width_px=48)
     monkeypatch.setattr("pixelwise.model.unet.WIDTH", 4)
     monkeypatch.setattr("pixelwise.training.run.export", lambda out, **_: out / "model.onnx")
     monkeypatch.setattr("pixelwise.training.run.measure", lambda *_: Budget(100_000.0, 1000.0, 2000.0, 2000.0, 5.0))
-    asked = iter(range(100))
-    monkeypatch.setattr("pixelwise.training.budget.Budget.is_over", lambda *_: next(asked) == 7)
+    monkeypatch.setattr("pixelwise.training.budget.Budget.after_epoch", lambda budget, *_: budget)
+    real = loop.is_over
+
+    def is_over(training: Training) -> bool:
+        if training.recipe.last_step:
+            return real(training)
+        return training.epoch == (training.recipe.epochs - 1 if in_the_last_epoch else 2)
+
+    monkeypatch.setattr(loop, "is_over", is_over)
     recipe = Recipe(model="unet", size=(32, 32), batch=2)
     done = train(tmp_path / "scenes", tmp_path / "run", recipe, budget_s=100_000.0)
     own = Recipe.from_file(tmp_path / "run" / "recipe.toml")
-    assert len(done.epochs) < own.epochs
+    assert (len(done.epochs) == own.epochs) == in_the_last_epoch
     assert done.ended_early == f"step {own.last_step} was the last for which there was time"
     steps = [own.segment_at(epoch)[2] for epoch in range(len(done.epochs))]
     assert sum(steps[:-1]) < own.last_step < sum(steps)

@@ -197,7 +197,8 @@ def replan(training: Training, so_far: EpochSoFar, validation_s: float, folder: 
         training.recipe = planned
         if distributed.is_first():
             write_whole(folder / "recipe.toml", planned.to_toml().encode())
-        tell(training.budget.event(planned, training.epoch, training.clock.seconds()))
+        if not planned.last_step:  # then nothing is planned any more
+            tell(training.budget.event(planned, training.epoch, training.clock.seconds()))
 
 
 def validation_scores(
