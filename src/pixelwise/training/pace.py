@@ -108,5 +108,6 @@ def timed_steps(
             batch = next(batches, None)
             if batch is None:
                 break
-            learn(training, lesson, *batch, rate_at(training, len(order), 0))
+            images_Bhw3, labels_Bhw = batch
+            learn(training, lesson, images_Bhw3, labels_Bhw, rate_at(training, len(order), 0))
             yield time.perf_counter() - began
