@@ -1,6 +1,7 @@
 """Two processes against one: images a second of each, at the same threads each and the same images a step each.
 
     python benchmarks/distributed.py [--threads 1] [--share 4] [--rounds 3] [--size 256]
+    python benchmarks/distributed.py --talk        what two processes say to each other in a step, on a busy machine too
 
 Each round trains on built-in scenes once alone, twice side by side without a word between them, and with two processes
 that torchrun brings together. The second shows what two processes on one machine cost each other by sharing its memory
@@ -18,12 +19,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import torch.distributed as dist
 from rich.console import Console
 from rich.table import Table
 
 from pixelwise.data.scenes import write_scenes
+from pixelwise.training import distributed, loop, run
 from pixelwise.training.recipe import Recipe
 
 EPOCHS = 4  # the first of them, in which memory is taken and code is chosen, is not counted
@@ -47,13 +53,69 @@ def images_per_second(process: subprocess.Popen[bytes], run: Path) -> float:
     return statistics.median([e["images_per_second"] for e in events if e["event"] == "epoch"][1:])
 
 
+def talk(size: int, share: int) -> None:
+    """Print how often, and how much, two processes say to each other in a step."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "scenes"
+        write_scenes(data, {"train": 8 * share, "val": 2}, height_px=size, width_px=size)
+        inside = [__file__, "--inside", str(data), "--size", str(size), "--share", str(share)]
+        subprocess.run([sys.executable, *TORCHRUN, *inside], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def count_talk(data: Path, size: int, share: int) -> None:
+    """In each of the processes: train for an epoch, and count."""
+    said: list[int] = []  # bytes of every collective
+    steps: list[tuple[int, int]] = []  # how many were said in each step, and their bytes
+    networks: list[Any] = []
+
+    def counted(collective: Callable[..., Any]) -> Callable[..., Any]:
+        def call(tensor: Any, *rest: Any, **named: Any) -> Any:
+            said.append(tensor.numel() * tensor.element_size())
+            return collective(tensor, *rest, **named)
+
+        return call
+
+    def stepped(*arguments: Any) -> Any:
+        before = len(said)
+        result = learn(*arguments)
+        distributed.largest(0)  # as the loop asks after each step whether a signal came
+        steps.append((len(said) - before, sum(said[before:])))
+        return result
+
+    def remembered(network: Any) -> Any:
+        networks.append(parallel(network))
+        return networks[-1]
+
+    learn, parallel = loop.learn_or_say, distributed.parallel
+    with (
+        patch.object(dist, "all_reduce", counted(dist.all_reduce)),
+        patch.object(dist, "broadcast", counted(dist.broadcast)),
+        patch.object(loop, "learn_or_say", stepped),
+        patch.object(distributed, "parallel", remembered),
+        patch.object(run, "export", lambda out, **_: out / "model.onnx"),
+    ):
+        run.train(data, data.parent / "run", Recipe(size=(size, size), epochs=1, small_epochs=0.0, batch=2 * share))
+    if distributed.is_first():
+        times, content = steps[-1]
+        buckets = networks[0]._get_ddp_logging_data()["rebuilt_bucket_sizes"]
+        print(f"a step: {times} collectives of {content:,} bytes in all, and gradients in buckets of {buckets} bytes")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     parser.add_argument("--share", type=int, default=4, help="images a step and process")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--talk", action="store_true")
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.inside:
+        count_talk(chosen.inside, chosen.size, chosen.share)
+        return
+    if chosen.talk:
+        talk(chosen.size, chosen.share)
+        return
     alone: list[float] = []
     beside: list[float] = []
     together: list[float] = []

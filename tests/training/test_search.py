@@ -1,6 +1,7 @@
 """Recipe searches: resumed after a kill they make the trials that they would have made, and end with a run."""
 
 import csv
+import io
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from pixelwise.data.scenes import write_scenes
 from pixelwise.errors import DivergedError, TrainingError, UsageError
@@ -22,8 +24,10 @@ from pixelwise.training.recipe import Recipe
 from pixelwise.training.run import Trained
 
 optuna = pytest.importorskip("optuna", reason="install pixelwise[search]")
+from pixelwise.cli.searching import trials_table  # noqa: E402
 from pixelwise.training import search as module  # noqa: E402
-from pixelwise.training.search import search  # noqa: E402
+from pixelwise.training.search import Searched, search  # noqa: E402
+from pixelwise.training.search_report import Row  # noqa: E402
 from pixelwise.training.search_space import SPACE, Span, params_of, recipe_of, space_of  # noqa: E402
 
 TINY = Recipe(model="unet", size=(32, 32), epochs=2, small_epochs=0.0)
@@ -229,3 +233,18 @@ def test_the_space_holds_the_recipe_that_it_starts_from_and_leaves_out_what_is_f
         space_of(start, list(vars(start)))
     with pytest.raises(UsageError, match="no search to resume"):
         search("data", "nothing-here", resume=True)
+
+
+def test_the_table_of_trials_fits_the_terminal_and_cuts_no_number() -> None:
+    params = {**params_of(Recipe()), "learning_rate": 0.00123, "weight_decay": 0.0456}
+    rows = tuple(Row(number, "stopped early", 0.25, 1, 39.0, params) for number in range(3))
+    done = Searched(Path("out"), Path("out/best"), Recipe(), 0.25, rows, {"learning_rate": 0.9, "dice": 0.1}, 117.0)
+    for width in (60, 80, 200):
+        printed = io.StringIO()
+        Console(file=printed, width=width).print(trials_table(done, width))
+        lines = printed.getvalue().splitlines()
+        assert max(map(len, lines)) <= width
+        assert "…" not in printed.getvalue()
+        assert all("0.00123" in line for line in lines if "stopped early" in line)
+        assert ("0.0456" in printed.getvalue()) == (width > 60)
+        assert "weight_decay" in printed.getvalue()  # there, or among those that are left out

@@ -36,6 +36,7 @@ def run_search(
     from pixelwise.terminal import TrainingView
     from pixelwise.training.recipe import Recipe
     from pixelwise.training.search import search
+    from pixelwise.training.search_report import ENOUGH
 
     if resume and fixed:
         raise UsageError("a search is resumed as it began: leave out everything that sets a part of the recipe.")
@@ -50,9 +51,12 @@ def run_search(
         "best": str(done.best), "miou": done.miou, "recipe": vars(done.recipe), "seconds": done.seconds,
         "importances": done.importances, "trials": [row.to_json() for row in done.trials],
     })  # fmt: skip
-    console.print(trials_table(done))
+    console.print(trials_table(done, console.width))
     if done.importances:
-        console.print("what mattered: " + ", ".join(f"{name} {share:.0%}" for name, share in done.importances.items()))
+        hint = " (a hint: so few trials differ by chance)" if len(done.trials) < ENOUGH else ""
+        console.print(
+            f"what mattered{hint}: " + ", ".join(f"{name} {share:.0%}" for name, share in done.importances.items())
+        )
     console.print(
         f"best: trial {done.best.resolve().name}, mIoU {done.miou:.3f} on the val split; "
         f"{len(done.trials)} trials in {done.seconds:.0f} s. On val the best of many looks better than it is: evaluate it "
@@ -68,17 +72,30 @@ def trial_line(row: Row) -> str:
     return f"trial {row.number:04d}  mIoU {miou}  {row.state} after {row.epochs} epochs, {row.seconds:.0f} s  {params}"
 
 
-def trials_table(done: Searched) -> Table:
-    """The best trials first."""
+def trials_table(done: Searched, width: int) -> Table:
+    """The best trials first, with as many parts of the recipe as `width` characters hold, those that mattered most."""
     from rich.table import Table
 
     ranked = sorted(done.trials, key=lambda row: (math.isnan(row.miou), row.state != "done", -row.miou))
     names = [*done.importances, *(name for name in ranked[0].params if name not in done.importances)]
     title = "trials, the best first" + (f" ({SHOWN} of {len(ranked)})" if len(ranked) > SHOWN else "")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("trial", "mIoU", "state", *names):
-        table.add_column(name.replace("_", " "), justify="right")
-    for row in ranked[:SHOWN]:
-        miou = "–" if math.isnan(row.miou) else f"{row.miou:.3f}"
-        table.add_row(f"{row.number:04d}", miou, row.state, *(f"{row.params[name]:.3g}" for name in names))
+    columns = {
+        "trial": [f"{row.number:04d}" for row in ranked[:SHOWN]],
+        "mIoU": ["–" if math.isnan(row.miou) else f"{row.miou:.3f}" for row in ranked[:SHOWN]],
+        "state": [row.state for row in ranked[:SHOWN]],
+        **{name: [f"{row.params[name]:.3g}" for row in ranked[:SHOWN]] for name in names},
+    }
+    room = width
+    for name, values in list(columns.items()):
+        room -= max(map(len, [name, *values])) + 2
+        if room < -2:  # nothing stands behind the last one
+            del columns[name]
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    if left_out := [name for name in names if name not in columns]:
+        table.caption = f"the files have the others: {', '.join(left_out)}"
+        table.caption_justify = "left"
     return table

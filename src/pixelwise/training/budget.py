@@ -1,8 +1,10 @@
 """Time as a budget: how many epochs, at which sizes and of how many steps, fit into it. Nothing here looks at a clock.
 
 The plan is made from the pace of the first steps. After each epoch what is left of the time is spread over what is left
-of the epochs, at the pace of that epoch: their steps change, and where there is less time than their validation takes,
-their number. The recipe's `plan` records it all, so that a run by that recipe repeats this one, without a budget.
+of the epochs, at the pace that was seen: their steps change, and where there is less time than their validation takes,
+their number. An epoch that goes slower than thought ends where only validation and the bundle still fit into the time;
+in the last one the steps that are left out change next to nothing, at a learning rate near zero. The recipe's `plan`
+and `last_step` record it all, so that a run by that recipe repeats this one, without a budget.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ FEWEST_EPOCHS = 8  # where less than as many passes over the data fit, an epoch 
 MOST_EPOCHS = 100  # where more fit, an epoch is more than one
 VALIDATION_SHARE = 0.2  # of the time, at most, goes to validating and saving
 SMALL_SHARE_IN_HASTE = 0.8  # of the epochs see small views where fewer than FEWEST_EPOCHS passes fit
+FULL_EPOCHS = 2  # of full size, at least: the first of them shows how long the others take
+LAST_EPOCH = 1 / 3  # of the steps of the others is left to it: how long it takes cannot be made good any more
 STEADY = 0.03  # a plan is kept while it is no further than this from the pace
-EXPORT_S = (
-    5.0  # on an idle machine, from the best weights to a checked bundle, beside looking at the validation split twice
-)
+NEWEST = 0.7  # of a pace is the newest epoch's, the rest what was thought before it: an epoch may have had bad luck
 
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
@@ -59,31 +61,41 @@ class Budget:
     small_step_s: float  # a step with small views
     full_step_s: float
     between_s: float  # validating and saving, once an epoch
-    export_s: float = EXPORT_S
+    export_s: float  # from the best weights to a checked bundle, beside looking at the validation split twice
 
     @property
     def end_s(self) -> float:
         """What remains to be done after the last epoch: the bundle, measured and checked."""
         return self.export_s + 2 * self.between_s
 
+    def is_over(self, used_s: float) -> bool:
+        """Is there only time left to validate once more and to write the bundle?"""
+        return used_s >= self.seconds - self.between_s - self.end_s
+
     def after_epoch(self, step_s: float, between_s: float, small: bool) -> Budget:
-        """The pace that an epoch went at; what was not seen is taken to have changed with it."""
-        change = step_s / (self.small_step_s if small else self.full_step_s)
+        """What is thought after an epoch that went at this pace; what was not seen is taken to have changed with it."""
+        change = NEWEST * step_s / (self.small_step_s if small else self.full_step_s) + 1 - NEWEST
         return replace(
             self,
             small_step_s=self.small_step_s * change,
             full_step_s=self.full_step_s * change,
-            between_s=between_s,
+            between_s=NEWEST * between_s + (1 - NEWEST) * self.between_s,
             export_s=self.export_s * change,
         )
 
     def epochs_s(self, recipe: Recipe, first: int) -> float:
         """How long the epochs from `first` on take."""
-        sizes = [recipe.size_at(epoch) for epoch in range(first, recipe.epochs)]
         steps = recipe.segment_at(recipe.epochs - 1)[2]
-        return sum(
-            steps * (self.full_step_s if size == recipe.size else self.small_step_s) + self.between_s for size in sizes
-        )
+        return steps * self.step_each_s(recipe, first) + (recipe.epochs - first) * self.between_s
+
+    def step_each_s(self, recipe: Recipe, first: int) -> float:
+        """How long one step in each epoch from `first` on takes, where the last of several has fewer than others."""
+        seconds = [
+            self.full_step_s if recipe.size_at(epoch) == recipe.size else self.small_step_s
+            for epoch in range(first, recipe.epochs)
+        ]
+        last = LAST_EPOCH if len(seconds) > 1 else 1.0
+        return sum(seconds[:-1]) + last * seconds[-1]
 
     def first_plan(self, recipe: Recipe, pass_steps: int, used_s: float) -> Recipe:
         """The recipe with epochs, sizes and steps that fit.
@@ -108,7 +120,8 @@ class Budget:
         affordable = int(VALIDATION_SHARE * room_s / self.between_s)
         epochs = max(min(max(round(passes), FEWEST_EPOCHS), MOST_EPOCHS, affordable), 1)
         if passes < FEWEST_EPOCHS:
-            recipe = replace(recipe, small_epochs=max(recipe.small_epochs, SMALL_SHARE_IN_HASTE))
+            small = min(max(recipe.small_epochs, SMALL_SHARE_IN_HASTE), max(1 - FULL_EPOCHS / epochs, 0.0))
+            recipe = replace(recipe, small_epochs=small)
         return self.replanned(replace(recipe, epochs=epochs, plan=((0, epochs, 1),)), 0, used_s)
 
     def replanned(self, recipe: Recipe, epoch: int, used_s: float) -> Recipe:
@@ -120,10 +133,8 @@ class Budget:
             return recipe
         left = min(recipe.epochs - epoch, max(int(room_s / 2 / self.between_s), 1))
         epochs = epoch + left
-        sizes = replace(recipe, epochs=epochs, plan=())
-        small = sum(sizes.size_at(number) != recipe.size for number in range(epoch, epochs))
-        all_s = small * self.small_step_s + (left - small) * self.full_step_s  # of a step in each epoch that is left
-        steps = max(int((room_s - left * self.between_s) / all_s), 1)
+        step_each_s = self.step_each_s(replace(recipe, epochs=epochs, plan=()), epoch)
+        steps = max(int((room_s - left * self.between_s) / step_each_s), 1)
         earlier = tuple(segment for segment in recipe.plan if segment[0] < epoch)
         return replace(recipe, epochs=epochs, plan=(*earlier, (epoch, epochs, steps)))
 

@@ -82,7 +82,7 @@ def together(work: Callable[P, T]) -> Callable[P, T]:
             return work(*args, **kwargs)
         store, rank, world = next(rendezvous("env://"))
         store = meeting_place(store, rank, world)
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
         try:
             done = work(*args, **kwargs)

@@ -55,7 +55,7 @@ def find_rate(
 ) -> Found:
     """Train for up to STEPS steps at rising rates, on a network that is thrown away, and plot the loss.
 
-    Writes `out`/learning_rate.svg and nothing else; a training can start in `out` afterwards.
+    Writes `out`/learning_rate.svg and nothing else but a lock; a training can start in `out` afterwards.
 
     Raises:
         DatasetError, OutputError, RunLockedError: as in `train`.
@@ -67,7 +67,7 @@ def find_rate(
         raise UsageError("learning rates are tried in one process: start --find-lr without torchrun.")
     recipe = replace(recipe or Recipe(), small_epochs=0.0, plan=())
     dataset = with_validation(open_dataset(data, seed=recipe.seed), recipe.seed)
-    with locked(out):
+    with locked(out, parts=["."]):
         ready = prepare(dataset, lambda manifest: None, recipe, skip_bad, tell, progress, where)
         training = ready.training
         lesson = lesson_of(recipe, training.network, ready.pixels_C)
@@ -129,18 +129,18 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float) -> 
         x = x_of(10.0**power)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
         parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">1e{power}</text>')
-    for i in range(5):
-        loss = low + (high - low) * i / 4
+    for loss in round_between(low, high):
         parts.append(
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(loss):.1f}" y2="{y_of(loss):.1f}"/>'
         )
-        parts.append(f'<text x="{LEFT - 6}" y="{y_of(loss) + 4:.1f}" text-anchor="end">{loss:.2f}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y_of(loss) + 4:.1f}" text-anchor="end">{loss:g}</text>')
     points = " ".join(f"{x_of(r):.1f},{y_of(v):.1f}" for r, v in zip(rates, losses, strict=True))
     parts.append(f'<polyline class="loss" points="{points}"/>')
     x = x_of(min(max(suggestion, rates[0]), rates[-1]))
     parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
     parts.append(f'<text x="{x + 6:.1f}" y="{TOP + 14}">suggestion {suggestion:.1e}</text>')
     parts.append(f'<text x="{WIDTH / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">learning rate</text>')
+    parts.append(f'<text x="{LEFT + 6}" y="{HEIGHT - BOTTOM - 6}">training loss, smoothed</text>')
     style = (
         "svg{background:#fff;color:#222;font:12px sans-serif}text{fill:currentColor}"
         ".grid{stroke:currentColor;opacity:.15}"
@@ -154,3 +154,10 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float) -> 
         f'role="img" aria-label="{label}"><title>{label}</title><style>{style}</style>'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="none"/>{"".join(parts)}</svg>\n'
     )
+
+
+def round_between(low: float, high: float) -> list[float]:
+    """Some round numbers between two, for an axis."""
+    power = 10.0 ** math.floor(math.log10(max(high - low, 1e-9)))
+    step = next(step for step in (power / 5, power / 2, power, 2 * power) if (high - low) / step <= 6)
+    return [round(step * number, 10) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]

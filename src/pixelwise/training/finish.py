@@ -235,7 +235,8 @@ def rehearse_export(network: Network, preprocess: Preprocess) -> None:
     Raises:
         TrainingError: it cannot.
     """
-    stages = stages_of(copy.deepcopy(network).eval())
+    network = copy.deepcopy(network).cpu().eval()
+    stages = stages_of(network)
     try:
         model = to_onnx(Graph(deployable(network), preprocess).eval(), [stage.tensor for stage in stages])
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

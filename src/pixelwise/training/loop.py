@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -73,6 +74,8 @@ def early_end(training: Training) -> str | None:
         return (
             f"no better mIoU in {recipe.patience} epochs than {training.best_miou:.3f} of epoch {training.best_epoch}"
         )
+    if recipe.last_step and training.step >= recipe.last_step:
+        return f"step {recipe.last_step} was the last for which there was time"
     return None
 
 
@@ -116,6 +119,8 @@ def train_epoch(
         tell({"event": "warning", "message": f"processes that prepare batches died and are replaced: {reason}"})
 
     for images_Bhw3, labels_Bhw in batches_from(batches, order, so_far.steps, lost):
+        if so_far.steps and is_over(training):
+            break
         failed = learn_or_say(training, lesson, images_Bhw3, labels_Bhw, rate_at(training, len(order)))
         if failed is not None:
             raise out_of_memory(training, lesson, images_Bhw3, labels_Bhw, failed)
@@ -126,6 +131,15 @@ def train_epoch(
             keep(training, folder, tell)
             saved = time.perf_counter()
     return rate_at(training, len(order), so_far.steps - 1)
+
+
+def is_over(training: Training) -> bool:
+    """Was the step just done the last one: by the recipe, or because only validation and export fit into the time?"""
+    if training.recipe.last_step:
+        return training.step >= training.recipe.last_step
+    if training.budget is None:
+        return False
+    return bool(distributed.largest(distributed.is_first() and training.budget.is_over(training.clock.seconds())))
 
 
 def finish_epoch(
@@ -176,12 +190,15 @@ def replan(training: Training, so_far: EpochSoFar, validation_s: float, folder: 
         so_far.seconds / so_far.steps, validation_s + training.saving_s, small
     )
     planned = training.budget.replanned(recipe, training.epoch, training.clock.seconds())
+    if so_far.steps < recipe.segment_at(last)[2]:  # its time was over
+        planned = replace(recipe, last_step=training.step)
     planned = Recipe.from_toml(distributed.from_first(planned.to_toml()))  # one clock counts
     if planned != recipe:
         training.recipe = planned
         if distributed.is_first():
             write_whole(folder / "recipe.toml", planned.to_toml().encode())
-        tell(training.budget.event(planned, training.epoch, training.clock.seconds()))
+        if not planned.last_step:  # then nothing is planned any more
+            tell(training.budget.event(planned, training.epoch, training.clock.seconds()))
 
 
 def validation_scores(

@@ -41,27 +41,32 @@ def segmentation_loss(scores_BCHW: Tensor, labels_BHW: Tensor, weights_C: Tensor
         weights_C: weight of each class in the cross-entropy.
     """
     log_probability_BCHW = scores_BCHW.log_softmax(dim=1)
-    loss = cross_entropy(log_probability_BCHW, labels_BHW, weights_C)
-    if dice_weight:
-        loss = loss + dice_weight * dice(log_probability_BCHW, labels_BHW)
-    return loss
+    entropy_2 = entropy_sums(log_probability_BCHW, labels_BHW, weights_C)
+    if not dice_weight:
+        return cross_entropy(sum_over_all(entropy_2))
+    overlap_3C = overlap_sums(log_probability_BCHW, labels_BHW)
+    sums = sum_over_all(torch.cat([entropy_2, overlap_3C.flatten()]))  # processes wait for each other once, not twice
+    return cross_entropy(sums[:2]) + dice_weight * dice(sums[2:].view_as(overlap_3C))
 
 
-def cross_entropy(log_probability_BCHW: Tensor, labels_BHW: Tensor, weights_C: Tensor) -> Tensor:
-    """Mean weighted cross-entropy over the labelled pixels."""
+def entropy_sums(log_probability_BCHW: Tensor, labels_BHW: Tensor, weights_C: Tensor) -> Tensor:
+    """Sums over the labelled pixels [2]: of the weighted cross-entropy, and of the weights."""
     total = F.nll_loss(log_probability_BCHW, labels_BHW, weights_C, ignore_index=VOID, reduction="sum")
     labelled = labels_BHW != VOID
     weight = weights_C[torch.where(labelled, labels_BHW, 0)][labelled].sum()
-    total, weight = sum_over_all(torch.stack([total, weight]))
+    return torch.stack([total, weight])
+
+
+def cross_entropy(entropy_2: Tensor) -> Tensor:
+    """Mean weighted cross-entropy over the labelled pixels, from their sums."""
+    total, weight = entropy_2
     mean: Tensor = total / weight.clamp(min=1e-6)
     return mean
 
 
-def dice(log_probability_BCHW: Tensor, labels_BHW: Tensor) -> Tensor:
-    """1 − soft Dice, averaged over the classes that occur in the batch (Milletari et al. 2016, arXiv:1606.04797).
-
-    Works on the overlap of whole regions, so that a thin pole counts as much as a wide road.
-    """
+def overlap_sums(log_probability_BCHW: Tensor, labels_BHW: Tensor) -> Tensor:
+    """Sums over the labelled pixels [3, C]: of the probability of each class where it is, of where it is, and of its
+    probability everywhere."""
     classes = log_probability_BCHW.shape[1]
     labelled_BHW = labels_BHW != VOID
     probability_BCHW = log_probability_BCHW.exp() * labelled_BHW[:, None]
@@ -71,8 +76,15 @@ def dice(log_probability_BCHW: Tensor, labels_BHW: Tensor) -> Tensor:
     none_C = own_BHW.new_zeros(classes)
     overlap_C = none_C.index_add(0, flat, own_BHW.flatten())
     true_C = none_C.index_add(0, flat, labelled_BHW.flatten().to(own_BHW.dtype))
-    predicted_C = probability_BCHW.sum((0, 2, 3))
-    overlap_C, true_C, predicted_C = sum_over_all(torch.stack([overlap_C, true_C, predicted_C]))
+    return torch.stack([overlap_C, true_C, probability_BCHW.sum((0, 2, 3))])
+
+
+def dice(overlap_3C: Tensor) -> Tensor:
+    """1 − soft Dice, averaged over the classes that occur in the batch (Milletari et al. 2016, arXiv:1606.04797).
+
+    Works on the overlap of whole regions, so that a thin pole counts as much as a wide road.
+    """
+    overlap_C, true_C, predicted_C = overlap_3C
     dice_C = (2 * overlap_C + 1) / (predicted_C + true_C + 1)
     present_C = true_C > 0
     mean: Tensor = (1 - dice_C)[present_C].sum() / present_C.sum().clamp(min=1)

@@ -9,11 +9,12 @@ import torch
 from pixelwise.errors import OutOfMemoryError
 
 WORDS = ("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory", "insufficient memory",
-         "could not create a memory", "could not create a primitive", "std::bad_alloc")  # fmt: skip
+         "could not create a memory", "could not create a primitive",
+         "std::bad_alloc", "status_alloc_failed")  # fmt: skip
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory could not be had: Python's, torch's on CPU and GPU, oneDNN's, OpenCV's."""
+    """Whether an error says that memory could not be had: Python's, torch's, oneDNN's, OpenCV's, cuBLAS's, cuDNN's."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in WORDS)

@@ -1,20 +1,20 @@
-"""How fast a training goes here: the first steps of one, measured and thrown away.
+"""How fast a training goes here: the first steps of one and its bundle, measured and thrown away.
 
 Shapes: B batch, h and w the network's input size.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 
 from pixelwise.data.loader import Pairs, batches_from
 from pixelwise.training import distributed, loop
-from pixelwise.training.budget import EXPORT_S, Budget
+from pixelwise.training.budget import Budget
+from pixelwise.training.finish import rehearse_export
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.state import CPU, start
 from pixelwise.training.step import learn, lesson_of, rate_at, set_training
@@ -22,8 +22,9 @@ from pixelwise.training.validate import Validation, validate
 
 MEASURED_SHARE = 0.01  # of the budget, for each of the two sizes
 MEASURED_S = (1.0, 10.0)  # but at least and at most so long
-FEWEST_STEPS = 3
+TURN = 3  # steps at one size before the other has its turn
 IMAGES = 8  # of the validation split
+EXPORT = 1.5  # a bundle takes so many times its rehearsal: it is also compared with the network, and calibrated
 
 
 def measure(
@@ -35,42 +36,78 @@ def measure(
     budget_s: float,
     device: torch.device = CPU,
 ) -> Budget:
-    """Time real steps at both sizes, and validation, on a network that is thrown away. All processes do it together."""
+    """Time real steps at both sizes, validation, and the export, on networks that are thrown away.
+
+    All processes do it together; what the first one measures counts.
+
+    Raises:
+        TrainingError: this network cannot become a bundle.
+    """
     limit_s = min(max(MEASURED_SHARE * budget_s, MEASURED_S[0]), MEASURED_S[1])
-    full_s = step_s(replace(recipe, small_epochs=0.0, plan=()), classes, pixels_C, pairs, limit_s, device)
-    small_s = full_s
-    if recipe.small_epochs:
-        small_s = step_s(replace(recipe, small_epochs=1.0, plan=()), classes, pixels_C, pairs, limit_s, device)
-    few = validation.pairs.samples[:IMAGES]
-    part = replace(validation, pairs=Pairs(few, validation.pairs.mask_ids, validation.pairs.classes, recipe.cache_mb))
+    shares = [0.0, 1.0] if recipe.small_epochs else [0.0]
+    full_s, *small_s = steps_s(
+        [replace(recipe, small_epochs=share, plan=(), last_step=0) for share in shares],
+        classes, pixels_C, pairs, limit_s * len(shares), device,
+    )  # fmt: skip
     network = start(recipe, classes, device).network
-    began, began_cpu = time.perf_counter(), time.process_time()
-    validate(network, part)
-    took_s = time.perf_counter() - began
-    # Waiting for a processor that others use: the export, which cannot be tried beforehand, will wait as well.
-    waiting = max(took_s / (time.process_time() - began_cpu), 1.0)
-    validation_s = took_s * len(validation.pairs) / len(few) / distributed.processes()
-    return Budget(budget_s, small_s, full_s, validation_s, EXPORT_S * waiting)
+    for count in (1, IMAGES):  # what happens only once, at the first, is not counted
+        few = validation.pairs.samples[:count]
+        part = Pairs(few, validation.pairs.mask_ids, validation.pairs.classes, recipe.cache_mb)
+        began = time.perf_counter()
+        validate(network, replace(validation, pairs=part))
+        image_s = (time.perf_counter() - began) / len(few)
+    validation_s = image_s * len(validation.pairs) / distributed.processes()
+    export_s = 0.0
+    if distributed.is_first():
+        rehearse_export(network, validation.preprocess)  # and again: the first time, much is imported
+        began = time.perf_counter()
+        rehearse_export(network, validation.preprocess)
+        export_s = EXPORT * (time.perf_counter() - began)
+    return Budget(budget_s, small_s[0] if small_s else full_s, full_s, validation_s, export_s)
 
 
-def step_s(
-    recipe: Recipe, classes: int, pixels_C: Sequence[int], pairs: Pairs, limit_s: float, device: torch.device
-) -> float:
-    """Seconds of a step: the median of those that fit into `limit_s`, after the first ones."""
+def steps_s(
+    recipes: Sequence[Recipe],
+    classes: int,
+    pixels_C: Sequence[int],
+    pairs: Pairs,
+    limit_s: float,
+    device: torch.device,
+) -> list[float]:
+    """Seconds of a step by each recipe: the mean of those that fit into `limit_s` together, after the first ones.
+
+    They take turns, so that whatever else the machine does slows them alike.
+    """
+    courses = [timed_steps(recipe, classes, pixels_C, pairs, device) for recipe in recipes]
+    # What workers prepared ahead, while the others had their turn, came for nothing.
+    waiting = [1 + 2 * recipe.workers for recipe in recipes]
+    times: list[list[float]] = [[] for _ in recipes]
+    began, enough = time.perf_counter(), False
+    while not enough:
+        for number, course in enumerate(courses):
+            for _ in range(waiting[number]):
+                next(course)
+            times[number] += [next(course) for _ in range(TURN)]
+            waiting[number] = 2 * recipes[number].workers
+        enough = bool(distributed.from_first(time.perf_counter() - began >= limit_s))
+    return [sum(each) / len(each) for each in times]
+
+
+def timed_steps(
+    recipe: Recipe, classes: int, pixels_C: Sequence[int], pairs: Pairs, device: torch.device
+) -> Iterator[float]:
+    """Train without end; seconds of each step, the time to get its batch included."""
     training = start(recipe, classes, device)
     lesson = lesson_of(recipe, training.network, pixels_C)
     order = loop.order_of(training, pairs)
     set_training(training.network, recipe)
-    warming = 1 + 2 * recipe.workers  # what workers prepared ahead came for nothing
-    times: list[float] = []
-    began = last = time.perf_counter()
     while True:
-        for images_Bhw3, labels_Bhw in batches_from(
-            loop.batches_of(training, pairs, order), order, 0, lambda reason: None
-        ):
+        batches = batches_from(loop.batches_of(training, pairs, order), order, 0, lambda reason: None)
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                break
+            images_Bhw3, labels_Bhw = batch
             learn(training, lesson, images_Bhw3, labels_Bhw, rate_at(training, len(order), 0))
-            times.append(time.perf_counter() - last)
-            last = time.perf_counter()
-            enough = len(times) >= warming + FEWEST_STEPS and last - began >= limit_s
-            if distributed.from_first(enough):
-                return statistics.median(times[warming:])
+            yield time.perf_counter() - began

@@ -34,6 +34,7 @@ class Recipe:
     target_miou: float = 0.0  # stop when validation reaches it; 0: never
     patience: int = 0  # stop after so many epochs without a better mIoU; 0: never
     plan: tuple[tuple[int, int, int], ...] = ()  # of a budget: from this epoch on, epochs in all, steps an epoch
+    last_step: int = 0  # of a budget: the step after which its time was over; 0: none, all that was planned was done
 
     learning_rate: float = 2e-3  # at its highest; the encoder gets `encoder_rate` of it
     encoder_rate: float = 0.25
@@ -85,6 +86,7 @@ class Recipe:
         require(
             not (self.also_val and judged), "also_val", "false where target_miou or patience judge by the val split"
         )
+        require(self.last_step >= 0, "last_step", "0 (none) or a number of steps")
         starts = [start for start, *_ in self.plan]
         require(
             not self.plan
@@ -159,7 +161,8 @@ class Recipe:
                 raise UsageError(f"{where}: {name!r} is not part of a recipe. Its parts are: {', '.join(known)}.")
             clean[name] = plan_of(value, where) if name == "plan" else convert(value, known[name], f"{where}: {name}")
         if "epochs" in clean and "plan" not in clean:
-            clean["plan"] = ()  # it was made for another number of epochs
+            clean["plan"] = ()  # it was made for another number of epochs, and so was the last step
+            clean.setdefault("last_step", 0)
         return replace(self, **clean)
 
 

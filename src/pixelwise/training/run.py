@@ -288,7 +288,7 @@ def prepare(
 def plan(ready: Ready, budget_s: float, tell: Listener) -> None:
     """Fit the recipe to a budget, from the pace of the first steps."""
     training, classes = ready.training, len(ready.dataset.classes)
-    recipe = replace(training.recipe, plan=())
+    recipe = replace(training.recipe, plan=(), last_step=0)
     pass_steps = len(loop.order_of(replace(training, recipe=recipe), ready.pairs))
     device = next(training.network.parameters()).device
     budget = measure(recipe, classes, ready.pixels_C, ready.pairs, ready.validation, budget_s, device)

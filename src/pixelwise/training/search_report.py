@@ -13,6 +13,7 @@ from typing import Any
 from pixelwise.data.files import write_whole
 from pixelwise.evaluation.charts import Line, bars, line_chart
 
+ENOUGH = 30  # trials, below which shares of what mattered are no more than a hint
 SCATTERED = 6  # parts of the recipe that get a chart of their own, those that mattered most
 
 
@@ -62,6 +63,7 @@ def page_of(out: Path, rows: Sequence[Row], importances: dict[str, float], names
             max(importances.values(), default=1.0),
         ),
         has_importances=bool(importances),
+        few=len(rows) < ENOUGH,
         course=course(known),
         charts=[(name, scatter(known, name)) for name in ranked[:SCATTERED]] if known else [],
     )
@@ -100,6 +102,6 @@ def scatter(rows: Sequence[Row], name: str) -> str:
         Line("trial", [(place(value), row.miou)], "a" if row.state == "done" else "guess")
         for row, value in zip(rows, values, strict=True)
     ]
-    ends = [(0.0, f"{low:.3g}"), (1.0, f"{high:.3g}")] if high > low else [(0.5, f"{low:.3g}")]
+    ends = [(0.0, f"{low:.2g}"), (1.0, f"{high:.2g}")] if high > low else [(0.5, f"{low:.2g}")]
     return line_chart(f"mIoU over {name}", name + (" (by factors)" if log else ""), "val mIoU", lines, ends,
                       max(row.miou for row in rows) or 1.0)  # fmt: skip

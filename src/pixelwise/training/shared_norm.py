@@ -44,13 +44,13 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 def shared_statistics(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance [C], float64, over all processes, whose batches are equally large."""
-    # The kernel of an ordinary batch normalisation, for its statistics: a tenth of the time of torch.var_mean on a CPU.
-    _, mean_C, inverse_std_C = torch.native_batch_norm(x_BCHW, None, None, None, None, True, 0.0, 0.0)
-    mean_C, variance_C = mean_C.double(), inverse_std_C.double() ** -2
-    moments = torch.cat([mean_C, variance_C + mean_C**2])  # in float64: a difference of squares loses digits
-    dist.all_reduce(moments)
-    mean_C, square_C = (moments / dist.get_world_size()).chunk(2)
-    return mean_C, (square_C - mean_C**2).clamp(min=0)
+    # The kernel of an ordinary batch normalisation, for its statistics alone: far faster than torch.var_mean on a CPU.
+    moments_2C = torch.stack(torch.batch_norm_update_stats(x_BCHW, None, None, 0.0)).double()
+    mean_C, square_C = moments_2C
+    square_C.addcmul_(mean_C, mean_C)  # in float64: a difference of squares loses digits
+    dist.all_reduce(moments_2C)
+    moments_2C /= dist.get_world_size()
+    return mean_C, square_C.addcmul_(mean_C, mean_C, value=-1).clamp_(min=0)
 
 
 class Normalise(torch.autograd.Function):

@@ -128,6 +128,7 @@ def packed(training: Training) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "so_far": asdict(training.so_far),
         "used_s": training.clock.seconds(),
         "plan": training.recipe.segments,
+        "last_step": training.recipe.last_step,
         "budget": asdict(training.budget) if training.budget else None,
     }
     return tensors, state
@@ -161,5 +162,6 @@ def restore(training: Training, tensors: dict[str, Tensor], state: dict[str, Any
     training.clock.before_s = state["used_s"]
     training.budget = Budget(**state["budget"]) if state["budget"] else None
     plan = tuple((first, epochs, steps) for first, epochs, steps in state["plan"])
-    if plan != training.recipe.segments:
-        training.recipe = replace(training.recipe, epochs=plan[-1][1], plan=plan)
+    last_step = state.get("last_step", 0)  # older checkpoints have none
+    if (plan, last_step) != (training.recipe.segments, training.recipe.last_step):
+        training.recipe = replace(training.recipe, epochs=plan[-1][1], plan=plan, last_step=last_step)

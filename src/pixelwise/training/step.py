@@ -33,13 +33,16 @@ class Lesson:
     weights_C: Tensor
     dice: float
     forward: nn.Module  # the network, with whatever brings the gradients of several processes together
+    bfloat16: bool  # whether the network computes in it: on GPUs that do so themselves
 
 
 def lesson_of(recipe: Recipe, network: Network, pixels_C: Sequence[int]) -> Lesson:
     device = next(network.parameters()).device
     preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std, recipe.even_exposure).to(device)
     weights_C = class_weights(torch.tensor(pixels_C), recipe.class_power).to(device)
-    return Lesson(preprocess, weights_C, recipe.dice, distributed.parallel(network))
+    # Older GPUs only imitate it, slower than float32.
+    bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return Lesson(preprocess, weights_C, recipe.dice, distributed.parallel(network), bfloat16)
 
 
 def schedule(step: float, steps: int, warmup: float) -> float:
@@ -73,22 +76,21 @@ def learn_or_say(
 
 
 def learn(training: Training, lesson: Lesson, images_Bhw3: Tensor, labels_Bhw: Tensor, rate: float) -> None:
-    """One step: forward, loss, backward, update, running mean. On a GPU the network computes in bfloat16.
+    """One step: forward, loss, backward, update, running mean. On a GPU the network computes in bfloat16, not the loss.
 
     Of several processes each learns from its part of the batch, and all come to the same weights.
     """
     network, so_far = training.network, training.so_far
     device = lesson.weights_C.device
-    on_gpu = device.type == "cuda"
     images_Bhw3, labels_Bhw = images_Bhw3.to(device, non_blocking=True), labels_Bhw.to(device, non_blocking=True)
     # Whatever is random in a network depends on the step alone, so that any of them can be repeated.
     torch.manual_seed(seed_of(training.recipe.seed, training.step))
     for group in training.optimizer.param_groups:
         group["lr"] = rate * group["rate"]
-    with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
+    with torch.autocast(device.type, torch.bfloat16, enabled=lesson.bfloat16):
         scores_BChw = lesson.forward(lesson.preprocess.normalise(images_Bhw3.permute(0, 3, 1, 2)))
     scores_BChw = resize_scores(
-        scores_BChw.float() if on_gpu else scores_BChw, (labels_Bhw.shape[1], labels_Bhw.shape[2])
+        scores_BChw.float() if lesson.bfloat16 else scores_BChw, (labels_Bhw.shape[1], labels_Bhw.shape[2])
     )
     # Neighbouring pixels say nearly the same: every other one in each direction, in turn, is enough and spares
     # three quarters of the loss's time.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import re
 import time
@@ -194,6 +195,7 @@ def to_mlflow(followed: Followed) -> Iterator[Listener]:
     from mlflow.entities import Metric, Param
     from mlflow.tracking import MlflowClient
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table in its database
     run = followed.run.resolve()
     earlier = read_notes(run).get("mlflow", {})
     uri = earlier.get("uri") or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run.parent / 'mlflow.db'}"
