@@ -30,9 +30,16 @@ THREE = ClassList(("sky", "road", "car"), ((70, 130, 180), (128, 64, 128), (0, 0
 
 
 def make_bundle(
-    path: Path, name: str, *, policy: str = "stretch", size: tuple[int, int] = (64, 96), even_exposure: bool = True
+    path: Path,
+    name: str,
+    *,
+    policy: str = "stretch",
+    size: tuple[int, int] = (64, 96),
+    even_exposure: bool = True,
+    classes: ClassList = THREE,
+    provenance: dict[str, Any] | None = None,
 ) -> Any:
-    """Write a bundle of an untrained network of three classes; returns the network as it was exported."""
+    """Write a bundle of an untrained network; returns the network as it was exported."""
     torch = pytest.importorskip("torch", reason="bundles are made with torch; install pixelwise[train]")
     from pixelwise.bundle.export import deployable, export_bundle, stages_of
     from pixelwise.bundle.format import Metadata
@@ -40,7 +47,7 @@ def make_bundle(
     from pixelwise.model.preprocess import Preprocess
 
     torch.manual_seed(0)
-    network: Any = build(ModelConfig(name=name, classes=3, pretrained=False)).eval()
+    network: Any = build(ModelConfig(name=name, classes=len(classes), pretrained=False)).eval()
     preprocess = Preprocess(size, policy, network.mean, network.std, even_exposure)  # type: ignore[arg-type]
     with torch.no_grad():
         for part in network.modules():  # biases of zero would be left out of the graph
@@ -50,12 +57,12 @@ def make_bundle(
         scores = network(preprocess(torch.from_numpy(picture(0, 90, 120))[None]))
         spread = scores.std((0, 2, 3))
         # A classifier that answers for several pixels at once holds that many channels a class, one after the other.
-        share = len(network.classifier.bias) // 3
+        share = len(network.classifier.bias) // len(classes)
         scale, centre = (3 / spread).repeat_interleave(share), scores.mean((0, 2, 3)).repeat_interleave(share)
         network.classifier.weight *= scale[:, None, None, None]
         network.classifier.bias.copy_((network.classifier.bias - centre) * scale)
     metadata = Metadata(
-        classes=THREE,
+        classes=classes,
         size=size,
         policy=policy,
         stride=network.stride,
@@ -64,6 +71,7 @@ def make_bundle(
         temperature=1.5,
         even_exposure=even_exposure,
         stages=stages_of(network),
+        provenance=provenance or {},
     )
     export_bundle(network, preprocess, metadata, [picture(0, 90, 120)], path)
     return deployable(network)

@@ -16,6 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from pixelwise.tracing.words import images_of
+
 if TYPE_CHECKING:
     from pixelwise.prediction.builtin import BuiltIn
 
@@ -203,6 +205,6 @@ def models_table(models: Sequence[BuiltIn]) -> Table:
             f"{facts['bytes'] / 1e6:.1f}",
             f"{metrics['miou']:.3f}",
             f"{metrics['accuracy']:.3f}",
-            f"{metrics['images']} {metrics['split']} images",
+            images_of(metrics),
         )
     return table

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +194,103 @@ def test_the_code_is_what_the_image_had(page: Any, photo_file: Path, served_mode
     page.locator("#content form input").nth(0).fill("200")
     page.locator("#content form button").nth(0).click()
     page.wait_for_selector("text=/Right: Width comes second/")
+
+
+def test_every_line_of_the_code_gives_what_the_page_says(
+    page: Any, photo_file: Path, fast_bundle: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pasted one after the other, beside the model and the image that the page hands out."""
+    page.set_input_files("[data-testid=file]", photo_file)
+    until(page, f"{WIDTH} === 200")
+    page.click("#tab-code")
+    with page.expect_download() as started:
+        page.click("a:has-text('the image itself')")
+    started.value.save_as(tmp_path / started.value.suggested_filename)
+    shutil.copy(fast_bundle[0], tmp_path / fast_bundle[0].name)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    run = 0
+    for step in page.locator(".step").all():
+        if not step.locator("samp").count():
+            continue
+        *before, last = ast.parse(step.locator("code").inner_text()).body
+        assert isinstance(last, ast.Expr)
+        kept = ast.Assign([ast.Name("told", ast.Store())], last.value)
+        exec(compile(ast.fix_missing_locations(ast.Module([*before, kept], [])), "page", "exec"), names)
+        assert repr(names["told"]) == step.locator("samp").inner_text().strip()
+        run += 1
+    assert run == 6
+
+
+def test_exercises_are_checked(page: Any, photo_file: Path, served_model: Model) -> None:
+    """Right answers are taken, wrong ones are not and get a hint; another image asks anew."""
+    page.set_input_files("[data-testid=file]", photo_file)
+    until(page, f"{WIDTH} === 200")
+    prediction = served_model.predict(photo_file)
+    page.click("#tab-code")
+    answers = [200, 200 * 120 * 3, prediction.scores.shape[1], prediction.scores.size, 0.88]
+    forms = page.locator("#content ol form")
+    assert forms.count() == len(answers)
+    for i, answer in enumerate(answers):
+        told = forms.nth(i).locator(".told")
+        for given, verdict in (
+            (answer + 1, "✗ Not yet"),
+            ("", "✗ Not yet"),
+            ("a lot", "✗ Not yet"),
+            (answer, "✓ Right"),
+        ):
+            forms.nth(i).locator("input").fill(str(given))
+            assert told.inner_text() == ""
+            forms.nth(i).locator("input").press("Enter")
+            assert told.inner_text().startswith(verdict), (i, given)
+    page.select_option("[aria-label='Built-in images']", index=0)
+    until(page, f"{WIDTH} !== 200")
+    assert page.locator("#content ol .told:has-text('Right')").count() == 0
+
+
+def test_missed_cards_come_back_first_and_known_ones_later(page: Any) -> None:
+    page.clock.install()
+    page.clock.pause_at("2030-01-01T10:00:00")
+    page.click("#tab-review")
+    until(page, "document.querySelectorAll('.boxes li').length === 5")
+    front, counts = page.locator(".front"), ".boxes .count"
+
+    def judge(knew: bool) -> str:
+        asked: str = front.inner_text()
+        assert page.locator("[data-testid=back]").count() == 0  # no card shows its answer by itself
+        page.click("text=Show the answer")
+        page.click("text=I knew it" if knew else "text=I missed it")
+        return asked
+
+    total = sum(int(text) for text in page.locator(counts).all_inner_texts())
+    known, missed = judge(True), judge(False)
+    assert [int(text) for text in page.locator(counts).all_inner_texts()] == [total - 1, 1, 0, 0, 0]
+    third = front.inner_text()
+    page.clock.fast_forward(70_000)  # what was missed is due again: after the card that is being looked at
+    assert judge(True) == third
+    assert judge(True) == missed
+    while page.locator(".front").count():
+        assert judge(True) != known
+    page.clock.fast_forward(9 * 60_000)
+    page.wait_for_selector(".front")
+    assert judge(True) == known
+    assert int(page.locator(counts).nth(2).inner_text()) == 1
+
+
+def test_half_of_the_quiz_is_about_ones_own_image_and_every_answer_has_its_reason(page: Any) -> None:
+    page.wait_for_selector(".ribbon .layer")
+    page.click("#tab-pipeline")
+    page.wait_for_selector("#quiz legend:has-text('divided by 255')", timeout=60_000)
+    questions, own = (int(word) for word in re.findall(r"\d+", page.locator("#quiz > p").first.inner_text()))
+    assert questions >= 9
+    assert own >= questions / 2
+    assert page.locator("#quiz li").count() == questions
+    for i in range(questions):
+        question = page.locator("#quiz li").nth(i)
+        options = question.locator("input")
+        assert options.count() >= 2
+        for k in range(options.count()):
+            options.nth(k).check()
+            assert question.locator("label.right").count() == 1
+            assert len(question.locator(".because").inner_text()) > 20
+    assert f"of {questions} right" in page.locator("[data-testid=score]").inner_text()

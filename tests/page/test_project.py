@@ -22,7 +22,7 @@ def test_a_training_is_started_watched_stopped_and_goes_on(page: Any) -> None:
     page.reload()
     page.wait_for_selector("[data-testid=live] [data-testid=epoch]", timeout=240_000)
     page.click("[data-testid=live] button:has-text('Stop')")
-    page.wait_for_selector("text=stopped; its last checkpoint is kept", timeout=120_000)
+    page.wait_for_selector("text=/stopped.*its last checkpoint is kept/", timeout=120_000)
     done = told(page, "small")
     assert not done["finished"]
     assert done["can_resume"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from typing import Any, cast
 
 import pytest
 from starlette.requests import Request
 
+from pixelwise.server.app import create_app
 from pixelwise.server.gate import Gate, Left, Readers
 from pixelwise.server.refusals import Refused
+from pixelwise.server.settings import Settings
 
 
 class Asker:
@@ -128,3 +131,38 @@ def test_what_is_quick_does_not_wait_for_what_is_long() -> None:
         gate.close()
 
     asyncio.run(story())
+
+
+def test_at_the_door_a_full_server_reads_nothing(served_model: Any, tmp_path: Any) -> None:
+    """An upload is refused before a byte of its body is asked for; whoever may not come in is told that first."""
+    app = create_app(served_model, Settings(runs=tmp_path))
+    state = app.state.pixelwise
+    state.gate.taken = state.gate.places
+
+    def told(path: str, host: bytes = b"127.0.0.1") -> tuple[int, dict[bytes, bytes], dict[str, Any]]:
+        messages: list[Any] = []
+
+        async def receive() -> Any:
+            raise AssertionError("the body was asked for")
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        headers = [(b"host", host), (b"content-length", b"100000")]
+        scope = {
+            "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+            "headers": headers, "http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 80),
+            "client": ("127.0.0.1", 1), "root_path": "",
+        }  # fmt: skip
+        asyncio.run(app(scope, receive, send))
+        return messages[0]["status"], dict(messages[0]["headers"]), json.loads(messages[1]["body"])
+
+    for path in ("/v1/predict", "/v1/trace", "/v1/pixel"):
+        status, headers, answer = told(path)
+        assert status == 503
+        assert int(headers[b"retry-after"]) >= 1
+        assert answer["error"]["kind"] == "busy"
+        assert f'route="{path}",status="503"}} 1' in state.monitor.text(0)
+    assert told("/v1/predict", host=b"evil.example")[0] == 421
+    state.gate.taken = 0
+    state.gate.close()

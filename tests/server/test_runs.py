@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,40 @@ def test_without_torch_the_page_says_what_to_install(client: TestClient, monkeyp
     assert refused.status_code == 409
     assert refused.json()["error"]["kind"] == "torch-missing"
     assert client.get("/v1/runs").json()["runs"] == []
+
+
+def test_what_is_told_names_no_folder_and_what_is_not_known_passes(tmp_path: Path) -> None:
+    tell = to_file(tmp_path / "trace.jsonl")
+    tell({"event": "start", "run": "/srv/runs/older", "epoch": 3, "sha256": "0" * 64, "temperature": 1.2, "anew": []})
+    tell({"event": "data", "root": "/srv/data", "warnings": ["class car has no pixels"], "problems": [{"sample": "a"}]})
+    tell({"event": "of-a-later-version", "value": 7})
+    tell(
+        {
+            "event": "stop",
+            "reason": "DatasetError",
+            "message": "/srv/data/train/a b.png: 3 and/or 4 in ./x. See http://x/y",
+        }
+    )
+    start, data, later, stop = read_from(tmp_path / "trace.jsonl", 0)[0]
+    assert start["run"] == "older"
+    assert start["says"] == "It began with the weights of the run older after epoch 3."
+    assert data["warnings"] == ["class car has no pixels"]
+    assert later["value"] == 7
+    assert stop["message"] == "a b.png: 3 and/or 4 in ./x. See http://x/y"
+    assert "/srv" not in json.dumps([start, data, later, stop])
+
+
+def test_of_a_training_that_a_signal_ended_its_trace_tells_and_not_its_log(tmp_path: Path) -> None:
+    """Whatever it printed last is no reason then."""
+    runs = Runs(tmp_path, None)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/page.log").write_text("3 warnings\nno training pairs in /srv/data/train\n")
+    for ending, told in (
+        ("kill -TERM $$", None),
+        ("kill -KILL $$", None),
+        ("exit 143", None),
+        ("exit 1", "no training pairs in train"),
+    ):
+        runs.started["one"] = subprocess.Popen(["sh", "-c", ending])
+        runs.started["one"].wait()
+        assert runs.failure("one") == told, ending

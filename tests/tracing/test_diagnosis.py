@@ -103,5 +103,19 @@ def test_grey_broken_and_never_predicted(halves: np.ndarray[Any, Any]) -> None:
     metrics = {"metrics": {"classes": {"car": {"recall": 0.0}, "sky": {"recall": 0.9}}}}
     found = diagnose(picture(3, 70, 110), predicted(halves), Told(provenance=metrics))
     assert [finding.what for finding in found if finding.kind == "never-predicted"] == [
-        "On its validation images this model never found: car."
+        "On validation images, this model never found: car."
     ]
+
+
+def test_what_a_model_was_validated_on_is_said_in_words(halves: np.ndarray[Any, Any]) -> None:
+    """Plainly named splits, and splits of which more is told."""
+    classes = {"road": {"recall": 0}}
+    for split, images, words in (
+        ("val", None, "On validation images, this model"),
+        ("test", 7, "On 7 test images, this model"),
+        ("val, learnt from too,", 101, "On 101 images of val, learnt from too, this model"),
+    ):
+        metrics = {"split": split, "images": images, "accuracy": 0.9, "classes": classes}
+        told = Told(provenance={"metrics": metrics})
+        found = {one.kind: one.what for one in diagnose(picture(1, 70, 110), predicted(halves), told)}
+        assert found["never-predicted"] == f"{words} never found: road."

@@ -28,6 +28,7 @@ from pixelwise.server.settings import Settings
 from pixelwise.server.shelf import Shelf
 from pixelwise.server.state import State
 
+UPLOADS = frozenset(("/v1/predict", "/v1/trace", "/v1/pixel"))  # routes that work on an image at once
 ABOUT = """Label every pixel of an image, and see why. Errors have one shape:
 `{"error": {"kind": "…", "message": "…", "remedy": "…"}}`. A full server answers 503 with `Retry-After`."""
 
@@ -68,6 +69,7 @@ def create_app(model: Model, settings: Settings | None = None, built_in: str | N
     app.openapi = lambda: app.openapi_schema if app.openapi_schema else add_examples(describe())  # type: ignore[method-assign]
     add_answers_for_errors(app)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=1)
+    app.add_middleware(Door, gate=gate)
     app.add_middleware(Counted, state=state)
     app.add_middleware(Guard, settings=settings)
     return app
@@ -79,6 +81,20 @@ def warm(state: State) -> None:
     model_of(opened, state.shelf)
     if opened.samples.examples:
         opened.samples.pngs(opened.samples.examples[0].name)
+
+
+class Door:
+    """ASGI middleware that says no to an upload while all places are taken: before it is routed, and before its body is
+    read. A crowd then costs hardly anything of what the images at work need."""
+
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+        self.app, self.gate = app, gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self.app
+        if scope["type"] == "http" and self.gate.is_full and scope["method"] == "POST" and scope["path"] in UPLOADS:
+            app = self.gate.refusal().response()
+        await app(scope, receive, send)
 
 
 class Counted:
@@ -96,7 +112,9 @@ class Counted:
         await self.app(scope, receive, send_counted if scope["type"] == "http" else send)
 
     def route(self, scope: Scope) -> str:
-        return str(getattr(scope.get("route"), "path", "other"))
+        if route := scope.get("route"):
+            return str(route.path)
+        return scope["path"] if scope["path"] in UPLOADS else "other"  # refused at the door
 
 
 def add_answers_for_errors(app: FastAPI) -> None:

@@ -5,7 +5,6 @@ Shapes: a layer is [channels, h, w].
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -26,12 +25,11 @@ def flow_of(opened: Opened, seen: Seen) -> list[dict[str, Any]]:
     return opened.stages.events(passed)
 
 
-def values_of(opened: Opened, seen: Seen) -> Values:
-    """Every layer's values for an image, kept while it is among the newest."""
-    if not seen.layers:
-        began = time.perf_counter()
-        seen.layers.update(opened.inside.run(seen.pixels))
-        seen.layers_ms = (time.perf_counter() - began) * 1e3
+def values_of(opened: Opened, seen: Seen, tensor: str | None = None) -> Values:
+    """Every layer's values for an image, or those from which one layer's are told; kept while it is new."""
+    wanted = opened.inside.tensors.values() if tensor is None else opened.inside.needed(tensor)
+    if missing := [name for name in wanted if name not in seen.layers]:
+        seen.layers.update(opened.inside.run(seen.pixels, missing))
     return seen.layers
 
 

@@ -41,7 +41,11 @@ class Gate:
 
     def refuse_when_full(self) -> None:
         if self.is_full:
-            raise busy(max(1, math.ceil(self.taken * self.seconds / self.workers)))
+            raise self.refusal()
+
+    def refusal(self) -> Refused:
+        """A no, with the time after which those who are before it should be done."""
+        return busy(max(1, math.ceil(self.taken * self.seconds / self.workers)))
 
     async def run(self, request: Request, work: Callable[[], Result], *, aside: bool = False) -> Result:
         """The result of `work`, done on a thread.

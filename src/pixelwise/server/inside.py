@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pixelwise.bundle.format import Metadata
 from pixelwise.prediction.image import Model
 from pixelwise.records import Labels, Pixels, Scores
-from pixelwise.tracing.graph import Graph, batched, nodes_between, parse, with_outputs
+from pixelwise.tracing.graph import Graph, batched, cut, nodes_between, parse
 from pixelwise.tracing.layers import Layer, layers
 
 if TYPE_CHECKING:
@@ -48,12 +48,16 @@ class Inside:
         rows, _ = layers(self.model, self.model.engine.bundle.golden.image)
         return {row.name: row for row in rows}
 
-    def run(self, image_HW3: Pixels) -> Values:
-        """Every named layer's values and the values that they were computed from."""
-        wanted = sorted({name for tensor in self.tensors.values() for name in self.needed(tensor)})
-        session = self.session("layers", lambda: with_outputs(self.graph, wanted, ()))
-        outputs = session.run(wanted, {"image": image_HW3})
-        return {name: output[0] for name, output in zip(wanted, outputs, strict=True)}
+    def run(self, image_HW3: Pixels, wanted: Iterable[str] = ()) -> Values:
+        """Values of `wanted`, or of every named layer. Others stay inside: copying them out takes longest."""
+        names = list(dict.fromkeys(wanted or self.tensors.values()))
+        outputs = self.session("layers", self.uncovered).run(names, {"image": image_HW3})
+        return {name: output[0] for name, output in zip(names, outputs, strict=True)}
+
+    def uncovered(self) -> bytes:
+        """The network alone, with everything from which a layer's arithmetic is told among its outputs."""
+        every = sorted({name for tensor in self.tensors.values() for name in self.needed(tensor)})
+        return cut(self.graph, [], every)[0]
 
     def needed(self, tensor: str) -> set[str]:
         """The tensors from which `tensor`'s arithmetic can be told: back to and with the input of its convolution."""

@@ -27,7 +27,6 @@ class Seen:
     bytes: int
     sha256: str = ""  # of the bytes as they were sent, so that a client can see that an answer is its own
     layers: dict[str, Any] = field(default_factory=dict)  # name → [channels, h, w]; kept for the newest images only
-    layers_ms: float = 0.0
 
 
 class Memory:

@@ -22,6 +22,7 @@ from pixelwise.server.shelf import Opened
 from pixelwise.tracing.diagnosis import diagnose
 from pixelwise.tracing.flow import coloured
 from pixelwise.tracing.recorder import read_events
+from pixelwise.tracing.words import images_of, origin
 
 PICTURE_PX = 960
 STYLE = """
@@ -91,7 +92,7 @@ def write_report(model: Model, image: Path, out: Path, pixel: tuple[int, int]) -
     done = time.perf_counter()
     run = model.path.parent if (model.path.parent / "data.json").is_file() else None
     seen = Seen(pixels, prediction, (decoded - began) * 1e3, (done - decoded) * 1e3, "", image.stat().st_size)
-    html = report_html(Opened("main", model, run), seen, *pixel, model.path.stem)
+    html = report_html(Opened("main", model, run), seen, *pixel, run.name if run else model.path.stem)
     write_whole(out, html.encode())
 
 
@@ -184,9 +185,11 @@ def training_section(opened: Opened) -> str:
     trace = opened.run / "trace.jsonl" if opened.run else None
     if trace is None or not trace.is_file():
         return ""
-    epochs = [event for event in read_events(trace) if event.get("event") == "epoch"]
+    events = list(read_events(trace))
+    epochs = [event for event in events if event.get("event") == "epoch"]
     if not epochs:
         return ""
+    began = "".join(f"<p>{escape(origin(event))}</p>" for event in events if event.get("event") == "start")
     rows = [
         [
             str(e["epoch"]),
@@ -196,7 +199,7 @@ def training_section(opened: Opened) -> str:
         for e in epochs
     ]
     head = ["epoch", "loss", "validation loss", "accuracy", "mIoU", "observation"]
-    return f"<h2>How it was trained</h2>{training_chart(epochs)}" + table(head, rows, "epochs")
+    return f"<h2>How it was trained</h2>{began}{training_chart(epochs)}" + table(head, rows, "epochs")
 
 
 def metrics_section(opened: Opened) -> str:
@@ -208,8 +211,7 @@ def metrics_section(opened: Opened) -> str:
         for name, row in metrics["classes"].items()
     ]
     return (
-        f"<h2>How good it is</h2><p>On {metrics.get('images')} images of the split "
-        f"{escape(str(metrics.get('split')))}: mIoU {number(metrics.get('miou'))}, "
+        f"<h2>How good it is</h2><p>On {escape(images_of(metrics))}: mIoU {number(metrics.get('miou'))}, "
         f"accuracy {number(metrics.get('accuracy'))}.</p>"
         + table(["class", "IoU", "recall", "precision"], rows, "scores by class")
     )

@@ -152,7 +152,7 @@ async def unit(
 
     def work(opened: Opened, seen: Seen) -> dict[str, Any]:
         tensor = tensor_of(opened, layer)
-        values = values_of(opened, seen)
+        values = values_of(opened, seen, tensor)
         channels, h, w = values[tensor].shape
         if channel >= channels or place.y >= h or place.x >= w:
             raise Refused(422, "value-outside", f"The layer {layer} is {channels}×{h}×{w}.")

@@ -19,25 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.server.refusals import Refused
+from pixelwise.tracing.words import origin
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 OWN = "this-model"  # the run that the loaded model came from
 SLIM = (
-    "version",
-    "time",
-    "event",
-    "epoch",
-    "loss",
-    "val_loss",
-    "accuracy",
-    "train_accuracy",
-    "miou",
-    "learning_rate",
-    "seconds",
-    "images_per_second",
-    "best",
-    "observation",
-)
+    "version", "time", "event", "epoch", "loss", "val_loss", "accuracy", "train_accuracy", "miou", "learning_rate",
+    "seconds", "images_per_second", "best", "observation",
+)  # fmt: skip
+HERE_ONLY = ("root", "path", "problems")  # of events: where things lie on this machine, and much that nobody looks at
+FOLDERS = re.compile(r"(?<![\w./])/(?:[^\s/:'\"]+/)+(?=[^\s/:'\"])")
 
 
 class Runs:
@@ -98,16 +89,15 @@ class Runs:
         return is_locked(self.folder(name) / "lock")
 
     def failure(self, name: str) -> str | None:
-        """The last line that a training printed which ended without finishing."""
+        """The last line that a training printed which ended with an error. What a signal did, its trace tells."""
         process = self.started.get(name)
-        if process is None or process.poll() in (None, 0, 130, 143):
+        if process is None or process.poll() is None or not 0 < process.returncode <= 128:
             return None
         try:
             lines = (self.folder(name) / "page.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
         except OSError:
             lines = []
-        line = lines[-1] if lines else f"it ended with exit code {process.returncode}"
-        return line.replace(str(self.root.resolve()) + os.sep, "").replace(str(self.root) + os.sep, "")[:500]
+        return without_folders(lines[-1] if lines else f"exit code {process.returncode}")[:500]
 
     def start(self, name: str, request: dict[str, Any]) -> None:
         """Start a training in a process of its own. One at a time: two would only slow each other down."""
@@ -190,8 +180,22 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def slim(event: dict[str, Any]) -> dict[str, Any]:
-    """An epoch without its per-class numbers, which are asked for when someone looks at that epoch."""
-    return {key: event[key] for key in SLIM if key in event} if event.get("event") == "epoch" else event
+    """An event as the page needs it: without numbers of single classes, which are asked for when someone looks at an
+    epoch, and without the folders of this machine."""
+    kind = event.get("event")
+    if kind == "epoch":
+        return {key: event[key] for key in SLIM if key in event}
+    told = {key: value for key, value in event.items() if key not in HERE_ONLY}
+    if kind == "start":
+        told |= {"run": without_folders(str(event.get("run"))), "says": origin(event)}
+    if "message" in told:
+        told["message"] = without_folders(str(told["message"]))
+    return told
+
+
+def without_folders(text: str) -> str:
+    """A message with absolute paths cut to their last part."""
+    return FOLDERS.sub("", text)
 
 
 def read_from(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:

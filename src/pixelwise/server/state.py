@@ -27,6 +27,6 @@ class State:
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
-def state_of(request: Request) -> State:
+async def state_of(request: Request) -> State:  # a plain function would be sent to a thread each time
     state: State = request.app.state.pixelwise
     return state

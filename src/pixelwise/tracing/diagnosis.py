@@ -16,6 +16,7 @@ from pixelwise.records import Pixels, Prediction
 from pixelwise.tracing.graph import StoredMetadata
 from pixelwise.tracing.layers import Layer
 from pixelwise.tracing.pixel import softmax
+from pixelwise.tracing.words import images_of
 
 ONE_CLASS = 0.98  # share of the pixels
 UNSURE = 0.35  # of the way from guessing to certainty, below which nothing should be built on a mask
@@ -125,8 +126,8 @@ def unlike_training(confidence: float, metadata: StoredMetadata) -> Finding | No
         return None
     return Finding(
         "unlike-training",
-        f"Its mean confidence here is {confidence:.0%}, while {accuracy:.0%} of the pixels were right on its "
-        f"{metrics.get('split', 'validation')} images: this image is unlike those it learnt from.",
+        f"Its mean confidence here is {confidence:.0%}, while {accuracy:.0%} of the pixels were right on "
+        f"{images_of(metrics)}: this image is unlike those it learnt from.",
         "Label a few images like this one and train with them.",
     )
 
@@ -229,7 +230,7 @@ def never_predicted(metadata: StoredMetadata) -> Finding | None:
         return None
     return Finding(
         "never-predicted",
-        f"On its {metrics.get('split', 'validation')} images this model never found: {', '.join(never)}.",
+        f"On {images_of(metrics)}, this model never found: {', '.join(never)}.",
         "Give it more images that show them, or train longer; rare and thin things come last.",
     )
 

@@ -1,8 +1,8 @@
-"""Observations in words, computed from the numbers of a training."""
+"""A training in words: what each epoch shows, what a model was validated on, which weights it began with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -49,3 +49,27 @@ def missing(epoch: dict[str, Any]) -> list[str]:
     if not never:
         return []
     return [f"never predicted: {', '.join(never)}"]
+
+
+SPLITS = {"val": "validation", "test": "test", "train": "training"}
+
+
+def images_of(metrics: Mapping[str, Any]) -> str:
+    """The images that scores were measured on: "101 validation images", or "101 images of val, learnt from too".
+
+    Args:
+        metrics: a bundle's: `split` is the name of a split, perhaps with more words about it, and `images` how many.
+    """
+    count, split = metrics.get("images"), str(metrics.get("split", "val")).strip(" ,")
+    name = f"{SPLITS[split]} images" if split in SPLITS else f"images of {split}"
+    return name if count is None else f"{count} {name}"
+
+
+def origin(start: Mapping[str, Any]) -> str:
+    """A `start` event in a sentence: the run whose weights a training began with."""
+    name = str(start.get("run") or "another run").rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    after = f" after epoch {start['epoch']}" if start.get("epoch") else ""
+    anew = [str(part) for part in start.get("anew") or []]
+    return f"It began with the weights of the run {name}{after}" + (
+        f"; learnt anew: {', '.join(anew)}." if anew else "."
+    )

@@ -40,6 +40,7 @@ class App {
   opacity = $state(0.6);
   boundaries = $state(false);
   hatching = $state(true);
+  names = $state(true); // of classes, written on the mask
   tab = $state<Tab>('overview');
   layer = $state<string | null>(null);
   epoch = $state<number | null>(null);

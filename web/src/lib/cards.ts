@@ -33,15 +33,16 @@ export function cards(model: ModelFacts, look: Look | null, judged: Judged | nul
   return made.filter((card): card is Card => card !== null);
 }
 
-// ── spacing (Leitner 1972): five boxes, each due after twice as long as the one before ──
+// ── spacing (Leitner 1972): five boxes, each due after four times as long as the one before ──
 
 export interface Memory {
-  box: number; // 0 … 4
+  box: number; // 0: missed; n: known n times running, at most 4
   due: number; // ms since 1970
 }
 
 const KEY = 'pixelwise-cards';
-const FIRST_MS = 60_000;
+const MISSED_MS = 60_000;
+export const KNOWN_MS = [10, 40, 160, 640].map((minutes) => minutes * 60_000); // known once, twice …
 
 export function recall(): Record<string, Memory> {
   try {
@@ -56,6 +57,6 @@ export function remember(memories: Record<string, Memory>): void {
 }
 
 export function answered(before: Memory | undefined, knew: boolean, now: number): Memory {
-  const box = knew ? Math.min((before?.box ?? -1) + 1, 4) : 0;
-  return { box, due: now + (knew ? FIRST_MS * 10 * 4 ** box : FIRST_MS) };
+  const box = knew ? Math.min((before?.box ?? 0) + 1, KNOWN_MS.length) : 0;
+  return { box, due: now + (box ? KNOWN_MS[box - 1]! : MISSED_MS) };
 }

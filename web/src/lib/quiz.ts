@@ -113,6 +113,19 @@ function fromImage({ look, model, flow, layers, wrongScale }: QuizFacts): Questi
       ],
     });
   }
+  if (present.length >= 2) {
+    const [first, second] = [present[present.length - 1]!, present[present.length - 2]!];
+    questions.push({
+      id: `single-${look.image}`,
+      own: true,
+      asks: 'Suppose your whole image got one label only. What would it be, and for how much of the image would it be wrong?',
+      options: [
+        option(`${first.name}, wrong for ${percent(1 - first.share, 1)}`, true, `${first.name} has the most pixels, ${percent(first.share, 1)}; everything else in the image would go untold.`),
+        option(`${first.name}, wrong for none`, false, `${count((1 - first.share) * pixels)} pixels are something else: a single label cannot say so.`),
+        option(`${second.name}, wrong for ${percent(1 - second.share, 1)}`, false, `${second.name} has ${percent(second.share, 1)} of the pixels, ${first.name} has more.`),
+      ],
+    });
+  }
   const masks = [look.height, look.width];
   questions.push({
     id: `mask-${look.image}`,
@@ -167,7 +180,7 @@ function fromImage({ look, model, flow, layers, wrongScale }: QuizFacts): Questi
     questions.push({
       id: `stride-${model.digest}`,
       own: true,
-      asks: `The layer ${coarsest.name} is ${coarsest.shape[1]} × ${coarsest.shape[2]}. How many pixels of the model input lie under one of its positions, from one to the next?`,
+      asks: `The model input is ${seen[0]} × ${seen[1]}, the layer ${coarsest.name} only ${coarsest.shape[1]} × ${coarsest.shape[2]}. For how many pixels of the input does one of its positions stand?`,
       options: [
         option(`${by} × ${by}`, true, `${seen[0]} ÷ ${coarsest.shape[1]} = ${by}. It sees further than that: its window overlaps with its neighbours’.`),
         option('1 × 1', false, `Then the map would be as large as the input, ${seen[0]} × ${seen[1]}.`),

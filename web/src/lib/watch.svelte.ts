@@ -4,7 +4,7 @@ import * as api from './api';
 import type { Epoch, Run } from './types';
 
 interface TraceEvent {
-  event: string;
+  event: string; // kinds that are not known here are passed over
   [key: string]: unknown;
 }
 
@@ -14,14 +14,21 @@ export interface Progress {
   total: number;
 }
 
+export interface Stop {
+  reason: string; // "finished", "KeyboardInterrupt", the name of a signal or of an error
+  message: string;
+  epoch: number; // finished ones
+}
+
 export class Watch {
   run = $state.raw<Run | null>(null);
   epochs = $state.raw<Epoch[]>([]);
   progress = $state.raw<Progress | null>(null);
   warnings = $state.raw<string[]>([]);
+  origin = $state<string | null>(null); // whose weights it began with, in a sentence
   ended = $state(false);
   failure = $state<string | null>(null);
-  stopReason = $state<string | null>(null);
+  stop = $state.raw<Stop | null>(null);
   lastArrival = 0; // performance.now() of the newest event, for measuring
   private source: EventSource | null = null;
 
@@ -53,14 +60,29 @@ export class Watch {
       this.progress = null;
     }
     for (const event of events) {
+      this.stop = event.event === 'stop' ? { reason: String(event.reason), message: String(event.message ?? ''), epoch: Number(event.epoch ?? 0) } : null; // what comes after a stop goes on
       if (event.event === 'progress') this.progress = event as unknown as Progress;
-      if (event.event === 'stop') this.stopReason = String(event.reason);
+      if (event.event === 'start') this.origin = String(event.says ?? '') || null;
       if (event.event === 'data') {
         this.warnings = (event.warnings as string[] | undefined) ?? [];
         this.progress = { what: 'first epoch', done: 0, total: 0 };
         void api.run(this.name).then((run) => (this.run = run), () => undefined);
       }
     }
+  }
+
+  /** How it ended and what is left, in words; what a failed process printed last comes before what its trace tells. */
+  get ending(): string {
+    const stop = this.stop;
+    const kept = this.run?.finished ? '' : this.run?.can_resume ? '; its last checkpoint is kept' : '; there was no checkpoint to keep yet, so start it anew';
+    if (stop?.reason === 'finished') return stop.message ? `finished: ${stop.message}` : 'finished';
+    if (this.failure) return `ended with an error${kept}: ${this.failure}`;
+    const at = stop && stop.epoch > 0 ? ` after ${stop.epoch} whole ${stop.epoch === 1 ? 'epoch' : 'epochs'}` : '';
+    if (stop?.reason === 'KeyboardInterrupt') return `stopped${at}${kept}`;
+    if (stop?.reason.startsWith('SIG')) return `stopped${at} by the system or its scheduler (${stop.reason})${kept}`;
+    if (stop) return `ended with an error${at}${kept}: ${stop.message || stop.reason}`;
+    if (this.run?.finished) return 'finished';
+    return `ended without a word: it was killed, for want of memory perhaps, or the machine went down${kept}`;
   }
 
   get best(): Epoch | null {

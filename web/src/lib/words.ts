@@ -36,3 +36,12 @@ export function list(words: readonly string[]): string {
 export const a = (word: string) => (/^[aeiou]/.test(word) ? `an ${word}` : `a ${word}`);
 
 export const plural = (n: number, one: string, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
+
+const SPLITS: Record<string, string> = { val: 'validation', test: 'test', train: 'training' };
+
+/** The images that scores were measured on: “101 validation images”, or “101 images of val, learnt from too”. */
+export function imagesOf({ images, split }: { images: number; split: string }): string {
+  const told = split.replace(/[\s,]+$/, '');
+  const known = SPLITS[told];
+  return known ? `${count(images)} ${known} images` : `${count(images)} images of ${told}`;
+}
