@@ -133,14 +133,14 @@ def test_thirty_three_classes_are_switched_on_a_phone(phone: Any, many: Path, ph
         assert choices.nth(i).evaluate(REACHABLE), name
         assert name in choices.nth(i).inner_text()
         choices.nth(i).tap()
-    assert phone.evaluate(PAINTED) == 0
+    until(phone, f"({PAINTED})() === 0")
     last = max(shares, key=lambda name: shares[name])
     choices.nth(NAMES.index(last)).press("Enter")
     until(phone, f"Math.abs(({PAINTED})() - {shares[last]}) < 1e-6")
     for i in range(33):
         if NAMES[i] != last:
             choices.nth(i).press("Enter")
-    assert phone.evaluate(PAINTED) == 1
+    until(phone, f"({PAINTED})() === 1")
 
 
 def test_thirty_three_classes_fit_every_tab_of_a_phone(phone: Any) -> None:
