@@ -98,9 +98,8 @@ def main() -> None:
         f"evaluate over network: {statistics.median(ratios):.2f}× by the clock ({ratios[0]:.2f} to {ratios[-1]:.2f}; "
         f"must: ≤ {MUST}×), {spent:.2f}× by the processors"
     )
-    console.print(
-        "peak memory: " + ", ".join(f"{peak:.0f} MB after {images} images" for images, peak in memory.items())
-    )
+    if memory:
+        console.print("peak memory: " + ", ".join(f"{peak:.0f} MB after {images} images" for peak, images in memory))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A folder of photographs to labels: images per second, and where the time goes.
 
-    python benchmarks/folder.py [--model BUNDLE] [--images 1000] [--save labels]
+    python benchmarks/folder.py [--model BUNDLE] [--images 1000] [--save labels] [--engine auto]
 
 Writes JPEG files of 480×360, labels them as `pixelwise predict` does, and prints what each part takes alone: reading
 and decoding, the network on one core, packing the label PNG (beside Pillow's way), writing it to disk. "The network
@@ -56,12 +56,14 @@ class FolderSpeed:
     write_ms: float  # to disk, for good
 
 
-def folder_speed(bundle: Path | str, images: int = 1000, save: Sequence[str] = ("labels",)) -> FolderSpeed:
+def folder_speed(
+    bundle: Path | str, images: int = 1000, save: Sequence[str] = ("labels",), engine: str = "auto"
+) -> FolderSpeed:
     """Measure a bundle over a folder of so many JPEG files of 480×360."""
     with tempfile.TemporaryDirectory() as place:
         photos, out = Path(place) / "photos", Path(place) / "out"
         pictures = write_photos(photos, images)
-        model = load(bundle, threads=1)
+        model = load(bundle, threads=1, engine=engine)
         model.predict(pictures[0])
         began, cpu = time.perf_counter(), time.process_time()
         summary = predict(model, [photos], out, save=save)
@@ -147,6 +149,7 @@ def main() -> None:
     parser.add_argument("--model", default=None, help="a bundle or run; without: untrained weights, the same time")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--save", default="labels")
+    parser.add_argument("--engine", default="auto")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bundle = chosen.model
@@ -154,7 +157,7 @@ def main() -> None:
             from speed import untrained_bundle  # beside this file
 
             bundle = untrained_bundle(Path(folder) / "model.onnx")
-        Console().print(table_of(folder_speed(bundle, chosen.images, chosen.save.split(","))))
+        Console().print(table_of(folder_speed(bundle, chosen.images, chosen.save.split(","), chosen.engine)))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def analysis_parts(analysis: Analysis) -> list[RenderableType]:
     calibration = analysis.calibration
     parts: list[RenderableType] = [
         Text("Where the errors are, and what mending them would add to mIoU"), errors_table(analysis.errors()), Text(),
-        Text("Boundaries, by distance in pixels"), boundary_table(analysis), Text(),
+        Text("Boundaries, by distance in pixels (the baseline in brackets)"), boundary_table(analysis), Text(),
         Text("True regions by size (side of a square of the same area)"), sizes_table(analysis.sizes()), Text(),
     ]  # fmt: skip
     if sequences := analysis.by_sequence():
@@ -76,16 +76,20 @@ def boundary_table(analysis: Analysis) -> RenderableType:
     found = analysis.boundaries()
     iou, f = ({row["px"]: row for row in found[name]} for name in ("iou", "f"))
     trimap = {row["px"]: row for row in analysis.trimap()}
-    scores = ("boundary IoU", "boundary F", "surface Dice", "accuracy")
-    table = table_of("within", *(name for score in scores for name in (score, "baseline")))
+    table = table_of("within", "boundary IoU", "boundary F", "surface Dice", "accuracy")
+
+    def beside(row: dict[str, Any] | None, name: str, baseline: str) -> str:
+        return f"{percent(row[name])} ({percent(row[baseline])})" if row else ""
+
     for px in sorted({*iou, *f}):
         near, edge, band = iou.get(px), f.get(px), trimap.get(px)
         table.add_row(
-            f"{px} px", *((percent(near["mean"]), percent(near["baseline"])) if near else ("", "")),
-            *((percent(edge["mean"]), percent(edge["baseline"]), percent(edge["surface_dice"]),
-               percent(edge["baseline_surface_dice"])) if edge else ("", "", "", "")),
-            *((percent(band["accuracy"]), percent(band["baseline_accuracy"])) if band else ("", "")),
-        )  # fmt: skip
+            f"{px} px",
+            beside(near, "mean", "baseline"),
+            beside(edge, "mean", "baseline"),
+            beside(edge, "surface_dice", "baseline_surface_dice"),
+            beside(band, "accuracy", "baseline_accuracy"),
+        )
     return table  # type: ignore[no-any-return]
 
 

@@ -69,11 +69,12 @@ def runner(bundle: BundleFile, threads: int, precision: str) -> Run:
     graph = parse(bundle.model)
     stages = bundle.metadata.stages
     seen, scores = batched(graph, stages[0].tensor), batched(graph, stages[-1].tensor)
-    before = open_session(cut(graph, [], [seen])[0], threads)
+    # What is before and after consists of many small steps: to wake a second thread for each costs more than it does.
+    before = open_session(cut(graph, [], [seen])[0], 1)
     network, read = cut(graph, [seen], [scores])  # of the image, it reads at most the size
     labelling, needed = cut(graph, [seen, scores], ["labels"])
-    after = open_session(labelling, threads)
-    check_declarations(open_session(bundle.model, threads), bundle)
+    after = open_session(labelling, 1)
+    check_declarations(open_session(bundle.model, 1), bundle)
     compiled = compile_network(opened, network, read.index(seen), bundle, threads, precision)
     idle: deque[Any] = deque()  # requests that nobody uses; each serves one caller at a time
 
