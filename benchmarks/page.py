@@ -239,8 +239,8 @@ def layer_trace(address: str) -> Row:
 def crowd(address: str, process: psutil.Process, seconds: float) -> list[Row]:
     """Goodput of a few patient clients, then of sixteen that together ask for ten times as much without patience.
 
-    Clients share this machine's cores with the server. They give way to it, as clients on other machines would take none
-    of its cores; what they still take is a part of the figure.
+    Clients share this machine's cores with the server. They give way to it, as clients on other machines would take
+    none of its cores; what they still take is a part of the figure.
     """
     os.nice(10)  # this process alone: the server was started before
     images = [encode(render_scene(8, i, 240, 320)[0]) for i in range(CLIENTS)]
