@@ -100,7 +100,8 @@ def test_a_finger_taps_and_drags(browser: Any, address: str, photo_file: Path) -
     assert page.locator("button:has-text('Photograph')").is_visible()
     page.set_input_files("[data-testid=file]", photo_file)
     until(page, f"{WIDTH} === 200")
-    box = page.locator("[data-testid=stage]").bounding_box()
+    until(page, "!document.querySelector('.busy')")
+    box = settled_box(page)
     page.touchscreen.tap(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.75)
     until(page, f"{READOUT}.match(/\\((49|50), (89|90)\\)/) !== null")
     page.locator("[aria-label='Zoom in']").tap()
@@ -114,6 +115,17 @@ def test_a_finger_taps_and_drags(browser: Any, address: str, photo_file: Path) -
     assert page.locator("[data-testid=pixel] .head").inner_text() != readout
     assert wrong == []
     context.close()
+
+
+def settled_box(page: Any) -> dict[str, float]:
+    """Where the image lies once nothing above it moves any more."""
+    stage = page.locator("[data-testid=stage]")
+    box: dict[str, float] = stage.bounding_box()
+    while True:
+        page.wait_for_timeout(300)
+        before, box = box, stage.bounding_box()
+        if box == before:
+            return box
 
 
 def drag(page: Any, box: dict[str, float]) -> None:

@@ -10,6 +10,7 @@ Alone, without torchrun, everything here hands back what it is given.
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import json
 import os
@@ -100,6 +101,7 @@ def together(work: Callable[P, T]) -> Callable[P, T]:
             if lost_another(error):
                 raise lost_error() from error
             raise
+        gc.collect()  # what still refers to the group, such as the wrapped network, lies in circles of references
         dist.destroy_process_group()
         return done
 

@@ -268,6 +268,7 @@ class App {
   private wantedSample: string | null = null;
 
   readAddress(): void {
+    this.known = location.hash;
     const asked = new URLSearchParams(location.hash.slice(1));
     const remembered = localStorage.getItem('pixelwise-tab');
     const tab = asked.get('tab') ?? remembered;
@@ -287,6 +288,7 @@ class App {
   }
 
   private wantedHidden: Set<number> = new Set();
+  private known = ''; // the address as it was last read or written
 
   /** The address was changed by hand or by a link. */
   async followAddress(): Promise<void> {
@@ -303,6 +305,7 @@ class App {
   }
 
   writeAddress(): void {
+    if (location.hash !== this.known) return; // somebody has just changed it: it is read first
     const said = new URLSearchParams({ tab: this.tab });
     if (this.modelName !== 'main') said.set('model', this.modelName);
     if (this.sample) said.set('image', this.sample);
@@ -312,6 +315,7 @@ class App {
     if (this.epoch) said.set('epoch', String(this.epoch));
     if (this.hidden.size) said.set('hidden', [...this.hidden].join(','));
     history.replaceState(null, '', `#${said.toString().replaceAll('%2C', ',')}`);
+    this.known = location.hash;
     localStorage.setItem('pixelwise-tab', this.tab);
   }
 }
