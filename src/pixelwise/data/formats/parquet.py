@@ -7,6 +7,7 @@ Format: huggingface.co/docs/datasets/image_load; columns of struct(bytes, path).
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import islice
@@ -106,9 +107,13 @@ def _cell(path: Path, entry: str) -> bytes:
     return value
 
 
+READING = threading.Lock()  # an open parquet file is no thing for two threads at a time: pyarrow crashes
+
+
 @lru_cache(maxsize=8)
 def _group(path: Path, changed_ns: int, group: int, column: str) -> list[Any]:
-    return list(_opened(path, changed_ns).read_row_group(group, columns=[column]).column(0).to_pylist())
+    with READING:
+        return list(_opened(path, changed_ns).read_row_group(group, columns=[column]).column(0).to_pylist())
 
 
 @lru_cache(maxsize=8)
