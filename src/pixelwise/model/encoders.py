@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.model.depthwise import Depthwise, centred
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
@@ -49,15 +51,16 @@ class ConvNorm(nn.Module):
         symmetric = kernel // 2 if stride == 1 else 0
         self.conv = nn.Conv2d(width_in, width_out, kernel, stride, padding=symmetric, groups=groups, bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(width_out, eps=1e-3, momentum=0.1)
-        self.activate = nn.ReLU6() if activate else nn.Identity()  # not in place: autograd would copy the input first
+        self.activate = activate
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.norm, nn.BatchNorm2d) and not self.norm.training:
             y = self.convolve(x, *self.folded())  # one pass over memory less than convolution, then normalisation
         else:
             y = self.norm(self.convolve(x, self.conv.weight, self.conv.bias))
-        activated: Tensor = self.activate(y)
-        return activated
+        if not self.activate:
+            return y
+        return F.relu6(y, inplace=not y.requires_grad)  # where it is learnt, autograd would copy y first
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the one convolution that equals convolution and normalisation by fixed statistics."""
@@ -69,16 +72,16 @@ class ConvNorm(nn.Module):
         return self.conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
-        if stride == 1:
-            return F.conv2d(x, weight, bias, 1, kernel // 2, groups=self.conv.groups)
+        kernel, stride, groups = self.conv.kernel_size[0], self.conv.stride[0], self.conv.groups
+        if self.training and groups > 1 and weight.requires_grad and x.device.type == "cpu":
+            y: Tensor = Depthwise.apply(x, weight, bias, stride)  # type: ignore[no-untyped-call]
+            return y
+        if stride == 1 or self.training:
+            centred_weight, padding = centred(weight, stride)
+            return F.conv2d(x, centred_weight, bias, stride, padding, groups=groups)
         before = (kernel - stride) // 2
         after = kernel - stride - before  # for sizes that the stride divides
-        if not self.training:
-            return F.conv2d(F.pad(x, (before, after) * 2), weight, bias, stride, groups=self.conv.groups)
-        # The same sums without a padded copy of x, for which autograd would need another in the backward pass:
-        # a kernel with a row and column of zeros in front, padded symmetrically.
-        return F.conv2d(x, F.pad(weight, (1, 0, 1, 0)), bias, stride, before + 1, groups=self.conv.groups)
+        return F.conv2d(F.pad(x, (before, after) * 2), weight, bias, stride, groups=groups)
 
     def fold(self) -> None:
         """Replace the normalisation by its share in the convolution, for good (for export)."""

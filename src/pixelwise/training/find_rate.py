@@ -70,7 +70,7 @@ def find_rate(
     with locked(out, parts=["."]):
         ready = prepare(dataset, lambda manifest: None, recipe, skip_bad, tell, progress, where)
         training = ready.training
-        lesson = lesson_of(recipe, training.network, ready.pixels_C)
+        lesson = lesson_of(training, ready.pixels_C)
         set_training(training.network, recipe)
         rates: list[float] = []
         losses: list[float] = []

@@ -49,7 +49,7 @@ def run_epochs(
         StoppedError: `stop` was asked for, and the step at hand is finished and saved.
     """
     stop = stop or Stop()
-    lesson = lesson_of(training.recipe, training.network, pixels_C)
+    lesson = lesson_of(training, pixels_C)
     while training.epoch < training.recipe.epochs and early_end(training) is None:
         try:
             with stop.finishing_steps():

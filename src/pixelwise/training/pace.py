@@ -98,7 +98,7 @@ def timed_steps(
 ) -> Iterator[float]:
     """Train without end; seconds of each step, the time to get its batch included."""
     training = start(recipe, classes, device)
-    lesson = lesson_of(recipe, training.network, pixels_C)
+    lesson = lesson_of(training, pixels_C)
     order = loop.order_of(training, pairs)
     set_training(training.network, recipe)
     while True:
