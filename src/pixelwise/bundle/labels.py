@@ -5,8 +5,8 @@ the highest of every mixture of them, so nothing need be computed: on photos tha
 are interpolated. The labels are those of resizing all scores and taking the highest, ties to the lower id included.
 
 Shapes: C classes; h, w the size of the scores, H, W that of the image. A gap is the room between two neighbouring
-places of a row or column of scores; K gaps in the image's rows are interpolated, none of which holds more than P
-pixels.
+places of a row or column of scores; a field is where a gap between rows meets one between columns. K fields are
+interpolated, none of which holds more than P rows and Q columns of pixels.
 """
 
 from __future__ import annotations
@@ -42,21 +42,24 @@ class Builder:
 def add_labels(graph: onnx.GraphProto, image: str, scores_1Chw: str, labels: str) -> None:
     """Add the operators that compute `labels` uint8 [H, W] for `image` [H, W, 3]; `scores_1Chw` are float."""
     add = Builder()
-    zero, one, flat = add.constant(0), add.constant(1), add.constant([-1])
+    one, next_axis, flat = add.constant(1), add.constant([1]), add.constant([-1])
     height, width = add("Shape", image, start=0, end=1), add("Shape", image, start=1, end=2)
     h, w = add("Shape", scores_1Chw, start=2, end=3), add("Shape", scores_1Chw, start=3, end=4)
     classes = add("Shape", scores_1Chw, start=1, end=2)
+    gaps_y, gaps_x = add("Add", h, one), add("Add", w, one)
     gap_y, part_y = gaps(add, height, h)
     gap_x, part_x = gaps(add, width, w)
-    first_x, last_x, pixels = pixels_in(add, gap_x, width, add("Add", w, one))
+    first_y, last_y, pixels_y = pixels_in(add, gap_y, height, gaps_y)
+    first_x, last_x, pixels_x = pixels_in(add, gap_x, width, gaps_x)
 
-    # The class that is highest at all four corners of a field between gaps, or VOID where there is more than one.
-    low = add("Cast", add("ArgMax", scores_1Chw, axis=1, keepdims=1), to=TensorProto.FLOAT)
+    # The class that is highest at all four corners of a field, or VOID where there is more than one.
+    by_place = add("Transpose", scores_1Chw, perm=[0, 2, 3, 1])
+    low = add("Cast", add("ArgMax", by_place, axis=3, keepdims=0), to=TensorProto.FLOAT)
+    low = add("Unsqueeze", low, add.constant([0]))
     window: dict[str, Any] = {"kernel_shape": [2, 2], "pads": [1, 1, 1, 1]}  # beyond the edge nothing is added
     highest, lowest = add("MaxPool", low, **window), add("Neg", add("MaxPool", add("Neg", low), **window))
     agreed = add("Where", add("Equal", highest, lowest), highest, add.constant(np.float32(VOID)))
-    fields = add("Concat", add("Add", h, one), add("Add", w, one), axis=0)
-    agreed_hw = add("Reshape", add("Cast", agreed, to=TensorProto.UINT8), fields)
+    agreed_hw = add("Reshape", add("Cast", agreed, to=TensorProto.UINT8), add("Concat", gaps_y, gaps_x, axis=0))
 
     # Every pixel takes what its field's corners agree on. Whole rows are copied, then whole columns, as rows: far
     # faster than pixel by pixel.
@@ -64,38 +67,37 @@ def add_labels(graph: onnx.GraphProto, image: str, scores_1Chw: str, labels: str
     settled_WH = add("Gather", add("Transpose", agreed_Hw, perm=[1, 0]), gap_x, axis=0)
     settled = add("Reshape", add("Transpose", settled_WH, perm=[1, 0]), flat)
 
-    # The others lie in gaps without a class that hold a pixel: first the mixtures of above and below at both ends.
-    # What pixels are to be mixed by is gathered for each class anew: numbers side by side are computed together.
-    is_open_Hw = add("And", add("Equal", agreed_Hw, add.constant(np.uint8(VOID))), add("Greater", pixels, zero))
-    row_K, gap_K = (add("Gather", add("NonZero", is_open_Hw), axis, axis=0) for axis in (zero, one))
-    table_PC = add(
-        "Reshape",
-        add("Transpose", scores_1Chw, perm=[0, 2, 3, 1]),
-        add("Concat", flat, classes, axis=0),
+    # The others lie in fields without a class that hold a pixel. What their pixels are to be mixed by is gathered for
+    # each class anew: numbers side by side are computed together.
+    pixels_hw = add("Mul", add("Unsqueeze", pixels_y, next_axis), pixels_x)
+    is_open_hw = add(
+        "And", add("Equal", agreed_hw, add.constant(np.uint8(VOID))), add("Greater", pixels_hw, add.constant(0))
     )
+    row_K, column_K = (add("Gather", add("NonZero", is_open_hw), add.constant(axis), axis=0) for axis in (0, 1))
+    y_PK = pixels_of(add, row_K, first_y, last_y, pixels_y)
+    x_QK = pixels_of(add, column_K, first_x, last_x, pixels_x)
     part_y_HC, part_x_WC = (
-        add("Expand", add("Unsqueeze", part, flat), add("Concat", size, classes, axis=0))
+        add("Expand", add("Unsqueeze", part, next_axis), add("Concat", size, classes, axis=0))
         for part, size in ((part_y, height), (part_x, width))
     )
-    rows_K = [add("Mul", place, w) for place in ends(add, add("Gather", gap_y, row_K), h)]
-    part_y_KC = add("Gather", part_y_HC, row_K, axis=0)
+    part_y_PKC, part_x_QKC = add("Gather", part_y_HC, y_PK, axis=0), add("Gather", part_x_WC, x_QK, axis=0)
 
-    def mixed(first: str, second: str, part: str) -> str:
-        return add("Add", first, add("Mul", add("Sub", second, first), part))
+    # First the mixtures of above and below at both sides of a field, then those of left and right.
+    table_PC = add("Reshape", by_place, add("Concat", flat, classes, axis=0))
+    above_K, below_K = (add("Mul", place, w) for place in ends(add, row_K, h))
+
+    def mixed(before: str, behind: str, part: str) -> str:
+        return add("Add", before, add("Mul", add("Sub", behind, before), part))
 
     def side(place_K: str) -> str:
-        above, below = (add("Gather", table_PC, add("Add", row, place_K), axis=0) for row in rows_K)
-        return mixed(above, below, part_y_KC)
+        above_KC, below_KC = (add("Gather", table_PC, add("Add", row, place_K), axis=0) for row in (above_K, below_K))
+        return mixed(above_KC, below_KC, part_y_PKC)
 
-    left_KC, right_KC = (side(place_K) for place_K in ends(add, gap_K, w))
-    # Then those of left and right at each of a gap's pixels; where it holds fewer than P, the last stands in again.
-    offset_P1 = add("Unsqueeze", add("Range", zero, add("ReduceMax", pixels, keepdims=0), one), flat)
-    x_PK = add("Min", add("Add", offset_P1, add("Gather", first_x, gap_K)), add("Gather", last_x, gap_K))
-    best_PK = add("ArgMax", mixed(left_KC, right_KC, add("Gather", part_x_WC, x_PK, axis=0)), axis=2, keepdims=0)
-
-    at = add("Reshape", add("Add", add("Mul", row_K, width), x_PK), flat)
-    best = add("Reshape", add("Cast", best_PK, to=TensorProto.UINT8), flat)
-    filled = add("ScatterElements", settled, at, best, axis=0)
+    left_PKC, right_PKC = (side(place_K) for place_K in ends(add, column_K, w))
+    scores_QPKC = mixed(left_PKC, right_PKC, add("Unsqueeze", part_x_QKC, next_axis))
+    best = add("Cast", add("ArgMax", scores_QPKC, axis=3, keepdims=0), to=TensorProto.UINT8)
+    at_QPK = add("Add", add("Mul", y_PK, width), add("Unsqueeze", x_QK, next_axis))
+    filled = add("ScatterElements", settled, add("Reshape", at_QPK, flat), add("Reshape", best, flat), axis=0)
     add.nodes.append(helper.make_node("Reshape", [filled, add("Concat", height, width, axis=0)], [labels], name=labels))
     graph.node.extend(add.nodes)
     graph.initializer.extend(add.constants)
@@ -140,3 +142,11 @@ def pixels_in(add: Builder, gap: str, size: str, number_of_gaps: str) -> tuple[s
     first = add("ScatterElements", add("Mul", none, add("Neg", size)), gap, number, axis=0, reduction="min")
     pixels = add("Max", add("Add", add("Sub", last, first), add.constant(1)), add.constant(0))
     return first, last, pixels
+
+
+def pixels_of(add: Builder, gap_K: str, first: str, last: str, pixels: str) -> str:
+    """The pixels in K gaps of one axis: int64 [P, K]. Where a gap holds fewer than P, its last stands in again."""
+    flat = add.constant([-1])
+    offset_P = add("Range", add.constant(0), add("ReduceMax", pixels, keepdims=0), add.constant(1))
+    start_K, end_K = add("Gather", first, gap_K), add("Gather", last, gap_K)
+    return add("Min", add("Add", add("Unsqueeze", offset_P, flat), start_K), end_K)
