@@ -101,6 +101,11 @@ def image_pixels(data: bytes) -> Pixels:
     return opened_pixels(data, open_image(data))
 
 
+def colour_codes(pixels_HW3: Pixels) -> NDArray[np.int32]:
+    """Each pixel's colour as one number, 0xRRGGBB, [H, W]."""
+    return np.asarray(pixels_HW3.astype(np.int32) @ np.array([65536, 256, 1], np.int32))
+
+
 def opened_pixels(data: bytes, opened: Opened) -> Pixels:
     """As `image_pixels`, of an image whose header was read already."""
     if _is_plain(opened):
@@ -271,6 +276,6 @@ def _refuse_colours(image: Image.Image) -> None:
     if (rgb[:, :, 0] == rgb[:, :, 1]).all() and (rgb[:, :, 1] == rgb[:, :, 2]).all():
         what = "is an RGB image whose three channels are equal; expected one channel of class ids."
         raise Refusal("rgb-mask", what, "Keep one of its channels: save it as single-channel (grey) PNG.")
-    colours = len(np.unique(rgb.reshape(-1, 3).astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)))
+    colours = len(np.unique(colour_codes(rgb)))
     what = f"is an RGB image of {colours:,} colours; expected one channel of class ids."
     raise Refusal("rgb-mask", what, f"Give each colour its class id. {SINGLE_CHANNEL}")

@@ -1,166 +1,31 @@
 """Image and mask folders under other names than ours: "imgs/" and "labels/", "train_images/" and "train_masks/", one
 folder with "a.jpg" and "a_mask.png", splits above or below the roles.
 
-Roles and splits are told by the words of the folders' names, or by what is in them; files pair as `pairing` pairs them.
+`folder_roles` tells what each folder is for; here masks meet their images, whose files pair as `pairing` pairs them.
 Where several folders, or several endings, could be the masks of the same images, a person says which: `--masks WORD`.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from pixelwise.data.decode import image_pixels
-from pixelwise.data.files import Refusal, read_bytes, shown
+from pixelwise.data.files import shown
+from pixelwise.data.folder_roles import (
+    MASK_WORDS,
+    by_role,
+    files_by_stem,
+    folders_with_images,
+    images_and_masks,
+    without_role_words,
+)
 from pixelwise.data.layouts import MASK_SUFFIXES, Listing, image_files_in, pair_files, without_side_files
-from pixelwise.data.pairing import WORD, Files, cut, endings_of, rekeyed
+from pixelwise.data.pairing import Files, cut, endings_of, rekeyed
 from pixelwise.records import Sample
 
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-IMAGE_WORDS = frozenset(
-    [
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "rgb",
-        "jpegimages",
-        "photo",
-        "photos",
-        "input",
-        "inputs",
-        "frames",
-        "original",
-        "originals",
-        "sat",
-    ]
-)
-MASK_WORDS = frozenset(
-    [
-        "mask",
-        "masks",
-        "label",
-        "labels",
-        "annotation",
-        "annotations",
-        "annot",
-        "annots",
-        "ann",
-        "gt",
-        "gts",
-        "groundtruth",
-        "truth",
-        "segmentation",
-        "segmentations",
-        "seg",
-        "segmentationclass",
-        "target",
-        "targets",
-        "labelled",
-        "labeled",
-        "annotated",
-        "anno",
-        "annos",
-        "lbl",
-        "lbls",
-        "matte",
-        "mattes",
-        "manual",
-    ]
-)
-DEPTH = 6
-FEW_COLOURS = 16  # these cover nearly all of a mask, and little of a photograph
-LOOKED_AT = 3  # files of a folder that are opened where its name says nothing
 HALF = 0.5  # of the files must pair with the images for a folder to be theirs
-
-ByRole = dict[str, dict[str, list[Path]]]
-
-
-def roles_of(folder: Path, root: Path, no_splits: frozenset[Path] = frozenset()) -> tuple[str, str]:
-    """(split or "all", "images", "masks" or "") of a folder, by the words of its path below the root.
-
-    `no_splits`: folders whose names are split words by chance: a film called "train" among films.
-    """
-    split, role, at = "all", "", root
-    for part in folder.relative_to(root).parts:
-        at = at / part
-        split = (_split_word(part) if at not in no_splits else "") or split
-        role = _role_word(part) or role
-    return split, role
-
-
-def _words_of(part: str) -> list[str]:
-    words = [*WORD.findall(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part).lower()), part.lower()]
-    joined = next((word for word in words if word.startswith(("train", "val", "test")) and len(word) > 5), "")
-    return words + [joined.removeprefix(prefix) for prefix in ("train", "val", "test") if joined.startswith(prefix)]
-
-
-def _split_word(part: str) -> str:
-    return next((SPLIT_WORDS[word] for word in _words_of(part) if word in SPLIT_WORDS), "")
-
-
-def _role_word(part: str) -> str:
-    words = _words_of(part)
-    if any(word in MASK_WORDS for word in words):
-        return "masks"
-    return "images" if any(word in IMAGE_WORDS for word in words) else ""
-
-
-def folders_with_images(root: Path) -> list[Path]:
-    """Folders below the root that hold image files themselves, to a depth of six; no links, nothing hidden."""
-    found = []
-    for parent, folders, names in os.walk(root):
-        depth = len(Path(parent).relative_to(root).parts)
-        folders[:] = sorted(name for name in folders if name[0] not in "._") if depth < DEPTH else []
-        if any(name.lower().endswith(MASK_SUFFIXES) and not name.startswith(".") for name in names):
-            found.append(Path(parent))
-    return found
-
-
-def by_role(root: Path) -> ByRole:
-    """Folders by split and role: {"train": {"images": […], "masks": […], "": […]}}."""
-    folders = folders_with_images(root)
-    no_splits = _chance_splits(folders, root)
-    found: ByRole = defaultdict(lambda: {"images": [], "masks": [], "": []})
-    for folder in folders:
-        split, role = roles_of(folder, root, no_splits)
-        found[split][role].append(folder)
-    for roles in found.values():
-        if roles["masks"] and not roles["images"] and len(roles[""]) == 1:  # train/ beside train_labels/
-            roles["images"] = roles.pop("")
-    return dict(found)
-
-
-def _chance_splits(folders: Iterable[Path], root: Path) -> frozenset[Path]:
-    """Folders that are called train, val or test among more folders that are not, of no role: films, places."""
-    beside: defaultdict[Path, set[Path]] = defaultdict(set)
-    for folder in folders:
-        for at in (folder, *folder.parents):
-            if at == root:
-                break
-            beside[at.parent].add(at)
-    chance: set[Path] = set()
-    for inside in beside.values():
-        named = {path for path in inside if not _role_word(path.name)}
-        splits = {path for path in named if _split_word(path.name)}
-        if len(splits) < HALF * len(named):
-            chance |= splits
-    return frozenset(chance)
 
 
 def sets_of(roles: Mapping[str, list[Path]], root: Path) -> list[tuple[Path, list[Path]]]:
@@ -171,16 +36,8 @@ def sets_of(roles: Mapping[str, list[Path]], root: Path) -> list[tuple[Path, lis
     images, masks = roles.get("images", []), roles.get("masks", [])
     if len(images) == 1 and len(masks) == 1:
         return [(images[0], masks)]
-    bare = roles.get("", [])
-    if images and not masks:  # semantic_rgb/ holds masks, whatever its name
-        masks = [folder for folder in (*bare, *images) if _looks_like_masks(folder)]
-        images = [folder for folder in images if folder not in masks]
-    elif masks and not images:
-        images = [folder for folder in bare if not _looks_like_masks(folder)]
-    elif not images:
-        masks = [folder for folder in bare if _looks_like_masks(folder)]
-        images = [folder for folder in bare if folder not in masks]
-    names = {folder: _names(folder) for folder in (*images, *masks)}
+    images, masks = images_and_masks(roles)
+    names = {folder: files_by_stem(folder) for folder in (*images, *masks)}
     found: defaultdict[Path, list[tuple[int, Path]]] = defaultdict(list)
     for mask in masks:
         alike = {image: _alike(image, mask, root) for image in images if _belong(names[image], names[mask])}
@@ -197,13 +54,8 @@ def sets_of(roles: Mapping[str, list[Path]], root: Path) -> list[tuple[Path, lis
 
 def _alike(image: Path, mask: Path, root: Path) -> int:
     """How many parts of two paths agree, without the words that tell roles."""
-    left, right = ({_without_role_words(part) for part in path.relative_to(root).parts} for path in (image, mask))
+    left, right = ({without_role_words(part) for part in path.relative_to(root).parts} for path in (image, mask))
     return len((left & right) - {""})
-
-
-def _without_role_words(part: str) -> str:
-    words = WORD.findall(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part).lower())
-    return "-".join(word for word in words if word not in MASK_WORDS and word not in IMAGE_WORDS)
 
 
 def _belong(images: Files, masks: Files) -> bool:
@@ -211,35 +63,6 @@ def _belong(images: Files, masks: Files) -> bool:
     if len(new_images.keys() & new_masks.keys()) >= HALF * min(len(new_images), len(new_masks)):
         return True
     return bool(endings_of(images, masks))
-
-
-def _names(folder: Path) -> dict[str, list[Path]]:
-    """Image files of one folder, not below it, by their stems."""
-    found: defaultdict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in MASK_SUFFIXES and not path.name.startswith("."):
-            found[path.stem].append(path)
-    return dict(found)
-
-
-@cache
-def _looks_like_masks(folder: Path) -> bool:
-    """Whether a few colours cover most of the folder's first images, which are not JPEGs."""
-    files = [paths[0] for paths in list(_names(folder).values())[:LOOKED_AT]]
-    return bool(files) and sum(map(_few_colours, files)) > HALF * len(files)
-
-
-def _few_colours(path: Path) -> bool:
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        return False
-    try:
-        pixels = image_pixels(read_bytes(path))
-    except Refusal:
-        return False
-    step_y, step_x = (max(side // 128, 1) for side in pixels.shape[:2])
-    codes = pixels[::step_y, ::step_x].astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
-    counts = np.sort(np.unique(codes, return_counts=True)[1])
-    return bool(counts[-FEW_COLOURS:].sum() >= 0.8 * counts.sum())
 
 
 def is_found(root: Path) -> bool:
@@ -287,7 +110,7 @@ def _without_other_formats(own: list[tuple[Path, list[Path]]], listing: Listing)
     kept: list[tuple[Path, list[Path]]] = []
     seen: dict[frozenset[str], tuple[Path, set[str]]] = {}
     for images, masks in own:
-        names = _names(images)
+        names = files_by_stem(images)
         kinds = {path.suffix.lower() for paths in names.values() for path in paths}
         first, its_kinds = seen.setdefault(frozenset(names), (images, kinds))
         if first != images and not kinds & its_kinds:

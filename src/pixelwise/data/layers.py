@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import MaskIds, image_pixels, mask_ids_of
 from pixelwise.data.files import Refusal, read_bytes, shown
-from pixelwise.data.found_folders import by_role, roles_of
+from pixelwise.data.folder_roles import by_role, mostly_of, roles_of
 from pixelwise.data.layouts import LAYER_SUFFIXES, Declared, Listing, image_files_in
 from pixelwise.data.pairing import ROLE_WORDS, rekeyed
 from pixelwise.records import MAX_CLASSES, VOID, Sample
@@ -205,11 +205,9 @@ def _class_endings(roles: dict[str, list[Path]], root: Path) -> bool:
 def _of_one_class(path: Path) -> bool:
     """Whether two values, one of them perhaps 0, cover nearly all of a mask: it holds one class, or one object."""
     try:
-        codes = image_pixels(read_bytes(path)).astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+        return mostly_of(2, image_pixels(read_bytes(path)))
     except Refusal:
         return True  # told when it is read
-    counts = np.sort(np.unique(codes, return_counts=True)[1])
-    return bool(counts[-2:].sum() >= 0.8 * counts.sum())
 
 
 def _ending(key: str, images: Container[str]) -> tuple[str, str] | None:

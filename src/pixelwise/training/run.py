@@ -15,8 +15,9 @@ import torch
 
 from pixelwise.data.doctor import find_problems, require_sound, without_bad
 from pixelwise.data.files import write_whole
-from pixelwise.data.folder import hashed_split, open_dataset
+from pixelwise.data.folder import open_dataset
 from pixelwise.data.loader import Pairs
+from pixelwise.data.splits import hashed_split
 from pixelwise.errors import DatasetError, OutOfMemoryError, OutputError, StoppedError, signal_name
 from pixelwise.model.preprocess import Preprocess
 from pixelwise.model.zoo import wanted

@@ -1,6 +1,7 @@
 """The dataset doctor: everything that is wrong with a folder of images and masks, and how to repair it.
 
 look, raw_mask    one pair of files → facts, no judgement
+judge             facts of one pair → what is wrong with it
 findings          facts of all pairs → problems, in the form that training asks for
 coding            how the masks write their classes: ids, grey steps, objects, colours
 colour_map        the codes among the blended values of masks that were smoothed or saved as JPEG
@@ -19,9 +20,9 @@ from pixelwise.data.doctor.findings import (
     SplitFacts,
     find_problems,
     require_sound,
-    sizes_in_words,
     without_bad,
 )
+from pixelwise.data.doctor.judge import sizes_in_words
 from pixelwise.data.doctor.page import write_page
 from pixelwise.data.doctor.repair import Decisions
 from pixelwise.data.doctor.report import Report

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from pixelwise.data.classes import known_classes, names_of_ids, void_ids
 from pixelwise.data.colour_tables import table_beside
 from pixelwise.data.corrections import read_corrections
 from pixelwise.data.corrections import told as told_corrections
@@ -24,7 +25,8 @@ from pixelwise.data.doctor.alike import (
 )
 from pixelwise.data.doctor.coding import CITYSCAPES_BASE, Coding, find_coding
 from pixelwise.data.doctor.colour_map import points_of
-from pixelwise.data.doctor.findings import gather, in_threads, judge
+from pixelwise.data.doctor.findings import gather
+from pixelwise.data.doctor.judge import judge
 from pixelwise.data.doctor.look import MaskLook, PairLook, look_at
 from pixelwise.data.doctor.mask_problems import (
     STORAGE,
@@ -40,8 +42,9 @@ from pixelwise.data.doctor.outliers import odd_images
 from pixelwise.data.doctor.report import Report
 from pixelwise.data.doctor.suspects import Predicts, find_suspects
 from pixelwise.data.files import Refusal, shown
-from pixelwise.data.folder import Listed, dataset_of, known_classes, list_dataset, names_of_ids, void_ids
+from pixelwise.data.folder import Listed, dataset_of, list_dataset
 from pixelwise.data.palettes import VOID_NAMES, names_of_colours
+from pixelwise.data.read_ahead import in_threads
 from pixelwise.data.settings import filled_colours
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour, Dataset, Problem, Sample
 
@@ -178,7 +181,7 @@ def meaning_of(
 ) -> Meaning:
     """Which class each code is: as dataset.toml or the format declares, else every code that was found is one."""
     if listed.settings.classes is not None or listed.listing.declared is not None:
-        classes, mask_ids = known_classes(listed)
+        classes, mask_ids = known_classes(listed.listing, listed.settings)
         by_colour = {_packed(colour): i for i, colour in enumerate(classes.colours)}
         return Meaning(classes, mask_ids, _nearest(colours, by_colour) if colours else {})
     chosen = numbers if numbers and (not colours or numbers.masks >= colours.masks) else colours
@@ -195,7 +198,7 @@ def meaning_of(
         return Meaning(ClassList(named, filled_colours([None] * len(kinds))), table, {})
     if chosen is colours:
         return _coloured_meaning(chosen, beside)
-    void = dict.fromkeys(void_ids(listed), VOID)
+    void = dict.fromkeys(void_ids(listed.listing, listed.settings), VOID)
     codes = [
         code for code in chosen.class_codes if code not in void or (code == VOID and chosen.kind in ("binary", "steps"))
     ]
@@ -284,7 +287,9 @@ def _mask_findings(
         if coding is None:
             continue
         if listed.listing.source and not coding.book.coloured:
-            found, asked = too_many_classes(coding, listed.listing.names, void_ids(listed), listed.listing.source)
+            found, asked = too_many_classes(
+                coding, listed.listing.names, void_ids(listed.listing, listed.settings), listed.listing.source
+            )
             problems, questions = problems + found, questions + asked
             continue
         found, asked, noted = coding_problems(coding, table_beside(dataset.root))

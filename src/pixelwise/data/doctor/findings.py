@@ -1,4 +1,6 @@
-"""Every pair is read once, and everything that keeps a dataset from being trained on is said at once.
+"""The facts of all pairs → findings: everything that keeps a dataset from being trained on, said at once.
+
+`judge` says what is wrong with one pair; here are the problems that only all of them show, and what each split holds.
 
 Shapes: H, W of one image; C classes.
 """
@@ -7,30 +9,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.doctor.look import PairLook, look_at
-from pixelwise.data.files import Refusal, shown
-from pixelwise.data.images import full_mapping, refuse_unknown_ids
+from pixelwise.data.doctor.judge import PairFacts, judge
+from pixelwise.data.doctor.look import look_at
+from pixelwise.data.files import shown
+from pixelwise.data.read_ahead import in_threads
 from pixelwise.data.settings import FILE_NAME, SPLITS
 from pixelwise.data.sources import image_bytes
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.records import VOID, Dataset, Problem, Sample
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-THREADS = 2  # decoding frees the interpreter's lock; more than two only fills the memory with images on a laptop
-AT_ONCE = 256  # pairs handed to the threads at a time, so that 100,000 pairs need no more memory than these
-FEW_PX = 4  # a mask that differs by no more was cut, not scaled
-DROP = "or drop the pair with --skip-bad."
 
 # Errors that end with the pair that they are about: dropping it repairs the dataset.
 ABOUT_ONE_PAIR = frozenset(
@@ -106,17 +99,6 @@ class Findings:
         }
 
 
-@dataclass(frozen=True)
-class PairFacts:
-    """What reading one pair told."""
-
-    sample: Sample
-    problems: tuple[Problem, ...]
-    size: tuple[int, int] | None = None  # (H, W); None where the image cannot be read
-    pixels: Mapping[int, int] | None = None  # pixels by class id, VOID among them; None where the pair is not sound
-    fingerprint: tuple[int, int] | None = None  # (bytes, CRC-32) of the image file
-
-
 def find_problems(
     dataset: Dataset,
     splits: Sequence[str] | None = None,
@@ -142,7 +124,7 @@ def find_problems(
             known = ", ".join(dataset.splits) or "none"
             raise UsageError(f"{shown(dataset.root)}: has no {split!r} split; it has: {known}.")
     jobs = [(split, sample) for split in chosen for sample in dataset.splits[split]]
-    facts = _examine_all(dataset, jobs, progress)
+    facts = _judge_all(dataset, jobs, progress)
     return gather(dataset, chosen, facts, asked=splits)
 
 
@@ -225,89 +207,15 @@ def without_bad(dataset: Dataset, findings: Findings) -> Dataset:
     return replace(dataset, splits=splits, problems=kept, notes=(*dataset.notes, note))
 
 
-def examine(dataset: Dataset, sample: Sample) -> PairFacts:
-    """Read one pair: whole files, all pixels."""
-    return judge(dataset, look_at(sample))
-
-
-def judge(dataset: Dataset, look: PairLook) -> PairFacts:
-    """What is wrong with one pair that was read."""
-    sample, problems = look.sample, []
-    size = look.image.size if look.image else None
-    fingerprint = look.image.fingerprint if look.image else None
-    pixels = None
-
-    def report(path: Path, kind: str, message: str, remedy: str) -> None:
-        problems.append(Problem("error", kind, _where(dataset, path), message, f"{remedy[:-1]}, {DROP}"))
-
-    for refused in look.refused:
-        path = sample.mask if refused.of_mask and sample.mask else sample.image
-        report(path, refused.refusal.kind, refused.refusal.what, refused.refusal.remedy)
-    if sample.mask is None:
-        return PairFacts(sample, tuple(problems), size, None, fingerprint)
-    if look.mask and look.mask.storage == "ids":
-        mapping = full_mapping(dataset.mask_ids, len(dataset.classes))
-        if size and look.mask.size != size:
-            message, remedy = sizes_in_words(look.mask.size, size)
-            report(sample.mask, "size-mismatch", message, remedy)
-        try:
-            refuse_unknown_ids(look.mask.codes, mapping)
-            pixels = _by_class(look.mask.codes, mapping)
-        except Refusal as refusal:
-            report(sample.mask, refusal.kind, refusal.what, refusal.remedy)
-    if problems:
-        return PairFacts(sample, tuple(problems), size, None, fingerprint)
-    if pixels is not None and set(pixels) == {VOID}:
-        message = "every pixel is void: nothing can be learnt from it."
-        where = _where(dataset, sample.mask)
-        problems.append(Problem("error", "all-void", where, message, "Label it, or drop the pair with --skip-bad."))
-    return PairFacts(sample, tuple(problems), size, pixels, fingerprint)
-
-
-def sizes_in_words(mask: tuple[int, int], image: tuple[int, int]) -> tuple[str, str]:
-    """How a mask's size (H, W) differs from its image's: message and remedy."""
-    (mask_h, mask_w), (height, width) = mask, image
-    message = f"{mask_w}×{mask_h} (width × height), but its image is {width}×{height}"
-    if mask == (width, height):
-        return (
-            f"{message}: one of them is turned by 90° or transposed.",
-            "Turn the one that lies on its side; an EXIF orientation in one of the files is a likely cause.",
-        )
-    alike = abs(mask_w / width - mask_h / height) < 0.5 / min(width, height)
-    if alike and max(abs(mask_w - width), abs(mask_h - height)) > FEW_PX:
-        message += f": scaled by {mask_w / width:.3g}"
-    else:
-        message += f": {mask_w - width:+d} columns, {mask_h - height:+d} rows"
-    return f"{message}.", f"Re-export the mask at {width}×{height}."
-
-
-def _examine_all(
+def _judge_all(
     dataset: Dataset, jobs: Sequence[tuple[str, Sample]], progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[str, PairFacts]]:
+    """Read every (split, pair) once."""
     looks = in_threads(look_at, [sample for _, sample in jobs])
     for done, ((split, _), look) in enumerate(zip(jobs, looks, strict=True), start=1):
         yield split, judge(dataset, look)
         if progress:
             progress(done, len(jobs))
-
-
-def in_threads(read: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """`read` of every item, in order; some items ahead, never all of them."""
-    waiting = iter(items)
-    with ThreadPoolExecutor(THREADS) as pool:
-        while batch := list(islice(waiting, AT_ONCE)):
-            yield from pool.map(read, batch)
-
-
-def _by_class(counts: Mapping[int, int], mapping: Mapping[int, int]) -> dict[int, int]:
-    pixels: defaultdict[int, int] = defaultdict(int)
-    for mask_id, number in counts.items():
-        pixels[mapping[mask_id]] += number
-    return dict(pixels)
-
-
-def _where(dataset: Dataset, path: Path) -> str:
-    return shown(path.relative_to(dataset.root) if path.is_relative_to(dataset.root) else path)
 
 
 def _concerns(problem: Problem, chosen: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from pixelwise.data.folder import names_of_ids, void_ids
+from pixelwise.data.classes import names_of_ids, void_ids
 from pixelwise.data.settings import filled_colours
 from pixelwise.errors import UsageError
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
@@ -63,7 +63,7 @@ def _classes_of(diagnosis: Diagnosis) -> list[_Class]:
     meaning, listing = diagnosis.meaning, diagnosis.listed.listing
     numbers, colours = diagnosis.numbers, diagnosis.colours
     if listing.source and numbers:
-        void = void_ids(diagnosis.listed)
+        void = void_ids(listing, diagnosis.listed.settings)
         codes = [code for code in numbers.book.codes if code not in void]
         named = zip(codes, names_of_ids(listing, codes), strict=True)
         return [_Class(name, None, [code], [], numbers.book.shares[code]) for code, name in named]

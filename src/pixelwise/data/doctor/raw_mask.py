@@ -11,7 +11,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.decode import is_lossy, load, mask_ids_of, open_image, oriented, stored_depth, stored_turn
+from pixelwise.data.decode import (
+    colour_codes,
+    is_lossy,
+    load,
+    mask_ids_of,
+    open_image,
+    oriented,
+    stored_depth,
+    stored_turn,
+)
 from pixelwise.data.files import Refusal
 
 JPEG_RIPPLE = 12  # neighbours in a flat area of a JPEG differ by less than this, at the qualities that people use
@@ -112,7 +121,7 @@ def raw_mask_of(data: bytes) -> RawMask:
     if image.mode == "RGB":
         rgb = oriented(np.array(image), turn)
         grey = _is_grey(rgb, lossy)
-        codes = rgb[:, :, 1].astype(np.int32) if grey else rgb.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+        codes = rgb[:, :, 1].astype(np.int32) if grey else colour_codes(rgb)
         return RawMask(codes, not grey, lossy, bits, turn, transparent, translucent)
     if lossy and image.mode == "L":
         return RawMask(oriented(np.array(image), turn).astype(np.int32), False, True, 8, turn)

@@ -8,7 +8,6 @@ and listed with its reason.
 from __future__ import annotations
 
 import json
-import shutil
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,9 +21,10 @@ from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
 from pixelwise.data.doctor.relabel import Change, fitted_to, labels_of
 from pixelwise.data.files import SUFFIX_OF, Refusal, image_format, read_bytes, shown, write_whole
 from pixelwise.data.images import encode_label_png
+from pixelwise.data.new_folder import new_folder, require_new
 from pixelwise.data.settings import FILE_NAME, SPLITS, dataset_toml, filled_colours
 from pixelwise.data.sources import image_bytes, stored_mask_ids, upright_size
-from pixelwise.errors import DatasetError, OutputError, UsageError
+from pixelwise.errors import DatasetError, UsageError
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Labels, Problem, Sample
 
 if TYPE_CHECKING:
@@ -78,24 +78,9 @@ def repair(
         DatasetError: a decision is missing (all missing ones are named), or no pair can be mended.
         OutputError: `out` is there already, lies inside the data, or cannot be written.
     """
-    root = diagnosis.dataset.root
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{shown(out)}: is there already. Name a new folder.")
-    if out.resolve().is_relative_to(root.resolve()):
-        raise OutputError(f"{shown(out)}: lies inside the data, which are never changed. Name a folder outside.")
-    part = out.with_name(f".{out.name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        notes = _write_copy(diagnosis, part, decisions, progress)
-        if out.exists():
-            out.rmdir()
-        part.replace(out)
-    except OSError as error:
-        raise OutputError(f"{shown(out)}: cannot be written ({error.strerror}). Name another folder.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)  # nothing half-written stays, whatever stopped it
-    return notes
+    require_new(out)
+    with new_folder(out, diagnosis.dataset.root) as part:
+        return _write_copy(diagnosis, part, decisions, progress)
 
 
 def _write_copy(

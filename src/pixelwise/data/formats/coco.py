@@ -29,6 +29,7 @@ from pixelwise.data.formats.drawing import (
     blank_mask,
     files_below,
     peek,
+    read_all,
     read_json,
     split_of,
 )
@@ -67,12 +68,7 @@ def list_coco(root: Path) -> Listing:
     listing, files = Listing(root), ImageFiles(root)
     categories: dict[int, dict[str, Any]] = {}
     panoptic = []
-    for path in annotation_files(root):
-        try:
-            table = read_json(path)
-        except Refusal as refusal:
-            listing.error("annotations", path, refusal.what, refusal.remedy)
-            continue
+    for path, table in read_all(annotation_files(root), read_json, listing):
         shift = _shift(table)
         for row in table["categories"]:
             if isinstance(row, dict) and isinstance(row.get("id"), int):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.decode import MaskIds, image_pixels
+from pixelwise.data.decode import MaskIds, colour_codes, image_pixels
 from pixelwise.data.files import Refusal, read_bytes
 
 
@@ -19,7 +19,7 @@ def ids_of_colours(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     """
     del size
     table = {int(colour[1:], 16): number for colour, number in json.loads(entry).items()}
-    codes = image_pixels(read_bytes(path)).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+    codes = colour_codes(image_pixels(read_bytes(path)))
     known = np.array(sorted(table))
     place = np.clip(np.searchsorted(known, codes), 0, len(known) - 1)
     strangers = known[place] != codes

@@ -6,16 +6,16 @@ were. Images keep their bytes where the format takes files. What would be lost i
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pixelwise.data.files import SUFFIX_OF, Refusal, image_format, shown, write_whole
 from pixelwise.data.folder import layout_of, open_dataset
 from pixelwise.data.formats.writers import WRITERS, Pair
+from pixelwise.data.new_folder import new_folder, require_new
 from pixelwise.data.settings import FILE_NAME, SPLITS
 from pixelwise.data.sources import image_bytes, read_sample_mask
-from pixelwise.errors import DatasetError, OutputError, UsageError
+from pixelwise.errors import DatasetError, UsageError
 from pixelwise.records import Dataset
 
 __all__ = ["WRITERS", "convert"]
@@ -42,27 +42,14 @@ def convert(
     out = Path(out)
     if to not in WRITERS:
         raise UsageError(f"{to!r} is no format that is written; known: {', '.join(WRITERS)}.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{shown(out)}: is there already. Name a new folder.")
+    require_new(out)
     dataset = open_dataset(data)
     errors = [problem for problem in dataset.problems if problem.severity == "error"]
     if errors:
         raise DatasetError("The dataset has problems to mend first; `pixelwise check` says more.", errors)
-    if out.resolve().is_relative_to(dataset.root.resolve()):
-        raise OutputError(f"{shown(out)}: lies inside the data. Name a folder outside.")
-    part = out.with_name(f".{out.name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+    with new_folder(out, dataset.root) as part:
         settings = WRITERS[to](part, _pairs(dataset, progress), dataset.classes)
         write_whole(part / FILE_NAME, settings.encode())
-        if out.exists():
-            out.rmdir()
-        part.replace(out)
-    except OSError as error:
-        raise OutputError(f"{shown(out)}: cannot be written ({error.strerror}). Name another folder.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     assert layout_of(out) is not None
     return open_dataset(out)
 

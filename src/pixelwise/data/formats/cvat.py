@@ -27,6 +27,7 @@ from pixelwise.data.formats.drawing import (
     files_below,
     named_masks,
     peek,
+    read_all,
 )
 from pixelwise.data.formats.polygons import fill, judge_polygons, outlines, polygon_of
 from pixelwise.data.layouts import Listing
@@ -47,12 +48,7 @@ def list_cvat(root: Path) -> Listing:
     listing, files = Listing(root), ImageFiles(root)
     drawn = []
     declared: list[str] = []
-    for path in annotation_files(root):
-        try:
-            images = images_of(path)
-        except Refusal as refusal:
-            listing.error("annotations", path, refusal.what, refusal.remedy)
-            continue
+    for path, images in read_all(annotation_files(root), images_of, listing):
         declared += labels_of(path)
         for name, element in images.items():
             image = files.find(name)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ from pixelwise.records import VOID, ClassList, Sample
 BACKGROUND = "background"
 VOID_NAME = "void"
 PEEK_BYTES = 4096
+
+Result = TypeVar("Result")
 
 
 def read_json(path: Path) -> Any:
@@ -46,6 +48,17 @@ def _parsed(path: Path, _changed_ns: int) -> Any:
         raise Refusal(
             "annotations", f"is no valid JSON ({str(error)[:100]}).", "Export the annotations again."
         ) from error
+
+
+def read_all(paths: Iterable[Path], read: Callable[[Path], Result], listing: Listing) -> Iterator[tuple[Path, Result]]:
+    """(file, what `read` makes of it), one at a time; a file that it refuses is passed over and told as a problem."""
+    for path in paths:
+        try:
+            result = read(path)
+        except Refusal as refusal:
+            listing.error("annotations", path, refusal.what, refusal.remedy)
+        else:
+            yield path, result
 
 
 def peek(path: Path) -> str:

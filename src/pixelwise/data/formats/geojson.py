@@ -27,6 +27,7 @@ from pixelwise.data.formats.drawing import (
     files_below,
     named_masks,
     peek,
+    read_all,
     read_json,
     split_of,
 )
@@ -49,13 +50,7 @@ def list_geojson(root: Path) -> Listing:
     """Every file whose image is there: beside it, or anywhere below the root under its name."""
     listing, files = Listing(root), ImageFiles(root)
     drawn = []
-    for path in label_files(root):
-        try:
-            table = read_json(path)
-            features = _features(table)
-        except Refusal as refusal:
-            listing.error("annotations", path, refusal.what, refusal.remedy)
-            continue
+    for path, (table, features) in read_all(label_files(root), _collection, listing):
         if _on_earth(table, features):
             what = "its coordinates are degrees or metres on the earth, not pixels of an image."
             remedy = "Draw it into a mask with the image's own georeference (gdal_rasterize), and save that as PNG."
@@ -81,7 +76,8 @@ def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     """The mask that a file draws. `entry`: as `add_drawn` writes it."""
     _, ids = json.loads(entry)
     mask = blank_mask(*size, max(ids.values(), default=0))
-    for feature in _features(read_json(path)):
+    _, features = _collection(path)
+    for feature in features:
         for polygon in _polygons(feature):
             parts = [part for ring in polygon if (part := inside(ring, *size)) is not None]
             if not parts:
@@ -144,11 +140,13 @@ def class_of(feature: dict[str, Any]) -> str:
     return next((str(properties[key]) for key in ("class", "label", "name") if properties.get(key)), "object")
 
 
-def _features(table: Any) -> list[dict[str, Any]]:
+def _collection(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A file's collection and its features. Raises Refusal."""
+    table = read_json(path)
     features = table.get("features") if isinstance(table, dict) else None
     if not isinstance(features, list):
         raise Refusal("annotations", "has no list of features; expected GeoJSON's collection.", "Export it again.")
-    return [feature for feature in features if isinstance(feature, dict)]
+    return table, [feature for feature in features if isinstance(feature, dict)]
 
 
 def _polygons(feature: dict[str, Any]) -> Iterator[list[Polygon]]:

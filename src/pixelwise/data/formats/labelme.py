@@ -23,6 +23,7 @@ from pixelwise.data.formats.drawing import (
     files_below,
     named_masks,
     peek,
+    read_all,
     read_json,
     split_of,
 )
@@ -44,13 +45,7 @@ def list_labelme(root: Path) -> Listing:
     """Every JSON file whose image is there: beside it, or anywhere below the root under its name."""
     listing, files = Listing(root), ImageFiles(root)
     drawn = []
-    for path in label_files(root):
-        try:
-            table = read_json(path)
-            shapes = _shapes(table)
-        except Refusal as refusal:
-            listing.error("annotations", path, refusal.what, refusal.remedy)
-            continue
+    for path, (table, shapes) in read_all(label_files(root), _drawing, listing):
         image = files.find(str(table.get("imagePath") or f"{path.stem}.jpg"), near=path.parent.parts)
         if image is None:
             listing.error("image-missing", path, f"names {table.get('imagePath')!r}, which is not there.", "Add it.")
@@ -66,7 +61,8 @@ def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     """The mask that a JSON file draws. `entry`: as `add_drawn` writes it."""
     _, ids = json.loads(entry)
     mask = blank_mask(*size, max(ids.values(), default=0))
-    for shape in _shapes(read_json(path)):
+    _, shapes = _drawing(path)
+    for shape in shapes:
         corners = _corners(shape)
         if corners is not None and str(shape.get("label")) in ids:
             fill(mask, corners, ids[str(shape["label"])])
@@ -91,11 +87,13 @@ def labelme_text(labels: NDArray[np.uint8], names: tuple[str, ...], image_name: 
     return json.dumps({**table, "imageHeight": height, "imageWidth": width}).encode()
 
 
-def _shapes(table: Any) -> list[dict[str, Any]]:
+def _drawing(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A file's table and the shapes in it. Raises Refusal."""
+    table = read_json(path)
     shapes = table.get("shapes") if isinstance(table, dict) else None
     if not isinstance(shapes, list):
         raise Refusal("annotations", "has no list of shapes; expected LabelMe's JSON.", "Export it again.")
-    return [shape for shape in shapes if isinstance(shape, dict)]
+    return table, [shape for shape in shapes if isinstance(shape, dict)]
 
 
 def _corners(shape: dict[str, Any]) -> Polygon | None:

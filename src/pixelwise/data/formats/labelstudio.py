@@ -24,6 +24,7 @@ from pixelwise.data.formats.drawing import (
     files_below,
     named_masks,
     peek,
+    read_all,
     read_json,
 )
 from pixelwise.data.formats.polygons import fill, judge_polygons, outlines, polygon_of
@@ -49,12 +50,7 @@ def list_labelstudio(root: Path) -> Listing:
     """Every annotated task whose image is there. A task's `data.split` is its split."""
     listing, files = Listing(root), ImageFiles(root)
     drawn = []
-    for path in task_files(root):
-        try:
-            tasks = _tasks(path)
-        except Refusal as refusal:
-            listing.error("annotations", path, refusal.what, refusal.remedy)
-            continue
+    for path, tasks in read_all(task_files(root), _tasks, listing):
         for i, task in enumerate(tasks):
             data = task.get("data") or {}
             named = next((str(v) for k, v in data.items() if k in ("image", "img", "photo", "ocr")), "")

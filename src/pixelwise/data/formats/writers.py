@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -126,29 +127,24 @@ def to_ade20k(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
     return _from_one_toml(classes)
 
 
-def to_coco(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
+def to_coco(out: Path, pairs: Iterator[Pair], classes: ClassList, *, panoptic: bool = False) -> str:
+    """Objects as run lengths, or panoptic PNGs.
+
+    Labels know classes, not objects: every class of an image is one object or segment, as COCO has it for stuff.
+    """
+    kind = "panoptic" if panoptic else "instances"
     number = 0
     for split, own in by_split(pairs):
         table = CocoTable(classes)
         for pair in own:
             number += 1
             put(out / split / pair.file_name, pair.image)
-            table.add_runs(number, pair.file_name, pair.labels)
-        put(out / "annotations" / f"instances_{split}.json", table_text(table.as_dict()))
-    return _from_one_toml(classes)
-
-
-def to_coco_panoptic(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
-    """Labels know classes, not objects: every class of an image is one segment, as COCO has it for stuff."""
-    number = 0
-    for split, own in by_split(pairs):
-        table = CocoTable(classes)
-        for pair in own:
-            number += 1
-            put(out / split / pair.file_name, pair.image)
-            put(out / "annotations" / f"panoptic_{split}" / f"{pair.stem}.png", panoptic_png(pair.labels))
-            table.add_segments(number, pair.file_name, f"{pair.stem}.png", pair.labels)
-        put(out / "annotations" / f"panoptic_{split}.json", table_text(table.as_dict()))
+            if panoptic:
+                put(out / "annotations" / f"panoptic_{split}" / f"{pair.stem}.png", panoptic_png(pair.labels))
+                table.add_segments(number, pair.file_name, f"{pair.stem}.png", pair.labels)
+            else:
+                table.add_runs(number, pair.file_name, pair.labels)
+        put(out / "annotations" / f"{kind}_{split}.json", table_text(table.as_dict()))
     return _from_one_toml(classes)
 
 
@@ -250,7 +246,7 @@ WRITERS: dict[str, Writer] = {
     "voc": to_voc,
     "ade20k": to_ade20k,
     "coco": to_coco,
-    "coco-panoptic": to_coco_panoptic,
+    "coco-panoptic": partial(to_coco, panoptic=True),
     "yolo": to_yolo,
     "labelme": to_labelme,
     "geojson": to_geojson,
