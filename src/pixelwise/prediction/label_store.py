@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
@@ -43,6 +44,12 @@ class Record:
     starts: tuple[int, ...]  # byte at which each compressed square begins, and the byte after the last
     counts: Mapping[str, int]  # pixels of every label
     preview_HQ4: NDArray[np.uint8]  # RGB and label of every n-th pixel
+
+
+def counted(labels: Labels) -> NDArray[np.int64]:
+    """Pixels of every label, [256], of a piece of at most 2^24 pixels: cv2 counts four times as fast as numpy, which
+    widens every label first, but says it in float32."""
+    return cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel().astype(np.int64)
 
 
 class LabelStore:
@@ -147,11 +154,13 @@ class LabelStore:
 
     def commit(self, labels: Labels, picture: Mapping[int, Pixels]) -> None:
         """Write one row of squares."""
-        squares = []
+        squares, pixels = [], np.zeros(256, np.int64)
         for left in range(0, self.width, SQUARE_PX):
-            square = np.full((SQUARE_PX, SQUARE_PX), VOID, np.uint8)
-            piece = labels[:, left : left + SQUARE_PX]
-            square[: piece.shape[0], : piece.shape[1]] = piece
+            square = np.ascontiguousarray(labels[:, left : left + SQUARE_PX])
+            pixels += counted(square)
+            if square.shape != (SQUARE_PX, SQUARE_PX):
+                missing = SQUARE_PX - square.shape[0], SQUARE_PX - square.shape[1]
+                square = np.pad(square, ((0, missing[0]), (0, missing[1])), constant_values=VOID)
             squares.append(isal_zlib.compress(square, LEVEL))
         top = self.rows_done
         ys = range(-(-top // self.step) * self.step, top + len(labels), self.step)
@@ -160,15 +169,16 @@ class LabelStore:
             preview[row, :, :3] = picture[y]
             preview[row, :, 3] = labels[y - top, :: self.step]
         packed = isal_zlib.compress(preview.tobytes(), LEVEL)
-        values = np.bincount(labels.ravel(), minlength=256)
-        counts = {str(value): int(values[value]) for value in np.flatnonzero(values)}
+        counts = {str(value): int(pixels[value]) for value in np.flatnonzero(pixels)}
         said = json.dumps({"squares": [len(square) for square in squares], "counts": counts, "preview": len(packed)})
         body = b"".join([said.encode(), b"\n", packed, *squares])
         try:
             self.append(self.end, RECORD.pack(len(body), zlib.crc32(body)) + body)
         except OSError as error:
             raise self.unwritable(error) from error
-        self.records.append(self.record_of(body, self.end + RECORD.size))
+        squares_at = self.end + RECORD.size + len(body) - sum(len(square) for square in squares)
+        starts = tuple(accumulate((len(square) for square in squares), initial=squares_at))
+        self.records.append(Record(starts, counts, preview))
         self.end += RECORD.size + len(body)
 
     def append(self, at: int, data: bytes) -> None:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
@@ -312,10 +313,8 @@ class RowOfTiles:
         self, pixels: NDArray[np.intp], axis: int, length: int
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
         """Between which two of `length` scores a tile's pixels lie, and how far from the first to the second."""
-        at = (pixels + np.float32(0.5)) * np.float32(length / self.tile_px[axis]) - np.float32(0.5)
-        at = np.clip(at, 0, length - 1).astype(np.float32)
-        first = at.astype(np.intp)
-        return first, np.minimum(first + 1, length - 1), at - first
+        first, second, share = neighbours_in(self.tile_px[axis], length)
+        return first.take(pixels), second.take(pixels), share.take(pixels)
 
     def blend_with(self, above: RowOfTiles, left: int, right: int) -> None:
         """Blend the seam between the row of tiles above and this one, in pixel columns [left, right)."""
@@ -358,6 +357,15 @@ class RowOfTiles:
         self.labels = self.labels[self.lower - self.top :].copy()
         self.upper_scores, self.last, self.above = [], None, None
         return self
+
+
+@lru_cache(maxsize=8)
+def neighbours_in(pixels: int, places: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """For every pixel of an axis: the place of the scores before it, the one behind it, and how far it is between."""
+    at = (np.arange(pixels) + np.float32(0.5)) * np.float32(places / pixels) - np.float32(0.5)
+    at = np.clip(at, 0, places - 1).astype(np.float32)
+    first = at.astype(np.intp)
+    return first, np.minimum(first + 1, places - 1), at - first
 
 
 def between(a_NC: NDArray[np.float32], b_NC: NDArray[np.float32], weight_N: NDArray[np.float32]) -> NDArray[np.float32]:
