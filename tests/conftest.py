@@ -206,15 +206,10 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
-    from browsing import open_page, watch_requests
+    from browsing import new_page
 
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    wrong = watch_requests(page, address)
-    open_page(page, address)
-    yield page
-    context.close()
-    assert wrong == []
+    with new_page(browser, address, viewport={"width": 1280, "height": 900}) as page:
+        yield page
 
 
 @pytest.fixture(scope="session")

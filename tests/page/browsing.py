@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,18 @@ TABS = ("overview", "why", "pipeline", "layers", "metrics", "challenge", "review
 def open_page(page: Any, address: str, hash_: str = "") -> None:
     page.goto(f"{address}/{hash_}")
     page.wait_for_selector("[data-testid=pixel]", timeout=60_000)
+
+
+@contextmanager
+def new_page(browser: Any, address: str, **screen: Any) -> Iterator[Any]:
+    """The page on a screen of its own, in order to the end: no request left the machine, nothing failed."""
+    context = browser.new_context(**screen)
+    page = context.new_page()
+    wrong = watch_requests(page, address)
+    open_page(page, address)
+    yield page
+    context.close()
+    assert wrong == []
 
 
 def open_tab(page: Any, tab: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import open_page, open_tab, watch_requests
+from browsing import new_page, open_tab
 
 from conftest import started_server
 from pixelwise.tracing.recorder import to_file
@@ -64,15 +64,12 @@ def project(browser: Any, fast_bundle: tuple[Path, Any], tmp_path_factory: pytes
     ):
         tell(event)
     shutil.copy(fast_bundle[0], runs / "from-another/model.onnx")
-    with started_server(fast_bundle[0], runs) as (address, _):
-        context = browser.new_context(viewport={"width": 1280, "height": 900})
-        page = context.new_page()
-        wrong = watch_requests(page, address)
-        open_page(page, address)
+    with (
+        started_server(fast_bundle[0], runs) as (address, _),
+        new_page(browser, address, viewport={"width": 1280, "height": 900}) as page,
+    ):
         open_tab(page, "project")
         yield page
-        context.close()
-        assert wrong == []
 
 
 @pytest.mark.parametrize("name", ENDINGS)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import READOUT, TABS, WIDTH, open_page, open_tab, until, watch_requests
+from browsing import READOUT, TABS, WIDTH, new_page, open_tab, until
 from PIL import Image
 
 from conftest import make_bundle, picture, started_server
@@ -100,14 +100,12 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def phone(browser: Any, many: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with started_server(many, tmp_path_factory.mktemp("runs")) as (address, _):
-        context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
-        page = context.new_page()
-        wrong = watch_requests(page, address)
-        open_page(page, address)
+    screen = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+    with (
+        started_server(many, tmp_path_factory.mktemp("runs")) as (address, _),
+        new_page(browser, address, **screen) as page,
+    ):
         yield page
-        context.close()
-        assert wrong == []
 
 
 def test_thirty_three_probabilities_can_be_read_on_a_phone(phone: Any, many: Path, photo_file: Path) -> None:

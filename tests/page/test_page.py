@@ -31,6 +31,21 @@ def test_a_first_image_is_labelled_when_the_page_opens(page: Any) -> None:
     assert page.locator(".ribbon .layer").first.wait_for() is None
 
 
+def test_a_file_chosen_at_once_is_not_overtaken_by_the_first_image(page: Any, address: str, photo_file: Path) -> None:
+    """Whoever is quicker than the page's own first image keeps what they chose."""
+    held: list[Any] = []
+    page.route("**/v1/samples?*", lambda route: held.append(route))
+    page.goto("about:blank")
+    page.goto(f"{address}/")
+    page.set_input_files("[data-testid=file]", photo_file)
+    page.wait_for_timeout(1000)
+    held[0].continue_()
+    until(page, f"{WIDTH} === 200")
+    page.wait_for_selector(".ribbon .layer", timeout=60_000)
+    page.wait_for_timeout(2000)
+    assert page.evaluate(WIDTH) == 200
+
+
 def test_an_upload_is_labelled_and_every_pixel_can_be_asked(page: Any, photo_file: Path, served_model: Model) -> None:
     page.set_input_files("[data-testid=file]", photo_file)
     until(page, f"{WIDTH} === 200")

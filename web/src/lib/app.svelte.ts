@@ -57,14 +57,14 @@ class App {
 
   async start(): Promise<void> {
     this.readAddress();
-    const { layer } = this;
+    const { layer, turn } = this;
     try {
       const [rows] = await Promise.all([api.models(), this.openModel(this.wantedModel)]);
       this.models = rows;
       this.layer = this.model?.stages.some((stage) => stage.name === layer) ? layer : null;
       if (this.wantedHidden.size) this.hidden = this.wantedHidden;
       const wanted = this.samples.find((one) => one.name === this.wantedSample) ?? this.samples[0];
-      if (wanted) await this.openSample(wanted.name);
+      if (wanted && turn === this.turn) await this.openSample(wanted.name); // else a person was quicker with an image
     } catch (error) {
       this.fail(error);
     }
@@ -93,7 +93,7 @@ class App {
   }
 
   get modelName(): string {
-    return this.model?.name ?? 'main';
+    return this.model?.name ?? this.wantedModel;
   }
 
   async openSample(name: string): Promise<void> {
