@@ -32,6 +32,8 @@ Run = Callable[[Pixels], tuple[Labels, Scores]]
 ReadRows = Callable[[int, int], Pixels]  # (first row, row after the last) → uint8 [rows, W, 3]
 IsAbsent = Callable[[int, int, int, int], bool]  # (top, bottom, left, right): does the file hold none of these pixels?
 
+AHEAD = 3  # tiles run or waiting for each network, so that none idles while a row's end is stored
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -43,14 +45,12 @@ class Axis:
     starts: tuple[int, ...]  # where each tile begins; the last one ends with the image
     seams: tuple[tuple[int, int], ...]  # between tile i and i + 1: the pixels [from, to) where both count
 
-    def parts(self) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """For every pixel: the first tile that counts there, and the weight of the one after it, 0 to 1."""
-        first = np.zeros(self.length_px, np.intp)
+    def weights(self) -> NDArray[np.float32]:
+        """For every pixel of a seam the weight of the tile behind it, 0 to 1; 0 elsewhere."""
         weight = np.zeros(self.length_px, np.float32)
-        for number, (begin, end) in enumerate(self.seams):
+        for begin, end in self.seams:
             weight[begin:end] = (np.arange(end - begin, dtype=np.float32) + 0.5) / max(end - begin, 1)
-            first[end:] = number + 1
-        return first, weight
+        return weight
 
 
 def cut(length_px: int, tile_px: int, overlap_px: int) -> Axis:
@@ -150,7 +150,9 @@ def label_tiles(
                 for column in range(len(columns.starts)):
                     yield row, column, submit(network, run, plan, row, column, band_HW3, absent)
 
-        for row, column, answer in ahead_of(started(), at_once):  # tiles are run while those before them are blended
+        for row, column, answer in ahead_of(
+            started(), AHEAD * at_once
+        ):  # tiles are run while those before them are blended
             if column == 0:
                 current = RowOfTiles(plan, row, above)
             current.add(column, answer.result() if answer else None)
@@ -239,7 +241,7 @@ class RowOfTiles:
         self.lower, self.bottom = rows.seams[number] if number < len(rows.seams) else (end, end)
         self.tile_px = (rows.tile_px, plan.columns.tile_px)
         self.labels = np.full((self.bottom - self.top, plan.columns.length_px), VOID, np.uint8)
-        self.first_tile, self.weight = plan.columns.parts()
+        self.weight = plan.columns.weights()
         self.upper_scores: list[Scored | None] = []
         self.lower_scores: list[Scored | None] = []
         self.last: Scored | None = None  # at the right seam of the tile to the left
@@ -255,7 +257,7 @@ class RowOfTiles:
             self.place(column, *answer)
         done_to = self.columns.seams[column][0] if column < len(self.columns.seams) else self.columns.length_px
         if self.above is not None:
-            self.blend_with(self.above, self.blended_to, done_to)
+            self.blend_with(self.above, column, self.blended_to, done_to)
         self.blended_to = done_to
 
     def place(self, column: int, labels_TU: Labels, scores_Chw: Scores) -> None:
@@ -316,36 +318,37 @@ class RowOfTiles:
         first, second, share = neighbours_in(self.tile_px[axis], length)
         return first.take(pixels), second.take(pixels), share.take(pixels)
 
-    def blend_with(self, above: RowOfTiles, left: int, right: int) -> None:
-        """Blend the seam between the row of tiles above and this one, in pixel columns [left, right)."""
+    def blend_with(self, above: RowOfTiles, column: int, left: int, right: int) -> None:
+        """Blend the seam between the row of tiles above and this one in pixel columns [left, right): where tile
+        `column` is the last that counts, from the seam to its left up to the one to its right."""
         height = self.upper_end - self.top
         seam = self.labels[:height]
         ys, xs = np.nonzero(seam[:, left:right] != above.labels[:, left:right])
-        if len(ys):
-            xs += left
-            weight = (ys.astype(np.float32) + np.float32(0.5)) / np.float32(height)
-            for tile in np.unique(self.first_tile[xs]):
-                chosen = np.flatnonzero(self.first_tile[xs] == tile)
-                y, x, share = ys[chosen] + self.top, xs[chosen], weight[chosen]
-                upper = above.across(above.lower_scores, int(tile), y, x)
-                lower = self.across(self.upper_scores, int(tile), y, x)
-                if upper is not None and lower is not None:  # else the file holds none of these pixels
-                    seam[y - self.top, x] = between(upper, lower, share).argmax(axis=1)
+        if not len(ys):
+            return
+        xs += left
+        upper = above.across(above.lower_scores, column, ys + (self.top - above.start), xs)
+        lower = self.across(self.upper_scores, column, ys + (self.top - self.start), xs)
+        if upper is not None and lower is not None:
+            share = (ys.astype(np.float32) + np.float32(0.5)) / np.float32(height)
+            seam[ys, xs] = between(upper, lower, share).argmax(axis=1)
 
     def across(
-        self, scores: list[Scored | None], tile: int, ys: NDArray[np.intp], xs: NDArray[np.intp]
+        self, scores: list[Scored | None], column: int, ys: NDArray[np.intp], xs: NDArray[np.intp]
     ) -> NDArray[np.float32] | None:
-        """Scores [N, C] at pixels of the image where `tile` is the first that counts, blended with the next one's."""
-        here = scores[tile]
+        """Scores [N, C] of tile `column`, blended with those of the tile before it in the seam between the two.
+
+        None where the file holds nothing of the tile. What is said of pixels that lie in such a tile counts nowhere:
+        the file does not hold them.
+        """
+        here, before = scores[column], scores[column - 1] if column else None
         if here is None:
             return None
-        blended = self.look_up(here, tile, ys - self.start, xs)
-        weight = self.weight[xs]
-        seam = np.flatnonzero(weight)
-        after = scores[tile + 1] if len(seam) else None
-        if after is not None:
-            right = self.look_up(after, tile + 1, ys[seam] - self.start, xs[seam])
-            blended[seam] = between(blended[seam], right, weight[seam])
+        blended = self.look_up(here, column, ys, xs)
+        if before is not None:
+            seam = np.flatnonzero(xs < self.columns.seams[column - 1][1])
+            left = self.look_up(before, column - 1, ys[seam], xs[seam])
+            blended[seam] = between(left, blended[seam], self.weight[xs[seam]])
         return blended
 
     def finished(self) -> Labels:
