@@ -67,8 +67,7 @@ def add_labels(graph: onnx.GraphProto, image: str, scores_1Chw: str, labels: str
     settled_WH = add("Gather", add("Transpose", agreed_Hw, perm=[1, 0]), gap_x, axis=0)
     settled = add("Reshape", add("Transpose", settled_WH, perm=[1, 0]), flat)
 
-    # The others lie in fields without a class that hold a pixel. What their pixels are to be mixed by is gathered for
-    # each class anew: numbers side by side are computed together.
+    # The others lie in fields without a class that hold a pixel.
     pixels_hw = add("Mul", add("Unsqueeze", pixels_y, next_axis), pixels_x)
     is_open_hw = add(
         "And", add("Equal", agreed_hw, add.constant(np.uint8(VOID))), add("Greater", pixels_hw, add.constant(0))
@@ -76,26 +75,26 @@ def add_labels(graph: onnx.GraphProto, image: str, scores_1Chw: str, labels: str
     row_K, column_K = (add("Gather", add("NonZero", is_open_hw), add.constant(axis), axis=0) for axis in (0, 1))
     y_PK = pixels_of(add, row_K, first_y, last_y, pixels_y)
     x_QK = pixels_of(add, column_K, first_x, last_x, pixels_x)
-    part_y_HC, part_x_WC = (
-        add("Expand", add("Unsqueeze", part, next_axis), add("Concat", size, classes, axis=0))
-        for part, size in ((part_y, height), (part_x, width))
-    )
-    part_y_PKC, part_x_QKC = add("Gather", part_y_HC, y_PK, axis=0), add("Gather", part_x_WC, x_QK, axis=0)
 
-    # First the mixtures of above and below at both sides of a field, then those of left and right.
-    table_PC = add("Reshape", by_place, add("Concat", flat, classes, axis=0))
+    # First the mixtures of above and below at both sides of a field, then those of left and right: for each class the
+    # same is done to all fields, which lie side by side.
+    part_y_PK, part_x_QK = add("Gather", part_y, y_PK, axis=0), add("Gather", part_x, x_QK, axis=0)
+    table_NC = add("Reshape", by_place, add("Concat", flat, classes, axis=0))
     above_K, below_K = (add("Mul", place, w) for place in ends(add, row_K, h))
 
     def mixed(before: str, behind: str, part: str) -> str:
         return add("Add", before, add("Mul", add("Sub", behind, before), part))
 
-    def side(place_K: str) -> str:
-        above_KC, below_KC = (add("Gather", table_PC, add("Add", row, place_K), axis=0) for row in (above_K, below_K))
-        return mixed(above_KC, below_KC, part_y_PKC)
+    def scores_at(place_K: str) -> str:  # rows of a table are read together, so it is turned after reading
+        return add("Unsqueeze", add("Transpose", add("Gather", table_NC, place_K, axis=0), perm=[1, 0]), next_axis)
 
-    left_PKC, right_PKC = (side(place_K) for place_K in ends(add, column_K, w))
-    scores_QPKC = mixed(left_PKC, right_PKC, add("Unsqueeze", part_x_QKC, next_axis))
-    best = add("Cast", add("ArgMax", scores_QPKC, axis=3, keepdims=0), to=TensorProto.UINT8)
+    def side(place_K: str) -> str:
+        above_C1K, below_C1K = (scores_at(add("Add", row, place_K)) for row in (above_K, below_K))
+        return mixed(above_C1K, below_C1K, part_y_PK)
+
+    left_C1PK, right_C1PK = (add("Unsqueeze", side(place_K), next_axis) for place_K in ends(add, column_K, w))
+    scores_CQPK = mixed(left_C1PK, right_C1PK, add("Unsqueeze", part_x_QK, next_axis))
+    best = add("Cast", add("ArgMax", scores_CQPK, axis=0, keepdims=0), to=TensorProto.UINT8)
     at_QPK = add("Add", add("Mul", y_PK, width), add("Unsqueeze", x_QK, next_axis))
     filled = add("ScatterElements", settled, add("Reshape", at_QPK, flat), add("Reshape", best, flat), axis=0)
     add.nodes.append(helper.make_node("Reshape", [filled, add("Concat", height, width, axis=0)], [labels], name=labels))
