@@ -9,7 +9,11 @@ def main() -> None:
     """Run the command line. Exit code 0, 1 (the work failed), 2 (wrong call), 130 (Ctrl-C) or 143 (SIGTERM)."""
     try:
         run()
-    except KeyboardInterrupt:  # also while modules are loaded
+    except (KeyboardInterrupt, ImportError) as error:
+        from pixelwise.errors import of_ctrl_c
+
+        if not of_ctrl_c(error):
+            raise
         print("pixelwise: stopped.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except BrokenPipeError:  # `pixelwise … | head`: nobody reads on, which is no failure of ours

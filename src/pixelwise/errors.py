@@ -104,6 +104,13 @@ def signal_name(number: int) -> str:
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
+def of_ctrl_c(error: BaseException | None) -> bool:
+    """Whether an error came of Ctrl-C: pressed while a compiled module is loaded, it becomes an ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 class ClusterError(PixelwiseError):
     """A cluster cannot be reached, or its machines do not fit together."""
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from conftest import make_bundle, picture
+from pixelwise.__main__ import main
 from pixelwise.data.images import write_png
 from pixelwise.errors import BundleError, MissingExtraError, UsageError
 from pixelwise.prediction import engine as engines
@@ -150,18 +152,33 @@ def test_the_command_line_takes_engine_and_threads(bundle: Path, tmp_path: Path)
     assert predict().returncode == 2
 
 
+def ctrl_c_while_loading(*_: object) -> Any:
+    """As compiled modules say it."""
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt as error:
+        raise ImportError("initialization failed") from error
+
+
 def test_ctrl_c_while_an_engine_is_loaded_is_no_fault_of_the_bundle(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def loading(*_: object) -> Any:
-        try:
-            raise KeyboardInterrupt
-        except KeyboardInterrupt as error:
-            raise ImportError("initialization failed") from error  # as compiled modules say it
-
-    monkeypatch.setitem(engines.ENGINES, "onnxruntime", loading)
+    monkeypatch.setitem(engines.ENGINES, "onnxruntime", ctrl_c_while_loading)
     with pytest.raises(KeyboardInterrupt):
         load(bundle, 1, "onnxruntime")
+
+
+def test_ctrl_c_while_a_compiled_module_is_loaded_ends_the_command_line_as_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pixelwise.__main__.run", ctrl_c_while_loading)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "pixelwise: stopped.\n"
+    monkeypatch.setattr("pixelwise.__main__.run", lambda: import_module("no_such_module"))
+    with pytest.raises(ModuleNotFoundError):
+        main()
 
 
 LET_GO = """

@@ -14,7 +14,7 @@ import numpy as np
 
 from pixelwise.bundle.format import REMEDY, BundleFile
 from pixelwise.bundle.trust import check_bytes
-from pixelwise.errors import BundleError, PixelwiseError, UsageError
+from pixelwise.errors import BundleError, PixelwiseError, UsageError, of_ctrl_c
 from pixelwise.prediction import onnx_runtime, openvino
 from pixelwise.prediction.onnx_runtime import Run
 from pixelwise.records import Labels, Pixels, Scores
@@ -140,13 +140,6 @@ def usable_cores() -> int:
     except (OSError, ValueError):  # another system than Linux, or an older one
         return cores
     return cores if quota == "max" else max(1, min(cores, -(-int(quota) // int(period))))
-
-
-def of_ctrl_c(error: BaseException | None) -> bool:
-    """Whether an error came of Ctrl-C: pressed while a compiled module is loaded, it becomes an ImportError."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def first_line(error: Exception) -> str:
