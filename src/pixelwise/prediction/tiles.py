@@ -4,8 +4,8 @@ Blending needs no scores at full resolution. Two tiles that overlap are mixed wi
 from 0 to 1. Where both say the same class, so does every such mixture, because that class's score is the highest in
 both; so only pixels on which they disagree are looked up in the scores, which stay at the network's own resolution.
 
-Memory: one row of tiles of the image (and the next one, read ahead), its labels, and the scores at its upper and lower
-seams. It grows with the image's width times the tile's height, not with the image's height.
+Memory: one row of tiles of the image (and the next one, read ahead), its labels, the scores at its upper and lower
+seams, and a few tiles' whole scores. It grows with the image's width times the tile's height, not with its height.
 
 Shapes: H, W the image's own size; T, U a tile's; C classes; h, w the size of a tile's scores; N pixels.
 """
@@ -32,7 +32,7 @@ Run = Callable[[Pixels], tuple[Labels, Scores]]
 ReadRows = Callable[[int, int], Pixels]  # (first row, row after the last) → uint8 [rows, W, 3]
 IsAbsent = Callable[[int, int, int, int], bool]  # (top, bottom, left, right): does the file hold none of these pixels?
 
-AHEAD = 3  # tiles run or waiting for each network, so that none idles while a row's end is stored
+AHEAD = 3  # tiles of each network that are run or wait for blending, so that none idles while a row is stored
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,8 @@ def label_tiles(
                 for column in range(len(columns.starts)):
                     yield row, column, submit(network, run, plan, row, column, band_HW3, absent)
 
-        for row, column, answer in ahead_of(
-            started(), AHEAD * at_once
-        ):  # tiles are run while those before them are blended
+        # Tiles are run while those before them are blended.
+        for row, column, answer in ahead_of(started(), AHEAD * at_once):
             if column == 0:
                 current = RowOfTiles(plan, row, above)
             current.add(column, answer.result() if answer else None)
