@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelwise.model.depthwise import Depthwise, centred
+from pixelwise.model.convolution import Depthwise, FixedNorm, centred
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,35 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.norm, nn.BatchNorm2d) and not self.norm.training:
+            if self.learns_on_cpu(x):
+                return self.convolve_and_normalise(x)
             y = self.convolve(x, *self.folded())  # one pass over memory less than convolution, then normalisation
         else:
             y = self.norm(self.convolve(x, self.conv.weight, self.conv.bias))
         if not self.activate:
             return y
         return F.relu6(y, inplace=not y.requires_grad)  # where it is learnt, autograd would copy y first
+
+    def learns_on_cpu(self, x: Tensor) -> bool:
+        """Is the gradient worth a way of its own: see convolution.py."""
+        kinds = self.conv.groups > 1 or self.conv.kernel_size[0] == 1
+        return kinds and self.training and self.conv.weight.requires_grad and x.device.type == "cpu"
+
+    def convolve_and_normalise(self, x: Tensor) -> Tensor:
+        norm = self.norm
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_var is not None
+        y: Tensor = FixedNorm.apply(  # type: ignore[no-untyped-call]
+            x,
+            self.conv.weight,
+            norm.weight,
+            norm.bias,
+            norm.running_mean,
+            norm.running_var + norm.eps,
+            self.conv.stride[0],
+            self.activate,
+        )
+        return y
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the one convolution that equals convolution and normalisation by fixed statistics."""
@@ -73,7 +96,7 @@ class ConvNorm(nn.Module):
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         kernel, stride, groups = self.conv.kernel_size[0], self.conv.stride[0], self.conv.groups
-        if self.training and groups > 1 and weight.requires_grad and x.device.type == "cpu":
+        if groups > 1 and self.learns_on_cpu(x):
             y: Tensor = Depthwise.apply(x, weight, bias, stride)  # type: ignore[no-untyped-call]
             return y
         if stride == 1 or self.training:

@@ -34,7 +34,7 @@ class Validation:
     pairs: Pairs
     preprocess: Preprocess
     classes: ClassList
-    batch: int = 8
+    batch: int = 4  # more take more memory than the system's allocator keeps at hand, and get slower
 
 
 @dataclass(frozen=True)
