@@ -1,5 +1,7 @@
 """Image and mask stay together, nothing is invented, everything can be repeated."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from pixelwise.data.augment import View, cut_mask, generator, relight
 from pixelwise.data.loader import Augmentation, Order, augment
 from pixelwise.records import VOID
+from pixelwise.training.loop import rare_classes
 
 PLAIN = Augmentation(size=(96, 128), policy="stretch", zoom=(0.6, 2.0), flip=True, light=0.0, seed=3)
 
@@ -47,6 +50,23 @@ def test_labels_are_those_of_the_mask_or_void(index: int, ids: set[int]) -> None
     assert set(np.unique(labels)) <= ids | {VOID}
     assert labels.shape == (96, 128)
     assert labels.dtype == np.uint8
+
+
+def test_of_several_views_the_one_with_the_most_of_the_rare_class_is_learnt_from() -> None:
+    image, mask = crosses()
+
+    def seen_of_1(views: int, rare: tuple[int, ...], epochs: range = range(40)) -> float:
+        how = replace(PLAIN, zoom=(1.5, 3.0), views=views, rare=rare)
+        return float(np.mean([(augment(image, mask, how, epoch, 0)[1] == 1).mean() for epoch in epochs]))
+
+    assert seen_of_1(views=3, rare=(1,)) > 1.3 * seen_of_1(views=1, rare=(1,))
+    assert seen_of_1(views=3, rare=()) == seen_of_1(views=3, rare=(7,))  # nothing to choose by: the first one
+
+
+def test_rare_is_what_has_less_than_its_share() -> None:
+    assert rare_classes([70, 20, 10, 0]) == (1, 2)  # and what never occurs cannot be looked for
+    assert rare_classes([5, 5]) == ()
+    assert rare_classes([0, 0]) == ()
 
 
 def test_padding_is_void_never_class_0() -> None:

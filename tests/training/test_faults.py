@@ -253,7 +253,8 @@ def test_an_image_that_vanishes_while_training_is_named_plainly(
     pairs = Pairs(dataset.splits["train"], dataset.mask_ids, len(dataset.classes), 0)
     order = Order(len(pairs), 2, 0)
     dataset.splits["train"][0].image.unlink()
+    batches = batches_of(start(recipe, len(dataset.classes)), [1] * len(dataset.classes), pairs, order)
     with pytest.raises(ImageError) as caught:
-        list(batches_from(batches_of(start(recipe, len(dataset.classes)), pairs, order), order, 0, lambda reason: None))
+        list(batches_from(batches, order, 0, lambda reason: None))
     assert str(caught.value).startswith(str(dataset.splits["train"][0].image))
     assert "Traceback" not in str(caught.value)

@@ -9,6 +9,7 @@ Shapes: H, W the original's size; h, w the size that the network sees.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -60,6 +61,20 @@ def random_view(
         box.append((round(rng.uniform(min(slack, 0), max(slack, 0))), length))
     (top, height), (left, width) = box
     return View(top, left, height, width, mirrored=flip and bool(rng.random() < 0.5))
+
+
+def rarest_view(views: Sequence[View], mask_HW: Labels, size: tuple[int, int], rare_256: NDArray[np.bool_]) -> View:
+    """The view that shows the most of the rare classes; the first one where they are alike.
+
+    Views at random show mostly what is everywhere; poles and riders deserve to be seen more often than they occur.
+
+    Args:
+        size: of the views in the network's pixels; every fourth in each direction is looked at.
+        rare_256: by class id, whether it is rare.
+    """
+    few = (-(-size[0] // 4), -(-size[1] // 4))
+    shares = [rare_256[cut_mask(mask_HW, view, few)].mean() for view in views]
+    return views[int(np.argmax(shares))]
 
 
 def cut_image(image_HW3: Pixels, view: View) -> Pixels:

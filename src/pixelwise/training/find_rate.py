@@ -78,7 +78,7 @@ def find_rate(
         blown_up = False
         while len(rates) < STEPS and not blown_up:
             order = loop.order_of(training, ready.pairs)
-            batches = loop.batches_of(training, ready.pairs, order)
+            batches = loop.batches_of(training, ready.pixels_C, ready.pairs, order)
             for images_Bhw3, labels_Bhw in batches_from(batches, order, 0, lambda reason: None):
                 rate = LOWEST * (HIGHEST / LOWEST) ** (len(rates) / (STEPS - 1))
                 try:

@@ -53,7 +53,7 @@ def run_epochs(
     while training.epoch < training.recipe.epochs and early_end(training) is None:
         try:
             with stop.finishing_steps():
-                rate = train_epoch(training, lesson, pairs, folder, tell, progress, stop)
+                rate = train_epoch(training, lesson, pixels_C, pairs, folder, tell, progress, stop)
                 began = time.perf_counter()
                 result = validation_scores(training, validation, folder, progress, stop)
                 validation_s = time.perf_counter() - began
@@ -88,18 +88,34 @@ def order_of(training: Training, pairs: Pairs) -> Order:
     return order
 
 
-def batches_of(training: Training, pairs: Pairs, order: Order) -> DataLoader[list[Tensor]]:
+def batches_of(training: Training, pixels_C: Sequence[int], pairs: Pairs, order: Order) -> DataLoader[list[Tensor]]:
     recipe = training.recipe
     augmentation = Augmentation(
-        recipe.size, recipe.policy, recipe.zoom, recipe.flip, recipe.light, recipe.seed, recipe.size_at, recipe.turn
+        recipe.size,
+        recipe.policy,
+        recipe.zoom,
+        recipe.flip,
+        recipe.light,
+        recipe.seed,
+        recipe.size_at,
+        recipe.turn,
+        recipe.views,
+        rare_classes(pixels_C),
     )
     on_gpu = next(training.network.parameters()).device.type == "cuda"
     return training_batches(pairs, augmentation, order, recipe.workers, pinned=on_gpu)
 
 
+def rare_classes(pixels_C: Sequence[int]) -> tuple[int, ...]:
+    """Ids of the classes that have fewer pixels than they would if all had as many."""
+    fair = sum(pixels_C) / max(len(pixels_C), 1)
+    return tuple(id_ for id_, pixels in enumerate(pixels_C) if 0 < pixels < fair)
+
+
 def train_epoch(
     training: Training,
     lesson: Lesson,
+    pixels_C: Sequence[int],
     pairs: Pairs,
     folder: Path,
     tell: Listener,
@@ -109,7 +125,7 @@ def train_epoch(
     """The rest of the epoch under way. Returns the learning rate at its end."""
     recipe, so_far = training.recipe, training.so_far
     order = order_of(training, pairs)
-    batches = batches_of(training, pairs, order)
+    batches = batches_of(training, pixels_C, pairs, order)
     set_training(training.network, recipe)
     watch, saved = Stopwatch(so_far.seconds), time.perf_counter()
 

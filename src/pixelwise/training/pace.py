@@ -102,7 +102,7 @@ def timed_steps(
     order = loop.order_of(training, pairs)
     set_training(training.network, recipe)
     while True:
-        batches = batches_from(loop.batches_of(training, pairs, order), order, 0, lambda reason: None)
+        batches = batches_from(loop.batches_of(training, pixels_C, pairs, order), order, 0, lambda reason: None)
         while True:
             began = time.perf_counter()
             batch = next(batches, None)

@@ -46,6 +46,7 @@ class Recipe:
     frozen_stages: int = 2  # of a pretrained encoder: the stem and as many stages stay as they were; -1: none
 
     zoom: tuple[float, float] = (0.8, 1.6)  # augmentation: smallest and largest magnification
+    views: int = 3  # of so many random views the one that shows the most of the rare classes is taken; 1: no choice
     flip: bool = True  # left and right change places in half of the views
     turn: bool = False  # by quarter turns, for images that have no up: microscopes, aerial photos
     light: float = 1.0  # strength of the changes of light and colour, 0 for none
@@ -76,6 +77,7 @@ class Recipe:
         require(
             len(self.zoom) == 2 and 0 < self.zoom[0] <= self.zoom[1], "zoom", "two magnifications, the smaller first"
         )
+        require(self.views >= 1, "views", "at least 1")
         require(not self.turn or self.size[0] == self.size[1], "size", "height = width where views are turned")
         require(self.frozen_stages >= -1, "frozen_stages", "-1 (none), 0 (the stem) or a number of stages")
         require(self.light >= 0, "light", "0 or more")
