@@ -33,7 +33,6 @@ SPACE: dict[str, Span | tuple[float, ...]] = {
     "light": Span(0.0, 1.5),
     "zoom_smallest": Span(0.5, 1.0),  # the recipe's zoom, its two numbers apart
     "zoom_largest": Span(1.0, 2.5),
-    "views": (1, 3, 6),
     "batch": (2, 4, 8),
 }
 
