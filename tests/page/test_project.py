@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import READOUT, until
+from browsing import READOUT, new_page, until
+
+from conftest import started_server
 
 
 @pytest.mark.timeout(900)  # two trainings start torch, which takes long on a busy machine
@@ -35,6 +38,26 @@ def test_a_training_is_started_watched_stopped_and_goes_on(page: Any) -> None:
     page.click("text=Use this model in the workbench")
     page.wait_for_selector("button:has-text('In the workbench')", timeout=60_000)
     until(page, f"{READOUT}.includes('pavement')", 60)
+
+
+def test_two_trainings_are_compared_with_every_setting_in_which_they_differ(
+    browser: Any, fast_bundle: tuple[Path, Any], tiny_scenes: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="training needs torch; install pixelwise[train]")
+    from pixelwise.training.recipe import Recipe
+    from pixelwise.training.run import train
+
+    for name, rate in (("slow", 1e-3), ("quick", 4e-3)):
+        recipe = Recipe(model="unet", size=(32, 32), epochs=1, small_epochs=0.0, learning_rate=rate)
+        train(tiny_scenes, tmp_path / name, recipe)
+    with started_server(fast_bundle[0], tmp_path) as (address, _), new_page(browser, address) as page:
+        page.click("#tab-project")
+        rows = page.locator("[aria-label='Two runs compared'] tbody tr")
+        rows.first.wait_for(timeout=60_000)
+        first = rows.first.locator("th, td").all_inner_texts()
+        assert first[0] == "learning_rate"
+        assert set(first[1:]) == {"0.001", "0.004"}
+        assert rows.nth(1).locator("th").inner_text() == "images to learn from"  # nothing else differs
 
 
 def told(page: Any, name: str) -> dict[str, Any]:
