@@ -5,7 +5,10 @@ import torch
 from torch import nn
 
 from pixelwise.model.preprocess import resize_scores
-from pixelwise.training.step import LARGEST_NORM, limit_gradients, resize_every_other
+from pixelwise.training import step as module
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.state import start
+from pixelwise.training.step import CLEAR_EVERY, LARGEST_NORM, clear_vanished, limit_gradients, resize_every_other
 
 
 @pytest.mark.parametrize("phase", [(0, 0), (1, 0), (0, 1), (1, 1)])
@@ -29,3 +32,33 @@ def test_gradients_are_limited_as_torch_limits_them(scale: float) -> None:
     nn.utils.clip_grad_norm_(networks[1].parameters(), LARGEST_NORM)
     for ours, theirs in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_means_of_gradients_of_silent_weights_never_become_subnormal() -> None:
+    weight = nn.Parameter(torch.ones(1000))
+    optimizer = torch.optim.AdamW([weight], lr=1e-3)
+    loud = torch.randn(500, generator=torch.Generator().manual_seed(0))
+    smallest = torch.finfo(torch.float32).tiny
+    for step in range(20 * CLEAR_EVERY):
+        silent = loud if step == 0 else torch.zeros(500)
+        weight.grad = torch.cat([loud, silent])
+        optimizer.step()
+        if (step + 1) % CLEAR_EVERY == 0:
+            clear_vanished(optimizer)
+        mean = optimizer.state[weight]["exp_avg"]
+        assert not ((mean != 0) & (mean.abs() < smallest)).any()
+    torch.testing.assert_close(mean[:500], loud, rtol=1e-4, atol=1e-6)
+    assert (mean[500:] == 0).all()
+
+
+def test_every_hundredth_step_clears_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(model="unet", size=(32, 32))
+    training = start(recipe, 2)
+    lesson = module.lesson_of(training, [1, 1])
+    images, labels = torch.zeros(2, 32, 32, 3, dtype=torch.uint8), torch.zeros(2, 32, 32, dtype=torch.int64)
+    cleared: list[int] = []
+    monkeypatch.setattr(module, "clear_vanished", lambda _optimizer: cleared.append(training.step))
+    training.step = CLEAR_EVERY - 2
+    for _ in range(4):
+        module.learn(training, lesson, images, labels, 1e-3)
+    assert cleared == [CLEAR_EVERY]
