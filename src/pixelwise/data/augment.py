@@ -63,17 +63,17 @@ def random_view(
     return View(top, left, height, width, mirrored=flip and bool(rng.random() < 0.5))
 
 
-def rarest_view(views: Sequence[View], mask_HW: Labels, size: tuple[int, int], rare_256: NDArray[np.bool_]) -> View:
+def rarest_view(views: Sequence[View], mask_HW: Labels, size: tuple[int, int], rare: Sequence[int]) -> View:
     """The view that shows the most of the rare classes; the first one where they are alike.
 
     Views at random show mostly what is everywhere; poles and riders deserve to be seen more often than they occur.
 
     Args:
         size: of the views in the network's pixels; every fourth in each direction is looked at.
-        rare_256: by class id, whether it is rare.
+        rare: ids of the rare classes.
     """
     few = (-(-size[0] // 4), -(-size[1] // 4))
-    shares = [rare_256[cut_mask(mask_HW, view, few)].mean() for view in views]
+    shares = [np.isin(cut_mask(mask_HW, view, few), rare).mean() for view in views]
     return views[int(np.argmax(shares))]
 
 

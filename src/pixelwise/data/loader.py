@@ -101,7 +101,7 @@ def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, i
     size = how.size_at(epoch) if how.size_at else how.size
     seen_now = (seen[0] * size[0] // how.size[0], seen[1] * size[1] // how.size[1])  # the same view, in fewer pixels
     views = [random_view(rng, (height, width), seen_now, size, how.zoom, how.flip) for _ in range(how.views)]
-    view = rarest_view(views, mask_HW, size, np.isin(np.arange(256), how.rare)) if how.views > 1 else views[0]
+    view = rarest_view(views, mask_HW, size, how.rare) if how.views > 1 else views[0]
     box = torch.from_numpy(np.ascontiguousarray(cut_image(image_HW3, view)))[None]
     # In whole numbers: five times as fast as in floats, as which a network's input is resized, and within one of 255.
     resized_hw3 = F.interpolate(box.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
