@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ZOO ?= .venv-zoo
 PYTHON ?= python3
 
-.PHONY: install demo page test test-slow test-zoo check web format lint types layers benchmarks clean
+.PHONY: install demo page test test-slow test-zoo fuzz audit check web format lint types layers benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -26,6 +26,18 @@ test: page
 # Proofs that take minutes: many kills, long floods.
 test-slow: page
 	$(BIN)/python -m pytest -m slow
+
+# Hostile input, for as long as is asked: `make fuzz MINUTES=30 SEED=7`. With Atheris where it is installed (it finds new
+# paths by what a mutant runs through), otherwise with the seeded mutator alone.
+MINUTES ?= 10
+SEED ?= 0
+fuzz: page
+	$(BIN)/python -m tests.hostile.fuzz --minutes $(MINUTES) --seed $(SEED)
+
+# Published faults of what is installed, from the advisory databases; needs the network.
+audit: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip_audit --no-deps --requirement constraints.txt
 
 # The networks of timm and segmentation-models-pytorch need a torchvision that fits torch: an environment of their own, of
 # some gigabytes.

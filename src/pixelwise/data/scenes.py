@@ -38,12 +38,12 @@ from pixelwise.data.scenes_world import (
     pick,
     times,
 )
+from pixelwise.data.settings import SPLITS, dataset_toml
 from pixelwise.errors import OutputError
 from pixelwise.records import VOID, Labels, Pixels
 
 __all__ = ["SCENE_CLASSES", "render_scene", "write_scenes"]
 
-SPLITS = ("train", "val", "test")
 SCENES_PER_SPLIT = 1_000_000  # each split draws from its own million of indices, so growing one never touches another
 MIN_SIDE_PX, MAX_SIDE_PX = 32, 4096
 
@@ -241,9 +241,7 @@ def write_scenes(
     for side_px in (height_px, width_px):
         if not MIN_SIDE_PX <= side_px <= MAX_SIDE_PX:
             raise ValueError(f"{height_px}×{width_px} pixels; expected {MIN_SIDE_PX} to {MAX_SIDE_PX} on each side")
-    names = zip(SCENE_CLASSES.names, SCENE_CLASSES.colours, strict=True)
-    toml = "\n".join(f'[[classes]]\nname = "{name}"\ncolour = {list(colour)}\n' for name, colour in names)
-    _write_whole(folder / "dataset.toml", toml.encode())
+    _write_whole(folder / "dataset.toml", dataset_toml(SCENE_CLASSES).encode())
     palette, done, total = SCENE_CLASSES.palette().tobytes(), 0, sum(counts.values())
     for number, split in enumerate(SPLITS):
         for i in range(counts.get(split, 0)):

@@ -13,12 +13,13 @@ val = ["a", "b"]             # the others go to train
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
+
+import tomlkit
 
 from pixelwise.data.colours import default_colours
 from pixelwise.data.files import shown
@@ -60,17 +61,17 @@ def read_settings(root: Path) -> Settings:
 
 def dataset_toml(classes: ClassList, ids: Sequence[int] | None = None, void: Sequence[int] = ()) -> str:
     """The text of a dataset.toml that declares these classes. `ids`: of each in mask files; None: its position."""
-    lines = [f"void = {list(void)}  # ids in mask files that mean unlabelled, beside 255", ""] if void else []
-    for position, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True)):
-        mask_id = ids[position] if ids is not None else position
-        lines += ["[[classes]]", f"name = {json.dumps(name)}", f"id = {mask_id}", f"colour = {list(colour)}", ""]
-    return "\n".join(lines)
+    rows = [
+        {"name": name, "id": ids[position] if ids is not None else position, "colour": list(colour)}
+        for position, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True))
+    ]
+    heading = f"void = {list(void)}  # ids in mask files that mean unlabelled, beside 255\n\n" if void else ""
+    return heading + tomlkit.dumps({"classes": rows})
 
 
 def splits_toml(names: Mapping[str, Sequence[str]]) -> str:
     """The [splits] of a dataset.toml, for images/ + masks/: file names without suffix, by split."""
-    rows = [f"{split} = {json.dumps(list(stems))}" for split, stems in names.items()]
-    return "\n".join(["[splits]", *rows, ""])
+    return tomlkit.dumps({"splits": {split: list(stems) for split, stems in names.items()}})
 
 
 def settings_of(table: Mapping[str, Any], path: Path) -> Settings:

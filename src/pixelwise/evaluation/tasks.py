@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from pixelwise.data.files import shown, write_whole
 from pixelwise.data.images import read_image
+from pixelwise.data.settings import dataset_toml
 from pixelwise.errors import OutputError
 from pixelwise.prediction.image import Model
 from pixelwise.records import ClassList, Labels
@@ -60,7 +61,7 @@ def write_tasks(model: Model, images: Sequence[Path], out: Path, kind: str) -> N
     else:
         write_whole(out / "tasks.json", as_json([labelstudio_task(*task, classes, model.digest) for task in tasks]))
         write_whole(out / "label_config.xml", labelstudio_config(classes).encode())
-    write_whole(out / "dataset.toml", classes_toml(classes).encode())
+    write_whole(out / "dataset.toml", dataset_toml(classes).encode())
 
 
 def labelled_images(model: Model, images: Sequence[Path], folder: Path) -> Iterator[Task]:
@@ -161,14 +162,6 @@ def labelstudio_config(classes: ClassList) -> str:
 def hexadecimal(classes: ClassList, index: int) -> str:
     red, green, blue = classes.colours[index]
     return f"#{red:02x}{green:02x}{blue:02x}"
-
-
-def classes_toml(classes: ClassList) -> str:
-    rows = [
-        f"[[classes]]\nname = {json.dumps(name, ensure_ascii=False)}\ncolour = {list(colour)}\n"
-        for name, colour in zip(classes.names, classes.colours, strict=True)
-    ]
-    return "\n".join(rows)
 
 
 def as_json(value: Any) -> bytes:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import tomlkit
+
 from pixelwise.errors import UsageError
 
 MODELS = ("fast", "unet")
@@ -132,7 +134,7 @@ class Recipe:
 
     def to_toml(self) -> str:
         """The recipe as a TOML document, in the order of the fields above."""
-        return "".join(f"{name} = {toml_value(value)}\n" for name, value in asdict(self).items())
+        return tomlkit.dumps(asdict(self))
 
     @classmethod
     def from_toml(cls, text: str, where: str = "recipe") -> Recipe:
@@ -191,13 +193,3 @@ def convert(value: Any, like: Any, where: str) -> Any:
     elif type(value) is type(like):
         return value
     raise UsageError(f"{where} is {value!r}; expected something like {like!r}.")
-
-
-def toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(toml_value(v) for v in value) + "]"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return repr(value)
