@@ -32,7 +32,7 @@ test-slow: page
 MINUTES ?= 10
 SEED ?= 0
 fuzz: page
-	$(BIN)/python -m tests.hostile.fuzz --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python tests/hostile/fuzz.py --minutes $(MINUTES) --seed $(SEED)
 
 # Published faults of what is installed, from the advisory databases; needs the network.
 audit: install
