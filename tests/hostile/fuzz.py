@@ -5,8 +5,8 @@
     python tests/hostile/fuzz.py --target images --seed 0 --only 1234     (one mutant again, in this process)
 
 A finding is a signal, a hang, an exception that is not the program's own, or memory far beyond the input. Findings are
-printed with the command that repeats them; the exit code is 1 where there is one. `--atheris` drives the same targets by
-Atheris, which finds new paths by what a mutant runs through; it needs the package of that name.
+printed with the command that repeats them; the exit code is 1 where there is one. `--atheris` drives the same targets
+by Atheris, which finds new paths by what a mutant runs through; it needs the package of that name.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,13 +148,7 @@ def resident_peak() -> int:
 
 def remove(folder: Path) -> None:
     """A folder with whatever strange names an attack has left in it."""
-    for parent, folders, files in os.walk(os.fsencode(folder), topdown=False):
-        for name in files:
-            os.unlink(os.path.join(parent, name))
-        for name in folders:
-            path = os.path.join(parent, name)
-            (os.unlink if os.path.islink(path) else os.rmdir)(path)
-    folder.rmdir()
+    shutil.rmtree(os.fsencode(folder))
 
 
 def with_atheris(target: str, seed: int, minutes: float) -> None:

@@ -73,7 +73,7 @@ def tiffs(folder: Path) -> Attack:
 
 
 def annotations(folder: Path) -> Attack:
-    """Datasets of every format that is written, with one file damaged, through `check`, `check --fix` and the reader."""
+    """Datasets of every format that is written, with one file damaged, through `check` and `check --fix`."""
     from pixelwise.data.doctor import check
     from pixelwise.data.formats.convert import WRITERS, convert
     from pixelwise.data.scenes import write_scenes
@@ -105,7 +105,10 @@ def settings(folder: Path) -> Attack:
     from pixelwise.training.recipe import Recipe
 
     del folder
-    dataset = 'void = [254]\n[[classes]]\nname = "a"\nid = 0\ncolour = [1, 2, 3]\n[[classes]]\nname = "b"\n[splits]\nval = ["x"]\n'
+    dataset = (
+        'void = [254]\n[[classes]]\nname = "a"\nid = 0\ncolour = [1, 2, 3]\n[[classes]]\nname = "b"\n'
+        '[splits]\nval = ["x"]\n'
+    )
     recipe = Recipe().to_toml()
 
     def attack(rng: Random, own: Path) -> None:
@@ -163,10 +166,8 @@ def damage_in_place(path: Path, rng: Random) -> None:
         os.mkfifo(path)
     elif kind == 5:
         name = rng.choice([text for text in TEXTS if 0 < len(text) < 60 and "/" not in text and text.strip("\0 ")])
-        os.fsencode(name.encode("utf-8", "surrogatepass").replace(b"\0", b""))
-        raw = os.fsencode(path.parent) + b"/" + name.encode("utf-8", "surrogatepass").replace(b"\0", b"") + b".png"
-        with open(raw, "wb") as file:
-            file.write(data)
+        raw = name.encode("utf-8", "surrogatepass").replace(b"\0", b"")
+        Path(os.fsdecode(os.fsencode(path.parent) + b"/" + raw + b".png")).write_bytes(data)
     elif kind == 6:
         path.write_bytes(data * 3)
 
