@@ -23,6 +23,7 @@ from pixelwise.data.formats.labelme import is_labelme, list_labelme
 from pixelwise.data.formats.labelstudio import is_labelstudio, list_labelstudio
 from pixelwise.data.formats.nifti import is_nifti, list_nifti
 from pixelwise.data.formats.parquet import is_parquet, list_parquet
+from pixelwise.data.formats.via import is_via, list_via
 from pixelwise.data.formats.voc import is_voc, list_voc
 from pixelwise.data.formats.yolo import is_yolo, list_yolo
 from pixelwise.data.found_folders import is_found, list_found
@@ -86,6 +87,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
     "geojson": (is_geojson, list_geojson),
     "cvat": (is_cvat, list_cvat),
     "labelstudio": (is_labelstudio, list_labelstudio),
+    "via": (is_via, list_via),
     "nifti": (is_nifti, list_nifti),
     "parquet": (is_parquet, list_parquet),
     "image-folder": (is_image_folder, list_image_folder),

@@ -29,6 +29,7 @@ from pixelwise.data.formats import (
     nifti,
     numpy_masks,
     parquet,
+    via,
     yolo,
 )
 from pixelwise.data.images import decode_image, labels_from_ids
@@ -56,6 +57,7 @@ MASK_READERS: dict[str, MaskReader] = {
     "nifti": nifti.mask_ids,
     "numpy": numpy_masks.mask_ids,
     "parquet": parquet.mask_ids,
+    "via": via.drawn_ids,
     "yolo": yolo.drawn_ids,
 }
 
