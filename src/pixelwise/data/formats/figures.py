@@ -240,7 +240,7 @@ def report_undrawn(path: Path, figures: Iterable[Figure], listing: Listing) -> N
     counts = Counter((f.kind, f.name, f.undrawn) for f in figures if f.undrawn)
     for (kind, name, why), count in counts.items():
         which = f"1 {kind}" if count == 1 else f"{count:,} of kind {kind}"
-        message = f"{which} of class {shown(name)} {'is' if count == 1 else 'are'} not drawn: it {why}."
+        message = f"{which} of class {shown(name)} {'is not drawn: it' if count == 1 else 'are not drawn: each'} {why}."
         listing.warn("not-drawn", path, message, "Draw it as a polygon or a mask if its pixels matter.")
 
 

@@ -1,0 +1,221 @@
+"""Formats of annotation tools beside the great ones: every variant that the tools write, drawn to the exact pixel.
+
+Each folder is made here in the tool's own form. What must be drawn is written as rows and columns of an array, so that
+no drawing of ours says what is right.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from pixelwise.data.doctor import find_problems
+from pixelwise.data.folder import open_dataset
+from pixelwise.data.sources import read_sample_mask
+from pixelwise.records import Dataset
+
+SIZE = (40, 60)  # H, W
+Named = NDArray[np.str_]
+
+
+def photo(path: Path, size: tuple[int, int] = SIZE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seed = sum(path.name.encode()) + len(path.parent.as_posix())
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)).save(path)
+    return path
+
+
+def write_json(path: Path, table: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(table), encoding="utf-8")
+    return path
+
+
+def named(dataset: Dataset) -> dict[str, Named]:
+    """Every mask as the names of its pixels' classes [H, W], by the sample's name."""
+    names = np.array([*dataset.classes.names, *["void"] * (256 - len(dataset.classes))])
+    return {
+        sample.name: names[read_sample_mask(sample, dataset.mask_ids, len(dataset.classes))]
+        for samples in dataset.splits.values()
+        for sample in samples
+    }
+
+
+def blank(size: tuple[int, int] = SIZE) -> Named:
+    return np.full(size, "background", "<U40")
+
+
+def boxed(*boxes: tuple[str, int, int, int, int], size: tuple[int, int] = SIZE) -> Named:
+    """A mask of boxes, each a name and left, top, right, bottom: [top, bottom) × [left, right)."""
+    mask = blank(size)
+    for name, left, top, right, bottom in boxes:
+        mask[top:bottom, left:right] = name
+    return mask
+
+
+def kinds(dataset: Dataset) -> set[str]:
+    return {problem.kind for problem in dataset.problems}
+
+
+def messages(dataset: Dataset) -> str:
+    return "\n".join([*(str(problem) for problem in dataset.problems), *dataset.notes])
+
+
+# VGG Image Annotator
+
+
+def via_region(shape: dict[str, Any], attributes: dict[str, Any]) -> dict[str, Any]:
+    return {"shape_attributes": shape, "region_attributes": attributes}
+
+
+def via_polygon(left: int, top: int, right: int, bottom: int) -> dict[str, Any]:
+    x, y = [left, right, right, left], [top, top, bottom, bottom]
+    return {"name": "polygon", "all_points_x": x, "all_points_y": y}
+
+
+def via_rect(left: int, top: int, right: int, bottom: int) -> dict[str, Any]:
+    return {"name": "rect", "x": left, "y": top, "width": right - left, "height": bottom - top}
+
+
+def via_entry(name: str, regions: Any) -> dict[str, Any]:
+    return {"filename": name, "size": 1234, "regions": regions, "file_attributes": {}}
+
+
+VIA_REGIONS = [
+    via_region(via_polygon(10, 5, 30, 25), {"plant": "kudzu"}),
+    via_region(via_rect(40, 5, 50, 15), {"plant": "other"}),
+]
+VIA_MASK = boxed(("kudzu", 10, 5, 30, 25), ("other", 40, 5, 50, 15))
+
+
+def via_export(root: Path) -> None:
+    for split, names in (("train", ("a.jpg", "b.jpg")), ("val", ("a.jpg",))):
+        for name in names:
+            photo(root / split / name)
+        table = {f"{name}1234": via_entry(name, VIA_REGIONS) for name in names}
+        write_json(root / split / "via_region_data.json", table)
+
+
+def via_first(root: Path) -> None:
+    """VIA 1: regions are a table of numbers."""
+    photo(root / "a.jpg"), photo(root / "b.jpg")
+    regions = {str(i): region for i, region in enumerate(VIA_REGIONS)}
+    entries = {
+        f"{name}1": {"fileref": "", "base64_img_data": "", **via_entry(name, regions)} for name in ("a.jpg", "b.jpg")
+    }
+    write_json(root / "via_region_data.json", entries)
+
+
+def via_project(root: Path) -> None:
+    photo(root / "images/a.jpg"), photo(root / "images/b.jpg"), photo(root / "images/new.jpg")
+    options = {"1": "kudzu", "2": "other", "3": "never drawn"}
+    regions = [via_region(VIA_REGIONS[0]["shape_attributes"], {"plant": "1"})]
+    regions.append(via_region(VIA_REGIONS[1]["shape_attributes"], {"plant": {"2": True}}))
+    table = {
+        "_via_settings": {"ui": {}, "project": {"name": "p"}},
+        "_via_img_metadata": {
+            **{f"{name}1": via_entry(name, regions) for name in ("a.jpg", "b.jpg")},
+            "new.jpg1": via_entry("new.jpg", []),
+        },
+        "_via_attributes": {"region": {"plant": {"type": "dropdown", "options": options}}, "file": {}},
+    }
+    write_json(root / "via_project.json", table)
+
+
+def via_table(root: Path) -> None:
+    photo(root / "a.jpg"), photo(root / "b.jpg"), photo(root / "new.jpg")
+    rows = ["filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"]
+    for name in ("a.jpg", "b.jpg"):
+        for i, region in enumerate(VIA_REGIONS):
+            cells = [json.dumps(region[key]).replace('"', '""') for key in ("shape_attributes", "region_attributes")]
+            rows.append(f'{name},1234,"{{}}",2,{i},"{cells[0]}","{cells[1]}"')
+    rows.append('new.jpg,1234,"{}",0,0,"{}","{}"')
+    (root / "via_export_csv.csv").write_text("\n".join(rows))
+
+
+@pytest.mark.parametrize("make", [via_export, via_first, via_project, via_table])
+def test_via_is_read_in_every_form(tmp_path: Path, make: Any) -> None:
+    make(tmp_path)
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "via"
+    assert dataset.classes.names[:3] == ("background", "kudzu", "other")
+    masks = named(dataset)
+    assert len(masks) == (3 if make is via_export else 2)
+    assert all((mask == VIA_MASK).all() for mask in masks.values())
+    assert not find_problems(dataset).errors
+    if make is via_export:
+        assert [len(dataset.splits[split]) for split in ("train", "val")] == [2, 1]
+    if make in (via_project, via_table):
+        assert "1 images on which nothing is drawn" in messages(dataset)
+    if make is via_project:
+        assert dataset.classes.names[3:] == ("never drawn",)
+
+
+def test_vias_circles_are_drawn_and_its_lines_are_reported(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg")
+    turned = {"name": "ellipse", "cx": 30, "cy": 20, "rx": 12, "ry": 4, "theta": np.pi / 2}
+    shapes = [
+        ({"name": "circle", "cx": 10, "cy": 10, "r": 6}, "disc"),
+        (turned, "egg"),
+        ({"name": "polyline", "all_points_x": [0, 9], "all_points_y": [0, 9]}, "crack"),
+        ({"name": "point", "cx": 3, "cy": 3}, "cell"),
+        ({"name": "point", "cx": 4, "cy": 3}, "cell"),
+        ({"name": "polygon", "all_points_x": [1, 2], "all_points_y": [1, 2]}, "thin"),
+        ({"name": "rect", "x": 1, "y": "?", "width": 3, "height": 3}, "box"),
+    ]
+    regions = [via_region(shape, {"shade": "dark", "class": name, "note": "x"}) for shape, name in shapes]
+    write_json(tmp_path / "via.json", {"a.jpg1": via_entry("a.jpg", regions)})
+    dataset = open_dataset(tmp_path)
+    mask = named(dataset)["a"]
+    y, x = np.mgrid[:40, :60] + 0.5
+    disc, egg = (x - 10) ** 2 + (y - 10) ** 2, ((x - 30) / 4) ** 2 + ((y - 20) / 12) ** 2
+    assert (mask[disc < 5.8**2] == "disc").all()
+    assert not (mask[disc > 6.1**2] == "disc").any()
+    assert (mask[egg < 0.95] == "egg").all()
+    assert not (mask[egg > 1.05] == "egg").any()
+    told = messages(dataset)
+    assert "1 polyline of class crack is not drawn: it has no area" in told
+    assert "2 of kind point of class cell are not drawn" in told
+    assert "1 polygon of class thin" in told
+    assert "1 rect of class box" in told
+    assert 'VIA\'s attribute "class"; not used: shade (1 values), note (1 values)' in told
+    assert dataset.classes.names == ("background", "disc", "egg")
+
+
+def test_a_project_and_its_export_are_read_once_and_a_missing_image_names_the_nearest(tmp_path: Path) -> None:
+    via_project(tmp_path)
+    project = json.loads((tmp_path / "via_project.json").read_text())
+    write_json(tmp_path / "via_export.json", project["_via_img_metadata"])
+    other = via_entry("image_b.jpg", VIA_REGIONS)
+    write_json(tmp_path / "via_more.json", {"x": via_entry("images_a.jpg", VIA_REGIONS), "y": other})
+    photo(tmp_path / "images/image_a.jpg")
+    dataset = open_dataset(tmp_path)
+    assert sum(len(samples) for samples in dataset.splits.values()) == 2
+    assert "the nearest is 'image_a.jpg'" in messages(dataset)
+    assert "repeats 2 drawings" in messages(dataset) or "drawn-twice" in kinds(dataset)
+
+
+def test_two_drawings_of_one_image_that_differ_are_an_error(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg")
+    write_json(tmp_path / "one.json", {"a": via_entry("a.jpg", VIA_REGIONS)})
+    write_json(tmp_path / "two.json", {"a": via_entry("a.jpg", VIA_REGIONS[:1])})
+    dataset = open_dataset(tmp_path)
+    assert "drawn-twice" in kinds(dataset)
+    assert (named(dataset)["a"] == VIA_MASK).all()
+
+
+def test_a_damaged_file_stops_no_other(tmp_path: Path) -> None:
+    via_export(tmp_path)
+    damaged = tmp_path / "val/via_region_data.json"
+    damaged.write_text(damaged.read_text()[:-40])
+    dataset = open_dataset(tmp_path)
+    assert [problem.where for problem in dataset.problems if problem.kind == "annotations"] == [
+        "val/via_region_data.json"
+    ]
+    assert sum(len(samples) for samples in dataset.splits.values()) == 2
