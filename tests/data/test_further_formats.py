@@ -6,7 +6,10 @@ no drawing of ours says what is right.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from PIL import Image
 from pixelwise.data.doctor import find_problems
 from pixelwise.data.folder import open_dataset
 from pixelwise.data.sources import read_sample_mask
+from pixelwise.errors import MaskError
 from pixelwise.records import Dataset
 
 SIZE = (40, 60)  # H, W
@@ -219,3 +223,117 @@ def test_a_damaged_file_stops_no_other(tmp_path: Path) -> None:
         "val/via_region_data.json"
     ]
     assert sum(len(samples) for samples in dataset.splits.values()) == 2
+
+
+# Supervisely
+
+
+def sly_object(title: str, kind: str, exterior: list[list[int]], interior: Any = ()) -> dict[str, Any]:
+    points = {"exterior": exterior, "interior": list(interior)}
+    return {"id": 1, "classTitle": title, "geometryType": kind, "tags": [], "points": points}
+
+
+def sly_bitmap(title: str, own: NDArray[np.bool_], left: int, top: int, mode: str = "P") -> dict[str, Any]:
+    """As the tool packs it: a palette PNG whose colour 0 is transparent; or RGBA; or grey."""
+    image = Image.fromarray(own.astype(np.uint8) * (1 if mode == "P" else 255))
+    options: dict[str, Any] = {}
+    if mode == "P":
+        image.putpalette([0, 0, 0, 255, 255, 255])
+        options = {"transparency": 0}
+    elif mode == "RGBA":
+        image = Image.merge("RGBA", [Image.new("L", image.size, 255)] * 3 + [image])
+    png = io.BytesIO()
+    image.save(png, "PNG", **options)
+    data = base64.b64encode(zlib.compress(png.getvalue())).decode()
+    bitmap = {"data": data, "origin": [left, top]}
+    return {"id": 2, "classTitle": title, "geometryType": "bitmap", "tags": [], "bitmap": bitmap}
+
+
+def sly_file(path: Path, objects: list[dict[str, Any]], size: tuple[int, int] = SIZE) -> None:
+    table = {"description": "", "tags": [], "size": {"height": size[0], "width": size[1]}, "objects": objects}
+    write_json(path, table)
+
+
+def sly_objects(mode: str = "P") -> list[dict[str, Any]]:
+    bitmap = np.zeros((6, 8), bool)
+    bitmap[1:, 2:] = True
+    hole = [[10, 25], [20, 25], [20, 30], [10, 30]]
+    return [
+        sly_object(
+            "road", "polygon", [[0, 20], [60, 20], [60, 40], [0, 40]], [[[10, 25], [20, 25], [20, 30], [10, 30]]]
+        ),
+        sly_object("car", "rectangle", [[40, 5], [50, 15]]),
+        sly_bitmap("tree", bitmap, 3, 2, mode),
+    ]
+
+
+def sly_mask() -> Named:
+    mask = boxed(("road", 0, 20, 60, 40), ("background", 10, 25, 20, 30), ("car", 40, 5, 50, 15))
+    mask[3:8, 5:11] = "tree"
+    return mask
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA", "L"])
+def test_supervisely_is_drawn_with_its_holes_and_bitmaps(tmp_path: Path, mode: str) -> None:
+    for folder, names in (("project/train", ("a.jpg", "b.png")), ("project/val", ("a.jpg",))):
+        for name in names:
+            photo(tmp_path / folder / "img" / name)
+            sly_file(tmp_path / folder / "ann" / f"{name}.json", sly_objects(mode))
+    classes = [("tree", "bitmap"), ("lane", "line"), ("car", "rectangle"), ("road", "polygon"), ("sky", "any")]
+    rows = [{"title": name, "shape": shape, "color": "#00FF00", "geometry_config": {}} for name, shape in classes]
+    write_json(tmp_path / "project/meta.json", {"classes": rows, "tags": [], "projectType": "images"})
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "supervisely"
+    assert dataset.classes.names == ("background", "tree", "car", "road", "sky")
+    assert {split: len(samples) for split, samples in dataset.splits.items()} == {"train": 2, "val": 1}
+    assert all((mask == sly_mask()).all() for mask in named(dataset).values())
+    assert not find_problems(dataset).errors
+
+
+def test_supervisely_of_old_projects_and_lines_that_have_no_area(tmp_path: Path) -> None:
+    photo(tmp_path / "ds0/img/a.png"), photo(tmp_path / "ds1/img/a.png")
+    line = {"classTitle": "lane", "geometryType": "line", "points": {"exterior": [[0, 0], [5, 5]], "interior": []}}
+    sly_file(tmp_path / "ds0/ann/a.json", [sly_object("car", "rectangle", [[1, 2], [5, 9]]), line])
+    sly_file(tmp_path / "ds1/ann/a.json", [sly_object("car", "rectangle", [[11, 2], [15, 9]])])
+    dataset = open_dataset(tmp_path)
+    masks = named(dataset)
+    assert (masks["ds0/img/a"] == boxed(("car", 1, 2, 5, 9))).all()
+    assert (masks["ds1/img/a"] == boxed(("car", 11, 2, 15, 9))).all()
+    assert "1 line of class lane is not drawn" in messages(dataset)
+
+
+def bomb() -> dict[str, Any]:
+    one = sly_bitmap("tree", np.ones((2, 2), bool), 0, 0)
+    one["bitmap"]["data"] = base64.b64encode(zlib.compress(bytes(200_000_000), 9)).decode()
+    return one
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (bomb(), "no PNG, or larger"),
+        (sly_bitmap("tree", np.ones((41, 2), bool), 0, 0), "2×41 pixels in an image of 60×40"),
+        (sly_bitmap("tree", np.ones((4, 4), bool), 58, 0), "leaves its image"),
+        (sly_bitmap("tree", np.ones((4, 4), bool), -1, 0), "leaves its image"),
+        ({"classTitle": "tree", "geometryType": "bitmap"}, "damaged"),
+        ({"classTitle": "tree", "geometryType": "bitmap", "bitmap": {"data": "!!", "origin": [0, 0]}}, "damaged"),
+    ],
+)
+def test_a_damaged_bitmap_is_named_and_never_unpacked_beyond_its_image(tmp_path: Path, one: Any, said: str) -> None:
+    photo(tmp_path / "img/a.jpg"), photo(tmp_path / "img/b.jpg")
+    sly_file(tmp_path / "ann/a.jpg.json", [sly_object("car", "rectangle", [[1, 2], [5, 9]]), one])
+    sly_file(tmp_path / "ann/b.jpg.json", [sly_object("car", "rectangle", [[1, 2], [5, 9]])])
+    dataset = open_dataset(tmp_path)
+    samples = {sample.name: sample for samples in dataset.splits.values() for sample in samples}
+    with pytest.raises(MaskError, match=said) as caught:
+        read_sample_mask(samples["img/a"], dataset.mask_ids, len(dataset.classes))
+    assert "figure 1 of a.jpg (bitmap, tree)" in str(caught.value)
+    read_sample_mask(samples["img/b"], dataset.mask_ids, len(dataset.classes))
+
+
+def test_a_drawing_of_another_size_than_its_image_is_an_error(tmp_path: Path) -> None:
+    photo(tmp_path / "img/a.jpg")
+    sly_file(tmp_path / "ann/a.jpg.json", [sly_object("car", "rectangle", [[1, 2], [5, 9]])], (80, 120))
+    dataset = open_dataset(tmp_path)
+    with pytest.raises(MaskError, match=r"was drawn on an image of 120×80 pixels, but a\.jpg has 60×40"):
+        named(dataset)

@@ -29,6 +29,7 @@ from pixelwise.data.formats import (
     nifti,
     numpy_masks,
     parquet,
+    supervisely,
     via,
     yolo,
 )
@@ -57,6 +58,7 @@ MASK_READERS: dict[str, MaskReader] = {
     "nifti": nifti.mask_ids,
     "numpy": numpy_masks.mask_ids,
     "parquet": parquet.mask_ids,
+    "supervisely": supervisely.drawn_ids,
     "via": via.drawn_ids,
     "yolo": yolo.drawn_ids,
 }
