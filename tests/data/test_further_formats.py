@@ -259,9 +259,7 @@ def sly_objects(mode: str = "P") -> list[dict[str, Any]]:
     bitmap[1:, 2:] = True
     hole = [[10, 25], [20, 25], [20, 30], [10, 30]]
     return [
-        sly_object(
-            "road", "polygon", [[0, 20], [60, 20], [60, 40], [0, 40]], [[[10, 25], [20, 25], [20, 30], [10, 30]]]
-        ),
+        sly_object("road", "polygon", [[0, 20], [60, 20], [60, 40], [0, 40]], [hole]),
         sly_object("car", "rectangle", [[40, 5], [50, 15]]),
         sly_bitmap("tree", bitmap, 3, 2, mode),
     ]
