@@ -67,6 +67,7 @@ class Sample:
     # Where one file holds many images or masks, or drawings of them: "reader:entry", as `data.sources` reads it.
     image_part: str = ""
     mask_part: str = ""
+    group: str = ""  # what it was cut from: a volume, film, patient or image; a split never divides one. "": nothing
 
 
 @dataclass(frozen=True)

@@ -16,20 +16,10 @@ import numpy as np
 
 from pixelwise.data.decode import colour_codes, image_pixels
 from pixelwise.data.files import Refusal, read_bytes
-from pixelwise.data.layouts import MASK_SUFFIXES
+from pixelwise.data.layouts import MASK_SUFFIXES, SPLIT_WORDS
 from pixelwise.data.pairing import WORD
 from pixelwise.records import Pixels
 
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
 IMAGE_WORDS = frozenset(
     [
         "image",
@@ -99,15 +89,20 @@ def roles_of(folder: Path, root: Path, no_splits: frozenset[Path] = frozenset())
     split, role, at = "all", "", root
     for part in folder.relative_to(root).parts:
         at = at / part
-        split = (_split_word(part) if at not in no_splits else "") or split
+        split = (split_word(part) if at not in no_splits else "") or split
         role = _role_word(part) or role
     return split, role
+
+
+def split_of_folder(folder: Path, root: Path, no_splits: frozenset[Path] = frozenset()) -> str:
+    """The split that the path of a folder below the root names, or "all"."""
+    return roles_of(folder, root, no_splits)[0]
 
 
 def by_role(root: Path) -> ByRole:
     """Folders by split and role: {"train": {"images": […], "masks": […], "": […]}}."""
     folders = folders_with_images(root)
-    no_splits = _chance_splits(folders, root)
+    no_splits = chance_splits(folders, root)
     found: ByRole = defaultdict(lambda: {"images": [], "masks": [], "": []})
     for folder in folders:
         split, role = roles_of(folder, root, no_splits)
@@ -175,7 +170,8 @@ def _words_of(part: str) -> list[str]:
     return words + [joined.removeprefix(prefix) for prefix in ("train", "val", "test") if joined.startswith(prefix)]
 
 
-def _split_word(part: str) -> str:
+def split_word(part: str) -> str:
+    """The split that a name says: "train_images", "Validation", "test1"; "" where it says none."""
     return next((SPLIT_WORDS[word] for word in _words_of(part) if word in SPLIT_WORDS), "")
 
 
@@ -186,8 +182,11 @@ def _role_word(part: str) -> str:
     return "images" if any(word in IMAGE_WORDS for word in words) else ""
 
 
-def _chance_splits(folders: Iterable[Path], root: Path) -> frozenset[Path]:
-    """Folders that are called train, val or test among more folders that are not, of no role: films, places."""
+def chance_splits(folders: Iterable[Path], root: Path) -> frozenset[Path]:
+    """Folders that are called train, val or test among more folders that are not, of no role: films, places.
+
+    Two splits beside each other, train/ and test/, are no chance.
+    """
     beside: defaultdict[Path, set[Path]] = defaultdict(set)
     for folder in folders:
         for at in (folder, *folder.parents):
@@ -197,8 +196,8 @@ def _chance_splits(folders: Iterable[Path], root: Path) -> frozenset[Path]:
     chance: set[Path] = set()
     for inside in beside.values():
         named = {path for path in inside if not _role_word(path.name)}
-        splits = {path for path in named if _split_word(path.name)}
-        if len(splits) < HALF * len(named):
+        splits = {path for path in named if split_word(path.name)}
+        if len(splits) < HALF * len(named) and len({split_word(path.name) for path in splits}) < 2:
             chance |= splits
     return frozenset(chance)
 

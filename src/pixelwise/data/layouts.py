@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePath
 
 from pixelwise.data.files import shown
@@ -27,6 +28,17 @@ MASK_SUFFIXES = (*LAYER_SUFFIXES, NUMPY_SUFFIX)
 OF_IMAGES = ("images", "image", "imgs", "img")  # folders of these names hold no masks
 UNREAD_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".npy", ".npz", ".mat", ".dcm", ".nii", ".gz")
 DRAWING_SUFFIXES = (".json", ".xml")
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+MOST_COUNTED = 20_000  # files of a folder that is only mentioned
 _HOW = {"case": "upper and lower case", "unicode": "the Unicode form of a letter (NFC and NFD)"}
 LISTED_NAME = re.compile(r"(\S.*?\.(?:png|jpe?g|webp|bmp|tiff?))(?=\s|$)", re.IGNORECASE)
 
@@ -69,14 +81,26 @@ class Listing:
         self.problems.append(Problem("warning", kind, self.where(path), message, remedy))
 
 
+def split_folders(root: Path) -> dict[str, list[Path]]:
+    """The folders whose name is a split's: "val" → val/, valid/ or Validation/; in the order of SPLITS."""
+    found: dict[str, list[Path]] = {split: [] for split in SPLITS}
+    for path in sorted(root.iterdir()):
+        split = SPLIT_WORDS.get(path.name.lower())
+        if split and path.is_dir():
+            found[split].append(path)
+    return {split: paths for split, paths in found.items() if paths}
+
+
 def is_native(root: Path) -> bool:
-    """DATA/{train,val,test}/{images,masks}/"""
-    return any((root / split / "images").is_dir() and (root / split / "masks").is_dir() for split in SPLITS)
+    """DATA/{train,val,test}/{images,masks}/, also under names such as valid and testing"""
+    folders = [path for paths in split_folders(root).values() for path in paths]
+    return any((path / "images").is_dir() and (path / "masks").is_dir() for path in folders)
 
 
 def is_half_native(root: Path) -> bool:
     """The same with one of images/ and masks/ missing: told as a problem, when nothing else fits."""
-    return any((root / split / part).is_dir() for split in SPLITS for part in ("images", "masks"))
+    folders = [path for paths in split_folders(root).values() for path in paths]
+    return any((path / part).is_dir() for path in folders for part in ("images", "masks"))
 
 
 def is_camvid(root: Path) -> bool:
@@ -98,12 +122,15 @@ def is_half_pairs(root: Path) -> bool:
 def list_native(root: Path) -> Listing:
     """Every split folder that is there, its images and masks paired by name."""
     listing = Listing(root)
-    for split in SPLITS:
-        images, masks = root / split / "images", root / split / "masks"
-        if split == "test" and listing.splits and images.is_dir() and not masks.is_dir():
-            listing.notes.append("Left out: test/ has no masks; `pixelwise predict` labels its images.")
-        elif (root / split).is_dir():
-            listing.splits[split] = pair_folders(images, masks, listing)
+    for split, folders in split_folders(root).items():
+        for folder in folders:
+            images, masks = folder / "images", folder / "masks"
+            if split == "test" and listing.splits and images.is_dir() and not masks.is_dir():
+                where = listing.where(folder)
+                listing.notes.append(f"Left out: {where}/ has no masks; `pixelwise predict` labels its images.")
+            else:
+                listing.splits.setdefault(split, []).extend(pair_folders(images, masks, listing))
+    note_others([folder for folders in split_folders(root).values() for folder in folders], listing)
     return listing
 
 
@@ -111,7 +138,23 @@ def list_pairs(root: Path) -> Listing:
     """All pairs under the one split "all"; `folder` divides them."""
     listing = Listing(root)
     listing.splits["all"] = pair_folders(root / "images", root / "masks", listing)
+    note_others([root], listing)
     return listing
+
+
+def note_others(parents: Iterable[Path], listing: Listing) -> None:
+    """Name the folders of images beside images/ and masks/, which are not used: instances/, a second set of masks."""
+    others: defaultdict[str, int] = defaultdict(int)
+    for parent in parents:
+        for folder in sorted(path for path in parent.iterdir() if path.is_dir() and path.name[0] not in "._"):
+            if folder.name not in ("images", "masks") and not folder.is_symlink():
+                inside = islice(folder.rglob("*"), MOST_COUNTED)
+                files = sum(path.suffix.lower() in MASK_SUFFIXES and path.name[0] != "." for path in inside)
+                others[listing.where(folder)] += files
+    told = [f"{where}/ ({files:,} files)" for where, files in others.items() if files]
+    if told:
+        more = f" and {len(told) - 6} more" if len(told) > 6 else ""
+        listing.notes.append(f"Not used, beside images/ and masks/: {', '.join(told[:6])}{more}.")
 
 
 def list_camvid(root: Path) -> Listing:

@@ -9,6 +9,9 @@ id = 0                       # optional, the id in mask files; by default the cl
 
 [splits]                     # optional, for images/ + masks/: file names without suffix
 val = ["a", "b"]             # the others go to train
+
+groups = false               # optional, before the tables: pairs of one volume, film or patient may be divided; or a
+                             # regular expression, whose match in a pair's name is its group
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ class Settings:
     mask_ids: Mapping[int, int] = field(default_factory=dict)  # id in a mask file → class id or VOID; with classes only
     void: frozenset[int] = frozenset({VOID})  # ids in mask files; 255 is missing where a class claims it
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    groups: bool | str = True  # True: what names and readers say belongs together stays together, see `groups`
 
 
 def read_settings(root: Path) -> Settings:
@@ -76,7 +80,7 @@ def splits_toml(names: Mapping[str, Sequence[str]]) -> str:
 
 def settings_of(table: Mapping[str, Any], path: Path) -> Settings:
     """Check a parsed dataset.toml. `path` stands in messages. Raises DatasetError."""
-    refuse_unknown_keys(table, ("classes", "void", "splits"), "the file", path)
+    refuse_unknown_keys(table, ("classes", "void", "splits", "groups"), "the file", path)
     rows = table.get("classes", [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         fail(path, "`classes` is not a list of tables; expected [[classes]] entries.", EXAMPLE)
@@ -85,14 +89,21 @@ def settings_of(table: Mapping[str, Any], path: Path) -> Settings:
         declared_void += whole_numbers(row.get("void", []), "`void`", path)
     void = frozenset({VOID, *declared_void})
     splits = splits_of(table.get("splits", {}), path)
+    groups = table.get("groups", True)
+    if not isinstance(groups, (bool, str)):
+        fail(
+            path,
+            f"`groups` is {groups!r}; expected true, false or a regular expression.",
+            "For example: groups = false",
+        )
     if not rows:
-        return Settings(void=void, splits=splits)
+        return Settings(void=void, splits=splits, groups=groups)
     classes, ids = classes_of(rows, path)
     both = sorted(set(ids) & set(declared_void))
     if both:
         fail(path, f"id {both[0]} is declared as a class and as void.", "Remove it from one of them.")
     mask_ids = {**dict.fromkeys(void, VOID), **{mask_id: i for i, mask_id in enumerate(ids)}}
-    return Settings(classes, mask_ids, void - set(ids), splits)
+    return Settings(classes, mask_ids, void - set(ids), splits, groups)
 
 
 def classes_of(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[ClassList, tuple[int, ...]]:

@@ -1,20 +1,31 @@
-"""Pairs → splits: those that dataset.toml names, and otherwise by a hash of the seed and each pair's own name.
+"""Pairs → splits: those of the folder and its lists, those that dataset.toml names, and otherwise by a hash.
 
-A hash and no shuffle, so that a pair stays in its split when others are added, on every machine and in any order.
+What decides, the first that says something: the folders (train/, valid/, test/ at any depth); dataset.toml's
+`[splits]`; lists beside the data (`split_lists`); a hash of the seed and each pair's own name. A hash and no shuffle,
+so that the split is the same on every machine and in any order, and a pair stays where it is when others are added,
+save for a few at the limit of the share. What belongs together (`groups`) is never divided: whole groups are drawn.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-from collections import Counter
-from collections.abc import Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from pixelwise.data.files import shown
+from pixelwise.data.folder_roles import chance_splits, split_of_folder
+from pixelwise.data.groups import Groups, found_groups
 from pixelwise.data.layouts import IMAGE_SUFFIXES, Listing
-from pixelwise.data.settings import FILE_NAME, SPLITS, Settings
+from pixelwise.data.settings import FILE_NAME, SPLITS, Settings, fail
+from pixelwise.data.split_lists import SplitList, split_lists
 from pixelwise.records import Sample
+
+SMALL = 50  # samples, of which val gets its share exactly: chance would give some hardly any
+MOST = 0.8  # of the pairs must lie in folders of splits for the others to be left out
 
 
 def divide(listing: Listing, settings: Settings, seed: int, val_share: float) -> None:
@@ -24,7 +35,15 @@ def divide(listing: Listing, settings: Settings, seed: int, val_share: float) ->
         listing: under the one split "all" where the folder has none. Changed in place, with what was decided in its
             notes.
         val_share: share of the pairs that go to val where that is decided here, 0–1, exclusive.
+
+    Raises:
+        DatasetError: dataset.toml's `groups` is no regular expression.
     """
+    if "all" in listing.splits and not settings.splits:
+        _divide_by_folders(listing)
+    lists = split_lists(listing.root) if "val" not in listing.splits and not settings.splits else []
+    if lists:
+        _divide_by_lists(listing, lists)
     if "all" in listing.splits:
         _divide_all(listing, settings, seed, val_share)
         return
@@ -32,9 +51,59 @@ def divide(listing: Listing, settings: Settings, seed: int, val_share: float) ->
         message = "[splits] is ignored, because the folders name the splits."
         listing.warn("splits-ignored", listing.root / FILE_NAME, message, "Remove it.")
     if "train" in listing.splits and "val" not in listing.splits:
-        train, val = hashed_split(listing.splits["train"], seed, val_share)
+        groups = _groups_of(listing.splits["train"], settings, listing)
+        train, val = hashed_split(listing.splits["train"], seed, val_share, groups)
         listing.splits |= {"train": train, "val": val}
-        listing.notes.append(f"No val split: {len(val)} of train's pairs are held out as val (seed {seed}).")
+        how = f"held out as val (seed {seed})"
+        listing.notes.append(f"No val split: {len(val)} of train's pairs are {how}.{_of_groups(groups, train, val)}")
+
+
+def _divide_by_folders(listing: Listing) -> None:
+    """Give the pairs of "all" the split that the path of their image names, where it names several splits."""
+    samples = listing.splits["all"]
+    folders = {sample.image.parent for sample in samples if sample.image.is_relative_to(listing.root)}
+    by_chance = chance_splits(folders, listing.root)
+    of_folder = {folder: split_of_folder(folder, listing.root, by_chance) for folder in folders}
+    found: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        found[of_folder.get(sample.image.parent, "all")].append(sample)
+    rest = found.pop("all", [])
+    if "train" not in found or len(found) < 2 or len(rest) > (1 - MOST) * len(samples):
+        return
+    if rest:
+        listing.notes.append(f"Left out, for no split's name is on their path: {len(rest):,} pairs.")
+    del listing.splits["all"]
+    listing.splits |= {split: found[split] for split in SPLITS if split in found}
+    counts = ", ".join(f"{len(part)} {split}" for split, part in listing.splits.items())
+    listing.notes.append(f"Split into {counts} by the folders' names.")
+
+
+def _divide_by_lists(listing: Listing, lists: Sequence[SplitList]) -> None:
+    """Follow the first list whose names are the pairs'; name those that are not followed."""
+    source = "all" if "all" in listing.splits else "train"
+    samples = listing.splits.get(source, [])
+    for found in lists:
+        of = found.splits_of(samples, listing.root)
+        chosen = {split: [s for s in samples if of.get(s.name) == split] for split in SPLITS}
+        if "test" in listing.splits and chosen["test"]:  # another test split than the folder's
+            continue
+        rest = [sample for sample in samples if sample.name not in of]
+        if not (chosen["val"] or chosen["test"]) or len(of) < MOST * min(found.named, len(samples)):
+            listing.notes.append(f"Not used: {found.where} names {len(of)} of {len(samples):,} pairs ({found.what}).")
+            continue
+        if found.whole and chosen["train"]:
+            if rest:
+                listing.notes.append(f"Left out, for {found.where} does not name them: {len(rest):,} pairs.")
+        else:
+            chosen["train"] = [sample for sample in samples if of.get(sample.name, "train") == "train"]
+        del listing.splits[source]
+        listing.splits |= {split: part for split, part in chosen.items() if part}
+        counts = ", ".join(f"{len(chosen[split])} {split}" for split in SPLITS if chosen[split])
+        listing.notes.append(f"Split into {counts} by {found.where}{found.how}.")
+        others = [other.where for other in lists if other is not found]
+        if others:
+            listing.notes.append(f"Not used, for one list is enough: {', '.join(others)}.")
+        return
 
 
 def _divide_all(listing: Listing, settings: Settings, seed: int, val_share: float) -> None:
@@ -56,14 +125,18 @@ def _divide_all(listing: Listing, settings: Settings, seed: int, val_share: floa
     for sample in samples:
         split = wanted.get(keys[sample.name])
         (chosen[split] if split else rest).append(sample)
+    told = ""
     if "val" in settings.splits:
         chosen["train"] += rest
         how = f"by {FILE_NAME}; pairs that it does not name are in train"
     else:
-        train, val = hashed_split(rest, seed, val_share)
+        groups = _groups_of(rest, settings, listing)
+        train, val = hashed_split(rest, seed, val_share, groups)
         chosen["train"] += train
         chosen["val"] += val
-        how = f"by a hash of each name (seed {seed}, val share {val_share:g})"
+        whose = "group" if groups.of else "name"
+        how = f"by a hash of each {whose} (seed {seed}, val share {val_share:g})"
+        told = _of_groups(groups, train, val)
         if settings.splits:
             how = f"by {FILE_NAME}, and the rest {how}"
     order = {sample.name: i for i, sample in enumerate(samples)}
@@ -71,7 +144,7 @@ def _divide_all(listing: Listing, settings: Settings, seed: int, val_share: floa
         if chosen[split] or split != "test":
             listing.splits[split] = sorted(chosen[split], key=lambda sample: order[sample.name])
     counts = ", ".join(f"{len(part)} {split}" for split, part in listing.splits.items())
-    listing.notes.append(f"Split into {counts} {how}.")
+    listing.notes.append(f"Split into {counts} {how}.{told}")
 
 
 def _stem(name: str) -> str:
@@ -80,20 +153,74 @@ def _stem(name: str) -> str:
     return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else name
 
 
-def hashed_split(samples: Sequence[Sample], seed: int, val_share: float) -> tuple[list[Sample], list[Sample]]:
-    """Divide samples into train and val by a hash of seed and name. Both are non-empty for two samples or more."""
+def _groups_of(samples: Sequence[Sample], settings: Settings, listing: Listing) -> Groups:
+    try:
+        return found_groups(samples, settings.groups)
+    except re.error as error:
+        fail(
+            listing.root / FILE_NAME,
+            f"`groups` is no regular expression ({error}).",
+            'For example: groups = "p\\\\d+".',
+        )
+
+
+def _of_groups(groups: Groups, train: Sequence[Sample], val: Sequence[Sample]) -> str:
+    """What is said of groups: how many are where, why, and how to divide pair by pair."""
+    if not groups.of:
+        return ""
+    own = [{groups.of[sample.name] for sample in part if sample.name in groups.of} for part in (train, val)]
+    if own[0] & own[1]:
+        return " All of them are of one group, which is divided all the same: scores on val will flatter."
+    where = f"{len(own[0])} in train and {len(own[1])} in val"
+    return (
+        f" Groups stay whole, {where}: {groups.why}, such as {shown(next(iter(groups.of.values())))}; "
+        f"`groups = false` in {FILE_NAME} divides pair by pair."
+    )
+
+
+def hashed_split(
+    samples: Sequence[Sample], seed: int, val_share: float, groups: Groups | None = None
+) -> tuple[list[Sample], list[Sample]]:
+    """Divide samples into train and val by a hash of seed and name, groups by a hash of seed and group.
+
+    Those whose hash is below the share go to val, the lowest first, but never more than share × samples, rounded up;
+    of fewer than 50 samples just so many, else three quarters of it at least, as groups allow. Both are non-empty for
+    two samples or more. A single group is divided, its last to val.
+    """
+    groups = found_groups(samples) if groups is None else groups
     alike = Counter(_own_name(sample) for sample in samples)
-    places = {
-        sample.name: _place(_own_name(sample) if alike[_own_name(sample)] == 1 else sample.name, seed)
-        for sample in samples
-    }
-    val_names = {name for name, place in places.items() if place < val_share}
-    if len(samples) >= 2 and not val_names:
-        val_names = {min(places, key=places.__getitem__)}
-    elif len(samples) >= 2 and len(val_names) == len(samples):
-        val_names.discard(max(places, key=places.__getitem__))
+    members: defaultdict[str, list[str]] = defaultdict(list)
+    places: dict[str, float] = {}
+    for sample in samples:
+        own = _own_name(sample) if alike[_own_name(sample)] == 1 else sample.name
+        unit = groups.of.get(sample.name, "")
+        key = f"group {unit}" if unit else f"name {sample.name}"
+        members[key].append(sample.name)
+        places.setdefault(key, _place(unit or own, seed))
+    if len(members) == 1 and len(samples) > 1:
+        most = min(_share(val_share, len(samples)), len(samples) - 1)
+        return list(samples[:-most]), list(samples[-most:])
+    val_names = _drawn(places, members, len(samples), val_share)
     train = [sample for sample in samples if sample.name not in val_names]
     return train, [sample for sample in samples if sample.name in val_names]
+
+
+def _drawn(places: Mapping[str, float], members: Mapping[str, Sequence[str]], count: int, val_share: float) -> set[str]:
+    """The names of val: whole units in the order of their places; the smallest unit where none fits."""
+    most = min(_share(val_share, count), count - 1)
+    least = most if count < SMALL else 3 * most // 4
+    val: set[str] = set()
+    for key in sorted(places, key=lambda key: (places[key], key)):
+        if len(val) + len(members[key]) <= most and (places[key] < val_share or len(val) < least):
+            val.update(members[key])
+    if not val and count > 1:
+        val.update(members[min(places, key=lambda key: (len(members[key]), places[key]))])
+    return val
+
+
+def _share(val_share: float, count: int) -> int:
+    """The most that val may have of so many: the share, rounded up."""
+    return math.ceil(round(val_share * count, 9))
 
 
 def _own_name(sample: Sample) -> str:

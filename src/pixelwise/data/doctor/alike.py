@@ -9,7 +9,6 @@ Shapes: N images, M of them compared at a time, T × T × 3 thumbnails, G groups
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.doctor.look import ImageLook
-from pixelwise.data.files import shown
+from pixelwise.data.groups import group_of, numbered
 from pixelwise.records import Problem
 
 NEAR_BITS = 6  # of 64: a recompressed or resized copy differs by fewer
 NEAR_LEVELS = 6.0  # and its thumbnail by less, in mean absolute levels of 255
 PLAIN = 6.0  # images of less spread are alike because there is nothing on them
 AT_ONCE = 256  # images compared with all others at a time
-NUMBER = re.compile(r"\d+(?![A-Za-z\d])")  # not the 8 of leftImg8bit
 FRAME_RATIO = 0.6  # neighbours that differ by less than this share of what strangers differ by are of one film
 GROUP_RATIO = 0.8
 CHANCES = 1000
@@ -76,22 +74,6 @@ def thumbnail_distance(a: ImageLook, b: ImageLook) -> float:
     """Mean absolute difference of two thumbnails, 0–255."""
     left = np.frombuffer(a.thumbnail, np.uint8).astype(np.float32)
     return float(np.abs(left - np.frombuffer(b.thumbnail, np.uint8)).mean())
-
-
-def numbered(path: Path) -> tuple[str, int] | None:
-    """A file name as (everything but its last number, that number); None without a number."""
-    found = list(NUMBER.finditer(shown(path.stem)))
-    if not found:
-        return None
-    last = found[-1]
-    stem = shown(path.stem)
-    return stem[: last.start()] + "#" + stem[last.end() :], int(last.group()[:15])
-
-
-def group_of(path: Path) -> str:
-    """The group that a name gives away: the name without its last number ("patient07_slice12" → "patient07_slice")."""
-    parts = numbered(path)
-    return parts[0].rstrip("#").rstrip("_-. ") if parts else shown(path.stem)
 
 
 def usual_distance(seen: Sequence[Seen]) -> float:

@@ -18,7 +18,6 @@ from pixelwise.data.corrections import told as told_corrections
 from pixelwise.data.doctor.alike import (
     Seen,
     frames_across_splits,
-    group_of,
     groups_across_splits,
     near_copies,
     suggested_split,
@@ -43,6 +42,7 @@ from pixelwise.data.doctor.report import Report
 from pixelwise.data.doctor.suspects import Predicts, find_suspects
 from pixelwise.data.files import Refusal, shown
 from pixelwise.data.folder import Listed, dataset_of, list_dataset
+from pixelwise.data.groups import group_of
 from pixelwise.data.palettes import VOID_NAMES, names_of_colours
 from pixelwise.data.read_ahead import in_threads
 from pixelwise.data.settings import filled_colours

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelwise.data.decode import image_pixels, open_image
-from pixelwise.data.doctor.alike import group_of
 from pixelwise.data.doctor.keep import keep_some
 from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
 from pixelwise.data.doctor.relabel import Change, fitted_to, labels_of
 from pixelwise.data.files import SUFFIX_OF, Refusal, image_format, read_bytes, shown, write_whole
+from pixelwise.data.groups import group_of
 from pixelwise.data.images import encode_label_png
 from pixelwise.data.new_folder import new_folder, require_new
 from pixelwise.data.settings import FILE_NAME, SPLITS, dataset_toml, filled_colours
