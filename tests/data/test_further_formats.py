@@ -335,3 +335,84 @@ def test_a_drawing_of_another_size_than_its_image_is_an_error(tmp_path: Path) ->
     dataset = open_dataset(tmp_path)
     with pytest.raises(MaskError, match=r"was drawn on an image of 120×80 pixels, but a\.jpg has 60×40"):
         named(dataset)
+
+
+# SuperAnnotate
+
+
+def superannotate_pixels(root: Path, *, old: bool = False) -> Path:
+    """Six objects of two classes in colours of their own; `old`: a list that names classes by number."""
+    save = np.zeros((*SIZE, 4), np.uint8)
+    instances = []
+    for k, (name, left, top, right, bottom) in enumerate(SUPER_BOXES):
+        save[top:bottom, left:right] = [0, k, 15 * (k + 1), 255]
+        parts = [{"color": f"#00{k:02x}{15 * (k + 1):02X}"}]
+        one = {"classId": 7 + (name == "Vehicle"), "visible": True, "attributes": [], "parts": parts}
+        instances.append(one if old else {**one, "className": name})
+    photo(root / "a.jpg")
+    Image.fromarray(save).save(root / "a.jpg___save.png")
+    Image.fromarray(save).save(root / "a.jpg___fuse.png")
+    write_json(
+        root / "a.jpg___pixel.json", instances if old else {"metadata": {"name": "a.jpg"}, "instances": instances}
+    )
+    classes = [{"id": 8, "name": "Vehicle", "color": "#547497"}, {"id": 7, "name": "Person", "color": "#d4da03"}]
+    write_json(root / "classes/classes.json", classes)
+    return root
+
+
+SUPER_BOXES = [
+    ("Person", 1, 2, 9, 12),
+    ("Vehicle", 12, 2, 20, 12),
+    ("Person", 30, 2, 33, 39),
+    ("Vehicle", 40, 4, 59, 8),
+]
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_superannotates_object_colours_become_classes(tmp_path: Path, old: bool) -> None:
+    dataset = open_dataset(superannotate_pixels(tmp_path, old=old))
+    assert dataset.layout == "superannotate"
+    assert dataset.classes.names == ("background", "Vehicle", "Person")
+    assert (named(dataset)["a"] == boxed(*SUPER_BOXES)).all()
+
+
+def test_superannotates_shapes_are_drawn(tmp_path: Path) -> None:
+    hole = [12, 22, 18, 22, 18, 26, 12, 26]
+    turned = {"x1": 1, "y1": 1, "x2": 9, "y2": 1, "x3": 9, "y3": 5, "x4": 1, "y4": 5}
+    instances = [
+        {"className": "lot", "type": "polygon", "points": [10, 20, 30, 20, 30, 30, 10, 30], "exclude": [hole]},
+        {"className": "car", "type": "bbox", "points": {"x1": 40, "y1": 5, "x2": 50, "y2": 15}},
+        {"className": "bus", "type": "rbbox", "points": turned},
+        {"className": "lane", "type": "polyline", "points": [1, 1, 5, 5]},
+        {"className": "sign", "type": "point", "x": 4, "y": 4},
+    ]
+    for name in ("a.jpg___objects.json", "b.jpg.json"):
+        image = name.partition(".jpg")[0] + ".jpg"
+        photo(tmp_path / image)
+        meta = {"name": image, "width": 60, "height": 40, "status": "Completed"}
+        write_json(tmp_path / name, {"metadata": meta, "instances": instances, "tags": [], "comments": []})
+    photo(tmp_path / "c.jpg")
+    write_json(tmp_path / "c.jpg.json", {"metadata": {"name": "c.jpg", "status": "NotStarted"}, "instances": []})
+    dataset = open_dataset(tmp_path)
+    wanted = boxed(("lot", 10, 20, 30, 30), ("background", 12, 22, 18, 26), ("car", 40, 5, 50, 15), ("bus", 1, 1, 9, 5))
+    assert set(masks := named(dataset)) == {"a", "b"}
+    assert all((mask == wanted).all() for mask in masks.values())
+    told = messages(dataset)
+    assert "lane" in told
+    assert "sign" in told
+    assert 'Left out: 1 images whose status in SuperAnnotate is "NotStarted"' in told
+
+
+def test_superannotates_pixels_that_fit_no_object_are_an_error(tmp_path: Path) -> None:
+    root = superannotate_pixels(tmp_path)
+    table = json.loads((root / "a.jpg___pixel.json").read_text())
+    write_json(root / "a.jpg___pixel.json", {**table, "instances": table["instances"][:-1]})
+    with pytest.raises(MaskError, match="names no object for 76 coloured pixels"):
+        named(open_dataset(root))
+    table["instances"][0]["parts"] = [{"color": "#123456"}]
+    write_json(root / "a.jpg___pixel.json", table)
+    with pytest.raises(MaskError, match=r"which a\.jpg___save\.png does not have"):
+        named(open_dataset(root))
+    (root / "a.jpg___save.png").unlink()
+    with pytest.raises(MaskError, match="which is not there"):
+        named(open_dataset(root))

@@ -23,6 +23,7 @@ from pixelwise.data.formats.labelme import is_labelme, list_labelme
 from pixelwise.data.formats.labelstudio import is_labelstudio, list_labelstudio
 from pixelwise.data.formats.nifti import is_nifti, list_nifti
 from pixelwise.data.formats.parquet import is_parquet, list_parquet
+from pixelwise.data.formats.superannotate import is_superannotate, list_superannotate
 from pixelwise.data.formats.supervisely import is_supervisely, list_supervisely
 from pixelwise.data.formats.via import is_via, list_via
 from pixelwise.data.formats.voc import is_voc, list_voc
@@ -90,6 +91,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
     "labelstudio": (is_labelstudio, list_labelstudio),
     "via": (is_via, list_via),
     "supervisely": (is_supervisely, list_supervisely),
+    "superannotate": (is_superannotate, list_superannotate),
     "nifti": (is_nifti, list_nifti),
     "parquet": (is_parquet, list_parquet),
     "image-folder": (is_image_folder, list_image_folder),
