@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pixelwise.data.decode import MAX_PIXELS, MaskIds
+from pixelwise.data.decode import MAX_PIXELS, MaskIds, colour_codes
 from pixelwise.data.files import Refusal, read_bytes, shown
 from pixelwise.data.formats.drawing import files_below, peek, read_json
 from pixelwise.data.formats.figures import (
@@ -192,7 +192,6 @@ def _codes(path: Path, _changed_ns: int) -> NDArray[np.int32]:
     except Exception as error:  # Pillow raises many kinds on damaged files
         what = f"has its pixels in {shown(path.name)}, which cannot be read ({shown(str(error)[:60])})."
         raise Refusal("truncated", what, "Copy or export it again.") from error
-    codes = pixels[:, :, 0].astype(np.int32)
-    codes = codes << 16 | pixels[:, :, 1].astype(np.int32) << 8 | pixels[:, :, 2]
+    codes = colour_codes(pixels[:, :, :3])
     codes[pixels[:, :, 3] == 0] = -1
     return codes
