@@ -13,10 +13,10 @@ from PIL import Image
 
 from pixelwise.data.doctor import Decisions, check, find_problems
 from pixelwise.data.folder import open_dataset
-from pixelwise.data.formats.coco import counted_runs, run_lengths
+from pixelwise.data.formats.coco import counted_runs
 from pixelwise.data.formats.convert import WRITERS, convert
-from pixelwise.data.formats.labelstudio import brush_mask
 from pixelwise.data.formats.polygons import crosses_itself, fill, outlines, polygon_of
+from pixelwise.data.formats.run_lengths import brush_mask, coco_mask
 from pixelwise.data.images import read_mask_ids, write_png
 from pixelwise.data.sources import read_sample_image, read_sample_mask
 from pixelwise.errors import DatasetError, OutputError, UsageError
@@ -107,8 +107,8 @@ def test_run_lengths_agree_with_pycocotools() -> None:
     for share in (0.0, 0.1, 0.5, 0.99, 1.0):
         mask = rng.random((37, 53)) < share
         packed = coder.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
-        assert np.array_equal(run_lengths(packed, 37, 53), mask)
-        assert np.array_equal(run_lengths(counted_runs(mask), 37, 53), mask)
+        assert np.array_equal(coco_mask(packed, 37, 53), mask)
+        assert np.array_equal(coco_mask(counted_runs(mask), 37, 53), mask)
 
 
 def image(path: Path, seed: int = 0, size: tuple[int, int] = SIZE) -> None:
@@ -157,7 +157,8 @@ def test_coco_polygons_are_read_in_place_and_background_is_named(tmp_path: Path)
         ([[1, 1, 2, 2, float("nan"), 3]], "polygon-empty"),
         ([["a", 1, 2, 2, 3, 3]], "polygon-empty"),
         ([[100, 100, 120, 100, 120, 120]], "polygon-outside"),
-        ([[-50, -50, 5, 5, 10**300, 3]], "polygon-outside"),
+        ([[-50, -50, 5, 5, 10**6, 3]], "polygon-outside"),
+        ([[-50, -50, 5, 5, 10**300, 3]], "polygon-empty"),
         ({"size": [20, 30], "counts": [5, 5]}, "run-lengths"),
         ({"size": [20, 30], "counts": "~~~~~~~~~~~~~~"}, "run-lengths"),
         ({"size": [20, 30], "counts": [-5, 605]}, "run-lengths"),

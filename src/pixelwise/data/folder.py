@@ -14,6 +14,7 @@ from pixelwise.data.classes import found_classes, known_classes, undeclare_too_m
 from pixelwise.data.files import shown
 from pixelwise.data.formats.ade20k import is_ade20k, list_ade20k
 from pixelwise.data.formats.ade20k_full import is_ade20k_full, list_ade20k_full
+from pixelwise.data.formats.boundary import problems_of, recognised
 from pixelwise.data.formats.cityscapes import is_cityscapes, list_cityscapes
 from pixelwise.data.formats.coco import is_coco, list_coco
 from pixelwise.data.formats.cvat import is_cvat, list_cvat
@@ -48,7 +49,7 @@ from pixelwise.data.settings import FILE_NAME, SPLITS, Settings, read_settings
 from pixelwise.data.splits import divide
 from pixelwise.data.unread import what_is_there
 from pixelwise.errors import DatasetError, UsageError
-from pixelwise.records import ClassList, Dataset
+from pixelwise.records import ClassList, Dataset, Problem, Sample
 
 __all__ = ["CAMVID", "open_dataset"]
 
@@ -160,14 +161,19 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
     if not root.is_dir():
         raise UsageError(f"{shown(root)}: is a file; expected the folder of a dataset.")
     settings = read_settings(root)
-    layout = layout_of(root)
+    problems: list[Problem] = []
+    layout = layout_of(root, problems)
     if layout in (None, "folders") and not (root / FILE_NAME).exists():
         root, layout = _unwrapped(root, layout)
     if masks:
         layout = "folders"
     if layout is None:
-        raise DatasetError(_unrecognised(root))
-    listing = list_found(root, masks) if masks else LAYOUTS[layout][1](root)
+        raise DatasetError(_unrecognised(root), problems)
+    listing = Listing(root)
+    with problems_of(listing, root, f"could not be listed as {layout}:"):
+        listing = list_found(root, masks) if masks else LAYOUTS[layout][1](root)
+    listing.problems += problems
+    use_images_once(listing)
     if root != Path(path):
         listing.notes.append(f"The data lie in {shown(root.relative_to(path))}/.")
     undeclare_too_many(listing, settings)
@@ -193,10 +199,34 @@ def _unwrapped(root: Path, layout: str | None) -> tuple[Path, str | None]:
     return root, layout
 
 
-def layout_of(root: Path) -> str | None:
-    """The first layout that recognises a folder, else one of which half is there; None where none does."""
-    whole = (name for name, (recognises, _) in LAYOUTS.items() if recognises(root))
+def layout_of(root: Path, problems: list[Problem] | None = None) -> str | None:
+    """The first layout that recognises a folder, else one of which half is there; None where none does.
+
+    `problems`: gets what kept a layout from looking.
+    """
+    told = [] if problems is None else problems
+    whole = (name for name, (recognises, _) in LAYOUTS.items() if recognised(recognises, root, name, told))
     return next(whole, None) or next((name for name, recognises in HALF.items() if recognises(root)), None)
+
+
+def use_images_once(listing: Listing) -> None:
+    """Leave an image that several drawings are for to the first of them; which they are is a problem.
+
+    Two drawings of one image are two answers to one question, and one of them may be meant for another image.
+    """
+    first: dict[tuple[Path, str], Sample] = {}
+    for split, samples in listing.splits.items():
+        kept = []
+        for sample in samples:
+            other = first.setdefault((sample.image, sample.image_part), sample)
+            if other is sample:
+                kept.append(sample)
+                continue
+            files = dict.fromkeys(listing.where(path) for path in (other.mask, sample.mask) if path)
+            what = f"is meant by several drawings ({', '.join(files)}); the first is taken."
+            remedy = "Leave one of them; where another image is meant, correct its name or add it."
+            listing.error("image-twice", sample.image, what, remedy)
+        listing.splits[split] = kept
 
 
 def dataset_of(listed: Listed, classes: ClassList, mask_ids: Mapping[int, int]) -> Dataset:

@@ -34,6 +34,7 @@ from pixelwise.data.formats import (
     via,
     yolo,
 )
+from pixelwise.data.formats.boundary import refusals
 from pixelwise.data.images import decode_image, labels_from_ids
 from pixelwise.errors import ImageError, MaskError
 from pixelwise.records import Labels, Pixels, Sample
@@ -71,7 +72,8 @@ def image_bytes(sample: Sample) -> bytes:
     if not sample.image_part:
         return read_bytes(sample.image)
     reader, _, entry = sample.image_part.partition(":")
-    return IMAGE_READERS[reader](sample.image, entry)
+    with refusals():
+        return IMAGE_READERS[reader](sample.image, entry)
 
 
 def stored_mask_ids(sample: Sample, image_size: tuple[int, int] | None = None) -> MaskIds:
@@ -88,7 +90,9 @@ def stored_mask_ids(sample: Sample, image_size: tuple[int, int] | None = None) -
     if not sample.mask_part:
         return mask_ids_of(read_bytes(sample.mask))
     reader, _, entry = sample.mask_part.partition(":")
-    return MASK_READERS[reader](sample.mask, entry, image_size or upright_size(image_bytes(sample)))
+    size = image_size or upright_size(image_bytes(sample))
+    with refusals():
+        return MASK_READERS[reader](sample.mask, entry, size)
 
 
 def stored_digests(sample: Sample) -> list[bytes]:

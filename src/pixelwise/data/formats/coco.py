@@ -34,6 +34,7 @@ from pixelwise.data.formats.drawing import (
     split_of,
 )
 from pixelwise.data.formats.polygons import fill, judge_polygons, polygon_of
+from pixelwise.data.formats.run_lengths import coco_mask
 from pixelwise.data.images import encode_png
 from pixelwise.data.layouts import Declared, Listing
 from pixelwise.data.palettes import VOID_NAMES
@@ -117,24 +118,6 @@ def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     place = np.clip(np.searchsorted(known, segments), 0, len(known) - 1)
     ids = np.array([categories.get(int(number), 0) for number in known], np.int32)[place]
     return np.where(known[place] == segments, ids, 0).astype(np.int32)
-
-
-def run_lengths(counts: str | list[int], height: int, width: int) -> NDArray[np.bool_]:
-    """COCO's run lengths, plain or compressed, as a mask [H, W]. Runs go down the columns, zeros first.
-
-    Raises:
-        Refusal: they are damaged, or do not add up to H × W.
-    """
-    runs = _unpacked(counts) if isinstance(counts, str) else counts
-    try:
-        lengths = np.asarray(runs, np.int64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise Refusal("run-lengths", "has run lengths that are no numbers.", "Export it again.") from error
-    if lengths.ndim != 1 or (lengths < 0).any() or int(lengths.sum()) != height * width:
-        what = f"has run lengths that do not add up to {width}×{height} pixels."
-        raise Refusal("run-lengths", what, "Export the annotations again.")
-    values = np.arange(len(lengths)) % 2 == 1
-    return np.repeat(values, lengths).reshape(width, height).T
 
 
 def counted_runs(mask: NDArray[np.bool_]) -> list[int]:
@@ -229,7 +212,7 @@ def _judge(path: Path, name: str, rows: list[dict[str, Any]], size: tuple[int, i
             judge_polygons([(where, numbers) for numbers in shape], size, warn)
         elif isinstance(shape, dict):
             try:
-                run_lengths(shape.get("counts", []), *size)
+                coco_mask(shape.get("counts"), *size)
             except Refusal as refusal:
                 warn("run-lengths", where, refusal.what, "It is passed over. " + refusal.remedy)
         else:
@@ -238,7 +221,7 @@ def _judge(path: Path, name: str, rows: list[dict[str, Any]], size: tuple[int, i
 
 def _draw(own: NDArray[np.bool_], shape: Any, size: tuple[int, int]) -> None:
     if isinstance(shape, dict):
-        own |= run_lengths(shape.get("counts", []), *size)
+        own |= coco_mask(shape.get("counts"), *size)
         return
     if not isinstance(shape, list) or not shape:
         raise Refusal("polygon-empty", "has no outline.", "")
@@ -306,25 +289,6 @@ def _panoptic_png(path: Path, row: dict[str, Any]) -> Path:
     name = str(row.get("file_name"))
     folders = (path.with_suffix(""), path.parent, path.parent.parent / path.stem)
     return next((folder / name for folder in folders if (folder / name).is_file()), folders[0] / name)
-
-
-def _unpacked(text: str) -> list[int]:
-    """COCO's compressed runs: five bits a character, the sixth says that more follow; later, differences."""
-    runs: list[int] = []
-    at = 0
-    while at < len(text):
-        value, shift, more = 0, 0, True
-        while more:
-            if at >= len(text) or shift > 60:
-                raise Refusal("run-lengths", "has run lengths that are cut short.", "Export the annotations again.")
-            bits = ord(text[at]) - 48
-            value |= (bits & 0x1F) << shift
-            more = bool(bits & 0x20)
-            at, shift = at + 1, shift + 5
-            if not more and bits & 0x10:
-                value |= -1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-    return runs
 
 
 def table_text(table: dict[str, Any]) -> bytes:

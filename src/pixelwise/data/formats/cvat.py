@@ -1,38 +1,49 @@
-"""CVAT for images 1.1: one annotations.xml with an `image` element each, holding `polygon`, `box` and `mask`.
+"""CVAT for images 1.1: one annotations.xml with an `image` element each, holding shapes.
 
-Format: docs.cvat.ai/docs/dataset_management/formats/format-cvat. Drawn by z_order, then as they stand.
+Drawn: polygon, box (rotated too), ellipse, mask. Named as not drawn: polyline, points, cuboid, skeleton. Tags are of
+the whole image and no classes. Drawn by z_order, then as they stand.
+Format: docs.cvat.ai/docs/dataset_management/formats/format-cvat.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.decode import MaskIds
-from pixelwise.data.files import Refusal, read_bytes
+from pixelwise.data.files import Refusal, read_bytes, shown
+from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import (
     VOID_NAME,
     Drawn,
     ImageFiles,
+    Undrawn,
     add_drawn,
     blank_mask,
     files_below,
     named_masks,
     peek,
     read_all,
+    shape_named,
 )
+from pixelwise.data.formats.fields import number_text, same_size, whole_text
 from pixelwise.data.formats.polygons import fill, judge_polygons, outlines, polygon_of
+from pixelwise.data.formats.run_lengths import cvat_mask
+from pixelwise.data.formats.shapes import box_of, ellipse_of
+from pixelwise.data.formats.xml_tree import parse_xml
 from pixelwise.data.layouts import Listing
 from pixelwise.data.settings import SPLITS
 from pixelwise.records import ClassList, Colour
+
+DRAWN = ("polygon", "box", "ellipse", "mask")
+OF_THE_IMAGE = "tag"
 
 
 def annotation_files(root: Path) -> list[Path]:
@@ -46,65 +57,66 @@ def is_cvat(root: Path) -> bool:
 def list_cvat(root: Path) -> Listing:
     """Every image that the file names; CVAT's subsets are the splits. Labels that nobody drew are classes too."""
     listing, files = Listing(root), ImageFiles(root)
-    drawn = []
+    undrawn, drawn = Undrawn(listing), list[Drawn]()
     declared: list[str] = []
     for path, images in read_all(annotation_files(root), images_of, listing):
         declared += labels_of(path)
         for name, element in images.items():
-            image = files.find(name)
-            if image is None:
-                listing.error("image-missing", path, f"names {name!r}, which is not there.", "Add it.")
-                continue
-            _judge(path, name, element, listing)
             subset = (element.get("subset") or "").lower()
             split = {"validation": "val", "training": "train"}.get(subset, subset)
-            names = frozenset(child.get("label", "") for child in element)
-            drawn.append(Drawn(path, image, split if split in SPLITS else "all", names, name))
+            image = files.find(name, [split] if split in SPLITS else [])
+            if image is None:
+                listing.error("image-missing", path, files.missing(name), "Add it, or correct the name.")
+                continue
+            with problems_of(listing, path, f"image {shown(name)}:"):
+                names = _judge(path, name, element, listing, undrawn)
+                drawn.append(Drawn(path, image, split if split in SPLITS else "all", names, name))
+    undrawn.report()
     add_drawn("cvat", drawn, listing, "CVAT's labels", declared)
     return listing
 
 
-def images_of(path: Path) -> dict[str, ElementTree.Element]:
+def images_of(path: Path) -> dict[str, Element]:
     """The image elements by name. Raises Refusal."""
     return _images(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _images(path: Path, changed_ns: int) -> dict[str, ElementTree.Element]:
-    return {element.get("name", ""): element for element in _tree(path, changed_ns).iter("image")}
+def _images(path: Path, changed_ns: int) -> dict[str, Element]:
+    found: dict[str, Element] = {}
+    for element in _tree(path, changed_ns).iter("image"):
+        name = element.get("name", "")
+        if name in found:
+            raise Refusal("annotations", f"has two images of the name {shown(name)!r}.", "Export it again.")
+        found[name] = element
+    return found
 
 
 def labels_of(path: Path) -> list[str]:
-    """The labels that the task, job or project declares, in its order: those that nobody drew among them."""
+    """The labels that the task, job or project declares for what is drawn, in its order; also those nobody drew."""
     declared = _tree(path, path.stat().st_mtime_ns).findall("meta/*/labels/label")
-    return [name.strip() for label in declared if (name := label.findtext("name"))]
+    areas = (label for label in declared if (label.findtext("type") or "any") in (*DRAWN, "rectangle", "any"))
+    return [name.strip() for label in areas if label.find("parent") is None and (name := label.findtext("name"))]
 
 
 @lru_cache(maxsize=4)
-def _tree(path: Path, _changed_ns: int) -> ElementTree.Element:
-    data = read_bytes(path)
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:  # entities can be made to fill the memory; CVAT writes none
-        raise Refusal("annotations", "declares XML entities, which are not read.", "Remove the DOCTYPE.")
-    try:
-        return ElementTree.fromstring(data)
-    except (ElementTree.ParseError, ValueError) as error:
-        raise Refusal("annotations", f"is no valid XML ({error}).", "Export the annotations again.") from error
+def _tree(path: Path, _changed_ns: int) -> Element:
+    return parse_xml(read_bytes(path))
 
 
 def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
-    """The mask of one image. `entry`: as `add_drawn` writes it."""
+    """The mask of one image. `entry`: as `add_drawn` writes it. Raises Refusal: a damaged shape, another size."""
     name, ids = json.loads(entry)
     element = images_of(path).get(name)
+    if element is None:
+        raise Refusal("annotations", f"has no image {shown(name)!r} any more.", "Run the check again.")
+    same_size(_size(element), size)
     mask = blank_mask(*size, max(ids.values(), default=0))
-    shapes = sorted(element, key=lambda shape: int(shape.get("z_order") or 0)) if element is not None else []
-    for shape in shapes:
-        value = ids.get(shape.get("label", ""))
-        if value is None:
-            continue
-        try:
-            _draw(mask, shape, value)
-        except (Refusal, ValueError, TypeError):
-            continue
+    for _, i, shape in sorted((_z_order(shape), i, shape) for i, shape in enumerate(element)):
+        if shape.tag in DRAWN:
+            label = _label(shape)
+            with shape_named(f"image {shown(name)}, shape {i} ({shape.tag} {shown(label)})"):
+                _draw(mask, shape, ids[label])
     return mask
 
 
@@ -140,38 +152,68 @@ def _all_labels(classes: ClassList) -> tuple[tuple[str, ...], tuple[Colour, ...]
     return (*classes.names, VOID_NAME), (*classes.colours, (0, 0, 0))
 
 
-def _points(text: str) -> list[list[float]]:
-    return [[float(n) for n in pair.split(",")] for pair in re.split(r"\s*;\s*", text.strip()) if pair]
-
-
-def _draw(mask: MaskIds, shape: ElementTree.Element, value: int) -> None:
+def _draw(mask: MaskIds, shape: Element, value: int) -> None:
+    """One of DRAWN onto the mask. Raises Refusal."""
     if shape.tag == "polygon":
-        fill(mask, polygon_of(_points(shape.get("points", ""))), value)
+        fill(mask, polygon_of(_points(shape)), value)
     elif shape.tag == "box":
-        x0, y0, x1, y1 = (float(shape.get(key, "nan")) for key in ("xtl", "ytl", "xbr", "ybr"))
-        fill(mask, polygon_of([x0, y0, x1, y0, x1, y1, x0, y1]), value)
-    elif shape.tag == "mask":
-        left, top, width, height = (int(shape.get(key, "0")) for key in ("left", "top", "width", "height"))
-        runs = [int(n) for n in shape.get("rle", "").split(",")]
-        if min(runs, default=-1) < 0 or sum(runs) != width * height or min(left, top) < 0:
-            raise Refusal("run-lengths", "has run lengths that do not add up.", "Export it again.")
-        own = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
-        place = mask[top : top + height, left : left + width]
-        place[own[: place.shape[0], : place.shape[1]]] = value
+        left, top, right, bottom = (number_text(shape.get(key), key) for key in ("xtl", "ytl", "xbr", "ybr"))
+        fill(mask, box_of(left, top, right, bottom, _rotation(shape)), value)
+    elif shape.tag == "ellipse":
+        x, y, radius_x, radius_y = (number_text(shape.get(key), key) for key in ("cx", "cy", "rx", "ry"))
+        fill(mask, ellipse_of(x, y, radius_x, radius_y, _rotation(shape)), value)
+    else:
+        left, top, width, height = (whole_text(shape.get(key), key) for key in ("left", "top", "width", "height"))
+        if left + width > mask.shape[1] or top + height > mask.shape[0]:
+            what = f"has a box of {width}×{height} at {left}, {top} that leaves the image."
+            raise Refusal("run-lengths", what, "Export it again.")
+        own = cvat_mask(shape.get("rle", ""), height, width)
+        mask[top : top + height, left : left + width][own] = value
 
 
-def _judge(path: Path, name: str, element: ElementTree.Element, listing: Listing) -> None:
-    polygons = []
+def _rotation(shape: Element) -> float:
+    return number_text(shape.get("rotation", "0"), "rotation")
+
+
+def _points(shape: Element) -> list[list[float]]:
+    pairs = (pair.split(",") for pair in shape.get("points", "").split(";") if pair.strip())
+    return [[number_text(n, "corner") for n in pair] for pair in pairs]
+
+
+def _z_order(shape: Element) -> int:
+    return whole_text(shape.get("z_order") or "0", "z_order", -(2**31))
+
+
+def _label(shape: Element) -> str:
+    label = shape.get("label")
+    if not label:
+        raise Refusal("annotations", f"has a {shown(shape.tag)} without a label.", "Label it, or remove it.")
+    return label
+
+
+def _size(element: Element) -> tuple[int, int] | None:
+    """The (H, W) that an image element declares; None where it does not."""
+    if element.get("height") is None and element.get("width") is None:
+        return None
+    return whole_text(element.get("height"), "height", 1), whole_text(element.get("width"), "width", 1)
+
+
+def _judge(path: Path, name: str, element: Element, listing: Listing, undrawn: Undrawn) -> frozenset[str]:
+    """The labels of what is drawn on an image; what is not drawn, or not as it is meant, is told. Raises Refusal."""
+    polygons, names = [], set()
+    size = _size(element)
     for i, shape in enumerate(element):
+        _z_order(shape)
+        if shape.tag == OF_THE_IMAGE:
+            continue
+        label = _label(shape)
+        if shape.tag not in DRAWN:
+            undrawn.add(path, shape.tag, label, f"image {shown(name)}, shape {i}")
+            continue
+        names.add(label)
         if shape.tag == "polygon":
-            try:
-                polygons.append((f"{name}: polygon {i}", _points(shape.get("points", ""))))
-            except ValueError:
-                polygons.append((f"{name}: polygon {i}", []))
-    try:
-        size = int(element.get("height", "")), int(element.get("width", ""))
-    except ValueError:
-        return
+            polygons.append((f"{shown(name)}: polygon {i}", _points(shape)))
     judge_polygons(
         polygons, size, lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy)
     )
+    return frozenset(names)

@@ -7,27 +7,40 @@ A format of names (LabelMe, CVAT, Label Studio, GeoJSON) gives its classes no nu
 from __future__ import annotations
 
 import json
-import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.decode import MAX_PIXELS, MaskIds
-from pixelwise.data.files import Refusal, read_bytes
-from pixelwise.data.layouts import IMAGE_SUFFIXES, Declared, Listing
+from pixelwise.data.files import Refusal, read_bytes, shown
+from pixelwise.data.formats.boundary import refusals
+from pixelwise.data.formats.image_names import ImageFiles, files_below
+from pixelwise.data.layouts import Declared, Listing
 from pixelwise.data.palettes import VOID_NAMES
 from pixelwise.data.settings import dataset_toml
 from pixelwise.records import VOID, ClassList, Sample
 
+__all__ = ["ImageFiles", "files_below"]
+
 BACKGROUND = "background"
 VOID_NAME = "void"
 PEEK_BYTES = 4096
+NAMED_CLASSES = 5
+LINE, POINT = "A line has no area.", "A point has no area."
+WHY_NOT = {  # kinds of shapes, in the words of many formats
+    **dict.fromkeys(("line", "linestrip", "polyline", "linestring", "multilinestring", "path", "vector"), LINE),
+    **dict.fromkeys(("point", "points", "multipoint", "keypoint", "keypoints", "keypointlabels"), POINT),
+    **dict.fromkeys(("skeleton", "cuboid", "cuboid_2d", "graph"), "It has no outline on the image."),
+    **dict.fromkeys(("bbox", "box"), "Only a box is there, not the outline of the object."),
+}
 
 Result = TypeVar("Result")
 
@@ -42,8 +55,9 @@ def read_json(path: Path) -> Any:
 
 @lru_cache(maxsize=4)
 def _parsed(path: Path, _changed_ns: int) -> Any:
+    data = read_bytes(path)
     try:
-        return json.loads(read_bytes(path))
+        return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Refusal(
             "annotations", f"is no valid JSON ({str(error)[:100]}).", "Export the annotations again."
@@ -51,10 +65,11 @@ def _parsed(path: Path, _changed_ns: int) -> Any:
 
 
 def read_all(paths: Iterable[Path], read: Callable[[Path], Result], listing: Listing) -> Iterator[tuple[Path, Result]]:
-    """(file, what `read` makes of it), one at a time; a file that it refuses is passed over and told as a problem."""
+    """(file, what `read` makes of it), one at a time; a file that it cannot read is passed over, told as a problem."""
     for path in paths:
         try:
-            result = read(path)
+            with refusals():
+                result = read(path)
         except Refusal as refusal:
             listing.error("annotations", path, refusal.what, refusal.remedy)
         else:
@@ -67,40 +82,12 @@ def peek(path: Path) -> str:
         if not path.is_file():
             return ""
         with path.open("rb") as file:
-            return file.read(PEEK_BYTES).decode("utf-8", "replace")
-    except OSError:
+            data = file.read(PEEK_BYTES)
+    except (OSError, ValueError):  # a name that no file can have
         return ""
-
-
-def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 4) -> list[Path]:
-    """Files with these suffixes, in order; hidden ones and links to folders are passed over."""
-    found = []
-    for parent, folders, names in os.walk(root):
-        deep = len(Path(parent).relative_to(root).parts) >= depth
-        folders[:] = [] if deep else sorted(name for name in folders if not name.startswith("."))
-        found += [Path(parent, name) for name in sorted(names) if name.lower().endswith(suffixes) and name[0] != "."]
-    return found
-
-
-class ImageFiles:
-    """The image files below a root, found by the ends of their paths, as annotations name them."""
-
-    def __init__(self, root: Path) -> None:
-        self.by_name: dict[str, list[Path]] = {}
-        for path in files_below(root, IMAGE_SUFFIXES):
-            self.by_name.setdefault(path.name, []).append(path)
-
-    def find(self, name: str, near: Iterable[str] = (), outside: Path | None = None) -> Path | None:
-        """The file of this name: the one whose folders agree most with the name's and with the words in `near`.
-
-        `outside`: a folder whose files are masks of the same names, and no images.
-        """
-        wanted = PurePosixPath(name.replace("\\", "/"))
-        plain = re.sub(r"^[0-9a-f]{8}-", "", wanted.name)  # Label Studio puts eight digits before an upload's name
-        candidates = self.by_name.get(wanted.name) or self.by_name.get(plain) or []
-        candidates = [path for path in candidates if outside is None or not path.is_relative_to(outside)]
-        words = {*wanted.parts[:-1], *near}
-        return max(candidates, key=lambda path: (len(words & set(path.parts)), -len(path.parts)), default=None)
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
+    return data.decode("utf-8-sig", "replace")
 
 
 def blank_mask(height: int, width: int, top_id: int) -> MaskIds:
@@ -108,6 +95,54 @@ def blank_mask(height: int, width: int, top_id: int) -> MaskIds:
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
         raise Refusal("too-large", f"{width}×{height} pixels are not allowed for a mask.", "Correct the annotation.")
     return np.zeros((height, width), np.uint8) if top_id < 256 else np.zeros((height, width), np.int32)
+
+
+class Undrawn:
+    """Shapes that are not drawn, counted so that one problem names each kind of each file: none is dropped unsaid."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.listing = listing
+        self.counts: dict[tuple[Path, str, str], Counter[str]] = {}
+        self.first: dict[tuple[Path, str, str], str] = {}
+
+    def add(self, path: Path, kind: str, label: str, where: str, why: str = "") -> None:
+        """One shape.
+
+        Args:
+            path: the annotation file.
+            kind: what it is in the format's words, such as "polyline".
+            label: its class.
+            where: what finds it in the file, such as "image 3.png, shape 5".
+            why: a sentence; where it is left out, what `WHY_NOT` says about the kind.
+        """
+        key = (path, kind, why or WHY_NOT.get(kind.lower(), "This kind of shape is not read."))
+        self.counts.setdefault(key, Counter())[label] += 1
+        self.first.setdefault(key, where)
+
+    def report(self) -> None:
+        """Put what was added into the listing, as warnings."""
+        for (path, kind, why), labels in self.counts.items():
+            number = sum(labels.values())
+            classes = ", ".join(f"{shown(label)} ({count:,})" for label, count in labels.most_common(NAMED_CLASSES))
+            more = f" and {len(labels) - NAMED_CLASSES} more classes" if len(labels) > NAMED_CLASSES else ""
+            shapes = f"{number:,} shape{'s' * (number > 1)} of the kind {shown(kind)}"
+            is_not = "are" if number > 1 else "is"
+            what = f"{shapes} {is_not} not drawn: {classes}{more}; the first is {self.first[path, kind, why]}. {why}"
+            self.listing.warn("not-drawn", path, what, "Draw it as a polygon or mask where it matters.")
+
+
+@contextmanager
+def shape_named(where: str) -> Iterator[None]:
+    """Put the words that find a shape in front of whatever Refusal its drawing ends with.
+
+    A polygon without an inside is passed over: listing has told it (`polygons.judge_polygons`).
+    """
+    try:
+        with refusals():
+            yield
+    except Refusal as refusal:
+        if refusal.kind != "polygon-empty":
+            raise Refusal(refusal.kind, f"{where} {refusal.what}", refusal.remedy) from refusal
 
 
 def name_ids(drawn: Iterable[str], declared: Sequence[str] = ()) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.decode import MAX_PIXELS, MaskIds
+from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal
 from pixelwise.data.formats.drawing import (
     Drawn,
@@ -28,6 +28,7 @@ from pixelwise.data.formats.drawing import (
     read_json,
 )
 from pixelwise.data.formats.polygons import fill, judge_polygons, outlines, polygon_of
+from pixelwise.data.formats.run_lengths import brush_mask
 from pixelwise.data.layouts import Listing
 from pixelwise.data.settings import SPLITS
 
@@ -54,7 +55,7 @@ def list_labelstudio(root: Path) -> Listing:
         for i, task in enumerate(tasks):
             data = task.get("data") or {}
             named = next((str(v) for k, v in data.items() if k in ("image", "img", "photo", "ocr")), "")
-            image = files.find(named.split("?d=")[-1]) if named else None
+            image = files.find(named, uploaded=True) if named else None
             results = _results(task)
             if image is None:
                 listing.error("image-missing", path, f"task {i} names {named!r}, which is not there.", "Add it.")
@@ -90,44 +91,6 @@ def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
         except (Refusal, ValueError, TypeError):
             continue
     return mask
-
-
-def brush_mask(packed: list[int], height: int, width: int) -> NDArray[np.bool_]:
-    """Label Studio's run lengths as a mask [H, W]. Raises Refusal where they are damaged or of another size."""
-    try:
-        bits = np.unpackbits(np.asarray(packed, np.uint8))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise Refusal("run-lengths", "has run lengths that are no bytes.", "Export it again.") from error
-    at = 0
-
-    def read(count: int) -> int:
-        nonlocal at
-        if at + count > len(bits):
-            raise Refusal("run-lengths", "has run lengths that are cut short.", "Export it again.")
-        value = 0
-        for bit in bits[at : at + count]:
-            value = value << 1 | int(bit)
-        at += count
-        return value
-
-    number = read(32)
-    if number != 4 * height * width or number > 4 * MAX_PIXELS:
-        raise Refusal("run-lengths", f"has {number} values, not {4 * height * width}.", "Export it again.")
-    word = read(5) + 1
-    sizes = [read(4) + 1 for _ in range(4)]
-    values = np.zeros(number, np.uint8)
-    i = 0
-    while i < number:
-        repeated = read(1)
-        stop = min(i + 1 + read(sizes[read(2)]), number)
-        if repeated:
-            values[i:stop] = read(word)
-            i = stop
-        else:
-            while i < stop:
-                values[i] = read(word)
-                i += 1
-    return values.reshape(height, width, 4)[:, :, 3] > 0
 
 
 def task_of(name: str, split: str, labels: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, Any]:

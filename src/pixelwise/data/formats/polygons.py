@@ -9,6 +9,7 @@ Shapes: H, W of the mask; N corners of a polygon, each (x, y).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal
 
 Polygon = NDArray[np.float64]  # [N, 2]
+ABSURD_PX = 1e15  # no image is so large; sums and squares of such numbers stay finite
+MOST_CROSSINGS = 64  # of a polygon's edges with the centres of rows, for each pixel of the image
+CROSSINGS_AT_ONCE = 1 << 20
 FAR_PX = 1e7  # corners farther out than this are damage, and would overflow
 GRID_PX = 512  # polygons are laid on a grid of this size to compare areas
 CROSSING_CORNERS = 400  # polygons with more corners are not searched for crossings: it takes their square
@@ -32,20 +36,40 @@ def polygon_of(numbers: Any) -> Polygon:
         Refusal: no polygon: fewer than three corners, an odd count, no finite numbers.
     """
     try:
-        corners = np.asarray(numbers, np.float64)
-    except (TypeError, ValueError) as error:
-        raise Refusal("polygon", "is no list of numbers.", "Correct the polygon.") from error
+        corners = np.asarray(numbers)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Refusal("polygon-empty", "is no list of corners.", "Correct the polygon.") from error
+    if corners.size and (
+        corners.dtype.kind not in "iuf" or _holds_truth(numbers)
+    ):  # text, booleans, numbers that no float holds
+        raise Refusal("polygon-empty", "has corners that are no numbers.", "Correct the polygon.")
+    corners = corners.astype(np.float64)
     if corners.ndim == 1 and corners.size % 2 == 0:
         corners = corners.reshape(-1, 2)
     if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
         raise Refusal("polygon-empty", "has fewer than three corners.", "Remove it, or draw it again.")
-    if not np.isfinite(corners).all():
+    if not np.isfinite(corners).all() or np.abs(corners).max() > ABSURD_PX:
         raise Refusal("polygon-empty", "has corners that are no finite numbers.", "Remove it, or draw it again.")
     return corners
 
 
+def _holds_truth(numbers: Any) -> bool:
+    """Whether true or false stands among numbers: NumPy takes them for 1 and 0."""
+    if not isinstance(numbers, list):
+        return False
+    return bool in set(map(type, numbers)) or any(
+        bool in set(map(type, pair)) for pair in numbers if isinstance(pair, list)
+    )
+
+
 def inside(polygon: Polygon, height: int, width: int) -> tuple[slice, slice, NDArray[np.bool_]] | None:
-    """The rows and columns that a polygon reaches, and which of their pixels lie inside; None where none does."""
+    """The rows and columns that a polygon reaches, and which of their pixels lie inside; None where none does.
+
+    Memory is that of the pixels and of the corners, however often the edges go up and down.
+
+    Raises:
+        Refusal: far more edges than could tell this image's pixels apart.
+    """
     corners = np.clip(polygon, -FAR_PX, FAR_PX)
     top = int(np.clip(np.ceil(corners[:, 1].min() - 0.5), 0, height))
     bottom = int(np.clip(np.ceil(corners[:, 1].max() - 0.5), 0, height))
@@ -58,17 +82,37 @@ def inside(polygon: Polygon, height: int, width: int) -> tuple[slice, slice, NDA
     upper, lower = np.where(downward, corners, ends), np.where(downward, ends, corners)  # the same both ways round
     first = np.clip(np.ceil(upper[:, 1] - 0.5), top, bottom).astype(np.int64)
     last = np.clip(np.ceil(lower[:, 1] - 0.5), top, bottom).astype(np.int64)
+    total = np.cumsum(last - first)
+    if int(total[-1]) > MOST_CROSSINGS * height * width + CROSSINGS_AT_ONCE:
+        what = f"has {len(corners):,} corners, whose edges cross the image's rows {int(total[-1]):,} times."
+        raise Refusal("polygon", what, "Draw it with fewer corners.")
+    odd = np.zeros((bottom - top, right - left + 1), np.bool_)  # whether an odd number of edges cross here
+    at = 0
+    while at < len(corners):
+        done = int(total[at - 1]) if at else 0
+        end = max(int(np.searchsorted(total, done + CROSSINGS_AT_ONCE, "right")), at + 1)
+        part = slice(at, end)
+        _cross(odd, (upper[part], lower[part], first[part], last[part]), (top, left))
+        at = end
+    return slice(top, bottom), slice(left, right), np.logical_xor.accumulate(odd[:, :-1], axis=1)
+
+
+def _cross(odd: NDArray[np.bool_], edges: tuple[NDArray[Any], ...], origin: tuple[int, int]) -> None:
+    """Note in `odd` [h, w + 1], whose first pixel is `origin` (row, column), where edges cross the centres of rows.
+
+    `edges`: upper and lower ends [N, 2], and the first row and the one after the last that each crosses [N].
+    """
+    upper, lower, first, last = edges
     counts = last - first
-    edge = np.repeat(np.arange(len(corners)), counts)
+    edge = np.repeat(np.arange(len(counts)), counts)
     rows = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]
     rise = lower[edge, 1] - upper[edge, 1]
     along = (rows + 0.5 - upper[edge, 1]) / np.where(rise == 0, 1, rise)
     x = upper[edge, 0] + along * (lower[edge, 0] - upper[edge, 0])
-    columns = np.clip(np.ceil(x - 0.5), left, right).astype(np.int64)
-    width_px = right - left + 1
-    crossings = np.bincount((rows - top) * width_px + columns - left, minlength=(bottom - top) * width_px)
-    filled = np.cumsum(crossings.reshape(bottom - top, width_px)[:, :-1], axis=1) % 2 == 1
-    return slice(top, bottom), slice(left, right), filled
+    top, left = origin
+    columns = np.clip(np.ceil(x - 0.5), left, left + odd.shape[1] - 1).astype(np.int64)
+    places, times = np.unique((rows - top) * odd.shape[1] + columns - left, return_counts=True)
+    odd.ravel()[places[times % 2 == 1]] ^= True
 
 
 def fill(ids: MaskIds, polygon: Polygon, value: int) -> None:
@@ -167,10 +211,13 @@ def _edges_cross(polygon: Polygon) -> bool:
 
 
 def judge_polygons(
-    polygons: Sequence[tuple[str, Any]], size: tuple[int, int], warn: Callable[[str, str, str, str], None]
+    polygons: Sequence[tuple[str, Any]], size: tuple[int, int] | None, warn: Callable[[str, str, str, str], None]
 ) -> None:
-    """Warn of polygons (each with the words that name it) that are empty, cross themselves or leave the image."""
-    height, width = size
+    """Warn of polygons (each with the words that name it) that are empty, cross themselves or leave the image.
+
+    `size`: (H, W) of the image; None where the file does not say it.
+    """
+    height, width = size or (math.inf, math.inf)
     for where, numbers in polygons:
         try:
             polygon = polygon_of(numbers)
@@ -178,7 +225,9 @@ def judge_polygons(
             warn("polygon-empty", where, refusal.what, "It is passed over. " + refusal.remedy)
             continue
         low, high = polygon.min(axis=0), polygon.max(axis=0)
-        if high[0] <= 0 or high[1] <= 0 or low[0] >= width or low[1] >= height:
+        if size is None:
+            pass
+        elif high[0] <= 0 or high[1] <= 0 or low[0] >= width or low[1] >= height:
             warn("polygon-outside", where, f"lies outside its image of {width}×{height}.", "Remove it, or move it.")
         elif low.min() < -1 or high[0] > width + 1 or high[1] > height + 1:
             warn(
