@@ -312,7 +312,7 @@ def test_everything_wrong_with_the_names_comes_at_once(tmp_path: Path) -> None:
     (images / "loop").symlink_to(images)
     for junk in (".hidden.png", "Thumbs.db", "notes.txt"):
         (images / junk).write_bytes(b"")
-    (images / "moving.gif").write_bytes(b"")
+    (images / "painting.psd").write_bytes(b"")
     dataset = open_dataset(tmp_path)
     assert sorted(kinds(dataset)) == [
         ("duplicate-stem", "images/twice.jpg"),

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from pixelwise.data import decode, images, inflate
+from pixelwise.data import images, inflate
 from pixelwise.data.files import check_png
 from pixelwise.data.inflate import stored_pixels
+from pixelwise.data.orientation import ORIENTATION
 from pixelwise.errors import ImageError, MaskError, OutputError
 from pixelwise.records import VOID, ClassList
 
@@ -184,7 +185,7 @@ UPRIGHT = {  # what a person sees, by EXIF 2.3's figure of the eight orientation
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF", "JPEG", "WEBP"])
 def test_exif_turns_image_and_mask_alike(orientation: int, image_format: str) -> None:
     exif = Image.Exif()
-    exif[decode.ORIENTATION] = orientation
+    exif[ORIENTATION] = orientation
     # Blocks of 16 px, so that JPEG's blocks do not mix them.
     blocks = np.kron(STORED_hw, np.ones((16, 16), np.uint8))
     picture = Image.fromarray(np.stack([blocks * 40] * 3, axis=-1))
@@ -254,7 +255,8 @@ def test_a_png_with_too_few_rows_is_an_error() -> None:
     ("data", "words"),
     [
         (b"", "0 bytes"),
-        (b"GIF89a" + b"\0" * 40, "GIF"),
+        (b"GIF89a" + b"\0" * 40, "damaged"),
+        (b"8BPS" + b"\0" * 40, "Photoshop"),
         (b"<svg xmlns=''/>", "text file"),
         (b"hello", "not an image"),
         (b"\0" * 100, "nothing but zeros"),

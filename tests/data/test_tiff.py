@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import picture
-from pixelwise.data.files import tiff_size
 from pixelwise.data.images import read_image
 from pixelwise.data.tiff import TiffImage
+from pixelwise.data.tiff_header import tiff_size
 from pixelwise.errors import ImageError
 
 TILED = {"tile": (32, 48)}

@@ -3,14 +3,14 @@
 Shapes: H, W height and width in pixels, after the EXIF orientation was applied (it is applied here, once, to images and
 masks alike, and nowhere else).
 
-Read: JPEG (and the first picture of a multi-picture JPEG), PNG, WebP, BMP, TIFF, PPM; the first frame or page of an
-image.
-Masks may be GIF too, whose pixels are palette indices.
+Read: JPEG (and the first picture of a multi-picture JPEG), PNG, WebP, BMP, TIFF, PPM, GIF, AVIF, JPEG 2000, TGA, HEIC
+(extra `formats`); the first frame or page. What a file holds beyond that is told, see `dropped`.
 Recognised by content, not by suffix. Images become 8-bit RGB by these rules:
 
     8-bit RGB         as stored; colour profiles are not applied
     grey              the value in all three channels; 1-, 2- and 4-bit grey spread over 0–255
     16-bit            value / 257, rounded: the full range 0–65535 becomes 0–255, whatever part of it the image uses
+    PGM, PPM          value · 255 / the largest that the header states, rounded
     alpha             dropped, the stored colour kept, as Pillow's convert("RGB") and OpenCV do: a model fed by another
                       program sees the same pixels
     palette           each index's colour
@@ -18,41 +18,76 @@ Recognised by content, not by suffix. Images become 8-bit RGB by these rules:
     float, 32-bit     refused: their range is not known
 
 Masks keep the stored number: a palette's index, never its colour.
+
+Whatever a decoder raises becomes a Refusal here. What would keep one busy for ever is refused before: see `limits`.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError, features
 
-from pixelwise.data.files import STREAMED, PngFacts, Refusal, check_jpeg, check_png, check_webp, image_format, truncated
+from pixelwise.data.dropped import Dropped, bands_dropped, channel_dropped, depth_dropped, pages_dropped
+from pixelwise.data.files import STREAMED, SUFFIX_OF, UNPRINTABLE, PngFacts, Refusal, check_png, image_format, truncated
 from pixelwise.data.inflate import stored_pixels
-from pixelwise.data.tiff_header import READ_BANDS, bands_of
+from pixelwise.data.jpeg import jpeg_pixels
+from pixelwise.data.limits import (
+    MOST_FRAMES,
+    check_bmp,
+    check_jpeg,
+    check_jpeg2000,
+    check_webp,
+    first_of_gif,
+    lean_jpeg,
+    lean_png,
+)
+from pixelwise.data.orientation import oriented, stored_turn
+from pixelwise.data.pnm import PnmHeader, as_8_bit, pnm_header, pnm_samples
+from pixelwise.data.tiff_header import READ_BANDS, bands_of, check_tiff, pages_of, tiff_bytes
 from pixelwise.records import Colour, Pixels
+
+__all__ = ["oriented", "stored_turn"]  # of `orientation`, which those who decode need beside this
 
 MaskIds = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]  # [H, W]
 
+FORMATS = tuple(name for name in SUFFIX_OF if name != "HEIF")  # that Pillow reads by itself
 MAX_PIXELS = 100_000_000  # an RGB image of 300 MB; more is refused before anything is decoded
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
-ORIENTATION = 0x0112  # EXIF tag
 # Chunks that change no pixel, so that OpenCV's and Pillow's decoders agree. tRNS, eXIf and APNG go to Pillow.
 PLAIN_CHUNKS = frozenset((b"IHDR", b"IDAT", b"sRGB", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"bKGD", b"iCCP"))
+HEAVY_CHUNKS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))  # which may be bombs, and OpenCV warns of
 REDUCE = f"Cut it into tiles, or make it smaller. {STREAMED}"
 SINGLE_CHANNEL = "Save masks as single-channel or palette PNG, with one class id a pixel."
+UNSUPPORTED = re.compile(
+    r"unsupported|not supported|unknown|not available|cannot handle|not implemented", re.IGNORECASE
+)
+STRIP_ROWS = 256  # that are narrowed at a time
+LOSSY = {"JPEG": "JPEG", "WEBP": "lossy WebP", "AVIF": "AVIF", "HEIF": "HEIC", "JPEG2000": "lossy JPEG 2000"}
+
+# Pillow's warnings name no file. What matters of them is told by what becomes of the image.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+cv2_logging: Any = cv2.utils.logging
+cv2_logging.setLogLevel(cv2_logging.LOG_LEVEL_SILENT)  # nor do OpenCV's
 
 
 class Opened(NamedTuple):
-    """A file whose header was read and found acceptable; no pixel is decoded yet."""
+    """A file whose header was read and found acceptable; but for PPM no pixel is decoded yet."""
 
     image: Image.Image
-    format: str  # one of FORMATS
+    format: str  # as `files.image_format` names it
     png: PngFacts | None
+    pnm: PnmHeader | None = None
+    pages: int = 1  # pictures in the file; over MOST_FRAMES they are not counted
+    lossy: bool = False  # pixels are not as they were saved
+    lean: bytes = b""  # the file without what could be a bomb and changes no pixel
 
     @property
     def turn(self) -> int:
@@ -60,40 +95,116 @@ class Opened(NamedTuple):
         return 1 if self.png and b"eXIf" not in self.png.chunks else stored_turn(self.image)
 
 
-def open_image(data: bytes, *, mask: bool = False) -> Opened:
-    """Read the header, check that the file is whole as far as its structure tells, and that its size is allowed.
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into a Refusal. Decoders are not of one mind: OSError, SyntaxError, TypeError …"""
+    try:
+        yield
+    except Refusal:
+        raise
+    except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Refusal("too-large", "needs more memory than there is.", REDUCE) from error
+    except Exception as error:
+        reason = UNPRINTABLE.sub("?", (str(error).splitlines() or [""])[0])[:200] or type(error).__name__
+        if isinstance(error, NotImplementedError) or UNSUPPORTED.search(reason):
+            raise Refusal("unread-kind", f"is of a kind that is not read: {reason}.", "Convert it to PNG.") from error
+        raise truncated(f"{what} ({reason})") from error
 
-    Args:
-        mask: GIF is taken too.
+
+def open_image(data: bytes) -> Opened:
+    """Read the header, check that the file is whole as far as its structure tells, and that its size is allowed.
 
     Raises:
         Refusal: see `read_image`.
     """
-    format_name = "GIF" if mask and data.startswith(b"GIF8") else image_format(data)
-    png = None
-    if format_name == "PNG":
+    format_name = image_format(data)
+    with refusing(f"its {format_name} header cannot be read"):
+        return _opened(data, format_name)
+
+
+def _opened(data: bytes, name: str) -> Opened:
+    png = pnm = None
+    pages, lossy, lean = 1, name in ("JPEG", "AVIF", "HEIF"), data
+    if name == "PNG":
         png = check_png(data)
-    elif format_name == "JPEG":
+        refuse_large(png.width, png.height)
+        lean = lean_png(data) if png.chunks & HEAVY_CHUNKS else data
+    elif name == "JPEG":
         check_jpeg(data)
-    elif format_name == "WEBP":
-        check_webp(data)
+        lean = lean_jpeg(data)
+    elif name == "WEBP":
+        pages, lossy = check_webp(data), b"VP8 " in data[12:4096]
+    elif name == "GIF":
+        lean, pages = first_of_gif(data)
+    elif name == "BMP":
+        check_bmp(data)
+    elif name == "JPEG2000":
+        lossy = check_jpeg2000(data)
+    elif name == "PPM":
+        pnm = pnm_header(data)
+        refuse_large(pnm.width, pnm.height)
+        return Opened(_pnm_image(pnm_samples(data, pnm), pnm), name, None, pnm)
+    elif name == "TIFF":
+        file = tiff_bytes(data)
+        check_tiff(file)
+        pages = pages_of(file)
+    image = _pillow(data, lean, name, lean is not data and png is not None and b"eXIf" in png.chunks)
+    refuse_large(*image.size)
+    if name == "TIFF":
+        _check_tiff(image, len(data))
+    if name in ("AVIF", "HEIF"):
+        pages = min(int(getattr(image, "n_frames", 1)), MOST_FRAMES + 1)
+    return Opened(image, name, png, None, pages, lossy, lean)
+
+
+def _pillow(data: bytes, lean: bytes, name: str, told_turn: bool) -> Image.Image:
+    """The image by its header. `told_turn`: a text in it may say how it is turned. Raises as Pillow, and Refusal."""
+    if name == "HEIF":
+        _need_heif()
+    if name == "AVIF" and not features.check("avif"):
+        raise Refusal("unread-kind", "is an AVIF image; this Pillow cannot read it.", "pip install 'pillow>=11.3'")
     try:
-        image = Image.open(io.BytesIO(data), formats=(format_name,))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Refusal("too-large", f"over the limit of {MAX_PIXELS:,} pixels.", REDUCE) from error
-    except Exception as error:  # Pillow raises many kinds on damaged headers
-        bands, bits = (format_name == "TIFF" and bands_of(data)) or (1, 8)
+        if told_turn and (turned := _turned_png(data)):
+            return turned
+        return Image.open(io.BytesIO(lean), formats=(name,))
+    except UnidentifiedImageError as error:
+        bands, bits = (name == "TIFF" and bands_of(data)) or (1, 8)
         if bands not in READ_BANDS:
             what = f"holds {bands} bands of {bits} bits; expected 1 (grey), 3 (RGB) or 4 (RGB and alpha)."
             raise Refusal("bands", what, "Choose the bands that a person should see, and save them as RGB.") from error
-        raise truncated(f"its {format_name} header cannot be read") from error
-    width, height = image.size
+        raise truncated(f"its {name} header cannot be read") from error
+
+
+def _turned_png(data: bytes) -> Image.Image | None:
+    """A PNG with its texts, where these are no bomb."""
+    try:
+        return Image.open(io.BytesIO(data), formats=("PNG",))
+    except Exception:  # Pillow refuses texts that are larger than its limit; the pixels may be sound
+        return None
+
+
+def _need_heif() -> None:
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        what = "is a HEIC image; to read it, the extra `formats` is needed."
+        raise Refusal("missing-extra", what, "pip install 'pixelwise[formats]', or convert it to PNG.") from error
+    register_heif_opener()
+
+
+def _pnm_image(samples: NDArray[Any], header: PnmHeader) -> Image.Image:
+    """Its numbers as an image of Pillow's. Of 16-bit colours, which Pillow has not, the 8-bit ones."""
+    if samples.ndim == 3 and samples.dtype != np.uint8:
+        return Image.fromarray(_narrowed(samples, header.maxval))
+    if header.kind in (1, 4):
+        return Image.fromarray(samples.astype(bool))
+    return Image.fromarray(np.ascontiguousarray(samples))
+
+
+def refuse_large(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         what = f"{width}×{height} is {width * height:,} pixels; the limit is {MAX_PIXELS:,}."
         raise Refusal("too-large", what, REDUCE)
-    if format_name == "TIFF":
-        _check_tiff(image, len(data))
-    return Opened(image, format_name, png)
 
 
 def image_pixels(data: bytes) -> Pixels:
@@ -108,51 +219,131 @@ def colour_codes(pixels_HW3: Pixels) -> NDArray[np.int32]:
 
 def opened_pixels(data: bytes, opened: Opened) -> Pixels:
     """As `image_pixels`, of an image whose header was read already."""
-    if _is_plain(opened):
-        fast = stored_pixels(data, opened.png) if opened.png and opened.png.colour == 2 else None
-        if fast is not None:
-            return fast
-        # A quarter to a third faster than Pillow and equal to it; the header was checked above, and a PNG's or
-        # JPEG's completeness too, because OpenCV returns what it has of a truncated file without a word.
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        width, height = opened.image.size
-        if bgr is not None and bgr.shape[:2] == (height, width):
-            orientation = 1 if opened.png else stored_turn(opened.image)
-            return oriented(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), orientation)
-        if opened.png:  # its checksums hold, but the stream has too few pixels: Pillow would leave the rest black
-            raise truncated("its pixels cannot be decoded")
+    return pixels_and_dropped(data, opened)[0]
+
+
+def pixels_and_dropped(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
+    """As `image_pixels`, and what of the file is not in the pixels. Raises Refusal."""
+    with refusing("its pixels cannot be decoded"):
+        pixels, dropped = _decoded(data, opened)
+        if not pixels.size:
+            raise truncated("it holds no pixels")
+    frames = "frame" if opened.format in ("GIF", "WEBP", "AVIF") else "picture" if opened.format == "HEIF" else "page"
+    return pixels, (*dropped, *depth_dropped(image_bits(data, opened)), *pages_dropped(opened.pages, frames))
+
+
+def _decoded(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
+    if opened.pnm is not None:
+        samples = pnm_samples(data, opened.pnm)
+        narrow = _narrowed(samples, opened.pnm.maxval)
+        return _three_channels(narrow), ()
+    if opened.format == "JPEG" and opened.image.mode in ("L", "RGB", "CMYK"):
+        found = _of_jpeg(data, opened)
+        if found is not None:
+            return found
+    if opened.png and _is_plain(opened.png):
+        fast = stored_pixels(data, opened.png) if opened.png.colour == 2 else None
+        return (fast, ()) if fast is not None else _of_png(opened)
     if stored_depth(opened) == 16:
-        wide = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-        if wide is None or wide.dtype != np.uint16:
-            raise truncated("its 16-bit pixels cannot be decoded")
-        # OpenCV turns a TIFF upright whatever the flags say, and a PNG never with these.
-        orientation = stored_turn(opened.image) if opened.png else 1
-        return oriented(_rgb_of_16_bit(np.asarray(wide, np.uint16)), orientation)
+        return _of_16_bits(opened)
     image = load(opened.image)
     if image.mode in ("F", "I", "LAB") or image.mode.startswith("I;"):
         kind = {"F": "floating-point", "LAB": "CIELAB"}.get(image.mode, "32-bit or signed")
         what = f"holds {kind} values; expected 8- or 16-bit grey or colour."
         raise Refusal("unread-kind", what, "Export it as 8- or 16-bit, scaled as a person should see it.")
     orientation = stored_turn(image)
-    if image.mode == "RGBa":  # premultiplied alpha has no direct way to RGB
-        image = image.convert("RGBA")
-    return oriented(np.array(image.convert("RGB")), orientation)
+    dropped = _dropped_channels(image, opened)
+    if image.mode in ("RGBa", "La"):  # premultiplied alpha has no direct way to RGB
+        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
+    return oriented(np.array(image.convert("RGB")), orientation), dropped
+
+
+def _of_jpeg(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]] | None:
+    """A quarter to a half faster than Pillow and equal to it; None where Pillow is to try."""
+    size = opened.image.height, opened.image.width
+    if opened.image.mode == "CMYK":
+        jpeg_pixels(data, size, "CMYK")  # only for what it says of damage: colours are Pillow's
+        return None
+    found = jpeg_pixels(data, size)
+    if found is not None:
+        return oriented(found[0], stored_turn(opened.image)), found[1]
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if bgr is None or bgr.shape[:2] != size:
+        return None
+    return oriented(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), stored_turn(opened.image)), ()
+
+
+def _of_png(opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
+    """By OpenCV, which returns what it has of a truncated file without a word: its chunks were checked before."""
+    alpha = opened.png is not None and opened.png.colour == 6
+    flags = cv2.IMREAD_UNCHANGED if alpha else cv2.IMREAD_COLOR_RGB
+    found = cv2.imdecode(np.frombuffer(opened.lean, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    if found is None or found.shape[:2] != opened.image.size[::-1]:
+        # Its checksums hold, but the stream has too few pixels: Pillow would leave the rest black.
+        raise truncated("its pixels cannot be decoded")
+    if not alpha:
+        return np.asarray(found, np.uint8), ()
+    return np.asarray(cv2.cvtColor(found, cv2.COLOR_BGRA2RGB), np.uint8), channel_dropped(cv2.extractChannel(found, 3))
+
+
+def _of_16_bits(opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
+    wide = cv2.imdecode(np.frombuffer(opened.lean, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if wide is None or wide.dtype != np.uint16:
+        raise truncated("its 16-bit pixels cannot be decoded")
+    dropped = channel_dropped(cv2.extractChannel(wide, 3)) if wide.ndim == 3 and wide.shape[2] == 4 else ()
+    # OpenCV turns a TIFF upright whatever the flags say, and a PNG never with these.
+    orientation = stored_turn(opened.image) if opened.png else 1
+    narrow = _narrowed(wide if wide.ndim == 2 else wide[:, :, 2::-1], 65535)
+    return oriented(_three_channels(narrow), orientation), dropped
+
+
+def _three_channels(values: NDArray[np.uint8]) -> Pixels:
+    """[H, W, 3] as it is; [H, W] in all three channels."""
+    return values if values.ndim == 3 else np.asarray(cv2.merge([values] * 3), np.uint8)
+
+
+def _narrowed(wide: NDArray[Any], maxval: int) -> NDArray[np.uint8]:
+    """Values of 0–maxval → uint8 0–255 of the same shape, some rows at a time: no copy of all is made on the way."""
+    if maxval == 255:
+        return np.asarray(wide, np.uint8)
+    narrow = np.empty(wide.shape, np.uint8)
+    for top in range(0, len(wide), STRIP_ROWS):
+        narrow[top : top + STRIP_ROWS] = as_8_bit(wide[top : top + STRIP_ROWS], maxval)
+    return narrow
+
+
+def _dropped_channels(image: Image.Image, opened: Opened) -> tuple[Dropped, ...]:
+    """Alpha, or a fourth band, of an image that Pillow decoded."""
+    bands = len(image.getbands())
+    total = (bands_of(opened.lean) or (bands, 8))[0] if opened.format == "TIFF" else bands
+    if image.mode in ("LA", "La", "PA"):
+        return channel_dropped(np.asarray(image.getchannel(1)), 2)
+    if image.mode in ("RGBA", "RGBa", "RGBX"):
+        return (*channel_dropped(np.asarray(image.getchannel(3))), *bands_dropped(5, total))
+    if "transparency" in image.info:
+        return channel_dropped(np.asarray(image.convert("RGBA").getchannel(3)))
+    return bands_dropped(bands + 1, total) if total > bands and image.mode in ("L", "RGB") else ()
 
 
 def mask_ids_of(data: bytes) -> MaskIds:
     """Decode a mask to its stored numbers [H, W]. Raises Refusal."""
-    return opened_mask_ids(data, open_image(data, mask=True))
+    return opened_mask_ids(data, open_image(data))
 
 
 def opened_mask_ids(data: bytes, opened: Opened) -> MaskIds:
     """As `mask_ids_of`, of a mask whose header was read already."""
-    if is_lossy(data, opened):
-        kind = "JPEG" if opened.format == "JPEG" else "lossy WebP"
-        what = f"is a {kind}; expected a lossless mask, because {kind} alters class ids along every edge."
+    with refusing("its pixels cannot be decoded"):
+        return _mask_ids(data, opened)
+
+
+def _mask_ids(data: bytes, opened: Opened) -> MaskIds:
+    if opened.lossy:
+        kind = LOSSY[opened.format]
+        article = "an" if kind.startswith("A") else "a"
+        what = f"is {article} {kind}; expected a lossless mask, because {kind} alters class ids along every edge."
         raise Refusal("jpeg-mask", what, f"Export it again from the source as PNG. {SINGLE_CHANNEL}")
-    if opened.format in ("TIFF", "GIF") and getattr(opened.image, "n_frames", 1) > 1:
-        pages = getattr(opened.image, "n_frames", 1)
-        raise Refusal("many-pages", f"holds {pages} pages; expected one.", SINGLE_CHANNEL)
+    if opened.format in ("TIFF", "GIF") and opened.pages > 1:
+        raise Refusal("many-pages", f"holds {opened.pages} pages; expected one.", SINGLE_CHANNEL)
     png = opened.png
     if png and png.depth == 8 and png.colour in (0, 3) and png.chunks <= PLAIN_CHUNKS | {b"PLTE", b"tRNS"}:
         fast = stored_pixels(data, png)
@@ -180,53 +371,31 @@ def opened_mask_ids(data: bytes, opened: Opened) -> MaskIds:
 
 def mask_palette(data: bytes) -> dict[int, Colour]:
     """The colours of a palette PNG's indices; empty for a mask without palette. Decodes no pixel. Raises Refusal."""
-    image = open_image(data, mask=True).image
+    image = open_image(data).image
     values = image.getpalette("RGB") if image.mode == "P" else None
     return (
         {i: (v[0], v[1], v[2]) for i in range(len(values) // 3) if (v := values[3 * i : 3 * i + 3])} if values else {}
     )
 
 
-def oriented(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn a stored [H, W] or [H, W, 3] array upright by its EXIF orientation, 1 to 8. Contiguous."""
-    if orientation in (5, 6, 7, 8):
-        array = array.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    return np.ascontiguousarray(array)
-
-
 def load(image: Image.Image) -> Image.Image:
     """Decode a Pillow image's pixels. Raises Refusal where that fails."""
-    try:
+    with refusing("its pixels cannot be decoded"):
         image.load()
-    except MemoryError:
-        raise
-    except (
-        Exception
-    ) as error:  # OSError, SyntaxError, ValueError, struct.error …: Pillow's decoders are not of one mind
-        raise truncated(f"its pixels cannot be decoded ({error})") from error
     return image
 
 
-def is_lossy(data: bytes, opened: Opened) -> bool:
-    """Whether the file's format alters pixels: JPEG, and WebP with a VP8 stream."""
-    return opened.format == "JPEG" or (opened.format == "WEBP" and b"VP8 " in data[12:4096])
-
-
-def _is_plain(opened: Opened) -> bool:
+def _is_plain(png: PngFacts) -> bool:
     """8 bits a channel, grey or RGB or RGBA, nothing that one decoder heeds and the other does not."""
-    if opened.png is not None:
-        return opened.png.depth == 8 and opened.png.colour in (0, 2, 6) and opened.png.chunks <= PLAIN_CHUNKS
-    return opened.image.format == "JPEG" and opened.image.mode in ("L", "RGB")
+    return png.depth == 8 and png.colour in (0, 2, 6) and png.chunks <= PLAIN_CHUNKS
 
 
 def stored_depth(opened: Opened) -> int:
     """Bits per sample, as stored."""
     if opened.png is not None:
         return opened.png.depth
+    if opened.pnm is not None:
+        return 16 if opened.pnm.maxval > 255 else 8
     tags = getattr(opened.image, "tag_v2", None)
     if tags is None:
         return 8
@@ -236,21 +405,14 @@ def stored_depth(opened: Opened) -> int:
     return int(bits[0]) if set(formats) == {1} and len(set(bits)) == 1 else 8
 
 
-def stored_turn(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none."""
-    try:
-        value = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # damaged EXIF: viewers show the image as stored, and so do we
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _rgb_of_16_bit(wide: NDArray[np.uint16]) -> Pixels:
-    """uint16 [H, W] or [H, W, 3 or 4] in OpenCV's channel order → uint8 [H, W, 3] RGB."""
-    narrow = ((wide.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if narrow.ndim == 2:
-        return np.repeat(narrow[:, :, None], 3, axis=2)
-    return narrow[:, :, 2::-1]
+def image_bits(data: bytes, opened: Opened) -> int:
+    """As `stored_depth`, of kinds too whose decoder gives 8 bits of what may be more."""
+    if opened.format in ("AVIF", "HEIF"):  # "pixi": version and flags, number of channels, bits of each
+        at = data.find(b"pixi", 0, 1 << 16)
+        return data[at + 9] if 0 < at < len(data) - 9 and data[at + 9] in (8, 10, 12, 16) else 8
+    if opened.format == "JPEG2000":
+        return 16 if opened.image.mode.startswith("I;16") else 8
+    return stored_depth(opened)
 
 
 def _check_tiff(image: Image.Image, size: int) -> None:

@@ -34,21 +34,45 @@ MAGIC = {
     **{b"P%d%c" % (kind, space): "PPM" for kind in range(1, 7) for space in b"\n\r\t "},
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"\0\0\0\x0cjP  ": "JPEG2000",
+    b"\xff\x4f\xff\x51": "JPEG2000",  # a bare codestream
 }
-SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".ppm"}
+SUFFIX_OF = {
+    "PNG": ".png",
+    "JPEG": ".jpg",
+    "WEBP": ".webp",
+    "BMP": ".bmp",
+    "TIFF": ".tif",
+    "PPM": ".ppm",
+    "GIF": ".gif",
+    "AVIF": ".avif",
+    "HEIF": ".heic",
+    "JPEG2000": ".jp2",
+    "TGA": ".tga",
+}
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+AVIF_BRANDS = (b"avif", b"avis")
 KNOWN_OTHERS = {
-    b"GIF8": "a GIF",
     b"%PDF": "a PDF",
-    b"\0\0\0\x0cjP  ": "a JPEG 2000 image",
     b"\xff\x0a": "a JPEG XL image",
+    b"\0\0\0\x0cJXL ": "a JPEG XL image",
+    b"8BPS": "a Photoshop document",
+    b"v/1\x01": "an OpenEXR image",
+    b"SIMPLE  =": "a FITS image",
+    b"DDS ": "a DirectDraw Surface",
+    b"P7\n": "a PAM image",
+    b"PK\x03\x04": "a ZIP archive",
     b"\x93NUMPY": "a NumPy array",
     b"version https://git-lfs": "a Git LFS pointer, not the image itself",
     b"<": "a text file (SVG, XML or HTML)",
     b"{": "a JSON file",
 }
-ACCEPTED = "JPEG, PNG, WebP, BMP, TIFF and PPM are read"
+ACCEPTED = "JPEG, PNG, WebP, BMP, TIFF, PPM, GIF, AVIF, HEIC, JPEG 2000 and TGA are read"
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # in a name
 AGAIN = "Copy or export the file again."
+MOST_CHUNKS, SMALL_CHUNK = 10_000, 1024  # of a PNG: more chunks only where they are larger on average
 STREAMED = "`pixelwise predict` labels an image of any size that is saved as a tiled TIFF, piece by piece."
 
 
@@ -118,7 +142,7 @@ def _check_regular(status: os.stat_result) -> None:
 
 
 def image_format(data: bytes) -> str:
-    """The format by content: "PNG", "JPEG", "WEBP", "BMP", "TIFF" or "PPM" (PGM and PBM too).
+    """The format by content, one of SUFFIX_OF; "PPM" is PGM and PBM too.
 
     Raises:
         Refusal: empty, or none of these.
@@ -130,76 +154,36 @@ def image_format(data: bytes) -> str:
             return name
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"avif", b"avis"):
-        guess = "an AVIF image" if data[8:10] == b"av" else "a HEIC image"
-    else:
-        guess = next((name for magic, name in KNOWN_OTHERS.items() if data.startswith(magic)), "")
+    if data[4:8] == b"ftyp":
+        brands = [data[at : at + 4] for at in (8, *range(16, min(int.from_bytes(data[:4], "big"), 256), 4))]
+        for name, known in (("AVIF", AVIF_BRANDS), ("HEIF", HEIF_BRANDS)):
+            if any(brand in known for brand in brands):
+                return name
+    if is_tga(data):
+        return "TGA"
+    guess = next((name for magic, name in KNOWN_OTHERS.items() if data.startswith(magic)), "")
     if not data.strip(b"\0"):
         guess = "nothing but zeros"
     what = f"is {guess}; {ACCEPTED}." if guess else f"is not an image; {ACCEPTED}."
     raise Refusal("not-an-image", what, "Convert it to PNG, or remove it.")
 
 
-def tiff_size(path: Path) -> tuple[int, int] | None:
-    """Height and width that a TIFF or BigTIFF's first page states; None for any other file, or one that is damaged."""
-    try:
-        with os.fdopen(os.open(path, READ_ONLY), "rb") as file:  # to open a pipe would block
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return None
-            head = file.read(16)
-            if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-                return None
-            order = "<" if head[:1] == b"I" else ">"
-            big = b"+" in head[:4]
-            (at,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
-            file.seek(at)
-            (entries,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
-            step = 20 if big else 12
-            sides = {}
-            for entry in struct.iter_unpack(f"{step}s", file.read(step * min(entries, 1 << 12))):
-                tag, kind = struct.unpack_from(order + "HH", entry[0])
-                if tag in (256, 257) and kind in (3, 4, 16):  # 16, 32 or 64 bits
-                    (sides[tag],) = struct.unpack_from(
-                        order + {3: "H", 4: "I", 16: "Q"}[kind], entry[0], step - (8 if big else 4)
-                    )
-            return sides[257], sides[256]
-    except (OSError, ValueError, OverflowError, KeyError, struct.error):
-        return None
+def is_tga(data: bytes) -> bool:
+    """Is this a TGA? It has no magic number: every field of its header must be one that the format knows."""
+    if len(data) < 18:
+        return False
+    table, kind, first, length, entry_bits, _, _, width, height, bits, flags = struct.unpack_from("<xBBHHBHHHHBB", data)
+    if not width or not height or flags & 0xC0:
+        return False
+    if kind in (1, 9):  # palette
+        return table == 1 and bits == 8 and entry_bits in (15, 16, 24, 32) and 0 < first + length <= 256
+    if table or first or length or entry_bits not in (0, 15, 16, 24, 32):
+        return False
+    return (kind in (2, 10) and bits in (15, 16, 24, 32)) or (kind in (3, 11) and bits in (8, 16))
 
 
 def truncated(detail: str) -> Refusal:
     return Refusal("truncated", f"the file is truncated or damaged: {detail}.", AGAIN)
-
-
-def check_jpeg(data: bytes) -> None:
-    """Raise Refusal unless the JPEG's pixel data is followed by its end marker.
-
-    Inside entropy-coded data every FF is stuffed, so an end marker after the first scan's start is a true one; one in
-    an embedded thumbnail lies before it.
-    """
-    at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            raise truncated(f"no marker at byte {at}")
-        marker = data[at + 1]
-        if marker == 0xFF:  # padding
-            at += 1
-        elif marker == 0xDA:
-            if data.rfind(b"\xff\xd9", at) < 0:
-                raise truncated("its end marker is missing")
-            return
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
-            at += 2
-        else:
-            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    raise truncated("it ends before its pixels begin")
-
-
-def check_webp(data: bytes) -> None:
-    """Raise Refusal unless the WebP is as long as its header says."""
-    expected = 8 + int.from_bytes(data[4:8], "little")
-    if len(data) < expected:
-        raise truncated(f"{len(data)} of {expected} bytes")
 
 
 def check_png(data: bytes) -> PngFacts:
@@ -212,7 +196,12 @@ def check_png(data: bytes) -> PngFacts:
     chunks: set[bytes] = set()
     header = b""
     at = len(PNG_MAGIC)
+    number = 0
     while True:
+        number += 1
+        if number > MOST_CHUNKS and at < number * SMALL_CHUNK:
+            what = f"holds more than {MOST_CHUNKS:,} chunks of fewer than {SMALL_CHUNK} bytes each; that is the limit."
+            raise Refusal("too-many-chunks", what, "Open it in an image editor and save it again as PNG.")
         if at + 12 > len(data):
             raise truncated("it ends before its end chunk")
         (length,) = struct.unpack_from(">I", data, at)

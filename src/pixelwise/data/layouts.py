@@ -21,12 +21,15 @@ from pixelwise.data.pairing import MOST, Files, clashing, common_affix, cut, nea
 from pixelwise.data.settings import SPLITS
 from pixelwise.records import Colour, Problem, Sample
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".gif",
+    ".avif", ".heic", ".heif", ".jp2", ".j2k", ".tga",
+)  # fmt: skip
 NUMPY_SUFFIX = ".npy"  # of masks alone: an array of an image has no documented range
-LAYER_SUFFIXES = (*IMAGE_SUFFIXES, ".gif")  # of files that may be masks; an image that is a GIF is refused
+LAYER_SUFFIXES = IMAGE_SUFFIXES  # of files that may be masks
 MASK_SUFFIXES = (*LAYER_SUFFIXES, NUMPY_SUFFIX)
 OF_IMAGES = ("images", "image", "imgs", "img")  # folders of these names hold no masks
-UNREAD_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".npy", ".npz", ".mat", ".dcm", ".nii", ".gz")
+UNREAD_SUFFIXES = (".jxl", ".psd", ".exr", ".svg", ".pdf", ".npy", ".npz", ".mat", ".dcm", ".nii", ".gz")
 DRAWING_SUFFIXES = (".json", ".xml")
 SPLIT_WORDS = {
     "train": "train",

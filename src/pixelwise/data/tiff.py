@@ -19,6 +19,7 @@ Shapes: H, W height and width in pixels; S bands; T, U height and width of a til
 from __future__ import annotations
 
 import io
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,14 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from pixelwise.data.decode import refusing
+from pixelwise.data.dropped import Dropped, bands_dropped, depth_dropped, pages_dropped, varying_channel
 from pixelwise.data.files import AGAIN, Refusal, shown, truncated
+from pixelwise.data.tiff_header import check_tiff, pages_of, tiff_at
 from pixelwise.errors import ImageError
 from pixelwise.records import Pixels
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its warnings name no file
 
 MAX_STREAMED_PIXELS = 1 << 36  # 262,144 × 262,144: above it a header is more likely a trap than an image
 MAX_ROW_BYTES = 1 << 30  # that one row of tiles, or one strip, may take in memory when decoded
@@ -55,18 +61,22 @@ class TiffImage:
             ImageError: no TIFF, truncated, too large, or of a kind that is not read.
         """
         self.path = path
+        self._held: tuple[int, Pixels] | None = None  # the row of tiles decoded last, of which more rows may be asked
+        self._fourth: tuple[int, int] | None = None  # the lowest and highest value of the fourth band so far
         try:
-            self.file = tifffile.TiffFile(path)
-        except Exception as error:  # tifffile raises many kinds on damaged headers
-            raise refused(path, truncated(f"its TIFF header cannot be read ({error})")) from error
+            with refusing("its TIFF header cannot be read"), tiff_at(path) as header:
+                check_tiff(header, streamed=True)
+                self.pages = pages_of(header)
+            with refusing("its TIFF header cannot be read"):
+                self.file = tifffile.TiffFile(path)
+        except Refusal as refusal:
+            raise refused(path, refusal) from refusal
         try:
-            self._inspect()
+            with refusing("its TIFF tags cannot be read"):
+                self._inspect()
         except Refusal as refusal:
             self.close()
             raise refused(path, refusal) from refusal
-        except Exception as error:
-            self.close()
-            raise refused(path, truncated(f"its TIFF tags cannot be read ({error})")) from error
 
     def _inspect(self) -> None:
         page: Any = self.file.pages[0]
@@ -100,7 +110,6 @@ class TiffImage:
         absent = (self.sizes == 0).reshape(self.planes, *self.grid).all(axis=0)
         self.absent_tiles: NDArray[np.bool_] | None = absent if absent.any() else None
         self.jpeg_tables = page.jpegtables if page.compression == JPEG else None
-        self._held: tuple[int, Pixels] | None = None  # the row of tiles decoded last, of which more rows may be asked
 
     def _rows_a_strip(self) -> int:
         return min(int(self.page.rowsperstrip) or self.height, self.height)
@@ -142,19 +151,23 @@ class TiffImage:
         """
         out = np.empty((stop - first, self.width, 3), np.uint8)
         try:
-            if self._is_plain():
-                self._plain_rows(first, out)
-            else:
-                at = first
-                while at < stop:
-                    row = at // self.tile[0]
-                    begin = row * self.tile[0]
-                    end = min(begin + self.tile[0], stop)
-                    out[at - first : end - first] = self._row_of_tiles(row)[at - begin : end - begin]
-                    at = end
+            with refusing(f"rows {first} to {stop} cannot be decoded"):
+                self._read_rows(first, stop, out)
         except Refusal as refusal:
             raise refused(self.path, refusal) from refusal
         return out
+
+    def _read_rows(self, first: int, stop: int, out: Pixels) -> None:
+        if self._is_plain():
+            self._plain_rows(first, out)
+            return
+        at = first
+        while at < stop:
+            row = at // self.tile[0]
+            begin = row * self.tile[0]
+            end = min(begin + self.tile[0], stop)
+            out[at - first : end - first] = self._row_of_tiles(row)[at - begin : end - begin]
+            at = end
 
     def _row_of_tiles(self, row: int) -> Pixels:
         """One row of tiles or strips, decoded: uint8 [T or less, W, 3]."""
@@ -185,17 +198,13 @@ class TiffImage:
         if not self.sizes[index]:
             return None
         data = self._bytes(int(self.offsets[index]), int(self.sizes[index]))
-        try:
+        with refusing(f"its tile or strip {index} cannot be decoded"):
             if self.page.compression in (JPEG, WEBP, *JPEG_2000):
                 # Its own header says how large it is: a decoder would believe it, and fill the memory.
                 with Image.open(io.BytesIO(data), formats=("JPEG", "WEBP", "JPEG2000")) as inner:
                     if inner.width > self.tile[1] or inner.height > self.tile[0]:
                         raise truncated(f"tile {index} says that it holds {inner.width}×{inner.height} pixels")
             decoded, _, shape = self.page.decode(data, index, jpegtables=self.jpeg_tables)
-        except (Refusal, MemoryError):
-            raise
-        except Exception as error:  # each codec raises its own kinds
-            raise truncated(f"its tile or strip {index} cannot be decoded ({error})") from error
         return np.asarray(decoded).reshape(-1, decoded.shape[-2], shape[-1])
 
     def _plain_rows(self, first: int, out: Pixels) -> None:
@@ -241,6 +250,11 @@ class TiffImage:
             if colours.max(initial=0) > 255:  # the standard says 16 bits; some writers store 8
                 colours = (colours.astype(np.uint32) + 128) // 257
             return np.asarray(colours.astype(np.uint8).T[stored_HWS[:, :, 0]])
+        if stored_HWS.shape[2] in (2, 4) and stored_HWS.size:
+            unused = stored_HWS[:, :, -1]
+            lowest, highest = int(unused.min()), int(unused.max())
+            before = self._fourth or (lowest, highest)
+            self._fourth = min(lowest, before[0]), max(highest, before[1])
         values = stored_HWS[:, :, :3] if self.bands >= 3 else stored_HWS[:, :, :1]
         if bits == 16:
             values = (values.astype(np.uint32) + 128) // 257
@@ -267,6 +281,15 @@ class TiffImage:
             for column in np.flatnonzero(self.absent_tiles[row]):
                 found.append((rows, slice(int(column) * wide, int(column + 1) * wide)))
         return found
+
+    @property
+    def dropped(self) -> tuple[Dropped, ...]:
+        """What of the file is not in the rows that were read so far."""
+        if self._fourth is not None:
+            unused = varying_channel(*self._fourth, self.bands)
+        else:
+            unused = bands_dropped(2 if self.bands == 2 else 4, self.bands) if self.planes > 1 else ()
+        return (*unused, *depth_dropped(self.page.bitspersample), *pages_dropped(self.pages))
 
     @property
     def place(self) -> dict[int, tuple[int, int, Any]]:

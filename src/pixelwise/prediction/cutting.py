@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.bundle.format import Metadata
-from pixelwise.data.files import tiff_size
+from pixelwise.data.tiff_header import tiff_size
 from pixelwise.errors import UsageError
 
 WHOLE_PIXELS = 32_000_000  # an image of more is cut into tiles: its scores inside the graph would take gigabytes

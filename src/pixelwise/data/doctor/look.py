@@ -142,7 +142,7 @@ def look_at_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly:
         counts = count_ids(ids)
         return MaskLook(_size(ids), False, "ids", 8, 1, counts, len(counts))
     data = read_bytes(sample.mask)
-    opened = open_image(data, mask=True)
+    opened = open_image(data)
     ids = opened_mask_ids(data, opened)
     counts = count_ids(ids)
     distinct = len(counts)

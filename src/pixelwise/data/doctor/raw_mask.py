@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import (
     colour_codes,
-    is_lossy,
     load,
     mask_ids_of,
     open_image,
     oriented,
+    refusing,
     stored_depth,
     stored_turn,
 )
@@ -100,11 +100,16 @@ def raw_mask_of(data: bytes) -> RawMask:
     Raises:
         Refusal: not an image, damaged, or holding numbers that are no codes: floats that are not whole, CMYK, pages.
     """
-    opened = open_image(data, mask=True)
+    with refusing("its pixels cannot be decoded"):
+        return _raw_mask(data)
+
+
+def _raw_mask(data: bytes) -> RawMask:
+    opened = open_image(data)
     image = load(opened.image)
     turn = stored_turn(image)
     bits = stored_depth(opened)
-    lossy = is_lossy(data, opened)
+    lossy = opened.lossy
     transparent, translucent = None, False
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         rgba = np.array(image.convert("RGBA"))
