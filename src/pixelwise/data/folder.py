@@ -22,6 +22,7 @@ from pixelwise.data.formats.geojson import is_geojson, list_geojson
 from pixelwise.data.formats.image_folder import is_image_folder, list_image_folder
 from pixelwise.data.formats.labelme import is_labelme, list_labelme
 from pixelwise.data.formats.labelstudio import is_labelstudio, list_labelstudio
+from pixelwise.data.formats.matlab import is_matlab, list_matlab
 from pixelwise.data.formats.nifti import is_nifti, list_nifti
 from pixelwise.data.formats.parquet import is_parquet, list_parquet
 from pixelwise.data.formats.superannotate import is_superannotate, list_superannotate
@@ -80,6 +81,7 @@ CAMVID_DECLARED = Declared(
 )
 LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
     "layers": (is_layers, list_layers),
+    "matlab": (is_matlab, list_matlab),
     "native": (is_native, list_native),
     "camvid": (is_camvid, list_camvid),
     "cityscapes": (is_cityscapes, list_cityscapes),
