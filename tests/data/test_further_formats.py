@@ -184,10 +184,10 @@ def test_vias_circles_are_drawn_and_its_lines_are_reported(tmp_path: Path) -> No
     assert (mask[egg < 0.95] == "egg").all()
     assert not (mask[egg > 1.05] == "egg").any()
     told = messages(dataset)
-    assert "1 polyline of class crack is not drawn: it has no area" in told
-    assert "2 of kind point of class cell are not drawn" in told
-    assert "1 polygon of class thin" in told
-    assert "1 rect of class box" in told
+    assert "1 shape of the kind polyline is not drawn: crack (1)" in told
+    assert "2 shapes of the kind point are not drawn: cell (2)" in told
+    assert "kind polygon is not drawn: thin (1)" in told
+    assert "kind rect is not drawn: box (1)" in told
     assert 'VIA\'s attribute "class"; not used: shade (1 values), note (1 values)' in told
     assert dataset.classes.names == ("background", "disc", "egg")
 
@@ -201,8 +201,8 @@ def test_a_project_and_its_export_are_read_once_and_a_missing_image_names_the_ne
     photo(tmp_path / "images/image_a.jpg")
     dataset = open_dataset(tmp_path)
     assert sum(len(samples) for samples in dataset.splits.values()) == 2
-    assert "the nearest is 'image_a.jpg'" in messages(dataset)
-    assert "repeats 2 drawings" in messages(dataset) or "drawn-twice" in kinds(dataset)
+    assert "the nearest name is images/image_a.jpg" in messages(dataset)
+    assert "repeats 2 drawings" in messages(dataset) or "image-twice" in kinds(dataset)
 
 
 def test_two_drawings_of_one_image_that_differ_are_an_error(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_two_drawings_of_one_image_that_differ_are_an_error(tmp_path: Path) -> N
     write_json(tmp_path / "one.json", {"a": via_entry("a.jpg", VIA_REGIONS)})
     write_json(tmp_path / "two.json", {"a": via_entry("a.jpg", VIA_REGIONS[:1])})
     dataset = open_dataset(tmp_path)
-    assert "drawn-twice" in kinds(dataset)
+    assert "image-twice" in kinds(dataset)
     assert (named(dataset)["a"] == VIA_MASK).all()
 
 
@@ -297,7 +297,7 @@ def test_supervisely_of_old_projects_and_lines_that_have_no_area(tmp_path: Path)
     masks = named(dataset)
     assert (masks["ds0/img/a"] == boxed(("car", 1, 2, 5, 9))).all()
     assert (masks["ds1/img/a"] == boxed(("car", 11, 2, 15, 9))).all()
-    assert "1 line of class lane is not drawn" in messages(dataset)
+    assert "1 shape of the kind line is not drawn: lane (1)" in messages(dataset)
 
 
 def bomb() -> dict[str, Any]:
@@ -325,7 +325,7 @@ def test_a_damaged_bitmap_is_named_and_never_unpacked_beyond_its_image(tmp_path:
     samples = {sample.name: sample for samples in dataset.splits.values() for sample in samples}
     with pytest.raises(MaskError, match=said) as caught:
         read_sample_mask(samples["img/a"], dataset.mask_ids, len(dataset.classes))
-    assert "figure 1 of a.jpg (bitmap, tree)" in str(caught.value)
+    assert "a.jpg, shape 1 (bitmap tree)" in str(caught.value)
     read_sample_mask(samples["img/b"], dataset.mask_ids, len(dataset.classes))
 
 
@@ -333,7 +333,7 @@ def test_a_drawing_of_another_size_than_its_image_is_an_error(tmp_path: Path) ->
     photo(tmp_path / "img/a.jpg")
     sly_file(tmp_path / "ann/a.jpg.json", [sly_object("car", "rectangle", [[1, 2], [5, 9]])], (80, 120))
     dataset = open_dataset(tmp_path)
-    with pytest.raises(MaskError, match=r"was drawn on an image of 120×80 pixels, but a\.jpg has 60×40"):
+    with pytest.raises(MaskError, match="is drawn on an image of 120×80 pixels, but the image is 60×40"):
         named(dataset)
 
 

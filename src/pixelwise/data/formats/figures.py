@@ -8,13 +8,12 @@ Shapes: H, W of the mask; N corners of a ring, each (x, y), from the image's top
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,13 +22,26 @@ from PIL import Image
 
 from pixelwise.data.decode import MaskIds, stored_turn
 from pixelwise.data.files import Refusal, shown
-from pixelwise.data.formats.drawing import Drawn, ImageFiles, add_drawn, blank_mask, files_below, peek, split_of
+from pixelwise.data.formats.boundary import refusals
+from pixelwise.data.formats.drawing import (
+    WHY_NOT,
+    Drawn,
+    ImageFiles,
+    Undrawn,
+    add_drawn,
+    blank_mask,
+    files_below,
+    peek,
+    read_all,
+    shape_named,
+    split_of,
+)
+from pixelwise.data.formats.fields import number, number_text, same_size
 from pixelwise.data.formats.polygons import Polygon, inside, judge_polygons, polygon_of
+from pixelwise.data.formats.shapes import box_of, ellipse_of
 from pixelwise.data.layouts import Listing
 
-ELLIPSE_CORNERS = 64
 PEEKED = 8  # files of one folder that are looked into to recognise a format
-NO_AREA = "has no area"  # of points and lines
 OBJECT = "object"  # the class of figures that name none
 
 Size = tuple[int, int]  # H, W
@@ -52,7 +64,7 @@ class Figure:
     kind: str  # the format's own word for it: "polygon", "polyline", "bitmap"
     rings: tuple[Polygon, ...] = ()
     stamp: Callable[[Size], Stamp] | None = None  # of the image's (H, W); raises Refusal
-    undrawn: str = ""  # as the end of a sentence: "has no area"
+    undrawn: str = ""  # a sentence: "A line has no area."
 
 
 @dataclass(frozen=True)
@@ -95,36 +107,27 @@ def list_pictures(
         declared: classes that the format names, in its order, whether they are drawn or not.
     """
     listing, files = Listing(root), ImageFiles(root)
-    drawn: list[Drawn] = []
+    undrawn, drawn = Undrawn(listing), list[Drawn]()
     taken: dict[Path, tuple[Path, Picture]] = {}
     repeated: Counter[tuple[Path, Path]] = Counter()
-    for path in paths:
-        try:
-            pictures = pictures_of(read, path)
-        except Refusal as refusal:
-            listing.error("annotations", path, refusal.what, refusal.remedy)
-            continue
-        report_undrawn(path, (figure for picture in pictures.values() for figure in picture.figures), listing)
+    for path, pictures in read_all(paths, lambda path: pictures_of(read, path), listing):
+        near = path.parent.relative_to(root).parts
         for place, picture in pictures.items():
-            image = picture.at or files.find(picture.image, near=path.parent.parts)
+            image = picture.at or files.find(picture.image, near, base=path.parent)
             if image is None:
-                report_missing(path, picture.image, files, listing)
+                listing.error("image-missing", path, files.missing(picture.image), "Add it, or correct the name.")
                 continue
-            if image in taken:
-                first, other = taken[image]
-                if _alike(other, picture):
-                    repeated[path, first] += 1
-                else:
-                    message = f"draws on {listing.where(image)}, which {listing.where(first)} draws on otherwise."
-                    listing.error("drawn-twice", path, message, "Keep one of the two; the first is read.")
+            first, other = taken.setdefault(image, (path, picture))
+            if other is not picture and _alike(other, picture):
+                repeated[path, first] += 1
                 continue
-            taken[image] = path, picture
-            _judge(path, picture, image, listing)
+            _judge(path, picture, image, listing, undrawn)
             names = frozenset(figure.name for figure in picture.figures if not figure.undrawn)
             split = picture.split if picture.split != "all" else _split_of(path, image, root)
             drawn.append(Drawn(path, image, split, names, place))
     for (path, first), count in repeated.items():
         listing.notes.append(f"{listing.where(path)} repeats {count:,} drawings of {listing.where(first)}: left out.")
+    undrawn.report()
     add_drawn(reader, drawn, listing, source, declared)
     return listing
 
@@ -135,21 +138,15 @@ def picture_ids(read: Read, path: Path, entry: str, size: Size) -> MaskIds:
     picture = pictures_of(read, path).get(place)
     if picture is None:
         raise Refusal("annotations", f"draws no longer on {shown(str(place))!r}.", "Run the check again.")
-    if picture.size and picture.size != size:
-        was, now = (f"{width}×{height}" for height, width in (picture.size, size))
-        what = f"was drawn on an image of {was} pixels, but {shown(picture.image)} has {now}."
-        raise Refusal("size-mismatch", what, "Draw on the image as it is, or add the one that was drawn on.")
+    same_size(picture.size, size)
     mask = blank_mask(*size, max(ids.values(), default=0))
     for i, figure in enumerate(picture.figures):
         if figure.undrawn:
             continue
-        try:
+        if figure.name not in ids:
+            raise Refusal("annotations", "has changed since it was listed.", "Run the check again.")
+        with shape_named(_where(picture, i, figure)):
             draw(mask, figure, ids[figure.name])
-        except Refusal as refusal:
-            what = f"figure {i} of {shown(picture.image)} ({figure.kind}, {shown(figure.name)}) {refusal.what}"
-            raise Refusal(refusal.kind, what, refusal.remedy) from refusal
-        except KeyError as error:
-            raise Refusal("annotations", "has changed since it was listed.", "Run the check again.") from error
     return mask
 
 
@@ -175,94 +172,78 @@ def draw(mask: MaskIds, figure: Figure, value: int) -> None:
 
 def pictures_of(read: Read, path: Path) -> dict[str, Picture]:
     """What a file draws, kept while it is unchanged. Raises Refusal, whatever is wrong with the file."""
-    try:
+    with refusals():
         return _pictures(read, path, path.stat().st_mtime_ns)
-    except OSError as error:
-        raise Refusal("unreadable", f"cannot be read ({error.strerror}).", "Check the file.") from error
 
 
 @lru_cache(maxsize=4)
 def _pictures(read: Read, path: Path, _changed_ns: int) -> dict[str, Picture]:
-    try:
-        return read(path)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        what = f"is not what its format asks for ({type(error).__name__}: {shown(str(error)[:80])})."
-        raise Refusal("annotations", what, "Export the annotations again.") from error
+    return read(path)
+
+
+def not_drawn(name: str, kind: str) -> Figure:
+    """A figure of a kind that has no area, or that is not read."""
+    return Figure(name, kind, undrawn=WHY_NOT.get(kind.lower(), "This kind of shape is not read."))
 
 
 def polygon(name: str, kind: str, rings: Iterable[Any]) -> Figure:
     """A figure of rings, each a list of pairs or of numbers in turn; one that cannot be drawn says why."""
     try:
-        return Figure(name, kind, tuple(polygon_of(ring) for ring in rings)) if rings else _empty(name, kind)
-    except (Refusal, TypeError, ValueError) as error:
-        return Figure(name, kind, undrawn=getattr(error, "what", "is no list of numbers.").rstrip("."))
+        return Figure(name, kind, tuple(polygon_of(ring) for ring in rings))
+    except Refusal as refusal:
+        return Figure(name, kind, undrawn=f"It {refusal.what}")
 
 
 def rectangle(name: str, kind: str, *sides: Any, turned: Any = 0) -> Figure:
     """A figure from left, top, right, bottom; `turned` in degrees, clockwise, about its centre."""
-    try:
-        left, top, right, bottom = (float(side) for side in sides)
-        corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-        return _turned(name, kind, corners, float(turned))
-    except (TypeError, ValueError):
-        return Figure(name, kind, undrawn="has sides that are no numbers")
+    numbers = _finite(*sides, turned)
+    if len(numbers) != 5:
+        return Figure(name, kind, undrawn="Its sides are not four finite numbers.")
+    if numbers[0] == numbers[2] or numbers[1] == numbers[3]:
+        return Figure(name, kind, undrawn="It has no area.")
+    return Figure(name, kind, (box_of(*numbers),))
 
 
 def ellipse(name: str, kind: str, *numbers: Any, turned: Any = 0) -> Figure:
     """A figure from the centre x, y and the radii x, y; `turned` in degrees, clockwise, about its centre."""
+    own = _finite(*numbers, turned)
+    if len(own) != 5:
+        return Figure(name, kind, undrawn="Its centre and radii are not four finite numbers.")
+    return (
+        Figure(name, kind, (ellipse_of(*own),)) if own[2] and own[3] else Figure(name, kind, undrawn="It has no area.")
+    )
+
+
+def _finite(*values: Any) -> list[float]:
+    """Values as numbers, those that are none left out."""
+    return [number for value in values if (number := number_of(value)) is not None]
+
+
+def number_of(value: Any) -> float | None:
+    """A finite number out of a file, also where it is there as text; None where it is none."""
     try:
-        x, y, rx, ry = (float(number) for number in numbers)
-        angles = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)
-        corners = np.stack([x + rx * np.cos(angles), y + ry * np.sin(angles)], axis=1)
-        return _turned(name, kind, corners, float(turned))
-    except (TypeError, ValueError):
-        return Figure(name, kind, undrawn="has a centre or radii that are no numbers")
+        return number(value, "number") if not isinstance(value, str) else number_text(value, "number")
+    except Refusal:
+        return None
 
 
-def _turned(name: str, kind: str, corners: Polygon, degrees: float) -> Figure:
-    if not np.isfinite(corners).all() or not np.isfinite(degrees):
-        return Figure(name, kind, undrawn="has corners that are no finite numbers")
-    if not np.ptp(corners, axis=0).all():
-        return Figure(name, kind, undrawn=NO_AREA)
-    if degrees:
-        centre, angle = (corners.min(axis=0) + corners.max(axis=0)) / 2, np.deg2rad(degrees)
-        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        corners = (corners - centre) @ turn + centre
-    return Figure(name, kind, (corners,))
+def _where(picture: Picture, i: int, figure: Figure) -> str:
+    return f"{shown(picture.image)}, shape {i} ({shown(figure.kind)} {shown(figure.name)})"
 
 
-def _empty(name: str, kind: str) -> Figure:
-    return Figure(name, kind, undrawn="has no corners")
-
-
-def report_undrawn(path: Path, figures: Iterable[Figure], listing: Listing) -> None:
-    """Warn of figures that are not drawn: their kind, class, reason and number."""
-    counts = Counter((f.kind, f.name, f.undrawn) for f in figures if f.undrawn)
-    for (kind, name, why), count in counts.items():
-        which = f"1 {kind}" if count == 1 else f"{count:,} of kind {kind}"
-        message = f"{which} of class {shown(name)} {'is not drawn: it' if count == 1 else 'are not drawn: each'} {why}."
-        listing.warn("not-drawn", path, message, "Draw it as a polygon or a mask if its pixels matter.")
-
-
-def report_missing(path: Path, name: str, files: ImageFiles, listing: Listing) -> None:
-    """An error that names the image that is not there, and the file whose name is nearest."""
-    short = PurePosixPath(name.replace("\\", "/")).name
-    near = difflib.get_close_matches(short, list(files.by_name)[:2000], 1, 0.6)
-    message = f"names {shown(name)!r}, which is not there" + (f"; the nearest is {shown(near[0])!r}." if near else ".")
-    listing.error("image-missing", path, message, "Add it, or correct the name.")
-
-
-def _judge(path: Path, picture: Picture, image: Path, listing: Listing) -> None:
-    """Warn of rings that cross themselves or leave the image, whose size the drawing or the image's header says."""
-    size = picture.size or stated_size(image)
-    if size is None:
-        return  # the image is damaged, which is reported where it is read
-    rings = [
-        (f"{shown(picture.image)}: {figure.kind} {i} ({shown(figure.name)})", ring)
-        for i, figure in enumerate(picture.figures)
-        for ring in figure.rings
-    ]
-    judge_polygons(rings, size, lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy))
+def _judge(path: Path, picture: Picture, image: Path, listing: Listing, undrawn: Undrawn) -> None:
+    """Report figures that are not drawn, and rings that cross themselves or leave the image."""
+    rings = []
+    for i, figure in enumerate(picture.figures):
+        where = _where(picture, i, figure)
+        if figure.undrawn:
+            undrawn.add(path, figure.kind, figure.name, where, figure.undrawn)
+        rings += [(where, ring) for ring in figure.rings]
+    if rings:
+        size = picture.size or stated_size(image)  # None: the image is damaged, which is reported where it is read
+        judge_polygons(
+            rings, size, lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy)
+        )
 
 
 def stated_size(image: Path) -> Size | None:

@@ -24,7 +24,6 @@ from pixelwise.data.decode import MAX_PIXELS, MaskIds, colour_codes
 from pixelwise.data.files import Refusal, read_bytes, shown
 from pixelwise.data.formats.drawing import files_below, peek, read_json
 from pixelwise.data.formats.figures import (
-    NO_AREA,
     OBJECT,
     Figure,
     Picture,
@@ -32,6 +31,7 @@ from pixelwise.data.formats.figures import (
     Stamp,
     ellipse,
     list_pictures,
+    not_drawn,
     picture_ids,
     pictures_of,
     polygon,
@@ -43,7 +43,6 @@ from pixelwise.data.layouts import IMAGE_SUFFIXES, Listing
 ENDINGS = ("___pixel.json", "___objects.json", ".json")
 SAVED = "___save.png"
 CLASSES = "classes.json"
-LINES = ("polyline", "point", "cuboid", "template", "tag", "comment")
 
 
 def is_superannotate(root: Path) -> bool:
@@ -152,7 +151,7 @@ def _figure(one: dict[str, Any], path: Path, own: str, classes: dict[int, str]) 
         return polygon(name, kind, [[[table.get(f"x{i}"), table.get(f"y{i}")] for i in range(1, 5)]])
     if kind == "ellipse":
         return ellipse(name, kind, *(table.get(key) for key in ("cx", "cy", "rx", "ry")), turned=one.get("angle") or 0)
-    return Figure(name, kind, undrawn=NO_AREA if kind in LINES else "is of a kind that is not read")
+    return not_drawn(name, kind)
 
 
 def _saved(path: Path, colours: tuple[str, ...], size: Size) -> Stamp:

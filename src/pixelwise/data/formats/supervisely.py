@@ -23,13 +23,13 @@ from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import PNG_MAGIC, Refusal, shown
 from pixelwise.data.formats.drawing import files_below, peek, read_json
 from pixelwise.data.formats.figures import (
-    NO_AREA,
     Figure,
     Picture,
     Size,
     Stamp,
     ellipse,
     list_pictures,
+    not_drawn,
     picture_ids,
     polygon,
     rectangle,
@@ -123,7 +123,7 @@ def _figure(one: dict[str, Any]) -> Figure:
         return rectangle(name, kind, *(side for corner in corners for side in corner))
     if kind == "polygon":
         return polygon(name, kind, [exterior, *interior])
-    return Figure(name, kind, undrawn=NO_AREA if kind in _LINES else "is of a kind that is not read")
+    return not_drawn(name, kind)
 
 
 def _stamp(data: Any, origin: Any, size: Size) -> Stamp:

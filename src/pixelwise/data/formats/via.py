@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
@@ -19,13 +20,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import numpy as np
-
 from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal, read_bytes, shown
 from pixelwise.data.formats.drawing import files_below, peek, read_json
 from pixelwise.data.formats.figures import (
-    NO_AREA,
     OBJECT,
     Figure,
     Picture,
@@ -33,6 +31,8 @@ from pixelwise.data.formats.figures import (
     Size,
     ellipse,
     list_pictures,
+    not_drawn,
+    number_of,
     picture_ids,
     polygon,
     rectangle,
@@ -212,23 +212,19 @@ def _figure(region: Any, attribute: str, options: dict[str, str]) -> Figure:
 
 def _outline(shape: dict[str, Any], name: str) -> Figure:
     kind = str(shape.get("name") or ("polygon" if "all_points_x" in shape else "region"))
-    if kind in ("polygon", "polyline"):
-        if kind == "polyline":
-            return Figure(name, kind, undrawn=NO_AREA)
+    if kind == "polygon":
         x, y = shape.get("all_points_x"), shape.get("all_points_y")
         if not isinstance(x, list) or not isinstance(y, list) or len(x) != len(y):
-            return Figure(name, kind, undrawn="has not as many x as y")
+            return Figure(name, kind, undrawn="It has not as many x as y.")
         return polygon(name, kind, [list(zip(x, y, strict=True))])
     if kind == "rect":
-        try:
-            left, top, width, height = (float(shape.get(key, "")) for key in ("x", "y", "width", "height"))
-        except (TypeError, ValueError):
-            return Figure(name, kind, undrawn="has sides that are no numbers")
-        return rectangle(name, kind, left, top, left + width, top + height)
+        left, top, width, height = (number_of(shape.get(key)) for key in ("x", "y", "width", "height"))
+        right = None if left is None or width is None else left + width
+        return rectangle(name, kind, left, top, right, None if top is None or height is None else top + height)
     if kind == "circle":
-        return ellipse(name, kind, shape.get("cx"), shape.get("cy"), shape.get("r"), shape.get("r"))
+        return ellipse(name, kind, *(shape.get(key) for key in ("cx", "cy", "r", "r")))
     if kind == "ellipse":
-        radians = shape.get("theta") or 0
-        turned = np.rad2deg(radians) if isinstance(radians, int | float) else radians
-        return ellipse(name, kind, *(shape.get(key) for key in ("cx", "cy", "rx", "ry")), turned=turned)
-    return Figure(name, kind, undrawn=NO_AREA if kind == "point" else "is of a kind that is not known")
+        radians = number_of(shape.get("theta") or 0)
+        degrees = None if radians is None else math.degrees(radians)
+        return ellipse(name, kind, *(shape.get(key) for key in ("cx", "cy", "rx", "ry")), turned=degrees)
+    return not_drawn(name, kind)
