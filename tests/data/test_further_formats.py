@@ -416,3 +416,129 @@ def test_superannotates_pixels_that_fit_no_object_are_an_error(tmp_path: Path) -
     (root / "a.jpg___save.png").unlink()
     with pytest.raises(MaskError, match="which is not there"):
         named(open_dataset(root))
+
+
+# MATLAB
+
+
+def matlab_mask() -> NDArray[np.uint8]:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[5:25, 10:30] = 1
+    mask[30:, 40:] = 2
+    return mask
+
+
+def save_mat(path: Path, table: dict[str, Any], **options: Any) -> Path:
+    scipy_io = pytest.importorskip("scipy.io")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scipy_io.savemat(path, table, **options)
+    return path
+
+
+def stored(dataset: Dataset) -> dict[str, NDArray[Any]]:
+    """Every mask as class ids [H, W], by the sample's name."""
+    return {
+        sample.name: read_sample_mask(sample, dataset.mask_ids, len(dataset.classes))
+        for samples in dataset.splits.values()
+        for sample in samples
+    }
+
+
+def objects_and_kinds() -> dict[str, Any]:
+    """HoVer-Net: objects by number, and the class of each; number 3 is not on the image."""
+    return {"inst_map": matlab_mask().astype(np.float64), "inst_type": np.array([[1], [2], [4]])}
+
+
+MATS: dict[str, dict[str, Any]] = {
+    "uint8": {"mask": matlab_mask()},
+    "double, as MATLAB writes": {"S": matlab_mask().astype(np.float64), "names": "abc", "box": np.eye(3)},
+    "several, one named": {"inst_map": matlab_mask() * 7, "type_map": matlab_mask(), "inst_centroid": np.eye(2)},
+    "objects and their classes": objects_and_kinds(),
+    "struct": {"GTcls": {"Segmentation": matlab_mask(), "Boundaries": {"x": 1}, "CategoriesPresent": [1, 2]}},
+    "objects in a struct": {"GTinst": {"Segmentation": matlab_mask(), "Categories": np.array([1, 2])}},
+}
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("which", MATS)
+def test_matlab_masks_are_found_in_their_files(tmp_path: Path, which: str, compressed: bool) -> None:
+    for split in ("train", "val"):
+        photo(tmp_path / split / "Images" / f"{split}_1.png")
+        photo(tmp_path / split / "Overlay" / f"{split}_1.png")
+        save_mat(tmp_path / split / "Labels" / f"{split}_1.mat", MATS[which], do_compression=compressed)
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "matlab"
+    assert {split: len(samples) for split, samples in dataset.splits.items()} == {"train": 1, "val": 1}
+    assert len(dataset.classes) == 3
+    assert all((mask == matlab_mask()).all() for mask in stored(dataset).values())
+    if which == "several, one named":
+        assert "not used: inst_map" in messages(dataset)
+
+
+def test_matlab_beside_images_logical_and_of_version_4(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg"), photo(tmp_path / "b.jpg")
+    save_mat(tmp_path / "a_mask.mat", {"mask": matlab_mask() > 0})
+    save_mat(tmp_path / "b_mask.mat", {"mask": (matlab_mask() > 0).astype(np.float64)}, format="4")
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "matlab"
+    assert dataset.classes.names == ("background", "foreground")
+    assert all((mask == (matlab_mask() > 0)).all() for mask in stored(dataset).values())
+
+
+def people(count: int) -> dict[str, Any]:
+    cells = np.empty((1, count), object)
+    for i in range(count):
+        cells[0, i] = {"Segmentation": matlab_mask() + 1, "Boundaries": matlab_mask() > 0}
+    return {"groundTruth": cells}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (people(5), "2 .mat files, such as a.mat: each holds 5 segmentations by as many people"),
+        ({"one": matlab_mask(), "two": matlab_mask()}, "2 matrices of the image's size (one, two)"),
+        ({"mask": matlab_mask().T}, "no matrix of the image's size, 40×60 (rows × columns), but mask 60×40 uint8"),
+        ({"mask": matlab_mask() + 0.5}, "not whole"),
+        ({"mask": matlab_mask() - 1.0}, "numbers from -1.0"),
+        ({"mask": np.zeros((*SIZE, 3))}, "mask 40×60×3 double"),
+        ({"inst_map": matlab_mask(), "inst_type": [1]}, "numbers 2 objects, but has classes for 1"),
+    ],
+)
+def test_matlab_files_that_are_no_masks_say_why(tmp_path: Path, table: dict[str, Any], said: str) -> None:
+    for name in "ab":
+        photo(tmp_path / "images" / f"{name}.jpg")
+        save_mat(tmp_path / "gt" / f"{name}.mat", table)
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "matlab"
+    assert said in "\n".join(str(problem) for problem in find_problems(dataset).problems)
+
+
+def test_matlab_7_3_is_named_with_the_line_that_saves_it_anew(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg")
+    head = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(116, b" ") + bytes(8) + b"\0\2IM"
+    (tmp_path / "a.mat").write_bytes(head + b"\x89HDF\r\n\x1a\n" + bytes(100))
+    dataset = open_dataset(tmp_path)
+    assert "matlab-73" in kinds(dataset)
+    assert "save(file, '-struct', 's', '-v7')" in messages(dataset)
+
+
+def test_masks_of_pixels_are_preferred_to_matlab(tmp_path: Path) -> None:
+    for name in "abcd":
+        photo(tmp_path / "images" / f"{name}.png")
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(matlab_mask()).save(tmp_path / "masks" / f"{name}.png")
+        save_mat(tmp_path / "other" / f"{name}.mat", {"mask": matlab_mask()})
+    assert open_dataset(tmp_path).layout == "pairs"
+
+
+def test_a_matlab_file_is_unpacked_and_followed_no_further_than_its_image_allows(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg"), photo(tmp_path / "b.jpg")
+    save_mat(tmp_path / "a.mat", {"mask": matlab_mask(), "x": np.zeros(12_000_000)}, do_compression=True)
+    deep: dict[str, Any] = {"Segmentation": matlab_mask()}
+    for _ in range(30):
+        deep = {"a": deep}
+    save_mat(tmp_path / "b.mat", {"GTcls": deep})
+    problems = find_problems(open_dataset(tmp_path)).problems
+    told = "\n".join(str(problem) for problem in problems)
+    assert "unpacks to far more than its image has pixels" in told
+    assert "structs more than 8 deep" in told
