@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from pixelwise.bundle.labels import add_labels
+from pixelwise.model import label_strips
+from pixelwise.model.label_strips import labels_of_scores
 
 torch = pytest.importorskip("torch")
 
@@ -63,6 +65,7 @@ def test_labels_are_those_of_all_scores_resized(
         scores_Chw = scores_Chw.round()  # many ties
     image = np.zeros((*full, 3), np.uint8)
     (labels,) = session.run(["labels"], {"image": image, "scores": scores_Chw[None]})
+    assert (labels_of_scores(scores_Chw, full) == labels).all()  # in strips, outside the graph: to the bit
     resized = torch.nn.functional.interpolate(torch.from_numpy(scores_Chw[None]), full, mode="bilinear")[0].numpy()
     assert labels.shape == full
     assert labels.dtype == np.uint8
@@ -86,3 +89,18 @@ def test_scores_that_agree_everywhere_and_nowhere(session: Any) -> None:
     resized = torch.nn.functional.interpolate(torch.from_numpy(checked), (33, 47), mode="bilinear")[0].numpy()
     clear = np.abs(resized[0] - resized[1]) > 1e-5
     assert np.array_equal(labels[clear], resized.argmax(axis=0)[clear])
+
+
+@pytest.mark.parametrize(("low", "full"), [((30, 41), (700, 900)), ((90, 70), (180, 140)), ((3, 2), (1, 900))])
+def test_labels_in_several_strips_and_chunks_are_the_graphs(
+    session: Any, monkeypatch: pytest.MonkeyPatch, low: tuple[int, int], full: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(label_strips, "CHUNK_PIXELS", 1000)
+    monkeypatch.setattr(label_strips, "STRIP_PIXELS", 300)
+    for scores_Chw in (
+        np.random.default_rng(4).normal(size=(3, *low)).astype(np.float32).round(1),
+        np.full((3, *low), 0.25, np.float32),
+    ):
+        image = np.zeros((*full, 3), np.uint8)
+        (labels,) = session.run(["labels"], {"image": image, "scores": scores_Chw[None]})
+        assert (labels_of_scores(scores_Chw, full) == labels).all()

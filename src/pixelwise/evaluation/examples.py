@@ -71,7 +71,7 @@ def example(row: Row, model: Model, dataset: Dataset, match: Match) -> Example:
 def again(row: Row, model: Model, dataset: Dataset, match: Match) -> tuple[Pixels, Labels, Labels]:
     """Photo, truth and prediction of one image, in the classes of the comparison."""
     _, image_HW3, true_HW = read_pair(dataset, row.sample)
-    labels_HW, _ = model.engine.run(image_HW3)
+    labels_HW = model.predict(image_HW3).labels
     return image_HW3, match.true[true_HW], match.predicted[labels_HW]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import BundleError
+from pixelwise.prediction.bounded import run_bounded
 from pixelwise.prediction.image import Model
 from pixelwise.records import Labels, Pixels, Scores
 from pixelwise.tracing.graph import parse, with_outputs
@@ -44,7 +45,7 @@ def watcher(model: Model) -> See:
 
 
 def coarsely_seen(model: Model, image_HW3: Pixels) -> tuple[Labels, Scores, NDArray[np.float64]]:
-    labels_HW, scores_Chw = model.engine.run(image_HW3)
+    labels_HW, scores_Chw = run_bounded(model.engine, image_HW3)
     shares = np.exp(scores_Chw - scores_Chw.max(axis=0))
     shares /= shares.sum(axis=0)
     coarse = [cv2.resize(plane, GRID[::-1], interpolation=cv2.INTER_AREA) for plane in shares]

@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.files import shown, write_whole
-from pixelwise.data.images import read_image
 from pixelwise.data.settings import dataset_toml
 from pixelwise.errors import OutputError
 from pixelwise.prediction.image import Model
@@ -74,7 +73,7 @@ def labelled_images(model: Model, images: Sequence[Path], folder: Path) -> Itera
             number += 1
             name = f"{stem}-{number}{path.suffix.lower()}"
         taken.add(name.casefold())
-        labels_HW, _ = model.engine.run(np.ascontiguousarray(read_image(path)))
+        labels_HW = model.predict(path).labels
         write_whole(folder / name, path.read_bytes())
         yield name, labels_HW
 

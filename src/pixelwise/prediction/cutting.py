@@ -15,8 +15,13 @@ from pathlib import Path
 from pixelwise.bundle.format import Metadata
 from pixelwise.data.tiff_header import tiff_size
 from pixelwise.errors import UsageError
+from pixelwise.prediction.tiles import Tiling, tiling
 
-WHOLE_PIXELS = 32_000_000  # an image of more is cut into tiles: its scores inside the graph would take gigabytes
+# An image of more pixels is cut into tiles, so that no image takes more than about a gigabyte of memory. Under `native`
+# the network computes at the image's own size, which takes 200 bytes a pixel; otherwise the image is only resized.
+WHOLE_PIXELS = {"native": 2048 * 2048, "fit": 32_000_000, "stretch": 32_000_000}
+# A file of more is read, labelled and written piece by piece; of a smaller one every form of result can be made.
+PIECEWISE_PIXELS = 32_000_000
 NATIVE_TILE_PX = 512
 OVERLAP_SHARE = 8  # tiles overlap by an eighth
 MAX_SIDE_PX = 8192  # of a tile
@@ -30,7 +35,7 @@ class Tiles:
 
     size: Size | None = None
     overlap_px: int | None = None
-    always: bool = False  # cut images of any size, not only those over WHOLE_PIXELS
+    always: bool = False  # cut images of any size, not only large ones
 
 
 def parse_tiles(tile: str | None, overlap_px: int | None) -> Tiles:
@@ -74,9 +79,29 @@ def tile_size(metadata: Metadata) -> tuple[Size, str]:
     )
 
 
+def tiling_of(metadata: Metadata, size: Size, tiles: Tiles) -> tuple[Tiling, str]:
+    """How an image of `size` is cut, and why so, in words.
+
+    Raises:
+        UsageError: tiles that overlap by more than a half.
+    """
+    chosen, why = tile_size(metadata) if tiles.size is None else (tiles.size, "as asked")
+    check_overlap(chosen, tiles.overlap_px)
+    if tiles.overlap_px is None:
+        overlap = chosen[0] // OVERLAP_SHARE, chosen[1] // OVERLAP_SHARE
+    else:
+        overlap = tiles.overlap_px, tiles.overlap_px
+    return tiling(size, chosen, overlap), why
+
+
+def is_cut(size: Size, policy: str) -> bool:
+    """Is an image of this size cut into tiles by a model with this policy, unasked?"""
+    return size[0] * size[1] > WHOLE_PIXELS[policy]
+
+
 def is_large(size: Size, tiles: Tiles) -> bool:
-    """Is an image of this size to be cut into tiles?"""
-    return tiles.always or size[0] * size[1] > WHOLE_PIXELS
+    """Is an image of this size to be labelled and written piece by piece?"""
+    return tiles.always or size[0] * size[1] > PIECEWISE_PIXELS
 
 
 def is_large_tiff(path: Path, tiles: Tiles) -> bool:

@@ -14,6 +14,7 @@ from pixelwise.bundle.format import Metadata, read_bundle
 from pixelwise.data.files import shown
 from pixelwise.data.images import read_image
 from pixelwise.errors import UsageError
+from pixelwise.prediction.bounded import run_bounded
 from pixelwise.prediction.builtin import models
 from pixelwise.prediction.engine import AUTO, Engine
 from pixelwise.prediction.onnx_runtime import open_session
@@ -45,11 +46,14 @@ class Model:
             UsageError: an array of another type or shape; views that there are not.
             ImageError: a file that cannot be read.
             BundleError: the model cannot be run on it.
+
+        An image of over 32 million pixels, or over 4 million where the model sees images at their own scale, is cut
+        into tiles, as the verb `predict` does: memory stays bounded.
         """
         image_HW3 = as_pixels(image)
         if tta:
             return predict_views(self.engine, image_HW3, tta)
-        labels_HW, scores_Chw = self.engine.run(image_HW3)
+        labels_HW, scores_Chw = run_bounded(self.engine, image_HW3)
         return Prediction(labels_HW, scores_Chw, self.classes, self.metadata.temperature)
 
     @property

@@ -23,7 +23,7 @@ import numpy as np
 from pixelwise.data.decode import MAX_PIXELS, open_image, opened_pixels
 from pixelwise.data.files import Refusal, read_bytes, shown, write_whole
 from pixelwise.data.images import count_ids
-from pixelwise.errors import BundleError, ImageError, OutputError, as_missing_extra
+from pixelwise.errors import BundleError, ImageError, OutputError, UsageError, as_missing_extra
 from pixelwise.prediction.cutting import Tiles, is_large, is_large_tiff
 from pixelwise.prediction.image import Model
 from pixelwise.prediction.outputs import DEFAULT, OUTPUTS
@@ -119,7 +119,7 @@ def label_file(
             write_results(job, wanted.save, image_HW3, prediction)
     except Refusal as refusal:
         return failed(record, f"{shown(job.image)}: {refusal}")
-    except (ImageError, BundleError) as error:
+    except (ImageError, BundleError, UsageError) as error:
         return failed(record, f"{shown(job.image)}: {error}" if shown(job.image) not in str(error) else str(error))
     except OutputError as error:
         if errno_of(error) not in OF_ONE_NAME:

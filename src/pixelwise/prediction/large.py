@@ -17,12 +17,12 @@ import numpy as np
 
 from pixelwise.data.files import shown, write_whole, writing_whole
 from pixelwise.errors import ImageError, OutputError
-from pixelwise.prediction.cutting import OVERLAP_SHARE, Tiles, check_overlap, tile_size
+from pixelwise.prediction.cutting import Tiles, tiling_of
 from pixelwise.prediction.image import Model
 from pixelwise.prediction.label_store import LabelStore
 from pixelwise.prediction.large_outputs import LARGE_OUTPUTS, Source, write_tiff
 from pixelwise.prediction.overlay import encode_overlay, overlay
-from pixelwise.prediction.tiles import Tiling, label_tiles, tiling
+from pixelwise.prediction.tiles import Tiling, label_tiles
 from pixelwise.records import VOID, Pixels
 
 if TYPE_CHECKING:
@@ -151,19 +151,15 @@ def refuse_long_png(path: Path, size: tuple[int, int], results: Mapping[str, Pat
 
 def plan_tiles(model: Model, path: Path, image: TiffImage | ArrayImage, tiles: Tiles) -> tuple[Tiling, str]:
     """How the image is cut, and why so, in words. Raises UsageError, ImageError."""
-    chosen, why = tile_size(model.metadata) if tiles.size is None else (tiles.size, "as asked")
-    check_overlap(chosen, tiles.overlap_px)
-    if tiles.overlap_px is None:
-        overlap = chosen[0] // OVERLAP_SHARE, chosen[1] // OVERLAP_SHARE
-    else:
-        overlap = tiles.overlap_px, tiles.overlap_px
+    plan, why = tiling_of(model.metadata, (image.height, image.width), tiles)
+    chosen = plan.rows.tile_px, plan.columns.tile_px
     if (row_bytes := 2 * chosen[0] * image.width * 3) > MAX_ROW_BYTES:
         raise ImageError(
             f"{shown(path)}: two rows of tiles of {chosen[0]}×{chosen[1]} pixels (height × width) take {row_bytes:,} "
             f"bytes of memory in an image {image.width:,} pixels wide; the limit is {MAX_ROW_BYTES:,}. "
             "Give lower ones with --tile HEIGHTxWIDTH."
         )
-    return tiling((image.height, image.width), chosen, overlap), why
+    return plan, why
 
 
 def label_rows(

@@ -6,18 +6,27 @@ Shapes: H, W the image's own size; C classes; h, w the size of the scores.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pixelwise.bundle.format import BundleFile
 from pixelwise.bundle.trust import check_declarations
 from pixelwise.errors import UsageError
+from pixelwise.model.label_strips import labels_of_scores
 from pixelwise.records import Labels, Pixels, Scores
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession, RunOptions
 
 Run = Callable[[Pixels], tuple[Labels, Scores]]
 CUDA = "CUDAExecutionProvider"
+# Scores that an image would have at its own size, up to which the graph makes the labels: undecided pixels, which may
+# be all, take 24 bytes of memory for each. Of larger images they are made outside it, in strips, the same to the bit.
+GRAPH_VALUES = 24_000_000
+KEPT_PIXELS = 2_100_000  # of an image, up to which ONNX Runtime keeps the memory for the next one
+SAME_LABELS = 0.99  # share of the golden image's labels
 
 
 def open_session(
@@ -40,7 +49,8 @@ def open_session(
 
 
 def on_cpu(bundle: BundleFile, threads: int) -> Run:
-    return runner(open_session(bundle.model, threads), bundle)
+    opened = partial(open_session, threads=threads)
+    return runner(opened, opened(bundle.model), bundle)
 
 
 def on_cuda(bundle: BundleFile, threads: int) -> Run:
@@ -51,14 +61,15 @@ def on_cuda(bundle: BundleFile, threads: int) -> Run:
             "pip uninstall onnxruntime, then pip install onnxruntime-gpu. Or choose --engine onnxruntime."
         )
     # TensorFloat-32 keeps 10 bits of a product's factors: faster, but other labels than those of a CPU.
-    session = open_session(bundle.model, threads, ((CUDA, {"use_tf32": "0"}), "CPUExecutionProvider"))
+    opened = partial(open_session, threads=threads, providers=((CUDA, {"use_tf32": "0"}), "CPUExecutionProvider"))
+    session = opened(bundle.model)
     if CUDA not in session.get_providers():
         raise UsageError(
             "engine cuda: ONNX Runtime has CUDA, but could not start it: no NVIDIA GPU or driver, or CUDA and cuDNN "
             "are not of the versions that it was built for. See onnxruntime.ai/docs/execution-providers, or choose "
             "--engine onnxruntime."
         )
-    return runner(session, bundle)
+    return runner(opened, session, bundle)
 
 
 def has_cuda() -> bool:
@@ -68,11 +79,41 @@ def has_cuda() -> bool:
     return CUDA in onnxruntime.get_available_providers()
 
 
-def runner(session: InferenceSession, bundle: BundleFile) -> Run:
+def runner(opened: Callable[[bytes], InferenceSession], session: InferenceSession, bundle: BundleFile) -> Run:
+    """Runs a bundle in `session`, which `opened` made of it, and images that are large for it in a second one."""
     check_declarations(session, bundle)
+    classes = len(bundle.metadata.classes)
+
+    @cache
+    def without_labels() -> InferenceSession | None:
+        """The graph up to its scores; None where its labels are not those of its scores, as the golden image tells."""
+        from pixelwise.tracing.graph import cut, parse
+
+        golden_HW3 = np.ascontiguousarray(bundle.golden.image)
+        network = opened(cut(parse(bundle.model), [], ["scores"])[0])
+        # The first run is a small one: what ONNX Runtime takes for it, it keeps for good.
+        (scores_Chw,) = network.run(["scores"], {"image": golden_HW3})
+        (labels_HW,) = session.run(["labels"], {"image": golden_HW3})
+        same = labels_of_scores(scores_Chw, golden_HW3.shape[:2]) == labels_HW
+        return network if same.mean() >= SAME_LABELS else None
 
     def run(image_HW3: Pixels) -> tuple[Labels, Scores]:
-        labels_HW, scores_Chw = session.run(["labels", "scores"], {"image": image_HW3})
+        pixels = image_HW3.shape[0] * image_HW3.shape[1]
+        how = thrifty() if pixels > KEPT_PIXELS else None
+        if pixels * classes > GRAPH_VALUES and (network := without_labels()) is not None:
+            (scores_Chw,) = network.run(["scores"], {"image": image_HW3}, how)
+            return labels_of_scores(scores_Chw, image_HW3.shape[:2]), scores_Chw
+        labels_HW, scores_Chw = session.run(["labels", "scores"], {"image": image_HW3}, how)
         return labels_HW, scores_Chw
 
     return run
+
+
+def thrifty() -> RunOptions:
+    """How a large image is run: the memory that it took is given back."""
+    import onnxruntime
+
+    how = onnxruntime.RunOptions()
+    how.log_severity_level = 4  # as a session's
+    how.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return how

@@ -8,7 +8,7 @@ Shapes: H, W the image's own size.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -22,8 +22,9 @@ from pixelwise.data.png import label_png, png_of_strips
 from pixelwise.errors import UsageError
 from pixelwise.prediction.maps import confidence_strips, entropy_strips, size_of
 from pixelwise.prediction.overlay import encode_overlay, overlay
-from pixelwise.records import Pixels, Prediction
+from pixelwise.records import Labels, Pixels, Prediction
 
+STRIP_PIXELS = 1 << 22  # whose runs are looked for at a time
 STATE = ".predictions"  # the folder in OUT that holds what a run needs to go on: hidden, so nothing takes it for data
 
 Encode = Callable[[Pixels, Prediction, str], bytes]  # the image, what is said about it, its file's name
@@ -58,7 +59,14 @@ def numpy_file(_image: Pixels, prediction: Prediction, _name: str) -> bytes:
 
 
 def coco_lines(_image: Pixels, prediction: Prediction, name: str) -> bytes:
-    return b"".join(coco_piece(name, prediction.labels.shape, [prediction.labels]))
+    return b"".join(coco_piece(name, prediction.labels.shape, column_strips(prediction.labels)))
+
+
+def column_strips(labels_HW: Labels) -> Iterator[Labels]:
+    """All labels in strips of columns from the left, as views: runs down the columns are made strip by strip."""
+    step = max(STRIP_PIXELS // labels_HW.shape[0], 1)
+    for left in range(0, labels_HW.shape[1], step):
+        yield labels_HW[:, left : left + step]
 
 
 def labelme_file(_image: Pixels, prediction: Prediction, name: str) -> bytes:

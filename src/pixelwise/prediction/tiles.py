@@ -118,6 +118,7 @@ def label_tiles(
     first_row: int = 0,
     absent: IsAbsent | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    scored: Callable[[int, int, Scores], None] = lambda row, column, scores: None,
 ) -> Iterator[tuple[int, Labels]]:
     """Label an image from top to bottom.
 
@@ -130,6 +131,7 @@ def label_tiles(
             that labels are the same as if all had been run.
         absent: tiles of which the file holds nothing are not run.
         progress: called with (tiles done, tiles in all).
+        scored: called with each tile's row, column and scores, from this thread.
 
     Yields:
         (y, labels): uint8 [rows, W], the finished rows of pixels from row y on. Together they cover the image once.
@@ -155,6 +157,8 @@ def label_tiles(
             if column == 0:
                 current = RowOfTiles(plan, row, above)
             current.add(column, answer.result() if answer else None)
+            if answer:
+                scored(row, column, answer.result()[1])
             progress(row * len(columns.starts) + column + 1, plan.count)
             if column == len(columns.starts) - 1:
                 if row >= first_row:

@@ -23,7 +23,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.data.decode import MAX_PIXELS
 from pixelwise.errors import UsageError
+from pixelwise.prediction.bounded import run_bounded
+from pixelwise.prediction.cutting import PIECEWISE_PIXELS, Tiles, is_large
 from pixelwise.prediction.engine import Engine
 from pixelwise.prediction.maps import STRIP_VALUES, probabilities_of_rows
 from pixelwise.records import Labels, Pixels, Prediction, Scores
@@ -87,11 +90,12 @@ def predict_views(engine: Engine, image_HW3: Pixels, text: str) -> Prediction:
     the first view's scores, so that probabilities are looked up in them as in any other prediction's.
 
     Raises:
-        UsageError: see `views_of`.
+        UsageError: see `views_of`; or the image is too large for views.
         BundleError: the model cannot be run on it.
     """
     metadata = engine.bundle.metadata
     views = views_of(text)
+    refuse_large((image_HW3.shape[0], image_HW3.shape[1]), views, metadata.policy)
     seen = [window for view in views for window in look(engine, image_HW3, view, metadata.policy)]
     height, width = image_HW3.shape[:2]
     num_classes, h, w = seen[0].scores.shape
@@ -109,6 +113,22 @@ def predict_views(engine: Engine, image_HW3: Pixels, text: str) -> Prediction:
     tiny = np.finfo(np.float32).tiny
     scores_Chw = np.log(np.maximum(mean_Chw / len(views), tiny))
     return Prediction(labels_HW, scores_Chw, metadata.classes)
+
+
+def refuse_large(size: tuple[int, int], views: tuple[View, ...], policy: str) -> None:
+    """Raise UsageError where an image, or a view of it, is too large to be held."""
+    if is_large(size, Tiles()):
+        raise UsageError(
+            f"the image has {size[1]}×{size[0]} pixels; views are averaged of images up to {PIECEWISE_PIXELS:,} "
+            "pixels. Leave out --tta."
+        )
+    largest = max(view.scale for view in views)
+    seen = scaled(size, largest)
+    if policy == "native" and seen[0] * seen[1] > MAX_PIXELS:
+        raise UsageError(
+            f"--tta: at {largest:g} times its size the image has {seen[1]}×{seen[0]} pixels; the limit is "
+            f"{MAX_PIXELS:,}. Leave out this scale."
+        )
 
 
 def mean_of_rows(seen: list[Seen], width: int, rows: slice, temperature: float) -> NDArray[np.float32]:
@@ -153,7 +173,7 @@ def look(engine: Engine, image_HW3: Pixels, view: View, policy: str) -> Iterator
 def run(engine: Engine, image_HW3: Pixels, flip: bool) -> Scores:
     """The scores of an image, seen in a mirror or not, in the image's own direction."""
     shown_HW3 = image_HW3[:, ::-1] if flip else image_HW3
-    _, scores_Chw = engine.run(np.ascontiguousarray(shown_HW3))
+    _, scores_Chw = run_bounded(engine, np.ascontiguousarray(shown_HW3))
     return np.ascontiguousarray(scores_Chw[:, :, ::-1]) if flip else scores_Chw
 
 

@@ -28,6 +28,7 @@ import numpy as np
 
 from pixelwise.data.files import shown, write_whole
 from pixelwise.errors import ImageError, UsageError
+from pixelwise.prediction.bounded import run_bounded
 from pixelwise.prediction.image import Model
 from pixelwise.prediction.manifest import locked, make_folder
 from pixelwise.prediction.outputs import STATE
@@ -135,7 +136,7 @@ def predict_video(
                             path = base.with_name(f"{base.name}.{kind}.{ending}")
                             files[kind] = VideoFile(path, codec, size, frames.rate, time_base, source)
                             open_files.enter_context(files[kind])
-                    labels_HW, scores_Chw = model.engine.run(image_HW3)
+                    labels_HW, scores_Chw = run_bounded(model.engine, image_HW3)
                     labels_HW = smoothed.labels(labels_HW, scores_Chw, at_s)
                     counts += np.bincount(labels_HW.ravel(), minlength=256)
                     if "overlay" in files:

@@ -1,0 +1,31 @@
+"""Memory that was freed → back to the system.
+
+The C library of most Linux systems (glibc) keeps what a program frees, for its next wish. After a large image that is
+hundreds of megabytes, which a server would hold for as long as it runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+from typing import Any
+
+LARGE_PIXELS = 4_000_000  # an image of more is worth giving memory back for, which takes a few milliseconds
+
+
+@cache
+def trimmer() -> Any:
+    """glibc's malloc_trim; None where the C library has none: on other systems freed memory goes back by itself."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):  # another C library, such as musl
+        return None
+
+
+def give_back() -> None:
+    """Hand memory that nothing uses back to the system."""
+    if (trim := trimmer()) is not None:
+        trim(ctypes.c_size_t(0))
