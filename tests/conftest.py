@@ -26,6 +26,7 @@ from pixelwise.records import VOID, ClassList, Labels
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+TOKEN = "a-token-for-tests"  # of every server that they start
 THREE = ClassList(("sky", "road", "car"), ((70, 130, 180), (128, 64, 128), (0, 0, 142)))
 
 
@@ -128,15 +129,15 @@ def label_maps(seed: int, classes: int, void: bool, height: int = 47, width: int
 
 @contextmanager
 def started_server(model: Path, runs: Path, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """`pixelwise serve`, on a free port where none is named; gives its address and its process."""
+    """`pixelwise serve`, on a free port where none is named; gives its address, without TOKEN, and its process."""
     command = [sys.executable, "-m", "pixelwise", "serve", str(model), "--port", str(port), "--runs", str(runs)]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "PIXELWISE_TOKEN": TOKEN}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     try:
         assert process.stdout is not None
         for line in process.stdout:
             if "http://" in line:
-                yield "http://" + line.split("http://")[1].split()[0].rstrip("/"), process
+                yield "http://" + line.split("http://")[1].split()[0].partition("/?")[0], process
                 break
         else:
             raise AssertionError(f"the server did not start: exit code {process.wait()}")
@@ -164,8 +165,9 @@ def client(served_model: Any, tmp_path: Path) -> Any:
     from pixelwise.server.app import create_app
     from pixelwise.server.settings import Settings
 
-    settings = Settings(runs=tmp_path / "runs", max_bytes=200_000, max_pixels=250_000)
+    settings = Settings(runs=tmp_path / "runs", max_bytes=200_000, max_pixels=250_000, token=TOKEN)
     with TestClient(create_app(served_model, settings), base_url="http://127.0.0.1") as client:
+        client.headers["Authorization"] = f"Bearer {TOKEN}"
         yield client
 
 

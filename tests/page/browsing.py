@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from conftest import TOKEN
 from pixelwise.server.page import STATIC
 
 FLAGS = (
@@ -57,7 +58,7 @@ TABS = ("overview", "why", "pipeline", "layers", "metrics", "challenge", "review
 
 
 def open_page(page: Any, address: str, hash_: str = "") -> None:
-    page.goto(f"{address}/{hash_}")
+    page.goto(f"{address}/?token={TOKEN}{hash_}")
     page.wait_for_selector("[data-testid=pixel]", timeout=60_000)
 
 

@@ -11,7 +11,7 @@ import pytest
 from starlette.requests import Request
 
 from pixelwise.server.app import create_app
-from pixelwise.server.gate import Gate, Left, Readers
+from pixelwise.server.gate import Gate, Left
 from pixelwise.server.refusals import Refused
 from pixelwise.server.settings import Settings
 
@@ -109,14 +109,6 @@ def test_waiting_has_an_end() -> None:
         gate.close()
 
     asyncio.run(story())
-
-
-def test_uploads_at_a_time_are_bounded() -> None:
-    readers = Readers(1)
-    with readers, pytest.raises(Refused), readers:
-        pass
-    with readers:
-        pass
 
 
 def test_what_is_quick_does_not_wait_for_what_is_long() -> None:

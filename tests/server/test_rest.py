@@ -269,8 +269,11 @@ def test_held_out_images_of_a_run_are_samples_whatever_their_masks_ids(fast_bund
     mask_ids = {"7": 0, "8": 1, "9": 2, "3": 255}
     data = {"classes": THREE.to_json(), "mask_ids": mask_ids, "splits": {"train": [], "val": [row]}}
     (run / "data.json").write_text(json.dumps(data))
-    app = create_app(load(run, threads=1), Settings(runs=tmp_path / "runs"))
+    app = create_app(load(run, threads=1), Settings(runs=tmp_path / "runs", token="sesame"))
     with TestClient(app, base_url="http://127.0.0.1") as client:
+        assert "held-out-0" not in client.get("/v1/samples").text
+        assert client.get("/v1/samples/held-out-0/image").status_code == 401
+        client.headers["Authorization"] = "Bearer sesame"
         assert client.get("/v1/samples").json()[0]["name"] == "held-out-0"
         assert client.get("/v1/models").json()[0]["title"] == "run"
         body = client.get("/v1/samples/held-out-0/image").content

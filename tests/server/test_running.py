@@ -21,12 +21,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import picture, started_server
+from conftest import TOKEN, picture, started_server
 from pixelwise.data.images import read_mask
 from pixelwise.prediction.image import Model
 
 DOCS = (Path(__file__).parents[2] / "docs/rest.md").read_text(encoding="utf-8")
 WRITTEN = "http://127.0.0.1:8000"
+PROOF = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_ctrl_c_ends_a_live_stream(fast_bundle: tuple[Path, Any], tmp_path: Path
     with (run / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as a training holds it while it lives
         with started_server(fast_bundle[0], tmp_path / "runs") as (address, process):
-            with httpx.stream("GET", f"{address}/v1/runs/one/events", timeout=60) as stream:
+            with httpx.stream("GET", f"{address}/v1/runs/one/events", headers=PROOF, timeout=60) as stream:
                 lines = stream.iter_lines()
                 assert next(line for line in lines if line.startswith("data: "))
                 process.send_signal(signal.SIGINT)

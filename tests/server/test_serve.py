@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from pixelwise.data.images import write_png
 from pixelwise.errors import UsageError
 from pixelwise.server.report import write_report
-from pixelwise.server.serve import address, listen
+from pixelwise.server.serve import addresses, listen
 from pixelwise.server.settings import Settings
 
 
@@ -23,9 +24,13 @@ def test_the_server_imports_no_torch() -> None:
 
 
 def test_addresses_that_people_can_open() -> None:
-    assert address(Settings(port=81)) == "http://127.0.0.1:81/"
-    assert address(Settings(host="::1", port=81)) == "http://[::1]:81/"
-    assert address(Settings(host="192.0.2.7", port=81, token="t")).endswith("192.0.2.7:81/?token=t")
+    assert addresses(Settings(port=81)) == ["http://127.0.0.1:81/"]
+    assert addresses(Settings(host="::1", port=81)) == ["http://[::1]:81/"]
+    assert addresses(Settings(host="192.0.2.7", port=81, token="t")) == ["http://192.0.2.7:81/?token=t"]
+    everywhere = addresses(Settings(host="0.0.0.0", port=81, token="t"))
+    assert everywhere[0] == "http://127.0.0.1:81/?token=t"
+    assert everywhere[-1] == f"http://{socket.gethostname()}:81/?token=t"
+    assert not [one for one in everywhere if "0.0.0.0" in one or "[" in one]
 
 
 def test_an_address_in_use_is_said_so() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,10 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pixelwise.errors import PixelwiseError
 from pixelwise.prediction.image import Model
 from pixelwise.server import routes_health, routes_page, routes_predict, routes_runs
+from pixelwise.server.decoders import Decoders
 from pixelwise.server.examples import add_examples
 from pixelwise.server.facts import model_of
-from pixelwise.server.gate import Gate, Left, Readers
+from pixelwise.server.gate import Gate, Left
 from pixelwise.server.guard import Guard
+from pixelwise.server.limits import UPLOADS, Arriving, Limits
 from pixelwise.server.memory import Memory
 from pixelwise.server.monitor import Monitor
 from pixelwise.server.page import PageFiles
@@ -28,7 +32,6 @@ from pixelwise.server.settings import Settings
 from pixelwise.server.shelf import Shelf
 from pixelwise.server.state import State
 
-UPLOADS = frozenset(("/v1/predict", "/v1/trace", "/v1/pixel"))  # routes that work on an image at once
 ABOUT = """Label every pixel of an image, and see why. Errors have one shape:
 `{"error": {"kind": "…", "message": "…", "remedy": "…"}}`. A full server answers 503 with `Retry-After`."""
 
@@ -42,18 +45,22 @@ def create_app(model: Model, settings: Settings | None = None, built_in: str | N
         built_in: the name under which `model` comes with Pixelwise; None for a file or a run.
     """
     settings = settings or Settings()
+    settings = replace(settings, token=settings.token or secrets.token_urlsafe(24))
     own = model.path.parent if (model.path.parent / "trace.jsonl").is_file() else None
     runs = Runs(settings.runs, own)
     shelf = Shelf(model, built_in, runs)
-    gate = Gate(settings.workers, settings.queue, settings.wait_s)
+    gate = Gate(settings.workers, settings.queue, settings.wait_s, settings.decoders)
     memory = Memory(settings.remembered, settings.max_pixels + 20_000_000)
-    state = State(settings, shelf, runs, gate, Readers(settings.readers), memory, Monitor())
+    decoders = Decoders(settings.decoders, settings)
+    state = State(settings, shelf, runs, gate, decoders, Arriving(settings.arriving_bytes), memory, Monitor())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        decoders.start()
         gate.pool.submit(warm, state)  # ahead of the first request, in the same queue
         yield
         state.stopping.set()
+        decoders.kill()
         gate.close()
 
     # FastAPI's own docs page loads its assets from elsewhere; the page has one that does not.
@@ -69,6 +76,7 @@ def create_app(model: Model, settings: Settings | None = None, built_in: str | N
     app.openapi = lambda: app.openapi_schema if app.openapi_schema else add_examples(describe())  # type: ignore[method-assign]
     add_answers_for_errors(app)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=1)
+    app.add_middleware(Limits, settings=settings, arriving=state.arriving)
     app.add_middleware(Door, gate=gate)
     app.add_middleware(Counted, state=state)
     app.add_middleware(Guard, settings=settings)

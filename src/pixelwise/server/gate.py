@@ -7,17 +7,19 @@ work that has begun cannot be stopped, and giving its place away would let a cro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
 from pixelwise.server.refusals import Refused, busy
 
 Result = TypeVar("Result")
+Image = TypeVar("Image")
 LEAVER_POLL_S = 0.25
 
 
@@ -26,13 +28,15 @@ class Left(Exception):
 
 
 class Gate:
-    """`workers` at a time, at most `queue` waiting. What takes many seconds has one thread of its own, aside."""
+    """`workers` at a time, at most `queue` waiting. What takes many seconds has one thread of its own, aside; decoding
+    has others, so that an image which takes long does not keep the network waiting."""
 
-    def __init__(self, workers: int, queue: int, wait_s: float) -> None:
+    def __init__(self, workers: int, queue: int, wait_s: float, decoders: int = 1) -> None:
         self.workers, self.places, self.wait_s = workers, workers + queue, wait_s
         self.taken = 0  # only ever touched on the event loop
         self.seconds = 0.1  # a running mean of how long one piece of work takes
         self.pool = ThreadPoolExecutor(workers, "pixelwise-work")
+        self.decoding = ThreadPoolExecutor(decoders, "pixelwise-decode")
         self.aside = ThreadPoolExecutor(1, "pixelwise-aside")
 
     @property
@@ -59,9 +63,29 @@ class Gate:
         """
         self.refuse_when_full()
         self.taken += 1
-        loop = asyncio.get_running_loop()
         future = self.aside.submit(work) if aside else self.pool.submit(self.timed, work)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self.give_back))
+        return await self.last(request, future)
+
+    async def run_decoded(
+        self, request: Request, decode: Callable[[], Image], work: Callable[[Image], Result]
+    ) -> Result:
+        """As `run`, of work on an image that has to be decoded first. Both take one place together."""
+        self.refuse_when_full()
+        self.taken += 1
+        first = self.decoding.submit(decode)
+        try:
+            image = await self.outcome(request, first)
+        except BaseException:
+            self.give_back_after(first)
+            raise
+        return await self.last(request, self.pool.submit(self.timed, lambda: work(image)))
+
+    async def last(self, request: Request, future: Future[Result]) -> Result:
+        self.give_back_after(future)
+        return await self.outcome(request, future)
+
+    async def outcome(self, request: Request, future: Future[Result]) -> Result:
+        loop = asyncio.get_running_loop()
         deadline = loop.time() + self.wait_s
         answer = asyncio.wrap_future(future)
         try:
@@ -84,28 +108,23 @@ class Gate:
         finally:
             self.seconds += 0.1 * (time.perf_counter() - began - self.seconds)
 
+    def give_back_after(self, future: Future[Any]) -> None:
+        """Give the place back when this has really ended."""
+        loop = asyncio.get_running_loop()
+
+        def ended(_: Future[Any]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it everything that is counted
+                loop.call_soon_threadsafe(self.give_back)
+
+        future.add_done_callback(ended)
+
     def give_back(self) -> None:
         self.taken -= 1
 
     def close(self) -> None:
         """Let what has begun end; forget what has not."""
-        for pool in (self.pool, self.aside):
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-class Readers:
-    """How many uploads may arrive at a time, so that slow ones cannot fill the memory."""
-
-    def __init__(self, most: int) -> None:
-        self.most, self.now = most, 0
-
-    def __enter__(self) -> None:
-        if self.now >= self.most:
-            raise Refused(503, "busy", "Too many uploads at a time.", "Try again in 1 s.", 1)
-        self.now += 1
-
-    def __exit__(self, *_: object) -> None:
-        self.now -= 1
+        for pool in (self.pool, self.decoding, self.aside):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def cancelled(future: Future[Result]) -> bool:

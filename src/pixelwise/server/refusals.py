@@ -33,6 +33,11 @@ def too_large(what: str, limit: str) -> Refused:
     return Refused(413, "too-large", f"{what}; the limit is {limit}.", "Send a smaller image.")
 
 
+def too_slow(seconds: float) -> Refused:
+    message = f"The upload did not arrive within {seconds:.0f} s."
+    return Refused(408, "too-slow", message, "Try again, or send a smaller image.")
+
+
 def busy(seconds: int) -> Refused:
     return Refused(503, "busy", "All places are taken.", f"Try again in {seconds} s.", seconds)
 

@@ -10,19 +10,23 @@ import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from pixelwise.data.decode import mask_ids_of
+from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal
 from pixelwise.data.images import encode_png, labels_from_ids
 from pixelwise.metrics import confusion
 from pixelwise.records import VOID, Labels, Prediction
 from pixelwise.server.answers import as_json, as_png, packed
 from pixelwise.server.arithmetic import explain
+from pixelwise.server.decoder import Decoded
 from pixelwise.server.facts import flow_of, influence_of, layers_of, model_of, pixel_of, values_of, wrong_scale_of
+from pixelwise.server.guard import PROVEN, require_proof
 from pixelwise.server.memory import Seen
 from pixelwise.server.refusals import Refused
 from pixelwise.server.report import report_html
-from pixelwise.server.routes_predict import IMAGE_BODY, ModelName, ThePlace, TheState, receive
+from pixelwise.server.routes_predict import IMAGE_BODY, ModelName, ThePlace, TheState
+from pixelwise.server.samples import is_held_out
 from pixelwise.server.shelf import Opened
+from pixelwise.server.uploads import read_upload
 from pixelwise.tracing.diagnosis import diagnose
 
 router = APIRouter(prefix="/v1", tags=["look closer"])
@@ -47,9 +51,9 @@ TheImage = Annotated[Remembered, Depends(Remembered)]
 
 
 @router.get("/models", tags=["models"])
-def models(state: TheState) -> list[dict[str, str]]:
-    """The models that can be asked."""
-    return state.shelf.names()
+def models(request: Request, state: TheState) -> list[dict[str, str]]:
+    """The models that can be asked; with the token, those of finished runs too."""
+    return state.shelf.names() if request.scope.get(PROVEN) else state.shelf.names()[:1]
 
 
 @router.get("/model", tags=["models"])
@@ -70,14 +74,16 @@ async def judged(request: Request, state: TheState, model: ModelName = "") -> di
 
 
 @router.get("/samples", tags=["samples"])
-def samples(state: TheState, model: ModelName = "") -> list[dict[str, Any]]:
-    """Images that are there without a download."""
-    return state.shelf.get(model).samples.to_json()
+def samples(request: Request, state: TheState, model: ModelName = "") -> list[dict[str, Any]]:
+    """Images that are there without a download; with the token, those that the model's run held out too."""
+    rows = state.shelf.get(model).samples.to_json()
+    return [row for row in rows if request.scope.get(PROVEN) or not is_held_out(row["name"])]
 
 
 @router.get("/samples/{name}/image", tags=["samples"], response_class=Response)
 async def sample_image(request: Request, state: TheState, name: str, model: ModelName = "") -> Response:
     """A sample as PNG."""
+    open_to(request, name)
     png = await state.gate.run(request, lambda: state.shelf.get(model).samples.pngs(name)[0])
     return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
@@ -85,6 +91,7 @@ async def sample_image(request: Request, state: TheState, name: str, model: Mode
 @router.get("/samples/{name}/truth", tags=["samples"], response_class=Response)
 async def sample_truth(request: Request, state: TheState, name: str, model: ModelName = "") -> Response:
     """Its mask: a grey PNG of class ids, 255 where unlabelled."""
+    open_to(request, name)
     png = await state.gate.run(request, lambda: state.shelf.get(model).samples.pngs(name)[1])
     return Response(png, media_type="image/png")
 
@@ -215,14 +222,20 @@ async def influence(
 @router.post("/images/{image}/truth", openapi_extra=IMAGE_BODY, response_class=Response)
 async def truth(image: TheImage) -> Response:
     """Compare with a mask of class ids: each class's IoU on this image, and the mask itself, packed uint8 [H, W]."""
-    data = await receive(image.request, image.state)
+    state, seen = image.state, image.state.memory.get(image.image)
+    upload = await read_upload(image.request, state)
 
-    return await image.run(lambda opened, seen: compared(opened, seen, true_labels(data, opened, seen.prediction)))
+    def work(mask: Decoded) -> Response:
+        opened = state.shelf.get(image.model)
+        return compared(opened, seen, true_labels(mask.array, opened, seen.prediction))
+
+    return await state.gate.run_decoded(image.request, lambda: state.decoders.decode(*upload, mask=True), work)
 
 
 @router.get("/images/{image}/truth", response_class=Response)
 async def truth_of_sample(image: TheImage, sample: Annotated[str, Query(max_length=60)]) -> Response:
     """The same, with the mask of the sample that this image is."""
+    open_to(image.request, sample)
 
     def work(opened: Opened, seen: Seen) -> Response:
         pixels, labels = opened.samples.read(sample)
@@ -244,6 +257,12 @@ async def report(image: TheImage, place: ThePlace) -> Response:
     return await image.run(work)
 
 
+def open_to(request: Request, sample: str) -> None:
+    """Images that lie in folders of this machine need the token. Raises Refused."""
+    if is_held_out(sample):
+        require_proof(request.scope)
+
+
 def attachment(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{name}"'}
 
@@ -254,11 +273,10 @@ def compared(opened: Opened, seen: Seen, true_HW: Labels) -> Response:
     return packed({"scores": scores, "void_share": float((true_HW == VOID).mean())}, true_HW)
 
 
-def true_labels(data: bytes, opened: Opened, prediction: Prediction) -> Labels:
+def true_labels(ids: MaskIds, opened: Opened, prediction: Prediction) -> Labels:
     """An uploaded mask as this model's class ids. Raises Refused."""
     mask_ids = opened.samples.mask_ids  # as in the masks that this model learnt from; 255 is void in any
     try:
-        ids = mask_ids_of(data)
         if ids.shape != prediction.labels.shape:
             (h, w), (height, width) = ids.shape, prediction.labels.shape
             raise Refused(

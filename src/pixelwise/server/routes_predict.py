@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pixelwise.server.answers import as_json, as_png, for_page
+from pixelwise.server.decoder import Decoded
 from pixelwise.server.facts import flow_of, layers_of, pixel_of
 from pixelwise.server.memory import Seen
 from pixelwise.server.refusals import Refused
 from pixelwise.server.shelf import Opened
 from pixelwise.server.state import State, state_of
-from pixelwise.server.uploads import decode, read_upload
+from pixelwise.server.uploads import read_upload
 
 router = APIRouter(prefix="/v1", tags=["predict"])
 TheState = Annotated[State, Depends(state_of)]
@@ -40,6 +41,7 @@ class Place:
         return self.x, self.y
 
 
+Result = TypeVar("Result")
 ThePlace = Annotated[Place, Depends(Place)]
 IMAGE_BODY: dict[str, Any] = {
     "requestBody": {
@@ -55,23 +57,30 @@ IMAGE_BODY: dict[str, Any] = {
 }
 
 
-def look(data: bytes, state: State, opened: Opened) -> Seen:
-    """Decode and label an upload. Runs on a worker's thread."""
+def look(decoded: Decoded, decode_ms: float, state: State, opened: Opened) -> Seen:
+    """Label an upload. Runs on a worker's thread."""
     began = time.perf_counter()
-    decoded = decode(data, state.settings)
-    ready = time.perf_counter()
-    prediction = opened.model.predict(decoded.pixels)
-    done = time.perf_counter()
-    state.monitor.predicted(done - ready)
-    decode_ms, predict_ms = (ready - began) * 1e3, (done - ready) * 1e3
-    digest = hashlib.sha256(data).hexdigest()
-    return Seen(decoded.pixels, prediction, decode_ms, predict_ms, decoded.format, decoded.bytes, digest)
+    prediction = opened.model.predict(decoded.array)
+    predict_s = time.perf_counter() - began
+    state.monitor.predicted(predict_s)
+    return Seen(
+        decoded.array, prediction, decode_ms, predict_s * 1e3, decoded.format, decoded.size, decoded.sha256
+    )  # fmt: skip
 
 
-async def receive(request: Request, state: State) -> bytes:
-    state.gate.refuse_when_full()  # before anything is read: saying no must stay cheap
-    with state.readers:
-        return await read_upload(request, state.settings)
+async def seen_by(request: Request, state: State, model: str, work: Callable[[Opened, Seen], Result]) -> Result:
+    """Read, decode and label an upload, and do `work` on what came of it, each where it holds nobody else up."""
+    upload = await read_upload(request, state)
+
+    def decode() -> tuple[Decoded, float]:
+        began = time.perf_counter()
+        return state.decoders.decode(*upload), (time.perf_counter() - began) * 1e3
+
+    def label(found: tuple[Decoded, float]) -> Result:
+        opened = state.shelf.get(model)
+        return work(opened, look(*found, state, opened))
+
+    return await state.gate.run_decoded(request, decode, label)
 
 
 @router.post("/predict", openapi_extra=IMAGE_BODY)
@@ -87,11 +96,8 @@ async def predict(
     """Label every pixel of an image."""
     if answer is None:
         answer = "png" if "image/png" in request.headers.get("accept", "") else "json"
-    data = await receive(request, state)
 
-    def work() -> Response:
-        opened = state.shelf.get(model)
-        seen = look(data, state, opened)
+    def work(_: Opened, seen: Seen) -> Response:
         if answer == "png":
             headers = {"X-Image-SHA256": seen.sha256}
             return Response(as_png(seen.prediction), media_type="image/png", headers=headers)
@@ -99,30 +105,24 @@ async def predict(
             return for_page(state.memory.put(seen), seen)
         return JSONResponse(as_json(seen, with_png=answer == "both"))
 
-    return await state.gate.run(request, work)
+    return await seen_by(request, state, model, work)
 
 
 @router.post("/trace", openapi_extra=IMAGE_BODY)
 async def trace(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any]:
     """What happens to an image on its way: the four stages, and every layer."""
-    data = await receive(request, state)
 
-    def work() -> dict[str, Any]:
-        opened = state.shelf.get(model)
-        seen = look(data, state, opened)
+    def work(opened: Opened, seen: Seen) -> dict[str, Any]:
         return {"flow": flow_of(opened, seen), "layers": layers_of(opened, seen)}
 
-    return await state.gate.run(request, work)
+    return await seen_by(request, state, model, work)
 
 
 @router.post("/pixel", openapi_extra=IMAGE_BODY)
 async def pixel(request: Request, state: TheState, place: ThePlace, model: ModelName = "") -> dict[str, Any]:
     """Why one pixel has its label: the probability of every class, and what part of the image it was read from."""
-    data = await receive(request, state)
 
-    def work() -> dict[str, Any]:
-        opened = state.shelf.get(model)
-        seen = look(data, state, opened)
+    def work(opened: Opened, seen: Seen) -> dict[str, Any]:
         return pixel_of(opened, seen, *place.inside(seen))
 
-    return await state.gate.run(request, work)
+    return await seen_by(request, state, model, work)

@@ -7,11 +7,12 @@ import importlib.util
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 from fastapi import APIRouter, Request
+from fastapi import Path as Path_
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field, field_validator
 
@@ -30,6 +31,7 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 POLL_S = 0.1
 HEARTBEAT_S = 15.0
 PREVIEW_PX = 512
+Number = Annotated[int, Path_(ge=0, le=999_999)]
 
 
 class NewRun(BaseModel):
@@ -59,22 +61,29 @@ def runs(state: TheState) -> dict[str, Any]:
         "runs": [state.runs.describe(name) for name in state.runs.names()],
         "can_train": can_train,
         "install": None if can_train else "pip install 'pixelwise[train]'",
-        "local": state.settings.is_local,
+        "local": True,  # whoever brings the token may name folders of this machine
     }
 
 
 @router.post("", status_code=201)
 def start(state: TheState, new: NewRun) -> dict[str, Any]:
     """Start a training as a process of its own."""
+    wanted = new.model_dump()
     if new.folder is not None:
-        if not state.settings.is_local:
-            raise Refused(403, "folder-remote", "Folders can be named only where page and server share a machine.")
-        if not Path(new.folder).expanduser().is_dir():
-            raise Refused(422, "folder-missing", "There is no such folder on this machine.", "Check its name.")
-    state.runs.start(
-        new.name, {**new.model_dump(), "folder": str(Path(new.folder).expanduser()) if new.folder else None}
-    )
+        wanted["folder"] = str(existing_folder(new.folder))
+    state.runs.start(new.name, wanted)
     return state.runs.describe(new.name)
+
+
+def existing_folder(named: str) -> Path:
+    """Raises Refused."""
+    try:
+        folder = Path(named).expanduser()
+        if "\0" not in named and folder.is_dir():
+            return folder
+    except (OSError, RuntimeError, ValueError):  # a name too long, a user that there is not
+        pass
+    raise Refused(422, "folder-missing", "There is no such folder on this machine.", "Check its name.")
 
 
 @router.get("/{name}")
@@ -131,7 +140,7 @@ async def follow(state: State, name: str, offset: int) -> AsyncIterator[str]:
 
 
 @router.get("/{name}/epochs/{epoch}")
-def epoch(state: TheState, name: str, epoch: int) -> dict[str, Any]:
+def epoch(state: TheState, name: str, epoch: Number) -> dict[str, Any]:
     """All numbers of one epoch, each class's IoU among them."""
     trace = state.runs.existing(name) / "trace.jsonl"
     found = [e for e in read_events(trace) if e.get("event") == "epoch" and e.get("epoch") == epoch]
@@ -141,7 +150,7 @@ def epoch(state: TheState, name: str, epoch: int) -> dict[str, Any]:
 
 
 @router.get("/{name}/previews/{epoch}/{index}", response_class=FileResponse)
-def preview(state: TheState, name: str, epoch: int, index: int) -> FileResponse:
+def preview(state: TheState, name: str, epoch: Number, index: Number) -> FileResponse:
     """The mask that a held-out image got after an epoch."""
     path = state.runs.existing(name) / "previews" / f"epoch-{epoch:04d}" / f"{index}.png"
     if not 0 <= index < 100 or not path.is_file():
@@ -150,7 +159,7 @@ def preview(state: TheState, name: str, epoch: int, index: int) -> FileResponse:
 
 
 @router.get("/{name}/images/{index}", response_class=Response)
-def image(state: TheState, name: str, index: int) -> Response:
+def image(state: TheState, name: str, index: Number) -> Response:
     """The held-out image that previews are of."""
     _, path, _ = held_out(state, name, index)
     try:
@@ -161,7 +170,7 @@ def image(state: TheState, name: str, index: int) -> Response:
 
 
 @router.get("/{name}/truth/{index}", response_class=Response)
-def truth(state: TheState, name: str, index: int) -> Response:
+def truth(state: TheState, name: str, index: Number) -> Response:
     """Its true mask, in the classes' colours."""
     _, _, path = held_out(state, name, index)
     folder = state.runs.existing(name)

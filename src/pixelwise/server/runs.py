@@ -6,7 +6,6 @@ when the page, or even the server, ends.
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import json
 import os
@@ -14,10 +13,17 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from pixelwise.data.files import write_whole
+from pixelwise.server.alive import exclusively, identity_in, identity_of, interrupt, is_locked, process_of
 from pixelwise.server.refusals import Refused
 from pixelwise.tracing.words import origin
 
@@ -37,6 +43,7 @@ class Runs:
     def __init__(self, root: Path, own: Path | None) -> None:
         self.root, self.own = root, own
         self.started: dict[str, subprocess.Popen[bytes]] = {}
+        self.starting = threading.Lock()
 
     def folder(self, name: str) -> Path:
         """Raises Refused for a name that no run can have."""
@@ -86,7 +93,14 @@ class Runs:
         process = self.started.get(name)
         if process is not None and process.poll() is None:
             return True
-        return is_locked(self.folder(name) / "lock")
+        return self.process(name) is not None or is_locked(self.folder(name) / "lock")
+
+    def process(self, name: str) -> psutil.Process | None:
+        """The process of a training that lives: the one that its lock names, or that a server noted when it started it.
+        Either by number and beginning, for a number alone may have become another's."""
+        folder = self.folder(name)
+        holder = process_of(identity_in(folder / "lock")) if is_locked(folder / "lock") else None
+        return holder or process_of(read_json(folder / "page.json").get("process"))
 
     def failure(self, name: str) -> str | None:
         """The last line that a training printed which ended with an error. What a signal did, its trace tells."""
@@ -101,12 +115,27 @@ class Runs:
 
     def start(self, name: str, request: dict[str, Any]) -> None:
         """Start a training in a process of its own. One at a time: two would only slow each other down."""
-        self.require_free()
         folder = self.folder(name)
-        if folder.exists():
-            raise Refused(409, "run-exists", f"There is already a run named {name}.", "Choose another name.")
-        folder.mkdir(parents=True)
-        self.launch(name, request)
+        with self.one_at_a_time():
+            self.require_free()
+            if folder.exists():
+                raise Refused(409, "run-exists", f"There is already a run named {name}.", "Choose another name.")
+            folder.mkdir()
+            self.launch(name, request)
+
+    @contextmanager
+    def one_at_a_time(self) -> Iterator[None]:
+        """Look and start as one step, for every request to this server and to others that share the folder of runs."""
+        with self.starting:
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+                with exclusively(self.root / ".starting") as held:
+                    if not held:
+                        raise Refused(409, "training-already", "Another server is starting a training.", "Try again.")
+                    yield
+            except OSError as error:
+                message = f"The folder of runs cannot be written: {error.strerror}."
+                raise Refused(409, "runs-unwritable", message, "Start the server with another --runs.") from error
 
     def require_free(self) -> None:
         """Raises Refused where nothing can be trained now."""
@@ -123,8 +152,10 @@ class Runs:
         data = read_json(folder / "data.json").get("root")
         if (folder / "model.onnx").is_file() or not data or not any((folder / "checkpoints").glob("step-*")):
             raise Refused(409, "nothing-to-resume", "This run has finished, or holds no checkpoint to go on from.")
-        self.require_free()
-        self.launch(name, {**(read_json(folder / "page.json").get("request") or {}), "folder": data, "resume": True})
+        request = read_json(folder / "page.json").get("request")
+        with self.one_at_a_time():
+            self.require_free()
+            self.launch(name, {**(request if isinstance(request, dict) else {}), "folder": data, "resume": True})
 
     def launch(self, name: str, request: dict[str, Any]) -> None:
         folder = self.folder(name)
@@ -134,17 +165,18 @@ class Runs:
                 command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
             )
         self.started[name] = process
-        (folder / "page.json").write_text(json.dumps({"pid": process.pid, "request": request}), encoding="utf-8")
+        told = {"process": identity_of(process.pid), "request": request}
+        write_whole(folder / "page.json", json.dumps(told).encode())
 
     def stop(self, name: str) -> None:
-        """Ask a training to stop as Ctrl-C does; its last checkpoint stays."""
-        folder = self.existing(name)
+        """Ask a training to stop as Ctrl-C does, whoever started it; its last checkpoint stays."""
+        self.existing(name)
         process = self.started.get(name)
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGINT)
-        elif is_locked(folder / "lock") and (pid := read_json(folder / "page.json").get("pid")):
-            os.kill(int(pid), signal.SIGINT)  # started by an earlier server; it holds the lock, so it lives
-        else:
+            return
+        found = self.process(name)
+        if found is None or not interrupt(found):
             raise Refused(409, "not-running", "This training is not running.")
 
 
@@ -152,24 +184,12 @@ def unknown() -> Refused:
     return Refused(404, "run-unknown", "There is no such run.", "List them with GET /v1/runs.")
 
 
-def is_locked(path: Path) -> bool:
-    """Does a training hold this lock? The operating system frees it however the training ends."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 def read_json(path: Path) -> dict[str, Any]:
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return value
+    return value if isinstance(value, dict) else {}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -213,7 +233,7 @@ def read_from(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
     for line in whole.split(b"\n") if newline else []:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # half a line of a training that was killed
             continue
         if isinstance(event, dict):
             events.append(slim(event))

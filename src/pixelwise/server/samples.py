@@ -21,6 +21,7 @@ SEED = 71  # no training on scenes uses this one
 SCENES = (4, 11, 17, 23)
 SCENE_PX = (384, 512)
 HELD_OUT = 6
+HELD_OUT_NAME = "held-out"
 KEPT = 4  # samples whose PNGs are kept
 GOLDEN = "golden"
 
@@ -44,7 +45,7 @@ class Samples:
         self.mask_ids = mask_ids_of(run)
         self.kept: dict[str, tuple[bytes, bytes]] = {}
         self.examples = [
-            Example(f"held-out-{i}", name.rpartition("/")[2], "held out when this model was trained")
+            Example(f"{HELD_OUT_NAME}-{i}", name.rpartition("/")[2], "held out when this model was trained")
             for i, (name, _, _) in enumerate(self.held_out[:HELD_OUT])
         ]
         if not self.held_out and not knows_streets(model.classes):
@@ -86,6 +87,11 @@ class Samples:
             while len(self.kept) > KEPT:
                 self.kept.pop(next(iter(self.kept)))
         return self.kept[name]
+
+
+def is_held_out(name: str) -> bool:
+    """Is this sample read from a folder of this machine?"""
+    return name.startswith(HELD_OUT_NAME)
 
 
 def knows_streets(classes: ClassList) -> bool:

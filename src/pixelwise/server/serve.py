@@ -1,12 +1,19 @@
-"""`pixelwise serve`: open a model, listen, and say where."""
+"""`pixelwise serve`: open a model, listen, say where, and be gone within seconds when told to stop."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import secrets
+import signal
 import socket
-from collections.abc import Callable
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 
@@ -14,9 +21,65 @@ from pixelwise.errors import UsageError
 from pixelwise.prediction.engine import AUTO
 from pixelwise.prediction.image import load
 from pixelwise.server.app import create_app
-from pixelwise.server.settings import Settings
+from pixelwise.server.settings import Settings, own_addresses, own_names
+from pixelwise.server.state import State
+from pixelwise.server.wire import Bounded, most_connections, sweep
 
-GRACE_S = 10  # for answers that are under way when the server is told to stop
+GRACE_S = 8  # for answers that are under way when the server is told to stop
+GONE_S = 9.5  # after which it is gone, whatever hangs
+IMPATIENT_S = 1.0  # the same after a second Ctrl-C
+SWEEP_TICKS = 5  # of a tenth of a second
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which also cuts off slow clients, and ends in time."""
+
+    def __init__(self, config: uvicorn.Config, state: State, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.state, self.ready = state, ready
+        self.ending = Ending(state)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % SWEEP_TICKS == 0:
+            sweep(cast("Iterable[Bounded]", self.server_state.connections), asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        self.state.stopping.set()  # live streams end, so that stopping need not wait for them
+        self.ending.within(IMPATIENT_S if self.should_exit and sig == signal.SIGINT else GONE_S, sig)
+        super().handle_exit(sig, frame)  # type: ignore[arg-type]
+
+
+class Ending:
+    """Sees to it that the process ends: a thread in a decoder or in the network cannot be stopped, but left behind."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.deadline, self.signal = float("inf"), 0
+        self.watching = False
+
+    def within(self, seconds: float, sig: int) -> None:
+        """Called from a signal handler, so it neither waits nor takes a lock."""
+        self.deadline, self.signal = min(self.deadline, time.monotonic() + seconds), sig
+        if not self.watching:
+            self.watching = True
+            threading.Thread(target=self.watch, name="pixelwise-ending", daemon=True).start()
+
+    def watch(self) -> None:
+        while time.monotonic() < self.deadline:
+            time.sleep(0.05)
+        self.state.decoders.kill()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):  # closed, or nobody reads it: there is nobody to tell
+                continue
+        os._exit(128 + self.signal)
 
 
 def serve(
@@ -25,16 +88,17 @@ def serve(
     *,
     threads: int | None = None,
     engine: str = AUTO,
-    ready: Callable[[str], None] = lambda address: None,
+    ready: Callable[[Sequence[str]], None] = lambda addresses: None,
 ) -> None:
-    """Serve a model until told to stop (Ctrl-C, SIGTERM). Trainings that were started from the page go on.
+    """Serve a model until told to stop (Ctrl-C, SIGTERM), and be gone within 10 seconds then. Trainings that were
+    started from the page go on.
 
     Args:
         model: a bundle file, a run directory, or the name of a built-in model.
         settings: where to listen, and the limits. Port 0 takes a free one.
         threads: that one prediction may use; None: one for each core that this process may use.
         engine: as `load` takes it.
-        ready: called with the address to open once the server listens.
+        ready: called with the addresses to open, the first one on this machine, once the server listens.
 
     Raises:
         UsageError: no such model, or the address cannot be used.
@@ -42,27 +106,16 @@ def serve(
     """
     asked = settings or Settings()
     listening = listen(asked)
-    token = asked.token or (None if asked.is_local else secrets.token_urlsafe(24))
-    final = replace(asked, token=token, port=listening.getsockname()[1])
+    final = replace(asked, token=asked.token or secrets.token_urlsafe(24), port=listening.getsockname()[1])
     built_in = None if Path(model).exists() else str(model)
     app = create_app(load(model, threads, engine), final, built_in)
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                ready(address(final))
-
-        def handle_exit(self, sig: int, frame: object) -> None:
-            app.state.pixelwise.stopping.set()  # live streams end, so that stopping need not wait for them
-            super().handle_exit(sig, frame)  # type: ignore[arg-type]
-
+    Bounded.most = most_connections()
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S,
-        timeout_keep_alive=15, limit_concurrency=256,
+        app, http=Bounded, ws="none", log_level="error", access_log=False, server_header=False, proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=15,
     )  # fmt: skip
     with listening:
-        Server(config).run(sockets=[listening])
+        Server(config, app.state.pixelwise, lambda: ready(addresses(final))).run(sockets=[listening])
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -71,6 +124,8 @@ def listen(settings: Settings) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        if settings.host == "::":  # IPv4 too, which some systems leave out
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listening.bind((settings.host, settings.port))
     except OSError as error:
         listening.close()
@@ -81,10 +136,11 @@ def listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def address(settings: Settings) -> str:
-    """What to open in a browser."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    if settings.host in ("0.0.0.0", "::"):
-        host = socket.gethostname()
+def addresses(settings: Settings) -> list[str]:
+    """What to open in a browser: where the server listens on every address, this machine's own first."""
+    hosts = [settings.host]
+    if settings.is_everywhere:
+        seen = [one for one in own_addresses() if ":" not in one or settings.host == "::"]
+        hosts = ["127.0.0.1", *seen, own_names()[0]]
     token = f"/?token={settings.token}" if settings.token else "/"
-    return f"http://{host}:{settings.port}{token}"
+    return [f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{token}" for host in hosts]

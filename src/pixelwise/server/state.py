@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from pixelwise.server.gate import Gate, Readers
+from pixelwise.server.decoders import Decoders
+from pixelwise.server.gate import Gate
+from pixelwise.server.limits import Arriving
 from pixelwise.server.memory import Memory
 from pixelwise.server.monitor import Monitor
 from pixelwise.server.runs import Runs
@@ -21,7 +23,8 @@ class State:
     shelf: Shelf
     runs: Runs
     gate: Gate
-    readers: Readers
+    decoders: Decoders
+    arriving: Arriving
     memory: Memory
     monitor: Monitor
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -85,10 +85,20 @@ def locked(out: Path, parts: Sequence[str] = ("checkpoints", "previews")) -> Ite
                 f"{out}: another training is running here. Wait for it, or name another --out."
             ) from error
         HELD_LOCKS.add(file)
+        sign(file)
         try:
             yield
         finally:
             HELD_LOCKS.discard(file)
+
+
+def sign(file: TextIO) -> None:
+    """Write whose lock this is: a process's number and when it began, for a number alone may become another's."""
+    import psutil
+
+    file.truncate(0)
+    file.write(json.dumps({"pid": os.getpid(), "started": psutil.Process().create_time()}))
+    file.flush()
 
 
 def remove_leftovers(out: Path) -> None:

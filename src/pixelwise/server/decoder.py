@@ -1,0 +1,253 @@
+"""The process that decodes uploads, one after the other: `python -m pixelwise.server.decoder`.
+
+Decoders are large, written in C, and made to read what anyone sends. Here one that never ends, takes all memory or
+breaks takes nothing with it: the server kills this process and starts another. It imports nothing of the server itself.
+
+Asked through standard input, answered through standard output: each message is a little-endian uint32, the length of a
+JSON header, the header, and the bytes that its `bytes` counts.
+
+    ask     {"bytes", "content_type", "mask", "max_bytes", "max_pixels"} and the body of the upload
+    answer  {"bytes", "shape", "dtype", "format", "size", "sha256"} and the array
+            {"bytes": 0, "refused": [status, kind, message, remedy]}
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import hashlib
+import io
+import json
+import os
+import signal
+import struct
+import sys
+import warnings
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from pixelwise.data.decode import FORMATS, mask_ids_of
+from pixelwise.data.files import Refusal
+from pixelwise.data.images import decode_image
+from pixelwise.errors import DataError
+from pixelwise.server.trim import give_back_memory
+
+MULTIPART = "multipart/form-data"
+MOST_PARTS = 16
+PIECE_BYTES = 1 << 20
+LARGE_BYTES = 1 << 20  # of an upload, after which what the decoder used is given back to the system
+MEMORY_BYTES = 3 << 30  # of address space, where the system can bound it: what it imports takes a third of this
+SLOWEST_S, SECONDS_A_MEGAPIXEL = 6.0, 0.3
+
+
+NOWHERE = Path(os.devnull).open("w")  # noqa: SIM115 - open as long as this process lives
+
+
+class No(Exception):
+    """An upload that is refused: status, kind, message, remedy."""
+
+
+class Decoded(NamedTuple):
+    """An upload that became an array."""
+
+    array: NDArray[Any]  # uint8 [H, W, 3], or a mask's ids [H, W]
+    format: str  # of an image: one of FORMATS
+    size: int  # bytes as they were sent
+    sha256: str  # of these, so that a client can see that an answer is its own
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the server, which closes our input
+    bound_memory()
+    warnings.simplefilter("ignore")
+    Image.init()
+    source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # whatever a library prints must not land among the answers
+    while (asked := read_message(source)) is not None:
+        write_message(answers, *answer_to(*asked))
+        faulthandler.cancel_dump_traceback_later()
+        if len(asked[1]) > LARGE_BYTES:
+            give_back_memory()
+        del asked
+
+
+def bound_memory() -> None:
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    except (ImportError, ValueError, OSError):  # Windows; a system that does not bound it: time still is
+        return
+
+
+def answer_to(ask: dict[str, Any], body: bytes) -> tuple[dict[str, Any], memoryview]:
+    try:
+        found = decoded(ask, body)
+    except No as no:
+        return {"refused": no.args}, memoryview(b"")
+    except MemoryError:
+        return {"refused": (422, "image-damaged", "Decoding the image takes too much memory.", SAVE)}, memoryview(b"")
+    except Exception as error:  # a decoder of some library met what it did not expect
+        told = f"The image cannot be decoded ({type(error).__name__})."
+        return {"refused": (422, "image-damaged", told, SAVE)}, memoryview(b"")
+    array = np.ascontiguousarray(found.array)
+    told_of: dict[str, Any] = {"shape": array.shape, "dtype": str(array.dtype)}
+    told_of |= {"format": found.format, "size": found.size, "sha256": found.sha256}
+    return told_of, array.data.cast("B")
+
+
+SAVE = "Save it again as PNG or JPEG."
+
+
+def decoded(ask: dict[str, Any], body: bytes) -> Decoded:
+    """Raises No."""
+    end_by_itself(0)
+    data = first_file(body, ask["content_type"])
+    if not data:
+        raise No(
+            400, "image-missing", "The request holds no image.", "Send its bytes as the body, or as a multipart file."
+        )
+    if len(data) > ask["max_bytes"]:
+        limit = f"{ask['max_bytes'] // 2**20} MB"
+        raise No(413, "too-large", f"The upload is larger; the limit is {limit}.", "Send a smaller image.")
+    digest = hashlib.sha256(data).hexdigest()
+    if ask["mask"]:
+        end_by_itself(ask["max_pixels"])
+        try:
+            with Image.open(io.BytesIO(data)) as header:
+                refuse_large(header, ask["max_pixels"])
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
+            pass  # `mask_ids_of` says what is wrong
+        try:
+            return Decoded(mask_ids_of(data), "", len(data), digest)
+        except Refusal as refusal:
+            raise No(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
+    kind = format_within(data, ask["max_pixels"])
+    try:
+        return Decoded(decode_image(data, "the image"), kind, len(data), digest)
+    except DataError as error:
+        raise No(422, "image-damaged", str(error), SAVE) from error
+
+
+def format_within(data: bytes, max_pixels: int) -> str:
+    """The format of an image that has no more pixels than allowed; only its header is read. Raises No."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as header:
+            refuse_large(header, max_pixels)
+            end_by_itself(header.width * header.height)
+            return str(header.format)
+    except Image.DecompressionBombError as error:
+        message = f"The image has more pixels; the limit is {max_pixels:,} pixels."
+        raise No(413, "too-large", message, "Send a smaller image.") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        remedy = f"Send one of: {', '.join(FORMATS)}."
+        raise No(415, "image-unreadable", "This is not an image that can be read.", remedy) from error
+
+
+def refuse_large(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        has = f"The image has {width}×{height} = {width * height:,} pixels"
+        raise No(413, "too-large", f"{has}; the limit is {max_pixels:,} pixels.", "Send a smaller image.")
+
+
+def end_by_itself(pixels: int) -> None:
+    """End this process where decoding so many pixels takes too long, even where a decoder never lets go."""
+    faulthandler.dump_traceback_later(seconds_for(pixels), exit=True, file=NOWHERE)
+
+
+def first_file(body: bytes, content_type: str) -> bytes:
+    """The first file of a multipart form, b"" where it has none; any other body itself. Raises No."""
+    if not content_type.startswith(MULTIPART):
+        return body
+    from python_multipart.exceptions import FormParserError
+    from python_multipart.multipart import MultipartParser, parse_options_header
+
+    _, options = parse_options_header(content_type)
+    form = Form()
+    try:
+        parser = MultipartParser(options.get(b"boundary", b""), form.callbacks())  # type: ignore[arg-type]
+        parser.write(body)
+        parser.finalize()
+    except (FormParserError, ValueError) as error:
+        raise No(400, "form-damaged", "The multipart form cannot be read.", "Send the image as the body.") from error
+    if not form.is_whole:
+        raise No(400, "form-damaged", "The multipart form has no end.", "Send the image as the body.")
+    return b"".join(form.file or ())
+
+
+class Form:
+    """Collects the first part that has a file's name."""
+
+    def __init__(self) -> None:
+        self.file: list[bytes] | None = None
+        self.head, self.parts, self.is_whole = b"", 0, False
+        self.taking = False
+
+    def callbacks(self) -> dict[str, Any]:
+        return {
+            "on_part_begin": self.begin,
+            "on_header_field": self.field,
+            "on_header_value": self.field,
+            "on_headers_finished": self.headed,
+            "on_part_data": self.data,
+            "on_end": self.end,
+        }
+
+    def begin(self) -> None:
+        self.parts, self.head, self.taking = self.parts + 1, b"", False
+        if self.parts > MOST_PARTS:
+            raise No(400, "form-damaged", f"The form has over {MOST_PARTS} parts.", "Send the image as the body.")
+
+    def field(self, data: bytes, start: int, end: int) -> None:
+        self.head += data[start:end]
+        if len(self.head) > 16_384:
+            raise No(400, "form-damaged", "A part of the form has endless headers.", "Send the image as the body.")
+
+    def headed(self) -> None:
+        self.taking = self.file is None and b"filename" in self.head
+        if self.taking:
+            self.file = []
+
+    def data(self, data: bytes, start: int, end: int) -> None:
+        if self.taking and self.file is not None:
+            self.file.append(data[start:end])
+
+    def end(self) -> None:
+        self.is_whole = True
+
+
+# ── messages ──
+
+
+def seconds_for(pixels: int) -> float:
+    """How long decoding so many pixels may take."""
+    return SLOWEST_S + SECONDS_A_MEGAPIXEL * pixels / 1e6
+
+
+def read_message(source: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
+    """A header and its bytes; None where nobody asks any more."""
+    length = source.read(4)
+    if len(length) < 4:
+        return None
+    text = source.read(struct.unpack("<I", length)[0])
+    header: dict[str, Any] = json.loads(text)
+    return header, source.read(header["bytes"])
+
+
+def write_message(target: IO[bytes], header: dict[str, Any], data: memoryview) -> None:
+    text = json.dumps({**header, "bytes": len(data)}).encode()
+    write_all(target, memoryview(struct.pack("<I", len(text)) + text))
+    write_all(target, data)
+
+
+def write_all(target: IO[bytes], data: memoryview) -> None:
+    while len(data):
+        data = data[target.write(data[:PIECE_BYTES]) :]
+
+
+if __name__ == "__main__":
+    main()

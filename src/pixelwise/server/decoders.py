@@ -1,0 +1,154 @@
+"""Decoding an upload in a process that can be killed: the server's side of `decoder`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import struct
+import subprocess
+import sys
+import threading
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.server.decoder import Decoded, seconds_for, write_message
+from pixelwise.server.refusals import Refused
+from pixelwise.server.settings import Settings
+
+COMMAND = (sys.executable, "-P", "-m", "pixelwise.server.decoder")
+START_S = 60.0  # more for the first image of a process, which has yet to start
+
+
+class Decoders:
+    """So many processes, each decoding one image at a time. Safe to use from several threads."""
+
+    def __init__(self, count: int, settings: Settings) -> None:
+        self.settings = settings
+        self.every: list[Decoder] = [Decoder() for _ in range(count)]
+        self.idle: queue.LifoQueue[Decoder] = queue.LifoQueue()
+        for one in self.every:
+            self.idle.put(one)
+
+    def start(self) -> None:
+        """Start one process now, so that the first upload does not wait for it; others follow when there is a crowd."""
+        self.every[-1].start()
+
+    def decode(self, body: bytes, content_type: str, *, mask: bool = False) -> Decoded:
+        """An upload's body → its array. Waits for a process that is idle.
+
+        Raises:
+            Refused: not an image of an allowed format, too many pixels, damaged, or it takes too long to decode.
+        """
+        one = self.idle.get()
+        try:
+            return one.decode(body, content_type, mask, self.settings)
+        finally:
+            self.idle.put(one)
+
+    def kill(self) -> None:
+        """End every process at once."""
+        for one in self.every:
+            one.kill()
+
+
+class Decoder:
+    """One process, started when first needed and again after it was killed."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.is_over = False  # the server ends: nothing is started any more
+        self.has_answered = False
+
+    def start(self) -> subprocess.Popen[bytes]:
+        if self.process is None or self.process.poll() is not None:
+            self.kill_process()
+            if self.is_over:
+                raise Refused(503, "stopping", "The server is stopping.", "Try again later.")
+            self.has_answered = False
+            self.process = subprocess.Popen(
+                COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
+            )
+        return self.process
+
+    def decode(self, body: bytes, content_type: str, mask: bool, settings: Settings) -> Decoded:
+        """As `Decoders.decode`."""
+        process = self.start()
+        limit_s = seconds_for(0) + seconds_for(settings.max_pixels)  # where it does not end by itself before
+        late = threading.Timer(limit_s + (0.0 if self.has_answered else START_S), process.kill)
+        late.daemon = True
+        late.start()
+        ask = {
+            "content_type": content_type[:1000], "mask": mask, "max_bytes": settings.max_bytes,
+            "max_pixels": settings.max_pixels,
+        }  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            write_message(process.stdin, ask, memoryview(body))
+            process.stdin.flush()
+            told, array = read_answer(process.stdout)
+        except (OSError, EOFError, ValueError) as error:  # it was killed, or it broke
+            self.kill_process()
+            raise undecodable() from error
+        except BaseException:  # half an answer may be left in the pipe
+            self.kill_process()
+            raise
+        finally:
+            late.cancel()
+        self.has_answered = True
+        if refused := told.get("refused"):
+            status, kind, message, remedy = refused
+            raise Refused(status, kind, message, remedy)
+        return Decoded(array, told["format"], told["size"], told["sha256"])
+
+    def kill(self) -> None:
+        self.is_over = True
+        if self.process is not None:
+            self.process.kill()
+
+    def kill_process(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            for pipe in (self.process.stdin, self.process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):  # closing flushes, and nobody is there
+                        pipe.close()
+            self.process.wait()
+            self.process = None
+
+
+def environment() -> dict[str, str]:
+    """One thread each: there are as many processes as decode at a time."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def read_answer(source: IO[bytes]) -> tuple[dict[str, Any], NDArray[Any]]:
+    """Raises EOFError where the process ended before it had answered."""
+    text = whole(source, struct.unpack("<I", whole(source, 4))[0])
+    told: dict[str, Any] = json.loads(text)
+    if "refused" in told:
+        return told, np.empty(0, np.uint8)
+    array = np.empty(told["shape"], np.dtype(told["dtype"]))
+    target, filled = array.data.cast("B") if array.size else memoryview(bytearray()), 0
+    while filled < len(target):
+        got = source.readinto(target[filled:])  # type: ignore[attr-defined]
+        if not got:
+            raise EOFError
+        filled += got
+    return told, array
+
+
+def whole(source: IO[bytes], size: int) -> bytes:
+    data = source.read(size)
+    if len(data) < size:
+        raise EOFError
+    return data
+
+
+def undecodable() -> Refused:
+    message = "The image cannot be decoded: its decoder failed, or took too long."
+    return Refused(422, "image-undecodable", message, "Save it again as PNG or JPEG.")
