@@ -21,7 +21,7 @@ from PIL import Image
 from pixelwise.data.doctor import find_problems
 from pixelwise.data.folder import open_dataset
 from pixelwise.data.sources import read_sample_mask
-from pixelwise.errors import MaskError
+from pixelwise.errors import DatasetError, MaskError
 from pixelwise.records import Dataset
 
 SIZE = (40, 60)  # H, W
@@ -542,3 +542,129 @@ def test_a_matlab_file_is_unpacked_and_followed_no_further_than_its_image_allows
     told = "\n".join(str(problem) for problem in problems)
     assert "unpacks to far more than its image has pixels" in told
     assert "structs more than 8 deep" in told
+
+
+# Run lengths in a table
+
+
+def runs_of(mask: NDArray[np.bool_], order: str = "columns") -> str:
+    """Start and length from 1, written out pixel by pixel."""
+    flat = (mask.T if order == "columns" else mask).ravel()
+    pairs, start = [], 0
+    for i, lit in enumerate([*flat.tolist(), False], start=1):
+        if lit and not start:
+            start = i
+        elif not lit and start:
+            pairs += [start, i - start]
+            start = 0
+    return " ".join(map(str, pairs))
+
+
+def disc(x: int, y: int, radius: int, size: tuple[int, int] = SIZE) -> NDArray[np.bool_]:
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+
+
+RUN_MASKS = {"a": [("1", disc(20, 12, 8)), ("3", disc(45, 25, 9))], "b": [("3", disc(30, 20, 15))], "c": []}
+
+
+def kaggle(root: Path, form: str, order: str = "columns", size: tuple[int, int] = SIZE) -> dict[str, Named]:
+    """A table in one of the competitions' forms, and the masks that it means."""
+    head = {
+        "one class": "ImageId,EncodedPixels",
+        "nuclei": "ImageId,EncodedPixels,Height,Width,Usage",
+        "steel": "ImageId_ClassId,EncodedPixels",
+        "steel of late": "ImageId,ClassId,EncodedPixels",
+        "clouds": "Image_Label,EncodedPixels",
+        "cells": "id,annotation,width,height,cell_type",
+    }[form]
+    rows, masks = [head], {}
+    for image, objects in RUN_MASKS.items():
+        name = image if form in ("nuclei", "cells") else f"{image}.png"
+        photo(root / "train_images" / f"{image}.png", size)
+        mask = masks[f"train_images/{image}"] = blank(size)
+        for kind, small in objects or [("1", np.zeros(SIZE, bool))]:
+            own = np.zeros(size, bool)
+            own[: SIZE[0], : SIZE[1]] = small[: size[0], : size[1]]
+            runs = runs_of(own, order)
+            shown_kind = f"Kind{kind}" if form in ("clouds", "cells") else kind
+            row = {
+                "one class": f"{name},{runs}",
+                "nuclei": f"{name},{runs},{size[0]},{size[1]},Public",
+                "steel": f"{name}_{kind},{runs}",
+                "steel of late": f"{name},{kind},{runs}",
+                "clouds": f"{name}_{shown_kind},{runs}",
+                "cells": f"{name},{runs},{size[1]},{size[0]},{shown_kind}",
+            }[form]
+            rows.append(row)
+            plain = form in ("one class", "nuclei")
+            mask[own] = "foreground" if plain else shown_kind if form in ("clouds", "cells") else f"class {kind}"
+    (root / "train.csv").write_text("\n".join(rows) + "\n")
+    return masks
+
+
+@pytest.mark.parametrize("order", ["columns", "rows"])
+@pytest.mark.parametrize("form", ["one class", "nuclei", "steel", "steel of late", "clouds", "cells"])
+def test_run_lengths_are_read_in_every_competitions_form(tmp_path: Path, form: str, order: str) -> None:
+    masks = kaggle(tmp_path, form, order)
+    photo(tmp_path / "train_images/unnamed.png"), photo(tmp_path / "test_images/x.png")
+    (tmp_path / "sample_submission.csv").write_text("ImageId,EncodedPixels\nx.png,1 1\n")
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "run-length-csv"
+    drawn = named(dataset)
+    assert drawn.keys() == masks.keys()
+    assert all((drawn[name] == masks[name]).all() for name in masks)
+    told = messages(dataset)
+    assert f"numbered {'down the columns' if order == 'columns' else 'along the rows'}" in told
+    assert "1 images without a row" in told
+    assert "predictions to hand in: sample_submission.csv" in told
+    assert not dataset.problems
+
+
+def test_square_images_do_not_tell_the_order_and_dataset_toml_says_it(tmp_path: Path) -> None:
+    masks = kaggle(tmp_path, "one class", "rows", (60, 60))
+    dataset = open_dataset(tmp_path)
+    assert 'square images do not tell (dataset.toml: runs = "rows")' in messages(dataset)
+    (tmp_path / "dataset.toml").write_text('runs = "rows"\n')
+    dataset = open_dataset(tmp_path)
+    assert "along the rows: dataset.toml says so" in messages(dataset)
+    drawn = named(dataset)
+    assert all((drawn[name] == masks[name]).all() for name in masks)
+    (tmp_path / "dataset.toml").write_text('runs = "diagonals"\n')
+    with pytest.raises(DatasetError, match=r'expected how pixels are numbered\. Write runs = "columns"'):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("2390 20", "do not add up to 60×40"),
+        ("9223372036854775807 9223372036854775807", "no whole numbers"),
+        ("9999999999 9999999999", "do not add up"),
+        ("1 3 5", "no pairs"),
+        ("0 3", "starts at 0; the first pixel is 1"),
+        ("500 7 33 7 33 7", "counted from the run before"),
+        ("5 x", "no whole numbers"),
+    ],
+)
+def test_damaged_run_lengths_are_named_and_stop_no_other_image(tmp_path: Path, cell: str, said: str) -> None:
+    photo(tmp_path / "a.png"), photo(tmp_path / "b.png")
+    (tmp_path / "train.csv").write_text(f"ImageId,EncodedPixels\na.png,{cell}\nb.png,1 40\n")
+    dataset = open_dataset(tmp_path)
+    samples = {sample.name: sample for samples in dataset.splits.values() for sample in samples}
+    with pytest.raises(MaskError, match=said):
+        read_sample_mask(samples["a"], dataset.mask_ids, len(dataset.classes))
+    mask = read_sample_mask(samples["b"], dataset.mask_ids, len(dataset.classes))
+    assert mask[:, 0].all()
+    assert not mask[:, 1:].any()
+
+
+def test_empty_cells_mean_nothing_and_many_missing_images_are_told_in_one(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png"), photo(tmp_path / "b.png")
+    rows = ["ImageId, EncodedPixels", "a.png,", "b.png, -1", *(f"no{i}.png,1 2" for i in range(30))]
+    (tmp_path / "train.csv").write_text("\n".join(rows))
+    dataset = open_dataset(tmp_path)
+    assert [int(mask.max()) for mask in stored(dataset).values()] == [0, 0]
+    missing = [problem for problem in dataset.problems if problem.kind == "image-missing"]
+    assert len(missing) == 6
+    assert "25 more images" in str(missing[-1])

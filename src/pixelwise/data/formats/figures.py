@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,10 @@ from pixelwise.data.formats.drawing import (
 from pixelwise.data.formats.fields import number, number_text, same_size
 from pixelwise.data.formats.polygons import Polygon, inside, judge_polygons, polygon_of
 from pixelwise.data.formats.shapes import box_of, ellipse_of
-from pixelwise.data.layouts import Listing
+from pixelwise.data.layouts import IMAGE_SUFFIXES, Listing
 
 PEEKED = 8  # files of one folder that are looked into to recognise a format
+MISSING_NAMED = 5  # images of one file that are reported by name
 OBJECT = "object"  # the class of figures that name none
 
 Size = tuple[int, int]  # H, W
@@ -110,12 +111,15 @@ def list_pictures(
     undrawn, drawn = Undrawn(listing), list[Drawn]()
     taken: dict[Path, tuple[Path, Picture]] = {}
     repeated: Counter[tuple[Path, Path]] = Counter()
+    missing: Counter[Path] = Counter()
     for path, pictures in read_all(paths, lambda path: pictures_of(read, path), listing):
         near = path.parent.relative_to(root).parts
         for place, picture in pictures.items():
-            image = picture.at or files.find(picture.image, near, base=path.parent)
+            image = picture.at or find_image(files, picture.image, near, path.parent)
             if image is None:
-                listing.error("image-missing", path, files.missing(picture.image), "Add it, or correct the name.")
+                missing[path] += 1
+                if missing[path] <= MISSING_NAMED:
+                    listing.error("image-missing", path, files.missing(picture.image), "Add it, or correct the name.")
                 continue
             first, other = taken.setdefault(image, (path, picture))
             if other is not picture and _alike(other, picture):
@@ -123,13 +127,30 @@ def list_pictures(
                 continue
             _judge(path, picture, image, listing, undrawn)
             names = frozenset(figure.name for figure in picture.figures if not figure.undrawn)
-            split = picture.split if picture.split != "all" else _split_of(path, image, root)
+            split = picture.split if picture.split != "all" else _split_of(path, image, root, len(pictures))
             drawn.append(Drawn(path, image, split, names, place))
+    for path, count in missing.items():
+        if count > MISSING_NAMED:
+            message = f"names {count - MISSING_NAMED:,} more images that are not there."
+            listing.error("image-missing", path, message, "Add them, or correct the names.")
     for (path, first), count in repeated.items():
         listing.notes.append(f"{listing.where(path)} repeats {count:,} drawings of {listing.where(first)}: left out.")
+    if {"all"} < {one.split for one in drawn}:  # beside splits, what is in none of them is trained on
+        lone = [one for one in drawn if one.split == "all"]
+        drawn = [replace(one, split="train") if one.split == "all" else one for one in drawn]
+        listing.notes.append(f"In train, for their folders name no split: {len(lone):,} images.")
     undrawn.report()
     add_drawn(reader, drawn, listing, source, declared)
     return listing
+
+
+def find_image(files: ImageFiles, name: str, near: Sequence[str] = (), base: Path | None = None) -> Path | None:
+    """The image of a name, also of one without its suffix."""
+    image = files.find(name, near, base=base)
+    if image is None and not name.lower().endswith(IMAGE_SUFFIXES):
+        found = (files.find(f"{name}{suffix}", near, base=base) for suffix in IMAGE_SUFFIXES)
+        image = next((path for path in found if path is not None), None)
+    return image
 
 
 def picture_ids(read: Read, path: Path, entry: str, size: Size) -> MaskIds:
@@ -266,10 +287,10 @@ def _alike(one: Picture, other: Picture) -> bool:
     return seen(one) == seen(other)
 
 
-def _split_of(path: Path, image: Path, root: Path) -> str:
-    """The split that the folders of the drawing or of the image name; a file of one drawing is named as its image."""
+def _split_of(path: Path, image: Path, root: Path, pictures: int) -> str:
+    """The split that folders of the drawing or of the image name, or the name of a file that draws on many images."""
     for folder in (path.parent, image.parent):
         split = split_of(folder, root)
         if split != "all":
             return split
-    return "all" if image.stem in path.name else split_of(Path(root, path.stem), root)
+    return split_of(Path(root, path.stem), root) if pictures > 1 else "all"
