@@ -145,14 +145,38 @@ def test_nothing_to_label_is_said(model: Model, tmp_path: Path) -> None:
         predict(model, [], tmp_path / "out")
 
 
-def test_results_of_one_name_are_refused(model: Model, photos: Path, tmp_path: Path) -> None:
-    write_png(photos / "day 2" / "a.png", picture(3, 9, 9))
-    with pytest.raises(UsageError, match="overwrite each other's results"):
-        predict(model, [photos / "a.png", photos / "day 2"], tmp_path / "out")
+def test_images_of_one_stem_keep_their_endings(model: Model, photos: Path, tmp_path: Path) -> None:
     (photos / "a.bmp").write_bytes((photos / "a.png").read_bytes())
-    with pytest.raises(UsageError, match=r"a\.bmp"):
-        predict(model, [photos], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    (photos / "a.bmp.png").write_bytes((photos / "a.png").read_bytes())  # whose results would be those of a.bmp
+    summary = predict(model, [photos], tmp_path / "out")
+    assert not summary.failures
+    assert {"a.bmp.png", "a.png.png", "a.bmp.png.png"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    again = predict(model, [photos], tmp_path / "out")
+    assert (again.done, again.before) == (0, summary.done)
+
+
+def test_a_clash_of_names_costs_those_images_alone(model: Model, photos: Path, tmp_path: Path) -> None:
+    write_png(photos / "day 2" / "a.png", picture(3, 9, 9))
+    write_png(photos / "day 2" / "other.png", picture(3, 9, 9))
+    summary = predict(model, [photos / "a.png", photos / "day 2"], tmp_path / "out")
+    assert (summary.failures, summary.exit_code) == (2, 1)
+    assert summary.done >= 1
+    assert (tmp_path / "out" / "other.png").exists()
+    assert "would overwrite those of" in summary.failed[0][1]
+    assert str(photos / "day 2" / "a.png") in str(summary)
+    with pytest.raises(UsageError, match="overwrite each other's results"):  # nothing is left to label
+        predict(model, [photos / "a.png", photos / "day 2" / "a.png"], tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_files_of_other_kinds_are_counted(model: Model, photos: Path, tmp_path: Path) -> None:
+    for name in ("a.xyz", "b.xyz", "README"):
+        (photos / name).write_text("no image")
+    summary = predict(model, [photos], tmp_path / "out")
+    assert dict(summary.passed_over) == {".xyz": 2, "no ending": 1, ".txt": 1}
+    assert "4 files of other kinds (2 .xyz, .txt, no ending) passed over" in str(summary)
+    with pytest.raises(UsageError, match=r"2 files of other kinds \(\.xyz\)"):
+        predict(model, [photos / "*.xyz"], tmp_path / "none")
 
 
 def test_an_image_is_never_overwritten(model: Model, photos: Path) -> None:
@@ -259,7 +283,7 @@ def test_memory_of_a_walk_does_not_hold_every_path(tmp_path: Path) -> None:
         (tmp_path / "many" / f"{i:04}.png").touch()
     tracemalloc.start()
     found = survey([tmp_path / "many"], tmp_path / "out", ("labels",))
-    for _ in jobs_of([tmp_path / "many"], tmp_path / "out", found.repeated, nothing):
+    for _ in jobs_of([tmp_path / "many"], tmp_path / "out", found, nothing, lambda job, other: None):
         pass
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

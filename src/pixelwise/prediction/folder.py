@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pixelwise.data.decode import MAX_PIXELS
+from pixelwise.data.dropped import CHANNELS, DEPTH, LEFT_OVER, PAGES
 from pixelwise.data.files import shown
 from pixelwise.errors import BundleError, ImageError, UsageError
 from pixelwise.prediction.cluster import records_of as records_of_cluster
@@ -29,7 +30,7 @@ from pixelwise.prediction.engine import AUTO, usable_cores
 from pixelwise.prediction.image import Model, load
 from pixelwise.prediction.join import write_joined
 from pixelwise.prediction.label import Job, Label, Progress, Record, Wanted, failed, label_file, named, unwatched
-from pixelwise.prediction.listing import count, images_below, jobs_of, survey
+from pixelwise.prediction.listing import CLASH_REMEDY, count, images_below, jobs_of, survey, told_passed_over
 from pixelwise.prediction.manifest import FILE_NAME, Manifest, open_manifest, settings_of
 from pixelwise.prediction.outputs import DEFAULT, chosen
 from pixelwise.prediction.tta import views_of
@@ -41,7 +42,27 @@ __all__ = ["Summary", "images_below", "predict"]
 
 FEW = 4  # images for which one session with all cores is the faster: the network is opened for them sooner, too
 WAITING = 2  # threads that read and write while the others run the network
+TOLD_OF_MANY = {
+    CHANNELS: "channels that vary and are not used",
+    PAGES: "more than one page or frame, of which the first is labelled",
+    DEPTH: "more than 8 bits, reduced to 8",
+    LEFT_OVER: "bytes left over after the pixels, so that they may be damaged",
+}
 TOLD = 20  # failures that a summary tells; all are in the manifest
+
+
+class Note(NamedTuple):
+    """Something that the files of some images hold and that is not used."""
+
+    kind: str  # as `data.dropped` names it
+    images: int
+    file: Path  # the first of them
+    message: str  # about that one
+
+    def __str__(self) -> str:
+        if self.images == 1:
+            return f"{shown(self.file)}: {self.message}"
+        return f"{self.images:,} images: {TOLD_OF_MANY[self.kind]}. The first: {shown(self.file)}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +77,8 @@ class Summary:
     seconds: float
     out: Path
     model: str  # digest
+    notes: tuple[Note, ...] = ()  # what of the images' files is not used
+    passed_over: Mapping[str, int] = field(default_factory=dict)  # files in the folders that are no images, by ending
 
     @property
     def exit_code(self) -> int:
@@ -73,6 +96,8 @@ class Summary:
             "out": shown(self.out),
             "manifest": shown(self.out / FILE_NAME),
             "model": self.model,
+            "notes": [note._asdict() | {"file": shown(note.file)} for note in self.notes],
+            "passed_over": dict(self.passed_over),
         }
 
     def __str__(self) -> str:
@@ -80,6 +105,9 @@ class Summary:
         text = f"{count(self.done, 'image')} labelled in {self.seconds:.1f} s{speed}; results in {shown(self.out)}"
         if self.before:
             text += f"\n{count(self.before, 'image')} had been labelled before"
+        if self.passed_over:
+            text += f"\n{told_passed_over(self.passed_over)} passed over"
+        text += "".join(f"\n{note}" for note in self.notes)
         if self.vanished:
             text += f"\n{count(self.vanished, 'image')} had gone when its turn came"
         if self.failures:
@@ -130,8 +158,8 @@ def predict(
         tile_progress: called with (tiles done, tiles in all) of an image that is cut, from another thread.
 
     Raises:
-        UsageError: no such file, no images, two images whose results would have one name, results that would
-            overwrite an image, unknown names in `save` or `tta`, or an earlier run in `out` with another model or other
+        UsageError: no such file, no images, images that all have each other's names, results that would overwrite an
+            image, unknown names in `save` or `tta`, or an earlier run in `out` with another model or other
             options. Nothing was written.
         BundleError: the model is not sound. Nothing was written.
         OutputError: `out` cannot be written, or another process writes there. What was written before is whole.
@@ -153,7 +181,9 @@ def predict(
     tally = Tally(found.total, strict, progress)
     settings = settings_of(opened.digest, opened.classes.to_json(), wanted)
     with open_manifest(out, settings, fresh=fresh) as manifest:
-        jobs = tally.still_to_do(manifest, jobs_of(paths, out, found.repeated, partial(tally.unlisted, manifest)))
+        jobs = tally.still_to_do(
+            manifest, jobs_of(paths, out, found, partial(tally.unlisted, manifest), partial(tally.clashing, manifest))
+        )
         stages = None if tell is nobody else Stages(opened)
         label = staged(opened, stages, tell) if stages else None
         if cluster is None:
@@ -167,7 +197,18 @@ def predict(
     progress(found.total, found.total)
     seconds = time.perf_counter() - began
     told, vanished = tuple(tally.failed), max(found.total - tally.seen, 0)
-    return Summary(tally.done, tally.before, tally.failures, vanished, told, seconds, out, opened.digest)
+    return Summary(
+        tally.done,
+        tally.before,
+        tally.failures,
+        vanished,
+        told,
+        seconds,
+        out,
+        opened.digest,
+        tuple(tally.notes.values()),
+        found.passed_over,
+    )
 
 
 class Tally:
@@ -177,6 +218,7 @@ class Tally:
         self.total, self.strict, self.progress = total, strict, progress
         self.done = self.before = self.failures = 0
         self.failed: list[tuple[Path, str]] = []
+        self.notes: dict[str, Note] = {}
         progress(0, total)
 
     @property
@@ -187,6 +229,11 @@ class Tally:
         """Count one record. Raises ImageError for one that failed, where that is to stop the run."""
         if record["error"] is None:
             self.done += 1
+            for note in record.get("notes", ()):
+                first = self.notes.setdefault(
+                    note["kind"], Note(note["kind"], 0, Path(record["file"]), note["message"])
+                )
+                self.notes[note["kind"]] = first._replace(images=first.images + 1)
         else:
             self.failures += 1
             if len(self.failed) < TOLD:
@@ -213,6 +260,11 @@ class Tally:
         """A folder that cannot be listed counts as a failure: nobody knows what was in it."""
         message = f"{shown(folder)}: cannot be listed ({reason}). Check the folder's permissions."
         self.report(manifest, Job(folder, manifest.out, str(folder)), message)
+
+    def clashing(self, manifest: Manifest, job: Job, other: Path) -> None:
+        """An image whose results would be those of another: neither is labelled, the others are."""
+        message = f"{shown(job.image)}: its results would overwrite those of {shown(other)}. {CLASH_REMEDY}"
+        self.report(manifest, job, message)
 
     def report(self, manifest: Manifest, job: Job, error: str) -> None:
         record = failed(named(job), error)

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pixelwise.data.decode import MAX_PIXELS, open_image, opened_pixels
+from pixelwise.data.decode import MAX_PIXELS, open_image, pixels_and_dropped
+from pixelwise.data.dropped import Dropped
 from pixelwise.data.files import Refusal, read_bytes, shown, write_whole
 from pixelwise.data.images import count_ids
 from pixelwise.errors import BundleError, ImageError, OutputError, UsageError, as_missing_extra
@@ -87,12 +88,13 @@ def label_file(
     Returns:
         file (absolute path), name, sha256, bytes and modified_ns of the image file; width, height; shares of the
         classes, 0–1; milliseconds of decode, model and write, and of all with waiting; saved, the files below OUT;
-        error, None where it went well. A path that is not UTF-8 is there as hexadecimal bytes too, under raw.
+        notes, what of the file is not used; error, None where it went well. A path that is not UTF-8 is there as
+        hexadecimal bytes too, under raw.
 
     Raises:
         OutputError: a result cannot be written. Nothing of this image is left.
     """
-    record: Record = {**named(job), "error": None}
+    record: Record = {**named(job), "notes": [], "error": None}
     began = time.perf_counter()
     try:
         status = stat_of(job.image)  # before its content: what is written later has another time
@@ -106,8 +108,10 @@ def label_file(
         width, height = opened.image.size
         with room(width * height) if room else nullcontext():
             waited = time.perf_counter()
-            image_HW3 = np.ascontiguousarray(opened_pixels(data, opened))
-            del data, opened
+            pixels, dropped = pixels_and_dropped(data, opened)
+            image_HW3 = np.ascontiguousarray(pixels)
+            record["notes"] = noted(dropped)
+            del data, opened, pixels
             decode_ms = (time.perf_counter() - waited) * 1e3
             if is_large((height, width), wanted.tiles):
                 with turn or nullcontext():
@@ -127,6 +131,9 @@ def label_file(
         return failed(record, str(error))
     except MemoryError:
         return failed(record, f"{shown(job.image)}: not enough memory for it. Make it smaller, or cut it into tiles.")
+    except Exception as error:  # whatever it is, it is this file's, and the others are labelled
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return failed(record, f"{shown(job.image)}: could not be labelled ({reason}). Convert it to PNG, or remove it.")
     written = time.perf_counter()
     return record | {
         "width": image_HW3.shape[1],
@@ -177,7 +184,13 @@ def label_cut(model: Model, job: Job, wanted: Wanted, image_HW3: Pixels | None, 
         "milliseconds": {"all": round(facts["seconds"] * 1e3, 3)},
         "tiles": facts["tiles"],
         "saved": [utf8(os.path.relpath(path, job.out)) for path in saved],
+        **({"notes": noted(image.dropped)} if image_HW3 is None else {}),
     }
+
+
+def noted(dropped: Sequence[Dropped]) -> list[dict[str, str]]:
+    """What of an image's file is not used, as JSON."""
+    return [{"kind": one.kind, "message": one.sentence("labelled")} for one in dropped]
 
 
 def opened_tiff(path: Path) -> TiffImage:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pixelwise.data.dropped import Dropped
 from pixelwise.data.files import shown, write_whole, writing_whole
 from pixelwise.errors import ImageError, OutputError
 from pixelwise.prediction.cutting import Tiles, tiling_of
@@ -39,6 +40,7 @@ class ArrayImage:
         self.pixels = pixels_HW3
         self.height, self.width = pixels_HW3.shape[:2]
         self.absent, self.place, self.resolution = None, {}, None  # type: ignore[var-annotated]
+        self.dropped: tuple[Dropped, ...] = ()  # whoever decoded it knows
 
     def rows(self, first: int, stop: int) -> Pixels:
         return self.pixels[first:stop]
