@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixelwise.data.doctor import Decisions, check
 from pixelwise.data.folder import open_dataset
-from pixelwise.errors import DatasetError
+from pixelwise.errors import DatasetError, UsageError
 from pixelwise.records import Dataset
 
 
@@ -229,3 +230,129 @@ def test_a_pair_stays_where_it_is_when_others_are_added(tmp_path: Path) -> None:
     was, now = ({s.name for s in dataset.splits["val"]} for dataset in (before, after))
     moved = (was ^ now) & {s.name for part in before.splits.values() for s in part}
     assert len(moved) <= 4
+
+
+# ── what each folder and file is for ─────────────────────────────────────────────────────────────────────────────────
+
+
+def heights(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(3).integers(0, 255, (24, 32), np.uint8)).save(path)
+
+
+def unread(path: Path) -> None:
+    """An image of a kind that nothing here reads: a raw photo of a camera."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"II*\0\x08\0\0\0CR\2\0" + bytes(64))
+
+
+NOT_PROMOTED = {
+    "heights in one folder": ("town/{}_rgb.cr2", "town/{}_seg.png", "town/{}_dem.png"),
+    "heights in a folder": ("rgb/{}.cr2", "labels/{}.png", "dem/{}.png"),
+    "previews": ("photos/{}.nef", "masks/{}.png", "previews/{}.png"),
+    "overlays": ("a/{}.nef", "a/{}_mask.png", "a/{}_overlay.png"),
+    "a folder that says nothing": ("one/{}.nef", "masks/{}.png", "two/{}.png"),
+    "in splits": ("train/rgb/{}.cr2", "train/gt/{}.png", "train/depth/{}.png"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_PROMOTED)
+def test_what_is_left_beside_unreadable_photos_is_never_the_photo(kind: str, tmp_path: Path) -> None:
+    image, label, other = NOT_PROMOTED[kind]
+    for i in range(4):
+        unread(tmp_path / image.format(i))
+        mask(tmp_path / label.format(i))
+        heights(tmp_path / other.format(i))
+    report = check(tmp_path)
+    assert report.pairs == 0
+    if kind != "a folder that says nothing":
+        assert "unread-images" in {problem.kind for problem in report.findings.errors}
+
+
+@pytest.mark.parametrize("other", ["dem/{}.png", "overlay/{}.png", "preview/{}.png", "depth_maps/{}.png"])
+def test_readable_photos_are_paired_and_the_rest_is_named(other: str, tmp_path: Path) -> None:
+    for i in range(4):
+        photo(tmp_path / f"rgb/{i}.png", i)
+        mask(tmp_path / f"labels/{i}.png")
+        heights(tmp_path / other.format(i))
+    report = check(tmp_path)
+    assert report.pairs == 4
+    assert "images in rgb/, masks in labels/" in " ".join(report.notes)
+    assert other.partition("/")[0] + "/" in " ".join(report.notes)
+
+
+def stacks(root: Path) -> Path:
+    for i in range(5):
+        photo(root / f"stack1/raw/{i:02}.png", i)
+        photo(root / f"stack2/raw/{i:02}.png", i)
+        mask(root / f"stack1/labels/labels{i:08}.png")
+        mask(root / f"stack1/membranes/{i:02}.png", (0, 1))
+        mask(root / f"stack1/mitochondria/{i:02}.png", (0, 3, 7, 9))
+    return root
+
+
+def test_every_folder_that_could_be_masks_is_offered_and_the_rest_told(tmp_path: Path) -> None:
+    report = check(stacks(tmp_path))
+    (offer,) = [problem for problem in report.findings.problems if problem.kind == "other-masks"]
+    assert "--masks labels or --masks membranes or --masks mitochondria" in offer.remedy
+    assert "stack2/raw/" in " ".join(report.notes)
+
+
+@pytest.mark.parametrize(("word", "values"), [("membranes", 2), ("mitochondria", 4), ("labels", 3), ("membr", 2)])
+def test_masks_says_which_folder_is_meant(word: str, values: int, tmp_path: Path) -> None:
+    report = check(stacks(tmp_path), decisions=Decisions(masks=word))
+    assert len(report.classes) == values
+    assert f"masks in stack1/{word}" in " ".join(report.notes)
+
+
+@pytest.mark.parametrize(("word", "said"), [("trees", "no folder's name"), ("raw", "holds the images")])
+def test_masks_that_match_nothing_are_an_error_with_the_choices(word: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="labels, membranes, mitochondria") as caught:
+        check(stacks(tmp_path), decisions=Decisions(masks=word))
+    assert said in str(caught.value)
+
+
+def test_masks_chooses_a_folder_beside_native_ones(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        pairs(tmp_path / split, [f"{split}{i}" for i in range(3)])
+        for i in range(3):
+            mask(tmp_path / split / f"instances/{split}{i}.png", (0, 5, 6, 7, 8))
+    report = check(tmp_path)
+    assert "train/instances/ (3 files), val/instances/ (3 files)" in " ".join(report.notes)
+    assert len(check(tmp_path, decisions=Decisions(masks="instances")).classes) == 5
+
+
+def test_masks_that_match_nothing_in_a_native_folder(tmp_path: Path) -> None:
+    pairs(tmp_path, [f"{i}" for i in range(4)])
+    with pytest.raises(UsageError, match="There are: masks"):
+        check(tmp_path, decisions=Decisions(masks="lesion"))
+
+
+@pytest.mark.parametrize(("image", "label"), [("bmp", "png"), ("png", "bmp"), ("jpg", "png"), ("tif", "gif")])
+def test_one_name_and_two_kinds_in_one_folder(image: str, label: str, tmp_path: Path) -> None:
+    for i in range(6):
+        photo(tmp_path / f"Dataset 1/{i:03}.{image}", i)
+        mask(tmp_path / f"Dataset 1/{i:03}.{label}")
+    dataset = open_dataset(tmp_path)
+    samples = [sample for part in dataset.splits.values() for sample in part]
+    assert {(s.image.suffix, s.mask.suffix) for s in samples if s.mask} == {(f".{image}", f".{label}")}
+    assert len(samples) == 6
+
+
+def test_a_dark_photograph_is_no_mask(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        for name, picture in (
+            ("a", rng.poisson(6, (64, 64)).astype(np.uint8)),
+            ("b", np.kron(rng.integers(0, 4, (4, 4)), np.ones((16, 16))).astype(np.uint8)),
+        ):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(picture).save(tmp_path / name / f"{i}.png")
+    assert "images in a/, masks in b/" in notes(open_dataset(tmp_path))
+
+
+def test_drawings_beside_masks_are_mentioned(tmp_path: Path) -> None:
+    pairs(tmp_path, [f"{i}" for i in range(4)])
+    for i in range(4):
+        (tmp_path / f"masks/{i}.xml").write_text("<a/>")
+    assert "4 drawings in masks/" in notes(open_dataset(tmp_path))

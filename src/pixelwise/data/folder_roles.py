@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.decode import colour_codes, image_pixels
+from pixelwise.data.decode import colour_codes, image_pixels, mask_ids_of
 from pixelwise.data.files import Refusal, read_bytes
-from pixelwise.data.layouts import MASK_SUFFIXES, SPLIT_WORDS
+from pixelwise.data.layouts import MASK_SUFFIXES, SPLIT_WORDS, UNREAD_PHOTOS
 from pixelwise.data.pairing import WORD
 from pixelwise.records import Pixels
 
@@ -35,6 +35,7 @@ IMAGE_WORDS = frozenset(
         "frames",
         "original",
         "originals",
+        "raw",
         "sat",
     ]
 )
@@ -71,6 +72,14 @@ MASK_WORDS = frozenset(
         "manual",
     ]
 )
+ASIDE_WORDS = frozenset(  # what is made from images or measured beside them: neither the photo nor its mask
+    [
+        *("dem", "dsm", "dtm", "ndsm", "chm", "height", "heights", "elevation", "depth", "depths", "disparity", "disp"),
+        *("overlay", "overlays", "overlaid", "viz", "visual", "visualization", "visualisation", "visualizations"),
+        *("preview", "previews", "thumb", "thumbs", "thumbnail", "thumbnails", "quicklook", "quicklooks", "blend"),
+        *("superpixel", "superpixels", "heatmap", "heatmaps", "confidence", "probability", "flow", "normals"),
+    ]
+)
 DEPTH = 6
 FEW_COLOURS = 16  # these cover nearly all of a mask, and little of a photograph
 SAMPLED_PX = 128  # an image's colours are counted on about this many pixels a side
@@ -82,7 +91,9 @@ ByRole = dict[str, dict[str, list[Path]]]
 
 
 def roles_of(folder: Path, root: Path, no_splits: frozenset[Path] = frozenset()) -> tuple[str, str]:
-    """(split or "all", "images", "masks" or "") of a folder, by the words of its path below the root.
+    """(split or "all", "images", "masks", "aside" or "") of a folder, by the words of its path below the root.
+
+    "aside": heights, overlays, previews and the like, which are never taken for images or masks by themselves.
 
     `no_splits`: folders whose names are split words by chance: a film called "train" among films.
     """
@@ -100,10 +111,10 @@ def split_of_folder(folder: Path, root: Path, no_splits: frozenset[Path] = froze
 
 
 def by_role(root: Path) -> ByRole:
-    """Folders by split and role: {"train": {"images": […], "masks": […], "": […]}}."""
+    """Folders by split and role: {"train": {"images": […], "masks": […], "aside": […], "": […]}}."""
     folders = folders_with_images(root)
     no_splits = chance_splits(folders, root)
-    found: ByRole = defaultdict(lambda: {"images": [], "masks": [], "": []})
+    found: ByRole = defaultdict(lambda: {"images": [], "masks": [], "aside": [], "": []})
     for folder in folders:
         split, role = roles_of(folder, root, no_splits)
         found[split][role].append(folder)
@@ -117,32 +128,35 @@ def images_and_masks(roles: Mapping[str, list[Path]]) -> tuple[list[Path], list[
     """The folders of images and those of masks, of one split; by their content where words name only one or neither."""
     images, masks, bare = (roles.get(role, []) for role in ("images", "masks", ""))
     if images and not masks:  # semantic_rgb/ holds masks, whatever its name
-        masks = [folder for folder in (*bare, *images) if _looks_like_masks(folder)]
+        masks = [folder for folder in (*bare, *images) if looks_like_masks(folder)]
         images = [folder for folder in images if folder not in masks]
     elif masks and not images:
-        images = [folder for folder in bare if not _looks_like_masks(folder)]
+        images = [folder for folder in bare if not looks_like_masks(folder)]
     elif not images:
-        masks = [folder for folder in bare if _looks_like_masks(folder)]
+        masks = [folder for folder in bare if looks_like_masks(folder)]
         images = [folder for folder in bare if folder not in masks]
     return images, masks
 
 
 def folders_with_images(root: Path) -> list[Path]:
-    """Folders below the root that hold image files themselves, to a depth of six; no links, nothing hidden."""
+    """Folders below the root that hold images themselves, to a depth of six; no links, nothing hidden.
+
+    Images of kinds that are not read count: what is left over beside them must not be taken for the image.
+    """
     found = []
     for parent, folders, names in os.walk(root):
         depth = len(Path(parent).relative_to(root).parts)
         folders[:] = sorted(name for name in folders if name[0] not in "._") if depth < DEPTH else []
-        if any(name.lower().endswith(MASK_SUFFIXES) and not name.startswith(".") for name in names):
+        if any(name.lower().endswith((*MASK_SUFFIXES, *UNREAD_PHOTOS)) and not name.startswith(".") for name in names):
             found.append(Path(parent))
     return found
 
 
 def files_by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Image files of one folder, not below it, by their stems."""
+    """Image files of one folder, not below it, by their stems; also of kinds that are not read."""
     found: defaultdict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in MASK_SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in (*MASK_SUFFIXES, *UNREAD_PHOTOS) and not path.name.startswith("."):
             found[path.stem].append(path)
     return dict(found)
 
@@ -156,6 +170,20 @@ def mostly_of(colours: int, pixels_HW3: Pixels) -> bool:
     """Whether so many colours cover four fifths of an image, as they do of a mask with few classes."""
     counts = np.sort(np.unique(colour_codes(pixels_HW3), return_counts=True)[1])
     return bool(counts[-colours:].sum() >= MOSTLY * counts.sum())
+
+
+def looks_drawn(pixels_HW3: Pixels) -> bool:
+    """Whether an image looks like a mask: few colours cover most of it, and they lie in areas rather than as noise.
+
+    A dark photograph has few values too, but neighbours differ; thin structures have very few values.
+    """
+    step_y, step_x = (max(side // SAMPLED_PX, 1) for side in pixels_HW3.shape[:2])
+    if not mostly_of(FEW_COLOURS, pixels_HW3[::step_y, ::step_x]):
+        return False
+    codes_HW = colour_codes(pixels_HW3[: SAMPLED_PX * 4, : SAMPLED_PX * 4])
+    if len(np.unique(codes_HW)) <= FEW_COLOURS // 2:
+        return True
+    return bool((codes_HW[:, 1:] == codes_HW[:, :-1]).mean() >= HALF)
 
 
 def _plain_words(part: str) -> list[str]:
@@ -177,6 +205,8 @@ def split_word(part: str) -> str:
 
 def _role_word(part: str) -> str:
     words = _words_of(part)
+    if any(word in ASIDE_WORDS for word in words):
+        return "aside"
     if any(word in MASK_WORDS for word in words):
         return "masks"
     return "images" if any(word in IMAGE_WORDS for word in words) else ""
@@ -203,18 +233,28 @@ def chance_splits(folders: Iterable[Path], root: Path) -> frozenset[Path]:
 
 
 @cache
-def _looks_like_masks(folder: Path) -> bool:
+def looks_like_masks(folder: Path) -> bool:
     """Whether a few colours cover most of the folder's first images, which are not JPEGs."""
     files = [paths[0] for paths in list(files_by_stem(folder).values())[:LOOKED_AT]]
-    return bool(files) and sum(map(_few_colours, files)) > HALF * len(files)
+    return bool(files) and sum(map(is_drawn, files)) > HALF * len(files)
 
 
-def _few_colours(path: Path) -> bool:
-    if path.suffix.lower() in (".jpg", ".jpeg"):
+def is_drawn(path: Path) -> bool:
+    """Whether one file looks drawn; JPEGs and what cannot be read do not."""
+    if path.suffix.lower() in (".jpg", ".jpeg", *UNREAD_PHOTOS):
         return False
     try:
-        pixels_HW3 = image_pixels(read_bytes(path))
+        data = read_bytes(path)
+        pixels_HW3 = image_pixels(data)
+    except Refusal:
+        return _holds_few_ids(path)
+    return looks_drawn(pixels_HW3)
+
+
+def _holds_few_ids(path: Path) -> bool:
+    """The same of what is no image but can be a mask: a GIF, an array."""
+    try:
+        ids_HW = mask_ids_of(read_bytes(path))
     except Refusal:
         return False
-    step_y, step_x = (max(side // SAMPLED_PX, 1) for side in pixels_HW3.shape[:2])
-    return mostly_of(FEW_COLOURS, pixels_HW3[::step_y, ::step_x])
+    return len(np.unique(ids_HW[::4, ::4])) <= FEW_COLOURS

@@ -11,7 +11,7 @@ import re
 import stat
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePath
@@ -30,6 +30,11 @@ LAYER_SUFFIXES = IMAGE_SUFFIXES  # of files that may be masks
 MASK_SUFFIXES = (*LAYER_SUFFIXES, NUMPY_SUFFIX)
 OF_IMAGES = ("images", "image", "imgs", "img")  # folders of these names hold no masks
 UNREAD_SUFFIXES = (".jxl", ".psd", ".exr", ".svg", ".pdf", ".npy", ".npz", ".mat", ".dcm", ".nii", ".gz")
+_PHOTOS = (
+    *(".jp2", ".j2k", ".jpx", ".jxl", ".heic", ".heif", ".avif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd"),
+    *(".exr", ".tga", ".ecw", ".sid", ".svs", ".ndpi", ".czi", ".lif", ".nd2"),
+)
+UNREAD_PHOTOS = tuple(suffix for suffix in _PHOTOS if suffix not in IMAGE_SUFFIXES)  # images, but of kinds not read
 DRAWING_SUFFIXES = (".json", ".xml")
 SPLIT_WORDS = {
     "train": "train",
@@ -267,9 +272,12 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
                     found[str(path.relative_to(folder).with_suffix(""))].append(path)
             elif suffix in DRAWING_SUFFIXES:
                 drawings.append(name)
-            elif suffix in UNREAD_SUFFIXES:
+            elif suffix in UNREAD_SUFFIXES or suffix in UNREAD_PHOTOS:
                 unread.append(name)
-    drawings = _without_masks(drawings, found)
+    beside, drawings = len(drawings), _without_masks(drawings, found)
+    beside -= len(drawings)
+    if beside:
+        listing.notes.append(f"Not used, beside the masks of pixels: {beside:,} drawings in {listing.where(folder)}/.")
     if drawings and folder.name.lower() not in OF_IMAGES:
         message = (
             f"holds {len(drawings)} annotation files, such as {shown(drawings[0])}: polygons, not masks of pixels."
@@ -278,6 +286,8 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
             "LabelMe, COCO, CVAT, Label Studio and YOLO are read in place, in a folder of their own: see the formats."
         )
         listing.error("polygon-masks", folder, message, remedy)
+    if unread and not found and any(name.lower().endswith(UNREAD_PHOTOS) for name in unread):
+        return unread_photos(folder, unread, listing)
     if unread:
         message = f"holds {len(unread)} files of kinds that are not read, such as {shown(unread[0])}."
         listing.warn("unread-kind", folder, message, "Convert them to PNG if they belong to the data.")
@@ -288,6 +298,14 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
     if not found:
         listing.error("folder-empty", folder, "holds no image files.", f"Add files: {', '.join(IMAGE_SUFFIXES)}.")
     return found
+
+
+def unread_photos(folder: Path, names: Sequence[str], listing: Listing) -> dict[str, list[Path]]:
+    """Tell that the images are there but cannot be read, so that nothing else is taken for them. Always {}."""
+    kinds = ", ".join(sorted({PurePath(name).suffix.lower() for name in names}))
+    message = f"the images cannot be read: {len(names):,} files of other kinds ({kinds}), such as {shown(names[0])}."
+    listing.error("unread-images", folder, message, "Convert them to PNG or TIFF, under the same names.")
+    return {}
 
 
 def _without_masks(drawings: list[str], found: Mapping[str, list[Path]]) -> list[str]:

@@ -23,6 +23,7 @@ ROLE_WORDS = frozenset(
         "imgs",
         "rgb",
         "photo",
+        "raw",
         "sat",
         "input",
         "mask",
