@@ -294,7 +294,6 @@ def test_pairs_that_the_copy_leaves_out_are_told_with_what_would_mend_them(tmp_p
         ("images.zip", b"PK\3\4", "Unpack them first"),
         ("BraTS_001/BraTS_001_flair.nii.gz", b"\x1f\x8b", "imagesTr/"),
         ("train.csv", b"ImageId,EncodedPixels\na.jpg,3 5 20 4\nb.jpg,\n", "holds run lengths"),
-        ("ds0/ann/a.jpg.json", b'{"objects": [{"classTitle": "car"}]}', "a drawing of Supervisely"),
         ("Annotations/a.xml", b"<Annotations MicronsPerPixel='1'><Annotation/></Annotations>", "Aperio ImageScope"),
     ],
 )
