@@ -30,6 +30,7 @@ class TrainingView:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.epochs: list[Event] = []
+        self.planned = 0  # epochs, by the latest plan
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -75,7 +76,8 @@ class TrainingView:
                 self.live.update(self.render(), refresh=True)
             else:
                 self.console.print(epoch_line(event), soft_wrap=True)
-        elif kind == "plan" and event["epoch"] == 0:
+        elif kind == "plan" and event["epochs"] != self.planned:
+            self.planned = event["epochs"]
             self.console.print(plan_line(event), soft_wrap=True)
         elif kind == "warning":
             self.console.print(f"warning: {event['message']}", style="yellow", markup=False, soft_wrap=True)

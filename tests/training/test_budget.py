@@ -60,7 +60,7 @@ def simulate(
         epoch += 1
         budget = budget.after_epoch(step_s, now_s - trained_s, small)
         recipe = replace(recipe, last_step=step) if done < planned else budget.replanned(recipe, epoch, now_s)
-    for part_s in (truth.between_s, truth.between_s, truth.export_s):
+    for part_s in (truth.between_s, truth.export_s):
         now_s += pace(now_s) * part_s
     return recipe, now_s
 
@@ -140,6 +140,18 @@ def test_what_was_measured_of_full_size_may_be_wrong_by_half(wrong: float) -> No
     truth = Budget(1800, 0.2, 0.33, 9.0, EXPORT_S)
     _, took_s = simulate(replace(truth, full_step_s=wrong * truth.full_step_s), 92, lambda _: 1.0, truth)
     assert took_s == pytest.approx(1800, rel=0.02)
+
+
+@pytest.mark.parametrize("factor", [3, 10, 30])
+@pytest.mark.parametrize("lasts_s", [0.5, 2, 8])
+@pytest.mark.parametrize("begins_s", [20, 40, 60])
+def test_a_hiccup_does_not_end_a_run_long_before_its_time(factor: float, lasts_s: float, begins_s: float) -> None:
+    """A few seconds at a thirtieth of the speed are no reason to believe that the export will go as slowly."""
+    for budget_s, step_s, between_s in ((120, 0.02, 0.1), (120, 0.1, 0.4), (300, 0.02, 2.0)):
+        budget = Budget(budget_s, 0.6 * step_s, step_s, between_s, 8.0)
+        for pass_steps in (4, 30, 300):
+            _, took_s = simulate(budget, pass_steps, busy(begins_s, lasts_s, factor))
+            assert took_s == pytest.approx(budget_s, rel=0.1)
 
 
 def test_a_steady_pace_is_met_to_a_hundredth() -> None:

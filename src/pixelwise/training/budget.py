@@ -23,6 +23,7 @@ SMALL_SHARE_IN_HASTE = 0.8  # of the epochs see small views where fewer than FEW
 FULL_EPOCHS = 2  # of full size, at least: the first of them shows how long the others take
 LAST_EPOCH = 1 / 3  # of the steps of the others is left to it: how long it takes cannot be made good any more
 STEADY = 0.03  # a plan is kept while it is no further than this from the pace
+MOST_CHANGE = 2.0  # of what is expected at the end, by one epoch: it lies far ahead, and a hiccup is over by then
 NEWEST = 0.7  # of a pace is the newest epoch's, the rest what was thought before it: an epoch may have had bad luck
 
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
@@ -53,6 +54,11 @@ def show_duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
+def limited(seconds: float, before_s: float) -> float:
+    """What is expected now, no further from what was expected before than one epoch may move it."""
+    return min(max(seconds, before_s / MOST_CHANGE), before_s * MOST_CHANGE)
+
+
 @dataclass(frozen=True)
 class Budget:
     """The time for a whole run, and the pace at which it goes."""
@@ -61,12 +67,12 @@ class Budget:
     small_step_s: float  # a step with small views
     full_step_s: float
     between_s: float  # validating and saving, once an epoch
-    export_s: float  # from the best weights to a checked bundle, beside looking at the validation split twice
+    export_s: float  # from the best weights to a checked bundle, beside looking at the validation split once more
 
     @property
     def end_s(self) -> float:
         """What remains to be done after the last epoch: the bundle, measured and checked."""
-        return self.export_s + 2 * self.between_s
+        return self.export_s + self.between_s
 
     def is_over(self, used_s: float) -> bool:
         """Is there only time left to validate once more and to write the bundle?"""
@@ -79,8 +85,8 @@ class Budget:
             self,
             small_step_s=self.small_step_s * change,
             full_step_s=self.full_step_s * change,
-            between_s=NEWEST * between_s + (1 - NEWEST) * self.between_s,
-            export_s=self.export_s * change,
+            between_s=limited(NEWEST * between_s + (1 - NEWEST) * self.between_s, self.between_s),
+            export_s=limited(self.export_s * change, self.export_s),
         )
 
     def epochs_s(self, recipe: Recipe, first: int) -> float:

@@ -36,7 +36,7 @@ from pixelwise.tracing.graph import batched, cut, parse
 from pixelwise.tracing.recorder import Listener, nobody
 from pixelwise.training.checkpoint import load_checkpoint
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.validate import Validation, batches, seen_mask, validate
+from pixelwise.training.validate import Validated, Validation, batches, seen_mask, validate
 
 PARITY_IMAGES = 8
 CALIBRATION_IMAGES = 64
@@ -57,6 +57,7 @@ def export(
     int8: bool = False,
     max_drop: float = MAX_DROP,
     validation: Validation | None = None,
+    measured: Validated | None = None,
     tell: Listener = nobody,
     progress: Callable[[int, int], None] = unwatched,
 ) -> Path:
@@ -71,6 +72,8 @@ def export(
         int8: let the convolutions compute in int8, by ranges seen on images of the training split: faster, and a
             quarter of the file.
         max_drop: percentage points of mean IoU that either may cost.
+        validation: the run's validation split, where the caller has it; None: it is read again.
+        measured: what validation found with these very weights, where the caller knows it; None: measured here.
 
     Raises:
         UsageError: `run` is not a run directory with a finished epoch, `weights` is none of the three, or both smaller
@@ -101,7 +104,7 @@ def export(
     images = [validation.pairs[index][0] for index in range(min(PARITY_IMAGES, len(validation.pairs)))]
 
     graph, difference = export_graph(network, preprocess, stages, images)
-    result = validate(network, validation)
+    result = measured or validate(network, validation)
     shipped: Network = network
     reduced: dict[str, Any] = {}
     if int8 or weights != "float32":

@@ -21,6 +21,7 @@ from pixelwise.records import Dataset
 from pixelwise.tracing.recorder import Event, Listener
 from pixelwise.tracing.words import observe
 from pixelwise.training import distributed
+from pixelwise.training.budget import show_duration
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.state import EpochSoFar, Stopwatch, Training, save
 from pixelwise.training.step import Lesson, learn_or_say, lesson_of, out_of_memory, rate_at, set_training
@@ -40,8 +41,11 @@ def run_epochs(
     tell: Listener,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     stop: Stop | None = None,
-) -> None:
+) -> Validated | None:
     """Train from where `training` stands to the recipe's last epoch, telling and saving after each.
+
+    Returns:
+        What validation found at the best epoch; None where that lies before this process began.
 
     Raises:
         DivergedError: the loss is not a number any more; the last checkpoint stays.
@@ -50,6 +54,7 @@ def run_epochs(
     """
     stop = stop or Stop()
     lesson = lesson_of(training, pixels_C)
+    best: Validated | None = None
     while training.epoch < training.recipe.epochs and early_end(training) is None:
         try:
             with stop.finishing_steps():
@@ -58,11 +63,13 @@ def run_epochs(
                 result = validation_scores(training, validation, folder, progress, stop)
                 validation_s = time.perf_counter() - began
                 finish_epoch(training, dataset, result, rate, validation_s, folder, tell)
+                best = result if training.best_epoch == training.epoch else best
         except StoppedError as stopped:
             if not stopped.at_once:  # raised by a check, so that everything is whole
                 keep(training, folder, tell)
             raise
         stop.check()
+    return best
 
 
 def early_end(training: Training) -> str | None:
@@ -76,6 +83,19 @@ def early_end(training: Training) -> str | None:
         )
     if recipe.last_step and training.step >= recipe.last_step:
         return f"step {recipe.last_step} was the last for which there was time"
+    return None
+
+
+def why_ended(training: Training) -> str | None:
+    """Why a finished training has fewer epochs than were planned at first, in words; None where it has them all."""
+    planned = training.recipe.segments[0][1]
+    if why := early_end(training):
+        return why
+    if training.epoch < planned and training.budget is not None:
+        return (
+            f"{training.epoch} of the {planned} epochs that were planned fitted into {show_duration(training.budget.seconds)}"
+            ": the machine went slower than at the beginning"
+        )
     return None
 
 

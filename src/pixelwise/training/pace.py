@@ -14,7 +14,8 @@ import torch
 from pixelwise.data.loader import Pairs, batches_from
 from pixelwise.training import distributed, loop
 from pixelwise.training.budget import Budget
-from pixelwise.training.finish import rehearse_export
+from pixelwise.model.network import Network
+from pixelwise.training.finish import PARITY_IMAGES, rehearse_export
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.state import CPU, start
 from pixelwise.training.step import learn, lesson_of, rate_at, set_training
@@ -24,7 +25,7 @@ MEASURED_SHARE = 0.01  # of the budget, for each of the two sizes
 MEASURED_S = (1.0, 10.0)  # but at least and at most so long
 TURN = 3  # steps at one size before the other has its turn
 IMAGES = 8  # of the validation split
-EXPORT = 1.5  # a bundle takes so many times its rehearsal: it is also compared with the network, and calibrated
+EXPORT = 1.5  # a bundle takes so many times its rehearsal: it is also checked and calibrated
 
 
 def measure(
@@ -50,12 +51,9 @@ def measure(
         classes, pixels_C, pairs, limit_s * len(shares), device,
     )  # fmt: skip
     network = start(recipe, classes, device).network
-    for count in (1, IMAGES):  # what happens only once, at the first, is not counted
-        few = validation.pairs.samples[:count]
-        part = Pairs(few, validation.pairs.mask_ids, validation.pairs.classes, recipe.cache_mb)
-        began = time.perf_counter()
-        validate(network, replace(validation, pairs=part))
-        image_s = (time.perf_counter() - began) / len(few)
+    image_s = validated_s(network, validation, recipe, 1)
+    if image_s < limit_s:  # what happens only once, at the first, is not counted where more can be looked at
+        image_s = validated_s(network, validation, recipe, min(IMAGES, max(int(limit_s / image_s), 1)))
     validation_s = image_s * len(validation.pairs) / distributed.processes()
     export_s = 0.0
     if distributed.is_first():
@@ -63,7 +61,17 @@ def measure(
         began = time.perf_counter()
         rehearse_export(network, validation.preprocess)
         export_s = EXPORT * (time.perf_counter() - began)
+        export_s += image_s * min(PARITY_IMAGES, len(validation.pairs))  # on which it is compared with the network
     return Budget(budget_s, small_s[0] if small_s else full_s, full_s, validation_s, export_s)
+
+
+def validated_s(network: Network, validation: Validation, recipe: Recipe, count: int) -> float:
+    """Seconds of one image of the validation split, the mean over the first `count` of them."""
+    few = validation.pairs.samples[:count]
+    part = Pairs(few, validation.pairs.mask_ids, validation.pairs.classes, recipe.cache_mb)
+    began = time.perf_counter()
+    validate(network, replace(validation, pairs=part))
+    return (time.perf_counter() - began) / len(few)
 
 
 def steps_s(
@@ -76,20 +84,26 @@ def steps_s(
 ) -> list[float]:
     """Seconds of a step by each recipe: the mean of those that fit into `limit_s` together, after the first ones.
 
-    They take turns, so that whatever else the machine does slows them alike.
+    They take turns, so that whatever else the machine does slows them alike. Where not even the first ones fit, one
+    step of each counts.
     """
     courses = [timed_steps(recipe, classes, pixels_C, pairs, device) for recipe in recipes]
     # What workers prepared ahead, while the others had their turn, came for nothing.
     waiting = [1 + 2 * recipe.workers for recipe in recipes]
     times: list[list[float]] = [[] for _ in recipes]
-    began, enough = time.perf_counter(), False
-    while not enough:
+    began = time.perf_counter()
+
+    def late() -> bool:
+        return bool(distributed.from_first(time.perf_counter() - began >= limit_s))
+
+    while not all(times) or not late():
         for number, course in enumerate(courses):
             for _ in range(waiting[number]):
+                if late():
+                    break
                 next(course)
-            times[number] += [next(course) for _ in range(TURN)]
+            times[number] += [next(course) for _ in range(1 if late() else TURN)]
             waiting[number] = 2 * recipes[number].workers
-        enough = bool(distributed.from_first(time.perf_counter() - began >= limit_s))
     return [sum(each) / len(each) for each in times]
 
 

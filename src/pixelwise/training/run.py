@@ -156,16 +156,18 @@ def train(
                 write_whole(out / "recipe.toml", training.recipe.to_toml().encode())
                 followed = Followed(out, training.recipe, training.history)
                 tell = to_all(tell, *stack.enter_context(tracked(track, followed)))
-                loop.run_epochs(
+                best = loop.run_epochs(
                     training, ready.dataset, ready.pixels_C, ready.pairs, ready.validation, out, tell, progress, stop
                 )
-                export(out, validation=ready.validation, tell=tell)
+                if where.type != "cpu":  # a bundle's scores are those of its float32 weights on a CPU
+                    best = None
+                export(out, validation=ready.validation, measured=best, tell=tell)
             except (Exception, KeyboardInterrupt) as reason:
                 clearer = tell_stop(reason, data, out, training, tell)
                 if clearer is reason:
                     raise
                 raise clearer from reason
-            why = loop.early_end(training)
+            why = loop.why_ended(training)
             early = {"message": why} if why else {}
             tell({"event": "stop", "reason": "finished", "epoch": training.epoch, **early})
     seconds = time.perf_counter() - called
@@ -213,7 +215,7 @@ def trained(training: Training, out: Path, seconds: float) -> Trained:
         tuple(training.history),
         seconds,
         training.recipe.also_val,
-        loop.early_end(training),
+        loop.why_ended(training),
     )
 
 
