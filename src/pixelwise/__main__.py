@@ -23,12 +23,13 @@ def main() -> None:
 
 def run() -> None:
     from pixelwise.cli import app
+    from pixelwise.data.files import printable
     from pixelwise.errors import PixelwiseError, as_missing_extra
 
     try:
         app()
     except PixelwiseError as error:
-        print(f"pixelwise: {error}", file=sys.stderr)  # noqa: T201
+        print(f"pixelwise: {printable(str(error), keep=chr(10))}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         missing = as_missing_extra(error)

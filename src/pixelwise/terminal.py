@@ -1,27 +1,44 @@
 """What a person sees in the terminal: the same trace events that files and pages get, as tables and bars.
 
-Live where the output is a terminal; plain lines, one a fact, where it is a file or a pipe.
+Live where the output is a terminal; plain lines, one a fact, where it is a file or a pipe. Names of classes and files
+come from other people: they are never read as markup, and control characters in them are shown, not sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from pixelwise.data.files import printable
 from pixelwise.tracing.words import images_of
 
 if TYPE_CHECKING:
     from pixelwise.prediction.builtin import BuiltIn
 
 Event = dict[str, Any]
+
+
+class PlainConsole(Console):
+    """A console that prints text as it is: no markup in it, and no control character from it reaches the terminal."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, quiet=quiet)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control is None and not segment.text.isprintable():
+                yield Segment(printable(segment.text, keep="\n"), segment.style)
+            else:
+                yield segment
 
 
 class TrainingView:
@@ -32,7 +49,7 @@ class TrainingView:
         self.epochs: list[Event] = []
         self.planned = 0  # epochs, by the latest plan
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -80,7 +97,7 @@ class TrainingView:
             self.planned = event["epochs"]
             self.console.print(plan_line(event), soft_wrap=True)
         elif kind == "warning":
-            self.console.print(f"warning: {event['message']}", style="yellow", markup=False, soft_wrap=True)
+            self.console.print(f"warning: {event['message']}", style="yellow", soft_wrap=True)
         elif kind == "export":
             self.console.print(f"bundle {event['path']} written; it agrees with the network on "
                                f"{1 - event['differs']:.3%} of the pixels", soft_wrap=True)  # fmt: skip
@@ -187,7 +204,13 @@ def work_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]
     if not console.is_terminal or console.quiet:
         yield lambda done, total: None
         return
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn(what, markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

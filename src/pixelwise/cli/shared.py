@@ -49,18 +49,20 @@ class Result(Protocol):
 
 def console_of(json_file: Path | None, *, quiet: bool = False) -> Console:
     """Where text goes: nowhere when JSON takes standard output, or when `quiet`."""
-    from rich.console import Console
+    from pixelwise.terminal import PlainConsole
 
-    return Console(highlight=False, quiet=quiet or str(json_file) == "-")
+    return PlainConsole(quiet=quiet or str(json_file) == "-")
 
 
 def write_json(json_file: Path | None, value: Any) -> None:
     """To the file, whole or not at all; to standard output for "-"."""
     if json_file is None:
         return
+    from pixelwise.data.files import UNPRINTABLE
     from pixelwise.tracing.recorder import finite
 
     text = json.dumps(finite(value), indent=1, ensure_ascii=False) + "\n"
+    text = UNPRINTABLE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
     if str(json_file) == "-":
         sys.stdout.write(text)
     else:
@@ -81,5 +83,7 @@ def says_how_to_go_on() -> Iterator[None]:
     try:
         yield
     except StoppedError as stopped:
-        typer.echo(f"pixelwise: {stopped}", err=True)
+        from pixelwise.data.files import printable
+
+        typer.echo(f"pixelwise: {printable(str(stopped), keep=chr(10))}", err=True)
         raise typer.Exit(stopped.exit_code) from stopped

@@ -70,7 +70,7 @@ KNOWN_OTHERS = {
     b"{": "a JSON file",
 }
 ACCEPTED = "JPEG, PNG, WebP, BMP, TIFF, PPM, GIF, AVIF, HEIC, JPEG 2000 and TGA are read"
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # in a name
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # in a name
 AGAIN = "Copy or export the file again."
 MOST_CHUNKS, SMALL_CHUNK = 10_000, 1024  # of a PNG: more chunks only where they are larger on average
 STREAMED = "`pixelwise predict` labels an image of any size that is saved as a tiled TIFF, piece by piece."
@@ -103,8 +103,14 @@ def shown(path: Path | str) -> str:
 
     What would end the line, steer a terminal or turn the direction of writing is there by its number: "a\\nb".
     """
-    text = os.fsencode(path).decode("utf-8", "replace")
-    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return printable(os.fsencode(path).decode("utf-8", "replace"))
+
+
+def printable(text: str, keep: str = "") -> str:
+    """A text as it may be sent to a terminal: what would steer it is there by its number, but characters in `keep`."""
+    return UNPRINTABLE.sub(
+        lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), text
+    )
 
 
 def read_bytes(path: Path) -> bytes:

@@ -92,10 +92,8 @@ def why_ended(training: Training) -> str | None:
     if why := early_end(training):
         return why
     if training.epoch < planned and training.budget is not None:
-        return (
-            f"{training.epoch} of the {planned} epochs that were planned fitted into {show_duration(training.budget.seconds)}"
-            ": the machine went slower than at the beginning"
-        )
+        budget = show_duration(training.budget.seconds)
+        return f"only {training.epoch} of the {planned} planned epochs fitted into {budget}: the machine became slower"
     return None
 
 

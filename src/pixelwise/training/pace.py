@@ -12,9 +12,9 @@ from dataclasses import replace
 import torch
 
 from pixelwise.data.loader import Pairs, batches_from
+from pixelwise.model.network import Network
 from pixelwise.training import distributed, loop
 from pixelwise.training.budget import Budget
-from pixelwise.model.network import Network
 from pixelwise.training.finish import PARITY_IMAGES, rehearse_export
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.state import CPU, start
