@@ -24,6 +24,7 @@ from pixelwise.data.doctor.alike import (
 )
 from pixelwise.data.doctor.coding import CITYSCAPES_BASE, Coding, find_coding
 from pixelwise.data.doctor.colour_map import points_of
+from pixelwise.data.doctor.dropped import depth_notes
 from pixelwise.data.doctor.findings import gather
 from pixelwise.data.doctor.judge import judge
 from pixelwise.data.doctor.look import MaskLook, PairLook, look_at
@@ -164,7 +165,7 @@ def diagnose(data: Path | str, progress: Progress = lambda what, done, total: No
         findings=replace(findings, problems=tuple(everything)),
         codings=tuple(coding for coding in (numbers, colours) if coding),
         questions=tuple(questions),
-        notes=(*dataset.notes, *notes, *corrections),
+        notes=(*dataset.notes, *notes, *depth_notes([one.look.dropped for one in seen]), *corrections),
         corrected=corrected,
         split=suggested_split(seen) if grouped else {},
         samples=_by_file(dataset),

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.doctor.judge import PairFacts, judge
+from pixelwise.data.doctor.dropped import dropped_problems
+from pixelwise.data.doctor.judge import PairFacts, judge, where
 from pixelwise.data.doctor.look import look_at
 from pixelwise.data.files import shown
 from pixelwise.data.read_ahead import in_threads
@@ -155,6 +156,7 @@ def gather(
     problems += _too_few(dataset, chosen, asked)
     problems += _class_problems(dataset, counted)
     problems += _copies_across_splits(dataset.root, copies.values())
+    problems += dropped_problems((where(dataset, pair.sample.image), one) for _, pair in facts for one in pair.dropped)
     problems.sort(key=lambda problem: problem.severity != "error")  # stable: errors first, order kept
     return Findings(tuple(problems), counted, frozenset(bad))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.data.doctor.look import PairLook
+from pixelwise.data.dropped import Dropped
 from pixelwise.data.files import Refusal, shown
 from pixelwise.data.images import full_mapping, refuse_unknown_ids
 from pixelwise.records import VOID, Dataset, Problem, Sample
@@ -28,6 +29,7 @@ class PairFacts:
     size: tuple[int, int] | None = None  # (H, W); None where the image cannot be read
     pixels: Mapping[int, int] | None = None  # pixels by class id, VOID among them; None where the pair is not sound
     fingerprint: tuple[int, int] | None = None  # (bytes, CRC-32) of the image file
+    dropped: tuple[Dropped, ...] = ()  # what of the image's file is not used
 
 
 def judge(dataset: Dataset, look: PairLook) -> PairFacts:
@@ -35,16 +37,17 @@ def judge(dataset: Dataset, look: PairLook) -> PairFacts:
     sample, problems = look.sample, []
     size = look.image.size if look.image else None
     fingerprint = look.image.fingerprint if look.image else None
+    dropped = look.image.dropped if look.image else ()
     pixels = None
 
     def report(path: Path, kind: str, message: str, remedy: str) -> None:
-        problems.append(Problem("error", kind, _where(dataset, path), message, f"{remedy[:-1]}, {DROP}"))
+        problems.append(Problem("error", kind, where(dataset, path), message, f"{remedy[:-1]}, {DROP}"))
 
     for refused in look.refused:
         path = sample.mask if refused.of_mask and sample.mask else sample.image
         report(path, refused.refusal.kind, refused.refusal.what, refused.refusal.remedy)
     if sample.mask is None:
-        return PairFacts(sample, tuple(problems), size, None, fingerprint)
+        return PairFacts(sample, tuple(problems), size, None, fingerprint, dropped)
     if look.mask and look.mask.storage == "ids":
         mapping = full_mapping(dataset.mask_ids, len(dataset.classes))
         if size and look.mask.size != size:
@@ -56,12 +59,12 @@ def judge(dataset: Dataset, look: PairLook) -> PairFacts:
         except Refusal as refusal:
             report(sample.mask, refusal.kind, refusal.what, refusal.remedy)
     if problems:
-        return PairFacts(sample, tuple(problems), size, None, fingerprint)
+        return PairFacts(sample, tuple(problems), size, None, fingerprint, dropped)
     if pixels is not None and set(pixels) == {VOID}:
         message = "every pixel is void: nothing can be learnt from it."
-        where = _where(dataset, sample.mask)
-        problems.append(Problem("error", "all-void", where, message, "Label it, or drop the pair with --skip-bad."))
-    return PairFacts(sample, tuple(problems), size, pixels, fingerprint)
+        place = where(dataset, sample.mask)
+        problems.append(Problem("error", "all-void", place, message, "Label it, or drop the pair with --skip-bad."))
+    return PairFacts(sample, tuple(problems), size, pixels, fingerprint, dropped)
 
 
 def sizes_in_words(mask: tuple[int, int], image: tuple[int, int]) -> tuple[str, str]:
@@ -88,5 +91,5 @@ def _by_class(counts: Mapping[int, int], mapping: Mapping[int, int]) -> dict[int
     return dict(pixels)
 
 
-def _where(dataset: Dataset, path: Path) -> str:
+def where(dataset: Dataset, path: Path) -> str:
     return shown(path.relative_to(dataset.root) if path.is_relative_to(dataset.root) else path)

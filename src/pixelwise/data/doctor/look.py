@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from pixelwise.data.decode import MaskIds, Opened, open_image, opened_mask_ids, opened_pixels, stored_depth
+from pixelwise.data.decode import MaskIds, Opened, open_image, opened_mask_ids, pixels_and_dropped, stored_depth
 from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
+from pixelwise.data.dropped import Dropped
 from pixelwise.data.files import Refusal, read_bytes
 from pixelwise.data.images import count_ids
 from pixelwise.data.sources import image_bytes, stored_mask_ids
@@ -39,6 +40,7 @@ class ImageLook:
     thumbnail: bytes  # T × T × 3 RGB
     spread: float  # standard deviation of the sampled pixels' values, 0–128
     brightest: int  # largest sampled value, 0–255
+    dropped: tuple[Dropped, ...] = ()  # what of the file is not used
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,11 @@ def look_at(sample: Sample, *, thoroughly: bool = False, sampled: bool = False) 
 def look_at_image(data: bytes, thoroughly: bool) -> ImageLook:
     """Raises Refusal, see `images.read_image`."""
     opened = open_image(data)
-    pixels_HW3 = opened_pixels(data, opened)
+    pixels_HW3, dropped = pixels_and_dropped(data, opened)
     size = (pixels_HW3.shape[0], pixels_HW3.shape[1])
     fingerprint = (len(data), zlib.crc32(data))
     if not thoroughly:
-        return ImageLook(size, 8, 1, fingerprint, 0, b"", 0.0, 255)
+        return ImageLook(size, 8, 1, fingerprint, 0, b"", 0.0, 255, dropped)
     step_y, step_x = (max(side // SAMPLED_PX, 1) for side in size)
     sampled_hw3 = np.ascontiguousarray(pixels_HW3[::step_y, ::step_x])
     thumbnail_TT3 = cv2.resize(sampled_hw3, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
@@ -122,6 +124,7 @@ def look_at_image(data: bytes, thoroughly: bool) -> ImageLook:
         thumbnail_TT3.tobytes(),
         float(np.sqrt((deviations**2).mean())),
         int(sampled_hw3.max()),
+        dropped,
     )
 
 
