@@ -38,7 +38,7 @@ def median_ms(work: Callable[[], object], runs: int, warmup: int = 3) -> tuple[f
 
 def untrained_bundle(path: Path) -> Path:
     from pixelwise.bundle.export import export_bundle, stages_of
-    from pixelwise.bundle.format import Metadata
+    from pixelwise.bundle.metadata import Metadata
     from pixelwise.model.build import ModelConfig, build
     from pixelwise.model.preprocess import Preprocess
 

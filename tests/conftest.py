@@ -43,7 +43,7 @@ def make_bundle(
     """Write a bundle of an untrained network; returns the network as it was exported."""
     torch = pytest.importorskip("torch", reason="bundles are made with torch; install pixelwise[train]")
     from pixelwise.bundle.export import deployable, export_bundle, stages_of
-    from pixelwise.bundle.format import Metadata
+    from pixelwise.bundle.metadata import Metadata
     from pixelwise.model.build import ModelConfig, build
     from pixelwise.model.preprocess import Preprocess
 

@@ -225,14 +225,14 @@ def large_golden_image(proto: Any) -> None:
         (with_new_digest(swap_classes), "labels of its golden image agree on"),
         (with_new_digest(move_weights_out), "lies in another file"),
         (with_new_digest(rename_output), "output labels should be"),
-        (with_new_digest(unknown_operator), "onnxruntime cannot load it"),
+        (with_new_digest(unknown_operator), "operator 'Convolute' is not one of"),
         (lambda proto: proto.ClearField("opset_import"), "opset not declared; expected 17"),
         (lambda proto: setattr(proto.opset_import[0], "version", 99), "opset 99; expected 17 .*Update Pixelwise"),
         (foreign_domain, "needs operators of example.org"),
         (with_new_digest(foreign_operator), "uses an operator of 'example.org'"),
         (own_function, "defines operators of its own"),
-        (with_new_digest(many_operators), "operators; a bundle has at most 100000"),
-        (with_new_digest(weights_in_a_branch), "lies in another file"),
+        (with_new_digest(many_operators), "operators; a bundle has at most 20000"),
+        (with_new_digest(weights_in_a_branch), "holds a graph of its own"),
         (large_golden_image, "golden image is 3×5000.*at most 1024"),
     ],
 )
@@ -245,12 +245,12 @@ def test_altered_bundles_are_refused(tiny_bundle: Path, tmp_path: Path, change: 
 
 
 def test_a_second_graph_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
-    """Protobuf would merge the two, and the recorded digest covers the last alone."""
+    """Protobuf would merge the two, and the recorded digest covers one."""
     first = onnx.ModelProto()
     first.graph.output.append(onnx.ValueInfoProto(name="stage/input"))
     path = tmp_path / "two.onnx"
     path.write_bytes(first.SerializeToString() + tiny_bundle.read_bytes())
-    with pytest.raises(BundleError, match="holds 2 graphs"):
+    with pytest.raises(BundleError, match="holds 2 graphs or more"):
         load(path)
 
 

@@ -22,7 +22,7 @@ import tifffile
 from PIL import Image
 
 from conftest import THREE, picture
-from pixelwise.bundle.format import Metadata
+from pixelwise.bundle.metadata import Metadata
 from pixelwise.data.folder import open_dataset
 from pixelwise.data.images import read_image, read_mask, write_png
 from pixelwise.data.sources import read_sample_mask

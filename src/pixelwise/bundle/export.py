@@ -18,8 +18,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from pixelwise.bundle.format import GROUPS, Golden, Metadata, Stage, golden_props, split_model
+from pixelwise.bundle.format import Golden, golden_props, parse_bundle
 from pixelwise.bundle.labels import add_labels
+from pixelwise.bundle.metadata import GROUPS, Metadata, Stage
 from pixelwise.bundle.parity import check_parity
 from pixelwise.data.files import write_whole
 from pixelwise.model.encoders import ConvNorm
@@ -110,12 +111,15 @@ def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HW3: Pixels, 
     """Write a graph as a bundle, whole or not at all. A small copy of `image_HW3` becomes the golden image.
 
     Raises:
+        BundleError: it uses operators that a bundle cannot have, or costs more than any network does.
         OutputError: `path` cannot be written.
     """
     golden_image = shrink(image_HW3)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (golden_labels,) = session.run(["labels"], {"image": golden_image})
-    write_whole(path, finish(model, metadata, Golden(golden_image, golden_labels)))
+    written = finish(model, metadata, Golden(golden_image, golden_labels))
+    parse_bundle(written, path)  # what is written can be read back, or it is not written
+    write_whole(path, written)
 
 
 def to_onnx(graph: Graph, tensors: Sequence[str]) -> onnx.ModelProto:
@@ -159,8 +163,7 @@ def add_outputs(graph: onnx.GraphProto, classes: int) -> None:
 def finish(model: onnx.ModelProto, metadata: Metadata, golden: Golden) -> bytes:
     """Add the metadata and the digest of the graph; returns the file's bytes."""
     model.producer_name, model.producer_version = "pixelwise", str(metadata.provenance.get("pixelwise", ""))
-    graph, _ = split_model(model.SerializeToString(), Path("new bundle"))
-    onnx.helper.set_model_props(model, {**metadata.to_props(), **golden_props(golden, graph)})
+    onnx.helper.set_model_props(model, {**metadata.to_props(), **golden_props(golden, model.SerializeToString())})
     serialised: bytes = model.SerializeToString()
     return serialised
 

@@ -1,28 +1,29 @@
-"""What is asked of a bundle's bytes before any runtime is given them, and of what it declares before it is run.
+"""What is asked of a bundle's graph before any runtime is given it, and of what runtimes make of it.
 
 A bundle is data, never code: nothing here runs it, and none of it needs the onnx package.
+
+Shapes: H, W the image's own size; C classes; h, w the size of the scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from pixelwise.bundle.format import REMEDY, BundleFile, protobuf_fields
-from pixelwise.errors import BundleError
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bundle.cost import Plan
+from pixelwise.bundle.metadata import Metadata
+from pixelwise.bundle.operators import FLOAT, UINT8, Sized, Unfit
+from pixelwise.bundle.wire import Message
 
 OLDEST_OPSET, NEWEST_OPSET = 17, 25  # of ONNX's own operators, as they were when this was written
-DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")  # whose operators every ONNX Runtime has built in
-MAX_NODES = 100_000
-MAX_DEPTH = 16  # of graphs inside nodes
-# Where a protobuf of onnx.proto holds messages: message → field number → message.
-NESTED = {
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 10: "tensor", 6: "graph", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
-}
-DOMAIN_OF_NODE, EXTERNAL_DATA, OPSET_IMPORT, FUNCTIONS = 7, 13, 8, 25  # field numbers
+IR_VERSIONS = (3, 13)
+DOMAINS = ("", "ai.onnx")  # of ONNX's own operators, which every runtime has
+UNUSED_DOMAINS = ("ai.onnx.ml", "com.microsoft")  # may be declared, but have no operators here
+MAX_NODES = 20_000
+TRIED = ((480, 640), (97, 211))  # sizes of images for which the cost is worked out at once
 
 
 class Declared(Protocol):
@@ -43,77 +44,84 @@ class Session(Protocol):
     def get_outputs(self) -> Sequence[Declared]: ...
 
 
-def check_bytes(bundle: BundleFile) -> None:
-    """Look through a bundle's graph without running it.
+def check_model(model: Message) -> None:
+    """Look at what a model says of its operators, inputs and outputs.
 
     Raises:
-        BundleError: damaged; of an opset, or with operators, that runtimes do not have of themselves; with values that
-            lie in another file; or larger than any network is.
+        Unfit: it is of an opset, or has operators, that not every runtime has; or its input and outputs are not those
+            of a bundle.
     """
-    try:
-        check_opsets(bundle)
-        graphs = [value for number, value in protobuf_fields(bundle.model) if number == 7]
-        nodes = 0
-        for graph in graphs:
-            if not isinstance(graph, memoryview):
-                continue
-            for kind, message in messages_in("graph", graph):
-                if kind == "node":
-                    nodes += 1
-                    check_domain(bundle, message)
-                if kind == "tensor" and any(number == EXTERNAL_DATA for number, _ in protobuf_fields(message)):
-                    raise BundleError(
-                        f"{bundle.path}: part of its weights lies in another file, but a bundle is one file. {REMEDY}"
-                    )
-    except (ValueError, IndexError, RecursionError) as error:
-        raise BundleError(f"{bundle.path}: its graph is damaged ({error}). {REMEDY}") from error
-    if nodes > MAX_NODES:
-        raise BundleError(f"{bundle.path}: {nodes} operators; a bundle has at most {MAX_NODES}. {REMEDY}")
+    check_opsets(model)
+    graph = model["graph"]
+    nodes = graph.get("node", ())
+    if len(nodes) > MAX_NODES:
+        raise Unfit(f"{len(nodes)} operators; a bundle has at most {MAX_NODES}")
+    for node in nodes:
+        if node.get("domain", "") not in DOMAINS:
+            raise Unfit(f"uses an operator of {node['domain'][:80]!r}, which not every runtime has")
+    declared = {f"input {value.get('name', '')}": value for value in graph.get("input", ())}
+    declared |= {f"output {value.get('name', '')}": value for value in graph.get("output", ())}
+    number = len(graph.get("input", ())) + len(graph.get("output", ()))
+    expected = {"input image": (2, 3), "output labels": (2, 2), "output scores": (1, 3)}
+    for what, (kind, rank) in expected.items():
+        tensor = declared.get(what, {}).get("type", {}).get("tensor_type", {})
+        sides = tensor.get("shape", {}).get("dim", [])
+        if tensor.get("elem_type") != kind or len(sides) != rank or any(len(side) > 1 for side in sides):
+            wanted = ("uint8" if kind == 2 else "float") + f" of {rank} dimensions"
+            others = ", ".join(name[:80] for name in list(declared)[:9]) or "nothing"
+            raise Unfit(f"{what} should be {wanted}; the file declares {others}")
+    if extra := sorted(set(declared) - set(expected)) or number != len(expected):
+        others = ", ".join(extra)[:200] if isinstance(extra, list) else "a name twice"
+        raise Unfit(f"unexpected {others}; a bundle takes one image and gives labels and scores")
 
 
-def check_opsets(bundle: BundleFile) -> None:
-    """Raise BundleError unless the operators are ONNX's own, of versions that are known here."""
-    versions: dict[str, int] = {}
-    for number, value in protobuf_fields(bundle.model):
-        if number == FUNCTIONS:
-            raise BundleError(f"{bundle.path}: defines operators of its own; a bundle uses ONNX's. {REMEDY}")
-        if number == OPSET_IMPORT and isinstance(value, memoryview):
-            entry = dict(protobuf_fields(value))
-            domain, version = entry.get(1, b""), entry.get(2, 0)
-            name = bytes(domain).decode() if isinstance(domain, (bytes, memoryview)) else ""
-            versions[name] = version if isinstance(version, int) else 0
-    if foreign := sorted(set(versions) - set(DOMAINS)):
-        raise BundleError(f"{bundle.path}: needs operators of {', '.join(foreign)}, which no runtime has. {REMEDY}")
-    opset = versions.get("", versions.get("ai.onnx", 0))
+def check_opsets(model: Message) -> None:
+    """Raise Unfit unless the operators are ONNX's own, of versions that are known here."""
+    imports = [(entry.get("domain", ""), entry.get("version", 0)) for entry in model.get("opset_import", ())]
+    if foreign := sorted({domain for domain, _ in imports} - {*DOMAINS, *UNUSED_DOMAINS}):
+        raise Unfit(f"needs operators of {', '.join(foreign)[:200]}, which not every runtime has")
+    own = [version for domain, version in imports if domain in DOMAINS]
+    if len(own) > 1 or len({domain for domain, _ in imports}) != len(imports):
+        raise Unfit("declares an opset twice")
+    opset = own[0] if own else 0
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
-        raise BundleError(
-            f"{bundle.path}: ONNX opset {opset or 'not declared'}; expected {OLDEST_OPSET} … {NEWEST_OPSET}. Update "
-            "Pixelwise, or export the bundle again with this version."
+        raise Unfit(
+            f"ONNX opset {opset or 'not declared'}; expected {OLDEST_OPSET} … {NEWEST_OPSET}. Update Pixelwise, or "
+            "export the bundle again with this version"
         )
+    if not IR_VERSIONS[0] <= model.get("ir_version", 0) <= IR_VERSIONS[1]:
+        raise Unfit(f"ONNX IR version {model.get('ir_version', 0)}; expected {IR_VERSIONS[0]} … {IR_VERSIONS[1]}")
 
 
-def check_domain(bundle: BundleFile, node: memoryview) -> None:
-    for number, value in protobuf_fields(node):
-        if number == DOMAIN_OF_NODE and isinstance(value, memoryview) and bytes(value).decode() not in DOMAINS:
-            raise BundleError(
-                f"{bundle.path}: uses an operator of {bytes(value).decode()[:80]!r}, which no runtime has. {REMEDY}"
-            )
+def check_sizes(plan: Plan, metadata: Metadata, golden: tuple[int, ...]) -> None:
+    """Work out what the golden image and images of usual sizes cost, and what they give.
+
+    Raises:
+        Unfit: more than any network needs; labels that are not the image's size; scores that are not one map for each
+            class; or a stage that is not the map that a trace shows.
+    """
+    for height, width in ((golden[0], golden[1]), *TRIED):
+        found = plan.check(height, width, metadata.size).tensors
+        expect(found, "labels", UINT8, (height, width))
+        expect(found, "scores", FLOAT, (len(metadata.classes), None, None))
+        for stage in metadata.stages:
+            side = None if stage is not metadata.stages[0] else 3
+            tensor = found[stage.tensor]
+            expect(found, stage.tensor, FLOAT, (1, side, None, None) if len(tensor.shape) == 4 else (side, None, None))
 
 
-def messages_in(kind: str, message: memoryview, depth: int = 0) -> Iterator[tuple[str, memoryview]]:
-    """Every message of onnx.proto below one, and itself: (what it is, its bytes)."""
-    if depth > MAX_DEPTH:
-        raise ValueError(f"nested more than {MAX_DEPTH} deep")
-    yield kind, message
-    for number, value in protobuf_fields(message) if kind in NESTED else ():
-        inner = NESTED[kind].get(number)
-        if inner and isinstance(value, memoryview):
-            yield from messages_in(inner, value, depth + 1)
+def expect(found: dict[str, Sized], name: str, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> None:
+    tensor = found[name]
+    fits_it = len(tensor.shape) == len(shape) and all(
+        side >= 1 and want in (None, side) for side, want in zip(tensor.shape, shape, strict=True)
+    )
+    if tensor.dtype != dtype or not fits_it:
+        wanted = ["any" if side is None else side for side in shape]
+        raise Unfit(f"{name[:80]!r} is {tensor.dtype} {list(tensor.shape)}; expected {dtype} {wanted}")
 
 
-def check_declarations(session: Session, bundle: BundleFile) -> None:
-    """Raise BundleError unless the graph declares what every bundle declares."""
-    classes = len(bundle.metadata.classes)
+def check_declarations(session: Session, classes: int) -> None:
+    """Raise Unfit unless a runtime found the input and the outputs that every bundle has."""
     expected: dict[str, tuple[str, list[int | None]]] = {
         "input image": ("tensor(uint8)", [None, None, 3]),
         "output labels": ("tensor(uint8)", [None, None]),
@@ -126,11 +134,7 @@ def check_declarations(session: Session, bundle: BundleFile) -> None:
         if node is None or node.type != dtype or not fits(node.shape, shape):
             received = f"{node.type} {node.shape}" if node else f"only {', '.join(declared)}"
             wanted = ["any" if side is None else side for side in shape]
-            raise BundleError(
-                f"{bundle.path}: {what} should be {dtype} {wanted}, but the file declares {received}. {REMEDY}"
-            )
-    if extra := [what for what in declared if what.startswith("input ") and what not in expected]:
-        raise BundleError(f"{bundle.path}: unexpected {', '.join(extra)}; a bundle takes one image. {REMEDY}")
+            raise Unfit(f"{what} should be {dtype} {wanted}, but the file declares {received}")
 
 
 def fits(declared: Sequence[Any], expected: Sequence[int | None]) -> bool:
@@ -140,3 +144,27 @@ def fits(declared: Sequence[Any], expected: Sequence[int | None]) -> bool:
     return all(
         want is None or side == want or not isinstance(side, int) for side, want in zip(declared, expected, strict=True)
     )
+
+
+def check_answer(image: NDArray[Any], labels: Any, scores: Any, classes: int) -> None:
+    """Look at what an engine gave for an image [H, W, 3].
+
+    Raises:
+        Unfit: not labels uint8 [H, W] of classes that there are, and finite scores float32 [C, h, w].
+    """
+    height, width = image.shape[:2]
+    if not isinstance(labels, np.ndarray) or labels.dtype != np.uint8 or labels.shape != (height, width):
+        raise Unfit(
+            f"gives labels {shown(labels)} for an image of {width}×{height} px; expected uint8 {[height, width]}"
+        )
+    if int(labels.max()) >= classes:
+        raise Unfit(f"gives the label {int(labels.max())}; its classes are 0 … {classes - 1}")
+    right = isinstance(scores, np.ndarray) and scores.dtype == np.float32 and scores.ndim == 3 and scores.size
+    if not right or len(scores) != classes:
+        raise Unfit(f"gives scores {shown(scores)}; expected float32 {[classes, 'h', 'w']}")
+    if not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
+        raise Unfit("gives scores that are infinite or not a number")
+
+
+def shown(value: Any) -> str:
+    return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__

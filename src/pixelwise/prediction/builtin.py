@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pixelwise.bundle.format import Metadata, read_bundle
+from pixelwise.bundle.format import read_bundle
+from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import UsageError
 
 FOLDER = Path(__file__).parents[1] / "built_in"

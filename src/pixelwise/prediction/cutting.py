@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelwise.bundle.format import Metadata
+from pixelwise.bundle.metadata import Metadata
 from pixelwise.data.tiff_header import tiff_size
 from pixelwise.errors import UsageError
 from pixelwise.prediction.tiles import Tiling, tiling

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.bundle.format import REMEDY, BundleFile
-from pixelwise.bundle.trust import check_bytes
+from pixelwise.bundle.operators import Unfit
+from pixelwise.bundle.trust import check_answer
 from pixelwise.errors import BundleError, PixelwiseError, UsageError, of_ctrl_c
 from pixelwise.prediction import onnx_runtime, openvino
 from pixelwise.prediction.onnx_runtime import Run
@@ -42,19 +43,19 @@ class Engine:
             name: one of ENGINES, or "auto": cuda where ONNX Runtime has it, otherwise onnxruntime.
 
         Raises:
-            BundleError: it names data outside itself, cannot be loaded or run, declares other inputs or outputs than a
-                bundle has, or gives other labels than it should.
+            BundleError: it cannot be loaded or run, or gives other labels than it should.
             UsageError: no such engine, or it cannot be used here.
             MissingExtraError: the engine is not installed.
         """
         self.bundle, self.threads = bundle, threads or usable_cores()
         self.name = choose(name)
         self.twin: Engine | None = None  # see `one_threaded`
-        check_bytes(bundle)
         try:
             self.runner = ENGINES[self.name](bundle, self.threads)
         except PixelwiseError:
             raise
+        except Unfit as error:
+            raise BundleError(f"{bundle.path}: {error}. {REMEDY}") from error
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             if of_ctrl_c(error):
                 raise KeyboardInterrupt from error
@@ -83,15 +84,21 @@ class Engine:
             image_HW3: uint8 RGB, contiguous.
 
         Returns:
-            labels uint8 [H, W] and scores float32 [C, h, w].
+            labels uint8 [H, W], 0 … C − 1, and scores float32 [C, h, w], finite.
 
         Raises:
-            BundleError: the network cannot be run on it, for example for want of memory.
+            BundleError: the network cannot be run on it, for example for want of memory; it would take more memory or
+                time than any network needs; or it gives something else than labels and scores.
         """
+        height, width = image_HW3.shape[:2]
+        self.bundle.check_image(height, width)
         try:
-            return self.runner(image_HW3)
+            labels_HW, scores_Chw = self.runner(image_HW3)
+            check_answer(image_HW3, labels_HW, scores_Chw, len(self.bundle.metadata.classes))
+            return labels_HW, scores_Chw
+        except Unfit as error:
+            raise BundleError(f"{self.bundle.path}: {error}. {REMEDY}") from error
         except Exception as error:  # as above
-            height, width = image_HW3.shape[:2]
             raise BundleError(
                 f"{self.bundle.path}: {self.name} failed on an image of {width}×{height} pixels: {first_line(error)}. "
                 "Try a smaller image; if every image fails, export the bundle again."

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixelwise.bundle.format import Metadata, read_bundle
+from pixelwise.bundle.format import read_bundle
+from pixelwise.bundle.metadata import Metadata
 from pixelwise.data.files import shown
 from pixelwise.data.images import read_image
 from pixelwise.errors import UsageError

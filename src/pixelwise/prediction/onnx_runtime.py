@@ -81,7 +81,7 @@ def has_cuda() -> bool:
 
 def runner(opened: Callable[[bytes], InferenceSession], session: InferenceSession, bundle: BundleFile) -> Run:
     """Runs a bundle in `session`, which `opened` made of it, and images that are large for it in a second one."""
-    check_declarations(session, bundle)
+    check_declarations(session, len(bundle.metadata.classes))
     classes = len(bundle.metadata.classes)
 
     @cache

@@ -72,7 +72,7 @@ def runner(bundle: BundleFile, threads: int, precision: str) -> Run:
     network, read = cut(graph, [seen], [scores])  # of the image, it reads at most the size
     labelling, needed = cut(graph, [seen, scores], ["labels"])
     after = open_session(labelling, 1)
-    check_declarations(open_session(bundle.model, 1), bundle)
+    check_declarations(open_session(bundle.model, 1), len(bundle.metadata.classes))
     compiled = compile_network(opened, network, read.index(seen), bundle, threads, precision)
     idle: deque[Any] = deque()  # requests that nobody uses; each serves one caller at a time
 

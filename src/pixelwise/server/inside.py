@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bundle.format import Metadata
+from pixelwise.bundle.metadata import Metadata
 from pixelwise.prediction.image import Model
 from pixelwise.records import Labels, Pixels, Scores
 from pixelwise.tracing.graph import Graph, batched, cut, nodes_between, parse

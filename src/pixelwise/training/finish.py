@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pixelwise import __version__
 from pixelwise.bundle.export import Graph, deployable, export_graph, stages_of, to_onnx, write_bundle
-from pixelwise.bundle.format import Metadata, Stage
+from pixelwise.bundle.metadata import Metadata, Stage
 from pixelwise.bundle.quantize import quantise
 from pixelwise.bundle.storage import STORAGES, Storage, store_weights
 from pixelwise.data.loader import Pairs

@@ -1,0 +1,293 @@
+"""What a bundle says about itself: written here, and read back with every type and range checked.
+
+Nothing else in Pixelwise asks again whether a colour is a colour or a temperature a number: what is read here can be
+shown, sent and computed with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeVar
+
+from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
+
+FORMAT = 1
+PREFIX = "pixelwise."
+GROUPS = ("input", "convolutional", "upsampling", "pixel-wise classification")
+POLICIES = ("stretch", "fit", "native")
+MAX_TEXT = 4 * 2**20  # characters of one entry
+MAX_GOLDEN_TEXT = 16 * 2**20
+MAX_DEPTH = 16  # of lists and objects inside each other
+MAX_NAME = 4096  # characters of a class's or a stage's name
+MAX_STAGES = 1000
+MAX_SIDE_PX = 16384  # at which a network sees an image
+MAX_STRIDE = 1024
+LARGEST = 1e9  # of numbers that images are computed with
+TEMPERATURES = (1e-3, 1e3)
+
+T = TypeVar("T")
+
+
+class Wrong(ValueError):
+    """An entry of a bundle's metadata is not what it should be."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One named tensor inside the graph that a trace can show."""
+
+    name: str  # "stem", "stage1", "context", "up16" …
+    group: str  # "input", "convolutional", "upsampling" or "pixel-wise classification"
+    tensor: str  # its name in the graph; float [1, channels, h, w], or [channels, h, w]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a bundle says about itself."""
+
+    classes: ClassList
+    size: tuple[int, int]  # height, width at which the network sees an image under `policy`
+    policy: str  # stretch, fit or native
+    stride: int  # of the scores, relative to the network's input
+    mean: tuple[float, ...]  # of RGB on 0–1, subtracted in the graph
+    std: tuple[float, ...]  # of RGB on 0–1, divided by in the graph
+    temperature: float  # scores are divided by it before a softmax
+    stages: tuple[Stage, ...]
+    even_exposure: bool = False  # each image's brightness and contrast are evened out in the graph
+    provenance: dict[str, Any] = field(default_factory=dict)  # recipe, data, metrics with their split, versions
+    licence: dict[str, str] = field(default_factory=dict)  # of the data and of the weights
+
+    def to_props(self) -> dict[str, str]:
+        """As `metadata_props`, without the golden digest, which only the finished graph can give."""
+        values = {
+            "format": FORMAT,
+            "classes": self.classes.to_json(),
+            "void": VOID,
+            "preprocess": {
+                "size": list(self.size),
+                "policy": self.policy,
+                "stride": self.stride,
+                "mean": list(self.mean),
+                "std": list(self.std),
+                "even_exposure": self.even_exposure,
+            },
+            "temperature": self.temperature,
+            "stages": [vars(stage) for stage in self.stages],
+            "provenance": without_nan(self.provenance),
+            "licence": self.licence,
+        }
+        return {PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+
+    @classmethod
+    def from_props(cls, props: dict[str, str]) -> Metadata:
+        """As read from `metadata_props`, checked.
+
+        Raises:
+            Wrong: the entry that is not what it should be, what was expected, and what came.
+        """
+        if (void := decode(props, "void", VOID)) != VOID or isinstance(void, bool):
+            wrong("void", void, f"{VOID}, the id of unlabelled pixels")
+        seen = of_type(decode(props, "preprocess"), dict, "preprocess", "an object")
+        policy = text(seen.get("policy"), "preprocess.policy")
+        if policy not in POLICIES:
+            wrong("preprocess.policy", policy, f"one of {', '.join(POLICIES)}")
+        size = items(seen.get("size"), "preprocess.size", 2, lambda v, f: whole(v, f, 1, MAX_SIDE_PX))
+        even = seen.get("even_exposure", False)
+        return cls(
+            classes=classes(decode(props, "classes")),
+            size=(size[0], size[1]),
+            policy=policy,
+            stride=whole(seen.get("stride"), "preprocess.stride", 1, MAX_STRIDE),
+            mean=items(seen.get("mean"), "preprocess.mean", 3, lambda v, f: number(v, f, -LARGEST, LARGEST)),
+            std=items(seen.get("std"), "preprocess.std", 3, lambda v, f: number(v, f, 1 / LARGEST, LARGEST)),
+            temperature=number(decode(props, "temperature"), "temperature", *TEMPERATURES),
+            even_exposure=of_type(even, bool, "preprocess.even_exposure", "true or false"),
+            stages=stages(decode(props, "stages")),
+            provenance=provenance(decode(props, "provenance")),
+            licence={
+                key: text(value, f"licence.{key}", MAX_TEXT)
+                for key, value in of_type(decode(props, "licence"), dict, "licence", "an object").items()
+            },
+        )
+
+
+def without_nan(value: Any) -> Any:
+    """NaN, a score that does not exist, becomes null: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+# ── JSON, read strictly ──
+
+
+def decode(props: dict[str, str], name: str, default: Any = None) -> Any:
+    """The value of an entry of `metadata_props`. NaN, which earlier versions wrote in a provenance, is read as none.
+
+    Raises:
+        Wrong: it is missing, too large, too deep, not JSON, or has a number or text that JSON cannot carry.
+    """
+    written = props.get(PREFIX + name)
+    if written is None:
+        if default is not None:
+            return default
+        raise Wrong(f"{PREFIX}{name} is missing")
+    most = MAX_GOLDEN_TEXT if name == "golden" else MAX_TEXT
+    if len(written) > most:
+        raise Wrong(f"{PREFIX}{name} has {len(written)} characters; at most {most}")
+
+    def constant(word: str) -> None:
+        if word != "NaN" or name != "provenance":
+            wrong(name, word, "a number")
+
+    def real(digits: str) -> float:
+        value = float(digits)
+        return value if math.isfinite(value) else wrong(name, digits, "a finite number")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise Wrong(f"{PREFIX}{name} has a key twice")
+        return found
+
+    try:
+        value = json.loads(written, parse_constant=constant, parse_float=real, object_pairs_hook=unique)
+    except Wrong:
+        raise
+    except RecursionError as error:
+        raise Wrong(f"{PREFIX}{name} is nested more than {MAX_DEPTH} deep") from error
+    except ValueError as error:
+        raise Wrong(f"{PREFIX}{name} is not JSON: {str(error)[:200]}") from error
+    check_nested(value, name)
+    return value
+
+
+def check_nested(value: Any, name: str, depth: int = 0) -> None:
+    """Raise Wrong where something is nested too deep, a text holds half a character, or a number is beyond all use."""
+    if depth > MAX_DEPTH:
+        raise Wrong(f"{PREFIX}{name} is nested more than {MAX_DEPTH} deep")
+    if isinstance(value, str):
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            wrong(name, value, "text without lone surrogates")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            check_nested(key, name, depth + 1)
+            check_nested(inner, name, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            check_nested(inner, name, depth + 1)
+    elif isinstance(value, int) and abs(value) >= 1 << 63:
+        wrong(name, value, "a number of 64 bits")
+
+
+def wrong(name: str, came: Any, expected: str) -> NoReturn:
+    shown = ascii(came)
+    shown = shown if len(shown) <= 80 else shown[:80] + "…"
+    raise Wrong(f"{name.removeprefix(PREFIX)} is {shown}; expected {expected}")
+
+
+def of_type(value: Any, kind: type, name: str, expected: str) -> Any:
+    return value if isinstance(value, kind) else wrong(name, value, expected)
+
+
+def whole(value: Any, name: str, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        wrong(name, value, f"a whole number, {low} … {high}")
+    return value
+
+
+def number(value: Any, name: str, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        wrong(name, value, f"a number, {low:g} … {high:g}")
+    return float(value)
+
+
+def text(value: Any, name: str, longest: int = MAX_NAME) -> str:
+    if not isinstance(value, str) or len(value) > longest:
+        wrong(name, value, f"a text of at most {longest} characters")
+    return value
+
+
+def items(value: Any, name: str, count: int, one: Callable[[Any, str], T]) -> tuple[T, ...]:
+    if not isinstance(value, list) or len(value) != count:
+        wrong(name, value, f"a list of {count}")
+    return tuple(one(inner, f"{name}[{place}]") for place, inner in enumerate(value))
+
+
+# ── the entries that have parts ──
+
+
+def classes(rows: Any) -> ClassList:
+    if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_CLASSES:
+        wrong("classes", rows, f"a list of 1 to {MAX_CLASSES} classes")
+    names: list[str] = []
+    colours: list[Colour] = []
+    for place, row in enumerate(rows):
+        field_name = f"classes[{place}]"
+        row = of_type(row, dict, field_name, '{"name": …, "colour": [red, green, blue]}')
+        name = text(row.get("name"), f"{field_name}.name")
+        if not name.strip():
+            wrong(f"{field_name}.name", name, "a name")
+        if name in names:
+            wrong(f"{field_name}.name", name, "a name that no other class has")
+        red, green, blue = items(row.get("colour"), f"{field_name}.colour", 3, lambda v, f: whole(v, f, 0, 255))
+        names.append(name)
+        colours.append((red, green, blue))
+    return ClassList(tuple(names), tuple(colours))
+
+
+def stages(rows: Any) -> tuple[Stage, ...]:
+    if not isinstance(rows, list) or not 2 <= len(rows) <= MAX_STAGES:
+        wrong("stages", rows, "a list that starts with the network's input and ends with its scores")
+    found = []
+    for place, row in enumerate(rows):
+        name = f"stages[{place}]"
+        row = of_type(row, dict, name, '{"name": …, "group": …, "tensor": …}')
+        stage = Stage(*(text(row.get(key), f"{name}.{key}") for key in ("name", "group", "tensor")))
+        first, last = place == 0, place == len(rows) - 1
+        allowed = GROUPS[:1] if first else GROUPS[3:] if last else GROUPS[1:3]
+        if stage.group not in allowed:
+            wrong(f"{name}.group", stage.group, " or ".join(allowed))
+        found.append(stage)
+    if found[-1].tensor != "scores":
+        wrong(f"stages[{len(rows) - 1}].tensor", found[-1].tensor, "'scores'")
+    for key in ("name", "tensor"):
+        if len({getattr(stage, key) for stage in found}) != len(found):
+            wrong("stages", [getattr(stage, key) for stage in found], f"each {key} once")
+    return tuple(found)
+
+
+def provenance(value: Any) -> dict[str, Any]:
+    """Free but for what is computed with or shown: scores on the split that they were measured on, and where from."""
+    found: dict[str, Any] = of_type(value, dict, "provenance", "an object")
+    data = found.get("data")
+    if data is not None:
+        of_type(data, dict, "provenance.data", "an object")
+    metrics = found.get("metrics")
+    if metrics is None:
+        return found
+    of_type(metrics, dict, "provenance.metrics", "an object")
+    for key in ("accuracy", "class_accuracy", "miou", "weighted_iou", "mean_dice"):
+        share(metrics.get(key), f"provenance.metrics.{key}")
+    if metrics.get("split") is not None:
+        text(metrics["split"], "provenance.metrics.split")
+    for key in ("images", "epoch", "pixels"):
+        if metrics.get(key) is not None:
+            whole(metrics[key], f"provenance.metrics.{key}", 0, 1 << 62)
+    rows = metrics.get("classes")
+    for name, row in of_type({} if rows is None else rows, dict, "provenance.metrics.classes", "an object").items():
+        of_type(row, dict, f"provenance.metrics.classes.{name[:80]}", "an object")
+        for key in ("iou", "dice", "recall", "precision"):
+            share(row.get(key), f"provenance.metrics.classes.{name[:80]}.{key}")
+    return found
+
+
+def share(value: Any, name: str) -> None:
+    """A score: a number from 0 to 1, or none."""
+    if value is not None:
+        number(value, name, 0.0, 1.0)
