@@ -15,9 +15,9 @@ from onnx import TensorProto, helper
 
 from pixelwise.bundle.cost import LABELS_DIGESTS, labels_digest
 from pixelwise.bundle.labels import add_labels
+from pixelwise.bundle.wire import read_model
 from pixelwise.model import label_strips
 from pixelwise.model.label_strips import labels_of_scores
-from pixelwise.bundle.wire import read_model
 
 torch = pytest.importorskip("torch")
 
@@ -106,6 +106,8 @@ def test_labels_in_several_strips_and_chunks_are_the_graphs(
         image = np.zeros((*full, 3), np.uint8)
         (labels,) = session.run(["labels"], {"image": image, "scores": scores_Chw[None]})
         assert (labels_of_scores(scores_Chw, full) == labels).all()
+
+
 def test_bundles_with_this_part_are_accepted() -> None:
     """How many pixels it interpolates depends on the image, so it is known by its digest."""
     graph = onnx.GraphProto()
