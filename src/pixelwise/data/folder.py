@@ -18,6 +18,7 @@ from pixelwise.data.formats.boundary import problems_of, recognised
 from pixelwise.data.formats.cityscapes import is_cityscapes, list_cityscapes
 from pixelwise.data.formats.coco import is_coco, list_coco
 from pixelwise.data.formats.cvat import is_cvat, list_cvat
+from pixelwise.data.formats.cvat_video import is_cvat_video, list_cvat_video
 from pixelwise.data.formats.geojson import is_geojson, list_geojson
 from pixelwise.data.formats.image_folder import is_image_folder, list_image_folder
 from pixelwise.data.formats.labelme import is_labelme, list_labelme
@@ -91,6 +92,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
     "yolo": (is_yolo, list_yolo),
     "labelme": (is_labelme, list_labelme),
     "geojson": (is_geojson, list_geojson),
+    "cvat-video": (is_cvat_video, list_cvat_video),
     "cvat": (is_cvat, list_cvat),
     "labelstudio": (is_labelstudio, list_labelstudio),
     "via": (is_via, list_via),
