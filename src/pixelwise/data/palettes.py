@@ -15,6 +15,7 @@ VOID_NAMES = frozenset(
         "unlabeled",
         "ignore",
         "ignored",
+        "__ignore__",
         "ignore_label",
         "unknown",
         "unannotated",
