@@ -217,7 +217,7 @@ def test_yolo_names_in_all_their_forms(tmp_path: Path) -> None:
     sample = next(s for part in dataset.splits.values() for s in part)
     mask = read_sample_mask(sample, dataset.mask_ids, 3)
     assert (mask[:18, :15] == 2).all()
-    assert {"polygon-empty", "polygon-outside"} <= {problem.kind for problem in dataset.problems}
+    assert {"not-drawn", "polygon-outside"} <= {problem.kind for problem in dataset.problems}
 
 
 def test_labelme_rectangles_and_circles(tmp_path: Path) -> None:

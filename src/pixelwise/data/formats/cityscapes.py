@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.decode import MaskIds
-from pixelwise.data.files import shown
 from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import blank_mask, files_below, read_json, shape_named
-from pixelwise.data.formats.fields import rows_of, same_size, size_of, table_of, text_of
+from pixelwise.data.formats.fields import rows_of, same_size, size_of, table_of, text_of, told
 from pixelwise.data.formats.polygons import fill, judge_polygons, polygon_of
 from pixelwise.data.layouts import Declared, Listing, sample_of
 from pixelwise.data.palettes import CITYSCAPES
@@ -110,11 +109,9 @@ def _judge(path: Path, listing: Listing) -> None:
     with problems_of(listing, path):
         table, things = _objects(path)
         size = size_of(table.get("imgHeight"), table.get("imgWidth"))
+        named = ((f"object {i} ({told(thing.get('label'))})", thing) for i, thing in enumerate(things))
         judge_polygons(
-            [
-                (f"object {i} ({shown(str(thing.get('label'))[:40])})", thing.get("polygon"))
-                for i, thing in enumerate(things)
-            ],
+            [(where, thing.get("polygon")) for where, thing in named],
             size,
             lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy),
         )

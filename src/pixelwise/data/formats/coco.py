@@ -213,7 +213,7 @@ def _list_file(path: Path, table: Row, listing: Listing, files: ImageFiles, undr
     seen: set[str] = set()
     for row in table["images"]:
         with problems_of(listing, path, f"image {shown(str(row.get('file_name'))[:200])}:"):
-            name, entry = text_of(row.get("file_name"), "file_name"), _entry(row.get("id"), "id")
+            name, entry = text_of(row.get("file_name"), "file_name", "surrogateescape"), _entry(row.get("id"), "id")
             if entry in seen:
                 raise Refusal("annotations", f"its id {entry} is another image's too.", "Give each image its own id.")
             seen.add(entry)
@@ -383,7 +383,7 @@ def _panoptic_rows(path: Path, _changed_ns: int) -> dict[str, Row]:
 
 def _panoptic_png(path: Path, row: Row) -> Path:
     """The PNG of a panoptic annotation. Raises Refusal: its name leads out of the folder."""
-    name = text_of(row.get("file_name"), "file_name")
+    name = text_of(row.get("file_name"), "file_name", "surrogateescape")
     folders = (path.with_suffix(""), path.parent, path.parent.parent / path.stem)
     places = [below(folder, name) for folder in folders]
     return next((place for place in places if place.is_file()), places[0])

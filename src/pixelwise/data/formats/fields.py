@@ -86,9 +86,12 @@ def table_of(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
-def text_of(value: Any, what: str) -> str:
-    """Text that is not empty. Raises Refusal."""
-    if not isinstance(value, str) or not value.strip():
+def text_of(value: Any, what: str, encoded: str = "strict") -> str:
+    """Text that is not empty and can be written down. Raises Refusal.
+
+    `encoded`: "surrogateescape" for names of files, which may hold bytes that are no UTF-8.
+    """
+    if not isinstance(value, str) or not value.strip() or not _writable(value, encoded):
         raise Refusal("annotations", f"has {told(value)} as its {what}; expected a name.", CORRECT)
     return value
 
@@ -109,10 +112,18 @@ def told(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, str):
-        return repr(shown(value[:40].encode("utf-8", "replace").decode())) + ("…" if len(value) > 40 else "")
+        return repr(shown(value[:40])) + ("…" if len(value) > 40 else "")
     if isinstance(value, list | dict):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value):,}"
     return f"a {type(value).__name__}"
+
+
+def _writable(text: str, errors: str) -> bool:
+    try:
+        text.encode("utf-8", errors)
+    except UnicodeEncodeError:  # half a pair of surrogates
+        return False
+    return True
 
 
 def _side(value: Any, what: str) -> int:

@@ -64,7 +64,7 @@ def list_geojson(root: Path) -> Listing:
                 listing.error("geographic", path, what, remedy)
                 continue
             if table.get("image") is not None:
-                named = [text_of(table["image"], "image")]
+                named = [text_of(table["image"], "image", "surrogateescape")]
             else:
                 named = [path.stem + suffix for suffix in IMAGE_SUFFIXES]
             near = path.parent.relative_to(root).parts
@@ -114,12 +114,15 @@ def _fill(mask: MaskIds, rings: list[Polygon], value: int) -> None:
     """Fill a polygon with holes: even-odd, a ring inside a ring is a hole."""
     if not rings:
         return
-    low = np.floor(np.min([ring.min(axis=0) for ring in rings], axis=0)).clip(0, mask.shape[::-1]).astype(int)
-    high = np.ceil(np.max([ring.max(axis=0) for ring in rings], axis=0)).clip(0, mask.shape[::-1]).astype(int)
-    place = mask[low[1] : high[1], low[0] : high[0]]
+    corners = np.concatenate(rings)
+    (left, top), (right, bottom) = (
+        edge.clip(0, mask.shape[::-1]).astype(int).tolist()
+        for edge in (np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0)))
+    )
+    place = mask[top:bottom, left:right]
     own = np.zeros(place.shape, np.bool_)
     for ring in rings:
-        if own.size and (found := inside(ring - low, own.shape[0], own.shape[1])):
+        if own.size and (found := inside(ring - (left, top), bottom - top, right - left)):
             rows, columns, filled = found
             own[rows, columns] ^= filled
     place[own] = value

@@ -80,7 +80,7 @@ def below(folder: Path, name: str) -> Path:
     path = PurePosixPath(plain)
     outside = path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive or "\0" in name
     if outside or not (folder / path).parent.resolve().is_relative_to(folder.resolve()):
-        what = f"names {shown(name[:200].encode('utf-8', 'replace').decode())!r}, which leads out of the folder."
+        what = f"names {shown(name[:200])!r}, which leads out of the folder."
         raise Refusal("outside", what, "Name a file below the folder.")
     return folder / path
 
@@ -144,7 +144,7 @@ class ImageFiles:
 
     def missing(self, name: str, outside: Path | None = None) -> str:
         """Why `find` gave None, as a sentence that names the nearest files."""
-        said = f"names {shown(name[:200].encode('utf-8', 'replace').decode())!r}"
+        said = f"names {shown(name[:200])!r}"
         for wanted in spellings(name, uploaded=True):
             alike = self._named(wanted.name, outside)
             if alike:

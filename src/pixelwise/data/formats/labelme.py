@@ -107,7 +107,7 @@ def _image(path: Path, table: Row, files: ImageFiles) -> tuple[Path | None, str]
     """The image of a JSON file, and its name there; without one, the image that has the file's own name."""
     near = path.parent.relative_to(files.root).parts
     if table.get("imagePath"):
-        names = [text_of(table["imagePath"], "imagePath")]
+        names = [text_of(table["imagePath"], "imagePath", "surrogateescape")]
     else:
         names = [path.stem + suffix for suffix in IMAGE_SUFFIXES]
     found = (files.find(name, near=near, base=path.parent) for name in names)

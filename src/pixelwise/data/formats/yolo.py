@@ -10,6 +10,7 @@ Format: docs.ultralytics.com/datasets/segment.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,7 +142,11 @@ def _corners(line: str) -> Polygon:
     if words <= 4096:
         numbers = np.array([float(word) if NUMBER.fullmatch(word) else np.nan for word in text.split()])
     else:  # without a string for each: a line may have millions
-        numbers = np.fromstring(text, np.float64, sep=" ")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of text after the numbers, which is counted below
+            numbers = np.fromstring(text, np.float64, sep=" ")
+        if len(numbers) != sum(1 for _ in re.finditer(r"\S+", text)):
+            raise Refusal("polygon", "has coordinates that are no numbers.", "Export it again.")
     if len(numbers) % 2:
         raise Refusal("polygon", f"has {len(numbers)} coordinates, an odd number.", "Export it again.")
     return polygon_of(numbers)
@@ -198,9 +203,7 @@ def _judge(path: Path, lines: list[str], names: tuple[str, ...], listing: Listin
                 name = names[label] if label < len(names) else f"class {label}"
                 undrawn.add(path, "box", name, f"{path.name}, line {number}")
             else:
-                what = (
-                    f"line {number} is no class with a polygon: {shown(line[:40].encode('utf-8', 'replace').decode())}."
-                )
+                what = f"line {number} is no class with a polygon: {shown(line[:40])}."
                 listing.warn("polygon-empty", path, what, "It is passed over; draw it, or remove it.")
             continue
         with shape_named(f"line {number}"):
