@@ -48,6 +48,7 @@ from pixelwise.data.layouts import (
     list_native,
     list_pairs,
 )
+from pixelwise.data.name_tables import void_of_tables
 from pixelwise.data.settings import FILE_NAME, SPLITS, Settings, read_settings
 from pixelwise.data.splits import divide
 from pixelwise.data.unread import what_is_there
@@ -183,6 +184,8 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
     if root != Path(path):
         listing.notes.append(f"The data lie in {shown(root.relative_to(path))}/.")
     undeclare_too_many(listing, settings)
+    if listing.declared is None and settings.classes is None and not listing.source:
+        listing.void |= void_of_tables(listing.root)
     if layout == "camvid":
         listing.declared = CAMVID_DECLARED
     divide(listing, settings, seed, val_share)
