@@ -232,7 +232,7 @@ def _of_lines(lines: Sequence[str], *, names: bool) -> list[Row]:
     if (
         not names
         or len(plain) > VOID
-        or any(len(name) > LONGEST_NAME or not re.search(r"[^\W\d]", name) for name in plain)
+        or any(len(name) > LONGEST_NAME or not re.match(r"(\d+\S*[^\W\d]|[^\W\d])", name) for name in plain)
     ):
         return []
     return [Row(name) for name in plain]
