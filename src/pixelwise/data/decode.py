@@ -37,11 +37,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
 from pixelwise.data.dropped import Dropped, bands_dropped, channel_dropped, depth_dropped, pages_dropped
-from pixelwise.data.files import STREAMED, SUFFIX_OF, UNPRINTABLE, PngFacts, Refusal, check_png, image_format, truncated
-from pixelwise.data.inflate import stored_pixels
+from pixelwise.data.files import SUFFIX_OF, UNPRINTABLE, PngFacts, Refusal, check_png, image_format, truncated
+from pixelwise.data.inflate import bounded_png, stored_pixels
 from pixelwise.data.jpeg import jpeg_pixels
 from pixelwise.data.limits import (
+    MAX_PIXELS,
     MOST_FRAMES,
+    REDUCE,
     check_bmp,
     check_jpeg,
     check_jpeg2000,
@@ -49,22 +51,21 @@ from pixelwise.data.limits import (
     first_of_gif,
     lean_jpeg,
     lean_png,
+    refuse_large,
 )
 from pixelwise.data.orientation import oriented, stored_turn
-from pixelwise.data.pnm import PnmHeader, as_8_bit, pnm_header, pnm_samples
+from pixelwise.data.pnm import PnmHeader, Samples, as_8_bit, pnm_header, pnm_samples
 from pixelwise.data.tiff_header import READ_BANDS, bands_of, check_tiff, pages_of, tiff_bytes
 from pixelwise.records import Colour, Pixels
 
-__all__ = ["oriented", "stored_turn"]  # of `orientation`, which those who decode need beside this
+__all__ = ["MAX_PIXELS", "oriented", "stored_turn"]  # of other modules, which those who decode need beside this
 
 MaskIds = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]  # [H, W]
 
 FORMATS = tuple(name for name in SUFFIX_OF if name != "HEIF")  # that Pillow reads by itself
-MAX_PIXELS = 100_000_000  # an RGB image of 300 MB; more is refused before anything is decoded
 # Chunks that change no pixel, so that OpenCV's and Pillow's decoders agree. tRNS, eXIf and APNG go to Pillow.
 PLAIN_CHUNKS = frozenset((b"IHDR", b"IDAT", b"sRGB", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"bKGD", b"iCCP"))
 HEAVY_CHUNKS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))  # which may be bombs, and OpenCV warns of
-REDUCE = f"Cut it into tiles, or make it smaller. {STREAMED}"
 SINGLE_CHANNEL = "Save masks as single-channel or palette PNG, with one class id a pixel."
 UNSUPPORTED = re.compile(
     r"unsupported|not supported|unknown|not available|cannot handle|not implemented", re.IGNORECASE
@@ -73,7 +74,8 @@ STRIP_ROWS = 256  # that are narrowed at a time
 LOSSY = {"JPEG": "JPEG", "WEBP": "lossy WebP", "AVIF": "AVIF", "HEIF": "HEIC", "JPEG2000": "lossy JPEG 2000"}
 
 # Pillow's warnings name no file. What matters of them is told by what becomes of the image.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+for category in (UserWarning, Image.DecompressionBombWarning):
+    warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
 cv2_logging: Any = cv2.utils.logging
 cv2_logging.setLogLevel(cv2_logging.LOG_LEVEL_SILENT)  # nor do OpenCV's
 
@@ -84,7 +86,7 @@ class Opened(NamedTuple):
     image: Image.Image
     format: str  # as `files.image_format` names it
     png: PngFacts | None
-    pnm: PnmHeader | None = None
+    pnm: tuple[PnmHeader, Samples] | None = None  # of PPM: its numbers too
     pages: int = 1  # pictures in the file; over MOST_FRAMES they are not counted
     lossy: bool = False  # pixels are not as they were saved
     lean: bytes = b""  # the file without what could be a bomb and changes no pixel
@@ -102,7 +104,9 @@ def refusing(what: str) -> Iterator[None]:
         yield
     except Refusal:
         raise
-    except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Refusal("too-large", f"holds more than the {MAX_PIXELS:,} pixels that are the limit.", REDUCE) from error
+    except MemoryError as error:
         raise Refusal("too-large", "needs more memory than there is.", REDUCE) from error
     except Exception as error:
         reason = UNPRINTABLE.sub("?", (str(error).splitlines() or [""])[0])[:200] or type(error).__name__
@@ -123,12 +127,12 @@ def open_image(data: bytes) -> Opened:
 
 
 def _opened(data: bytes, name: str) -> Opened:
-    png = pnm = None
+    png = None
     pages, lossy, lean = 1, name in ("JPEG", "AVIF", "HEIF"), data
     if name == "PNG":
         png = check_png(data)
         refuse_large(png.width, png.height)
-        lean = lean_png(data) if png.chunks & HEAVY_CHUNKS else data
+        lean = lean_png(data) if png.chunks & HEAVY_CHUNKS or b"eXIf" in png.chunks else data
     elif name == "JPEG":
         check_jpeg(data)
         lean = lean_jpeg(data)
@@ -141,9 +145,10 @@ def _opened(data: bytes, name: str) -> Opened:
     elif name == "JPEG2000":
         lossy = check_jpeg2000(data)
     elif name == "PPM":
-        pnm = pnm_header(data)
-        refuse_large(pnm.width, pnm.height)
-        return Opened(_pnm_image(pnm_samples(data, pnm), pnm), name, None, pnm)
+        header = pnm_header(data)
+        refuse_large(header.width, header.height)
+        samples = pnm_samples(data, header)
+        return Opened(_pnm_image(samples, header), name, None, (header, samples))
     elif name == "TIFF":
         file = tiff_bytes(data)
         check_tiff(file)
@@ -201,12 +206,6 @@ def _pnm_image(samples: NDArray[Any], header: PnmHeader) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(samples))
 
 
-def refuse_large(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        what = f"{width}×{height} is {width * height:,} pixels; the limit is {MAX_PIXELS:,}."
-        raise Refusal("too-large", what, REDUCE)
-
-
 def image_pixels(data: bytes) -> Pixels:
     """Decode an image to uint8 [H, W, 3] RGB, upright. Raises Refusal."""
     return opened_pixels(data, open_image(data))
@@ -234,16 +233,16 @@ def pixels_and_dropped(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropp
 
 def _decoded(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
     if opened.pnm is not None:
-        samples = pnm_samples(data, opened.pnm)
-        narrow = _narrowed(samples, opened.pnm.maxval)
+        header, samples = opened.pnm
+        narrow = _narrowed(samples, header.maxval)
         return _three_channels(narrow), ()
     if opened.format == "JPEG" and opened.image.mode in ("L", "RGB", "CMYK"):
         found = _of_jpeg(data, opened)
         if found is not None:
             return found
     if opened.png and _is_plain(opened.png):
-        fast = stored_pixels(data, opened.png) if opened.png.colour == 2 else None
-        return (fast, ()) if fast is not None else _of_png(opened)
+        fast = stored_pixels(data, opened.png) if opened.png.colour in (0, 2) else None
+        return (_three_channels(fast), ()) if fast is not None else _of_png(opened)
     if stored_depth(opened) == 16:
         return _of_16_bits(opened)
     image = load(opened.image)
@@ -277,7 +276,8 @@ def _of_png(opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
     """By OpenCV, which returns what it has of a truncated file without a word: its chunks were checked before."""
     alpha = opened.png is not None and opened.png.colour == 6
     flags = cv2.IMREAD_UNCHANGED if alpha else cv2.IMREAD_COLOR_RGB
-    found = cv2.imdecode(np.frombuffer(opened.lean, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    bounded = bounded_png(opened.lean, opened.png) if opened.png else opened.lean
+    found = cv2.imdecode(np.frombuffer(bounded, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     if found is None or found.shape[:2] != opened.image.size[::-1]:
         # Its checksums hold, but the stream has too few pixels: Pillow would leave the rest black.
         raise truncated("its pixels cannot be decoded")
@@ -287,7 +287,8 @@ def _of_png(opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
 
 
 def _of_16_bits(opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
-    wide = cv2.imdecode(np.frombuffer(opened.lean, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    bounded = bounded_png(opened.lean, opened.png) if opened.png else opened.lean
+    wide = cv2.imdecode(np.frombuffer(bounded, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if wide is None or wide.dtype != np.uint16:
         raise truncated("its 16-bit pixels cannot be decoded")
     dropped = channel_dropped(cv2.extractChannel(wide, 3)) if wide.ndim == 3 and wide.shape[2] == 4 else ()
@@ -395,7 +396,7 @@ def stored_depth(opened: Opened) -> int:
     if opened.png is not None:
         return opened.png.depth
     if opened.pnm is not None:
-        return 16 if opened.pnm.maxval > 255 else 8
+        return 16 if opened.pnm[0].maxval > 255 else 8
     tags = getattr(opened.image, "tag_v2", None)
     if tags is None:
         return 8

@@ -32,7 +32,8 @@ except ImportError:
 
 STORED_BYTES = 65535  # the largest block of a deflate stream that is stored as it is
 CHANNELS = {0: 1, 2: 3, 3: 1}  # by the header's kind of colour: grey, RGB, palette
-GREY, RGB = 0, 2
+SAMPLES = {**CHANNELS, 4: 2, 6: 4}  # and with alpha
+GREY, RGB, PALETTE = 0, 2, 3
 
 
 def stored_pixels(data: bytes, png: PngFacts) -> NDArray[np.uint8] | None:
@@ -47,19 +48,34 @@ def stored_pixels(data: bytes, png: PngFacts) -> NDArray[np.uint8] | None:
     if isal_zlib is None or png.depth != 8 or channels is None or png.interlaced:
         return None
     expected = png.height * (1 + channels * png.width)
+    packed = _repacked(png, RGB if channels == 3 else GREY, _inflated(data, expected))
+    shape = (png.height, png.width, 3) if channels == 3 else (png.height, png.width)
+    found = _unfiltered(packed, channels)
+    return found.reshape(shape) if found is not None and found.size == expected - png.height else None
+
+
+def bounded_png(data: bytes, png: PngFacts) -> bytes:
+    """A PNG whose stream is no longer than its pixels, for decoders that would inflate all of it, and print about it.
+
+    Raises:
+        Refusal: the stream is damaged, or holds fewer pixels than the header says.
+    """
+    samples = SAMPLES.get(png.colour)
+    if isal_zlib is None or png.depth not in (8, 16) or samples is None or png.interlaced or png.colour == PALETTE:
+        return data
+    expected = png.height * (1 + samples * png.width * png.depth // 8)
+    return _repacked(png, png.colour, _inflated(data, expected))
+
+
+def _inflated(data: bytes, expected: int) -> memoryview:
+    """The first bytes of a PNG's pixel stream; what is more than the header says is no pixel. Raises Refusal."""
     try:
-        inflater = isal_zlib.decompressobj()
-        raw = inflater.decompress(_pixel_stream(data), expected + 1)  # a bomb stops here
+        raw = isal_zlib.decompressobj().decompress(_pixel_stream(data), expected + 1)  # a bomb stops here
     except isal_zlib.error as error:
         raise truncated(f"its pixels cannot be decoded ({error})") from error
     if len(raw) < expected:
         raise truncated("its pixels cannot be decoded")
-    if len(raw) > expected or not inflater.eof:
-        return None  # more than the header says: odd, and the plain way's to judge
-    packed = _repacked(png, channels, raw)
-    shape = (png.height, png.width, 3) if channels == 3 else (png.height, png.width)
-    found = _unfiltered(packed, channels)
-    return found.reshape(shape) if found is not None and found.size == expected - png.height else None
+    return memoryview(raw)[:expected]
 
 
 def _unfiltered(packed: bytes, channels: int) -> NDArray[np.uint8] | None:
@@ -88,15 +104,14 @@ def _pixel_stream(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _repacked(png: PngFacts, channels: int, raw: bytes) -> bytes:
-    """A PNG of grey or RGB whose one pixel chunk holds `raw` without compression. Palette indices become grey."""
-    view = memoryview(raw)
+def _repacked(png: PngFacts, colour: int, view: memoryview) -> bytes:
+    """A PNG of this kind of colour whose one pixel chunk holds these bytes without compression."""
     stream: list[bytes | memoryview] = [b"\x78\x01"]
-    for start in range(0, len(raw), STORED_BYTES):
+    for start in range(0, len(view), STORED_BYTES):
         block = view[start : start + STORED_BYTES]
-        stream += (struct.pack("<BHH", start + STORED_BYTES >= len(raw), len(block), len(block) ^ 0xFFFF), block)
-    stream.append(struct.pack(">I", isal_zlib.adler32(raw)))
-    header = struct.pack(">IIBBBBB", png.width, png.height, 8, RGB if channels == 3 else GREY, 0, 0, 0)
+        stream += (struct.pack("<BHH", start + STORED_BYTES >= len(view), len(block), len(block) ^ 0xFFFF), block)
+    stream.append(struct.pack(">I", isal_zlib.adler32(view)))
+    header = struct.pack(">IIBBBBB", png.width, png.height, png.depth, colour, 0, 0, 0)
     return b"".join((PNG_MAGIC, *_chunk(b"IHDR", [header]), *_chunk(b"IDAT", stream), *_chunk(b"IEND", [])))
 
 

@@ -11,10 +11,14 @@ import re
 import struct
 from collections.abc import Iterator
 
-from pixelwise.data.files import PNG_MAGIC, Refusal, truncated
+from pixelwise.data.files import PNG_MAGIC, STREAMED, Refusal, truncated
 
+MAX_PIXELS = 100_000_000  # an RGB image of 300 MB; more is refused before anything is decoded
+REDUCE = f"Cut it into tiles, or make it smaller. {STREAMED}"
 MOST_SCANS = 1000
 MOST_SCANNED = 1_200_000_000  # scans × pixels of a JPEG: each scan visits every pixel
+FREELY_SCANNED, SCANNED_A_BYTE = 400_000_000, 2000  # and of a small file: scans hold something, as a rule
+PIXELS_A_BYTE = 512  # of a JPEG at the most: a bit for each block of 8 × 8
 MOST_SEGMENTS = 10_000
 MANY_SEGMENTS = 64  # of a JPEG: more are left out before Pillow, which joins them, sees it
 MOST_BLOCKS = 200_000  # of a GIF's extensions, to the first picture
@@ -24,10 +28,21 @@ MOST_PACKED_PIXELS = 16_000_000  # of a run-length coded BMP, which Pillow decod
 RESAVE = "Open it in an image editor and save it again as PNG."
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in entropy-coded data, where FF is stuffed
 NO_FILL = re.compile(rb"[^\xff]")
+UNREAD_FRAMES = {
+    0xC3: "lossless",
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "hierarchical"),
+    0xCB: "lossless",
+}
 FRAME_HEADERS = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)))
 KEPT_IN_PNG = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 KEPT_IN_JPEG = frozenset((0xE0, 0xEE))  # JFIF and Adobe, which say how colours are meant
 MAX_EXIF = 1 << 20
+
+
+def refuse_large(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        what = f"{width}×{height} is {width * height:,} pixels; the limit is {MAX_PIXELS:,}."
+        raise Refusal("too-large", what, REDUCE)
 
 
 def check_jpeg(data: bytes) -> None:
@@ -36,16 +51,26 @@ def check_jpeg(data: bytes) -> None:
     Inside entropy-coded data every FF is stuffed, so an end marker after the first scan's start is a true one; one in
     an embedded thumbnail lies before it.
     """
-    pixels = 0
+    pixels, arithmetic = 0, False
     for marker, at, _stop in jpeg_segments(data):
         if marker in FRAME_HEADERS and at + 9 <= len(data):
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            pixels = height * width
+            bits, height, width = struct.unpack_from(">BHH", data, at + 4)
+            if marker in UNREAD_FRAMES or bits != 8:
+                kind = UNREAD_FRAMES.get(marker, f"{bits}-bit")
+                raise Refusal(
+                    "unread-kind", f"is a {kind} JPEG; expected one of 8 bits, as usual.", "Convert it to PNG."
+                )
+            refuse_large(width, height)
+            pixels, arithmetic = height * width, marker >= 0xC8
         if marker == 0xDA:
             if data.rfind(b"\xff\xd9", at) < 0:
                 raise truncated("its end marker is missing")
-            if data.count(b"\xff\xda", at) > min(MOST_SCANS, MOST_SCANNED // max(pixels, 1)):
-                _check_scans(data, at, pixels)
+            if len(data) - at < pixels // PIXELS_A_BYTE and not arithmetic:
+                raise truncated(f"{len(data) - at} bytes cannot hold its {pixels:,} pixels")
+            most = min(MOST_SCANS, MOST_SCANNED // max(pixels, 1))
+            freely = max(FREELY_SCANNED, SCANNED_A_BYTE * len(data)) // max(pixels, 1)
+            if data.count(b"\xff\xda", at) > min(most, freely):
+                _check_scans(data, at, min(most, freely))
             return
     raise truncated("it ends before its pixels begin")
 
@@ -71,14 +96,13 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         at = stop
 
 
-def _check_scans(data: bytes, at: int, pixels: int) -> None:
-    """Count the scans from the first one at `at` to the end marker. Raises Refusal for too many."""
+def _check_scans(data: bytes, at: int, limit: int) -> None:
+    """Count the scans from the first one at `at` to the end marker. Raises Refusal for more than `limit`."""
     scans = 0
     while at + 4 <= len(data) and data[at + 1] != 0xD9:
         scans += data[at + 1] == 0xDA
-        if scans > MOST_SCANS or scans * pixels > MOST_SCANNED:
+        if scans > limit:
             total = data.count(b"\xff\xda", at) + scans - 1
-            limit = min(MOST_SCANS, MOST_SCANNED // max(pixels, 1))
             what = f"is a JPEG of {total:,} scans; at its size the limit is {limit:,}."
             raise Refusal("too-many-scans", what, RESAVE)
         found = MARKER.search(data, at + 2 + int.from_bytes(data[at + 2 : at + 4], "big"))
@@ -88,9 +112,11 @@ def _check_scans(data: bytes, at: int, pixels: int) -> None:
 
 
 def lean_jpeg(data: bytes) -> bytes:
-    """A JPEG for Pillow's parser: as it is, or where it has very many segments, without those that change no pixel."""
+    """A JPEG for Pillow's parser, which is slow with fill bytes and joins segments: without them, if there are many."""
     segments = list(jpeg_segments(data))
-    if len(segments) <= MANY_SEGMENTS:
+    sizes = sum(stop - at for _, at, stop in segments)
+    filled = segments[-1][2] - 2 - sizes
+    if len(segments) <= MANY_SEGMENTS and filled <= MANY_SEGMENTS:
         return data
     exif = next((at for marker, at, _ in segments if marker == 0xE1 and data[at + 4 : at + 8] == b"Exif"), -1)
     kept = [

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from pixelwise.data.files import Refusal, truncated
 
-NUMBER = re.compile(rb"(?:[ \t\r\n\v\f]+|#[^\r\n]*[\r\n])*([0-9]{1,10})(?=[ \t\r\n\v\f#])")
+NUMBER = re.compile(rb"(?:[ \t\r\n\v\f]++|#[^\r\n]*+[\r\n])*+([0-9]{1,10})(?=[ \t\r\n\v\f#])")
 COMMENT = re.compile(rb"#[^\r\n]*")
-LONG = re.compile(rb"[0-9]{10}")  # which 32 bits cannot hold
+LONGEST = 9  # digits that 32 bits hold for sure
+LONG = re.compile(rb"[0-9]{10}")
+SPACES = re.compile(rb"[ \t\r\n\v\f]{2,}")
 DIGITS = b"0123456789 \t\r\n\v\f"
 LARGEST = 65535
 
@@ -79,6 +81,7 @@ def pnm_samples(data: bytes, header: PnmHeader) -> Samples:
         text = COMMENT.sub(b"", data[header.start :])
         if text.translate(None, DIGITS) or LONG.search(text):
             raise truncated("something that is no number stands among its pixels")
+        text = SPACES.sub(b" ", text)[: count * (LONGEST + 1)]  # NumPy's own limit would leave memory as it was
         samples = _narrow(_enough(np.fromstring(text, np.int32, sep=" "), count), header)
     else:
         dtype = np.dtype(np.uint8 if header.maxval < 256 else ">u2")

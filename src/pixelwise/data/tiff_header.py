@@ -26,7 +26,7 @@ REDUCED, MASK = (
 )  # bits of KIND: a smaller copy of another page, as a COG has; a page that says what is seen through
 MOST_TAGS = 4096
 MOST_PAGES = 1000  # that are counted
-MOST_PARTS = 131_072  # strips or tiles, where all are decoded at once
+MOST_PARTS = 65_536  # strips or tiles, where all are decoded at once
 MOST_STREAMED_PARTS = 1 << 23
 MAX_TILE_BYTES = 1 << 26  # of a tile that is larger than the image
 READ_BANDS = (1, 3, 4)
