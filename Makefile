@@ -27,11 +27,12 @@ test: page
 test-slow: page
 	$(BIN)/python -m pytest -m slow
 
-# Hostile input, for as long as is asked: `make fuzz MINUTES=30 SEED=7`. With Atheris where it is installed (it finds new
-# paths by what a mutant runs through), otherwise with the seeded mutator alone.
+# Hostile input, for as long as is asked: `make fuzz MINUTES=30 SEED=7`. With Atheris where it can be installed (it finds
+# new paths by what a mutant runs through), otherwise with the seeded mutator alone.
 MINUTES ?= 10
 SEED ?= 0
 fuzz: page
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python tests/hostile/fuzz.py --minutes $(MINUTES) --seed $(SEED)
 
 # Published faults of what is installed, from the advisory databases; needs the network.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixelwise import __version__
 from pixelwise.data.scenes import write_scenes
 
 COMMANDS = (
@@ -174,3 +175,8 @@ def test_output_through_a_closed_pipe_is_no_error(work: Path) -> None:
     command = f"{sys.executable} -m pixelwise check {work / 'scenes'} | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr
+
+
+def test_the_version_is_printed() -> None:
+    done = pixelwise("--version")
+    assert done.stdout == f"pixelwise {__version__}\n"

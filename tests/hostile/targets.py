@@ -30,46 +30,43 @@ Attack = Callable[[Random, Path], None]  # the generator of this mutant, a folde
 Target = Callable[[Path], Attack]  # a folder for its valid inputs → the attack
 
 
-def images(folder: Path) -> Attack:
-    """Bytes of every kind of image through the decoders of images and of masks."""
+def read_image(data: bytes, _own: Path) -> None:
+    """Bytes through the decoders of images and of masks. Raises Refusal where all of them refuse."""
     from pixelwise.data.doctor.raw_mask import raw_mask_of
     from pixelwise.data.images import decode_image, decode_mask_ids
 
-    del folder
-    valid = image_files()
-
-    def attack(rng: Random, _folder: Path) -> None:
-        data = mutated_bytes(rng.choice(valid), rng, valid)
-        refusals = 0
-        for read in (lambda: decode_image(data, "x"), lambda: decode_mask_ids(data, "x"), lambda: raw_mask_of(data)):
-            try:
-                read()
-            except REFUSED:
-                refusals += 1
-        if refusals == 3:
-            raise Refusal("all", "refused", "")
-
-    return attack
+    refusals = 0
+    for read in (lambda: decode_image(data, "x"), lambda: decode_mask_ids(data, "x"), lambda: raw_mask_of(data)):
+        try:
+            read()
+        except REFUSED:
+            refusals += 1
+    if refusals == 3:
+        raise Refusal("all", "refused", "")
 
 
-def tiffs(folder: Path) -> Attack:
-    """TIFF files through the reader that goes row by row."""
-    from pixelwise.data.files import tiff_size
+def read_tiff(data: bytes, own: Path) -> None:
+    """A TIFF file through the reader that goes row by row."""
     from pixelwise.data.tiff import TiffImage
+    from pixelwise.data.tiff_header import tiff_size
 
-    del folder
+    path = own / "a.tif"
+    path.write_bytes(data)
+    tiff_size(path)
+    with TiffImage(path) as image:
+        if image.height * image.width < 1 << 22:
+            image.rows(0, image.height)
+        _ = image.place, image.resolution
+
+
+def images(_folder: Path) -> Attack:
+    valid = image_files()
+    return lambda rng, own: read_image(mutated_bytes(rng.choice(valid), rng, valid), own)
+
+
+def tiffs(_folder: Path) -> Attack:
     valid = tiff_files()
-
-    def attack(rng: Random, own: Path) -> None:
-        path = own / "a.tif"
-        path.write_bytes(mutated_bytes(rng.choice(valid), rng, valid))
-        tiff_size(path)
-        with TiffImage(path) as image:
-            if image.height * image.width < 1 << 22:
-                image.rows(0, image.height)
-            _ = image.place, image.resolution
-
-    return attack
+    return lambda rng, own: read_tiff(mutated_bytes(rng.choice(valid), rng, valid), own)
 
 
 def annotations(folder: Path) -> Attack:
@@ -112,12 +109,13 @@ def settings(folder: Path) -> Attack:
     recipe = Recipe().to_toml()
 
     def attack(rng: Random, own: Path) -> None:
-        text = mutated_text(rng.choice((dataset, recipe)), rng)
+        of_dataset = rng.random() < 0.5
+        text = mutated_text(dataset if of_dataset else recipe, rng)
         path = own / "dataset.toml"
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
-        try:
+        if of_dataset:
             read_settings(own)
-        finally:
+        else:
             Recipe.from_file(path)
 
     return attack
@@ -247,3 +245,7 @@ def png_of_chunks(count: int) -> bytes:
 
 
 TARGETS: dict[str, Target] = {"images": images, "tiffs": tiffs, "annotations": annotations, "settings": settings}
+GUIDED = {
+    "images": (image_files, read_image),
+    "tiffs": (tiff_files, read_tiff),
+}  # by Atheris

@@ -27,6 +27,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def show_version(asked: bool) -> None:
+    if asked:
+        from pixelwise import __version__
+
+        typer.echo(f"pixelwise {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_of_all(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=show_version, help="Print the version and exit.")] = False,
+) -> None:  # fmt: skip
+    del version  # its callback has answered
+
+
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON; - prints it instead of the text.")]  # fmt: skip
 ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="A bundle (.onnx), a run directory or a built-in model (street, nuclei).")

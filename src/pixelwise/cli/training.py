@@ -200,8 +200,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
     """ "ema=0.99" and the like → values, read as TOML reads them."""
-    import tomllib
-
+    from pixelwise.data.settings import parse_toml
     from pixelwise.errors import UsageError
 
     values: dict[str, Any] = {}
@@ -210,7 +209,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         if not equals:
             raise UsageError(f"--set {setting}: expected NAME=VALUE, such as --set ema=0.98.")
         try:
-            values[name.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+            values[name.strip()] = parse_toml(f"value = {text}")["value"]
+        except ValueError:
             values[name.strip()] = text  # a bare word
     return values

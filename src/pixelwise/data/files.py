@@ -103,11 +103,7 @@ def shown(path: Path | str) -> str:
 
     What would end the line, steer a terminal or turn the direction of writing is there by its number: "a\\nb".
     """
-    try:
-        text = os.fsencode(path).decode("utf-8", "replace")
-    except UnicodeEncodeError:  # half a pair of surrogates, as JSON can have it
-        text = str(path).encode("utf-8", "replace").decode()
-    return printable(text)
+    return printable(os.fsencode(path).decode("utf-8", "replace"))
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -57,12 +57,20 @@ def read_settings(root: Path) -> Settings:
     if not path.exists():
         return Settings()
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        table = parse_toml(path.read_text("utf-8"))
     except OSError as error:
         fail(path, f"cannot be read ({error.strerror}).", "Check its permissions.")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         fail(path, f"is not valid TOML ({error}).", EXAMPLE)
     return settings_of(table, path)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The table that a TOML document holds. Raises ValueError, also where it is nested too deeply to be read."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("its values are nested too deeply") from error
 
 
 def dataset_toml(classes: ClassList, ids: Sequence[int] | None = None, void: Sequence[int] = ()) -> str:

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 import psutil
 
 from pixelwise.data.files import write_whole
+from pixelwise.data.settings import parse_toml
 from pixelwise.server.alive import exclusively, identity_in, identity_of, interrupt, is_locked, process_of
 from pixelwise.server.refusals import Refused
 from pixelwise.tracing.words import origin
@@ -194,7 +194,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
+import sys
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import tomlkit
 
+from pixelwise.data.settings import parse_toml
 from pixelwise.errors import UsageError
 
 MODELS = ("fast", "unet")
 ENCODERS = ("lite0", "lite1", "lite2")
+MOST = sys.float_info.max
 POLICIES = ("stretch", "fit", "native")
 
 
@@ -144,8 +146,8 @@ class Recipe:
             UsageError: not TOML, an unknown name, or a value that makes no sense.
         """
         try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+            values = parse_toml(text)
+        except ValueError as error:
             raise UsageError(f"{where}: not valid TOML: {error}") from error
         return cls().with_values(values, where)
 
@@ -188,7 +190,7 @@ def convert(value: Any, like: Any, where: str) -> Any:
     elif isinstance(like, bool) or isinstance(value, bool):
         if type(value) is type(like):
             return value
-    elif isinstance(like, float) and isinstance(value, (int, float)):
+    elif isinstance(like, float) and isinstance(value, (int, float)) and abs(value) <= MOST:
         return float(value)
     elif type(value) is type(like):
         return value
