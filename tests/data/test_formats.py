@@ -152,7 +152,7 @@ def test_coco_polygons_are_read_in_place_and_background_is_named(tmp_path: Path)
     ("shape", "kind"),
     [
         ([[0, 0, 9, 9, 9, 0, 0, 9]], "polygon-crossing"),
-        ([], "polygon-empty"),
+        ([], "not-drawn"),
         ([[1, 1, 2, 2]], "polygon-empty"),
         ([[1, 1, 2, 2, float("nan"), 3]], "polygon-empty"),
         ([["a", 1, 2, 2, 3, 3]], "polygon-empty"),
@@ -162,7 +162,7 @@ def test_coco_polygons_are_read_in_place_and_background_is_named(tmp_path: Path)
         ({"size": [20, 30], "counts": [5, 5]}, "run-lengths"),
         ({"size": [20, 30], "counts": "~~~~~~~~~~~~~~"}, "run-lengths"),
         ({"size": [20, 30], "counts": [-5, 605]}, "run-lengths"),
-        (None, "polygon-empty"),
+        (None, "not-drawn"),
     ],
 )
 def test_damaged_coco_objects_are_reported_and_passed_over(tmp_path: Path, shape: Any, kind: str) -> None:
@@ -172,7 +172,7 @@ def test_damaged_coco_objects_are_reported_and_passed_over(tmp_path: Path, shape
     assert kind in found
     assert "annotation 0" in found[kind].message
     assert report.pairs == 3
-    assert not report.findings.errors
+    assert {problem.kind for problem in report.findings.errors} == {kind} & {"run-lengths"}  # not passed over
 
 
 def test_a_coco_file_cut_short_is_reported(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_yolo_names_in_all_their_forms(tmp_path: Path) -> None:
     sample = next(s for part in dataset.splits.values() for s in part)
     mask = read_sample_mask(sample, dataset.mask_ids, 3)
     assert (mask[:18, :15] == 2).all()
-    assert {"polygon-empty", "polygon-outside"} <= {problem.kind for problem in dataset.problems}
+    assert {"not-drawn", "polygon-outside"} <= {problem.kind for problem in dataset.problems}
 
 
 def test_labelme_rectangles_and_circles(tmp_path: Path) -> None:

@@ -668,3 +668,92 @@ def test_empty_cells_mean_nothing_and_many_missing_images_are_told_in_one(tmp_pa
     missing = [problem for problem in dataset.problems if problem.kind == "image-missing"]
     assert len(missing) == 6
     assert "25 more images" in str(missing[-1])
+
+
+# CVAT for video
+
+
+def cvat_video(path: Path, tracks: list[str], *, frames: int, first: int = 0, name: str = "frame_{:06d}.png") -> Path:
+    """annotations.xml of a film, and its frames beside it."""
+    labels = "".join(f"<label><name>{name}</name><type>any</type></label>" for name in ("Boat", "Jet"))
+    meta = f"<task><size>{frames}</size><mode>interpolation</mode><labels>{labels}</labels></task>"
+    size = f"<original_size><width>{SIZE[1]}</width><height>{SIZE[0]}</height></original_size>"
+    path.mkdir(parents=True, exist_ok=True)
+    text = f"<?xml version='1.0'?><annotations><version>1.1</version><meta>{meta}{size}</meta>{''.join(tracks)}"
+    (path / "annotations.xml").write_text(f"{text}</annotations>")
+    for frame in range(frames):
+        photo(path / "images" / name.format(frame + first))
+    return path
+
+
+def track(label: str, *shapes: str) -> str:
+    return f'<track id="0" label="{label}" source="manual">{"".join(shapes)}</track>'
+
+
+def box_at(frame: int, left: int, *, outside: int = 0, keyframe: int = 1, z: int = 0) -> str:
+    sides = f'xtl="{left}.0" ytl="4.0" xbr="{left + 10}.0" ybr="12.0" z_order="{z}"'
+    return f'<box frame="{frame}" keyframe="{keyframe}" outside="{outside}" occluded="0" {sides}/>'
+
+
+def polygon_at(frame: int, left: int, *, outside: int = 0, keyframe: int = 1) -> str:
+    points = f"{left}.0,20.0;{left + 5}.0,20.0;{left + 5}.0,30.0;{left}.0,30.0"
+    return f'<polygon frame="{frame}" keyframe="{keyframe}" outside="{outside}" points="{points}" z_order="0"/>'
+
+
+def by_frame(dataset: Dataset) -> dict[int, Named]:
+    return {int(name[-6:]): mask for name, mask in named(dataset).items()}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_cvat_tracks_are_drawn_on_the_frames_beside_them(tmp_path: Path, first: int) -> None:
+    jets = [polygon_at(i, 10 + i, keyframe=int(i == 0), outside=int(i == 4)) for i in range(5)]
+    boats = [box_at(i, 20 + i, keyframe=int(i == 2), z=1) for i in range(2, 4)]
+    hidden = [box_at(5, 1, outside=1)]
+    cvat_video(tmp_path, [track("Jet", *jets), track("Boat", *boats, *hidden)], frames=6, first=first)
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "cvat-video"
+    assert dataset.classes.names == ("background", "Boat", "Jet")
+    masks = by_frame(dataset)
+    assert sorted(masks) == [first, first + 1, first + 2, first + 3]
+    for i in range(4):
+        boat = [("Boat", 20 + i, 4, 30 + i, 12)] if i >= 2 else []
+        assert (masks[i + first] == boxed(("Jet", 10 + i, 20, 15 + i, 30), *boat)).all()
+    assert "4 of 6 frames drawn; left out, for no track is to be seen: 2 frames, such as 4" in messages(dataset)
+
+
+def test_between_keyframes_boxes_move_and_frames_of_polygons_are_left_out(tmp_path: Path) -> None:
+    boats = [box_at(0, 10), box_at(4, 30), box_at(8, 30, outside=1)]
+    cvat_video(tmp_path, [track("Boat", *boats), track("Jet", polygon_at(5, 3), polygon_at(7, 9))], frames=10)
+    dataset = open_dataset(tmp_path)
+    masks = by_frame(dataset)
+    assert sorted(masks) == [0, 1, 2, 3, 4, 5, 7, 8, 9]
+    for i in range(5):
+        assert (masks[i] == boxed(("Boat", 10 + 5 * i, 4, 20 + 5 * i, 12))).all()
+    jet = ("Jet", 9, 20, 14, 30)
+    assert (masks[5] == boxed(("Boat", 30, 4, 40, 12), ("Jet", 3, 20, 8, 30))).all()
+    assert (masks[7] == boxed(("Boat", 30, 4, 40, 12), jet)).all()
+    assert (masks[8] == boxed(jet)).all()
+    assert (masks[9] == boxed(jet)).all()
+    assert "only CVAT can move (export all frames): frame 6" in messages(dataset)
+    assert "3 boxes moved evenly" in messages(dataset)
+
+
+def test_cvat_for_video_without_its_frames_is_named(tmp_path: Path) -> None:
+    cvat_video(tmp_path, [track("Jet", box_at(0, 4))], frames=0)
+    photo(tmp_path / "preview.jpg")
+    dataset = open_dataset(tmp_path)
+    told = "\n".join(str(problem) for problem in find_problems(dataset).problems)
+    assert "annotations.xml: is CVAT for video (1 track)" in told
+    assert "Export as CVAT for images 1.1" in told
+    assert "Add images and masks" not in told
+
+
+def test_cvat_masks_and_points_of_tracks(tmp_path: Path) -> None:
+    runs = '<mask frame="0" outside="0" rle="3, 4, 5" left="2" top="1" width="4" height="3"/>'
+    points = '<points frame="0" outside="0" points="1,2;3,4"/>'
+    cvat_video(tmp_path, [track("Jet", runs), track("Boat", points)], frames=2)
+    dataset = open_dataset(tmp_path)
+    mask = blank()
+    mask[1, 5] = mask[2, 2:5] = "Jet"
+    assert (by_frame(dataset)[0] == mask).all()
+    assert "1 shape of the kind points is not drawn: Boat (1)" in messages(dataset)

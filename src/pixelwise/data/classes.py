@@ -13,6 +13,7 @@ from pixelwise.data.decode import mask_ids_of, mask_palette
 from pixelwise.data.files import Refusal, read_bytes, shown
 from pixelwise.data.images import count_ids
 from pixelwise.data.layouts import Declared, Listing
+from pixelwise.data.name_tables import names_beside
 from pixelwise.data.read_ahead import in_threads
 from pixelwise.data.settings import FILE_NAME, Settings, filled_colours
 from pixelwise.data.sources import stored_mask_ids
@@ -32,7 +33,7 @@ def undeclare_too_many(listing: Listing, settings: Settings) -> None:
 
 def void_ids(listing: Listing, settings: Settings) -> frozenset[int]:
     """Ids that mean unlabelled where classes are found: 255 by convention, unless the format says what its ids are."""
-    return listing.void | (settings.void - {VOID}) if listing.source else settings.void
+    return listing.void | (settings.void - {VOID}) if listing.source else settings.void | listing.void
 
 
 def known_classes(listing: Listing, settings: Settings) -> tuple[ClassList, dict[int, int]]:
@@ -110,7 +111,16 @@ def found_classes(listing: Listing, void: frozenset[int]) -> tuple[ClassList, di
 
 
 def names_of_ids(listing: Listing, ids: Sequence[int]) -> tuple[str, ...]:
-    """The names of ids that were found: the format's, else by their numbers; 0 beside one other is background."""
+    """The names of ids that were found: the format's, else by their numbers; 0 beside one other is background.
+
+    A table beside the masks goes before numbers; what it says, or why it is not followed, is noted.
+    """
+    if not listing.source and not listing.names:
+        named, told = names_beside(listing.root, ids)
+        if told and told not in listing.notes:
+            listing.notes.append(told)
+        if named and len(set(named.values())) == len(ids):
+            return tuple(named[i] for i in ids)
     if ids in ([0, 1], [0, VOID], [0, 65535]) and not listing.source:
         return "background", "foreground"
     return tuple(listing.names.get(i, f"class {i}") for i in ids)

@@ -103,7 +103,11 @@ def shown(path: Path | str) -> str:
 
     What would end the line, steer a terminal or turn the direction of writing is there by its number: "a\\nb".
     """
-    return printable(os.fsencode(path).decode("utf-8", "replace"))
+    try:
+        text = os.fsencode(path).decode("utf-8", "replace")
+    except UnicodeEncodeError:  # half a pair of surrogates, as JSON can have it
+        text = str(path).encode("utf-8", "replace").decode()
+    return printable(text)
 
 
 def printable(text: str, keep: str = "") -> str:

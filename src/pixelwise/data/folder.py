@@ -18,6 +18,7 @@ from pixelwise.data.formats.boundary import problems_of, recognised
 from pixelwise.data.formats.cityscapes import is_cityscapes, list_cityscapes
 from pixelwise.data.formats.coco import is_coco, list_coco
 from pixelwise.data.formats.cvat import is_cvat, list_cvat
+from pixelwise.data.formats.cvat_video import is_cvat_video, list_cvat_video
 from pixelwise.data.formats.geojson import is_geojson, list_geojson
 from pixelwise.data.formats.image_folder import is_image_folder, list_image_folder
 from pixelwise.data.formats.labelme import is_labelme, list_labelme
@@ -47,6 +48,7 @@ from pixelwise.data.layouts import (
     list_native,
     list_pairs,
 )
+from pixelwise.data.name_tables import void_of_tables
 from pixelwise.data.settings import FILE_NAME, SPLITS, Settings, read_settings
 from pixelwise.data.splits import divide
 from pixelwise.data.unread import what_is_there
@@ -91,6 +93,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
     "yolo": (is_yolo, list_yolo),
     "labelme": (is_labelme, list_labelme),
     "geojson": (is_geojson, list_geojson),
+    "cvat-video": (is_cvat_video, list_cvat_video),
     "cvat": (is_cvat, list_cvat),
     "labelstudio": (is_labelstudio, list_labelstudio),
     "via": (is_via, list_via),
@@ -181,6 +184,8 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
     if root != Path(path):
         listing.notes.append(f"The data lie in {shown(root.relative_to(path))}/.")
     undeclare_too_many(listing, settings)
+    if listing.declared is None and settings.classes is None and not listing.source:
+        listing.void |= void_of_tables(listing.root)
     if layout == "camvid":
         listing.declared = CAMVID_DECLARED
     divide(listing, settings, seed, val_share)

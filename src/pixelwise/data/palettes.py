@@ -15,6 +15,7 @@ VOID_NAMES = frozenset(
         "unlabeled",
         "ignore",
         "ignored",
+        "__ignore__",
         "ignore_label",
         "unknown",
         "unannotated",
@@ -110,7 +111,8 @@ def names_of_colours(
             it lacks is void.
 
     ("", {}) where no map has them all, or two maps do. Black and two colours are too few to tell: three are needed.
-    VOC's first few colours are what many tools number any classes with; they get numbers, not VOC's names.
+    VOC's colours are what many tools number any classes with, so they are no evidence of VOC's classes: they get
+    numbers, not VOC's names, and are no evidence of CamVid's or Cityscapes' either, some of whose colours they are.
     """
     table, known = beside
     named = {colour: next((known[k] for k in known if _distance(colour, k) <= tolerance), "") for colour in colours}
@@ -127,15 +129,22 @@ def names_of_colours(
             if near:
                 names[colour] = near[0]
         others = [colour for colour in names if colour]
-        if len(names) == len(colours) == len(set(names.values())) and len(others) >= 3:
+        generic = palette != "Pascal VOC" and all(_is_numbering(colour, tolerance) for colour in others)
+        if len(names) == len(colours) == len(set(names.values())) and len(others) >= 3 and not generic:
             order = list(entries)
             matches.append((palette, dict(sorted(names.items(), key=lambda item: order.index(item[1])))))
     if len(matches) != 1:
         return "", {}
     palette, names = matches[0]
-    if palette == "Pascal VOC" and list(names.values()) == VOC_NAMES[: len(names)] and len(names) < len(VOC_NAMES):
-        return "Pascal VOC's colour map", {colour: f"class {i}" for i, colour in enumerate(names)}
+    if palette == "Pascal VOC":
+        numbers = {name: f"class {i}" for i, name in enumerate(VOC_NAMES)} | {"void": "void"}
+        return "Pascal VOC's colour map", {colour: numbers[name] for colour, name in names.items()}
     return palette, names
+
+
+def _is_numbering(colour: int, tolerance: int) -> bool:
+    """Whether it is the colour of one of the first twenty indices of VOC's map."""
+    return any(_distance(colour, voc_colour(index)) <= min(tolerance, 4) for index in range(1, len(VOC_NAMES)))
 
 
 def _distance(a: int, b: int) -> int:

@@ -137,7 +137,7 @@ def gather(
     asked: Sequence[str] | None = None,
 ) -> Findings:
     """The findings of pairs that were read, each with its split."""
-    problems = [problem for problem in dataset.problems if _concerns(problem, chosen)]
+    problems = [problem for problem in dataset.problems if _concerns(problem, chosen, dataset)]
     census = {split: _Census(len(dataset.classes)) for split in chosen}
     copies: defaultdict[tuple[int, int], list[tuple[str, Sample]]] = defaultdict(list)
     bad = set()
@@ -220,11 +220,11 @@ def _judge_all(
             progress(done, len(jobs))
 
 
-def _concerns(problem: Problem, chosen: Sequence[str]) -> bool:
-    """False for a problem of a split that is not looked at."""
+def _concerns(problem: Problem, chosen: Sequence[str], dataset: Dataset) -> bool:
+    """False for a problem of a split that is not looked at, though it has samples."""
     first = PurePosixPath(problem.where).parts[:1]
     split = first[0].removesuffix(".txt").removesuffix("annot") if first else ""
-    return split not in SPLITS or split in chosen
+    return split not in SPLITS or split in chosen or split not in dataset.splits
 
 
 def _too_few(dataset: Dataset, chosen: Sequence[str], asked: Sequence[str] | None) -> list[Problem]:
@@ -235,7 +235,9 @@ def _too_few(dataset: Dataset, chosen: Sequence[str], asked: Sequence[str] | Non
             return []
         return [Problem("error", "split-empty", split, "holds no pair.", "Add images and masks.") for split in chosen]
     if total == 0:
-        return [Problem("error", "no-pairs", ".", "there is no pair of image and mask.", "Add images and masks.")]
+        why = any(problem.severity == "error" for problem in dataset.problems)
+        remedy = "The other errors say why." if why else "Add images and masks."
+        return [Problem("error", "no-pairs", ".", "there is no pair of image and mask.", remedy)]
     if total == 1 and "train" in dataset.splits:
         remedy = "Add more pairs: one can train, but nothing is left to validate with."
         return [Problem("error", "one-image", ".", "one pair of image and mask in all; expected two or more.", remedy)]

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.decode import MaskIds
-from pixelwise.data.files import Refusal
-from pixelwise.data.formats.drawing import blank_mask, files_below, read_json
-from pixelwise.data.formats.polygons import fill, polygon_of
+from pixelwise.data.formats.boundary import problems_of
+from pixelwise.data.formats.drawing import blank_mask, files_below, read_json, shape_named
+from pixelwise.data.formats.fields import rows_of, same_size, size_of, table_of, text_of, told
+from pixelwise.data.formats.polygons import fill, judge_polygons, polygon_of
 from pixelwise.data.layouts import Declared, Listing, sample_of
 from pixelwise.data.palettes import CITYSCAPES
 from pixelwise.data.settings import SPLITS
@@ -79,6 +80,7 @@ def list_cityscapes(root: Path) -> Listing:
         train_ids |= mask.name.endswith("TrainIds.png")
         sample = sample_of(image, mask, listing)
         if mask.suffix == ".json":
+            _judge(mask, listing)
             sample = Sample(sample.name, image, mask, mask_part="cityscapes:")
         listing.splits.setdefault(split, []).append(sample)
     names = tuple(LABEL_IDS)
@@ -90,16 +92,32 @@ def list_cityscapes(root: Path) -> Listing:
 
 
 def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
-    """The mask that a …_polygons.json draws, as label ids; 0, "unlabelled", where nothing is drawn."""
+    """The mask that a …_polygons.json draws, as label ids; 0, "unlabelled", where nothing is drawn. Raises Refusal."""
     del entry
-    table: Any = read_json(path)
-    if not isinstance(table, dict) or not isinstance(table.get("objects"), list):
-        raise Refusal("annotations", "has no list of objects; expected Cityscapes' polygons.", "Export it again.")
+    table, things = _objects(path)
+    same_size(size_of(table.get("imgHeight"), table.get("imgWidth")), size)
     mask = blank_mask(*size, 255)
-    for thing in table["objects"]:
-        label = str(thing.get("label", "")).removesuffix("group")
-        try:
+    for i, thing in enumerate(things):
+        with shape_named(f"object {i}"):
+            label = text_of(thing.get("label"), "label").removesuffix("group")
             fill(mask, polygon_of(thing.get("polygon")), LABEL_IDS.get(label, 0))
-        except Refusal:
-            continue
     return mask
+
+
+def _judge(path: Path, listing: Listing) -> None:
+    """Warn of polygons that cannot be drawn as they are meant."""
+    with problems_of(listing, path):
+        table, things = _objects(path)
+        size = size_of(table.get("imgHeight"), table.get("imgWidth"))
+        named = ((f"object {i} ({told(thing.get('label'))})", thing) for i, thing in enumerate(things))
+        judge_polygons(
+            [(where, thing.get("polygon")) for where, thing in named],
+            size,
+            lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy),
+        )
+
+
+def _objects(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A file's table, and its objects but those that were deleted. Raises Refusal."""
+    table = table_of(read_json(path), "content")
+    return table, [thing for thing in rows_of(table.get("objects"), "objects") if not thing.get("deleted")]

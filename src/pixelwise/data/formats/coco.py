@@ -3,7 +3,7 @@
 Reads instances and stuff (`segmentation` as polygons, compressed or plain run lengths) and panoptic files, wherever the
 JSON lies below the root. Objects are drawn from large to small, because COCO has no order of drawing. A category's id
 in the masks is COCO's own; where 0 is used as one, all are one higher. Pixels under no object are 0: background, unless
-dataset.toml says void.
+dataset.toml says void. Objects of which only a box is there are named as not drawn.
 
 Format: cocodataset.org/#format-data. Run lengths are decoded here and not by pycocotools, whose C code trusts its
 input; tests compare the two.
@@ -23,24 +23,33 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import MaskIds, image_pixels
 from pixelwise.data.files import Refusal, read_bytes, shown
+from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import (
     BACKGROUND,
     ImageFiles,
+    Undrawn,
     blank_mask,
     files_below,
     peek,
     read_all,
     read_json,
+    shape_named,
     split_of,
 )
-from pixelwise.data.formats.polygons import fill, judge_polygons, polygon_of
+from pixelwise.data.formats.fields import colour_of, rows_of, same_size, size_of, table_of, text_of, whole
+from pixelwise.data.formats.image_names import below
+from pixelwise.data.formats.polygons import inside, judge_polygons, polygon_of
 from pixelwise.data.formats.run_lengths import coco_mask
 from pixelwise.data.images import encode_png
 from pixelwise.data.layouts import Declared, Listing
 from pixelwise.data.palettes import VOID_NAMES
+from pixelwise.data.settings import SPLITS
 from pixelwise.records import VOID, ClassList, Labels, Sample
 
 KEYS = ("images", "annotations", "categories")
+TOP_CATEGORY = 2**20
+Row = dict[str, Any]
+Part = tuple[slice, slice, NDArray[np.bool_]]  # rows and columns of the image, and which of their pixels
 
 
 def annotation_files(root: Path) -> list[Path]:
@@ -55,7 +64,7 @@ def annotation_files(root: Path) -> list[Path]:
             if "annotations" in path.name or "coco" in path.name or "instances" in path.name:
                 found.append(path)  # cut short: listed, so that it is told
             continue
-        if isinstance(table, dict) and all(isinstance(table.get(key), list) for key in KEYS):
+        if isinstance(table, dict) and all(key in table for key in KEYS):
             found.append(path)
     return found
 
@@ -67,57 +76,71 @@ def is_coco(root: Path) -> bool:
 def list_coco(root: Path) -> Listing:
     """Every image that a JSON file names, in the split that the file's name or folder says."""
     listing, files = Listing(root), ImageFiles(root)
-    categories: dict[int, dict[str, Any]] = {}
+    categories: dict[int, Row] = {}
+    undrawn = Undrawn(listing)
     panoptic = []
-    for path, table in read_all(annotation_files(root), read_json, listing):
-        shift = _shift(table)
-        for row in table["categories"]:
-            if isinstance(row, dict) and isinstance(row.get("id"), int):
-                categories.setdefault(row["id"] + shift, row)
-        panoptic.append(_is_panoptic(table))
-        _list_file(path, table, split_of(path, root), listing, files)
-    listing.declared = _declared(categories, void_is_0=all(panoptic))
+    for path, table in read_all(annotation_files(root), _table, listing):
+        with problems_of(listing, path):
+            shift = _shift(table)
+            for row in table["categories"]:
+                _declare(row, shift, categories)
+            panoptic.append(_is_panoptic(table))
+            _list_file(path, table, listing, files, undrawn)
+    undrawn.report()
+    listing.declared = _declared(categories, void_is_0=bool(panoptic) and all(panoptic))
     return listing
 
 
 def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
-    """The mask of the image with this id. Objects that cannot be drawn are passed over; listing has told them."""
-    table, by_image = read_json(path), _by_image(path, path.stat().st_mtime_ns)
-    shift = _shift(table)
-    objects = by_image.get(entry, [])
-    ids = blank_mask(*size, max((_category(row) + shift for row in objects), default=0))
-    drawn: list[tuple[int, int, NDArray[np.bool_], int]] = []
-    for row in objects:
-        own = np.zeros(size, bool)
-        try:
-            _draw(own, row.get("segmentation"), size)
-        except Refusal:
-            continue
-        drawn.append((-int(own.sum()), len(drawn), own, _category(row) + shift))
-    for _, _, own, value in sorted(drawn, key=lambda item: item[:2]):
-        ids[own] = value
+    """The mask of the image with this id.
+
+    Raises:
+        Refusal: the file says another size; an object's run lengths or category are damaged.
+    """
+    shift, row = _shift(_table(path)), _image_rows(path, path.stat().st_mtime_ns).get(entry, {})
+    name = f"image {shown(str(row.get('file_name')))},"
+    same_size(_declared_size(row), size, name)
+    objects = _by_image(path, path.stat().st_mtime_ns).get(entry, [])
+    values = []
+    for thing in objects:
+        with shape_named(f"{name} {_named(thing)}"):
+            values.append(_category(thing) + shift)
+    ids = blank_mask(*size, max(values, default=0))
+    areas = np.full(size, size[0] * size[1] + 1, np.int64)  # of the object that each pixel is drawn with
+    for thing, value in zip(objects, values, strict=True):
+        with shape_named(f"{name} {_named(thing)}"):
+            part = _part(thing.get("segmentation"), size)
+            if part is not None:
+                rows, columns, own = part
+                area = int(own.sum())
+                own = own & (areas[rows, columns] >= area)  # the smaller one, or the later one, lies on top
+                ids[rows, columns][own] = value
+                areas[rows, columns][own] = area
     return ids
 
 
 def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     """The mask of an image of a panoptic file: its PNG's colour numbers a segment, the JSON gives the category."""
-    del size  # the PNG has its own
-    shift = _shift(read_json(path))
+    table = _table(path)
+    shift = _shift(table)
+    same_size(_declared_size(_image_rows(path, path.stat().st_mtime_ns).get(entry, {})), size)
     row = _panoptic_rows(path, path.stat().st_mtime_ns).get(entry)
     if row is None:
         raise Refusal("annotations", f"has no annotation of image {entry}.", "Correct the file.")
-    colours = image_pixels(read_bytes(_panoptic_png(path, row))).astype(np.int32)
+    png = _panoptic_png(path, row)
+    colours = image_pixels(read_bytes(png)).astype(np.int32)
     segments = colours @ np.array([1, 256, 65536], np.int32)
-    categories = {}
-    for segment in row.get("segments_info") or []:
-        number = segment.get("id") if isinstance(segment, dict) else None
-        if not isinstance(number, int) or not 0 <= number < 2**24:
-            raise Refusal("annotations", f"has a segment with the id {number!r}.", "Correct the file.")
-        categories[number] = _category(segment) + shift
-    known = np.array(sorted({0, *categories}), np.int32)
+    categories = {0: 0}
+    for segment in rows_of(row.get("segments_info"), "segments_info"):
+        categories[whole(segment.get("id"), "segment's id", 0, 2**24 - 1)] = _category(segment) + shift
+    known = np.array(sorted(categories), np.int32)
     place = np.clip(np.searchsorted(known, segments), 0, len(known) - 1)
-    ids = np.array([categories.get(int(number), 0) for number in known], np.int32)[place]
-    return np.where(known[place] == segments, ids, 0).astype(np.int32)
+    strangers = known[place] != segments
+    if strangers.any():
+        first = int(segments[strangers][0])
+        what = f"{shown(png.name)} has the segment {first}, of which segments_info says nothing."
+        raise Refusal("annotations", what, "Export the PNG and the JSON together again.")
+    return np.array([categories[int(number)] for number in known], np.int32)[place]
 
 
 def counted_runs(mask: NDArray[np.bool_]) -> list[int]:
@@ -179,76 +202,125 @@ def _areas(labels: Labels) -> Iterator[tuple[int, NDArray[np.bool_], dict[str, A
             yield c + 1, own, {"area": int(own.sum()), "bbox": box}
 
 
-def _list_file(path: Path, table: dict[str, Any], split: str, listing: Listing, files: ImageFiles) -> None:
+def _list_file(path: Path, table: Row, listing: Listing, files: ImageFiles, undrawn: Undrawn) -> None:
+    """The images of one file. What is wrong with one of them does not stop the others."""
+    split = split_of(path, listing.root)
     panoptic = _is_panoptic(table)
-    first = next((row for row in table["annotations"] if isinstance(row, dict)), {})
+    first: Row = next(iter(table["annotations"]), {})
     masks = _panoptic_png(path, first).parent if panoptic else None  # its PNGs have the images' names
     by_image = _by_image(path, path.stat().st_mtime_ns)
+    near = ([split] if split in SPLITS else []) + list(path.parent.relative_to(listing.root).parts) + [path.stem]
+    seen: set[str] = set()
     for row in table["images"]:
-        name = str(row.get("file_name", "")) if isinstance(row, dict) else ""
-        near = (split, path.stem, path.parent.name)
-        image = files.find(name, near, outside=masks) if name else None
-        if image is None:
-            message = f"names {name!r}, which is nowhere below the folder."
-            listing.error("image-missing", path, message, "Add it, or drop the image with --skip-bad.")
-            continue
-        entry = str(row.get("id"))
-        reader = "coco-panoptic" if panoptic else "coco"
-        sample = Sample(listing.where(image.with_suffix("")), image, path, mask_part=f"{reader}:{entry}")
-        listing.splits.setdefault(split, []).append(sample)
-        if not panoptic and isinstance(row.get("height"), int) and isinstance(row.get("width"), int):
-            _judge(path, name, by_image.get(entry, []), (row["height"], row["width"]), listing)
+        with problems_of(listing, path, f"image {shown(str(row.get('file_name'))[:200])}:"):
+            name, entry = text_of(row.get("file_name"), "file_name", "surrogateescape"), _entry(row.get("id"), "id")
+            if entry in seen:
+                raise Refusal("annotations", f"its id {entry} is another image's too.", "Give each image its own id.")
+            seen.add(entry)
+            image = files.find(name, near, outside=masks, base=path.parent)
+            if image is None:
+                remedy = "Add it, or drop the image with --skip-bad."
+                listing.error("image-missing", path, files.missing(name, outside=masks), remedy)
+                continue
+            size = _declared_size(row)
+            reader = "coco-panoptic" if panoptic else "coco"
+            sample = Sample(listing.where(image.with_suffix("")), image, path, mask_part=f"{reader}:{entry}")
+            listing.splits.setdefault(split, []).append(sample)
+            if not panoptic:
+                _judge(path, name, by_image.get(entry, []), size, listing, undrawn)
+    _tell_of_strays(path, table, seen, listing)
 
 
-def _judge(path: Path, name: str, rows: list[dict[str, Any]], size: tuple[int, int], listing: Listing) -> None:
+def _tell_of_strays(path: Path, table: Row, seen: set[str], listing: Listing) -> None:
+    strays = [row for row in table["annotations"] if str(row.get("image_id")) not in seen]
+    if strays:
+        what = f"{len(strays):,} annotations are of images that it does not list, such as {_named(strays[0])}."
+        listing.warn("not-drawn", path, what, "Correct their image_id, or add the images.")
+
+
+def _judge(
+    path: Path, name: str, rows: list[Row], size: tuple[int, int] | None, listing: Listing, undrawn: Undrawn
+) -> None:
     """Warn of objects that cannot be drawn as they are meant."""
 
     def warn(kind: str, where: str, message: str, remedy: str) -> None:
         listing.warn(kind, path, f"{shown(name)}: {where} {message}", remedy)
 
     for row in rows:
-        shape, where = row.get("segmentation"), f"annotation {row.get('id')}"
+        shape, where = row.get("segmentation"), _named(row)
         if isinstance(shape, list) and shape:
-            judge_polygons([(where, numbers) for numbers in shape], size, warn)
-        elif isinstance(shape, dict):
-            try:
-                coco_mask(shape.get("counts"), *size)
-            except Refusal as refusal:
-                warn("run-lengths", where, refusal.what, "It is passed over. " + refusal.remedy)
+            judge_polygons([(where, numbers) for numbers in _polygons(shape)], size, warn)
+        elif shape:
+            continue  # run lengths, or damaged: reading it says so
+        elif row.get("keypoints"):
+            undrawn.add(path, "keypoints", f"category {row.get('category_id')}", f"{shown(name)}, {where}")
+        elif row.get("bbox"):
+            undrawn.add(path, "bbox", f"category {row.get('category_id')}", f"{shown(name)}, {where}")
         else:
             warn("polygon-empty", where, "has no outline.", "It is passed over; draw it, or remove it.")
 
 
-def _draw(own: NDArray[np.bool_], shape: Any, size: tuple[int, int]) -> None:
+def _polygons(shape: list[Any]) -> list[Any]:
+    """The polygons of a segmentation; some write one polygon's numbers without the list around them."""
+    return [shape] if all(type(n) in (int, float) for n in shape) else shape
+
+
+def _part(shape: Any, size: tuple[int, int]) -> Part | None:
+    """What one object covers; None where it covers nothing. Raises Refusal: damaged."""
     if isinstance(shape, dict):
-        own |= coco_mask(shape.get("counts"), *size)
-        return
-    if not isinstance(shape, list) or not shape:
-        raise Refusal("polygon-empty", "has no outline.", "")
-    for numbers in shape:
-        part = np.zeros(size, np.uint8)
-        try:
-            fill(part, polygon_of(numbers), 1)
-        except Refusal:
-            continue
-        own |= part > 0
+        declared = shape.get("size")
+        if declared is not None:
+            if not isinstance(declared, list) or len(declared) != 2:
+                raise Refusal("run-lengths", "has run lengths without a size of two numbers.", "Export it again.")
+            same_size(size_of(*declared), size)
+        return slice(None), slice(None), coco_mask(shape.get("counts"), *size)
+    if not shape:
+        return None
+    if not isinstance(shape, list):
+        raise Refusal("annotations", "has a segmentation that is neither polygons nor run lengths.", "Export it again.")
+    parts = []
+    for numbers in _polygons(shape):
+        with shape_named("has a polygon that"):
+            parts.append(inside(polygon_of(numbers), *size))
+    return united([part for part in parts if part is not None])
 
 
-def _declared(categories: dict[int, dict[str, Any]], *, void_is_0: bool) -> Declared | None:
+def united(parts: list[Part]) -> Part | None:
+    """The pixels of several parts of an image together."""
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    top, bottom = min(rows.start for rows, _, _ in parts), max(rows.stop for rows, _, _ in parts)
+    left, right = min(columns.start for _, columns, _ in parts), max(columns.stop for _, columns, _ in parts)
+    own = np.zeros((bottom - top, right - left), np.bool_)
+    for rows, columns, filled in parts:
+        own[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] |= filled
+    return slice(top, bottom), slice(left, right), own
+
+
+def _declare(row: Row, shift: int, categories: dict[int, Row]) -> None:
+    """Take a category in. Raises Refusal: no id or name, or another file's id with another name."""
+    number = whole(row.get("id"), "category's id", 0, TOP_CATEGORY) + shift
+    name = text_of(row.get("name"), f"name of category {row['id']}")
+    other = categories.setdefault(number, row)
+    if other["name"] != name:
+        what = f"has {shown(name)!r} as category {row['id']}, which is {shown(other['name'])!r} elsewhere."
+        raise Refusal("annotations", what, "Give each category one id in all files.")
+
+
+def _declared(categories: dict[int, Row], *, void_is_0: bool) -> Declared | None:
     """`void_is_0`: what no segment covers is unlabelled, as panoptic files have it; otherwise it is background."""
     if not categories:
         return None
-    repeated = Counter(str(row.get("name")) for row in categories.values())
+    repeated = Counter(row["name"] for row in categories.values())
     names, ids, colours, void = [], [], [], set()
     for category_id, row in sorted(categories.items()):
-        name = str(row.get("name"))
+        name = row["name"]
         if name.lower() in VOID_NAMES:
             void.add(category_id)
             continue
         names.append(name if repeated[name] == 1 else f"{name} ({category_id})")
         ids.append(category_id)
-        colour = row.get("color")
-        colours.append(tuple(colour) if isinstance(colour, list) and len(colour) == 3 else None)
+        colours.append(colour_of(row.get("color")))
     if BACKGROUND not in names and not void_is_0:
         names, ids, colours = [BACKGROUND, *names], [0, *ids], [None, *colours]
     else:
@@ -256,39 +328,65 @@ def _declared(categories: dict[int, dict[str, Any]], *, void_is_0: bool) -> Decl
     return Declared(tuple(names), tuple(ids), tuple(colours), frozenset(void), "COCO's categories")
 
 
-def _is_panoptic(table: dict[str, Any]) -> bool:
-    return any(isinstance(row, dict) and "segments_info" in row for row in table["annotations"][:5])
+def _table(path: Path) -> Row:
+    """The file's table, with its three lists. Raises Refusal."""
+    table = table_of(read_json(path), "content")
+    for key in KEYS:
+        rows_of(table.get(key), key)
+    return table
 
 
-def _shift(table: dict[str, Any]) -> int:
-    return int(any(isinstance(row, dict) and row.get("id") == 0 for row in table["categories"]))
+def _is_panoptic(table: Row) -> bool:
+    return any("segments_info" in row for row in table["annotations"][:5])
 
 
-def _category(row: dict[str, Any]) -> int:
-    category = row.get("category_id")
-    if not isinstance(category, int) or not 0 <= category < 2**20:
-        raise Refusal("annotations", f"has a category id {category!r}.", "Correct the file.")
-    return category
+def _shift(table: Row) -> int:
+    return int(any(type(row.get("id")) is int and row["id"] == 0 for row in table["categories"]))
+
+
+def _category(row: Row) -> int:
+    return whole(row.get("category_id"), "category_id", 0, TOP_CATEGORY)
+
+
+def _entry(value: Any, what: str) -> str:
+    """An image's id as text. Raises Refusal."""
+    if type(value) is int and abs(value) < 10**18:
+        return str(value)
+    return text_of(value, what)
+
+
+def _declared_size(row: Row) -> tuple[int, int] | None:
+    return size_of(row.get("height"), row.get("width"))
+
+
+def _named(row: Row) -> str:
+    return f"annotation {shown(str(row.get('id'))[:40])}"
 
 
 @lru_cache(maxsize=4)
-def _by_image(path: Path, _changed_ns: int) -> dict[str, list[dict[str, Any]]]:
-    rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in read_json(path)["annotations"]:
-        if isinstance(row, dict) and isinstance(row.get("category_id"), int):
-            rows[str(row.get("image_id"))].append(row)
+def _by_image(path: Path, _changed_ns: int) -> dict[str, list[Row]]:
+    rows: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in _table(path)["annotations"]:
+        rows[str(row.get("image_id"))].append(row)
     return dict(rows)
 
 
 @lru_cache(maxsize=4)
-def _panoptic_rows(path: Path, _changed_ns: int) -> dict[str, dict[str, Any]]:
-    return {str(row.get("image_id")): row for row in read_json(path)["annotations"] if isinstance(row, dict)}
+def _image_rows(path: Path, _changed_ns: int) -> dict[str, Row]:
+    return {str(row.get("id")): row for row in _table(path)["images"]}
 
 
-def _panoptic_png(path: Path, row: dict[str, Any]) -> Path:
-    name = str(row.get("file_name"))
+@lru_cache(maxsize=4)
+def _panoptic_rows(path: Path, _changed_ns: int) -> dict[str, Row]:
+    return {str(row.get("image_id")): row for row in _table(path)["annotations"]}
+
+
+def _panoptic_png(path: Path, row: Row) -> Path:
+    """The PNG of a panoptic annotation. Raises Refusal: its name leads out of the folder."""
+    name = text_of(row.get("file_name"), "file_name", "surrogateescape")
     folders = (path.with_suffix(""), path.parent, path.parent.parent / path.stem)
-    return next((folder / name for folder in folders if (folder / name).is_file()), folders[0] / name)
+    places = [below(folder, name) for folder in folders]
+    return next((place for place in places if place.is_file()), places[0])
 
 
 def table_text(table: dict[str, Any]) -> bytes:

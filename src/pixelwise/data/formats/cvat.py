@@ -110,7 +110,7 @@ def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     element = images_of(path).get(name)
     if element is None:
         raise Refusal("annotations", f"has no image {shown(name)!r} any more.", "Run the check again.")
-    same_size(_size(element), size)
+    same_size(_size(element), size, f"image {shown(name)}")
     mask = blank_mask(*size, max(ids.values(), default=0))
     for _, i, shape in sorted((_z_order(shape), i, shape) for i, shape in enumerate(element)):
         if shape.tag in DRAWN:

@@ -98,12 +98,12 @@ def blank_mask(height: int, width: int, top_id: int) -> MaskIds:
 
 
 class Undrawn:
-    """Shapes that are not drawn, counted so that one problem names each kind of each file: none is dropped unsaid."""
+    """Shapes that are not drawn, counted so that one problem names each kind: none is dropped unsaid."""
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
-        self.counts: dict[tuple[Path, str, str], Counter[str]] = {}
-        self.first: dict[tuple[Path, str, str], str] = {}
+        self.counts: dict[tuple[str, str], Counter[str]] = {}  # by kind and reason: shapes by class
+        self.places: dict[tuple[str, str], dict[Path, str]] = {}  # and the first in each annotation file
 
     def add(self, path: Path, kind: str, label: str, where: str, why: str = "") -> None:
         """One shape.
@@ -115,19 +115,22 @@ class Undrawn:
             where: what finds it in the file, such as "image 3.png, shape 5".
             why: a sentence; where it is left out, what `WHY_NOT` says about the kind.
         """
-        key = (path, kind, why or WHY_NOT.get(kind.lower(), "This kind of shape is not read."))
+        key = (kind, why or WHY_NOT.get(kind.lower(), "This kind of shape is not read."))
         self.counts.setdefault(key, Counter())[label] += 1
-        self.first.setdefault(key, where)
+        self.places.setdefault(key, {}).setdefault(path, where)
 
     def report(self) -> None:
         """Put what was added into the listing, as warnings."""
-        for (path, kind, why), labels in self.counts.items():
+        for (kind, why), labels in self.counts.items():
+            places = self.places[kind, why]
+            path, first = next(iter(places.items()))
             number = sum(labels.values())
+            shapes = f"{number:,} shape{'s' * (number > 1)} of the kind {shown(kind)}"
+            inside = f" in {len(places):,} files" if len(places) > 1 else ""
+            is_not = "are" if number > 1 else "is"
             classes = ", ".join(f"{shown(label)} ({count:,})" for label, count in labels.most_common(NAMED_CLASSES))
             more = f" and {len(labels) - NAMED_CLASSES} more classes" if len(labels) > NAMED_CLASSES else ""
-            shapes = f"{number:,} shape{'s' * (number > 1)} of the kind {shown(kind)}"
-            is_not = "are" if number > 1 else "is"
-            what = f"{shapes} {is_not} not drawn: {classes}{more}; the first is {self.first[path, kind, why]}. {why}"
+            what = f"{shapes}{inside} {is_not} not drawn: {classes}{more}; the first is {first}. {why}"
             self.listing.warn("not-drawn", path, what, "Draw it as a polygon or mask where it matters.")
 
 

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from pixelwise.data.files import Refusal, shown
+from pixelwise.records import Colour
 
 FAR = 1e15  # no coordinate, size or number in a picture is farther from 0
 CORRECT = "Correct the file, or export it again."
@@ -60,11 +61,14 @@ def size_of(height: Any, width: Any) -> tuple[int, int] | None:
     return _side(height, "height"), _side(width, "width")
 
 
-def same_size(declared: tuple[int, int] | None, size: tuple[int, int]) -> None:
-    """Raise Refusal where a file declares another size than the image has. Both (H, W); nothing is allocated before."""
+def same_size(declared: tuple[int, int] | None, size: tuple[int, int], who: str = "") -> None:
+    """Raise Refusal where a file declares another size than the image has. Both (H, W); nothing is allocated before.
+
+    `who`: words that name the record, such as "image a.png".
+    """
     if declared is not None and declared != size:
         said, real = (f"{width}×{height}" for height, width in (declared, size))
-        what = f"is drawn on an image of {said} pixels, but the image is {real}."
+        what = f"{who} is drawn on an image of {said} pixels, but the image is {real}.".strip()
         raise Refusal("size-mismatch", what, "Draw on the image as it is (upright, not resized), or put the right one.")
 
 
@@ -82,11 +86,21 @@ def table_of(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
-def text_of(value: Any, what: str) -> str:
-    """Text that is not empty. Raises Refusal."""
-    if not isinstance(value, str) or not value.strip():
+def text_of(value: Any, what: str, encoded: str = "strict") -> str:
+    """Text that is not empty and can be written down. Raises Refusal.
+
+    `encoded`: "surrogateescape" for names of files, which may hold bytes that are no UTF-8.
+    """
+    if not isinstance(value, str) or not value.strip() or not _writable(value, encoded):
         raise Refusal("annotations", f"has {told(value)} as its {what}; expected a name.", CORRECT)
     return value
+
+
+def colour_of(value: Any) -> Colour | None:
+    """A list of three levels from 0 to 255; None for anything else: a colour changes no mask."""
+    if isinstance(value, list) and len(value) == 3 and all(type(n) is int and 0 <= n <= 255 for n in value):
+        return value[0], value[1], value[2]
+    return None
 
 
 def told(value: Any) -> str:
@@ -98,10 +112,18 @@ def told(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, str):
-        return repr(shown(value[:40].encode("utf-8", "replace").decode())) + ("…" if len(value) > 40 else "")
+        return repr(shown(value[:40])) + ("…" if len(value) > 40 else "")
     if isinstance(value, list | dict):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value):,}"
     return f"a {type(value).__name__}"
+
+
+def _writable(text: str, errors: str) -> bool:
+    try:
+        text.encode("utf-8", errors)
+    except UnicodeEncodeError:  # half a pair of surrogates
+        return False
+    return True
 
 
 def _side(value: Any, what: str) -> int:

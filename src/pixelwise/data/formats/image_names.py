@@ -12,10 +12,10 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
-from pixelwise.data.files import shown
+from pixelwise.data.files import Refusal, shown
 from pixelwise.data.layouts import IMAGE_SUFFIXES
 
 SPLIT_WORDS = {
@@ -72,6 +72,17 @@ def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 4) -> list[P
         folders[:] = [] if deep else sorted(name for name in folders if not name.startswith("."))
         found += [Path(parent, name) for name in sorted(names) if name.lower().endswith(suffixes) and name[0] != "."]
     return found
+
+
+def below(folder: Path, name: str) -> Path:
+    """The path of a name that a file gives, below a folder. Raises Refusal: it leads out of it."""
+    plain = name.replace("\\", "/")
+    path = PurePosixPath(plain)
+    outside = path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive or "\0" in name
+    if outside or not (folder / path).parent.resolve().is_relative_to(folder.resolve()):
+        what = f"names {shown(name[:200])!r}, which leads out of the folder."
+        raise Refusal("outside", what, "Name a file below the folder.")
+    return folder / path
 
 
 def spellings(name: str, *, uploaded: bool = False) -> Iterator[PurePosixPath]:
@@ -133,7 +144,7 @@ class ImageFiles:
 
     def missing(self, name: str, outside: Path | None = None) -> str:
         """Why `find` gave None, as a sentence that names the nearest files."""
-        said = f"names {shown(name[:200].encode('utf-8', 'replace').decode())!r}"
+        said = f"names {shown(name[:200])!r}"
         for wanted in spellings(name, uploaded=True):
             alike = self._named(wanted.name, outside)
             if alike:

@@ -1,11 +1,17 @@
-"""LabelMe: a JSON file an image, with `shapes`: polygons, rectangles, circles.
+"""LabelMe: a JSON file an image, with `shapes`.
 
-Format: github.com/wkentaro/labelme. Names become ids in the order of the alphabet, from 1; later shapes are drawn over
-earlier ones. A label's group or instance number is not used.
+Drawn: polygon, rectangle, oriented_rectangle (and X-AnyLabeling's rotation), circle, mask. Named as not drawn: line,
+linestrip, point, points and what is unknown. `__ignore__` is void and `_background_` the background, as LabelMe's own
+converters have it. Names become ids in the order of the alphabet, from 1; later shapes are drawn over earlier ones. A
+label's group or instance number is not used.
+
+Format: github.com/wkentaro/labelme.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from pathlib import Path
 from typing import Any
@@ -13,11 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.decode import MaskIds
+from pixelwise.data.decode import MaskIds, mask_ids_of
 from pixelwise.data.files import Refusal, shown
+from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import (
+    BACKGROUND,
     Drawn,
     ImageFiles,
+    Undrawn,
     add_drawn,
     blank_mask,
     files_below,
@@ -25,12 +34,17 @@ from pixelwise.data.formats.drawing import (
     peek,
     read_all,
     read_json,
+    shape_named,
     split_of,
 )
+from pixelwise.data.formats.fields import rows_of, same_size, size_of, table_of, text_of
 from pixelwise.data.formats.polygons import Polygon, fill, judge_polygons, outlines, polygon_of
-from pixelwise.data.layouts import Listing
+from pixelwise.data.formats.shapes import box_of, ellipse_of
+from pixelwise.data.layouts import IMAGE_SUFFIXES, Listing
 
-CIRCLE_CORNERS = 64
+DRAWN = ("polygon", "rectangle", "oriented_rectangle", "rotation", "circle", "mask")
+OWN_BACKGROUND = "_background_"
+Row = dict[str, Any]
 
 
 def label_files(root: Path) -> list[Path]:
@@ -44,28 +58,30 @@ def is_labelme(root: Path) -> bool:
 def list_labelme(root: Path) -> Listing:
     """Every JSON file whose image is there: beside it, or anywhere below the root under its name."""
     listing, files = Listing(root), ImageFiles(root)
-    drawn = []
+    undrawn, drawn = Undrawn(listing), list[Drawn]()
     for path, (table, shapes) in read_all(label_files(root), _drawing, listing):
-        image = files.find(str(table.get("imagePath") or f"{path.stem}.jpg"), near=path.parent.parts)
-        if image is None:
-            listing.error("image-missing", path, f"names {table.get('imagePath')!r}, which is not there.", "Add it.")
-            continue
-        _judge(path, table, shapes, listing)
-        names = frozenset(str(shape.get("label")) for shape in shapes)
-        drawn.append(Drawn(path, image, split_of(path, root), names))
+        with problems_of(listing, path):
+            image, named = _image(path, table, files)
+            if image is None:
+                listing.error("image-missing", path, files.missing(named), "Add it, or correct imagePath.")
+                continue
+            names = _judge(path, table, shapes, listing, undrawn)
+            drawn.append(Drawn(path, image, split_of(path, root), names))
+    undrawn.report()
     add_drawn("labelme", drawn, listing, "the labels of LabelMe's shapes")
     return listing
 
 
 def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
-    """The mask that a JSON file draws. `entry`: as `add_drawn` writes it."""
+    """The mask that a JSON file draws. `entry`: as `add_drawn` writes it. Raises Refusal: damaged, another size."""
     _, ids = json.loads(entry)
+    table, shapes = _drawing(path)
+    same_size(size_of(table.get("imageHeight"), table.get("imageWidth")), size)
     mask = blank_mask(*size, max(ids.values(), default=0))
-    _, shapes = _drawing(path)
-    for shape in shapes:
-        corners = _corners(shape)
-        if corners is not None and str(shape.get("label")) in ids:
-            fill(mask, corners, ids[str(shape["label"])])
+    for i, shape in enumerate(shapes):
+        if _kind(shape) in DRAWN:
+            with shape_named(f"shape {i} ({_kind(shape)} {shown(_label(shape))})"):
+                _draw(mask, shape, ids[_label(shape)])
     return mask
 
 
@@ -87,43 +103,93 @@ def labelme_text(labels: NDArray[np.uint8], names: tuple[str, ...], image_name: 
     return json.dumps({**table, "imageHeight": height, "imageWidth": width}).encode()
 
 
-def _drawing(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _image(path: Path, table: Row, files: ImageFiles) -> tuple[Path | None, str]:
+    """The image of a JSON file, and its name there; without one, the image that has the file's own name."""
+    near = path.parent.relative_to(files.root).parts
+    if table.get("imagePath"):
+        names = [text_of(table["imagePath"], "imagePath", "surrogateescape")]
+    else:
+        names = [path.stem + suffix for suffix in IMAGE_SUFFIXES]
+    found = (files.find(name, near=near, base=path.parent) for name in names)
+    return next((image for image in found if image is not None), None), names[0]
+
+
+def _drawing(path: Path) -> tuple[Row, list[Row]]:
     """A file's table and the shapes in it. Raises Refusal."""
-    table = read_json(path)
-    shapes = table.get("shapes") if isinstance(table, dict) else None
-    if not isinstance(shapes, list):
-        raise Refusal("annotations", "has no list of shapes; expected LabelMe's JSON.", "Export it again.")
-    return table, [shape for shape in shapes if isinstance(shape, dict)]
+    table = table_of(read_json(path), "content")
+    return table, rows_of(table.get("shapes"), "shapes")
 
 
-def _corners(shape: dict[str, Any]) -> Polygon | None:
-    """The outline of a shape; None for points, lines and what cannot be drawn."""
-    kind, points = shape.get("shape_type") or "polygon", shape.get("points")
-    try:
-        if kind == "rectangle":
-            (x0, y0), (x1, y1) = np.asarray(points, np.float64)
-            return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-        if kind == "circle":
-            centre, rim = np.asarray(points, np.float64)
-            angles = np.linspace(0, 2 * np.pi, CIRCLE_CORNERS, endpoint=False)
-            radius = float(np.hypot(*(rim - centre)))
-            return np.asarray(centre + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1), np.float64)
-        return polygon_of(points) if kind == "polygon" else None
-    except (Refusal, ValueError, TypeError):
-        return None
+def _label(shape: Row) -> str:
+    label = text_of(shape.get("label"), "label of a shape")
+    return BACKGROUND if label == OWN_BACKGROUND else label
 
 
-def _judge(path: Path, table: dict[str, Any], shapes: list[dict[str, Any]], listing: Listing) -> None:
-    height, width = table.get("imageHeight"), table.get("imageWidth")
-    if not isinstance(height, int) or not isinstance(width, int):
+def _kind(shape: Row) -> str:
+    return text_of(shape.get("shape_type") or "polygon", "shape_type")
+
+
+def _draw(mask: MaskIds, shape: Row, value: int) -> None:
+    """One of DRAWN onto the mask. Raises Refusal."""
+    if _kind(shape) != "mask":
+        fill(mask, _outline(shape), value)
         return
-    polygons = [
-        (f"shape {i} ({shown(str(shape.get('label')))})", shape.get("points"))
-        for i, shape in enumerate(shapes)
-        if (shape.get("shape_type") or "polygon") == "polygon"
-    ]
+    (left, top), (right, bottom) = np.rint(_points(shape, 2)).astype(np.int64).tolist()
+    height, width = bottom - top + 1, right - left + 1  # both corners belong to it
+    if not 0 <= left <= right < mask.shape[1] or not 0 <= top <= bottom < mask.shape[0]:
+        raise Refusal("mask-shape", f"has a box of {width}×{height} at {left}, {top} that leaves the image.", "")
+    try:
+        data = base64.b64decode(text_of(shape.get("mask"), "mask"), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Refusal("mask-shape", f"has a mask that is no base64 ({error}).", "Draw it again.") from error
+    own = mask_ids_of(data)
+    if own.shape != (height, width):
+        what = f"has a mask of {own.shape[1]}×{own.shape[0]} pixels in a box of {width}×{height}."
+        raise Refusal("mask-shape", what, "Draw it again.")
+    mask[top : bottom + 1, left : right + 1][own > 0] = value
+
+
+def _outline(shape: Row) -> Polygon:
+    """The outline of a shape other than a mask. Raises Refusal."""
+    kind = _kind(shape)
+    if kind == "rectangle":
+        points = _points(shape, 2)
+        low, high = points.min(axis=0), points.max(axis=0)
+        return box_of(*low.tolist(), *high.tolist())
+    if kind == "circle":
+        (x, y), rim = _points(shape, 2)[:2]
+        radius = float(np.hypot(*(rim - (x, y))))
+        return ellipse_of(float(x), float(y), radius, radius)
+    return polygon_of(shape.get("points"))
+
+
+def _points(shape: Row, number: int) -> Polygon:
+    points = polygon_of(shape.get("points"), number)
+    if len(points) > number and (number, len(points)) != (2, 4):  # a rectangle may be given by its four corners
+        raise Refusal("polygon-empty", f"has {len(points)} points; expected {number}.", "Draw it again.")
+    return points
+
+
+def _judge(path: Path, table: Row, shapes: list[Row], listing: Listing, undrawn: Undrawn) -> frozenset[str]:
+    """The labels of what is drawn; what is not drawn, or not as it is meant, is told. Raises Refusal."""
+    size = size_of(table.get("imageHeight"), table.get("imageWidth"))
+    polygons, names = [], set()
+    for i, shape in enumerate(shapes):
+        label, kind, where = _label(shape), _kind(shape), f"shape {i}"
+        if kind not in DRAWN:
+            undrawn.add(path, kind, label, where)
+            continue
+        names.add(label)
+        if kind == "mask":
+            continue
+        try:
+            numbers: Any = _outline(shape) if kind != "polygon" else shape.get("points")
+        except Refusal as refusal:
+            where = f"shape {i} ({kind} {shown(label)})"
+            listing.warn(refusal.kind, path, f"{where} {refusal.what}", f"It is passed over. {refusal.remedy}")
+        else:
+            polygons.append((f"shape {i} ({shown(label)})", numbers))
     judge_polygons(
-        polygons,
-        (height, width),
-        lambda kind, where, message, remedy: listing.warn(kind, path, f"{where} {message}", remedy),
+        polygons, size, lambda kind, where, message, remedy: listing.warn(kind, path, f"{where} {message}", remedy)
     )
+    return frozenset(names)

@@ -1,13 +1,17 @@
-"""Label Studio: one JSON list of tasks, each with its `data` and `annotations`; polygons and brush masks.
+"""Label Studio: one JSON list of tasks, each with its `data` and `annotations`.
 
-Format: labelstud.io/guide/export. Corners are percent of width and height. Brush masks are run lengths of RGBA bytes in
-Label Studio's own packing (label_studio_converter's brush.py), of which alpha counts. Later results are drawn over
-earlier ones; of several annotations of a task the last one that was not cancelled counts.
+Drawn: polygons, rectangles and ellipses (turned too), brush masks. Named as not drawn: key points, lines, regions
+without a label, a region's second label. Corners are percent of width and height. Brush masks are run lengths of RGBA
+bytes in Label Studio's own packing (label_studio_converter's brush.py), of which alpha counts. Later results are drawn
+over earlier ones; of several annotations of a task the last one that was not cancelled counts.
+
+Format: labelstud.io/guide/export.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.decode import MaskIds
-from pixelwise.data.files import Refusal
+from pixelwise.data.files import Refusal, shown
+from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import (
     Drawn,
     ImageFiles,
+    Undrawn,
     add_drawn,
     blank_mask,
     files_below,
@@ -26,13 +32,28 @@ from pixelwise.data.formats.drawing import (
     peek,
     read_all,
     read_json,
+    shape_named,
 )
-from pixelwise.data.formats.polygons import fill, judge_polygons, outlines, polygon_of
+from pixelwise.data.formats.fields import number, rows_of, table_of, text_of
+from pixelwise.data.formats.polygons import Polygon, fill, judge_polygons, outlines, polygon_of
 from pixelwise.data.formats.run_lengths import brush_mask
-from pixelwise.data.layouts import Listing
+from pixelwise.data.formats.shapes import box_of, ellipse_of, turned
+from pixelwise.data.layouts import IMAGE_SUFFIXES, Listing
 from pixelwise.data.settings import SPLITS
 
-KINDS = {"polygonlabels": "polygonlabels", "brushlabels": "brushlabels", "rectanglelabels": "rectanglelabels"}
+IMAGE_KEYS = ("image", "img", "photo", "ocr")
+OF_THE_IMAGE = (  # results about the whole image, or about other results: no shapes
+    "choices",
+    "datetime",
+    "number",
+    "pairwise",
+    "ranker",
+    "rating",
+    "relation",
+    "taxonomy",
+    "textarea",
+)
+Row = dict[str, Any]
 
 
 def task_files(root: Path) -> list[Path]:
@@ -50,46 +71,41 @@ def is_labelstudio(root: Path) -> bool:
 def list_labelstudio(root: Path) -> Listing:
     """Every annotated task whose image is there. A task's `data.split` is its split."""
     listing, files = Listing(root), ImageFiles(root)
-    drawn = []
+    undrawn, drawn = Undrawn(listing), list[Drawn]()
+    several = empty = 0
     for path, tasks in read_all(task_files(root), _tasks, listing):
         for i, task in enumerate(tasks):
-            data = task.get("data") or {}
-            named = next((str(v) for k, v in data.items() if k in ("image", "img", "photo", "ocr")), "")
-            image = files.find(named, uploaded=True) if named else None
-            results = _results(task)
-            if image is None:
-                listing.error("image-missing", path, f"task {i} names {named!r}, which is not there.", "Add it.")
-            elif results is not None:
-                _judge(path, i, results, listing)
-                split = str(data.get("split", "all"))
-                names = frozenset(label for result in results for label in _labels(result))
-                drawn.append(Drawn(path, image, split if split in SPLITS else "all", names, i))
+            with problems_of(listing, path, f"task {i}:"):
+                named, split = _image_name(table_of(task, "task"))
+                image = files.find(named, [split], uploaded=True)
+                done = _annotations(task)
+                several, empty = several + (len(done) > 1), empty + (not done)
+                if image is None:
+                    listing.error("image-missing", path, f"task {i} {files.missing(named)}", "Add it.")
+                elif done:
+                    names = _judge(path, i, _results(task), listing, undrawn)
+                    drawn.append(Drawn(path, image, split or "all", names, i))
+    undrawn.report()
+    if several:
+        listing.notes.append(f"{several:,} tasks have more than one annotation: the last of each counts.")
+    if empty:
+        listing.notes.append(f"Left out: {empty:,} tasks that nobody has annotated.")
     add_drawn("labelstudio", drawn, listing, "Label Studio's labels")
     return listing
 
 
 def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
-    """The mask of one task. `entry`: as `add_drawn` writes it."""
+    """The mask of one task. `entry`: as `add_drawn` writes it. Raises Refusal: a damaged result."""
     place, ids = json.loads(entry)
     mask = blank_mask(*size, max(ids.values(), default=0))
-    height, width = size
-    for result in _results(_tasks(path)[place]) or []:
-        value = result.get("value") or {}
-        label = next(iter(_labels(result)), None)
-        if label not in ids:
-            continue
-        try:
-            if "points" in value:
-                fill(mask, polygon_of(value["points"]) / 100 * [width, height], ids[label])
-            elif "rle" in value:
-                own = brush_mask(value["rle"], height, width)
-                mask[own] = ids[label]
-            elif {"x", "y", "width", "height"} <= value.keys():
-                x, y, w, h = (float(value[key]) for key in ("x", "y", "width", "height"))
-                box = polygon_of([x, y, x + w, y, x + w, y + h, x, y + h])
-                fill(mask, box / 100 * [width, height], ids[label])
-        except (Refusal, ValueError, TypeError):
-            continue
+    tasks = _tasks(path)
+    if place >= len(tasks):
+        raise Refusal("annotations", f"has no task {place} any more.", "Run the check again.")
+    for i, result in enumerate(_results(table_of(tasks[place], "task"))):
+        kind, labels = _kind(result), _labels(result)
+        if labels and kind in ("polygon", "brush", "rectangle", "ellipse"):
+            with shape_named(f"task {place}, result {i} ({kind} {shown(labels[0])})"):
+                _draw(mask, kind, result, ids[labels[0]])
     return mask
 
 
@@ -106,29 +122,116 @@ def task_of(name: str, split: str, labels: NDArray[np.uint8], names: tuple[str, 
     return {"data": {"image": name, "split": split}, "annotations": [{"result": results}]}
 
 
-def _tasks(path: Path) -> list[dict[str, Any]]:
+def _tasks(path: Path) -> list[Any]:
     tasks = read_json(path)
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+    if not isinstance(tasks, list):
         raise Refusal("annotations", "is no list of tasks; expected Label Studio's JSON.", "Export it again.")
     return tasks
 
 
-def _results(task: dict[str, Any]) -> list[dict[str, Any]] | None:
-    done = [a for a in task.get("annotations") or [] if isinstance(a, dict) and not a.get("was_cancelled")]
-    return [r for r in done[-1].get("result") or [] if isinstance(r, dict)] if done else None
+def _image_name(task: Row) -> tuple[str, str]:
+    """The image's name, and the split or "". Raises Refusal."""
+    data = table_of(task.get("data"), "data")
+    values = [data[key] for key in IMAGE_KEYS if key in data]
+    values += [value for value in data.values() if isinstance(value, str) and value.lower().endswith(IMAGE_SUFFIXES)]
+    split = data.get("split")
+    return text_of(next(iter(values), None), "image"), split if split in SPLITS else ""
 
 
-def _labels(result: dict[str, Any]) -> list[str]:
-    value = result.get("value") or {}
-    return [str(label) for kind in KINDS for label in value.get(kind) or []][:1]
+def _annotations(task: Row) -> list[Row]:
+    """Those that count: made by a person, and not cancelled. Raises Refusal."""
+    rows = rows_of(task.get("annotations") or [], "annotations")
+    return [row for row in rows if not row.get("was_cancelled")]
 
 
-def _judge(path: Path, place: int, results: list[dict[str, Any]], listing: Listing) -> None:
-    polygons = [
-        (f"task {place}, result {i}", (result.get("value") or {})["points"])
-        for i, result in enumerate(results)
-        if "points" in (result.get("value") or {})
-    ]
-    judge_polygons(
-        polygons, (100, 100), lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy)
-    )
+def _results(task: Row) -> list[Row]:
+    """The results of the annotation that counts. Raises Refusal."""
+    done = _annotations(task)
+    return rows_of(done[-1].get("result") or [], "result") if done else []
+
+
+def _value(result: Row) -> Row:
+    return table_of(result.get("value"), "value")
+
+
+def _kind(result: Row) -> str:
+    """What a result is: "polygon", "brush", "rectangle", "ellipse", or another of Label Studio's words."""
+    kind = text_of(result.get("type") or _kind_of(_value(result)), "type")
+    return kind.removesuffix("labels") or _kind_of(_value(result))
+
+
+def _kind_of(value: Row) -> str:
+    """The same from what is there: exports of some versions have no type, or only that it has labels."""
+    if "rle" in value:
+        return "brush"
+    if "points" in value:
+        return "polygon"
+    if "radiusX" in value:
+        return "ellipse"
+    return "rectangle" if {"x", "y", "width", "height"} <= value.keys() else "keypoint" if "x" in value else "text"
+
+
+def _labels(result: Row) -> list[str]:
+    """A result's labels, whatever the list is called: "polygonlabels", "labels"."""
+    lists = [rows for key, rows in _value(result).items() if key.endswith("labels")]
+    return [text_of(label, "label") for rows in lists if isinstance(rows, list) for label in rows]
+
+
+def _draw(mask: MaskIds, kind: str, result: Row, value: int) -> None:
+    if result.get("image_rotation"):
+        what = f"was drawn while the image was turned by {result['image_rotation']} degrees."
+        raise Refusal("turned", what, "Turn the image itself, and draw on that.")
+    if kind == "brush":
+        mask[brush_mask(_value(result).get("rle"), *mask.shape)] = value
+    else:
+        fill(mask, _outline(kind, _value(result), mask.shape), value)
+
+
+def _outline(kind: str, value: Row, size: tuple[int, ...]) -> Polygon:
+    """In pixels of an image of (H, W). Raises Refusal."""
+    height, width = size
+    if kind == "polygon":
+        return polygon_of(value.get("points")) / 100 * [width, height]
+    x, y, degrees = (number(value.get(key, 0), key) for key in ("x", "y", "rotation"))
+    x, y = x / 100 * width, y / 100 * height
+    if kind == "ellipse":
+        radii = (number(value.get(key), key) / 100 for key in ("radiusX", "radiusY"))
+        radius_x, radius_y = (radius * side for radius, side in zip(radii, (width, height), strict=True))
+        return ellipse_of(x, y, radius_x, radius_y, degrees)
+    w, h = number(value.get("width"), "width") / 100 * width, number(value.get("height"), "height") / 100 * height
+    return turned(box_of(x, y, x + w, y + h), (x, y), degrees)  # about its top left corner
+
+
+def _judge(path: Path, place: int, results: list[Row], listing: Listing, undrawn: Undrawn) -> frozenset[str]:
+    """The labels of what is drawn; what is not drawn, or not as it is meant, is told. Raises Refusal."""
+    names = set()
+    for i, result, kind in _shapes(results):
+        where, labels = f"task {place}, result {i}", _labels(result)
+        if kind not in ("polygon", "brush", "rectangle", "ellipse"):
+            undrawn.add(path, kind, ", ".join(labels) or "no label", where)
+        elif not labels:
+            undrawn.add(path, kind, "no label", where, "It has no label.")
+        else:
+            names.add(labels[0])
+            for label in labels[1:]:
+                undrawn.add(path, kind, label, where, "It has several labels, of which the first counts.")
+            if kind == "brush":
+                continue
+            own = _value(result)
+            numbers: Any = own.get("points") if kind == "polygon" else _outline(kind, own, (100, 100))
+            judge_polygons(
+                [(where, numbers)],
+                (100, 100),
+                lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy),
+            )
+    return frozenset(names)
+
+
+def _shapes(results: list[Row]) -> Iterator[tuple[int, Row, str]]:
+    """(place, result, kind) of every result that is a shape. Raises Refusal."""
+    for i, result in enumerate(results):
+        if result.get("type") in OF_THE_IMAGE:
+            continue
+        kind = _kind(result)
+        if kind not in OF_THE_IMAGE and kind != "text":
+            yield i, result, kind

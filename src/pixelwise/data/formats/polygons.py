@@ -22,6 +22,7 @@ from pixelwise.data.files import Refusal
 
 Polygon = NDArray[np.float64]  # [N, 2]
 ABSURD_PX = 1e15  # no image is so large; sums and squares of such numbers stay finite
+MOST_CORNERS = 1_000_000
 MOST_CROSSINGS = 64  # of a polygon's edges with the centres of rows, for each pixel of the image
 CROSSINGS_AT_ONCE = 1 << 20
 FAR_PX = 1e7  # corners farther out than this are damage, and would overflow
@@ -29,8 +30,8 @@ GRID_PX = 512  # polygons are laid on a grid of this size to compare areas
 CROSSING_CORNERS = 400  # polygons with more corners are not searched for crossings: it takes their square
 
 
-def polygon_of(numbers: Any) -> Polygon:
-    """A polygon from a flat list [x, y, x, y …] or a list of pairs.
+def polygon_of(numbers: Any, at_least: int = 3) -> Polygon:
+    """A polygon, or as many points as asked for, from a flat list [x, y, x, y …] or a list of pairs.
 
     Raises:
         Refusal: no polygon: fewer than three corners, an odd count, no finite numbers.
@@ -46,8 +47,12 @@ def polygon_of(numbers: Any) -> Polygon:
     corners = corners.astype(np.float64)
     if corners.ndim == 1 and corners.size % 2 == 0:
         corners = corners.reshape(-1, 2)
-    if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
-        raise Refusal("polygon-empty", "has fewer than three corners.", "Remove it, or draw it again.")
+    if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < at_least:
+        few = {1: "one point", 2: "two points", 3: "three corners"}.get(at_least, f"{at_least} corners")
+        raise Refusal("polygon-empty", f"has fewer than {few}.", "Remove it, or draw it again.")
+    if len(corners) > MOST_CORNERS:
+        what = f"has {len(corners):,} corners; the limit is {MOST_CORNERS:,}."
+        raise Refusal("polygon", what, "Draw it with fewer corners.")
     if not np.isfinite(corners).all() or np.abs(corners).max() > ABSURD_PX:
         raise Refusal("polygon-empty", "has corners that are no finite numbers.", "Remove it, or draw it again.")
     return corners

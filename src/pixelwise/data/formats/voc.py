@@ -1,7 +1,8 @@
 """Pascal VOC: JPEGImages/, SegmentationClass/ as palette PNG, ImageSets/Segmentation/{train,val,test}.txt; 255 is void.
 
 Exports by CVAT and others add a labelmap.txt (name:r,g,b::) and may write colours instead of a palette: these are
-read by that map. Format: the VOC 2012 development kit.
+read by that map. Without it, the classes are VOC's where the images are, by their names; else those of a table beside
+the masks (labelme2voc's class_names.txt), or numbers. Format: the VOC 2012 development kit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pixelwise.data.files import Refusal, read_bytes
 from pixelwise.data.layouts import IMAGE_SUFFIXES, Declared, Listing, image_files_in, pair_files
 from pixelwise.data.palettes import VOC_NAMES, VOID_NAMES, voc_colour
 from pixelwise.data.settings import SPLITS
-from pixelwise.records import VOID, Colour
+from pixelwise.records import VOID, Colour, Sample
 
 
 def is_voc(root: Path) -> bool:
@@ -42,8 +43,9 @@ def list_voc(root: Path) -> Listing:
             listing,
         )
     colours = label_map(root)
-    listing.declared = _declared(colours)
     samples = [sample for part in listing.splits.values() for sample in part]
+    if colours or _is_pascals(samples):
+        listing.declared = _declared(colours)
     if colours and samples and _holds_colours(samples[0].mask):
         ids = {f"#{r:02x}{g:02x}{b:02x}": _id(name, i) for i, (name, (r, g, b)) in enumerate(colours.items())}
         part = "colours:" + json.dumps(ids)
@@ -51,6 +53,12 @@ def list_voc(root: Path) -> Listing:
             split: [replace(sample, mask_part=part) for sample in part_] for split, part_ in listing.splits.items()
         }
     return listing
+
+
+def _is_pascals(samples: list[Sample]) -> bool:
+    """Whether the images are Pascal VOC's own, by their names: 2007_000032. Many tools write its folders for theirs."""
+    own = sum(re.fullmatch(r"20\d\d_\d{6}", sample.image.stem) is not None for sample in samples)
+    return own > 0.5 * len(samples)
 
 
 def label_map(root: Path) -> dict[str, Colour]:
