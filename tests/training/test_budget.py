@@ -16,7 +16,7 @@ from pixelwise.data.scenes import write_scenes
 from pixelwise.errors import UsageError
 from pixelwise.tracing.recorder import read_events
 from pixelwise.training import loop
-from pixelwise.training.budget import Budget, parse_duration
+from pixelwise.training.budget import Budget, parse_duration, require_time
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run import train
@@ -187,6 +187,12 @@ def test_the_time_decides_how_many_epochs_and_how_long_they_are() -> None:
 def test_a_budget_that_is_too_short_says_what_would_do() -> None:
     with pytest.raises(UsageError, match=r"a budget of 12 s is too short: .* Give at least"):
         Budget(12, 0.1, 0.2, 1.0, EXPORT_S).first_plan(Recipe(), 90, 8.0)
+
+
+def test_a_budget_that_is_used_up_before_the_first_step_is_refused_there() -> None:
+    require_time(120, 59)
+    with pytest.raises(UsageError, match=r"reading the data .* took 61 s already. Give at least 6.1 min"):
+        require_time(120, 61)
 
 
 def test_what_lies_behind_keeps_its_schedule_when_the_plan_changes() -> None:

@@ -59,6 +59,15 @@ def limited(seconds: float, before_s: float) -> float:
     return min(max(seconds, before_s / MOST_CHANGE), before_s * MOST_CHANGE)
 
 
+def require_time(budget_s: float, used_s: float) -> None:
+    """Raise UsageError where a budget is used up before the first step."""
+    if used_s >= budget_s / 2:
+        raise UsageError(
+            f"a budget of {show_duration(budget_s)} is too short: reading the data and measuring the speed of training "
+            f"took {show_duration(used_s)} already. Give at least {show_duration(6 * used_s)}, or smaller images."
+        )
+
+
 @dataclass(frozen=True)
 class Budget:
     """The time for a whole run, and the pace at which it goes."""

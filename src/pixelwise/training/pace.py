@@ -14,10 +14,10 @@ import torch
 from pixelwise.data.loader import Pairs, batches_from
 from pixelwise.model.network import Network
 from pixelwise.training import distributed, loop
-from pixelwise.training.budget import Budget
+from pixelwise.training.budget import Budget, require_time
 from pixelwise.training.finish import PARITY_IMAGES, rehearse_export
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.state import CPU, start
+from pixelwise.training.state import CPU, Stopwatch, start
 from pixelwise.training.step import learn, lesson_of, rate_at, set_training
 from pixelwise.training.validate import Validation, validate
 
@@ -36,24 +36,37 @@ def measure(
     validation: Validation,
     budget_s: float,
     device: torch.device = CPU,
+    clock: Stopwatch | None = None,
 ) -> Budget:
     """Time real steps at both sizes, validation, and the export, on networks that are thrown away.
 
     All processes do it together; what the first one measures counts.
 
+    Args:
+        clock: of the budget; None: it begins now.
+
     Raises:
         TrainingError: this network cannot become a bundle.
+        UsageError: the budget is used up before the first step.
     """
+    clock = clock or Stopwatch()
+
+    def in_time() -> None:
+        require_time(budget_s, distributed.from_first(clock.seconds()))
+
+    in_time()
     limit_s = min(max(MEASURED_SHARE * budget_s, MEASURED_S[0]), MEASURED_S[1])
     shares = [0.0, 1.0] if recipe.small_epochs else [0.0]
     full_s, *small_s = steps_s(
         [replace(recipe, small_epochs=share, plan=(), last_step=0) for share in shares],
         classes, pixels_C, pairs, limit_s * len(shares), device,
     )  # fmt: skip
+    in_time()
     network = start(recipe, classes, device).network
     image_s = validated_s(network, validation, recipe, 1)
     if image_s < limit_s:  # what happens only once, at the first, is not counted where more can be looked at
         image_s = validated_s(network, validation, recipe, min(IMAGES, max(int(limit_s / image_s), 1)))
+    in_time()
     validation_s = image_s * len(validation.pairs) / distributed.processes()
     export_s = 0.0
     if distributed.is_first():

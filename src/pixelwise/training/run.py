@@ -294,7 +294,7 @@ def plan(ready: Ready, budget_s: float, tell: Listener) -> None:
     recipe = replace(training.recipe, plan=(), last_step=0)
     pass_steps = len(loop.order_of(replace(training, recipe=recipe), ready.pairs))
     device = next(training.network.parameters()).device
-    budget = measure(recipe, classes, ready.pixels_C, ready.pairs, ready.validation, budget_s, device)
+    budget = measure(recipe, classes, ready.pixels_C, ready.pairs, ready.validation, budget_s, device, training.clock)
     training.recipe, training.budget = budget.first_plan(recipe, pass_steps, training.clock.seconds()), budget
     tell(budget.event(training.recipe, 0, training.clock.seconds()))
 
