@@ -32,9 +32,9 @@ LABELS_DIGESTS = frozenset(
     )
 )
 LABELS_BYTES = 64  # for a pixel, roughly, at its peak
-MEMORY = 768 << 20  # bytes that a network may take, whatever the image and beyond what its file holds
+MEMORY = 512 << 20  # bytes that a network may take, whatever the image and beyond what its file holds
 MEMORY_OF_WEIGHTS = 4  # times the weights in the file: weights stored in int8 are unpacked to float32
-MEMORY_PER_PX = 1024  # more, for each pixel of the image or of the network's input
+MEMORY_PER_PX = 2048  # more, for each pixel of the image or of the network's input
 WORK = 2e11  # multiplications, whatever the image
 WORK_PER_PX = 5e6
 MOST_DECLARED_PX = 1 << 22  # what a bundle says of its network's input allows no more than an input of so many pixels

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from pixelwise.bundle.format import Golden, golden_props, parse_bundle
 from pixelwise.bundle.labels import add_labels
 from pixelwise.bundle.metadata import GROUPS, Metadata, Stage
-from pixelwise.bundle.parity import check_parity
+from pixelwise.bundle.parity import Parity, check_parity
 from pixelwise.data.files import write_whole
 from pixelwise.model.encoders import ConvNorm
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, labels_from_scores
-from pixelwise.records import Labels, Pixels
+from pixelwise.records import Labels, Pixels, Scores
 
 OPSET = 20
 SCORES_1 = "stage/scores"  # [1, classes, h, w]; the output "scores" is the same without the leading 1
@@ -48,11 +48,11 @@ class Graph(nn.Module):
         return scores, seen, *named.values()
 
     @torch.inference_mode()
-    def labels(self, image_HW3: Pixels) -> Labels:
-        """The labels that a bundle of this graph should give."""
+    def answer(self, image_HW3: Pixels) -> tuple[Labels, Scores]:
+        """The labels and the scores [C, h, w] that a bundle of this graph should give."""
         height, width = image_HW3.shape[:2]
-        labels: Labels = labels_from_scores(self(torch.from_numpy(image_HW3))[0], (height, width))[0].numpy()
-        return labels
+        scores_1Chw = self(torch.from_numpy(image_HW3))[0]
+        return labels_from_scores(scores_1Chw, (height, width))[0].numpy(), scores_1Chw[0].numpy()
 
 
 def stages_of(network: Network) -> tuple[Stage, ...]:
@@ -79,32 +79,32 @@ def deployable(network: Network) -> Network:
 
 def export_bundle(
     network: Network, preprocess: Preprocess, metadata: Metadata, images: Sequence[Pixels], path: Path
-) -> float:
-    """Write the bundle to `path`, whole or not at all. Returns the share of pixels on which it differs from torch.
+) -> Parity:
+    """Write the bundle to `path`, whole or not at all. Returns how far it agrees with torch.
 
     Args:
         network: trained.
-        images: real images, on which the bundle must agree with the network.
+        images: real images, on which the two are compared.
 
     Raises:
-        BundleError: it does not agree.
+        BundleError: it is another network than was trained.
         OutputError: `path` cannot be written.
     """
-    model, difference = export_graph(network, preprocess, metadata.stages, images)
+    model, parity = export_graph(network, preprocess, metadata.stages, images)
     write_bundle(model, metadata, images[0], path)
-    return difference
+    return parity
 
 
 def export_graph(
     network: Network, preprocess: Preprocess, stages: Sequence[Stage], images: Sequence[Pixels]
-) -> tuple[onnx.ModelProto, float]:
-    """A trained network as a graph in float32, and the share of pixels on which it differs from torch.
+) -> tuple[onnx.ModelProto, Parity]:
+    """A trained network as a graph in float32, and how far it agrees with torch.
 
     Raises as `export_bundle`, of which it is the first half.
     """
     graph = Graph(deployable(network), preprocess).eval()
     model = to_onnx(graph, [stage.tensor for stage in stages if stage.tensor != "scores"])
-    return model, check_parity(model.SerializeToString(), graph.labels, images)
+    return model, check_parity(model.SerializeToString(), graph.answer, images)
 
 
 def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HW3: Pixels, path: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pixelwise.bundle.cost import Plan
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.bundle.operators import FLOAT, UINT8, Sized, Unfit
-from pixelwise.bundle.wire import Message
+from pixelwise.bundle.wire import Message, read_model
 
 OLDEST_OPSET, NEWEST_OPSET = 17, 25  # of ONNX's own operators, as they were when this was written
 IR_VERSIONS = (3, 13)
@@ -73,6 +73,24 @@ def check_model(model: Message) -> None:
     if extra := sorted(set(declared) - set(expected)) or number != len(expected):
         others = ", ".join(extra)[:200] if isinstance(extra, list) else "a name twice"
         raise Unfit(f"unexpected {others}; a bundle takes one image and gives labels and scores")
+
+
+def check_exported(data: bytes, stages: Sequence[str], size: tuple[int, int]) -> None:
+    """Can a graph that was just exported become a bundle?
+
+    Args:
+        data: the serialised model, without metadata.
+        stages: the tensors that its metadata will name.
+        size: of the network's input.
+
+    Raises:
+        ValueError: no, and why.
+    """
+    model, _ = read_model(data)
+    check_model(model)
+    plan = Plan(model["graph"], stages)
+    for height, width in TRIED:
+        plan.check(height, width, size)
 
 
 def check_opsets(model: Message) -> None:

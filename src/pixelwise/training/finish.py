@@ -24,6 +24,7 @@ from pixelwise.bundle.export import Graph, deployable, export_graph, stages_of, 
 from pixelwise.bundle.metadata import Metadata, Stage
 from pixelwise.bundle.quantize import quantise
 from pixelwise.bundle.storage import STORAGES, Storage, store_weights
+from pixelwise.bundle.trust import check_exported
 from pixelwise.data.loader import Pairs
 from pixelwise.data.sources import read_sample_image
 from pixelwise.errors import BundleError, TrainingError, UsageError
@@ -79,7 +80,8 @@ def export(
         UsageError: `run` is not a run directory with a finished epoch, `weights` is none of the three, or both smaller
             weights and int8 are asked for.
         TrainingError: its validation images are gone, or for int8 its training images.
-        BundleError: the bundle disagrees with the network, or lost more than `max_drop`. Nothing was written.
+        BundleError: the bundle is another network than was trained, or lost more than `max_drop`. Nothing was written.
+            (Where it merely differs by more than rounding explains, it is written and `tell` hears of the doubt.)
     """
     if weights not in STORAGES:
         raise UsageError(f"weights is {weights!r}; expected one of: {', '.join(STORAGES)}.")
@@ -103,7 +105,7 @@ def export(
     stages = stages_of(network)
     images = [validation.pairs[index][0] for index in range(min(PARITY_IMAGES, len(validation.pairs)))]
 
-    graph, difference = export_graph(network, preprocess, stages, images)
+    graph, parity = export_graph(network, preprocess, stages, images)
     result = measured or validate(network, validation)
     shipped: Network = network
     reduced: dict[str, Any] = {}
@@ -158,6 +160,7 @@ def export(
                 "image_size": usual_size(validation),
             },
             "metrics": metrics,
+            "parity": {key: round(value, 6) for key, value in vars(parity).items()},
             **({"start": {key: start[key] for key in ("sha256", "epoch")}} if start else {}),
             **({"reduced": reduced} if reduced else {}),
         },
@@ -167,7 +170,9 @@ def export(
         },
     )
     write_bundle(graph, metadata, images[0], out)
-    tell({"event": "export", "path": str(out), "epoch": state["epoch"], "differs": difference, "metrics": metrics,
+    if parity.doubt:
+        tell({"event": "warning", "message": f"{out}: {parity.doubt}"})
+    tell({"event": "export", "path": str(out), "epoch": state["epoch"], "differs": parity.differ, "metrics": metrics,
           "bytes": out.stat().st_size, **({"reduced": reduced} if reduced else {})})  # fmt: skip
     return out
 
@@ -242,6 +247,7 @@ def rehearse_export(network: Network, preprocess: Preprocess) -> None:
     stages = stages_of(network)
     try:
         model = to_onnx(Graph(deployable(network), preprocess).eval(), [stage.tensor for stage in stages])
+        check_exported(model.SerializeToString(), [stage.tensor for stage in stages], preprocess.size)
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         for shape in ((90, 120, 3), (121, 77, 3)):
             session.run(["labels"], {"image": np.zeros(shape, np.uint8)})
