@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelwise.data.doctor import find_problems
+from pixelwise.data.files import Refusal
 from pixelwise.data.folder import open_dataset
+from pixelwise.data.formats.darwin import layer_numbers
 from pixelwise.data.sources import read_sample_mask
 from pixelwise.errors import DatasetError, MaskError
 from pixelwise.records import Dataset
@@ -757,3 +759,150 @@ def test_cvat_masks_and_points_of_tracks(tmp_path: Path) -> None:
     mask[1, 5] = mask[2, 2:5] = "Jet"
     assert (by_frame(dataset)[0] == mask).all()
     assert "1 shape of the kind points is not drawn: Boat (1)" in messages(dataset)
+
+
+# LabelMe of MIT
+
+
+def mit_object(name: str, inside: str, *, deleted: int = 0) -> str:
+    fixed = f"<name>{name}</name><deleted>{deleted}</deleted><verified>0</verified><occluded>no</occluded><attributes/>"
+    return f"<object>{fixed}<parts><hasparts/><ispartof/></parts><id>0</id>{inside}</object>"
+
+
+def mit_polygon(left: int, top: int, right: int, bottom: int) -> str:
+    corners = ((left, top), (right, top), (right, bottom), (left, bottom))
+    points = "".join(f"<pt>\n<x>{x}</x>\n<y>{y}</y>\n</pt>" for x, y in corners)
+    return f"<polygon><username>me</username>{points}</polygon>"
+
+
+def mit_file(path: Path, image: str, objects: list[str], folder: str = "") -> None:
+    size = f"<imagesize><nrows>{SIZE[0]}</nrows><ncols>{SIZE[1]}</ncols></imagesize>"
+    head = f"<filename>\n{image}\n</filename><folder>{folder}</folder><source><sourceImage>x</sourceImage></source>"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"<annotation>{head}{''.join(objects)}{size}</annotation>")
+
+
+def test_labelme_of_mit_with_collections_masks_and_deleted_objects(tmp_path: Path) -> None:
+    for i, folder in enumerate(("street", "park")):
+        photo(tmp_path / "Images" / folder / "a.jpg")
+        segment = f"<segm><box><xmin>1</xmin></box><mask>a_mask_{i}.png</mask><scribbles/></segm>"
+        objects = [
+            mit_object("road", mit_polygon(0, 20 + i, 60, 40)),
+            mit_object("car\n", mit_polygon(10, 5, 20, 15)),
+            mit_object("ghost", mit_polygon(0, 0, 60, 40), deleted=1),
+            mit_object("tree", segment),
+        ]
+        mit_file(tmp_path / "Annotations" / folder / "a.xml", "a.jpg", objects, folder)
+        own = np.zeros(SIZE, np.uint8)
+        own[2:9, 40:50] = 255
+        (tmp_path / "Masks" / folder).mkdir(parents=True)
+        Image.fromarray(own).save(tmp_path / "Masks" / folder / f"a_mask_{i}.png")
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "labelme-xml"
+    assert dataset.classes.names == ("background", "car", "road", "tree")
+    masks = named(dataset)
+    for i, folder in enumerate(("street", "park")):
+        wanted = boxed(("road", 0, 20 + i, 60, 40), ("car", 10, 5, 20, 15), ("tree", 40, 2, 50, 9))
+        assert (masks[f"Images/{folder}/a"] == wanted).all()
+    assert "deleted in LabelMe: 2 objects" in messages(dataset)
+
+
+def test_labelme_of_mit_beside_its_images_with_lines_and_a_doctype(tmp_path: Path) -> None:
+    line = "<polygon><pt><x>1</x><y>1</y></pt><pt><x>9</x><y>9</y></pt></polygon>"
+    for name in "abc":
+        photo(tmp_path / f"{name}.png")
+        mit_file(
+            tmp_path / f"{name}.xml",
+            f"{name}.png",
+            [mit_object("car", mit_polygon(1, 2, 5, 9)), mit_object("lane", line)],
+        )
+    (tmp_path / "c.xml").write_text("<!DOCTYPE annotation [<!ENTITY a 'b'>]>" + (tmp_path / "c.xml").read_text())
+    dataset = open_dataset(tmp_path)
+    masks = named(dataset)
+    assert set(masks) == {"a", "b"}
+    assert all((mask == boxed(("car", 1, 2, 5, 9))).all() for mask in masks.values())
+    assert "1 shape of the kind line is not drawn: lane (1)" in messages(dataset)
+    assert any("DOCTYPE" in str(problem) and problem.where == "c.xml" for problem in dataset.problems)
+
+
+# V7's Darwin
+
+
+def xy(left: int, top: int, right: int, bottom: int) -> list[dict[str, int]]:
+    return [{"x": x, "y": y} for x, y in ((left, top), (right, top), (right, bottom), (left, bottom))]
+
+
+def darwin_second(root: Path, name: str, annotations: list[dict[str, Any]], folder: str = "/") -> None:
+    slot = {
+        "type": "image",
+        "slot_name": "0",
+        "width": SIZE[1],
+        "height": SIZE[0],
+        "source_files": [{"file_name": name}],
+    }
+    item = {"name": name, "path": folder, "slots": [slot]}
+    rows = [{"id": str(i), "properties": [], "slot_names": ["0"], **one} for i, one in enumerate(annotations)]
+    table = {"version": "2.0", "schema_ref": "https://darwin", "item": item, "annotations": rows}
+    write_json(root / f"{Path(name).stem}.json", table)
+
+
+def test_darwin_of_version_2_with_holes_boxes_and_raster_layers(tmp_path: Path) -> None:
+    layer = np.zeros(SIZE, int)
+    layer[3:9, 40:50], layer[30:35, 50:60] = 1, 2
+    flat = layer.ravel().tolist()
+    runs: list[int] = []
+    for value in flat:
+        if runs and runs[-2] == value:
+            runs[-1] += 1
+        else:
+            runs += [value, 1]
+    mapping = {"m-1": 1, "m-2": 2}
+    annotations = [
+        {"name": "road", "polygon": {"paths": [xy(0, 20, 60, 40), xy(10, 25, 20, 30)]}, "bounding_box": {"x": 0}},
+        {"name": "car", "bounding_box": {"x": 1, "y": 2, "w": 8, "h": 6}},
+        {"id": "m-1", "name": "tree", "mask": {}},
+        {"id": "m-2", "name": "bush", "mask": {}},
+        {"name": "__raster_layer__", "raster_layer": {"dense_rle": runs, "mask_annotation_ids_mapping": mapping}},
+        {"name": "day", "tag": {}},
+        {"name": "lane", "line": {"path": xy(1, 1, 5, 5)}},
+    ]
+    for folder in ("", "more"):
+        photo(tmp_path / "images" / folder / "a.jpg")
+        darwin_second(tmp_path / "annotations" / folder, "a.jpg", annotations, f"/{folder}")
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "darwin"
+    assert dataset.classes.names == ("background", "bush", "car", "road", "tree")
+    wanted = boxed(("road", 0, 20, 60, 40), ("background", 10, 25, 20, 30), ("car", 1, 2, 9, 8))
+    wanted[3:9, 40:50], wanted[30:35, 50:60] = "tree", "bush"
+    masks = named(dataset)
+    assert len(masks) == 2
+    assert all((mask == wanted).all() for mask in masks.values())
+    assert "1 shape of the kind line is not drawn: lane (1)" in messages(dataset)
+
+
+def test_darwin_of_version_1_and_what_it_cannot_draw(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        photo(tmp_path / f"{name}.png")
+    image = {"width": SIZE[1], "height": SIZE[0], "filename": "a.png", "seq": 1, "path": "/"}
+    holed = {"path": xy(10, 5, 30, 25), "additional_paths": [xy(12, 8, 20, 20)]}
+    rows = [{"name": "car", "polygon": holed}, {"name": "bus", "complex_polygon": {"path": [xy(40, 5, 50, 15)]}}]
+    write_json(tmp_path / "a.json", {"dataset": "d", "image": image, "annotations": rows})
+    film = [{"name": "car", "frames": {"0": {}}, "ranges": []}]
+    darwin_second(tmp_path, "b.png", film)
+    darwin_second(tmp_path, "c.png", [{"name": "tree", "mask": {}}])
+    dataset = open_dataset(tmp_path)
+    samples = {sample.name: sample for samples in dataset.splits.values() for sample in samples}
+    mask = read_sample_mask(samples["a"], dataset.mask_ids, len(dataset.classes))
+    names = np.array(dataset.classes.names)[mask]
+    assert (names == boxed(("car", 10, 5, 30, 25), ("background", 12, 8, 20, 20), ("bus", 40, 5, 50, 15))).all()
+    assert "b.json: draws on a video" in messages(dataset)
+    with pytest.raises(MaskError, match="no raster layer names it"):
+        read_sample_mask(samples["c"], dataset.mask_ids, len(dataset.classes))
+
+
+@pytest.mark.parametrize(
+    "runs", [[1], [1, 2], [1, 2**63 - 1, 1, 2**63 - 1, 0, 2402], [1, -1, 0, 2401], "x", [True, 2400]]
+)
+def test_darwins_run_lengths_are_bounded_by_the_image(runs: Any) -> None:
+    with pytest.raises(Refusal, match="run lengths"):
+        layer_numbers(runs, *SIZE)

@@ -19,9 +19,11 @@ from pixelwise.data.formats.cityscapes import is_cityscapes, list_cityscapes
 from pixelwise.data.formats.coco import is_coco, list_coco
 from pixelwise.data.formats.cvat import is_cvat, list_cvat
 from pixelwise.data.formats.cvat_video import is_cvat_video, list_cvat_video
+from pixelwise.data.formats.darwin import is_darwin, list_darwin
 from pixelwise.data.formats.geojson import is_geojson, list_geojson
 from pixelwise.data.formats.image_folder import is_image_folder, list_image_folder
 from pixelwise.data.formats.labelme import is_labelme, list_labelme
+from pixelwise.data.formats.labelme_xml import is_labelme_xml, list_labelme_xml
 from pixelwise.data.formats.labelstudio import is_labelstudio, list_labelstudio
 from pixelwise.data.formats.matlab import is_matlab, list_matlab
 from pixelwise.data.formats.nifti import is_nifti, list_nifti
@@ -100,6 +102,8 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
     "supervisely": (is_supervisely, list_supervisely),
     "superannotate": (is_superannotate, list_superannotate),
     "run-length-csv": (is_run_length_csv, list_run_length_csv),
+    "labelme-xml": (is_labelme_xml, list_labelme_xml),
+    "darwin": (is_darwin, list_darwin),
     "nifti": (is_nifti, list_nifti),
     "parquet": (is_parquet, list_parquet),
     "image-folder": (is_image_folder, list_image_folder),
