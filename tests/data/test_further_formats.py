@@ -821,7 +821,7 @@ def test_labelme_of_mit_beside_its_images_with_lines_and_a_doctype(tmp_path: Pat
     masks = named(dataset)
     assert set(masks) == {"a", "b"}
     assert all((mask == boxed(("car", 1, 2, 5, 9))).all() for mask in masks.values())
-    assert "1 shape of the kind line is not drawn: lane (1)" in messages(dataset)
+    assert "2 shapes of the kind line in 2 f" in messages(dataset)
     assert any("DOCTYPE" in str(problem) and problem.where == "c.xml" for problem in dataset.problems)
 
 
@@ -877,7 +877,7 @@ def test_darwin_of_version_2_with_holes_boxes_and_raster_layers(tmp_path: Path) 
     masks = named(dataset)
     assert len(masks) == 2
     assert all((mask == wanted).all() for mask in masks.values())
-    assert "1 shape of the kind line is not drawn: lane (1)" in messages(dataset)
+    assert "2 shapes of the kind line in 2 files are not drawn: lane (2)" in messages(dataset)
 
 
 def test_darwin_of_version_1_and_what_it_cannot_draw(tmp_path: Path) -> None:
@@ -906,3 +906,67 @@ def test_darwin_of_version_1_and_what_it_cannot_draw(tmp_path: Path) -> None:
 def test_darwins_run_lengths_are_bounded_by_the_image(runs: Any) -> None:
     with pytest.raises(Refusal, match="run lengths"):
         layer_numbers(runs, *SIZE)
+
+
+# Segments.ai
+
+
+def segments_release(root: Path, *, bitmaps: bool = True) -> Path:
+    categories = [{"id": 1, "name": "road", "color": [1, 2, 3]}, {"id": 5, "name": "car"}, {"id": 6, "name": "sky"}]
+    numbers = np.zeros((*SIZE, 4), np.uint8)
+    numbers[..., 3] = 255
+    numbers[20:, :, :3] = [1, 0, 0]
+    numbers[5:15, 10:20, :3] = [44, 1, 0]  # 300
+    numbers[5:15, 30:40, :3] = [2, 0, 1]  # 65,538
+    annotations = [{"id": 1, "category_id": 1}, {"id": 300, "category_id": 5}, {"id": 65538, "category_id": 5}]
+    samples = []
+    for name in ("a.jpg", "b.jpg", "new.jpg"):
+        photo(root / name)
+        url = f"https://segmentsai-prod.s3.amazonaws.com/assets/me/{name[0]}-bitmap.png?x=1"
+        attributes = {"format_version": "0.1", "annotations": annotations, "segmentation_bitmap": {"url": url}}
+        label = {"label_status": "LABELED", "attributes": attributes}
+        image = {"image": {"url": f"https://x/{name}"}}
+        labels = {"ground-truth": label if name[0] in "ab" else None}
+        samples.append({"name": name, "attributes": image, "labels": labels})
+    if bitmaps:
+        Image.fromarray(numbers).save(root / "a_label_ground-truth.png")
+        (root / "bitmaps").mkdir()
+        Image.fromarray(numbers).save(root / "bitmaps/b-bitmap.png")
+    attributes = {"format_version": "0.1", "categories": categories}
+    dataset = {"name": "d", "task_type": "segmentation-bitmap", "task_attributes": attributes, "samples": samples}
+    write_json(root / "release.json", {"name": "v1", "description": "", "dataset": dataset})
+    return root
+
+
+def test_segments_ai_bitmaps_of_numbers_become_categories(tmp_path: Path) -> None:
+    dataset = open_dataset(segments_release(tmp_path))
+    assert dataset.layout == "segments-ai"
+    assert dataset.classes.names == ("background", "road", "car", "sky")
+    wanted = boxed(("road", 0, 20, 60, 40), ("car", 10, 5, 20, 15), ("car", 30, 5, 40, 15))
+    masks = named(dataset)
+    assert set(masks) == {"a", "b"}
+    assert all((mask == wanted).all() for mask in masks.values())
+    assert "nobody labelled them in Segments.ai: 1 samples" in messages(dataset)
+
+
+def test_segments_ai_with_addresses_alone_is_named(tmp_path: Path) -> None:
+    dataset = open_dataset(segments_release(tmp_path, bitmaps=False))
+    assert "a release of Segments.ai whose 2 bitmaps are addresses" in messages(dataset)
+    assert "export_dataset" in messages(dataset)
+
+
+def test_segments_ai_vectors_are_drawn(tmp_path: Path) -> None:
+    root = segments_release(tmp_path, bitmaps=False)
+    table = json.loads((root / "release.json").read_text())
+    shapes = [
+        {"id": 1, "category_id": 5, "type": "polygon", "points": [[10, 5], [20, 5], [20, 15], [10, 15]]},
+        {"id": 2, "category_id": 1, "type": "bbox", "points": [[30, 5], [40, 15]]},
+        {"id": 3, "category_id": 6, "type": "polyline", "points": [[0, 0], [5, 5]]},
+    ]
+    for sample in table["dataset"]["samples"][:2]:
+        sample["labels"]["ground-truth"]["attributes"] = {"annotations": shapes}
+    write_json(root / "release.json", table)
+    dataset = open_dataset(root)
+    wanted = boxed(("car", 10, 5, 20, 15), ("road", 30, 5, 40, 15))
+    assert all((mask == wanted).all() for mask in named(dataset).values())
+    assert "2 shapes of the kind polyline are not drawn: sky (2)" in messages(dataset)

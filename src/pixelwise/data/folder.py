@@ -29,6 +29,7 @@ from pixelwise.data.formats.matlab import is_matlab, list_matlab
 from pixelwise.data.formats.nifti import is_nifti, list_nifti
 from pixelwise.data.formats.parquet import is_parquet, list_parquet
 from pixelwise.data.formats.run_length_csv import is_run_length_csv, list_run_length_csv
+from pixelwise.data.formats.segments_ai import is_segments_ai, list_segments_ai
 from pixelwise.data.formats.superannotate import is_superannotate, list_superannotate
 from pixelwise.data.formats.supervisely import is_supervisely, list_supervisely
 from pixelwise.data.formats.via import is_via, list_via
@@ -104,6 +105,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
     "run-length-csv": (is_run_length_csv, list_run_length_csv),
     "labelme-xml": (is_labelme_xml, list_labelme_xml),
     "darwin": (is_darwin, list_darwin),
+    "segments-ai": (is_segments_ai, list_segments_ai),
     "nifti": (is_nifti, list_nifti),
     "parquet": (is_parquet, list_parquet),
     "image-folder": (is_image_folder, list_image_folder),
