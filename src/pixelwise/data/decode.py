@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -55,6 +54,7 @@ from pixelwise.data.limits import (
 )
 from pixelwise.data.orientation import oriented, stored_turn
 from pixelwise.data.pnm import PnmHeader, Samples, as_8_bit, pnm_header, pnm_samples
+from pixelwise.data.quiet import quieten
 from pixelwise.data.tiff_header import READ_BANDS, bands_of, check_tiff, pages_of, tiff_bytes
 from pixelwise.records import Colour, Pixels
 
@@ -73,11 +73,7 @@ UNSUPPORTED = re.compile(
 STRIP_ROWS = 256  # that are narrowed at a time
 LOSSY = {"JPEG": "JPEG", "WEBP": "lossy WebP", "AVIF": "AVIF", "HEIF": "HEIC", "JPEG2000": "lossy JPEG 2000"}
 
-# Pillow's warnings name no file. What matters of them is told by what becomes of the image.
-for category in (UserWarning, Image.DecompressionBombWarning):
-    warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
-cv2_logging: Any = cv2.utils.logging
-cv2_logging.setLogLevel(cv2_logging.LOG_LEVEL_SILENT)  # nor do OpenCV's
+quieten()
 
 
 class Opened(NamedTuple):
@@ -264,12 +260,7 @@ def _of_jpeg(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]] 
         jpeg_pixels(data, size, "CMYK")  # only for what it says of damage: colours are Pillow's
         return None
     found = jpeg_pixels(data, size)
-    if found is not None:
-        return oriented(found[0], stored_turn(opened.image)), found[1]
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if bgr is None or bgr.shape[:2] != size:
-        return None
-    return oriented(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), stored_turn(opened.image)), ()
+    return (oriented(found[0], stored_turn(opened.image)), found[1]) if found is not None else None
 
 
 def _of_png(opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:

@@ -10,6 +10,7 @@ import re
 from importlib import import_module
 from typing import Any
 
+import cv2
 import numpy as np
 
 from pixelwise.data.dropped import LEFT_OVER, Dropped
@@ -30,7 +31,7 @@ MAYBE_BYTES = 1024
 
 
 def jpeg_pixels(data: bytes, size: tuple[int, int], space: str = "RGB") -> tuple[Pixels, tuple[Dropped, ...]] | None:
-    """uint8 [H, W, 3] RGB as stored, and what was odd about it; None where another decoder is to try.
+    """uint8 [H, W, 3] RGB as stored, and what was odd about it; None where Pillow is to try.
 
     Args:
         size: (H, W) that the header says.
@@ -40,8 +41,10 @@ def jpeg_pixels(data: bytes, size: tuple[int, int], space: str = "RGB") -> tuple
         Refusal: part of the pixels is missing or damaged.
     """
     if simplejpeg is None:
-        return None
+        return _by_opencv(data, size) if space == "RGB" else None
     notes: tuple[Dropped, ...] = ()
+    if data[6:11] == b"JFIF\0" and data[11:12] != b"\1":  # a revision that libjpeg warns of before any other warning
+        data = data[:11] + b"\1\1" + data[13:]
     try:
         pixels = simplejpeg.decode_jpeg(data, space)
     except ValueError as error:
@@ -51,6 +54,11 @@ def jpeg_pixels(data: bytes, size: tuple[int, int], space: str = "RGB") -> tuple
         except ValueError:
             return None
     return (np.asarray(pixels, np.uint8), notes) if pixels.shape[:2] == size else None
+
+
+def _by_opencv(data: bytes, size: tuple[int, int]) -> tuple[Pixels, tuple[Dropped, ...]] | None:
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    return (np.asarray(found, np.uint8), ()) if found is not None and found.shape[:2] == size else None
 
 
 def _judged(data: bytes, said: str) -> tuple[Dropped, ...]:

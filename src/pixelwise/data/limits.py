@@ -22,6 +22,7 @@ PIXELS_A_BYTE = 512  # of a JPEG at the most: a bit for each block of 8 × 8
 MOST_SEGMENTS = 10_000
 MANY_SEGMENTS = 64  # of a JPEG: more are left out before Pillow, which joins them, sees it
 MOST_BLOCKS = 200_000  # of a GIF's extensions, to the first picture
+MUCH_LARGER, FREE_CANVAS = 4, 4_000_000  # a WebP's canvas beside its first frame; pixels that cost little
 MOST_FRAMES = 1000  # that are counted
 MOST_PACKETS = 1_000_000  # of a JPEG 2000 image
 MOST_PACKED_PIXELS = 16_000_000  # of a run-length coded BMP, which Pillow decodes slowly
@@ -148,15 +149,26 @@ def check_webp(data: bytes) -> int:
     if len(data) < expected:
         raise truncated(f"{len(data)} of {expected} bytes")
     at, frames = 12, 0
+    canvas = _three_bytes(data, 24) * _three_bytes(data, 27) if data[12:16] == b"VP8X" else 0
     for number in range(MOST_SEGMENTS + 1):
         if at + 8 > min(len(data), expected):
             break
         if number == MOST_SEGMENTS:
             raise Refusal("too-many-chunks", f"holds more than {MOST_SEGMENTS:,} chunks; that is the limit.", RESAVE)
-        frames += data[at : at + 4] == b"ANMF"
+        if data[at : at + 4] == b"ANMF":
+            picture = _three_bytes(data, at + 14) * _three_bytes(data, at + 17)
+            if not frames and canvas > max(MUCH_LARGER * picture, FREE_CANVAS):
+                what = f"its canvas of {canvas:,} pixels is far larger than its first frame of {picture:,}."
+                raise Refusal("too-large", what, RESAVE)
+            frames += 1
         length = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + length + length % 2
     return max(frames, 1)
+
+
+def _three_bytes(data: bytes, at: int) -> int:
+    """A side as WebP stores it: less one."""
+    return int.from_bytes(data[at : at + 3], "little") + 1
 
 
 def first_of_gif(data: bytes) -> tuple[bytes, int]:

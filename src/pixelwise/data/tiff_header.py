@@ -8,6 +8,7 @@ Format: TIFF 6.0 (Adobe, 1992), section 2; BigTIFF: libtiff.gitlab.io/libtiff/sp
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import struct
@@ -19,7 +20,7 @@ from typing import NamedTuple
 from pixelwise.data.files import READ_ONLY, Refusal, truncated
 
 KIND, WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES = 254, 256, 257, 258, 262, 277  # tags
-STRIPS, STRIP_ROWS, TILE_WIDTH, TILE_HEIGHT, TILES = 273, 278, 322, 323, 324
+STRIPS, STRIP_ROWS, PLANES, TILE_WIDTH, TILE_HEIGHT, TILES = 273, 278, 284, 322, 323, 324
 REDUCED, MASK = (
     1,
     4,
@@ -124,6 +125,7 @@ def check_tiff(file: TiffFile, *, streamed: bool = False) -> None:
         width, height = file.number(page, WIDTH, 0), file.number(page, HEIGHT, 0)
         tile = file.number(page, TILE_WIDTH, 0), file.number(page, TILE_HEIGHT, 0)
         sample_bytes = file.number(page, SAMPLES, 1) * max(file.number(page, BITS, 1), 8) // 8
+        expected = _parts_expected(file, page, (width, height), tile)
     except struct.error as error:
         raise truncated("its TIFF header cannot be read") from error
     inside = [SIZES.get(tag.kind, 1) * tag.number for tag in page.tags.values()]
@@ -136,10 +138,20 @@ def check_tiff(file: TiffFile, *, streamed: bool = False) -> None:
     if parts > limit:
         what = f"its pixels lie in {parts:,} strips or tiles; the limit is {limit:,}."
         raise Refusal("too-many-parts", what, RESAVE)
+    if parts and parts < expected:
+        raise truncated(f"it lists {parts:,} of its {expected:,} strips or tiles")
     tile_bytes = tile[0] * tile[1] * sample_bytes
     if tile_bytes > max(MAX_TILE_BYTES, 6 * width * height * sample_bytes) and TILES in page.tags:
         what = f"its tiles of {tile[0]}×{tile[1]} pixels are far larger than the image ({width}×{height})."
         raise Refusal("too-large", what, RESAVE)
+
+
+def _parts_expected(file: TiffFile, page: Directory, size: tuple[int, int], tile: tuple[int, int]) -> int:
+    """How many strips or tiles cover a page of this size (width, height). Raises struct.error."""
+    planes = file.number(page, SAMPLES, 1) if file.number(page, PLANES, 1) == 2 else 1
+    if TILES in page.tags:
+        return planes * math.prod(-(-side // part) for side, part in zip(size, tile, strict=True) if part)
+    return planes * -(-size[1] // max(file.number(page, STRIP_ROWS, size[1]), 1))
 
 
 def pages_of(file: TiffFile) -> int:
