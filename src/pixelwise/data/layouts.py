@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -35,6 +35,11 @@ _PHOTOS = (
     *(".exr", ".tga", ".ecw", ".sid", ".svs", ".ndpi", ".czi", ".lif", ".nd2"),
 )
 UNREAD_PHOTOS = tuple(suffix for suffix in _PHOTOS if suffix not in IMAGE_SUFFIXES)  # images, but of kinds not read
+# Tables, settings and texts, which are read where they mean something and are expected beside images where not.
+SIDE_SUFFIXES = (
+    ".csv", ".tsv", ".txt", ".md", ".toml", ".yaml", ".yml", ".ini", ".html", ".jsonl", ".ndjson", ".parquet", ".log",
+    ".geojson", ".names", ".rst", ".lst", ".xlsx",
+)  # fmt: skip
 DRAWING_SUFFIXES = (".json", ".xml")
 SPLIT_WORDS = {
     "train": "train",
@@ -255,6 +260,7 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
     unread: list[str] = []
     hidden: list[str] = []
     drawings: list[str] = []
+    others: list[str] = []
     for parent, folders, names in os.walk(folder, onerror=lambda error: _unreadable(error, listing)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in folders:
@@ -274,6 +280,8 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
                 drawings.append(name)
             elif suffix in UNREAD_SUFFIXES or suffix in UNREAD_PHOTOS:
                 unread.append(name)
+            elif suffix not in SIDE_SUFFIXES:
+                others.append(name)
     beside, drawings = len(drawings), _without_masks(drawings, found)
     beside -= len(drawings)
     if beside:
@@ -289,8 +297,13 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
     if unread and not found and any(name.lower().endswith(UNREAD_PHOTOS) for name in unread):
         return unread_photos(folder, unread, listing)
     if unread:
-        message = f"holds {len(unread)} files of kinds that are not read, such as {shown(unread[0])}."
+        message = (
+            f"holds {len(unread)} files of kinds that are not read ({_kinds(unread)}), such as {shown(unread[0])}."
+        )
         listing.warn("unread-kind", folder, message, "Convert them to PNG if they belong to the data.")
+    if others:
+        number = "1 file of another kind" if len(others) == 1 else f"{len(others):,} files of other kinds"
+        listing.notes.append(f"Passed over in {listing.where(folder)}/: {number} ({_kinds(others)}).")
     if hidden:
         message = f"holds {len(hidden)} hidden image files, such as {shown(hidden[0])}; they are passed over."
         remedy = "Remove them: such files are left by file managers and are no images, as a rule."
@@ -298,6 +311,13 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
     if not found:
         listing.error("folder-empty", folder, "holds no image files.", f"Add files: {', '.join(IMAGE_SUFFIXES)}.")
     return found
+
+
+def _kinds(names: Sequence[str]) -> str:
+    """The endings of files, those of most files first: ".txt 3, .xyz"."""
+    counts = Counter(shown(PurePath(name).suffix.lower()) or "no ending" for name in names)
+    told = [f"{kind} {number:,}" if number > 1 and len(counts) > 1 else kind for kind, number in counts.most_common(8)]
+    return ", ".join(told) + (" …" if len(counts) > 8 else "")
 
 
 def unread_photos(folder: Path, names: Sequence[str], listing: Listing) -> dict[str, list[Path]]:
