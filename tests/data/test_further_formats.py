@@ -970,3 +970,100 @@ def test_segments_ai_vectors_are_drawn(tmp_path: Path) -> None:
     wanted = boxed(("car", 10, 5, 20, 15), ("road", 30, 5, 40, 15))
     assert all((mask == wanted).all() for mask in named(dataset).values())
     assert "2 shapes of the kind polyline are not drawn: sky (2)" in messages(dataset)
+
+
+# What is not read is named
+
+
+def nrrd(root: Path) -> None:
+    (root / "CT.nrrd").write_bytes(b"NRRD0004\n")
+    (root / "Segmentation.seg.nrrd").write_bytes(b"NRRD0004\n")
+
+
+def dicom(root: Path) -> None:
+    for folder, kind in (("CT", b""), ("seg", b"1.2.840.10008.5.1.4.1.1.66.4")):
+        (root / folder).mkdir()
+        (root / folder / "IM000001").write_bytes(bytes(128) + b"DICM" + kind)
+
+
+def zarr(root: Path) -> None:
+    (root / "cells.zarr/0").mkdir(parents=True)
+    (root / "cells.zarr/.zgroup").write_text("{}")
+    (root / "plain/0").mkdir(parents=True)
+    (root / "plain/zarr.json").write_text("{}")
+
+
+def change(root: Path) -> None:
+    for folder in ("A", "B", "label"):
+        photo(root / "train" / folder / "1.png"), photo(root / "train" / folder / "2.png")
+
+
+def of_bytes(name: str, data: bytes) -> Any:
+    def make(root: Path) -> None:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+
+    return make
+
+
+BOXES = b"filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,60,40,car,1,2,3,4\n"
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (nrrd, "2 NRRD files, such as CT.nrrd, are not read. Save them as .nii.gz (3D Slicer"),
+        (dicom, "2 DICOM files, such as CT/IM000001, are not read"),
+        (dicom, "seg/IM000001 is a segmentation (DICOM-SEG)"),
+        (zarr, "2 Zarr arrays (OME-Zarr), such as cells.zarr, are not read"),
+        (change, "train/A/ and train/B/ hold two images for each mask of train/label/ (change detection)"),
+        (of_bytes("a.mha", b"x"), "1 MetaImage file, a.mha, is not read"),
+        (of_bytes("b.gpkg", b"SQLite format 3\0"), "1 map of shapes (GIS), b.gpkg, is not read. Draw the shapes"),
+        (of_bytes("b.mbtiles", b"SQLite format 3\0"), "1 map of tiles"),
+        (of_bytes("b.h5", b"\x89HDF"), "1 HDF5 file"),
+        (of_bytes("volume", b"\x89HDF\r\n\x1a\n"), "1 HDF5 file, volume, is not read"),
+        (of_bytes("b.tfrecord", b"x"), "1 TFRecord file"),
+        (of_bytes("train/_annotations.csv", BOXES), "holds boxes, which are no masks of pixels"),
+        (of_bytes("v.json", b'{"project":{"vid_list":[]},"config":{}}'), "v.json is a project of VIA 3"),
+        (of_bytes("v.ndjson", b'{"data_row":{},"projects":{}}'), "v.ndjson is an export of Labelbox"),
+        (of_bytes("v.xml", b"<ASAP_Annotations/>"), "v.xml holds outlines of ASAP, which are not read"),
+        (of_bytes("v.xml", b"<annotation><object><bndbox></bndbox></object></annotation>"), "boxes of Pascal VOC"),
+        (of_bytes("s.csv", b"tile,wkt\n1,POLYGON ((0 0, 1 1, 2 2))\n"), "s.csv holds polygons as text (WKT)"),
+    ],
+)
+def test_what_is_not_read_is_named_with_a_remedy(tmp_path: Path, make: Any, said: str) -> None:
+    photo(tmp_path / "photos/a.jpg")
+    make(tmp_path)
+    with pytest.raises(DatasetError, match="not recognised") as caught:
+        open_dataset(tmp_path)
+    assert said in str(caught.value)
+
+
+def test_masks_that_are_not_read_are_named_in_their_folder(tmp_path: Path) -> None:
+    photo(tmp_path / "images/a.png")
+    of_bytes("masks/a.nrrd", b"NRRD0004\n")(tmp_path)
+    assert "1 NRRD file, a.nrrd, is not read. Save them as .nii.gz" in messages(open_dataset(tmp_path))
+
+
+def test_panoptic_coco_without_its_pngs_is_named(tmp_path: Path) -> None:
+    photo(tmp_path / "val2017/a.jpg")
+    image = {"id": 1, "file_name": "a.jpg", "height": SIZE[0], "width": SIZE[1]}
+    segments = [{"id": 5, "category_id": 1, "area": 5}]
+    rows = [{"image_id": 1, "file_name": "a.png", "segments_info": segments}]
+    table = {"images": [image], "annotations": rows, "categories": [{"id": 1, "name": "x"}]}
+    write_json(tmp_path / "annotations/panoptic_val2017.json", table)
+    with pytest.raises(MaskError, match=r"numbers its segments in a\.png, which is not in panoptic_val2017/"):
+        named(open_dataset(tmp_path))
+
+
+def test_geojson_in_metres_is_named_at_any_depth(tmp_path: Path) -> None:
+    base = tmp_path / "SN6/train/train/AOI"
+    ring = [[590000.5 + x, 5746000.5 + y] for x, y in ((0, 0), (9, 0), (9, 9), (0, 9), (0, 0))]
+    for i in range(2):
+        photo(base / "PS-RGB" / f"tile_{i}.png")
+        shape = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        table = {"type": "FeatureCollection", "crs": {"type": "name"}, "features": [shape]}
+        write_json(base / "geojson_buildings" / f"tile_{i}.geojson", table)
+    told = "\n".join(str(problem) for problem in find_problems(open_dataset(tmp_path)).problems)
+    assert "its coordinates are degrees or metres on the earth" in told
+    assert "Add images and masks" not in told

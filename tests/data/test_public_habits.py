@@ -290,10 +290,10 @@ def test_pairs_that_the_copy_leaves_out_are_told_with_what_would_mend_them(tmp_p
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("nyu_depth_v2_labeled.mat", b"MATLAB 7.3", "1 MATLAB files"),
+        ("nyu_depth_v2_labeled.mat", b"MATLAB 7.3", "1 MATLAB file"),
         ("images.zip", b"PK\3\4", "Unpack them first"),
         ("BraTS_001/BraTS_001_flair.nii.gz", b"\x1f\x8b", "imagesTr/"),
-        ("train.csv", b"ImageId,EncodedPixels\na.jpg,3 5 20 4\nb.jpg,\n", "holds run lengths"),
+        ("train.csv", b"ImageId,Mine\na.jpg,3 5 20 4\nb.jpg,\n", "holds run lengths"),
         ("Annotations/a.xml", b"<Annotations MicronsPerPixel='1'><Annotation/></Annotations>", "Aperio ImageScope"),
     ],
 )

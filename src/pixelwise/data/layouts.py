@@ -19,6 +19,7 @@ from pathlib import Path, PurePath
 from pixelwise.data.files import shown
 from pixelwise.data.pairing import MOST, Files, clashing, common_affix, cut, nearly_equal, rekeyed
 from pixelwise.data.settings import SPLITS
+from pixelwise.data.unread import ENDINGS, unread_files
 from pixelwise.records import Colour, Problem, Sample
 
 IMAGE_SUFFIXES = (
@@ -29,7 +30,7 @@ NUMPY_SUFFIX = ".npy"  # of masks alone: an array of an image has no documented 
 LAYER_SUFFIXES = IMAGE_SUFFIXES  # of files that may be masks
 MASK_SUFFIXES = (*LAYER_SUFFIXES, NUMPY_SUFFIX)
 OF_IMAGES = ("images", "image", "imgs", "img")  # folders of these names hold no masks
-UNREAD_SUFFIXES = (".jxl", ".psd", ".exr", ".svg", ".pdf", ".npy", ".npz", ".mat", ".dcm", ".nii", ".gz")
+UNREAD_SUFFIXES = (".npy", *ENDINGS)
 _PHOTOS = (
     *(".jp2", ".j2k", ".jpx", ".jxl", ".heic", ".heif", ".avif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd"),
     *(".exr", ".tga", ".ecw", ".sid", ".svs", ".ndpi", ".czi", ".lif", ".nd2"),
@@ -300,7 +301,8 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
         message = (
             f"holds {len(unread)} files of kinds that are not read ({_kinds(unread)}), such as {shown(unread[0])}."
         )
-        listing.warn("unread-kind", folder, message, "Convert them to PNG if they belong to the data.")
+        remedy = " ".join(unread_files(unread)) or "Convert them to PNG if they belong to the data."
+        listing.warn("unread-kind", folder, message, remedy)
     if others:
         number = "1 file of another kind" if len(others) == 1 else f"{len(others):,} files of other kinds"
         listing.notes.append(f"Passed over in {listing.where(folder)}/: {number} ({_kinds(others)}).")

@@ -128,6 +128,9 @@ def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     if row is None:
         raise Refusal("annotations", f"has no annotation of image {entry}.", "Correct the file.")
     png = _panoptic_png(path, row)
+    if not png.is_file():
+        what = f"numbers its segments in {shown(png.name)}, which is not in {shown(png.parent.name)}/."
+        raise Refusal("mask-missing", what, "Add the panoptic PNGs, which COCO packs apart from the JSON.")
     colours = image_pixels(read_bytes(png)).astype(np.int32)
     segments = colours @ np.array([1, 256, 65536], np.int32)
     categories = {0: 0}
