@@ -209,7 +209,19 @@ def image_pixels(data: bytes) -> Pixels:
 
 def colour_codes(pixels_HW3: Pixels) -> NDArray[np.int32]:
     """Each pixel's colour as one number, 0xRRGGBB, [H, W]."""
-    return np.asarray(pixels_HW3.astype(np.int32) @ np.array([65536, 256, 1], np.int32))
+    codes_HW = pixels_HW3[:, :, 0].astype(np.int32)
+    for channel in (1, 2):
+        codes_HW <<= 8
+        codes_HW |= pixels_HW3[:, :, channel]
+    return np.asarray(codes_HW)
+
+
+def number_of_colours(pixels_HW3: Pixels) -> int:
+    """How many different colours there are. Some rows at a time, and no sorting: an image of noise has millions."""
+    seen = np.zeros(1 << 24, np.bool_)
+    for top in range(0, len(pixels_HW3), STRIP_ROWS):
+        seen[colour_codes(pixels_HW3[top : top + STRIP_ROWS])] = True
+    return int(np.count_nonzero(seen))
 
 
 def opened_pixels(data: bytes, opened: Opened) -> Pixels:
@@ -430,6 +442,6 @@ def _refuse_colours(image: Image.Image) -> None:
     if (rgb[:, :, 0] == rgb[:, :, 1]).all() and (rgb[:, :, 1] == rgb[:, :, 2]).all():
         what = "is an RGB image whose three channels are equal; expected one channel of class ids."
         raise Refusal("rgb-mask", what, "Keep one of its channels: save it as single-channel (grey) PNG.")
-    colours = len(np.unique(colour_codes(rgb)))
+    colours = number_of_colours(rgb)
     what = f"is an RGB image of {colours:,} colours; expected one channel of class ids."
     raise Refusal("rgb-mask", what, f"Give each colour its class id. {SINGLE_CHANNEL}")

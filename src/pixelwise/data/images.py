@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from pixelwise.data.png import label_png
 from pixelwise.errors import ImageError, MaskError
 from pixelwise.records import VOID, ClassList, Labels, Pixels
 
+COUNTED_AT_ONCE = 1 << 20
 __all__ = [
     "MAX_PIXELS",
     "decode_image",
@@ -135,15 +137,24 @@ def encode_label_png(labels: Labels, palette: ClassList) -> bytes:
 
 def count_ids(ids: MaskIds) -> dict[int, int]:
     """Pixels of every id that occurs, by id."""
-    if ids.dtype == np.uint8:
+    values, numbers = counted_ids(ids)
+    return dict(zip(values.tolist(), numbers.tolist(), strict=True))
+
+
+def counted_ids(ids: MaskIds) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Every id that occurs, ascending, and how many pixels it has."""
+    if ids.dtype == np.uint8 and ids.size < 2**24:  # calcHist counts in float32, exact up to here
         counts = cv2.calcHist([ids], [0], None, [256], [0, 256]).ravel()
-        if ids.size < 2**24:  # calcHist counts in float32, exact up to here
-            return {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
-    if ids.dtype in (np.uint8, np.uint16):
-        exact = np.bincount(ids.ravel(), minlength=256)
-        return {int(i): int(exact[i]) for i in np.flatnonzero(exact)}
-    values, numbers = np.unique(ids, return_counts=True)
-    return {int(i): int(n) for i, n in zip(values, numbers, strict=True)}
+    elif ids.dtype in (np.uint8, np.uint16):
+        counts = np.zeros(256 if ids.dtype == np.uint8 else 2**16, np.int64)
+        flat = ids.ravel()
+        for start in range(0, len(flat), COUNTED_AT_ONCE):  # bincount makes 8 bytes of every id
+            counts += np.bincount(flat[start : start + COUNTED_AT_ONCE], minlength=len(counts))
+    else:
+        values, numbers = np.unique(ids, return_counts=True)
+        return values, numbers.astype(np.int64)
+    present = np.flatnonzero(counts)
+    return present, counts[present].astype(np.int64)
 
 
 def full_mapping(mask_ids: Mapping[int, int], num_classes: int) -> Mapping[int, int]:

@@ -5,8 +5,10 @@ Shapes: H, W of one image; T = 16, the side of its thumbnail.
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import cv2
@@ -16,10 +18,12 @@ from pixelwise.data.decode import MaskIds, Opened, open_image, opened_mask_ids, 
 from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
 from pixelwise.data.dropped import Dropped
 from pixelwise.data.files import Refusal, read_bytes
-from pixelwise.data.images import count_ids
+from pixelwise.data.images import count_ids, counted_ids
 from pixelwise.data.sources import image_bytes, stored_mask_ids
 from pixelwise.records import Colour, Pixels, Sample
 
+LARGE_PIXELS = 8_000_000  # of an image or mask; more than one of these at a time would fill the memory
+LARGE = threading.Lock()
 THUMBNAIL_PX = 16
 KEPT_CODES = 4096  # of one mask; one with more is told by their number
 MANY_IDS = 64
@@ -91,21 +95,37 @@ def look_at(sample: Sample, *, thoroughly: bool = False, sampled: bool = False) 
     try:
         image = look_at_image(image_bytes(sample), thoroughly)
     except Refusal as refusal:
-        refused.append(Refused(False, refusal))
+        refused.append(Refused(False, without_story(refusal)))
     if sample.mask is None:
         return PairLook(sample, image, None, tuple(refused))
     try:
         mask = look_at_mask(sample, image.size if image else None, thoroughly, sampled)
     except Refusal as refusal:
-        refused.append(Refused(True, refusal))
-        raw = _raw_or_none(sample) if thoroughly else None
-        mask = _look_at_raw(raw, refusal.kind) if raw else None
+        refused.append(Refused(True, without_story(refusal)))
+        mask = _look_raw(sample, refusal.kind) if thoroughly else None
     return PairLook(sample, image, mask, tuple(refused))
+
+
+def without_story(refusal: Refusal) -> Refusal:
+    """The same without its traceback, which holds the pixels of the file that it is about for as long as it is kept."""
+    refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
+    return refusal
+
+
+def alone(pixels: int) -> AbstractContextManager[object]:
+    """Held while a large image is decoded and looked at: one at a time, whatever the number of threads."""
+    return LARGE if pixels > LARGE_PIXELS else nullcontext()
 
 
 def look_at_image(data: bytes, thoroughly: bool) -> ImageLook:
     """Raises Refusal, see `images.read_image`."""
     opened = open_image(data)
+    with alone(opened.image.width * opened.image.height):
+        return look_at_opened(data, opened, thoroughly)
+
+
+def look_at_opened(data: bytes, opened: Opened, thoroughly: bool) -> ImageLook:
+    """As `look_at_image`, of an image whose header was read already."""
     pixels_HW3, dropped = pixels_and_dropped(data, opened)
     size = (pixels_HW3.shape[0], pixels_HW3.shape[1])
     fingerprint = (len(data), zlib.crc32(data))
@@ -146,11 +166,19 @@ def look_at_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly:
         return MaskLook(_size(ids), False, "ids", 8, 1, counts, len(counts))
     data = read_bytes(sample.mask)
     opened = open_image(data)
+    with alone(opened.image.width * opened.image.height):
+        return look_at_ids(data, opened, thoroughly, sampled)
+
+
+def look_at_ids(data: bytes, opened: Opened, thoroughly: bool, sampled: bool) -> MaskLook:
+    """As `look_at_mask`, of a file whose header was read already."""
     ids = opened_mask_ids(data, opened)
-    counts = count_ids(ids)
-    distinct = len(counts)
+    values, numbers = counted_ids(ids)
+    distinct = len(values)
     if distinct > KEPT_CODES:
-        counts = dict(sorted(counts.items(), key=lambda item: -item[1])[:KEPT_CODES])
+        commonest = np.argsort(-numbers, kind="stable")[:KEPT_CODES]
+        values, numbers = values[commonest], numbers[commonest]
+    counts = dict(zip(values.tolist(), numbers.tolist(), strict=True))
     if not thoroughly:
         return MaskLook(_size(ids), False, "ids", 8 * ids.dtype.itemsize, 1, counts, distinct)
     parts = count_parts(ids, list(counts)[:MANY_IDS]) if sampled and distinct > FEW_IDS else {}
@@ -170,12 +198,16 @@ def count_parts(ids: MaskIds, wanted: Sequence[int]) -> dict[int, int]:
     return {i: cv2.connectedComponents((ids == i).astype(np.uint8), connectivity=4)[0] - 1 for i in wanted}
 
 
-def _raw_or_none(sample: Sample) -> RawMask | None:
+def _look_raw(sample: Sample, storage: str) -> MaskLook | None:
+    """A mask that holds no class ids; None where it cannot be decoded, which was reported before."""
     assert sample.mask is not None
     if sample.mask_part:
         return None
     try:
-        return raw_mask_of(read_bytes(sample.mask))
+        data = read_bytes(sample.mask)
+        size = open_image(data).image.size
+        with alone(size[0] * size[1]):
+            return _look_at_raw(raw_mask_of(data), storage)
     except Refusal:
         return None
 

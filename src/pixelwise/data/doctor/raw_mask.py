@@ -5,7 +5,8 @@ Shapes: H, W of one mask. A code is a grey value, or a colour as 0xRRGGBB.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from pixelwise.data.decode import (
 )
 from pixelwise.data.files import Refusal
 
+STRIP_PIXELS = 1 << 20  # that are judged or counted at a time
 JPEG_RIPPLE = 12  # neighbours in a flat area of a JPEG differ by less than this, at the qualities that people use
 
 
@@ -50,20 +52,43 @@ class RawMask:
 
     def flat(self) -> NDArray[np.bool_]:
         """[H, W]: where the 3×3 neighbourhood is of one code, in a JPEG nearly."""
-        kernel = np.ones((3, 3), np.uint8)
-        if not self.coloured and self.codes.max(initial=0) > 255:
-            wide = self.codes.astype(np.float32)
-            return np.asarray(cv2.erode(wide, kernel) == cv2.dilate(wide, kernel))
-        planes = self.planes() if self.coloured else np.ascontiguousarray(self.planes()[:, :, 0])
-        range_ = cv2.subtract(cv2.dilate(planes, kernel), cv2.erode(planes, kernel))
-        largest = range_.max(axis=2) if range_.ndim == 3 else range_
-        return np.asarray(largest <= (JPEG_RIPPLE if self.lossy else 0))
+        # Beyond 255 grey values are compared as floats, in all strips of a mask alike.
+        wide = not self.coloured and self.codes.max(initial=0) > 255
+        return self._in_strips(lambda strip: strip.flat_strip(wide=wide))
 
     def between(self) -> NDArray[np.bool_]:
         """[H, W]: where a value lies strictly between those of two opposite neighbours, as a blend does on an edge.
 
         Not so on a thin line: what lies on its two sides is alike, and along it the value does not change.
         """
+        return self._in_strips(RawMask.between_strip)
+
+    def _in_strips(self, judge: Callable[[RawMask], NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        """What `judge` says of every pixel from its 3×3 neighbourhood, some rows at a time: its arrays are many times
+        as large as the mask."""
+        height, width = self.size
+        judged = np.empty((height, width), np.bool_)
+        step = max(STRIP_PIXELS // max(width, 1), 1)
+        for top in range(0, height, step):
+            bottom = min(top + step, height)
+            first = max(top - 1, 0)  # with one row more on each side, for the neighbours
+            strip = replace(self, codes=self.codes[first : min(bottom + 1, height)], transparent=None)
+            judged[top:bottom] = judge(strip)[top - first : bottom - first]
+        return judged
+
+    def flat_strip(self, *, wide: bool) -> NDArray[np.bool_]:
+        """As `flat`, of a few rows at once."""
+        kernel = np.ones((3, 3), np.uint8)
+        if wide:
+            values = self.codes.astype(np.float32)
+            return np.asarray(cv2.erode(values, kernel) == cv2.dilate(values, kernel))
+        planes = self.planes() if self.coloured else np.ascontiguousarray(self.planes()[:, :, 0])
+        range_ = cv2.subtract(cv2.dilate(planes, kernel), cv2.erode(planes, kernel))
+        largest = range_.max(axis=2) if range_.ndim == 3 else range_
+        return np.asarray(largest <= (JPEG_RIPPLE if self.lossy else 0))
+
+    def between_strip(self) -> NDArray[np.bool_]:
+        """As `between`, of a few rows at once."""
         planes: NDArray[np.int32] = (self.planes() if self.coloured else self.codes[:, :, None]).astype(np.int32)
         padded: NDArray[np.int32] = np.pad(planes, ((1, 1), (1, 1), (0, 0)), "edge")
         height, width = self.size
@@ -78,9 +103,9 @@ class RawMask:
 
     def histogram(self, kept: int) -> Histogram:
         """Pixels by code, of the `kept` commonest."""
-        codes, numbers = _counted(self.codes.ravel())
-        parts = (_counted(self.codes[where]) for where in (self.flat(), self.between()))
-        flat, between = (_commonest(*part, kept) for part in parts)
+        codes, numbers = _counted(self.codes)
+        flat = _commonest(*_counted(self.codes, self.flat()), kept)
+        between = _commonest(*_counted(self.codes, self.between()), kept)
         return Histogram(_commonest(codes, numbers, kept), flat, between, len(codes))
 
 
@@ -136,11 +161,12 @@ def _raw_mask(data: bytes) -> RawMask:
 def _is_grey(rgb: NDArray[np.uint8], lossy: bool) -> bool:
     """Three equal channels; in a JPEG nearly equal, because its colours are rounded."""
     tolerance = 6 if lossy else 0
-    wide = rgb.astype(np.int16)
-    return bool(
-        (np.abs(wide[:, :, 0] - wide[:, :, 1]) <= tolerance).all()
-        and (np.abs(wide[:, :, 1] - wide[:, :, 2]) <= tolerance).all()
-    )
+    step = max(STRIP_PIXELS // max(rgb.shape[1], 1), 1)
+    for top in range(0, len(rgb), step):
+        red, green, blue = np.moveaxis(rgb[top : top + step].astype(np.int16), 2, 0)
+        if (np.abs(red - green) > tolerance).any() or (np.abs(green - blue) > tolerance).any():
+            return False
+    return True
 
 
 def _whole(values: NDArray[np.float32], turn: int) -> NDArray[np.int32]:
@@ -156,12 +182,30 @@ def _whole(values: NDArray[np.float32], turn: int) -> NDArray[np.int32]:
     raise Refusal("float-mask", what, "They look like scores, not classes: take the arg max, and save class ids.")
 
 
-def _counted(codes: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    if codes.size and codes.min() >= 0 and codes.max() < 2**16:
-        numbers = np.bincount(codes)  # a sort takes four times as long; for colours it needs 128 MB less
-        present = np.flatnonzero(numbers)
-        return present.astype(np.int32), numbers[present]
-    return np.unique(codes, return_counts=True)
+def _counted(
+    codes_HW: NDArray[np.int32], where_HW: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The different codes, ascending, and how many pixels each has; `where_HW`: of which pixels."""
+    if not codes_HW.size:
+        return np.empty(0, np.int32), np.empty(0, np.int64)
+    lowest, highest = int(codes_HW.min()), int(codes_HW.max())
+    small = lowest >= 0 and highest < 2**16
+    if not 0 <= lowest <= highest < 2**24 or (not small and codes_HW.size <= STRIP_PIXELS):
+        return np.unique(codes_HW if where_HW is None else codes_HW[where_HW], return_counts=True)
+    # Some rows at a time: to sort the colours of a large mask takes several times its memory.
+    numbers = np.zeros(highest + 1, np.uint32)
+    step = max(STRIP_PIXELS // codes_HW.shape[1], 1)
+    for top in range(0, len(codes_HW), step):
+        part = codes_HW[top : top + step]
+        chosen = part.ravel() if where_HW is None else part[where_HW[top : top + step]]
+        if small:
+            found = np.bincount(chosen, minlength=len(numbers))
+            numbers += found.astype(np.uint32)
+        else:
+            values, found = np.unique(chosen, return_counts=True)
+            numbers[values] += found.astype(np.uint32)
+    present = np.flatnonzero(numbers)
+    return present.astype(np.int32), numbers[present].astype(np.int64)
 
 
 def _commonest(codes: NDArray[np.int32], numbers: NDArray[np.int64], kept: int) -> dict[int, int]:
