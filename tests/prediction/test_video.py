@@ -460,3 +460,32 @@ def test_results_are_named_after_their_source(source: str, name: str, live: bool
 def test_the_encoder_is_one_that_is_here() -> None:
     codec, _ = overlay_codec()
     assert av.Codec(codec, "w").is_encoder
+
+
+@pytest.mark.parametrize(("codec", "ending"), [("mpeg4", "mp4"), ("mpeg4", "mkv")])
+def test_damaged_frames_are_counted_and_named_by_their_time(
+    model: Model, tmp_path: Path, codec: str, ending: str
+) -> None:
+    path = clip(tmp_path / f"clip.{ending}", STEADY, codec=codec)
+    with av.open(str(path)) as container:
+        packet = next(
+            p for p in container.demux(video=0) if p.size and p.pts * p.time_base >= Fraction(2, 5) + start(p)
+        )
+        at, size, time_s = packet.pos, packet.size, float(packet.pts * packet.time_base)
+    data = bytearray(path.read_bytes())
+    for place in range(at + size // 3, at + size // 2):
+        data[place] ^= 0x5A
+    path.write_bytes(data)
+    summary = predict_video(model, path, tmp_path / "out", write=("masks",))
+    assert summary.damaged >= 1
+    assert summary.exit_code == 1
+    assert time_s in [pytest.approx(at_s, abs=0.05) for at_s in summary.damaged_at_s]
+    assert "damaged" in str(summary)
+    assert f"{summary.damaged_at_s[0]:.2f}" in str(summary)
+    told = json.loads((tmp_path / "out" / "clip.json").read_text())
+    assert told["damaged"] == summary.damaged
+    assert told["damaged_at_s"] == list(summary.damaged_at_s)
+
+
+def start(packet: Any) -> Fraction:
+    return Fraction(packet.stream.start_time or 0) * packet.stream.time_base

@@ -59,6 +59,8 @@ class VideoSummary:
     model: str
     overlay: str | None
     masks: str | None
+    damaged: int = 0  # frames that are damaged, or could not be decoded
+    damaged_at_s: tuple[float, ...] = ()  # times in the source of the first of them, as far as they are known
 
     @property
     def exit_code(self) -> int:
@@ -172,6 +174,8 @@ def predict_video(
         model=model.digest,
         overlay=files["overlay"].path.name if "overlay" in files else None,
         masks=files["masks"].path.name if "masks" in files else None,
+        damaged=frames.damaged,
+        damaged_at_s=tuple(frames.damaged_at_s),
     )
     facts = json.dumps(summary.to_json(), ensure_ascii=False, indent=2) + "\n"
     write_whole(base.with_name(f"{base.name}.json"), facts.encode())

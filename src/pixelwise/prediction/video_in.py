@@ -23,6 +23,7 @@ from pixelwise.records import Pixels
 # What a local file may be: a playlist or a script that names other files and servers is none of these.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,ogg,flv,asf,mjpeg,h264,hevc,ivf,m4v,nut"
 PATIENCE_S = 20.0  # with a stream that says nothing
+MOST_TIMES, TIMES_TOLD = 1000, 8  # of damaged frames, that are kept and that are told in words
 USUAL_RATE = Fraction(25)  # where a source does not state its own
 TURNS = {0: 1, 90: 8, -90: 6, 180: 3, -180: 3}  # degrees counterclockwise → EXIF orientation
 Frame = tuple[Pixels, int, Fraction]  # uint8 [H, W, 3] RGB; time stamp in ticks; seconds a tick
@@ -40,6 +41,7 @@ class Frames:
         self.name = shown(source)
         self.decoded = 0
         self.damaged = 0
+        self.damaged_at_s: list[float] = []  # times of the first MOST_TIMES of these, as far as they are known
         self.problem: str | None = None  # why the rest of the source is missing
         options = {}
         if not is_stream(source) and not is_camera(source):
@@ -120,16 +122,31 @@ class Frames:
                     try:
                         frames = packet.decode()
                     except (av.InvalidDataError, av.error.PatchWelcomeError):
-                        self.damaged += 1
+                        self.note_damage(packet.pts, packet.time_base)
                         continue
                     for frame in frames:
-                        self.damaged += frame.is_corrupt
+                        if frame.is_corrupt:
+                            self.note_damage(frame.pts, frame.time_base)
                         yield frame
         except (av.FFmpegError, OSError) as error:
             self.problem = f"ended early: {said(error)}. What was decoded until then is written."
             return
         if cut_off and not self.damaged:
             self.damaged = 1
+
+    def note_damage(self, pts: int | None, time_base: Fraction | None) -> None:
+        """Count a frame that is damaged, or that could not be decoded, and remember its time in seconds."""
+        self.damaged += 1
+        base = time_base or self.stream.time_base
+        if pts is not None and base and len(self.damaged_at_s) < MOST_TIMES:
+            self.damaged_at_s.append(round(float(pts * base), 3))
+
+    def damage_in_words(self) -> str:
+        """ "3 of its frames are damaged or cut off, at 0.80, 1.20 and 1.24 s"."""
+        number = "1 of its frames is" if self.damaged == 1 else f"{self.damaged:,} of its frames are"
+        times = [f"{at_s:.2f}" for at_s in self.damaged_at_s[:TIMES_TOLD]]
+        at = f", at {', '.join(times)}{' …' if self.damaged > len(times) else ''} s" if times else ""
+        return f"{number} damaged or cut off{at}"
 
     def check_end(self, first_s: float, last_s: float) -> None:
         """Set `problem` where the source ended before its time, or frames of it could not be decoded."""
@@ -139,8 +156,10 @@ class Frames:
                 f"ended early, after {seen_s:.2f} of the {stated_s:.2f} s that it states: it was cut off, perhaps in "
                 "the middle of a frame. What was decoded is written."
             )
+            if self.damaged:
+                self.problem = f"{self.damage_in_words()}. It {self.problem}"
         elif self.damaged:
-            self.problem = f"{self.damaged} of its frames are damaged or cut off. What was decoded is written."
+            self.problem = f"{self.damage_in_words()}. What was decoded is written."
 
     def close(self) -> None:
         self.container.close()
