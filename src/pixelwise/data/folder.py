@@ -187,6 +187,9 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
         listing = list_found(root, masks) if masks else LAYOUTS[layout][1](root)
     listing.problems += problems
     use_images_once(listing)
+    if settings.bands and layout != "nifti":
+        message = f"`bands` is ignored: the layout {layout} has images of one kind only."
+        listing.warn("bands-ignored", listing.root / FILE_NAME, message, "Remove it; it chooses channels of volumes.")
     if root != Path(path):
         listing.notes.append(f"The data lie in {shown(root.relative_to(path))}/.")
     undeclare_too_many(listing, settings)

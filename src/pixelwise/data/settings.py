@@ -12,6 +12,7 @@ val = ["a", "b"]             # the others go to train
 
 groups = false               # optional, before the tables: pairs of one volume, film or patient may be divided; or a
                              # regular expression, whose match in a pair's name is its group
+bands = ["T2w"]              # optional, before the tables: the one channel of volumes that is used, or three as RGB
 runs = "columns"             # optional, before the tables: run lengths in a CSV count down the columns, or along "rows"
 """
 
@@ -44,6 +45,7 @@ class Settings:
     void: frozenset[int] = frozenset({VOID})  # ids in mask files; 255 is missing where a class claims it
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     groups: bool | str = True  # True: what names and readers say belongs together stays together, see `groups`
+    bands: tuple[str | int, ...] = ()  # one, or three as red, green and blue: names, or numbers from 0
     runs: str = ""  # "columns" or "rows": how a table's run lengths number pixels; "": nobody says
 
 
@@ -90,7 +92,7 @@ def splits_toml(names: Mapping[str, Sequence[str]]) -> str:
 
 def settings_of(table: Mapping[str, Any], path: Path) -> Settings:
     """Check a parsed dataset.toml. `path` stands in messages. Raises DatasetError."""
-    refuse_unknown_keys(table, ("classes", "void", "splits", "groups", "runs"), "the file", path)
+    refuse_unknown_keys(table, ("classes", "void", "splits", "groups", "bands", "runs"), "the file", path)
     rows = table.get("classes", [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         fail(path, "`classes` is not a list of tables; expected [[classes]] entries.", EXAMPLE)
@@ -106,17 +108,26 @@ def settings_of(table: Mapping[str, Any], path: Path) -> Settings:
             f"`groups` is {groups!r}; expected true, false or a regular expression.",
             "For example: groups = false",
         )
+    bands = bands_of(table.get("bands", []), path)
     runs = table.get("runs", "")
     if runs not in ("", "columns", "rows"):
         fail(path, f"`runs` is {runs!r}; expected how pixels are numbered.", 'Write runs = "columns" or runs = "rows".')
     if not rows:
-        return Settings(void=void, splits=splits, groups=groups, runs=runs)
+        return Settings(void=void, splits=splits, groups=groups, bands=bands, runs=runs)
     classes, ids = classes_of(rows, path)
     both = sorted(set(ids) & set(declared_void))
     if both:
         fail(path, f"id {both[0]} is declared as a class and as void.", "Remove it from one of them.")
     mask_ids = {**dict.fromkeys(void, VOID), **{mask_id: i for i, mask_id in enumerate(ids)}}
-    return Settings(classes, mask_ids, void - set(ids), splits, groups, runs)
+    return Settings(classes, mask_ids, void - set(ids), splits, groups, bands, runs)
+
+
+def bands_of(value: object, path: Path) -> tuple[str | int, ...]:
+    """The channels that are used: one, or three as red, green and blue."""
+    rows: list[Any] = value if isinstance(value, list) else [value]
+    if len(rows) not in (0, 1, 3) or not all(type(row) in (str, int) for row in rows):
+        fail(path, f"`bands` is {value!r}; expected one channel or three.", 'For example: bands = ["T2w"].')
+    return tuple(rows)
 
 
 def classes_of(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[ClassList, tuple[int, ...]]:
