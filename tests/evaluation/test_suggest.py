@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import cv2
@@ -17,9 +18,10 @@ from rich.console import Console
 from conftest import THREE, blobs, picture
 from pixelwise.data.doctor import check
 from pixelwise.data.folder import open_dataset
+from pixelwise.data.formats.polygons import fill
 from pixelwise.data.images import read_mask, read_mask_ids, write_png
 from pixelwise.errors import DataError, OutputError, UsageError
-from pixelwise.evaluation.accept import accept, inside_polygon
+from pixelwise.evaluation.accept import accept
 from pixelwise.evaluation.learning import fit_curve, read_curve, score_of_run
 from pixelwise.evaluation.novelty import choose, distances_to, unit
 from pixelwise.evaluation.suggest import suggest
@@ -336,13 +338,21 @@ BAD_EXPORTS = {
     "not xml": ("<annotations", "expected CVAT"),
     "other labels": (cvat('<polygon label="boat" ' + TRIANGLE), "boat"),
     "other images": (cvat('<polygon label="car" ' + TRIANGLE, "z.png"), r"z\.png"),
-    "a box": (cvat('<box label="car" xtl="0"/>'), "has a box"),
+    "half a box": (cvat('<box label="car" xtl="0"/>'), "box of car has nothing as its ytl"),
+    "a line": (cvat('<polyline label="car" points="0,0;1,1"/>'), "has a polyline on 0.png; expected polygon"),
+    "two of one name": ("<annotations><image name='0.png'/><image name='a/0.png'/></annotations>", "has two images"),
     "no shape": (cvat(""), "has a shape"),
-    "entities": ('<!DOCTYPE a [<!ENTITY b "c">]><annotations/>', "entities"),
-    "cut short": (cvat('<mask label="car" rle="3" left="0" top="0" width="9" height="9"/>'), "cut short"),
+    "entities": ('<!DOCTYPE a [<!ENTITY b "c">]><annotations/>', "DOCTYPE"),
+    "cut short": (cvat('<mask label="car" rle="3" left="0" top="0" width="9" height="9"/>'), "do not add up"),
     "cut json": ('[{"data": ', "expected CVAT"),
     "short brush": (json.dumps([{"data": {"image": "0.png"}, "annotations": [SHORT_BRUSH]}]), "cut short"),
 }
+
+
+def inside_polygon(corners: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
+    mask = np.zeros(size, np.uint8)
+    fill(mask, corners, 1)
+    return mask > 0
 
 
 def test_polygons_are_filled_by_their_pixels_centres() -> None:
@@ -367,3 +377,4 @@ def test_bad_exports_are_refused_with_words(model: Model, photos: Path, tmp_path
         accept(tmp_path / "out", tmp_path / "export", tmp_path / "data")
     with pytest.raises(UsageError, match="suggest"):
         accept(photos, tmp_path / "export", tmp_path / "data2")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "export", "photos"}  # nothing half made

@@ -117,6 +117,14 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; a name that no file can have (too long, a null byte) has none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def read_bytes(path: Path) -> bytes:
     """The whole content of a regular file.
 

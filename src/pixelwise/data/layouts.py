@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePath
 
-from pixelwise.data.files import shown
+from pixelwise.data.files import is_file, shown
 from pixelwise.data.pairing import MOST, Files, clashing, common_affix, cut, nearly_equal, rekeyed
 from pixelwise.data.settings import SPLITS
 from pixelwise.data.unread import ENDINGS, unread_files
@@ -86,7 +86,7 @@ class Listing:
     near: list[Sample] = field(default_factory=list)  # names that differ in case or Unicode form only: not in splits
 
     def where(self, path: Path) -> str:
-        return shown(path.relative_to(self.root))
+        return shown(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
     def error(self, kind: str, path: Path, message: str, remedy: str) -> None:
         self.problems.append(Problem("error", kind, self.where(path), message, remedy))
@@ -360,7 +360,7 @@ def _listed_pairs(names: Path, images: Path, masks: Path, listing: Listing) -> l
             continue
         image = images / files[0]
         mask = masks / files[1] if len(files) > 1 else _same_stem(masks, image)
-        missing = [path for path in (image, mask) if not path.is_file()]
+        missing = [path for path in (image, mask) if not is_file(path)]
         for path in missing:
             kind = "image-missing" if path is image else "mask-missing"
             remedy = f"Add it, or remove the line from {names.name}, or drop the pair with --skip-bad."
@@ -381,7 +381,7 @@ def _listed_pairs(names: Path, images: Path, masks: Path, listing: Listing) -> l
 
 def _same_stem(folder: Path, image: Path) -> Path:
     candidates = [folder / f"{image.stem}{suffix}" for suffix in IMAGE_SUFFIXES]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    return next((path for path in candidates if is_file(path)), candidates[0])
 
 
 def _quiet_files(folder: Path) -> dict[str, list[Path]]:

@@ -18,17 +18,17 @@ def require_new(out: Path) -> None:
 
 
 @contextmanager
-def new_folder(out: Path, data: Path) -> Iterator[Path]:
+def new_folder(out: Path, data: Path | None) -> Iterator[Path]:
     """The folder to write into while this is entered: a hidden one beside `out`, which takes its place at the end.
 
     Args:
         out: see `require_new`.
-        data: the root of the dataset that is read meanwhile.
+        data: the root of the dataset that is read meanwhile; None where there is none.
 
     Raises:
         OutputError: `out` lies inside the data, or cannot be written. Nothing half-written stays, whatever stopped it.
     """
-    if out.resolve().is_relative_to(data.resolve()):
+    if data is not None and out.resolve().is_relative_to(data.resolve()):
         raise OutputError(f"{shown(out)}: lies inside the data, which are never changed. Name a folder outside.")
     part = out.with_name(f".{out.name}.part")
     try:
@@ -39,6 +39,7 @@ def new_folder(out: Path, data: Path) -> Iterator[Path]:
             out.rmdir()
         part.replace(out)
     except OSError as error:
-        raise OutputError(f"{shown(out)}: cannot be written ({error.strerror}). Name another folder.") from error
+        reason = error.strerror or str(error)
+        raise OutputError(f"{shown(out)}: cannot be written ({reason}). Name another folder.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

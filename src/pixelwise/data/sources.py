@@ -100,7 +100,8 @@ def stored_mask_ids(sample: Sample, image_size: tuple[int, int] | None = None) -
     if sample.mask is None:
         raise Refusal("mask-missing", "has no mask.", "Add one.")
     if not sample.mask_part:
-        return mask_ids_of(read_bytes(sample.mask))
+        with refusals():
+            return mask_ids_of(read_bytes(sample.mask))
     reader, _, entry = sample.mask_part.partition(":")
     size = image_size or upright_size(image_bytes(sample))
     with refusals():

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.files import shown, write_whole
+from pixelwise.data.new_folder import new_folder, require_new
 from pixelwise.data.settings import dataset_toml
-from pixelwise.errors import OutputError
 from pixelwise.prediction.image import Model
 from pixelwise.records import ClassList, Labels
 
@@ -45,22 +45,23 @@ def write_tasks(model: Model, images: Sequence[Path], out: Path, kind: str) -> N
         ImageError: an image cannot be read.
         BundleError: the model cannot be run on it.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{shown(out)}: is there already. Name a new folder with --out.")
-    try:
-        (out / "images").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{shown(out)}: cannot be made ({error.strerror}). Name another folder.") from error
-    tasks = labelled_images(model, images, out / "images")
-    classes = model.classes
-    if kind == "cvat":
-        write_whole(out / "annotations.xml", cvat_xml(tasks, classes).encode())
-        write_whole(out / "labels.json", as_json([{"name": name, "color": hexadecimal(classes, i), "attributes": []}
-                                                  for i, name in enumerate(classes.names)]))  # fmt: skip
-    else:
-        write_whole(out / "tasks.json", as_json([labelstudio_task(*task, classes, model.digest) for task in tasks]))
-        write_whole(out / "label_config.xml", labelstudio_config(classes).encode())
-    write_whole(out / "dataset.toml", dataset_toml(classes).encode())
+    require_new(out)
+    with new_folder(out, None) as part:
+        (part / "images").mkdir(parents=True)
+        tasks = labelled_images(model, images, part / "images")
+        classes = model.classes
+        if kind == "cvat":
+            write_whole(part / "annotations.xml", cvat_xml(tasks, classes).encode())
+            labels = [
+                {"name": name, "color": hexadecimal(classes, i), "attributes": []}
+                for i, name in enumerate(classes.names)
+            ]
+            write_whole(part / "labels.json", as_json(labels))
+        else:
+            drawn = [labelstudio_task(*task, classes, model.digest) for task in tasks]
+            write_whole(part / "tasks.json", as_json(drawn))
+            write_whole(part / "label_config.xml", labelstudio_config(classes).encode())
+        write_whole(part / "dataset.toml", dataset_toml(classes).encode())
 
 
 def labelled_images(model: Model, images: Sequence[Path], folder: Path) -> Iterator[Task]:

@@ -18,6 +18,7 @@ from pixelwise.data.decode import MaskIds, Opened, open_image, opened_mask_ids, 
 from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
 from pixelwise.data.dropped import Dropped
 from pixelwise.data.files import Refusal, read_bytes
+from pixelwise.data.formats.boundary import refusals
 from pixelwise.data.images import count_ids, counted_ids
 from pixelwise.data.sources import image_bytes, stored_mask_ids
 from pixelwise.records import Colour, Pixels, Sample
@@ -93,13 +94,15 @@ def look_at(sample: Sample, *, thoroughly: bool = False, sampled: bool = False) 
     refused: list[Refused] = []
     image = mask = None
     try:
-        image = look_at_image(image_bytes(sample), thoroughly)
+        with refusals():
+            image = look_at_image(image_bytes(sample), thoroughly)
     except Refusal as refusal:
         refused.append(Refused(False, without_story(refusal)))
     if sample.mask is None:
         return PairLook(sample, image, None, tuple(refused))
     try:
-        mask = look_at_mask(sample, image.size if image else None, thoroughly, sampled)
+        with refusals():
+            mask = look_at_mask(sample, image.size if image else None, thoroughly, sampled)
     except Refusal as refusal:
         refused.append(Refused(True, without_story(refusal)))
         mask = _look_raw(sample, refusal.kind) if thoroughly else None

@@ -66,7 +66,7 @@ def names_of(tables: Sequence[Path]) -> dict[int, str]:
         try:
             objects = read_json(path)["annotation"]["object"]
             found |= {int(row["name_ndx"]): str(row["name"]).strip() for row in objects}
-        except (Refusal, KeyError, TypeError, ValueError):
+        except (Refusal, KeyError, TypeError, ValueError, OverflowError):
             continue  # names are a help: without them a class has its number
     names: dict[int, str] = {}
     for number, name in sorted(found.items()):

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.decode import MaskIds, image_pixels
-from pixelwise.data.files import Refusal, read_bytes, shown
+from pixelwise.data.files import Refusal, is_file, read_bytes, shown
 from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import (
     BACKGROUND,
@@ -389,7 +389,7 @@ def _panoptic_png(path: Path, row: Row) -> Path:
     name = text_of(row.get("file_name"), "file_name", "surrogateescape")
     folders = (path.with_suffix(""), path.parent, path.parent.parent / path.stem)
     places = [below(folder, name) for folder in folders]
-    return next((place for place in places if place.is_file()), places[0])
+    return next((place for place in places if is_file(place)), places[0])
 
 
 def table_text(table: dict[str, Any]) -> bytes:

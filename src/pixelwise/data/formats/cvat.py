@@ -112,11 +112,12 @@ def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
         raise Refusal("annotations", f"has no image {shown(name)!r} any more.", "Run the check again.")
     same_size(_size(element), size, f"image {shown(name)}")
     mask = blank_mask(*size, max(ids.values(), default=0))
-    for _, i, shape in sorted((_z_order(shape), i, shape) for i, shape in enumerate(element)):
+    places = {shape: i for i, shape in enumerate(element)}
+    for shape in in_order(element):
         if shape.tag in DRAWN:
-            label = _label(shape)
-            with shape_named(f"image {shown(name)}, shape {i} ({shape.tag} {shown(label)})"):
-                _draw(mask, shape, ids[label])
+            label = label_of(shape)
+            with shape_named(f"image {shown(name)}, shape {places[shape]} ({shape.tag} {shown(label)})"):
+                draw_shape(shape, mask, ids[label])
     return mask
 
 
@@ -152,7 +153,7 @@ def _all_labels(classes: ClassList) -> tuple[tuple[str, ...], tuple[Colour, ...]
     return (*classes.names, VOID_NAME), (*classes.colours, (0, 0, 0))
 
 
-def _draw(mask: MaskIds, shape: Element, value: int) -> None:
+def draw_shape(shape: Element, mask: MaskIds, value: int) -> None:
     """One of DRAWN onto the mask. Raises Refusal."""
     if shape.tag == "polygon":
         fill(mask, polygon_of(_points(shape)), value)
@@ -180,11 +181,16 @@ def _points(shape: Element) -> list[list[float]]:
     return [[number_text(n, "corner") for n in pair] for pair in pairs]
 
 
+def in_order(image: Element) -> list[Element]:
+    """The shapes of an image as they are drawn, the last on top. Raises Refusal: damaged orders."""
+    return sorted(image, key=_z_order)
+
+
 def _z_order(shape: Element) -> int:
     return whole_text(shape.get("z_order") or "0", "z_order", -(2**31))
 
 
-def _label(shape: Element) -> str:
+def label_of(shape: Element) -> str:
     label = shape.get("label")
     if not label:
         raise Refusal("annotations", f"has a {shown(shape.tag)} without a label.", "Label it, or remove it.")
@@ -206,7 +212,7 @@ def _judge(path: Path, name: str, element: Element, listing: Listing, undrawn: U
         _z_order(shape)
         if shape.tag == OF_THE_IMAGE:
             continue
-        label = _label(shape)
+        label = label_of(shape)
         if shape.tag not in DRAWN:
             undrawn.add(path, shape.tag, label, f"image {shown(name)}, shape {i}")
             continue

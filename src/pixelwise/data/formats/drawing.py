@@ -135,16 +135,17 @@ class Undrawn:
 
 
 @contextmanager
-def shape_named(where: str) -> Iterator[None]:
+def shape_named(where: str, pass_over: bool = True) -> Iterator[None]:
     """Put the words that find a shape in front of whatever Refusal its drawing ends with.
 
-    A polygon without an inside is passed over: listing has told it (`polygons.judge_polygons`).
+    A polygon without an inside is passed over, unless `pass_over` is false: listing has told it
+    (`polygons.judge_polygons`).
     """
     try:
         with refusals():
             yield
     except Refusal as refusal:
-        if refusal.kind != "polygon-empty":
+        if refusal.kind != "polygon-empty" or not pass_over:
             raise Refusal(refusal.kind, f"{where} {refusal.what}", refusal.remedy) from refusal
 
 

@@ -10,9 +10,13 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
-from pixelwise.data.files import Refusal, read_bytes
+from pixelwise.data.files import is_file, read_bytes
+from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import files_below, split_of
+from pixelwise.data.formats.fields import table_of, text_of
+from pixelwise.data.formats.image_names import below
 from pixelwise.data.layouts import Listing, sample_of
 
 NAMES = ("metadata.csv", "metadata.jsonl")
@@ -33,19 +37,21 @@ def is_image_folder(root: Path) -> bool:
 
 
 def list_image_folder(root: Path) -> Listing:
+    """The pairs that the tables name. What is wrong with one row does not stop the others."""
     listing = Listing(root)
     for path in _tables(root):
         columns = _columns(path)
         if not columns:
             continue
-        for row in _rows(path):
-            image, mask = (path.parent / str(row.get(column) or "?") for column in columns)
-            missing = [file for file in (image, mask) if not file.is_file()]
-            for file in missing:
-                kind = "image-missing" if file is image else "mask-missing"
-                listing.error(kind, file, f"no such file, but {path.name} names it.", "Add it, or remove the row.")
-            if not missing:
-                listing.splits.setdefault(split_of(path, root), []).append(sample_of(image, mask, listing))
+        for number, row in enumerate(_rows(path, listing), start=1):
+            with problems_of(listing, path, f"row {number}:"):
+                image, mask = (below(path.parent, text_of(row.get(c), c, "surrogateescape"), root) for c in columns)
+                missing = [file for file in (image, mask) if not is_file(file)]
+                for file in missing:
+                    kind = "image-missing" if file is image else "mask-missing"
+                    listing.error(kind, file, f"no such file, but {path.name} names it.", "Add it, or remove the row.")
+                if not missing:
+                    listing.splits.setdefault(split_of(path, root), []).append(sample_of(image, mask, listing))
     return listing
 
 
@@ -67,11 +73,17 @@ def _columns(path: Path) -> tuple[str, str] | None:
     return (image, mask) if image and mask else None
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        text = read_bytes(path).decode("utf-8", "replace")
+def _rows(path: Path, listing: Listing | None = None) -> list[dict[str, Any]]:
+    """The rows of a table. What cannot be read of it is told in the listing."""
+    rows: list[dict[str, Any]] = []
+    told = listing or Listing(path.parent)
+    with problems_of(told, path):
+        text = read_bytes(path).decode("utf-8-sig", "surrogateescape")
         if path.suffix == ".csv":
-            return list(csv.DictReader(io.StringIO(text)))
-        return [row for line in text.splitlines() if line.strip() and isinstance(row := json.loads(line), dict)]
-    except (Refusal, ValueError, csv.Error):
-        return []
+            rows += csv.DictReader(io.StringIO(text))
+            return rows
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.strip():
+                with problems_of(told, path, f"line {number}:"):
+                    rows.append(table_of(json.loads(line), "row"))
+    return rows

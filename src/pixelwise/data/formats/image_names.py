@@ -74,15 +74,22 @@ def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 4) -> list[P
     return found
 
 
-def below(folder: Path, name: str) -> Path:
-    """The path of a name that a file gives, below a folder. Raises Refusal: it leads out of it."""
-    plain = name.replace("\\", "/")
-    path = PurePosixPath(plain)
-    outside = path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive or "\0" in name
-    if outside or not (folder / path).parent.resolve().is_relative_to(folder.resolve()):
+def below(folder: Path, name: str, root: Path | None = None) -> Path:
+    """The path of a name that a file gives, in a folder.
+
+    Args:
+        root: below which it must lie; the folder itself where it is left out.
+
+    Raises:
+        Refusal: it leads out of there: an absolute path, "..", a link to another folder.
+    """
+    top = root or folder
+    path = Path(os.path.normpath(folder / name.replace("\\", "/"))) if "\0" not in name else Path("/")
+    inside = path.is_relative_to(os.path.normpath(top)) and not PureWindowsPath(name).drive
+    if not inside or not path.parent.resolve().is_relative_to(top.resolve()):
         what = f"names {shown(name[:200])!r}, which leads out of the folder."
         raise Refusal("outside", what, "Name a file below the folder.")
-    return folder / path
+    return path
 
 
 def spellings(name: str, *, uploaded: bool = False) -> Iterator[PurePosixPath]:

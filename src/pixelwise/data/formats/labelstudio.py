@@ -41,6 +41,7 @@ from pixelwise.data.formats.shapes import box_of, ellipse_of, turned
 from pixelwise.data.layouts import IMAGE_SUFFIXES, Listing
 from pixelwise.data.settings import SPLITS
 
+DRAWN = ("polygon", "brush", "rectangle", "ellipse")
 IMAGE_KEYS = ("image", "img", "photo", "ocr")
 OF_THE_IMAGE = (  # results about the whole image, or about other results: no shapes
     "choices",
@@ -76,14 +77,14 @@ def list_labelstudio(root: Path) -> Listing:
     for path, tasks in read_all(task_files(root), _tasks, listing):
         for i, task in enumerate(tasks):
             with problems_of(listing, path, f"task {i}:"):
-                named, split = _image_name(table_of(task, "task"))
+                named, split = image_name_of(table_of(task, "task"))
                 image = files.find(named, [split], uploaded=True)
                 done = _annotations(task)
                 several, empty = several + (len(done) > 1), empty + (not done)
                 if image is None:
                     listing.error("image-missing", path, f"task {i} {files.missing(named)}", "Add it.")
                 elif done:
-                    names = _judge(path, i, _results(task), listing, undrawn)
+                    names = _judge(path, i, results_of(task), listing, undrawn)
                     drawn.append(Drawn(path, image, split or "all", names, i))
     undrawn.report()
     if several:
@@ -101,11 +102,11 @@ def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     tasks = _tasks(path)
     if place >= len(tasks):
         raise Refusal("annotations", f"has no task {place} any more.", "Run the check again.")
-    for i, result in enumerate(_results(table_of(tasks[place], "task"))):
-        kind, labels = _kind(result), _labels(result)
-        if labels and kind in ("polygon", "brush", "rectangle", "ellipse"):
+    for i, result in enumerate(results_of(table_of(tasks[place], "task"))):
+        kind, labels = _kind(result), labels_of(result)
+        if labels and kind in DRAWN:
             with shape_named(f"task {place}, result {i} ({kind} {shown(labels[0])})"):
-                _draw(mask, kind, result, ids[labels[0]])
+                draw_result(kind, result, mask, ids[labels[0]])
     return mask
 
 
@@ -129,13 +130,13 @@ def _tasks(path: Path) -> list[Any]:
     return tasks
 
 
-def _image_name(task: Row) -> tuple[str, str]:
+def image_name_of(task: Row) -> tuple[str, str]:
     """The image's name, and the split or "". Raises Refusal."""
     data = table_of(task.get("data"), "data")
     values = [data[key] for key in IMAGE_KEYS if key in data]
     values += [value for value in data.values() if isinstance(value, str) and value.lower().endswith(IMAGE_SUFFIXES)]
     split = data.get("split")
-    return text_of(next(iter(values), None), "image"), split if split in SPLITS else ""
+    return text_of(next(iter(values), None), "image", "surrogateescape"), split if split in SPLITS else ""
 
 
 def _annotations(task: Row) -> list[Row]:
@@ -144,9 +145,14 @@ def _annotations(task: Row) -> list[Row]:
     return [row for row in rows if not row.get("was_cancelled")]
 
 
-def _results(task: Row) -> list[Row]:
-    """The results of the annotation that counts. Raises Refusal."""
+def results_of(task: Row, or_predicted: bool = False) -> list[Row]:
+    """The results of the annotation that counts. Raises Refusal.
+
+    `or_predicted`: without one, those of the last prediction.
+    """
     done = _annotations(task)
+    if not done and or_predicted:
+        done = rows_of(task.get("predictions") or [], "predictions")
     return rows_of(done[-1].get("result") or [], "result") if done else []
 
 
@@ -171,13 +177,13 @@ def _kind_of(value: Row) -> str:
     return "rectangle" if {"x", "y", "width", "height"} <= value.keys() else "keypoint" if "x" in value else "text"
 
 
-def _labels(result: Row) -> list[str]:
+def labels_of(result: Row) -> list[str]:
     """A result's labels, whatever the list is called: "polygonlabels", "labels"."""
     lists = [rows for key, rows in _value(result).items() if key.endswith("labels")]
     return [text_of(label, "label") for rows in lists if isinstance(rows, list) for label in rows]
 
 
-def _draw(mask: MaskIds, kind: str, result: Row, value: int) -> None:
+def draw_result(kind: str, result: Row, mask: MaskIds, value: int) -> None:
     if result.get("image_rotation"):
         what = f"was drawn while the image was turned by {result['image_rotation']} degrees."
         raise Refusal("turned", what, "Turn the image itself, and draw on that.")
@@ -205,9 +211,11 @@ def _outline(kind: str, value: Row, size: tuple[int, ...]) -> Polygon:
 def _judge(path: Path, place: int, results: list[Row], listing: Listing, undrawn: Undrawn) -> frozenset[str]:
     """The labels of what is drawn; what is not drawn, or not as it is meant, is told. Raises Refusal."""
     names = set()
-    for i, result, kind in _shapes(results):
-        where, labels = f"task {place}, result {i}", _labels(result)
-        if kind not in ("polygon", "brush", "rectangle", "ellipse"):
+    places = {id(result): i for i, result in enumerate(results)}
+    for result, kind in shapes_of(results):
+        i = places[id(result)]
+        where, labels = f"task {place}, result {i}", labels_of(result)
+        if kind not in DRAWN:
             undrawn.add(path, kind, ", ".join(labels) or "no label", where)
         elif not labels:
             undrawn.add(path, kind, "no label", where, "It has no label.")
@@ -227,11 +235,11 @@ def _judge(path: Path, place: int, results: list[Row], listing: Listing, undrawn
     return frozenset(names)
 
 
-def _shapes(results: list[Row]) -> Iterator[tuple[int, Row, str]]:
-    """(place, result, kind) of every result that is a shape. Raises Refusal."""
-    for i, result in enumerate(results):
+def shapes_of(results: list[Row]) -> Iterator[tuple[Row, str]]:
+    """(result, kind) of every result that is a shape. Raises Refusal."""
+    for result in results:
         if result.get("type") in OF_THE_IMAGE:
             continue
         kind = _kind(result)
         if kind not in OF_THE_IMAGE and kind != "text":
-            yield i, result, kind
+            yield result, kind

@@ -28,9 +28,9 @@ def mask_ids(path: Path, _entry: str, _size: tuple[int, int]) -> MaskIds:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(stream)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise Refusal("truncated", "the file is truncated or damaged: its header cannot be read.", remedy) from error
-    if len(shape) != 2 or 0 in shape or dtype.kind not in "biu":
+    if len(shape) != 2 or min(shape) < 1 or dtype.kind not in "biu":
         raise Refusal("numpy-mask", f"holds {dtype} {list(shape)}; expected whole numbers [height, width].", remedy)
     if shape[0] * shape[1] > MAX_PIXELS:
         raise Refusal("too-large", f"{shape[1]}×{shape[0]} pixels; the limit is {MAX_PIXELS:,}.", "Cut it into tiles.")

@@ -16,7 +16,9 @@ from typing import Any
 
 from pixelwise.data.decode import MaskIds, mask_ids_of
 from pixelwise.data.files import Refusal
+from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import files_below, split_of
+from pixelwise.data.formats.fields import colour_of, table_of, text_of
 from pixelwise.data.layouts import Declared, Listing
 from pixelwise.errors import MissingExtraError
 from pixelwise.records import Colour, Sample
@@ -49,7 +51,8 @@ def list_parquet(root: Path) -> Listing:
             listing.error("columns", path, message, "Rename the columns.")
             continue
         split = split_of(path, root)
-        listing.declared = listing.declared or _declared(file.schema_arrow.metadata or {})
+        with problems_of(listing, path, "in its schema"):
+            listing.declared = listing.declared or _declared(file.schema_arrow.metadata or {})
         for row in range(file.metadata.num_rows):
             name = f"{listing.where(path.with_suffix(''))}/{row:06}"
             sample = Sample(name, path, path, f"parquet:{row}/{image}", f"parquet:{row}/{mask}")
@@ -136,10 +139,13 @@ def _opened(path: Path, _changed_ns: int) -> Any:
 def _declared(metadata: dict[bytes, bytes]) -> Declared | None:
     if b"pixelwise" not in metadata:
         return None
-    table = json.loads(metadata[b"pixelwise"])
-    colours = tuple((int(r), int(g), int(b)) for r, g, b in table["colours"])
-    ids = tuple(range(len(table["names"])))
-    return Declared(tuple(table["names"]), ids, colours, frozenset({255}), "the parquet schema's")
+    table = table_of(json.loads(metadata[b"pixelwise"]), "classes")
+    names = tuple(text_of(name, "class") for name in table["names"])
+    colours = tuple(colour_of(colour) for colour in table["colours"])
+    ids = tuple(range(len(names)))
+    if len(colours) != len(names):
+        raise Refusal("annotations", f"has {len(names)} classes but {len(colours)} colours.", "Export it again.")
+    return Declared(names, ids, colours, frozenset({255}), "the parquet schema's")
 
 
 def _library() -> tuple[Any, Any]:

@@ -13,7 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.data.decode import open_image
-from pixelwise.data.files import Refusal, read_bytes
+from pixelwise.data.files import Refusal, read_bytes, shown
+from pixelwise.data.formats.boundary import problems_of
+from pixelwise.data.formats.fields import whole_text
 from pixelwise.data.layouts import IMAGE_SUFFIXES, Declared, Listing, image_files_in, pair_files
 from pixelwise.data.palettes import VOC_NAMES, VOID_NAMES, voc_colour
 from pixelwise.data.settings import SPLITS
@@ -28,13 +30,18 @@ def list_voc(root: Path) -> Listing:
     """The pairs that the lists name; all pairs where there are no lists."""
     listing = Listing(root)
     images, masks = root / "JPEGImages", root / "SegmentationClass"
-    listed = {split: _names(root / "ImageSets/Segmentation" / f"{split}.txt") for split in SPLITS}
+    lists = root / "ImageSets/Segmentation"
+    listed: dict[str, list[str]] = {}
+    for split in SPLITS:
+        with problems_of(listing, lists / f"{split}.txt"):
+            listed[split] = _names(lists / f"{split}.txt")
     listed = {split: names for split, names in listed.items() if names}
     image_files, mask_files = image_files_in(images, listing), image_files_in(masks, listing)
     for split, names in listed.items() or {"all": sorted(mask_files)}.items():
         own = set(names)
         for name in sorted(own - image_files.keys() - mask_files.keys()):
-            listing.error("image-missing", images / name, "no such image, but a list names it.", "Correct the list.")
+            what = f"names {shown(name[:200])!r}, of which there is no image below {images.name}/."
+            listing.error("image-missing", lists / f"{split}.txt", what, "Correct the list.")
         listing.splits[split] = pair_files(
             {key: files for key, files in image_files.items() if key in own},
             {key: files for key, files in mask_files.items() if key in own},
@@ -42,7 +49,9 @@ def list_voc(root: Path) -> Listing:
             masks,
             listing,
         )
-    colours = label_map(root)
+    colours: dict[str, Colour] = {}
+    with problems_of(listing, root / "labelmap.txt"):
+        colours = label_map(root)
     samples = [sample for part in listing.splits.values() for sample in part]
     if colours or _is_pascals(samples):
         listing.declared = _declared(colours)
@@ -70,7 +79,8 @@ def label_map(root: Path) -> dict[str, Colour]:
     for line in path.read_text("utf-8", "replace").splitlines():
         match = re.match(r"([^#:][^:]*):(\d+),(\d+),(\d+)", line)
         if match:
-            found[match[1].strip()] = (int(match[2]), int(match[3]), int(match[4]))
+            levels = [whole_text(match[i], f"colour of {shown(match[1].strip())}", 0, 255) for i in (2, 3, 4)]
+            found[match[1].strip()] = (levels[0], levels[1], levels[2])
     return found
 
 
@@ -83,6 +93,8 @@ def _declared(colours: dict[str, Colour]) -> Declared:
     if colours:
         chosen = [(name, _id(name, i), colour) for i, (name, colour) in enumerate(colours.items())]
         chosen = [row for row in chosen if row[1] != VOID]
+        if not chosen:
+            return Declared((), (), (), frozenset({VOID}), "labelmap.txt's")
         names, ids, own = (tuple(column) for column in zip(*chosen, strict=True))
         return Declared(names, ids, own, frozenset({VOID}), "labelmap.txt's")
     packed = [voc_colour(i) for i in range(len(VOC_NAMES))]
