@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from further_targets import further
 from mutate import TEXTS, mutated_bytes, mutated_json, mutated_text
 from PIL import Image
 
@@ -244,7 +245,13 @@ def png_of_chunks(count: int) -> bytes:
     return data[:-12] + chunk * count + data[-12:]
 
 
-TARGETS: dict[str, Target] = {"images": images, "tiffs": tiffs, "annotations": annotations, "settings": settings}
+TARGETS: dict[str, Target] = {
+    "images": images,
+    "tiffs": tiffs,
+    "annotations": annotations,
+    "further": further,
+    "settings": settings,
+}
 GUIDED = {
     "images": (image_files, read_image),
     "tiffs": (tiff_files, read_tiff),

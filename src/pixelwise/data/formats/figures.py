@@ -269,6 +269,8 @@ def _judge(path: Path, picture: Picture, image: Path, listing: Listing, undrawn:
 
 def stated_size(image: Path) -> Size | None:
     """(H, W) of an image after its EXIF orientation, as its header says; None where the header cannot be read."""
+    if not image.is_file():
+        return None  # to open a pipe would wait for ever
     try:
         with Image.open(image) as opened:
             width, height = opened.size
