@@ -120,9 +120,9 @@ def test_check_is_quiet_about_good_data_and_fails_on_bad(work: Path, tmp_path: P
     assert good.returncode == 0, good.stderr
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
-    for name, size in (("a", 8), ("b", 8), ("c", 9)):
+    for name, size in (("a", 8), ("b", 8), ("c", 14)):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "images" / f"{name}.png")
-        Image.fromarray(np.zeros((size, size), np.uint8)).save(tmp_path / "masks" / f"{name}.png")
+        Image.fromarray(np.zeros((8, size), np.uint8)).save(tmp_path / "masks" / f"{name}.png")
     bad = pixelwise("check", tmp_path)
     assert bad.returncode == 1
     assert "c.png" in bad.stdout

@@ -170,11 +170,14 @@ def test_a_grey_ramp_palette_does_not(tmp_path: Path) -> None:
     assert open_dataset(tmp_path).classes.colours == default_colours(3)
 
 
-def test_0_and_255_is_asked_not_guessed(tmp_path: Path) -> None:
+def test_0_and_255_are_background_and_foreground(tmp_path: Path) -> None:
     pairs_folder(tmp_path, ["a", "b"], (0, 255))
-    (problem,) = open_dataset(tmp_path).problems
-    assert (problem.severity, problem.kind) == ("error", "binary-0-255")
-    assert "dataset.toml" in problem.remedy
+    found = open_dataset(tmp_path)
+    assert found.problems == ()
+    assert found.classes.names == ("background", "foreground")
+    assert (found.mask_ids[0], found.mask_ids[255]) == (0, 1)
+    (line,) = [note for note in found.notes if "--void 255" in note]
+    assert "--class NAME=255" in line
     rows = '[[classes]]\nname = "background"\nid = 0\n[[classes]]\nname = "foreground"\nid = 255\n'
     (tmp_path / "dataset.toml").write_text(rows)
     dataset = open_dataset(tmp_path)
@@ -188,7 +191,7 @@ def test_more_ids_than_classes_can_be(tmp_path: Path) -> None:
     pairs_folder(tmp_path, ["a", "b"])
     write_png(tmp_path / "masks/a.png", np.arange(48, dtype=np.uint16).reshape(6, 8) * 9)
     write_png(tmp_path / "masks/b.png", np.arange(300, dtype=np.uint16).reshape(15, 20))
-    with pytest.raises(DatasetError, match="number objects"):
+    with pytest.raises(DatasetError, match="without flat values"):
         open_dataset(tmp_path)
 
 

@@ -164,12 +164,12 @@ def test_the_first_diagnosis_is_right_and_the_copy_holds_every_pixel(habit: str,
     kinds = {problem.kind for problem in report.findings.errors}
     assert report.pairs == count
     assert ("which-masks" in kinds) == bool(choices)
-    assert kinds <= {"which-masks", "rgb-masks", "binary-0-255"}, kinds
+    assert kinds <= {"which-masks"}, kinds
     if choices:
         for choice in choices:
             assert f"--masks {choice}" in report.questions[0].option
         with pytest.raises(DatasetError, match="--masks"):
-            check(tmp_path / "data", fix=tmp_path / "never", decisions=Decisions(binary_foreground="thing"))
+            check(tmp_path / "data", fix=tmp_path / "never", decisions=Decisions())
     meant = next(
         (word for word in choices if word in ("1st_manual", "manual1", "1stHO", "semantic", "gt_labelTrainIds")), None
     )
@@ -217,7 +217,8 @@ def test_damaged_codes_are_found_and_none_invented(paint: Paint, ending: str, tm
         write(tmp_path / f"data/images/{i}.png", image)
         write(tmp_path / f"data/masks/{i}.{ending}", paint(mask), **({"quality": 85} if ending == "jpg" else {}))
     report = check(tmp_path / "data", fix=tmp_path / "out")
-    assert {"blended-masks", "jpeg-masks"} & {problem.kind for problem in report.findings.errors}
+    assert {"blended-masks", "jpeg-masks"} & {problem.kind for problem in report.findings.warnings}
+    assert report.sound
     mended = open_dataset(tmp_path / "out")
     assert not find_problems(mended).errors
     assert len(mended.classes) == len(np.unique(truths))
@@ -249,13 +250,13 @@ def test_a_table_says_what_noisy_colours_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("top", [255, 65535])
-def test_black_and_white_are_named_by_a_table_or_asked_for(top: int, tmp_path: Path) -> None:
+def test_black_and_white_are_named_by_a_table_or_taken_for_background_and_foreground(top: int, tmp_path: Path) -> None:
     for i in range(COUNT):
         write(tmp_path / f"train/{i}.png", pair(i)[0])
         write(tmp_path / f"train_labels/{i}.png", cells(i).astype(np.uint16 if top > 255 else np.uint8) * top)
     report = check(tmp_path)
-    assert [question.option for question in report.questions] == ["--binary-foreground NAME"]
-    assert f"0 and {top} only" in next(p.message for p in report.findings.errors if p.kind == "binary-0-255")
+    assert report.sound
+    assert any(f"--void {top}" in note for note in report.notes)
     (tmp_path / "label_class_dict.csv").write_text("name,r,g,b\nland,0,0,0\nroad,255,255,255\n")
     report = check(tmp_path, fix=tmp_path.parent / f"named{top}")
     assert report.questions == ()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.shared import DataFolder, JsonFile, app, console_of, write_json
+from pixelwise.cli.shared import Classes, DataFolder, JsonFile, Void, app, console_of, values_from, write_json
 
 
 @app.command()
@@ -16,10 +16,12 @@ def check(
     fix: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a repaired native copy here; every change is listed in OUT/repairs.jsonl.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one HTML page with thumbnails.")] = None,
     model: Annotated[str | None, typer.Option(help="A bundle or run directory: look for suspected label errors with it.")] = None,
-    binary_foreground: Annotated[str | None, typer.Option(metavar="NAME", help="255 beside 0, or every object, is the class of this name.")] = None,
-    background: Annotated[str | None, typer.Option(metavar="NAME", help="The name of the first class.")] = None,
-    void_value: Annotated[list[str] | None, typer.Option(metavar="VALUE", help="A mask value that means unlabelled: 255 or #000000; can be repeated.")] = None,
-    class_value: Annotated[list[str] | None, typer.Option(metavar="VALUE", help="A mask value that is a class though it looks like void.")] = None,
+    classes: Classes = None,
+    void: Void = None,
+    binary_foreground: Annotated[str | None, typer.Option(hidden=True, help="As --class NAME=VALUE, of masks of two values.")] = None,
+    background: Annotated[str | None, typer.Option(hidden=True, help="As --class NAME=0.")] = None,
+    void_value: Annotated[list[str] | None, typer.Option(hidden=True, help="As --void.")] = None,
+    class_value: Annotated[list[str] | None, typer.Option(hidden=True, help="As --class NAME=VALUE, under a name made from the value.")] = None,
     turn: Annotated[str | None, typer.Option(help="Masks that lie on their side: left, right or transpose.")] = None,
     stretch_masks: Annotated[bool, typer.Option("--stretch-masks", help="Masks of another shape cover the same view.")] = False,
     grouped_split: Annotated[bool, typer.Option("--grouped-split", help="Divide anew by the suggested groups.")] = False,
@@ -29,9 +31,11 @@ def check(
     masks: Annotated[str | None, typer.Option(metavar="WORD", help="Which masks are meant, where there are several for an image: part of their folder's or files' names.")] = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
-    """Examine a dataset: what is wrong, where, and the remedy. Never changes it. Exit code 1 where an error is found.
+    """Examine a dataset: what is wrong, where, and the remedy. Never changes it.
 
-    Example: pixelwise check my_data --html report.html --fix my_data_repaired
+    Exit code 1 where an error is found; with --fix, where one is left or a pair had to be left out.
+
+    Example: pixelwise check my_data --class vessel=255 --html report.html --fix my_data_repaired
     """
     from pixelwise.data.doctor import Decisions, write_page
     from pixelwise.data.doctor import check as run_check
@@ -49,13 +53,14 @@ def check(
     console = console_of(json_file)
     with work_bar(console, "checking") as progress:
         report = run_check(
-            data, fix=fix, decisions=decisions, model=loaded, progress=lambda what, done, total: progress(done, total)
-        )
+            data, fix=fix, decisions=decisions, model=loaded, progress=lambda what, done, total: progress(done, total),
+            **values_from(classes, void),
+        )  # fmt: skip
     write_json(json_file, report.to_json())
     if html:
         write_page(report, html)
     console.print(report)
-    if not report.sound and not fix:
+    if not report.all_well:
         raise typer.Exit(1)
 
 
@@ -63,6 +68,9 @@ def check(
 def convert(
     data: Annotated[Path, typer.Argument(metavar="IN", help="A folder of any format that is read.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    classes: Classes = None,
+    void: Void = None,
+    *,
     to: Annotated[str, typer.Option(metavar="NAME", help="native, pairs, camvid, cityscapes, voc, ade20k, coco, coco-panoptic, yolo, labelme, geojson, cvat, labelstudio, parquet, image-folder or nifti.")],
 ) -> None:  # fmt: skip
     """Write a dataset in another format; no pixel is lost.
@@ -74,6 +82,8 @@ def convert(
 
     console = console_of(None)
     with work_bar(console, "converting") as progress:
-        dataset = run_convert(data, out, to, progress=lambda what, done, total: progress(done, total))
+        dataset = run_convert(
+            data, out, to, progress=lambda what, done, total: progress(done, total), **values_from(classes, void)
+        )
     pairs = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
     console.print(f"{out}: {dataset.layout}, {pairs} pairs, {len(dataset.classes)} classes", soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.shared import (
+    Classes,
     DataFolder,
     EngineName,
     JsonFile,
@@ -16,9 +17,11 @@ from pixelwise.cli.shared import (
     SplitName,
     Threads,
     Views,
+    Void,
     app,
     console_of,
     give,
+    values_from,
     write_json,
 )
 
@@ -28,6 +31,8 @@ def evaluate(
     model: ModelName,
     data: DataFolder,
     split: SplitName = None,
+    classes: Classes = None,
+    void: Void = None,
     skip_bad: SkipBad = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one page: charts, tables, worst and best images.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each image.")] = None,
@@ -47,8 +52,9 @@ def evaluate(
     opened = load(model, threads, engine)
     with work_bar(console_of(json_file), "evaluating") as progress:
         report = run_evaluate(
-            opened, data, split=split, skip_bad=skip_bad, html=html, csv=csv, tta=tta, progress=progress
-        )
+            opened, data, split=split, skip_bad=skip_bad, html=html, csv=csv, tta=tta, progress=progress,
+            **values_from(classes, void),
+        )  # fmt: skip
     give(report, json_file)
 
 
@@ -59,6 +65,8 @@ def compare(
     data: DataFolder,
     split: SplitName = None,
     fail_if_worse: Annotated[float | None, typer.Option(metavar="POINTS", min=0, help="Exit code 1 where B's mean IoU is more than so many percentage points below A's.")] = None,
+    classes: Classes = None,
+    void: Void = None,
     skip_bad: SkipBad = False,
     engine: EngineName = "auto",
     threads: Threads = None,
@@ -74,7 +82,8 @@ def compare(
 
     one, other = load(a, threads, engine), load(b, threads, engine)
     with work_bar(console_of(json_file), "comparing") as progress:
-        found = run_compare(one, other, data, split=split, skip_bad=skip_bad, progress=progress)
+        found = run_compare(one, other, data, split=split, skip_bad=skip_bad, progress=progress,
+                            **values_from(classes, void))  # fmt: skip
     give(found, json_file)
     if fail_if_worse is not None and found.worse_by(fail_if_worse):
         points = -found.miou.difference * 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pixelwise.cli.shared import console_of, says_how_to_go_on, write_json
 
@@ -28,6 +28,7 @@ def run_search(
     fixed: Sequence[str],
     resume: bool,
     skip_bad: bool,
+    values: dict[str, Any],
     track: Sequence[str],
     json_file: Path | None,
 ) -> None:
@@ -44,7 +45,7 @@ def run_search(
     with says_how_to_go_on(), TrainingView(console) as view:
         done = search(
             data, out, recipe if resume else recipe or Recipe(), trials=trials, budget_s=budget_s or math.inf,
-            fixed=fixed, resume=resume, skip_bad=skip_bad, track=track, progress=view.progress,
+            fixed=fixed, resume=resume, skip_bad=skip_bad, track=track, progress=view.progress, **values,
             tell_trial=lambda row: console.print(trial_line(row), soft_wrap=True),
         )  # fmt: skip
     write_json(json_file, {

@@ -52,7 +52,16 @@ EngineName = Annotated[str, typer.Option("--engine", help="auto, onnxruntime, op
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Cores that one prediction may use. [default: all, shared out where several run at a time]")]  # fmt: skip
 DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images and masks; its layout is recognised.")]  # fmt: skip
 SplitName = Annotated[str | None, typer.Option("--split", help="train, val or test. [default: test, or val where there is none]")]  # fmt: skip
+Classes = Annotated[list[str] | None, typer.Option("--class", metavar="NAME=VALUE[,VALUE…]", help="Which mask values a class is: numbers, ranges (1-65535) or colours (#ff0000); can be repeated.")]  # fmt: skip
+Void = Annotated[list[str] | None, typer.Option("--void", metavar="VALUE[,VALUE…]", help="Mask values that mean unlabelled; can be repeated.")]  # fmt: skip
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs instead of refusing the data.")]
+
+
+def values_from(classes: list[str] | None, void: list[str] | None) -> dict[str, Any]:
+    """--class and --void as the arguments that every verb takes which reads data."""
+    from pixelwise.data.values import parse_values
+
+    return parse_values(classes or (), void or ()).arguments()
 
 
 class Result(Protocol):

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from pixelwise.cli.shared import DataFolder, JsonFile, SkipBad, app, console_of, says_how_to_go_on, write_json
+from pixelwise.cli.shared import (
+    Classes,
+    DataFolder,
+    JsonFile,
+    SkipBad,
+    Void,
+    app,
+    console_of,
+    says_how_to_go_on,
+    values_from,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,6 +88,8 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     search: Annotated[int | None, typer.Option(metavar="N", min=1, help="Look for a better recipe in N trials, --budget being that of all; what other options set stays fixed.")] = None,
     track: Annotated[list[str] | None, typer.Option(help="Follow the run with tensorboard or mlflow; can be repeated.")] = None,
+    classes: Classes = None,
+    void: Void = None,
     skip_bad: SkipBad = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
     json_file: JsonFile = None,
@@ -108,6 +121,7 @@ def train(
         own = out / "recipe.toml"
         base = Recipe.from_file(own) if resume and own.is_file() else Recipe()  # only what is named can differ from it
         chosen = (chosen or base).with_values(values, "command line")
+    values_said = values_from(classes, void)
     if start_from and (search or find_lr):
         raise UsageError("--start-from is for one training: leave out --search and --find-lr.")
     if search:
@@ -115,7 +129,9 @@ def train(
             raise UsageError("--find-lr and --search are two things: ask for one of them.")
         from pixelwise.cli.searching import run_search
 
-        run_search(data, out, chosen, search, budget_s, tuple(values), resume, skip_bad, track or (), json_file)
+        run_search(
+            data, out, chosen, search, budget_s, tuple(values), resume, skip_bad, values_said, track or (), json_file
+        )
         return
     from pixelwise.training.distributed import is_first
 
@@ -123,7 +139,7 @@ def train(
     if find_lr:
         if budget_s or resume:
             raise UsageError("--find-lr trains nothing: leave out --budget and --resume.")
-        find_learning_rate(data, out, chosen, skip_bad, device, console, json_file)
+        find_learning_rate(data, out, chosen, skip_bad, values_said, device, console, json_file)
         return
     from pixelwise.training.run import train as run_train
 
@@ -131,7 +147,7 @@ def train(
         done = run_train(
             data, out, chosen, start_from=start_from, budget_s=budget_s, resume=resume, skip_bad=skip_bad, device=device, track=track or (),
             tell=view.tell,
-            progress=view.progress, began=began,
+            progress=view.progress, began=began, **values_said,
         )  # fmt: skip
     if done.ended_early:
         console.print(f"ended after {len(done.epochs)} epochs: {done.ended_early}", soft_wrap=True)
@@ -171,14 +187,16 @@ def export(
 
 
 def find_learning_rate(
-    data: Path, out: Path, recipe: Recipe | None, skip_bad: bool, device: str, console: Console, json_file: Path | None
-) -> None:
+    data: Path, out: Path, recipe: Recipe | None, skip_bad: bool, values: dict[str, Any], device: str, console: Console,
+    json_file: Path | None,
+) -> None:  # fmt: skip
     """`train --find-lr`: try, suggest, plot."""
     from pixelwise.terminal import TrainingView
     from pixelwise.training.find_rate import find_rate
 
     with says_how_to_go_on(), TrainingView(console) as view:
-        found = find_rate(data, out, recipe, skip_bad=skip_bad, device=device, tell=view.tell, progress=view.progress)
+        found = find_rate(data, out, recipe, skip_bad=skip_bad, device=device, tell=view.tell, progress=view.progress,
+                          **values)  # fmt: skip
     write_json(json_file, {"suggestion": found.suggestion, "plot": str(found.plot),
                            "rates": list(found.rates), "losses": list(found.losses)})  # fmt: skip
     console.print(

@@ -1,7 +1,7 @@
 """A folder on disk → Dataset: its layout recognised and its pairs listed, then divided by `splits`, named by `classes`.
 
-Images are not opened here. Masks are, only where the classes must be found from them. What had to be decided is said in
-`Dataset.notes`; what is wrong is collected in `Dataset.problems`, for the doctor to show with everything else.
+Images are not opened here. Masks are, by the doctor, who tells what their values mean. What had to be decided is said
+in `Dataset.notes`; what is wrong is collected in `Dataset.problems`, for the doctor to show with everything else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelwise.data.classes import found_classes, known_classes, undeclare_too_many, void_ids
+from pixelwise.data.classes import undeclare_too_many
 from pixelwise.data.files import shown
 from pixelwise.data.formats.ade20k import is_ade20k, list_ade20k
 from pixelwise.data.formats.ade20k_full import is_ade20k_full, list_ade20k_full
@@ -55,6 +55,7 @@ from pixelwise.data.name_tables import void_of_tables
 from pixelwise.data.settings import FILE_NAME, SPLITS, Settings, read_settings
 from pixelwise.data.splits import divide
 from pixelwise.data.unread import what_is_there
+from pixelwise.data.values import Given, values_of
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.records import ClassList, Dataset, Problem, Sample
 
@@ -123,7 +124,14 @@ EXPECTED = (
 )
 
 
-def open_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> Dataset:
+def open_dataset(
+    path: Path | str,
+    *,
+    seed: int = 0,
+    val_share: float = 0.2,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
+) -> Dataset:
     """Recognise a folder of images and masks.
 
     Splits are those of the folder. Where there are none (`images/` + `masks/`), dataset.toml's `[splits]` name them,
@@ -131,25 +139,25 @@ def open_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2) -> 
     machine, whatever the order, and a pair stays where it is when others are added. Where a folder has a "train" split
     but no "val", val is taken from train in the same way.
 
-    Classes are dataset.toml's, CamVid's for its layout, or the ids found in the masks.
+    Classes are those that `classes` names, dataset.toml's, CamVid's for its layout, or the values found in the masks: 0
+    and 255, or any other two values, are background and foreground. Masks that are no plain files of ids (colours,
+    JPEG, objects' numbers …) are read by these values; `notes` and `problems` say how.
 
     Args:
         path: the dataset's root.
         seed: of the split.
         val_share: share of the pairs that go to val where the split is made here, 0–1, exclusive.
+        classes: class name → the mask values that mean it: numbers, "1-99" for a range, "#rrggbb" for colours.
+        void: mask values that mean unlabelled.
 
     Raises:
-        UsageError: no such folder, or a share outside 0–1.
-        DatasetError: no layout recognised, dataset.toml is wrong, or the masks hold more ids than there can be
-            classes. Where no classes can be found at all, `problems` says so ("no-classes") and a stand-in is returned.
+        UsageError: no such folder, a share outside 0–1, or a value that no mask holds.
+        DatasetError: no layout recognised, dataset.toml is wrong, or the masks cannot be read as classes. Where no
+            classes can be found at all, `problems` says so ("no-classes") and a stand-in is returned.
     """
-    listed = list_dataset(path, seed=seed, val_share=val_share)
-    listing, settings = listed.listing, listed.settings
-    if listing.declared is None and settings.classes is None:
-        classes, mask_ids = found_classes(listing, void_ids(listing, settings))
-    else:
-        classes, mask_ids = known_classes(listing, settings)
-    return dataset_of(listed, classes, mask_ids)
+    from pixelwise.data.doctor.reading import open_listed  # the doctor lists folders too: not at the top
+
+    return open_listed(list_dataset(path, seed=seed, val_share=val_share), values_of(classes, void))
 
 
 @dataclass(frozen=True)

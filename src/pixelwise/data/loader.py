@@ -48,7 +48,7 @@ class Pairs:
         if sample.mask is None:
             raise DataError(f"{sample.image}: has no mask, so nothing can be learnt from it.")
         image = read_sample_image(sample)
-        mask = read_sample_mask(sample, self.mask_ids, self.classes)
+        mask = read_sample_mask(sample, self.mask_ids, self.classes, (image.shape[0], image.shape[1]))
         if mask.shape != image.shape[:2]:
             raise DataError(
                 f"{sample.mask}: {mask.shape[0]}×{mask.shape[1]}, but its image is "

@@ -1,11 +1,11 @@
 """dataset.toml: what a person says about a dataset, checked.
 
-void = [254]                 # ids in mask files that mean unlabelled; 255 always does, unless a class claims it
+void = [254, "#000000"]      # values in mask files that mean unlabelled; 255 does too, unless a class claims it
 
 [[classes]]
 name = "sky"
-colour = [70, 130, 180]      # optional
-id = 0                       # optional, the id in mask files; by default the class's position, from 0
+colour = [70, 130, 180]      # optional; several, [[70, 130, 180], [0, 0, 90]], where masks show it in several
+id = 0                       # optional, the id in mask files, or several: [0, 7]; by default its position, from 0
 
 [splits]                     # optional, for images/ + masks/: file names without suffix
 val = ["a", "b"]             # the others go to train
@@ -18,9 +18,10 @@ runs = "columns"             # optional, before the tables: run lengths in a CSV
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +33,7 @@ from pixelwise.errors import DatasetError
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
 
 FILE_NAME = "dataset.toml"
+HEX = re.compile("#[0-9a-fA-F]{6}")
 SPLITS = ("train", "val", "test")
 EXAMPLE = 'For example: [[classes]] name = "sky", colour = [70, 130, 180], id = 0.'
 
@@ -47,6 +49,9 @@ class Settings:
     groups: bool | str = True  # True: what names and readers say belongs together stays together, see `groups`
     bands: tuple[str | int, ...] = ()  # one, or three as red, green and blue: names, or numbers from 0
     runs: str = ""  # "columns" or "rows": how a table's run lengths number pixels; "": nobody says
+    told_void: frozenset[int] = frozenset()  # of `void`, what the file itself names
+    colours: Mapping[int, int] = field(default_factory=dict)  # 0xRRGGBB → class id or VOID, of the colours it names
+    numbered: bool = False  # some class has an id in the file, so that none goes by its position alone
 
 
 def read_settings(root: Path) -> Settings:
@@ -96,9 +101,10 @@ def settings_of(table: Mapping[str, Any], path: Path) -> Settings:
     rows = table.get("classes", [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         fail(path, "`classes` is not a list of tables; expected [[classes]] entries.", EXAMPLE)
-    declared_void = list(whole_numbers(table.get("void", []), "`void`", path))
+    declared_void, void_colours = void_of(table.get("void", []), path)
     for row in rows:  # TOML puts a `void` that is written below [[classes]] into the last class: take it as meant
-        declared_void += whole_numbers(row.get("void", []), "`void`", path)
+        numbers, colours = void_of(row.get("void", []), path)
+        declared_void, void_colours = declared_void + numbers, void_colours + colours
     void = frozenset({VOID, *declared_void})
     splits = splits_of(table.get("splits", {}), path)
     groups = table.get("groups", True)
@@ -112,14 +118,29 @@ def settings_of(table: Mapping[str, Any], path: Path) -> Settings:
     runs = table.get("runs", "")
     if runs not in ("", "columns", "rows"):
         fail(path, f"`runs` is {runs!r}; expected how pixels are numbered.", 'Write runs = "columns" or runs = "rows".')
+    plain = Settings(
+        void=void,
+        splits=splits,
+        groups=groups,
+        bands=bands,
+        runs=runs,
+        told_void=frozenset(declared_void),
+        colours=dict.fromkeys(void_colours, VOID),
+    )
     if not rows:
-        return Settings(void=void, splits=splits, groups=groups, bands=bands, runs=runs)
-    classes, ids = classes_of(rows, path)
+        return plain
+    classes, ids, class_colours = classes_of(rows, path)
     both = sorted(set(ids) & set(declared_void))
     if both:
         fail(path, f"id {both[0]} is declared as a class and as void.", "Remove it from one of them.")
-    mask_ids = {**dict.fromkeys(void, VOID), **{mask_id: i for i, mask_id in enumerate(ids)}}
-    return Settings(classes, mask_ids, void - set(ids), splits, groups, bands, runs)
+    return replace(
+        plain,
+        classes=classes,
+        mask_ids={**dict.fromkeys(void, VOID), **ids},
+        void=void - set(ids),
+        colours={**class_colours, **plain.colours},
+        numbered=any("id" in row for row in rows),
+    )
 
 
 def bands_of(value: object, path: Path) -> tuple[str | int, ...]:
@@ -130,13 +151,25 @@ def bands_of(value: object, path: Path) -> tuple[str | int, ...]:
     return tuple(rows)
 
 
-def classes_of(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[ClassList, tuple[int, ...]]:
-    """The declared classes, and the id of each in mask files."""
+def void_of(value: object, path: Path) -> tuple[list[int], list[int]]:
+    """The numbers and the colours (0xRRGGBB) that mean unlabelled: 254, or "#000000"."""
+    given: list[Any] = value if isinstance(value, list) else [value]
+    colours = [entry for entry in given if isinstance(entry, str)]
+    for colour in colours:
+        if not HEX.fullmatch(colour):
+            fail(path, f'`void` holds {colour!r}; expected whole numbers, or colours such as "#000000".', EXAMPLE)
+    numbers = whole_numbers([entry for entry in given if not isinstance(entry, str)], "`void`", path)
+    return numbers, [int(colour[1:], 16) for colour in colours]
+
+
+def classes_of(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[ClassList, dict[int, int], dict[int, int]]:
+    """The declared classes; id in mask files → class id; and colour 0xRRGGBB → class id, of the colours given."""
     if len(rows) > MAX_CLASSES:
         fail(path, f"declares {len(rows)} classes; the limit is {MAX_CLASSES}.", "Merge classes.")
     names: list[str] = []
-    ids: list[int] = []
-    colours: list[Colour | None] = []
+    ids: dict[int, int] = {}
+    shown_in: list[Colour | None] = []
+    by_colour: dict[int, int] = {}
     for position, row in enumerate(rows):
         where = f"class {position}"
         refuse_unknown_keys(row, ("name", "colour", "color", "id", "void"), where, path)
@@ -146,12 +179,14 @@ def classes_of(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[ClassList
         if name in names:
             fail(path, f"the class name {name!r} occurs twice.", "Give every class its own name.")
         names.append(name)
-        (mask_id,) = whole_numbers([row.get("id", position)], f"the id of class {name!r}", path)
-        if mask_id in ids:
-            fail(path, f"classes {names[ids.index(mask_id)]!r} and {name!r} have the same id {mask_id}.", EXAMPLE)
-        ids.append(mask_id)
-        colours.append(colour_of(row.get("colour", row.get("color")), name, path))
-    return ClassList(tuple(names), filled_colours(colours)), tuple(ids)
+        for mask_id in whole_numbers(row.get("id", position), f"the id of class {name!r}", path):
+            if ids.setdefault(mask_id, position) != position:
+                fail(path, f"classes {names[ids[mask_id]]!r} and {name!r} have the same id {mask_id}.", EXAMPLE)
+        colours = colours_of(row.get("colour", row.get("color")), name, path)
+        shown_in.append(colours[0] if colours else None)
+        for red, green, blue in colours:
+            by_colour.setdefault(red << 16 | green << 8 | blue, position)
+    return ClassList(tuple(names), filled_colours(shown_in)), ids, by_colour
 
 
 def filled_colours(colours: Sequence[Colour | None]) -> tuple[Colour, ...]:
@@ -160,13 +195,18 @@ def filled_colours(colours: Sequence[Colour | None]) -> tuple[Colour, ...]:
     return tuple(colour or next(spare) for colour in colours)
 
 
-def colour_of(value: object, name: str, path: Path) -> Colour | None:
+def colours_of(value: object, name: str, path: Path) -> list[Colour]:
+    """One colour [red, green, blue], or a list of them, as they are written in the file."""
     if value is None:
-        return None
-    numbers = whole_numbers(value, f"the colour of class {name!r}", path)
-    if len(numbers) != 3 or max(numbers) > 255:
-        fail(path, f"the colour of class {name!r} is {value}; expected red, green, blue, each 0 to 255.", EXAMPLE)
-    return numbers[0], numbers[1], numbers[2]
+        return []
+    several = value if isinstance(value, list) and value and all(isinstance(one, list) for one in value) else [value]
+    found: list[Colour] = []
+    for one in several:
+        numbers = whole_numbers(one, f"the colour of class {name!r}", path)
+        if len(numbers) != 3 or max(numbers) > 255:
+            fail(path, f"the colour of class {name!r} is {one}; expected red, green, blue, each 0 to 255.", EXAMPLE)
+        found.append((numbers[0], numbers[1], numbers[2]))
+    return found
 
 
 def splits_of(value: object, path: Path) -> dict[str, tuple[str, ...]]:

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from pixelwise.data import layers
 from pixelwise.data.decode import MaskIds, mask_ids_of, open_image
@@ -103,9 +106,26 @@ def stored_mask_ids(sample: Sample, image_size: tuple[int, int] | None = None) -
         with refusals():
             return mask_ids_of(read_bytes(sample.mask))
     reader, _, entry = sample.mask_part.partition(":")
+    if reader == "coded":
+        return coded_ids(sample, entry, image_size)
     size = image_size or upright_size(image_bytes(sample))
     with refusals():
         return MASK_READERS[reader](sample.mask, entry, size)
+
+
+def coded_ids(sample: Sample, entry: str, image_size: tuple[int, int] | None = None) -> MaskIds:
+    """The class ids of a mask that is read by its codes: colours, JPEG, objects' numbers … Raises Refusal."""
+    from pixelwise.data.doctor.coded import from_entry, labels_by  # the doctor reads samples too: not at the top
+    from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
+
+    assert sample.mask is not None
+    coded = from_entry(entry)
+    if coded.inside:
+        ids = stored_mask_ids(replace(sample, mask_part=coded.inside), image_size)
+        raw = RawMask(ids.astype(np.int32), False, False, 8, 1)
+    else:
+        raw = raw_mask_of(read_bytes(sample.mask))
+    return labels_by(raw, coded)[0]
 
 
 def stored_digests(sample: Sample) -> list[bytes]:
@@ -139,9 +159,29 @@ def read_sample_image(sample: Sample) -> Pixels:
     return decode_image(data, shown(sample.image))
 
 
-def read_sample_mask(sample: Sample, mask_ids: Mapping[int, int], num_classes: int) -> Labels:
-    """uint8 [H, W] class ids, VOID where unlabelled. Arguments and errors as `images.read_mask`."""
+def read_sample_mask(
+    sample: Sample, mask_ids: Mapping[int, int], num_classes: int, image_size: tuple[int, int] | None = None
+) -> Labels:
+    """uint8 [H, W] class ids, VOID where unlabelled. Arguments and errors as `images.read_mask`.
+
+    `image_size`: (H, W) of the upright image. A mask of another size is fitted to it where there is one way to do so:
+    turned as EXIF turns its image, or resized to the nearest pixel where it shows the same view.
+    """
     try:
-        return labels_from_ids(stored_mask_ids(sample), mask_ids, num_classes)
+        labels = labels_from_ids(stored_mask_ids(sample, image_size), mask_ids, num_classes)
+        return fitted_labels(sample, labels, image_size) if image_size else labels
     except Refusal as refusal:
         raise MaskError(f"{shown(sample.mask or sample.image)}: {refusal}") from refusal
+
+
+def fitted_labels(sample: Sample, labels: Labels, image_size: tuple[int, int]) -> Labels:
+    """Labels at their image's size (H, W); as they are where only a person could say how. Raises Refusal."""
+    if labels.shape == image_size:
+        return labels
+    from pixelwise.data.doctor.relabel import fitted_to  # the doctor reads samples too: not at the top
+
+    assert sample.mask is not None
+    part = sample.mask_part.startswith("coded:") and '"inside"' not in sample.mask_part
+    turn = open_image(read_bytes(sample.mask)).turn if part or not sample.mask_part else 1
+    fitted = fitted_to(labels, turn, image_size, open_image(image_bytes(sample)).turn, None, False)
+    return labels if isinstance(fitted, str) else fitted[0]

@@ -7,7 +7,7 @@ Shapes: N images; B draws; C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.files import shown
-from pixelwise.data.folder import open_dataset
+from pixelwise.data.values import Given
 from pixelwise.errors import DataError
 from pixelwise.evaluation.classes import match_classes
 from pixelwise.evaluation.measure import Sums
-from pixelwise.evaluation.pairs import Pair, checked_listing, each_pair
+from pixelwise.evaluation.pairs import Pair, checked_listing, each_pair, open_data
 from pixelwise.evaluation.report import WHOLE
 from pixelwise.evaluation.rows import ROW_TOLERANCE_PX
 from pixelwise.evaluation.split import default_split, measure_pair, unwatched
@@ -190,6 +190,8 @@ def compare(
     *,
     split: str | None = None,
     skip_bad: bool = False,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
     progress: Callable[[int, int], None] = unwatched,
 ) -> Comparison:
     """Measure two models on the same images and say where B differs from A.
@@ -199,13 +201,15 @@ def compare(
         data: a dataset, or its folder.
         split: "train", "val" or "test"; None: test where there is one, otherwise val.
         skip_bad: leave out pairs that cannot be read instead of refusing the split.
+        classes: class name → the mask values that mean it, as in `open_dataset`; None: as the model's run was told.
+        void: mask values that mean unlabelled.
         progress: called with (images done, images in all).
 
     Raises:
         As `evaluate`.
     """
     models = [model if isinstance(model, Model) else load(model) for model in (a, b)]
-    dataset = data if isinstance(data, Dataset) else open_dataset(data)
+    dataset = open_data(data, models, classes, void)
     split = split or default_split(dataset)
     matches = [match_classes(model.classes, dataset.classes) for model in models]
     if matches[0].classes.names != matches[1].classes.names:
@@ -213,7 +217,6 @@ def compare(
             f"A calls the dataset's classes {', '.join(matches[0].classes.names)}, but B calls them "
             f"{', '.join(matches[1].classes.names)}. Name them in dataset.toml."
         )
-    classes = matches[0].classes
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)
     total = len(dataset.splits[split])
     sides = [Side([], [], [], []) for _ in models]
@@ -238,7 +241,7 @@ def compare(
         raise DataError(f"{shown(dataset.root)}: the {split} split holds no labelled image. Name another --split.")
     notes = dict.fromkeys(note for note in (*dataset.notes, *(match.note for match in matches)) if note)
     paths = [shown(model.path) for model in models]
-    return comparison(sides[0], sides[1], names, classes, paths, shown(dataset.root), split, tuple(notes))
+    return comparison(sides[0], sides[1], names, matches[0].classes, paths, shown(dataset.root), split, tuple(notes))
 
 
 def comparison(

@@ -5,18 +5,24 @@ Shapes: H, W an image's own size.
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import islice
+from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
 from pixelwise.data.doctor import find_problems, require_sound, without_bad
+from pixelwise.data.doctor.reading import open_listed
 from pixelwise.data.files import shown
+from pixelwise.data.folder import list_dataset, open_dataset
 from pixelwise.data.sources import read_sample_image, read_sample_mask
+from pixelwise.data.values import Given, Values, values_of
 from pixelwise.errors import DataError, MaskError, UsageError
+from pixelwise.prediction.image import Model
 from pixelwise.records import Dataset, Labels, Pixels, Sample
 
 AHEAD = 4  # results that may wait for an earlier pair's
@@ -24,6 +30,35 @@ LARGE_PX = 16_000_000  # images of more pixels are worked on one at a time, for 
 
 Result = TypeVar("Result")
 Pair = tuple[Sample, Pixels, Labels]
+
+
+def open_data(
+    data: Dataset | str | Path, models: Sequence[Model], classes: Mapping[str, Given] | None, void: Given
+) -> Dataset:
+    """The dataset to measure models on: its masks are read as a person says, else as a model's run was told.
+
+    Raises:
+        UsageError, DatasetError: as `open_dataset`.
+    """
+    asked = values_of(classes, void)
+    if isinstance(data, Dataset):
+        if asked:
+            raise UsageError(f"{asked.options()}: say it where the folder is opened: open_dataset(folder, classes=…).")
+        return data
+    told = next(filter(None, (values_of_run(model.path.parent) for model in models)), None)
+    if asked or told is None:
+        return open_dataset(data, classes=classes, void=void)
+    return open_listed(list_dataset(data), told, strict=False)
+
+
+def values_of_run(run: Path) -> Values:
+    """What mask values meant in a run's data; empty where there is no run, or nothing was said."""
+    try:
+        return Values.from_json(json.loads((run / "data.json").read_text("utf-8")).get("values"))
+    except FileNotFoundError:
+        return Values()
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(f"{shown(run / 'data.json')}: cannot be read ({error}). Evaluate the bundle alone.") from error
 
 
 def sound_split(dataset: Dataset, split: str, *, skip_bad: bool) -> Dataset:
@@ -60,7 +95,8 @@ def read_pair(dataset: Dataset, sample: Sample) -> Pair:
     if sample.mask is None:
         raise MaskError(f"{shown(sample.image)}: has no mask. Add it, or drop the image with --skip-bad.")
     image_HW3 = read_sample_image(sample)
-    true_HW = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes))
+    size = (image_HW3.shape[0], image_HW3.shape[1])
+    true_HW = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), size)
     if true_HW.shape != image_HW3.shape[:2]:
         (mask_h, mask_w), (height, width) = true_HW.shape, image_HW3.shape[:2]
         raise MaskError(

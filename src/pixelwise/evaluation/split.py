@@ -9,7 +9,7 @@ Shapes: H, W an image's own size; C classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import nlargest
 from pathlib import Path
 
@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 
 from pixelwise.data.files import shown, write_whole
-from pixelwise.data.folder import open_dataset
+from pixelwise.data.values import Given
 from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.analysis import SUSPECTS, Analysis
 from pixelwise.evaluation.classes import Match, match_classes
 from pixelwise.evaluation.measure import Sums, measure
-from pixelwise.evaluation.pairs import Pair, checked_listing, each_pair
+from pixelwise.evaluation.pairs import Pair, checked_listing, each_pair, open_data
 from pixelwise.evaluation.report import Report
 from pixelwise.evaluation.rows import Row, row_of, to_csv
 from pixelwise.metrics.mending import Suspect
@@ -48,6 +48,8 @@ def evaluate(
     *,
     split: str | None = None,
     skip_bad: bool = False,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
     html: str | Path | None = None,
     csv: str | Path | None = None,
     tta: str = "",
@@ -61,6 +63,8 @@ def evaluate(
         data: a dataset, or its folder.
         split: "train", "val" or "test"; None: test where there is one, otherwise val.
         skip_bad: leave out pairs that cannot be read instead of refusing the split.
+        classes: class name → the mask values that mean it, as in `open_dataset`; None: as the model's run was told.
+        void: mask values that mean unlabelled.
         html: a file to write as one page that needs no other: charts, tables, the worst, typical and best images.
         csv: a file to write with a line for each image.
         tta: test-time augmentation, as `Model.predict` takes it; the page's pictures are labelled without.
@@ -68,7 +72,7 @@ def evaluate(
         progress: called with (images done, images in all).
 
     Raises:
-        UsageError: no such model, folder or split; views that there are not.
+        UsageError: no such model, folder or split; views that there are not; a value that no mask holds.
         DataError: the model's classes are not the dataset's.
         DatasetError: the split is not sound; every problem is named.
         BundleError: the model is not sound.
@@ -76,7 +80,7 @@ def evaluate(
     """
     views = views_of(tta) if tta else ()
     opened = model if isinstance(model, Model) else load(model)
-    dataset = data if isinstance(data, Dataset) else open_dataset(data)
+    dataset = open_data(data, [opened], classes, void)
     split = split or default_split(dataset)
     match = match_classes(opened.classes, dataset.classes)  # before every pair is read, which takes longer
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from pixelwise.data.files import shown
-from pixelwise.data.folder import open_dataset
+from pixelwise.data.folder import list_dataset
 from pixelwise.data.images import read_image
 from pixelwise.data.layouts import IMAGE_SUFFIXES
 from pixelwise.data.sources import read_sample_image
@@ -240,5 +240,5 @@ def known_samples(labelled: Dataset | str | Path | None) -> list[Sample]:
     """The samples of a dataset that have masks, in order."""
     if labelled is None:
         return []
-    dataset = labelled if isinstance(labelled, Dataset) else open_dataset(labelled)
-    return [sample for samples in dataset.splits.values() for sample in samples if sample.mask]
+    splits = labelled.splits if isinstance(labelled, Dataset) else list_dataset(labelled).listing.splits
+    return [sample for samples in splits.values() for sample in samples if sample.mask]

@@ -16,13 +16,14 @@ from fastapi import Path as Path_
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field, field_validator
 
-from pixelwise.data.images import encode_png, read_image, read_mask
+from pixelwise.data.images import encode_png
+from pixelwise.data.sources import read_sample_image
 from pixelwise.errors import PixelwiseError
-from pixelwise.records import ClassList
+from pixelwise.records import ClassList, Sample
 from pixelwise.server.refusals import Refused
 from pixelwise.server.routes_predict import TheState
 from pixelwise.server.runs import read_from
-from pixelwise.server.samples import data_of, held_out_pairs, mask_ids_of
+from pixelwise.server.samples import data_of, held_out_pairs, mask_ids_of, read_held_out
 from pixelwise.server.state import State
 from pixelwise.tracing.flow import coloured
 from pixelwise.tracing.recorder import read_events
@@ -161,9 +162,9 @@ def preview(state: TheState, name: str, epoch: Number, index: Number) -> FileRes
 @router.get("/{name}/images/{index}", response_class=Response)
 def image(state: TheState, name: str, index: Number) -> Response:
     """The held-out image that previews are of."""
-    _, path, _ = held_out(state, name, index)
+    sample = held_out(state, name, index)
     try:
-        pixels = read_image(path)
+        pixels = read_sample_image(sample)
     except PixelwiseError as error:
         raise Refused(410, "image-gone", "This image is no longer where it was.") from error
     return Response(encode_png(shrunk(pixels, cv2.INTER_AREA)), media_type="image/png")
@@ -172,17 +173,17 @@ def image(state: TheState, name: str, index: Number) -> Response:
 @router.get("/{name}/truth/{index}", response_class=Response)
 def truth(state: TheState, name: str, index: Number) -> Response:
     """Its true mask, in the classes' colours."""
-    _, _, path = held_out(state, name, index)
+    sample = held_out(state, name, index)
     folder = state.runs.existing(name)
     classes = ClassList.from_json(data_of(folder)["classes"])
     try:
-        labels = read_mask(path, mask_ids_of(folder), len(classes))
+        labels = read_held_out(sample, mask_ids_of(folder), len(classes))[1]
     except PixelwiseError as error:
         raise Refused(410, "image-gone", "This mask is no longer where it was.") from error
     return Response(encode_png(shrunk(coloured(labels, classes), cv2.INTER_NEAREST)), media_type="image/png")
 
 
-def held_out(state: State, name: str, index: int) -> tuple[str, Path, Path]:
+def held_out(state: State, name: str, index: int) -> Sample:
     pairs = held_out_pairs(state.runs.existing(name))
     if not 0 <= index < len(pairs):
         raise Refused(404, "image-unknown", "There is no such image.")

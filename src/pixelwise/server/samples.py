@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.data.images import encode_png, read_image, read_mask
+from pixelwise.data.images import encode_png
 from pixelwise.data.scenes import SCENE_CLASSES, render_scene
+from pixelwise.data.sources import read_sample_image, read_sample_mask
 from pixelwise.errors import PixelwiseError
 from pixelwise.prediction.image import Model
-from pixelwise.records import VOID, ClassList, Labels, Pixels
+from pixelwise.records import VOID, ClassList, Labels, Pixels, Sample
 from pixelwise.server.answers import mapped
 from pixelwise.server.refusals import Refused
 
@@ -45,8 +46,8 @@ class Samples:
         self.mask_ids = mask_ids_of(run)
         self.kept: dict[str, tuple[bytes, bytes]] = {}
         self.examples = [
-            Example(f"{HELD_OUT_NAME}-{i}", name.rpartition("/")[2], "held out when this model was trained")
-            for i, (name, _, _) in enumerate(self.held_out[:HELD_OUT])
+            Example(f"{HELD_OUT_NAME}-{i}", sample.name.rpartition("/")[2], "held out when this model was trained")
+            for i, sample in enumerate(self.held_out[:HELD_OUT])
         ]
         if not self.held_out and not knows_streets(model.classes):
             self.examples.append(
@@ -73,9 +74,9 @@ class Samples:
         return self.read_held_out(int(number))
 
     def read_held_out(self, index: int) -> tuple[Pixels, Labels]:
-        _, image, mask = self.held_out[index]
+        sample = self.held_out[index]
         try:
-            return read_image(image), read_mask(mask, self.mask_ids, len(self.classes))
+            return read_held_out(sample, self.mask_ids, len(self.classes))
         except PixelwiseError as error:
             raise Refused(410, "sample-gone", "This image is no longer where it was.", "Choose another one.") from error
 
@@ -110,11 +111,17 @@ def data_of(run: Path | None) -> dict[str, Any]:
     return data
 
 
-def held_out_pairs(run: Path | None) -> list[tuple[str, Path, Path]]:
+def held_out_pairs(run: Path | None) -> list[Sample]:
     """The validation pairs of a run that are still there."""
     rows = data_of(run).get("splits", {}).get("val", [])
-    pairs = [(str(name), Path(image), Path(mask)) for name, image, mask in rows if mask]
-    return [pair for pair in pairs if pair[1].is_file() and pair[2].is_file()]
+    samples = [Sample(str(name), Path(image), Path(mask), *parts) for name, image, mask, *parts in rows if mask]
+    return [one for one in samples if one.image.is_file() and one.mask is not None and one.mask.is_file()]
+
+
+def read_held_out(sample: Sample, mask_ids: dict[int, int], classes: int) -> tuple[Pixels, Labels]:
+    """Pixels [H, W, 3] and true labels [H, W], as the run read them. Raises PixelwiseError."""
+    pixels = read_sample_image(sample)
+    return pixels, read_sample_mask(sample, mask_ids, classes, (pixels.shape[0], pixels.shape[1]))
 
 
 def mask_ids_of(run: Path | None) -> dict[int, int]:

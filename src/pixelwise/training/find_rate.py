@@ -7,7 +7,7 @@ falls fastest lies between; half of it is suggested, because the schedule stays 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy as np
 from pixelwise.data.files import write_whole
 from pixelwise.data.folder import open_dataset
 from pixelwise.data.loader import batches_from
+from pixelwise.data.values import Given
 from pixelwise.errors import DivergedError, UsageError
 from pixelwise.tracing.recorder import Listener, nobody
 from pixelwise.training import distributed, loop
@@ -49,13 +50,16 @@ def find_rate(
     recipe: Recipe | None = None,
     *,
     skip_bad: bool = False,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
     device: str = "auto",
     tell: Listener = nobody,
     progress: Progress = lambda what, done, total: None,
 ) -> Found:
     """Train for up to STEPS steps at rising rates, on a network that is thrown away, and plot the loss.
 
-    Writes `out`/learning_rate.svg and nothing else but a lock; a training can start in `out` afterwards.
+    Writes `out`/learning_rate.svg and nothing else but a lock; a training can start in `out` afterwards. `classes` and
+    `void` say what mask values mean, as in `train`.
 
     Raises:
         DatasetError, OutputError, RunLockedError: as in `train`.
@@ -66,7 +70,7 @@ def find_rate(
     if distributed.processes() > 1:
         raise UsageError("learning rates are tried in one process: start --find-lr without torchrun.")
     recipe = replace(recipe or Recipe(), small_epochs=0.0, plan=())
-    dataset = with_validation(open_dataset(data, seed=recipe.seed), recipe.seed)
+    dataset = with_validation(open_dataset(data, seed=recipe.seed, classes=classes, void=void), recipe.seed)
     with locked(out, parts=["."]):
         ready = prepare(dataset, lambda manifest: None, recipe, skip_bad, tell, progress, where)
         training = ready.training

@@ -18,6 +18,7 @@ from pixelwise.data.files import write_whole
 from pixelwise.data.folder import open_dataset
 from pixelwise.data.loader import Pairs
 from pixelwise.data.splits import hashed_split
+from pixelwise.data.values import Given, values_of
 from pixelwise.errors import DatasetError, OutOfMemoryError, OutputError, StoppedError, signal_name
 from pixelwise.model.preprocess import Preprocess
 from pixelwise.model.zoo import wanted
@@ -33,6 +34,7 @@ from pixelwise.training.pace import measure
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run_folder import (
     choose_recipe,
+    choose_values,
     describe_data,
     locked,
     remove_leftovers,
@@ -70,6 +72,8 @@ def train(
     budget_s: float | None = None,
     resume: bool = False,
     skip_bad: bool = False,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
     device: str = "auto",
     track: Sequence[str] = (),
     tell: Listener = nobody,
@@ -89,6 +93,9 @@ def train(
             own budget holds, and this must be None or equal to it.
         resume: go on from the last checkpoint in `out`.
         skip_bad: leave out pairs that are broken instead of refusing the dataset.
+        classes: class name → the mask values that mean it: numbers, "1-99" for a range, "#rrggbb" for colours. On
+            `resume` the run's own hold, and these must be left out or equal.
+        void: mask values that mean unlabelled.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
         track: trackers that follow the run: "tensorboard", "mlflow". A resumed run keeps those that it had.
         tell: hears every trace event, as RUN/trace.jsonl does.
@@ -96,9 +103,9 @@ def train(
 
     Raises:
         DatasetError: the data are not sound; every problem is named.
-        UsageError: `out` already holds a training, or holds none to resume; the budget is too short; there is no such
-            device; the recipe's batch cannot be shared out among the processes; or `start_from` holds no weights of
-            this network.
+        UsageError: `out` already holds a training, or holds none to resume; a mask value that no mask holds; the
+            budget is too short; there is no such device; the recipe's batch cannot be shared out among the processes;
+            or `start_from` holds no weights of this network.
         TrainingError: another process of this training was lost.
         RunLockedError: another process trains in `out`.
         DivergedError: the loss stopped being a number.
@@ -117,8 +124,9 @@ def train(
     recipe = choose_recipe(out, recipe, resume)
     distributed.require_equal_shares(recipe.batch)
     beginning = None if start_from is None or resume else beginning_at(Path(start_from), recipe)
+    values = choose_values(out, values_of(classes, void), resume)
     with stoppable() as stop:
-        dataset = with_validation(open_dataset(data, seed=recipe.seed), recipe.seed)
+        dataset = with_validation(open_dataset(data, seed=recipe.seed, **values.arguments()), recipe.seed)
         with locked(out), ExitStack() as stack:
             remove_leftovers(out)
             tensors, state = load_checkpoint(checkpoints(out / "checkpoints")[-1]) if resume else ({}, {})
@@ -132,6 +140,8 @@ def train(
                         require_same_data(out / "data.json", manifest)
                         require_same_start(out / "data.json", start_from)
                     else:
+                        if values:
+                            manifest["values"] = values.to_json()
                         if beginning is not None:
                             manifest["start"] = beginning.facts
                         write_whole(out / "data.json", (json.dumps(manifest, indent=1) + "\n").encode())

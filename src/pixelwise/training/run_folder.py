@@ -22,6 +22,7 @@ from typing import Any, TextIO
 
 from pixelwise.data.files import remove_parts
 from pixelwise.data.sources import stored_digests
+from pixelwise.data.values import Values
 from pixelwise.errors import OutputError, RunLockedError, UsageError
 from pixelwise.records import Dataset, Sample
 from pixelwise.training.budget import Budget, show_duration
@@ -44,6 +45,20 @@ def choose_recipe(out: Path, recipe: Recipe | None, resume: bool) -> Recipe:
         raise UsageError(
             f"{out}: was started with another recipe (different: {', '.join(different)}). Resume without options that "
             "change the recipe, or start anew with another --out."
+        )
+    return own
+
+
+def choose_values(out: Path, asked: Values, resume: bool, recorded: str = "data.json") -> Values:
+    """What mask values mean: the run's own when it is resumed. Raises UsageError where other ones are asked for."""
+    if not resume:
+        return asked
+    own = Values.from_json(json.loads((out / recorded).read_text(encoding="utf-8")).get("values"))
+    if asked and asked != own:
+        was = own.options() or "nothing said of mask values"
+        raise UsageError(
+            f"{out}: was started with {was}, not with {asked.options()}. Resume without --class and --void, or start "
+            "anew with another --out."
         )
     return own
 

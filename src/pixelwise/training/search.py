@@ -18,7 +18,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from pixelwise.data.files import write_whole
+from pixelwise.data.values import Given, values_of
 from pixelwise.errors import DivergedError, StoppedError, UsageError, signal_name
 from pixelwise.tracing.recorder import Event, Listener, nobody
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
@@ -34,7 +35,7 @@ from pixelwise.training.finish import export
 from pixelwise.training.first_look import Progress
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run import train
-from pixelwise.training.run_folder import locked
+from pixelwise.training.run_folder import choose_values, locked
 from pixelwise.training.search_report import Row, write_report
 from pixelwise.training.search_space import recipe_of, space_of
 from pixelwise.training.search_study import (
@@ -83,6 +84,8 @@ def search(
     fixed: Collection[str] = (),
     resume: bool = False,
     skip_bad: bool = False,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
     track: Sequence[str] = (),
     tell: Listener = nobody,
     tell_trial: Callable[[Row], None] = lambda row: None,
@@ -96,6 +99,7 @@ def search(
         trials: how many trainings, those stopped early included. A search resumed with more goes on.
         budget_s: seconds for all trials together, over all processes. The trial during which it ends stays resumable.
         fixed: parts of the recipe that stay as they are.
+        classes, void: what mask values mean, as in `train`; on `resume` the search's own hold.
         tell: hears every trial's trace events; `tell_trial` every trial's end.
 
     Raises:
@@ -105,10 +109,14 @@ def search(
     """
     out = Path(out)
     start, fixed = choose_search(out, recipe, sorted(fixed), resume)
+    values = choose_values(out, values_of(classes, void), resume, "search.json")
+    how: dict[str, Any] = {"skip_bad": skip_bad, "track": track, **values.arguments()}
     space = space_of(start, fixed)
     with locked(out, ["trials"]):
         if not resume:
-            write_whole(out / "search.json", as_json({"recipe": start.to_toml(), "fixed": fixed}))
+            write_whole(
+                out / "search.json", as_json({"recipe": start.to_toml(), "fixed": fixed, "values": values.to_json()})
+            )
         study = open_study(out, start, space)
         clock = Clock(study, budget_s)
         while (finished := len(rows_of(study, "done", "stopped early", "diverged"))) < trials:
@@ -126,7 +134,7 @@ def search(
                 progress(f"trial {number} of {trials}: {what}", done, total)
 
             try:
-                run_trial(study, trial, data, folder, candidate, clock, skip_bad, track, tell, show)
+                run_trial(study, trial, data, folder, candidate, clock, how, tell, show)
             except StoppedError as stopped:
                 raise StoppedError(
                     stopped.number,
@@ -161,12 +169,14 @@ def run_trial(
     folder: Path,
     recipe: Recipe,
     clock: Clock,
-    skip_bad: bool,
-    track: Sequence[str],
+    how: Mapping[str, Any],
     tell: Listener,
     progress: Progress,
 ) -> None:
-    """Train by one recipe, from where an earlier process left it, and tell the study how it ended."""
+    """Train by one recipe, from where an earlier process left it, and tell the study how it ended.
+
+    `how`: the other arguments of `train`.
+    """
 
     def judge(event: Event) -> None:
         miou, epoch = event["miou"], event["epoch"]
@@ -192,8 +202,7 @@ def run_trial(
                 judge(event)
         elif folder.exists():
             shutil.rmtree(folder)  # begun, but not an epoch of it is left
-        done = train(data, folder, recipe, resume=bool(saved), skip_bad=skip_bad, track=track, tell=listen,
-                     progress=progress)  # fmt: skip
+        done = train(data, folder, recipe, resume=bool(saved), tell=listen, progress=progress, **how)
         clock.note(trial)
         study.tell(trial, done.best_miou)
     except StoppedEarly:

@@ -20,13 +20,13 @@ from pixelwise.records import MAX_CLASSES, VOID
 
 Kind = Literal["ids", "one-based", "gaps", "steps", "binary", "instances", "class-instances", "one-value", "lost"]
 
-TOP_16 = 65535  # what 255 becomes in 16 bits
 FEW_MORE = 8  # than twice a table's colours are too many to be classes: then the table is asked
 TABLE_REACH = 24  # levels by which a pixel may miss the colour that a table declares for it
 STRAY_SHARE = 1e-4  # of all pixels: in blended masks, a value that is rarer and was not looked at closely is a blend
 LOST_GAP = 8  # grey codes of a JPEG nearer than this cannot be told from its noise
 INSTANCE_MASKS = 3  # so few masks say nothing about how ids vary from mask to mask
 CITYSCAPES_BASE = 1000  # in "instance ids", class × 1000 + number
+OBJECT_PX = 8  # values that have fewer pixels a mask are no objects
 INSTANCE_IDS = 8  # fewer objects a mask than this could as well be classes
 
 
@@ -40,7 +40,8 @@ class Coding:
     void: int | None  # the code that is surely void by convention: 255 beside other ids
     step: int = 1  # of kind "steps": the greatest common divisor
     images: Mapping[int, int] = field(default_factory=dict)  # masks that hold each code
-    distinct: int = 0  # different ids, of kind "instances"
+    distinct: int = 0  # different codes in all
+    flat: float = 1.0  # share of pixels whose 3×3 neighbourhood is of one code, where that was counted
 
     @property
     def class_codes(self) -> tuple[int, ...]:
@@ -82,16 +83,22 @@ def find_coding(
     if coloured and table and len(book.codes) > 2 * len(table) + FEW_MORE:
         book = _book_of_table(pixels, sorted(table)) or book
     kind, step, void = ("ids", 1, None) if coloured else number_kind(book.codes)
-    if not exact and not coloured and (len(book.codes) < 2 or min(b - a for a, b in pairwise(book.codes)) < LOST_GAP):
+    if not exact and not coloured and (len(book.codes) < 2 or lost_in_jpeg(book.codes)):
         kind = "lost"
-    return Coding(book, kind, len(ours), void, step, images, distinct)
+    return Coding(book, kind, len(ours), void, step, images, distinct, _flat_share(chosen))
+
+
+def _flat_share(looks: Sequence[MaskLook]) -> float:
+    counted = [look for look in looks if look.flat is not None]
+    flat = sum(sum((look.flat or {}).values()) for look in counted)
+    return flat / max(sum(look.size[0] * look.size[1] for look in counted), 1) if counted else 1.0
 
 
 def number_kind(codes: Sequence[int]) -> tuple[Kind, int, int | None]:
     """What ascending stored numbers look like, their common step, and the one that is void by convention."""
     if len(codes) == 1:
         return "one-value", 1, None
-    if list(codes) in ([0, VOID], [0, TOP_16]):
+    if len(codes) == 2 and codes[0] == 0 and codes[1] > 1:
         return "binary", 1, None
     even = evenly_spread(codes)  # 0, 85, 170, 255 or, rounded, 0, 127, 255: then 255 is one of the steps
     if even:
@@ -180,7 +187,7 @@ def _instances(looks: Sequence[MaskLook], distinct: int) -> Literal["instances",
         if counted_up and max(large) < 256 * CITYSCAPES_BASE and len(small) <= 64 and len(large) > len(by_class):
             return "class-instances"
     if distinct > MAX_CLASSES + 1:
-        return "instances" if _one_piece(looks, 0.5) else None
+        return "instances" if _one_piece(looks, 0.5) and _object_px(looks) >= OBJECT_PX else None
     ends = []
     contiguous = 0
     for look in looks:
@@ -194,6 +201,17 @@ def _instances(looks: Sequence[MaskLook], distinct: int) -> Literal["instances",
     if varied and contiguous >= 0.8 * len(ends) and _one_piece(looks, 0.85):
         return "instances"
     return None
+
+
+def _object_px(looks: Sequence[MaskLook]) -> float:
+    """Pixels of an id other than 0 in one mask, the median: a photograph has as many values as it has pixels."""
+    return float(np.median([n for look in looks for code, n in look.codes.items() if code != 0]))
+
+
+def lost_in_jpeg(codes: Sequence[int]) -> bool:
+    """Whether grey codes lie nearer to each other than a JPEG's noise."""
+    ordered = sorted(codes)
+    return len(ordered) > 1 and min(b - a for a, b in pairwise(ordered)) < LOST_GAP
 
 
 def _one_piece(looks: Sequence[MaskLook], share: float) -> bool:

@@ -32,6 +32,7 @@ RIPPLE_REACH = 28  # and makes satellites of a code up to here, each with less t
 END_LEVELS = 4  # a JPEG's code so near to black or white was black or white
 FIT_WITHIN = 16  # a JPEG's pixel fits a code when no channel is farther: past that it is on an edge
 HEAP = 1.5  # a hole of a ladder is a code when its pixels heap up by this against those half a step away
+UNFIT_SHARE = 0.5  # of the pixels that fit no code: more are no blends, but another kind of picture
 RIPPLE_SHARE = 0.02  # this share of the code's flat pixels
 
 
@@ -241,6 +242,13 @@ def _mass_around(pixels: Mapping[int, int], centre: NDArray[np.float64], coloure
     points_N3 = points_of(list(pixels), coloured)
     near_N = np.abs(points_N3 - centre).max(axis=1) <= RIPPLE_RADIUS
     return float(np.array(list(pixels.values()), np.float64)[near_N].sum())
+
+
+def unfit_share(pixels: Mapping[int, int], book: CodeBook, total: int) -> float:
+    """The share of a mask's `total` pixels that fit no code of a book, as far as its commonest values tell."""
+    codes = list(book.codes)
+    reach = max(book.tolerance, jpeg_tolerance(points_of(codes, book.coloured)))
+    return 1.0 - sum(_nearest_within(pixels, codes, book.coloured, reach).values()) / max(total, 1)
 
 
 def _nearest_within(pixels: Mapping[int, int], codes: list[int], coloured: bool, tolerance: int) -> dict[int, int]:

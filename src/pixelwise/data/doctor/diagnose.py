@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pixelwise.data.classes import known_classes, names_of_ids, void_ids
-from pixelwise.data.colour_tables import table_beside
 from pixelwise.data.corrections import read_corrections
 from pixelwise.data.corrections import told as told_corrections
 from pixelwise.data.doctor.alike import (
@@ -22,46 +20,38 @@ from pixelwise.data.doctor.alike import (
     near_copies,
     suggested_split,
 )
-from pixelwise.data.doctor.coding import CITYSCAPES_BASE, Coding, find_coding
-from pixelwise.data.doctor.colour_map import points_of
+from pixelwise.data.doctor.coding import Coding
+from pixelwise.data.doctor.colour_map import UNFIT_SHARE, unfit_share
 from pixelwise.data.doctor.dropped import depth_notes
-from pixelwise.data.doctor.findings import gather
+from pixelwise.data.doctor.findings import find_problems, gather
 from pixelwise.data.doctor.judge import judge
-from pixelwise.data.doctor.look import MaskLook, PairLook, look_at
-from pixelwise.data.doctor.mask_problems import (
-    STORAGE,
-    Question,
-    coding_problems,
-    declared_mismatch,
-    names_of_black_and_white,
-    storage_problems,
-    too_many_classes,
-    undeclared_colours,
-)
+from pixelwise.data.doctor.look import PairLook, Refused, look_at
+from pixelwise.data.doctor.mask_problems import STORAGE, Question
+from pixelwise.data.doctor.meaning import Meaning
 from pixelwise.data.doctor.outliers import odd_images
+from pixelwise.data.doctor.reading import (
+    SAMPLED_PAIRS,
+    Asked,
+    Reading,
+    as_colours,
+    dataset_as_read,
+    read_masks,
+    strange_codes,
+)
+from pixelwise.data.doctor.relabel import unfit_mask, way_to_fit
 from pixelwise.data.doctor.report import Report
 from pixelwise.data.doctor.suspects import Predicts, find_suspects
 from pixelwise.data.files import Refusal, shown
-from pixelwise.data.folder import Listed, dataset_of, list_dataset
+from pixelwise.data.folder import Listed, dataset_of, list_dataset, open_dataset
 from pixelwise.data.groups import group_of
-from pixelwise.data.palettes import VOID_NAMES, names_of_colours
 from pixelwise.data.read_ahead import in_threads
-from pixelwise.data.settings import filled_colours
-from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour, Dataset, Problem, Sample
+from pixelwise.data.values import Given, Values, parse_value, values_of
+from pixelwise.errors import UsageError
+from pixelwise.records import VOID, Dataset, Sample
 
-SAMPLED_PAIRS = 32  # in which connected components and flat pixels are counted
 TOLD_ONCE = frozenset(STORAGE)  # kinds that are told for all masks together
 
 Progress = Callable[[str, int, int], None]  # what is done, done, in all
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """Which class each code is; the doctor's reading until a person says otherwise."""
-
-    classes: ClassList
-    numbers: Mapping[int, int]  # code → class id or VOID, of masks that hold numbers
-    colours: Mapping[int, int]  # the same of masks that hold colours
 
 
 @dataclass(frozen=True)
@@ -69,11 +59,22 @@ class Diagnosis:
     """All that one pass over a folder told, for the report and for the repair."""
 
     listed: Listed
-    dataset: Dataset
-    meaning: Meaning
-    numbers: Coding | None
-    colours: Coding | None
+    dataset: Dataset  # whose masks are read as `reading` says
+    reading: Reading
     report: Report
+    ways: frozenset[str] = frozenset()  # how masks of other sizes than their images' can be fitted to them
+
+    @property
+    def meaning(self) -> Meaning:
+        return self.reading.meaning
+
+    @property
+    def numbers(self) -> Coding | None:
+        return self.reading.numbers
+
+    @property
+    def colours(self) -> Coding | None:
+        return self.reading.colours
 
 
 def check(
@@ -81,6 +82,8 @@ def check(
     *,
     fix: Path | str | None = None,
     decisions: object = None,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
     model: Predicts | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Report:
@@ -89,12 +92,14 @@ def check(
     Args:
         data: the folder.
         fix: a new folder for a repaired native copy, see `repair`.
-        decisions: `repair.Decisions`, what only a person can say.
+        decisions: `repair.Decisions`, what only a person can say of the copy.
+        classes: class name → the mask values that mean it: numbers, "1-99" for a range, "#rrggbb" for colours.
+        void: mask values that mean unlabelled.
         model: with `.predict(image)` and `.classes`, to look for suspected label errors.
         progress: called with (what is being done, done, in all), in the calling thread.
 
     Raises:
-        UsageError: no such folder; the model's classes are others; a decision is not understood.
+        UsageError: no such folder; the model's classes are others; a decision is not understood, or matches nothing.
         DatasetError: no layout is recognised, or dataset.toml is wrong; with `fix`: a decision is missing, or nothing
             can be repaired.
         OutputError: `fix` cannot be written, or is there already.
@@ -103,7 +108,16 @@ def check(
 
     began = time.perf_counter()
     chosen = decisions if isinstance(decisions, Decisions) else Decisions()
-    diagnosis = diagnose(data, progress, masks=chosen.masks or "")
+    if fix is None:
+        _refuse_without_copy(chosen.of_copy())
+    own = values_of(classes, void)
+    asked = Asked(
+        Values(own.classes, (*own.void, *(parse_value(text) for text in chosen.void_values))),
+        tuple(parse_value(text) for text in chosen.class_values),
+        chosen.binary_foreground,
+        chosen.background,
+    )
+    diagnosis = diagnose(data, progress, masks=chosen.masks or "", asked=asked)
     report = diagnosis.report
     if model is not None:
         samples = [sample for part in diagnosis.dataset.splits.values() for sample in part]
@@ -113,212 +127,136 @@ def check(
         )
         report = replace(report, suspects=tuple(suspects))
     if fix is not None:
-        left_out = repair(diagnosis, Path(fix), chosen, progress)
-        report = replace(report, fixed=Path(fix), notes=(*report.notes, *left_out))
+        left_out, notes = repair(diagnosis, Path(fix), chosen, progress)
+        kept = chosen.commonest or chosen.keep_classes
+        questions = tuple(q for q in report.questions if not (kept and q.option.startswith("--commonest")))
+        copy = find_problems(open_dataset(fix), progress=lambda done, total: progress("checking the copy", done, total))
+        report = replace(
+            report,
+            fixed=Path(fix),
+            left_out=left_out,
+            copy_errors=copy.errors,
+            notes=(*report.notes, *notes),
+            questions=questions,
+        )
     return replace(report, seconds=time.perf_counter() - began)
 
 
-def diagnose(data: Path | str, progress: Progress = lambda what, done, total: None, *, masks: str = "") -> Diagnosis:
+def diagnose(
+    data: Path | str,
+    progress: Progress = lambda what, done, total: None,
+    *,
+    masks: str = "",
+    asked: Asked = Asked(),  # noqa: B008 - it cannot be changed
+) -> Diagnosis:
     """Read every pair of a folder once and say all that can be said. `masks`: see `list_dataset`. Raises as `check`."""
     listed = list_dataset(data, masks=masks)
     jobs = [(split, sample) for split, samples in listed.listing.splits.items() for sample in samples]
     looks = _look_at_all([sample for _, sample in jobs], progress)
     seen_masks = [(look.mask, look.sample) for look in looks if look.mask]
-    mask_looks = [mask for mask, _ in seen_masks]
-    numbers = find_coding(mask_looks, coloured=False, classes=_ids_are_classes(listed, jobs))
-    beside = table_beside(listed.listing.root)
-    colours = find_coding(mask_looks, coloured=True, table=beside[1])
-    meaning = meaning_of(listed, numbers, colours, mask_looks, beside)
-    dataset = dataset_of(listed, meaning.classes, _file_ids(meaning, numbers))
-    understood = replace(dataset, mask_ids={})  # looks are translated into class ids before they are judged
+    reading = read_masks(listed, seen_masks, asked)
+    meaning, numbers = reading.meaning, reading.numbers
+    plain = dataset_of(listed, meaning.classes, _file_ids(meaning, numbers))
+    understood = replace(plain, mask_ids={})  # looks are translated into class ids before they are judged
     pairs = [
-        (split, judge(understood if translated else dataset, look))
-        for (split, _), (look, translated) in zip(
-            jobs, (_translated(look, meaning, numbers) for look in looks), strict=True
-        )
+        (split, judge(understood if translated else plain, look))
+        for (split, _), (look, translated) in zip(jobs, (_translated(look, reading) for look in looks), strict=True)
     ]
-    findings = gather(understood, tuple(dataset.splits), pairs)
+    findings = gather(understood, tuple(plain.splits), pairs)
     seen = [
-        Seen(split, _where(dataset.root, look.sample), Path(look.sample.name), look.image)
+        Seen(split, _where(plain.root, look.sample), Path(look.sample.name), look.image)
         for (split, _), look in zip(jobs, looks, strict=True)
         if look.image
     ]
-    problems, questions, notes = _mask_findings(dataset, listed, meaning, seen_masks, numbers, colours)
+    questions = list(reading.questions)
     if listed.listing.choices:
         words = " or --masks ".join(listed.listing.choices)
         questions.insert(0, Question(f"--masks {words}", "which of them are the masks"))
     try:
-        corrections, corrected = told_corrections(dataset.root, read_corrections(dataset.root))
+        corrections, corrected = told_corrections(plain.root, read_corrections(plain.root))
     except Refusal as refusal:
         corrections, corrected = [f"corrections.jsonl: {refusal.what} {refusal.remedy}"], {}
     films = frames_across_splits(seen)
     told = {group_of(Path(problem.where)) for problem in films}
-    problems += near_copies(seen) + films + groups_across_splits(seen, told) + odd_images(seen)
+    problems = [*reading.problems, *near_copies(seen), *films, *groups_across_splits(seen, told), *odd_images(seen)]
     grouped = any(problem.kind.endswith(("frames-across-splits", "groups-across-splits")) for problem in problems)
     everything = sorted((*findings.problems, *problems), key=lambda problem: problem.severity != "error")
     report = Report(
-        root=dataset.root,
-        layout=dataset.layout,
+        root=plain.root,
+        layout=plain.layout,
         pairs=len(jobs),
         classes=meaning.classes,
-        mask_ids=dataset.mask_ids,
+        mask_ids=plain.mask_ids,
         findings=replace(findings, problems=tuple(everything)),
-        codings=tuple(coding for coding in (numbers, colours) if coding),
+        codings=tuple(coding for coding in (numbers, reading.colours) if coding),
         questions=tuple(questions),
-        notes=(*dataset.notes, *notes, *depth_notes([one.look.dropped for one in seen]), *corrections),
+        notes=(*plain.notes, *reading.notes, *depth_notes([one.look.dropped for one in seen]), *corrections),
         corrected=corrected,
         split=suggested_split(seen) if grouped else {},
-        samples=_by_file(dataset),
+        samples=_by_file(plain),
+        read_as=reading.sample,
     )
-    return Diagnosis(listed, dataset, meaning, numbers, colours, report)
+    return Diagnosis(listed, dataset_as_read(listed, reading), reading, report, ways_to_fit(looks))
 
 
-def meaning_of(
-    listed: Listed,
-    numbers: Coding | None,
-    colours: Coding | None,
-    masks: Sequence[MaskLook] = (),
-    beside: tuple[str, Mapping[int, str]] = ("", {}),
-) -> Meaning:
-    """Which class each code is: as dataset.toml or the format declares, else every code that was found is one."""
-    if listed.settings.classes is not None or listed.listing.declared is not None:
-        classes, mask_ids = known_classes(listed.listing, listed.settings)
-        by_colour = {_packed(colour): i for i, colour in enumerate(classes.colours)}
-        return Meaning(classes, mask_ids, _nearest(colours, by_colour) if colours else {})
-    chosen = numbers if numbers and (not colours or numbers.masks >= colours.masks) else colours
-    if chosen is None or (len(chosen.class_codes) > MAX_CLASSES + 2 and not chosen.kind.endswith("instances")):
-        return Meaning(ClassList(("unknown",), filled_colours([None])), {}, {})
-    if chosen.kind == "instances":
-        names: tuple[str, ...] = ("background", "object")
-        table = {code: int(code != 0) for look in masks for code in look.codes}
-        return Meaning(ClassList(names, filled_colours([None, None])), table, {})
-    if chosen.kind == "class-instances":
-        kinds = sorted({_class_of_instance(code) for code in chosen.book.codes})
-        table = {code: kinds.index(_class_of_instance(code)) for look in masks for code in look.codes}
-        named = tuple(f"class {kind}" for kind in kinds)
-        return Meaning(ClassList(named, filled_colours([None] * len(kinds))), table, {})
-    if chosen is colours:
-        return _coloured_meaning(chosen, beside)
-    void = dict.fromkeys(void_ids(listed.listing, listed.settings), VOID)
-    codes = [
-        code for code in chosen.class_codes if code not in void or (code == VOID and chosen.kind in ("binary", "steps"))
-    ]
-    if not codes:
-        codes = list(chosen.class_codes)
-    if len(codes) > MAX_CLASSES:
-        return Meaning(ClassList(("unknown",), filled_colours([None])), {}, {})
-    names = names_of_black_and_white(beside) if chosen.kind == "binary" else ()
-    names = names or names_of_ids(listed.listing, codes)
-    palette = next((look.palette for look in masks if look.palette), {})
-    given = [palette.get(code) for code in codes]
-    alike = len(set(given)) < len(given) or any(c is not None and max(c) - min(c) < 8 for c in given[1:])
-    colours_ = filled_colours([None] * len(codes) if alike else given)
-    table = {**void, **{code: i for i, code in enumerate(codes)}}
-    return Meaning(ClassList(names, colours_), table, {})
+def ways_to_fit(looks: Sequence[PairLook]) -> frozenset[str]:
+    """How masks of other sizes than their images' can be fitted to them, see `relabel.way_to_fit`."""
+    return frozenset(
+        way_to_fit(look.mask.size, look.mask.turn, look.image.size, look.image.turn)
+        for look in looks
+        if look.mask and look.image and look.mask.size != look.image.size
+    )
 
 
-def class_of_code(meaning: Meaning, coding: Coding) -> dict[int, int]:
-    """Class id or VOID of each of a coding's codes; codes that no class has are missing."""
-    table = meaning.colours if coding.book.coloured else meaning.numbers
-    return {code: table[code] for code in coding.book.codes if code in table}
+def _refuse_without_copy(options: Sequence[str]) -> None:
+    if options:
+        several = len(options) > 1
+        raise UsageError(
+            f"{', '.join(options)}: {'say' if several else 'says'} how the repaired copy is made; add --fix OUT, or "
+            f"leave {'them' if several else 'it'} out."
+        )
 
 
-def _coloured_meaning(coding: Coding, beside: tuple[str, Mapping[int, str]]) -> Meaning:
-    _, published = names_of_colours(coding.book.codes, coding.book.tolerance // 2, beside)
-    ordered = [*published, *(code for code in coding.book.codes if code not in published)]
-    codes = [code for code in ordered if published[code].lower() not in VOID_NAMES] if published else ordered
-    void = {code: VOID for code in coding.book.codes if code not in codes}
-    names = tuple(published.get(code, f"colour #{code:06x}") for code in codes)
-    classes = ClassList(names, tuple(_unpacked(code) for code in codes))
-    return Meaning(classes, {VOID: VOID}, {**void, **{code: i for i, code in enumerate(codes)}})
-
-
-def _nearest(coding: Coding, declared: Mapping[int, int]) -> dict[int, int]:
-    """Each colour that was found → the declared class whose colour it is, within the coding's tolerance."""
-    found = {}
-    targets = list(declared)
-    points_K3 = points_of(targets, True)
-    for code in coding.book.codes:
-        distance_K = abs(points_K3 - points_of([code], True)).max(axis=1)
-        if distance_K.min() <= coding.book.tolerance:
-            found[code] = declared[targets[int(distance_K.argmin())]]
-    if 0 in coding.book.codes and 0 not in found:  # black beside declared colours: unlabelled, by every convention
-        found[0] = VOID
-    return found
-
-
-def _translated(look: PairLook, meaning: Meaning, numbers: Coding | None) -> tuple[PairLook, bool]:
+def _translated(look: PairLook, reading: Reading) -> tuple[PairLook, bool]:
     """A look whose codes are class ids and whose storage is not held against it; False: it stays as it is.
 
     What is wrong with storage and coding is told once for the dataset. Ids that a declared mapping lacks stay, so that
     each file with such ids is named.
     """
-    mask = look.mask
+    mask, meaning = look.mask, reading.meaning
+    if mask is not None and reading.is_colour(mask) and not mask.coloured:
+        mask = as_colours(mask)
+    own = [one for one in look.refused if one.of_mask]
+    if mask is not None and meaning.known and not reading.reads(mask):
+        if mask.storage == "jpeg-mask":
+            return replace(look, mask=replace(mask, storage="unknown")), True
+        kind = "colours" if mask.coloured else "numbers"
+        what = f"holds {kind}, though nearly all masks hold {'numbers' if mask.coloured else 'colours'}."
+        stray = Refusal(own[0].refusal.kind if own else "unknown-codes", what, "Export it like the others.")
+        others = tuple(one for one in look.refused if not one.of_mask)
+        return replace(look, refused=(*others, Refused(True, stray)), mask=replace(mask, storage="unknown")), True
     refused = tuple(one for one in look.refused if not (mask and one.of_mask and one.refusal.kind in TOLD_ONCE))
     if mask is None:
         return replace(look, refused=refused), False
     table = meaning.colours if mask.coloured else meaning.numbers
-    blended = mask.coloured or mask.storage != "ids" or (numbers is not None and numbers.book.blurred)
+    coding = reading.colours if mask.coloured else reading.numbers
+    blended = mask.storage == "jpeg-mask" or (coding is not None and coding.book.blurred) or reading.objects != "ids"
     if not set(table) - {VOID}:  # nobody knows what its codes mean: told once, for all such masks
         return replace(look, refused=refused, mask=replace(mask, storage="unknown")), True
     if not blended and not set(mask.codes) <= set(table):
-        return replace(look, refused=refused), False
+        if mask.storage == "ids":
+            return replace(look, refused=refused), False
+        return replace(look, refused=(*refused, Refused(True, strange_codes(mask, table)))), True
+    if coding is not None and coding.book.blurred:
+        share = unfit_share(mask.codes, coding.book, mask.size[0] * mask.size[1])
+        if share > UNFIT_SHARE:
+            stray_mask = replace(mask, storage="unknown")
+            return replace(look, refused=(*refused, Refused(True, unfit_mask(share))), mask=stray_mask), True
     counted: dict[int, int] = {}
     for code, pixels in mask.codes.items():
         label = table.get(code, VOID)
         counted[label] = counted.get(label, 0) + pixels
     return replace(look, refused=refused, mask=replace(mask, storage="ids", codes=counted)), True
-
-
-def _mask_findings(
-    dataset: Dataset,
-    listed: Listed,
-    meaning: Meaning,
-    masks: Sequence[tuple[MaskLook, Sample]],
-    numbers: Coding | None,
-    colours: Coding | None,
-) -> tuple[list[Problem], list[Question], list[str]]:
-    """Problems, questions and notes about how the masks are stored and coded."""
-    looks = [mask for mask, _ in masks]
-    problems = storage_problems(looks, [_where(dataset.root, sample, mask=True) for _, sample in masks])
-    questions: list[Question] = []
-    notes: list[str] = []
-    declared = listed.settings.classes is not None or listed.listing.declared is not None
-    for coding in (numbers, colours):
-        if coding is None:
-            continue
-        if listed.listing.source and not coding.book.coloured:
-            found, asked = too_many_classes(
-                coding, listed.listing.names, void_ids(listed.listing, listed.settings), listed.listing.source
-            )
-            problems, questions = problems + found, questions + asked
-            continue
-        found, asked, noted = coding_problems(coding, table_beside(dataset.root))
-        if declared and not coding.book.coloured:
-            mismatch = declared_mismatch(coding, dataset.mask_ids)
-            found = [problem for problem in found if problem.kind in ("blended-masks", "instance-ids") and mismatch]
-            found += [mismatch] if mismatch else []
-            asked = asked if mismatch else []
-            void = [code for code in coding.book.codes if dataset.mask_ids.get(code) == VOID]
-            noted = [f"Void: {code}, {coding.book.shares.get(code, 0):.2%} of the pixels." for code in void]
-        if declared and coding.book.coloured:
-            found += undeclared_colours(coding, meaning.colours)
-        problems, questions, notes = problems + found, questions + asked, notes + noted
-    if numbers and colours:
-        message = f"{numbers.masks} masks hold numbers and {colours.masks} hold colours; expected one kind."
-        more, fewer = ("numbers", "colours") if numbers.masks >= colours.masks else ("colours", "numbers")
-        remedy = (
-            f"Export all masks the same way; or give each class its id and its colour in dataset.toml: otherwise --fix "
-            f"goes by the {more} and leaves out the pairs whose masks hold {fewer}."
-        )
-        problems.append(Problem("error", "mixed-masks", "masks", message, remedy))
-    return problems, questions, notes
-
-
-def _ids_are_classes(listed: Listed, jobs: Sequence[tuple[str, Sample]]) -> bool:
-    """Whether the masks are drawings of classes, or their format says that their numbers are."""
-    readers = {sample.mask_part.partition(":")[0] for _, sample in jobs if sample.mask}
-    return bool(listed.listing.source) or not readers & {"", "numpy", "nifti", "parquet"}
 
 
 def _look_at_all(samples: Sequence[Sample], progress: Progress) -> list[PairLook]:
@@ -341,10 +279,6 @@ def _file_ids(meaning: Meaning, numbers: Coding | None) -> dict[int, int]:
     return dict(meaning.numbers)
 
 
-def _class_of_instance(code: int) -> int:
-    return code // CITYSCAPES_BASE if code >= CITYSCAPES_BASE else code
-
-
 def _where(root: Path, sample: Sample, *, mask: bool = False) -> str:
     path = sample.mask if mask and sample.mask else sample.image
     where = shown(path.relative_to(root) if path.is_relative_to(root) else path)
@@ -360,11 +294,3 @@ def _by_file(dataset: Dataset) -> dict[str, Sample]:
         for sample in samples
         for mask in (False, True)
     }
-
-
-def _packed(colour: Colour) -> int:
-    return colour[0] << 16 | colour[1] << 8 | colour[2]
-
-
-def _unpacked(code: int) -> Colour:
-    return code >> 16, code >> 8 & 255, code & 255

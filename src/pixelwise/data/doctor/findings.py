@@ -51,6 +51,7 @@ ABOUT_ONE_PAIR = frozenset(
         "alpha-mask",
         "float-mask",
         "colour-mask",
+        "unknown-codes",
     }
 )
 

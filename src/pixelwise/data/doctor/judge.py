@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.data.doctor.look import PairLook
+from pixelwise.data.doctor.relabel import way_to_fit
 from pixelwise.data.dropped import Dropped
 from pixelwise.data.files import Refusal, shown
 from pixelwise.data.images import full_mapping, refuse_unknown_ids
 from pixelwise.records import VOID, Dataset, Problem, Sample
 
 FEW_PX = 4  # a mask that differs by no more was cut, not scaled
-DROP = "or drop the pair with --skip-bad."
+DROP = "or leave the pair out: `check --fix` does, and train with --skip-bad."
+TURN = "`pixelwise check DATA --fix OUT --turn left` (or right, or transpose) writes a copy in which it is turned"
+STRETCH = "if it shows the same view, `pixelwise check DATA --fix OUT --stretch-masks` writes a copy in which it fits"
 
 
 @dataclass(frozen=True)
@@ -51,20 +54,38 @@ def judge(dataset: Dataset, look: PairLook) -> PairFacts:
     if look.mask and look.mask.storage == "ids":
         mapping = full_mapping(dataset.mask_ids, len(dataset.classes))
         if size and look.mask.size != size:
-            message, remedy = sizes_in_words(look.mask.size, size)
-            report(sample.mask, "size-mismatch", message, remedy)
+            problems.append(_of_size(dataset, sample, look))
         try:
             refuse_unknown_ids(look.mask.codes, mapping)
             pixels = _by_class(look.mask.codes, mapping)
         except Refusal as refusal:
             report(sample.mask, refusal.kind, refusal.what, refusal.remedy)
-    if problems:
+    if any(problem.severity == "error" for problem in problems):
         return PairFacts(sample, tuple(problems), size, None, fingerprint, dropped)
     if pixels is not None and set(pixels) == {VOID}:
         message = "every pixel is void: nothing can be learnt from it."
         place = where(dataset, sample.mask)
-        problems.append(Problem("error", "all-void", place, message, "Label it, or drop the pair with --skip-bad."))
+        problems.append(Problem("error", "all-void", place, message, f"Label it, {DROP}"))
     return PairFacts(sample, tuple(problems), size, pixels, fingerprint, dropped)
+
+
+def _of_size(dataset: Dataset, sample: Sample, look: PairLook) -> Problem:
+    """A mask of another size than its image: a warning where there is one way to fit it, which is taken."""
+    assert sample.mask is not None
+    assert look.mask is not None
+    assert look.image is not None
+    message, remedy = sizes_in_words(look.mask.size, look.image.size)
+    place = where(dataset, sample.mask)
+    way = way_to_fit(look.mask.size, look.mask.turn, look.image.size, look.image.turn)
+    if way == "turn":
+        said = f"{message[:-1]}; its image is turned by EXIF, the mask lies as the stored pixels do."
+        return Problem("warning", "size-mismatch", place, said, "It is turned like its image where it is read.")
+    if way == "scale":
+        return Problem(
+            "warning", "size-mismatch", place, message, "It is resized to the nearest pixel where it is read."
+        )
+    ways = TURN if way == "ask-turn" else STRETCH
+    return Problem("error", "size-mismatch", place, message, f"{remedy[:-1]}; {ways}; {DROP}")
 
 
 def sizes_in_words(mask: tuple[int, int], image: tuple[int, int]) -> tuple[str, str]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from pixelwise.data.classes import names_of_ids, void_ids
+from pixelwise.data.doctor.meaning import Meaning
 from pixelwise.data.settings import filled_colours
+from pixelwise.data.values import quoted
 from pixelwise.errors import UsageError
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
 
 if TYPE_CHECKING:
-    from pixelwise.data.doctor.diagnose import Diagnosis, Meaning
+    from pixelwise.data.doctor.diagnose import Diagnosis
 
 
 @dataclass
@@ -33,15 +35,17 @@ def keep_some(diagnosis: Diagnosis, commonest: int | None, names: Sequence[str])
     Raises:
         UsageError: there is no class of a name; more are named than there can be.
     """
-    from pixelwise.data.doctor.diagnose import Meaning
-
     known = _classes_of(diagnosis)
     by_name = {one.name: one for one in known}
     for name in names:
         if name not in by_name:
             near = get_close_matches(name, by_name, 5) or sorted(by_name)[:5]
             listed = f"{', '.join(near)} … in all {len(by_name):,}"
-            raise UsageError(f"--keep-class {name!r}: there is no such class; there are {listed}.")
+            raise UsageError(f"--keep-class {quoted(name)}: there is no such class; there are {listed}.")
+    if commonest and commonest > len(known):
+        raise UsageError(
+            f"--commonest {commonest}: there are only {len(known)} classes, so that none would be left out."
+        )
     ordered = sorted(known, key=lambda one: -one.pixels)
     wanted = {one.name for one in ordered[: commonest or 0]} | set(names)
     if len(wanted) > MAX_CLASSES:
@@ -49,13 +53,15 @@ def keep_some(diagnosis: Diagnosis, commonest: int | None, names: Sequence[str])
     kept = [one for one in known if one.name in wanted]
     numbers = {code: VOID for one in known for code in one.numbers} | {VOID: VOID}
     numbers |= {code: code_class for code, code_class in diagnosis.meaning.numbers.items() if code_class == VOID}
+    void = void_ids(diagnosis.listed.listing, diagnosis.listed.settings)
+    numbers = dict.fromkeys(void, VOID) | numbers
     colours = dict.fromkeys((code for one in known for code in one.colours), VOID)
     colours |= {code: code_class for code, code_class in diagnosis.meaning.colours.items() if code_class == VOID}
     for i, one in enumerate(kept):
         numbers |= dict.fromkeys(one.numbers, i)
         colours |= dict.fromkeys(one.colours, i)
     classes = ClassList(tuple(one.name for one in kept), filled_colours([one.colour for one in kept]))
-    return Meaning(classes, numbers, colours)
+    return replace(diagnosis.meaning, classes=classes, numbers=numbers, colours=colours)
 
 
 def _classes_of(diagnosis: Diagnosis) -> list[_Class]:

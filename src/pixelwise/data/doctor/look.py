@@ -63,6 +63,7 @@ class MaskLook:
     between: Mapping[int, int] = field(default_factory=dict)  # and pixels between two neighbours' values, where flat is
     parts: Mapping[int, int] = field(default_factory=dict)  # connected components by id, where they were counted
     palette: Mapping[int, Colour] = field(default_factory=dict)
+    stored_colour: bool = False  # three channels in the file, though codes may be grey values
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,21 @@ def look_at(sample: Sample, *, thoroughly: bool = False, sampled: bool = False) 
         refused.append(Refused(False, without_story(refusal)))
     if sample.mask is None:
         return PairLook(sample, image, None, tuple(refused))
+    mask, why = mask_or_refusal(sample, image.size if image else None, thoroughly, sampled)
+    if why is not None:
+        refused.append(Refused(True, why))
+    return PairLook(sample, image, mask, tuple(refused))
+
+
+def mask_or_refusal(
+    sample: Sample, image_size: tuple[int, int] | None, thoroughly: bool, sampled: bool
+) -> tuple[MaskLook | None, Refusal | None]:
+    """What one mask holds, and why it is no plain file of ids; with `thoroughly` both, where its content is known."""
     try:
         with refusals():
-            mask = look_at_mask(sample, image.size if image else None, thoroughly, sampled)
+            return look_at_mask(sample, image_size, thoroughly, sampled), None
     except Refusal as refusal:
-        refused.append(Refused(True, without_story(refusal)))
-        mask = _look_raw(sample, refusal.kind) if thoroughly else None
-    return PairLook(sample, image, mask, tuple(refused))
+        return (_look_raw(sample, refusal.kind) if thoroughly else None), without_story(refusal)
 
 
 def without_story(refusal: Refusal) -> Refusal:
@@ -133,7 +142,7 @@ def look_at_opened(data: bytes, opened: Opened, thoroughly: bool) -> ImageLook:
     size = (pixels_HW3.shape[0], pixels_HW3.shape[1])
     fingerprint = (len(data), zlib.crc32(data))
     if not thoroughly:
-        return ImageLook(size, 8, 1, fingerprint, 0, b"", 0.0, 255, dropped)
+        return ImageLook(size, 8, opened.turn, fingerprint, 0, b"", 0.0, 255, dropped)
     step_y, step_x = (max(side // SAMPLED_PX, 1) for side in size)
     sampled_hw3 = np.ascontiguousarray(pixels_HW3[::step_y, ::step_x])
     thumbnail_TT3 = cv2.resize(sampled_hw3, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
@@ -218,7 +227,16 @@ def _look_raw(sample: Sample, storage: str) -> MaskLook | None:
 def _look_at_raw(raw: RawMask, storage: str) -> MaskLook:
     seen = raw.histogram(KEPT_CODES)
     return MaskLook(
-        raw.size, raw.coloured, storage, raw.bits, raw.turn, seen.pixels, seen.distinct, seen.flat, seen.between
+        raw.size,
+        raw.coloured,
+        storage,
+        raw.bits,
+        raw.turn,
+        seen.pixels,
+        seen.distinct,
+        seen.flat,
+        seen.between,
+        stored_colour=raw.stored_colour,
     )
 
 

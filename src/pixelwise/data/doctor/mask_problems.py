@@ -9,12 +9,18 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from pixelwise.data.classes import background_first
 from pixelwise.data.doctor.coding import CITYSCAPES_BASE, Coding
+from pixelwise.data.doctor.colour_map import UNFIT_SHARE
 from pixelwise.data.doctor.look import MaskLook
 from pixelwise.data.palettes import names_of_colours
+from pixelwise.data.values import quoted
 from pixelwise.records import MAX_CLASSES, VOID, Problem
 
-FIX = "`pixelwise check DATA --fix OUT` writes them as class ids."
+READ = "They are read by these values all the same; `pixelwise check DATA --fix OUT` writes them as class ids."
+UNREAD = "Export them again from their source, as PNGs of class ids."
+PHOTO_CODES = 32  # a photograph has far more values than this,
+PHOTO_FLAT = 0.1  # and fewer of its pixels than this share lie among equal ones
 NOTABLE = 1e-4  # share of pixels, below which a misfit is not worth a word
 NEARLY_WHITE_VOID = 0.05  # an id 0 under 1-based classes that covers less than this may be void
 STORAGE = {  # how a mask is stored that is no plain ids → kind and words
@@ -34,8 +40,11 @@ class Question:
     why: str
 
 
-def storage_problems(looks: Sequence[MaskLook], names: Sequence[str]) -> list[Problem]:
-    """An error for every way of storing that is no plain ids, with the number of masks. `names`: their files."""
+def storage_problems(looks: Sequence[MaskLook], names: Sequence[str], *, read: bool = True) -> list[Problem]:
+    """A warning for every way of storing that is no plain ids, with the number of masks. `names`: their files.
+
+    `read`: their values have classes; otherwise it is an error.
+    """
     problems = []
     for storage, (kind, words) in STORAGE.items():
         chosen = [(look, name) for look, name in zip(looks, names, strict=True) if look.storage == storage]
@@ -44,7 +53,8 @@ def storage_problems(looks: Sequence[MaskLook], names: Sequence[str]) -> list[Pr
         grey = sum(not look.coloured for look, _ in chosen)
         detail = "" if storage in ("float-mask", "jpeg-mask") else _channels(grey, len(chosen))
         message = f"{_of(len(chosen), len(looks))} {words}{detail}; expected one channel of class ids."
-        problems.append(Problem("error", kind, _listed([name for _, name in chosen]), message, FIX))
+        where = _listed([name for _, name in chosen])
+        problems.append(Problem("warning" if read else "error", kind, where, message, READ if read else UNREAD))
     wide = [(look, name) for look, name in zip(looks, names, strict=True) if look.storage == "ids" and look.bits > 8]
     if wide and all(max(look.codes, default=0) <= VOID for look, _ in wide):
         bits = Counter(look.bits for look, _ in wide).most_common(1)[0][0]
@@ -67,8 +77,9 @@ def coding_problems(
     questions: list[Question] = []
     notes: list[str] = []
     if coding.kind in ("instances", "class-instances"):
-        problems.append(_instances(coding, questions))
-        return problems, questions, notes
+        return [_instances(coding)], questions, notes
+    if photo := _photographs(coding):
+        return [photo], questions, notes
     if coding.kind == "lost":
         message = (
             f"JPEGs of ids that lie nearer to each other than JPEG's noise ({codes_in_words(coding)}): they are lost."
@@ -84,16 +95,16 @@ def coding_problems(
             "they are blends along edges, from anti-aliased drawing, resizing with interpolation, or JPEG."
         )
         remedy = (
-            "Export the masks without smoothing; or --fix gives each such pixel the class of the nearest that fits."
+            "Each such pixel takes the class of the nearest that fits. Export the masks without smoothing to be exact."
         )
-        problems.append(Problem("error", "blended-masks", where, message, remedy))
+        problems.append(Problem("warning", "blended-masks", where, message, remedy))
     if len(book.codes) > MAX_CLASSES + 1:
         message = f"{len(book.codes):,} different codes; the limit is {MAX_CLASSES} classes."
         remedy = "If they are colours, are the images among the masks? If they number objects, write class ids."
         problems.append(Problem("error", "too-many-ids", where, message, remedy))
         return problems, questions, notes
     if not book.coloured:
-        _number_problems(coding, problems, questions, notes, beside)
+        _number_problems(coding, problems, notes)
     return problems, questions, notes
 
 
@@ -124,37 +135,87 @@ def names_of_black_and_white(beside: tuple[str, Mapping[int, str]]) -> tuple[str
     return (names[0], names[0xFFFFFF]) if names.keys() == {0, 0xFFFFFF} else ()
 
 
+def two_values(coding: Coding, name: str = "NAME") -> str:
+    """What is taken for granted of masks that hold 0 (or black) and one other value, and how to say otherwise.
+
+    `name`: what the masks' folder calls it, for the example.
+    """
+    book = coding.book
+    background, foreground = background_first(book.codes, book.shares) if book.coloured else book.codes
+    low, high = (quoted(code_name(code, book.coloured)) for code in (background, foreground))
+    rarer = ""
+    if book.shares.get(background, 0.0) < book.shares.get(foreground, 0.0):
+        shares = f"{book.shares.get(background, 0.0):.0%}"
+        other = quoted(f"{name}={code_name(background, book.coloured)}")
+        more = quoted(f"background={code_name(foreground, book.coloured)}")
+        rarer = f" {low} is the rarer, {shares} of the pixels: if it is what counts, --class {other} --class {more}."
+    example = quoted(f"{name}={code_name(foreground, book.coloured)}")
+    return (
+        f"Masks hold {codes_in_words(coding)}: read as background ({low}) and foreground ({high}). To name it, --class "
+        f"{example}; if {high} means unlabelled, --void {high}.{rarer}"
+    )
+
+
+def never_together(coding: Coding, masks: Sequence[Collection[int]], folders: Sequence[str]) -> Problem | None:
+    """A warning where two or more colours never meet in one mask, and each has folders of its own: one class, perhaps.
+
+    Args:
+        masks: the codes of each mask, `folders`: where it lies.
+    """
+    common = max(coding.book.codes, key=lambda code: coding.images.get(code, 0), default=0)
+    others = [code for code in coding.book.codes if code != common]
+    if not 2 <= len(others) <= 4:
+        return None
+    places: dict[int, set[str]] = {code: set() for code in others}
+    for codes, folder in zip(masks, folders, strict=True):
+        mine = [code for code in others if code in codes]
+        if len(mine) > 1:
+            return None
+        for code in mine:
+            places[code].add(folder)
+    held = list(places.values())
+    if not all(held) or any(a & b for i, a in enumerate(held) for b in held[:i]):
+        return None
+    names = [code_name(code, coding.book.coloured) for code in others]
+    message = (
+        f"{' and '.join(names)} never meet in one mask, and each has folders of its own: they are two classes now."
+    )
+    if len(names) > 2:
+        message = message.replace("two classes", f"{len(names)} classes")
+    example = quoted(f"NAME={','.join(names)}")
+    return Problem("warning", "never-together", "masks", message, f"If they are one class: --class {example}.")
+
+
+def _photographs(coding: Coding) -> Problem | None:
+    """An error where the masks hold no flat values: photographs, heights, scores."""
+    book = coding.book
+    few = 0 < len(book.codes) <= PHOTO_CODES and book.unfit < UNFIT_SHARE
+    if coding.distinct <= PHOTO_CODES or few:
+        return None
+    if coding.flat >= PHOTO_FLAT and book.codes and (book.unfit < UNFIT_SHARE or not book.coloured):
+        return None
+    what = f"{coding.distinct:,} different values, hardly any among equal ones"
+    kind = "colours" if book.coloured else "values"
+    message = f"holds photographs, or other pictures without flat {kind}, instead of masks: {what}."
+    remedy = "Put masks there, in which every class is one value; are images and masks swapped?"
+    return Problem("error", "photo-masks", "masks", message, remedy)
+
+
 def _number_problems(
     coding: Coding,
     problems: list[Problem],
-    questions: list[Question],
     notes: list[str],
-    beside: tuple[str, Mapping[int, str]],
 ) -> None:
     codes, shares = coding.book.codes, coding.book.shares
     found = codes_in_words(coding)
-    if coding.kind == "binary":
-        top = codes[-1]
-        if names := names_of_black_and_white(beside):
-            message = f"all masks hold 0 and {top} only ({found}); {beside[0]} calls them {names[0]} and {names[1]}."
-            remedy = "--fix writes 0 and 1 under these names."
-            problems.append(Problem("error", "binary-0-255", "masks", message, remedy))
-            return
-        message = f"all masks hold 0 and {top} only ({found}): {top} could be a class or void, which is not guessed."
-        remedy = (
-            f"Say --binary-foreground NAME with --fix; or name both classes, id = 0 and id = {top}, in dataset.toml."
-        )
-        problems.append(Problem("error", "binary-0-255", "masks", message, remedy))
-        questions.append(Question("--binary-foreground NAME", f"{top} is a class of this name, and 0 is background"))
-    elif coding.kind == "steps":
+    if coding.kind == "steps":
         message = f"the ids go up in steps of {coding.step}: {found}."
-        remedy = "They are numbered anew inside the program; --fix writes 0, 1, 2 …; name the classes in dataset.toml."
-        problems.append(Problem("warning", "value-steps", "masks", message, remedy))
         if codes[-1] == VOID:
-            message = "255 is one of the steps: it could be a class or void, which is not guessed."
-            remedy = "Say --class-value 255 or --void-value 255 with --fix."
-            problems.append(Problem("error", "class-or-void", "masks", message, remedy))
-            questions.append(Question("--class-value 255 or --void-value 255", "whether 255 is a class"))
+            message += " 255 is one of the steps, and read as a class; if it means unlabelled, --void 255."
+        remedy = (
+            "They are numbered anew inside the program; name them: --class NAME=VALUE for each, or in dataset.toml."
+        )
+        problems.append(Problem("warning", "value-steps", "masks", message, remedy))
     elif coding.kind == "one-based":
         message = f"the ids start at 1: {found}."
         remedy = "They are numbered anew inside the program; --fix writes 0, 1, 2 …"
@@ -164,20 +225,24 @@ def _number_problems(
         remedy = "They are numbered anew inside the program; declare classes that occur in no mask in dataset.toml."
         problems.append(Problem("warning", "id-gaps", "masks", message, remedy))
     if coding.void is not None:
-        notes.append(f"Void: {coding.void}, {shares.get(coding.void, 0):.2%} of the pixels.")
+        void = coding.void
+        notes.append(f"Void: {void}, {shares.get(void, 0):.2%} of the pixels. If it is a class: --class NAME={void}.")
 
 
-def _instances(coding: Coding, questions: list[Question]) -> Problem:
+def _instances(coding: Coding) -> Problem:
     if coding.kind == "class-instances":
         classes = sorted({c // CITYSCAPES_BASE if c >= CITYSCAPES_BASE else c for c in coding.book.codes})
         listed = ", ".join(map(str, classes[:12]))
         message = f"{coding.distinct:,} ids of the form class × 1000 + number: they number objects of {listed}."
-        remedy = "Use the class ids; --fix divides by 1000. Which object a pixel belongs to is lost."
-        return Problem("error", "instance-ids", "masks", message, remedy)
+        remedy = "They are read as the classes of their objects; which object a pixel belongs to is lost."
+        return Problem("warning", "instance-ids", "masks", message, remedy)
     message = f"{coding.distinct:,} different ids, one object each: they number objects, not classes."
-    remedy = "Write class ids instead; with --fix, --binary-foreground NAME makes every object one class beside 0."
-    questions.append(Question("--binary-foreground NAME", "the class that every object is of; 0 is background"))
-    return Problem("error", "instance-ids", "masks", message, remedy)
+    top = max(coding.book.codes)
+    remedy = (
+        f"Every object is read as one class, beside 0 as background; to name it, --class NAME=1-{top}. If they are "
+        "classes after all, declare them in dataset.toml."
+    )
+    return Problem("warning", "instance-ids", "masks", message, remedy)
 
 
 def code_name(code: int, coloured: bool) -> str:
@@ -227,7 +292,7 @@ def declared_mismatch(coding: Coding, known: Mapping[int, int]) -> Problem | Non
         return None
     guess = f" They look {coding.kind.replace('-', ' ')}." if coding.kind not in ("ids", "gaps") else ""
     message = f"hold {codes_in_words(coding)}, of which {len(unknown)} ids are not declared.{guess}"
-    remedy = "Correct the ids in dataset.toml: [[classes]] with id = …, or void = […]."
+    remedy = "Correct the ids in dataset.toml: [[classes]] with id = …, or void = […]; or say --class NAME=VALUE."
     return Problem("error", "declared-ids", "masks", message, remedy)
 
 
@@ -238,5 +303,9 @@ def undeclared_colours(coding: Coding, known: Mapping[int, int]) -> list[Problem
         return []
     listed = ", ".join(f"#{code:06x} ({coding.book.shares.get(code, 0):.2%})" for code in unknown[:8])
     message = f"{len(unknown)} of {len(coding.book.codes)} colours are no declared class's: {listed}."
-    remedy = "Give each class its colour in dataset.toml: colour = [red, green, blue]; black without a class is void."
+    example = quoted(f"NAME=#{unknown[0]:06x}")
+    remedy = (
+        f"Give each class its colour, by --class {example} or in dataset.toml: colour = [red, green, blue]; black "
+        "without a class is void."
+    )
     return [Problem("error", "undeclared-colours", "masks", message, remedy)]

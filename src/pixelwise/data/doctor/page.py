@@ -100,7 +100,9 @@ def suspect_pictures(report: Report, sample: Sample, box: tuple[int, int, int, i
     """A doubted region: its image, and its mask in colours."""
     try:
         image = read_sample_image(sample)
-        mask = read_sample_mask(sample, report.mask_ids, len(report.classes))
+        mask_ids = {} if report.read_as(sample) != sample else report.mask_ids
+        size = (image.shape[0], image.shape[1])
+        mask = read_sample_mask(report.read_as(sample), mask_ids, len(report.classes), size)
     except DataError:
         return []
     where = shown(sample.name)

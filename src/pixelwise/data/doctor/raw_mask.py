@@ -25,6 +25,7 @@ from pixelwise.data.decode import (
 from pixelwise.data.files import Refusal
 
 STRIP_PIXELS = 1 << 20  # that are judged or counted at a time
+FEW_CODES = 3
 JPEG_RIPPLE = 12  # neighbours in a flat area of a JPEG differ by less than this, at the qualities that people use
 
 
@@ -39,6 +40,7 @@ class RawMask:
     turn: int  # the EXIF orientation that was applied
     transparent: NDArray[np.bool_] | None = None  # [H, W], where alpha is 0
     translucent: bool = False  # alpha takes other values than 0 and 255
+    stored_colour: bool = False  # three channels in the file, though codes may be grey values
 
     @property
     def size(self) -> tuple[int, int]:
@@ -105,7 +107,8 @@ class RawMask:
         """Pixels by code, of the `kept` commonest."""
         codes, numbers = _counted(self.codes)
         flat = _commonest(*_counted(self.codes, self.flat()), kept)
-        between = _commonest(*_counted(self.codes, self.between()), kept)
+        blends = self.lossy or len(codes) > FEW_CODES  # so few values are none: smoothing makes many
+        between = _commonest(*_counted(self.codes, self.between()), kept) if blends else {}
         return Histogram(_commonest(codes, numbers, kept), flat, between, len(codes))
 
 
@@ -136,6 +139,7 @@ def _raw_mask(data: bytes) -> RawMask:
     bits = stored_depth(opened)
     lossy = opened.lossy
     transparent, translucent = None, False
+    stored_colour = image.mode not in ("LA", "La")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         rgba = np.array(image.convert("RGBA"))
         alpha = oriented(rgba[:, :, 3], turn)
@@ -152,7 +156,7 @@ def _raw_mask(data: bytes) -> RawMask:
         rgb = oriented(np.array(image), turn)
         grey = _is_grey(rgb, lossy)
         codes = rgb[:, :, 1].astype(np.int32) if grey else colour_codes(rgb)
-        return RawMask(codes, not grey, lossy, bits, turn, transparent, translucent)
+        return RawMask(codes, not grey, lossy, bits, turn, transparent, translucent, stored_colour)
     if lossy and image.mode == "L":
         return RawMask(oriented(np.array(image), turn).astype(np.int32), False, True, 8, turn)
     return RawMask(mask_ids_of(data).astype(np.int32), False, lossy, bits, turn)

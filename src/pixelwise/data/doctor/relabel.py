@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import oriented
 from pixelwise.data.doctor.coding import Coding
-from pixelwise.data.doctor.colour_map import ON_LINE, jpeg_tolerance, off_line, points_of
+from pixelwise.data.doctor.colour_map import ON_LINE, UNFIT_SHARE, jpeg_tolerance, off_line, points_of
 from pixelwise.data.doctor.raw_mask import RawMask
+from pixelwise.data.files import Refusal
 from pixelwise.records import VOID, Labels
 
 UNFIT = -1
@@ -36,6 +37,9 @@ def labels_of(raw: RawMask, coding: Coding, table: Mapping[int, int]) -> tuple[L
     Args:
         table: class id or VOID of each code. In a blended mask, a pixel that fits no code takes the class of the
             nearest pixel that fits one; in any other, a code that the table lacks becomes VOID.
+
+    Raises:
+        Refusal: a blended mask of which most pixels fit no code.
     """
     if not (coding.book.blurred or raw.lossy):
         codes = sorted(table)
@@ -51,6 +55,8 @@ def labels_of(raw: RawMask, coding: Coding, table: Mapping[int, int]) -> tuple[L
         return labels.astype(np.uint8), [Change(f"{how} became class ids", "a mask holds one class id a pixel", back)]
     places_HW = fitted(raw, coding)
     unfit = float((places_HW == UNFIT).mean())
+    if unfit > UNFIT_SHARE:
+        raise unfit_mask(unfit)
     filled_HW = nearest_filled(places_HW)
     by_place = np.array([table.get(code, VOID) for code in coding.book.codes], np.uint8)
     change = Change(
@@ -59,6 +65,12 @@ def labels_of(raw: RawMask, coding: Coding, table: Mapping[int, int]) -> tuple[L
         "no: where in its blend an edge ran is decided to half a pixel or so",
     )
     return by_place[filled_HW], [change]
+
+
+def unfit_mask(share: float) -> Refusal:
+    """Why a mask is not taken of which this share of the pixels fits no code."""
+    what = f"{share:.0%} of its pixels are near no value of the other masks, so that nothing tells their classes."
+    return Refusal("unknown-codes", what, "Is it a photograph, or does it number objects? Export the mask again.")
 
 
 def fitted(raw: RawMask, coding: Coding) -> NDArray[np.int32]:
@@ -103,6 +115,20 @@ def nearest_filled(places_HW: NDArray[np.int32]) -> NDArray[np.int32]:
     return of_label[nearest_HW]
 
 
+def way_to_fit(size: tuple[int, int], turn: int, image_size: tuple[int, int], image_turn: int) -> str:
+    """How a mask of another size (H, W) than its image's is brought to it.
+
+    "turn": as its image is by EXIF, because the mask was drawn on the stored pixels; "scale": the same view in other
+    pixels; "ask-turn", "ask-stretch": only a person can say.
+    """
+    (height, width), (image_h, image_w) = size, image_size
+    if image_turn >= 5 and turn == 1 and size == (image_w, image_h):
+        return "turn"
+    if size == (image_w, image_h):
+        return "ask-turn"
+    return "scale" if abs(width * image_h - height * image_w) <= 1.5 * max(image_size) else "ask-stretch"
+
+
 def fitted_to(
     labels: Labels, raw_turn: int, image_size: tuple[int, int], image_turn: int, turn: str | None, stretch: bool
 ) -> tuple[Labels, Change] | str:
@@ -114,21 +140,20 @@ def fitted_to(
         stretch: a person said that masks of another shape cover the same view and may be stretched.
     """
     size, (height, width) = labels.shape, image_size
-    stored = (width, height) if image_turn >= 5 else (height, width)
     said = f"{size[1]}×{size[0]} became {width}×{height}"
-    if image_turn >= 5 and raw_turn == 1 and size == stored and size != image_size:
+    way = way_to_fit((size[0], size[1]), raw_turn, image_size, image_turn)
+    if way == "turn":
         why = "its image is turned by EXIF, the mask was drawn on the stored pixels"
         return oriented(labels, image_turn), Change(f"turned like its image: {said}", why, "yes: turn it back")
-    if size == (width, height):
+    if way == "ask-turn":
         turned = {"left": np.rot90(labels), "right": np.rot90(labels, -1), "transpose": labels.T}
         if turn not in turned:
             return "--turn left, right or transpose"
         return np.ascontiguousarray(turned[turn]), Change(f"{turn}: {said}", "as told by --turn", "yes: turn it back")
-    same_shape = abs(size[1] * height - size[0] * width) <= 1.5 * max(height, width)
-    if not same_shape and not stretch:
+    if way == "ask-stretch" and not stretch:
         return "--stretch-masks"
     mended = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    why = "the same view at another scale" if same_shape else "as told by --stretch-masks"
+    why = "the same view at another scale" if way == "scale" else "as told by --stretch-masks"
     lossless = width >= size[1] and height >= size[0]
     back = "yes: resize it back" if lossless else "no: it had more pixels than its image"
     return np.asarray(mended, np.uint8), Change(f"resized to the nearest pixel: {said}", why, back)

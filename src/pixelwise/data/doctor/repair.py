@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelwise.data.decode import image_pixels, open_image
+from pixelwise.data.doctor.coded import labels_by
 from pixelwise.data.doctor.keep import keep_some
+from pixelwise.data.doctor.meaning import Meaning
 from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
-from pixelwise.data.doctor.relabel import Change, fitted_to, labels_of
+from pixelwise.data.doctor.reading import BLOCKING
+from pixelwise.data.doctor.relabel import Change, fitted_to
 from pixelwise.data.files import SUFFIX_OF, Refusal, image_format, read_bytes, shown, write_whole
 from pixelwise.data.groups import group_of
 from pixelwise.data.images import encode_label_png
 from pixelwise.data.new_folder import new_folder, require_new
 from pixelwise.data.settings import FILE_NAME, SPLITS, dataset_toml, filled_colours
 from pixelwise.data.sources import image_bytes, stored_mask_ids, upright_size
+from pixelwise.data.values import parse_value, quoted
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Labels, Problem, Sample
 
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
     from pixelwise.data.doctor.diagnose import Diagnosis
 
 LIST_NAME = "repairs.jsonl"
-BLOCKING = ("too-many-ids", "declared-ids", "undeclared-colours", "lost-masks")  # no repair can guess these
+COPIES = ("copy-across-splits", "near-copy-across-splits")
 TURNS = ("left", "right", "transpose")
 
 
@@ -57,35 +61,55 @@ class Decisions:
         if self.commonest is not None and not 1 <= self.commonest <= MAX_CLASSES:
             raise UsageError(f"--commonest is {self.commonest}; expected 1 to {MAX_CLASSES}.")
         for value in (*self.void_values, *self.class_values):
-            parse_code(value)
+            parse_value(value)
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What every code becomes."""
-
-    classes: ClassList
-    numbers: Mapping[int, int]
-    colours: Mapping[int, int]
+    def of_copy(self) -> list[str]:
+        """The options among them that say nothing but how the repaired copy is made."""
+        given = {
+            f"--turn {self.turn}": self.turn,
+            "--stretch-masks": self.stretch_masks,
+            "--grouped-split": self.grouped_split,
+            "--drop-copies": self.drop_copies,
+            f"--commonest {self.commonest}": self.commonest,
+            " ".join(f"--keep-class {quoted(name)}" for name in self.keep_classes): self.keep_classes,
+        }
+        return [option for option, value in given.items() if value]
 
 
 def repair(
     diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Callable[[str, int, int], None]
-) -> list[str]:
-    """Write the repaired copy. Returns what is to be known of it: pairs that were left out, and what would mend them.
+) -> tuple[int, list[str]]:
+    """Write the repaired copy. Returns how many pairs were left out, and what would mend them.
 
     Raises:
+        UsageError: a decision matches nothing in these data.
         DatasetError: a decision is missing (all missing ones are named), or no pair can be mended.
         OutputError: `out` is there already, lies inside the data, or cannot be written.
     """
     require_new(out)
+    refuse_in_vain(diagnosis, decisions)
     with new_folder(out, diagnosis.dataset.root) as part:
         return _write_copy(diagnosis, part, decisions, progress)
 
 
+def refuse_in_vain(diagnosis: Diagnosis, decisions: Decisions) -> None:
+    """Raises UsageError where a decision about the copy would change nothing."""
+    kinds = {problem.kind for problem in diagnosis.report.findings.problems}
+    if decisions.turn and "ask-turn" not in diagnosis.ways:
+        raise UsageError(f"--turn {decisions.turn}: no mask lies on its side; leave the option out.")
+    if decisions.stretch_masks and "ask-stretch" not in diagnosis.ways:
+        raise UsageError("--stretch-masks: no mask has another shape than its image; leave the option out.")
+    if decisions.drop_copies and not kinds & set(COPIES):
+        raise UsageError("--drop-copies: no image is a copy of another split's; leave the option out.")
+    if decisions.grouped_split and not diagnosis.report.split:
+        raise UsageError(
+            "--grouped-split: no groups lie in several splits, so none is suggested; leave the option out."
+        )
+
+
 def _write_copy(
     diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Callable[[str, int, int], None]
-) -> list[str]:
+) -> tuple[int, list[str]]:
     root = diagnosis.dataset.root
     plan = plan_codes(diagnosis, decisions)
     jobs = _jobs(diagnosis, decisions)
@@ -118,64 +142,39 @@ def _write_copy(
     write_whole(out / LIST_NAME, text.encode("utf-8", "replace"))
     left = len(jobs) - written
     more = "".join(f"; {number} of them would be in it with {option}" for option, number in asked.items())
-    return [f"Left out of the copy: {left} of {len(jobs)} pairs{more}. repairs.jsonl says why."] if left else []
+    notes = [f"Left out of the copy: {left} of {len(jobs)} pairs{more}. repairs.jsonl says why."] if left else []
+    return left, notes
 
 
-def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Plan:
+def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Meaning:
     """Which class each code becomes, when the decisions are heard. Raises DatasetError where one is missing."""
     missing = [question for question in diagnosis.report.questions if not _answered(question.option, decisions)]
-    blocking = [p for p in diagnosis.report.findings.errors if p.kind in BLOCKING]
+    blocking = [p for p in diagnosis.report.findings.errors if p.kind in BLOCKING and p.kind != "too-many-classes"]
     if missing or blocking:
         problems = [Problem("error", "decision", "--fix", f"{q.why}?", f"Say {q.option}.") for q in missing]
-        raise DatasetError("The repair needs a person's decision first.", [*problems, *blocking])
+        head = "The repair needs a person's decision first." if missing else "No repair can guess what the masks mean."
+        raise DatasetError(head, [*problems, *blocking])
     meaning = diagnosis.meaning
     if decisions.commonest or decisions.keep_classes:
         meaning = keep_some(diagnosis, decisions.commonest, decisions.keep_classes)
-    names, colours = list(meaning.classes.names), list(meaning.classes.colours)
-    numbers, by_colour = dict(meaning.numbers), dict(meaning.colours)
-    if decisions.binary_foreground and len(names) == 2:
-        names[1] = decisions.binary_foreground
-    if decisions.background:
-        names[0] = decisions.background
-    for text in decisions.void_values:
-        code, coloured = parse_code(text)
-        table = by_colour if coloured else numbers
-        table[code] = VOID
-    for text in decisions.class_values:
-        code, coloured = parse_code(text)
-        table = by_colour if coloured else numbers
-        if table.get(code) == VOID:
-            table[code] = len(names)
-            names.append(f"class {text}")
-            colours.append(filled_colours([*colours, None])[-1])
-    used = sorted({label for label in (*numbers.values(), *by_colour.values()) if label != VOID})
-    if not used:
-        raise DatasetError("Every code is declared void; no class is left.", diagnosis.report.findings.errors)
+    labels = {*meaning.numbers.values(), *meaning.colours.values()} - {VOID}
+    if not meaning.known or not labels:
+        where = shown(diagnosis.dataset.root)
+        raise DatasetError(
+            f"{where}: the masks tell no class, so there is nothing to write.", diagnosis.report.findings.errors
+        )
     declared = diagnosis.listed.settings.classes is not None or diagnosis.listed.listing.declared is not None
-    kept = list(range(len(names))) if declared else used  # declared classes stay, though no mask may hold them
+    kept = list(range(len(meaning.classes))) if declared else sorted(labels)  # declared ones stay without any mask
     new = {old: i for i, old in enumerate(kept)} | {VOID: VOID}
+    names, colours = meaning.classes.names, meaning.classes.colours
     classes = ClassList(tuple(names[i] for i in kept), filled_colours([colours[i] for i in kept]))
-    return Plan(classes, {c: new[v] for c, v in numbers.items()}, {c: new[v] for c, v in by_colour.items()})
-
-
-def parse_code(text: str) -> tuple[int, bool]:
-    """ "255" → (255, False); "#ff8000" → (0xff8000, True). Raises UsageError."""
-    try:
-        return (int(text[1:], 16), True) if text.startswith("#") and len(text) == 7 else (int(text), False)
-    except ValueError:
-        raise UsageError(
-            f"{text!r} is no mask value; expected a number such as 255, or a colour such as #ff8000."
-        ) from None
+    numbers, by_colour = ({c: new[v] for c, v in table.items()} for table in (meaning.numbers, meaning.colours))
+    return replace(meaning, classes=classes, numbers=numbers, colours=by_colour)
 
 
 def _answered(option: str, decisions: Decisions) -> bool:
-    if option.startswith("--masks"):
-        return False  # a word that told them apart would have left no question
-    if option.startswith("--commonest"):
-        return bool(decisions.commonest or decisions.keep_classes)
-    if option.startswith("--binary-foreground"):
-        return decisions.binary_foreground is not None or bool({*decisions.void_values, *decisions.class_values})
-    return bool({*decisions.void_values, *decisions.class_values})
+    """Whether a question was answered; a word for --masks that told them apart would have left no question."""
+    return option.startswith("--commonest") and bool(decisions.commonest or decisions.keep_classes)
 
 
 def _jobs(diagnosis: Diagnosis, decisions: Decisions) -> list[tuple[str, Sample, str]]:
@@ -190,15 +189,14 @@ def _jobs(diagnosis: Diagnosis, decisions: Decisions) -> list[tuple[str, Sample,
         jobs = [(of_group.get(group_of(Path(sample.name)), split), sample) for split, sample in jobs]
     copies: set[str] = set()
     if decisions.drop_copies:
-        kinds = ("copy-across-splits", "near-copy-across-splits")
-        copies = {problem.where for problem in diagnosis.report.findings.problems if problem.kind in kinds}
+        copies = {problem.where for problem in diagnosis.report.findings.problems if problem.kind in COPIES}
     by_sample = {id(sample): where for where, sample in diagnosis.report.samples.items() if where in copies}
     return [(s, sample, "a copy of another split's image" if id(sample) in by_sample else "") for s, sample in jobs]
 
 
 def _write_pair(
     diagnosis: Diagnosis,
-    plan: Plan,
+    plan: Meaning,
     decisions: Decisions,
     out: Path,
     split: str,
@@ -240,7 +238,7 @@ def _write_pair(
 
 
 def _labels(
-    diagnosis: Diagnosis, plan: Plan, sample: Sample, image: bytes, turn: int, decisions: Decisions
+    diagnosis: Diagnosis, plan: Meaning, sample: Sample, image: bytes, turn: int, decisions: Decisions
 ) -> tuple[Labels, list[Change]]:
     assert sample.mask is not None
     size = upright_size(image)
@@ -248,22 +246,7 @@ def _labels(
         raw = RawMask(stored_mask_ids(sample, size).astype("int32"), False, False, 8, 1)
     else:
         raw = raw_mask_of(read_bytes(sample.mask))
-    coding = diagnosis.colours if raw.coloured else diagnosis.numbers
-    table = plan.colours if raw.coloured else plan.numbers
-    if coding is None or not table:
-        raise Refusal("unknown-codes", "its codes have no class.", "Declare the classes in dataset.toml.")
-    if coding.kind == "instances":
-        table = {int(code): 1 if code else 0 for code in set(raw.codes.ravel().tolist())} | {0: table.get(0, 0)}
-    elif coding.kind == "class-instances":
-        raw = replace(raw, codes=raw.codes // 1000 * (raw.codes >= 1000) + raw.codes * (raw.codes < 1000))
-        table = {code // 1000 if code >= 1000 else code: label for code, label in table.items()}
-    labels, changes = labels_of(raw, coding, table)
-    if coding.kind.endswith("instances"):
-        changes = [
-            Change("object numbers became class ids", "classes are learnt, not objects", "no: which object is lost")
-        ]
-    if raw.transparent is not None or raw.translucent:
-        changes.append(Change("the alpha channel was dropped", "its colours hold the classes", "no: alpha is lost"))
+    labels, changes = labels_by(raw, diagnosis.reading.coded(plan))
     if labels.shape != size:
         mended = fitted_to(labels, raw.turn, size, turn, decisions.turn, decisions.stretch_masks)
         if isinstance(mended, str):
@@ -291,7 +274,7 @@ def _free_name(sample: Sample, split: str, taken: set[tuple[str, str]]) -> str:
     return free
 
 
-def _summary(diagnosis: Diagnosis, plan: Plan, decisions: Decisions) -> dict[str, Any]:
+def _summary(diagnosis: Diagnosis, plan: Meaning, decisions: Decisions) -> dict[str, Any]:
     """The first line: what holds for all files."""
     return {
         "pixelwise": "repairs",
@@ -306,5 +289,5 @@ def _summary(diagnosis: Diagnosis, plan: Plan, decisions: Decisions) -> dict[str
     }
 
 
-def _class_name(label: int, plan: Plan) -> str:
+def _class_name(label: int, plan: Meaning) -> str:
     return "void" if label == VOID else plan.classes.names[label]

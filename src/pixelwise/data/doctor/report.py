@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,10 @@ from pixelwise.records import ClassList, Problem, Sample
 
 SHOWN_FILES = 5
 VERSION = 1
+
+
+def same(sample: Sample) -> Sample:
+    return sample
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,19 @@ class Report:
     corrected: Mapping[str, Any] = field(default_factory=dict)  # what a person changed in a model's masks
     seconds: float = 0.0
     fixed: Path | None = None  # where the repaired copy is
+    left_out: int = 0  # pairs that are not in it
+    copy_errors: tuple[Problem, ...] = ()  # what is still wrong with it
+    read_as: Callable[[Sample], Sample] = same  # how a sample's mask is read, for pictures
 
     @property
     def sound(self) -> bool:
         """True when training would accept the folder."""
         return not self.findings.errors
+
+    @property
+    def all_well(self) -> bool:
+        """True when nothing is left to do: the folder is sound, or its repaired copy is and holds every pair."""
+        return not (self.left_out or self.copy_errors) if self.fixed else self.sound
 
     def groups(self) -> tuple[Group, ...]:
         """Findings by kind: errors first, then by number."""
@@ -96,6 +108,8 @@ class Report:
             "corrected": dict(self.corrected),
             "suspects": [suspect.to_json() for suspect in self.suspects],
             "fixed": shown(self.fixed) if self.fixed else None,
+            "left_out": self.left_out,
+            "copy_problems": [vars(problem) for problem in self.copy_errors],
         }
 
     def _shares(self, class_id: int) -> dict[str, float]:
@@ -137,6 +151,10 @@ class Report:
             yield Text(f"A split by groups would be: {listed}.")
         if self.fixed:
             yield Text(f"Repaired copy: {shown(self.fixed)}, every change in repairs.jsonl.", style="bold green")
+            for problem in self.copy_errors[:SHOWN_FILES]:
+                yield Text(f"  still wrong in the copy: {problem}", style="red")
+            if len(self.copy_errors) > SHOWN_FILES:
+                yield Text(f"  and {len(self.copy_errors) - SHOWN_FILES} more; --json FILE lists all", style="red")
 
 
 def class_table(report: Report) -> Table:

@@ -81,7 +81,8 @@ def find_suspects(
     for done, sample in enumerate(samples, start=1):
         try:
             image = read_sample_image(sample)
-            mask = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes))
+            size = (image.shape[0], image.shape[1])
+            mask = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), size)
         except DataError:
             continue
         if mask.shape == image.shape[:2]:

@@ -6,7 +6,7 @@ were. Images keep their bytes where the format takes files. What would be lost i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from pixelwise.data.files import SUFFIX_OF, Refusal, image_format, shown, write_whole
@@ -14,7 +14,8 @@ from pixelwise.data.folder import layout_of, open_dataset
 from pixelwise.data.formats.writers import WRITERS, Pair
 from pixelwise.data.new_folder import new_folder, require_new
 from pixelwise.data.settings import FILE_NAME, SPLITS
-from pixelwise.data.sources import image_bytes, read_sample_mask
+from pixelwise.data.sources import image_bytes, read_sample_mask, upright_size
+from pixelwise.data.values import Given
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.records import Dataset
 
@@ -24,7 +25,13 @@ Progress = Callable[[str, int, int], None]
 
 
 def convert(
-    data: Path | str, out: Path | str, to: str, *, progress: Progress = lambda what, done, total: None
+    data: Path | str,
+    out: Path | str,
+    to: str,
+    *,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
+    progress: Progress = lambda what, done, total: None,
 ) -> Dataset:
     """Write a dataset in another format. Returns the result, opened.
 
@@ -32,9 +39,10 @@ def convert(
         data: a folder of any format that is read.
         out: a new folder.
         to: a key of WRITERS.
+        classes, void: what mask values mean, as in `open_dataset`.
 
     Raises:
-        UsageError: no such folder or format.
+        UsageError: no such folder or format; a value that no mask holds.
         DatasetError: the data have problems that keep them from being read, or classes that the format cannot hold.
         ImageError, MaskError: one file cannot be read.
         OutputError: `out` is there already or cannot be written.
@@ -43,7 +51,7 @@ def convert(
     if to not in WRITERS:
         raise UsageError(f"{to!r} is no format that is written; known: {', '.join(WRITERS)}.")
     require_new(out)
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, classes=classes, void=void)
     errors = [problem for problem in dataset.problems if problem.severity == "error"]
     if errors:
         raise DatasetError("The dataset has problems to mend first; `pixelwise check` says more.", errors)
@@ -67,7 +75,8 @@ def _pairs(dataset: Dataset, progress: Progress) -> Iterator[Pair]:
         try:
             data = image_bytes(sample)
             suffix = SUFFIX_OF[image_format(data)]
+            size = upright_size(data)
         except Refusal as refusal:
             raise DatasetError(f"{shown(sample.image)}: {refusal}") from refusal
-        yield Pair(split, stem, data, suffix, read_sample_mask(sample, dataset.mask_ids, len(dataset.classes)))
+        yield Pair(split, stem, data, suffix, read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), size))
         progress("converting", done, len(jobs))
