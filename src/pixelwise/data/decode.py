@@ -24,182 +24,53 @@ Whatever a decoder raises becomes a Refusal here. What would keep one busy for e
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image
 
 from pixelwise.data.dropped import Dropped, bands_dropped, channel_dropped, depth_dropped, pages_dropped
-from pixelwise.data.files import SUFFIX_OF, UNPRINTABLE, PngFacts, Refusal, check_png, image_format, truncated
+from pixelwise.data.files import PngFacts, Refusal, truncated
 from pixelwise.data.inflate import bounded_png, stored_pixels
 from pixelwise.data.jpeg import jpeg_pixels
-from pixelwise.data.limits import (
-    MAX_PIXELS,
-    MOST_FRAMES,
-    REDUCE,
-    check_bmp,
-    check_jpeg,
-    check_jpeg2000,
-    check_webp,
-    first_of_gif,
-    lean_jpeg,
-    lean_png,
-    refuse_large,
-)
+from pixelwise.data.limits import MAX_PIXELS
+from pixelwise.data.opening import FORMATS, Opened, image_bits, open_image, refusing, stored_depth
 from pixelwise.data.orientation import oriented, stored_turn
-from pixelwise.data.pnm import PnmHeader, Samples, as_8_bit, pnm_header, pnm_samples
-from pixelwise.data.quiet import quieten
-from pixelwise.data.tiff_header import READ_BANDS, bands_of, check_tiff, pages_of, tiff_bytes
+from pixelwise.data.pnm import STRIP_ROWS, narrowed
+from pixelwise.data.tiff_header import RARE, RARE_REMEDY, bands_of
 from pixelwise.records import Colour, Pixels
 
-__all__ = ["MAX_PIXELS", "oriented", "stored_turn"]  # of other modules, which those who decode need beside this
+# Those of other modules are here for who decodes.
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "MaskIds",
+    "Opened",
+    "colour_codes",
+    "image_pixels",
+    "load",
+    "mask_ids_of",
+    "mask_palette",
+    "number_of_colours",
+    "open_image",
+    "opened_mask_ids",
+    "opened_pixels",
+    "oriented",
+    "pixels_and_dropped",
+    "refusing",
+    "stored_depth",
+    "stored_turn",
+]
 
 MaskIds = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]  # [H, W]
 
-FORMATS = tuple(name for name in SUFFIX_OF if name != "HEIF")  # that Pillow reads by itself
 # Chunks that change no pixel, so that OpenCV's and Pillow's decoders agree. tRNS, eXIf and APNG go to Pillow.
 PLAIN_CHUNKS = frozenset((b"IHDR", b"IDAT", b"sRGB", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"bKGD", b"iCCP"))
-HEAVY_CHUNKS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))  # which may be bombs, and OpenCV warns of
 SINGLE_CHANNEL = "Save masks as single-channel or palette PNG, with one class id a pixel."
-UNSUPPORTED = re.compile(
-    r"unsupported|not supported|unknown|not available|cannot handle|not implemented", re.IGNORECASE
-)
-STRIP_ROWS = 256  # that are narrowed at a time
 LOSSY = {"JPEG": "JPEG", "WEBP": "lossy WebP", "AVIF": "AVIF", "HEIF": "HEIC", "JPEG2000": "lossy JPEG 2000"}
-
-quieten()
-
-
-class Opened(NamedTuple):
-    """A file whose header was read and found acceptable; but for PPM no pixel is decoded yet."""
-
-    image: Image.Image
-    format: str  # as `files.image_format` names it
-    png: PngFacts | None
-    pnm: tuple[PnmHeader, Samples] | None = None  # of PPM: its numbers too
-    pages: int = 1  # pictures in the file; over MOST_FRAMES they are not counted
-    lossy: bool = False  # pixels are not as they were saved
-    lean: bytes = b""  # the file without what could be a bomb and changes no pixel
-
-    @property
-    def turn(self) -> int:
-        """The EXIF orientation, 1 to 8. A PNG without EXIF is not asked: Pillow would decode its pixels to tell."""
-        return 1 if self.png and b"eXIf" not in self.png.chunks else stored_turn(self.image)
-
-
-@contextmanager
-def refusing(what: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into a Refusal. Decoders are not of one mind: OSError, SyntaxError, TypeError …"""
-    try:
-        yield
-    except Refusal:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Refusal("too-large", f"holds more than the {MAX_PIXELS:,} pixels that are the limit.", REDUCE) from error
-    except MemoryError as error:
-        raise Refusal("too-large", "needs more memory than there is.", REDUCE) from error
-    except Exception as error:
-        reason = UNPRINTABLE.sub("?", (str(error).splitlines() or [""])[0])[:200] or type(error).__name__
-        if isinstance(error, NotImplementedError) or UNSUPPORTED.search(reason):
-            raise Refusal("unread-kind", f"is of a kind that is not read: {reason}.", "Convert it to PNG.") from error
-        raise truncated(f"{what} ({reason})") from error
-
-
-def open_image(data: bytes) -> Opened:
-    """Read the header, check that the file is whole as far as its structure tells, and that its size is allowed.
-
-    Raises:
-        Refusal: see `read_image`.
-    """
-    format_name = image_format(data)
-    with refusing(f"its {format_name} header cannot be read"):
-        return _opened(data, format_name)
-
-
-def _opened(data: bytes, name: str) -> Opened:
-    png = None
-    pages, lossy, lean = 1, name in ("JPEG", "AVIF", "HEIF"), data
-    if name == "PNG":
-        png = check_png(data)
-        refuse_large(png.width, png.height)
-        lean = lean_png(data) if png.chunks & HEAVY_CHUNKS or b"eXIf" in png.chunks else data
-    elif name == "JPEG":
-        check_jpeg(data)
-        lean = lean_jpeg(data)
-    elif name == "WEBP":
-        pages, lossy = check_webp(data), b"VP8 " in data[12:4096]
-    elif name == "GIF":
-        lean, pages = first_of_gif(data)
-    elif name == "BMP":
-        check_bmp(data)
-    elif name == "JPEG2000":
-        lossy = check_jpeg2000(data)
-    elif name == "PPM":
-        header = pnm_header(data)
-        refuse_large(header.width, header.height)
-        samples = pnm_samples(data, header)
-        return Opened(_pnm_image(samples, header), name, None, (header, samples))
-    elif name == "TIFF":
-        file = tiff_bytes(data)
-        check_tiff(file)
-        pages = pages_of(file)
-    image = _pillow(data, lean, name, lean is not data and png is not None and b"eXIf" in png.chunks)
-    refuse_large(*image.size)
-    if name == "TIFF":
-        _check_tiff(image, len(data))
-    if name in ("AVIF", "HEIF"):
-        pages = min(int(getattr(image, "n_frames", 1)), MOST_FRAMES + 1)
-    return Opened(image, name, png, None, pages, lossy, lean)
-
-
-def _pillow(data: bytes, lean: bytes, name: str, told_turn: bool) -> Image.Image:
-    """The image by its header. `told_turn`: a text in it may say how it is turned. Raises as Pillow, and Refusal."""
-    if name == "HEIF":
-        _need_heif()
-    if name == "AVIF" and not features.check("avif"):
-        raise Refusal("unread-kind", "is an AVIF image; this Pillow cannot read it.", "pip install 'pillow>=11.3'")
-    try:
-        if told_turn and (turned := _turned_png(data)):
-            return turned
-        return Image.open(io.BytesIO(lean), formats=(name,))
-    except UnidentifiedImageError as error:
-        bands, bits = (name == "TIFF" and bands_of(data)) or (1, 8)
-        if bands not in READ_BANDS:
-            what = f"holds {bands} bands of {bits} bits; expected 1 (grey), 3 (RGB) or 4 (RGB and alpha)."
-            raise Refusal("bands", what, "Choose the bands that a person should see, and save them as RGB.") from error
-        raise truncated(f"its {name} header cannot be read") from error
-
-
-def _turned_png(data: bytes) -> Image.Image | None:
-    """A PNG with its texts, where these are no bomb."""
-    try:
-        return Image.open(io.BytesIO(data), formats=("PNG",))
-    except Exception:  # Pillow refuses texts that are larger than its limit; the pixels may be sound
-        return None
-
-
-def _need_heif() -> None:
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError as error:
-        what = "is a HEIC image; to read it, the extra `formats` is needed."
-        raise Refusal("missing-extra", what, "pip install 'pixelwise[formats]', or convert it to PNG.") from error
-    register_heif_opener()
-
-
-def _pnm_image(samples: NDArray[Any], header: PnmHeader) -> Image.Image:
-    """Its numbers as an image of Pillow's. Of 16-bit colours, which Pillow has not, the 8-bit ones."""
-    if samples.ndim == 3 and samples.dtype != np.uint8:
-        return Image.fromarray(_narrowed(samples, header.maxval))
-    if header.kind in (1, 4):
-        return Image.fromarray(samples.astype(bool))
-    return Image.fromarray(np.ascontiguousarray(samples))
 
 
 def image_pixels(data: bytes) -> Pixels:
@@ -236,13 +107,13 @@ def pixels_and_dropped(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropp
         if not pixels.size:
             raise truncated("it holds no pixels")
     frames = "frame" if opened.format in ("GIF", "WEBP", "AVIF") else "picture" if opened.format == "HEIF" else "page"
-    return pixels, (*dropped, *depth_dropped(image_bits(data, opened)), *pages_dropped(opened.pages, frames))
+    return pixels, (*dropped, *depth_dropped(image_bits(opened)), *pages_dropped(opened.pages, frames))
 
 
 def _decoded(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
     if opened.pnm is not None:
         header, samples = opened.pnm
-        narrow = _narrowed(samples, header.maxval)
+        narrow = narrowed(samples, header.maxval)
         return _three_channels(narrow), ()
     if opened.format == "JPEG" and opened.image.mode in ("L", "RGB", "CMYK"):
         found = _of_jpeg(data, opened)
@@ -254,7 +125,10 @@ def _decoded(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
     if stored_depth(opened) == 16:
         return _of_16_bits(opened)
     image = load(opened.image)
-    if image.mode in ("F", "I", "LAB") or image.mode.startswith("I;"):
+    if opened.format == "JPEG2000" and image.mode == "I;16":  # whatever its depth, its white is 65535
+        return oriented(_three_channels(narrowed(np.asarray(image), 65535)), stored_turn(image)), ()
+    signed = 2 in getattr(image, "tag_v2", {}).get(339, ())
+    if image.mode in ("F", "I", "LAB") or image.mode.startswith("I;") or signed:
         kind = {"F": "floating-point", "LAB": "CIELAB"}.get(image.mode, "32-bit or signed")
         what = f"holds {kind} values; expected 8- or 16-bit grey or colour."
         raise Refusal("unread-kind", what, "Export it as 8- or 16-bit, scaled as a person should see it.")
@@ -294,26 +168,17 @@ def _of_16_bits(opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
     wide = cv2.imdecode(np.frombuffer(bounded, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if wide is None or wide.dtype != np.uint16:
         raise truncated("its 16-bit pixels cannot be decoded")
-    dropped = channel_dropped(cv2.extractChannel(wide, 3)) if wide.ndim == 3 and wide.shape[2] == 4 else ()
+    nth = 2 if opened.png and opened.png.colour == 4 else 4  # OpenCV gives grey and alpha as four channels
+    dropped = channel_dropped(cv2.extractChannel(wide, 3), nth) if wide.ndim == 3 and wide.shape[2] == 4 else ()
     # OpenCV turns a TIFF upright whatever the flags say, and a PNG never with these.
     orientation = stored_turn(opened.image) if opened.png else 1
-    narrow = _narrowed(wide if wide.ndim == 2 else wide[:, :, 2::-1], 65535)
+    narrow = narrowed(wide if wide.ndim == 2 else wide[:, :, 2::-1], 65535)
     return oriented(_three_channels(narrow), orientation), dropped
 
 
 def _three_channels(values: NDArray[np.uint8]) -> Pixels:
     """[H, W, 3] as it is; [H, W] in all three channels."""
     return values if values.ndim == 3 else np.asarray(cv2.merge([values] * 3), np.uint8)
-
-
-def _narrowed(wide: NDArray[Any], maxval: int) -> NDArray[np.uint8]:
-    """Values of 0–maxval → uint8 0–255 of the same shape, some rows at a time: no copy of all is made on the way."""
-    if maxval == 255:
-        return np.asarray(wide, np.uint8)
-    narrow = np.empty(wide.shape, np.uint8)
-    for top in range(0, len(wide), STRIP_ROWS):
-        narrow[top : top + STRIP_ROWS] = as_8_bit(wide[top : top + STRIP_ROWS], maxval)
-    return narrow
 
 
 def _dropped_channels(image: Image.Image, opened: Opened) -> tuple[Dropped, ...]:
@@ -348,6 +213,8 @@ def _mask_ids(data: bytes, opened: Opened) -> MaskIds:
         raise Refusal("jpeg-mask", what, f"Export it again from the source as PNG. {SINGLE_CHANNEL}")
     if opened.format in ("TIFF", "GIF") and opened.pages > 1:
         raise Refusal("many-pages", f"holds {opened.pages} pages; expected one.", SINGLE_CHANNEL)
+    if opened.format == "TIFF" and opened.image.mode == "L" and (bands := (bands_of(data) or (1, 8))[0]) > 1:
+        raise Refusal("alpha-mask", f"holds {bands} bands; expected one channel of class ids.", SINGLE_CHANNEL)
     png = opened.png
     if png and png.depth == 8 and png.colour in (0, 3) and png.chunks <= PLAIN_CHUNKS | {b"PLTE", b"tRNS"}:
         fast = stored_pixels(data, png)
@@ -384,48 +251,21 @@ def mask_palette(data: bytes) -> dict[int, Colour]:
 
 def load(image: Image.Image) -> Image.Image:
     """Decode a Pillow image's pixels. Raises Refusal where that fails."""
+    packing = getattr(image, "tag_v2", {}).get(259)
     with refusing("its pixels cannot be decoded"):
-        image.load()
+        try:
+            image.load()
+        except OSError as error:
+            if packing in RARE:  # which libtiff may have been built without
+                what = f"its compression ({RARE[packing]}) cannot be decoded here."
+                raise Refusal("unread-kind", what, RARE_REMEDY) from error
+            raise
     return image
 
 
 def _is_plain(png: PngFacts) -> bool:
     """8 bits a channel, grey or RGB or RGBA, nothing that one decoder heeds and the other does not."""
     return png.depth == 8 and png.colour in (0, 2, 6) and png.chunks <= PLAIN_CHUNKS
-
-
-def stored_depth(opened: Opened) -> int:
-    """Bits per sample, as stored."""
-    if opened.png is not None:
-        return opened.png.depth
-    if opened.pnm is not None:
-        return 16 if opened.pnm[0].maxval > 255 else 8
-    tags = getattr(opened.image, "tag_v2", None)
-    if tags is None:
-        return 8
-    bits = tags.get(258, (1,))
-    formats = tags.get(339, (1,))
-    # Only unsigned samples of one size count as 16-bit; signed ones have no documented scale.
-    return int(bits[0]) if set(formats) == {1} and len(set(bits)) == 1 else 8
-
-
-def image_bits(data: bytes, opened: Opened) -> int:
-    """As `stored_depth`, of kinds too whose decoder gives 8 bits of what may be more."""
-    if opened.format in ("AVIF", "HEIF"):  # "pixi": version and flags, number of channels, bits of each
-        at = data.find(b"pixi", 0, 1 << 16)
-        return data[at + 9] if 0 < at < len(data) - 9 and data[at + 9] in (8, 10, 12, 16) else 8
-    if opened.format == "JPEG2000":
-        return 16 if opened.image.mode.startswith("I;16") else 8
-    return stored_depth(opened)
-
-
-def _check_tiff(image: Image.Image, size: int) -> None:
-    """Raise Refusal when the pixel data that a TIFF points to lies outside the file."""
-    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
-    for offsets, lengths in ((273, 279), (324, 325)):  # strips; tiles
-        for offset, length in zip(tags.get(offsets, ()), tags.get(lengths, ()), strict=False):
-            if offset + length > size:
-                raise truncated(f"its pixels reach to byte {offset + length}, the file has {size}")
 
 
 def _refuse_colours(image: Image.Image) -> None:

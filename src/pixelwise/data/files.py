@@ -197,7 +197,7 @@ def is_tga(data: bytes) -> bool:
         return table == 1 and bits == 8 and entry_bits in (15, 16, 24, 32) and 0 < first + length <= 256
     if table or first or length or entry_bits not in (0, 15, 16, 24, 32):
         return False
-    return (kind in (2, 10) and bits in (15, 16, 24, 32)) or (kind in (3, 11) and bits in (8, 16))
+    return (kind in (2, 10) and bits in (15, 16, 24, 32)) or (kind in (3, 11) and bits in (1, 8, 16))
 
 
 def truncated(detail: str) -> Refusal:

@@ -54,6 +54,8 @@ def check_jpeg(data: bytes) -> None:
     """
     pixels, arithmetic = 0, False
     for marker, at, _stop in jpeg_segments(data):
+        if marker == 0xF7:
+            raise Refusal("unread-kind", "is a JPEG-LS image; expected a usual JPEG.", "Convert it to PNG.")
         if marker in FRAME_HEADERS and at + 9 <= len(data):
             bits, height, width = struct.unpack_from(">BHH", data, at + 4)
             if marker in UNREAD_FRAMES or bits != 8:
@@ -225,8 +227,9 @@ def check_bmp(data: bytes) -> None:
             raise Refusal("too-large", what, RESAVE)
 
 
-def check_jpeg2000(data: bytes) -> bool:
-    """Raise Refusal for a JPEG 2000 image whose pieces would fill the memory. Returns whether it may have lost detail.
+def check_jpeg2000(data: bytes) -> tuple[bool, int]:
+    """Raise Refusal for a JPEG 2000 image whose pieces would fill the memory. Returns whether it may
+    have lost detail, and its bits a sample.
 
     Format: ISO/IEC 15444-1, annex A: SIZ says size and tiles, COD layers, levels and precincts.
     """
@@ -234,7 +237,7 @@ def check_jpeg2000(data: bytes) -> bool:
     if at < 0 or len(data) < at + 46:
         raise truncated("it holds no codestream")
     x1, y1, x0, y0, tile_w, tile_h, _, _, bands = struct.unpack_from(">8IH", data, at + 8)
-    width, height = x1 - x0, y1 - y0
+    width, height, bits = x1 - x0, y1 - y0, (data[at + 42] & 0x7F) + 1
     if width < 1 or height < 1 or not tile_w or not tile_h or not 1 <= bands <= 16384:
         raise truncated(f"its header says {width}×{height} pixels in tiles of {tile_w}×{tile_h}")
     if bands > 4:
@@ -258,4 +261,4 @@ def check_jpeg2000(data: bytes) -> bool:
     if packets > MOST_PACKETS:
         what = f"is a JPEG 2000 image of some {packets:,} packets; the limit is {MOST_PACKETS:,}."
         raise Refusal("too-many-chunks", what, RESAVE)
-    return lossy
+    return lossy, bits

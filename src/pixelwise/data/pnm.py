@@ -22,6 +22,7 @@ LONG = re.compile(rb"[0-9]{10}")
 SPACES = re.compile(rb"[ \t\r\n\v\f]{2,}")
 DIGITS = b"0123456789 \t\r\n\v\f"
 LARGEST = 65535
+STRIP_ROWS = 256  # that are narrowed at a time
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]  # [H, W] or [H, W, 3]
 
@@ -100,6 +101,16 @@ def as_8_bit(samples: Samples, maxval: int) -> NDArray[np.uint8]:
         return samples.astype(np.uint8, copy=False)
     table = (np.arange(maxval + 1, dtype=np.uint32) * 255 + maxval // 2) // maxval
     return np.asarray(table.astype(np.uint8)[samples])
+
+
+def narrowed(wide: NDArray[Any], maxval: int) -> NDArray[np.uint8]:
+    """Values of 0–maxval → uint8 0–255 of the same shape, some rows at a time: no copy of all is made on the way."""
+    if maxval == 255:
+        return np.asarray(wide, np.uint8)
+    narrow = np.empty(wide.shape, np.uint8)
+    for top in range(0, len(wide), STRIP_ROWS):
+        narrow[top : top + STRIP_ROWS] = as_8_bit(wide[top : top + STRIP_ROWS], maxval)
+    return narrow
 
 
 def _enough(numbers: NDArray[Any], count: int) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from pixelwise.data.files import READ_ONLY, Refusal, truncated
 
-KIND, WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES = 254, 256, 257, 258, 262, 277  # tags
+KIND, WIDTH, HEIGHT, BITS, PACKING, SAMPLES, FORMAT = 254, 256, 257, 258, 259, 277, 339  # tags
 STRIPS, STRIP_ROWS, PLANES, TILE_WIDTH, TILE_HEIGHT, TILES = 273, 278, 284, 322, 323, 324
 REDUCED, MASK = (
     1,
@@ -31,6 +31,13 @@ MOST_PARTS = 65_536  # strips or tiles, where all are decoded at once
 MOST_STREAMED_PARTS = 1 << 23
 MAX_TILE_BYTES = 1 << 26  # of a tile that is larger than the image
 READ_BANDS = (1, 3, 4)
+PACKINGS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34676, 34677)  # compressions that are always decoded
+RARE = {  # compression → its name, of those that are not
+    34712: "JPEG 2000", 33003: "JPEG 2000", 33005: "JPEG 2000", 34887: "LERC", 34925: "LZMA", 34933: "PNG",
+    34934: "JPEG XR", 22610: "JPEG XR", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
+}  # fmt: skip
+RARE_REMEDY = "Save it with another compression, for example: gdal_translate -of COG -co COMPRESS=DEFLATE IN OUT"
+SIGNED, FLOAT, COMPLEX = (2,), (3,), (5, 6)  # sample formats
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 LETTERS = {3: "H", 4: "I", 16: "Q"}  # types of whole numbers → how struct calls them
 HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -167,6 +174,30 @@ def pages_of(file: TiffFile) -> int:
             break
         at = page.after
     return max(pages, 1)
+
+
+def refuse_unread_tiff(file: TiffFile) -> None:
+    """Raise Refusal where the header says why a decoder does not know this kind of TIFF."""
+    try:
+        page = file.first()
+        bands, bits, packing, kind = (
+            file.number(page, code, otherwise)
+            for code, otherwise in ((SAMPLES, 1), (BITS, 1), (PACKING, 1), (FORMAT, 1))
+        )
+    except struct.error:
+        return
+    if bands not in READ_BANDS:
+        what = f"holds {bands} bands of {bits} bits; expected 1 (grey), 3 (RGB) or 4 (RGB and alpha)."
+        raise Refusal("bands", what, "Choose the bands that a person should see, and save them as RGB.")
+    if kind in (*SIGNED, *FLOAT, *COMPLEX) or bits not in (1, 2, 4, 8, 16):
+        name = (
+            "floating-point" if kind in FLOAT else "complex" if kind in COMPLEX else "signed" if kind in SIGNED else ""
+        )
+        what = f"holds {bits}-bit {name} values".replace("  ", " ") + "; expected 8- or 16-bit grey or colour."
+        raise Refusal("unread-kind", what, "Export it as 8- or 16-bit, scaled as a person should see it.")
+    if packing not in PACKINGS:
+        name = RARE.get(packing, f"number {packing}")
+        raise Refusal("unread-kind", f"its compression ({name}) cannot be decoded here.", RARE_REMEDY)
 
 
 def bands_of(data: bytes) -> tuple[int, int] | None:
