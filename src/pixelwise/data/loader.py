@@ -26,6 +26,7 @@ from pixelwise.errors import DataError, PixelwiseError, WorkerError
 from pixelwise.model.preprocess import Policy, network_size
 from pixelwise.records import Labels, Pixels, Sample
 
+LARGEST_SHARE = 4  # a pair that takes more than this part of the cache is decoded anew each time
 RESTARTS = 3  # of killed workers, an epoch
 
 
@@ -35,6 +36,7 @@ class Pairs:
     def __init__(self, samples: Sequence[Sample], mask_ids: Mapping[int, int], classes: int, cache_mb: int) -> None:
         self.samples, self.mask_ids, self.classes = tuple(samples), dict(mask_ids), classes
         self.room_bytes = cache_mb * 2**20
+        self.most_bytes = self.room_bytes // LARGEST_SHARE
         self.kept: dict[int, tuple[Pixels, Labels]] = {}
 
     def __len__(self) -> int:
@@ -54,7 +56,7 @@ class Pairs:
                 f"{sample.mask}: {mask.shape[0]}×{mask.shape[1]}, but its image is "
                 f"{image.shape[0]}×{image.shape[1]}. Export both at the same size."
             )
-        if image.nbytes + mask.nbytes <= self.room_bytes:
+        if image.nbytes + mask.nbytes <= min(self.room_bytes, self.most_bytes):
             self.room_bytes -= image.nbytes + mask.nbytes
             self.kept[index] = (image, mask)
         return image, mask

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pixelwise.records import VOID, ClassList, Labels
 
+STRIP_PIXELS = 1 << 22  # that are counted at a time
 Counts = NDArray[np.int64]  # [C, C]
 
 
@@ -28,9 +29,14 @@ def count_pairs(predicted_HW: Labels, true_HW: Labels, classes: int) -> Counts:
     if predicted_HW.shape != true_HW.shape:
         raise ValueError(f"predicted labels are {predicted_HW.shape}, true labels {true_HW.shape}; they must agree")
     # One 16-bit code a pixel, counted in one pass; void lands in rows and columns that are then looked at and cut off.
-    codes = true_HW.astype(np.uint16) << 8
-    codes |= predicted_HW
-    counts = np.bincount(codes.ravel(), minlength=1 << 16).reshape(256, 256)
+    # Some rows at a time: on the way a pixel takes ten bytes.
+    counted = np.zeros(1 << 16, np.int64)
+    rows = max(STRIP_PIXELS // max(true_HW.shape[1], 1), 1)
+    for top in range(0, len(true_HW), rows):
+        codes = true_HW[top : top + rows].astype(np.uint16) << 8
+        codes |= predicted_HW[top : top + rows]
+        counted += np.bincount(codes.ravel(), minlength=1 << 16)
+    counts = counted.reshape(256, 256)
     labelled = counts[:VOID]
     if labelled[classes:].any() or labelled[:, classes:].any():
         raise ValueError(f"ids outside the {classes} classes (0 … {classes - 1}) and void ({VOID})")

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 Policy = Literal["stretch", "fit", "native"]
 POLICIES: tuple[Policy, ...] = ("stretch", "fit", "native")
+LARGE_PIXELS = 8_000_000  # of an image that is not resized at once: it would take 12 bytes a pixel
+STRIP_PIXELS = 1 << 20
 MULTIPLE = 32  # every network here halves its input five times at most
 
 
@@ -61,6 +63,22 @@ def resize_image(image_BHW3: Tensor, size: tuple[int, int]) -> Tensor:
     """
     image_B3HW = image_BHW3.permute(0, 3, 1, 2).float()
     return F.interpolate(image_B3HW, size=size, mode="bilinear", align_corners=False, antialias=True).round()
+
+
+def resize_in_strips(image_BHW3: Tensor, size: tuple[int, int]) -> Tensor:
+    """As `resize_image`, to the last bit, without the whole image as floats: its rows are narrowed some at a time."""
+    _, height, width, _ = image_BHW3.shape
+    rows = max(STRIP_PIXELS // width, 1)
+    narrowed = []
+    for top in range(0, height, rows):
+        strip_B3RW = image_BHW3[:, top : top + rows].permute(0, 3, 1, 2).float()
+        narrowed.append(
+            F.interpolate(
+                strip_B3RW, size=(strip_B3RW.shape[2], size[1]), mode="bilinear", align_corners=False, antialias=True
+            )
+        )
+    narrow_B3Hw = torch.cat(narrowed, dim=2)
+    return F.interpolate(narrow_B3Hw, size=size, mode="bilinear", align_corners=False, antialias=True).round()
 
 
 EXPOSED_MEAN, EXPOSED_STD = 112.0, 70.0  # brightness and contrast of a well exposed daylight photo, 0–255
@@ -131,6 +149,14 @@ class Preprocess(nn.Module):
         """uint8 [B, H, W, 3] RGB → float [B, 3, h, w]."""
         size = network_size(image_BHW3.shape[1], image_BHW3.shape[2], self.size, self.policy)
         return self.normalise(resize_image(image_BHW3, size))
+
+    def of_any_size(self, image_BHW3: Tensor) -> Tensor:
+        """As `forward`, for large images in less memory. Not for export: what it does depends on the size."""
+        height, width = image_BHW3.shape[1:3]
+        if height * width <= LARGE_PIXELS:
+            seen: Tensor = self(image_BHW3)
+            return seen
+        return self.normalise(resize_in_strips(image_BHW3, network_size(height, width, self.size, self.policy)))
 
 
 def resize_scores(scores_BChw: Tensor, size: tuple[int, int]) -> Tensor:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pixelwise.heap import LARGE_PIXELS, give_back
 from pixelwise.prediction.cutting import Tiles, is_cut, tiling_of
 from pixelwise.prediction.engine import Engine
-from pixelwise.prediction.tiles import Axis, label_tiles, neighbours_in
+from pixelwise.prediction.tiles import Axis, Run, Tiling, label_tiles, neighbours_in
 from pixelwise.records import Labels, Pixels, Scores
 
 MOSAIC_VALUES = 1 << 24  # scores that are put together of an image's tiles: 64 MB
@@ -46,14 +46,15 @@ def run_bounded(engine: Engine, image_HW3: Pixels) -> tuple[Labels, Scores]:
 def run_in_tiles(engine: Engine, image_HW3: Pixels) -> tuple[Labels, Scores]:
     """As `run_bounded`, of an image that is cut."""
     plan, _ = tiling_of(engine.bundle.metadata, (image_HW3.shape[0], image_HW3.shape[1]), Tiles())
+    return labelled_in_tiles(plan, engine.one_threaded().run, image_HW3, at_once=engine.threads)
+
+
+def labelled_in_tiles(plan: Tiling, run: Run, image_HW3: Pixels, *, at_once: int = 1) -> tuple[Labels, Scores]:
+    """Labels [H, W] of an image in memory, and the scores of its tiles put together. `run`, `at_once`: see tiles."""
     labels_HW = np.empty(image_HW3.shape[:2], np.uint8)
     mosaic = Mosaic(plan.rows, plan.columns)
     for y, labels in label_tiles(
-        plan,
-        lambda first, stop: image_HW3[first:stop],
-        engine.one_threaded().run,
-        at_once=engine.threads,
-        scored=mosaic.add,
+        plan, lambda first, stop: image_HW3[first:stop], run, at_once=at_once, scored=mosaic.add
     ):
         labels_HW[y : y + len(labels)] = labels
     assert mosaic.scores is not None

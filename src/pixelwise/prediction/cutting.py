@@ -64,11 +64,19 @@ def check_overlap(size: Size, overlap_px: int | None) -> None:
         )
 
 
+def native_tile(size: Size) -> Size:
+    """The tile of a model that sees images at their own scale, and was trained on cuts of `size`."""
+    return max(NATIVE_TILE_PX, 2 * size[0]), max(NATIVE_TILE_PX, 2 * size[1])
+
+
+def overlap_of(tile: Size) -> Size:
+    return tile[0] // OVERLAP_SHARE, tile[1] // OVERLAP_SHARE
+
+
 def tile_size(metadata: Metadata) -> tuple[Size, str]:
     """The tile (height, width) that fits a model, and how that was chosen, in words."""
     if metadata.policy == "native":
-        height, width = (max(NATIVE_TILE_PX, 2 * side) for side in metadata.size)
-        return (height, width), "the model sees images at their own scale"
+        return native_tile(metadata.size), "the model sees images at their own scale"
     trained = metadata.provenance.get("data", {}).get("image_size")
     if isinstance(trained, list) and len(trained) == 2 and all(isinstance(side, int) and side > 0 for side in trained):
         height, width = (min(max(side, 32), MAX_SIDE_PX) for side in trained)
@@ -87,10 +95,7 @@ def tiling_of(metadata: Metadata, size: Size, tiles: Tiles) -> tuple[Tiling, str
     """
     chosen, why = tile_size(metadata) if tiles.size is None else (tiles.size, "as asked")
     check_overlap(chosen, tiles.overlap_px)
-    if tiles.overlap_px is None:
-        overlap = chosen[0] // OVERLAP_SHARE, chosen[1] // OVERLAP_SHARE
-    else:
-        overlap = tiles.overlap_px, tiles.overlap_px
+    overlap = overlap_of(chosen) if tiles.overlap_px is None else (tiles.overlap_px, tiles.overlap_px)
     return tiling(size, chosen, overlap), why
 
 

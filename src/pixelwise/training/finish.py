@@ -37,9 +37,10 @@ from pixelwise.tracing.graph import batched, cut, parse
 from pixelwise.tracing.recorder import Listener, nobody
 from pixelwise.training.checkpoint import load_checkpoint
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.validate import Validated, Validation, batches, seen_mask, validate
+from pixelwise.training.validate import Validated, Validation, batches, in_tiles, seen_mask, validate
 
 PARITY_IMAGES = 8
+PARITY_PX = 1024  # of a side: scores at the size of a larger image would take gigabytes
 CALIBRATION_IMAGES = 64
 MAX_DROP = 0.5  # percentage points of mean IoU
 SIZED_IMAGES = 64  # at most so many are looked at for the usual size of an image
@@ -103,7 +104,7 @@ def export(
     preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std, recipe.even_exposure)
     validation = validation or validation_of(data, recipe, preprocess, classes)
     stages = stages_of(network)
-    images = [validation.pairs[index][0] for index in range(min(PARITY_IMAGES, len(validation.pairs)))]
+    images = [middle_of(validation.pairs[index][0]) for index in range(min(PARITY_IMAGES, len(validation.pairs)))]
 
     graph, parity = export_graph(network, preprocess, stages, images)
     result = measured or validate(network, validation)
@@ -268,6 +269,13 @@ def samples_of(rows: list[Any]) -> tuple[Sample, ...]:
     return tuple(Sample(name, Path(image), Path(mask), *parts) for name, image, mask, *parts in rows)
 
 
+def middle_of(image_HW3: Pixels) -> Pixels:
+    """What network and graph are compared on: an image, or of a large one its middle."""
+    height, width = (min(side, PARITY_PX) for side in image_HW3.shape[:2])
+    top, left = (image_HW3.shape[0] - height) // 2, (image_HW3.shape[1] - width) // 2
+    return np.ascontiguousarray(image_HW3[top : top + height, left : left + width])
+
+
 def usual_size(validation: Validation) -> list[int]:
     """Median height and width of the held-out images: how large a cut of a larger image should be."""
     number = len(validation.pairs)
@@ -296,8 +304,12 @@ def sample_pixels(
     """Scores [N, C] and labels [N] of every `step`-th pixel in each direction of the validation split."""
     scores, labels = [], []
     for images_B3hw, masks in batches(validation):
-        size = (images_B3hw.shape[2], images_B3hw.shape[3])
-        full_BChw = resize_scores(network(images_B3hw), size)[:, :, ::step, ::step]
+        if images_B3hw.dtype == torch.uint8:
+            _, scores_BChw = in_tiles(network, validation.preprocess, images_B3hw[0].numpy(), torch.device("cpu"))
+            size = (scores_BChw.shape[2], scores_BChw.shape[3])
+        else:
+            scores_BChw, size = network(images_B3hw), (images_B3hw.shape[2], images_B3hw.shape[3])
+        full_BChw = resize_scores(scores_BChw, size)[:, :, ::step, ::step]
         scores.append(full_BChw.permute(0, 2, 3, 1).flatten(0, 2).numpy())
         labels.append(np.stack([seen_mask(mask, size)[::step, ::step] for mask in masks]).ravel())
     return np.concatenate(scores), np.concatenate(labels)

@@ -64,7 +64,7 @@ def show_flow(network: Network, preprocess: Preprocess, pairs: Pairs, dataset: D
     opened = time.perf_counter()
     image_HW3 = read_sample_image(pairs.samples[0])
     began = time.perf_counter()
-    seen_13hw = preprocess(torch.from_numpy(image_HW3)[None])
+    seen_13hw = preprocess.of_any_size(torch.from_numpy(image_HW3)[None])
     preprocessed = time.perf_counter()
     size = (seen_13hw.shape[2], seen_13hw.shape[3])
     device = next(network.parameters()).device

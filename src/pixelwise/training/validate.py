@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pixelwise.data.augment import View, cut_mask
@@ -18,12 +19,20 @@ from pixelwise.data.files import make_folder, write_whole
 from pixelwise.data.images import encode_png
 from pixelwise.data.loader import Pairs
 from pixelwise.metrics import confusion
+from pixelwise.model.label_strips import labels_of_scores
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, labels_from_scores, resize_scores
-from pixelwise.records import VOID, ClassList, Labels
+from pixelwise.prediction.bounded import labelled_in_tiles
+from pixelwise.prediction.cutting import is_cut, native_tile, overlap_of
+from pixelwise.prediction.tiles import tiling
+from pixelwise.records import VOID, ClassList, Labels, Pixels, Scores
 from pixelwise.tracing.flow import coloured
 from pixelwise.training.distributed import own_part, total_of
 
+WHOLE_VALUES = 24_000_000  # scores at an image's own size that are made at once
+BATCH_PIXELS = 4_194_304  # of a batch at the network's input, at most, and
+BATCH_MASK_PIXELS = 16_000_000  # of its masks before the last
+PREVIEW_PX = 2000  # of the shorter side: larger previews are reduced
 PREVIEWS = 4  # held-out images whose masks are kept at every epoch
 
 
@@ -73,19 +82,24 @@ def validate(
     matrix = np.zeros((count, count), np.int64)
     loss, pixels, index = 0.0, 0, 0
     for images_B3hw, masks in batches(validation, own):
-        scores_BChw = network(images_B3hw.to(device))
+        cut = images_B3hw.dtype == torch.uint8
+        if cut:
+            labels_of_cut, scores_BChw = in_tiles(network, validation.preprocess, images_B3hw[0].numpy(), device)
+        else:
+            scores_BChw = network(images_B3hw.to(device))
         for scores_Chw, mask_HW in zip(scores_BChw, masks, strict=True):
-            labels_HW = labels_from_scores(scores_Chw[None], mask_HW.shape)[0].cpu().numpy()
+            labels_HW = labels_of_cut if cut else labels_at_size(scores_Chw, mask_HW.shape)
             matrix += confusion.count_pairs(labels_HW, mask_HW, count)
             if previews is not None and index < PREVIEWS:
-                write_whole(previews / f"{index}.png", encode_png(coloured(labels_HW, validation.classes)))
+                write_whole(previews / f"{index}.png", encode_png(preview(labels_HW, validation.classes)))
             index += 1
-        size = (images_B3hw.shape[2], images_B3hw.shape[3])
+        # Of an image that is cut the scores themselves are compared, which are half as fine as the image.
+        size = tuple(2 * side for side in scores_BChw.shape[2:]) if cut else images_B3hw.shape[2:]
         # Every other pixel in each direction, as in training: neighbours say nearly the same.
-        labels_Bhw = torch.stack([torch.from_numpy(seen_mask(mask, size)[::2, ::2]).long() for mask in masks]).to(
-            device
-        )
-        sampled_BChw = resize_scores(scores_BChw, size)[:, :, ::2, ::2]
+        labels_Bhw = torch.stack(
+            [torch.from_numpy(seen_mask(mask, (size[0], size[1]))[::2, ::2]).long() for mask in masks]
+        ).to(device)
+        sampled_BChw = scores_BChw if cut else resize_scores(scores_BChw, (size[0], size[1]))[:, :, ::2, ::2]
         loss += float(nn.functional.cross_entropy(sampled_BChw, labels_Bhw, ignore_index=VOID, reduction="sum"))
         pixels += int((labels_Bhw != VOID).sum())
         progress(index, len(own))
@@ -95,8 +109,43 @@ def validate(
     return Validated(matrix, confusion.scores(matrix), loss / pixels if pixels else float("nan"))
 
 
+def labels_at_size(scores_Chw: Tensor, size: tuple[int, ...]) -> Labels:
+    """Labels uint8 [H, W] at an image's own size, without all scores at that size where they would take gigabytes."""
+    height, width = size
+    if len(scores_Chw) * height * width > WHOLE_VALUES:
+        return labels_of_scores(scores_Chw.cpu().numpy(), (height, width))
+    labels: Labels = labels_from_scores(scores_Chw[None], (height, width))[0].cpu().numpy()
+    return labels
+
+
+def preview(labels_HW: Labels, classes: ClassList) -> NDArray[np.uint8]:
+    """Labels in their classes' colours; of a large image every n-th pixel."""
+    step = max(min(labels_HW.shape) // PREVIEW_PX, 1)
+    return coloured(labels_HW[::step, ::step], classes)
+
+
+def in_tiles(
+    network: Network, preprocess: Preprocess, image_HW3: Pixels, device: torch.device
+) -> tuple[Labels, Tensor]:
+    """Labels [H, W] of an image too large to be seen at once at its own scale, and its tiles' scores put together,
+    [1, C, h, w]: as a bundle labels it."""
+
+    @torch.inference_mode()
+    def run(tile_HW3: Pixels) -> tuple[Labels, Scores]:
+        scores_1Chw = network(preprocess(torch.from_numpy(tile_HW3)[None]).to(device))
+        return labels_at_size(scores_1Chw[0], tile_HW3.shape[:2]), scores_1Chw[0].cpu().numpy()
+
+    tile = native_tile(preprocess.size)
+    plan = tiling(image_HW3.shape[:2], tile, overlap_of(tile))
+    labels_HW, scores_Chw = labelled_in_tiles(plan, run, image_HW3)
+    return labels_HW, torch.from_numpy(scores_Chw)[None].to(device)
+
+
 def batches(validation: Validation, own: Sequence[int] | None = None) -> Iterator[tuple[Tensor, list[Labels]]]:
     """Neighbours of the same size at the network's input, up to a batch, with their masks at their own sizes.
+
+    Large ones come in smaller batches. What the network cannot see at once (`cutting.is_cut`, under `native`) comes
+    alone and as it is: uint8 [1, H, W, 3].
 
     Args:
         own: which pairs; None: all.
@@ -105,8 +154,18 @@ def batches(validation: Validation, own: Sequence[int] | None = None) -> Iterato
     masks: list[Labels] = []
     for index in range(len(validation.pairs)) if own is None else own:
         image_HW3, mask_HW = validation.pairs[index]
-        image_13hw = validation.preprocess(torch.from_numpy(image_HW3)[None])
-        if images and (len(images) == validation.batch or images[-1].shape != image_13hw.shape):
+        image_1HW3 = torch.from_numpy(image_HW3)[None]
+        policy = validation.preprocess.policy
+        if policy == "native" and is_cut(mask_HW.shape, policy):
+            if images:
+                yield torch.cat(images), masks
+                images, masks = [], []
+            yield image_1HW3, [mask_HW]
+            continue
+        image_13hw = validation.preprocess.of_any_size(image_1HW3)
+        seen = (len(images) + 1) * image_13hw.shape[2] * image_13hw.shape[3]
+        full = len(images) == validation.batch or seen > BATCH_PIXELS or sum(map(np.size, masks)) > BATCH_MASK_PIXELS
+        if images and (full or images[-1].shape != image_13hw.shape):
             yield torch.cat(images), masks
             images, masks = [], []
         images.append(image_13hw)
