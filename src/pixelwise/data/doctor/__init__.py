@@ -6,6 +6,7 @@ findings          facts of all pairs → problems, in the form that training ask
 coding            how the masks write their classes: ids, grey steps, objects, colours
 colour_map        the codes among the blended values of masks that were smoothed or saved as JPEG
 mask_problems     both in words, with what only a person can decide
+copies            whether two images are one picture
 alike             copies, near copies, video frames and groups across splits
 outliers          images that are not like the others
 diagnose          all of these in one pass: the verb `check`

@@ -3,7 +3,7 @@
 Every finding needs two witnesses, the pictures and the names, or two measures of the pictures; names alone prove
 nothing, because many datasets number their images anew in every split.
 
-Shapes: N images, M of them compared at a time, T × T × 3 thumbnails, G groups.
+Shapes: N images, T × T × 3 thumbnails, G groups.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.data.doctor.copies import copies_across
 from pixelwise.data.doctor.look import ImageLook
 from pixelwise.data.groups import group_of, numbered
 from pixelwise.records import Problem
 
-NEAR_BITS = 6  # of 64: a recompressed or resized copy differs by fewer
-NEAR_LEVELS = 6.0  # and its thumbnail by less, in mean absolute levels of 255
 PLAIN = 6.0  # images of less spread are alike because there is nothing on them
-AT_ONCE = 256  # images compared with all others at a time
 FRAME_RATIO = 0.6  # neighbours that differ by less than this share of what strangers differ by are of one film
 GROUP_RATIO = 0.8
 CHANCES = 1000
@@ -48,25 +46,16 @@ def near_copies(seen: Sequence[Seen]) -> list[Problem]:
     rich = [one for one in seen if one.look.spread >= PLAIN]
     if len({one.split for one in rich}) < 2:
         return []
-    hashes_N = np.array([one.look.hash for one in rich], np.uint64)
-    splits_N = np.array([one.split for one in rich])
-    pairs: list[tuple[int, int]] = []
-    for start in range(0, len(rich), AT_ONCE):
-        stop = start + AT_ONCE
-        bits_MN = np.bitwise_count(hashes_N[start:stop, None] ^ hashes_N[None])
-        near = np.argwhere((bits_MN <= NEAR_BITS) & (splits_N[start:stop, None] != splits_N[None]))
-        pairs += [(start + int(i), int(j)) for i, j in near if start + i < j]
     problems = []
     told: set[int] = set()
-    for i, j in pairs:
+    for i, j in copies_across([one.look for one in rich], [one.split for one in rich]):
         first, second = sorted((rich[i], rich[j]), key=lambda one: ("train", "val", "test").index(one.split))
         if id(second) in told or first.look.fingerprint == second.look.fingerprint:
             continue
-        if thumbnail_distance(first.look, second.look) <= NEAR_LEVELS * min(1.0, first.look.spread / 40):
-            told.add(id(second))
-            message = f"nearly the same image as {first.split}'s {first.name}, in {second.split}."
-            remedy = "Keep both in one split: scores on images that were seen in training flatter."
-            problems.append(Problem("warning", "near-copy-across-splits", second.name, message, remedy))
+        told.add(id(second))
+        message = f"nearly the same image as {first.split}'s {first.name}, in {second.split}."
+        remedy = "Keep both in one split: scores on images that were seen in training flatter."
+        problems.append(Problem("warning", "near-copy-across-splits", second.name, message, remedy))
     return problems
 
 

@@ -1,6 +1,6 @@
 """One pair of files → what can be said about it without knowing the others. No judgement is made here.
 
-Shapes: H, W of one image; T = 16, the side of its thumbnail.
+Shapes: H, W of one image; T = 16, the side of its thumbnail; D = 64, that of its detail.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pixelwise.records import Colour, Pixels, Sample
 LARGE_PIXELS = 8_000_000  # of an image or mask; more than one of these at a time would fill the memory
 LARGE = threading.Lock()
 THUMBNAIL_PX = 16
+DETAIL_PX = 64
 KEPT_CODES = 4096  # of one mask; one with more is told by their number
 MANY_IDS = 64
 FEW_IDS = 8
@@ -46,6 +47,7 @@ class ImageLook:
     spread: float  # standard deviation of the sampled pixels' values, 0–128
     brightest: int  # largest sampled value, 0–255
     dropped: tuple[Dropped, ...] = ()  # what of the file is not used
+    detail: bytes = b""  # D × D grey, averaged from all pixels
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,14 @@ def look_at_opened(data: bytes, opened: Opened, thoroughly: bool) -> ImageLook:
         float(np.sqrt((deviations**2).mean())),
         int(sampled_hw3.max()),
         dropped,
+        detail_of(pixels_HW3),
     )
+
+
+def detail_of(pixels_HW3: Pixels) -> bytes:
+    """A small grey image, for telling whether two images are one picture."""
+    grey_HW = cv2.cvtColor(np.ascontiguousarray(pixels_HW3), cv2.COLOR_RGB2GRAY)
+    return cv2.resize(grey_HW, (DETAIL_PX, DETAIL_PX), interpolation=cv2.INTER_AREA).tobytes()
 
 
 def difference_hash(pixels_hw3: Pixels) -> int:
