@@ -290,7 +290,7 @@ def test_an_unknown_layout_lists_what_was_expected_and_found(tmp_path: Path) -> 
         open_dataset(tmp_path)
     (tmp_path / "pictures").mkdir()
     (tmp_path / "readme.md").touch()
-    with pytest.raises(DatasetError, match=r"found: pictures/, readme\.md") as caught:
+    with pytest.raises(DatasetError, match=r"\./: 1 \.md\n  empty: pictures/") as caught:
         open_dataset(tmp_path)
     assert "trainannot" in str(caught.value)
 

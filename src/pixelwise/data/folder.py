@@ -41,7 +41,6 @@ from pixelwise.data.layouts import (
     MASK_SUFFIXES,
     Declared,
     Listing,
-    folders_in,
     is_camvid,
     is_half_native,
     is_half_pairs,
@@ -54,7 +53,7 @@ from pixelwise.data.layouts import (
 from pixelwise.data.name_tables import void_of_tables
 from pixelwise.data.settings import FILE_NAME, SPLITS, Settings, read_settings
 from pixelwise.data.splits import divide
-from pixelwise.data.unread import what_is_there
+from pixelwise.data.unrecognised import diagnosis, why_unrecognised
 from pixelwise.data.values import Given, values_of
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.records import ClassList, Dataset, Problem, Sample
@@ -116,12 +115,6 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
     "folders": (is_found, list_found),
 }  # in the order in which they are tried
 HALF = {"native": is_half_native, "pairs": is_half_pairs}
-EXPECTED = (
-    "expected one of:\n"
-    "  DATA/{train,val,test}/{images,masks}/\n"
-    "  DATA/{images,masks}/\n"
-    "  CamVid as SegNet publishes it: DATA/train/, trainannot/, val/, valannot/, test/, testannot/"
-)
 
 
 def open_dataset(
@@ -189,7 +182,7 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
     if masks:
         layout = "folders"
     if layout is None:
-        raise DatasetError(_unrecognised(root), problems)
+        raise DatasetError(why_unrecognised(root), problems)
     listing = Listing(root)
     with problems_of(listing, root, f"could not be listed as {layout}:"):
         listing = list_found(root, masks) if masks else LAYOUTS[layout][1](root)
@@ -200,6 +193,8 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
         listing.warn("bands-ignored", listing.root / FILE_NAME, message, "Remove it; it chooses channels of volumes.")
     if root != Path(path):
         listing.notes.append(f"The data lie in {shown(root.relative_to(path))}/.")
+    if layout in HALF and not any(listing.splits.values()):
+        listing.notes += [line.strip() for line in diagnosis(root)]
     undeclare_too_many(listing, settings)
     if listing.declared is None and settings.classes is None and not listing.source:
         listing.void |= void_of_tables(listing.root)
@@ -267,11 +262,3 @@ def dataset_of(listed: Listed, classes: ClassList, mask_ids: Mapping[int, int]) 
         notes=tuple(listing.notes),
         problems=tuple(listing.problems),
     )
-
-
-def _unrecognised(root: Path) -> str:
-    found = list(folders_in(root))
-    what = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "") if found else "nothing"
-    there = "".join(f"\n{sentence}" for sentence in what_is_there(root))
-    head = f"{shown(root)}: not recognised as a dataset; {EXPECTED}\nfound: {what}."
-    return head + (there or " Arrange the files in one of these.")

@@ -101,7 +101,7 @@ def roles_of(folder: Path, root: Path, no_splits: frozenset[Path] = frozenset())
     for part in folder.relative_to(root).parts:
         at = at / part
         split = (split_word(part) if at not in no_splits else "") or split
-        role = _role_word(part) or role
+        role = role_word(part) or role
     return split, role
 
 
@@ -203,7 +203,8 @@ def split_word(part: str) -> str:
     return next((SPLIT_WORDS[word] for word in _words_of(part) if word in SPLIT_WORDS), "")
 
 
-def _role_word(part: str) -> str:
+def role_word(part: str) -> str:
+    """ "images", "masks" or "aside", as a name says; "" where it says none."""
     words = _words_of(part)
     if any(word in ASIDE_WORDS for word in words):
         return "aside"
@@ -225,7 +226,7 @@ def chance_splits(folders: Iterable[Path], root: Path) -> frozenset[Path]:
             beside[at.parent].add(at)
     chance: set[Path] = set()
     for inside in beside.values():
-        named = {path for path in inside if not _role_word(path.name)}
+        named = {path for path in inside if not role_word(path.name)}
         splits = {path for path in named if split_word(path.name)}
         if len(splits) < HALF * len(named) and len({split_word(path.name) for path in splits}) < 2:
             chance |= splits

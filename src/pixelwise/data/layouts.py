@@ -406,10 +406,3 @@ def _is_file(path: Path, listing: Listing) -> bool:
 def _unreadable(error: OSError, listing: Listing) -> None:
     path = Path(error.filename)
     listing.error("unreadable", path, f"cannot be listed ({error.strerror}).", "Check the folder's permissions.")
-
-
-def folders_in(root: Path) -> Iterable[str]:
-    """Names of what lies in a folder, folders with a slash, for messages."""
-    for entry in sorted(root.iterdir()):
-        if not entry.name.startswith("."):
-            yield shown(entry.name) + ("/" if entry.is_dir() else "")

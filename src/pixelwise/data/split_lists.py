@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -104,7 +105,7 @@ def split_lists(root: Path) -> list[SplitList]:
     opened = 0
     for pattern in FOLDERS:
         for folder in sorted(root.glob(pattern)) if pattern else [root]:
-            if not folder.is_dir() or folder.is_symlink():
+            if not folder.is_dir() or folder.is_symlink() or not os.access(folder, os.R_OK):
                 continue
             texts: list[tuple[str, list[str]]] = []
             for path in sorted(folder.iterdir()):
