@@ -543,7 +543,7 @@ def test_a_matlab_file_is_unpacked_and_followed_no_further_than_its_image_allows
     problems = find_problems(open_dataset(tmp_path)).problems
     told = "\n".join(str(problem) for problem in problems)
     assert "unpacks to far more than its image has pixels" in told
-    assert "structs more than 8 deep" in told
+    assert "holds a struct of a; none is the mask" in told
 
 
 # Run lengths in a table
@@ -1067,3 +1067,41 @@ def test_geojson_in_metres_is_named_at_any_depth(tmp_path: Path) -> None:
     told = "\n".join(str(problem) for problem in find_problems(open_dataset(tmp_path)).problems)
     assert "its coordinates are degrees or metres on the earth" in told
     assert "Add images and masks" not in told
+
+
+def test_run_lengths_of_train_are_drawn_on_images_of_train(tmp_path: Path) -> None:
+    masks = kaggle(tmp_path, "one class")
+    for name in "abc":
+        photo(tmp_path / "test_images" / f"{name}.png")
+    drawn = named(open_dataset(tmp_path))
+    assert all((drawn[name] == masks[name]).all() for name in masks)
+
+
+def test_two_tables_that_differ_are_no_copies(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png"), photo(tmp_path / "b.png")
+    (tmp_path / "one.csv").write_text("ImageId,EncodedPixels\na.png,1 40\nb.png,1 40\n")
+    (tmp_path / "two.csv").write_text("ImageId,EncodedPixels\na.png,1 80\nb.png,1 40\n")
+    dataset = open_dataset(tmp_path)
+    assert "image-twice" in kinds(dataset)
+    assert "two.csv repeats 1 drawings of one.csv" in messages(dataset)
+
+
+def test_regions_without_the_class_attribute_are_counted(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg"), photo(tmp_path / "b.jpg")
+    regions = [*VIA_REGIONS, via_region(via_rect(0, 30, 9, 39), {})]
+    write_json(tmp_path / "via.json", {name: via_entry(name, regions) for name in ("a.jpg", "b.jpg")})
+    dataset = open_dataset(tmp_path)
+    assert '2 regions have no "plant": their class is "object"' in messages(dataset)
+    assert dataset.classes.names == ("background", "kudzu", "object", "other")
+
+
+def test_voc_xml_with_polygons_of_roboflow_is_drawn(tmp_path: Path) -> None:
+    corners = "<x1>10</x1><y1>5</y1><x2>30</x2><y2>5</y2><x3>30</x3><y3>25</y3><x4>10</x4><y4>25</y4>"
+    box = "<bndbox><xmin>10</xmin><ymin>5</ymin><xmax>30</xmax><ymax>25</ymax></bndbox>"
+    for name in "ab":
+        photo(tmp_path / "train" / f"{name}.jpg")
+        thing = f"<object><name>car</name>{box}<polygon>{corners}</polygon></object>"
+        (tmp_path / "train" / f"{name}.xml").write_text(
+            f"<annotation><filename>{name}.jpg</filename><size><width>60</width></size>{thing}</annotation>"
+        )
+    assert all((mask == boxed(("car", 10, 5, 30, 25))).all() for mask in named(open_dataset(tmp_path)).values())

@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +113,10 @@ def list_pictures(
     repeated: Counter[tuple[Path, Path]] = Counter()
     missing: Counter[Path] = Counter()
     for path, pictures in read_all(paths, lambda path: pictures_of(read, path), listing):
+        own_split = split_of(path if len(pictures) > 1 else path.parent, root)
         near = path.parent.relative_to(root).parts
         for place, picture in pictures.items():
-            image = picture.at or find_image(files, picture.image, near, path.parent)
+            image = picture.at or find_image(files, picture.image, near, path.parent, own_split)
             if image is None:
                 missing[path] += 1
                 if missing[path] <= MISSING_NAMED:
@@ -144,13 +145,20 @@ def list_pictures(
     return listing
 
 
-def find_image(files: ImageFiles, name: str, near: Sequence[str] = (), base: Path | None = None) -> Path | None:
-    """The image of a name, also of one without its suffix."""
-    image = files.find(name, near, base=base)
-    if image is None and not name.lower().endswith(IMAGE_SUFFIXES):
-        found = (files.find(f"{name}{suffix}", near, base=base) for suffix in IMAGE_SUFFIXES)
-        image = next((path for path in found if path is not None), None)
-    return image
+def find_image(
+    files: ImageFiles, name: str, near: Sequence[str] = (), base: Path | None = None, split: str = "all"
+) -> Path | None:
+    """The image of a name, also of one without its suffix; of several alike, the one in a folder of this split."""
+    names = [name, *(() if name.lower().endswith(IMAGE_SUFFIXES) else (f"{name}{suffix}" for suffix in IMAGE_SUFFIXES))]
+    for one in names:
+        if image := files.find(one, near, base=base):
+            return image
+    if split != "all":  # train_images/ and test_images/ are alike to `find`
+        found = [
+            path for one in names for path in files.by_name.get(one, []) if split_of(path.parent, files.root) == split
+        ]
+        return found[0] if len(found) == 1 else None
+    return None
 
 
 def picture_ids(read: Read, path: Path, entry: str, size: Size) -> MaskIds:
@@ -283,8 +291,10 @@ def stated_size(image: Path) -> Size | None:
 def _alike(one: Picture, other: Picture) -> bool:
     """Whether two files draw the same on an image, as projects and their exports do."""
 
-    def seen(picture: Picture) -> list[tuple[str, str, list[list[list[float]]]]]:
-        return [(f.name, f.kind, [ring.tolist() for ring in f.rings]) for f in picture.figures]
+    def seen(picture: Picture) -> list[tuple[Any, ...]]:
+        drawn = [figure for figure in picture.figures if not figure.undrawn]
+        pixels = [f.stamp.args if isinstance(f.stamp, partial) else f.stamp for f in drawn]
+        return [(f.name, [ring.tolist() for ring in f.rings], own) for f, own in zip(drawn, pixels, strict=True)]
 
     return seen(one) == seen(other)
 

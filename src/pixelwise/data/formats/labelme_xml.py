@@ -4,6 +4,7 @@ Folders are those of the tool (`Images/`, `Annotations/`, `Masks/`, each with co
 image, as CVAT exports "LabelMe 3.0". An object's mask is a PNG that `segm/mask` names: where it is not 0, by its alpha
 if it has one. Objects whose `deleted` is 1 are not drawn, and a note counts them.
 
+VOC's XML with polygons as x1, y1, x2 … (Roboflow, RectLabel) is read by the same rules.
 Format: labelme.csail.mit.edu, "Annotation XML". The JSON of the Python program LabelMe is `labelme`.
 """
 
@@ -98,6 +99,9 @@ def _figure(one: Element, path: Path) -> Figure:
         return Figure(name, "segm", stamp=partial(_mask, path, _text(segment, "mask")))
     if outline is not None:
         points = [[number_of(_text(pt, axis)) for axis in "xy"] for pt in outline.findall("pt")]
+        for i in range(1, len(outline) // 2 + 1):  # Roboflow and RectLabel: x1, y1, x2, y2 …
+            if outline.find(f"x{i}") is not None:
+                points.append([number_of(_text(outline, f"{axis}{i}")) for axis in "xy"])
         if _text(one, "type") in ("line", "point") or len(points) in (1, 2):
             kind = "point" if len(points) == 1 else "line"
             return Figure(name, kind, undrawn=f"A {kind} has no area.")

@@ -157,6 +157,9 @@ def _class_attribute(paths: list[Path]) -> tuple[str, list[str], list[str]]:
     declared = list(dict.fromkeys(label for path in paths for label in _options(path, chosen).values()))
     others = [f"{shown(name)} ({len(counts)} values)" for name, counts in values.items() if name != chosen]
     notes = []
+    bare = sum(not _text(attributes.get(chosen), {}) for attributes in _attributes_of_all(paths))
+    if bare:
+        notes.append(f'{bare:,} regions have no "{shown(chosen)}": their class is "{OBJECT}".')
     if others:
         notes.append(f'Classes are VIA\'s attribute "{shown(chosen)}"; not used: {", ".join(others[:6])}.')
     return chosen, declared, notes
