@@ -27,7 +27,7 @@ import numpy as np
 
 from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal, read_bytes, shown
-from pixelwise.data.formats.drawing import ImageFiles, files_below, peek
+from pixelwise.data.formats.drawing import ImageFiles, files_below, peek, split_of
 from pixelwise.data.formats.figures import (
     Figure,
     Picture,
@@ -239,7 +239,7 @@ def _oblong(paths: list[Path], files: ImageFiles) -> Iterator[tuple[Picture, Siz
         except Refusal:
             continue  # reported by `list_pictures`
         for picture in islice((p for p in pictures.values() if p.figures), 10 * TRIED):
-            image = find_image(files, picture.image)
+            image = find_image(files, picture.image, split=split_of(path, files.root))
             size = picture.size or (stated_size(image) if image else None)
             if size and size[0] != size[1]:
                 yield picture, size
