@@ -210,7 +210,13 @@ def test_yolo_names_in_all_their_forms(tmp_path: Path) -> None:
     image(tmp_path / "images/train/a.png")
     (tmp_path / "labels/train").mkdir(parents=True)
     (tmp_path / "labels/train/a.txt").write_text("1 0 0 0.5 0 0.5 1 0 1\n0 0.1 0.1 0.2 0.2\n0 0.9 0.9 3 0.9 0.9 3\n")
-    for text in ("names: ['cat', \"big dog\"]\n", "names:\n  0: cat\n  1: big dog\n", "names:\n- cat\n- big dog\n"):
+    for text in (
+        "names: ['cat', \"big dog\"]\n",
+        "names: [cat, big dog]\n",
+        "names: {0: cat, 1: 'big dog'}\n",
+        "names:\n  0: cat\n  1: big dog\n",
+        "names:\n- cat\n- big dog\n",
+    ):
         (tmp_path / "data.yaml").write_text("nc: 2\n" + text)
         dataset = open_dataset(tmp_path)
         assert dataset.classes.names == ("background", "cat", "big dog")

@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 import tomlkit
 
 from pixelwise.data.colours import default_colours
-from pixelwise.data.files import shown
+from pixelwise.data.files import Refusal, read_bytes, shown
 from pixelwise.errors import DatasetError
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
 
@@ -64,9 +64,9 @@ def read_settings(root: Path) -> Settings:
     if not path.exists():
         return Settings()
     try:
-        table = parse_toml(path.read_text("utf-8"))
-    except OSError as error:
-        fail(path, f"cannot be read ({error.strerror}).", "Check its permissions.")
+        table = parse_toml(read_bytes(path).decode("utf-8"))
+    except Refusal as refusal:  # a pipe in its place among them, which would block
+        fail(path, refusal.what, refusal.remedy)
     except ValueError as error:
         fail(path, f"is not valid TOML ({error}).", EXAMPLE)
     return settings_of(table, path)

@@ -56,7 +56,8 @@ def annotation_files(root: Path) -> list[Path]:
     """JSON files below a root that are COCO's, by their keys."""
     found = []
     for path in files_below(root, (".json",), depth=3):
-        if "{" not in peek(path)[:64] or not any(f'"{key}"' in peek(path) for key in (*KEYS, "info", "licenses")):
+        text = peek(path)
+        if not text.lstrip().startswith("{") or not any(f'"{key}"' in text for key in (*KEYS, "info", "licenses")):
             continue
         try:
             table = read_json(path)

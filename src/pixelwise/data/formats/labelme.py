@@ -48,7 +48,11 @@ Row = dict[str, Any]
 
 
 def label_files(root: Path) -> list[Path]:
-    return [path for path in files_below(root, (".json",)) if '"shapes"' in peek(path) or '"imagePath"' in peek(path)]
+    return [path for path in files_below(root, (".json",)) if _is_labelme(peek(path))]
+
+
+def _is_labelme(text: str) -> bool:
+    return '"imagePath"' in text or ('"shapes"' in text and any(f'"{key}"' in text for key in ("points", "version")))
 
 
 def is_labelme(root: Path) -> bool:

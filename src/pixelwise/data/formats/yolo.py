@@ -38,6 +38,7 @@ from pixelwise.records import Sample
 
 OBJECT = re.compile(r"[ \t]*\d{1,7}[ \t]+[-+.\deE \t]+")
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+LISTED_NAME = r"""\s*(?:\d+\s*:)?\s*('[^']*'|"[^"]*"|[^'",\[\]{}\n]+?)\s*(?:,|$)"""  # with its number or without
 BOX_NUMBERS = 5  # of a line: the class, centre, width and height
 TOP_CLASS = 2**16
 
@@ -178,9 +179,12 @@ def names_of(root: Path, listing: Listing | None = None) -> tuple[str, ...]:
             if listing is not None:
                 listing.error(refusal.kind, path, refusal.what, refusal.remedy)
             continue
-        inline = re.search(r"^names:\s*\[(.*?)\]", text, re.MULTILINE | re.DOTALL)
+        inline = re.search(r"^names:\s*[\[{](.*?)[\]}]", text, re.MULTILINE | re.DOTALL)
         if inline:
-            return tuple(re.findall(r"""['"]?([^'",\[\]\n]+?)['"]?\s*(?:,|$)""", inline.group(1).strip()))
+            found = re.findall(
+                r"""\s*(?:\d+\s*:)?\s*('[^']*'|"[^"]*"|[^'",\[\]{}\n]+?)\s*(?:,|$)""", inline.group(1).strip()
+            )
+            return tuple(name.strip().strip("'\"") for name in found)
         block = re.search(r"^names:\s*\n((?:[ \t]*(?:-|\d+:).*\n?)+)", text, re.MULTILINE)
         if block:
             return tuple(
