@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from functools import cache
 from typing import Any
 
+SOON_S = 1.0
 LARGE_PIXELS = 4_000_000  # an image of more is worth giving memory back for, which takes a few milliseconds
 
 
@@ -23,6 +25,13 @@ def trimmer() -> Any:
         return ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):  # another C library, such as musl
         return None
+
+
+def give_back_soon() -> None:
+    """As `give_back`, in a moment: when what is in work now, an answer that is being sent, has let go of its memory."""
+    later = threading.Timer(SOON_S, give_back)
+    later.daemon = True
+    later.start()
 
 
 def give_back() -> None:

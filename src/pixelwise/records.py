@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+COUNTED_AT_ONCE = 1 << 20
 VOID = 255  # the id of unlabelled pixels everywhere inside the program; it counts in no loss, metric or chart
 MAX_CLASSES = 255  # ids 0 … 254 fit a uint8 mask beside VOID
 
@@ -109,7 +110,10 @@ class Prediction:
     @property
     def shares(self) -> dict[str, float]:
         """Each class's share of this image's pixels, 0–1, in class order."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        counts = np.zeros(256, np.int64)
+        flat = self.labels.ravel()
+        for start in range(0, len(flat), COUNTED_AT_ONCE):  # bincount makes 8 bytes of every label
+            counts += np.bincount(flat[start : start + COUNTED_AT_ONCE], minlength=256)
         return {name: float(counts[i]) / self.labels.size for i, name in enumerate(self.classes.names)}
 
     def probabilities(self, x: int, y: int) -> dict[str, float]:

@@ -20,6 +20,7 @@ from serving import png, unpack
 
 from conftest import THREE, picture
 from pixelwise.data.images import decode_mask_ids, write_png
+from pixelwise.prediction import cutting
 from pixelwise.prediction.image import Model, load
 from pixelwise.records import ClassList
 from pixelwise.server.answers import from_run_lengths, run_lengths
@@ -71,6 +72,21 @@ def test_pixel_is_what_the_library_says(client: TestClient, served_model: Model,
     assert told["probability"] == pytest.approx(max(expected.values()), abs=1e-6)
     assert told["sentences"]
     assert client.post("/v1/pixel?x=110&y=0", content=png(photo)).status_code == 422
+
+
+def test_large_images_are_labelled_in_tiles_and_not_looked_into(
+    client: TestClient, served_model: Model, photo: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for policy in cutting.WHOLE_PIXELS:
+        monkeypatch.setitem(cutting.WHOLE_PIXELS, policy, photo.shape[0] * photo.shape[1] - 1)
+    answer = client.post("/v1/predict", content=png(photo)).json()
+    labels = from_run_lengths(answer["rle"], answer["height"], answer["width"])
+    assert np.array_equal(labels, served_model.predict(photo).labels)
+    for route in ("/v1/trace", "/v1/pixel?x=3&y=2"):
+        refused = client.post(route, content=png(photo))
+        assert refused.status_code == 413
+        assert refused.json()["error"]["kind"] == "too-large-inside"
+        assert "It is labelled all the same." in refused.json()["error"]["message"]
 
 
 def test_trace_has_four_stages_and_every_layer(client: TestClient, served_model: Model, photo: Picture) -> None:

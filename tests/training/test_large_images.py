@@ -54,7 +54,7 @@ def test_pairs_are_counted_in_strips_as_at_once(monkeypatch: pytest.MonkeyPatch)
 def test_labels_in_strips_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = torch.randn(3, 20, 30, generator=torch.Generator().manual_seed(0))
     whole = labels_at_size(scores, (190, 310))
-    monkeypatch.setattr(validating, "WHOLE_VALUES", 10)
+    monkeypatch.setattr(validating, "GRAPH_VALUES", 10)
     assert (labels_at_size(scores, (190, 310)) == whole).mean() > 0.999  # rounding decides the rest
 
 
@@ -81,7 +81,7 @@ def test_a_validation_is_the_same_in_parts(
     network = build(ModelConfig("fast", "lite0", 3, pretrained=False))
     whole = validate(network, validations["stretch"])
     monkeypatch.setattr(preprocessing, "LARGE_PIXELS", 100)
-    monkeypatch.setattr(validating, "WHOLE_VALUES", 100)
+    monkeypatch.setattr(validating, "GRAPH_VALUES", 100)
     monkeypatch.setattr(validating, "BATCH_MASK_PIXELS", 100)
     monkeypatch.setattr(validating, "PREVIEW_PX", 100)
     parts = validate(network, validations["stretch"], tmp_path)

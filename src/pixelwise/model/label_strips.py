@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from pixelwise.records import VOID, Labels, Scores
 
+# Scores that an image would have at its own size, up to which the graph makes the labels: undecided pixels, which may
+# be all, take 24 bytes of memory for each. Of larger images they are made here.
+GRAPH_VALUES = 24_000_000
 CHUNK_PIXELS = 1 << 17  # that are interpolated at a time: a few megabytes, which stay in the processor's cache
 STRIP_PIXELS = 1 << 20  # that are copied from their fields at a time
 

@@ -25,7 +25,7 @@ from pixelwise.data.dropped import Dropped
 from pixelwise.data.files import Refusal, read_bytes, shown, write_whole
 from pixelwise.data.images import count_ids
 from pixelwise.errors import BundleError, ImageError, OutputError, UsageError, as_missing_extra
-from pixelwise.prediction.cutting import Tiles, is_large, is_large_tiff
+from pixelwise.prediction.cutting import Tiles, is_cut, is_large, is_large_tiff
 from pixelwise.prediction.image import Model
 from pixelwise.prediction.outputs import DEFAULT, OUTPUTS
 from pixelwise.records import Pixels, Prediction
@@ -116,6 +116,11 @@ def label_file(
             if is_large((height, width), wanted.tiles):
                 with turn or nullcontext():
                     return record | label_cut(model, job, wanted, image_HW3, tile_progress)
+            if label and is_cut((height, width), model.metadata.policy):
+                raise ImageError(
+                    f"{shown(job.image)}: has {width}×{height} pixels, and the four stages are those of an image that "
+                    "is labelled at once. Leave out --flow, or make it smaller."
+                )
             with turn or nullcontext():
                 started = time.perf_counter()
                 prediction = label(image_HW3, decode_ms) if label else model.predict(image_HW3, tta=wanted.tta)

@@ -14,7 +14,7 @@ import numpy as np
 from pixelwise.bundle.format import BundleFile
 from pixelwise.bundle.trust import check_declarations
 from pixelwise.errors import UsageError
-from pixelwise.model.label_strips import labels_of_scores
+from pixelwise.model.label_strips import GRAPH_VALUES, labels_of_scores
 from pixelwise.records import Labels, Pixels, Scores
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 Run = Callable[[Pixels], tuple[Labels, Scores]]
 CUDA = "CUDAExecutionProvider"
-# Scores that an image would have at its own size, up to which the graph makes the labels: undecided pixels, which may
-# be all, take 24 bytes of memory for each. Of larger images they are made outside it, in strips, the same to the bit.
-GRAPH_VALUES = 24_000_000
 KEPT_PIXELS = 2_100_000  # of an image, up to which ONNX Runtime keeps the memory for the next one
 SAME_LABELS = 0.99  # share of the golden image's labels
 

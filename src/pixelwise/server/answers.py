@@ -24,7 +24,8 @@ def run_lengths(labels_HW: Labels) -> list[int]:
     flat = labels_HW.ravel()
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     lengths = np.diff(np.append(starts, flat.size))
-    return [int(v) for v in np.stack([flat[starts], lengths], axis=1).ravel()]
+    runs: list[int] = np.stack([flat[starts], lengths], axis=1).ravel().tolist()
+    return runs
 
 
 def from_run_lengths(runs: list[int], height: int, width: int) -> Labels:

@@ -10,17 +10,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.data.decode import MAX_PIXELS
+from pixelwise.prediction.cutting import WHOLE_PIXELS
 from pixelwise.records import Pixels
 from pixelwise.server.inside import Inside, Values
 from pixelwise.server.memory import Seen
+from pixelwise.server.refusals import Refused
 from pixelwise.server.shelf import Opened, Shelf
 from pixelwise.tracing.flow import thumbnail
 from pixelwise.tracing.pixel import tell_pixel
 from pixelwise.tracing.receptive import Field
 
+# Of an image whose layers are looked into at its own scale: they and the run that makes them take 350 bytes a pixel.
+INSIDE_PIXELS = 2_100_000
+
+
+def refuse_large(opened: Opened, seen: Seen) -> None:
+    """Raise Refused where the values of all layers would fill the memory: of an image that is labelled in tiles, or at
+    its own scale with over INSIDE_PIXELS."""
+    height, width = seen.prediction.labels.shape
+    policy = opened.model.metadata.policy
+    limit = min(WHOLE_PIXELS[policy], INSIDE_PIXELS if policy == "native" else MAX_PIXELS)
+    if height * width > limit:
+        raise Refused(
+            413,
+            "too-large-inside",
+            f"The image has {width}×{height} = {height * width:,} pixels; this model's layers can be looked into for "
+            f"images up to {limit:,} pixels. It is labelled all the same.",
+            "Send the part of the image that you are interested in.",
+        )
+
 
 def flow_of(opened: Opened, seen: Seen) -> list[dict[str, Any]]:
     """The four stages, each really run and timed."""
+    refuse_large(opened, seen)
     passed = opened.stages.run(seen.pixels, seen.decode_ms, runs=3)
     return opened.stages.events(passed)
 
@@ -28,6 +51,7 @@ def flow_of(opened: Opened, seen: Seen) -> list[dict[str, Any]]:
 def values_of(opened: Opened, seen: Seen, tensor: str | None = None) -> Values:
     """Every layer's values for an image, or those from which one layer's are told; kept while it is new."""
     wanted = opened.inside.tensors.values() if tensor is None else opened.inside.needed(tensor)
+    refuse_large(opened, seen)
     if missing := [name for name in wanted if name not in seen.layers]:
         seen.layers.update(opened.inside.run(seen.pixels, missing))
     return seen.layers
@@ -162,6 +186,7 @@ def influence_of(opened: Opened, seen: Seen, x: int, y: int, grid: int, row: int
     This is the effective receptive field as it shows from outside (Zeiler and Fergus 2014, arXiv:1311.2901). The page
     asks row by row, so that it can show how far it is and stop.
     """
+    refuse_large(opened, seen)
     label = int(seen.prediction.labels[y, x])
     name = opened.model.classes.names[label]
     whole = seen.prediction.probabilities(x, y)[name]
@@ -179,6 +204,7 @@ def influence_of(opened: Opened, seen: Seen, x: int, y: int, grid: int, row: int
 
 def wrong_scale_of(opened: Opened, seen: Seen) -> dict[str, Any]:
     """The model run for real on numbers that nobody divided by 255."""
+    refuse_large(opened, seen)
     labels = opened.inside.wrongly_scaled(seen.pixels)
     counts = np.bincount(labels.ravel(), minlength=len(opened.model.classes))
     commonest = int(counts.argmax())

@@ -56,7 +56,8 @@ class Memory:
             return self.seen[name]
 
     def pixels(self) -> int:
-        return sum(seen.prediction.labels.size for seen in self.seen.values())
+        """Of all images, with what is remembered of each beside its four bytes a pixel: its scores."""
+        return sum(seen.prediction.labels.size + seen.prediction.scores.nbytes // 4 for seen in self.seen.values())
 
     def forget_layers(self) -> None:
         """Layers are several megabytes an image: only the newest images keep theirs."""

@@ -18,7 +18,16 @@ from pixelwise.records import VOID, Labels, Prediction
 from pixelwise.server.answers import as_json, as_png, packed
 from pixelwise.server.arithmetic import explain
 from pixelwise.server.decoder import Decoded
-from pixelwise.server.facts import flow_of, influence_of, layers_of, model_of, pixel_of, values_of, wrong_scale_of
+from pixelwise.server.facts import (
+    flow_of,
+    influence_of,
+    layers_of,
+    model_of,
+    pixel_of,
+    refuse_large,
+    values_of,
+    wrong_scale_of,
+)
 from pixelwise.server.guard import PROVEN, require_proof
 from pixelwise.server.memory import Seen
 from pixelwise.server.refusals import Refused
@@ -187,6 +196,7 @@ async def skips(
         unknown = [name for name in names if name not in opened.inside.skips]
         if unknown:
             raise Refused(422, "skip-unknown", f"This model's skips are: {', '.join(opened.inside.skips) or 'none'}.")
+        refuse_large(opened, seen)
         labels, scores = opened.inside.without_skips(seen.pixels, names)
         changed = float((labels != seen.prediction.labels).mean())
         return packed({"off": names, "changed_share": changed}, labels, scores)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from pixelwise.heap import LARGE_PIXELS, give_back_soon
 from pixelwise.server.answers import as_json, as_png, for_page
 from pixelwise.server.decoder import Decoded
 from pixelwise.server.facts import flow_of, layers_of, pixel_of
@@ -63,6 +64,8 @@ def look(decoded: Decoded, decode_ms: float, state: State, opened: Opened) -> Se
     prediction = opened.model.predict(decoded.array)
     predict_s = time.perf_counter() - began
     state.monitor.predicted(predict_s)
+    if prediction.labels.size > LARGE_PIXELS:
+        give_back_soon()
     return Seen(
         decoded.array, prediction, decode_ms, predict_s * 1e3, decoded.format, decoded.size, decoded.sha256
     )  # fmt: skip

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.model.label_strips import GRAPH_VALUES, labels_of_scores
 from pixelwise.records import Labels, Pixels, Scores
 from pixelwise.tracing.flow import STAGES, coloured, flow_event
 from pixelwise.tracing.graph import Graph, Session, Traceable, batched, cut, parse
@@ -78,9 +79,19 @@ class Stages:
         values: dict[str, NDArray[Any]] = {"image": image_HW3}
         values[self.seen], preprocess_ms = self.preprocess.run(values, runs)
         values[self.scores], network_ms = self.network.run(values, runs)
-        labels_HW, classify_ms = self.classify.run(values, runs)
+        labels_HW, classify_ms = self.labels(image_HW3, values, runs)
         times = (decode_ms, preprocess_ms, network_ms, classify_ms)
         return Passed(image_HW3, values[self.seen][0], values[self.scores][0], labels_HW, times)
+
+    def labels(self, image_HW3: Pixels, values: dict[str, NDArray[Any]], runs: int) -> tuple[NDArray[Any], float]:
+        """Labels from scores; of a large image in strips, the same to the bit."""
+        scores_Chw = values[self.scores][0]
+        size = (image_HW3.shape[0], image_HW3.shape[1])
+        if len(scores_Chw) * size[0] * size[1] <= GRAPH_VALUES:
+            return self.classify.run(values, runs)
+        began = time.perf_counter()
+        labels_HW = labels_of_scores(scores_Chw, size)
+        return labels_HW, (time.perf_counter() - began) * 1e3
 
     def events(self, passed: Passed) -> list[Event]:
         """The four `flow` events of what passed."""

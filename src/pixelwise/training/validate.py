@@ -19,7 +19,7 @@ from pixelwise.data.files import make_folder, write_whole
 from pixelwise.data.images import encode_png
 from pixelwise.data.loader import Pairs
 from pixelwise.metrics import confusion
-from pixelwise.model.label_strips import labels_of_scores
+from pixelwise.model.label_strips import GRAPH_VALUES, labels_of_scores
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, labels_from_scores, resize_scores
 from pixelwise.prediction.bounded import labelled_in_tiles
@@ -29,7 +29,6 @@ from pixelwise.records import VOID, ClassList, Labels, Pixels, Scores
 from pixelwise.tracing.flow import coloured
 from pixelwise.training.distributed import own_part, total_of
 
-WHOLE_VALUES = 24_000_000  # scores at an image's own size that are made at once
 BATCH_PIXELS = 4_194_304  # of a batch at the network's input, at most, and
 BATCH_MASK_PIXELS = 16_000_000  # of its masks before the last
 PREVIEW_PX = 2000  # of the shorter side: larger previews are reduced
@@ -112,7 +111,7 @@ def validate(
 def labels_at_size(scores_Chw: Tensor, size: tuple[int, ...]) -> Labels:
     """Labels uint8 [H, W] at an image's own size, without all scores at that size where they would take gigabytes."""
     height, width = size
-    if len(scores_Chw) * height * width > WHOLE_VALUES:
+    if len(scores_Chw) * height * width > GRAPH_VALUES:
         return labels_of_scores(scores_Chw.cpu().numpy(), (height, width))
     labels: Labels = labels_from_scores(scores_Chw[None], (height, width))[0].cpu().numpy()
     return labels
