@@ -35,10 +35,14 @@ LABELS_BYTES = 64  # for a pixel, roughly, at its peak
 MEMORY = 512 << 20  # bytes that a network may take, whatever the image and beyond what its file holds
 MEMORY_OF_WEIGHTS = 4  # times the weights in the file: weights stored in int8 are unpacked to float32
 MEMORY_PER_PX = 2048  # more, for each pixel of the image or of the network's input
-WORK = 2e11  # multiplications, whatever the image
-WORK_PER_PX = 5e6
+WORK = 2e10  # multiplications, whatever the image
+WORK_PER_PX = 3e6
 MOST_DECLARED_PX = 1 << 22  # what a bundle says of its network's input allows no more than an input of so many pixels
-TOUCHED = 32.0  # multiplications that take as long as reading or writing a value
+TOUCHED = 64.0  # multiplications of a matrix product that take as long as reading or writing a value
+SLOWER = {  # how many times longer than that
+    **dict.fromkeys(("CumSum", "ScatterElements", "ScatterND", "GatherElements", "GatherND", "GridSample", "Pow"), 8.0),
+    **dict.fromkeys(("Resize", "LRN", "Mod"), 4.0), "TopK": 32.0, "cubic": 200.0,
+}  # fmt: skip
 OVERRIDE = "PIXELWISE_MODEL_MEMORY_MB"
 
 
@@ -207,6 +211,7 @@ def node_of(message: Message) -> Node:
     return Node(op, message.get("input", []), message.get("output", []), found)
 
 
+MAX_ATTRIBUTE, MAX_LISTED = 1 << 16, 64  # of whole numbers in attributes: their size, and how many in a list
 HELD = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}  # AttributeProto.AttributeType → field
 
 
@@ -220,6 +225,12 @@ def attribute_value(op: str, attribute: Message) -> Any:
     value = attribute.get(field, default)
     if value is None:
         raise Unfit(f"{op}'s attribute {attribute.get('name', '')[:80]!r} has no value")
+    if field in ("i", "ints") and op != "Constant":
+        listed = [value] if field == "i" else value
+        if len(listed) > MAX_LISTED or max(map(abs, listed), default=0) > MAX_ATTRIBUTE:
+            raise Unfit(
+                f"{op}'s attribute {attribute.get('name', '')[:80]!r} is {str(value)[:80]}, more than any needs"
+            )
     return value
 
 
@@ -243,7 +254,8 @@ def work_of(node: Node, given: list[Sized | None], made: list[Sized]) -> float:
     if node.op in ("MaxPool", "AveragePool"):
         return out * float(math.prod(node.attributes.get("kernel_shape", (1,))))
     read = float(sum(tensor.count for tensor in given if tensor is not None))
-    return TOUCHED * (out + read)
+    how = "cubic" if node.attributes.get("mode") == b"cubic" else node.op
+    return TOUCHED * SLOWER.get(how, 1.0) * (out + read)
 
 
 def labels_digest(graph: Message) -> str:

@@ -186,7 +186,7 @@ def check_nested(value: Any, name: str, depth: int = 0) -> None:
 
 
 def wrong(name: str, came: Any, expected: str) -> NoReturn:
-    shown = ascii(came)
+    shown = "missing" if came is None else ascii(came)
     shown = shown if len(shown) <= 80 else shown[:80] + "…"
     raise Wrong(f"{name.removeprefix(PREFIX)} is {shown}; expected {expected}")
 

@@ -144,6 +144,12 @@ def positive(node: Node, name: str, dimensions: int) -> list[int]:
     return [int(value) for value in values]
 
 
+def floats_only(*tensors: Sized) -> None:
+    """Products of whole numbers are not made of what processors are fast at, and networks do not need them."""
+    if any(tensor.dtype not in (FLOAT, TYPES[10], TYPES[16]) for tensor in tensors):
+        raise Unfit(f"multiplies matrices of {tensors[0].dtype}; expected float32 or float16")
+
+
 def broadcast(shapes: Sequence[Shape]) -> Shape:
     """The shape to which all of these are stretched."""
     first = shapes[0]
@@ -337,6 +343,8 @@ def split(node: Node, given: Given) -> list[Result]:
     source = need(given, 0)
     axis, parts = axis_of(node.attributes.get("axis", 0), len(source.shape)), len(node.outputs)
     side, tensor = source.shape[axis], optional(given, 1)
+    if node.attributes.get("num_outputs", parts) != parts:  # runtimes make as many as it says
+        raise Unfit(f"cuts into {node.attributes['num_outputs']} parts and puts out {parts}")
     if tensor is not None:
         lengths = sides(numbers(tensor, "its lengths"))
     else:
@@ -441,6 +449,7 @@ def resize(node: Node, given: Given) -> list[Result]:
 
 def matmul(node: Node, given: Given) -> list[Result]:
     a, b = need(given, 0), need(given, 1)
+    floats_only(a, b)
     if node.op == "Gemm":
         if len(a.shape) != 2 or len(b.shape) != 2:
             raise Unfit(f"multiplies {list(a.shape)} by {list(b.shape)}")
@@ -463,6 +472,7 @@ def einsum(node: Node, given: Given) -> list[Result]:
     equation = bytes(node.attributes.get("equation", b"")).decode("ascii", "replace").replace(" ", "")
     before, arrow, behind = equation.partition("->")
     terms, letters = before.split(","), dict[str, int]()
+    floats_only(*(need(given, place) for place in range(len(given))))
     if not arrow or "." in equation or len(terms) != len(given):
         raise Unfit(f"the equation {equation[:80]!r}")
     for place, term in enumerate(terms):
@@ -502,6 +512,7 @@ def window(node: Node, given: Given, kernel: Sequence[int]) -> Shape:
 
 def convolution(node: Node, given: Given) -> list[Result]:
     source, weights = need(given, 0), need(given, 1)
+    floats_only(source, weights)
     group = node.attributes.get("group", 1)
     if len(source.shape) < 3 or len(weights.shape) != len(source.shape) or group < 1:
         raise Unfit(f"convolves {list(source.shape)} with {list(weights.shape)} in {group} groups")
@@ -623,7 +634,8 @@ def computed(node: Node, tensors: Sequence[Sized]) -> Values:
         return None
     if node.op in BOOLEAN:
         return values
-    return values.astype(tensors[1 if node.op == "Where" else 0].dtype)
+    with np.errstate(all="ignore"):
+        return values.astype(tensors[1 if node.op == "Where" else 0].dtype)
 
 
 ELEMENTWISE = (
