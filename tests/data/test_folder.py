@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import planted
 import pytest
 from PIL import Image
 
@@ -348,3 +349,17 @@ def test_names_of_any_bytes_can_be_shown(tmp_path: Path) -> None:
     (problem,) = open_dataset(tmp_path).problems
     assert problem.kind == "mask-missing"
     str(problem).encode("utf-8")
+
+
+def test_links_out_of_the_folder_are_read_and_reported(tmp_path: Path) -> None:
+    root = planted.sound(tmp_path / "data")
+    outside = tmp_path / "elsewhere.png"
+    image = sorted((root / "train/images").iterdir())[0]
+    image.rename(outside)
+    try:
+        image.symlink_to(outside)
+    except OSError:
+        pytest.skip("no links here")
+    (problem,) = [problem for problem in open_dataset(root).problems if problem.kind == "linked-outside"]
+    assert problem.severity == "warning"
+    assert problem.where == f"train/images/{image.name}"

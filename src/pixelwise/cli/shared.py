@@ -91,9 +91,9 @@ def write_json(json_file: Path | None, value: Any) -> None:
     if str(json_file) == "-":
         sys.stdout.write(text)
     else:
-        from pixelwise.data.files import write_whole
+        from pixelwise.data.files import utf8, write_whole
 
-        write_whole(json_file, text.encode())
+        write_whole(json_file, utf8(text))
 
 
 def give(found: Result, json_file: Path | None) -> None:

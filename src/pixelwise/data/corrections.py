@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.files import Refusal, read_bytes, shown, write_whole
+from pixelwise.data.files import Refusal, read_bytes, shown, utf8, write_whole
 
 FILE_NAME = "corrections.jsonl"
 TOP = 5
@@ -38,7 +38,7 @@ def write_corrections(root: Path, rows: Sequence[Corrected]) -> None:
         for row in rows
     )  # fmt: skip
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    write_whole(root / FILE_NAME, text.encode("utf-8", "replace"))
+    write_whole(root / FILE_NAME, utf8(text))
 
 
 def read_corrections(root: Path) -> list[Corrected]:

@@ -117,6 +117,11 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def utf8(text: str) -> bytes:
+    """JSON as bytes. What is no character (a byte of a file's name that is no UTF-8) is escaped as JSON does it."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def is_file(path: Path) -> bool:
     """Whether a file is there; a name that no file can have (too long, a null byte) has none."""
     try:

@@ -188,6 +188,7 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
         listing = list_found(root, masks) if masks else LAYOUTS[layout][1](root)
     listing.problems += problems
     use_images_once(listing)
+    tell_of_links(listing)
     if settings.bands and layout != "nifti":
         message = f"`bands` is ignored: the layout {layout} has images of one kind only."
         listing.warn("bands-ignored", listing.root / FILE_NAME, message, "Remove it; it chooses channels of volumes.")
@@ -228,6 +229,19 @@ def layout_of(root: Path, problems: list[Problem] | None = None) -> str | None:
     told = [] if problems is None else problems
     whole = (name for name, (recognises, _) in LAYOUTS.items() if recognised(recognises, root, name, told))
     return next(whole, None) or next((name for name, recognises in HALF.items() if recognises(root)), None)
+
+
+def tell_of_links(listing: Listing) -> None:
+    """Warn of files that are links out of the folder: they are read, but a copy of the folder has them not."""
+    root = listing.root.resolve()
+    files = {
+        path for part in listing.splits.values() for sample in part for path in (sample.image, sample.mask) if path
+    }
+    outside = [path for path in sorted(files) if path.is_symlink() and not path.resolve().is_relative_to(root)]
+    if outside:
+        what = f"{len(outside):,} files are links that lead out of the folder; the first is this one. They are read."
+        remedy = "Copy the files here, if the folder is to be moved or given away."
+        listing.warn("linked-outside", outside[0], what, remedy)
 
 
 def use_images_once(listing: Listing) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pixelwise.data.files import shown
@@ -31,6 +31,8 @@ def new_folder(out: Path, data: Path | None) -> Iterator[Path]:
     if data is not None and out.resolve().is_relative_to(data.resolve()):
         raise OutputError(f"{shown(out)}: lies inside the data, which are never changed. Name a folder outside.")
     part = out.with_name(f".{out.name}.part")
+    made = [folder for folder in out.absolute().parents if not folder.exists()]  # the innermost first
+    done = False
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -38,8 +40,12 @@ def new_folder(out: Path, data: Path | None) -> Iterator[Path]:
         if out.exists():
             out.rmdir()
         part.replace(out)
+        done = True
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"{shown(out)}: cannot be written ({reason}). Name another folder.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        for folder in [] if done else made:
+            with suppress(OSError):  # another program has put something there: it stays
+                folder.rmdir()

@@ -23,7 +23,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.files import shown, write_whole
+from pixelwise.data.files import shown, utf8, write_whole
 from pixelwise.data.new_folder import new_folder, require_new
 from pixelwise.data.settings import dataset_toml
 from pixelwise.prediction.image import Model
@@ -165,4 +165,4 @@ def hexadecimal(classes: ClassList, index: int) -> str:
 
 
 def as_json(value: Any) -> bytes:
-    return (json.dumps(value, ensure_ascii=False) + "\n").encode()
+    return utf8(json.dumps(value, ensure_ascii=False) + "\n")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixelwise.data.dropped import Dropped
-from pixelwise.data.files import shown, write_whole, writing_whole
+from pixelwise.data.files import shown, utf8, write_whole, writing_whole
 from pixelwise.errors import ImageError, OutputError
 from pixelwise.prediction.cutting import Tiles, tiling_of
 from pixelwise.prediction.image import Model
@@ -133,7 +133,7 @@ def label_large(
                 "saved": {key: shown(result.name) for key, result in results.items()},
                 "overlay_step": store.step,
             }
-            write_whole(ending(base, ".json"), (json.dumps(facts, ensure_ascii=False, indent=2) + "\n").encode())
+            write_whole(ending(base, ".json"), utf8(json.dumps(facts, ensure_ascii=False, indent=2) + "\n"))
             store.let_go()
     return facts
 

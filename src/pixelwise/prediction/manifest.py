@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from pixelwise.data.files import Refusal, read_bytes, shown, write_whole, writing_whole
+from pixelwise.data.files import Refusal, read_bytes, shown, utf8, write_whole, writing_whole
 from pixelwise.errors import ImageError, OutputError, UsageError
 from pixelwise.prediction.label import Job, Record, Wanted
 from pixelwise.prediction.outputs import STATE
@@ -105,7 +105,7 @@ class Manifest:
         Raises:
             OutputError: it cannot be written.
         """
-        line = (json.dumps(finite(record), ensure_ascii=False) + "\n").encode()
+        line = utf8(json.dumps(finite(record), ensure_ascii=False) + "\n")
         before = self.file.seek(0, os.SEEK_END)
         try:
             if self.file.write(line) != len(line):

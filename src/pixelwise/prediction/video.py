@@ -26,7 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pixelwise.data.files import shown, write_whole
+from pixelwise.data.files import shown, utf8, write_whole
 from pixelwise.errors import ImageError, UsageError
 from pixelwise.prediction.bounded import run_bounded
 from pixelwise.prediction.image import Model
@@ -178,7 +178,7 @@ def predict_video(
         damaged_at_s=tuple(frames.damaged_at_s),
     )
     facts = json.dumps(summary.to_json(), ensure_ascii=False, indent=2) + "\n"
-    write_whole(base.with_name(f"{base.name}.json"), facts.encode())
+    write_whole(base.with_name(f"{base.name}.json"), utf8(facts))
     return summary
 
 

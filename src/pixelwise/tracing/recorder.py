@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.files import write_whole
+from pixelwise.data.files import utf8, write_whole
 from pixelwise.errors import OutputError
 
 VERSION = 1
@@ -31,13 +31,13 @@ def to_file(path: Path) -> Listener:
     """A listener that appends every event to `path`, each line whole and flushed."""
 
     def write(event: Event) -> None:
-        line = json.dumps({"version": VERSION, "time": time.time(), **finite(event)}, ensure_ascii=False) + "\n"
+        line = utf8(json.dumps({"version": VERSION, "time": time.time(), **finite(event)}, ensure_ascii=False) + "\n")
         try:
             with path.open("ab", buffering=0) as file:
                 whole = file.seek(0, os.SEEK_END)
                 try:
-                    written = file.write(line.encode())
-                    if written < len(line.encode()):
+                    written = file.write(line)
+                    if written < len(line):
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 except OSError:
                     file.truncate(whole)  # half a line would spoil the next one

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pixelwise.data.files import shown
 from pixelwise.data.loader import Pairs
 from pixelwise.data.sources import read_sample_image
 from pixelwise.model.network import Network
@@ -45,7 +46,7 @@ def data_event(
     ]
     return {
         "event": "data",
-        "root": str(dataset.root),
+        "root": shown(dataset.root),
         "layout": dataset.layout,
         "pairs": {split: len(samples) for split, samples in used.items()},
         "classes": dataset.classes.to_json(),

@@ -21,7 +21,7 @@ from pixelwise.data.doctor.meaning import Meaning
 from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
 from pixelwise.data.doctor.reading import BLOCKING
 from pixelwise.data.doctor.relabel import Change, fitted_to
-from pixelwise.data.files import SUFFIX_OF, Refusal, image_format, read_bytes, shown, write_whole
+from pixelwise.data.files import SUFFIX_OF, Refusal, image_format, read_bytes, shown, utf8, write_whole
 from pixelwise.data.groups import group_of
 from pixelwise.data.images import encode_label_png
 from pixelwise.data.new_folder import new_folder, require_new
@@ -139,7 +139,7 @@ def _write_copy(
     write_whole(out / FILE_NAME, dataset_toml(plan.classes).encode())
     summary = _summary(diagnosis, plan, decisions)
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (summary, *lines))
-    write_whole(out / LIST_NAME, text.encode("utf-8", "replace"))
+    write_whole(out / LIST_NAME, utf8(text))
     left = len(jobs) - written
     more = "".join(f"; {number} of them would be in it with {option}" for option, number in asked.items())
     notes = [f"Left out of the copy: {left} of {len(jobs)} pairs{more}. repairs.jsonl says why."] if left else []

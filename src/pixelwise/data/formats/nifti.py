@@ -72,7 +72,7 @@ def list_nifti(root: Path) -> Listing:
             with problems_of(listing, mask):
                 part = channels.part_of(files)
                 slices = _same_grid(files[0], mask, listing)
-                case = f"images{end}/{_case(mask)}"
+                case = f"images{end}/{shown(_case(mask))}"
                 for i in range(slices):
                     name = case + (f"_slice{i:04}" if slices > 1 else "")
                     group = case if slices > 1 else ""
