@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -356,3 +357,49 @@ def test_drawings_beside_masks_are_mentioned(tmp_path: Path) -> None:
     for i in range(4):
         (tmp_path / f"masks/{i}.xml").write_text("<a/>")
     assert "4 drawings in masks/" in notes(open_dataset(tmp_path))
+
+
+# ── which mask belongs to which image ────────────────────────────────────────────────────────────────────────────────
+
+PADDED = {
+    "numbers": ("images/{}.png", "masks/{:03}.png"),
+    "numbers, some of them alike": ("images/{}.png", "masks/{:02}.png"),
+    "numbers behind words": ("images/img_{}.png", "masks/mask_{:05}.png"),
+    "behind more than words": ("images/frame{}.png", "masks/frame{:04}_label.png"),
+    "in front": ("images/{}_photo.png", "masks/{:03}_truth.png"),
+    "folders on one side": ("images/day{0}/p{0}x.png", "masks/p{}x.png"),
+    "beginnings": ("images/{:03}.png", "masks/segmentation_of_{:03}.png"),
+}
+
+
+@pytest.mark.parametrize("kind", PADDED)
+def test_names_pair_with_other_zeros_beginnings_and_folders(kind: str, tmp_path: Path) -> None:
+    image, label = PADDED[kind]
+    for i in range(3, 15):
+        photo(tmp_path / image.format(i), i)
+        mask(tmp_path / label.format(i), (0, i))
+    dataset = open_dataset(tmp_path)
+    samples = [sample for part in dataset.splits.values() for sample in part]
+    assert len(samples) == 12
+    for sample in samples:
+        assert sample.mask is not None
+        (number,) = set(re.findall(r"[1-9]\d*", sample.image.stem))
+        assert np.asarray(Image.open(sample.mask)).max() == int(number)
+
+
+def test_one_mask_is_never_given_to_two_images(tmp_path: Path) -> None:
+    for i in range(6):
+        photo(tmp_path / f"images/a/{i}.png", i)
+        photo(tmp_path / f"images/b/{i}.png", i + 10)
+        mask(tmp_path / f"masks/{i}.png")
+    dataset = open_dataset(tmp_path)
+    samples = [sample for part in dataset.splits.values() for sample in part]
+    assert len({sample.mask for sample in samples}) == len(samples)
+    assert "mask-missing" in {problem.kind for problem in dataset.problems}
+
+
+def test_the_nearest_name_is_told(tmp_path: Path) -> None:
+    pairs(tmp_path, [f"scene{i}" for i in range(6)])
+    (tmp_path / "masks/scene3.png").rename(tmp_path / "masks/scen3.png")
+    (problem,) = [p for p in open_dataset(tmp_path).problems if p.kind == "mask-missing"]
+    assert "The nearest name is scen3.png" in problem.message

@@ -113,7 +113,7 @@ def list_layers(root: Path) -> Listing:
 
 def _sample(image: Path, layers: list[Layer], ids: dict[str, int], listing: Listing) -> Sample:
     if not layers:
-        remedy = "Add its masks, or drop the image with --skip-bad."
+        remedy = "Add its masks, or train without the image (`train --skip-bad`)."
         listing.error("mask-missing", image, "has no mask file of any class.", remedy)
         return Sample(listing.where(image.with_suffix("")), image, None)
     first = layers[0][1]
@@ -236,5 +236,5 @@ def _add(found: dict[str, list[Layer]], key: str, layer: Layer, images: Path, li
     if key in found:
         found[key].append(layer)
     else:
-        remedy = f"Add the image to {listing.where(images)}/, or drop the mask with --skip-bad."
+        remedy = f"Add the image to {listing.where(images)}/, or train without the mask (`train --skip-bad`)."
         listing.error("image-missing", layer[1], f"has no image of its name in {listing.where(images)}/.", remedy)

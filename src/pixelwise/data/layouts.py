@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path, PurePath
 
 from pixelwise.data.files import is_file, shown
-from pixelwise.data.pairing import MOST, Files, clashing, common_affix, cut, nearly_equal, rekeyed
+from pixelwise.data.pairing import MOST, Files, clashing, common_affix, cut, nearest_name, nearly_equal, rekeyed
 from pixelwise.data.settings import SPLITS
 from pixelwise.data.unread import ENDINGS, unread_files
 from pixelwise.records import Colour, Problem, Sample
@@ -216,12 +216,17 @@ def pair_files(image_files: Files, mask_files: Files, images: Path, masks: Path,
         image, mask = image_files[image_key][0], mask_files[mask_key][0]
         message = f"differs from its mask {shown(mask.name)} in {_HOW[how]}: they pair on some machines only."
         listing.near.append(sample_of(image, mask, listing))
-        listing.error(f"name-{how}", image, message, "Give both the same name, or drop the pair with --skip-bad.")
+        listing.error(
+            f"name-{how}", image, message, "Give both the same name, or train without the pair (`train --skip-bad`)."
+        )
     told = {key for image_key, mask_key, _ in near for key in (image_key, mask_key)}
     for group in clashing(image_files):
         paths = [image_files[key][0] for key in group]
         message = f"and {', '.join(shown(path.name) for path in paths[1:])} are one name on some machines."
         listing.warn("name-clash", paths[0], message, "Rename one: copied to such a machine, one would be lost.")
+    lone_images, lone_masks = (
+        sorted(some.keys() - other.keys()) for some, other in ((image_files, mask_files), (mask_files, image_files))
+    )
     for key in sorted(image_files.keys() | mask_files.keys()):
         of_image, of_mask = image_files.get(key, []), mask_files.get(key, [])
         for files in (of_image, of_mask):
@@ -233,15 +238,23 @@ def pair_files(image_files: Files, mask_files: Files, images: Path, masks: Path,
             continue
         if not of_mask and masks.is_dir():
             where = listing.where(masks)
-            remedy = f"Add {where}/{shown(key)}.png, or drop the image with --skip-bad."
-            listing.error("mask-missing", of_image[0], f"has no mask of the same name in {where}/.", remedy)
+            remedy = f"Add {where}/{shown(key)}.png, or train without the image (`train --skip-bad`)."
+            what = f"has no mask of the same name in {where}/.{_nearest(key, lone_masks, mask_files)}"
+            listing.error("mask-missing", of_image[0], what, remedy)
         elif not of_image and images.is_dir():
             where = listing.where(images)
-            remedy = f"Add the image to {where}/, or drop the mask with --skip-bad."
-            listing.error("image-missing", of_mask[0], f"has no image of the same name in {where}/.", remedy)
+            remedy = f"Add the image to {where}/, or train without the mask (`train --skip-bad`)."
+            what = f"has no image of the same name in {where}/.{_nearest(key, lone_images, image_files)}"
+            listing.error("image-missing", of_mask[0], what, remedy)
         if len(of_image) == 1 and len(of_mask) == 1:
             samples.append(sample_of(of_image[0], of_mask[0], listing))
     return samples
+
+
+def _nearest(key: str, lone: Sequence[str], files: Files) -> str:
+    """The file without a partner whose name is nearest, in words; "" where none is near."""
+    near = nearest_name(key, lone)
+    return f" The nearest name is {shown(files[near][0].name)}." if near else ""
 
 
 def sample_of(image: Path, mask: Path, listing: Listing) -> Sample:
@@ -363,7 +376,7 @@ def _listed_pairs(names: Path, images: Path, masks: Path, listing: Listing) -> l
         missing = [path for path in (image, mask) if not is_file(path)]
         for path in missing:
             kind = "image-missing" if path is image else "mask-missing"
-            remedy = f"Add it, or remove the line from {names.name}, or drop the pair with --skip-bad."
+            remedy = f"Add it, or remove the line from {names.name}, or train without the pair (`train --skip-bad`)."
             listing.error(kind, path, f"no such file, but {names.name} names it.", remedy)
         if files[0] in seen:
             listing.warn("list-line", names, f"names {shown(files[0])} twice.", "Remove one of the lines.")

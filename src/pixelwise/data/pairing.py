@@ -6,10 +6,11 @@ are told as problems, with what to rename.
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from pixelwise.data.files import shown
@@ -45,6 +46,8 @@ ROLE_WORDS = frozenset(
 )
 ROLE_AND_NUMBER = re.compile(rf"(?:{'|'.join(sorted(ROLE_WORDS))})(\d+)", re.IGNORECASE)  # img7, mask7
 WORD = re.compile(r"[A-Za-z]+|\d+")
+BY_NUMBERS = "Images and masks pair by their numbers, with zeros before them or not."
+MOST_COMPARED = 500  # names, of which the nearest is looked for
 MOST = 0.8  # of the masks must be found under a rule before it is followed
 AFFIX = re.compile(r"(?:[-_. ]?[A-Za-z]|[-_. ]\d+[A-Za-z])[A-Za-z0-9]*(?:[-_. ][A-Za-z0-9]+)*[-_. ]?|[-_. ]")
 
@@ -73,27 +76,36 @@ def rekeyed(images: Files, masks: Files) -> tuple[Files, Files, str]:
 
     Rules, tried in this order where fewer than a tenth of the masks have an image of their own name: names without role
     words; one ending or beginning that all masks' names have more than their images'; names without what all images'
-    have in common at their ends, and all masks'; names that are numbers, with zeros before them or not. A rule that
-    leaves a key to two files, or fewer than four fifths of the masks with an image, is not followed.
+    have in common at their ends, and all masks'; the same with zeros before numbers left away; names without folders.
+    A rule that leaves a key to two files, or fewer than four fifths of the masks with an image, is not followed.
     """
-    if not images or not masks or len(images.keys() & masks.keys()) >= 0.1 * min(len(images), len(masks)):
+    shared = len(images.keys() & masks.keys())
+    if not images or not masks or shared >= MOST * min(len(images), len(masks)):
+        return images, masks, ""
+    if shared >= 0.1 * min(len(images), len(masks)):  # 10, 11 and 12 agree, 1 and 01 do not
+        plain_images, plain_masks = _under(images, _without_zeros), _under(masks, _without_zeros)
+        if _pairs_most(plain_images, plain_masks):
+            return plain_images, plain_masks, BY_NUMBERS
         return images, masks, ""
     bare_images, bare_masks = _under(images, without_role), _under(masks, without_role)
     if _pairs_most(bare_images, bare_masks):
         return bare_images, bare_masks, "Images and masks pair by their names without words such as image and mask."
     affix = common_affix(images, masks)
-    if affix:
-        shorter = _under(masks, lambda key: cut(key, affix))
-        if _pairs_most(images, shorter):
-            where = "begin" if affix.endswith("*") else "end"
-            more = affix.strip("*")
-            return images, shorter, f"Masks pair with images by their names, which {where} with {more!r} more."
+    shorter = _under(masks, lambda key: cut(key, affix)) if affix else masks
+    if affix and _pairs_most(images, shorter):
+        where = "begin" if affix.endswith("*") else "end"
+        more = affix.strip("*")
+        return images, shorter, f"Masks pair with images by their names, which {where} with {more!r} more."
     own_images, own_masks = without_common(images), without_common(masks)
     if _pairs_most(own_images, own_masks):
         return own_images, own_masks, "Images and masks pair by their names without what all images' or masks' share."
-    numbered_images, numbered_masks = _under(images, _as_number), _under(masks, _as_number)
-    if _pairs_most(numbered_images, numbered_masks):
-        return numbered_images, numbered_masks, "Images and masks pair by their numbers, with zeros before them or not."
+    for one, other in ((images, masks), (bare_images, bare_masks), (images, shorter), (own_images, own_masks)):
+        numbered_images, numbered_masks = _under(one, _without_zeros), _under(other, _without_zeros)
+        if _pairs_most(numbered_images, numbered_masks):
+            return numbered_images, numbered_masks, BY_NUMBERS
+    flat_images, flat_masks = _under(images, _own_name), _under(masks, _own_name)
+    if _pairs_most(flat_images, flat_masks):
+        return flat_images, flat_masks, "Images and masks pair by their files' names, for their folders differ."
     return images, masks, ""
 
 
@@ -119,9 +131,21 @@ def _shared_start(names: list[str]) -> str:
     return first[:alike]
 
 
-def _as_number(key: str) -> str:
+def _without_zeros(key: str) -> str:
+    """A name whose numbers have no zeros before them: "img_007" → "img_7"."""
     path = PurePath(key)
-    return str(path.with_name(str(int(path.name)))) if path.name.isascii() and path.name.isdigit() else key
+    return str(path.with_name(re.sub(r"(?<!\d)0+(?=\d)", "", path.name)))
+
+
+def _own_name(key: str) -> str:
+    return PurePath(key).name
+
+
+def nearest_name(key: str, others: Sequence[str]) -> str:
+    """The name that is most like another, for messages; "" where none is, or there are too many to compare."""
+    if len(others) > MOST_COMPARED:
+        return ""
+    return next(iter(difflib.get_close_matches(key, others, 1, 0.6)), "")
 
 
 def endings_of(images: Files, masks: Files) -> list[str]:

@@ -17,13 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.doctor.copies import copies_across
+from pixelwise.data.doctor.copies import copies_across, median_agreement, usual_agreement
 from pixelwise.data.doctor.look import ImageLook
 from pixelwise.data.groups import group_of, numbered
 from pixelwise.records import Problem
 
 PLAIN = 6.0  # images of less spread are alike because there is nothing on them
 FRAME_RATIO = 0.6  # neighbours that differ by less than this share of what strangers differ by are of one film
+FRAME_DETAIL = 0.12  # and agree in detail by so much more than strangers: photos of one kind only look alike from afar
+MOST_COMPARED = 60  # neighbours whose details are compared
 GROUP_RATIO = 0.8
 CHANCES = 1000
 MOST_BY_CHANCE = 0.01
@@ -85,6 +87,7 @@ def frames_across_splits(seen: Sequence[Seen]) -> list[Problem]:
         if parts:
             films[parts[0]].append((parts[1], one))
     strangers = usual_distance(seen) if len(seen) > 2 else 0.0
+    usual_detail = usual_agreement([one.look for one in seen]) if seen else 0.0
     problems = []
     for film, frames in sorted(films.items()):
         frames.sort(key=lambda frame: (frame[0], frame[1].name))
@@ -98,7 +101,8 @@ def frames_across_splits(seen: Sequence[Seen]) -> list[Problem]:
         if len(crossing) < 2 or strangers == 0:
             continue
         between = float(np.median([thumbnail_distance(a.look, b.look) for a, b in crossing]))
-        if between < FRAME_RATIO * strangers:
+        details = median_agreement([(a.look, b.look) for a, b in crossing[:MOST_COMPARED]])
+        if between < FRAME_RATIO * strangers and details > usual_detail + FRAME_DETAIL:
             a, b = crossing[0]
             message = (
                 f"{len(crossing)} pairs of neighbouring frames lie in different splits, such as {a.name} ({a.split}), "

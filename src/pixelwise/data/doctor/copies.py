@@ -38,19 +38,22 @@ def copies_across(looks: Sequence[ImageLook], splits: Sequence[str]) -> Iterator
     if not proposed:
         return
     details_NDD = {i: _detail(looks[i]) for i in {k for _, *pair in proposed for k in pair}}
-    same = max(SAME, _beyond_usual(looks))
+    usual = usual_agreement(looks)
+    same = max(SAME, usual + BEYOND * (1 - usual)) if len(looks) >= FEW else ALMOST
     for _, i, j in proposed:
         if agreement(details_NDD[i], details_NDD[j], same) >= same:
             yield i, j
 
 
-def _beyond_usual(looks: Sequence[ImageLook]) -> float:
-    """An agreement well beyond that of two images of the dataset: photos of one kind share a rim, a grid, a frame."""
-    if len(looks) < FEW:
-        return ALMOST
+def usual_agreement(looks: Sequence[ImageLook]) -> float:
+    """By how much two images of the dataset agree usually: photos of one kind share a rim, a grid, a frame."""
     picks = np.random.default_rng(0).integers(0, len(looks), (USUAL_PAIRS, 2))
-    usual = float(np.median([agreement(_detail(looks[i]), _detail(looks[j]), 1.0) for i, j in picks if i != j] or [0]))
-    return usual + BEYOND * (1 - usual)
+    return median_agreement([(looks[i], looks[j]) for i, j in picks if i != j])
+
+
+def median_agreement(pairs: Sequence[tuple[ImageLook, ImageLook]]) -> float:
+    """The median agreement of some pairs; 0 for none."""
+    return float(np.median([agreement(_detail(a), _detail(b), 1.0) for a, b in pairs] or [0.0]))
 
 
 def agreement(first_DD: Matrix, second_DD: Matrix, enough: float = SAME) -> float:
