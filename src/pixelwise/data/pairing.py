@@ -134,7 +134,7 @@ def _shared_start(names: list[str]) -> str:
 def _without_zeros(key: str) -> str:
     """A name whose numbers have no zeros before them: "img_007" → "img_7"."""
     path = PurePath(key)
-    return str(path.with_name(re.sub(r"(?<!\d)0+(?=\d)", "", path.name)))
+    return str(path.with_name(re.sub(r"(?<!\d)0+(?=\d)", "", path.name))) if path.name else key
 
 
 def _own_name(key: str) -> str:
