@@ -70,8 +70,10 @@ def start_length_mask(
     ends = begins + np.asarray(lengths, np.int64)
     if len(ends) and int(ends.max()) > pixels:
         raise _no_fit(height, width)
-    steps = np.bincount(begins, minlength=pixels + 1) - np.bincount(ends, minlength=pixels + 1)
-    flat = np.cumsum(steps[:-1]) > 0
+    steps = np.zeros(pixels + 1, np.int32)  # and changed in place: whole numbers of 40 megapixels are 160 MB
+    np.add.at(steps, begins, 1)
+    np.subtract.at(steps, ends, 1)
+    flat = np.cumsum(steps, out=steps)[:-1] > 0
     return flat.reshape(width, height).T if down_columns else flat.reshape(height, width)
 
 

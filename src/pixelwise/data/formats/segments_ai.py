@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pixelwise.data.decode import MAX_PIXELS, MaskIds
+from pixelwise.data.decode import MAX_PIXELS, MaskIds, colour_codes
 from pixelwise.data.files import Refusal, read_bytes, shown
 from pixelwise.data.formats.drawing import files_below, peek, read_json
 from pixelwise.data.formats.fields import rows_of, table_of
@@ -196,10 +196,10 @@ def _numbers(path: Path, _changed_ns: int) -> NDArray[np.int32]:
                 raise Refusal("too-large", f"has its pixels in a bitmap of over {MAX_PIXELS:,}.", "Cut it into tiles.")
             if opened.mode in ("1", "L", "P", "I", "I;16"):
                 return np.asarray(opened).astype(np.int32)
-            pixels = np.asarray(opened.convert("RGB")).astype(np.int32)
+            pixels = np.asarray(opened.convert("RGB"))
     except Refusal:
         raise
     except Exception as error:  # Pillow raises many kinds on damaged files
         what = f"has its pixels in {shown(path.name)}, which cannot be read ({shown(str(error)[:60])})."
         raise Refusal("truncated", what, EXPORT) from error
-    return np.asarray(pixels @ np.array([1, 256, 65536], np.int32), np.int32)
+    return colour_codes(pixels[:, :, ::-1])  # 0xRRGGBB of blue, green, red: red is the lowest byte
