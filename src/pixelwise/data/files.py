@@ -155,7 +155,7 @@ def _check_regular(status: os.stat_result) -> None:
     """Raise Refusal unless this is a file of an allowed size."""
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-        raise Refusal("not-a-file", f"is {kind}; expected an image file.", "Name a file.")
+        raise Refusal("not-a-file", f"is {kind}; expected a file.", "Name a file.")
     if status.st_size > MAX_BYTES:
         raise Refusal(
             "too-large",

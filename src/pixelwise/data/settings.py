@@ -18,6 +18,7 @@ runs = "columns"             # optional, before the tables: run lengths in a CSV
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -61,11 +62,11 @@ def read_settings(root: Path) -> Settings:
         DatasetError: it is no TOML, or holds what it must not; the message names the entry and shows a right one.
     """
     path = root / FILE_NAME
-    if not path.exists():
+    if not os.path.lexists(path):
         return Settings()
     try:
-        table = parse_toml(read_bytes(path).decode("utf-8"))
-    except Refusal as refusal:  # a pipe in its place among them, which would block
+        table = parse_toml(read_bytes(path).decode())
+    except Refusal as refusal:  # a pipe or a device among them, from which reading would never end
         fail(path, refusal.what, refusal.remedy)
     except ValueError as error:
         fail(path, f"is not valid TOML ({error}).", EXAMPLE)

@@ -190,8 +190,9 @@ def convert(value: Any, like: Any, where: str) -> Any:
     elif isinstance(like, bool) or isinstance(value, bool):
         if type(value) is type(like):
             return value
-    elif isinstance(like, float) and isinstance(value, (int, float)) and abs(value) <= MOST:
-        return float(value)
+    elif isinstance(like, float) and isinstance(value, (int, float)):
+        if abs(value) <= MOST:  # neither infinite, nor a whole number that no float holds, nor NaN
+            return float(value)
     elif type(value) is type(like):
         return value
     raise UsageError(f"{where} is {value!r}; expected something like {like!r}.")
