@@ -120,7 +120,8 @@ def without_common(files: Files, *, heads: bool = True) -> Files:
 
     def rule(key: str) -> str:
         path = PurePath(key)
-        return str(path.with_name(path.name.removeprefix(head).removesuffix(tail) or path.name))
+        short = path.name.removeprefix(head).removesuffix(tail)
+        return str(path.with_name(short)) if short else key
 
     return _under(files, rule)
 
@@ -224,6 +225,8 @@ def cut(key: str, affix: str) -> str:
     """A name without what `common_affix` found; as it is where nothing else would be left."""
     path = PurePath(key)
     name = path.name
+    if not name:
+        return key
     if affix.startswith("*"):
         return str(path.with_name(name.removesuffix(affix[1:]))) if name != affix[1:] else key
     return str(path.with_name(name.removeprefix(affix[:-1]))) if name != affix[:-1] else key
