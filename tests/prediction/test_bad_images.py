@@ -102,6 +102,39 @@ def test_an_odd_number_of_bands_is_told(model: Model, photos: Path, bands: int) 
     alone_is_bad(model, photos, photos / "bands.tif", f"holds {bands} bands of 16 bits")
 
 
+def test_a_bigtiff_that_points_past_its_end_is_told(model: Model, photos: Path) -> None:
+    (photos / "bad.tif").write_bytes(b"II+\0\x08\0\0\0" + struct.pack("<Q", 2**63))
+    alone_is_bad(model, photos, photos / "bad.tif", "its TIFF header cannot be read")
+
+
+def test_whatever_a_reader_raises_is_that_files_error(model: Model, photos: Path, monkeypatch: Any) -> None:
+    (photos / "odd.bmp").write_bytes(b"BM")
+    decode = label_module.open_image
+
+    def failing(data: bytes) -> Any:
+        if data == b"BM":
+            raise LookupError("nobody thought of this")
+        return decode(data)
+
+    monkeypatch.setattr(label_module, "open_image", failing)
+    alone_is_bad(model, photos, photos / "odd.bmp", "could not be labelled (LookupError: nobody thought of this)")
+
+
+def test_what_of_an_image_is_not_used_is_noted(model: Model, photos: Path, tmp_path: Path) -> None:
+    pages = [Image.fromarray(picture(i, 40, 50)) for i in range(3)]
+    pages[0].save(photos / "pages.tif", save_all=True, append_images=pages[1:])
+    heat = np.dstack([picture(1, 40, 50), picture(2, 40, 50)[:, :, 0]])
+    for name in ("a.png", "b.png"):
+        Image.fromarray(heat).save(photos / name)
+    summary = predict(model, [photos], tmp_path / "out")
+    notes = {record["name"]: record["notes"] for record in read_records(tmp_path / "out")}
+    assert notes["pages"] == [{"kind": "more-pages", "message": "3 pages, the first is labelled."}]
+    assert [note["kind"] for note in notes["a"]] == ["unused-channels"]
+    assert notes["good"] == []
+    assert "pages.tif: 3 pages, the first is labelled." in str(summary)
+    assert "2 images: channels that vary and are not used. The first: " in str(summary)
+
+
 def test_a_pipe_in_the_folder_does_not_block(model: Model, photos: Path) -> None:
     os.mkfifo(photos / "pipe.jpg")
     alone_is_bad(model, photos, photos / "pipe.jpg", "is a pipe")

@@ -54,7 +54,9 @@ SPLIT_WORDS = {
 }
 MOST_COUNTED = 20_000  # files of a folder that is only mentioned
 _HOW = {"case": "upper and lower case", "unicode": "the Unicode form of a letter (NFC and NFD)"}
-LISTED_NAME = re.compile(r"(\S.*?\.(?:png|jpe?g|webp|bmp|tiff?))(?=\s|$)", re.IGNORECASE)
+LISTED_NAME = re.compile(
+    r"(\S.*?\.(?:png|jpe?g|webp|bmp|tiff?|p[bgpn]m|gif|avif|hei[cf]|jp2|tga))(?=\s|$)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

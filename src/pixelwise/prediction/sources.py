@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pixelwise.data.files import shown
+from pixelwise.data.files import AVIF_BRANDS, HEIF_BRANDS, shown
 from pixelwise.errors import UsageError
 
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".ogv", ".flv", ".wmv",
     ".asf", ".3gp",
 )  # fmt: skip
-STILL_BRANDS = (b"heic", b"heix", b"mif1", b"avif", b"avis")  # images in the same wrapping as MP4
+STILL_BRANDS = (*HEIF_BRANDS, *AVIF_BRANDS)  # images in the same wrapping as MP4
 LIVE = ("rtsp", "rtsps", "rtp", "udp", "srt", "rtmp", "tcp")  # sources that do not wait for their reader
 
 
