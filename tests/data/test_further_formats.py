@@ -1105,3 +1105,20 @@ def test_voc_xml_with_polygons_of_roboflow_is_drawn(tmp_path: Path) -> None:
             f"<annotation><filename>{name}.jpg</filename><size><width>60</width></size>{thing}</annotation>"
         )
     assert all((mask == boxed(("car", 10, 5, 30, 25))).all() for mask in named(open_dataset(tmp_path)).values())
+
+
+def test_frames_of_one_film_stay_in_one_split(tmp_path: Path) -> None:
+    for i in range(5):
+        cvat_video(tmp_path / f"film{i}", [track("Jet", *(box_at(f, 3 + f) for f in range(4)))], frames=4)
+    dataset = open_dataset(tmp_path)
+    films = {split: {sample.name.split("/")[0] for sample in samples} for split, samples in dataset.splits.items()}
+    assert len(films["train"]) == 4
+    assert len(films["val"]) == 1
+    assert not films["train"] & films["val"]
+
+
+def test_images_with_nothing_drawn_are_counted(tmp_path: Path) -> None:
+    photo(tmp_path / "img/a.jpg"), photo(tmp_path / "img/b.jpg")
+    sly_file(tmp_path / "ann/a.jpg.json", sly_objects())
+    sly_file(tmp_path / "ann/b.jpg.json", [])
+    assert "Nothing is drawn on 1 images: all of each is background" in messages(open_dataset(tmp_path))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -89,6 +89,9 @@ def list_cvat_video(root: Path) -> Listing:
     paths = annotation_files(root)
     declared = [name for path in paths for name in _labels(path)]
     listing = list_pictures("cvat-video", root, paths, _read, "CVAT's labels", declared)
+    for split, samples in listing.splits.items():  # frames of one film stay in one split
+        grouped = [replace(sample, group=listing.where(sample.mask or sample.image)) for sample in samples]
+        listing.splits[split] = grouped
     for path in paths:
         film = _film_or_none(path)
         if film is None:

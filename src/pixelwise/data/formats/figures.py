@@ -112,6 +112,7 @@ def list_pictures(
     taken: dict[Path, tuple[Path, Picture]] = {}
     repeated: Counter[tuple[Path, Path]] = Counter()
     missing: Counter[Path] = Counter()
+    bare = 0  # pictures on which nothing is drawn
     for path, pictures in read_all(paths, lambda path: pictures_of(read, path), listing):
         own_split = split_of(path if len(pictures) > 1 else path.parent, root)
         near = path.parent.relative_to(root).parts
@@ -127,6 +128,7 @@ def list_pictures(
                 repeated[path, first] += 1
                 continue
             _judge(path, picture, image, listing, undrawn)
+            bare += all(figure.undrawn for figure in picture.figures)
             names = frozenset(figure.name for figure in picture.figures if not figure.undrawn)
             split = picture.split if picture.split != "all" else _split_of(path, image, root, len(pictures))
             drawn.append(Drawn(path, image, split, names, place))
@@ -136,6 +138,8 @@ def list_pictures(
             listing.error("image-missing", path, message, "Add them, or correct the names.")
     for (path, first), count in repeated.items():
         listing.notes.append(f"{listing.where(path)} repeats {count:,} drawings of {listing.where(first)}: left out.")
+    if bare:
+        listing.notes.append(f"Nothing is drawn on {bare:,} images: all of each is background.")
     if {"all"} < {one.split for one in drawn}:  # beside splits, what is in none of them is trained on
         lone = [one for one in drawn if one.split == "all"]
         drawn = [replace(one, split="train") if one.split == "all" else one for one in drawn]
