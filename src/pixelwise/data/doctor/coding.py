@@ -83,7 +83,7 @@ def find_coding(
     if coloured and table and len(book.codes) > 2 * len(table) + FEW_MORE:
         book = _book_of_table(pixels, sorted(table)) or book
     kind, step, void = ("ids", 1, None) if coloured else number_kind(book.codes)
-    if not exact and not coloured and (len(book.codes) < 2 or lost_in_jpeg(book.codes)):
+    if not exact and not coloured and ((len(book.codes) < 2 and distinct > 1) or lost_in_jpeg(book.codes)):
         kind = "lost"
     return Coding(book, kind, len(ours), void, step, images, distinct, _flat_share(chosen))
 
