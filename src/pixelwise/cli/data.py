@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.shared import Classes, DataFolder, JsonFile, Void, app, console_of, values_from, write_json
+from pixelwise.cli.shared import Classes, DataFolder, JsonFile, Masks, Void, app, console_of, values_from, write_json
 
 
 @app.command()
@@ -28,7 +28,7 @@ def check(
     drop_copies: Annotated[bool, typer.Option("--drop-copies", help="Leave out images that are copies of another split's.")] = False,
     commonest: Annotated[int | None, typer.Option(metavar="N", help="Keep the N classes with the most pixels; the others become void.")] = None,
     keep_class: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Keep the class of this name, and others only if they are named too; can be repeated.")] = None,
-    masks: Annotated[str | None, typer.Option(metavar="WORD", help="Which masks are meant, where there are several for an image: part of their folder's or files' names.")] = None,
+    masks: Masks = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Examine a dataset: what is wrong, where, and the remedy. Never changes it.
@@ -70,6 +70,7 @@ def convert(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
     classes: Classes = None,
     void: Void = None,
+    masks: Masks = None,
     *,
     to: Annotated[str, typer.Option(metavar="NAME", help="native, pairs, camvid, cityscapes, voc, ade20k, coco, coco-panoptic, yolo, labelme, geojson, cvat, labelstudio, parquet, image-folder or nifti.")],
 ) -> None:  # fmt: skip
@@ -83,7 +84,7 @@ def convert(
     console = console_of(None)
     with work_bar(console, "converting") as progress:
         dataset = run_convert(
-            data, out, to, progress=lambda what, done, total: progress(done, total), **values_from(classes, void)
+            data, out, to, progress=lambda what, done, total: progress(done, total), **values_from(classes, void, masks)
         )
     pairs = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
     console.print(f"{out}: {dataset.layout}, {pairs} pairs, {len(dataset.classes)} classes", soft_wrap=True)

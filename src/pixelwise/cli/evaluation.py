@@ -12,6 +12,7 @@ from pixelwise.cli.shared import (
     DataFolder,
     EngineName,
     JsonFile,
+    Masks,
     ModelName,
     SkipBad,
     SplitName,
@@ -33,6 +34,7 @@ def evaluate(
     split: SplitName = None,
     classes: Classes = None,
     void: Void = None,
+    masks: Masks = None,
     skip_bad: SkipBad = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one page: charts, tables, worst and best images.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each image.")] = None,
@@ -53,7 +55,7 @@ def evaluate(
     with work_bar(console_of(json_file), "evaluating") as progress:
         report = run_evaluate(
             opened, data, split=split, skip_bad=skip_bad, html=html, csv=csv, tta=tta, progress=progress,
-            **values_from(classes, void),
+            **values_from(classes, void, masks),
         )  # fmt: skip
     give(report, json_file)
 
@@ -67,6 +69,7 @@ def compare(
     fail_if_worse: Annotated[float | None, typer.Option(metavar="POINTS", min=0, help="Exit code 1 where B's mean IoU is more than so many percentage points below A's.")] = None,
     classes: Classes = None,
     void: Void = None,
+    masks: Masks = None,
     skip_bad: SkipBad = False,
     engine: EngineName = "auto",
     threads: Threads = None,
@@ -83,7 +86,7 @@ def compare(
     one, other = load(a, threads, engine), load(b, threads, engine)
     with work_bar(console_of(json_file), "comparing") as progress:
         found = run_compare(one, other, data, split=split, skip_bad=skip_bad, progress=progress,
-                            **values_from(classes, void))  # fmt: skip
+                            **values_from(classes, void, masks))  # fmt: skip
     give(found, json_file)
     if fail_if_worse is not None and found.worse_by(fail_if_worse):
         points = -found.miou.difference * 100

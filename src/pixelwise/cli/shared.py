@@ -54,14 +54,15 @@ DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of im
 SplitName = Annotated[str | None, typer.Option("--split", help="train, val or test. [default: test, or val where there is none]")]  # fmt: skip
 Classes = Annotated[list[str] | None, typer.Option("--class", metavar="NAME=VALUE[,VALUE…]", help="Which mask values a class is: numbers, ranges (1-65535) or colours (#ff0000); can be repeated.")]  # fmt: skip
 Void = Annotated[list[str] | None, typer.Option("--void", metavar="VALUE[,VALUE…]", help="Mask values that mean unlabelled; can be repeated.")]  # fmt: skip
+Masks = Annotated[str | None, typer.Option("--masks", metavar="WORD", help="Which masks are meant, where there are several for an image: part of their folder's or files' names.")]  # fmt: skip
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs instead of refusing the data.")]
 
 
-def values_from(classes: list[str] | None, void: list[str] | None) -> dict[str, Any]:
-    """--class and --void as the arguments that every verb takes which reads data."""
+def values_from(classes: list[str] | None, void: list[str] | None, masks: str | None = None) -> dict[str, Any]:
+    """--class, --void and --masks as the arguments that every verb takes which reads data."""
     from pixelwise.data.values import parse_values
 
-    return parse_values(classes or (), void or ()).arguments()
+    return parse_values(classes or (), void or (), masks or "").arguments()
 
 
 class Result(Protocol):

@@ -12,6 +12,7 @@ from pixelwise.cli.shared import (
     Classes,
     DataFolder,
     JsonFile,
+    Masks,
     SkipBad,
     Void,
     app,
@@ -90,6 +91,7 @@ def train(
     track: Annotated[list[str] | None, typer.Option(help="Follow the run with tensorboard or mlflow; can be repeated.")] = None,
     classes: Classes = None,
     void: Void = None,
+    masks: Masks = None,
     skip_bad: SkipBad = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
     json_file: JsonFile = None,
@@ -121,7 +123,7 @@ def train(
         own = out / "recipe.toml"
         base = Recipe.from_file(own) if resume and own.is_file() else Recipe()  # only what is named can differ from it
         chosen = (chosen or base).with_values(values, "command line")
-    values_said = values_from(classes, void)
+    values_said = values_from(classes, void, masks)
     if start_from and (search or find_lr):
         raise UsageError("--start-from is for one training: leave out --search and --find-lr.")
     if search:

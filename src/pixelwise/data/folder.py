@@ -124,6 +124,7 @@ def open_dataset(
     val_share: float = 0.2,
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
+    masks: str = "",
 ) -> Dataset:
     """Recognise a folder of images and masks.
 
@@ -142,6 +143,7 @@ def open_dataset(
         val_share: share of the pairs that go to val where the split is made here, 0–1, exclusive.
         classes: class name → the mask values that mean it: numbers, "1-99" for a range, "#rrggbb" for colours.
         void: mask values that mean unlabelled.
+        masks: part of the names of the folders or files that are the masks, where several could be.
 
     Raises:
         UsageError: no such folder, a share outside 0–1, or a value that no mask holds.
@@ -150,7 +152,8 @@ def open_dataset(
     """
     from pixelwise.data.doctor.reading import open_listed  # the doctor lists folders too: not at the top
 
-    return open_listed(list_dataset(path, seed=seed, val_share=val_share), values_of(classes, void))
+    listed = list_dataset(path, seed=seed, val_share=val_share, masks=masks)
+    return open_listed(listed, values_of(classes, void, masks))
 
 
 @dataclass(frozen=True)

@@ -302,7 +302,7 @@ def _ask(listing: Listing, choices: Mapping[str, None], word: str) -> None:
     message = (
         f"{said} several that could be the masks of the same images: {listed}. Read for now: {next(iter(choices))}."
     )
-    remedy = f"Say which with --fix: --masks {' or --masks '.join(choices)}."
+    remedy = f"Say which: --masks {' or --masks '.join(choices)}."
     listing.error("which-masks", listing.root, message, remedy)
     listing.choices = tuple(choices)
 

@@ -42,19 +42,27 @@ class Values:
 
     classes: tuple[tuple[str, tuple[Value, ...]], ...] = ()  # by name, in the order of their ids
     void: tuple[Value, ...] = ()
+    masks: str = ""  # part of the names of the folders or files that are the masks, where several could be
 
     def __bool__(self) -> bool:
+        return bool(self.classes or self.void or self.masks)
+
+    @property
+    def of_values(self) -> bool:
+        """Whether anything is said of values, so that masks must be opened to hear it."""
         return bool(self.classes or self.void)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "classes": {name: [str(value) for value in values] for name, values in self.classes},
             "void": [str(value) for value in self.void],
+            **({"masks": self.masks} if self.masks else {}),
         }
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any] | None) -> Values:
-        return values_of((row or {}).get("classes"), (row or {}).get("void", ()))
+        told = row or {}
+        return values_of(told.get("classes"), told.get("void", ()), told.get("masks", ""))
 
     def arguments(self) -> dict[str, Any]:
         """As keyword arguments of `check`, `train`, `evaluate` …"""
@@ -63,20 +71,21 @@ class Values:
     def options(self) -> str:
         """As a person would write them on the command line; "" where nothing was said."""
         parts = [f"--class {quoted(f'{name}={_joined(values)}')}" for name, values in self.classes]
-        return " ".join([*parts, *([f"--void {_joined(self.void)}"] if self.void else [])])
+        parts += [f"--void {quoted(_joined(self.void))}"] if self.void else []
+        return " ".join([*parts, *([f"--masks {quoted(self.masks)}"] if self.masks else [])])
 
 
-def values_of(classes: Mapping[str, Given] | None = None, void: Given = ()) -> Values:
+def values_of(classes: Mapping[str, Given] | None = None, void: Given = (), masks: str = "") -> Values:
     """From Python: `{"vessel": 255, "rust": ["#ff0000", "#aa0000"]}` and `[9]`.
 
     Raises:
         UsageError: a value is not understood, or is given to two classes.
     """
     named = [(name.strip(), _several(given, f"class {name!r}")) for name, given in (classes or {}).items()]
-    return _checked(named, _several(void, "void"))
+    return _checked(named, _several(void, "void"), masks)
 
 
-def parse_values(classes: Sequence[str], void: Sequence[str]) -> Values:
+def parse_values(classes: Sequence[str], void: Sequence[str], masks: str = "") -> Values:
     """From the command line: "vessel=255", "rust=#ff0000,#aa0000"; and "9", "255,#000000". Raises as `values_of`."""
     named: dict[str, list[Value]] = {}
     for text in classes:
@@ -86,7 +95,7 @@ def parse_values(classes: Sequence[str], void: Sequence[str]) -> Values:
                 f"--class {text}: expected NAME=VALUE[,VALUE…], such as --class vessel=255 or --class 'rust=#ff0000'."
             )
         named.setdefault(name.strip(), []).extend(_parsed(values, f"--class {text}"))
-    return _checked(list(named.items()), [value for text in void for value in _parsed(text, f"--void {text}")])
+    return _checked(list(named.items()), [value for text in void for value in _parsed(text, f"--void {text}")], masks)
 
 
 def parse_value(text: str, where: str = "") -> Value:
@@ -119,7 +128,7 @@ def _several(given: Given, where: str) -> list[Value]:
     return [value for part in parts for value in _parsed(str(part), where)]
 
 
-def _checked(named: Sequence[tuple[str, Sequence[Value]]], void: Sequence[Value]) -> Values:
+def _checked(named: Sequence[tuple[str, Sequence[Value]]], void: Sequence[Value], masks: str) -> Values:
     taken: list[tuple[Value, str]] = [(value, "void") for value in void]
     for name, values in named:
         if not name or not values:
@@ -129,9 +138,8 @@ def _checked(named: Sequence[tuple[str, Sequence[Value]]], void: Sequence[Value]
             if other is not None:
                 raise UsageError(f"the mask value {value} is given to {name!r} and to {other!r}; expected one of them.")
         taken += [(value, name) for value in values]
-    return Values(tuple((name, tuple(values)) for name, values in named), tuple(void))
+    return Values(tuple((name, tuple(values)) for name, values in named), tuple(void), masks)
 
 
 def _joined(values: Sequence[Value]) -> str:
-    text = ",".join(map(str, values))
-    return quoted(text)
+    return ",".join(map(str, values))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.files import shown
-from pixelwise.data.values import Given
+from pixelwise.data.values import Given, values_of
 from pixelwise.errors import DataError
 from pixelwise.evaluation.classes import match_classes
 from pixelwise.evaluation.measure import Sums
@@ -192,6 +192,7 @@ def compare(
     skip_bad: bool = False,
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
+    masks: str = "",
     progress: Callable[[int, int], None] = unwatched,
 ) -> Comparison:
     """Measure two models on the same images and say where B differs from A.
@@ -203,13 +204,14 @@ def compare(
         skip_bad: leave out pairs that cannot be read instead of refusing the split.
         classes: class name → the mask values that mean it, as in `open_dataset`; None: as the model's run was told.
         void: mask values that mean unlabelled.
+        masks: which masks are meant where there are several, as in `open_dataset`.
         progress: called with (images done, images in all).
 
     Raises:
         As `evaluate`.
     """
     models = [model if isinstance(model, Model) else load(model) for model in (a, b)]
-    dataset = open_data(data, models, classes, void)
+    dataset = open_data(data, models, values_of(classes, void, masks))
     split = split or default_split(dataset)
     matches = [match_classes(model.classes, dataset.classes) for model in models]
     if matches[0].classes.names != matches[1].classes.names:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import islice
@@ -20,7 +20,7 @@ from pixelwise.data.doctor.reading import open_listed
 from pixelwise.data.files import shown
 from pixelwise.data.folder import list_dataset, open_dataset
 from pixelwise.data.sources import read_sample_image, read_sample_mask
-from pixelwise.data.values import Given, Values, values_of
+from pixelwise.data.values import Values
 from pixelwise.errors import DataError, MaskError, UsageError
 from pixelwise.prediction.image import Model
 from pixelwise.records import Dataset, Labels, Pixels, Sample
@@ -32,31 +32,31 @@ Result = TypeVar("Result")
 Pair = tuple[Sample, Pixels, Labels]
 
 
-def open_data(
-    data: Dataset | str | Path, models: Sequence[Model], classes: Mapping[str, Given] | None, void: Given
-) -> Dataset:
+def open_data(data: Dataset | str | Path, models: Sequence[Model], asked: Values) -> Dataset:
     """The dataset to measure models on: its masks are read as a person says, else as a model's run was told.
 
     Raises:
         UsageError, DatasetError: as `open_dataset`.
     """
-    asked = values_of(classes, void)
     if isinstance(data, Dataset):
         if asked:
             raise UsageError(f"{asked.options()}: say it where the folder is opened: open_dataset(folder, classes=…).")
         return data
-    told = next(filter(None, (values_of_run(model.path.parent) for model in models)), None)
+    told = next((told for told in (values_of_run(model.path.parent) for model in models) if told[0]), None)
     if asked or told is None:
-        return open_dataset(data, classes=classes, void=void)
-    return open_listed(list_dataset(data), told, strict=False)
+        return open_dataset(data, **asked.arguments())
+    values, root = told
+    masks = values.masks if Path(data).resolve() == root else ""  # elsewhere other folders may hold them
+    return open_listed(list_dataset(data, masks=masks), values, strict=False)
 
 
-def values_of_run(run: Path) -> Values:
-    """What mask values meant in a run's data; empty where there is no run, or nothing was said."""
+def values_of_run(run: Path) -> tuple[Values, Path]:
+    """What was said of the masks of a run's data, and where they lay; empty where there is no run, or nothing was."""
     try:
-        return Values.from_json(json.loads((run / "data.json").read_text("utf-8")).get("values"))
+        recorded = json.loads((run / "data.json").read_text("utf-8"))
+        return Values.from_json(recorded.get("values")), Path(recorded.get("root", ""))
     except FileNotFoundError:
-        return Values()
+        return Values(), Path()
     except (OSError, ValueError, AttributeError) as error:
         raise UsageError(f"{shown(run / 'data.json')}: cannot be read ({error}). Evaluate the bundle alone.") from error
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from pixelwise.data.files import shown, write_whole
-from pixelwise.data.values import Given
+from pixelwise.data.values import Given, values_of
 from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.analysis import SUSPECTS, Analysis
 from pixelwise.evaluation.classes import Match, match_classes
@@ -50,6 +50,7 @@ def evaluate(
     skip_bad: bool = False,
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
+    masks: str = "",
     html: str | Path | None = None,
     csv: str | Path | None = None,
     tta: str = "",
@@ -65,6 +66,7 @@ def evaluate(
         skip_bad: leave out pairs that cannot be read instead of refusing the split.
         classes: class name → the mask values that mean it, as in `open_dataset`; None: as the model's run was told.
         void: mask values that mean unlabelled.
+        masks: which masks are meant where there are several, as in `open_dataset`.
         html: a file to write as one page that needs no other: charts, tables, the worst, typical and best images.
         csv: a file to write with a line for each image.
         tta: test-time augmentation, as `Model.predict` takes it; the page's pictures are labelled without.
@@ -80,7 +82,7 @@ def evaluate(
     """
     views = views_of(tta) if tta else ()
     opened = model if isinstance(model, Model) else load(model)
-    dataset = open_data(data, [opened], classes, void)
+    dataset = open_data(data, [opened], values_of(classes, void, masks))
     split = split or default_split(dataset)
     match = match_classes(opened.classes, dataset.classes)  # before every pair is read, which takes longer
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)

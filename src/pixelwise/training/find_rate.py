@@ -52,14 +52,15 @@ def find_rate(
     skip_bad: bool = False,
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
+    masks: str = "",
     device: str = "auto",
     tell: Listener = nobody,
     progress: Progress = lambda what, done, total: None,
 ) -> Found:
     """Train for up to STEPS steps at rising rates, on a network that is thrown away, and plot the loss.
 
-    Writes `out`/learning_rate.svg and nothing else but a lock; a training can start in `out` afterwards. `classes` and
-    `void` say what mask values mean, as in `train`.
+    Writes `out`/learning_rate.svg and nothing else but a lock; a training can start in `out` afterwards. `classes`,
+    `void` and `masks` are as in `train`.
 
     Raises:
         DatasetError, OutputError, RunLockedError: as in `train`.
@@ -70,7 +71,9 @@ def find_rate(
     if distributed.processes() > 1:
         raise UsageError("learning rates are tried in one process: start --find-lr without torchrun.")
     recipe = replace(recipe or Recipe(), small_epochs=0.0, plan=())
-    dataset = with_validation(open_dataset(data, seed=recipe.seed, classes=classes, void=void), recipe.seed)
+    dataset = with_validation(
+        open_dataset(data, seed=recipe.seed, classes=classes, void=void, masks=masks), recipe.seed
+    )
     with locked(out, parts=["."]):
         ready = prepare(dataset, lambda manifest: None, recipe, skip_bad, tell, progress, where)
         training = ready.training

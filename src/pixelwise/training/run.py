@@ -18,7 +18,7 @@ from pixelwise.data.files import write_whole
 from pixelwise.data.folder import open_dataset
 from pixelwise.data.loader import Pairs
 from pixelwise.data.splits import hashed_split
-from pixelwise.data.values import Given, values_of
+from pixelwise.data.values import Given, quoted, values_of
 from pixelwise.errors import DatasetError, OutOfMemoryError, OutputError, StoppedError, signal_name
 from pixelwise.model.preprocess import Preprocess
 from pixelwise.model.zoo import wanted
@@ -74,6 +74,7 @@ def train(
     skip_bad: bool = False,
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
+    masks: str = "",
     device: str = "auto",
     track: Sequence[str] = (),
     tell: Listener = nobody,
@@ -96,6 +97,7 @@ def train(
         classes: class name → the mask values that mean it: numbers, "1-99" for a range, "#rrggbb" for colours. On
             `resume` the run's own hold, and these must be left out or equal.
         void: mask values that mean unlabelled.
+        masks: part of the names of the folders or files that are the masks, where several could be.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
         track: trackers that follow the run: "tensorboard", "mlflow". A resumed run keeps those that it had.
         tell: hears every trace event, as RUN/trace.jsonl does.
@@ -124,7 +126,7 @@ def train(
     recipe = choose_recipe(out, recipe, resume)
     distributed.require_equal_shares(recipe.batch)
     beginning = None if start_from is None or resume else beginning_at(Path(start_from), recipe)
-    values = choose_values(out, values_of(classes, void), resume)
+    values = choose_values(out, values_of(classes, void, masks), resume)
     with stoppable() as stop:
         dataset = with_validation(open_dataset(data, seed=recipe.seed, **values.arguments()), recipe.seed)
         with locked(out), ExitStack() as stack:
@@ -346,7 +348,7 @@ def how_to_go_on(by: str, data: Path | str, out: Path, training: Training | None
     where = f"in epoch {training.epoch + 1}" if training.epoch < training.recipe.epochs else "after the last epoch"
     return (
         f"Stopped by {by} {where}; everything up to step {step} is kept. "
-        f"Go on with: pixelwise train {data} --out {out} --resume"
+        f"Go on with: pixelwise train {quoted(str(data))} --out {quoted(str(out))} --resume"
     )
 
 

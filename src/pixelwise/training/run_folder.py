@@ -55,10 +55,10 @@ def choose_values(out: Path, asked: Values, resume: bool, recorded: str = "data.
         return asked
     own = Values.from_json(json.loads((out / recorded).read_text(encoding="utf-8")).get("values"))
     if asked and asked != own:
-        was = own.options() or "nothing said of mask values"
+        was = own.options() or "nothing said of the masks"
         raise UsageError(
-            f"{out}: was started with {was}, not with {asked.options()}. Resume without --class and --void, or start "
-            "anew with another --out."
+            f"{out}: was started with {was}, not with {asked.options()}. Resume without --class, --void and "
+            "--masks, or start anew with another --out."
         )
     return own
 

@@ -86,6 +86,7 @@ def search(
     skip_bad: bool = False,
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
+    masks: str = "",
     track: Sequence[str] = (),
     tell: Listener = nobody,
     tell_trial: Callable[[Row], None] = lambda row: None,
@@ -99,7 +100,7 @@ def search(
         trials: how many trainings, those stopped early included. A search resumed with more goes on.
         budget_s: seconds for all trials together, over all processes. The trial during which it ends stays resumable.
         fixed: parts of the recipe that stay as they are.
-        classes, void: what mask values mean, as in `train`; on `resume` the search's own hold.
+        classes, void, masks: as in `train`; on `resume` the search's own hold.
         tell: hears every trial's trace events; `tell_trial` every trial's end.
 
     Raises:
@@ -109,7 +110,7 @@ def search(
     """
     out = Path(out)
     start, fixed = choose_search(out, recipe, sorted(fixed), resume)
-    values = choose_values(out, values_of(classes, void), resume, "search.json")
+    values = choose_values(out, values_of(classes, void, masks), resume, "search.json")
     how: dict[str, Any] = {"skip_bad": skip_bad, "track": track, **values.arguments()}
     space = space_of(start, fixed)
     with locked(out, ["trials"]):

@@ -18,7 +18,7 @@ from pixelwise.data.images import full_mapping, refuse_unknown_ids
 from pixelwise.records import VOID, Dataset, Problem, Sample
 
 FEW_PX = 4  # a mask that differs by no more was cut, not scaled
-DROP = "or leave the pair out: `check --fix` does, and train with --skip-bad."
+DROP = "or leave the pair out: `check --fix` does, and `train --skip-bad`."
 TURN = "`pixelwise check DATA --fix OUT --turn left` (or right, or transpose) writes a copy in which it is turned"
 STRETCH = "if it shows the same view, `pixelwise check DATA --fix OUT --stretch-masks` writes a copy in which it fits"
 

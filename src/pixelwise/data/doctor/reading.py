@@ -60,7 +60,7 @@ class Asked:
     strict: bool = True  # what matches nothing is an error
 
     def __bool__(self) -> bool:
-        return bool(self.values or self.also_classes or self.foreground or self.background)
+        return bool(self.values.of_values or self.also_classes or self.foreground or self.background)
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ def open_listed(listed: Listed, values: Values, *, strict: bool = True) -> Datas
         DatasetError: the masks cannot be read as classes, whichever pairs are left out.
     """
     masks = [sample for samples in listed.listing.splits.values() for sample in samples if sample.mask]
-    count = len(masks) if values else min(len(masks), DISCOVERY_CAP)
+    count = len(masks) if values.of_values else min(len(masks), DISCOVERY_CAP)
     chosen = [masks[i * len(masks) // count] for i in range(count)]
-    looked = bool(values) or not _drawn(listed)
+    looked = values.of_values or not _drawn(listed)
     reading = read_masks(listed, look_at_masks(chosen if looked else []), Asked(values, strict=strict), looked=looked)
     blocking = [problem for problem in reading.problems if problem.kind in BLOCKING]
     if blocking:
@@ -173,7 +173,7 @@ def read_masks(
         UsageError: what a person says matches nothing; the message says what is there.
     """
     declared = listed.listing.declared
-    if asked.values and declared is not None and declared.by_name:
+    if asked.values.of_values and declared is not None and declared.by_name:
         raise UsageError(
             f"{asked.values.options()}: the masks are drawn from shapes with names ({', '.join(declared.names[:8])}), "
             f"which have no values. Name, merge and leave out classes in {FILE_NAME}."
@@ -305,7 +305,7 @@ def _findings(
             problems += [alone] if alone else []
     if reading.meaning.in_order:
         notes.append(f"{FILE_NAME} names classes without ids: they are the values that were found, in order.")
-    if asked.values:
+    if asked.values.of_values:
         notes.append(f"As told: {asked.values.options()}.")
     if reading.numbers and reading.colours:
         problems.append(_mixed(reading.numbers, reading.colours, declared))
@@ -341,7 +341,7 @@ def _taken(
     beside: tuple[str, Mapping[int, str]],
 ) -> list[str]:
     """What was taken for granted, in a line with the options that differ."""
-    if asked.values or asked.foreground or coding.kind.endswith("instances"):
+    if asked.values.of_values or asked.foreground or coding.kind.endswith("instances"):
         return []
     if len(meaning.classes) == 2 and len(coding.book.codes) == 2 and coding.book.codes != (0, 1):
         if coding.kind == "binary" and (names := names_of_black_and_white(beside)):

@@ -84,7 +84,7 @@ def heard(meaning: Meaning, held: Held, values: Values, *, strict: bool = True) 
     Raises:
         UsageError: a value that no mask holds; values without a class; or no class is left.
     """
-    if not values or not held.codes:
+    if not values.of_values or not held.codes:
         return meaning
     if not strict:
         values = _those_held(held, values)

@@ -223,7 +223,7 @@ def _list_file(path: Path, table: Row, listing: Listing, files: ImageFiles, undr
             seen.add(entry)
             image = files.find(name, near, outside=masks, base=path.parent)
             if image is None:
-                remedy = "Add it, or drop the image with --skip-bad."
+                remedy = "Add it, or leave the image out with `train --skip-bad`."
                 listing.error("image-missing", path, files.missing(name, outside=masks), remedy)
                 continue
             size = _declared_size(row)

@@ -31,6 +31,7 @@ def convert(
     *,
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
+    masks: str = "",
     progress: Progress = lambda what, done, total: None,
 ) -> Dataset:
     """Write a dataset in another format. Returns the result, opened.
@@ -39,7 +40,7 @@ def convert(
         data: a folder of any format that is read.
         out: a new folder.
         to: a key of WRITERS.
-        classes, void: what mask values mean, as in `open_dataset`.
+        classes, void, masks: which masks are meant, and what their values mean, as in `open_dataset`.
 
     Raises:
         UsageError: no such folder or format; a value that no mask holds.
@@ -51,7 +52,7 @@ def convert(
     if to not in WRITERS:
         raise UsageError(f"{to!r} is no format that is written; known: {', '.join(WRITERS)}.")
     require_new(out)
-    dataset = open_dataset(data, classes=classes, void=void)
+    dataset = open_dataset(data, classes=classes, void=void, masks=masks)
     errors = [problem for problem in dataset.problems if problem.severity == "error"]
     if errors:
         raise DatasetError("The dataset has problems to mend first; `pixelwise check` says more.", errors)
