@@ -6,6 +6,7 @@ come from other people: they are never read as markup, and control characters in
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -24,6 +25,7 @@ from pixelwise.tracing.words import images_of
 if TYPE_CHECKING:
     from pixelwise.prediction.builtin import BuiltIn
 
+SHOWN_PROBLEMS = 5  # of a kind, before a training
 Event = dict[str, Any]
 
 
@@ -157,9 +159,18 @@ def data_table(event: Event) -> RenderableType:
     lines: list[RenderableType] = [table]
     lines += [Text(f"note: {note}", style="dim") for note in event["notes"]]
     lines += [Text(f"warning: {warning}", style="yellow") for warning in event["warnings"]]
+    seen: Counter[str] = Counter()
     for problem in event["problems"]:
+        seen[problem["kind"]] += 1
+        if seen[problem["kind"]] > SHOWN_PROBLEMS:
+            continue
         lines.append(Text(f"{problem['severity']}: {problem['where']}: {problem['message']} {problem['remedy']}",
                           style="red" if problem["severity"] == "error" else "yellow"))  # fmt: skip
+    for kind, number in seen.items():
+        if number > SHOWN_PROBLEMS:
+            lines.append(
+                Text(f"and {number - SHOWN_PROBLEMS:,} more of {kind}; pixelwise check lists all", style="yellow")
+            )
     return Group(*lines)
 
 

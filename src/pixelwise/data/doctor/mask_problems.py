@@ -19,6 +19,7 @@ from pixelwise.records import MAX_CLASSES, VOID, Problem
 
 READ = "They are read by these values all the same; `pixelwise check DATA --fix OUT` writes them as class ids."
 UNREAD = "Export them again from their source, as PNGs of class ids."
+MEETINGS = 4  # masks that hold a colour, before it means anything that it meets no other
 PHOTO_CODES = 32  # a photograph has far more values than this,
 PHOTO_FLAT = 0.1  # and fewer of its pixels than this share lie among equal ones
 NOTABLE = 1e-4  # share of pixels, below which a misfit is not worth a word
@@ -157,7 +158,9 @@ def two_values(coding: Coding, name: str = "NAME") -> str:
 
 
 def never_together(coding: Coding, masks: Sequence[Collection[int]], folders: Sequence[str]) -> Problem | None:
-    """A warning where two or more colours never meet in one mask, and each has folders of its own: one class, perhaps.
+    """A warning where two or more colours never meet in one mask: one class, perhaps, in the colours of two people.
+
+    Numbers must have folders of their own too: that two of three classes never meet is nothing to ask about.
 
     Args:
         masks: the codes of each mask, `folders`: where it lies.
@@ -174,14 +177,13 @@ def never_together(coding: Coding, masks: Sequence[Collection[int]], folders: Se
         for code in mine:
             places[code].add(folder)
     held = list(places.values())
-    if not all(held) or any(a & b for i, a in enumerate(held) for b in held[:i]):
+    shared = any(a & b for i, a in enumerate(held) for b in held[:i])
+    few = min(coding.images.get(code, 0) for code in others) < MEETINGS
+    if not all(held) or (shared and (few or not coding.book.coloured)):
         return None
     names = [code_name(code, coding.book.coloured) for code in others]
-    message = (
-        f"{' and '.join(names)} never meet in one mask, and each has folders of its own: they are two classes now."
-    )
-    if len(names) > 2:
-        message = message.replace("two classes", f"{len(names)} classes")
+    where = "" if shared else ", and each has folders of its own"
+    message = f"{' and '.join(names)} never meet in one mask{where}: they are {len(names)} classes now."
     example = quoted(f"NAME={','.join(names)}")
     return Problem("warning", "never-together", "masks", message, f"If they are one class: --class {example}.")
 

@@ -297,7 +297,8 @@ def _findings(
         elif reading.meaning.known and not any(problem.severity == "error" for problem in found):
             noted += _taken(listed, coding, reading.meaning, masks, asked, beside)
         problems, notes = problems + found, notes + noted
-        if not declared and not asked.values.classes and coding.kind == "ids" and coding.book.codes:
+        unnamed = not declared and not asked.values.classes and not reading.meaning.named
+        if unnamed and coding.kind == "ids" and coding.book.codes:
             folders = [str(sample.mask.parent) if sample.mask else "" for _, sample in masks]
             kind = [(look.codes, folder) for look, folder in zip(looks, folders, strict=True)
                     if look.coloured == coding.book.coloured]  # fmt: skip
@@ -312,7 +313,8 @@ def _findings(
     blocked = any(problem.kind in BLOCKING for problem in problems)
     read = [(look, _name(root, sample)) for look, sample in masks if reading.reads(look)]
     stored = storage_problems([look for look, _ in read], [name for _, name in read], read=not blocked)
-    return [*stored, *problems], questions, notes
+    photo = any(problem.kind == "photo-masks" for problem in problems)  # then how they are stored does not matter
+    return [*([] if photo else stored), *problems], questions, notes
 
 
 def _of_declared(
