@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ WHOLE_WORDS = frozenset(
 MOST = 0.8  # of the samples must be in groups
 REGULAR = 0.5  # of the steps from number to number must be the usual one
 FEW = 3  # samples a group at least, in the middle of the groups: a series has a length
+LONGEST_NAME, LONGEST_RULE = 300, 100  # characters
 WORDS = re.compile(r"[A-Za-z]+")
 PIECES = re.compile(r"[-_., ()]+")
 POSITION = re.compile(r"[A-Za-z]{0,3}\d+")
@@ -76,11 +78,15 @@ def found_groups(samples: Sequence[Sample], rule: str | bool = True) -> Groups:
     Args:
         rule: dataset.toml's `groups`: True: as the module says; False: none; a regular expression: what it matches in a
             sample's name is its group.
+
+    Raises:
+        re.error: the expression is wrong, or could take for ever.
     """
     if rule is False:
         return Groups({})
     if isinstance(rule, str):
-        matches = ((sample.name, re.search(rule, sample.name)) for sample in samples)
+        expression = _bounded(rule)
+        matches = ((sample.name, expression.search(sample.name[-LONGEST_NAME:])) for sample in samples)
         own = {name: match[match.lastindex or 0] for name, match in matches if match}
         return Groups(own, "dataset.toml's `groups`")
     told = {sample.name: sample.group or _volume(sample) for sample in samples}
@@ -92,6 +98,20 @@ def found_groups(samples: Sequence[Sample], rule: str | bool = True) -> Groups:
         if groups.of:
             return groups
     return Groups({})
+
+
+def _bounded(rule: str) -> re.Pattern[str]:
+    """A regular expression that ends soon on every name: a dataset may be anyone's. Raises re.error."""
+    plain = re.sub(r"\\.|\[[^\]]*\]", "x", rule)
+    if (
+        len(rule) > LONGEST_RULE
+        or re.search(r"\)[*+?{]|\(\?[^:]|\\[1-9]", rule)
+        or len(re.findall(r"[*+{]", plain)) > 2
+    ):
+        raise re.error("at most two repetitions, none of a group, and no reference to one, so that it ends soon")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return re.compile(rule)
 
 
 def _volume(sample: Sample) -> str:

@@ -1,0 +1,67 @@
+"""Tables of names, lists of splits and file names from anywhere: damaged ones end in a dataset or a message."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixelwise.data.folder import open_dataset
+from pixelwise.errors import PixelwiseError
+
+FILES = {
+    "_classes.csv": "Pixel Value, Class\n0, background\n1, road\n",
+    "class_dict.csv": "name,r,g,b\nroad,128,64,128\ncar,0,0,142\n",
+    "labels.txt": "background\nroad\n",
+    "label_map.json": '{"labels": {"background": 0, "road": 1}}',
+    "data.yaml": "names:\n  0: background\n  1: road\n",
+    "split.csv": "filename,split\n0.png,train\n1.png,val\n",
+    "splits.json": '[{"train": ["0", "1"], "val": ["2"]}]',
+    "val.txt": "images/0.png masks/0.png\n1\n",
+    "dataset.toml": 'groups = "[0-9]"\n',
+}
+PIECES = [
+    b"\0",
+    b"\xff\xfe",
+    b'"',
+    b"[",
+    b"{",
+    b"9" * 400,
+    b"1e999",
+    b"-1",
+    b"../../x",
+    b"\n",
+    b",,,,",
+    b"null",
+    b"[" * 3000,
+]
+
+
+def mutated(text: str, rng: random.Random) -> bytes:
+    data = bytearray(text.encode())
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(data) + 1)
+        if rng.random() < 0.3:
+            del data[at : at + rng.randint(1, 8)]
+        else:
+            data[at:at] = rng.choice(PIECES)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_damaged_tables_and_lists_end_in_a_dataset_or_a_message(name: str, tmp_path: Path) -> None:
+    for i in range(4):
+        for folder in ("images", "masks"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(np.resize(np.arange(2, dtype=np.uint8), (8, 8))).save(tmp_path / folder / f"{i}.png")
+    rng = random.Random(name)
+    for _ in range(40):
+        (tmp_path / name).write_bytes(mutated(FILES[name], rng))
+        try:
+            dataset = open_dataset(tmp_path)
+        except PixelwiseError:
+            continue
+        assert sum(map(len, dataset.splits.values())) <= 4
