@@ -4,8 +4,8 @@
 
 Each case is a process of its own. "peak" is the most memory that it and the processes it started held at a time;
 "of it the input" is what is beyond the same command's peak on an image of 256 × 256, so what the large image took.
-"after" is what a server still holds when it has answered, and then answered a small image too: verbs that end give
-everything back. The exit code is 1 where a peak is beyond the limit.
+"before" and "after" are what a server holds before the large image, when it has answered, and when it has answered a
+small image too: verbs that end give everything back. The exit code is 1 where a peak is beyond the limit.
 
 Inputs are generated once, into DIR or a temporary folder. Needs psutil.
 """
@@ -66,6 +66,7 @@ class Measured:
     """Megabytes."""
 
     peak: float
+    before: float = float("nan")
     after: float = float("nan")
     after_small: float = float("nan")
     note: str = ""
@@ -277,14 +278,15 @@ def measure_server(model: str, small: Path, image: Path) -> Measured:
                 continue
         ask(port, small)
         began, watch = time.perf_counter(), Watch(process.pid)
+        before = tree_mb(watch.process)
         note = ask(port, image)
         seconds = time.perf_counter() - began
         peak = watch.stop()
-        time.sleep(0.5)
+        time.sleep(2)
         after = tree_mb(watch.process)
         ask(port, small)
         time.sleep(0.5)
-        return Measured(peak, after, tree_mb(watch.process), note, seconds)
+        return Measured(peak, before, after, tree_mb(watch.process), note, seconds)
     finally:
         process.terminate()
         process.wait(30)
@@ -312,7 +314,7 @@ def main() -> int:
     if options.list:
         print("\n".join(case.name for case in chosen))
         return 0
-    table = Table("case", "peak, MB", "of it the input", "after", "after a small one", "s", "")
+    table = Table("case", "peak, MB", "of it the input", "before", "after", "after a small one", "s", "")
     worst = 0.0
     baselines: dict[tuple[str, ...], float] = {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -325,7 +327,7 @@ def main() -> int:
             found = measure(case, case.image, inputs)
             worst = max(worst, found.peak)
             row = [case.name.replace(f"--save {ALL_OUTPUTS}", "all outputs").replace(f"--save {PIECEWISE_OUTPUTS}", "")]
-            numbers = (found.peak, found.peak - baselines[key], found.after, found.after_small)
+            numbers = (found.peak, found.peak - baselines[key], found.before, found.after, found.after_small)
             row += ["" if np.isnan(number) else f"{number:,.0f}" for number in numbers]
             row += [f"{found.seconds:.0f}", found.note]
             table.add_row(*row)
