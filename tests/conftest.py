@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,9 +128,12 @@ def label_maps(seed: int, classes: int, void: bool, height: int = 47, width: int
 
 
 @contextmanager
-def started_server(model: Path, runs: Path, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def started_server(
+    model: Path, runs: Path, port: int = 0, options: Sequence[str] = ()
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`pixelwise serve`, on a free port where none is named; gives its address, without TOKEN, and its process."""
     command = [sys.executable, "-m", "pixelwise", "serve", str(model), "--port", str(port), "--runs", str(runs)]
+    command += options
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "PIXELWISE_TOKEN": TOKEN}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     try:

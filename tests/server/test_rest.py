@@ -23,7 +23,7 @@ from pixelwise.data.images import decode_mask_ids, write_png
 from pixelwise.prediction import cutting
 from pixelwise.prediction.image import Model, load
 from pixelwise.records import ClassList
-from pixelwise.server.answers import from_run_lengths, run_lengths
+from pixelwise.server.answers import from_run_lengths, run_length_blocks, run_lengths
 from pixelwise.server.app import create_app
 from pixelwise.server.settings import Settings
 
@@ -60,9 +60,11 @@ def test_predict_takes_a_form_and_ignores_the_file_name(client: TestClient, phot
 
 
 @pytest.mark.parametrize("labels", [np.zeros((3, 4)), np.eye(5), np.arange(12).reshape(3, 4), np.full((1, 1), 7)])
-def test_run_lengths_are_undone(labels: np.ndarray[Any, Any]) -> None:
+def test_run_lengths_are_undone(labels: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     labels = labels.astype(np.uint8)
     assert np.array_equal(from_run_lengths(run_lengths(labels), *labels.shape), labels)
+    monkeypatch.setattr("pixelwise.server.answers.BLOCK_PIXELS", 7)  # the same, as a large image's are written
+    assert "".join(run_length_blocks(labels)) == ",".join(map(str, run_lengths(labels)))
 
 
 def test_pixel_is_what_the_library_says(client: TestClient, served_model: Model, photo: Picture) -> None:

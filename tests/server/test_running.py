@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -137,3 +138,38 @@ def test_ctrl_c_ends_a_live_stream(fast_bundle: tuple[Path, Any], tmp_path: Path
                 process.send_signal(signal.SIGINT)
                 assert not [line for line in lines if line.startswith("event: end")]
             assert process.wait(60) in (0, 130, -signal.SIGINT)
+
+
+def post(served: str, body: bytes, sent: int | None = None) -> socket.socket:
+    """A request of which so many bytes of the body have been sent."""
+    host, port = str(urlsplit(served).hostname), int(urlsplit(served).port or 0)
+    one = socket.create_connection((host, port), timeout=60)
+    one.sendall(f"POST /v1/predict HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+    one.sendall(body[:sent])
+    return one
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("state", ["half-open", "decoding"])
+def test_told_to_stop_it_is_gone_within_ten_seconds_whatever_hangs(
+    fast_bundle: tuple[Path, Any], folder: Path, state: str, times: int
+) -> None:
+    body = (folder / "photo.jpg").read_bytes()
+    with started_server(fast_bundle[0], folder / "runs") as (address, process):
+        httpx.post(f"{address}/v1/predict", content=body, timeout=60).raise_for_status()
+        decoders = [one for one in psutil.Process(process.pid).children() if "decoder" in " ".join(one.cmdline())]
+        assert decoders
+        if state == "decoding":
+            for one in decoders:
+                one.suspend()  # as one that never ends
+        held = [post(address, body, None if state == "decoding" else 10 * i) for i in range(3)]
+        httpx.get(f"{address}/healthz", timeout=60).raise_for_status()
+        time.sleep(0.5)
+        for _ in range(times):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+        process.wait(10)
+        for one in held:
+            one.close()
+        psutil.wait_procs(decoders, timeout=30)
+        assert not [one for one in decoders if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

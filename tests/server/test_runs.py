@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 from fastapi.testclient import TestClient
 
 from pixelwise.server import job
 from pixelwise.server.judging import judge
+from pixelwise.server.refusals import Refused
 from pixelwise.server.runs import Runs, read_from
 from pixelwise.server.samples import Samples
 from pixelwise.tracing.recorder import to_file
@@ -151,3 +155,77 @@ def test_of_a_training_that_a_signal_ended_its_trace_tells_and_not_its_log(tmp_p
         runs.started["one"] = subprocess.Popen(["sh", "-c", ending])
         runs.started["one"].wait()
         assert runs.failure("one") == told, ending
+
+
+def process_that_waits() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+
+def test_a_stale_number_of_a_process_is_never_signalled(client: TestClient, tmp_path: Path) -> None:
+    """Its training has ended, and the number is another process's now."""
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    (run / "trace.jsonl").touch()
+    with process_that_waits() as other:
+        for told in (
+            {"pid": other.pid},
+            {"process": {"pid": other.pid, "started": psutil.Process(other.pid).create_time() - 100}},
+            {"process": {"pid": other.pid, "started": "x"}},
+            {"process": {"pid": -1, "started": 0}},
+            {"process": [other.pid]},
+        ):
+            (run / "page.json").write_text(json.dumps(told))
+            (run / "lock").write_text(json.dumps({"pid": other.pid, "started": 1.0}))
+            assert client.get("/v1/runs/one").json()["running"] is False
+            assert client.post("/v1/runs/one/stop").status_code == 409
+        assert other.poll() is None
+        other.kill()
+
+
+def test_a_training_that_another_server_started_is_stopped_by_what_its_lock_says(
+    client: TestClient, tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    (run / "trace.jsonl").touch()
+    code = (
+        "import sys, time; from pathlib import Path; from pixelwise.training.run_folder import locked\n"
+        "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout is not None
+        assert training.stdout.readline() == "locked\n"
+        assert client.get("/v1/runs/one").json()["running"] is True
+        assert client.post("/v1/runs", json={"name": "two"}).json()["error"]["kind"] == "training-already"
+        assert client.post("/v1/runs/one/stop").status_code == 200
+        assert training.wait(60) != 0
+    assert client.get("/v1/runs/one").json()["running"] is False
+
+
+def test_of_many_that_start_a_training_at_once_one_does(tmp_path: Path, monkeypatch: Any) -> None:
+    """Within one server, and between two that share a folder."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    started: list[subprocess.Popen[bytes]] = []
+    real = subprocess.Popen
+
+    def popen(_: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        started.append(real([sys.executable, "-c", "import time; time.sleep(60)"], **options))
+        return started[-1]
+
+    monkeypatch.setattr("pixelwise.server.runs.subprocess.Popen", popen)
+    servers = Runs(tmp_path / "runs", None), Runs(tmp_path / "runs", None)
+
+    def start(number: int) -> str:
+        try:
+            servers[number % 2].start(f"run-{number}", {})
+        except Refused as refused:
+            return refused.kind
+        return "started"
+
+    with ThreadPoolExecutor(8) as pool:
+        told = sorted(pool.map(start, range(8)))
+    for process in started:
+        process.kill()
+        process.wait()
+    assert told == ["started", *["training-already"] * 7]
+    assert len(started) == 1

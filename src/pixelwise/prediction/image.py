@@ -80,8 +80,9 @@ class Model:
         return self.engine.bundle.model
 
     def open_session(self, model: bytes) -> InferenceSession:
-        """An ONNX Runtime session of a part of this model, with this model's threads."""
-        return open_session(model, self.engine.threads)
+        """An ONNX Runtime session of a part of this model, with this model's threads. For looking into it: several such
+        sessions lie open beside the model's own, so they keep no memory between runs."""
+        return open_session(model, self.engine.threads, keeps_memory=False)
 
     def __repr__(self) -> str:
         height, width = self.metadata.size

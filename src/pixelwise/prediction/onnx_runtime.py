@@ -27,12 +27,13 @@ SAME_LABELS = 0.99  # share of the golden image's labels
 
 
 def open_session(
-    model: bytes, threads: int, providers: tuple[Any, ...] = ("CPUExecutionProvider",)
+    model: bytes, threads: int, providers: tuple[Any, ...] = ("CPUExecutionProvider",), *, keeps_memory: bool = True
 ) -> InferenceSession:
     """An ONNX Runtime session of a serialised model.
 
     Args:
         threads: that one run may use.
+        keeps_memory: what a run took is kept for the next one, which is faster; otherwise it is given back.
     """
     import onnxruntime
 
@@ -41,6 +42,7 @@ def open_session(
     # Threads that wait for work do so asleep: awake they take the cores from other sessions, in this process and in
     # others, and everything becomes many times slower as soon as two share a machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = keeps_memory
     options.log_severity_level = 4  # what goes wrong is raised; its copy on stderr helps nobody
     return onnxruntime.InferenceSession(model, options, providers=list(providers))
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from numpy.typing import NDArray
 
 from pixelwise.data.images import encode_label_png
 from pixelwise.records import ClassList, Labels, Prediction
 from pixelwise.server.memory import Seen
+
+BLOCK_PIXELS = 1 << 17  # whose run lengths are made at a time
+AT_ONCE_PIXELS = 1 << 20  # labels of a larger image are sent while they are written as text
 
 
 def run_lengths(labels_HW: Labels) -> list[int]:
@@ -28,13 +32,50 @@ def run_lengths(labels_HW: Labels) -> list[int]:
     return runs
 
 
+def run_length_blocks(labels_HW: Labels) -> Iterator[str]:
+    """The same as text, numbers with commas between, a part of the image at a time: of an image of noise, the numbers
+    take many times the memory that its labels do."""
+    flat = labels_HW.ravel()
+    label, length, comma = int(flat[0]), 0, ""
+    for begin in range(0, flat.size, BLOCK_PIXELS):
+        part = flat[begin : begin + BLOCK_PIXELS]
+        starts = np.concatenate([[0], np.flatnonzero(part[1:] != part[:-1]) + 1])
+        lengths = np.diff(np.append(starts, part.size))
+        pairs = np.stack([part[starts], lengths], axis=1).tolist()
+        if pairs[0][0] == label:  # the run that the part before ended in goes on
+            pairs[0][1] += length
+        else:
+            pairs.insert(0, [label, length])
+        label, length = pairs.pop()
+        if pairs:
+            yield comma + ",".join(f"{one},{many}" for one, many in pairs)
+            comma = ","
+    yield f"{comma}{label},{length}"
+
+
 def from_run_lengths(runs: list[int], height: int, width: int) -> Labels:
     pairs = np.array(runs).reshape(-1, 2)
     return np.repeat(pairs[:, 0].astype(np.uint8), pairs[:, 1]).reshape(height, width)
 
 
-def as_json(seen: Seen, *, with_png: bool, with_runs: bool = True) -> dict[str, Any]:
-    """The answer of /v1/predict."""
+def as_json(seen: Seen, *, with_png: bool, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer of /v1/predict: what `described` says, and `rle`. That of a large image is made while it is sent."""
+    told = described(seen, with_png=with_png)
+    if seen.prediction.labels.size <= AT_ONCE_PIXELS:
+        return JSONResponse({**told, "rle": run_lengths(seen.prediction.labels)}, headers=headers)
+    text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+    def parts() -> Iterator[bytes]:
+        yield text[:-1].encode() + b',"rle":['
+        for block in run_length_blocks(seen.prediction.labels):
+            yield block.encode()
+        yield b"]}"
+
+    return StreamingResponse(parts(), headers=headers, media_type="application/json")
+
+
+def described(seen: Seen, *, with_png: bool) -> dict[str, Any]:
+    """Everything but the labels themselves, or these as a PNG."""
     prediction = seen.prediction
     height, width = prediction.labels.shape
     answer: dict[str, Any] = {
@@ -44,8 +85,6 @@ def as_json(seen: Seen, *, with_png: bool, with_runs: bool = True) -> dict[str, 
         "sha256": seen.sha256,
         "milliseconds": {"decode": round(seen.decode_ms, 2), "predict": round(seen.predict_ms, 2)},
     }
-    if with_runs:
-        answer["rle"] = run_lengths(prediction.labels)
     if with_png:
         answer["mask_png"] = base64.b64encode(as_png(prediction)).decode()
     return answer
@@ -62,6 +101,11 @@ def class_rows(prediction: Prediction) -> list[dict[str, Any]]:
 
 def as_png(prediction: Prediction) -> bytes:
     return encode_label_png(prediction.labels, prediction.classes)
+
+
+def png_answer(png: bytes, headers: Mapping[str, str] | None = None) -> Response:
+    """A PNG as an answer, marked as it is: it is compressed already, and doing so again would hold up everyone else."""
+    return Response(png, headers={**(headers or {}), "Content-Encoding": "identity"}, media_type="image/png")
 
 
 def pack(header: dict[str, Any], *arrays: NDArray[Any]) -> bytes:
@@ -94,7 +138,7 @@ def for_page(name: str, seen: Seen) -> Response:
     prediction = seen.prediction
     header = {
         "image": name,
-        **as_json(seen, with_png=False, with_runs=False),
+        **described(seen, with_png=False),
         "temperature": prediction.temperature,
         "format": seen.format,
         "bytes": seen.bytes,

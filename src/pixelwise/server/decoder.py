@@ -33,7 +33,7 @@ from pixelwise.data.decode import FORMATS, mask_ids_of
 from pixelwise.data.files import Refusal
 from pixelwise.data.images import decode_image
 from pixelwise.errors import DataError
-from pixelwise.server.trim import give_back_memory
+from pixelwise.heap import give_back
 
 MULTIPART = "multipart/form-data"
 MOST_PARTS = 16
@@ -70,7 +70,7 @@ def main() -> None:
         write_message(answers, *answer_to(*asked))
         faulthandler.cancel_dump_traceback_later()
         if len(asked[1]) > LARGE_BYTES:
-            give_back_memory()
+            give_back()
         del asked
 
 

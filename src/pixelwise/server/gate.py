@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -67,7 +68,11 @@ class Gate:
         return await self.last(request, future)
 
     async def run_decoded(
-        self, request: Request, decode: Callable[[], Image], work: Callable[[Image], Result]
+        self,
+        request: Request,
+        decode: Callable[[], Image],
+        work: Callable[[Image], Result],
+        aside: Callable[[Image], bool] = lambda _: False,
     ) -> Result:
         """As `run`, of work on an image that has to be decoded first. Both take one place together."""
         self.refuse_when_full()
@@ -78,7 +83,8 @@ class Gate:
         except BaseException:
             self.give_back_after(first)
             raise
-        return await self.last(request, self.pool.submit(self.timed, lambda: work(image)))
+        todo = partial(work, image)
+        return await self.last(request, self.aside.submit(todo) if aside(image) else self.pool.submit(self.timed, todo))
 
     async def last(self, request: Request, future: Future[Result]) -> Result:
         self.give_back_after(future)

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal
 from pixelwise.data.images import encode_png, labels_from_ids
 from pixelwise.metrics import confusion
 from pixelwise.records import VOID, Labels, Prediction
-from pixelwise.server.answers import as_json, as_png, packed
+from pixelwise.server.answers import as_json, as_png, packed, png_answer
 from pixelwise.server.arithmetic import explain
 from pixelwise.server.decoder import Decoded
 from pixelwise.server.facts import (
@@ -94,7 +94,7 @@ async def sample_image(request: Request, state: TheState, name: str, model: Mode
     """A sample as PNG."""
     open_to(request, name)
     png = await state.gate.run(request, lambda: state.shelf.get(model).samples.pngs(name)[0])
-    return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+    return png_answer(png, {"Cache-Control": "private, max-age=3600"})
 
 
 @router.get("/samples/{name}/truth", tags=["samples"], response_class=Response)
@@ -102,14 +102,14 @@ async def sample_truth(request: Request, state: TheState, name: str, model: Mode
     """Its mask: a grey PNG of class ids, 255 where unlabelled."""
     open_to(request, name)
     png = await state.gate.run(request, lambda: state.shelf.get(model).samples.pngs(name)[1])
-    return Response(png, media_type="image/png")
+    return png_answer(png)
 
 
 @router.get("/images/{image}/picture", response_class=Response)
 async def picture(image: TheImage) -> Response:
     """The image as it was decoded, as PNG: for browsers that cannot show its own format."""
     png = await image.run(lambda _, seen: encode_png(seen.pixels))
-    return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=600"})
+    return png_answer(png, {"Cache-Control": "private, max-age=600"})
 
 
 @router.get("/images/{image}/flow")
@@ -124,8 +124,8 @@ async def labels(image: TheImage, answer: Literal["json", "png"] = "png") -> Res
 
     def work(_: Opened, seen: Seen) -> Response:
         if answer == "png":
-            return Response(as_png(seen.prediction), media_type="image/png", headers=attachment("mask.png"))
-        return JSONResponse(as_json(seen, with_png=False), headers=attachment("labels.json"))
+            return png_answer(as_png(seen.prediction), attachment("mask.png"))
+        return as_json(seen, with_png=False, headers=attachment("labels.json"))
 
     return await image.run(work)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from pixelwise.heap import LARGE_PIXELS, give_back_soon
-from pixelwise.server.answers import as_json, as_png, for_page
+from pixelwise.server.answers import as_json, as_png, for_page, png_answer
 from pixelwise.server.decoder import Decoded
 from pixelwise.server.facts import flow_of, layers_of, pixel_of
 from pixelwise.server.memory import Seen
@@ -43,6 +43,7 @@ class Place:
 
 
 Result = TypeVar("Result")
+LONG_PIXELS = 8_000_000  # an image of more takes many seconds, and is labelled aside
 ThePlace = Annotated[Place, Depends(Place)]
 IMAGE_BODY: dict[str, Any] = {
     "requestBody": {
@@ -83,7 +84,9 @@ async def seen_by(request: Request, state: State, model: str, work: Callable[[Op
         opened = state.shelf.get(model)
         return work(opened, look(*found, state, opened))
 
-    return await state.gate.run_decoded(request, decode, label)
+    return await state.gate.run_decoded(
+        request, decode, label, aside=lambda found: found[0].array.size > 3 * LONG_PIXELS
+    )
 
 
 @router.post("/predict", openapi_extra=IMAGE_BODY)
@@ -102,11 +105,10 @@ async def predict(
 
     def work(_: Opened, seen: Seen) -> Response:
         if answer == "png":
-            headers = {"X-Image-SHA256": seen.sha256}
-            return Response(as_png(seen.prediction), media_type="image/png", headers=headers)
+            return png_answer(as_png(seen.prediction), {"X-Image-SHA256": seen.sha256})
         if answer == "page":
             return for_page(state.memory.put(seen), seen)
-        return JSONResponse(as_json(seen, with_png=answer == "both"))
+        return as_json(seen, with_png=answer == "both")
 
     return await seen_by(request, state, model, work)
 

@@ -20,6 +20,7 @@ from pixelwise.data.images import encode_png
 from pixelwise.data.sources import read_sample_image
 from pixelwise.errors import PixelwiseError
 from pixelwise.records import ClassList, Sample
+from pixelwise.server.answers import png_answer
 from pixelwise.server.refusals import Refused
 from pixelwise.server.routes_predict import TheState
 from pixelwise.server.runs import read_from
@@ -70,7 +71,9 @@ def runs(state: TheState) -> dict[str, Any]:
 def start(state: TheState, new: NewRun) -> dict[str, Any]:
     """Start a training as a process of its own."""
     wanted = new.model_dump()
-    if new.folder is not None:
+    if not new.folder:
+        wanted["folder"] = None
+    else:
         wanted["folder"] = str(existing_folder(new.folder))
     state.runs.start(new.name, wanted)
     return state.runs.describe(new.name)
@@ -167,7 +170,7 @@ def image(state: TheState, name: str, index: Number) -> Response:
         pixels = read_sample_image(sample)
     except PixelwiseError as error:
         raise Refused(410, "image-gone", "This image is no longer where it was.") from error
-    return Response(encode_png(shrunk(pixels, cv2.INTER_AREA)), media_type="image/png")
+    return png_answer(encode_png(shrunk(pixels, cv2.INTER_AREA)))
 
 
 @router.get("/{name}/truth/{index}", response_class=Response)
@@ -180,7 +183,7 @@ def truth(state: TheState, name: str, index: Number) -> Response:
         labels = read_held_out(sample, mask_ids_of(folder), len(classes))[1]
     except PixelwiseError as error:
         raise Refused(410, "image-gone", "This mask is no longer where it was.") from error
-    return Response(encode_png(shrunk(coloured(labels, classes), cv2.INTER_NEAREST)), media_type="image/png")
+    return png_answer(encode_png(shrunk(coloured(labels, classes), cv2.INTER_NEAREST)))
 
 
 def held_out(state: State, name: str, index: int) -> Sample:

@@ -18,6 +18,7 @@ from typing import cast
 import uvicorn
 
 from pixelwise.errors import UsageError
+from pixelwise.heap import give_back
 from pixelwise.prediction.engine import AUTO
 from pixelwise.prediction.image import load
 from pixelwise.server.app import create_app
@@ -25,10 +26,11 @@ from pixelwise.server.settings import Settings, own_addresses, own_names
 from pixelwise.server.state import State
 from pixelwise.server.wire import Bounded, most_connections, sweep
 
-GRACE_S = 8  # for answers that are under way when the server is told to stop
-GONE_S = 9.5  # after which it is gone, whatever hangs
+GRACE_S = 7  # for answers that are under way when the server is told to stop
+ARRIVE_S = 3.0  # of these, for requests that have yet to arrive whole
+GONE_S = 9.0  # after which it is gone, whatever hangs
 IMPATIENT_S = 1.0  # the same after a second Ctrl-C
-SWEEP_TICKS = 5  # of a tenth of a second
+SWEEP_TICKS, TRIM_TICKS = 5, 20  # of a tenth of a second
 
 
 class Server(uvicorn.Server):
@@ -38,6 +40,8 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.state, self.ready = state, ready
         self.ending = Ending(state)
+        self.asked = 0  # requests answered when memory was last given back
+        self.trimming: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -47,7 +51,20 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % SWEEP_TICKS == 0:
             sweep(cast("Iterable[Bounded]", self.server_state.connections), asyncio.get_running_loop().time())
+        if counter % TRIM_TICKS == 0 and (asked := self.state.monitor.requests.total()) != self.asked:
+            self.asked = asked
+            self.trimming = asyncio.create_task(asyncio.to_thread(give_back))
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        late = asyncio.get_running_loop().call_later(ARRIVE_S, self.cut_off_arriving)
+        await super().shutdown(sockets)
+        late.cancel()
+
+    def cut_off_arriving(self) -> None:
+        for one in list(cast("Iterable[Bounded]", self.server_state.connections)):
+            if one.reading != "nothing":
+                one.transport.abort()
 
     def handle_exit(self, sig: int, frame: object) -> None:
         self.state.stopping.set()  # live streams end, so that stopping need not wait for them
