@@ -41,7 +41,7 @@ MOST_DECLARED_PX = 1 << 22  # what a bundle says of its network's input allows n
 TOUCHED = 64.0  # multiplications of a matrix product that take as long as reading or writing a value
 SLOWER = {  # how many times longer than that
     **dict.fromkeys(("CumSum", "ScatterElements", "ScatterND", "GatherElements", "GatherND", "GridSample", "Pow"), 8.0),
-    **dict.fromkeys(("Resize", "LRN", "Mod"), 4.0), "TopK": 32.0, "cubic": 200.0,
+    **dict.fromkeys(("Resize", "Mod"), 4.0), "cubic": 200.0,
 }  # fmt: skip
 OVERRIDE = "PIXELWISE_MODEL_MEMORY_MB"
 
@@ -208,9 +208,18 @@ def node_of(message: Message) -> Node:
         if name in found:
             raise Unfit(f"{op} has the attribute {name[:80]!r} twice")
         found[name] = attribute_value(op, attribute)
-    return Node(op, message.get("input", []), message.get("output", []), found)
+    node = Node(op, message.get("input", []), message.get("output", []), found)
+    # Not every runtime looks whether an input that it needs was left out.
+    if any(not name and place < OMITTED.get(op, len(node.inputs)) for place, name in enumerate(node.inputs)):
+        raise Unfit(f"{op} lacks an input that it needs")
+    if not node.outputs or not node.outputs[0]:
+        raise Unfit(f"{op} puts nothing out")
+    return node
 
 
+OMITTED = {  # operator → its first input that may be left out while others follow
+    "Resize": 1, "Clip": 1, "Pad": 2, "Slice": 3,
+}  # fmt: skip
 MAX_ATTRIBUTE, MAX_LISTED = 1 << 16, 64  # of whole numbers in attributes: their size, and how many in a list
 HELD = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}  # AttributeProto.AttributeType → field
 

@@ -572,15 +572,6 @@ def reduced(node: Node, given: Given) -> list[Result]:
     return [(shape, INT64 if node.op.startswith("Arg") else source.dtype, values)]
 
 
-def top(node: Node, given: Given) -> list[Result]:
-    source = need(given, 0)
-    axis, k = axis_of(node.attributes.get("axis", -1), len(source.shape)), numbers(need(given, 1), "its number")
-    if len(k) != 1 or not 0 <= k[0] <= source.shape[axis]:
-        raise Unfit(f"takes the highest {k[:9]} of {source.shape[axis]}")
-    shape = (*source.shape[:axis], int(k[0]), *source.shape[axis + 1 :])
-    return [(shape, source.dtype, None), (shape, INT64, None)]
-
-
 def sampled(_node: Node, given: Given) -> list[Result]:
     """GridSample."""
     source, grid = need(given, 0), need(given, 1)
@@ -613,7 +604,7 @@ COMPUTED: dict[str, Callable[..., Any]] = {
     "Where": np.where, "Identity": np.asarray, "Reciprocal": np.reciprocal, "Sign": np.sign, "Pow": np.power,
     "Clip": clipped,
 }  # fmt: skip
-BOOLEAN = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor", "Not", "IsNaN", "IsInf"}
+BOOLEAN = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Not", "IsNaN", "IsInf"}
 
 
 def computed(node: Node, tensors: Sequence[Sized]) -> Values:
@@ -638,16 +629,14 @@ def computed(node: Node, tensors: Sequence[Sized]) -> Values:
         return values.astype(tensors[1 if node.op == "Where" else 0].dtype)
 
 
-ELEMENTWISE = (
-    "Add Sub Mul Div Pow Mod Max Min Sum Mean PRelu Equal Less LessOrEqual Greater GreaterOrEqual And Or Xor BitwiseAnd"
-)
+ELEMENTWISE = "Add Sub Mul Div Pow Mod Max Min Sum PRelu Equal Less LessOrEqual Greater GreaterOrEqual And Or"
 AS_FIRST = (
     "Abs Neg Floor Ceil Round Sqrt Reciprocal Exp Log Sign Not Identity Relu Sigmoid Tanh Erf HardSigmoid HardSwish "
-    "LeakyRelu Elu Selu Celu Gelu Softplus Softsign Mish Swish ThresholdedRelu Clip Softmax LogSoftmax "
-    "LayerNormalization RMSNormalization InstanceNormalization GroupNormalization BatchNormalization LpNormalization "
-    "LRN MeanVarianceNormalization Dropout CumSum Trilu Sin Cos Atan IsNaN IsInf ScatterElements ScatterND"
+    "LeakyRelu Elu Selu Gelu Softplus Mish Swish Clip Softmax LogSoftmax "
+    "LayerNormalization RMSNormalization InstanceNormalization GroupNormalization BatchNormalization "
+    "CumSum Trilu Sin Cos Atan IsNaN IsInf ScatterElements ScatterND"
 )
-REDUCED = "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSumExp"
+REDUCED = "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2"
 OPERATORS: dict[str, Callable[[Node, Given], list[Result]]] = {
     **dict.fromkeys(ELEMENTWISE.split(), elementwise),
     **dict.fromkeys(AS_FIRST.split(), as_first),
@@ -659,5 +648,5 @@ OPERATORS: dict[str, Callable[[Node, Given], list[Result]]] = {
     "GatherElements": gather, "GatherND": gather, "Pad": pad, "DepthToSpace": blocks, "SpaceToDepth": blocks,
     "Resize": resize, "MatMul": matmul, "Gemm": matmul, "Einsum": einsum, "Conv": convolution,
     "ConvTranspose": transposed, "MaxPool": pool, "AveragePool": pool, "GlobalAveragePool": pool,
-    "GlobalMaxPool": pool, "TopK": top, "GridSample": sampled,
+    "GlobalMaxPool": pool, "GridSample": sampled,
 }  # fmt: skip
