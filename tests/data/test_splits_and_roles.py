@@ -324,6 +324,14 @@ def test_masks_chooses_a_folder_beside_native_ones(tmp_path: Path) -> None:
     assert len(check(tmp_path, decisions=Decisions(masks="instances")).classes) == 5
 
 
+def test_classes_are_read_before_object_numbers(tmp_path: Path) -> None:
+    for i in range(4):
+        photo(tmp_path / f"images/{i}.png", i)
+        mask(tmp_path / f"semantic/{i}.png")
+        mask(tmp_path / f"instance/{i}.png", (0, 5, 6, 7))
+    assert "masks in semantic/" in " ".join(check(tmp_path).notes)
+
+
 def test_masks_that_match_nothing_in_a_native_folder(tmp_path: Path) -> None:
     pairs(tmp_path, [f"{i}" for i in range(4)])
     with pytest.raises(UsageError, match="There are: masks"):

@@ -39,6 +39,7 @@ from pixelwise.errors import UsageError
 from pixelwise.records import Sample
 
 LOOKED_AT = 4  # pairs that are opened to tell images and masks of one name apart
+OBJECT_WORDS = frozenset(["instance", "instances", "inst", "objects", "panoptic", "instanceids"])
 QUARTER = 0.25
 HALF = 0.5  # of the files must pair with the images for a folder to be theirs
 
@@ -111,7 +112,7 @@ def list_found(root: Path, word: str = "") -> Listing:
         sets[split] = _without_other_formats(sets[split], listing)
     for split, own in sorted(sets.items()):
         for images, folders in own:
-            masks = _chosen(folders, root, word)
+            masks = sorted(_chosen(folders, root, word), key=_numbers_objects)
             if len(masks) > 1:
                 choices |= dict.fromkeys(_telling(masks, listing))
             _pair_set(images, masks[0], split, listing, word, choices)
@@ -282,6 +283,11 @@ def _one_ending(images: Files, masks: Files, word: str, choices: dict[str, None]
 def _chosen(folders: list[Path], root: Path, word: str) -> list[Path]:
     """The folders whose path below the root holds the word, as a whole part if it can be; all where none does."""
     return (_with_word(folders, root, word) if word else []) or folders
+
+
+def _numbers_objects(folder: Path) -> bool:
+    """Whether a folder is called so: instances/ come after the classes of the same images."""
+    return bool(OBJECT_WORDS & set(_words(folder.name)))
 
 
 def _telling(folders: list[Path], listing: Listing) -> list[str]:

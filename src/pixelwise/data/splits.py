@@ -173,7 +173,7 @@ def _of_groups(groups: Groups, train: Sequence[Sample], val: Sequence[Sample]) -
         return " All of them are of one group, which is divided all the same: scores on val will flatter."
     where = f"{len(own[0])} in train and {len(own[1])} in val"
     return (
-        f" Groups stay whole, {where}: {groups.why}, such as {shown(next(iter(groups.of.values())))}; "
+        f" Groups stay whole, {where}: {groups.why}, such as {shown(next(iter(groups.of.values())).rstrip('/'))}; "
         f"`groups = false` in {FILE_NAME} divides pair by pair."
     )
 
