@@ -10,11 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
-from pixelwise.data.files import write_whole
+from pixelwise.data.files import shown, write_whole
 from pixelwise.errors import OutputError, TrainingError
 
 KEPT = 2
@@ -37,7 +37,9 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
         try:
             old.unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(f"{old}: cannot be removed ({error.strerror}). Allow writing to the folder.") from error
+            raise OutputError(
+                f"{shown(old)}: cannot be removed ({error.strerror}). Allow writing to the folder."
+            ) from error
     return path
 
 
@@ -53,11 +55,13 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         TrainingError: the file is cut short or is not one of ours.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            state = json.loads(file.metadata()["state"])
-            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise TrainingError(f"{path}: not a whole checkpoint ({error}). Delete it to use the one before.") from error
+        data = path.read_bytes()  # and not by the library, which opens no path that is not UTF-8
+        tensors = load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return tensors, json.loads(header["__metadata__"]["state"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        what = f"not a whole checkpoint ({error})"
+        raise TrainingError(f"{shown(path)}: {what}. Delete it to use the one before.") from error
 
 
 def flatten(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -138,7 +138,8 @@ def _draw(mask: MaskIds, shape: Row, value: int) -> None:
     if _kind(shape) != "mask":
         fill(mask, _outline(shape), value)
         return
-    (left, top), (right, bottom) = np.rint(_points(shape, 2)).astype(np.int64).tolist()
+    points = np.rint(_points(shape, 2)).astype(np.int64)
+    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     height, width = bottom - top + 1, right - left + 1  # both corners belong to it
     if not 0 <= left <= right < mask.shape[1] or not 0 <= top <= bottom < mask.shape[0]:
         raise Refusal("mask-shape", f"has a box of {width}×{height} at {left}, {top} that leaves the image.", "")
