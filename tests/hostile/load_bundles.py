@@ -11,7 +11,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,12 +22,11 @@ import onnx
 sys.path.insert(0, str(Path(__file__).parent))
 
 from bundles import GOLDEN, all_hostile, bundle, odd_operator
-from fuzz import resident_peak
 from mutate import mutated_bytes
 
 from pixelwise.bundle.operators import OPERATORS
 from pixelwise.errors import BundleError, PixelwiseError
-from pixelwise.prediction.image import Model, load
+from pixelwise.prediction.image import load
 from pixelwise.tracing.story import trace
 
 IMAGES = (
@@ -45,19 +44,21 @@ KNOWN = [
 
 def mutants(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
     """Damaged copies of the small bundle; copies whose graph is damaged, or has odd operators, under a right digest."""
-    whole, others = bundle(), [data for _, data in all_hostile(seed)[:200:10]]
+    others = [data for _, data in all_hostile(seed)[:200:10]]
     for number in range(count):
-        rng = Random(f"{seed} {number}")
-        if number % 2:
-            yield f"mutant {number}: odd operators", odd_operator(KNOWN, rng)
-            continue
-        if rng.random() < 0.5:
-            yield f"mutant {number}", mutated_bytes(whole, rng, others)
-            continue
-        try:
-            yield f"mutant {number} of the graph", bundle(lambda model, rng=rng: damage(model, rng))
-        except ValueError as error:  # onnx itself does not take what was made
-            yield f"mutant {number}: {error}", b""
+        yield f"mutant {number}", mutant(Random(f"{seed} {number}"), others)
+
+
+def mutant(rng: Random, others: Sequence[bytes]) -> bytes:
+    kind = rng.random()
+    if kind < 0.5:
+        return odd_operator(KNOWN, rng)
+    if kind < 0.75:
+        return mutated_bytes(bundle(), rng, others)
+    try:
+        return bundle(lambda model: damage(model, rng))
+    except ValueError:  # onnx itself does not take what was made
+        return b""
 
 
 def damage(model: Any, rng: Random) -> None:
@@ -70,6 +71,15 @@ def damage(model: Any, rng: Random) -> None:
 
 def attack(data: bytes, path: Path) -> str:
     """How it ended: what was refused, or that all went right."""
+    try:
+        use(data, path)
+    except PixelwiseError:
+        return "refused"
+    return "loads"
+
+
+def use(data: bytes, path: Path) -> None:
+    """Load a bundle and do with it what can be done. Raises PixelwiseError where it is refused."""
     path.write_bytes(data)
     try:
         model = load(path, threads=1)
@@ -82,24 +92,26 @@ def attack(data: bytes, path: Path) -> str:
             json.dumps(list(prediction.probabilities(0, 0).values()), allow_nan=False)
         repr(model)
     except BundleError as error:
-        said = str(error)
-    else:
-        return traced(model)
+        check_message(str(error), path)
+        raise
+    trace(model, IMAGES[2])
+
+
+def check_message(said: str, path: Path) -> None:
     assert said.startswith(str(path)), f"does not name the file: {said}"
     assert len(said) < 1000, f"is endless: {said}"
     said.encode()  # no half characters
-    return "refused"
 
 
-def traced(model: Model) -> str:
-    try:
-        trace(model, IMAGES[2])
-    except PixelwiseError as error:
-        return f"loads, cannot be traced: {error}"
-    return "loads"
+def bundles(_folder: Path) -> Callable[[Random, Path], None]:
+    """The target of the campaign."""
+    others = [data for _, data in all_hostile(0)[:200:10]]
+    return lambda rng, own: use(mutant(rng, others), own / "hostile.onnx")
 
 
 def main() -> None:
+    from fuzz import resident_peak  # which itself imports this
+
     seed, first, step, count = map(int, sys.argv[1:5])
     path = Path(sys.argv[5]) / "hostile.onnx"
     for what, data in [*all_hostile(seed)[first::step], *mutants(seed + first, count)]:

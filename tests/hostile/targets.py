@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from further_targets import further
+from load_bundles import bundles
 from mutate import TEXTS, mutated_bytes, mutated_json, mutated_text
 from PIL import Image
 
@@ -251,6 +252,7 @@ TARGETS: dict[str, Target] = {
     "annotations": annotations,
     "further": further,
     "settings": settings,
+    "bundles": bundles,
 }
 GUIDED = {
     "images": (image_files, read_image),

@@ -7,7 +7,7 @@ import time
 import pytest
 from fuzz import campaign
 
-MUTANTS = {"images": 1500, "tiffs": 1000, "annotations": 40, "settings": 600}
+MUTANTS = {"images": 1500, "tiffs": 1000, "annotations": 40, "settings": 600, "bundles": 200}
 
 
 @pytest.mark.parametrize("target", MUTANTS)
