@@ -310,6 +310,13 @@ def test_an_image_that_is_meant_twice_is_noticed(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path)
     assert len(samples(dataset)) == 2
     assert "0001.png" in told(dataset, "image-twice")
+    text = (tmp_path / "instances.json").read_text().replace("a/0001", "0001").replace('"b/0001.png"', '"0003.png"')
+    image(tmp_path / "0003.png", 2)
+    for name in ("instances.json", "person_keypoints.json"):  # as COCO's own release has them side by side
+        (tmp_path / name).write_text(text)
+    dataset = open_dataset(tmp_path)
+    assert len(samples(dataset)) == 3
+    assert "(instances.json, person_keypoints.json), as 2 more images are; the first" in told(dataset, "image-twice")
 
 
 def test_the_subset_of_an_export_counts(tmp_path: Path) -> None:

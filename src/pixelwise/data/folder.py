@@ -253,6 +253,7 @@ def use_images_once(listing: Listing) -> None:
     Two drawings of one image are two answers to one question, and one of them may be meant for another image.
     """
     first: dict[tuple[Path, str], Sample] = {}
+    twice: dict[tuple[str, ...], list[Sample]] = {}  # by the files that mean them: two files may do so for all images
     for split, samples in listing.splits.items():
         kept = []
         for sample in samples:
@@ -261,10 +262,13 @@ def use_images_once(listing: Listing) -> None:
                 kept.append(sample)
                 continue
             files = dict.fromkeys(listing.where(path) for path in (other.mask, sample.mask) if path)
-            what = f"is meant by several drawings ({', '.join(files)}); the first is taken."
-            remedy = "Leave one of them; where another image is meant, correct its name or add it."
-            listing.error("image-twice", sample.image, what, remedy)
+            twice.setdefault(tuple(files), []).append(sample)
         listing.splits[split] = kept
+    for names, repeated in twice.items():
+        more = f", as {len(repeated) - 1:,} more images are" if len(repeated) > 1 else ""
+        what = f"is meant by several drawings ({', '.join(names)}){more}; the first is taken."
+        remedy = "Leave one of them; where another image is meant, correct its name or add it."
+        listing.error("image-twice", repeated[0].image, what, remedy)
 
 
 def dataset_of(listed: Listed, classes: ClassList, mask_ids: Mapping[int, int]) -> Dataset:
