@@ -29,7 +29,7 @@ HARMLESS = ("stated: stages.1.tensor = 'float'",)
 
 def attacked(seed: int, first: int, step: int, mutants: int, folder: Path) -> list[dict[str, Any]]:
     command = [sys.executable, str(HERE / "load_bundles.py"), *map(str, (seed, first, step, mutants)), str(folder)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=CALLED_OFF_S, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=CALLED_OFF_S + mutants / 4, check=False)
     lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
     last = lines[-1]["what"] if lines else "nothing"
     assert ended.returncode == 0, f"after {last!r}: exit code {ended.returncode}\n{ended.stderr[-2000:]}"
@@ -65,6 +65,7 @@ def test_hostile_bundles_are_refused(part: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_many_hostile_bundles_are_refused(seed: int, tmp_path: Path) -> None:
     judge(attacked(seed, 0, 1, 1500, tmp_path))
