@@ -354,6 +354,17 @@ def test_colours_that_never_meet_are_told(tmp_path: Path) -> None:
     assert report.classes.names == ("background", "crack")
 
 
+def test_palettes_that_differ_are_told(tmp_path: Path) -> None:
+    def save(path: Path, mask: Mask) -> None:
+        image = Image.fromarray(mask, "P")
+        image.putpalette([0, 0, 0, 250, 0, 0] if path.name != "3" else [0, 0, 0, 0, 250, 0])
+        image.save(path.with_suffix(".png"))
+
+    (problem,) = [p for p in check(folder(tmp_path / "data", save)).findings.warnings if p.kind == "palettes-differ"]
+    assert problem.where == "masks/3.png"
+    assert "#00fa00" in problem.message
+
+
 def photographs(path: Path, mask: Mask) -> None:
     noise = np.random.default_rng(int(mask.sum())).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     Image.fromarray(cv2.GaussianBlur(noise, (7, 7), 2)).save(path.with_suffix(".jpg"))

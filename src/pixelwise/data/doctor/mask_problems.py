@@ -19,6 +19,7 @@ from pixelwise.records import MAX_CLASSES, VOID, Problem
 
 READ = "They are read by these values all the same; `pixelwise check DATA --fix OUT` writes them as class ids."
 UNREAD = "Export them again from their source, as PNGs of class ids."
+PALETTE_LEVELS = 16  # by which an index's colours differ where they are meant to differ
 MEETINGS = 4  # masks that hold a colour, before it means anything that it meets no other
 PHOTO_CODES = 32  # a photograph has far more values than this,
 PHOTO_FLAT = 0.1  # and fewer of its pixels than this share lie among equal ones
@@ -186,6 +187,29 @@ def never_together(coding: Coding, masks: Sequence[Collection[int]], folders: Se
     message = f"{' and '.join(names)} never meet in one mask{where}: they are {len(names)} classes now."
     example = quoted(f"NAME={','.join(names)}")
     return Problem("warning", "never-together", "masks", message, f"If they are one class: --class {example}.")
+
+
+def palettes_differ(looks: Sequence[MaskLook], names: Sequence[str]) -> Problem | None:
+    """A warning where one index is another colour in another mask: then indices are no classes."""
+    first: dict[int, tuple[tuple[int, int, int], str]] = {}
+    for look, name in zip(looks, names, strict=True):
+        for code in look.codes if look.palette and not look.coloured else ():
+            colour = look.palette.get(code)
+            if colour is None:
+                continue
+            before, where = first.setdefault(code, (colour, name))
+            if max(abs(a - b) for a, b in zip(before, colour, strict=True)) > PALETTE_LEVELS:
+                message = (
+                    f"index {code} is {code_name(_packed(colour), True)}, but {code_name(_packed(before), True)} in "
+                    f"{where}: each file has a palette of its own, and masks are read by their indices."
+                )
+                remedy = "If the colours are the classes, save the masks as RGB: then they are read by their colours."
+                return Problem("warning", "palettes-differ", name, message, remedy)
+    return None
+
+
+def _packed(colour: tuple[int, int, int]) -> int:
+    return colour[0] << 16 | colour[1] << 8 | colour[2]
 
 
 def _photographs(coding: Coding) -> Problem | None:

@@ -23,6 +23,7 @@ from pixelwise.data.doctor.mask_problems import (
     declared_mismatch,
     names_of_black_and_white,
     never_together,
+    palettes_differ,
     storage_problems,
     too_many_classes,
     two_values,
@@ -313,6 +314,8 @@ def _findings(
     blocked = any(problem.kind in BLOCKING for problem in problems)
     read = [(look, _name(root, sample)) for look, sample in masks if reading.reads(look)]
     stored = storage_problems([look for look, _ in read], [name for _, name in read], read=not blocked)
+    differing = palettes_differ(looks, [_name(root, sample) for _, sample in masks])
+    problems += [differing] if differing else []
     photo = any(problem.kind == "photo-masks" for problem in problems)  # then how they are stored does not matter
     return [*([] if photo else stored), *problems], questions, notes
 
