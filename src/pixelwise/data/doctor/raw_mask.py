@@ -105,10 +105,10 @@ class RawMask:
 
     def histogram(self, kept: int) -> Histogram:
         """Pixels by code, of the `kept` commonest."""
-        codes, numbers = _counted(self.codes)
-        flat = _commonest(*_counted(self.codes, self.flat()), kept)
+        codes, numbers = counted(self.codes)
+        flat = _commonest(*counted(self.codes, self.flat()), kept)
         blends = self.lossy or len(codes) > FEW_CODES  # so few values are none: smoothing makes many
-        between = _commonest(*_counted(self.codes, self.between()), kept) if blends else {}
+        between = _commonest(*counted(self.codes, self.between()), kept) if blends else {}
         return Histogram(_commonest(codes, numbers, kept), flat, between, len(codes))
 
 
@@ -186,7 +186,7 @@ def _whole(values: NDArray[np.float32], turn: int) -> NDArray[np.int32]:
     raise Refusal("float-mask", what, "They look like scores, not classes: take the arg max, and save class ids.")
 
 
-def _counted(
+def counted(
     codes_HW: NDArray[np.int32], where_HW: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The different codes, ascending, and how many pixels each has; `where_HW`: of which pixels."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pixelwise.data.decode import oriented
 from pixelwise.data.doctor.coding import Coding
 from pixelwise.data.doctor.colour_map import ON_LINE, UNFIT_SHARE, jpeg_tolerance, off_line, points_of
-from pixelwise.data.doctor.raw_mask import RawMask
+from pixelwise.data.doctor.raw_mask import STRIP_PIXELS, RawMask, counted
 from pixelwise.data.files import Refusal
 from pixelwise.records import VOID, Labels
 
@@ -80,7 +80,7 @@ def fitted(raw: RawMask, coding: Coding) -> NDArray[np.int32]:
     grey 40 on the edge of 0 and 80.
     """
     book = coding.book
-    values, inverse = np.unique(raw.codes, return_inverse=True)
+    values, _ = counted(raw.codes)
     points_K3 = points_of(book.codes, book.coloured)
     points_N3 = points_of(values.tolist(), book.coloured)
     nearest_N = np.empty(len(values), np.int32)
@@ -89,7 +89,10 @@ def fitted(raw: RawMask, coding: Coding) -> NDArray[np.int32]:
         distance_NK = np.abs(points_N3[start : start + 4096, None] - points_K3[None]).max(axis=2)
         fits_N = distance_NK.min(axis=1) <= tolerance
         nearest_N[start : start + 4096] = np.where(fits_N, distance_NK.argmin(axis=1), UNFIT)
-    places_HW = nearest_N[inverse.reshape(raw.codes.shape)].astype(np.int32)
+    places_HW = np.empty(raw.codes.shape, np.int32)
+    rows = max(STRIP_PIXELS // max(raw.codes.shape[1], 1), 1)
+    for top in range(0, len(places_HW), rows):
+        places_HW[top : top + rows] = nearest_N[np.searchsorted(values, raw.codes[top : top + rows])]
     flat_HW = raw.flat()
     for place, point_3 in enumerate(points_K3):
         others_K3 = np.delete(points_K3, place, axis=0)
