@@ -199,6 +199,16 @@ def test_geojson_collections_are_drawn_and_lines_named(tmp_path: Path) -> None:
     assert "Point is not drawn: dot (1)" in told(dataset, "not-drawn")
 
 
+def test_boxes_alone_are_no_masks(tmp_path: Path) -> None:
+    """Background everywhere, also where objects are, would be a wrong label without a word."""
+    for i, name in enumerate("abc"):
+        image(tmp_path / f"images/{name}.png", i)
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / f"labels/{name}.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (tmp_path / "data.yaml").write_text("names: [car]\n")
+    assert "nothing-drawn" in {problem.kind for problem in check(tmp_path).findings.errors}
+
+
 def test_yolo_boxes_are_named_and_oriented_boxes_drawn(tmp_path: Path) -> None:
     image(tmp_path / "images/a.png")
     image(tmp_path / "images/b.png", 1)

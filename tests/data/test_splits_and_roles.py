@@ -14,8 +14,11 @@ from PIL import Image
 
 from pixelwise.data.doctor import Decisions, check
 from pixelwise.data.folder import open_dataset
+from pixelwise.data.layouts import Listing
+from pixelwise.data.settings import Settings
+from pixelwise.data.splits import divide
 from pixelwise.errors import DatasetError, UsageError
-from pixelwise.records import Dataset
+from pixelwise.records import Dataset, Sample
 
 
 def photo(path: Path, seed: int = 0) -> None:
@@ -412,3 +415,15 @@ def test_the_nearest_name_is_told(tmp_path: Path) -> None:
     (tmp_path / "masks/scene3.png").rename(tmp_path / "masks/scen3.png")
     (problem,) = [p for p in open_dataset(tmp_path).problems if p.kind == "mask-missing"]
     assert "The nearest name is scen3.png" in problem.message
+
+
+def test_named_splits_are_kept_where_other_files_name_none(tmp_path: Path) -> None:
+    """One file for train, one for val, and a third: the third is left out, and said, instead of taking their place."""
+    samples = [Sample(name, tmp_path / f"{name}.png", tmp_path / f"{name}.json") for name in "abcdef"]
+    listing = Listing(tmp_path, {"train": samples[:3], "val": samples[3:4], "all": samples[4:]})
+    divide(listing, Settings(), 0, 0.2)
+    assert {split: len(part) for split, part in listing.splits.items()} == {"train": 3, "val": 1}
+    assert "Left out, for nothing names their split: 2 pairs, such as e." in listing.notes
+    listing = Listing(tmp_path, {"test": samples[:2], "all": samples[2:]})
+    divide(listing, Settings(), 0, 0.2)
+    assert {split: len(part) for split, part in listing.splits.items()} == {"test": 2, "train": 3, "val": 1}

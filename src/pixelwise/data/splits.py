@@ -44,6 +44,11 @@ def divide(listing: Listing, settings: Settings, seed: int, val_share: float) ->
     lists = split_lists(listing.root) if "val" not in listing.splits and not settings.splits else []
     if lists:
         _divide_by_lists(listing, lists)
+    if "all" in listing.splits and not settings.splits and listing.splits.keys() & {"train", "val"}:
+        rest = listing.splits.pop("all")  # some files name their split: what the others are for is not guessed
+        if rest:
+            example = f"{len(rest):,} pairs, such as {shown(rest[0].name)}"
+            listing.notes.append(f"Left out, for nothing names their split: {example}.")
     if "all" in listing.splits:
         _divide_all(listing, settings, seed, val_share)
         return
@@ -142,7 +147,8 @@ def _divide_all(listing: Listing, settings: Settings, seed: int, val_share: floa
     order = {sample.name: i for i, sample in enumerate(samples)}
     for split in SPLITS:
         if chosen[split] or split != "test":
-            listing.splits[split] = sorted(chosen[split], key=lambda sample: order[sample.name])
+            own = sorted(chosen[split], key=lambda sample: order[sample.name])
+            listing.splits[split] = [*listing.splits.get(split, []), *own]
     counts = ", ".join(f"{len(part)} {split}" for split, part in listing.splits.items())
     listing.notes.append(f"Split into {counts} {how}.{told}")
 

@@ -93,7 +93,7 @@ def read_pair(dataset: Dataset, sample: Sample) -> Pair:
         ImageError, MaskError: one of them cannot be read, or their sizes differ.
     """
     if sample.mask is None:
-        raise MaskError(f"{shown(sample.image)}: has no mask. Add it, or drop the image with --skip-bad.")
+        raise MaskError(f"{shown(sample.image)}: has no mask. Add it, or leave the image out with --skip-bad.")
     image_HW3 = read_sample_image(sample)
     size = (image_HW3.shape[0], image_HW3.shape[1])
     true_HW = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), size)
@@ -101,7 +101,7 @@ def read_pair(dataset: Dataset, sample: Sample) -> Pair:
         (mask_h, mask_w), (height, width) = true_HW.shape, image_HW3.shape[:2]
         raise MaskError(
             f"{shown(sample.mask)}: {mask_w}×{mask_h} pixels, but its image is {width}×{height}. Re-export the mask, "
-            "or drop the pair with --skip-bad."
+            "or leave the pair out with --skip-bad."
         )
     return sample, image_HW3, true_HW
 

@@ -181,7 +181,7 @@ def require_sound(findings: Findings) -> None:
     errors = findings.errors
     if errors:
         skippable = all(problem.kind in ABOUT_ONE_PAIR for problem in errors)
-        rest = " All of them can be passed over with --skip-bad." if skippable else ""
+        rest = " With --skip-bad all of them are left out." if skippable else ""
         number = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
         raise DatasetError(f"The dataset has {number} to mend first.{rest}", errors)
 
@@ -270,7 +270,11 @@ def _class_problems(dataset: Dataset, counted: Mapping[str, SplitFacts]) -> list
             remedy = "Its score there is not defined. Split so that every class is in every split."
             problems.append(Problem("warning", "class-missing", name, message, remedy))
     used = [name for c, name in enumerate(dataset.classes.names) if any(f.pixels_C[c] for f in filled.values())]
-    if len(used) == 1:
+    if len(used) == 1 and any(problem.kind == "not-drawn" for problem in dataset.problems):
+        message = f"no shape is drawn, so that every labelled pixel is {used[0]!r}, also where objects are."
+        remedy = "Draw them as polygons or masks: boxes, lines and points are no areas."
+        problems.append(Problem("error", "nothing-drawn", ".", message, remedy))
+    elif len(used) == 1:
         message = f"every labelled pixel is {used[0]!r}: there is nothing to tell apart."
         problems.append(Problem("warning", "one-class", ".", message, "Check that the masks hold class ids."))
     return problems
