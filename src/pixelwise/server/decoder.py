@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from pixelwise.data.decode import FORMATS, mask_ids_of
+from pixelwise.data.decode import FORMATS, mask_ids_of, open_image
 from pixelwise.data.files import Refusal
 from pixelwise.data.images import decode_image
 from pixelwise.errors import DataError
@@ -37,6 +37,7 @@ from pixelwise.heap import give_back
 
 MULTIPART = "multipart/form-data"
 MOST_PARTS = 16
+OTHER_KINDS = ("not-an-image", "unread-kind", "missing-extra")  # refusals of what is sound, but no image that is read
 PIECE_BYTES = 1 << 20
 LARGE_BYTES = 1 << 20  # of an upload, after which what the decoder used is given back to the system
 MEMORY_BYTES = 3 << 30  # of address space, where the system can bound it: what it imports takes a third of this
@@ -133,18 +134,19 @@ def decoded(ask: dict[str, Any], body: bytes) -> Decoded:
 
 
 def format_within(data: bytes, max_pixels: int) -> str:
-    """The format of an image that has no more pixels than allowed; only its header is read. Raises No."""
+    """The format of an image that has no more pixels than allowed; of most, only the header is read. Raises No."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as header:
-            refuse_large(header, max_pixels)
-            end_by_itself(header.width * header.height)
-            return str(header.format)
-    except Image.DecompressionBombError as error:
-        message = f"The image has more pixels; the limit is {max_pixels:,} pixels."
-        raise No(413, "too-large", message, "Send a smaller image.") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        remedy = f"Send one of: {', '.join(FORMATS)}."
-        raise No(415, "image-unreadable", "This is not an image that can be read.", remedy) from error
+        opened = open_image(data)
+    except Refusal as refusal:
+        if refusal.kind in OTHER_KINDS:
+            remedy = refusal.remedy if refusal.kind == "missing-extra" else f"Send one of: {', '.join(FORMATS)}."
+            raise No(415, "image-unreadable", f"The upload {refusal.what}", remedy) from refusal
+        if refusal.kind == "too-large":
+            raise No(413, "too-large", f"The image {refusal.what}", "Send a smaller image.") from refusal
+        raise No(422, "image-damaged", f"the image: {refusal}", SAVE) from refusal
+    refuse_large(opened.image, max_pixels)
+    end_by_itself(opened.image.width * opened.image.height)
+    return opened.format
 
 
 def refuse_large(image: Image.Image, max_pixels: int) -> None:
