@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from pixelwise.bundle.cost import LABELS_DIGESTS, labels_digest
 from pixelwise.bundle.labels import add_labels
-from pixelwise.bundle.wire import read_model
+from pixelwise.bundle.protobuf_reader import read_model
 from pixelwise.model import label_strips
 from pixelwise.model.label_strips import labels_of_scores
 

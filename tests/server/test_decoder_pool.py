@@ -13,8 +13,8 @@ import pytest
 from serving import png
 
 from conftest import picture
-from pixelwise.server import decoders as module
-from pixelwise.server.decoders import Decoders
+from pixelwise.server import decoder_pool as module
+from pixelwise.server.decoder_pool import Decoders
 from pixelwise.server.refusals import Refused
 from pixelwise.server.settings import Settings
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from pixelwise.bundle.operators import MAX_RANK, OPERATORS, UINT8, Node, Sized, Unfit, tensor_values
-from pixelwise.bundle.wire import Message
+from pixelwise.bundle.protobuf_reader import Message
 
 LABELS = "labels/"  # what the names in the part from scores to labels start with
 SCORES = "stage/scores"  # the tensor from which that part starts
@@ -60,7 +60,7 @@ class Plan:
     """The operators of a graph, in the order in which they run, and what is known of every tensor."""
 
     def __init__(self, graph: Message, watched: Iterable[str] = ()) -> None:
-        """Take a graph as `wire.read_message` reads it, and tensors in it of which the size is asked for.
+        """Take a graph as `protobuf_reader.read_message` reads it, and tensors in it of which the size is asked for.
 
         Raises:
             Unfit: it is not one that can be run.

@@ -20,8 +20,8 @@ from pathlib import Path
 from pixelwise.bundle.cost import Plan
 from pixelwise.bundle.metadata import FORMAT, PREFIX, Metadata, Wrong, decode, of_type, text, wrong
 from pixelwise.bundle.operators import Unfit
+from pixelwise.bundle.protobuf_reader import Message, read_model
 from pixelwise.bundle.trust import check_model, check_sizes
-from pixelwise.bundle.wire import Message, read_model
 from pixelwise.data.images import decode_image, decode_mask_ids, encode_png
 from pixelwise.errors import BundleError, DataError
 from pixelwise.records import Labels, Pixels

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bundle.wire import Message
+from pixelwise.bundle.protobuf_reader import Message
 
 SMALL = 4096  # values; larger tensors say nothing about sizes
 MAX_RANK = 8

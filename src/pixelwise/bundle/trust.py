@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pixelwise.bundle.cost import Plan
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.bundle.operators import FLOAT, UINT8, Sized, Unfit
-from pixelwise.bundle.wire import Message, read_model
+from pixelwise.bundle.protobuf_reader import Message, read_model
 
 OLDEST_OPSET, NEWEST_OPSET = 17, 25  # of ONNX's own operators, as they were when this was written
 IR_VERSIONS = (3, 13)

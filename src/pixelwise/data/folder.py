@@ -14,7 +14,6 @@ from pixelwise.data.classes import undeclare_too_many
 from pixelwise.data.files import shown
 from pixelwise.data.formats.ade20k import is_ade20k, list_ade20k
 from pixelwise.data.formats.ade20k_full import is_ade20k_full, list_ade20k_full
-from pixelwise.data.formats.boundary import problems_of, recognised
 from pixelwise.data.formats.cityscapes import is_cityscapes, list_cityscapes
 from pixelwise.data.formats.coco import is_coco, list_coco
 from pixelwise.data.formats.cvat import is_cvat, list_cvat
@@ -28,6 +27,7 @@ from pixelwise.data.formats.labelstudio import is_labelstudio, list_labelstudio
 from pixelwise.data.formats.matlab import is_matlab, list_matlab
 from pixelwise.data.formats.nifti import is_nifti, list_nifti
 from pixelwise.data.formats.parquet import is_parquet, list_parquet
+from pixelwise.data.formats.reader_errors import problems_of, recognised
 from pixelwise.data.formats.run_length_csv import is_run_length_csv, list_run_length_csv
 from pixelwise.data.formats.segments_ai import is_segments_ai, list_segments_ai
 from pixelwise.data.formats.superannotate import is_superannotate, list_superannotate

@@ -43,7 +43,7 @@ from pixelwise.data.formats import (
     via,
     yolo,
 )
-from pixelwise.data.formats.boundary import refusals
+from pixelwise.data.formats.reader_errors import refusals
 from pixelwise.data.images import decode_image, labels_from_ids
 from pixelwise.errors import ImageError, MaskError
 from pixelwise.records import Labels, Pixels, Sample

@@ -24,10 +24,10 @@ from pixelwise.data.corrections import Corrected, digest_of, write_corrections
 from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal, read_bytes, shown, write_whole
 from pixelwise.data.formats import cvat, labelstudio
-from pixelwise.data.formats.boundary import refusals
 from pixelwise.data.formats.drawing import shape_named
 from pixelwise.data.formats.fields import table_of, text_of
 from pixelwise.data.formats.image_names import spellings
+from pixelwise.data.formats.reader_errors import refusals
 from pixelwise.data.formats.xml_tree import parse_xml
 from pixelwise.data.images import encode_label_png, read_image
 from pixelwise.data.new_folder import new_folder, require_new

@@ -17,12 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pixelwise.errors import PixelwiseError
 from pixelwise.prediction.image import Model
 from pixelwise.server import routes_health, routes_page, routes_predict, routes_runs
-from pixelwise.server.decoders import Decoders
+from pixelwise.server.body_limits import UPLOADS, Arriving, Limits
+from pixelwise.server.decoder_pool import Decoders
 from pixelwise.server.examples import add_examples
 from pixelwise.server.facts import model_of
 from pixelwise.server.gate import Gate, Left
 from pixelwise.server.guard import Guard
-from pixelwise.server.limits import UPLOADS, Arriving, Limits
 from pixelwise.server.memory import Memory
 from pixelwise.server.monitor import Monitor
 from pixelwise.server.page import PageFiles

@@ -17,7 +17,6 @@ from pixelwise.metrics import confusion
 from pixelwise.records import VOID, Labels, Prediction
 from pixelwise.server.answers import as_json, as_png, packed, png_answer
 from pixelwise.server.arithmetic import explain
-from pixelwise.server.decoder import Decoded
 from pixelwise.server.facts import (
     flow_of,
     influence_of,
@@ -35,6 +34,7 @@ from pixelwise.server.report import report_html
 from pixelwise.server.routes_predict import IMAGE_BODY, ModelName, ThePlace, TheState
 from pixelwise.server.samples import is_held_out
 from pixelwise.server.shelf import Opened
+from pixelwise.server.upload_decoder import Decoded
 from pixelwise.server.uploads import read_upload
 from pixelwise.tracing.diagnosis import diagnose
 

@@ -12,12 +12,12 @@ from fastapi.responses import Response
 
 from pixelwise.heap import LARGE_PIXELS, give_back_soon
 from pixelwise.server.answers import as_json, as_png, for_page, png_answer
-from pixelwise.server.decoder import Decoded
 from pixelwise.server.facts import flow_of, layers_of, pixel_of
 from pixelwise.server.memory import Seen
 from pixelwise.server.refusals import Refused
 from pixelwise.server.shelf import Opened
 from pixelwise.server.state import State, state_of
+from pixelwise.server.upload_decoder import Decoded
 from pixelwise.server.uploads import read_upload
 
 router = APIRouter(prefix="/v1", tags=["predict"])

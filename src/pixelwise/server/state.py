@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from pixelwise.server.decoders import Decoders
+from pixelwise.server.body_limits import Arriving
+from pixelwise.server.decoder_pool import Decoders
 from pixelwise.server.gate import Gate
-from pixelwise.server.limits import Arriving
 from pixelwise.server.memory import Memory
 from pixelwise.server.monitor import Monitor
 from pixelwise.server.runs import Runs

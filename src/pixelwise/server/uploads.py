@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from starlette.requests import Request
 
-from pixelwise.server.limits import BODY, Body
+from pixelwise.server.body_limits import BODY, Body
 from pixelwise.server.state import State
 
 

@@ -22,7 +22,6 @@ from pixelwise.data.doctor.alike import (
 )
 from pixelwise.data.doctor.coding import Coding
 from pixelwise.data.doctor.colour_map import UNFIT_SHARE, unfit_share
-from pixelwise.data.doctor.dropped import depth_notes
 from pixelwise.data.doctor.findings import find_problems, gather
 from pixelwise.data.doctor.judge import judge
 from pixelwise.data.doctor.look import PairLook, Refused, look_at
@@ -41,6 +40,7 @@ from pixelwise.data.doctor.reading import (
 from pixelwise.data.doctor.relabel import unfit_mask, way_to_fit
 from pixelwise.data.doctor.report import Report
 from pixelwise.data.doctor.suspects import Predicts, find_suspects
+from pixelwise.data.doctor.unused_input import depth_notes
 from pixelwise.data.files import Refusal, shown
 from pixelwise.data.folder import Listed, dataset_of, list_dataset, open_dataset
 from pixelwise.data.groups import group_of

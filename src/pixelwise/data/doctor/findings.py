@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.doctor.dropped import dropped_problems
 from pixelwise.data.doctor.judge import PairFacts, judge, where
 from pixelwise.data.doctor.look import look_at
+from pixelwise.data.doctor.unused_input import dropped_problems
 from pixelwise.data.files import shown
 from pixelwise.data.read_ahead import in_threads
 from pixelwise.data.settings import FILE_NAME, SPLITS

@@ -18,7 +18,7 @@ from pixelwise.data.decode import MaskIds, Opened, open_image, opened_mask_ids, 
 from pixelwise.data.doctor.raw_mask import RawMask, raw_mask_of
 from pixelwise.data.dropped import Dropped
 from pixelwise.data.files import Refusal, read_bytes
-from pixelwise.data.formats.boundary import refusals
+from pixelwise.data.formats.reader_errors import refusals
 from pixelwise.data.images import count_ids, counted_ids
 from pixelwise.data.sources import image_bytes, stored_mask_ids
 from pixelwise.records import Colour, Pixels, Sample

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.decode import MaskIds
-from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import blank_mask, files_below, read_json, shape_named
 from pixelwise.data.formats.fields import rows_of, same_size, size_of, table_of, text_of, told
 from pixelwise.data.formats.polygons import fill, judge_polygons, polygon_of
+from pixelwise.data.formats.reader_errors import problems_of
 from pixelwise.data.layouts import Declared, Listing, sample_of
 from pixelwise.data.palettes import CITYSCAPES
 from pixelwise.data.settings import SPLITS

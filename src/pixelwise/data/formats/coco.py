@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import MaskIds, image_pixels
 from pixelwise.data.files import Refusal, is_file, read_bytes, shown
-from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import (
     BACKGROUND,
     ImageFiles,
@@ -39,6 +38,7 @@ from pixelwise.data.formats.drawing import (
 from pixelwise.data.formats.fields import colour_of, rows_of, same_size, size_of, table_of, text_of, whole
 from pixelwise.data.formats.image_names import below
 from pixelwise.data.formats.polygons import inside, judge_polygons, polygon_of
+from pixelwise.data.formats.reader_errors import problems_of
 from pixelwise.data.formats.run_lengths import coco_mask
 from pixelwise.data.images import encode_png
 from pixelwise.data.layouts import Declared, Listing

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal, read_bytes, shown
-from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import (
     VOID_NAME,
     Drawn,
@@ -35,6 +34,7 @@ from pixelwise.data.formats.drawing import (
 )
 from pixelwise.data.formats.fields import number_text, same_size, whole_text
 from pixelwise.data.formats.polygons import fill, judge_polygons, outlines, polygon_of
+from pixelwise.data.formats.reader_errors import problems_of
 from pixelwise.data.formats.run_lengths import cvat_mask
 from pixelwise.data.formats.shapes import box_of, ellipse_of
 from pixelwise.data.formats.xml_tree import parse_xml

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import MAX_PIXELS, MaskIds
 from pixelwise.data.files import Refusal, read_bytes, shown
-from pixelwise.data.formats.boundary import refusals
 from pixelwise.data.formats.image_names import ImageFiles, files_below
+from pixelwise.data.formats.reader_errors import refusals
 from pixelwise.data.layouts import Declared, Listing
 from pixelwise.data.palettes import VOID_NAMES
 from pixelwise.data.settings import dataset_toml

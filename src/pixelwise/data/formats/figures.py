@@ -22,7 +22,6 @@ from PIL import Image
 
 from pixelwise.data.decode import MaskIds, stored_turn
 from pixelwise.data.files import Refusal, shown
-from pixelwise.data.formats.boundary import refusals
 from pixelwise.data.formats.drawing import (
     WHY_NOT,
     Drawn,
@@ -38,6 +37,7 @@ from pixelwise.data.formats.drawing import (
 )
 from pixelwise.data.formats.fields import number, number_text, same_size
 from pixelwise.data.formats.polygons import Polygon, inside, judge_polygons, polygon_of
+from pixelwise.data.formats.reader_errors import refusals
 from pixelwise.data.formats.shapes import box_of, ellipse_of
 from pixelwise.data.layouts import IMAGE_SUFFIXES, Listing
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal, shown
-from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import (
     Drawn,
     ImageFiles,
@@ -36,6 +35,7 @@ from pixelwise.data.formats.drawing import (
 )
 from pixelwise.data.formats.fields import rows_of, table_of, text_of
 from pixelwise.data.formats.polygons import Polygon, inside, polygon_of, rings
+from pixelwise.data.formats.reader_errors import problems_of
 from pixelwise.data.layouts import IMAGE_SUFFIXES, Listing
 from pixelwise.records import VOID, ClassList
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.files import is_file, read_bytes
-from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import files_below, split_of
 from pixelwise.data.formats.fields import table_of, text_of
 from pixelwise.data.formats.image_names import below
+from pixelwise.data.formats.reader_errors import problems_of
 from pixelwise.data.layouts import Listing, sample_of
 
 NAMES = ("metadata.csv", "metadata.jsonl")

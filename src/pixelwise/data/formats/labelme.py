@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import MaskIds, mask_ids_of
 from pixelwise.data.files import Refusal, shown
-from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import (
     BACKGROUND,
     Drawn,
@@ -39,6 +38,7 @@ from pixelwise.data.formats.drawing import (
 )
 from pixelwise.data.formats.fields import rows_of, same_size, size_of, table_of, text_of
 from pixelwise.data.formats.polygons import Polygon, fill, judge_polygons, outlines, polygon_of
+from pixelwise.data.formats.reader_errors import problems_of
 from pixelwise.data.formats.shapes import box_of, ellipse_of
 from pixelwise.data.layouts import IMAGE_SUFFIXES, Listing
 

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal, shown
-from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import (
     Drawn,
     ImageFiles,
@@ -36,6 +35,7 @@ from pixelwise.data.formats.drawing import (
 )
 from pixelwise.data.formats.fields import number, rows_of, table_of, text_of
 from pixelwise.data.formats.polygons import Polygon, fill, judge_polygons, outlines, polygon_of
+from pixelwise.data.formats.reader_errors import problems_of
 from pixelwise.data.formats.run_lengths import brush_mask
 from pixelwise.data.formats.shapes import box_of, ellipse_of, turned
 from pixelwise.data.layouts import IMAGE_SUFFIXES, Listing

@@ -32,9 +32,9 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import MAX_PIXELS, MaskIds
 from pixelwise.data.files import MAX_BYTES, Refusal, shown
-from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import files_below, read_json
 from pixelwise.data.formats.fields import table_of, text_of
+from pixelwise.data.formats.reader_errors import problems_of
 from pixelwise.data.images import encode_png
 from pixelwise.data.layouts import Declared, Listing
 from pixelwise.data.palettes import VOID_NAMES

@@ -16,9 +16,9 @@ from typing import Any
 
 from pixelwise.data.decode import MaskIds, mask_ids_of
 from pixelwise.data.files import Refusal
-from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import files_below, split_of
 from pixelwise.data.formats.fields import colour_of, table_of, text_of
+from pixelwise.data.formats.reader_errors import problems_of
 from pixelwise.data.layouts import Declared, Listing
 from pixelwise.errors import MissingExtraError
 from pixelwise.records import Colour, Sample

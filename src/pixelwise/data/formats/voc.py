@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pixelwise.data.decode import open_image
 from pixelwise.data.files import Refusal, read_bytes, shown
-from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.fields import whole_text
+from pixelwise.data.formats.reader_errors import problems_of
 from pixelwise.data.layouts import IMAGE_SUFFIXES, Declared, Listing, image_files_in, pair_files
 from pixelwise.data.palettes import VOC_NAMES, VOID_NAMES, voc_colour
 from pixelwise.data.settings import SPLITS

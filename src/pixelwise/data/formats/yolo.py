@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from pixelwise.data.decode import MaskIds
 from pixelwise.data.files import Refusal, read_bytes, shown
-from pixelwise.data.formats.boundary import problems_of
 from pixelwise.data.formats.drawing import (
     BACKGROUND,
     Undrawn,
@@ -32,6 +31,7 @@ from pixelwise.data.formats.drawing import (
 )
 from pixelwise.data.formats.fields import whole_text
 from pixelwise.data.formats.polygons import Polygon, fill, outlines, polygon_of
+from pixelwise.data.formats.reader_errors import problems_of
 from pixelwise.data.layouts import IMAGE_SUFFIXES, Declared, Listing
 from pixelwise.data.palettes import VOID_NAMES
 from pixelwise.records import Sample

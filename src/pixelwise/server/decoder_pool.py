@@ -15,11 +15,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.server.decoder import Decoded, seconds_for, write_message
 from pixelwise.server.refusals import Refused
 from pixelwise.server.settings import Settings
+from pixelwise.server.upload_decoder import Decoded, seconds_for, write_message
 
-COMMAND = (sys.executable, "-P", "-m", "pixelwise.server.decoder")
+COMMAND = (sys.executable, "-P", "-m", "pixelwise.server.upload_decoder")
 START_S = 60.0  # more for the first image of a process, which has yet to start
 
 

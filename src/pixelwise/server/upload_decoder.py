@@ -1,4 +1,4 @@
-"""The process that decodes uploads, one after the other: `python -m pixelwise.server.decoder`.
+"""The process that decodes uploads, one after the other: `python -m pixelwise.server.upload_decoder`.
 
 Decoders are large, written in C, and made to read what anyone sends. Here one that never ends, takes all memory or
 breaks takes nothing with it: the server kills this process and starts another. It imports nothing of the server itself.
