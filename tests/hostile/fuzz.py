@@ -232,7 +232,7 @@ def main() -> int:
     for one in tallies:
         print(*one.findings, sep="\n")
     guided_findings = by_atheris(asked.seed, seconds) if has_atheris else []
-    print(*guided_findings or ["Atheris: nothing" if has_atheris else "Atheris is not installed"], sep="\n")
+    print(*guided_findings or ["Atheris: nothing" if has_atheris else "Atheris did not take part"], sep="\n")
     return int(bool(guided_findings) or any(one.findings for one in tallies))
 
 

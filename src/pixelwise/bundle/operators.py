@@ -387,6 +387,10 @@ def gather(node: Node, given: Given) -> list[Result]:
         return [(places.shape, source.dtype, None)]
     if node.op == "GatherND":
         rank, batch = places.shape[-1] if places.shape else 0, node.attributes.get("batch_dims", 0)
+        if rank < 1 or not 0 <= batch < len(places.shape) or batch + rank > len(source.shape):
+            raise Unfit(f"takes places of {rank} numbers, {batch} dimensions of them apart, from {list(source.shape)}")
+        if source.shape[:batch] != places.shape[:batch]:
+            raise Unfit("takes places for another number of parts than there are")
         return [((*places.shape[:-1], *source.shape[batch + rank :]), source.dtype, None)]
     axis = axis_of(node.attributes.get("axis", 0), len(source.shape))
     shape = (*source.shape[:axis], *places.shape, *source.shape[axis + 1 :])
