@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixelwise.data.doctor import check
 from pixelwise.data.folder import open_dataset
 from pixelwise.errors import PixelwiseError
 
@@ -65,3 +66,12 @@ def test_damaged_tables_and_lists_end_in_a_dataset_or_a_message(name: str, tmp_p
         except PixelwiseError:
             continue
         assert sum(map(len, dataset.splits.values())) <= 4
+
+
+def test_links_that_go_round_in_a_circle_are_no_traceback(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").symlink_to(tmp_path / folder / "b.png")
+        (tmp_path / folder / "b.png").symlink_to(tmp_path / folder / "a.png")
+    report = check(tmp_path)
+    assert not report.sound

@@ -122,6 +122,11 @@ def utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+def real_path(path: Path) -> Path:
+    """Where a path leads, links followed. Unlike `Path.resolve`, a circle of links is no error."""
+    return Path(os.path.realpath(path))
+
+
 def is_file(path: Path) -> bool:
     """Whether a file is there; a name that no file can have (too long, a null byte) has none."""
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.data.classes import undeclare_too_many
-from pixelwise.data.files import shown
+from pixelwise.data.files import real_path, shown
 from pixelwise.data.formats.ade20k import is_ade20k, list_ade20k
 from pixelwise.data.formats.ade20k_full import is_ade20k_full, list_ade20k_full
 from pixelwise.data.formats.cityscapes import is_cityscapes, list_cityscapes
@@ -236,11 +236,11 @@ def layout_of(root: Path, problems: list[Problem] | None = None) -> str | None:
 
 def tell_of_links(listing: Listing) -> None:
     """Warn of files that are links out of the folder: they are read, but a copy of the folder has them not."""
-    root = listing.root.resolve()
+    root = real_path(listing.root)
     files = {
         path for part in listing.splits.values() for sample in part for path in (sample.image, sample.mask) if path
     }
-    outside = [path for path in sorted(files) if path.is_symlink() and not path.resolve().is_relative_to(root)]
+    outside = [path for path in sorted(files) if path.is_symlink() and not real_path(path).is_relative_to(root)]
     if outside:
         what = f"{len(outside):,} files are links that lead out of the folder; the first is this one. They are read."
         remedy = "Copy the files here, if the folder is to be moved or given away."

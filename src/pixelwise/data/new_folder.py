@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pixelwise.data.files import shown
+from pixelwise.data.files import real_path, shown
 from pixelwise.errors import OutputError
 
 
@@ -28,7 +28,7 @@ def new_folder(out: Path, data: Path | None) -> Iterator[Path]:
     Raises:
         OutputError: `out` lies inside the data, or cannot be written. Nothing half-written stays, whatever stopped it.
     """
-    if data is not None and out.resolve().is_relative_to(data.resolve()):
+    if data is not None and real_path(out).is_relative_to(real_path(data)):
         raise OutputError(f"{shown(out)}: lies inside the data, which are never changed. Name a folder outside.")
     part = out.with_name(f".{out.name}.part")
     made = [folder for folder in out.absolute().parents if not folder.exists()]  # the innermost first

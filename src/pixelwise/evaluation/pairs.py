@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from pixelwise.data.doctor import find_problems, require_sound, without_bad
 from pixelwise.data.doctor.reading import open_listed
-from pixelwise.data.files import shown
+from pixelwise.data.files import real_path, shown
 from pixelwise.data.folder import list_dataset, open_dataset
 from pixelwise.data.sources import read_sample_image, read_sample_mask
 from pixelwise.data.values import Values
@@ -46,7 +46,7 @@ def open_data(data: Dataset | str | Path, models: Sequence[Model], asked: Values
     if asked or told is None:
         return open_dataset(data, **asked.arguments())
     values, root = told
-    masks = values.masks if Path(data).resolve() == root else ""  # elsewhere other folders may hold them
+    masks = values.masks if real_path(Path(data)) == root else ""  # elsewhere other folders may hold them
     return open_listed(list_dataset(data, masks=masks), values, strict=False)
 
 

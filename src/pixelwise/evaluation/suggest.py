@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from pixelwise.data.files import shown
+from pixelwise.data.files import real_path, shown
 from pixelwise.data.folder import list_dataset
 from pixelwise.data.images import read_image
 from pixelwise.data.layouts import IMAGE_SUFFIXES
@@ -173,8 +173,8 @@ def suggest(
     opened = model if isinstance(model, Model) else load(model)
     see = watcher(opened)
     known = known_samples(labelled)
-    files = {sample.image.resolve() for sample in known}
-    paths = [path for path in paths if path.resolve() not in files]
+    files = {real_path(sample.image) for sample in known}
+    paths = [path for path in paths if real_path(path) not in files]
     if not paths:
         raise UsageError("all of these images are labelled already. Name others.")
     total = len(paths) + len(known)
@@ -229,7 +229,7 @@ def listed(images: Sequence[Path | str], out: Path | None) -> list[Path]:
     found: dict[Path, Path] = {}
     for path in paths:
         for image in images_below(path, out or Path(os.devnull)) if path.is_dir() else [path]:
-            found.setdefault(image.resolve(), image)
+            found.setdefault(real_path(image), image)
     if not found:
         kinds = ", ".join(IMAGE_SUFFIXES)
         raise UsageError(f"no images were named. Name image files ({kinds}), or folders of them.")

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from pixelwise.data.files import write_whole
+from pixelwise.data.files import real_path, write_whole
 from pixelwise.data.settings import parse_toml
 from pixelwise.server.alive import exclusively, identity_in, identity_of, interrupt, is_locked, process_of
 from pixelwise.server.refusals import Refused
@@ -68,7 +68,7 @@ class Runs:
             folder
             for folder in self.root.iterdir()
             if NAME.fullmatch(folder.name)
-            and folder.resolve() != (self.own.resolve() if self.own else None)
+            and real_path(folder) != (real_path(self.own) if self.own else None)
             and ((folder / "trace.jsonl").is_file() or (folder / "page.json").is_file())
         ]
         return own + [folder.name for folder in sorted(found, key=lambda f: f.stat().st_mtime, reverse=True)]

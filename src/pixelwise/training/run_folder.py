@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from pixelwise.data.files import remove_parts
+from pixelwise.data.files import real_path, remove_parts
 from pixelwise.data.sources import stored_digests
 from pixelwise.data.values import Values
 from pixelwise.errors import OutputError, RunLockedError, UsageError
@@ -131,7 +131,7 @@ def describe_data(dataset: Dataset, used: Mapping[str, Sequence[Sample]]) -> dic
             for part in stored_digests(sample):
                 digest.update(part)
     return {
-        "root": str(dataset.root.resolve()),
+        "root": str(real_path(dataset.root)),
         "layout": dataset.layout,
         "sha256": digest.hexdigest(),
         "classes": dataset.classes.to_json(),
@@ -141,8 +141,8 @@ def describe_data(dataset: Dataset, used: Mapping[str, Sequence[Sample]]) -> dic
             split: [
                 [
                     sample.name,
-                    str(sample.image.resolve()),
-                    str(sample.mask.resolve()) if sample.mask else None,
+                    str(real_path(sample.image)),
+                    str(real_path(sample.mask)) if sample.mask else None,
                     *((sample.image_part, sample.mask_part) if sample.image_part or sample.mask_part else ()),
                 ]
                 for sample in samples
@@ -164,7 +164,7 @@ def require_same_data(recorded: Path, now: dict[str, Any]) -> None:
 def require_same_start(recorded: Path, asked: Path | str | None) -> None:
     """Raises UsageError where a resumed run is told to start from other weights than it did."""
     own = json.loads(recorded.read_text(encoding="utf-8")).get("start", {}).get("run")
-    if asked is not None and str(Path(asked).resolve()) != own:
+    if asked is not None and str(real_path(Path(asked))) != own:
         raise UsageError(
             f"{recorded.parent}: started from {own or 'published weights'}, not from {asked}. Resume without "
             "--start-from, or start anew with another --out."

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
-from pixelwise.data.files import Refusal, shown
+from pixelwise.data.files import Refusal, real_path, shown
 from pixelwise.data.layouts import IMAGE_SUFFIXES
 
 SPLIT_WORDS = {
@@ -86,7 +86,7 @@ def below(folder: Path, name: str, root: Path | None = None) -> Path:
     top = root or folder
     path = Path(os.path.normpath(folder / name.replace("\\", "/"))) if "\0" not in name else Path("/")
     inside = path.is_relative_to(os.path.normpath(top)) and not PureWindowsPath(name).drive
-    if not inside or not path.parent.resolve().is_relative_to(top.resolve()):
+    if not inside or not real_path(path.parent).is_relative_to(real_path(top)):
         what = f"names {shown(name[:200])!r}, which leads out of the folder."
         raise Refusal("outside", what, "Name a file below the folder.")
     return path
