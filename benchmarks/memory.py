@@ -55,10 +55,12 @@ class Case:
     model: str
     image: str  # a key of IMAGES
     options: tuple[str, ...] = ()
+    mask: str = ""  # a key of MASKS, where a model is measured; a verb that has no model has it in its place
 
     @property
     def name(self) -> str:
-        return " ".join((self.verb, self.model, self.image, *self.options)).replace("  ", " ")
+        parts = (self.verb, self.model, self.image, self.mask, *self.options)
+        return " ".join(part for part in parts if part)
 
 
 @dataclass
@@ -178,7 +180,9 @@ def cases() -> list[Case]:
         for image in ("black-39.7MP", "noise-31.9MP", "photo-39.7MP", "16-bit-39.7MP"):
             found.append(Case("serve", model, image))
     found += [Case("check", mask, "39.7MP") for mask in MASKS]
-    found += [Case("evaluate", "nuclei", image) for image in ("39.7MP", "31.9MP")]
+    found += [Case("evaluate", "nuclei", image, (), mask)
+              for image in ("39.7MP", "31.9MP") for mask in ("halves", "checkerboard", "noise")]  # fmt: skip
+    found.append(Case("evaluate", "nuclei", "39.7MP", ("--html",), "halves"))
     found += [Case("train", policy, image) for image in ("39.7MP", "99MP") for policy in ("stretch", "native")]
     return found
 
@@ -192,9 +196,10 @@ def command_of(case: Case, image: str, inputs: Inputs, out: Path) -> list[str]:
         return [*PIXELWISE, "predict", case.model, str(inputs.image(image)), "--out", str(out), *case.options]
     if case.verb == "check":
         return [*PIXELWISE, "check", str(inputs.dataset(case.model, SIZES[image], ("train",)))]
-    data = str(inputs.dataset("halves", SIZES[image]))
+    data = str(inputs.dataset(case.mask or "halves", SIZES[image]))
     if case.verb == "evaluate":
-        return [*PIXELWISE, "evaluate", *case.options, case.model, data, "--split", "val"]
+        html = [f"{out}.html"] if "--html" in case.options else []
+        return [*PIXELWISE, "evaluate", case.model, data, "--split", "val", *case.options, *html]
     return [*PIXELWISE, "train", data, "--out", str(out), "--epochs", "1", "--batch", "2", "--policy", case.model]
 
 
@@ -321,7 +326,7 @@ def main() -> int:
         inputs = Inputs(options.folder or Path(temporary))
         inputs.folder.mkdir(parents=True, exist_ok=True)
         for case in chosen:
-            key = (case.verb, case.model, *case.options)
+            key = (case.verb, case.model, case.mask, *case.options)
             if key not in baselines:
                 baselines[key] = measure(case, "small", inputs).peak
             found = measure(case, case.image, inputs)

@@ -112,6 +112,28 @@ def test_a_large_mask_is_checked(tmp_path: Path, kind: str, side: int) -> None:
     assert found["peak"] <= (LIMIT_MB if kind == "noise" else LIMIT_MB / 2)
 
 
+EVALUATED = """
+    from pixelwise.evaluation.split import evaluate
+    report = evaluate(sys.argv[1], Path(sys.argv[2]), split="val")
+    print(json.dumps({"peak": peak_mb(), "pixels": report.scores.pixels}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["halves", "checkerboard"])
+def test_a_large_image_is_evaluated(tmp_path: Path, kind: str) -> None:
+    """39.7 megapixels of which half are wrong: one region of 20 million wrong pixels, or 20 million regions."""
+    height, width = 5380, 7380
+    rows, columns = np.arange(height)[:, None], np.arange(width)
+    mask = ((rows + columns) % 2 if kind == "checkerboard" else (rows * 2 // height) | (columns < 0)).astype(np.uint8)
+    for part, pixels in (("images", np.full((height, width, 3), 90, np.uint8)), ("masks", mask)):
+        (tmp_path / "val" / part).mkdir(parents=True)
+        png(tmp_path / "val" / part / "0.png", pixels)
+    found = measured(EVALUATED, "nuclei", tmp_path)
+    assert found["pixels"] == height * width
+    assert found["peak"] <= LIMIT_MB
+
+
 VALIDATED = """
     import torch
     from pixelwise.model.build import ModelConfig, build

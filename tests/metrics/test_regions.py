@@ -71,13 +71,15 @@ def test_each_error_is_of_its_kind() -> None:
     confidence[70:90, 70:100] = 0.99
     every = slice(None, None, 4)
     found = suspects(predicted, true, wrong, confidence[every, every], every, every)
-    (suspect, pixels), *others = found
-    assert not others
+    (suspect,), pixels = found
+    assert pixels is not None
     assert (suspect.x, suspect.y, suspect.width, suspect.height) == (70, 70, 30, 20)
     assert (suspect.true, suspect.predicted, suspect.pixels) == (0, 2, 600)
     at = np.flatnonzero(wrong)
     kinds = np.full(true.shape, 255, np.uint8)
-    kinds.ravel()[at] = kinds_of_error(at, bands(true), regions(predicted, true), [pixels])
+    regions_found = regions(predicted, true)
+    lost = regions_found.lost_R()[regions_found.at(at)]
+    kinds.ravel()[at] = kinds_of_error(bands(true).ravel()[at], lost, pixels.ravel()[at])
     assert set(kinds[20:22, 20:60].ravel()) == {KINDS.index("boundary")}
     assert set(kinds[37:43, 37:43].ravel()) == {KINDS.index("interior")}
     assert set(kinds[90:100, 140:150].ravel()) == {KINDS.index("region")}

@@ -20,9 +20,9 @@ from pixelwise.metrics.bootstrap import DRAWS, drawn_sums, interval, scores_of_s
 from pixelwise.metrics.boundary import DISTANCES_PX, boundary_iou
 from pixelwise.metrics.calibration import Calibration, calibration_of
 from pixelwise.metrics.confusion import Scores, mean, scores
-from pixelwise.metrics.mending import BOUNDARY_PX, KINDS, LOST, NAMES, SURE, Suspect, mended
+from pixelwise.metrics.mending import BOUNDARY_PX, KINDS, NAMES, SURE, Suspect, mended
 from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f, surface_dice
-from pixelwise.metrics.regions import FOUND, SIZE_NAMES
+from pixelwise.metrics.regions import FOUND, LOST, SIZE_NAMES
 from pixelwise.records import ClassList
 
 COVERAGES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # at which risk is told

@@ -55,17 +55,15 @@ def examples(analysis: Analysis, model: Model, dataset: Dataset, match: Match) -
 def example(row: Row, model: Model, dataset: Dataset, match: Match) -> Example:
     image_HW3, true_HW, predicted_HW = again(row, model, dataset, match)
     wrong_HW = (predicted_HW != true_HW) & (true_HW != VOID)
-    shown = (
-        ("photo", f"The photo {row.name}", image_HW3),
-        ("truth", f"The mask of {row.name} over the photo", overlay(image_HW3, true_HW, match.classes)),
-        (
-            "model",
-            f"What the model says of {row.name}, over the photo",
-            overlay(image_HW3, predicted_HW, match.classes),
-        ),
-        ("errors", f"Wrong pixels of {row.name} in red", errors_over(image_HW3, wrong_HW)),
+    name = row.name
+    truth, says = f"The mask of {name} over the photo", f"What the model says of {name}, over the photo"
+    pictures = (  # each is encoded before the next is made: one may have 40 megapixels
+        Picture("photo", f"The photo {name}", data_url(image_HW3)),
+        Picture("truth", truth, data_url(overlay(image_HW3, true_HW, match.classes))),
+        Picture("model", says, data_url(overlay(image_HW3, predicted_HW, match.classes))),
+        Picture("errors", f"Wrong pixels of {name} in red", data_url(errors_over(image_HW3, wrong_HW))),
     )
-    return Example(row, tuple(Picture(name, alt, data_url(picture_HW3)) for name, alt, picture_HW3 in shown))
+    return Example(row, pictures)
 
 
 def again(row: Row, model: Model, dataset: Dataset, match: Match) -> tuple[Pixels, Labels, Labels]:
@@ -88,7 +86,7 @@ def suspect_crops(
 ) -> list[tuple[str, Suspect, tuple[Picture, ...]]]:
     """The largest suspected label errors, cut out: mask and model side by side."""
     rows = {row.name: row for row in analysis.rows}
-    crops = []
+    crops: list[tuple[str, Suspect, tuple[Picture, ...]]] = []
     for name, suspect in analysis.suspects[:CROPS]:
         image_HW3, true_HW, predicted_HW = again(rows[name], model, dataset, match)
         side = max(CROP_PX, suspect.width + 16, suspect.height + 16)
@@ -101,12 +99,12 @@ def suspect_crops(
         box = tuple(slice(part.start, part.start + side) for part in box)
         mask_says, model_says = match.classes.names[suspect.true], match.classes.names[suspect.predicted]
         cut = np.ascontiguousarray(image_HW3[box])
-        shown = (
-            ("photo", f"Part of {name}", cut),
-            ("mask", f"The mask says {mask_says}", overlay(cut, true_HW[box], match.classes)),
-            ("model", f"The model says {model_says}", overlay(cut, predicted_HW[box], match.classes)),
+        pictures = (
+            Picture("photo", f"Part of {name}", data_url(cut)),
+            Picture("mask", f"The mask says {mask_says}", data_url(overlay(cut, true_HW[box], match.classes))),
+            Picture("model", f"The model says {model_says}", data_url(overlay(cut, predicted_HW[box], match.classes))),
         )
-        crops.append((name, suspect, tuple(Picture(what, alt, data_url(part)) for what, alt, part in shown)))
+        crops.append((name, suspect, pictures))
     return crops
 
 

@@ -10,14 +10,17 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.metrics.boundary import DISTANCES_PX, band_counts, banded_matrix, bands, guess_counts
+from pixelwise.metrics.boundary import DISTANCES_PX, band_counts, banded_matrix, bands_of_rows, guess_counts
 from pixelwise.metrics.calibration import BINS, FINE, confidence_sums, sampled_confidence
-from pixelwise.metrics.mending import KINDS, Suspect, kinds_of_error, suspects
+from pixelwise.metrics.growing import GrowingRegions
+from pixelwise.metrics.mending import KINDS, Suspect, suspects
 from pixelwise.metrics.outlines import TOLERANCES_PX, outline_counts
-from pixelwise.metrics.regions import SIZE_NAMES, by_size, regions
+from pixelwise.metrics.regions import SIZE_NAMES
 from pixelwise.records import VOID, Labels, Scores
 
 SAMPLE_EVERY = 4  # rows and columns: confidence is looked up at one pixel in 16; exact there, and at others each image
+STRIP_PIXELS = 1 << 20  # that are counted at a time, for the memory of large images
+MARGIN_ROWS = 2 * DISTANCES_PX[-1]  # are looked at besides those of a strip, which has at least as many
 BOUNDED = len(DISTANCES_PX) + 1  # bands, and what lies in none
 
 
@@ -77,34 +80,41 @@ def measure(
     Raises:
         ValueError: shapes differ, or an id is neither a class nor void.
     """
-    height, width = true_HW.shape
     if predicted_HW.shape != true_HW.shape:
         raise ValueError(f"predicted labels are {predicted_HW.shape}, true labels {true_HW.shape}; they must agree")
+    height, width = true_HW.shape
     predicted_HW = predicted_HW | -(true_HW == VOID).view(np.uint8)  # VOID is 255: all bits
-    for ids_HW in (predicted_HW, true_HW):
-        if ((ids_HW >= classes) & (ids_HW != VOID)).any():
-            raise ValueError(f"ids outside the {classes} classes (0 … {classes - 1}) and void ({VOID})")
-    wrong_HW = predicted_HW != true_HW  # nowhere where the truth is void
-    near_t, near_p = bands(true_HW), bands(predicted_HW)
-    plain, framed = banded_matrix(predicted_HW, true_HW, near_p, near_t, classes)
-    found = regions(predicted_HW, true_HW)
+    strips = rows_of_strips(height, width)
+    for first, stop in strips:
+        for ids_HW in (predicted_HW[first:stop], true_HW[first:stop]):
+            if ((ids_HW >= classes) & (ids_HW != VOID)).any():
+                raise ValueError(f"ids outside the {classes} classes (0 … {classes - 1}) and void ({VOID})")
     start_y, start_x = turn % SAMPLE_EVERY % height, turn // SAMPLE_EVERY % SAMPLE_EVERY % width
     rows, columns = slice(start_y, None, SAMPLE_EVERY), slice(start_x, None, SAMPLE_EVERY)
     confidence_yx = sampled_confidence(scores_Chw, height, width, rows, columns, temperature)
-    suspected = suspects(predicted_HW, true_HW, wrong_HW, confidence_yx, rows, columns)
+    suspected, suspected_HW = suspects(
+        predicted_HW, true_HW, predicted_HW != true_HW, confidence_yx, rows, columns
+    )  # wrong nowhere where the truth is void
     labelled_yx = true_HW[rows, columns] != VOID
-    at = np.flatnonzero(wrong_HW)
-    kind = kinds_of_error(at, near_t, found, [pixels for _, pixels in suspected])
-    edges, guess_edges = outline_counts(predicted_HW, true_HW, classes)
-    pairs = (kind.astype(np.intp) * classes + true_HW.ravel()[at]) * classes + predicted_HW.ravel()[at]
-    sums = Sums(
-        joint=np.moveaxis(plain.sum(axis=3), 2, 0),
-        kinds=np.bincount(pairs, minlength=len(KINDS) * classes**2).reshape(len(KINDS), classes, classes),
-        bands=band_counts(framed),
-        guess_bands=guess_counts(true_HW, classes),
-        edges=edges,
-        guess_edges=guess_edges,
-        sizes=by_size(found)[:, :classes],
-        confidence=confidence_sums(confidence_yx[labelled_yx], ~wrong_HW[rows, columns][labelled_yx]),
-    )
-    return sums, [suspect for suspect, _ in suspected]
+    right_yx = predicted_HW[rows, columns] == true_HW[rows, columns]
+    sums = Sums.zero(classes)
+    sums.confidence += confidence_sums(confidence_yx[labelled_yx], right_yx[labelled_yx])
+    sums.edges, sums.guess_edges = outline_counts(predicted_HW, true_HW, classes)
+    growing = GrowingRegions(classes)
+    for first, stop in strips:
+        near_t, near_p = bands_of_rows(true_HW, first, stop), bands_of_rows(predicted_HW, first, stop)
+        predicted, true = predicted_HW[first:stop], true_HW[first:stop]
+        plain, framed = banded_matrix(predicted, true, near_p, near_t, classes, (first, height))
+        sums.joint += np.moveaxis(plain.sum(axis=3), 2, 0)
+        sums.bands += band_counts(framed)
+        sums.guess_bands += guess_counts(true_HW, classes, (first, stop))
+        doubtful = None if suspected_HW is None else suspected_HW[first:stop]
+        growing.add(predicted, true, near_t, doubtful, last=stop == height)
+    sums.kinds, sums.sizes = growing.kinds, growing.sizes[:, :classes]
+    return sums, suspected
+
+
+def rows_of_strips(height: int, width: int) -> list[tuple[int, int]]:
+    """First row and end of each strip that is counted at a time; usual images are one."""
+    step = max(STRIP_PIXELS // width, MARGIN_ROWS)
+    return [(first, min(first + step, height)) for first in range(0, height, step)]

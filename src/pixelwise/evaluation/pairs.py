@@ -9,10 +9,10 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import TypeVar
 
 from pixelwise.data.doctor import find_problems, require_sound, without_bad
@@ -152,12 +152,25 @@ def in_order(
 ) -> Iterator[Result]:
     """As `each_pair`, of samples whose numbers start at `first`. Raises as `read_pair`, and what `work` raises."""
     jobs = iter(enumerate(samples, start=first))
-    large = Lock()
+    large, met = Lock(), Event()
 
     def one(turn: int, sample: Sample) -> Result:
-        pair = read_pair(dataset, sample)
-        with large if pair[2].size > LARGE_PX else nullcontext():
-            return work(pair, turn)
+        with ExitStack() as held:
+            if met.is_set():  # how large a pair is, is known when it is read: from the first large one on, read in turn
+                held.enter_context(large)
+                pairs = [read_pair(dataset, sample)]
+                if pairs[0][2].size <= LARGE_PX:
+                    held.close()
+            else:
+                pairs = [read_pair(dataset, sample)]
+                if pairs[0][2].size > LARGE_PX:
+                    met.set()
+                    if not large.acquire(blocking=False):  # none waits with a large image in its hands
+                        pairs.clear()
+                        large.acquire()
+                        pairs.append(read_pair(dataset, sample))
+                    held.callback(large.release)
+            return work(pairs.pop(), turn)  # `work` alone holds it, and can let go of it
 
     for turn, sample in islice(jobs, max(alone, 0)):
         yield one(turn, sample)

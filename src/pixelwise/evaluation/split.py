@@ -130,9 +130,11 @@ def counted(
 
     def count(pair: Pair, turn: int) -> tuple[Row, Sums, list[Suspect]]:
         sample, image_HW3, true_HW = pair
+        del pair
         began = time.perf_counter()
         prediction = (model if turn < TIMED else single).predict(image_HW3, tta=tta)
         milliseconds = (time.perf_counter() - began) * 1e3 if turn < TIMED else None
+        del image_HW3  # the memory of a large one is needed for what is counted
         sums, found = measure_pair(match, prediction, true_HW, turn)
         return row_of(sample, (true_HW.shape[0], true_HW.shape[1]), sums, milliseconds), sums, found
 

@@ -6,7 +6,7 @@ trimap (Kohli et al. 2009) uses the same bands, around true boundaries alone.
 A class ends where another label begins, void included: predictions are set void where the truth is, and so end there
 as well. The frame of the image is an outline in boundary IoU, as its authors have it, and nowhere else.
 
-Shapes: H, W an image's own size; C classes; D distances.
+Shapes: H, W an image's own size, or that of a strip of its rows; C classes; D distances.
 """
 
 from __future__ import annotations
@@ -54,35 +54,57 @@ def square(reach: int) -> NDArray[np.uint8]:
     return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
 
 
-@lru_cache(maxsize=8)
-def frame_bands(height: int, width: int, distances: tuple[int, ...] = DISTANCES_PX) -> Bands:
-    """As `bands`, for the distance to what lies outside the image."""
-    rows = np.minimum(np.arange(1, height + 1), np.arange(height, 0, -1))
-    columns = np.minimum(np.arange(1, width + 1), np.arange(width, 0, -1))
-    away_HW = np.minimum(rows[:, None], columns[None])
-    return np.asarray(sum((away_HW > d).astype(np.uint8) for d in distances), np.uint8)
+def bands_of_rows(labels_HW: Labels, first: int, stop: int) -> Bands:
+    """As `bands`, of these rows of the map alone."""
+    top = max(first - DISTANCES_PX[-1], 0)
+    return bands(labels_HW[top : stop + DISTANCES_PX[-1]])[first - top : stop - top]
 
 
 @lru_cache(maxsize=8)
-def frame_pixels(height: int, width: int, distances: tuple[int, ...] = DISTANCES_PX) -> tuple[NDArray[np.intp], Bands]:
-    """The pixels near the frame, as indices of the flat image, and their bands."""
-    flat = frame_bands(height, width, distances).ravel()
+def frame_bands(
+    height: int, width: int, distances: tuple[int, ...] = DISTANCES_PX, rows: tuple[int, int] | None = None
+) -> Bands:
+    """As `bands`, for the distance to what lies outside the image; of all rows, or of rows from one up to another."""
+    first, stop = rows or (0, height)
+    return np.minimum(side_bands(height, distances)[first:stop, None], side_bands(width, distances)[None])
+
+
+def side_bands(side: int, distances: tuple[int, ...]) -> NDArray[np.uint8]:
+    """As `frame_bands`, along one side of that many pixels."""
+    away = np.minimum(np.arange(1, side + 1), np.arange(side, 0, -1))
+    return np.asarray((away[:, None] > np.array(distances)).sum(axis=1), np.uint8)
+
+
+@lru_cache(maxsize=8)
+def frame_pixels(
+    height: int, width: int, distances: tuple[int, ...] = DISTANCES_PX, rows: tuple[int, int] | None = None
+) -> tuple[NDArray[np.intp], Bands]:
+    """The pixels near the frame, as indices of the flat image or of these rows of it, and their bands."""
+    flat = frame_bands(height, width, distances, rows).ravel()
     at = np.flatnonzero(flat < len(distances))
     return at, flat[at]
 
 
 def banded_matrix(
-    predicted_HW: Labels, true_HW: Labels, bands_predicted: Bands, bands_true: Bands, classes: int
+    predicted_HW: Labels,
+    true_HW: Labels,
+    bands_predicted: Bands,
+    bands_true: Bands,
+    classes: int,
+    strip: tuple[int, int] = (0, 0),
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The confusion matrix, by both maps' bands. Both maps are void where the truth is; void is left out.
 
     All pixels are counted once, and those near the frame once more, for the outlines that boundary IoU sees there.
+    Of a large image the maps may be a strip; the strips' counts add up to those of the image. `strip`: the first row,
+    and the height of the image; (0, 0): the maps are the image.
 
     Returns int64 [C, C, D + 1, D + 1] (true class, predicted class, true band, predicted band) without the frame's
     outline, and with it.
     """
     side, width = classes + 1, len(DISTANCES_PX) + 1  # the last class is void's
-    at, frame = frame_pixels(*true_HW.shape)
+    first, height = strip[0], strip[1] or len(true_HW)
+    at, frame = frame_pixels(height, true_HW.shape[1], rows=(first, first + len(true_HW)))
     codes, before, after = [], [], []  # of class and band; and of those near the frame
     for labels_HW, band_HW in ((true_HW, bands_true), (predicted_HW, bands_predicted)):
         code_HW: Any = np.minimum(labels_HW, classes).astype(np.uint8 if side * width <= 256 else np.uint16)
@@ -122,15 +144,21 @@ def band_counts(framed: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([counts[:, :distances].T for counts in (true, predicted, both)])
 
 
-def guess_counts(true_HW: Labels, classes: int) -> NDArray[np.int64]:
+def guess_counts(true_HW: Labels, classes: int, rows: tuple[int, int] | None = None) -> NDArray[np.int64]:
     """As `band_counts`, for one class everywhere, which ends at the frame and at void alone. Returns int64 [2, D, C].
 
-    For each class: the pixels of its band were it said everywhere, and those of them that it truly has.
+    For each class: the pixels of its band were it said everywhere, and those of them that it truly has. Of all rows, or
+    of rows from one up to another.
     """
-    beyond = len(DISTANCES_PX) - frame_bands(*true_HW.shape)  # in how many of the frame's bands a pixel lies
-    void: Any = (true_HW == VOID).view(np.uint8)
+    height, width = true_HW.shape
+    first, stop = rows or (0, height)
+    top = max(first - DISTANCES_PX[-1], 0)
+    void: Any = (true_HW[top : stop + DISTANCES_PX[-1]] == VOID).view(np.uint8)
+    true_HW = true_HW[first:stop]
+    # In how many of the frame's bands a pixel lies.
+    beyond = len(DISTANCES_PX) - frame_bands(height, width, rows=(first, stop))
     if void.any():
-        beyond = np.maximum(beyond, depth(void, 0, DISTANCES_PX))
+        beyond = np.maximum(beyond, depth(void, 0, DISTANCES_PX)[first - top : stop - top])
     side = classes + 1  # the last class is void's
     codes: NDArray[Any] = np.minimum(true_HW, classes).astype(
         np.uint8 if (len(DISTANCES_PX) + 1) * side <= 256 else np.uint16

@@ -16,7 +16,10 @@ from pixelwise.records import Scores as LowScores
 
 BINS = 15
 FINE = 100  # parts of a bin: confidences are streamed into 1,500 of them, fine enough for risk against coverage
+STRIP_VALUES = 1 << 22  # scores that are resized at a time, for the memory of large images
 TEMPERATURES = (0.25, 4.0)  # sought between these; a network outside them needs other help
+
+Between = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]  # places before, behind, the latter's weight
 
 
 def log_softmax(scores_NC: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -73,9 +76,7 @@ def calibration_error(
 
 
 @lru_cache(maxsize=16)
-def places_between(
-    at: tuple[int, int, int], size_px: int, low_px: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+def places_between(at: tuple[int, int, int], size_px: int, low_px: int) -> Between:
     """What bilinear resizing from low_px to size_px (pixel centres at half-integers) takes from where.
 
     Args:
@@ -95,9 +96,25 @@ def sampled_confidence(
 
     Equal to that of the full-resolution scores there, which are never made. Returns float32 [y, x].
     """
-    _, h, w = scores_Chw.shape
+    classes, h, w = scores_Chw.shape
     above, below, down_y = places_between(rows.indices(height), height, h)
     left, right, across_x = places_between(columns.indices(width), width, w)
+    step = max(STRIP_VALUES // (classes * max(w, len(left))), 1)
+    found = [
+        confidence_between(
+            scores_Chw, (above[y:stop], below[y:stop], down_y[y:stop]), (left, right, across_x), temperature
+        )
+        for y, stop in ((y, y + step) for y in range(0, len(above), step))
+    ]
+    return found[0] if len(found) == 1 else np.concatenate(found)
+
+
+def confidence_between(
+    scores_Chw: LowScores, down: Between, across: Between, temperature: float
+) -> NDArray[np.float32]:
+    """Probability of the likeliest class at places between the scores'. Returns float32 [y, x]."""
+    above, below, down_y = down
+    left, right, across_x = across
     # Not as a product of matrices, whose threads would wait for the network's; `take` copies faster than an index.
     scores_Cyw = scores_Chw.take(above, axis=1)
     scores_Cyw += (scores_Chw.take(below, axis=1) - scores_Cyw) * down_y[:, None]

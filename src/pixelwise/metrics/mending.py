@@ -13,7 +13,6 @@ Shapes: H, W an image's own size; C classes; K kinds; y, x sampled rows and colu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -22,7 +21,6 @@ from numpy.typing import NDArray
 
 from pixelwise.metrics.boundary import DISTANCES_PX, Bands
 from pixelwise.metrics.confusion import Counts, scores
-from pixelwise.metrics.regions import Regions
 from pixelwise.records import Labels
 
 KINDS = ("label", "region", "boundary", "interior")
@@ -33,7 +31,6 @@ NAMES = {
     "interior": "interior",
 }
 BOUNDARY_PX = 4  # an error this near a true boundary is one of outline; one of DISTANCES_PX
-LOST = 0.1  # share of a region that is right, at most, for it to be confused as a whole
 SURE = 0.95  # mean probability of the predicted class on a patch, at least, for its label to be suspected
 PATCH_SHARE = 5e-4  # of the image: smaller patches say too little
 PATCH_SAMPLES = 6  # places at which the probability of a patch is known, at least
@@ -60,14 +57,16 @@ def suspects(
     confidence_yx: NDArray[np.floating],
     rows: slice,
     columns: slice,
-) -> list[tuple[Suspect, NDArray[np.intp]]]:
-    """Patches of one true and one predicted class on which the model is sure, with their pixels (flat indices).
+) -> tuple[list[Suspect], NDArray[np.bool_] | None]:
+    """Patches of one true and one predicted class on which the model is sure, and their pixels, bool [H, W].
+
+    Where there are none, None instead of the pixels.
 
     Args:
         confidence_yx: probability of the predicted class at the pixels [rows, columns].
     """
     if int((confidence_yx[wrong_HW[rows, columns]] >= SURE).sum()) < PATCH_SAMPLES // 2:
-        return []
+        return [], None
     # Cut where the pair of classes changes: to the right and below. What is one pixel wide may fall apart, and is far
     # too small to be suspected.
     patch_HW = wrong_HW.view(np.uint8).copy()
@@ -78,7 +77,7 @@ def suspects(
     at = ids_HW[rows, columns].ravel()
     samples = np.bincount(at, minlength=count)
     sure = np.bincount(at, weights=confidence_yx.ravel(), minlength=count) / np.maximum(samples, 1)
-    found = []
+    found, suspected_HW = [], None
     for i in np.flatnonzero((sure >= SURE) & (samples >= PATCH_SAMPLES)):
         if i == 0:  # all that is right
             continue
@@ -90,25 +89,33 @@ def suspects(
         inside_hw[:, 1:] |= inside_hw[:, :-1]
         inside_hw[1:] |= inside_hw[:-1]
         inside_hw &= (true_HW[part] == true) & (predicted_HW[part] == predicted)
-        y, x = np.nonzero(inside_hw)
-        if len(y) < PATCH_SHARE * true_HW.size:
+        pixels = int(np.count_nonzero(inside_hw))
+        if pixels < PATCH_SHARE * true_HW.size:
             continue
-        box = left + int(x.min()), top + int(y.min()), int(np.ptp(x)) + 1, int(np.ptp(y)) + 1
-        suspect = Suspect(*box, len(y), true, predicted, float(sure[i]))
-        found.append((suspect, (y + top) * true_HW.shape[1] + x + left))
-    return found
+        x, y = np.flatnonzero(inside_hw.any(axis=0)), np.flatnonzero(inside_hw.any(axis=1))
+        box = left + int(x[0]), top + int(y[0]), int(x[-1] - x[0]) + 1, int(y[-1] - y[0]) + 1
+        found.append(Suspect(*box, pixels, true, predicted, float(sure[i])))
+        if suspected_HW is None:
+            suspected_HW = np.zeros(true_HW.shape, np.bool_)
+        suspected_HW[part] |= inside_hw
+    return found, suspected_HW
 
 
 def kinds_of_error(
-    at: NDArray[np.intp], bands_true: Bands, found: Regions, suspected: Sequence[NDArray[np.intp]]
+    band_N: Bands, lost_N: NDArray[np.bool_], suspected_N: NDArray[np.bool_] | None
 ) -> NDArray[np.uint8]:
-    """The kind of error, an index of KINDS, of each wrong pixel. `at` are their flat indices, ascending."""
-    near = bands_true.ravel()[at] <= DISTANCES_PX.index(BOUNDARY_PX)
+    """The kind of error, an index of KINDS, of each wrong pixel.
+
+    Args:
+        band_N: of the truth.
+        lost_N: is its region lost?
+        suspected_N: is its label suspected? None: nowhere.
+    """
+    near = band_N <= DISTANCES_PX.index(BOUNDARY_PX)
     kind = np.where(near, np.uint8(KINDS.index("boundary")), np.uint8(KINDS.index("interior")))
-    lost_R = found.right_R <= LOST * found.pixels_R
-    kind[lost_R[found.at(at)]] = KINDS.index("region")
-    for pixels in suspected:
-        kind[np.searchsorted(at, pixels)] = KINDS.index("label")
+    kind[lost_N] = KINDS.index("region")
+    if suspected_N is not None:
+        kind[suspected_N] = KINDS.index("label")
     return kind
 
 

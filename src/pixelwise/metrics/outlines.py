@@ -42,12 +42,6 @@ class Outline:
     width: int  # of a row and the void behind it
     places: int  # P
 
-    def rows(self, first: int, stop: int) -> Outline:
-        """These rows alone, as an outline of a map that has no others."""
-        begin, end = np.searchsorted(self.at_N, (first * self.width, stop * self.width))
-        at_N = self.at_N[begin:end] - first * self.width
-        return Outline(at_N, self.class_N[begin:end], self.width, (stop - first) * self.width)
-
     def only(self, kept_N: NDArray[np.bool_]) -> Outline:
         """Some of the boundary pixels."""
         kept = np.flatnonzero(kept_N)  # with `take`, a third of the time of a mask as index
@@ -70,11 +64,16 @@ def edges(labels_HW: Labels) -> NDArray[np.bool_]:
     return found_HW
 
 
-def outline(labels_HW: Labels) -> Outline:
-    height, width = labels_HW.shape
-    at_N = np.flatnonzero(edges(labels_HW))
-    class_N, wide = labels_HW.ravel().take(at_N), width + REACH_PX
-    return Outline(at_N + (at_N // width + wide) * REACH_PX, class_N, wide, (height + 2 * REACH_PX) * wide)
+def outline(labels_HW: Labels, first: int, stop: int) -> Outline:
+    """The outline of these rows and of REACH_PX above and below, void where the map has none."""
+    width, wide = labels_HW.shape[1], labels_HW.shape[1] + REACH_PX
+    above, end = max(first - REACH_PX, 0), min(stop + REACH_PX, len(labels_HW))
+    top = max(above - 1, 0)  # and a row more, beside which the others may be boundary
+    near_HW = edges(labels_HW[top : end + 1])[above - top : end - top]
+    at_N = np.flatnonzero(near_HW)
+    class_N = labels_HW[above:end].ravel().take(at_N)
+    at_N += at_N // width * REACH_PX + (above - first + REACH_PX) * wide
+    return Outline(at_N, class_N, wide, (stop - first + 2 * REACH_PX) * wide)
 
 
 def bits_of_classes(first: int, number: int) -> Bits:
@@ -139,24 +138,26 @@ def outline_counts(predicted_HW: Labels, true_HW: Labels, classes: int) -> tuple
     void, the same for every class.
     """
     void_HW = (true_HW == VOID).view(np.uint8) * np.uint8(VOID)
-    predicted, true, void = outline(predicted_HW), outline(true_HW), outline(void_HW)
     found, guess = np.zeros((2, len(TOLERANCES_PX), 4, classes), np.int64)
-    found[:, 0] = np.bincount(predicted.class_N, minlength=classes)
-    found[:, 2] = guess[:, 2] = np.bincount(true.class_N, minlength=classes)
-    guess[:, 0] = len(void.at_N)
-    step = max(STRIP // predicted.width, 1)
+    step = max(STRIP // (true_HW.shape[1] + REACH_PX), 1)
     for row in range(0, len(true_HW), step):
-        stop = min(row + step, len(true_HW)) + 2 * REACH_PX
-        count_partners(predicted.rows(row, stop), true.rows(row, stop), void.rows(row, stop), found, guess)
+        predicted, true, void = (
+            outline(labels_HW, row, min(row + step, len(true_HW))) for labels_HW in (predicted_HW, true_HW, void_HW)
+        )
+        count_partners(predicted, true, void, found, guess)
     return found, guess
 
 
 def count_partners(
     predicted: Outline, true: Outline, void: Outline, found: NDArray[np.int64], guess: NDArray[np.int64]
 ) -> None:
-    """Add those with partners to what `outline_counts` returns; of all but the first and last REACH_PX rows."""
+    """Add to what `outline_counts` returns the pixels of all but the first and last REACH_PX rows."""
     classes = found.shape[-1]
     own_p, own_t, own_v = predicted.inner(), true.inner(), void.inner()
+    found[:, 0] += np.bincount(own_p.class_N, minlength=classes)
+    found[:, 2] += (truly := np.bincount(own_t.class_N, minlength=classes))
+    guess[:, 2] += truly
+    guess[:, 0] += len(own_v.at_N)
     for first in range(0, classes, BITS[-1] - 1):
         number = min(BITS[-1] - 1, classes - first)
         bits = bits_of_classes(first, number + 1)

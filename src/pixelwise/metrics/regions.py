@@ -6,6 +6,7 @@ Shapes: H, W an image's own size; N runs; R regions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +18,31 @@ SIZE_NAMES = ("under 16 px", "16 to 32 px", "32 to 64 px", "64 to 128 px", "128 
 FOUND = 0.5  # share of a region's pixels that are right for it to count as found
 
 
-@dataclass(frozen=True)
-class Regions:
-    """The true regions of one image, those of void among them."""
+LOST = 0.1  # share of a region that is right, at most, for it to be confused as a whole
 
-    run_P: NDArray[np.int32]  # the run of each pixel of the flat map: equal labels side by side in a row
-    region_N: NDArray[np.intp]  # the region of each run
+
+@dataclass(frozen=True)
+class Totals:
+    """How large true regions are, and how much of each was found; those of void among them."""
+
     class_R: NDArray[np.uint8]  # VOID for regions of void
     pixels_R: NDArray[np.int64]
     right_R: NDArray[np.int64]  # pixels that were predicted right
+
+    def lost_R(self) -> NDArray[np.bool_]:
+        """Was next to nothing of a region found?"""
+        return np.asarray(self.right_R <= LOST * self.pixels_R)
+
+    def of(self, chosen: NDArray[np.bool_] | slice) -> Totals:
+        return Totals(self.class_R[chosen], self.pixels_R[chosen], self.right_R[chosen])
+
+
+@dataclass(frozen=True)
+class Regions(Totals):
+    """The true regions of one image, or of a strip of its rows."""
+
+    run_P: NDArray[np.int32]  # the run of each pixel of the flat map: equal labels side by side in a row
+    region_N: NDArray[np.intp]  # the region of each run
 
     def at(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
         """The region of each of some pixels, given as flat indices."""
@@ -40,15 +57,19 @@ def begins(labels_HW: Labels) -> NDArray[np.bool_]:
 
 
 def joined(labels_HW: Labels, begins_HW: NDArray[np.bool_], run_P: NDArray[np.int32], number: int) -> NDArray[np.intp]:
-    """The region of each run: runs that touch from above or below, with one label, are of one region.
-
-    Every run takes the lowest root among its neighbours' until nothing changes. All but those that are lowest in their
-    neighbourhood join another in each round, so there are few rounds however the regions wind.
-    """
+    """The region of each run: runs that touch from above or below, with one label, are of one region."""
     touching_HW = labels_HW[1:] == labels_HW[:-1]
     touching_HW &= begins_HW[1:] | begins_HW[:-1]  # once for each pair of runs: where the later one begins
     at = np.flatnonzero(touching_HW)
-    above, below = run_P.take(at), run_P.take(at + labels_HW.shape[1])
+    return united(run_P.take(at), run_P.take(at + labels_HW.shape[1]), number)
+
+
+def united(above: NDArray[Any], below: NDArray[Any], number: int) -> NDArray[np.intp]:
+    """Things 0 … number − 1, of which pairs belong together → the number of each one's group, from 0 on.
+
+    Every one takes the lowest root among its neighbours' until nothing changes. All but those that are lowest in their
+    neighbourhood join another in each round, so there are few rounds however the groups wind.
+    """
     own_N = np.arange(number, dtype=np.int32)
     root_N = own_N.copy()
     while True:
@@ -75,10 +96,10 @@ def regions(predicted_HW: Labels, true_HW: Labels) -> Regions:
     class_R[region_N] = true_HW.ravel().take(begin_N)
     wrong = np.flatnonzero(predicted_HW != true_HW)
     wrong_R = np.bincount(region_N.take(run_P.take(wrong)), minlength=len(pixels_R))
-    return Regions(run_P, region_N, class_R, pixels_R, pixels_R - wrong_R)
+    return Regions(class_R, pixels_R, pixels_R - wrong_R, run_P, region_N)
 
 
-def by_size(found: Regions) -> NDArray[np.int64]:
+def by_size(found: Totals) -> NDArray[np.int64]:
     """Regions, regions found, pixels and right pixels. Returns int64 [len(SIZE_NAMES), 256, 4]: by size and class."""
     size_R = np.searchsorted(np.square(SIZES_PX), found.pixels_R, side="right")
     place_R, places = size_R * 256 + found.class_R, len(SIZE_NAMES) * 256
