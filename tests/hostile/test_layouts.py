@@ -75,3 +75,28 @@ def test_links_that_go_round_in_a_circle_are_no_traceback(tmp_path: Path) -> Non
         (tmp_path / folder / "b.png").symlink_to(tmp_path / folder / "a.png")
     report = check(tmp_path)
     assert not report.sound
+
+
+def test_endless_lines_of_lists_and_names_take_no_time(tmp_path: Path) -> None:
+    """Patterns that try every beginning of a line take a time that grows by its square: such lines are no names."""
+    endless = "x" * 200_000
+    camvid = tmp_path / "camvid"
+    for folder in ("train", "trainannot"):
+        (camvid / folder).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(camvid / folder / "a.png")
+    (camvid / "train.txt").write_text(f"train/a.png trainannot/a.png\n{endless}\n")
+    assert "list-line" in {problem.kind for problem in check(camvid).findings.problems}
+    yolo = tmp_path / "yolo"
+    for folder in ("images", "labels"):
+        (yolo / folder).mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(yolo / "images" / "a.png")
+    (yolo / "labels" / "a.txt").write_text(f"0 0 0 1 0 1 1\n0 {'1' * 200_000}x 0 1 0 1 1\n")
+    (yolo / "data.yaml").write_text(f"names: [{endless}'{endless}]\n")
+    assert {problem.kind for problem in check(yolo).findings.problems} >= {"names"}
+    pairs = tmp_path / "pairs"
+    for folder in ("images", "masks"):
+        (pairs / folder).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(pairs / folder / "a.png")
+    for name in ("classes.txt", "_classes.csv", "labels.csv"):
+        (pairs / name).write_text(f"{endless}\n" * 3)
+    check(pairs)

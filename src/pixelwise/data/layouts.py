@@ -53,6 +53,7 @@ SPLIT_WORDS = {
     "testing": "test",
 }
 MOST_COUNTED = 20_000  # files of a folder that is only mentioned
+LONGEST_LINE = 4096  # of a list of files
 _HOW = {"case": "upper and lower case", "unicode": "the Unicode form of a letter (NFC and NFD)"}
 LISTED_NAME = re.compile(
     r"(\S.*?\.(?:png|jpe?g|webp|bmp|tiff?|p[bgpn]m|gif|avif|hei[cf]|jp2|tga))(?=\s|$)", re.IGNORECASE
@@ -366,7 +367,8 @@ def _listed_pairs(names: Path, images: Path, masks: Path, listing: Listing) -> l
     samples = []
     seen: set[str] = set()
     for line in names.read_text("utf-8", errors="surrogateescape").splitlines():
-        files = [re.split(r"[/\\]", entry)[-1] for entry in LISTED_NAME.findall(line)]
+        listed = LISTED_NAME.findall(line) if len(line) <= LONGEST_LINE else ()  # looking takes time by its square
+        files = [re.split(r"[/\\]", entry)[-1] for entry in listed]
         if not files:
             if line.strip():
                 listing.warn(

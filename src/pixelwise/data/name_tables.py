@@ -49,7 +49,7 @@ BY_NAME = re.compile(r"\s*([^#:\s][^:]*):\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{
 VALUE_FIRST = re.compile(r"\s*['\"]?(\d{1,5})['\"]?\s*[:=,;\t ]\s*([^\d\s].*?)\s*$")
 VALUE_LAST = re.compile(r"\s*(\D.*?)\s*[:=,;\t ]\s*(\d{1,5})\s*$")
 LARGE = 1 << 20  # bytes; a table of classes is far smaller
-MOST_FOLDERS, MOST_ENTRIES, LONGEST_NAME, MOST_ROWS = 60, 5000, 80, 4096
+MOST_FOLDERS, MOST_ENTRIES, LONGEST_NAME, MOST_ROWS, LONGEST_LINE = 60, 5000, 80, 4096, 4096
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,8 @@ def rows_of(name: str, text: str) -> list[Row]:
         except (ValueError, RecursionError):
             return []
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if max(map(len, lines), default=0) > LONGEST_LINE:  # no table of names, and patterns take time by its square
+        return []
     if suffix in ("csv", "tsv"):
         return _of_csv(lines) or _of_lines(lines, names=False)
     return _of_lines(lines, names=True) or _of_csv(lines)

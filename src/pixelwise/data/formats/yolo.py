@@ -37,7 +37,8 @@ from pixelwise.data.palettes import VOID_NAMES
 from pixelwise.records import Sample
 
 OBJECT = re.compile(r"[ \t]*\d{1,7}[ \t]+[-+.\deE \t]+")
-NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
+LONGEST_NAME = 1000
 LISTED_NAME = r"""\s*(?:\d+\s*:)?\s*('[^']*'|"[^"]*"|[^'",\[\]{}\n]+?)\s*(?:,|$)"""  # with its number or without
 BOX_NUMBERS = 5  # of a line: the class, centre, width and height
 TOP_CLASS = 2**16
@@ -181,9 +182,12 @@ def names_of(root: Path, listing: Listing | None = None) -> tuple[str, ...]:
             continue
         inline = re.search(r"^names:\s*[\[{](.*?)[\]}]", text, re.MULTILINE | re.DOTALL)
         if inline:
-            found = re.findall(
-                r"""\s*(?:\d+\s*:)?\s*('[^']*'|"[^"]*"|[^'",\[\]{}\n]+?)\s*(?:,|$)""", inline.group(1).strip()
-            )
+            listed = inline.group(1).strip()
+            if max(map(len, listed.split(","))) > LONGEST_NAME:  # looking takes time by the square of a name's length
+                if listing is not None:
+                    listing.warn("names", path, f"has a name of over {LONGEST_NAME} characters.", "Correct `names`.")
+                continue
+            found = re.findall(LISTED_NAME, listed)
             return tuple(name.strip().strip("'\"") for name in found)
         block = re.search(r"^names:\s*\n((?:[ \t]*(?:-|\d+:).*\n?)+)", text, re.MULTILINE)
         if block:
