@@ -22,6 +22,7 @@ from pixelwise.data.folder import list_dataset, open_dataset
 from pixelwise.data.sources import read_sample_image, read_sample_mask
 from pixelwise.data.values import Values
 from pixelwise.errors import DataError, MaskError, UsageError
+from pixelwise.heap import give_back
 from pixelwise.prediction.image import Model
 from pixelwise.records import Dataset, Labels, Pixels, Sample
 
@@ -170,6 +171,9 @@ def in_order(
                         large.acquire()
                         pairs.append(read_pair(dataset, sample))
                     held.callback(large.release)
+            if pairs[0][2].size > LARGE_PX:  # what was freed on the way is not kept while the next needs as much
+                give_back()
+                held.callback(give_back)
             return work(pairs.pop(), turn)  # `work` alone holds it, and can let go of it
 
     for turn, sample in islice(jobs, max(alone, 0)):
