@@ -61,16 +61,15 @@ def rows_of(path: Path) -> Any:
 
 def main(what: str) -> None:
     """Run all bombs, or mutants of all kinds; a line of JSON each, and last the growth of the peak."""
-    import resource
-
     from bombs import BOMBS, valid_files, zeros
+    from fuzz import resident_peak
     from mutate import mutated_bytes
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.tif")
         doors(valid_files()["TIFF"][0], path)  # all libraries are loaded
         zeros()  # which takes memory to make
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = resident_peak()
         if what == "bombs":
             for name, build in BOMBS.items():
                 data = build()
@@ -84,8 +83,7 @@ def main(what: str) -> None:
                     data = mutated_bytes(rng.choice(valid), rng, valid)
                     tell({"name": f"{kind} {number}"})
                     doors(data, path)
-        growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        tell({"growth": growth * (1 if sys.platform == "darwin" else 1024)})
+        tell({"growth": resident_peak() - before})
 
 
 def tell(what: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from pixelwise.data.files import Refusal
 from pixelwise.records import VOID, Labels
 
 UNFIT = -1
+MOST_SCALED = 8  # times larger or smaller than its image a mask may be and still be taken as the same view
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,9 @@ def way_to_fit(size: tuple[int, int], turn: int, image_size: tuple[int, int], im
         return "turn"
     if size == (image_w, image_h):
         return "ask-turn"
+    times = [image_h / height, height / image_h, image_w / width, width / image_w]
+    if max(times) > MOST_SCALED:  # so far apart that rounding makes any two shapes alike
+        return "ask-stretch"
     return "scale" if abs(width * image_h - height * image_w) <= 1.5 * max(image_size) else "ask-stretch"
 
 
