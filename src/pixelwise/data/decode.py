@@ -212,7 +212,8 @@ def _mask_ids(data: bytes, opened: Opened) -> MaskIds:
         what = f"is {article} {kind}; expected a lossless mask, because {kind} alters class ids along every edge."
         raise Refusal("jpeg-mask", what, f"Export it again from the source as PNG. {SINGLE_CHANNEL}")
     if opened.format in ("TIFF", "GIF") and opened.pages > 1:
-        raise Refusal("many-pages", f"holds {opened.pages} pages; expected one.", SINGLE_CHANNEL)
+        remedy = "Save each page as a file, images and masks under the same names (ImageJ: Save As, Image Sequence)."
+        raise Refusal("many-pages", f"holds {opened.pages} pages; expected one.", remedy)
     if opened.format == "TIFF" and opened.image.mode == "L" and (bands := (bands_of(data) or (1, 8))[0]) > 1:
         raise Refusal("alpha-mask", f"holds {bands} bands; expected one channel of class ids.", SINGLE_CHANNEL)
     png = opened.png
