@@ -140,7 +140,8 @@ def format_within(data: bytes, max_pixels: int) -> str:
     except Refusal as refusal:
         if refusal.kind in OTHER_KINDS:
             remedy = refusal.remedy if refusal.kind == "missing-extra" else f"Send one of: {', '.join(FORMATS)}."
-            raise No(415, "image-unreadable", f"The upload {refusal.what}", remedy) from refusal
+            what = f"This is not an image that can be read: it {refusal.what}"
+            raise No(415, "image-unreadable", what, remedy) from refusal
         if refusal.kind == "too-large":
             raise No(413, "too-large", f"The image {refusal.what}", "Send a smaller image.") from refusal
         raise No(422, "image-damaged", f"the image: {refusal}", SAVE) from refusal
