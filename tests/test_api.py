@@ -1,7 +1,9 @@
 """The front door: what `import pixelwise` offers, and what it costs."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pixelwise
 
@@ -59,3 +61,16 @@ def test_verbs_stay_functions_whatever_was_imported() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(pixelwise, "no_such_thing")
+
+
+def test_a_prediction_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
+    """Libraries that report to their makers first write down what they will send."""
+    program = (
+        "import numpy, pixelwise; pixelwise.load('nuclei', threads=1).predict(numpy.zeros((32, 32, 3), numpy.uint8))"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    reporting = ("ORT_DISABLE_TELEMETRY", "CI", "GITHUB_ACTIONS", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in reporting}
+    subprocess.run([sys.executable, "-c", program], check=True, env={**environment, "HOME": str(home)}, timeout=120)
+    assert not list(home.rglob("*"))

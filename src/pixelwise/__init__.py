@@ -12,6 +12,7 @@ Importing this imports neither torch nor onnxruntime: each name is looked up whe
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from pixelwise.training.search import search
 
 __version__ = "0.1.0"
+
+# ONNX Runtime reports each start to its makers, from the moment that it is imported. Nothing is sent from here.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "ClassList": "records",
