@@ -21,9 +21,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pixelwise.data.scenes import write_scenes
-from pixelwise.training.budget import parse_duration, show_duration
+from pixelwise.scenes.render_scene import write_scenes
 from pixelwise.training.recipe import Recipe
+from pixelwise.training.time_budget import parse_duration, show_duration
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 import pixelwise as pw
-from pixelwise.data.folder import open_dataset
-from pixelwise.prediction.builtin import built_in
+from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.prediction.built_in_models import built_in
 
 DATA = Path(__file__).parents[2] / "shared/data"
 MUST = {

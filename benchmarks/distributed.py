@@ -28,8 +28,8 @@ import torch.distributed as dist
 from rich.console import Console
 from rich.table import Table
 
-from pixelwise.data.scenes import write_scenes
-from pixelwise.training import distributed, loop, run
+from pixelwise.scenes.render_scene import write_scenes
+from pixelwise.training import distributed, loop, train
 from pixelwise.training.recipe import Recipe
 
 EPOCHS = 4  # the first of them, in which memory is taken and code is chosen, is not counted
@@ -92,9 +92,9 @@ def count_talk(data: Path, size: int, share: int) -> None:
         patch.object(dist, "broadcast", counted(dist.broadcast)),
         patch.object(loop, "learn_or_say", stepped),
         patch.object(distributed, "parallel", remembered),
-        patch.object(run, "export", lambda out, **_: out / "model.onnx"),
+        patch.object(train, "export", lambda out, **_: out / "model.onnx"),
     ):
-        run.train(data, data.parent / "run", Recipe(size=(size, size), epochs=1, small_epochs=0.0, batch=2 * share))
+        train.train(data, data.parent / "run", Recipe(size=(size, size), epochs=1, small_epochs=0.0, batch=2 * share))
     if distributed.is_first():
         times, content = steps[-1]
         buckets = networks[0]._get_ddp_logging_data()["rebuilt_bucket_sizes"]

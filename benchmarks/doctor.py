@@ -20,8 +20,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pixelwise.data.doctor import check
-from pixelwise.data.scenes import write_scenes
+from pixelwise.doctor.check import check
+from pixelwise.scenes.render_scene import write_scenes
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests/data"))

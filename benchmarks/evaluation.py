@@ -29,10 +29,10 @@ from rich.console import Console
 from rich.table import Table
 
 import pixelwise as pw
-from pixelwise.evaluation.classes import match_classes
-from pixelwise.evaluation.pairs import read_pair
-from pixelwise.evaluation.split import measure_pair
-from pixelwise.prediction.image import Model
+from pixelwise.evaluation.evaluate import measure_pair
+from pixelwise.evaluation.labelled_pairs import read_pair
+from pixelwise.evaluation.match_classes import match_classes
+from pixelwise.prediction.load_model import Model
 from pixelwise.records import Dataset
 
 MUST = 1.3  # evaluation over the network's own time

@@ -26,13 +26,13 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from pixelwise.data.files import write_whole
-from pixelwise.data.images import read_image
-from pixelwise.data.png import label_png
-from pixelwise.data.scenes import render_scene
-from pixelwise.prediction.folder import networks_at_once, predict
-from pixelwise.prediction.image import Model, load
+from pixelwise.images.files import write_whole
+from pixelwise.images.image_files import read_image
+from pixelwise.images.png_writer import label_png
+from pixelwise.prediction.load_model import Model, load
+from pixelwise.prediction.predict import networks_at_once, predict
 from pixelwise.records import ClassList, Labels, Pixels
+from pixelwise.scenes.render_scene import render_scene
 
 DISTINCT = 24  # photographs; the files repeat them
 QUALITY = 92

@@ -27,7 +27,7 @@ import tifffile
 from rich.console import Console
 from rich.table import Table
 
-from pixelwise.data.scenes import render_scene
+from pixelwise.scenes.render_scene import render_scene
 
 TILE_PX = 512  # of the TIFF
 MUST_GB, MUST_SHARE = 1.5, 0.85
@@ -37,8 +37,8 @@ import json, sys, time
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from pathlib import Path
-from pixelwise.data.tiff import TiffImage
-from pixelwise.prediction.image import load
+from pixelwise.images.tiff import TiffImage
+from pixelwise.prediction.load_model import load
 
 model, source, height, width, seconds = sys.argv[1:]
 engine = load(model).engine
@@ -65,10 +65,10 @@ print(json.dumps([done / (time.perf_counter() - began), (time.process_time() - c
 WHOLE = """
 import json, sys, time
 from pathlib import Path
-from pixelwise.data.tiff import TiffImage
-from pixelwise.prediction.cutting import Tiles
-from pixelwise.prediction.image import load
-from pixelwise.prediction.large import label_large
+from pixelwise.images.tiff import TiffImage
+from pixelwise.prediction.large.tile_plan import Tiles
+from pixelwise.prediction.load_model import load
+from pixelwise.prediction.large.label_large import label_large
 
 model, source, out, height, width, forms = sys.argv[1:]
 model, source, out = load(model), Path(source), Path(out)
@@ -173,8 +173,8 @@ def measure(
 
 
 def tile_of(model: Path, tile: str | None) -> tuple[int, int]:
-    from pixelwise.prediction.cutting import parse_tiles, tile_size
-    from pixelwise.prediction.image import load
+    from pixelwise.prediction.large.tile_plan import parse_tiles, tile_size
+    from pixelwise.prediction.load_model import load
 
     return parse_tiles(tile, None).size or tile_size(load(model).metadata)[0]
 

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 
 import pixelwise as pw
-from pixelwise.prediction.image import Model
+from pixelwise.prediction.load_model import Model
 from pixelwise.records import Dataset
 
 

@@ -34,7 +34,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from pixelwise.data.scenes import render_scene
+from pixelwise.scenes.render_scene import render_scene
 
 Image.MAX_IMAGE_PIXELS = None
 PIXELWISE = (sys.executable, "-m", "pixelwise")

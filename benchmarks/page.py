@@ -36,8 +36,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from pixelwise.data.scenes import SCENE_CLASSES, render_scene
-from pixelwise.server.page import STATIC
+from pixelwise.scenes.render_scene import SCENE_CLASSES, render_scene
+from pixelwise.server.page_files import STATIC
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 CLIENTS = 16

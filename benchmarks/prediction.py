@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pixelwise as pw
-from pixelwise.data.images import read_image
+from pixelwise.images.image_files import read_image
 
 WIDTH, HEIGHT = 480, 360
 Work = Callable[[np.ndarray], object]
@@ -70,7 +70,8 @@ def eager(run: Path) -> Work:
     """The run's network in PyTorch as people would run it: image array → labels."""
     import torch
 
-    from pixelwise.model.build import ModelConfig, build
+    from pixelwise.model.build_network import build
+    from pixelwise.model.network import ModelConfig
     from pixelwise.model.preprocess import Preprocess, labels_from_scores
     from pixelwise.training.checkpoint import load_checkpoint
     from pixelwise.training.recipe import Recipe
@@ -92,7 +93,7 @@ def eager(run: Path) -> Work:
 
 def without_labels(model: pw.Model) -> Work:
     """The bundle's graph up to the scores, and no further."""
-    from pixelwise.tracing.graph import batched, cut, parse
+    from pixelwise.bundle.onnx_graph import batched, cut, parse
 
     graph = parse(model.graph)
     scores = batched(graph, model.metadata.stages[-1].tensor)

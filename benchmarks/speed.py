@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pixelwise as pw
-from pixelwise.data.scenes import SCENE_CLASSES, render_scene
+from pixelwise.scenes.render_scene import SCENE_CLASSES, render_scene
 
 
 def median_ms(work: Callable[[], object], runs: int, warmup: int = 3) -> tuple[float, float]:
@@ -39,7 +39,8 @@ def median_ms(work: Callable[[], object], runs: int, warmup: int = 3) -> tuple[f
 def untrained_bundle(path: Path) -> Path:
     from pixelwise.bundle.export import export_bundle, stages_of
     from pixelwise.bundle.metadata import Metadata
-    from pixelwise.model.build import ModelConfig, build
+    from pixelwise.model.build_network import build
+    from pixelwise.model.network import ModelConfig
     from pixelwise.model.preprocess import Preprocess
 
     network = build(ModelConfig(classes=len(SCENE_CLASSES))).eval()

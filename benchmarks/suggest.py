@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pixelwise as pw
-from pixelwise.evaluation.suggest import suggest
+from pixelwise.labelling.suggest import suggest
 
 DRAWS = 10_000
 

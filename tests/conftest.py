@@ -44,7 +44,8 @@ def make_bundle(
     torch = pytest.importorskip("torch", reason="bundles are made with torch; install pixelwise[train]")
     from pixelwise.bundle.export import deployable, export_bundle, stages_of
     from pixelwise.bundle.metadata import Metadata
-    from pixelwise.model.build import ModelConfig, build
+    from pixelwise.model.build_network import build
+    from pixelwise.model.network import ModelConfig
     from pixelwise.model.preprocess import Preprocess
 
     torch.manual_seed(0)
@@ -155,7 +156,7 @@ def started_server(
 
 @pytest.fixture(scope="session")
 def served_model(fast_bundle: tuple[Path, Any]) -> Any:
-    from pixelwise.prediction.image import load
+    from pixelwise.prediction.load_model import load
 
     return load(fast_bundle[0], threads=1)
 
@@ -166,7 +167,7 @@ def client(served_model: Any, tmp_path: Path) -> Any:
     from fastapi.testclient import TestClient
 
     from pixelwise.server.app import create_app
-    from pixelwise.server.settings import Settings
+    from pixelwise.server.server_settings import Settings
 
     settings = Settings(runs=tmp_path / "runs", max_bytes=200_000, max_pixels=250_000, token=TOKEN)
     with TestClient(create_app(served_model, settings), base_url="http://127.0.0.1") as client:
@@ -219,7 +220,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def photo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from pixelwise.data.images import write_png
+    from pixelwise.images.image_files import write_png
 
     path = tmp_path_factory.mktemp("photo") / "photo.png"
     write_png(path, np.ascontiguousarray(picture(9, 120, 200)))
@@ -231,7 +232,7 @@ def photo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from pixelwise.data.scenes import write_scenes
+    from pixelwise.scenes.render_scene import write_scenes
 
     folder = tmp_path_factory.mktemp("scenes")
     write_scenes(folder, {"train": 8, "val": 2}, height_px=32, width_px=48)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pixelwise import __version__
-from pixelwise.data.scenes import write_scenes
+from pixelwise.scenes.render_scene import write_scenes
 
 COMMANDS = (
     "demo", "train", "export", "check", "convert", "evaluate", "compare", "predict", "suggest", "accept", "trace",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.server.page import STATIC
+from pixelwise.server.page_files import STATIC
 
 ROOT = Path(__file__).parents[1]
 PAGE = "pixelwise/server/static/"

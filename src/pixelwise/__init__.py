@@ -16,30 +16,30 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from pixelwise.data.doctor import check
-    from pixelwise.data.folder import open_dataset
-    from pixelwise.data.formats.convert import convert
-    from pixelwise.data.images import read_image
-    from pixelwise.errors import PixelwiseError
-    from pixelwise.evaluation.accept import accept
-    from pixelwise.evaluation.compare import compare
-    from pixelwise.evaluation.split import evaluate
-    from pixelwise.evaluation.suggest import suggest
-    from pixelwise.prediction.builtin import models
-    from pixelwise.prediction.folder import predict
-    from pixelwise.prediction.image import Model, load
-    from pixelwise.prediction.video import predict_video
-    from pixelwise.records import VOID, ClassList, Dataset, Prediction, Sample
-    from pixelwise.tracing.story import trace
-    from pixelwise.training.demo import demo
-    from pixelwise.training.find_rate import find_rate
-    from pixelwise.training.finish import export
-    from pixelwise.training.recipe import Recipe
-    from pixelwise.training.run import train
-    from pixelwise.training.search import search
+from pixelwise.version import __version__ as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from pixelwise.datasets.convert import convert
+    from pixelwise.datasets.open_dataset import open_dataset
+    from pixelwise.doctor.check import check
+    from pixelwise.errors import PixelwiseError
+    from pixelwise.evaluation.compare import compare
+    from pixelwise.evaluation.evaluate import evaluate
+    from pixelwise.images.image_files import read_image
+    from pixelwise.labelling.accept import accept
+    from pixelwise.labelling.suggest import suggest
+    from pixelwise.prediction.built_in_models import models
+    from pixelwise.prediction.load_model import Model, load
+    from pixelwise.prediction.predict import predict
+    from pixelwise.prediction.video.label_video import predict_video
+    from pixelwise.records import VOID, ClassList, Dataset, Prediction, Sample
+    from pixelwise.tracing.trace import trace
+    from pixelwise.training.demo import demo
+    from pixelwise.training.export_run import export
+    from pixelwise.training.find_learning_rate import find_rate
+    from pixelwise.training.recipe import Recipe
+    from pixelwise.training.search.recipe_search import search
+    from pixelwise.training.train import train
 
 # ONNX Runtime reports each start to its makers, from the moment that it is imported. Nothing is sent from here.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -47,30 +47,30 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _HOMES = {
     "ClassList": "records",
     "Dataset": "records",
-    "Model": "prediction.image",
+    "Model": "prediction.load_model",
     "PixelwiseError": "errors",
     "Prediction": "records",
     "Recipe": "training.recipe",
     "Sample": "records",
     "VOID": "records",
-    "accept": "evaluation.accept",
-    "check": "data.doctor",
+    "accept": "labelling.accept",
+    "check": "doctor.check",
     "compare": "evaluation.compare",
-    "convert": "data.formats.convert",
+    "convert": "datasets.convert",
     "demo": "training.demo",
-    "evaluate": "evaluation.split",
-    "export": "training.finish",
-    "find_rate": "training.find_rate",
-    "load": "prediction.image",
-    "models": "prediction.builtin",
-    "open_dataset": "data.folder",
-    "predict": "prediction.folder",
-    "predict_video": "prediction.video",
-    "read_image": "data.images",
-    "search": "training.search",
-    "suggest": "evaluation.suggest",
-    "trace": "tracing.story",
-    "train": "training.run",
+    "evaluate": "evaluation.evaluate",
+    "export": "training.export_run",
+    "find_rate": "training.find_learning_rate",
+    "load": "prediction.load_model",
+    "models": "prediction.built_in_models",
+    "open_dataset": "datasets.open_dataset",
+    "predict": "prediction.predict",
+    "predict_video": "prediction.video.label_video",
+    "read_image": "images.image_files",
+    "search": "training.search.recipe_search",
+    "suggest": "labelling.suggest",
+    "trace": "tracing.trace",
+    "train": "training.train",
 }
 
 __all__ = [

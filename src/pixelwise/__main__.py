@@ -23,8 +23,8 @@ def main() -> None:
 
 def run() -> None:
     from pixelwise.cli import app
-    from pixelwise.data.files import printable
     from pixelwise.errors import PixelwiseError, as_missing_extra
+    from pixelwise.images.files import printable
 
     try:
         app()

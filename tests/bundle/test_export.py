@@ -10,16 +10,16 @@ import torch
 
 from conftest import picture
 from pixelwise.bundle import parity
-from pixelwise.bundle.format import read_bundle
-from pixelwise.bundle.margins import clearly_different
+from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.bundle.parity import check_parity
-from pixelwise.data.images import read_image
-from pixelwise.data.loader import Augmentation, augment
-from pixelwise.data.scenes import render_scene
+from pixelwise.bundle.score_margins import clearly_different
 from pixelwise.errors import BundleError
+from pixelwise.images.image_files import read_image
 from pixelwise.model.preprocess import Preprocess, labels_from_scores, resize_image
-from pixelwise.prediction.image import load
+from pixelwise.prediction.load_model import load
 from pixelwise.records import Labels, Pixels, Scores
+from pixelwise.scenes.render_scene import render_scene
+from pixelwise.training.loader import Augmentation, augment
 
 CAMVID = Path(__file__).parents[3] / "shared/data/camvid/val"
 

@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from pixelwise.bundle.cost import LABELS_DIGESTS, labels_digest
-from pixelwise.bundle.labels import add_labels
+from pixelwise.bundle.graph_cost import LABELS_DIGESTS, labels_digest
+from pixelwise.bundle.label_graph import add_labels
 from pixelwise.bundle.protobuf_reader import read_model
 from pixelwise.model import label_strips
 from pixelwise.model.label_strips import labels_of_scores

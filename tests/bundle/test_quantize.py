@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import picture
-from pixelwise.bundle.format import read_bundle
+from pixelwise.bundle.bundle_file import read_bundle
+from pixelwise.bundle.onnx_graph import batched, parse
 from pixelwise.bundle.quantize import LEVELS, Seen, quantise, scale_and_zero
-from pixelwise.prediction.image import Model, load
-from pixelwise.tracing.graph import batched, parse
-from pixelwise.tracing.layers import layers
-from pixelwise.tracing.story import trace
+from pixelwise.prediction.load_model import Model, load
+from pixelwise.tracing.network_layers import layers
+from pixelwise.tracing.trace import trace
 
 pytest.importorskip("torch")
 

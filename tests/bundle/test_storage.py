@@ -15,12 +15,12 @@ from hypothesis.extra import numpy as arrays
 from onnx import numpy_helper
 
 from conftest import picture
-from pixelwise.bundle.format import read_bundle
-from pixelwise.bundle.storage import STORAGES, Storage, store_weights, to_int8
-from pixelwise.prediction.image import load
-from pixelwise.server.inside import Inside
-from pixelwise.tracing.graph import parse
-from pixelwise.tracing.layers import layers
+from pixelwise.bundle.bundle_file import read_bundle
+from pixelwise.bundle.onnx_graph import parse
+from pixelwise.bundle.weight_storage import STORAGES, Storage, store_weights, to_int8
+from pixelwise.prediction.load_model import load
+from pixelwise.server.activations import Inside
+from pixelwise.tracing.network_layers import layers
 
 torch = pytest.importorskip("torch")
 

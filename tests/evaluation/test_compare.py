@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from conftest import THREE, blobs, make_bundle, picture
-from pixelwise.data.images import write_png
 from pixelwise.evaluation.compare import Comparison, Side, compare, comparison
-from pixelwise.evaluation.measure import measure
-from pixelwise.evaluation.split import evaluate
-from pixelwise.prediction.image import Model, load
+from pixelwise.evaluation.evaluate import evaluate
+from pixelwise.evaluation.measure_image import measure
+from pixelwise.images.image_files import write_png
+from pixelwise.prediction.load_model import Model, load
 
 SCORES = np.zeros((3, 4, 4), np.float32)
 

@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 
 from conftest import THREE, picture
-from pixelwise.data.images import write_png
 from pixelwise.errors import DataError, DatasetError, UsageError
-from pixelwise.evaluation.classes import match_classes
-from pixelwise.evaluation.report import Report
-from pixelwise.evaluation.split import evaluate
+from pixelwise.evaluation.evaluate import evaluate
+from pixelwise.evaluation.evaluation_report import Report
+from pixelwise.evaluation.match_classes import match_classes
+from pixelwise.images.image_files import write_png
 from pixelwise.metrics.confusion import count_pairs
-from pixelwise.prediction.image import Model, load
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.records import VOID, ClassList
 
 
@@ -80,7 +80,7 @@ def test_the_default_split_is_test_then_val(model: Model, own_labels: Path, tmp_
 
 def test_classes_in_another_order_are_matched_by_name(model: Model, own_labels: Path) -> None:
     for path in (own_labels / "test" / "masks").iterdir():
-        from pixelwise.data.images import read_mask_ids
+        from pixelwise.images.image_files import read_mask_ids
 
         ids = read_mask_ids(path)
         write_png(path, np.where(ids == VOID, VOID, 2 - ids).astype(np.uint8))

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from conftest import THREE, blobs, picture
-from pixelwise.data.folder import open_dataset
-from pixelwise.data.images import read_mask, write_png
-from pixelwise.evaluation.measure import Sums, measure
-from pixelwise.evaluation.rows import plain, sequence_of, to_csv
-from pixelwise.evaluation.split import Report, evaluate
+from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.evaluation.evaluate import Report, evaluate
+from pixelwise.evaluation.measure_image import Sums, measure
+from pixelwise.evaluation.per_image import plain, sequence_of, to_csv
+from pixelwise.images.image_files import read_mask, write_png
 from pixelwise.metrics.confusion import count_pairs
-from pixelwise.prediction.image import Model, load
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.records import VOID
 
 CAMVID = Path(__file__).parents[2].parent / "shared" / "data" / "camvid"
@@ -78,7 +78,7 @@ def test_the_baseline_stands_beside_every_score(report: tuple[Report, str, str],
     """Of each image and class it is what measuring the commonest class everywhere says."""
     from dataclasses import replace
 
-    from pixelwise.evaluation.rows import row_of
+    from pixelwise.evaluation.per_image import row_of
     from pixelwise.metrics.boundary import boundary_iou
     from pixelwise.metrics.outlines import boundary_f
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from conftest import blobs
 from pixelwise.evaluation import measure as measuring
-from pixelwise.evaluation.measure import Sums, measure, rows_of_strips
+from pixelwise.evaluation.measure_image import Sums, measure, rows_of_strips
 from pixelwise.metrics import calibration, outlines
 from pixelwise.metrics.boundary import band_counts, banded_matrix, bands, guess_counts
 from pixelwise.metrics.confusion import count_pairs
-from pixelwise.metrics.mending import KINDS, Suspect, kinds_of_error, suspects
+from pixelwise.metrics.error_types import KINDS, Suspect, kinds_of_error, suspects
 from pixelwise.metrics.regions import by_size, regions
 from pixelwise.records import VOID
 

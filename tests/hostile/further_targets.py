@@ -83,7 +83,7 @@ def further(folder: Path) -> Callable[[Random, Path], None]:
     """Folders of annotation tools with one file damaged, through `check` and `check --fix`."""
     from targets import damage_one_file
 
-    from pixelwise.data.doctor import check
+    from pixelwise.doctor.check import check
 
     valid = []
     for i, form in enumerate(FORMS):

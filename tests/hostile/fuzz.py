@@ -168,8 +168,8 @@ def guided(target: str, seed: int, seconds: float, findings: Path) -> None:
     valid_files, read = GUIDED[target]
     corpus, own = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
     with atheris.instrument_imports(include=["pixelwise", "PIL"]):
-        import pixelwise.data.doctor.raw_mask
-        import pixelwise.data.images  # noqa: F401
+        import pixelwise.datasets.masks.raw_mask
+        import pixelwise.images.image_files  # noqa: F401
     valid = valid_files()
     for number, data in enumerate(valid):
         (corpus / str(number)).write_bytes(data)

@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bundles import GOLDEN, all_hostile, bundle, odd_operator
 from mutate import mutated_bytes
 
-from pixelwise.bundle.operators import OPERATORS
+from pixelwise.bundle.allowed_operators import OPERATORS
 from pixelwise.errors import BundleError, PixelwiseError
-from pixelwise.prediction.image import load
-from pixelwise.tracing.story import trace
+from pixelwise.prediction.load_model import load
+from pixelwise.tracing.trace import trace
 
 IMAGES = (
     GOLDEN,

@@ -21,8 +21,8 @@ from load_bundles import bundles
 from mutate import TEXTS, mutated_bytes, mutated_json, mutated_text
 from PIL import Image
 
-from pixelwise.data.files import Refusal
 from pixelwise.errors import PixelwiseError
+from pixelwise.images.files import Refusal
 
 REFUSED = (PixelwiseError, Refusal)
 TEXT_SUFFIXES = {".xml", ".txt", ".csv", ".toml", ".yaml", ".yml"}
@@ -34,8 +34,8 @@ Target = Callable[[Path], Attack]  # a folder for its valid inputs → the attac
 
 def read_image(data: bytes, _own: Path) -> None:
     """Bytes through the decoders of images and of masks. Raises Refusal where all of them refuse."""
-    from pixelwise.data.doctor.raw_mask import raw_mask_of
-    from pixelwise.data.images import decode_image, decode_mask_ids
+    from pixelwise.datasets.masks.raw_mask import raw_mask_of
+    from pixelwise.images.image_files import decode_image, decode_mask_ids
 
     refusals = 0
     for read in (lambda: decode_image(data, "x"), lambda: decode_mask_ids(data, "x"), lambda: raw_mask_of(data)):
@@ -49,8 +49,8 @@ def read_image(data: bytes, _own: Path) -> None:
 
 def read_tiff(data: bytes, own: Path) -> None:
     """A TIFF file through the reader that goes row by row."""
-    from pixelwise.data.tiff import TiffImage
-    from pixelwise.data.tiff_header import tiff_size
+    from pixelwise.images.tiff import TiffImage
+    from pixelwise.images.tiff_header import tiff_size
 
     path = own / "a.tif"
     path.write_bytes(data)
@@ -73,9 +73,9 @@ def tiffs(_folder: Path) -> Attack:
 
 def annotations(folder: Path) -> Attack:
     """Datasets of every format that is written, with one file damaged, through `check` and `check --fix`."""
-    from pixelwise.data.doctor import check
-    from pixelwise.data.formats.convert import WRITERS, convert
-    from pixelwise.data.scenes import write_scenes
+    from pixelwise.datasets.convert import WRITERS, convert
+    from pixelwise.doctor.check import check
+    from pixelwise.scenes.render_scene import write_scenes
 
     source = folder / "source"
     write_scenes(source, {"train": 3, "val": 2}, seed=0, height_px=64, width_px=64)
@@ -100,7 +100,7 @@ def annotations(folder: Path) -> Attack:
 
 def settings(folder: Path) -> Attack:
     """dataset.toml and recipes."""
-    from pixelwise.data.settings import read_settings
+    from pixelwise.datasets.dataset_toml import read_settings
     from pixelwise.training.recipe import Recipe
 
     del folder

@@ -26,11 +26,11 @@ GROWTH_BYTES = 500 << 20  # of a process that decodes all of them
 
 def doors(data: bytes, path: Path) -> dict[str, str]:
     """What became of the bytes behind each door. Whatever is no refusal goes through."""
-    from pixelwise.data.doctor.raw_mask import raw_mask_of
-    from pixelwise.data.files import Refusal
-    from pixelwise.data.images import decode_image, decode_mask_ids
-    from pixelwise.data.tiff_header import tiff_size
+    from pixelwise.datasets.masks.raw_mask import raw_mask_of
     from pixelwise.errors import ImageError, MaskError
+    from pixelwise.images.files import Refusal
+    from pixelwise.images.image_files import decode_image, decode_mask_ids
+    from pixelwise.images.tiff_header import tiff_size
 
     path.write_bytes(data)
     found = {"size": str(tiff_size(path))}
@@ -50,7 +50,7 @@ def doors(data: bytes, path: Path) -> dict[str, str]:
 def rows_of(path: Path) -> Any:
     """The first rows of a TIFF, read as `predict` reads a large one."""
     try:
-        from pixelwise.data.tiff import TiffImage
+        from pixelwise.images.tiff import TiffImage
     except ModuleNotFoundError:  # the extra `tiff` is missing
         return None
     if path.read_bytes()[:2] not in (b"II", b"MM"):

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.data.doctor import check
-from pixelwise.data.files import utf8
-from pixelwise.data.folder import open_dataset
-from pixelwise.data.formats.convert import convert
-from pixelwise.tracing.recorder import read_events, to_file
+from pixelwise.datasets.convert import convert
+from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.doctor.check import check
+from pixelwise.images.files import utf8
+from pixelwise.trace_events import read_events, to_file
 
 STRANGE = b"caf\xe9"
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pixelwise.prediction.builtin import models
-from pixelwise.prediction.image import load
+from pixelwise.prediction.built_in_models import models
+from pixelwise.prediction.load_model import load
 
 pytest.importorskip("onnx")
 HERE = Path(__file__).parent

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.data.doctor import check
-from pixelwise.data.folder import open_dataset
+from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.doctor.check import check
 from pixelwise.errors import PixelwiseError
 
 FILES = {

@@ -44,7 +44,7 @@ def png(path: Path, pixels: np.ndarray) -> Path:
 
 
 LABELLED = """
-    from pixelwise.prediction.image import load
+    from pixelwise.prediction.load_model import load
     model = load(sys.argv[1], threads=1)
     height, width = int(sys.argv[2]), int(sys.argv[3])
     model.predict(np.zeros((64, 64, 3), np.uint8))
@@ -81,7 +81,7 @@ def test_the_largest_image_of_a_server() -> None:
 
 
 CHECKED = """
-    from pixelwise.data.doctor import check
+    from pixelwise.doctor.check import check
     check(Path(sys.argv[1]))
     print(json.dumps({"peak": peak_mb()}))
 """
@@ -113,7 +113,7 @@ def test_a_large_mask_is_checked(tmp_path: Path, kind: str, side: int) -> None:
 
 
 EVALUATED = """
-    from pixelwise.evaluation.split import evaluate
+    from pixelwise.evaluation.evaluate import evaluate
     report = evaluate(sys.argv[1], Path(sys.argv[2]), split="val")
     print(json.dumps({"peak": peak_mb(), "pixels": report.scores.pixels}))
 """
@@ -136,7 +136,8 @@ def test_a_large_image_is_evaluated(tmp_path: Path, kind: str) -> None:
 
 VALIDATED = """
     import torch
-    from pixelwise.model.build import ModelConfig, build
+    from pixelwise.model.build_network import build
+from pixelwise.model.network import ModelConfig
     from pixelwise.model.preprocess import Preprocess
     from pixelwise.records import ClassList
     from pixelwise.training.validate import Validation, validate

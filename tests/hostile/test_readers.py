@@ -21,11 +21,11 @@ import pytest
 from mutate import places_in
 from PIL import Image
 
-from pixelwise.data.doctor import check
-from pixelwise.data.files import Refusal
-from pixelwise.data.folder import list_dataset
-from pixelwise.data.sources import image_bytes, stored_mask_ids
+from pixelwise.datasets.list_dataset import list_dataset
+from pixelwise.datasets.read_sample import image_bytes, stored_mask_ids
+from pixelwise.doctor.check import check
 from pixelwise.errors import PixelwiseError
+from pixelwise.images.files import Refusal
 from pixelwise.records import Problem
 
 SIZE = (12, 16)
@@ -342,7 +342,7 @@ def test_a_file_that_vanishes_is_a_finding(tmp_path: Path, monkeypatch: pytest.M
     for sample in [sample for part in listing.splits.values() for sample in part]:
         with pytest.raises(Refusal, match=r"no such file|cannot be read"):
             stored_mask_ids(sample)
-    monkeypatch.setattr("pixelwise.data.formats.labelme._drawing", lambda path: path.missing_attribute)
+    monkeypatch.setattr("pixelwise.datasets.formats.labelme._drawing", lambda path: path.missing_attribute)
     with pytest.raises(Refusal, match=r"AttributeError at test_readers.py.*missing_attribute"):
         stored_mask_ids(sample)
 

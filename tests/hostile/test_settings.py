@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.data.settings import FILE_NAME, read_settings
+from pixelwise.datasets.dataset_toml import FILE_NAME, read_settings
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.training.recipe import Recipe
 

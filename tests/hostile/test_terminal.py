@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from pixelwise.data.images import write_png
-from pixelwise.data.settings import FILE_NAME, dataset_toml, read_settings, splits_toml
+from pixelwise.cli.terminal import PlainConsole
+from pixelwise.datasets.dataset_toml import FILE_NAME, dataset_toml, read_settings, splits_toml
+from pixelwise.images.image_files import write_png
 from pixelwise.records import ClassList
-from pixelwise.terminal import PlainConsole
 
 HOSTILE = ("[bold]road[/bold]", "[/]", "car\x1b[31m\x1b]0;owned\x07", "\x9b2J", "\u202egnp.exe", "\ud800", ":smile:")
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from conftest import blobs
 from pixelwise.metrics.boundary import bands
 from pixelwise.metrics.confusion import count_pairs, scores
-from pixelwise.metrics.mending import KINDS, kinds_of_error, mended, suspects
+from pixelwise.metrics.error_types import KINDS, kinds_of_error, mended, suspects
 from pixelwise.metrics.regions import FOUND, SIZES_PX, by_size, regions
 from pixelwise.records import VOID
 

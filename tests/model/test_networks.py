@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from pixelwise.errors import PixelwiseError, UsageError
-from pixelwise.model import weights
-from pixelwise.model.build import ModelConfig, build
+from pixelwise.model import imagenet_weights
+from pixelwise.model.build_network import build
 from pixelwise.model.encoders import ENCODERS, ConvNorm, EfficientNetLite
+from pixelwise.model.network import ModelConfig
 
 oracle = pytest.importorskip("efficientnet_lite_pytorch", reason="the published EfficientNet-Lite is not installed")
 
@@ -15,9 +16,9 @@ oracle = pytest.importorskip("efficientnet_lite_pytorch", reason="the published 
 @pytest.mark.parametrize("name", ["lite0", "lite1", "lite2"])
 def test_the_encoder_computes_what_the_published_one_computes(name: str) -> None:
     ours = EfficientNetLite(ENCODERS[name])
-    weights.load_imagenet_weights(ours, name)
+    imagenet_weights.load_imagenet_weights(ours, name)
     published = oracle.EfficientNet.from_name(f"efficientnet-{name}", image_size=256)
-    published.load_state_dict(torch.load(weights.weights_file(name), map_location="cpu", weights_only=True))
+    published.load_state_dict(torch.load(imagenet_weights.weights_file(name), map_location="cpu", weights_only=True))
     ours.eval(), published.eval()
     image = torch.randn(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -28,10 +29,10 @@ def test_the_encoder_computes_what_the_published_one_computes(name: str) -> None
 
 
 def test_weights_with_another_digest_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    file, _ = weights.WEIGHT_FILES["lite0"]
-    monkeypatch.setitem(weights.WEIGHT_FILES, "lite0", (file, "0" * 64))
+    file, _ = imagenet_weights.WEIGHT_FILES["lite0"]
+    monkeypatch.setitem(imagenet_weights.WEIGHT_FILES, "lite0", (file, "0" * 64))
     with pytest.raises(PixelwiseError, match="Reinstall"):
-        weights.load_imagenet_weights(EfficientNetLite(ENCODERS["lite0"]), "lite0")
+        imagenet_weights.load_imagenet_weights(EfficientNetLite(ENCODERS["lite0"]), "lite0")
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from pixelwise.data.scenes import write_scenes
 from pixelwise.errors import TrainingError, UsageError
-from pixelwise.model.build import ModelConfig, build, weights_licence
+from pixelwise.model.build_network import build, weights_licence
+from pixelwise.model.network import ModelConfig
 from pixelwise.model.zoo import ARCHITECTURES
-from pixelwise.prediction.image import load
-from pixelwise.tracing.story import trace
-from pixelwise.training import finish
+from pixelwise.prediction.load_model import load
+from pixelwise.scenes.render_scene import write_scenes
+from pixelwise.tracing.trace import trace
+from pixelwise.training import export_run
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.run import train
+from pixelwise.training.train import train
 
 timm = pytest.importorskip("timm", reason="timm is not installed; make test-zoo installs it and runs these")
 smp = pytest.importorskip("segmentation_models_pytorch", reason="not installed; see make test-zoo")
@@ -98,7 +99,8 @@ def test_an_smp_network_keeps_the_contract_and_scores_as_smp_does(name: str) -> 
 def test_weights_that_cannot_be_downloaded_say_what_to_do(model: str, encoder: str, says: str, tmp_path: Path) -> None:
     program = (
         "from pixelwise.errors import TrainingError\n"
-        "from pixelwise.model.build import ModelConfig, build\n"
+        "from pixelwise.model.build_network import build\n"
+        "from pixelwise.model.network import ModelConfig\n"
         f"try:\n    build(ModelConfig({model!r}, {encoder!r}))\n"
         "except TrainingError as error:\n    print(error)\n"
     )
@@ -151,7 +153,7 @@ def test_a_run_traces_and_ends_with_a_bundle(
 def test_a_run_resumes_to_the_same_bytes(
     model: str, encoder: str, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pixelwise.training.run.rehearse_export", lambda network, preprocess: None)
+    monkeypatch.setattr("pixelwise.training.train.rehearse_export", lambda network, preprocess: None)
     recipe = Recipe(model=model, encoder=encoder, pretrained=False, size=(64, 64), epochs=3, batch=2)
 
     def until(epoch: int) -> Any:
@@ -177,7 +179,7 @@ def test_what_cannot_be_exported_is_refused_before_training(
     def fails(*_arguments: object) -> None:
         raise RuntimeError("no such operator")
 
-    monkeypatch.setattr(finish, "to_onnx", fails)
+    monkeypatch.setattr(export_run, "to_onnx", fails)
     recipe = Recipe(encoder="timm:resnet18", pretrained=False, size=(64, 64), epochs=1)
     with pytest.raises(TrainingError, match=r"cannot become a bundle: no such operator\. Nothing was trained"):
         train(scenes, tmp_path / "run", recipe)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pixelwise.errors import MissingExtraError, UsageError
-from pixelwise.model.build import ModelConfig, build
+from pixelwise.model.build_network import build
+from pixelwise.model.network import ModelConfig
 from pixelwise.model.zoo import by_depth
 from pixelwise.training.recipe import Recipe
 
@@ -46,7 +47,7 @@ def test_depth_is_the_first_feature_that_needs_a_parameter() -> None:
 
 def test_a_training_imports_no_extra_that_it_does_not_use() -> None:
     program = (
-        "import sys, pixelwise.training.run\n"
+        "import sys, pixelwise.training.train\n"
         "heavy = {'timm', 'torchvision', 'segmentation_models_pytorch', 'optuna', 'mlflow', 'tensorboard'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from conftest import TOKEN
-from pixelwise.server.page import STATIC
+from pixelwise.server.page_files import STATIC
 
 FLAGS = (
     "--no-sandbox",

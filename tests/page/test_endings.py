@@ -12,7 +12,7 @@ import pytest
 from browsing import new_page, open_tab
 
 from conftest import started_server
-from pixelwise.tracing.recorder import to_file
+from pixelwise.trace_events import to_file
 
 EPOCH = {
     "event": "epoch", "epoch": 1, "loss": 1.0, "val_loss": 1.0, "accuracy": 0.5, "miou": 0.4, "learning_rate": 1e-3,

@@ -14,7 +14,7 @@ from browsing import READOUT, TABS, WIDTH, new_page, open_tab, until
 from PIL import Image
 
 from conftest import make_bundle, picture, started_server
-from pixelwise.prediction.image import Model, load
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.records import ClassList
 
 NAMES = (

@@ -16,9 +16,9 @@ from browsing import READOUT, WIDTH, open_page, until, watch_requests
 from PIL import Image
 
 from conftest import picture
-from pixelwise.data.images import read_mask
-from pixelwise.prediction.image import Model
-from pixelwise.server.answers import from_run_lengths
+from pixelwise.images.image_files import read_mask
+from pixelwise.prediction.load_model import Model
+from pixelwise.server.responses import from_run_lengths
 
 
 def test_a_first_image_is_labelled_when_the_page_opens(page: Any) -> None:

@@ -45,7 +45,7 @@ def test_two_trainings_are_compared_with_every_setting_in_which_they_differ(
 ) -> None:
     pytest.importorskip("torch", reason="training needs torch; install pixelwise[train]")
     from pixelwise.training.recipe import Recipe
-    from pixelwise.training.run import train
+    from pixelwise.training.train import train
 
     for name, rate in (("slow", 1e-3), ("quick", 4e-3)):
         recipe = Recipe(model="unet", size=(32, 32), epochs=1, small_epochs=0.0, learning_rate=rate)

@@ -10,11 +10,11 @@ import pytest
 from browsing import AXE, FLAGS, chromium
 
 from conftest import THREE, picture
-from pixelwise.data.doctor import check
-from pixelwise.data.doctor.page import write_page
-from pixelwise.data.images import write_png
-from pixelwise.evaluation.split import evaluate
-from pixelwise.prediction.image import load
+from pixelwise.doctor.check import check
+from pixelwise.doctor.check_page import write_page
+from pixelwise.evaluation.evaluate import evaluate
+from pixelwise.images.image_files import write_png
+from pixelwise.prediction.load_model import load
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 import planted

@@ -17,14 +17,14 @@ import pytest
 from PIL import Image
 
 from conftest import picture
-from pixelwise.data.files import shown
-from pixelwise.data.images import read_mask_ids, write_png
 from pixelwise.errors import OutputError
+from pixelwise.images.files import shown
+from pixelwise.images.image_files import read_mask_ids, write_png
 from pixelwise.prediction import label as label_module
-from pixelwise.prediction.folder import Summary, predict
-from pixelwise.prediction.image import Model, load
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.manifest import read_records
 from pixelwise.prediction.outputs import STATE
+from pixelwise.prediction.predict import Summary, predict
 
 
 @pytest.fixture(scope="module")
@@ -258,8 +258,8 @@ def test_a_disk_that_fills_leaves_whole_results_only(
 
 FILLING = """
 import resource, sys
-from pixelwise.prediction.folder import predict
-from pixelwise.prediction.image import load
+from pixelwise.prediction.predict import predict
+from pixelwise.prediction.load_model import load
 
 model = load(sys.argv[1], threads=1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 from conftest import picture
-from pixelwise.data.images import read_mask, write_png
 from pixelwise.errors import UsageError
-from pixelwise.prediction import bounded, cutting, onnx_runtime
-from pixelwise.prediction.bounded import Mosaic, run_bounded
-from pixelwise.prediction.cutting import Tiles, tiling_of
-from pixelwise.prediction.folder import predict
-from pixelwise.prediction.image import Model, load
-from pixelwise.prediction.tiles import tiling
+from pixelwise.images.image_files import read_mask, write_png
+from pixelwise.prediction import in_memory
+from pixelwise.prediction.engines import onnx_runtime
+from pixelwise.prediction.in_memory import Mosaic, run_bounded
+from pixelwise.prediction.large import tile_plan
+from pixelwise.prediction.large.tile_plan import Tiles, tiling_of
+from pixelwise.prediction.large.tiles import tiling
+from pixelwise.prediction.load_model import Model, load
+from pixelwise.prediction.predict import predict
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +46,15 @@ def test_an_image_in_memory_gets_the_labels_of_its_file(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the library and the server say of a large image, `predict` writes."""
-    whole = dict.fromkeys(cutting.WHOLE_PIXELS, 10000)
-    monkeypatch.setattr(cutting, "WHOLE_PIXELS", whole)
+    whole = dict.fromkeys(tile_plan.WHOLE_PIXELS, 10000)
+    monkeypatch.setattr(tile_plan, "WHOLE_PIXELS", whole)
     image_HW3 = picture(3, 400, 530)
     plan, _ = tiling_of(model.metadata, (400, 530), Tiles())
     assert plan.count > 4
     prediction = model.predict(image_HW3)
     write_png(tmp_path / "a.png", image_HW3)
     for piecewise in (10_000, 10_000_000):  # written piece by piece, and as a whole
-        monkeypatch.setattr(cutting, "PIECEWISE_PIXELS", piecewise)
+        monkeypatch.setattr(tile_plan, "PIECEWISE_PIXELS", piecewise)
         out = tmp_path / f"out{piecewise}"
         save = ("labels",) if piecewise == 10_000 else ("labels", "confidence", "entropy", "labelme")
         assert predict(model, [tmp_path / "a.png"], out, save=save).failures == 0
@@ -70,7 +72,7 @@ def test_scores_of_tiles_are_put_together_where_they_lie(monkeypatch: pytest.Mon
         return np.stack([top + y * 4, left + x * 4]).astype(np.float32)
 
     for values, tolerance in ((1 << 24, 2.5), (600, 2.5)):
-        monkeypatch.setattr(bounded, "MOSAIC_VALUES", values)
+        monkeypatch.setattr(in_memory, "MOSAIC_VALUES", values)
         mosaic = Mosaic(plan.rows, plan.columns)
         for row in range(len(plan.rows.starts)):
             for column in range(len(plan.columns.starts)):
@@ -85,7 +87,7 @@ def test_scores_of_tiles_are_put_together_where_they_lie(monkeypatch: pytest.Mon
 
 
 def test_probabilities_of_a_cut_image_agree_with_its_labels(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutting, "WHOLE_PIXELS", dict.fromkeys(cutting.WHOLE_PIXELS, 10000))
+    monkeypatch.setattr(tile_plan, "WHOLE_PIXELS", dict.fromkeys(tile_plan.WHOLE_PIXELS, 10000))
     prediction = model.predict(picture(5, 300, 500))
     at = [(x, y) for y in range(3, 300, 23) for x in range(2, 500, 29)]
     names = model.classes.names
@@ -102,13 +104,13 @@ def test_images_of_usual_size_are_not_cut(model: Model) -> None:
     same_HW, same_Chw = model.engine.run(image_HW3)
     assert (labels_HW == same_HW).all()
     assert (scores_Chw == same_Chw).all()
-    assert cutting.is_cut((2100, 2100), "native")
-    assert not cutting.is_cut((2048, 2048), "native")
-    assert cutting.is_cut((6000, 6000), "stretch")
-    assert not cutting.is_cut((5000, 6000), "fit")
+    assert tile_plan.is_cut((2100, 2100), "native")
+    assert not tile_plan.is_cut((2048, 2048), "native")
+    assert tile_plan.is_cut((6000, 6000), "stretch")
+    assert not tile_plan.is_cut((5000, 6000), "fit")
 
 
 def test_views_of_too_large_an_image_are_refused(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutting, "PIECEWISE_PIXELS", 10_000)
+    monkeypatch.setattr(tile_plan, "PIECEWISE_PIXELS", 10_000)
     with pytest.raises(UsageError, match=r"200×100 pixels; views are averaged of images up to .*Leave out --tta"):
         model.predict(picture(2, 100, 200), tta="flip")

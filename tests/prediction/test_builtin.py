@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import pixelwise as pw
-from pixelwise.data.scenes import render_scene
 from pixelwise.errors import UsageError
-from pixelwise.prediction.builtin import FOLDER, built_in
+from pixelwise.prediction.built_in_models import FOLDER, built_in
+from pixelwise.scenes.render_scene import render_scene
 
 CAMVID = Path(__file__).parents[3] / "shared/data/camvid"
 NUCLEI = Path(__file__).parents[3] / "shared/data/nuclei"

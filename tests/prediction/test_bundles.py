@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from conftest import THREE, make_bundle, picture
-from pixelwise.bundle.format import PREFIX, read_bundle
-from pixelwise.data.images import write_png
+from pixelwise.bundle.bundle_file import PREFIX, read_bundle
 from pixelwise.errors import BundleError, UsageError
-from pixelwise.prediction.engine import Engine
-from pixelwise.prediction.image import Model, load
+from pixelwise.images.image_files import write_png
+from pixelwise.prediction.engines.engine import Engine
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.records import Pixels
 
 onnx = pytest.importorskip("onnx")
@@ -75,7 +75,7 @@ def test_red_reaches_the_network_as_red(model: Model, tmp_path: Path) -> None:
     red = np.zeros((40, 50, 3), np.uint8)
     red[:, :, 0] = 255
     write_png(tmp_path / "red.png", red)
-    from pixelwise.data.images import read_image
+    from pixelwise.images.image_files import read_image
 
     seen = exposed(model, read_image(tmp_path / "red.png"), "stage/input")
     mean, std = model.metadata.mean, model.metadata.std
@@ -206,7 +206,7 @@ def weights_in_a_branch(proto: Any) -> None:
 def large_golden_image(proto: Any) -> None:
     import base64
 
-    from pixelwise.data.images import encode_png
+    from pixelwise.images.image_files import encode_png
 
     prop = next(prop for prop in proto.metadata_props if prop.key == PREFIX + "golden")
     golden = json.loads(prop.value)
@@ -298,7 +298,7 @@ def test_what_model_can_be(tiny_bundle: Path, tmp_path: Path) -> None:
 
 
 def test_a_policy_that_keeps_the_shape_runs_and_can_be_traced(tmp_path: Path) -> None:
-    from pixelwise.tracing.story import trace
+    from pixelwise.tracing.trace import trace
 
     path = tmp_path / "policy.onnx"
     make_bundle(path, "unet", policy="fit")

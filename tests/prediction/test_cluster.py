@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from conftest import picture
-from pixelwise.cli.prediction import cluster_address
+from pixelwise.cli.predict_command import cluster_address
 from pixelwise.errors import MissingExtraError, UsageError
-from pixelwise.prediction.folder import predict
-from pixelwise.tracing.recorder import nobody
+from pixelwise.prediction.predict import predict
+from pixelwise.trace_events import nobody
 
 IMAGES = 300
 DEADLINE_S = 280

@@ -15,13 +15,13 @@ import pytest
 
 from conftest import make_bundle, picture
 from pixelwise.__main__ import main
-from pixelwise.data.images import write_png
 from pixelwise.errors import BundleError, MissingExtraError, UsageError
+from pixelwise.images.image_files import write_png
 from pixelwise.prediction import engine as engines
-from pixelwise.prediction import onnx_runtime, openvino
-from pixelwise.prediction.benchmark import benchmark
-from pixelwise.prediction.engine import ENGINES, choose, usable_cores
-from pixelwise.prediction.image import load
+from pixelwise.prediction.benchmark_engines import benchmark
+from pixelwise.prediction.engines import onnx_runtime, openvino
+from pixelwise.prediction.engines.engine import ENGINES, choose, usable_cores
+from pixelwise.prediction.load_model import load
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_threads_are_those_that_the_process_may_use(bundle: Path) -> None:
     assert load(bundle).engine.threads == usable_cores() >= 1
     assert load(bundle, threads=3).engine.threads == 3
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-    code += "from pixelwise.prediction.engine import usable_cores; print(usable_cores())"
+    code += "from pixelwise.prediction.engines.engine import usable_cores; print(usable_cores())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
 
@@ -184,7 +184,7 @@ def test_ctrl_c_while_a_compiled_module_is_loaded_ends_the_command_line_as_ctrl_
 LET_GO = """
 import gc, signal, sys, threading
 import numpy as np
-from pixelwise.prediction.image import load
+from pixelwise.prediction.load_model import load
 
 signal.signal(signal.SIGINT, lambda *_: print("heard"))
 engines = sys.argv[2:]

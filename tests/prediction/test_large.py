@@ -23,17 +23,17 @@ from PIL import Image
 
 from conftest import THREE, picture
 from pixelwise.bundle.metadata import Metadata
-from pixelwise.data.folder import open_dataset
-from pixelwise.data.images import read_image, read_mask, write_png
-from pixelwise.data.sources import read_sample_mask
+from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.datasets.read_sample import read_sample_mask
 from pixelwise.errors import ImageError, OutputError, UsageError
-from pixelwise.prediction import large_outputs
-from pixelwise.prediction.cutting import Tiles, is_large, parse_tiles, tile_size
-from pixelwise.prediction.folder import predict
-from pixelwise.prediction.image import Model, load
-from pixelwise.prediction.label_store import LabelStore
-from pixelwise.prediction.large import refuse_long_png
+from pixelwise.images.image_files import read_image, read_mask, write_png
+from pixelwise.prediction.large import large_outputs
+from pixelwise.prediction.large.label_large import refuse_long_png
+from pixelwise.prediction.large.label_store import LabelStore
+from pixelwise.prediction.large.tile_plan import Tiles, is_large, parse_tiles, tile_size
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.outputs import OUTPUTS
+from pixelwise.prediction.predict import predict
 from pixelwise.records import Pixels, Prediction
 
 GEO = [
@@ -199,7 +199,7 @@ def test_labels_never_overwrite_their_image(model: Model, tmp_path: Path) -> Non
 def test_without_the_extra_it_is_said(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_png(tmp_path / "a.png", picture(2, 50, 300))
     tiff(tmp_path / "b.tif", picture(2, 50, 300))
-    monkeypatch.delitem(sys.modules, "pixelwise.data.tiff", raising=False)
+    monkeypatch.delitem(sys.modules, "pixelwise.images.tiff", raising=False)
     monkeypatch.setitem(sys.modules, "tifffile", None)
     summary = predict(model, [tmp_path / "a.png", tmp_path / "b.tif"], tmp_path / "out", tiles=CUT)
     assert "pip install 'pixelwise[tiff]'" in summary.failed[0][1]
@@ -255,8 +255,8 @@ def test_a_png_that_few_programs_read_is_refused() -> None:
 LABEL = """
 import os, resource, signal, sys
 from pathlib import Path
-from pixelwise.prediction import folder
-from pixelwise.prediction.cutting import Tiles
+from pixelwise.prediction import predict
+from pixelwise.prediction.large.tile_plan import Tiles
 
 model, source, out, stop_at, largest, save = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest),) * 2)  # no file may become larger: as on a disk that fills
@@ -265,7 +265,7 @@ def progress(done, total):
     if done == int(stop_at):
         os.kill(os.getpid(), signal.SIGKILL)
 
-folder.predict(
+predict.predict(
     model, [source], out, save=save.split(","), tiles=Tiles((512, 512), 64, always=True), tile_progress=progress
 )
 """

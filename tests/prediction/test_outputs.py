@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conftest import THREE, blobs, picture
-from pixelwise.data.doctor import find_problems
-from pixelwise.data.folder import open_dataset
-from pixelwise.data.images import read_image, write_png
-from pixelwise.data.sources import read_sample_mask
+from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.datasets.read_sample import read_sample_mask
+from pixelwise.doctor.findings import find_problems
 from pixelwise.errors import OutputError, UsageError
-from pixelwise.evaluation.split import evaluate
-from pixelwise.prediction.folder import predict
-from pixelwise.prediction.image import Model, load
-from pixelwise.prediction.maps import probability_strips
+from pixelwise.evaluation.evaluate import evaluate
+from pixelwise.images.image_files import read_image, write_png
+from pixelwise.prediction.confidence_maps import probability_strips
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.outputs import OUTPUTS, chosen
+from pixelwise.prediction.predict import predict
 from pixelwise.records import ClassList, Prediction
 
 MASKS = ("labels", "index", "numpy")
@@ -143,7 +143,7 @@ def test_strips_and_look_ups_are_the_full_scores(
 
 
 def test_large_images_come_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixelwise.prediction.maps.STRIP_VALUES", 5000)
+    monkeypatch.setattr("pixelwise.prediction.confidence_maps.STRIP_VALUES", 5000)
     scores = np.random.default_rng(0).normal(0, 2, (4, 9, 11)).astype(np.float32)
     strips = list(probability_strips(scores, (301, 97)))
     assert len(strips) > 20

@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 
 from conftest import THREE, picture
-from pixelwise.data.images import read_image, read_mask, read_mask_ids, write_png
 from pixelwise.errors import ImageError, OutputError, UsageError
+from pixelwise.images.image_files import read_image, read_mask, read_mask_ids, write_png
 from pixelwise.prediction import folder as folder_module
 from pixelwise.prediction import manifest as manifest_module
-from pixelwise.prediction.folder import Room, predict
-from pixelwise.prediction.image import Model, load
-from pixelwise.prediction.label import Job, Wanted, label_file
-from pixelwise.prediction.listing import jobs_of, nothing, survey
+from pixelwise.prediction.find_images import jobs_of, nothing, survey
+from pixelwise.prediction.label_file import Job, Wanted, label_file
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.outputs import STATE
 from pixelwise.prediction.overlay import boundaries, overlay
-from pixelwise.tracing.recorder import Event
+from pixelwise.prediction.predict import Room, predict
+from pixelwise.trace_events import Event
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from conftest import make_bundle, picture
-from pixelwise.data.images import read_mask_ids, write_png
 from pixelwise.errors import OutputError, UsageError
-from pixelwise.prediction.folder import predict
-from pixelwise.prediction.image import Model, load
+from pixelwise.images.image_files import read_mask_ids, write_png
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.manifest import locked, make_folder, read_records
 from pixelwise.prediction.outputs import STATE
+from pixelwise.prediction.predict import predict
 
 IMAGES = 14
 PATIENCE_S = 120  # for another process to get somewhere on a busy machine
@@ -40,10 +40,10 @@ def photos(tmp_path: Path) -> Path:
 
 STUCK = """
 import sys, time
-from pixelwise.prediction import folder
-from pixelwise.prediction.image import load
+from pixelwise.prediction import predict
+from pixelwise.prediction.load_model import load
 
-original, begun = folder.label_file, []
+original, begun = predict.label_file, []
 
 def stuck(model, job, wanted, **more):
     begun.append(job)
@@ -51,8 +51,8 @@ def stuck(model, job, wanted, **more):
         time.sleep(1e6)
     return original(model, job, wanted, **more)
 
-folder.label_file = stuck
-folder.predict(load(sys.argv[1], threads=1), [sys.argv[2]], sys.argv[3], save=["labels", "numpy"])
+predict.label_file = stuck
+predict.predict(load(sys.argv[1], threads=1), [sys.argv[2]], sys.argv[3], save=["labels", "numpy"])
 """
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelwise.prediction.tiles import Run, Tiling, cut, label_tiles, tiling
+from pixelwise.prediction.large.tiles import Run, Tiling, cut, label_tiles, tiling
 from pixelwise.records import Labels, Pixels, Scores
 
 sides = st.integers(1, 90)

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import THREE, picture
-from pixelwise.data.images import write_png
 from pixelwise.errors import UsageError
-from pixelwise.evaluation.split import evaluate
-from pixelwise.prediction.folder import predict
-from pixelwise.prediction.image import Model, load
-from pixelwise.prediction.maps import probabilities_of_rows
+from pixelwise.evaluation.evaluate import evaluate
+from pixelwise.images.image_files import write_png
+from pixelwise.prediction.confidence_maps import probabilities_of_rows
+from pixelwise.prediction.load_model import Model, load
+from pixelwise.prediction.predict import predict
 from pixelwise.prediction.tta import View, predict_views, views_of, windows
 
 BOTH = ("stretch", "native")

@@ -24,15 +24,15 @@ import numpy as np
 import pytest
 
 from conftest import picture
-from pixelwise.data.images import write_png
 from pixelwise.errors import ImageError, OutputError, UsageError
-from pixelwise.prediction.image import Model, load
+from pixelwise.images.image_files import write_png
+from pixelwise.prediction.input_kinds import is_live, is_video, name_of, refuse_unused, split_videos
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.manifest import locked, make_folder
 from pixelwise.prediction.outputs import STATE
-from pixelwise.prediction.sources import is_live, is_video, name_of, refuse_unused, split_videos
-from pixelwise.prediction.video import CtrlC, Smoothing, labels_of_scores, predict_video
-from pixelwise.prediction.video_in import newest
-from pixelwise.prediction.video_out import overlay_codec
+from pixelwise.prediction.video.label_video import CtrlC, Smoothing, labels_of_scores, predict_video
+from pixelwise.prediction.video.read_video import newest
+from pixelwise.prediction.video.write_video import overlay_codec
 
 av: Any = pytest.importorskip("av", reason="videos need PyAV; install pixelwise[video]")
 
@@ -174,8 +174,8 @@ def test_a_video_is_never_overwritten(model: Model, tmp_path: Path) -> None:
 
 PRESSED = """
 import signal, sys
-from pixelwise.prediction.image import load
-from pixelwise.prediction.video import predict_video
+from pixelwise.prediction.load_model import load
+from pixelwise.prediction.video.label_video import predict_video
 signal.signal(signal.SIGINT, signal.default_int_handler)
 press = lambda done, total: signal.raise_signal(signal.SIGINT) if done == 4 else None
 summary = predict_video(load(sys.argv[1], threads=1), sys.argv[2], sys.argv[3], progress=press)

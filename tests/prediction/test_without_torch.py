@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from conftest import picture
-from pixelwise.data.images import write_png
+from pixelwise.images.image_files import write_png
 
 BLOCKED = """
 import sys
@@ -36,7 +36,7 @@ def run(code: str, blocked: set[str], *arguments: object) -> str:
 def test_predict_needs_neither_torch_nor_onnx(tiny_bundle: Path, tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", picture(0, 30, 40))
     code = """
-from pixelwise.prediction.folder import predict
+from pixelwise.prediction.predict import predict
 print(predict(sys.argv[1], [sys.argv[2]], sys.argv[3]).done)
 """
     assert run(code, {"torch", "onnx", "onnxscript"}, tiny_bundle, tmp_path / "a.png", tmp_path / "out") == "1\n"
@@ -49,9 +49,9 @@ def test_trace_and_evaluate_need_no_torch(tiny_bundle: Path, tmp_path: Path) -> 
     write_png(tmp_path / "data/test/masks/a.png", np.indices((30, 40))[0].astype(np.uint8) % 3)
     code = """
 import json
-from pixelwise.evaluation.split import evaluate
-from pixelwise.prediction.image import load
-from pixelwise.tracing.story import trace
+from pixelwise.evaluation.evaluate import evaluate
+from pixelwise.prediction.load_model import load
+from pixelwise.tracing.trace import trace
 model = load(sys.argv[1])
 report = evaluate(model, sys.argv[2])
 traced = trace(model, sys.argv[2] + "/test/images/a.png")

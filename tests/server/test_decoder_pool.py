@@ -15,8 +15,8 @@ from serving import png
 from conftest import picture
 from pixelwise.server import decoder_pool as module
 from pixelwise.server.decoder_pool import Decoders
-from pixelwise.server.refusals import Refused
-from pixelwise.server.settings import Settings
+from pixelwise.server.error_responses import Refused
+from pixelwise.server.server_settings import Settings
 
 
 @pytest.fixture

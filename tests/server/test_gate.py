@@ -11,9 +11,9 @@ import pytest
 from starlette.requests import Request
 
 from pixelwise.server.app import create_app
-from pixelwise.server.gate import Gate, Left
-from pixelwise.server.refusals import Refused
-from pixelwise.server.settings import Settings
+from pixelwise.server.error_responses import Refused
+from pixelwise.server.request_queue import Gate, Left
+from pixelwise.server.server_settings import Settings
 
 
 class Asker:

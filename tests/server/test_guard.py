@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 from serving import png
 
 from pixelwise.server.app import create_app
-from pixelwise.server.guard import host_name
-from pixelwise.server.settings import Settings
+from pixelwise.server.security import host_name
+from pixelwise.server.server_settings import Settings
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -128,7 +128,7 @@ def test_a_failure_inside_tells_nothing(served_model: Any, tmp_path: Path, photo
     def broken(*_: Any) -> None:
         raise RuntimeError("/secret/path is gone")
 
-    monkeypatch.setattr("pixelwise.server.routes_predict.look", broken)
+    monkeypatch.setattr("pixelwise.server.routes.predict_routes.look", broken)
     app = create_app(served_model, Settings(runs=tmp_path))
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         answer = client.post("/v1/predict", content=png(photo))

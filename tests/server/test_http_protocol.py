@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from pixelwise.server.body_limits import Arriving, Body
+from pixelwise.server.error_responses import Refused, too_large
 from pixelwise.server.http_protocol import Bounded, make_room
-from pixelwise.server.refusals import Refused, too_large
 
 
 @dataclass

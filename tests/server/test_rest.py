@@ -19,13 +19,13 @@ from PIL import Image
 from serving import png, unpack
 
 from conftest import THREE, picture
-from pixelwise.data.images import decode_mask_ids, write_png
-from pixelwise.prediction import cutting
-from pixelwise.prediction.image import Model, load
+from pixelwise.images.image_files import decode_mask_ids, write_png
+from pixelwise.prediction.large import tile_plan
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.records import ClassList
-from pixelwise.server.answers import from_run_lengths, run_length_blocks, run_lengths
 from pixelwise.server.app import create_app
-from pixelwise.server.settings import Settings
+from pixelwise.server.responses import from_run_lengths, run_length_blocks, run_lengths
+from pixelwise.server.server_settings import Settings
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -63,7 +63,7 @@ def test_predict_takes_a_form_and_ignores_the_file_name(client: TestClient, phot
 def test_run_lengths_are_undone(labels: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     labels = labels.astype(np.uint8)
     assert np.array_equal(from_run_lengths(run_lengths(labels), *labels.shape), labels)
-    monkeypatch.setattr("pixelwise.server.answers.BLOCK_PIXELS", 7)  # the same, as a large image's are written
+    monkeypatch.setattr("pixelwise.server.responses.BLOCK_PIXELS", 7)  # the same, as a large image's are written
     assert "".join(run_length_blocks(labels)) == ",".join(map(str, run_lengths(labels)))
 
 
@@ -79,8 +79,8 @@ def test_pixel_is_what_the_library_says(client: TestClient, served_model: Model,
 def test_large_images_are_labelled_in_tiles_and_not_looked_into(
     client: TestClient, served_model: Model, photo: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for policy in cutting.WHOLE_PIXELS:
-        monkeypatch.setitem(cutting.WHOLE_PIXELS, policy, photo.shape[0] * photo.shape[1] - 1)
+    for policy in tile_plan.WHOLE_PIXELS:
+        monkeypatch.setitem(tile_plan.WHOLE_PIXELS, policy, photo.shape[0] * photo.shape[1] - 1)
     answer = client.post("/v1/predict", content=png(photo)).json()
     labels = from_run_lengths(answer["rle"], answer["height"], answer["width"])
     assert np.array_equal(labels, served_model.predict(photo).labels)
@@ -242,8 +242,8 @@ def test_examples_look_like_real_answers(client: TestClient, seen: str, photo: P
 
 
 def test_a_wrong_scale_is_run_for_real(client: TestClient, seen: str, served_model: Model, photo: Picture) -> None:
-    from pixelwise.server.inside import Inside, wrongly_scaled
-    from pixelwise.tracing.graph import parse, with_outputs
+    from pixelwise.bundle.onnx_graph import parse, with_outputs
+    from pixelwise.server.activations import Inside, wrongly_scaled
 
     inside = Inside(served_model)
     right = inside.run(photo)[inside.first]

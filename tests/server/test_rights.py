@@ -16,7 +16,7 @@ from serving import png
 
 from conftest import TOKEN, started_server
 from pixelwise.server.app import create_app
-from pixelwise.server.settings import Settings, own_addresses
+from pixelwise.server.server_settings import Settings, own_addresses
 
 PROOF = {"Authorization": f"Bearer {TOKEN}"}
 FOLDERS = (

@@ -23,8 +23,8 @@ import pytest
 from PIL import Image
 
 from conftest import TOKEN, picture, started_server
-from pixelwise.data.images import read_mask
-from pixelwise.prediction.image import Model
+from pixelwise.images.image_files import read_mask
+from pixelwise.prediction.load_model import Model
 
 DOCS = (Path(__file__).parents[2] / "docs/rest.md").read_text(encoding="utf-8")
 WRITTEN = "http://127.0.0.1:8000"

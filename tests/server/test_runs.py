@@ -12,12 +12,12 @@ from typing import Any
 import psutil
 from fastapi.testclient import TestClient
 
-from pixelwise.server import job
+from pixelwise.server import training_job
+from pixelwise.server.error_responses import Refused
 from pixelwise.server.judging import judge
-from pixelwise.server.refusals import Refused
-from pixelwise.server.runs import Runs, read_from
-from pixelwise.server.samples import Samples
-from pixelwise.tracing.recorder import to_file
+from pixelwise.server.run_list import Runs, read_from
+from pixelwise.server.sample_images import Samples
+from pixelwise.trace_events import to_file
 
 
 def epoch(number: int) -> dict[str, Any]:
@@ -68,13 +68,13 @@ def test_ten_thousand_epochs_are_one_message_of_bearable_size(tmp_path: Path) ->
 
 def test_a_wish_becomes_a_command_line(tmp_path: Path) -> None:
     request = {"size": [64, 96], "encoder": "unet", "epochs": 3, "augmentation": False}
-    arguments = job.arguments(tmp_path / "data", tmp_path / "run", request)
+    arguments = training_job.arguments(tmp_path / "data", tmp_path / "run", request)
     assert arguments[:4] == ["train", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
     assert arguments[arguments.index("--size") + 1] == "64x96"
     assert arguments[arguments.index("--model") + 1] == "unet"
     assert "pretrained=false" in arguments
     assert "flip=false" in arguments
-    again = job.arguments(tmp_path / "data", tmp_path / "run", {**request, "resume": True})
+    again = training_job.arguments(tmp_path / "data", tmp_path / "run", {**request, "resume": True})
     assert again == ["train", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--resume"]
 
 
@@ -189,7 +189,7 @@ def test_a_training_that_another_server_started_is_stopped_by_what_its_lock_says
     run.mkdir(parents=True)
     (run / "trace.jsonl").touch()
     code = (
-        "import sys, time; from pathlib import Path; from pixelwise.training.run_folder import locked\n"
+        "import sys, time; from pathlib import Path; from pixelwise.training.run_directory import locked\n"
         "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True) as training:
@@ -212,7 +212,7 @@ def test_of_many_that_start_a_training_at_once_one_does(tmp_path: Path, monkeypa
         started.append(real([sys.executable, "-c", "import time; time.sleep(60)"], **options))
         return started[-1]
 
-    monkeypatch.setattr("pixelwise.server.runs.subprocess.Popen", popen)
+    monkeypatch.setattr("pixelwise.server.run_list.subprocess.Popen", popen)
     servers = Runs(tmp_path / "runs", None), Runs(tmp_path / "runs", None)
 
     def start(number: int) -> str:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pixelwise.data.images import write_png
 from pixelwise.errors import UsageError
-from pixelwise.server.report import write_report
+from pixelwise.images.image_files import write_png
 from pixelwise.server.serve import addresses, listen
-from pixelwise.server.settings import Settings
+from pixelwise.server.server_settings import Settings
+from pixelwise.server.trace_page import write_report
 
 
 def test_the_server_imports_no_torch() -> None:

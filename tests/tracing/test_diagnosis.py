@@ -11,7 +11,7 @@ import pytest
 
 from conftest import THREE, picture
 from pixelwise.records import Prediction
-from pixelwise.tracing.diagnosis import diagnose
+from pixelwise.tracing.prediction_checks import diagnose
 
 
 @dataclass(frozen=True)

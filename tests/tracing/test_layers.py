@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from conftest import picture
-from pixelwise.prediction.image import load
-from pixelwise.tracing.graph import parse
-from pixelwise.tracing.layers import Layer, layers
-from pixelwise.tracing.receptive import Field, receptive_fields
+from pixelwise.bundle.onnx_graph import parse
+from pixelwise.prediction.load_model import load
+from pixelwise.tracing.network_layers import Layer, layers
+from pixelwise.tracing.receptive_field import Field, receptive_fields
 
 torch = pytest.importorskip("torch")
 SIZE = (64, 96)
@@ -100,7 +100,8 @@ def test_pooling_over_the_whole_image_is_said(traced: tuple[dict[str, Layer], An
 
 def test_receptive_field_of_a_unet_is_what_gradients_reach(tiny_bundle: Path) -> None:
     """Max pooling, bilinear upsampling with its phases, and concatenation."""
-    from pixelwise.model.build import ModelConfig, build
+    from pixelwise.model.build_network import build
+    from pixelwise.model.network import ModelConfig
 
     rows, _ = layers(load(tiny_bundle, threads=2), picture(1, 64, 96))
     network: Any = build(ModelConfig(name="unet", classes=3, pretrained=False))

@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from conftest import picture
-from pixelwise.data.images import write_png
 from pixelwise.errors import UsageError
-from pixelwise.prediction.image import Model, load
-from pixelwise.tracing.stages import Stages, denormalised, labels_at
-from pixelwise.tracing.story import Trace, trace
+from pixelwise.images.image_files import write_png
+from pixelwise.prediction.load_model import Model, load
+from pixelwise.prediction.stages import Stages, denormalised, labels_at
+from pixelwise.tracing.trace import Trace, trace
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ class Writing:
 
 def child(request: dict[str, Any]) -> None:
     """Run one command to its end, as `pixelwise` would."""
-    from pixelwise.training import loop, run
+    from pixelwise.training import loop, train
 
     os.setpgid(0, 0)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -145,7 +145,7 @@ def child(request: dict[str, Any]) -> None:
     faults = Faults(request["out"], request.get("fault", {}))
     loop.SAVE_EVERY_S = request.get("save_every_s", loop.SAVE_EVERY_S)
     if not request.get("export", True):
-        run.export = lambda out, **_: out / "model.onnx"  # type: ignore[assignment]
+        train.export = lambda out, **_: out / "model.onnx"  # type: ignore[assignment]
     if request.get("clock_goes_back"):
         start = time.time()
         time.time = lambda: start - time.perf_counter()
@@ -182,7 +182,7 @@ def child(request: dict[str, Any]) -> None:
 def serve() -> None:
     # All that a command would import one by one, the optimizer's share of torch above all: seconds for each fork.
     for name in ("torch._dynamo", "torch.onnx", "onnx", "onnxruntime", "rich.live", "pixelwise.cli",
-                 "pixelwise.terminal", "pixelwise.training.find_rate"):  # fmt: skip
+                 "pixelwise.cli.terminal", "pixelwise.training.find_learning_rate"):  # fmt: skip
         importlib.import_module(name)
     from pixelwise.model import unet
 

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import torch
 
-from pixelwise.training import run, step
+from pixelwise.training import step, train
 from pixelwise.training.losses import class_weights
 from pixelwise.training.recipe import Recipe
 
@@ -22,9 +22,9 @@ def train_in_float64(data: Path, out: Path, recipe: Path) -> None:
     try:
         with (
             patch.object(step, "class_weights", lambda *arguments: class_weights(*arguments).double()),
-            patch.object(run, "export", lambda out, **_: out / "model.onnx"),
+            patch.object(train, "export", lambda out, **_: out / "model.onnx"),
         ):
-            run.train(data, out, Recipe.from_file(recipe))
+            train.train(data, out, Recipe.from_file(recipe))
     finally:
         torch.set_default_dtype(torch.float32)
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pixelwise.bundle.format import read_bundle
-from pixelwise.data.scenes import write_scenes
+from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.errors import StoppedError, UsageError
-from pixelwise.tracing.recorder import Event, read_events
+from pixelwise.scenes.render_scene import write_scenes
+from pixelwise.trace_events import Event, read_events
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.run import train
+from pixelwise.training.train import train
 
 TINY = Recipe(model="unet", size=(64, 64), epochs=2, batch=4, learning_rate=3e-3)
 STILL = replace(TINY, epochs=1, learning_rate=1e-12, weight_decay=0.0)  # weights stay where they began

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelwise.data.loader import Order
-from pixelwise.data.scenes import write_scenes
 from pixelwise.errors import UsageError
-from pixelwise.tracing.recorder import read_events
+from pixelwise.scenes.render_scene import write_scenes
+from pixelwise.trace_events import read_events
 from pixelwise.training import loop
-from pixelwise.training.budget import Budget, parse_duration, require_time
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
+from pixelwise.training.loader import Order
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.run import train
-from pixelwise.training.state import Stopwatch, Training
+from pixelwise.training.time_budget import Budget, parse_duration, require_time
+from pixelwise.training.train import train
+from pixelwise.training.training_state import Stopwatch, Training
 
 
 @pytest.mark.parametrize(
@@ -245,11 +245,11 @@ def test_a_budgeted_run_records_a_plan_that_repeats_it(tmp_path: Path, monkeypat
     write_scenes(tmp_path / "scenes", {"train": 6, "val": 2}, height_px=32, width_px=48)
     recipe = Recipe(model="unet", size=(32, 32), batch=2)
     monkeypatch.setattr("pixelwise.model.unet.WIDTH", 4)
-    monkeypatch.setattr("pixelwise.training.run.export", lambda out, **_: out / "model.onnx")
+    monkeypatch.setattr("pixelwise.training.train.export", lambda out, **_: out / "model.onnx")
     # A pace at which two epochs of a few steps fill the budget, however fast this machine is.
-    monkeypatch.setattr("pixelwise.training.run.measure", lambda *_: Budget(100_000.0, 1000.0, 2000.0, 8000.0, 5.0))
+    monkeypatch.setattr("pixelwise.training.train.measure", lambda *_: Budget(100_000.0, 1000.0, 2000.0, 8000.0, 5.0))
     monkeypatch.setattr(
-        "pixelwise.training.budget.Budget.after_epoch", lambda budget, *_: replace(budget, full_step_s=1500.0)
+        "pixelwise.training.time_budget.Budget.after_epoch", lambda budget, *_: replace(budget, full_step_s=1500.0)
     )
     done = train(tmp_path / "scenes", tmp_path / "run", recipe, budget_s=100_000.0)
     own = Recipe.from_file(tmp_path / "run" / "recipe.toml")
@@ -273,9 +273,9 @@ def test_a_run_whose_time_is_over_in_an_epoch_records_the_step_and_the_recipe_re
 ) -> None:
     write_scenes(tmp_path / "scenes", {"train": 6, "val": 2}, height_px=32, width_px=48)
     monkeypatch.setattr("pixelwise.model.unet.WIDTH", 4)
-    monkeypatch.setattr("pixelwise.training.run.export", lambda out, **_: out / "model.onnx")
-    monkeypatch.setattr("pixelwise.training.run.measure", lambda *_: Budget(100_000.0, 1000.0, 2000.0, 2000.0, 5.0))
-    monkeypatch.setattr("pixelwise.training.budget.Budget.after_epoch", lambda budget, *_: budget)
+    monkeypatch.setattr("pixelwise.training.train.export", lambda out, **_: out / "model.onnx")
+    monkeypatch.setattr("pixelwise.training.train.measure", lambda *_: Budget(100_000.0, 1000.0, 2000.0, 2000.0, 5.0))
+    monkeypatch.setattr("pixelwise.training.time_budget.Budget.after_epoch", lambda budget, *_: budget)
     real = loop.is_over
 
     def is_over(training: Training) -> bool:
@@ -313,7 +313,7 @@ def test_a_target_and_patience_end_a_run_with_its_bundle(tmp_path: Path, monkeyp
     assert reached.bundle.is_file()
     stop = list(read_events(tmp_path / "target" / "trace.jsonl"))[-1]
     assert (stop["event"], stop["reason"], stop["message"]) == ("stop", "finished", reached.ended_early)
-    monkeypatch.setattr("pixelwise.training.run.export", lambda out, **_: out / "model.onnx")  # seen to work above
+    monkeypatch.setattr("pixelwise.training.train.export", lambda out, **_: out / "model.onnx")  # seen to work above
     # No step changes anything at a rate this low: nothing gets better after the first epoch.
     waited = train(tmp_path / "scenes", tmp_path / "patience", replace(tiny, learning_rate=1e-30, ema=0.0, patience=2))
     assert len(waited.epochs) == waited.best_epoch + 2 < 6

@@ -18,12 +18,12 @@ import torch
 from PIL import Image
 from several import train_in_float64
 
-from pixelwise.bundle.format import read_bundle
-from pixelwise.data.loader import Order
-from pixelwise.data.scenes import write_scenes
-from pixelwise.prediction.image import load
-from pixelwise.tracing.recorder import read_events
+from pixelwise.bundle.bundle_file import read_bundle
+from pixelwise.prediction.load_model import load
+from pixelwise.scenes.render_scene import write_scenes
+from pixelwise.trace_events import read_events
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
+from pixelwise.training.loader import Order
 from pixelwise.training.recipe import Recipe
 
 TINY = Recipe(model="unet", size=(64, 64), epochs=2, batch=4, learning_rate=3e-3)

@@ -9,13 +9,13 @@ import pytest
 pytest.importorskip("torch")
 
 from pixelwise.bundle import parity
-from pixelwise.bundle.format import read_bundle
-from pixelwise.data.scenes import write_scenes
+from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.errors import BundleError
-from pixelwise.prediction.image import load
-from pixelwise.tracing.recorder import read_events
+from pixelwise.prediction.load_model import load
+from pixelwise.scenes.render_scene import write_scenes
+from pixelwise.trace_events import read_events
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.run import train
+from pixelwise.training.train import train
 
 
 def test_a_bundle_in_doubt_is_written_and_one_that_failed_is_tried_again(

@@ -12,15 +12,15 @@ import pytest
 from faulty import Launcher
 from test_kills import TINY, Case, require_same
 
-from pixelwise.data.folder import open_dataset
-from pixelwise.data.loader import Order, Pairs, batches_from
+from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.errors import ImageError
-from pixelwise.tracing.recorder import mend, read_events, to_file
+from pixelwise.trace_events import mend, read_events, to_file
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
+from pixelwise.training.loader import Order, Pairs, batches_from
 from pixelwise.training.loop import batches_of
-from pixelwise.training.memory import is_out_of_memory, too_large
+from pixelwise.training.out_of_memory import is_out_of_memory, too_large
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.state import start
+from pixelwise.training.training_state import start
 
 WITH_WORKERS = Recipe.from_toml(TINY.to_toml().replace("workers = 0", "workers = 2"))
 

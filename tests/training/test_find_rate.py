@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelwise.data.scenes import write_scenes
-from pixelwise.training.find_rate import HIGHEST, LOWEST, STEPS, draw, find_rate, round_between, suggest
+from pixelwise.scenes.render_scene import write_scenes
+from pixelwise.training.find_learning_rate import HIGHEST, LOWEST, STEPS, draw, find_rate, round_between, suggest
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.run_folder import choose_recipe
+from pixelwise.training.run_directory import choose_recipe
 
 
 def test_the_suggestion_is_half_the_rate_at_which_the_loss_falls_fastest() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from faulty import Launcher
 
-from pixelwise.tracing.recorder import read_events
+from pixelwise.trace_events import read_events
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.recipe import Recipe
 

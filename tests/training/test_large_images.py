@@ -10,19 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelwise.data.images import write_png
-from pixelwise.data.loader import Pairs
+from pixelwise.images.image_files import write_png
 from pixelwise.metrics import confusion
-from pixelwise.prediction import cutting
+from pixelwise.prediction.large import tile_plan
 from pixelwise.records import VOID, ClassList, Sample
+from pixelwise.training.loader import Pairs
 
 torch = pytest.importorskip("torch")
 
 from pixelwise.model import preprocess as preprocessing  # noqa: E402
-from pixelwise.model.build import ModelConfig, build  # noqa: E402
+from pixelwise.model.build_network import build  # noqa: E402
+from pixelwise.model.network import ModelConfig  # noqa: E402
 from pixelwise.model.preprocess import Preprocess, resize_image, resize_in_strips  # noqa: E402
 from pixelwise.training import validate as validating  # noqa: E402
-from pixelwise.training.finish import PARITY_PX, middle_of  # noqa: E402
+from pixelwise.training.export_run import PARITY_PX, middle_of  # noqa: E402
 from pixelwise.training.validate import Validation, labels_at_size, preview, validate  # noqa: E402
 
 THREE = ClassList(("a", "b", "c"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
@@ -97,7 +98,7 @@ def test_what_is_seen_at_its_own_scale_is_validated_in_tiles(
 ) -> None:
     network = build(ModelConfig("fast", "lite0", 3, pretrained=False))
     whole = validate(network, validations["native"])
-    monkeypatch.setitem(cutting.WHOLE_PIXELS, "native", 100_000)
+    monkeypatch.setitem(tile_plan.WHOLE_PIXELS, "native", 100_000)
     cut = validate(network, validations["native"])
     assert cut.matrix.sum() == whole.matrix.sum()
     assert cut.loss == pytest.approx(whole.loss, rel=0.1)

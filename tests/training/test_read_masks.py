@@ -12,15 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from pixelwise.bundle.format import read_bundle
-from pixelwise.data.doctor import check
-from pixelwise.data.images import write_png
+from pixelwise.bundle.bundle_file import read_bundle
+from pixelwise.doctor.check import check
 from pixelwise.errors import DatasetError, StoppedError, UsageError
-from pixelwise.evaluation.split import evaluate
-from pixelwise.tracing.recorder import Event
+from pixelwise.evaluation.evaluate import evaluate
+from pixelwise.images.image_files import write_png
+from pixelwise.trace_events import Event
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.run import train
+from pixelwise.training.train import train
 
 TINY = Recipe(model="unet", size=(32, 32), epochs=3, batch=4, learning_rate=3e-3)
 HEIGHT, WIDTH, COUNT = 48, 64, 10

@@ -17,8 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import pixelwise as pw
-from pixelwise.bundle.format import read_bundle
-from pixelwise.data.scenes import write_scenes
+from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.errors import (
     BundleError,
     DatasetError,
@@ -28,13 +27,14 @@ from pixelwise.errors import (
     TrainingError,
     UsageError,
 )
-from pixelwise.tracing.recorder import Event, read_events
+from pixelwise.scenes.render_scene import write_scenes
+from pixelwise.trace_events import Event, read_events
 from pixelwise.training import step
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
-from pixelwise.training.finish import export, price
+from pixelwise.training.export_run import export, price
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.run import train
-from pixelwise.training.run_folder import locked
+from pixelwise.training.run_directory import locked
+from pixelwise.training.train import train
 
 TINY = Recipe(model="unet", size=(64, 64), epochs=2, batch=4, learning_rate=3e-3)
 

@@ -15,20 +15,20 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pixelwise.data.scenes import write_scenes
 from pixelwise.errors import DivergedError, TrainingError, UsageError
-from pixelwise.prediction.image import load
-from pixelwise.tracing.recorder import read_events
+from pixelwise.prediction.load_model import load
+from pixelwise.scenes.render_scene import write_scenes
+from pixelwise.trace_events import read_events
 from pixelwise.training.checkpoint import checkpoints
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.run import Trained
+from pixelwise.training.train import Trained
 
 optuna = pytest.importorskip("optuna", reason="install pixelwise[search]")
-from pixelwise.cli.searching import trials_table  # noqa: E402
+from pixelwise.cli.train_search import trials_table  # noqa: E402
 from pixelwise.training import search as module  # noqa: E402
-from pixelwise.training.search import Searched, search  # noqa: E402
-from pixelwise.training.search_report import Row  # noqa: E402
-from pixelwise.training.search_space import SPACE, Span, params_of, recipe_of, space_of  # noqa: E402
+from pixelwise.training.search.recipe_search import Searched, search  # noqa: E402
+from pixelwise.training.search.search_space import SPACE, Span, params_of, recipe_of, space_of  # noqa: E402
+from pixelwise.training.search.trials_report import Row  # noqa: E402
 
 TINY = Recipe(model="unet", size=(32, 32), epochs=2, small_epochs=0.0)
 

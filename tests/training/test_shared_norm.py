@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from pixelwise.training.shared_norm import SharedBatchNorm, share_statistics
+from pixelwise.training.sync_batch_norm import SharedBatchNorm, share_statistics
 
 
 @pytest.fixture(scope="module", autouse=True)

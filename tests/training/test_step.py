@@ -7,8 +7,8 @@ from torch import nn
 from pixelwise.model.preprocess import resize_scores
 from pixelwise.training import step as module
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.state import start
 from pixelwise.training.step import CLEAR_EVERY, LARGEST_NORM, clear_vanished, limit_gradients, resize_every_other
+from pixelwise.training.training_state import start
 
 
 @pytest.mark.parametrize("phase", [(0, 0), (1, 0), (0, 1), (1, 1)])

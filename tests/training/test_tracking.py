@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.data.scenes import write_scenes
 from pixelwise.errors import TrainingError, UsageError
-from pixelwise.tracing.recorder import read_events
+from pixelwise.scenes.render_scene import write_scenes
+from pixelwise.trace_events import read_events
 from pixelwise.training.checkpoint import checkpoints
+from pixelwise.training.experiment_trackers import SCALARS, Followed, tracked
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.run import train
-from pixelwise.training.tracking import SCALARS, Followed, tracked
+from pixelwise.training.train import train
 
 event_accumulator = pytest.importorskip(
     "tensorboard.backend.event_processing.event_accumulator", reason="install pixelwise[tracking]"

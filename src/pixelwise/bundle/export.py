@@ -18,11 +18,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from pixelwise.bundle.format import Golden, golden_props, parse_bundle
-from pixelwise.bundle.labels import add_labels
+from pixelwise.bundle.bundle_file import Golden, golden_props, parse_bundle
+from pixelwise.bundle.label_graph import add_labels
 from pixelwise.bundle.metadata import GROUPS, Metadata, Stage
 from pixelwise.bundle.parity import Parity, check_parity
-from pixelwise.data.files import write_whole
+from pixelwise.images.files import write_whole
 from pixelwise.model.encoders import ConvNorm
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, labels_from_scores

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnxruntime
 
-from pixelwise.bundle.margins import clearly_different
+from pixelwise.bundle.score_margins import clearly_different
 from pixelwise.errors import BundleError
 from pixelwise.records import Labels, Pixels, Scores
 

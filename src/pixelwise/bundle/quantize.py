@@ -20,8 +20,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from pixelwise.bundle.onnx_graph import nodes_between, parse, with_outputs
 from pixelwise.records import Pixels
-from pixelwise.tracing.graph import nodes_between, parse, with_outputs
 
 LEVELS = 255  # steps of an uint8
 SAMPLED = 4096  # values kept of each tensor and image, to choose its range by

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bundle.cost import Plan
+from pixelwise.bundle.allowed_operators import FLOAT, UINT8, Sized, Unfit
+from pixelwise.bundle.graph_cost import Plan
 from pixelwise.bundle.metadata import Metadata
-from pixelwise.bundle.operators import FLOAT, UINT8, Sized, Unfit
 from pixelwise.bundle.protobuf_reader import Message, read_model
 
 OLDEST_OPSET, NEWEST_OPSET = 17, 25  # of ONNX's own operators, as they were when this was written

@@ -1,7 +1,25 @@
-"""The command line: parse, call, print. Every command is one Python function of the same name."""
+"""The command line: parse, call, print. One file a command; each command is a function of the same name."""
 
 # In the order in which `pixelwise --help` lists the commands.
-from pixelwise.cli.shared import app  # isort: skip
-from pixelwise.cli import training, data, evaluation, prediction, serving, models  # isort: skip
+from pixelwise.cli.shared_options import app  # isort: skip
+from pixelwise.cli import demo_command, train_command, export_command  # isort: skip
+from pixelwise.cli import check_command, convert_command  # isort: skip
+from pixelwise.cli import evaluate_command, compare_command, suggest_command, accept_command  # isort: skip
+from pixelwise.cli import predict_command, trace_command, serve_command, models_command  # isort: skip
 
-__all__ = ["app", "data", "evaluation", "models", "prediction", "serving", "training"]
+__all__ = [
+    "accept_command",
+    "app",
+    "check_command",
+    "compare_command",
+    "convert_command",
+    "demo_command",
+    "evaluate_command",
+    "export_command",
+    "models_command",
+    "predict_command",
+    "serve_command",
+    "suggest_command",
+    "trace_command",
+    "train_command",
+]

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.evaluation.measure import SAMPLE_EVERY, Sums
-from pixelwise.evaluation.rows import Row, chosen_images, counts_of, guess_counts_of, sequences
+from pixelwise.evaluation.measure_image import SAMPLE_EVERY, Sums
+from pixelwise.evaluation.per_image import Row, chosen_images, counts_of, guess_counts_of, sequences
 from pixelwise.metrics.bootstrap import DRAWS, drawn_sums, interval, scores_of_sums
 from pixelwise.metrics.boundary import DISTANCES_PX, boundary_iou
 from pixelwise.metrics.calibration import Calibration, calibration_of
 from pixelwise.metrics.confusion import Scores, mean, scores
-from pixelwise.metrics.mending import BOUNDARY_PX, KINDS, NAMES, SURE, Suspect, mended
+from pixelwise.metrics.error_types import BOUNDARY_PX, KINDS, NAMES, SURE, Suspect, mended
 from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f, surface_dice
 from pixelwise.metrics.regions import FOUND, LOST, SIZE_NAMES
 from pixelwise.records import ClassList

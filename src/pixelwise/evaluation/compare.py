@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.files import shown
-from pixelwise.data.values import Given, values_of
+from pixelwise.datasets.class_values import Given, values_of
 from pixelwise.errors import DataError
-from pixelwise.evaluation.classes import match_classes
-from pixelwise.evaluation.measure import Sums
-from pixelwise.evaluation.pairs import Pair, checked_listing, each_pair, open_data
-from pixelwise.evaluation.report import WHOLE
-from pixelwise.evaluation.rows import ROW_TOLERANCE_PX
-from pixelwise.evaluation.split import default_split, measure_pair, unwatched
+from pixelwise.evaluation.evaluate import default_split, measure_pair, unwatched
+from pixelwise.evaluation.evaluation_report import WHOLE
+from pixelwise.evaluation.labelled_pairs import Pair, checked_listing, each_pair, open_data
+from pixelwise.evaluation.match_classes import match_classes
+from pixelwise.evaluation.measure_image import Sums
+from pixelwise.evaluation.per_image import ROW_TOLERANCE_PX
+from pixelwise.images.files import shown
 from pixelwise.metrics.bootstrap import drawn_sums, interval, known_mean, p_value, scores_of_sums
 from pixelwise.metrics.boundary import DISTANCES_PX
-from pixelwise.metrics.mending import BOUNDARY_PX
+from pixelwise.metrics.error_types import BOUNDARY_PX
 from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
 from pixelwise.metrics.regions import SIZE_NAMES
-from pixelwise.prediction.engine import usable_cores
-from pixelwise.prediction.image import Model, load
+from pixelwise.prediction.engines.engine import usable_cores
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.records import ClassList, Dataset
-from pixelwise.tracing.recorder import finite
+from pixelwise.trace_events import finite
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -113,7 +113,7 @@ class Comparison:
         from rich.console import Group
         from rich.text import Text
 
-        from pixelwise.evaluation.text import percent, table_of
+        from pixelwise.evaluation.report_text import percent, table_of
 
         table = table_of("", "A", "B", "B − A, points", "95 %", "p", "")
         for heading, rows in (("", self.whole), ("IoU of", self.by_class), ("", self.by_region)):

@@ -6,8 +6,19 @@ Shapes: B batch, C classes, H and W multiples of `stride_multiple`, s `stride`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is needed to build a network again."""
+
+    name: str = "fast"  # "fast": encoder and light decoder; "unet": the textbook's U-Net, from scratch; "smp:NAME"
+    encoder: str = "lite0"  # of "fast", also "timm:NAME"; of "smp:NAME"
+    classes: int = 2
+    pretrained: bool = True  # start the encoder from ImageNet weights
 
 
 class Network(nn.Module):

@@ -8,16 +8,11 @@ Shapes: B batch, C classes, H and W multiples of 16; level i works at [B, widthÂ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelwise.model.network import Network
-
-if TYPE_CHECKING:
-    from pixelwise.model.build import ModelConfig
+from pixelwise.model.network import ModelConfig, Network
 
 WIDTH = 24  # channels at full resolution; the paper's 64 needs a GPU
 LEVELS = 4  # how often the image is halved

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,7 @@ from torch.nn import functional as F
 
 from pixelwise.errors import MissingExtraError, TrainingError, UsageError
 from pixelwise.model.decoder import Decoder, DecoderConfig
-from pixelwise.model.network import Network
-
-if TYPE_CHECKING:
-    from pixelwise.model.build import ModelConfig
+from pixelwise.model.network import ModelConfig, Network
 
 TIMM, SMP = "timm:", "smp:"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std that most published weights were trained with

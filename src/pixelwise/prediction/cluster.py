@@ -19,13 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pixelwise import __version__
-from pixelwise.data.files import shown
 from pixelwise.errors import ClusterError, MissingExtraError, OutputError, PixelwiseError
-from pixelwise.prediction.image import Model, load
-from pixelwise.prediction.label import Job, Record, Wanted, failed, label_file, named
+from pixelwise.images.files import shown
+from pixelwise.prediction.label_file import Job, Record, Wanted, failed, label_file, named
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.manifest import Manifest
 from pixelwise.prediction.outputs import STATE
+from pixelwise.version import __version__
 
 LOCAL = "local"  # the address of a cluster that is started on this machine, for this run alone
 AHEAD = 2  # images that a worker has in hand: one is being labelled, and the next one's name is there already

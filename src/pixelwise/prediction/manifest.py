@@ -18,11 +18,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from pixelwise.data.files import Refusal, read_bytes, shown, utf8, write_whole, writing_whole
 from pixelwise.errors import ImageError, OutputError, UsageError
-from pixelwise.prediction.label import Job, Record, Wanted
+from pixelwise.images.files import Refusal, read_bytes, shown, utf8, write_whole, writing_whole
+from pixelwise.prediction.label_file import Job, Record, Wanted
 from pixelwise.prediction.outputs import STATE
-from pixelwise.tracing.recorder import finite
+from pixelwise.trace_events import finite
 
 FILE_NAME = "predictions.jsonl"
 VERSION = 2  # 1 kept COCO's pieces as JSON of another form

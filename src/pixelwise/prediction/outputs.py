@@ -14,13 +14,13 @@ from pathlib import PurePath
 
 import numpy as np
 
-from pixelwise.data.formats.coco_pieces import coco_piece
-from pixelwise.data.formats.geojson import geojson_text
-from pixelwise.data.formats.labelme import labelme_text
-from pixelwise.data.images import encode_label_png
-from pixelwise.data.png import label_png, png_of_strips
+from pixelwise.datasets.formats.coco_writer import coco_piece
+from pixelwise.datasets.formats.geojson import geojson_text
+from pixelwise.datasets.formats.labelme import labelme_text
 from pixelwise.errors import UsageError
-from pixelwise.prediction.maps import confidence_strips, entropy_strips, size_of
+from pixelwise.images.image_files import encode_label_png
+from pixelwise.images.png_writer import label_png, png_of_strips
+from pixelwise.prediction.confidence_maps import confidence_strips, entropy_strips, size_of
 from pixelwise.prediction.overlay import encode_overlay, overlay
 from pixelwise.records import Labels, Pixels, Prediction
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.prediction.flow_events import coloured
 from pixelwise.records import ClassList, Labels, Pixels
-from pixelwise.tracing.flow import coloured
 
 OPACITY = 0.5  # of the classes' colours over the photo
 PX_PER_LINE_PX = 600  # boundaries are one pixel wide for every so many pixels of the image's shorter side

@@ -23,12 +23,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.decode import MAX_PIXELS
 from pixelwise.errors import UsageError
-from pixelwise.prediction.bounded import run_bounded
-from pixelwise.prediction.cutting import PIECEWISE_PIXELS, Tiles, is_large
-from pixelwise.prediction.engine import Engine
-from pixelwise.prediction.maps import STRIP_VALUES, probabilities_of_rows
+from pixelwise.images.decode import MAX_PIXELS
+from pixelwise.prediction.confidence_maps import STRIP_VALUES, probabilities_of_rows
+from pixelwise.prediction.engines.engine import Engine
+from pixelwise.prediction.in_memory import run_bounded
+from pixelwise.prediction.large.tile_plan import PIECEWISE_PIXELS, Tiles, is_large
 from pixelwise.records import Labels, Pixels, Prediction, Scores
 
 FLIP = "flip"

@@ -15,22 +15,22 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pixelwise.errors import PixelwiseError
-from pixelwise.prediction.image import Model
-from pixelwise.server import routes_health, routes_page, routes_predict, routes_runs
+from pixelwise.prediction.load_model import Model
 from pixelwise.server.body_limits import UPLOADS, Arriving, Limits
 from pixelwise.server.decoder_pool import Decoders
-from pixelwise.server.examples import add_examples
-from pixelwise.server.facts import model_of
-from pixelwise.server.gate import Gate, Left
-from pixelwise.server.guard import Guard
-from pixelwise.server.memory import Memory
-from pixelwise.server.monitor import Monitor
-from pixelwise.server.page import PageFiles
-from pixelwise.server.refusals import Refused, body
-from pixelwise.server.runs import Runs
-from pixelwise.server.settings import Settings
-from pixelwise.server.shelf import Shelf
-from pixelwise.server.state import State
+from pixelwise.server.error_responses import Refused, body
+from pixelwise.server.explain import model_of
+from pixelwise.server.image_memory import Memory
+from pixelwise.server.model_cache import Shelf
+from pixelwise.server.monitoring import Monitor
+from pixelwise.server.openapi_examples import add_examples
+from pixelwise.server.page_files import PageFiles
+from pixelwise.server.request_queue import Gate, Left
+from pixelwise.server.routes import health_routes, page_routes, predict_routes, run_routes
+from pixelwise.server.run_list import Runs
+from pixelwise.server.security import Guard
+from pixelwise.server.server_settings import Settings
+from pixelwise.server.server_state import State
 
 ABOUT = """Label every pixel of an image, and see why. Errors have one shape:
 `{"error": {"kind": "…", "message": "…", "remedy": "…"}}`. A full server answers 503 with `Retry-After`."""
@@ -69,7 +69,7 @@ def create_app(model: Model, settings: Settings | None = None, built_in: str | N
         openapi_url="/v1/openapi.json",
     )  # fmt: skip
     app.state.pixelwise = state
-    for routes in (routes_predict, routes_page, routes_runs, routes_health):
+    for routes in (predict_routes, page_routes, run_routes, health_routes):
         app.include_router(routes.router)
     PageFiles().add_to(app)
     describe = app.openapi

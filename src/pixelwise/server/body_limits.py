@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pixelwise.server.refusals import Refused, too_large, too_slow
-from pixelwise.server.settings import Settings
+from pixelwise.server.error_responses import Refused, too_large, too_slow
+from pixelwise.server.server_settings import Settings
 
 SMALL_BYTES = 64 * 1024  # of what is not an image: JSON, which is read on the event loop
 SMALL_S = 10.0

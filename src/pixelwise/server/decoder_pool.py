@@ -15,8 +15,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.server.refusals import Refused
-from pixelwise.server.settings import Settings
+from pixelwise.server.error_responses import Refused
+from pixelwise.server.server_settings import Settings
 from pixelwise.server.upload_decoder import Decoded, seconds_for, write_message
 
 COMMAND = (sys.executable, "-P", "-m", "pixelwise.server.upload_decoder")

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.scenes import SCENE_CLASSES
 from pixelwise.metrics import confusion
-from pixelwise.prediction.image import Model
+from pixelwise.prediction.load_model import Model
 from pixelwise.records import VOID, Labels, Pixels, Prediction
-from pixelwise.server.samples import Samples, judged_scenes
+from pixelwise.scenes.render_scene import SCENE_CLASSES
+from pixelwise.server.sample_images import Samples, judged_scenes
 
 IMAGES = 32
 BINS = 10

@@ -19,12 +19,12 @@ import uvicorn
 
 from pixelwise.errors import UsageError
 from pixelwise.heap import give_back
-from pixelwise.prediction.engine import AUTO
-from pixelwise.prediction.image import load
+from pixelwise.prediction.engines.engine import AUTO
+from pixelwise.prediction.load_model import load
 from pixelwise.server.app import create_app
 from pixelwise.server.http_protocol import Bounded, most_connections, sweep
-from pixelwise.server.settings import Settings, own_addresses, own_names
-from pixelwise.server.state import State
+from pixelwise.server.server_settings import Settings, own_addresses, own_names
+from pixelwise.server.server_state import State
 
 GRACE_S = 7  # for answers that are under way when the server is told to stop
 ARRIVE_S = 3.0  # of these, for requests that have yet to arrive whole

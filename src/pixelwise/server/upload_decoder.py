@@ -29,11 +29,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from pixelwise.data.decode import FORMATS, mask_ids_of, open_image
-from pixelwise.data.files import Refusal
-from pixelwise.data.images import decode_image
 from pixelwise.errors import DataError
 from pixelwise.heap import give_back
+from pixelwise.images.decode import FORMATS, mask_ids_of, open_image
+from pixelwise.images.files import Refusal
+from pixelwise.images.image_files import decode_image
 
 MULTIPART = "multipart/form-data"
 MOST_PARTS = 16

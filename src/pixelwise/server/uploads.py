@@ -10,7 +10,7 @@ from typing import NamedTuple
 from starlette.requests import Request
 
 from pixelwise.server.body_limits import BODY, Body
-from pixelwise.server.state import State
+from pixelwise.server.server_state import State
 
 
 class Upload(NamedTuple):

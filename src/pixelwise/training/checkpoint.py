@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from pixelwise.data.files import shown, write_whole
 from pixelwise.errors import OutputError, TrainingError
+from pixelwise.images.files import shown, write_whole
 
 KEPT = 2
 

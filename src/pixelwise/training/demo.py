@@ -6,17 +6,17 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelwise.data.files import write_whole
-from pixelwise.data.images import encode_png
-from pixelwise.data.scenes import render_scene, write_scenes
 from pixelwise.errors import UsageError
-from pixelwise.evaluation.split import Report, evaluate
-from pixelwise.prediction.image import Model, load
+from pixelwise.evaluation.evaluate import Report, evaluate
+from pixelwise.images.files import write_whole
+from pixelwise.images.image_files import encode_png
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.records import Pixels
-from pixelwise.tracing.recorder import Listener, nobody
-from pixelwise.training.first_look import Progress
+from pixelwise.scenes.render_scene import render_scene, write_scenes
+from pixelwise.trace_events import Listener, nobody
+from pixelwise.training.data_summary import Progress
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.run import Trained, train
+from pixelwise.training.train import Trained, train
 
 COUNTS = {"train": 96, "val": 24, "test": 24}
 SIZE_PX = 256

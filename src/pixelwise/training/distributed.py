@@ -31,9 +31,9 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from pixelwise.data.files import write_whole
 from pixelwise.errors import StoppedError, TrainingError, UsageError
-from pixelwise.training.shared_norm import share_statistics
+from pixelwise.images.files import write_whole
+from pixelwise.training.sync_batch_norm import share_statistics
 
 # How long processes wait for each other. Long: the first checks the data and writes the bundle while the others wait. A
 # process that died is not waited for: torchrun sees it at once.

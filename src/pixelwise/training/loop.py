@@ -14,18 +14,18 @@ from pathlib import Path
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pixelwise.data.files import write_whole
-from pixelwise.data.loader import Augmentation, Order, Pairs, batches_from, training_batches
 from pixelwise.errors import StoppedError
+from pixelwise.images.files import write_whole
 from pixelwise.records import Dataset
-from pixelwise.tracing.recorder import Event, Listener
-from pixelwise.tracing.words import observe
+from pixelwise.trace_events import Event, Listener
 from pixelwise.training import distributed
-from pixelwise.training.budget import show_duration
+from pixelwise.training.loader import Augmentation, Order, Pairs, batches_from, training_batches
+from pixelwise.training.observations import observe
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.state import EpochSoFar, Stopwatch, Training, save
+from pixelwise.training.signals import Stop
 from pixelwise.training.step import Lesson, learn_or_say, lesson_of, out_of_memory, rate_at, set_training
-from pixelwise.training.stopping import Stop
+from pixelwise.training.time_budget import show_duration
+from pixelwise.training.training_state import EpochSoFar, Stopwatch, Training, save
 from pixelwise.training.validate import Validated, Validation, validate
 
 SAVE_EVERY_S = 300.0  # within an epoch, so that a long one that is killed loses little

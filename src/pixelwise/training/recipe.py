@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import tomlkit
 
-from pixelwise.data.settings import parse_toml
+from pixelwise.datasets.dataset_toml import parse_toml
 from pixelwise.errors import UsageError
 
 MODELS = ("fast", "unet")

@@ -20,9 +20,9 @@ from pixelwise.model.preprocess import Preprocess
 from pixelwise.records import VOID
 from pixelwise.training import distributed
 from pixelwise.training.losses import class_weights, segmentation_loss
-from pixelwise.training.memory import is_out_of_memory, too_large
+from pixelwise.training.out_of_memory import is_out_of_memory, too_large
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.state import Training
+from pixelwise.training.training_state import Training
 
 LARGEST_NORM = 5.0  # of all gradients together: larger ones come from a batch that misleads
 VANISHED = 1e-30  # a gradient's mean below it has no effect on a weight

@@ -14,20 +14,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pixelwise.data.augment import View, cut_mask
-from pixelwise.data.files import make_folder, write_whole
-from pixelwise.data.images import encode_png
-from pixelwise.data.loader import Pairs
+from pixelwise.images.files import make_folder, write_whole
+from pixelwise.images.image_files import encode_png
 from pixelwise.metrics import confusion
 from pixelwise.model.label_strips import GRAPH_VALUES, labels_of_scores
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, labels_from_scores, resize_scores
-from pixelwise.prediction.bounded import labelled_in_tiles
-from pixelwise.prediction.cutting import is_cut, native_tile, overlap_of
-from pixelwise.prediction.tiles import tiling
+from pixelwise.prediction.flow_events import coloured
+from pixelwise.prediction.in_memory import labelled_in_tiles
+from pixelwise.prediction.large.tile_plan import is_cut, native_tile, overlap_of
+from pixelwise.prediction.large.tiles import tiling
 from pixelwise.records import VOID, ClassList, Labels, Pixels, Scores
-from pixelwise.tracing.flow import coloured
+from pixelwise.training.augment import View, cut_mask
 from pixelwise.training.distributed import own_part, total_of
+from pixelwise.training.loader import Pairs
 
 BATCH_PIXELS = 4_194_304  # of a batch at the network's input, at most, and
 BATCH_MASK_PIXELS = 16_000_000  # of its masks before the last

@@ -1,0 +1,174 @@
+"""What is inside a bundle: one plain `.onnx` file that any ONNX Runtime runs, with its story in `metadata_props`.
+
+input   image   uint8 [H, W, 3] RGB, any H and W
+output  labels  uint8 [H, W] class ids at the image's own size
+output  scores  float32 [C, h, w] class scores at the network's own resolution
+
+Everything a bundle says about itself stands in `metadata_props` under keys that start with "pixelwise.", as JSON.
+A bundle is data, never code: it is looked at here byte by byte before any runtime is given it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pixelwise.bundle.allowed_operators import Unfit
+from pixelwise.bundle.graph_cost import Plan
+from pixelwise.bundle.metadata import FORMAT, PREFIX, Metadata, Wrong, decode, of_type, text, wrong
+from pixelwise.bundle.protobuf_reader import Message, read_model
+from pixelwise.bundle.trust import check_model, check_sizes
+from pixelwise.errors import BundleError, DataError
+from pixelwise.images.image_files import decode_image, decode_mask_ids, encode_png
+from pixelwise.records import Labels, Pixels
+
+MAX_BYTES = 512 * 2**20
+MAX_GOLDEN_PX = 1024  # a side of the golden image, which every loading labels
+REMEDY = "Export it again with `pixelwise export`, or copy it again from where it came."
+
+
+@dataclass(frozen=True)
+class Golden:
+    """An image and the labels that the network gave it when the bundle was written."""
+
+    image: Pixels
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """A bundle as read and checked, not yet running."""
+
+    path: Path
+    model: bytes
+    metadata: Metadata
+    golden: Golden
+    digest: str  # SHA-256 of the graph, which names the network
+    plan: Plan = field(repr=False, compare=False)  # what running it costs
+
+    def check_image(self, height: int, width: int) -> None:
+        """Raise BundleError where an image of height × width would take more than any network needs."""
+        try:
+            self.plan.check(height, width, self.metadata.size)
+        except Unfit as error:
+            raise BundleError(f"{self.path}: {error}.") from error
+
+
+def golden_props(golden: Golden, model: bytes) -> dict[str, str]:
+    """The golden example and the digest of a serialised model's graph, as `metadata_props`."""
+    _, graph = read_model(model)
+    value = {
+        "graph_sha256": hashlib.sha256(graph).hexdigest(),
+        "image_png": base64.b64encode(encode_png(golden.image)).decode(),
+        "labels_png": base64.b64encode(encode_png(golden.labels)).decode(),
+    }
+    return {PREFIX + "golden": json.dumps(value)}
+
+
+def read_bundle(path: Path) -> BundleFile:
+    """Read a bundle and check that it is whole, unaltered and what a bundle is. It is not run here.
+
+    Raises:
+        BundleError: no such file, not ONNX, not one of ours, too large, its graph is not what its digest says, its
+            metadata are not what they should be, or it would cost more than any network does.
+    """
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise BundleError(f"{path}: not a file; expected a bundle, such as RUN/model.onnx.")
+        if size > MAX_BYTES:
+            raise BundleError(f"{path}: {size / 2**20:.0f} MB; a bundle has at most {MAX_BYTES // 2**20} MB.")
+        model = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}.") from error
+    return parse_bundle(model, path)
+
+
+def parse_bundle(data: bytes, path: Path) -> BundleFile:
+    """Check the bytes of a bundle, as `read_bundle` does; `path` is what messages name."""
+    try:
+        model, graph = read_model(data)
+    except ValueError as error:
+        raise BundleError(
+            f"{path}: not an ONNX file as a bundle is one: {error} ({len(data)} bytes). {REMEDY}"
+        ) from error
+    if "graph" not in model:
+        raise BundleError(f"{path}: not an ONNX file: it holds no graph ({len(data)} bytes). {REMEDY}")
+    props = props_of(model, path)
+    try:
+        check_model(model)
+        metadata = Metadata.from_props(props)
+        golden, digest = read_golden(props, graph, len(metadata.classes), path)
+        plan = Plan(model["graph"], [stage.tensor for stage in metadata.stages])
+        bundle = BundleFile(path, data, metadata, golden, digest, plan)
+        check_sizes(plan, metadata, golden.image.shape[:2])
+    except Wrong as error:
+        raise BundleError(f"{path}: its metadata is damaged: {error}. {REMEDY}") from error
+    except Unfit as error:
+        raise BundleError(f"{path}: {error}. {REMEDY}") from error
+    return bundle
+
+
+def props_of(model: Message, path: Path) -> dict[str, str]:
+    """The metadata of a model, once it is known to be a bundle of this format."""
+    entries = [(entry.get("key", ""), entry.get("value", "")) for entry in model.get("metadata_props", ())]
+    props = dict(entries)
+    if len(props) != len(entries):
+        raise BundleError(f"{path}: its metadata is damaged: a key is there twice. {REMEDY}")
+    if PREFIX + "format" not in props:
+        raise BundleError(
+            f"{path}: an ONNX file, but not a Pixelwise bundle: its metadata has no {PREFIX}format. "
+            "Make one with `pixelwise export RUN --out M.onnx`."
+        )
+    if props[PREFIX + "format"] != str(FORMAT):
+        raise BundleError(
+            f"{path}: bundle format {ascii(props[PREFIX + 'format'][:20])[1:-1]}, but this Pixelwise reads format "
+            f"{FORMAT}. Update Pixelwise, or export the bundle again with this version."
+        )
+    return props
+
+
+def read_golden(props: dict[str, str], graph: memoryview, classes: int, path: Path) -> tuple[Golden, str]:
+    """The golden example, and the digest of the graph once it is known to be that which was recorded.
+
+    Raises:
+        BundleError: the graph was altered, or the golden image is too large or cannot be read.
+        Wrong: an entry is not what it should be.
+    """
+    stated = of_type(decode(props, "golden"), dict, "golden", "an object")
+    recorded, digest = text(stated.get("graph_sha256"), "golden.graph_sha256"), hashlib.sha256(graph).hexdigest()
+    if recorded != digest:
+        raise BundleError(
+            f"{path}: the network in it was altered or damaged: its SHA-256 is {digest[:12]}…, but "
+            f"{ascii(recorded[:12])[1:-1]}… was recorded. {REMEDY}"
+        )
+    files = []
+    for key in ("image_png", "labels_png"):
+        written = of_type(stated.get(key), str, f"golden.{key}", "a PNG file in base64")
+        try:
+            files.append(base64.b64decode(written, validate=True))
+        except (binascii.Error, ValueError) as error:
+            raise Wrong(f"golden.{key} is not base64: {error}") from error
+        check_png(files[-1], f"golden.{key}", path)
+    try:
+        image, ids = decode_image(files[0], "golden image"), decode_mask_ids(files[1], "golden labels")
+    except DataError as error:
+        raise Wrong(str(error)) from error
+    if image.shape[:2] != ids.shape:
+        wrong("golden.labels_png", list(ids.shape), f"labels of the golden image's size, {list(image.shape[:2])}")
+    if not 0 <= ids.min() <= ids.max() < classes:
+        wrong("golden.labels_png", int(ids.max()), f"labels 0 … {classes - 1}")
+    return Golden(image, ids.astype("uint8")), digest
+
+
+def check_png(data: bytes, name: str, path: Path) -> None:
+    """Raise BundleError where a golden PNG is too large, before it is decoded."""
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR" or len(data) < 33:
+        raise Wrong(f"{name} is not a PNG file")
+    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    if max(height, width) > MAX_GOLDEN_PX or not height or not width:
+        raise BundleError(f"{path}: its golden image is {height}×{width}; at most {MAX_GOLDEN_PX} a side. {REMEDY}")

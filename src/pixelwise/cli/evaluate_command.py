@@ -1,0 +1,59 @@
+"""evaluate: measure a model on a labelled split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixelwise.cli.shared_options import (
+    Classes,
+    DataFolder,
+    EngineName,
+    JsonFile,
+    Masks,
+    ModelName,
+    SkipBad,
+    SplitName,
+    Threads,
+    Views,
+    Void,
+    app,
+    console_of,
+    give,
+    values_from,
+)
+
+
+@app.command()
+def evaluate(
+    model: ModelName,
+    data: DataFolder,
+    split: SplitName = None,
+    classes: Classes = None,
+    void: Void = None,
+    masks: Masks = None,
+    skip_bad: SkipBad = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one page: charts, tables, worst and best images.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each image.")] = None,
+    tta: Views = "",
+    engine: EngineName = "auto",
+    threads: Threads = None,
+    json_file: JsonFile = None,
+) -> None:  # fmt: skip
+    """Measure a model on a labelled split, at each image's own size: scores with intervals, and where the errors are.
+
+    Example: pixelwise evaluate my_run my_data --split test --html report.html
+    """
+    from pixelwise.cli.terminal import work_bar
+    from pixelwise.evaluation.evaluate import evaluate as run_evaluate
+    from pixelwise.prediction.load_model import load
+
+    opened = load(model, threads, engine)
+    with work_bar(console_of(json_file), "evaluating") as progress:
+        report = run_evaluate(
+            opened, data, split=split, skip_bad=skip_bad, html=html, csv=csv, tta=tta, progress=progress,
+            **values_from(classes, void, masks),
+        )  # fmt: skip
+    give(report, json_file)

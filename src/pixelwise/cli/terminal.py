@@ -1,0 +1,246 @@
+"""What a person sees in the terminal: the same trace events that files and pages get, as tables and bars.
+
+Live where the output is a terminal; plain lines, one a fact, where it is a file or a pipe. Names of classes and files
+come from other people: they are never read as markup, and control characters in them are shown, not sent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from pixelwise.images.files import printable
+from pixelwise.training.observations import images_of
+
+if TYPE_CHECKING:
+    from pixelwise.prediction.built_in_models import BuiltIn
+
+SHOWN_PROBLEMS = 5  # of a kind, before a training
+Event = dict[str, Any]
+
+
+class PlainConsole(Console):
+    """A console that prints text as it is: no markup in it, and no control character from it reaches the terminal."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, quiet=quiet)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control is None and not segment.text.isprintable():
+                yield Segment(printable(segment.text, keep="\n"), segment.style)
+            else:
+                yield segment
+
+
+class TrainingView:
+    """Shows a training as it happens. `tell` takes trace events, `progress` what is done of what."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.epochs: list[Event] = []
+        self.planned = 0  # epochs, by the latest plan
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self.task = self.bar.add_task("starting", total=None)
+        self.live = Live(self.render(), console=console, auto_refresh=False) if console.is_terminal else None
+
+    def __enter__(self) -> TrainingView:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.live.update(self.table(self.epochs) if self.epochs else Text(""), refresh=True)
+            self.live.stop()
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        if self.live:
+            if self.bar.tasks[0].description != what:
+                self.bar.reset(self.task, description=what, total=total)
+            self.bar.update(self.task, completed=done, total=total, description=what)
+            self.live.update(self.render(), refresh=True)
+
+    def tell(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "data":
+            self.console.print(data_table(event))
+        elif kind == "start":
+            self.console.print(start_line(event), soft_wrap=True)
+        elif kind == "flow":
+            self.console.print(flow_line(event), soft_wrap=True)
+        elif kind == "epoch":
+            self.epochs.append(event)
+            if self.live:
+                self.live.update(self.render(), refresh=True)
+            else:
+                self.console.print(epoch_line(event), soft_wrap=True)
+        elif kind == "plan" and event["epochs"] != self.planned:
+            self.planned = event["epochs"]
+            self.console.print(plan_line(event), soft_wrap=True)
+        elif kind == "warning":
+            self.console.print(f"warning: {event['message']}", style="yellow", soft_wrap=True)
+        elif kind == "export":
+            self.console.print(f"bundle {event['path']} written; it agrees with the network on "
+                               f"{1 - event['differs']:.3%} of the pixels", soft_wrap=True)  # fmt: skip
+            if reduced := event.get("reduced"):
+                self.console.print(reduced_line(reduced, event["bytes"]), soft_wrap=True)
+
+    def render(self) -> RenderableType:
+        room = max(self.console.height - 8, 5)  # a table taller than the screen would not scroll
+        return Group(self.table(self.epochs[-room:]), self.bar) if self.epochs else Group(self.bar)
+
+    def table(self, epochs: list[Event]) -> Table:
+        table = Table(title="training", title_justify="left", box=None, pad_edge=False)
+        for name in ("epoch", "loss", "val loss", "accuracy", "mIoU", "seconds", "images/s"):
+            table.add_column(name, justify="right")
+        table.add_column("what the numbers say", ratio=1)
+        best = max((e["miou"] or 0.0 for e in self.epochs), default=0.0)
+        for event in epochs:
+            star = "★" if (event["miou"] or 0.0) == best else " "
+            table.add_row(
+                str(event["epoch"]),
+                number(event["loss"], ".3f"),
+                number(event["val_loss"], ".3f"),
+                number(event["accuracy"], ".3f"),
+                number(event["miou"], ".3f") + star,
+                f"{event['seconds']:.1f}",
+                f"{event['images_per_second']:.0f}",
+                event["observation"],
+            )
+        return table
+
+
+def number(value: float | None, form: str) -> str:
+    return "–" if value is None or value != value else format(value, form)
+
+
+def epoch_line(event: Event) -> str:
+    return (
+        f"epoch {event['epoch']:3d}  loss {number(event['loss'], '.3f')}  val loss {number(event['val_loss'], '.3f')}  "
+        f"accuracy {number(event['accuracy'], '.3f')}  mIoU {number(event['miou'], '.3f')}  {event['seconds']:.1f} s  "
+        f"{event['images_per_second']:.0f} images/s  {event['observation']}"
+    )
+
+
+def data_table(event: Event) -> RenderableType:
+    """What the network will see of each class, and what is wrong with the data."""
+    pairs = ", ".join(f"{count} {split}" for split, count in event["pairs"].items())
+    table = Table(title=f"{event['root']}: {pairs} pairs ({event['layout']} layout)", title_justify="left", box=None)
+    table.add_column("class")
+    table.add_column("share of labelled pixels, as the network sees them", no_wrap=True)
+    table.add_column("pixels", justify="right")
+    total = max(sum(event["pixels"].values()), 1)
+    for row in event["classes"]:
+        pixels = event["pixels"][row["name"]]
+        red, green, blue = row["colour"]
+        bar = Text("█" * round(40 * pixels / total) or "▏", style=f"rgb({red},{green},{blue})")
+        table.add_row(row["name"], Text.assemble(f"{pixels / total:7.2%} ", bar), f"{pixels:,}")
+    lines: list[RenderableType] = [table]
+    lines += [Text(f"note: {note}", style="dim") for note in event["notes"]]
+    lines += [Text(f"warning: {warning}", style="yellow") for warning in event["warnings"]]
+    seen: Counter[str] = Counter()
+    for problem in event["problems"]:
+        seen[problem["kind"]] += 1
+        if seen[problem["kind"]] > SHOWN_PROBLEMS:
+            continue
+        lines.append(Text(f"{problem['severity']}: {problem['where']}: {problem['message']} {problem['remedy']}",
+                          style="red" if problem["severity"] == "error" else "yellow"))  # fmt: skip
+    for kind, number in seen.items():
+        if number > SHOWN_PROBLEMS:
+            lines.append(
+                Text(f"and {number - SHOWN_PROBLEMS:,} more of {kind}; pixelwise check lists all", style="yellow")
+            )
+    return Group(*lines)
+
+
+def reduced_line(reduced: dict[str, Any], size_bytes: int) -> str:
+    """What was made smaller, and what that cost."""
+    before, after = reduced["miou_before"], reduced["miou_after"]
+    what = "convolutions in int8" if "computes" in reduced else f"weights stored as {reduced['weights']}"
+    return (
+        f"{what}, {size_bytes / 1e6:.1f} MB: mIoU on val {before:.4f} → {after:.4f} "
+        f"({-reduced['drop_points']:+.2f} points)"
+    )
+
+
+def flow_line(event: Event) -> Text:
+    """One stage: what it puts out and how long it took."""
+    shape = "×".join(str(side) for side in event["shape"])
+    return Text(
+        f"  {event['stage']:<26} {shape:<14} {event['dtype']:<8} {event['minimum']:9.3f} … {event['maximum']:<9.3f} "
+        f"{event['milliseconds']:8.1f} ms"
+    )
+
+
+def start_line(event: Event) -> str:
+    anew = f"; its own from the start: {', '.join(event['anew'])}" if event["anew"] else ""
+    return f"starts from the weights of {event['run']}, epoch {event['epoch']}{anew}"
+
+
+def plan_line(event: Event) -> str:
+    return (
+        f"plan: {event['epochs']} epochs of {event['steps']} steps, {event['small_epochs']} of them with small views; "
+        f"expected to end after {minutes(event['expected_s'])} of {minutes(event['budget_s'])}"
+    )
+
+
+def minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+@contextmanager
+def work_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that goes away when the work is done; nothing where no one watches."""
+    if not console.is_terminal or console.quiet:
+        yield lambda done, total: None
+        return
+    columns = (
+        TextColumn(what, markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def models_table(models: Sequence[BuiltIn]) -> Table:
+    """The built-in models: what each labels, how large it is and how well it does."""
+    table = Table("name", "classes", "sees", "MB", "mIoU", "accuracy", "of")
+    for model in models:
+        facts = model.to_json()
+        metrics = facts["metrics"]
+        names = [entry["name"] for entry in facts["classes"]]
+        table.add_row(
+            model.name,
+            f"{len(names)}: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}",
+            f"{facts['policy']} {facts['size'][0]}×{facts['size'][1]}",
+            f"{facts['bytes'] / 1e6:.1f}",
+            f"{metrics['miou']:.3f}",
+            f"{metrics['accuracy']:.3f}",
+            images_of(metrics),
+        )
+    return table

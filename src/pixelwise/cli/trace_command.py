@@ -1,0 +1,49 @@
+"""trace: follow one image through a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pixelwise.cli.shared_options import JsonFile, ModelName, app, console_of, give
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def trace(
+    model: ModelName,
+    image: Annotated[Path, typer.Argument(metavar="IMAGE")],
+    pixel: Annotated[str | None, typer.Option(metavar="X,Y", help="Whose story to tell. [default: the least certain pixel]")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the whole story as one HTML file that opens offline.")] = None,
+    json_file: JsonFile = None,
+) -> None:  # fmt: skip
+    """Follow an image through a model: four stages, every layer, one pixel's story.
+
+    Example: pixelwise trace my_run photo.jpg --pixel 212,140
+    """
+    from pixelwise.prediction.load_model import load
+    from pixelwise.tracing.trace import trace as run_trace
+
+    place = parse_pixel(pixel) if pixel else None
+    opened = load(model)
+    result = run_trace(opened, image, place)
+    give(result, json_file)
+    if html is not None:
+        from pixelwise.server.trace_page import write_report
+
+        write_report(opened, image, html, (result.pixel.x, result.pixel.y))
+        console_of(json_file).print(f"The whole story: {html}", soft_wrap=True)
+
+
+def parse_pixel(text: str) -> tuple[int, int]:
+    """ "212,140" → (212, 140)."""
+    from pixelwise.errors import UsageError
+
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise UsageError(f"--pixel {text}: expected X,Y in pixels from the top left, such as 212,140.")
+    return int(parts[0]), int(parts[1])

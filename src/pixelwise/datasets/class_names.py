@@ -1,0 +1,81 @@
+"""Which class each id in the masks is, as dataset.toml or the format declares; and the names of ids that none does.
+
+An id is the number that a mask file stores; a class id is its place in the dataset's ClassList. No mask is opened here:
+what they hold is read by `doctor.reading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pixelwise.datasets.dataset_toml import FILE_NAME, Settings, filled_colours
+from pixelwise.datasets.layouts import Declared, Listing
+from pixelwise.datasets.name_tables import names_beside
+from pixelwise.records import MAX_CLASSES, VOID, ClassList
+
+
+def undeclare_too_many(listing: Listing, settings: Settings) -> None:
+    """Where a format names more classes than there can be (LVIS: 1,203), those that occur will be the classes."""
+    declared = listing.declared
+    if declared and settings.classes is None and len(declared.names) > MAX_CLASSES:
+        listing.names = dict(zip(declared.ids, declared.names, strict=True))
+        listing.void, listing.source, listing.declared = declared.void, declared.source, None
+
+
+def void_ids(listing: Listing, settings: Settings) -> frozenset[int]:
+    """Ids that mean unlabelled where classes are found: 255 by convention, unless the format says what its ids are."""
+    return listing.void | (settings.void - {VOID}) if listing.source else settings.void | listing.void
+
+
+def known_classes(listing: Listing, settings: Settings) -> tuple[ClassList, dict[int, int]]:
+    """The classes that dataset.toml or the format declares, and id in mask files → class id or VOID."""
+    declared = listing.declared
+    if settings.classes is not None:
+        if declared is not None and declared.by_name:
+            return settings.classes, _met_by_name(settings.classes, settings.mask_ids, declared)
+        return settings.classes, dict(settings.mask_ids)
+    assert declared is not None
+    listing.notes.append(f"Classes: {declared.source}; name others in {FILE_NAME}.")
+    void = {**dict.fromkeys(declared.void, VOID), **dict.fromkeys(settings.void - {VOID}, VOID)}
+    ids = {mask_id: i for i, mask_id in enumerate(declared.ids)}
+    return ClassList(declared.names, filled_colours(declared.colours)), {**ids, **void}
+
+
+def _met_by_name(classes: ClassList, mask_ids: Mapping[int, int], declared: Declared) -> dict[int, int]:
+    """Ids that a format made from names → dataset.toml's class of the same name, whatever id it has there.
+
+    So ids stay right when a label is drawn for the first time. A class under another name than the format's is met by
+    its id. What is not drawn is void, unless it is a class.
+    """
+    own = dict(zip(declared.names, declared.ids, strict=True))
+    named = {own[name]: i for i, name in enumerate(classes.names) if name in own}
+    void = dict.fromkeys(declared.void, VOID)
+    told = {k: i for k, i in mask_ids.items() if i == VOID or classes.names[i] not in own}
+    return {0: VOID, **told, **void, **named}
+
+
+def names_of_ids(listing: Listing, ids: Sequence[int]) -> tuple[str, ...]:
+    """The names of ids that were found: the format's, else by their numbers; 0 beside one other is background.
+
+    A table beside the masks goes before numbers; what it says, or why it is not followed, is noted.
+    """
+    if not listing.source and not listing.names:
+        named, told = names_beside(listing.root, ids)
+        if told and told not in listing.notes:
+            listing.notes.append(told)
+        if named and len(set(named.values())) == len(ids):
+            return tuple(named[i] for i in ids)
+    return made_up_names(listing, ids)
+
+
+def made_up_names(listing: Listing, ids: Sequence[int]) -> tuple[str, ...]:
+    """Names of ids for which nothing but the format may have one."""
+    if len(ids) == 2 and ids[0] == 0 and not listing.source:
+        return "background", "foreground"
+    return tuple(listing.names.get(i, f"class {i}") for i in ids)
+
+
+def background_first(codes: Sequence[int], shares: Mapping[int, float]) -> list[int]:
+    """Two colours, the background first: black where it is one of them, else white, else the commoner."""
+    first = next((code for code in (0, 0xFFFFFF) if code in codes), max(codes, key=lambda code: shares.get(code, 0.0)))
+    return [first, *(code for code in codes if code != first)]

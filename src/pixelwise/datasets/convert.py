@@ -1,0 +1,84 @@
+"""From any format that is read to any that is written: the verb `convert`.
+
+Every pixel's class goes over, and dataset.toml goes with it, so that names, ids, colours and void are read back as they
+were. Images keep their bytes where the format takes files. What would be lost is refused, never dropped in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from pixelwise.datasets.class_values import Given
+from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS
+from pixelwise.datasets.formats.writers import WRITERS, Pair
+from pixelwise.datasets.list_dataset import layout_of
+from pixelwise.datasets.new_folder import new_folder, require_new
+from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.datasets.read_sample import image_bytes, read_sample_mask, upright_size
+from pixelwise.errors import DatasetError, UsageError
+from pixelwise.images.files import SUFFIX_OF, Refusal, image_format, shown, write_whole
+from pixelwise.records import Dataset
+
+__all__ = ["WRITERS", "convert"]
+
+Progress = Callable[[str, int, int], None]
+
+
+def convert(
+    data: Path | str,
+    out: Path | str,
+    to: str,
+    *,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
+    masks: str = "",
+    progress: Progress = lambda what, done, total: None,
+) -> Dataset:
+    """Write a dataset in another format. Returns the result, opened.
+
+    Args:
+        data: a folder of any format that is read.
+        out: a new folder.
+        to: a key of WRITERS.
+        classes, void, masks: which masks are meant, and what their values mean, as in `open_dataset`.
+
+    Raises:
+        UsageError: no such folder or format; a value that no mask holds.
+        DatasetError: the data have problems that keep them from being read, or classes that the format cannot hold.
+        ImageError, MaskError: one file cannot be read.
+        OutputError: `out` is there already or cannot be written.
+    """
+    out = Path(out)
+    if to not in WRITERS:
+        raise UsageError(f"{to!r} is no format that is written; known: {', '.join(WRITERS)}.")
+    require_new(out)
+    dataset = open_dataset(data, classes=classes, void=void, masks=masks)
+    errors = [problem for problem in dataset.problems if problem.severity == "error"]
+    if errors:
+        raise DatasetError("The dataset has problems to mend first; `pixelwise check` says more.", errors)
+    with new_folder(out, dataset.root) as part:
+        settings = WRITERS[to](part, _pairs(dataset, progress), dataset.classes)
+        write_whole(part / FILE_NAME, settings.encode())
+    assert layout_of(out) is not None
+    return open_dataset(out)
+
+
+def _pairs(dataset: Dataset, progress: Progress) -> Iterator[Pair]:
+    jobs = [(split, sample) for split in SPLITS for sample in dataset.splits.get(split, ()) if sample.mask]
+    taken: set[str] = set()
+    for done, (split, sample) in enumerate(jobs, start=1):
+        own = Path(sample.name).name if sample.image_part else shown(sample.image.stem)
+        stem, number = own, 1
+        while stem.casefold() in taken:  # formats with one folder for all splits need names of their own
+            number += 1
+            stem = f"{own}-{number}"
+        taken.add(stem.casefold())
+        try:
+            data = image_bytes(sample)
+            suffix = SUFFIX_OF[image_format(data)]
+            size = upright_size(data)
+        except Refusal as refusal:
+            raise DatasetError(f"{shown(sample.image)}: {refusal}") from refusal
+        yield Pair(split, stem, data, suffix, read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), size))
+        progress("converting", done, len(jobs))

@@ -1,0 +1,99 @@
+"""What a person corrected in masks that a model had drawn: `accept` writes it down beside the masks, `check` reads it.
+
+corrections.jsonl: a line for each image, with the mask's path, its SHA-256 when it came back, the share of its pixels
+that was changed, and what became what.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixelwise.images.files import Refusal, read_bytes, shown, utf8, write_whole
+
+FILE_NAME = "corrections.jsonl"
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """One mask that came back."""
+
+    mask: str  # its path below the dataset's root
+    digest: str
+    changed: float  # share of its pixels
+    changes: tuple[tuple[str, str, int], ...]  # what the model said, what the person says, pixels
+
+
+def write_corrections(root: Path, rows: Sequence[Corrected]) -> None:
+    """Raises OutputError."""
+    lines = (
+        {"mask": row.mask, "sha256": row.digest, "changed": row.changed,
+         "corrections": [{"model": was, "person": now, "pixels": pixels} for was, now, pixels in row.changes]}
+        for row in rows
+    )  # fmt: skip
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_whole(root / FILE_NAME, utf8(text))
+
+
+def read_corrections(root: Path) -> list[Corrected]:
+    """What was written down, [] where nothing was. Raises Refusal where the file is damaged."""
+    if not (root / FILE_NAME).is_file():
+        return []
+    try:
+        rows = [json.loads(line) for line in read_bytes(root / FILE_NAME).decode().splitlines() if line.strip()]
+        return [
+            Corrected(
+                str(row["mask"]),
+                str(row["sha256"]),
+                float(row["changed"]),
+                tuple((str(c["model"]), str(c["person"]), int(c["pixels"])) for c in row["corrections"]),
+            )
+            for row in rows
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"cannot be read: {error}."
+        raise Refusal("corrections", what, "Remove it; it only tells what `accept` took back.") from error
+
+
+def digest_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def told(root: Path, rows: Sequence[Corrected]) -> tuple[list[str], dict[str, Any]]:
+    """The corrections in words, and as JSON; and which masks were altered since, or are gone."""
+    if not rows:
+        return [], {}
+    sums: Counter[tuple[str, str]] = Counter()
+    for row in rows:
+        for was, now, pixels in row.changes:
+            sums[was, now] += pixels
+    touched = sorted((row for row in rows if row.changed), key=lambda row: (-row.changed, row.mask))
+    since = [row.mask for row in rows if _now(root / row.mask) != row.digest]
+    share = sum(row.changed for row in rows) / len(rows)
+    notes = [
+        f"Corrected by a person: {len(touched)} of {len(rows)} masks that a model had drawn, {share:.2%} of their "
+        f"pixels; most of all {', '.join(f'{shown(row.mask)} ({row.changed:.1%})' for row in touched[:TOP]) or 'none'}."
+    ]
+    if sums:
+        listed = ", ".join(f"{was} → {now} {pixels:,}" for (was, now), pixels in sums.most_common(TOP))
+        notes.append(f"Corrections in pixels, model → person: {listed}.")
+    if since:
+        notes.append(f"Altered or gone since they came back: {len(since)} masks, such as {shown(since[0])}.")
+    return notes, {
+        "masks": [{"mask": row.mask, "changed": row.changed} for row in rows],
+        "corrections": [{"model": was, "person": now, "pixels": n} for (was, now), n in sums.most_common()],
+        "altered_since": since,
+    }
+
+
+def _now(path: Path) -> str:
+    try:
+        return digest_of(read_bytes(path))
+    except Refusal:
+        return ""

@@ -1,0 +1,243 @@
+"""dataset.toml: what a person says about a dataset, checked.
+
+void = [254, "#000000"]      # values in mask files that mean unlabelled; 255 does too, unless a class claims it
+
+[[classes]]
+name = "sky"
+colour = [70, 130, 180]      # optional; several, [[70, 130, 180], [0, 0, 90]], where masks show it in several
+id = 0                       # optional, the id in mask files, or several: [0, 7]; by default its position, from 0
+
+[splits]                     # optional, for images/ + masks/: file names without suffix
+val = ["a", "b"]             # the others go to train
+
+groups = false               # optional, before the tables: pairs of one volume, film or patient may be divided; or a
+                             # regular expression, whose match in a pair's name is its group
+bands = ["T2w"]              # optional, before the tables: the one channel of volumes that is used, or three as RGB
+runs = "columns"             # optional, before the tables: run lengths in a CSV count down the columns, or along "rows"
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import tomlkit
+
+from pixelwise.datasets.default_colours import default_colours
+from pixelwise.errors import DatasetError
+from pixelwise.images.files import Refusal, read_bytes, shown
+from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
+
+FILE_NAME = "dataset.toml"
+HEX = re.compile("#[0-9a-fA-F]{6}")
+SPLITS = ("train", "val", "test")
+EXAMPLE = 'For example: [[classes]] name = "sky", colour = [70, 130, 180], id = 0.'
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What dataset.toml holds. Without the file: no classes, no splits, 255 is void."""
+
+    classes: ClassList | None = None
+    mask_ids: Mapping[int, int] = field(default_factory=dict)  # id in a mask file → class id or VOID; with classes only
+    void: frozenset[int] = frozenset({VOID})  # ids in mask files; 255 is missing where a class claims it
+    splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    groups: bool | str = True  # True: what names and readers say belongs together stays together, see `groups`
+    bands: tuple[str | int, ...] = ()  # one, or three as red, green and blue: names, or numbers from 0
+    runs: str = ""  # "columns" or "rows": how a table's run lengths number pixels; "": nobody says
+    told_void: frozenset[int] = frozenset()  # of `void`, what the file itself names
+    colours: Mapping[int, int] = field(default_factory=dict)  # 0xRRGGBB → class id or VOID, of the colours it names
+    numbered: bool = False  # some class has an id in the file, so that none goes by its position alone
+
+
+def read_settings(root: Path) -> Settings:
+    """Read `root`/dataset.toml where there is one.
+
+    Raises:
+        DatasetError: it is no TOML, or holds what it must not; the message names the entry and shows a right one.
+    """
+    path = root / FILE_NAME
+    if not os.path.lexists(path):
+        return Settings()
+    try:
+        table = parse_toml(read_bytes(path).decode())
+    except Refusal as refusal:  # a pipe or a device among them, from which reading would never end
+        fail(path, refusal.what, refusal.remedy)
+    except ValueError as error:
+        fail(path, f"is not valid TOML ({error}).", EXAMPLE)
+    return settings_of(table, path)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The table that a TOML document holds. Raises ValueError, also where it is nested too deeply to be read."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("its values are nested too deeply") from error
+
+
+def dataset_toml(classes: ClassList, ids: Sequence[int] | None = None, void: Sequence[int] = ()) -> str:
+    """The text of a dataset.toml that declares these classes. `ids`: of each in mask files; None: its position."""
+    rows = [
+        {"name": name, "id": ids[position] if ids is not None else position, "colour": list(colour)}
+        for position, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True))
+    ]
+    heading = f"void = {list(void)}  # ids in mask files that mean unlabelled, beside 255\n\n" if void else ""
+    return heading + tomlkit.dumps({"classes": rows})
+
+
+def splits_toml(names: Mapping[str, Sequence[str]]) -> str:
+    """The [splits] of a dataset.toml, for images/ + masks/: file names without suffix, by split."""
+    return tomlkit.dumps({"splits": {split: list(stems) for split, stems in names.items()}})
+
+
+def settings_of(table: Mapping[str, Any], path: Path) -> Settings:
+    """Check a parsed dataset.toml. `path` stands in messages. Raises DatasetError."""
+    refuse_unknown_keys(table, ("classes", "void", "splits", "groups", "bands", "runs"), "the file", path)
+    rows = table.get("classes", [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        fail(path, "`classes` is not a list of tables; expected [[classes]] entries.", EXAMPLE)
+    declared_void, void_colours = void_of(table.get("void", []), path)
+    for row in rows:  # TOML puts a `void` that is written below [[classes]] into the last class: take it as meant
+        numbers, colours = void_of(row.get("void", []), path)
+        declared_void, void_colours = declared_void + numbers, void_colours + colours
+    void = frozenset({VOID, *declared_void})
+    splits = splits_of(table.get("splits", {}), path)
+    groups = table.get("groups", True)
+    if not isinstance(groups, (bool, str)):
+        fail(
+            path,
+            f"`groups` is {groups!r}; expected true, false or a regular expression.",
+            "For example: groups = false",
+        )
+    bands = bands_of(table.get("bands", []), path)
+    runs = table.get("runs", "")
+    if runs not in ("", "columns", "rows"):
+        fail(path, f"`runs` is {runs!r}; expected how pixels are numbered.", 'Write runs = "columns" or runs = "rows".')
+    plain = Settings(
+        void=void,
+        splits=splits,
+        groups=groups,
+        bands=bands,
+        runs=runs,
+        told_void=frozenset(declared_void),
+        colours=dict.fromkeys(void_colours, VOID),
+    )
+    if not rows:
+        return plain
+    classes, ids, class_colours = classes_of(rows, path)
+    both = sorted(set(ids) & set(declared_void))
+    if both:
+        fail(path, f"id {both[0]} is declared as a class and as void.", "Remove it from one of them.")
+    return replace(
+        plain,
+        classes=classes,
+        mask_ids={**dict.fromkeys(void, VOID), **ids},
+        void=void - set(ids),
+        colours={**class_colours, **plain.colours},
+        numbered=any("id" in row for row in rows),
+    )
+
+
+def bands_of(value: object, path: Path) -> tuple[str | int, ...]:
+    """The channels that are used: one, or three as red, green and blue."""
+    rows: list[Any] = value if isinstance(value, list) else [value]
+    if len(rows) not in (0, 1, 3) or not all(type(row) in (str, int) for row in rows):
+        fail(path, f"`bands` is {value!r}; expected one channel or three.", 'For example: bands = ["T2w"].')
+    return tuple(rows)
+
+
+def void_of(value: object, path: Path) -> tuple[list[int], list[int]]:
+    """The numbers and the colours (0xRRGGBB) that mean unlabelled: 254, or "#000000"."""
+    given: list[Any] = value if isinstance(value, list) else [value]
+    colours = [entry for entry in given if isinstance(entry, str)]
+    for colour in colours:
+        if not HEX.fullmatch(colour):
+            fail(path, f'`void` holds {colour!r}; expected whole numbers, or colours such as "#000000".', EXAMPLE)
+    numbers = whole_numbers([entry for entry in given if not isinstance(entry, str)], "`void`", path)
+    return numbers, [int(colour[1:], 16) for colour in colours]
+
+
+def classes_of(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[ClassList, dict[int, int], dict[int, int]]:
+    """The declared classes; id in mask files → class id; and colour 0xRRGGBB → class id, of the colours given."""
+    if len(rows) > MAX_CLASSES:
+        fail(path, f"declares {len(rows)} classes; the limit is {MAX_CLASSES}.", "Merge classes.")
+    names: list[str] = []
+    ids: dict[int, int] = {}
+    shown_in: list[Colour | None] = []
+    by_colour: dict[int, int] = {}
+    for position, row in enumerate(rows):
+        where = f"class {position}"
+        refuse_unknown_keys(row, ("name", "colour", "color", "id", "void"), where, path)
+        name = row.get("name")
+        if not isinstance(name, str) or not name.strip():
+            fail(path, f"{where} has no name; expected a text.", EXAMPLE)
+        if name in names:
+            fail(path, f"the class name {name!r} occurs twice.", "Give every class its own name.")
+        names.append(name)
+        for mask_id in whole_numbers(row.get("id", position), f"the id of class {name!r}", path):
+            if ids.setdefault(mask_id, position) != position:
+                fail(path, f"classes {names[ids[mask_id]]!r} and {name!r} have the same id {mask_id}.", EXAMPLE)
+        colours = colours_of(row.get("colour", row.get("color")), name, path)
+        shown_in.append(colours[0] if colours else None)
+        for red, green, blue in colours:
+            by_colour.setdefault(red << 16 | green << 8 | blue, position)
+    return ClassList(tuple(names), filled_colours(shown_in)), ids, by_colour
+
+
+def filled_colours(colours: Sequence[Colour | None]) -> tuple[Colour, ...]:
+    """Default colours where there is None, other than those already given."""
+    spare = iter([colour for colour in default_colours(MAX_CLASSES) if colour not in colours])
+    return tuple(colour or next(spare) for colour in colours)
+
+
+def colours_of(value: object, name: str, path: Path) -> list[Colour]:
+    """One colour [red, green, blue], or a list of them, as they are written in the file."""
+    if value is None:
+        return []
+    several = value if isinstance(value, list) and value and all(isinstance(one, list) for one in value) else [value]
+    found: list[Colour] = []
+    for one in several:
+        numbers = whole_numbers(one, f"the colour of class {name!r}", path)
+        if len(numbers) != 3 or max(numbers) > 255:
+            fail(path, f"the colour of class {name!r} is {one}; expected red, green, blue, each 0 to 255.", EXAMPLE)
+        found.append((numbers[0], numbers[1], numbers[2]))
+    return found
+
+
+def splits_of(value: object, path: Path) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        fail(path, "`splits` is not a table; expected [splits].", 'For example: [splits] val = ["a", "b"].')
+    refuse_unknown_keys(value, SPLITS, "[splits]", path)
+    owner: dict[str, str] = {}
+    for split, stems in value.items():
+        if not isinstance(stems, list) or not all(isinstance(stem, str) for stem in stems):
+            fail(path, f"split {split!r} is not a list of names.", 'For example: val = ["a", "b"].')
+        for stem in stems:
+            if owner.setdefault(stem, split) != split:
+                fail(path, f"{stem!r} is in two splits, {owner[stem]} and {split}.", "Keep it in one.")
+    return {split: tuple(stems) for split, stems in value.items()}
+
+
+def whole_numbers(value: object, what: str, path: Path) -> list[int]:
+    """A list of ids or colour values: whole, 0 to 65535."""
+    numbers: list[Any] = value if isinstance(value, list) else [value]
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**16:
+            fail(path, f"{what} is {value!r}; expected whole numbers from 0 to 65535.", EXAMPLE)
+    return numbers
+
+
+def refuse_unknown_keys(table: Mapping[str, Any], known: Sequence[str], where: str, path: Path) -> None:
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        fail(path, f"{where} has an unknown key {unknown[0]!r}; known: {', '.join(known)}.", "Correct or remove it.")
+
+
+def fail(path: Path, what: str, remedy: str) -> NoReturn:
+    raise DatasetError(f"{shown(path)}: {what} {remedy}")

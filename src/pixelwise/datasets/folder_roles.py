@@ -1,0 +1,261 @@
+"""What a folder is for — its split, and whether it holds images or masks — by the words of its name or by its content.
+
+A name goes before content: files are opened only where no word says what a folder holds. Shapes: H, W of one image.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.datasets.layouts import MASK_SUFFIXES, SPLIT_WORDS, UNREAD_PHOTOS
+from pixelwise.datasets.pairing import WORD
+from pixelwise.images.decode import colour_codes, image_pixels, mask_ids_of
+from pixelwise.images.files import Refusal, read_bytes
+from pixelwise.records import Pixels
+
+IMAGE_WORDS = frozenset(
+    [
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "rgb",
+        "jpegimages",
+        "photo",
+        "photos",
+        "input",
+        "inputs",
+        "frames",
+        "original",
+        "originals",
+        "raw",
+        "sat",
+    ]
+)
+MASK_WORDS = frozenset(
+    [
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "annotation",
+        "annotations",
+        "annot",
+        "annots",
+        "ann",
+        "gt",
+        "gts",
+        "groundtruth",
+        "truth",
+        "segmentation",
+        "segmentations",
+        "seg",
+        "segmentationclass",
+        "target",
+        "targets",
+        "labelled",
+        "labeled",
+        "annotated",
+        "anno",
+        "annos",
+        "lbl",
+        "lbls",
+        "matte",
+        "mattes",
+        "manual",
+    ]
+)
+ASIDE_WORDS = frozenset(  # what is made from images or measured beside them: neither the photo nor its mask
+    [
+        *("dem", "dsm", "dtm", "ndsm", "chm", "height", "heights", "elevation", "depth", "depths", "disparity", "disp"),
+        *("overlay", "overlays", "overlaid", "viz", "visual", "visualization", "visualisation", "visualizations"),
+        *("preview", "previews", "thumb", "thumbs", "thumbnail", "thumbnails", "quicklook", "quicklooks", "blend"),
+        *("superpixel", "superpixels", "heatmap", "heatmaps", "confidence", "probability", "flow", "normals"),
+    ]
+)
+DEPTH = 6
+FEW_COLOURS = 16  # these cover nearly all of a mask, and little of a photograph
+SAMPLED_PX = 128  # an image's colours are counted on about this many pixels a side
+LOOKED_AT = 3  # files of a folder that are opened where its name says nothing
+MOSTLY = 0.8  # of the pixels
+HALF = 0.5  # of the folders beside each other, and of a folder's files
+
+ByRole = dict[str, dict[str, list[Path]]]
+
+
+def roles_of(folder: Path, root: Path, no_splits: frozenset[Path] = frozenset()) -> tuple[str, str]:
+    """(split or "all", "images", "masks", "aside" or "") of a folder, by the words of its path below the root.
+
+    "aside": heights, overlays, previews and the like, which are never taken for images or masks by themselves.
+
+    `no_splits`: folders whose names are split words by chance: a film called "train" among films.
+    """
+    split, role, at = "all", "", root
+    for part in folder.relative_to(root).parts:
+        at = at / part
+        split = (split_word(part) if at not in no_splits else "") or split
+        role = role_word(part) or role
+    return split, role
+
+
+def split_of_folder(folder: Path, root: Path, no_splits: frozenset[Path] = frozenset()) -> str:
+    """The split that the path of a folder below the root names, or "all"."""
+    return roles_of(folder, root, no_splits)[0]
+
+
+def by_role(root: Path) -> ByRole:
+    """Folders by split and role: {"train": {"images": […], "masks": […], "aside": […], "": […]}}."""
+    folders = folders_with_images(root)
+    no_splits = chance_splits(folders, root)
+    found: ByRole = defaultdict(lambda: {"images": [], "masks": [], "aside": [], "": []})
+    for folder in folders:
+        split, role = roles_of(folder, root, no_splits)
+        found[split][role].append(folder)
+    for roles in found.values():
+        if roles["masks"] and not roles["images"] and len(roles[""]) == 1:  # train/ beside train_labels/
+            roles["images"] = roles.pop("")
+    return dict(found)
+
+
+def images_and_masks(roles: Mapping[str, list[Path]]) -> tuple[list[Path], list[Path]]:
+    """The folders of images and those of masks, of one split; by their content where words name only one or neither."""
+    images, masks, bare = (roles.get(role, []) for role in ("images", "masks", ""))
+    if images and not masks:  # semantic_rgb/ holds masks, whatever its name
+        masks = [folder for folder in (*bare, *images) if looks_like_masks(folder)]
+        images = [folder for folder in images if folder not in masks]
+    elif masks and not images:
+        images = [folder for folder in bare if not looks_like_masks(folder)]
+    elif not images:
+        masks = [folder for folder in bare if looks_like_masks(folder)]
+        images = [folder for folder in bare if folder not in masks]
+    return images, masks
+
+
+def folders_with_images(root: Path) -> list[Path]:
+    """Folders below the root that hold images themselves, to a depth of six; no links, nothing hidden.
+
+    Images of kinds that are not read count: what is left over beside them must not be taken for the image.
+    """
+    found = []
+    for parent, folders, names in os.walk(root):
+        depth = len(Path(parent).relative_to(root).parts)
+        folders[:] = sorted(name for name in folders if name[0] not in "._") if depth < DEPTH else []
+        if any(name.lower().endswith((*MASK_SUFFIXES, *UNREAD_PHOTOS)) and not name.startswith(".") for name in names):
+            found.append(Path(parent))
+    return found
+
+
+def files_by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Image files of one folder, not below it, by their stems; also of kinds that are not read."""
+    found: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in (*MASK_SUFFIXES, *UNREAD_PHOTOS) and not path.name.startswith("."):
+            found[path.stem].append(path)
+    return dict(found)
+
+
+def without_role_words(part: str) -> str:
+    """A name without the words that tell roles: "train_images" → "train"."""
+    return "-".join(word for word in _plain_words(part) if word not in MASK_WORDS and word not in IMAGE_WORDS)
+
+
+def mostly_of(colours: int, pixels_HW3: Pixels) -> bool:
+    """Whether so many colours cover four fifths of an image, as they do of a mask with few classes."""
+    counts = np.sort(np.unique(colour_codes(pixels_HW3), return_counts=True)[1])
+    return bool(counts[-colours:].sum() >= MOSTLY * counts.sum())
+
+
+def looks_drawn(pixels_HW3: Pixels) -> bool:
+    """Whether an image looks like a mask: few colours cover most of it, and they lie in areas rather than as noise.
+
+    A dark photograph has few values too, but neighbours differ; thin structures have very few values.
+    """
+    step_y, step_x = (max(side // SAMPLED_PX, 1) for side in pixels_HW3.shape[:2])
+    if not mostly_of(FEW_COLOURS, pixels_HW3[::step_y, ::step_x]):
+        return False
+    codes_HW = colour_codes(pixels_HW3[: SAMPLED_PX * 4, : SAMPLED_PX * 4])
+    if len(np.unique(codes_HW)) <= FEW_COLOURS // 2:
+        return True
+    return bool((codes_HW[:, 1:] == codes_HW[:, :-1]).mean() >= HALF)
+
+
+def _plain_words(part: str) -> list[str]:
+    """The words and numbers of a name, in lower case: "TrainMasks_2" → ["train", "masks", "2"]."""
+    return WORD.findall(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part).lower())
+
+
+def _words_of(part: str) -> list[str]:
+    """These, the whole name, and what is joined to a split's word: "trainannot" → [… "annot"]."""
+    words = [*_plain_words(part), part.lower()]
+    joined = next((word for word in words if word.startswith(("train", "val", "test")) and len(word) > 5), "")
+    return words + [joined.removeprefix(prefix) for prefix in ("train", "val", "test") if joined.startswith(prefix)]
+
+
+def split_word(part: str) -> str:
+    """The split that a name says: "train_images", "Validation", "test1"; "" where it says none."""
+    return next((SPLIT_WORDS[word] for word in _words_of(part) if word in SPLIT_WORDS), "")
+
+
+def role_word(part: str) -> str:
+    """ "images", "masks" or "aside", as a name says; "" where it says none."""
+    words = _words_of(part)
+    if any(word in ASIDE_WORDS for word in words):
+        return "aside"
+    if any(word in MASK_WORDS for word in words):
+        return "masks"
+    return "images" if any(word in IMAGE_WORDS for word in words) else ""
+
+
+def chance_splits(folders: Iterable[Path], root: Path) -> frozenset[Path]:
+    """Folders that are called train, val or test among more folders that are not, of no role: films, places.
+
+    Two splits beside each other, train/ and test/, are no chance.
+    """
+    beside: defaultdict[Path, set[Path]] = defaultdict(set)
+    for folder in folders:
+        for at in (folder, *folder.parents):
+            if at == root:
+                break
+            beside[at.parent].add(at)
+    chance: set[Path] = set()
+    for inside in beside.values():
+        named = {path for path in inside if not role_word(path.name)}
+        splits = {path for path in named if split_word(path.name)}
+        if len(splits) < HALF * len(named) and len({split_word(path.name) for path in splits}) < 2:
+            chance |= splits
+    return frozenset(chance)
+
+
+@cache
+def looks_like_masks(folder: Path) -> bool:
+    """Whether a few colours cover most of the folder's first images, which are not JPEGs."""
+    files = [paths[0] for paths in list(files_by_stem(folder).values())[:LOOKED_AT]]
+    return bool(files) and sum(map(is_drawn, files)) > HALF * len(files)
+
+
+def is_drawn(path: Path) -> bool:
+    """Whether one file looks drawn; JPEGs and what cannot be read do not."""
+    if path.suffix.lower() in (".jpg", ".jpeg", *UNREAD_PHOTOS):
+        return False
+    try:
+        data = read_bytes(path)
+        pixels_HW3 = image_pixels(data)
+    except Refusal:
+        return _holds_few_ids(path)
+    return looks_drawn(pixels_HW3)
+
+
+def _holds_few_ids(path: Path) -> bool:
+    """The same of what is no image but can be a mask: a GIF, an array."""
+    try:
+        ids_HW = mask_ids_of(read_bytes(path))
+    except Refusal:
+        return False
+    return len(np.unique(ids_HW[::4, ::4])) <= FEW_COLOURS

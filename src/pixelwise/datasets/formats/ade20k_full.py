@@ -1,0 +1,95 @@
+"""ADE20K's full releases (2016 to 2021), which have more classes than a mask of ids can hold.
+
+images/ADE/training/urban/street/ADE_train_00016858.jpg
+                                 ADE_train_00016858_seg.png      class = R // 10 · 256 + G, 0 is void; B numbers objects
+                                 ADE_train_00016858.json         the names of the classes on it (2021)
+                                 ADE_train_00016858_parts_1.png  parts of objects: not read
+                                 ADE_train_00016858/             a mask for each object: not read
+
+Where no more than 255 classes occur, it is read in place; otherwise the doctor asks which are to be kept. The index
+files (.pkl, .mat) are never opened. Source: Zhou et al., IJCV 2018, and the release's own README.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.datasets.formats.annotation_files import read_json, split_of
+from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
+from pixelwise.images.decode import MaskIds, image_pixels
+from pixelwise.images.files import Refusal, read_bytes
+from pixelwise.records import Sample
+
+END = "_seg.png"
+BESIDE = (".json", "_atr.txt", "_parts_1.png")  # one of these lies beside every pair
+STEP = 10  # of the red channel
+GLANCE = 3  # masks that are opened to recognise the layout
+NAMED = 2000  # JSON files that are read for the classes' names, spread evenly
+DEPTH = 8
+
+
+def is_ade20k_full(root: Path) -> bool:
+    glance = list(islice(_pairs(root), GLANCE))
+    return bool(glance) and all(_is_coded(mask) for _, mask in glance)
+
+
+def list_ade20k_full(root: Path) -> Listing:
+    """Every image with its `_seg.png`, in the split that its folders name."""
+    listing = Listing(root)
+    pairs = sorted(_pairs(root))
+    for image, mask in pairs:
+        sample = Sample(listing.where(image.with_suffix("")), image, mask, mask_part="ade20k-full:")
+        listing.splits.setdefault(split_of(image, root), []).append(sample)
+    listing.names = names_of([image.with_suffix(".json") for image, _ in pairs])
+    listing.void = frozenset({0})
+    listing.source = "ADE20K's full release: class = R // 10 · 256 + G of each _seg.png"
+    return listing
+
+
+def coded_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+    """The class numbers of a `_seg.png`, int32 [H, W]."""
+    del entry, size
+    rgb = image_pixels(read_bytes(path))
+    return rgb[:, :, 0].astype(np.int32) // STEP * 256 + rgb[:, :, 1]
+
+
+def names_of(tables: Sequence[Path]) -> dict[int, str]:
+    """The names of class numbers, from the JSON files beside the images; a name of two numbers gets its number."""
+    chosen = [tables[i * len(tables) // NAMED] for i in range(NAMED)] if len(tables) > NAMED else tables
+    found: dict[int, str] = {}
+    for path in chosen:
+        try:
+            objects = read_json(path)["annotation"]["object"]
+            found |= {int(row["name_ndx"]): str(row["name"]).strip() for row in objects}
+        except (Refusal, KeyError, TypeError, ValueError, OverflowError):
+            continue  # names are a help: without them a class has its number
+    names: dict[int, str] = {}
+    for number, name in sorted(found.items()):
+        names[number] = name if name not in names.values() else f"{name} ({number})"
+    return names
+
+
+def _pairs(root: Path) -> Iterator[tuple[Path, Path]]:
+    for parent, folders, files in os.walk(root):
+        deep = len(Path(parent).relative_to(root).parts) >= DEPTH
+        folders[:] = [] if deep else sorted(name for name in folders if not name.startswith("."))
+        own = set(files)
+        for name in sorted(own):
+            stem = name.removesuffix(END)
+            image = next((stem + suffix for suffix in IMAGE_SUFFIXES if stem + suffix in own), "")
+            if name.endswith(END) and image and any(stem + end in own for end in BESIDE):
+                yield Path(parent, image), Path(parent, name)
+
+
+def _is_coded(mask: Path) -> bool:
+    """Whether red goes in steps and more than one class is there."""
+    try:
+        rgb = image_pixels(read_bytes(mask))
+    except Refusal:
+        return False
+    return bool((rgb[:, :, 0] % STEP == 0).all() and rgb[:, :, 1].any())

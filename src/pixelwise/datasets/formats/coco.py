@@ -1,0 +1,397 @@
+"""COCO: one JSON file for many images, with polygons, run lengths, or (panoptic) PNGs of segment numbers.
+
+Reads instances and stuff (`segmentation` as polygons, compressed or plain run lengths) and panoptic files, wherever the
+JSON lies below the root. Objects are drawn from large to small, because COCO has no order of drawing. A category's id
+in the masks is COCO's own; where 0 is used as one, all are one higher. Pixels under no object are 0: background, unless
+dataset.toml says void. Objects of which only a box is there are named as not drawn.
+
+Format: cocodataset.org/#format-data. Run lengths are decoded here and not by pycocotools, whose C code trusts its
+input; tests compare the two.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.datasets.dataset_toml import SPLITS
+from pixelwise.datasets.formats.annotation_files import (
+    BACKGROUND,
+    ImageFiles,
+    Undrawn,
+    blank_mask,
+    files_below,
+    peek,
+    read_all,
+    read_json,
+    shape_named,
+    split_of,
+)
+from pixelwise.datasets.formats.field_checks import colour_of, rows_of, same_size, size_of, table_of, text_of, whole
+from pixelwise.datasets.formats.image_lookup import below
+from pixelwise.datasets.formats.polygons import inside, judge_polygons, polygon_of
+from pixelwise.datasets.formats.reader_errors import problems_of
+from pixelwise.datasets.formats.run_lengths import coco_mask
+from pixelwise.datasets.layouts import Declared, Listing
+from pixelwise.datasets.palettes import VOID_NAMES
+from pixelwise.images.decode import MaskIds, image_pixels
+from pixelwise.images.files import Refusal, is_file, read_bytes, shown
+from pixelwise.images.image_files import encode_png
+from pixelwise.records import VOID, ClassList, Labels, Sample
+
+KEYS = ("images", "annotations", "categories")
+TOP_CATEGORY = 2**20
+Row = dict[str, Any]
+Part = tuple[slice, slice, NDArray[np.bool_]]  # rows and columns of the image, and which of their pixels
+
+
+def annotation_files(root: Path) -> list[Path]:
+    """JSON files below a root that are COCO's, by their keys."""
+    found = []
+    for path in files_below(root, (".json",), depth=3):
+        text = peek(path)
+        if not text.lstrip().startswith("{") or not any(f'"{key}"' in text for key in (*KEYS, "info", "licenses")):
+            continue
+        try:
+            table = read_json(path)
+        except Refusal:
+            if "annotations" in path.name or "coco" in path.name or "instances" in path.name:
+                found.append(path)  # cut short: listed, so that it is told
+            continue
+        if isinstance(table, dict) and all(key in table for key in KEYS):
+            found.append(path)
+    return found
+
+
+def is_coco(root: Path) -> bool:
+    return bool(annotation_files(root))
+
+
+def list_coco(root: Path) -> Listing:
+    """Every image that a JSON file names, in the split that the file's name or folder says."""
+    listing, files = Listing(root), ImageFiles(root)
+    categories: dict[int, Row] = {}
+    undrawn = Undrawn(listing)
+    panoptic = []
+    for path, table in read_all(annotation_files(root), _table, listing):
+        with problems_of(listing, path):
+            shift = _shift(table)
+            for row in table["categories"]:
+                _declare(row, shift, categories)
+            panoptic.append(_is_panoptic(table))
+            _list_file(path, table, listing, files, undrawn)
+    undrawn.report()
+    listing.declared = _declared(categories, void_is_0=bool(panoptic) and all(panoptic))
+    return listing
+
+
+def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+    """The mask of the image with this id.
+
+    Raises:
+        Refusal: the file says another size; an object's run lengths or category are damaged.
+    """
+    shift, row = _shift(_table(path)), _image_rows(path, path.stat().st_mtime_ns).get(entry, {})
+    name = f"image {shown(str(row.get('file_name')))},"
+    same_size(_declared_size(row), size, name)
+    objects = _by_image(path, path.stat().st_mtime_ns).get(entry, [])
+    values = []
+    for thing in objects:
+        with shape_named(f"{name} {_named(thing)}"):
+            values.append(_category(thing) + shift)
+    ids = blank_mask(*size, max(values, default=0))
+    areas = np.full(size, size[0] * size[1] + 1, np.int64)  # of the object that each pixel is drawn with
+    for thing, value in zip(objects, values, strict=True):
+        with shape_named(f"{name} {_named(thing)}"):
+            part = _part(thing.get("segmentation"), size)
+            if part is not None:
+                rows, columns, own = part
+                area = int(own.sum())
+                own = own & (areas[rows, columns] >= area)  # the smaller one, or the later one, lies on top
+                ids[rows, columns][own] = value
+                areas[rows, columns][own] = area
+    return ids
+
+
+def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+    """The mask of an image of a panoptic file: its PNG's colour numbers a segment, the JSON gives the category."""
+    table = _table(path)
+    shift = _shift(table)
+    same_size(_declared_size(_image_rows(path, path.stat().st_mtime_ns).get(entry, {})), size)
+    row = _panoptic_rows(path, path.stat().st_mtime_ns).get(entry)
+    if row is None:
+        raise Refusal("annotations", f"has no annotation of image {entry}.", "Correct the file.")
+    png = _panoptic_png(path, row)
+    if not png.is_file():
+        what = f"numbers its segments in {shown(png.name)}, which is not in {shown(png.parent.name)}/."
+        raise Refusal("mask-missing", what, "Add the panoptic PNGs, which COCO packs apart from the JSON.")
+    colours = image_pixels(read_bytes(png)).astype(np.int32)
+    segments = colours @ np.array([1, 256, 65536], np.int32)
+    categories = {0: 0}
+    for segment in rows_of(row.get("segments_info"), "segments_info"):
+        categories[whole(segment.get("id"), "segment's id", 0, 2**24 - 1)] = _category(segment) + shift
+    known = np.array(sorted(categories), np.int32)
+    place = np.clip(np.searchsorted(known, segments), 0, len(known) - 1)
+    strangers = known[place] != segments
+    if strangers.any():
+        first = int(segments[strangers][0])
+        what = f"{shown(png.name)} has the segment {first}, of which segments_info says nothing."
+        raise Refusal("annotations", what, "Export the PNG and the JSON together again.")
+    return np.array([categories[int(number)] for number in known], np.int32)[place]
+
+
+def counted_runs(mask: NDArray[np.bool_]) -> list[int]:
+    """A mask [H, W] as plain run lengths."""
+    flat = np.concatenate([[False], mask.T.ravel()])
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    return [int(n) for n in np.diff(np.concatenate([[0], changes, [mask.size]]))]
+
+
+class CocoTable:
+    """The JSON of many images, image by image; ids of categories from 1. Void is not drawn."""
+
+    def __init__(self, classes: ClassList) -> None:
+        self.images: list[dict[str, Any]] = []
+        self.annotations: list[dict[str, Any]] = []
+        rows = zip(classes.names, classes.colours, strict=True)
+        self.categories = [
+            {"id": i, "name": name, "color": list(colour), "isthing": 0}
+            for i, (name, colour) in enumerate(rows, start=1)
+        ]
+
+    def add_runs(self, image_id: int, file_name: str, labels: Labels) -> None:
+        """An image whose classes on `labels` [H, W] are run lengths."""
+        self._add_image(image_id, file_name, labels)
+        for category, own, box in _areas(labels):
+            shape = {"size": list(labels.shape), "counts": counted_runs(own)}
+            row = {"id": len(self.annotations) + 1, "image_id": image_id, "category_id": category, **box}
+            self.annotations.append({**row, "segmentation": shape, "iscrowd": 1})
+
+    def add_segments(self, image_id: int, file_name: str, png_name: str, labels: Labels) -> None:
+        """An image whose classes on `labels` [H, W] are the segments of `panoptic_png`."""
+        self._add_image(image_id, file_name, labels)
+        segments = [
+            {"id": category, "category_id": category, **box, "iscrowd": 0} for category, _, box in _areas(labels)
+        ]
+        self.annotations.append({"image_id": image_id, "file_name": png_name, "segments_info": segments})
+
+    def _add_image(self, image_id: int, file_name: str, labels: Labels) -> None:
+        height, width = labels.shape
+        self.images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"images": self.images, "annotations": self.annotations, "categories": self.categories}
+
+
+def panoptic_png(labels: Labels) -> bytes:
+    """COCO's panoptic PNG of a mask [H, W]: red + 256 green + 65536 blue numbers the segment, here its category."""
+    numbers = np.where(labels == VOID, 0, labels.astype(np.int32) + 1)
+    return encode_png(np.stack([numbers & 255, numbers >> 8, np.zeros_like(numbers)], axis=-1).astype(np.uint8))
+
+
+def _areas(labels: Labels) -> Iterator[tuple[int, NDArray[np.bool_], dict[str, Any]]]:
+    """(category, where it is [H, W], its area and box) of every class on a mask but void."""
+    for c in np.unique(labels).tolist():
+        if c != VOID:
+            own = labels == c
+            ys, xs = np.nonzero(own)
+            box = [int(xs.min()), int(ys.min()), int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1]
+            yield c + 1, own, {"area": int(own.sum()), "bbox": box}
+
+
+def _list_file(path: Path, table: Row, listing: Listing, files: ImageFiles, undrawn: Undrawn) -> None:
+    """The images of one file. What is wrong with one of them does not stop the others."""
+    split = split_of(path, listing.root)
+    panoptic = _is_panoptic(table)
+    first: Row = next(iter(table["annotations"]), {})
+    masks = _panoptic_png(path, first).parent if panoptic else None  # its PNGs have the images' names
+    by_image = _by_image(path, path.stat().st_mtime_ns)
+    near = ([split] if split in SPLITS else []) + list(path.parent.relative_to(listing.root).parts) + [path.stem]
+    seen: set[str] = set()
+    for row in table["images"]:
+        with problems_of(listing, path, f"image {shown(str(row.get('file_name'))[:200])}:"):
+            name, entry = text_of(row.get("file_name"), "file_name", "surrogateescape"), _entry(row.get("id"), "id")
+            if entry in seen:
+                raise Refusal("annotations", f"its id {entry} is another image's too.", "Give each image its own id.")
+            seen.add(entry)
+            image = files.find(name, near, outside=masks, base=path.parent)
+            if image is None:
+                remedy = "Add it, or leave the image out with `train --skip-bad`."
+                listing.error("image-missing", path, files.missing(name, outside=masks), remedy)
+                continue
+            size = _declared_size(row)
+            reader = "coco-panoptic" if panoptic else "coco"
+            sample = Sample(listing.where(image.with_suffix("")), image, path, mask_part=f"{reader}:{entry}")
+            listing.splits.setdefault(split, []).append(sample)
+            if not panoptic:
+                _judge(path, name, by_image.get(entry, []), size, listing, undrawn)
+    _tell_of_strays(path, table, seen, listing)
+
+
+def _tell_of_strays(path: Path, table: Row, seen: set[str], listing: Listing) -> None:
+    strays = [row for row in table["annotations"] if str(row.get("image_id")) not in seen]
+    if strays:
+        what = f"{len(strays):,} annotations are of images that it does not list, such as {_named(strays[0])}."
+        listing.warn("not-drawn", path, what, "Correct their image_id, or add the images.")
+
+
+def _judge(
+    path: Path, name: str, rows: list[Row], size: tuple[int, int] | None, listing: Listing, undrawn: Undrawn
+) -> None:
+    """Warn of objects that cannot be drawn as they are meant."""
+
+    def warn(kind: str, where: str, message: str, remedy: str) -> None:
+        listing.warn(kind, path, f"{shown(name)}: {where} {message}", remedy)
+
+    for row in rows:
+        shape, where = row.get("segmentation"), _named(row)
+        if isinstance(shape, list) and shape:
+            judge_polygons([(where, numbers) for numbers in _polygons(shape)], size, warn)
+        elif shape:
+            continue  # run lengths, or damaged: reading it says so
+        elif row.get("keypoints"):
+            undrawn.add(path, "keypoints", f"category {row.get('category_id')}", f"{shown(name)}, {where}")
+        elif row.get("bbox"):
+            undrawn.add(path, "bbox", f"category {row.get('category_id')}", f"{shown(name)}, {where}")
+        else:
+            warn("polygon-empty", where, "has no outline.", "It is passed over; draw it, or remove it.")
+
+
+def _polygons(shape: list[Any]) -> list[Any]:
+    """The polygons of a segmentation; some write one polygon's numbers without the list around them."""
+    return [shape] if all(type(n) in (int, float) for n in shape) else shape
+
+
+def _part(shape: Any, size: tuple[int, int]) -> Part | None:
+    """What one object covers; None where it covers nothing. Raises Refusal: damaged."""
+    if isinstance(shape, dict):
+        declared = shape.get("size")
+        if declared is not None:
+            if not isinstance(declared, list) or len(declared) != 2:
+                raise Refusal("run-lengths", "has run lengths without a size of two numbers.", "Export it again.")
+            same_size(size_of(*declared), size)
+        return slice(None), slice(None), coco_mask(shape.get("counts"), *size)
+    if not shape:
+        return None
+    if not isinstance(shape, list):
+        raise Refusal("annotations", "has a segmentation that is neither polygons nor run lengths.", "Export it again.")
+    parts = []
+    for numbers in _polygons(shape):
+        with shape_named("has a polygon that"):
+            parts.append(inside(polygon_of(numbers), *size))
+    return united([part for part in parts if part is not None])
+
+
+def united(parts: list[Part]) -> Part | None:
+    """The pixels of several parts of an image together."""
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    top, bottom = min(rows.start for rows, _, _ in parts), max(rows.stop for rows, _, _ in parts)
+    left, right = min(columns.start for _, columns, _ in parts), max(columns.stop for _, columns, _ in parts)
+    own = np.zeros((bottom - top, right - left), np.bool_)
+    for rows, columns, filled in parts:
+        own[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] |= filled
+    return slice(top, bottom), slice(left, right), own
+
+
+def _declare(row: Row, shift: int, categories: dict[int, Row]) -> None:
+    """Take a category in. Raises Refusal: no id or name, or another file's id with another name."""
+    number = whole(row.get("id"), "category's id", 0, TOP_CATEGORY) + shift
+    name = text_of(row.get("name"), f"name of category {row['id']}")
+    other = categories.setdefault(number, row)
+    if other["name"] != name:
+        what = f"has {shown(name)!r} as category {row['id']}, which is {shown(other['name'])!r} elsewhere."
+        raise Refusal("annotations", what, "Give each category one id in all files.")
+
+
+def _declared(categories: dict[int, Row], *, void_is_0: bool) -> Declared | None:
+    """`void_is_0`: what no segment covers is unlabelled, as panoptic files have it; otherwise it is background."""
+    if not categories:
+        return None
+    repeated = Counter(row["name"] for row in categories.values())
+    names, ids, colours, void = [], [], [], set()
+    for category_id, row in sorted(categories.items()):
+        name = row["name"]
+        if name.lower() in VOID_NAMES:
+            void.add(category_id)
+            continue
+        names.append(name if repeated[name] == 1 else f"{name} ({category_id})")
+        ids.append(category_id)
+        colours.append(colour_of(row.get("color")))
+    if BACKGROUND not in names and not void_is_0:
+        names, ids, colours = [BACKGROUND, *names], [0, *ids], [None, *colours]
+    else:
+        void.add(0)
+    return Declared(tuple(names), tuple(ids), tuple(colours), frozenset(void), "COCO's categories")
+
+
+def _table(path: Path) -> Row:
+    """The file's table, with its three lists. Raises Refusal."""
+    table = table_of(read_json(path), "content")
+    for key in KEYS:
+        rows_of(table.get(key), key)
+    return table
+
+
+def _is_panoptic(table: Row) -> bool:
+    return any("segments_info" in row for row in table["annotations"][:5])
+
+
+def _shift(table: Row) -> int:
+    return int(any(type(row.get("id")) is int and row["id"] == 0 for row in table["categories"]))
+
+
+def _category(row: Row) -> int:
+    return whole(row.get("category_id"), "category_id", 0, TOP_CATEGORY)
+
+
+def _entry(value: Any, what: str) -> str:
+    """An image's id as text. Raises Refusal."""
+    if type(value) is int and abs(value) < 10**18:
+        return str(value)
+    return text_of(value, what)
+
+
+def _declared_size(row: Row) -> tuple[int, int] | None:
+    return size_of(row.get("height"), row.get("width"))
+
+
+def _named(row: Row) -> str:
+    return f"annotation {shown(str(row.get('id'))[:40])}"
+
+
+@lru_cache(maxsize=4)
+def _by_image(path: Path, _changed_ns: int) -> dict[str, list[Row]]:
+    rows: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in _table(path)["annotations"]:
+        rows[str(row.get("image_id"))].append(row)
+    return dict(rows)
+
+
+@lru_cache(maxsize=4)
+def _image_rows(path: Path, _changed_ns: int) -> dict[str, Row]:
+    return {str(row.get("id")): row for row in _table(path)["images"]}
+
+
+@lru_cache(maxsize=4)
+def _panoptic_rows(path: Path, _changed_ns: int) -> dict[str, Row]:
+    return {str(row.get("image_id")): row for row in _table(path)["annotations"]}
+
+
+def _panoptic_png(path: Path, row: Row) -> Path:
+    """The PNG of a panoptic annotation. Raises Refusal: its name leads out of the folder."""
+    name = text_of(row.get("file_name"), "file_name", "surrogateescape")
+    folders = (path.with_suffix(""), path.parent, path.parent.parent / path.stem)
+    places = [below(folder, name) for folder in folders]
+    return next((place for place in places if is_file(place)), places[0])
+
+
+def table_text(table: dict[str, Any]) -> bytes:
+    return json.dumps(table).encode()

@@ -1,0 +1,283 @@
+"""CVAT for video 1.1: annotations.xml with a `track` an object, a shape a frame; drawn on frames that lie beside it.
+
+CVAT writes every frame on which a track is to be seen. Where a file holds keyframes alone, a shape stays until the next
+that is outside, or to the end, and a box moves evenly from one keyframe to the next; frames between keyframes of other
+shapes are left out, because only CVAT knows how it moves them. So are frames without a visible shape. What is done is
+noted.
+
+Images are frames by the last number of their names: `frame_000000.png`; where they are as many as the film has frames
+and begin at 1, 1 is frame 0. A file without frames beside it is named, with the way to export it.
+
+Format: docs.cvat.ai/docs/dataset_management/formats/format-cvat, "Video".
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from pixelwise.datasets.formats.annotated_shapes import (
+    OBJECT,
+    Figure,
+    Picture,
+    Size,
+    Stamp,
+    ellipse,
+    list_pictures,
+    not_drawn,
+    picture_ids,
+    pictures_of,
+    polygon,
+    rectangle,
+)
+from pixelwise.datasets.formats.annotation_files import files_below, peek
+from pixelwise.datasets.formats.field_checks import number_text, whole_text
+from pixelwise.datasets.formats.run_lengths import cvat_mask
+from pixelwise.datasets.formats.xml_tree import parse_xml
+from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
+from pixelwise.images.decode import MaskIds
+from pixelwise.images.files import Refusal, read_bytes, shown
+
+LAST_NUMBER = re.compile(r"(\d{1,9})\D*$")
+SIDES = ("xtl", "ytl", "xbr", "ybr")
+SHAPES = ("polygon", "box", "ellipse", "mask", "polyline", "points", "cuboid", "skeleton")
+SEARCHED = 1 << 26  # bytes in which the first track or image is looked for
+FRAMES = "Or put the film's frames beside it: ffmpeg -i FILM -start_number 0 frame_%06d.png."
+
+
+@dataclass(frozen=True)
+class _Track:
+    """One object's shapes by frame."""
+
+    label: str
+    frames: list[int]
+    shapes: list[Element]
+
+
+@dataclass
+class _Film:
+    """A file's tracks, the frames beside it, and what was done about the others."""
+
+    tracks: list[_Track]
+    size: Size | None
+    images: dict[int, Path]
+    pictures: dict[str, Picture] = field(default_factory=dict)
+    empty: list[int] = field(default_factory=list)  # frames without a visible shape
+    between: list[int] = field(default_factory=list)  # frames between keyframes of shapes that are no boxes
+    missing: list[int] = field(default_factory=list)  # frames with a shape and without an image
+    moved: int = 0  # boxes between keyframes
+
+
+def annotation_files(root: Path) -> list[Path]:
+    """CVAT's files that hold tracks and no images."""
+    return [
+        path for path in files_below(root, (".xml",), depth=3) if "<annotations" in peek(path) and _has_tracks(path)
+    ]
+
+
+def is_cvat_video(root: Path) -> bool:
+    return bool(annotation_files(root))
+
+
+def list_cvat_video(root: Path) -> Listing:
+    """Every frame that is there and on which a track is to be seen."""
+    paths = annotation_files(root)
+    declared = [name for path in paths for name in _labels(path)]
+    listing = list_pictures("cvat-video", root, paths, _read, "CVAT's labels", declared)
+    for split, samples in listing.splits.items():  # frames of one film stay in one split
+        grouped = [replace(sample, group=listing.where(sample.mask or sample.image)) for sample in samples]
+        listing.splits[split] = grouped
+    for path in paths:
+        film = _film_or_none(path)
+        if film is None:
+            continue
+        if film.missing:
+            message = f"draws on {_several(film.missing)} without an image beside it."
+            listing.warn("image-missing", path, message, "Add the frames, or leave them out.")
+        parts = [f"{len(film.pictures):,} of {len(film.images):,} frames drawn"]
+        parts += [f"left out, for no track is to be seen: {_several(film.empty)}"] if film.empty else []
+        between = "left out, for they lie between keyframes of shapes that only CVAT can move (export all frames)"
+        parts += [f"{between}: {_several(film.between)}"] if film.between else []
+        parts += [f"{film.moved:,} boxes moved evenly between keyframes"] if film.moved else []
+        listing.notes.append(f"{listing.where(path)}: {'; '.join(parts)}.")
+    return listing
+
+
+def drawn_ids(path: Path, entry: str, size: Size) -> MaskIds:
+    """The mask of one frame. `entry`: as `add_drawn` writes it."""
+    return picture_ids(_read, path, entry, size)
+
+
+def _has_tracks(path: Path) -> bool:
+    """Whether a track, and no image, comes first."""
+    with path.open("rb") as file:
+        data = file.read(SEARCHED)
+    first = re.search(rb"<(track|image)[\s>]", data)
+    return first is not None and first[1] == b"track"
+
+
+def _several(frames: list[int]) -> str:
+    return f"{len(frames):,} frames, such as {frames[0]}" if len(frames) > 1 else f"frame {frames[0]}"
+
+
+@lru_cache(maxsize=2)
+def _tree(path: Path, _changed_ns: int) -> Element:
+    return parse_xml(read_bytes(path))
+
+
+def _labels(path: Path) -> list[str]:
+    """The labels that the task, job or project declares, in its order; none of a damaged file."""
+    try:
+        labels = _tree(path, path.stat().st_mtime_ns).findall("meta/*/labels/label")
+    except Refusal:
+        return []  # reported by `list_pictures`
+    return [name.strip() for label in labels if label.find("parent") is None and (name := label.findtext("name"))]
+
+
+def _film_or_none(path: Path) -> _Film | None:
+    try:
+        pictures_of(_read, path)
+    except Refusal:
+        return None  # reported by `list_pictures`
+    return _film(path, path.stat().st_mtime_ns)
+
+
+def _read(path: Path) -> dict[str, Picture]:
+    return _film(path, path.stat().st_mtime_ns).pictures
+
+
+@lru_cache(maxsize=4)
+def _film(path: Path, changed_ns: int) -> _Film:
+    """A file's frames and what is drawn on each. Raises Refusal."""
+    root = _tree(path, changed_ns)
+    elements = root.findall("track")
+    tasks = {element.get("task_id") for element in elements}
+    count = "1 track" if len(elements) == 1 else f"{len(elements):,} tracks"
+    if len(tasks) > 1:
+        what = f"is CVAT for video ({count}) of {len(tasks)} tasks, whose frames have the same numbers."
+        raise Refusal("unread-format", what, "Export each task, as CVAT for images 1.1 with its images.")
+    tracks = [_track(element) for element in elements]
+    images = _frames(path, root, {frame for track in tracks for frame in track.frames})
+    if not images:
+        what = f"is CVAT for video ({count}), and the frames are not beside it."
+        raise Refusal("unread-format", what, f"Export as CVAT for images 1.1 with images. {FRAMES}")
+    sides = [root.findtext(f"meta/{at}original_size/{side}") for at in ("", "task/") for side in ("height", "width")]
+    known = [whole_text(side, "size of the film", 1) for side in sides if side]
+    film = _Film(tracks, (known[0], known[1]) if len(known) >= 2 else None, images)
+    _draw_film(film)
+    return film
+
+
+def _track(element: Element) -> _Track:
+    shapes = [(whole_text(s.get("frame"), "frame"), i, s) for i, s in enumerate(element) if s.tag in SHAPES]
+    shapes.sort(key=lambda shape: shape[:2])
+    frames = [frame for frame, _, _ in shapes]
+    if len(set(frames)) < len(frames):
+        raise Refusal("annotations", "has two shapes of one track on one frame.", "Export it again.")
+    return _Track(element.get("label") or OBJECT, frames, [shape for _, _, shape in shapes])
+
+
+def _frames(path: Path, root: Element, drawn: set[int]) -> dict[int, Path]:
+    """The images beside a file by frame, of the folder that holds most of those that are drawn on; {} without one."""
+    folders: defaultdict[Path, dict[int, Path]] = defaultdict(dict)
+    for image in files_below(path.parent, IMAGE_SUFFIXES, depth=3):
+        if number := LAST_NUMBER.search(image.stem):
+            folders[image.parent][int(number[1])] = image
+    length = next((text for at in ("task", "job") if (text := root.findtext(f"meta/{at}/size"))), "")
+    best: tuple[int, bool, dict[int, Path]] = (0, False, {})
+    for folder, images in folders.items():
+        count = len(images)
+        from_one = min(images) == 1 and max(images) == count and (length == str(count) or (not length and 0 in drawn))
+        placed = {number - from_one: image for number, image in images.items()}
+        score = (len(drawn & placed.keys()), folder.name == path.stem)
+        if score == best[:2] and score[0]:
+            others = f"{shown(folder.name)}/ and {shown(next(iter(best[2].values())).parent.name)}/"
+            raise Refusal("unread-format", f"has frames in {others}.", f"Name the folder {shown(path.stem)}/.")
+        best = max(best, (*score, placed), key=lambda one: one[:2])
+    return best[2]
+
+
+def _draw_film(film: _Film) -> None:
+    """Fill in a film's pictures, and which frames have none and why."""
+    figures: defaultdict[int, list[tuple[int, int, Figure]]] = defaultdict(list)
+    between: set[int] = set()
+    missing: set[int] = set()
+    order = sorted(film.images)
+    sparse = any(_gaps(track) for track in film.tracks)
+    for number, track in enumerate(film.tracks):
+        for i, (frame, shape) in enumerate(zip(track.frames, track.shapes, strict=True)):
+            if shape.get("outside") == "1":
+                continue
+            figure, z = _figure(track.label, shape), whole_text(shape.get("z_order") or "0", "z_order", -(2**31))
+            if frame in film.images:
+                figures[frame].append((z, number, figure))
+            else:
+                missing.add(frame)
+            if not sparse:
+                continue
+            following = track.shapes[i + 1] if i + 1 < len(track.frames) else None
+            stop = len(order) if following is None else bisect_right(order, track.frames[i + 1] - 1)
+            stays = following is None or following.get("outside") == "1"
+            for later in order[bisect_right(order, frame) : stop]:
+                if stays:
+                    figures[later].append((z, number, figure))
+                elif following is not None and shape.tag == following.tag == "box":
+                    film.moved += 1
+                    figures[later].append((z, number, _moved(track, i, later)))
+                else:
+                    between.add(later)
+    film.missing, film.between = sorted(missing), sorted(between)
+    film.empty = [frame for frame in order if frame not in figures and frame not in between]
+    for frame in order:
+        if frame in figures and frame not in between:
+            drawn = tuple(figure for _, _, figure in sorted(figures[frame], key=lambda one: one[:2]))
+            at = film.images[frame]
+            film.pictures[str(frame)] = Picture(at.name, drawn, film.size, at)
+
+
+def _gaps(track: _Track) -> bool:
+    """Whether a track's frames are keyframes alone, with frames between them on which it is to be seen."""
+    pairs = zip(track.frames, track.frames[1:], track.shapes, strict=False)
+    keys = all(shape.get("keyframe", "1") == "1" for shape in track.shapes)
+    return keys and any(after > frame + 1 and shape.get("outside") != "1" for frame, after, shape in pairs)
+
+
+def _moved(track: _Track, i: int, frame: int) -> Figure:
+    """The box between shape i and the next."""
+    share = (frame - track.frames[i]) / (track.frames[i + 1] - track.frames[i])
+    ends = [
+        [number_text(shape.get(key) or "0", key) for key in (*SIDES, "rotation")] for shape in track.shapes[i : i + 2]
+    ]
+    *sides, turned = (a + share * (b - a) for a, b in zip(*ends, strict=True))
+    return rectangle(track.label, "box", *sides, turned=turned)
+
+
+def _figure(label: str, shape: Element) -> Figure:
+    kind = shape.tag
+    if kind == "polygon":
+        pairs = [pair.split(",") for pair in shape.get("points", "").split(";") if pair.strip()]
+        return polygon(label, kind, [[[number_text(n, "corner") for n in pair] for pair in pairs]])
+    turned = shape.get("rotation") or 0
+    if kind == "box":
+        return rectangle(label, kind, *(shape.get(side) for side in SIDES), turned=turned)
+    if kind == "ellipse":
+        return ellipse(label, kind, *(shape.get(key) for key in ("cx", "cy", "rx", "ry")), turned=turned)
+    if kind == "mask":
+        left, top, width, height = (whole_text(shape.get(key), key) for key in ("left", "top", "width", "height"))
+        return Figure(label, kind, stamp=partial(_stamp, shape.get("rle") or "", (top, left, height, width)))
+    return not_drawn(label, kind)
+
+
+def _stamp(runs: str, box: tuple[int, int, int, int], size: Size) -> Stamp:
+    """The pixels of a mask whose box (top, left, height, width) lies in an image of this size. Raises Refusal."""
+    top, left, height, width = box
+    if top + height > size[0] or left + width > size[1]:
+        raise Refusal(
+            "run-lengths", f"has a box of {width}×{height} at {left}, {top} that leaves the image.", "Redraw."
+        )
+    return Stamp(top, left, cvat_mask(runs, height, width))

@@ -1,0 +1,44 @@
+"""Masks as NumPy arrays: a .npy file [H, W] of whole numbers beside PNG masks, as `predict --save numpy` writes it.
+
+Format: numpy.org/doc/stable/reference/generated/numpy.lib.format.html. Arrays of Python objects, which would be a
+pickle, are refused.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.images.decode import MAX_PIXELS, MaskIds
+from pixelwise.images.files import Refusal, read_bytes
+
+MAGIC = b"\x93NUMPY"
+
+
+def mask_ids(path: Path, _entry: str, _size: tuple[int, int]) -> MaskIds:
+    """The numbers of a .npy file [H, W]. Raises Refusal."""
+    data = read_bytes(path)
+    remedy = "Save it with numpy.save, as a uint8 array [height, width] of class ids."
+    if not data.startswith(MAGIC):
+        raise Refusal("numpy-mask", "is no NumPy array, as its ending says.", remedy)
+    try:
+        stream = io.BytesIO(data)
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(stream)
+    except (ValueError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise Refusal("truncated", "the file is truncated or damaged: its header cannot be read.", remedy) from error
+    if len(shape) != 2 or min(shape) < 1 or dtype.kind not in "biu":
+        raise Refusal("numpy-mask", f"holds {dtype} {list(shape)}; expected whole numbers [height, width].", remedy)
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise Refusal("too-large", f"{shape[1]}×{shape[0]} pixels; the limit is {MAX_PIXELS:,}.", "Cut it into tiles.")
+    expected = stream.tell() + shape[0] * shape[1] * dtype.itemsize
+    if len(data) < expected:
+        raise Refusal("truncated", f"the file is truncated: {len(data)} of {expected} bytes.", "Copy it again.")
+    ids = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= 2**16:
+        raise Refusal("numpy-mask", f"holds numbers from {low} to {high}; expected 0 to 65535.", remedy)
+    return ids.astype(np.uint8) if high < 256 else ids.astype(np.uint16)

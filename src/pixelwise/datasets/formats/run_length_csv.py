@@ -1,0 +1,279 @@
+"""Run lengths in a table: `ImageId,EncodedPixels`, a row an object, as Kaggle's competitions have them.
+
+A cell holds pairs of start and length, "3 5 17 5", from 1. An empty cell (or −1) says that nothing is there. Classes
+are a column (`ClassId`, `class`, `cell_type` …) or the end of the name (`ImageId_ClassId`, `Image_Label`); without one,
+what is drawn is "foreground".
+
+Pixels are numbered down the columns, as in most competitions; a few (Carvana, Sartorius) number along the rows. No
+table says which, but the wrong one tears objects apart, unless images are square: then columns are taken, and a note
+says so. dataset.toml's `runs = "rows"` or "columns" has the last word. Rows of images that the table does not name are
+left out. Shapes: H, W of the mask.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pixelwise.datasets.dataset_toml import read_settings
+from pixelwise.datasets.formats.annotated_shapes import (
+    Figure,
+    Picture,
+    Read,
+    Size,
+    Stamp,
+    find_image,
+    list_pictures,
+    picture_ids,
+    pictures_of,
+    some_below,
+    stated_size,
+)
+from pixelwise.datasets.formats.annotation_files import ImageFiles, files_below, peek, split_of
+from pixelwise.datasets.formats.run_lengths import numbers_in, start_length_mask
+from pixelwise.datasets.layouts import Listing
+from pixelwise.images.decode import MaskIds
+from pixelwise.images.files import Refusal, read_bytes, shown
+
+SURE = ("encodedpixels", "rle", "rlemask", "maskrle", "encoding", "encodedmask", "rleencoding")  # columns of runs
+MAYBE = ("segmentation", "annotation", "mask", "pixels", "encoded")  # the same, where runs are in them
+IMAGES = ("imageid", "image", "img", "id", "imgid", "filename", "imagename", "imagefile", "file", "name")
+BOTH = ("imageidclassid", "imagelabel", "imageclass", "imageclassid", "imagenamelabel", "idclass")  # image_class
+CLASSES = ("classid", "class", "label", "category", "categoryid", "celltype", "classname", "labelname", "type")
+NOTHING = ("", "-1", "nan", "none", "null", "[]", "0", "1 0")
+RUNS = re.compile(r"\d+ \d+(?: \d+ \d+)*")
+FOREGROUND = "foreground"
+LONGEST_RUN = 22  # characters
+MAX_CELL = 2**27  # characters
+TRIED = 24  # images by which columns are told from rows
+TORN = 0.85  # of the outline's length in the other order, at most, for an order to be the right one
+
+
+class _Columns(NamedTuple):
+    """Where a table has what, by position."""
+
+    runs: int
+    image: int
+    kind: int | None  # the class; None: there is none, or it is the end of the image's name
+    both: bool  # whether the image's name ends with the class
+    height: int | None
+    width: int | None
+
+
+def is_run_length_csv(root: Path) -> bool:
+    return some_below(root, (".csv",), _is_ours)
+
+
+def list_run_length_csv(root: Path) -> Listing:
+    """Every image that a table names and that is there; tables of predictions to hand in are left out."""
+    found = [path for path in files_below(root, (".csv",)) if _is_ours(peek(path))]
+    paths = [path for path in found if "submission" not in path.name.lower()]
+    order, why = _order(root, paths)
+    source = "the classes of the run lengths"
+    listing = list_pictures("run-length-csv", root, paths, _reader(order), source, _declared(paths))
+    listing.notes.append(f"Run lengths are numbered {_words(order)}: {why}.")
+    for path in sorted(set(found) - set(paths)):
+        listing.notes.append(f"Left out, as predictions to hand in: {listing.where(path)}.")
+    named = {sample.image for samples in listing.splits.values() for sample in samples}
+    others = {path for paths in ImageFiles(root).by_name.values() for path in paths} - named
+    beside = sum(path.parent in {image.parent for image in named} for path in others)
+    if beside:
+        listing.notes.append(f"Left out: {beside:,} images without a row; where that means empty, add a row for each.")
+    return listing
+
+
+def drawn_ids(path: Path, entry: str, size: Size) -> MaskIds:
+    """The mask of one image. `entry`: as `add_drawn` writes it."""
+    order, _ = json.loads(json.loads(entry)[0])
+    return picture_ids(_reader(order), path, entry, size)
+
+
+def _is_ours(text: str) -> bool:
+    lines = text.splitlines()
+    columns = _columns(lines[0]) if lines else None
+    if columns is None:
+        return False
+    if _plain(next(csv.reader([lines[0]]))[columns.runs]) in SURE:
+        return True
+    cells = (row[columns.runs] for row in csv.reader(lines[1:9]) if len(row) > columns.runs)
+    return any(RUNS.match(cell.strip()) for cell in cells)
+
+
+def _columns(head: str) -> _Columns | None:
+    """What the first line of a table names; None where it is no table of run lengths."""
+    try:
+        names = [_plain(cell) for cell in next(csv.reader([head.lstrip("\ufeff")]))]
+    except (csv.Error, StopIteration):
+        return None
+
+    def first(words: tuple[str, ...]) -> int | None:
+        return next((names.index(word) for word in words if word in names), None)
+
+    runs, both = first((*SURE, *MAYBE)), first(BOTH)
+    image = both if both is not None else first(IMAGES)
+    if runs is None or image is None or runs == image:
+        return None
+    kind = first(CLASSES) if both is None else None
+    return _Columns(runs, image, kind, both is not None, first(("height",)), first(("width",)))
+
+
+def _plain(name: str) -> str:
+    return re.sub("[^a-z]", "", name.lower())
+
+
+class _Row(NamedTuple):
+    """One object, or the word that there is none."""
+
+    image: str
+    kind: str
+    runs: str  # "" where nothing is
+    size: Size | None
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """A table's rows. Raises Refusal."""
+    csv.field_size_limit(MAX_CELL)
+    lines = io.StringIO(read_bytes(path).decode("utf-8-sig", "replace"))
+    columns = _columns(lines.readline())
+    if columns is None:
+        raise Refusal("annotations", "is no table of images and run lengths any more.", "Export it again.")
+    try:
+        for number, row in enumerate(csv.reader(lines), start=2):
+            if not row:
+                continue
+            if len(row) <= max(columns.runs, columns.image):
+                raise Refusal("annotations", f"is cut short in line {number}.", "Copy the table again.")
+            yield _row(row, columns)
+    except csv.Error as error:
+        raise Refusal("annotations", f"is no table ({shown(str(error)[:80])}).", "Copy the table again.") from error
+
+
+def _row(row: list[str], columns: _Columns) -> _Row:
+    image, kind, runs = row[columns.image].strip(), FOREGROUND, row[columns.runs].strip()
+    if columns.both:
+        stem, _, kind = image.rpartition("_")
+        image, kind = (stem, kind) if stem else (image, FOREGROUND)
+    elif columns.kind is not None and columns.kind < len(row):
+        kind = row[columns.kind].strip() or FOREGROUND
+    kind = re.sub(r"\.0$", "", kind)  # pandas writes whole numbers so, where some are missing
+    sides = [row[at].strip() for at in (columns.height, columns.width) if at is not None and at < len(row)]
+    whole = [int(side) for side in sides if side.isascii() and side.isdigit() and len(side) < 8]
+    size = (whole[0], whole[1]) if len(whole) == 2 else None
+    name = f"class {kind}" if kind.isdigit() else kind
+    return _Row(image, name, "" if runs.lower() in NOTHING else runs, size)
+
+
+@lru_cache(maxsize=4)
+def _reader(order: str) -> Read:
+    """The reader of tables in this order. The same function each time: what it read is kept by it."""
+
+    def read(path: Path) -> dict[str, Picture]:
+        rows: defaultdict[str, list[_Row]] = defaultdict(list)
+        for row in _rows(path):
+            rows[row.image].append(row)
+        return {json.dumps([order, image]): _picture(image, own, order) for image, own in rows.items()}
+
+    return read
+
+
+def _picture(image: str, rows: list[_Row], order: str) -> Picture:
+    sizes = {row.size for row in rows if row.size}
+    figures = tuple(Figure(row.kind, "run lengths", stamp=partial(_stamp, row.runs, order)) for row in rows if row.runs)
+    return Picture(image, figures, sizes.pop() if len(sizes) == 1 else None)
+
+
+def _stamp(runs: str, order: str, size: Size) -> Stamp:
+    """The pixels of a cell on an image of this size. Raises Refusal."""
+    if len(runs) > LONGEST_RUN * (size[0] * size[1] + 1):
+        raise Refusal("run-lengths", "has more run lengths than its image has pixels.", "Export it again.")
+    numbers = numbers_in(runs)
+    starts, lengths = numbers[::2], numbers[1::2]
+    sequence = sorted(zip(starts, lengths, strict=False))
+    if any(start + length > after for (start, length), (after, _) in pairwise(sequence)):
+        what = (
+            "has run lengths that overlap: its starts are counted from the run before (as SIIM-ACR's are), or damaged."
+        )
+        raise Refusal("run-lengths", what, "Add them up, so that each start is counted from the first pixel, 1.")
+    if starts and min(starts) == 0:
+        raise Refusal("run-lengths", "has a run that starts at 0; the first pixel is 1.", "Add 1 to every start.")
+    return Stamp(0, 0, start_length_mask(numbers, *size, down_columns=order == "columns"))
+
+
+def _order(root: Path, paths: list[Path]) -> tuple[str, str]:
+    """ "columns" or "rows", and the reason in words."""
+    said = read_settings(root).runs
+    if said:
+        return said, "dataset.toml says so"
+    outlines = Counter[str]()
+    files = ImageFiles(root)
+    tried = 0
+    for picture, size in islice(_oblong(paths, files), TRIED):
+        masks = [_flat(picture, order, size) for order in ("columns", "rows")]
+        if all(mask is not None for mask in masks):
+            tried += 1
+            for order, mask in zip(("columns", "rows"), masks, strict=True):
+                outlines[order] += _outline(mask)
+    if not tried:
+        return "columns", 'as in most competitions; square images do not tell (dataset.toml: runs = "rows")'
+    best, other = sorted(("columns", "rows"), key=lambda order: outlines[order])
+    if outlines[best] <= TORN * outlines[other]:
+        return best, f'{_words(other)} objects would be torn apart (dataset.toml: runs = "{other}")'
+    return "columns", 'as in most competitions; the objects do not tell (dataset.toml: runs = "rows")'
+
+
+def _oblong(paths: list[Path], files: ImageFiles) -> Iterator[tuple[Picture, Size]]:
+    """Pictures with objects whose image, or table, has two different sides."""
+    for path in paths:
+        try:
+            pictures = pictures_of(_reader("columns"), path)
+        except Refusal:
+            continue  # reported by `list_pictures`
+        for picture in islice((p for p in pictures.values() if p.figures), 10 * TRIED):
+            image = find_image(files, picture.image, split=split_of(path, files.root))
+            size = picture.size or (stated_size(image) if image else None)
+            if size and size[0] != size[1]:
+                yield picture, size
+
+
+def _flat(picture: Picture, order: str, size: Size) -> MaskIds | None:
+    """All objects of a picture as one mask [H, W] of 0 and 1; None where one is damaged, as its drawing will report."""
+    mask = np.zeros(size, np.uint8)
+    for figure in picture.figures:
+        if isinstance(figure.stamp, partial):
+            try:
+                mask[_stamp(figure.stamp.args[0], order, size).mask] = 1
+            except Refusal:
+                return None
+    return mask
+
+
+def _outline(mask: MaskIds | None) -> int:
+    """How many pixel edges lie between 0 and 1."""
+    if mask is None:
+        return 0
+    return int((mask[1:] != mask[:-1]).sum()) + int((mask[:, 1:] != mask[:, :-1]).sum())
+
+
+def _words(order: str) -> str:
+    return {"columns": "down the columns", "rows": "along the rows"}[order]
+
+
+def _declared(paths: list[Path]) -> list[str]:
+    """Numbered classes in the order of their numbers."""
+    numbers = set()
+    for path in paths:
+        try:
+            numbers |= {int(row.kind[6:]) for row in _rows(path) if re.fullmatch(r"class \d{1,6}", row.kind)}
+        except Refusal:
+            continue  # reported by `list_pictures`
+    return [f"class {number}" for number in sorted(numbers)]

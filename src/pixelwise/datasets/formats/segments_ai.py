@@ -1,0 +1,205 @@
+"""Segments.ai: a release JSON with samples, their annotations and bitmaps of objects' numbers.
+
+The release names its bitmaps by address. They are read where the tool's own export has put them beside it
+(`export_dataset` of segments-ai: `a_label_ground-truth.png`) or under the address' own name: PNGs whose red, green and
+blue are one number, red first, alpha ignored; `annotations` gives each number its category. Polygons and boxes are
+drawn as they are.
+Samples that nobody labelled are left out. Where no bitmap is there, the file is named with what to run.
+
+Format: docs.segments.ai, "Label types" and "Export". Shapes: H, W of the mask.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pixelwise.datasets.formats.annotated_shapes import (
+    OBJECT,
+    Figure,
+    Picture,
+    Size,
+    Stamp,
+    list_pictures,
+    not_drawn,
+    picture_ids,
+    polygon,
+    rectangle,
+    some_below,
+)
+from pixelwise.datasets.formats.annotation_files import files_below, peek, read_json
+from pixelwise.datasets.formats.field_checks import rows_of, table_of
+from pixelwise.datasets.layouts import Listing
+from pixelwise.images.decode import MAX_PIXELS, MaskIds, colour_codes
+from pixelwise.images.files import Refusal, read_bytes, shown
+
+LABELLED = ("LABELED", "REVIEWED", "LABELING_IN_PROGRESS", "REVIEWING_IN_PROGRESS")
+EXPORT = (
+    "Download them: pip install segments-ai, then export_dataset(dataset, export_format='semantic') beside this file, "
+    "or train on the images and _semantic PNGs that it writes."
+)
+
+
+def is_segments_ai(root: Path) -> bool:
+    return some_below(root, (".json",), _is_ours)
+
+
+def list_segments_ai(root: Path) -> Listing:
+    """Every labelled sample whose image is there."""
+    paths = [path for path in files_below(root, (".json",)) if _is_ours(peek(path))]
+    declared = [name for path in paths for name in _categories_or_none(path).values()]
+    listing = list_pictures("segments-ai", root, paths, _read, "Segments.ai's categories", declared)
+    if waiting := sum(sum(_label(sample) is None for sample in _samples_or_none(path)) for path in paths):
+        listing.notes.append(f"Left out, for nobody labelled them in Segments.ai: {waiting:,} samples.")
+    return listing
+
+
+def drawn_ids(path: Path, entry: str, size: Size) -> MaskIds:
+    """The mask of one sample. `entry`: as `add_drawn` writes it."""
+    return picture_ids(_read, path, entry, size)
+
+
+def _is_ours(text: str) -> bool:
+    return '"dataset"' in text and ('"task_type"' in text or '"task_attributes"' in text)
+
+
+def _samples(path: Path) -> list[dict[str, Any]]:
+    dataset = table_of(table_of(read_json(path), "content").get("dataset"), "dataset")
+    return rows_of(dataset.get("samples"), "samples")
+
+
+def _samples_or_none(path: Path) -> list[dict[str, Any]]:
+    try:
+        return _samples(path)
+    except Refusal:
+        return []  # reported by `list_pictures`
+
+
+def _categories(path: Path) -> dict[int, str]:
+    """The dataset's categories by number."""
+    dataset = table_of(table_of(read_json(path), "content").get("dataset"), "dataset")
+    attributes = dataset.get("task_attributes")
+    rows = attributes.get("categories") if isinstance(attributes, dict) else None
+    rows = rows if isinstance(rows, list) else []
+    named = [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+    return {row["id"]: row["name"] for row in named if type(row.get("id")) is int}
+
+
+def _categories_or_none(path: Path) -> dict[int, str]:
+    try:
+        return _categories(path)
+    except Refusal:
+        return {}  # reported by `list_pictures`
+
+
+def _label(sample: dict[str, Any]) -> dict[str, Any] | None:
+    """The attributes of a sample's label: of the label set "ground-truth" or the first; None where it has none."""
+    labels = sample.get("labels")
+    labels = labels if isinstance(labels, dict) else {}
+    for key in ("ground-truth", *labels):
+        label = labels.get(key)
+        if isinstance(label, dict) and label.get("label_status", LABELLED[0]) in LABELLED:
+            attributes = label.get("attributes")
+            if isinstance(attributes, dict):
+                return attributes
+    return None
+
+
+def _read(path: Path) -> dict[str, Picture]:
+    categories, pictures = _categories(path), {}
+    wanting = bitmaps = 0
+    for sample in _samples(path):
+        attributes, name = _label(sample), str(sample.get("name"))
+        if attributes is None:
+            continue
+        annotations = rows_of(attributes.get("annotations") or [], f"annotations of {shown(name)}")
+        bitmap = attributes.get("segmentation_bitmap")
+        if isinstance(bitmap, dict):
+            bitmaps += 1
+            own = next((place for place in _places(path, name, str(bitmap.get("url"))) if place.is_file()), None)
+            wanting += own is None
+            figures = tuple(_numbered(one, categories, own) for one in annotations)
+        else:
+            figures = tuple(_figure(one, categories) for one in annotations)
+        pictures[name] = Picture(name, figures)
+    if bitmaps and wanting == bitmaps:
+        what = f"is a release of Segments.ai whose {bitmaps:,} bitmaps are addresses; none lies beside it."
+        raise Refusal("unread-format", what, EXPORT)
+    return pictures
+
+
+def _places(path: Path, name: str, url: str) -> Iterator[Path]:
+    """Where a sample's bitmap can be: below the file's folder, as the export names it, or the address does."""
+    stem = str(PurePosixPath(name.replace("\\", "/")).with_suffix(""))
+    plain = [f"{part}_label_ground-truth.png" for part in dict.fromkeys((stem, PurePosixPath(stem).name))]
+    plain.append(unquote(PurePosixPath(urlsplit(url).path).name) if "://" in url else Path(url.replace("\\", "/")).name)
+    folders = [path.parent, *_folders(path.parent, path.parent.stat().st_mtime_ns)]
+    for own in plain:
+        if own and ".." not in PurePosixPath(own).parts and not PurePosixPath(own).is_absolute():
+            yield from (folder / own for folder in folders)
+
+
+@lru_cache(maxsize=4)
+def _folders(parent: Path, _changed_ns: int) -> tuple[Path, ...]:
+    """Folders below one that hold PNGs."""
+    return tuple(dict.fromkeys(path.parent for path in files_below(parent, (".png",), depth=3)))
+
+
+def _name_of(one: dict[str, Any], categories: dict[int, str]) -> str:
+    number = one.get("category_id")
+    return categories.get(number, f"class {number}") if type(number) is int else OBJECT
+
+
+def _numbered(one: dict[str, Any], categories: dict[int, str], own: Path | None) -> Figure:
+    return Figure(_name_of(one, categories), "object", stamp=partial(_stamp, own, one.get("id")))
+
+
+def _figure(one: dict[str, Any], categories: dict[int, str]) -> Figure:
+    name, kind, points = _name_of(one, categories), str(one.get("type") or "polygon"), one.get("points")
+    if kind == "polygon":
+        return polygon(name, kind, [points])
+    if kind == "bbox":
+        corners = points if isinstance(points, list) and len(points) == 2 else []
+        return rectangle(name, kind, *(side for corner in corners if isinstance(corner, list) for side in corner))
+    return not_drawn(name, kind)
+
+
+def _stamp(own: Path | None, number: Any, size: Size) -> Stamp:
+    """Where a bitmap has one number. Raises Refusal."""
+    if own is None:
+        raise Refusal("mask-missing", "has its pixels in a bitmap that is an address and does not lie here.", EXPORT)
+    numbers = _numbers(own, own.stat().st_mtime_ns)
+    if numbers.shape != size:
+        what = f"has its pixels in {shown(own.name)} of {numbers.shape[1]}×{numbers.shape[0]}, not {size[1]}×{size[0]}."
+        raise Refusal("size-mismatch", what, EXPORT)
+    if type(number) is not int:
+        raise Refusal("annotations", f"has the number {shown(json.dumps(number)[:40])}.", EXPORT)
+    return Stamp(0, 0, numbers == number)
+
+
+@lru_cache(maxsize=1)
+def _numbers(path: Path, _changed_ns: int) -> NDArray[np.int32]:
+    """A bitmap's numbers [H, W]: red + 256 · green + 65,536 · blue; of grey ones the value. Raises Refusal."""
+    data = read_bytes(path)
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise Refusal("too-large", f"has its pixels in a bitmap of over {MAX_PIXELS:,}.", "Cut it into tiles.")
+            if opened.mode in ("1", "L", "P", "I", "I;16"):
+                return np.asarray(opened).astype(np.int32)
+            pixels = np.asarray(opened.convert("RGB"))
+    except Refusal:
+        raise
+    except Exception as error:  # Pillow raises many kinds on damaged files
+        what = f"has its pixels in {shown(path.name)}, which cannot be read ({shown(str(error)[:60])})."
+        raise Refusal("truncated", what, EXPORT) from error
+    return colour_codes(pixels[:, :, ::-1])  # 0xRRGGBB of blue, green, red: red is the lowest byte

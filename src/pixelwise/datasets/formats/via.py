@@ -1,0 +1,233 @@
+"""VGG Image Annotator (VIA 1 and 2): one JSON project, JSON export or CSV for many images.
+
+Regions are polygons, rectangles, circles and ellipses; points and lines have no area and are reported. A region's class
+is the value of one attribute: the only one, or the one whose name says so. Images without a region are left out: VIA
+lists every image that was opened, whether anyone drew on it or not.
+
+Format: robots.ox.ac.uk/~vgg/software/via. VIA 3 keeps its regions otherwise and is named by `data.unread`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pixelwise.datasets.formats.annotated_shapes import (
+    OBJECT,
+    Figure,
+    Picture,
+    Read,
+    Size,
+    ellipse,
+    list_pictures,
+    not_drawn,
+    number_of,
+    picture_ids,
+    polygon,
+    rectangle,
+    some_below,
+)
+from pixelwise.datasets.formats.annotation_files import files_below, peek, read_json
+from pixelwise.datasets.layouts import Listing
+from pixelwise.images.decode import MaskIds
+from pixelwise.images.files import Refusal, read_bytes, shown
+
+SUFFIXES = (".json", ".csv")
+CLASS_WORDS = ("class", "label", "category", "name", "type", "object")  # of attributes that are the class, best first
+MAX_CELL = 2**27  # characters in a cell of a table
+COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
+
+
+def is_via(root: Path) -> bool:
+    return some_below(root, SUFFIXES, _is_ours)
+
+
+def list_via(root: Path) -> Listing:
+    """Every image with a region whose file is there."""
+    paths = [path for path in files_below(root, SUFFIXES) if _is_ours(peek(path))]
+    attribute, declared, notes = _class_attribute(paths)
+    listing = list_pictures("via", root, paths, _reader(attribute), "the regions' attributes in VIA", declared)
+    listing.notes += notes
+    if empty := sum(sum(not row["regions"] for row in _rows_or_none(path)) for path in paths):
+        listing.notes.append(f"Left out: {empty:,} images on which nothing is drawn; VIA lists all that were opened.")
+    return listing
+
+
+def drawn_ids(path: Path, entry: str, size: Size) -> MaskIds:
+    """The mask of one image. `entry`: as `add_drawn` writes it."""
+    attribute, _ = json.loads(json.loads(entry)[0])
+    return picture_ids(_reader(attribute), path, entry, size)
+
+
+def _is_ours(text: str) -> bool:
+    if text.lstrip("\ufeff# ").startswith("filename,") and "region_shape_attributes" in text[:1000]:
+        return True
+    project = '"_via_img_metadata"' in text or '"_via_settings"' in text
+    return project or ('"filename"' in text and ('"regions"' in text or '"shape_attributes"' in text))
+
+
+@lru_cache(maxsize=16)
+def _reader(attribute: str) -> Read:
+    """The reader of a file where `attribute` is the class. The same function each time: what it read is kept by it."""
+
+    def read(path: Path) -> dict[str, Picture]:
+        options = _options(path, attribute)
+        pictures = {}
+        for row in _rows(path):
+            figures = tuple(_figure(region, attribute, options) for region in row["regions"])
+            if figures:
+                name = str(row["filename"])
+                plain = unquote(PurePosixPath(urlsplit(name).path).name) if "://" in name else name
+                pictures[json.dumps([attribute, name])] = Picture(plain, figures)
+        return pictures
+
+    return read
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """A row an image: filename and its regions, each a table. Raises Refusal."""
+    if path.suffix.lower() == ".csv":
+        return _rows_of_table(path)
+    table = read_json(path)
+    if isinstance(table, dict):
+        table = table.get("_via_img_metadata", table)
+    entries = list(table.values()) if isinstance(table, dict) else table
+    if not isinstance(entries, list):
+        raise Refusal("annotations", "has no images; expected VIA's JSON.", "Export the annotations again.")
+    rows = []
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str):
+            continue  # settings beside the images
+        regions = entry.get("regions") or []
+        regions = list(regions.values()) if isinstance(regions, dict) else regions  # VIA 1 numbers them
+        if not isinstance(regions, list):
+            raise Refusal("annotations", f"{shown(entry['filename'])}: its regions are no list.", "Export it again.")
+        rows.append({"filename": entry["filename"], "regions": regions})
+    return rows
+
+
+def _rows_of_table(path: Path) -> list[dict[str, Any]]:
+    """The same of the CSV: a row a region there. Raises Refusal."""
+    csv.field_size_limit(MAX_CELL)
+    text = read_bytes(path).decode("utf-8-sig", "replace").lstrip("#")
+    regions: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    try:
+        reader = csv.DictReader(io.StringIO(text))
+        if missing := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
+            raise Refusal("annotations", f"has no column {missing[0]}; expected VIA's CSV.", "Export it again.")
+        for row in reader:
+            shape, attributes = (json.loads(row[column] or "{}") for column in COLUMNS[1:])
+            own = regions[row["filename"]]
+            if shape:
+                own.append({"shape_attributes": shape, "region_attributes": attributes})
+    except (csv.Error, ValueError, RecursionError) as error:
+        raise Refusal(
+            "annotations", f"is no table of VIA ({shown(str(error)[:80])}).", "Export it again as JSON."
+        ) from error
+    return [{"filename": name, "regions": own} for name, own in regions.items()]
+
+
+def _rows_or_none(path: Path) -> list[dict[str, Any]]:
+    """No rows of a file that `list_pictures` reports as damaged."""
+    try:
+        return _rows(path)
+    except Refusal:
+        return []
+
+
+def _class_attribute(paths: list[Path]) -> tuple[str, list[str], list[str]]:
+    """The attribute that is the class, the classes that the project declares for it, and notes; "" where none is."""
+    values: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for attributes in _attributes_of_all(paths):
+        for name, value in attributes.items():
+            if text := _text(value, {}):
+                values[name][text] += 1
+    if not values:
+        note = f'VIA\'s regions have no attributes: their one class is "{OBJECT}".'
+        return "", [], [note] if paths else []
+    chosen = min(values, key=lambda name: (_rank(name), -values[name].total(), len(values[name]), name))
+    declared = list(dict.fromkeys(label for path in paths for label in _options(path, chosen).values()))
+    others = [f"{shown(name)} ({len(counts)} values)" for name, counts in values.items() if name != chosen]
+    notes = []
+    bare = sum(not _text(attributes.get(chosen), {}) for attributes in _attributes_of_all(paths))
+    if bare:
+        notes.append(f'{bare:,} regions have no "{shown(chosen)}": their class is "{OBJECT}".')
+    if others:
+        notes.append(f'Classes are VIA\'s attribute "{shown(chosen)}"; not used: {", ".join(others[:6])}.')
+    return chosen, declared, notes
+
+
+def _rank(attribute: str) -> int:
+    """How much the name of an attribute says that it is the class; lower is more."""
+    words = attribute.lower()
+    return next((i for i, word in enumerate(CLASS_WORDS) if word in words), len(CLASS_WORDS))
+
+
+def _attributes_of_all(paths: list[Path]) -> Iterator[dict[str, Any]]:
+    for path in paths:
+        for row in _rows_or_none(path):
+            for region in row["regions"]:
+                attributes = region.get("region_attributes") if isinstance(region, dict) else None
+                if isinstance(attributes, dict):
+                    yield attributes
+
+
+def _options(path: Path, attribute: str) -> dict[str, str]:
+    """What a project calls the values of an attribute: by value, its words."""
+    if path.suffix.lower() == ".csv" or '"_via_' not in peek(path):
+        return {}
+    try:
+        table = read_json(path)
+    except Refusal:
+        return {}  # reported where its regions are read
+    for key in ("_via_attributes", "region", attribute, "options"):
+        table = table.get(key) if isinstance(table, dict) else None
+    if not isinstance(table, dict):
+        return {}
+    return {value: str(words) if value.isdigit() and words else value for value, words in table.items()}
+
+
+def _text(value: Any, options: dict[str, str]) -> str:
+    """The words of an attribute's value: text, a number, or the boxes that are ticked."""
+    if isinstance(value, dict):
+        ticked = [str(key) for key, on in value.items() if on not in (False, None, "", 0)]
+        return " + ".join(options.get(key, key) for key in ticked)
+    if value is None or isinstance(value, list):
+        return ""
+    plain = str(value).strip()
+    return options.get(plain, plain)
+
+
+def _figure(region: Any, attribute: str, options: dict[str, str]) -> Figure:
+    region = region if isinstance(region, dict) else {}
+    shape, attributes = region.get("shape_attributes"), region.get("region_attributes")
+    name = _text(attributes.get(attribute), options) if isinstance(attributes, dict) else ""
+    return _outline(shape if isinstance(shape, dict) else {}, name or OBJECT)
+
+
+def _outline(shape: dict[str, Any], name: str) -> Figure:
+    kind = str(shape.get("name") or ("polygon" if "all_points_x" in shape else "region"))
+    if kind == "polygon":
+        x, y = shape.get("all_points_x"), shape.get("all_points_y")
+        if not isinstance(x, list) or not isinstance(y, list) or len(x) != len(y):
+            return Figure(name, kind, undrawn="It has not as many x as y.")
+        return polygon(name, kind, [list(zip(x, y, strict=True))])
+    if kind == "rect":
+        left, top, width, height = (number_of(shape.get(key)) for key in ("x", "y", "width", "height"))
+        right = None if left is None or width is None else left + width
+        return rectangle(name, kind, left, top, right, None if top is None or height is None else top + height)
+    if kind == "circle":
+        return ellipse(name, kind, *(shape.get(key) for key in ("cx", "cy", "r", "r")))
+    if kind == "ellipse":
+        radians = number_of(shape.get("theta") or 0)
+        degrees = None if radians is None else math.degrees(radians)
+        return ellipse(name, kind, *(shape.get(key) for key in ("cx", "cy", "rx", "ry")), turned=degrees)
+    return not_drawn(name, kind)

@@ -1,0 +1,213 @@
+"""One pair of files → what can be said about it without knowing the others. No judgement is made here.
+
+Shapes: H, W of one image; T = 16, the side of its thumbnail; D = 64, that of its detail.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import cv2
+import numpy as np
+
+from pixelwise.datasets.formats.reader_errors import refusals
+from pixelwise.datasets.masks.inspection import (
+    DETAIL_PX,
+    KEPT_CODES,
+    THUMBNAIL_PX,
+    ImageLook,
+    MaskLook,
+    PairLook,
+    Refused,
+)
+from pixelwise.datasets.masks.raw_mask import RawMask, raw_mask_of
+from pixelwise.datasets.read_sample import image_bytes, stored_mask_ids
+from pixelwise.images.decode import MaskIds, Opened, open_image, opened_mask_ids, pixels_and_dropped, stored_depth
+from pixelwise.images.files import Refusal, read_bytes
+from pixelwise.images.image_files import count_ids, counted_ids
+from pixelwise.records import Colour, Pixels, Sample
+
+LARGE_PIXELS = 8_000_000  # of an image or mask; more than one of these at a time would fill the memory
+LARGE = threading.Lock()
+MANY_IDS = 64
+FEW_IDS = 8
+SAMPLED_PX = 64  # an image is averaged from about this many pixels a side: enough for what it looks like
+GREY = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def look_at(sample: Sample, *, thoroughly: bool = False, sampled: bool = False) -> PairLook:
+    """Read one pair: whole files, all pixels.
+
+    Args:
+        thoroughly: also what the doctor asks beyond whether the pair can be trained on: the thumbnail, and the content
+            of masks that hold no class ids.
+        sampled: also what takes so long that it is asked of some pairs only: connected components, flat pixels.
+    """
+    refused: list[Refused] = []
+    image = mask = None
+    try:
+        with refusals():
+            image = look_at_image(image_bytes(sample), thoroughly)
+    except Refusal as refusal:
+        refused.append(Refused(False, without_story(refusal)))
+    if sample.mask is None:
+        return PairLook(sample, image, None, tuple(refused))
+    mask, why = mask_or_refusal(sample, image.size if image else None, thoroughly, sampled)
+    if why is not None:
+        refused.append(Refused(True, why))
+    return PairLook(sample, image, mask, tuple(refused))
+
+
+def mask_or_refusal(
+    sample: Sample, image_size: tuple[int, int] | None, thoroughly: bool, sampled: bool
+) -> tuple[MaskLook | None, Refusal | None]:
+    """What one mask holds, and why it is no plain file of ids; with `thoroughly` both, where its content is known."""
+    try:
+        with refusals():
+            return look_at_mask(sample, image_size, thoroughly, sampled), None
+    except Refusal as refusal:
+        return (_look_raw(sample, refusal.kind) if thoroughly else None), without_story(refusal)
+
+
+def without_story(refusal: Refusal) -> Refusal:
+    """The same without its traceback, which holds the pixels of the file that it is about for as long as it is kept."""
+    refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
+    return refusal
+
+
+def alone(pixels: int) -> AbstractContextManager[object]:
+    """Held while a large image is decoded and looked at: one at a time, whatever the number of threads."""
+    return LARGE if pixels > LARGE_PIXELS else nullcontext()
+
+
+def look_at_image(data: bytes, thoroughly: bool) -> ImageLook:
+    """Raises Refusal, see `images.read_image`."""
+    opened = open_image(data)
+    with alone(opened.image.width * opened.image.height):
+        return look_at_opened(data, opened, thoroughly)
+
+
+def look_at_opened(data: bytes, opened: Opened, thoroughly: bool) -> ImageLook:
+    """As `look_at_image`, of an image whose header was read already."""
+    pixels_HW3, dropped = pixels_and_dropped(data, opened)
+    size = (pixels_HW3.shape[0], pixels_HW3.shape[1])
+    fingerprint = (len(data), zlib.crc32(data))
+    if not thoroughly:
+        return ImageLook(size, 8, opened.turn, fingerprint, 0, b"", 0.0, 255, dropped)
+    step_y, step_x = (max(side // SAMPLED_PX, 1) for side in size)
+    sampled_hw3 = np.ascontiguousarray(pixels_HW3[::step_y, ::step_x])
+    thumbnail_TT3 = cv2.resize(sampled_hw3, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+    _, deviations = cv2.meanStdDev(sampled_hw3)
+    return ImageLook(
+        size,
+        stored_depth(opened),
+        opened.turn,
+        fingerprint,
+        difference_hash(sampled_hw3),
+        thumbnail_TT3.tobytes(),
+        float(np.sqrt((deviations**2).mean())),
+        int(sampled_hw3.max()),
+        dropped,
+        detail_of(pixels_HW3),
+    )
+
+
+def detail_of(pixels_HW3: Pixels) -> bytes:
+    """A small grey image, for telling whether two images are one picture."""
+    grey_HW = cv2.cvtColor(np.ascontiguousarray(pixels_HW3), cv2.COLOR_RGB2GRAY)
+    return cv2.resize(grey_HW, (DETAIL_PX, DETAIL_PX), interpolation=cv2.INTER_AREA).tobytes()
+
+
+def difference_hash(pixels_hw3: Pixels) -> int:
+    """64 bits that stay nearly the same when an image is resized, recompressed or relit.
+
+    Krawetz, "Kind of like that", 2013 (dHash).
+    """
+    small_89 = cv2.resize(pixels_hw3, (9, 8), interpolation=cv2.INTER_AREA).astype(np.float32) @ GREY
+    return int.from_bytes(np.packbits(small_89[:, 1:] > small_89[:, :-1]).tobytes(), "big")
+
+
+def look_at_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly: bool, sampled: bool) -> MaskLook:
+    """Raises Refusal, see `images.read_mask_ids`."""
+    assert sample.mask is not None
+    if sample.mask_part:
+        ids = stored_mask_ids(sample, image_size)
+        counts = count_ids(ids)
+        return MaskLook(_size(ids), False, "ids", 8, 1, counts, len(counts))
+    data = read_bytes(sample.mask)
+    opened = open_image(data)
+    with alone(opened.image.width * opened.image.height):
+        return look_at_ids(data, opened, thoroughly, sampled)
+
+
+def look_at_ids(data: bytes, opened: Opened, thoroughly: bool, sampled: bool) -> MaskLook:
+    """As `look_at_mask`, of a file whose header was read already."""
+    ids = opened_mask_ids(data, opened)
+    values, numbers = counted_ids(ids)
+    distinct = len(values)
+    if distinct > KEPT_CODES:
+        commonest = np.argsort(-numbers, kind="stable")[:KEPT_CODES]
+        values, numbers = values[commonest], numbers[commonest]
+    counts = dict(zip(values.tolist(), numbers.tolist(), strict=True))
+    if not thoroughly:
+        return MaskLook(_size(ids), False, "ids", 8 * ids.dtype.itemsize, 1, counts, distinct)
+    parts = count_parts(ids, list(counts)[:MANY_IDS]) if sampled and distinct > FEW_IDS else {}
+    turn, bits = opened.turn, 8 * ids.dtype.itemsize
+    flat = between = None
+    spread = max(counts) > distinct + 1 and distinct > 2  # not simply 0, 1, 2 …: some values could be blends
+    if (sampled and spread) or MANY_IDS < distinct <= KEPT_CODES:
+        histogram = RawMask(ids.astype(np.int32), False, False, bits, turn).histogram(KEPT_CODES)
+        flat, between = histogram.flat, histogram.between
+    return MaskLook(
+        _size(ids), False, "ids", bits, turn, counts, distinct, flat, between or {}, parts, _palette(opened)
+    )
+
+
+def count_parts(ids: MaskIds, wanted: Sequence[int]) -> dict[int, int]:
+    """Connected components (4-neighbours) of each wanted id."""
+    return {i: cv2.connectedComponents((ids == i).astype(np.uint8), connectivity=4)[0] - 1 for i in wanted}
+
+
+def _look_raw(sample: Sample, storage: str) -> MaskLook | None:
+    """A mask that holds no class ids; None where it cannot be decoded, which was reported before."""
+    assert sample.mask is not None
+    if sample.mask_part:
+        return None
+    try:
+        data = read_bytes(sample.mask)
+        size = open_image(data).image.size
+        with alone(size[0] * size[1]):
+            return _look_at_raw(raw_mask_of(data), storage)
+    except Refusal:
+        return None
+
+
+def _look_at_raw(raw: RawMask, storage: str) -> MaskLook:
+    seen = raw.histogram(KEPT_CODES)
+    return MaskLook(
+        raw.size,
+        raw.coloured,
+        storage,
+        raw.bits,
+        raw.turn,
+        seen.pixels,
+        seen.distinct,
+        seen.flat,
+        seen.between,
+        stored_colour=raw.stored_colour,
+    )
+
+
+def _palette(opened: Opened) -> dict[int, Colour]:
+    image = opened.image
+    values = image.getpalette("RGB") if image.mode == "P" else None
+    if not values:
+        return {}
+    return {i: (values[3 * i], values[3 * i + 1], values[3 * i + 2]) for i in range(len(values) // 3)}
+
+
+def _size(ids: MaskIds) -> tuple[int, int]:
+    return ids.shape[0], ids.shape[1]

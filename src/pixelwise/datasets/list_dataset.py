@@ -1,0 +1,243 @@
+"""A folder on disk → its pairs of files: its layout recognised, its pairs listed and divided into splits.
+
+No file is decoded here. What had to be decided is said
+in `Dataset.notes`; what is wrong is collected in `Dataset.problems`, for the doctor to show with everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.datasets.class_names import undeclare_too_many
+from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, Settings, read_settings
+from pixelwise.datasets.formats.ade20k import is_ade20k, list_ade20k
+from pixelwise.datasets.formats.ade20k_full import is_ade20k_full, list_ade20k_full
+from pixelwise.datasets.formats.cityscapes import is_cityscapes, list_cityscapes
+from pixelwise.datasets.formats.coco import is_coco, list_coco
+from pixelwise.datasets.formats.cvat import is_cvat, list_cvat
+from pixelwise.datasets.formats.cvat_video import is_cvat_video, list_cvat_video
+from pixelwise.datasets.formats.darwin import is_darwin, list_darwin
+from pixelwise.datasets.formats.geojson import is_geojson, list_geojson
+from pixelwise.datasets.formats.image_folder import is_image_folder, list_image_folder
+from pixelwise.datasets.formats.labelme import is_labelme, list_labelme
+from pixelwise.datasets.formats.labelme_xml import is_labelme_xml, list_labelme_xml
+from pixelwise.datasets.formats.labelstudio import is_labelstudio, list_labelstudio
+from pixelwise.datasets.formats.matlab import is_matlab, list_matlab
+from pixelwise.datasets.formats.nifti import is_nifti, list_nifti
+from pixelwise.datasets.formats.parquet import is_parquet, list_parquet
+from pixelwise.datasets.formats.reader_errors import problems_of, recognised
+from pixelwise.datasets.formats.run_length_csv import is_run_length_csv, list_run_length_csv
+from pixelwise.datasets.formats.segments_ai import is_segments_ai, list_segments_ai
+from pixelwise.datasets.formats.superannotate import is_superannotate, list_superannotate
+from pixelwise.datasets.formats.supervisely import is_supervisely, list_supervisely
+from pixelwise.datasets.formats.via import is_via, list_via
+from pixelwise.datasets.formats.voc import is_voc, list_voc
+from pixelwise.datasets.formats.yolo import is_yolo, list_yolo
+from pixelwise.datasets.found_folders import is_found, list_found
+from pixelwise.datasets.layouts import (
+    MASK_SUFFIXES,
+    Declared,
+    Listing,
+    is_camvid,
+    is_half_native,
+    is_half_pairs,
+    is_native,
+    is_pairs,
+    list_camvid,
+    list_native,
+    list_pairs,
+)
+from pixelwise.datasets.mask_layers import is_layers, list_layers
+from pixelwise.datasets.name_tables import void_of_tables
+from pixelwise.datasets.splits import divide
+from pixelwise.datasets.unrecognised import diagnosis, why_unrecognised
+from pixelwise.errors import DatasetError, UsageError
+from pixelwise.images.files import real_path, shown
+from pixelwise.records import ClassList, Dataset, Problem, Sample
+
+CAMVID = ClassList(  # SegNet's names and order; CamVid's hues where they allow it, moved apart for every kind of eye
+    ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
+    (
+        (160, 168, 251),
+        (144, 12, 16),
+        (156, 236, 116),
+        (124, 44, 152),
+        (20, 32, 207),
+        (84, 156, 54),
+        (203, 114, 132),
+        (231, 201, 205),
+        (104, 0, 84),
+        (255, 24, 32),
+        (12, 108, 236),
+    ),
+)
+CAMVID_VOID = 11
+WRAPPINGS = 3  # folders in folders that are looked into
+CAMVID_DECLARED = Declared(
+    CAMVID.names,
+    tuple(range(len(CAMVID))),
+    CAMVID.colours,
+    frozenset({CAMVID_VOID}),
+    "CamVid's eleven, as SegNet publishes them",
+)
+LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
+    "layers": (is_layers, list_layers),
+    "matlab": (is_matlab, list_matlab),
+    "native": (is_native, list_native),
+    "camvid": (is_camvid, list_camvid),
+    "cityscapes": (is_cityscapes, list_cityscapes),
+    "voc": (is_voc, list_voc),
+    "coco": (is_coco, list_coco),
+    "yolo": (is_yolo, list_yolo),
+    "labelme": (is_labelme, list_labelme),
+    "geojson": (is_geojson, list_geojson),
+    "cvat-video": (is_cvat_video, list_cvat_video),
+    "cvat": (is_cvat, list_cvat),
+    "labelstudio": (is_labelstudio, list_labelstudio),
+    "via": (is_via, list_via),
+    "supervisely": (is_supervisely, list_supervisely),
+    "superannotate": (is_superannotate, list_superannotate),
+    "run-length-csv": (is_run_length_csv, list_run_length_csv),
+    "labelme-xml": (is_labelme_xml, list_labelme_xml),
+    "darwin": (is_darwin, list_darwin),
+    "segments-ai": (is_segments_ai, list_segments_ai),
+    "nifti": (is_nifti, list_nifti),
+    "parquet": (is_parquet, list_parquet),
+    "image-folder": (is_image_folder, list_image_folder),
+    "ade20k": (is_ade20k, list_ade20k),
+    "ade20k-full": (is_ade20k_full, list_ade20k_full),
+    "pairs": (is_pairs, list_pairs),
+    "folders": (is_found, list_found),
+}  # in the order in which they are tried
+HALF = {"native": is_half_native, "pairs": is_half_pairs}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A recognised folder: its files are paired and divided into splits, its classes not yet known."""
+
+    layout: str
+    listing: Listing
+    settings: Settings
+
+
+def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, masks: str = "") -> Listed:
+    """The first half of `open_dataset`: everything but the classes. Arguments and errors as there.
+
+    `masks`: part of the names of the folders or files that are the masks, where several could be.
+    """
+    root = Path(path)
+    if not 0 < val_share < 1:
+        raise UsageError(f"val_share is {val_share}; expected a share between 0 and 1, such as 0.2.")
+    if not root.exists():
+        raise UsageError(f"{shown(root)}: no such folder. Check the path of the dataset.")
+    if not root.is_dir():
+        raise UsageError(f"{shown(root)}: is a file; expected the folder of a dataset.")
+    settings = read_settings(root)
+    problems: list[Problem] = []
+    layout = layout_of(root, problems)
+    if layout in (None, "folders") and not (root / FILE_NAME).exists():
+        root, layout = _unwrapped(root, layout)
+    if masks:
+        layout = "folders"
+    if layout is None:
+        raise DatasetError(why_unrecognised(root), problems)
+    listing = Listing(root)
+    with problems_of(listing, root, f"could not be listed as {layout}:"):
+        listing = list_found(root, masks) if masks else LAYOUTS[layout][1](root)
+    listing.problems += problems
+    use_images_once(listing)
+    tell_of_links(listing)
+    if settings.bands and layout != "nifti":
+        message = f"`bands` is ignored: the layout {layout} has images of one kind only."
+        listing.warn("bands-ignored", listing.root / FILE_NAME, message, "Remove it; it chooses channels of volumes.")
+    if root != Path(path):
+        listing.notes.append(f"The data lie in {shown(root.relative_to(path))}/.")
+    if layout in HALF and not any(listing.splits.values()):
+        listing.notes += [line.strip() for line in diagnosis(root)]
+    undeclare_too_many(listing, settings)
+    if listing.declared is None and settings.classes is None and not listing.source:
+        listing.void |= void_of_tables(listing.root)
+    if layout == "camvid":
+        listing.declared = CAMVID_DECLARED
+    divide(listing, settings, seed, val_share)
+    return Listed(layout, listing, settings)
+
+
+def _unwrapped(root: Path, layout: str | None) -> tuple[Path, str | None]:
+    """The folder inside a folder that holds nothing else, as archives are unpacked, where its layout is known."""
+    inner = root
+    for _ in range(WRAPPINGS):
+        inside = [path for path in inner.iterdir() if path.name[0] not in "._"]
+        folders = [path for path in inside if path.is_dir() and not path.is_symlink()]
+        data = (*MASK_SUFFIXES, ".json", ".xml", ".csv", ".jsonl", ".parquet", ".geojson")
+        if len(folders) != 1 or any(path.suffix.lower() in data for path in inside):
+            break
+        inner = folders[0]
+        found = layout_of(inner)
+        if found not in (None, "folders"):
+            return inner, found
+    return root, layout
+
+
+def layout_of(root: Path, problems: list[Problem] | None = None) -> str | None:
+    """The first layout that recognises a folder, else one of which half is there; None where none does.
+
+    `problems`: gets what kept a layout from looking.
+    """
+    told = [] if problems is None else problems
+    whole = (name for name, (recognises, _) in LAYOUTS.items() if recognised(recognises, root, name, told))
+    return next(whole, None) or next((name for name, recognises in HALF.items() if recognises(root)), None)
+
+
+def tell_of_links(listing: Listing) -> None:
+    """Warn of files that are links out of the folder: they are read, but a copy of the folder has them not."""
+    root = real_path(listing.root)
+    files = {
+        path for part in listing.splits.values() for sample in part for path in (sample.image, sample.mask) if path
+    }
+    outside = [path for path in sorted(files) if path.is_symlink() and not real_path(path).is_relative_to(root)]
+    if outside:
+        what = f"{len(outside):,} files are links that lead out of the folder; the first is this one. They are read."
+        remedy = "Copy the files here, if the folder is to be moved or given away."
+        listing.warn("linked-outside", outside[0], what, remedy)
+
+
+def use_images_once(listing: Listing) -> None:
+    """Leave an image that several drawings are for to the first of them; which they are is a problem.
+
+    Two drawings of one image are two answers to one question, and one of them may be meant for another image.
+    """
+    first: dict[tuple[Path, str], Sample] = {}
+    twice: dict[tuple[str, ...], list[Sample]] = {}  # by the files that mean them: two files may do so for all images
+    for split, samples in listing.splits.items():
+        kept = []
+        for sample in samples:
+            other = first.setdefault((sample.image, sample.image_part), sample)
+            if other is sample:
+                kept.append(sample)
+                continue
+            files = dict.fromkeys(listing.where(path) for path in (other.mask, sample.mask) if path)
+            twice.setdefault(tuple(files), []).append(sample)
+        listing.splits[split] = kept
+    for names, repeated in twice.items():
+        more = f", as {len(repeated) - 1:,} more images are" if len(repeated) > 1 else ""
+        what = f"is meant by several drawings ({', '.join(names)}){more}; the first is taken."
+        remedy = "Leave one of them; where another image is meant, correct its name or add it."
+        listing.error("image-twice", repeated[0].image, what, remedy)
+
+
+def dataset_of(listed: Listed, classes: ClassList, mask_ids: Mapping[int, int]) -> Dataset:
+    """The dataset, once its classes are known."""
+    listing = listed.listing
+    return Dataset(
+        root=listing.root,
+        layout=listed.layout,
+        classes=classes,
+        splits={split: tuple(listing.splits[split]) for split in SPLITS if split in listing.splits},
+        mask_ids=mask_ids,
+        notes=tuple(listing.notes),
+        problems=tuple(listing.problems),
+    )

@@ -1,0 +1,167 @@
+"""How masks that hold no plain class ids are read all the same, as text that a sample carries (`Sample.mask_part`).
+
+"coded:{…}": which class each number or colour is, whether pixels between the codes take the class of the nearest that
+fits (JPEG, smoothed edges), and how the file inside is read. It is what `check` found out and what `--fix` writes, so a
+training on the folder itself reads the same labels as one on the repaired copy; and a run that wrote its samples down
+reads them again in the same way, whatever became of the other masks.
+
+Shapes: H, W of the mask.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from pixelwise.datasets.masks.mask_colours import CodeBook
+from pixelwise.datasets.masks.mask_encoding import CITYSCAPES_BASE, Coding, Kind, lost_in_jpeg
+from pixelwise.datasets.masks.raw_mask import RawMask
+from pixelwise.datasets.masks.relabel import Change, labels_of
+from pixelwise.images.files import Refusal
+from pixelwise.records import VOID, Labels
+
+GREY = 0x010101  # a grey value as a colour
+BLACK_WHITE = frozenset({0, 255})
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The codes of one kind of masks, and the class id or VOID of each."""
+
+    book: CodeBook
+    table: Mapping[int, int]
+
+    @property
+    def coding(self) -> Coding:
+        return Coding(self.book, "ids", 1, None)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """How the masks of a dataset are read."""
+
+    numbers: Codes | None
+    colours: Codes | None
+    objects: Kind = "ids"  # "instances": every number but 0 is class 1; "class-instances": class × 1000 + number
+    promoted: bool = False  # grey masks that are stored in colour are read as colours
+    inside: str = ""  # the mask part of the file itself
+
+    def to_part(self) -> str:
+        """The text of a `Sample.mask_part`."""
+        row = {
+            "numbers": _row(self.numbers),
+            "colours": _row(self.colours),
+            "objects": self.objects,
+            "promoted": self.promoted,
+            "inside": self.inside,
+        }
+        return "coded:" + json.dumps({key: value for key, value in row.items() if value}, separators=(",", ":"))
+
+
+def coded_of(coding: Coding | None, table: Mapping[int, int]) -> Codes | None:
+    """The codes that a reader needs; None where nothing is known of them."""
+    return Codes(coding.book, dict(table)) if coding is not None and table else None
+
+
+@lru_cache(maxsize=64)
+def from_entry(entry: str) -> Coded:
+    """What `to_part` wrote, without its "coded:"."""
+    row = json.loads(entry)
+    return Coded(
+        _codes(row.get("numbers"), coloured=False),
+        _codes(row.get("colours"), coloured=True),
+        row.get("objects", "ids"),
+        row.get("promoted", False),
+        row.get("inside", ""),
+    )
+
+
+def labels_by(raw: RawMask, coded: Coded) -> tuple[Labels, list[Change]]:
+    """Class ids uint8 [H, W] of a mask that was decoded, VOID where unlabelled; and what was done.
+
+    Raises:
+        Refusal: it holds values that no class has, or was saved in a way that lost its ids.
+    """
+    black_white = coded.numbers is None and not raw.coloured and set(np.unique(raw.codes).tolist()) <= BLACK_WHITE
+    if coded.promoted and not raw.coloured and (raw.stored_colour or black_white):
+        raw = replace(raw, codes=raw.codes * GREY, coloured=True)
+    codes = coded.colours if raw.coloured else coded.numbers
+    if codes is None or not codes.table:
+        what = "holds colours" if raw.coloured else "holds numbers"
+        other = "numbers" if raw.coloured else "colours"
+        remedy = "Export it like the others, or say what its values mean: --class NAME=VALUE."
+        kind = "rgb-mask" if raw.coloured else "unknown-codes"
+        raise Refusal(kind, f"{what}, but it is known only which {other} the classes are.", remedy)
+    if coded.objects != "ids" and not raw.coloured:
+        return _of_objects(raw, codes, coded.objects)
+    if not raw.lossy and not codes.book.blurred:
+        _refuse_strangers(raw, codes.table)
+    elif raw.lossy and not raw.coloured and lost_in_jpeg(codes.book.codes):
+        what = f"is a JPEG or lossy WebP, whose noise is larger than the steps between ids ({_listed(codes)}): they are"
+        raise Refusal("jpeg-mask", f"{what} lost.", "Export it again from its source, as PNG.")
+    labels, changes = labels_of(raw, codes.coding, codes.table)
+    if raw.transparent is not None or raw.translucent:
+        changes.append(Change("the alpha channel was dropped", "its colours hold the classes", "no: alpha is lost"))
+    return labels, changes
+
+
+def _of_objects(raw: RawMask, codes: Codes, kind: Kind) -> tuple[Labels, list[Change]]:
+    values, inverse = np.unique(raw.codes, return_inverse=True)
+    labels = []
+    for value in values.tolist():
+        label = codes.table.get(value)
+        if label is None and kind == "instances":
+            label = max(v for v in codes.table.values() if v != VOID)
+        if label is None:
+            of_class = value // CITYSCAPES_BASE if value >= CITYSCAPES_BASE else value
+            known = {c // CITYSCAPES_BASE if c >= CITYSCAPES_BASE else c: v for c, v in codes.table.items()}
+            label = known.get(of_class)
+        if label is None:
+            what = f"holds {value}, of a class that no other mask has."
+            raise Refusal("ids-outside", what, f"Say what it is: --class NAME={value}, or --void {value}.")
+        labels.append(label)
+    change = Change("object numbers became class ids", "classes are learnt, not objects", "no: which object is lost")
+    return np.array(labels, np.uint8)[inverse.reshape(raw.codes.shape)], [change]
+
+
+def _refuse_strangers(raw: RawMask, table: Mapping[int, int]) -> None:
+    """Raises Refusal where a mask that was stored without loss holds values of no class."""
+    values, numbers = np.unique(raw.codes, return_counts=True)
+    strange = [(v, n) for v, n in zip(values.tolist(), numbers.tolist(), strict=True) if v not in table]
+    if not strange:
+        return
+    shown = [f"#{v:06x}" if raw.coloured else str(v) for v, _ in strange]
+    listed = ", ".join(f"{v} ({n:,} px)" for v, (_, n) in zip(shown[:8], strange[:8], strict=True))
+    more = f" and {len(strange) - 8} more" if len(strange) > 8 else ""
+    what = f"holds {listed}{more}, of which no class is known."
+    if raw.stored_colour and len(strange) > 8:
+        raise Refusal("rgb-mask", what, "Is it a photograph? Export the mask again, or remove it.")
+    raise Refusal("ids-outside", what, f"Say what they mean: --class NAME={shown[0]}, or --void {shown[0]}.")
+
+
+def _listed(codes: Codes) -> str:
+    return ", ".join(map(str, codes.book.codes[:8])) + (" …" if len(codes.book.codes) > 8 else "")
+
+
+def _row(codes: Codes | None) -> dict[str, object] | None:
+    """As JSON; the codes that pixels are fitted to only where they are others than those of the table."""
+    if codes is None:
+        return None
+    book, table = codes.book, sorted(codes.table.items())
+    row: dict[str, object] = {"values": [code for code, _ in table], "classes": [label for _, label in table]}
+    if sorted(book.codes) != row["values"]:
+        row["fitted"] = sorted(book.codes)
+    return {**row, "blurred": book.blurred, "tolerance": book.tolerance}
+
+
+def _codes(row: Mapping[str, Any] | None, *, coloured: bool) -> Codes | None:
+    if row is None:
+        return None
+    table = dict(zip(row["values"], row["classes"], strict=True))
+    fitted = tuple(row.get("fitted", sorted(table)))
+    return Codes(CodeBook(fitted, coloured, row["blurred"], row["tolerance"], {}, 0.0), table)

@@ -1,0 +1,166 @@
+"""One mask of any kind → class ids of its image's size, with every change told.
+
+Shapes: H, W of the mask; K codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.datasets.masks.mask_colours import ON_LINE, UNFIT_SHARE, jpeg_tolerance, off_line, points_of
+from pixelwise.datasets.masks.mask_encoding import Coding
+from pixelwise.datasets.masks.raw_mask import STRIP_PIXELS, RawMask, counted
+from pixelwise.images.decode import oriented
+from pixelwise.images.files import Refusal
+from pixelwise.records import VOID, Labels
+
+UNFIT = -1
+MOST_SCALED = 8  # times larger or smaller than its image a mask may be and still be taken as the same view
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that was done to a file."""
+
+    what: str
+    why: str
+    reversible: str  # "yes: how", or "no: what is lost"
+
+
+def labels_of(raw: RawMask, coding: Coding, table: Mapping[int, int]) -> tuple[Labels, list[Change]]:
+    """Class ids uint8 [H, W] of a mask.
+
+    Args:
+        table: class id or VOID of each code. In a blended mask, a pixel that fits no code takes the class of the
+            nearest pixel that fits one; in any other, a code that the table lacks becomes VOID.
+
+    Raises:
+        Refusal: a blended mask of which most pixels fit no code.
+    """
+    if not (coding.book.blurred or raw.lossy):
+        codes = sorted(table)
+        known = np.array(codes, np.int64)
+        place_HW = np.clip(np.searchsorted(known, raw.codes), 0, len(known) - 1)
+        labels = np.where(known[place_HW] == raw.codes, np.array([table[c] for c in codes], np.uint8)[place_HW], VOID)
+        how = "colours" if raw.coloured else "ids"
+        back = (
+            "yes: each class has one code, named in dataset.toml"
+            if not raw.coloured
+            else "yes: by the classes' colours"
+        )
+        return labels.astype(np.uint8), [Change(f"{how} became class ids", "a mask holds one class id a pixel", back)]
+    places_HW = fitted(raw, coding)
+    unfit = float((places_HW == UNFIT).mean())
+    if unfit > UNFIT_SHARE:
+        raise unfit_mask(unfit)
+    filled_HW = nearest_filled(places_HW)
+    by_place = np.array([table.get(code, VOID) for code in coding.book.codes], np.uint8)
+    change = Change(
+        f"{unfit:.2%} of the pixels fit no code and took the class of the nearest pixel that fits",
+        "blends along edges belong to no class",
+        "no: where in its blend an edge ran is decided to half a pixel or so",
+    )
+    return by_place[filled_HW], [change]
+
+
+def unfit_mask(share: float) -> Refusal:
+    """Why a mask is not taken of which this share of the pixels fits no code."""
+    what = f"{share:.0%} of its pixels are near no value of the other masks, so that nothing tells their classes."
+    return Refusal("unknown-codes", what, "Is it a photograph, or does it number objects? Export the mask again.")
+
+
+def fitted(raw: RawMask, coding: Coding) -> NDArray[np.int32]:
+    """The place of each pixel's code in the book, [H, W]; UNFIT where it fits none.
+
+    A patch without any flat pixel, of a code that lies between two others, is a blend that passes that code by chance:
+    grey 40 on the edge of 0 and 80.
+    """
+    book = coding.book
+    values, _ = counted(raw.codes)
+    points_K3 = points_of(book.codes, book.coloured)
+    points_N3 = points_of(values.tolist(), book.coloured)
+    nearest_N = np.empty(len(values), np.int32)
+    tolerance = max(book.tolerance, jpeg_tolerance(points_K3) if raw.lossy else 0)
+    for start in range(0, len(values), 4096):
+        distance_NK = np.abs(points_N3[start : start + 4096, None] - points_K3[None]).max(axis=2)
+        fits_N = distance_NK.min(axis=1) <= tolerance
+        nearest_N[start : start + 4096] = np.where(fits_N, distance_NK.argmin(axis=1), UNFIT)
+    places_HW = np.empty(raw.codes.shape, np.int32)
+    rows = max(STRIP_PIXELS // max(raw.codes.shape[1], 1), 1)
+    for top in range(0, len(places_HW), rows):
+        places_HW[top : top + rows] = nearest_N[np.searchsorted(values, raw.codes[top : top + rows])]
+    flat_HW = raw.flat()
+    for place, point_3 in enumerate(points_K3):
+        others_K3 = np.delete(points_K3, place, axis=0)
+        if off_line(point_3[None], others_K3)[0] > max(ON_LINE, tolerance):
+            continue
+        own_HW = (places_HW == place).astype(np.uint8)
+        number, parts_HW = cv2.connectedComponents(own_HW, connectivity=8)
+        with_core = np.bincount(parts_HW[flat_HW & (own_HW > 0)], minlength=number) > 0
+        places_HW[(own_HW > 0) & ~with_core[parts_HW]] = UNFIT
+    return places_HW
+
+
+def nearest_filled(places_HW: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Every UNFIT pixel as its nearest fitting pixel; all 0 where none fits."""
+    unfit_HW = (places_HW == UNFIT).astype(np.uint8)
+    if not unfit_HW.any():
+        return places_HW
+    if unfit_HW.all():
+        return np.zeros_like(places_HW)
+    _, nearest_HW = cv2.distanceTransformWithLabels(unfit_HW, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    of_label = np.zeros(int(nearest_HW.max()) + 1, np.int32)
+    of_label[nearest_HW[unfit_HW == 0]] = places_HW[unfit_HW == 0]
+    return of_label[nearest_HW]
+
+
+def way_to_fit(size: tuple[int, int], turn: int, image_size: tuple[int, int], image_turn: int) -> str:
+    """How a mask of another size (H, W) than its image's is brought to it.
+
+    "turn": as its image is by EXIF, because the mask was drawn on the stored pixels; "scale": the same view in other
+    pixels; "ask-turn", "ask-stretch": only a person can say.
+    """
+    (height, width), (image_h, image_w) = size, image_size
+    if image_turn >= 5 and turn == 1 and size == (image_w, image_h):
+        return "turn"
+    if size == (image_w, image_h):
+        return "ask-turn"
+    times = [image_h / height, height / image_h, image_w / width, width / image_w]
+    if max(times) > MOST_SCALED:  # so far apart that rounding makes any two shapes alike
+        return "ask-stretch"
+    return "scale" if abs(width * image_h - height * image_w) <= 1.5 * max(image_size) else "ask-stretch"
+
+
+def fitted_to(
+    labels: Labels, raw_turn: int, image_size: tuple[int, int], image_turn: int, turn: str | None, stretch: bool
+) -> tuple[Labels, Change] | str:
+    """Labels brought to their image's size (H, W), and what was done; or the question that must be answered first.
+
+    Args:
+        image_turn: the image's EXIF orientation; a mask of the stored image's size without one is turned the same way.
+        turn: what a person said about masks that lie on their side: "left", "right" or "transpose".
+        stretch: a person said that masks of another shape cover the same view and may be stretched.
+    """
+    size, (height, width) = labels.shape, image_size
+    said = f"{size[1]}×{size[0]} became {width}×{height}"
+    way = way_to_fit((size[0], size[1]), raw_turn, image_size, image_turn)
+    if way == "turn":
+        why = "its image is turned by EXIF, the mask was drawn on the stored pixels"
+        return oriented(labels, image_turn), Change(f"turned like its image: {said}", why, "yes: turn it back")
+    if way == "ask-turn":
+        turned = {"left": np.rot90(labels), "right": np.rot90(labels, -1), "transpose": labels.T}
+        if turn not in turned:
+            return "--turn left, right or transpose"
+        return np.ascontiguousarray(turned[turn]), Change(f"{turn}: {said}", "as told by --turn", "yes: turn it back")
+    if way == "ask-stretch" and not stretch:
+        return "--stretch-masks"
+    mended = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    why = "the same view at another scale" if way == "scale" else "as told by --stretch-masks"
+    lossless = width >= size[1] and height >= size[0]
+    back = "yes: resize it back" if lossless else "no: it had more pixels than its image"
+    return np.asarray(mended, np.uint8), Change(f"resized to the nearest pixel: {said}", why, back)

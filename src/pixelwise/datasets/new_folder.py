@@ -1,0 +1,51 @@
+"""A new folder made from a dataset — a copy, a conversion — is there whole or not at all, and never inside the data."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pixelwise.errors import OutputError
+from pixelwise.images.files import real_path, shown
+
+
+def require_new(out: Path) -> None:
+    """Raise OutputError unless nothing, or an empty folder, is at `out`."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{shown(out)}: is there already. Name a new folder.")
+
+
+@contextmanager
+def new_folder(out: Path, data: Path | None) -> Iterator[Path]:
+    """The folder to write into while this is entered: a hidden one beside `out`, which takes its place at the end.
+
+    Args:
+        out: see `require_new`.
+        data: the root of the dataset that is read meanwhile; None where there is none.
+
+    Raises:
+        OutputError: `out` lies inside the data, or cannot be written. Nothing half-written stays, whatever stopped it.
+    """
+    if data is not None and real_path(out).is_relative_to(real_path(data)):
+        raise OutputError(f"{shown(out)}: lies inside the data, which are never changed. Name a folder outside.")
+    part = out.with_name(f".{out.name}.part")
+    made = [folder for folder in out.absolute().parents if not folder.exists()]  # the innermost first
+    done = False
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        if out.exists():
+            out.rmdir()
+        part.replace(out)
+        done = True
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{shown(out)}: cannot be written ({reason}). Name another folder.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        for folder in [] if done else made:
+            with suppress(OSError):  # another program has put something there: it stays
+                folder.rmdir()

@@ -1,0 +1,185 @@
+"""Samples → their image's bytes and their mask's numbers, whatever kind of file holds them.
+
+Most samples are two files, read as `images` reads them. Where one file holds many images or masks, or drawings of masks
+(polygons, run lengths), `Sample.image_part` and `mask_part` say which: "coco:42", "parquet:17/image/bytes". The word
+before the colon names the reader in the two tables below; what follows it is the reader's own. Parts are plain text, so
+a run can write its samples down and find them again.
+
+Shapes: H, W height and width in pixels of the upright image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.datasets import mask_layers
+from pixelwise.datasets.formats import (
+    ade20k_full,
+    cityscapes,
+    coco,
+    cvat,
+    cvat_video,
+    darwin,
+    declared_colours,
+    geojson,
+    labelme,
+    labelme_xml,
+    labelstudio,
+    matlab,
+    nifti,
+    numpy_masks,
+    parquet,
+    run_length_csv,
+    segments_ai,
+    superannotate,
+    supervisely,
+    via,
+    yolo,
+)
+from pixelwise.datasets.formats.reader_errors import refusals
+from pixelwise.datasets.masks.mask_part import from_entry, labels_by
+from pixelwise.datasets.masks.raw_mask import RawMask, raw_mask_of
+from pixelwise.datasets.masks.relabel import fitted_to
+from pixelwise.errors import ImageError, MaskError
+from pixelwise.images.decode import MaskIds, mask_ids_of, open_image
+from pixelwise.images.files import Refusal, read_bytes, shown
+from pixelwise.images.image_files import decode_image, labels_from_ids
+from pixelwise.records import Labels, Pixels, Sample
+
+ImageReader = Callable[[Path, str], bytes]
+MaskReader = Callable[[Path, str, tuple[int, int]], MaskIds]  # the file, the part, the image's (H, W)
+
+IMAGE_READERS: dict[str, ImageReader] = {
+    "nifti": nifti.image_bytes,
+    "parquet": parquet.image_bytes,
+}
+MASK_READERS: dict[str, MaskReader] = {
+    "ade20k-full": ade20k_full.coded_ids,
+    "cityscapes": cityscapes.drawn_ids,
+    "coco": coco.drawn_ids,
+    "coco-panoptic": coco.panoptic_ids,
+    "colours": declared_colours.ids_of_colours,
+    "cvat": cvat.drawn_ids,
+    "cvat-video": cvat_video.drawn_ids,
+    "darwin": darwin.drawn_ids,
+    "geojson": geojson.drawn_ids,
+    "labelme": labelme.drawn_ids,
+    "labelme-xml": labelme_xml.drawn_ids,
+    "labelstudio": labelstudio.drawn_ids,
+    "layers": mask_layers.drawn_ids,
+    "matlab": matlab.drawn_ids,
+    "nifti": nifti.mask_ids,
+    "numpy": numpy_masks.mask_ids,
+    "parquet": parquet.mask_ids,
+    "run-length-csv": run_length_csv.drawn_ids,
+    "segments-ai": segments_ai.drawn_ids,
+    "superannotate": superannotate.drawn_ids,
+    "supervisely": supervisely.drawn_ids,
+    "via": via.drawn_ids,
+    "yolo": yolo.drawn_ids,
+}
+
+
+def image_bytes(sample: Sample) -> bytes:
+    """The bytes of one sample's image, in a format that `images.decode_image` reads. Raises Refusal."""
+    if not sample.image_part:
+        return read_bytes(sample.image)
+    reader, _, entry = sample.image_part.partition(":")
+    with refusals():
+        return IMAGE_READERS[reader](sample.image, entry)
+
+
+def stored_mask_ids(sample: Sample, image_size: tuple[int, int] | None = None) -> MaskIds:
+    """The numbers of one sample's mask [H, W], as its file stores or draws them.
+
+    Args:
+        image_size: (H, W) of the upright image where the caller knows it; otherwise its header is read.
+
+    Raises:
+        Refusal: as `images.read_mask_ids`, and what the part's reader refuses.
+    """
+    if sample.mask is None:
+        raise Refusal("mask-missing", "has no mask.", "Add one.")
+    if not sample.mask_part:
+        with refusals():
+            return mask_ids_of(read_bytes(sample.mask))
+    reader, _, entry = sample.mask_part.partition(":")
+    if reader == "coded":
+        return coded_ids(sample, entry, image_size)
+    size = image_size or upright_size(image_bytes(sample))
+    with refusals():
+        return MASK_READERS[reader](sample.mask, entry, size)
+
+
+def coded_ids(sample: Sample, entry: str, image_size: tuple[int, int] | None = None) -> MaskIds:
+    """The class ids of a mask that is read by its codes: colours, JPEG, objects' numbers … Raises Refusal."""
+    assert sample.mask is not None
+    coded = from_entry(entry)
+    if coded.inside:
+        ids = stored_mask_ids(replace(sample, mask_part=coded.inside), image_size)
+        raw = RawMask(ids.astype(np.int32), False, False, 8, 1)
+    else:
+        raw = raw_mask_of(read_bytes(sample.mask))
+    return labels_by(raw, coded)[0]
+
+
+def stored_digests(sample: Sample) -> list[bytes]:
+    """SHA-256 of the image's and the mask's bytes; of a drawn mask, of its numbers. Raises ImageError, MaskError."""
+    try:
+        digests = [hashlib.sha256(image_bytes(sample)).digest()]
+    except Refusal as refusal:
+        raise ImageError(f"{shown(sample.image)}: {refusal}") from refusal
+    try:
+        if sample.mask is not None:
+            data = stored_mask_ids(sample).tobytes() if sample.mask_part else read_bytes(sample.mask)
+            digests.append(hashlib.sha256(data).digest())
+    except Refusal as refusal:
+        raise MaskError(f"{shown(sample.mask or sample.image)}: {refusal}") from refusal
+    return digests
+
+
+def upright_size(data: bytes) -> tuple[int, int]:
+    """(H, W) of an image after its EXIF orientation, from its header. Raises Refusal."""
+    opened = open_image(data)
+    width, height = opened.image.size
+    return (width, height) if opened.turn >= 5 else (height, width)
+
+
+def read_sample_image(sample: Sample) -> Pixels:
+    """uint8 [H, W, 3] RGB. Raises ImageError, see `images.read_image`."""
+    try:
+        data = image_bytes(sample)
+    except Refusal as refusal:
+        raise ImageError(f"{shown(sample.image)}: {refusal}") from refusal
+    return decode_image(data, shown(sample.image))
+
+
+def read_sample_mask(
+    sample: Sample, mask_ids: Mapping[int, int], num_classes: int, image_size: tuple[int, int] | None = None
+) -> Labels:
+    """uint8 [H, W] class ids, VOID where unlabelled. Arguments and errors as `images.read_mask`.
+
+    `image_size`: (H, W) of the upright image. A mask of another size is fitted to it where there is one way to do so:
+    turned as EXIF turns its image, or resized to the nearest pixel where it shows the same view.
+    """
+    try:
+        labels = labels_from_ids(stored_mask_ids(sample, image_size), mask_ids, num_classes)
+        return fitted_labels(sample, labels, image_size) if image_size else labels
+    except Refusal as refusal:
+        raise MaskError(f"{shown(sample.mask or sample.image)}: {refusal}") from refusal
+
+
+def fitted_labels(sample: Sample, labels: Labels, image_size: tuple[int, int]) -> Labels:
+    """Labels at their image's size (H, W); as they are where only a person could say how. Raises Refusal."""
+    if labels.shape == image_size:
+        return labels
+    assert sample.mask is not None
+    part = sample.mask_part.startswith("coded:") and '"inside"' not in sample.mask_part
+    turn = open_image(read_bytes(sample.mask)).turn if part or not sample.mask_part else 1
+    fitted = fitted_to(labels, turn, image_size, open_image(image_bytes(sample)).turn, None, False)
+    return labels if isinstance(fitted, str) else fitted[0]

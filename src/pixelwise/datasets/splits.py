@@ -1,0 +1,240 @@
+"""Pairs → splits: those of the folder and its lists, those that dataset.toml names, and otherwise by a hash.
+
+What decides, the first that says something: the folders (train/, valid/, test/ at any depth); dataset.toml's
+`[splits]`; lists beside the data (`split_lists`); a hash of the seed and each pair's own name. A hash and no shuffle,
+so that the split is the same on every machine and in any order, and a pair stays where it is when others are added,
+save for a few at the limit of the share. What belongs together (`groups`) is never divided: whole groups are drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+
+from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, Settings, fail
+from pixelwise.datasets.folder_roles import chance_splits, split_of_folder
+from pixelwise.datasets.groups import Groups, found_groups
+from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
+from pixelwise.datasets.split_lists import SplitList, split_lists
+from pixelwise.images.files import shown
+from pixelwise.records import Sample
+
+SMALL = 50  # samples, of which val gets its share exactly: chance would give some hardly any
+MOST = 0.8  # of the pairs must lie in folders of splits for the others to be left out
+
+
+def divide(listing: Listing, settings: Settings, seed: int, val_share: float) -> None:
+    """Give a listing its splits: the folder's own, with val taken from train where there is none; else see the module.
+
+    Args:
+        listing: under the one split "all" where the folder has none. Changed in place, with what was decided in its
+            notes.
+        val_share: share of the pairs that go to val where that is decided here, 0–1, exclusive.
+
+    Raises:
+        DatasetError: dataset.toml's `groups` is no regular expression.
+    """
+    if "all" in listing.splits and not settings.splits:
+        _divide_by_folders(listing)
+    lists = split_lists(listing.root) if "val" not in listing.splits and not settings.splits else []
+    if lists:
+        _divide_by_lists(listing, lists)
+    if "all" in listing.splits and not settings.splits and listing.splits.keys() & {"train", "val"}:
+        rest = listing.splits.pop("all")  # some files name their split: what the others are for is not guessed
+        if rest:
+            example = f"{len(rest):,} pairs, such as {shown(rest[0].name)}"
+            listing.notes.append(f"Left out, for nothing names their split: {example}.")
+    if "all" in listing.splits:
+        _divide_all(listing, settings, seed, val_share)
+        return
+    if settings.splits:
+        message = "[splits] is ignored, because the folders name the splits."
+        listing.warn("splits-ignored", listing.root / FILE_NAME, message, "Remove it.")
+    if "train" in listing.splits and "val" not in listing.splits:
+        groups = _groups_of(listing.splits["train"], settings, listing)
+        train, val = hashed_split(listing.splits["train"], seed, val_share, groups)
+        listing.splits |= {"train": train, "val": val}
+        how = f"held out as val (seed {seed})"
+        listing.notes.append(f"No val split: {len(val)} of train's pairs are {how}.{_of_groups(groups, train, val)}")
+
+
+def _divide_by_folders(listing: Listing) -> None:
+    """Give the pairs of "all" the split that the path of their image names, where it names several splits."""
+    samples = listing.splits["all"]
+    folders = {sample.image.parent for sample in samples if sample.image.is_relative_to(listing.root)}
+    by_chance = chance_splits(folders, listing.root)
+    of_folder = {folder: split_of_folder(folder, listing.root, by_chance) for folder in folders}
+    found: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        found[of_folder.get(sample.image.parent, "all")].append(sample)
+    rest = found.pop("all", [])
+    if "train" not in found or len(found) < 2 or len(rest) > (1 - MOST) * len(samples):
+        return
+    if rest:
+        listing.notes.append(f"Left out, for no split's name is on their path: {len(rest):,} pairs.")
+    del listing.splits["all"]
+    listing.splits |= {split: found[split] for split in SPLITS if split in found}
+    counts = ", ".join(f"{len(part)} {split}" for split, part in listing.splits.items())
+    listing.notes.append(f"Split into {counts} by the folders' names.")
+
+
+def _divide_by_lists(listing: Listing, lists: Sequence[SplitList]) -> None:
+    """Follow the first list whose names are the pairs'; name those that are not followed."""
+    source = "all" if "all" in listing.splits else "train"
+    samples = listing.splits.get(source, [])
+    for found in lists:
+        of = found.splits_of(samples, listing.root)
+        chosen = {split: [s for s in samples if of.get(s.name) == split] for split in SPLITS}
+        if "test" in listing.splits and chosen["test"]:  # another test split than the folder's
+            continue
+        rest = [sample for sample in samples if sample.name not in of]
+        if not (chosen["val"] or chosen["test"]) or len(of) < MOST * min(found.named, len(samples)):
+            listing.notes.append(f"Not used: {found.where} names {len(of)} of {len(samples):,} pairs ({found.what}).")
+            continue
+        if found.whole and chosen["train"]:
+            if rest:
+                listing.notes.append(f"Left out, for {found.where} does not name them: {len(rest):,} pairs.")
+        else:
+            chosen["train"] = [sample for sample in samples if of.get(sample.name, "train") == "train"]
+        del listing.splits[source]
+        listing.splits |= {split: part for split, part in chosen.items() if part}
+        counts = ", ".join(f"{len(chosen[split])} {split}" for split in SPLITS if chosen[split])
+        listing.notes.append(f"Split into {counts} by {found.where}{found.how}.")
+        others = [other.where for other in lists if other is not found]
+        if others:
+            listing.notes.append(f"Not used, for one list is enough: {', '.join(others)}.")
+        return
+
+
+def _divide_all(listing: Listing, settings: Settings, seed: int, val_share: float) -> None:
+    """Divide the pairs of the one split "all" by dataset.toml, else by hash."""
+    samples = listing.splits.pop("all")
+    wanted = {_stem(name): split for split, names in settings.splits.items() for name in names}
+    folder = listing.root / "images"
+    keys = {
+        sample.name: _stem(
+            shown(sample.image.relative_to(folder if sample.image.is_relative_to(folder) else listing.root))
+        )
+        for sample in samples
+    }
+    for name in sorted(set(wanted) - set(keys.values())):
+        message = f"[splits] {wanted[name]} names {name!r}, but there is no such pair."
+        listing.error("split-name", listing.root / FILE_NAME, message, "Correct the name, or remove it.")
+    chosen: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+    rest: list[Sample] = []
+    for sample in samples:
+        split = wanted.get(keys[sample.name])
+        (chosen[split] if split else rest).append(sample)
+    told = ""
+    if "val" in settings.splits:
+        chosen["train"] += rest
+        how = f"by {FILE_NAME}; pairs that it does not name are in train"
+    else:
+        groups = _groups_of(rest, settings, listing)
+        train, val = hashed_split(rest, seed, val_share, groups)
+        chosen["train"] += train
+        chosen["val"] += val
+        whose = "group" if groups.of else "name"
+        how = f"by a hash of each {whose} (seed {seed}, val share {val_share:g})"
+        told = _of_groups(groups, train, val)
+        if settings.splits:
+            how = f"by {FILE_NAME}, and the rest {how}"
+    order = {sample.name: i for i, sample in enumerate(samples)}
+    for split in SPLITS:
+        if chosen[split] or split != "test":
+            own = sorted(chosen[split], key=lambda sample: order[sample.name])
+            listing.splits[split] = [*listing.splits.get(split, []), *own]
+    counts = ", ".join(f"{len(part)} {split}" for split, part in listing.splits.items())
+    listing.notes.append(f"Split into {counts} {how}.{told}")
+
+
+def _stem(name: str) -> str:
+    """A name as dataset.toml may write it, with or without the suffix of its image."""
+    path = PurePath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def _groups_of(samples: Sequence[Sample], settings: Settings, listing: Listing) -> Groups:
+    try:
+        return found_groups(samples, settings.groups)
+    except re.error as error:
+        fail(
+            listing.root / FILE_NAME,
+            f"`groups` is no regular expression ({error}).",
+            'For example: groups = "p\\\\d+".',
+        )
+
+
+def _of_groups(groups: Groups, train: Sequence[Sample], val: Sequence[Sample]) -> str:
+    """What is said of groups: how many are where, why, and how to divide pair by pair."""
+    if not groups.of:
+        return ""
+    own = [{groups.of[sample.name] for sample in part if sample.name in groups.of} for part in (train, val)]
+    if own[0] & own[1]:
+        return " All of them are of one group, which is divided all the same: scores on val will flatter."
+    where = f"{len(own[0])} in train and {len(own[1])} in val"
+    return (
+        f" Groups stay whole, {where}: {groups.why}, such as {shown(next(iter(groups.of.values())).rstrip('/'))}; "
+        f"`groups = false` in {FILE_NAME} divides pair by pair."
+    )
+
+
+def hashed_split(
+    samples: Sequence[Sample], seed: int, val_share: float, groups: Groups | None = None
+) -> tuple[list[Sample], list[Sample]]:
+    """Divide samples into train and val by a hash of seed and name, groups by a hash of seed and group.
+
+    Those whose hash is below the share go to val, the lowest first, but never more than share × samples, rounded up;
+    of fewer than 50 samples just so many, else three quarters of it at least, as groups allow. Both are non-empty for
+    two samples or more. A single group is divided, its last to val.
+    """
+    groups = found_groups(samples) if groups is None else groups
+    alike = Counter(_own_name(sample) for sample in samples)
+    members: defaultdict[str, list[str]] = defaultdict(list)
+    places: dict[str, float] = {}
+    for sample in samples:
+        own = _own_name(sample) if alike[_own_name(sample)] == 1 else sample.name
+        unit = groups.of.get(sample.name, "")
+        key = f"group {unit}" if unit else f"name {sample.name}"
+        members[key].append(sample.name)
+        places.setdefault(key, _place(unit or own, seed))
+    if len(members) == 1 and len(samples) > 1:
+        most = min(_share(val_share, len(samples)), len(samples) - 1)
+        return list(samples[:-most]), list(samples[-most:])
+    val_names = _drawn(places, members, len(samples), val_share)
+    train = [sample for sample in samples if sample.name not in val_names]
+    return train, [sample for sample in samples if sample.name in val_names]
+
+
+def _drawn(places: Mapping[str, float], members: Mapping[str, Sequence[str]], count: int, val_share: float) -> set[str]:
+    """The names of val: whole units in the order of their places; the smallest unit where none fits."""
+    most = min(_share(val_share, count), count - 1)
+    least = most if count < SMALL else 3 * most // 4
+    val: set[str] = set()
+    for key in sorted(places, key=lambda key: (places[key], key)):
+        if len(val) + len(members[key]) <= most and (places[key] < val_share or len(val) < least):
+            val.update(members[key])
+    if not val and count > 1:
+        val.update(members[min(places, key=lambda key: (len(members[key]), places[key]))])
+    return val
+
+
+def _share(val_share: float, count: int) -> int:
+    """The most that val may have of so many: the share, rounded up."""
+    return math.ceil(round(val_share * count, 9))
+
+
+def _own_name(sample: Sample) -> str:
+    """A sample's name without its folder and suffix."""
+    return PurePath(sample.name).name if sample.image_part else sample.image.stem
+
+
+def _place(name: str, seed: int) -> float:
+    """A number from 0 to 1 that depends on the seed and a name alone."""
+    digest = hashlib.sha256(f"{seed}:".encode() + os.fsencode(name)).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

@@ -1,0 +1,90 @@
+"""The verb `check`: examine a folder of images and masks; with `fix`, write a repaired copy and examine that too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pixelwise.datasets.class_values import Given, Values, parse_value, values_of
+from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.datasets.read_masks import Asked
+from pixelwise.doctor.check_report import Report
+from pixelwise.doctor.diagnose import Progress, diagnose
+from pixelwise.doctor.findings import find_problems
+from pixelwise.doctor.fix import Decisions, repair
+from pixelwise.doctor.label_errors import Predicts, find_suspects
+from pixelwise.errors import UsageError
+
+
+def check(
+    data: Path | str,
+    *,
+    fix: Path | str | None = None,
+    decisions: object = None,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
+    model: Predicts | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> Report:
+    """Examine a folder of images and masks, of any layout that is read in place. The data are never changed.
+
+    Args:
+        data: the folder.
+        fix: a new folder for a repaired native copy, see `repair`.
+        decisions: `repair.Decisions`, what only a person can say of the copy.
+        classes: class name → the mask values that mean it: numbers, "1-99" for a range, "#rrggbb" for colours.
+        void: mask values that mean unlabelled.
+        model: with `.predict(image)` and `.classes`, to look for suspected label errors.
+        progress: called with (what is being done, done, in all), in the calling thread.
+
+    Raises:
+        UsageError: no such folder; the model's classes are others; a decision is not understood, or matches nothing.
+        DatasetError: no layout is recognised, or dataset.toml is wrong; with `fix`: a decision is missing, or nothing
+            can be repaired.
+        OutputError: `fix` cannot be written, or is there already.
+    """
+    began = time.perf_counter()
+    chosen = decisions if isinstance(decisions, Decisions) else Decisions()
+    if fix is None:
+        _refuse_without_copy(chosen.of_copy())
+    own = values_of(classes, void)
+    asked = Asked(
+        Values(own.classes, (*own.void, *(parse_value(text) for text in chosen.void_values))),
+        tuple(parse_value(text) for text in chosen.class_values),
+        chosen.binary_foreground,
+        chosen.background,
+    )
+    diagnosis = diagnose(data, progress, masks=chosen.masks or "", asked=asked)
+    report = diagnosis.report
+    if model is not None:
+        samples = [sample for part in diagnosis.dataset.splits.values() for sample in part]
+        good = [sample for sample in samples if sample.name not in report.findings.bad]
+        suspects = find_suspects(
+            diagnosis.dataset, good, model, lambda done: progress("asking the model", done, len(good))
+        )
+        report = replace(report, suspects=tuple(suspects))
+    if fix is not None:
+        left_out, notes = repair(diagnosis, Path(fix), chosen, progress)
+        kept = chosen.commonest or chosen.keep_classes
+        questions = tuple(q for q in report.questions if not (kept and q.option.startswith("--commonest")))
+        copy = find_problems(open_dataset(fix), progress=lambda done, total: progress("checking the copy", done, total))
+        report = replace(
+            report,
+            fixed=Path(fix),
+            left_out=left_out,
+            copy_errors=copy.errors,
+            notes=(*report.notes, *notes),
+            questions=questions,
+        )
+    return replace(report, seconds=time.perf_counter() - began)
+
+
+def _refuse_without_copy(options: Sequence[str]) -> None:
+    if options:
+        several = len(options) > 1
+        raise UsageError(
+            f"{', '.join(options)}: {'say' if several else 'says'} how the repaired copy is made; add --fix OUT, or "
+            f"leave {'them' if several else 'it'} out."
+        )

@@ -1,0 +1,219 @@
+"""One pass over all pairs of a folder, then everything that the doctor knows about what it read.
+
+A pair leaves a few kilobytes behind, so memory does not grow with the images: 10,000 pairs need 30 MB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from pixelwise.datasets.corrections import read_corrections
+from pixelwise.datasets.corrections import told as told_corrections
+from pixelwise.datasets.groups import group_of
+from pixelwise.datasets.inspect_pair import look_at
+from pixelwise.datasets.list_dataset import Listed, dataset_of, list_dataset
+from pixelwise.datasets.masks.inspection import PairLook, Refused
+from pixelwise.datasets.masks.mask_colours import UNFIT_SHARE, unfit_share
+from pixelwise.datasets.masks.mask_encoding import Coding
+from pixelwise.datasets.masks.mask_problems import STORAGE, Question
+from pixelwise.datasets.masks.relabel import unfit_mask, way_to_fit
+from pixelwise.datasets.masks.value_meaning import Meaning
+from pixelwise.datasets.read_ahead import in_threads
+from pixelwise.datasets.read_masks import (
+    SAMPLED_PAIRS,
+    Asked,
+    Reading,
+    as_colours,
+    dataset_as_read,
+    read_masks,
+    strange_codes,
+)
+from pixelwise.doctor.check_report import Report
+from pixelwise.doctor.findings import gather
+from pixelwise.doctor.leakage import (
+    Seen,
+    frames_across_splits,
+    groups_across_splits,
+    near_copies,
+    suggested_split,
+)
+from pixelwise.doctor.outliers import odd_images
+from pixelwise.doctor.unused_input import depth_notes
+from pixelwise.doctor.validate_pair import judge
+from pixelwise.images.files import Refusal, shown
+from pixelwise.records import VOID, Dataset, Sample
+
+TOLD_ONCE = frozenset(STORAGE)  # kinds that are told for all masks together
+
+Progress = Callable[[str, int, int], None]  # what is done, done, in all
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All that one pass over a folder told, for the report and for the repair."""
+
+    listed: Listed
+    dataset: Dataset  # whose masks are read as `reading` says
+    reading: Reading
+    report: Report
+    ways: frozenset[str] = frozenset()  # how masks of other sizes than their images' can be fitted to them
+
+    @property
+    def meaning(self) -> Meaning:
+        return self.reading.meaning
+
+    @property
+    def numbers(self) -> Coding | None:
+        return self.reading.numbers
+
+    @property
+    def colours(self) -> Coding | None:
+        return self.reading.colours
+
+
+def diagnose(
+    data: Path | str,
+    progress: Progress = lambda what, done, total: None,
+    *,
+    masks: str = "",
+    asked: Asked = Asked(),  # noqa: B008 - it cannot be changed
+) -> Diagnosis:
+    """Read every pair of a folder once and say all that can be said. `masks`: see `list_dataset`. Raises as `check`."""
+    listed = list_dataset(data, masks=masks)
+    jobs = [(split, sample) for split, samples in listed.listing.splits.items() for sample in samples]
+    looks = _look_at_all([sample for _, sample in jobs], progress)
+    seen_masks = [(look.mask, look.sample) for look in looks if look.mask]
+    reading = read_masks(listed, seen_masks, asked)
+    meaning, numbers = reading.meaning, reading.numbers
+    plain = dataset_of(listed, meaning.classes, _file_ids(meaning, numbers))
+    understood = replace(plain, mask_ids={})  # looks are translated into class ids before they are judged
+    pairs = [
+        (split, judge(understood if translated else plain, look))
+        for (split, _), (look, translated) in zip(jobs, (_translated(look, reading) for look in looks), strict=True)
+    ]
+    findings = gather(understood, tuple(plain.splits), pairs)
+    seen = [
+        Seen(split, _where(plain.root, look.sample), Path(look.sample.name), look.image)
+        for (split, _), look in zip(jobs, looks, strict=True)
+        if look.image
+    ]
+    questions = list(reading.questions)
+    if listed.listing.choices:
+        words = " or --masks ".join(listed.listing.choices)
+        questions.insert(0, Question(f"--masks {words}", "which of them are the masks"))
+    try:
+        corrections, corrected = told_corrections(plain.root, read_corrections(plain.root))
+    except Refusal as refusal:
+        corrections, corrected = [f"corrections.jsonl: {refusal.what} {refusal.remedy}"], {}
+    films = frames_across_splits(seen)
+    told = {group_of(Path(problem.where)) for problem in films}
+    problems = [*reading.problems, *near_copies(seen), *films, *groups_across_splits(seen, told), *odd_images(seen)]
+    grouped = any(problem.kind.endswith(("frames-across-splits", "groups-across-splits")) for problem in problems)
+    everything = sorted((*findings.problems, *problems), key=lambda problem: problem.severity != "error")
+    report = Report(
+        root=plain.root,
+        layout=plain.layout,
+        pairs=len(jobs),
+        classes=meaning.classes,
+        mask_ids=plain.mask_ids,
+        findings=replace(findings, problems=tuple(everything)),
+        codings=tuple(coding for coding in (numbers, reading.colours) if coding),
+        questions=tuple(questions),
+        notes=(*plain.notes, *reading.notes, *depth_notes([one.look.dropped for one in seen]), *corrections),
+        corrected=corrected,
+        split=suggested_split(seen) if grouped else {},
+        samples=_by_file(plain),
+        read_as=reading.sample,
+    )
+    return Diagnosis(listed, dataset_as_read(listed, reading), reading, report, ways_to_fit(looks))
+
+
+def ways_to_fit(looks: Sequence[PairLook]) -> frozenset[str]:
+    """How masks of other sizes than their images' can be fitted to them, see `relabel.way_to_fit`."""
+    return frozenset(
+        way_to_fit(look.mask.size, look.mask.turn, look.image.size, look.image.turn)
+        for look in looks
+        if look.mask and look.image and look.mask.size != look.image.size
+    )
+
+
+def _translated(look: PairLook, reading: Reading) -> tuple[PairLook, bool]:
+    """A look whose codes are class ids and whose storage is not held against it; False: it stays as it is.
+
+    What is wrong with storage and coding is told once for the dataset. Ids that a declared mapping lacks stay, so that
+    each file with such ids is named.
+    """
+    mask, meaning = look.mask, reading.meaning
+    if mask is not None and reading.is_colour(mask) and not mask.coloured:
+        mask = as_colours(mask)
+    own = [one for one in look.refused if one.of_mask]
+    if mask is not None and meaning.known and not reading.reads(mask):
+        if mask.storage == "jpeg-mask":
+            return replace(look, mask=replace(mask, storage="unknown")), True
+        kind = "colours" if mask.coloured else "numbers"
+        what = f"holds {kind}, though nearly all masks hold {'numbers' if mask.coloured else 'colours'}."
+        stray = Refusal(own[0].refusal.kind if own else "unknown-codes", what, "Export it like the others.")
+        others = tuple(one for one in look.refused if not one.of_mask)
+        return replace(look, refused=(*others, Refused(True, stray)), mask=replace(mask, storage="unknown")), True
+    refused = tuple(one for one in look.refused if not (mask and one.of_mask and one.refusal.kind in TOLD_ONCE))
+    if mask is None:
+        return replace(look, refused=refused), False
+    table = meaning.colours if mask.coloured else meaning.numbers
+    coding = reading.colours if mask.coloured else reading.numbers
+    blended = mask.storage == "jpeg-mask" or (coding is not None and coding.book.blurred) or reading.objects != "ids"
+    if not set(table) - {VOID}:  # nobody knows what its codes mean: told once, for all such masks
+        return replace(look, refused=refused, mask=replace(mask, storage="unknown")), True
+    if not blended and not set(mask.codes) <= set(table):
+        if mask.storage == "ids":
+            return replace(look, refused=refused), False
+        return replace(look, refused=(*refused, Refused(True, strange_codes(mask, table)))), True
+    if coding is not None and coding.book.blurred:
+        share = unfit_share(mask.codes, coding.book, mask.size[0] * mask.size[1])
+        if share > UNFIT_SHARE:
+            stray_mask = replace(mask, storage="unknown")
+            return replace(look, refused=(*refused, Refused(True, unfit_mask(share))), mask=stray_mask), True
+    counted: dict[int, int] = {}
+    for code, pixels in mask.codes.items():
+        label = table.get(code, VOID)
+        counted[label] = counted.get(label, 0) + pixels
+    return replace(look, refused=refused, mask=replace(mask, storage="ids", codes=counted)), True
+
+
+def _look_at_all(samples: Sequence[Sample], progress: Progress) -> list[PairLook]:
+    every = max(len(samples) // SAMPLED_PAIRS, 1)
+    jobs = [(sample, i % every == 0) for i, sample in enumerate(samples)]
+    looks = []
+    for done, look in enumerate(in_threads(_look_at_job, jobs), start=1):
+        looks.append(look)
+        progress("reading pairs", done, len(samples))
+    return looks
+
+
+def _look_at_job(job: tuple[Sample, bool]) -> PairLook:
+    return partial(look_at, thoroughly=True, sampled=job[1])(job[0])
+
+
+def _file_ids(meaning: Meaning, numbers: Coding | None) -> dict[int, int]:
+    if numbers is not None and numbers.kind.endswith("instances"):
+        return {}
+    return dict(meaning.numbers)
+
+
+def _where(root: Path, sample: Sample, *, mask: bool = False) -> str:
+    path = sample.mask if mask and sample.mask else sample.image
+    where = shown(path.relative_to(root) if path.is_relative_to(root) else path)
+    part = sample.mask_part if mask else sample.image_part
+    return f"{where} ({part.partition(':')[2][:60]})" if part and sample.image_part else where
+
+
+def _by_file(dataset: Dataset) -> dict[str, Sample]:
+    """Samples by the name under which problems name their files."""
+    return {
+        _where(dataset.root, sample, mask=mask): sample
+        for samples in dataset.splits.values()
+        for sample in samples
+        for mask in (False, True)
+    }

@@ -1,0 +1,326 @@
+"""The facts of all pairs → findings: everything that keeps a dataset from being trained on, said at once.
+
+`judge` says what is wrong with one pair; here are the problems that only all of them show, and what each split holds.
+
+Shapes: H, W of one image; C classes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS
+from pixelwise.datasets.inspect_pair import look_at
+from pixelwise.datasets.read_ahead import in_threads
+from pixelwise.datasets.read_sample import image_bytes
+from pixelwise.doctor.unused_input import dropped_problems
+from pixelwise.doctor.validate_pair import PairFacts, judge, where
+from pixelwise.errors import DatasetError, UsageError
+from pixelwise.images.files import shown
+from pixelwise.records import VOID, Dataset, Problem, Sample
+
+# Errors that end with the pair that they are about: dropping it repairs the dataset.
+ABOUT_ONE_PAIR = frozenset(
+    {
+        "mask-missing",
+        "image-missing",
+        "duplicate-stem",
+        "name-case",
+        "name-unicode",
+        "size-mismatch",
+        "ids-outside",
+        "missing",
+        "unreadable",
+        "not-a-file",
+        "too-large",
+        "empty-file",
+        "not-an-image",
+        "truncated",
+        "unread-kind",
+        "many-pages",
+        "rgb-mask",
+        "all-void",
+        "jpeg-mask",
+        "alpha-mask",
+        "float-mask",
+        "colour-mask",
+        "unknown-codes",
+    }
+)
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """What one split holds, of its sound pairs."""
+
+    pairs: int
+    pixels_C: NDArray[np.int64]  # pixels of each class
+    void_pixels: int
+    images_C: NDArray[np.int64]  # images in which each class occurs
+    smallest: tuple[int, int] | None  # (H, W) of the image with the fewest pixels; None without pairs
+    largest: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The doctor's result: errors first, then warnings, each in the order of the dataset."""
+
+    problems: tuple[Problem, ...]
+    splits: Mapping[str, SplitFacts]
+    bad: frozenset[str]  # names of the samples with an error
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "warning")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "problems": [vars(problem) for problem in self.problems],
+            "splits": {
+                split: {
+                    "pairs": facts.pairs,
+                    "pixels": facts.pixels_C.tolist(),
+                    "images": facts.images_C.tolist(),
+                    "void_pixels": facts.void_pixels,
+                    "smallest": facts.smallest,
+                    "largest": facts.largest,
+                }
+                for split, facts in self.splits.items()
+            },
+        }
+
+
+def find_problems(
+    dataset: Dataset,
+    splits: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Findings:
+    """Read every pair and list everything that is wrong, those of `dataset.problems` included.
+
+    Errors: files that cannot be read, sizes that differ, masks that hold no class ids or ids without a class, files
+    without partner, no pair to train with, one image in all, void masks. Warnings: classes without pixels or missing
+    from a split, masks of one class only, equal images in two splits.
+
+    Args:
+        splits: which splits to read; None: all. Problems of the others are left out, so that a sound test split can be
+            used whatever train looks like.
+        progress: called with (pairs done, pairs in all), in the calling thread.
+
+    Raises:
+        UsageError: a split that the dataset does not have.
+    """
+    chosen = tuple(dataset.splits) if splits is None else tuple(splits)
+    for split in chosen:
+        if split not in dataset.splits:
+            known = ", ".join(dataset.splits) or "none"
+            raise UsageError(f"{shown(dataset.root)}: has no {split!r} split; it has: {known}.")
+    jobs = [(split, sample) for split in chosen for sample in dataset.splits[split]]
+    facts = _judge_all(dataset, jobs, progress)
+    return gather(dataset, chosen, facts, asked=splits)
+
+
+def gather(
+    dataset: Dataset,
+    chosen: Sequence[str],
+    facts: Iterable[tuple[str, PairFacts]],
+    *,
+    asked: Sequence[str] | None = None,
+) -> Findings:
+    """The findings of pairs that were read, each with its split."""
+    problems = [problem for problem in dataset.problems if _concerns(problem, chosen, dataset)]
+    census = {split: _Census(len(dataset.classes)) for split in chosen}
+    copies: defaultdict[tuple[int, int], list[tuple[str, Sample]]] = defaultdict(list)
+    bad = set()
+    facts = list(facts)
+    if asked is None:
+        facts, withheld = _without_withheld(facts)
+        problems += withheld
+    for split, pair in facts:
+        problems += pair.problems
+        if any(problem.severity == "error" for problem in pair.problems):
+            bad.add(pair.sample.name)
+        if pair.fingerprint:
+            copies[pair.fingerprint].append((split, pair.sample))
+        census[split].add(pair)
+    counted = {split: census[split].facts() for split in chosen}
+    problems += _too_few(dataset, chosen, asked)
+    problems += _class_problems(dataset, counted)
+    problems += _copies_across_splits(dataset.root, copies.values())
+    problems += dropped_problems((where(dataset, pair.sample.image), one) for _, pair in facts for one in pair.dropped)
+    problems.sort(key=lambda problem: problem.severity != "error")  # stable: errors first, order kept
+    return Findings(tuple(problems), counted, frozenset(bad))
+
+
+def _without_withheld(
+    facts: Sequence[tuple[str, PairFacts]],
+) -> tuple[list[tuple[str, PairFacts]], list[Problem]]:
+    """All masks of test are void: a benchmark that keeps its labels. Told once, not as an error of each pair."""
+    of_test = [pair for split, pair in facts if split == "test"]
+    void = [pair for pair in of_test if [problem.kind for problem in pair.problems] == ["all-void"]]
+    if len(void) < 2 or len(void) < len(of_test):
+        return list(facts), []
+    message = f"all {len(void)} masks are void: the labels of this split are withheld, as benchmarks do."
+    remedy = "It can be predicted, not evaluated on."
+    mended = [(s, replace(pair, problems=(), pixels=None) if s == "test" else pair) for s, pair in facts]
+    return mended, [Problem("warning", "labels-withheld", "test", message, remedy)]
+
+
+def require_sound(findings: Findings) -> None:
+    """Raise DatasetError with every error that was found; warnings do not stop."""
+    errors = findings.errors
+    if errors:
+        skippable = all(problem.kind in ABOUT_ONE_PAIR for problem in errors)
+        rest = " With --skip-bad all of them are left out." if skippable else ""
+        number = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
+        raise DatasetError(f"The dataset has {number} to mend first.{rest}", errors)
+
+
+def without_bad(dataset: Dataset, findings: Findings) -> Dataset:
+    """The dataset without the pairs that have errors, and without the problems that end with them.
+
+    Raises:
+        DatasetError: errors remain that no dropped pair mends, or train or val would be left empty.
+    """
+    splits = {
+        split: tuple(sample for sample in samples if sample.name not in findings.bad)
+        for split, samples in dataset.splits.items()
+    }
+    remaining = [problem for problem in findings.errors if problem.kind not in ABOUT_ONE_PAIR]
+    for split in findings.splits:
+        if dataset.splits[split] and not splits[split]:
+            message = f"all {len(dataset.splits[split])} of its pairs have errors."
+            remaining.append(Problem("error", "split-empty", split, message, "Mend some of them."))
+    if remaining:
+        raise DatasetError("The dataset has problems that leaving out pairs does not mend.", remaining)
+    dropped = sum(len(samples) for samples in dataset.splits.values()) - sum(len(part) for part in splits.values())
+    unpaired = sum(problem.severity == "error" for problem in dataset.problems)
+    note = f"Left out: {dropped} pairs with errors, and {unpaired} files without partner or not readable."
+    kept = tuple(problem for problem in dataset.problems if problem.severity != "error")
+    return replace(dataset, splits=splits, problems=kept, notes=(*dataset.notes, note))
+
+
+def _judge_all(
+    dataset: Dataset, jobs: Sequence[tuple[str, Sample]], progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[str, PairFacts]]:
+    """Read every (split, pair) once."""
+    looks = in_threads(look_at, [sample for _, sample in jobs])
+    for done, ((split, _), look) in enumerate(zip(jobs, looks, strict=True), start=1):
+        yield split, judge(dataset, look)
+        if progress:
+            progress(done, len(jobs))
+
+
+def _concerns(problem: Problem, chosen: Sequence[str], dataset: Dataset) -> bool:
+    """False for a problem of a split that is not looked at, though it has samples."""
+    first = PurePosixPath(problem.where).parts[:1]
+    split = first[0].removesuffix(".txt").removesuffix("annot") if first else ""
+    return split not in SPLITS or split in chosen or split not in dataset.splits
+
+
+def _too_few(dataset: Dataset, chosen: Sequence[str], asked: Sequence[str] | None) -> list[Problem]:
+    """Whether there is enough to train with, where training is asked about."""
+    total = sum(len(samples) for samples in dataset.splits.values())
+    if asked is not None and "train" not in asked:
+        if any(dataset.splits[split] for split in chosen):
+            return []
+        return [Problem("error", "split-empty", split, "holds no pair.", "Add images and masks.") for split in chosen]
+    if total == 0:
+        why = any(problem.severity == "error" for problem in dataset.problems)
+        remedy = "The other errors say why." if why else "Add images and masks."
+        return [Problem("error", "no-pairs", ".", "there is no pair of image and mask.", remedy)]
+    if total == 1 and "train" in dataset.splits:
+        remedy = "Add more pairs: one can train, but nothing is left to validate with."
+        return [Problem("error", "one-image", ".", "one pair of image and mask in all; expected two or more.", remedy)]
+    if "train" not in dataset.splits:
+        message = f"no train split; the folder holds {', '.join(dataset.splits) or 'none'} only."
+        return [Problem("warning", "no-train-split", ".", message, "It can be evaluated on, not trained on.")]
+    problems = []
+    for split in ("train", "val"):
+        if not dataset.splits.get(split) and (split in chosen or asked is None):
+            message = "holds no pair of image and mask; expected one or more."
+            problems.append(Problem("error", "split-empty", split, message, "Add images and masks."))
+    return problems
+
+
+def _class_problems(dataset: Dataset, counted: Mapping[str, SplitFacts]) -> list[Problem]:
+    """Warnings about classes, from the counts of all sound pairs."""
+    filled = {split: facts for split, facts in counted.items() if facts.pairs}
+    if not filled:
+        return []
+    problems = []
+    for c, name in enumerate(dataset.classes.names):
+        present = [split for split, facts in filled.items() if facts.pixels_C[c]]
+        missing = [split for split in filled if split not in present]
+        if not present:
+            remedy = f"Remove the class from {FILE_NAME}, or label some pixels with it; it cannot be learnt."
+            problems.append(Problem("warning", "class-empty", name, "no mask has a pixel of this class.", remedy))
+        elif missing:
+            message = f"occurs in {' and '.join(present)}, but not in {' and '.join(missing)}."
+            remedy = "Its score there is not defined. Split so that every class is in every split."
+            problems.append(Problem("warning", "class-missing", name, message, remedy))
+    used = [name for c, name in enumerate(dataset.classes.names) if any(f.pixels_C[c] for f in filled.values())]
+    if len(used) == 1 and any(problem.kind == "not-drawn" for problem in dataset.problems):
+        message = f"no shape is drawn, so that every labelled pixel is {used[0]!r}, also where objects are."
+        remedy = "Draw them as polygons or masks: boxes, lines and points are no areas."
+        problems.append(Problem("error", "nothing-drawn", ".", message, remedy))
+    elif len(used) == 1:
+        message = f"every labelled pixel is {used[0]!r}: there is nothing to tell apart."
+        problems.append(Problem("warning", "one-class", ".", message, "Check that the masks hold class ids."))
+    return problems
+
+
+def _copies_across_splits(root: Path, groups: Iterable[Sequence[tuple[str, Sample]]]) -> list[Problem]:
+    """Warnings for image files of equal bytes in different splits: they make validation flatter."""
+    problems = []
+    for group in groups:
+        split, sample = group[0]
+        if len({name for name, _ in group}) == 1:
+            continue
+        # Equal size and checksum are a reason to look, not proof.
+        content = image_bytes(sample)
+        for other_split, other in group[1:]:
+            if other_split != split and image_bytes(other) == content:
+                message = f"the same image as {split}'s {shown(sample.image.relative_to(root))}, in {other_split}."
+                where = shown(other.image.relative_to(root))
+                remedy = "Keep it in one split: scores on seen images flatter."
+                problems.append(Problem("warning", "copy-across-splits", where, message, remedy))
+    return problems
+
+
+class _Census:
+    """Counts over one split, as its pairs come in."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.pairs = 0
+        self.void_pixels = 0
+        self.pixels_C = np.zeros(num_classes, np.int64)
+        self.images_C = np.zeros(num_classes, np.int64)
+        self.sizes: set[tuple[int, int]] = set()
+
+    def add(self, pair: PairFacts) -> None:
+        if pair.pixels is None or pair.size is None:
+            return
+        self.pairs += 1
+        self.sizes.add(pair.size)
+        for label, number in pair.pixels.items():
+            if label == VOID:
+                self.void_pixels += number
+            else:
+                self.pixels_C[label] += number
+                self.images_C[label] += 1
+
+    def facts(self) -> SplitFacts:
+        ordered = sorted(self.sizes, key=lambda size: (size[0] * size[1], size))
+        smallest, largest = (ordered[0], ordered[-1]) if ordered else (None, None)
+        return SplitFacts(self.pairs, self.pixels_C, self.void_pixels, self.images_C, smallest, largest)

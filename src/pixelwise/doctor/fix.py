@@ -1,0 +1,291 @@
+"""A repaired native copy: OUT/{train,val,test}/{images,masks}/, dataset.toml, and repairs.jsonl with every change.
+
+Images keep their bytes. Masks become palette PNGs of class ids, without loss but where repairs.jsonl says what is lost.
+What only a person can say is asked for by name (`Decisions`), never guessed; a pair that cannot be mended is left out
+and listed with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pixelwise.datasets.class_values import parse_value, quoted
+from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, dataset_toml, filled_colours
+from pixelwise.datasets.groups import group_of
+from pixelwise.datasets.masks.mask_part import labels_by
+from pixelwise.datasets.masks.raw_mask import RawMask, raw_mask_of
+from pixelwise.datasets.masks.relabel import Change, fitted_to
+from pixelwise.datasets.masks.value_meaning import Meaning
+from pixelwise.datasets.new_folder import new_folder, require_new
+from pixelwise.datasets.read_masks import BLOCKING
+from pixelwise.datasets.read_sample import image_bytes, stored_mask_ids, upright_size
+from pixelwise.doctor.diagnose import Diagnosis
+from pixelwise.doctor.select_classes import keep_some
+from pixelwise.errors import DatasetError, UsageError
+from pixelwise.images.decode import image_pixels, open_image
+from pixelwise.images.files import SUFFIX_OF, Refusal, image_format, read_bytes, shown, utf8, write_whole
+from pixelwise.images.image_files import encode_label_png
+from pixelwise.records import MAX_CLASSES, VOID, ClassList, Labels, Problem, Sample
+
+LIST_NAME = "repairs.jsonl"
+COPIES = ("copy-across-splits", "near-copy-across-splits")
+TURNS = ("left", "right", "transpose")
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What only a person can say about a dataset. Every field is an option of `pixelwise check --fix`."""
+
+    binary_foreground: str | None = None  # 255 beside 0, or every object's id, is the class of this name
+    void_values: tuple[str, ...] = ()  # codes that mean unlabelled: "255", "#000000"
+    class_values: tuple[str, ...] = ()  # codes that are classes though they look like void
+    background: str | None = None  # the name of the class that id 0, or black, is
+    turn: str | None = None  # masks that lie on their side: "left", "right" (how to turn them) or "transpose"
+    stretch_masks: bool = False  # masks of another shape than their images cover the same view
+    grouped_split: bool = False  # divide anew by the suggested groups
+    drop_copies: bool = False  # leave the images of other splits' val and test out of train
+    commonest: int | None = None  # keep this many classes, those with the most pixels; the others become void
+    masks: str | None = None  # part of the names of the masks' folders or files, where several could be the masks
+    keep_classes: tuple[str, ...] = ()  # keep the classes of these names; the others become void
+
+    def __post_init__(self) -> None:
+        if self.turn is not None and self.turn not in TURNS:
+            raise UsageError(f"--turn is {self.turn!r}; expected one of {', '.join(TURNS)}.")
+        if self.commonest is not None and not 1 <= self.commonest <= MAX_CLASSES:
+            raise UsageError(f"--commonest is {self.commonest}; expected 1 to {MAX_CLASSES}.")
+        for value in (*self.void_values, *self.class_values):
+            parse_value(value)
+
+    def of_copy(self) -> list[str]:
+        """The options among them that say nothing but how the repaired copy is made."""
+        given = {
+            f"--turn {self.turn}": self.turn,
+            "--stretch-masks": self.stretch_masks,
+            "--grouped-split": self.grouped_split,
+            "--drop-copies": self.drop_copies,
+            f"--commonest {self.commonest}": self.commonest,
+            " ".join(f"--keep-class {quoted(name)}" for name in self.keep_classes): self.keep_classes,
+        }
+        return [option for option, value in given.items() if value]
+
+
+def repair(
+    diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Callable[[str, int, int], None]
+) -> tuple[int, list[str]]:
+    """Write the repaired copy. Returns how many pairs were left out, and what would mend them.
+
+    Raises:
+        UsageError: a decision matches nothing in these data.
+        DatasetError: a decision is missing (all missing ones are named), or no pair can be mended.
+        OutputError: `out` is there already, lies inside the data, or cannot be written.
+    """
+    require_new(out)
+    refuse_in_vain(diagnosis, decisions)
+    with new_folder(out, diagnosis.dataset.root) as part:
+        return _write_copy(diagnosis, part, decisions, progress)
+
+
+def refuse_in_vain(diagnosis: Diagnosis, decisions: Decisions) -> None:
+    """Raises UsageError where a decision about the copy would change nothing."""
+    kinds = {problem.kind for problem in diagnosis.report.findings.problems}
+    if decisions.turn and "ask-turn" not in diagnosis.ways:
+        raise UsageError(f"--turn {decisions.turn}: no mask lies on its side; leave the option out.")
+    if decisions.stretch_masks and "ask-stretch" not in diagnosis.ways:
+        raise UsageError("--stretch-masks: no mask has another shape than its image; leave the option out.")
+    if decisions.drop_copies and not kinds & set(COPIES):
+        raise UsageError("--drop-copies: no image is a copy of another split's; leave the option out.")
+    if decisions.grouped_split and not diagnosis.report.split:
+        raise UsageError(
+            "--grouped-split: no groups lie in several splits, so none is suggested; leave the option out."
+        )
+
+
+def _write_copy(
+    diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Callable[[str, int, int], None]
+) -> tuple[int, list[str]]:
+    root = diagnosis.dataset.root
+    plan = plan_codes(diagnosis, decisions)
+    jobs = _jobs(diagnosis, decisions)
+    lines: list[dict[str, Any]] = []
+    taken: set[tuple[str, str]] = set()
+    asked: dict[str, int] = {}
+    written = 0
+    for done, (split, sample, dropped) in enumerate(jobs, start=1):
+        line = {"sample": shown(sample.name), "split": split}
+        try:
+            if dropped:
+                raise Refusal("dropped", dropped, "")
+            line |= _write_pair(diagnosis, plan, decisions, out, split, sample, taken)
+            written += 1
+        except Refusal as refusal:
+            lines.append({**line, "left_out": f"{refusal.what} {refusal.remedy}".strip()})
+            if refusal.kind == "ask":
+                asked[refusal.remedy] = asked.get(refusal.remedy, 0) + 1
+        else:
+            lines.append(line)
+        progress("writing the copy", done, len(jobs))
+    if not written:
+        hint = "; ".join(f"{number} of them: say {option}" for option, number in asked.items())
+        raise DatasetError(
+            f"{shown(root)}: no pair can be mended{': ' + hint if hint else ''}.", diagnosis.report.findings.errors
+        )
+    write_whole(out / FILE_NAME, dataset_toml(plan.classes).encode())
+    summary = _summary(diagnosis, plan, decisions)
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (summary, *lines))
+    write_whole(out / LIST_NAME, utf8(text))
+    left = len(jobs) - written
+    more = "".join(f"; {number} of them would be in it with {option}" for option, number in asked.items())
+    notes = [f"Left out of the copy: {left} of {len(jobs)} pairs{more}. repairs.jsonl says why."] if left else []
+    return left, notes
+
+
+def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Meaning:
+    """Which class each code becomes, when the decisions are heard. Raises DatasetError where one is missing."""
+    missing = [question for question in diagnosis.report.questions if not _answered(question.option, decisions)]
+    blocking = [p for p in diagnosis.report.findings.errors if p.kind in BLOCKING and p.kind != "too-many-classes"]
+    if missing or blocking:
+        problems = [Problem("error", "decision", "--fix", f"{q.why}?", f"Say {q.option}.") for q in missing]
+        head = "The repair needs a person's decision first." if missing else "No repair can guess what the masks mean."
+        raise DatasetError(head, [*problems, *blocking])
+    meaning = diagnosis.meaning
+    if decisions.commonest or decisions.keep_classes:
+        meaning = keep_some(diagnosis, decisions.commonest, decisions.keep_classes)
+    labels = {*meaning.numbers.values(), *meaning.colours.values()} - {VOID}
+    if not meaning.known or not labels:
+        where = shown(diagnosis.dataset.root)
+        raise DatasetError(
+            f"{where}: the masks tell no class, so there is nothing to write.", diagnosis.report.findings.errors
+        )
+    declared = diagnosis.listed.settings.classes is not None or diagnosis.listed.listing.declared is not None
+    kept = list(range(len(meaning.classes))) if declared else sorted(labels)  # declared ones stay without any mask
+    new = {old: i for i, old in enumerate(kept)} | {VOID: VOID}
+    names, colours = meaning.classes.names, meaning.classes.colours
+    classes = ClassList(tuple(names[i] for i in kept), filled_colours([colours[i] for i in kept]))
+    numbers, by_colour = ({c: new[v] for c, v in table.items()} for table in (meaning.numbers, meaning.colours))
+    return replace(meaning, classes=classes, numbers=numbers, colours=by_colour)
+
+
+def _answered(option: str, decisions: Decisions) -> bool:
+    """Whether a question was answered; a word for --masks that told them apart would have left no question."""
+    return option.startswith("--commonest") and bool(decisions.commonest or decisions.keep_classes)
+
+
+def _jobs(diagnosis: Diagnosis, decisions: Decisions) -> list[tuple[str, Sample, str]]:
+    """(split, sample, why it is left out or "") of every pair, those of nearly equal names among them."""
+    splits = diagnosis.listed.listing.splits
+    jobs = [(split, sample) for split, samples in splits.items() for sample in samples]
+    for sample in diagnosis.listed.listing.near:
+        same = [split for split, other in jobs if other.image.parent == sample.image.parent]
+        jobs.append((same[0] if same else "train", sample))
+    if decisions.grouped_split and diagnosis.report.split:
+        of_group = {group: split for split, groups in diagnosis.report.split.items() for group in groups}
+        jobs = [(of_group.get(group_of(Path(sample.name)), split), sample) for split, sample in jobs]
+    copies: set[str] = set()
+    if decisions.drop_copies:
+        copies = {problem.where for problem in diagnosis.report.findings.problems if problem.kind in COPIES}
+    by_sample = {id(sample): where for where, sample in diagnosis.report.samples.items() if where in copies}
+    return [(s, sample, "a copy of another split's image" if id(sample) in by_sample else "") for s, sample in jobs]
+
+
+def _write_pair(
+    diagnosis: Diagnosis,
+    plan: Meaning,
+    decisions: Decisions,
+    out: Path,
+    split: str,
+    sample: Sample,
+    taken: set[tuple[str, str]],
+) -> dict[str, Any]:
+    """Write one pair; what was done, for repairs.jsonl. Raises Refusal where it must be left out."""
+    if sample.mask is None:
+        raise Refusal("mask-missing", "has no mask.", "")
+    bad = [
+        p
+        for p in diagnosis.report.findings.errors
+        if p.kind in ("ids-outside",) and diagnosis.report.samples.get(p.where) == sample
+    ]
+    if bad:
+        raise Refusal("ids-outside", bad[0].message, bad[0].remedy)
+    data = image_bytes(sample)
+    turn = open_image(data).turn
+    labels, changes = _labels(diagnosis, plan, sample, data, turn, decisions)
+    if (labels == VOID).all():
+        raise Refusal("all-void", "every pixel is void: nothing can be learnt from it.", "")
+    stem = _free_name(sample, split, taken)
+    image_to = f"{split}/images/{stem}{SUFFIX_OF[image_format(data)]}"
+    mask_to = f"{split}/masks/{stem}.png"
+    for part in ("images", "masks"):
+        (out / split / part).mkdir(parents=True, exist_ok=True)
+    image_pixels(data)  # an image that cannot be decoded is no part of a repaired copy
+    write_whole(out / image_to, data)
+    write_whole(out / mask_to, encode_label_png(labels, plan.classes))
+    if stem != sample.image.stem:
+        changes.append(
+            Change(f"named {stem}", "one name for both files, safe on every machine", "yes: see the paths here")
+        )
+    return {
+        "image": {"from": shown(sample.image), "to": image_to},
+        "mask": {"from": shown(sample.mask), "to": mask_to},
+        "changes": [vars(change) for change in changes],
+    }
+
+
+def _labels(
+    diagnosis: Diagnosis, plan: Meaning, sample: Sample, image: bytes, turn: int, decisions: Decisions
+) -> tuple[Labels, list[Change]]:
+    assert sample.mask is not None
+    size = upright_size(image)
+    if sample.mask_part:
+        raw = RawMask(stored_mask_ids(sample, size).astype("int32"), False, False, 8, 1)
+    else:
+        raw = raw_mask_of(read_bytes(sample.mask))
+    labels, changes = labels_by(raw, diagnosis.reading.coded(plan))
+    if labels.shape != size:
+        mended = fitted_to(labels, raw.turn, size, turn, decisions.turn, decisions.stretch_masks)
+        if isinstance(mended, str):
+            what = f"its mask is {labels.shape[1]}×{labels.shape[0]}, its image {size[1]}×{size[0]}: say how with"
+            raise Refusal("ask", what, mended)
+        labels = mended[0]
+        changes.append(mended[1])
+    return labels, changes
+
+
+def _free_name(sample: Sample, split: str, taken: set[tuple[str, str]]) -> str:
+    """A name that is free in its split on every file system: NFC, and different from others in more than case."""
+    own = Path(sample.name).name if sample.image_part else shown(sample.image.stem)
+    stem = (
+        "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in unicodedata.normalize("NFC", own)).lstrip(".")
+        or "image"
+    )
+    free, number = stem, 1
+    if (split, free.casefold()) in taken and sample.image.parent.name:  # 001/image.png, 002/image.png
+        free = stem = f"{shown(sample.image.parent.name)}_{stem}"
+    while (split, free.casefold()) in taken:
+        number += 1
+        free = f"{stem}-{number}"
+    taken.add((split, free.casefold()))
+    return free
+
+
+def _summary(diagnosis: Diagnosis, plan: Meaning, decisions: Decisions) -> dict[str, Any]:
+    """The first line: what holds for all files."""
+    return {
+        "pixelwise": "repairs",
+        "source": shown(diagnosis.dataset.root),
+        "layout": diagnosis.dataset.layout,
+        "decisions": vars(decisions),
+        "codes": {
+            **{str(code): _class_name(label, plan) for code, label in list(plan.numbers.items())[:1000]},
+            **{f"#{code:06x}": _class_name(label, plan) for code, label in plan.colours.items()},
+        },
+        "splits": [split for split in SPLITS if split in diagnosis.listed.listing.splits],
+    }
+
+
+def _class_name(label: int, plan: Meaning) -> str:
+    return "void" if label == VOID else plan.classes.names[label]

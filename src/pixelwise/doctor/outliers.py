@@ -1,0 +1,165 @@
+"""Images that are not like the others: blank, of extreme size, of another bit depth, red and blue exchanged, strange.
+
+Limits are wide on purpose: a finding that is wrong costs more than one that is missing.
+
+Shapes: N images, R reference images, F features of a thumbnail.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.datasets.masks.inspection import THUMBNAIL_PX
+from pixelwise.doctor.leakage import Seen
+from pixelwise.records import Problem
+
+BLANK = 0.75  # standard deviation of the pixels, in levels of 255
+SMALL_PX = 32  # an encoder of stride 32 sees one field of such an image
+AREA_TIMES = 25
+LONG_TIMES = 5
+DARK = 32  # a 16-bit image whose brightest sampled pixel is below this, of 255, uses an eighth of its range
+EXCHANGED = 0.8  # an image is told when exchanging red and blue brings it nearer to the others by this factor
+ENOUGH = 12  # images, below which nothing is called usual
+REFERENCE = 512  # images to which each is compared
+
+
+def odd_images(seen: Sequence[Seen]) -> list[Problem]:
+    """All warnings of this module, in the order of the images for each kind."""
+    return [
+        *blank(seen),
+        *extreme_sizes(seen),
+        *odd_depths(seen),
+        *exchanged_channels(seen),
+        *strange(seen),
+    ]
+
+
+def blank(seen: Sequence[Seen]) -> list[Problem]:
+    remedy = "Look at it; remove the pair if nothing is on it."
+    return [
+        Problem("warning", "blank-image", one.name, "all of its pixels are of one colour, or nearly.", remedy)
+        for one in seen
+        if one.look.spread < BLANK
+    ]
+
+
+def extreme_sizes(seen: Sequence[Seen]) -> list[Problem]:
+    problems = []
+    areas = [one.look.size[0] * one.look.size[1] for one in seen]
+    usual_area = float(np.median(areas)) if areas else 0.0
+    longness = [max(one.look.size) / min(one.look.size) for one in seen]
+    usual_long = float(np.median(longness)) if areas else 1.0
+    for one, area, long in zip(seen, areas, longness, strict=True):
+        height, width = one.look.size
+        if len(seen) >= 3 and (area > AREA_TIMES * usual_area or area * AREA_TIMES < usual_area):
+            what = f"{width}×{height}: {area / usual_area:.3g} times the usual area."
+        elif len(seen) >= 3 and long > LONG_TIMES * usual_long:
+            what = f"{width}×{height}: {long:.0f} times as long as wide; usual here: {usual_long:.1f}."
+        else:
+            continue
+        remedy = "Check that it belongs here; cut large ones into tiles."
+        problems.append(Problem("warning", "extreme-size", one.name, what, remedy))
+    tiny = [one for one in seen if min(one.look.size) < SMALL_PX]
+    told = {problem.where for problem in problems}
+    if tiny and len(tiny) < len(seen):
+        for one in tiny:
+            if one.name not in told:
+                what = f"{one.look.size[1]}×{one.look.size[0]}: smaller than {SMALL_PX} pixels."
+                problems.append(Problem("warning", "extreme-size", one.name, what, "Check that it belongs here."))
+    return problems
+
+
+def odd_depths(seen: Sequence[Seen]) -> list[Problem]:
+    """16-bit images that use so little of their range that they become black, and depths that are mixed."""
+    problems = []
+    for one in seen:
+        if one.look.bits == 16 and one.look.brightest < DARK:
+            what = (
+                f"16-bit, but its values stay below {(one.look.brightest + 1) * 257:,} of 65,535: at the full range "
+                "that a model sees it is nearly black."
+            )
+            remedy = "Scale it to the full range once, the same way for all images (12-bit cameras: × 16)."
+            problems.append(Problem("warning", "dark-16-bit", one.name, what, remedy))
+    depths = Counter(max(one.look.bits, 8) for one in seen)
+    if len(depths) > 1:
+        usual = depths.most_common(1)[0][0]
+        for one in seen:
+            if max(one.look.bits, 8) != usual:
+                what = f"{one.look.bits}-bit, where {depths[usual]} of {len(seen)} images are {usual}-bit."
+                remedy = "Export all images the same way: depth changes what grey values mean."
+                problems.append(Problem("warning", "mixed-depth", one.name, what, remedy))
+    return problems
+
+
+def thumbnails_of(seen: Sequence[Seen]) -> NDArray[np.float32]:
+    """[N, T, T, 3], 0–255."""
+    raw = np.frombuffer(b"".join(one.look.thumbnail for one in seen), np.uint8)
+    return raw.reshape(len(seen), THUMBNAIL_PX, THUMBNAIL_PX, 3).astype(np.float32)
+
+
+def exchanged_channels(seen: Sequence[Seen]) -> list[Problem]:
+    """Images whose colours fit the others' only with red and blue exchanged: read as BGR somewhere on their way.
+
+    The measure: red minus blue of a thumbnail, laid over its median of all images. Where most images agree with that
+    median, one that opposes it is looked at twice: it is told only if it is much nearer to its nearest others with red
+    and blue exchanged.
+    """
+    coloured = [one for one in seen if one.look.spread >= BLANK]
+    if len(coloured) < ENOUGH:
+        return []
+    thumbnails_NTT3 = thumbnails_of(coloured)
+    warmth_NF = (thumbnails_NTT3[..., 0] - thumbnails_NTT3[..., 2]).reshape(len(coloured), -1)
+    usual_F = np.median(warmth_NF, axis=0)
+    strength = float(usual_F @ usual_F)
+    if strength / len(usual_F) < 6.0**2:  # the dataset is grey, or its colours have no common direction
+        return []
+    agreement_N = warmth_NF @ usual_F / strength
+    suspects = np.flatnonzero(agreement_N < -0.3)
+    if float((agreement_N > 0.3).mean()) < 0.7 or len(suspects) == 0:
+        return []
+    remedy = "Compare it with its source: was it saved from OpenCV's BGR? Exchange red and blue if so."
+    what = "its colours fit the other images only with red and blue exchanged."
+    return [
+        Problem("warning", "channel-order", coloured[n].name, what, remedy)
+        for n in suspects
+        if _fits_exchanged(thumbnails_NTT3, int(n))
+    ]
+
+
+def _fits_exchanged(thumbnails_NTT3: NDArray[np.float32], n: int) -> bool:
+    """Whether image n is much nearer to the others with its red and blue exchanged than as it is."""
+    compared = np.unique(np.linspace(0, len(thumbnails_NTT3) - 1, REFERENCE).astype(np.intp))
+    others = thumbnails_NTT3[compared[compared != n]]
+    own = np.sort(np.abs(others - thumbnails_NTT3[n]).mean(axis=(1, 2, 3)))[:3].mean()
+    exchanged = np.sort(np.abs(others - thumbnails_NTT3[n][..., ::-1]).mean(axis=(1, 2, 3)))[:3].mean()
+    return bool(exchanged < EXCHANGED * own)
+
+
+def strange(seen: Sequence[Seen]) -> list[Problem]:
+    """Images far from every other: the distance to the third nearest, against the same of all others."""
+    rich = [one for one in seen if one.look.spread >= BLANK]
+    if len(rich) < 2 * ENOUGH:
+        return []
+    features_NF = thumbnails_of(rich)[:, ::2, ::2].reshape(len(rich), -1)
+    chosen_R = np.linspace(0, len(rich) - 1, min(len(rich), REFERENCE)).astype(int)
+    reference_RF = features_NF[chosen_R]
+    squares_R = (reference_RF**2).sum(axis=1)
+    third_N = np.empty(len(rich))
+    for start in range(0, len(rich), 256):
+        part = features_NF[start : start + 256]
+        distance_MR = squares_R - 2 * part @ reference_RF.T + (part**2).sum(axis=1)[:, None]
+        third_N[start : start + 256] = np.sqrt(np.maximum(np.partition(distance_MR, 3, axis=1)[:, 3], 0))
+    middle = float(np.median(third_N))
+    scatter = 1.4826 * float(np.median(np.abs(third_N - middle)))
+    limit = max(middle + 12 * scatter, 1.5 * float(np.quantile(third_N, 0.98)) if len(rich) >= 100 else 0, 2.5 * middle)
+    what = "looks like no other image here: {:.1f} times as far from its neighbours as usual."
+    remedy = "Look at it; remove the pair if it does not belong here."
+    return [
+        Problem("warning", "strange-image", one.name, what.format(far / max(middle, 1e-6)), remedy)
+        for one, far in zip(rich, third_N, strict=True)
+        if far > limit
+    ]

@@ -1,0 +1,53 @@
+"""What of the images' files is not used, gathered over a dataset: a warning a kind, with its count and first file."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from pixelwise.images.dropped_content import CHANNELS, DEPTH, LEFT_OVER, PAGES, Dropped
+from pixelwise.records import Problem
+
+TOLD = {  # kind → what many of them are, and the remedy
+    CHANNELS: (
+        "channels that vary and are not used",
+        "Three channels are read, as red, green and blue. If the others matter, choose the three that show the classes "
+        "best and save them as RGB; if they do not, this is no fault.",
+    ),
+    PAGES: (
+        "more than one page or frame, of which the first is used",
+        "If the others are images too, save each as a file of its own.",
+    ),
+    LEFT_OVER: (
+        "bytes left over after the pixels, so that they may be damaged",
+        "Look at them, and copy them again from their source.",
+    ),
+}
+
+
+def dropped_problems(found: Iterable[tuple[str, Dropped]]) -> list[Problem]:
+    """One warning for each kind of thing that is not used.
+
+    Args:
+        found: (file relative to the dataset's root, what of it is not used), in the order of the dataset.
+    """
+    by_kind: defaultdict[str, list[tuple[str, Dropped]]] = defaultdict(list)
+    for where, dropped in found:
+        by_kind[dropped.kind].append((where, dropped))
+    problems = []
+    for kind, (many, remedy) in TOLD.items():
+        if of_kind := by_kind.get(kind):
+            where, first = of_kind[0]
+            message = first.sentence()
+            if len(of_kind) > 1:
+                message = f"{message} {len(of_kind):,} images have {many}; this is the first."
+            problems.append(Problem("warning", kind, where, message, remedy))
+    return problems
+
+
+def depth_notes(dropped: Sequence[Sequence[Dropped]]) -> list[str]:
+    """One line about images of more than 8 bits. `dropped`: of each image."""
+    deep = [one for of_image in dropped for one in of_image if one.kind == DEPTH]
+    if not deep:
+        return []
+    return [f"{len(deep):,} of {len(dropped):,} images: {deep[0].sentence()}"]

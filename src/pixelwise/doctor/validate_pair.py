@@ -1,0 +1,116 @@
+"""One pair that was read → its facts: what is wrong with it, and the pixels of each class where nothing is.
+
+Shapes: H, W of one image.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.datasets.masks.inspection import PairLook
+from pixelwise.datasets.masks.relabel import way_to_fit
+from pixelwise.images.dropped_content import Dropped
+from pixelwise.images.files import Refusal, shown
+from pixelwise.images.image_files import full_mapping, refuse_unknown_ids
+from pixelwise.records import VOID, Dataset, Problem, Sample
+
+FEW_PX = 4  # a mask that differs by no more was cut, not scaled
+DROP = "or leave the pair out: `check --fix` does, and `train --skip-bad`."
+TURN = "`pixelwise check DATA --fix OUT --turn left` (or right, or transpose) writes a copy in which it is turned"
+STRETCH = "if it shows the same view, `pixelwise check DATA --fix OUT --stretch-masks` writes a copy in which it fits"
+
+
+@dataclass(frozen=True)
+class PairFacts:
+    """What is known of one pair once it is judged."""
+
+    sample: Sample
+    problems: tuple[Problem, ...]
+    size: tuple[int, int] | None = None  # (H, W); None where the image cannot be read
+    pixels: Mapping[int, int] | None = None  # pixels by class id, VOID among them; None where the pair is not sound
+    fingerprint: tuple[int, int] | None = None  # (bytes, CRC-32) of the image file
+    dropped: tuple[Dropped, ...] = ()  # what of the image's file is not used
+
+
+def judge(dataset: Dataset, look: PairLook) -> PairFacts:
+    """What is wrong with one pair that was read."""
+    sample, problems = look.sample, []
+    size = look.image.size if look.image else None
+    fingerprint = look.image.fingerprint if look.image else None
+    dropped = look.image.dropped if look.image else ()
+    pixels = None
+
+    def report(path: Path, kind: str, message: str, remedy: str) -> None:
+        problems.append(Problem("error", kind, where(dataset, path), message, f"{remedy[:-1]}, {DROP}"))
+
+    for refused in look.refused:
+        path = sample.mask if refused.of_mask and sample.mask else sample.image
+        report(path, refused.refusal.kind, refused.refusal.what, refused.refusal.remedy)
+    if sample.mask is None:
+        return PairFacts(sample, tuple(problems), size, None, fingerprint, dropped)
+    if look.mask and look.mask.storage == "ids":
+        mapping = full_mapping(dataset.mask_ids, len(dataset.classes))
+        if size and look.mask.size != size:
+            problems.append(_of_size(dataset, sample, look))
+        try:
+            refuse_unknown_ids(look.mask.codes, mapping)
+            pixels = _by_class(look.mask.codes, mapping)
+        except Refusal as refusal:
+            report(sample.mask, refusal.kind, refusal.what, refusal.remedy)
+    if any(problem.severity == "error" for problem in problems):
+        return PairFacts(sample, tuple(problems), size, None, fingerprint, dropped)
+    if pixels is not None and set(pixels) == {VOID}:
+        message = "every pixel is void: nothing can be learnt from it."
+        place = where(dataset, sample.mask)
+        problems.append(Problem("error", "all-void", place, message, f"Label it, {DROP}"))
+    return PairFacts(sample, tuple(problems), size, pixels, fingerprint, dropped)
+
+
+def _of_size(dataset: Dataset, sample: Sample, look: PairLook) -> Problem:
+    """A mask of another size than its image: a warning where there is one way to fit it, which is taken."""
+    assert sample.mask is not None
+    assert look.mask is not None
+    assert look.image is not None
+    message, remedy = sizes_in_words(look.mask.size, look.image.size)
+    place = where(dataset, sample.mask)
+    way = way_to_fit(look.mask.size, look.mask.turn, look.image.size, look.image.turn)
+    if way == "turn":
+        said = f"{message[:-1]}; its image is turned by EXIF, the mask lies as the stored pixels do."
+        return Problem("warning", "size-mismatch", place, said, "It is turned like its image where it is read.")
+    if way == "scale":
+        return Problem(
+            "warning", "size-mismatch", place, message, "It is resized to the nearest pixel where it is read."
+        )
+    ways = TURN if way == "ask-turn" else STRETCH
+    return Problem("error", "size-mismatch", place, message, f"{remedy[:-1]}; {ways}; {DROP}")
+
+
+def sizes_in_words(mask: tuple[int, int], image: tuple[int, int]) -> tuple[str, str]:
+    """How a mask's size (H, W) differs from its image's: message and remedy."""
+    (mask_h, mask_w), (height, width) = mask, image
+    message = f"{mask_w}×{mask_h} (width × height), but its image is {width}×{height}"
+    if mask == (width, height):
+        return (
+            f"{message}: one of them is turned by 90° or transposed.",
+            "Turn the one that lies on its side; an EXIF orientation in one of the files is a likely cause.",
+        )
+    alike = abs(mask_w / width - mask_h / height) < 0.5 / min(width, height)
+    if alike and max(abs(mask_w - width), abs(mask_h - height)) > FEW_PX:
+        message += f": scaled by {mask_w / width:.3g}"
+    else:
+        message += f": {mask_w - width:+d} columns, {mask_h - height:+d} rows"
+    return f"{message}.", f"Re-export the mask at {width}×{height}."
+
+
+def _by_class(counts: Mapping[int, int], mapping: Mapping[int, int]) -> dict[int, int]:
+    pixels: defaultdict[int, int] = defaultdict(int)
+    for mask_id, number in counts.items():
+        pixels[mapping[mask_id]] += number
+    return dict(pixels)
+
+
+def where(dataset: Dataset, path: Path) -> str:
+    return shown(path.relative_to(dataset.root) if path.is_relative_to(dataset.root) else path)

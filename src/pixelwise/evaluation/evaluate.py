@@ -1,0 +1,172 @@
+"""The verb `evaluate`: a model over a split of a dataset, in one pass → a report.
+
+Masks are compared at each image's own size, as they were drawn: a label is right where its pixel is. As many images are
+worked on as there are cores, each read, labelled and counted by one thread: no core waits for another.
+
+Shapes: H, W an image's own size; C classes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from heapq import nlargest
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pixelwise.datasets.class_values import Given, values_of
+from pixelwise.errors import DataError, UsageError
+from pixelwise.evaluation.analysis import SUSPECTS, Analysis
+from pixelwise.evaluation.evaluation_report import Report
+from pixelwise.evaluation.labelled_pairs import Pair, checked_listing, each_pair, open_data
+from pixelwise.evaluation.match_classes import Match, match_classes
+from pixelwise.evaluation.measure_image import Sums, measure
+from pixelwise.evaluation.per_image import Row, row_of, to_csv
+from pixelwise.images.files import shown, write_whole
+from pixelwise.metrics.error_types import Suspect
+from pixelwise.prediction.engines.engine import usable_cores
+from pixelwise.prediction.load_model import Model, load
+from pixelwise.prediction.tta import View, views_of
+from pixelwise.records import Dataset, Labels, Prediction
+from pixelwise.trace_events import Listener, nobody
+
+__all__ = ["Report", "evaluate"]
+
+DEFAULT_SPLITS = ("test", "val")  # the first of these that holds images
+TIMED = 3  # images that are labelled alone, on all cores, to tell how long one takes
+
+
+def unwatched(_done: int, _total: int) -> None:
+    """The progress of work that nobody watches."""
+
+
+def evaluate(
+    model: Model | str | Path,
+    data: Dataset | str | Path,
+    *,
+    split: str | None = None,
+    skip_bad: bool = False,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
+    masks: str = "",
+    html: str | Path | None = None,
+    csv: str | Path | None = None,
+    tta: str = "",
+    tell: Listener = nobody,
+    progress: Callable[[int, int], None] = unwatched,
+) -> Report:
+    """Measure a model on one split of a dataset.
+
+    Args:
+        model: open, or what `load` takes.
+        data: a dataset, or its folder.
+        split: "train", "val" or "test"; None: test where there is one, otherwise val.
+        skip_bad: leave out pairs that cannot be read instead of refusing the split.
+        classes: class name → the mask values that mean it, as in `open_dataset`; None: as the model's run was told.
+        void: mask values that mean unlabelled.
+        masks: which masks are meant where there are several, as in `open_dataset`.
+        html: a file to write as one page that needs no other: charts, tables, the worst, typical and best images.
+        csv: a file to write with a line for each image.
+        tta: test-time augmentation, as `Model.predict` takes it; the page's pictures are labelled without.
+        tell: hears one "evaluation" event with the whole report.
+        progress: called with (images done, images in all).
+
+    Raises:
+        UsageError: no such model, folder or split; views that there are not; a value that no mask holds.
+        DataError: the model's classes are not the dataset's.
+        DatasetError: the split is not sound; every problem is named.
+        BundleError: the model is not sound.
+        OutputError: a page or table cannot be written.
+    """
+    views = views_of(tta) if tta else ()
+    opened = model if isinstance(model, Model) else load(model)
+    dataset = open_data(data, [opened], values_of(classes, void, masks))
+    split = split or default_split(dataset)
+    match = match_classes(opened.classes, dataset.classes)  # before every pair is read, which takes longer
+    dataset = checked_listing(dataset, split, skip_bad=skip_bad)
+    total = len(dataset.splits[split])
+    sums, seen = Sums.zero(len(match.classes)), 0
+    rows: list[Row] = []
+    suspected: list[tuple[str, Suspect]] = []
+    for row, counts, found in counted(opened, match, dataset, split, skip_bad=skip_bad, tta=tta):
+        progress(len(rows), total)
+        sums.add(counts)
+        rows.append(row)
+        seen += len(found)
+        suspected = nlargest(SUSPECTS, [*suspected, *((row.name, s) for s in found)], key=lambda pair: pair[1].pixels)
+    progress(total, total)
+    if not rows:
+        raise DataError(f"{shown(dataset.root)}: the {split} split holds no labelled image. Name another --split.")
+    report = Report(
+        model=shown(opened.path),
+        digest=opened.digest,
+        data=shown(dataset.root),
+        split=split,
+        classes=match.classes,
+        matrix=sums.matrix,
+        images=len(rows),
+        milliseconds=float(np.median([row.milliseconds for row in rows if row.milliseconds is not None])),
+        notes=tuple(note for note in (*dataset.notes, match.note, note_of(views)) if note),
+        analysis=Analysis(match.classes, sums, tuple(rows), tuple(suspected), seen),
+    )
+    if csv:
+        write_whole(Path(csv), to_csv(rows, match.classes))
+    if html:
+        from pixelwise.evaluation.evaluation_page import page_of
+
+        write_whole(Path(html), page_of(report, opened, dataset, match).encode("utf-8", "replace"))
+    tell({"event": "evaluation", **report.to_json()})
+    return report
+
+
+def counted(
+    model: Model, match: Match, dataset: Dataset, split: str, *, skip_bad: bool, tta: str = ""
+) -> Iterator[tuple[Row, Sums, list[Suspect]]]:
+    """Every labelled image of a split, counted, in order. Raises as `evaluate`."""
+    workers = model.engine.threads or usable_cores()
+    single = Model(model.engine.one_threaded())
+
+    def count(pair: Pair, turn: int) -> tuple[Row, Sums, list[Suspect]]:
+        sample, image_HW3, true_HW = pair
+        del pair
+        began = time.perf_counter()
+        prediction = (model if turn < TIMED else single).predict(image_HW3, tta=tta)
+        milliseconds = (time.perf_counter() - began) * 1e3 if turn < TIMED else None
+        del image_HW3  # the memory of a large one is needed for what is counted
+        sums, found = measure_pair(match, prediction, true_HW, turn)
+        return row_of(sample, (true_HW.shape[0], true_HW.shape[1]), sums, milliseconds), sums, found
+
+    return each_pair(dataset, split, count, skip_bad=skip_bad, workers=workers, alone=TIMED)
+
+
+def measure_pair(match: Match, prediction: Prediction, true_HW: Labels, turn: int) -> tuple[Sums, list[Suspect]]:
+    """What one image adds, from the model's labels and the dataset's; `turn` as in `measure`."""
+    return measure(
+        np.asarray(cv2.LUT(prediction.labels, match.predicted), np.uint8),
+        np.asarray(cv2.LUT(true_HW, match.true), np.uint8),
+        prediction.scores,
+        len(match.classes),
+        temperature=prediction.temperature,
+        turn=turn,
+    )
+
+
+def note_of(views: Sequence[View]) -> str:
+    """What a reader of the scores must know of test-time augmentation; "" where there was none."""
+    if not views:
+        return ""
+    told = (f"scale {view.scale:g}{', mirrored' if view.flip else ''}" for view in views)
+    return f"Labels are the average of {len(views)} views of each image: {'; '.join(told)}."
+
+
+def default_split(dataset: Dataset) -> str:
+    """Test where it holds images, otherwise val. Raises UsageError where neither does."""
+    for split in DEFAULT_SPLITS:
+        if dataset.splits.get(split):
+            return split
+    known = ", ".join(name for name, samples in dataset.splits.items() if samples) or "none"
+    raise UsageError(
+        f"{shown(dataset.root)}: no test or val split to evaluate on; it has: {known}. Name one with --split."
+    )

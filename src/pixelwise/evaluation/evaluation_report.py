@@ -1,0 +1,185 @@
+"""What an evaluation found, as JSON and as a table.
+
+Shapes: C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pixelwise.metrics.confusion import Counts, Scores, scores
+from pixelwise.records import ClassList
+from pixelwise.trace_events import finite
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pixelwise.evaluation.analysis import Analysis
+
+BAR_COLUMNS = 8
+CONFUSIONS = 3  # how many of the commonest mistakes are named
+WHOLE = {"miou": "mean IoU", "accuracy": "pixel accuracy", "class_accuracy": "class accuracy",
+         "weighted_iou": "frequency-weighted IoU", "mean_dice": "mean Dice"}  # fmt: skip
+WORTH_NAMING = 0.02  # share of a class's pixels that must go to another for it to be named
+
+
+@dataclass(frozen=True)
+class Report:
+    """How good a model is on one split of a dataset."""
+
+    model: str  # its path
+    digest: str
+    data: str
+    split: str
+    classes: ClassList  # the dataset's
+    matrix: Counts  # [C, C]: rows true, columns predicted
+    images: int
+    milliseconds: float  # image array → labels: the median of the first three images, each labelled alone on all cores
+    notes: tuple[str, ...] = ()
+    analysis: Analysis | None = None  # what lies behind the scores; `evaluate` always gives it
+
+    @property
+    def scores(self) -> Scores:
+        return scores(self.matrix)
+
+    @property
+    def accuracy(self) -> float:
+        """Pixel accuracy, 0–1."""
+        return self.scores.accuracy
+
+    @property
+    def miou(self) -> float:
+        """Mean intersection over union, 0–1; see metrics.confusion for the rule for absent classes."""
+        return self.scores.miou
+
+    @property
+    def baseline(self) -> tuple[str, Scores]:
+        """The commonest true class, and the scores of saying it everywhere: what any model must beat."""
+        true_C = self.matrix.sum(axis=1)
+        commonest = int(true_C.argmax())
+        guessed = np.zeros_like(self.matrix)
+        guessed[:, commonest] = true_C
+        return self.classes.names[commonest], scores(guessed)
+
+    def confusions(self) -> list[tuple[str, str, float]]:
+        """The greatest mistakes: (true class, taken for, share of the true class's pixels)."""
+        true_C = self.matrix.sum(axis=1)
+        found = [
+            (self.classes.names[t], self.classes.names[p], float(self.matrix[t, p] / true_C[t]))
+            for t in range(len(self.classes))
+            for p in range(len(self.classes))
+            if t != p and true_C[t] and self.matrix[t, p] / true_C[t] >= WORTH_NAMING
+        ]
+        return sorted(found, key=lambda row: -row[2])[:CONFUSIONS]
+
+    def to_json(self) -> dict[str, Any]:
+        """Scores are 0–1, or None where undefined."""
+        name, guess = self.baseline
+        guessed = guess.to_json(self.classes)
+        return {
+            "model": self.model,
+            "digest": self.digest,
+            "data": self.data,
+            "split": self.split,
+            "images": self.images,
+            "milliseconds": self.milliseconds,
+            **self.scores.to_json(self.classes),
+            "baseline": {"class": name, **{key: guessed[key] for key in WHOLE}, "classes": guessed["classes"]},
+            "confusions": [{"true": t, "predicted": p, "share": share} for t, p, share in self.confusions()],
+            "matrix": self.matrix.tolist(),
+            "notes": list(self.notes),
+            **(finite(self.analysis.to_json()) if self.analysis else {}),
+        }
+
+    def to_rich(self) -> RenderableType:
+        """For rich to print: the scores, then a row a class with a bar for its IoU."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        found = self.scores
+        name, guess = self.baseline
+        of = self.classes.names.index(name)
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("class")
+        for heading in (
+            "IoU",
+            "",
+            *(("95 %",) if self.analysis else ()),
+            "Dice",
+            "precision",
+            "recall",
+            "pixels",
+        ):
+            table.add_column(heading, justify="left" if heading == "" else "right")
+        true_C = self.matrix.sum(axis=1)
+        for i, class_name in enumerate(self.classes.names):
+            red, green, blue = self.classes.colours[i]
+            colour = f"#{red:02x}{green:02x}{blue:02x}"
+            iou = float(found.iou_C[i])
+            table.add_row(
+                Text("■ ", style=colour).append(class_name, style="default"),
+                percent(iou),
+                Text("–" if isnan(iou) else "█" * round(iou * BAR_COLUMNS), style=colour),
+                *self.interval_cell(i),
+                percent(float(found.dice_C[i])),
+                percent(float(found.precision_C[i])),
+                percent(float(found.recall_C[i])),
+                f"{int(true_C[i]):,}",
+            )
+        lines = [
+            f"{self.images:,} images of the {self.split} split, {found.pixels:,} labelled pixels, "
+            f"{self.milliseconds:.1f} ms to label one alone",
+        ]
+        names = {"IoU": guess.iou_C, "Dice": guess.dice_C, "precision": guess.precision_C, "recall": guess.recall_C}
+        own = ", ".join(f"{title} {percent(float(values_C[of]))}" for title, values_C in names.items())
+        beside = (
+            f"The baseline, {name} everywhere, is what any model must beat. It has for {name} {own}; "
+            "for the other classes 0, and no precision."
+        )
+        after = [f"{share:.0%} of {true} is taken for {taken}." for true, taken, share in self.confusions()]
+        after += [f"Note: {note}" for note in self.notes]
+        absent = [n for n, iou in zip(self.classes.names, found.iou_C, strict=True) if isnan(iou)]
+        if absent:
+            after.append(f"Not in this split, nor predicted, and so left out of the means: {', '.join(absent)}.")
+        more: list[RenderableType] = []
+        if self.analysis:
+            from pixelwise.evaluation.report_text import analysis_parts
+
+            more = [*analysis_parts(self.analysis), Text()]
+        return Group(
+            *(Text(line) for line in lines), Text(), self.whole_table(), Text(), table, Text(beside), Text(), *more,
+            *(Text(line) for line in after),
+        )  # fmt: skip
+
+    def interval_cell(self, index: int) -> tuple[str, ...]:
+        """The interval of a class's IoU, where it is known."""
+        if not self.analysis:
+            return ()
+        low, high = self.analysis.intervals["iou"][:, index]
+        return (f"{low * 100:.1f}–{high * 100:.1f}" if low == low else "–",)
+
+    def whole_table(self) -> RenderableType:
+        """The scores of the whole split, each with its interval and the baseline's."""
+        from pixelwise.evaluation.report_text import table_of
+
+        found, (name, guess) = self.scores, self.baseline
+        table = table_of("", "score", *(("95 %",) if self.analysis else ()), f"{name} everywhere")
+        for score, title in WHOLE.items():
+            low_high = self.analysis.intervals[score] if self.analysis else None
+            ends = () if low_high is None else (f"{percent(low_high[0])} to {percent(low_high[1])}",)
+            table.add_row(
+                "mean IoU (mIoU)" if score == "miou" else title,
+                percent(getattr(found, score)),
+                *ends,
+                percent(getattr(guess, score)),
+            )
+        return table  # type: ignore[no-any-return]
+
+
+def percent(share: float) -> str:
+    return "–" if isnan(share) else f"{share:.1%}"

@@ -1,0 +1,119 @@
+"""The worst, most typical and best images of a split, as pictures: photo, truth, prediction, and where they differ.
+
+They are read and labelled again, for nothing was kept but their names.
+
+Shapes: H, W an image's own size.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.evaluation.analysis import Analysis
+from pixelwise.evaluation.labelled_pairs import read_pair
+from pixelwise.evaluation.match_classes import Match
+from pixelwise.evaluation.per_image import Row
+from pixelwise.metrics.error_types import Suspect
+from pixelwise.prediction.load_model import Model
+from pixelwise.prediction.overlay import overlay
+from pixelwise.records import VOID, Dataset, Labels, Pixels
+
+WIDTH_PX = 480  # of a picture in the page, at most
+WRONG = (230, 30, 60)  # over the grey photo
+CROP_PX = 140  # width and height of what is cut out around a suspect, at least
+CROPS = 6  # suspected label errors that are shown
+
+
+@dataclass(frozen=True)
+class Picture:
+    name: str
+    alt: str
+    data: str  # a data URL
+
+
+@dataclass(frozen=True)
+class Example:
+    row: Row
+    pictures: tuple[Picture, ...]
+
+
+def examples(analysis: Analysis, model: Model, dataset: Dataset, match: Match) -> dict[str, list[Example]]:
+    """Pictures of the images that are chosen: "worst", "typical", "best"."""
+    chosen = analysis.chosen()
+    return {
+        kind: [example(analysis.rows[i], model, dataset, match) for i in found]
+        for kind, found in chosen.items()
+        if found
+    }
+
+
+def example(row: Row, model: Model, dataset: Dataset, match: Match) -> Example:
+    image_HW3, true_HW, predicted_HW = again(row, model, dataset, match)
+    wrong_HW = (predicted_HW != true_HW) & (true_HW != VOID)
+    name = row.name
+    truth, says = f"The mask of {name} over the photo", f"What the model says of {name}, over the photo"
+    pictures = (  # each is encoded before the next is made: one may have 40 megapixels
+        Picture("photo", f"The photo {name}", data_url(image_HW3)),
+        Picture("truth", truth, data_url(overlay(image_HW3, true_HW, match.classes))),
+        Picture("model", says, data_url(overlay(image_HW3, predicted_HW, match.classes))),
+        Picture("errors", f"Wrong pixels of {name} in red", data_url(errors_over(image_HW3, wrong_HW))),
+    )
+    return Example(row, pictures)
+
+
+def again(row: Row, model: Model, dataset: Dataset, match: Match) -> tuple[Pixels, Labels, Labels]:
+    """Photo, truth and prediction of one image, in the classes of the comparison."""
+    _, image_HW3, true_HW = read_pair(dataset, row.sample)
+    labels_HW = model.predict(image_HW3).labels
+    return image_HW3, match.true[true_HW], match.predicted[labels_HW]
+
+
+def errors_over(image_HW3: Pixels, wrong_HW: NDArray[np.bool_]) -> Pixels:
+    """The photo in pale grey, wrong pixels red."""
+    grey_HW = cv2.cvtColor(image_HW3, cv2.COLOR_RGB2GRAY) // 2 + 110
+    picture_HW3 = np.repeat(grey_HW[:, :, None].astype(np.uint8), 3, axis=2)
+    picture_HW3[wrong_HW] = WRONG
+    return picture_HW3
+
+
+def suspect_crops(
+    analysis: Analysis, model: Model, dataset: Dataset, match: Match
+) -> list[tuple[str, Suspect, tuple[Picture, ...]]]:
+    """The largest suspected label errors, cut out: mask and model side by side."""
+    rows = {row.name: row for row in analysis.rows}
+    crops: list[tuple[str, Suspect, tuple[Picture, ...]]] = []
+    for name, suspect in analysis.suspects[:CROPS]:
+        image_HW3, true_HW, predicted_HW = again(rows[name], model, dataset, match)
+        side = max(CROP_PX, suspect.width + 16, suspect.height + 16)
+        box = tuple(
+            slice(max(min(start + extent // 2 - side // 2, limit - side), 0), None)
+            for start, extent, limit in zip(
+                (suspect.y, suspect.x), (suspect.height, suspect.width), true_HW.shape, strict=True
+            )
+        )
+        box = tuple(slice(part.start, part.start + side) for part in box)
+        mask_says, model_says = match.classes.names[suspect.true], match.classes.names[suspect.predicted]
+        cut = np.ascontiguousarray(image_HW3[box])
+        pictures = (
+            Picture("photo", f"Part of {name}", data_url(cut)),
+            Picture("mask", f"The mask says {mask_says}", data_url(overlay(cut, true_HW[box], match.classes))),
+            Picture("model", f"The model says {model_says}", data_url(overlay(cut, predicted_HW[box], match.classes))),
+        )
+        crops.append((name, suspect, pictures))
+    return crops
+
+
+def data_url(picture_HW3: Pixels) -> str:
+    """As a WebP inside the page, small."""
+    height, width = picture_HW3.shape[:2]
+    scale = min(WIDTH_PX / width, WIDTH_PX / height, 1.0)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    small = cv2.resize(picture_HW3, size, interpolation=cv2.INTER_AREA)
+    done, webp = cv2.imencode(".webp", small[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, 80])
+    assert done
+    return "data:image/webp;base64," + base64.b64encode(webp.tobytes()).decode()

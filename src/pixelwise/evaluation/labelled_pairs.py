@@ -1,0 +1,193 @@
+"""The pairs of a split, each read once, several at a time; and all that is wrong with them, said at once.
+
+Shapes: H, W an image's own size.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from threading import Event, Lock
+from typing import TypeVar
+
+from pixelwise.datasets.class_values import Values
+from pixelwise.datasets.list_dataset import list_dataset
+from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.datasets.read_masks import open_listed
+from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
+from pixelwise.doctor.findings import find_problems, require_sound, without_bad
+from pixelwise.errors import DataError, MaskError, UsageError
+from pixelwise.heap import give_back
+from pixelwise.images.files import real_path, shown
+from pixelwise.prediction.load_model import Model
+from pixelwise.records import Dataset, Labels, Pixels, Sample
+
+AHEAD = 4  # results that may wait for an earlier pair's
+LARGE_PX = 16_000_000  # images of more pixels are worked on one at a time, for their memory
+
+Result = TypeVar("Result")
+Pair = tuple[Sample, Pixels, Labels]
+
+
+def open_data(data: Dataset | str | Path, models: Sequence[Model], asked: Values) -> Dataset:
+    """The dataset to measure models on: its masks are read as a person says, else as a model's run was told.
+
+    Raises:
+        UsageError, DatasetError: as `open_dataset`.
+    """
+    if isinstance(data, Dataset):
+        if asked:
+            raise UsageError(f"{asked.options()}: say it where the folder is opened: open_dataset(folder, classes=…).")
+        return data
+    told = next((told for told in (values_of_run(model.path.parent) for model in models) if told[0]), None)
+    if asked or told is None:
+        return open_dataset(data, **asked.arguments())
+    values, root = told
+    masks = values.masks if real_path(Path(data)) == root else ""  # elsewhere other folders may hold them
+    return open_listed(list_dataset(data, masks=masks), values, strict=False)
+
+
+def values_of_run(run: Path) -> tuple[Values, Path]:
+    """What was said of the masks of a run's data, and where they lay; empty where there is no run, or nothing was."""
+    try:
+        recorded = json.loads((run / "data.json").read_text("utf-8"))
+        return Values.from_json(recorded.get("values")), Path(recorded.get("root", ""))
+    except FileNotFoundError:
+        return Values(), Path()
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(f"{shown(run / 'data.json')}: cannot be read ({error}). Evaluate the bundle alone.") from error
+
+
+def sound_split(dataset: Dataset, split: str, *, skip_bad: bool) -> Dataset:
+    """Read every pair of a split and refuse it where one is bad, naming all; or leave the bad ones out.
+
+    Raises:
+        UsageError: no such split.
+        DatasetError: the split is not sound.
+    """
+    findings = find_problems(dataset, [split])
+    if skip_bad:
+        return without_bad(dataset, findings)
+    require_sound(findings)
+    return dataset
+
+
+def checked_listing(dataset: Dataset, split: str, *, skip_bad: bool) -> Dataset:
+    """Refuse, or mend, what can be seen to be wrong before any pair is read. Raises as `sound_split`."""
+    if split not in dataset.splits:
+        known = ", ".join(name for name in dataset.splits) or "none"
+        raise UsageError(f"{shown(dataset.root)}: has no {split!r} split; it has: {known}.")
+    listed = any(problem.severity == "error" for problem in dataset.problems)
+    if listed or not dataset.splits[split] or any(sample.mask is None for sample in dataset.splits[split]):
+        return sound_split(dataset, split, skip_bad=skip_bad)
+    return dataset
+
+
+def read_pair(dataset: Dataset, sample: Sample) -> Pair:
+    """One image and its mask, as class ids of the dataset.
+
+    Raises:
+        ImageError, MaskError: one of them cannot be read, or their sizes differ.
+    """
+    if sample.mask is None:
+        raise MaskError(f"{shown(sample.image)}: has no mask. Add it, or leave the image out with --skip-bad.")
+    image_HW3 = read_sample_image(sample)
+    size = (image_HW3.shape[0], image_HW3.shape[1])
+    true_HW = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), size)
+    if true_HW.shape != image_HW3.shape[:2]:
+        (mask_h, mask_w), (height, width) = true_HW.shape, image_HW3.shape[:2]
+        raise MaskError(
+            f"{shown(sample.mask)}: {mask_w}×{mask_h} pixels, but its image is {width}×{height}. Re-export the mask, "
+            "or leave the pair out with --skip-bad."
+        )
+    return sample, image_HW3, true_HW
+
+
+def each_pair(
+    dataset: Dataset,
+    split: str,
+    work: Callable[[Pair, int], Result],
+    *,
+    skip_bad: bool,
+    workers: int,
+    alone: int = 0,
+) -> Iterator[Result]:
+    """`work` of every pair of a split and its number, in the listing's order; several pairs at a time.
+
+    Where one is bad, every pair is examined and all problems are named. With `skip_bad` the bad ones are left out, here
+    and in everything that follows.
+
+    Args:
+        work: is called in threads. What it raises is raised here.
+        workers: how many pairs are worked on at a time, each by one thread that reads it too.
+        alone: so many of the first pairs are worked on one after the other, while nothing else is.
+
+    Raises:
+        DatasetError: the split is not sound.
+    """
+    done = 0
+    try:
+        for result in in_order(dataset, dataset.splits[split], work, 0, workers, alone):
+            yield result
+            done += 1
+    except DataError:
+        mended = sound_split(dataset, split, skip_bad=skip_bad)
+        kept = {sample.name for sample in mended.splits[split]}
+        rest = tuple(sample for sample in dataset.splits[split][done:] if sample.name in kept)
+        if len(rest) == len(dataset.splits[split]) - done:  # the doctor finds nothing; then this error is all we know
+            raise
+        yield from in_order(mended, rest, work, done, workers, alone - done)
+
+
+def in_order(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    work: Callable[[Pair, int], Result],
+    first: int,
+    workers: int,
+    alone: int,
+) -> Iterator[Result]:
+    """As `each_pair`, of samples whose numbers start at `first`. Raises as `read_pair`, and what `work` raises."""
+    jobs = iter(enumerate(samples, start=first))
+    large, met = Lock(), Event()
+
+    def one(turn: int, sample: Sample) -> Result:
+        with ExitStack() as held:
+            if met.is_set():  # how large a pair is, is known when it is read: from the first large one on, read in turn
+                held.enter_context(large)
+                pairs = [read_pair(dataset, sample)]
+                if pairs[0][2].size <= LARGE_PX:
+                    held.close()
+            else:
+                pairs = [read_pair(dataset, sample)]
+                if pairs[0][2].size > LARGE_PX:
+                    met.set()
+                    if not large.acquire(blocking=False):  # none waits with a large image in its hands
+                        pairs.clear()
+                        large.acquire()
+                        pairs.append(read_pair(dataset, sample))
+                    held.callback(large.release)
+            if pairs[0][2].size > LARGE_PX:  # what was freed on the way is not kept while the next needs as much
+                give_back()
+                held.callback(give_back)
+            return work(pairs.pop(), turn)  # `work` alone holds it, and can let go of it
+
+    for turn, sample in islice(jobs, max(alone, 0)):
+        yield one(turn, sample)
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for turn, sample in jobs:
+                waiting.append(pool.submit(one, turn, sample))
+                if len(waiting) > workers + AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for job in waiting:
+                job.cancel()

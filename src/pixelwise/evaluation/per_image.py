@@ -1,0 +1,156 @@
+"""One row for each image: its scores and its errors. What the CSV holds, and what the bootstrap draws from.
+
+Shapes: C classes; N images.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.evaluation.measure_image import Sums
+from pixelwise.metrics.bootstrap import scores_of_sums
+from pixelwise.metrics.error_types import KINDS
+from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
+from pixelwise.records import ClassList, Sample
+
+ROW_TOLERANCE_PX = 3  # of an image's boundary F; one of TOLERANCES_PX
+FRAME_NUMBER = re.compile(r"(.*?)[-_. ]*[A-Za-z]{0,2}\d+$")  # what comes before a frame's number
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one image adds. Scores are 0–1, NaN where undefined."""
+
+    sample: Sample
+    height: int
+    width: int
+    counts_3C: NDArray[np.uint32]  # each class's right, true and predicted pixels
+    boundary_f: float  # of all classes' boundary pixels together, within ROW_TOLERANCE_PX
+    guess_edges_4C: NDArray[np.uint32]  # the same of each class said everywhere, see metrics.outlines.outline_counts
+    confidence: float  # mean probability of the predicted class
+    errors: tuple[int, ...]  # wrong pixels of each of KINDS
+    milliseconds: float | None  # image array → labels; None where other images were worked on at the same time
+
+    @property
+    def name(self) -> str:
+        return self.sample.name
+
+    @property
+    def accuracy(self) -> float:
+        total = int(self.counts_3C[1].sum())
+        return int(self.counts_3C[0].sum()) / total if total else float("nan")
+
+    @property
+    def iou_C(self) -> NDArray[np.float64]:
+        right, true, predicted = self.counts_3C.astype(float)
+        union = true + predicted - right
+        return np.where(union > 0, right / np.maximum(union, 1), np.nan)
+
+    @property
+    def miou(self) -> float:
+        """Over the classes that are in this image or were predicted in it."""
+        known = self.iou_C[~np.isnan(self.iou_C)]
+        return float(known.mean()) if known.size else float("nan")
+
+    def guess(self, commonest: int) -> dict[str, float]:
+        """Scores of this image were one class said everywhere."""
+        found = scores_of_sums(guess_counts_of(self.counts_3C, commonest))
+        said, near_said, true, near_true = self.guess_edges_4C.astype(np.int64)
+        boundary = f_of(said[commonest], near_said[commonest], true.sum(), near_true[commonest])
+        return {"baseline_miou": float(found["miou"]), "baseline_accuracy": float(found["accuracy"]),
+                "baseline_boundary_f": boundary}  # fmt: skip
+
+
+def guess_counts_of(counts_3C: NDArray[np.integer], commonest: int) -> NDArray[np.int64]:
+    """Each class's right, true and predicted pixels were one class said everywhere. Returns int64 [3, C]."""
+    said = np.zeros(counts_3C.shape, np.int64)
+    said[1] = counts_3C[1]
+    said[0, commonest], said[2, commonest] = counts_3C[1, commonest], counts_3C[1].sum()
+    return said
+
+
+def row_of(sample: Sample, size: tuple[int, int], sums: Sums, milliseconds: float | None = None) -> Row:
+    matrix = sums.matrix
+    counts = np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]).astype(np.uint32)
+    at = TOLERANCES_PX.index(ROW_TOLERANCE_PX)
+    boundary, guess_edges = f_of(*sums.edges[at].sum(axis=1)), sums.guess_edges[at].astype(np.uint32)
+    pixels, _, confidence = sums.confidence.sum(axis=1)
+    mean = float(confidence / pixels) if pixels else float("nan")
+    errors = tuple(int(number) for number in sums.kinds.sum(axis=(1, 2)))
+    return Row(sample, *size, counts, boundary, guess_edges, mean, errors, milliseconds)
+
+
+def f_of(predicted: int, near_predicted: int, true: int, near_true: int) -> float:
+    """Boundary F of all classes' boundary pixels together; NaN where there are none."""
+    counts_41 = np.array([[predicted], [near_predicted], [true], [near_true]])
+    return float(boundary_f(counts_41)[0])
+
+
+def counts_of(rows: Sequence[Row]) -> NDArray[np.uint32]:
+    """[N, 3, C], from which every pixel score of every choice of images follows."""
+    return np.stack([row.counts_3C for row in rows])
+
+
+def to_csv(rows: Sequence[Row], classes: ClassList) -> bytes:
+    """One line an image; scores are 0–1, empty where undefined. UTF-8."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    head = ["image", "sequence", "width_px", "height_px", "labelled_px", "accuracy", "miou",
+            "baseline_accuracy", "baseline_miou", f"boundary_f_{ROW_TOLERANCE_PX}px",
+            f"baseline_boundary_f_{ROW_TOLERANCE_PX}px", "mean_confidence",
+            *(f"{kind}_error_px" for kind in KINDS),
+            *(f"iou {name}" for name in classes.names)]  # fmt: skip
+    writer.writerow(head)
+    number = "{:.6f}".format
+    commonest = int(counts_of(rows)[:, 1].sum(axis=0, dtype=np.int64).argmax()) if rows else 0
+    for row in rows:
+        guess = row.guess(commonest)
+        floats = [row.accuracy, row.miou, guess["baseline_accuracy"], guess["baseline_miou"], row.boundary_f,
+                  guess["baseline_boundary_f"], row.confidence]  # fmt: skip
+        cells = ["" if np.isnan(value) else number(value) for value in floats]
+        ious = ["" if np.isnan(value) else number(value) for value in row.iou_C]
+        named = plain(row.name), plain(sequence_of(row.name)), row.width, row.height, int(row.counts_3C[1].sum())
+        writer.writerow([*named, *cells, *row.errors, *ious])
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def plain(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return "'" + text if text[:1] in ("=", "+", "-", "@") else text
+
+
+def sequence_of(name: str) -> str:
+    """What names a film, patient or place: all of a file's name but the number at its end.
+
+    "val/0016E5_07959" → "0016E5"; "" where nothing is left.
+    """
+    stem = name.rpartition("/")[2]
+    match = FRAME_NUMBER.fullmatch(stem)
+    return match[1] if match else stem
+
+
+def sequences(rows: Sequence[Row]) -> dict[str, list[int]]:
+    """The images of each sequence; empty where the names show none: one name for all, or one for nearly each."""
+    found: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        found.setdefault(sequence_of(row.name), []).append(i)
+    return dict(sorted(found.items())) if 2 <= len(found) <= len(rows) / 2 else {}
+
+
+def chosen_images(rows: Sequence[Row], number: int) -> dict[str, list[int]]:
+    """The worst, most typical (about the median) and best images by mIoU, none twice."""
+    known = [i for i in range(len(rows)) if not np.isnan(rows[i].miou)]
+    ordered = sorted(known, key=lambda i: (rows[i].miou, rows[i].name))
+    number = min(number, len(ordered) // 3) if len(ordered) >= 3 else 0
+    if not number:
+        return {"worst": ordered}
+    middle = (len(ordered) - number) // 2
+    typical = ordered[middle : middle + number]
+    return {"worst": ordered[:number], "typical": typical, "best": ordered[::-1][:number]}

@@ -1,0 +1,317 @@
+"""TIFF, BigTIFF and COG read row by row, whatever their size: only the tiles or strips that are asked for are decoded.
+
+What the pixels become follows `decode`, and for bands:
+
+    1 band            grey: the value in all three channels; a palette's colour
+    2 bands           grey and alpha: the first
+    3 bands           red, green, blue
+    4 bands           the first three; the fourth is alpha or infrared
+    5 and more        refused: which of them are red, green and blue is not written in the file
+    16-bit            value / 257, rounded; 1-, 2- and 4-bit grey spread over 0–255
+    float, 32-bit, signed, CMYK, Lab, turned (orientation other than 1)    refused
+    tiles not in the file (sparse)    black, and known as absent, so that they become void
+
+The first page is read. Needs the extra `tiff`.
+
+Shapes: H, W height and width in pixels; S bands; T, U height and width of a tile or strip.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from pixelwise.errors import ImageError
+from pixelwise.images.decode import refusing
+from pixelwise.images.dropped_content import Dropped, bands_dropped, depth_dropped, pages_dropped, varying_channel
+from pixelwise.images.files import AGAIN, Refusal, shown, truncated
+from pixelwise.images.tiff_header import check_tiff, pages_of, tiff_at
+from pixelwise.records import Pixels
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its warnings name no file
+
+MAX_STREAMED_PIXELS = 1 << 36  # 262,144 × 262,144: above it a header is more likely a trap than an image
+MAX_ROW_BYTES = 1 << 30  # that one row of tiles, or one strip, may take in memory when decoded
+PLAIN, JPEG, WEBP = 1, 7, 50001
+JPEG_2000 = (33003, 33005, 34712)
+READ = {PLAIN: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits", JPEG: "JPEG", 50000: "Zstandard",
+        WEBP: "WebP", **dict.fromkeys(JPEG_2000, "JPEG 2000")}  # fmt: skip
+COLOURS = {0: "grey, white is zero", 1: "grey", 2: "RGB", 3: "palette", 6: "YCbCr"}
+# Where an image lies on the earth: GeoTIFF (33550, 33922, 34264, 34735 to 34737).
+GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
+RESOLUTION_TAGS = (282, 283, 296)
+CONVERT = "Export it as 8- or 16-bit RGB, for example: gdal_translate -of COG -b 1 -b 2 -b 3 -ot Byte -scale IN OUT"
+
+
+class TiffImage:
+    """One TIFF that is open for reading from top to bottom. Close it, or use it in `with`."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a TIFF and check what can be checked without decoding a pixel.
+
+        Raises:
+            ImageError: no TIFF, truncated, too large, or of a kind that is not read.
+        """
+        self.path = path
+        self._held: tuple[int, Pixels] | None = None  # the row of tiles decoded last, of which more rows may be asked
+        self._fourth: tuple[int, int] | None = None  # the lowest and highest value of the fourth band so far
+        try:
+            with refusing("its TIFF header cannot be read"), tiff_at(path) as header:
+                check_tiff(header, streamed=True)
+                self.pages = pages_of(header)
+            with refusing("its TIFF header cannot be read"):
+                self.file = tifffile.TiffFile(path)
+        except Refusal as refusal:
+            raise refused(path, refusal) from refusal
+        try:
+            with refusing("its TIFF tags cannot be read"):
+                self._inspect()
+        except Refusal as refusal:
+            self.close()
+            raise refused(path, refusal) from refusal
+
+    def _inspect(self) -> None:
+        page: Any = self.file.pages[0]
+        self.page = page
+        self.height, self.width, self.bands = int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel)
+        if self.height < 1 or self.width < 1:
+            raise truncated(f"its header says {self.width}×{self.height} pixels")
+        self._refuse_unread_kinds()
+        if self.width * self.height > MAX_STREAMED_PIXELS:
+            what = f"{self.width}×{self.height} is {self.width * self.height:,} pixels; the limit for a TIFF is "
+            raise Refusal("too-large", f"{what}{MAX_STREAMED_PIXELS:,}.", "Cut it into several files.")
+        self.tile = (int(page.tilelength), int(page.tilewidth)) if page.is_tiled else (self._rows_a_strip(), self.width)
+        self.grid = (math.ceil(self.height / self.tile[0]), math.ceil(self.width / self.tile[1]))
+        itemsize = 1 if page.bitspersample <= 8 else page.bitspersample // 8
+        row_bytes = self.tile[0] * self.grid[1] * self.tile[1] * self.bands * itemsize
+        if row_bytes > MAX_ROW_BYTES and not self._is_plain():
+            what = (
+                f"one row of its tiles or strips ({self.tile[1]}×{self.tile[0]} pixels each) takes {row_bytes:,} bytes"
+            )
+            remedy = "Save it with smaller tiles, for example: gdal_translate -of COG IN OUT"
+            raise Refusal("too-large", f"{what} in memory; the limit is {MAX_ROW_BYTES:,}.", remedy)
+        self.planes = self.bands if page.planarconfig == 2 else 1
+        self.offsets = np.array(page.dataoffsets, np.int64)
+        self.sizes = np.array(page.databytecounts, np.int64)
+        expected = self.grid[0] * self.grid[1] * self.planes
+        if not len(self.offsets) == len(self.sizes) == expected:
+            raise truncated(f"it lists {len(self.offsets)} of its {expected} tiles or strips")
+        size = self.path.stat().st_size
+        if (self.offsets < 0).any() or (self.sizes < 0).any() or ((self.offsets + self.sizes) > size).any():
+            raise truncated(f"its pixels reach to byte {int((self.offsets + self.sizes).max())}, the file has {size}")
+        absent = (self.sizes == 0).reshape(self.planes, *self.grid).all(axis=0)
+        self.absent_tiles: NDArray[np.bool_] | None = absent if absent.any() else None
+        self.jpeg_tables = page.jpegtables if page.compression == JPEG else None
+
+    def _rows_a_strip(self) -> int:
+        return min(int(self.page.rowsperstrip) or self.height, self.height)
+
+    def _is_plain(self) -> bool:
+        """Strips of stored values, of which any row can be read without the others."""
+        page = self.page
+        return bool(page.compression == PLAIN and not page.is_tiled and page.bitspersample in (8, 16)
+                    and page.predictor == 1 and page.fillorder == 1)  # fmt: skip
+
+    def _refuse_unread_kinds(self) -> None:
+        page = self.page
+        bits, kind = page.bitspersample, page.sampleformat
+        if kind == 3 or kind != 1 or bits not in (1, 2, 4, 8, 16):
+            name = "floating-point" if kind == 3 else "signed or complex" if kind != 1 else f"{bits}-bit"
+            raise Refusal("unread-kind", f"holds {name} values; expected 8- or 16-bit grey or colour.", CONVERT)
+        if self.bands > 4:
+            what = f"holds {self.bands} bands; expected 1 to 4, of which the first three are red, green and blue."
+            raise Refusal(
+                "unread-kind", what, "Choose the three: gdal_translate -of COG -b RED -b GREEN -b BLUE IN OUT"
+            )
+        if page.photometric not in COLOURS or (page.photometric == 6 and page.compression != JPEG):
+            name = getattr(page.photometric, "name", page.photometric)
+            raise Refusal("unread-kind", f"its colours are {name}; expected grey, palette or RGB.", CONVERT)
+        if page.compression not in READ:
+            name, known = getattr(page.compression, "name", page.compression), ", ".join(dict.fromkeys(READ.values()))
+            raise Refusal("unread-kind", f"its compression is {name}; these are read: {known}.", CONVERT)
+        if page.tags.valueof(274, 1) != 1:
+            what = "is stored turned or mirrored (an orientation tag), which cannot be undone row by row."
+            raise Refusal("unread-kind", what, "Save it upright.")
+        if page.imagedepth != 1:
+            raise Refusal("unread-kind", f"is a volume of {page.imagedepth} slices; expected a picture.", CONVERT)
+
+    def rows(self, first: int, stop: int) -> Pixels:
+        """Rows [first, stop) of pixels: uint8 [rows, W, 3]. Each tile is decoded once if they are asked for in order.
+
+        Raises:
+            ImageError: a tile or strip that cannot be decoded.
+        """
+        out = np.empty((stop - first, self.width, 3), np.uint8)
+        try:
+            with refusing(f"rows {first} to {stop} cannot be decoded"):
+                self._read_rows(first, stop, out)
+        except Refusal as refusal:
+            raise refused(self.path, refusal) from refusal
+        return out
+
+    def _read_rows(self, first: int, stop: int, out: Pixels) -> None:
+        if self._is_plain():
+            self._plain_rows(first, out)
+            return
+        at = first
+        while at < stop:
+            row = at // self.tile[0]
+            begin = row * self.tile[0]
+            end = min(begin + self.tile[0], stop)
+            out[at - first : end - first] = self._row_of_tiles(row)[at - begin : end - begin]
+            at = end
+
+    def _row_of_tiles(self, row: int) -> Pixels:
+        """One row of tiles or strips, decoded: uint8 [T or less, W, 3]."""
+        if self._held is not None and self._held[0] == row:
+            return self._held[1]
+        height = min(self.tile[0], self.height - row * self.tile[0])
+        self._held = None  # let go of it before the next is made
+        pixels = np.zeros((height, self.width, 3), np.uint8)
+        for column in range(self.grid[1]):
+            left = column * self.tile[1]
+            width = min(self.tile[1], self.width - left)
+            index = row * self.grid[1] + column
+            stored = [self._decoded(plane * self.grid[0] * self.grid[1] + index) for plane in self._planes_needed()]
+            if any(part is None for part in stored):
+                continue
+            parts = [part[:height, :width] for part in stored if part is not None]
+            if any(part.shape[:2] != (height, width) for part in parts):
+                raise truncated(f"its tile or strip {index} holds {parts[0].shape[:2]} pixels, not {(height, width)}")
+            pixels[:, left : left + width] = self._rgb(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2))
+        self._held = (row, pixels)
+        return pixels
+
+    def _planes_needed(self) -> range:
+        return range(3 if self.bands >= 3 else 1) if self.planes > 1 else range(1)
+
+    def _decoded(self, index: int) -> NDArray[Any] | None:
+        """One tile or strip as stored, [T, U, S]; None where the file holds none."""
+        if not self.sizes[index]:
+            return None
+        data = self._bytes(int(self.offsets[index]), int(self.sizes[index]))
+        with refusing(f"its tile or strip {index} cannot be decoded"):
+            if self.page.compression in (JPEG, WEBP, *JPEG_2000):
+                # Its own header says how large it is: a decoder would believe it, and fill the memory.
+                with Image.open(io.BytesIO(data), formats=("JPEG", "WEBP", "JPEG2000")) as inner:
+                    if inner.width > self.tile[1] or inner.height > self.tile[0]:
+                        raise truncated(f"tile {index} says that it holds {inner.width}×{inner.height} pixels")
+            decoded, _, shape = self.page.decode(data, index, jpegtables=self.jpeg_tables)
+        return np.asarray(decoded).reshape(-1, decoded.shape[-2], shape[-1])
+
+    def _plain_rows(self, first: int, out: Pixels) -> None:
+        page = self.page
+        dtype = np.dtype(self.file.byteorder + page.dtype.char)
+        samples = 1 if self.planes > 1 else self.bands
+        row_bytes = self.width * samples * dtype.itemsize
+        at, stop = first, first + len(out)
+        while at < stop:
+            strip = at // self.tile[0]
+            end = min((strip + 1) * self.tile[0], stop)
+            parts = []
+            for plane in self._planes_needed():
+                index = plane * self.grid[0] + strip
+                skip, count = (at - strip * self.tile[0]) * row_bytes, (end - at) * row_bytes
+                if self.sizes[index] == 0:
+                    parts.append(np.zeros((end - at, self.width, samples), dtype))
+                    continue
+                if skip + count > self.sizes[index]:
+                    raise truncated(f"its strip {index} holds {self.sizes[index]} bytes, too few")
+                data = self._bytes(int(self.offsets[index]) + skip, count)
+                parts.append(np.frombuffer(data, dtype).reshape(end - at, self.width, samples))
+            stored = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+            out[at - first : end - first] = self._rgb(stored.astype(dtype.newbyteorder("="), copy=False))
+            at = end
+
+    def _bytes(self, offset: int, size: int) -> bytes:
+        handle = self.file.filehandle
+        try:
+            handle.seek(offset)
+            data: bytes = handle.read(size)
+        except OSError as error:
+            raise Refusal("unreadable", f"cannot be read ({error.strerror}).", AGAIN) from error
+        if len(data) != size:
+            raise truncated(f"it ends inside its pixels, at byte {offset + len(data)}")
+        return data
+
+    def _rgb(self, stored_HWS: NDArray[Any]) -> Pixels:
+        """Stored values → uint8 [H, W, 3], or [H, W, 1] where the three would be equal."""
+        bits, photometric = self.page.bitspersample, self.page.photometric
+        if photometric == 3:
+            colours = np.asarray(self.page.colormap)
+            if colours.max(initial=0) > 255:  # the standard says 16 bits; some writers store 8
+                colours = (colours.astype(np.uint32) + 128) // 257
+            return np.asarray(colours.astype(np.uint8).T[stored_HWS[:, :, 0]])
+        if stored_HWS.shape[2] in (2, 4) and stored_HWS.size:
+            unused = stored_HWS[:, :, -1]
+            lowest, highest = int(unused.min()), int(unused.max())
+            before = self._fourth or (lowest, highest)
+            self._fourth = min(lowest, before[0]), max(highest, before[1])
+        values = stored_HWS[:, :, :3] if self.bands >= 3 else stored_HWS[:, :, :1]
+        if bits == 16:
+            values = (values.astype(np.uint32) + 128) // 257
+        elif bits < 8:
+            values = values.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
+        values = values.astype(np.uint8, copy=False)
+        return np.asarray(255 - values if photometric == 0 else values)
+
+    def absent(self, top: int, bottom: int, left: int, right: int) -> bool:
+        """Does the file hold none of the pixels of rows [top, bottom) and columns [left, right)?"""
+        if self.absent_tiles is None:
+            return False
+        (high, wide) = self.tile
+        return bool(self.absent_tiles[top // high : -(-bottom // high), left // wide : -(-right // wide)].all())
+
+    def absent_within(self, top: int, bottom: int) -> list[tuple[slice, slice]]:
+        """Where in rows [top, bottom) the file holds no pixels: rows, counted from `top`, and columns."""
+        if self.absent_tiles is None:
+            return []
+        found = []
+        (high, wide) = self.tile
+        for row in range(top // high, -(-bottom // high)):
+            rows = slice(max(row * high - top, 0), min((row + 1) * high, bottom) - top)
+            for column in np.flatnonzero(self.absent_tiles[row]):
+                found.append((rows, slice(int(column) * wide, int(column + 1) * wide)))
+        return found
+
+    @property
+    def dropped(self) -> tuple[Dropped, ...]:
+        """What of the file is not in the rows that were read so far."""
+        if self._fourth is not None:
+            unused = varying_channel(*self._fourth, self.bands)
+        else:
+            unused = bands_dropped(2 if self.bands == 2 else 4, self.bands) if self.planes > 1 else ()
+        return (*unused, *depth_dropped(self.page.bitspersample), *pages_dropped(self.pages))
+
+    @property
+    def place(self) -> dict[int, tuple[int, int, Any]]:
+        """Where the image lies on the earth: GeoTIFF's tags as number → (type, count, value)."""
+        tags = (self.page.tags.get(code) for code in GEO_TAGS)
+        return {int(tag.code): (int(tag.dtype), int(tag.count), tag.value) for tag in tags if tag is not None}
+
+    @property
+    def resolution(self) -> tuple[Any, Any, int] | None:
+        """Pixels a unit, across and down, as fractions, and the unit (1 none, 2 inch, 3 cm); None where not said."""
+        across, down, unit = (self.page.tags.valueof(code) for code in RESOLUTION_TAGS)
+        return (across, down, int(unit or 2)) if across and down else None
+
+    def close(self) -> None:
+        self.file.close()
+
+    def __enter__(self) -> TiffImage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def refused(path: Path, refusal: Refusal) -> ImageError:
+    return ImageError(f"{shown(path)}: {refusal}")

@@ -1,0 +1,244 @@
+"""The verb `suggest`: of images that nobody has labelled, which to label next, and what that should bring.
+
+A label teaches most where the model is unsure (entropy of its calibrated probabilities), on images unlike those that
+are labelled and unlike each other. The choice is a ranking, not a proof: its images are worth more than chance, and how
+much more only labelling tells.
+
+Shapes: N images; F features.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from pixelwise.datasets.layouts import IMAGE_SUFFIXES
+from pixelwise.datasets.list_dataset import list_dataset
+from pixelwise.datasets.read_sample import read_sample_image
+from pixelwise.errors import DataError, UsageError
+from pixelwise.evaluation.evaluate import unwatched
+from pixelwise.images.files import real_path, shown
+from pixelwise.images.image_files import read_image
+from pixelwise.labelling.labelling_tasks import KINDS, write_tasks
+from pixelwise.labelling.learning_curve import Forecast, fit_curve, read_curve, score_of_run
+from pixelwise.labelling.novelty import choose, watcher
+from pixelwise.labelling.uncertainty import UnsureRegion, entropy, probabilities, unsure_regions
+from pixelwise.prediction.load_model import Model, load
+from pixelwise.prediction.predict import images_below
+from pixelwise.records import Dataset, Sample
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+NUMBER = 20  # images that are suggested
+LISTED = 10  # regions that the text names
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One image that is worth a label."""
+
+    image: Path
+    uncertainty: float  # mean entropy over the image, 0–1
+    novelty: float  # distance to the nearest image that is labelled or was suggested before, 0–2
+    worth: float  # the product, which decides
+    regions: tuple[UnsureRegion, ...]  # where to look first
+
+    def to_json(self) -> dict[str, Any]:
+        return {"image": shown(self.image), "uncertainty": self.uncertainty, "novelty": self.novelty,
+                "worth": self.worth, "regions": [region.to_json() for region in self.regions]}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """What `suggest` found, the most telling image first."""
+
+    chosen: tuple[Suggestion, ...]
+    considered: int
+    failed: tuple[tuple[Path, str], ...]  # images that cannot be read, and why
+    labelled: int  # images that novelty was measured against
+    mean_uncertainty: float  # of all that were considered
+    forecast: Forecast | None  # what so many more labels should bring; None without measured scores
+    measured: tuple[tuple[int, float], ...]  # the scores behind it: training images, mIoU
+    tasks: Path | None  # what was written for the labelling tool
+
+    @property
+    def regions(self) -> list[tuple[float, Suggestion, UnsureRegion]]:
+        """The regions of the suggested images, the most telling first: worth, image, region.
+
+        Worth is the region's uncertainty × its image's novelty, as that of an image is.
+        """
+        found = [
+            (region.uncertainty * image.novelty, image, region) for image in self.chosen for region in image.regions
+        ]
+        return sorted(found, key=lambda row: -row[0])
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "suggestions": [suggestion.to_json() for suggestion in self.chosen],
+            "regions": [{"image": shown(image.image), "worth": worth, **region.to_json()}
+                        for worth, image, region in self.regions],
+            "considered": self.considered,
+            "failed": [{"image": shown(path), "message": message} for path, message in self.failed],
+            "labelled": self.labelled,
+            "mean_uncertainty": self.mean_uncertainty,
+            "forecast": self.forecast.to_json() if self.forecast else None,
+            "measured": [{"images": images, "miou": score} for images, score in self.measured],
+            "tasks": shown(self.tasks) if self.tasks else None,
+        }  # fmt: skip
+
+    def to_rich(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        from pixelwise.evaluation.report_text import table_of
+
+        table = table_of("image", "worth", "uncertainty", "novelty")
+        for suggestion in self.chosen:
+            numbers = (suggestion.worth, suggestion.uncertainty, suggestion.novelty)
+            table.add_row(shown(suggestion.image), *(f"{number:.3f}" for number in numbers))
+        places = table_of("image", "worth", "place", "size", "model wavers between")
+        for worth, suggestion, region in self.regions[:LISTED]:
+            places.add_row(shown(suggestion.image), f"{worth:.3f}", f"{region.x},{region.y}",
+                           f"{region.width}×{region.height}", " and ".join(region.between))  # fmt: skip
+        lines = [f"{self.considered:,} images considered, mean uncertainty {self.mean_uncertainty:.3f}; novelty is "
+                 + (f"against {self.labelled:,} labelled images." if self.labelled else
+                    "among them alone: name what is labelled with --labelled.")]  # fmt: skip
+        if self.forecast:
+            f = self.forecast
+            sizes = ", ".join(f"{images}: {score:.1%}" for images, score in self.measured)
+            lines.append(
+                f"{f.images} more images should bring {f.gain * 100:+.2f} points of mIoU (90 %: {f.low * 100:+.2f} to "
+                f"{f.high * 100:+.2f}), if they are like those before. Measured: {sizes}."
+            )
+        else:
+            lines.append("What they would bring is not known: give scores at three training sizes (--run or --curve).")
+        if self.tasks:
+            lines.append(f"Tasks with the model's masks as a start are in {shown(self.tasks)}.")
+        lines += [f"left out: {message}" for _, message in self.failed]
+        parts: list[RenderableType] = [Text("Label these images next"), table, Text()]
+        if self.regions:
+            parts += [
+                Text("Look here first, or label these regions alone"),
+                places,
+                Text(),
+            ]
+        return Group(*parts, *(Text(line) for line in lines))
+
+
+def suggest(
+    model: Model | str | Path,
+    images: Sequence[Path | str],
+    *,
+    number: int = NUMBER,
+    labelled: Dataset | str | Path | None = None,
+    runs: Sequence[Path | str] = (),
+    curve: Path | str | None = None,
+    out: Path | str | None = None,
+    tasks: str = "cvat",
+    progress: Callable[[int, int], None] = unwatched,
+) -> Suggestions:
+    """Rank unlabelled images by what labelling them would teach.
+
+    Args:
+        model: open, or what `load` takes.
+        images: files and folders.
+        number: of images to suggest.
+        labelled: a dataset whose images are labelled already; images like them teach little.
+        runs: run directories of trainings with fewer images, for the learning curve; all with the same validation.
+        curve: a CSV of training images and mIoU, for the same.
+        out: a new folder for a labelling tool: the images, and tasks with the model's masks to correct.
+        tasks: "cvat" or "labelstudio".
+        progress: called with (images done, images in all).
+
+    Raises:
+        UsageError: no images, a number below 1, an unknown tool, or too few scores for a curve. Nothing was written.
+        DataError: none of the images can be read.
+        BundleError: the model is not sound.
+        OutputError: `out` is not empty or cannot be written.
+    """
+    if number < 1:
+        raise UsageError(f"the number of images to suggest is {number}; expected 1 or more.")
+    if tasks not in KINDS:
+        raise UsageError(f"{tasks!r} is no labelling tool that is known; expected one of: {', '.join(KINDS)}.")
+    paths = listed(images, Path(out) if out else None)
+    measured = [*(score_of_run(Path(run)) for run in runs), *(read_curve(Path(curve)) if curve else [])]
+    fitted = fit_curve(measured) if measured else None  # refused before the work, not after it
+    opened = model if isinstance(model, Model) else load(model)
+    see = watcher(opened)
+    known = known_samples(labelled)
+    files = {real_path(sample.image) for sample in known}
+    paths = [path for path in paths if real_path(path) not in files]
+    if not paths:
+        raise UsageError("all of these images are labelled already. Name others.")
+    total = len(paths) + len(known)
+    labelled_LF = [see(read_sample_image(sample))[2] for sample in told(known, progress, 0, total)]
+    uncertainty, described, regions, kept, failed = [], [], [], [], []
+    for path in told(paths, progress, len(known), total):
+        try:
+            image_HW3 = read_image(path)
+        except DataError as error:
+            failed.append((path, str(error)))
+            continue
+        _, scores_Chw, description = see(image_HW3)
+        probability_Chw = probabilities(scores_Chw, opened.metadata.temperature)
+        uncertainty.append(float(entropy(probability_Chw).mean()))
+        height, width = image_HW3.shape[:2]
+        regions.append(unsure_regions(probability_Chw, height, width, opened.classes))
+        described.append(description)
+        kept.append(path)
+    progress(total, total)
+    if not kept:
+        raise DataError("none of the images can be read:\n" + "\n".join(f"  {message}" for _, message in failed))
+    features = len(described[0])
+    ranked = choose(np.array(uncertainty), np.stack(described), np.array(labelled_LF).reshape(-1, features), number)
+    chosen = tuple(Suggestion(kept[i], uncertainty[i], novelty, worth, regions[i]) for i, novelty, worth in ranked)
+    if out:
+        write_tasks(opened, [suggestion.image for suggestion in chosen], Path(out), tasks)
+    return Suggestions(
+        chosen=chosen,
+        considered=len(kept),
+        failed=tuple(failed),
+        labelled=len(known),
+        mean_uncertainty=float(np.mean(uncertainty)),
+        forecast=fitted.forecast(len(chosen)) if fitted else None,
+        measured=fitted.measured if fitted else (),
+        tasks=Path(out) if out else None,
+    )
+
+
+def told(items: Iterable[Item], progress: Callable[[int, int], None], before: int, total: int) -> Iterator[Item]:
+    """The items, with progress told before each."""
+    for done, item in enumerate(items):
+        progress(before + done, total)
+        yield item
+
+
+def listed(images: Sequence[Path | str], out: Path | None) -> list[Path]:
+    """Every image that is meant, once, in order. Raises UsageError where there is none."""
+    paths = [Path(image) for image in images]
+    missing = [shown(path) for path in paths if not path.exists()]
+    if missing:
+        raise UsageError(f"no such file or folder: {', '.join(missing[:5])}. Check the path.")
+    found: dict[Path, Path] = {}
+    for path in paths:
+        for image in images_below(path, out or Path(os.devnull)) if path.is_dir() else [path]:
+            found.setdefault(real_path(image), image)
+    if not found:
+        kinds = ", ".join(IMAGE_SUFFIXES)
+        raise UsageError(f"no images were named. Name image files ({kinds}), or folders of them.")
+    return list(found.values())
+
+
+def known_samples(labelled: Dataset | str | Path | None) -> list[Sample]:
+    """The samples of a dataset that have masks, in order."""
+    if labelled is None:
+        return []
+    splits = labelled.splits if isinstance(labelled, Dataset) else list_dataset(labelled).listing.splits
+    return [sample for samples in splits.values() for sample in samples if sample.mask]

@@ -1,0 +1,59 @@
+"""The models that come with Pixelwise: a bundle, its int8 form and a card each, in the folder `built_in`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixelwise.bundle.bundle_file import read_bundle
+from pixelwise.bundle.metadata import Metadata
+from pixelwise.errors import UsageError
+
+FOLDER = Path(__file__).parents[1] / "built_in"
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A model that needs no file: its name stands wherever a MODEL is asked for."""
+
+    name: str  # "street", or "street-int8" for the same in eight bits
+    path: Path
+
+    @property
+    def metadata(self) -> Metadata:
+        return read_bundle(self.path).metadata
+
+    @property
+    def card(self) -> str:
+        """Markdown: what it is for, its data and their licence, its scores with their split, where it fails."""
+        return (FOLDER / f"{self.name.removesuffix('-int8')}.md").read_text(encoding="utf-8")
+
+    def to_json(self) -> dict[str, Any]:
+        metadata = self.metadata
+        return {
+            "name": self.name,
+            "bytes": self.path.stat().st_size,
+            "classes": metadata.classes.to_json(),
+            "size": list(metadata.size),
+            "policy": metadata.policy,
+            "metrics": metadata.provenance.get("metrics", {}),
+            "licence": metadata.licence,
+        }
+
+
+def models() -> tuple[BuiltIn, ...]:
+    """The built-in models, by name."""
+    return tuple(BuiltIn(path.stem, path) for path in sorted(FOLDER.glob("*.onnx"), key=lambda path: path.stem))
+
+
+def built_in(name: str) -> BuiltIn:
+    """The built-in model of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    known = {model.name: model for model in models()}
+    if name not in known:
+        raise UsageError(f"{name}: no built-in model of that name. There are: {', '.join(known)}.")
+    return known[name]

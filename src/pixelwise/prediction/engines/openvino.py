@@ -1,0 +1,114 @@
+"""The engine that is fastest on many CPUs: OpenVINO, in float32, or in bfloat16 where the CPU computes in it.
+
+OpenVINO runs the network. What is before it and after it, the resizing of the image and of the labels, stays with ONNX
+Runtime: it resizes exactly as training did, where OpenVINO's antialiasing is another.
+
+Shapes: H, W the image's own size; C classes; h, w the network's input, hs, ws the size of the scores.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pixelwise.bundle.bundle_file import BundleFile
+from pixelwise.bundle.trust import check_declarations
+from pixelwise.errors import MissingExtraError, UsageError
+from pixelwise.prediction.engines.onnx_runtime import Run, open_session
+from pixelwise.records import Labels, Pixels, Scores
+
+if TYPE_CHECKING:
+    from openvino import CompiledModel, Core
+
+DEVICE = "CPU"
+
+
+def in_float32(bundle: BundleFile, threads: int) -> Run:
+    return runner(bundle, threads, "f32")
+
+
+def in_bfloat16(bundle: BundleFile, threads: int) -> Run:
+    """Raises UsageError where the CPU does not compute in bfloat16: it would be emulated, slowly."""
+    if not has_bfloat16(core()):
+        raise UsageError(
+            "engine openvino-bf16: this CPU does not compute in bfloat16 (it takes AVX-512 BF16 or AMX). Choose "
+            "--engine openvino or onnxruntime."
+        )
+    return runner(bundle, threads, "bf16")
+
+
+@cache
+def core() -> Core:
+    """OpenVINO, once for this process and never let go of.
+
+    Its CPU plugin gives the thread that loads it another stack for signals, and unmaps it with the last user of its
+    core. Where there were two cores, or the last user ended in another thread, the thread was left with a stack that
+    was gone, and the next signal, such as Ctrl-C, ended the process.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+    """
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("OpenVINO", "openvino") from error
+    return openvino.Core()
+
+
+def has_bfloat16(openvino_core: Core) -> bool:
+    return "BF16" in openvino_core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
+
+
+def runner(bundle: BundleFile, threads: int, precision: str) -> Run:
+    from pixelwise.bundle.onnx_graph import batched, cut, parse
+
+    opened = core()
+    graph = parse(bundle.model)
+    stages = bundle.metadata.stages
+    seen, scores = batched(graph, stages[0].tensor), batched(graph, stages[-1].tensor)
+    # What is before and after consists of many small steps: to wake a second thread for each costs more than it does.
+    before = open_session(cut(graph, [], [seen])[0], 1)
+    network, read = cut(graph, [seen], [scores])  # of the image, it reads at most the size
+    labelling, needed = cut(graph, [seen, scores], ["labels"])
+    after = open_session(labelling, 1)
+    check_declarations(open_session(bundle.model, 1), len(bundle.metadata.classes))
+    compiled = compile_network(opened, network, read.index(seen), bundle, threads, precision)
+    idle: deque[Any] = deque()  # requests that nobody uses; each serves one caller at a time
+
+    def run(image_HW3: Pixels) -> tuple[Labels, Scores]:
+        (seen_13hw,) = before.run([seen], {"image": image_HW3})
+        try:
+            request = idle.pop()
+        except IndexError:
+            request = compiled.create_infer_request()
+        try:
+            values = {"image": image_HW3, seen: seen_13hw}
+            # What it gives is a copy: the next run overwrites the request's own.
+            scores_1Chw = request.infer({place: values[name] for place, name in enumerate(read)}, share_inputs=True)[0]
+        finally:
+            idle.append(request)
+        values[scores] = scores_1Chw
+        (labels_HW,) = after.run(["labels"], {name: values[name] for name in needed})
+        return labels_HW, scores_1Chw[0]
+
+    return run
+
+
+def compile_network(
+    openvino_core: Core, network: bytes, place: int, bundle: BundleFile, threads: int, precision: str
+) -> CompiledModel:
+    """The part between image and scores, whose input number `place` is the network's, [1, 3, h, w]."""
+    model = openvino_core.read_model(network)
+    height, width = bundle.metadata.size if bundle.metadata.policy == "stretch" else (-1, -1)
+    model.reshape({model.input(place): [1, 3, height, width]})
+    return openvino_core.compile_model(
+        model,
+        DEVICE,
+        {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": precision,
+            "ENABLE_CPU_PINNING": False,  # several processes would all be pinned to the same first cores
+        },
+    )

@@ -1,0 +1,327 @@
+"""Files, folders and globs → the images that are meant and where each one's results go. Nothing is opened.
+
+A folder is walked twice: once to count its images and to find names that would overwrite each other, once more while
+they are labelled. So a million images cost some megabytes here, not a gigabyte. Two images of one name, a.jpg and
+a.png, keep their endings: a.jpg.png, a.png.png.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from pixelwise.datasets.layouts import IMAGE_SUFFIXES
+from pixelwise.errors import UsageError
+from pixelwise.images.files import shown
+from pixelwise.prediction.label_file import Job, paths_of
+
+LISTED = 5  # examples in a message
+WILD = "*?["  # what makes a path a pattern
+
+KINDS_TOLD = 8
+CLASH_REMEDY = (
+    "Rename one of them, label them in separate calls with another --out, or name the folder above both, whose "
+    "sub-folders are kept."
+)
+
+Unlisted = Callable[[Path, str], None]  # hears of a folder that cannot be listed, and why
+Clash = Callable[[Job, Path], None]  # hears of an image that cannot be labelled for another's sake
+
+
+class Found(NamedTuple):
+    """One image that is meant."""
+
+    image: Path
+    name: str  # below the folder that was named, without suffix
+    source: str  # its path with all links to folders resolved: the same for an image that is named twice
+
+
+class Survey(NamedTuple):
+    """What a first walk found."""
+
+    total: int  # images, each counted once
+    repeated: frozenset[int]  # hashes of sources that were found more than once
+    crowded: frozenset[int] = frozenset()  # hashes of sources whose results keep the image's ending
+    clashing: Mapping[int, Path] = MappingProxyType({})  # hash of a source → another image whose results are the same
+    passed_over: Mapping[str, int] = MappingProxyType({})  # files that are no images, by ending
+
+
+def nothing(_folder: Path, _reason: str) -> None:
+    """Passes over a folder that cannot be listed; it is told when the images are labelled."""
+
+
+def survey(images: Sequence[Path], out: Path, save: Sequence[str]) -> Survey:
+    """Count the images and find names that clash.
+
+    Raises:
+        UsageError: nothing was named or found; no such file; results that would overwrite an image; every image has the
+            name of another. All that is wrong is listed at once.
+    """
+    if not images:
+        raise UsageError("no images were named. Name image files, or folders of them.")
+    missing = [path for path in images if not path.exists() and not is_pattern(path)]
+    if missing:
+        raise UsageError(f"no such file or folder: {examples(missing)}. Check the path.")
+    at = Path(os.path.realpath(out))
+    if same := [path for path in images if path.is_dir() and os.path.realpath(path) == str(at)]:
+        raise UsageError(
+            f"{shown(same[0])}: is the folder of the images and --out at once; the next run would take the results "
+            f"for images. Name another --out, such as {shown(same[0] / 'labelled')}."
+        )
+    passed_over: Counter[str] = Counter()
+    crowded: frozenset[int] = frozenset()
+    while True:
+        # Hashes, not paths: eight bytes each. Where two are equal the paths themselves are compared.
+        sources, results = array("q"), array("q")
+        passed_over.clear()
+        for found in find(images, out, passed_over=passed_over):
+            sources.append(hash(found.source))
+            results.extend(hash(str(path)) for path in paths_of(job_of(found, at, crowded), save))
+        if not sources:
+            raise UsageError(no_images(images, passed_over))
+        repeated = frozenset(more_than_once(sources))
+        alike = more_than_once(results) | set(np.intersect1d(as_numbers(sources), as_numbers(results)).tolist())
+        if not alike:
+            return Survey(len(np.unique(as_numbers(sources))), repeated, crowded, {}, passed_over)
+        clashes = clashes_of(images, out, at, save, repeated, crowded, alike)
+        more = crowded | clashes.keys()
+        if more == crowded:  # endings do not tell them apart
+            total = len(np.unique(as_numbers(sources)))
+            if len(clashes) == total:
+                refuse_clashes(clashes)
+            return Survey(total, repeated, crowded, {key: other for key, (_, other) in clashes.items()}, passed_over)
+        crowded = more
+
+
+def no_images(images: Sequence[Path], passed_over: Mapping[str, int]) -> str:
+    text = f"no images in {examples(images)}. Files are taken for images by their endings: {', '.join(IMAGE_SUFFIXES)}."
+    return f"{text} There are {told_passed_over(passed_over)}." if passed_over else text
+
+
+def told_passed_over(passed_over: Mapping[str, int]) -> str:
+    """ "2 files of other kinds (.txt, .xyz)"."""
+    kinds = sorted(passed_over, key=lambda kind: (-passed_over[kind], kind))
+    listed = [f"{passed_over[kind]:,} {kind}" if len(kinds) > 1 and passed_over[kind] > 1 else kind for kind in kinds]
+    more = " …" if len(listed) > KINDS_TOLD else ""
+    return f"{count(sum(passed_over.values()), 'file')} of other kinds ({', '.join(listed[:KINDS_TOLD])}{more})"
+
+
+def job_of(found: Found, out: Path, crowded: frozenset[int]) -> Job:
+    """Where an image's results go. `crowded`: as `survey` found."""
+    keeps = crowded and hash(found.source) in crowded
+    return Job(found.image, out, found.name + found.image.suffix if keeps else found.name)
+
+
+def jobs_of(images: Sequence[Path], out: Path, found: Survey, unlisted: Unlisted, clashes: Clash) -> Iterator[Job]:
+    """Every image once, in a fixed order, but for those whose results would be another's: `clashes` hears of them.
+
+    Args:
+        found: by `survey`.
+    """
+    for one in each_once(find(images, out, unlisted), found.repeated):
+        job = job_of(one, out, found.crowded)
+        other = found.clashing.get(hash(one.source)) if found.clashing else None
+        if other is None:
+            yield job
+        else:
+            clashes(job, other)
+
+
+def find(
+    images: Sequence[Path], out: Path, unlisted: Unlisted = nothing, passed_over: Counter[str] | None = None
+) -> Iterator[Found]:
+    """All images that are meant, as often as they are named. `passed_over`: counts other files by their endings."""
+    for path in images:
+        if path.is_dir():
+            yield from images_of_folder(path, path, out, unlisted, passed_over)
+        elif path.exists() or not is_pattern(path):  # what vanished since is told when it cannot be read
+            yield found_at(path, path.parent)
+        else:
+            root = fixed_part(path)
+            results = results_below(root, out)
+            for match in sorted(glob.iglob(str(path), recursive=True)):  # noqa: PTH207 – Path.glob finds hidden files
+                place = Path(match)
+                if results and Path(os.path.realpath(place)).is_relative_to(results):
+                    continue
+                if place.is_dir():
+                    if "**" not in path.parts:  # ** finds what is in them by itself
+                        yield from images_of_folder(place, root, out, unlisted, passed_over)
+                elif is_image_name(place.name):
+                    yield found_at(place, root)
+                elif passed_over is not None:
+                    passed_over[kind_of(place.name)] += 1
+
+
+def images_below(folder: Path, out: Path) -> Iterator[Path]:
+    """Image files in a folder and all folders in it, in a fixed order. Earlier results in `out` are no images."""
+    return (found.image for found in images_of_folder(folder, folder, out, nothing))
+
+
+def images_of_folder(
+    folder: Path, root: Path, out: Path, unlisted: Unlisted, passed_over: Counter[str] | None = None
+) -> Iterator[Found]:
+    """As `images_below`, with names below `root`.
+
+    Links to folders are followed, but no folder is entered twice: a link that leads round in a circle ends there.
+    Hidden files and folders are passed over.
+    """
+    results = os.path.realpath(out)
+    entered: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        real = os.path.realpath(place)
+        try:
+            status = place.stat()
+            if (status.st_dev, status.st_ino) in entered or real == results:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            files, folders = names_in(place, passed_over)
+        except OSError as error:
+            unlisted(place, error.strerror or str(error))
+            continue
+        for name in files:
+            image = place / name
+            yield Found(image, name_below(image, root), os.path.join(real, name))  # noqa: PTH118 – a million times
+        waiting += [place / name for name in reversed(folders)]
+
+
+def names_in(folder: Path, passed_over: Counter[str] | None = None) -> tuple[list[str], list[str]]:
+    """Names of image files, and of folders and links to folders, each in order; hidden ones left out."""
+    files, folders = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if is_folder(entry):
+                folders.append(entry.name)
+            elif is_image_name(entry.name):
+                files.append(entry.name)
+            elif passed_over is not None:
+                passed_over[kind_of(entry.name)] += 1
+    return sorted(files), sorted(folders)
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """A folder or a link to one; a link that leads nowhere is none, and is told when it cannot be read."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def is_image_name(name: str) -> bool:
+    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def kind_of(name: str) -> str:
+    """A file's ending, for people."""
+    return shown(os.path.splitext(name)[1].lower()) or "no ending"  # noqa: PTH122 – a million times
+
+
+def found_at(image: Path, root: Path) -> Found:
+    return Found(image, name_below(image, root), str(Path(os.path.realpath(image.parent)) / image.name))
+
+
+def name_below(image: Path, root: Path) -> str:
+    """The path below the root without its suffix. Not cut at any other dot: "frame.0001.png" is "frame.0001"."""
+    return str(image.relative_to(root).with_suffix(""))
+
+
+def is_pattern(path: Path) -> bool:
+    return any(letter in str(path) for letter in WILD)
+
+
+def fixed_part(pattern: Path) -> Path:
+    """The folders before the first one that is a pattern: "photos/*/a*.jpg" → "photos"."""
+    fixed = []
+    for part in pattern.parts[:-1]:
+        if is_pattern(Path(part)):
+            break
+        fixed.append(part)
+    return Path(*fixed)
+
+
+def results_below(root: Path, out: Path) -> str | None:
+    """The folder of earlier results, where a pattern could find them; None where it lies elsewhere."""
+    results = os.path.realpath(out)
+    return results if Path(os.path.realpath(root)) in Path(results).parents else None
+
+
+def each_once(found: Iterator[Found], repeated: frozenset[int]) -> Iterator[Found]:
+    """Leave out what was there before; only what is known to be repeated is remembered."""
+    seen: set[str] = set()
+    for one in found:
+        if hash(one.source) in repeated:
+            if one.source in seen:
+                continue
+            seen.add(one.source)
+        yield one
+
+
+def as_numbers(hashes: array[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.frombuffer(hashes, np.int64)
+
+
+def more_than_once(hashes: array[int]) -> set[int]:
+    values, counts = np.unique(as_numbers(hashes), return_counts=True)
+    return set(values[counts > 1].tolist())
+
+
+def clashes_of(
+    images: Sequence[Path],
+    out: Path,
+    at: Path,
+    save: Sequence[str],
+    repeated: frozenset[int],
+    crowded: frozenset[int],
+    alike: set[int],
+) -> dict[int, tuple[Path, Path]]:
+    """Images of which two would write one file: hash of the source → the image, and another one.
+
+    Raises:
+        UsageError: a result would overwrite an image.
+    """
+    writers: defaultdict[str, list[Found]] = defaultdict(list)
+    sources: dict[str, Path] = {}
+    for found in each_once(find(images, out), repeated):
+        if hash(found.source) in alike:
+            sources[found.source] = found.image
+        for path in paths_of(job_of(found, at, crowded), save):
+            if hash(str(path)) in alike:
+                writers[str(path)].append(found)
+    overwritten = [image for path, image in sources.items() if path in writers]
+    if overwritten:
+        raise UsageError(
+            f"the results would overwrite {count(len(overwritten), 'image')}: {examples(overwritten)}. "
+            "Choose another folder for --out."
+        )
+    groups = [group for group in writers.values() if len(group) > 1]
+    return {
+        hash(one.source): (one.image, next(other.image for other in group if other.source != one.source))
+        for group in groups
+        for one in group
+    }
+
+
+def refuse_clashes(clashes: Mapping[int, tuple[Path, Path]]) -> None:
+    """Raise UsageError: none of the images could be labelled."""
+    pairs = "; ".join(f"{shown(one)} and {shown(other)}" for one, other in list(clashes.values())[:LISTED])
+    raise UsageError(f"images of one name would overwrite each other's results: {pairs}. {CLASH_REMEDY}")
+
+
+def examples(paths: Sequence[Path]) -> str:
+    listed = ", ".join(shown(path) for path in paths[:LISTED])
+    return f"{listed} and {len(paths) - LISTED} more" if len(paths) > LISTED else listed
+
+
+def count(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"

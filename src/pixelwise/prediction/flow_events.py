@@ -1,0 +1,62 @@
+"""The four stages that every image goes through, as `flow` events made from the arrays that really passed.
+
+1. input image → 2. preprocess → 3. model → 4. pixel-wise classification
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.records import ClassList
+from pixelwise.trace_events import Event
+
+STAGES = ("input image", "preprocess", "model", "pixel-wise classification")
+THUMBNAIL_PX = 96  # longest side
+
+
+def flow_event(
+    stage: str, array: NDArray[Any], milliseconds: float, *, picture: NDArray[np.uint8] | None = None, **more: Any
+) -> Event:
+    """What passed a stage: its shape, type, range and time, and a thumbnail where there is something to look at.
+
+    Args:
+        stage: one of STAGES.
+        array: what the stage put out, height × width first.
+        milliseconds: how long the stage took.
+        picture: uint8 [H, W, 3] to show for it.
+        more: anything else worth saying, such as the number of classes.
+    """
+    event: Event = {
+        "event": "flow",
+        "stage": stage,
+        "shape": list(array.shape),
+        "dtype": str(array.dtype),
+        "minimum": float(array.min()),
+        "maximum": float(array.max()),
+        "milliseconds": round(milliseconds, 3),
+        **more,
+    }
+    if picture is not None:
+        event["thumbnail"] = thumbnail(picture)
+    return event
+
+
+def thumbnail(picture_HW3: NDArray[np.uint8]) -> str:
+    """A small PNG of the picture as a data URL."""
+    height, width = picture_HW3.shape[:2]
+    scale = min(THUMBNAIL_PX / max(height, width), 1.0)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    small = cv2.resize(picture_HW3, size, interpolation=cv2.INTER_AREA)
+    done, png = cv2.imencode(".png", small[:, :, ::-1])
+    assert done
+    return "data:image/png;base64," + base64.b64encode(png.tobytes()).decode()
+
+
+def coloured(labels_HW: NDArray[np.uint8], classes: ClassList) -> NDArray[np.uint8]:
+    """Labels as a picture, each class in its colour, void black. Returns uint8 [H, W, 3]."""
+    return classes.palette()[labels_HW]

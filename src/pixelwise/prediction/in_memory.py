@@ -1,0 +1,101 @@
+"""An image in memory → its labels and scores, whatever its size, in bounded memory.
+
+Up to `cutting.WHOLE_PIXELS` the network sees it at once. A larger one is cut into tiles as a file of that size is, with
+the same labels, and of the tiles' scores one picture is put together: each place shows the tile that counts there.
+
+Shapes: H, W the image's own size; C classes; h, w the size of the scores.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.heap import LARGE_PIXELS, give_back
+from pixelwise.prediction.engines.engine import Engine
+from pixelwise.prediction.large.tile_plan import Tiles, is_cut, tiling_of
+from pixelwise.prediction.large.tiles import Axis, Run, Tiling, label_tiles, neighbours_in
+from pixelwise.records import Labels, Pixels, Scores
+
+MOSAIC_VALUES = 1 << 24  # scores that are put together of an image's tiles: 64 MB
+
+
+def run_bounded(engine: Engine, image_HW3: Pixels) -> tuple[Labels, Scores]:
+    """Label one image of any size.
+
+    Args:
+        image_HW3: uint8 RGB, contiguous.
+
+    Returns:
+        labels uint8 [H, W] and scores float32 [C, h, w]: the network's own, or those of its tiles put together, with
+        at most MOSAIC_VALUES of them.
+
+    Raises:
+        BundleError: the network cannot be run on it.
+    """
+    size = image_HW3.shape[0], image_HW3.shape[1]
+    if not is_cut(size, engine.bundle.metadata.policy):
+        answer = engine.run(image_HW3)
+    else:
+        answer = run_in_tiles(engine, image_HW3)
+    if size[0] * size[1] > LARGE_PIXELS:
+        give_back()
+    return answer
+
+
+def run_in_tiles(engine: Engine, image_HW3: Pixels) -> tuple[Labels, Scores]:
+    """As `run_bounded`, of an image that is cut."""
+    plan, _ = tiling_of(engine.bundle.metadata, (image_HW3.shape[0], image_HW3.shape[1]), Tiles())
+    return labelled_in_tiles(plan, engine.one_threaded().run, image_HW3, at_once=engine.threads)
+
+
+def labelled_in_tiles(plan: Tiling, run: Run, image_HW3: Pixels, *, at_once: int = 1) -> tuple[Labels, Scores]:
+    """Labels [H, W] of an image in memory, and the scores of its tiles put together. `run`, `at_once`: see tiles."""
+    labels_HW = np.empty(image_HW3.shape[:2], np.uint8)
+    mosaic = Mosaic(plan.rows, plan.columns)
+    for y, labels in label_tiles(
+        plan, lambda first, stop: image_HW3[first:stop], run, at_once=at_once, scored=mosaic.add
+    ):
+        labels_HW[y : y + len(labels)] = labels
+    assert mosaic.scores is not None
+    return labels_HW, mosaic.scores
+
+
+class Mosaic:
+    """Scores of an image, put together of its tiles'."""
+
+    def __init__(self, rows: Axis, columns: Axis) -> None:
+        self.rows, self.columns = rows, columns
+        self.scores: Scores | None = None
+
+    def add(self, row: int, column: int, scores_Chw: Scores) -> None:
+        """Put in what tile (row, column) says where it counts: up to the middle of the seams around it."""
+        if self.scores is None:
+            self.scores = self.blank(scores_Chw)
+        _, height, width = self.scores.shape
+        into_y, upper, lower, down = places(self.rows, row, height, scores_Chw.shape[1])
+        into_x, left, right, across = places(self.columns, column, width, scores_Chw.shape[2])
+        part_Cyw = scores_Chw[:, upper] + (scores_Chw[:, lower] - scores_Chw[:, upper]) * down[:, None]
+        first_Cyx = part_Cyw[:, :, left]
+        self.scores[:, into_y, into_x] = first_Cyx + (part_Cyw[:, :, right] - first_Cyx) * across
+
+    def blank(self, scores_Chw: Scores) -> Scores:
+        """Room for the scores of all tiles, as fine as theirs or, where that is too much, coarser."""
+        classes, h, w = scores_Chw.shape
+        height = self.rows.length_px * h / self.rows.tile_px
+        width = self.columns.length_px * w / self.columns.tile_px
+        finer = min((MOSAIC_VALUES / (classes * height * width)) ** 0.5, 1)
+        return np.zeros((classes, max(int(height * finer), 1), max(int(width * finer), 1)), np.float32)
+
+
+def places(
+    axis: Axis, tile: int, total: int, length: int
+) -> tuple[slice, NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Along one axis: which of `total` places of an image's scores show a tile, and between which two of the tile's
+    own `length` they lie, and how far from the first to the second."""
+    middles = [0, *((begin + end) / 2 for begin, end in axis.seams), axis.length_px]
+    centres = (np.arange(total) + 0.5) * axis.length_px / total
+    first, stop = np.searchsorted(centres, middles[tile : tile + 2])
+    before, behind, share = neighbours_in(axis.tile_px, length)
+    pixels = (centres[first:stop] - axis.starts[tile]).astype(np.intp)
+    return slice(int(first), int(stop)), before[pixels], behind[pixels], share[pixels]

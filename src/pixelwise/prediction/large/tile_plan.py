@@ -1,0 +1,115 @@
+"""How an image is cut into tiles: when, and how large they are, so that things keep the scale the model has learnt.
+
+A bundle sees a whole image squeezed to its own size (`stretch`, `fit`), or at its own scale (`native`). So a tile is
+
+    native           at least 512 px a side, or twice what the network saw when it was trained
+    stretch, fit     as large as the images that the model was trained on, which the bundle says (their median); the
+                     network then sees in each tile things as large as those it has learnt
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.bundle.metadata import Metadata
+from pixelwise.errors import UsageError
+from pixelwise.images.tiff_header import tiff_size
+from pixelwise.prediction.large.tiles import Tiling, tiling
+
+# An image of more pixels is cut into tiles, so that no image takes more than about a gigabyte of memory. Under `native`
+# the network computes at the image's own size, which takes 200 bytes a pixel; otherwise the image is only resized.
+WHOLE_PIXELS = {"native": 2048 * 2048, "fit": 32_000_000, "stretch": 32_000_000}
+# A file of more is read, labelled and written piece by piece; of a smaller one every form of result can be made.
+PIECEWISE_PIXELS = 32_000_000
+NATIVE_TILE_PX = 512
+OVERLAP_SHARE = 8  # tiles overlap by an eighth
+MAX_SIDE_PX = 8192  # of a tile
+
+Size = tuple[int, int]  # height, width
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How to cut an image. What is None is chosen to fit the model."""
+
+    size: Size | None = None
+    overlap_px: int | None = None
+    always: bool = False  # cut images of any size, not only large ones
+
+
+def parse_tiles(tile: str | None, overlap_px: int | None) -> Tiles:
+    """What `--tile 512` or `--tile 360x480` (height × width) and `--overlap` mean.
+
+    Raises:
+        UsageError: neither, or an overlap without room for it.
+    """
+    if tile is None:
+        return Tiles(None, overlap_px)
+    sides = tile.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and 32 <= int(side) <= MAX_SIDE_PX for side in sides):
+        raise UsageError(
+            f"--tile {tile}: expected PX or HEIGHTxWIDTH in pixels of the image, 32 to {MAX_SIDE_PX}, such as 512."
+        )
+    size = int(sides[0]), int(sides[-1])
+    check_overlap(size, overlap_px)
+    return Tiles(size, overlap_px, always=True)
+
+
+def check_overlap(size: Size, overlap_px: int | None) -> None:
+    if overlap_px is not None and not 0 <= overlap_px <= min(size) // 2:
+        raise UsageError(
+            f"--overlap {overlap_px}: expected 0 to {min(size) // 2}, half the shorter side of a tile of "
+            f"{size[0]}×{size[1]} pixels (height × width)."
+        )
+
+
+def native_tile(size: Size) -> Size:
+    """The tile of a model that sees images at their own scale, and was trained on cuts of `size`."""
+    return max(NATIVE_TILE_PX, 2 * size[0]), max(NATIVE_TILE_PX, 2 * size[1])
+
+
+def overlap_of(tile: Size) -> Size:
+    return tile[0] // OVERLAP_SHARE, tile[1] // OVERLAP_SHARE
+
+
+def tile_size(metadata: Metadata) -> tuple[Size, str]:
+    """The tile (height, width) that fits a model, and how that was chosen, in words."""
+    if metadata.policy == "native":
+        return native_tile(metadata.size), "the model sees images at their own scale"
+    trained = metadata.provenance.get("data", {}).get("image_size")
+    if isinstance(trained, list) and len(trained) == 2 and all(isinstance(side, int) and side > 0 for side in trained):
+        height, width = (min(max(side, 32), MAX_SIDE_PX) for side in trained)
+        return (height, width), "as large as the images that the model was trained on"
+    return metadata.size, (
+        "the bundle does not say how large its training images were, so a tile is as large as what its network sees; "
+        "if they were larger, give their size: --tile HEIGHTxWIDTH"
+    )
+
+
+def tiling_of(metadata: Metadata, size: Size, tiles: Tiles) -> tuple[Tiling, str]:
+    """How an image of `size` is cut, and why so, in words.
+
+    Raises:
+        UsageError: tiles that overlap by more than a half.
+    """
+    chosen, why = tile_size(metadata) if tiles.size is None else (tiles.size, "as asked")
+    check_overlap(chosen, tiles.overlap_px)
+    overlap = overlap_of(chosen) if tiles.overlap_px is None else (tiles.overlap_px, tiles.overlap_px)
+    return tiling(size, chosen, overlap), why
+
+
+def is_cut(size: Size, policy: str) -> bool:
+    """Is an image of this size cut into tiles by a model with this policy, unasked?"""
+    return size[0] * size[1] > WHOLE_PIXELS[policy]
+
+
+def is_large(size: Size, tiles: Tiles) -> bool:
+    """Is an image of this size to be labelled and written piece by piece?"""
+    return tiles.always or size[0] * size[1] > PIECEWISE_PIXELS
+
+
+def is_large_tiff(path: Path, tiles: Tiles) -> bool:
+    """Is this a TIFF that is to be read and labelled piece by piece? False for every other file."""
+    size = tiff_size(path)
+    return size is not None and is_large(size, tiles)

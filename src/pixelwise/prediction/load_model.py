@@ -1,0 +1,178 @@
+"""One image → its labels. The door for people: `load(model).predict(image)`.
+
+Shapes: H, W the image's own size; C classes; h, w the size of the scores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pixelwise.bundle.bundle_file import read_bundle
+from pixelwise.bundle.metadata import Metadata
+from pixelwise.errors import UsageError
+from pixelwise.images.files import shown
+from pixelwise.images.image_files import read_image
+from pixelwise.prediction.built_in_models import models
+from pixelwise.prediction.engines.engine import AUTO, Engine
+from pixelwise.prediction.engines.onnx_runtime import open_session
+from pixelwise.prediction.in_memory import run_bounded
+from pixelwise.prediction.tta import predict_views
+from pixelwise.records import ClassList, Pixels, Prediction
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+BUNDLE_NAME = "model.onnx"  # in a run directory
+RUN_MARKS = ("recipe.toml", "trace.jsonl", "checkpoints")  # any of these makes a folder a run directory
+
+
+class Model:
+    """A bundle that is open and verified. May be used by several threads at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def predict(self, image: Pixels | str | Path, *, tta: str = "") -> Prediction:
+        """Label one image.
+
+        Args:
+            image: uint8 [H, W, 3] RGB of any size; uint8 [H, W], which is taken as grey; or the path of an image file.
+            tta: test-time augmentation, such as "flip" or "flip,1.25": the average over several views, which takes
+                as many times as long. "": the image as it is.
+
+        Raises:
+            UsageError: an array of another type or shape; views that there are not.
+            ImageError: a file that cannot be read.
+            BundleError: the model cannot be run on it.
+
+        An image of over 32 million pixels, or over 4 million where the model sees images at their own scale, is cut
+        into tiles, as the verb `predict` does: memory stays bounded.
+        """
+        image_HW3 = as_pixels(image)
+        if tta:
+            return predict_views(self.engine, image_HW3, tta)
+        labels_HW, scores_Chw = run_bounded(self.engine, image_HW3)
+        return Prediction(labels_HW, scores_Chw, self.classes, self.metadata.temperature)
+
+    @property
+    def metadata(self) -> Metadata:
+        return self.engine.bundle.metadata
+
+    @property
+    def classes(self) -> ClassList:
+        return self.metadata.classes
+
+    @property
+    def path(self) -> Path:
+        return self.engine.bundle.path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the network, as hexadecimal digits."""
+        return self.engine.bundle.digest
+
+    @property
+    def graph(self) -> bytes:
+        """The serialised ONNX model, for a trace to look into."""
+        return self.engine.bundle.model
+
+    def open_session(self, model: bytes) -> InferenceSession:
+        """An ONNX Runtime session of a part of this model, with this model's threads. For looking into it: several such
+        sessions lie open beside the model's own, so they keep no memory between runs."""
+        return open_session(model, self.engine.threads, keeps_memory=False)
+
+    def __repr__(self) -> str:
+        height, width = self.metadata.size
+        return f"Model({shown(self.path)!r}, {len(self.classes)} classes, {self.metadata.policy} {height}×{width})"
+
+
+def load(model: str | Path, threads: int | None = None, engine: str = AUTO) -> Model:
+    """Open a model and verify it.
+
+    Args:
+        model: a bundle file, a run directory or the name of a built-in model.
+        threads: that one prediction may use; None: one for each core that this process may use. Several sessions on one
+            machine do best with its cores shared out among them.
+        engine: "onnxruntime"; "openvino" (float32) or "openvino-bf16", with the extra `openvino`; "cuda"; or "auto":
+            cuda where ONNX Runtime has it, otherwise onnxruntime.
+
+    Raises:
+        UsageError: nothing of that name, a run that has no bundle yet, or an engine that cannot be used here.
+        MissingExtraError: the engine is not installed.
+        BundleError: the bundle is corrupt, foreign, altered, or does not compute what it should.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads is {threads}; expected 1 or more, or none for all cores.")
+    return Model(Engine(read_bundle(find_bundle(model)), threads, engine))
+
+
+def find_bundle(model: str | Path) -> Path:
+    """The bundle file that MODEL means.
+
+    Raises:
+        UsageError: nothing of that name, or a run that has no bundle yet.
+    """
+    path = Path(model)
+    if path.is_dir():
+        bundle = path / BUNDLE_NAME
+        if bundle.is_file():
+            return bundle
+        if any((path / mark).exists() for mark in RUN_MARKS):
+            raise UsageError(
+                f"{shown(path)}: this run has no {BUNDLE_NAME} yet, which is written when training has finished. "
+                f"Let it finish, or write one from its best checkpoint: pixelwise export {shown(path)} --out M.onnx"
+            )
+        raise UsageError(
+            f"{shown(path)}: a folder without {BUNDLE_NAME}, so not a run directory. {what_model_can_be()}"
+        )
+    if path.exists() or path.is_symlink():
+        return path
+    if path.name == str(model) and (known := {built_in.name: built_in for built_in in models()}.get(path.name)):
+        return known.path
+    raise UsageError(f"{shown(path)}: no such model. {what_model_can_be()}")
+
+
+def what_model_can_be() -> str:
+    names = ", ".join(model.name for model in models())
+    return (
+        f"MODEL can be a bundle file (M.onnx), a run directory (as written by `pixelwise train --out RUN`), or a "
+        f"built-in model ({names})."
+    )
+
+
+def as_pixels(image: Pixels | str | Path) -> Pixels:
+    """An image as the network's input takes it: uint8 [H, W, 3], contiguous.
+
+    Raises as `Model.predict`.
+    """
+    if isinstance(image, (str, Path)):
+        return np.ascontiguousarray(read_image(Path(image)))
+    array: Any = image
+    if not isinstance(array, np.ndarray):
+        kind = f"{type(array).__module__}.{type(array).__qualname__}"
+        remedy = 'Convert it: numpy.asarray(image.convert("RGB")).' if hasattr(array, "convert") else "Pass an array."
+        raise UsageError(f"the image is a {kind}; expected a uint8 array [H, W, 3] or a path. {remedy}")
+    if array.dtype == np.uint8 and array.ndim == 2 and array.size:
+        array = np.repeat(array[:, :, None], 3, axis=2)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        received = f"{array.dtype} {list(array.shape)}"
+        raise UsageError(f"the image is {received}; expected uint8 [H, W, 3], RGB, 0–255. {hint(array)}".strip())
+    return np.ascontiguousarray(array)
+
+
+def hint(array: np.ndarray[Any, Any]) -> str:
+    """The likely remedy for an array that is not an image as expected."""
+    if array.dtype != np.uint8:
+        if array.dtype.kind == "f" and array.size and float(np.nanmax(array)) <= 1.0:
+            return "Values of 0–1 become so by (image * 255).round().astype('uint8')."
+        return "Scale it to 0–255 and convert it: image.astype('uint8')."
+    if array.ndim == 3 and array.shape[2] == 4:
+        return "Leave alpha out: image[:, :, :3]."
+    if array.ndim == 3 and array.shape[0] == 3:
+        return "Channels come last: image.transpose(1, 2, 0)."
+    if array.ndim == 4:
+        return "Pass one image at a time."
+    return ""

@@ -1,0 +1,170 @@
+"""One image through the four stages, one after the other, each really run and timed alone.
+
+The bundle's graph is cut where the stages meet, and the parts run as they stand: what a stage puts out is what the next
+one is given, and its time is the time of that run. Together they compute exactly what the whole graph does.
+
+Shapes: H, W the image's own size; h, w the size at which the network sees it; C classes; hs, ws the size of the scores.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bundle.onnx_graph import Graph, Session, Traceable, batched, cut, parse
+from pixelwise.model.label_strips import GRAPH_VALUES, labels_of_scores
+from pixelwise.prediction.flow_events import STAGES, coloured, flow_event
+from pixelwise.records import Labels, Pixels, Scores
+from pixelwise.trace_events import Event
+
+HOW_TIMED = "each stage is run and timed alone, the graph being cut where the stages meet"
+RUNS = 5  # of each stage, for the median of its times
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What passed the stages for one image."""
+
+    image: Pixels  # [H, W, 3]
+    seen: NDArray[np.float32]  # [3, h, w], normalised
+    scores: Scores  # [C, hs, ws]
+    labels: Labels  # [H, W]
+    milliseconds: tuple[float, float, float, float]  # of each of STAGES
+
+
+class Part:
+    """A part of the graph in a session of its own."""
+
+    def __init__(self, model: Traceable, graph: Graph, starts: list[str], end: str) -> None:
+        part, self.inputs = cut(graph, starts, [end])
+        self.session: Session = model.open_session(part)
+        self.end = end
+
+    def run(self, values: dict[str, NDArray[Any]], runs: int) -> tuple[NDArray[Any], float]:
+        """The output, and the median of the milliseconds of `runs` runs. `values` may hold more than is needed."""
+        needed = {name: values[name] for name in self.inputs}
+        times = []
+        for _ in range(runs):
+            began = time.perf_counter()
+            (output,) = self.session.run([self.end], needed)
+            times.append((time.perf_counter() - began) * 1e3)
+        return output, float(np.median(times))
+
+
+class Stages:
+    """A model cut into preprocess, network, and pixel-wise classification."""
+
+    def __init__(self, model: Traceable) -> None:
+        """Raises BundleError when the graph does not have the tensors that the metadata names."""
+        graph = parse(model.graph)
+        self.model = model
+        self.seen = batched(graph, model.metadata.stages[0].tensor)
+        self.scores = batched(graph, model.metadata.stages[-1].tensor)
+        self.preprocess = Part(model, graph, [], self.seen)
+        self.network = Part(model, graph, [self.seen], self.scores)
+        self.classify = Part(model, graph, [self.seen, self.scores], "labels")
+
+    def run(self, image_HW3: Pixels, decode_ms: float = 0.0, runs: int = 1) -> Passed:
+        """Run the stages in turn.
+
+        Args:
+            image_HW3: uint8 RGB.
+            decode_ms: how long reading the image took, which was done before.
+            runs: of each stage, of whose times the median is given.
+        """
+        values: dict[str, NDArray[Any]] = {"image": image_HW3}
+        values[self.seen], preprocess_ms = self.preprocess.run(values, runs)
+        values[self.scores], network_ms = self.network.run(values, runs)
+        labels_HW, classify_ms = self.labels(image_HW3, values, runs)
+        times = (decode_ms, preprocess_ms, network_ms, classify_ms)
+        return Passed(image_HW3, values[self.seen][0], values[self.scores][0], labels_HW, times)
+
+    def labels(self, image_HW3: Pixels, values: dict[str, NDArray[Any]], runs: int) -> tuple[NDArray[Any], float]:
+        """Labels from scores; of a large image in strips, the same to the bit."""
+        scores_Chw = values[self.scores][0]
+        size = (image_HW3.shape[0], image_HW3.shape[1])
+        if len(scores_Chw) * size[0] * size[1] <= GRAPH_VALUES:
+            return self.classify.run(values, runs)
+        began = time.perf_counter()
+        labels_HW = labels_of_scores(scores_Chw, size)
+        return labels_HW, (time.perf_counter() - began) * 1e3
+
+    def events(self, passed: Passed) -> list[Event]:
+        """The four `flow` events of what passed."""
+        return flow_events(passed, self.model)
+
+
+def flow_events(passed: Passed, model: Traceable) -> list[Event]:
+    """One `flow` event per stage, from the arrays that passed. See `flow_event` for what every event holds."""
+    metadata, classes = model.metadata, model.classes
+    _, h, w = passed.seen.shape
+    num_classes, hs, ws = passed.scores.shape
+    height, width = passed.labels.shape
+    unit_3hw = denormalised(passed.seen, metadata.mean, metadata.std)
+    seen_hw3 = np.ascontiguousarray((unit_3hw * 255).round().astype(np.uint8).transpose(1, 2, 0))
+    labels_hw = labels_at(passed.scores, (h, w))
+    present = np.unique(passed.labels).size
+    times = passed.milliseconds
+    return [
+        flow_event(STAGES[0], passed.image, times[0], picture=passed.image),
+        flow_event(
+            STAGES[1],
+            passed.seen.transpose(1, 2, 0),
+            times[1],
+            picture=seen_hw3,
+            policy=metadata.policy,
+            unit_range=[float(unit_3hw.min()), float(unit_3hw.max())],  # on 0–1, before the statistics are applied
+            mean=list(metadata.mean),
+            std=list(metadata.std),
+        ),
+        # Bilinear upsampling makes no score larger or smaller than those it stands between, so the range of the
+        # scores at h × w × C needs no array of that size.
+        flow_event(
+            STAGES[2],
+            passed.scores.transpose(1, 2, 0),
+            times[2],
+            picture=coloured(labels_at(passed.scores, (hs, ws)), classes),
+            classes=num_classes,
+        )
+        | {"shape": [h, w, num_classes], "scores_shape": [hs, ws, num_classes]},
+        flow_event(
+            STAGES[3],
+            passed.labels,
+            times[3],
+            picture=coloured(passed.labels, classes),
+            classes=num_classes,
+            classes_present=int(present),
+            network_shape=[h, w],
+            network_classes_present=int(np.unique(labels_hw).size),
+            image_shape=[height, width],
+        ),
+    ]
+
+
+def denormalised(seen_3hw: NDArray[np.float32], mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
+    """Network input → 0–1, as it was before the encoder's statistics were applied. The inverse of Preprocess.normalise.
+
+    Clipped to 0–1, which only undoes rounding.
+    """
+    scale, shift = np.array(std, np.float32)[:, None, None], np.array(mean, np.float32)[:, None, None]
+    return np.asarray(np.clip(seen_3hw * scale + shift, 0, 1), np.float32)
+
+
+def labels_at(scores_Chw: Scores, size: tuple[int, int]) -> Labels:
+    """Scores → labels uint8 at any size (height, width): bilinear, pixel centres at half-integers.
+
+    On a tie the lower id wins. One class at a time, so that scores at that size are never held for all classes.
+    """
+    height, width = size
+    best_HW = cv2.resize(scores_Chw[0], (width, height), interpolation=cv2.INTER_LINEAR)
+    labels_HW = np.zeros(size, np.uint8)
+    for i, score_hw in enumerate(scores_Chw[1:], start=1):
+        score_HW = cv2.resize(score_hw, (width, height), interpolation=cv2.INTER_LINEAR)
+        labels_HW[score_HW > best_HW] = i
+        np.maximum(best_HW, score_HW, out=best_HW)
+    return labels_HW

@@ -1,0 +1,167 @@
+"""What happens inside the network on one image: every layer's values, the view of each, and layers with skips cut off.
+
+The bundle's own graph is run; tensors that its metadata names, and those right before them, are brought to light.
+
+Shapes: a tensor in the graph is [1, channels, h, w]; here without the leading 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bundle.metadata import Metadata
+from pixelwise.bundle.onnx_graph import Graph, batched, cut, nodes_between, parse
+from pixelwise.prediction.load_model import Model
+from pixelwise.records import Labels, Pixels, Scores
+from pixelwise.tracing.network_layers import Layer, layers
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+Values = dict[str, NDArray[np.float32]]  # tensor → [channels, h, w]
+CHAIN = ("Clip", "Relu", "Add", "Conv", "DepthToSpace")  # followed back from a layer when its arithmetic is told
+
+
+class Inside:
+    """One model, opened for looking into. Sessions are made when first asked for."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.graph: Graph = parse(model.graph)
+        self.tensors = {stage.name: batched(self.graph, stage.tensor) for stage in model.metadata.stages}
+        self.groups = {stage.name: stage.group for stage in model.metadata.stages}
+        names = list(self.tensors)
+        self.first, self.last = self.tensors[names[0]], self.tensors[names[-1]]
+        self.skips = find_skips(self.graph, self.first, self.last, [n for n in names if self.groups[n] == "upsampling"])
+        self.lock = Lock()
+        self.sessions: dict[str, Any] = {}
+
+    @cached_property
+    def measured(self) -> dict[str, Layer]:
+        """Every layer's weights and receptive field, which are the same for every image; measured on the golden one."""
+        rows, _ = layers(self.model, self.model.engine.bundle.golden.image)
+        return {row.name: row for row in rows}
+
+    def run(self, image_HW3: Pixels, wanted: Iterable[str] = ()) -> Values:
+        """Values of `wanted`, or of every named layer. Others stay inside: copying them out takes longest."""
+        names = list(dict.fromkeys(wanted or self.tensors.values()))
+        outputs = self.session("layers", self.uncovered).run(names, {"image": image_HW3})
+        return {name: output[0] for name, output in zip(names, outputs, strict=True)}
+
+    def uncovered(self) -> bytes:
+        """The network alone, with everything from which a layer's arithmetic is told among its outputs."""
+        every = sorted({name for tensor in self.tensors.values() for name in self.needed(tensor)})
+        return cut(self.graph, [], every)[0]
+
+    def needed(self, tensor: str) -> set[str]:
+        """The tensors from which `tensor`'s arithmetic can be told: back to and with the input of its convolution."""
+        found = {tensor}
+        node = self.producer(tensor)
+        if tensor == self.first or node is None or node.op_type not in CHAIN:
+            return found
+        if node.op_type == "Conv":
+            return found | {node.input[0]}
+        followed = [name for name in node.input if name not in self.graph.constants]
+        if node.op_type == "Add":  # both terms are shown; the one computed last is followed
+            return found | set(followed) | self.needed(latest(self.graph, followed))
+        return found | self.needed(followed[0])
+
+    def producer(self, tensor: str) -> NodeProto | None:
+        place = self.graph.producer.get(tensor)
+        return None if place is None else self.graph.nodes[place]
+
+    def without_skips(self, image_HW3: Pixels, off: Iterable[str]) -> tuple[Labels, Scores]:
+        """Labels and scores with the named skip connections multiplied by zero."""
+        keep = {f"keep {name}": np.array(name not in set(off), np.float32) for name in self.skips}
+        session = self.session("skips", lambda: with_switches(self.graph, self.skips))
+        labels, scores = session.run(["labels", "scores"], {"image": image_HW3, **keep})
+        return labels, scores
+
+    def wrongly_scaled(self, image_HW3: Pixels) -> Labels:
+        """Labels when the network's input, on 0–1 before it is normalised, is 255 times too large."""
+        session = self.session("scale", lambda: wrongly_scaled(self.graph, self.first, self.model.metadata))
+        labels: Labels = session.run(["labels"], {"image": image_HW3})[0]
+        return labels
+
+    def session(self, name: str, make: Any) -> Any:
+        with self.lock:
+            if name not in self.sessions:
+                self.sessions[name] = self.model.open_session(make())
+            return self.sessions[name]
+
+
+def latest(graph: Graph, tensors: list[str]) -> str:
+    return max(tensors, key=lambda name: graph.producer.get(name, -1))
+
+
+def find_skips(graph: Graph, first: str, last: str, stages: list[str]) -> dict[str, tuple[int, str]]:
+    """Upsampling stage → (place of the node that joins, the tensor that the skip connection brings to it)."""
+    found = []
+    inner = [graph.nodes[place] for place in nodes_between(graph, [first], [last])]
+    for node in inner:
+        if node.op_type != "Resize":
+            continue
+        for place, other in enumerate(graph.nodes):
+            if other.op_type in ("Add", "Concat") and node.output[0] in other.input:
+                brought = [name for name in other.input if name != node.output[0] and name not in graph.constants]
+                if len(brought) == 1:
+                    found.append((place, brought[0]))
+    return dict(zip(stages, sorted(found), strict=False))
+
+
+def with_switches(graph: Graph, skips: Mapping[str, tuple[int, str]]) -> bytes:
+    """The model with one more input for each skip connection, by which its tensor is multiplied."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    nodes = list(model.graph.node)
+    switches = {}
+    for name, (place, tensor) in skips.items():
+        model.graph.input.append(helper.make_tensor_value_info(f"keep {name}", TensorProto.FLOAT, []))
+        switched = f"{tensor} switched {name}"
+        switches[place] = helper.make_node("Mul", [tensor, f"keep {name}"], [switched])
+        inputs = [switched if value == tensor else value for value in nodes[place].input]
+        del nodes[place].input[:]
+        nodes[place].input.extend(inputs)
+    del model.graph.node[:]
+    for place, node in enumerate(nodes):
+        if place in switches:
+            model.graph.node.append(switches[place])
+        model.graph.node.append(node)
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def wrongly_scaled(graph: Graph, first: str, metadata: Metadata) -> bytes:
+    """The model with its normalised input as it would be without the division by 255.
+
+    (255 v − mean) / std, made of what there is, (v − mean) / std: 255 times that, and 254 mean / std more.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    mean, std = np.array(metadata.mean, np.float32), np.array(metadata.std, np.float32)
+    constants = {"times": np.float32(255), "more": (254 * mean / std).reshape(1, 3, 1, 1)}
+    for name, value in constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), f"wrong scale {name}"))
+    for node in model.graph.node:
+        inputs = [f"{first} wrong" if name == first else name for name in node.input]
+        del node.input[:]
+        node.input.extend(inputs)
+    place = graph.producer[first] + 1
+    model.graph.node.insert(place, helper.make_node("Mul", [first, "wrong scale times"], [f"{first} times"]))
+    model.graph.node.insert(
+        place + 1, helper.make_node("Add", [f"{first} times", "wrong scale more"], [f"{first} wrong"])
+    )
+    serialised: bytes = model.SerializeToString()
+    return serialised

@@ -1,0 +1,214 @@
+"""What can be told of one image and one model, as JSON: its stages, its layers, one pixel, the model itself.
+
+Shapes: a layer is [channels, h, w].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.images.decode import MAX_PIXELS
+from pixelwise.prediction.flow_events import thumbnail
+from pixelwise.prediction.large.tile_plan import WHOLE_PIXELS
+from pixelwise.records import Pixels
+from pixelwise.server.activations import Inside, Values
+from pixelwise.server.error_responses import Refused
+from pixelwise.server.image_memory import Seen
+from pixelwise.server.model_cache import Opened, Shelf
+from pixelwise.tracing.pixel_story import tell_pixel
+from pixelwise.tracing.receptive_field import Field
+
+# Of an image whose layers are looked into at its own scale: they and the run that makes them take 350 bytes a pixel.
+INSIDE_PIXELS = 2_100_000
+
+
+def refuse_large(opened: Opened, seen: Seen) -> None:
+    """Raise Refused where the values of all layers would fill the memory: of an image that is labelled in tiles, or at
+    its own scale with over INSIDE_PIXELS."""
+    height, width = seen.prediction.labels.shape
+    policy = opened.model.metadata.policy
+    limit = min(WHOLE_PIXELS[policy], INSIDE_PIXELS if policy == "native" else MAX_PIXELS)
+    if height * width > limit:
+        raise Refused(
+            413,
+            "too-large-inside",
+            f"The image has {width}×{height} = {height * width:,} pixels; this model's layers can be looked into for "
+            f"images up to {limit:,} pixels. It is labelled all the same.",
+            "Send the part of the image that you are interested in.",
+        )
+
+
+def flow_of(opened: Opened, seen: Seen) -> list[dict[str, Any]]:
+    """The four stages, each really run and timed."""
+    refuse_large(opened, seen)
+    passed = opened.stages.run(seen.pixels, seen.decode_ms, runs=3)
+    return opened.stages.events(passed)
+
+
+def values_of(opened: Opened, seen: Seen, tensor: str | None = None) -> Values:
+    """Every layer's values for an image, or those from which one layer's are told; kept while it is new."""
+    wanted = opened.inside.tensors.values() if tensor is None else opened.inside.needed(tensor)
+    refuse_large(opened, seen)
+    if missing := [name for name in wanted if name not in seen.layers]:
+        seen.layers.update(opened.inside.run(seen.pixels, missing))
+    return seen.layers
+
+
+def layers_of(opened: Opened, seen: Seen) -> list[dict[str, Any]]:
+    """Every named layer: its shape, its range, how many of its values are zero, and how far it sees."""
+    values = values_of(opened, seen)
+    inside = opened.inside
+    rows = []
+    for name, tensor in inside.tensors.items():
+        layer = values[tensor]
+        strongest = int(layer.reshape(layer.shape[0], -1).std(axis=1).argmax())
+        rows.append(
+            {
+                "strongest": strongest,  # the channel that varies most over this image
+                "thumbnail": thumbnail(grey(layer[strongest])),
+                "name": name,
+                "group": inside.groups[name],
+                "shape": list(layer.shape),
+                "minimum": float(layer.min()),
+                "maximum": float(layer.max()),
+                "mean": float(layer.mean()),
+                "zero_share": float((layer == 0).mean()),
+                **view_of(inside, name),
+                "step_px": network_size(opened, seen)[0] / layer.shape[1],
+                "skip": name in inside.skips,
+            }
+        )
+    return rows
+
+
+def grey(values_hw: NDArray[np.float32]) -> Pixels:
+    """Values as a picture: the lowest black, the highest white."""
+    low, high = float(values_hw.min()), float(values_hw.max())
+    scaled = ((values_hw - low) / max(high - low, 1e-9) * 255).round().astype(np.uint8)
+    return np.repeat(scaled[:, :, None], 3, axis=2)
+
+
+def view_of(inside: Inside, name: str) -> dict[str, Any]:
+    """How much of the network's input one value of a layer depends on: through convolutions, and by pooling."""
+    field = inside.measured[name].receptive
+    return {"view_px": view_size(field), "sees_all": field.whole_image if field.known else None}
+
+
+def view_size(field: Field) -> int | None:
+    sides = [side for side in (field.height_px, field.width_px) if side is not None]
+    return max(sides, default=None)
+
+
+def pixel_of(opened: Opened, seen: Seen, x: int, y: int) -> dict[str, Any]:
+    """One pixel: label, probabilities, runner-up and view."""
+    probabilities = seen.prediction.probabilities(x, y)
+    ranked = sorted(probabilities.items(), key=lambda item: -item[1])
+    values = np.array(list(probabilities.values()))
+    entropy = float(-(values * np.log2(np.maximum(values, 1e-12))).sum())
+    field = scores_field(opened)
+    layers = values_of(opened, seen)
+    activations = {name: layers[tensor] for name, tensor in opened.inside.tensors.items()}
+    story = tell_pixel(seen.pixels, seen.prediction, activations, (x, y))
+    return {
+        "x": x,
+        "y": y,
+        "sentences": list(story.sentences),
+        "label": opened.model.classes.names[int(seen.prediction.labels[y, x])],
+        "probability": ranked[0][1],
+        "runner_up": {"class": ranked[1][0], "probability": ranked[1][1]} if len(ranked) > 1 else None,
+        "entropy_bits": entropy,
+        "probabilities": probabilities,
+        "receptive_field": field and {**field, "box": box_of(opened, seen, x, y, field["network_px"])},
+    }
+
+
+def box_of(opened: Opened, seen: Seen, x: int, y: int, size: int) -> list[float]:
+    """The part of the image that a pixel's scores are read from: left, top, right, bottom in image pixels."""
+    height, width = seen.prediction.labels.shape
+    h, w = network_size(opened, seen)
+    half_x, half_y = size / 2 * width / w, size / 2 * height / h
+    centre_x, centre_y = x + 0.5, y + 0.5
+    return [
+        max(centre_x - half_x, 0.0),
+        max(centre_y - half_y, 0.0),
+        min(centre_x + half_x, float(width)),
+        min(centre_y + half_y, float(height)),
+    ]
+
+
+def network_size(opened: Opened, seen: Seen) -> tuple[int, int]:
+    """The size at which the network sees this image: that of its scores, times their stride."""
+    stride = opened.model.metadata.stride
+    _, h, w = seen.prediction.scores.shape
+    return h * stride, w * stride
+
+
+def model_of(opened: Opened, shelf: Shelf) -> dict[str, Any]:
+    """What a model says about itself."""
+    model, metadata = opened.model, opened.model.metadata
+    return {
+        "name": opened.name,
+        "title": shelf.title_of(opened.name),
+        "opens": shelf.opens(opened.name),
+        "digest": model.digest,
+        "bytes": len(model.graph),
+        "parameters": sum(layer.parameters for layer in opened.inside.measured.values()),
+        "classes": metadata.classes.to_json(),
+        "size": list(metadata.size),
+        "policy": metadata.policy,
+        "even_exposure": metadata.even_exposure,
+        "stride": metadata.stride,
+        "mean": list(metadata.mean),
+        "std": list(metadata.std),
+        "temperature": metadata.temperature,
+        "stages": [{"name": s.name, "group": s.group} for s in metadata.stages],
+        "skips": list(opened.inside.skips),
+        "receptive_field": scores_field(opened),
+        "provenance": metadata.provenance,
+        "licence": metadata.licence,
+        "has_run": opened.run is not None,
+    }
+
+
+def scores_field(opened: Opened) -> dict[str, Any] | None:
+    """The receptive field of a pixel's scores; None where the graph holds something that is not understood."""
+    field = opened.inside.measured[opened.model.metadata.stages[-1].name].receptive
+    size = view_size(field)
+    return {"network_px": size, "whole_image_by_pooling": field.whole_image} if field.known and size else None
+
+
+def influence_of(opened: Opened, seen: Seen, x: int, y: int, grid: int, row: int) -> dict[str, Any]:
+    """How much a pixel's probability falls when parts of the image are greyed out: one row of parts.
+
+    This is the effective receptive field as it shows from outside (Zeiler and Fergus 2014, arXiv:1311.2901). The page
+    asks row by row, so that it can show how far it is and stop.
+    """
+    refuse_large(opened, seen)
+    label = int(seen.prediction.labels[y, x])
+    name = opened.model.classes.names[label]
+    whole = seen.prediction.probabilities(x, y)[name]
+    height, width = seen.prediction.labels.shape
+    columns = max(round(grid * width / height), 1)
+    grey = seen.pixels[::4, ::4].reshape(-1, 3).mean(axis=0).astype(np.uint8)
+    drops = []
+    for column in range(columns):
+        covered = seen.pixels.copy()
+        rows = slice(row * height // grid, (row + 1) * height // grid)
+        covered[rows, column * width // columns : (column + 1) * width // columns] = grey
+        drops.append(whole - opened.model.predict(covered).probabilities(x, y)[name])
+    return {"x": x, "y": y, "class": name, "probability": whole, "row": row, "rows": grid, "drop": drops}
+
+
+def wrong_scale_of(opened: Opened, seen: Seen) -> dict[str, Any]:
+    """The model run for real on numbers that nobody divided by 255."""
+    refuse_large(opened, seen)
+    labels = opened.inside.wrongly_scaled(seen.pixels)
+    counts = np.bincount(labels.ravel(), minlength=len(opened.model.classes))
+    commonest = int(counts.argmax())
+    return {
+        "changed_share": float((labels != seen.prediction.labels).mean()),
+        "commonest": {"class": opened.model.classes.names[commonest], "share": float(counts[commonest] / labels.size)},
+    }

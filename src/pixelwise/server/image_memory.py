@@ -1,0 +1,65 @@
+"""The images that the page is looking at, remembered for a while so that it need not send them again.
+
+Shapes: H, W the image's own size; C classes; h, w the size of the scores.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from pixelwise.records import Pixels, Prediction
+from pixelwise.server.error_responses import unknown_image
+
+
+@dataclass
+class Seen:
+    """One image, what the model said about it, and what has been worked out since."""
+
+    pixels: Pixels  # [H, W, 3]
+    prediction: Prediction
+    decode_ms: float
+    predict_ms: float
+    format: str
+    bytes: int
+    sha256: str = ""  # of the bytes as they were sent, so that a client can see that an answer is its own
+    layers: dict[str, Any] = field(default_factory=dict)  # name → [channels, h, w]; kept for the newest images only
+
+
+class Memory:
+    """The newest `most` images and at most `max_pixels` of them in all. Safe to use from several threads."""
+
+    def __init__(self, most: int, max_pixels: int, with_layers: int = 2) -> None:
+        self.most, self.max_pixels, self.with_layers = most, max_pixels, with_layers
+        self.seen: OrderedDict[str, Seen] = OrderedDict()
+        self.lock = threading.Lock()
+
+    def put(self, seen: Seen) -> str:
+        """Remember it; returns the name to ask for it by, which nobody can guess."""
+        name = secrets.token_urlsafe(12)
+        with self.lock:
+            self.seen[name] = seen
+            while len(self.seen) > 1 and (len(self.seen) > self.most or self.pixels() > self.max_pixels):
+                self.seen.popitem(last=False)
+            self.forget_layers()
+        return name
+
+    def get(self, name: str) -> Seen:
+        with self.lock:
+            if name not in self.seen:
+                raise unknown_image()
+            self.seen.move_to_end(name)
+            self.forget_layers()
+            return self.seen[name]
+
+    def pixels(self) -> int:
+        """Of all images, with what is remembered of each beside its four bytes a pixel: its scores."""
+        return sum(seen.prediction.labels.size + seen.prediction.scores.nbytes // 4 for seen in self.seen.values())
+
+    def forget_layers(self) -> None:
+        """Layers are several megabytes an image: only the newest images keep theirs."""
+        for seen in list(self.seen.values())[: -self.with_layers]:
+            seen.layers.clear()

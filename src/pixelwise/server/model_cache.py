@@ -1,0 +1,101 @@
+"""The models that can be asked: the one that the server was started with, and those of finished runs."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from pixelwise.errors import PixelwiseError
+from pixelwise.prediction.load_model import BUNDLE_NAME, Model, load
+from pixelwise.prediction.stages import Stages
+from pixelwise.server.activations import Inside
+from pixelwise.server.error_responses import Refused
+from pixelwise.server.judging import judge
+from pixelwise.server.run_list import Runs
+from pixelwise.server.sample_images import Samples
+
+OPEN_AT_A_TIME = 3
+MAIN = "main"
+
+
+class Opened:
+    """A model and what is worked out of it, each part when it is first asked for."""
+
+    def __init__(self, name: str, model: Model, run: Path | None) -> None:
+        self.name, self.model, self.run = name, model, run
+        self.lock = RLock()
+        self._judged: tuple[dict[str, Any] | None] | None = None
+
+    @cached_property
+    def inside(self) -> Inside:
+        return Inside(self.model)
+
+    @cached_property
+    def stages(self) -> Stages:
+        return Stages(self.model)
+
+    @cached_property
+    def samples(self) -> Samples:
+        return Samples(self.model, self.run)
+
+    def judged(self) -> dict[str, Any] | None:
+        """Its scores on images that it has not learnt from; computed once."""
+        with self.lock:
+            if self._judged is None:
+                self._judged = (judge(self.model, self.samples, self.run),)
+            return self._judged[0]
+
+
+class Shelf:
+    """Models by name. Safe to use from several threads."""
+
+    def __init__(self, model: Model, built_in: str | None, runs: Runs) -> None:
+        self.runs, self.built_in = runs, built_in
+        run = model.path.parent if (model.path.parent / "data.json").is_file() else None
+        self.main = Opened(MAIN, model, run)
+        self.others: OrderedDict[str, Opened] = OrderedDict()
+        self.lock = RLock()
+
+    def names(self) -> list[dict[str, str]]:
+        finished = [name for name in self.runs.names() if self.bundle_of(name) is not None]
+        path = self.main.model.path
+        rows = [{"name": MAIN, "title": self.built_in or (path.parent.name if self.main.run else path.stem)}]
+        rows += [{"name": name, "title": f"run {name}"} for name in finished if self.bundle_of(name) != path]
+        return rows
+
+    def title_of(self, name: str) -> str:
+        return next((row["title"] for row in self.names() if row["name"] == name), name)
+
+    def opens(self, name: str) -> str:
+        """What to type for MODEL: a built-in name, a run directory or a file, without the folders it lies in."""
+        if name != MAIN:
+            return f"{self.runs.root.name}/{name}"
+        path = self.main.model.path
+        return self.built_in or (path.parent.name if self.main.run else path.name)
+
+    def bundle_of(self, name: str) -> Path | None:
+        bundle = self.runs.folder(name) / BUNDLE_NAME
+        return bundle if bundle.is_file() else None
+
+    def get(self, name: str) -> Opened:
+        """Raises Refused where there is no such model, or it cannot be opened."""
+        if name in ("", MAIN):
+            return self.main
+        with self.lock:
+            if name not in self.others:
+                bundle = self.bundle_of(name)
+                if bundle is None:
+                    raise Refused(404, "model-unknown", "There is no such model.", "List them with GET /v1/models.")
+                try:
+                    self.others[name] = Opened(name, load(bundle), bundle.parent)
+                except PixelwiseError as error:
+                    raise Refused(
+                        500, "model-broken", "The model of this run cannot be opened.", "Train it again."
+                    ) from error
+                while len(self.others) > OPEN_AT_A_TIME - 1:
+                    self.others.popitem(last=False)
+            self.others.move_to_end(name)
+            return self.others[name]

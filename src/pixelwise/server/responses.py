@@ -1,0 +1,155 @@
+"""A prediction → what goes over the wire: JSON with run lengths, a palette PNG, or bytes to look things up in.
+
+Shapes: H, W the image's own size; C classes; h, w the size of the scores.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from numpy.typing import NDArray
+
+from pixelwise.images.image_files import encode_label_png
+from pixelwise.records import ClassList, Labels, Prediction
+from pixelwise.server.image_memory import Seen
+
+BLOCK_PIXELS = 1 << 17  # whose run lengths are made at a time
+AT_ONCE_PIXELS = 1 << 20  # labels of a larger image are sent while they are written as text
+
+
+def run_lengths(labels_HW: Labels) -> list[int]:
+    """Row by row from the top left: class id, length, class id, length … `from_run_lengths` undoes it."""
+    flat = labels_HW.ravel()
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    lengths = np.diff(np.append(starts, flat.size))
+    runs: list[int] = np.stack([flat[starts], lengths], axis=1).ravel().tolist()
+    return runs
+
+
+def run_length_blocks(labels_HW: Labels) -> Iterator[str]:
+    """The same as text, numbers with commas between, a part of the image at a time: of an image of noise, the numbers
+    take many times the memory that its labels do."""
+    flat = labels_HW.ravel()
+    label, length, comma = int(flat[0]), 0, ""
+    for begin in range(0, flat.size, BLOCK_PIXELS):
+        part = flat[begin : begin + BLOCK_PIXELS]
+        starts = np.concatenate([[0], np.flatnonzero(part[1:] != part[:-1]) + 1])
+        lengths = np.diff(np.append(starts, part.size))
+        pairs = np.stack([part[starts], lengths], axis=1).tolist()
+        if pairs[0][0] == label:  # the run that the part before ended in goes on
+            pairs[0][1] += length
+        else:
+            pairs.insert(0, [label, length])
+        label, length = pairs.pop()
+        if pairs:
+            yield comma + ",".join(f"{one},{many}" for one, many in pairs)
+            comma = ","
+    yield f"{comma}{label},{length}"
+
+
+def from_run_lengths(runs: list[int], height: int, width: int) -> Labels:
+    pairs = np.array(runs).reshape(-1, 2)
+    return np.repeat(pairs[:, 0].astype(np.uint8), pairs[:, 1]).reshape(height, width)
+
+
+def as_json(seen: Seen, *, with_png: bool, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer of /v1/predict: what `described` says, and `rle`. That of a large image is made while it is sent."""
+    told = described(seen, with_png=with_png)
+    if seen.prediction.labels.size <= AT_ONCE_PIXELS:
+        return JSONResponse({**told, "rle": run_lengths(seen.prediction.labels)}, headers=headers)
+    text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+    def parts() -> Iterator[bytes]:
+        yield text[:-1].encode() + b',"rle":['
+        for block in run_length_blocks(seen.prediction.labels):
+            yield block.encode()
+        yield b"]}"
+
+    return StreamingResponse(parts(), headers=headers, media_type="application/json")
+
+
+def described(seen: Seen, *, with_png: bool) -> dict[str, Any]:
+    """Everything but the labels themselves, or these as a PNG."""
+    prediction = seen.prediction
+    height, width = prediction.labels.shape
+    answer: dict[str, Any] = {
+        "width": width,
+        "height": height,
+        "classes": class_rows(prediction),
+        "sha256": seen.sha256,
+        "milliseconds": {"decode": round(seen.decode_ms, 2), "predict": round(seen.predict_ms, 2)},
+    }
+    if with_png:
+        answer["mask_png"] = base64.b64encode(as_png(prediction)).decode()
+    return answer
+
+
+def class_rows(prediction: Prediction) -> list[dict[str, Any]]:
+    classes = prediction.classes
+    shares = prediction.shares
+    return [
+        {"id": i, "name": name, "colour": list(colour), "share": shares[name]}
+        for i, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True))
+    ]
+
+
+def as_png(prediction: Prediction) -> bytes:
+    return encode_label_png(prediction.labels, prediction.classes)
+
+
+def png_answer(png: bytes, headers: Mapping[str, str] | None = None) -> Response:
+    """A PNG as an answer, marked as it is: it is compressed already, and doing so again would hold up everyone else."""
+    return Response(png, headers={**(headers or {}), "Content-Encoding": "identity"}, media_type="image/png")
+
+
+def pack(header: dict[str, Any], *arrays: NDArray[Any]) -> bytes:
+    """A JSON header and arrays in one body.
+
+    uint32 length of the header, the header as UTF-8, then each array's bytes, little-endian, starting at multiples of
+    4. The header gets "arrays": [{"dtype", "shape", "offset"}], offsets counted from the end of the header's padding.
+    """
+    described, parts, offset = [], [], 0
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        described.append({"dtype": str(array.dtype), "shape": list(array.shape), "offset": offset})
+        padding = -array.nbytes % 4
+        parts += [array.data.cast("B") if array.size else b"", b"\0" * padding]
+        offset += array.nbytes + padding
+    text = json.dumps({**header, "arrays": described}, ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 4)
+    return b"".join([struct.pack("<I", len(text)), text, *parts])
+
+
+def packed(header: dict[str, Any], *arrays: NDArray[Any]) -> Response:
+    """The same as an answer. Marked as it is: compressing megabytes for the same machine takes longer than sending."""
+    return Response(
+        pack(header, *arrays), headers={"Content-Encoding": "identity"}, media_type="application/octet-stream"
+    )
+
+
+def for_page(name: str, seen: Seen) -> Response:
+    """Everything that the workbench needs of one image: labels and scores as they are, once."""
+    prediction = seen.prediction
+    header = {
+        "image": name,
+        **described(seen, with_png=False),
+        "temperature": prediction.temperature,
+        "format": seen.format,
+        "bytes": seen.bytes,
+    }
+    return packed(header, prediction.labels, prediction.scores)
+
+
+def mapped(labels_HW: Labels, classes: ClassList, onto: ClassList) -> Labels:
+    """Labels of one list of classes as those of another, by name; void where the other has no such class."""
+    table = np.full(256, 255, np.uint8)
+    for i, name in enumerate(classes.names):
+        if name in onto.names:
+            table[i] = onto.names.index(name)
+    return table[labels_HW]

@@ -1,0 +1,303 @@
+"""What the page asks about models, samples and the images that it has sent before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import Response
+
+from pixelwise.images.decode import MaskIds
+from pixelwise.images.files import Refusal
+from pixelwise.images.image_files import encode_png, labels_from_ids
+from pixelwise.metrics import confusion
+from pixelwise.records import VOID, Labels, Prediction
+from pixelwise.server.arithmetic import explain
+from pixelwise.server.error_responses import Refused
+from pixelwise.server.explain import (
+    flow_of,
+    influence_of,
+    layers_of,
+    model_of,
+    pixel_of,
+    refuse_large,
+    values_of,
+    wrong_scale_of,
+)
+from pixelwise.server.image_memory import Seen
+from pixelwise.server.model_cache import Opened
+from pixelwise.server.responses import as_json, as_png, packed, png_answer
+from pixelwise.server.routes.predict_routes import IMAGE_BODY, ModelName, ThePlace, TheState
+from pixelwise.server.sample_images import is_held_out
+from pixelwise.server.security import PROVEN, require_proof
+from pixelwise.server.trace_page import report_html
+from pixelwise.server.upload_decoder import Decoded
+from pixelwise.server.uploads import read_upload
+from pixelwise.tracing.prediction_checks import diagnose
+
+router = APIRouter(prefix="/v1", tags=["look closer"])
+Result = TypeVar("Result")
+
+
+@dataclass
+class Remembered:
+    """A request about an image that the page has sent before, and how to work on it on a worker's thread."""
+
+    request: Request
+    state: TheState
+    image: Annotated[str, Path(max_length=40, description="The name that /v1/predict?answer=page gave it.")]
+    model: ModelName = ""
+
+    async def run(self, work: Callable[[Opened, Seen], Result]) -> Result:
+        seen = self.state.memory.get(self.image)
+        return await self.state.gate.run(self.request, lambda: work(self.state.shelf.get(self.model), seen))
+
+
+TheImage = Annotated[Remembered, Depends(Remembered)]
+
+
+@router.get("/models", tags=["models"])
+def models(request: Request, state: TheState) -> list[dict[str, str]]:
+    """The models that can be asked; with the token, those of finished runs too."""
+    return state.shelf.names() if request.scope.get(PROVEN) else state.shelf.names()[:1]
+
+
+@router.get("/model", tags=["models"])
+async def model(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any]:
+    """What a model says about itself."""
+
+    def work() -> dict[str, Any]:
+        opened = state.shelf.get(model)
+        return model_of(opened, state.shelf)
+
+    return await state.gate.run(request, work)
+
+
+@router.get("/judged", tags=["models"])
+async def judged(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any] | None:
+    """A model's confusion matrix and scores on images that it has not learnt from; null where there are none."""
+    return await state.gate.run(request, lambda: state.shelf.get(model).judged(), aside=True)
+
+
+@router.get("/samples", tags=["samples"])
+def samples(request: Request, state: TheState, model: ModelName = "") -> list[dict[str, Any]]:
+    """Images that are there without a download; with the token, those that the model's run held out too."""
+    rows = state.shelf.get(model).samples.to_json()
+    return [row for row in rows if request.scope.get(PROVEN) or not is_held_out(row["name"])]
+
+
+@router.get("/samples/{name}/image", tags=["samples"], response_class=Response)
+async def sample_image(request: Request, state: TheState, name: str, model: ModelName = "") -> Response:
+    """A sample as PNG."""
+    open_to(request, name)
+    png = await state.gate.run(request, lambda: state.shelf.get(model).samples.pngs(name)[0])
+    return png_answer(png, {"Cache-Control": "private, max-age=3600"})
+
+
+@router.get("/samples/{name}/truth", tags=["samples"], response_class=Response)
+async def sample_truth(request: Request, state: TheState, name: str, model: ModelName = "") -> Response:
+    """Its mask: a grey PNG of class ids, 255 where unlabelled."""
+    open_to(request, name)
+    png = await state.gate.run(request, lambda: state.shelf.get(model).samples.pngs(name)[1])
+    return png_answer(png)
+
+
+@router.get("/images/{image}/picture", response_class=Response)
+async def picture(image: TheImage) -> Response:
+    """The image as it was decoded, as PNG: for browsers that cannot show its own format."""
+    png = await image.run(lambda _, seen: encode_png(seen.pixels))
+    return png_answer(png, {"Cache-Control": "private, max-age=600"})
+
+
+@router.get("/images/{image}/flow")
+async def flow(image: TheImage) -> list[dict[str, Any]]:
+    """The four stages that an image passed."""
+    return await image.run(flow_of)
+
+
+@router.get("/images/{image}/labels", response_class=Response)
+async def labels(image: TheImage, answer: Literal["json", "png"] = "png") -> Response:
+    """The labels again, to keep: a palette PNG, or JSON with run lengths."""
+
+    def work(_: Opened, seen: Seen) -> Response:
+        if answer == "png":
+            return png_answer(as_png(seen.prediction), attachment("mask.png"))
+        return as_json(seen, with_png=False, headers=attachment("labels.json"))
+
+    return await image.run(work)
+
+
+@router.get("/images/{image}/diagnosis")
+async def diagnosis(image: TheImage) -> list[dict[str, str]]:
+    """What looks wrong with a prediction, and what to do about it; often nothing."""
+
+    def work(opened: Opened, seen: Seen) -> list[dict[str, str]]:
+        return [finding.to_json() for finding in diagnose(seen.pixels, seen.prediction, opened.model.metadata)]
+
+    return await image.run(work)
+
+
+@router.get("/images/{image}/layers")
+async def layers(image: TheImage) -> list[dict[str, Any]]:
+    """Every layer's shape, range and view on an image."""
+    return await image.run(layers_of)
+
+
+@router.get("/images/{image}/layers/{layer}", response_class=Response)
+async def layer_values(image: TheImage, layer: str) -> Response:
+    """All values of one layer: a packed float32 [channels, h, w]."""
+
+    def work(opened: Opened, seen: Seen) -> Response:
+        values = values_of(opened, seen)[tensor_of(opened, layer)]
+        return packed({"layer": layer}, values.astype(np.float32))
+
+    return await image.run(work)
+
+
+@router.get("/images/{image}/unit")
+async def unit(
+    image: TheImage,
+    place: ThePlace,
+    layer: Annotated[str, Query(max_length=60)],
+    channel: Annotated[int, Query(ge=0)],
+) -> dict[str, Any]:
+    """The arithmetic of one value of a layer, from the model's own weights. x and y count the layer's own values."""
+
+    def work(opened: Opened, seen: Seen) -> dict[str, Any]:
+        tensor = tensor_of(opened, layer)
+        values = values_of(opened, seen, tensor)
+        channels, h, w = values[tensor].shape
+        if channel >= channels or place.y >= h or place.x >= w:
+            raise Refused(422, "value-outside", f"The layer {layer} is {channels}×{h}×{w}.")
+        return {
+            "layer": layer,
+            "channel": channel,
+            "x": place.x,
+            "y": place.y,
+            "value": float(values[tensor][channel, place.y, place.x]),
+            "steps": explain(opened.inside, values, tensor, channel, place.y, place.x),
+        }
+
+    return await image.run(work)
+
+
+@router.get("/images/{image}/skips", response_class=Response)
+async def skips(
+    image: TheImage,
+    off: Annotated[str, Query(max_length=200, description="Names of upsampling layers, with commas between.")] = "",
+) -> Response:
+    """Labels and scores with skip connections switched off, packed as /v1/predict?answer=page packs them."""
+
+    def work(opened: Opened, seen: Seen) -> Response:
+        names = [name for name in off.split(",") if name]
+        unknown = [name for name in names if name not in opened.inside.skips]
+        if unknown:
+            raise Refused(422, "skip-unknown", f"This model's skips are: {', '.join(opened.inside.skips) or 'none'}.")
+        refuse_large(opened, seen)
+        labels, scores = opened.inside.without_skips(seen.pixels, names)
+        changed = float((labels != seen.prediction.labels).mean())
+        return packed({"off": names, "changed_share": changed}, labels, scores)
+
+    return await image.run(work)
+
+
+@router.get("/images/{image}/wrong-scale")
+async def wrong_scale(image: TheImage) -> dict[str, Any]:
+    """What the model says when its input is not divided by 255, which is the commonest mistake of all."""
+    return await image.run(wrong_scale_of)
+
+
+@router.get("/images/{image}/pixel")
+async def pixel(image: TheImage, place: ThePlace) -> dict[str, Any]:
+    """As POST /v1/pixel, for a remembered image."""
+    return await image.run(lambda opened, seen: pixel_of(opened, seen, *place.inside(seen)))
+
+
+@router.get("/images/{image}/influence")
+async def influence(
+    image: TheImage,
+    place: ThePlace,
+    row: Annotated[int, Query(ge=0)],
+    grid: Annotated[int, Query(ge=2, le=16)] = 8,
+) -> dict[str, Any]:
+    """How a pixel's probability falls when parts of the image are greyed out, one row of parts at a time."""
+    if row >= grid:
+        raise Refused(422, "row-outside", f"There are {grid} rows.")
+    return await image.run(lambda opened, seen: influence_of(opened, seen, *place.inside(seen), grid, row))
+
+
+@router.post("/images/{image}/truth", openapi_extra=IMAGE_BODY, response_class=Response)
+async def truth(image: TheImage) -> Response:
+    """Compare with a mask of class ids: each class's IoU on this image, and the mask itself, packed uint8 [H, W]."""
+    state, seen = image.state, image.state.memory.get(image.image)
+    upload = await read_upload(image.request, state)
+
+    def work(mask: Decoded) -> Response:
+        opened = state.shelf.get(image.model)
+        return compared(opened, seen, true_labels(mask.array, opened, seen.prediction))
+
+    return await state.gate.run_decoded(image.request, lambda: state.decoders.decode(*upload, mask=True), work)
+
+
+@router.get("/images/{image}/truth", response_class=Response)
+async def truth_of_sample(image: TheImage, sample: Annotated[str, Query(max_length=60)]) -> Response:
+    """The same, with the mask of the sample that this image is."""
+    open_to(image.request, sample)
+
+    def work(opened: Opened, seen: Seen) -> Response:
+        pixels, labels = opened.samples.read(sample)
+        if not np.array_equal(pixels, seen.pixels):
+            raise Refused(422, "sample-other", "This image is not that sample.", "List them with GET /v1/samples.")
+        return compared(opened, seen, labels)
+
+    return await image.run(work)
+
+
+@router.get("/images/{image}/report", response_class=Response)
+async def report(image: TheImage, place: ThePlace) -> Response:
+    """The whole story of an image as one HTML file that opens offline."""
+
+    def work(opened: Opened, seen: Seen) -> Response:
+        html = report_html(opened, seen, *place.inside(seen), image.state.shelf.title_of(opened.name))
+        return Response(html, media_type="text/html; charset=utf-8", headers=attachment("pixelwise-report.html"))
+
+    return await image.run(work)
+
+
+def open_to(request: Request, sample: str) -> None:
+    """Images that lie in folders of this machine need the token. Raises Refused."""
+    if is_held_out(sample):
+        require_proof(request.scope)
+
+
+def attachment(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
+
+
+def compared(opened: Opened, seen: Seen, true_HW: Labels) -> Response:
+    matrix = confusion.count_pairs(seen.prediction.labels, true_HW, len(opened.model.classes))
+    scores = confusion.scores(matrix).to_json(opened.model.classes)
+    return packed({"scores": scores, "void_share": float((true_HW == VOID).mean())}, true_HW)
+
+
+def true_labels(ids: MaskIds, opened: Opened, prediction: Prediction) -> Labels:
+    """An uploaded mask as this model's class ids. Raises Refused."""
+    mask_ids = opened.samples.mask_ids  # as in the masks that this model learnt from; 255 is void in any
+    try:
+        if ids.shape != prediction.labels.shape:
+            (h, w), (height, width) = ids.shape, prediction.labels.shape
+            raise Refused(
+                422, "mask-size", f"The mask is {w}×{h}, the image {width}×{height}.", "Send the image's own mask."
+            )
+        return labels_from_ids(ids, mask_ids and {VOID: VOID, **mask_ids}, len(opened.model.classes))
+    except Refusal as refusal:
+        raise Refused(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
+
+
+def tensor_of(opened: Opened, layer: str) -> str:
+    if layer not in opened.inside.tensors:
+        raise Refused(404, "layer-unknown", f"This model's layers are: {', '.join(opened.inside.tensors)}.")
+    return opened.inside.tensors[layer]

@@ -1,0 +1,133 @@
+"""POST /v1/predict, /v1/trace, /v1/pixel: an image in, labels and reasons out. These need nothing remembered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+
+from pixelwise.heap import LARGE_PIXELS, give_back_soon
+from pixelwise.server.error_responses import Refused
+from pixelwise.server.explain import flow_of, layers_of, pixel_of
+from pixelwise.server.image_memory import Seen
+from pixelwise.server.model_cache import Opened
+from pixelwise.server.responses import as_json, as_png, for_page, png_answer
+from pixelwise.server.server_state import State, state_of
+from pixelwise.server.upload_decoder import Decoded
+from pixelwise.server.uploads import read_upload
+
+router = APIRouter(prefix="/v1", tags=["predict"])
+TheState = Annotated[State, Depends(state_of)]
+ModelName = Annotated[str, Query(description="A name from GET /v1/models.", max_length=60)]
+
+
+@dataclass
+class Place:
+    """A pixel that is asked about."""
+
+    x: Annotated[int, Query(ge=0, description="From the left, from 0.", examples=[212])]
+    y: Annotated[int, Query(ge=0, description="From the top, from 0.", examples=[140])]
+
+    def inside(self, seen: Seen) -> tuple[int, int]:
+        """(x, y). Raises Refused where the image does not reach that far."""
+        height, width = seen.prediction.labels.shape
+        if self.x >= width or self.y >= height:
+            raise Refused(
+                422, "pixel-outside", f"({self.x}, {self.y}) lies outside the image of {width}×{height} pixels."
+            )
+        return self.x, self.y
+
+
+Result = TypeVar("Result")
+LONG_PIXELS = 8_000_000  # an image of more takes many seconds, and is labelled aside
+ThePlace = Annotated[Place, Depends(Place)]
+IMAGE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The image: its bytes, or a multipart form with one file.",
+        "content": {
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"image": {"type": "string", "format": "binary"}}}
+            },
+        },
+    }
+}
+
+
+def look(decoded: Decoded, decode_ms: float, state: State, opened: Opened) -> Seen:
+    """Label an upload. Runs on a worker's thread."""
+    began = time.perf_counter()
+    prediction = opened.model.predict(decoded.array)
+    predict_s = time.perf_counter() - began
+    state.monitor.predicted(predict_s)
+    if prediction.labels.size > LARGE_PIXELS:
+        give_back_soon()
+    return Seen(
+        decoded.array, prediction, decode_ms, predict_s * 1e3, decoded.format, decoded.size, decoded.sha256
+    )  # fmt: skip
+
+
+async def seen_by(request: Request, state: State, model: str, work: Callable[[Opened, Seen], Result]) -> Result:
+    """Read, decode and label an upload, and do `work` on what came of it, each where it holds nobody else up."""
+    upload = await read_upload(request, state)
+
+    def decode() -> tuple[Decoded, float]:
+        began = time.perf_counter()
+        return state.decoders.decode(*upload), (time.perf_counter() - began) * 1e3
+
+    def label(found: tuple[Decoded, float]) -> Result:
+        opened = state.shelf.get(model)
+        return work(opened, look(*found, state, opened))
+
+    return await state.gate.run_decoded(
+        request, decode, label, aside=lambda found: found[0].array.size > 3 * LONG_PIXELS
+    )
+
+
+@router.post("/predict", openapi_extra=IMAGE_BODY)
+async def predict(
+    request: Request,
+    state: TheState,
+    answer: Annotated[
+        Literal["json", "png", "both", "page"] | None,
+        Query(description="json: run lengths; png: a palette PNG; both: JSON with the PNG in it; page: packed."),
+    ] = None,
+    model: ModelName = "",
+) -> Response:
+    """Label every pixel of an image."""
+    if answer is None:
+        answer = "png" if "image/png" in request.headers.get("accept", "") else "json"
+
+    def work(_: Opened, seen: Seen) -> Response:
+        if answer == "png":
+            return png_answer(as_png(seen.prediction), {"X-Image-SHA256": seen.sha256})
+        if answer == "page":
+            return for_page(state.memory.put(seen), seen)
+        return as_json(seen, with_png=answer == "both")
+
+    return await seen_by(request, state, model, work)
+
+
+@router.post("/trace", openapi_extra=IMAGE_BODY)
+async def trace(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any]:
+    """What happens to an image on its way: the four stages, and every layer."""
+
+    def work(opened: Opened, seen: Seen) -> dict[str, Any]:
+        return {"flow": flow_of(opened, seen), "layers": layers_of(opened, seen)}
+
+    return await seen_by(request, state, model, work)
+
+
+@router.post("/pixel", openapi_extra=IMAGE_BODY)
+async def pixel(request: Request, state: TheState, place: ThePlace, model: ModelName = "") -> dict[str, Any]:
+    """Why one pixel has its label: the probability of every class, and what part of the image it was read from."""
+
+    def work(opened: Opened, seen: Seen) -> dict[str, Any]:
+        return pixel_of(opened, seen, *place.inside(seen))
+
+    return await seen_by(request, state, model, work)

@@ -1,0 +1,200 @@
+"""Trainings: listed, started, watched live, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cv2
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi import Path as Path_
+from fastapi.responses import FileResponse, Response, StreamingResponse
+from pydantic import BaseModel, Field, field_validator
+
+from pixelwise.datasets.read_sample import read_sample_image
+from pixelwise.errors import PixelwiseError
+from pixelwise.images.image_files import encode_png
+from pixelwise.prediction.flow_events import coloured
+from pixelwise.records import ClassList, Sample
+from pixelwise.server.error_responses import Refused
+from pixelwise.server.responses import png_answer
+from pixelwise.server.routes.predict_routes import TheState
+from pixelwise.server.run_list import read_from
+from pixelwise.server.sample_images import data_of, held_out_pairs, mask_ids_of, read_held_out
+from pixelwise.server.server_state import State
+from pixelwise.trace_events import read_events
+
+router = APIRouter(prefix="/v1/runs", tags=["runs"])
+POLL_S = 0.1
+HEARTBEAT_S = 15.0
+PREVIEW_PX = 512
+Number = Annotated[int, Path_(ge=0, le=999_999)]
+
+
+class NewRun(BaseModel):
+    """What to train. Everything has a small default that takes a minute or two on two cores."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", examples=["first-try"])
+    size: tuple[int, int] = Field((96, 128), description="Height and width that the network sees.")
+    encoder: Literal["lite0", "lite1", "lite2", "unet"] = "lite0"
+    epochs: int = Field(8, ge=1, le=500)
+    images: int = Field(64, ge=8, le=5000, description="Rendered street scenes to learn from.")
+    augmentation: bool = True
+    folder: str | None = Field(None, max_length=1000, description="A folder on the server's machine instead of scenes.")
+
+    @field_validator("size")
+    @classmethod
+    def multiples(cls, size: tuple[int, int]) -> tuple[int, int]:
+        if any(side % 32 or not 32 <= side <= 1024 for side in size):
+            raise ValueError("height and width must be multiples of 32 up to 1024")
+        return size
+
+
+@router.get("")
+def runs(state: TheState) -> dict[str, Any]:
+    """All runs, the loaded model's own first, and whether this machine can train."""
+    can_train = importlib.util.find_spec("torch") is not None
+    return {
+        "runs": [state.runs.describe(name) for name in state.runs.names()],
+        "can_train": can_train,
+        "install": None if can_train else "pip install 'pixelwise[train]'",
+        "local": True,  # whoever brings the token may name folders of this machine
+    }
+
+
+@router.post("", status_code=201)
+def start(state: TheState, new: NewRun) -> dict[str, Any]:
+    """Start a training as a process of its own."""
+    wanted = new.model_dump()
+    if not new.folder:
+        wanted["folder"] = None
+    else:
+        wanted["folder"] = str(existing_folder(new.folder))
+    state.runs.start(new.name, wanted)
+    return state.runs.describe(new.name)
+
+
+def existing_folder(named: str) -> Path:
+    """Raises Refused."""
+    try:
+        folder = Path(named).expanduser()
+        if "\0" not in named and folder.is_dir():
+            return folder
+    except (OSError, RuntimeError, ValueError):  # a name too long, a user that there is not
+        pass
+    raise Refused(422, "folder-missing", "There is no such folder on this machine.", "Check its name.")
+
+
+@router.get("/{name}")
+def run(state: TheState, name: str) -> dict[str, Any]:
+    """One run: its recipe, its data, and whether it is running."""
+    return state.runs.describe(name)
+
+
+@router.post("/{name}/stop")
+def stop(state: TheState, name: str) -> dict[str, Any]:
+    """Stop a training as Ctrl-C would; what it has learnt so far stays."""
+    state.runs.stop(name)
+    return state.runs.describe(name)
+
+
+@router.post("/{name}/resume")
+def resume(state: TheState, name: str) -> dict[str, Any]:
+    """Let a stopped training go on from its last checkpoint."""
+    state.runs.resume(name)
+    return state.runs.describe(name)
+
+
+@router.get("/{name}/events", response_class=StreamingResponse)
+async def events(request: Request, state: TheState, name: str) -> StreamingResponse:
+    """Server-sent events: lists of trace events as they are written; `end` when the training has ended.
+
+    An event's id is the place in the trace behind it, so that a reader that comes back goes on where it was.
+    """
+    state.runs.existing(name)
+    last = request.headers.get("last-event-id", "0")
+    offset = int(last) if last.isdecimal() and len(last) < 16 else 0
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(follow(state, name, offset), media_type="text/event-stream", headers=headers)
+
+
+async def follow(state: State, name: str, offset: int) -> AsyncIterator[str]:
+    """The trace from `offset` on, as long as the training lives."""
+    trace = state.runs.folder(name) / "trace.jsonl"
+    quiet_s = 0.0
+    while not state.stopping.is_set():
+        alive = state.runs.is_running(name)  # asked before reading, so that nothing written before its end is missed
+        found, offset = await asyncio.to_thread(read_from, trace, offset)
+        if found:
+            quiet_s = 0.0
+            yield f"id: {offset}\nevent: trace\ndata: {json.dumps(found, ensure_ascii=False)}\n\n"
+        elif not alive:
+            yield f"event: end\ndata: {json.dumps({'failure': state.runs.failure(name)}, ensure_ascii=False)}\n\n"
+            return
+        elif quiet_s >= HEARTBEAT_S:
+            quiet_s = 0.0
+            yield ": still here\n\n"
+        await asyncio.sleep(POLL_S)
+        quiet_s += POLL_S
+
+
+@router.get("/{name}/epochs/{epoch}")
+def epoch(state: TheState, name: str, epoch: Number) -> dict[str, Any]:
+    """All numbers of one epoch, each class's IoU among them."""
+    trace = state.runs.existing(name) / "trace.jsonl"
+    found = [e for e in read_events(trace) if e.get("event") == "epoch" and e.get("epoch") == epoch]
+    if not found:
+        raise Refused(404, "epoch-unknown", f"There is no epoch {epoch} in this run.")
+    return found[-1]
+
+
+@router.get("/{name}/previews/{epoch}/{index}", response_class=FileResponse)
+def preview(state: TheState, name: str, epoch: Number, index: Number) -> FileResponse:
+    """The mask that a held-out image got after an epoch."""
+    path = state.runs.existing(name) / "previews" / f"epoch-{epoch:04d}" / f"{index}.png"
+    if not 0 <= index < 100 or not path.is_file():
+        raise Refused(404, "preview-unknown", "There is no such preview.")
+    return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
+
+
+@router.get("/{name}/images/{index}", response_class=Response)
+def image(state: TheState, name: str, index: Number) -> Response:
+    """The held-out image that previews are of."""
+    sample = held_out(state, name, index)
+    try:
+        pixels = read_sample_image(sample)
+    except PixelwiseError as error:
+        raise Refused(410, "image-gone", "This image is no longer where it was.") from error
+    return png_answer(encode_png(shrunk(pixels, cv2.INTER_AREA)))
+
+
+@router.get("/{name}/truth/{index}", response_class=Response)
+def truth(state: TheState, name: str, index: Number) -> Response:
+    """Its true mask, in the classes' colours."""
+    sample = held_out(state, name, index)
+    folder = state.runs.existing(name)
+    classes = ClassList.from_json(data_of(folder)["classes"])
+    try:
+        labels = read_held_out(sample, mask_ids_of(folder), len(classes))[1]
+    except PixelwiseError as error:
+        raise Refused(410, "image-gone", "This mask is no longer where it was.") from error
+    return png_answer(encode_png(shrunk(coloured(labels, classes), cv2.INTER_NEAREST)))
+
+
+def held_out(state: State, name: str, index: int) -> Sample:
+    pairs = held_out_pairs(state.runs.existing(name))
+    if not 0 <= index < len(pairs):
+        raise Refused(404, "image-unknown", "There is no such image.")
+    return pairs[index]
+
+
+def shrunk(pixels: np.ndarray[Any, np.dtype[np.uint8]], how: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    height, width = pixels.shape[:2]
+    scale = min(PREVIEW_PX / max(height, width), 1.0)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return np.asarray(cv2.resize(pixels, size, interpolation=how), np.uint8)

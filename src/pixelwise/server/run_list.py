@@ -1,0 +1,240 @@
+"""The runs that the page can look at, and trainings started from it, each a process of its own.
+
+What is known of a run is what training writes: trace.jsonl, data.json, recipe.toml and previews/. A training goes on
+when the page, or even the server, ends.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pixelwise.datasets.dataset_toml import parse_toml
+from pixelwise.images.files import real_path, write_whole
+from pixelwise.server.error_responses import Refused
+from pixelwise.server.process_identity import exclusively, identity_in, identity_of, interrupt, is_locked, process_of
+from pixelwise.training.observations import origin
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+OWN = "this-model"  # the run that the loaded model came from
+SLIM = (
+    "version", "time", "event", "epoch", "loss", "val_loss", "accuracy", "train_accuracy", "miou", "learning_rate",
+    "seconds", "images_per_second", "best", "observation",
+)  # fmt: skip
+HERE_ONLY = ("root", "path", "problems")  # of events: where things lie on this machine, and much that nobody looks at
+FOLDERS = re.compile(r"(?<![\w./])/(?:[^\s/:'\"]+/)+(?=[^\s/:'\"])")
+
+
+class Runs:
+    """The folder of runs, and the run of the loaded model."""
+
+    def __init__(self, root: Path, own: Path | None) -> None:
+        self.root, self.own = root, own
+        self.started: dict[str, subprocess.Popen[bytes]] = {}
+        self.starting = threading.Lock()
+
+    def folder(self, name: str) -> Path:
+        """Raises Refused for a name that no run can have."""
+        if name == OWN and self.own is not None:
+            return self.own
+        if not NAME.fullmatch(name):
+            raise unknown()
+        return self.root / name
+
+    def existing(self, name: str) -> Path:
+        folder = self.folder(name)
+        if not any((folder / file).is_file() for file in ("trace.jsonl", "page.json")):
+            raise unknown()
+        return folder
+
+    def names(self) -> list[str]:
+        """The loaded model's run first, then the newest."""
+        own = [OWN] if self.own is not None and (self.own / "trace.jsonl").is_file() else []
+        if not self.root.is_dir():
+            return own
+        found = [
+            folder
+            for folder in self.root.iterdir()
+            if NAME.fullmatch(folder.name)
+            and real_path(folder) != (real_path(self.own) if self.own else None)
+            and ((folder / "trace.jsonl").is_file() or (folder / "page.json").is_file())
+        ]
+        return own + [folder.name for folder in sorted(found, key=lambda f: f.stat().st_mtime, reverse=True)]
+
+    def describe(self, name: str) -> dict[str, Any]:
+        folder = self.existing(name)
+        data = read_json(folder / "data.json")
+        return {
+            "name": name,
+            "running": self.is_running(name),
+            "finished": (folder / "model.onnx").is_file(),
+            "can_resume": name != OWN and any((folder / "checkpoints").glob("step-*")),
+            "recipe": read_toml(folder / "recipe.toml"),
+            "request": read_json(folder / "page.json").get("request"),
+            "classes": data.get("classes", []),
+            "data": {"notes": data.get("notes", []), **{k: len(v) for k, v in data.get("splits", {}).items()}},
+            "previews": [row[0] for row in data.get("splits", {}).get("val", [])[:4]],
+            "failure": self.failure(name),
+        }
+
+    def is_running(self, name: str) -> bool:
+        process = self.started.get(name)
+        if process is not None and process.poll() is None:
+            return True
+        return self.process(name) is not None or is_locked(self.folder(name) / "lock")
+
+    def process(self, name: str) -> psutil.Process | None:
+        """The process of a training that lives: the one that its lock names, or that a server noted when it started it.
+        Either by number and beginning, for a number alone may have become another's."""
+        folder = self.folder(name)
+        holder = process_of(identity_in(folder / "lock")) if is_locked(folder / "lock") else None
+        return holder or process_of(read_json(folder / "page.json").get("process"))
+
+    def failure(self, name: str) -> str | None:
+        """The last line that a training printed which ended with an error. What a signal did, its trace tells."""
+        process = self.started.get(name)
+        if process is None or process.poll() is None or not 0 < process.returncode <= 128:
+            return None
+        try:
+            lines = (self.folder(name) / "page.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        return without_folders(lines[-1] if lines else f"exit code {process.returncode}")[:500]
+
+    def start(self, name: str, request: dict[str, Any]) -> None:
+        """Start a training in a process of its own. One at a time: two would only slow each other down."""
+        folder = self.folder(name)
+        with self.one_at_a_time():
+            self.require_free()
+            if folder.exists():
+                raise Refused(409, "run-exists", f"There is already a run named {name}.", "Choose another name.")
+            folder.mkdir()
+            self.launch(name, request)
+
+    @contextmanager
+    def one_at_a_time(self) -> Iterator[None]:
+        """Look and start as one step, for every request to this server and to others that share the folder of runs."""
+        with self.starting:
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+                with exclusively(self.root / ".starting") as held:
+                    if not held:
+                        raise Refused(409, "training-already", "Another server is starting a training.", "Try again.")
+                    yield
+            except OSError as error:
+                message = f"The folder of runs cannot be written: {error.strerror}."
+                raise Refused(409, "runs-unwritable", message, "Start the server with another --runs.") from error
+
+    def require_free(self) -> None:
+        """Raises Refused where nothing can be trained now."""
+        if importlib.util.find_spec("torch") is None:
+            raise Refused(
+                409, "torch-missing", "Training needs torch, which is not installed.", "pip install 'pixelwise[train]'"
+            )
+        if any(self.is_running(other) for other in self.names()):
+            raise Refused(409, "training-already", "A training is running.", "Stop it, or wait until it has finished.")
+
+    def resume(self, name: str) -> None:
+        """Let a stopped training go on from its last checkpoint."""
+        folder = self.existing(name)
+        data = read_json(folder / "data.json").get("root")
+        if (folder / "model.onnx").is_file() or not data or not any((folder / "checkpoints").glob("step-*")):
+            raise Refused(409, "nothing-to-resume", "This run has finished, or holds no checkpoint to go on from.")
+        request = read_json(folder / "page.json").get("request")
+        with self.one_at_a_time():
+            self.require_free()
+            self.launch(name, {**(request if isinstance(request, dict) else {}), "folder": data, "resume": True})
+
+    def launch(self, name: str, request: dict[str, Any]) -> None:
+        folder = self.folder(name)
+        command = [sys.executable, "-m", "pixelwise.server.training_job", str(folder), json.dumps(request)]
+        with (folder / "page.log").open("wb") as log:
+            process = subprocess.Popen(  # its own session: Ctrl-C in the server's terminal is not meant for it
+                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        self.started[name] = process
+        told = {"process": identity_of(process.pid), "request": request}
+        write_whole(folder / "page.json", json.dumps(told).encode())
+
+    def stop(self, name: str) -> None:
+        """Ask a training to stop as Ctrl-C does, whoever started it; its last checkpoint stays."""
+        self.existing(name)
+        process = self.started.get(name)
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            return
+        found = self.process(name)
+        if found is None or not interrupt(found):
+            raise Refused(409, "not-running", "This training is not running.")
+
+
+def unknown() -> Refused:
+    return Refused(404, "run-unknown", "There is no such run.", "List them with GET /v1/runs.")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return parse_toml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def slim(event: dict[str, Any]) -> dict[str, Any]:
+    """An event as the page needs it: without numbers of single classes, which are asked for when someone looks at an
+    epoch, and without the folders of this machine."""
+    kind = event.get("event")
+    if kind == "epoch":
+        return {key: event[key] for key in SLIM if key in event}
+    told = {key: value for key, value in event.items() if key not in HERE_ONLY}
+    if kind == "start":
+        told |= {"run": without_folders(str(event.get("run"))), "says": origin(event)}
+    if "message" in told:
+        told["message"] = without_folders(str(told["message"]))
+    return told
+
+
+def without_folders(text: str) -> str:
+    """A message with absolute paths cut to their last part."""
+    return FOLDERS.sub("", text)
+
+
+def read_from(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines after `offset`, slimmed, and the offset behind them."""
+    try:
+        with path.open("rb") as file:
+            if offset > os.fstat(file.fileno()).st_size:
+                offset = 0  # another run took this name
+            file.seek(offset)
+            chunk = file.read()
+    except OSError:
+        return [], offset
+    whole, newline, _ = chunk.rpartition(b"\n")
+    events = []
+    for line in whole.split(b"\n") if newline else []:
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):  # half a line of a training that was killed
+            continue
+        if isinstance(event, dict):
+            events.append(slim(event))
+    return events, offset + len(whole) + len(newline)

@@ -1,0 +1,134 @@
+"""Images that are there without a download: the run's own held-out images, rendered street scenes, the bundle's own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
+from pixelwise.errors import PixelwiseError
+from pixelwise.images.image_files import encode_png
+from pixelwise.prediction.load_model import Model
+from pixelwise.records import VOID, ClassList, Labels, Pixels, Sample
+from pixelwise.scenes.render_scene import SCENE_CLASSES, render_scene
+from pixelwise.server.error_responses import Refused
+from pixelwise.server.responses import mapped
+
+SEED = 71  # no training on scenes uses this one
+SCENES = (4, 11, 17, 23)
+SCENE_PX = (384, 512)
+HELD_OUT = 6
+HELD_OUT_NAME = "held-out"
+KEPT = 4  # samples whose PNGs are kept
+GOLDEN = "golden"
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image, nearly always with its true mask."""
+
+    name: str
+    title: str
+    source: str
+    has_truth: bool = True
+
+
+class Samples:
+    """The samples that suit a model: held-out images of its run first, where they still lie on this machine."""
+
+    def __init__(self, model: Model, run: Path | None) -> None:
+        self.classes, self.golden = model.classes, model.engine.bundle.golden.image
+        self.held_out = held_out_pairs(run)
+        self.mask_ids = mask_ids_of(run)
+        self.kept: dict[str, tuple[bytes, bytes]] = {}
+        self.examples = [
+            Example(f"{HELD_OUT_NAME}-{i}", sample.name.rpartition("/")[2], "held out when this model was trained")
+            for i, sample in enumerate(self.held_out[:HELD_OUT])
+        ]
+        if not self.held_out and not knows_streets(model.classes):
+            self.examples.append(
+                Example(GOLDEN, "the model’s own test image", "inside its file; it comes without a true mask", False)
+            )
+        self.examples += [
+            Example(f"scene-{i}", f"street scene {number + 1}", "rendered; every pixel's class is known exactly")
+            for number, i in enumerate(SCENES)
+        ]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [vars(example) for example in self.examples]
+
+    def read(self, name: str) -> tuple[Pixels, Labels]:
+        """Pixels [H, W, 3] and true labels [H, W] in this model's classes, void where it has no such class."""
+        kind, _, number = name.rpartition("-")
+        if name not in {example.name for example in self.examples}:
+            raise Refused(404, "sample-unknown", "There is no such sample.", "List them with GET /v1/samples.")
+        if name == GOLDEN:
+            return self.golden, np.full(self.golden.shape[:2], VOID, np.uint8)
+        if kind == "scene":
+            pixels, labels = render_scene(SEED, int(number), *SCENE_PX)
+            return pixels, mapped(labels, SCENE_CLASSES, self.classes)
+        return self.read_held_out(int(number))
+
+    def read_held_out(self, index: int) -> tuple[Pixels, Labels]:
+        sample = self.held_out[index]
+        try:
+            return read_held_out(sample, self.mask_ids, len(self.classes))
+        except PixelwiseError as error:
+            raise Refused(410, "sample-gone", "This image is no longer where it was.", "Choose another one.") from error
+
+    def pngs(self, name: str) -> tuple[bytes, bytes]:
+        """Image and true mask as PNG; those asked for last are kept."""
+        if name not in self.kept:
+            pixels, labels = self.read(name)
+            self.kept[name] = (encode_png(pixels), encode_png(labels))
+            while len(self.kept) > KEPT:
+                self.kept.pop(next(iter(self.kept)))
+        return self.kept[name]
+
+
+def is_held_out(name: str) -> bool:
+    """Is this sample read from a folder of this machine?"""
+    return name.startswith(HELD_OUT_NAME)
+
+
+def knows_streets(classes: ClassList) -> bool:
+    """Can this model be judged on rendered street scenes?"""
+    return len(set(SCENE_CLASSES.names) & set(classes.names)) >= 2
+
+
+def data_of(run: Path | None) -> dict[str, Any]:
+    """What a run recorded of its data; empty where there is no run."""
+    if run is None:
+        return {}
+    try:
+        data: dict[str, Any] = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data
+
+
+def held_out_pairs(run: Path | None) -> list[Sample]:
+    """The validation pairs of a run that are still there."""
+    rows = data_of(run).get("splits", {}).get("val", [])
+    samples = [Sample(str(name), Path(image), Path(mask), *parts) for name, image, mask, *parts in rows if mask]
+    return [one for one in samples if one.image.is_file() and one.mask is not None and one.mask.is_file()]
+
+
+def read_held_out(sample: Sample, mask_ids: dict[int, int], classes: int) -> tuple[Pixels, Labels]:
+    """Pixels [H, W, 3] and true labels [H, W], as the run read them. Raises PixelwiseError."""
+    pixels = read_sample_image(sample)
+    return pixels, read_sample_mask(sample, mask_ids, classes, (pixels.shape[0], pixels.shape[1]))
+
+
+def mask_ids_of(run: Path | None) -> dict[int, int]:
+    return {int(key): int(value) for key, value in data_of(run).get("mask_ids", {}).items()}
+
+
+def judged_scenes(classes: ClassList, count: int) -> list[tuple[Pixels, Labels]]:
+    """Rendered scenes for judging a model whose classes they show."""
+    scenes = (render_scene(SEED, 1000 + i, 256, 320) for i in range(count))
+    return [(pixels, np.asarray(mapped(labels, SCENE_CLASSES, classes))) for pixels, labels in scenes]

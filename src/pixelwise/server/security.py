@@ -1,0 +1,200 @@
+"""Who may ask: Host, Origin and token are checked before anything else happens, and every answer is fenced in.
+
+A page elsewhere on the web can make a browser send requests here. The Host check stops names that an attacker points at
+this machine (DNS rebinding); the Origin check stops posts across sites; the token stops everyone else.
+
+Rights follow the token, never the address that a request seems to come from: behind a proxy, all of them come from this
+machine. On this machine alone, images can be labelled and the model looked at without it; what starts or stops
+trainings, or reads or names folders of this machine, always needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pixelwise.server.error_responses import Refused
+from pixelwise.server.server_settings import Settings
+
+COOKIE = "pixelwise_token"  # with the port behind it: cookies of one host reach every port
+OPEN_PATHS = ("/healthz", "/readyz")  # a load balancer has no token, and they tell nothing
+PROVEN_PATHS = "/v1/runs"  # these, and those below, need the token on this machine too
+PROVEN = "pixelwise.proven"  # in a request's scope: did it bring the token?
+ONCE = ("host", "content-length", "origin", "transfer-encoding", "authorization")  # headers that say one thing
+
+MOST_FIELDS = 100  # of an address
+
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "img-src 'self' blob: data:",
+        "style-src 'self' 'unsafe-inline'",  # Svelte sets widths and colours of single elements
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+FENCES = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+}
+
+
+class Guard:
+    """ASGI middleware that refuses what must not come in."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        if not settings.token:
+            raise ValueError("a server needs a token")
+        self.app, self.settings, self.token = app, settings, settings.token
+        self.cookie = f"{COOKIE}_{settings.port}"
+        self.proof = hmac.new(self.token.encode(), b"pixelwise cookie", hashlib.sha256).hexdigest()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # there are no web sockets here
+            await send({"type": "websocket.close"})
+            return
+
+        async def send_fenced(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in FENCES.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            answer = self.check(scope, Headers(scope=scope))
+        except Refused as refused:
+            answer = refused.response()
+        # Cookies are for the check alone. Whoever parses them further down does so on the event loop, and with Python's
+        # own parser (before 3.11.10 and 3.12.6) 60 kB of backslashes take half a minute: CVE-2024-7592.
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
+        await (answer or self.app)(scope, receive, send_fenced)
+
+    def check(self, scope: Scope, headers: Headers) -> Response | None:
+        """None where the request may pass; an answer where there is one already. Raises Refused."""
+        if twice := next((name for name in ONCE if len(headers.getlist(name)) > 1), None):
+            raise Refused(400, "header-twice", f"The header {twice} came twice.", "Send it once.")
+        if not self.is_own(host_name(headers.get("host", "")), scope):
+            raise Refused(
+                421,
+                "host-unknown",
+                "This server does not answer under that name.",
+                "Use the address that `pixelwise serve` printed, or start it with --allow-host.",
+            )
+        origin = headers.get("origin")
+        if origin is not None and origin_host(origin) != headers.get("host"):
+            raise Refused(403, "origin-foreign", "Requests from other sites are refused.", "Open the page itself.")
+        if scope["method"] not in ("GET", "HEAD") and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            raise Refused(403, "origin-foreign", "Requests from other sites are refused.", "Open the page itself.")
+        return self.check_token(scope, headers)
+
+    def is_own(self, host: str, scope: Scope) -> bool:
+        """Is this a name of this server, or the very address that the request came in on? Nobody can point a foreign
+        name at an address without saying that name."""
+        if host in self.settings.names:
+            return True
+        reached = as_address((scope.get("server") or ("",))[0])
+        return not self.settings.is_local and reached is not None and reached == as_address(host)
+
+    def check_token(self, scope: Scope, headers: Headers) -> Response | None:
+        if self.token_in_address(scope):
+            return self.remember(scope, headers)
+        scope[PROVEN] = self.is_proven(headers)
+        if scope[PROVEN] or scope["path"] in OPEN_PATHS:
+            return None
+        is_plain = not is_below(scope["path"], PROVEN_PATHS) and asked_for(scope, "model") in ("", "main")
+        if self.settings.is_local and is_plain:
+            return None
+        raise token_missing()
+
+    def is_proven(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and same(given.strip(), self.token):
+            return True
+        cookies = [part.strip() for part in headers.get("cookie", "").split(";")]
+        return any(same(cookie, f"{self.cookie}={self.proof}") for cookie in cookies if cookie.startswith(self.cookie))
+
+    def token_in_address(self, scope: Scope) -> bool:
+        if scope["method"] != "GET" or b"token=" not in scope["query_string"]:
+            return False
+        return same(asked_for(scope, "token"), self.token)
+
+    def remember(self, scope: Scope, headers: Headers) -> Response:
+        """Give the browser a cookie and send it on, so that the token does not stay in the address."""
+        answer = RedirectResponse("/" + scope["path"].lstrip("/\\"), 303)
+        forwarded = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()  # by a proxy that speaks TLS
+        secure = "https" in (scope.get("scheme"), forwarded)
+        answer.set_cookie(self.cookie, self.proof, httponly=True, samesite="strict", secure=secure, max_age=12 * 3600)
+        return answer
+
+
+def token_missing() -> Refused:
+    return Refused(
+        401,
+        "token-missing",
+        "This needs the server's token.",
+        "Open the address that `pixelwise serve` printed, or send the header: Authorization: Bearer TOKEN",
+    )
+
+
+def require_proof(scope: Scope) -> None:
+    """Raises Refused where the request did not bring the token."""
+    if not scope.get(PROVEN):
+        raise token_missing()
+
+
+def asked_for(scope: Scope, name: str) -> str:
+    """A parameter of the address; "" where it is not there. Raises Refused."""
+    try:
+        fields: dict[str, list[str]] = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        message = f"The address has over {MOST_FIELDS} parameters."
+        raise Refused(400, "address-long", message, "See /docs for what there is.") from error
+    return fields.get(name, [""])[0]
+
+
+def same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
+
+
+def is_below(path: str, root: str) -> bool:
+    return path == root or path.startswith(f"{root}/")
+
+
+def origin_host(origin: str) -> str | None:
+    """Host and port of an origin; None where it is not one."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
+def as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that is written there, IPv4 within IPv6 as IPv4; None where it is a name."""
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+def host_name(host: str) -> str:
+    """ "localhost:8000" → "localhost", "[::1]:8000" → "::1"."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.rpartition(":")[0].lower() if ":" in host else host.lower()

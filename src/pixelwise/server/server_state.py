@@ -1,0 +1,35 @@
+"""What a running server holds, in one place, handed to every route."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from fastapi import Request
+
+from pixelwise.server.body_limits import Arriving
+from pixelwise.server.decoder_pool import Decoders
+from pixelwise.server.image_memory import Memory
+from pixelwise.server.model_cache import Shelf
+from pixelwise.server.monitoring import Monitor
+from pixelwise.server.request_queue import Gate
+from pixelwise.server.run_list import Runs
+from pixelwise.server.server_settings import Settings
+
+
+@dataclass
+class State:
+    settings: Settings
+    shelf: Shelf
+    runs: Runs
+    gate: Gate
+    decoders: Decoders
+    arriving: Arriving
+    memory: Memory
+    monitor: Monitor
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+async def state_of(request: Request) -> State:  # a plain function would be sent to a thread each time
+    state: State = request.app.state.pixelwise
+    return state

@@ -1,0 +1,65 @@
+"""A training started from the page: render scenes where asked to, then become `pixelwise train`.
+
+Run as `python -m pixelwise.server.training_job RUN '{"epochs": …}'`. It stays one process: stopping it stops training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from pixelwise.scenes.render_scene import write_scenes
+from pixelwise.trace_events import to_file
+
+SCENES_PX = (192, 256)
+HELD_OUT = 16
+
+
+def main(run: Path, request: dict[str, Any]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell may have had it ignored
+    tell = to_file(run / "trace.jsonl")
+    if request.get("folder"):
+        data = Path(request["folder"])
+    else:
+        data = run.parent / f"scenes_{request['images']}"  # an underscore, which no run's name has
+        steps = max((request["images"] + HELD_OUT) // 20, 1)
+
+        def progress(done: int, total: int) -> None:
+            if done % steps == 0 or done == total:
+                tell({"event": "progress", "what": "rendering street scenes", "done": done, "total": total})
+
+        if not (data / "complete").is_file():  # the same scenes serve every run of that many, so that runs compare
+            try:
+                counts = {"train": request["images"], "val": HELD_OUT}
+                write_scenes(data, counts, height_px=SCENES_PX[0], width_px=SCENES_PX[1], progress=progress)
+            except KeyboardInterrupt:
+                tell({"event": "stop", "reason": "KeyboardInterrupt", "epoch": 0})
+                raise SystemExit(130) from None
+            (data / "complete").touch()
+    tell({"event": "progress", "what": "starting", "done": 0, "total": 0})
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.execv(sys.executable, [sys.executable, "-m", "pixelwise", *arguments(data, run, request)])
+
+
+def arguments(data: Path, run: Path, request: dict[str, Any]) -> list[str]:
+    """The command line of `pixelwise train` for a request."""
+    if request.get("resume"):  # its own recipe says the rest
+        return ["train", str(data), "--out", str(run), "--resume"]
+    height, width = request["size"]
+    unet = request["encoder"] == "unet"
+    options = ["train", str(data), "--out", str(run), "--epochs", str(request["epochs"]), "--size", f"{height}x{width}"]
+    options += ["--model", "unet"] if unet else ["--model", "fast", "--encoder", request["encoder"]]
+    settings = {"pretrained": "false"} if unet else {}
+    if not request["augmentation"]:
+        settings |= {"zoom": "[1.0, 1.0]", "flip": "false", "light": "0.0"}
+    for name, value in settings.items():
+        options += ["--set", f"{name}={value}"]
+    return options
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]))

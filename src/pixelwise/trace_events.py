@@ -1,0 +1,118 @@
+"""Trace events: one JSON object a line, appended as things happen. The page, the report and the terminal read these.
+
+Every event has `version`, `event` (flow, epoch, checkpoint, stop …) and `time` (seconds since 1970). A reader must
+ignore events and fields that it does not know, and a last line without its newline, which is still being written.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pixelwise.errors import OutputError
+from pixelwise.images.files import utf8, write_whole
+
+VERSION = 1
+Event = dict[str, Any]
+Listener = Callable[[Event], None]
+
+
+def nobody(_event: Event) -> None:
+    """The listener that is there when nobody listens."""
+
+
+def to_file(path: Path) -> Listener:
+    """A listener that appends every event to `path`, each line whole and flushed."""
+
+    def write(event: Event) -> None:
+        line = utf8(json.dumps({"version": VERSION, "time": time.time(), **finite(event)}, ensure_ascii=False) + "\n")
+        try:
+            with path.open("ab", buffering=0) as file:
+                whole = file.seek(0, os.SEEK_END)
+                try:
+                    written = file.write(line)
+                    if written < len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                except OSError:
+                    file.truncate(whole)  # half a line would spoil the next one
+                    raise
+        except OSError as error:
+            raise OutputError(
+                f"{path}: the trace cannot be written: {error.strerror}. Free space or rights, then resume."
+            ) from error
+
+    return write
+
+
+def mend(path: Path, epochs: Sequence[Event]) -> None:
+    """Make a trace fit the checkpoint that a run goes on from, after its writer was killed.
+
+    Half a line goes, and so do epochs that the checkpoint does not hold: they will be told again. Epochs that it holds
+    and the trace does not are told now. Every epoch is then there once.
+
+    Args:
+        epochs: the epoch events that the checkpoint holds.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    try:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise OutputError(f"{path}: the trace cannot be read: {error.strerror}. Allow reading it.") from error
+    last = max((event["epoch"] for event in epochs), default=0)
+    kept: list[bytes] = []
+    there: set[int] = set()
+    for line in content.split(b"\n")[:-1]:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        number = event.get("epoch", 0)
+        if event.get("event") in ("epoch", "checkpoint") and number > last:
+            continue
+        if event.get("event") == "epoch":
+            if number in there:
+                continue
+            there.add(number)
+        kept.append(line + b"\n")
+    if b"".join(kept) != content:
+        write_whole(path, b"".join(kept))
+    write = to_file(path)
+    for event in epochs:
+        if event["epoch"] not in there:
+            write(event)
+
+
+def to_all(*listeners: Listener) -> Listener:
+    """A listener that hands each event to every one of `listeners`."""
+
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """The events of a trace file, oldest first."""
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN: undefined numbers become null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(inner) for inner in value]
+    return value

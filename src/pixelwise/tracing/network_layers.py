@@ -1,0 +1,155 @@
+"""The network, layer by layer, in four groups: what each puts out, holds, costs, sees, and how strongly it answers.
+
+Everything is read from the bundle's graph and from one run of it on the image: nothing is assumed about the network.
+
+Shapes: c, h, w channels, height and width of a layer's output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.bundle.onnx_graph import SHAPE_OF, Graph, Traceable, batched, nodes_between, parse, with_outputs
+from pixelwise.prediction.flow_events import thumbnail
+from pixelwise.records import Pixels
+from pixelwise.tracing.receptive_field import Field, receptive_fields
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+Activations = dict[str, NDArray[np.float32]]  # stage name → [c, h, w]
+WEIGHTED = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "MatMul": (0, 1), "BatchNormalization": (1, 2)}
+ZERO = 1e-6  # |activation| up to here is none
+UNSEEN = "not known"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One named stage of the network, as it answered to one image."""
+
+    name: str
+    group: str  # "input", "convolutional", "upsampling" or "pixel-wise classification"
+    shape: tuple[int, int, int]  # c, h, w
+    parameters: int  # weights and biases of the operators that lead here from the stages before
+    multiply_adds: int  # of those operators, for this image
+    receptive: Field  # in px of the network's input
+    strength: float  # mean |activation|
+    active: float  # share of activations that are not zero, 0–1
+    silent_channels: int  # channels that are zero everywhere on this image
+    thumbnail: str  # where it answers strongly: mean |activation| over channels, a PNG as a data URL
+
+    @property
+    def receptive_in_words(self) -> str:
+        if not self.receptive.known:
+            return UNSEEN
+        height, width = self.receptive.height_px, self.receptive.width_px
+        if self.receptive.whole_image:
+            return "whole image"
+        return f"{height} px" if height == width else f"{height}×{width} px"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "shape": list(self.shape), "receptive_in_words": self.receptive_in_words}
+
+
+def layers(model: Traceable, image_HW3: Pixels) -> tuple[tuple[Layer, ...], Activations]:
+    """Every named stage of the model, in order, and what it put out for this image.
+
+    Args:
+        image_HW3: uint8 RGB.
+
+    Raises:
+        BundleError: the graph has not the tensors that its metadata names.
+    """
+    graph, stages = parse(model.graph), model.metadata.stages
+    inner = {stage.name: batched(graph, stage.tensor) for stage in stages}
+    source = inner[stages[0].name]
+    sized = tensors_to_measure(graph, source)
+    # Shapes are asked for, not tensors: only the named stages are copied out of the runtime.
+    names = [stage.tensor for stage in stages]
+    session = model.open_session(with_outputs(graph, names, sized))
+    outputs = session.run([*names, *(SHAPE_OF + name for name in sized)], {"image": image_HW3})
+    activations = {stage.name: unbatched(output) for stage, output in zip(stages, outputs, strict=False)}
+    sizes: dict[str, Sequence[int]] = {
+        name: [int(side) for side in shape] for name, shape in zip(sized, outputs[len(names) :], strict=True)
+    }
+    sizes |= {name: list(constant.dims) for name, constant in (graph.unpacked | graph.constants).items()}
+    fields = receptive_fields(graph, source, list(inner.values()), sizes)
+    owned = owners(graph, list(inner.values()))
+    rows = []
+    for stage in stages:
+        tensor = activations[stage.name]
+        nodes = [graph.nodes[place] for place in owned[inner[stage.name]]]
+        magnitude = np.abs(tensor)
+        rows.append(
+            Layer(
+                name=stage.name,
+                group=stage.group,
+                shape=(tensor.shape[0], tensor.shape[1], tensor.shape[2]),
+                parameters=sum(parameters(graph, node) for node in nodes),
+                multiply_adds=sum(multiply_adds(node, sizes) for node in nodes),
+                receptive=fields[inner[stage.name]],
+                strength=float(magnitude.mean()),
+                active=float((magnitude > ZERO).mean()),
+                silent_channels=int((magnitude.max(axis=(1, 2)) <= ZERO).sum()),
+                thumbnail=thumbnail(heat(magnitude.mean(axis=0))),
+            )
+        )
+    return tuple(rows), activations
+
+
+def unbatched(output: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[channels, h, w] of a stage, which may stand in the graph with a leading 1."""
+    return output[0] if output.ndim == 4 else output
+
+
+def tensors_to_measure(graph: Graph, source: str) -> list[str]:
+    """Those whose sizes decide multiply-adds and receptive fields; `source`, the network's input, among them."""
+    wanted: dict[str, None] = {source: None}
+    for node in graph.nodes:
+        if node.op_type in WEIGHTED or node.op_type == "Resize":
+            wanted |= dict.fromkeys([node.input[0], node.output[0]])
+    return [name for name in wanted if name not in graph.constants]
+
+
+def owners(graph: Graph, tensors: Sequence[str]) -> dict[str, list[int]]:
+    """Every node that leads to the stages, given to the first stage that depends on it: tensor → places of nodes."""
+    taken: set[int] = set()
+    owned = {}
+    for tensor in tensors:
+        owned[tensor] = [place for place in nodes_between(graph, [], [tensor]) if place not in taken]
+        taken.update(owned[tensor])
+    return owned
+
+
+def parameters(graph: Graph, node: NodeProto) -> int:
+    """Weights and biases stored for a node. What batch normalisation merely counted (mean, variance) is none."""
+    places = WEIGHTED.get(node.op_type, ())
+    names = [node.input[place] for place in places if place < len(node.input)]
+    return sum(prod(constant.dims) for name in names if (constant := graph.stored(name)))
+
+
+def multiply_adds(node: NodeProto, sizes: Mapping[str, Sequence[int]]) -> int:
+    """Multiplications, each with an addition, that a node needs. Biases and element-wise operators are not counted."""
+    if node.op_type not in WEIGHTED or node.op_type == "BatchNormalization":
+        return 0
+    out = prod(sizes[node.output[0]])
+    if node.op_type == "Conv":  # weights [c_out, c_in / groups, kernel …]
+        return out * prod(sizes[node.input[1]][1:])
+    if node.op_type == "ConvTranspose":  # weights [c_in, c_out / groups, kernel …]
+        return prod(sizes[node.input[0]]) * prod(sizes[node.input[1]][1:])
+    return out * sizes[node.input[0]][-1]
+
+
+def heat(strength_hw: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A map as a picture uint8 [h, w, 3]: dark violet at its lowest value to yellow at its highest."""
+    low, high = float(strength_hw.min()), float(strength_hw.max())
+    unit_hw = (strength_hw - low) / max(high - low, 1e-12)
+    coloured_hw3 = cv2.applyColorMap((unit_hw * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
+    return np.ascontiguousarray(coloured_hw3[:, :, ::-1])

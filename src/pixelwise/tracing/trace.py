@@ -1,0 +1,116 @@
+"""The verb `trace`: everything that happens to one image, from the real model.
+
+Shapes: H, W the image's own size; h, w the size at which the network sees it; C classes; hs, ws the size of the scores.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pixelwise.bundle.onnx_graph import Traceable
+from pixelwise.errors import UsageError
+from pixelwise.images.files import shown
+from pixelwise.images.image_files import encode_label_png, read_image
+from pixelwise.prediction.stages import HOW_TIMED, RUNS, Stages
+from pixelwise.records import Pixels, Prediction
+from pixelwise.trace_events import VERSION, Event, finite
+from pixelwise.tracing.network_layers import Layer, layers
+from pixelwise.tracing.pixel_story import Story, softmax, tell_pixel
+from pixelwise.tracing.prediction_checks import Finding, diagnose
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One image's way through a model."""
+
+    file: str | None  # None for an array
+    digest: str  # of the model
+    image: Pixels
+    prediction: Prediction
+    flow: tuple[Event, ...]  # the four stages
+    layers: tuple[Layer, ...]
+    pixel: Story
+    confidence: float  # mean probability of the most probable class, 0–1
+    findings: tuple[Finding, ...]  # what looks wrong; empty where nothing does
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the pixels themselves: small pictures of them are in the flow."""
+        height, width = self.prediction.labels.shape
+        whole: dict[str, Any] = finite(
+            {
+                "version": VERSION,
+                "file": self.file,
+                "width": width,
+                "height": height,
+                "model": self.digest,
+                "classes": self.prediction.classes.to_json(),
+                "shares": self.prediction.shares,
+                "confidence": self.confidence,
+                "timing": f"{HOW_TIMED}; the median of {RUNS} runs",
+                "flow": list(self.flow),
+                "layers": [layer.to_json() for layer in self.layers],
+                "pixel": self.pixel.to_json(),
+                "findings": [finding.to_json() for finding in self.findings],
+            }
+        )
+        return whole
+
+    def to_rich(self) -> RenderableType:
+        """For rich to print: colours and pictures in a terminal, plain text elsewhere."""
+        from pixelwise.tracing.trace_text import show_trace  # rich is needed only where something is printed
+
+        return show_trace(
+            self.file, self.digest, self.image, self.prediction, self.flow, self.layers, self.pixel, self.findings
+        )
+
+    def labels_png(self) -> bytes:
+        """The labels as a palette PNG, see `encode_label_png`."""
+        return encode_label_png(self.prediction.labels, self.prediction.classes)
+
+
+def trace(model: Traceable, image: Pixels | str | Path, pixel: tuple[int, int] | None = None) -> Trace:
+    """Follow one image through a model: the four stages, every layer, and one pixel's story.
+
+    Args:
+        model: as `pixelwise.load` gives it.
+        image: uint8 [H, W, 3] RGB, or the path of an image file.
+        pixel: (x, y) from the top left; None: where the model is least sure.
+
+    Raises:
+        ImageError: a file that cannot be read.
+        UsageError: another kind of array, or a pixel outside the image.
+        BundleError: the bundle's graph has not the tensors that its metadata names.
+    """
+    began = time.perf_counter()
+    if isinstance(image, (str, Path)):
+        file, pixels_HW3 = shown(image), np.ascontiguousarray(read_image(Path(image)))
+    else:
+        file, pixels_HW3 = None, np.ascontiguousarray(image)
+    decode_ms = (time.perf_counter() - began) * 1e3 if file else 0.0
+    if pixels_HW3.dtype != np.uint8 or pixels_HW3.ndim != 3 or pixels_HW3.shape[2] != 3 or not pixels_HW3.size:
+        raise UsageError(f"the image is {pixels_HW3.dtype} {list(pixels_HW3.shape)}; expected uint8 [H, W, 3], RGB.")
+    stages = Stages(model)
+    passed = stages.run(pixels_HW3, decode_ms, RUNS)
+    prediction = Prediction(passed.labels, passed.scores, model.classes, model.metadata.temperature)
+    story_pixel = None if pixel is None else (int(pixel[0]), int(pixel[1]))
+    rows, activations = layers(model, pixels_HW3)
+    confidence = float(softmax(prediction.scores, prediction.temperature).max(axis=0).mean())
+    return Trace(
+        file=file,
+        digest=model.digest,
+        image=pixels_HW3,
+        prediction=prediction,
+        flow=tuple(stages.events(passed)),
+        layers=rows,
+        pixel=tell_pixel(pixels_HW3, prediction, activations, story_pixel),
+        confidence=confidence,
+        findings=tuple(diagnose(pixels_HW3, prediction, model.metadata, rows)),
+    )

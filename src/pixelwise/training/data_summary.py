@@ -1,0 +1,90 @@
+"""What is told before the first step: pixels of each class as the network sees them, and the four stages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from pixelwise.datasets.read_sample import read_sample_image
+from pixelwise.images.files import shown
+from pixelwise.model.network import Network
+from pixelwise.model.preprocess import Preprocess, labels_from_scores, network_size, resize_scores
+from pixelwise.prediction.flow_events import STAGES, coloured, flow_event
+from pixelwise.records import VOID, Dataset, Sample
+from pixelwise.trace_events import Event, Listener
+from pixelwise.training.loader import Pairs
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.validate import seen_mask
+
+Progress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
+
+
+def pixels_as_seen(pairs: Pairs, recipe: Recipe, classes: int, progress: Progress) -> list[int]:
+    """Pixels of each class at the network's input size, where thin things may have vanished."""
+    counts = np.zeros(256, np.int64)
+    for index in range(len(pairs)):
+        mask_HW = pairs[index][1]
+        size = network_size(mask_HW.shape[0], mask_HW.shape[1], recipe.size, recipe.policy)
+        counts += np.bincount(seen_mask(mask_HW, size).ravel(), minlength=256)
+        progress("loading images", index + 1, len(pairs))
+    return [int(count) for count in counts[:classes]]
+
+
+def data_event(
+    dataset: Dataset, used: Mapping[str, Sequence[Sample]], pixels_C: Sequence[int], problems: list[dict[str, Any]]
+) -> Event:
+    """What the network will see of each class, and a warning by name for each class that it will not see at all."""
+    names = dataset.classes.names
+    warnings = [
+        f"class {name} has no pixels at the network's size: it cannot be learnt"
+        for name, pixels in zip(names, pixels_C, strict=True)
+        if pixels == 0
+    ]
+    return {
+        "event": "data",
+        "root": shown(dataset.root),
+        "layout": dataset.layout,
+        "pairs": {split: len(samples) for split, samples in used.items()},
+        "classes": dataset.classes.to_json(),
+        "pixels": dict(zip(names, pixels_C, strict=True)),
+        "warnings": warnings,
+        "problems": problems,
+        "notes": list(dataset.notes),
+    }
+
+
+@torch.inference_mode()
+def show_flow(network: Network, preprocess: Preprocess, pairs: Pairs, dataset: Dataset, tell: Listener) -> None:
+    """Send one training image through the four stages and tell what passed, before the first epoch."""
+    network.eval()
+    mask_HW = pairs[0][1]
+    opened = time.perf_counter()
+    image_HW3 = read_sample_image(pairs.samples[0])
+    began = time.perf_counter()
+    seen_13hw = preprocess.of_any_size(torch.from_numpy(image_HW3)[None])
+    preprocessed = time.perf_counter()
+    size = (seen_13hw.shape[2], seen_13hw.shape[3])
+    device = next(network.parameters()).device
+    scores_1Chw = resize_scores(network(seen_13hw.to(device)), size).cpu()
+    scored = time.perf_counter()
+    labels_hw = labels_from_scores(scores_1Chw, size)[0].numpy()
+    labelled = time.perf_counter()
+    picture = ((seen_13hw * preprocess.std + preprocess.mean) * 255).round().clamp(0, 255)[0].permute(1, 2, 0)
+    picture_hw3 = picture.to(torch.uint8).numpy()
+    name = pairs.samples[0].name
+    tell(flow_event(STAGES[0], image_HW3, 1e3 * (began - opened), picture=image_HW3, image=name))
+    seen_hw3 = picture_hw3.astype(np.float32) / 255
+    tell(flow_event(STAGES[1], seen_hw3, 1e3 * (preprocessed - began), picture=picture_hw3, image=name))
+    scores_hwC = scores_1Chw[0].permute(1, 2, 0).numpy()
+    tell(flow_event(STAGES[2], scores_hwC, 1e3 * (scored - preprocessed), image=name, classes=len(dataset.classes)))
+    mask = coloured(labels_hw, dataset.classes)
+    labelled_share = float((mask_HW != VOID).mean())
+    tell(
+        flow_event(
+            STAGES[3], labels_hw, 1e3 * (labelled - scored), picture=mask, image=name, labelled_share=labelled_share
+        )
+    )

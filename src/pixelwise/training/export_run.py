@@ -1,0 +1,315 @@
+"""The end of a training: the best epoch's weights become a bundle, calibrated and checked on held-out images.
+
+Shapes: N pixels, C classes, h and w the network's input size.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pixelwise.bundle.export import Graph, deployable, export_graph, stages_of, to_onnx, write_bundle
+from pixelwise.bundle.metadata import Metadata, Stage
+from pixelwise.bundle.onnx_graph import batched, cut, parse
+from pixelwise.bundle.quantize import quantise
+from pixelwise.bundle.trust import check_exported
+from pixelwise.bundle.weight_storage import STORAGES, Storage, store_weights
+from pixelwise.datasets.read_sample import read_sample_image
+from pixelwise.errors import BundleError, TrainingError, UsageError
+from pixelwise.metrics.calibration import calibration_error, fit_temperature
+from pixelwise.model.build_network import build, weights_licence
+from pixelwise.model.network import ModelConfig, Network
+from pixelwise.model.preprocess import Preprocess, resize_scores
+from pixelwise.records import ClassList, Pixels, Sample
+from pixelwise.trace_events import Listener, nobody
+from pixelwise.training.checkpoint import load_checkpoint
+from pixelwise.training.loader import Pairs
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.validate import Validated, Validation, batches, in_tiles, seen_mask, validate
+from pixelwise.version import __version__
+
+PARITY_IMAGES = 8
+PARITY_PX = 1024  # of a side: scores at the size of a larger image would take gigabytes
+CALIBRATION_IMAGES = 64
+MAX_DROP = 0.5  # percentage points of mean IoU
+SIZED_IMAGES = 64  # at most so many are looked at for the usual size of an image
+
+
+def unwatched(_done: int, _total: int) -> None:
+    """The progress of work that nobody watches."""
+
+
+def export(
+    run: Path | str,
+    out: Path | str | None = None,
+    *,
+    data_licence: str = "not recorded; see where the data came from",
+    weights: Storage = "float32",
+    int8: bool = False,
+    max_drop: float = MAX_DROP,
+    validation: Validation | None = None,
+    measured: Validated | None = None,
+    tell: Listener = nobody,
+    progress: Callable[[int, int], None] = unwatched,
+) -> Path:
+    """Write the bundle of the best epoch of `run` to `out` (by default RUN/model.onnx).
+
+    The scores in the bundle are measured here, on the validation split, with the very weights that it holds, and
+    the data's licence is noted in it, so that whoever gets the file knows what it may be used for.
+
+    Args:
+        weights: how large weights are stored. float16 halves the file and int8 makes it a quarter; the network
+            computes in float32 either way, as fast as before.
+        int8: let the convolutions compute in int8, by ranges seen on images of the training split: faster, and a
+            quarter of the file.
+        max_drop: percentage points of mean IoU that either may cost.
+        validation: the run's validation split, where the caller has it; None: it is read again.
+        measured: what validation found with these very weights, where the caller knows it; None: measured here.
+
+    Raises:
+        UsageError: `run` is not a run directory with a finished epoch, `weights` is none of the three, or both smaller
+            weights and int8 are asked for.
+        TrainingError: its validation images are gone, or for int8 its training images.
+        BundleError: the bundle is another network than was trained, or lost more than `max_drop`. Nothing was written.
+            (Where it merely differs by more than rounding explains, it is written and `tell` hears of the doubt.)
+    """
+    if weights not in STORAGES:
+        raise UsageError(f"weights is {weights!r}; expected one of: {', '.join(STORAGES)}.")
+    if int8 and weights != "float32":
+        raise UsageError(f"int8 stores weights in int8 anyway; leave out weights={weights!r}, or int8.")
+    run = Path(run)
+    out = Path(out) if out is not None else run / "model.onnx"
+    best = run / "checkpoints" / "best.safetensors"
+    if not best.is_file():
+        raise UsageError(f"{run}: not a run directory with a finished epoch: {best} is missing.")
+    recipe = Recipe.from_file(run / "recipe.toml")
+    data = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    classes = ClassList.from_json(data["classes"])
+    parameters, state = load_checkpoint(best)
+    config = ModelConfig(recipe.model, recipe.encoder, len(classes), recipe.pretrained)
+    network = build(replace(config, pretrained=False))
+    network.load_state_dict(parameters)
+    network.eval()
+    preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std, recipe.even_exposure)
+    validation = validation or validation_of(data, recipe, preprocess, classes)
+    stages = stages_of(network)
+    images = [middle_of(validation.pairs[index][0]) for index in range(min(PARITY_IMAGES, len(validation.pairs)))]
+
+    graph, parity = export_graph(network, preprocess, stages, images)
+    result = measured or validate(network, validation)
+    shipped: Network = network
+    reduced: dict[str, Any] = {}
+    if int8 or weights != "float32":
+        if int8:
+            calibration = calibration_images(data)
+            graph = quantise(graph, calibration, *ends(graph, stages), progress=progress)
+            reduced = {"computes": "int8", "calibration_images": len(calibration)}
+        else:
+            graph = store_weights(graph, weights)
+            reduced = {"weights": weights}
+        shipped = GraphNetwork(graph, stages)
+        before, result = result, validate(shipped, validation)
+        reduced |= price(before.scores.miou, result.scores.miou, max_drop)
+    scores_NC, labels_N = sample_pixels(shipped, validation)
+    temperature = fit_temperature(scores_NC, labels_N)
+    metrics = {
+        "split": "val",
+        "epoch": state["epoch"],
+        "images": len(validation.pairs),
+        **result.scores.to_json(classes),
+        "calibration_error": {
+            "before": round(calibration_error(scores_NC, labels_N), 5),
+            "after": round(calibration_error(scores_NC, labels_N, temperature), 5),
+        },
+    }
+    start = data.get("start", {})
+    if recipe.also_val:
+        # Images that were learnt from flatter and make too sure: what is told is what the run from which this one
+        # started had measured while it held them out.
+        temperature = start.get("temperature", 1.0)
+        metrics = start.get("metrics") or metrics
+        metrics |= {"split": f"val ({'before learning from it' if 'metrics' in start else 'learnt from too'})"}
+    metadata = Metadata(
+        classes=classes,
+        size=recipe.size,
+        policy=recipe.policy,
+        stride=network.stride,
+        mean=network.mean,
+        std=network.std,
+        temperature=temperature,
+        even_exposure=recipe.even_exposure,
+        stages=stages,
+        provenance={
+            "pixelwise": __version__,
+            "torch": torch.__version__.split("+")[0],
+            "recipe": vars(recipe),
+            "data": {
+                "sha256": data["sha256"],
+                "layout": data["layout"],
+                **count_pairs(data),
+                "image_size": usual_size(validation),
+            },
+            "metrics": metrics,
+            "parity": {key: round(value, 6) for key, value in vars(parity).items()},
+            **({"start": {key: start[key] for key in ("sha256", "epoch")}} if start else {}),
+            **({"reduced": reduced} if reduced else {}),
+        },
+        licence={
+            "data": data_licence,
+            "weights": weights_licence(config),
+        },
+    )
+    write_bundle(graph, metadata, images[0], out)
+    if parity.doubt:
+        tell({"event": "warning", "message": f"{out}: {parity.doubt}"})
+    tell({"event": "export", "path": str(out), "epoch": state["epoch"], "differs": parity.differ, "metrics": metrics,
+          "bytes": out.stat().st_size, **({"reduced": reduced} if reduced else {})})  # fmt: skip
+    return out
+
+
+def price(miou_before: float, miou_after: float, max_drop: float) -> dict[str, float]:
+    """What making a network smaller cost, on the validation split.
+
+    Raises:
+        BundleError: more than `max_drop` percentage points.
+    """
+    drop = (miou_before - miou_after) * 100
+    if not drop <= max_drop:  # NaN is no drop that anybody allowed
+        raise BundleError(
+            f"the smaller network loses {drop:.2f} points of mean IoU on the val split ({miou_before:.4f} → "
+            f"{miou_after:.4f}); at most {max_drop:g} are allowed. Nothing was written. Allow more with --max-drop, or "
+            "export without making it smaller."
+        )
+    return {"miou_before": round(miou_before, 5), "miou_after": round(miou_after, 5), "drop_points": round(drop, 3)}
+
+
+def ends(model: onnx.ModelProto, stages: Sequence[Stage]) -> tuple[str, str]:
+    """The tensors between which the network lies: its input and its scores, [1, channels, h, w]."""
+    graph = parse(model.SerializeToString())
+    return batched(graph, stages[0].tensor), batched(graph, stages[-1].tensor)
+
+
+def calibration_images(data: dict[str, Any]) -> list[Pixels]:
+    """Images of the run's training split, evenly spread over it.
+
+    Raises:
+        TrainingError: they are gone.
+    """
+    splits = data["splits"]["train"]
+    samples = [Sample(name, Path(image), Path(mask), *parts) for name, image, mask, *parts in splits]
+    samples = samples[:: max(len(samples) // CALIBRATION_IMAGES, 1)][:CALIBRATION_IMAGES]
+    if missing := [sample.image for sample in samples if not sample.image.is_file()]:
+        raise TrainingError(
+            f"{missing[0]}: {len(missing)} of {len(samples)} training images are gone, on which the ranges of int8 are "
+            "measured. Put the data back where they were when the run began, or export without int8."
+        )
+    return [np.ascontiguousarray(read_sample_image(sample)) for sample in samples]
+
+
+class GraphNetwork(Network):
+    """The network inside an exported graph, run by ONNX Runtime: what a bundle answers, where a network is expected."""
+
+    def __init__(self, model: onnx.ModelProto, stages: Sequence[Stage]) -> None:
+        super().__init__()
+        self.seen, self.scores = ends(model, stages)
+        part, self.needed = cut(parse(model.SerializeToString()), [self.seen], [self.scores])
+        self.session = onnxruntime.InferenceSession(part, providers=["CPUExecutionProvider"])
+
+    def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
+        """The scores alone. One image at a time: a bundle's graph takes one."""
+        # Where the input's size follows the image's, the sizes inside are worked out from the image, of which only the
+        # shape counts; and an image of the size that the network sees is seen at that size.
+        given = {"image": np.zeros((*image_B3HW.shape[2:], 3), np.uint8)}
+        scores = []
+        for image_3HW in image_B3HW:
+            given[self.seen] = image_3HW[None].numpy()
+            scores += self.session.run([self.scores], {name: given[name] for name in self.needed})
+        return {"scores": torch.from_numpy(np.concatenate(scores))}
+
+
+def rehearse_export(network: Network, preprocess: Preprocess) -> None:
+    """Make sure, before hours are spent, that a network of others can become a bundle: export it untrained, and run it.
+
+    Raises:
+        TrainingError: it cannot.
+    """
+    network = copy.deepcopy(network).cpu().eval()
+    stages = stages_of(network)
+    try:
+        model = to_onnx(Graph(deployable(network), preprocess).eval(), [stage.tensor for stage in stages])
+        check_exported(model.SerializeToString(), [stage.tensor for stage in stages], preprocess.size)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        for shape in ((90, 120, 3), (121, 77, 3)):
+            session.run(["labels"], {"image": np.zeros(shape, np.uint8)})
+    except Exception as error:  # of the exporter or the runtime, which have no common base
+        reason = str(error).strip().splitlines()[0]
+        raise TrainingError(
+            f"this network cannot become a bundle: {reason}. Nothing was trained. Choose another model or encoder"
+            + ("." if preprocess.policy == "stretch" else ", or --policy stretch, with which all images have one size.")
+        ) from error
+
+
+def count_pairs(data: dict[str, Any]) -> dict[str, int]:
+    return {f"{split}_pairs": len(samples) for split, samples in data["splits"].items()}
+
+
+def samples_of(rows: list[Any]) -> tuple[Sample, ...]:
+    """The samples of a split as RUN/data.json lists them."""
+    return tuple(Sample(name, Path(image), Path(mask), *parts) for name, image, mask, *parts in rows)
+
+
+def middle_of(image_HW3: Pixels) -> Pixels:
+    """What network and graph are compared on: an image, or of a large one its middle."""
+    height, width = (min(side, PARITY_PX) for side in image_HW3.shape[:2])
+    top, left = (image_HW3.shape[0] - height) // 2, (image_HW3.shape[1] - width) // 2
+    return np.ascontiguousarray(image_HW3[top : top + height, left : left + width])
+
+
+def usual_size(validation: Validation) -> list[int]:
+    """Median height and width of the held-out images: how large a cut of a larger image should be."""
+    number = len(validation.pairs)
+    looked_at = range(0, number, -(-number // SIZED_IMAGES))
+    sizes = [validation.pairs[index][0].shape[:2] for index in looked_at]
+    return [int(side) for side in np.median(sizes, axis=0)]
+
+
+def validation_of(data: dict[str, Any], recipe: Recipe, preprocess: Preprocess, classes: ClassList) -> Validation:
+    """The run's validation split, from where it lay when the run began."""
+    samples = samples_of(data["splits"]["val"])
+    missing = [sample.image for sample in samples if not sample.image.is_file()]
+    if missing:
+        raise TrainingError(
+            f"{missing[0]}: {len(missing)} of {len(samples)} validation images are gone, and a bundle is checked on "
+            "them. Put the data back where they were when the run began."
+        )
+    mask_ids = {int(key): value for key, value in data["mask_ids"].items()}
+    return Validation(Pairs(samples, mask_ids, len(classes), recipe.cache_mb), preprocess, classes)
+
+
+@torch.inference_mode()
+def sample_pixels(
+    network: Network, validation: Validation, step: int = 8
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Scores [N, C] and labels [N] of every `step`-th pixel in each direction of the validation split."""
+    scores, labels = [], []
+    for images_B3hw, masks in batches(validation):
+        if images_B3hw.dtype == torch.uint8:
+            _, scores_BChw = in_tiles(network, validation.preprocess, images_B3hw[0].numpy(), torch.device("cpu"))
+            size = (scores_BChw.shape[2], scores_BChw.shape[3])
+        else:
+            scores_BChw, size = network(images_B3hw), (images_B3hw.shape[2], images_B3hw.shape[3])
+        full_BChw = resize_scores(scores_BChw, size)[:, :, ::step, ::step]
+        scores.append(full_BChw.permute(0, 2, 3, 1).flatten(0, 2).numpy())
+        labels.append(np.stack([seen_mask(mask, size)[::step, ::step] for mask in masks]).ravel())
+    return np.concatenate(scores), np.concatenate(labels)

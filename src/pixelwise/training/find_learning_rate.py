@@ -1,0 +1,170 @@
+"""`train --find-lr`: which learning rate? The loss over rates that rise from step to step.
+
+After Smith 2015, arXiv:1506.01186. Below the right rate the loss hardly moves, above it it grows. The rate at which it
+falls fastest lies between; half of it is suggested, because the schedule stays near its highest rate for long.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.datasets.class_values import Given
+from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.errors import DivergedError, UsageError
+from pixelwise.images.files import write_whole
+from pixelwise.trace_events import Listener, nobody
+from pixelwise.training import distributed, loop
+from pixelwise.training.data_summary import Progress
+from pixelwise.training.loader import batches_from
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.run_directory import locked
+from pixelwise.training.step import learn, lesson_of, set_training
+from pixelwise.training.train import prepare, with_validation
+from pixelwise.training.training_state import EpochSoFar
+
+STEPS = 100
+LOWEST, HIGHEST = 1e-5, 1.0
+SMOOTH = 0.9  # of a running mean over the losses
+BLOWN_UP = 3.0  # times the lowest loss: higher rates are not tried
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the range test saw."""
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]  # smoothed
+    suggestion: float
+    own: float  # the recipe's
+    plot: Path
+
+
+def find_rate(
+    data: Path | str,
+    out: Path | str,
+    recipe: Recipe | None = None,
+    *,
+    skip_bad: bool = False,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
+    masks: str = "",
+    device: str = "auto",
+    tell: Listener = nobody,
+    progress: Progress = lambda what, done, total: None,
+) -> Found:
+    """Train for up to STEPS steps at rising rates, on a network that is thrown away, and plot the loss.
+
+    Writes `out`/learning_rate.svg and nothing else but a lock; a training can start in `out` afterwards. `classes`,
+    `void` and `masks` are as in `train`.
+
+    Raises:
+        DatasetError, OutputError, RunLockedError: as in `train`.
+        UsageError: there is no such device, or torchrun started several processes.
+    """
+    out = Path(out)
+    where = distributed.choose_device(device)
+    if distributed.processes() > 1:
+        raise UsageError("learning rates are tried in one process: start --find-lr without torchrun.")
+    recipe = replace(recipe or Recipe(), small_epochs=0.0, plan=())
+    dataset = with_validation(
+        open_dataset(data, seed=recipe.seed, classes=classes, void=void, masks=masks), recipe.seed
+    )
+    with locked(out, parts=["."]):
+        ready = prepare(dataset, lambda manifest: None, recipe, skip_bad, tell, progress, where)
+        training = ready.training
+        lesson = lesson_of(training, ready.pixels_C)
+        set_training(training.network, recipe)
+        rates: list[float] = []
+        losses: list[float] = []
+        mean, before = 0.0, 0.0
+        blown_up = False
+        while len(rates) < STEPS and not blown_up:
+            order = loop.order_of(training, ready.pairs)
+            batches = loop.batches_of(training, ready.pixels_C, ready.pairs, order)
+            for images_Bhw3, labels_Bhw in batches_from(batches, order, 0, lambda reason: None):
+                rate = LOWEST * (HIGHEST / LOWEST) ** (len(rates) / (STEPS - 1))
+                try:
+                    learn(training, lesson, images_Bhw3, labels_Bhw, rate)
+                except DivergedError:
+                    blown_up = True
+                    break
+                loss, before = training.so_far.loss_sum - before, training.so_far.loss_sum
+                mean = SMOOTH * mean + (1 - SMOOTH) * loss
+                rates.append(rate)
+                losses.append(mean / (1 - SMOOTH ** len(rates)))  # without the start from zero
+                progress("trying learning rates", len(rates), STEPS)
+                blown_up = len(rates) > STEPS // 10 and losses[-1] > BLOWN_UP * min(losses)
+                if blown_up or len(rates) == STEPS:
+                    break
+            training.epoch, training.so_far, before = training.epoch + 1, EpochSoFar(), 0.0
+        suggestion = suggest(rates, losses)
+        plot = out / "learning_rate.svg"
+        write_whole(plot, draw(rates, losses, suggestion).encode())
+    return Found(tuple(rates), tuple(losses), suggestion, recipe.learning_rate, plot)
+
+
+def suggest(rates: Sequence[float], losses: Sequence[float]) -> float:
+    """Half the rate at which the loss falls fastest over the logarithm of the rate, before its lowest point."""
+    end = max(int(np.argmin(losses)) + 1, 3)
+    if len(rates) < 3:
+        return float(rates[0]) if rates else LOWEST
+    slopes = np.gradient(np.asarray(losses[:end]), np.log(rates[:end]))
+    return float(f"{rates[int(np.argmin(slopes))] / 2:.1e}")
+
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 320, 56, 20, 16, 48
+
+
+def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float) -> str:
+    """The loss over the learning rate, on a logarithmic axis, as SVG."""
+    low, high = min(losses), max(losses[0] * 1.2, min(losses) * 1.5)
+    first, last = math.log10(rates[0]), max(math.log10(rates[-1]), math.log10(rates[0]) + 0.1)
+
+    def x_of(rate: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * (math.log10(rate) - first) / (last - first)
+
+    def y_of(loss: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (min(loss, high) - low) / max(high - low, 1e-9))
+
+    parts = []
+    for power in range(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1):
+        x = x_of(10.0**power)
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">1e{power}</text>')
+    for loss in round_between(low, high):
+        parts.append(
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(loss):.1f}" y2="{y_of(loss):.1f}"/>'
+        )
+        parts.append(f'<text x="{LEFT - 6}" y="{y_of(loss) + 4:.1f}" text-anchor="end">{loss:g}</text>')
+    points = " ".join(f"{x_of(r):.1f},{y_of(v):.1f}" for r, v in zip(rates, losses, strict=True))
+    parts.append(f'<polyline class="loss" points="{points}"/>')
+    x = x_of(min(max(suggestion, rates[0]), rates[-1]))
+    parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+    parts.append(f'<text x="{x + 6:.1f}" y="{TOP + 14}">suggestion {suggestion:.1e}</text>')
+    parts.append(f'<text x="{WIDTH / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">learning rate</text>')
+    parts.append(f'<text x="{LEFT + 6}" y="{HEIGHT - BOTTOM - 6}">training loss, smoothed</text>')
+    style = (
+        "svg{background:#fff;color:#222;font:12px sans-serif}text{fill:currentColor}"
+        ".grid{stroke:currentColor;opacity:.15}"
+        ".loss{fill:none;stroke:#1668b8;stroke-width:2}.mark{stroke:#b8451a;stroke-dasharray:5 3}"
+        "@media(prefers-color-scheme:dark){svg{background:#16181c;color:#e6e6e6}"
+        ".loss{stroke:#6cb1f2}.mark{stroke:#f2986c}}"
+    )
+    label = f"smoothed training loss over the learning rate; {suggestion:.1e} is suggested"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+        f'role="img" aria-label="{label}"><title>{label}</title><style>{style}</style>'
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="none"/>{"".join(parts)}</svg>\n'
+    )
+
+
+def round_between(low: float, high: float) -> list[float]:
+    """Some round numbers between two, for an axis."""
+    power = 10.0 ** math.floor(math.log10(max(high - low, 1e-9)))
+    step = next(step for step in (power / 5, power / 2, power, 2 * power) if (high - low) / step <= 6)
+    return [round(step * number, 10) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]

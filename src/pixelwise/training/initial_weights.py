@@ -1,0 +1,71 @@
+"""Starting from another run's weights, rather than from ImageNet's: `train --start-from RUN`."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pixelwise.bundle.bundle_file import read_bundle
+from pixelwise.errors import UsageError
+from pixelwise.training.checkpoint import load_checkpoint
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.training_state import Training
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The weights of another run's best epoch."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[
+        str, Any
+    ]  # "run", "epoch", "sha256" of the weights; of its bundle, where there is one: "temperature", "metrics"
+
+
+def beginning_at(run: Path, recipe: Recipe) -> Beginning:
+    """Read them.
+
+    Raises:
+        UsageError: `run` is no run directory with a finished epoch, or of another network than `recipe`.
+        TrainingError: the weights cannot be read.
+        BundleError: nor can its bundle.
+    """
+    best = run / "checkpoints" / "best.safetensors"
+    if not best.is_file():
+        raise UsageError(
+            f"{run}: not a run directory with a finished epoch to start from: {best} is missing. A bundle is no start: "
+            "its weights are folded together."
+        )
+    theirs = Recipe.from_file(run / "recipe.toml")
+    for part in ("model", "encoder"):
+        was, asked = getattr(theirs, part), getattr(recipe, part)
+        if was != asked:
+            raise UsageError(f"{run}: its {part} is {was}, but this recipe says {asked}. Add --{part} {was}.")
+    tensors, state = load_checkpoint(best)
+    facts = {
+        "run": str(run.resolve()),
+        "epoch": state["epoch"],
+        "sha256": hashlib.sha256(best.read_bytes()).hexdigest(),
+    }
+    bundle = run / "model.onnx"  # missing where that run was stopped before it
+    if bundle.exists():
+        metadata = read_bundle(bundle).metadata
+        facts |= {"temperature": metadata.temperature, "metrics": metadata.provenance.get("metrics")}
+    return Beginning(tensors, facts)
+
+
+def take_weights(training: Training, beginning: Beginning) -> list[str]:
+    """Put them into a training that has not begun. What has another shape there, since the classes are others, starts
+    anew: its names are returned."""
+    own = training.network.state_dict()
+    fitting = {
+        name: tensor for name, tensor in beginning.tensors.items() if name in own and own[name].shape == tensor.shape
+    }
+    training.network.load_state_dict({**own, **fitting})
+    for name, tensor in training.network.state_dict().items():
+        training.average[name].copy_(tensor)
+    return sorted(own.keys() - fitting.keys())

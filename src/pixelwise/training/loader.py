@@ -1,0 +1,228 @@
+"""Samples → batches of tensors, in an order that (seed, epoch) decides.
+
+Decoded images are kept in memory while they fit the recipe's budget and decoded anew where they don't.
+
+Shapes: B batch, H and W the original's size, h and w the size that the network sees.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
+from pixelwise.errors import DataError, PixelwiseError, WorkerError
+from pixelwise.model.preprocess import Policy, network_size
+from pixelwise.records import Labels, Pixels, Sample
+from pixelwise.training.augment import cut_image, cut_mask, generator, random_view, rarest_view, relight
+
+LARGEST_SHARE = 4  # a pair that takes more than this part of the cache is decoded anew each time
+RESTARTS = 3  # of killed workers, an epoch
+
+
+class Pairs:
+    """Decoded image–mask pairs by index; the first ones that fit into `cache_mb` stay in memory."""
+
+    def __init__(self, samples: Sequence[Sample], mask_ids: Mapping[int, int], classes: int, cache_mb: int) -> None:
+        self.samples, self.mask_ids, self.classes = tuple(samples), dict(mask_ids), classes
+        self.room_bytes = cache_mb * 2**20
+        self.most_bytes = self.room_bytes // LARGEST_SHARE
+        self.kept: dict[int, tuple[Pixels, Labels]] = {}
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Pixels, Labels]:
+        """uint8 [H, W, 3] and uint8 [H, W]."""
+        if index in self.kept:
+            return self.kept[index]
+        sample = self.samples[index]
+        if sample.mask is None:
+            raise DataError(f"{sample.image}: has no mask, so nothing can be learnt from it.")
+        image = read_sample_image(sample)
+        mask = read_sample_mask(sample, self.mask_ids, self.classes, (image.shape[0], image.shape[1]))
+        if mask.shape != image.shape[:2]:
+            raise DataError(
+                f"{sample.mask}: {mask.shape[0]}×{mask.shape[1]}, but its image is "
+                f"{image.shape[0]}×{image.shape[1]}. Export both at the same size."
+            )
+        if image.nbytes + mask.nbytes <= min(self.room_bytes, self.most_bytes):
+            self.room_bytes -= image.nbytes + mask.nbytes
+            self.kept[index] = (image, mask)
+        return image, mask
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training views differ from the originals."""
+
+    size: tuple[int, int]  # at which the network sees the whole image when it predicts
+    policy: Policy
+    zoom: tuple[float, float]
+    flip: bool
+    light: float
+    seed: int
+    size_at: Callable[[int], tuple[int, int]] | None = None  # epoch → size of its views; None: always `size`
+    turn: bool = False  # by any number of quarter turns; for square views
+    views: int = 1  # random ones, of which that with the most of the rare classes is taken
+    rare: tuple[int, ...] = ()  # ids of the rare classes
+
+
+class Views(TorchDataset[list[Tensor]]):
+    """Augmented views, addressed by (epoch, index) so that a worker process needs no state."""
+
+    def __init__(self, pairs: Pairs, augmentation: Augmentation) -> None:
+        self.pairs, self.augmentation = pairs, augmentation
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: tuple[int, int]) -> list[Tensor]:
+        """uint8 [h, w, 3] and int64 [h, w]."""
+        epoch, index = key
+        image_HW3, mask_HW = self.pairs[index]
+        image_hw3, mask_hw = augment(image_HW3, mask_HW, self.augmentation, epoch, index)
+        return [torch.from_numpy(image_hw3), torch.from_numpy(mask_hw).long()]
+
+
+def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, index: int) -> tuple[Pixels, Labels]:
+    """One random view of a pair, at the size that the network sees. Returns uint8 [h, w, 3] and uint8 [h, w]."""
+    rng = generator(how.seed, epoch, index)
+    height, width = mask_HW.shape
+    seen = network_size(height, width, how.size, how.policy)
+    size = how.size_at(epoch) if how.size_at else how.size
+    seen_now = (seen[0] * size[0] // how.size[0], seen[1] * size[1] // how.size[1])  # the same view, in fewer pixels
+    views = [random_view(rng, (height, width), seen_now, size, how.zoom, how.flip) for _ in range(how.views)]
+    view = rarest_view(views, mask_HW, size, how.rare) if how.views > 1 else views[0]
+    box = torch.from_numpy(np.ascontiguousarray(cut_image(image_HW3, view)))[None]
+    # In whole numbers: five times as fast as in floats, as which a network's input is resized, and within one of 255.
+    resized_hw3 = F.interpolate(box.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
+    if view.mirrored:
+        resized_hw3 = resized_hw3.flip(1)
+    image_hw3 = np.ascontiguousarray(resized_hw3.numpy())
+    lit_hw3, labels_hw = relight(rng, image_hw3, how.light), cut_mask(mask_HW, view, size)
+    if how.turn:
+        quarters = int(rng.integers(4))
+        lit_hw3, labels_hw = (np.ascontiguousarray(np.rot90(array, quarters)) for array in (lit_hw3, labels_hw))
+    return lit_hw3, labels_hw
+
+
+class Order:
+    """Which samples make which batch: a shuffle that (seed, epoch) decides. Every batch is full.
+
+    What is left over at the end of an epoch is filled up from its start: batch normalisation does not like a last
+    batch of one. With `steps`, an epoch is so many batches, whatever the number of samples: it goes on in the shuffle
+    where the epoch before left it, `before` steps after the training's first.
+
+    Of several processes each gets its part of every batch: `part` counts from 0 to `parts` − 1.
+    """
+
+    def __init__(self, samples: int, batch: int, seed: int, steps: int = 0, part: int = 0, parts: int = 1) -> None:
+        self.samples, self.batch, self.seed, self.steps = samples, batch, seed, steps
+        self.part, self.parts = part, parts
+        self.epoch, self.before = 0, 0
+        self.start = 0  # the first batch that is given out: those before it were used before a training was stopped
+
+    def __len__(self) -> int:
+        return self.steps or max(-(-self.samples // self.batch), 1)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        needed = self.stream() if self.steps else np.resize(self.shuffle(self.epoch), len(self) * self.batch)
+        for start in range(self.start * self.batch, len(needed), self.batch):
+            yield [(self.epoch, int(index)) for index in needed[start : start + self.batch][self.part :: self.parts]]
+
+    def shuffle(self, number: int) -> NDArray[np.int64]:
+        return np.random.Generator(np.random.PCG64([self.seed, number])).permutation(self.samples)
+
+    def stream(self) -> NDArray[np.int64]:
+        """The samples of this epoch, cut from one shuffle after the other."""
+        first, count = self.before * self.batch, self.steps * self.batch
+        passes = range(first // self.samples, (first + count - 1) // self.samples + 1)
+        shuffles = np.concatenate([self.shuffle(number) for number in passes])
+        skipped = first - passes.start * self.samples
+        return shuffles[skipped : skipped + count]
+
+
+def training_batches(
+    pairs: Pairs, augmentation: Augmentation, order: Order, workers: int, *, pinned: bool = False
+) -> DataLoader[list[Tensor]]:
+    """Batches of images uint8 [B, h, w, 3] and labels int64 [B, h, w]; set `order.epoch` before each pass.
+
+    Args:
+        pinned: in memory from which a GPU fetches them while it computes.
+    """
+    return DataLoader(
+        Views(pairs, augmentation),
+        batch_sampler=order,
+        num_workers=workers,
+        pin_memory=pinned,
+    )
+
+
+def batches_from(
+    batches: DataLoader[list[Tensor]], order: Order, start: int, lost: Callable[[str], None]
+) -> Iterator[list[Tensor]]:
+    """An epoch's batches from number `start` on. Worker processes that get killed are replaced: what a batch holds
+    depends on its place alone, so nothing is lost.
+
+    Args:
+        lost: is told why, before the workers are replaced.
+
+    Raises:
+        WorkerError: they were replaced RESTARTS times and died again.
+    """
+    restarts = 0
+    while start < len(order):
+        order.start = start
+        try:
+            iterator = iter(batches)
+            if batches.num_workers:
+                leave_dead_workers_to_the_queue()
+            for batch in iterator:
+                start += 1
+                yield batch
+        except PixelwiseError as error:
+            raise without_story(error) from error
+        except (RuntimeError, OSError, EOFError) as error:
+            if not batches.num_workers or not is_lost_worker(error):
+                raise
+            reason = str(error) or type(error).__name__
+            restarts += 1
+            if restarts > RESTARTS:
+                raise WorkerError(
+                    f"the processes that prepare batches died {restarts} times in one epoch ({reason}), most likely "
+                    "for want of memory. Free memory, or keep fewer decoded images (--set cache_mb=256), then go on "
+                    "with --resume; or start anew with --workers 0."
+                ) from error
+            lost(reason)
+
+
+def without_story(error: PixelwiseError) -> PixelwiseError:
+    """An error that was raised in a worker, without the traceback that torch puts into its message."""
+    message = str(error)
+    return type(error)(message.rstrip().rpartition(f"{type(error).__name__}: ")[2]) if "Caught " in message else error
+
+
+def leave_dead_workers_to_the_queue() -> None:
+    """torch raises from a signal's handler when a worker dies, in the middle of whatever is done then. Its queue finds
+    dead workers by itself, within seconds, where the next batch is asked for: between two steps."""
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def is_lost_worker(error: BaseException) -> bool:
+    """Did a worker die, rather than fail? What fails in a worker comes back with its story; a socket to a dead one
+    breaks in several ways."""
+    if "Caught " in str(error):
+        return False
+    return "DataLoader worker (pid" in str(error) or isinstance(error, (ConnectionError, EOFError, FileNotFoundError))

@@ -1,0 +1,179 @@
+"""A run directory: whose it is, what it was started with, and what a killed training left in it.
+
+RUN/recipe.toml     everything that repeats the run
+RUN/data.json       where the data lie, which classes, which image in which split, and their digest
+RUN/trace.jsonl     what happened, one event a line
+RUN/checkpoints/    the last two, and the weights of the best epoch
+RUN/previews/       the same held-out images' masks after every epoch
+RUN/model.onnx      the bundle
+RUN/lock            held while a process trains here
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from pixelwise.datasets.class_values import Values
+from pixelwise.datasets.read_sample import stored_digests
+from pixelwise.errors import OutputError, RunLockedError, UsageError
+from pixelwise.images.files import real_path, remove_parts
+from pixelwise.records import Dataset, Sample
+from pixelwise.training.checkpoint import checkpoints
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.time_budget import Budget, show_duration
+
+
+def choose_recipe(out: Path, recipe: Recipe | None, resume: bool) -> Recipe:
+    """The recipe to train by: the run's own when it is resumed, never a silent mixture of two."""
+    there = checkpoints(out / "checkpoints")
+    if not resume:
+        if there or (out / "model.onnx").exists():
+            raise UsageError(f"{out}: already holds a training. Go on with --resume, or name another --out.")
+        return recipe or Recipe()
+    if not there:
+        raise UsageError(f"{out}: holds no checkpoint to resume from. Leave out --resume to start there.")
+    own = Recipe.from_file(out / "recipe.toml")
+    if recipe is not None and recipe != own:
+        different = [name for name, value in vars(own).items() if getattr(recipe, name) != value]
+        raise UsageError(
+            f"{out}: was started with another recipe (different: {', '.join(different)}). Resume without options that "
+            "change the recipe, or start anew with another --out."
+        )
+    return own
+
+
+def choose_values(out: Path, asked: Values, resume: bool, recorded: str = "data.json") -> Values:
+    """What mask values mean: the run's own when it is resumed. Raises UsageError where other ones are asked for."""
+    if not resume:
+        return asked
+    own = Values.from_json(json.loads((out / recorded).read_text(encoding="utf-8")).get("values"))
+    if asked and asked != own:
+        was = own.options() or "nothing said of the masks"
+        raise UsageError(
+            f"{out}: was started with {was}, not with {asked.options()}. Resume without --class, --void and "
+            "--masks, or start anew with another --out."
+        )
+    return own
+
+
+HELD_LOCKS: set[TextIO] = set()
+
+
+def let_go_of_locks() -> None:
+    """In a loader worker just forked: a lock lives until its last copy is closed, and a worker may outlive a killed
+    training by seconds."""
+    while HELD_LOCKS:
+        HELD_LOCKS.pop().close()
+
+
+os.register_at_fork(after_in_child=let_go_of_locks)
+
+
+@contextmanager
+def locked(out: Path, parts: Sequence[str] = ("checkpoints", "previews")) -> Iterator[None]:
+    """Hold the run directory for this process; the operating system lets go when the process ends, however it ends.
+
+    Args:
+        parts: folders inside that are made with it.
+
+    Raises:
+        RunLockedError, OutputError
+    """
+    try:
+        for part in parts:
+            (out / part).mkdir(parents=True, exist_ok=True)
+        file = (out / "lock").open("a")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be used as run directory: {error.strerror}. Name another --out.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunLockedError(
+                f"{out}: another training is running here. Wait for it, or name another --out."
+            ) from error
+        HELD_LOCKS.add(file)
+        sign(file)
+        try:
+            yield
+        finally:
+            HELD_LOCKS.discard(file)
+
+
+def sign(file: TextIO) -> None:
+    """Write whose lock this is: a process's number and when it began, for a number alone may become another's."""
+    import psutil
+
+    file.truncate(0)
+    file.write(json.dumps({"pid": os.getpid(), "started": psutil.Process().create_time()}))
+    file.flush()
+
+
+def remove_leftovers(out: Path) -> None:
+    """Half-written files of a killed training. The lock must be held."""
+    for folder in (out, out / "checkpoints", *(out / "previews").glob("epoch-*")):
+        remove_parts(folder)
+
+
+def describe_data(dataset: Dataset, used: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
+    """What the run was trained on, so that it can be found and recognised again."""
+    digest = hashlib.sha256()
+    for split, samples in used.items():
+        for sample in samples:
+            digest.update(f"{split} {sample.name}\n".encode())
+            for part in stored_digests(sample):
+                digest.update(part)
+    return {
+        "root": str(real_path(dataset.root)),
+        "layout": dataset.layout,
+        "sha256": digest.hexdigest(),
+        "classes": dataset.classes.to_json(),
+        "mask_ids": {str(key): value for key, value in dataset.mask_ids.items()},
+        "notes": list(dataset.notes),
+        "splits": {
+            split: [
+                [
+                    sample.name,
+                    str(real_path(sample.image)),
+                    str(real_path(sample.mask)) if sample.mask else None,
+                    *((sample.image_part, sample.mask_part) if sample.image_part or sample.mask_part else ()),
+                ]
+                for sample in samples
+            ]
+            for split, samples in used.items()
+        },
+    }
+
+
+def require_same_data(recorded: Path, now: dict[str, Any]) -> None:
+    before = json.loads(recorded.read_text(encoding="utf-8"))
+    if before["sha256"] != now["sha256"]:
+        raise UsageError(
+            f"{recorded}: the data changed since this run began (SHA-256 {before['sha256'][:12]}… then, "
+            f"{now['sha256'][:12]}… now). Put them back as they were, or start anew with another --out."
+        )
+
+
+def require_same_start(recorded: Path, asked: Path | str | None) -> None:
+    """Raises UsageError where a resumed run is told to start from other weights than it did."""
+    own = json.loads(recorded.read_text(encoding="utf-8")).get("start", {}).get("run")
+    if asked is not None and str(real_path(Path(asked))) != own:
+        raise UsageError(
+            f"{recorded.parent}: started from {own or 'published weights'}, not from {asked}. Resume without "
+            "--start-from, or start anew with another --out."
+        )
+
+
+def require_same_budget(out: Path, own: Budget | None, asked_s: float | None) -> None:
+    """Raises UsageError where a resumed run is given another budget than its own."""
+    if asked_s is None or (own is not None and own.seconds == asked_s):
+        return
+    was = f"a budget of {show_duration(own.seconds)}" if own else "no budget"
+    raise UsageError(f"{out}: was started with {was}. Resume without --budget, or start anew with another --out.")

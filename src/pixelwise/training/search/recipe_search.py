@@ -1,0 +1,284 @@
+"""Recipe search: many trainings by one recipe with other numbers in it, each chosen by what the ones before came to.
+
+OUT/search.json       what is searched: the recipe to start from, what stays fixed, the data's digest
+OUT/study.db          every trial as Optuna keeps it (SQLite); `optuna-dashboard sqlite:///OUT/study.db` opens it too
+OUT/trials/0000 …     a run directory each; the weights of a trial that is beaten or stopped early are deleted
+OUT/best              link to the best trial's run directory, a run like any other, with its bundle
+OUT/recipe.toml       its recipe
+OUT/trials.csv, OUT/search.html    the table of trials, and what mattered
+
+Trials are proposed by TPE (Bergstra et al. 2011) and stopped early by the median rule (Golovin et al. 2017): after an
+epoch at which a trial's best mIoU so far lies below the median of the finished trials' at that epoch. Trial n is a
+function of (seed, n, the trials before): a search that was killed and resumed makes the trials that it would have made.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import Trial, TrialState
+
+from pixelwise.datasets.class_values import Given, values_of
+from pixelwise.errors import DivergedError, StoppedError, UsageError, signal_name
+from pixelwise.images.files import write_whole
+from pixelwise.trace_events import Event, Listener, nobody
+from pixelwise.training.checkpoint import checkpoints, load_checkpoint
+from pixelwise.training.data_summary import Progress
+from pixelwise.training.export_run import export
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.run_directory import choose_values, locked
+from pixelwise.training.search.search_space import recipe_of, space_of
+from pixelwise.training.search.study import (
+    best_of,
+    drop_weights,
+    expected_s,
+    folders_of,
+    importances_of,
+    keep_best,
+    link_best,
+    open_study,
+    row_of,
+    rows_of,
+    sampler_of,
+)
+from pixelwise.training.search.trials_report import Row, write_report
+from pixelwise.training.train import train
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search came to."""
+
+    out: Path
+    best: Path  # run directory of the best trial
+    recipe: Recipe  # its recipe
+    miou: float  # on the val split, on which it was chosen: measure on another split before believing it
+    trials: tuple[Row, ...]
+    importances: dict[str, float]  # share of what mattered, by name, the largest first; empty with too few trials
+    seconds: float  # spent on trials, by this process and those before
+
+
+class StoppedEarly(Exception):
+    """The trial in hand is not worth finishing."""
+
+
+class OutOfTime(Exception):
+    """The budget would not hold another epoch."""
+
+
+def search(
+    data: Path | str,
+    out: Path | str,
+    recipe: Recipe | None = None,
+    *,
+    trials: int = 20,
+    budget_s: float = math.inf,
+    fixed: Collection[str] = (),
+    resume: bool = False,
+    skip_bad: bool = False,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
+    masks: str = "",
+    track: Sequence[str] = (),
+    tell: Listener = nobody,
+    tell_trial: Callable[[Row], None] = lambda row: None,
+    progress: Progress = lambda what, done, total: None,
+) -> Searched:
+    """Look for a better recipe for the folder `data`; ends with the best trial's run directory, OUT/best.
+
+    Args:
+        recipe: where to start; the first trial is trained by it as it is. On `resume` the search's own is used, and
+            this must be None or equal to it.
+        trials: how many trainings, those stopped early included. A search resumed with more goes on.
+        budget_s: seconds for all trials together, over all processes. The trial during which it ends stays resumable.
+        fixed: parts of the recipe that stay as they are.
+        classes, void, masks: as in `train`; on `resume` the search's own hold.
+        tell: hears every trial's trace events; `tell_trial` every trial's end.
+
+    Raises:
+        UsageError: `out` holds a search already, holds none to resume, or holds another one.
+        TrainingError: the loss of every trial diverged.
+        and what `train` raises, but for a loss that diverges, which merely ends its trial.
+    """
+    out = Path(out)
+    start, fixed = choose_search(out, recipe, sorted(fixed), resume)
+    values = choose_values(out, values_of(classes, void, masks), resume, "search.json")
+    how: dict[str, Any] = {"skip_bad": skip_bad, "track": track, **values.arguments()}
+    space = space_of(start, fixed)
+    with locked(out, ["trials"]):
+        if not resume:
+            write_whole(
+                out / "search.json", as_json({"recipe": start.to_toml(), "fixed": fixed, "values": values.to_json()})
+            )
+        study = open_study(out, start, space)
+        clock = Clock(study, budget_s)
+        while (finished := len(rows_of(study, "done", "stopped early", "diverged"))) < trials:
+            waiting = study.get_trials(states=(TrialState.WAITING,), deepcopy=False)
+            if not waiting and clock.left_s() < expected_s(study):
+                break
+            study.sampler = sampler_of(start.seed, finished)
+            trial = study.ask(space)
+            if "folder" not in trial.user_attrs:
+                trial.set_user_attr("folder", f"{len(folders_of(study)):04d}")
+            folder = out / "trials" / trial.user_attrs["folder"]
+            candidate = recipe_of(start, trial.params)
+
+            def show(what: str, done: int, total: int, number: int = finished + 1) -> None:
+                progress(f"trial {number} of {trials}: {what}", done, total)
+
+            try:
+                run_trial(study, trial, data, folder, candidate, clock, how, tell, show)
+            except StoppedError as stopped:
+                raise StoppedError(
+                    stopped.number,
+                    f"Stopped by {signal_name(stopped.number)} in trial {finished + 1}. "
+                    f"Go on with: pixelwise train {data} --out {out} --search {trials} --resume",
+                    stopped.at_once,
+                ) from stopped
+            except OutOfTime:
+                tell_trial(row_of(study.trials[trial.number]))
+                break
+            require_same_data(out, folder)
+            keep_best(study, out, start)
+            tell_trial(row_of(study.trials[trial.number]))
+            importances = importances_of(study)
+            write_report(out, rows_of(study), importances, list(space))
+        best = best_of(study, out)
+        folder = out / "trials" / best.user_attrs["folder"]
+        if not (folder / "model.onnx").is_file():
+            export(folder)
+        link_best(out, best, start)
+        importances = importances_of(study)
+        rows = rows_of(study)
+        write_report(out, rows, importances, list(space))
+    found = recipe_of(start, best.params)
+    return Searched(out, out / "best", found, row_of(best).miou, rows, importances, clock.spent_s)
+
+
+def run_trial(
+    study: optuna.Study,
+    trial: Trial,
+    data: Path | str,
+    folder: Path,
+    recipe: Recipe,
+    clock: Clock,
+    how: Mapping[str, Any],
+    tell: Listener,
+    progress: Progress,
+) -> None:
+    """Train by one recipe, from where an earlier process left it, and tell the study how it ended.
+
+    `how`: the other arguments of `train`.
+    """
+
+    def judge(event: Event) -> None:
+        miou, epoch = event["miou"], event["epoch"]
+        if not math.isnan(miou):
+            trial.report(miou, epoch)
+        if epoch < recipe.epochs:
+            if trial.should_prune():
+                raise StoppedEarly
+            if clock.left_s() < event["seconds"]:
+                raise OutOfTime
+
+    def listen(event: Event) -> None:
+        tell(event)
+        if event["event"] == "epoch":
+            clock.note(trial)
+            judge(event)
+
+    saved = checkpoints(folder / "checkpoints")
+    clock.start()
+    try:
+        if saved:
+            for event in load_checkpoint(saved[-1])[1]["history"]:
+                judge(event)
+        elif folder.exists():
+            shutil.rmtree(folder)  # begun, but not an epoch of it is left
+        done = train(data, folder, recipe, resume=bool(saved), tell=listen, progress=progress, **how)
+        clock.note(trial)
+        study.tell(trial, done.best_miou)
+    except StoppedEarly:
+        drop_weights(folder)
+        study.tell(trial, state=TrialState.PRUNED)
+    except DivergedError:
+        clock.note(trial)
+        drop_weights(folder)
+        trial.set_user_attr("diverged", True)
+        study.tell(trial, state=TrialState.PRUNED)
+
+
+class Clock:
+    """The time that trials took, of this process and of those before it, which is kept with each trial."""
+
+    def __init__(self, study: optuna.Study, budget_s: float) -> None:
+        self.budget_s = budget_s
+        self.spent_s = sum(row.seconds for row in rows_of(study))
+        self.since = time.monotonic()
+
+    def start(self) -> None:
+        self.since = time.monotonic()
+
+    def left_s(self) -> float:
+        return self.budget_s - self.spent_s
+
+    def note(self, trial: Trial) -> None:
+        """Add what passed since the last call."""
+        now = time.monotonic()
+        passed_s, self.since = now - self.since, now
+        self.spent_s += passed_s
+        trial.set_user_attr("seconds", trial.user_attrs.get("seconds", 0.0) + passed_s)
+
+
+# ── What is asked, and what was asked before ──
+
+
+def choose_search(
+    out: Path, recipe: Recipe | None, fixed: Sequence[str], resume: bool
+) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe to start from and what stays fixed: the search's own when it is resumed."""
+    there = out / "search.json"
+    unknown = [name for name in fixed if name not in vars(Recipe())]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} is not part of a recipe, so it cannot stay fixed.")
+    if not resume:
+        if there.exists() or checkpoints(out / "checkpoints") or (out / "model.onnx").exists():
+            kind = "search" if there.exists() else "training"
+            raise UsageError(f"{out}: already holds a {kind}. Go on with --resume, or name another --out.")
+        return recipe or Recipe(), tuple(fixed)
+    if not there.exists():
+        raise UsageError(f"{out}: holds no search to resume. Leave out --resume to start one there.")
+    asked = json.loads(there.read_text(encoding="utf-8"))
+    own = Recipe.from_toml(asked["recipe"], str(there))
+    if recipe is not None and recipe != own:
+        different = [name for name, value in vars(own).items() if getattr(recipe, name) != value]
+        raise UsageError(
+            f"{out}: the search began with another recipe (different: {', '.join(different)}). Resume without options "
+            "that change the recipe, or start anew with another --out."
+        )
+    return own, tuple(asked["fixed"])
+
+
+def require_same_data(out: Path, folder: Path) -> None:
+    """Every trial must have seen the data that the first one saw."""
+    asked = json.loads((out / "search.json").read_text(encoding="utf-8"))
+    digest = json.loads((folder / "data.json").read_text(encoding="utf-8"))["sha256"]
+    if "data" not in asked:
+        write_whole(out / "search.json", as_json({**asked, "data": digest}))
+    elif asked["data"] != digest:
+        raise UsageError(
+            f"{folder}: trained on other data than the trials before (SHA-256 {digest[:12]}…, before "
+            f"{asked['data'][:12]}…). Put them back as they were, or start anew with another --out."
+        )
+
+
+def as_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()

@@ -1,0 +1,154 @@
+"""Image and mask stay together, nothing is invented, everything can be repeated."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pixelwise.records import VOID
+from pixelwise.training.augment import View, cut_mask, generator, relight
+from pixelwise.training.loader import Augmentation, Order, augment
+from pixelwise.training.loop import rare_classes
+
+PLAIN = Augmentation(size=(96, 128), policy="stretch", zoom=(0.6, 2.0), flip=True, light=0.0, seed=3)
+
+
+def crosses() -> tuple[np.ndarray, np.ndarray]:
+    """A white cross on black, off the middle so that no mirroring hides; the mask is 1 on it."""
+    mask = np.zeros((120, 160), np.uint8)
+    mask[40:52, 20:110] = 1
+    mask[10:100, 50:62] = 1
+    return np.repeat(mask[..., None] * 255, 3, axis=2).astype(np.uint8), mask
+
+
+@settings(deadline=None, max_examples=60)
+@given(index=st.integers(0, 10_000), policy=st.sampled_from(["stretch", "fit", "native"]), turn=st.booleans())
+def test_a_drawn_cross_lands_on_itself(index: int, policy: str, turn: bool) -> None:
+    image, mask = crosses()
+    size = (96, 96) if turn else (96, 128)
+    how = Augmentation(size, policy, (0.6, 2.0), True, 0.0, 3, turn=turn)  # type: ignore[arg-type]
+    seen, labels = augment(image, mask, how, epoch=0, index=index)
+    inside = labels != VOID
+    # A pixel of the picture is white exactly where its label is 1. On the edge antialiasing mixes the two, so an
+    # edge may be off by less than a pixel: whatever is surely white must be 1 or touch a 1, and the reverse.
+    white = (seen[..., 0] > 250) & inside
+    black = (seen[..., 0] < 5) & inside
+    assert not (white & (labels == 0)).any()
+    assert not (black & (labels == 1)).any()
+
+
+@settings(deadline=None, max_examples=40)
+@given(index=st.integers(0, 10_000), ids=st.sets(st.integers(0, 20), min_size=1, max_size=5))
+def test_labels_are_those_of_the_mask_or_void(index: int, ids: set[int]) -> None:
+    rng = np.random.default_rng(index)
+    mask = rng.choice(sorted(ids), (60, 50)).astype(np.uint8)
+    image = rng.integers(0, 256, (60, 50, 3), dtype=np.uint8)
+    _, labels = augment(image, mask, PLAIN, epoch=1, index=index)
+    assert set(np.unique(labels)) <= ids | {VOID}
+    assert labels.shape == (96, 128)
+    assert labels.dtype == np.uint8
+
+
+def test_of_several_views_the_one_with_the_most_of_the_rare_class_is_learnt_from() -> None:
+    image, mask = crosses()
+
+    def seen_of_1(views: int, rare: tuple[int, ...], epochs: range = range(40)) -> float:
+        how = replace(PLAIN, zoom=(1.5, 3.0), views=views, rare=rare)
+        return float(np.mean([(augment(image, mask, how, epoch, 0)[1] == 1).mean() for epoch in epochs]))
+
+    assert seen_of_1(views=3, rare=(1,)) > 1.3 * seen_of_1(views=1, rare=(1,))
+    assert seen_of_1(views=3, rare=()) == seen_of_1(views=3, rare=(7,))  # nothing to choose by: the first one
+
+
+def test_rare_is_what_has_less_than_its_share() -> None:
+    assert rare_classes([70, 20, 10, 0]) == (1, 2)  # and what never occurs cannot be looked for
+    assert rare_classes([5, 5]) == ()
+    assert rare_classes([0, 0]) == ()
+
+
+def test_padding_is_void_never_class_0() -> None:
+    mask = np.zeros((40, 40), np.uint8)
+    labels = cut_mask(mask, View(top=-10, left=-20, height=60, width=80, mirrored=False), (60, 80))
+    assert (labels[:10] == VOID).all()
+    assert (labels[:, :20] == VOID).all()
+    assert (labels[10:50, 20:60] == 0).all()
+
+
+def test_the_same_seed_epoch_and_sample_give_the_same_view() -> None:
+    image, mask = crosses()
+    how = Augmentation((64, 64), "stretch", (0.6, 2.0), True, 1.0, 5)
+    again = [augment(image, mask, how, epoch=2, index=7) for _ in range(2)]
+    assert np.array_equal(again[0][0], again[1][0])
+    assert np.array_equal(again[0][1], again[1][1])
+    other = augment(image, mask, how, epoch=3, index=7)
+    assert not np.array_equal(again[0][0], other[0])
+
+
+def test_turned_views_lie_every_way() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:32] = 255  # up is white
+    mask = image[..., 0] // 255
+    seen = set()
+    for index in range(40):
+        how = Augmentation((64, 64), "stretch", (1.0, 1.0), False, 0.0, 0, turn=True)
+        labels = augment(image, mask, how, 0, index)[1]
+        edges = (labels[8], labels[:, 8], labels[-9], labels[:, -9])
+        seen.add(int(np.argmax([(edge == 1).mean() for edge in edges])))  # which of them is white
+    assert len(seen) == 4
+
+
+def test_a_whole_view_is_the_image_itself() -> None:
+    image, mask = crosses()
+    how = Augmentation((120, 160), "stretch", (1.0, 1.0), False, 0.0, 0)
+    for index in range(5):
+        seen, labels = augment(image, mask, how, 0, index)
+        inside = labels != VOID  # the bend of up to 10 % may show a margin
+        assert inside.mean() > 0.8
+        assert abs(int(seen[inside].mean()) - int(image.mean())) < 12
+
+
+def test_relighting_keeps_shape_and_type_and_zero_strength_changes_nothing() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    assert relight(generator(0, 0, 0), image, 0.0) is image
+    for index in range(20):
+        lit = relight(generator(0, 0, index), image, 1.0)
+        assert lit.shape == image.shape
+        assert lit.dtype == np.uint8
+
+
+def test_red_stays_redder_than_blue_in_any_light() -> None:
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[..., 0] = 220
+    for index in range(50):
+        lit = relight(generator(1, 0, index), red, 1.0).astype(int)
+        assert lit[..., 0].mean() >= lit[..., 2].mean()
+
+
+@pytest.mark.parametrize(("samples", "batch"), [(10, 4), (3, 8), (8, 8), (1, 2)])
+def test_an_epoch_shows_every_sample_and_only_full_batches(samples: int, batch: int) -> None:
+    order = Order(samples, batch, seed=1)
+    keys = list(order)
+    assert len(keys) == len(order)
+    assert all(len(one) == batch for one in keys)
+    assert {index for one in keys for _, index in one} == set(range(samples))
+    order.epoch = 1
+    assert {epoch for one in order for epoch, _ in one} == {1}
+    if samples > 3:
+        assert list(order) != keys
+
+
+def test_pure_red_reaches_the_network_as_red_in_training() -> None:
+    from pixelwise.model.preprocess import Preprocess
+
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[..., 0] = 255
+    how = Augmentation((32, 32), "stretch", (1.0, 1.5), True, 0.0, 0)
+    seen, labels = augment(image, np.zeros((40, 60), np.uint8), how, 0, 0)
+    preprocess = Preprocess((32, 32), "stretch", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    tensor = preprocess.normalise(torch.from_numpy(seen)[None].permute(0, 3, 1, 2))[0]
+    inside = torch.from_numpy(labels != VOID)
+    assert tensor[0][inside].unique().tolist() == [2.0]
+    assert tensor[2][inside].unique().tolist() == [-2.0]
