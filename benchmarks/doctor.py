@@ -3,7 +3,7 @@
     python benchmarks/doctor.py [--pairs 10000] [--data FOLDER]
 
 Speed and memory: pairs of 480×360 like CamVid's (or CamVid itself, or --data), linked to as often as needed under new
-names, so that disk space does not matter. Faults: those of tests/data/planted.py, and the sound folder without any.
+names, so that disk space does not matter. Faults: those of tests/planted.py, and the sound folder without any.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pixelwise.doctor.check import check
 from pixelwise.scenes.render_scene import write_scenes
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests/data"))
+sys.path.insert(0, str(HERE.parent / "tests"))
 CAMVID = HERE.parents[1] / "shared/data/camvid/train"
 
 

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import planted
 import pytest
 from PIL import Image
 
+import planted
 from pixelwise.datasets.default_colours import default_colours, seen_lab, separation
 from pixelwise.datasets.list_dataset import CAMVID
 from pixelwise.datasets.open_dataset import open_dataset

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import planted
 import pytest
 from PIL import Image
 
+import planted
 from pixelwise.datasets.convert import WRITERS, convert
 from pixelwise.datasets.formats.coco import counted_runs
 from pixelwise.datasets.formats.polygons import crosses_itself, fill, outlines, polygon_of

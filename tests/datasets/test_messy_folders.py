@@ -10,11 +10,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import planted
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import planted
 from pixelwise.datasets.colour_tables import table_beside
 from pixelwise.datasets.list_dataset import list_dataset
 from pixelwise.datasets.mask_layers import held

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import planted
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from test_messy_folders import COUNT, cells, pair, pairs, write
 
+import planted
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.datasets.read_sample import read_sample_mask
 from pixelwise.doctor.check import check

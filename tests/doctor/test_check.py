@@ -11,12 +11,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import planted
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
+import planted
 from pixelwise.datasets.masks.mask_encoding import number_kind
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.datasets.read_sample import read_sample_mask

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import planted
 import pytest
 
+import planted
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.doctor.check import check
 from pixelwise.doctor.findings import find_problems

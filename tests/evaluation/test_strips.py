@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import blobs
-from pixelwise.evaluation import measure as measuring
+from pixelwise.evaluation import measure_image as measuring
 from pixelwise.evaluation.measure_image import Sums, measure, rows_of_strips
 from pixelwise.metrics import calibration, outlines
 from pixelwise.metrics.boundary import band_counts, banded_matrix, bands, guess_counts

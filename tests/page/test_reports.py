@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browsing import AXE, FLAGS, chromium
 
+import planted
 from conftest import THREE, picture
 from pixelwise.doctor.check import check
 from pixelwise.doctor.check_page import write_page
 from pixelwise.evaluation.evaluate import evaluate
 from pixelwise.images.image_files import write_png
 from pixelwise.prediction.load_model import load
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-import planted
 
 
 @pytest.fixture(scope="module")

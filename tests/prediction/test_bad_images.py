@@ -20,7 +20,7 @@ from conftest import picture
 from pixelwise.errors import OutputError
 from pixelwise.images.files import shown
 from pixelwise.images.image_files import read_mask_ids, write_png
-from pixelwise.prediction import label as label_module
+from pixelwise.prediction import label_file as label_module
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.manifest import read_records
 from pixelwise.prediction.outputs import STATE

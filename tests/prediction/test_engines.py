@@ -17,8 +17,8 @@ from conftest import make_bundle, picture
 from pixelwise.__main__ import main
 from pixelwise.errors import BundleError, MissingExtraError, UsageError
 from pixelwise.images.image_files import write_png
-from pixelwise.prediction import engine as engines
 from pixelwise.prediction.benchmark_engines import benchmark
+from pixelwise.prediction.engines import engine as engines
 from pixelwise.prediction.engines import onnx_runtime, openvino
 from pixelwise.prediction.engines.engine import ENGINES, choose, usable_cores
 from pixelwise.prediction.load_model import load

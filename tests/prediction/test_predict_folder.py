@@ -17,8 +17,8 @@ import pytest
 from conftest import THREE, picture
 from pixelwise.errors import ImageError, OutputError, UsageError
 from pixelwise.images.image_files import read_image, read_mask, read_mask_ids, write_png
-from pixelwise.prediction import folder as folder_module
 from pixelwise.prediction import manifest as manifest_module
+from pixelwise.prediction import predict as folder_module
 from pixelwise.prediction.find_images import jobs_of, nothing, survey
 from pixelwise.prediction.label_file import Job, Wanted, label_file
 from pixelwise.prediction.load_model import Model, load

@@ -25,7 +25,7 @@ from pixelwise.training.train import Trained
 
 optuna = pytest.importorskip("optuna", reason="install pixelwise[search]")
 from pixelwise.cli.train_search import trials_table  # noqa: E402
-from pixelwise.training import search as module  # noqa: E402
+from pixelwise.training.search import recipe_search as module  # noqa: E402
 from pixelwise.training.search.recipe_search import Searched, search  # noqa: E402
 from pixelwise.training.search.search_space import SPACE, Span, params_of, recipe_of, space_of  # noqa: E402
 from pixelwise.training.search.trials_report import Row  # noqa: E402

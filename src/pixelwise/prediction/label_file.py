@@ -180,7 +180,7 @@ def label_cut(model: Model, job: Job, wanted: Wanted, image_HW3: Pixels | None, 
         raise ImageError(f"{shown(job.image)}: its labels would overwrite it. Choose another folder for --out.")
     image = opened_tiff(job.image) if image_HW3 is None else ArrayImage(image_HW3)
     name = name_of_image(job)
-    facts = label_large(model, job.image, image, base, results, wanted.tiles, name=name, progress=progress)
+    facts = label_large(model.engine, job.image, image, base, results, wanted.tiles, name=name, progress=progress)
     saved = [*results.values(), ending(base, ".overlay.png"), ending(base, ".json")]
     return {
         "width": facts["width"],

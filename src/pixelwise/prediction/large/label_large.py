@@ -18,11 +18,11 @@ import numpy as np
 from pixelwise.errors import ImageError, OutputError
 from pixelwise.images.dropped_content import Dropped
 from pixelwise.images.files import shown, utf8, write_whole, writing_whole
+from pixelwise.prediction.engines.engine import Engine
 from pixelwise.prediction.large.label_store import LabelStore
 from pixelwise.prediction.large.large_outputs import LARGE_OUTPUTS, Source, write_tiff
 from pixelwise.prediction.large.tile_plan import Tiles, tiling_of
 from pixelwise.prediction.large.tiles import Tiling, label_tiles
-from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.overlay import encode_overlay, overlay
 from pixelwise.records import VOID, Pixels
 
@@ -53,7 +53,7 @@ class ArrayImage:
 
 
 def label_large(
-    model: Model,
+    engine: Engine,
     path: Path,
     image: TiffImage | ArrayImage,
     base: Path,
@@ -83,9 +83,9 @@ def label_large(
         OutputError: a result cannot be written. What was labelled is kept, to go on from.
         BundleError: the model cannot be run.
     """
-    began = time.perf_counter()
+    began, classes = time.perf_counter(), engine.bundle.metadata.classes
     with closing(image):
-        plan, why = plan_tiles(model, path, image, tiles)
+        plan, why = plan_tiles(engine, path, image, tiles)
         size = image.height, image.width
         refuse_long_png(path, size, results)
         status = path.stat()
@@ -96,15 +96,15 @@ def label_large(
         about = {
             "file_bytes": status.st_size,
             "file_changed_ns": status.st_mtime_ns,
-            "model": model.digest,
+            "model": engine.bundle.digest,
             "format": 2,
             **cut,
         }
         with LabelStore(base, size, about) as store:
             resumed_at = store.rows_done
             if resumed_at < image.height:
-                label_rows(model, image, plan, store, progress)
-            source = Source(store, model.classes, name or path.name, image.place, image.resolution)
+                label_rows(engine, image, plan, store, progress)
+            source = Source(store, classes, name or path.name, image.place, image.resolution)
             for key, result in results.items():
                 write = write_tiff if result.suffix == ".tif" else LARGE_OUTPUTS[key]
                 try:
@@ -117,19 +117,21 @@ def label_large(
                     raise OutputError(f"{error} {store.kept()}") from error.__cause__
             small, small_labels = store.preview()
             counts = store.counts()
-            drawn = overlay(small, small_labels, model.classes)
+            drawn = overlay(small, small_labels, classes)
             write_whole(ending(base, ".overlay.png"), encode_overlay(drawn))
             labelled = max(int(counts.sum() - counts[VOID]), 1)
             facts = {
                 "file": shown(path),
                 "width": size[1],
                 "height": size[0],
-                "shares": {name: int(counts[i]) / labelled for i, name in enumerate(model.classes.names)},
+                "shares": {
+                    name: int(counts[i]) / labelled for i, name in enumerate(engine.bundle.metadata.classes.names)
+                },
                 "void": int(counts[VOID]),
                 "tiles": {**cut, "count": plan.count, "chosen": why},
                 "resumed_at_row": resumed_at,
                 "seconds": round(time.perf_counter() - began, 3),
-                "model": model.digest,
+                "model": engine.bundle.digest,
                 "saved": {key: shown(result.name) for key, result in results.items()},
                 "overlay_step": store.step,
             }
@@ -151,9 +153,9 @@ def refuse_long_png(path: Path, size: tuple[int, int], results: Mapping[str, Pat
         )
 
 
-def plan_tiles(model: Model, path: Path, image: TiffImage | ArrayImage, tiles: Tiles) -> tuple[Tiling, str]:
+def plan_tiles(engine: Engine, path: Path, image: TiffImage | ArrayImage, tiles: Tiles) -> tuple[Tiling, str]:
     """How the image is cut, and why so, in words. Raises UsageError, ImageError."""
-    plan, why = tiling_of(model.metadata, (image.height, image.width), tiles)
+    plan, why = tiling_of(engine.bundle.metadata, (image.height, image.width), tiles)
     chosen = plan.rows.tile_px, plan.columns.tile_px
     if (row_bytes := 2 * chosen[0] * image.width * 3) > MAX_ROW_BYTES:
         raise ImageError(
@@ -165,7 +167,7 @@ def plan_tiles(model: Model, path: Path, image: TiffImage | ArrayImage, tiles: T
 
 
 def label_rows(
-    model: Model,
+    engine: Engine,
     image: TiffImage | ArrayImage,
     plan: Tiling,
     store: LabelStore,
@@ -176,8 +178,8 @@ def label_rows(
     for y, labels in label_tiles(
         plan,
         sampled.rows,
-        model.engine.one_threaded().run,
-        at_once=model.engine.threads,
+        engine.one_threaded().run,
+        at_once=engine.threads,
         first_row=plan.row_for(store.rows_done),
         absent=image.absent,
         progress=progress,
