@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ZOO ?= .venv-zoo
 PYTHON ?= python3
 
-.PHONY: install demo page test test-slow test-zoo fuzz audit check web format lint types layers benchmarks clean
+.PHONY: install demo page test test-slow test-zoo fuzz audit check web docs format lint types layers benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -50,18 +50,23 @@ $(ZOO)/.installed: pyproject.toml constraints-zoo.txt
 	$(ZOO)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-zoo.txt -e ".[train,zoo]" pytest pytest-timeout
 	touch $@
 
-check: lint types layers web test
+check: lint types layers web docs test
+
+# The documentation as a site, in build/docs: strict, and nothing in it is loaded from elsewhere.
+docs: install
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	$(BIN)/python docs/offline.py build/docs
 
 web: page
 	$(BIN)/python hatch_build.py --check
 
 format: install
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks docs
+	$(BIN)/ruff check --fix src tests benchmarks docs
 
 lint: install
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs
 
 types: install
 	$(BIN)/mypy

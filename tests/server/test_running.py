@@ -26,7 +26,7 @@ from conftest import TOKEN, picture, started_server
 from pixelwise.images.image_files import read_mask
 from pixelwise.prediction.load_model import Model
 
-DOCS = (Path(__file__).parents[2] / "docs/rest.md").read_text(encoding="utf-8")
+DOCS = (Path(__file__).parents[2] / "docs/reference/rest.md").read_text(encoding="utf-8")
 WRITTEN = "http://127.0.0.1:8000"
 PROOF = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -75,7 +75,7 @@ def test_the_curl_lines_work_as_they_are_written(address: str, folder: Path, ser
 def test_the_python_client_works_as_it_is_written(address: str, folder: Path, served_model: Model) -> None:
     (source,) = blocks("python")
     names: dict[str, Any] = {}
-    exec(compile(source.replace(WRITTEN, address), "docs/rest.md", "exec"), names)
+    exec(compile(source.replace(WRITTEN, address), "docs/reference/rest.md", "exec"), names)
     labels, classes = names["label"](folder / "photo.jpg")
     assert np.array_equal(labels, served_model.predict(folder / "photo.jpg").labels)
     assert list(classes.values()) == list(served_model.classes.names)

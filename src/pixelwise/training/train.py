@@ -83,7 +83,7 @@ def train(
 ) -> Trained:
     """Train on the folder `data`, into the run directory `out`, which ends with a bundle.
 
-    Where torchrun started several processes, each calls this; see docs/distributed.md.
+    Where torchrun started several processes, each calls this; see docs/how-to/several-machines.md.
 
     Args:
         recipe: how; on `resume` the run's own recipe is used and this must be None or equal to it.

@@ -1,0 +1,93 @@
+"""The small data that the pages' examples use, drawn by Pixelwise and NumPy: `python docs/example_data.py FOLDER`.
+
+scenes/       40 street scenes, 128 × 128, in train, val and test
+run/          a model trained on them for 8 epochs
+photo.jpg     a street that no split holds; photos/ holds three, unlabelled/ six
+cracks/       12 grey photos of a wall with thin cracks, masks of 0 and 255
+cells/        12 16-bit images of bright nuclei, masks of 0 and 1; cells.png is one more
+my_data/      a few of the scenes
+map.tif       a tiled GeoTIFF of 1,200 × 900 pixels
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+import pixelwise as pw
+from pixelwise.data.scenes import render_scene, write_scenes
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def make_examples(folder: Path) -> None:
+    """Fill `folder`; the same bytes every time on one machine."""
+    folder.mkdir(parents=True)
+    write_scenes(folder / "scenes", {"train": 24, "val": 8, "test": 8}, height_px=128, width_px=128)
+    write_scenes(folder / "my_data", {"train": 4, "val": 2, "test": 2}, height_px=96, width_px=96)
+    pw.train(folder / "scenes", folder / "run", pw.Recipe(epochs=8, size=(128, 128)))
+    for name, number, height_px, width_px in (
+        ("photo.jpg", 7, 360, 480),
+        *((f"photos/{name}.jpg", 20 + i, 240, 320) for i, name in enumerate(("bridge", "crossing", "market"))),
+        *((f"unlabelled/{i:04}.jpg", 40 + i, 128, 128) for i in range(6)),
+    ):
+        write_image(folder / name, render_scene(1, number, height_px, width_px)[0][:, :, ::-1])
+    for i in range(12):
+        chance = np.random.default_rng(i)
+        image, mask = draw_crack(chance)
+        write_image(folder / "cracks" / "images" / f"wall_{i:02}.png", image)
+        write_image(folder / "cracks" / "masks" / f"wall_{i:02}.png", mask)
+        image16, mask = draw_cells(chance)
+        write_image(folder / "cells" / "images" / f"well_{i:02}.png", image16)
+        write_image(folder / "cells" / "masks" / f"well_{i:02}.png", mask)
+    write_image(folder / "cells.png", draw_cells(np.random.default_rng(99))[0])
+    write_map(folder / "map.tif")
+
+
+def write_image(path: Path, pixels: npt.NDArray[np.uint8 | np.uint16]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), pixels):
+        raise OSError(f"{path}: not written")
+
+
+def draw_crack(chance: np.random.Generator) -> tuple[Pixels, Pixels]:
+    """A grey wall with one dark crack, and its mask of 0 and 255."""
+    image = cv2.GaussianBlur(chance.normal(165, 22, (160, 160)).astype(np.float32), (0, 0), 1.2)
+    mask = np.zeros((160, 160), np.uint8)
+    down = np.arange(0, 161, 8)
+    across = 80 + chance.normal(0, 30) + np.cumsum(chance.normal(0, 5, down.size))
+    line = np.stack([across, down], axis=1).round().astype(np.int32)
+    cv2.polylines(mask, [line], False, 255, 3)
+    image[mask > 0] -= 70
+    return np.clip(image, 0, 255).astype(np.uint8), mask
+
+
+def draw_cells(chance: np.random.Generator) -> tuple[npt.NDArray[np.uint16], Pixels]:
+    """Bright nuclei on a dark ground in 16 bits, and their mask of 0 and 1."""
+    mask = np.zeros((160, 160), np.uint8)
+    for _ in range(14):
+        centre, axes = chance.integers(8, 152, 2), chance.integers(5, 11, 2)
+        cv2.ellipse(mask, centre.tolist(), axes.tolist(), float(chance.uniform(0, 180)), 0, 360, 1, -1)
+    light = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.5) * 21000 + chance.normal(3000, 600, mask.shape)
+    return np.clip(light, 0, 65535).astype(np.uint16), mask
+
+
+def write_map(path: Path) -> None:
+    """An orthophoto, half a metre a pixel, in UTM zone 32 north."""
+    pixels, _ = render_scene(2, 3, 900, 1200)
+    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632)
+    place = [
+        (33550, "d", 3, (0.5, 0.5, 0.0), True),
+        (33922, "d", 6, (0.0, 0.0, 0.0, 500000.0, 5650000.0, 0.0), True),
+        (34735, "H", len(keys), keys, True),
+    ]
+    tifffile.imwrite(path, pixels, tile=(256, 256), photometric="rgb", compression="deflate", extratags=place)
+
+
+if __name__ == "__main__":
+    make_examples(Path(sys.argv[1]))

@@ -1,0 +1,103 @@
+"""What README.md and the pages under docs/ say is so: commands run, options exist, links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from pixelwise.cli import app
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "docs"))
+
+from transcripts import BLOCK, blocks, pages, run_page  # noqa: E402
+
+FIRST_PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")]
+NAMES = {page: str(page.relative_to(ROOT)) for page in pages()}
+RUN = [page for page in pages() if any(not block.reason and not block.slow for block in blocks(page))]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The examples' data, made once; one thread, which is the quickest for small images on a busy machine."""
+    if shutil.which("bash") is None:
+        pytest.skip("bash is not installed")
+    folder = tmp_path_factory.mktemp("examples") / "world"
+    command = [sys.executable, str(ROOT / "docs" / "example_data.py"), str(folder)]
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("page", RUN, ids=lambda page: NAMES[page])
+def test_the_commands_of_a_page_print_what_it_shows(page: Path, world: Path) -> None:
+    problems = run_page(page, world)
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(
+    "page", [page for page in pages() if any(block.slow for block in blocks(page))], ids=lambda page: NAMES[page]
+)
+def test_the_slow_commands_too(page: Path, world: Path) -> None:
+    problems = run_page(page, world, slow=True)
+    assert not problems, "\n".join(problems)
+
+
+def test_what_nothing_runs_says_why() -> None:
+    for page in pages():
+        for block in blocks(page):
+            assert block.reason != "it does not say why", (
+                f"{NAMES[page]}:{block.line}: a {block.language} block that nothing runs. Make it a console block, or "
+                "say why: <!-- not run: reason -->"
+            )
+
+
+def commands_of(text: str) -> Iterator[list[str]]:
+    """The words of each `pixelwise VERB …` in fences and in code inside of sentences."""
+    text = text.replace("\\\n", " ")
+    fences = re.findall(r"^```(?:console|sh|bash|text|python)?\n(.*?)^```", text, re.M | re.S)
+    lines = [line.split("#")[0] for fence in fences for line in fence.splitlines()]
+    inline = re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+    for code in [*lines, *inline]:
+        found = re.search(r"(?:^|\$ |-m |&& )pixelwise ([a-z].*)", code)
+        if found:
+            yield re.split(r"\s+", re.split(r"[|;&>]", found[1])[0].strip())
+
+
+def test_every_command_and_option_exists() -> None:
+    verbs = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    seen = 0
+    for page in pages():
+        for words in commands_of(page.read_text(encoding="utf-8")):
+            assert words[0] in verbs, f"{NAMES[page]}: pixelwise {words[0]}: there is no such verb"
+            known = {option for one in verbs[words[0]].params for option in one.opts} | {"--help", "-h"}
+            for word in words[1:]:
+                option = re.match(r"--?[a-z][a-z0-9-]*", word)
+                assert not option or option[0] in known, f"{NAMES[page]}: pixelwise {words[0]} has no {word}"
+            seen += 1
+    assert seen > 40
+
+
+def test_the_readme_is_short() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    assert len(text.split()) <= 900
+
+
+def test_links_in_the_repositorys_first_pages_lead_somewhere() -> None:
+    for page in FIRST_PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target} is missing"
