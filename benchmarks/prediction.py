@@ -8,8 +8,8 @@ Everything that is compared takes turns, in one process and with one number of t
 machine does falls on all alike: where it is busy, believe the ratios, best those of --cpu-time --threads 1. A turn is
 all ten photos, as in use: a network that follows another at every photo finds the caches full of the other's weights.
 
-Peers (peers.py) are timed where their packages can be imported, and named as not installed where not; docs/how-to/engines.md
-says how to install them. Each one's time runs from an image array to labels at the image's own size.
+Peers (peers.py) are timed where their packages can be imported, and named as not installed where not;
+docs/how-to/engines.md says how to install them. Each one's time runs from an image array to labels at the image's own size.
 """
 
 from __future__ import annotations
