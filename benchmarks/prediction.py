@@ -9,7 +9,7 @@ machine does falls on all alike: where it is busy, believe the ratios, best thos
 all ten photos, as in use: a network that follows another at every photo finds the caches full of the other's weights.
 
 Peers (peers.py) are timed where their packages can be imported, and named as not installed where not;
-docs/how-to/engines.md says how to install them. Each one's time runs from an image array to labels at the image's own size.
+docs/how-to/engines.md says how to install them. Times run from an image array to labels at the image's own size.
 """
 
 from __future__ import annotations

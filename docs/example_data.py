@@ -20,7 +20,7 @@ import numpy.typing as npt
 import tifffile
 
 import pixelwise as pw
-from pixelwise.data.scenes import render_scene, write_scenes
+from pixelwise.scenes.render_scene import render_scene, write_scenes
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -72,9 +72,9 @@ def rest_page() -> str:
 
 def openapi(runs: Path) -> dict[str, Any]:
     from pixelwise.server.app import create_app
-    from pixelwise.server.settings import Settings
+    from pixelwise.server.server_settings import ServerSettings
 
-    return dict(create_app(pw.load("street"), Settings(runs=runs)).openapi())
+    return dict(create_app(pw.load("street"), ServerSettings(runs=runs)).openapi())
 
 
 def route(method: str, path: str, facts: dict[str, Any]) -> str:
