@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +58,9 @@ def python_page() -> str:
 
 def rest_page() -> str:
     """Every route of the server, from its OpenAPI description."""
-    with tempfile.TemporaryDirectory() as runs:
-        described = openapi(Path(runs))
+    from pixelwise.server.app import create_app
+
+    described = create_app(pw.load("street")).openapi()
     text = f"# REST routes\n\n{described['info']['description']}\n\nA running server shows the same at `/docs`.\n"
     groups: dict[str, str] = {}
     for path, methods in described["paths"].items():
@@ -68,13 +68,6 @@ def rest_page() -> str:
             tag = facts["tags"][0]
             groups[tag] = groups.get(tag, f"\n## {tag.capitalize()}\n") + route(method, path, facts)
     return text + "".join(groups.values())
-
-
-def openapi(runs: Path) -> dict[str, Any]:
-    from pixelwise.server.app import create_app
-    from pixelwise.server.server_settings import ServerSettings
-
-    return dict(create_app(pw.load("street"), ServerSettings(runs=runs)).openapi())
 
 
 def route(method: str, path: str, facts: dict[str, Any]) -> str:
