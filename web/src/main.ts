@@ -1,6 +1,6 @@
 import { mount } from 'svelte';
 import App from './App.svelte';
-import './app.css';
+import './page.css';
 
 const target = document.getElementById('page');
 if (!target) throw new Error('index.html has no #page');

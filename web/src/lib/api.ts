@@ -1,14 +1,14 @@
 // Asking the server. Every failure becomes a Failure with a sentence and a way on.
 
-import { unpack } from './binary';
+import { unpack } from './unpack';
 import type {
   EpochDetail,
   Finding,
   FlowStage,
-  Judged,
+  Evaluation,
   Layer,
   LayerValues,
-  Look,
+  Prediction,
   ModelFacts,
   ModelRow,
   NewRun,
@@ -49,7 +49,11 @@ async function ask(path: string, options: RequestInit = {}, tries = TRIES): Prom
   if (answer.ok) return answer;
   const told: unknown = await answer.json().catch(() => null);
   const error = (told as { error?: { kind: string; message: string; remedy: string } } | null)?.error;
-  throw new Failure(error?.kind ?? 'unknown', error?.message ?? `The server answered ${answer.status}.`, error?.remedy ?? '');
+  throw new Failure(
+    error?.kind ?? 'unknown',
+    error?.message ?? `The server answered ${answer.status}.`,
+    error?.remedy ?? '',
+  );
 }
 
 async function json<T>(path: string, options?: RequestInit): Promise<T> {
@@ -64,16 +68,20 @@ function about(image: string, what: string, model: string, more: Record<string, 
 
 export const models = () => json<ModelRow[]>('/v1/models');
 export const model = (name: string) => json<ModelFacts>(`/v1/model?model=${name}`);
-export const judged = (name: string) => json<Judged | null>(`/v1/judged?model=${name}`);
+export const evaluation = (name: string) => json<Evaluation | null>(`/v1/judged?model=${name}`);
 export const samples = (name: string) => json<Sample[]>(`/v1/samples?model=${name}`);
 
 export async function sampleImage(name: string, modelName: string): Promise<Blob> {
   return (await ask(`/v1/samples/${name}/image?model=${modelName}`)).blob();
 }
 
-export async function look(image: Blob, modelName: string, signal?: AbortSignal): Promise<Look> {
-  const answer = await ask(`/v1/predict?answer=page&model=${modelName}`, { method: 'POST', body: image, signal: signal ?? null });
-  const { header, arrays } = unpack<Omit<Look, 'labels' | 'scores' | 'h' | 'w'>>(await answer.arrayBuffer());
+export async function predict(image: Blob, modelName: string, signal?: AbortSignal): Promise<Prediction> {
+  const answer = await ask(`/v1/predict?answer=page&model=${modelName}`, {
+    method: 'POST',
+    body: image,
+    signal: signal ?? null,
+  });
+  const { header, arrays } = unpack<Omit<Prediction, 'labels' | 'scores' | 'h' | 'w'>>(await answer.arrayBuffer());
   const [labels, scores] = arrays;
   if (!labels || !scores) throw new Failure('answer', 'The answer is incomplete.', 'Send the image again.');
   const [, h = 0, w = 0] = scores.shape;
@@ -87,20 +95,26 @@ export async function picture(image: string, modelName: string): Promise<Blob> {
 
 /** Does the server answer at all? */
 export async function isThere(): Promise<boolean> {
-  return fetch('/healthz', { cache: 'no-store' }).then((answer) => answer.ok, () => false);
+  return fetch('/healthz', { cache: 'no-store' }).then(
+    (answer) => answer.ok,
+    () => false,
+  );
 }
 
 /** Compare with a mask that a person gave, or with that of the sample which the image is. */
 export async function truth(image: string, mask: Blob | string, modelName: string): Promise<Truth> {
   const answer =
-    typeof mask === 'string' ? await ask(about(image, 'truth', modelName, { sample: mask })) : await ask(about(image, 'truth', modelName), { method: 'POST', body: mask });
+    typeof mask === 'string'
+      ? await ask(about(image, 'truth', modelName, { sample: mask }))
+      : await ask(about(image, 'truth', modelName), { method: 'POST', body: mask });
   const { header, arrays } = unpack<{ scores: Scores; void_share: number }>(await answer.arrayBuffer());
   return { ...header, labels: arrays[0]?.values as Uint8Array };
 }
 
 export const flow = (image: string, modelName: string) => json<FlowStage[]>(about(image, 'flow', modelName));
 export const diagnosis = (image: string, modelName: string) => json<Finding[]>(about(image, 'diagnosis', modelName));
-export const wrongScale = (image: string, modelName: string) => json<WrongScale>(about(image, 'wrong-scale', modelName));
+export const wrongScale = (image: string, modelName: string) =>
+  json<WrongScale>(about(image, 'wrong-scale', modelName));
 export const layers = (image: string, modelName: string) => json<Layer[]>(about(image, 'layers', modelName));
 
 export async function layer(image: string, name: string, modelName: string): Promise<LayerValues> {
@@ -113,18 +127,36 @@ export async function layer(image: string, name: string, modelName: string): Pro
 export const unit = (image: string, modelName: string, layerName: string, channel: number, x: number, y: number) =>
   json<Unit>(about(image, 'unit', modelName, { layer: layerName, channel, x, y }));
 
-export async function skips(image: string, modelName: string, off: string[]): Promise<{ labels: Uint8Array; changed: number }> {
+export async function skips(
+  image: string,
+  modelName: string,
+  off: string[],
+): Promise<{ labels: Uint8Array; changed: number }> {
   const answer = await ask(about(image, 'skips', modelName, { off: off.join(',') }));
   const { header, arrays } = unpack<{ changed_share: number }>(await answer.arrayBuffer());
   return { labels: arrays[0]?.values as Uint8Array, changed: header.changed_share };
 }
 
-export const influenceRow = (image: string, modelName: string, x: number, y: number, row: number, grid: number, signal: AbortSignal) =>
-  json<{ drop: number[]; class: string; probability: number }>(about(image, 'influence', modelName, { x, y, row, grid }), { signal });
+export const influenceRow = (
+  image: string,
+  modelName: string,
+  x: number,
+  y: number,
+  row: number,
+  grid: number,
+  signal: AbortSignal,
+) =>
+  json<{ drop: number[]; class: string; probability: number }>(
+    about(image, 'influence', modelName, { x, y, row, grid }),
+    { signal },
+  );
 
-export const pixel = (image: string, modelName: string, x: number, y: number) => json<{ sentences: string[] }>(about(image, 'pixel', modelName, { x, y }));
-export const reportLink = (image: string, modelName: string, x: number, y: number) => about(image, 'report', modelName, { x, y });
-export const labelsLink = (image: string, modelName: string, answer: 'png' | 'json') => about(image, 'labels', modelName, { answer });
+export const pixel = (image: string, modelName: string, x: number, y: number) =>
+  json<{ sentences: string[] }>(about(image, 'pixel', modelName, { x, y }));
+export const reportLink = (image: string, modelName: string, x: number, y: number) =>
+  about(image, 'report', modelName, { x, y });
+export const labelsLink = (image: string, modelName: string, answer: 'png' | 'json') =>
+  about(image, 'labels', modelName, { answer });
 
 export const runs = () => json<Runs>('/v1/runs');
 export const run = (name: string) => json<Run>(`/v1/runs/${name}`);
@@ -132,7 +164,12 @@ export const epoch = (name: string, number: number) => json<EpochDetail>(`/v1/ru
 export const stopRun = (name: string) => json<Run>(`/v1/runs/${name}/stop`, { method: 'POST' });
 export const resumeRun = (name: string) => json<Run>(`/v1/runs/${name}/resume`, { method: 'POST' });
 export const startRun = (request: NewRun) =>
-  json<Run>('/v1/runs', { method: 'POST', body: JSON.stringify(request), headers: { 'Content-Type': 'application/json' } });
-export const previewLink = (name: string, epochNumber: number, index: number) => `/v1/runs/${name}/previews/${epochNumber}/${index}`;
+  json<Run>('/v1/runs', {
+    method: 'POST',
+    body: JSON.stringify(request),
+    headers: { 'Content-Type': 'application/json' },
+  });
+export const previewLink = (name: string, epochNumber: number, index: number) =>
+  `/v1/runs/${name}/previews/${epochNumber}/${index}`;
 export const previewImage = (name: string, index: number) => `/v1/runs/${name}/images/${index}`;
 export const previewTruth = (name: string, index: number) => `/v1/runs/${name}/truth/${index}`;

@@ -1,7 +1,7 @@
-// Flash cards made from this model and its run, and when each is due: what was missed comes back sooner.
+// Flash cards about this model and its scores, and when each is due: missed ones come back sooner.
 
-import type { Judged, Look, ModelFacts } from './types';
-import { count, number, percent, shape } from './words';
+import type { Evaluation, Prediction, ModelFacts } from './types';
+import { count, list, number, percent, shape } from './format';
 
 export interface Card {
   id: string; // the same for the same question about the same model
@@ -9,34 +9,134 @@ export interface Card {
   back: string;
 }
 
-export function cards(model: ModelFacts, look: Look | null, judged: Judged | null): Card[] {
-  const of = model.digest.slice(0, 8);
-  const scored = Object.entries(judged?.scores.classes ?? model.provenance.metrics?.classes ?? {}).filter(([, row]) => row.iou !== null);
-  const sorted = scored.sort(([, p], [, q]) => (q.iou ?? 0) - (p.iou ?? 0));
-  const [best, worst] = [sorted[0], sorted[sorted.length - 1]];
-  const made: (Card | null)[] = [
-    { id: 'purpose', front: 'Why label every pixel?', back: 'To know the exact location of every object: not only that a car is there, but where it begins and ends.' },
-    { id: `classes-${of}`, front: 'Which classes does this model know?', back: model.classes.map((row) => row.name).join(', ') + '.' },
-    { id: `input-${of}`, front: 'At which size does this model’s network see an image?', back: model.policy === 'native' ? 'At its own size, to the nearest multiples of 32.' : `${shape(model.size)} pixels, height × width${model.policy === 'fit' ? ' at most' : ''}.` },
-    { id: `stride-${of}`, front: 'What is the stride of this model’s scores, and what does that mean?', back: `${model.stride}: one position of the scores stands for ${model.stride} × ${model.stride} pixels of the network’s input.` },
-    { id: `weights-${of}`, front: 'How many weights did training find for this model?', back: `${count(model.parameters)}.` },
-    { id: `normalise-${of}`, front: 'A red value of 255: which number does this network receive for it?', back: `(255 / 255 − ${number(model.mean[0])}) / ${number(model.std[0])} = ${number((1 - model.mean[0]!) / model.std[0]!)}.` },
-    model.skips.length ? { id: `skips-${of}`, front: 'How many skip connections does this model have, and what for?', back: `${model.skips.length}, into ${model.skips.join(', ')}: they bring fine maps from early layers, so that boundaries return to their place.` } : null,
-    { id: `temperature-${of}`, front: 'This model’s scores are divided by a temperature before the softmax. Why?', back: `So that its probabilities can be believed. Its temperature is ${number(model.temperature, 2)}: ${model.temperature > 1 ? 'above 1, it was too sure of itself' : model.temperature < 1 ? 'below 1, it was not sure enough' : 'nothing had to be changed'}.` },
-    best && worst ? { id: `best-${of}`, front: 'Which class does this model find best, which worst?', back: `Best ${best[0]} (IoU ${number(best[1].iou, 2)}), worst ${worst[0]} (${number(worst[1].iou, 2)}).` } : null,
-    { id: 'iou', front: 'Intersection over union: what is divided by what?', back: 'The pixels that mask and truth both give the class, divided by those that at least one of them gives it.' },
-    judged ? { id: `lazy-${of}`, front: `A model that always says “${judged.commonest.class}”: how accurate is it on this model’s images?`, back: `${percent(judged.commonest.accuracy, 1)} of the pixels are right, but its mIoU is only ${number(judged.commonest.miou)}.` } : null,
-    judged && judged.boundary.accuracy !== null ? { id: `boundary-${of}`, front: 'Where is this model wrong most often: inside things or at their boundaries?', back: `At boundaries: ${percent(judged.boundary.accuracy, 1)} right within ${judged.boundary.within_px} pixels of one, ${percent(judged.boundary.interior_accuracy, 1)} elsewhere.` } : null,
-    { id: 'void', front: 'What is void?', back: 'Pixels that nobody labelled. They count in no loss, no metric and no chart.' },
-    look ? { id: `mask-${look.width}x${look.height}`, front: `An image of ${look.width} × ${look.height} pixels: how many labels does it get?`, back: `${count(look.width * look.height)}, one for each pixel.` } : null,
+/** Cards about this model, this image, and the model's scores on many images where they are known. */
+export function cards(model: ModelFacts, prediction: Prediction | null, evaluation: Evaluation | null): Card[] {
+  return [
+    ...general(),
+    ...aboutModel(model),
+    ...aboutClasses(model, evaluation),
+    ...aboutScores(model, evaluation),
+    ...aboutImage(prediction),
   ];
-  return made.filter((card): card is Card => card !== null);
+}
+
+function general(): Card[] {
+  return [
+    {
+      id: 'purpose',
+      front: 'Why label every pixel?',
+      back: 'To know the exact location of every object: not only that a car is there, but where it begins and ends.',
+    },
+    {
+      id: 'iou',
+      front: 'Intersection over union: what is divided by what?',
+      back: 'The pixels that both the prediction and the true mask give to the class, divided by those that at least one of them does.',
+    },
+    {
+      id: 'void',
+      front: 'What is void?',
+      back: 'Pixels that nobody labelled. They count in no loss, no metric and no chart.',
+    },
+  ];
+}
+
+function aboutModel(model: ModelFacts): Card[] {
+  const { stride, skips, temperature } = model;
+  const of = model.digest.slice(0, 8);
+  const side = `${shape(model.size)} pixels (height × width)${model.policy === 'fit' ? ' at most' : ''}`;
+  const change =
+    temperature > 1
+      ? 'above 1, it was overconfident'
+      : temperature < 1
+        ? 'below 1, it was underconfident'
+        : 'nothing changes';
+  const normalised = number((1 - model.mean[0]!) / model.std[0]!);
+  const exposure = model.even_exposure ? ' after exposure normalisation' : '';
+  const found: Card[] = [
+    {
+      id: `classes-${of}`,
+      front: 'Which classes does this model know?',
+      back: `${model.classes.map((row) => row.name).join(', ')}.`,
+    },
+    {
+      id: `input-${of}`,
+      front: 'What is the input size of this model’s network?',
+      back: model.policy === 'native' ? 'The image’s own size, rounded to multiples of 32.' : `${side}.`,
+    },
+    {
+      id: `stride-${of}`,
+      front: 'What is the stride of this model’s scores, and what does that mean?',
+      back: `${stride}: one position of the score map stands for ${stride} × ${stride} pixels of the network’s input.`,
+    },
+    {
+      id: `weights-${of}`,
+      front: 'How many trained weights does this model have?',
+      back: `${count(model.parameters)}.`,
+    },
+    {
+      id: `normalise-${of}`,
+      front: `Which value does the network receive for a red of 255${exposure}?`,
+      back: `(255 / 255 − ${number(model.mean[0])}) / ${number(model.std[0])} = ${normalised}.`,
+    },
+    {
+      id: `temperature-${of}`,
+      front: 'Why are this model’s scores divided by a temperature before the softmax?',
+      back: `To calibrate its probabilities. Its temperature is ${number(temperature, 2)}: ${change}.`,
+    },
+  ];
+  if (!skips.length) return found;
+  const front = 'How many skip connections does this model have, and what are they for?';
+  const back = `${skips.length}, into ${list(skips)}: they carry fine maps from early layers, which sharpens boundaries.`;
+  return [...found, { id: `skips-${of}`, front, back }];
+}
+
+function aboutClasses(model: ModelFacts, evaluation: Evaluation | null): Card[] {
+  const scored = Object.entries(evaluation?.scores.classes ?? model.provenance.metrics?.classes ?? {})
+    .filter(([, row]) => row.iou !== null)
+    .sort(([, p], [, q]) => (q.iou ?? 0) - (p.iou ?? 0));
+  const [best, worst] = [scored[0], scored.at(-1)];
+  if (!best || !worst) return [];
+  const back = `Highest: ${best[0]} (${number(best[1].iou, 2)}). Lowest: ${worst[0]} (${number(worst[1].iou, 2)}).`;
+  return [
+    {
+      id: `best-${model.digest.slice(0, 8)}`,
+      front: 'Which class has the highest IoU in this model, which the lowest?',
+      back,
+    },
+  ];
+}
+
+function aboutScores(model: ModelFacts, evaluation: Evaluation | null): Card[] {
+  if (!evaluation) return [];
+  const of = model.digest.slice(0, 8);
+  const { commonest, boundary } = evaluation;
+  const found = [
+    {
+      id: `lazy-${of}`,
+      front: `A baseline labels every pixel “${commonest.class}”. How accurate is it on the images this model was evaluated on?`,
+      back: `${percent(commonest.accuracy, 1)} of the pixels are correct, but its mIoU is only ${number(commonest.miou)}.`,
+    },
+  ];
+  if (boundary.accuracy === null || boundary.interior_accuracy === null) return found;
+  const near = `${percent(boundary.accuracy, 1)} of the pixels within ${boundary.within_px} pixels of a boundary`;
+  const back = `It labels ${near} correctly, and ${percent(boundary.interior_accuracy, 1)} of all others.`;
+  return [
+    ...found,
+    { id: `boundary-${of}`, front: 'How accurate is this model near boundaries, and how accurate elsewhere?', back },
+  ];
+}
+
+function aboutImage(prediction: Prediction | null): Card[] {
+  if (!prediction) return [];
+  const size = `${prediction.width} × ${prediction.height}`;
+  const back = `${count(prediction.width * prediction.height)}, one per pixel.`;
+  return [{ id: `mask-${size}`, front: `How many labels does an image of ${size} pixels get?`, back }];
 }
 
 // ── spacing (Leitner 1972): five boxes, each due after four times as long as the one before ──
 
 export interface Memory {
-  box: number; // 0: missed; n: known n times running, at most 4
+  box: number; // 0: missed; n: known n times in a row, at most 4
   due: number; // ms since 1970
 }
 

@@ -1,6 +1,6 @@
 // Labels and numbers → colours on a canvas. Classes differ by colour and by hatching; right and wrong by lightness.
 
-import type { Look } from './types';
+import type { Prediction } from './types';
 
 export const VOID = 255;
 const LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
@@ -56,14 +56,18 @@ export interface MaskOptions {
 export const PLAIN: MaskOptions = { hidden: new Set(), boundaries: false, hatching: false };
 
 /** Draws labels [H, W] in class colours. */
-export function paintMask(canvas: HTMLCanvasElement, look: Pick<Look, 'labels' | 'width' | 'height' | 'classes'>, options: MaskOptions = PLAIN): void {
-  const { labels, width, height, classes } = look;
+export function paintMask(
+  canvas: HTMLCanvasElement,
+  prediction: Pick<Prediction, 'labels' | 'width' | 'height' | 'classes'>,
+  options: MaskOptions = PLAIN,
+): void {
+  const { labels, width, height, classes } = prediction;
   const plain = new Uint32Array(256);
   const lined = new Uint32Array(256);
   classes.forEach(({ colour }, id) => {
     if (options.hidden.has(id)) return;
     plain[id] = rgba(...colour);
-    lined[id] = options.hatching ? rgba(...hatchColour(colour)) : plain[id]!;
+    lined[id] = options.hatching ? rgba(...hatchColour(colour)) : plain[id];
   });
   const draw = options.boundaries ? drawBoundaries : drawAreas;
   fill(canvas, width, height, (out) => draw(out, labels, width, height, plain, lined));
@@ -83,7 +87,14 @@ function drawBoundaries(out: Uint32Array, labels: Uint8Array, width: number, hei
 }
 
 /** Each area in its colour, with the lines of its hatching. */
-function drawAreas(out: Uint32Array, labels: Uint8Array, width: number, height: number, plain: Uint32Array, lined: Uint32Array): void {
+function drawAreas(
+  out: Uint32Array,
+  labels: Uint8Array,
+  width: number,
+  height: number,
+  plain: Uint32Array,
+  lined: Uint32Array,
+): void {
   const period = hatchPeriod(width, height);
   // The hatching repeats: one table for every class and phase spares a decision for each pixel.
   const pattern = new Uint32Array(256 * period);
@@ -100,9 +111,18 @@ function drawAreas(out: Uint32Array, labels: Uint8Array, width: number, height: 
 }
 
 /** Right clear, wrong dark with lines, void dotted. */
-export function paintRightWrong(canvas: HTMLCanvasElement, { labels, width, height }: Look, truth: Uint8Array): void {
+export function paintRightWrong(
+  canvas: HTMLCanvasElement,
+  { labels, width, height }: Prediction,
+  truth: Uint8Array,
+): void {
   const period = hatchPeriod(width, height);
-  const [dark, line, dot, light] = [rgba(16, 16, 20), rgba(255, 255, 255), rgba(140, 140, 150), rgba(255, 255, 255, 70)];
+  const [dark, line, dot, light] = [
+    rgba(16, 16, 20),
+    rgba(255, 255, 255),
+    rgba(140, 140, 150),
+    rgba(255, 255, 255, 70),
+  ];
   fill(canvas, width, height, (out) => {
     for (let y = 0, at = 0; y < height; y++) {
       for (let x = 0; x < width; x++, at++) {
@@ -142,7 +162,15 @@ export function ramp(share: number): [number, number, number] {
 const RAMP_TABLE = Uint32Array.from({ length: 256 }, (_, i) => rgba(...ramp(i / 255)));
 
 /** Draws values [rows, columns] from `low` (dark) to `high` (light). */
-export function paintAmounts(canvas: HTMLCanvasElement, values: Float32Array, columns: number, rows: number, low: number, high: number, start = 0): void {
+export function paintAmounts(
+  canvas: HTMLCanvasElement,
+  values: Float32Array,
+  columns: number,
+  rows: number,
+  low: number,
+  high: number,
+  start = 0,
+): void {
   const scale = 255 / Math.max(high - low, 1e-9);
   fill(canvas, columns, rows, (out) => {
     for (let i = 0; i < out.length; i++) {
@@ -152,7 +180,13 @@ export function paintAmounts(canvas: HTMLCanvasElement, values: Float32Array, co
 }
 
 /** One plane of values [planes, rows, columns], from its own lowest (dark) to its highest (light). */
-export function paintPlane(canvas: HTMLCanvasElement, values: Float32Array, columns: number, rows: number, plane: number): void {
+export function paintPlane(
+  canvas: HTMLCanvasElement,
+  values: Float32Array,
+  columns: number,
+  rows: number,
+  plane: number,
+): void {
   const size = rows * columns;
   const [low, high] = extent(values, plane * size, size);
   paintAmounts(canvas, values, columns, rows, low, high, plane * size);

@@ -1,7 +1,7 @@
-// The quiz: what segmentation is for, and questions made from this image, this model and its run. Every answer has its reason.
+// The quiz: what segmentation is for, and questions about this image, this model and its training. Every answer has a reason.
 
-import type { Epoch, FlowStage, Layer, Look, ModelFacts, WrongScale } from './types';
-import { count, percent, shape } from './words';
+import type { Epoch, FlowStage, Layer, Prediction, ModelFacts, WrongScale } from './types';
+import { count, percent, shape } from './format';
 
 export interface Option {
   text: string;
@@ -13,11 +13,11 @@ export interface Question {
   id: string;
   asks: string;
   options: Option[];
-  own: boolean; // made from the person's own image or run
+  own: boolean; // about the person's own image or training
 }
 
 export interface QuizFacts {
-  look: Look;
+  prediction: Prediction;
   model: ModelFacts;
   flow: FlowStage[] | null;
   layers: Layer[] | null;
@@ -25,7 +25,8 @@ export interface QuizFacts {
   epochs: Epoch[];
 }
 
-const option = (text: string, right: boolean, because: string): Option => ({ text, right, because });
+const right = (text: string, because: string): Option => ({ text, right: true, because });
+const wrong = (text: string, because: string): Option => ({ text, right: false, because });
 
 /** The same order every time for the same question, so that a reload changes nothing. */
 function shuffled<T>(items: T[], seed: string): T[] {
@@ -39,200 +40,299 @@ function shuffled<T>(items: T[], seed: string): T[] {
   return out;
 }
 
-function fixed(): Question[] {
-  return [
-    {
-      id: 'why',
-      own: false,
-      asks: 'Why does segmentation label every pixel?',
+const GENERAL: Question[] = [
+  {
+    id: 'why',
+    own: false,
+    asks: 'Why does segmentation label every pixel?',
+    options: [
+      right(
+        'To know the exact location of objects',
+        'A label for the whole image says what is there; a label for every pixel says exactly where, along every boundary.',
+      ),
+      wrong('To make the image smaller', 'Nothing gets smaller: the mask has as many pixels as the image.'),
+      wrong('To change the image’s colours', 'The mask’s colours only stand for classes. The image does not change.'),
+      wrong('To blur the background', 'Blurring can use a mask, but that is not what labels are for.'),
+    ],
+  },
+  {
+    id: 'output',
+    own: false,
+    asks: 'What does a segmentation model output for each pixel?',
+    options: [
+      right('One score per class', 'The highest score gives the label; a softmax turns scores into probabilities.'),
+      wrong('A single number between 0 and 1', 'That is enough for two classes only.'),
+      wrong('A box with a name', 'Boxes come from object detection. They include pixels that are not the object.'),
+      wrong('A new colour', 'Colours are chosen afterwards, to show classes to people.'),
+    ],
+  },
+  {
+    id: 'upsampling',
+    own: false,
+    asks: 'What do upsampling layers do?',
+    options: [
+      right(
+        'They bring coarse maps back to a finer resolution',
+        'Strided convolutions shrink the maps to widen the receptive field. Upsampling undoes this, so that every pixel gets a label.',
+      ),
+      wrong('They make the photo sharper', 'They work on feature maps, not on the photo.'),
+      wrong('They add classes', 'The last layer sets the number of classes: one map per class.'),
+    ],
+  },
+  {
+    id: 'skip',
+    own: false,
+    asks: 'What do skip connections carry?',
+    options: [
+      right(
+        'Fine maps from early layers to late ones',
+        'Deep maps know what is there, early maps know where its edges are. Together they give sharp boundaries.',
+      ),
+      wrong('Images that training leaves out', 'Which images to leave out is a decision about the dataset.'),
+      wrong('Errors back to the first layer', 'That is backpropagation. It happens in training only.'),
+    ],
+  },
+  {
+    id: 'accuracy',
+    own: false,
+    asks: 'Why report mIoU as well as accuracy?',
+    options: [
+      right(
+        'Accuracy hides rare classes',
+        'A model can miss a class of 1 % of the pixels and still reach 99 % accuracy. mIoU gives every class the same weight.',
+      ),
+      wrong('Accuracy is harder to compute', 'It is the simplest score: correct pixels divided by labelled pixels.'),
+      wrong('mIoU is always higher', 'It is nearly always lower: IoU also counts pixels wrongly given to a class.'),
+    ],
+  },
+];
+
+function aboutShares({ prediction }: QuizFacts): Question[] {
+  const present = prediction.classes.filter((row) => row.share > 0).sort((p, q) => p.share - q.share);
+  const pixels = prediction.width * prediction.height;
+  const rarest = present[0]!;
+  const others = new Set([present.at(-1)!, present[present.length >> 1]!].filter((row) => row.share > rarest.share));
+  const [first, second] = [present.at(-1)!, present.at(-2)];
+  const questions: Question[] = [];
+  if (present.length >= 3 && others.size) {
+    questions.push({
+      id: `rarest-${prediction.image}`,
+      own: true,
+      asks: 'Which is the rarest class that this model found in your image?',
       options: [
-        option('To know the exact location of objects', true, 'A label for the whole image says what is there; a label for every pixel says exactly where, along every boundary.'),
-        option('To make the image smaller', false, 'Nothing gets smaller: the mask has as many pixels as the image.'),
-        option('To change the image’s colours', false, 'The mask’s colours only stand for classes. The image itself is not changed.'),
-        option('To blur the background', false, 'Blurring could use a mask, but it is not what the labels are for.'),
+        right(
+          rarest.name,
+          `It has ${count(rarest.share * pixels)} of ${count(pixels)} pixels: ${percent(rarest.share, 2)}.`,
+        ),
+        ...[...others].map((row) =>
+          wrong(
+            row.name,
+            `It has ${percent(row.share, 1)} of the pixels; ${rarest.name} has ${percent(rarest.share, 2)}.`,
+          ),
+        ),
+      ],
+    });
+  }
+  if (second) {
+    const options = [
+      right(
+        `${first.name}, wrong for ${percent(1 - first.share, 1)}`,
+        `${first.name} has the most pixels: ${percent(first.share, 1)}.`,
+      ),
+      wrong(`${first.name}, wrong for none`, `${count((1 - first.share) * pixels)} pixels are something else.`),
+    ];
+    const less = `${second.name} has ${percent(second.share, 1)} of the pixels, ${first.name} has more.`;
+    if (second.share < first.share)
+      options.push(wrong(`${second.name}, wrong for ${percent(1 - second.share, 1)}`, less));
+    questions.push({
+      id: `single-${prediction.image}`,
+      own: true,
+      asks: 'Give your whole image a single label. Which one fits best, and for how much of the image is it wrong?',
+      options,
+    });
+  }
+  return questions;
+}
+
+function aboutShapes({ prediction, model, flow }: QuizFacts): Question[] {
+  const mask = [prediction.height, prediction.width];
+  const classes = prediction.classes.length;
+  const questions: Question[] = [
+    {
+      id: `mask-${prediction.image}`,
+      own: true,
+      asks: `Your image is ${shape([...mask, 3])}. What is the shape of its mask?`,
+      options: [
+        right(shape(mask), 'One label per pixel, at the image’s own size, whatever the input size of the network.'),
+        wrong(shape([...mask, 3]), 'A mask holds one class id per pixel, not three colours.'),
+        wrong(
+          shape([...mask, classes]),
+          `That is the scores of ${classes} classes at full size. A mask keeps the highest only.`,
+        ),
+        wrong(String(classes), 'One number per class is the output of an image classifier.'),
       ],
     },
     {
-      id: 'output',
-      own: false,
-      asks: 'What does a segmentation model put out for each pixel?',
+      id: `maps-${prediction.image}`,
+      own: true,
+      asks: `This model distinguishes ${classes} classes. How many maps does its output have?`,
       options: [
-        option('One score for every class', true, 'The highest score gives the label; a softmax turns the scores into probabilities.'),
-        option('A single number between 0 and 1', false, 'That would be enough for two classes only.'),
-        option('A box with a name', false, 'Boxes come from object detection. They include pixels that are not the object.'),
-        option('A new colour', false, 'Colours are chosen afterwards, to show classes to people.'),
-      ],
-    },
-    {
-      id: 'upsampling',
-      own: false,
-      asks: 'What are upsampling layers for?',
-      options: [
-        option('To bring coarse maps back to the size of the image', true, 'Convolutions with steps shrink the maps so that they see far; upsampling returns them to where every pixel gets a label.'),
-        option('To make the photo sharper', false, 'They work on feature maps, not on the photo.'),
-        option('To add more classes', false, 'The number of classes is the number of planes of the last layer.'),
-      ],
-    },
-    {
-      id: 'skip',
-      own: false,
-      asks: 'What do skip connections carry?',
-      options: [
-        option('Fine maps from early layers to late ones', true, 'Deep maps know what is there, early maps know where its edges are. Together they give sharp boundaries.'),
-        option('Images that the training leaves out', false, 'Leaving images out would be a question of the data.'),
-        option('Errors back to the start', false, 'That is backpropagation. It happens in training only, along every connection.'),
-      ],
-    },
-    {
-      id: 'accuracy',
-      own: false,
-      asks: 'Why is mIoU reported beside accuracy?',
-      options: [
-        option('Accuracy hides rare classes', true, 'A class of 1 % of the pixels can be missed altogether with 99 % still right. IoU counts every class alike.'),
-        option('Accuracy is harder to compute', false, 'It is the simplest of all: right pixels divided by labelled ones.'),
-        option('mIoU is always higher', false, 'It is nearly always lower: it also counts what was wrongly given to a class.'),
+        right(String(classes), `One map per class, each ${prediction.h} × ${prediction.w} here.`),
+        wrong('3', 'Red, green and blue are three maps of the input. The output has one per class.'),
+        wrong('1', 'One map is left once each pixel has taken the class with the highest score.'),
       ],
     },
   ];
-}
-
-function fromImage({ look, model, flow, layers, wrongScale }: QuizFacts): Question[] {
-  const questions: Question[] = [];
-  const present = look.classes.filter((row) => row.share > 0).sort((p, q) => p.share - q.share);
-  const pixels = look.width * look.height;
-  if (present.length >= 3) {
-    const rarest = present[0]!;
-    const others = [present[present.length - 1]!, present[present.length >> 1]!];
-    questions.push({
-      id: `rarest-${look.image}`,
+  const input = flow?.[1]?.shape;
+  if (input && (input[0] !== prediction.height || input[1] !== prediction.width)) {
+    const stretched = model.policy === 'stretch' ? ', without keeping its aspect ratio' : '';
+    questions.splice(1, 0, {
+      id: `input-${prediction.image}`,
       own: true,
-      asks: 'Which class is the rarest that this model found in your image?',
+      asks: 'What shape is your image when it enters the network?',
       options: [
-        option(rarest.name, true, `It has ${count(rarest.share * pixels)} of ${count(pixels)} pixels: ${percent(rarest.share, 2)}.`),
-        ...[...new Set(others)].map((row) => option(row.name, false, `That one has ${percent(row.share, 1)} of the pixels; ${rarest.name} has ${percent(rarest.share, 2)}.`)),
-      ],
-    });
-  }
-  if (present.length >= 2) {
-    const [first, second] = [present[present.length - 1]!, present[present.length - 2]!];
-    questions.push({
-      id: `single-${look.image}`,
-      own: true,
-      asks: 'Suppose your whole image got one label only. What would it be, and for how much of the image would it be wrong?',
-      options: [
-        option(`${first.name}, wrong for ${percent(1 - first.share, 1)}`, true, `${first.name} has the most pixels, ${percent(first.share, 1)}; everything else in the image would go untold.`),
-        option(`${first.name}, wrong for none`, false, `${count((1 - first.share) * pixels)} pixels are something else: a single label cannot say so.`),
-        option(`${second.name}, wrong for ${percent(1 - second.share, 1)}`, false, `${second.name} has ${percent(second.share, 1)} of the pixels, ${first.name} has more.`),
-      ],
-    });
-  }
-  const masks = [look.height, look.width];
-  questions.push({
-    id: `mask-${look.image}`,
-    own: true,
-    asks: `Your image is ${shape([look.height, look.width, 3])}. What is the shape of its mask?`,
-    options: [
-      option(shape(masks), true, 'One label for every pixel, at the image’s own size, whatever size the network works at.'),
-      option(shape([...masks, 3]), false, 'A mask holds one class id a pixel, not three colours.'),
-      option(shape([...masks, look.classes.length]), false, `That would be the scores of all ${look.classes.length} classes at full size. The mask keeps the winner only.`),
-      option(String(look.classes.length), false, 'One number for each class is what a classifier of whole images puts out.'),
-    ],
-  });
-  const seen = flow?.[1]?.shape;
-  if (seen && (seen[0] !== look.height || seen[1] !== look.width)) {
-    questions.push({
-      id: `input-${look.image}`,
-      own: true,
-      asks: 'In which shape does the network see your image?',
-      options: [
-        option(shape(seen), true, `Preprocessing resized it${model.policy === 'stretch' ? ', whatever its shape was' : ''}. The labels are brought back to ${shape(masks)} at the end.`),
-        option(shape([look.height, look.width, 3]), false, 'That is the image before preprocessing.'),
-        option(shape([look.h, look.w, look.classes.length]), false, 'That is the shape of the scores, which come out at the other end.'),
-      ],
-    });
-  }
-  questions.push({
-    id: `planes-${look.image}`,
-    own: true,
-    asks: `This model tells ${look.classes.length} classes apart. How many planes do its scores have?`,
-    options: [
-      option(String(look.classes.length), true, `One plane for each class, each ${look.h} × ${look.w} here.`),
-      option('3', false, 'Three planes, red, green and blue, go in. What comes out is counted in classes.'),
-      option('1', false, 'One plane is what is left after the highest score has won.'),
-    ],
-  });
-  if (wrongScale) {
-    const share = percent(wrongScale.changed_share);
-    questions.push({
-      id: `scale-${look.image}`,
-      own: true,
-      asks: 'This network learnt from values divided by 255. Suppose nobody had divided your image’s: what would it have said?',
-      options: [
-        option(`Other labels for ${share} of the pixels, and no error`, true, `It was run that way just now: ${percent(wrongScale.commonest.share)} of the pixels became ${wrongScale.commonest.class}. The shapes fit, so nothing fails; it is only wrong. That is why this model’s preprocessing is inside its file.`),
-        option('An error: the values are out of range', false, 'The shapes fit, so nothing stops it. That makes the mistake dangerous.'),
-        option('The same labels, brighter colours', false, 'Every layer receives numbers 255 times too large, and the colours only stand for classes.'),
-      ],
-    });
-  }
-  const coarsest = layers?.filter((layer) => layer.group === 'convolutional').sort((p, q) => p.shape[1] - q.shape[1])[0];
-  if (coarsest && seen) {
-    const by = Math.round(seen[0]! / coarsest.shape[1]);
-    questions.push({
-      id: `stride-${model.digest}`,
-      own: true,
-      asks: `The model input is ${seen[0]} × ${seen[1]}, the layer ${coarsest.name} only ${coarsest.shape[1]} × ${coarsest.shape[2]}. For how many pixels of the input does one of its positions stand?`,
-      options: [
-        option(`${by} × ${by}`, true, `${seen[0]} ÷ ${coarsest.shape[1]} = ${by}. It sees further than that: its window overlaps with its neighbours’.`),
-        option('1 × 1', false, `Then the map would be as large as the input, ${seen[0]} × ${seen[1]}.`),
-        option(`${coarsest.shape[0]} × ${coarsest.shape[0]}`, false, `${coarsest.shape[0]} is its number of channels, which says nothing about size.`),
+        right(
+          shape(input),
+          `Preprocessing resized it${stretched}. The labels are resized back to ${shape(mask)} at the end.`,
+        ),
+        wrong(shape([...mask, 3]), 'That is the image before preprocessing.'),
+        wrong(shape([prediction.h, prediction.w, classes]), 'That is the shape of the scores, the network’s output.'),
       ],
     });
   }
   return questions;
 }
 
-function fromRun({ epochs }: QuizFacts): Question[] {
-  if (epochs.length < 3) return [];
-  const first = epochs[0]!;
-  const last = epochs[epochs.length - 1]!;
-  const best = epochs.reduce((p, q) => ((q.miou ?? 0) > (p.miou ?? 0) ? q : p));
-  const middle = epochs[epochs.length >> 1]!;
-  const wrong = [first, middle, last].filter((one) => one.epoch !== best.epoch).slice(0, 2);
-  const questions: Question[] = [
+function aboutScale({ prediction, wrongScale }: QuizFacts): Question[] {
+  if (!wrongScale) return [];
+  const { class: name, share } = wrongScale.commonest;
+  return [
+    {
+      id: `scale-${prediction.image}`,
+      own: true,
+      asks: 'This network was trained on values divided by 255. What if your image had not been divided by 255?',
+      options: [
+        right(
+          `Other labels for ${percent(wrongScale.changed_share)} of the pixels, and no error`,
+          `The model has just been run that way: ${percent(share)} of the pixels became ${name}. The shapes fit, so nothing fails; ` +
+            'the labels are just wrong. That is why this model’s preprocessing is inside its file.',
+        ),
+        wrong(
+          'An error: the values are out of range',
+          'The shapes fit, so nothing fails. That makes the mistake dangerous.',
+        ),
+        wrong(
+          'The same labels, brighter colours',
+          'Every layer receives values 255 times too large; colours only stand for classes.',
+        ),
+      ],
+    },
+  ];
+}
+
+function aboutCoarsest({ model, flow, layers }: QuizFacts): Question[] {
+  const [height, width] = flow?.[1]?.shape ?? [];
+  const coarsest = layers
+    ?.filter((layer) => layer.group === 'convolutional')
+    .sort((p, q) => p.shape[1] - q.shape[1])[0];
+  if (!coarsest || !height || !width) return [];
+  const [channels, rows, columns] = coarsest.shape;
+  const stride = Math.round(height / rows);
+  return [
+    {
+      id: `stride-${model.digest}`,
+      own: true,
+      asks:
+        `The network’s input is ${height} × ${width}, the layer ${coarsest.name} only ${rows} × ${columns}. ` +
+        'How many pixels of the input does one of its positions cover?',
+      options: [
+        right(
+          `${stride} × ${stride}`,
+          `${height} ÷ ${rows} = ${stride}. Its receptive field is larger and overlaps its neighbours’.`,
+        ),
+        wrong('1 × 1', `Then the map would be as large as the input, ${height} × ${width}.`),
+        wrong(`${channels} × ${channels}`, `${channels} is its number of channels, which says nothing about size.`),
+      ],
+    },
+  ];
+}
+
+function aboutBest({ epochs }: QuizFacts): Question[] {
+  const last = epochs.at(-1);
+  const best = epochs.reduce((p, q) => ((q.miou ?? 0) > (p.miou ?? 0) ? q : p), epochs[0]!);
+  if (epochs.length < 3 || !last || !best.miou) return [];
+  const miou = best.miou.toFixed(3);
+  const others = [epochs[0]!, epochs[epochs.length >> 1]!, last]
+    .filter((one) => (one.miou ?? 0) < best.miou!)
+    .slice(0, 2);
+  if (!others.length) return [];
+  return [
     {
       id: `best-${last.time ?? last.epoch}`,
       own: true,
       asks: 'Which epoch’s weights did training keep as the best?',
       options: [
-        option(`epoch ${best.epoch}`, true, `Its mIoU of ${best.miou?.toFixed(3)} on the held-out images is the highest.`),
-        ...wrong.map((one) => option(`epoch ${one.epoch}`, false, `There the mIoU was ${one.miou?.toFixed(3)}; epoch ${best.epoch} reached ${best.miou?.toFixed(3)}.`)),
+        right(`epoch ${best.epoch}`, `Its mIoU of ${miou} on the validation images is the highest.`),
+        ...others.map((one) =>
+          wrong(
+            `epoch ${one.epoch}`,
+            `Its mIoU was ${(one.miou ?? 0).toFixed(3)}; epoch ${best.epoch} reached ${miou}.`,
+          ),
+        ),
       ],
     },
   ];
+}
+
+function aboutOverfitting({ epochs }: QuizFacts): Question[] {
+  const [first, middle, last] = [epochs[0], epochs[epochs.length >> 1], epochs.at(-1)];
+  if (epochs.length < 3 || !first || !middle || !last || first.val_loss === null || last.val_loss === null) return [];
   const over = epochs.find((one) => one.observation.startsWith('overfitting'));
-  questions.push({
-    id: `overfit-${last.epoch}`,
-    own: true,
-    asks: 'From which epoch on did this training overfit: training loss falling, validation loss rising three times running?',
-    options: [
-      option(over ? `epoch ${over.epoch}` : 'it never did', true, over ? `There its observation says: ${over.observation}.` : `Validation loss went from ${first.val_loss?.toFixed(2)} to ${last.val_loss?.toFixed(2)} and never rose three times running while training loss fell.`),
-      option(over ? 'it never did' : `epoch ${middle.epoch}`, false, over ? `Look at epoch ${over.epoch} in the chart: the two losses part.` : `At epoch ${middle.epoch}: ${middle.observation}.`),
-      option(`epoch ${first.epoch}`, false, 'After a single epoch there is no course to judge by.'),
-    ],
-  });
-  return questions;
+  const losses = `from ${first.val_loss.toFixed(2)} to ${last.val_loss.toFixed(2)}`;
+  return [
+    {
+      id: `overfit-${last.epoch}`,
+      own: true,
+      asks:
+        'At which epoch did this training start to overfit: training loss falling, ' +
+        'validation loss rising three epochs in a row?',
+      options: [
+        ...(over
+          ? [
+              right(`epoch ${over.epoch}`, `Its observation: ${over.observation}.`),
+              wrong('it never did', `Prediction at epoch ${over.epoch} in the chart: the two losses part.`),
+            ]
+          : [
+              right(
+                'it never did',
+                `Validation loss went ${losses}, never rising three times in a row while training loss fell.`,
+              ),
+              wrong(`epoch ${middle.epoch}`, `Observation at epoch ${middle.epoch}: ${middle.observation}.`),
+            ]),
+        wrong(`epoch ${first.epoch}`, 'A single epoch shows no trend.'),
+      ],
+    },
+  ];
 }
 
 /** All questions, the one about the purpose first, own and general ones in turn. */
 export function questions(facts: QuizFacts): Question[] {
-  const [why, ...general] = fixed();
-  const own = [...fromImage(facts), ...fromRun(facts)];
-  const mixed: Question[] = [why!];
+  const [why, ...general] = GENERAL;
+  const topics = [aboutShares, aboutShapes, aboutScale, aboutCoarsest, aboutBest, aboutOverfitting];
+  const own = topics.flatMap((topic) => topic(facts));
+  const mixed = [why!];
   for (let i = 0; i < Math.max(own.length, general.length); i++) {
     if (own[i]) mixed.push(own[i]!);
     if (general[i]) mixed.push(general[i]!);
   }
-  // Where numbers happen to be equal, two options would read alike: the right one stays.
-  const apart = (options: Option[]) => options.filter((one, i) => one.right || !options.some((other, j) => other.text === one.text && (other.right || j < i)));
-  return mixed.map((question) => ({ ...question, options: shuffled(apart(question.options), question.id + question.asks) }));
+  return mixed
+    .map((question) => ({ ...question, options: shuffled(apart(question.options), question.id + question.asks) }))
+    .filter((question) => question.options.length > 1);
+}
+
+/** Where numbers happen to be equal, two options would read alike: the right one stays. */
+function apart(options: Option[]): Option[] {
+  return options.filter(
+    (one, i) => one.right || !options.some((other, j) => other.text === one.text && (other.right || j < i)),
+  );
 }

@@ -11,7 +11,13 @@ export interface Region {
 }
 
 /** Regions of the given classes (4-neighbours), the largest first. A scan line union–find, two passes. */
-export function regions(labels: Uint8Array, width: number, height: number, wanted: ReadonlySet<number>, least = 1): Region[] {
+export function regions(
+  labels: Uint8Array,
+  width: number,
+  height: number,
+  wanted: ReadonlySet<number>,
+  least = 1,
+): Region[] {
   const parent: number[] = [0];
   const find = (a: number): number => {
     while (parent[a] !== a) a = parent[a] = parent[parent[a]!]!;
@@ -42,7 +48,8 @@ export function regions(labels: Uint8Array, width: number, height: number, wante
       if (!marks[at]) continue;
       const root = find(marks[at]!);
       const region = found.get(root);
-      if (!region) found.set(root, { id: labels[at]!, pixels: 1, left: x, top: y, right: x + 1, bottom: y + 1, seed: at });
+      if (!region)
+        found.set(root, { id: labels[at]!, pixels: 1, left: x, top: y, right: x + 1, bottom: y + 1, seed: at });
       else {
         region.pixels++;
         if (x < region.left) region.left = x;

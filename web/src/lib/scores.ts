@@ -1,11 +1,11 @@
 // Probabilities of any pixel from the low-resolution scores: one bilinear look-up and a softmax, as the graph does it.
 // Shapes: C classes; h, w the size of the scores.
 
-import type { Look, ModelFacts } from './types';
+import type { Prediction, ModelFacts } from './types';
 
 /** Scores at the relative position (u, v), 0–1 from the left and top edge, divided by the temperature. */
-export function scoresAt(look: Look, u: number, v: number, out: Float64Array): Float64Array {
-  const { h, w, scores, temperature } = look;
+export function scoresAt(prediction: Prediction, u: number, v: number, out: Float64Array): Float64Array {
+  const { h, w, scores, temperature } = prediction;
   const x = Math.min(Math.max(u * w - 0.5, 0), w - 1);
   const y = Math.min(Math.max(v * h - 0.5, 0), h - 1);
   const x0 = Math.floor(x);
@@ -17,7 +17,9 @@ export function scoresAt(look: Look, u: number, v: number, out: Float64Array): F
   const [a, b, c, d] = [y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1];
   const [wa, wb, wc, wd] = [(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx];
   for (let i = 0, plane = 0; i < out.length; i++, plane += h * w) {
-    out[i] = (wa * scores[plane + a]! + wb * scores[plane + b]! + wc * scores[plane + c]! + wd * scores[plane + d]!) / temperature;
+    out[i] =
+      (wa * scores[plane + a]! + wb * scores[plane + b]! + wc * scores[plane + c]! + wd * scores[plane + d]!) /
+      temperature;
   }
   return out;
 }
@@ -33,8 +35,15 @@ export function softmax(values: Float64Array): Float64Array {
 }
 
 /** The probability of every class at pixel (x, y), in class order. */
-export function probabilities(look: Look, x: number, y: number): Float64Array {
-  return softmax(scoresAt(look, (x + 0.5) / look.width, (y + 0.5) / look.height, new Float64Array(look.classes.length)));
+export function probabilities(prediction: Prediction, x: number, y: number): Float64Array {
+  return softmax(
+    scoresAt(
+      prediction,
+      (x + 0.5) / prediction.width,
+      (y + 0.5) / prediction.height,
+      new Float64Array(prediction.classes.length),
+    ),
+  );
 }
 
 export function entropyBits(p: Float64Array): number {
@@ -43,7 +52,7 @@ export function entropyBits(p: Float64Array): number {
   return sum;
 }
 
-export interface Doubt {
+export interface Uncertainty {
   confidence: Float32Array; // [rows, columns], the highest probability
   entropy: Float32Array; // [rows, columns], bits
   rows: number;
@@ -51,16 +60,16 @@ export interface Doubt {
 }
 
 /** Confidence and entropy on a grid of real pixels: every pixel of a small image, evenly chosen ones of a large one. */
-export function doubt(look: Look, longest = 512): Doubt {
-  const scale = Math.min(1, longest / Math.max(look.width, look.height));
-  const columns = Math.max(1, Math.round(look.width * scale));
-  const rows = Math.max(1, Math.round(look.height * scale));
+export function uncertainty(prediction: Prediction, longest = 512): Uncertainty {
+  const scale = Math.min(1, longest / Math.max(prediction.width, prediction.height));
+  const columns = Math.max(1, Math.round(prediction.width * scale));
+  const rows = Math.max(1, Math.round(prediction.height * scale));
   const confidence = new Float32Array(rows * columns);
   const entropy = new Float32Array(rows * columns);
-  const p = new Float64Array(look.classes.length);
+  const p = new Float64Array(prediction.classes.length);
   for (let row = 0, at = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++, at++) {
-      softmax(scoresAt(look, (column + 0.5) / columns, (row + 0.5) / rows, p));
+      softmax(scoresAt(prediction, (column + 0.5) / columns, (row + 0.5) / rows, p));
       let highest = 0;
       for (const value of p) if (value > highest) highest = value;
       confidence[at] = highest;
@@ -70,7 +79,7 @@ export function doubt(look: Look, longest = 512): Doubt {
   return { confidence, entropy, rows, columns };
 }
 
-export interface Field {
+export interface ReceptiveField {
   x: number;
   y: number;
   width: number;
@@ -79,14 +88,19 @@ export interface Field {
 }
 
 /** The receptive field of a pixel's scores, in pixels of the image; null where the model's is not known. */
-export function fieldAt(look: Look, model: ModelFacts, x: number, y: number): Field | null {
+export function receptiveFieldAt(
+  prediction: Prediction,
+  model: ModelFacts,
+  x: number,
+  y: number,
+): ReceptiveField | null {
   if (!model.receptive_field) return null;
   const size = model.receptive_field.network_px;
-  const halfX = ((size / 2) * look.width) / (look.w * model.stride);
-  const halfY = ((size / 2) * look.height) / (look.h * model.stride);
+  const halfX = ((size / 2) * prediction.width) / (prediction.w * model.stride);
+  const halfY = ((size / 2) * prediction.height) / (prediction.h * model.stride);
   const left = Math.max(0, x + 0.5 - halfX);
   const top = Math.max(0, y + 0.5 - halfY);
-  const width = Math.min(look.width, x + 0.5 + halfX) - left;
-  const height = Math.min(look.height, y + 0.5 + halfY) - top;
-  return { x: left, y: top, width, height, all: width >= look.width && height >= look.height };
+  const width = Math.min(prediction.width, x + 0.5 + halfX) - left;
+  const height = Math.min(prediction.height, y + 0.5 + halfY) - top;
+  return { x: left, y: top, width, height, all: width >= prediction.width && height >= prediction.height };
 }

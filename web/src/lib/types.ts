@@ -16,7 +16,7 @@ export interface Finding {
   remedy: string;
 }
 
-export interface Look {
+export interface Prediction {
   image: string; // the name by which the server remembers it
   width: number;
   height: number;
@@ -176,7 +176,7 @@ export interface Bin {
   accuracy: number | null;
 }
 
-export interface Judged {
+export interface Evaluation {
   source: string;
   images: number;
   matrix: number[][];

@@ -1,6 +1,6 @@
 // Where the name of each class can stand on the mask: in the middle of the roundest free space that the class has.
 
-import type { Look } from './types';
+import type { Prediction } from './types';
 
 export interface Place {
   id: number; // class
@@ -16,14 +16,15 @@ const LONGEST = 192; // labels are looked at this small: a name needs more room 
  *
  * Distances to the next border of a class by two passes over the image (Rosenfeld and Pfaltz 1966).
  */
-export function namePlaces(look: Pick<Look, 'labels' | 'width' | 'height'>): Place[] {
-  const scale = Math.min(1, LONGEST / Math.max(look.width, look.height));
-  const columns = Math.max(1, Math.round(look.width * scale));
-  const rows = Math.max(1, Math.round(look.height * scale));
+export function namePlaces(prediction: Pick<Prediction, 'labels' | 'width' | 'height'>): Place[] {
+  const scale = Math.min(1, LONGEST / Math.max(prediction.width, prediction.height));
+  const columns = Math.max(1, Math.round(prediction.width * scale));
+  const rows = Math.max(1, Math.round(prediction.height * scale));
   const small = new Uint8Array(columns * rows);
   for (let row = 0, at = 0; row < rows; row++) {
-    const y = Math.floor(((row + 0.5) * look.height) / rows);
-    for (let column = 0; column < columns; column++, at++) small[at] = look.labels[y * look.width + Math.floor(((column + 0.5) * look.width) / columns)]!;
+    const y = Math.floor(((row + 0.5) * prediction.height) / rows);
+    for (let column = 0; column < columns; column++, at++)
+      small[at] = prediction.labels[y * prediction.width + Math.floor(((column + 0.5) * prediction.width) / columns)]!;
   }
   const far = new Float32Array(columns * rows);
   const step = (at: number, row: number, column: number, down: number, across: number, length: number): void => {
@@ -43,22 +44,45 @@ export function namePlaces(look: Pick<Look, 'labels' | 'width' | 'height'>): Pla
     }
   }
   const best = new Map<number, number>();
-  for (let at = 0; at < small.length; at++) if (!best.has(small[at]!) || far[at]! > far[best.get(small[at]!)!]!) best.set(small[at]!, at);
+  for (let at = 0; at < small.length; at++)
+    if (!best.has(small[at]!) || far[at]! > far[best.get(small[at]!)!]!) best.set(small[at]!, at);
   return [...best]
-    .map(([id, at]) => ({ id, x: ((at % columns) + 0.5) / columns, y: (Math.floor(at / columns) + 0.5) / rows, room: far[at]! / columns }))
+    .map(([id, at]) => ({
+      id,
+      x: ((at % columns) + 0.5) / columns,
+      y: (Math.floor(at / columns) + 0.5) / rows,
+      room: far[at]! / columns,
+    }))
     .sort((p, q) => q.room - p.room);
 }
 
-const BEFORE = [[0, -1, 1], [-1, 0, 1], [-1, -1, Math.SQRT2], [-1, 1, Math.SQRT2]] as const; // the neighbours that a pass has seen
+const BEFORE = [
+  [0, -1, 1],
+  [-1, 0, 1],
+  [-1, -1, Math.SQRT2],
+  [-1, 1, Math.SQRT2],
+] as const; // the neighbours that a pass has seen
 
 /** Those of the names that can be read: where there is room for a line, and none lies on another. Sizes in pixels of the screen. */
-export function readable(places: readonly Place[], names: readonly string[], width: number, height: number, letter = 7, line = 18): Place[] {
+export function readable(
+  places: readonly Place[],
+  names: readonly string[],
+  width: number,
+  height: number,
+  letter = 7,
+  line = 18,
+): Place[] {
   const kept: (Place & { half: number })[] = [];
   for (const place of places) {
     if (place.room * width < line * 0.5) continue;
     const half = ((names[place.id]?.length ?? 0) * letter) / 2 + 4;
     const x = Math.min(Math.max(place.x * width, half), width - half) / width;
-    if (kept.every((other) => Math.abs(other.x - x) * width > half + other.half || Math.abs(other.y - place.y) * height > line)) kept.push({ ...place, x, half });
+    if (
+      kept.every(
+        (other) => Math.abs(other.x - x) * width > half + other.half || Math.abs(other.y - place.y) * height > line,
+      )
+    )
+      kept.push({ ...place, x, half });
   }
   return kept;
 }

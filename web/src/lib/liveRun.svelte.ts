@@ -3,10 +3,13 @@
 import * as api from './api';
 import type { Epoch, Run } from './types';
 
-interface TraceEvent {
-  event: string; // kinds that are not known here are passed over
-  [key: string]: unknown;
-}
+// The events that the page shows; a trace holds other kinds, too, which are skipped.
+type TraceEvent =
+  | ({ event: 'epoch' } & Epoch)
+  | ({ event: 'progress' } & Progress)
+  | ({ event: 'stop' } & Partial<Stop>)
+  | { event: 'start'; says?: string }
+  | { event: 'data'; warnings?: string[] };
 
 export interface Progress {
   what: string;
@@ -20,7 +23,7 @@ export interface Stop {
   epoch: number; // finished ones
 }
 
-export class Watch {
+export class LiveRun {
   run = $state.raw<Run | null>(null);
   epochs = $state.raw<Epoch[]>([]);
   progress = $state.raw<Progress | null>(null);
@@ -35,14 +38,20 @@ export class Watch {
   constructor(readonly name: string) {}
 
   open(): () => void {
-    void api.run(this.name).then((run) => (this.run = run), () => undefined);
+    void api.run(this.name).then(
+      (run) => (this.run = run),
+      () => undefined,
+    );
     const source = (this.source = new EventSource(`/v1/runs/${this.name}/events`));
     source.addEventListener('trace', (message) => this.take(JSON.parse(message.data as string) as TraceEvent[]));
     source.addEventListener('end', (message) => {
       this.failure = (JSON.parse(message.data as string) as { failure: string | null }).failure;
       this.ended = true;
       source.close();
-      void api.run(this.name).then((run) => (this.run = run), () => undefined);
+      void api.run(this.name).then(
+        (run) => (this.run = run),
+        () => undefined,
+      );
     });
     return () => this.close();
   }
@@ -53,20 +62,26 @@ export class Watch {
 
   private take(events: TraceEvent[]): void {
     this.lastArrival = performance.now();
-    const found = events.filter((event) => event.event === 'epoch') as unknown as Epoch[];
+    const found = events.filter((event) => event.event === 'epoch');
     if (found.length) {
       const first = found[0]!.epoch; // a resumed training tells again what its checkpoint did not hold
       this.epochs = [...this.epochs.filter((epoch) => epoch.epoch < first), ...found];
       this.progress = null;
     }
     for (const event of events) {
-      this.stop = event.event === 'stop' ? { reason: String(event.reason), message: String(event.message ?? ''), epoch: Number(event.epoch ?? 0) } : null; // what comes after a stop goes on
-      if (event.event === 'progress') this.progress = event as unknown as Progress;
-      if (event.event === 'start') this.origin = String(event.says ?? '') || null;
+      this.stop =
+        event.event === 'stop'
+          ? { reason: event.reason ?? '', message: event.message ?? '', epoch: event.epoch ?? 0 }
+          : null; // what comes after a stop goes on
+      if (event.event === 'progress') this.progress = event;
+      if (event.event === 'start') this.origin = event.says || null;
       if (event.event === 'data') {
-        this.warnings = (event.warnings as string[] | undefined) ?? [];
+        this.warnings = event.warnings ?? [];
         this.progress = { what: 'first epoch', done: 0, total: 0 };
-        void api.run(this.name).then((run) => (this.run = run), () => undefined);
+        void api.run(this.name).then(
+          (run) => (this.run = run),
+          () => undefined,
+        );
       }
     }
   }
@@ -74,7 +89,11 @@ export class Watch {
   /** How it ended and what is left, in words; what a failed process printed last comes before what its trace tells. */
   get ending(): string {
     const stop = this.stop;
-    const kept = this.run?.finished ? '' : this.run?.can_resume ? '; its last checkpoint is kept' : '; there was no checkpoint to keep yet, so start it anew';
+    const kept = this.run?.finished
+      ? ''
+      : this.run?.can_resume
+        ? '; its last checkpoint is kept'
+        : '; there was no checkpoint to keep yet, so start it anew';
     if (stop?.reason === 'finished') return stop.message ? `finished: ${stop.message}` : 'finished';
     if (this.failure) return `ended with an error${kept}: ${this.failure}`;
     const at = stop && stop.epoch > 0 ? ` after ${stop.epoch} whole ${stop.epoch === 1 ? 'epoch' : 'epochs'}` : '';

@@ -3,32 +3,42 @@
 
 import * as api from './api';
 import { Failure } from './api';
-import { doubt, type Doubt } from './scores';
-import type { Finding, FlowStage, Layer, Look, ModelFacts, ModelRow, Sample, Truth, WrongScale } from './types';
+import { uncertainty, type Uncertainty } from './scores';
+import type { Finding, FlowStage, Layer, Prediction, ModelFacts, ModelRow, Sample, Truth, WrongScale } from './types';
 import { zoom } from './zoom.svelte';
 
-export const TABS = ['overview', 'why', 'pipeline', 'layers', 'metrics', 'challenge', 'review', 'project', 'code'] as const;
+export const TABS = [
+  'overview',
+  'why',
+  'pipeline',
+  'layers',
+  'metrics',
+  'challenge',
+  'review',
+  'project',
+  'code',
+] as const;
 export type Tab = (typeof TABS)[number];
-export const VIEWS = ['mask', 'confidence', 'entropy', 'compare'] as const;
-export type View = (typeof VIEWS)[number];
+export const DISPLAYS = ['mask', 'confidence', 'entropy', 'compare'] as const;
+export type Display = (typeof DISPLAYS)[number];
 export type Theme = 'system' | 'light' | 'dark';
 
-export interface Trouble {
-  what: string;
+export interface PageError {
+  message: string;
   remedy: string;
-  passes?: boolean; // when the server is back
+  retries?: boolean; // when the server is back
 }
 
-class App {
+class PageState {
   models = $state.raw<ModelRow[]>([]);
   model = $state.raw<ModelFacts | null>(null);
   samples = $state.raw<Sample[]>([]);
   sample = $state<string | null>(null);
   source = $state.raw<Blob | null>(null); // the image's own bytes
   bitmap = $state.raw<ImageBitmap | null>(null);
-  look = $state.raw<Look | null>(null);
+  prediction = $state.raw<Prediction | null>(null);
   truth = $state.raw<Truth | null>(null);
-  second = $state.raw<{ title: string; name: string; look: Look } | null>(null);
+  second = $state.raw<{ title: string; name: string; prediction: Prediction } | null>(null);
   flow = $state.raw<FlowStage[] | null>(null);
   layers = $state.raw<Layer[] | null>(null);
   diagnosis = $state.raw<Finding[]>([]);
@@ -36,7 +46,7 @@ class App {
 
   cursor = $state<{ x: number; y: number } | null>(null);
   hidden = $state.raw<ReadonlySet<number>>(new Set());
-  view = $state<View>('mask');
+  display = $state<Display>('mask');
   opacity = $state(0.6);
   boundaries = $state(false);
   hatching = $state(true);
@@ -48,10 +58,10 @@ class App {
   overlay = $state.raw<{ drops: number[][]; rows: number; highest: number } | null>(null); // influence, drawn over the image
 
   busy = $state<string | null>(null);
-  trouble = $state.raw<Trouble | null>(null);
-  said = $state(''); // for screen readers
+  error = $state.raw<PageError | null>(null);
+  announcement = $state(''); // for screen readers
 
-  doubt: Doubt | null = $derived(this.look ? doubt(this.look) : null);
+  uncertainty: Uncertainty | null = $derived(this.prediction ? uncertainty(this.prediction) : null);
   private abort: AbortController | null = null;
   private turn = 0;
 
@@ -115,22 +125,22 @@ class App {
     this.abort?.abort();
     const abort = (this.abort = new AbortController());
     this.busy = 'Labelling every pixel';
-    this.trouble = null;
+    this.error = null;
     try {
-      const [look, shown] = await Promise.all([
-        api.look(blob, this.modelName, abort.signal),
+      const [prediction, shown] = await Promise.all([
+        api.predict(blob, this.modelName, abort.signal),
         createImageBitmap(blob).catch(() => null), // TIFF, for example
       ]);
-      const bitmap = shown ?? (await createImageBitmap(await api.picture(look.image, this.modelName)));
+      const bitmap = shown ?? (await createImageBitmap(await api.picture(prediction.image, this.modelName)));
       if (abort.signal.aborted) return;
-      const before = this.look; // the cursor of an image of another size says nothing about this one
-      if (before && (look.width !== before.width || look.height !== before.height)) {
+      const before = this.prediction; // the cursor of an image of another size says nothing about this one
+      if (before && (prediction.width !== before.width || prediction.height !== before.height)) {
         zoom.reset();
         this.cursor = null;
       }
       this.source = blob;
       this.sample = sample;
-      this.look = look;
+      this.prediction = prediction;
       this.bitmap = bitmap;
       this.truth = null;
       this.second = null;
@@ -139,11 +149,11 @@ class App {
       this.diagnosis = [];
       this.wrongScale = null;
       this.overlay = null;
-      if (this.view === 'compare') this.view = 'mask';
-      const kept = this.cursor && this.cursor.x < look.width && this.cursor.y < look.height;
-      if (!kept) this.cursor = { x: look.width >> 1, y: look.height >> 1 };
-      const top = [...look.classes].sort((p, q) => q.share - p.share).slice(0, 3);
-      this.said = `Labelled. ${top.map((row) => `${row.name} ${Math.round(row.share * 100)} %`).join(', ')}.`;
+      if (this.display === 'compare') this.display = 'mask';
+      const kept = this.cursor && this.cursor.x < prediction.width && this.cursor.y < prediction.height;
+      if (!kept) this.cursor = { x: prediction.width >> 1, y: prediction.height >> 1 };
+      const top = [...prediction.classes].sort((p, q) => q.share - p.share).slice(0, 3);
+      this.announcement = `Labelled. ${top.map((row) => `${row.name} ${Math.round(row.share * 100)} %`).join(', ')}.`;
       void this.openInside();
     } catch (error) {
       if (!abort.signal.aborted) this.fail(error);
@@ -156,7 +166,8 @@ class App {
   private async openInside(): Promise<void> {
     const { source, modelName } = this;
     const current = () => this.source === source && this.modelName === modelName; // else another image was chosen meanwhile
-    const ask = <T>(about: (image: string, model: string) => Promise<T>) => this.remembered((image) => about(image, modelName));
+    const ask = <T>(about: (image: string, model: string) => Promise<T>) =>
+      this.remembered((image) => about(image, modelName));
     try {
       const flow = await ask(api.flow);
       if (current()) this.flow = flow;
@@ -178,7 +189,7 @@ class App {
 
   /** `of`: the image that the mask belongs to; meanwhile a person may have opened another one. */
   async openTruth(mask: Blob | string, of: Blob | null = this.source): Promise<void> {
-    if (!this.look || this.source !== of) return;
+    if (!this.prediction || this.source !== of) return;
     try {
       const truth = await this.remembered((image) => api.truth(image, mask, this.modelName));
       if (this.source === of) this.truth = truth;
@@ -195,8 +206,9 @@ class App {
     try {
       this.busy = 'Labelling with the second model';
       const of = this.source;
-      const look = await api.look(of, name);
-      if (this.source === of) this.second = { name, title: this.models.find((row) => row.name === name)?.title ?? name, look };
+      const prediction = await api.predict(of, name);
+      if (this.source === of)
+        this.second = { name, title: this.models.find((row) => row.name === name)?.title ?? name, prediction };
     } catch (error) {
       this.fail(error);
     } finally {
@@ -206,13 +218,13 @@ class App {
 
   /** Ask about the image; where the server has forgotten it, send it once more. */
   async remembered<T>(ask: (image: string) => Promise<T>): Promise<T> {
-    if (!this.look || !this.source) throw new Failure('no-image', 'There is no image yet.', 'Choose one.');
+    if (!this.prediction || !this.source) throw new Failure('no-image', 'There is no image yet.', 'Choose one.');
     try {
-      return await ask(this.look.image);
+      return await ask(this.prediction.image);
     } catch (error) {
       if (!(error instanceof Failure) || error.kind !== 'image-unknown') throw error;
-      const again = await api.look(this.source, this.modelName);
-      this.look = { ...this.look, image: again.image };
+      const again = await api.predict(this.source, this.modelName);
+      this.prediction = { ...this.prediction, image: again.image };
       return ask(again.image);
     }
   }
@@ -224,26 +236,27 @@ class App {
       this.hidden = new Set(isAlone ? [] : all.filter((one) => one !== id));
       return;
     }
-    const next = new Set(this.hidden);
-    if (!next.delete(id)) next.add(id);
-    this.hidden = next;
+    this.hidden = new Set(this.hidden.has(id) ? [...this.hidden].filter((one) => one !== id) : [...this.hidden, id]);
   }
 
   moveCursor(x: number, y: number): void {
-    if (!this.look) return;
+    if (!this.prediction) return;
     this.cursor = {
-      x: Math.min(Math.max(Math.round(x), 0), this.look.width - 1),
-      y: Math.min(Math.max(Math.round(y), 0), this.look.height - 1),
+      x: Math.min(Math.max(Math.round(x), 0), this.prediction.width - 1),
+      y: Math.min(Math.max(Math.round(y), 0), this.prediction.height - 1),
     };
   }
 
   fail(error: unknown): void {
     if (error instanceof DOMException && error.name === 'AbortError') return;
-    this.trouble =
+    this.error =
       error instanceof Failure
-        ? { what: error.message, remedy: error.remedy, passes: error.kind === 'offline' }
-        : { what: 'Something went wrong on this page.', remedy: error instanceof Error ? error.message : String(error) };
-    if (this.trouble.passes) this.waitForServer();
+        ? { message: error.message, remedy: error.remedy, retries: error.kind === 'offline' }
+        : {
+            message: 'Something went wrong on this page.',
+            remedy: error instanceof Error ? error.message : String(error),
+          };
+    if (this.error.retries) this.waitForServer();
   }
 
   private waiting: ReturnType<typeof setTimeout> | undefined;
@@ -252,13 +265,13 @@ class App {
   private waitForServer(): void {
     clearTimeout(this.waiting);
     this.waiting = setTimeout(async () => {
-      if (!this.trouble?.passes) return;
+      if (!this.error?.retries) return;
       if (!(await api.isThere())) return this.waitForServer();
-      this.trouble = null;
-      this.said = 'The server is back.';
+      this.error = null;
+      this.announcement = 'The server is back.';
       if (!this.model) return this.start();
-      if (this.look) this.look = { ...this.look }; // whatever waits for something about it asks again
-      if (this.look && !this.layers) await this.openInside();
+      if (this.prediction) this.prediction = { ...this.prediction }; // whatever waits for something about it asks again
+      if (this.prediction && !this.layers) await this.openInside();
     }, 1000);
   }
 
@@ -273,7 +286,7 @@ class App {
     const remembered = localStorage.getItem('pixelwise-tab');
     const tab = asked.get('tab') ?? remembered;
     if (TABS.includes(tab as Tab)) this.tab = tab as Tab;
-    if (VIEWS.includes(asked.get('view') as View)) this.view = asked.get('view') as View;
+    if (DISPLAYS.includes(asked.get('view') as Display)) this.display = asked.get('view') as Display;
     this.layer = asked.get('layer');
     const [x, y] = (asked.get('pixel') ?? '').split(',').map(Number);
     if (Number.isInteger(x) && Number.isInteger(y)) this.cursor = { x: x!, y: y! };
@@ -306,18 +319,21 @@ class App {
 
   writeAddress(): void {
     if (location.hash !== this.known) return; // somebody has just changed it: it is read first
-    const said = new URLSearchParams({ tab: this.tab });
-    if (this.modelName !== 'main') said.set('model', this.modelName);
-    if (this.sample) said.set('image', this.sample);
-    if (this.view !== 'mask') said.set('view', this.view);
-    if (this.cursor) said.set('pixel', `${this.cursor.x},${this.cursor.y}`);
-    if (this.layer) said.set('layer', this.layer);
-    if (this.epoch) said.set('epoch', String(this.epoch));
-    if (this.hidden.size) said.set('hidden', [...this.hidden].join(','));
-    history.replaceState(null, '', `#${said.toString().replaceAll('%2C', ',')}`);
+    const chosen = {
+      tab: this.tab,
+      model: this.modelName === 'main' ? '' : this.modelName,
+      image: this.sample ?? '',
+      view: this.display === 'mask' ? '' : this.display,
+      pixel: this.cursor ? `${this.cursor.x},${this.cursor.y}` : '',
+      layer: this.layer ?? '',
+      epoch: this.epoch ? String(this.epoch) : '',
+      hidden: [...this.hidden].join(','),
+    };
+    const written = new URLSearchParams(Object.entries(chosen).filter(([, value]) => value));
+    history.replaceState(null, '', `#${written.toString().replaceAll('%2C', ',')}`);
     this.known = location.hash;
     localStorage.setItem('pixelwise-tab', this.tab);
   }
 }
 
-export const app = new App();
+export const app = new PageState();
