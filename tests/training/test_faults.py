@@ -144,22 +144,16 @@ def test_a_batch_that_does_not_fit_names_one_that_does(launcher: Launcher, tiny_
     case = Case(
         launcher, tiny_scenes, tmp_path, Recipe(model="unet", size=(256, 256), small_epochs=0.0, epochs=1, batch=64)
     )
-    little = {"AS": 1400 * 2**20}
+    little = {"AS": 900 * 2**20}
     code, printed, _ = case.go(tmp_path / "run", limits=little)
     assert code == 1, printed
     assert "a step with 64 images of 256×256 needs more memory than there is" in printed
-    batch = 64
-    for attempt in "ab":  # the limit is of addresses, which threads' heaps reserve too: the edge moves from run to run
-        assert "start anew with --batch " in printed, printed
-        fits = int(printed.partition("start anew with --batch ")[2].split()[0])
-        assert 1 <= fits <= batch / 2
-        batch, out = fits, tmp_path / f"smaller-{attempt}"
-        code, printed, _ = launcher.run(
-            "train", tiny_scenes, "--out", out, "--recipe", case.recipe, "--batch", fits, "--set", "plan=[[0,1,2]]",
-            out=out, limits=little, export=False,
-        )  # fmt: skip
-        if code == 0:
-            break
+    fits = int(printed.partition("start anew with --batch ")[2].split()[0])
+    assert 1 <= fits <= 32
+    code, printed, _ = launcher.run(
+        "train", tiny_scenes, "--out", tmp_path / "smaller", "--recipe", case.recipe, "--batch", fits, "--set",
+        "plan=[[0,1,2]]", out=tmp_path / "smaller", limits=little, export=False,
+    )  # fmt: skip
     assert code == 0, printed
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import DivergedError, OutOfMemoryError
+from pixelwise.heap import give_back
 from pixelwise.model.encoders import freeze_statistics
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess
@@ -143,8 +144,11 @@ def out_of_memory(
         )
 
     def fits(count: int) -> bool:
+        """Two steps: the second needs more, as it finds the holes that the first left in the memory."""
         training.optimizer.zero_grad(set_to_none=True)
-        return learn_or_say(training, lesson, images_Bhw3[:count], labels_Bhw[:count], 0.0) is None
+        give_back()  # what larger batches left behind is no reason to refuse a smaller one
+        few = images_Bhw3[:count], labels_Bhw[:count]
+        return all(learn_or_say(training, lesson, *few, 0.0) is None for _ in range(2))
 
     height, width = images_Bhw3.shape[1:3]
     return too_large(len(images_Bhw3), (height, width), fits, reason)
