@@ -93,11 +93,11 @@ def eager(run: Path) -> Work:
 
 def without_labels(model: pw.Model) -> Work:
     """The bundle's graph up to the scores, and no further."""
-    from pixelwise.bundle.onnx_graph import batched, cut, parse
+    from pixelwise.bundle.onnx_graph import batched, extract, parse
 
     graph = parse(model.graph)
     scores = batched(graph, model.metadata.stages[-1].tensor)
-    session = model.open_session(cut(graph, [], [scores])[0])
+    session = model.open_session(extract(graph, [], [scores])[0])
     return lambda image: session.run([scores], {"image": image})
 
 

@@ -167,9 +167,9 @@ def client(served_model: Any, tmp_path: Path) -> Any:
     from fastapi.testclient import TestClient
 
     from pixelwise.server.app import create_app
-    from pixelwise.server.server_settings import Settings
+    from pixelwise.server.server_settings import ServerSettings
 
-    settings = Settings(runs=tmp_path / "runs", max_bytes=200_000, max_pixels=250_000, token=TOKEN)
+    settings = ServerSettings(runs=tmp_path / "runs", max_bytes=200_000, max_pixels=250_000, token=TOKEN)
     with TestClient(create_app(served_model, settings), base_url="http://127.0.0.1") as client:
         client.headers["Authorization"] = f"Bearer {TOKEN}"
         yield client

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from conftest import picture
 from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.bundle.onnx_graph import batched, parse
-from pixelwise.bundle.quantize import LEVELS, Seen, quantise, scale_and_zero
+from pixelwise.bundle.quantize import LEVELS, TensorRange, quantise, scale_and_zero
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.tracing.network_layers import layers
 from pixelwise.tracing.trace import trace
@@ -84,7 +84,7 @@ def test_a_trace_works_and_counts_the_same(pair: tuple[Model, Model]) -> None:
     values=st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=50),
 )
 def test_ranges_hold_zero_exactly_and_waste_nothing(values: list[float]) -> None:
-    seen = Seen()
+    seen = TensorRange()
     array = np.array(values, np.float32)
     seen.add(array, np.random.default_rng(0))
     scale, zero = scale_and_zero(seen)

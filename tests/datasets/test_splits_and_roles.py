@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.datasets.dataset_toml import Settings
+from pixelwise.datasets.dataset_toml import DatasetSettings
 from pixelwise.datasets.layouts import Listing
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.datasets.splits import divide
@@ -422,9 +422,9 @@ def test_named_splits_are_kept_where_other_files_name_none(tmp_path: Path) -> No
     """One file for train, one for val, and a third: the third is left out, and said, instead of taking their place."""
     samples = [Sample(name, tmp_path / f"{name}.png", tmp_path / f"{name}.json") for name in "abcdef"]
     listing = Listing(tmp_path, {"train": samples[:3], "val": samples[3:4], "all": samples[4:]})
-    divide(listing, Settings(), 0, 0.2)
+    divide(listing, DatasetSettings(), 0, 0.2)
     assert {split: len(part) for split, part in listing.splits.items()} == {"train": 3, "val": 1}
     assert "Left out, for nothing names their split: 2 pairs, such as e." in listing.notes
     listing = Listing(tmp_path, {"test": samples[:2], "all": samples[2:]})
-    divide(listing, Settings(), 0, 0.2)
+    divide(listing, DatasetSettings(), 0, 0.2)
     assert {split: len(part) for split, part in listing.splits.items()} == {"test": 2, "train": 3, "val": 1}

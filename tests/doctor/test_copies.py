@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pixelwise.datasets.inspect_pair import look_at_image
-from pixelwise.doctor.leakage import Seen, near_copies
+from pixelwise.datasets.inspect_pair import inspect_image
+from pixelwise.doctor.leakage import InspectedImage, near_copies
 from pixelwise.images.image_files import encode_png
 
 Picture = NDArray[np.uint8]
@@ -56,8 +56,8 @@ def cells(seed: int) -> Picture:
     return cv2.GaussianBlur(picture, (0, 0), 2)
 
 
-def seen(picture: Picture, name: str, split: str) -> Seen:
-    return Seen(split, name, Path(name), look_at_image(encode_png(np.ascontiguousarray(picture)), True))
+def seen(picture: Picture, name: str, split: str) -> InspectedImage:
+    return InspectedImage(split, name, Path(name), inspect_image(encode_png(np.ascontiguousarray(picture)), True))
 
 
 def jpeg(picture: Picture) -> Picture:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from conftest import THREE, blobs, make_bundle, picture
-from pixelwise.evaluation.compare import Comparison, Side, compare, comparison
+from pixelwise.evaluation.compare import Comparison, ModelCounts, compare, comparison
 from pixelwise.evaluation.evaluate import evaluate
 from pixelwise.evaluation.measure_image import measure
 from pixelwise.images.image_files import write_png
@@ -23,7 +23,7 @@ SCORES = np.zeros((3, 4, 4), np.float32)
 def compared(worse: float, images: int = 30, seed: int = 0) -> Comparison:
     """A says the truth but for some noise; B has `worse` times as much."""
     rng = np.random.default_rng(seed)
-    sides = [Side([], [], [], []) for _ in range(2)]
+    sides = [ModelCounts([], [], [], []) for _ in range(2)]
     for i in range(images):
         true = blobs(seed + i, 3, 40, 50)
         share = 0.05 + 0.1 * rng.random()
@@ -54,7 +54,7 @@ def test_the_interval_is_scipys() -> None:
     stats = pytest.importorskip("scipy.stats", reason="scipy comes with scikit-learn")
     rng = np.random.default_rng(1)
     a, b = rng.random(40), rng.random(40)
-    sides = [Side([], [], [], []) for _ in range(2)]
+    sides = [ModelCounts([], [], [], []) for _ in range(2)]
     for i in range(40):
         true = np.zeros((10, 100), np.uint8)
         for side, share in zip(sides, (a[i], b[i]), strict=True):

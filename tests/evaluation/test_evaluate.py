@@ -13,7 +13,7 @@ from rich.console import Console
 from conftest import THREE, picture
 from pixelwise.errors import DataError, DatasetError, UsageError
 from pixelwise.evaluation.evaluate import evaluate
-from pixelwise.evaluation.evaluation_report import Report
+from pixelwise.evaluation.evaluation_report import EvaluationReport
 from pixelwise.evaluation.match_classes import match_classes
 from pixelwise.images.image_files import write_png
 from pixelwise.metrics.confusion import count_pairs
@@ -131,7 +131,7 @@ def test_all_problems_are_listed_at_once(model: Model, own_labels: Path) -> None
 
 def test_report_says_what_a_guess_would_reach() -> None:
     matrix = np.array([[60, 10, 0], [5, 25, 0], [0, 0, 0]], np.int64)
-    report = Report("m.onnx", "0" * 64, "data", "test", THREE, matrix, 4, 1.5, ("a note",))
+    report = EvaluationReport("m.onnx", "0" * 64, "data", "test", THREE, matrix, 4, 1.5, ("a note",))
     name, guess = report.baseline
     assert name == "sky"
     assert guess.accuracy == pytest.approx(0.7)

@@ -20,11 +20,11 @@ from pixelwise.images.image_files import read_image, read_mask, read_mask_ids, w
 from pixelwise.prediction import manifest as manifest_module
 from pixelwise.prediction import predict as folder_module
 from pixelwise.prediction.find_images import jobs_of, nothing, survey
-from pixelwise.prediction.label_file import Job, Wanted, label_file
+from pixelwise.prediction.label_file import Job, LabelOptions, label_file
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.outputs import STATE
 from pixelwise.prediction.overlay import boundaries, overlay
-from pixelwise.prediction.predict import Room, predict
+from pixelwise.prediction.predict import PixelBudget, predict
 from pixelwise.trace_events import Event
 
 
@@ -229,7 +229,7 @@ def test_a_folder_of_images_is_not_the_folder_of_results(model: Model, photos: P
 def test_one_image_needs_no_folder_around_it(model: Model, photos: Path, tmp_path: Path) -> None:
     """What goes to a worker and comes back from it can be sent: the job, what is wanted, the record."""
     job = Job(photos / "a.png", tmp_path / "out", "deep/er/a")
-    job, wanted = pickle.loads(pickle.dumps((job, Wanted(("index", "confidence")))))  # noqa: S301 – our own
+    job, wanted = pickle.loads(pickle.dumps((job, LabelOptions(("index", "confidence")))))  # noqa: S301 – our own
     record = json.loads(json.dumps(label_file(model, job, wanted)))
     assert record["error"] is None
     assert files_in(tmp_path / "out") == sorted(record["saved"]) == ["deep/er/a.confidence.png", "deep/er/a.png"]
@@ -258,7 +258,7 @@ def test_ctrl_c_keeps_what_is_done(model: Model, photos: Path, tmp_path: Path, m
 
 
 def test_large_images_wait_for_each_other() -> None:
-    room, held, most = Room(100), [0], [0]
+    room, held, most = PixelBudget(100), [0], [0]
     look = threading.Lock()
 
     def work(pixels: int) -> None:

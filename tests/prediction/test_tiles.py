@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelwise.prediction.large.tiles import Run, Tiling, cut, label_tiles, tiling
+from pixelwise.prediction.large.tiles import Run, Tiling, label_tiles, tiles_along, tiling
 from pixelwise.records import Labels, Pixels, Scores
 
 sides = st.integers(1, 90)
@@ -72,7 +72,7 @@ def stitched(plan: Tiling, image_HW3: Pixels, run: Run, **options: Any) -> Label
 @given(axes())
 def test_tiles_cover_an_axis_and_no_pixel_lies_in_two_seams(axis: tuple[int, int, int]) -> None:
     length, tile, overlap = axis
-    parts = cut(length, tile, overlap)
+    parts = tiles_along(length, tile, overlap)
     assert parts.starts[0] == 0
     assert parts.starts[-1] + tile == length or len(parts.starts) == 1
     assert len(parts.seams) == len(parts.starts) - 1
@@ -89,7 +89,7 @@ def test_tiles_cover_an_axis_and_no_pixel_lies_in_two_seams(axis: tuple[int, int
 @pytest.mark.parametrize(("length", "tile", "overlap"), [(0, 8, 2), (9, 0, 0), (9, 8, 5), (9, 8, -1)])
 def test_tiles_that_make_no_sense_are_refused(length: int, tile: int, overlap: int) -> None:
     with pytest.raises(ValueError, match="px in tiles of"):
-        cut(length, tile, overlap)
+        tiles_along(length, tile, overlap)
 
 
 @settings(max_examples=30, deadline=None)

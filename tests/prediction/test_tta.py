@@ -19,7 +19,7 @@ from pixelwise.images.image_files import write_png
 from pixelwise.prediction.confidence_maps import probabilities_of_rows
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.predict import predict
-from pixelwise.prediction.tta import View, predict_views, views_of, windows
+from pixelwise.prediction.tta import Variant, predict_variants, variants_of, windows
 
 BOTH = ("stretch", "native")
 HARD = 12.0  # scores of the fake network are so far apart that its probabilities are all but 0 and 1
@@ -53,7 +53,7 @@ class RedOrNot:
 def test_one_colour_stays_one_class(policy: str, text: str, size: tuple[int, int]) -> None:
     for value in (0, 255):
         engine: Any = RedOrNot(policy)
-        prediction = predict_views(engine, np.full((*size, 3), value, np.uint8), text)
+        prediction = predict_variants(engine, np.full((*size, 3), value, np.uint8), text)
         assert (prediction.labels == value // 255).all()
         assert prediction.labels.shape == size
         for x, y in ((0, 0), (size[1] - 1, size[0] - 1)):
@@ -68,7 +68,7 @@ def test_every_view_is_put_back_in_its_place(policy: str, text: str) -> None:
     image = np.zeros((96, 128, 3), np.uint8)
     image[24:72, 32:80] = 255
     engine: Any = RedOrNot(policy)
-    labels = predict_views(engine, image, text).labels
+    labels = predict_variants(engine, image, text).labels
     wrong = (labels == 1) != (image[:, :, 0] > 0)
     assert not wrong[30:66, 38:74].any()
     outer = wrong.copy()
@@ -79,14 +79,14 @@ def test_every_view_is_put_back_in_its_place(policy: str, text: str) -> None:
 def test_scales_are_what_the_network_sees() -> None:
     image = np.zeros((100, 200, 3), np.uint8)
     native: Any = RedOrNot("native")
-    predict_views(native, image, "0.5,2")
+    predict_variants(native, image, "0.5,2")
     assert native.sizes == [(100, 200), (50, 100), (200, 400)]
     stretch: Any = RedOrNot("stretch")
-    predict_views(stretch, image, "flip,2")
+    predict_variants(stretch, image, "flip,2")
     assert stretch.sizes == [(100, 200)] * 2 + [(50, 100)] * 2 * 9  # 3 × 3 windows of half the sides
     fine = np.zeros((64, 64, 3), np.uint8)
     fine[:, ::4] = fine[:, 1::4] = 255  # stripes of half a score's width
-    once, zoomed = (predict_views(RedOrNot("stretch"), fine, text).labels for text in ("1", "4"))  # type: ignore[arg-type]
+    once, zoomed = (predict_variants(RedOrNot("stretch"), fine, text).labels for text in ("1", "4"))  # type: ignore[arg-type]
     truth = fine[:, :, 0] > 0
     assert ((zoomed == 1) == truth).mean() > ((once == 1) == truth).mean()
 
@@ -124,8 +124,13 @@ def test_flipping_averages_calibrated_probabilities(model: Model, height: int, w
 
 
 def test_what_views_can_be() -> None:
-    assert views_of("flip") == (View(1.0, False), View(1.0, True))
-    assert views_of("1.25, flip,1") == (View(1.0, False), View(1.0, True), View(1.25, False), View(1.25, True))
+    assert variants_of("flip") == (Variant(1.0, False), Variant(1.0, True))
+    assert variants_of("1.25, flip,1") == (
+        Variant(1.0, False),
+        Variant(1.0, True),
+        Variant(1.25, False),
+        Variant(1.25, True),
+    )
     for text, said in [
         ("flop", "'flop' is neither"),
         ("flip,9", "a scale of 9"),
@@ -134,7 +139,7 @@ def test_what_views_can_be() -> None:
         (",", "no view"),
     ]:
         with pytest.raises(UsageError, match=said):
-            views_of(text)
+            variants_of(text)
 
 
 def test_predict_and_evaluate_use_the_same_views(model: Model, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 from starlette.requests import Request
 
 from pixelwise.server.app import create_app
-from pixelwise.server.error_responses import Refused
-from pixelwise.server.request_queue import Gate, Left
-from pixelwise.server.server_settings import Settings
+from pixelwise.server.error_responses import RequestError
+from pixelwise.server.request_queue import ClientGone, RequestQueue
+from pixelwise.server.server_settings import ServerSettings
 
 
 class Asker:
@@ -40,10 +40,10 @@ async def until(condition: Any) -> None:
 
 def test_the_queue_is_bounded_and_says_when_to_come_back() -> None:
     async def story() -> None:
-        gate, go = Gate(workers=1, queue=2, wait_s=10), threading.Event()
+        gate, go = RequestQueue(workers=1, queue=2, wait_s=10), threading.Event()
         waiting = [asyncio.create_task(gate.run(request(), go.wait)) for _ in range(3)]
         await until(lambda: gate.is_full)
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RequestError) as refused:
             await gate.run(request(), lambda: True)
         assert refused.value.status == 503
         assert int(refused.value.response().headers["Retry-After"]) >= 1
@@ -57,13 +57,13 @@ def test_the_queue_is_bounded_and_says_when_to_come_back() -> None:
 
 def test_a_leaver_in_the_queue_frees_its_place_at_once() -> None:
     async def story() -> None:
-        gate, go, leaver = Gate(workers=1, queue=1, wait_s=10), threading.Event(), Asker()
+        gate, go, leaver = RequestQueue(workers=1, queue=1, wait_s=10), threading.Event(), Asker()
         first = asyncio.create_task(gate.run(request(), go.wait))
         await until(lambda: gate.taken == 1)
         second = asyncio.create_task(gate.run(request(leaver), lambda: pytest.fail("nobody waits for this")))
         await until(lambda: gate.taken == 2)
         leaver.gone = True
-        with pytest.raises(Left):
+        with pytest.raises(ClientGone):
             await second
         await until(lambda: gate.taken == 1)
         go.set()
@@ -75,7 +75,12 @@ def test_a_leaver_in_the_queue_frees_its_place_at_once() -> None:
 
 def test_a_leaver_whose_work_has_begun_keeps_its_place_until_the_work_ends() -> None:
     async def story() -> None:
-        gate, go, begun, leaver = Gate(workers=1, queue=0, wait_s=10), threading.Event(), threading.Event(), Asker()
+        gate, go, begun, leaver = (
+            RequestQueue(workers=1, queue=0, wait_s=10),
+            threading.Event(),
+            threading.Event(),
+            Asker(),
+        )
 
         def work() -> bool:
             begun.set()
@@ -98,10 +103,10 @@ def test_a_leaver_whose_work_has_begun_keeps_its_place_until_the_work_ends() -> 
 
 def test_waiting_has_an_end() -> None:
     async def story() -> None:
-        gate, go = Gate(workers=1, queue=1, wait_s=0.1), threading.Event()
+        gate, go = RequestQueue(workers=1, queue=1, wait_s=0.1), threading.Event()
         first = asyncio.create_task(gate.run(request(), go.wait))
         await until(lambda: gate.taken == 1)
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RequestError) as refused:
             await gate.run(request(), lambda: True)
         assert refused.value.status == 503
         go.set()
@@ -113,7 +118,7 @@ def test_waiting_has_an_end() -> None:
 
 def test_what_is_quick_does_not_wait_for_what_is_long() -> None:
     async def story() -> None:
-        gate, go = Gate(workers=1, queue=4, wait_s=10), threading.Event()
+        gate, go = RequestQueue(workers=1, queue=4, wait_s=10), threading.Event()
         long = asyncio.create_task(gate.run(request(), go.wait, aside=True))
         await until(lambda: gate.taken == 1)
         assert await gate.run(request(), lambda: "quick") == "quick"
@@ -127,7 +132,7 @@ def test_what_is_quick_does_not_wait_for_what_is_long() -> None:
 
 def test_at_the_door_a_full_server_reads_nothing(served_model: Any, tmp_path: Any) -> None:
     """An upload is refused before a byte of its body is asked for; whoever may not come in is told that first."""
-    app = create_app(served_model, Settings(runs=tmp_path))
+    app = create_app(served_model, ServerSettings(runs=tmp_path))
     state = app.state.pixelwise
     state.gate.taken = state.gate.places
 

@@ -14,7 +14,7 @@ from serving import png
 
 from pixelwise.server.app import create_app
 from pixelwise.server.security import host_name
-from pixelwise.server.server_settings import Settings
+from pixelwise.server.server_settings import ServerSettings
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -52,7 +52,7 @@ def test_a_post_from_the_page_itself_passes(client: TestClient, photo: Picture) 
 
 
 def test_a_token_is_asked_for_and_becomes_a_cookie(served_model: Any, tmp_path: Path) -> None:
-    app = create_app(served_model, Settings(host="192.0.2.1", token="sesame", runs=tmp_path))
+    app = create_app(served_model, ServerSettings(host="192.0.2.1", token="sesame", runs=tmp_path))
     with TestClient(app, base_url="http://192.0.2.1") as client:
         assert client.get("/v1/models").status_code == 401
         assert client.get("/healthz").status_code == 200
@@ -129,7 +129,7 @@ def test_a_failure_inside_tells_nothing(served_model: Any, tmp_path: Path, photo
         raise RuntimeError("/secret/path is gone")
 
     monkeypatch.setattr("pixelwise.server.routes.predict_routes.look", broken)
-    app = create_app(served_model, Settings(runs=tmp_path))
+    app = create_app(served_model, ServerSettings(runs=tmp_path))
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         answer = client.post("/v1/predict", content=png(photo))
     assert answer.status_code == 500

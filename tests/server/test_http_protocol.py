@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from pixelwise.server.body_limits import Arriving, Body
-from pixelwise.server.error_responses import Refused, too_large
-from pixelwise.server.http_protocol import Bounded, make_room
+from pixelwise.server.body_limits import ArrivingBodies, Body
+from pixelwise.server.error_responses import RequestError, too_large
+from pixelwise.server.http_protocol import make_room
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Line:
 
 def cut_off(lines: list[Line]) -> Line | None:
     newcomer = Line(99.0)
-    found = make_room(cast("list[Bounded]", [*lines, newcomer]), cast("Bounded", newcomer))
+    found = make_room(cast("list[BoundedProtocol]", [*lines, newcomer]), cast("BoundedProtocol", newcomer))
     gone = [line for line in lines if line.closed]
     assert not newcomer.closed
     assert found is bool(gone)
@@ -62,7 +62,7 @@ def test_half_an_upload_never_keeps_a_whole_one_out() -> None:
     """Uploads may hold so much in all; the one that arrives slowest is given up, with a refusal."""
 
     async def story() -> None:
-        arriving, over = Arriving(1000), too_large("It is larger", "2 kB")
+        arriving, over = ArrivingBodies(1000), too_large("It is larger", "2 kB")
         first, go = asyncio.Event(), asyncio.Event()
 
         async def slow() -> Any:
@@ -78,16 +78,16 @@ def test_half_an_upload_never_keeps_a_whole_one_out() -> None:
         await first.wait()
         await asyncio.sleep(0.05)
         assert len(await Body(quick, 2000, 30, arriving, over).read()) == 900
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RequestError) as refused:
             await waiting
         assert refused.value.status == 503
         assert arriving.bytes == 0
-        with pytest.raises(Refused) as larger:
+        with pytest.raises(RequestError) as larger:
             await Body(quick, 800, 30, arriving, over).read()
         assert larger.value.status == 413
         assert arriving.bytes == 0
         first.clear()
-        with pytest.raises(Refused) as late:
+        with pytest.raises(RequestError) as late:
             await Body(slow, 2000, 0.1, arriving, over).read()
         assert late.value.status == 408
         assert arriving.bytes == 0

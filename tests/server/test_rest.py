@@ -25,7 +25,7 @@ from pixelwise.prediction.load_model import Model, load
 from pixelwise.records import ClassList
 from pixelwise.server.app import create_app
 from pixelwise.server.responses import from_run_lengths, run_length_blocks, run_lengths
-from pixelwise.server.server_settings import Settings
+from pixelwise.server.server_settings import ServerSettings
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -260,7 +260,7 @@ def test_a_wrong_scale_is_run_for_real(client: TestClient, seen: str, served_mod
 
 
 def test_a_sample_is_compared_with_its_own_mask(served_model: Model, tmp_path: Any) -> None:
-    with TestClient(create_app(served_model, Settings(runs=tmp_path)), base_url="http://127.0.0.1") as client:
+    with TestClient(create_app(served_model, ServerSettings(runs=tmp_path)), base_url="http://127.0.0.1") as client:
         name = client.get("/v1/samples").json()[0]["name"]
         body = client.get(f"/v1/samples/{name}/image").content
         image = unpack(client.post("/v1/predict?answer=page", content=body).content)[0]["image"]
@@ -287,7 +287,7 @@ def test_held_out_images_of_a_run_are_samples_whatever_their_masks_ids(fast_bund
     mask_ids = {"7": 0, "8": 1, "9": 2, "3": 255}
     data = {"classes": THREE.to_json(), "mask_ids": mask_ids, "splits": {"train": [], "val": [row]}}
     (run / "data.json").write_text(json.dumps(data))
-    app = create_app(load(run, threads=1), Settings(runs=tmp_path / "runs", token="sesame"))
+    app = create_app(load(run, threads=1), ServerSettings(runs=tmp_path / "runs", token="sesame"))
     with TestClient(app, base_url="http://127.0.0.1") as client:
         assert "held-out-0" not in client.get("/v1/samples").text
         assert client.get("/v1/samples/held-out-0/image").status_code == 401
@@ -310,7 +310,7 @@ def test_a_model_without_run_or_streets_brings_its_own_image(served_model: Model
     strange = replace(bundle, metadata=replace(bundle.metadata, classes=names))
     model = Model(copy.copy(served_model.engine))
     model.engine.bundle = strange
-    with TestClient(create_app(model, Settings(runs=tmp_path), "nuclei"), base_url="http://127.0.0.1") as client:
+    with TestClient(create_app(model, ServerSettings(runs=tmp_path), "nuclei"), base_url="http://127.0.0.1") as client:
         first = client.get("/v1/samples").json()[0]
         assert (first["name"], first["has_truth"]) == ("golden", False)
         assert client.get("/v1/samples/golden/image").status_code == 200

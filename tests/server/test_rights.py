@@ -16,7 +16,7 @@ from serving import png
 
 from conftest import TOKEN, started_server
 from pixelwise.server.app import create_app
-from pixelwise.server.server_settings import Settings, own_addresses
+from pixelwise.server.server_settings import ServerSettings, own_addresses
 
 PROOF = {"Authorization": f"Bearer {TOKEN}"}
 FOLDERS = (
@@ -35,7 +35,7 @@ FOLDERS = (
 
 
 @contextmanager
-def asked(model: Any, settings: Settings, base: str = "http://127.0.0.1") -> Iterator[TestClient]:
+def asked(model: Any, settings: ServerSettings, base: str = "http://127.0.0.1") -> Iterator[TestClient]:
     with TestClient(create_app(model, settings), base_url=base) as client:
         yield client
 
@@ -43,7 +43,7 @@ def asked(model: Any, settings: Settings, base: str = "http://127.0.0.1") -> Ite
 def test_on_this_machine_images_are_labelled_without_token_and_folders_are_not_touched(
     served_model: Any, tmp_path: Path, photo: np.ndarray[Any, Any]
 ) -> None:
-    with asked(served_model, Settings(runs=tmp_path, token=TOKEN)) as client:
+    with asked(served_model, ServerSettings(runs=tmp_path, token=TOKEN)) as client:
         assert client.post("/v1/predict", content=png(photo)).status_code == 200
         assert client.get("/v1/model").status_code == 200
         for method, path in FOLDERS:
@@ -55,7 +55,7 @@ def test_on_this_machine_images_are_labelled_without_token_and_folders_are_not_t
 
 
 def test_a_server_without_a_token_of_its_own_makes_one_up(served_model: Any, tmp_path: Path) -> None:
-    with asked(served_model, Settings(runs=tmp_path)) as client:
+    with asked(served_model, ServerSettings(runs=tmp_path)) as client:
         assert client.get("/v1/runs").status_code == 401
         assert client.get("/v1/runs", headers={"Authorization": "Bearer "}).status_code == 401
         assert client.get("/v1/runs?token=").status_code == 401
@@ -65,7 +65,7 @@ def test_behind_a_proxy_everything_needs_the_token_and_with_it_folders_may_be_na
     served_model: Any, tmp_path: Path, photo: np.ndarray[Any, Any]
 ) -> None:
     """All requests come from 127.0.0.1 then, whoever sent them."""
-    settings = Settings(runs=tmp_path, token=TOKEN, allowed_hosts=("labels.example",))
+    settings = ServerSettings(runs=tmp_path, token=TOKEN, allowed_hosts=("labels.example",))
     with asked(served_model, settings, "http://labels.example") as client:
         assert client.post("/v1/predict", content=png(photo)).status_code == 401
         assert client.post("/v1/runs", json={"name": "a", "folder": "/etc"}).status_code == 401
@@ -80,7 +80,7 @@ def test_behind_a_proxy_everything_needs_the_token_and_with_it_folders_may_be_na
 def test_the_cookie_is_for_this_server_alone_and_secure_behind_tls(
     served_model: Any, tmp_path: Path, forwarded: dict[str, str], secure: bool
 ) -> None:
-    with asked(served_model, Settings(runs=tmp_path, token=TOKEN, port=8123)) as client:
+    with asked(served_model, ServerSettings(runs=tmp_path, token=TOKEN, port=8123)) as client:
         answer = client.get(f"/?token={TOKEN}", headers=forwarded, follow_redirects=False)
         cookie = answer.headers["set-cookie"]
         assert answer.headers["location"] == "/"

@@ -13,7 +13,7 @@ import psutil
 from fastapi.testclient import TestClient
 
 from pixelwise.server import training_job
-from pixelwise.server.error_responses import Refused
+from pixelwise.server.error_responses import RequestError
 from pixelwise.server.judging import judge
 from pixelwise.server.run_list import Runs, read_from
 from pixelwise.server.sample_images import Samples
@@ -218,7 +218,7 @@ def test_of_many_that_start_a_training_at_once_one_does(tmp_path: Path, monkeypa
     def start(number: int) -> str:
         try:
             servers[number % 2].start(f"run-{number}", {})
-        except Refused as refused:
+        except RequestError as refused:
             return refused.kind
         return "started"
 

@@ -14,7 +14,7 @@ import pytest
 from pixelwise.errors import UsageError
 from pixelwise.images.image_files import write_png
 from pixelwise.server.serve import addresses, listen
-from pixelwise.server.server_settings import Settings
+from pixelwise.server.server_settings import ServerSettings
 from pixelwise.server.trace_page import write_report
 
 
@@ -24,20 +24,20 @@ def test_the_server_imports_no_torch() -> None:
 
 
 def test_addresses_that_people_can_open() -> None:
-    assert addresses(Settings(port=81)) == ["http://127.0.0.1:81/"]
-    assert addresses(Settings(host="::1", port=81)) == ["http://[::1]:81/"]
-    assert addresses(Settings(host="192.0.2.7", port=81, token="t")) == ["http://192.0.2.7:81/?token=t"]
-    everywhere = addresses(Settings(host="0.0.0.0", port=81, token="t"))
+    assert addresses(ServerSettings(port=81)) == ["http://127.0.0.1:81/"]
+    assert addresses(ServerSettings(host="::1", port=81)) == ["http://[::1]:81/"]
+    assert addresses(ServerSettings(host="192.0.2.7", port=81, token="t")) == ["http://192.0.2.7:81/?token=t"]
+    everywhere = addresses(ServerSettings(host="0.0.0.0", port=81, token="t"))
     assert everywhere[0] == "http://127.0.0.1:81/?token=t"
     assert everywhere[-1] == f"http://{socket.gethostname()}:81/?token=t"
     assert not [one for one in everywhere if "0.0.0.0" in one or "[" in one]
 
 
 def test_an_address_in_use_is_said_so() -> None:
-    with listen(Settings(port=0)) as taken:
+    with listen(ServerSettings(port=0)) as taken:
         taken.listen()
         with pytest.raises(UsageError, match="--port"):
-            listen(Settings(port=taken.getsockname()[1]))
+            listen(ServerSettings(port=taken.getsockname()[1]))
 
 
 def test_the_report_of_the_command_line(served_model: Any, photo: np.ndarray[Any, Any], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import THREE, picture
 from pixelwise.records import Prediction
-from pixelwise.tracing.prediction_checks import diagnose
+from pixelwise.tracing.prediction_checks import check_prediction
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def predicted(labels: np.ndarray[Any, Any], sure: float = 8.0) -> Prediction:
 
 
 def kinds(pixels: np.ndarray[Any, Any], prediction: Prediction, told: Told = Told()) -> set[str]:
-    return {finding.kind for finding in diagnose(pixels, prediction, told)}
+    return {finding.kind for finding in check_prediction(pixels, prediction, told)}
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_grey_broken_and_never_predicted(halves: np.ndarray[Any, Any]) -> None:
     broken.scores[0, 0, 0] = np.nan
     assert "broken" in kinds(picture(3, 70, 110), broken)
     metrics = {"metrics": {"classes": {"car": {"recall": 0.0}, "sky": {"recall": 0.9}}}}
-    found = diagnose(picture(3, 70, 110), predicted(halves), Told(provenance=metrics))
+    found = check_prediction(picture(3, 70, 110), predicted(halves), Told(provenance=metrics))
     assert [finding.what for finding in found if finding.kind == "never-predicted"] == [
         "On validation images, this model never found: car."
     ]
@@ -117,5 +117,5 @@ def test_what_a_model_was_validated_on_is_said_in_words(halves: np.ndarray[Any, 
     ):
         metrics = {"split": split, "images": images, "accuracy": 0.9, "classes": classes}
         told = Told(provenance={"metrics": metrics})
-        found = {one.kind: one.what for one in diagnose(picture(1, 70, 110), predicted(halves), told)}
+        found = {one.kind: one.what for one in check_prediction(picture(1, 70, 110), predicted(halves), told)}
         assert found["never-predicted"] == f"{words} never found: road."

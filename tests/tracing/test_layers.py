@@ -11,7 +11,7 @@ from conftest import picture
 from pixelwise.bundle.onnx_graph import parse
 from pixelwise.prediction.load_model import load
 from pixelwise.tracing.network_layers import Layer, layers
-from pixelwise.tracing.receptive_field import Field, receptive_fields
+from pixelwise.tracing.receptive_field import ReceptiveField, receptive_fields
 
 torch = pytest.importorskip("torch")
 SIZE = (64, 96)
@@ -117,7 +117,7 @@ def test_receptive_field_of_a_unet_is_what_gradients_reach(tiny_bundle: Path) ->
 def test_unknown_operators_are_not_guessed() -> None:
     from onnx import TensorProto, helper
 
-    def field_through(*nodes: Any) -> Field:
+    def field_through(*nodes: Any) -> ReceptiveField:
         value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 32, 32])
         graph = helper.make_graph(
             list(nodes), "g", [value], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
@@ -126,11 +126,11 @@ def test_unknown_operators_are_not_guessed() -> None:
         return receptive_fields(parse(model), "x", ["y"], {"x": [1, 1, 32, 32], "w": [1, 1, 4, 4]})["y"]
 
     assert not field_through(helper.make_node("SpaceToDepth", ["x"], ["y"], blocksize=2)).known
-    assert field_through(helper.make_node("DepthToSpace", ["x"], ["y"], blocksize=2)) == Field(1, 1, False)
+    assert field_through(helper.make_node("DepthToSpace", ["x"], ["y"], blocksize=2)) == ReceptiveField(1, 1, False)
     pooled = field_through(helper.make_node("GlobalAveragePool", ["x"], ["y"]))
-    assert pooled == Field(None, None, True)
+    assert pooled == ReceptiveField(None, None, True)
     dilated = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[3, 3], dilations=[2, 4])
-    assert field_through(dilated) == Field(5, 9, False)
+    assert field_through(dilated) == ReceptiveField(5, 9, False)
     # Transposed, kernel 4, stride 2: every output place depends on two input places.
     up = helper.make_node("ConvTranspose", ["x", "w"], ["y"], kernel_shape=[4, 4], strides=[2, 2], pads=[1, 1, 1, 1])
-    assert field_through(up) == Field(2, 2, False)
+    assert field_through(up) == ReceptiveField(2, 2, False)

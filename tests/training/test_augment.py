@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelwise.records import VOID
-from pixelwise.training.augment import View, cut_mask, generator, relight
+from pixelwise.training.augment import Crop, crop_mask, generator, relight
 from pixelwise.training.loader import Augmentation, Order, augment
 from pixelwise.training.loop import rare_classes
 
@@ -71,7 +71,7 @@ def test_rare_is_what_has_less_than_its_share() -> None:
 
 def test_padding_is_void_never_class_0() -> None:
     mask = np.zeros((40, 40), np.uint8)
-    labels = cut_mask(mask, View(top=-10, left=-20, height=60, width=80, mirrored=False), (60, 80))
+    labels = crop_mask(mask, Crop(top=-10, left=-20, height=60, width=80, mirrored=False), (60, 80))
     assert (labels[:10] == VOID).all()
     assert (labels[:, :20] == VOID).all()
     assert (labels[10:50, 20:60] == 0).all()

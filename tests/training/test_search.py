@@ -26,9 +26,9 @@ from pixelwise.training.train import Trained
 optuna = pytest.importorskip("optuna", reason="install pixelwise[search]")
 from pixelwise.cli.train_search import trials_table  # noqa: E402
 from pixelwise.training.search import recipe_search as module  # noqa: E402
-from pixelwise.training.search.recipe_search import Searched, search  # noqa: E402
-from pixelwise.training.search.search_space import SPACE, Span, params_of, recipe_of, space_of  # noqa: E402
-from pixelwise.training.search.trials_report import Row  # noqa: E402
+from pixelwise.training.search.recipe_search import SearchResult, search  # noqa: E402
+from pixelwise.training.search.search_space import SPACE, SearchRange, params_of, recipe_of, space_of  # noqa: E402
+from pixelwise.training.search.trials_report import TrialRow  # noqa: E402
 
 TINY = Recipe(model="unet", size=(32, 32), epochs=2, small_epochs=0.0)
 
@@ -227,7 +227,7 @@ def test_the_space_holds_the_recipe_that_it_starts_from_and_leaves_out_what_is_f
     assert "encoder_rate" not in space_of(Recipe(model="unet"), [])
     assert recipe_of(start, {name: params_of(start)[name] for name in space}) == start
     for name, choices in SPACE.items():  # every corner of the space is a recipe
-        for value in (choices.low, choices.high) if isinstance(choices, Span) else choices:
+        for value in (choices.low, choices.high) if isinstance(choices, SearchRange) else choices:
             recipe_of(Recipe(), {name: value})
     with pytest.raises(UsageError, match="Leave some"):
         space_of(start, list(vars(start)))
@@ -237,8 +237,8 @@ def test_the_space_holds_the_recipe_that_it_starts_from_and_leaves_out_what_is_f
 
 def test_the_table_of_trials_fits_the_terminal_and_cuts_no_number() -> None:
     params = {**params_of(Recipe()), "learning_rate": 0.00123, "weight_decay": 0.0456}
-    rows = tuple(Row(number, "stopped early", 0.25, 1, 39.0, params) for number in range(3))
-    done = Searched(Path("out"), Path("out/best"), Recipe(), 0.25, rows, {"learning_rate": 0.9, "dice": 0.1}, 117.0)
+    rows = tuple(TrialRow(number, "stopped early", 0.25, 1, 39.0, params) for number in range(3))
+    done = SearchResult(Path("out"), Path("out/best"), Recipe(), 0.25, rows, {"learning_rate": 0.9, "dice": 0.1}, 117.0)
     for width in (60, 80, 200):
         printed = io.StringIO()
         Console(file=printed, width=width).print(trials_table(done, width))

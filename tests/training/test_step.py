@@ -54,7 +54,7 @@ def test_means_of_gradients_of_silent_weights_never_become_subnormal() -> None:
 def test_every_hundredth_step_clears_them(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = Recipe(model="unet", size=(32, 32))
     training = start(recipe, 2)
-    lesson = module.lesson_of(training, [1, 1])
+    lesson = module.step_setup(training, [1, 1])
     images, labels = torch.zeros(2, 32, 32, 3, dtype=torch.uint8), torch.zeros(2, 32, 32, dtype=torch.int64)
     cleared: list[int] = []
     monkeypatch.setattr(module, "clear_vanished", lambda _optimizer: cleared.append(training.step))

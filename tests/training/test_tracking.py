@@ -20,7 +20,7 @@ from pixelwise.errors import TrainingError, UsageError
 from pixelwise.scenes.render_scene import write_scenes
 from pixelwise.trace_events import read_events
 from pixelwise.training.checkpoint import checkpoints
-from pixelwise.training.experiment_trackers import SCALARS, Followed, tracked
+from pixelwise.training.experiment_trackers import SCALARS, TrackedRun, tracked
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.train import train
 
@@ -158,10 +158,10 @@ def test_what_a_tracker_missed_is_logged_on_resume_and_nothing_twice(tracker: st
     run.mkdir()
     events = epochs_of(run, 4)
     (run / "data.json").write_text(json.dumps({"root": "somewhere", "sha256": "0" * 64}))
-    with tracked([tracker], Followed(run, TINY, [])) as (tell,):
+    with tracked([tracker], TrackedRun(run, TINY, [])) as (tell,):
         tell(events[0])
     # The second epoch was saved, but the process died before the tracker heard of it; then it died within the third.
-    with tracked([tracker], Followed(run, TINY, events[:2])) as (tell,):
+    with tracked([tracker], TrackedRun(run, TINY, events[:2])) as (tell,):
         tell(events[1])  # as from a checkpoint before
     if tracker == "tensorboard":
         torn = SummaryWriter(str(run / "tensorboard"))
@@ -171,7 +171,7 @@ def test_what_a_tracker_missed_is_logged_on_resume_and_nothing_twice(tracker: st
     else:
         client, run_id = mlflow_of(run)
         client.log_image(run_id, np.zeros((4, 4, 3), np.uint8), key="previews/0", step=3)
-    with tracked([], Followed(run, TINY, events[:2])) as (tell,):
+    with tracked([], TrackedRun(run, TINY, events[:2])) as (tell,):
         for event in events[2:]:
             tell(event)
         tell({"event": "stop", "reason": "finished"})
@@ -191,11 +191,11 @@ def test_a_first_epoch_that_tensorboard_has_in_part_is_logged_once(tmp_path: Pat
     run.mkdir()
     (run / "data.json").write_text(json.dumps({"root": "somewhere", "sha256": "0" * 64}))
     events = epochs_of(run, 2)
-    with tracked(["tensorboard"], Followed(run, TINY, [])):
+    with tracked(["tensorboard"], TrackedRun(run, TINY, [])):
         torn = SummaryWriter(str(run / "tensorboard"))
         torn.add_scalar("iou/road", 0.99, 1)
         torn.close()
-    with tracked([], Followed(run, TINY, events)):
+    with tracked([], TrackedRun(run, TINY, events)):
         pass
     assert [(p.step, p.value) for p in tensorboard_of(run).Scalars("iou/road")] == [
         (1, pytest.approx(0.05)),

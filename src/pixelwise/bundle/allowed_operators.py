@@ -32,7 +32,7 @@ Values = NDArray[Any] | None
 
 
 @dataclass(slots=True)
-class Sized:
+class TensorSize:
     """What is known of a tensor before anything is run."""
 
     shape: Shape
@@ -60,15 +60,15 @@ class Node:
     attributes: dict[str, Any]
 
 
-Given = Sequence[Sized | None]
+Given = Sequence[TensorSize | None]
 Result = tuple[Shape, np.dtype[Any], Values]
 
 
-class Unfit(ValueError):
+class OperatorError(ValueError):
     """An operator cannot be run on what it is given, or what it puts out cannot be told."""
 
 
-def tensor_values(tensor: Message) -> Sized:
+def tensor_values(tensor: Message) -> TensorSize:
     """A stored tensor: its shape, its type, and where they are few, its values.
 
     Raises:
@@ -76,21 +76,23 @@ def tensor_values(tensor: Message) -> Sized:
     """
     name, kind = str(tensor.get("name", "")), tensor.get("data_type", 0)
     if kind not in TYPES:
-        raise Unfit(f"the constant {name[:80]!r} is of a type (number {kind}) that no network stores")
+        raise OperatorError(f"the constant {name[:80]!r} is of a type (number {kind}) that no network stores")
     if tensor.get("data_location"):
-        raise Unfit(f"the values of the constant {name[:80]!r} lie in another file, but a bundle is one file")
+        raise OperatorError(f"the values of the constant {name[:80]!r} lie in another file, but a bundle is one file")
     dtype, shape = TYPES[kind], tuple(tensor.get("dims", ()))
     if len(shape) > MAX_RANK or any(side < 0 for side in shape):
-        raise Unfit(f"the constant {name[:80]!r} is of shape {list(shape)[:9]}")
+        raise OperatorError(f"the constant {name[:80]!r} is of shape {list(shape)[:9]}")
     stored = [key for key in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data")
               if key in tensor]  # fmt: skip
     count = math.prod(shape)
     if len(stored) > 1 or (not stored and count):
-        raise Unfit(f"the constant {name[:80]!r} has its values in {len(stored)} places; expected one")
+        raise OperatorError(f"the constant {name[:80]!r} has its values in {len(stored)} places; expected one")
     data = tensor[stored[0]] if stored else b""
     held = len(data) / dtype.itemsize if not stored or stored[0] == "raw_data" else len(data)
     if held != count:
-        raise Unfit(f"the constant {name[:80]!r} of shape {list(shape)} holds {held:g} values instead of {count}")
+        raise OperatorError(
+            f"the constant {name[:80]!r} of shape {list(shape)} holds {held:g} values instead of {count}"
+        )
     values: Values = None
     if count <= SMALL and kind != 16:
         if not stored or stored[0] == "raw_data":
@@ -99,33 +101,33 @@ def tensor_values(tensor: Message) -> Sized:
             values = np.array(data, np.int64).astype(np.uint16).view(np.float16).reshape(shape)
         else:
             values = np.array(data).astype(dtype).reshape(shape)
-    return Sized(shape, dtype, values, constant=True)
+    return TensorSize(shape, dtype, values, constant=True)
 
 
 # ── what is asked of inputs ──
 
 
-def need(given: Given, place: int) -> Sized:
+def need(given: Given, place: int) -> TensorSize:
     if place >= len(given) or (tensor := given[place]) is None:
-        raise Unfit(f"input {place} is missing")
+        raise OperatorError(f"input {place} is missing")
     return tensor
 
 
-def optional(given: Given, place: int) -> Sized | None:
+def optional(given: Given, place: int) -> TensorSize | None:
     return given[place] if place < len(given) else None
 
 
-def numbers(tensor: Sized, what: str) -> list[Any]:
+def numbers(tensor: TensorSize, what: str) -> list[Any]:
     """The values of a tensor that says how large something becomes."""
     if tensor.values is None:
-        raise Unfit(f"{what} is not known before it is run, so that its size has no bound")
+        raise OperatorError(f"{what} is not known before it is run, so that its size has no bound")
     return list(tensor.values.ravel().tolist())
 
 
 def axis_of(number: Any, rank: int) -> int:
     axis = int(number)
     if not -rank <= axis < rank:
-        raise Unfit(f"axis {axis} of a tensor of {rank} dimensions")
+        raise OperatorError(f"axis {axis} of a tensor of {rank} dimensions")
     return axis % rank
 
 
@@ -140,14 +142,14 @@ def positive(node: Node, name: str, dimensions: int) -> list[int]:
     """Strides, dilations and the like: one of at least 1 a dimension."""
     values = node.attributes.get(name) or [1] * dimensions
     if len(values) != dimensions or min(values, default=1) < 1:
-        raise Unfit(f"{name} {values[:9]}; expected {dimensions} of at least 1")
+        raise OperatorError(f"{name} {values[:9]}; expected {dimensions} of at least 1")
     return [int(value) for value in values]
 
 
-def floats_only(*tensors: Sized) -> None:
+def floats_only(*tensors: TensorSize) -> None:
     """Products of whole numbers are not made of what processors are fast at, and networks do not need them."""
     if any(tensor.dtype not in (FLOAT, TYPES[10], TYPES[16]) for tensor in tensors):
-        raise Unfit(f"multiplies matrices of {tensors[0].dtype}; expected float32 or float16")
+        raise OperatorError(f"multiplies matrices of {tensors[0].dtype}; expected float32 or float16")
 
 
 def broadcast(shapes: Sequence[Shape]) -> Shape:
@@ -160,7 +162,7 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
     for place in range(-rank, 0):
         found = {shape[place] for shape in shapes if -place <= len(shape)} - {1}
         if len(found) > 1:
-            raise Unfit(f"shapes {' and '.join(str(list(shape)) for shape in shapes)} do not go together")
+            raise OperatorError(f"shapes {' and '.join(str(list(shape)) for shape in shapes)} do not go together")
         sides.append(found.pop() if found else 1)
     return tuple(sides)
 
@@ -174,7 +176,7 @@ def elementwise(node: Node, given: Given) -> list[Result]:
     if node.op in ("Div", "Mod") and tensors[0].dtype.kind in "iu":
         divisor = need(given, 1).values  # processors stop a program that divides whole numbers by zero
         if divisor is None or not divisor.all() or (divisor == -1).any():
-            raise Unfit("divides whole numbers by what may be zero")
+            raise OperatorError("divides whole numbers by what may be zero")
     dtype = BOOL if node.op in BOOLEAN else tensors[0].dtype
     return [(broadcast([tensor.shape for tensor in tensors]), dtype, computed(node, tensors))]
 
@@ -198,7 +200,7 @@ def cast(node: Node, given: Given) -> list[Result]:
     else:
         kind = node.attributes.get("to", 0)
         if kind not in TYPES:
-            raise Unfit(f"casts to a type (number {kind}) that no network computes in")
+            raise OperatorError(f"casts to a type (number {kind}) that no network computes in")
         dtype = TYPES[kind]
     with np.errstate(all="ignore"):
         values = None if source.values is None or node.attributes.get("to") == 16 else source.values.astype(dtype)
@@ -231,14 +233,16 @@ def constant(node: Node, _given: Given) -> list[Result]:
         if name in attributes:
             values = np.array(attributes[name], dtype)
             return [(values.shape, dtype, values if values.size <= SMALL else None)]
-    raise Unfit("holds no numbers")
+    raise OperatorError("holds no numbers")
 
 
 def constant_of_shape(node: Node, given: Given) -> list[Result]:
     shape = sides(numbers(need(given, 0), "its shape"))
-    value = tensor_values(node.attributes["value"]) if "value" in node.attributes else Sized((1,), FLOAT, np.zeros(1))
+    value = (
+        tensor_values(node.attributes["value"]) if "value" in node.attributes else TensorSize((1,), FLOAT, np.zeros(1))
+    )
     if value.values is None or value.count != 1:
-        raise Unfit("takes one value")
+        raise OperatorError("takes one value")
     filled = np.full(shape, value.values.ravel()[0], value.dtype) if math.prod(shape) <= SMALL else None
     return [(shape, value.dtype, filled)]
 
@@ -246,7 +250,7 @@ def constant_of_shape(node: Node, given: Given) -> list[Result]:
 def sides(values: Sequence[Any]) -> Shape:
     shape = tuple(int(value) for value in values)
     if any(side < 0 for side in shape):
-        raise Unfit(f"a shape of {list(shape)[:9]}")
+        raise OperatorError(f"a shape of {list(shape)[:9]}")
     return shape
 
 
@@ -254,7 +258,7 @@ def arange(_node: Node, given: Given) -> list[Result]:
     start, limit, step = (numbers(need(given, place), "its end") for place in range(3))
     dtype = need(given, 0).dtype
     if not (len(start) == len(limit) == len(step) == 1) or not step[0] or not math.isfinite(sum(start + limit + step)):
-        raise Unfit(f"counts from {start} to {limit} in steps of {step}")
+        raise OperatorError(f"counts from {start} to {limit} in steps of {step}")
     count = max(math.ceil((limit[0] - start[0]) / step[0]), 0)
     values = (start[0] + np.arange(count) * step[0]).astype(dtype) if count <= SMALL else None
     return [((count,), dtype, values)]
@@ -270,13 +274,13 @@ def reshape(node: Node, given: Given) -> list[Result]:
         shape = [int(side) for side in numbers(need(given, 1), "its shape")]
         if not node.attributes.get("allowzero"):
             if any(side == 0 and place >= len(source.shape) for place, side in enumerate(shape)):
-                raise Unfit(f"a shape of {shape[:9]}")
+                raise OperatorError(f"a shape of {shape[:9]}")
             shape = [source.shape[place] if side == 0 else side for place, side in enumerate(shape)]
         if shape.count(-1) == 1:
             known = math.prod(side for side in shape if side != -1)
             shape[shape.index(-1)] = source.count // known if known else 0
     if math.prod(sides(shape)) != source.count:
-        raise Unfit(f"gives a tensor of shape {list(source.shape)} the shape {shape[:9]}")
+        raise OperatorError(f"gives a tensor of shape {list(source.shape)} the shape {shape[:9]}")
     return [(tuple(shape), source.dtype, None if source.values is None else source.values.reshape(shape))]
 
 
@@ -284,7 +288,7 @@ def transpose(node: Node, given: Given) -> list[Result]:
     source = need(given, 0)
     order = node.attributes.get("perm", list(range(len(source.shape)))[::-1])
     if sorted(order) != list(range(len(source.shape))):
-        raise Unfit(f"the order {order[:9]} of {len(source.shape)} dimensions")
+        raise OperatorError(f"the order {order[:9]} of {len(source.shape)} dimensions")
     values = None if source.values is None else source.values.transpose(order)
     return [(tuple(source.shape[axis] for axis in order), source.dtype, values)]
 
@@ -295,7 +299,7 @@ def squeeze(node: Node, given: Given) -> list[Result]:
         axes = axes_of(node, given, 1, len(source.shape))
         gone = [axis for axis, side in enumerate(source.shape) if side == 1] if axes is None else axes
         if any(source.shape[axis] != 1 for axis in gone):
-            raise Unfit(f"takes dimensions {gone} out of {list(source.shape)}")
+            raise OperatorError(f"takes dimensions {gone} out of {list(source.shape)}")
         shape = tuple(side for axis, side in enumerate(source.shape) if axis not in gone)
     else:
         named = numbers(need(given, 1), "axes")
@@ -303,7 +307,7 @@ def squeeze(node: Node, given: Given) -> list[Result]:
         new = {axis_of(axis, rank) for axis in named}
         rest = iter(source.shape)
         if len(new) != len(named):
-            raise Unfit(f"adds dimensions {named[:9]}")
+            raise OperatorError(f"adds dimensions {named[:9]}")
         shape = tuple(1 if axis in new else next(rest) for axis in range(rank))
     return [(shape, source.dtype, None if source.values is None else source.values.reshape(shape))]
 
@@ -312,7 +316,7 @@ def expand(node: Node, given: Given) -> list[Result]:
     source, target = need(given, 0), sides(numbers(need(given, 1), "its shape"))
     if node.op == "Tile":
         if len(target) != len(source.shape):
-            raise Unfit(f"repeats {list(source.shape)} {list(target)[:9]} times")
+            raise OperatorError(f"repeats {list(source.shape)} {list(target)[:9]} times")
         shape = tuple(side * times for side, times in zip(source.shape, target, strict=True))
     else:
         shape = broadcast([source.shape, target])
@@ -329,7 +333,9 @@ def concat(node: Node, given: Given) -> list[Result]:
     axis = axis_of(node.attributes.get("axis", 0), rank)
     others = {(*tensor.shape[:axis], *tensor.shape[axis + 1 :]) for tensor in tensors if len(tensor.shape) == rank}
     if len(others) != 1 or any(len(tensor.shape) != rank for tensor in tensors):
-        raise Unfit(f"joins {' and '.join(str(list(tensor.shape)) for tensor in tensors[:4])} along dimension {axis}")
+        raise OperatorError(
+            f"joins {' and '.join(str(list(tensor.shape)) for tensor in tensors[:4])} along dimension {axis}"
+        )
     shape = list(tensors[0].shape)
     shape[axis] = sum(tensor.shape[axis] for tensor in tensors)
     parts = [tensor.values for tensor in tensors]
@@ -344,14 +350,14 @@ def split(node: Node, given: Given) -> list[Result]:
     axis, parts = axis_of(node.attributes.get("axis", 0), len(source.shape)), len(node.outputs)
     side, tensor = source.shape[axis], optional(given, 1)
     if node.attributes.get("num_outputs", parts) != parts:  # runtimes make as many as it says
-        raise Unfit(f"cuts into {node.attributes['num_outputs']} parts and puts out {parts}")
+        raise OperatorError(f"cuts into {node.attributes['num_outputs']} parts and puts out {parts}")
     if tensor is not None:
         lengths = sides(numbers(tensor, "its lengths"))
     else:
         each = -(-side // parts)
         lengths = tuple(max(min(each, side - place * each), 0) for place in range(parts))
     if sum(lengths) != side or len(lengths) != parts:
-        raise Unfit(f"cuts {side} into {list(lengths)[:9]}")
+        raise OperatorError(f"cuts {side} into {list(lengths)[:9]}")
     found: list[Result] = []
     for place, length in enumerate(lengths):
         first = sum(lengths[:place])
@@ -360,7 +366,7 @@ def split(node: Node, given: Given) -> list[Result]:
     return found
 
 
-def cut(node: Node, given: Given) -> list[Result]:
+def sliced(node: Node, given: Given) -> list[Result]:
     """Slice."""
     source = need(given, 0)
     starts, ends = numbers(need(given, 1), "its start"), numbers(need(given, 2), "its end")
@@ -368,7 +374,7 @@ def cut(node: Node, given: Given) -> list[Result]:
     tensor = optional(given, 4)
     steps = numbers(tensor, "its step") if tensor is not None else [1] * len(starts)
     if not (len(starts) == len(ends) == len(steps) == len(axes)) or 0 in steps or len(axes) > len(source.shape):
-        raise Unfit(f"cuts from {starts[:9]} to {ends[:9]} in steps of {steps[:9]}")
+        raise OperatorError(f"cuts from {starts[:9]} to {ends[:9]} in steps of {steps[:9]}")
     shape, index = list(source.shape), [slice(None)] * len(source.shape)
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         lowest = -1 if step < 0 else 0
@@ -388,9 +394,11 @@ def gather(node: Node, given: Given) -> list[Result]:
     if node.op == "GatherND":
         rank, batch = places.shape[-1] if places.shape else 0, node.attributes.get("batch_dims", 0)
         if rank < 1 or not 0 <= batch < len(places.shape) or batch + rank > len(source.shape):
-            raise Unfit(f"takes places of {rank} numbers, {batch} dimensions of them apart, from {list(source.shape)}")
+            raise OperatorError(
+                f"takes places of {rank} numbers, {batch} dimensions of them apart, from {list(source.shape)}"
+            )
         if source.shape[:batch] != places.shape[:batch]:
-            raise Unfit("takes places for another number of parts than there are")
+            raise OperatorError("takes places for another number of parts than there are")
         return [((*places.shape[:-1], *source.shape[batch + rank :]), source.dtype, None)]
     axis = axis_of(node.attributes.get("axis", 0), len(source.shape))
     shape = (*source.shape[:axis], *places.shape, *source.shape[axis + 1 :])
@@ -398,7 +406,7 @@ def gather(node: Node, given: Given) -> list[Result]:
     if source.values is not None and places.values is not None and math.prod(shape) <= SMALL:
         side = source.shape[axis]
         if places.values.size and not (-side <= places.values.min() and places.values.max() < side):
-            raise Unfit(f"takes place {int(np.abs(places.values).max())} of {side}")
+            raise OperatorError(f"takes place {int(np.abs(places.values).max())} of {side}")
         values = np.take(source.values, places.values, axis)
     return [(shape, source.dtype, values)]
 
@@ -409,7 +417,7 @@ def pad(node: Node, given: Given) -> list[Result]:
     axes = axes_of(node, given, 3, rank)
     axes = list(range(rank)) if axes is None else axes
     if len(added) != 2 * len(axes):
-        raise Unfit(f"pads {rank} dimensions by {added[:9]}")
+        raise OperatorError(f"pads {rank} dimensions by {added[:9]}")
     shape = list(source.shape)
     for place, axis in enumerate(axes):
         shape[axis] += added[place] + added[place + len(axes)]
@@ -420,18 +428,18 @@ def blocks(node: Node, given: Given) -> list[Result]:
     """DepthToSpace, SpaceToDepth."""
     source, side = need(given, 0), node.attributes.get("blocksize", 0)
     if side < 1 or len(source.shape) != 4:
-        raise Unfit(f"blocks of {side} px of a tensor of shape {list(source.shape)}")
+        raise OperatorError(f"blocks of {side} px of a tensor of shape {list(source.shape)}")
     n, c, h, w = source.shape
     shape = (n, c // side**2, h * side, w * side) if node.op[0] == "D" else (n, c * side**2, h // side, w // side)
     if math.prod(shape) != source.count:
-        raise Unfit(f"blocks of {side} px of a tensor of shape {list(source.shape)}")
+        raise OperatorError(f"blocks of {side} px of a tensor of shape {list(source.shape)}")
     return [(shape, source.dtype, None)]
 
 
 def resize(node: Node, given: Given) -> list[Result]:
     source, scales, sizes = need(given, 0), optional(given, 2), optional(given, 3)
     if node.attributes.get("keep_aspect_ratio_policy", b"stretch") != b"stretch":
-        raise Unfit("keeps the shape in a way of its own")
+        raise OperatorError("keeps the shape in a way of its own")
     axes = node.attributes.get("axes")
     places = list(range(len(source.shape))) if axes is None else [axis_of(axis, len(source.shape)) for axis in axes]
     shape = list(source.shape)
@@ -440,12 +448,12 @@ def resize(node: Node, given: Given) -> list[Result]:
     elif scales is not None:
         factors = numbers(scales, "its scale")
         if len(factors) != len(places) or any(not (0 < factor < math.inf) for factor in factors):
-            raise Unfit(f"scales {len(places)} dimensions by {factors[:9]}")
+            raise OperatorError(f"scales {len(places)} dimensions by {factors[:9]}")
         wanted = [math.floor(shape[axis] * factor) for axis, factor in zip(places, factors, strict=True)]
     else:
-        raise Unfit("has neither sizes nor scales")
+        raise OperatorError("has neither sizes nor scales")
     if len(wanted) != len(places) or min(wanted, default=1) < 1:
-        raise Unfit(f"resizes {list(source.shape)} to {wanted[:9]}")
+        raise OperatorError(f"resizes {list(source.shape)} to {wanted[:9]}")
     for axis, side in zip(places, wanted, strict=True):
         shape[axis] = int(side)
     return [(tuple(shape), source.dtype, None)]
@@ -456,7 +464,7 @@ def matmul(node: Node, given: Given) -> list[Result]:
     floats_only(a, b)
     if node.op == "Gemm":
         if len(a.shape) != 2 or len(b.shape) != 2:
-            raise Unfit(f"multiplies {list(a.shape)} by {list(b.shape)}")
+            raise OperatorError(f"multiplies {list(a.shape)} by {list(b.shape)}")
         m, k = a.shape[::-1] if node.attributes.get("transA") else a.shape
         rows, n = b.shape[::-1] if node.attributes.get("transB") else b.shape
         shape: Shape = (m, n)
@@ -464,11 +472,11 @@ def matmul(node: Node, given: Given) -> list[Result]:
         left = a.shape if len(a.shape) > 1 else (1, *a.shape)
         right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
         if not a.shape or not b.shape:
-            raise Unfit("multiplies single numbers")
+            raise OperatorError("multiplies single numbers")
         k, rows = left[-1], right[-2]
         shape = (*broadcast([left[:-2], right[:-2]]), *left[-2:-1][: len(a.shape) - 1], *right[-1:][: len(b.shape) - 1])
     if k != rows:
-        raise Unfit(f"multiplies {list(a.shape)} by {list(b.shape)}")
+        raise OperatorError(f"multiplies {list(a.shape)} by {list(b.shape)}")
     return [(shape, a.dtype, None)]
 
 
@@ -478,15 +486,15 @@ def einsum(node: Node, given: Given) -> list[Result]:
     terms, letters = before.split(","), dict[str, int]()
     floats_only(*(need(given, place) for place in range(len(given))))
     if not arrow or "." in equation or len(terms) != len(given):
-        raise Unfit(f"the equation {equation[:80]!r}")
+        raise OperatorError(f"the equation {equation[:80]!r}")
     for place, term in enumerate(terms):
         shape = need(given, place).shape
         if len(shape) != len(term) or any(
             letters.setdefault(c, side) != side for c, side in zip(term, shape, strict=True)
         ):
-            raise Unfit(f"the equation {equation[:80]!r} of a tensor of shape {list(shape)}")
+            raise OperatorError(f"the equation {equation[:80]!r} of a tensor of shape {list(shape)}")
     if not set(behind) <= set(letters):
-        raise Unfit(f"the equation {equation[:80]!r}")
+        raise OperatorError(f"the equation {equation[:80]!r}")
     return [(tuple(letters[c] for c in behind), need(given, 0).dtype, None)]
 
 
@@ -498,7 +506,7 @@ def window(node: Node, given: Given, kernel: Sequence[int]) -> Shape:
     mode = bytes(node.attributes.get("auto_pad", b"NOTSET"))
     pads = node.attributes.get("pads") or [0] * 2 * count
     if len(kernel) != count or min(kernel, default=1) < 1 or len(pads) != 2 * count or min(pads, default=0) < 0:
-        raise Unfit(f"windows of {list(kernel)[:9]} with padding {pads[:9]}")
+        raise OperatorError(f"windows of {list(kernel)[:9]} with padding {pads[:9]}")
     found = []
     for place, side in enumerate(inner):
         reach = dilations[place] * (kernel[place] - 1) + 1
@@ -510,7 +518,7 @@ def window(node: Node, given: Given, kernel: Sequence[int]) -> Shape:
         steps = -(-room // strides[place]) if node.attributes.get("ceil_mode") else room // strides[place]
         found.append(steps + 1)
     if min(found, default=1) < 1:
-        raise Unfit(f"a window of {list(kernel)} does not fit into {list(inner)}")
+        raise OperatorError(f"a window of {list(kernel)} does not fit into {list(inner)}")
     return tuple(found)
 
 
@@ -519,12 +527,12 @@ def convolution(node: Node, given: Given) -> list[Result]:
     floats_only(source, weights)
     group = node.attributes.get("group", 1)
     if len(source.shape) < 3 or len(weights.shape) != len(source.shape) or group < 1:
-        raise Unfit(f"convolves {list(source.shape)} with {list(weights.shape)} in {group} groups")
+        raise OperatorError(f"convolves {list(source.shape)} with {list(weights.shape)} in {group} groups")
     if weights.shape[1] * group != source.shape[1] or weights.shape[0] % group:
-        raise Unfit(f"convolves {list(source.shape)} with {list(weights.shape)} in {group} groups")
+        raise OperatorError(f"convolves {list(source.shape)} with {list(weights.shape)} in {group} groups")
     kernel = node.attributes.get("kernel_shape", list(weights.shape[2:]))
     if tuple(kernel) != weights.shape[2:]:
-        raise Unfit(f"a kernel of {kernel[:9]} with weights {list(weights.shape)}")
+        raise OperatorError(f"a kernel of {kernel[:9]} with weights {list(weights.shape)}")
     return [((source.shape[0], weights.shape[0], *window(node, given, kernel)), source.dtype, None)]
 
 
@@ -534,15 +542,15 @@ def transposed(node: Node, given: Given) -> list[Result]:
     count, group = len(source.shape) - 2, node.attributes.get("group", 1)
     fits = len(weights.shape) == count + 2 and count > 0 and group >= 1
     if not fits or weights.shape[0] != source.shape[1] or source.shape[1] % group:
-        raise Unfit(f"convolves {list(source.shape)} with {list(weights.shape)} in {group} groups")
+        raise OperatorError(f"convolves {list(source.shape)} with {list(weights.shape)} in {group} groups")
     kernel = weights.shape[2:]
     strides, dilations = positive(node, "strides", count), positive(node, "dilations", count)
     pads = node.attributes.get("pads") or [0] * 2 * count
     extra = node.attributes.get("output_padding") or [0] * count
     if bytes(node.attributes.get("auto_pad", b"NOTSET")) != b"NOTSET" or "output_shape" in node.attributes:
-        raise Unfit("pads in a way of its own")
+        raise OperatorError("pads in a way of its own")
     if len(pads) != 2 * count or len(extra) != count or min(*pads, *extra) < 0:
-        raise Unfit(f"padding {pads[:9]} and {extra[:9]}")
+        raise OperatorError(f"padding {pads[:9]} and {extra[:9]}")
     shape = [strides[i] * (source.shape[2 + i] - 1) + extra[i] + dilations[i] * (kernel[i] - 1) + 1
              - pads[i] - pads[i + count] for i in range(count)]  # fmt: skip
     return [((source.shape[0], weights.shape[1] * group, *sides(shape)), source.dtype, None)]
@@ -551,7 +559,7 @@ def transposed(node: Node, given: Given) -> list[Result]:
 def pool(node: Node, given: Given) -> list[Result]:
     source = need(given, 0)
     if len(source.shape) < 3:
-        raise Unfit(f"pools {list(source.shape)}")
+        raise OperatorError(f"pools {list(source.shape)}")
     kernel = [] if node.op[0] == "G" else positive(node, "kernel_shape", len(source.shape) - 2)
     inner = (1,) * (len(source.shape) - 2) if node.op[0] == "G" else window(node, given, kernel)
     return [((*source.shape[:2], *inner), source.dtype if place == 0 else INT64, None)
@@ -567,7 +575,7 @@ def reduced(node: Node, given: Given) -> list[Result]:
     if not axes:
         axes = [] if node.attributes.get("noop_with_empty_axes") else list(range(rank))
     if any(source.shape[axis] == 0 for axis in axes):
-        raise Unfit(f"reduces a tensor of shape {list(source.shape)}")
+        raise OperatorError(f"reduces a tensor of shape {list(source.shape)}")
     kept = node.attributes.get("keepdims", 1)
     shape = tuple(1 if axis in axes else side for axis, side in enumerate(source.shape) if kept or axis not in axes)
     function, values = REDUCING.get(node.op), None
@@ -580,7 +588,7 @@ def sampled(_node: Node, given: Given) -> list[Result]:
     """GridSample."""
     source, grid = need(given, 0), need(given, 1)
     if len(grid.shape) != len(source.shape) or len(grid.shape) < 3:
-        raise Unfit(f"samples {list(source.shape)} at {list(grid.shape)}")
+        raise OperatorError(f"samples {list(source.shape)} at {list(grid.shape)}")
     return [((*source.shape[:2], *grid.shape[1:-1]), source.dtype, None)]
 
 
@@ -611,7 +619,7 @@ COMPUTED: dict[str, Callable[..., Any]] = {
 BOOLEAN = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Not", "IsNaN", "IsInf"}
 
 
-def computed(node: Node, tensors: Sequence[Sized]) -> Values:
+def computed(node: Node, tensors: Sequence[TensorSize]) -> Values:
     """What an operator computes, where all its inputs are known and few."""
     function = COMPUTED.get(node.op)
     if function is None or any(tensor.values is None for tensor in tensors):
@@ -648,7 +656,7 @@ OPERATORS: dict[str, Callable[[Node, Given], list[Result]]] = {
     "Where": where, "Cast": cast, "CastLike": cast, "QuantizeLinear": quantised, "DequantizeLinear": quantised,
     "Shape": shape_of, "Size": shape_of, "Constant": constant, "ConstantOfShape": constant_of_shape, "Range": arange,
     "Reshape": reshape, "Flatten": reshape, "Transpose": transpose, "Squeeze": squeeze, "Unsqueeze": squeeze,
-    "Expand": expand, "Tile": expand, "Concat": concat, "Split": split, "Slice": cut, "Gather": gather,
+    "Expand": expand, "Tile": expand, "Concat": concat, "Split": split, "Slice": sliced, "Gather": gather,
     "GatherElements": gather, "GatherND": gather, "Pad": pad, "DepthToSpace": blocks, "SpaceToDepth": blocks,
     "Resize": resize, "MatMul": matmul, "Gemm": matmul, "Einsum": einsum, "Conv": convolution,
     "ConvTranspose": transposed, "MaxPool": pool, "AveragePool": pool, "GlobalAveragePool": pool,

@@ -17,9 +17,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pixelwise.bundle.allowed_operators import Unfit
+from pixelwise.bundle.allowed_operators import OperatorError
 from pixelwise.bundle.graph_cost import Plan
-from pixelwise.bundle.metadata import FORMAT, PREFIX, Metadata, Wrong, decode, of_type, text, wrong
+from pixelwise.bundle.metadata import FORMAT, PREFIX, Metadata, MetadataError, decode, of_type, text, wrong
 from pixelwise.bundle.protobuf_reader import Message, read_model
 from pixelwise.bundle.trust import check_model, check_sizes
 from pixelwise.errors import BundleError, DataError
@@ -54,7 +54,7 @@ class BundleFile:
         """Raise BundleError where an image of height × width would take more than any network needs."""
         try:
             self.plan.check(height, width, self.metadata.size)
-        except Unfit as error:
+        except OperatorError as error:
             raise BundleError(f"{self.path}: {error}.") from error
 
 
@@ -106,9 +106,9 @@ def parse_bundle(data: bytes, path: Path) -> BundleFile:
         plan = Plan(model["graph"], [stage.tensor for stage in metadata.stages])
         bundle = BundleFile(path, data, metadata, golden, digest, plan)
         check_sizes(plan, metadata, golden.image.shape[:2])
-    except Wrong as error:
+    except MetadataError as error:
         raise BundleError(f"{path}: its metadata is damaged: {error}. {REMEDY}") from error
-    except Unfit as error:
+    except OperatorError as error:
         raise BundleError(f"{path}: {error}. {REMEDY}") from error
     return bundle
 
@@ -152,12 +152,12 @@ def read_golden(props: dict[str, str], graph: memoryview, classes: int, path: Pa
         try:
             files.append(base64.b64decode(written, validate=True))
         except (binascii.Error, ValueError) as error:
-            raise Wrong(f"golden.{key} is not base64: {error}") from error
+            raise MetadataError(f"golden.{key} is not base64: {error}") from error
         check_png(files[-1], f"golden.{key}", path)
     try:
         image, ids = decode_image(files[0], "golden image"), decode_mask_ids(files[1], "golden labels")
     except DataError as error:
-        raise Wrong(str(error)) from error
+        raise MetadataError(str(error)) from error
     if image.shape[:2] != ids.shape:
         wrong("golden.labels_png", list(ids.shape), f"labels of the golden image's size, {list(image.shape[:2])}")
     if not 0 <= ids.min() <= ids.max() < classes:
@@ -168,7 +168,7 @@ def read_golden(props: dict[str, str], graph: memoryview, classes: int, path: Pa
 def check_png(data: bytes, name: str, path: Path) -> None:
     """Raise BundleError where a golden PNG is too large, before it is decoded."""
     if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR" or len(data) < 33:
-        raise Wrong(f"{name} is not a PNG file")
+        raise MetadataError(f"{name} is not a PNG file")
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if max(height, width) > MAX_GOLDEN_PX or not height or not width:
         raise BundleError(f"{path}: its golden image is {height}×{width}; at most {MAX_GOLDEN_PX} a side. {REMEDY}")

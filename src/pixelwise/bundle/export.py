@@ -33,7 +33,7 @@ SCORES_1 = "stage/scores"  # [1, classes, h, w]; the output "scores" is the same
 GOLDEN_PX = 64  # longest side of the golden image
 
 
-class Graph(nn.Module):
+class NetworkGraph(nn.Module):
     """What the bundle's graph computes from an image, up to the scores: every named stage, [1, channels, h, w] each."""
 
     def __init__(self, network: Network, preprocess: Preprocess) -> None:
@@ -102,7 +102,7 @@ def export_graph(
 
     Raises as `export_bundle`, of which it is the first half.
     """
-    graph = Graph(deployable(network), preprocess).eval()
+    graph = NetworkGraph(deployable(network), preprocess).eval()
     model = to_onnx(graph, [stage.tensor for stage in stages if stage.tensor != "scores"])
     return model, check_parity(model.SerializeToString(), graph.answer, images)
 
@@ -122,7 +122,7 @@ def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HW3: Pixels, 
     write_whole(path, written)
 
 
-def to_onnx(graph: Graph, tensors: Sequence[str]) -> onnx.ModelProto:
+def to_onnx(graph: NetworkGraph, tensors: Sequence[str]) -> onnx.ModelProto:
     """Export with height and width free. The named stages are inside the graph, not among its outputs."""
     height, width = torch.export.Dim("H", min=1, max=1 << 16), torch.export.Dim("W", min=1, max=1 << 16)
     example = torch.randint(0, 256, (360, 480, 3), dtype=torch.uint8)

@@ -17,7 +17,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pixelwise.bundle.allowed_operators import MAX_RANK, OPERATORS, UINT8, Node, Sized, Unfit, tensor_values
+from pixelwise.bundle.allowed_operators import (
+    MAX_RANK,
+    OPERATORS,
+    UINT8,
+    Node,
+    OperatorError,
+    TensorSize,
+    tensor_values,
+)
 from pixelwise.bundle.protobuf_reader import Message
 
 LABELS = "labels/"  # what the names in the part from scores to labels start with
@@ -53,7 +61,7 @@ class Cost:
     bytes: int  # at the peak, without the constants that the file holds
     work: float  # multiplications, or what takes as long
     where: str  # the operator at the peak
-    tensors: dict[str, Sized]  # the outputs and what else was asked for
+    tensors: dict[str, TensorSize]  # the outputs and what else was asked for
 
 
 class Plan:
@@ -71,17 +79,17 @@ class Plan:
         self.nodes = [node_of(message) for message in messages]
         if known_labels:
             self.nodes.append(Node(LABELS, ["image", SCORES], ["labels"], {}))
-        self.constants: dict[str, Sized] = {}
+        self.constants: dict[str, TensorSize] = {}
         for tensor in graph.get("initializer", ()):
             name = tensor.get("name", "")
             if not name or name in self.constants:
-                raise Unfit(f"two constants are named {name[:80]!r}")
+                raise OperatorError(f"two constants are named {name[:80]!r}")
             self.constants[name] = tensor_values(tensor)
         check_names(graph, self.constants)
         self.watched = list(dict.fromkeys([*(output.get("name", "") for output in graph.get("output", ())), *watched]))
         self.stored = sum(tensor.bytes for tensor in self.constants.values())
         self.last_use = {name: place for place, node in enumerate(self.nodes) for name in node.inputs}
-        self.known: dict[str, Sized] = {}  # of tensors that the size of the image does not change
+        self.known: dict[str, TensorSize] = {}  # of tensors that the size of the image does not change
         self.measured = lru_cache(maxsize=256)(self.measure)
 
     def measure(self, height: int, width: int) -> Cost:
@@ -90,7 +98,7 @@ class Plan:
         Raises:
             Unfit: an operator cannot be run on it, or its size has no bound.
         """
-        image = Sized((height, width, 3), UINT8, resized=True)
+        image = TensorSize((height, width, 3), UINT8, resized=True)
         tensors = {**self.constants, "image": image, **self.known}
         alive: dict[str, int] = {}
         pinned = {*self.watched}  # what stays: outputs, and constants that are read at every run
@@ -98,15 +106,15 @@ class Plan:
         work, where = 0.0, "its input"
         for place, node in enumerate(self.nodes):
             if hidden := [name for name in node.inputs if name and name not in tensors]:
-                raise Unfit(f"{node.op} reads {hidden[0][:80]!r}, whose size depends on the image's values")
+                raise OperatorError(f"{node.op} reads {hidden[0][:80]!r}, whose size depends on the image's values")
             given = [tensors[name] if name else None for name in node.inputs]
             try:
                 made = self.run(node, given, tensors, height, width)
                 work += work_of(node, given, made)
-            except Unfit as error:
-                raise Unfit(f"{node.op} {(node.outputs or [''])[0][:80]!r}: {error}") from error
+            except OperatorError as error:
+                raise OperatorError(f"{node.op} {(node.outputs or [''])[0][:80]!r}: {error}") from error
             except (ValueError, LookupError, TypeError, ArithmeticError, MemoryError) as error:  # of what it holds
-                raise Unfit(f"{node.op} {(node.outputs or [''])[0][:80]!r} cannot be run: {error}") from error
+                raise OperatorError(f"{node.op} {(node.outputs or [''])[0][:80]!r} cannot be run: {error}") from error
             for name, tensor in zip(node.outputs, made, strict=False):
                 alive[name] = tensor.bytes
                 now += tensor.bytes
@@ -118,28 +126,28 @@ class Plan:
                 if self.last_use[name] == place and name not in pinned:
                     now -= alive.pop(name, 0)
         if missing := [name for name in self.watched if name not in tensors]:
-            raise Unfit(f"nothing makes {missing[0][:80]!r}")
+            raise OperatorError(f"nothing makes {missing[0][:80]!r}")
         return Cost(peak, work, where, {name: tensors[name] for name in self.watched})
 
     def run(
-        self, node: Node, given: list[Sized | None], tensors: dict[str, Sized], height: int, width: int
-    ) -> list[Sized]:
+        self, node: Node, given: list[TensorSize | None], tensors: dict[str, TensorSize], height: int, width: int
+    ) -> list[TensorSize]:
         """What an operator puts out; `tensors` gets it too."""
         if node.outputs and node.outputs[0] in self.known:
             return [tensors[name] for name in node.outputs if name]
         resized = any(tensor.resized for tensor in given if tensor is not None)
         constant = all(tensor.constant for tensor in given if tensor is not None)
         if node.op == LABELS:
-            made = [Sized((height, width), UINT8, resized=True)]
+            made = [TensorSize((height, width), UINT8, resized=True)]
         else:
             results = OPERATORS[node.op](node, given)
             if node.op == "Shape":
                 constant = not resized
-            made = [Sized(shape, dtype, values, resized, constant) for shape, dtype, values in results]
+            made = [TensorSize(shape, dtype, values, resized, constant) for shape, dtype, values in results]
         if len(made) < len(node.outputs) or not made:
-            raise Unfit(f"puts out {len(node.outputs)} tensors instead of {len(made)}")
+            raise OperatorError(f"puts out {len(node.outputs)} tensors instead of {len(made)}")
         if max(len(tensor.shape) for tensor in made) > MAX_RANK:
-            raise Unfit(f"puts out a tensor of more than {MAX_RANK} dimensions")
+            raise OperatorError(f"puts out a tensor of more than {MAX_RANK} dimensions")
         for name, tensor in zip(node.outputs, made, strict=False):
             if name:
                 tensors[name] = tensor
@@ -159,12 +167,12 @@ class Plan:
         if OVERRIDE in os.environ and os.environ[OVERRIDE].isdecimal():
             allowed = int(os.environ[OVERRIDE]) << 20
         if cost.bytes > allowed:
-            raise Unfit(
+            raise OperatorError(
                 f"an image of {width}×{height} px takes {cost.bytes / 2**20:.0f} MB at {cost.where}; at most "
                 f"{allowed / 2**20:.0f} MB are allowed. If you trust the file, allow more megabytes by {OVERRIDE}"
             )
         if cost.work > WORK + WORK_PER_PX * pixels:
-            raise Unfit(
+            raise OperatorError(
                 f"an image of {width}×{height} px takes some {cost.work:.1g} multiplications; a network of this size "
                 f"takes {WORK + WORK_PER_PX * pixels:.1g} at most"
             )
@@ -179,14 +187,14 @@ def check_names(graph: Message, constants: Iterable[str]) -> None:
     """
     made = {"image", *constants}
     if "image" in constants:
-        raise Unfit("a constant is named as the input is")
+        raise OperatorError("a constant is named as the input is")
     for node in graph.get("node", ()):
         op = node.get("op_type", "")[:80]
         if missing := [name for name in node.get("input", ()) if name and name not in made]:
-            raise Unfit(f"{op} reads {missing[0][:80]!r}, which nothing before it makes")
+            raise OperatorError(f"{op} reads {missing[0][:80]!r}, which nothing before it makes")
         for name in node.get("output", ()):
             if name and name in made:
-                raise Unfit(f"the tensor {name[:80]!r} is made twice")
+                raise OperatorError(f"the tensor {name[:80]!r} is made twice")
             made.add(name)
 
 
@@ -198,7 +206,7 @@ def node_of(message: Message) -> Node:
     """
     op = message.get("op_type", "")
     if op not in OPERATORS:
-        raise Unfit(
+        raise OperatorError(
             f"the operator {op[:80]!r} is not one of the {len(OPERATORS)} that a bundle may use, those whose cost is "
             "known before they are run"
         )
@@ -206,14 +214,14 @@ def node_of(message: Message) -> Node:
     for attribute in message.get("attribute", ()):
         name = attribute.get("name", "")
         if name in found:
-            raise Unfit(f"{op} has the attribute {name[:80]!r} twice")
+            raise OperatorError(f"{op} has the attribute {name[:80]!r} twice")
         found[name] = attribute_value(op, attribute)
     node = Node(op, message.get("input", []), message.get("output", []), found)
     # Not every runtime looks whether an input that it needs was left out.
     if any(not name and place < OMITTED.get(op, len(node.inputs)) for place, name in enumerate(node.inputs)):
-        raise Unfit(f"{op} lacks an input that it needs")
+        raise OperatorError(f"{op} lacks an input that it needs")
     if not node.outputs or not node.outputs[0]:
-        raise Unfit(f"{op} puts nothing out")
+        raise OperatorError(f"{op} puts nothing out")
     return node
 
 
@@ -229,21 +237,21 @@ def attribute_value(op: str, attribute: Message) -> Any:
     field = HELD.get(attribute.get("type", 0))
     others = [name for name in HELD.values() if name != field and name in attribute]
     if field is None or others:
-        raise Unfit(f"{op}'s attribute {attribute.get('name', '')[:80]!r} is not what its type says")
+        raise OperatorError(f"{op}'s attribute {attribute.get('name', '')[:80]!r} is not what its type says")
     default: Any = {"f": 0.0, "i": 0, "s": b"", "floats": [], "ints": [], "strings": []}.get(field)
     value = attribute.get(field, default)
     if value is None:
-        raise Unfit(f"{op}'s attribute {attribute.get('name', '')[:80]!r} has no value")
+        raise OperatorError(f"{op}'s attribute {attribute.get('name', '')[:80]!r} has no value")
     if field in ("i", "ints") and op != "Constant":
         listed = [value] if field == "i" else value
         if len(listed) > MAX_LISTED or max(map(abs, listed), default=0) > MAX_ATTRIBUTE:
-            raise Unfit(
+            raise OperatorError(
                 f"{op}'s attribute {attribute.get('name', '')[:80]!r} is {str(value)[:80]}, more than any needs"
             )
     return value
 
 
-def work_of(node: Node, given: list[Sized | None], made: list[Sized]) -> float:
+def work_of(node: Node, given: list[TensorSize | None], made: list[TensorSize]) -> float:
     """How many multiplications an operator takes, or what takes as long, roughly."""
     out = float(sum(tensor.count for tensor in made))
     first = given[0] if given else None

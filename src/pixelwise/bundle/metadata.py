@@ -31,7 +31,7 @@ TEMPERATURES = (1e-3, 1e3)
 T = TypeVar("T")
 
 
-class Wrong(ValueError):
+class MetadataError(ValueError):
     """An entry of a bundle's metadata is not what it should be."""
 
 
@@ -136,10 +136,10 @@ def decode(props: dict[str, str], name: str, default: Any = None) -> Any:
     if written is None:
         if default is not None:
             return default
-        raise Wrong(f"{PREFIX}{name} is missing")
+        raise MetadataError(f"{PREFIX}{name} is missing")
     most = MAX_GOLDEN_TEXT if name == "golden" else MAX_TEXT
     if len(written) > most:
-        raise Wrong(f"{PREFIX}{name} has {len(written)} characters; at most {most}")
+        raise MetadataError(f"{PREFIX}{name} has {len(written)} characters; at most {most}")
 
     def constant(word: str) -> None:
         if word != "NaN" or name != "provenance":
@@ -152,17 +152,17 @@ def decode(props: dict[str, str], name: str, default: Any = None) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            raise Wrong(f"{PREFIX}{name} has a key twice")
+            raise MetadataError(f"{PREFIX}{name} has a key twice")
         return found
 
     try:
         value = json.loads(written, parse_constant=constant, parse_float=real, object_pairs_hook=unique)
-    except Wrong:
+    except MetadataError:
         raise
     except RecursionError as error:
-        raise Wrong(f"{PREFIX}{name} is nested more than {MAX_DEPTH} deep") from error
+        raise MetadataError(f"{PREFIX}{name} is nested more than {MAX_DEPTH} deep") from error
     except ValueError as error:
-        raise Wrong(f"{PREFIX}{name} is not JSON: {str(error)[:200]}") from error
+        raise MetadataError(f"{PREFIX}{name} is not JSON: {str(error)[:200]}") from error
     check_nested(value, name)
     return value
 
@@ -170,7 +170,7 @@ def decode(props: dict[str, str], name: str, default: Any = None) -> Any:
 def check_nested(value: Any, name: str, depth: int = 0) -> None:
     """Raise Wrong where something is nested too deep, a text holds half a character, or a number is beyond all use."""
     if depth > MAX_DEPTH:
-        raise Wrong(f"{PREFIX}{name} is nested more than {MAX_DEPTH} deep")
+        raise MetadataError(f"{PREFIX}{name} is nested more than {MAX_DEPTH} deep")
     if isinstance(value, str):
         if any("\ud800" <= character <= "\udfff" for character in value):
             wrong(name, value, "text without lone surrogates")
@@ -188,7 +188,7 @@ def check_nested(value: Any, name: str, depth: int = 0) -> None:
 def wrong(name: str, came: Any, expected: str) -> NoReturn:
     shown = "missing" if came is None else ascii(came)
     shown = shown if len(shown) <= 80 else shown[:80] + "…"
-    raise Wrong(f"{name.removeprefix(PREFIX)} is {shown}; expected {expected}")
+    raise MetadataError(f"{name.removeprefix(PREFIX)} is {shown}; expected {expected}")
 
 
 def of_type(value: Any, kind: type, name: str, expected: str) -> Any:

@@ -25,13 +25,13 @@ UNPACKING = ("Cast", "Mul", "DequantizeLinear")  # how weights are brought back 
 SHAPE_OF = "shape of "
 
 
-class Session(Protocol):
+class RunnableSession(Protocol):
     """What is used of an onnxruntime.InferenceSession."""
 
     def run(self, output_names: Sequence[str] | None, input_feed: dict[str, Any]) -> list[Any]: ...
 
 
-class Stage(Protocol):
+class StoredStage(Protocol):
     """A tensor that the bundle's metadata names."""
 
     @property
@@ -58,7 +58,7 @@ class StoredMetadata(Protocol):
     @property
     def temperature(self) -> float: ...
     @property
-    def stages(self) -> Sequence[Stage]: ...
+    def stages(self) -> Sequence[StoredStage]: ...
     @property
     def provenance(self) -> dict[str, Any]: ...
 
@@ -75,7 +75,7 @@ class Traceable(Protocol):
     @property
     def graph(self) -> bytes: ...
     @property
-    def open_session(self) -> Callable[[bytes], Session]: ...
+    def open_session(self) -> Callable[[bytes], RunnableSession]: ...
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def nodes_between(graph: Graph, starts: Iterable[str], ends: Iterable[str]) -> l
     return sorted(needed)
 
 
-def cut(graph: Graph, starts: Sequence[str], ends: Sequence[str]) -> tuple[bytes, list[str]]:
+def extract(graph: Graph, starts: Sequence[str], ends: Sequence[str]) -> tuple[bytes, list[str]]:
     """The part of the graph from `starts` to `ends`, as a model that runs alone.
 
     Args:

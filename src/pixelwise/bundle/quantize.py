@@ -29,7 +29,7 @@ ACTIVATIONS = ("Clip", "Relu")
 
 
 @dataclass
-class Seen:
+class TensorRange:
     """What was seen of one tensor."""
 
     lowest: float = 0.0  # zero is always inside: padding is zero
@@ -86,7 +86,7 @@ def watch(
     session = onnxruntime.InferenceSession(
         with_outputs(parse(model.SerializeToString()), tensors, ()), providers=["CPUExecutionProvider"]
     )
-    seen = {name: Seen() for name in tensors}
+    seen = {name: TensorRange() for name in tensors}
     rng = np.random.default_rng(0)
     for turn, image in enumerate(images):
         progress(turn, len(images))
@@ -96,7 +96,7 @@ def watch(
     return {name: scale_and_zero(what) for name, what in seen.items()}
 
 
-def scale_and_zero(seen: Seen) -> tuple[np.float32, int]:
+def scale_and_zero(seen: TensorRange) -> tuple[np.float32, int]:
     """The uint8 grid with the least squared error on what was seen: rare extremes are cut off where that helps."""
     values = np.concatenate(seen.values)
     best, best_error = (np.float32(1), 0), np.inf

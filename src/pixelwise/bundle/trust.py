@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bundle.allowed_operators import FLOAT, UINT8, Sized, Unfit
+from pixelwise.bundle.allowed_operators import FLOAT, UINT8, OperatorError, TensorSize
 from pixelwise.bundle.graph_cost import Plan
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.bundle.protobuf_reader import Message, read_model
@@ -26,7 +26,7 @@ MAX_NODES = 20_000
 TRIED = ((480, 640), (97, 211))  # sizes of images for which the cost is worked out at once
 
 
-class Declared(Protocol):
+class DeclaredTensor(Protocol):
     """An input or output of a session."""
 
     @property
@@ -37,11 +37,11 @@ class Declared(Protocol):
     def shape(self) -> list[Any]: ...
 
 
-class Session(Protocol):
+class DeclaredSession(Protocol):
     """What is used of an onnxruntime.InferenceSession."""
 
-    def get_inputs(self) -> Sequence[Declared]: ...
-    def get_outputs(self) -> Sequence[Declared]: ...
+    def get_inputs(self) -> Sequence[DeclaredTensor]: ...
+    def get_outputs(self) -> Sequence[DeclaredTensor]: ...
 
 
 def check_model(model: Message) -> None:
@@ -55,10 +55,10 @@ def check_model(model: Message) -> None:
     graph = model["graph"]
     nodes = graph.get("node", ())
     if len(nodes) > MAX_NODES:
-        raise Unfit(f"{len(nodes)} operators; a bundle has at most {MAX_NODES}")
+        raise OperatorError(f"{len(nodes)} operators; a bundle has at most {MAX_NODES}")
     for node in nodes:
         if node.get("domain", "") not in DOMAINS:
-            raise Unfit(f"uses an operator of {node['domain'][:80]!r}, which not every runtime has")
+            raise OperatorError(f"uses an operator of {node['domain'][:80]!r}, which not every runtime has")
     declared = {f"input {value.get('name', '')}": value for value in graph.get("input", ())}
     declared |= {f"output {value.get('name', '')}": value for value in graph.get("output", ())}
     number = len(graph.get("input", ())) + len(graph.get("output", ()))
@@ -69,10 +69,10 @@ def check_model(model: Message) -> None:
         if tensor.get("elem_type") != kind or len(sides) != rank or any(len(side) > 1 for side in sides):
             wanted = ("uint8" if kind == 2 else "float") + f" of {rank} dimensions"
             others = ", ".join(name[:80] for name in list(declared)[:9]) or "nothing"
-            raise Unfit(f"{what} should be {wanted}; the file declares {others}")
+            raise OperatorError(f"{what} should be {wanted}; the file declares {others}")
     if extra := sorted(set(declared) - set(expected)) or number != len(expected):
         others = ", ".join(extra)[:200] if isinstance(extra, list) else "a name twice"
-        raise Unfit(f"unexpected {others}; a bundle takes one image and gives labels and scores")
+        raise OperatorError(f"unexpected {others}; a bundle takes one image and gives labels and scores")
 
 
 def check_exported(data: bytes, stages: Sequence[str], size: tuple[int, int]) -> None:
@@ -97,18 +97,20 @@ def check_opsets(model: Message) -> None:
     """Raise Unfit unless the operators are ONNX's own, of versions that are known here."""
     imports = [(entry.get("domain", ""), entry.get("version", 0)) for entry in model.get("opset_import", ())]
     if foreign := sorted({domain for domain, _ in imports} - {*DOMAINS, *UNUSED_DOMAINS}):
-        raise Unfit(f"needs operators of {', '.join(foreign)[:200]}, which not every runtime has")
+        raise OperatorError(f"needs operators of {', '.join(foreign)[:200]}, which not every runtime has")
     own = [version for domain, version in imports if domain in DOMAINS]
     if len(own) > 1 or len({domain for domain, _ in imports}) != len(imports):
-        raise Unfit("declares an opset twice")
+        raise OperatorError("declares an opset twice")
     opset = own[0] if own else 0
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
-        raise Unfit(
+        raise OperatorError(
             f"ONNX opset {opset or 'not declared'}; expected {OLDEST_OPSET} … {NEWEST_OPSET}. Update Pixelwise, or "
             "export the bundle again with this version"
         )
     if not IR_VERSIONS[0] <= model.get("ir_version", 0) <= IR_VERSIONS[1]:
-        raise Unfit(f"ONNX IR version {model.get('ir_version', 0)}; expected {IR_VERSIONS[0]} … {IR_VERSIONS[1]}")
+        raise OperatorError(
+            f"ONNX IR version {model.get('ir_version', 0)}; expected {IR_VERSIONS[0]} … {IR_VERSIONS[1]}"
+        )
 
 
 def check_sizes(plan: Plan, metadata: Metadata, golden: tuple[int, ...]) -> None:
@@ -128,17 +130,17 @@ def check_sizes(plan: Plan, metadata: Metadata, golden: tuple[int, ...]) -> None
             expect(found, stage.tensor, FLOAT, (1, side, None, None) if len(tensor.shape) == 4 else (side, None, None))
 
 
-def expect(found: dict[str, Sized], name: str, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> None:
+def expect(found: dict[str, TensorSize], name: str, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> None:
     tensor = found[name]
     fits_it = len(tensor.shape) == len(shape) and all(
         side >= 1 and want in (None, side) for side, want in zip(tensor.shape, shape, strict=True)
     )
     if tensor.dtype != dtype or not fits_it:
         wanted = ["any" if side is None else side for side in shape]
-        raise Unfit(f"{name[:80]!r} is {tensor.dtype} {list(tensor.shape)}; expected {dtype} {wanted}")
+        raise OperatorError(f"{name[:80]!r} is {tensor.dtype} {list(tensor.shape)}; expected {dtype} {wanted}")
 
 
-def check_declarations(session: Session, classes: int) -> None:
+def check_declarations(session: DeclaredSession, classes: int) -> None:
     """Raise Unfit unless a runtime found the input and the outputs that every bundle has."""
     expected: dict[str, tuple[str, list[int | None]]] = {
         "input image": ("tensor(uint8)", [None, None, 3]),
@@ -152,7 +154,7 @@ def check_declarations(session: Session, classes: int) -> None:
         if node is None or node.type != dtype or not fits(node.shape, shape):
             received = f"{node.type} {node.shape}" if node else f"only {', '.join(declared)}"
             wanted = ["any" if side is None else side for side in shape]
-            raise Unfit(f"{what} should be {dtype} {wanted}, but the file declares {received}")
+            raise OperatorError(f"{what} should be {dtype} {wanted}, but the file declares {received}")
 
 
 def fits(declared: Sequence[Any], expected: Sequence[int | None]) -> bool:
@@ -172,16 +174,16 @@ def check_answer(image: NDArray[Any], labels: Any, scores: Any, classes: int) ->
     """
     height, width = image.shape[:2]
     if not isinstance(labels, np.ndarray) or labels.dtype != np.uint8 or labels.shape != (height, width):
-        raise Unfit(
+        raise OperatorError(
             f"gives labels {shown(labels)} for an image of {width}×{height} px; expected uint8 {[height, width]}"
         )
     if int(labels.max()) >= classes:
-        raise Unfit(f"gives the label {int(labels.max())}; its classes are 0 … {classes - 1}")
+        raise OperatorError(f"gives the label {int(labels.max())}; its classes are 0 … {classes - 1}")
     right = isinstance(scores, np.ndarray) and scores.dtype == np.float32 and scores.ndim == 3 and scores.size
     if not right or len(scores) != classes:
-        raise Unfit(f"gives scores {shown(scores)}; expected float32 {[classes, 'h', 'w']}")
+        raise OperatorError(f"gives scores {shown(scores)}; expected float32 {[classes, 'h', 'w']}")
     if not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
-        raise Unfit("gives scores that are infinite or not a number")
+        raise OperatorError("gives scores that are infinite or not a number")
 
 
 def shown(value: Any) -> str:

@@ -32,7 +32,7 @@ def serve(
     Example: pixelwise serve my_run --open
     """
     from pixelwise.server.serve import serve as run_serve
-    from pixelwise.server.server_settings import Settings
+    from pixelwise.server.server_settings import ServerSettings
 
     console = console_of(None)
 
@@ -46,7 +46,7 @@ def serve(
 
             webbrowser.open(first)
 
-    settings = Settings(
+    settings = ServerSettings(
         host=host, port=port, runs=runs, token=token, queue=queue, allowed_hosts=tuple(allow_host or ())
     )  # fmt: skip
     run_serve(model, settings, threads=threads, engine=engine, ready=ready)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from pixelwise.training.recipe import Recipe
-    from pixelwise.training.search.recipe_search import Searched
-    from pixelwise.training.search.trials_report import Row
+    from pixelwise.training.search.recipe_search import SearchResult
+    from pixelwise.training.search.trials_report import TrialRow
 
 SHOWN = 10  # trials in the terminal's table; the files have them all
 
@@ -67,13 +67,13 @@ def run_search(
     )
 
 
-def trial_line(row: Row) -> str:
+def trial_line(row: TrialRow) -> str:
     params = "  ".join(f"{name} {value:.3g}" for name, value in row.params.items())
     miou = "  –  " if math.isnan(row.miou) else f"{row.miou:.3f}"
     return f"trial {row.number:04d}  mIoU {miou}  {row.state} after {row.epochs} epochs, {row.seconds:.0f} s  {params}"
 
 
-def trials_table(done: Searched, width: int) -> Table:
+def trials_table(done: SearchResult, width: int) -> Table:
     """The best trials first, with as many parts of the recipe as `width` characters hold, those that mattered most."""
     from rich.table import Table
 

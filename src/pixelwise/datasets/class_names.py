@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pixelwise.datasets.dataset_toml import FILE_NAME, Settings, filled_colours
-from pixelwise.datasets.layouts import Declared, Listing
+from pixelwise.datasets.dataset_toml import FILE_NAME, DatasetSettings, filled_colours
+from pixelwise.datasets.layouts import DeclaredClasses, Listing
 from pixelwise.datasets.name_tables import names_beside
 from pixelwise.records import MAX_CLASSES, VOID, ClassList
 
 
-def undeclare_too_many(listing: Listing, settings: Settings) -> None:
+def undeclare_too_many(listing: Listing, settings: DatasetSettings) -> None:
     """Where a format names more classes than there can be (LVIS: 1,203), those that occur will be the classes."""
     declared = listing.declared
     if declared and settings.classes is None and len(declared.names) > MAX_CLASSES:
@@ -22,12 +22,12 @@ def undeclare_too_many(listing: Listing, settings: Settings) -> None:
         listing.void, listing.source, listing.declared = declared.void, declared.source, None
 
 
-def void_ids(listing: Listing, settings: Settings) -> frozenset[int]:
+def void_ids(listing: Listing, settings: DatasetSettings) -> frozenset[int]:
     """Ids that mean unlabelled where classes are found: 255 by convention, unless the format says what its ids are."""
     return listing.void | (settings.void - {VOID}) if listing.source else settings.void | listing.void
 
 
-def known_classes(listing: Listing, settings: Settings) -> tuple[ClassList, dict[int, int]]:
+def known_classes(listing: Listing, settings: DatasetSettings) -> tuple[ClassList, dict[int, int]]:
     """The classes that dataset.toml or the format declares, and id in mask files → class id or VOID."""
     declared = listing.declared
     if settings.classes is not None:
@@ -41,7 +41,7 @@ def known_classes(listing: Listing, settings: Settings) -> tuple[ClassList, dict
     return ClassList(declared.names, filled_colours(declared.colours)), {**ids, **void}
 
 
-def _met_by_name(classes: ClassList, mask_ids: Mapping[int, int], declared: Declared) -> dict[int, int]:
+def _met_by_name(classes: ClassList, mask_ids: Mapping[int, int], declared: DeclaredClasses) -> dict[int, int]:
     """Ids that a format made from names → dataset.toml's class of the same name, whatever id it has there.
 
     So ids stay right when a label is drawn for the first time. A class under another name than the format's is met by

@@ -65,7 +65,7 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def told(root: Path, rows: Sequence[Corrected]) -> tuple[list[str], dict[str, Any]]:
+def describe_corrections(root: Path, rows: Sequence[Corrected]) -> tuple[list[str], dict[str, Any]]:
     """The corrections in words, and as JSON; and which masks were altered since, or are gone."""
     if not rows:
         return [], {}

@@ -40,7 +40,7 @@ EXAMPLE = 'For example: [[classes]] name = "sky", colour = [70, 130, 180], id = 
 
 
 @dataclass(frozen=True)
-class Settings:
+class DatasetSettings:
     """What dataset.toml holds. Without the file: no classes, no splits, 255 is void."""
 
     classes: ClassList | None = None
@@ -55,7 +55,7 @@ class Settings:
     numbered: bool = False  # some class has an id in the file, so that none goes by its position alone
 
 
-def read_settings(root: Path) -> Settings:
+def read_settings(root: Path) -> DatasetSettings:
     """Read `root`/dataset.toml where there is one.
 
     Raises:
@@ -63,7 +63,7 @@ def read_settings(root: Path) -> Settings:
     """
     path = root / FILE_NAME
     if not os.path.lexists(path):
-        return Settings()
+        return DatasetSettings()
     try:
         table = parse_toml(read_bytes(path).decode())
     except Refusal as refusal:  # a pipe or a device among them, from which reading would never end
@@ -96,7 +96,7 @@ def splits_toml(names: Mapping[str, Sequence[str]]) -> str:
     return tomlkit.dumps({"splits": {split: list(stems) for split, stems in names.items()}})
 
 
-def settings_of(table: Mapping[str, Any], path: Path) -> Settings:
+def settings_of(table: Mapping[str, Any], path: Path) -> DatasetSettings:
     """Check a parsed dataset.toml. `path` stands in messages. Raises DatasetError."""
     refuse_unknown_keys(table, ("classes", "void", "splits", "groups", "bands", "runs"), "the file", path)
     rows = table.get("classes", [])
@@ -119,7 +119,7 @@ def settings_of(table: Mapping[str, Any], path: Path) -> Settings:
     runs = table.get("runs", "")
     if runs not in ("", "columns", "rows"):
         fail(path, f"`runs` is {runs!r}; expected how pixels are numbered.", 'Write runs = "columns" or runs = "rows".')
-    plain = Settings(
+    plain = DatasetSettings(
         void=void,
         splits=splits,
         groups=groups,

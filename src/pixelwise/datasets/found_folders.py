@@ -33,7 +33,7 @@ from pixelwise.datasets.layouts import (
     unread_photos,
     without_side_files,
 )
-from pixelwise.datasets.pairing import MOST, Files, cut, endings_of, rekeyed
+from pixelwise.datasets.pairing import MOST, Files, endings_of, rekeyed, without_affix
 from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
 from pixelwise.records import Sample
@@ -250,7 +250,9 @@ def _pair_set(images: Path, masks: Path, split: str, listing: Listing, word: str
     mask_files = image_files_in(masks, listing, MASK_SUFFIXES)
     ending = _one_ending(image_files, mask_files, word, choices)
     if ending:
-        mask_files = {cut(key, ending): paths for key, paths in mask_files.items() if cut(key, ending) != key}
+        mask_files = {
+            without_affix(key, ending): paths for key, paths in mask_files.items() if without_affix(key, ending) != key
+        }
     samples = listing.splits.setdefault(split, [])
     known = len(samples)
     samples += pairs_in_folders(image_files, mask_files, images, masks, listing)
@@ -346,12 +348,16 @@ def _divided(root: Path, listing: Listing, word: str, choices: dict[str, None]) 
         return by_kind
     endings = endings_of(files, files)
     ending = endings[0] if len(endings) == 1 else _one_ending(files, files, word, choices)
-    marked = {key for key in files if any(cut(key, one) != key and cut(key, one) in files for one in endings)}
+    marked = {
+        key
+        for key in files
+        if any(without_affix(key, one) != key and without_affix(key, one) in files for one in endings)
+    }
     images = {key: paths for key, paths in files.items() if key not in marked}
     if not ending:
         return images, {}
-    masks = {key: paths for key, paths in files.items() if key in marked and cut(key, ending) != key}
-    return images, {cut(key, ending): paths for key, paths in masks.items()}
+    masks = {key: paths for key, paths in files.items() if key in marked and without_affix(key, ending) != key}
+    return images, {without_affix(key, ending): paths for key, paths in masks.items()}
 
 
 def _without_aside(files: Files) -> tuple[Files, list[Path]]:

@@ -18,14 +18,14 @@ from pixelwise.datasets.masks.inspection import (
     DETAIL_PX,
     KEPT_CODES,
     THUMBNAIL_PX,
-    ImageLook,
-    MaskLook,
-    PairLook,
-    Refused,
+    ImageInspection,
+    MaskInspection,
+    PairInspection,
+    RejectedFile,
 )
 from pixelwise.datasets.masks.raw_mask import RawMask, raw_mask_of
 from pixelwise.datasets.read_sample import image_bytes, stored_mask_ids
-from pixelwise.images.decode import MaskIds, Opened, open_image, opened_mask_ids, pixels_and_dropped, stored_depth
+from pixelwise.images.decode import MaskIds, OpenedImage, open_image, opened_mask_ids, pixels_and_dropped, stored_depth
 from pixelwise.images.files import Refusal, read_bytes
 from pixelwise.images.image_files import count_ids, counted_ids
 from pixelwise.records import Colour, Pixels, Sample
@@ -38,7 +38,7 @@ SAMPLED_PX = 64  # an image is averaged from about this many pixels a side: enou
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def look_at(sample: Sample, *, thoroughly: bool = False, sampled: bool = False) -> PairLook:
+def inspect_pair(sample: Sample, *, thoroughly: bool = False, sampled: bool = False) -> PairInspection:
     """Read one pair: whole files, all pixels.
 
     Args:
@@ -46,33 +46,33 @@ def look_at(sample: Sample, *, thoroughly: bool = False, sampled: bool = False) 
             of masks that hold no class ids.
         sampled: also what takes so long that it is asked of some pairs only: connected components, flat pixels.
     """
-    refused: list[Refused] = []
+    refused: list[RejectedFile] = []
     image = mask = None
     try:
         with refusals():
-            image = look_at_image(image_bytes(sample), thoroughly)
+            image = inspect_image(image_bytes(sample), thoroughly)
     except Refusal as refusal:
-        refused.append(Refused(False, without_story(refusal)))
+        refused.append(RejectedFile(False, without_traceback(refusal)))
     if sample.mask is None:
-        return PairLook(sample, image, None, tuple(refused))
+        return PairInspection(sample, image, None, tuple(refused))
     mask, why = mask_or_refusal(sample, image.size if image else None, thoroughly, sampled)
     if why is not None:
-        refused.append(Refused(True, why))
-    return PairLook(sample, image, mask, tuple(refused))
+        refused.append(RejectedFile(True, why))
+    return PairInspection(sample, image, mask, tuple(refused))
 
 
 def mask_or_refusal(
     sample: Sample, image_size: tuple[int, int] | None, thoroughly: bool, sampled: bool
-) -> tuple[MaskLook | None, Refusal | None]:
+) -> tuple[MaskInspection | None, Refusal | None]:
     """What one mask holds, and why it is no plain file of ids; with `thoroughly` both, where its content is known."""
     try:
         with refusals():
-            return look_at_mask(sample, image_size, thoroughly, sampled), None
+            return inspect_mask(sample, image_size, thoroughly, sampled), None
     except Refusal as refusal:
-        return (_look_raw(sample, refusal.kind) if thoroughly else None), without_story(refusal)
+        return (_look_raw(sample, refusal.kind) if thoroughly else None), without_traceback(refusal)
 
 
-def without_story(refusal: Refusal) -> Refusal:
+def without_traceback(refusal: Refusal) -> Refusal:
     """The same without its traceback, which holds the pixels of the file that it is about for as long as it is kept."""
     refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
     return refusal
@@ -83,25 +83,25 @@ def alone(pixels: int) -> AbstractContextManager[object]:
     return LARGE if pixels > LARGE_PIXELS else nullcontext()
 
 
-def look_at_image(data: bytes, thoroughly: bool) -> ImageLook:
+def inspect_image(data: bytes, thoroughly: bool) -> ImageInspection:
     """Raises Refusal, see `images.read_image`."""
     opened = open_image(data)
     with alone(opened.image.width * opened.image.height):
-        return look_at_opened(data, opened, thoroughly)
+        return inspect_opened_image(data, opened, thoroughly)
 
 
-def look_at_opened(data: bytes, opened: Opened, thoroughly: bool) -> ImageLook:
-    """As `look_at_image`, of an image whose header was read already."""
+def inspect_opened_image(data: bytes, opened: OpenedImage, thoroughly: bool) -> ImageInspection:
+    """As `inspect_image`, of an image whose header was read already."""
     pixels_HW3, dropped = pixels_and_dropped(data, opened)
     size = (pixels_HW3.shape[0], pixels_HW3.shape[1])
     fingerprint = (len(data), zlib.crc32(data))
     if not thoroughly:
-        return ImageLook(size, 8, opened.turn, fingerprint, 0, b"", 0.0, 255, dropped)
+        return ImageInspection(size, 8, opened.turn, fingerprint, 0, b"", 0.0, 255, dropped)
     step_y, step_x = (max(side // SAMPLED_PX, 1) for side in size)
     sampled_hw3 = np.ascontiguousarray(pixels_HW3[::step_y, ::step_x])
     thumbnail_TT3 = cv2.resize(sampled_hw3, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
     _, deviations = cv2.meanStdDev(sampled_hw3)
-    return ImageLook(
+    return ImageInspection(
         size,
         stored_depth(opened),
         opened.turn,
@@ -130,21 +130,21 @@ def difference_hash(pixels_hw3: Pixels) -> int:
     return int.from_bytes(np.packbits(small_89[:, 1:] > small_89[:, :-1]).tobytes(), "big")
 
 
-def look_at_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly: bool, sampled: bool) -> MaskLook:
+def inspect_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly: bool, sampled: bool) -> MaskInspection:
     """Raises Refusal, see `images.read_mask_ids`."""
     assert sample.mask is not None
     if sample.mask_part:
         ids = stored_mask_ids(sample, image_size)
         counts = count_ids(ids)
-        return MaskLook(_size(ids), False, "ids", 8, 1, counts, len(counts))
+        return MaskInspection(_size(ids), False, "ids", 8, 1, counts, len(counts))
     data = read_bytes(sample.mask)
     opened = open_image(data)
     with alone(opened.image.width * opened.image.height):
-        return look_at_ids(data, opened, thoroughly, sampled)
+        return inspect_mask_ids(data, opened, thoroughly, sampled)
 
 
-def look_at_ids(data: bytes, opened: Opened, thoroughly: bool, sampled: bool) -> MaskLook:
-    """As `look_at_mask`, of a file whose header was read already."""
+def inspect_mask_ids(data: bytes, opened: OpenedImage, thoroughly: bool, sampled: bool) -> MaskInspection:
+    """As `inspect_mask`, of a file whose header was read already."""
     ids = opened_mask_ids(data, opened)
     values, numbers = counted_ids(ids)
     distinct = len(values)
@@ -153,7 +153,7 @@ def look_at_ids(data: bytes, opened: Opened, thoroughly: bool, sampled: bool) ->
         values, numbers = values[commonest], numbers[commonest]
     counts = dict(zip(values.tolist(), numbers.tolist(), strict=True))
     if not thoroughly:
-        return MaskLook(_size(ids), False, "ids", 8 * ids.dtype.itemsize, 1, counts, distinct)
+        return MaskInspection(_size(ids), False, "ids", 8 * ids.dtype.itemsize, 1, counts, distinct)
     parts = count_parts(ids, list(counts)[:MANY_IDS]) if sampled and distinct > FEW_IDS else {}
     turn, bits = opened.turn, 8 * ids.dtype.itemsize
     flat = between = None
@@ -161,7 +161,7 @@ def look_at_ids(data: bytes, opened: Opened, thoroughly: bool, sampled: bool) ->
     if (sampled and spread) or MANY_IDS < distinct <= KEPT_CODES:
         histogram = RawMask(ids.astype(np.int32), False, False, bits, turn).histogram(KEPT_CODES)
         flat, between = histogram.flat, histogram.between
-    return MaskLook(
+    return MaskInspection(
         _size(ids), False, "ids", bits, turn, counts, distinct, flat, between or {}, parts, _palette(opened)
     )
 
@@ -171,7 +171,7 @@ def count_parts(ids: MaskIds, wanted: Sequence[int]) -> dict[int, int]:
     return {i: cv2.connectedComponents((ids == i).astype(np.uint8), connectivity=4)[0] - 1 for i in wanted}
 
 
-def _look_raw(sample: Sample, storage: str) -> MaskLook | None:
+def _look_raw(sample: Sample, storage: str) -> MaskInspection | None:
     """A mask that holds no class ids; None where it cannot be decoded, which was reported before."""
     assert sample.mask is not None
     if sample.mask_part:
@@ -185,9 +185,9 @@ def _look_raw(sample: Sample, storage: str) -> MaskLook | None:
         return None
 
 
-def _look_at_raw(raw: RawMask, storage: str) -> MaskLook:
+def _look_at_raw(raw: RawMask, storage: str) -> MaskInspection:
     seen = raw.histogram(KEPT_CODES)
-    return MaskLook(
+    return MaskInspection(
         raw.size,
         raw.coloured,
         storage,
@@ -201,7 +201,7 @@ def _look_at_raw(raw: RawMask, storage: str) -> MaskLook:
     )
 
 
-def _palette(opened: Opened) -> dict[int, Colour]:
+def _palette(opened: OpenedImage) -> dict[int, Colour]:
     image = opened.image
     values = image.getpalette("RGB") if image.mode == "P" else None
     if not values:

@@ -17,7 +17,16 @@ from itertools import islice
 from pathlib import Path, PurePath
 
 from pixelwise.datasets.dataset_toml import SPLITS
-from pixelwise.datasets.pairing import MOST, Files, clashing, common_affix, cut, nearest_name, nearly_equal, rekeyed
+from pixelwise.datasets.pairing import (
+    MOST,
+    Files,
+    clashing,
+    common_affix,
+    nearest_name,
+    nearly_equal,
+    rekeyed,
+    without_affix,
+)
 from pixelwise.datasets.unread_files import ENDINGS, unread_files
 from pixelwise.images.files import is_file, shown
 from pixelwise.records import Colour, Problem, Sample
@@ -61,7 +70,7 @@ LISTED_NAME = re.compile(
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredClasses:
     """The classes that a format names, before dataset.toml has its say."""
 
     names: tuple[str, ...]
@@ -80,7 +89,7 @@ class Listing:
     splits: dict[str, list[Sample]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    declared: Declared | None = None
+    declared: DeclaredClasses | None = None
     # Where a format's ids are classes for sure, but too many to declare them all: those that occur are the classes.
     names: Mapping[int, str] = field(default_factory=dict)  # of ids in the masks, as far as the format names them
     void: frozenset[int] = frozenset()  # ids in the masks
@@ -203,7 +212,7 @@ def without_side_files(images: Files, masks: Files, folder: Path, listing: Listi
     """The images without those that lie beside an image under its name and one ending more: a_superpixels.png."""
     paired, alone = images.keys() & masks.keys(), {key: images[key] for key in images.keys() - masks.keys()}
     ending = common_affix({key: images[key] for key in paired}, alone)
-    beside = {key for key in alone if ending and cut(key, ending) in paired}
+    beside = {key for key in alone if ending and without_affix(key, ending) in paired}
     if not beside or len(beside) < MOST * len(paired):
         return images
     what = f"{len(beside):,} files of {listing.where(folder)}/ whose names end with {ending.strip('*')!r} more"

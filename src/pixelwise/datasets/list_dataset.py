@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.datasets.class_names import undeclare_too_many
-from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, Settings, read_settings
+from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, DatasetSettings, read_settings
 from pixelwise.datasets.formats.ade20k import is_ade20k, list_ade20k
 from pixelwise.datasets.formats.ade20k_full import is_ade20k_full, list_ade20k_full
 from pixelwise.datasets.formats.cityscapes import is_cityscapes, list_cityscapes
@@ -38,7 +38,7 @@ from pixelwise.datasets.formats.yolo import is_yolo, list_yolo
 from pixelwise.datasets.found_folders import is_found, list_found
 from pixelwise.datasets.layouts import (
     MASK_SUFFIXES,
-    Declared,
+    DeclaredClasses,
     Listing,
     is_camvid,
     is_half_native,
@@ -75,7 +75,7 @@ CAMVID = ClassList(  # SegNet's names and order; CamVid's hues where they allow 
 )
 CAMVID_VOID = 11
 WRAPPINGS = 3  # folders in folders that are looked into
-CAMVID_DECLARED = Declared(
+CAMVID_DECLARED = DeclaredClasses(
     CAMVID.names,
     tuple(range(len(CAMVID))),
     CAMVID.colours,
@@ -120,7 +120,7 @@ class Listed:
 
     layout: str
     listing: Listing
-    settings: Settings
+    settings: DatasetSettings
 
 
 def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, masks: str = "") -> Listed:

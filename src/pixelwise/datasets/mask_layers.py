@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.datasets.folder_roles import by_role, mostly_of, roles_of
-from pixelwise.datasets.layouts import LAYER_SUFFIXES, Declared, Listing, image_files_in
+from pixelwise.datasets.layouts import LAYER_SUFFIXES, DeclaredClasses, Listing, image_files_in
 from pixelwise.datasets.pairing import ROLE_WORDS, rekeyed
 from pixelwise.images.decode import MaskIds, image_pixels, mask_ids_of
 from pixelwise.images.files import Refusal, read_bytes, shown
@@ -98,7 +98,7 @@ def list_layers(root: Path) -> Listing:
     for split, rows in found.items():
         listing.splits[split] = [_sample(image, layers, ids, listing) for image, layers in rows]
     classes = ("background", *ids)
-    listing.declared = Declared(
+    listing.declared = DeclaredClasses(
         classes, tuple(range(len(classes))), (None,) * len(classes), frozenset({VOID}), "one mask file for each"
     )
     files = sum(len(layers) for rows in found.values() for _, layers in rows)

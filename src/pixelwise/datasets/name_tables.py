@@ -53,7 +53,7 @@ MOST_FOLDERS, MOST_ENTRIES, LONGEST_NAME, MOST_ROWS, LONGEST_LINE = 60, 5000, 80
 
 
 @dataclass(frozen=True)
-class Row:
+class NameRow:
     name: str
     value: int | None = None  # in mask files; None: the place in the list says it, or the colour
     colour: int | None = None  # 0xRRGGBB
@@ -64,7 +64,7 @@ class Table:
     """One table of classes."""
 
     where: str  # its file, for messages
-    rows: tuple[Row, ...]
+    rows: tuple[NameRow, ...]
 
     def by_value(self) -> dict[int, str]:
         return {row.value: row.name for row in self.rows if row.value is not None}
@@ -82,7 +82,7 @@ class Table:
 
 def tables_beside(root: Path) -> list[Table]:
     """Every table in a folder, in the folders in it and in theirs; those of one content once."""
-    found: dict[tuple[Row, ...], Table] = {}
+    found: dict[tuple[NameRow, ...], Table] = {}
     inside = (path for pattern in ("*", "*/*") for path in sorted(root.glob(pattern)))
     folders = (path for path in inside if path.is_dir() and not path.is_symlink() and path.name[0] not in "._")
     for folder in [root, *islice(folders, MOST_FOLDERS)]:
@@ -107,7 +107,7 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def rows_of(name: str, text: str) -> list[Row]:
+def rows_of(name: str, text: str) -> list[NameRow]:
     """The classes that the text of a table names; [] where it is no such table."""
     suffix = name.lower().rpartition(".")[2]
     if suffix in ("yaml", "yml"):
@@ -179,7 +179,7 @@ def _listed(values: Sequence[int]) -> str:
     return ", ".join(map(str, values[:8])) + (" …" if len(values) > 8 else "")
 
 
-def _of_csv(lines: Sequence[str]) -> list[Row]:
+def _of_csv(lines: Sequence[str]) -> list[NameRow]:
     if not lines:
         return []
     comma = max(",;\t", key=lines[0].count)
@@ -212,11 +212,11 @@ def _of_csv(lines: Sequence[str]) -> list[Row]:
         name, value, colour, *parts = cells
         packed = _packed(parts) if all(parts) else _colour(colour)
         if name and (_is_value(value) or packed is not None):
-            found.append(Row(name[:LONGEST_NAME], int(value) if _is_value(value) else None, packed))
+            found.append(NameRow(name[:LONGEST_NAME], int(value) if _is_value(value) else None, packed))
     return found
 
 
-def _of_lines(lines: Sequence[str], *, names: bool) -> list[Row]:
+def _of_lines(lines: Sequence[str], *, names: bool) -> list[NameRow]:
     """Rows of text: colours and names, values and names, or (`names`) names alone."""
     coloured = []
     for line in lines:
@@ -228,7 +228,7 @@ def _of_lines(lines: Sequence[str], *, names: bool) -> list[Row]:
             continue
         packed = _packed(channels)
         if packed is not None:
-            coloured.append(Row(name.strip()[:LONGEST_NAME], None, packed))
+            coloured.append(NameRow(name.strip()[:LONGEST_NAME], None, packed))
     if len(coloured) >= 2:
         return coloured
     for pattern, value_at in ((VALUE_FIRST, 1), (VALUE_LAST, 2)):
@@ -236,7 +236,7 @@ def _of_lines(lines: Sequence[str], *, names: bool) -> list[Row]:
         if matches and all(matches):
             pairs = [(m[3 - value_at], int(m[value_at])) for m in matches if m]
             if len({value for _, value in pairs}) == len(pairs):
-                return [Row(name.strip("'\"{} ")[:LONGEST_NAME], value) for name, value in pairs]
+                return [NameRow(name.strip("'\"{} ")[:LONGEST_NAME], value) for name, value in pairs]
     plain = [line.strip().strip("'\",") for line in lines]
     if (
         not names
@@ -244,10 +244,10 @@ def _of_lines(lines: Sequence[str], *, names: bool) -> list[Row]:
         or any(len(name) > LONGEST_NAME or not re.match(r"(\d+\S*[^\W\d]|[^\W\d])", name) for name in plain)
     ):
         return []
-    return [Row(name) for name in plain]
+    return [NameRow(name) for name in plain]
 
 
-def _of_json(table: Any) -> list[Row]:
+def _of_json(table: Any) -> list[NameRow]:
     """Rows of a parsed JSON file, in any of the ways in which names and values are written."""
     if isinstance(table, dict):
         for key in INSIDE:
@@ -257,40 +257,40 @@ def _of_json(table: Any) -> list[Row]:
         return [row for row in rows if row] if rows and all(rows) else []
     if isinstance(table, list):
         if table and all(isinstance(item, str) for item in table):
-            return [Row(item[:LONGEST_NAME]) for item in table]
+            return [NameRow(item[:LONGEST_NAME]) for item in table]
         rows = [_of_item("", item) for item in table]
         return [row for row in rows if row] if rows and all(rows) else []
     return []
 
 
-def _of_item(key: str, item: Any) -> Row | None:
+def _of_item(key: str, item: Any) -> NameRow | None:
     """One class: "0": "road", "road": 0, "road": [128, 64, 128], "road": "#804080", {"name": …, "id": …}."""
     if isinstance(item, dict):
         name = next((item[word] for word in (*NAME_WORDS, "title") if isinstance(item.get(word), str)), key)
         value = next((item[word] for word in VALUE_WORDS if _is_int(item.get(word))), None)
         value = int(key) if value is None and _is_value(key) else value
         colour = next((_colour(item[word]) for word in COLOUR_WORDS if word in item), None)
-        return Row(name[:LONGEST_NAME], value, colour) if name and not (value is None and colour is None) else None
+        return NameRow(name[:LONGEST_NAME], value, colour) if name and not (value is None and colour is None) else None
     if _is_value(key) and isinstance(item, str):
-        return Row(item[:LONGEST_NAME], int(key))
+        return NameRow(item[:LONGEST_NAME], int(key))
     if _is_int(item) and re.search(r"[^\W\d]", key):
-        return Row(key[:LONGEST_NAME], item)
+        return NameRow(key[:LONGEST_NAME], item)
     colour = _colour(item) if re.search(r"[^\W\d]", key) else None
-    return Row(key[:LONGEST_NAME], None, colour) if colour is not None else None
+    return NameRow(key[:LONGEST_NAME], None, colour) if colour is not None else None
 
 
-def _of_yaml(text: str) -> list[Row]:
+def _of_yaml(text: str) -> list[NameRow]:
     """`names` of a YAML file, as YOLO writes it: in brackets, a dash a line, or a number a line."""
     inline = re.search(r"^names:\s*\[([^\]]*)\]", text, re.MULTILINE)
     if inline:
         names = [name.strip().strip("'\"") for name in inline[1].split(",")]
-        return [Row(name[:LONGEST_NAME]) for name in names if name]
+        return [NameRow(name[:LONGEST_NAME]) for name in names if name]
     block = re.search(r"^names:\s*\n((?:[ \t]*(?:-|\d+:).*\n?)+)", text, re.MULTILINE)
     found = []
     for line in block[1].splitlines() if block else ():
         match = re.match(r"\s*(?:-|(\d+):)\s*(.*)$", line)
         if match and (name := match[2].split(" #")[0].strip().strip("'\"")):
-            found.append(Row(name[:LONGEST_NAME], int(match[1]) if match[1] else None))
+            found.append(NameRow(name[:LONGEST_NAME], int(match[1]) if match[1] else None))
     return found
 
 

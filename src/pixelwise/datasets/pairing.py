@@ -91,7 +91,7 @@ def rekeyed(images: Files, masks: Files) -> tuple[Files, Files, str]:
     if _pairs_most(bare_images, bare_masks):
         return bare_images, bare_masks, "Images and masks pair by their names without words such as image and mask."
     affix = common_affix(images, masks)
-    shorter = _under(masks, lambda key: cut(key, affix)) if affix else masks
+    shorter = _under(masks, lambda key: without_affix(key, affix)) if affix else masks
     if affix and _pairs_most(images, shorter):
         where = "begin" if affix.endswith("*") else "end"
         more = affix.strip("*")
@@ -221,7 +221,7 @@ def _under(files: Files, rule: Callable[[str], str]) -> Files:
     return new
 
 
-def cut(key: str, affix: str) -> str:
+def without_affix(key: str, affix: str) -> str:
     """A name without what `common_affix` found; as it is where nothing else would be left."""
     path = PurePath(key)
     name = path.name

@@ -17,10 +17,10 @@ from pixelwise.datasets.colour_tables import table_beside
 from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS
 from pixelwise.datasets.inspect_pair import mask_or_refusal
 from pixelwise.datasets.list_dataset import Listed, dataset_of
-from pixelwise.datasets.masks.declared_values import Held, as_class, heard, renamed
-from pixelwise.datasets.masks.inspection import MaskLook
-from pixelwise.datasets.masks.mask_encoding import Coding, Kind, find_coding, lost_in_jpeg
-from pixelwise.datasets.masks.mask_part import BLACK_WHITE, GREY, Coded, coded_of
+from pixelwise.datasets.masks.declared_values import MaskContents, as_class, heard, renamed
+from pixelwise.datasets.masks.inspection import MaskInspection
+from pixelwise.datasets.masks.mask_encoding import Kind, MaskEncoding, find_encoding, lost_in_jpeg
+from pixelwise.datasets.masks.mask_part import BLACK_WHITE, GREY, MaskRule, coded_of
 from pixelwise.datasets.masks.mask_problems import (
     Question,
     code_name,
@@ -52,7 +52,7 @@ BLOCKING = ("too-many-ids", "too-many-classes", "declared-ids", "undeclared-colo
 
 
 @dataclass(frozen=True)
-class Asked:
+class MaskChoices:
     """What a person says about the masks, beside what they mean by themselves."""
 
     values: Values = field(default_factory=Values)
@@ -70,8 +70,8 @@ class Reading:
     """What the masks hold, what it means, and what is to be said about it."""
 
     meaning: Meaning
-    numbers: Coding | None
-    colours: Coding | None
+    numbers: MaskEncoding | None
+    colours: MaskEncoding | None
     problems: tuple[Problem, ...]
     questions: tuple[Question, ...]
     notes: tuple[str, ...]
@@ -84,21 +84,21 @@ class Reading:
         several = len(set(self.meaning.numbers.values()) - {VOID}) > 2
         return "ids" if kind not in ("instances", "class-instances") or (kind == "instances" and several) else kind
 
-    def is_colour(self, look: MaskLook) -> bool:
+    def is_colour(self, look: MaskInspection) -> bool:
         """Whether a mask is read by colours, though it may hold nothing but grey."""
         return look.coloured or (self.promoted and _is_grey_of_colours(look, self.numbers is None))
 
-    def reads(self, look: MaskLook) -> bool:
+    def reads(self, look: MaskInspection) -> bool:
         """Whether the values of a mask have classes, as far as its kind goes."""
         coding = self.colours if look.coloured else self.numbers
         if coding is None:
             return False
         return look.storage != "jpeg-mask" or look.coloured or not lost_in_jpeg(coding.book.codes)
 
-    def coded(self, meaning: Meaning | None = None) -> Coded:
+    def coded(self, meaning: Meaning | None = None) -> MaskRule:
         """How one mask is read; `meaning`: another than was found."""
         table = meaning or self.meaning
-        return Coded(
+        return MaskRule(
             coded_of(self.numbers, table.numbers),
             coded_of(self.colours, table.colours),
             self.objects,
@@ -125,7 +125,9 @@ def open_listed(listed: Listed, values: Values, *, strict: bool = True) -> Datas
     count = len(masks) if values.of_values else min(len(masks), DISCOVERY_CAP)
     chosen = [masks[i * len(masks) // count] for i in range(count)]
     looked = values.of_values or not _drawn(listed)
-    reading = read_masks(listed, look_at_masks(chosen if looked else []), Asked(values, strict=strict), looked=looked)
+    reading = read_masks(
+        listed, inspect_masks(chosen if looked else []), MaskChoices(values, strict=strict), looked=looked
+    )
     blocking = [problem for problem in reading.problems if problem.kind in BLOCKING]
     if blocking:
         others = [problem for problem in listed.listing.problems if problem.severity == "error"]
@@ -147,7 +149,7 @@ def dataset_as_read(listed: Listed, reading: Reading) -> Dataset:
     )
 
 
-def strange_codes(mask: MaskLook, table: Mapping[int, int]) -> Refusal:
+def strange_codes(mask: MaskInspection, table: Mapping[int, int]) -> Refusal:
     """Why a mask is not taken that holds values of no class."""
     strange = {code: pixels for code, pixels in mask.codes.items() if code not in table}
     shown_codes = [code_name(code, mask.coloured) for code in strange]
@@ -158,7 +160,7 @@ def strange_codes(mask: MaskLook, table: Mapping[int, int]) -> Refusal:
     return Refusal("ids-outside", what, f"Say what they mean: --class NAME={example}, or --void {example}.")
 
 
-def look_at_masks(samples: Sequence[Sample]) -> list[tuple[MaskLook, Sample]]:
+def inspect_masks(samples: Sequence[Sample]) -> list[tuple[MaskInspection, Sample]]:
     """What masks hold; those that cannot be read are left out, for the doctor to name when their pair is read."""
     every = max(len(samples) // SAMPLED_PAIRS, 1)
     jobs = [(sample, i % every == 0) for i, sample in enumerate(samples)]
@@ -167,7 +169,7 @@ def look_at_masks(samples: Sequence[Sample]) -> list[tuple[MaskLook, Sample]]:
 
 
 def read_masks(
-    listed: Listed, masks: Sequence[tuple[MaskLook, Sample]], asked: Asked, *, looked: bool = True
+    listed: Listed, masks: Sequence[tuple[MaskInspection, Sample]], asked: MaskChoices, *, looked: bool = True
 ) -> Reading:
     """What masks that were looked at mean, once a person was heard. `looked`: False where none had to be opened.
 
@@ -182,12 +184,12 @@ def read_masks(
         )
     looks = _promoted([look for look, _ in masks])
     promoted = looks != [look for look, _ in masks]
-    numbers = find_coding(looks, coloured=False, classes=_ids_are_classes(listed))
+    numbers = find_encoding(looks, coloured=False, classes=_ids_are_classes(listed))
     beside = table_beside(listed.listing.root)
-    colours = find_coding(looks, coloured=True, table=beside[1])
+    colours = find_encoding(looks, coloured=True, table=beside[1])
     numbers, colours = _without_strays(listed, numbers, colours)
     meaning = meaning_of(listed, numbers, colours, looks, beside)
-    held = Held(numbers, colours, next((look.palette for look in looks if look.palette), {}))
+    held = MaskContents(numbers, colours, next((look.palette for look in looks if look.palette), {}))
     meaning = _heard(meaning, held, asked)
     plain = Reading(meaning, numbers, colours, (), (), (), promoted, False)
     recoded = meaning.known and any(
@@ -205,8 +207,8 @@ def read_masks(
 
 
 def _without_strays(
-    listed: Listed, numbers: Coding | None, colours: Coding | None
-) -> tuple[Coding | None, Coding | None]:
+    listed: Listed, numbers: MaskEncoding | None, colours: MaskEncoding | None
+) -> tuple[MaskEncoding | None, MaskEncoding | None]:
     """Without the few masks of another kind than the others: each of them is an error of its own pair."""
     if numbers is None or colours is None:
         return numbers, colours
@@ -216,7 +218,7 @@ def _without_strays(
     return (None, colours) if FEW * numbers.masks <= colours.masks else (numbers, colours)
 
 
-def _heard(meaning: Meaning, held: Held, asked: Asked) -> Meaning:
+def _heard(meaning: Meaning, held: MaskContents, asked: MaskChoices) -> Meaning:
     if not asked or not held.codes:
         return meaning
     for value in asked.also_classes:
@@ -225,7 +227,7 @@ def _heard(meaning: Meaning, held: Held, asked: Asked) -> Meaning:
     return renamed(meaning, held, asked.foreground, asked.background)
 
 
-def _look(job: tuple[Sample, bool]) -> MaskLook | None:
+def _look(job: tuple[Sample, bool]) -> MaskInspection | None:
     sample, sampled = job
     return partial(mask_or_refusal, thoroughly=True, sampled=sampled)(sample, None)[0]
 
@@ -245,7 +247,7 @@ def _ids_are_classes(listed: Listed) -> bool:
     return bool(listed.listing.source) or not _readers(listed) & PLAIN_READERS
 
 
-def _promoted(looks: Sequence[MaskLook]) -> list[MaskLook]:
+def _promoted(looks: Sequence[MaskInspection]) -> list[MaskInspection]:
     """Grey masks among coloured ones as colours: beside red on black, a mask without any red is of the same kind."""
     if not any(look.coloured for look in looks):
         return list(looks)
@@ -253,13 +255,13 @@ def _promoted(looks: Sequence[MaskLook]) -> list[MaskLook]:
     return [as_colours(look) if _is_grey_of_colours(look, mostly) else look for look in looks]
 
 
-def _is_grey_of_colours(look: MaskLook, mostly: bool) -> bool:
+def _is_grey_of_colours(look: MaskInspection, mostly: bool) -> bool:
     """`mostly`: most of the masks are stored in colour, so that a plain black one is of their kind."""
     black_white = mostly and not look.palette and set(look.codes) <= BLACK_WHITE
     return not look.coloured and (look.stored_colour or black_white)
 
 
-def as_colours(look: MaskLook) -> MaskLook:
+def as_colours(look: MaskInspection) -> MaskInspection:
     """A grey mask's look with its codes as colours."""
     tables = {
         name: {code * GREY: pixels for code, pixels in (getattr(look, name) or {}).items()}
@@ -272,8 +274,8 @@ def as_colours(look: MaskLook) -> MaskLook:
 def _findings(
     listed: Listed,
     reading: Reading,
-    masks: Sequence[tuple[MaskLook, Sample]],
-    asked: Asked,
+    masks: Sequence[tuple[MaskInspection, Sample]],
+    asked: MaskChoices,
     beside: tuple[str, Mapping[int, str]],
 ) -> tuple[list[Problem], list[Question], list[str]]:
     """Problems, questions and notes about how the masks are stored and coded."""
@@ -322,7 +324,7 @@ def _findings(
 
 
 def _of_declared(
-    coding: Coding, meaning: Meaning, found: list[Problem], noted: list[str]
+    coding: MaskEncoding, meaning: Meaning, found: list[Problem], noted: list[str]
 ) -> tuple[list[Problem], list[str]]:
     """What is said of codes whose classes are declared: whether they fit, not how they look."""
     if coding.book.coloured:
@@ -340,10 +342,10 @@ def _of_declared(
 
 def _taken(
     listed: Listed,
-    coding: Coding,
+    coding: MaskEncoding,
     meaning: Meaning,
-    masks: Sequence[tuple[MaskLook, Sample]],
-    asked: Asked,
+    masks: Sequence[tuple[MaskInspection, Sample]],
+    asked: MaskChoices,
     beside: tuple[str, Mapping[int, str]],
 ) -> list[str]:
     """What was taken for granted, in a line with the options that differ."""
@@ -365,7 +367,7 @@ def _taken(
     return [f"Classes: {listed_names}, found in {seen}.{gap}{hint}"]
 
 
-def _word_of_folder(masks: Sequence[tuple[MaskLook, Sample]]) -> str:
+def _word_of_folder(masks: Sequence[tuple[MaskInspection, Sample]]) -> str:
     """What the folder of the masks is called, where that is one word which says more than "masks"; else NAME."""
     parents = {sample.mask.parent.name for _, sample in masks if sample.mask}
     word = parents.pop() if len(parents) == 1 else ""
@@ -373,7 +375,7 @@ def _word_of_folder(masks: Sequence[tuple[MaskLook, Sample]]) -> str:
     return word.lower() if word.isalpha() and word.lower() not in known and len(word) > 3 else "NAME"
 
 
-def _mixed(numbers: Coding, colours: Coding, declared: bool) -> Problem:
+def _mixed(numbers: MaskEncoding, colours: MaskEncoding, declared: bool) -> Problem:
     message = f"{numbers.masks} masks hold numbers and {colours.masks} hold colours; expected one kind."
     if declared:
         return Problem("warning", "mixed-masks", "masks", message, "Both are read, by the declared ids and colours.")

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
-from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, Settings, fail
+from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, DatasetSettings, fail
 from pixelwise.datasets.folder_roles import chance_splits, split_of_folder
 from pixelwise.datasets.groups import Groups, found_groups
 from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
@@ -28,7 +28,7 @@ SMALL = 50  # samples, of which val gets its share exactly: chance would give so
 MOST = 0.8  # of the pairs must lie in folders of splits for the others to be left out
 
 
-def divide(listing: Listing, settings: Settings, seed: int, val_share: float) -> None:
+def divide(listing: Listing, settings: DatasetSettings, seed: int, val_share: float) -> None:
     """Give a listing its splits: the folder's own, with val taken from train where there is none; else see the module.
 
     Args:
@@ -111,7 +111,7 @@ def _divide_by_lists(listing: Listing, lists: Sequence[SplitList]) -> None:
         return
 
 
-def _divide_all(listing: Listing, settings: Settings, seed: int, val_share: float) -> None:
+def _divide_all(listing: Listing, settings: DatasetSettings, seed: int, val_share: float) -> None:
     """Divide the pairs of the one split "all" by dataset.toml, else by hash."""
     samples = listing.splits.pop("all")
     wanted = {_stem(name): split for split, names in settings.splits.items() for name in names}
@@ -159,7 +159,7 @@ def _stem(name: str) -> str:
     return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else name
 
 
-def _groups_of(samples: Sequence[Sample], settings: Settings, listing: Listing) -> Groups:
+def _groups_of(samples: Sequence[Sample], settings: DatasetSettings, listing: Listing) -> Groups:
     try:
         return found_groups(samples, settings.groups)
     except re.error as error:

@@ -38,7 +38,7 @@ READ = (
 
 
 @dataclass(frozen=True)
-class Holding:
+class FolderContents:
     """Folders of one name, and what they hold."""
 
     name: str  # "mask" for a/mask/ and b/mask/ together
@@ -85,7 +85,7 @@ def _is_empty(folder: Path) -> bool:
         return False
 
 
-def _holdings(root: Path) -> tuple[list[Holding], bool]:
+def _holdings(root: Path) -> tuple[list[FolderContents], bool]:
     """Every folder with files, those of one name together, the largest first; and whether all files were seen."""
     images: defaultdict[str, list[Path]] = defaultdict(list)
     others: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -113,7 +113,7 @@ def _holdings(root: Path) -> tuple[list[Holding], bool]:
     for label in labels:
         kind, readable, drawn = _kind_of(images[label]) if images[label] else ("", False, False)
         rest = tuple(others[label].most_common())
-        found.append(Holding(label, len(places[label]), tuple(images[label]), rest, kind, readable, drawn))
+        found.append(FolderContents(label, len(places[label]), tuple(images[label]), rest, kind, readable, drawn))
     return found, seen <= FILES
 
 
@@ -159,7 +159,7 @@ def describe(path: Path) -> tuple[str, bool]:
     return f"{image.width}×{image.height}, {modes.get(image.mode, image.mode)}", True
 
 
-def _what_helps(holdings: Sequence[Holding]) -> list[str]:
+def _what_helps(holdings: Sequence[FolderContents]) -> list[str]:
     """The pair of folders that came closest, what is missing, and what helps."""
     if not holdings:
         return ["There is no image in it. Check the path; unpack archives first."]
@@ -185,7 +185,7 @@ def _what_helps(holdings: Sequence[Holding]) -> list[str]:
     return _closest(good, masks)
 
 
-def _closest(photos: Sequence[Holding], masks: Sequence[Holding]) -> list[str]:
+def _closest(photos: Sequence[FolderContents], masks: Sequence[FolderContents]) -> list[str]:
     """What is said of the folder of images and that of masks whose names agree most."""
     best = max(
         ((photo, mask, *_agreeing(photo.images, mask.images)) for photo in photos for mask in masks),

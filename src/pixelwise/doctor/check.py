@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pixelwise.datasets.class_values import Given, Values, parse_value, values_of
 from pixelwise.datasets.open_dataset import open_dataset
-from pixelwise.datasets.read_masks import Asked
-from pixelwise.doctor.check_report import Report
+from pixelwise.datasets.read_masks import MaskChoices
+from pixelwise.doctor.check_report import CheckReport
 from pixelwise.doctor.diagnose import Progress, diagnose
 from pixelwise.doctor.findings import find_problems
-from pixelwise.doctor.fix import Decisions, repair
+from pixelwise.doctor.fix import Decisions, write_repaired_copy
 from pixelwise.doctor.label_errors import Predicts, find_suspects
 from pixelwise.errors import UsageError
 
@@ -27,12 +27,12 @@ def check(
     void: Given = (),
     model: Predicts | None = None,
     progress: Progress = lambda what, done, total: None,
-) -> Report:
+) -> CheckReport:
     """Examine a folder of images and masks, of any layout that is read in place. The data are never changed.
 
     Args:
         data: the folder.
-        fix: a new folder for a repaired native copy, see `repair`.
+        fix: a new folder for a repaired native copy, see `write_repaired_copy`.
         decisions: `repair.Decisions`, what only a person can say of the copy.
         classes: class name → the mask values that mean it: numbers, "1-99" for a range, "#rrggbb" for colours.
         void: mask values that mean unlabelled.
@@ -50,7 +50,7 @@ def check(
     if fix is None:
         _refuse_without_copy(chosen.of_copy())
     own = values_of(classes, void)
-    asked = Asked(
+    asked = MaskChoices(
         Values(own.classes, (*own.void, *(parse_value(text) for text in chosen.void_values))),
         tuple(parse_value(text) for text in chosen.class_values),
         chosen.binary_foreground,
@@ -66,7 +66,7 @@ def check(
         )
         report = replace(report, suspects=tuple(suspects))
     if fix is not None:
-        left_out, notes = repair(diagnosis, Path(fix), chosen, progress)
+        left_out, notes = write_repaired_copy(diagnosis, Path(fix), chosen, progress)
         kept = chosen.commonest or chosen.keep_classes
         questions = tuple(q for q in report.questions if not (kept and q.option.startswith("--commonest")))
         copy = find_problems(open_dataset(fix), progress=lambda done, total: progress("checking the copy", done, total))

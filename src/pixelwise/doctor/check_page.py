@@ -19,7 +19,7 @@ from PIL import Image
 
 from pixelwise.datasets.masks.raw_mask import raw_mask_of
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask, stored_mask_ids
-from pixelwise.doctor.check_report import Group, Report
+from pixelwise.doctor.check_report import CheckReport, Group
 from pixelwise.doctor.label_errors import crop_around
 from pixelwise.errors import DataError
 from pixelwise.images.files import Refusal, read_bytes, shown, write_whole
@@ -40,12 +40,12 @@ class Thumbnail:
     words: str  # what it shows, for those who do not see it
 
 
-def write_page(report: Report, path: Path) -> None:
+def write_page(report: CheckReport, path: Path) -> None:
     """Write the page, whole or not at all. Raises OutputError."""
     write_whole(path, page_of(report).encode("utf-8", "replace"))
 
 
-def page_of(report: Report) -> str:
+def page_of(report: CheckReport) -> str:
     """The page's HTML."""
     from jinja2 import Environment, StrictUndefined
 
@@ -68,7 +68,7 @@ def page_of(report: Report) -> str:
     )
 
 
-def thumbnails_of(report: Report, group: Group) -> list[Thumbnail]:
+def thumbnails_of(report: CheckReport, group: Group) -> list[Thumbnail]:
     """Pictures of the first pairs that a group is about, image and mask side by side."""
     found = []
     for problem in group.problems[: 4 * SHOWN_THUMBNAILS]:
@@ -96,7 +96,7 @@ def pair_picture(sample: Sample, classes: ClassList) -> Pixels | None:
     return np.hstack(grounded)
 
 
-def suspect_pictures(report: Report, sample: Sample, box: tuple[int, int, int, int]) -> list[Thumbnail]:
+def suspect_pictures(report: CheckReport, sample: Sample, box: tuple[int, int, int, int]) -> list[Thumbnail]:
     """A doubted region: its image, and its mask in colours."""
     try:
         image = read_sample_image(sample)

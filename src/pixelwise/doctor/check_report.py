@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from pixelwise.datasets.masks.mask_encoding import Coding
+from pixelwise.datasets.masks.mask_encoding import MaskEncoding
 from pixelwise.datasets.masks.mask_problems import Question
 from pixelwise.doctor.findings import Findings, SplitFacts
 from pixelwise.doctor.label_errors import Suspect
@@ -45,7 +45,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """The doctor's report on one folder."""
 
     root: Path
@@ -54,7 +54,7 @@ class Report:
     classes: ClassList
     mask_ids: Mapping[int, int]  # id in a mask file → class id or VOID; empty where masks hold colours
     findings: Findings
-    codings: tuple[Coding, ...]  # of the masks with numbers, of those with colours
+    codings: tuple[MaskEncoding, ...]  # of the masks with numbers, of those with colours
     questions: tuple[Question, ...]  # what `--fix` must be told
     notes: tuple[str, ...]
     split: Mapping[str, tuple[str, ...]]  # a grouped split, by the groups' names; empty where none is suggested
@@ -157,7 +157,7 @@ class Report:
                 yield Text(f"  and {len(self.copy_errors) - SHOWN_FILES} more; --json FILE lists all", style="red")
 
 
-def class_table(report: Report) -> Table:
+def class_table(report: CheckReport) -> Table:
     """Every class with its share of pixels and of images in each split."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("class")
@@ -185,7 +185,7 @@ def _split_json(facts: SplitFacts, classes: ClassList) -> dict[str, Any]:
     }
 
 
-def _coding_json(coding: Coding) -> dict[str, Any]:
+def _coding_json(coding: MaskEncoding) -> dict[str, Any]:
     book = coding.book
     return {
         "kind": coding.kind,

@@ -10,31 +10,31 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from pixelwise.datasets.corrections import describe_corrections as told_corrections
 from pixelwise.datasets.corrections import read_corrections
-from pixelwise.datasets.corrections import told as told_corrections
 from pixelwise.datasets.groups import group_of
-from pixelwise.datasets.inspect_pair import look_at
+from pixelwise.datasets.inspect_pair import inspect_pair
 from pixelwise.datasets.list_dataset import Listed, dataset_of, list_dataset
-from pixelwise.datasets.masks.inspection import PairLook, Refused
+from pixelwise.datasets.masks.inspection import PairInspection, RejectedFile
 from pixelwise.datasets.masks.mask_colours import UNFIT_SHARE, unfit_share
-from pixelwise.datasets.masks.mask_encoding import Coding
+from pixelwise.datasets.masks.mask_encoding import MaskEncoding
 from pixelwise.datasets.masks.mask_problems import STORAGE, Question
 from pixelwise.datasets.masks.relabel import unfit_mask, way_to_fit
 from pixelwise.datasets.masks.value_meaning import Meaning
 from pixelwise.datasets.read_ahead import in_threads
 from pixelwise.datasets.read_masks import (
     SAMPLED_PAIRS,
-    Asked,
+    MaskChoices,
     Reading,
     as_colours,
     dataset_as_read,
     read_masks,
     strange_codes,
 )
-from pixelwise.doctor.check_report import Report
+from pixelwise.doctor.check_report import CheckReport
 from pixelwise.doctor.findings import gather
 from pixelwise.doctor.leakage import (
-    Seen,
+    InspectedImage,
     frames_across_splits,
     groups_across_splits,
     near_copies,
@@ -42,7 +42,7 @@ from pixelwise.doctor.leakage import (
 )
 from pixelwise.doctor.outliers import odd_images
 from pixelwise.doctor.unused_input import depth_notes
-from pixelwise.doctor.validate_pair import judge
+from pixelwise.doctor.validate_pair import validate_pair
 from pixelwise.images.files import Refusal, shown
 from pixelwise.records import VOID, Dataset, Sample
 
@@ -58,7 +58,7 @@ class Diagnosis:
     listed: Listed
     dataset: Dataset  # whose masks are read as `reading` says
     reading: Reading
-    report: Report
+    report: CheckReport
     ways: frozenset[str] = frozenset()  # how masks of other sizes than their images' can be fitted to them
 
     @property
@@ -66,11 +66,11 @@ class Diagnosis:
         return self.reading.meaning
 
     @property
-    def numbers(self) -> Coding | None:
+    def numbers(self) -> MaskEncoding | None:
         return self.reading.numbers
 
     @property
-    def colours(self) -> Coding | None:
+    def colours(self) -> MaskEncoding | None:
         return self.reading.colours
 
 
@@ -79,7 +79,7 @@ def diagnose(
     progress: Progress = lambda what, done, total: None,
     *,
     masks: str = "",
-    asked: Asked = Asked(),  # noqa: B008 - it cannot be changed
+    asked: MaskChoices = MaskChoices(),  # noqa: B008 - it cannot be changed
 ) -> Diagnosis:
     """Read every pair of a folder once and say all that can be said. `masks`: see `list_dataset`. Raises as `check`."""
     listed = list_dataset(data, masks=masks)
@@ -91,12 +91,12 @@ def diagnose(
     plain = dataset_of(listed, meaning.classes, _file_ids(meaning, numbers))
     understood = replace(plain, mask_ids={})  # looks are translated into class ids before they are judged
     pairs = [
-        (split, judge(understood if translated else plain, look))
+        (split, validate_pair(understood if translated else plain, look))
         for (split, _), (look, translated) in zip(jobs, (_translated(look, reading) for look in looks), strict=True)
     ]
     findings = gather(understood, tuple(plain.splits), pairs)
     seen = [
-        Seen(split, _where(plain.root, look.sample), Path(look.sample.name), look.image)
+        InspectedImage(split, _where(plain.root, look.sample), Path(look.sample.name), look.image)
         for (split, _), look in zip(jobs, looks, strict=True)
         if look.image
     ]
@@ -113,7 +113,7 @@ def diagnose(
     problems = [*reading.problems, *near_copies(seen), *films, *groups_across_splits(seen, told), *odd_images(seen)]
     grouped = any(problem.kind.endswith(("frames-across-splits", "groups-across-splits")) for problem in problems)
     everything = sorted((*findings.problems, *problems), key=lambda problem: problem.severity != "error")
-    report = Report(
+    report = CheckReport(
         root=plain.root,
         layout=plain.layout,
         pairs=len(jobs),
@@ -131,7 +131,7 @@ def diagnose(
     return Diagnosis(listed, dataset_as_read(listed, reading), reading, report, ways_to_fit(looks))
 
 
-def ways_to_fit(looks: Sequence[PairLook]) -> frozenset[str]:
+def ways_to_fit(looks: Sequence[PairInspection]) -> frozenset[str]:
     """How masks of other sizes than their images' can be fitted to them, see `relabel.way_to_fit`."""
     return frozenset(
         way_to_fit(look.mask.size, look.mask.turn, look.image.size, look.image.turn)
@@ -140,7 +140,7 @@ def ways_to_fit(looks: Sequence[PairLook]) -> frozenset[str]:
     )
 
 
-def _translated(look: PairLook, reading: Reading) -> tuple[PairLook, bool]:
+def _translated(look: PairInspection, reading: Reading) -> tuple[PairInspection, bool]:
     """A look whose codes are class ids and whose storage is not held against it; False: it stays as it is.
 
     What is wrong with storage and coding is told once for the dataset. Ids that a declared mapping lacks stay, so that
@@ -157,7 +157,7 @@ def _translated(look: PairLook, reading: Reading) -> tuple[PairLook, bool]:
         what = f"holds {kind}, though nearly all masks hold {'numbers' if mask.coloured else 'colours'}."
         stray = Refusal(own[0].refusal.kind if own else "unknown-codes", what, "Export it like the others.")
         others = tuple(one for one in look.refused if not one.of_mask)
-        return replace(look, refused=(*others, Refused(True, stray)), mask=replace(mask, storage="unknown")), True
+        return replace(look, refused=(*others, RejectedFile(True, stray)), mask=replace(mask, storage="unknown")), True
     refused = tuple(one for one in look.refused if not (mask and one.of_mask and one.refusal.kind in TOLD_ONCE))
     if mask is None:
         return replace(look, refused=refused), False
@@ -169,12 +169,12 @@ def _translated(look: PairLook, reading: Reading) -> tuple[PairLook, bool]:
     if not blended and not set(mask.codes) <= set(table):
         if mask.storage == "ids":
             return replace(look, refused=refused), False
-        return replace(look, refused=(*refused, Refused(True, strange_codes(mask, table)))), True
+        return replace(look, refused=(*refused, RejectedFile(True, strange_codes(mask, table)))), True
     if coding is not None and coding.book.blurred:
         share = unfit_share(mask.codes, coding.book, mask.size[0] * mask.size[1])
         if share > UNFIT_SHARE:
             stray_mask = replace(mask, storage="unknown")
-            return replace(look, refused=(*refused, Refused(True, unfit_mask(share))), mask=stray_mask), True
+            return replace(look, refused=(*refused, RejectedFile(True, unfit_mask(share))), mask=stray_mask), True
     counted: dict[int, int] = {}
     for code, pixels in mask.codes.items():
         label = table.get(code, VOID)
@@ -182,7 +182,7 @@ def _translated(look: PairLook, reading: Reading) -> tuple[PairLook, bool]:
     return replace(look, refused=refused, mask=replace(mask, storage="ids", codes=counted)), True
 
 
-def _look_at_all(samples: Sequence[Sample], progress: Progress) -> list[PairLook]:
+def _look_at_all(samples: Sequence[Sample], progress: Progress) -> list[PairInspection]:
     every = max(len(samples) // SAMPLED_PAIRS, 1)
     jobs = [(sample, i % every == 0) for i, sample in enumerate(samples)]
     looks = []
@@ -192,11 +192,11 @@ def _look_at_all(samples: Sequence[Sample], progress: Progress) -> list[PairLook
     return looks
 
 
-def _look_at_job(job: tuple[Sample, bool]) -> PairLook:
-    return partial(look_at, thoroughly=True, sampled=job[1])(job[0])
+def _look_at_job(job: tuple[Sample, bool]) -> PairInspection:
+    return partial(inspect_pair, thoroughly=True, sampled=job[1])(job[0])
 
 
-def _file_ids(meaning: Meaning, numbers: Coding | None) -> dict[int, int]:
+def _file_ids(meaning: Meaning, numbers: MaskEncoding | None) -> dict[int, int]:
     if numbers is not None and numbers.kind.endswith("instances"):
         return {}
     return dict(meaning.numbers)

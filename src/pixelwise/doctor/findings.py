@@ -1,6 +1,6 @@
 """The facts of all pairs → findings: everything that keeps a dataset from being trained on, said at once.
 
-`judge` says what is wrong with one pair; here are the problems that only all of them show, and what each split holds.
+`validate_pair` reports what is wrong with one pair; here are the problems that only all of them show, by split.
 
 Shapes: H, W of one image; C classes.
 """
@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS
-from pixelwise.datasets.inspect_pair import look_at
+from pixelwise.datasets.inspect_pair import inspect_pair
 from pixelwise.datasets.read_ahead import in_threads
 from pixelwise.datasets.read_sample import image_bytes
 from pixelwise.doctor.unused_input import dropped_problems
-from pixelwise.doctor.validate_pair import PairFacts, judge, where
+from pixelwise.doctor.validate_pair import PairFacts, validate_pair, where
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.images.files import shown
 from pixelwise.records import VOID, Dataset, Problem, Sample
@@ -214,9 +214,9 @@ def _judge_all(
     dataset: Dataset, jobs: Sequence[tuple[str, Sample]], progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[str, PairFacts]]:
     """Read every (split, pair) once."""
-    looks = in_threads(look_at, [sample for _, sample in jobs])
+    looks = in_threads(inspect_pair, [sample for _, sample in jobs])
     for done, ((split, _), look) in enumerate(zip(jobs, looks, strict=True), start=1):
-        yield split, judge(dataset, look)
+        yield split, validate_pair(dataset, look)
         if progress:
             progress(done, len(jobs))
 

@@ -25,7 +25,7 @@ from pixelwise.datasets.new_folder import new_folder, require_new
 from pixelwise.datasets.read_masks import BLOCKING
 from pixelwise.datasets.read_sample import image_bytes, stored_mask_ids, upright_size
 from pixelwise.doctor.diagnose import Diagnosis
-from pixelwise.doctor.select_classes import keep_some
+from pixelwise.doctor.select_classes import select_classes
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.images.decode import image_pixels, open_image
 from pixelwise.images.files import SUFFIX_OF, Refusal, image_format, read_bytes, shown, utf8, write_whole
@@ -74,7 +74,7 @@ class Decisions:
         return [option for option, value in given.items() if value]
 
 
-def repair(
+def write_repaired_copy(
     diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Callable[[str, int, int], None]
 ) -> tuple[int, list[str]]:
     """Write the repaired copy. Returns how many pairs were left out, and what would mend them.
@@ -154,7 +154,7 @@ def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Meaning:
         raise DatasetError(head, [*problems, *blocking])
     meaning = diagnosis.meaning
     if decisions.commonest or decisions.keep_classes:
-        meaning = keep_some(diagnosis, decisions.commonest, decisions.keep_classes)
+        meaning = select_classes(diagnosis, decisions.commonest, decisions.keep_classes)
     labels = {*meaning.numbers.values(), *meaning.colours.values()} - {VOID}
     if not meaning.known or not labels:
         where = shown(diagnosis.dataset.root)

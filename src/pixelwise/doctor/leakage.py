@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.datasets.groups import group_of, numbered
-from pixelwise.datasets.masks.inspection import ImageLook
+from pixelwise.datasets.masks.inspection import ImageInspection
 from pixelwise.doctor.near_copies import copies_across, median_agreement, usual_agreement
 from pixelwise.records import Problem
 
@@ -34,16 +34,16 @@ VAL_SHARE = 0.2
 
 
 @dataclass(frozen=True)
-class Seen:
+class InspectedImage:
     """One image as this module needs it."""
 
     split: str
     name: str  # the file, relative to the root
     path: Path
-    look: ImageLook
+    look: ImageInspection
 
 
-def near_copies(seen: Sequence[Seen]) -> list[Problem]:
+def near_copies(seen: Sequence[InspectedImage]) -> list[Problem]:
     """Warnings for images that are nearly the same in two splits. Equal bytes are another finding's."""
     rich = [one for one in seen if one.look.spread >= PLAIN]
     if len({one.split for one in rich}) < 2:
@@ -61,27 +61,27 @@ def near_copies(seen: Sequence[Seen]) -> list[Problem]:
     return problems
 
 
-def thumbnail_distance(a: ImageLook, b: ImageLook) -> float:
+def thumbnail_distance(a: ImageInspection, b: ImageInspection) -> float:
     """Mean absolute difference of two thumbnails, 0–255."""
     left = np.frombuffer(a.thumbnail, np.uint8).astype(np.float32)
     return float(np.abs(left - np.frombuffer(b.thumbnail, np.uint8)).mean())
 
 
-def usual_distance(seen: Sequence[Seen]) -> float:
+def usual_distance(seen: Sequence[InspectedImage]) -> float:
     """What two images of the dataset differ by usually: the median of `distances_apart`."""
     apart = distances_apart(seen)
     return float(np.median(apart)) if len(apart) else 0.0
 
 
-def distances_apart(seen: Sequence[Seen]) -> NDArray[np.float64]:
+def distances_apart(seen: Sequence[InspectedImage]) -> NDArray[np.float64]:
     """What two images of the dataset differ by: over 500 pairs that a fixed seed draws."""
     picks = np.random.default_rng(0).integers(0, len(seen), (500, 2))
     return np.array([thumbnail_distance(seen[i].look, seen[j].look) for i, j in picks if i != j])
 
 
-def frames_across_splits(seen: Sequence[Seen]) -> list[Problem]:
+def frames_across_splits(seen: Sequence[InspectedImage]) -> list[Problem]:
     """Warnings for films whose neighbouring frames lie in different splits."""
-    films: defaultdict[str, list[tuple[int, Seen]]] = defaultdict(list)
+    films: defaultdict[str, list[tuple[int, InspectedImage]]] = defaultdict(list)
     for one in seen:
         parts = numbered(one.path)
         if parts:
@@ -113,12 +113,12 @@ def frames_across_splits(seen: Sequence[Seen]) -> list[Problem]:
     return problems
 
 
-def groups_across_splits(seen: Sequence[Seen], told: Collection[str] = ()) -> list[Problem]:
+def groups_across_splits(seen: Sequence[InspectedImage], told: Collection[str] = ()) -> list[Problem]:
     """A warning for groups (patients, scenes) that names give away and pictures confirm, in more than one split.
 
     `told`: groups that were told as films already.
     """
-    groups: defaultdict[str, list[Seen]] = defaultdict(list)
+    groups: defaultdict[str, list[InspectedImage]] = defaultdict(list)
     for one in seen:
         groups[group_of(one.path)].append(one)
     several = {group: ones for group, ones in groups.items() if len(ones) > 1}
@@ -145,7 +145,7 @@ def groups_across_splits(seen: Sequence[Seen], told: Collection[str] = ()) -> li
     return [Problem("warning", "groups-across-splits", ".", message, remedy)]
 
 
-def suggested_split(seen: Sequence[Seen]) -> dict[str, tuple[str, ...]]:
+def suggested_split(seen: Sequence[InspectedImage]) -> dict[str, tuple[str, ...]]:
     """Groups by split: no group in two, about a fifth of the images in val. {} for fewer than 3 groups.
 
     The splits that were there are kept where they can be: a group goes where most of its images are, unless that

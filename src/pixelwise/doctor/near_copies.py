@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.datasets.masks.inspection import DETAIL_PX, THUMBNAIL_PX, ImageLook
+from pixelwise.datasets.masks.inspection import DETAIL_PX, THUMBNAIL_PX, ImageInspection
 
 NEAR_BITS = 12  # of 64, by which the hashes of a pair that is proposed may differ
 ALIKE = 0.5  # or correlation of their thumbnails, without what all thumbnails share
@@ -32,7 +32,7 @@ MOST_PAIRS = 4000  # whose details are compared: about a millisecond each; the l
 Matrix = NDArray[np.float32]
 
 
-def copies_across(looks: Sequence[ImageLook], splits: Sequence[str]) -> Iterator[tuple[int, int]]:
+def copies_across(looks: Sequence[ImageInspection], splits: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Pairs (i, j) of one picture in two splits, i before j; the likeliest first."""
     proposed = _proposed(looks, splits)
     if not proposed:
@@ -45,13 +45,13 @@ def copies_across(looks: Sequence[ImageLook], splits: Sequence[str]) -> Iterator
             yield i, j
 
 
-def usual_agreement(looks: Sequence[ImageLook]) -> float:
+def usual_agreement(looks: Sequence[ImageInspection]) -> float:
     """By how much two images of the dataset agree usually: photos of one kind share a rim, a grid, a frame."""
     picks = np.random.default_rng(0).integers(0, len(looks), (USUAL_PAIRS, 2))
     return median_agreement([(looks[i], looks[j]) for i, j in picks if i != j])
 
 
-def median_agreement(pairs: Sequence[tuple[ImageLook, ImageLook]]) -> float:
+def median_agreement(pairs: Sequence[tuple[ImageInspection, ImageInspection]]) -> float:
     """The median agreement of some pairs; 0 for none."""
     return float(np.median([agreement(_detail(a), _detail(b), 1.0) for a, b in pairs] or [0.0]))
 
@@ -68,7 +68,7 @@ def agreement(first_DD: Matrix, second_DD: Matrix, enough: float = SAME) -> floa
     return best if np.isfinite(best) else 0.0
 
 
-def _proposed(looks: Sequence[ImageLook], splits: Sequence[str]) -> list[tuple[float, int, int]]:
+def _proposed(looks: Sequence[ImageInspection], splits: Sequence[str]) -> list[tuple[float, int, int]]:
     """(how alike, i, j) of pairs in two splits that are coarsely alike, the most alike first."""
     hashes_N = np.array([look.hash for look in looks], np.uint64)
     splits_N = np.array(splits)
@@ -86,7 +86,7 @@ def _proposed(looks: Sequence[ImageLook], splits: Sequence[str]) -> list[tuple[f
     return found
 
 
-def _small(looks: Sequence[ImageLook]) -> Matrix:
+def _small(looks: Sequence[ImageInspection]) -> Matrix:
     """Grey thumbnails [N, T·T] of mean 0 and length 1, without what all of them share."""
     raw = np.frombuffer(b"".join(look.thumbnail for look in looks), np.uint8)
     grey_NF = raw.reshape(len(looks), THUMBNAIL_PX * THUMBNAIL_PX, 3).mean(axis=2, dtype=np.float32)
@@ -101,7 +101,7 @@ def _standard(rows_NF: Matrix) -> Matrix:
     return np.asarray(centred_NF / np.maximum(np.linalg.norm(centred_NF, axis=1, keepdims=True), 1e-6), np.float32)
 
 
-def _detail(look: ImageLook) -> Matrix:
+def _detail(look: ImageInspection) -> Matrix:
     """What a small grey image has beyond its blurred self, [D, D], over how much of that there is nearby."""
     grey_DD = np.frombuffer(look.detail, np.uint8).reshape(DETAIL_PX, DETAIL_PX).astype(np.float32)
     fine_DD = grey_DD - cv2.GaussianBlur(grey_DD, (0, 0), 3)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.datasets.masks.inspection import THUMBNAIL_PX
-from pixelwise.doctor.leakage import Seen
+from pixelwise.doctor.leakage import InspectedImage
 from pixelwise.records import Problem
 
 BLANK = 0.75  # standard deviation of the pixels, in levels of 255
@@ -27,7 +27,7 @@ ENOUGH = 12  # images, below which nothing is called usual
 REFERENCE = 512  # images to which each is compared
 
 
-def odd_images(seen: Sequence[Seen]) -> list[Problem]:
+def odd_images(seen: Sequence[InspectedImage]) -> list[Problem]:
     """All warnings of this module, in the order of the images for each kind."""
     return [
         *blank(seen),
@@ -38,7 +38,7 @@ def odd_images(seen: Sequence[Seen]) -> list[Problem]:
     ]
 
 
-def blank(seen: Sequence[Seen]) -> list[Problem]:
+def blank(seen: Sequence[InspectedImage]) -> list[Problem]:
     remedy = "Look at it; remove the pair if nothing is on it."
     return [
         Problem("warning", "blank-image", one.name, "all of its pixels are of one colour, or nearly.", remedy)
@@ -47,7 +47,7 @@ def blank(seen: Sequence[Seen]) -> list[Problem]:
     ]
 
 
-def extreme_sizes(seen: Sequence[Seen]) -> list[Problem]:
+def extreme_sizes(seen: Sequence[InspectedImage]) -> list[Problem]:
     problems = []
     areas = [one.look.size[0] * one.look.size[1] for one in seen]
     usual_area = float(np.median(areas)) if areas else 0.0
@@ -73,7 +73,7 @@ def extreme_sizes(seen: Sequence[Seen]) -> list[Problem]:
     return problems
 
 
-def odd_depths(seen: Sequence[Seen]) -> list[Problem]:
+def odd_depths(seen: Sequence[InspectedImage]) -> list[Problem]:
     """16-bit images that use so little of their range that they become black, and depths that are mixed."""
     problems = []
     for one in seen:
@@ -95,13 +95,13 @@ def odd_depths(seen: Sequence[Seen]) -> list[Problem]:
     return problems
 
 
-def thumbnails_of(seen: Sequence[Seen]) -> NDArray[np.float32]:
+def thumbnails_of(seen: Sequence[InspectedImage]) -> NDArray[np.float32]:
     """[N, T, T, 3], 0–255."""
     raw = np.frombuffer(b"".join(one.look.thumbnail for one in seen), np.uint8)
     return raw.reshape(len(seen), THUMBNAIL_PX, THUMBNAIL_PX, 3).astype(np.float32)
 
 
-def exchanged_channels(seen: Sequence[Seen]) -> list[Problem]:
+def exchanged_channels(seen: Sequence[InspectedImage]) -> list[Problem]:
     """Images whose colours fit the others' only with red and blue exchanged: read as BGR somewhere on their way.
 
     The measure: red minus blue of a thumbnail, laid over its median of all images. Where most images agree with that
@@ -139,7 +139,7 @@ def _fits_exchanged(thumbnails_NTT3: NDArray[np.float32], n: int) -> bool:
     return bool(exchanged < EXCHANGED * own)
 
 
-def strange(seen: Sequence[Seen]) -> list[Problem]:
+def strange(seen: Sequence[InspectedImage]) -> list[Problem]:
     """Images far from every other: the distance to the third nearest, against the same of all others."""
     rich = [one for one in seen if one.look.spread >= BLANK]
     if len(rich) < 2 * ENOUGH:

@@ -26,7 +26,7 @@ class _Class:
     pixels: float = 0.0  # in masks' worth
 
 
-def keep_some(diagnosis: Diagnosis, commonest: int | None, names: Sequence[str]) -> Meaning:
+def select_classes(diagnosis: Diagnosis, commonest: int | None, names: Sequence[str]) -> Meaning:
     """What every code means when the `commonest` classes and those of these names are kept, and no others.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from pixelwise.images.dropped_content import CHANNELS, DEPTH, LEFT_OVER, PAGES, Dropped
+from pixelwise.images.dropped_content import CHANNELS, DEPTH, LEFT_OVER, PAGES, DroppedContent
 from pixelwise.records import Problem
 
 TOLD = {  # kind → what many of them are, and the remedy
@@ -25,13 +25,13 @@ TOLD = {  # kind → what many of them are, and the remedy
 }
 
 
-def dropped_problems(found: Iterable[tuple[str, Dropped]]) -> list[Problem]:
+def dropped_problems(found: Iterable[tuple[str, DroppedContent]]) -> list[Problem]:
     """One warning for each kind of thing that is not used.
 
     Args:
         found: (file relative to the dataset's root, what of it is not used), in the order of the dataset.
     """
-    by_kind: defaultdict[str, list[tuple[str, Dropped]]] = defaultdict(list)
+    by_kind: defaultdict[str, list[tuple[str, DroppedContent]]] = defaultdict(list)
     for where, dropped in found:
         by_kind[dropped.kind].append((where, dropped))
     problems = []
@@ -45,7 +45,7 @@ def dropped_problems(found: Iterable[tuple[str, Dropped]]) -> list[Problem]:
     return problems
 
 
-def depth_notes(dropped: Sequence[Sequence[Dropped]]) -> list[str]:
+def depth_notes(dropped: Sequence[Sequence[DroppedContent]]) -> list[str]:
     """One line about images of more than 8 bits. `dropped`: of each image."""
     deep = [one for of_image in dropped for one in of_image if one.kind == DEPTH]
     if not deep:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelwise.datasets.masks.inspection import PairLook
+from pixelwise.datasets.masks.inspection import PairInspection
 from pixelwise.datasets.masks.relabel import way_to_fit
-from pixelwise.images.dropped_content import Dropped
+from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import Refusal, shown
 from pixelwise.images.image_files import full_mapping, refuse_unknown_ids
 from pixelwise.records import VOID, Dataset, Problem, Sample
@@ -32,10 +32,10 @@ class PairFacts:
     size: tuple[int, int] | None = None  # (H, W); None where the image cannot be read
     pixels: Mapping[int, int] | None = None  # pixels by class id, VOID among them; None where the pair is not sound
     fingerprint: tuple[int, int] | None = None  # (bytes, CRC-32) of the image file
-    dropped: tuple[Dropped, ...] = ()  # what of the image's file is not used
+    dropped: tuple[DroppedContent, ...] = ()  # what of the image's file is not used
 
 
-def judge(dataset: Dataset, look: PairLook) -> PairFacts:
+def validate_pair(dataset: Dataset, look: PairInspection) -> PairFacts:
     """What is wrong with one pair that was read."""
     sample, problems = look.sample, []
     size = look.image.size if look.image else None
@@ -69,7 +69,7 @@ def judge(dataset: Dataset, look: PairLook) -> PairFacts:
     return PairFacts(sample, tuple(problems), size, pixels, fingerprint, dropped)
 
 
-def _of_size(dataset: Dataset, sample: Sample, look: PairLook) -> Problem:
+def _of_size(dataset: Dataset, sample: Sample, look: PairInspection) -> Problem:
     """A mask of another size than its image: a warning where there is one way to fit it, which is taken."""
     assert sample.mask is not None
     assert look.mask is not None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.evaluation.measure_image import SAMPLE_EVERY, Sums
-from pixelwise.evaluation.per_image import Row, chosen_images, counts_of, guess_counts_of, sequences
+from pixelwise.evaluation.per_image import ImageRow, chosen_images, counts_of, guess_counts_of, sequences
 from pixelwise.metrics.bootstrap import DRAWS, drawn_sums, interval, scores_of_sums
 from pixelwise.metrics.boundary import DISTANCES_PX, boundary_iou
 from pixelwise.metrics.calibration import Calibration, calibration_of
@@ -36,7 +36,7 @@ class Analysis:
 
     classes: ClassList
     sums: Sums
-    rows: tuple[Row, ...]
+    rows: tuple[ImageRow, ...]
     suspects: tuple[tuple[str, Suspect], ...]  # with the image's name; the largest first
     suspects_in_all: int
 

@@ -145,7 +145,7 @@ class Comparison:
 
 
 @dataclass
-class Side:
+class ModelCounts:
     """One model's counts, image by image."""
 
     counts: list[NDArray[np.uint32]]  # [3, C] right, true, predicted
@@ -221,7 +221,7 @@ def compare(
         )
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)
     total = len(dataset.splits[split])
-    sides = [Side([], [], [], []) for _ in models]
+    sides = [ModelCounts([], [], [], []) for _ in models]
     names: list[str] = []
     singles = [Model(model.engine.one_threaded()) for model in models]
 
@@ -247,8 +247,8 @@ def compare(
 
 
 def comparison(
-    a: Side,
-    b: Side,
+    a: ModelCounts,
+    b: ModelCounts,
     names: Sequence[str],
     classes: ClassList,
     models: Sequence[str],

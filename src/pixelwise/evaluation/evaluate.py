@@ -19,20 +19,20 @@ import numpy as np
 from pixelwise.datasets.class_values import Given, values_of
 from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.analysis import SUSPECTS, Analysis
-from pixelwise.evaluation.evaluation_report import Report
+from pixelwise.evaluation.evaluation_report import EvaluationReport
 from pixelwise.evaluation.labelled_pairs import Pair, checked_listing, each_pair, open_data
 from pixelwise.evaluation.match_classes import Match, match_classes
 from pixelwise.evaluation.measure_image import Sums, measure
-from pixelwise.evaluation.per_image import Row, row_of, to_csv
+from pixelwise.evaluation.per_image import ImageRow, row_of, to_csv
 from pixelwise.images.files import shown, write_whole
 from pixelwise.metrics.error_types import Suspect
 from pixelwise.prediction.engines.engine import usable_cores
 from pixelwise.prediction.load_model import Model, load
-from pixelwise.prediction.tta import View, views_of
+from pixelwise.prediction.tta import Variant, variants_of
 from pixelwise.records import Dataset, Labels, Prediction
 from pixelwise.trace_events import Listener, nobody
 
-__all__ = ["Report", "evaluate"]
+__all__ = ["EvaluationReport", "evaluate"]
 
 DEFAULT_SPLITS = ("test", "val")  # the first of these that holds images
 TIMED = 3  # images that are labelled alone, on all cores, to tell how long one takes
@@ -56,7 +56,7 @@ def evaluate(
     tta: str = "",
     tell: Listener = nobody,
     progress: Callable[[int, int], None] = unwatched,
-) -> Report:
+) -> EvaluationReport:
     """Measure a model on one split of a dataset.
 
     Args:
@@ -80,7 +80,7 @@ def evaluate(
         BundleError: the model is not sound.
         OutputError: a page or table cannot be written.
     """
-    views = views_of(tta) if tta else ()
+    views = variants_of(tta) if tta else ()
     opened = model if isinstance(model, Model) else load(model)
     dataset = open_data(data, [opened], values_of(classes, void, masks))
     split = split or default_split(dataset)
@@ -88,7 +88,7 @@ def evaluate(
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)
     total = len(dataset.splits[split])
     sums, seen = Sums.zero(len(match.classes)), 0
-    rows: list[Row] = []
+    rows: list[ImageRow] = []
     suspected: list[tuple[str, Suspect]] = []
     for row, counts, found in counted(opened, match, dataset, split, skip_bad=skip_bad, tta=tta):
         progress(len(rows), total)
@@ -99,7 +99,7 @@ def evaluate(
     progress(total, total)
     if not rows:
         raise DataError(f"{shown(dataset.root)}: the {split} split holds no labelled image. Name another --split.")
-    report = Report(
+    report = EvaluationReport(
         model=shown(opened.path),
         digest=opened.digest,
         data=shown(dataset.root),
@@ -123,12 +123,12 @@ def evaluate(
 
 def counted(
     model: Model, match: Match, dataset: Dataset, split: str, *, skip_bad: bool, tta: str = ""
-) -> Iterator[tuple[Row, Sums, list[Suspect]]]:
+) -> Iterator[tuple[ImageRow, Sums, list[Suspect]]]:
     """Every labelled image of a split, counted, in order. Raises as `evaluate`."""
     workers = model.engine.threads or usable_cores()
     single = Model(model.engine.one_threaded())
 
-    def count(pair: Pair, turn: int) -> tuple[Row, Sums, list[Suspect]]:
+    def count(pair: Pair, turn: int) -> tuple[ImageRow, Sums, list[Suspect]]:
         sample, image_HW3, true_HW = pair
         del pair
         began = time.perf_counter()
@@ -153,7 +153,7 @@ def measure_pair(match: Match, prediction: Prediction, true_HW: Labels, turn: in
     )
 
 
-def note_of(views: Sequence[View]) -> str:
+def note_of(views: Sequence[Variant]) -> str:
     """What a reader of the scores must know of test-time augmentation; "" where there was none."""
     if not views:
         return ""

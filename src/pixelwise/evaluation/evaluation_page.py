@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.evaluation.analysis import COVERAGES, Analysis
-from pixelwise.evaluation.evaluation_report import WHOLE, Report
+from pixelwise.evaluation.evaluation_report import WHOLE, EvaluationReport
 from pixelwise.evaluation.example_images import examples, suspect_crops
 from pixelwise.evaluation.match_classes import Match
 from pixelwise.evaluation.per_image import ROW_TOLERANCE_PX
@@ -28,7 +28,7 @@ CELLS = 24  # classes up to which the confusion matrix is shown whole
 LISTED = 200  # images in the page's table; the CSV has them all
 
 
-def page_of(report: Report, model: Model, dataset: Dataset, match: Match) -> str:
+def page_of(report: EvaluationReport, model: Model, dataset: Dataset, match: Match) -> str:
     """The whole page."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -71,7 +71,7 @@ def points(value: float) -> str:
     return "–" if isnan(value) else f"{value * 100:+.1f}"
 
 
-def headline(report: Report, analysis: Analysis) -> list[dict[str, Any]]:
+def headline(report: EvaluationReport, analysis: Analysis) -> list[dict[str, Any]]:
     """The scores of the whole split, each with its interval and the baseline's."""
     name, guess = report.baseline
     return [
@@ -81,7 +81,7 @@ def headline(report: Report, analysis: Analysis) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def class_rows(report: Report, analysis: Analysis) -> list[dict[str, Any]]:
+def class_rows(report: EvaluationReport, analysis: Analysis) -> list[dict[str, Any]]:
     found, guess = report.scores, report.baseline[1]
     true_C = report.matrix.sum(axis=1)
     at = TOLERANCES_PX.index(ROW_TOLERANCE_PX)
@@ -103,7 +103,7 @@ def class_rows(report: Report, analysis: Analysis) -> list[dict[str, Any]]:
     return rows
 
 
-def confusion_rows(report: Report) -> list[list[float]]:
+def confusion_rows(report: EvaluationReport) -> list[list[float]]:
     """Of each true class, the share that was taken for each class; NaN where it does not occur."""
     true_C = report.matrix.sum(axis=1, keepdims=True).astype(float)
     shares: list[list[float]] = ratio(
@@ -112,7 +112,7 @@ def confusion_rows(report: Report) -> list[list[float]]:
     return shares
 
 
-def charts(report: Report, analysis: Analysis) -> dict[str, str]:
+def charts(report: EvaluationReport, analysis: Analysis) -> dict[str, str]:
     """Every chart of the page, as SVG."""
     trimap = analysis.trimap()
     steps = [(i / (len(trimap) - 1), f"{row['px']} px" if row["px"] else "all") for i, row in enumerate(trimap)]

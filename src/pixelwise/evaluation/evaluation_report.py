@@ -28,7 +28,7 @@ WORTH_NAMING = 0.02  # share of a class's pixels that must go to another for it 
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """How good a model is on one split of a dataset."""
 
     model: str  # its path

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pixelwise.evaluation.analysis import Analysis
 from pixelwise.evaluation.labelled_pairs import read_pair
 from pixelwise.evaluation.match_classes import Match
-from pixelwise.evaluation.per_image import Row
+from pixelwise.evaluation.per_image import ImageRow
 from pixelwise.metrics.error_types import Suspect
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.overlay import overlay
@@ -30,7 +30,7 @@ CROPS = 6  # suspected label errors that are shown
 
 
 @dataclass(frozen=True)
-class Picture:
+class ExamplePicture:
     name: str
     alt: str
     data: str  # a data URL
@@ -38,8 +38,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Example:
-    row: Row
-    pictures: tuple[Picture, ...]
+    row: ImageRow
+    pictures: tuple[ExamplePicture, ...]
 
 
 def examples(analysis: Analysis, model: Model, dataset: Dataset, match: Match) -> dict[str, list[Example]]:
@@ -52,21 +52,21 @@ def examples(analysis: Analysis, model: Model, dataset: Dataset, match: Match) -
     }
 
 
-def example(row: Row, model: Model, dataset: Dataset, match: Match) -> Example:
+def example(row: ImageRow, model: Model, dataset: Dataset, match: Match) -> Example:
     image_HW3, true_HW, predicted_HW = again(row, model, dataset, match)
     wrong_HW = (predicted_HW != true_HW) & (true_HW != VOID)
     name = row.name
     truth, says = f"The mask of {name} over the photo", f"What the model says of {name}, over the photo"
     pictures = (  # each is encoded before the next is made: one may have 40 megapixels
-        Picture("photo", f"The photo {name}", data_url(image_HW3)),
-        Picture("truth", truth, data_url(overlay(image_HW3, true_HW, match.classes))),
-        Picture("model", says, data_url(overlay(image_HW3, predicted_HW, match.classes))),
-        Picture("errors", f"Wrong pixels of {name} in red", data_url(errors_over(image_HW3, wrong_HW))),
+        ExamplePicture("photo", f"The photo {name}", data_url(image_HW3)),
+        ExamplePicture("truth", truth, data_url(overlay(image_HW3, true_HW, match.classes))),
+        ExamplePicture("model", says, data_url(overlay(image_HW3, predicted_HW, match.classes))),
+        ExamplePicture("errors", f"Wrong pixels of {name} in red", data_url(errors_over(image_HW3, wrong_HW))),
     )
     return Example(row, pictures)
 
 
-def again(row: Row, model: Model, dataset: Dataset, match: Match) -> tuple[Pixels, Labels, Labels]:
+def again(row: ImageRow, model: Model, dataset: Dataset, match: Match) -> tuple[Pixels, Labels, Labels]:
     """Photo, truth and prediction of one image, in the classes of the comparison."""
     _, image_HW3, true_HW = read_pair(dataset, row.sample)
     labels_HW = model.predict(image_HW3).labels
@@ -83,10 +83,10 @@ def errors_over(image_HW3: Pixels, wrong_HW: NDArray[np.bool_]) -> Pixels:
 
 def suspect_crops(
     analysis: Analysis, model: Model, dataset: Dataset, match: Match
-) -> list[tuple[str, Suspect, tuple[Picture, ...]]]:
+) -> list[tuple[str, Suspect, tuple[ExamplePicture, ...]]]:
     """The largest suspected label errors, cut out: mask and model side by side."""
     rows = {row.name: row for row in analysis.rows}
-    crops: list[tuple[str, Suspect, tuple[Picture, ...]]] = []
+    crops: list[tuple[str, Suspect, tuple[ExamplePicture, ...]]] = []
     for name, suspect in analysis.suspects[:CROPS]:
         image_HW3, true_HW, predicted_HW = again(rows[name], model, dataset, match)
         side = max(CROP_PX, suspect.width + 16, suspect.height + 16)
@@ -100,9 +100,11 @@ def suspect_crops(
         mask_says, model_says = match.classes.names[suspect.true], match.classes.names[suspect.predicted]
         cut = np.ascontiguousarray(image_HW3[box])
         pictures = (
-            Picture("photo", f"Part of {name}", data_url(cut)),
-            Picture("mask", f"The mask says {mask_says}", data_url(overlay(cut, true_HW[box], match.classes))),
-            Picture("model", f"The model says {model_says}", data_url(overlay(cut, predicted_HW[box], match.classes))),
+            ExamplePicture("photo", f"Part of {name}", data_url(cut)),
+            ExamplePicture("mask", f"The mask says {mask_says}", data_url(overlay(cut, true_HW[box], match.classes))),
+            ExamplePicture(
+                "model", f"The model says {model_says}", data_url(overlay(cut, predicted_HW[box], match.classes))
+            ),
         )
         crops.append((name, suspect, pictures))
     return crops

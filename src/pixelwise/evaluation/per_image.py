@@ -25,7 +25,7 @@ FRAME_NUMBER = re.compile(r"(.*?)[-_. ]*[A-Za-z]{0,2}\d+$")  # what comes before
 
 
 @dataclass(frozen=True)
-class Row:
+class ImageRow:
     """What one image adds. Scores are 0–1, NaN where undefined."""
 
     sample: Sample
@@ -76,7 +76,7 @@ def guess_counts_of(counts_3C: NDArray[np.integer], commonest: int) -> NDArray[n
     return said
 
 
-def row_of(sample: Sample, size: tuple[int, int], sums: Sums, milliseconds: float | None = None) -> Row:
+def row_of(sample: Sample, size: tuple[int, int], sums: Sums, milliseconds: float | None = None) -> ImageRow:
     matrix = sums.matrix
     counts = np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]).astype(np.uint32)
     at = TOLERANCES_PX.index(ROW_TOLERANCE_PX)
@@ -84,7 +84,7 @@ def row_of(sample: Sample, size: tuple[int, int], sums: Sums, milliseconds: floa
     pixels, _, confidence = sums.confidence.sum(axis=1)
     mean = float(confidence / pixels) if pixels else float("nan")
     errors = tuple(int(number) for number in sums.kinds.sum(axis=(1, 2)))
-    return Row(sample, *size, counts, boundary, guess_edges, mean, errors, milliseconds)
+    return ImageRow(sample, *size, counts, boundary, guess_edges, mean, errors, milliseconds)
 
 
 def f_of(predicted: int, near_predicted: int, true: int, near_true: int) -> float:
@@ -93,12 +93,12 @@ def f_of(predicted: int, near_predicted: int, true: int, near_true: int) -> floa
     return float(boundary_f(counts_41)[0])
 
 
-def counts_of(rows: Sequence[Row]) -> NDArray[np.uint32]:
+def counts_of(rows: Sequence[ImageRow]) -> NDArray[np.uint32]:
     """[N, 3, C], from which every pixel score of every choice of images follows."""
     return np.stack([row.counts_3C for row in rows])
 
 
-def to_csv(rows: Sequence[Row], classes: ClassList) -> bytes:
+def to_csv(rows: Sequence[ImageRow], classes: ClassList) -> bytes:
     """One line an image; scores are 0–1, empty where undefined. UTF-8."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -136,7 +136,7 @@ def sequence_of(name: str) -> str:
     return match[1] if match else stem
 
 
-def sequences(rows: Sequence[Row]) -> dict[str, list[int]]:
+def sequences(rows: Sequence[ImageRow]) -> dict[str, list[int]]:
     """The images of each sequence; empty where the names show none: one name for all, or one for nearly each."""
     found: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
@@ -144,7 +144,7 @@ def sequences(rows: Sequence[Row]) -> dict[str, list[int]]:
     return dict(sorted(found.items())) if 2 <= len(found) <= len(rows) / 2 else {}
 
 
-def chosen_images(rows: Sequence[Row], number: int) -> dict[str, list[int]]:
+def chosen_images(rows: Sequence[ImageRow], number: int) -> dict[str, list[int]]:
     """The worst, most typical (about the median) and best images by mIoU, none twice."""
     known = [i for i in range(len(rows)) if not np.isnan(rows[i].miou)]
     ordered = sorted(known, key=lambda i: (rows[i].miou, rows[i].name))

@@ -33,9 +33,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelwise.images.decoder_limits import MAX_PIXELS
-from pixelwise.images.dropped_content import Dropped, bands_dropped, channel_dropped, depth_dropped, pages_dropped
+from pixelwise.images.dropped_content import (
+    DroppedContent,
+    bands_dropped,
+    channel_dropped,
+    depth_dropped,
+    pages_dropped,
+)
 from pixelwise.images.files import PngFacts, Refusal, truncated
-from pixelwise.images.image_header import FORMATS, Opened, image_bits, open_image, refusing, stored_depth
+from pixelwise.images.image_header import FORMATS, OpenedImage, image_bits, open_image, refusing, stored_depth
 from pixelwise.images.jpeg import jpeg_pixels
 from pixelwise.images.orientation import oriented, stored_turn
 from pixelwise.images.png_inflate import bounded_png, stored_pixels
@@ -48,7 +54,7 @@ __all__ = [
     "FORMATS",
     "MAX_PIXELS",
     "MaskIds",
-    "Opened",
+    "OpenedImage",
     "colour_codes",
     "image_pixels",
     "load",
@@ -95,12 +101,12 @@ def number_of_colours(pixels_HW3: Pixels) -> int:
     return int(np.count_nonzero(seen))
 
 
-def opened_pixels(data: bytes, opened: Opened) -> Pixels:
+def opened_pixels(data: bytes, opened: OpenedImage) -> Pixels:
     """As `image_pixels`, of an image whose header was read already."""
     return pixels_and_dropped(data, opened)[0]
 
 
-def pixels_and_dropped(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
+def pixels_and_dropped(data: bytes, opened: OpenedImage) -> tuple[Pixels, tuple[DroppedContent, ...]]:
     """As `image_pixels`, and what of the file is not in the pixels. Raises Refusal."""
     with refusing("its pixels cannot be decoded"):
         pixels, dropped = _decoded(data, opened)
@@ -110,7 +116,7 @@ def pixels_and_dropped(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropp
     return pixels, (*dropped, *depth_dropped(image_bits(opened)), *pages_dropped(opened.pages, frames))
 
 
-def _decoded(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
+def _decoded(data: bytes, opened: OpenedImage) -> tuple[Pixels, tuple[DroppedContent, ...]]:
     if opened.pnm is not None:
         header, samples = opened.pnm
         narrow = narrowed(samples, header.maxval)
@@ -139,7 +145,7 @@ def _decoded(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
     return oriented(np.array(image.convert("RGB")), orientation), dropped
 
 
-def _of_jpeg(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]] | None:
+def _of_jpeg(data: bytes, opened: OpenedImage) -> tuple[Pixels, tuple[DroppedContent, ...]] | None:
     """A quarter to a half faster than Pillow and equal to it; None where Pillow is to try."""
     size = opened.image.height, opened.image.width
     if opened.image.mode == "CMYK":
@@ -149,7 +155,7 @@ def _of_jpeg(data: bytes, opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]] 
     return (oriented(found[0], stored_turn(opened.image)), found[1]) if found is not None else None
 
 
-def _of_png(opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
+def _of_png(opened: OpenedImage) -> tuple[Pixels, tuple[DroppedContent, ...]]:
     """By OpenCV, which returns what it has of a truncated file without a word: its chunks were checked before."""
     alpha = opened.png is not None and opened.png.colour == 6
     flags = cv2.IMREAD_UNCHANGED if alpha else cv2.IMREAD_COLOR_RGB
@@ -163,7 +169,7 @@ def _of_png(opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
     return np.asarray(cv2.cvtColor(found, cv2.COLOR_BGRA2RGB), np.uint8), channel_dropped(cv2.extractChannel(found, 3))
 
 
-def _of_16_bits(opened: Opened) -> tuple[Pixels, tuple[Dropped, ...]]:
+def _of_16_bits(opened: OpenedImage) -> tuple[Pixels, tuple[DroppedContent, ...]]:
     bounded = bounded_png(opened.lean, opened.png) if opened.png else opened.lean
     wide = cv2.imdecode(np.frombuffer(bounded, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if wide is None or wide.dtype != np.uint16:
@@ -181,7 +187,7 @@ def _three_channels(values: NDArray[np.uint8]) -> Pixels:
     return values if values.ndim == 3 else np.asarray(cv2.merge([values] * 3), np.uint8)
 
 
-def _dropped_channels(image: Image.Image, opened: Opened) -> tuple[Dropped, ...]:
+def _dropped_channels(image: Image.Image, opened: OpenedImage) -> tuple[DroppedContent, ...]:
     """Alpha, or a fourth band, of an image that Pillow decoded."""
     bands = len(image.getbands())
     total = (bands_of(opened.lean) or (bands, 8))[0] if opened.format == "TIFF" else bands
@@ -199,13 +205,13 @@ def mask_ids_of(data: bytes) -> MaskIds:
     return opened_mask_ids(data, open_image(data))
 
 
-def opened_mask_ids(data: bytes, opened: Opened) -> MaskIds:
+def opened_mask_ids(data: bytes, opened: OpenedImage) -> MaskIds:
     """As `mask_ids_of`, of a mask whose header was read already."""
     with refusing("its pixels cannot be decoded"):
         return _mask_ids(data, opened)
 
 
-def _mask_ids(data: bytes, opened: Opened) -> MaskIds:
+def _mask_ids(data: bytes, opened: OpenedImage) -> MaskIds:
     if opened.lossy:
         kind = LOSSY[opened.format]
         article = "an" if kind.startswith("A") else "a"

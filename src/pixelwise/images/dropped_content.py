@@ -16,7 +16,7 @@ from pixelwise.images.decoder_limits import MOST_FRAMES
 CHANNELS, PAGES, DEPTH, LEFT_OVER = "unused-channels", "more-pages", "reduced-depth", "left-over-bytes"
 
 
-class Dropped(NamedTuple):
+class DroppedContent(NamedTuple):
     """One thing that an image's file holds and that is not used."""
 
     kind: str  # short and stable: one of those above
@@ -27,21 +27,21 @@ class Dropped(NamedTuple):
         return f"{self.what}{self.so.format(used=used)}."
 
 
-def pages_dropped(pages: int, page: str = "page") -> tuple[Dropped, ...]:
+def pages_dropped(pages: int, page: str = "page") -> tuple[DroppedContent, ...]:
     """`pages`: how many pictures a file holds."""
     if pages < 2:
         return ()
     number = f"more than {MOST_FRAMES:,}" if pages > MOST_FRAMES else f"{pages:,}"
-    return (Dropped(PAGES, f"{number} {page}s", ", the first is {used}"),)
+    return (DroppedContent(PAGES, f"{number} {page}s", ", the first is {used}"),)
 
 
-def depth_dropped(bits: int) -> tuple[Dropped, ...]:
+def depth_dropped(bits: int) -> tuple[DroppedContent, ...]:
     if bits <= 8:
         return ()
-    return (Dropped(DEPTH, f"{bits}-bit values", " are reduced to 8 bits: the full range becomes 0–255"),)
+    return (DroppedContent(DEPTH, f"{bits}-bit values", " are reduced to 8 bits: the full range becomes 0–255"),)
 
 
-def channel_dropped(values_HW: NDArray[Any], number: int = 4) -> tuple[Dropped, ...]:
+def channel_dropped(values_HW: NDArray[Any], number: int = 4) -> tuple[DroppedContent, ...]:
     """A channel that is not used, if it says anything: one that is the same everywhere does not."""
     if values_HW.dtype == np.uint8 or values_HW.dtype == np.uint16:
         lowest, highest, _, _ = cv2.minMaxLoc(values_HW)
@@ -50,16 +50,16 @@ def channel_dropped(values_HW: NDArray[Any], number: int = 4) -> tuple[Dropped, 
     return varying_channel(int(lowest), int(highest), number)
 
 
-def varying_channel(lowest: int, highest: int, number: int = 4) -> tuple[Dropped, ...]:
+def varying_channel(lowest: int, highest: int, number: int = 4) -> tuple[DroppedContent, ...]:
     if lowest >= highest:
         return ()
     nth = {2: "2nd", 4: "4th"}.get(number, f"{number}th")
-    return (Dropped(CHANNELS, f"the {nth} channel varies ({lowest} to {highest})", " and is not used"),)
+    return (DroppedContent(CHANNELS, f"the {nth} channel varies ({lowest} to {highest})", " and is not used"),)
 
 
-def bands_dropped(first: int, last: int) -> tuple[Dropped, ...]:
+def bands_dropped(first: int, last: int) -> tuple[DroppedContent, ...]:
     """Bands that no decoder gave, so that nobody knows what they hold."""
     if last < first:
         return ()
     which = f"band {first}" if first == last else f"bands {first} to {last}"
-    return (Dropped(CHANNELS, f"{which} of {last}", f" {'is' if first == last else 'are'} not used"),)
+    return (DroppedContent(CHANNELS, f"{which} of {last}", f" {'is' if first == last else 'are'} not used"),)

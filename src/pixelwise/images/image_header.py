@@ -43,7 +43,7 @@ UNSUPPORTED = re.compile(
 quieten()
 
 
-class Opened(NamedTuple):
+class OpenedImage(NamedTuple):
     """A file whose header was read and found acceptable; but for PPM no pixel is decoded yet."""
 
     image: Image.Image
@@ -79,7 +79,7 @@ def refusing(what: str) -> Iterator[None]:
         raise truncated(f"{what} ({reason})") from error
 
 
-def open_image(data: bytes) -> Opened:
+def open_image(data: bytes) -> OpenedImage:
     """Read the header, check that the file is whole as far as its structure tells, and that its size is allowed.
 
     Raises:
@@ -90,7 +90,7 @@ def open_image(data: bytes) -> Opened:
         return _opened(data, format_name)
 
 
-def _opened(data: bytes, name: str) -> Opened:
+def _opened(data: bytes, name: str) -> OpenedImage:
     png = None
     pages, bits, lossy, lean = 1, 8, name in ("JPEG", "AVIF", "HEIF"), data
     if name == "PNG":
@@ -112,7 +112,7 @@ def _opened(data: bytes, name: str) -> Opened:
         header = pnm_header(data)
         refuse_large(header.width, header.height)
         samples = pnm_samples(data, header)
-        return Opened(_pnm_image(samples, header), name, None, (header, samples))
+        return OpenedImage(_pnm_image(samples, header), name, None, (header, samples))
     elif name == "TIFF":
         file = tiff_bytes(data)
         check_tiff(file)
@@ -123,7 +123,7 @@ def _opened(data: bytes, name: str) -> Opened:
         _check_tiff(image, len(data))
     if name in ("AVIF", "HEIF"):
         pages, bits = min(int(getattr(image, "n_frames", 1)), MOST_FRAMES + 1), _heif_bits(data)
-    return Opened(image, name, png, None, pages, lossy, lean, bits)
+    return OpenedImage(image, name, png, None, pages, lossy, lean, bits)
 
 
 def _pillow(data: bytes, lean: bytes, name: str, told_turn: bool) -> Image.Image:
@@ -168,7 +168,7 @@ def _pnm_image(samples: NDArray[Any], header: PnmHeader) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(samples))
 
 
-def stored_depth(opened: Opened) -> int:
+def stored_depth(opened: OpenedImage) -> int:
     """Bits per sample, as stored."""
     if opened.png is not None:
         return opened.png.depth
@@ -183,7 +183,7 @@ def stored_depth(opened: Opened) -> int:
     return int(bits[0]) if set(formats) == {1} and len(set(bits)) == 1 else 8
 
 
-def image_bits(opened: Opened) -> int:
+def image_bits(opened: OpenedImage) -> int:
     """As `stored_depth`, of kinds too whose decoder gives 8 bits of what may be more."""
     return max(opened.bits, stored_depth(opened))
 

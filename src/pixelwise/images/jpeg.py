@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pixelwise.images.dropped_content import LEFT_OVER, Dropped
+from pixelwise.images.dropped_content import LEFT_OVER, DroppedContent
 from pixelwise.images.files import truncated
 from pixelwise.records import Pixels
 
@@ -30,7 +30,9 @@ PADDING = 16  # bytes before the end marker that no encoder is blamed for
 MAYBE_BYTES = 1024
 
 
-def jpeg_pixels(data: bytes, size: tuple[int, int], space: str = "RGB") -> tuple[Pixels, tuple[Dropped, ...]] | None:
+def jpeg_pixels(
+    data: bytes, size: tuple[int, int], space: str = "RGB"
+) -> tuple[Pixels, tuple[DroppedContent, ...]] | None:
     """uint8 [H, W, 3] RGB as stored, and what was odd about it; None where Pillow is to try.
 
     Args:
@@ -42,7 +44,7 @@ def jpeg_pixels(data: bytes, size: tuple[int, int], space: str = "RGB") -> tuple
     """
     if simplejpeg is None:
         return _by_opencv(data, size) if space == "RGB" else None
-    notes: tuple[Dropped, ...] = ()
+    notes: tuple[DroppedContent, ...] = ()
     if data[6:11] == b"JFIF\0" and data[11:12] != b"\1":  # a revision that libjpeg warns of before any other warning
         data = data[:11] + b"\1\1" + data[13:]
     try:
@@ -56,12 +58,12 @@ def jpeg_pixels(data: bytes, size: tuple[int, int], space: str = "RGB") -> tuple
     return (np.asarray(pixels, np.uint8), notes) if pixels.shape[:2] == size else None
 
 
-def _by_opencv(data: bytes, size: tuple[int, int]) -> tuple[Pixels, tuple[Dropped, ...]] | None:
+def _by_opencv(data: bytes, size: tuple[int, int]) -> tuple[Pixels, tuple[DroppedContent, ...]] | None:
     found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     return (np.asarray(found, np.uint8), ()) if found is not None and found.shape[:2] == size else None
 
 
-def _judged(data: bytes, said: str) -> tuple[Dropped, ...]:
+def _judged(data: bytes, said: str) -> tuple[DroppedContent, ...]:
     """What a warning of libjpeg means. Raises Refusal where pixels are lost."""
     extra = EXTRA.search(said)
     if extra and extra[2] == "d9":
@@ -72,7 +74,7 @@ def _judged(data: bytes, said: str) -> tuple[Dropped, ...]:
             return ()
         if number <= MAYBE_BYTES:
             what = f"{number} bytes are left over after its pixels"
-            return (Dropped(LEFT_OVER, what, ": part of the picture may be damaged"),)
+            return (DroppedContent(LEFT_OVER, what, ": part of the picture may be damaged"),)
     if extra or LOST.search(said):
         reason = said.removeprefix("Corrupt JPEG data: ")
         raise truncated(f"part of its pixels is missing or damaged ({reason})")

@@ -31,7 +31,13 @@ from PIL import Image
 
 from pixelwise.errors import ImageError
 from pixelwise.images.decode import refusing
-from pixelwise.images.dropped_content import Dropped, bands_dropped, depth_dropped, pages_dropped, varying_channel
+from pixelwise.images.dropped_content import (
+    DroppedContent,
+    bands_dropped,
+    depth_dropped,
+    pages_dropped,
+    varying_channel,
+)
 from pixelwise.images.files import AGAIN, Refusal, shown, truncated
 from pixelwise.images.tiff_header import check_tiff, pages_of, tiff_at
 from pixelwise.records import Pixels
@@ -283,7 +289,7 @@ class TiffImage:
         return found
 
     @property
-    def dropped(self) -> tuple[Dropped, ...]:
+    def dropped(self) -> tuple[DroppedContent, ...]:
         """What of the file is not in the rows that were read so far."""
         if self._fourth is not None:
             unused = varying_channel(*self._fourth, self.bands)

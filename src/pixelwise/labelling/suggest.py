@@ -178,9 +178,9 @@ def suggest(
     if not paths:
         raise UsageError("all of these images are labelled already. Name others.")
     total = len(paths) + len(known)
-    labelled_LF = [see(read_sample_image(sample))[2] for sample in told(known, progress, 0, total)]
+    labelled_LF = [see(read_sample_image(sample))[2] for sample in with_progress(known, progress, 0, total)]
     uncertainty, described, regions, kept, failed = [], [], [], [], []
-    for path in told(paths, progress, len(known), total):
+    for path in with_progress(paths, progress, len(known), total):
         try:
             image_HW3 = read_image(path)
         except DataError as error:
@@ -213,7 +213,9 @@ def suggest(
     )
 
 
-def told(items: Iterable[Item], progress: Callable[[int, int], None], before: int, total: int) -> Iterator[Item]:
+def with_progress(
+    items: Iterable[Item], progress: Callable[[int, int], None], before: int, total: int
+) -> Iterator[Item]:
     """The items, with progress told before each."""
     for done, item in enumerate(items):
         progress(before + done, total)

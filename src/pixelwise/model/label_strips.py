@@ -28,7 +28,7 @@ Whole = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Axis:
+class SourceAxis:
     """Along one axis, for every pixel: the gap that it lies in, and how far along."""
 
     places: int
@@ -51,13 +51,13 @@ class Axis:
         return int((self.last - self.first).max()) + 1
 
 
-def axis_of(pixels: int, places: int) -> Axis:
+def axis_of(pixels: int, places: int) -> SourceAxis:
     ratio = np.float32(places) / np.float32(pixels)
     at = (np.arange(pixels).astype(np.float32) + np.float32(0.5)) * ratio - np.float32(0.5)
     before = np.floor(at)
     gap = (before + np.float32(1)).astype(np.intp)
     edges = np.searchsorted(gap, np.arange(places + 2))
-    return Axis(places, gap, at - before, edges[:-1], edges[1:] - 1)
+    return SourceAxis(places, gap, at - before, edges[:-1], edges[1:] - 1)
 
 
 def labels_of_scores(scores_Chw: Scores, size: tuple[int, int]) -> Labels:
@@ -112,7 +112,12 @@ def highest(scores_Chw: Scores) -> Labels:
 
 
 def interpolate(
-    scores_CN: NDArray[np.float32], rows: Axis, columns: Axis, row_K: Whole, column_K: Whole, labels_HW: Labels
+    scores_CN: NDArray[np.float32],
+    rows: SourceAxis,
+    columns: SourceAxis,
+    row_K: Whole,
+    column_K: Whole,
+    labels_HW: Labels,
 ) -> None:
     """Write the labels of all pixels in K fields. One class after the other: no array is larger than their pixels."""
     y_PK, x_QK = rows.pixels_of(row_K, rows.most), columns.pixels_of(column_K, columns.most)

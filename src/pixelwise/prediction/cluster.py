@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from pixelwise.errors import ClusterError, MissingExtraError, OutputError, PixelwiseError
 from pixelwise.images.files import shown
-from pixelwise.prediction.label_file import Job, Record, Wanted, failed, label_file, named
+from pixelwise.prediction.label_file import Job, LabelOptions, Record, failed, label_file, named
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.manifest import Manifest
 from pixelwise.prediction.outputs import STATE
@@ -64,7 +64,7 @@ class Worker:
             return f"{shown(what.model)} is another model on {here}. Name a bundle that all machines share."
         return ""
 
-    def label(self, job: Job, wanted: Wanted) -> Record | str:
+    def label(self, job: Job, wanted: LabelOptions) -> Record | str:
         """Label one image: its record, or why no result can be written any more."""
         try:
             return label_file(self.model, job, wanted)
@@ -73,7 +73,7 @@ class Worker:
 
 
 def records_of(
-    model: Model, jobs: Iterator[Job], wanted: Wanted, manifest: Manifest, address: str
+    model: Model, jobs: Iterator[Job], wanted: LabelOptions, manifest: Manifest, address: str
 ) -> Generator[Record]:
     """Label images on a cluster; yields each one's record once it is in the manifest, in the order of completion.
 
@@ -117,7 +117,7 @@ def records_of(
 class Crew:
     """The workers of a cluster, one for every processor that it has at first. A lost one is replaced."""
 
-    def __init__(self, ray: Any, model: Model, wanted: Wanted, out: Path) -> None:
+    def __init__(self, ray: Any, model: Model, wanted: LabelOptions, out: Path) -> None:
         self.ray, self.wanted = ray, wanted
         self.out, threads = Path(os.path.realpath(out)), model.engine.threads or 1
         self.opening = Opening(Path(os.path.realpath(model.path)), model.digest, self.out, __version__, threads)

@@ -36,7 +36,7 @@ Unlisted = Callable[[Path, str], None]  # hears of a folder that cannot be liste
 Clash = Callable[[Job, Path], None]  # hears of an image that cannot be labelled for another's sake
 
 
-class Found(NamedTuple):
+class FoundImage(NamedTuple):
     """One image that is meant."""
 
     image: Path
@@ -114,7 +114,7 @@ def told_passed_over(passed_over: Mapping[str, int]) -> str:
     return f"{count(sum(passed_over.values()), 'file')} of other kinds ({', '.join(listed[:KINDS_TOLD])}{more})"
 
 
-def job_of(found: Found, out: Path, crowded: frozenset[int]) -> Job:
+def job_of(found: FoundImage, out: Path, crowded: frozenset[int]) -> Job:
     """Where an image's results go. `crowded`: as `survey` found."""
     keeps = crowded and hash(found.source) in crowded
     return Job(found.image, out, found.name + found.image.suffix if keeps else found.name)
@@ -137,7 +137,7 @@ def jobs_of(images: Sequence[Path], out: Path, found: Survey, unlisted: Unlisted
 
 def find(
     images: Sequence[Path], out: Path, unlisted: Unlisted = nothing, passed_over: Counter[str] | None = None
-) -> Iterator[Found]:
+) -> Iterator[FoundImage]:
     """All images that are meant, as often as they are named. `passed_over`: counts other files by their endings."""
     for path in images:
         if path.is_dir():
@@ -167,7 +167,7 @@ def images_below(folder: Path, out: Path) -> Iterator[Path]:
 
 def images_of_folder(
     folder: Path, root: Path, out: Path, unlisted: Unlisted, passed_over: Counter[str] | None = None
-) -> Iterator[Found]:
+) -> Iterator[FoundImage]:
     """As `images_below`, with names below `root`.
 
     Links to folders are followed, but no folder is entered twice: a link that leads round in a circle ends there.
@@ -190,7 +190,7 @@ def images_of_folder(
             continue
         for name in files:
             image = place / name
-            yield Found(image, name_below(image, root), os.path.join(real, name))  # noqa: PTH118 – a million times
+            yield FoundImage(image, name_below(image, root), os.path.join(real, name))  # noqa: PTH118 – a million times
         waiting += [place / name for name in reversed(folders)]
 
 
@@ -227,8 +227,8 @@ def kind_of(name: str) -> str:
     return shown(os.path.splitext(name)[1].lower()) or "no ending"  # noqa: PTH122 – a million times
 
 
-def found_at(image: Path, root: Path) -> Found:
-    return Found(image, name_below(image, root), str(Path(os.path.realpath(image.parent)) / image.name))
+def found_at(image: Path, root: Path) -> FoundImage:
+    return FoundImage(image, name_below(image, root), str(Path(os.path.realpath(image.parent)) / image.name))
 
 
 def name_below(image: Path, root: Path) -> str:
@@ -256,7 +256,7 @@ def results_below(root: Path, out: Path) -> str | None:
     return results if Path(os.path.realpath(root)) in Path(results).parents else None
 
 
-def each_once(found: Iterator[Found], repeated: frozenset[int]) -> Iterator[Found]:
+def each_once(found: Iterator[FoundImage], repeated: frozenset[int]) -> Iterator[FoundImage]:
     """Leave out what was there before; only what is known to be repeated is remembered."""
     seen: set[str] = set()
     for one in found:
@@ -290,7 +290,7 @@ def clashes_of(
     Raises:
         UsageError: a result would overwrite an image.
     """
-    writers: defaultdict[str, list[Found]] = defaultdict(list)
+    writers: defaultdict[str, list[FoundImage]] = defaultdict(list)
     sources: dict[str, Path] = {}
     for found in each_once(find(images, out), repeated):
         if hash(found.source) in alike:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pixelwise.heap import LARGE_PIXELS, give_back
 from pixelwise.prediction.engines.engine import Engine
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut, tiling_of
-from pixelwise.prediction.large.tiles import Axis, Run, Tiling, label_tiles, neighbours_in
+from pixelwise.prediction.large.tiles import Run, TileAxis, Tiling, label_tiles, neighbours_in
 from pixelwise.records import Labels, Pixels, Scores
 
 MOSAIC_VALUES = 1 << 24  # scores that are put together of an image's tiles: 64 MB
@@ -64,7 +64,7 @@ def labelled_in_tiles(plan: Tiling, run: Run, image_HW3: Pixels, *, at_once: int
 class Mosaic:
     """Scores of an image, put together of its tiles'."""
 
-    def __init__(self, rows: Axis, columns: Axis) -> None:
+    def __init__(self, rows: TileAxis, columns: TileAxis) -> None:
         self.rows, self.columns = rows, columns
         self.scores: Scores | None = None
 
@@ -89,7 +89,7 @@ class Mosaic:
 
 
 def places(
-    axis: Axis, tile: int, total: int, length: int
+    axis: TileAxis, tile: int, total: int, length: int
 ) -> tuple[slice, NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
     """Along one axis: which of `total` places of an image's scores show a tile, and between which two of the tile's
     own `length` they lie, and how far from the first to the second."""

@@ -22,7 +22,7 @@ import numpy as np
 
 from pixelwise.errors import BundleError, ImageError, OutputError, UsageError, as_missing_extra
 from pixelwise.images.decode import MAX_PIXELS, open_image, pixels_and_dropped
-from pixelwise.images.dropped_content import Dropped
+from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import Refusal, read_bytes, shown, write_whole
 from pixelwise.images.image_files import count_ids
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut, is_large, is_large_tiff
@@ -56,7 +56,7 @@ class Job(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LabelOptions:
     """What is saved for each image and how its labels come about: with the model, all that decides the results."""
 
     save: tuple[str, ...] = DEFAULT  # keys of outputs.OUTPUTS
@@ -67,7 +67,7 @@ class Wanted:
 def label_file(
     model: Model,
     job: Job,
-    wanted: Wanted,
+    wanted: LabelOptions,
     *,
     label: Label | None = None,
     room: Room | None = None,
@@ -154,7 +154,7 @@ def label_file(
     }
 
 
-def label_cut(model: Model, job: Job, wanted: Wanted, image_HW3: Pixels | None, progress: Progress) -> Record:
+def label_cut(model: Model, job: Job, wanted: LabelOptions, image_HW3: Pixels | None, progress: Progress) -> Record:
     """Label an image tile by tile: a TIFF as it is read, or pixels that are decoded already. Returns its record's part.
 
     Raises:
@@ -193,7 +193,7 @@ def label_cut(model: Model, job: Job, wanted: Wanted, image_HW3: Pixels | None, 
     }
 
 
-def noted(dropped: Sequence[Dropped]) -> list[dict[str, str]]:
+def noted(dropped: Sequence[DroppedContent]) -> list[dict[str, str]]:
     """What of an image's file is not used, as JSON."""
     return [{"kind": one.kind, "message": one.sentence("labelled")} for one in dropped]
 

@@ -19,7 +19,7 @@ from pixelwise.prediction.built_in_models import models
 from pixelwise.prediction.engines.engine import AUTO, Engine
 from pixelwise.prediction.engines.onnx_runtime import open_session
 from pixelwise.prediction.in_memory import run_bounded
-from pixelwise.prediction.tta import predict_views
+from pixelwise.prediction.tta import predict_variants
 from pixelwise.records import ClassList, Pixels, Prediction
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Model:
         """
         image_HW3 = as_pixels(image)
         if tta:
-            return predict_views(self.engine, image_HW3, tta)
+            return predict_variants(self.engine, image_HW3, tta)
         labels_HW, scores_Chw = run_bounded(self.engine, image_HW3)
         return Prediction(labels_HW, scores_Chw, self.classes, self.metadata.temperature)
 

@@ -28,13 +28,23 @@ from pixelwise.prediction.cluster import records_of as records_of_cluster
 from pixelwise.prediction.engines.engine import AUTO, usable_cores
 from pixelwise.prediction.find_images import CLASH_REMEDY, count, images_below, jobs_of, survey, told_passed_over
 from pixelwise.prediction.joined_outputs import write_joined
-from pixelwise.prediction.label_file import Job, Label, Progress, Record, Wanted, failed, label_file, named, unwatched
+from pixelwise.prediction.label_file import (
+    Job,
+    Label,
+    LabelOptions,
+    Progress,
+    Record,
+    failed,
+    label_file,
+    named,
+    unwatched,
+)
 from pixelwise.prediction.large.tile_plan import Tiles
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.manifest import FILE_NAME, Manifest, open_manifest, settings_of
 from pixelwise.prediction.outputs import DEFAULT, chosen
 from pixelwise.prediction.stages import Stages
-from pixelwise.prediction.tta import views_of
+from pixelwise.prediction.tta import variants_of
 from pixelwise.records import Pixels, Prediction
 from pixelwise.trace_events import Event, Listener, nobody
 
@@ -51,7 +61,7 @@ TOLD_OF_MANY = {
 TOLD = 20  # failures that a summary tells; all are in the manifest
 
 
-class Note(NamedTuple):
+class UnusedContent(NamedTuple):
     """Something that the files of some images hold and that is not used."""
 
     kind: str  # as `data.dropped` names it
@@ -77,7 +87,7 @@ class Summary:
     seconds: float
     out: Path
     model: str  # digest
-    notes: tuple[Note, ...] = ()  # what of the images' files is not used
+    notes: tuple[UnusedContent, ...] = ()  # what of the images' files is not used
     passed_over: Mapping[str, int] = field(default_factory=dict)  # files in the folders that are no images, by ending
 
     @property
@@ -167,9 +177,9 @@ def predict(
         ClusterError: the cluster cannot be reached, or its machines do not fit together.
     """
     out, paths = Path(out), [Path(image) for image in images]
-    wanted = Wanted(chosen(save), tta, tiles)
+    wanted = LabelOptions(chosen(save), tta, tiles)
     if tta:
-        views_of(tta)
+        variants_of(tta)
         if tell is not nobody:
             raise UsageError("the four stages are those of one view: leave out --flow or --tta.")
     if cluster is not None and tell is not nobody:
@@ -178,7 +188,7 @@ def predict(
     at_once = found.total > FEW or cluster is not None
     opened = model if isinstance(model, Model) else load(model, threads or (1 if at_once else None), engine)
     began = time.perf_counter()
-    tally = Tally(found.total, strict, progress)
+    tally = RunCounts(found.total, strict, progress)
     settings = settings_of(opened.digest, opened.classes.to_json(), wanted)
     with open_manifest(out, settings, fresh=fresh) as manifest:
         jobs = tally.still_to_do(
@@ -211,14 +221,14 @@ def predict(
     )
 
 
-class Tally:
+class RunCounts:
     """What became of the images so far."""
 
     def __init__(self, total: int, strict: bool, progress: Progress) -> None:
         self.total, self.strict, self.progress = total, strict, progress
         self.done = self.before = self.failures = 0
         self.failed: list[tuple[Path, str]] = []
-        self.notes: dict[str, Note] = {}
+        self.notes: dict[str, UnusedContent] = {}
         progress(0, total)
 
     @property
@@ -231,7 +241,7 @@ class Tally:
             self.done += 1
             for note in record.get("notes", ()):
                 first = self.notes.setdefault(
-                    note["kind"], Note(note["kind"], 0, Path(record["file"]), note["message"])
+                    note["kind"], UnusedContent(note["kind"], 0, Path(record["file"]), note["message"])
                 )
                 self.notes[note["kind"]] = first._replace(images=first.images + 1)
         else:
@@ -275,7 +285,7 @@ class Tally:
 def records_of(
     model: Model,
     jobs: Iterator[Job],
-    wanted: Wanted,
+    wanted: LabelOptions,
     manifest: Manifest,
     label: Callable[[Job], Label] | None,
     tile_progress: Progress,
@@ -288,7 +298,7 @@ def records_of(
         label: makes the prediction of a job, one at a time; None: the model does, several at a time.
     """
     at_once = 1 if label else networks_at_once(model)
-    turn, room = threading.BoundedSemaphore(at_once), Room(MAX_PIXELS)
+    turn, room = threading.BoundedSemaphore(at_once), PixelBudget(MAX_PIXELS)
 
     def work(job: Job) -> Record:
         return label_file(
@@ -331,7 +341,7 @@ def networks_at_once(model: Model) -> int:
     return max(cores // (model.engine.threads or cores), 1)
 
 
-class Room:
+class PixelBudget:
     """Bounds how many pixels are held at a time: large images are labelled one by one, small ones side by side."""
 
     def __init__(self, pixels: int) -> None:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bundle.onnx_graph import Graph, Session, Traceable, batched, cut, parse
+from pixelwise.bundle.onnx_graph import Graph, RunnableSession, Traceable, batched, extract, parse
 from pixelwise.model.label_strips import GRAPH_VALUES, labels_of_scores
 from pixelwise.prediction.flow_events import STAGES, coloured, flow_event
 from pixelwise.records import Labels, Pixels, Scores
@@ -27,7 +27,7 @@ RUNS = 5  # of each stage, for the median of its times
 
 
 @dataclass(frozen=True)
-class Passed:
+class StageOutputs:
     """What passed the stages for one image."""
 
     image: Pixels  # [H, W, 3]
@@ -41,8 +41,8 @@ class Part:
     """A part of the graph in a session of its own."""
 
     def __init__(self, model: Traceable, graph: Graph, starts: list[str], end: str) -> None:
-        part, self.inputs = cut(graph, starts, [end])
-        self.session: Session = model.open_session(part)
+        part, self.inputs = extract(graph, starts, [end])
+        self.session: RunnableSession = model.open_session(part)
         self.end = end
 
     def run(self, values: dict[str, NDArray[Any]], runs: int) -> tuple[NDArray[Any], float]:
@@ -69,7 +69,7 @@ class Stages:
         self.network = Part(model, graph, [self.seen], self.scores)
         self.classify = Part(model, graph, [self.seen, self.scores], "labels")
 
-    def run(self, image_HW3: Pixels, decode_ms: float = 0.0, runs: int = 1) -> Passed:
+    def run(self, image_HW3: Pixels, decode_ms: float = 0.0, runs: int = 1) -> StageOutputs:
         """Run the stages in turn.
 
         Args:
@@ -82,7 +82,7 @@ class Stages:
         values[self.scores], network_ms = self.network.run(values, runs)
         labels_HW, classify_ms = self.labels(image_HW3, values, runs)
         times = (decode_ms, preprocess_ms, network_ms, classify_ms)
-        return Passed(image_HW3, values[self.seen][0], values[self.scores][0], labels_HW, times)
+        return StageOutputs(image_HW3, values[self.seen][0], values[self.scores][0], labels_HW, times)
 
     def labels(self, image_HW3: Pixels, values: dict[str, NDArray[Any]], runs: int) -> tuple[NDArray[Any], float]:
         """Labels from scores; of a large image in strips, the same to the bit."""
@@ -94,12 +94,12 @@ class Stages:
         labels_HW = labels_of_scores(scores_Chw, size)
         return labels_HW, (time.perf_counter() - began) * 1e3
 
-    def events(self, passed: Passed) -> list[Event]:
+    def events(self, passed: StageOutputs) -> list[Event]:
         """The four `flow` events of what passed."""
         return flow_events(passed, self.model)
 
 
-def flow_events(passed: Passed, model: Traceable) -> list[Event]:
+def flow_events(passed: StageOutputs, model: Traceable) -> list[Event]:
     """One `flow` event per stage, from the arrays that passed. See `flow_event` for what every event holds."""
     metadata, classes = model.metadata, model.classes
     _, h, w = passed.seen.shape

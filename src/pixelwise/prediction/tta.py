@@ -40,7 +40,7 @@ Run = tuple[Labels, Scores]
 
 
 @dataclass(frozen=True)
-class View:
+class Variant:
     """One way to see an image."""
 
     scale: float
@@ -48,7 +48,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Seen:
+class VariantScores:
     """What one window of one view said, back in the image's own directions."""
 
     scores: Scores  # [C, h, w]
@@ -59,7 +59,7 @@ class Seen:
     across: NDArray[np.float32]  # [D] of each of its columns: over all windows of a view they add up to 1
 
 
-def views_of(text: str) -> tuple[View, ...]:
+def variants_of(text: str) -> tuple[Variant, ...]:
     """The views that `--tta` names: "flip", "flip,1.25", "0.75,1.5". The image as it is is always the first.
 
     Raises:
@@ -80,21 +80,21 @@ def views_of(text: str) -> tuple[View, ...]:
             scales.append(scale)
     if not words:
         raise UsageError(f"--tta names no view; {EXPECTED}.")
-    return tuple(View(scale, flip) for scale in scales for flip in ((False, True) if FLIP in words else (False,)))
+    return tuple(Variant(scale, flip) for scale in scales for flip in ((False, True) if FLIP in words else (False,)))
 
 
-def predict_views(engine: Engine, image_HW3: Pixels, text: str) -> Prediction:
+def predict_variants(engine: Engine, image_HW3: Pixels, text: str) -> Prediction:
     """Label an image by the average over views.
 
     The labels are those of the average at full size. `scores` are the logarithms of the average, kept at the size of
     the first view's scores, so that probabilities are looked up in them as in any other prediction's.
 
     Raises:
-        UsageError: see `views_of`; or the image is too large for views.
+        UsageError: see `variants_of`; or the image is too large for views.
         BundleError: the model cannot be run on it.
     """
     metadata = engine.bundle.metadata
-    views = views_of(text)
+    views = variants_of(text)
     refuse_large((image_HW3.shape[0], image_HW3.shape[1]), views, metadata.policy)
     seen = [window for view in views for window in look(engine, image_HW3, view, metadata.policy)]
     height, width = image_HW3.shape[:2]
@@ -115,7 +115,7 @@ def predict_views(engine: Engine, image_HW3: Pixels, text: str) -> Prediction:
     return Prediction(labels_HW, scores_Chw, metadata.classes)
 
 
-def refuse_large(size: tuple[int, int], views: tuple[View, ...], policy: str) -> None:
+def refuse_large(size: tuple[int, int], views: tuple[Variant, ...], policy: str) -> None:
     """Raise UsageError where an image, or a view of it, is too large to be held."""
     if is_large(size, Tiles()):
         raise UsageError(
@@ -131,7 +131,7 @@ def refuse_large(size: tuple[int, int], views: tuple[View, ...], policy: str) ->
         )
 
 
-def mean_of_rows(seen: list[Seen], width: int, rows: slice, temperature: float) -> NDArray[np.float32]:
+def mean_of_rows(seen: list[VariantScores], width: int, rows: slice, temperature: float) -> NDArray[np.float32]:
     """The sum over views of the probabilities in the rows [start, stop) of the image. Returns [C, R, W]."""
     num_classes = len(seen[0].scores)
     sum_CRW = np.zeros((num_classes, rows.stop - rows.start, width), np.float32)
@@ -148,13 +148,13 @@ def mean_of_rows(seen: list[Seen], width: int, rows: slice, temperature: float) 
     return sum_CRW
 
 
-def look(engine: Engine, image_HW3: Pixels, view: View, policy: str) -> Iterator[Seen]:
+def look(engine: Engine, image_HW3: Pixels, view: Variant, policy: str) -> Iterator[VariantScores]:
     """Run the bundle on one view."""
     height, width = image_HW3.shape[:2]
     whole = (np.ones(height, np.float32), np.ones(width, np.float32))
     if view.scale == 1 or policy == "native":
         size = scaled((height, width), view.scale)
-        yield Seen(run(engine, resized(image_HW3, size), view.flip), 0, 0, (height, width), *whole)
+        yield VariantScores(run(engine, resized(image_HW3, size), view.flip), 0, 0, (height, width), *whole)
     elif view.scale < 1:
         h, w = scaled((height, width), view.scale)
         canvas = cv2.copyMakeBorder(
@@ -162,12 +162,12 @@ def look(engine: Engine, image_HW3: Pixels, view: View, policy: str) -> Iterator
         )  # the canvas is as large as the image, which it shows at h × w: so it spans this many of the image's pixels
         size = (round(height * height / h), round(width * width / w))
         down, across = np.ones(size[0], np.float32), np.ones(size[1], np.float32)
-        yield Seen(run(engine, np.asarray(canvas, np.uint8), view.flip), 0, 0, size, down, across)
+        yield VariantScores(run(engine, np.asarray(canvas, np.uint8), view.flip), 0, 0, size, down, across)
     else:
         for top, down in windows(height, view.scale):
             for left, across in windows(width, view.scale):
                 part = image_HW3[top : top + len(down), left : left + len(across)]
-                yield Seen(run(engine, part, view.flip), top, left, (len(down), len(across)), down, across)
+                yield VariantScores(run(engine, part, view.flip), top, left, (len(down), len(across)), down, across)
 
 
 def run(engine: Engine, image_HW3: Pixels, flip: bool) -> Scores:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bundle.metadata import Metadata
-from pixelwise.bundle.onnx_graph import Graph, batched, cut, nodes_between, parse
+from pixelwise.bundle.onnx_graph import Graph, batched, extract, nodes_between, parse
 from pixelwise.prediction.load_model import Model
 from pixelwise.records import Labels, Pixels, Scores
 from pixelwise.tracing.network_layers import Layer, layers
@@ -57,7 +57,7 @@ class Inside:
     def uncovered(self) -> bytes:
         """The network alone, with everything from which a layer's arithmetic is told among its outputs."""
         every = sorted({name for tensor in self.tensors.values() for name in self.needed(tensor)})
-        return cut(self.graph, [], every)[0]
+        return extract(self.graph, [], every)[0]
 
     def needed(self, tensor: str) -> set[str]:
         """The tensors from which `tensor`'s arithmetic can be told: back to and with the input of its convolution."""

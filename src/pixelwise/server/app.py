@@ -16,27 +16,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pixelwise.errors import PixelwiseError
 from pixelwise.prediction.load_model import Model
-from pixelwise.server.body_limits import UPLOADS, Arriving, Limits
-from pixelwise.server.decoder_pool import Decoders
-from pixelwise.server.error_responses import Refused, body
+from pixelwise.server.body_limits import UPLOADS, ArrivingBodies, Limits
+from pixelwise.server.decoder_pool import DecoderPool
+from pixelwise.server.error_responses import RequestError, body
 from pixelwise.server.explain import model_of
-from pixelwise.server.image_memory import Memory
-from pixelwise.server.model_cache import Shelf
+from pixelwise.server.image_memory import ImageMemory
+from pixelwise.server.model_cache import ModelCache
 from pixelwise.server.monitoring import Monitor
 from pixelwise.server.openapi_examples import add_examples
 from pixelwise.server.page_files import PageFiles
-from pixelwise.server.request_queue import Gate, Left
+from pixelwise.server.request_queue import ClientGone, RequestQueue
 from pixelwise.server.routes import health_routes, page_routes, predict_routes, run_routes
 from pixelwise.server.run_list import Runs
-from pixelwise.server.security import Guard
-from pixelwise.server.server_settings import Settings
+from pixelwise.server.security import RequestGuard
+from pixelwise.server.server_settings import ServerSettings
 from pixelwise.server.server_state import State
 
 ABOUT = """Label every pixel of an image, and see why. Errors have one shape:
 `{"error": {"kind": "…", "message": "…", "remedy": "…"}}`. A full server answers 503 with `Retry-After`."""
 
 
-def create_app(model: Model, settings: Settings | None = None, built_in: str | None = None) -> FastAPI:
+def create_app(model: Model, settings: ServerSettings | None = None, built_in: str | None = None) -> FastAPI:
     """The server of one model.
 
     Args:
@@ -44,15 +44,15 @@ def create_app(model: Model, settings: Settings | None = None, built_in: str | N
         settings: limits and addresses.
         built_in: the name under which `model` comes with Pixelwise; None for a file or a run.
     """
-    settings = settings or Settings()
+    settings = settings or ServerSettings()
     settings = replace(settings, token=settings.token or secrets.token_urlsafe(24))
     own = model.path.parent if (model.path.parent / "trace.jsonl").is_file() else None
     runs = Runs(settings.runs, own)
-    shelf = Shelf(model, built_in, runs)
-    gate = Gate(settings.workers, settings.queue, settings.wait_s, settings.decoders)
-    memory = Memory(settings.remembered, settings.max_pixels + 20_000_000)
-    decoders = Decoders(settings.decoders, settings)
-    state = State(settings, shelf, runs, gate, decoders, Arriving(settings.arriving_bytes), memory, Monitor())
+    shelf = ModelCache(model, built_in, runs)
+    gate = RequestQueue(settings.workers, settings.queue, settings.wait_s, settings.decoders)
+    memory = ImageMemory(settings.remembered, settings.max_pixels + 20_000_000)
+    decoders = DecoderPool(settings.decoders, settings)
+    state = State(settings, shelf, runs, gate, decoders, ArrivingBodies(settings.arriving_bytes), memory, Monitor())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -77,9 +77,9 @@ def create_app(model: Model, settings: Settings | None = None, built_in: str | N
     add_answers_for_errors(app)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=1)
     app.add_middleware(Limits, settings=settings, arriving=state.arriving)
-    app.add_middleware(Door, gate=gate)
+    app.add_middleware(UploadAdmission, gate=gate)
     app.add_middleware(Counted, state=state)
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(RequestGuard, settings=settings)
     return app
 
 
@@ -91,11 +91,11 @@ def warm(state: State) -> None:
         opened.samples.pngs(opened.samples.examples[0].name)
 
 
-class Door:
+class UploadAdmission:
     """ASGI middleware that says no to an upload while all places are taken: before it is routed, and before its body is
     read. A crowd then costs hardly anything of what the images at work need."""
 
-    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+    def __init__(self, app: ASGIApp, gate: RequestQueue) -> None:
         self.app, self.gate = app, gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,12 +128,12 @@ class Counted:
 def add_answers_for_errors(app: FastAPI) -> None:
     """One shape for every error; nothing of the inside leaks out."""
 
-    @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> JSONResponse:
+    @app.exception_handler(RequestError)
+    async def refused(_: Request, error: RequestError) -> JSONResponse:
         return error.response()
 
-    @app.exception_handler(Left)
-    async def left(_: Request, _error: Left) -> Response:
+    @app.exception_handler(ClientGone)
+    async def left(_: Request, _error: ClientGone) -> Response:
         return Response(status_code=499)  # nobody reads it; it is counted
 
     @app.exception_handler(RequestValidationError)

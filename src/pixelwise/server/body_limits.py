@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pixelwise.server.error_responses import Refused, too_large, too_slow
-from pixelwise.server.server_settings import Settings
+from pixelwise.server.error_responses import RequestError, too_large, too_slow
+from pixelwise.server.server_settings import ServerSettings
 
 SMALL_BYTES = 64 * 1024  # of what is not an image: JSON, which is read on the event loop
 SMALL_S = 10.0
@@ -34,7 +34,7 @@ def is_upload(scope: Scope) -> bool:
 class Limits:
     """ASGI middleware that bounds bodies."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, arriving: Arriving) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, arriving: ArrivingBodies) -> None:
         self.app, self.settings, self.arriving = app, settings, arriving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,15 +53,15 @@ class Limits:
             elif length != "0" or "transfer-encoding" in headers:
                 body = await Body(receive, most, SMALL_S, self.arriving, self.over(False)).read()
                 receive = Replay(body, receive)
-        except Refused as refused:
+        except RequestError as refused:
             await refused.response()(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
-    def over(self, upload: bool) -> Refused:
+    def over(self, upload: bool) -> RequestError:
         if upload:
             return too_large("The upload is larger", f"{self.settings.max_bytes // 2**20} MB")
-        return Refused(
+        return RequestError(
             413, "too-large", f"The body is over {SMALL_BYTES // 1024} kB.", "Send what /docs says for this route."
         )
 
@@ -87,8 +87,8 @@ class Body:
     receive: Receive
     most: int  # bytes
     within_s: float
-    arriving: Arriving
-    over: Refused  # what is said where it is larger
+    arriving: ArrivingBodies
+    over: RequestError  # what is said where it is larger
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
     began: float = 0.0
@@ -115,7 +115,7 @@ class Body:
         """One piece. False when it was the last."""
         message = await self.receive()
         if message["type"] == "http.disconnect":
-            raise Refused(400, "left", "The client went away.")
+            raise RequestError(400, "left", "The client went away.")
         part = message.get("body", b"")
         if self.size + len(part) > self.most:
             raise self.over
@@ -124,7 +124,7 @@ class Body:
         return bool(message.get("more_body", False))
 
 
-class Arriving:
+class ArrivingBodies:
     """The bodies that are arriving now. They may hold so many bytes in all; where more come, the one that arrives
     slowest is given up: half an upload never keeps a whole one out."""
 
@@ -132,8 +132,8 @@ class Arriving:
         self.most_bytes, self.bytes = most_bytes, 0
         self.bodies: dict[int, Body] = {}
 
-    def one_more(self, body: Body) -> Arrival:
-        return Arrival(self, body)
+    def one_more(self, body: Body) -> BodyCounter:
+        return BodyCounter(self, body)
 
     def make_room(self, newest: Body, size: int) -> None:
         """Count `size` bytes more. Raises Refused where nobody else could be given up for them."""
@@ -142,7 +142,7 @@ class Arriving:
         while self.bytes > self.most_bytes:
             others = [body for body in self.bodies.values() if body is not newest and body.size]
             if not others:
-                raise Refused(503, "busy", "Too many uploads at a time.", "Try again in 1 s.", 1)
+                raise RequestError(503, "busy", "Too many uploads at a time.", "Try again in 1 s.", 1)
             now = time.monotonic()
             self.give_up(min(others, key=lambda body: body.size / (now - body.began + 0.1)))
 
@@ -158,10 +158,10 @@ class Arriving:
             self.bytes -= body.size
 
 
-class Arrival:
+class BodyCounter:
     """While a body arrives it is counted; one that was given up ends with a refusal."""
 
-    def __init__(self, arriving: Arriving, body: Body) -> None:
+    def __init__(self, arriving: ArrivingBodies, body: Body) -> None:
         self.arriving, self.body = arriving, body
 
     def __enter__(self) -> None:
@@ -172,4 +172,4 @@ class Arrival:
         if self.body.is_given_up and isinstance(error, asyncio.CancelledError):
             if self.body.task is not None:
                 self.body.task.uncancel()
-            raise Refused(503, "busy", "Too many uploads at a time.", "Try again in 1 s.", 1)
+            raise RequestError(503, "busy", "Too many uploads at a time.", "Try again in 1 s.", 1)

@@ -15,21 +15,21 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.server.error_responses import Refused
-from pixelwise.server.server_settings import Settings
+from pixelwise.server.error_responses import RequestError
+from pixelwise.server.server_settings import ServerSettings
 from pixelwise.server.upload_decoder import Decoded, seconds_for, write_message
 
 COMMAND = (sys.executable, "-P", "-m", "pixelwise.server.upload_decoder")
 START_S = 60.0  # more for the first image of a process, which has yet to start
 
 
-class Decoders:
+class DecoderPool:
     """So many processes, each decoding one image at a time. Safe to use from several threads."""
 
-    def __init__(self, count: int, settings: Settings) -> None:
+    def __init__(self, count: int, settings: ServerSettings) -> None:
         self.settings = settings
-        self.every: list[Decoder] = [Decoder() for _ in range(count)]
-        self.idle: queue.LifoQueue[Decoder] = queue.LifoQueue()
+        self.every: list[DecoderProcess] = [DecoderProcess() for _ in range(count)]
+        self.idle: queue.LifoQueue[DecoderProcess] = queue.LifoQueue()
         for one in self.every:
             self.idle.put(one)
 
@@ -55,7 +55,7 @@ class Decoders:
             one.kill()
 
 
-class Decoder:
+class DecoderProcess:
     """One process, started when first needed and again after it was killed."""
 
     def __init__(self) -> None:
@@ -67,14 +67,14 @@ class Decoder:
         if self.process is None or self.process.poll() is not None:
             self.kill_process()
             if self.is_over:
-                raise Refused(503, "stopping", "The server is stopping.", "Try again later.")
+                raise RequestError(503, "stopping", "The server is stopping.", "Try again later.")
             self.has_answered = False
             self.process = subprocess.Popen(
                 COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
             )
         return self.process
 
-    def decode(self, body: bytes, content_type: str, mask: bool, settings: Settings) -> Decoded:
+    def decode(self, body: bytes, content_type: str, mask: bool, settings: ServerSettings) -> Decoded:
         """As `Decoders.decode`."""
         process = self.start()
         limit_s = seconds_for(0) + seconds_for(settings.max_pixels)  # where it does not end by itself before
@@ -102,7 +102,7 @@ class Decoder:
         self.has_answered = True
         if refused := told.get("refused"):
             status, kind, message, remedy = refused
-            raise Refused(status, kind, message, remedy)
+            raise RequestError(status, kind, message, remedy)
         return Decoded(array, told["format"], told["size"], told["sha256"])
 
     def kill(self) -> None:
@@ -149,6 +149,6 @@ def whole(source: IO[bytes], size: int) -> bytes:
     return data
 
 
-def undecodable() -> Refused:
+def undecodable() -> RequestError:
     message = "The image cannot be decoded: its decoder failed, or took too long."
-    return Refused(422, "image-undecodable", message, "Save it again as PNG or JPEG.")
+    return RequestError(422, "image-undecodable", message, "Save it again as PNG or JPEG.")

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 
 
-class Refused(Exception):
+class RequestError(Exception):
     """A request that gets an error as its answer."""
 
     def __init__(
@@ -29,18 +29,18 @@ def body(kind: str, message: str, remedy: str = "") -> dict[str, Any]:
     return {"error": {"kind": kind, "message": message, "remedy": remedy}}
 
 
-def too_large(what: str, limit: str) -> Refused:
-    return Refused(413, "too-large", f"{what}; the limit is {limit}.", "Send a smaller image.")
+def too_large(what: str, limit: str) -> RequestError:
+    return RequestError(413, "too-large", f"{what}; the limit is {limit}.", "Send a smaller image.")
 
 
-def too_slow(seconds: float) -> Refused:
+def too_slow(seconds: float) -> RequestError:
     message = f"The upload did not arrive within {seconds:.0f} s."
-    return Refused(408, "too-slow", message, "Try again, or send a smaller image.")
+    return RequestError(408, "too-slow", message, "Try again, or send a smaller image.")
 
 
-def busy(seconds: int) -> Refused:
-    return Refused(503, "busy", "All places are taken.", f"Try again in {seconds} s.", seconds)
+def busy(seconds: int) -> RequestError:
+    return RequestError(503, "busy", "All places are taken.", f"Try again in {seconds} s.", seconds)
 
 
-def unknown_image() -> Refused:
-    return Refused(404, "image-unknown", "The server does not remember this image.", "Send it again.")
+def unknown_image() -> RequestError:
+    return RequestError(404, "image-unknown", "The server does not remember this image.", "Send it again.")

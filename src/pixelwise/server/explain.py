@@ -15,24 +15,24 @@ from pixelwise.prediction.flow_events import thumbnail
 from pixelwise.prediction.large.tile_plan import WHOLE_PIXELS
 from pixelwise.records import Pixels
 from pixelwise.server.activations import Inside, Values
-from pixelwise.server.error_responses import Refused
-from pixelwise.server.image_memory import Seen
-from pixelwise.server.model_cache import Opened, Shelf
+from pixelwise.server.error_responses import RequestError
+from pixelwise.server.image_memory import RememberedImage
+from pixelwise.server.model_cache import CachedModel, ModelCache
 from pixelwise.tracing.pixel_story import tell_pixel
-from pixelwise.tracing.receptive_field import Field
+from pixelwise.tracing.receptive_field import ReceptiveField
 
 # Of an image whose layers are looked into at its own scale: they and the run that makes them take 350 bytes a pixel.
 INSIDE_PIXELS = 2_100_000
 
 
-def refuse_large(opened: Opened, seen: Seen) -> None:
+def refuse_large(opened: CachedModel, seen: RememberedImage) -> None:
     """Raise Refused where the values of all layers would fill the memory: of an image that is labelled in tiles, or at
     its own scale with over INSIDE_PIXELS."""
     height, width = seen.prediction.labels.shape
     policy = opened.model.metadata.policy
     limit = min(WHOLE_PIXELS[policy], INSIDE_PIXELS if policy == "native" else MAX_PIXELS)
     if height * width > limit:
-        raise Refused(
+        raise RequestError(
             413,
             "too-large-inside",
             f"The image has {width}×{height} = {height * width:,} pixels; this model's layers can be looked into for "
@@ -41,14 +41,14 @@ def refuse_large(opened: Opened, seen: Seen) -> None:
         )
 
 
-def flow_of(opened: Opened, seen: Seen) -> list[dict[str, Any]]:
+def flow_of(opened: CachedModel, seen: RememberedImage) -> list[dict[str, Any]]:
     """The four stages, each really run and timed."""
     refuse_large(opened, seen)
     passed = opened.stages.run(seen.pixels, seen.decode_ms, runs=3)
     return opened.stages.events(passed)
 
 
-def values_of(opened: Opened, seen: Seen, tensor: str | None = None) -> Values:
+def values_of(opened: CachedModel, seen: RememberedImage, tensor: str | None = None) -> Values:
     """Every layer's values for an image, or those from which one layer's are told; kept while it is new."""
     wanted = opened.inside.tensors.values() if tensor is None else opened.inside.needed(tensor)
     refuse_large(opened, seen)
@@ -57,7 +57,7 @@ def values_of(opened: Opened, seen: Seen, tensor: str | None = None) -> Values:
     return seen.layers
 
 
-def layers_of(opened: Opened, seen: Seen) -> list[dict[str, Any]]:
+def layers_of(opened: CachedModel, seen: RememberedImage) -> list[dict[str, Any]]:
     """Every named layer: its shape, its range, how many of its values are zero, and how far it sees."""
     values = values_of(opened, seen)
     inside = opened.inside
@@ -97,12 +97,12 @@ def view_of(inside: Inside, name: str) -> dict[str, Any]:
     return {"view_px": view_size(field), "sees_all": field.whole_image if field.known else None}
 
 
-def view_size(field: Field) -> int | None:
+def view_size(field: ReceptiveField) -> int | None:
     sides = [side for side in (field.height_px, field.width_px) if side is not None]
     return max(sides, default=None)
 
 
-def pixel_of(opened: Opened, seen: Seen, x: int, y: int) -> dict[str, Any]:
+def pixel_of(opened: CachedModel, seen: RememberedImage, x: int, y: int) -> dict[str, Any]:
     """One pixel: label, probabilities, runner-up and view."""
     probabilities = seen.prediction.probabilities(x, y)
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])
@@ -125,7 +125,7 @@ def pixel_of(opened: Opened, seen: Seen, x: int, y: int) -> dict[str, Any]:
     }
 
 
-def box_of(opened: Opened, seen: Seen, x: int, y: int, size: int) -> list[float]:
+def box_of(opened: CachedModel, seen: RememberedImage, x: int, y: int, size: int) -> list[float]:
     """The part of the image that a pixel's scores are read from: left, top, right, bottom in image pixels."""
     height, width = seen.prediction.labels.shape
     h, w = network_size(opened, seen)
@@ -139,14 +139,14 @@ def box_of(opened: Opened, seen: Seen, x: int, y: int, size: int) -> list[float]
     ]
 
 
-def network_size(opened: Opened, seen: Seen) -> tuple[int, int]:
+def network_size(opened: CachedModel, seen: RememberedImage) -> tuple[int, int]:
     """The size at which the network sees this image: that of its scores, times their stride."""
     stride = opened.model.metadata.stride
     _, h, w = seen.prediction.scores.shape
     return h * stride, w * stride
 
 
-def model_of(opened: Opened, shelf: Shelf) -> dict[str, Any]:
+def model_of(opened: CachedModel, shelf: ModelCache) -> dict[str, Any]:
     """What a model says about itself."""
     model, metadata = opened.model, opened.model.metadata
     return {
@@ -173,14 +173,14 @@ def model_of(opened: Opened, shelf: Shelf) -> dict[str, Any]:
     }
 
 
-def scores_field(opened: Opened) -> dict[str, Any] | None:
+def scores_field(opened: CachedModel) -> dict[str, Any] | None:
     """The receptive field of a pixel's scores; None where the graph holds something that is not understood."""
     field = opened.inside.measured[opened.model.metadata.stages[-1].name].receptive
     size = view_size(field)
     return {"network_px": size, "whole_image_by_pooling": field.whole_image} if field.known and size else None
 
 
-def influence_of(opened: Opened, seen: Seen, x: int, y: int, grid: int, row: int) -> dict[str, Any]:
+def influence_of(opened: CachedModel, seen: RememberedImage, x: int, y: int, grid: int, row: int) -> dict[str, Any]:
     """How much a pixel's probability falls when parts of the image are greyed out: one row of parts.
 
     This is the effective receptive field as it shows from outside (Zeiler and Fergus 2014, arXiv:1311.2901). The page
@@ -202,7 +202,7 @@ def influence_of(opened: Opened, seen: Seen, x: int, y: int, grid: int, row: int
     return {"x": x, "y": y, "class": name, "probability": whole, "row": row, "rows": grid, "drop": drops}
 
 
-def wrong_scale_of(opened: Opened, seen: Seen) -> dict[str, Any]:
+def wrong_scale_of(opened: CachedModel, seen: RememberedImage) -> dict[str, Any]:
     """The model run for real on numbers that nobody divided by 255."""
     refuse_large(opened, seen)
     labels = opened.inside.wrongly_scaled(seen.pixels)

@@ -32,7 +32,7 @@ MOST_UNREAD_BYTES = 256 * 2**20  # of all answers that are still to be read
 Reading = Literal["nothing", "headers", "body"]
 
 
-class Wire:
+class CountingTransport:
     """A transport that counts what was written, so that it is known whether a client still reads."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -50,17 +50,17 @@ class Wire:
         return getattr(self.transport, name)
 
 
-class TooMuch(Exception):
+class LimitExceeded(Exception):
     """Raised within the parser's callbacks, which then gives up."""
 
 
-class Bounded(HttpToolsProtocol):
+class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with bounds. `most` is how many connections there may be in all."""
 
     most = 400
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.wire = Wire(transport)
+        self.wire = CountingTransport(transport)
         self.reading: Reading = "nothing"
         self.since = self.loop.time()  # when `reading` last changed
         self.sent_bytes = 0  # of headers, before the parser hands them over
@@ -69,7 +69,9 @@ class Bounded(HttpToolsProtocol):
         self.refusal = (400, "Invalid HTTP request received.")
         self.read_so_far: tuple[float, int] | None = None  # (when, bytes taken by the client)
         super().connection_made(cast("asyncio.Transport", self.wire))
-        if len(self.connections) > self.most and not make_room(cast("Iterable[Bounded]", self.connections), self):
+        if len(self.connections) > self.most and not make_room(
+            cast("Iterable[BoundedProtocol]", self.connections), self
+        ):
             self.turn_away(503, "All places are taken. Try again in 1 s.", b"retry-after: 1\r\n")
 
     # ── reading ──
@@ -102,20 +104,20 @@ class Bounded(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         if len(self.url) + len(url) > MOST_URL_BYTES:
             self.refusal = 414, f"The address is over {MOST_URL_BYTES // 1024} kB."
-            raise TooMuch
+            raise LimitExceeded
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.named += len(name) + len(value)  # trailers come here too
         if len(self.headers) >= MOST_HEADERS or self.named > MOST_HEADER_BYTES:
             self.refusal = 431, f"Over {MOST_HEADERS} headers, or over {MOST_HEADER_BYTES // 1024} kB of them."
-            raise TooMuch
+            raise LimitExceeded
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= MOST_WAITING:
             self.refusal = 400, f"Over {MOST_WAITING} requests before the first was answered."
-            raise TooMuch
+            raise LimitExceeded
         self.now_reading("body")
         super().on_headers_complete()
 
@@ -194,7 +196,7 @@ class Bounded(HttpToolsProtocol):
         return taken - before < SLOWEST_READER * (now - when)
 
 
-def make_room(connections: Iterable[Bounded], newcomer: Bounded) -> bool:
+def make_room(connections: Iterable[BoundedProtocol], newcomer: BoundedProtocol) -> bool:
     """Cut off one connection that holds a place without a whole request. False where there is none.
 
     Of an address with many such connections before one with few; of those, the one that has been so for longest.
@@ -208,7 +210,7 @@ def make_room(connections: Iterable[Bounded], newcomer: Bounded) -> bool:
     return True
 
 
-def sweep(connections: Iterable[Bounded], now: float) -> None:
+def sweep(connections: Iterable[BoundedProtocol], now: float) -> None:
     """Cut off whoever takes too long, and those with most to read while too much is unread in all."""
     everyone = list(connections)
     for one in everyone:

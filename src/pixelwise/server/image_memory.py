@@ -16,7 +16,7 @@ from pixelwise.server.error_responses import unknown_image
 
 
 @dataclass
-class Seen:
+class RememberedImage:
     """One image, what the model said about it, and what has been worked out since."""
 
     pixels: Pixels  # [H, W, 3]
@@ -29,15 +29,15 @@ class Seen:
     layers: dict[str, Any] = field(default_factory=dict)  # name → [channels, h, w]; kept for the newest images only
 
 
-class Memory:
+class ImageMemory:
     """The newest `most` images and at most `max_pixels` of them in all. Safe to use from several threads."""
 
     def __init__(self, most: int, max_pixels: int, with_layers: int = 2) -> None:
         self.most, self.max_pixels, self.with_layers = most, max_pixels, with_layers
-        self.seen: OrderedDict[str, Seen] = OrderedDict()
+        self.seen: OrderedDict[str, RememberedImage] = OrderedDict()
         self.lock = threading.Lock()
 
-    def put(self, seen: Seen) -> str:
+    def put(self, seen: RememberedImage) -> str:
         """Remember it; returns the name to ask for it by, which nobody can guess."""
         name = secrets.token_urlsafe(12)
         with self.lock:
@@ -47,7 +47,7 @@ class Memory:
             self.forget_layers()
         return name
 
-    def get(self, name: str) -> Seen:
+    def get(self, name: str) -> RememberedImage:
         with self.lock:
             if name not in self.seen:
                 raise unknown_image()

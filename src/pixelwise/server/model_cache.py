@@ -12,7 +12,7 @@ from pixelwise.errors import PixelwiseError
 from pixelwise.prediction.load_model import BUNDLE_NAME, Model, load
 from pixelwise.prediction.stages import Stages
 from pixelwise.server.activations import Inside
-from pixelwise.server.error_responses import Refused
+from pixelwise.server.error_responses import RequestError
 from pixelwise.server.judging import judge
 from pixelwise.server.run_list import Runs
 from pixelwise.server.sample_images import Samples
@@ -21,7 +21,7 @@ OPEN_AT_A_TIME = 3
 MAIN = "main"
 
 
-class Opened:
+class CachedModel:
     """A model and what is worked out of it, each part when it is first asked for."""
 
     def __init__(self, name: str, model: Model, run: Path | None) -> None:
@@ -49,14 +49,14 @@ class Opened:
             return self._judged[0]
 
 
-class Shelf:
+class ModelCache:
     """Models by name. Safe to use from several threads."""
 
     def __init__(self, model: Model, built_in: str | None, runs: Runs) -> None:
         self.runs, self.built_in = runs, built_in
         run = model.path.parent if (model.path.parent / "data.json").is_file() else None
-        self.main = Opened(MAIN, model, run)
-        self.others: OrderedDict[str, Opened] = OrderedDict()
+        self.main = CachedModel(MAIN, model, run)
+        self.others: OrderedDict[str, CachedModel] = OrderedDict()
         self.lock = RLock()
 
     def names(self) -> list[dict[str, str]]:
@@ -80,7 +80,7 @@ class Shelf:
         bundle = self.runs.folder(name) / BUNDLE_NAME
         return bundle if bundle.is_file() else None
 
-    def get(self, name: str) -> Opened:
+    def get(self, name: str) -> CachedModel:
         """Raises Refused where there is no such model, or it cannot be opened."""
         if name in ("", MAIN):
             return self.main
@@ -88,11 +88,13 @@ class Shelf:
             if name not in self.others:
                 bundle = self.bundle_of(name)
                 if bundle is None:
-                    raise Refused(404, "model-unknown", "There is no such model.", "List them with GET /v1/models.")
+                    raise RequestError(
+                        404, "model-unknown", "There is no such model.", "List them with GET /v1/models."
+                    )
                 try:
-                    self.others[name] = Opened(name, load(bundle), bundle.parent)
+                    self.others[name] = CachedModel(name, load(bundle), bundle.parent)
                 except PixelwiseError as error:
-                    raise Refused(
+                    raise RequestError(
                         500, "model-broken", "The model of this run cannot be opened.", "Train it again."
                     ) from error
                 while len(self.others) > OPEN_AT_A_TIME - 1:

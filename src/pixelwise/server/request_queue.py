@@ -17,18 +17,18 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from pixelwise.server.error_responses import Refused, busy
+from pixelwise.server.error_responses import RequestError, busy
 
 Result = TypeVar("Result")
 Image = TypeVar("Image")
 LEAVER_POLL_S = 0.25
 
 
-class Left(Exception):
+class ClientGone(Exception):
     """The client has gone; nobody will read an answer."""
 
 
-class Gate:
+class RequestQueue:
     """`workers` at a time, at most `queue` waiting. What takes many seconds has one thread of its own, aside; decoding
     has others, so that an image which takes long does not keep the network waiting."""
 
@@ -48,7 +48,7 @@ class Gate:
         if self.is_full:
             raise self.refusal()
 
-    def refusal(self) -> Refused:
+    def refusal(self) -> RequestError:
         """A no, with the time after which those who are before it should be done."""
         return busy(max(1, math.ceil(self.taken * self.seconds / self.workers)))
 
@@ -100,7 +100,7 @@ class Gate:
                 if done:
                     return answer.result()
                 if await request.is_disconnected() and cancelled(future):
-                    raise Left
+                    raise ClientGone
                 if loop.time() > deadline and cancelled(future):
                     raise busy(max(1, math.ceil(self.seconds * self.places)))
         except asyncio.CancelledError:

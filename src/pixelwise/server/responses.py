@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pixelwise.images.image_files import encode_label_png
 from pixelwise.records import ClassList, Labels, Prediction
-from pixelwise.server.image_memory import Seen
+from pixelwise.server.image_memory import RememberedImage
 
 BLOCK_PIXELS = 1 << 17  # whose run lengths are made at a time
 AT_ONCE_PIXELS = 1 << 20  # labels of a larger image are sent while they are written as text
@@ -58,7 +58,7 @@ def from_run_lengths(runs: list[int], height: int, width: int) -> Labels:
     return np.repeat(pairs[:, 0].astype(np.uint8), pairs[:, 1]).reshape(height, width)
 
 
-def as_json(seen: Seen, *, with_png: bool, headers: Mapping[str, str] | None = None) -> Response:
+def as_json(seen: RememberedImage, *, with_png: bool, headers: Mapping[str, str] | None = None) -> Response:
     """The answer of /v1/predict: what `described` says, and `rle`. That of a large image is made while it is sent."""
     told = described(seen, with_png=with_png)
     if seen.prediction.labels.size <= AT_ONCE_PIXELS:
@@ -74,7 +74,7 @@ def as_json(seen: Seen, *, with_png: bool, headers: Mapping[str, str] | None = N
     return StreamingResponse(parts(), headers=headers, media_type="application/json")
 
 
-def described(seen: Seen, *, with_png: bool) -> dict[str, Any]:
+def described(seen: RememberedImage, *, with_png: bool) -> dict[str, Any]:
     """Everything but the labels themselves, or these as a PNG."""
     prediction = seen.prediction
     height, width = prediction.labels.shape
@@ -133,7 +133,7 @@ def packed(header: dict[str, Any], *arrays: NDArray[Any]) -> Response:
     )
 
 
-def for_page(name: str, seen: Seen) -> Response:
+def for_page(name: str, seen: RememberedImage) -> Response:
     """Everything that the workbench needs of one image: labels and scores as they are, once."""
     prediction = seen.prediction
     header = {

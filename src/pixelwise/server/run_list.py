@@ -23,7 +23,7 @@ import psutil
 
 from pixelwise.datasets.dataset_toml import parse_toml
 from pixelwise.images.files import real_path, write_whole
-from pixelwise.server.error_responses import Refused
+from pixelwise.server.error_responses import RequestError
 from pixelwise.server.process_identity import exclusively, identity_in, identity_of, interrupt, is_locked, process_of
 from pixelwise.training.observations import origin
 
@@ -119,7 +119,7 @@ class Runs:
         with self.one_at_a_time():
             self.require_free()
             if folder.exists():
-                raise Refused(409, "run-exists", f"There is already a run named {name}.", "Choose another name.")
+                raise RequestError(409, "run-exists", f"There is already a run named {name}.", "Choose another name.")
             folder.mkdir()
             self.launch(name, request)
 
@@ -131,27 +131,31 @@ class Runs:
                 self.root.mkdir(parents=True, exist_ok=True)
                 with exclusively(self.root / ".starting") as held:
                     if not held:
-                        raise Refused(409, "training-already", "Another server is starting a training.", "Try again.")
+                        raise RequestError(
+                            409, "training-already", "Another server is starting a training.", "Try again."
+                        )
                     yield
             except OSError as error:
                 message = f"The folder of runs cannot be written: {error.strerror}."
-                raise Refused(409, "runs-unwritable", message, "Start the server with another --runs.") from error
+                raise RequestError(409, "runs-unwritable", message, "Start the server with another --runs.") from error
 
     def require_free(self) -> None:
         """Raises Refused where nothing can be trained now."""
         if importlib.util.find_spec("torch") is None:
-            raise Refused(
+            raise RequestError(
                 409, "torch-missing", "Training needs torch, which is not installed.", "pip install 'pixelwise[train]'"
             )
         if any(self.is_running(other) for other in self.names()):
-            raise Refused(409, "training-already", "A training is running.", "Stop it, or wait until it has finished.")
+            raise RequestError(
+                409, "training-already", "A training is running.", "Stop it, or wait until it has finished."
+            )
 
     def resume(self, name: str) -> None:
         """Let a stopped training go on from its last checkpoint."""
         folder = self.existing(name)
         data = read_json(folder / "data.json").get("root")
         if (folder / "model.onnx").is_file() or not data or not any((folder / "checkpoints").glob("step-*")):
-            raise Refused(409, "nothing-to-resume", "This run has finished, or holds no checkpoint to go on from.")
+            raise RequestError(409, "nothing-to-resume", "This run has finished, or holds no checkpoint to go on from.")
         request = read_json(folder / "page.json").get("request")
         with self.one_at_a_time():
             self.require_free()
@@ -177,11 +181,11 @@ class Runs:
             return
         found = self.process(name)
         if found is None or not interrupt(found):
-            raise Refused(409, "not-running", "This training is not running.")
+            raise RequestError(409, "not-running", "This training is not running.")
 
 
-def unknown() -> Refused:
-    return Refused(404, "run-unknown", "There is no such run.", "List them with GET /v1/runs.")
+def unknown() -> RequestError:
+    return RequestError(404, "run-unknown", "There is no such run.", "List them with GET /v1/runs.")
 
 
 def read_json(path: Path) -> dict[str, Any]:

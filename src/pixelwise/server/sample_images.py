@@ -15,7 +15,7 @@ from pixelwise.images.image_files import encode_png
 from pixelwise.prediction.load_model import Model
 from pixelwise.records import VOID, ClassList, Labels, Pixels, Sample
 from pixelwise.scenes.render_scene import SCENE_CLASSES, render_scene
-from pixelwise.server.error_responses import Refused
+from pixelwise.server.error_responses import RequestError
 from pixelwise.server.responses import mapped
 
 SEED = 71  # no training on scenes uses this one
@@ -28,7 +28,7 @@ GOLDEN = "golden"
 
 
 @dataclass(frozen=True)
-class Example:
+class SampleImage:
     """An image, nearly always with its true mask."""
 
     name: str
@@ -46,15 +46,17 @@ class Samples:
         self.mask_ids = mask_ids_of(run)
         self.kept: dict[str, tuple[bytes, bytes]] = {}
         self.examples = [
-            Example(f"{HELD_OUT_NAME}-{i}", sample.name.rpartition("/")[2], "held out when this model was trained")
+            SampleImage(f"{HELD_OUT_NAME}-{i}", sample.name.rpartition("/")[2], "held out when this model was trained")
             for i, sample in enumerate(self.held_out[:HELD_OUT])
         ]
         if not self.held_out and not knows_streets(model.classes):
             self.examples.append(
-                Example(GOLDEN, "the model’s own test image", "inside its file; it comes without a true mask", False)
+                SampleImage(
+                    GOLDEN, "the model’s own test image", "inside its file; it comes without a true mask", False
+                )
             )
         self.examples += [
-            Example(f"scene-{i}", f"street scene {number + 1}", "rendered; every pixel's class is known exactly")
+            SampleImage(f"scene-{i}", f"street scene {number + 1}", "rendered; every pixel's class is known exactly")
             for number, i in enumerate(SCENES)
         ]
 
@@ -65,7 +67,7 @@ class Samples:
         """Pixels [H, W, 3] and true labels [H, W] in this model's classes, void where it has no such class."""
         kind, _, number = name.rpartition("-")
         if name not in {example.name for example in self.examples}:
-            raise Refused(404, "sample-unknown", "There is no such sample.", "List them with GET /v1/samples.")
+            raise RequestError(404, "sample-unknown", "There is no such sample.", "List them with GET /v1/samples.")
         if name == GOLDEN:
             return self.golden, np.full(self.golden.shape[:2], VOID, np.uint8)
         if kind == "scene":
@@ -78,7 +80,9 @@ class Samples:
         try:
             return read_held_out(sample, self.mask_ids, len(self.classes))
         except PixelwiseError as error:
-            raise Refused(410, "sample-gone", "This image is no longer where it was.", "Choose another one.") from error
+            raise RequestError(
+                410, "sample-gone", "This image is no longer where it was.", "Choose another one."
+            ) from error
 
     def pngs(self, name: str) -> tuple[bytes, bytes]:
         """Image and true mask as PNG; those asked for last are kept."""

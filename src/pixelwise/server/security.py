@@ -19,8 +19,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pixelwise.server.error_responses import Refused
-from pixelwise.server.server_settings import Settings
+from pixelwise.server.error_responses import RequestError
+from pixelwise.server.server_settings import ServerSettings
 
 COOKIE = "pixelwise_token"  # with the port behind it: cookies of one host reach every port
 OPEN_PATHS = ("/healthz", "/readyz")  # a load balancer has no token, and they tell nothing
@@ -51,10 +51,10 @@ FENCES = {
 }
 
 
-class Guard:
+class RequestGuard:
     """ASGI middleware that refuses what must not come in."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         if not settings.token:
             raise ValueError("a server needs a token")
         self.app, self.settings, self.token = app, settings, settings.token
@@ -78,7 +78,7 @@ class Guard:
 
         try:
             answer = self.check(scope, Headers(scope=scope))
-        except Refused as refused:
+        except RequestError as refused:
             answer = refused.response()
         # Cookies are for the check alone. Whoever parses them further down does so on the event loop, and with Python's
         # own parser (before 3.11.10 and 3.12.6) 60 kB of backslashes take half a minute: CVE-2024-7592.
@@ -88,9 +88,9 @@ class Guard:
     def check(self, scope: Scope, headers: Headers) -> Response | None:
         """None where the request may pass; an answer where there is one already. Raises Refused."""
         if twice := next((name for name in ONCE if len(headers.getlist(name)) > 1), None):
-            raise Refused(400, "header-twice", f"The header {twice} came twice.", "Send it once.")
+            raise RequestError(400, "header-twice", f"The header {twice} came twice.", "Send it once.")
         if not self.is_own(host_name(headers.get("host", "")), scope):
-            raise Refused(
+            raise RequestError(
                 421,
                 "host-unknown",
                 "This server does not answer under that name.",
@@ -98,9 +98,9 @@ class Guard:
             )
         origin = headers.get("origin")
         if origin is not None and origin_host(origin) != headers.get("host"):
-            raise Refused(403, "origin-foreign", "Requests from other sites are refused.", "Open the page itself.")
+            raise RequestError(403, "origin-foreign", "Requests from other sites are refused.", "Open the page itself.")
         if scope["method"] not in ("GET", "HEAD") and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-            raise Refused(403, "origin-foreign", "Requests from other sites are refused.", "Open the page itself.")
+            raise RequestError(403, "origin-foreign", "Requests from other sites are refused.", "Open the page itself.")
         return self.check_token(scope, headers)
 
     def is_own(self, host: str, scope: Scope) -> bool:
@@ -143,8 +143,8 @@ class Guard:
         return answer
 
 
-def token_missing() -> Refused:
-    return Refused(
+def token_missing() -> RequestError:
+    return RequestError(
         401,
         "token-missing",
         "This needs the server's token.",
@@ -164,7 +164,7 @@ def asked_for(scope: Scope, name: str) -> str:
         fields: dict[str, list[str]] = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=MOST_FIELDS)
     except ValueError as error:
         message = f"The address has over {MOST_FIELDS} parameters."
-        raise Refused(400, "address-long", message, "See /docs for what there is.") from error
+        raise RequestError(400, "address-long", message, "See /docs for what there is.") from error
     return fields.get(name, [""])[0]
 
 

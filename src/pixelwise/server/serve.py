@@ -22,8 +22,8 @@ from pixelwise.heap import give_back
 from pixelwise.prediction.engines.engine import AUTO
 from pixelwise.prediction.load_model import load
 from pixelwise.server.app import create_app
-from pixelwise.server.http_protocol import Bounded, most_connections, sweep
-from pixelwise.server.server_settings import Settings, own_addresses, own_names
+from pixelwise.server.http_protocol import BoundedProtocol, most_connections, sweep
+from pixelwise.server.server_settings import ServerSettings, own_addresses, own_names
 from pixelwise.server.server_state import State
 
 GRACE_S = 7  # for answers that are under way when the server is told to stop
@@ -39,7 +39,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, state: State, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self.state, self.ready = state, ready
-        self.ending = Ending(state)
+        self.ending = ForcedExit(state)
         self.asked = 0  # requests answered when memory was last given back
         self.trimming: asyncio.Task[None] | None = None
 
@@ -50,7 +50,7 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % SWEEP_TICKS == 0:
-            sweep(cast("Iterable[Bounded]", self.server_state.connections), asyncio.get_running_loop().time())
+            sweep(cast("Iterable[BoundedProtocol]", self.server_state.connections), asyncio.get_running_loop().time())
         if counter % TRIM_TICKS == 0 and (asked := self.state.monitor.requests.total()) != self.asked:
             self.asked = asked
             self.trimming = asyncio.create_task(asyncio.to_thread(give_back))
@@ -62,7 +62,7 @@ class Server(uvicorn.Server):
         late.cancel()
 
     def cut_off_arriving(self) -> None:
-        for one in list(cast("Iterable[Bounded]", self.server_state.connections)):
+        for one in list(cast("Iterable[BoundedProtocol]", self.server_state.connections)):
             if one.reading != "nothing":
                 one.transport.abort()
 
@@ -72,7 +72,7 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)  # type: ignore[arg-type]
 
 
-class Ending:
+class ForcedExit:
     """Sees to it that the process ends: a thread in a decoder or in the network cannot be stopped, but left behind."""
 
     def __init__(self, state: State) -> None:
@@ -101,7 +101,7 @@ class Ending:
 
 def serve(
     model: str | Path,
-    settings: Settings | None = None,
+    settings: ServerSettings | None = None,
     *,
     threads: int | None = None,
     engine: str = AUTO,
@@ -121,21 +121,22 @@ def serve(
         UsageError: no such model, or the address cannot be used.
         BundleError: the model cannot be trusted or used.
     """
-    asked = settings or Settings()
+    asked = settings or ServerSettings()
     listening = listen(asked)
     final = replace(asked, token=asked.token or secrets.token_urlsafe(24), port=listening.getsockname()[1])
     built_in = None if Path(model).exists() else str(model)
     app = create_app(load(model, threads, engine), final, built_in)
-    Bounded.most = most_connections()
+    BoundedProtocol.most = most_connections()
     config = uvicorn.Config(
-        app, http=Bounded, ws="none", log_level="error", access_log=False, server_header=False, proxy_headers=False,
+        app, http=BoundedProtocol, ws="none", log_level="error", access_log=False, server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=15,
     )  # fmt: skip
     with listening:
         Server(config, app.state.pixelwise, lambda: ready(addresses(final))).run(sockets=[listening])
 
 
-def listen(settings: Settings) -> socket.socket:
+def listen(settings: ServerSettings) -> socket.socket:
     """A bound socket. Raises UsageError where the address cannot be used."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -153,7 +154,7 @@ def listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def addresses(settings: Settings) -> list[str]:
+def addresses(settings: ServerSettings) -> list[str]:
     """What to open in a browser: where the server listens on every address, this machine's own first."""
     hosts = [settings.host]
     if settings.is_everywhere:

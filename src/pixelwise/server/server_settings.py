@@ -13,7 +13,7 @@ EVERYWHERE = ("0.0.0.0", "::", "")  # hosts that mean every address of this mach
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """The defaults suit one person on their own machine."""
 
     host: str = "127.0.0.1"

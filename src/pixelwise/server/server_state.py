@@ -7,25 +7,25 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from pixelwise.server.body_limits import Arriving
-from pixelwise.server.decoder_pool import Decoders
-from pixelwise.server.image_memory import Memory
-from pixelwise.server.model_cache import Shelf
+from pixelwise.server.body_limits import ArrivingBodies
+from pixelwise.server.decoder_pool import DecoderPool
+from pixelwise.server.image_memory import ImageMemory
+from pixelwise.server.model_cache import ModelCache
 from pixelwise.server.monitoring import Monitor
-from pixelwise.server.request_queue import Gate
+from pixelwise.server.request_queue import RequestQueue
 from pixelwise.server.run_list import Runs
-from pixelwise.server.server_settings import Settings
+from pixelwise.server.server_settings import ServerSettings
 
 
 @dataclass
 class State:
-    settings: Settings
-    shelf: Shelf
+    settings: ServerSettings
+    shelf: ModelCache
     runs: Runs
-    gate: Gate
-    decoders: Decoders
-    arriving: Arriving
-    memory: Memory
+    gate: RequestQueue
+    decoders: DecoderPool
+    arriving: ArrivingBodies
+    memory: ImageMemory
     monitor: Monitor
     stopping: threading.Event = field(default_factory=threading.Event)
 

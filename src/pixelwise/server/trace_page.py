@@ -17,11 +17,11 @@ from pixelwise.prediction.flow_events import coloured
 from pixelwise.prediction.load_model import Model
 from pixelwise.records import Pixels
 from pixelwise.server.explain import flow_of, grey, layers_of, pixel_of, values_of
-from pixelwise.server.image_memory import Seen
-from pixelwise.server.model_cache import Opened
+from pixelwise.server.image_memory import RememberedImage
+from pixelwise.server.model_cache import CachedModel
 from pixelwise.server.training_chart import training_chart
 from pixelwise.trace_events import read_events
-from pixelwise.tracing.prediction_checks import diagnose
+from pixelwise.tracing.prediction_checks import check_prediction
 from pixelwise.training.observations import images_of, origin
 
 PICTURE_PX = 960
@@ -52,7 +52,7 @@ svg text { fill: var(--dim); font: .75rem system-ui }
 """
 
 
-def report_html(opened: Opened, seen: Seen, x: int, y: int, title: str) -> str:
+def report_html(opened: CachedModel, seen: RememberedImage, x: int, y: int, title: str) -> str:
     """One HTML document about one image, one of its pixels, and the training that led here."""
     prediction = seen.prediction
     height, width = prediction.labels.shape
@@ -91,8 +91,10 @@ def write_report(model: Model, image: Path, out: Path, pixel: tuple[int, int]) -
     prediction = model.predict(pixels)
     done = time.perf_counter()
     run = model.path.parent if (model.path.parent / "data.json").is_file() else None
-    seen = Seen(pixels, prediction, (decoded - began) * 1e3, (done - decoded) * 1e3, "", image.stat().st_size)
-    html = report_html(Opened("main", model, run), seen, *pixel, run.name if run else model.path.stem)
+    seen = RememberedImage(
+        pixels, prediction, (decoded - began) * 1e3, (done - decoded) * 1e3, "", image.stat().st_size
+    )
+    html = report_html(CachedModel("main", model, run), seen, *pixel, run.name if run else model.path.stem)
     write_whole(out, html.encode())
 
 
@@ -118,22 +120,22 @@ def bar(share: float, colour: tuple[int, int, int]) -> str:
     return f'<span class="bar" style="width:{share * 12:.2f}rem;background:rgb{colour}"></span>'
 
 
-def shares_section(opened: Opened, seen: Seen) -> str:
+def shares_section(opened: CachedModel, seen: RememberedImage) -> str:
     classes = opened.model.classes
     shares = sorted(zip(seen.prediction.shares.items(), classes.colours, strict=True), key=lambda row: -row[0][1])
     rows = [[escape(name), f"{share:.1%}", bar(share, colour)] for (name, share), colour in shares]
     return "<h2>What is in it</h2>" + table(["class", "of this image's pixels", ""], rows, "shares of the classes")
 
 
-def diagnosis_section(opened: Opened, seen: Seen) -> str:
-    findings = diagnose(seen.pixels, seen.prediction, opened.model.metadata)
+def diagnosis_section(opened: CachedModel, seen: RememberedImage) -> str:
+    findings = check_prediction(seen.pixels, seen.prediction, opened.model.metadata)
     if not findings:
         return ""
     items = "".join(f"<li>{escape(str(finding))}</li>" for finding in findings)
     return f"<h2>What to look out for</h2><ul>{items}</ul>"
 
 
-def flow_section(opened: Opened, seen: Seen) -> str:
+def flow_section(opened: CachedModel, seen: RememberedImage) -> str:
     cells = []
     for event in flow_of(opened, seen):
         shape = " × ".join(str(side) for side in event["shape"])
@@ -145,7 +147,7 @@ def flow_section(opened: Opened, seen: Seen) -> str:
     return f'<h2>Four stages</h2><div class="stages">{"".join(cells)}</div>'
 
 
-def layers_section(opened: Opened, seen: Seen) -> str:
+def layers_section(opened: CachedModel, seen: RememberedImage) -> str:
     values = values_of(opened, seen)
     cells = []
     for row in layers_of(opened, seen):
@@ -162,7 +164,7 @@ def layers_section(opened: Opened, seen: Seen) -> str:
     )
 
 
-def pixel_section(opened: Opened, seen: Seen, x: int, y: int) -> str:
+def pixel_section(opened: CachedModel, seen: RememberedImage, x: int, y: int) -> str:
     facts = pixel_of(opened, seen, x, y)
     colours = dict(zip(opened.model.classes.names, opened.model.classes.colours, strict=True))
     ranked = sorted(facts["probabilities"].items(), key=lambda item: -item[1])
@@ -181,7 +183,7 @@ def pixel_section(opened: Opened, seen: Seen, x: int, y: int) -> str:
     )
 
 
-def training_section(opened: Opened) -> str:
+def training_section(opened: CachedModel) -> str:
     trace = opened.run / "trace.jsonl" if opened.run else None
     if trace is None or not trace.is_file():
         return ""
@@ -202,7 +204,7 @@ def training_section(opened: Opened) -> str:
     return f"<h2>How it was trained</h2>{began}{training_chart(epochs)}" + table(head, rows, "epochs")
 
 
-def metrics_section(opened: Opened) -> str:
+def metrics_section(opened: CachedModel) -> str:
     metrics: dict[str, Any] = opened.model.metadata.provenance.get("metrics") or {}
     if not metrics.get("classes"):
         return ""

@@ -47,7 +47,7 @@ SLOWEST_S, SECONDS_A_MEGAPIXEL = 6.0, 0.3
 NOWHERE = Path(os.devnull).open("w")  # noqa: SIM115 - open as long as this process lives
 
 
-class No(Exception):
+class UploadRefused(Exception):
     """An upload that is refused: status, kind, message, remedy."""
 
 
@@ -87,7 +87,7 @@ def bound_memory() -> None:
 def answer_to(ask: dict[str, Any], body: bytes) -> tuple[dict[str, Any], memoryview]:
     try:
         found = decoded(ask, body)
-    except No as no:
+    except UploadRefused as no:
         return {"refused": no.args}, memoryview(b"")
     except MemoryError:
         return {"refused": (422, "image-damaged", "Decoding the image takes too much memory.", SAVE)}, memoryview(b"")
@@ -108,12 +108,12 @@ def decoded(ask: dict[str, Any], body: bytes) -> Decoded:
     end_by_itself(0)
     data = first_file(body, ask["content_type"])
     if not data:
-        raise No(
+        raise UploadRefused(
             400, "image-missing", "The request holds no image.", "Send its bytes as the body, or as a multipart file."
         )
     if len(data) > ask["max_bytes"]:
         limit = f"{ask['max_bytes'] // 2**20} MB"
-        raise No(413, "too-large", f"The upload is larger; the limit is {limit}.", "Send a smaller image.")
+        raise UploadRefused(413, "too-large", f"The upload is larger; the limit is {limit}.", "Send a smaller image.")
     digest = hashlib.sha256(data).hexdigest()
     if ask["mask"]:
         end_by_itself(ask["max_pixels"])
@@ -125,12 +125,12 @@ def decoded(ask: dict[str, Any], body: bytes) -> Decoded:
         try:
             return Decoded(mask_ids_of(data), "", len(data), digest)
         except Refusal as refusal:
-            raise No(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
+            raise UploadRefused(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
     kind = format_within(data, ask["max_pixels"])
     try:
         return Decoded(decode_image(data, "the image"), kind, len(data), digest)
     except DataError as error:
-        raise No(422, "image-damaged", str(error), SAVE) from error
+        raise UploadRefused(422, "image-damaged", str(error), SAVE) from error
 
 
 def format_within(data: bytes, max_pixels: int) -> str:
@@ -141,10 +141,10 @@ def format_within(data: bytes, max_pixels: int) -> str:
         if refusal.kind in OTHER_KINDS:
             remedy = refusal.remedy if refusal.kind == "missing-extra" else f"Send one of: {', '.join(FORMATS)}."
             what = f"This is not an image that can be read: it {refusal.what}"
-            raise No(415, "image-unreadable", what, remedy) from refusal
+            raise UploadRefused(415, "image-unreadable", what, remedy) from refusal
         if refusal.kind == "too-large":
-            raise No(413, "too-large", f"The image {refusal.what}", "Send a smaller image.") from refusal
-        raise No(422, "image-damaged", f"the image: {refusal}", SAVE) from refusal
+            raise UploadRefused(413, "too-large", f"The image {refusal.what}", "Send a smaller image.") from refusal
+        raise UploadRefused(422, "image-damaged", f"the image: {refusal}", SAVE) from refusal
     refuse_large(opened.image, max_pixels)
     end_by_itself(opened.image.width * opened.image.height)
     return opened.format
@@ -154,7 +154,7 @@ def refuse_large(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         has = f"The image has {width}×{height} = {width * height:,} pixels"
-        raise No(413, "too-large", f"{has}; the limit is {max_pixels:,} pixels.", "Send a smaller image.")
+        raise UploadRefused(413, "too-large", f"{has}; the limit is {max_pixels:,} pixels.", "Send a smaller image.")
 
 
 def end_by_itself(pixels: int) -> None:
@@ -176,9 +176,11 @@ def first_file(body: bytes, content_type: str) -> bytes:
         parser.write(body)
         parser.finalize()
     except (FormParserError, ValueError) as error:
-        raise No(400, "form-damaged", "The multipart form cannot be read.", "Send the image as the body.") from error
+        raise UploadRefused(
+            400, "form-damaged", "The multipart form cannot be read.", "Send the image as the body."
+        ) from error
     if not form.is_whole:
-        raise No(400, "form-damaged", "The multipart form has no end.", "Send the image as the body.")
+        raise UploadRefused(400, "form-damaged", "The multipart form has no end.", "Send the image as the body.")
     return b"".join(form.file or ())
 
 
@@ -203,12 +205,16 @@ class Form:
     def begin(self) -> None:
         self.parts, self.head, self.taking = self.parts + 1, b"", False
         if self.parts > MOST_PARTS:
-            raise No(400, "form-damaged", f"The form has over {MOST_PARTS} parts.", "Send the image as the body.")
+            raise UploadRefused(
+                400, "form-damaged", f"The form has over {MOST_PARTS} parts.", "Send the image as the body."
+            )
 
     def field(self, data: bytes, start: int, end: int) -> None:
         self.head += data[start:end]
         if len(self.head) > 16_384:
-            raise No(400, "form-damaged", "A part of the form has endless headers.", "Send the image as the body.")
+            raise UploadRefused(
+                400, "form-damaged", "A part of the form has endless headers.", "Send the image as the body."
+            )
 
     def headed(self) -> None:
         self.taking = self.file is None and b"filename" in self.head

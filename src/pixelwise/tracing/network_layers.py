@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pixelwise.bundle.onnx_graph import SHAPE_OF, Graph, Traceable, batched, nodes_between, parse, with_outputs
 from pixelwise.prediction.flow_events import thumbnail
 from pixelwise.records import Pixels
-from pixelwise.tracing.receptive_field import Field, receptive_fields
+from pixelwise.tracing.receptive_field import ReceptiveField, receptive_fields
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -39,7 +39,7 @@ class Layer:
     shape: tuple[int, int, int]  # c, h, w
     parameters: int  # weights and biases of the operators that lead here from the stages before
     multiply_adds: int  # of those operators, for this image
-    receptive: Field  # in px of the network's input
+    receptive: ReceptiveField  # in px of the network's input
     strength: float  # mean |activation|
     active: float  # share of activations that are not zero, 0–1
     silent_channels: int  # channels that are zero everywhere on this image

@@ -28,7 +28,7 @@ SURE = (  # probability at least → in words
 
 
 @dataclass(frozen=True)
-class Answer:
+class LayerResponse:
     """How one layer answered at the pixel's place: its strongest channel there."""
 
     layer: str
@@ -38,7 +38,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Story:
+class PixelStory:
     """Why one pixel has its label."""
 
     x: int
@@ -53,7 +53,7 @@ class Story:
     probabilities: Mapping[str, float]  # of all classes, in class order
     neighbourhood: Mapping[str, float]  # class → share of the pixels around, the greatest first
     boundary_px: float | None  # to the nearest pixel of another class; None: none within NEAR_PX
-    answers: tuple[Answer, ...]
+    answers: tuple[LayerResponse, ...]
     sentences: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def tell_pixel(
     prediction: Prediction,
     activations: Mapping[str, NDArray[np.float32]],
     pixel: tuple[int, int] | None = None,
-) -> Story:
+) -> PixelStory:
     """The story of one pixel.
 
     Args:
@@ -96,7 +96,7 @@ def tell_pixel(
     boundary_px = distance_to_boundary(prediction.labels, x, y)
     confidence = in_words(probabilities[label])
     red, green, blue = (int(value) for value in image_HW3[y, x])
-    return Story(
+    return PixelStory(
         x=x,
         y=y,
         chosen=chosen,
@@ -165,7 +165,7 @@ def distance_to_boundary(labels_HW: Labels, x: int, y: int) -> float | None:
     return nearest if nearest <= NEAR_PX else None
 
 
-def strongest_answers(activations: Mapping[str, NDArray[np.float32]], u: float, v: float) -> tuple[Answer, ...]:
+def strongest_answers(activations: Mapping[str, NDArray[np.float32]], u: float, v: float) -> tuple[LayerResponse, ...]:
     """Of every layer, the channel that answers most at the relative position (u, v), beside what is usual for it."""
     answers = []
     for name, tensor in activations.items():
@@ -174,7 +174,7 @@ def strongest_answers(activations: Mapping[str, NDArray[np.float32]], u: float, 
         channel = int(np.abs(here).argmax())
         usual = float(np.abs(tensor[channel]).mean())
         value = float(here[channel])
-        answers.append(Answer(name, channel, value, abs(value) / usual if usual else 0.0))
+        answers.append(LayerResponse(name, channel, value, abs(value) / usual if usual else 0.0))
     return tuple(answers)
 
 

@@ -31,7 +31,7 @@ BRIGHTNESS_ONLY = 0.9
 
 
 @dataclass(frozen=True)
-class Finding:
+class PredictionWarning:
     """One thing that is off."""
 
     kind: str  # for machines: "one-class", "unsure" …
@@ -45,9 +45,9 @@ class Finding:
         return {"kind": self.kind, "what": self.what, "remedy": self.remedy}
 
 
-def diagnose(
+def check_prediction(
     pixels_HW3: Pixels, prediction: Prediction, metadata: StoredMetadata, layers: Iterable[Layer] = ()
-) -> list[Finding]:
+) -> list[PredictionWarning]:
     """What is off with a prediction, the gravest first; empty where nothing is.
 
     Args:
@@ -74,31 +74,31 @@ def diagnose(
     return [finding for finding in found if finding]
 
 
-def broken(prediction: Prediction) -> Finding | None:
+def broken(prediction: Prediction) -> PredictionWarning | None:
     if np.isfinite(prediction.scores).all():
         return None
-    return Finding(
+    return PredictionWarning(
         "broken",
         "Some scores are no finite numbers: the model is broken.",
         "Train it again at a smaller --set learning_rate, or export it again.",
     )
 
 
-def flat(pixels_HW3: Pixels) -> Finding | None:
+def flat(pixels_HW3: Pixels) -> PredictionWarning | None:
     if int(pixels_HW3.max()) - int(pixels_HW3.min()) > FLAT_SHADES:
         return None
-    return Finding(
+    return PredictionWarning(
         "flat",
         "The image is one flat colour: there is nothing in it to tell classes apart by.",
         "Look whether the right image was sent, and whether it was exposed.",
     )
 
 
-def one_class(prediction: Prediction) -> Finding | None:
+def one_class(prediction: Prediction) -> PredictionWarning | None:
     name, share = max(prediction.shares.items(), key=lambda item: item[1])
     if share < ONE_CLASS or len(prediction.classes) < 2:
         return None
-    return Finding(
+    return PredictionWarning(
         "one-class",
         f"{share:.1%} of the pixels are labelled {name}.",
         "If the image shows more than that, the model has not learnt the other classes: train longer, give it more "
@@ -106,12 +106,12 @@ def one_class(prediction: Prediction) -> Finding | None:
     )
 
 
-def unsure(confidence: float, prediction: Prediction) -> Finding | None:
+def unsure(confidence: float, prediction: Prediction) -> PredictionWarning | None:
     classes = len(prediction.classes)
     chance = 1 / classes  # what a model that knows nothing gives every class
     if classes < 2 or confidence >= chance + UNSURE * (1 - chance):
         return None
-    return Finding(
+    return PredictionWarning(
         "unsure",
         f"The model is unsure nearly everywhere: it gives its own labels a probability of {confidence:.0%} on average, "
         f"where guessing gives {chance:.0%}.",
@@ -119,12 +119,12 @@ def unsure(confidence: float, prediction: Prediction) -> Finding | None:
     )
 
 
-def unlike_training(confidence: float, metadata: StoredMetadata) -> Finding | None:
+def unlike_training(confidence: float, metadata: StoredMetadata) -> PredictionWarning | None:
     metrics: dict[str, Any] = metadata.provenance.get("metrics") or {}
     accuracy = metrics.get("accuracy")
     if accuracy is None or confidence > accuracy - UNLIKE:
         return None
-    return Finding(
+    return PredictionWarning(
         "unlike-training",
         f"Its mean confidence here is {confidence:.0%}, while {accuracy:.0%} of the pixels were right on "
         f"{images_of(metrics)}: this image is unlike those it learnt from.",
@@ -132,7 +132,7 @@ def unlike_training(confidence: float, metadata: StoredMetadata) -> Finding | No
     )
 
 
-def follows_brightness(pixels_HW3: Pixels, prediction: Prediction) -> Finding | None:
+def follows_brightness(pixels_HW3: Pixels, prediction: Prediction) -> PredictionWarning | None:
     """Does grey level alone tell the label? Then the network has learnt a threshold and not what things are."""
     small = cv2.resize(pixels_HW3, (128, 128), interpolation=cv2.INTER_AREA)
     labels = np.asarray(cv2.resize(prediction.labels, (128, 128), interpolation=cv2.INTER_NEAREST), np.int64)
@@ -145,14 +145,14 @@ def follows_brightness(pixels_HW3: Pixels, prediction: Prediction) -> Finding | 
     commonest = counts.sum(axis=0).max() / counts.sum()
     if told < BRIGHTNESS_ONLY or (told - commonest) / max(1 - commonest, 1e-6) < 0.8:
         return None
-    return Finding(
+    return PredictionWarning(
         "like-the-input",
         f"{told:.0%} of the labels can be told from brightness alone: the mask looks like the picture.",
         "Train longer or with more varied light; the network has learnt shades instead of things.",
     )
 
 
-def specks(prediction: Prediction) -> Finding | None:
+def specks(prediction: Prediction) -> PredictionWarning | None:
     """Regions of a few pixels, looked for at 512 pixels at most: what a person sees as noise is seen there, too."""
     height, width = prediction.labels.shape
     step = max(height, width) // SEEN_PX + 1
@@ -165,32 +165,32 @@ def specks(prediction: Prediction) -> Finding | None:
         tiny += int(areas[areas < SPECK_PX].sum())
     if tiny < SPECKS * labels.size:
         return None
-    return Finding(
+    return PredictionWarning(
         "specks",
         f"{tiny / labels.size:.1%} of the pixels lie in specks of fewer than {SPECK_PX * step * step} pixels.",
         "The model is torn between classes here. Blur or noise in the image does this, and too short a training.",
     )
 
 
-def too_small(pixels_HW3: Pixels, metadata: StoredMetadata) -> Finding | None:
+def too_small(pixels_HW3: Pixels, metadata: StoredMetadata) -> PredictionWarning | None:
     height, width = pixels_HW3.shape[:2]
     h, w = metadata.size
     if metadata.policy == "native" or (2 * height > h and 2 * width > w):
         return None
-    return Finding(
+    return PredictionWarning(
         "too-small",
         f"The image has {width}×{height} pixels and is magnified to the network's {w}×{h}.",
         "Details that are not there cannot be found. Use the original, larger image.",
     )
 
 
-def shrunk(pixels_HW3: Pixels, prediction: Prediction, metadata: StoredMetadata) -> Finding | None:
+def shrunk(pixels_HW3: Pixels, prediction: Prediction, metadata: StoredMetadata) -> PredictionWarning | None:
     height, width = pixels_HW3.shape[:2]
     _, h, w = prediction.scores.shape
     times = max(height / (h * metadata.stride), width / (w * metadata.stride))
     if times <= SHRUNK:
         return None
-    return Finding(
+    return PredictionWarning(
         "shrunk",
         f"The network sees this image {times:.1f} times smaller than it is, so that anything thinner than about "
         f"{2 * times:.0f} px is lost.",
@@ -198,13 +198,13 @@ def shrunk(pixels_HW3: Pixels, prediction: Prediction, metadata: StoredMetadata)
     )
 
 
-def stretched(pixels_HW3: Pixels, metadata: StoredMetadata) -> Finding | None:
+def stretched(pixels_HW3: Pixels, metadata: StoredMetadata) -> PredictionWarning | None:
     height, width = pixels_HW3.shape[:2]
     h, w = metadata.size
     ratio = (width / height) / (w / h)
     if metadata.policy != "stretch" or 1 / STRETCHED < ratio < STRETCHED:
         return None
-    return Finding(
+    return PredictionWarning(
         "stretched",
         f"The image is {width}×{height}, the network sees {w}×{h}: things are squeezed to "
         f"{min(ratio, 1 / ratio):.0%} of their shape.",
@@ -212,33 +212,33 @@ def stretched(pixels_HW3: Pixels, metadata: StoredMetadata) -> Finding | None:
     )
 
 
-def grey(pixels_HW3: Pixels) -> Finding | None:
+def grey(pixels_HW3: Pixels) -> PredictionWarning | None:
     sample = pixels_HW3[::8, ::8].astype(np.int16)
     if float(np.ptp(sample, axis=2).mean()) > GREY_SPREAD:
         return None
-    return Finding(
+    return PredictionWarning(
         "grey",
         "The image has hardly any colour.",
         "A model that learnt from colour photos loses a clue here; train with grey images if yours are so.",
     )
 
 
-def never_predicted(metadata: StoredMetadata) -> Finding | None:
+def never_predicted(metadata: StoredMetadata) -> PredictionWarning | None:
     metrics: dict[str, Any] = metadata.provenance.get("metrics") or {}
     never = [name for name, row in (metrics.get("classes") or {}).items() if row.get("recall") == 0]
     if not never:
         return None
-    return Finding(
+    return PredictionWarning(
         "never-predicted",
         f"On {images_of(metrics)}, this model never found: {', '.join(never)}.",
         "Give it more images that show them, or train longer; rare and thin things come last.",
     )
 
 
-def silent(layer: Layer) -> Finding | None:
+def silent(layer: Layer) -> PredictionWarning | None:
     if layer.group == "input" or layer.silent_channels <= layer.shape[0] / 2:
         return None
-    return Finding(
+    return PredictionWarning(
         "silent",
         f"{layer.silent_channels} of the {layer.shape[0]} channels of {layer.name} are zero everywhere in this image.",
         "One image may not need them; if it is so for every image, a smaller encoder would do.",

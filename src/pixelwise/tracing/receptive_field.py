@@ -58,7 +58,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Field:
+class ReceptiveField:
     """The receptive field of a tensor."""
 
     height_px: int | None  # of the network's input; None where the tensor sees nothing but a mean, or is not understood
@@ -69,7 +69,7 @@ class Field:
 
 def receptive_fields(
     graph: Graph, source: str, ends: Sequence[str], sizes: Mapping[str, Sequence[int]]
-) -> dict[str, Field]:
+) -> dict[str, ReceptiveField]:
     """The receptive fields of `ends`, in px of `source`.
 
     Args:
@@ -92,9 +92,9 @@ def receptive_fields(
     for end in ends:
         vertical, horizontal = axes[0].get(end), axes[1].get(end)
         if vertical is None or horizontal is None:
-            fields[end] = Field(None, None, False, known=False)
+            fields[end] = ReceptiveField(None, None, False, known=False)
         else:
-            fields[end] = Field(vertical.size_px(), horizontal.size_px(), vertical.whole)
+            fields[end] = ReceptiveField(vertical.size_px(), horizontal.size_px(), vertical.whole)
     return fields
 
 

@@ -20,8 +20,8 @@ from pixelwise.prediction.stages import HOW_TIMED, RUNS, Stages
 from pixelwise.records import Pixels, Prediction
 from pixelwise.trace_events import VERSION, Event, finite
 from pixelwise.tracing.network_layers import Layer, layers
-from pixelwise.tracing.pixel_story import Story, softmax, tell_pixel
-from pixelwise.tracing.prediction_checks import Finding, diagnose
+from pixelwise.tracing.pixel_story import PixelStory, softmax, tell_pixel
+from pixelwise.tracing.prediction_checks import PredictionWarning, check_prediction
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,9 +37,9 @@ class Trace:
     prediction: Prediction
     flow: tuple[Event, ...]  # the four stages
     layers: tuple[Layer, ...]
-    pixel: Story
+    pixel: PixelStory
     confidence: float  # mean probability of the most probable class, 0–1
-    findings: tuple[Finding, ...]  # what looks wrong; empty where nothing does
+    findings: tuple[PredictionWarning, ...]  # what looks wrong; empty where nothing does
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the pixels themselves: small pictures of them are in the flow."""
@@ -112,5 +112,5 @@ def trace(model: Traceable, image: Pixels | str | Path, pixel: tuple[int, int] |
         layers=rows,
         pixel=tell_pixel(pixels_HW3, prediction, activations, story_pixel),
         confidence=confidence,
-        findings=tuple(diagnose(pixels_HW3, prediction, model.metadata, rows)),
+        findings=tuple(check_prediction(pixels_HW3, prediction, model.metadata, rows)),
     )

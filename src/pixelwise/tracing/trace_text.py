@@ -16,8 +16,8 @@ from pixelwise.prediction.stages import HOW_TIMED, RUNS
 from pixelwise.records import ClassList, Colour, Pixels, Prediction
 from pixelwise.trace_events import Event
 from pixelwise.tracing.network_layers import Layer
-from pixelwise.tracing.pixel_story import Story
-from pixelwise.tracing.prediction_checks import Finding
+from pixelwise.tracing.pixel_story import PixelStory
+from pixelwise.tracing.prediction_checks import PredictionWarning
 from pixelwise.tracing.terminal_picture import Pictures
 
 BAR_COLUMNS = 20
@@ -31,8 +31,8 @@ def show_trace(
     prediction: Prediction,
     flow: tuple[Event, ...],
     layers: tuple[Layer, ...],
-    pixel: Story,
-    findings: tuple[Finding, ...],
+    pixel: PixelStory,
+    findings: tuple[PredictionWarning, ...],
 ) -> RenderableType:
     """Everything in a `Trace`, for rich to print: colours and pictures in a terminal, plain text elsewhere."""
     classes = prediction.classes
@@ -117,7 +117,7 @@ def in_millions(number: int) -> str:
     return f"{number / 1e6:,.1f} M" if number else "–"
 
 
-def story(pixel: Story, classes: ClassList) -> RenderableType:
+def story(pixel: PixelStory, classes: ClassList) -> RenderableType:
     """One pixel's story: all probabilities, the most probable first, and what follows from them."""
     colour = f"#{pixel.colour[0]:02x}{pixel.colour[1]:02x}{pixel.colour[2]:02x}"
     heading = Text(f"Pixel ({pixel.x}, {pixel.y})", style="bold")

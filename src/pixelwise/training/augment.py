@@ -22,7 +22,7 @@ PADDING = 127  # grey of what lies outside the image: near 0 once normalised
 
 
 @dataclass(frozen=True)
-class View:
+class Crop:
     """What is cut from the original, in its pixels; the box may reach outside the image."""
 
     top: int
@@ -37,14 +37,14 @@ def generator(seed: int, epoch: int, sample: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64([seed, epoch, sample]))
 
 
-def random_view(
+def random_crop(
     rng: np.random.Generator,
     image_size: tuple[int, int],
     seen_size: tuple[int, int],
     size: tuple[int, int],
     zoom: tuple[float, float],
     flip: bool,
-) -> View:
+) -> Crop:
     """Draw a view: magnified by `zoom`, its shape bent by up to 10 %, anywhere on the image.
 
     Args:
@@ -60,10 +60,10 @@ def random_view(
         slack = full - length  # negative: the box is larger than the image, which then lies anywhere inside it
         box.append((round(rng.uniform(min(slack, 0), max(slack, 0))), length))
     (top, height), (left, width) = box
-    return View(top, left, height, width, mirrored=flip and bool(rng.random() < 0.5))
+    return Crop(top, left, height, width, mirrored=flip and bool(rng.random() < 0.5))
 
 
-def rarest_view(views: Sequence[View], mask_HW: Labels, size: tuple[int, int], rare: Sequence[int]) -> View:
+def rarest_crop(views: Sequence[Crop], mask_HW: Labels, size: tuple[int, int], rare: Sequence[int]) -> Crop:
     """The view that shows the most of the rare classes; the first one where they are alike.
 
     Views at random show mostly what is everywhere; poles and riders deserve to be seen more often than they occur.
@@ -73,21 +73,21 @@ def rarest_view(views: Sequence[View], mask_HW: Labels, size: tuple[int, int], r
         rare: ids of the rare classes.
     """
     few = (-(-size[0] // 4), -(-size[1] // 4))
-    shares = [np.isin(cut_mask(mask_HW, view, few), rare).mean() for view in views]
+    shares = [np.isin(crop_mask(mask_HW, view, few), rare).mean() for view in views]
     return views[int(np.argmax(shares))]
 
 
-def cut_image(image_HW3: Pixels, view: View) -> Pixels:
+def crop_image(image_HW3: Pixels, view: Crop) -> Pixels:
     """The pixels in the view, grey where it reaches outside the image; not yet resized or mirrored."""
-    return cut(image_HW3, view, PADDING)
+    return cropped(image_HW3, view, PADDING)
 
 
-def cut_mask(mask_HW: Labels, view: View, size: tuple[int, int]) -> Labels:
+def crop_mask(mask_HW: Labels, view: Crop, size: tuple[int, int]) -> Labels:
     """The labels in the view at `size`, void where it reaches outside, mirrored like the image will be.
 
     Each output pixel takes the label at its centre: ids are never mixed.
     """
-    box = cut(mask_HW, view, VOID)
+    box = cropped(mask_HW, view, VOID)
     rows = ((np.arange(size[0]) + 0.5) * view.height / size[0]).astype(int)
     columns = ((np.arange(size[1]) + 0.5) * view.width / size[1]).astype(int)
     if view.mirrored:
@@ -95,7 +95,7 @@ def cut_mask(mask_HW: Labels, view: View, size: tuple[int, int]) -> Labels:
     return np.ascontiguousarray(box[rows][:, columns])
 
 
-def cut(array: NDArray[np.uint8], view: View, fill: int) -> NDArray[np.uint8]:
+def cropped(array: NDArray[np.uint8], view: Crop, fill: int) -> NDArray[np.uint8]:
     height, width = array.shape[:2]
     top, left = max(view.top, 0), max(view.left, 0)
     bottom, right = min(view.top + view.height, height), min(view.left + view.width, width)

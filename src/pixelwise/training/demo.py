@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.errors import UsageError
-from pixelwise.evaluation.evaluate import Report, evaluate
+from pixelwise.evaluation.evaluate import EvaluationReport, evaluate
 from pixelwise.images.files import write_whole
 from pixelwise.images.image_files import encode_png
 from pixelwise.prediction.load_model import Model, load
@@ -30,7 +30,7 @@ class Demonstrated:
     scenes: Path
     trained: Trained
     model: Model
-    report: Report  # on the test split
+    report: EvaluationReport  # on the test split
     image: Path  # a scene that the model has never seen, ready to be traced
     seconds: float
 

@@ -47,7 +47,7 @@ STATUS = {"finished": "FINISHED", "KeyboardInterrupt": "KILLED", "SIGTERM": "KIL
 
 
 @dataclass(frozen=True)
-class Followed:
+class TrackedRun:
     """What a tracker is told before the first event."""
 
     run: Path
@@ -76,7 +76,7 @@ def data_of(run: Path) -> dict[str, str]:
 
 
 @contextmanager
-def tracked(names: Sequence[str], followed: Followed) -> Iterator[list[Listener]]:
+def tracked(names: Sequence[str], followed: TrackedRun) -> Iterator[list[Listener]]:
     """Listeners for the trackers named, and for those that followed this run before; closed at the end.
 
     Raises:
@@ -124,7 +124,7 @@ def previews_of(run: Path, epoch: int) -> list[tuple[str, Path]]:
 
 
 @contextmanager
-def to_tensorboard(followed: Followed) -> Iterator[Listener]:
+def to_tensorboard(followed: TrackedRun) -> Iterator[Listener]:
     """Follow the run in RUN/tensorboard."""
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
@@ -189,7 +189,7 @@ def steps_in(folder: Path) -> set[int]:
 
 
 @contextmanager
-def to_mlflow(followed: Followed) -> Iterator[Listener]:
+def to_mlflow(followed: TrackedRun) -> Iterator[Listener]:
     """Follow the run in MLflow: in the store that MLFLOW_TRACKING_URI names, or in mlflow.db beside the run."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a training tells nobody that it took place
     from mlflow.entities import Metric, Param
@@ -242,7 +242,7 @@ def to_mlflow(followed: Followed) -> Iterator[Listener]:
             client.set_terminated(run_id, status)
 
 
-def new_run(client: Any, uri: str, followed: Followed) -> str:
+def new_run(client: Any, uri: str, followed: TrackedRun) -> str:
     """A run in the experiment "pixelwise"; returns its id."""
     run = followed.run.resolve()
     experiment = client.get_experiment_by_name("pixelwise")
@@ -274,4 +274,4 @@ def explained(tracker: str, where: object) -> Iterator[None]:
         ) from error
 
 
-TRACKERS: dict[str, Callable[[Followed], Any]] = {"tensorboard": to_tensorboard, "mlflow": to_mlflow}
+TRACKERS: dict[str, Callable[[TrackedRun], Any]] = {"tensorboard": to_tensorboard, "mlflow": to_mlflow}

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pixelwise.bundle.export import Graph, deployable, export_graph, stages_of, to_onnx, write_bundle
+from pixelwise.bundle.export import NetworkGraph, deployable, export_graph, stages_of, to_onnx, write_bundle
 from pixelwise.bundle.metadata import Metadata, Stage
-from pixelwise.bundle.onnx_graph import batched, cut, parse
+from pixelwise.bundle.onnx_graph import batched, extract, parse
 from pixelwise.bundle.quantize import quantise
 from pixelwise.bundle.trust import check_exported
 from pixelwise.bundle.weight_storage import STORAGES, Storage, store_weights
@@ -36,7 +36,7 @@ from pixelwise.trace_events import Listener, nobody
 from pixelwise.training.checkpoint import load_checkpoint
 from pixelwise.training.loader import Pairs
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.validate import Validated, Validation, batches, in_tiles, seen_mask, validate
+from pixelwise.training.validate import Validation, ValidationResult, batches, in_tiles, seen_mask, validate
 from pixelwise.version import __version__
 
 PARITY_IMAGES = 8
@@ -59,7 +59,7 @@ def export(
     int8: bool = False,
     max_drop: float = MAX_DROP,
     validation: Validation | None = None,
-    measured: Validated | None = None,
+    measured: ValidationResult | None = None,
     tell: Listener = nobody,
     progress: Callable[[int, int], None] = unwatched,
 ) -> Path:
@@ -223,7 +223,7 @@ class GraphNetwork(Network):
     def __init__(self, model: onnx.ModelProto, stages: Sequence[Stage]) -> None:
         super().__init__()
         self.seen, self.scores = ends(model, stages)
-        part, self.needed = cut(parse(model.SerializeToString()), [self.seen], [self.scores])
+        part, self.needed = extract(parse(model.SerializeToString()), [self.seen], [self.scores])
         self.session = onnxruntime.InferenceSession(part, providers=["CPUExecutionProvider"])
 
     def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
@@ -247,7 +247,7 @@ def rehearse_export(network: Network, preprocess: Preprocess) -> None:
     network = copy.deepcopy(network).cpu().eval()
     stages = stages_of(network)
     try:
-        model = to_onnx(Graph(deployable(network), preprocess).eval(), [stage.tensor for stage in stages])
+        model = to_onnx(NetworkGraph(deployable(network), preprocess).eval(), [stage.tensor for stage in stages])
         check_exported(model.SerializeToString(), [stage.tensor for stage in stages], preprocess.size)
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         for shape in ((90, 120, 3), (121, 77, 3)):

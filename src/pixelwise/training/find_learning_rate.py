@@ -23,7 +23,7 @@ from pixelwise.training.data_summary import Progress
 from pixelwise.training.loader import batches_from
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run_directory import locked
-from pixelwise.training.step import learn, lesson_of, set_training
+from pixelwise.training.step import learn, set_training, step_setup
 from pixelwise.training.train import prepare, with_validation
 from pixelwise.training.training_state import EpochSoFar
 
@@ -34,7 +34,7 @@ BLOWN_UP = 3.0  # times the lowest loss: higher rates are not tried
 
 
 @dataclass(frozen=True)
-class Found:
+class RateTest:
     """What the range test saw."""
 
     rates: tuple[float, ...]
@@ -56,7 +56,7 @@ def find_rate(
     device: str = "auto",
     tell: Listener = nobody,
     progress: Progress = lambda what, done, total: None,
-) -> Found:
+) -> RateTest:
     """Train for up to STEPS steps at rising rates, on a network that is thrown away, and plot the loss.
 
     Writes `out`/learning_rate.svg and nothing else but a lock; a training can start in `out` afterwards. `classes`,
@@ -77,7 +77,7 @@ def find_rate(
     with locked(out, parts=["."]):
         ready = prepare(dataset, lambda manifest: None, recipe, skip_bad, tell, progress, where)
         training = ready.training
-        lesson = lesson_of(training, ready.pixels_C)
+        lesson = step_setup(training, ready.pixels_C)
         set_training(training.network, recipe)
         rates: list[float] = []
         losses: list[float] = []
@@ -105,7 +105,7 @@ def find_rate(
         suggestion = suggest(rates, losses)
         plot = out / "learning_rate.svg"
         write_whole(plot, draw(rates, losses, suggestion).encode())
-    return Found(tuple(rates), tuple(losses), suggestion, recipe.learning_rate, plot)
+    return RateTest(tuple(rates), tuple(losses), suggestion, recipe.learning_rate, plot)
 
 
 def suggest(rates: Sequence[float], losses: Sequence[float]) -> float:

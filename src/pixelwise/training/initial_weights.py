@@ -17,7 +17,7 @@ from pixelwise.training.training_state import Training
 
 
 @dataclass(frozen=True)
-class Beginning:
+class InitialWeights:
     """The weights of another run's best epoch."""
 
     tensors: dict[str, Tensor]
@@ -26,7 +26,7 @@ class Beginning:
     ]  # "run", "epoch", "sha256" of the weights; of its bundle, where there is one: "temperature", "metrics"
 
 
-def beginning_at(run: Path, recipe: Recipe) -> Beginning:
+def beginning_at(run: Path, recipe: Recipe) -> InitialWeights:
     """Read them.
 
     Raises:
@@ -55,10 +55,10 @@ def beginning_at(run: Path, recipe: Recipe) -> Beginning:
     if bundle.exists():
         metadata = read_bundle(bundle).metadata
         facts |= {"temperature": metadata.temperature, "metrics": metadata.provenance.get("metrics")}
-    return Beginning(tensors, facts)
+    return InitialWeights(tensors, facts)
 
 
-def take_weights(training: Training, beginning: Beginning) -> list[str]:
+def take_weights(training: Training, beginning: InitialWeights) -> list[str]:
     """Put them into a training that has not begun. What has another shape there, since the classes are others, starts
     anew: its names are returned."""
     own = training.network.state_dict()

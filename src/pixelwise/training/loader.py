@@ -24,7 +24,7 @@ from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.errors import DataError, PixelwiseError, WorkerError
 from pixelwise.model.preprocess import Policy, network_size
 from pixelwise.records import Labels, Pixels, Sample
-from pixelwise.training.augment import cut_image, cut_mask, generator, random_view, rarest_view, relight
+from pixelwise.training.augment import crop_image, crop_mask, generator, random_crop, rarest_crop, relight
 
 LARGEST_SHARE = 4  # a pair that takes more than this part of the cache is decoded anew each time
 RESTARTS = 3  # of killed workers, an epoch
@@ -78,7 +78,7 @@ class Augmentation:
     rare: tuple[int, ...] = ()  # ids of the rare classes
 
 
-class Views(TorchDataset[list[Tensor]]):
+class CropDataset(TorchDataset[list[Tensor]]):
     """Augmented views, addressed by (epoch, index) so that a worker process needs no state."""
 
     def __init__(self, pairs: Pairs, augmentation: Augmentation) -> None:
@@ -102,15 +102,15 @@ def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, i
     seen = network_size(height, width, how.size, how.policy)
     size = how.size_at(epoch) if how.size_at else how.size
     seen_now = (seen[0] * size[0] // how.size[0], seen[1] * size[1] // how.size[1])  # the same view, in fewer pixels
-    views = [random_view(rng, (height, width), seen_now, size, how.zoom, how.flip) for _ in range(how.views)]
-    view = rarest_view(views, mask_HW, size, how.rare) if how.views > 1 else views[0]
-    box = torch.from_numpy(np.ascontiguousarray(cut_image(image_HW3, view)))[None]
+    views = [random_crop(rng, (height, width), seen_now, size, how.zoom, how.flip) for _ in range(how.views)]
+    view = rarest_crop(views, mask_HW, size, how.rare) if how.views > 1 else views[0]
+    box = torch.from_numpy(np.ascontiguousarray(crop_image(image_HW3, view)))[None]
     # In whole numbers: five times as fast as in floats, as which a network's input is resized, and within one of 255.
     resized_hw3 = F.interpolate(box.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
     if view.mirrored:
         resized_hw3 = resized_hw3.flip(1)
     image_hw3 = np.ascontiguousarray(resized_hw3.numpy())
-    lit_hw3, labels_hw = relight(rng, image_hw3, how.light), cut_mask(mask_HW, view, size)
+    lit_hw3, labels_hw = relight(rng, image_hw3, how.light), crop_mask(mask_HW, view, size)
     if how.turn:
         quarters = int(rng.integers(4))
         lit_hw3, labels_hw = (np.ascontiguousarray(np.rot90(array, quarters)) for array in (lit_hw3, labels_hw))
@@ -162,7 +162,7 @@ def training_batches(
         pinned: in memory from which a GPU fetches them while it computes.
     """
     return DataLoader(
-        Views(pairs, augmentation),
+        CropDataset(pairs, augmentation),
         batch_sampler=order,
         num_workers=workers,
         pin_memory=pinned,
@@ -192,7 +192,7 @@ def batches_from(
                 start += 1
                 yield batch
         except PixelwiseError as error:
-            raise without_story(error) from error
+            raise without_traceback(error) from error
         except (RuntimeError, OSError, EOFError) as error:
             if not batches.num_workers or not is_lost_worker(error):
                 raise
@@ -207,7 +207,7 @@ def batches_from(
             lost(reason)
 
 
-def without_story(error: PixelwiseError) -> PixelwiseError:
+def without_traceback(error: PixelwiseError) -> PixelwiseError:
     """An error that was raised in a worker, without the traceback that torch puts into its message."""
     message = str(error)
     return type(error)(message.rstrip().rpartition(f"{type(error).__name__}: ")[2]) if "Caught " in message else error

@@ -23,10 +23,10 @@ from pixelwise.training.loader import Augmentation, Order, Pairs, batches_from, 
 from pixelwise.training.observations import observe
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.signals import Stop
-from pixelwise.training.step import Lesson, learn_or_say, lesson_of, out_of_memory, rate_at, set_training
+from pixelwise.training.step import StepSetup, learn_or_say, out_of_memory, rate_at, set_training, step_setup
 from pixelwise.training.time_budget import show_duration
 from pixelwise.training.training_state import EpochSoFar, Stopwatch, Training, save
-from pixelwise.training.validate import Validated, Validation, validate
+from pixelwise.training.validate import Validation, ValidationResult, validate
 
 SAVE_EVERY_S = 300.0  # within an epoch, so that a long one that is killed loses little
 
@@ -41,7 +41,7 @@ def run_epochs(
     tell: Listener,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     stop: Stop | None = None,
-) -> Validated | None:
+) -> ValidationResult | None:
     """Train from where `training` stands to the recipe's last epoch, telling and saving after each.
 
     Returns:
@@ -53,8 +53,8 @@ def run_epochs(
         StoppedError: `stop` was asked for, and the step at hand is finished and saved.
     """
     stop = stop or Stop()
-    lesson = lesson_of(training, pixels_C)
-    best: Validated | None = None
+    lesson = step_setup(training, pixels_C)
+    best: ValidationResult | None = None
     while training.epoch < training.recipe.epochs and early_end(training) is None:
         try:
             with stop.finishing_steps():
@@ -132,7 +132,7 @@ def rare_classes(pixels_C: Sequence[int]) -> tuple[int, ...]:
 
 def train_epoch(
     training: Training,
-    lesson: Lesson,
+    lesson: StepSetup,
     pixels_C: Sequence[int],
     pairs: Pairs,
     folder: Path,
@@ -179,7 +179,7 @@ def is_over(training: Training) -> bool:
 def finish_epoch(
     training: Training,
     dataset: Dataset,
-    result: Validated,
+    result: ValidationResult,
     rate: float,
     validation_s: float,
     folder: Path,
@@ -237,7 +237,7 @@ def replan(training: Training, so_far: EpochSoFar, validation_s: float, folder: 
 
 def validation_scores(
     training: Training, validation: Validation, folder: Path, progress: Callable[[str, int, int], None], stop: Stop
-) -> Validated:
+) -> ValidationResult:
     """Validate the averaged weights, then put the training ones back."""
     network = training.network
     own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -255,7 +255,7 @@ def validation_scores(
         network.load_state_dict(own)
 
 
-def epoch_event(training: Training, dataset: Dataset, result: Validated, rate: float) -> Event:
+def epoch_event(training: Training, dataset: Dataset, result: ValidationResult, rate: float) -> Event:
     """What an epoch came to, for people and machines."""
     so_far, scores = training.so_far, result.scores
     names = dataset.classes.names

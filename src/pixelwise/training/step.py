@@ -31,7 +31,7 @@ CLEAR_EVERY = 100  # steps, in which a mean shrinks by less than what lies betwe
 
 
 @dataclass(frozen=True)
-class Followed:
+class AveragedWeights:
     """The running mean of the weights beside the weights, tensor by tensor."""
 
     means: list[Tensor]
@@ -41,7 +41,7 @@ class Followed:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class StepSetup:
     """What a step needs and never changes."""
 
     preprocess: Preprocess
@@ -49,10 +49,10 @@ class Lesson:
     dice: float
     forward: nn.Module  # the network, with whatever brings the gradients of several processes together
     bfloat16: bool  # whether the network computes in it: on GPUs that do so themselves
-    followed: Followed
+    followed: AveragedWeights
 
 
-def lesson_of(training: Training, pixels_C: Sequence[int]) -> Lesson:
+def step_setup(training: Training, pixels_C: Sequence[int]) -> StepSetup:
     recipe, network = training.recipe, training.network
     device = next(network.parameters()).device
     preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std, recipe.even_exposure).to(device)
@@ -60,7 +60,7 @@ def lesson_of(training: Training, pixels_C: Sequence[int]) -> Lesson:
     # Older GPUs only imitate it, slower than float32.
     bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     followed = followed_by(training.average, network)
-    return Lesson(preprocess, weights_C, recipe.dice, distributed.parallel(network), bfloat16, followed)
+    return StepSetup(preprocess, weights_C, recipe.dice, distributed.parallel(network), bfloat16, followed)
 
 
 def schedule(step: float, steps: int, warmup: float) -> float:
@@ -81,7 +81,7 @@ def rate_at(training: Training, steps: int, done: int | None = None) -> float:
 
 
 def learn_or_say(
-    training: Training, lesson: Lesson, images_Bhw3: Tensor, labels_Bhw: Tensor, rate: float
+    training: Training, lesson: StepSetup, images_Bhw3: Tensor, labels_Bhw: Tensor, rate: float
 ) -> str | None:
     """One step; the error's words where memory did not suffice. Once this has returned, the memory is free again."""
     try:
@@ -93,7 +93,7 @@ def learn_or_say(
     return None
 
 
-def learn(training: Training, lesson: Lesson, images_Bhw3: Tensor, labels_Bhw: Tensor, rate: float) -> None:
+def learn(training: Training, lesson: StepSetup, images_Bhw3: Tensor, labels_Bhw: Tensor, rate: float) -> None:
     """One step: forward, loss, backward, update, running mean. On a GPU the network computes in bfloat16, not the loss.
 
     Of several processes each learns from its part of the batch, and all come to the same weights.
@@ -133,7 +133,7 @@ def learn(training: Training, lesson: Lesson, images_Bhw3: Tensor, labels_Bhw: T
 
 
 def out_of_memory(
-    training: Training, lesson: Lesson, images_Bhw3: Tensor, labels_Bhw: Tensor, reason: str
+    training: Training, lesson: StepSetup, images_Bhw3: Tensor, labels_Bhw: Tensor, reason: str
 ) -> OutOfMemoryError:
     """The error for a batch that does not fit, with the largest one that was tried and does."""
     if distributed.processes() > 1:  # the others are in the middle of the step: there is nothing to try it with
@@ -222,15 +222,17 @@ def clear_vanished(optimizer: torch.optim.Optimizer) -> None:
         state["exp_avg"].copy_(nn.functional.hardshrink(state["exp_avg"], VANISHED))
 
 
-def followed_by(average: dict[str, Tensor], network: nn.Module) -> Followed:
+def followed_by(average: dict[str, Tensor], network: nn.Module) -> AveragedWeights:
     """What of `average` follows what of `network`: both are changed in place for the rest of the training."""
     theirs = network.state_dict()
     means = [name for name, tensor in average.items() if tensor.is_floating_point()]
     counts = [name for name in average if name not in means]
-    return Followed(*([tensors[name] for name in names] for names in (means, counts) for tensors in (average, theirs)))
+    return AveragedWeights(
+        *([tensors[name] for name in names] for names in (means, counts) for tensors in (average, theirs))
+    )
 
 
-def follow(followed: Followed, decay: float, step: int) -> None:
+def follow(followed: AveragedWeights, decay: float, step: int) -> None:
     """Move the running mean of the weights towards the weights; faster at first, when they still change a lot."""
     torch._foreach_lerp_(followed.means, followed.weights, 1 - min(decay, step / (10 + step)))
     for kept, count in zip(followed.counts, followed.weights_counts, strict=True):

@@ -16,7 +16,7 @@ from pixelwise.training import distributed, loop
 from pixelwise.training.export_run import PARITY_IMAGES, rehearse_export
 from pixelwise.training.loader import Pairs, batches_from
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.step import learn, lesson_of, rate_at, set_training
+from pixelwise.training.step import learn, rate_at, set_training, step_setup
 from pixelwise.training.time_budget import Budget, require_time
 from pixelwise.training.training_state import CPU, Stopwatch, start
 from pixelwise.training.validate import Validation, validate
@@ -125,7 +125,7 @@ def timed_steps(
 ) -> Iterator[float]:
     """Train without end; seconds of each step, the time to get its batch included."""
     training = start(recipe, classes, device)
-    lesson = lesson_of(training, pixels_C)
+    lesson = step_setup(training, pixels_C)
     order = loop.order_of(training, pairs)
     set_training(training.network, recipe)
     while True:

@@ -26,7 +26,7 @@ from pixelwise.trace_events import Event, Listener, mend, nobody, to_all, to_fil
 from pixelwise.training import distributed, loop
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.data_summary import Progress, data_event, pixels_as_seen, show_flow
-from pixelwise.training.experiment_trackers import Followed, require_trackers, tracked
+from pixelwise.training.experiment_trackers import TrackedRun, require_trackers, tracked
 from pixelwise.training.export_run import export, rehearse_export, samples_of
 from pixelwise.training.initial_weights import beginning_at, take_weights
 from pixelwise.training.loader import Pairs
@@ -166,7 +166,7 @@ def train(
                     plan(ready, budget_s, tell)
                 start_alike(training)
                 write_whole(out / "recipe.toml", training.recipe.to_toml().encode())
-                followed = Followed(out, training.recipe, training.history)
+                followed = TrackedRun(out, training.recipe, training.history)
                 tell = to_all(tell, *stack.enter_context(tracked(track, followed)))
                 best = loop.run_epochs(
                     training, ready.dataset, ready.pixels_C, ready.pairs, ready.validation, out, tell, progress, stop

@@ -25,7 +25,7 @@ from pixelwise.prediction.in_memory import labelled_in_tiles
 from pixelwise.prediction.large.tile_plan import is_cut, native_tile, overlap_of
 from pixelwise.prediction.large.tiles import tiling
 from pixelwise.records import VOID, ClassList, Labels, Pixels, Scores
-from pixelwise.training.augment import View, cut_mask
+from pixelwise.training.augment import Crop, crop_mask
 from pixelwise.training.distributed import own_part, total_of
 from pixelwise.training.loader import Pairs
 
@@ -46,7 +46,7 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Validated:
+class ValidationResult:
     """What it came to."""
 
     matrix: confusion.Counts
@@ -62,7 +62,7 @@ def validate(
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
     alone: bool = True,
-) -> Validated:
+) -> ValidationResult:
     """Run the network over all pairs, where it lies. With `previews`, write the first images' masks there as PNG.
 
     Args:
@@ -105,7 +105,7 @@ def validate(
     if not alone:
         matrix, sums = total_of(matrix), total_of(np.array([loss, pixels]))
         loss, pixels = float(sums[0]), int(sums[1])
-    return Validated(matrix, confusion.scores(matrix), loss / pixels if pixels else float("nan"))
+    return ValidationResult(matrix, confusion.scores(matrix), loss / pixels if pixels else float("nan"))
 
 
 def labels_at_size(scores_Chw: Tensor, size: tuple[int, ...]) -> Labels:
@@ -175,4 +175,4 @@ def batches(validation: Validation, own: Sequence[int] | None = None) -> Iterato
 
 def seen_mask(mask_HW: Labels, size: tuple[int, int]) -> Labels:
     """The mask as the network sees it: at its input size."""
-    return cut_mask(mask_HW, View(0, 0, mask_HW.shape[0], mask_HW.shape[1], mirrored=False), size)
+    return crop_mask(mask_HW, Crop(0, 0, mask_HW.shape[0], mask_HW.shape[1], mirrored=False), size)

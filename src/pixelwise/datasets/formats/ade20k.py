@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise.datasets.layouts import Declared, Listing, pair_folders
+from pixelwise.datasets.layouts import DeclaredClasses, Listing, pair_folders
 
 FOLDERS = {"training": "train", "validation": "val", "testing": "test"}
 NUMBER = 150
@@ -26,7 +26,7 @@ def list_ade20k(root: Path) -> Listing:
     names = object_names(root)
     if names:
         ids = tuple(range(1, len(names) + 1))
-        listing.declared = Declared(names, ids, (None,) * len(names), frozenset({0, 255}), "objectInfo150.txt's")
+        listing.declared = DeclaredClasses(names, ids, (None,) * len(names), frozenset({0, 255}), "objectInfo150.txt's")
     return listing
 
 

@@ -24,7 +24,7 @@ from pixelwise.datasets.formats.annotation_files import (
     WHY_NOT,
     Drawn,
     ImageFiles,
-    Undrawn,
+    SkippedShapes,
     add_drawn,
     blank_mask,
     files_below,
@@ -49,7 +49,7 @@ Size = tuple[int, int]  # H, W
 
 
 @dataclass(frozen=True)
-class Stamp:
+class MaskPatch:
     """Pixels of a figure: a mask [h, w] and where its top left pixel lies."""
 
     top: int
@@ -58,28 +58,30 @@ class Stamp:
 
 
 @dataclass(frozen=True)
-class Figure:
+class DrawnShape:
     """One figure of a drawing: rings (even-odd: a ring inside a ring is a hole), pixels, or why it has neither."""
 
     name: str  # its class
     kind: str  # the format's own word for it: "polygon", "polyline", "bitmap"
     rings: tuple[Polygon, ...] = ()
-    stamp: Callable[[Size], Stamp] | None = None  # of the image's (H, W); raises Refusal
+    stamp: Callable[[Size], MaskPatch] | None = None  # of the image's (H, W); raises Refusal
     undrawn: str = ""  # a sentence: "A line has no area."
 
 
 @dataclass(frozen=True)
-class Picture:
+class AnnotatedImage:
     """One image as a file of drawings names it, with its figures."""
 
     image: str  # its name or path, as the format writes it
-    figures: tuple[Figure, ...]
+    figures: tuple[DrawnShape, ...]
     size: Size | None = None  # of the image, where the file says it
     at: Path | None = None  # the image, where the format's folders tell where it lies
     split: str = "all"
 
 
-Read = Callable[[Path], dict[str, Picture]]  # the pictures of a file by a name that finds each again; raises Refusal
+Read = Callable[
+    [Path], dict[str, AnnotatedImage]
+]  # the pictures of a file by a name that finds each again; raises Refusal
 
 
 def some_below(root: Path, suffixes: tuple[str, ...], says: Callable[[str], bool], depth: int = 4) -> bool:
@@ -108,8 +110,8 @@ def list_pictures(
         declared: classes that the format names, in its order, whether they are drawn or not.
     """
     listing, files = Listing(root), ImageFiles(root)
-    undrawn, drawn = Undrawn(listing), list[Drawn]()
-    taken: dict[Path, tuple[Path, Picture]] = {}
+    undrawn, drawn = SkippedShapes(listing), list[Drawn]()
+    taken: dict[Path, tuple[Path, AnnotatedImage]] = {}
     repeated: Counter[tuple[Path, Path]] = Counter()
     missing: Counter[Path] = Counter()
     bare = 0  # pictures on which nothing is drawn
@@ -183,7 +185,7 @@ def picture_ids(read: Read, path: Path, entry: str, size: Size) -> MaskIds:
     return mask
 
 
-def draw(mask: MaskIds, figure: Figure, value: int) -> None:
+def draw(mask: MaskIds, figure: DrawnShape, value: int) -> None:
     """Write `value` into the pixels of `mask` [H, W] that a figure covers. Raises Refusal."""
     if figure.stamp is not None:
         stamp = figure.stamp((mask.shape[0], mask.shape[1]))
@@ -203,47 +205,49 @@ def draw(mask: MaskIds, figure: Figure, value: int) -> None:
     mask[top:bottom, left:right][covered] = value
 
 
-def pictures_of(read: Read, path: Path) -> dict[str, Picture]:
+def pictures_of(read: Read, path: Path) -> dict[str, AnnotatedImage]:
     """What a file draws, kept while it is unchanged. Raises Refusal, whatever is wrong with the file."""
     with refusals():
         return _pictures(read, path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _pictures(read: Read, path: Path, _changed_ns: int) -> dict[str, Picture]:
+def _pictures(read: Read, path: Path, _changed_ns: int) -> dict[str, AnnotatedImage]:
     return read(path)
 
 
-def not_drawn(name: str, kind: str) -> Figure:
+def not_drawn(name: str, kind: str) -> DrawnShape:
     """A figure of a kind that has no area, or that is not read."""
-    return Figure(name, kind, undrawn=WHY_NOT.get(kind.lower(), "This kind of shape is not read."))
+    return DrawnShape(name, kind, undrawn=WHY_NOT.get(kind.lower(), "This kind of shape is not read."))
 
 
-def polygon(name: str, kind: str, rings: Iterable[Any]) -> Figure:
+def polygon(name: str, kind: str, rings: Iterable[Any]) -> DrawnShape:
     """A figure of rings, each a list of pairs or of numbers in turn; one that cannot be drawn says why."""
     try:
-        return Figure(name, kind, tuple(polygon_of(ring) for ring in rings))
+        return DrawnShape(name, kind, tuple(polygon_of(ring) for ring in rings))
     except Refusal as refusal:
-        return Figure(name, kind, undrawn=f"It {refusal.what}")
+        return DrawnShape(name, kind, undrawn=f"It {refusal.what}")
 
 
-def rectangle(name: str, kind: str, *sides: Any, turned: Any = 0) -> Figure:
+def rectangle(name: str, kind: str, *sides: Any, turned: Any = 0) -> DrawnShape:
     """A figure from left, top, right, bottom; `turned` in degrees, clockwise, about its centre."""
     numbers = _finite(*sides, turned)
     if len(numbers) != 5:
-        return Figure(name, kind, undrawn="Its sides are not four finite numbers.")
+        return DrawnShape(name, kind, undrawn="Its sides are not four finite numbers.")
     if numbers[0] == numbers[2] or numbers[1] == numbers[3]:
-        return Figure(name, kind, undrawn="It has no area.")
-    return Figure(name, kind, (box_of(*numbers),))
+        return DrawnShape(name, kind, undrawn="It has no area.")
+    return DrawnShape(name, kind, (box_of(*numbers),))
 
 
-def ellipse(name: str, kind: str, *numbers: Any, turned: Any = 0) -> Figure:
+def ellipse(name: str, kind: str, *numbers: Any, turned: Any = 0) -> DrawnShape:
     """A figure from the centre x, y and the radii x, y; `turned` in degrees, clockwise, about its centre."""
     own = _finite(*numbers, turned)
     if len(own) != 5:
-        return Figure(name, kind, undrawn="Its centre and radii are not four finite numbers.")
+        return DrawnShape(name, kind, undrawn="Its centre and radii are not four finite numbers.")
     return (
-        Figure(name, kind, (ellipse_of(*own),)) if own[2] and own[3] else Figure(name, kind, undrawn="It has no area.")
+        DrawnShape(name, kind, (ellipse_of(*own),))
+        if own[2] and own[3]
+        else DrawnShape(name, kind, undrawn="It has no area.")
     )
 
 
@@ -260,11 +264,11 @@ def number_of(value: Any) -> float | None:
         return None
 
 
-def _where(picture: Picture, i: int, figure: Figure) -> str:
+def _where(picture: AnnotatedImage, i: int, figure: DrawnShape) -> str:
     return f"{shown(picture.image)}, shape {i} ({shown(figure.kind)} {shown(figure.name)})"
 
 
-def _judge(path: Path, picture: Picture, image: Path, listing: Listing, undrawn: Undrawn) -> None:
+def _judge(path: Path, picture: AnnotatedImage, image: Path, listing: Listing, undrawn: SkippedShapes) -> None:
     """Report figures that are not drawn, and rings that cross themselves or leave the image."""
     rings = []
     for i, figure in enumerate(picture.figures):
@@ -292,10 +296,10 @@ def stated_size(image: Path) -> Size | None:
     return (width, height) if turned else (height, width)
 
 
-def _alike(one: Picture, other: Picture) -> bool:
+def _alike(one: AnnotatedImage, other: AnnotatedImage) -> bool:
     """Whether two files draw the same on an image, as projects and their exports do."""
 
-    def seen(picture: Picture) -> list[tuple[Any, ...]]:
+    def seen(picture: AnnotatedImage) -> list[tuple[Any, ...]]:
         drawn = [figure for figure in picture.figures if not figure.undrawn]
         pixels = [f.stamp.args if isinstance(f.stamp, partial) else f.stamp for f in drawn]
         return [(f.name, [ring.tolist() for ring in f.rings], own) for f, own in zip(drawn, pixels, strict=True)]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pixelwise.datasets.dataset_toml import dataset_toml
 from pixelwise.datasets.formats.image_lookup import ImageFiles, files_below
 from pixelwise.datasets.formats.reader_errors import refusals
-from pixelwise.datasets.layouts import Declared, Listing
+from pixelwise.datasets.layouts import DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.images.decode import MAX_PIXELS, MaskIds
 from pixelwise.images.files import Refusal, read_bytes, shown
@@ -97,7 +97,7 @@ def blank_mask(height: int, width: int, top_id: int) -> MaskIds:
     return np.zeros((height, width), np.uint8) if top_id < 256 else np.zeros((height, width), np.int32)
 
 
-class Undrawn:
+class SkippedShapes:
     """Shapes that are not drawn, counted so that one problem names each kind: none is dropped unsaid."""
 
     def __init__(self, listing: Listing) -> None:
@@ -200,7 +200,7 @@ def add_drawn(reader: str, drawn: Sequence[Drawn], listing: Listing, source: str
     void = frozenset(i for name, i in ids.items() if name.lower() in VOID_NAMES)
     chosen = [(name, i) for name, i in ids.items() if i not in void]
     names, own = tuple(name for name, _ in chosen), tuple(i for _, i in chosen)
-    listing.declared = Declared(names, own, (None,) * len(own), void, source, by_name=True)
+    listing.declared = DeclaredClasses(names, own, (None,) * len(own), void, source, by_name=True)
 
 
 def split_of(path: Path, root: Path) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 from pixelwise.datasets.dataset_toml import SPLITS
 from pixelwise.datasets.formats.annotation_files import blank_mask, files_below, read_json, shape_named
-from pixelwise.datasets.formats.field_checks import rows_of, same_size, size_of, table_of, text_of, told
+from pixelwise.datasets.formats.field_checks import rows_of, same_size, shown_value, size_of, table_of, text_of
 from pixelwise.datasets.formats.polygons import fill, judge_polygons, polygon_of
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.layouts import Declared, Listing, sample_of
+from pixelwise.datasets.layouts import DeclaredClasses, Listing, sample_of
 from pixelwise.datasets.palettes import CITYSCAPES
 from pixelwise.images.decode import MaskIds
 from pixelwise.records import VOID, Sample
@@ -87,7 +87,7 @@ def list_cityscapes(root: Path) -> Listing:
     ids = tuple(range(len(names))) if train_ids else tuple(LABEL_IDS.values())
     colours = tuple((code >> 16, code >> 8 & 255, code & 255) for code in (CITYSCAPES[name] for name in names))
     void = {VOID} if train_ids else {VOID, *(i for i in range(34) if i not in ids)}
-    listing.declared = Declared(names, ids, colours, frozenset(void), "Cityscapes' 19 that are evaluated")
+    listing.declared = DeclaredClasses(names, ids, colours, frozenset(void), "Cityscapes' 19 that are evaluated")
     return listing
 
 
@@ -109,7 +109,7 @@ def _judge(path: Path, listing: Listing) -> None:
     with problems_of(listing, path):
         table, things = _objects(path)
         size = size_of(table.get("imgHeight"), table.get("imgWidth"))
-        named = ((f"object {i} ({told(thing.get('label'))})", thing) for i, thing in enumerate(things))
+        named = ((f"object {i} ({shown_value(thing.get('label'))})", thing) for i, thing in enumerate(things))
         judge_polygons(
             [(where, thing.get("polygon")) for where, thing in named],
             size,

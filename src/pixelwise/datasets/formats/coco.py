@@ -25,7 +25,7 @@ from pixelwise.datasets.dataset_toml import SPLITS
 from pixelwise.datasets.formats.annotation_files import (
     BACKGROUND,
     ImageFiles,
-    Undrawn,
+    SkippedShapes,
     blank_mask,
     files_below,
     peek,
@@ -39,7 +39,7 @@ from pixelwise.datasets.formats.image_lookup import below
 from pixelwise.datasets.formats.polygons import inside, judge_polygons, polygon_of
 from pixelwise.datasets.formats.reader_errors import problems_of
 from pixelwise.datasets.formats.run_lengths import coco_mask
-from pixelwise.datasets.layouts import Declared, Listing
+from pixelwise.datasets.layouts import DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.images.decode import MaskIds, image_pixels
 from pixelwise.images.files import Refusal, is_file, read_bytes, shown
@@ -78,7 +78,7 @@ def list_coco(root: Path) -> Listing:
     """Every image that a JSON file names, in the split that the file's name or folder says."""
     listing, files = Listing(root), ImageFiles(root)
     categories: dict[int, Row] = {}
-    undrawn = Undrawn(listing)
+    undrawn = SkippedShapes(listing)
     panoptic = []
     for path, table in read_all(annotation_files(root), _table, listing):
         with problems_of(listing, path):
@@ -206,7 +206,7 @@ def _areas(labels: Labels) -> Iterator[tuple[int, NDArray[np.bool_], dict[str, A
             yield c + 1, own, {"area": int(own.sum()), "bbox": box}
 
 
-def _list_file(path: Path, table: Row, listing: Listing, files: ImageFiles, undrawn: Undrawn) -> None:
+def _list_file(path: Path, table: Row, listing: Listing, files: ImageFiles, undrawn: SkippedShapes) -> None:
     """The images of one file. What is wrong with one of them does not stop the others."""
     split = split_of(path, listing.root)
     panoptic = _is_panoptic(table)
@@ -243,7 +243,7 @@ def _tell_of_strays(path: Path, table: Row, seen: set[str], listing: Listing) ->
 
 
 def _judge(
-    path: Path, name: str, rows: list[Row], size: tuple[int, int] | None, listing: Listing, undrawn: Undrawn
+    path: Path, name: str, rows: list[Row], size: tuple[int, int] | None, listing: Listing, undrawn: SkippedShapes
 ) -> None:
     """Warn of objects that cannot be drawn as they are meant."""
 
@@ -311,7 +311,7 @@ def _declare(row: Row, shift: int, categories: dict[int, Row]) -> None:
         raise Refusal("annotations", what, "Give each category one id in all files.")
 
 
-def _declared(categories: dict[int, Row], *, void_is_0: bool) -> Declared | None:
+def _declared(categories: dict[int, Row], *, void_is_0: bool) -> DeclaredClasses | None:
     """`void_is_0`: what no segment covers is unlabelled, as panoptic files have it; otherwise it is background."""
     if not categories:
         return None
@@ -329,7 +329,7 @@ def _declared(categories: dict[int, Row], *, void_is_0: bool) -> Declared | None
         names, ids, colours = [BACKGROUND, *names], [0, *ids], [None, *colours]
     else:
         void.add(0)
-    return Declared(tuple(names), tuple(ids), tuple(colours), frozenset(void), "COCO's categories")
+    return DeclaredClasses(tuple(names), tuple(ids), tuple(colours), frozenset(void), "COCO's categories")
 
 
 def _table(path: Path) -> Row:

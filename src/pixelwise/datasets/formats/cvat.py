@@ -22,7 +22,7 @@ from pixelwise.datasets.formats.annotation_files import (
     VOID_NAME,
     Drawn,
     ImageFiles,
-    Undrawn,
+    SkippedShapes,
     add_drawn,
     blank_mask,
     files_below,
@@ -57,7 +57,7 @@ def is_cvat(root: Path) -> bool:
 def list_cvat(root: Path) -> Listing:
     """Every image that the file names; CVAT's subsets are the splits. Labels that nobody drew are classes too."""
     listing, files = Listing(root), ImageFiles(root)
-    undrawn, drawn = Undrawn(listing), list[Drawn]()
+    undrawn, drawn = SkippedShapes(listing), list[Drawn]()
     declared: list[str] = []
     for path, images in read_all(annotation_files(root), images_of, listing):
         declared += labels_of(path)
@@ -204,7 +204,7 @@ def _size(element: Element) -> tuple[int, int] | None:
     return whole_text(element.get("height"), "height", 1), whole_text(element.get("width"), "width", 1)
 
 
-def _judge(path: Path, name: str, element: Element, listing: Listing, undrawn: Undrawn) -> frozenset[str]:
+def _judge(path: Path, name: str, element: Element, listing: Listing, undrawn: SkippedShapes) -> frozenset[str]:
     """The labels of what is drawn on an image; what is not drawn, or not as it is meant, is told. Raises Refusal."""
     polygons, names = [], set()
     size = _size(element)

@@ -23,10 +23,10 @@ from xml.etree.ElementTree import Element
 
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    Figure,
-    Picture,
+    AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Size,
-    Stamp,
     ellipse,
     list_pictures,
     not_drawn,
@@ -66,7 +66,7 @@ class _Film:
     tracks: list[_Track]
     size: Size | None
     images: dict[int, Path]
-    pictures: dict[str, Picture] = field(default_factory=dict)
+    pictures: dict[str, AnnotatedImage] = field(default_factory=dict)
     empty: list[int] = field(default_factory=list)  # frames without a visible shape
     between: list[int] = field(default_factory=list)  # frames between keyframes of shapes that are no boxes
     missing: list[int] = field(default_factory=list)  # frames with a shape and without an image
@@ -147,7 +147,7 @@ def _film_or_none(path: Path) -> _Film | None:
     return _film(path, path.stat().st_mtime_ns)
 
 
-def _read(path: Path) -> dict[str, Picture]:
+def _read(path: Path) -> dict[str, AnnotatedImage]:
     return _film(path, path.stat().st_mtime_ns).pictures
 
 
@@ -204,7 +204,7 @@ def _frames(path: Path, root: Element, drawn: set[int]) -> dict[int, Path]:
 
 def _draw_film(film: _Film) -> None:
     """Fill in a film's pictures, and which frames have none and why."""
-    figures: defaultdict[int, list[tuple[int, int, Figure]]] = defaultdict(list)
+    figures: defaultdict[int, list[tuple[int, int, DrawnShape]]] = defaultdict(list)
     between: set[int] = set()
     missing: set[int] = set()
     order = sorted(film.images)
@@ -237,7 +237,7 @@ def _draw_film(film: _Film) -> None:
         if frame in figures and frame not in between:
             drawn = tuple(figure for _, _, figure in sorted(figures[frame], key=lambda one: one[:2]))
             at = film.images[frame]
-            film.pictures[str(frame)] = Picture(at.name, drawn, film.size, at)
+            film.pictures[str(frame)] = AnnotatedImage(at.name, drawn, film.size, at)
 
 
 def _gaps(track: _Track) -> bool:
@@ -247,7 +247,7 @@ def _gaps(track: _Track) -> bool:
     return keys and any(after > frame + 1 and shape.get("outside") != "1" for frame, after, shape in pairs)
 
 
-def _moved(track: _Track, i: int, frame: int) -> Figure:
+def _moved(track: _Track, i: int, frame: int) -> DrawnShape:
     """The box between shape i and the next."""
     share = (frame - track.frames[i]) / (track.frames[i + 1] - track.frames[i])
     ends = [
@@ -257,7 +257,7 @@ def _moved(track: _Track, i: int, frame: int) -> Figure:
     return rectangle(track.label, "box", *sides, turned=turned)
 
 
-def _figure(label: str, shape: Element) -> Figure:
+def _figure(label: str, shape: Element) -> DrawnShape:
     kind = shape.tag
     if kind == "polygon":
         pairs = [pair.split(",") for pair in shape.get("points", "").split(";") if pair.strip()]
@@ -269,15 +269,15 @@ def _figure(label: str, shape: Element) -> Figure:
         return ellipse(label, kind, *(shape.get(key) for key in ("cx", "cy", "rx", "ry")), turned=turned)
     if kind == "mask":
         left, top, width, height = (whole_text(shape.get(key), key) for key in ("left", "top", "width", "height"))
-        return Figure(label, kind, stamp=partial(_stamp, shape.get("rle") or "", (top, left, height, width)))
+        return DrawnShape(label, kind, stamp=partial(_stamp, shape.get("rle") or "", (top, left, height, width)))
     return not_drawn(label, kind)
 
 
-def _stamp(runs: str, box: tuple[int, int, int, int], size: Size) -> Stamp:
+def _stamp(runs: str, box: tuple[int, int, int, int], size: Size) -> MaskPatch:
     """The pixels of a mask whose box (top, left, height, width) lies in an image of this size. Raises Refusal."""
     top, left, height, width = box
     if top + height > size[0] or left + width > size[1]:
         raise Refusal(
             "run-lengths", f"has a box of {width}×{height} at {left}, {top} that leaves the image.", "Redraw."
         )
-    return Stamp(top, left, cvat_mask(runs, height, width))
+    return MaskPatch(top, left, cvat_mask(runs, height, width))

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    Figure,
-    Picture,
+    AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Size,
-    Stamp,
     ellipse,
     list_pictures,
     not_drawn,
@@ -66,14 +66,14 @@ def _is_ours(text: str) -> bool:
     return second or ('"dataset"' in text and '"image"' in text and ('"workview_url"' in text or '"seq"' in text))
 
 
-def _read(path: Path) -> dict[str, Picture]:
+def _read(path: Path) -> dict[str, AnnotatedImage]:
     table = table_of(read_json(path), "content")
     annotations = rows_of(table.get("annotations"), "annotations")
     if any("frames" in one for one in annotations):
         raise Refusal("unread-format", "draws on a video.", "Export its frames as images with their annotations.")
     name, folder, size = _image(table)
     figures = tuple(figure for one in annotations if (figure := _figure(one, annotations)) is not None)
-    return {"": Picture(f"{folder}/{name}" if folder else name, figures, size)}
+    return {"": AnnotatedImage(f"{folder}/{name}" if folder else name, figures, size)}
 
 
 def _image(table: dict[str, Any]) -> tuple[str, str, Size | None]:
@@ -92,7 +92,7 @@ def _image(table: dict[str, Any]) -> tuple[str, str, Size | None]:
     return str(name), str(item.get("path") or "").strip("/"), size_of(slots[0].get("height"), slots[0].get("width"))
 
 
-def _figure(one: dict[str, Any], annotations: list[dict[str, Any]]) -> Figure | None:
+def _figure(one: dict[str, Any], annotations: list[dict[str, Any]]) -> DrawnShape | None:
     """The figure of an annotation; None of what is said of the image as a whole, and of raster layers themselves."""
     name, kind = str(one.get("name") or OBJECT), next((key for key in KINDS if key in one), "")
     shape = one.get(kind)
@@ -113,7 +113,7 @@ def _figure(one: dict[str, Any], annotations: list[dict[str, Any]]) -> Figure | 
         turned = np.rad2deg(number_of(shape.get("angle")) or 0)
         return ellipse(name, kind, *(part.get(axis) for part in parts for axis in "xy"), turned=turned)
     if kind == "mask":
-        return Figure(name, kind, stamp=partial(_stamp, str(one.get("id")), _layer_of(one, annotations)))
+        return DrawnShape(name, kind, stamp=partial(_stamp, str(one.get("id")), _layer_of(one, annotations)))
     return not_drawn(name, kind)
 
 
@@ -142,12 +142,12 @@ def _mapping(layer: dict[str, Any]) -> dict[str, Any]:
     return mapping if isinstance(mapping, dict) else {}
 
 
-def _stamp(own: str, layer: dict[str, Any], size: Size) -> Stamp:
+def _stamp(own: str, layer: dict[str, Any], size: Size) -> MaskPatch:
     """Where a raster layer has the number of one mask. Raises Refusal."""
     number = _mapping(layer).get(own)
     if type(number) is not int:
         raise Refusal("annotations", "has no pixels: no raster layer names it.", AGAIN)
-    return Stamp(0, 0, layer_numbers(layer.get("dense_rle"), *size) == number)
+    return MaskPatch(0, 0, layer_numbers(layer.get("dense_rle"), *size) == number)
 
 
 def layer_numbers(runs: Any, height: int, width: int) -> NDArray[np.int32]:

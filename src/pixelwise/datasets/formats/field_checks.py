@@ -19,7 +19,7 @@ def whole(value: Any, what: str, low: int = 0, high: int = 2**31 - 1) -> int:
     """A whole number in low … high, both included. Booleans, floats and text are none. Raises Refusal."""
     if type(value) is not int or not low <= value <= high:
         expected = f"expected a whole number from {low:,} to {high:,}"
-        raise Refusal("annotations", f"has {told(value)} as its {what}; {expected}.", CORRECT)
+        raise Refusal("annotations", f"has {shown_value(value)} as its {what}; {expected}.", CORRECT)
     return value
 
 
@@ -28,7 +28,7 @@ def whole_text(value: Any, what: str, low: int = 0, high: int = 2**31 - 1) -> in
     text = value.strip() if isinstance(value, str) else ""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 12):
-        raise Refusal("annotations", f"has {told(value)} as its {what}; expected a whole number.", CORRECT)
+        raise Refusal("annotations", f"has {shown_value(value)} as its {what}; expected a whole number.", CORRECT)
     return whole(int(text), what, low, high)
 
 
@@ -39,8 +39,8 @@ def number(value: Any, what: str, low: float = -FAR, high: float = FAR) -> float
             return float(value)
         if low > -FAR or high < FAR:
             expected = f"a number from {low:g} to {high:g}"
-            raise Refusal("annotations", f"has {told(value)} as its {what}; expected {expected}.", CORRECT)
-    raise Refusal("annotations", f"has {told(value)} as its {what}; expected a finite number.", CORRECT)
+            raise Refusal("annotations", f"has {shown_value(value)} as its {what}; expected {expected}.", CORRECT)
+    raise Refusal("annotations", f"has {shown_value(value)} as its {what}; expected a finite number.", CORRECT)
 
 
 def number_text(value: Any, what: str) -> float:
@@ -50,7 +50,7 @@ def number_text(value: Any, what: str) -> float:
     except ValueError:
         found = math.nan
     if not -FAR <= found <= FAR:
-        raise Refusal("annotations", f"has {told(value)} as its {what}; expected a finite number.", CORRECT)
+        raise Refusal("annotations", f"has {shown_value(value)} as its {what}; expected a finite number.", CORRECT)
     return found
 
 
@@ -75,14 +75,14 @@ def same_size(declared: tuple[int, int] | None, size: tuple[int, int], who: str 
 def rows_of(value: Any, what: str) -> list[dict[str, Any]]:
     """A list of tables. Raises Refusal."""
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-        raise Refusal("annotations", f"has {told(value)} as its {what}; expected a list of objects.", CORRECT)
+        raise Refusal("annotations", f"has {shown_value(value)} as its {what}; expected a list of objects.", CORRECT)
     return value
 
 
 def table_of(value: Any, what: str) -> dict[str, Any]:
     """A JSON object. Raises Refusal."""
     if not isinstance(value, dict):
-        raise Refusal("annotations", f"has {told(value)} as its {what}; expected an object.", CORRECT)
+        raise Refusal("annotations", f"has {shown_value(value)} as its {what}; expected an object.", CORRECT)
     return value
 
 
@@ -92,7 +92,7 @@ def text_of(value: Any, what: str, encoded: str = "strict") -> str:
     `encoded`: "surrogateescape" for names of files, which may hold bytes that are no UTF-8.
     """
     if not isinstance(value, str) or not value.strip() or not _writable(value, encoded):
-        raise Refusal("annotations", f"has {told(value)} as its {what}; expected a name.", CORRECT)
+        raise Refusal("annotations", f"has {shown_value(value)} as its {what}; expected a name.", CORRECT)
     return value
 
 
@@ -103,7 +103,7 @@ def colour_of(value: Any) -> Colour | None:
     return None
 
 
-def told(value: Any) -> str:
+def shown_value(value: Any) -> str:
     """A value for a message, whatever it is: short, and never built where it is long."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "nothing"}[value]

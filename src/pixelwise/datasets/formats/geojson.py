@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pixelwise.datasets.formats.annotation_files import (
     Drawn,
     ImageFiles,
-    Undrawn,
+    SkippedShapes,
     add_drawn,
     blank_mask,
     files_below,
@@ -54,7 +54,7 @@ def is_geojson(root: Path) -> bool:
 def list_geojson(root: Path) -> Listing:
     """Every file whose image is there: beside it, or anywhere below the root under its name."""
     listing, files = Listing(root), ImageFiles(root)
-    undrawn, drawn = Undrawn(listing), list[Drawn]()
+    undrawn, drawn = SkippedShapes(listing), list[Drawn]()
     for path, (table, features) in read_all(label_files(root), _collection, listing):
         with problems_of(listing, path):
             names = _judge(path, features, listing, undrawn)
@@ -79,7 +79,7 @@ def list_geojson(root: Path) -> Listing:
     return listing
 
 
-def _judge(path: Path, features: list[Row], listing: Listing, undrawn: Undrawn) -> frozenset[str]:
+def _judge(path: Path, features: list[Row], listing: Listing, undrawn: SkippedShapes) -> frozenset[str]:
     """The classes of what is drawn; what is not drawn, or not as it is meant, is told. Raises Refusal."""
     names = set()
     for i, feature in enumerate(features):

@@ -23,7 +23,7 @@ from pixelwise.datasets.formats.annotation_files import (
     BACKGROUND,
     Drawn,
     ImageFiles,
-    Undrawn,
+    SkippedShapes,
     add_drawn,
     blank_mask,
     files_below,
@@ -62,7 +62,7 @@ def is_labelme(root: Path) -> bool:
 def list_labelme(root: Path) -> Listing:
     """Every JSON file whose image is there: beside it, or anywhere below the root under its name."""
     listing, files = Listing(root), ImageFiles(root)
-    undrawn, drawn = Undrawn(listing), list[Drawn]()
+    undrawn, drawn = SkippedShapes(listing), list[Drawn]()
     for path, (table, shapes) in read_all(label_files(root), _drawing, listing):
         with problems_of(listing, path):
             image, named = _image(path, table, files)
@@ -175,7 +175,7 @@ def _points(shape: Row, number: int) -> Polygon:
     return points
 
 
-def _judge(path: Path, table: Row, shapes: list[Row], listing: Listing, undrawn: Undrawn) -> frozenset[str]:
+def _judge(path: Path, table: Row, shapes: list[Row], listing: Listing, undrawn: SkippedShapes) -> frozenset[str]:
     """The labels of what is drawn; what is not drawn, or not as it is meant, is told. Raises Refusal."""
     size = size_of(table.get("imageHeight"), table.get("imageWidth"))
     polygons, names = [], set()

@@ -20,10 +20,10 @@ from PIL import Image
 
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    Figure,
-    Picture,
+    AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Size,
-    Stamp,
     list_pictures,
     number_of,
     picture_ids,
@@ -69,7 +69,7 @@ def _text(element: Element, path: str) -> str:
     return (element.findtext(path) or "").strip()
 
 
-def _read(path: Path) -> dict[str, Picture]:
+def _read(path: Path) -> dict[str, AnnotatedImage]:
     root = parse_xml(read_bytes(path))
     name, folder = _text(root, "filename") or path.stem, _text(root, "folder")
     sides = [_text(root, f"imagesize/{side}") for side in ("nrows", "ncols")]
@@ -77,7 +77,7 @@ def _read(path: Path) -> dict[str, Picture]:
     figures = tuple(_figure(one, path) for one in root.iter("object") if not _is_deleted(one))
     beside = path.parent / name
     named = f"{folder}/{name}" if folder and not beside.is_file() else name
-    return {"": Picture(named, figures, (height, width) if height and width else None)}
+    return {"": AnnotatedImage(named, figures, (height, width) if height and width else None)}
 
 
 def _is_deleted(one: Element) -> bool:
@@ -92,11 +92,11 @@ def _deleted(path: Path) -> int:
     return sum(_is_deleted(one) for one in parse_xml(read_bytes(path)).iter("object"))
 
 
-def _figure(one: Element, path: Path) -> Figure:
+def _figure(one: Element, path: Path) -> DrawnShape:
     name = _text(one, "name") or OBJECT
     segment, outline = one.find("segm"), one.find("polygon")
     if segment is not None:
-        return Figure(name, "segm", stamp=partial(_mask, path, _text(segment, "mask")))
+        return DrawnShape(name, "segm", stamp=partial(_mask, path, _text(segment, "mask")))
     if outline is not None:
         points = [[number_of(_text(pt, axis)) for axis in "xy"] for pt in outline.findall("pt")]
         for i in range(1, len(outline) // 2 + 1):  # Roboflow and RectLabel: x1, y1, x2, y2 …
@@ -104,14 +104,14 @@ def _figure(one: Element, path: Path) -> Figure:
                 points.append([number_of(_text(outline, f"{axis}{i}")) for axis in "xy"])
         if _text(one, "type") in ("line", "point") or len(points) in (1, 2):
             kind = "point" if len(points) == 1 else "line"
-            return Figure(name, kind, undrawn=f"A {kind} has no area.")
+            return DrawnShape(name, kind, undrawn=f"A {kind} has no area.")
         return polygon(name, "polygon", [points])
     if one.find("bndbox") is not None:
-        return Figure(name, "bndbox", undrawn="Only a box is there, not the outline of the object.")
-    return Figure(name, "object", undrawn="It has no polygon and no mask.")
+        return DrawnShape(name, "bndbox", undrawn="Only a box is there, not the outline of the object.")
+    return DrawnShape(name, "object", undrawn="It has no polygon and no mask.")
 
 
-def _mask(path: Path, name: str, size: Size) -> Stamp:
+def _mask(path: Path, name: str, size: Size) -> MaskPatch:
     """The pixels of an object's PNG, found in Masks/ of its collection or beside the XML file. Raises Refusal."""
     place = _mask_file(path, name)
     if place is None:
@@ -130,7 +130,7 @@ def _mask(path: Path, name: str, size: Size) -> Stamp:
     except Exception as error:  # Pillow raises many kinds on damaged files
         what = f"has its pixels in {shown(name)}, which cannot be read ({shown(str(error)[:60])})."
         raise Refusal("truncated", what, "Copy or export it again.") from error
-    return Stamp(0, 0, np.asarray(values > 0))
+    return MaskPatch(0, 0, np.asarray(values > 0))
 
 
 def _mask_file(path: Path, name: str) -> Path | None:

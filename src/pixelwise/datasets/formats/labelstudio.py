@@ -22,7 +22,7 @@ from pixelwise.datasets.dataset_toml import SPLITS
 from pixelwise.datasets.formats.annotation_files import (
     Drawn,
     ImageFiles,
-    Undrawn,
+    SkippedShapes,
     add_drawn,
     blank_mask,
     files_below,
@@ -72,7 +72,7 @@ def is_labelstudio(root: Path) -> bool:
 def list_labelstudio(root: Path) -> Listing:
     """Every annotated task whose image is there. A task's `data.split` is its split."""
     listing, files = Listing(root), ImageFiles(root)
-    undrawn, drawn = Undrawn(listing), list[Drawn]()
+    undrawn, drawn = SkippedShapes(listing), list[Drawn]()
     several = empty = 0
     for path, tasks in read_all(task_files(root), _tasks, listing):
         for i, task in enumerate(tasks):
@@ -208,7 +208,7 @@ def _outline(kind: str, value: Row, size: tuple[int, ...]) -> Polygon:
     return turned(box_of(x, y, x + w, y + h), (x, y), degrees)  # about its top left corner
 
 
-def _judge(path: Path, place: int, results: list[Row], listing: Listing, undrawn: Undrawn) -> frozenset[str]:
+def _judge(path: Path, place: int, results: list[Row], listing: Listing, undrawn: SkippedShapes) -> frozenset[str]:
     """The labels of what is drawn; what is not drawn, or not as it is meant, is told. Raises Refusal."""
     names = set()
     places = {id(result): i for i, result in enumerate(results)}

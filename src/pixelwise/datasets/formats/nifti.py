@@ -34,7 +34,7 @@ from pixelwise.datasets.dataset_toml import read_settings
 from pixelwise.datasets.formats.annotation_files import files_below, read_json
 from pixelwise.datasets.formats.field_checks import table_of, text_of
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.layouts import Declared, Listing
+from pixelwise.datasets.layouts import DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.errors import MissingExtraError
 from pixelwise.images.decode import MAX_PIXELS, MaskIds
@@ -362,7 +362,7 @@ def _channel_names(path: Path) -> tuple[str, ...]:
         return ()  # the names are a help: without them a channel has its number
 
 
-def _declared(path: Path) -> Declared | None:
+def _declared(path: Path) -> DeclaredClasses | None:
     try:
         labels = read_json(path)["labels"]
         rows = (
@@ -375,7 +375,7 @@ def _declared(path: Path) -> Declared | None:
     void = {i for i, name in rows.items() if name.lower() in VOID_NAMES}
     ids = tuple(sorted(rows.keys() - void))
     names = tuple(rows[i] for i in ids)
-    return Declared(names, ids, (None,) * len(ids), frozenset({VOID, *void} - set(ids)), "dataset.json's labels")
+    return DeclaredClasses(names, ids, (None,) * len(ids), frozenset({VOID, *void} - set(ids)), "dataset.json's labels")
 
 
 def _library() -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 from pixelwise.datasets.formats.annotation_files import files_below, split_of
 from pixelwise.datasets.formats.field_checks import colour_of, table_of, text_of
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.layouts import Declared, Listing
+from pixelwise.datasets.layouts import DeclaredClasses, Listing
 from pixelwise.errors import MissingExtraError
 from pixelwise.images.decode import MaskIds, mask_ids_of
 from pixelwise.images.files import Refusal
@@ -136,7 +136,7 @@ def _opened(path: Path, _changed_ns: int) -> Any:
         ) from error
 
 
-def _declared(metadata: dict[bytes, bytes]) -> Declared | None:
+def _declared(metadata: dict[bytes, bytes]) -> DeclaredClasses | None:
     if b"pixelwise" not in metadata:
         return None
     table = table_of(json.loads(metadata[b"pixelwise"]), "classes")
@@ -145,7 +145,7 @@ def _declared(metadata: dict[bytes, bytes]) -> Declared | None:
     ids = tuple(range(len(names)))
     if len(colours) != len(names):
         raise Refusal("annotations", f"has {len(names)} classes but {len(colours)} colours.", "Export it again.")
-    return Declared(names, ids, colours, frozenset({255}), "the parquet schema's")
+    return DeclaredClasses(names, ids, colours, frozenset({255}), "the parquet schema's")
 
 
 def _library() -> tuple[Any, Any]:

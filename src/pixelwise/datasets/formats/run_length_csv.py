@@ -27,11 +27,11 @@ import numpy as np
 
 from pixelwise.datasets.dataset_toml import read_settings
 from pixelwise.datasets.formats.annotated_shapes import (
-    Figure,
-    Picture,
+    AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Read,
     Size,
-    Stamp,
     find_image,
     list_pictures,
     picture_ids,
@@ -177,7 +177,7 @@ def _row(row: list[str], columns: _Columns) -> _Row:
 def _reader(order: str) -> Read:
     """The reader of tables in this order. The same function each time: what it read is kept by it."""
 
-    def read(path: Path) -> dict[str, Picture]:
+    def read(path: Path) -> dict[str, AnnotatedImage]:
         rows: defaultdict[str, list[_Row]] = defaultdict(list)
         for row in _rows(path):
             rows[row.image].append(row)
@@ -186,13 +186,15 @@ def _reader(order: str) -> Read:
     return read
 
 
-def _picture(image: str, rows: list[_Row], order: str) -> Picture:
+def _picture(image: str, rows: list[_Row], order: str) -> AnnotatedImage:
     sizes = {row.size for row in rows if row.size}
-    figures = tuple(Figure(row.kind, "run lengths", stamp=partial(_stamp, row.runs, order)) for row in rows if row.runs)
-    return Picture(image, figures, sizes.pop() if len(sizes) == 1 else None)
+    figures = tuple(
+        DrawnShape(row.kind, "run lengths", stamp=partial(_stamp, row.runs, order)) for row in rows if row.runs
+    )
+    return AnnotatedImage(image, figures, sizes.pop() if len(sizes) == 1 else None)
 
 
-def _stamp(runs: str, order: str, size: Size) -> Stamp:
+def _stamp(runs: str, order: str, size: Size) -> MaskPatch:
     """The pixels of a cell on an image of this size. Raises Refusal."""
     if len(runs) > LONGEST_RUN * (size[0] * size[1] + 1):
         raise Refusal("run-lengths", "has more run lengths than its image has pixels.", "Export it again.")
@@ -206,7 +208,7 @@ def _stamp(runs: str, order: str, size: Size) -> Stamp:
         raise Refusal("run-lengths", what, "Add them up, so that each start is counted from the first pixel, 1.")
     if starts and min(starts) == 0:
         raise Refusal("run-lengths", "has a run that starts at 0; the first pixel is 1.", "Add 1 to every start.")
-    return Stamp(0, 0, start_length_mask(numbers, *size, down_columns=order == "columns"))
+    return MaskPatch(0, 0, start_length_mask(numbers, *size, down_columns=order == "columns"))
 
 
 def _order(root: Path, paths: list[Path]) -> tuple[str, str]:
@@ -231,7 +233,7 @@ def _order(root: Path, paths: list[Path]) -> tuple[str, str]:
     return "columns", 'as in most competitions; the objects do not tell (dataset.toml: runs = "rows")'
 
 
-def _oblong(paths: list[Path], files: ImageFiles) -> Iterator[tuple[Picture, Size]]:
+def _oblong(paths: list[Path], files: ImageFiles) -> Iterator[tuple[AnnotatedImage, Size]]:
     """Pictures with objects whose image, or table, has two different sides."""
     for path in paths:
         try:
@@ -245,7 +247,7 @@ def _oblong(paths: list[Path], files: ImageFiles) -> Iterator[tuple[Picture, Siz
                 yield picture, size
 
 
-def _flat(picture: Picture, order: str, size: Size) -> MaskIds | None:
+def _flat(picture: AnnotatedImage, order: str, size: Size) -> MaskIds | None:
     """All objects of a picture as one mask [H, W] of 0 and 1; None where one is damaged, as its drawing will report."""
     mask = np.zeros(size, np.uint8)
     for figure in picture.figures:

@@ -25,10 +25,10 @@ from PIL import Image
 
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    Figure,
-    Picture,
+    AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Size,
-    Stamp,
     list_pictures,
     not_drawn,
     picture_ids,
@@ -114,7 +114,7 @@ def _label(sample: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _read(path: Path) -> dict[str, Picture]:
+def _read(path: Path) -> dict[str, AnnotatedImage]:
     categories, pictures = _categories(path), {}
     wanting = bitmaps = 0
     for sample in _samples(path):
@@ -130,7 +130,7 @@ def _read(path: Path) -> dict[str, Picture]:
             figures = tuple(_numbered(one, categories, own) for one in annotations)
         else:
             figures = tuple(_figure(one, categories) for one in annotations)
-        pictures[name] = Picture(name, figures)
+        pictures[name] = AnnotatedImage(name, figures)
     if bitmaps and wanting == bitmaps:
         what = f"is a release of Segments.ai whose {bitmaps:,} bitmaps are addresses; none lies beside it."
         raise Refusal("unread-format", what, EXPORT)
@@ -159,11 +159,11 @@ def _name_of(one: dict[str, Any], categories: dict[int, str]) -> str:
     return categories.get(number, f"class {number}") if type(number) is int else OBJECT
 
 
-def _numbered(one: dict[str, Any], categories: dict[int, str], own: Path | None) -> Figure:
-    return Figure(_name_of(one, categories), "object", stamp=partial(_stamp, own, one.get("id")))
+def _numbered(one: dict[str, Any], categories: dict[int, str], own: Path | None) -> DrawnShape:
+    return DrawnShape(_name_of(one, categories), "object", stamp=partial(_stamp, own, one.get("id")))
 
 
-def _figure(one: dict[str, Any], categories: dict[int, str]) -> Figure:
+def _figure(one: dict[str, Any], categories: dict[int, str]) -> DrawnShape:
     name, kind, points = _name_of(one, categories), str(one.get("type") or "polygon"), one.get("points")
     if kind == "polygon":
         return polygon(name, kind, [points])
@@ -173,7 +173,7 @@ def _figure(one: dict[str, Any], categories: dict[int, str]) -> Figure:
     return not_drawn(name, kind)
 
 
-def _stamp(own: Path | None, number: Any, size: Size) -> Stamp:
+def _stamp(own: Path | None, number: Any, size: Size) -> MaskPatch:
     """Where a bitmap has one number. Raises Refusal."""
     if own is None:
         raise Refusal("mask-missing", "has its pixels in a bitmap that is an address and does not lie here.", EXPORT)
@@ -183,7 +183,7 @@ def _stamp(own: Path | None, number: Any, size: Size) -> Stamp:
         raise Refusal("size-mismatch", what, EXPORT)
     if type(number) is not int:
         raise Refusal("annotations", f"has the number {shown(json.dumps(number)[:40])}.", EXPORT)
-    return Stamp(0, 0, numbers == number)
+    return MaskPatch(0, 0, numbers == number)
 
 
 @lru_cache(maxsize=1)

@@ -22,10 +22,10 @@ from PIL import Image
 
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    Figure,
-    Picture,
+    AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Size,
-    Stamp,
     ellipse,
     list_pictures,
     not_drawn,
@@ -104,7 +104,7 @@ def _classes_beside(path: Path) -> dict[int, str]:
     return {}
 
 
-def _read(path: Path) -> dict[str, Picture]:
+def _read(path: Path) -> dict[str, AnnotatedImage]:
     table = read_json(path)
     instances = table.get("instances") if isinstance(table, dict) else table  # of old a list alone
     if not isinstance(instances, list):
@@ -121,7 +121,7 @@ def _read(path: Path) -> dict[str, Picture]:
     classes = _classes_beside(path) if any("className" not in one for one in instances if isinstance(one, dict)) else {}
     figures = tuple(_figure(one, path, own, classes) for one in instances if isinstance(one, dict))
     at = beside if beside.is_file() else None
-    return {"": Picture(name, figures, (height, width) if height and width else None, at)}
+    return {"": AnnotatedImage(name, figures, (height, width) if height and width else None, at)}
 
 
 def _not_started(path: Path) -> bool:
@@ -133,13 +133,13 @@ def _not_started(path: Path) -> bool:
     return isinstance(meta, dict) and meta.get("status") == "NotStarted" and not table.get("instances")
 
 
-def _figure(one: dict[str, Any], path: Path, own: str, classes: dict[int, str]) -> Figure:
+def _figure(one: dict[str, Any], path: Path, own: str, classes: dict[int, str]) -> DrawnShape:
     number = one.get("classId")
     name = str(one.get("className") or (classes.get(number) if type(number) is int else "") or OBJECT)
     parts, kind = one.get("parts"), str(one.get("type") or "mask")
     if isinstance(parts, list) and "points" not in one:
         colours = tuple(str(part.get("color")) for part in parts if isinstance(part, dict))
-        return Figure(name, kind, stamp=partial(_saved, path.with_name(own + SAVED), colours))
+        return DrawnShape(name, kind, stamp=partial(_saved, path.with_name(own + SAVED), colours))
     points = one.get("points")
     if kind == "polygon":
         holes = one.get("exclude") or []
@@ -154,7 +154,7 @@ def _figure(one: dict[str, Any], path: Path, own: str, classes: dict[int, str]) 
     return not_drawn(name, kind)
 
 
-def _saved(path: Path, colours: tuple[str, ...], size: Size) -> Stamp:
+def _saved(path: Path, colours: tuple[str, ...], size: Size) -> MaskPatch:
     """Where ___save.png [H, W] has one of these colours. Raises Refusal."""
     if not path.is_file():
         what = f"has its pixels in {shown(path.name)}, which is not there."
@@ -167,7 +167,7 @@ def _saved(path: Path, colours: tuple[str, ...], size: Size) -> Stamp:
     if not own.any():
         what = f"has the colours {shown(', '.join(colours)[:60])}, which {shown(path.name)} does not have."
         raise Refusal("annotations", what, "Export the project again, so that both fit.")
-    return Stamp(0, 0, own)
+    return MaskPatch(0, 0, own)
 
 
 def _numbers(colours: tuple[str, ...]) -> list[int]:

@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.datasets.formats.annotated_shapes import (
-    Figure,
-    Picture,
+    AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Size,
-    Stamp,
     ellipse,
     list_pictures,
     not_drawn,
@@ -82,7 +82,7 @@ def _has_title(row: Any) -> bool:
     return isinstance(row, dict) and isinstance(row.get("title"), str) and row.get("shape") not in _LINES
 
 
-def _read(path: Path) -> dict[str, Picture]:
+def _read(path: Path) -> dict[str, AnnotatedImage]:
     table = read_json(path)
     objects = table.get("objects") if isinstance(table, dict) else None
     if not isinstance(objects, list):
@@ -92,7 +92,7 @@ def _read(path: Path) -> dict[str, Picture]:
     height, width = (side if type(side) is int else 0 for side in stated)
     figures = tuple(_figure(one) for one in objects if isinstance(one, dict))
     name = path.name.removesuffix(".json")
-    picture = Picture(name, figures, (height, width) if height and width else None, _image_of(path, name))
+    picture = AnnotatedImage(name, figures, (height, width) if height and width else None, _image_of(path, name))
     return {"": picture}
 
 
@@ -106,12 +106,12 @@ def _image_of(path: Path, name: str) -> Path | None:
 _LINES = ("point", "line", "polyline", "graph", "cuboid", "any_tag")
 
 
-def _figure(one: dict[str, Any]) -> Figure:
+def _figure(one: dict[str, Any]) -> DrawnShape:
     name, kind = str(one.get("classTitle") or "object"), str(one.get("geometryType") or "polygon")
     if kind == "bitmap":
         bitmap = one.get("bitmap")
         bitmap = bitmap if isinstance(bitmap, dict) else {}
-        return Figure(name, kind, stamp=partial(_stamp, bitmap.get("data"), bitmap.get("origin")))
+        return DrawnShape(name, kind, stamp=partial(_stamp, bitmap.get("data"), bitmap.get("origin")))
     if kind == "ellipse":
         centre, radii = one.get("center"), (one.get("radius_x"), one.get("radius_y"))
         return ellipse(name, kind, *(centre if isinstance(centre, list) else ()), *radii, turned=one.get("angle") or 0)
@@ -126,7 +126,7 @@ def _figure(one: dict[str, Any]) -> Figure:
     return not_drawn(name, kind)
 
 
-def _stamp(data: Any, origin: Any, size: Size) -> Stamp:
+def _stamp(data: Any, origin: Any, size: Size) -> MaskPatch:
     """The pixels of a bitmap on an image of this size. Raises Refusal."""
     remedy = "Export the annotations again."
     height, width = size
@@ -151,7 +151,7 @@ def _stamp(data: Any, origin: Any, size: Size) -> Stamp:
         raise Refusal("annotations", f"{DAMAGED} ({shown(str(error)[:60])}).", remedy) from error
     if min(top, left) < 0 or top + own.shape[0] > height or left + own.shape[1] > width:
         raise Refusal("size-mismatch", f"holds a bitmap at {left}, {top} that leaves its image.", remedy)
-    return Stamp(top, left, own)
+    return MaskPatch(top, left, own)
 
 
 def _lit(opened: Image.Image) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:

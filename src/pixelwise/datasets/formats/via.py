@@ -22,8 +22,8 @@ from urllib.parse import unquote, urlsplit
 
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    Figure,
-    Picture,
+    AnnotatedImage,
+    DrawnShape,
     Read,
     Size,
     ellipse,
@@ -78,7 +78,7 @@ def _is_ours(text: str) -> bool:
 def _reader(attribute: str) -> Read:
     """The reader of a file where `attribute` is the class. The same function each time: what it read is kept by it."""
 
-    def read(path: Path) -> dict[str, Picture]:
+    def read(path: Path) -> dict[str, AnnotatedImage]:
         options = _options(path, attribute)
         pictures = {}
         for row in _rows(path):
@@ -86,7 +86,7 @@ def _reader(attribute: str) -> Read:
             if figures:
                 name = str(row["filename"])
                 plain = unquote(PurePosixPath(urlsplit(name).path).name) if "://" in name else name
-                pictures[json.dumps([attribute, name])] = Picture(plain, figures)
+                pictures[json.dumps([attribute, name])] = AnnotatedImage(plain, figures)
         return pictures
 
     return read
@@ -206,19 +206,19 @@ def _text(value: Any, options: dict[str, str]) -> str:
     return options.get(plain, plain)
 
 
-def _figure(region: Any, attribute: str, options: dict[str, str]) -> Figure:
+def _figure(region: Any, attribute: str, options: dict[str, str]) -> DrawnShape:
     region = region if isinstance(region, dict) else {}
     shape, attributes = region.get("shape_attributes"), region.get("region_attributes")
     name = _text(attributes.get(attribute), options) if isinstance(attributes, dict) else ""
     return _outline(shape if isinstance(shape, dict) else {}, name or OBJECT)
 
 
-def _outline(shape: dict[str, Any], name: str) -> Figure:
+def _outline(shape: dict[str, Any], name: str) -> DrawnShape:
     kind = str(shape.get("name") or ("polygon" if "all_points_x" in shape else "region"))
     if kind == "polygon":
         x, y = shape.get("all_points_x"), shape.get("all_points_y")
         if not isinstance(x, list) or not isinstance(y, list) or len(x) != len(y):
-            return Figure(name, kind, undrawn="It has not as many x as y.")
+            return DrawnShape(name, kind, undrawn="It has not as many x as y.")
         return polygon(name, kind, [list(zip(x, y, strict=True))])
     if kind == "rect":
         left, top, width, height = (number_of(shape.get(key)) for key in ("x", "y", "width", "height"))

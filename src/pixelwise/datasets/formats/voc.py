@@ -15,7 +15,7 @@ from pathlib import Path
 from pixelwise.datasets.dataset_toml import SPLITS
 from pixelwise.datasets.formats.field_checks import whole_text
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Declared, Listing, image_files_in, pair_files
+from pixelwise.datasets.layouts import IMAGE_SUFFIXES, DeclaredClasses, Listing, image_files_in, pair_files
 from pixelwise.datasets.palettes import VOC_NAMES, VOID_NAMES, voc_colour
 from pixelwise.images.decode import open_image
 from pixelwise.images.files import Refusal, read_bytes, shown
@@ -89,18 +89,20 @@ def label_map_text(names: tuple[str, ...], colours: tuple[Colour, ...]) -> bytes
     return "\n".join(["# label:color_rgb:parts:actions", *rows, ""]).encode()
 
 
-def _declared(colours: dict[str, Colour]) -> Declared:
+def _declared(colours: dict[str, Colour]) -> DeclaredClasses:
     if colours:
         chosen = [(name, _id(name, i), colour) for i, (name, colour) in enumerate(colours.items())]
         chosen = [row for row in chosen if row[1] != VOID]
         if not chosen:
-            return Declared((), (), (), frozenset({VOID}), "labelmap.txt's")
+            return DeclaredClasses((), (), (), frozenset({VOID}), "labelmap.txt's")
         names, ids, own = (tuple(column) for column in zip(*chosen, strict=True))
-        return Declared(names, ids, own, frozenset({VOID}), "labelmap.txt's")
+        return DeclaredClasses(names, ids, own, frozenset({VOID}), "labelmap.txt's")
     packed = [voc_colour(i) for i in range(len(VOC_NAMES))]
     own = tuple((code >> 16, code >> 8 & 255, code & 255) for code in packed)
     own = ((64, 64, 64), *own[1:])  # black is void's everywhere in the program
-    return Declared(tuple(VOC_NAMES), tuple(range(21)), own, frozenset({VOID}), "Pascal VOC's twenty and background")
+    return DeclaredClasses(
+        tuple(VOC_NAMES), tuple(range(21)), own, frozenset({VOID}), "Pascal VOC's twenty and background"
+    )
 
 
 def _id(name: str, place: int) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pixelwise.datasets.formats.annotation_files import (
     BACKGROUND,
-    Undrawn,
+    SkippedShapes,
     blank_mask,
     files_below,
     peek,
@@ -30,7 +30,7 @@ from pixelwise.datasets.formats.annotation_files import (
 from pixelwise.datasets.formats.field_checks import whole_text
 from pixelwise.datasets.formats.polygons import Polygon, fill, outlines, polygon_of
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Declared, Listing
+from pixelwise.datasets.layouts import IMAGE_SUFFIXES, DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal, read_bytes, shown
@@ -56,7 +56,7 @@ def is_yolo(root: Path) -> bool:
 def list_yolo(root: Path) -> Listing:
     """Every image under "images" with the text file of its name under "labels"."""
     listing = Listing(root)
-    undrawn = Undrawn(listing)
+    undrawn = SkippedShapes(listing)
     images: dict[Path, list[Path]] = {}
     for image in files_below(root, IMAGE_SUFFIXES):
         images.setdefault(image.with_suffix(""), []).append(image)
@@ -86,14 +86,14 @@ def list_yolo(root: Path) -> Listing:
     return listing
 
 
-def _declared(names: tuple[str, ...]) -> Declared:
+def _declared(names: tuple[str, ...]) -> DeclaredClasses:
     void = frozenset(i + 1 for i, name in enumerate(names) if name.lower() in VOID_NAMES)
     chosen = [(name, i + 1) for i, name in enumerate(names) if i + 1 not in void]
     if BACKGROUND in names:
         void |= {0}
     else:
         chosen = [(BACKGROUND, 0), *chosen]
-    return Declared(
+    return DeclaredClasses(
         tuple(name for name, _ in chosen), tuple(i for _, i in chosen), (None,) * len(chosen), void, "data.yaml's names"
     )
 
@@ -198,7 +198,7 @@ def names_of(root: Path, listing: Listing | None = None) -> tuple[str, ...]:
     return ()
 
 
-def _judge(path: Path, lines: list[str], names: tuple[str, ...], listing: Listing, undrawn: Undrawn) -> list[int]:
+def _judge(path: Path, lines: list[str], names: tuple[str, ...], listing: Listing, undrawn: SkippedShapes) -> list[int]:
     """The classes of what is drawn; what is not, or not as it is meant, is told. Raises Refusal: a line is damaged."""
     classes = []
     polygons = dict(_objects(lines))

@@ -10,7 +10,7 @@ import numpy as np
 from pixelwise.datasets.class_values import Value, Values, quoted
 from pixelwise.datasets.dataset_toml import filled_colours
 from pixelwise.datasets.masks.mask_colours import points_of
-from pixelwise.datasets.masks.mask_encoding import Coding
+from pixelwise.datasets.masks.mask_encoding import MaskEncoding
 from pixelwise.datasets.masks.mask_problems import code_name, codes_in_words
 from pixelwise.datasets.masks.value_meaning import Meaning, unpacked
 from pixelwise.errors import UsageError
@@ -21,11 +21,11 @@ Code = tuple[int, bool]  # a stored number, or a colour (True)
 
 
 @dataclass(frozen=True)
-class Held:
+class MaskContents:
     """What the masks of a dataset hold."""
 
-    numbers: Coding | None
-    colours: Coding | None
+    numbers: MaskEncoding | None
+    colours: MaskEncoding | None
     palette: Mapping[int, Colour]  # of masks that are palette images
 
     @property
@@ -74,7 +74,7 @@ class Held:
         return found
 
 
-def heard(meaning: Meaning, held: Held, values: Values, *, strict: bool = True) -> Meaning:
+def heard(meaning: Meaning, held: MaskContents, values: Values, *, strict: bool = True) -> Meaning:
     """The meaning of every code once a person has said what values are.
 
     Classes whose names are known (from dataset.toml, a format or a colour map) stay for the values that are not named.
@@ -102,7 +102,7 @@ def heard(meaning: Meaning, held: Held, values: Values, *, strict: bool = True) 
     return replace(meaning, classes=classes, numbers=numbers, colours=by_colour, named=True)
 
 
-def as_class(meaning: Meaning, held: Held, value: Value) -> Meaning:
+def as_class(meaning: Meaning, held: MaskContents, value: Value) -> Meaning:
     """--class-value: a value that was taken as void is a class of its own. Raises UsageError where no mask holds it."""
     for code, coloured in held.matching(value, "--class-value"):
         table = dict(meaning.colours if coloured else meaning.numbers)
@@ -121,7 +121,7 @@ def as_class(meaning: Meaning, held: Held, value: Value) -> Meaning:
     return meaning
 
 
-def renamed(meaning: Meaning, held: Held, foreground: str | None, background: str | None) -> Meaning:
+def renamed(meaning: Meaning, held: MaskContents, foreground: str | None, background: str | None) -> Meaning:
     """--binary-foreground and --background. Raises UsageError where the masks do not hold two classes."""
     names = list(meaning.classes.names)
     if foreground is not None:
@@ -138,14 +138,14 @@ def renamed(meaning: Meaning, held: Held, foreground: str | None, background: st
     return replace(meaning, classes=ClassList(tuple(names), meaning.classes.colours))
 
 
-def _those_held(held: Held, values: Values) -> Values:
+def _those_held(held: MaskContents, values: Values) -> Values:
     classes = [(name, tuple(value for value in own if held.find(value))) for name, own in values.classes]
     return Values(
         tuple((name, own) for name, own in classes if own), tuple(value for value in values.void if held.find(value))
     )
 
 
-def _given(held: Held, values: Values) -> dict[Code, str | None]:
+def _given(held: MaskContents, values: Values) -> dict[Code, str | None]:
     """The class that a person gave each code; None: void."""
     given: dict[Code, str | None] = {}
     for name, of_class in values.classes:
@@ -157,7 +157,7 @@ def _given(held: Held, values: Values) -> dict[Code, str | None]:
 
 
 def _classes(
-    meaning: Meaning, held: Held, values: Values, given: Mapping[Code, str | None], *, strict: bool
+    meaning: Meaning, held: MaskContents, values: Values, given: Mapping[Code, str | None], *, strict: bool
 ) -> tuple[list[str], list[Colour | None], dict[Code, int]]:
     """Names and colours of the classes, and the class id or VOID of each code."""
 
@@ -187,7 +187,7 @@ def _classes(
     return names, colours, {code: VOID if name is None else ids[name] for code, name in names_by_code.items()}
 
 
-def _refuse_unlisted(codes: Sequence[Code], held: Held, values: Values) -> None:
+def _refuse_unlisted(codes: Sequence[Code], held: MaskContents, values: Values) -> None:
     if not codes:
         return
     shown = [code_name(*code) for code in codes]
@@ -216,7 +216,7 @@ def _colour_of(name: str, meaning: Meaning, names: Mapping[Code, str | None]) ->
     return colour
 
 
-def _near(value: int, coding: Coding) -> list[int]:
+def _near(value: int, coding: MaskEncoding) -> list[int]:
     """The nearest code of blended masks within reach of a value."""
     book = coding.book
     if not book.blurred or not book.tolerance or not book.codes:

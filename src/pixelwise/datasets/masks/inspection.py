@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pixelwise.images.dropped_content import Dropped
+from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import Refusal
 from pixelwise.records import Colour, Sample
 
@@ -18,7 +18,7 @@ KEPT_CODES = 4096  # of one mask; one with more is told by their number
 
 
 @dataclass(frozen=True)
-class ImageLook:
+class ImageInspection:
     """What one image is like."""
 
     size: tuple[int, int]  # (H, W), upright
@@ -29,12 +29,12 @@ class ImageLook:
     thumbnail: bytes  # T × T × 3 RGB
     spread: float  # standard deviation of the sampled pixels' values, 0–128
     brightest: int  # largest sampled value, 0–255
-    dropped: tuple[Dropped, ...] = ()  # what of the file is not used
+    dropped: tuple[DroppedContent, ...] = ()  # what of the file is not used
     detail: bytes = b""  # D × D grey, averaged from all pixels
 
 
 @dataclass(frozen=True)
-class MaskLook:
+class MaskInspection:
     """What one mask holds. A code is a stored number, or a colour as 0xRRGGBB."""
 
     size: tuple[int, int]  # (H, W), upright
@@ -52,7 +52,7 @@ class MaskLook:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RejectedFile:
     """Why one file is not taken."""
 
     of_mask: bool
@@ -60,10 +60,10 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class PairLook:
+class PairInspection:
     """What reading one pair told."""
 
     sample: Sample
-    image: ImageLook | None
-    mask: MaskLook | None
-    refused: tuple[Refused, ...] = ()
+    image: ImageInspection | None
+    mask: MaskInspection | None
+    refused: tuple[RejectedFile, ...] = ()

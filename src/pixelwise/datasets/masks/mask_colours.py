@@ -37,7 +37,7 @@ RIPPLE_SHARE = 0.02  # this share of the code's flat pixels
 
 
 @dataclass(frozen=True)
-class CodeBook:
+class ValueBook:
     """Which values of some masks are classes' codes."""
 
     codes: tuple[int, ...]  # ascending
@@ -48,14 +48,14 @@ class CodeBook:
     unfit: float  # share of pixels that fit no code
 
 
-def find_codes(
+def find_values(
     pixels: Mapping[int, int],
     flat: Mapping[int, int],
     between: Mapping[int, int],
     *,
     coloured: bool,
     lossy: bool,
-) -> CodeBook:
+) -> ValueBook:
     """The codes among the values of some masks.
 
     Args:
@@ -72,7 +72,7 @@ def find_codes(
         codes += _holes_of_ladder(codes, pixels)
     tolerance = jpeg_tolerance(points_of(codes, coloured)) if lossy else 0
     shares = {code: number / total for code, number in _nearest_within(pixels, codes, coloured, tolerance).items()}
-    return CodeBook(
+    return ValueBook(
         codes=tuple(sorted(codes)),
         coloured=coloured,
         blurred=lossy or len(codes) < len(pixels),
@@ -244,7 +244,7 @@ def _mass_around(pixels: Mapping[int, int], centre: NDArray[np.float64], coloure
     return float(np.array(list(pixels.values()), np.float64)[near_N].sum())
 
 
-def unfit_share(pixels: Mapping[int, int], book: CodeBook, total: int) -> float:
+def unfit_share(pixels: Mapping[int, int], book: ValueBook, total: int) -> float:
     """The share of a mask's `total` pixels that fit no code of a book, as far as its commonest values tell."""
     codes = list(book.codes)
     reach = max(book.tolerance, jpeg_tolerance(points_of(codes, book.coloured)))

@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from pixelwise.datasets.masks.inspection import KEPT_CODES, MaskLook
-from pixelwise.datasets.masks.mask_colours import CodeBook, find_codes, jpeg_tolerance, points_of, rippled
+from pixelwise.datasets.masks.inspection import KEPT_CODES, MaskInspection
+from pixelwise.datasets.masks.mask_colours import ValueBook, find_values, jpeg_tolerance, points_of, rippled
 from pixelwise.records import MAX_CLASSES, VOID
 
 Kind = Literal["ids", "one-based", "gaps", "steps", "binary", "instances", "class-instances", "one-value", "lost"]
@@ -31,10 +31,10 @@ INSTANCE_IDS = 8  # fewer objects a mask than this could as well be classes
 
 
 @dataclass(frozen=True)
-class Coding:
+class MaskEncoding:
     """The codes of the masks of one kind, numbers or colours, and what they look like."""
 
-    book: CodeBook
+    book: ValueBook
     kind: Kind
     masks: int
     void: int | None  # the code that is surely void by convention: 255 beside other ids
@@ -48,9 +48,9 @@ class Coding:
         return tuple(code for code in self.book.codes if code != self.void)
 
 
-def find_coding(
-    looks: Sequence[MaskLook], *, coloured: bool, classes: bool = False, table: Collection[int] = ()
-) -> Coding | None:
+def find_encoding(
+    looks: Sequence[MaskInspection], *, coloured: bool, classes: bool = False, table: Collection[int] = ()
+) -> MaskEncoding | None:
     """The coding of all masks whose codes are colours (or are not); None where there is no such mask.
 
     `classes`: their format says that the numbers are classes, whatever they look like. `table`: the colours of a table
@@ -70,25 +70,25 @@ def find_coding(
     if classes and not coloured:
         total = max(sum(pixels.values()), 1)
         shares = {code: n / total for code, n in pixels.most_common()}
-        book = CodeBook(tuple(sorted(shares)), False, False, 0, shares, 0.0)
-        return Coding(book, "ids", len(ours), None, images=images, distinct=distinct)
+        book = ValueBook(tuple(sorted(shares)), False, False, 0, shares, 0.0)
+        return MaskEncoding(book, "ids", len(ours), None, images=images, distinct=distinct)
     if not coloured and exact:
         instances = _instances(chosen, distinct)
         if instances:
             total = sum(pixels.values())
             shares = {code: n / total for code, n in pixels.most_common(KEPT_CODES)}
-            book = CodeBook(tuple(sorted(shares)), False, False, 0, shares, 0.0)
-            return Coding(book, instances, len(ours), None, images=images, distinct=distinct)
+            book = ValueBook(tuple(sorted(shares)), False, False, 0, shares, 0.0)
+            return MaskEncoding(book, instances, len(ours), None, images=images, distinct=distinct)
     book = _book(chosen, pixels, coloured, lossy=not exact)
     if coloured and table and len(book.codes) > 2 * len(table) + FEW_MORE:
         book = _book_of_table(pixels, sorted(table)) or book
     kind, step, void = ("ids", 1, None) if coloured else number_kind(book.codes)
     if not exact and not coloured and ((len(book.codes) < 2 and distinct > 1) or lost_in_jpeg(book.codes)):
         kind = "lost"
-    return Coding(book, kind, len(ours), void, step, images, distinct, _flat_share(chosen))
+    return MaskEncoding(book, kind, len(ours), void, step, images, distinct, _flat_share(chosen))
 
 
-def _flat_share(looks: Sequence[MaskLook]) -> float:
+def _flat_share(looks: Sequence[MaskInspection]) -> float:
     counted = [look for look in looks if look.flat is not None]
     flat = sum(sum((look.flat or {}).values()) for look in counted)
     return flat / max(sum(look.size[0] * look.size[1] for look in counted), 1) if counted else 1.0
@@ -123,7 +123,7 @@ def evenly_spread(codes: Sequence[int]) -> int:
     return steps[0] if min(steps) >= 8 and max(steps) - min(steps) <= 1 else 0
 
 
-def _book(looks: Sequence[MaskLook], pixels: Counter[int], coloured: bool, *, lossy: bool) -> CodeBook:
+def _book(looks: Sequence[MaskInspection], pixels: Counter[int], coloured: bool, *, lossy: bool) -> ValueBook:
     """The code book, where flat pixels were counted; otherwise every value is a code."""
     counted = [look for look in looks if look.flat is not None]
     flat: Counter[int] = Counter()
@@ -133,7 +133,7 @@ def _book(looks: Sequence[MaskLook], pixels: Counter[int], coloured: bool, *, lo
         flat.update(look.flat or {})
         between.update(look.between)
         seen.update(look.codes)
-    book = find_codes(seen, flat, between, coloured=coloured, lossy=lossy) if seen else None
+    book = find_values(seen, flat, between, coloured=coloured, lossy=lossy) if seen else None
     blended = book is not None and book.blurred
     if not lossy:  # values that occur only in masks whose flat pixels were not counted: those have few
         least = STRAY_SHARE * sum(pixels.values()) if blended else 0
@@ -141,19 +141,19 @@ def _book(looks: Sequence[MaskLook], pixels: Counter[int], coloured: bool, *, lo
         for code in rest:
             seen[code] = flat[code] = pixels[code]
         if rest or book is None:
-            book = find_codes(seen, flat, between, coloured=coloured, lossy=lossy)
+            book = find_values(seen, flat, between, coloured=coloured, lossy=lossy)
     assert book is not None
     if not lossy and (book.blurred or blended) and rippled(book.codes, pixels, coloured=coloured):
-        return find_codes(pixels, flat, between, coloured=coloured, lossy=True)
+        return find_values(pixels, flat, between, coloured=coloured, lossy=True)
     total = max(sum(pixels.values()), 1)
     if not lossy:
         shares = {code: pixels[code] / total for code in book.codes}
         unfit = max(1.0 - sum(shares.values()), 0.0) if book.blurred or blended else 0.0
-        return CodeBook(book.codes, coloured, book.blurred or blended, 0, shares, unfit)
+        return ValueBook(book.codes, coloured, book.blurred or blended, 0, shares, unfit)
     return book
 
 
-def _book_of_table(pixels: Counter[int], table: list[int]) -> CodeBook | None:
+def _book_of_table(pixels: Counter[int], table: list[int]) -> ValueBook | None:
     """The code book of declared colours; None where they are not those of the masks."""
     points_K3 = points_of(table, True)
     tolerance = min(2 * jpeg_tolerance(points_K3), TABLE_REACH)
@@ -169,10 +169,10 @@ def _book_of_table(pixels: Counter[int], table: list[int]) -> CodeBook | None:
     shares = {code: share for code, share in shares.items() if share > 0}
     unfit = 1.0 - sum(shares.values())
     blurred = unfit > 0 or any(value not in shares for value in values)
-    return CodeBook(tuple(shares), True, blurred, tolerance, shares, max(unfit, 0.0)) if unfit < 0.1 else None
+    return ValueBook(tuple(shares), True, blurred, tolerance, shares, max(unfit, 0.0)) if unfit < 0.1 else None
 
 
-def _instances(looks: Sequence[MaskLook], distinct: int) -> Literal["instances", "class-instances"] | None:
+def _instances(looks: Sequence[MaskInspection], distinct: int) -> Literal["instances", "class-instances"] | None:
     """Whether the ids number objects instead of classes.
 
     Either each mask counts its own from 1 without gaps, to a different end; or there are more ids than classes can be;
@@ -203,7 +203,7 @@ def _instances(looks: Sequence[MaskLook], distinct: int) -> Literal["instances",
     return None
 
 
-def _object_px(looks: Sequence[MaskLook]) -> float:
+def _object_px(looks: Sequence[MaskInspection]) -> float:
     """Pixels of an id other than 0 in one mask, the median: a photograph has as many values as it has pixels."""
     return float(np.median([n for look in looks for code, n in look.codes.items() if code != 0]))
 
@@ -214,7 +214,7 @@ def lost_in_jpeg(codes: Sequence[int]) -> bool:
     return len(ordered) > 1 and min(b - a for a, b in pairwise(ordered)) < LOST_GAP
 
 
-def _one_piece(looks: Sequence[MaskLook], share: float) -> bool:
+def _one_piece(looks: Sequence[MaskInspection], share: float) -> bool:
     """Whether at least this share of the ids other than 0 are one connected component each."""
     parts = [n for look in looks for code, n in look.parts.items() if code != 0]
     return not parts or sum(n == 1 for n in parts) >= share * len(parts)

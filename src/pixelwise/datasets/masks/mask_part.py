@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.datasets.masks.mask_colours import CodeBook
-from pixelwise.datasets.masks.mask_encoding import CITYSCAPES_BASE, Coding, Kind, lost_in_jpeg
+from pixelwise.datasets.masks.mask_colours import ValueBook
+from pixelwise.datasets.masks.mask_encoding import CITYSCAPES_BASE, Kind, MaskEncoding, lost_in_jpeg
 from pixelwise.datasets.masks.raw_mask import RawMask
 from pixelwise.datasets.masks.relabel import Change, labels_of
 from pixelwise.images.files import Refusal
@@ -30,23 +30,23 @@ BLACK_WHITE = frozenset({0, 255})
 
 
 @dataclass(frozen=True)
-class Codes:
+class ValueTable:
     """The codes of one kind of masks, and the class id or VOID of each."""
 
-    book: CodeBook
+    book: ValueBook
     table: Mapping[int, int]
 
     @property
-    def coding(self) -> Coding:
-        return Coding(self.book, "ids", 1, None)
+    def coding(self) -> MaskEncoding:
+        return MaskEncoding(self.book, "ids", 1, None)
 
 
 @dataclass(frozen=True)
-class Coded:
+class MaskRule:
     """How the masks of a dataset are read."""
 
-    numbers: Codes | None
-    colours: Codes | None
+    numbers: ValueTable | None
+    colours: ValueTable | None
     objects: Kind = "ids"  # "instances": every number but 0 is class 1; "class-instances": class × 1000 + number
     promoted: bool = False  # grey masks that are stored in colour are read as colours
     inside: str = ""  # the mask part of the file itself
@@ -63,16 +63,16 @@ class Coded:
         return "coded:" + json.dumps({key: value for key, value in row.items() if value}, separators=(",", ":"))
 
 
-def coded_of(coding: Coding | None, table: Mapping[int, int]) -> Codes | None:
+def coded_of(coding: MaskEncoding | None, table: Mapping[int, int]) -> ValueTable | None:
     """The codes that a reader needs; None where nothing is known of them."""
-    return Codes(coding.book, dict(table)) if coding is not None and table else None
+    return ValueTable(coding.book, dict(table)) if coding is not None and table else None
 
 
 @lru_cache(maxsize=64)
-def from_entry(entry: str) -> Coded:
+def from_entry(entry: str) -> MaskRule:
     """What `to_part` wrote, without its "coded:"."""
     row = json.loads(entry)
-    return Coded(
+    return MaskRule(
         _codes(row.get("numbers"), coloured=False),
         _codes(row.get("colours"), coloured=True),
         row.get("objects", "ids"),
@@ -81,7 +81,7 @@ def from_entry(entry: str) -> Coded:
     )
 
 
-def labels_by(raw: RawMask, coded: Coded) -> tuple[Labels, list[Change]]:
+def labels_by(raw: RawMask, coded: MaskRule) -> tuple[Labels, list[Change]]:
     """Class ids uint8 [H, W] of a mask that was decoded, VOID where unlabelled; and what was done.
 
     Raises:
@@ -110,7 +110,7 @@ def labels_by(raw: RawMask, coded: Coded) -> tuple[Labels, list[Change]]:
     return labels, changes
 
 
-def _of_objects(raw: RawMask, codes: Codes, kind: Kind) -> tuple[Labels, list[Change]]:
+def _of_objects(raw: RawMask, codes: ValueTable, kind: Kind) -> tuple[Labels, list[Change]]:
     values, inverse = np.unique(raw.codes, return_inverse=True)
     labels = []
     for value in values.tolist():
@@ -144,11 +144,11 @@ def _refuse_strangers(raw: RawMask, table: Mapping[int, int]) -> None:
     raise Refusal("ids-outside", what, f"Say what they mean: --class NAME={shown[0]}, or --void {shown[0]}.")
 
 
-def _listed(codes: Codes) -> str:
+def _listed(codes: ValueTable) -> str:
     return ", ".join(map(str, codes.book.codes[:8])) + (" …" if len(codes.book.codes) > 8 else "")
 
 
-def _row(codes: Codes | None) -> dict[str, object] | None:
+def _row(codes: ValueTable | None) -> dict[str, object] | None:
     """As JSON; the codes that pixels are fitted to only where they are others than those of the table."""
     if codes is None:
         return None
@@ -159,9 +159,9 @@ def _row(codes: Codes | None) -> dict[str, object] | None:
     return {**row, "blurred": book.blurred, "tolerance": book.tolerance}
 
 
-def _codes(row: Mapping[str, Any] | None, *, coloured: bool) -> Codes | None:
+def _codes(row: Mapping[str, Any] | None, *, coloured: bool) -> ValueTable | None:
     if row is None:
         return None
     table = dict(zip(row["values"], row["classes"], strict=True))
     fitted = tuple(row.get("fitted", sorted(table)))
-    return Codes(CodeBook(fitted, coloured, row["blurred"], row["tolerance"], {}, 0.0), table)
+    return ValueTable(ValueBook(fitted, coloured, row["blurred"], row["tolerance"], {}, 0.0), table)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from pixelwise.datasets.class_names import background_first
 from pixelwise.datasets.class_values import quoted
-from pixelwise.datasets.masks.inspection import MaskLook
+from pixelwise.datasets.masks.inspection import MaskInspection
 from pixelwise.datasets.masks.mask_colours import UNFIT_SHARE
-from pixelwise.datasets.masks.mask_encoding import CITYSCAPES_BASE, Coding
+from pixelwise.datasets.masks.mask_encoding import CITYSCAPES_BASE, MaskEncoding
 from pixelwise.datasets.palettes import names_of_colours
 from pixelwise.records import MAX_CLASSES, VOID, Problem
 
@@ -42,7 +42,7 @@ class Question:
     why: str
 
 
-def storage_problems(looks: Sequence[MaskLook], names: Sequence[str], *, read: bool = True) -> list[Problem]:
+def storage_problems(looks: Sequence[MaskInspection], names: Sequence[str], *, read: bool = True) -> list[Problem]:
     """A warning for every way of storing that is no plain ids, with the number of masks. `names`: their files.
 
     `read`: their values have classes; otherwise it is an error.
@@ -67,7 +67,7 @@ def storage_problems(looks: Sequence[MaskLook], names: Sequence[str], *, read: b
 
 
 def coding_problems(
-    coding: Coding, beside: tuple[str, Mapping[int, str]] = ("", {})
+    coding: MaskEncoding, beside: tuple[str, Mapping[int, str]] = ("", {})
 ) -> tuple[list[Problem], list[Question], list[str]]:
     """What is wrong with the codes themselves: problems, questions, and notes on what was found and is fine.
 
@@ -111,7 +111,7 @@ def coding_problems(
 
 
 def too_many_classes(
-    coding: Coding, names: Mapping[int, str], void: Collection[int], source: str
+    coding: MaskEncoding, names: Mapping[int, str], void: Collection[int], source: str
 ) -> tuple[list[Problem], list[Question]]:
     """An error and a question where a format has more classes than a mask of ids holds. `names`, `void`: of ids."""
     shares = {code: share for code, share in coding.book.shares.items() if code not in void}
@@ -137,7 +137,7 @@ def names_of_black_and_white(beside: tuple[str, Mapping[int, str]]) -> tuple[str
     return (names[0], names[0xFFFFFF]) if names.keys() == {0, 0xFFFFFF} else ()
 
 
-def two_values(coding: Coding, name: str = "NAME") -> str:
+def two_values(coding: MaskEncoding, name: str = "NAME") -> str:
     """What is taken for granted of masks that hold 0 (or black) and one other value, and how to say otherwise.
 
     `name`: what the masks' folder calls it, for the example.
@@ -158,7 +158,7 @@ def two_values(coding: Coding, name: str = "NAME") -> str:
     )
 
 
-def never_together(coding: Coding, masks: Sequence[Collection[int]], folders: Sequence[str]) -> Problem | None:
+def never_together(coding: MaskEncoding, masks: Sequence[Collection[int]], folders: Sequence[str]) -> Problem | None:
     """A warning where two or more colours never meet in one mask: one class, perhaps, in the colours of two people.
 
     Numbers must have folders of their own too: that two of three classes never meet is nothing to ask about.
@@ -189,7 +189,7 @@ def never_together(coding: Coding, masks: Sequence[Collection[int]], folders: Se
     return Problem("warning", "never-together", "masks", message, f"If they are one class: --class {example}.")
 
 
-def palettes_differ(looks: Sequence[MaskLook], names: Sequence[str]) -> Problem | None:
+def palettes_differ(looks: Sequence[MaskInspection], names: Sequence[str]) -> Problem | None:
     """A warning where one index is another colour in another mask: then indices are no classes."""
     first: dict[int, tuple[tuple[int, int, int], str]] = {}
     for look, name in zip(looks, names, strict=True):
@@ -212,7 +212,7 @@ def _packed(colour: tuple[int, int, int]) -> int:
     return colour[0] << 16 | colour[1] << 8 | colour[2]
 
 
-def _photographs(coding: Coding) -> Problem | None:
+def _photographs(coding: MaskEncoding) -> Problem | None:
     """An error where the masks hold no flat values: photographs, heights, scores."""
     book = coding.book
     few = 0 < len(book.codes) <= PHOTO_CODES and book.unfit < UNFIT_SHARE
@@ -228,7 +228,7 @@ def _photographs(coding: Coding) -> Problem | None:
 
 
 def _number_problems(
-    coding: Coding,
+    coding: MaskEncoding,
     problems: list[Problem],
     notes: list[str],
 ) -> None:
@@ -255,7 +255,7 @@ def _number_problems(
         notes.append(f"Void: {void}, {shares.get(void, 0):.2%} of the pixels. If it is a class: --class NAME={void}.")
 
 
-def _instances(coding: Coding) -> Problem:
+def _instances(coding: MaskEncoding) -> Problem:
     if coding.kind == "class-instances":
         classes = sorted({c // CITYSCAPES_BASE if c >= CITYSCAPES_BASE else c for c in coding.book.codes})
         listed = ", ".join(map(str, classes[:12]))
@@ -275,7 +275,7 @@ def code_name(code: int, coloured: bool) -> str:
     return f"#{code:06x}" if coloured else str(code)
 
 
-def codes_in_words(coding: Coding, names: Mapping[int, str] | None = None, at_most: int = 12) -> str:
+def codes_in_words(coding: MaskEncoding, names: Mapping[int, str] | None = None, at_most: int = 12) -> str:
     """ "0 (61.2%), 40 (30.0%), …" by falling share; with names "#804080 road (61.2%), …"."""
     shares = sorted(coding.book.shares.items(), key=lambda item: -item[1])
     called = {code: f" {name}" for code, name in (names or {}).items()}
@@ -286,7 +286,7 @@ def codes_in_words(coding: Coding, names: Mapping[int, str] | None = None, at_mo
     return ", ".join(listed) + (f" and {len(shares) - at_most} more" if len(shares) > at_most else "")
 
 
-def colours_in_words(coding: Coding, beside: tuple[str, Mapping[int, str]]) -> str:
+def colours_in_words(coding: MaskEncoding, beside: tuple[str, Mapping[int, str]]) -> str:
     palette, names = names_of_colours(coding.book.codes, coding.book.tolerance // 2, beside)
     whose = f", named by {palette}" if palette else ""
     return (
@@ -310,7 +310,7 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
-def declared_mismatch(coding: Coding, known: Mapping[int, int]) -> Problem | None:
+def declared_mismatch(coding: MaskEncoding, known: Mapping[int, int]) -> Problem | None:
     """An error where the masks hold another numbering than the declared classes say; None where they agree."""
     codes = set(coding.book.codes)
     unknown = sorted(codes - set(known))
@@ -322,7 +322,7 @@ def declared_mismatch(coding: Coding, known: Mapping[int, int]) -> Problem | Non
     return Problem("error", "declared-ids", "masks", message, remedy)
 
 
-def undeclared_colours(coding: Coding, known: Mapping[int, int]) -> list[Problem]:
+def undeclared_colours(coding: MaskEncoding, known: Mapping[int, int]) -> list[Problem]:
     """An error where the masks hold colours that no declared class has."""
     unknown = [code for code in coding.book.codes if code not in known]
     if not unknown:

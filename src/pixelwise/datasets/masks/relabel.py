@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.datasets.masks.mask_colours import ON_LINE, UNFIT_SHARE, jpeg_tolerance, off_line, points_of
-from pixelwise.datasets.masks.mask_encoding import Coding
+from pixelwise.datasets.masks.mask_encoding import MaskEncoding
 from pixelwise.datasets.masks.raw_mask import STRIP_PIXELS, RawMask, counted
 from pixelwise.images.decode import oriented
 from pixelwise.images.files import Refusal
@@ -32,7 +32,7 @@ class Change:
     reversible: str  # "yes: how", or "no: what is lost"
 
 
-def labels_of(raw: RawMask, coding: Coding, table: Mapping[int, int]) -> tuple[Labels, list[Change]]:
+def labels_of(raw: RawMask, coding: MaskEncoding, table: Mapping[int, int]) -> tuple[Labels, list[Change]]:
     """Class ids uint8 [H, W] of a mask.
 
     Args:
@@ -74,7 +74,7 @@ def unfit_mask(share: float) -> Refusal:
     return Refusal("unknown-codes", what, "Is it a photograph, or does it number objects? Export the mask again.")
 
 
-def fitted(raw: RawMask, coding: Coding) -> NDArray[np.int32]:
+def fitted(raw: RawMask, coding: MaskEncoding) -> NDArray[np.int32]:
     """The place of each pixel's code in the book, [H, W]; UNFIT where it fits none.
 
     A patch without any flat pixel, of a code that lies between two others, is a blend that passes that code by chance:

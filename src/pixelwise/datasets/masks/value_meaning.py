@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pixelwise.datasets.class_names import background_first, known_classes, made_up_names, names_of_ids, void_ids
-from pixelwise.datasets.dataset_toml import Settings, filled_colours
+from pixelwise.datasets.dataset_toml import DatasetSettings, filled_colours
 from pixelwise.datasets.list_dataset import Listed
-from pixelwise.datasets.masks.inspection import MaskLook
+from pixelwise.datasets.masks.inspection import MaskInspection
 from pixelwise.datasets.masks.mask_colours import points_of
-from pixelwise.datasets.masks.mask_encoding import CITYSCAPES_BASE, Coding
+from pixelwise.datasets.masks.mask_encoding import CITYSCAPES_BASE, MaskEncoding
 from pixelwise.datasets.masks.mask_problems import names_of_black_and_white
 from pixelwise.datasets.palettes import VOID_NAMES, names_of_colours
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
@@ -41,9 +41,9 @@ class Meaning:
 
 def meaning_of(
     listed: Listed,
-    numbers: Coding | None,
-    colours: Coding | None,
-    masks: Sequence[MaskLook] = (),
+    numbers: MaskEncoding | None,
+    colours: MaskEncoding | None,
+    masks: Sequence[MaskInspection] = (),
     beside: tuple[str, Mapping[int, str]] = ("", {}),
 ) -> Meaning:
     """The classes of a dataset, and those of its masks' codes; `beside`: a table of colours that lies with them."""
@@ -64,7 +64,7 @@ def meaning_of(
     return _numbered_meaning(listed, chosen, masks, beside)
 
 
-def class_of_code(meaning: Meaning, coding: Coding) -> dict[int, int]:
+def class_of_code(meaning: Meaning, coding: MaskEncoding) -> dict[int, int]:
     """Class id or VOID of each of a coding's codes; codes that no class has are missing."""
     table = meaning.colours if coding.book.coloured else meaning.numbers
     return {code: table[code] for code in coding.book.codes if code in table}
@@ -82,7 +82,7 @@ def unpacked(code: int) -> Colour:
     return code >> 16, code >> 8 & 255, code & 255
 
 
-def _declared_meaning(listed: Listed, numbers: Coding | None, colours: Coding | None) -> Meaning:
+def _declared_meaning(listed: Listed, numbers: MaskEncoding | None, colours: MaskEncoding | None) -> Meaning:
     settings = listed.settings
     classes, mask_ids = known_classes(listed.listing, settings)
     in_order = _met_in_order(settings, numbers)
@@ -94,7 +94,7 @@ def _declared_meaning(listed: Listed, numbers: Coding | None, colours: Coding | 
     return Meaning(classes, mask_ids, _nearest(colours, by_colour) if colours else {}, True, bool(in_order))
 
 
-def _met_in_order(settings: Settings, numbers: Coding | None) -> dict[int, int]:
+def _met_in_order(settings: DatasetSettings, numbers: MaskEncoding | None) -> dict[int, int]:
     """Values that were found → classes that dataset.toml names without ids, where there are as many of both.
 
     [[classes]] background and vessel, and masks of 0 and 255: the second class is 255, not an id 1 that nobody drew.
@@ -110,7 +110,7 @@ def _met_in_order(settings: Settings, numbers: Coding | None) -> dict[int, int]:
     return {code: i for i, code in enumerate(codes)}
 
 
-def _meaning_of_class_instances(chosen: Coding, masks: Sequence[MaskLook]) -> Meaning:
+def _meaning_of_class_instances(chosen: MaskEncoding, masks: Sequence[MaskInspection]) -> Meaning:
     kinds = sorted({class_of_instance(code) for code in chosen.book.codes})
     table = {code: kinds.index(class_of_instance(code)) for look in masks for code in look.codes}
     named = tuple(f"class {kind}" for kind in kinds)
@@ -118,7 +118,7 @@ def _meaning_of_class_instances(chosen: Coding, masks: Sequence[MaskLook]) -> Me
 
 
 def _numbered_meaning(
-    listed: Listed, chosen: Coding, masks: Sequence[MaskLook], beside: tuple[str, Mapping[int, str]]
+    listed: Listed, chosen: MaskEncoding, masks: Sequence[MaskInspection], beside: tuple[str, Mapping[int, str]]
 ) -> Meaning:
     listing, settings = listed.listing, listed.settings
     void = dict.fromkeys(void_ids(listing, settings), VOID)
@@ -136,7 +136,9 @@ def _numbered_meaning(
     return Meaning(ClassList(names, colours), table, {}, named)
 
 
-def _coloured_meaning(coding: Coding, beside: tuple[str, Mapping[int, str]], settings: Settings) -> Meaning:
+def _coloured_meaning(
+    coding: MaskEncoding, beside: tuple[str, Mapping[int, str]], settings: DatasetSettings
+) -> Meaning:
     if len(coding.book.codes) > MAX_CLASSES + 1:
         return Meaning(UNKNOWN, {}, {})
     _, published = names_of_colours(coding.book.codes, coding.book.tolerance // 2, beside)
@@ -155,7 +157,7 @@ def _coloured_meaning(coding: Coding, beside: tuple[str, Mapping[int, str]], set
     return Meaning(classes, {VOID: VOID}, {**void, **{code: i for i, code in enumerate(codes)}}, bool(published))
 
 
-def _nearest(coding: Coding, declared: Mapping[int, int]) -> dict[int, int]:
+def _nearest(coding: MaskEncoding, declared: Mapping[int, int]) -> dict[int, int]:
     """Each colour that was found → the declared class whose colour it is, within the coding's tolerance."""
     found = {}
     targets = list(declared)

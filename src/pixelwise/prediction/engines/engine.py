@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.bundle.allowed_operators import Unfit
+from pixelwise.bundle.allowed_operators import OperatorError
 from pixelwise.bundle.bundle_file import REMEDY, BundleFile
 from pixelwise.bundle.score_margins import clearly_different
 from pixelwise.bundle.trust import check_answer
@@ -55,7 +55,7 @@ class Engine:
             self.runner = ENGINES[self.name](bundle, self.threads)
         except PixelwiseError:
             raise
-        except Unfit as error:
+        except OperatorError as error:
             raise BundleError(f"{bundle.path}: {error}. {REMEDY}") from error
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             if of_ctrl_c(error):
@@ -97,7 +97,7 @@ class Engine:
             labels_HW, scores_Chw = self.runner(image_HW3)
             check_answer(image_HW3, labels_HW, scores_Chw, len(self.bundle.metadata.classes))
             return labels_HW, scores_Chw
-        except Unfit as error:
+        except OperatorError as error:
             raise BundleError(f"{self.bundle.path}: {error}. {REMEDY}") from error
         except Exception as error:  # as above
             raise BundleError(

@@ -86,10 +86,10 @@ def runner(opened: Callable[[bytes], InferenceSession], session: InferenceSessio
     @cache
     def without_labels() -> InferenceSession | None:
         """The graph up to its scores; None where its labels are not those of its scores, as the golden image tells."""
-        from pixelwise.bundle.onnx_graph import cut, parse
+        from pixelwise.bundle.onnx_graph import extract, parse
 
         golden_HW3 = np.ascontiguousarray(bundle.golden.image)
-        network = opened(cut(parse(bundle.model), [], ["scores"])[0])
+        network = opened(extract(parse(bundle.model), [], ["scores"])[0])
         # The first run is a small one: what ONNX Runtime takes for it, it keeps for good.
         (scores_Chw,) = network.run(["scores"], {"image": golden_HW3})
         (labels_HW,) = session.run(["labels"], {"image": golden_HW3})

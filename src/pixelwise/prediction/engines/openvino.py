@@ -61,16 +61,16 @@ def has_bfloat16(openvino_core: Core) -> bool:
 
 
 def runner(bundle: BundleFile, threads: int, precision: str) -> Run:
-    from pixelwise.bundle.onnx_graph import batched, cut, parse
+    from pixelwise.bundle.onnx_graph import batched, extract, parse
 
     opened = core()
     graph = parse(bundle.model)
     stages = bundle.metadata.stages
     seen, scores = batched(graph, stages[0].tensor), batched(graph, stages[-1].tensor)
     # What is before and after consists of many small steps: to wake a second thread for each costs more than it does.
-    before = open_session(cut(graph, [], [seen])[0], 1)
-    network, read = cut(graph, [seen], [scores])  # of the image, it reads at most the size
-    labelling, needed = cut(graph, [seen, scores], ["labels"])
+    before = open_session(extract(graph, [], [seen])[0], 1)
+    network, read = extract(graph, [seen], [scores])  # of the image, it reads at most the size
+    labelling, needed = extract(graph, [seen, scores], ["labels"])
     after = open_session(labelling, 1)
     check_declarations(open_session(bundle.model, 1), len(bundle.metadata.classes))
     compiled = compile_network(opened, network, read.index(seen), bundle, threads, precision)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixelwise.errors import ImageError, OutputError
-from pixelwise.images.dropped_content import Dropped
+from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import shown, utf8, write_whole, writing_whole
 from pixelwise.prediction.engines.engine import Engine
 from pixelwise.prediction.large.label_store import LabelStore
@@ -40,7 +40,7 @@ class ArrayImage:
         self.pixels = pixels_HW3
         self.height, self.width = pixels_HW3.shape[:2]
         self.absent, self.place, self.resolution = None, {}, None  # type: ignore[var-annotated]
-        self.dropped: tuple[Dropped, ...] = ()  # whoever decoded it knows
+        self.dropped: tuple[DroppedContent, ...] = ()  # whoever decoded it knows
 
     def rows(self, first: int, stop: int) -> Pixels:
         return self.pixels[first:stop]

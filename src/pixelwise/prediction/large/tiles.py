@@ -36,7 +36,7 @@ AHEAD = 3  # tiles of each network that are run or wait for blending, so that no
 
 
 @dataclass(frozen=True)
-class Axis:
+class TileAxis:
     """One direction of an image, cut into tiles of one size."""
 
     length_px: int
@@ -53,7 +53,7 @@ class Axis:
         return weight
 
 
-def cut(length_px: int, tile_px: int, overlap_px: int) -> Axis:
+def tiles_along(length_px: int, tile_px: int, overlap_px: int) -> TileAxis:
     """Cut `length_px` pixels into the fewest tiles that overlap by at least `overlap_px`, evenly spread.
 
     Even spreading spends what is left over on more context everywhere, rather than on one narrow last tile.
@@ -65,21 +65,21 @@ def cut(length_px: int, tile_px: int, overlap_px: int) -> Axis:
     if not (length_px >= 1 and tile_px >= 1 and 0 <= overlap_px <= tile_px // 2):
         raise ValueError(f"{length_px} px in tiles of {tile_px} px that overlap by {overlap_px} px")
     if length_px <= tile_px:
-        return Axis(length_px, tile_px, overlap_px, (0,), ())
+        return TileAxis(length_px, tile_px, overlap_px, (0,), ())
     steps = -(-(length_px - tile_px) // (tile_px - overlap_px))
     starts = tuple(round(step * (length_px - tile_px) / steps) for step in range(steps + 1))
     nearest = min(b - a for a, b in pairwise(starts))
     wide = min(-(-overlap_px // 2), nearest - 1)  # so that no pixel lies in two seams
     begins = [(a + tile_px + b) // 2 - wide // 2 for a, b in pairwise(starts)]
-    return Axis(length_px, tile_px, overlap_px, starts, tuple((begin, begin + wide) for begin in begins))
+    return TileAxis(length_px, tile_px, overlap_px, starts, tuple((begin, begin + wide) for begin in begins))
 
 
 @dataclass(frozen=True)
 class Tiling:
     """An image cut into tiles."""
 
-    rows: Axis
-    columns: Axis
+    rows: TileAxis
+    columns: TileAxis
 
     @property
     def count(self) -> int:
@@ -94,7 +94,7 @@ class Tiling:
 
 def tiling(size: tuple[int, int], tile: tuple[int, int], overlap: tuple[int, int]) -> Tiling:
     """Cut an image of `size`; all are (height, width) in pixels."""
-    return Tiling(cut(size[0], tile[0], overlap[0]), cut(size[1], tile[1], overlap[1]))
+    return Tiling(tiles_along(size[0], tile[0], overlap[0]), tiles_along(size[1], tile[1], overlap[1]))
 
 
 Item = TypeVar("Item")

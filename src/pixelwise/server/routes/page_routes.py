@@ -16,7 +16,7 @@ from pixelwise.images.image_files import encode_png, labels_from_ids
 from pixelwise.metrics import confusion
 from pixelwise.records import VOID, Labels, Prediction
 from pixelwise.server.arithmetic import explain
-from pixelwise.server.error_responses import Refused
+from pixelwise.server.error_responses import RequestError
 from pixelwise.server.explain import (
     flow_of,
     influence_of,
@@ -27,8 +27,8 @@ from pixelwise.server.explain import (
     values_of,
     wrong_scale_of,
 )
-from pixelwise.server.image_memory import Seen
-from pixelwise.server.model_cache import Opened
+from pixelwise.server.image_memory import RememberedImage
+from pixelwise.server.model_cache import CachedModel
 from pixelwise.server.responses import as_json, as_png, packed, png_answer
 from pixelwise.server.routes.predict_routes import IMAGE_BODY, ModelName, ThePlace, TheState
 from pixelwise.server.sample_images import is_held_out
@@ -36,14 +36,14 @@ from pixelwise.server.security import PROVEN, require_proof
 from pixelwise.server.trace_page import report_html
 from pixelwise.server.upload_decoder import Decoded
 from pixelwise.server.uploads import read_upload
-from pixelwise.tracing.prediction_checks import diagnose
+from pixelwise.tracing.prediction_checks import check_prediction
 
 router = APIRouter(prefix="/v1", tags=["look closer"])
 Result = TypeVar("Result")
 
 
 @dataclass
-class Remembered:
+class RememberedRequest:
     """A request about an image that the page has sent before, and how to work on it on a worker's thread."""
 
     request: Request
@@ -51,12 +51,12 @@ class Remembered:
     image: Annotated[str, Path(max_length=40, description="The name that /v1/predict?answer=page gave it.")]
     model: ModelName = ""
 
-    async def run(self, work: Callable[[Opened, Seen], Result]) -> Result:
+    async def run(self, work: Callable[[CachedModel, RememberedImage], Result]) -> Result:
         seen = self.state.memory.get(self.image)
         return await self.state.gate.run(self.request, lambda: work(self.state.shelf.get(self.model), seen))
 
 
-TheImage = Annotated[Remembered, Depends(Remembered)]
+TheImage = Annotated[RememberedRequest, Depends(RememberedRequest)]
 
 
 @router.get("/models", tags=["models"])
@@ -122,7 +122,7 @@ async def flow(image: TheImage) -> list[dict[str, Any]]:
 async def labels(image: TheImage, answer: Literal["json", "png"] = "png") -> Response:
     """The labels again, to keep: a palette PNG, or JSON with run lengths."""
 
-    def work(_: Opened, seen: Seen) -> Response:
+    def work(_: CachedModel, seen: RememberedImage) -> Response:
         if answer == "png":
             return png_answer(as_png(seen.prediction), attachment("mask.png"))
         return as_json(seen, with_png=False, headers=attachment("labels.json"))
@@ -134,8 +134,8 @@ async def labels(image: TheImage, answer: Literal["json", "png"] = "png") -> Res
 async def diagnosis(image: TheImage) -> list[dict[str, str]]:
     """What looks wrong with a prediction, and what to do about it; often nothing."""
 
-    def work(opened: Opened, seen: Seen) -> list[dict[str, str]]:
-        return [finding.to_json() for finding in diagnose(seen.pixels, seen.prediction, opened.model.metadata)]
+    def work(opened: CachedModel, seen: RememberedImage) -> list[dict[str, str]]:
+        return [finding.to_json() for finding in check_prediction(seen.pixels, seen.prediction, opened.model.metadata)]
 
     return await image.run(work)
 
@@ -150,7 +150,7 @@ async def layers(image: TheImage) -> list[dict[str, Any]]:
 async def layer_values(image: TheImage, layer: str) -> Response:
     """All values of one layer: a packed float32 [channels, h, w]."""
 
-    def work(opened: Opened, seen: Seen) -> Response:
+    def work(opened: CachedModel, seen: RememberedImage) -> Response:
         values = values_of(opened, seen)[tensor_of(opened, layer)]
         return packed({"layer": layer}, values.astype(np.float32))
 
@@ -166,12 +166,12 @@ async def unit(
 ) -> dict[str, Any]:
     """The arithmetic of one value of a layer, from the model's own weights. x and y count the layer's own values."""
 
-    def work(opened: Opened, seen: Seen) -> dict[str, Any]:
+    def work(opened: CachedModel, seen: RememberedImage) -> dict[str, Any]:
         tensor = tensor_of(opened, layer)
         values = values_of(opened, seen, tensor)
         channels, h, w = values[tensor].shape
         if channel >= channels or place.y >= h or place.x >= w:
-            raise Refused(422, "value-outside", f"The layer {layer} is {channels}×{h}×{w}.")
+            raise RequestError(422, "value-outside", f"The layer {layer} is {channels}×{h}×{w}.")
         return {
             "layer": layer,
             "channel": channel,
@@ -191,11 +191,13 @@ async def skips(
 ) -> Response:
     """Labels and scores with skip connections switched off, packed as /v1/predict?answer=page packs them."""
 
-    def work(opened: Opened, seen: Seen) -> Response:
+    def work(opened: CachedModel, seen: RememberedImage) -> Response:
         names = [name for name in off.split(",") if name]
         unknown = [name for name in names if name not in opened.inside.skips]
         if unknown:
-            raise Refused(422, "skip-unknown", f"This model's skips are: {', '.join(opened.inside.skips) or 'none'}.")
+            raise RequestError(
+                422, "skip-unknown", f"This model's skips are: {', '.join(opened.inside.skips) or 'none'}."
+            )
         refuse_large(opened, seen)
         labels, scores = opened.inside.without_skips(seen.pixels, names)
         changed = float((labels != seen.prediction.labels).mean())
@@ -225,7 +227,7 @@ async def influence(
 ) -> dict[str, Any]:
     """How a pixel's probability falls when parts of the image are greyed out, one row of parts at a time."""
     if row >= grid:
-        raise Refused(422, "row-outside", f"There are {grid} rows.")
+        raise RequestError(422, "row-outside", f"There are {grid} rows.")
     return await image.run(lambda opened, seen: influence_of(opened, seen, *place.inside(seen), grid, row))
 
 
@@ -247,10 +249,10 @@ async def truth_of_sample(image: TheImage, sample: Annotated[str, Query(max_leng
     """The same, with the mask of the sample that this image is."""
     open_to(image.request, sample)
 
-    def work(opened: Opened, seen: Seen) -> Response:
+    def work(opened: CachedModel, seen: RememberedImage) -> Response:
         pixels, labels = opened.samples.read(sample)
         if not np.array_equal(pixels, seen.pixels):
-            raise Refused(422, "sample-other", "This image is not that sample.", "List them with GET /v1/samples.")
+            raise RequestError(422, "sample-other", "This image is not that sample.", "List them with GET /v1/samples.")
         return compared(opened, seen, labels)
 
     return await image.run(work)
@@ -260,7 +262,7 @@ async def truth_of_sample(image: TheImage, sample: Annotated[str, Query(max_leng
 async def report(image: TheImage, place: ThePlace) -> Response:
     """The whole story of an image as one HTML file that opens offline."""
 
-    def work(opened: Opened, seen: Seen) -> Response:
+    def work(opened: CachedModel, seen: RememberedImage) -> Response:
         html = report_html(opened, seen, *place.inside(seen), image.state.shelf.title_of(opened.name))
         return Response(html, media_type="text/html; charset=utf-8", headers=attachment("pixelwise-report.html"))
 
@@ -277,27 +279,27 @@ def attachment(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
-def compared(opened: Opened, seen: Seen, true_HW: Labels) -> Response:
+def compared(opened: CachedModel, seen: RememberedImage, true_HW: Labels) -> Response:
     matrix = confusion.count_pairs(seen.prediction.labels, true_HW, len(opened.model.classes))
     scores = confusion.scores(matrix).to_json(opened.model.classes)
     return packed({"scores": scores, "void_share": float((true_HW == VOID).mean())}, true_HW)
 
 
-def true_labels(ids: MaskIds, opened: Opened, prediction: Prediction) -> Labels:
+def true_labels(ids: MaskIds, opened: CachedModel, prediction: Prediction) -> Labels:
     """An uploaded mask as this model's class ids. Raises Refused."""
     mask_ids = opened.samples.mask_ids  # as in the masks that this model learnt from; 255 is void in any
     try:
         if ids.shape != prediction.labels.shape:
             (h, w), (height, width) = ids.shape, prediction.labels.shape
-            raise Refused(
+            raise RequestError(
                 422, "mask-size", f"The mask is {w}×{h}, the image {width}×{height}.", "Send the image's own mask."
             )
         return labels_from_ids(ids, mask_ids and {VOID: VOID, **mask_ids}, len(opened.model.classes))
     except Refusal as refusal:
-        raise Refused(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
+        raise RequestError(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
 
 
-def tensor_of(opened: Opened, layer: str) -> str:
+def tensor_of(opened: CachedModel, layer: str) -> str:
     if layer not in opened.inside.tensors:
-        raise Refused(404, "layer-unknown", f"This model's layers are: {', '.join(opened.inside.tensors)}.")
+        raise RequestError(404, "layer-unknown", f"This model's layers are: {', '.join(opened.inside.tensors)}.")
     return opened.inside.tensors[layer]

@@ -11,10 +11,10 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from pixelwise.heap import LARGE_PIXELS, give_back_soon
-from pixelwise.server.error_responses import Refused
+from pixelwise.server.error_responses import RequestError
 from pixelwise.server.explain import flow_of, layers_of, pixel_of
-from pixelwise.server.image_memory import Seen
-from pixelwise.server.model_cache import Opened
+from pixelwise.server.image_memory import RememberedImage
+from pixelwise.server.model_cache import CachedModel
 from pixelwise.server.responses import as_json, as_png, for_page, png_answer
 from pixelwise.server.server_state import State, state_of
 from pixelwise.server.upload_decoder import Decoded
@@ -32,11 +32,11 @@ class Place:
     x: Annotated[int, Query(ge=0, description="From the left, from 0.", examples=[212])]
     y: Annotated[int, Query(ge=0, description="From the top, from 0.", examples=[140])]
 
-    def inside(self, seen: Seen) -> tuple[int, int]:
+    def inside(self, seen: RememberedImage) -> tuple[int, int]:
         """(x, y). Raises Refused where the image does not reach that far."""
         height, width = seen.prediction.labels.shape
         if self.x >= width or self.y >= height:
-            raise Refused(
+            raise RequestError(
                 422, "pixel-outside", f"({self.x}, {self.y}) lies outside the image of {width}×{height} pixels."
             )
         return self.x, self.y
@@ -59,7 +59,7 @@ IMAGE_BODY: dict[str, Any] = {
 }
 
 
-def look(decoded: Decoded, decode_ms: float, state: State, opened: Opened) -> Seen:
+def look(decoded: Decoded, decode_ms: float, state: State, opened: CachedModel) -> RememberedImage:
     """Label an upload. Runs on a worker's thread."""
     began = time.perf_counter()
     prediction = opened.model.predict(decoded.array)
@@ -67,12 +67,14 @@ def look(decoded: Decoded, decode_ms: float, state: State, opened: Opened) -> Se
     state.monitor.predicted(predict_s)
     if prediction.labels.size > LARGE_PIXELS:
         give_back_soon()
-    return Seen(
+    return RememberedImage(
         decoded.array, prediction, decode_ms, predict_s * 1e3, decoded.format, decoded.size, decoded.sha256
     )  # fmt: skip
 
 
-async def seen_by(request: Request, state: State, model: str, work: Callable[[Opened, Seen], Result]) -> Result:
+async def seen_by(
+    request: Request, state: State, model: str, work: Callable[[CachedModel, RememberedImage], Result]
+) -> Result:
     """Read, decode and label an upload, and do `work` on what came of it, each where it holds nobody else up."""
     upload = await read_upload(request, state)
 
@@ -103,7 +105,7 @@ async def predict(
     if answer is None:
         answer = "png" if "image/png" in request.headers.get("accept", "") else "json"
 
-    def work(_: Opened, seen: Seen) -> Response:
+    def work(_: CachedModel, seen: RememberedImage) -> Response:
         if answer == "png":
             return png_answer(as_png(seen.prediction), {"X-Image-SHA256": seen.sha256})
         if answer == "page":
@@ -117,7 +119,7 @@ async def predict(
 async def trace(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any]:
     """What happens to an image on its way: the four stages, and every layer."""
 
-    def work(opened: Opened, seen: Seen) -> dict[str, Any]:
+    def work(opened: CachedModel, seen: RememberedImage) -> dict[str, Any]:
         return {"flow": flow_of(opened, seen), "layers": layers_of(opened, seen)}
 
     return await seen_by(request, state, model, work)
@@ -127,7 +129,7 @@ async def trace(request: Request, state: TheState, model: ModelName = "") -> dic
 async def pixel(request: Request, state: TheState, place: ThePlace, model: ModelName = "") -> dict[str, Any]:
     """Why one pixel has its label: the probability of every class, and what part of the image it was read from."""
 
-    def work(opened: Opened, seen: Seen) -> dict[str, Any]:
+    def work(opened: CachedModel, seen: RememberedImage) -> dict[str, Any]:
         return pixel_of(opened, seen, *place.inside(seen))
 
     return await seen_by(request, state, model, work)

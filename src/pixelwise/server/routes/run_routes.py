@@ -21,7 +21,7 @@ from pixelwise.errors import PixelwiseError
 from pixelwise.images.image_files import encode_png
 from pixelwise.prediction.flow_events import coloured
 from pixelwise.records import ClassList, Sample
-from pixelwise.server.error_responses import Refused
+from pixelwise.server.error_responses import RequestError
 from pixelwise.server.responses import png_answer
 from pixelwise.server.routes.predict_routes import TheState
 from pixelwise.server.run_list import read_from
@@ -87,7 +87,7 @@ def existing_folder(named: str) -> Path:
             return folder
     except (OSError, RuntimeError, ValueError):  # a name too long, a user that there is not
         pass
-    raise Refused(422, "folder-missing", "There is no such folder on this machine.", "Check its name.")
+    raise RequestError(422, "folder-missing", "There is no such folder on this machine.", "Check its name.")
 
 
 @router.get("/{name}")
@@ -149,7 +149,7 @@ def epoch(state: TheState, name: str, epoch: Number) -> dict[str, Any]:
     trace = state.runs.existing(name) / "trace.jsonl"
     found = [e for e in read_events(trace) if e.get("event") == "epoch" and e.get("epoch") == epoch]
     if not found:
-        raise Refused(404, "epoch-unknown", f"There is no epoch {epoch} in this run.")
+        raise RequestError(404, "epoch-unknown", f"There is no epoch {epoch} in this run.")
     return found[-1]
 
 
@@ -158,7 +158,7 @@ def preview(state: TheState, name: str, epoch: Number, index: Number) -> FileRes
     """The mask that a held-out image got after an epoch."""
     path = state.runs.existing(name) / "previews" / f"epoch-{epoch:04d}" / f"{index}.png"
     if not 0 <= index < 100 or not path.is_file():
-        raise Refused(404, "preview-unknown", "There is no such preview.")
+        raise RequestError(404, "preview-unknown", "There is no such preview.")
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
 
 
@@ -169,7 +169,7 @@ def image(state: TheState, name: str, index: Number) -> Response:
     try:
         pixels = read_sample_image(sample)
     except PixelwiseError as error:
-        raise Refused(410, "image-gone", "This image is no longer where it was.") from error
+        raise RequestError(410, "image-gone", "This image is no longer where it was.") from error
     return png_answer(encode_png(shrunk(pixels, cv2.INTER_AREA)))
 
 
@@ -182,14 +182,14 @@ def truth(state: TheState, name: str, index: Number) -> Response:
     try:
         labels = read_held_out(sample, mask_ids_of(folder), len(classes))[1]
     except PixelwiseError as error:
-        raise Refused(410, "image-gone", "This mask is no longer where it was.") from error
+        raise RequestError(410, "image-gone", "This mask is no longer where it was.") from error
     return png_answer(encode_png(shrunk(coloured(labels, classes), cv2.INTER_NEAREST)))
 
 
 def held_out(state: State, name: str, index: int) -> Sample:
     pairs = held_out_pairs(state.runs.existing(name))
     if not 0 <= index < len(pairs):
-        raise Refused(404, "image-unknown", "There is no such image.")
+        raise RequestError(404, "image-unknown", "There is no such image.")
     return pairs[index]
 
 

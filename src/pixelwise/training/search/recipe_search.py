@@ -49,19 +49,19 @@ from pixelwise.training.search.study import (
     rows_of,
     sampler_of,
 )
-from pixelwise.training.search.trials_report import Row, write_report
+from pixelwise.training.search.trials_report import TrialRow, write_report
 from pixelwise.training.train import train
 
 
 @dataclass(frozen=True)
-class Searched:
+class SearchResult:
     """What a search came to."""
 
     out: Path
     best: Path  # run directory of the best trial
     recipe: Recipe  # its recipe
     miou: float  # on the val split, on which it was chosen: measure on another split before believing it
-    trials: tuple[Row, ...]
+    trials: tuple[TrialRow, ...]
     importances: dict[str, float]  # share of what mattered, by name, the largest first; empty with too few trials
     seconds: float  # spent on trials, by this process and those before
 
@@ -89,9 +89,9 @@ def search(
     masks: str = "",
     track: Sequence[str] = (),
     tell: Listener = nobody,
-    tell_trial: Callable[[Row], None] = lambda row: None,
+    tell_trial: Callable[[TrialRow], None] = lambda row: None,
     progress: Progress = lambda what, done, total: None,
-) -> Searched:
+) -> SearchResult:
     """Look for a better recipe for the folder `data`; ends with the best trial's run directory, OUT/best.
 
     Args:
@@ -160,7 +160,7 @@ def search(
         rows = rows_of(study)
         write_report(out, rows, importances, list(space))
     found = recipe_of(start, best.params)
-    return Searched(out, out / "best", found, row_of(best).miou, rows, importances, clock.spent_s)
+    return SearchResult(out, out / "best", found, row_of(best).miou, rows, importances, clock.spent_s)
 
 
 def run_trial(

@@ -13,7 +13,7 @@ from pixelwise.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Span:
+class SearchRange:
     """Any number from `low` to `high`; `log`: evenly by factors rather than by differences."""
 
     low: float
@@ -23,16 +23,16 @@ class Span:
 
 # What a search varies, and how far. Where the recipe to start from lies outside, the range is widened to hold it.
 # Model, encoder, sizes and epochs are not searched: they buy accuracy with time, which is for a person to decide.
-SPACE: dict[str, Span | tuple[float, ...]] = {
-    "learning_rate": Span(5e-4, 8e-3, log=True),
-    "encoder_rate": Span(0.05, 1.0, log=True),  # where the encoder is pretrained
-    "weight_decay": Span(0.002, 0.2, log=True),
-    "class_power": Span(0.0, 0.75),
-    "dice": Span(0.0, 1.0),
+SPACE: dict[str, SearchRange | tuple[float, ...]] = {
+    "learning_rate": SearchRange(5e-4, 8e-3, log=True),
+    "encoder_rate": SearchRange(0.05, 1.0, log=True),  # where the encoder is pretrained
+    "weight_decay": SearchRange(0.002, 0.2, log=True),
+    "class_power": SearchRange(0.0, 0.75),
+    "dice": SearchRange(0.0, 1.0),
     "ema": (0.95, 0.98, 0.99, 0.995),
-    "light": Span(0.0, 1.5),
-    "zoom_smallest": Span(0.5, 1.0),  # the recipe's zoom, its two numbers apart
-    "zoom_largest": Span(1.0, 2.5),
+    "light": SearchRange(0.0, 1.5),
+    "zoom_smallest": SearchRange(0.5, 1.0),  # the recipe's zoom, its two numbers apart
+    "zoom_largest": SearchRange(1.0, 2.5),
     "batch": (2, 4, 8),
 }
 
@@ -49,7 +49,7 @@ def space_of(start: Recipe, fixed: Collection[str]) -> dict[str, BaseDistributio
         field = "zoom" if name.startswith("zoom_") else name
         if field in fixed or (name == "encoder_rate" and (start.model == "unet" or not start.pretrained)):
             continue
-        if isinstance(choices, Span):
+        if isinstance(choices, SearchRange):
             low, high = min(choices.low, own[name]), max(choices.high, own[name])
             space[name] = FloatDistribution(low, high, log=choices.log and low > 0)
         else:

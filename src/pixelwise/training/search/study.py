@@ -16,7 +16,7 @@ from pixelwise.errors import OutputError, TrainingError
 from pixelwise.images.files import write_whole
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.search.search_space import params_of, recipe_of
-from pixelwise.training.search.trials_report import Row
+from pixelwise.training.search.trials_report import TrialRow
 
 RANDOM_TRIALS = 6  # before the sampler begins to learn from them; the first is the recipe as it was given
 FULL_TRIALS = 3  # finished trials before any is stopped early
@@ -85,7 +85,7 @@ def importances_of(study: optuna.Study) -> dict[str, float]:
     return {name: float(share) for name, share in shares.items()}
 
 
-def rows_of(study: optuna.Study, *states: str) -> tuple[Row, ...]:
+def rows_of(study: optuna.Study, *states: str) -> tuple[TrialRow, ...]:
     """The trials in the order of their folders; of one that was begun anew, the last."""
     rows = {
         row.number: row
@@ -94,14 +94,14 @@ def rows_of(study: optuna.Study, *states: str) -> tuple[Row, ...]:
     return tuple(rows[number] for number in sorted(rows) if not states or rows[number].state in states)
 
 
-def row_of(trial: FrozenTrial) -> Row:
+def row_of(trial: FrozenTrial) -> TrialRow:
     state = {TrialState.COMPLETE: "done", TrialState.PRUNED: "stopped early"}.get(trial.state, "unfinished")
     if trial.user_attrs.get("diverged"):
         state = "diverged"
     reported = trial.intermediate_values
     miou = trial.value if trial.state == TrialState.COMPLETE else max(reported.values(), default=math.nan)
     assert miou is not None
-    return Row(
+    return TrialRow(
         number=int(trial.user_attrs["folder"]),
         state=state,
         miou=miou,

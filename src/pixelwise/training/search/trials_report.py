@@ -18,7 +18,7 @@ SCATTERED = 6  # parts of the recipe that get a chart of their own, those that m
 
 
 @dataclass(frozen=True)
-class Row:
+class TrialRow:
     """One trial."""
 
     number: int  # its folder
@@ -32,7 +32,7 @@ class Row:
         return asdict(self)
 
 
-def write_report(out: Path, rows: Sequence[Row], importances: dict[str, float], names: Sequence[str]) -> None:
+def write_report(out: Path, rows: Sequence[TrialRow], importances: dict[str, float], names: Sequence[str]) -> None:
     """Write OUT/trials.csv and OUT/search.html."""
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
@@ -45,7 +45,7 @@ def write_report(out: Path, rows: Sequence[Row], importances: dict[str, float], 
     write_whole(out / "search.html", page_of(out, rows, importances, names).encode())
 
 
-def page_of(out: Path, rows: Sequence[Row], importances: dict[str, float], names: Sequence[str]) -> str:
+def page_of(out: Path, rows: Sequence[TrialRow], importances: dict[str, float], names: Sequence[str]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(loader=PackageLoader("pixelwise.training.search"), autoescape=True,
@@ -69,7 +69,7 @@ def page_of(out: Path, rows: Sequence[Row], importances: dict[str, float], names
     )
 
 
-def course(rows: Sequence[Row]) -> str:
+def course(rows: Sequence[TrialRow]) -> str:
     """Every trial's mIoU in the order of the trials, and the best so far."""
     if not rows:
         return ""
@@ -87,7 +87,7 @@ def course(rows: Sequence[Row]) -> str:
                       [(0.0, "0"), (1.0, str(last))], top)  # fmt: skip
 
 
-def scatter(rows: Sequence[Row], name: str) -> str:
+def scatter(rows: Sequence[TrialRow], name: str) -> str:
     """mIoU over one part of the recipe, a dot a trial; finished trials solid, the others grey."""
     values = [float(row.params[name]) for row in rows]
     low, high = min(values), max(values)
