@@ -14,7 +14,7 @@ import pytest
 
 from conftest import THREE, blobs, picture
 from pixelwise.datasets.open_dataset import open_dataset
-from pixelwise.evaluation.evaluate import Report, evaluate
+from pixelwise.evaluation.evaluate import EvaluationReport, evaluate
 from pixelwise.evaluation.measure_image import Sums, measure
 from pixelwise.evaluation.per_image import plain, sequence_of, to_csv
 from pixelwise.images.image_files import read_mask, write_png
@@ -51,13 +51,13 @@ def data(tmp_path_factory: pytest.TempPathFactory, model: Model) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(model: Model, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, str, str]:
+def report(model: Model, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[EvaluationReport, str, str]:
     out = tmp_path_factory.mktemp("out")
     found = evaluate(model, data, html=out / "report.html", csv=out / "images.csv")
     return found, (out / "report.html").read_text("utf-8"), (out / "images.csv").read_text("utf-8")
 
 
-def test_the_parts_add_up(report: tuple[Report, str, str]) -> None:
+def test_the_parts_add_up(report: tuple[EvaluationReport, str, str]) -> None:
     found, _, _ = report
     analysis = found.analysis
     assert analysis is not None
@@ -74,7 +74,7 @@ def test_the_parts_add_up(report: tuple[Report, str, str]) -> None:
     assert {kind: len(rows) for kind, rows in analysis.chosen().items()} == {"worst": 3, "typical": 3, "best": 3}
 
 
-def test_the_baseline_stands_beside_every_score(report: tuple[Report, str, str], data: Path) -> None:
+def test_the_baseline_stands_beside_every_score(report: tuple[EvaluationReport, str, str], data: Path) -> None:
     """Of each image and class it is what measuring the commonest class everywhere says."""
     from dataclasses import replace
 
@@ -102,14 +102,14 @@ def test_the_baseline_stands_beside_every_score(report: tuple[Report, str, str],
             np.testing.assert_allclose(list(told["baseline_classes"].values()), values_C)
 
 
-def test_json_holds_everything_and_no_nan(report: tuple[Report, str, str]) -> None:
+def test_json_holds_everything_and_no_nan(report: tuple[EvaluationReport, str, str]) -> None:
     value = json.loads(json.dumps(report[0].to_json(), allow_nan=False))
     for part in ("intervals", "boundary", "trimap", "calibration", "errors", "sizes", "sequences", "suspects", "rules"):
         assert part in value, part
     assert len(value["calibration"]["bins"]) == 15
 
 
-def test_the_csv_has_a_line_an_image(report: tuple[Report, str, str]) -> None:
+def test_the_csv_has_a_line_an_image(report: tuple[EvaluationReport, str, str]) -> None:
     found, _, text = report
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 12
@@ -151,7 +151,7 @@ class Outline(HTMLParser):
             self.open.pop()
 
 
-def test_the_page_needs_nothing_else_and_says_everything_in_words(report: tuple[Report, str, str]) -> None:
+def test_the_page_needs_nothing_else_and_says_everything_in_words(report: tuple[EvaluationReport, str, str]) -> None:
     page = report[1]
     outline = Outline()
     outline.feed(page)

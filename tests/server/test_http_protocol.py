@@ -10,7 +10,7 @@ import pytest
 
 from pixelwise.server.body_limits import ArrivingBodies, Body
 from pixelwise.server.error_responses import RequestError, too_large
-from pixelwise.server.http_protocol import make_room
+from pixelwise.server.http_protocol import BoundedProtocol, make_room
 
 
 @dataclass
