@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.datasets.dataset_toml import FILE_NAME, read_settings
+from pixelwise.datasets.dataset_toml import FILE_NAME, parse_toml, read_settings
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.training.recipe import Recipe
 
@@ -40,6 +40,17 @@ def test_deep_nesting_is_refused(tmp_path: Path, text: str) -> None:
         read_settings(tmp_path)
     with pytest.raises(UsageError):
         Recipe.from_toml(text)
+
+
+@pytest.mark.parametrize("key", ["a", '"a.b\\""', "'a\\'"])
+@pytest.mark.parametrize("form", ["{} = 1", "[{}]", "[[{}]]", "void = {{ {} = 1 }}"])
+def test_keys_of_endless_parts_are_refused(key: str, form: str) -> None:
+    """tomllib alone would read each of these, and take many seconds for most."""
+    parse_toml(form.format(" . ".join([key] * 64)))
+    for parts in (65, 20_000):
+        with pytest.raises(ValueError, match="a key of more than 64 parts"):
+            parse_toml("void = []\n" + form.format(" . ".join([key] * parts)))
+    assert parse_toml(f"[splits]\nval = ['{'.'.join(['1234'] * 64)}']  # names of files have dots too")
 
 
 @pytest.mark.parametrize("value", ["1" + "0" * 400, "nan", "inf", "-inf"])

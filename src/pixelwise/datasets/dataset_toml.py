@@ -34,6 +34,9 @@ from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
 
 FILE_NAME = "dataset.toml"
+KEY_PARTS = 64  # a.b.c has three; as many as the numbers in two DICOM identifiers, which names of files may hold
+KEY_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""  # with the dot behind it
+LONG_KEY = re.compile(rf"(?<![\w\\-])(?:{KEY_PART}){{{KEY_PARTS}}}", re.ASCII)
 HEX = re.compile("#[0-9a-fA-F]{6}")
 SPLITS = ("train", "val", "test")
 EXAMPLE = 'For example: [[classes]] name = "sky", colour = [70, 130, 180], id = 0.'
@@ -75,6 +78,8 @@ def read_settings(root: Path) -> DatasetSettings:
 
 def parse_toml(text: str) -> dict[str, Any]:
     """The table that a TOML document holds. Raises ValueError, also where it is nested too deeply to be read."""
+    if LONG_KEY.search(text):  # tomllib's time grows with the square of their number
+        raise ValueError(f"it has a key of more than {KEY_PARTS} parts with dots between them")
     try:
         return tomllib.loads(text)
     except RecursionError as error:
