@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.softmax import highest_probability, softmax
+
 COUNTED_AT_ONCE = 1 << 20
 VOID = 255  # the id of unlabelled pixels everywhere inside the program; it counts in no loss, metric or chart
 MAX_CLASSES = 255  # ids 0 … 254 fit a uint8 mask beside VOID
@@ -116,6 +118,11 @@ class Prediction:
             counts += np.bincount(flat[start : start + COUNTED_AT_ONCE], minlength=256)
         return {name: float(counts[i]) / self.labels.size for i, name in enumerate(self.classes.names)}
 
+    @property
+    def confidence(self) -> float:
+        """The probability of the most probable class, 0–1, averaged over the places of the scores."""
+        return float(highest_probability(self.scores, self.temperature).mean())
+
     def probabilities(self, x: int, y: int) -> dict[str, float]:
         """The probability of every class at pixel (x, y) of the image, in class order.
 
@@ -128,9 +135,8 @@ class Prediction:
         height, width = self.labels.shape
         if not (0 <= x < width and 0 <= y < height):
             raise IndexError(f"pixel ({x}, {y}) lies outside the image of {width}×{height} pixels")
-        scores_C = bilinear_lookup(self.scores, (x + 0.5) / width, (y + 0.5) / height) / self.temperature
-        exp_C = np.exp(scores_C - scores_C.max())
-        return dict(zip(self.classes.names, (exp_C / exp_C.sum()).tolist(), strict=True))
+        scores_C = bilinear_lookup(self.scores, (x + 0.5) / width, (y + 0.5) / height)
+        return dict(zip(self.classes.names, softmax(scores_C, self.temperature).tolist(), strict=True))
 
 
 def bilinear_lookup(scores_Chw: Scores, u: float, v: float) -> NDArray[np.float64]:

@@ -26,8 +26,9 @@ from pixelwise.labelling.labelling_tasks import brush_runs, run_lengths
 from pixelwise.labelling.learning_curve import fit_curve, read_curve, score_of_run
 from pixelwise.labelling.novelty import choose, distances_to, unit
 from pixelwise.labelling.suggest import suggest
-from pixelwise.labelling.uncertainty import entropy, probabilities, unsure_regions
+from pixelwise.labelling.uncertainty import unsure_regions
 from pixelwise.prediction.load_model import Model, load
+from pixelwise.softmax import entropy, softmax
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def photos(tmp_path: Path) -> Path:
 def test_entropy_is_scipys() -> None:
     stats = pytest.importorskip("scipy.stats", reason="scipy comes with scikit-learn")
     scores = np.random.default_rng(0).normal(0, 3, (5, 7, 9)).astype(np.float32)
-    p = probabilities(scores, 1.3)
+    p = softmax(scores, 1.3)
     np.testing.assert_allclose(p.sum(axis=0), 1, rtol=1e-5)
     np.testing.assert_allclose(entropy(p), stats.entropy(p.astype(float), axis=0, base=5), rtol=1e-5)
 
@@ -56,11 +57,11 @@ def test_regions_lie_where_the_model_is_unsure() -> None:
     scores = np.zeros((3, 16, 24), np.float32)
     scores[0] = 12
     scores[0, 4:8, 6:12], scores[1, 4:8, 6:12], scores[2, 4:8, 6:12] = 5, 5.1, -9
-    (region, *_) = unsure_regions(probabilities(scores), 160, 240, THREE)
+    (region, *_) = unsure_regions(softmax(scores), 160, 240, THREE)
     assert (region.x, region.y, region.width, region.height) == (60, 40, 60, 40)
     assert set(region.between) == {"sky", "road"}
     assert region.weight > 0.9
-    assert region.uncertainty == pytest.approx(entropy(probabilities(scores))[4:8, 6:12].mean())
+    assert region.uncertainty == pytest.approx(entropy(softmax(scores))[4:8, 6:12].mean(), rel=1e-6)
     flat = unsure_regions(np.full((3, 8, 8), 1 / 3, np.float32), 80, 80, THREE)
     assert not flat
 

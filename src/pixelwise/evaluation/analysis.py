@@ -15,11 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.evaluation.measure_image import SAMPLE_EVERY, Sums
-from pixelwise.evaluation.per_image import ImageRow, chosen_images, counts_of, guess_counts_of, sequences
-from pixelwise.metrics.bootstrap import DRAWS, drawn_sums, interval, scores_of_sums
+from pixelwise.evaluation.per_image import ImageRow, chosen_images, counts_of, sequences
+from pixelwise.metrics.bootstrap import DRAWS, drawn_sums, interval
 from pixelwise.metrics.boundary import DISTANCES_PX, boundary_iou
 from pixelwise.metrics.calibration import Calibration, calibration_of
-from pixelwise.metrics.confusion import Scores, mean, scores
+from pixelwise.metrics.confusion import (
+    Scores,
+    baseline,
+    class_counts,
+    counts_of_one_class,
+    mean,
+    scores,
+    scores_of_counts,
+    scores_of_sums,
+)
 from pixelwise.metrics.error_types import BOUNDARY_PX, KINDS, NAMES, SURE, Suspect, mended
 from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f, surface_dice
 from pixelwise.metrics.regions import FOUND, LOST, SIZE_NAMES
@@ -43,7 +52,7 @@ class Analysis:
     @cached_property
     def commonest(self) -> int:
         """The commonest true class: said everywhere, it is what any model must beat."""
-        return int(self.sums.matrix.sum(axis=1).argmax())
+        return baseline(self.sums.matrix)[0]
 
     @cached_property
     def guess_accuracy(self) -> float:
@@ -85,9 +94,7 @@ class Analysis:
 
     def guessed(self, matrix: NDArray[np.int64]) -> Scores:
         """The scores of the commonest class everywhere, on the pixels of a confusion matrix."""
-        said = np.zeros_like(matrix)
-        said[:, self.commonest] = matrix.sum(axis=1)
-        return scores(said)
+        return scores_of_counts(counts_of_one_class(class_counts(matrix), self.commonest))
 
     def trimap(self) -> list[dict[str, Any]]:
         """Scores of the pixels within each distance of a true boundary, and of all."""
@@ -102,21 +109,22 @@ class Analysis:
         return found
 
     def boundaries(self) -> dict[str, list[dict[str, Any]]]:
-        dice, guess_f, guess_dice = (
-            surface_dice(self.sums.edges),
-            boundary_f(self.guess_edges),
-            surface_dice(self.guess_edges),
-        )
+        """Boundary IoU by band width; boundary F and surface Dice by tolerance."""
+
+        def both(name: str, row_C: NDArray[np.float64], guess_C: NDArray[np.float64]) -> dict[str, Any]:
+            return {name: float(mean(row_C)), f"baseline_{name}".removesuffix("_mean"): float(mean(guess_C))}
+
+        def of(px: int, row_C: NDArray[np.float64], guess_C: NDArray[np.float64]) -> dict[str, Any]:
+            named = {"classes": self.named(row_C), "baseline_classes": self.named(guess_C)}
+            return {"px": px, **both("mean", row_C, guess_C), **named}
+
         iou = zip(DISTANCES_PX, self.boundary_iou_DC, self.guess_boundary_iou(), strict=True)
-        f = zip(TOLERANCES_PX, self.boundary_f_TC, dice, guess_f, guess_dice, strict=True)
+        f = zip(TOLERANCES_PX, self.boundary_f_TC, boundary_f(self.guess_edges), strict=True)
+        dice = zip(surface_dice(self.sums.edges), surface_dice(self.guess_edges), strict=True)
         return {
-            "iou": [{"px": px, "mean": mean(row), "baseline": mean(guess), "classes": self.named(row),
-                     "baseline_classes": self.named(guess)} for px, row, guess in iou],
-            "f": [{"px": px, "mean": mean(row), "baseline": mean(guess), "surface_dice": mean(other),
-                   "baseline_surface_dice": mean(guess_other), "classes": self.named(row),
-                   "baseline_classes": self.named(guess)}
-                  for px, row, other, guess, guess_other in f],
-        }  # fmt: skip
+            "iou": [of(*row) for row in iou],
+            "f": [{**of(*row), **both("surface_dice", *pair)} for row, pair in zip(f, dice, strict=True)],
+        }
 
     def errors(self) -> list[dict[str, Any]]:
         """Each kind of error: wrong pixels, their share of all wrong ones, and what mending it would add to mIoU."""
@@ -147,11 +155,10 @@ class Analysis:
         found = []
         for name, members in sequences(self.rows).items():
             sums = counts[members].sum(axis=0)
-            scored = scores_of_sums(sums)
-            guess = scores_of_sums(guess_counts_of(sums, self.commonest))
-            found.append({"sequence": name, "images": len(members), "accuracy": float(scored["accuracy"]),
-                          "miou": float(scored["miou"]), "baseline_accuracy": float(guess["accuracy"]),
-                          "baseline_miou": float(guess["miou"])})  # fmt: skip
+            scored = scores_of_counts(sums)
+            guess = scores_of_counts(counts_of_one_class(sums, self.commonest))
+            found.append({"sequence": name, "images": len(members), "accuracy": scored.accuracy, "miou": scored.miou,
+                          "baseline_accuracy": guess.accuracy, "baseline_miou": guess.miou})  # fmt: skip
         return found
 
     def risk(self, coverage: float) -> float:

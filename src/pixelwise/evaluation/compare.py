@@ -24,8 +24,8 @@ from pixelwise.evaluation.match_classes import match_classes
 from pixelwise.evaluation.measure_image import Sums
 from pixelwise.evaluation.per_image import ROW_TOLERANCE_PX
 from pixelwise.images.files import shown
-from pixelwise.metrics.bootstrap import drawn_sums, interval, known_mean, p_value, scores_of_sums
-from pixelwise.metrics.boundary import DISTANCES_PX
+from pixelwise.metrics.bootstrap import drawn_sums, interval, p_value
+from pixelwise.metrics.confusion import class_counts, mean, ratio, scores_of_sums
 from pixelwise.metrics.error_types import BOUNDARY_PX
 from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
 from pixelwise.metrics.regions import SIZE_NAMES
@@ -154,9 +154,8 @@ class ModelCounts:
     edges: list[NDArray[np.uint32]]  # [4, C] see metrics.outlines.outline_counts
 
     def add(self, sums: Sums) -> None:
-        near = sums.joint[: DISTANCES_PX.index(BOUNDARY_PX) + 1].sum(axis=0)
-        for kept, matrix in ((self.counts, sums.matrix), (self.near, near)):
-            kept.append(np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]).astype(np.uint32))
+        self.counts.append(class_counts(sums.matrix).astype(np.uint32))
+        self.near.append(class_counts(sums.near).astype(np.uint32))
         self.sizes.append(sums.sizes[:, :, 2:].sum(axis=1).astype(np.uint32))
         self.edges.append(sums.edges[TOLERANCES_PX.index(ROW_TOLERANCE_PX)].astype(np.uint32))
 
@@ -172,14 +171,12 @@ class ModelCounts:
         close = scores_of_sums(near)
         found = scores_of_sums(counts)
         regions = {
-            f"boundary F within {ROW_TOLERANCE_PX} px": known_mean(boundary_f(summed(self.edges))),
+            f"boundary F within {ROW_TOLERANCE_PX} px": mean(boundary_f(summed(self.edges))),
             f"mean IoU within {BOUNDARY_PX} px of boundaries": close["miou"],
             "mean IoU away from them": away["miou"],
         }
         for name, row in zip(SIZE_NAMES, sizes, strict=True):
-            pixels, right = row[..., 0], row[..., 1]
-            share = np.divide(right, pixels, out=np.full_like(pixels, np.nan), where=pixels > 0)
-            regions[f"pixels right in regions {name}"] = share
+            regions[f"pixels right in regions {name}"] = ratio(row[..., 1], row[..., 0])
         return {**{name: found[name] for name in WHOLE}, "iou": found["iou"], **regions}
 
 

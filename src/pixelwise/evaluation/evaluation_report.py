@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pixelwise.metrics.confusion import Counts, Scores, scores
+from pixelwise.metrics.confusion import Counts, Scores, baseline, scores
 from pixelwise.records import ClassList
 from pixelwise.trace_events import finite
 
@@ -59,11 +57,8 @@ class EvaluationReport:
     @property
     def baseline(self) -> tuple[str, Scores]:
         """The commonest true class, and the scores of saying it everywhere: what any model must beat."""
-        true_C = self.matrix.sum(axis=1)
-        commonest = int(true_C.argmax())
-        guessed = np.zeros_like(self.matrix)
-        guessed[:, commonest] = true_C
-        return self.classes.names[commonest], scores(guessed)
+        commonest, found = baseline(self.matrix)
+        return self.classes.names[commonest], found
 
     def confusions(self) -> list[tuple[str, str, float]]:
         """The greatest mistakes: (true class, taken for, share of the true class's pixels)."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.metrics.boundary import DISTANCES_PX, band_counts, banded_matrix, bands_of_rows, guess_counts
 from pixelwise.metrics.calibration import BINS, FINE, confidence_sums, sampled_confidence
-from pixelwise.metrics.error_types import KINDS, Suspect, suspects
+from pixelwise.metrics.error_types import BOUNDARY_PX, KINDS, Suspect, suspects
 from pixelwise.metrics.outlines import TOLERANCES_PX, outline_counts
 from pixelwise.metrics.regions import SIZE_NAMES
 from pixelwise.metrics.streamed_regions import GrowingRegions
@@ -64,6 +64,11 @@ class Sums:
     def matrix(self) -> NDArray[np.int64]:
         """The confusion matrix [C, C]: rows true, columns predicted."""
         return np.asarray(self.joint.sum(axis=0))
+
+    @property
+    def near(self) -> NDArray[np.int64]:
+        """The confusion matrix of the pixels within BOUNDARY_PX of a true boundary."""
+        return np.asarray(self.joint[: DISTANCES_PX.index(BOUNDARY_PX) + 1].sum(axis=0))
 
 
 def measure(

@@ -10,12 +10,13 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.evaluation.measure_image import Sums
-from pixelwise.metrics.bootstrap import scores_of_sums
+from pixelwise.metrics.confusion import Scores, class_counts, counts_of_one_class, scores_of_counts
 from pixelwise.metrics.error_types import KINDS
 from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
 from pixelwise.records import ClassList, Sample
@@ -42,43 +43,30 @@ class ImageRow:
     def name(self) -> str:
         return self.sample.name
 
-    @property
-    def accuracy(self) -> float:
-        total = int(self.counts_3C[1].sum())
-        return int(self.counts_3C[0].sum()) / total if total else float("nan")
+    @cached_property
+    def scores(self) -> Scores:
+        """Over the classes that are in this image or were predicted in it."""
+        return scores_of_counts(self.counts_3C.astype(np.int64))
 
     @property
-    def iou_C(self) -> NDArray[np.float64]:
-        right, true, predicted = self.counts_3C.astype(float)
-        union = true + predicted - right
-        return np.where(union > 0, right / np.maximum(union, 1), np.nan)
+    def accuracy(self) -> float:
+        return self.scores.accuracy
 
     @property
     def miou(self) -> float:
-        """Over the classes that are in this image or were predicted in it."""
-        known = self.iou_C[~np.isnan(self.iou_C)]
-        return float(known.mean()) if known.size else float("nan")
+        return self.scores.miou
 
     def guess(self, commonest: int) -> dict[str, float]:
         """Scores of this image were one class said everywhere."""
-        found = scores_of_sums(guess_counts_of(self.counts_3C, commonest))
+        found = scores_of_counts(counts_of_one_class(self.counts_3C, commonest))
         said, near_said, true, near_true = self.guess_edges_4C.astype(np.int64)
         boundary = f_of(said[commonest], near_said[commonest], true.sum(), near_true[commonest])
-        return {"baseline_miou": float(found["miou"]), "baseline_accuracy": float(found["accuracy"]),
+        return {"baseline_miou": found.miou, "baseline_accuracy": found.accuracy,
                 "baseline_boundary_f": boundary}  # fmt: skip
 
 
-def guess_counts_of(counts_3C: NDArray[np.integer], commonest: int) -> NDArray[np.int64]:
-    """Each class's right, true and predicted pixels were one class said everywhere. Returns int64 [3, C]."""
-    said = np.zeros(counts_3C.shape, np.int64)
-    said[1] = counts_3C[1]
-    said[0, commonest], said[2, commonest] = counts_3C[1, commonest], counts_3C[1].sum()
-    return said
-
-
 def row_of(sample: Sample, size: tuple[int, int], sums: Sums, milliseconds: float | None = None) -> ImageRow:
-    matrix = sums.matrix
-    counts = np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]).astype(np.uint32)
+    counts = class_counts(sums.matrix).astype(np.uint32)
     at = TOLERANCES_PX.index(ROW_TOLERANCE_PX)
     boundary, guess_edges = f_of(*sums.edges[at].sum(axis=1)), sums.guess_edges[at].astype(np.uint32)
     pixels, _, confidence = sums.confidence.sum(axis=1)
@@ -115,7 +103,7 @@ def to_csv(rows: Sequence[ImageRow], classes: ClassList) -> bytes:
         floats = [row.accuracy, row.miou, guess["baseline_accuracy"], guess["baseline_miou"], row.boundary_f,
                   guess["baseline_boundary_f"], row.confidence]  # fmt: skip
         cells = ["" if np.isnan(value) else number(value) for value in floats]
-        ious = ["" if np.isnan(value) else number(value) for value in row.iou_C]
+        ious = ["" if np.isnan(value) else number(value) for value in row.scores.iou_C]
         named = plain(row.name), plain(sequence_of(row.name)), row.width, row.height, int(row.counts_3C[1].sum())
         writer.writerow([*named, *cells, *row.errors, *ious])
     return text.getvalue().encode("utf-8", "replace")

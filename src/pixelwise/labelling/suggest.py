@@ -27,10 +27,11 @@ from pixelwise.images.image_files import read_image
 from pixelwise.labelling.labelling_tasks import KINDS, write_tasks
 from pixelwise.labelling.learning_curve import Forecast, fit_curve, read_curve, score_of_run
 from pixelwise.labelling.novelty import choose, watcher
-from pixelwise.labelling.uncertainty import UnsureRegion, entropy, probabilities, unsure_regions
+from pixelwise.labelling.uncertainty import UnsureRegion, unsure_regions
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.predict import images_below
 from pixelwise.records import Dataset, Sample
+from pixelwise.softmax import entropy, softmax
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -187,8 +188,8 @@ def suggest(
             failed.append((path, str(error)))
             continue
         _, scores_Chw, description = see(image_HW3)
-        probability_Chw = probabilities(scores_Chw, opened.metadata.temperature)
-        uncertainty.append(float(entropy(probability_Chw).mean()))
+        probability_Chw = softmax(scores_Chw, opened.metadata.temperature)
+        uncertainty.append(float(entropy(probability_Chw.astype(np.float64)).mean()))
         height, width = image_HW3.shape[:2]
         regions.append(unsure_regions(probability_Chw, height, width, opened.classes))
         described.append(description)

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.records import ClassList, Scores
+from pixelwise.records import ClassList
+from pixelwise.softmax import entropy
 
 REGIONS = 3  # of an image that are named
 WINDOW = 4  # a region is this part of the image's height and width
@@ -35,21 +36,6 @@ class UnsureRegion:
                 "uncertainty": self.uncertainty, "weight": self.weight, "between": list(self.between)}  # fmt: skip
 
 
-def probabilities(scores_Chw: Scores, temperature: float = 1.0) -> NDArray[np.float32]:
-    """The softmax over classes, float32 [C, h, w]."""
-    exp_Chw = np.exp((scores_Chw - scores_Chw.max(axis=0)) / np.float32(temperature))
-    return np.asarray(exp_Chw / exp_Chw.sum(axis=0), np.float32)
-
-
-def entropy(probability_Chw: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Uncertainty of each place, [h, w]: 0 where one class is sure, 1 where all are as likely."""
-    classes = len(probability_Chw)
-    if classes == 1:
-        return np.zeros(probability_Chw.shape[1:])
-    p = np.maximum(probability_Chw.astype(np.float64), 1e-12)
-    return np.asarray(-(p * np.log(p)).sum(axis=0) / np.log(classes))
-
-
 def unsure_regions(
     probability_Chw: NDArray[np.floating], height: int, width: int, classes: ClassList
 ) -> tuple[UnsureRegion, ...]:
@@ -57,7 +43,7 @@ def unsure_regions(
 
     A window is a quarter of the image's height and width.
     """
-    entropy_hw = entropy(probability_Chw)
+    entropy_hw = entropy(probability_Chw.astype(np.float64))
     h, w = entropy_hw.shape
     down, across = max(h // WINDOW, 1), max(w // WINDOW, 1)
     sums_hw = cv2.integral(entropy_hw)

@@ -3,7 +3,7 @@
 Images, not pixels, are what a test set samples: a score over millions of pixels can still hang on a few images. Where
 images are neighbouring frames of a video they repeat each other, and the truth is less sure than the interval says.
 
-Shapes: N images; B draws; C classes.
+Shapes: N images; B draws.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-
-from pixelwise.metrics.confusion import ratio
 
 DRAWS = 1000
 LEVEL = 0.95
@@ -36,35 +34,6 @@ def drawn_sums(counts_N: NDArray[np.integer], draws: int = DRAWS, seed: int = 0)
     flat = counts_N.reshape(len(counts_N), -1).astype(np.float64)
     sums = [times @ flat for times in draw_counts(len(counts_N), draws, seed)]
     return np.concatenate(sums).reshape(-1, *counts_N.shape[1:])
-
-
-def scores_of_sums(sums: NDArray[np.floating] | NDArray[np.integer]) -> dict[str, NDArray[np.float64]]:
-    """The pixel scores of [..., 3, C]: each class's right, true and predicted pixels, as in metrics.confusion.
-
-    Returns accuracy, class_accuracy, miou, weighted_iou, mean_dice [...] and iou, dice, precision, recall [..., C].
-    """
-    right, true, predicted = np.moveaxis(np.asarray(sums, np.float64), -2, 0)
-    union = true + predicted - right
-    iou, recall = ratio(right, union), ratio(right, true)
-    dice = ratio(2 * right, true + predicted)
-    total = true.sum(axis=-1)
-    return {
-        "accuracy": ratio(right.sum(axis=-1), total),
-        "class_accuracy": known_mean(recall),
-        "miou": known_mean(iou),
-        "weighted_iou": ratio((true * np.nan_to_num(iou)).sum(axis=-1), total),
-        "mean_dice": known_mean(dice),
-        "iou": iou,
-        "dice": dice,
-        "precision": ratio(right, predicted),
-        "recall": recall,
-    }
-
-
-def known_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean over the last axis of what is defined; NaN where nothing is."""
-    known = ~np.isnan(values)
-    return ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(np.float64))
 
 
 def interval(drawn: NDArray[np.float64], level: float = LEVEL) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pixelwise.records import VOID
 from pixelwise.records import Scores as LowScores
+from pixelwise.softmax import highest_probability, log_softmax
 
 BINS = 15
 FINE = 100  # parts of a bin: confidences are streamed into 1,500 of them, fine enough for risk against coverage
@@ -22,24 +23,18 @@ TEMPERATURES = (0.25, 4.0)  # sought between these; a network outside them needs
 Between = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]  # places before, behind, the latter's weight
 
 
-def log_softmax(scores_NC: NDArray[np.floating]) -> NDArray[np.float64]:
-    shifted = scores_NC.astype(np.float64) - scores_NC.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
-
-
 def fit_temperature(scores_NC: NDArray[np.floating], labels_N: NDArray[np.integer]) -> float:
-    """The temperature under which the labels are likeliest; 1.0 where nothing is labelled.
+    """The temperature that makes the labels most likely; 1.0 where nothing is labelled.
 
     The likelihood has one peak in 1 / temperature, so a golden-section search on its logarithm finds it.
     """
-    labelled = labels_N != VOID
-    scores_NC, labels_N = scores_NC[labelled], labels_N[labelled]
+    scores_CN, labels_N = labelled_pixels(scores_NC, labels_N)
     if not len(labels_N):
         return 1.0
+    at_N = np.arange(len(labels_N))
 
     def loss(log_temperature: float) -> float:
-        log_p = log_softmax(scores_NC / np.exp(log_temperature))
-        return float(-log_p[np.arange(len(labels_N)), labels_N].mean())
+        return -float(log_softmax(scores_CN, float(np.exp(log_temperature)))[labels_N, at_N].mean())
 
     low, high = np.log(TEMPERATURES)
     golden = (5**0.5 - 1) / 2
@@ -58,21 +53,23 @@ def fit_temperature(scores_NC: NDArray[np.floating], labels_N: NDArray[np.intege
 
 
 def calibration_error(
-    scores_NC: NDArray[np.floating], labels_N: NDArray[np.integer], temperature: float = 1.0, bins: int = BINS
+    scores_NC: NDArray[np.floating], labels_N: NDArray[np.integer], temperature: float = 1.0
 ) -> float:
-    """Expected calibration error, 0–1: how far confidence and accuracy lie apart, averaged over bins of confidence.
+    """Expected calibration error, 0–1: |confidence − accuracy|, averaged over bins of confidence.
 
     NaN where nothing is labelled.
     """
+    scores_CN, labels_N = labelled_pixels(scores_NC, labels_N)
+    right_N = scores_CN.argmax(axis=0) == labels_N
+    return calibration_of(confidence_sums(highest_probability(scores_CN, temperature), right_N)).error
+
+
+def labelled_pixels(
+    scores_NC: NDArray[np.floating], labels_N: NDArray[np.integer]
+) -> tuple[NDArray[np.float64], NDArray[np.integer]]:
+    """Scores [C, N] and labels [N] of the pixels that are not void."""
     labelled = labels_N != VOID
-    if not labelled.any():
-        return float("nan")
-    probability_NC = np.exp(log_softmax(scores_NC[labelled] / temperature))
-    confidence_N = probability_NC.max(axis=1)
-    right_N = probability_NC.argmax(axis=1) == labels_N[labelled]
-    bin_N = np.minimum((confidence_N * bins).astype(int), bins - 1)
-    gap = np.bincount(bin_N, weights=confidence_N - right_N, minlength=bins)
-    return float(np.abs(gap).sum() / len(confidence_N))
+    return np.ascontiguousarray(scores_NC[labelled].T, np.float64), labels_N[labelled]
 
 
 @lru_cache(maxsize=16)
@@ -120,9 +117,7 @@ def confidence_between(
     scores_Cyw += (scores_Chw.take(below, axis=1) - scores_Cyw) * down_y[:, None]
     scores_Cyx = scores_Cyw.take(left, axis=2)
     scores_Cyx += (scores_Cyw.take(right, axis=2) - scores_Cyx) * across_x
-    scores_Cyx -= scores_Cyx.max(axis=0)
-    scores_Cyx /= np.float32(temperature)
-    return np.asarray(1 / np.exp(scores_Cyx, out=scores_Cyx).sum(axis=0), np.float32)
+    return highest_probability(scores_Cyx, temperature, overwrite=True)
 
 
 def confidence_sums(confidence_N: NDArray[np.floating], right_N: NDArray[np.bool_]) -> NDArray[np.float64]:

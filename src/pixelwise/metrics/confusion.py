@@ -78,35 +78,79 @@ class Scores:
         }
 
 
+def class_counts(matrix: Counts) -> Counts:
+    """Each class's correct, true and predicted pixels, [3, C]: all that a score needs, and small enough to keep."""
+    return np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)])
+
+
+def counts_of_one_class(counts_3C: NDArray[np.integer], class_id: int) -> Counts:
+    """The counts of predicting one class everywhere, [3, C], on the pixels of `counts_3C`."""
+    found = np.zeros(counts_3C.shape, np.int64)
+    found[1] = counts_3C[1]
+    found[0, class_id], found[2, class_id] = counts_3C[1, class_id], counts_3C[1].sum()
+    return found
+
+
 def scores(matrix: Counts) -> Scores:
     """Every score that a confusion matrix holds."""
-    right_C = np.diag(matrix).astype(float)
-    true_C = matrix.sum(axis=1).astype(float)
-    predicted_C = matrix.sum(axis=0).astype(float)
-    total = true_C.sum()
-    iou_C = ratio(right_C, true_C + predicted_C - right_C)
-    recall_C = ratio(right_C, true_C)
-    dice_C = ratio(2 * right_C, true_C + predicted_C)
+    return scores_of_counts(class_counts(matrix))
+
+
+def baseline(matrix: Counts) -> tuple[int, Scores]:
+    """The majority-class baseline: the most frequent true class, and the scores of predicting it everywhere."""
+    counts_3C = class_counts(matrix)
+    majority = int(counts_3C[1].argmax())
+    return majority, scores_of_counts(counts_of_one_class(counts_3C, majority))
+
+
+def scores_of_counts(counts_3C: Counts) -> Scores:
+    """As `scores`, from what `class_counts` returns."""
+    found = scores_of_sums(counts_3C)
     return Scores(
-        accuracy=float(right_C.sum() / total) if total else float("nan"),
-        class_accuracy=mean(recall_C),
-        miou=mean(iou_C),
-        iou_C=iou_C,
-        recall_C=recall_C,
-        precision_C=ratio(right_C, predicted_C),
-        dice_C=dice_C,
-        weighted_iou=float((true_C * np.nan_to_num(iou_C)).sum() / total) if total else float("nan"),
-        mean_dice=mean(dice_C),
-        pixels=int(total),
+        accuracy=float(found["accuracy"]),
+        class_accuracy=float(found["class_accuracy"]),
+        miou=float(found["miou"]),
+        iou_C=found["iou"],
+        recall_C=found["recall"],
+        precision_C=found["precision"],
+        dice_C=found["dice"],
+        weighted_iou=float(found["weighted_iou"]),
+        mean_dice=float(found["mean_dice"]),
+        pixels=int(counts_3C[1].sum()),
     )
+
+
+def scores_of_sums(sums: NDArray[np.floating] | NDArray[np.integer]) -> dict[str, NDArray[np.float64]]:
+    """The scores of many class counts at once.
+
+    Args:
+        sums: [..., 3, C], each as `class_counts` returns it.
+
+    Returns:
+        accuracy, class_accuracy, miou, weighted_iou, mean_dice [...] and iou, dice, precision, recall [..., C].
+    """
+    right, true, predicted = np.moveaxis(np.asarray(sums, np.float64), -2, 0)
+    iou, recall, dice = ratio(right, true + predicted - right), ratio(right, true), ratio(2 * right, true + predicted)
+    total = true.sum(axis=-1)
+    return {
+        "accuracy": ratio(right.sum(axis=-1), total),
+        "class_accuracy": mean(recall),
+        "miou": mean(iou),
+        "weighted_iou": ratio((true * np.nan_to_num(iou)).sum(axis=-1), total),
+        "mean_dice": mean(dice),
+        "iou": iou,
+        "dice": dice,
+        "precision": ratio(right, predicted),
+        "recall": recall,
+    }
 
 
 def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
     """NaN, without a warning, where the denominator is not above zero."""
-    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan, np.float64), where=denominator > 0)
 
 
-def mean(values: NDArray[np.float64]) -> float:
-    """The mean of what is defined; NaN, without a warning, where nothing is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over the last axis of all values that are defined; NaN, without a warning, where none is."""
+    known = ~np.isnan(values)
+    return ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1))

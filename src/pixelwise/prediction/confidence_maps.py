@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pixelwise.metrics.calibration import places_between
 from pixelwise.records import Prediction, Scores
+from pixelwise.softmax import entropy, softmax
 
 STRIP_VALUES = 1 << 20  # probabilities in a strip, as a rule: 4 MB
 FULL = 65535  # what stands for 1 in a 16-bit map
@@ -42,12 +43,7 @@ def probabilities_of_rows(
     scores_Chw: Scores, size: tuple[int, int], rows: slice, temperature: float = 1.0
 ) -> Probabilities:
     """Every class's probability in the rows [start, stop) of an image of `size` (H, W). Returns float32 [C, R, W]."""
-    scores_CRW = scores_of_rows(scores_Chw, size, rows)
-    scores_CRW -= scores_CRW.max(axis=0)
-    scores_CRW /= np.float32(temperature)
-    np.exp(scores_CRW, out=scores_CRW)
-    scores_CRW /= scores_CRW.sum(axis=0)
-    return scores_CRW
+    return softmax(scores_of_rows(scores_Chw, size, rows), temperature, overwrite=True)
 
 
 def scores_of_rows(scores_Chw: Scores, size: tuple[int, int], rows: slice) -> NDArray[np.float32]:
@@ -71,10 +67,8 @@ def confidence_strips(prediction: Prediction) -> Iterator[NDArray[np.uint16]]:
 
 def entropy_strips(prediction: Prediction) -> Iterator[NDArray[np.uint16]]:
     """The entropy of the probabilities, 0–65535: 0 where one class is certain, full where all are equally likely."""
-    most = max(np.log(len(prediction.classes)), np.finfo(np.float32).tiny)
     for _, probability_CRW in probability_strips(prediction.scores, size_of(prediction), prediction.temperature):
-        logarithm_CRW = np.log(np.maximum(probability_CRW, np.finfo(np.float32).tiny))
-        yield sixteen_bits(-(probability_CRW * logarithm_CRW).sum(axis=0) / np.float32(most))
+        yield sixteen_bits(entropy(probability_CRW))
 
 
 def sixteen_bits(share: NDArray[np.float32]) -> NDArray[np.uint16]:

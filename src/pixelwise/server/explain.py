@@ -18,6 +18,7 @@ from pixelwise.server.activations import Inside, Values
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.image_memory import RememberedImage
 from pixelwise.server.model_cache import CachedModel, ModelCache
+from pixelwise.softmax import entropy
 from pixelwise.tracing.pixel_story import tell_pixel
 from pixelwise.tracing.receptive_field import ReceptiveField
 
@@ -107,7 +108,6 @@ def pixel_of(opened: CachedModel, seen: RememberedImage, x: int, y: int) -> dict
     probabilities = seen.prediction.probabilities(x, y)
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])
     values = np.array(list(probabilities.values()))
-    entropy = float(-(values * np.log2(np.maximum(values, 1e-12))).sum())
     field = scores_field(opened)
     layers = values_of(opened, seen)
     activations = {name: layers[tensor] for name, tensor in opened.inside.tensors.items()}
@@ -119,7 +119,7 @@ def pixel_of(opened: CachedModel, seen: RememberedImage, x: int, y: int) -> dict
         "label": opened.model.classes.names[int(seen.prediction.labels[y, x])],
         "probability": ranked[0][1],
         "runner_up": {"class": ranked[1][0], "probability": ranked[1][1]} if len(ranked) > 1 else None,
-        "entropy_bits": entropy,
+        "entropy_bits": float(entropy(values) * np.log2(len(values))),
         "probabilities": probabilities,
         "receptive_field": field and {**field, "box": box_of(opened, seen, x, y, field["network_px"])},
     }

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import UsageError
 from pixelwise.records import Colour, Labels, Pixels, Prediction, Scores, bilinear_lookup
+from pixelwise.softmax import softmax
 
 AROUND_PX = 4  # the neighbourhood is a square that reaches so far in each direction
 NEAR_PX = 64  # a boundary is looked for so far away
@@ -131,17 +132,10 @@ def least_sure(scores_Chw: Scores, temperature: float, size: tuple[int, int]) ->
 
     def margin(pixel: tuple[int, int]) -> float:
         scores_C = bilinear_lookup(scores_Chw, (pixel[0] + 0.5) / width, (pixel[1] + 0.5) / height)
-        ordered = np.sort(softmax(scores_C.astype(np.float32)[:, None, None], temperature)[:, 0, 0])
+        ordered = np.sort(softmax(scores_C, temperature))
         return float(ordered[-1] - ordered[-2])
 
     return min(sorted(candidates), key=margin)
-
-
-def softmax(scores_Chw: Scores, temperature: float) -> NDArray[np.float32]:
-    """Scores → probabilities of the classes, at every place."""
-    scaled = scores_Chw / np.float32(temperature)
-    exp = np.exp(scaled - scaled.max(axis=0))
-    return np.asarray(exp / exp.sum(axis=0), np.float32)
 
 
 def neighbourhood(prediction: Prediction, x: int, y: int) -> dict[str, float]:

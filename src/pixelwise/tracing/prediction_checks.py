@@ -15,7 +15,6 @@ import numpy as np
 from pixelwise.bundle.onnx_graph import StoredMetadata
 from pixelwise.records import Pixels, Prediction
 from pixelwise.tracing.network_layers import Layer
-from pixelwise.tracing.pixel_story import softmax
 from pixelwise.training.observations import images_of
 
 ONE_CLASS = 0.98  # share of the pixels
@@ -56,7 +55,7 @@ def check_prediction(
         metadata: the bundle's; its provenance tells how good the model was when it was validated.
         layers: measured on this image; those that mostly say nothing are told of.
     """
-    confidence = float(softmax(prediction.scores, prediction.temperature).max(axis=0).mean())
+    confidence = prediction.confidence
     found = [
         broken(prediction),
         flat(pixels_HW3) or one_class(prediction),

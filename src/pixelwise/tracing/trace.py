@@ -20,7 +20,7 @@ from pixelwise.prediction.stages import HOW_TIMED, RUNS, Stages
 from pixelwise.records import Pixels, Prediction
 from pixelwise.trace_events import VERSION, Event, finite
 from pixelwise.tracing.network_layers import Layer, layers
-from pixelwise.tracing.pixel_story import PixelStory, softmax, tell_pixel
+from pixelwise.tracing.pixel_story import PixelStory, tell_pixel
 from pixelwise.tracing.prediction_checks import PredictionWarning, check_prediction
 
 if TYPE_CHECKING:
@@ -102,7 +102,6 @@ def trace(model: Traceable, image: Pixels | str | Path, pixel: tuple[int, int] |
     prediction = Prediction(passed.labels, passed.scores, model.classes, model.metadata.temperature)
     story_pixel = None if pixel is None else (int(pixel[0]), int(pixel[1]))
     rows, activations = layers(model, pixels_HW3)
-    confidence = float(softmax(prediction.scores, prediction.temperature).max(axis=0).mean())
     return Trace(
         file=file,
         digest=model.digest,
@@ -111,6 +110,6 @@ def trace(model: Traceable, image: Pixels | str | Path, pixel: tuple[int, int] |
         flow=tuple(stages.events(passed)),
         layers=rows,
         pixel=tell_pixel(pixels_HW3, prediction, activations, story_pixel),
-        confidence=confidence,
+        confidence=prediction.confidence,
         findings=tuple(check_prediction(pixels_HW3, prediction, model.metadata, rows)),
     )
