@@ -19,7 +19,7 @@ from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.bundle.onnx_graph import parse
 from pixelwise.bundle.weight_storage import STORAGES, Storage, store_weights, to_int8
 from pixelwise.prediction.load_model import load
-from pixelwise.server.activations import Inside
+from pixelwise.tracing.activations import Inside
 from pixelwise.tracing.network_layers import layers
 
 torch = pytest.importorskip("torch")

@@ -1,7 +1,9 @@
-"""The pages that `evaluate` and `check` write, in a real browser: narrow and wide, light and dark."""
+"""The pages that `evaluate`, `check`, `trace` and a recipe search write, in a real browser: two widths, two themes."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,13 @@ from browsing import AXE, FLAGS, chromium
 import planted
 from conftest import THREE, picture
 from pixelwise.doctor.check import check
-from pixelwise.doctor.check_page import write_page
+from pixelwise.doctor.check_page import write_check_page
 from pixelwise.evaluation.evaluate import evaluate
 from pixelwise.images.image_files import write_png
 from pixelwise.prediction.load_model import load
+from pixelwise.tracing.trace import trace
+from pixelwise.tracing.trace_page import write_trace_page
+from pixelwise.training.search.trials_report import TrialRow, write_report
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +39,19 @@ def pages(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> list[P
     planted.sound(root / "sick")
     for fault in ("cut short", "blank", "a copy in val", "colours"):
         planted.FAULTS[fault][1](root / "sick")
-    write_page(check(root / "sick"), root / "doctor.html")
-    return [root / "report.html", root / "doctor.html"]
+    write_check_page(check(root / "sick"), root / "doctor.html")
+    epochs = [{"event": "epoch", "epoch": i, "loss": 1 / i, "val_loss": 1.1 / i, "accuracy": 0.5, "miou": 0.1 * i,
+               "observation": "improving"} for i in range(1, 4)]  # fmt: skip
+    (root / "run").mkdir()
+    (root / "run/trace.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    shutil.copy(tiny_bundle, root / "run/model.onnx")
+    trained = load(root / "run/model.onnx")
+    write_trace_page(trace(trained, picture(1, 60, 80), (3, 4)), trained, root / "trace.html")
+    trials = [
+        TrialRow(i, "done" if i else "diverged", 0.1 * i, 2, 9.0, {"rate": 10.0**-i, "zoom": 1.0}) for i in range(6)
+    ]
+    write_report(root, trials, {"rate": 0.7, "zoom": 0.3}, ["rate", "zoom"])
+    return [root / f"{name}.html" for name in ("report", "doctor", "trace", "search")]
 
 
 def test_the_pages_fit_and_axe_finds_nothing(pages: list[Path]) -> None:

@@ -243,7 +243,7 @@ def test_examples_look_like_real_answers(client: TestClient, seen: str, photo: P
 
 def test_a_wrong_scale_is_run_for_real(client: TestClient, seen: str, served_model: Model, photo: Picture) -> None:
     from pixelwise.bundle.onnx_graph import parse, with_outputs
-    from pixelwise.server.activations import Inside, wrongly_scaled
+    from pixelwise.tracing.activations import Inside, wrongly_scaled
 
     inside = Inside(served_model)
     right = inside.run(photo)[inside.first]

@@ -5,17 +5,12 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from pixelwise.errors import UsageError
-from pixelwise.images.image_files import write_png
 from pixelwise.server.serve import addresses, listen
 from pixelwise.server.server_settings import ServerSettings
-from pixelwise.server.trace_page import write_report
 
 
 def test_the_server_imports_no_torch() -> None:
@@ -38,11 +33,3 @@ def test_an_address_in_use_is_said_so() -> None:
         taken.listen()
         with pytest.raises(UsageError, match="--port"):
             listen(ServerSettings(port=taken.getsockname()[1]))
-
-
-def test_the_report_of_the_command_line(served_model: Any, photo: np.ndarray[Any, Any], tmp_path: Path) -> None:
-    write_png(tmp_path / "photo.png", photo)
-    write_report(served_model, tmp_path / "photo.png", tmp_path / "story.html", (4, 5))
-    html = (tmp_path / "story.html").read_text(encoding="utf-8")
-    assert "pixel (4, 5)" in html
-    assert str(tmp_path) not in html

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pixelwise.images.image_files import write_png
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.stages import Stages, denormalised, labels_at
 from pixelwise.tracing.trace import Trace, trace
+from pixelwise.tracing.trace_page import write_trace_page
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +115,14 @@ def test_shown_with_pictures_in_a_terminal_and_as_text_elsewhere(traced: Trace) 
     for said in ("Data flow", "Layers", "Pixel (12, 34)", "upsampling", "multiply-adds"):
         assert said in plain.getvalue()
     assert max(map(len, plain.getvalue().splitlines())) <= 100
+
+
+def test_the_page_stands_alone_and_names_no_folder(model: Model, traced: Trace, tmp_path: Path) -> None:
+    write_trace_page(traced, model, tmp_path / "trace.html")
+    html = (tmp_path / "trace.html").read_text(encoding="utf-8")
+    assert "pixel (12, 34)" in html
+    assert all(f">{layer.name}<" in html for layer in traced.layers)
+    assert "<script" not in html
+    assert not re.search(r"(src|href)=\"(?!data:)", html)
+    assert str(Path(traced.file or "").parent) not in html
+    assert str(model.path.parent) not in html

@@ -49,7 +49,7 @@ def check(
     """
     from pixelwise.cli.terminal import work_bar
     from pixelwise.doctor.check import check as run_check
-    from pixelwise.doctor.check_page import write_page
+    from pixelwise.doctor.check_page import write_check_page
     from pixelwise.doctor.fix import Decisions
 
     decisions = Decisions(
@@ -69,7 +69,7 @@ def check(
         )  # fmt: skip
     write_json(json_file, report.to_json())
     if html:
-        write_page(report, html)
+        write_check_page(report, html)
     console.print(report)
     if not report.all_well:
         raise typer.Exit(1)

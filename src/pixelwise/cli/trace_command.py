@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pixelwise.cli.shared_options import JsonFile, ModelName, app, console_of, give
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()
@@ -33,9 +30,9 @@ def trace(
     result = run_trace(opened, image, place)
     give(result, json_file)
     if html is not None:
-        from pixelwise.server.trace_page import write_report
+        from pixelwise.tracing.trace_page import write_trace_page
 
-        write_report(opened, image, html, (result.pixel.x, result.pixel.y))
+        write_trace_page(result, opened, html)
         console_of(json_file).print(f"The whole story: {html}", soft_wrap=True)
 
 

@@ -5,25 +5,21 @@ Shapes: H, W of an image; h, w of its thumbnail.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import io
-from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from pixelwise.datasets.masks.raw_mask import raw_mask_of
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask, stored_mask_ids
 from pixelwise.doctor.check_report import CheckReport, Group
 from pixelwise.doctor.label_errors import crop_around
 from pixelwise.errors import DataError
-from pixelwise.images.files import Refusal, read_bytes, shown, write_whole
+from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import VOID, ClassList, Labels, Pixels, Sample
+from pixelwise.reports.html_page import render, write_page
+from pixelwise.reports.pictures import PagePicture, page_picture, scaled
 
 THUMBNAIL_PX = 160
 SHOWN_THUMBNAILS = 6
@@ -32,50 +28,43 @@ SHOWN_LINES = 40
 SHOWN_SUSPECTS = 24
 
 
-@dataclass(frozen=True)
-class Thumbnail:
-    """A picture of the page."""
-
-    data: str  # a data: address
-    words: str  # what it shows, for those who do not see it
-
-
-def write_page(report: CheckReport, path: Path) -> None:
-    """Write the page, whole or not at all. Raises OutputError."""
-    write_whole(path, page_of(report).encode("utf-8", "replace"))
+def write_check_page(report: CheckReport, path: Path) -> None:
+    """Write the page, completely or not at all. Raises OutputError."""
+    write_page(page_of(report), path)
 
 
 def page_of(report: CheckReport) -> str:
     """The page's HTML."""
-    from jinja2 import Environment, StrictUndefined
-
-    text = files("pixelwise.doctor").joinpath("templates/report.html").read_text("utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    groups = [(group, thumbnails_of(report, group)) for group in report.groups()]
     suspects = [(suspect, suspect_pictures(report, suspect.sample, suspect.box)) for suspect in report.suspects]
-    facts = [
-        (name, split, int(split.pixels_C.sum()), split.pixels_C.tolist(), split.images_C.tolist())
-        for name, split in report.findings.splits.items()
+    splits = [
+        (split, int(split.pixels_C.sum()), split.pixels_C.tolist(), split.images_C.tolist())
+        for split in report.findings.splits.values()
     ]
-    return environment.from_string(text).render(
+    columns = ["class"]
+    for name, split in report.findings.splits.items():
+        columns += [f"{name}: pixels", f"images of {split.pairs}"]
+    return render(
+        "check.html",
         report=report,
         root=shown(report.root),
-        groups=groups,
+        groups=[(group, pictures_of(report, group)) for group in report.groups()],
         suspects=suspects[:SHOWN_SUSPECTS],
-        facts=facts,
+        splits=splits,
+        columns=columns,
         lines=SHOWN_LINES,
-        colours=["#{:02x}{:02x}{:02x}".format(*colour) for colour in report.classes.colours],
     )
 
 
-def thumbnails_of(report: CheckReport, group: Group) -> list[Thumbnail]:
+def pictures_of(report: CheckReport, group: Group) -> list[PagePicture]:
     """Pictures of the first pairs that a group is about, image and mask side by side."""
     found = []
     for problem in group.problems[: 4 * SHOWN_THUMBNAILS]:
         sample = report.samples.get(problem.where)
         picture = pair_picture(sample, report.classes) if sample else None
         if picture is not None:
-            found.append(Thumbnail(data_url(picture), f"{problem.where}: image, and its mask in colours"))
+            found.append(
+                page_picture(picture, 2 * THUMBNAIL_PX + 8, f"{problem.where}: image, and its mask in colours")
+            )
         if len(found) == SHOWN_THUMBNAILS:
             break
     return found
@@ -96,7 +85,7 @@ def pair_picture(sample: Sample, classes: ClassList) -> Pixels | None:
     return np.hstack(grounded)
 
 
-def suspect_pictures(report: CheckReport, sample: Sample, box: tuple[int, int, int, int]) -> list[Thumbnail]:
+def suspect_pictures(report: CheckReport, sample: Sample, box: tuple[int, int, int, int]) -> list[PagePicture]:
     """A doubted region: its image, and its mask in colours."""
     try:
         image = read_sample_image(sample)
@@ -106,9 +95,10 @@ def suspect_pictures(report: CheckReport, sample: Sample, box: tuple[int, int, i
     except DataError:
         return []
     where = shown(sample.name)
+    region, colours = crop_around(image, box), crop_around(painted(mask, report.classes), box)
     return [
-        Thumbnail(data_url(small(crop_around(image, box))), f"{where}: the region's image"),
-        Thumbnail(data_url(small(crop_around(painted(mask, report.classes), box), nearest=True)), f"{where}: its mask"),
+        page_picture(small(region), THUMBNAIL_PX, f"{where}: the region's image"),
+        page_picture(small(colours, nearest=True), THUMBNAIL_PX, f"{where}: its mask"),
     ]
 
 
@@ -116,19 +106,9 @@ def painted(labels: Labels, classes: ClassList) -> Pixels:
     return classes.palette()[labels]
 
 
-def small(picture: NDArray[np.uint8], *, nearest: bool = False) -> Pixels:
-    """At most THUMBNAIL_PX wide and high, its shape kept."""
-    height, width = picture.shape[:2]
-    scale = THUMBNAIL_PX / max(height, width)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    how = cv2.INTER_NEAREST if nearest or scale > 1 else cv2.INTER_AREA
-    return np.asarray(cv2.resize(np.ascontiguousarray(picture), size, interpolation=how), np.uint8)
-
-
-def data_url(picture: Pixels) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "WEBP", quality=70)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+def small(picture: Pixels, *, nearest: bool = False) -> Pixels:
+    """Shrunk or enlarged until its longer side is THUMBNAIL_PX."""
+    return scaled(picture, THUMBNAIL_PX / max(picture.shape[:2]), nearest=nearest)
 
 
 def _mask_picture(sample: Sample, classes: ClassList) -> Pixels | None:

@@ -115,8 +115,9 @@ def evaluate(
         write_whole(Path(csv), to_csv(rows, match.classes))
     if html:
         from pixelwise.evaluation.evaluation_page import page_of
+        from pixelwise.reports.html_page import write_page
 
-        write_whole(Path(html), page_of(report, opened, dataset, match).encode("utf-8", "replace"))
+        write_page(page_of(report, opened, dataset, match), Path(html))
     tell({"event": "evaluation", **report.to_json()})
     return report
 

@@ -7,7 +7,6 @@ Shapes: H, W an image's own size.
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +21,7 @@ from pixelwise.metrics.error_types import Suspect
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.overlay import overlay
 from pixelwise.records import VOID, Dataset, Labels, Pixels
+from pixelwise.reports.pictures import PagePicture, page_picture
 
 WIDTH_PX = 480  # of a picture in the page, at most
 WRONG = (230, 30, 60)  # over the grey photo
@@ -30,16 +30,9 @@ CROPS = 6  # suspected label errors that are shown
 
 
 @dataclass(frozen=True)
-class ExamplePicture:
-    name: str
-    alt: str
-    data: str  # a data URL
-
-
-@dataclass(frozen=True)
 class Example:
     row: ImageRow
-    pictures: tuple[ExamplePicture, ...]
+    pictures: tuple[PagePicture, ...]
 
 
 def examples(analysis: Analysis, model: Model, dataset: Dataset, match: Match) -> dict[str, list[Example]]:
@@ -55,13 +48,16 @@ def examples(analysis: Analysis, model: Model, dataset: Dataset, match: Match) -
 def example(row: ImageRow, model: Model, dataset: Dataset, match: Match) -> Example:
     image_HW3, true_HW, predicted_HW = again(row, model, dataset, match)
     wrong_HW = (predicted_HW != true_HW) & (true_HW != VOID)
-    name = row.name
-    truth, says = f"The mask of {name} over the photo", f"What the model says of {name}, over the photo"
+    name, classes = row.name, match.classes
     pictures = (  # each is encoded before the next is made: one may have 40 megapixels
-        ExamplePicture("photo", f"The photo {name}", data_url(image_HW3)),
-        ExamplePicture("truth", truth, data_url(overlay(image_HW3, true_HW, match.classes))),
-        ExamplePicture("model", says, data_url(overlay(image_HW3, predicted_HW, match.classes))),
-        ExamplePicture("errors", f"Wrong pixels of {name} in red", data_url(errors_over(image_HW3, wrong_HW))),
+        page_picture(image_HW3, WIDTH_PX, f"The photo {name}", "photo"),
+        page_picture(
+            overlay(image_HW3, true_HW, classes), WIDTH_PX, f"The true mask of {name} over the photo", "truth"
+        ),
+        page_picture(
+            overlay(image_HW3, predicted_HW, classes), WIDTH_PX, f"The predicted mask of {name} over the photo", "model"
+        ),
+        page_picture(errors_over(image_HW3, wrong_HW), WIDTH_PX, f"Wrong pixels of {name} in red", "errors"),
     )
     return Example(row, pictures)
 
@@ -83,10 +79,10 @@ def errors_over(image_HW3: Pixels, wrong_HW: NDArray[np.bool_]) -> Pixels:
 
 def suspect_crops(
     analysis: Analysis, model: Model, dataset: Dataset, match: Match
-) -> list[tuple[str, Suspect, tuple[ExamplePicture, ...]]]:
+) -> list[tuple[str, Suspect, tuple[PagePicture, ...]]]:
     """The largest suspected label errors, cut out: mask and model side by side."""
     rows = {row.name: row for row in analysis.rows}
-    crops: list[tuple[str, Suspect, tuple[ExamplePicture, ...]]] = []
+    crops: list[tuple[str, Suspect, tuple[PagePicture, ...]]] = []
     for name, suspect in analysis.suspects[:CROPS]:
         image_HW3, true_HW, predicted_HW = again(rows[name], model, dataset, match)
         side = max(CROP_PX, suspect.width + 16, suspect.height + 16)
@@ -99,23 +95,11 @@ def suspect_crops(
         box = tuple(slice(part.start, part.start + side) for part in box)
         mask_says, model_says = match.classes.names[suspect.true], match.classes.names[suspect.predicted]
         cut = np.ascontiguousarray(image_HW3[box])
+        mask, model_labels = overlay(cut, true_HW[box], match.classes), overlay(cut, predicted_HW[box], match.classes)
         pictures = (
-            ExamplePicture("photo", f"Part of {name}", data_url(cut)),
-            ExamplePicture("mask", f"The mask says {mask_says}", data_url(overlay(cut, true_HW[box], match.classes))),
-            ExamplePicture(
-                "model", f"The model says {model_says}", data_url(overlay(cut, predicted_HW[box], match.classes))
-            ),
+            page_picture(cut, WIDTH_PX, f"Part of {name}", "photo"),
+            page_picture(mask, WIDTH_PX, f"The mask says {mask_says}", "mask"),
+            page_picture(model_labels, WIDTH_PX, f"The model says {model_says}", "model"),
         )
         crops.append((name, suspect, pictures))
     return crops
-
-
-def data_url(picture_HW3: Pixels) -> str:
-    """As a WebP inside the page, small."""
-    height, width = picture_HW3.shape[:2]
-    scale = min(WIDTH_PX / width, WIDTH_PX / height, 1.0)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    small = cv2.resize(picture_HW3, size, interpolation=cv2.INTER_AREA)
-    done, webp = cv2.imencode(".webp", small[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, 80])
-    assert done
-    return "data:image/webp;base64," + base64.b64encode(webp.tobytes()).decode()

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.records import ClassList
+from pixelwise.reports.pictures import data_url
 from pixelwise.trace_events import Event
 
 STAGES = ("input image", "preprocess", "model", "pixel-wise classification")
@@ -48,13 +47,7 @@ def flow_event(
 
 def thumbnail(picture_HW3: NDArray[np.uint8]) -> str:
     """A small PNG of the picture as a data URL."""
-    height, width = picture_HW3.shape[:2]
-    scale = min(THUMBNAIL_PX / max(height, width), 1.0)
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    small = cv2.resize(picture_HW3, size, interpolation=cv2.INTER_AREA)
-    done, png = cv2.imencode(".png", small[:, :, ::-1])
-    assert done
-    return "data:image/png;base64," + base64.b64encode(png.tobytes()).decode()
+    return data_url(picture_HW3, THUMBNAIL_PX, lossless=True)
 
 
 def coloured(labels_HW: NDArray[np.uint8], classes: ClassList) -> NDArray[np.uint8]:

@@ -14,11 +14,11 @@ from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.prediction.flow_events import thumbnail
 from pixelwise.prediction.large.tile_plan import WHOLE_PIXELS
 from pixelwise.records import Pixels
-from pixelwise.server.activations import Inside, Values
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.image_memory import RememberedImage
 from pixelwise.server.model_cache import CachedModel, ModelCache
 from pixelwise.softmax import entropy
+from pixelwise.tracing.activations import Inside, Values
 from pixelwise.tracing.pixel_story import tell_pixel
 from pixelwise.tracing.receptive_field import ReceptiveField
 
@@ -27,8 +27,8 @@ INSIDE_PIXELS = 2_100_000
 
 
 def refuse_large(opened: CachedModel, seen: RememberedImage) -> None:
-    """Raise Refused where the values of all layers would fill the memory: of an image that is labelled in tiles, or at
-    its own scale with over INSIDE_PIXELS."""
+    """Refuse an image whose layers would fill the memory: labelled in tiles, or at its own scale with more than
+    INSIDE_PIXELS. Raises RequestError."""
     height, width = seen.prediction.labels.shape
     policy = opened.model.metadata.policy
     limit = min(WHOLE_PIXELS[policy], INSIDE_PIXELS if policy == "native" else MAX_PIXELS)

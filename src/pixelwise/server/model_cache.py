@@ -11,11 +11,11 @@ from typing import Any
 from pixelwise.errors import PixelwiseError
 from pixelwise.prediction.load_model import BUNDLE_NAME, Model, load
 from pixelwise.prediction.stages import Stages
-from pixelwise.server.activations import Inside
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.judging import judge
 from pixelwise.server.run_list import Runs
 from pixelwise.server.sample_images import Samples
+from pixelwise.tracing.activations import Inside
 
 OPEN_AT_A_TIME = 3
 MAIN = "main"
@@ -81,7 +81,7 @@ class ModelCache:
         return bundle if bundle.is_file() else None
 
     def get(self, name: str) -> CachedModel:
-        """Raises Refused where there is no such model, or it cannot be opened."""
+        """Raises RequestError where there is no such model, or it cannot be opened."""
         if name in ("", MAIN):
             return self.main
         with self.lock:

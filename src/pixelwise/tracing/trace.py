@@ -97,19 +97,38 @@ def trace(model: Traceable, image: Pixels | str | Path, pixel: tuple[int, int] |
     decode_ms = (time.perf_counter() - began) * 1e3 if file else 0.0
     if pixels_HW3.dtype != np.uint8 or pixels_HW3.ndim != 3 or pixels_HW3.shape[2] != 3 or not pixels_HW3.size:
         raise UsageError(f"the image is {pixels_HW3.dtype} {list(pixels_HW3.shape)}; expected uint8 [H, W, 3], RGB.")
+    place = None if pixel is None else (int(pixel[0]), int(pixel[1]))
+    return trace_pixels(model, pixels_HW3, place, file=file, decode_ms=decode_ms)
+
+
+def trace_pixels(
+    model: Traceable,
+    image_HW3: Pixels,
+    pixel: tuple[int, int] | None,
+    *,
+    file: str | None = None,
+    decode_ms: float = 0.0,
+    prediction: Prediction | None = None,
+) -> Trace:
+    """As `trace`, for an image that is decoded already.
+
+    Args:
+        decode_ms: how long decoding took.
+        prediction: what the model predicted for this image; None: taken from the traced run.
+    """
     stages = Stages(model)
-    passed = stages.run(pixels_HW3, decode_ms, RUNS)
-    prediction = Prediction(passed.labels, passed.scores, model.classes, model.metadata.temperature)
-    story_pixel = None if pixel is None else (int(pixel[0]), int(pixel[1]))
-    rows, activations = layers(model, pixels_HW3)
+    passed = stages.run(image_HW3, decode_ms, RUNS)
+    if prediction is None:
+        prediction = Prediction(passed.labels, passed.scores, model.classes, model.metadata.temperature)
+    rows, activations = layers(model, image_HW3)
     return Trace(
         file=file,
         digest=model.digest,
-        image=pixels_HW3,
+        image=image_HW3,
         prediction=prediction,
         flow=tuple(stages.events(passed)),
         layers=rows,
-        pixel=tell_pixel(pixels_HW3, prediction, activations, story_pixel),
+        pixel=tell_pixel(image_HW3, prediction, activations, pixel),
         confidence=prediction.confidence,
-        findings=tuple(check_prediction(pixels_HW3, prediction, model.metadata, rows)),
+        findings=tuple(check_prediction(image_HW3, prediction, model.metadata, rows)),
     )

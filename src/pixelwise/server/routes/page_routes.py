@@ -15,7 +15,6 @@ from pixelwise.images.files import Refusal
 from pixelwise.images.image_files import encode_png, labels_from_ids
 from pixelwise.metrics import confusion
 from pixelwise.records import VOID, Labels, Prediction
-from pixelwise.server.arithmetic import explain
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.explain import (
     flow_of,
@@ -33,10 +32,12 @@ from pixelwise.server.responses import as_json, as_png, packed, png_answer
 from pixelwise.server.routes.predict_routes import IMAGE_BODY, ModelName, ThePlace, TheState
 from pixelwise.server.sample_images import is_held_out
 from pixelwise.server.security import PROVEN, require_proof
-from pixelwise.server.trace_page import report_html
 from pixelwise.server.upload_decoder import Decoded
 from pixelwise.server.uploads import read_upload
+from pixelwise.tracing.arithmetic import explain
 from pixelwise.tracing.prediction_checks import check_prediction
+from pixelwise.tracing.trace import trace_pixels
+from pixelwise.tracing.trace_page import page_of
 
 router = APIRouter(prefix="/v1", tags=["look closer"])
 Result = TypeVar("Result")
@@ -263,14 +264,18 @@ async def report(image: TheImage, place: ThePlace) -> Response:
     """The whole story of an image as one HTML file that opens offline."""
 
     def work(opened: CachedModel, seen: RememberedImage) -> Response:
-        html = report_html(opened, seen, *place.inside(seen), image.state.shelf.title_of(opened.name))
+        refuse_large(opened, seen)
+        traced = trace_pixels(
+            opened.model, seen.pixels, place.inside(seen), decode_ms=seen.decode_ms, prediction=seen.prediction
+        )
+        html = page_of(traced, opened.model, image.state.shelf.title_of(opened.name))
         return Response(html, media_type="text/html; charset=utf-8", headers=attachment("pixelwise-report.html"))
 
     return await image.run(work)
 
 
 def open_to(request: Request, sample: str) -> None:
-    """Images that lie in folders of this machine need the token. Raises Refused."""
+    """Images that lie in folders of this machine need the token. Raises RequestError."""
     if is_held_out(sample):
         require_proof(request.scope)
 
@@ -286,7 +291,7 @@ def compared(opened: CachedModel, seen: RememberedImage, true_HW: Labels) -> Res
 
 
 def true_labels(ids: MaskIds, opened: CachedModel, prediction: Prediction) -> Labels:
-    """An uploaded mask as this model's class ids. Raises Refused."""
+    """An uploaded mask as this model's class ids. Raises RequestError."""
     mask_ids = opened.samples.mask_ids  # as in the masks that this model learnt from; 255 is void in any
     try:
         if ids.shape != prediction.labels.shape:

@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import cv2
-import numpy as np
 from fastapi import APIRouter, Request
 from fastapi import Path as Path_
 from fastapi.responses import FileResponse, Response, StreamingResponse
@@ -20,7 +18,8 @@ from pixelwise.datasets.read_sample import read_sample_image
 from pixelwise.errors import PixelwiseError
 from pixelwise.images.image_files import encode_png
 from pixelwise.prediction.flow_events import coloured
-from pixelwise.records import ClassList, Sample
+from pixelwise.records import ClassList, Pixels, Sample
+from pixelwise.reports.pictures import scaled
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.responses import png_answer
 from pixelwise.server.routes.predict_routes import TheState
@@ -80,7 +79,7 @@ def start(state: TheState, new: NewRun) -> dict[str, Any]:
 
 
 def existing_folder(named: str) -> Path:
-    """Raises Refused."""
+    """Raises RequestError."""
     try:
         folder = Path(named).expanduser()
         if "\0" not in named and folder.is_dir():
@@ -170,7 +169,7 @@ def image(state: TheState, name: str, index: Number) -> Response:
         pixels = read_sample_image(sample)
     except PixelwiseError as error:
         raise RequestError(410, "image-gone", "This image is no longer where it was.") from error
-    return png_answer(encode_png(shrunk(pixels, cv2.INTER_AREA)))
+    return preview_png(pixels)
 
 
 @router.get("/{name}/truth/{index}", response_class=Response)
@@ -183,7 +182,7 @@ def truth(state: TheState, name: str, index: Number) -> Response:
         labels = read_held_out(sample, mask_ids_of(folder), len(classes))[1]
     except PixelwiseError as error:
         raise RequestError(410, "image-gone", "This mask is no longer where it was.") from error
-    return png_answer(encode_png(shrunk(coloured(labels, classes), cv2.INTER_NEAREST)))
+    return preview_png(coloured(labels, classes), nearest=True)
 
 
 def held_out(state: State, name: str, index: int) -> Sample:
@@ -193,8 +192,6 @@ def held_out(state: State, name: str, index: int) -> Sample:
     return pairs[index]
 
 
-def shrunk(pixels: np.ndarray[Any, np.dtype[np.uint8]], how: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    height, width = pixels.shape[:2]
-    scale = min(PREVIEW_PX / max(height, width), 1.0)
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return np.asarray(cv2.resize(pixels, size, interpolation=how), np.uint8)
+def preview_png(pixels: Pixels, *, nearest: bool = False) -> Response:
+    """The picture, no side longer than PREVIEW_PX."""
+    return png_answer(encode_png(scaled(pixels, min(PREVIEW_PX / max(pixels.shape[:2]), 1.0), nearest=nearest)))

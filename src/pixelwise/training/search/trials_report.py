@@ -10,8 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from pixelwise.images.files import write_whole
 from pixelwise.reports.charts import Line, bars, line_chart
+from pixelwise.reports.html_page import number, render, write_page
 
 ENOUGH = 30  # trials, below which shares of what mattered are no more than a hint
 SCATTERED = 6  # parts of the recipe that get a chart of their own, those that mattered most
@@ -42,53 +45,48 @@ def write_report(out: Path, rows: Sequence[TrialRow], importances: dict[str, flo
         values = [f"{row.params[name]:.4g}" for name in names]
         table.writerow([f"{row.number:04d}", row.state, miou, row.epochs, f"{row.seconds:.1f}", *values])
     write_whole(out / "trials.csv", file.getvalue().encode())
-    write_whole(out / "search.html", page_of(out, rows, importances, names).encode())
+    write_page(page_of(out, rows, importances, names), out / "search.html")
 
 
 def page_of(out: Path, rows: Sequence[TrialRow], importances: dict[str, float], names: Sequence[str]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(loader=PackageLoader("pixelwise.training.search"), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    """The page's HTML."""
     ranked = [*importances, *(name for name in names if name not in importances)]
     known = [row for row in rows if not math.isnan(row.miou)]
-    return environment.get_template("search.html").render(
+    top = max((row.miou for row in known), default=0.0) or 1.0
+    shares = [(name, share, f"{share:.0%}") for name, share in importances.items()]
+    return render(
+        "search.html",
         out=out.resolve().name,
-        rows=sorted(rows, key=lambda row: (math.isnan(row.miou), -row.miou)),
+        rows=[
+            (f"{row.number:04d}", [row.state, number(row.miou, ".4f"), row.epochs, f"{row.seconds:.0f}",
+                                   *(f"{row.params[name]:.4g}" for name in ranked)])
+            for row in sorted(rows, key=lambda row: (math.isnan(row.miou), -row.miou))
+        ],
         names=ranked,
-        known=known,
-        importances=bars(
-            "what mattered, by part of the recipe",
-            [(name, share, f"{share:.0%}") for name, share in importances.items()],
-            max(importances.values(), default=1.0),
-        ),
-        has_importances=bool(importances),
+        importances=bars("Importance of each parameter", shares, max(importances.values())) if importances else None,
         few=len(rows) < ENOUGH,
-        course=course(known),
-        charts=[(name, scatter(known, name)) for name in ranked[:SCATTERED]] if known else [],
-    )
+        history=history(known, top) if known else None,
+        charts=[(name, scatter(known, name, top)) for name in ranked[:SCATTERED]] if known else [],
+    )  # fmt: skip
 
 
-def course(rows: Sequence[TrialRow]) -> str:
-    """Every trial's mIoU in the order of the trials, and the best so far."""
-    if not rows:
-        return ""
+def history(rows: Sequence[TrialRow], top: float) -> Markup:
+    """mIoU of every trial in the order of the trials, and of the best finished one so far."""
     last = max(rows[-1].number, 1)
     best, so_far = -math.inf, []
     for row in rows:
         best = max(best, row.miou) if row.state == "done" else best
         so_far.append((row.number / last, best))
-    top = max(row.miou for row in rows) or 1.0
     lines = [
-        Line("best so far", [(x, y) for x, y in so_far if y > -math.inf]),
-        *(Line("trial", [(row.number / last, row.miou)], "guess") for row in rows),
+        Line("best finished trial so far", [(x, y) for x, y in so_far if y > -math.inf]),
+        Line("trial", [(row.number / last, row.miou) for row in rows], "guess", joined=False),
     ]
-    return line_chart("mIoU of every trial and the best so far", "trial", "val mIoU", lines,
-                      [(0.0, "0"), (1.0, str(last))], top)  # fmt: skip
+    ticks = [(0.0, "0"), (1.0, str(last))]
+    return line_chart("mIoU of every trial and the best so far", "trial", "val mIoU", lines, ticks, top)
 
 
-def scatter(rows: Sequence[TrialRow], name: str) -> str:
-    """mIoU over one part of the recipe, a dot a trial; finished trials solid, the others grey."""
+def scatter(rows: Sequence[TrialRow], name: str, top: float) -> Markup:
+    """mIoU against one parameter of the recipe, one dot per trial."""
     values = [float(row.params[name]) for row in rows]
     low, high = min(values), max(values)
     log = low > 0 and high / low > 8
@@ -98,10 +96,10 @@ def scatter(rows: Sequence[TrialRow], name: str) -> str:
             return 0.5
         return math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
 
+    points = [(place(value), row.miou, row.state == "done") for row, value in zip(rows, values, strict=True)]
     lines = [
-        Line("trial", [(place(value), row.miou)], "a" if row.state == "done" else "guess")
-        for row, value in zip(rows, values, strict=True)
+        Line("finished trial", [(x, y) for x, y, done in points if done], joined=False),
+        Line("unfinished trial", [(x, y) for x, y, done in points if not done], "guess", joined=False),
     ]
     ends = [(0.0, f"{low:.2g}"), (1.0, f"{high:.2g}")] if high > low else [(0.5, f"{low:.2g}")]
-    return line_chart(f"mIoU over {name}", name + (" (by factors)" if log else ""), "val mIoU", lines, ends,
-                      max(row.miou for row in rows) or 1.0)  # fmt: skip
+    return line_chart(f"mIoU against {name}", name + (" (log scale)" if log else ""), "val mIoU", lines, ends, top)

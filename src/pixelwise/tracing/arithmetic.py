@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bundle.onnx_graph import attributes
-from pixelwise.server.activations import Inside, Values, latest
+from pixelwise.tracing.activations import Inside, Values, latest
 
 SHOWN = 16  # products written out, the largest first; the sum of the rest is given as one number
 
