@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -38,3 +39,17 @@ def give_back() -> None:
     """Hand memory that nothing uses back to the system."""
     if (trim := trimmer()) is not None:
         trim(ctypes.c_size_t(0))
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held; 0 where the platform does not keep it."""
+    try:
+        import resource
+    except ImportError:  # Windows, which keeps it elsewhere
+        with suppress(ImportError):
+            import psutil
+
+            return int(getattr(psutil.Process().memory_info(), "peak_wset", 0))
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -53,7 +53,7 @@ def train(
     void: Void = None,
     masks: Masks = None,
     skip_bad: SkipBad = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps (Apple's GPU; not yet tried), or auto: an NVIDIA GPU where there is one, else the CPU.")] = "auto",
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Train on a folder of images and masks; ends with a bundle, RUN/model.onnx.

@@ -13,15 +13,18 @@ import re
 import secrets
 import stat
 import struct
+import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from pixelwise.errors import OutputError
 
+WINDOWS = os.name == "nt"
+TRIES, TRY_S = 20, 0.1  # to rename over a file that another program has open
 READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 MAX_BYTES = 1 << 30  # no image file within the pixel limit needs more; read before a huge file fills the memory
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -277,13 +280,23 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(path)
+            _move(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"{shown(path)}: cannot be written ({error.strerror}). {remedy_for(error, path)}") from error
+
+
+def _move(part: Path, path: Path) -> None:
+    """Rename over what may be there. Windows refuses while another program has that file open, often for a moment."""
+    for _ in range(TRIES if WINDOWS else 0):
+        with suppress(PermissionError):
+            part.replace(path)
+            return
+        time.sleep(TRY_S)
+    part.replace(path)
 
 
 def make_folder(path: Path) -> None:
@@ -314,7 +327,7 @@ def remove_parts(folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder to sync it
+    if WINDOWS:  # it cannot open a folder to sync it
         return
     handle = os.open(folder, os.O_RDONLY)
     try:

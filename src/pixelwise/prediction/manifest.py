@@ -11,7 +11,6 @@ import errno
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from typing import IO, Any
 
 from pixelwise.errors import ImageError, OutputError, UsageError
 from pixelwise.images.files import Refusal, read_bytes, shown, utf8, write_whole, writing_whole
+from pixelwise.locks import hold, release
 from pixelwise.prediction.label_file import Job, LabelOptions, Record
 from pixelwise.prediction.outputs import STATE
 from pixelwise.trace_events import finite
@@ -278,28 +278,19 @@ def locked(out: Path) -> Iterator[None]:
         OutputError: another process holds it, or the file system cannot lock.
     """
     try:
-        file = (out / STATE / "lock").open("ab")
+        file = hold(out / STATE / "lock")
     except OSError as error:
-        raise OutputError(f"{shown(out)}: cannot be written ({error.strerror}). Choose another folder.") from error
-    with file:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"{shown(out)}: another `pixelwise predict` is writing here. Wait for it, or name another --out."
-            ) from error
-        except OSError as error:
-            raise OutputError(
-                f"{shown(out)}: cannot be locked ({error.strerror}). Choose a folder on another disk."
-            ) from error
+        raise OutputError(
+            f"{shown(out)}: cannot be written, or not locked ({error.strerror}). Choose a folder on another disk."
+        ) from error
+    if file is None:
+        raise OutputError(
+            f"{shown(out)}: another `pixelwise predict` is writing here. Wait for it, or name another --out."
+        )
+    try:
         yield
+    finally:
+        release(file)
 
 
 def unwritable(path: Path, error: OSError) -> OutputError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import resource
 from collections import Counter
 from threading import Lock
+
+from pixelwise.heap import peak_bytes
 
 BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -48,6 +49,6 @@ class Monitor:
                 f"pixelwise_places_taken {waiting}",
                 "# HELP pixelwise_peak_memory_bytes The most memory this process has held.",
                 "# TYPE pixelwise_peak_memory_bytes gauge",
-                f"pixelwise_peak_memory_bytes {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}",
+                f"pixelwise_peak_memory_bytes {peak_bytes()}",
             ]
         return "\n".join(lines) + "\n"

@@ -10,7 +10,6 @@ import importlib.util
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -19,12 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from pixelwise.datasets.dataset_toml import parse_toml
 from pixelwise.images.files import real_path, write_whole
+from pixelwise.locks import exclusively, identity_in, identity_of, interrupt, is_alive, is_locked
 from pixelwise.server.error_responses import RequestError
-from pixelwise.server.process_identity import exclusively, identity_in, identity_of, interrupt, is_locked, process_of
 from pixelwise.training.observations import origin
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -93,14 +90,14 @@ class Runs:
         process = self.started.get(name)
         if process is not None and process.poll() is None:
             return True
-        return self.process(name) is not None or is_locked(self.folder(name) / "lock")
+        return self.identity(name) is not None or is_locked(self.folder(name) / "lock")
 
-    def process(self, name: str) -> psutil.Process | None:
+    def identity(self, name: str) -> dict[str, Any] | None:
         """The process of a training that lives: the one that its lock names, or that a server noted when it started it.
         Either by number and beginning, for a number alone may have become another's."""
         folder = self.folder(name)
-        holder = process_of(identity_in(folder / "lock")) if is_locked(folder / "lock") else None
-        return holder or process_of(read_json(folder / "page.json").get("process"))
+        holder = identity_in(folder / "lock") if is_locked(folder / "lock") else None
+        return next((one for one in (holder, read_json(folder / "page.json").get("process")) if is_alive(one)), None)
 
     def failure(self, name: str) -> str | None:
         """The last line that a training printed which ended with an error. What a signal did, its trace tells."""
@@ -165,9 +162,10 @@ class Runs:
         folder = self.folder(name)
         command = [sys.executable, "-m", "pixelwise.server.training_job", str(folder), json.dumps(request)]
         with (folder / "page.log").open("wb") as log:
-            process = subprocess.Popen(  # its own session: Ctrl-C in the server's terminal is not meant for it
-                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
-            )
+            process = subprocess.Popen(  # its own group: Ctrl-C in the server's terminal is not meant for it
+                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )  # fmt: skip
         self.started[name] = process
         told = {"process": identity_of(process.pid), "request": request}
         write_whole(folder / "page.json", json.dumps(told).encode())
@@ -175,12 +173,8 @@ class Runs:
     def stop(self, name: str) -> None:
         """Ask a training to stop as Ctrl-C does, whoever started it; its last checkpoint stays."""
         self.existing(name)
-        process = self.started.get(name)
-        if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            return
-        found = self.process(name)
-        if found is None or not interrupt(found):
+        identity = self.identity(name)
+        if identity is None or not interrupt(identity):
             raise RequestError(409, "not-running", "This training is not running.")
 
 

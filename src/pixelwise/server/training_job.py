@@ -6,7 +6,7 @@ Run as `python -m pixelwise.server.training_job RUN '{"epochs": …}'`. It stays
 from __future__ import annotations
 
 import json
-import os
+import runpy
 import signal
 import sys
 from pathlib import Path
@@ -21,6 +21,8 @@ HELD_OUT = 16
 
 def main(run: Path, request: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell may have had it ignored
+    if hasattr(signal, "SIGBREAK"):  # how Windows passes on what is Ctrl-C elsewhere
+        signal.signal(signal.SIGBREAK, signal.default_int_handler)
     tell = to_file(run / "trace.jsonl")
     if request.get("folder"):
         data = Path(request["folder"])
@@ -41,8 +43,8 @@ def main(run: Path, request: dict[str, Any]) -> None:
                 raise SystemExit(130) from None
             (data / "complete").touch()
     tell({"event": "progress", "what": "starting", "done": 0, "total": 0})
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.execv(sys.executable, [sys.executable, "-m", "pixelwise", *arguments(data, run, request)])
+    sys.argv = ["pixelwise", *arguments(data, run, request)]
+    runpy.run_module("pixelwise", run_name="__main__", alter_sys=True)  # not another process, which `stop` would miss
 
 
 def arguments(data: Path, run: Path, request: dict[str, Any]) -> list[str]:

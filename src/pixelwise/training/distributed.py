@@ -33,6 +33,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pixelwise.errors import StoppedError, TrainingError, UsageError
 from pixelwise.images.files import write_whole
+from pixelwise.locks import identity_of
 from pixelwise.training.sync_batch_norm import share_statistics
 
 # How long processes wait for each other. Long: the first checks the data and writes the bundle while the others wait. A
@@ -183,10 +184,7 @@ def job() -> str:
     given = os.environ["TORCHELASTIC_RUN_ID"]
     if given not in ("", "none"):
         return given
-    try:  # a process number alone comes back; with the time of its start it does not
-        started = Path(f"/proc/{os.getppid()}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    except OSError:
-        started = ""
+    started = (identity_of(os.getppid()) or {}).get("started", "")  # a number alone comes back, with a time it does not
     return f"{socket.gethostname()} {os.getppid()} {started}".strip()
 
 
@@ -197,13 +195,19 @@ def choose_device(name: str = "auto") -> torch.device:
     """Where this process computes: its own GPU where there is one, or the processor.
 
     Args:
-        name: "auto", "cpu" or "cuda".
+        name: "auto", "cpu", "cuda" or "mps" (Apple's GPU: written after torch's documentation, not yet tried).
 
     Raises:
         UsageError: another name, or no GPU for this process.
     """
-    if name not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {name}: expected auto, cpu or cuda.")
+    if name not in ("auto", "cpu", "cuda", "mps"):
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda or mps.")
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise UsageError(f"--device mps: torch {torch.__version__} finds no Apple GPU here; leave --device out.")
+        if launched():
+            raise UsageError("--device mps: one process only; start it without torchrun.")
+        return torch.device("mps")
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError(
             f"--device cuda: torch {torch.__version__} finds no CUDA device here. Check that nvidia-smi lists one and "

@@ -11,19 +11,18 @@ RUN/lock            held while a process trains here
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from pixelwise.datasets.class_values import Values
 from pixelwise.datasets.read_sample import stored_digests
 from pixelwise.errors import OutputError, RunLockedError, UsageError
 from pixelwise.images.files import real_path, remove_parts
+from pixelwise.locks import hold, release
 from pixelwise.records import Dataset, Sample
 from pixelwise.training.checkpoint import checkpoints
 from pixelwise.training.recipe import Recipe
@@ -63,19 +62,6 @@ def choose_values(out: Path, asked: Values, resume: bool, recorded: str = "data.
     return own
 
 
-HELD_LOCKS: set[TextIO] = set()
-
-
-def let_go_of_locks() -> None:
-    """In a loader worker just forked: a lock lives until its last copy is closed, and a worker may outlive a killed
-    training by seconds."""
-    while HELD_LOCKS:
-        HELD_LOCKS.pop().close()
-
-
-os.register_at_fork(after_in_child=let_go_of_locks)
-
-
 @contextmanager
 def locked(out: Path, parts: Sequence[str] = ("checkpoints", "previews")) -> Iterator[None]:
     """Hold the run directory for this process; the operating system lets go when the process ends, however it ends.
@@ -89,31 +75,15 @@ def locked(out: Path, parts: Sequence[str] = ("checkpoints", "previews")) -> Ite
     try:
         for part in parts:
             (out / part).mkdir(parents=True, exist_ok=True)
-        file = (out / "lock").open("a")
+        file = hold(out / "lock")
     except OSError as error:
         raise OutputError(f"{out}: cannot be used as run directory: {error.strerror}. Name another --out.") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunLockedError(
-                f"{out}: another training is running here. Wait for it, or name another --out."
-            ) from error
-        HELD_LOCKS.add(file)
-        sign(file)
-        try:
-            yield
-        finally:
-            HELD_LOCKS.discard(file)
-
-
-def sign(file: TextIO) -> None:
-    """Write whose lock this is: a process's number and when it began, for a number alone may become another's."""
-    import psutil
-
-    file.truncate(0)
-    file.write(json.dumps({"pid": os.getpid(), "started": psutil.Process().create_time()}))
-    file.flush()
+    if file is None:
+        raise RunLockedError(f"{out}: another training is running here. Wait for it, or name another --out.")
+    try:
+        yield
+    finally:
+        release(file)
 
 
 def remove_leftovers(out: Path) -> None:

@@ -12,7 +12,9 @@ from types import FrameType
 from pixelwise.errors import StoppedError
 from pixelwise.training import distributed
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+)  # SIGBREAK: what Windows sends in place of the others
 IMPATIENT_S = 1.0  # a signal again after this long means: now. Before, it is the same one, sent to a whole group twice
 
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import OutputError
 from pixelwise.images.files import remedy_for, shown
+from pixelwise.locks import try_lock
 from pixelwise.records import VOID, Labels, Pixels
 
 SQUARE_PX = 512  # labels are kept, and written into a TIFF, in squares of this side
@@ -74,7 +75,8 @@ class LabelStore:
         heading = json.dumps({"size": list(size), **about}, sort_keys=True).encode() + b"\n"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.file: BinaryIO = os.fdopen(os.open(self.part, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+            self.part.touch()  # "r+b" makes no file, and every other mode empties one or only appends
+            self.file: BinaryIO = self.part.open("r+b")
         except OSError as error:
             raise self.unwritable(error) from error
         try:
@@ -92,16 +94,10 @@ class LabelStore:
             raise
 
     def lock(self) -> None:
-        if os.name == "nt":  # has no fcntl
-            return
-        import fcntl
-
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not try_lock(self.file):
             raise OutputError(
                 f"{shown(self.path)}: another process is labelling it now. Wait for it, or choose another --out."
-            ) from error
+            )
 
     def read_records(self, at: int) -> int:
         """Take up the whole records from byte `at` on. Returns where the last of them ends."""
