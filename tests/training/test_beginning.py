@@ -105,11 +105,11 @@ def test_learning_from_val_too_sees_all_pairs_keeps_the_last_epoch_and_a_held_ou
     data = next(event for event in events if event["event"] == "data")
     alone = next(event for event in read_events(run / "trace.jsonl") if event["event"] == "data")
     assert sum(data["pixels"].values()) == pytest.approx(1.5 * sum(alone["pixels"].values()), rel=0.05)
-    assert any("Learnt from too" in note for note in data["notes"])
+    assert any("Trained on too" in note for note in data["notes"])
     metadata = read_bundle(out / "model.onnx").metadata
     assert metadata.temperature == read_bundle(run / "model.onnx").metadata.temperature
     before = read_bundle(run / "model.onnx").metadata.provenance["metrics"]
-    assert metadata.provenance["metrics"] == {**before, "split": "val (before learning from it)"}
+    assert metadata.provenance["metrics"] == {**before, "split": "val (before training on it)"}
     assert set(metadata.provenance["start"]) == {"sha256", "epoch"}  # no path of this machine
 
 

@@ -19,8 +19,9 @@ from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.loader import Order, Pairs, batches_from
 from pixelwise.training.loop import batches_of
 from pixelwise.training.out_of_memory import is_out_of_memory, too_large
+from pixelwise.training.prepare import build_training
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.training_state import start
+from pixelwise.training.training_state import CPU
 
 WITH_WORKERS = Recipe.from_toml(TINY.to_toml().replace("workers = 0", "workers = 2"))
 
@@ -253,7 +254,8 @@ def test_an_image_that_vanishes_while_training_is_named_plainly(
     pairs = Pairs(dataset.splits["train"], dataset.mask_ids, len(dataset.classes), 0)
     order = Order(len(pairs), 2, 0)
     dataset.splits["train"][0].image.unlink()
-    batches = batches_of(start(recipe, len(dataset.classes)), [1] * len(dataset.classes), pairs, order)
+    training, data = build_training(recipe, dataset.classes, (pairs, pairs), [1] * len(dataset.classes), CPU)
+    batches = batches_of(training, data, order)
     with pytest.raises(ImageError) as caught:
         list(batches_from(batches, order, 0, lambda reason: None))
     assert str(caught.value).startswith(str(dataset.splits["train"][0].image))

@@ -17,10 +17,10 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pixelwise.bundle.allowed_operators import OperatorError
 from pixelwise.bundle.graph_cost import Plan
 from pixelwise.bundle.metadata import FORMAT, PREFIX, Metadata, MetadataError, decode, of_type, text, wrong
 from pixelwise.bundle.protobuf_reader import Message, read_model
+from pixelwise.bundle.sized_tensors import OperatorError
 from pixelwise.bundle.trust import check_model, check_sizes
 from pixelwise.errors import BundleError, DataError
 from pixelwise.images.image_files import decode_image, decode_mask_ids, encode_png

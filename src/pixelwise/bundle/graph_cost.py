@@ -17,16 +17,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pixelwise.bundle.allowed_operators import (
-    MAX_RANK,
-    OPERATORS,
-    UINT8,
-    Node,
-    OperatorError,
-    TensorSize,
-    tensor_values,
-)
+from pixelwise.bundle.allowed_operators import OPERATORS
 from pixelwise.bundle.protobuf_reader import Message
+from pixelwise.bundle.sized_tensors import MAX_RANK, UINT8, Node, OperatorError, TensorSize, tensor_values
 
 LABELS = "labels/"  # what the names in the part from scores to labels start with
 SCORES = "stage/scores"  # the tensor from which that part starts

@@ -170,12 +170,19 @@ def rewrite(
             scale, zero = grid(produced)
             nodes.append(helper.make_node("QuantizeLinear", [node.output[0], scale, zero], [f"{produced}/int8"]))
             nodes.append(helper.make_node("DequantizeLinear", [f"{produced}/int8", scale, zero], [produced]))
+    replace_nodes(graph, nodes, added, replaced)
+
+
+def replace_nodes(
+    graph: onnx.GraphProto, nodes: Sequence[NodeProto], added: Sequence[TensorProto], replaced: set[str]
+) -> None:
+    """Give a graph other nodes and further constants; those `replaced` go where nothing reads them any more."""
     copied = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     still_read = {name for node in copied for name in node.input}
     kept = [
-        TensorProto.FromString(t.SerializeToString())
-        for t in graph.initializer
-        if t.name in still_read or t.name not in replaced
+        TensorProto.FromString(tensor.SerializeToString())
+        for tensor in graph.initializer
+        if tensor.name in still_read or tensor.name not in replaced
     ]
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(copied)

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bundle.allowed_operators import FLOAT, UINT8, OperatorError, TensorSize
 from pixelwise.bundle.graph_cost import Plan
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.bundle.protobuf_reader import Message, read_model
+from pixelwise.bundle.sized_tensors import FLOAT, UINT8, OperatorError, TensorSize
 
 OLDEST_OPSET, NEWEST_OPSET = 17, 25  # of ONNX's own operators, as they were when this was written
 IR_VERSIONS = (3, 13)

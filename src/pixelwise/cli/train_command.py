@@ -1,10 +1,10 @@
-"""train: a folder of images and masks → a run with a bundle."""
+"""train: a folder of images and masks → a run directory with a bundle."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,132 +21,98 @@ from pixelwise.cli.shared_options import (
     values_from,
     write_json,
 )
-
-if TYPE_CHECKING:
-    pass
+from pixelwise.cli.train_options import TrainOptions, recipe_from, recipe_values
 
 
 @app.command()
 def train(
     data: DataFolder,
-    out: Annotated[Path, typer.Option(help="The run directory; made if it is missing.")],
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data. [default: 20]")] = None,
-    size: Annotated[str | None, typer.Option(metavar="HxW", help="What the network sees. [default: 256x256]")] = None,
-    model: Annotated[str | None, typer.Option(help="fast (encoder and light decoder), unet, or smp:NAME. [default: fast]")] = None,
-    encoder: Annotated[str | None, typer.Option(help="lite0, lite1, lite2, or timm:NAME. [default: lite0]")] = None,
-    policy: Annotated[str | None, typer.Option(help="stretch, fit or native. [default: stretch]")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images a step. [default: 4]")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Repeats a run. [default: 0]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that prepare batches. [default: 0]")] = None,
-    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="A recipe.toml to start from.")] = None,
-    start_from: Annotated[Path | None, typer.Option(metavar="RUN", help="Start from the weights of another run instead of ImageNet's.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other part of the recipe; can be repeated.")] = None,
-    budget: Annotated[str | None, typer.Option(metavar="TIME", help="Plan everything to end after this time: 90s, 30m, 1h30m.")] = None,
-    target_miou: Annotated[float | None, typer.Option(help="Stop when validation reaches this mIoU, 0 to 1.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better mIoU. [default: never]")] = None,
-    find_lr: Annotated[bool, typer.Option("--find-lr", help="Try learning rates, suggest one, write a plot to --out, and train nothing.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
-    search: Annotated[int | None, typer.Option(metavar="N", min=1, help="Look for a better recipe in N trials, --budget being that of all; what other options set stays fixed.")] = None,
-    track: Annotated[list[str] | None, typer.Option(help="Follow the run with tensorboard or mlflow; can be repeated.")] = None,
+    out: Annotated[Path, typer.Option(help="Run directory; created if it does not exist.")],
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images. [default: 20]")] = None,
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Network input size in pixels, height x width, multiples of 32. [default: 256x256]")] = None,
+    model: Annotated[str | None, typer.Option(help="fast (EfficientNet-Lite encoder with a light decoder), unet, or smp:NAME (segmentation-models-pytorch). [default: fast]")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Encoder of the model: lite0, lite1, lite2 (each more accurate and slower), or timm:NAME. [default: lite0]")] = None,
+    policy: Annotated[str | None, typer.Option(help="How images are resized: stretch (exactly to --size), fit (into --size, aspect ratio kept) or native (their own size). [default: stretch]")] = None,
+    batch: Annotated[int | None, typer.Option(help="Batch size: images per training step. [default: 4]")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate, reached after warm-up. [default: 0.002]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed; the same seed, data and recipe give the same result on the same machine. [default: 0]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Data loading processes; 0 loads in the main process. [default: 0]")] = None,
+    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Read the recipe from this recipe.toml; options given here override it.")] = None,
+    start_from: Annotated[Path | None, typer.Option(metavar="RUN", help="Fine-tune: start from the best weights of this run directory instead of ImageNet weights.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set any other field of the recipe, such as ema=0.98; can be repeated.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="Time limit for everything, export included, such as 90s, 30m or 1h30m; the number of epochs is planned to fit. [default: none]")] = None,
+    target_miou: Annotated[float | None, typer.Option(help="Stop once validation mIoU reaches this value, 0 to 1. [default: never]")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after this many epochs without a better validation mIoU. [default: never]")] = None,
+    find_lr: Annotated[bool, typer.Option("--find-lr", help="Learning rate range test: suggest a learning rate and plot it to --out, without training a model.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint in --out.")] = False,
+    search: Annotated[int | None, typer.Option(metavar="N", min=1, help="Search for a better recipe in N trials; --budget is the total for all trials. Options given here stay fixed.")] = None,
+    track: Annotated[list[str] | None, typer.Option(help="Log to tensorboard or mlflow; can be repeated. [default: none]")] = None,
     classes: Classes = None,
     void: Void = None,
     masks: Masks = None,
     skip_bad: SkipBad = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps (Apple's GPU; not yet tried), or auto: an NVIDIA GPU where there is one, else the CPU.")] = "auto",
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps (Apple GPU; untested), or auto (an NVIDIA GPU if there is one, otherwise the CPU).")] = "auto",
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
-    """Train on a folder of images and masks; ends with a bundle, RUN/model.onnx.
+    """Train on a folder of images and masks, and export the best epoch to OUT/model.onnx.
 
     Example: pixelwise train my_data --out my_run --epochs 20
 
     On several processes: torchrun --nproc-per-node 2 -m pixelwise train my_data --out my_run
     """
-    began = time.perf_counter()  # before torch is imported: that counts in a budget too
-    from pixelwise.cli.terminal import TrainingView
+    began = time.perf_counter()
     from pixelwise.errors import UsageError
-    from pixelwise.training.recipe import Recipe
     from pixelwise.training.time_budget import parse_duration
 
     budget_s = parse_duration(budget) if budget else None
     if budget_s and epochs and not search:
-        raise UsageError("--budget plans the epochs itself; leave out --epochs.")
-    named = {
+        raise UsageError("--budget plans the number of epochs; leave out --epochs.")
+    set_here = recipe_values(settings or [], {
         "epochs": epochs, "model": model, "encoder": encoder, "policy": policy, "batch": batch,
         "learning_rate": learning_rate, "seed": seed, "workers": workers, "target_miou": target_miou,
-        "patience": patience,
-        "size": parse_size(size) if size else None,
-    }  # fmt: skip
-    values = {**parse_settings(settings or []), **{name: value for name, value in named.items() if value is not None}}
-    chosen = Recipe.from_file(recipe) if recipe else None
-    if values:
-        own = out / "recipe.toml"
-        base = Recipe.from_file(own) if resume and own.is_file() else Recipe()  # only what is named can differ from it
-        chosen = (chosen or base).with_values(values, "command line")
-    values_said = values_from(classes, void, masks)
-    if start_from and (search or find_lr):
-        raise UsageError("--start-from is for one training: leave out --search and --find-lr.")
+        "patience": patience, "size": size,
+    })  # fmt: skip
+    options = TrainOptions(
+        data, out, recipe_from(recipe, out, resume, set_here), tuple(set_here), start_from, budget_s, resume, skip_bad,
+        values_from(classes, void, masks), track or (), device, json_file, began,
+    )  # fmt: skip
+    if search and find_lr:
+        raise UsageError("--find-lr and --search exclude each other: choose one.")
     if search:
-        if find_lr:
-            raise UsageError("--find-lr and --search are two things: ask for one of them.")
         from pixelwise.cli.train_search import run_search
 
-        run_search(
-            data, out, chosen, search, budget_s, tuple(values), resume, skip_bad, values_said, track or (), json_file
-        )
-        return
+        run_search(options, search)
+    elif find_lr:
+        from pixelwise.cli.train_find_rate import run_find_rate
+
+        run_find_rate(options)
+    else:
+        run_training(options)
+
+
+def run_training(options: TrainOptions) -> None:
+    """One training, shown as it happens."""
+    from pixelwise.cli.terminal import TrainingView
     from pixelwise.training.distributed import is_first
-
-    console = console_of(json_file, quiet=not is_first())
-    if find_lr:
-        if budget_s or resume:
-            raise UsageError("--find-lr trains nothing: leave out --budget and --resume.")
-        from pixelwise.cli.train_find_rate import find_learning_rate
-
-        find_learning_rate(data, out, chosen, skip_bad, values_said, device, console, json_file)
-        return
     from pixelwise.training.train import train as run_train
 
+    out, console = options.out, console_of(options.json_file, quiet=not is_first())
     with says_how_to_go_on(), TrainingView(console) as view:
         done = run_train(
-            data, out, chosen, start_from=start_from, budget_s=budget_s, resume=resume, skip_bad=skip_bad, device=device, track=track or (),
-            tell=view.tell,
-            progress=view.progress, began=began, **values_said,
+            options.data, out, options.recipe, start_from=options.start_from, budget_s=options.budget_s,
+            resume=options.resume, skip_bad=options.skip_bad, device=options.device, track=options.track,
+            tell=view.tell, progress=view.progress, began=options.began, **options.values,
         )  # fmt: skip
     if done.ended_early:
         console.print(f"ended after {len(done.epochs)} epochs: {done.ended_early}", soft_wrap=True)
-    write_json(json_file if is_first() else None, {"bundle": str(done.bundle), "best_epoch": done.best_epoch, "best_miou": done.best_miou,
-                           "seconds": done.seconds, "epochs": list(done.epochs)})  # fmt: skip
+    write_json(options.json_file if is_first() else None, {
+        "bundle": str(done.bundle), "best_epoch": done.best_epoch, "best_miou": done.best_miou,
+        "seconds": done.seconds, "epochs": list(done.epochs),
+    })  # fmt: skip
     console.print(
         f"{'last' if done.learnt_val else 'best'} epoch {done.best_epoch}: mIoU {done.best_miou:.3f} on the val split"
-        f"{', which it learnt from' if done.learnt_val else ''}; {done.seconds:.0f} s in all\n"
-        f"next: pixelwise evaluate {out} {data}    pixelwise predict {out} IMAGES --out DIR    pixelwise trace {out} IMAGE",
+        f"{', which it was trained on too' if done.learnt_val else ''}; {done.seconds:.0f} s in total\n"
+        f"next: pixelwise evaluate {out} {options.data}    pixelwise predict {out} IMAGES --out DIR    "
+        f"pixelwise trace {out} IMAGE",
         soft_wrap=True,
     )
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """ "256x256" → (256, 256), height first. "256" stands for both."""
-    from pixelwise.errors import UsageError
-
-    parts = text.lower().replace("×", "x").split("x")
-    if not all(part.strip().isdecimal() for part in parts) or len(parts) > 2:
-        raise UsageError(f"--size {text}: expected HEIGHTxWIDTH in pixels, such as 256x256.")
-    return int(parts[0]), int(parts[-1])
-
-
-def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """ "ema=0.99" and the like → values, read as TOML reads them."""
-    from pixelwise.datasets.dataset_toml import parse_toml
-    from pixelwise.errors import UsageError
-
-    values: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise UsageError(f"--set {setting}: expected NAME=VALUE, such as --set ema=0.98.")
-        try:
-            values[name.strip()] = parse_toml(f"value = {text}")["value"]
-        except ValueError:
-            values[name.strip()] = text  # a bare word
-    return values

@@ -1,36 +1,34 @@
-"""train --find-lr: which learning rate."""
+"""train --find-lr: a learning rate range test."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pixelwise.cli.shared_options import (
-    says_how_to_go_on,
-    write_json,
-)
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from pixelwise.training.recipe import Recipe
+from pixelwise.cli.shared_options import console_of, says_how_to_go_on, write_json
+from pixelwise.cli.train_options import TrainOptions
 
 
-def find_learning_rate(
-    data: Path, out: Path, recipe: Recipe | None, skip_bad: bool, values: dict[str, Any], device: str, console: Console,
-    json_file: Path | None,
-) -> None:  # fmt: skip
-    """`train --find-lr`: try, suggest, plot."""
+def run_find_rate(options: TrainOptions) -> None:
+    """Try rising learning rates, print the suggestion, and write the plot."""
     from pixelwise.cli.terminal import TrainingView
+    from pixelwise.errors import UsageError
+    from pixelwise.training.distributed import is_first
     from pixelwise.training.find_learning_rate import find_rate
 
+    if options.start_from:
+        raise UsageError("--start-from is for one training: leave out --find-lr.")
+    if options.budget_s or options.resume:
+        raise UsageError("--find-lr trains no model: leave out --budget and --resume.")
+    console = console_of(options.json_file, quiet=not is_first())
     with says_how_to_go_on(), TrainingView(console) as view:
-        found = find_rate(data, out, recipe, skip_bad=skip_bad, device=device, tell=view.tell, progress=view.progress,
-                          **values)  # fmt: skip
-    write_json(json_file, {"suggestion": found.suggestion, "plot": str(found.plot),
-                           "rates": list(found.rates), "losses": list(found.losses)})  # fmt: skip
+        found = find_rate(
+            options.data, options.out, options.recipe, skip_bad=options.skip_bad, device=options.device,
+            tell=view.tell, progress=view.progress, **options.values,
+        )  # fmt: skip
+    write_json(options.json_file, {
+        "suggestion": found.suggestion, "plot": str(found.plot),
+        "rates": list(found.rates), "losses": list(found.losses),
+    })  # fmt: skip
     console.print(
-        f"{len(found.rates)} learning rates from {found.rates[0]:.1e} to {found.rates[-1]:.1e} tried; plot: {found.plot}\n"
-        f"suggestion: --learning-rate {found.suggestion:.1e}    (the recipe's: {found.own:.1e})",
+        f"tried {len(found.rates)} learning rates from {found.rates[0]:.1e} to {found.rates[-1]:.1e}; plot: {found.plot}\n"
+        f"suggestion: --learning-rate {found.suggestion:.1e}    (the recipe has {found.own:.1e})",
         soft_wrap=True,
     )

@@ -1,68 +1,59 @@
-"""train --search."""
+"""train --search: many trainings, the best recipe."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pixelwise.cli.shared_options import console_of, says_how_to_go_on, write_json
+from pixelwise.cli.train_options import TrainOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pixelwise.training.recipe import Recipe
     from pixelwise.training.search.recipe_search import SearchResult
     from pixelwise.training.search.trials_report import TrialRow
 
 SHOWN = 10  # trials in the terminal's table; the files have them all
 
 
-def run_search(
-    data: Path,
-    out: Path,
-    recipe: Recipe | None,
-    trials: int,
-    budget_s: float | None,
-    fixed: Sequence[str],
-    resume: bool,
-    skip_bad: bool,
-    values: dict[str, Any],
-    track: Sequence[str],
-    json_file: Path | None,
-) -> None:
-    """Search, and show what it came to."""
+def run_search(options: TrainOptions, trials: int) -> None:
+    """`train --search`: run the trials, and show what the best one reached."""
     from pixelwise.cli.terminal import TrainingView
     from pixelwise.errors import UsageError
     from pixelwise.training.recipe import Recipe
     from pixelwise.training.search.recipe_search import search
     from pixelwise.training.search.trials_report import ENOUGH
 
-    if resume and fixed:
-        raise UsageError("a search is resumed as it began: leave out everything that sets a part of the recipe.")
-    console = console_of(json_file)
+    out, resume = options.out, options.resume
+    if options.start_from:
+        raise UsageError("--start-from is for one training: leave out --search.")
+    if resume and options.fixed:
+        raise UsageError("a search resumes with its own recipe: leave out every option that sets a part of it.")
+    console = console_of(options.json_file)
     with says_how_to_go_on(), TrainingView(console) as view:
         done = search(
-            data, out, recipe if resume else recipe or Recipe(), trials=trials, budget_s=budget_s or math.inf,
-            fixed=fixed, resume=resume, skip_bad=skip_bad, track=track, progress=view.progress, **values,
+            options.data, out, options.recipe if resume else options.recipe or Recipe(), trials=trials,
+            budget_s=options.budget_s or math.inf, fixed=options.fixed, resume=resume, skip_bad=options.skip_bad,
+            track=options.track, progress=view.progress, **options.values,
             tell_trial=lambda row: console.print(trial_line(row), soft_wrap=True),
         )  # fmt: skip
-    write_json(json_file, {
+    write_json(options.json_file, {
         "best": str(done.best), "miou": done.miou, "recipe": vars(done.recipe), "seconds": done.seconds,
         "importances": done.importances, "trials": [row.to_json() for row in done.trials],
     })  # fmt: skip
     console.print(trials_table(done, console.width))
     if done.importances:
-        hint = " (a hint: so few trials differ by chance)" if len(done.trials) < ENOUGH else ""
-        console.print(
-            f"what mattered{hint}: " + ", ".join(f"{name} {share:.0%}" for name, share in done.importances.items())
-        )
+        hint = " (a rough guide: with so few trials, differences may be chance)" if len(done.trials) < ENOUGH else ""
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in done.importances.items())
+        console.print(f"importance{hint}: {shares}")
     console.print(
         f"best: trial {done.best.resolve().name}, mIoU {done.miou:.3f} on the val split; "
-        f"{len(done.trials)} trials in {done.seconds:.0f} s. On val the best of many looks better than it is: evaluate it "
-        f"on another split.\n{out}/search.html shows what mattered, {out}/recipe.toml is the best recipe\n"
-        f"next: pixelwise evaluate {out}/best {data} --split test    pixelwise predict {out}/best IMAGES --out DIR",
+        f"{len(done.trials)} trials in {done.seconds:.0f} s. The best of many trials looks better on val than it is: "
+        f"evaluate it on another split.\n"
+        f"{out}/search.html shows which settings mattered, {out}/recipe.toml is the best recipe\n"
+        f"next: pixelwise evaluate {out}/best {options.data} --split test    "
+        f"pixelwise predict {out}/best IMAGES --out DIR",
         soft_wrap=True,
     )
 

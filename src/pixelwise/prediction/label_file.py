@@ -95,37 +95,9 @@ def label_file(
         OutputError: a result cannot be written. Nothing of this image is left.
     """
     record: Record = {**named(job), "notes": [], "error": None}
-    began = time.perf_counter()
     try:
-        status = stat_of(job.image)  # before its content: what is written later has another time
-        if is_large_tiff(job.image, wanted.tiles):
-            with room(MAX_PIXELS) if room else nullcontext(), turn or nullcontext():
-                record |= {"sha256": digest_of(job.image), "bytes": job.image.stat().st_size, "modified_ns": status}
-                return record | label_cut(model, job, wanted, None, tile_progress)
-        data = read_bytes(job.image)
-        record |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "modified_ns": status}
-        opened = open_image(data)
-        width, height = opened.image.size
-        with room(width * height) if room else nullcontext():
-            waited = time.perf_counter()
-            pixels, dropped = pixels_and_dropped(data, opened)
-            image_HW3 = np.ascontiguousarray(pixels)
-            record["notes"] = noted(dropped)
-            del data, opened, pixels
-            decode_ms = (time.perf_counter() - waited) * 1e3
-            if is_large((height, width), wanted.tiles):
-                with turn or nullcontext():
-                    return record | label_cut(model, job, wanted, image_HW3, tile_progress)
-            if label and is_cut((height, width), model.metadata.policy):
-                raise ImageError(
-                    f"{shown(job.image)}: has {width}×{height} pixels, and the four stages are those of an image that "
-                    "is labelled at once. Leave out --flow, or make it smaller."
-                )
-            with turn or nullcontext():
-                started = time.perf_counter()
-                prediction = label(image_HW3, decode_ms) if label else model.predict(image_HW3, tta=wanted.tta)
-            labelled = time.perf_counter()
-            write_results(job, wanted.save, image_HW3, prediction)
+        read_and_label(record, model, job, wanted, label, room or (lambda _pixels: nullcontext()),
+                       turn or nullcontext(), tile_progress)  # fmt: skip
     except Refusal as refusal:
         return failed(record, f"{shown(job.image)}: {refusal}")
     except (ImageError, BundleError, UsageError) as error:
@@ -139,8 +111,54 @@ def label_file(
     except Exception as error:  # whatever it is, it is this file's, and the others are labelled
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return failed(record, f"{shown(job.image)}: could not be labelled ({reason}). Convert it to PNG, or remove it.")
+    return record
+
+
+def read_and_label(
+    record: Record,
+    model: Model,
+    job: Job,
+    wanted: LabelOptions,
+    label: Label | None,
+    room: Room,
+    turn: AbstractContextManager[object],
+    tile_progress: Progress,
+) -> None:
+    """Fill `record` as the work goes on, so that it says what is known where the work fails."""
+    began = time.perf_counter()
+    status = stat_of(job.image)  # before its content: what is written later has another time
+    if is_large_tiff(job.image, wanted.tiles):
+        with room(MAX_PIXELS), turn:
+            record |= {"sha256": digest_of(job.image), "bytes": job.image.stat().st_size, "modified_ns": status}
+            record |= label_cut(model, job, wanted, None, tile_progress)
+        return
+    data = read_bytes(job.image)
+    record |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "modified_ns": status}
+    opened = open_image(data)
+    width, height = opened.image.size
+    with room(width * height):
+        waited = time.perf_counter()
+        pixels, dropped = pixels_and_dropped(data, opened)
+        image_HW3 = np.ascontiguousarray(pixels)
+        record["notes"] = noted(dropped)
+        del data, opened, pixels
+        decode_ms = (time.perf_counter() - waited) * 1e3
+        if is_large((height, width), wanted.tiles):
+            with turn:
+                record |= label_cut(model, job, wanted, image_HW3, tile_progress)
+            return
+        if label and is_cut((height, width), model.metadata.policy):
+            raise ImageError(
+                f"{shown(job.image)}: has {width}×{height} pixels, and the four stages are those of an image that "
+                "is labelled at once. Leave out --flow, or make it smaller."
+            )
+        with turn:
+            started = time.perf_counter()
+            prediction = label(image_HW3, decode_ms) if label else model.predict(image_HW3, tta=wanted.tta)
+        labelled = time.perf_counter()
+        write_results(job, wanted.save, image_HW3, prediction)
     written = time.perf_counter()
-    return record | {
+    record |= {
         "width": image_HW3.shape[1],
         "height": image_HW3.shape[0],
         "shares": shares_of(prediction),

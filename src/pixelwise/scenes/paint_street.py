@@ -7,11 +7,16 @@ Shapes: H, W canvas; h, w a window of it; 1w one row of it. World coordinates: s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from pixelwise.scenes.rasteriser import (
     Canvas,
     Floats,
+    Rgb,
+    Roll,
+    Window,
     dice,
     ellipse,
     paint,
@@ -73,6 +78,26 @@ def paint_sky(canvas: Canvas, scene: Scene) -> None:
         paint(canvas, everything, soft(inside), plane(colour), label, 250.0 if label == BUILDING else 200.0)
 
 
+@dataclass(frozen=True)
+class Ground:
+    """The pixels of a window as places on the ground, in metres."""
+
+    scene: Scene
+    x: Floats  # to the right, [h, w]
+    z: Floats  # away from the viewer, [h, 1]
+    across_ppm: Floats  # pixels per metre sideways …
+    along_ppm: Floats  # … and away from the viewer
+
+    def band(self, low_m: float, high_m: float) -> Floats:
+        """Coverage of a strip along the street; one thinner than a pixel covers a part of it."""
+        inside, width_m = np.minimum(self.x - low_m, high_m - self.x) * self.across_ppm, high_m - low_m
+        return soft(inside) if width_m > 1 else soft(inside) * np.minimum(width_m * self.across_ppm, 1.0)
+
+    def stretch(self, low_m: float, high_m: float) -> Floats:
+        """Coverage of a strip across the street."""
+        return soft(np.minimum(self.z - low_m, high_m - self.z) * self.along_ppm)
+
+
 def paint_ground(canvas: Canvas, scene: Scene) -> None:
     roll, (left_m, right_m) = dice(scene.key, 3), scene.kerbs_m
     window = window_of(canvas, -1e3, scene.vanish[1], 1e3, 1e3)
@@ -81,55 +106,21 @@ def paint_ground(canvas: Canvas, scene: Scene) -> None:
     drop = canvas.v_HW[window] - scene.vanish[1]
     z = np.minimum(scene.focal * scene.eye_m / np.maximum(drop, 1e-5), FAR_M)
     x = (canvas.u_1W[:, window[1]] - scene.vanish[0]) * (z / scene.focal) - scene.bend * z * z
-    across_ppm = canvas.unit_px * scene.focal / z  # pixels per metre sideways …
-    along_ppm = across_ppm * (scene.eye_m / z)  # … and away from the viewer
-
-    def band(low_m: float, high_m: float) -> Floats:
-        """Coverage of a strip along the street; one thinner than a pixel covers a part of it."""
-        inside = np.minimum(x - low_m, high_m - x) * across_ppm
-        return soft(inside) if high_m - low_m > 1 else soft(inside) * np.minimum((high_m - low_m) * across_ppm, 1.0)
-
-    def stretch(low_m: float, high_m: float) -> Floats:
-        return soft(np.minimum(z - low_m, high_m - z) * along_ppm)
-
+    across_ppm = canvas.unit_px * scene.focal / z
+    ground = Ground(scene, x, z, across_ppm, across_ppm * (scene.eye_m / z))
     coarse, fine = smooth_noise(z * 2.5, x * 5 + 90), smooth_noise(z * 24, x * 24)
-    near = np.minimum(along_ppm / 14.0, 1.0)  # texture finer than the pixels fades to its mean
+    near = np.minimum(ground.along_ppm / 14.0, 1.0)  # texture finer than the pixels fades to its mean
     asphalt = dim(mix((0.34, 0.34, 0.35), (0.52, 0.50, 0.48), roll(0, 1)), roll(0.75, 1.15))
     stone = dim(mix((0.58, 0.57, 0.56), (0.60, 0.50, 0.44), roll(0, 1)), roll(0.7, 1.15))
     rgb = plane(asphalt) * (1.0 + 0.10 * coarse + 0.16 * near * fine)
-    tracks = band(left_m + 0.9, left_m + 1.4) + band(right_m - 1.4, right_m - 0.9)
+    tracks = ground.band(left_m + 0.9, left_m + 1.4) + ground.band(right_m - 1.4, right_m - 0.9)
     patch = white_noise(z / 3.7 + roll(0, 99), (x + 40) / 2.3) > 0.86
     rgb *= 1.0 - 0.13 * patch.astype(np.float32)
     rgb *= 1.0 - 0.07 * tracks - near * (coarse > 0.45) * 0.22
-    # marks
     white, worn = plane((0.85, 0.85, 0.82)), np.clip(0.78 + 0.5 * fine, 0.0, 1.0)
-    middle_m, period_m = (left_m + right_m) / 2, roll(5, 9)
-    phase = z / period_m - np.floor(z / period_m)
-    dashes = soft((0.28 - np.abs(phase - 0.5)) * period_m * along_ppm) if roll(0, 1) < 0.7 else 1.0
-    marks = band(middle_m - 0.08, middle_m + 0.08) * dashes
-    if roll(0, 1) < 0.5:
-        marks = np.maximum(marks, np.maximum(band(left_m + 0.3, left_m + 0.42), band(right_m - 0.42, right_m - 0.3)))
-    crossing_m = crossing_ahead_m(scene)
-    if crossing_m:
-        stripe = x - np.floor(x)
-        zebra = soft((0.27 - np.abs(stripe - 0.5)) * across_ppm) * stretch(crossing_m, crossing_m + 3)
-        marks = np.maximum(
-            marks * (1.0 - stretch(crossing_m - 2, crossing_m + 5)), zebra * band(left_m + 0.3, right_m - 0.3)
-        )
-    rgb += marks * worn * (white - rgb)
-    # pavement: slabs, and a kerb stone at its edge; a side street interrupts it
-    walk = 1.0 - band(left_m, right_m)
-    for lot in scene.lots:
-        if lot.kind == "gap" and lot.key % 2:
-            walk *= 1.0 - stretch(lot.near_m + 1, lot.far_m - 1) * ((x > 0) if lot.side > 0 else (x < 0))
-    a, b = x * 1.4 - np.floor(x * 1.4), z * 1.4 - np.floor(z * 1.4)
-    joint = np.maximum(np.abs(a - 0.5) > 0.46, np.abs(b - 0.5) > 0.46) * near
-    slabs = plane(stone) * (
-        1.0 - 0.16 * joint + 0.07 * near * (white_noise(x * 1.4 + 512, z * 1.4) - 0.5) + 0.08 * coarse
-    )
-    kerb = np.maximum(band(left_m - 0.22, left_m), band(right_m, right_m + 0.22))
-    slabs += kerb * (plane(dim(stone, 1.22)) - slabs)
-    rgb += walk * (slabs - rgb)
+    rgb += _road_marks(ground, roll) * worn * (white - rgb)
+    walk = _pavement_cover(ground)
+    rgb += walk * (_slabs(ground, stone, near, coarse) - rgb)
     # the sunward row of houses shades the street
     lit = _shade_of_houses(scene, x, z) if scene.weather.sun[0] > 0 else 0.0
     rgb *= plane(scene.weather.ambient) + plane(scene.weather.sun) * lit
@@ -137,6 +128,47 @@ def paint_ground(canvas: Canvas, scene: Scene) -> None:
     cover = soft(drop * canvas.unit_px)
     paint(canvas, window, cover, rgb, ROAD, z)
     np.copyto(canvas.labels_HW[window], labels, where=cover >= 0.5)
+
+
+def _road_marks(ground: Ground, roll: Roll) -> Floats:
+    """Coverage of the centre line, the edge lines and the zebra crossing."""
+    (left_m, right_m), z, band = ground.scene.kerbs_m, ground.z, ground.band
+    middle_m, period_m = (left_m + right_m) / 2, roll(5, 9)
+    phase = z / period_m - np.floor(z / period_m)
+    dashes = soft((0.28 - np.abs(phase - 0.5)) * period_m * ground.along_ppm) if roll(0, 1) < 0.7 else 1.0
+    marks = band(middle_m - 0.08, middle_m + 0.08) * dashes
+    if roll(0, 1) < 0.5:
+        marks = np.maximum(marks, np.maximum(band(left_m + 0.3, left_m + 0.42), band(right_m - 0.42, right_m - 0.3)))
+    crossing_m = crossing_ahead_m(ground.scene)
+    if crossing_m:
+        stripe = ground.x - np.floor(ground.x)
+        zebra = soft((0.27 - np.abs(stripe - 0.5)) * ground.across_ppm) * ground.stretch(crossing_m, crossing_m + 3)
+        clear = 1.0 - ground.stretch(crossing_m - 2, crossing_m + 5)
+        marks = np.maximum(marks * clear, zebra * band(left_m + 0.3, right_m - 0.3))
+    return marks
+
+
+def _pavement_cover(ground: Ground) -> Floats:
+    """Coverage of the pavement, which side streets interrupt."""
+    walk = 1.0 - ground.band(*ground.scene.kerbs_m)
+    for lot in ground.scene.lots:
+        if lot.kind == "gap" and lot.key % 2:
+            walk *= 1.0 - ground.stretch(lot.near_m + 1, lot.far_m - 1) * (
+                ground.x > 0 if lot.side > 0 else ground.x < 0
+            )
+    return walk
+
+
+def _slabs(ground: Ground, stone: Rgb, near: Floats, coarse: Floats) -> Floats:
+    """Colours of the pavement [3, h, w]: slabs, and a kerb stone at its edge."""
+    (left_m, right_m), x, z = ground.scene.kerbs_m, ground.x, ground.z
+    a, b = x * 1.4 - np.floor(x * 1.4), z * 1.4 - np.floor(z * 1.4)
+    joint = np.maximum(np.abs(a - 0.5) > 0.46, np.abs(b - 0.5) > 0.46) * near
+    slabs = plane(stone) * (
+        1.0 - 0.16 * joint + 0.07 * near * (white_noise(x * 1.4 + 512, z * 1.4) - 0.5) + 0.08 * coarse
+    )
+    kerb = np.maximum(ground.band(left_m - 0.22, left_m), ground.band(right_m, right_m + 0.22))
+    return np.asarray(slabs + kerb * (plane(dim(stone, 1.22)) - slabs))
 
 
 def _shade_of_houses(scene: Scene, x: Floats, z: Floats) -> Floats:
@@ -154,11 +186,24 @@ def _shade_of_houses(scene: Scene, x: Floats, z: Floats) -> Floats:
 # ── buildings ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _wall(
-    scene: Scene, lot: Lot, sun: float, along: Floats, up: Floats, ppm_along: Floats | float, ppm_up: Floats | float
-) -> Floats:
-    """Colours [3, h, w] of a wall at `along` [1w] or [h, w] and `up` [h, w], both in metres."""
-    light, weather = plane(light_on(scene, sun)), scene.weather
+@dataclass(frozen=True)
+class Facade:
+    """The pixels of a window as places on one side of a building or hedge, in metres."""
+
+    window: Window
+    ends: Floats  # coverage of the columns that it reaches
+    along: Floats  # from its near edge, [1, w] or [h, w]
+    up: Floats  # above the ground, [h, w]
+    ppm_along: Floats | float  # pixels per metre
+    ppm_up: Floats | float
+    sun: float  # share of the sunlight that reaches it, 0–1
+    depth_m: float | Floats
+
+
+def _wall(scene: Scene, lot: Lot, side: Facade) -> Floats:
+    """Colours [3, h, w] of a wall."""
+    along, up, ppm_along, ppm_up = side.along, side.up, side.ppm_along, side.ppm_up
+    light, weather = plane(light_on(scene, side.sun)), scene.weather
     floor, bay = up / lot.floor_m - 1.15, along / lot.bay_m
     i, j = np.floor(bay), np.floor(floor)
     a, b = np.abs(bay - i - 0.5), np.abs(floor - j - 0.5)
@@ -211,7 +256,7 @@ def paint_lot(canvas: Canvas, scene: Scene, lot: Lot) -> None:
         ppm = scale * canvas.unit_px
         sides = soft(np.minimum(u - us[0], us[1] - u) * canvas.unit_px)
         along = np.broadcast_to((u - us[0]) / scale, (1, u.shape[1]))
-        _paint_front(canvas, scene, lot, window, sides, along, up, ppm, ppm, 0.35, lot.near_m, label)
+        _paint_facade(canvas, scene, lot, Facade(window, sides, along, up, ppm, ppm, 0.35, lot.near_m))
     # its front: which columns see it follows from the wall's curve x = wall + bend × z², solved for z on the ray
     slope = (canvas.u_1W - vanish_u) * (lot.side / scene.focal)
     under = slope * slope - 4 * lot.side * scene.bend * lot.wall_m
@@ -231,23 +276,23 @@ def paint_lot(canvas: Canvas, scene: Scene, lot: Lot) -> None:
     up = scene.eye_m - (canvas.v_HW[window] - vanish_v) / scales
     ppm_along = canvas.unit_px * scales * (lot.wall_m / z)
     ends = ((z >= lot.near_m) & (z < lot.far_m)).astype(np.float32)
-    _paint_front(
-        canvas, scene, lot, window, ends, z - lot.near_m, up, ppm_along, scales * canvas.unit_px, sunny, z, label
-    )
+    side = Facade(window, ends, z - lot.near_m, up, ppm_along, scales * canvas.unit_px, sunny, z)
+    _paint_facade(canvas, scene, lot, side)
 
 
-def _paint_front(
-    canvas: Canvas, scene: Scene, lot: Lot, window: tuple[slice, slice], ends: Floats, along: Floats, up: Floats,
-    ppm_along: Floats | float, ppm_up: Floats | float, sun: float, depth_m: float | Floats, label: int,
-) -> None:  # fmt: skip
+def _paint_facade(canvas: Canvas, scene: Scene, lot: Lot, side: Facade) -> None:
     crest: Floats | float
-    if label == TREE:
+    along, up = side.along, side.up
+    if lot.kind != "house":  # a hedge
         bush = 0.7 * smooth_noise(up * 16 + lot.key % 199, along * 16) + 0.4 * smooth_noise(
             up * 80, along * 80 + lot.key % 199
         )
         crest = lot.height_m * (0.8 + 0.12 * lot.glass_wh[0]) + bush * lot.height_m * 0.3
-        rgb = plane(times(LEAVES[lot.key % 4], light_on(scene, sun))) * (0.75 + 0.55 * bush + up * (0.3 / lot.height_m))
+        rgb = plane(times(LEAVES[lot.key % 4], light_on(scene, side.sun))) * (
+            0.75 + 0.55 * bush + up * (0.3 / lot.height_m)
+        )
     else:
-        crest, rgb = lot.height_m, _wall(scene, lot, sun, along, up, ppm_along, ppm_up)
-    cover = soft((crest - up) * ppm_up) * soft(up * ppm_up) * ends
-    paint(canvas, window, cover, rgb, label, np.broadcast_to(np.asarray(depth_m, np.float32), cover.shape))
+        crest, rgb = lot.height_m, _wall(scene, lot, side)
+    cover = soft((crest - up) * side.ppm_up) * soft(up * side.ppm_up) * side.ends
+    depth_m = np.broadcast_to(np.asarray(side.depth_m, np.float32), cover.shape)
+    paint(canvas, side.window, cover, rgb, BUILDING if lot.kind == "house" else TREE, depth_m)

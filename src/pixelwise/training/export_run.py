@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from pixelwise.bundle.export import NetworkGraph, deployable, export_graph, stages_of, to_onnx, write_bundle
 from pixelwise.bundle.metadata import Metadata, Stage
 from pixelwise.bundle.onnx_graph import batched, extract, parse
+from pixelwise.bundle.parity import Parity
 from pixelwise.bundle.quantize import quantise
 from pixelwise.bundle.trust import check_exported
 from pixelwise.bundle.weight_storage import STORAGES, Storage, store_weights
@@ -88,8 +89,61 @@ def export(
         raise UsageError(f"weights is {weights!r}; expected one of: {', '.join(STORAGES)}.")
     if int8 and weights != "float32":
         raise UsageError(f"int8 stores weights in int8 anyway; leave out weights={weights!r}, or int8.")
-    run = Path(run)
-    out = Path(out) if out is not None else run / "model.onnx"
+    best = load_best_epoch(Path(run))
+    out = Path(out) if out is not None else best.run / "model.onnx"
+    validation = validation or validation_of(best.data, best.recipe, best.preprocess, best.classes)
+    stages = stages_of(best.network)
+    images = [middle_of(validation.pairs[index][0]) for index in range(min(PARITY_IMAGES, len(validation.pairs)))]
+    graph, parity = export_graph(best.network, best.preprocess, stages, images)
+    result = measured or validate(best.network, validation)
+    shipped: Network = best.network
+    reduced: dict[str, Any] = {}
+    if int8 or weights != "float32":
+        if int8:
+            calibration = calibration_images(best.data)
+            graph = quantise(graph, calibration, *ends(graph, stages), progress=progress)
+            reduced = {"computes": "int8", "calibration_images": len(calibration)}
+        else:
+            graph = store_weights(graph, weights)
+            reduced = {"weights": weights}
+        shipped = GraphNetwork(graph, stages)
+        before, result = result, validate(shipped, validation)
+        reduced |= price(before.scores.miou, result.scores.miou, max_drop)
+    temperature, metrics = scores_in_bundle(best, result, shipped, validation)
+    provenance = provenance_of(best, validation, metrics, parity) | ({"reduced": reduced} if reduced else {})
+    licence = {"data": data_licence, "weights": weights_licence(best.config)}
+    write_bundle(graph, metadata_of(best, stages, temperature, provenance, licence), images[0], out)
+    if parity.doubt:
+        tell({"event": "warning", "message": f"{out}: {parity.doubt}"})
+    tell({"event": "export", "path": str(out), "epoch": best.epoch, "differs": parity.differ, "metrics": metrics,
+          "bytes": out.stat().st_size, **({"reduced": reduced} if reduced else {})})  # fmt: skip
+    return out
+
+
+@dataclass(frozen=True)
+class BestEpoch:
+    """The weights of a run's best epoch, and what the run says of itself."""
+
+    run: Path
+    recipe: Recipe
+    data: dict[str, Any]  # RUN/data.json
+    classes: ClassList
+    config: ModelConfig
+    network: Network
+    epoch: int
+
+    @property
+    def preprocess(self) -> Preprocess:
+        recipe = self.recipe
+        return Preprocess(recipe.size, recipe.policy, self.network.mean, self.network.std, recipe.even_exposure)
+
+
+def load_best_epoch(run: Path) -> BestEpoch:
+    """Read the best epoch's weights of a run directory into a network, ready to predict.
+
+    Raises:
+        UsageError: `run` is not a run directory with a finished epoch.
+    """
     best = run / "checkpoints" / "best.safetensors"
     if not best.is_file():
         raise UsageError(f"{run}: not a run directory with a finished epoch: {best} is missing.")
@@ -100,82 +154,67 @@ def export(
     config = ModelConfig(recipe.model, recipe.encoder, len(classes), recipe.pretrained)
     network = build(replace(config, pretrained=False))
     network.load_state_dict(parameters)
-    network.eval()
-    preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std, recipe.even_exposure)
-    validation = validation or validation_of(data, recipe, preprocess, classes)
-    stages = stages_of(network)
-    images = [middle_of(validation.pairs[index][0]) for index in range(min(PARITY_IMAGES, len(validation.pairs)))]
+    return BestEpoch(run, recipe, data, classes, config, network.eval(), state["epoch"])
 
-    graph, parity = export_graph(network, preprocess, stages, images)
-    result = measured or validate(network, validation)
-    shipped: Network = network
-    reduced: dict[str, Any] = {}
-    if int8 or weights != "float32":
-        if int8:
-            calibration = calibration_images(data)
-            graph = quantise(graph, calibration, *ends(graph, stages), progress=progress)
-            reduced = {"computes": "int8", "calibration_images": len(calibration)}
-        else:
-            graph = store_weights(graph, weights)
-            reduced = {"weights": weights}
-        shipped = GraphNetwork(graph, stages)
-        before, result = result, validate(shipped, validation)
-        reduced |= price(before.scores.miou, result.scores.miou, max_drop)
+
+def scores_in_bundle(
+    best: BestEpoch, result: ValidationResult, shipped: Network, validation: Validation
+) -> tuple[float, dict[str, Any]]:
+    """The temperature that calibrates the scores, and the scores on the val split, as the bundle records them."""
     scores_NC, labels_N = sample_pixels(shipped, validation)
     temperature = fit_temperature(scores_NC, labels_N)
     metrics = {
         "split": "val",
-        "epoch": state["epoch"],
+        "epoch": best.epoch,
         "images": len(validation.pairs),
-        **result.scores.to_json(classes),
+        **result.scores.to_json(best.classes),
         "calibration_error": {
             "before": round(calibration_error(scores_NC, labels_N), 5),
             "after": round(calibration_error(scores_NC, labels_N, temperature), 5),
         },
     }
-    start = data.get("start", {})
-    if recipe.also_val:
-        # Images that were learnt from flatter and make too sure: what is told is what the run from which this one
-        # started had measured while it held them out.
+    if best.recipe.also_val:
+        # Images that were trained on flatter the scores and make the model overconfident. Record what the run from
+        # which this one started had measured while it held them out.
+        start = best.data.get("start", {})
         temperature = start.get("temperature", 1.0)
         metrics = start.get("metrics") or metrics
-        metrics |= {"split": f"val ({'before learning from it' if 'metrics' in start else 'learnt from too'})"}
-    metadata = Metadata(
-        classes=classes,
-        size=recipe.size,
-        policy=recipe.policy,
-        stride=network.stride,
-        mean=network.mean,
-        std=network.std,
-        temperature=temperature,
-        even_exposure=recipe.even_exposure,
-        stages=stages,
-        provenance={
-            "pixelwise": __version__,
-            "torch": torch.__version__.split("+")[0],
-            "recipe": vars(recipe),
-            "data": {
-                "sha256": data["sha256"],
-                "layout": data["layout"],
-                **count_pairs(data),
-                "image_size": usual_size(validation),
-            },
-            "metrics": metrics,
-            "parity": {key: round(value, 6) for key, value in vars(parity).items()},
-            **({"start": {key: start[key] for key in ("sha256", "epoch")}} if start else {}),
-            **({"reduced": reduced} if reduced else {}),
+        metrics |= {"split": f"val ({'before training on it' if 'metrics' in start else 'trained on too'})"}
+    return temperature, metrics
+
+
+def provenance_of(best: BestEpoch, validation: Validation, metrics: dict[str, Any], parity: Parity) -> dict[str, Any]:
+    """Where a bundle comes from: versions, recipe, data, and what was measured."""
+    data, start = best.data, best.data.get("start")
+    return {
+        "pixelwise": __version__,
+        "torch": torch.__version__.split("+")[0],
+        "recipe": vars(best.recipe),
+        "data": {
+            "sha256": data["sha256"],
+            "layout": data["layout"],
+            **{f"{split}_pairs": len(samples) for split, samples in data["splits"].items()},
+            "image_size": usual_size(validation),
         },
-        licence={
-            "data": data_licence,
-            "weights": weights_licence(config),
-        },
-    )
-    write_bundle(graph, metadata, images[0], out)
-    if parity.doubt:
-        tell({"event": "warning", "message": f"{out}: {parity.doubt}"})
-    tell({"event": "export", "path": str(out), "epoch": state["epoch"], "differs": parity.differ, "metrics": metrics,
-          "bytes": out.stat().st_size, **({"reduced": reduced} if reduced else {})})  # fmt: skip
-    return out
+        "metrics": metrics,
+        "parity": {key: round(value, 6) for key, value in vars(parity).items()},
+        **({"start": {key: start[key] for key in ("sha256", "epoch")}} if start else {}),
+    }
+
+
+def metadata_of(
+    best: BestEpoch,
+    stages: tuple[Stage, ...],
+    temperature: float,
+    provenance: dict[str, Any],
+    licence: dict[str, str],
+) -> Metadata:
+    recipe, network = best.recipe, best.network
+    return Metadata(
+        classes=best.classes, size=recipe.size, policy=recipe.policy, stride=network.stride, mean=network.mean,
+        std=network.std, temperature=temperature, even_exposure=recipe.even_exposure, stages=stages,
+        provenance=provenance, licence=licence,
+    )  # fmt: skip
 
 
 def price(miou_before: float, miou_after: float, max_drop: float) -> dict[str, float]:
@@ -206,8 +245,7 @@ def calibration_images(data: dict[str, Any]) -> list[Pixels]:
     Raises:
         TrainingError: they are gone.
     """
-    splits = data["splits"]["train"]
-    samples = [Sample(name, Path(image), Path(mask), *parts) for name, image, mask, *parts in splits]
+    samples = samples_of(data["splits"]["train"])
     samples = samples[:: max(len(samples) // CALIBRATION_IMAGES, 1)][:CALIBRATION_IMAGES]
     if missing := [sample.image for sample in samples if not sample.image.is_file()]:
         raise TrainingError(
@@ -258,10 +296,6 @@ def rehearse_export(network: Network, preprocess: Preprocess) -> None:
             f"this network cannot become a bundle: {reason}. Nothing was trained. Choose another model or encoder"
             + ("." if preprocess.policy == "stretch" else ", or --policy stretch, with which all images have one size.")
         ) from error
-
-
-def count_pairs(data: dict[str, Any]) -> dict[str, int]:
-    return {f"{split}_pairs": len(samples) for split, samples in data["splits"].items()}
 
 
 def samples_of(rows: list[Any]) -> tuple[Sample, ...]:

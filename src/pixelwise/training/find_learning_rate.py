@@ -21,10 +21,10 @@ from pixelwise.trace_events import Listener, nobody
 from pixelwise.training import distributed, loop
 from pixelwise.training.data_summary import Progress
 from pixelwise.training.loader import batches_from
+from pixelwise.training.prepare import check_data, prepare, with_validation
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run_directory import locked
 from pixelwise.training.step import learn, set_training, step_setup
-from pixelwise.training.train import prepare, with_validation
 from pixelwise.training.training_state import EpochSoFar
 
 STEPS = 100
@@ -75,17 +75,17 @@ def find_rate(
         open_dataset(data, seed=recipe.seed, classes=classes, void=void, masks=masks), recipe.seed
     )
     with locked(out, parts=["."]):
-        ready = prepare(dataset, lambda manifest: None, recipe, skip_bad, tell, progress, where)
-        training = ready.training
-        lesson = step_setup(training, ready.pixels_C)
+        checked = check_data(dataset, skip_bad, progress)
+        training, epoch_data = prepare(checked, recipe, tell, progress, where)
+        lesson = step_setup(training, epoch_data.pixels_C)
         set_training(training.network, recipe)
         rates: list[float] = []
         losses: list[float] = []
         mean, before = 0.0, 0.0
         blown_up = False
         while len(rates) < STEPS and not blown_up:
-            order = loop.order_of(training, ready.pairs)
-            batches = loop.batches_of(training, ready.pixels_C, ready.pairs, order)
+            order = loop.order_of(training, epoch_data.pairs)
+            batches = loop.batches_of(training, epoch_data, order)
             for images_Bhw3, labels_Bhw in batches_from(batches, order, 0, lambda reason: None):
                 rate = LOWEST * (HIGHEST / LOWEST) ** (len(rates) / (STEPS - 1))
                 try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from pixelwise.errors import StoppedError
 from pixelwise.images.files import write_whole
-from pixelwise.records import Dataset
+from pixelwise.records import ClassList
 from pixelwise.trace_events import Event, Listener
 from pixelwise.training import distributed
 from pixelwise.training.loader import Augmentation, Order, Pairs, batches_from, training_batches
@@ -31,12 +31,18 @@ from pixelwise.training.validate import Validation, ValidationResult, validate
 SAVE_EVERY_S = 300.0  # within an epoch, so that a long one that is killed loses little
 
 
+@dataclass(frozen=True)
+class EpochData:
+    """What every epoch reads."""
+
+    pairs: Pairs  # to train on
+    pixels_C: Sequence[int]  # of each class at the network's input size
+    validation: Validation
+
+
 def run_epochs(
     training: Training,
-    dataset: Dataset,
-    pixels_C: Sequence[int],
-    pairs: Pairs,
-    validation: Validation,
+    data: EpochData,
     folder: Path,
     tell: Listener,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
@@ -53,16 +59,16 @@ def run_epochs(
         StoppedError: `stop` was asked for, and the step at hand is finished and saved.
     """
     stop = stop or Stop()
-    lesson = step_setup(training, pixels_C)
+    lesson = step_setup(training, data.pixels_C)
     best: ValidationResult | None = None
     while training.epoch < training.recipe.epochs and early_end(training) is None:
         try:
             with stop.finishing_steps():
-                rate = train_epoch(training, lesson, pixels_C, pairs, folder, tell, progress, stop)
+                rate = train_epoch(training, lesson, data, folder, tell, progress, stop)
                 began = time.perf_counter()
-                result = validation_scores(training, validation, folder, progress, stop)
+                result = validation_scores(training, data.validation, folder, progress, stop)
                 validation_s = time.perf_counter() - began
-                finish_epoch(training, dataset, result, rate, validation_s, folder, tell)
+                finish_epoch(training, data.validation.classes, result, rate, validation_s, folder, tell)
                 best = result if training.best_epoch == training.epoch else best
         except StoppedError as stopped:
             if not stopped.at_once:  # raised by a check, so that everything is whole
@@ -106,7 +112,7 @@ def order_of(training: Training, pairs: Pairs) -> Order:
     return order
 
 
-def batches_of(training: Training, pixels_C: Sequence[int], pairs: Pairs, order: Order) -> DataLoader[list[Tensor]]:
+def batches_of(training: Training, data: EpochData, order: Order) -> DataLoader[list[Tensor]]:
     recipe = training.recipe
     augmentation = Augmentation(
         recipe.size,
@@ -118,10 +124,10 @@ def batches_of(training: Training, pixels_C: Sequence[int], pairs: Pairs, order:
         recipe.size_at,
         recipe.turn,
         recipe.views,
-        rare_classes(pixels_C),
+        rare_classes(data.pixels_C),
     )
     on_gpu = next(training.network.parameters()).device.type == "cuda"
-    return training_batches(pairs, augmentation, order, recipe.workers, pinned=on_gpu)
+    return training_batches(data.pairs, augmentation, order, recipe.workers, pinned=on_gpu)
 
 
 def rare_classes(pixels_C: Sequence[int]) -> tuple[int, ...]:
@@ -133,8 +139,7 @@ def rare_classes(pixels_C: Sequence[int]) -> tuple[int, ...]:
 def train_epoch(
     training: Training,
     lesson: StepSetup,
-    pixels_C: Sequence[int],
-    pairs: Pairs,
+    data: EpochData,
     folder: Path,
     tell: Listener,
     progress: Callable[[str, int, int], None],
@@ -142,8 +147,8 @@ def train_epoch(
 ) -> float:
     """The rest of the epoch under way. Returns the learning rate at its end."""
     recipe, so_far = training.recipe, training.so_far
-    order = order_of(training, pairs)
-    batches = batches_of(training, pixels_C, pairs, order)
+    order = order_of(training, data.pairs)
+    batches = batches_of(training, data, order)
     set_training(training.network, recipe)
     watch, saved = Stopwatch(so_far.seconds), time.perf_counter()
 
@@ -178,7 +183,7 @@ def is_over(training: Training) -> bool:
 
 def finish_epoch(
     training: Training,
-    dataset: Dataset,
+    classes: ClassList,
     result: ValidationResult,
     rate: float,
     validation_s: float,
@@ -193,7 +198,7 @@ def finish_epoch(
     best = training.recipe.also_val or (not math.isnan(miou) and miou > training.best_miou)
     if best:
         training.best_miou, training.best_epoch = miou, training.epoch
-    event = epoch_event(training, dataset, result, rate)
+    event = epoch_event(training, classes, result, rate)
     event["seconds"] = round(so_far.seconds + validation_s, 2)
     event["images_per_second"] = round(so_far.steps * training.recipe.batch / max(so_far.seconds, 1e-9), 1)
     event["best"] = best
@@ -255,10 +260,10 @@ def validation_scores(
         network.load_state_dict(own)
 
 
-def epoch_event(training: Training, dataset: Dataset, result: ValidationResult, rate: float) -> Event:
+def epoch_event(training: Training, classes: ClassList, result: ValidationResult, rate: float) -> Event:
     """What an epoch came to, for people and machines."""
     so_far, scores = training.so_far, result.scores
-    names = dataset.classes.names
+    names = classes.names
     true_C = result.matrix.sum(axis=1) / max(result.matrix.sum(), 1)
     predicted_C = result.matrix.sum(axis=0) / max(result.matrix.sum(), 1)
     return {

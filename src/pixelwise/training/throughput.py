@@ -30,10 +30,7 @@ EXPORT = 1.5  # a bundle takes so many times its rehearsal: it is also checked a
 
 def measure(
     recipe: Recipe,
-    classes: int,
-    pixels_C: Sequence[int],
-    pairs: Pairs,
-    validation: Validation,
+    data: loop.EpochData,
     budget_s: float,
     device: torch.device = CPU,
     clock: Stopwatch | None = None,
@@ -49,7 +46,7 @@ def measure(
         TrainingError: this network cannot become a bundle.
         UsageError: the budget is used up before the first step.
     """
-    clock = clock or Stopwatch()
+    clock, validation = clock or Stopwatch(), data.validation
 
     def in_time() -> None:
         require_time(budget_s, distributed.from_first(clock.seconds()))
@@ -59,10 +56,10 @@ def measure(
     shares = [0.0, 1.0] if recipe.small_epochs else [0.0]
     full_s, *small_s = steps_s(
         [replace(recipe, small_epochs=share, plan=(), last_step=0) for share in shares],
-        classes, pixels_C, pairs, limit_s * len(shares), device,
+        data, limit_s * len(shares), device,
     )  # fmt: skip
     in_time()
-    network = start(recipe, classes, device).network
+    network = start(recipe, len(validation.classes), device).network
     image_s = validated_s(network, validation, recipe, 1)
     if image_s < limit_s:  # what happens only once, at the first, is not counted where more can be looked at
         image_s = validated_s(network, validation, recipe, min(IMAGES, max(int(limit_s / image_s), 1)))
@@ -87,20 +84,13 @@ def validated_s(network: Network, validation: Validation, recipe: Recipe, count:
     return (time.perf_counter() - began) / len(few)
 
 
-def steps_s(
-    recipes: Sequence[Recipe],
-    classes: int,
-    pixels_C: Sequence[int],
-    pairs: Pairs,
-    limit_s: float,
-    device: torch.device,
-) -> list[float]:
+def steps_s(recipes: Sequence[Recipe], data: loop.EpochData, limit_s: float, device: torch.device) -> list[float]:
     """Seconds of a step by each recipe: the mean of those that fit into `limit_s` together, after the first ones.
 
     They take turns, so that whatever else the machine does slows them alike. Where not even the first ones fit, one
     step of each counts.
     """
-    courses = [timed_steps(recipe, classes, pixels_C, pairs, device) for recipe in recipes]
+    courses = [timed_steps(recipe, data, device) for recipe in recipes]
     # What workers prepared ahead, while the others had their turn, came for nothing.
     waiting = [1 + 2 * recipe.workers for recipe in recipes]
     times: list[list[float]] = [[] for _ in recipes]
@@ -120,16 +110,14 @@ def steps_s(
     return [sum(each) / len(each) for each in times]
 
 
-def timed_steps(
-    recipe: Recipe, classes: int, pixels_C: Sequence[int], pairs: Pairs, device: torch.device
-) -> Iterator[float]:
+def timed_steps(recipe: Recipe, data: loop.EpochData, device: torch.device) -> Iterator[float]:
     """Train without end; seconds of each step, the time to get its batch included."""
-    training = start(recipe, classes, device)
-    lesson = step_setup(training, pixels_C)
-    order = loop.order_of(training, pairs)
+    training = start(recipe, len(data.validation.classes), device)
+    lesson = step_setup(training, data.pixels_C)
+    order = loop.order_of(training, data.pairs)
     set_training(training.network, recipe)
     while True:
-        batches = batches_from(loop.batches_of(training, pixels_C, pairs, order), order, 0, lambda reason: None)
+        batches = batches_from(loop.batches_of(training, data, order), order, 0, lambda reason: None)
         while True:
             began = time.perf_counter()
             batch = next(batches, None)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.bundle.allowed_operators import OperatorError
 from pixelwise.bundle.bundle_file import REMEDY, BundleFile
 from pixelwise.bundle.score_margins import clearly_different
+from pixelwise.bundle.sized_tensors import OperatorError
 from pixelwise.bundle.trust import check_answer
 from pixelwise.errors import BundleError, PixelwiseError, UsageError, of_ctrl_c
 from pixelwise.prediction.engines import onnx_runtime, openvino

@@ -104,17 +104,9 @@ def label_large(
             resumed_at = store.rows_done
             if resumed_at < image.height:
                 label_rows(engine, image, plan, store, progress)
-            source = Source(store, classes, name or path.name, image.place, image.resolution)
-            for key, result in results.items():
-                write = write_tiff if result.suffix == ".tif" else LARGE_OUTPUTS[key]
-                try:
-                    result.parent.mkdir(parents=True, exist_ok=True)
-                    with writing_whole(result) as file:
-                        write(source, file)
-                except OSError as error:
-                    raise store.unwritable(error) from error
-                except OutputError as error:
-                    raise OutputError(f"{error} {store.kept()}") from error.__cause__
+            write_large_results(
+                store, Source(store, classes, name or path.name, image.place, image.resolution), results
+            )
             small, small_labels = store.preview()
             counts = store.counts()
             drawn = overlay(small, small_labels, classes)
@@ -138,6 +130,24 @@ def label_large(
             write_whole(ending(base, ".json"), utf8(json.dumps(facts, ensure_ascii=False, indent=2) + "\n"))
             store.let_go()
     return facts
+
+
+def write_large_results(store: LabelStore, source: Source, results: Mapping[str, Path]) -> None:
+    """Write each result, whole or not at all, from the stored labels.
+
+    Raises:
+        OutputError: one cannot be written; the labels are kept.
+    """
+    for key, result in results.items():
+        write = write_tiff if result.suffix == ".tif" else LARGE_OUTPUTS[key]
+        try:
+            result.parent.mkdir(parents=True, exist_ok=True)
+            with writing_whole(result) as file:
+                write(source, file)
+        except OSError as error:
+            raise store.unwritable(error) from error
+        except OutputError as error:
+            raise OutputError(f"{error} {store.kept()}") from error.__cause__
 
 
 def ending(base: Path, suffix: str) -> Path:

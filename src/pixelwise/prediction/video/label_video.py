@@ -16,9 +16,10 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -133,11 +134,9 @@ def predict_video(
                         first_s, size = at_s, image_HW3.shape[:2]
                         make_folder(out / STATE)
                         open_files.enter_context(locked(out))
-                        for kind in write:
-                            codec, ending = overlay_codec() if kind == "overlay" else ("ffv1", "mkv")
-                            path = base.with_name(f"{base.name}.{kind}.{ending}")
-                            files[kind] = VideoFile(path, codec, size, frames.rate, time_base, source)
-                            open_files.enter_context(files[kind])
+                        files = video_files(source, base, write, size, frames.rate, time_base)
+                        for file in files.values():
+                            open_files.enter_context(file)
                     labels_HW, scores_Chw = run_bounded(model.engine, image_HW3)
                     labels_HW = smoothed.labels(labels_HW, scores_Chw, at_s)
                     counts += np.bincount(labels_HW.ravel(), minlength=256)
@@ -160,26 +159,30 @@ def predict_video(
         stopped |= ctrl_c.pressed
     total = max(int(counts.sum()), 1)
     summary = VideoSummary(
-        file=shown(source),
-        frames=done,
-        dropped=frames.decoded - done,
-        seconds=round(last_s - first_s + 1 / frames.rate, 3),
-        took_s=round(time.perf_counter() - began, 3),
-        width=size[1],
-        height=size[0],
+        file=shown(source), frames=done, dropped=frames.decoded - done,
+        seconds=round(last_s - first_s + 1 / frames.rate, 3), took_s=round(time.perf_counter() - began, 3),
+        width=size[1], height=size[0],
         shares={name: int(counts[i]) / total for i, name in enumerate(model.classes.names)},
-        smooth_s=smooth_s,
-        problem=frames.problem,
-        stopped=stopped,
-        model=model.digest,
+        smooth_s=smooth_s, problem=frames.problem, stopped=stopped, model=model.digest,
         overlay=files["overlay"].path.name if "overlay" in files else None,
         masks=files["masks"].path.name if "masks" in files else None,
-        damaged=frames.damaged,
-        damaged_at_s=tuple(frames.damaged_at_s),
-    )
+        damaged=frames.damaged, damaged_at_s=tuple(frames.damaged_at_s),
+    )  # fmt: skip
     facts = json.dumps(summary.to_json(), ensure_ascii=False, indent=2) + "\n"
     write_whole(base.with_name(f"{base.name}.json"), utf8(facts))
     return summary
+
+
+def video_files(
+    source: str, base: Path, write: Sequence[str], size: tuple[int, int], rate: Fraction, time_base: Fraction
+) -> dict[str, VideoFile]:
+    """The videos to write, not opened yet, by what is in them: "overlay", "masks"."""
+    files: dict[str, VideoFile] = {}
+    for kind in write:
+        codec, ending = overlay_codec() if kind == "overlay" else ("ffv1", "mkv")
+        path = base.with_name(f"{base.name}.{kind}.{ending}")
+        files[kind] = VideoFile(path, codec, size, rate, time_base, source)
+    return files
 
 
 class CtrlC:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import Trial, TrialState
 
 from pixelwise.datasets.class_values import Given, values_of
@@ -115,42 +116,21 @@ def search(
     space = space_of(start, fixed)
     with locked(out, ["trials"]):
         if not resume:
-            write_whole(
-                out / "search.json", as_json({"recipe": start.to_toml(), "fixed": fixed, "values": values.to_json()})
-            )
+            asked = {"recipe": start.to_toml(), "fixed": fixed, "values": values.to_json()}
+            write_whole(out / "search.json", as_json(asked))
         study = open_study(out, start, space)
-        clock = Clock(study, budget_s)
-        while (finished := len(rows_of(study, "done", "stopped early", "diverged"))) < trials:
-            waiting = study.get_trials(states=(TrialState.WAITING,), deepcopy=False)
-            if not waiting and clock.left_s() < expected_s(study):
+        work = Work(data, out, start, space, study, Clock(study, budget_s), how, trials, tell, progress)
+        while (finished := work.finished()) < trials:
+            trial = next_trial(work, finished)
+            if trial is None:
                 break
-            study.sampler = sampler_of(start.seed, finished)
-            trial = study.ask(space)
-            if "folder" not in trial.user_attrs:
-                trial.set_user_attr("folder", f"{len(folders_of(study)):04d}")
-            folder = out / "trials" / trial.user_attrs["folder"]
-            candidate = recipe_of(start, trial.params)
-
-            def show(what: str, done: int, total: int, number: int = finished + 1) -> None:
-                progress(f"trial {number} of {trials}: {what}", done, total)
-
-            try:
-                run_trial(study, trial, data, folder, candidate, clock, how, tell, show)
-            except StoppedError as stopped:
-                raise StoppedError(
-                    stopped.number,
-                    f"Stopped by {signal_name(stopped.number)} in trial {finished + 1}. "
-                    f"Go on with: pixelwise train {data} --out {out} --search {trials} --resume",
-                    stopped.at_once,
-                ) from stopped
-            except OutOfTime:
-                tell_trial(row_of(study.trials[trial.number]))
-                break
-            require_same_data(out, folder)
-            keep_best(study, out, start)
+            in_time = run_trial(work, trial, finished + 1)
             tell_trial(row_of(study.trials[trial.number]))
-            importances = importances_of(study)
-            write_report(out, rows_of(study), importances, list(space))
+            if not in_time:
+                break
+            require_same_data(out, work.folder(trial))
+            keep_best(study, out, start)
+            write_report(out, rows_of(study), importances_of(study), list(space))
         best = best_of(study, out)
         folder = out / "trials" / best.user_attrs["folder"]
         if not (folder / "model.onnx").is_file():
@@ -160,24 +140,52 @@ def search(
         rows = rows_of(study)
         write_report(out, rows, importances, list(space))
     found = recipe_of(start, best.params)
-    return SearchResult(out, out / "best", found, row_of(best).miou, rows, importances, clock.spent_s)
+    return SearchResult(out, out / "best", found, row_of(best).miou, rows, importances, work.clock.spent_s)
 
 
-def run_trial(
-    study: optuna.Study,
-    trial: Trial,
-    data: Path | str,
-    folder: Path,
-    recipe: Recipe,
-    clock: Clock,
-    how: Mapping[str, Any],
-    tell: Listener,
-    progress: Progress,
-) -> None:
-    """Train by one recipe, from where an earlier process left it, and tell the study how it ended.
+@dataclass(frozen=True)
+class Work:
+    """A search in progress."""
 
-    `how`: the other arguments of `train`.
+    data: Path | str
+    out: Path
+    start: Recipe
+    space: dict[str, BaseDistribution]
+    study: optuna.Study
+    clock: Clock
+    how: Mapping[str, Any]  # the other arguments of `train`
+    trials: int
+    tell: Listener
+    progress: Progress
+
+    def finished(self) -> int:
+        return len(rows_of(self.study, "done", "stopped early", "diverged"))
+
+    def folder(self, trial: Trial) -> Path:
+        return self.out / "trials" / str(trial.user_attrs["folder"])
+
+
+def next_trial(work: Work, finished: int) -> Trial | None:
+    """The trial to run next: one that an earlier process left, or a new one; None where the budget holds no other."""
+    study = work.study
+    waiting = study.get_trials(states=(TrialState.WAITING,), deepcopy=False)
+    if not waiting and work.clock.left_s() < expected_s(study):
+        return None
+    study.sampler = sampler_of(work.start.seed, finished)
+    trial = study.ask(work.space)
+    if "folder" not in trial.user_attrs:
+        trial.set_user_attr("folder", f"{len(folders_of(study)):04d}")
+    return trial
+
+
+def run_trial(work: Work, trial: Trial, number: int) -> bool:
+    """Train by one recipe, from where an earlier process left it, and record how it ended.
+
+    Returns:
+        Whether there was time: False where the budget ended before the trial did.
     """
+    study, clock, folder = work.study, work.clock, work.folder(trial)
+    recipe = recipe_of(work.start, trial.params)
 
     def judge(event: Event) -> None:
         miou, epoch = event["miou"], event["epoch"]
@@ -190,10 +198,13 @@ def run_trial(
                 raise OutOfTime
 
     def listen(event: Event) -> None:
-        tell(event)
+        work.tell(event)
         if event["event"] == "epoch":
             clock.note(trial)
             judge(event)
+
+    def show(what: str, done: int, total: int) -> None:
+        work.progress(f"trial {number} of {work.trials}: {what}", done, total)
 
     saved = checkpoints(folder / "checkpoints")
     clock.start()
@@ -203,7 +214,7 @@ def run_trial(
                 judge(event)
         elif folder.exists():
             shutil.rmtree(folder)  # begun, but not an epoch of it is left
-        done = train(data, folder, recipe, resume=bool(saved), tell=listen, progress=progress, **how)
+        done = train(work.data, folder, recipe, resume=bool(saved), tell=listen, progress=show, **work.how)
         clock.note(trial)
         study.tell(trial, done.best_miou)
     except StoppedEarly:
@@ -214,6 +225,16 @@ def run_trial(
         drop_weights(folder)
         trial.set_user_attr("diverged", True)
         study.tell(trial, state=TrialState.PRUNED)
+    except OutOfTime:
+        return False
+    except StoppedError as stopped:
+        raise StoppedError(
+            stopped.number,
+            f"Stopped by {signal_name(stopped.number)} in trial {number}. "
+            f"Resume with: pixelwise train {work.data} --out {work.out} --search {work.trials} --resume",
+            stopped.at_once,
+        ) from stopped
+    return True
 
 
 class Clock:

@@ -1,0 +1,75 @@
+"""What `train`, `train --search` and `train --find-lr` have in common: the parsed options, and the recipe they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pixelwise.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of one call of `pixelwise train`."""
+
+    data: Path
+    out: Path
+    recipe: Recipe | None  # None: no option sets a part of it
+    fixed: tuple[str, ...]  # the parts of the recipe that options set
+    start_from: Path | None
+    budget_s: float | None
+    resume: bool
+    skip_bad: bool
+    values: dict[str, Any]  # --class, --void and --masks
+    track: Sequence[str]
+    device: str
+    json_file: Path | None
+    began: float  # time.perf_counter() when the command started, before torch was imported: a budget includes that
+
+
+def recipe_values(settings: list[str], named: dict[str, Any]) -> dict[str, Any]:
+    """The parts of the recipe that --set and options of their own name."""
+    values = {**parse_settings(settings), **{name: value for name, value in named.items() if value is not None}}
+    return {**values, "size": parse_size(values["size"])} if isinstance(values.get("size"), str) else values
+
+
+def recipe_from(file: Path | None, out: Path, resume: bool, values: dict[str, Any]) -> Recipe | None:
+    """The recipe of --recipe with `values` in it; None where neither is given."""
+    from pixelwise.training.recipe import Recipe
+
+    recipe = Recipe.from_file(file) if file else None
+    if values:
+        own = out / "recipe.toml"
+        base = Recipe.from_file(own) if resume and own.is_file() else Recipe()  # only what is named can differ from it
+        recipe = (recipe or base).with_values(values, "command line")
+    return recipe
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "256x320" → (256, 320), height first. "256" is a square."""
+    from pixelwise.errors import UsageError
+
+    parts = text.lower().replace("×", "x").split("x")
+    if not all(part.strip().isdecimal() for part in parts) or len(parts) > 2:
+        raise UsageError(f"--size {text}: expected HEIGHTxWIDTH in pixels, such as 256x256.")
+    return int(parts[0]), int(parts[-1])
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """["ema=0.99"] → {"ema": 0.99}; values are read as TOML."""
+    from pixelwise.datasets.dataset_toml import parse_toml
+    from pixelwise.errors import UsageError
+
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: expected NAME=VALUE, such as --set ema=0.98.")
+        try:
+            values[name.strip()] = parse_toml(f"value = {text}")["value"]
+        except ValueError:
+            values[name.strip()] = text  # a word without quotes
+    return values

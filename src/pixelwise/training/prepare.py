@@ -1,0 +1,131 @@
+"""Before the first step: check the data, read and count them, and build a network that is not trained yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pixelwise.datasets.splits import hashed_split
+from pixelwise.doctor.findings import find_problems, require_sound, without_bad
+from pixelwise.errors import DatasetError
+from pixelwise.model.preprocess import Preprocess
+from pixelwise.records import ClassList, Dataset, Sample
+from pixelwise.trace_events import Listener
+from pixelwise.training.data_summary import Progress, data_event, pixels_as_seen, show_flow
+from pixelwise.training.export_run import samples_of
+from pixelwise.training.loader import Pairs
+from pixelwise.training.loop import EpochData
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.training_state import CPU, Training, start
+from pixelwise.training.validate import Validation
+
+
+@dataclass(frozen=True)
+class CheckedData:
+    """A dataset whose train and val splits can be trained on."""
+
+    dataset: Dataset
+    problems: list[dict[str, Any]]  # those that were left out included
+
+    @property
+    def used(self) -> dict[str, tuple[Sample, ...]]:
+        """The two splits that a training reads."""
+        return {split: self.dataset.splits[split] for split in ("train", "val")}
+
+
+def check_data(dataset: Dataset, skip_bad: bool, progress: Progress) -> CheckedData:
+    """Check the splits that a training reads.
+
+    Raises:
+        DatasetError: there are broken pairs, which are listed, and `skip_bad` does not allow to leave them out.
+    """
+    findings = find_problems(dataset, ["train", "val"], lambda done, total: progress("checking the data", done, total))
+    if skip_bad:
+        dataset = without_bad(dataset, findings)
+    else:
+        require_sound(findings)
+    return CheckedData(dataset, [vars(problem) for problem in findings.problems])
+
+
+def prepare(
+    checked: CheckedData, recipe: Recipe, tell: Listener, progress: Progress, device: torch.device = CPU
+) -> tuple[Training, EpochData]:
+    """Load the images, report what is in them, and build the network."""
+    dataset = checked.dataset
+    pairs, val_pairs = pairs_of(dataset, recipe)
+    pixels_C = pixels_as_seen(pairs, recipe, len(dataset.classes), progress)
+    if recipe.also_val:
+        note = "Trained on too (also_val): the val split. Its scores flatter, and the last epoch is kept."
+        dataset = replace(dataset, notes=(*dataset.notes, note))
+    tell(data_event(dataset, checked.used, pixels_C, checked.problems))
+    training, data = build_training(recipe, dataset.classes, (pairs, val_pairs), pixels_C, device)
+    show_flow(training.network, data.validation.preprocess, pairs, dataset, tell)
+    return training, data
+
+
+def build_training(
+    recipe: Recipe, classes: ClassList, pairs: tuple[Pairs, Pairs], pixels_C: Sequence[int], device: torch.device
+) -> tuple[Training, EpochData]:
+    """A network that has seen no image yet, and what its epochs will read.
+
+    Args:
+        pairs: those to train on, and those to validate on.
+        pixels_C: pixels of each class at the network's input size.
+    """
+    training = start(recipe, len(classes), device)
+    network = training.network
+    preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std, recipe.even_exposure)
+    return training, EpochData(pairs[0], pixels_C, Validation(pairs[1], preprocess, classes))
+
+
+def pairs_of(dataset: Dataset, recipe: Recipe) -> tuple[Pairs, Pairs]:
+    """What the weights are fitted to (with `also_val` the val split too), and what they are validated on."""
+    splits = dataset.splits
+    fitted = (*splits["train"], *splits["val"]) if recipe.also_val else splits["train"]
+    train_pairs, val_pairs = (
+        Pairs(samples, dataset.mask_ids, len(dataset.classes), recipe.cache_mb) for samples in (fitted, splits["val"])
+    )
+    return train_pairs, val_pairs
+
+
+def dataset_from_manifest(manifest: dict[str, Any]) -> Dataset:
+    """The dataset that `describe_data` described, where it lay then."""
+    return Dataset(
+        Path(manifest["root"]),
+        manifest["layout"],
+        ClassList.from_json(manifest["classes"]),
+        {split: samples_of(rows) for split, rows in manifest["splits"].items()},
+        {int(key): value for key, value in manifest["mask_ids"].items()},
+        tuple(manifest["notes"]),
+    )
+
+
+def with_validation(dataset: Dataset, seed: int) -> Dataset:
+    """A dataset that has something to validate on: a fifth of the training split where no val split is given.
+
+    Raises:
+        DatasetError: there is nothing to train on, or too little to hold anything out.
+    """
+    train_samples = dataset.splits.get("train", ())
+    if not train_samples:
+        raise DatasetError(
+            f"{dataset.root}: no training pairs; the splits are: {', '.join(dataset.splits) or 'none'}. Expected "
+            "train/images and train/masks, or images/ and masks/.",
+            dataset.problems,
+        )
+    if dataset.splits.get("val"):
+        return dataset
+    kept, held_out = hashed_split(train_samples, seed, 0.2)
+    if not kept or not held_out:
+        raise DatasetError(
+            f"{dataset.root}: {len(train_samples)} pair is too few to train on: at least one to learn from and one to "
+            "check on are needed. Add labelled images.",
+            dataset.problems,
+        )
+    note = f"No val split: {len(held_out)} of {len(train_samples)} training pairs are held out (seed {seed})."
+    splits = {**dataset.splits, "train": tuple(kept), "val": tuple(held_out)}
+    return replace(dataset, splits=splits, notes=(*dataset.notes, note))
