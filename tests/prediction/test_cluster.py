@@ -160,5 +160,5 @@ def test_without_ray_the_extra_is_named(tiny_bundle: Path, tmp_path: Path, monke
 def test_an_address_is_that_of_a_cluster() -> None:
     assert (cluster_address("ray", None), cluster_address("ray", "auto")) == ("local", "auto")
     assert cluster_address("auto", None) is None
-    with pytest.raises(UsageError, match="--address auto is about --engine ray"):
+    with pytest.raises(UsageError, match="--address auto needs --engine ray"):
         cluster_address("openvino", "auto")

@@ -17,12 +17,12 @@ from pixelwise.cli.shared_options import (
 
 @app.command()
 def accept(
-    tasks: Annotated[Path, typer.Argument(metavar="TASKS", help="The folder that `pixelwise suggest --out` wrote.")],
-    export_file: Annotated[Path, typer.Argument(metavar="EXPORT", help="What the tool exported: CVAT for images 1.1 (XML) or Label Studio's JSON.")],
-    out: Annotated[Path, typer.Option(help="A new folder: a dataset of the corrected masks.")],
+    tasks: Annotated[Path, typer.Argument(metavar="TASKS", help="Task folder that `pixelwise suggest --out` wrote.")],
+    export_file: Annotated[Path, typer.Argument(metavar="EXPORT", help="Export of the labelling tool: CVAT for images 1.1 (XML) or Label Studio JSON.")],
+    out: Annotated[Path, typer.Option(help="New folder for the dataset of corrected masks.")],
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
-    """Take masks back that were corrected in a labelling tool, and say what was changed.
+    """Import masks corrected in a labelling tool, and report what changed.
 
     Example: pixelwise accept to_label annotations.xml --out more_data
     """

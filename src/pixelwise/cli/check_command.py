@@ -23,27 +23,27 @@ from pixelwise.cli.shared_options import (
 @app.command()
 def check(
     data: DataFolder,
-    fix: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a repaired native copy here; every change is listed in OUT/repairs.jsonl.")] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one HTML page with thumbnails.")] = None,
-    model: Annotated[str | None, typer.Option(help="A bundle or run directory: look for suspected label errors with it.")] = None,
+    fix: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a repaired copy of the dataset to this new folder; every change is listed in OUT/repairs.jsonl.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one HTML file with thumbnails.")] = None,
+    model: Annotated[str | None, typer.Option(help="Bundle, run directory or built-in model to find suspected label errors with.")] = None,
     classes: Classes = None,
     void: Void = None,
     binary_foreground: Annotated[str | None, typer.Option(hidden=True, help="As --class NAME=VALUE, of masks of two values.")] = None,
     background: Annotated[str | None, typer.Option(hidden=True, help="As --class NAME=0.")] = None,
     void_value: Annotated[list[str] | None, typer.Option(hidden=True, help="As --void.")] = None,
     class_value: Annotated[list[str] | None, typer.Option(hidden=True, help="As --class NAME=VALUE, under a name made from the value.")] = None,
-    turn: Annotated[str | None, typer.Option(help="Masks that lie on their side: left, right or transpose.")] = None,
-    stretch_masks: Annotated[bool, typer.Option("--stretch-masks", help="Masks of another shape cover the same view.")] = False,
-    grouped_split: Annotated[bool, typer.Option("--grouped-split", help="Divide anew by the suggested groups.")] = False,
-    drop_copies: Annotated[bool, typer.Option("--drop-copies", help="Leave out images that are copies of another split's.")] = False,
-    commonest: Annotated[int | None, typer.Option(metavar="N", help="Keep the N classes with the most pixels; the others become void.")] = None,
-    keep_class: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Keep the class of this name, and others only if they are named too; can be repeated.")] = None,
+    turn: Annotated[str | None, typer.Option(help="Rotate masks that lie on their side: left or right by 90°, or transpose. [default: no rotation]")] = None,
+    stretch_masks: Annotated[bool, typer.Option("--stretch-masks", help="Resize masks whose aspect ratio differs from their image's.")] = False,
+    grouped_split: Annotated[bool, typer.Option("--grouped-split", help="Split again so that images of one suggested group stay in one split.")] = False,
+    drop_copies: Annotated[bool, typer.Option("--drop-copies", help="Leave out images that also occur in another split.")] = False,
+    commonest: Annotated[int | None, typer.Option(metavar="N", help="Keep only the N classes with the most pixels; the others become void.")] = None,
+    keep_class: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Keep only this class; can be repeated. The others become void.")] = None,
     masks: Masks = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
-    """Examine a dataset: what is wrong, where, and the remedy. Never changes it.
+    """Check a dataset and list every problem, where it is, and how to fix it. The dataset is never changed.
 
-    Exit code 1 where an error is found; with --fix, where one is left or a pair had to be left out.
+    Exit code 1 if there are errors; with --fix, if errors remain or a pair had to be left out.
 
     Example: pixelwise check my_data --class vessel=255 --html report.html --fix my_data_repaired
     """

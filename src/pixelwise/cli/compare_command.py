@@ -25,11 +25,11 @@ from pixelwise.cli.shared_options import (
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="The model to compare with: a bundle (.onnx), a run directory or a built-in model.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The model that may be better.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="Baseline model: a bundle (.onnx), a run directory, or a built-in model.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Model to compare with the baseline.")],
     data: DataFolder,
     split: SplitName = None,
-    fail_if_worse: Annotated[float | None, typer.Option(metavar="POINTS", min=0, help="Exit code 1 where B's mean IoU is more than so many percentage points below A's.")] = None,
+    fail_if_worse: Annotated[float | None, typer.Option(metavar="POINTS", min=0, help="Exit code 1 if B's mean IoU is more than POINTS percentage points below A's.")] = None,
     classes: Classes = None,
     void: Void = None,
     masks: Masks = None,
@@ -38,7 +38,7 @@ def compare(
     threads: Threads = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
-    """Compare two models on the same images: is B better, where, and is it more than luck?
+    """Compare two models on the same images: differences per class and image, with confidence intervals.
 
     Example: pixelwise compare old.onnx my_run my_data --fail-if-worse 0.5
     """

@@ -19,15 +19,15 @@ from pixelwise.cli.shared_options import (
 
 @app.command()
 def convert(
-    data: Annotated[Path, typer.Argument(metavar="IN", help="A folder of any format that is read.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    data: Annotated[Path, typer.Argument(metavar="IN", help="Dataset folder in any supported format; detected.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the result.")],
     classes: Classes = None,
     void: Void = None,
     masks: Masks = None,
     *,
-    to: Annotated[str, typer.Option(metavar="NAME", help="native, pairs, camvid, cityscapes, voc, ade20k, coco, coco-panoptic, yolo, labelme, geojson, cvat, labelstudio, parquet, image-folder or nifti.")],
+    to: Annotated[str, typer.Option(metavar="FORMAT", help="Target format: native, pairs, camvid, cityscapes, voc, ade20k, coco, coco-panoptic, yolo, labelme, geojson, cvat, labelstudio, parquet, image-folder or nifti.")],
 ) -> None:  # fmt: skip
-    """Write a dataset in another format; no pixel is lost.
+    """Convert a dataset to another format without loss.
 
     Example: pixelwise convert my_data my_coco --to coco
     """

@@ -1,4 +1,4 @@
-"""demo: everything once, on built-in street scenes."""
+"""demo: every step once, on built-in street scenes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from pixelwise.cli.shared_options import (
     app,
     console_of,
-    says_how_to_go_on,
+    reports_how_to_resume,
 )
 
 if TYPE_CHECKING:
@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 
 @app.command()
 def demo(
-    out: Annotated[Path | None, typer.Option(help="Where everything goes. [default: demo, then demo-2 …]")] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 20,
-    seed: Annotated[int, typer.Option()] = 0,
-    open_page: Annotated[bool, typer.Option("--open", help="Then serve the model and open its page.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="New folder for data, run and results. [default: demo, or demo-2, demo-3 … if it exists]"),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
+    seed: Annotated[int, typer.Option(help="Random seed of the scenes and the training.")] = 0,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Afterwards, serve the model and open the web page.")
+    ] = False,
 ) -> None:
-    """Everything on built-in street scenes: render, train, evaluate, trace.
+    """Try everything on built-in street scenes: render, train, evaluate, trace.
 
     Example: pixelwise demo
     """
@@ -32,7 +37,7 @@ def demo(
     from pixelwise.training.demo import demo as run_demo
 
     console = console_of(None)
-    with says_how_to_go_on(), TrainingView(console) as view:
+    with reports_how_to_resume(), TrainingView(console) as view:
         done = run_demo(out, epochs=epochs, seed=seed, tell=view.tell, progress=view.progress)
     from pixelwise.tracing.trace import trace as run_trace
 
@@ -40,10 +45,10 @@ def demo(
     console.print(run_trace(done.model, done.image).to_rich())
     out = done.trained.run.parent
     console.print(
-        f"\n{done.seconds:.0f} s in all. Where to look next:\n"
+        f"\n{done.seconds:.0f} s in total. Next:\n"
         f"  {out}/run/previews            the same street, labelled after every epoch\n"
-        f"  pixelwise trace {out}/run {done.image} --pixel 240,300      one pixel's story\n"
-        f"  pixelwise serve {out}/run --open                            the web page: ask any pixel why\n"
+        f"  pixelwise trace {out}/run {done.image} --pixel 240,300      why one pixel got its label\n"
+        f"  pixelwise serve {out}/run --open                            the web page: click any pixel\n"
         f"  pixelwise predict {out}/run YOUR_PHOTO.jpg --out labelled   your own image\n"
         f"  pixelwise train YOUR_DATA --out YOUR_RUN                    your own data",
         soft_wrap=True,

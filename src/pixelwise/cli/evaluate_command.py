@@ -35,14 +35,14 @@ def evaluate(
     void: Void = None,
     masks: Masks = None,
     skip_bad: SkipBad = False,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one page: charts, tables, worst and best images.")] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each image.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one HTML file: charts, tables, worst and best images.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the scores of every image as CSV.")] = None,
     tta: Views = "",
     engine: EngineName = "auto",
     threads: Threads = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
-    """Measure a model on a labelled split, at each image's own size: scores with intervals, and where the errors are.
+    """Evaluate a model on a labelled split, at full image resolution: scores with confidence intervals, and an error breakdown.
 
     Example: pixelwise evaluate my_run my_data --split test --html report.html
     """

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
-    out: Annotated[Path, typer.Option(help="The bundle to write.")],
-    data_licence: Annotated[str, typer.Option(metavar="TEXT", help="Of the training data; noted in the bundle.")] = "not recorded; see where the data came from",
-    weights: Annotated[str, typer.Option(help="How weights are stored: float32, float16 (half the file) or int8 (a quarter); the network computes in float32, as fast.")] = "float32",
-    int8: Annotated[bool, typer.Option("--int8", help="Convolutions compute in int8, by ranges seen on training images: faster, a quarter of the file.")] = False,
-    max_drop: Annotated[float, typer.Option(metavar="POINTS", min=0, help="Percentage points of mean IoU that --weights or --int8 may lose on the val split.")] = 0.5,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    out: Annotated[Path, typer.Option(help="Bundle to write (.onnx).")],
+    data_licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of the training data, recorded in the bundle.")] = "not recorded; see where the data came from",
+    weights: Annotated[str, typer.Option(help="Weight storage: float32, float16 (half the file size) or int8 (a quarter). Computation stays float32, at the same speed.")] = "float32",
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise convolutions to int8, calibrated on training images: faster, a quarter of the file size.")] = False,
+    max_drop: Annotated[float, typer.Option(metavar="POINTS", min=0, help="Largest accepted loss of mean IoU on the val split through --weights or --int8, in percentage points.")] = 0.5,
 ) -> None:  # fmt: skip
-    """Write the bundle of a run's best epoch, checked against the network on real images.
+    """Export a run's best epoch as a bundle, checked against the PyTorch network on real images.
 
     Example: pixelwise export my_run --out street.onnx --int8
     """
@@ -34,7 +34,7 @@ def export(
 
     console = console_of(None)
     view = TrainingView(console)
-    with work_bar(console, "watching ranges") as progress:
+    with work_bar(console, "calibrating") as progress:
         run_export(
             run, out, weights=cast("Storage", weights), int8=int8, max_drop=max_drop, data_licence=data_licence,
             tell=view.tell, progress=progress,

@@ -11,10 +11,10 @@ from pixelwise.cli.shared_options import JsonFile, app, console_of, write_json
 
 @app.command()
 def models(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this one's card.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print the model card of this model.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """The models that come with Pixelwise, and their cards. Their names stand wherever a MODEL is asked for.
+    """List the built-in models, or print a model card. Their names work wherever a command takes a MODEL.
 
     Example: pixelwise models street
     """
@@ -29,7 +29,7 @@ def models(
         found = list_models()
         write_json(json_file, [model.to_json() for model in found])
         console.print(models_table(found))
-        console.print("A card: pixelwise models NAME    Try one: pixelwise predict NAME photo.jpg --out labelled")
+        console.print("model card: pixelwise models NAME    try one: pixelwise predict NAME photo.jpg --out labelled")
     else:
         model = built_in(name)
         write_json(json_file, model.to_json())

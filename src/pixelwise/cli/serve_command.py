@@ -14,20 +14,20 @@ from pixelwise.cli.shared_options import EngineName, ModelName, Threads, app, co
 @app.command()
 def serve(
     model: ModelName,
-    host: Annotated[str, typer.Option(help="Where to listen; other than this machine, every request needs the token. 0.0.0.0: on every address.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
-    runs: Annotated[Path, typer.Option(help="Where trainings started from the page go.")] = Path("runs"),
-    allow_host: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A further name under which the server may be called, such as that of a proxy before it; every request needs the token then. Can be repeated.")] = None,
-    token: Annotated[str | None, typer.Option(envvar="PIXELWISE_TOKEN", help="Proof of who may use this machine: trainings, runs and folders need it, and every request from elsewhere. [default: made up; it is in the address printed]")] = None,
-    queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; further ones are told to come back.")] = 8,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all. On any address but 127.0.0.1, every request needs the token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 8000,
+    runs: Annotated[Path, typer.Option(help="Folder for the run directories of trainings started from the page.")] = Path("runs"),
+    allow_host: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Accept this host name too, such as a reverse proxy's; every request then needs the token. Can be repeated.")] = None,
+    token: Annotated[str | None, typer.Option(envvar="PIXELWISE_TOKEN", help="Access token: needed to train, to read runs and folders, and for every request from another machine. [default: random; part of the printed address]")] = None,
+    queue: Annotated[int, typer.Option(min=0, help="Largest number of waiting requests; further ones get status 503.")] = 8,
     engine: EngineName = "auto",
     threads: Threads = None,
-    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the web page in a browser.")] = False,
 ) -> None:  # fmt: skip
-    """Serve a model: the web page that shows every pixel, and a REST interface.
+    """Serve a model: a web page that explains every pixel, and a REST API.
 
-    Open the address as it is printed: the token in it lets this browser start trainings and name folders of this
-    machine. Without it, on this machine, images can be labelled and the model looked at.
+    Open the printed address: its token allows this browser to start trainings and to read folders of this machine.
+    Without the token, a browser on this machine can label images and inspect the model.
 
     Example: pixelwise serve my_run --open
     """

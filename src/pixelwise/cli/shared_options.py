@@ -1,4 +1,4 @@
-"""What the commands share: the application itself, arguments that several take, and how results are written."""
+"""What the commands share: the application, common options, and how results are printed and written."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="pixelwise",
-    help="Label every pixel: from a folder of images and masks to a segmentation model that you can trust, see "
-    "through and ship.\n\nStart with: pixelwise demo",
+    help="Label every pixel: from a folder of images and masks to a segmentation model that you can trust, inspect "
+    "and ship.\n\nStart with: pixelwise demo",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,33 +40,36 @@ def show_version(asked: bool) -> None:
 def options_of_all(
     version: Annotated[bool, typer.Option("--version", is_eager=True, callback=show_version, help="Print the version and exit.")] = False,
 ) -> None:  # fmt: skip
-    del version  # its callback has answered
+    del version  # handled by its callback
 
 
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON; - prints it instead of the text.")]  # fmt: skip
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result to FILE as JSON; - prints JSON instead of text.")]  # fmt: skip
 ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A bundle (.onnx), a run directory or a built-in model (street, nuclei).")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="Model: a bundle (.onnx), a run directory, or a built-in model (street, nuclei)."
+    ),
 ]
-Views = Annotated[str, typer.Option("--tta", metavar="VIEWS", help="Average over several views of each image: flip, and scales, such as flip,1.25. Better labels, many times slower.")]  # fmt: skip
-EngineName = Annotated[str, typer.Option("--engine", help="auto, onnxruntime, openvino, openvino-bf16 or cuda; auto is cuda where there is one, otherwise onnxruntime.")]  # fmt: skip
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Cores that one prediction may use. [default: all, shared out where several run at a time]")]  # fmt: skip
-DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of images and masks; its layout is recognised.")]  # fmt: skip
-SplitName = Annotated[str | None, typer.Option("--split", help="train, val or test. [default: test, or val where there is none]")]  # fmt: skip
-Classes = Annotated[list[str] | None, typer.Option("--class", metavar="NAME=VALUE[,VALUE…]", help="Which mask values a class is: numbers, ranges (1-65535) or colours (#ff0000); can be repeated.")]  # fmt: skip
-Void = Annotated[list[str] | None, typer.Option("--void", metavar="VALUE[,VALUE…]", help="Mask values that mean unlabelled; can be repeated.")]  # fmt: skip
-Masks = Annotated[str | None, typer.Option("--masks", metavar="WORD", help="Which masks are meant, where there are several for an image: part of their folder's or files' names.")]  # fmt: skip
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out broken pairs instead of refusing the data.")]
+Views = Annotated[str, typer.Option("--tta", metavar="VARIANTS", help="Test-time augmentation: average over variants of each image, flip and scales (0.5 to 4), such as flip,1.25. More accurate and several times slower. [default: none]")]  # fmt: skip
+EngineName = Annotated[str, typer.Option("--engine", help="Inference engine: auto, onnxruntime, openvino, openvino-bf16 or cuda. auto uses cuda if available, otherwise onnxruntime.")]  # fmt: skip
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads per prediction. [default: all cores, divided among concurrent predictions]")]  # fmt: skip
+DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images and masks; the layout is detected.")]  # fmt: skip
+SplitName = Annotated[str | None, typer.Option("--split", help="Split to use: train, val or test. [default: test, or val if there is no test split]")]  # fmt: skip
+Classes = Annotated[list[str] | None, typer.Option("--class", metavar="NAME=VALUE[,VALUE…]", help="Mask values of a class: numbers, ranges (1-65535) or colours (#ff0000); can be repeated. [default: detected]")]  # fmt: skip
+Void = Annotated[list[str] | None, typer.Option("--void", metavar="VALUE[,VALUE…]", help="Mask values that mean unlabelled (void): ignored in training and scores; can be repeated. [default: detected]")]  # fmt: skip
+Masks = Annotated[str | None, typer.Option("--masks", metavar="WORD", help="If an image has several masks: part of the folder or file name of the masks to use.")]  # fmt: skip
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip broken image-mask pairs instead of stopping.")]
 
 
 def values_from(classes: list[str] | None, void: list[str] | None, masks: str | None = None) -> dict[str, Any]:
-    """--class, --void and --masks as the arguments that every verb takes which reads data."""
+    """--class, --void and --masks as keyword arguments of the functions that read data."""
     from pixelwise.datasets.class_values import parse_values
 
     return parse_values(classes or (), void or (), masks or "").arguments()
 
 
 class Result(Protocol):
-    """What a verb found."""
+    """The result of a command."""
 
     def to_json(self) -> Any: ...
 
@@ -74,14 +77,14 @@ class Result(Protocol):
 
 
 def console_of(json_file: Path | None, *, quiet: bool = False) -> Console:
-    """Where text goes: nowhere when JSON takes standard output, or when `quiet`."""
+    """The console for text; it prints nothing if `quiet` or if JSON goes to standard output."""
     from pixelwise.cli.terminal import PlainConsole
 
     return PlainConsole(quiet=quiet or str(json_file) == "-")
 
 
 def write_json(json_file: Path | None, value: Any) -> None:
-    """To the file, whole or not at all; to standard output for "-"."""
+    """Write JSON to a file, atomically, or to standard output for "-"."""
     if json_file is None:
         return
     from pixelwise.images.files import UNPRINTABLE
@@ -98,14 +101,14 @@ def write_json(json_file: Path | None, value: Any) -> None:
 
 
 def give(found: Result, json_file: Path | None) -> None:
-    """A result as JSON where it is asked for, and as text unless JSON takes standard output."""
+    """Write a result as JSON if --json was given, and print it as text unless JSON goes to standard output."""
     write_json(json_file, found.to_json())
     console_of(json_file).print(found.to_rich())
 
 
 @contextmanager
-def says_how_to_go_on() -> Iterator[None]:
-    """Where a training inside is stopped by a signal: say how to go on, and end with the signal's exit code."""
+def reports_how_to_resume() -> Iterator[None]:
+    """If a signal stops the training: print how to resume, and exit with the signal's exit code."""
     try:
         yield
     except StoppedError as stopped:

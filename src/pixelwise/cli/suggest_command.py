@@ -19,23 +19,23 @@ from pixelwise.cli.shared_options import (
 @app.command()
 def suggest(
     model: ModelName,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES…", help="Unlabelled images: files and folders.")],
-    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many to suggest.")] = 20,
-    labelled: Annotated[Path | None, typer.Option(metavar="DATA", help="What is labelled already: images like these teach little.")] = None,
-    runs: Annotated[list[Path] | None, typer.Option("--run", metavar="RUN", help="A run with fewer images, for the learning curve; repeat it.")] = None,
-    curve: Annotated[Path | None, typer.Option(metavar="FILE", help="A CSV with the columns images and miou, for the same.")] = None,
-    out: Annotated[Path | None, typer.Option(help="A new folder of tasks for a labelling tool, with the model's masks to correct.")] = None,
-    tasks: Annotated[str, typer.Option(help="cvat or labelstudio.")] = "cvat",
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES…", help="Unlabelled images: files or folders.")],
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="Number of images to suggest.")] = 20,
+    labelled: Annotated[Path | None, typer.Option(metavar="DATA", help="Dataset that is already labelled; similar images are ranked lower.")] = None,
+    runs: Annotated[list[Path] | None, typer.Option("--run", metavar="RUN", help="Run directory of a training on fewer images, for the learning curve; can be repeated.")] = None,
+    curve: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV with the columns images and miou, for the learning curve.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New folder of tasks for a labelling tool, pre-labelled by the model.")] = None,
+    tasks: Annotated[str, typer.Option(help="Labelling tool of the tasks: cvat or labelstudio.")] = "cvat",
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
-    """Which images to label next, where to look in them, and what so many more should bring.
+    """Suggest which images to label next, and estimate the gain in mIoU.
 
     Example: pixelwise suggest my_run unlabelled/ -n 20 --labelled my_data --out to_label --tasks cvat
     """
     from pixelwise.cli.terminal import work_bar
     from pixelwise.labelling.suggest import suggest as run_suggest
 
-    with work_bar(console_of(json_file), "looking") as progress:
+    with work_bar(console_of(json_file), "scoring images") as progress:
         found = run_suggest(
             model, images, number=number, labelled=labelled, runs=runs or (), curve=curve, out=out, tasks=tasks,
             progress=progress,

@@ -13,12 +13,12 @@ from pixelwise.cli.shared_options import JsonFile, ModelName, app, console_of, g
 @app.command()
 def trace(
     model: ModelName,
-    image: Annotated[Path, typer.Argument(metavar="IMAGE")],
-    pixel: Annotated[str | None, typer.Option(metavar="X,Y", help="Whose story to tell. [default: the least certain pixel]")] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the whole story as one HTML file that opens offline.")] = None,
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image to follow.")],
+    pixel: Annotated[str | None, typer.Option(metavar="X,Y", help="Pixel to explain, counted from the top left. [default: the least certain pixel]")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the trace as one HTML file that works offline.")] = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
-    """Follow an image through a model: four stages, every layer, one pixel's story.
+    """Trace an image through a model: four stages, every layer, and why one pixel got its label.
 
     Example: pixelwise trace my_run photo.jpg --pixel 212,140
     """
@@ -33,7 +33,7 @@ def trace(
         from pixelwise.tracing.trace_page import write_trace_page
 
         write_trace_page(result, opened, html)
-        console_of(json_file).print(f"The whole story: {html}", soft_wrap=True)
+        console_of(json_file).print(f"HTML report: {html}", soft_wrap=True)
 
 
 def parse_pixel(text: str) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from pixelwise.cli.shared_options import (
     Void,
     app,
     console_of,
-    says_how_to_go_on,
+    reports_how_to_resume,
     values_from,
     write_json,
 )
@@ -97,7 +97,7 @@ def run_training(options: TrainOptions) -> None:
     from pixelwise.training.train import train as run_train
 
     out, console = options.out, console_of(options.json_file, quiet=not is_first())
-    with says_how_to_go_on(), TrainingView(console) as view:
+    with reports_how_to_resume(), TrainingView(console) as view:
         done = run_train(
             options.data, out, options.recipe, start_from=options.start_from, budget_s=options.budget_s,
             resume=options.resume, skip_bad=options.skip_bad, device=options.device, track=options.track,

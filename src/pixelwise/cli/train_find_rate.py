@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pixelwise.cli.shared_options import console_of, says_how_to_go_on, write_json
+from pixelwise.cli.shared_options import console_of, reports_how_to_resume, write_json
 from pixelwise.cli.train_options import TrainOptions
 
 
@@ -18,7 +18,7 @@ def run_find_rate(options: TrainOptions) -> None:
     if options.budget_s or options.resume:
         raise UsageError("--find-lr trains no model: leave out --budget and --resume.")
     console = console_of(options.json_file, quiet=not is_first())
-    with says_how_to_go_on(), TrainingView(console) as view:
+    with reports_how_to_resume(), TrainingView(console) as view:
         found = find_rate(
             options.data, options.out, options.recipe, skip_bad=options.skip_bad, device=options.device,
             tell=view.tell, progress=view.progress, **options.values,

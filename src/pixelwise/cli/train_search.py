@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pixelwise.cli.shared_options import console_of, says_how_to_go_on, write_json
+from pixelwise.cli.shared_options import console_of, reports_how_to_resume, write_json
 from pixelwise.cli.train_options import TrainOptions
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run_search(options: TrainOptions, trials: int) -> None:
     if resume and options.fixed:
         raise UsageError("a search resumes with its own recipe: leave out every option that sets a part of it.")
     console = console_of(options.json_file)
-    with says_how_to_go_on(), TrainingView(console) as view:
+    with reports_how_to_resume(), TrainingView(console) as view:
         done = search(
             options.data, out, options.recipe if resume else options.recipe or Recipe(), trials=trials,
             budget_s=options.budget_s or math.inf, fixed=options.fixed, resume=resume, skip_bad=options.skip_bad,
