@@ -25,7 +25,7 @@ def test_a_file_that_is_no_image_is_refused_in_words_and_nothing_is_lost(
     until(page, f"{WIDTH} === 200")
     whole = photo_file.read_bytes()
     for name, body, words in (
-        ("fake.jpg", b"hello", "This is not an image that can be read"),
+        ("fake.jpg", b"hello", "The file is not an image"),
         ("cut.png", whole[: len(whole) // 2], "truncated or damaged"),
     ):
         (tmp_path / name).write_bytes(body)

@@ -105,6 +105,18 @@ def test_uploads_are_refused_in_words(client: TestClient, body: bytes, status: i
     assert "/" not in error["message"].replace("w/", "")
 
 
+def test_what_is_wrong_with_a_file_is_said(client: TestClient) -> None:
+    def message(**body: Any) -> str:
+        told: str = client.post("/v1/predict", **body).json()["error"]["message"]
+        return told
+
+    assert message(content=b"") == "The uploaded file is empty (0 bytes)."
+    assert message(files={"image": ("photo.jpg", b"")}) == "The uploaded file is empty (0 bytes)."
+    assert message(content=b"hello").startswith("The file is not an image; JPEG, PNG,")
+    assert message(content=b"8BPS" + bytes(50)).startswith("The file is a Photoshop document; JPEG, PNG,")
+    assert message(content=png(np.zeros((40, 40, 3), np.uint8))[:-30]).startswith("The file is truncated or damaged: ")
+
+
 def test_an_upload_without_a_length_is_cut_off(client: TestClient) -> None:
     def endless() -> Any:
         for _ in range(100):

@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,14 @@ def test_health_and_counts(client: TestClient, photo: Picture) -> None:
 def test_the_documentation_loads_nothing_from_elsewhere(client: TestClient) -> None:
     html = client.get("/docs").text
     assert "/v1/predict" in html
+    lines = re.findall(r">(curl .*)</pre>", unescape(html))
+    assert "curl 'http://127.0.0.1/v1/pixel?x=212&y=140' --data-binary @photo.jpg" in lines
+    (unit,) = [line for line in lines if "/IMAGE/unit?" in line]
+    assert all(part in unit for part in ("x=212", "y=140", "layer=stem", "channel=6"))
+    assert any(line.endswith("""-d '{"epochs": 8, "name": "first-try"}'""") and "Bearer" in line for line in lines)
+    assert "`" not in html
+    assert "[360, 480, 3]" in html
+    assert 'rel="icon"' in html
     assert not re.search(r"(src|href)=\"(https?:)?//", html)
 
 

@@ -36,7 +36,8 @@ def place(x: float, y: float) -> tuple[float, float]:
 
 def svg(label: str, inside: str, height: float = HEIGHT, after: str = "") -> Markup:
     label = escape(label, quote=True)
-    return Markup(f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{label}">{inside}</svg>{after}')
+    drawn = f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{label}">{inside}</svg>'
+    return Markup(f"<div>{drawn}{after}</div>")
 
 
 def axes(x_name: str, y_name: str, x_ticks: Sequence[tuple[float, str]], top: float, y_form: str) -> str:

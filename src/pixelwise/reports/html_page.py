@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
 
 from pixelwise.images.files import write_whole
 
@@ -44,9 +47,15 @@ def environment() -> Environment:
         "points": lambda difference: number(difference and difference * 100, "+.1f"),
         "count": lambda value: f"{value:,}",
         "number": number,
+        "code": with_code,
         "rgb": lambda colour: "rgb({}, {}, {})".format(*colour),
     }
     return made
+
+
+def with_code(text: object) -> Markup:
+    """A text, escaped, with what is `between backticks` as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def number(value: float | None, form: str = ".3f") -> str:

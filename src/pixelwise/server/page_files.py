@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -28,8 +27,6 @@ class PageFiles:
         self.files = {path.relative_to(folder).as_posix(): path for path in found}
 
     def add_to(self, app: FastAPI) -> None:
-        docs_once = cache(lambda: docs_html(app.openapi()))
-
         @app.get("/", include_in_schema=False)
         async def index(request: Request) -> Response:
             return self.answer("index.html", request) or HTMLResponse(NOT_BUILT, 503)
@@ -43,8 +40,8 @@ class PageFiles:
             return self.answer("favicon.svg", request) or Response(status_code=404)
 
         @app.get("/docs", include_in_schema=False)
-        async def docs() -> HTMLResponse:
-            return HTMLResponse(docs_once())
+        def docs(request: Request) -> HTMLResponse:
+            return HTMLResponse(docs_html(app.openapi(), str(request.base_url).rstrip("/")))
 
     def answer(self, name: str, request: Request) -> Response | None:
         path = self.files.get(name)

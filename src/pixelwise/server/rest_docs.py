@@ -1,72 +1,77 @@
-"""The REST interface's documentation as one page with nothing to load: from the OpenAPI description itself."""
+"""The REST documentation as one page that loads nothing: made from the OpenAPI description."""
 
 from __future__ import annotations
 
 import json
-from html import escape
+import re
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
-STYLE = """
-:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); }
-body { font: 1rem/1.6 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.75rem; }
-h2 { font-size: 1.25rem; margin-top: 2.5rem; }
-h3 { font-size: 1rem; margin: 2rem 0 .25rem; }
-pre { overflow-x: auto; padding: .75rem; border: 1px solid var(--line); border-radius: 4px; font-size: .875rem; }
-table { border-collapse: collapse; font-size: .875rem; width: 100%; }
-th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-code { font-size: .875em; }
-"""
+from pixelwise.reports.html_page import render
+from pixelwise.server.security import PROVEN_PATHS, is_below
+
+FLAT_LIST = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")  # of indented JSON: a list that holds no list and no object
 
 
-def docs_html(openapi: dict[str, Any]) -> str:
-    groups: dict[str, list[str]] = {}
+def docs_html(openapi: dict[str, Any], address: str) -> str:
+    """The page.
+
+    Args:
+        address: of this server, "http://127.0.0.1:8000", for the examples.
+    """
+    schemas = openapi.get("components", {}).get("schemas", {})
+    groups: dict[str, list[dict[str, Any]]] = {}
     for path, methods in openapi["paths"].items():
         for method, facts in methods.items():
-            groups.setdefault(facts["tags"][0], []).append(operation(path, method, facts))
-    sections = "".join(
-        f"<section><h2>{escape(tag).capitalize()}</h2>{''.join(rows)}</section>" for tag, rows in groups.items()
-    )
-    about = escape(openapi["info"]["description"])
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Pixelwise: REST interface</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><main>'
-        f"<h1>REST interface</h1><p>{about}</p>"
-        f'<p>For machines: <a href="/v1/openapi.json">/v1/openapi.json</a>. The page: <a href="/">/</a>.</p>'
-        f"{sections}</main></body></html>"
-    )
+            operation = {"method": method.upper(), "path": path, "facts": facts, "answers": answers_of(facts)}
+            operation["rows"] = [
+                (one["name"], one["in"], kind(one.get("schema", {})), one.get("description") or "")
+                for one in facts.get("parameters", [])
+            ]
+            operation["curl"] = curl(method, path, facts, address, schemas)
+            groups.setdefault(facts["tags"][0].capitalize(), []).append(operation)
+    return render("rest.html", about=openapi["info"]["description"], groups=groups)
 
 
-def operation(path: str, method: str, facts: dict[str, Any]) -> str:
-    rows = "".join(
-        f"<tr><td><code>{escape(p['name'])}</code></td><td>{escape(p['in'])}</td>"
-        f"<td>{escape(kind(p.get('schema', {})))}</td><td>{escape(p.get('description') or '')}</td></tr>"
-        for p in facts.get("parameters", [])
-    )
-    head = "<tr><th>parameter</th><th>in</th><th>type</th><th>meaning</th></tr>"
-    table = f'<table aria-label="Parameters of {escape(path)}">{head}{rows}</table>' if rows else ""
+def answers_of(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Media type and example of every good answer of an operation."""
+    responses = facts["responses"]
+    good = responses.get("201", responses.get("200"))["content"]
+    return [(media, as_text(content["example"])) for media, content in good.items()]
+
+
+def curl(method: str, path: str, facts: Mapping[str, Any], address: str, schemas: Mapping[str, Any]) -> str:
+    """A command line that calls an operation; names in capitals are for the reader to fill in."""
+    required = {
+        one["name"]: one["schema"]["examples"][0]
+        for one in facts.get("parameters", [])
+        if one["in"] == "query" and one["required"]
+    }
+    query = f"?{urlencode(required)}" if required else ""
+    named = re.sub(r"{(\w+)}", lambda found: found[1].upper(), path)
+    token = " -H 'Authorization: Bearer TOKEN'" if is_below(path, PROVEN_PATHS) else ""
     body = ""
     if "requestBody" in facts:
         content = facts["requestBody"]["content"]
-        body = " --data-binary @photo.jpg" if "image/*" in content else " -H 'Content-Type: application/json' -d '{…}'"
-    verb = "" if method == "get" else f" -X {method.upper()}"
-    responses = facts["responses"]
-    answers = responses.get("201", responses.get("200"))["content"]
-    shown = "".join(
-        f"<p><code>{escape(media)}</code></p><pre tabindex=0>{escape(as_text(facts['example']))}</pre>"
-        for media, facts in answers.items()
-    )
-    return (
-        f"<h3>{method.upper()} <code>{escape(path)}</code></h3><p>{escape(facts.get('description', ''))}</p>{table}"
-        f"<pre tabindex=0>curl{verb} 'http://127.0.0.1:8000{escape(path)}'{body}</pre>{shown}"
-    )
+        body = " --data-binary @mask.png" if path.endswith("/truth") else " --data-binary @photo.jpg"
+        if "application/json" in content:
+            example = schemas[content["application/json"]["schema"]["$ref"].rpartition("/")[2]]["examples"][0]
+            body = f" -H 'Content-Type: application/json' -d '{json.dumps(example)}'"
+    verb = " -X POST" if method == "post" and not body else ""
+    return f"curl{verb} '{address}{named}{query}'{token}{body}"
 
 
 def as_text(example: Any) -> str:
-    return example if isinstance(example, str) else json.dumps(example, indent=1, ensure_ascii=False)
+    """An example as indented JSON, each list of plain values on one line."""
+    if isinstance(example, str):
+        return example
+    text = json.dumps(example, indent=1, ensure_ascii=False)
+    return FLAT_LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
 
 
 def kind(schema: dict[str, Any]) -> str:
+    """A JSON schema's type in a few words."""
     if "enum" in schema:
         return " | ".join(str(v) for v in schema["enum"])
     if "anyOf" in schema:

@@ -1,14 +1,14 @@
 """The process that decodes uploads, one after the other: `python -m pixelwise.server.upload_decoder`.
 
-Decoders are large, written in C, and made to read what anyone sends. Here one that never ends, takes all memory or
-breaks takes nothing with it: the server kills this process and starts another. It imports nothing of the server itself.
+Image decoders are large C libraries that read what anyone sends. A decoder that hangs, takes all memory or crashes
+harms nothing here: the server kills this process and starts another. It imports nothing of the server itself.
 
-Asked through standard input, answered through standard output: each message is a little-endian uint32, the length of a
-JSON header, the header, and the bytes that its `bytes` counts.
+Requests come through standard input, answers go to standard output. Each message is the length of a JSON header as a
+little-endian uint32, the header, and as many bytes as its `bytes` says.
 
-    ask     {"bytes", "content_type", "mask", "max_bytes", "max_pixels"} and the body of the upload
-    answer  {"bytes", "shape", "dtype", "format", "size", "sha256"} and the array
-            {"bytes": 0, "refused": [status, kind, message, remedy]}
+    request  {"bytes", "content_type", "mask", "max_bytes", "max_pixels"} and the body of the upload
+    answer   {"bytes", "shape", "dtype", "format", "size", "sha256"} and the array
+             {"bytes": 0, "refused": [status, kind, message, remedy]}
 """
 
 from __future__ import annotations
@@ -29,22 +29,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from pixelwise.errors import DataError
 from pixelwise.heap import give_back
-from pixelwise.images.decode import FORMATS, mask_ids_of, open_image
+from pixelwise.images.decode import mask_ids_of, opened_pixels
 from pixelwise.images.files import Refusal
-from pixelwise.images.image_files import decode_image
+from pixelwise.images.image_header import OpenedImage, open_image
 
 MULTIPART = "multipart/form-data"
 MOST_PARTS = 16
-OTHER_KINDS = ("not-an-image", "unread-kind", "missing-extra")  # refusals of what is sound, but no image that is read
+UNSUPPORTED = ("not-an-image", "unread-kind", "missing-extra")  # refusals of files that are not damaged
 PIECE_BYTES = 1 << 20
-LARGE_BYTES = 1 << 20  # of an upload, after which what the decoder used is given back to the system
-MEMORY_BYTES = 3 << 30  # of address space, where the system can bound it: what it imports takes a third of this
+LARGE_BYTES = 1 << 20  # of an upload, after which the decoder's memory is returned to the system
+MEMORY_BYTES = 3 << 30  # of address space, where the system can limit it; imports take a third of this
 SLOWEST_S, SECONDS_A_MEGAPIXEL = 6.0, 0.3
-
-
-NOWHERE = Path(os.devnull).open("w")  # noqa: SIM115 - open as long as this process lives
+SAVE = "Save it again as PNG or JPEG."
+NOWHERE = Path(os.devnull).open("w")  # noqa: SIM115 - open until this process ends
 
 
 class UploadRefused(Exception):
@@ -55,18 +53,18 @@ class Decoded(NamedTuple):
     """An upload that became an array."""
 
     array: NDArray[Any]  # uint8 [H, W, 3], or a mask's ids [H, W]
-    format: str  # of an image: one of FORMATS
+    format: str  # of an image, such as "PNG"; of a mask: ""
     size: int  # bytes as they were sent
-    sha256: str  # of these, so that a client can see that an answer is its own
+    sha256: str  # of these bytes, so that a client can match an answer with its request
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the server, which closes our input
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then closes this input
     bound_memory()
     warnings.simplefilter("ignore")
     Image.init()
     source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # whatever a library prints must not land among the answers
+    os.dup2(2, 1)  # what a library prints must not mix with the answers
     while (asked := read_message(source)) is not None:
         write_message(answers, *answer_to(*asked))
         faulthandler.cancel_dump_traceback_later()
@@ -80,7 +78,7 @@ def bound_memory() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    except (ImportError, ValueError, OSError):  # Windows; a system that does not bound it: time still is
+    except (ImportError, ValueError, OSError):  # Windows, or a system without this limit: time is still limited
         return
 
 
@@ -91,7 +89,7 @@ def answer_to(ask: dict[str, Any], body: bytes) -> tuple[dict[str, Any], memoryv
         return {"refused": no.args}, memoryview(b"")
     except MemoryError:
         return {"refused": (422, "image-damaged", "Decoding the image takes too much memory.", SAVE)}, memoryview(b"")
-    except Exception as error:  # a decoder of some library met what it did not expect
+    except Exception as error:  # decoders raise many kinds of errors for input they do not expect
         told = f"The image cannot be decoded ({type(error).__name__})."
         return {"refused": (422, "image-damaged", told, SAVE)}, memoryview(b"")
     array = np.ascontiguousarray(found.array)
@@ -100,20 +98,18 @@ def answer_to(ask: dict[str, Any], body: bytes) -> tuple[dict[str, Any], memoryv
     return told_of, array.data.cast("B")
 
 
-SAVE = "Save it again as PNG or JPEG."
-
-
 def decoded(ask: dict[str, Any], body: bytes) -> Decoded:
-    """Raises No."""
+    """Raises UploadRefused."""
     end_by_itself(0)
     data = first_file(body, ask["content_type"])
     if not data:
         raise UploadRefused(
-            400, "image-missing", "The request holds no image.", "Send its bytes as the body, or as a multipart file."
-        )
+            400, "image-missing", "The uploaded file is empty (0 bytes).",
+            "Choose another file. Over REST, send the image as the body or as the file of a multipart form.",
+        )  # fmt: skip
     if len(data) > ask["max_bytes"]:
         limit = f"{ask['max_bytes'] // 2**20} MB"
-        raise UploadRefused(413, "too-large", f"The upload is larger; the limit is {limit}.", "Send a smaller image.")
+        raise UploadRefused(413, "too-large", f"The upload is over the limit of {limit}.", "Send a smaller image.")
     digest = hashlib.sha256(data).hexdigest()
     if ask["mask"]:
         end_by_itself(ask["max_pixels"])
@@ -121,33 +117,41 @@ def decoded(ask: dict[str, Any], body: bytes) -> Decoded:
             with Image.open(io.BytesIO(data)) as header:
                 refuse_large(header, ask["max_pixels"])
         except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
-            pass  # `mask_ids_of` says what is wrong
+            pass  # `mask_ids_of` reports what is wrong
         try:
             return Decoded(mask_ids_of(data), "", len(data), digest)
         except Refusal as refusal:
             raise UploadRefused(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
-    kind = format_within(data, ask["max_pixels"])
     try:
-        return Decoded(decode_image(data, "the image"), kind, len(data), digest)
-    except DataError as error:
-        raise UploadRefused(422, "image-damaged", str(error), SAVE) from error
-
-
-def format_within(data: bytes, max_pixels: int) -> str:
-    """The format of an image that has no more pixels than allowed; of most, only the header is read. Raises No."""
-    try:
-        opened = open_image(data)
+        opened = opened_within(data, ask["max_pixels"])
+        return Decoded(opened_pixels(data, opened), opened.format, len(data), digest)
     except Refusal as refusal:
-        if refusal.kind in OTHER_KINDS:
-            remedy = refusal.remedy if refusal.kind == "missing-extra" else f"Send one of: {', '.join(FORMATS)}."
-            what = f"This is not an image that can be read: it {refusal.what}"
-            raise UploadRefused(415, "image-unreadable", what, remedy) from refusal
-        if refusal.kind == "too-large":
-            raise UploadRefused(413, "too-large", f"The image {refusal.what}", "Send a smaller image.") from refusal
-        raise UploadRefused(422, "image-damaged", f"the image: {refusal}", SAVE) from refusal
+        raise unusable(refusal) from refusal
+
+
+def opened_within(data: bytes, max_pixels: int) -> OpenedImage:
+    """An image that has no more pixels than allowed; mostly, only its header is read. Raises Refusal, UploadRefused."""
+    opened = open_image(data)
     refuse_large(opened.image, max_pixels)
     end_by_itself(opened.image.width * opened.image.height)
-    return opened.format
+    return opened
+
+
+def unusable(refusal: Refusal) -> UploadRefused:
+    """The answer to a file that the image decoders refuse."""
+    what = refusal.what
+    if what.startswith("the file "):
+        message = f"T{what[1:]}"
+    elif what.startswith(("is ", "holds ")):
+        message = f"The file {what}"
+    else:
+        message = f"The file cannot be decoded: {what}"
+    if refusal.kind == "too-large":
+        return UploadRefused(413, "too-large", message, "Send a smaller image.")
+    if refusal.kind in UNSUPPORTED:
+        remedy = refusal.remedy if refusal.kind == "missing-extra" else "Convert it to PNG or JPEG."
+        return UploadRefused(415, "image-unreadable", message, remedy)
+    return UploadRefused(422, "image-damaged", message, SAVE)
 
 
 def refuse_large(image: Image.Image, max_pixels: int) -> None:
@@ -158,12 +162,12 @@ def refuse_large(image: Image.Image, max_pixels: int) -> None:
 
 
 def end_by_itself(pixels: int) -> None:
-    """End this process where decoding so many pixels takes too long, even where a decoder never lets go."""
+    """End this process when decoding so many pixels takes too long, even if a decoder never returns."""
     faulthandler.dump_traceback_later(seconds_for(pixels), exit=True, file=NOWHERE)
 
 
 def first_file(body: bytes, content_type: str) -> bytes:
-    """The first file of a multipart form, b"" where it has none; any other body itself. Raises No."""
+    """The first file of a multipart form, b"" if it has none; any other body as it is. Raises UploadRefused."""
     if not content_type.startswith(MULTIPART):
         return body
     from python_multipart.exceptions import FormParserError
@@ -180,12 +184,12 @@ def first_file(body: bytes, content_type: str) -> bytes:
             400, "form-damaged", "The multipart form cannot be read.", "Send the image as the body."
         ) from error
     if not form.is_whole:
-        raise UploadRefused(400, "form-damaged", "The multipart form has no end.", "Send the image as the body.")
+        raise UploadRefused(400, "form-damaged", "The multipart form is incomplete.", "Send the image as the body.")
     return b"".join(form.file or ())
 
 
 class Form:
-    """Collects the first part that has a file's name."""
+    """Collects the first part that has a file name."""
 
     def __init__(self) -> None:
         self.file: list[bytes] | None = None
@@ -213,7 +217,7 @@ class Form:
         self.head += data[start:end]
         if len(self.head) > 16_384:
             raise UploadRefused(
-                400, "form-damaged", "A part of the form has endless headers.", "Send the image as the body."
+                400, "form-damaged", "A part of the form has headers that are too long.", "Send the image as the body."
             )
 
     def headed(self) -> None:
@@ -233,12 +237,12 @@ class Form:
 
 
 def seconds_for(pixels: int) -> float:
-    """How long decoding so many pixels may take."""
+    """How long decoding an image of so many pixels may take."""
     return SLOWEST_S + SECONDS_A_MEGAPIXEL * pixels / 1e6
 
 
 def read_message(source: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
-    """A header and its bytes; None where nobody asks any more."""
+    """A header and its bytes; None at the end of the input."""
     length = source.read(4)
     if len(length) < 4:
         return None

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, and what has it done."""
+"""Liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """The process answers."""
+    """Liveness: the process answers."""
     return {"status": "ok"}
 
 
 @router.get("/readyz")
 async def readyz(state: TheState) -> JSONResponse:
-    """A request sent now would be taken in."""
+    """Readiness: a request sent now would be accepted."""
     if state.stopping.is_set() or state.gate.is_full:
         return JSONResponse({"status": "stopping" if state.stopping.is_set() else "full"}, 503)
     return JSONResponse({"status": "ready"})
@@ -26,5 +26,5 @@ async def readyz(state: TheState) -> JSONResponse:
 
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(state: TheState) -> PlainTextResponse:
-    """Counts for Prometheus."""
+    """Metrics for Prometheus."""
     return PlainTextResponse(state.monitor.text(state.gate.taken), media_type="text/plain; version=0.0.4")

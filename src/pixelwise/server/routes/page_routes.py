@@ -1,4 +1,4 @@
-"""What the page asks about models, samples and the images that it has sent before."""
+"""Routes of the page: models, samples, and details of the images that it has sent before."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ from pixelwise.tracing.prediction_checks import check_prediction
 from pixelwise.tracing.trace import trace_pixels
 from pixelwise.tracing.trace_page import page_of
 
-router = APIRouter(prefix="/v1", tags=["look closer"])
+router = APIRouter(prefix="/v1", tags=["inspect"])
 Result = TypeVar("Result")
 
 
 @dataclass
 class RememberedRequest:
-    """A request about an image that the page has sent before, and how to work on it on a worker's thread."""
+    """A request about an image that the page has sent before."""
 
     request: Request
     state: TheState
-    image: Annotated[str, Path(max_length=40, description="The name that /v1/predict?answer=page gave it.")]
+    image: Annotated[str, Path(max_length=40, description="The name that /v1/predict?answer=page returned.")]
     model: ModelName = ""
 
     async def run(self, work: Callable[[CachedModel, RememberedImage], Result]) -> Result:
@@ -62,13 +62,13 @@ TheImage = Annotated[RememberedRequest, Depends(RememberedRequest)]
 
 @router.get("/models", tags=["models"])
 def models(request: Request, state: TheState) -> list[dict[str, str]]:
-    """The models that can be asked; with the token, those of finished runs too."""
+    """The models that can be used; with the token, also those of finished runs."""
     return state.shelf.names() if request.scope.get(PROVEN) else state.shelf.names()[:1]
 
 
 @router.get("/model", tags=["models"])
 async def model(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any]:
-    """What a model says about itself."""
+    """A model: classes, input size, normalisation, layers, provenance and licence."""
 
     def work() -> dict[str, Any]:
         opened = state.shelf.get(model)
@@ -79,13 +79,13 @@ async def model(request: Request, state: TheState, model: ModelName = "") -> dic
 
 @router.get("/judged", tags=["models"])
 async def judged(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any] | None:
-    """A model's confusion matrix and scores on images that it has not learnt from; null where there are none."""
+    """A model's confusion matrix and scores on images that it was not trained on; null where there are none."""
     return await state.gate.run(request, lambda: state.shelf.get(model).judged(), aside=True)
 
 
 @router.get("/samples", tags=["samples"])
 def samples(request: Request, state: TheState, model: ModelName = "") -> list[dict[str, Any]]:
-    """Images that are there without a download; with the token, those that the model's run held out too."""
+    """Sample images; with the token, also the held-out images of the model's run."""
     rows = state.shelf.get(model).samples.to_json()
     return [row for row in rows if request.scope.get(PROVEN) or not is_held_out(row["name"])]
 
@@ -100,7 +100,7 @@ async def sample_image(request: Request, state: TheState, name: str, model: Mode
 
 @router.get("/samples/{name}/truth", tags=["samples"], response_class=Response)
 async def sample_truth(request: Request, state: TheState, name: str, model: ModelName = "") -> Response:
-    """Its mask: a grey PNG of class ids, 255 where unlabelled."""
+    """The true mask of a sample: a grey PNG of class ids, 255 where unlabelled."""
     open_to(request, name)
     png = await state.gate.run(request, lambda: state.shelf.get(model).samples.pngs(name)[1])
     return png_answer(png)
@@ -115,13 +115,13 @@ async def picture(image: TheImage) -> Response:
 
 @router.get("/images/{image}/flow")
 async def flow(image: TheImage) -> list[dict[str, Any]]:
-    """The four stages that an image passed."""
+    """The four stages of an image: shapes, value ranges, times and thumbnails."""
     return await image.run(flow_of)
 
 
 @router.get("/images/{image}/labels", response_class=Response)
 async def labels(image: TheImage, answer: Literal["json", "png"] = "png") -> Response:
-    """The labels again, to keep: a palette PNG, or JSON with run lengths."""
+    """The labels as a download: a palette PNG, or JSON with run lengths."""
 
     def work(_: CachedModel, seen: RememberedImage) -> Response:
         if answer == "png":
@@ -133,7 +133,7 @@ async def labels(image: TheImage, answer: Literal["json", "png"] = "png") -> Res
 
 @router.get("/images/{image}/diagnosis")
 async def diagnosis(image: TheImage) -> list[dict[str, str]]:
-    """What looks wrong with a prediction, and what to do about it; often nothing."""
+    """Warnings about a prediction, each with a remedy; often none."""
 
     def work(opened: CachedModel, seen: RememberedImage) -> list[dict[str, str]]:
         return [finding.to_json() for finding in check_prediction(seen.pixels, seen.prediction, opened.model.metadata)]
@@ -143,13 +143,13 @@ async def diagnosis(image: TheImage) -> list[dict[str, str]]:
 
 @router.get("/images/{image}/layers")
 async def layers(image: TheImage) -> list[dict[str, Any]]:
-    """Every layer's shape, range and view on an image."""
+    """Every layer on this image: shape, value range, receptive field and thumbnail."""
     return await image.run(layers_of)
 
 
 @router.get("/images/{image}/layers/{layer}", response_class=Response)
 async def layer_values(image: TheImage, layer: str) -> Response:
-    """All values of one layer: a packed float32 [channels, h, w]."""
+    """All values of one layer, packed as float32 [channels, h, w]."""
 
     def work(opened: CachedModel, seen: RememberedImage) -> Response:
         values = values_of(opened, seen)[tensor_of(opened, layer)]
@@ -162,10 +162,10 @@ async def layer_values(image: TheImage, layer: str) -> Response:
 async def unit(
     image: TheImage,
     place: ThePlace,
-    layer: Annotated[str, Query(max_length=60)],
-    channel: Annotated[int, Query(ge=0)],
+    layer: Annotated[str, Query(max_length=60, description="A name from GET …/layers.", examples=["stem"])],
+    channel: Annotated[int, Query(ge=0, examples=[6])],
 ) -> dict[str, Any]:
-    """The arithmetic of one value of a layer, from the model's own weights. x and y count the layer's own values."""
+    """How one value of a layer is computed from the model's weights. x and y count the layer's values, not pixels."""
 
     def work(opened: CachedModel, seen: RememberedImage) -> dict[str, Any]:
         tensor = tensor_of(opened, layer)
@@ -188,9 +188,9 @@ async def unit(
 @router.get("/images/{image}/skips", response_class=Response)
 async def skips(
     image: TheImage,
-    off: Annotated[str, Query(max_length=200, description="Names of upsampling layers, with commas between.")] = "",
+    off: Annotated[str, Query(max_length=200, description="Names of upsampling layers, separated by commas.")] = "",
 ) -> Response:
-    """Labels and scores with skip connections switched off, packed as /v1/predict?answer=page packs them."""
+    """Labels and scores with skip connections switched off, packed as by /v1/predict?answer=page."""
 
     def work(opened: CachedModel, seen: RememberedImage) -> Response:
         names = [name for name in off.split(",") if name]
@@ -209,13 +209,13 @@ async def skips(
 
 @router.get("/images/{image}/wrong-scale")
 async def wrong_scale(image: TheImage) -> dict[str, Any]:
-    """What the model says when its input is not divided by 255, which is the commonest mistake of all."""
+    """The prediction when the input is not divided by 255, which is the most common mistake."""
     return await image.run(wrong_scale_of)
 
 
 @router.get("/images/{image}/pixel")
 async def pixel(image: TheImage, place: ThePlace) -> dict[str, Any]:
-    """As POST /v1/pixel, for a remembered image."""
+    """As POST /v1/pixel, for an image sent before."""
     return await image.run(lambda opened, seen: pixel_of(opened, seen, *place.inside(seen)))
 
 
@@ -223,18 +223,18 @@ async def pixel(image: TheImage, place: ThePlace) -> dict[str, Any]:
 async def influence(
     image: TheImage,
     place: ThePlace,
-    row: Annotated[int, Query(ge=0)],
-    grid: Annotated[int, Query(ge=2, le=16)] = 8,
+    row: Annotated[int, Query(ge=0, description="Which row of parts, from the top.", examples=[3])],
+    grid: Annotated[int, Query(ge=2, le=16, description="Rows of parts.")] = 8,
 ) -> dict[str, Any]:
-    """How a pixel's probability falls when parts of the image are greyed out, one row of parts at a time."""
+    """How much a pixel's probability drops when parts of the image are greyed out, one row of parts per request."""
     if row >= grid:
-        raise RequestError(422, "row-outside", f"There are {grid} rows.")
+        raise RequestError(422, "row-outside", f"Row {row} does not exist: there are {grid} rows, from 0.")
     return await image.run(lambda opened, seen: influence_of(opened, seen, *place.inside(seen), grid, row))
 
 
 @router.post("/images/{image}/truth", openapi_extra=IMAGE_BODY, response_class=Response)
 async def truth(image: TheImage) -> Response:
-    """Compare with a mask of class ids: each class's IoU on this image, and the mask itself, packed uint8 [H, W]."""
+    """Compare with a mask of class ids: each class's IoU on this image, and the mask, packed as uint8 [H, W]."""
     state, seen = image.state, image.state.memory.get(image.image)
     upload = await read_upload(image.request, state)
 
@@ -246,14 +246,16 @@ async def truth(image: TheImage) -> Response:
 
 
 @router.get("/images/{image}/truth", response_class=Response)
-async def truth_of_sample(image: TheImage, sample: Annotated[str, Query(max_length=60)]) -> Response:
-    """The same, with the mask of the sample that this image is."""
+async def truth_of_sample(
+    image: TheImage, sample: Annotated[str, Query(max_length=60, examples=["scene-4"])]
+) -> Response:
+    """As POST, with the true mask of the sample that this image is."""
     open_to(image.request, sample)
 
     def work(opened: CachedModel, seen: RememberedImage) -> Response:
         pixels, labels = opened.samples.read(sample)
         if not np.array_equal(pixels, seen.pixels):
-            raise RequestError(422, "sample-other", "This image is not that sample.", "List them with GET /v1/samples.")
+            raise RequestError(422, "sample-other", "This image is not that sample.", "GET /v1/samples lists them.")
         return compared(opened, seen, labels)
 
     return await image.run(work)
@@ -261,7 +263,7 @@ async def truth_of_sample(image: TheImage, sample: Annotated[str, Query(max_leng
 
 @router.get("/images/{image}/report", response_class=Response)
 async def report(image: TheImage, place: ThePlace) -> Response:
-    """The whole story of an image as one HTML file that opens offline."""
+    """The trace of an image as one HTML file that opens offline."""
 
     def work(opened: CachedModel, seen: RememberedImage) -> Response:
         refuse_large(opened, seen)
@@ -275,7 +277,7 @@ async def report(image: TheImage, place: ThePlace) -> Response:
 
 
 def open_to(request: Request, sample: str) -> None:
-    """Images that lie in folders of this machine need the token. Raises RequestError."""
+    """Images in folders of this machine need the token. Raises RequestError."""
     if is_held_out(sample):
         require_proof(request.scope)
 
@@ -292,12 +294,12 @@ def compared(opened: CachedModel, seen: RememberedImage, true_HW: Labels) -> Res
 
 def true_labels(ids: MaskIds, opened: CachedModel, prediction: Prediction) -> Labels:
     """An uploaded mask as this model's class ids. Raises RequestError."""
-    mask_ids = opened.samples.mask_ids  # as in the masks that this model learnt from; 255 is void in any
+    mask_ids = opened.samples.mask_ids  # as in the masks that this model was trained on; 255 is always void
     try:
         if ids.shape != prediction.labels.shape:
             (h, w), (height, width) = ids.shape, prediction.labels.shape
             raise RequestError(
-                422, "mask-size", f"The mask is {w}×{h}, the image {width}×{height}.", "Send the image's own mask."
+                422, "mask-size", f"The mask is {w}×{h}, the image {width}×{height}.", "Send the mask of this image."
             )
         return labels_from_ids(ids, mask_ids and {VOID: VOID, **mask_ids}, len(opened.model.classes))
     except Refusal as refusal:

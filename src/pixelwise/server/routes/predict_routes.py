@@ -1,4 +1,4 @@
-"""POST /v1/predict, /v1/trace, /v1/pixel: an image in, labels and reasons out. These need nothing remembered."""
+"""POST /v1/predict, /v1/trace, /v1/pixel: an image in, labels and explanations out; nothing is kept."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from pixelwise.server.uploads import read_upload
 
 router = APIRouter(prefix="/v1", tags=["predict"])
 TheState = Annotated[State, Depends(state_of)]
-ModelName = Annotated[str, Query(description="A name from GET /v1/models.", max_length=60)]
+ModelName = Annotated[str, Query(description="A name from GET /v1/models; the server's own by default.", max_length=60)]
 
 
 @dataclass
 class Place:
-    """A pixel that is asked about."""
+    """The pixel that a request is about."""
 
-    x: Annotated[int, Query(ge=0, description="From the left, from 0.", examples=[212])]
-    y: Annotated[int, Query(ge=0, description="From the top, from 0.", examples=[140])]
+    x: Annotated[int, Query(ge=0, description="Column, from 0 at the left.", examples=[212])]
+    y: Annotated[int, Query(ge=0, description="Row, from 0 at the top.", examples=[140])]
 
     def inside(self, seen: RememberedImage) -> tuple[int, int]:
-        """(x, y). Raises Refused where the image does not reach that far."""
+        """(x, y). Raises RequestError where it lies outside the image."""
         height, width = seen.prediction.labels.shape
         if self.x >= width or self.y >= height:
             raise RequestError(
@@ -43,7 +43,7 @@ class Place:
 
 
 Result = TypeVar("Result")
-LONG_PIXELS = 8_000_000  # an image of more takes many seconds, and is labelled aside
+LONG_PIXELS = 8_000_000  # a larger image takes many seconds, and has a thread of its own
 ThePlace = Annotated[Place, Depends(Place)]
 IMAGE_BODY: dict[str, Any] = {
     "requestBody": {
@@ -75,7 +75,7 @@ def look(decoded: Decoded, decode_ms: float, state: State, opened: CachedModel) 
 async def seen_by(
     request: Request, state: State, model: str, work: Callable[[CachedModel, RememberedImage], Result]
 ) -> Result:
-    """Read, decode and label an upload, and do `work` on what came of it, each where it holds nobody else up."""
+    """Read, decode and label an upload, then do `work` with it, each on the thread where it blocks no other request."""
     upload = await read_upload(request, state)
 
     def decode() -> tuple[Decoded, float]:
@@ -97,7 +97,7 @@ async def predict(
     state: TheState,
     answer: Annotated[
         Literal["json", "png", "both", "page"] | None,
-        Query(description="json: run lengths; png: a palette PNG; both: JSON with the PNG in it; page: packed."),
+        Query(description="json: run lengths; png: a palette PNG; both: JSON with the PNG in it; page: packed arrays."),
     ] = None,
     model: ModelName = "",
 ) -> Response:
@@ -117,7 +117,7 @@ async def predict(
 
 @router.post("/trace", openapi_extra=IMAGE_BODY)
 async def trace(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any]:
-    """What happens to an image on its way: the four stages, and every layer."""
+    """How an image passes through the model: the four stages, and every layer."""
 
     def work(opened: CachedModel, seen: RememberedImage) -> dict[str, Any]:
         return {"flow": flow_of(opened, seen), "layers": layers_of(opened, seen)}
@@ -127,7 +127,7 @@ async def trace(request: Request, state: TheState, model: ModelName = "") -> dic
 
 @router.post("/pixel", openapi_extra=IMAGE_BODY)
 async def pixel(request: Request, state: TheState, place: ThePlace, model: ModelName = "") -> dict[str, Any]:
-    """Why one pixel has its label: the probability of every class, and what part of the image it was read from."""
+    """Why one pixel has its label: the probability of every class, and the receptive field."""
 
     def work(opened: CachedModel, seen: RememberedImage) -> dict[str, Any]:
         return pixel_of(opened, seen, *place.inside(seen))

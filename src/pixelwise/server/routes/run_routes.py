@@ -1,4 +1,4 @@
-"""Trainings: listed, started, watched live, stopped."""
+"""Training runs: list, start, watch live, stop, resume."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from fastapi import Path as Path_
 from fastapi.responses import FileResponse, Response, StreamingResponse
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pixelwise.datasets.read_sample import read_sample_image
 from pixelwise.errors import PixelwiseError
@@ -36,15 +36,19 @@ Number = Annotated[int, Path_(ge=0, le=999_999)]
 
 
 class NewRun(BaseModel):
-    """What to train. Everything has a small default that takes a minute or two on two cores."""
+    """A training run to start. The defaults take a minute or two on two CPU cores."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "first-try", "epochs": 8}]})
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", examples=["first-try"])
-    size: tuple[int, int] = Field((96, 128), description="Height and width that the network sees.")
+    size: tuple[int, int] = Field((96, 128), description="Input height and width of the network, multiples of 32.")
     encoder: Literal["lite0", "lite1", "lite2", "unet"] = "lite0"
     epochs: int = Field(8, ge=1, le=500)
-    images: int = Field(64, ge=8, le=5000, description="Rendered street scenes to learn from.")
+    images: int = Field(64, ge=8, le=5000, description="Number of rendered street scenes to train on.")
     augmentation: bool = True
-    folder: str | None = Field(None, max_length=1000, description="A folder on the server's machine instead of scenes.")
+    folder: str | None = Field(
+        None, max_length=1000, description="A dataset on the server's machine, instead of scenes."
+    )
 
     @field_validator("size")
     @classmethod
@@ -56,19 +60,19 @@ class NewRun(BaseModel):
 
 @router.get("")
 def runs(state: TheState) -> dict[str, Any]:
-    """All runs, the loaded model's own first, and whether this machine can train."""
+    """All runs, that of the loaded model first, and whether this machine can train."""
     can_train = importlib.util.find_spec("torch") is not None
     return {
         "runs": [state.runs.describe(name) for name in state.runs.names()],
         "can_train": can_train,
         "install": None if can_train else "pip install 'pixelwise[train]'",
-        "local": True,  # whoever brings the token may name folders of this machine
+        "local": True,  # requests with the token may name folders of this machine
     }
 
 
 @router.post("", status_code=201)
 def start(state: TheState, new: NewRun) -> dict[str, Any]:
-    """Start a training as a process of its own."""
+    """Start a training run in a process of its own."""
     wanted = new.model_dump()
     if not new.folder:
         wanted["folder"] = None
@@ -86,7 +90,7 @@ def existing_folder(named: str) -> Path:
             return folder
     except (OSError, RuntimeError, ValueError):  # a name too long, a user that there is not
         pass
-    raise RequestError(422, "folder-missing", "There is no such folder on this machine.", "Check its name.")
+    raise RequestError(422, "folder-missing", "This folder does not exist on the server's machine.", "Check its path.")
 
 
 @router.get("/{name}")
@@ -97,23 +101,23 @@ def run(state: TheState, name: str) -> dict[str, Any]:
 
 @router.post("/{name}/stop")
 def stop(state: TheState, name: str) -> dict[str, Any]:
-    """Stop a training as Ctrl-C would; what it has learnt so far stays."""
+    """Stop a training run as Ctrl-C does; its last checkpoint is kept."""
     state.runs.stop(name)
     return state.runs.describe(name)
 
 
 @router.post("/{name}/resume")
 def resume(state: TheState, name: str) -> dict[str, Any]:
-    """Let a stopped training go on from its last checkpoint."""
+    """Resume a stopped training run from its last checkpoint."""
     state.runs.resume(name)
     return state.runs.describe(name)
 
 
 @router.get("/{name}/events", response_class=StreamingResponse)
 async def events(request: Request, state: TheState, name: str) -> StreamingResponse:
-    """Server-sent events: lists of trace events as they are written; `end` when the training has ended.
+    """Server-sent events: lists of trace events as they are written, then `end` when the training has ended.
 
-    An event's id is the place in the trace behind it, so that a reader that comes back goes on where it was.
+    The id of an event is a position in the trace, so that a client that reconnects continues where it was.
     """
     state.runs.existing(name)
     last = request.headers.get("last-event-id", "0")
@@ -123,11 +127,11 @@ async def events(request: Request, state: TheState, name: str) -> StreamingRespo
 
 
 async def follow(state: State, name: str, offset: int) -> AsyncIterator[str]:
-    """The trace from `offset` on, as long as the training lives."""
+    """The trace from `offset` on, until the training ends."""
     trace = state.runs.folder(name) / "trace.jsonl"
     quiet_s = 0.0
     while not state.stopping.is_set():
-        alive = state.runs.is_running(name)  # asked before reading, so that nothing written before its end is missed
+        alive = state.runs.is_running(name)  # checked before reading, so that nothing written before the end is missed
         found, offset = await asyncio.to_thread(read_from, trace, offset)
         if found:
             quiet_s = 0.0
@@ -144,51 +148,51 @@ async def follow(state: State, name: str, offset: int) -> AsyncIterator[str]:
 
 @router.get("/{name}/epochs/{epoch}")
 def epoch(state: TheState, name: str, epoch: Number) -> dict[str, Any]:
-    """All numbers of one epoch, each class's IoU among them."""
+    """All numbers of one epoch, including the IoU of each class."""
     trace = state.runs.existing(name) / "trace.jsonl"
     found = [e for e in read_events(trace) if e.get("event") == "epoch" and e.get("epoch") == epoch]
     if not found:
-        raise RequestError(404, "epoch-unknown", f"There is no epoch {epoch} in this run.")
+        raise RequestError(404, "epoch-unknown", f"This run has no epoch {epoch}.")
     return found[-1]
 
 
 @router.get("/{name}/previews/{epoch}/{index}", response_class=FileResponse)
 def preview(state: TheState, name: str, epoch: Number, index: Number) -> FileResponse:
-    """The mask that a held-out image got after an epoch."""
+    """The predicted mask of a held-out image after an epoch."""
     path = state.runs.existing(name) / "previews" / f"epoch-{epoch:04d}" / f"{index}.png"
     if not 0 <= index < 100 or not path.is_file():
-        raise RequestError(404, "preview-unknown", "There is no such preview.")
+        raise RequestError(404, "preview-unknown", "This run has no such preview.")
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
 
 
 @router.get("/{name}/images/{index}", response_class=Response)
 def image(state: TheState, name: str, index: Number) -> Response:
-    """The held-out image that previews are of."""
+    """The held-out image that the previews show."""
     sample = held_out(state, name, index)
     try:
         pixels = read_sample_image(sample)
     except PixelwiseError as error:
-        raise RequestError(410, "image-gone", "This image is no longer where it was.") from error
+        raise RequestError(410, "image-gone", "This image has been moved or deleted since the training.") from error
     return preview_png(pixels)
 
 
 @router.get("/{name}/truth/{index}", response_class=Response)
 def truth(state: TheState, name: str, index: Number) -> Response:
-    """Its true mask, in the classes' colours."""
+    """The true mask of a held-out image, in the colours of the classes."""
     sample = held_out(state, name, index)
     folder = state.runs.existing(name)
     classes = ClassList.from_json(data_of(folder)["classes"])
     try:
         labels = read_held_out(sample, mask_ids_of(folder), len(classes))[1]
     except PixelwiseError as error:
-        raise RequestError(410, "image-gone", "This mask is no longer where it was.") from error
+        raise RequestError(410, "image-gone", "This mask has been moved or deleted since the training.") from error
     return preview_png(coloured(labels, classes), nearest=True)
 
 
 def held_out(state: State, name: str, index: int) -> Sample:
     pairs = held_out_pairs(state.runs.existing(name))
     if not 0 <= index < len(pairs):
-        raise RequestError(404, "image-unknown", "There is no such image.")
+        raise RequestError(404, "image-unknown", "This run has no such held-out image.")
     return pairs[index]
 
 
