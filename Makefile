@@ -20,8 +20,10 @@ demo: install
 page: install
 	$(BIN)/python hatch_build.py
 
+# Files of tests are shared out among as many processes as there are cores, four at most. One after the other: WORKERS=0.
+WORKERS ?= logical
 test: page
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
 
 # Proofs that take minutes: many kills, long floods.
 test-slow: page
