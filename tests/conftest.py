@@ -39,6 +39,7 @@ def make_bundle(
     even_exposure: bool = True,
     classes: ClassList = THREE,
     provenance: dict[str, Any] | None = None,
+    temperature: float = 1.5,
 ) -> Any:
     """Write a bundle of an untrained network; returns the network as it was exported."""
     torch = pytest.importorskip("torch", reason="bundles are made with torch; install pixelwise[train]")
@@ -70,7 +71,7 @@ def make_bundle(
         stride=network.stride,
         mean=network.mean,
         std=network.std,
-        temperature=1.5,
+        temperature=temperature,
         even_exposure=even_exposure,
         stages=stages_of(network),
         provenance=provenance or {},

@@ -269,7 +269,7 @@ def test_a_wrong_label_is_the_first_suspect(sound: Path) -> None:
     mask[20:40, 30:60] = (mask[20:40, 30:60] + 1) % 6
     write_png(path, mask)
     dataset = open_dataset(sound)
-    suspects = find_suspects(dataset, dataset.splits["train"], oracle)
+    suspects = find_suspects(dataset, {"train": dataset.splits["train"]}, oracle)
     assert suspects
     assert {suspect.sample.mask for suspect in suspects} == {path}
     x, y, width, height = suspects[0].box
@@ -284,7 +284,7 @@ def test_a_wrong_label_is_the_first_suspect(sound: Path) -> None:
     assert report.to_json()["suspects"][0]["box"] == list(suspects[0].box)
     oracle.classes = ClassList(("a", "b"), ((0, 0, 1), (0, 1, 0)))
     with pytest.raises(UsageError, match="classes"):
-        find_suspects(dataset, dataset.splits["train"], oracle)
+        find_suspects(dataset, {"train": dataset.splits["train"]}, oracle)
 
 
 # ── Reports ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -113,7 +113,7 @@ def test_strips_are_what_the_measures_say_of_the_whole_image(seed: int) -> None:
     at = np.flatnonzero(wrong)
     rows, columns = slice(16 % 4, None, 4), slice(16 // 4 % 4, None, 4)
     sure = calibration.sampled_confidence(scores, *true.shape, rows, columns, 1.3)
-    expected, patches = suspects(predicted, true, wrong, sure, rows, columns)
+    expected, patches = suspects(predicted, true, sure, rows, columns)
     assert suspected == expected
     assert expected  # so that the fourth kind is seen too
     assert patches is not None

@@ -70,7 +70,7 @@ def test_each_error_is_of_its_kind() -> None:
     confidence = np.full(true.shape, 0.6, np.float32)
     confidence[70:90, 70:100] = 0.99
     every = slice(None, None, 4)
-    found = suspects(predicted, true, wrong, confidence[every, every], every, every)
+    found = suspects(predicted, true, confidence[every, every], every, every)
     (suspect,), pixels = found
     assert pixels is not None
     assert (suspect.x, suspect.y, suspect.width, suspect.height) == (70, 70, 30, 20)

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from pixelwise.server import training_job
 from pixelwise.server.error_responses import RequestError
-from pixelwise.server.judging import judge
+from pixelwise.server.held_out_scores import held_out_scores
 from pixelwise.server.run_list import Runs, read_from
 from pixelwise.server.sample_images import Samples
 from pixelwise.trace_events import to_file
@@ -95,8 +95,8 @@ def test_one_training_at_a_time_and_no_foreign_folder(client: TestClient) -> Non
     assert client.get("/v1/runs").json()["runs"] == []
 
 
-def test_judging_agrees_with_itself(served_model: Any, tmp_path: Path) -> None:
-    found = judge(served_model, Samples(served_model, None), None)
+def test_scores_on_rendered_scenes_add_up(served_model: Any, tmp_path: Path) -> None:
+    found = held_out_scores(served_model, Samples(served_model, None))
     assert found is not None
     matrix = found["matrix"]
     total = sum(map(sum, matrix))

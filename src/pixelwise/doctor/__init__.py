@@ -11,6 +11,6 @@ alike             copies, near copies, video frames and groups across splits
 outliers          images that are not like the others
 diagnose          all of these in one pass: the verb `check`
 relabel, repair   a mended native copy
-suspects          where a confident model and the mask disagree
+label_errors      where a confident model and the mask disagree
 report, page      the findings as JSON, in the terminal, as one HTML file
 """

@@ -59,10 +59,13 @@ def check(
     diagnosis = diagnose(data, progress, masks=chosen.masks or "", asked=asked)
     report = diagnosis.report
     if model is not None:
-        samples = [sample for part in diagnosis.dataset.splits.values() for sample in part]
-        good = [sample for sample in samples if sample.name not in report.findings.bad]
+        good = {
+            split: [sample for sample in samples if sample.name not in report.findings.bad]
+            for split, samples in diagnosis.dataset.splits.items()
+        }
+        total = sum(map(len, good.values()))
         suspects = find_suspects(
-            diagnosis.dataset, good, model, lambda done: progress("asking the model", done, len(good))
+            diagnosis.dataset, good, model, lambda done: progress("running the model", done, total)
         )
         report = replace(report, suspects=tuple(suspects))
     if fix is not None:

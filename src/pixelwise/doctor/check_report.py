@@ -14,7 +14,7 @@ from rich.text import Text
 from pixelwise.datasets.masks.mask_encoding import MaskEncoding
 from pixelwise.datasets.masks.mask_problems import Question
 from pixelwise.doctor.findings import Findings, SplitFacts
-from pixelwise.doctor.label_errors import Suspect
+from pixelwise.doctor.label_errors import SuspectedLabel
 from pixelwise.images.files import shown
 from pixelwise.records import ClassList, Problem, Sample
 
@@ -59,7 +59,7 @@ class CheckReport:
     notes: tuple[str, ...]
     split: Mapping[str, tuple[str, ...]]  # a grouped split, by the groups' names; empty where none is suggested
     samples: Mapping[str, Sample] = field(default_factory=dict)  # by the names of their files, for thumbnails
-    suspects: tuple[Suspect, ...] = ()  # regions where a model contradicts the masks
+    suspects: tuple[SuspectedLabel, ...] = ()  # regions where a model contradicts the masks
     corrected: Mapping[str, Any] = field(default_factory=dict)  # what a person changed in a model's masks
     seconds: float = 0.0
     fixed: Path | None = None  # where the repaired copy is

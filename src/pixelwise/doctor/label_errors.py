@@ -1,31 +1,21 @@
-"""Suspected label errors: regions where a confident model and the mask disagree, the most telling first.
-
-Follows the idea of confident learning for segmentation (Lad and Mueller, "Estimating label quality and errors in
-semantic segmentation data via any model", 2023): what counts is how sure the model is against the given label, summed
-over a connected region, so that a thin line of uncertain pixels along an edge counts for little.
-
-Shapes: H, W of the image; h, w of the scores; C classes.
-"""
+"""Suspected label errors of a dataset: where a confident model and the mask disagree, by the rules of `evaluate`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.errors import DataError, UsageError
 from pixelwise.images.files import shown
+from pixelwise.metrics.calibration import sample_grid, sampled_confidence
+from pixelwise.metrics.error_types import LISTED, suspects
 from pixelwise.records import VOID, ClassList, Dataset, Labels, Pixels, Prediction, Sample
 
-CONFIDENT = 0.8  # the model's probability of its own class
-SMALLEST_PX = 64  # regions of fewer pixels are edges' business
-MARGIN_PX = 16  # around a region in its crop
-KEPT = 50
+MARGIN_PX = 16  # around a patch in its crop
 
 
 class Predicts(Protocol):
@@ -38,22 +28,21 @@ class Predicts(Protocol):
 
 
 @dataclass(frozen=True)
-class Suspect:
-    """One region whose label is doubted."""
+class SuspectedLabel:
+    """One patch whose label is probably wrong."""
 
     sample: Sample
-    box: tuple[int, int, int, int]  # x, y, width, height of the region
+    box: tuple[int, int, int, int]  # x, y, width, height of the patch, pixels
     area_px: int
     labelled: str  # the mask's class
     predicted: str
-    confidence: float  # the model's mean probability of its class in the region, 0–1
-    doubt_px: float  # summed over the region: probability of the model's class less that of the mask's
+    confidence: float  # the model's mean probability of its class in the patch, 0–1
 
     def __str__(self) -> str:
         x, y, width, height = self.box
         return (
             f"{shown(self.sample.name)}: {self.area_px:,} px at x {x}–{x + width}, y {y}–{y + height} are labelled "
-            f"{self.labelled!r}, but the model says {self.predicted!r} ({self.confidence:.0%})"
+            f"{self.labelled!r}, but the model predicts {self.predicted!r} ({self.confidence:.0%})"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -62,12 +51,15 @@ class Suspect:
 
 def find_suspects(
     dataset: Dataset,
-    samples: Iterable[Sample],
+    splits: Mapping[str, Sequence[Sample]],
     model: Predicts,
     progress: Callable[[int], None] = lambda done: None,
-    kept: int = KEPT,
-) -> list[Suspect]:
-    """The most doubtful regions of some samples, by falling doubt. Pairs that cannot be read are passed over.
+) -> list[SuspectedLabel]:
+    """The suspected label errors of some samples, the largest first, at most LISTED. Unreadable pairs are skipped.
+
+    Args:
+        splits: the samples of each split.
+        progress: called with the number of samples done.
 
     Raises:
         UsageError: the model's classes are not the dataset's.
@@ -77,8 +69,9 @@ def find_suspects(
             f"the model's classes ({', '.join(model.classes.names)}) are not the dataset's "
             f"({', '.join(dataset.classes.names)}). Use a model trained on these classes."
         )
-    found: list[Suspect] = []
-    for done, sample in enumerate(samples, start=1):
+    found: list[SuspectedLabel] = []
+    numbered = [(turn, sample) for samples in splits.values() for turn, sample in enumerate(samples)]
+    for done, (turn, sample) in enumerate(numbered, start=1):
         try:
             image = read_sample_image(sample)
             size = (image.shape[0], image.shape[1])
@@ -86,41 +79,22 @@ def find_suspects(
         except DataError:
             continue
         if mask.shape == image.shape[:2]:
-            found += suspects_in(sample, mask, model.predict(image))
-            found = sorted(found, key=lambda suspect: -suspect.doubt_px)[:kept]
+            found += suspects_in(sample, mask, model.predict(image), turn)
+            found = sorted(found, key=lambda suspect: -suspect.area_px)[:LISTED]
         progress(done)
     return found
 
 
-def suspects_in(sample: Sample, mask: Labels, prediction: Prediction) -> list[Suspect]:
-    """Regions of one image, each of one labelled and one predicted class."""
-    labels = prediction.labels
-    own, given = _probabilities(prediction, mask)
-    doubted = (labels != mask) & (mask != VOID) & (labels != VOID) & (own >= CONFIDENT)
-    pairs = np.where(doubted, mask.astype(np.int32) * 256 + labels, -1)
-    found = []
-    for pair in np.unique(pairs[pairs >= 0]):
-        number, parts, boxes, _ = cv2.connectedComponentsWithStats((pairs == pair).astype(np.uint8), connectivity=4)
-        for part in range(1, number):
-            x, y, width, height, area = (int(value) for value in boxes[part])
-            if area < SMALLEST_PX:
-                continue
-            inside = parts[y : y + height, x : x + width] == part
-            sure = own[y : y + height, x : x + width][inside]
-            doubt = float((sure - given[y : y + height, x : x + width][inside]).sum())
-            names = prediction.classes.names
-            found.append(
-                Suspect(
-                    sample,
-                    (x, y, width, height),
-                    area,
-                    names[pair // 256],
-                    names[pair % 256],
-                    float(sure.mean()),
-                    doubt,
-                )
-            )
-    return found
+def suspects_in(sample: Sample, mask_HW: Labels, prediction: Prediction, turn: int) -> list[SuspectedLabel]:
+    """The suspected label errors of one image; `turn`: see `sample_grid`."""
+    names, (height, width) = prediction.classes.names, mask_HW.shape
+    predicted_HW = np.where(mask_HW == VOID, np.uint8(VOID), prediction.labels)
+    rows, columns = sample_grid(height, width, turn)
+    confidence_yx = sampled_confidence(prediction.scores, height, width, rows, columns, prediction.temperature)
+    return [
+        SuspectedLabel(sample, (s.x, s.y, s.width, s.height), s.pixels, names[s.true], names[s.predicted], s.confidence)
+        for s in suspects(predicted_HW, mask_HW, confidence_yx, rows, columns)[0]
+    ]
 
 
 def crop_around(pixels: Pixels, box: tuple[int, int, int, int]) -> Pixels:
@@ -128,17 +102,3 @@ def crop_around(pixels: Pixels, box: tuple[int, int, int, int]) -> Pixels:
     x, y, width, height = box
     top, left = max(y - MARGIN_PX, 0), max(x - MARGIN_PX, 0)
     return pixels[top : y + height + MARGIN_PX, left : x + width + MARGIN_PX]
-
-
-def _probabilities(prediction: Prediction, mask: Labels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Probability of the predicted and of the labelled class at every pixel, each [H, W]: one class at a time."""
-    scores_Chw = prediction.scores / prediction.temperature
-    exp_Chw = np.exp(scores_Chw - scores_Chw.max(axis=0))
-    probabilities_Chw = (exp_Chw / exp_Chw.sum(axis=0)).astype(np.float32)
-    height, width = mask.shape
-    own, given = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
-    for c, plane_hw in enumerate(probabilities_Chw):
-        plane = cv2.resize(plane_hw, (width, height), interpolation=cv2.INTER_LINEAR)
-        own = np.where(prediction.labels == c, plane, own)
-        given = np.where(mask == c, plane, given)
-    return own, given

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.evaluation.measure_image import SAMPLE_EVERY, Sums
+from pixelwise.evaluation.measure_image import Sums
 from pixelwise.evaluation.per_image import ImageRow, chosen_images, counts_of, sequences
 from pixelwise.metrics.bootstrap import DRAWS, drawn_sums, interval
 from pixelwise.metrics.boundary import DISTANCES_PX, boundary_iou
-from pixelwise.metrics.calibration import Calibration, calibration_of
+from pixelwise.metrics.calibration import SAMPLE_EVERY, Calibration, calibration_of
 from pixelwise.metrics.confusion import (
     Scores,
     baseline,
@@ -36,7 +36,6 @@ from pixelwise.records import ClassList
 
 COVERAGES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # at which risk is told
 SHOWN = 3  # worst, typical and best images
-SUSPECTS = 30  # of the suspected label errors that are listed, the largest first
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ import numpy as np
 
 from pixelwise.datasets.class_values import Given, values_of
 from pixelwise.errors import DataError, UsageError
-from pixelwise.evaluation.analysis import SUSPECTS, Analysis
+from pixelwise.evaluation.analysis import Analysis
 from pixelwise.evaluation.evaluation_report import EvaluationReport
 from pixelwise.evaluation.labelled_pairs import Pair, checked_listing, each_pair, open_data
 from pixelwise.evaluation.match_classes import Match, match_classes
 from pixelwise.evaluation.measure_image import Sums, measure
 from pixelwise.evaluation.per_image import ImageRow, row_of, to_csv
 from pixelwise.images.files import shown, write_whole
-from pixelwise.metrics.error_types import Suspect
+from pixelwise.metrics.error_types import LISTED, Suspect
 from pixelwise.prediction.engines.engine import usable_cores
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.tta import Variant, variants_of
@@ -95,7 +95,7 @@ def evaluate(
         sums.add(counts)
         rows.append(row)
         seen += len(found)
-        suspected = nlargest(SUSPECTS, [*suspected, *((row.name, s) for s in found)], key=lambda pair: pair[1].pixels)
+        suspected = nlargest(LISTED, [*suspected, *((row.name, s) for s in found)], key=lambda pair: pair[1].pixels)
     progress(total, total)
     if not rows:
         raise DataError(f"{shown(dataset.root)}: the {split} split holds no labelled image. Name another --split.")

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.metrics.boundary import DISTANCES_PX, band_counts, banded_matrix, bands_of_rows, guess_counts
-from pixelwise.metrics.calibration import BINS, FINE, confidence_sums, sampled_confidence
+from pixelwise.metrics.calibration import BINS, FINE, confidence_sums, sample_grid, sampled_confidence
 from pixelwise.metrics.error_types import BOUNDARY_PX, KINDS, Suspect, suspects
 from pixelwise.metrics.outlines import TOLERANCES_PX, outline_counts
 from pixelwise.metrics.regions import SIZE_NAMES
 from pixelwise.metrics.streamed_regions import GrowingRegions
 from pixelwise.records import VOID, Labels, Scores
 
-SAMPLE_EVERY = 4  # rows and columns: confidence is looked up at one pixel in 16; exact there, and at others each image
 STRIP_PIXELS = 1 << 20  # that are counted at a time, for the memory of large images
 MARGIN_ROWS = 2 * DISTANCES_PX[-1]  # are looked at besides those of a strip, which has at least as many
 BOUNDED = len(DISTANCES_PX) + 1  # bands, and what lies in none
@@ -94,12 +93,9 @@ def measure(
         for ids_HW in (predicted_HW[first:stop], true_HW[first:stop]):
             if ((ids_HW >= classes) & (ids_HW != VOID)).any():
                 raise ValueError(f"ids outside the {classes} classes (0 … {classes - 1}) and void ({VOID})")
-    start_y, start_x = turn % SAMPLE_EVERY % height, turn // SAMPLE_EVERY % SAMPLE_EVERY % width
-    rows, columns = slice(start_y, None, SAMPLE_EVERY), slice(start_x, None, SAMPLE_EVERY)
+    rows, columns = sample_grid(height, width, turn)
     confidence_yx = sampled_confidence(scores_Chw, height, width, rows, columns, temperature)
-    suspected, suspected_HW = suspects(
-        predicted_HW, true_HW, predicted_HW != true_HW, confidence_yx, rows, columns
-    )  # wrong nowhere where the truth is void
+    suspected, suspected_HW = suspects(predicted_HW, true_HW, confidence_yx, rows, columns)
     labelled_yx = true_HW[rows, columns] != VOID
     right_yx = predicted_HW[rows, columns] == true_HW[rows, columns]
     sums = Sums.zero(classes)

@@ -17,6 +17,7 @@ from pixelwise.softmax import highest_probability, log_softmax
 
 BINS = 15
 FINE = 100  # parts of a bin: confidences are streamed into 1,500 of them, fine enough for risk against coverage
+SAMPLE_EVERY = 4  # rows and columns
 STRIP_VALUES = 1 << 22  # scores that are resized at a time, for the memory of large images
 TEMPERATURES = (0.25, 4.0)  # sought between these; a network outside them needs other help
 
@@ -84,6 +85,16 @@ def places_between(at: tuple[int, int, int], size_px: int, low_px: int) -> Betwe
     place = np.clip((np.arange(*at) + 0.5) / size_px * low_px - 0.5, 0, low_px - 1)
     first = place.astype(np.intp)
     return first, np.minimum(first + 1, low_px - 1), (place - first).astype(np.float32)
+
+
+def sample_grid(height: int, width: int, turn: int) -> tuple[slice, slice]:
+    """The rows and columns at which confidence is looked up: one pixel in 16.
+
+    Args:
+        turn: the image's number in its split, which moves the grid.
+    """
+    y, x = turn % SAMPLE_EVERY % height, turn // SAMPLE_EVERY % SAMPLE_EVERY % width
+    return slice(y, None, SAMPLE_EVERY), slice(x, None, SAMPLE_EVERY)
 
 
 def sampled_confidence(

@@ -33,6 +33,7 @@ NAMES = {
 BOUNDARY_PX = 4  # an error this near a true boundary is one of outline; one of DISTANCES_PX
 SURE = 0.95  # mean probability of the predicted class on a patch, at least, for its label to be suspected
 PATCH_SHARE = 5e-4  # of the image: smaller patches say too little
+LISTED = 50  # suspected label errors in a report, the largest first
 PATCH_SAMPLES = 6  # places at which the probability of a patch is known, at least
 
 
@@ -53,18 +54,22 @@ class Suspect:
 def suspects(
     predicted_HW: Labels,
     true_HW: Labels,
-    wrong_HW: NDArray[np.bool_],
     confidence_yx: NDArray[np.floating],
     rows: slice,
     columns: slice,
 ) -> tuple[list[Suspect], NDArray[np.bool_] | None]:
-    """Patches of one true and one predicted class on which the model is sure, and their pixels, bool [H, W].
+    """Suspected label errors: patches of one true and one predicted class on which the model is sure.
 
-    Where there are none, None instead of the pixels.
+    Follows the idea of confident learning for segmentation (Lad and Mueller 2023, arXiv:2307.05080).
 
     Args:
-        confidence_yx: probability of the predicted class at the pixels [rows, columns].
+        predicted_HW: void where the truth is.
+        confidence_yx: probability of the predicted class at the pixels [rows, columns], as `sample_grid` chooses them.
+
+    Returns:
+        The patches, and their pixels, bool [H, W]; None instead of the pixels where there are no patches.
     """
+    wrong_HW = predicted_HW != true_HW
     if int((confidence_yx[wrong_HW[rows, columns]] >= SURE).sum()) < PATCH_SAMPLES // 2:
         return [], None
     # Cut where the pair of classes changes: to the right and below. What is one pixel wide may fall apart, and is far

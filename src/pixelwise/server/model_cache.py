@@ -12,7 +12,7 @@ from pixelwise.errors import PixelwiseError
 from pixelwise.prediction.load_model import BUNDLE_NAME, Model, load
 from pixelwise.prediction.stages import Stages
 from pixelwise.server.error_responses import RequestError
-from pixelwise.server.judging import judge
+from pixelwise.server.held_out_scores import held_out_scores
 from pixelwise.server.run_list import Runs
 from pixelwise.server.sample_images import Samples
 from pixelwise.tracing.activations import Inside
@@ -45,7 +45,7 @@ class CachedModel:
         """Its scores on images that it has not learnt from; computed once."""
         with self.lock:
             if self._judged is None:
-                self._judged = (judge(self.model, self.samples, self.run),)
+                self._judged = (held_out_scores(self.model, self.samples),)
             return self._judged[0]
 
 

@@ -81,11 +81,11 @@ JSON: dict[tuple[str, str], Any] = {
         "matrix": [[1200, 40], [31, 2900]], "scores": SCORES,
         "commonest": {"class": "road", "accuracy": 0.7, "miou": 0.35},
         "boundary": {
-            "within_px": 3, "pixels": 410, "accuracy": 0.675, "interior_pixels": 3761, "interior_accuracy": 0.979,
+            "within_px": 4, "pixels": 410, "accuracy": 0.675, "interior_pixels": 3761, "interior_accuracy": 0.979,
         },
         "calibration": {
             "error": 0.004, "temperature": 1.14,
-            "bins": [{"from": 0.9, "to": 1.0, "pixels": 287898, "confidence": 0.988, "accuracy": 0.986}],
+            "bins": [{"from": 0.9333, "to": 1.0, "pixels": 287898, "confidence": 0.988, "accuracy": 0.986}],
         },
     },
     ("get", "/v1/samples"): [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.errors import PixelwiseError
 from pixelwise.images.image_files import encode_png
 from pixelwise.prediction.load_model import Model
-from pixelwise.records import VOID, ClassList, Labels, Pixels, Sample
+from pixelwise.records import VOID, Labels, Pixels, Sample
 from pixelwise.scenes.render_scene import SCENE_CLASSES, render_scene
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.responses import mapped
@@ -21,6 +22,7 @@ from pixelwise.server.responses import mapped
 SEED = 71  # no training on scenes uses this one
 SCENES = (4, 11, 17, 23)
 SCENE_PX = (384, 512)
+SCORED_SCENE_PX = (256, 320)
 HELD_OUT = 6
 HELD_OUT_NAME = "held-out"
 KEPT = 4  # samples whose PNGs are kept
@@ -42,6 +44,7 @@ class Samples:
 
     def __init__(self, model: Model, run: Path | None) -> None:
         self.classes, self.golden = model.classes, model.engine.bundle.golden.image
+        self.shared_classes = len(set(SCENE_CLASSES.names) & set(model.classes.names))
         self.held_out = held_out_pairs(run)
         self.mask_ids = mask_ids_of(run)
         self.kept: dict[str, tuple[bytes, bytes]] = {}
@@ -49,7 +52,7 @@ class Samples:
             SampleImage(f"{HELD_OUT_NAME}-{i}", sample.name.rpartition("/")[2], "held out when this model was trained")
             for i, sample in enumerate(self.held_out[:HELD_OUT])
         ]
-        if not self.held_out and not knows_streets(model.classes):
+        if not self.held_out and self.shared_classes < 2:
             self.examples.append(
                 SampleImage(
                     GOLDEN, "the model’s own test image", "inside its file; it comes without a true mask", False
@@ -71,8 +74,7 @@ class Samples:
         if name == GOLDEN:
             return self.golden, np.full(self.golden.shape[:2], VOID, np.uint8)
         if kind == "scene":
-            pixels, labels = render_scene(SEED, int(number), *SCENE_PX)
-            return pixels, mapped(labels, SCENE_CLASSES, self.classes)
+            return self.scene(int(number), SCENE_PX)
         return self.read_held_out(int(number))
 
     def read_held_out(self, index: int) -> tuple[Pixels, Labels]:
@@ -83,6 +85,27 @@ class Samples:
             raise RequestError(
                 410, "sample-gone", "This image is no longer where it was.", "Choose another one."
             ) from error
+
+    def labelled(self, most: int) -> tuple[str, Iterator[tuple[Pixels, Labels]]] | None:
+        """Images with true labels to score this model on, as from `read`, and what they are; None where there are none.
+
+        The first of the run's held-out images, in their order; without any, rendered scenes.
+        """
+        if self.held_out:
+            count = min(len(self.held_out), most)
+            these = f"the first {count} of {len(self.held_out)}" if count < len(self.held_out) else f"{count}"
+            source = f"{these} images that were held out when this model was trained"
+            return source, (self.read_held_out(i) for i in range(count))
+        if self.shared_classes >= 2:
+            source = (
+                f"{most} rendered street scenes, over the {self.shared_classes} classes that they share with this model"
+            )
+            return source, (self.scene(1000 + i, SCORED_SCENE_PX) for i in range(most))
+        return None
+
+    def scene(self, number: int, size: tuple[int, int]) -> tuple[Pixels, Labels]:
+        pixels, labels = render_scene(SEED, number, *size)
+        return pixels, mapped(labels, SCENE_CLASSES, self.classes)
 
     def pngs(self, name: str) -> tuple[bytes, bytes]:
         """Image and true mask as PNG; those asked for last are kept."""
@@ -97,11 +120,6 @@ class Samples:
 def is_held_out(name: str) -> bool:
     """Is this sample read from a folder of this machine?"""
     return name.startswith(HELD_OUT_NAME)
-
-
-def knows_streets(classes: ClassList) -> bool:
-    """Can this model be judged on rendered street scenes?"""
-    return len(set(SCENE_CLASSES.names) & set(classes.names)) >= 2
 
 
 def data_of(run: Path | None) -> dict[str, Any]:
@@ -130,9 +148,3 @@ def read_held_out(sample: Sample, mask_ids: dict[int, int], classes: int) -> tup
 
 def mask_ids_of(run: Path | None) -> dict[int, int]:
     return {int(key): int(value) for key, value in data_of(run).get("mask_ids", {}).items()}
-
-
-def judged_scenes(classes: ClassList, count: int) -> list[tuple[Pixels, Labels]]:
-    """Rendered scenes for judging a model whose classes they show."""
-    scenes = (render_scene(SEED, 1000 + i, 256, 320) for i in range(count))
-    return [(pixels, np.asarray(mapped(labels, SCENE_CLASSES, classes))) for pixels, labels in scenes]
