@@ -12,29 +12,31 @@ from pathlib import Path
 
 from pixelwise.datasets.class_names import undeclare_too_many
 from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, DatasetSettings, read_settings
-from pixelwise.datasets.formats.ade20k import is_ade20k, list_ade20k
-from pixelwise.datasets.formats.ade20k_full import is_ade20k_full, list_ade20k_full
-from pixelwise.datasets.formats.cityscapes import is_cityscapes, list_cityscapes
-from pixelwise.datasets.formats.coco import is_coco, list_coco
-from pixelwise.datasets.formats.cvat import is_cvat, list_cvat
-from pixelwise.datasets.formats.cvat_video import is_cvat_video, list_cvat_video
-from pixelwise.datasets.formats.darwin import is_darwin, list_darwin
-from pixelwise.datasets.formats.geojson import is_geojson, list_geojson
-from pixelwise.datasets.formats.image_folder import is_image_folder, list_image_folder
-from pixelwise.datasets.formats.labelme import is_labelme, list_labelme
-from pixelwise.datasets.formats.labelme_xml import is_labelme_xml, list_labelme_xml
-from pixelwise.datasets.formats.labelstudio import is_labelstudio, list_labelstudio
-from pixelwise.datasets.formats.matlab import is_matlab, list_matlab
-from pixelwise.datasets.formats.nifti import is_nifti, list_nifti
-from pixelwise.datasets.formats.parquet import is_parquet, list_parquet
+from pixelwise.datasets.formats import (
+    ade20k,
+    ade20k_full,
+    cityscapes,
+    coco,
+    cvat,
+    cvat_video,
+    darwin,
+    geojson,
+    image_folder,
+    labelme,
+    labelme_xml,
+    labelstudio,
+    matlab,
+    nifti,
+    parquet,
+    run_length_csv,
+    segments_ai,
+    superannotate,
+    supervisely,
+    via,
+    voc,
+    yolo,
+)
 from pixelwise.datasets.formats.reader_errors import problems_of, recognised
-from pixelwise.datasets.formats.run_length_csv import is_run_length_csv, list_run_length_csv
-from pixelwise.datasets.formats.segments_ai import is_segments_ai, list_segments_ai
-from pixelwise.datasets.formats.superannotate import is_superannotate, list_superannotate
-from pixelwise.datasets.formats.supervisely import is_supervisely, list_supervisely
-from pixelwise.datasets.formats.via import is_via, list_via
-from pixelwise.datasets.formats.voc import is_voc, list_voc
-from pixelwise.datasets.formats.yolo import is_yolo, list_yolo
 from pixelwise.datasets.found_folders import is_found, list_found
 from pixelwise.datasets.layouts import (
     MASK_SUFFIXES,
@@ -84,30 +86,30 @@ CAMVID_DECLARED = DeclaredClasses(
 )
 LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
     "layers": (is_layers, list_layers),
-    "matlab": (is_matlab, list_matlab),
+    "matlab": matlab,
     "native": (is_native, list_native),
     "camvid": (is_camvid, list_camvid),
-    "cityscapes": (is_cityscapes, list_cityscapes),
-    "voc": (is_voc, list_voc),
-    "coco": (is_coco, list_coco),
-    "yolo": (is_yolo, list_yolo),
-    "labelme": (is_labelme, list_labelme),
-    "geojson": (is_geojson, list_geojson),
-    "cvat-video": (is_cvat_video, list_cvat_video),
-    "cvat": (is_cvat, list_cvat),
-    "labelstudio": (is_labelstudio, list_labelstudio),
-    "via": (is_via, list_via),
-    "supervisely": (is_supervisely, list_supervisely),
-    "superannotate": (is_superannotate, list_superannotate),
-    "run-length-csv": (is_run_length_csv, list_run_length_csv),
-    "labelme-xml": (is_labelme_xml, list_labelme_xml),
-    "darwin": (is_darwin, list_darwin),
-    "segments-ai": (is_segments_ai, list_segments_ai),
-    "nifti": (is_nifti, list_nifti),
-    "parquet": (is_parquet, list_parquet),
-    "image-folder": (is_image_folder, list_image_folder),
-    "ade20k": (is_ade20k, list_ade20k),
-    "ade20k-full": (is_ade20k_full, list_ade20k_full),
+    "cityscapes": cityscapes,
+    "voc": voc,
+    "coco": coco,
+    "yolo": yolo,
+    "labelme": labelme,
+    "geojson": geojson,
+    "cvat-video": cvat_video,
+    "cvat": cvat,
+    "labelstudio": labelstudio,
+    "via": via,
+    "supervisely": supervisely,
+    "superannotate": superannotate,
+    "run-length-csv": run_length_csv,
+    "labelme-xml": labelme_xml,
+    "darwin": darwin,
+    "segments-ai": segments_ai,
+    "nifti": nifti,
+    "parquet": parquet,
+    "image-folder": image_folder,
+    "ade20k": ade20k,
+    "ade20k-full": ade20k_full,
     "pairs": (is_pairs, list_pairs),
     "folders": (is_found, list_found),
 }  # in the order in which they are tried

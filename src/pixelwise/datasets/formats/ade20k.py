@@ -13,11 +13,11 @@ FOLDERS = {"training": "train", "validation": "val", "testing": "test"}
 NUMBER = 150
 
 
-def is_ade20k(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     return any((root / "annotations" / folder).is_dir() and (root / "images" / folder).is_dir() for folder in FOLDERS)
 
 
-def list_ade20k(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     listing = Listing(root)
     for folder, split in FOLDERS.items():
         images, masks = root / "images" / folder, root / "annotations" / folder

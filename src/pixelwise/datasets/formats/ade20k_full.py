@@ -33,12 +33,12 @@ NAMED = 2000  # JSON files that are read for the classes' names, spread evenly
 DEPTH = 8
 
 
-def is_ade20k_full(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     glance = list(islice(_pairs(root), GLANCE))
     return bool(glance) and all(_is_coded(mask) for _, mask in glance)
 
 
-def list_ade20k_full(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every image with its `_seg.png`, in the split that its folders name."""
     listing = Listing(root)
     pairs = sorted(_pairs(root))

@@ -1,51 +1,42 @@
-"""Pictures with figures on them: what formats of drawings read in common, from a file to a mask.
+"""Shapes as annotation tools draw them, and the mask that they make.
 
-A format's module says how its file becomes pictures; here they meet their images, what cannot be drawn is reported by
-kind and class, and figures become pixels. Figures are drawn in their order, later ones over earlier ones.
+Every reader of drawn annotations turns its file into pictures: an image's name and its shapes, each with a class name.
+Shapes are drawn in order of `z`, then in the order of the file, later ones over earlier ones.
 
-Shapes: H, W of the mask; N corners of a ring, each (x, y), from the image's top left corner along the pixels' edges.
+Coordinates are pixels: x to the right, y down, from the image's top left corner. Angles are degrees, clockwise.
+Shapes: H, W of the mask; N corners of a ring, each (x, y).
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from pixelwise.datasets.formats.annotation_files import (
-    WHY_NOT,
-    Drawn,
-    ImageFiles,
-    SkippedShapes,
-    add_drawn,
-    blank_mask,
-    files_below,
-    peek,
-    read_all,
-    shape_named,
-    split_of,
-)
 from pixelwise.datasets.formats.field_checks import number, number_text, same_size
-from pixelwise.datasets.formats.polygons import Polygon, inside, judge_polygons, polygon_of
+from pixelwise.datasets.formats.polygons import Polygon, inside_rings, polygon_of
 from pixelwise.datasets.formats.reader_errors import refusals
-from pixelwise.datasets.formats.shape_outlines import box_of, ellipse_of
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
-from pixelwise.images.decode import MaskIds, stored_turn
+from pixelwise.images.decode import MAX_PIXELS, MaskIds
 from pixelwise.images.files import Refusal, shown
 
-PEEKED = 8  # files of one folder that are looked into to recognise a format
-MISSING_NAMED = 5  # images of one file that are reported by name
-OBJECT = "object"  # the class of figures that name none
+OBJECT = "object"  # the class of figures without a name
+MOST_CORNERS = 2048  # of an ellipse
+LINE, POINT = "A line has no area.", "A point has no area."
+WHY_NOT = {  # kinds of shapes, in the words of many formats
+    **dict.fromkeys(("line", "linestrip", "polyline", "linestring", "multilinestring", "path", "vector"), LINE),
+    **dict.fromkeys(("point", "points", "multipoint", "keypoint", "keypoints", "keypointlabels"), POINT),
+    **dict.fromkeys(("skeleton", "cuboid", "cuboid_2d", "graph"), "It has no outline on the image."),
+    **dict.fromkeys(("bbox", "box", "bndbox"), "It is a bounding box, not the outline of the object."),
+}
 
 Size = tuple[int, int]  # H, W
+Place = str | int  # what finds a picture in its file
 
 
 @dataclass(frozen=True)
@@ -59,258 +50,168 @@ class MaskPatch:
 
 @dataclass(frozen=True)
 class DrawnShape:
-    """One figure of a drawing: rings (even-odd: a ring inside a ring is a hole), pixels, or why it has neither."""
+    """One annotated shape: rings (even-odd: a ring inside a ring is a hole), pixels, or why it has neither."""
 
     name: str  # its class
     kind: str  # the format's own word for it: "polygon", "polyline", "bitmap"
     rings: tuple[Polygon, ...] = ()
-    stamp: Callable[[Size], MaskPatch] | None = None  # of the image's (H, W); raises Refusal
+    outline: Callable[[Size], Polygon] | None = None  # its one ring, where that depends on the image's (H, W)
+    stamp: Callable[[Size], MaskPatch] | None = None  # its pixels on an image of (H, W); raises Refusal
     undrawn: str = ""  # a sentence: "A line has no area."
+    z: int = 0
+
+    def rings_on(self, size: Size) -> tuple[Polygon, ...]:
+        return (self.outline(size),) if self.outline else self.rings
 
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One image as a file of drawings names it, with its figures."""
+    """One image as an annotation file names it, with its figures."""
 
     image: str  # its name or path, as the format writes it
-    figures: tuple[DrawnShape, ...]
-    size: Size | None = None  # of the image, where the file says it
-    at: Path | None = None  # the image, where the format's folders tell where it lies
+    figures: tuple[DrawnShape, ...] = ()
+    size: Size | None = None  # of the image, where the file states it
+    at: Path | None = None  # the image's path, where the format's folders determine it
     split: str = "all"
+    damaged: Refusal | None = None  # why this picture cannot be read; others of the file may be sound
+
+    @property
+    def drawn(self) -> list[DrawnShape]:
+        return [figure for figure in self.figures if not figure.undrawn]
 
 
-Read = Callable[
-    [Path], dict[str, AnnotatedImage]
-]  # the pictures of a file by a name that finds each again; raises Refusal
+def picture_of(image: str, figures: Iterable[DrawnShape], size: Callable[[], Size | None], split: str = "all") -> AnnotatedImage:
+    """A picture whose figures are made here; one that raises is damaged, and the file's other pictures are not."""
+    try:
+        with refusals():
+            return AnnotatedImage(image, tuple(figures), size(), split=split)
+    except Refusal as refusal:
+        return AnnotatedImage(image, split=split, damaged=refusal)
 
 
-def some_below(root: Path, suffixes: tuple[str, ...], says: Callable[[str], bool], depth: int = 4) -> bool:
-    """Whether a file with these suffixes begins as `says` tells; of each folder a few are looked into."""
-    looked: Counter[Path] = Counter()
-    for path in files_below(root, suffixes, depth):
-        looked[path.parent] += 1
-        if looked[path.parent] <= PEEKED and says(peek(path)):
-            return True
-    return False
-
-
-def list_pictures(
-    reader: str,
-    root: Path,
-    paths: Iterable[Path],
-    read: Read,
-    source: str,
-    declared: Sequence[str] = (),
-) -> Listing:
-    """The listing of files of drawings: every picture whose image is there, once.
-
-    Args:
-        reader: the reader's name in `data.sources`.
-        source: whose names the classes are, for people.
-        declared: classes that the format names, in its order, whether they are drawn or not.
-    """
-    listing, files = Listing(root), ImageFiles(root)
-    undrawn, drawn = SkippedShapes(listing), list[Drawn]()
-    taken: dict[Path, tuple[Path, AnnotatedImage]] = {}
-    repeated: Counter[tuple[Path, Path]] = Counter()
-    missing: Counter[Path] = Counter()
-    bare = 0  # pictures on which nothing is drawn
-    for path, pictures in read_all(paths, lambda path: pictures_of(read, path), listing):
-        own_split = split_of(path if len(pictures) > 1 else path.parent, root)
-        near = path.parent.relative_to(root).parts
-        for place, picture in pictures.items():
-            image = picture.at or find_image(files, picture.image, near, path.parent, own_split)
-            if image is None:
-                missing[path] += 1
-                if missing[path] <= MISSING_NAMED:
-                    listing.error("image-missing", path, files.missing(picture.image), "Add it, or correct the name.")
-                continue
-            first, other = taken.setdefault(image, (path, picture))
-            if other is not picture and _alike(other, picture):
-                repeated[path, first] += 1
-                continue
-            _judge(path, picture, image, listing, undrawn)
-            bare += all(figure.undrawn for figure in picture.figures)
-            names = frozenset(figure.name for figure in picture.figures if not figure.undrawn)
-            split = picture.split if picture.split != "all" else _split_of(path, image, root, len(pictures))
-            drawn.append(Drawn(path, image, split, names, place))
-    for path, count in missing.items():
-        if count > MISSING_NAMED:
-            message = f"names {count - MISSING_NAMED:,} more images that are not there."
-            listing.error("image-missing", path, message, "Add them, or correct the names.")
-    for (path, first), count in repeated.items():
-        listing.notes.append(f"{listing.where(path)} repeats {count:,} drawings of {listing.where(first)}: left out.")
-    if bare:
-        listing.notes.append(f"Nothing is drawn on {bare:,} images: all of each is background.")
-    if {"all"} < {one.split for one in drawn}:  # beside splits, what is in none of them is trained on
-        lone = [one for one in drawn if one.split == "all"]
-        drawn = [replace(one, split="train") if one.split == "all" else one for one in drawn]
-        listing.notes.append(f"In train, for their folders name no split: {len(lone):,} images.")
-    undrawn.report()
-    add_drawn(reader, drawn, listing, source, declared)
-    return listing
-
-
-def find_image(
-    files: ImageFiles, name: str, near: Sequence[str] = (), base: Path | None = None, split: str = "all"
-) -> Path | None:
-    """The image of a name, also of one without its suffix; of several alike, the one in a folder of this split."""
-    names = [name, *(() if name.lower().endswith(IMAGE_SUFFIXES) else (f"{name}{suffix}" for suffix in IMAGE_SUFFIXES))]
-    for one in names:
-        if image := files.find(one, near, base=base):
-            return image
-    if split != "all":  # train_images/ and test_images/ are alike to `find`
-        found = [
-            path for one in names for path in files.by_name.get(one, []) if split_of(path.parent, files.root) == split
-        ]
-        return found[0] if len(found) == 1 else None
-    return None
-
-
-def picture_ids(read: Read, path: Path, entry: str, size: Size) -> MaskIds:
-    """The mask [H, W] of one picture. `entry`: as `add_drawn` writes it. Raises Refusal."""
-    place, ids = json.loads(entry)
-    picture = pictures_of(read, path).get(place)
-    if picture is None:
-        raise Refusal("annotations", f"draws no longer on {shown(str(place))!r}.", "Run the check again.")
-    same_size(picture.size, size)
+def mask_of(picture: AnnotatedImage, ids: Mapping[str, int], size: Size) -> MaskIds:
+    """The mask [H, W] of a picture; 0 where nothing is drawn. Raises Refusal: damaged, or of another size."""
+    if picture.damaged:
+        raise Refusal(picture.damaged.kind, f"{shown(picture.image)}: {picture.damaged.what}", picture.damaged.remedy)
+    same_size(picture.size, size, shown(picture.image))
     mask = blank_mask(*size, max(ids.values(), default=0))
-    for i, figure in enumerate(picture.figures):
-        if figure.undrawn:
-            continue
-        if figure.name not in ids:
-            raise Refusal("annotations", "has changed since it was listed.", "Run the check again.")
-        with shape_named(_where(picture, i, figure)):
-            draw(mask, figure, ids[figure.name])
+    draw_all(mask, picture, ids)
     return mask
+
+
+def draw_all(mask: MaskIds, picture: AnnotatedImage, ids: Mapping[str, int]) -> None:
+    """Draw a picture's figures into a mask [H, W], each with its class's id. Raises Refusal."""
+    for i, figure in sorted(enumerate(picture.figures), key=lambda numbered: numbered[1].z):
+        if not figure.undrawn:
+            with shape_named(where_of(picture, i)):
+                if figure.name not in ids:
+                    raise Refusal("annotations", "was not there when the file was listed.", "Run the check again.")
+                draw(mask, figure, ids[figure.name])
 
 
 def draw(mask: MaskIds, figure: DrawnShape, value: int) -> None:
     """Write `value` into the pixels of `mask` [H, W] that a figure covers. Raises Refusal."""
+    size = (mask.shape[0], mask.shape[1])
     if figure.stamp is not None:
-        stamp = figure.stamp((mask.shape[0], mask.shape[1]))
+        stamp = figure.stamp(size)
         top, left = max(stamp.top, 0), max(stamp.left, 0)
         own = stamp.mask[top - stamp.top :, left - stamp.left :]
         place = mask[top : top + own.shape[0], left : left + own.shape[1]]
         place[own[: place.shape[0], : place.shape[1]]] = value
-        return
-    parts = [part for ring in figure.rings if (part := inside(ring, *mask.shape)) is not None]
-    if not parts:
-        return
-    top, bottom = min(rows.start for rows, _, _ in parts), max(rows.stop for rows, _, _ in parts)
-    left, right = min(columns.start for _, columns, _ in parts), max(columns.stop for _, columns, _ in parts)
-    covered = np.zeros((bottom - top, right - left), bool)
-    for rows, columns, filled in parts:
-        covered[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] ^= filled
-    mask[top:bottom, left:right][covered] = value
+    elif found := inside_rings(figure.rings_on(size), size):
+        rows, columns, filled = found
+        mask[rows, columns][filled] = value
 
 
-def pictures_of(read: Read, path: Path) -> dict[str, AnnotatedImage]:
-    """What a file draws, kept while it is unchanged. Raises Refusal, whatever is wrong with the file."""
-    with refusals():
-        return _pictures(read, path, path.stat().st_mtime_ns)
+def where_of(picture: AnnotatedImage, i: int) -> str:
+    figure = picture.figures[i]
+    return f"{shown(picture.image)}, shape {i} ({shown(figure.kind)} {shown(figure.name)})"
 
 
-@lru_cache(maxsize=4)
-def _pictures(read: Read, path: Path, _changed_ns: int) -> dict[str, AnnotatedImage]:
-    return read(path)
-
-
-def not_drawn(name: str, kind: str) -> DrawnShape:
-    """A figure of a kind that has no area, or that is not read."""
-    return DrawnShape(name, kind, undrawn=WHY_NOT.get(kind.lower(), "This kind of shape is not read."))
-
-
-def polygon(name: str, kind: str, rings: Iterable[Any]) -> DrawnShape:
-    """A figure of rings, each a list of pairs or of numbers in turn; one that cannot be drawn says why."""
+@contextmanager
+def shape_named(where: str) -> Iterator[None]:
+    """Put `where` in front of the message of a Refusal. Empty polygons are skipped: listing has reported them."""
     try:
-        return DrawnShape(name, kind, tuple(polygon_of(ring) for ring in rings))
+        with refusals():
+            yield
     except Refusal as refusal:
-        return DrawnShape(name, kind, undrawn=f"It {refusal.what}")
+        if refusal.kind != "polygon-empty":
+            raise Refusal(refusal.kind, f"{where} {refusal.what}", refusal.remedy) from refusal
 
 
-def rectangle(name: str, kind: str, *sides: Any, turned: Any = 0) -> DrawnShape:
+def blank_mask(height: int, width: int, top_id: int) -> MaskIds:
+    """Zeros [H, W] of a type that holds `top_id`. Raises Refusal where the size is not allowed."""
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise Refusal("too-large", f"{width}×{height} pixels are not allowed for a mask.", "Correct the annotation.")
+    return np.zeros((height, width), np.uint8) if top_id < 256 else np.zeros((height, width), np.int32)
+
+
+def not_drawn(name: str, kind: str, why: str = "", z: int = 0) -> DrawnShape:
+    """A figure that is not drawn: its kind has no area or is not read, or `why`."""
+    return DrawnShape(name, kind, undrawn=why or WHY_NOT.get(kind.lower(), "This kind of shape is not read."), z=z)
+
+
+def polygon(name: str, kind: str, rings: Iterable[Any], z: int = 0) -> DrawnShape:
+    """A figure of rings, each a list of pairs or a flat list of x, y, x, y; one that cannot be drawn says why."""
+    try:
+        return DrawnShape(name, kind, tuple(polygon_of(ring) for ring in rings), z=z)
+    except Refusal as refusal:
+        return DrawnShape(name, kind, undrawn=f"It {refusal.what}", z=z)
+
+
+def rectangle(name: str, kind: str, *sides: Any, turned: Any = 0, z: int = 0) -> DrawnShape:
     """A figure from left, top, right, bottom; `turned` in degrees, clockwise, about its centre."""
     numbers = _finite(*sides, turned)
     if len(numbers) != 5:
-        return DrawnShape(name, kind, undrawn="Its sides are not four finite numbers.")
+        return DrawnShape(name, kind, undrawn="Its sides are not four finite numbers.", z=z)
     if numbers[0] == numbers[2] or numbers[1] == numbers[3]:
-        return DrawnShape(name, kind, undrawn="It has no area.")
-    return DrawnShape(name, kind, (box_of(*numbers),))
+        return DrawnShape(name, kind, undrawn="It has no area.", z=z)
+    return DrawnShape(name, kind, (box_of(*numbers),), z=z)
 
 
-def ellipse(name: str, kind: str, *numbers: Any, turned: Any = 0) -> DrawnShape:
+def ellipse(name: str, kind: str, *numbers: Any, turned: Any = 0, z: int = 0) -> DrawnShape:
     """A figure from the centre x, y and the radii x, y; `turned` in degrees, clockwise, about its centre."""
     own = _finite(*numbers, turned)
     if len(own) != 5:
-        return DrawnShape(name, kind, undrawn="Its centre and radii are not four finite numbers.")
-    return (
-        DrawnShape(name, kind, (ellipse_of(*own),))
-        if own[2] and own[3]
-        else DrawnShape(name, kind, undrawn="It has no area.")
-    )
+        return DrawnShape(name, kind, undrawn="Its centre and radii are not four finite numbers.", z=z)
+    if not own[2] or not own[3]:
+        return DrawnShape(name, kind, undrawn="It has no area.", z=z)
+    return DrawnShape(name, kind, (ellipse_of(*own),), z=z)
+
+
+def box_of(left: float, top: float, right: float, bottom: float, degrees: float = 0.0) -> Polygon:
+    """A box [4, 2], turned about its centre."""
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
+    return turned_about(corners, ((left + right) / 2, (top + bottom) / 2), degrees)
+
+
+def ellipse_of(x: float, y: float, radius_x: float, radius_y: float, degrees: float = 0.0) -> Polygon:
+    """An ellipse about (x, y), turned about its centre, with about one corner a pixel of its outline."""
+    around = min(max(64, math.ceil(math.pi * (abs(radius_x) + abs(radius_y)))), MOST_CORNERS)
+    angles = np.linspace(0, 2 * np.pi, around, endpoint=False)
+    corners = np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1)
+    return turned_about(corners, (x, y), degrees)
+
+
+def turned_about(ring: Polygon, centre: tuple[float, float], degrees: float) -> Polygon:
+    """A ring turned clockwise about a point."""
+    if not degrees:
+        return ring
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    offset = ring - centre
+    x = offset[:, 0] * cos - offset[:, 1] * sin
+    y = offset[:, 0] * sin + offset[:, 1] * cos
+    return np.asarray(np.stack([x, y], axis=1).round(9) + centre)  # rounded: a quarter turn ends on the pixels' edges
 
 
 def _finite(*values: Any) -> list[float]:
-    """Values as numbers, those that are none left out."""
+    """Values as numbers, without those that are not numbers."""
     return [number for value in values if (number := number_of(value)) is not None]
 
 
 def number_of(value: Any) -> float | None:
-    """A finite number out of a file, also where it is there as text; None where it is none."""
+    """A finite number from a file, also where it is stored as text; None where it is not one."""
     try:
         return number(value, "number") if not isinstance(value, str) else number_text(value, "number")
     except Refusal:
         return None
-
-
-def _where(picture: AnnotatedImage, i: int, figure: DrawnShape) -> str:
-    return f"{shown(picture.image)}, shape {i} ({shown(figure.kind)} {shown(figure.name)})"
-
-
-def _judge(path: Path, picture: AnnotatedImage, image: Path, listing: Listing, undrawn: SkippedShapes) -> None:
-    """Report figures that are not drawn, and rings that cross themselves or leave the image."""
-    rings = []
-    for i, figure in enumerate(picture.figures):
-        where = _where(picture, i, figure)
-        if figure.undrawn:
-            undrawn.add(path, figure.kind, figure.name, where, figure.undrawn)
-        rings += [(where, ring) for ring in figure.rings]
-    if rings:
-        size = picture.size or stated_size(image)  # None: the image is damaged, which is reported where it is read
-        judge_polygons(
-            rings, size, lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy)
-        )
-
-
-def stated_size(image: Path) -> Size | None:
-    """(H, W) of an image after its EXIF orientation, as its header says; None where the header cannot be read."""
-    if not image.is_file():
-        return None  # to open a pipe would wait for ever
-    try:
-        with Image.open(image) as opened:
-            width, height = opened.size
-            turned = opened.format != "PNG" and stored_turn(opened) >= 5  # a PNG would be decoded to tell
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    return (width, height) if turned else (height, width)
-
-
-def _alike(one: AnnotatedImage, other: AnnotatedImage) -> bool:
-    """Whether two files draw the same on an image, as projects and their exports do."""
-
-    def seen(picture: AnnotatedImage) -> list[tuple[Any, ...]]:
-        drawn = [figure for figure in picture.figures if not figure.undrawn]
-        pixels = [f.stamp.args if isinstance(f.stamp, partial) else f.stamp for f in drawn]
-        return [(f.name, [ring.tolist() for ring in f.rings], own) for f, own in zip(drawn, pixels, strict=True)]
-
-    return seen(one) == seen(other)
-
-
-def _split_of(path: Path, image: Path, root: Path, pictures: int) -> str:
-    """The split that folders of the drawing or of the image name, or the name of a file that draws on many images."""
-    for folder in (path.parent, image.parent):
-        split = split_of(folder, root)
-        if split != "all":
-            return split
-    return split_of(Path(root, path.stem), root) if pictures > 1 else "all"

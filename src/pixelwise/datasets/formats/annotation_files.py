@@ -1,7 +1,7 @@
-"""What formats of drawings have in common: JSON that may be damaged, files by name, ids for names.
+"""Annotation files: found, read and listed with the images that they are drawn on.
 
-A format of names (LabelMe, CVAT, Label Studio, GeoJSON) gives its classes no numbers, so ids are made from the names;
-`dataset.toml` meets them by name. Shapes: H, W of one mask.
+A format whose classes are names (LabelMe, CVAT, Label Studio …) has no ids: they are made from the names here, and
+`dataset.toml` meets them by name. What is not drawn is reported by kind and class. Shapes: H, W of one mask.
 """
 
 from __future__ import annotations
@@ -9,40 +9,36 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pixelwise.datasets.dataset_toml import dataset_toml
+from pixelwise.datasets.formats.annotated_shapes import WHY_NOT, AnnotatedImage, Place, Size, mask_of, where_of
 from pixelwise.datasets.formats.image_lookup import ImageFiles, files_below
+from pixelwise.datasets.formats.polygons import judge_polygons
 from pixelwise.datasets.formats.reader_errors import refusals
-from pixelwise.datasets.layouts import DeclaredClasses, Listing
+from pixelwise.datasets.layouts import IMAGE_SUFFIXES, DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
-from pixelwise.images.decode import MAX_PIXELS, MaskIds
+from pixelwise.images.decode import MaskIds, stored_turn
 from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import VOID, ClassList, Sample
-
-__all__ = ["ImageFiles", "files_below"]
 
 BACKGROUND = "background"
 VOID_NAME = "void"
 PEEK_BYTES = 4096
+PEEKED = 8  # files of one folder that are peeked into to recognise a format
 NAMED_CLASSES = 5
-LINE, POINT = "A line has no area.", "A point has no area."
-WHY_NOT = {  # kinds of shapes, in the words of many formats
-    **dict.fromkeys(("line", "linestrip", "polyline", "linestring", "multilinestring", "path", "vector"), LINE),
-    **dict.fromkeys(("point", "points", "multipoint", "keypoint", "keypoints", "keypointlabels"), POINT),
-    **dict.fromkeys(("skeleton", "cuboid", "cuboid_2d", "graph"), "It has no outline on the image."),
-    **dict.fromkeys(("bbox", "box"), "Only a box is there, not the outline of the object."),
-}
+MISSING_NAMED = 5  # images of one file that are reported by name
 
 Result = TypeVar("Result")
+Read = Callable[[Path], Mapping[Place, AnnotatedImage]]  # the pictures of a file; raises Refusal
 
 
 def read_json(path: Path) -> Any:
@@ -65,7 +61,7 @@ def _parsed(path: Path, _changed_ns: int) -> Any:
 
 
 def read_all(paths: Iterable[Path], read: Callable[[Path], Result], listing: Listing) -> Iterator[tuple[Path, Result]]:
-    """(file, what `read` makes of it), one at a time; a file that it cannot read is passed over, told as a problem."""
+    """(file, result of `read`), one at a time; a file that cannot be read becomes a problem and is skipped."""
     for path in paths:
         try:
             with refusals():
@@ -74,6 +70,15 @@ def read_all(paths: Iterable[Path], read: Callable[[Path], Result], listing: Lis
             listing.error("annotations", path, refusal.what, refusal.remedy)
         else:
             yield path, result
+
+
+def read_or(default: Result, read: Callable[[Path], Result], path: Path) -> Result:
+    """`read` of a file; `default` for a file that cannot be read, which the listing reports."""
+    try:
+        with refusals():
+            return read(path)
+    except Refusal:
+        return default
 
 
 def peek(path: Path) -> str:
@@ -90,15 +95,23 @@ def peek(path: Path) -> str:
     return data.decode("utf-8-sig", "replace")
 
 
-def blank_mask(height: int, width: int, top_id: int) -> MaskIds:
-    """Zeros [H, W] of a kind that holds `top_id`. Raises Refusal where the size is not allowed."""
-    if height < 1 or width < 1 or height * width > MAX_PIXELS:
-        raise Refusal("too-large", f"{width}×{height} pixels are not allowed for a mask.", "Correct the annotation.")
-    return np.zeros((height, width), np.uint8) if top_id < 256 else np.zeros((height, width), np.int32)
+def files_that(root: Path, suffixes: tuple[str, ...], says: Callable[[str], bool], depth: int = 4) -> list[Path]:
+    """The files below a root with these suffixes whose beginning `says` recognises."""
+    return [path for path in files_below(root, suffixes, depth) if says(peek(path))]
+
+
+def any_that(root: Path, suffixes: tuple[str, ...], says: Callable[[str], bool], depth: int = 4) -> bool:
+    """Whether there is such a file; only a few files of each folder are peeked into."""
+    peeked: Counter[Path] = Counter()
+    for path in files_below(root, suffixes, depth):
+        peeked[path.parent] += 1
+        if peeked[path.parent] <= PEEKED and says(peek(path)):
+            return True
+    return False
 
 
 class SkippedShapes:
-    """Shapes that are not drawn, counted so that one problem names each kind: none is dropped unsaid."""
+    """Shapes that are not drawn, counted so that one problem names each kind: none is dropped silently."""
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
@@ -134,21 +147,6 @@ class SkippedShapes:
             self.listing.warn("not-drawn", path, what, "Draw it as a polygon or mask where it matters.")
 
 
-@contextmanager
-def shape_named(where: str, pass_over: bool = True) -> Iterator[None]:
-    """Put the words that find a shape in front of whatever Refusal its drawing ends with.
-
-    A polygon without an inside is passed over, unless `pass_over` is false: listing has told it
-    (`polygons.judge_polygons`).
-    """
-    try:
-        with refusals():
-            yield
-    except Refusal as refusal:
-        if refusal.kind != "polygon-empty" or not pass_over:
-            raise Refusal(refusal.kind, f"{where} {refusal.what}", refusal.remedy) from refusal
-
-
 def name_ids(drawn: Iterable[str], declared: Sequence[str] = ()) -> dict[str, int]:
     """An id for every name: background is 0, then those that the format declares, in its order, then the alphabet."""
     first = list(dict.fromkeys(name for name in declared if name != BACKGROUND))
@@ -171,36 +169,206 @@ def named_toml(classes: ClassList, seen: Iterable[int], declared: Sequence[str] 
     return dataset_toml(classes, [ids[name] for name in classes.names], void)
 
 
-def named_masks(labels: NDArray[np.uint8], names: Sequence[str]) -> Iterator[tuple[str, int, NDArray[np.bool_]]]:
-    """(name, class id, where it is [H, W]) of every class on a mask; void under its name, background not at all."""
+def named_masks(
+    labels: NDArray[np.uint8], names: Sequence[str], *, background: bool = False
+) -> Iterator[tuple[str, int, NDArray[np.bool_]]]:
+    """(name, class id, where it is [H, W]) of every class on a mask, and of void; of background only if asked for."""
     for c in np.unique(labels).tolist():
         name = VOID_NAME if c == VOID else names[c]
-        if name != BACKGROUND:
+        if background or name != BACKGROUND:
             yield name, c, labels == c
 
 
 @dataclass(frozen=True)
-class Drawn:
+class _Drawn:
     """One image and what is drawn on it, by names."""
 
-    path: Path  # the file of the drawing
+    path: Path  # the annotation file
     image: Path
     split: str
     names: frozenset[str]
-    place: str | int = 0  # in a file of many drawings
+    place: Place
 
 
-def add_drawn(reader: str, drawn: Sequence[Drawn], listing: Listing, source: str, declared: Sequence[str] = ()) -> None:
-    """Put drawings and the classes of their names into the listing. `source`: whose names they are, for people."""
+def list_pictures(
+    reader: str,
+    root: Path,
+    paths: Iterable[Path],
+    read: Read,
+    source: str,
+    declared: Sequence[str] = (),
+    *,
+    uploaded: bool = False,
+) -> Listing:
+    """The listing of annotation files: every picture whose image is there, once.
+
+    Args:
+        reader: the reader's name in `read_sample.MASK_READERS`.
+        source: what the class names are, for people.
+        declared: classes that the format declares, in its order, whether they are drawn or not.
+        uploaded: see `ImageFiles.find`.
+    """
+    lister = _Lister(root, uploaded)
+    listing = lister.listing
+    for path, pictures in read_all(paths, lambda path: pictures_of(read, path), listing):
+        for place, picture in pictures.items():
+            lister.add(path, place, picture, alone=len(pictures) == 1)
+    lister.report()
+    drawn = lister.drawn
+    if {"all"} < {one.split for one in drawn}:  # next to splits, what is in none of them is trained on
+        lone = sum(one.split == "all" for one in drawn)
+        drawn = [replace(one, split="train") if one.split == "all" else one for one in drawn]
+        listing.notes.append(f"In train, as their folders name no split: {lone:,} images.")
     ids = name_ids((name for one in drawn for name in one.names), declared)
     for one in drawn:
         part = f"{reader}:" + json.dumps([one.place, ids], sort_keys=True)
         sample = Sample(listing.where(one.image.with_suffix("")), one.image, one.path, mask_part=part)
         listing.splits.setdefault(one.split, []).append(sample)
     void = frozenset(i for name, i in ids.items() if name.lower() in VOID_NAMES)
-    chosen = [(name, i) for name, i in ids.items() if i not in void]
-    names, own = tuple(name for name, _ in chosen), tuple(i for _, i in chosen)
-    listing.declared = DeclaredClasses(names, own, (None,) * len(own), void, source, by_name=True)
+    names = tuple(name for name, i in ids.items() if i not in void)
+    own_ids = tuple(ids[name] for name in names)
+    listing.declared = DeclaredClasses(names, own_ids, (None,) * len(names), void, source, by_name=True)
+    return listing
+
+
+class _Lister:
+    """Takes in pictures one by one, and counts what is wrong with them."""
+
+    def __init__(self, root: Path, uploaded: bool) -> None:
+        self.listing = Listing(root)
+        self.files = ImageFiles(root)
+        self.uploaded = uploaded
+        self.undrawn = SkippedShapes(self.listing)
+        self.drawn: list[_Drawn] = []
+        self.first: dict[Path, tuple[Path, AnnotatedImage]] = {}  # of each image: the first picture of it, and its file
+        self.repeated: Counter[tuple[Path, Path]] = Counter()  # pictures that two files have
+        self.missing: Counter[Path] = Counter()  # images that are not there, by the file that names them
+        self.bare = 0  # pictures on which nothing is drawn
+
+    def add(self, path: Path, place: Place, picture: AnnotatedImage, alone: bool) -> None:
+        """Take in a picture of a file; `alone`: the only one."""
+        if picture.damaged:
+            what = f"{shown(picture.image)}: {picture.damaged.what}"
+            self.listing.error(picture.damaged.kind, path, what, picture.damaged.remedy)
+            return
+        image = picture.at or find_image(self.files, picture, path, alone=alone, uploaded=self.uploaded)
+        if image is None:
+            self.missing[path] += 1
+            if self.missing[path] <= MISSING_NAMED:
+                what = self.files.missing(picture.image)
+                self.listing.error("image-missing", path, what, "Add it, or correct the name.")
+            return
+        first, other = self.first.setdefault(image, (path, picture))
+        if other is not picture and _alike(other, picture):
+            self.repeated[path, first] += 1
+            return
+        report_shapes(path, picture, image, self.listing, self.undrawn)
+        self.bare += not picture.drawn
+        split = picture.split if picture.split != "all" else _split_of(path, image, self.listing.root, alone)
+        names = frozenset(figure.name for figure in picture.drawn)
+        self.drawn.append(_Drawn(path, image, split, names, place))
+
+    def report(self) -> None:
+        """Put what was counted into the listing."""
+        listing = self.listing
+        for path, count in self.missing.items():
+            if count > MISSING_NAMED:
+                message = f"names {count - MISSING_NAMED:,} more images that are not there."
+                listing.error("image-missing", path, message, "Add them, or correct the names.")
+        for (path, first), count in self.repeated.items():
+            where = listing.where(first)
+            listing.notes.append(f"{listing.where(path)} repeats {count:,} drawings of {where}: left out.")
+        if self.bare:
+            listing.notes.append(f"Nothing is drawn on {self.bare:,} images: all of each is background.")
+        self.undrawn.report()
+
+
+def find_image(
+    files: ImageFiles, picture: AnnotatedImage, path: Path, *, alone: bool = False, uploaded: bool = False
+) -> Path | None:
+    """The image of a picture in an annotation file, also where its name has no suffix.
+
+    Of several alike it is the one in a folder of the picture's or the file's split. `alone`: see `_Lister.add`.
+    """
+    near = [*path.parent.relative_to(files.root).parts, *([picture.split] if picture.split != "all" else [])]
+    suffixes = ("",) if picture.image.lower().endswith(IMAGE_SUFFIXES) else ("", *IMAGE_SUFFIXES)
+    names = [picture.image + suffix for suffix in suffixes]
+    for one in names:
+        if image := files.find(one, near, base=path.parent, uploaded=uploaded):
+            return image
+    split = split_of(path.parent if alone else path, files.root)
+    if split == "all":  # train_images/ and test_images/ are alike to `find`
+        return None
+    alike = [path for one in names for path in files.by_name.get(one, []) if split_of(path.parent, files.root) == split]
+    return alike[0] if len(alike) == 1 else None
+
+
+def picture_mask(read: Read, path: Path, entry: str, size: Size) -> MaskIds:
+    """The mask [H, W] of one picture. `entry`: as `list_pictures` writes it. Raises Refusal."""
+    place, ids = json.loads(entry)
+    picture = pictures_of(read, path).get(place)
+    if picture is None:
+        raise Refusal("annotations", f"has no annotations of {shown(str(place))!r} any more.", "Run the check again.")
+    return mask_of(picture, ids, size)
+
+
+def pictures_of(read: Read, path: Path) -> Mapping[Place, AnnotatedImage]:
+    """The pictures of a file, kept while it is unchanged. Raises Refusal, whatever is wrong with the file."""
+    with refusals():
+        return _pictures(read, path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _pictures(read: Read, path: Path, _changed_ns: int) -> Mapping[Place, AnnotatedImage]:
+    return read(path)
+
+
+def report_shapes(path: Path, picture: AnnotatedImage, image: Path, listing: Listing, undrawn: SkippedShapes) -> None:
+    """Report figures that are not drawn, and rings that cross themselves or leave the image."""
+    for i, figure in enumerate(picture.figures):
+        if figure.undrawn:
+            undrawn.add(path, figure.kind, figure.name, where_of(picture, i), figure.undrawn)
+    outlined = [i for i, one in enumerate(picture.figures) if not one.undrawn and (one.rings or one.outline)]
+    size = (picture.size or stated_size(image)) if outlined else None  # None: damaged, reported where it is read
+    if size is not None:
+        rings = [(where_of(picture, i), ring) for i in outlined for ring in picture.figures[i].rings_on(size)]
+        judge_polygons(
+            rings, size, lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy)
+        )
+
+
+def stated_size(image: Path) -> Size | None:
+    """(H, W) of an image after its EXIF orientation, as its header says; None where the header cannot be read."""
+    if not image.is_file():
+        return None  # to open a pipe would wait for ever
+    try:
+        with Image.open(image) as opened:
+            width, height = opened.size
+            turned = opened.format != "PNG" and stored_turn(opened) >= 5  # a PNG would be decoded to tell
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return (width, height) if turned else (height, width)
+
+
+def _alike(one: AnnotatedImage, other: AnnotatedImage) -> bool:
+    """Whether two files draw the same on an image, as projects and their exports do."""
+
+    def plain(made: object) -> object:
+        return made.args if isinstance(made, partial) else made
+
+    def comparable(picture: AnnotatedImage) -> list[tuple[Any, ...]]:
+        return [(f.name, [r.tolist() for r in f.rings], plain(f.outline), plain(f.stamp)) for f in picture.drawn]
+
+    return comparable(one) == comparable(other)
+
+
+def _split_of(path: Path, image: Path, root: Path, alone: bool) -> str:
+    """The split that folders of the drawing or of the image name, or the name of a file that draws on many images."""
+    for folder in (path.parent, image.parent):
+        split = split_of(folder, root)
+        if split != "all":
+            return split
+    return "all" if alone else split_of(Path(root, path.stem), root)
 
 
 def split_of(path: Path, root: Path) -> str:

@@ -7,12 +7,12 @@ there, they are drawn, in their order. Source: the Cityscapes scripts' label tab
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pixelwise.datasets.dataset_toml import SPLITS
-from pixelwise.datasets.formats.annotation_files import blank_mask, files_below, read_json, shape_named
-from pixelwise.datasets.formats.field_checks import rows_of, same_size, shown_value, size_of, table_of, text_of
-from pixelwise.datasets.formats.polygons import fill, judge_polygons, polygon_of
+from pixelwise.datasets.formats.annotated_shapes import AnnotatedImage, Place, Size, mask_of, polygon, shape_named
+from pixelwise.datasets.formats.annotation_files import SkippedShapes, pictures_of, read_json, report_shapes
+from pixelwise.datasets.formats.field_checks import rows_of, size_of, table_of, text_of
+from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.reader_errors import problems_of
 from pixelwise.datasets.layouts import DeclaredClasses, Listing, sample_of
 from pixelwise.datasets.palettes import CITYSCAPES
@@ -40,11 +40,13 @@ LABEL_IDS = {
     "motorcycle": 32,
     "bicycle": 33,
 }
+UNLABELLED = "unlabelled"
+IDS = {**LABEL_IDS, UNLABELLED: 0}
 IMAGE_END = "_leftImg8bit.png"
 MASK_ENDS = ("_labelIds.png", "_labelTrainIds.png", "_polygons.json")
 
 
-def is_cityscapes(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     return bool(_part(root, "leftImg8bit") and any(_part(root, kind) for kind in ("gtFine", "gtCoarse")))
 
 
@@ -55,14 +57,14 @@ def _part(root: Path, name: str) -> Path | None:
     return next((path for path in sorted(root.glob(f"{name}*/{name}")) if path.is_dir()), None)
 
 
-def list_cityscapes(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every image of train, val and test with its finest mask; images without one are told."""
     listing = Listing(root)
     images, fine, coarse = (_part(root, name) for name in ("leftImg8bit", "gtFine", "gtCoarse"))
     masks_below, kind = (fine, "gtFine") if fine else (coarse, "gtCoarse")
     if images is None or masks_below is None:
         return listing
-    train_ids = False
+    train_ids, undrawn = False, SkippedShapes(listing)
     for image in files_below(images, (IMAGE_END.lower(),)):
         below = image.relative_to(images)
         split = below.parts[0]
@@ -80,9 +82,11 @@ def list_cityscapes(root: Path) -> Listing:
         train_ids |= mask.name.endswith("TrainIds.png")
         sample = sample_of(image, mask, listing)
         if mask.suffix == ".json":
-            _judge(mask, listing)
+            with problems_of(listing, mask):
+                report_shapes(mask, pictures_of(read, mask)[0], image, listing, undrawn)
             sample = Sample(sample.name, image, mask, mask_part="cityscapes:")
         listing.splits.setdefault(split, []).append(sample)
+    undrawn.report()
     names = tuple(LABEL_IDS)
     ids = tuple(range(len(names))) if train_ids else tuple(LABEL_IDS.values())
     colours = tuple((code >> 16, code >> 8 & 255, code & 255) for code in (CITYSCAPES[name] for name in names))
@@ -91,33 +95,19 @@ def list_cityscapes(root: Path) -> Listing:
     return listing
 
 
-def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+def mask_ids(path: Path, entry: str, size: Size) -> MaskIds:
     """The mask that a …_polygons.json draws, as label ids; 0, "unlabelled", where nothing is drawn. Raises Refusal."""
     del entry
-    table, things = _objects(path)
-    same_size(size_of(table.get("imgHeight"), table.get("imgWidth")), size)
-    mask = blank_mask(*size, 255)
-    for i, thing in enumerate(things):
-        with shape_named(f"object {i}"):
-            label = text_of(thing.get("label"), "label").removesuffix("group")
-            fill(mask, polygon_of(thing.get("polygon")), LABEL_IDS.get(label, 0))
-    return mask
+    return mask_of(pictures_of(read, path)[0], IDS, size)
 
 
-def _judge(path: Path, listing: Listing) -> None:
-    """Warn of polygons that cannot be drawn as they are meant."""
-    with problems_of(listing, path):
-        table, things = _objects(path)
-        size = size_of(table.get("imgHeight"), table.get("imgWidth"))
-        named = ((f"object {i} ({shown_value(thing.get('label'))})", thing) for i, thing in enumerate(things))
-        judge_polygons(
-            [(where, thing.get("polygon")) for where, thing in named],
-            size,
-            lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy),
-        )
-
-
-def _objects(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A file's table, and its objects but those that were deleted. Raises Refusal."""
+def read(path: Path) -> dict[Place, AnnotatedImage]:
+    """The one picture of a …_polygons.json, without deleted objects. Raises Refusal."""
     table = table_of(read_json(path), "content")
-    return table, [thing for thing in rows_of(table.get("objects"), "objects") if not thing.get("deleted")]
+    figures = []
+    for i, thing in enumerate(rows_of(table.get("objects"), "objects")):
+        if not thing.get("deleted"):
+            with shape_named(f"object {i}"):
+                label = text_of(thing.get("label"), "label").removesuffix("group")
+            figures.append(polygon(label if label in IDS else UNLABELLED, label, [thing.get("polygon")]))
+    return {0: AnnotatedImage(path.name, tuple(figures), size_of(table.get("imgHeight"), table.get("imgWidth")))}

@@ -22,23 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.datasets.dataset_toml import SPLITS
-from pixelwise.datasets.formats.annotation_files import (
-    BACKGROUND,
-    ImageFiles,
-    SkippedShapes,
-    blank_mask,
-    files_below,
-    peek,
-    read_all,
-    read_json,
-    shape_named,
-    split_of,
-)
+from pixelwise.datasets.formats.annotated_shapes import blank_mask, shape_named
+from pixelwise.datasets.formats.annotation_files import BACKGROUND, SkippedShapes, peek, read_all, read_json, split_of
 from pixelwise.datasets.formats.field_checks import colour_of, rows_of, same_size, size_of, table_of, text_of, whole
-from pixelwise.datasets.formats.image_lookup import below
-from pixelwise.datasets.formats.polygons import inside, judge_polygons, polygon_of
+from pixelwise.datasets.formats.image_lookup import ImageFiles, below, files_below
+from pixelwise.datasets.formats.polygons import inside_rings, judge_polygons, polygon_of
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.formats.run_lengths import coco_mask
+from pixelwise.datasets.formats.run_lengths import coco_mask, run_lengths
 from pixelwise.datasets.layouts import DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.images.decode import MaskIds, image_pixels
@@ -70,11 +60,11 @@ def annotation_files(root: Path) -> list[Path]:
     return found
 
 
-def is_coco(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     return bool(annotation_files(root))
 
 
-def list_coco(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every image that a JSON file names, in the split that the file's name or folder says."""
     listing, files = Listing(root), ImageFiles(root)
     categories: dict[int, Row] = {}
@@ -92,7 +82,7 @@ def list_coco(root: Path) -> Listing:
     return listing
 
 
-def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     """The mask of the image with this id.
 
     Raises:
@@ -147,13 +137,6 @@ def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     return np.array([categories[int(number)] for number in known], np.int32)[place]
 
 
-def counted_runs(mask: NDArray[np.bool_]) -> list[int]:
-    """A mask [H, W] as plain run lengths."""
-    flat = np.concatenate([[False], mask.T.ravel()])
-    changes = np.flatnonzero(flat[1:] != flat[:-1])
-    return [int(n) for n in np.diff(np.concatenate([[0], changes, [mask.size]]))]
-
-
 class CocoTable:
     """The JSON of many images, image by image; ids of categories from 1. Void is not drawn."""
 
@@ -170,7 +153,7 @@ class CocoTable:
         """An image whose classes on `labels` [H, W] are run lengths."""
         self._add_image(image_id, file_name, labels)
         for category, own, box in _areas(labels):
-            shape = {"size": list(labels.shape), "counts": counted_runs(own)}
+            shape = {"size": list(labels.shape), "counts": run_lengths(own.T.ravel())}
             row = {"id": len(self.annotations) + 1, "image_id": image_id, "category_id": category, **box}
             self.annotations.append({**row, "segmentation": shape, "iscrowd": 1})
 
@@ -282,23 +265,11 @@ def _part(shape: Any, size: tuple[int, int]) -> Part | None:
         return None
     if not isinstance(shape, list):
         raise Refusal("annotations", "has a segmentation that is neither polygons nor run lengths.", "Export it again.")
-    parts = []
+    rings = []
     for numbers in _polygons(shape):
         with shape_named("has a polygon that"):
-            parts.append(inside(polygon_of(numbers), *size))
-    return united([part for part in parts if part is not None])
-
-
-def united(parts: list[Part]) -> Part | None:
-    """The pixels of several parts of an image together."""
-    if len(parts) < 2:
-        return parts[0] if parts else None
-    top, bottom = min(rows.start for rows, _, _ in parts), max(rows.stop for rows, _, _ in parts)
-    left, right = min(columns.start for _, columns, _ in parts), max(columns.stop for _, columns, _ in parts)
-    own = np.zeros((bottom - top, right - left), np.bool_)
-    for rows, columns, filled in parts:
-        own[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] |= filled
-    return slice(top, bottom), slice(left, right), own
+            rings.append(polygon_of(numbers))
+    return inside_rings(rings, size, even_odd=False)
 
 
 def _declare(row: Row, shift: int, categories: dict[int, Row]) -> None:

@@ -1,225 +1,195 @@
-"""CVAT for images 1.1: one annotations.xml with an `image` element each, holding shapes.
+"""CVAT for images 1.1: one annotations.xml with an `image` element for each image, holding shapes.
 
-Drawn: polygon, box (rotated too), ellipse, mask. Named as not drawn: polyline, points, cuboid, skeleton. Tags are of
-the whole image and no classes. Drawn by z_order, then as they stand.
+Drawn, in order of z_order: polygon, box and ellipse (rotated too), mask. Reported as not drawn: polyline, points,
+cuboid, skeleton. Tags describe the whole image and are ignored.
 Format: docs.cvat.ai/docs/dataset_management/formats/format-cvat.
+
+Shapes: H, W of an image's labels.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pixelwise.datasets.dataset_toml import SPLITS
-from pixelwise.datasets.formats.annotation_files import (
-    VOID_NAME,
-    Drawn,
-    ImageFiles,
-    SkippedShapes,
-    add_drawn,
-    blank_mask,
-    files_below,
-    named_masks,
-    peek,
-    read_all,
+from pixelwise.datasets.formats.annotated_shapes import (
+    DrawnShape,
+    AnnotatedImage,
+    Place,
+    Size,
+    MaskPatch,
+    ellipse,
+    not_drawn,
+    picture_of,
+    polygon,
+    rectangle,
     shape_named,
 )
-from pixelwise.datasets.formats.field_checks import number_text, same_size, whole_text
-from pixelwise.datasets.formats.polygons import fill, judge_polygons, outlines, polygon_of
-from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.formats.run_lengths import cvat_mask
-from pixelwise.datasets.formats.shape_outlines import box_of, ellipse_of
+from pixelwise.datasets.formats.annotation_files import (
+    VOID_NAME,
+    any_that,
+    files_that,
+    list_pictures,
+    named_masks,
+    picture_mask,
+    read_or,
+)
+from pixelwise.datasets.formats.field_checks import number_text, text_of, whole_text
+from pixelwise.datasets.formats.polygons import outlines
+from pixelwise.datasets.formats.run_lengths import cvat_mask, run_lengths
 from pixelwise.datasets.formats.xml_tree import parse_xml
 from pixelwise.datasets.layouts import Listing
-from pixelwise.images.decode import MaskIds
-from pixelwise.images.files import Refusal, read_bytes, shown
-from pixelwise.records import ClassList, Colour
+from pixelwise.images.files import Refusal, read_bytes, shown, utf8
+from pixelwise.records import ClassList, Colour, Labels
 
-DRAWN = ("polygon", "box", "ellipse", "mask")
 OF_THE_IMAGE = "tag"
+AREAS = ("polygon", "box", "rectangle", "ellipse", "mask", "any")  # types of labels that have area
 
 
-def annotation_files(root: Path) -> list[Path]:
-    return [path for path in files_below(root, (".xml",), depth=2) if "<annotations" in peek(path)]
+def is_cvat_file(text: str) -> bool:
+    return "<annotations" in text
 
 
-def is_cvat(root: Path) -> bool:
-    return bool(annotation_files(root))
+def recognises(root: Path) -> bool:
+    return any_that(root, (".xml",), is_cvat_file, depth=2)
 
 
-def list_cvat(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every image that the file names; CVAT's subsets are the splits. Labels that nobody drew are classes too."""
-    listing, files = Listing(root), ImageFiles(root)
-    undrawn, drawn = SkippedShapes(listing), list[Drawn]()
-    declared: list[str] = []
-    for path, images in read_all(annotation_files(root), images_of, listing):
-        declared += labels_of(path)
-        for name, element in images.items():
-            subset = (element.get("subset") or "").lower()
-            split = {"validation": "val", "training": "train"}.get(subset, subset)
-            image = files.find(name, [split] if split in SPLITS else [])
-            if image is None:
-                listing.error("image-missing", path, files.missing(name), "Add it, or correct the name.")
-                continue
-            with problems_of(listing, path, f"image {shown(name)}:"):
-                names = _judge(path, name, element, listing, undrawn)
-                drawn.append(Drawn(path, image, split if split in SPLITS else "all", names, name))
-    undrawn.report()
-    add_drawn("cvat", drawn, listing, "CVAT's labels", declared)
-    return listing
+    paths = files_that(root, (".xml",), is_cvat_file, depth=2)
+    declared = [name for path in paths for name in declared_labels(path)]
+    return list_pictures("cvat", root, paths, read, "CVAT's labels", declared)
 
 
-def images_of(path: Path) -> dict[str, Element]:
-    """The image elements by name. Raises Refusal."""
-    return _images(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _images(path: Path, changed_ns: int) -> dict[str, Element]:
-    found: dict[str, Element] = {}
-    for element in _tree(path, changed_ns).iter("image"):
-        name = element.get("name", "")
-        if name in found:
+def read(path: Path) -> dict[Place, AnnotatedImage]:
+    """The pictures of a file by name. Raises Refusal."""
+    pictures: dict[Place, AnnotatedImage] = {}
+    for element in tree_of(path, path.stat().st_mtime_ns).iter("image"):
+        name = text_of(element.get("name"), "image's name", "surrogateescape")
+        if name in pictures:
             raise Refusal("annotations", f"has two images of the name {shown(name)!r}.", "Export it again.")
-        found[name] = element
-    return found
+        subset = (element.get("subset") or "").lower()
+        split = {"validation": "val", "training": "train"}.get(subset, subset)
+        size = partial(_size, element)
+        pictures[name] = picture_of(name, _figures(element), size, split if split in SPLITS else "all")
+    return pictures
 
 
-def labels_of(path: Path) -> list[str]:
-    """The labels that the task, job or project declares for what is drawn, in its order; also those nobody drew."""
-    declared = _tree(path, path.stat().st_mtime_ns).findall("meta/*/labels/label")
-    areas = (label for label in declared if (label.findtext("type") or "any") in (*DRAWN, "rectangle", "any"))
-    return [name.strip() for label in areas if label.find("parent") is None and (name := label.findtext("name"))]
+mask_ids = partial(picture_mask, read)
 
 
 @lru_cache(maxsize=4)
-def _tree(path: Path, _changed_ns: int) -> Element:
+def tree_of(path: Path, _changed_ns: int) -> Element:
     return parse_xml(read_bytes(path))
 
 
-def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
-    """The mask of one image. `entry`: as `add_drawn` writes it. Raises Refusal: a damaged shape, another size."""
-    name, ids = json.loads(entry)
-    element = images_of(path).get(name)
-    if element is None:
-        raise Refusal("annotations", f"has no image {shown(name)!r} any more.", "Run the check again.")
-    same_size(_size(element), size, f"image {shown(name)}")
-    mask = blank_mask(*size, max(ids.values(), default=0))
-    places = {shape: i for i, shape in enumerate(element)}
-    for shape in in_order(element):
-        if shape.tag in DRAWN:
-            label = label_of(shape)
-            with shape_named(f"image {shown(name)}, shape {places[shape]} ({shape.tag} {shown(label)})"):
-                draw_shape(shape, mask, ids[label])
-    return mask
+def declared_labels(path: Path) -> list[str]:
+    """The labels with area that the task, job or project declares, in its order; none of a damaged file."""
+    tree = read_or(None, lambda path: tree_of(path, path.stat().st_mtime_ns), path)
+    labels = tree.findall("meta/*/labels/label") if tree is not None else []
+    areas = (label for label in labels if (label.findtext("type") or "any") in AREAS)
+    return [name.strip() for label in areas if label.find("parent") is None and (name := label.findtext("name"))]
 
 
-def cvat_text(images: Iterable[str], classes: ClassList) -> bytes:
-    """annotations.xml of images as `image_text` writes them; all classes are declared, with their colours."""
-    rows = [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in zip(*_all_labels(classes), strict=True)]
-    labels = [f"        <label><name>{escape(name)}</name><color>{colour}</color></label>" for name, colour in rows]
-    head = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>"]
-    meta = ["  <meta>", "    <task>", "      <labels>", *labels, "      </labels>", "    </task>", "  </meta>"]
-    return "\n".join([*head, *meta, *images, "</annotations>", ""]).encode()
+def _figures(image: Element) -> Iterator[DrawnShape]:
+    for i, shape in enumerate(image):
+        if shape.tag != OF_THE_IMAGE:
+            if not shape.get("label"):
+                raise Refusal("annotations", f"shape {i} ({shown(shape.tag)}) has no label.", "Label it, or remove it.")
+            yield figure_of(shape, shape.get("label", ""), f"shape {i}")
 
 
-def declared_labels(classes: ClassList) -> tuple[str, ...]:
-    """The labels that `cvat_text` declares, in its order."""
-    return _all_labels(classes)[0]
+def figure_of(shape: Element, label: str, where: str) -> DrawnShape:
+    """A shape's element as a figure. `where` names it in messages. Raises Refusal: damaged."""
+    kind = shape.tag
+    with shape_named(f"{where} ({shown(kind)} {shown(label)})"):
+        z = whole_text(shape.get("z_order") or "0", "z_order", -(2**31))
+        turned = number_text(shape.get("rotation") or "0", "rotation")
+        if kind == "polygon":
+            pairs = [pair.split(",") for pair in shape.get("points", "").split(";") if pair.strip()]
+            return polygon(label, kind, [[[number_text(n, "corner") for n in pair] for pair in pairs]], z)
+        if kind == "box":
+            sides = (number_text(shape.get(key), key) for key in ("xtl", "ytl", "xbr", "ybr"))
+            return rectangle(label, kind, *sides, turned=turned, z=z)
+        if kind == "ellipse":
+            numbers = (number_text(shape.get(key), key) for key in ("cx", "cy", "rx", "ry"))
+            return ellipse(label, kind, *numbers, turned=turned, z=z)
+        if kind == "mask":
+            left, top, width, height = (whole_text(shape.get(key), key) for key in ("left", "top", "width", "height"))
+            stamp = partial(_stamp, shape.get("rle") or "", (top, left, height, width))
+            return DrawnShape(label, kind, stamp=stamp, z=z)
+    return not_drawn(label, kind, z=z)
 
 
-def image_text(number: int, name: str, split: str, labels: NDArray[np.uint8], classes: ClassList) -> str:
-    """The element of one image with its labels [H, W]; void as label "void", background not drawn."""
-    height, width = labels.shape
-    head = f'  <image id="{number}" name={quoteattr(name)} subset={quoteattr(split)} width="{width}" height="{height}">'
-    parts = [head]
-    for label, _, own in named_masks(labels, classes.names):
-        for polygon in outlines(own):
-            points = ";".join(f"{x:.2f},{y:.2f}" for x, y in polygon)
-            parts.append(f'    <polygon label={quoteattr(label)} occluded="0" points="{points}" z_order="0"/>')
-    return "\n".join([*parts, "  </image>"])
+def _stamp(runs: str, box: tuple[int, int, int, int], size: Size) -> MaskPatch:
+    """The pixels of a mask whose box (top, left, height, width) lies in an image of this size. Raises Refusal."""
+    top, left, height, width = box
+    if top + height > size[0] or left + width > size[1]:
+        what = f"has a box of {width}×{height} at {left}, {top} that leaves the image."
+        raise Refusal("run-lengths", what, "Export it again.")
+    return MaskPatch(top, left, cvat_mask(runs, height, width))
 
 
-def _all_labels(classes: ClassList) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
-    if VOID_NAME in classes.names:
-        return classes.names, classes.colours
-    return (*classes.names, VOID_NAME), (*classes.colours, (0, 0, 0))
-
-
-def draw_shape(shape: Element, mask: MaskIds, value: int) -> None:
-    """One of DRAWN onto the mask. Raises Refusal."""
-    if shape.tag == "polygon":
-        fill(mask, polygon_of(_points(shape)), value)
-    elif shape.tag == "box":
-        left, top, right, bottom = (number_text(shape.get(key), key) for key in ("xtl", "ytl", "xbr", "ybr"))
-        fill(mask, box_of(left, top, right, bottom, _rotation(shape)), value)
-    elif shape.tag == "ellipse":
-        x, y, radius_x, radius_y = (number_text(shape.get(key), key) for key in ("cx", "cy", "rx", "ry"))
-        fill(mask, ellipse_of(x, y, radius_x, radius_y, _rotation(shape)), value)
-    else:
-        left, top, width, height = (whole_text(shape.get(key), key) for key in ("left", "top", "width", "height"))
-        if left + width > mask.shape[1] or top + height > mask.shape[0]:
-            what = f"has a box of {width}×{height} at {left}, {top} that leaves the image."
-            raise Refusal("run-lengths", what, "Export it again.")
-        own = cvat_mask(shape.get("rle", ""), height, width)
-        mask[top : top + height, left : left + width][own] = value
-
-
-def _rotation(shape: Element) -> float:
-    return number_text(shape.get("rotation", "0"), "rotation")
-
-
-def _points(shape: Element) -> list[list[float]]:
-    pairs = (pair.split(",") for pair in shape.get("points", "").split(";") if pair.strip())
-    return [[number_text(n, "corner") for n in pair] for pair in pairs]
-
-
-def in_order(image: Element) -> list[Element]:
-    """The shapes of an image as they are drawn, the last on top. Raises Refusal: damaged orders."""
-    return sorted(image, key=_z_order)
-
-
-def _z_order(shape: Element) -> int:
-    return whole_text(shape.get("z_order") or "0", "z_order", -(2**31))
-
-
-def label_of(shape: Element) -> str:
-    label = shape.get("label")
-    if not label:
-        raise Refusal("annotations", f"has a {shown(shape.tag)} without a label.", "Label it, or remove it.")
-    return label
-
-
-def _size(element: Element) -> tuple[int, int] | None:
+def _size(element: Element) -> Size | None:
     """The (H, W) that an image element declares; None where it does not."""
     if element.get("height") is None and element.get("width") is None:
         return None
     return whole_text(element.get("height"), "height", 1), whole_text(element.get("width"), "width", 1)
 
 
-def _judge(path: Path, name: str, element: Element, listing: Listing, undrawn: SkippedShapes) -> frozenset[str]:
-    """The labels of what is drawn on an image; what is not drawn, or not as it is meant, is told. Raises Refusal."""
-    polygons, names = [], set()
-    size = _size(element)
-    for i, shape in enumerate(element):
-        _z_order(shape)
-        if shape.tag == OF_THE_IMAGE:
+def cvat_text(images: Iterable[str], classes: ClassList) -> bytes:
+    """annotations.xml of images as `image_text` writes them; all classes are declared, with their colours."""
+    rows = zip(labels_written(classes), _colours(classes), strict=True)
+    labels = [f"        <label><name>{escape(name)}</name><color>{colour}</color></label>" for name, colour in rows]
+    head = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>"]
+    meta = ["  <meta>", "    <task>", "      <labels>", *labels, "      </labels>", "    </task>", "  </meta>"]
+    return "\n".join([*head, *meta, *images, "</annotations>", ""]).encode()
+
+
+def labels_written(classes: ClassList) -> tuple[str, ...]:
+    """The labels that `cvat_text` declares, in its order: the classes, and void."""
+    return classes.names if VOID_NAME in classes.names else (*classes.names, VOID_NAME)
+
+
+def _colours(classes: ClassList) -> list[str]:
+    black: Colour = (0, 0, 0)
+    own = classes.colours if VOID_NAME in classes.names else (*classes.colours, black)
+    return ["#{:02x}{:02x}{:02x}".format(*colour) for colour in own]
+
+
+def labels_json(classes: ClassList) -> bytes:
+    """The labels of a task, as CVAT's form for new tasks takes them under "Raw"."""
+    rows = zip(classes.names, _colours(classes), strict=False)  # without void: nobody draws it
+    labels = [{"name": name, "color": colour, "attributes": []} for name, colour in rows]
+    return utf8(json.dumps(labels, ensure_ascii=False) + "\n")
+
+
+def image_text(number: int, name: str, split: str, labels: Labels, classes: ClassList, *, masks: bool = False) -> str:
+    """The element of one image with its labels [H, W]; void as label "void".
+
+    `masks`: one mask for each class instead of polygons, for the background too.
+    """
+    height, width = labels.shape
+    subset = f" subset={quoteattr(split)}" if split else ""
+    parts = [f'  <image id="{number}" name={quoteattr(name)}{subset} width="{width}" height="{height}">']
+    for label, _, own in named_masks(labels, classes.names, background=masks):
+        if masks:
+            rows, columns = np.flatnonzero(own.any(axis=1)), np.flatnonzero(own.any(axis=0))
+            top, left = int(rows[0]), int(columns[0])
+            box = own[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1]
+            runs = ", ".join(map(str, run_lengths(box.ravel())))
+            place = f'left="{left}" top="{top}" width="{box.shape[1]}" height="{box.shape[0]}"'
+            parts.append(f'    <mask label={quoteattr(label)} source="auto" occluded="0" rle="{runs}" {place} '
+                         'z_order="0"/>')  # fmt: skip
             continue
-        label = label_of(shape)
-        if shape.tag not in DRAWN:
-            undrawn.add(path, shape.tag, label, f"image {shown(name)}, shape {i}")
-            continue
-        names.add(label)
-        if shape.tag == "polygon":
-            polygons.append((f"{shown(name)}: polygon {i}", _points(shape)))
-    judge_polygons(
-        polygons, size, lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy)
-    )
-    return frozenset(names)
+        for ring in outlines(own):
+            points = ";".join(f"{x:.2f},{y:.2f}" for x, y in ring)
+            parts.append(f'    <polygon label={quoteattr(label)} occluded="0" points="{points}" z_order="0"/>')
+    return "\n".join([*parts, "  </image>"])

@@ -21,27 +21,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from pixelwise.datasets.formats.annotated_shapes import (
-    OBJECT,
-    AnnotatedImage,
-    DrawnShape,
-    MaskPatch,
-    Size,
-    ellipse,
-    list_pictures,
-    not_drawn,
-    picture_ids,
-    pictures_of,
-    polygon,
-    rectangle,
-)
-from pixelwise.datasets.formats.annotation_files import files_below, peek
+from pixelwise.datasets.formats.annotated_shapes import OBJECT, DrawnShape, AnnotatedImage, Place, Size, rectangle
+from pixelwise.datasets.formats.annotation_files import files_that, list_pictures, picture_mask, read_or
+from pixelwise.datasets.formats.cvat import declared_labels, figure_of, is_cvat_file, tree_of
 from pixelwise.datasets.formats.field_checks import number_text, whole_text
-from pixelwise.datasets.formats.run_lengths import cvat_mask
-from pixelwise.datasets.formats.xml_tree import parse_xml
+from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
-from pixelwise.images.decode import MaskIds
-from pixelwise.images.files import Refusal, read_bytes, shown
+from pixelwise.images.files import Refusal, shown
 
 LAST_NUMBER = re.compile(r"(\d{1,9})\D*$")
 SIDES = ("xtl", "ytl", "xbr", "ybr")
@@ -66,7 +52,7 @@ class _Film:
     tracks: list[_Track]
     size: Size | None
     images: dict[int, Path]
-    pictures: dict[str, AnnotatedImage] = field(default_factory=dict)
+    pictures: dict[Place, AnnotatedImage] = field(default_factory=dict)
     empty: list[int] = field(default_factory=list)  # frames without a visible shape
     between: list[int] = field(default_factory=list)  # frames between keyframes of shapes that are no boxes
     missing: list[int] = field(default_factory=list)  # frames with a shape and without an image
@@ -75,25 +61,23 @@ class _Film:
 
 def annotation_files(root: Path) -> list[Path]:
     """CVAT's files that hold tracks and no images."""
-    return [
-        path for path in files_below(root, (".xml",), depth=3) if "<annotations" in peek(path) and _has_tracks(path)
-    ]
+    return [path for path in files_that(root, (".xml",), is_cvat_file, depth=3) if _has_tracks(path)]
 
 
-def is_cvat_video(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     return bool(annotation_files(root))
 
 
-def list_cvat_video(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every frame that is there and on which a track is to be seen."""
     paths = annotation_files(root)
-    declared = [name for path in paths for name in _labels(path)]
-    listing = list_pictures("cvat-video", root, paths, _read, "CVAT's labels", declared)
+    declared = [name for path in paths for name in declared_labels(path)]
+    listing = list_pictures("cvat-video", root, paths, read, "CVAT's labels", declared)
     for split, samples in listing.splits.items():  # frames of one film stay in one split
         grouped = [replace(sample, group=listing.where(sample.mask or sample.image)) for sample in samples]
         listing.splits[split] = grouped
     for path in paths:
-        film = _film_or_none(path)
+        film = read_or(None, lambda path: _film(path, path.stat().st_mtime_ns), path)
         if film is None:
             continue
         if film.missing:
@@ -108,11 +92,6 @@ def list_cvat_video(root: Path) -> Listing:
     return listing
 
 
-def drawn_ids(path: Path, entry: str, size: Size) -> MaskIds:
-    """The mask of one frame. `entry`: as `add_drawn` writes it."""
-    return picture_ids(_read, path, entry, size)
-
-
 def _has_tracks(path: Path) -> bool:
     """Whether a track, and no image, comes first."""
     with path.open("rb") as file:
@@ -125,36 +104,18 @@ def _several(frames: list[int]) -> str:
     return f"{len(frames):,} frames, such as {frames[0]}" if len(frames) > 1 else f"frame {frames[0]}"
 
 
-@lru_cache(maxsize=2)
-def _tree(path: Path, _changed_ns: int) -> Element:
-    return parse_xml(read_bytes(path))
-
-
-def _labels(path: Path) -> list[str]:
-    """The labels that the task, job or project declares, in its order; none of a damaged file."""
-    try:
-        labels = _tree(path, path.stat().st_mtime_ns).findall("meta/*/labels/label")
-    except Refusal:
-        return []  # reported by `list_pictures`
-    return [name.strip() for label in labels if label.find("parent") is None and (name := label.findtext("name"))]
-
-
-def _film_or_none(path: Path) -> _Film | None:
-    try:
-        pictures_of(_read, path)
-    except Refusal:
-        return None  # reported by `list_pictures`
-    return _film(path, path.stat().st_mtime_ns)
-
-
-def _read(path: Path) -> dict[str, AnnotatedImage]:
+def read(path: Path) -> dict[Place, AnnotatedImage]:
+    """The pictures of a film's frames by number. Raises Refusal."""
     return _film(path, path.stat().st_mtime_ns).pictures
+
+
+mask_ids = partial(picture_mask, read)
 
 
 @lru_cache(maxsize=4)
 def _film(path: Path, changed_ns: int) -> _Film:
     """A file's frames and what is drawn on each. Raises Refusal."""
-    root = _tree(path, changed_ns)
+    root = tree_of(path, changed_ns)
     elements = root.findall("track")
     tasks = {element.get("task_id") for element in elements}
     count = "1 track" if len(elements) == 1 else f"{len(elements):,} tracks"
@@ -204,18 +165,18 @@ def _frames(path: Path, root: Element, drawn: set[int]) -> dict[int, Path]:
 
 def _draw_film(film: _Film) -> None:
     """Fill in a film's pictures, and which frames have none and why."""
-    figures: defaultdict[int, list[tuple[int, int, DrawnShape]]] = defaultdict(list)
+    figures: defaultdict[int, list[DrawnShape]] = defaultdict(list)  # in the order of the tracks
     between: set[int] = set()
     missing: set[int] = set()
     order = sorted(film.images)
     sparse = any(_gaps(track) for track in film.tracks)
-    for number, track in enumerate(film.tracks):
+    for track in film.tracks:
         for i, (frame, shape) in enumerate(zip(track.frames, track.shapes, strict=True)):
             if shape.get("outside") == "1":
                 continue
-            figure, z = _figure(track.label, shape), whole_text(shape.get("z_order") or "0", "z_order", -(2**31))
+            figure = figure_of(shape, track.label, f"frame {frame}:")
             if frame in film.images:
-                figures[frame].append((z, number, figure))
+                figures[frame].append(figure)
             else:
                 missing.add(frame)
             if not sparse:
@@ -225,19 +186,18 @@ def _draw_film(film: _Film) -> None:
             stays = following is None or following.get("outside") == "1"
             for later in order[bisect_right(order, frame) : stop]:
                 if stays:
-                    figures[later].append((z, number, figure))
+                    figures[later].append(figure)
                 elif following is not None and shape.tag == following.tag == "box":
                     film.moved += 1
-                    figures[later].append((z, number, _moved(track, i, later)))
+                    figures[later].append(_moved(track, i, later, figure.z))
                 else:
                     between.add(later)
     film.missing, film.between = sorted(missing), sorted(between)
     film.empty = [frame for frame in order if frame not in figures and frame not in between]
     for frame in order:
         if frame in figures and frame not in between:
-            drawn = tuple(figure for _, _, figure in sorted(figures[frame], key=lambda one: one[:2]))
             at = film.images[frame]
-            film.pictures[str(frame)] = AnnotatedImage(at.name, drawn, film.size, at)
+            film.pictures[str(frame)] = AnnotatedImage(at.name, tuple(figures[frame]), film.size, at)
 
 
 def _gaps(track: _Track) -> bool:
@@ -247,37 +207,11 @@ def _gaps(track: _Track) -> bool:
     return keys and any(after > frame + 1 and shape.get("outside") != "1" for frame, after, shape in pairs)
 
 
-def _moved(track: _Track, i: int, frame: int) -> DrawnShape:
+def _moved(track: _Track, i: int, frame: int, z: int) -> DrawnShape:
     """The box between shape i and the next."""
     share = (frame - track.frames[i]) / (track.frames[i + 1] - track.frames[i])
     ends = [
         [number_text(shape.get(key) or "0", key) for key in (*SIDES, "rotation")] for shape in track.shapes[i : i + 2]
     ]
     *sides, turned = (a + share * (b - a) for a, b in zip(*ends, strict=True))
-    return rectangle(track.label, "box", *sides, turned=turned)
-
-
-def _figure(label: str, shape: Element) -> DrawnShape:
-    kind = shape.tag
-    if kind == "polygon":
-        pairs = [pair.split(",") for pair in shape.get("points", "").split(";") if pair.strip()]
-        return polygon(label, kind, [[[number_text(n, "corner") for n in pair] for pair in pairs]])
-    turned = shape.get("rotation") or 0
-    if kind == "box":
-        return rectangle(label, kind, *(shape.get(side) for side in SIDES), turned=turned)
-    if kind == "ellipse":
-        return ellipse(label, kind, *(shape.get(key) for key in ("cx", "cy", "rx", "ry")), turned=turned)
-    if kind == "mask":
-        left, top, width, height = (whole_text(shape.get(key), key) for key in ("left", "top", "width", "height"))
-        return DrawnShape(label, kind, stamp=partial(_stamp, shape.get("rle") or "", (top, left, height, width)))
-    return not_drawn(label, kind)
-
-
-def _stamp(runs: str, box: tuple[int, int, int, int], size: Size) -> MaskPatch:
-    """The pixels of a mask whose box (top, left, height, width) lies in an image of this size. Raises Refusal."""
-    top, left, height, width = box
-    if top + height > size[0] or left + width > size[1]:
-        raise Refusal(
-            "run-lengths", f"has a box of {width}×{height} at {left}, {top} that leaves the image.", "Redraw."
-        )
-    return MaskPatch(top, left, cvat_mask(runs, height, width))
+    return rectangle(track.label, "box", *sides, turned=turned, z=z)

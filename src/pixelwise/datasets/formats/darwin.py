@@ -18,23 +18,26 @@ from numpy.typing import NDArray
 
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    AnnotatedImage,
     DrawnShape,
-    MaskPatch,
+    AnnotatedImage,
+    Place,
     Size,
+    MaskPatch,
     ellipse,
-    list_pictures,
     not_drawn,
     number_of,
-    picture_ids,
     polygon,
     rectangle,
-    some_below,
 )
-from pixelwise.datasets.formats.annotation_files import files_below, peek, read_json
+from pixelwise.datasets.formats.annotation_files import (
+    any_that,
+    files_that,
+    list_pictures,
+    picture_mask,
+    read_json,
+)
 from pixelwise.datasets.formats.field_checks import rows_of, size_of, table_of
 from pixelwise.datasets.layouts import Listing
-from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal
 
 LAYER = "raster_layer"
@@ -46,19 +49,14 @@ KINDS = (  # keys under which an annotation has its shape, those that are drawn 
 OF_THE_IMAGE = ("tag", "text", "link")  # words on the whole image
 
 
-def is_darwin(root: Path) -> bool:
-    return some_below(root, (".json",), _is_ours)
+def recognises(root: Path) -> bool:
+    return any_that(root, (".json",), _is_ours)
 
 
-def list_darwin(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every annotated image that is there, by its name and the folder that the item's path says."""
-    paths = [path for path in files_below(root, (".json",)) if _is_ours(peek(path))]
-    return list_pictures("darwin", root, paths, _read, "Darwin's classes")
-
-
-def drawn_ids(path: Path, entry: str, size: Size) -> MaskIds:
-    """The mask of one image. `entry`: as `add_drawn` writes it."""
-    return picture_ids(_read, path, entry, size)
+    paths = files_that(root, (".json",), _is_ours)
+    return list_pictures("darwin", root, paths, read, "Darwin's classes")
 
 
 def _is_ours(text: str) -> bool:
@@ -66,7 +64,7 @@ def _is_ours(text: str) -> bool:
     return second or ('"dataset"' in text and '"image"' in text and ('"workview_url"' in text or '"seq"' in text))
 
 
-def _read(path: Path) -> dict[str, AnnotatedImage]:
+def read(path: Path) -> dict[Place, AnnotatedImage]:
     table = table_of(read_json(path), "content")
     annotations = rows_of(table.get("annotations"), "annotations")
     if any("frames" in one for one in annotations):
@@ -74,6 +72,9 @@ def _read(path: Path) -> dict[str, AnnotatedImage]:
     name, folder, size = _image(table)
     figures = tuple(figure for one in annotations if (figure := _figure(one, annotations)) is not None)
     return {"": AnnotatedImage(f"{folder}/{name}" if folder else name, figures, size)}
+
+
+mask_ids = partial(picture_mask, read)
 
 
 def _image(table: dict[str, Any]) -> tuple[str, str, Size | None]:

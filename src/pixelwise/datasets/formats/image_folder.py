@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pixelwise.datasets.formats.annotation_files import files_below, split_of
+from pixelwise.datasets.formats.annotation_files import split_of
 from pixelwise.datasets.formats.field_checks import table_of, text_of
-from pixelwise.datasets.formats.image_lookup import below
+from pixelwise.datasets.formats.image_lookup import below, files_below
 from pixelwise.datasets.formats.reader_errors import problems_of
 from pixelwise.datasets.layouts import Listing, sample_of
 from pixelwise.images.files import is_file, read_bytes
@@ -32,11 +32,11 @@ MASK_COLUMNS = (
 )
 
 
-def is_image_folder(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     return any(_columns(path) for path in _tables(root))
 
 
-def list_image_folder(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """The pairs that the tables name. What is wrong with one row does not stop the others."""
     listing = Listing(root)
     for path in _tables(root):

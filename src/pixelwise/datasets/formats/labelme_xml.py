@@ -10,52 +10,38 @@ Format: labelme.csail.mit.edu, "Annotation XML". The JSON of the Python program 
 
 from __future__ import annotations
 
-import io
 from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-import numpy as np
-from PIL import Image
-
-from pixelwise.datasets.formats.annotated_shapes import (
-    OBJECT,
-    AnnotatedImage,
-    DrawnShape,
-    MaskPatch,
-    Size,
+from pixelwise.datasets.formats.annotated_shapes import OBJECT, DrawnShape, AnnotatedImage, Place, Size, MaskPatch, not_drawn, number_of, polygon
+from pixelwise.datasets.formats.annotation_files import (
+    any_that,
+    files_that,
     list_pictures,
-    number_of,
-    picture_ids,
-    pictures_of,
-    polygon,
-    some_below,
+    picture_mask,
+    read_or,
 )
-from pixelwise.datasets.formats.annotation_files import files_below, peek
+from pixelwise.datasets.formats.object_pngs import object_pixels, opened_png, require_size
 from pixelwise.datasets.formats.xml_tree import parse_xml
 from pixelwise.datasets.layouts import Listing
-from pixelwise.images.decode import MAX_PIXELS, MaskIds
 from pixelwise.images.files import Refusal, read_bytes, shown
 
+AGAIN = "Export it again."
 MASK_FOLDERS = 4  # above an XML file, in which Masks/ is looked for
 
 
-def is_labelme_xml(root: Path) -> bool:
-    return some_below(root, (".xml",), _is_ours, depth=5)
+def recognises(root: Path) -> bool:
+    return any_that(root, (".xml",), _is_ours, depth=5)
 
 
-def list_labelme_xml(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every XML file whose image is there: beside it, or in the collection of its name."""
-    paths = [path for path in files_below(root, (".xml",), depth=5) if _is_ours(peek(path))]
-    listing = list_pictures("labelme-xml", root, paths, _read, "the names of LabelMe's objects")
-    if deleted := sum(map(_deleted, paths)):
+    paths = files_that(root, (".xml",), _is_ours, depth=5)
+    listing = list_pictures("labelme-xml", root, paths, read, "the names of LabelMe's objects")
+    if deleted := sum(read_or(0, _deleted, path) for path in paths):
         listing.notes.append(f"Not drawn, for they are deleted in LabelMe: {deleted:,} objects.")
     return listing
-
-
-def drawn_ids(path: Path, entry: str, size: Size) -> MaskIds:
-    """The mask of one image. `entry`: as `add_drawn` writes it."""
-    return picture_ids(_read, path, entry, size)
 
 
 def _is_ours(text: str) -> bool:
@@ -69,7 +55,7 @@ def _text(element: Element, path: str) -> str:
     return (element.findtext(path) or "").strip()
 
 
-def _read(path: Path) -> dict[str, AnnotatedImage]:
+def read(path: Path) -> dict[Place, AnnotatedImage]:
     root = parse_xml(read_bytes(path))
     name, folder = _text(root, "filename") or path.stem, _text(root, "folder")
     sides = [_text(root, f"imagesize/{side}") for side in ("nrows", "ncols")]
@@ -80,15 +66,15 @@ def _read(path: Path) -> dict[str, AnnotatedImage]:
     return {"": AnnotatedImage(named, figures, (height, width) if height and width else None)}
 
 
+mask_ids = partial(picture_mask, read)
+
+
 def _is_deleted(one: Element) -> bool:
     return _text(one, "deleted") not in ("", "0", "false", "no")
 
 
 def _deleted(path: Path) -> int:
-    try:
-        pictures_of(_read, path)
-    except Refusal:
-        return 0  # reported by `list_pictures`
+    """The number of deleted objects. Raises Refusal."""
     return sum(_is_deleted(one) for one in parse_xml(read_bytes(path)).iter("object"))
 
 
@@ -103,12 +89,11 @@ def _figure(one: Element, path: Path) -> DrawnShape:
             if outline.find(f"x{i}") is not None:
                 points.append([number_of(_text(outline, f"{axis}{i}")) for axis in "xy"])
         if _text(one, "type") in ("line", "point") or len(points) in (1, 2):
-            kind = "point" if len(points) == 1 else "line"
-            return DrawnShape(name, kind, undrawn=f"A {kind} has no area.")
+            return not_drawn(name, "point" if len(points) == 1 else "line")
         return polygon(name, "polygon", [points])
     if one.find("bndbox") is not None:
-        return DrawnShape(name, "bndbox", undrawn="Only a box is there, not the outline of the object.")
-    return DrawnShape(name, "object", undrawn="It has no polygon and no mask.")
+        return not_drawn(name, "bndbox")
+    return not_drawn(name, "object", "It has no polygon and no mask.")
 
 
 def _mask(path: Path, name: str, size: Size) -> MaskPatch:
@@ -117,20 +102,9 @@ def _mask(path: Path, name: str, size: Size) -> MaskPatch:
     if place is None:
         what = f"has its pixels in {shown(name) or 'a file without a name'}, which is not there."
         raise Refusal("mask-missing", what, "Add the folder Masks/ beside Annotations/.")
-    data = read_bytes(place)
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as opened:
-            if opened.width * opened.height > MAX_PIXELS or (opened.height, opened.width) != size:
-                what = f"has its pixels in {shown(name)} of {opened.width}×{opened.height}, not {size[1]}×{size[0]}."
-                raise Refusal("size-mismatch", what, "Export it again.")
-            alpha = opened.mode in ("RGBA", "LA") or "transparency" in opened.info
-            values = np.asarray(opened.convert("RGBA"))[:, :, 3] if alpha else np.asarray(opened.convert("L"))
-    except Refusal:
-        raise
-    except Exception as error:  # Pillow raises many kinds on damaged files
-        what = f"has its pixels in {shown(name)}, which cannot be read ({shown(str(error)[:60])})."
-        raise Refusal("truncated", what, "Copy or export it again.") from error
-    return MaskPatch(0, 0, np.asarray(values > 0))
+    with opened_png(read_bytes(place), name, AGAIN) as opened:
+        require_size((opened.height, opened.width), size, name, AGAIN)
+        return MaskPatch(0, 0, object_pixels(opened))
 
 
 def _mask_file(path: Path, name: str) -> Path | None:

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.datasets.folder_roles import IMAGE_WORDS, MASK_WORDS
-from pixelwise.datasets.formats.annotated_shapes import Size, stated_size
-from pixelwise.datasets.formats.annotation_files import files_below, split_of
+from pixelwise.datasets.formats.annotated_shapes import Size
+from pixelwise.datasets.formats.annotation_files import split_of, stated_size
+from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.mat_file import NUMERIC, Variable, numbers_of, parts_of, variables_of
 from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
 from pixelwise.datasets.pairing import WORD
@@ -41,7 +42,7 @@ SPARE_BYTES = 1 << 26  # of a file beyond 64 bytes a pixel: boxes, centres, outl
 SAVE_MASK = "Save the mask alone, as one matrix of class numbers: save(file, 'mask'), or imwrite(uint8(mask), 'a.png')."
 
 
-def is_matlab(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     """Whether most .mat files are of an image's name, and no masks of pixels are there under those names."""
     mats = files_below(root, SUFFIXES)
     if not mats:
@@ -52,7 +53,7 @@ def is_matlab(root: Path) -> bool:
     return not masks and sum(map(bool, found)) >= HALF * len(mats) and not any(map(_beside, found))
 
 
-def list_matlab(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every image with a .mat file of its name; what the first file of a folder holds says how all are read."""
     listing, images = Listing(root), _images(root)
     folders: defaultdict[Path, list[Path]] = defaultdict(list)
@@ -77,7 +78,7 @@ def list_matlab(root: Path) -> Listing:
     return listing
 
 
-def drawn_ids(path: Path, _entry: str, size: Size) -> MaskIds:
+def mask_ids(path: Path, _entry: str, size: Size) -> MaskIds:
     """The mask [H, W] of a .mat file. Raises Refusal."""
     chosen, _ = _chosen(path, size)
     ids = _sized(_whole(numbers_of(chosen[0])), size) if chosen[0].kind in NUMERIC else _of_struct(chosen[0], size)

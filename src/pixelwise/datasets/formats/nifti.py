@@ -31,8 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.datasets.dataset_toml import read_settings
-from pixelwise.datasets.formats.annotation_files import files_below, read_json
+from pixelwise.datasets.formats.annotation_files import read_json
 from pixelwise.datasets.formats.field_checks import table_of, text_of
+from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.reader_errors import problems_of
 from pixelwise.datasets.layouts import DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
@@ -50,13 +51,13 @@ COLOUR_CHANNELS = (("r", "g", "b"), ("red", "green", "blue"))
 KEPT_BYTES = 1 << 28  # of unpacked volumes, in each process
 
 
-def is_nifti(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     return any(
         files_below(root / f"labels{end}", SUFFIXES, depth=1) for end in FOLDERS if (root / f"labels{end}").is_dir()
     )
 
 
-def list_nifti(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every slice of every volume that has labels."""
     listing = Listing(root)
     channels = _Channels(_channel_names(root / "dataset.json"), read_settings(root).bands, listing)

@@ -14,8 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pixelwise.datasets.formats.annotation_files import files_below, split_of
+from pixelwise.datasets.formats.annotation_files import split_of
 from pixelwise.datasets.formats.field_checks import colour_of, table_of, text_of
+from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.reader_errors import problems_of
 from pixelwise.datasets.layouts import DeclaredClasses, Listing
 from pixelwise.errors import MissingExtraError
@@ -29,11 +30,11 @@ MAGIC = b"PAR1"
 GROUP_ROWS = 100
 
 
-def is_parquet(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     return bool(files_below(root, (".parquet",), depth=2))
 
 
-def list_parquet(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every row that has an image and a mask."""
     listing = Listing(root)
     for path in files_below(root, (".parquet",), depth=2):

@@ -120,6 +120,22 @@ def _cross(odd: NDArray[np.bool_], edges: tuple[NDArray[Any], ...], origin: tupl
     odd.ravel()[places[times % 2 == 1]] ^= True
 
 
+def inside_rings(
+    rings: Sequence[Polygon], size: tuple[int, int], *, even_odd: bool = True
+) -> tuple[slice, slice, NDArray[np.bool_]] | None:
+    """As `inside`, of several rings: by the even-odd rule, or their union."""
+    parts = [part for ring in rings if (part := inside(ring, *size)) is not None]
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    top, bottom = min(rows.start for rows, _, _ in parts), max(rows.stop for rows, _, _ in parts)
+    left, right = min(columns.start for _, columns, _ in parts), max(columns.stop for _, columns, _ in parts)
+    covered = np.zeros((bottom - top, right - left), np.bool_)
+    for rows, columns, filled in parts:
+        place = covered[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        (np.logical_xor if even_odd else np.logical_or)(place, filled, out=place)
+    return slice(top, bottom), slice(left, right), covered
+
+
 def fill(ids: MaskIds, polygon: Polygon, value: int) -> None:
     """Write `value` into every pixel of `ids` [H, W] that lies inside."""
     found = inside(polygon, *ids.shape)

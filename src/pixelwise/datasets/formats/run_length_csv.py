@@ -26,20 +26,18 @@ from typing import NamedTuple
 import numpy as np
 
 from pixelwise.datasets.dataset_toml import read_settings
-from pixelwise.datasets.formats.annotated_shapes import (
-    AnnotatedImage,
-    DrawnShape,
-    MaskPatch,
+from pixelwise.datasets.formats.annotated_shapes import DrawnShape, AnnotatedImage, Place, Size, MaskPatch
+from pixelwise.datasets.formats.annotation_files import (
     Read,
-    Size,
+    any_that,
+    files_that,
     find_image,
     list_pictures,
-    picture_ids,
-    pictures_of,
-    some_below,
+    picture_mask,
+    read_or,
     stated_size,
 )
-from pixelwise.datasets.formats.annotation_files import ImageFiles, files_below, peek, split_of
+from pixelwise.datasets.formats.image_lookup import ImageFiles
 from pixelwise.datasets.formats.run_lengths import numbers_in, start_length_mask
 from pixelwise.datasets.layouts import Listing
 from pixelwise.images.decode import MaskIds
@@ -70,13 +68,13 @@ class _Columns(NamedTuple):
     width: int | None
 
 
-def is_run_length_csv(root: Path) -> bool:
-    return some_below(root, (".csv",), _is_ours)
+def recognises(root: Path) -> bool:
+    return any_that(root, (".csv",), _is_ours)
 
 
-def list_run_length_csv(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every image that a table names and that is there; tables of predictions to hand in are left out."""
-    found = [path for path in files_below(root, (".csv",)) if _is_ours(peek(path))]
+    found = files_that(root, (".csv",), _is_ours)
     paths = [path for path in found if "submission" not in path.name.lower()]
     order, why = _order(root, paths)
     source = "the classes of the run lengths"
@@ -92,10 +90,10 @@ def list_run_length_csv(root: Path) -> Listing:
     return listing
 
 
-def drawn_ids(path: Path, entry: str, size: Size) -> MaskIds:
+def mask_ids(path: Path, entry: str, size: Size) -> MaskIds:
     """The mask of one image. `entry`: as `add_drawn` writes it."""
     order, _ = json.loads(json.loads(entry)[0])
-    return picture_ids(_reader(order), path, entry, size)
+    return picture_mask(_reader(order), path, entry, size)
 
 
 def _is_ours(text: str) -> bool:
@@ -177,7 +175,7 @@ def _row(row: list[str], columns: _Columns) -> _Row:
 def _reader(order: str) -> Read:
     """The reader of tables in this order. The same function each time: what it read is kept by it."""
 
-    def read(path: Path) -> dict[str, AnnotatedImage]:
+    def read(path: Path) -> dict[Place, AnnotatedImage]:
         rows: defaultdict[str, list[_Row]] = defaultdict(list)
         for row in _rows(path):
             rows[row.image].append(row)
@@ -188,9 +186,7 @@ def _reader(order: str) -> Read:
 
 def _picture(image: str, rows: list[_Row], order: str) -> AnnotatedImage:
     sizes = {row.size for row in rows if row.size}
-    figures = tuple(
-        DrawnShape(row.kind, "run lengths", stamp=partial(_stamp, row.runs, order)) for row in rows if row.runs
-    )
+    figures = tuple(DrawnShape(row.kind, "run lengths", stamp=partial(_stamp, row.runs, order)) for row in rows if row.runs)
     return AnnotatedImage(image, figures, sizes.pop() if len(sizes) == 1 else None)
 
 
@@ -236,12 +232,9 @@ def _order(root: Path, paths: list[Path]) -> tuple[str, str]:
 def _oblong(paths: list[Path], files: ImageFiles) -> Iterator[tuple[AnnotatedImage, Size]]:
     """Pictures with objects whose image, or table, has two different sides."""
     for path in paths:
-        try:
-            pictures = pictures_of(_reader("columns"), path)
-        except Refusal:
-            continue  # reported by `list_pictures`
+        pictures = read_or({}, _reader("columns"), path)
         for picture in islice((p for p in pictures.values() if p.figures), 10 * TRIED):
-            image = find_image(files, picture.image, split=split_of(path, files.root))
+            image = find_image(files, picture, path)
             size = picture.size or (stated_size(image) if image else None)
             if size and size[0] != size[1]:
                 yield picture, size
@@ -272,10 +265,6 @@ def _words(order: str) -> str:
 
 def _declared(paths: list[Path]) -> list[str]:
     """Numbered classes in the order of their numbers."""
-    numbers = set()
-    for path in paths:
-        try:
-            numbers |= {int(row.kind[6:]) for row in _rows(path) if re.fullmatch(r"class \d{1,6}", row.kind)}
-        except Refusal:
-            continue  # reported by `list_pictures`
+    kinds = {row.kind for path in paths for row in read_or([], lambda path: list(_rows(path)), path)}
+    numbers = {int(kind[6:]) for kind in kinds if re.fullmatch(r"class \d{1,6}", kind)}
     return [f"class {number}" for number in sorted(numbers)]

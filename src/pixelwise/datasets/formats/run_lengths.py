@@ -1,4 +1,4 @@
-"""Run lengths of every format → masks, and never more memory than the image's own pixels need.
+"""Run lengths of every format ↔ masks, and never more memory than the image's own pixels need.
 
 Each reader is given the size of the real image (H, W). Every run is compared with H × W, and their sum, in whole
 numbers of any length, before anything is allocated: a sum of int64 wraps round, and 2⁶³ − 1 twice looks small.
@@ -19,6 +19,9 @@ from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.files import Refusal
 
 AGAIN = "Export the annotations again."
+WORD_BITS = 8  # of a value that `brush_runs` writes
+RUN_BITS = (3, 4, 8, 16)  # the sizes of lengths that it declares
+LONGEST_RUN = 1 << RUN_BITS[-1]
 
 
 def coco_mask(counts: Any, height: int, width: int) -> NDArray[np.bool_]:
@@ -113,6 +116,35 @@ def brush_mask(packed: Any, height: int, width: int) -> NDArray[np.bool_]:
             place[:] = bits.values(stop - at, word)[3 - at % 4 :: 4]
         at = stop
     return alpha.reshape(height, width)
+
+
+def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
+    """The run lengths of a flat mask [N], zeros first; that run may be 0."""
+    changes = np.flatnonzero(np.diff(mask)) + 1
+    lengths: list[int] = np.diff([0, *changes.tolist(), len(mask)]).tolist()
+    return [0, *lengths] if mask[0] else lengths
+
+
+def brush_runs(mask: NDArray[np.bool_]) -> list[int]:
+    """A mask [H, W] as Label Studio's brush stores it, see `brush_mask`; every run has the longest size of length."""
+    flat = mask.ravel()
+    lengths = np.array(run_lengths(flat), np.int64) * 4
+    values = np.where(np.arange(len(lengths)) % 2 == 1, 255, 0)
+    parts = -(-lengths // LONGEST_RUN)
+    value = np.repeat(values, parts)
+    length = np.full(len(value), LONGEST_RUN, np.int64)
+    length[parts.cumsum()[parts > 0] - 1] = ((lengths - 1) % LONGEST_RUN + 1)[parts > 0]
+    head = [_bits_of(np.array([4 * flat.size]), 32), _bits_of(np.array([WORD_BITS - 1]), 5)]
+    head += [_bits_of(np.array([size - 1]), 4) for size in RUN_BITS]
+    code = (0b111 << (RUN_BITS[-1] + WORD_BITS)) | (length - 1) << WORD_BITS | value
+    bits = np.concatenate([*head, _bits_of(code, 3 + RUN_BITS[-1] + WORD_BITS)])
+    packed: list[int] = np.packbits(bits).tolist()
+    return packed
+
+
+def _bits_of(values: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
+    """The bits of each value, highest first, one value after the other."""
+    return ((values[:, None] >> np.arange(width - 1, -1, -1)) & 1).astype(np.uint8).ravel()
 
 
 def checked_runs(runs: Any, height: int, width: int) -> NDArray[np.int64]:

@@ -11,7 +11,6 @@ Format: docs.segments.ai, "Label types" and "Export". Shapes: H, W of the mask.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from functools import lru_cache, partial
@@ -21,25 +20,31 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    AnnotatedImage,
     DrawnShape,
-    MaskPatch,
+    AnnotatedImage,
+    Place,
     Size,
-    list_pictures,
+    MaskPatch,
     not_drawn,
-    picture_ids,
     polygon,
     rectangle,
-    some_below,
 )
-from pixelwise.datasets.formats.annotation_files import files_below, peek, read_json
+from pixelwise.datasets.formats.annotation_files import (
+    any_that,
+    files_that,
+    list_pictures,
+    picture_mask,
+    read_json,
+    read_or,
+)
 from pixelwise.datasets.formats.field_checks import rows_of, table_of
+from pixelwise.datasets.formats.image_lookup import files_below
+from pixelwise.datasets.formats.object_pngs import opened_png, require_size
 from pixelwise.datasets.layouts import Listing
-from pixelwise.images.decode import MAX_PIXELS, MaskIds, colour_codes
+from pixelwise.images.decode import colour_codes
 from pixelwise.images.files import Refusal, read_bytes, shown
 
 LABELLED = ("LABELED", "REVIEWED", "LABELING_IN_PROGRESS", "REVIEWING_IN_PROGRESS")
@@ -49,23 +54,18 @@ EXPORT = (
 )
 
 
-def is_segments_ai(root: Path) -> bool:
-    return some_below(root, (".json",), _is_ours)
+def recognises(root: Path) -> bool:
+    return any_that(root, (".json",), _is_ours)
 
 
-def list_segments_ai(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every labelled sample whose image is there."""
-    paths = [path for path in files_below(root, (".json",)) if _is_ours(peek(path))]
-    declared = [name for path in paths for name in _categories_or_none(path).values()]
-    listing = list_pictures("segments-ai", root, paths, _read, "Segments.ai's categories", declared)
-    if waiting := sum(sum(_label(sample) is None for sample in _samples_or_none(path)) for path in paths):
+    paths = files_that(root, (".json",), _is_ours)
+    declared = [name for path in paths for name in read_or({}, _categories, path).values()]
+    listing = list_pictures("segments-ai", root, paths, read, "Segments.ai's categories", declared)
+    if waiting := sum(sum(_label(sample) is None for sample in read_or([], _samples, path)) for path in paths):
         listing.notes.append(f"Left out, for nobody labelled them in Segments.ai: {waiting:,} samples.")
     return listing
-
-
-def drawn_ids(path: Path, entry: str, size: Size) -> MaskIds:
-    """The mask of one sample. `entry`: as `add_drawn` writes it."""
-    return picture_ids(_read, path, entry, size)
 
 
 def _is_ours(text: str) -> bool:
@@ -77,13 +77,6 @@ def _samples(path: Path) -> list[dict[str, Any]]:
     return rows_of(dataset.get("samples"), "samples")
 
 
-def _samples_or_none(path: Path) -> list[dict[str, Any]]:
-    try:
-        return _samples(path)
-    except Refusal:
-        return []  # reported by `list_pictures`
-
-
 def _categories(path: Path) -> dict[int, str]:
     """The dataset's categories by number."""
     dataset = table_of(table_of(read_json(path), "content").get("dataset"), "dataset")
@@ -92,13 +85,6 @@ def _categories(path: Path) -> dict[int, str]:
     rows = rows if isinstance(rows, list) else []
     named = [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
     return {row["id"]: row["name"] for row in named if type(row.get("id")) is int}
-
-
-def _categories_or_none(path: Path) -> dict[int, str]:
-    try:
-        return _categories(path)
-    except Refusal:
-        return {}  # reported by `list_pictures`
 
 
 def _label(sample: dict[str, Any]) -> dict[str, Any] | None:
@@ -114,7 +100,7 @@ def _label(sample: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _read(path: Path) -> dict[str, AnnotatedImage]:
+def read(path: Path) -> dict[Place, AnnotatedImage]:
     categories, pictures = _categories(path), {}
     wanting = bitmaps = 0
     for sample in _samples(path):
@@ -135,6 +121,9 @@ def _read(path: Path) -> dict[str, AnnotatedImage]:
         what = f"is a release of Segments.ai whose {bitmaps:,} bitmaps are addresses; none lies beside it."
         raise Refusal("unread-format", what, EXPORT)
     return pictures
+
+
+mask_ids = partial(picture_mask, read)
 
 
 def _places(path: Path, name: str, url: str) -> Iterator[Path]:
@@ -178,9 +167,7 @@ def _stamp(own: Path | None, number: Any, size: Size) -> MaskPatch:
     if own is None:
         raise Refusal("mask-missing", "has its pixels in a bitmap that is an address and does not lie here.", EXPORT)
     numbers = _numbers(own, own.stat().st_mtime_ns)
-    if numbers.shape != size:
-        what = f"has its pixels in {shown(own.name)} of {numbers.shape[1]}×{numbers.shape[0]}, not {size[1]}×{size[0]}."
-        raise Refusal("size-mismatch", what, EXPORT)
+    require_size(numbers.shape, size, own.name, EXPORT)
     if type(number) is not int:
         raise Refusal("annotations", f"has the number {shown(json.dumps(number)[:40])}.", EXPORT)
     return MaskPatch(0, 0, numbers == number)
@@ -189,17 +176,8 @@ def _stamp(own: Path | None, number: Any, size: Size) -> MaskPatch:
 @lru_cache(maxsize=1)
 def _numbers(path: Path, _changed_ns: int) -> NDArray[np.int32]:
     """A bitmap's numbers [H, W]: red + 256 · green + 65,536 · blue; of grey ones the value. Raises Refusal."""
-    data = read_bytes(path)
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise Refusal("too-large", f"has its pixels in a bitmap of over {MAX_PIXELS:,}.", "Cut it into tiles.")
-            if opened.mode in ("1", "L", "P", "I", "I;16"):
-                return np.asarray(opened).astype(np.int32)
-            pixels = np.asarray(opened.convert("RGB"))
-    except Refusal:
-        raise
-    except Exception as error:  # Pillow raises many kinds on damaged files
-        what = f"has its pixels in {shown(path.name)}, which cannot be read ({shown(str(error)[:60])})."
-        raise Refusal("truncated", what, EXPORT) from error
+    with opened_png(read_bytes(path), path.name, EXPORT) as opened:
+        if opened.mode in ("1", "L", "P", "I", "I;16"):
+            return np.asarray(opened).astype(np.int32)
+        pixels = np.asarray(opened.convert("RGB"))
     return colour_codes(pixels[:, :, ::-1])  # 0xRRGGBB of blue, green, red: red is the lowest byte

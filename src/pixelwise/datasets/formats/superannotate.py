@@ -10,7 +10,6 @@ Format: doc.superannotate.com, "Vector JSON" and "Pixel JSON".
 
 from __future__ import annotations
 
-import io
 import re
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,61 +17,68 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    AnnotatedImage,
     DrawnShape,
-    MaskPatch,
+    AnnotatedImage,
+    Place,
     Size,
+    MaskPatch,
     ellipse,
-    list_pictures,
     not_drawn,
-    picture_ids,
-    pictures_of,
     polygon,
     rectangle,
-    some_below,
 )
-from pixelwise.datasets.formats.annotation_files import files_below, peek, read_json
+from pixelwise.datasets.formats.annotation_files import (
+    any_that,
+    list_pictures,
+    peek,
+    picture_mask,
+    pictures_of,
+    read_json,
+    read_or,
+)
+from pixelwise.datasets.formats.image_lookup import files_below
+from pixelwise.datasets.formats.object_pngs import opened_png, require_size
 from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
-from pixelwise.images.decode import MAX_PIXELS, MaskIds, colour_codes
+from pixelwise.images.decode import MaskIds, colour_codes
 from pixelwise.images.files import Refusal, read_bytes, shown
 
 ENDINGS = ("___pixel.json", "___objects.json", ".json")
 SAVED = "___save.png"
 CLASSES = "classes.json"
+AGAIN = "Export the project again, so that its files fit."
 
 
-def is_superannotate(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     if any(path.name.endswith(ENDINGS[:2]) for path in files_below(root, ENDINGS[:2])):
         return True
-    return some_below(root, (".json",), _is_ours)
+    return any_that(root, (".json",), _is_ours)
 
 
-def list_superannotate(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every annotated image that is there; those whose status is "NotStarted" are left out, with a note."""
     paths = [p for p in files_below(root, (".json",)) if p.name.endswith(ENDINGS[:2]) or _is_ours(peek(p))]
-    declared = list(dict.fromkeys(name for path in _class_files(root) for name in _classes_in(path).values()))
-    listing = list_pictures("superannotate", root, paths, _read, "SuperAnnotate's classes", declared)
-    waiting = sum(_not_started(path) for path in paths)
-    if waiting:
+    tables = [path for path in files_below(root, (".json",), depth=3) if path.name == CLASSES]
+    declared = list(dict.fromkeys(name for path in tables for name in read_or({}, _classes_in, path).values()))
+    listing = list_pictures("superannotate", root, paths, read, "SuperAnnotate's classes", declared)
+    if waiting := sum(read_or(False, _not_started, path) for path in paths):
         listing.notes.append(f'Left out: {waiting:,} images whose status in SuperAnnotate is "NotStarted".')
     return listing
 
 
-def drawn_ids(path: Path, entry: str, size: Size) -> MaskIds:
+def mask_ids(path: Path, entry: str, size: Size) -> MaskIds:
     """The mask of one image. `entry`: as `add_drawn` writes it. Raises Refusal where pixels belong to no instance."""
-    mask = picture_ids(_read, path, entry, size)
-    stamps = [f.stamp for f in pictures_of(_read, path)[""].figures if isinstance(f.stamp, partial)]
+    mask = picture_mask(read, path, entry, size)
+    stamps = [f.stamp for f in pictures_of(read, path)[""].figures if isinstance(f.stamp, partial)]
     if stamps:
         saved = stamps[0].args[0]
         codes, named = _codes(saved, saved.stat().st_mtime_ns), {c for stamp in stamps for c in _numbers(stamp.args[1])}
         nobody = ~np.isin(codes, [-1, 0, *named])  # black is where nothing is drawn
         if nobody.any():
             what = f"names no object for {int(nobody.sum()):,} coloured pixels of {shown(saved.name)}."
-            raise Refusal("annotations", what, "Export the project again, so that both fit.")
+            raise Refusal("annotations", what, AGAIN)
     return mask
 
 
@@ -80,16 +86,9 @@ def _is_ours(text: str) -> bool:
     return '"instances"' in text and ('"metadata"' in text or '"className"' in text) and '"shapes"' not in text
 
 
-def _class_files(root: Path) -> list[Path]:
-    return [path for path in files_below(root, (".json",), depth=3) if path.name == CLASSES]
-
-
 def _classes_in(path: Path) -> dict[int, str]:
-    """Names by number of a classes.json; none of one that is damaged, where the instances' own names are all there."""
-    try:
-        rows = read_json(path)
-    except Refusal:
-        return {}
+    """Names by number of a classes.json. Raises Refusal."""
+    rows = read_json(path)
     rows = rows if isinstance(rows, list) else []
     named = [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
     return {row.get("id", i): row["name"] for i, row in enumerate(named) if type(row.get("id", i)) is int}
@@ -100,11 +99,11 @@ def _classes_beside(path: Path) -> dict[int, str]:
     for folder in (path.parent, *path.parents[1:3]):
         for place in (folder / "classes" / CLASSES, folder / CLASSES):
             if place.is_file():
-                return _classes_in(place)
+                return read_or({}, _classes_in, place)  # without them, instances have names of their own
     return {}
 
 
-def _read(path: Path) -> dict[str, AnnotatedImage]:
+def read(path: Path) -> dict[Place, AnnotatedImage]:
     table = read_json(path)
     instances = table.get("instances") if isinstance(table, dict) else table  # of old a list alone
     if not isinstance(instances, list):
@@ -125,10 +124,7 @@ def _read(path: Path) -> dict[str, AnnotatedImage]:
 
 
 def _not_started(path: Path) -> bool:
-    try:
-        table = read_json(path)
-    except Refusal:
-        return False  # reported by `list_pictures`
+    table = read_json(path)
     meta = table.get("metadata") if isinstance(table, dict) else None
     return isinstance(meta, dict) and meta.get("status") == "NotStarted" and not table.get("instances")
 
@@ -160,37 +156,26 @@ def _saved(path: Path, colours: tuple[str, ...], size: Size) -> MaskPatch:
         what = f"has its pixels in {shown(path.name)}, which is not there."
         raise Refusal("mask-missing", what, "Add it: export the project with its fused images and masks.")
     codes = _codes(path, path.stat().st_mtime_ns)
-    if codes.shape != size:
-        what = f"has its pixels in {shown(path.name)} of {codes.shape[1]}×{codes.shape[0]}, not {size[1]}×{size[0]}."
-        raise Refusal("size-mismatch", what, "Export the project again.")
+    require_size(codes.shape, size, path.name, AGAIN)
     own = np.isin(codes, _numbers(colours))
     if not own.any():
         what = f"has the colours {shown(', '.join(colours)[:60])}, which {shown(path.name)} does not have."
-        raise Refusal("annotations", what, "Export the project again, so that both fit.")
+        raise Refusal("annotations", what, AGAIN)
     return MaskPatch(0, 0, own)
 
 
 def _numbers(colours: tuple[str, ...]) -> list[int]:
     """ "#0102ff" → 0x0102FF. Raises Refusal."""
     if not all(re.fullmatch("#?[0-9a-fA-F]{6}", colour) for colour in colours):
-        raise Refusal("annotations", f"has the colour {shown(str(colours)[:60])}.", "Export the project again.")
+        raise Refusal("annotations", f"has the colour {shown(str(colours)[:60])}.", AGAIN)
     return [int(colour.removeprefix("#"), 16) for colour in colours]
 
 
 @lru_cache(maxsize=1)
 def _codes(path: Path, _changed_ns: int) -> NDArray[np.int32]:
     """The colours of a PNG as numbers 0xRRGGBB [H, W], −1 where it is transparent. Raises Refusal."""
-    data = read_bytes(path)
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise Refusal("too-large", f"{shown(path.name)} is over {MAX_PIXELS:,} pixels.", "Cut it into tiles.")
-            pixels = np.asarray(opened.convert("RGBA"))
-    except Refusal:
-        raise
-    except Exception as error:  # Pillow raises many kinds on damaged files
-        what = f"has its pixels in {shown(path.name)}, which cannot be read ({shown(str(error)[:60])})."
-        raise Refusal("truncated", what, "Copy or export it again.") from error
+    with opened_png(read_bytes(path), path.name, AGAIN) as opened:
+        pixels = np.asarray(opened.convert("RGBA"))
     codes = colour_codes(pixels[:, :, :3])
     codes[pixels[:, :, 3] == 0] = -1
     return codes

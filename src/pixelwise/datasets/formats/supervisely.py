@@ -10,51 +10,50 @@ Format: developer.supervisely.com, "Supervisely annotation format".
 from __future__ import annotations
 
 import base64
-import io
 import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from pixelwise.datasets.formats.annotated_shapes import (
-    AnnotatedImage,
     DrawnShape,
-    MaskPatch,
+    AnnotatedImage,
+    Place,
     Size,
+    MaskPatch,
     ellipse,
-    list_pictures,
     not_drawn,
-    picture_ids,
     polygon,
     rectangle,
-    some_below,
 )
-from pixelwise.datasets.formats.annotation_files import files_below, peek, read_json
+from pixelwise.datasets.formats.annotation_files import (
+    any_that,
+    files_that,
+    list_pictures,
+    picture_mask,
+    read_json,
+    read_or,
+)
+from pixelwise.datasets.formats.image_lookup import files_below
+from pixelwise.datasets.formats.object_pngs import object_pixels, opened_png
 from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
-from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import PNG_MAGIC, Refusal, shown
 
 SPARE_BYTES = 1 << 16  # of a PNG beyond its pixels: chunks of text, a palette
+LINES = ("point", "line", "polyline", "graph", "cuboid", "any_tag")  # classes without a pixel
 DAMAGED = "holds a bitmap that is damaged"
 
 
-def is_supervisely(root: Path) -> bool:
-    return some_below(root, (".json",), _is_ours, depth=5)
+def recognises(root: Path) -> bool:
+    return any_that(root, (".json",), _is_ours, depth=5)
 
 
-def list_supervisely(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every annotated image that lies in `img/` beside `ann/`, or anywhere below the root under its name."""
-    paths = [path for path in files_below(root, (".json",), depth=5) if _is_ours(peek(path))]
-    declared = list(dict.fromkeys(name for path in _metas(root) for name in _classes_of(path)))
-    return list_pictures("supervisely", root, paths, _read, "Supervisely's classes", declared)
-
-
-def drawn_ids(path: Path, entry: str, size: Size) -> MaskIds:
-    """The mask of one image. `entry`: as `add_drawn` writes it."""
-    return picture_ids(_read, path, entry, size)
+    paths = files_that(root, (".json",), _is_ours, depth=5)
+    metas = [path for path in files_below(root, (".json",), depth=3) if path.name == "meta.json"]
+    declared = list(dict.fromkeys(name for path in metas for name in read_or([], _classes_of, path)))
+    return list_pictures("supervisely", root, paths, read, "Supervisely's classes", declared)
 
 
 def _is_ours(text: str) -> bool:
@@ -63,26 +62,15 @@ def _is_ours(text: str) -> bool:
     return '"objects"' in text and '"size"' in text and '"tags"' in text and '"height"' in text
 
 
-def _metas(root: Path) -> list[Path]:
-    return [path for path in files_below(root, (".json",), depth=3) if path.name == "meta.json"]
-
-
 def _classes_of(path: Path) -> list[str]:
-    """The names that a project's meta.json declares; none of one that is not Supervisely's."""
-    try:
-        table = read_json(path)
-    except Refusal:
-        return []  # the classes are those that are drawn
+    """The classes with area that a project's meta.json declares; none where it is not Supervisely's. Raises Refusal."""
+    table = read_json(path)
     rows = table.get("classes") if isinstance(table, dict) else None
-    return [row["title"] for row in rows if _has_title(row)] if isinstance(rows, list) else []
+    rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return [row["title"] for row in rows if isinstance(row.get("title"), str) and row.get("shape") not in LINES]
 
 
-def _has_title(row: Any) -> bool:
-    # classes of points and lines would never have a pixel
-    return isinstance(row, dict) and isinstance(row.get("title"), str) and row.get("shape") not in _LINES
-
-
-def _read(path: Path) -> dict[str, AnnotatedImage]:
+def read(path: Path) -> dict[Place, AnnotatedImage]:
     table = read_json(path)
     objects = table.get("objects") if isinstance(table, dict) else None
     if not isinstance(objects, list):
@@ -96,14 +84,14 @@ def _read(path: Path) -> dict[str, AnnotatedImage]:
     return {"": picture}
 
 
+mask_ids = partial(picture_mask, read)
+
+
 def _image_of(path: Path, name: str) -> Path | None:
     """img/a.png of ann/a.png.json; in old projects ann/a.json."""
     folder = path.parent.with_name("img")
     own = [folder / name] if Path(name).suffix.lower() in IMAGE_SUFFIXES else []
     return next((p for p in [*own, *(folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES)] if p.is_file()), None)
-
-
-_LINES = ("point", "line", "polyline", "graph", "cuboid", "any_tag")
 
 
 def _figure(one: dict[str, Any]) -> DrawnShape:
@@ -138,25 +126,12 @@ def _stamp(data: Any, origin: Any, size: Size) -> MaskPatch:
     except (TypeError, ValueError, OverflowError, zlib.error) as error:
         raise Refusal("annotations", f"{DAMAGED} ({shown(str(error)[:60])}).", remedy) from error
     if not png.startswith(PNG_MAGIC):
-        raise Refusal("annotations", f"{DAMAGED}: it is no PNG, or larger than its image.", remedy)
-    try:
-        with Image.open(io.BytesIO(png), formats=("PNG",)) as opened:
-            if opened.width > width or opened.height > height:
-                what = f"holds a bitmap of {opened.width}×{opened.height} pixels in an image of {width}×{height}."
-                raise Refusal("size-mismatch", what, remedy)
-            own = _lit(opened)
-    except Refusal:
-        raise
-    except Exception as error:  # Pillow raises many kinds on damaged files
-        raise Refusal("annotations", f"{DAMAGED} ({shown(str(error)[:60])}).", remedy) from error
+        raise Refusal("annotations", f"{DAMAGED}: it is not a PNG, or larger than its image.", remedy)
+    with opened_png(png, "a bitmap", remedy) as opened:
+        if opened.width > width or opened.height > height:
+            what = f"holds a bitmap of {opened.width}×{opened.height} pixels in an image of {width}×{height}."
+            raise Refusal("size-mismatch", what, remedy)
+        own = object_pixels(opened)
     if min(top, left) < 0 or top + own.shape[0] > height or left + own.shape[1] > width:
         raise Refusal("size-mismatch", f"holds a bitmap at {left}, {top} that leaves its image.", remedy)
     return MaskPatch(top, left, own)
-
-
-def _lit(opened: Image.Image) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """Where a bitmap is: its alpha where it has one, as the tool itself takes it, else what is not 0."""
-    if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
-        return np.asarray(np.asarray(opened.convert("RGBA"))[:, :, 3] > 0)
-    values = np.asarray(opened.convert("L") if opened.mode not in ("1", "L", "P", "I;16") else opened)
-    return np.asarray(values > 0)

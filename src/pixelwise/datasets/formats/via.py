@@ -22,20 +22,26 @@ from urllib.parse import unquote, urlsplit
 
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    AnnotatedImage,
     DrawnShape,
-    Read,
+    AnnotatedImage,
+    Place,
     Size,
     ellipse,
-    list_pictures,
     not_drawn,
     number_of,
-    picture_ids,
     polygon,
     rectangle,
-    some_below,
 )
-from pixelwise.datasets.formats.annotation_files import files_below, peek, read_json
+from pixelwise.datasets.formats.annotation_files import (
+    Read,
+    any_that,
+    files_that,
+    list_pictures,
+    peek,
+    picture_mask,
+    read_json,
+    read_or,
+)
 from pixelwise.datasets.layouts import Listing
 from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal, read_bytes, shown
@@ -46,25 +52,25 @@ MAX_CELL = 2**27  # characters in a cell of a table
 COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
 
 
-def is_via(root: Path) -> bool:
-    return some_below(root, SUFFIXES, _is_ours)
+def recognises(root: Path) -> bool:
+    return any_that(root, SUFFIXES, _is_ours)
 
 
-def list_via(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every image with a region whose file is there."""
-    paths = [path for path in files_below(root, SUFFIXES) if _is_ours(peek(path))]
+    paths = files_that(root, SUFFIXES, _is_ours)
     attribute, declared, notes = _class_attribute(paths)
     listing = list_pictures("via", root, paths, _reader(attribute), "the regions' attributes in VIA", declared)
     listing.notes += notes
-    if empty := sum(sum(not row["regions"] for row in _rows_or_none(path)) for path in paths):
+    if empty := sum(sum(not row["regions"] for row in read_or([], _rows, path)) for path in paths):
         listing.notes.append(f"Left out: {empty:,} images on which nothing is drawn; VIA lists all that were opened.")
     return listing
 
 
-def drawn_ids(path: Path, entry: str, size: Size) -> MaskIds:
+def mask_ids(path: Path, entry: str, size: Size) -> MaskIds:
     """The mask of one image. `entry`: as `add_drawn` writes it."""
     attribute, _ = json.loads(json.loads(entry)[0])
-    return picture_ids(_reader(attribute), path, entry, size)
+    return picture_mask(_reader(attribute), path, entry, size)
 
 
 def _is_ours(text: str) -> bool:
@@ -78,7 +84,7 @@ def _is_ours(text: str) -> bool:
 def _reader(attribute: str) -> Read:
     """The reader of a file where `attribute` is the class. The same function each time: what it read is kept by it."""
 
-    def read(path: Path) -> dict[str, AnnotatedImage]:
+    def read(path: Path) -> dict[Place, AnnotatedImage]:
         options = _options(path, attribute)
         pictures = {}
         for row in _rows(path):
@@ -135,14 +141,6 @@ def _rows_of_table(path: Path) -> list[dict[str, Any]]:
     return [{"filename": name, "regions": own} for name, own in regions.items()]
 
 
-def _rows_or_none(path: Path) -> list[dict[str, Any]]:
-    """No rows of a file that `list_pictures` reports as damaged."""
-    try:
-        return _rows(path)
-    except Refusal:
-        return []
-
-
 def _class_attribute(paths: list[Path]) -> tuple[str, list[str], list[str]]:
     """The attribute that is the class, the classes that the project declares for it, and notes; "" where none is."""
     values: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -173,7 +171,7 @@ def _rank(attribute: str) -> int:
 
 def _attributes_of_all(paths: list[Path]) -> Iterator[dict[str, Any]]:
     for path in paths:
-        for row in _rows_or_none(path):
+        for row in read_or([], _rows, path):
             for region in row["regions"]:
                 attributes = region.get("region_attributes") if isinstance(region, dict) else None
                 if isinstance(attributes, dict):
@@ -184,10 +182,7 @@ def _options(path: Path, attribute: str) -> dict[str, str]:
     """What a project calls the values of an attribute: by value, its words."""
     if path.suffix.lower() == ".csv" or '"_via_' not in peek(path):
         return {}
-    try:
-        table = read_json(path)
-    except Refusal:
-        return {}  # reported where its regions are read
+    table = read_or(None, read_json, path)
     for key in ("_via_attributes", "region", attribute, "options"):
         table = table.get(key) if isinstance(table, dict) else None
     if not isinstance(table, dict):
@@ -218,7 +213,7 @@ def _outline(shape: dict[str, Any], name: str) -> DrawnShape:
     if kind == "polygon":
         x, y = shape.get("all_points_x"), shape.get("all_points_y")
         if not isinstance(x, list) or not isinstance(y, list) or len(x) != len(y):
-            return DrawnShape(name, kind, undrawn="It has not as many x as y.")
+            return not_drawn(name, kind, "It has not as many x as y.")
         return polygon(name, kind, [list(zip(x, y, strict=True))])
     if kind == "rect":
         left, top, width, height = (number_of(shape.get(key)) for key in ("x", "y", "width", "height"))

@@ -22,11 +22,11 @@ from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import VOID, Colour, Sample
 
 
-def is_voc(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     return (root / "SegmentationClass").is_dir() and (root / "JPEGImages").is_dir()
 
 
-def list_voc(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """The pairs that the lists name; all pairs where there are no lists."""
     listing = Listing(root)
     images, masks = root / "JPEGImages", root / "SegmentationClass"

@@ -17,17 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.datasets.formats.annotation_files import (
-    BACKGROUND,
-    SkippedShapes,
-    blank_mask,
-    files_below,
-    peek,
-    read_all,
-    shape_named,
-    split_of,
-)
+from pixelwise.datasets.formats.annotated_shapes import blank_mask, shape_named
+from pixelwise.datasets.formats.annotation_files import BACKGROUND, SkippedShapes, peek, read_all, split_of
 from pixelwise.datasets.formats.field_checks import whole_text
+from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.polygons import Polygon, fill, outlines, polygon_of
 from pixelwise.datasets.formats.reader_errors import problems_of
 from pixelwise.datasets.layouts import IMAGE_SUFFIXES, DeclaredClasses, Listing
@@ -49,11 +42,11 @@ def label_files(root: Path) -> list[Path]:
     return [path for path in files_below(root, (".txt",)) if "labels" in path.relative_to(root).parts]
 
 
-def is_yolo(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     return any(_is_object((peek(path).splitlines() or [""])[0]) for path in label_files(root)[:50])
 
 
-def list_yolo(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every image under "images" with the text file of its name under "labels"."""
     listing = Listing(root)
     undrawn = SkippedShapes(listing)
@@ -98,7 +91,7 @@ def _declared(names: tuple[str, ...]) -> DeclaredClasses:
     )
 
 
-def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     """The mask that a text file draws on an image of this size (H, W). Raises Refusal."""
     del entry
     drawn = []
