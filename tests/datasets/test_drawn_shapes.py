@@ -74,7 +74,7 @@ def test_cvat_draws_what_has_an_area_and_names_the_rest(tmp_path: Path) -> None:
     assert "WIRE (1)" in named
     (tmp_path / "annotations.xml").write_text(text.replace('rle="0, 100"', 'rle="0, 60"'))
     errors = check(tmp_path).findings.errors
-    assert any("image a.png, shape 2 (mask CAR) has run lengths that do not add up" in e.message for e in errors)
+    assert any("a.png, shape 2 (mask CAR) has run lengths that do not add up" in e.message for e in errors)
 
 
 def png_in_text(mask: np.ndarray[Any, Any]) -> str:
@@ -105,7 +105,8 @@ def test_labelme_draws_masks_and_turned_boxes_and_knows_its_own_names(tmp_path: 
     dataset = open_dataset(tmp_path)
     assert dataset.classes.names == ("background", "cat", "dog")
     assert areas(dataset) == {"background": H * W - 177 - 100 - 234, "cat": 177, "dog": 100, "void": 234}
-    assert "linestrip is not drawn: rope (1); the first is shape 3. A line has no area." in told(dataset, "not-drawn")
+    said = "linestrip is not drawn: rope (1); the first is a.png, shape 3 (linestrip rope). A line has no area."
+    assert said in told(dataset, "not-drawn")
     shapes[1]["mask"] = png_in_text(disc[:5])
     (tmp_path / "a.json").write_text(json.dumps(table))
     errors = check(tmp_path).findings.errors

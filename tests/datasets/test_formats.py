@@ -12,9 +12,8 @@ from PIL import Image
 
 import planted
 from pixelwise.datasets.convert import WRITERS, convert
-from pixelwise.datasets.formats.coco import counted_runs
 from pixelwise.datasets.formats.polygons import crosses_itself, fill, outlines, polygon_of
-from pixelwise.datasets.formats.run_lengths import brush_mask, coco_mask
+from pixelwise.datasets.formats.run_lengths import brush_mask, coco_mask, run_lengths
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.doctor.check import check
@@ -113,7 +112,7 @@ def test_run_lengths_agree_with_pycocotools() -> None:
         mask = rng.random((37, 53)) < share
         packed = coder.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
         assert np.array_equal(coco_mask(packed, 37, 53), mask)
-        assert np.array_equal(coco_mask(counted_runs(mask), 37, 53), mask)
+        assert np.array_equal(coco_mask(run_lengths(mask.T.ravel()), 37, 53), mask)
 
 
 def image(path: Path, seed: int = 0, size: tuple[int, int] = SIZE) -> None:
@@ -261,7 +260,7 @@ def test_cvat_masks_boxes_and_order(tmp_path: Path) -> None:
     low, top = (dataset.classes.names.index(name) for name in ("low", "top"))
     assert (mask == top).sum() == 16
     assert (mask == low).sum() == 4
-    assert "polygon-empty" in {problem.kind for problem in dataset.problems}
+    assert "not-drawn" in {problem.kind for problem in dataset.problems}
 
 
 CVAT_META = "<meta><task><labels>{}</labels></task></meta>".format(

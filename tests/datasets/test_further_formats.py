@@ -311,7 +311,7 @@ def bomb() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("one", "said"),
     [
-        (bomb(), "no PNG, or larger"),
+        (bomb(), "not a PNG, or larger"),
         (sly_bitmap("tree", np.ones((41, 2), bool), 0, 0), "2×41 pixels in an image of 60×40"),
         (sly_bitmap("tree", np.ones((4, 4), bool), 58, 0), "leaves its image"),
         (sly_bitmap("tree", np.ones((4, 4), bool), -1, 0), "leaves its image"),

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pixelwise.datasets.dataset_toml import DatasetSettings
-from pixelwise.datasets.layouts import Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.datasets.splits import divide
 from pixelwise.doctor.check import check

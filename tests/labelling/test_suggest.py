@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,12 +18,13 @@ from rich.console import Console
 
 from conftest import THREE, blobs, picture
 from pixelwise.datasets.formats.polygons import fill
+from pixelwise.datasets.formats.run_lengths import brush_runs, run_lengths
 from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.datasets.read_sample import read_sample_mask
 from pixelwise.doctor.check import check
 from pixelwise.errors import DataError, OutputError, UsageError
 from pixelwise.images.image_files import read_mask, read_mask_ids, write_png
 from pixelwise.labelling.accept import accept
-from pixelwise.labelling.labelling_tasks import brush_runs, run_lengths
 from pixelwise.labelling.learning_curve import fit_curve, read_curve, score_of_run
 from pixelwise.labelling.novelty import choose, distances_to, unit
 from pixelwise.labelling.suggest import suggest
@@ -339,8 +341,11 @@ BAD_EXPORTS = {
     "not xml": ("<annotations", "expected CVAT"),
     "other labels": (cvat('<polygon label="boat" ' + TRIANGLE), "boat"),
     "other images": (cvat('<polygon label="car" ' + TRIANGLE, "z.png"), r"z\.png"),
-    "half a box": (cvat('<box label="car" xtl="0"/>'), "box of car has nothing as its ytl"),
-    "a line": (cvat('<polyline label="car" points="0,0;1,1"/>'), "has a polyline on 0.png; expected polygon"),
+    "half a box": (cvat('<box label="car" xtl="0"/>'), r"box car\) has nothing as its ytl"),
+    "a line": (
+        cvat('<polyline label="car" points="0,0;1,1"/>'),
+        "has a polyline of car on 0.png, which is not drawn. A line has no area",
+    ),
     "two of one name": ("<annotations><image name='0.png'/><image name='a/0.png'/></annotations>", "has two images"),
     "no shape": (cvat(""), "has a shape"),
     "entities": ('<!DOCTYPE a [<!ENTITY b "c">]><annotations/>', "DOCTYPE"),
@@ -348,6 +353,54 @@ BAD_EXPORTS = {
     "cut json": ('[{"data": ', "expected CVAT"),
     "short brush": (json.dumps([{"data": {"image": "0.png"}, "annotations": [SHORT_BRUSH]}]), "cut short"),
 }
+
+
+CVAT_SHAPES = (
+    '<polygon label="car" points="0,0;20,0;20,20;0,20" z_order="2"/>'
+    '<box label="road" xtl="5.5" ytl="4" xbr="25" ybr="12" rotation="30" z_order="1"/>'
+    '<ellipse label="sky" cx="30" cy="20" rx="12" ry="6" rotation="45"/>'
+    '<mask label="car" rle="1, 3, 2, 3" left="40" top="30" width="3" height="3"/>'
+    '<tag label="sunny"/>'
+)
+
+
+def labelstudio_shapes() -> list[dict[str, Any]]:
+    corners = [[0, 0], [40, 0], [40, 50]]
+    box = {"x": 30, "y": 10, "width": 30, "height": 20, "rotation": 30}
+    round_ = {"x": 70, "y": 60, "radiusX": 20, "radiusY": 10, "rotation": 45}
+    brush = np.zeros((40, 50), bool)
+    brush[30:35, 3:9] = True
+    values = [
+        ("polygon", {"points": corners, "polygonlabels": ["car", "road"]}),
+        ("rectangle", {**box, "rectanglelabels": ["road"]}),
+        ("ellipse", {**round_, "ellipselabels": ["sky"]}),
+        ("brush", {"format": "rle", "rle": brush_runs(brush), "brushlabels": ["car"]}),
+        ("choices", {"choices": ["sunny"]}),
+    ]
+    return [{"type": kind if kind == "choices" else f"{kind}labels", "value": value} for kind, value in values]
+
+
+@pytest.mark.parametrize("tool", ["cvat", "labelstudio"])
+def test_accept_draws_every_shape_that_check_reads_to_the_same_pixel(
+    model: Model, photos: Path, tmp_path: Path, tool: str
+) -> None:
+    suggest(model, [photos / "0.png"], number=1, out=tmp_path / "out", tasks=tool)
+    if tool == "cvat":
+        name, text = "annotations.xml", cvat(CVAT_SHAPES)
+    else:
+        task = {"data": {"image": "0.png"}, "annotations": [{"result": labelstudio_shapes()}]}
+        name, text = "tasks.json", json.dumps([task])
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / name).write_text(text)
+    accept(tmp_path / "out", tmp_path / "export" / name, tmp_path / "data")
+    accepted = read_mask_ids(tmp_path / "data" / "masks" / "0.png")
+    shutil.copy(photos / "0.png", tmp_path / "export")
+    dataset = open_dataset(tmp_path / "export")
+    sample = next(sample for part in dataset.splits.values() for sample in part)
+    checked = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes))
+    names = np.array([*THREE.names, "background"])
+    assert set(names[np.minimum(accepted, 3)].ravel()) == {*THREE.names, "background"}
+    assert (names[np.minimum(accepted, 3)] == np.array(dataset.classes.names)[checked]).all()
 
 
 def inside_polygon(corners: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pixelwise.datasets.dataset_toml import FILE_NAME, DatasetSettings, filled_colours
-from pixelwise.datasets.layouts import DeclaredClasses, Listing
+from pixelwise.datasets.listing import DeclaredClasses, Listing
 from pixelwise.datasets.name_tables import names_beside
 from pixelwise.records import MAX_CLASSES, VOID, ClassList
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.datasets.layouts import MASK_SUFFIXES, SPLIT_WORDS, UNREAD_PHOTOS
+from pixelwise.datasets.file_kinds import MASK_SUFFIXES, SPLIT_WORDS, UNREAD_PHOTOS
 from pixelwise.datasets.pairing import WORD
 from pixelwise.images.decode import colour_codes, image_pixels, mask_ids_of
 from pixelwise.images.files import Refusal, read_bytes

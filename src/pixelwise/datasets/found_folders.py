@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pixelwise.datasets.file_kinds import MASK_SUFFIXES, UNREAD_PHOTOS
 from pixelwise.datasets.folder_roles import (
     ASIDE_WORDS,
     MASK_WORDS,
@@ -24,15 +25,8 @@ from pixelwise.datasets.folder_roles import (
     looks_like_masks,
     without_role_words,
 )
-from pixelwise.datasets.layouts import (
-    MASK_SUFFIXES,
-    UNREAD_PHOTOS,
-    Listing,
-    image_files_in,
-    pair_files,
-    unread_photos,
-    without_side_files,
-)
+from pixelwise.datasets.listing import Listing
+from pixelwise.datasets.pair_files import image_files_in, pair_files, unread_photos, without_side_files
 from pixelwise.datasets.pairing import MOST, Files, endings_of, rekeyed, without_affix
 from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
@@ -85,12 +79,12 @@ def _belong(images: Files, masks: Files) -> bool:
     return bool(endings_of(images, masks))
 
 
-def is_found(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     """Folders of images and of masks, told by their names, or folders that hold both."""
     return any(sets_of(roles, root) for roles in by_role(root).values()) or _mixed(root)
 
 
-def list_found(root: Path, word: str = "") -> Listing:
+def list_pairs(root: Path, word: str = "") -> Listing:
     """Every split that has a folder of images and one of masks; other folders of images are told.
 
     `word`: what a person said of the masks: part of their folders' or files' names.

@@ -6,15 +6,19 @@ in `Dataset.notes`; what is wrong is collected in `Dataset.problems`, for the do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from pixelwise.datasets import found_folders, mask_layers
 from pixelwise.datasets.class_names import undeclare_too_many
 from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, DatasetSettings, read_settings
+from pixelwise.datasets.file_kinds import MASK_SUFFIXES
 from pixelwise.datasets.formats import (
     ade20k,
     ade20k_full,
+    camvid,
     cityscapes,
     coco,
     cvat,
@@ -26,8 +30,10 @@ from pixelwise.datasets.formats import (
     labelme_xml,
     labelstudio,
     matlab,
+    native,
     nifti,
     parquet,
+    plain_pairs,
     run_length_csv,
     segments_ai,
     superannotate,
@@ -37,21 +43,7 @@ from pixelwise.datasets.formats import (
     yolo,
 )
 from pixelwise.datasets.formats.reader_errors import problems_of, recognised
-from pixelwise.datasets.found_folders import is_found, list_found
-from pixelwise.datasets.layouts import (
-    MASK_SUFFIXES,
-    DeclaredClasses,
-    Listing,
-    is_camvid,
-    is_half_native,
-    is_half_pairs,
-    is_native,
-    is_pairs,
-    list_camvid,
-    list_native,
-    list_pairs,
-)
-from pixelwise.datasets.mask_layers import is_layers, list_layers
+from pixelwise.datasets.listing import Listing
 from pixelwise.datasets.name_tables import void_of_tables
 from pixelwise.datasets.splits import divide
 from pixelwise.datasets.unrecognised import diagnosis, why_unrecognised
@@ -59,36 +51,20 @@ from pixelwise.errors import DatasetError, UsageError
 from pixelwise.images.files import real_path, shown
 from pixelwise.records import ClassList, Dataset, Problem, Sample
 
-CAMVID = ClassList(  # SegNet's names and order; CamVid's hues where they allow it, moved apart for every kind of eye
-    ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
-    (
-        (160, 168, 251),
-        (144, 12, 16),
-        (156, 236, 116),
-        (124, 44, 152),
-        (20, 32, 207),
-        (84, 156, 54),
-        (203, 114, 132),
-        (231, 201, 205),
-        (104, 0, 84),
-        (255, 24, 32),
-        (12, 108, 236),
-    ),
-)
-CAMVID_VOID = 11
+
+class Layout(Protocol):
+    """What the module of a layout offers. Those with masks that are not plain files have `mask_ids` too."""
+
+    def recognises(self, root: Path, /) -> bool: ...
+    def list_pairs(self, root: Path, /) -> Listing: ...
+
+
 WRAPPINGS = 3  # folders in folders that are looked into
-CAMVID_DECLARED = DeclaredClasses(
-    CAMVID.names,
-    tuple(range(len(CAMVID))),
-    CAMVID.colours,
-    frozenset({CAMVID_VOID}),
-    "CamVid's eleven, as SegNet publishes them",
-)
-LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
-    "layers": (is_layers, list_layers),
+LAYOUTS: dict[str, Layout] = {  # in the order in which they are tried
+    "layers": mask_layers,
     "matlab": matlab,
-    "native": (is_native, list_native),
-    "camvid": (is_camvid, list_camvid),
+    "native": native,
+    "camvid": camvid,
     "cityscapes": cityscapes,
     "voc": voc,
     "coco": coco,
@@ -110,10 +86,10 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Listing]]] = {
     "image-folder": image_folder,
     "ade20k": ade20k,
     "ade20k-full": ade20k_full,
-    "pairs": (is_pairs, list_pairs),
-    "folders": (is_found, list_found),
-}  # in the order in which they are tried
-HALF = {"native": is_half_native, "pairs": is_half_pairs}
+    "pairs": plain_pairs,
+    "folders": found_folders,
+}
+HALF = {"native": native.half, "pairs": plain_pairs.half}
 
 
 @dataclass(frozen=True)
@@ -148,7 +124,7 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
         raise DatasetError(why_unrecognised(root), problems)
     listing = Listing(root)
     with problems_of(listing, root, f"could not be listed as {layout}:"):
-        listing = list_found(root, masks) if masks else LAYOUTS[layout][1](root)
+        listing = found_folders.list_pairs(root, masks) if masks else LAYOUTS[layout].list_pairs(root)
     listing.problems += problems
     use_images_once(listing)
     tell_of_links(listing)
@@ -162,8 +138,6 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
     undeclare_too_many(listing, settings)
     if listing.declared is None and settings.classes is None and not listing.source:
         listing.void |= void_of_tables(listing.root)
-    if layout == "camvid":
-        listing.declared = CAMVID_DECLARED
     divide(listing, settings, seed, val_share)
     return Listed(layout, listing, settings)
 
@@ -190,7 +164,7 @@ def layout_of(root: Path, problems: list[Problem] | None = None) -> str | None:
     `problems`: gets what kept a layout from looking.
     """
     told = [] if problems is None else problems
-    whole = (name for name, (recognises, _) in LAYOUTS.items() if recognised(recognises, root, name, told))
+    whole = (name for name, own in LAYOUTS.items() if recognised(own.recognises, root, name, told))
     return next(whole, None) or next((name for name, recognises in HALF.items() if recognises(root)), None)
 
 

@@ -22,8 +22,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.datasets.file_kinds import LAYER_SUFFIXES
 from pixelwise.datasets.folder_roles import by_role, mostly_of, roles_of
-from pixelwise.datasets.layouts import LAYER_SUFFIXES, DeclaredClasses, Listing, image_files_in
+from pixelwise.datasets.listing import DeclaredClasses, Listing
+from pixelwise.datasets.pair_files import image_files_in
 from pixelwise.datasets.pairing import ROLE_WORDS, rekeyed
 from pixelwise.images.decode import MaskIds, image_pixels, mask_ids_of
 from pixelwise.images.files import Refusal, read_bytes, shown
@@ -37,7 +39,7 @@ GLANCE = 200  # names that are looked at to recognise the layout
 MOST = 0.8  # of the names must follow a rule
 
 
-def drawn_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     """One mask of many files, uint8 [H, W]: ids 1 … where a file holds a pixel, 0 elsewhere.
 
     `entry`: [[id, path relative to the folder of `path`], …] as JSON, later ones on top. No files: all background.
@@ -72,13 +74,13 @@ def held(data: bytes) -> NDArray[np.bool_]:
     return np.asarray(values > 0)
 
 
-def is_layers(root: Path) -> bool:
+def recognises(root: Path) -> bool:
     return bool(_object_folders(root)) or any(
         _class_folders(roles) or _class_endings(roles, root) for roles in by_role(root).values()
     )
 
 
-def list_layers(root: Path) -> Listing:
+def list_pairs(root: Path) -> Listing:
     """Every image with all its mask files, by split."""
     listing = Listing(root)
     found: dict[str, list[tuple[Path, list[Layer]]]] = {}

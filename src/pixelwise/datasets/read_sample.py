@@ -59,7 +59,7 @@ IMAGE_READERS: dict[str, ImageReader] = {
     "parquet": parquet.image_bytes,
 }
 MASK_READERS: dict[str, MaskReader] = {
-    "ade20k-full": ade20k_full.coded_ids,
+    "ade20k-full": ade20k_full.mask_ids,
     "cityscapes": cityscapes.mask_ids,
     "coco": coco.mask_ids,
     "coco-panoptic": coco.panoptic_ids,
@@ -71,7 +71,7 @@ MASK_READERS: dict[str, MaskReader] = {
     "labelme": labelme.mask_ids,
     "labelme-xml": labelme_xml.mask_ids,
     "labelstudio": labelstudio.mask_ids,
-    "layers": mask_layers.drawn_ids,
+    "layers": mask_layers.mask_ids,
     "matlab": matlab.mask_ids,
     "nifti": nifti.mask_ids,
     "numpy": numpy_masks.mask_ids,

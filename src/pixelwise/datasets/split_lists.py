@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pixelwise.datasets.file_kinds import SPLIT_WORDS
 from pixelwise.datasets.folder_roles import split_word
-from pixelwise.datasets.layouts import SPLIT_WORDS
 from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import Sample
 

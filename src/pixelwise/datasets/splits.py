@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, DatasetSettings, fail
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
 from pixelwise.datasets.folder_roles import chance_splits, split_of_folder
 from pixelwise.datasets.groups import Groups, found_groups
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.datasets.split_lists import SplitList, split_lists
 from pixelwise.images.files import shown
 from pixelwise.records import Sample

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelwise.datasets.file_kinds import MASK_SUFFIXES, NUMPY_SUFFIX, UNREAD_PHOTOS
 from pixelwise.datasets.folder_roles import is_drawn, role_word
-from pixelwise.datasets.layouts import MASK_SUFFIXES, NUMPY_SUFFIX, UNREAD_PHOTOS
 from pixelwise.datasets.pairing import rekeyed
 from pixelwise.datasets.unread_files import what_is_there
 from pixelwise.images.decode import open_image

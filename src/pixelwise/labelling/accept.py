@@ -1,42 +1,35 @@
-"""The verb `accept`: masks corrected in CVAT or Label Studio come back as a dataset, and what was changed is told.
+"""The verb `accept`: masks corrected in CVAT or Label Studio come back as a dataset, with a report of the changes.
 
-Ids are given by the labels' names, in the order of the classes for which the tasks were written: a class that was not
-drawn this time moves no other. Shapes are drawn by z_order, then as they stand, later ones over earlier ones; pixels
-under no shape are void.
+The export is read as `check` reads it. Ids follow the classes for which the tasks were written, by name; pixels under
+no shape are void.
 
 Shapes: H, W an image's own size.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pixelwise.datasets.corrections import Corrected, digest_of, write_corrections
 from pixelwise.datasets.dataset_toml import FILE_NAME, read_settings
 from pixelwise.datasets.formats import cvat, labelstudio
-from pixelwise.datasets.formats.annotation_files import shape_named
-from pixelwise.datasets.formats.field_checks import table_of, text_of
+from pixelwise.datasets.formats.annotated_shapes import AnnotatedImage, draw_all
+from pixelwise.datasets.formats.annotation_files import pictures_of
+from pixelwise.datasets.formats.field_checks import same_size
 from pixelwise.datasets.formats.image_lookup import spellings
-from pixelwise.datasets.formats.reader_errors import refusals
-from pixelwise.datasets.formats.xml_tree import parse_xml
 from pixelwise.datasets.new_folder import new_folder, require_new
 from pixelwise.errors import DataError, UsageError
-from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal, read_bytes, shown, write_whole
 from pixelwise.images.image_files import encode_label_png, read_image
 from pixelwise.records import VOID, ClassList, Labels
 
-Shape = tuple[str, str, Callable[[MaskIds, int], None]]  # what names it, its label, and what draws it
-Drawings = Mapping[str, list[Shape]]  # an image's name in images/ → its shapes, in the order in which they are drawn
+Pictures = Mapping[str, AnnotatedImage]  # by the image's name in images/
 TOP = 5  # of the commonest corrections
 
 
@@ -83,10 +76,10 @@ def accept(tasks: Path | str, export: Path | str, out: Path | str) -> Accepted:
     if classes is None or given is None:
         raise UsageError(f"{shown(tasks)}: holds no tasks. Name the folder that `pixelwise suggest --out` wrote.")
     require_new(out)
-    before = read_drawings(given)
-    after = read_drawings(export, before.keys())
-    refuse_strangers(export, after, before, classes)
-    names = [name for name, shapes in after.items() if shapes]
+    before = read_export(given)
+    after = read_export(export, before.keys())
+    require_same_tasks(export, after, before, classes)
+    names = [name for name, picture in after.items() if picture.drawn]
     if not names:
         raise DataError(f"{shown(export)}: no image of the tasks has a shape. Export the annotations, then try again.")
     with new_folder(out, tasks / "images") as part:
@@ -94,12 +87,16 @@ def accept(tasks: Path | str, export: Path | str, out: Path | str) -> Accepted:
 
 
 def _written(
-    tasks: Path, out: Path, part: Path, shapes: Mapping[str, tuple[list[Shape], list[Shape]]], classes: ClassList
+    tasks: Path,
+    out: Path,
+    part: Path,
+    both: Mapping[str, tuple[AnnotatedImage, AnnotatedImage]],
+    classes: ClassList,
 ) -> Accepted:
     """Write images, masks and what was changed into `part`, which becomes `out`.
 
     Args:
-        shapes: of each image, those of the tasks and those that came back.
+        both: of each image, the picture of the tasks and the one that came back.
 
     Raises:
         DataError: a shape does not fit its image, or an image cannot be read.
@@ -108,7 +105,7 @@ def _written(
     said = dict(enumerate(classes.names)) | {VOID: "void"}
     for folder in ("images", "masks"):
         (part / folder).mkdir(parents=True)
-    for name, (was, now) in shapes.items():
+    for name, (was, now) in both.items():
         path = tasks / "images" / name
         size = read_image(path).shape[:2]
         was_HW, now_HW = (drawn(own, (size[0], size[1]), classes, name) for own in (was, now))
@@ -127,41 +124,41 @@ def _written(
     return Accepted(out, tuple(sorted(changed, key=lambda row: -row[1])), told)
 
 
-def refuse_strangers(export: Path, after: Drawings, before: Drawings, classes: ClassList) -> None:
-    """Raise DataError where an export is of other tasks, or has labels that are no classes."""
+def require_same_tasks(export: Path, after: Pictures, before: Pictures, classes: ClassList) -> None:
+    """Raise DataError where an export is of other tasks, or has labels that are not classes."""
     images = sorted(set(after) - set(before))
-    labels = sorted({label for shapes in after.values() for _, label, _ in shapes} - set(classes.names) - {"void"})
+    labels = sorted({shape.name for picture in after.values() for shape in picture.drawn} - {*classes.names, "void"})
     if images or labels:
-        said = [f"images that the tasks do not have: {', '.join(images[:TOP])}"] if images else []
-        said += [f"labels that are no classes: {', '.join(labels[:TOP])}"] if labels else []
+        found = [f"images that the tasks do not have: {', '.join(images[:TOP])}"] if images else []
+        found += [f"labels that are not classes: {', '.join(labels[:TOP])}"] if labels else []
         raise DataError(
-            f"{shown(export)}: {'; '.join(said)}. The classes are {', '.join(classes.names)}, and void. Export the "
-            "right task, or correct the labels there."
+            f"{shown(export)}: has {'; '.join(found)}. The classes are {', '.join(classes.names)}, and void. Export "
+            "the right task, or correct the labels there."
         )
 
 
-def read_drawings(path: Path, known: Collection[str] = ()) -> Drawings:
-    """The shapes of every image in a file of CVAT or Label Studio.
+def read_export(path: Path, known: Collection[str] = ()) -> Pictures:
+    """The pictures of a file of CVAT or Label Studio, by their images' names in images/.
 
     Args:
-        known: names of the tasks' images, one of which an image's name means once it is decoded.
+        known: names of the tasks' images, to which the names in the file are matched.
 
     Raises:
         UsageError: no such file.
-        DataError: neither of these, or damaged; two images of one name.
+        DataError: neither format, or damaged; two images of one name; a shape that cannot be drawn.
     """
+    found: dict[str, AnnotatedImage] = {}
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            read = labelstudio.read_predicted if file.read(64).lstrip()[:1] == b"[" else cvat.read
+        for picture in pictures_of(read, path).values():
+            name = image_name(picture.image, known)
+            if name in found:
+                raise Refusal("annotations", f"has two images {shown(name)}.", "Leave one of them.")
+            require_drawable(picture, name)
+            found[name] = picture
     except OSError as error:
         raise UsageError(f"{shown(path)}: cannot be read ({error.strerror}). Check the path.") from error
-    found: dict[str, list[Shape]] = {}
-    try:
-        with refusals():
-            for name, shapes in from_labelstudio(data) if data.lstrip()[:1] == b"[" else from_cvat(data):
-                decoded = image_name(name, known)
-                if decoded in found:
-                    raise Refusal("annotations", f"has two images {shown(decoded)}.", "Leave one of them.")
-                found[decoded] = shapes
     except Refusal as refusal:
         raise DataError(
             f"{shown(path)}: expected CVAT's XML (CVAT for images 1.1) or Label Studio's JSON; it {refusal}"
@@ -169,53 +166,30 @@ def read_drawings(path: Path, known: Collection[str] = ()) -> Drawings:
     return found
 
 
+def require_drawable(picture: AnnotatedImage, name: str) -> None:
+    """Raise Refusal where a shape of a picture cannot be drawn: a correction must not be lost."""
+    if picture.damaged:
+        what = f"is damaged: {shown(name)}: {picture.damaged.what}"
+        raise Refusal(picture.damaged.kind, what, picture.damaged.remedy)
+    for shape in picture.figures:
+        if shape.undrawn and shape.undrawn != labelstudio.SECOND_LABEL:
+            what = f"has a {shown(shape.kind)} of {shown(shape.name)} on {shown(name)}, which is not drawn."
+            raise Refusal("not-drawn", f"{what} {shape.undrawn}", "Draw it as a polygon or mask.")
+
+
 def image_name(name: str, known: Collection[str]) -> str:
-    """The name in images/ of an image that an export names; the plain name where there is none such."""
+    """The name in images/ of an image that an export names; its plain name where the tasks do not have it."""
     names = [path.name for path in spellings(name, uploaded=True)]
     return next((own for own in names if own in known), PurePosixPath(name.replace("\\", "/")).name)
 
 
-def from_cvat(data: bytes) -> Iterator[tuple[str, list[Shape]]]:
-    """(image, shapes) of every image. Raises Refusal."""
-    for image in parse_xml(data).iter("image"):
-        shapes: list[Shape] = []
-        for shape in cvat.in_order(image):
-            if shape.tag == cvat.OF_THE_IMAGE:
-                continue
-            if shape.tag not in cvat.DRAWN:
-                expected = f"expected {', '.join(cvat.DRAWN)}"
-                what = f"has a {shown(shape.tag)} on {shown(image.get('name', ''))}; {expected}."
-                raise Refusal("annotations", what, "Draw it as a polygon or mask.")
-            label = cvat.label_of(shape)
-            shapes.append((shape.tag, label, partial(cvat.draw_shape, shape)))
-        yield text_of(image.get("name"), "image's name", "surrogateescape"), shapes
-
-
-def from_labelstudio(data: bytes) -> Iterator[tuple[str, list[Shape]]]:
-    """(image, shapes) of every task; of one without annotations, its prediction's. Raises Refusal."""
-    tasks = json.loads(data)
-    for i, task in enumerate(tasks):
-        results = labelstudio.results_of(table_of(task, "task"), or_predicted=True)
-        shapes: list[Shape] = []
-        for result, kind in labelstudio.shapes_of(results):
-            labels = labelstudio.labels_of(result)
-            if kind not in labelstudio.DRAWN or not labels:
-                expected = f"expected {', '.join(labelstudio.DRAWN)} with a label"
-                raise Refusal(
-                    "annotations", f"has a {shown(kind)} in task {i}; {expected}.", "Draw it as one of these."
-                )
-            shapes.append((kind, labels[0], partial(labelstudio.draw_result, kind, result)))
-        yield labelstudio.image_name_of(task)[0], shapes
-
-
-def drawn(shapes: list[Shape], size: tuple[int, int], classes: ClassList, name: str) -> Labels:
-    """The mask [H, W] of an image of (H, W) pixels. Raises DataError where a shape is damaged or does not fit."""
-    labels_HW: NDArray[np.uint8] = np.full(size, VOID, np.uint8)
-    for kind, label, draw in shapes:
-        value = classes.names.index(label) if label in classes.names else VOID
-        try:
-            with shape_named(f"the {kind} of {shown(label)}", pass_over=False):
-                draw(labels_HW, value)
-        except Refusal as refusal:
-            raise DataError(f"{shown(name)}: {refusal}") from refusal
+def drawn(picture: AnnotatedImage, size: tuple[int, int], classes: ClassList, name: str) -> Labels:
+    """The mask [H, W] of an image of (H, W) pixels. Raises DataError: a shape is damaged or does not fit."""
+    labels_HW = np.full(size, VOID, np.uint8)
+    ids = {name: i for i, name in enumerate(classes.names)}
+    try:
+        same_size(picture.size, size)
+        draw_all(labels_HW, picture, {"void": VOID, **ids})
+    except Refusal as refusal:
+        raise DataError(f"{shown(name)}: {refusal}") from refusal
     return labels_HW

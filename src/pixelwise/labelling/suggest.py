@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
 from pixelwise.datasets.list_dataset import list_dataset
 from pixelwise.datasets.read_sample import read_sample_image
 from pixelwise.errors import DataError, UsageError

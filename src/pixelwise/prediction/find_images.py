@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
 from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
 from pixelwise.prediction.label_file import Job, paths_of

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise.datasets.layouts import DeclaredClasses, Listing, pair_folders
+from pixelwise.datasets.listing import DeclaredClasses, Listing
+from pixelwise.datasets.pair_files import pair_folders
 
 FOLDERS = {"training": "train", "validation": "val", "testing": "test"}
 NUMBER = 150

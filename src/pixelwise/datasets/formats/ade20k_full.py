@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.datasets.formats.annotation_files import read_json, split_of
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES, split_of
+from pixelwise.datasets.formats.annotation_files import read_json
+from pixelwise.datasets.listing import Listing
 from pixelwise.images.decode import MaskIds, image_pixels
 from pixelwise.images.files import Refusal, read_bytes
 from pixelwise.records import Sample
@@ -51,7 +52,7 @@ def list_pairs(root: Path) -> Listing:
     return listing
 
 
-def coded_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     """The class numbers of a `_seg.png`, int32 [H, W]."""
     del entry, size
     rgb = image_pixels(read_bytes(path))

@@ -80,7 +80,9 @@ class AnnotatedImage:
         return [figure for figure in self.figures if not figure.undrawn]
 
 
-def picture_of(image: str, figures: Iterable[DrawnShape], size: Callable[[], Size | None], split: str = "all") -> AnnotatedImage:
+def picture_of(
+    image: str, figures: Iterable[DrawnShape], size: Callable[[], Size | None], split: str = "all"
+) -> AnnotatedImage:
     """A picture whose figures are made here; one that raises is damaged, and the file's other pictures are not."""
     try:
         with refusals():

@@ -7,7 +7,6 @@ A format whose classes are names (LabelMe, CVAT, Label Studio …) has no ids: t
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelwise.datasets.dataset_toml import dataset_toml
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES, split_of
 from pixelwise.datasets.formats.annotated_shapes import WHY_NOT, AnnotatedImage, Place, Size, mask_of, where_of
 from pixelwise.datasets.formats.image_lookup import ImageFiles, files_below
 from pixelwise.datasets.formats.polygons import judge_polygons
 from pixelwise.datasets.formats.reader_errors import refusals
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES, DeclaredClasses, Listing
+from pixelwise.datasets.listing import DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.images.decode import MaskIds, stored_turn
 from pixelwise.images.files import Refusal, read_bytes, shown
@@ -72,13 +72,13 @@ def read_all(paths: Iterable[Path], read: Callable[[Path], Result], listing: Lis
             yield path, result
 
 
-def read_or(default: Result, read: Callable[[Path], Result], path: Path) -> Result:
-    """`read` of a file; `default` for a file that cannot be read, which the listing reports."""
+def read_or_none(read: Callable[[Path], Result], path: Path) -> Result | None:
+    """`read` of a file; None for a file that cannot be read, which the listing reports."""
     try:
         with refusals():
             return read(path)
     except Refusal:
-        return default
+        return None
 
 
 def peek(path: Path) -> str:
@@ -369,16 +369,3 @@ def _split_of(path: Path, image: Path, root: Path, alone: bool) -> str:
         if split != "all":
             return split
     return "all" if alone else split_of(Path(root, path.stem), root)
-
-
-def split_of(path: Path, root: Path) -> str:
-    """The split that a path's words name, or "all"."""
-    words = re.findall(r"[a-z]+", str(path.relative_to(root)).lower())
-    for split, those in {
-        "train": ("train", "training"),
-        "val": ("val", "valid", "validation"),
-        "test": ("test",),
-    }.items():
-        if any(word in those for word in words):
-            return split
-    return "all"

@@ -14,7 +14,7 @@ from pixelwise.datasets.formats.annotation_files import SkippedShapes, pictures_
 from pixelwise.datasets.formats.field_checks import rows_of, size_of, table_of, text_of
 from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.layouts import DeclaredClasses, Listing, sample_of
+from pixelwise.datasets.listing import DeclaredClasses, Listing, sample_of
 from pixelwise.datasets.palettes import CITYSCAPES
 from pixelwise.images.decode import MaskIds
 from pixelwise.records import VOID, Sample

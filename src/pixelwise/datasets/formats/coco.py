@@ -22,14 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.datasets.dataset_toml import SPLITS
+from pixelwise.datasets.file_kinds import split_of
 from pixelwise.datasets.formats.annotated_shapes import blank_mask, shape_named
-from pixelwise.datasets.formats.annotation_files import BACKGROUND, SkippedShapes, peek, read_all, read_json, split_of
+from pixelwise.datasets.formats.annotation_files import BACKGROUND, SkippedShapes, peek, read_all, read_json
 from pixelwise.datasets.formats.field_checks import colour_of, rows_of, same_size, size_of, table_of, text_of, whole
 from pixelwise.datasets.formats.image_lookup import ImageFiles, below, files_below
 from pixelwise.datasets.formats.polygons import inside_rings, judge_polygons, polygon_of
 from pixelwise.datasets.formats.reader_errors import problems_of
 from pixelwise.datasets.formats.run_lengths import coco_mask, run_lengths
-from pixelwise.datasets.layouts import DeclaredClasses, Listing
+from pixelwise.datasets.listing import DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.images.decode import MaskIds, image_pixels
 from pixelwise.images.files import Refusal, is_file, read_bytes, shown

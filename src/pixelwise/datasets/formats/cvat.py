@@ -20,11 +20,11 @@ import numpy as np
 
 from pixelwise.datasets.dataset_toml import SPLITS
 from pixelwise.datasets.formats.annotated_shapes import (
-    DrawnShape,
     AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Place,
     Size,
-    MaskPatch,
     ellipse,
     not_drawn,
     picture_of,
@@ -39,13 +39,13 @@ from pixelwise.datasets.formats.annotation_files import (
     list_pictures,
     named_masks,
     picture_mask,
-    read_or,
+    read_or_none,
 )
 from pixelwise.datasets.formats.field_checks import number_text, text_of, whole_text
 from pixelwise.datasets.formats.polygons import outlines
 from pixelwise.datasets.formats.run_lengths import cvat_mask, run_lengths
 from pixelwise.datasets.formats.xml_tree import parse_xml
-from pixelwise.datasets.layouts import Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import Refusal, read_bytes, shown, utf8
 from pixelwise.records import ClassList, Colour, Labels
 
@@ -92,7 +92,7 @@ def tree_of(path: Path, _changed_ns: int) -> Element:
 
 def declared_labels(path: Path) -> list[str]:
     """The labels with area that the task, job or project declares, in its order; none of a damaged file."""
-    tree = read_or(None, lambda path: tree_of(path, path.stat().st_mtime_ns), path)
+    tree = read_or_none(lambda path: tree_of(path, path.stat().st_mtime_ns), path)
     labels = tree.findall("meta/*/labels/label") if tree is not None else []
     areas = (label for label in labels if (label.findtext("type") or "any") in AREAS)
     return [name.strip() for label in areas if label.find("parent") is None and (name := label.findtext("name"))]
@@ -171,7 +171,9 @@ def labels_json(classes: ClassList) -> bytes:
     return utf8(json.dumps(labels, ensure_ascii=False) + "\n")
 
 
-def image_text(number: int, name: str, split: str, labels: Labels, classes: ClassList, *, masks: bool = False) -> str:
+def image_text(
+    number: int, name: str, labels: Labels, classes: ClassList, *, split: str = "", masks: bool = False
+) -> str:
     """The element of one image with its labels [H, W]; void as label "void".
 
     `masks`: one mask for each class instead of polygons, for the background too.

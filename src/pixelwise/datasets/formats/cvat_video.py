@@ -21,12 +21,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from pixelwise.datasets.formats.annotated_shapes import OBJECT, DrawnShape, AnnotatedImage, Place, Size, rectangle
-from pixelwise.datasets.formats.annotation_files import files_that, list_pictures, picture_mask, read_or
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
+from pixelwise.datasets.formats.annotated_shapes import OBJECT, AnnotatedImage, DrawnShape, Place, Size, rectangle
+from pixelwise.datasets.formats.annotation_files import files_that, list_pictures, picture_mask, read_or_none
 from pixelwise.datasets.formats.cvat import declared_labels, figure_of, is_cvat_file, tree_of
 from pixelwise.datasets.formats.field_checks import number_text, whole_text
 from pixelwise.datasets.formats.image_lookup import files_below
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import Refusal, shown
 
 LAST_NUMBER = re.compile(r"(\d{1,9})\D*$")
@@ -77,7 +78,7 @@ def list_pairs(root: Path) -> Listing:
         grouped = [replace(sample, group=listing.where(sample.mask or sample.image)) for sample in samples]
         listing.splits[split] = grouped
     for path in paths:
-        film = read_or(None, lambda path: _film(path, path.stat().st_mtime_ns), path)
+        film = read_or_none(lambda path: _film(path, path.stat().st_mtime_ns), path)
         if film is None:
             continue
         if film.missing:

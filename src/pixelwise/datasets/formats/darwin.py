@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    DrawnShape,
     AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Place,
     Size,
-    MaskPatch,
     ellipse,
     not_drawn,
     number_of,
@@ -37,7 +37,7 @@ from pixelwise.datasets.formats.annotation_files import (
     read_json,
 )
 from pixelwise.datasets.formats.field_checks import rows_of, size_of, table_of
-from pixelwise.datasets.layouts import Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import Refusal
 
 LAYER = "raster_layer"

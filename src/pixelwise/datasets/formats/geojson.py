@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.datasets.formats.annotated_shapes import OBJECT, DrawnShape, AnnotatedImage, Place, not_drawn, polygon
+from pixelwise.datasets.formats.annotated_shapes import OBJECT, AnnotatedImage, DrawnShape, Place, not_drawn, polygon
 from pixelwise.datasets.formats.annotation_files import (
     any_that,
     files_that,
@@ -28,7 +28,7 @@ from pixelwise.datasets.formats.annotation_files import (
 )
 from pixelwise.datasets.formats.field_checks import rows_of, table_of, text_of
 from pixelwise.datasets.formats.polygons import rings
-from pixelwise.datasets.layouts import Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import Refusal
 from pixelwise.records import VOID, ClassList, Labels
 

@@ -12,11 +12,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pixelwise.datasets.formats.annotation_files import split_of
+from pixelwise.datasets.file_kinds import split_of
 from pixelwise.datasets.formats.field_checks import table_of, text_of
 from pixelwise.datasets.formats.image_lookup import below, files_below
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.layouts import Listing, sample_of
+from pixelwise.datasets.listing import Listing, sample_of
 from pixelwise.images.files import is_file, read_bytes
 
 NAMES = ("metadata.csv", "metadata.jsonl")

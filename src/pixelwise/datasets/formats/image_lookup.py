@@ -15,18 +15,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES, SPLIT_WORDS
 from pixelwise.images.files import Refusal, real_path, shown
 
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 PLAIN_WORDS = frozenset(  # folders of these names say nothing about which image it is
     {
         "images",

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from pixelwise.datasets.formats.annotated_shapes import (
-    DrawnShape,
     AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Place,
     Size,
-    MaskPatch,
     ellipse_of,
     not_drawn,
     polygon,
@@ -42,7 +42,7 @@ from pixelwise.datasets.formats.annotation_files import (
 )
 from pixelwise.datasets.formats.field_checks import rows_of, size_of, table_of, text_of
 from pixelwise.datasets.formats.polygons import Polygon, outlines, polygon_of
-from pixelwise.datasets.layouts import Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.images.decode import mask_ids_of
 from pixelwise.images.files import Refusal
 from pixelwise.records import Labels
@@ -91,7 +91,7 @@ def _figure(i: int, shape: Row) -> DrawnShape:
         if kind == "circle":
             centre, rim = _points(shape)[:2].tolist()
             radius = math.dist(centre, rim)
-            return polygon(name, kind, [ellipse_of(*centre, radius, radius)])
+            return polygon(name, kind, [ellipse_of(centre[0], centre[1], radius, radius)])
         if kind == "mask":
             return DrawnShape(name, kind, stamp=partial(_stamp, _points(shape).tolist(), shape.get("mask")))
     except Refusal as refusal:
@@ -134,5 +134,5 @@ def labelme_text(labels: Labels, names: tuple[str, ...], image_name: str) -> byt
         for name, _, own in named_masks(labels, names)
         for ring in outlines(own)
     ]
-    table = {"version": "5.0.1", "flags": {}, "shapes": shapes, "imagePath": image_name, "imageData": None}
+    table: Row = {"version": "5.0.1", "flags": {}, "shapes": shapes, "imagePath": image_name, "imageData": None}
     return json.dumps({**table, "imageHeight": height, "imageWidth": width}).encode()

@@ -14,17 +14,27 @@ from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from pixelwise.datasets.formats.annotated_shapes import OBJECT, DrawnShape, AnnotatedImage, Place, Size, MaskPatch, not_drawn, number_of, polygon
+from pixelwise.datasets.formats.annotated_shapes import (
+    OBJECT,
+    AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
+    Place,
+    Size,
+    not_drawn,
+    number_of,
+    polygon,
+)
 from pixelwise.datasets.formats.annotation_files import (
     any_that,
     files_that,
     list_pictures,
     picture_mask,
-    read_or,
+    read_or_none,
 )
 from pixelwise.datasets.formats.object_pngs import object_pixels, opened_png, require_size
 from pixelwise.datasets.formats.xml_tree import parse_xml
-from pixelwise.datasets.layouts import Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import Refusal, read_bytes, shown
 
 AGAIN = "Export it again."
@@ -39,7 +49,7 @@ def list_pairs(root: Path) -> Listing:
     """Every XML file whose image is there: beside it, or in the collection of its name."""
     paths = files_that(root, (".xml",), _is_ours, depth=5)
     listing = list_pictures("labelme-xml", root, paths, read, "the names of LabelMe's objects")
-    if deleted := sum(read_or(0, _deleted, path) for path in paths):
+    if deleted := sum((read_or_none(_deleted, path) or 0) for path in paths):
         listing.notes.append(f"Not drawn, for they are deleted in LabelMe: {deleted:,} objects.")
     return listing
 

@@ -17,12 +17,13 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from pixelwise.datasets.dataset_toml import SPLITS
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
 from pixelwise.datasets.formats.annotated_shapes import (
-    DrawnShape,
     AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Place,
     Size,
-    MaskPatch,
     box_of,
     ellipse_of,
     not_drawn,
@@ -37,12 +38,12 @@ from pixelwise.datasets.formats.annotation_files import (
     named_masks,
     picture_mask,
     read_json,
-    read_or,
+    read_or_none,
 )
 from pixelwise.datasets.formats.field_checks import number, rows_of, table_of, text_of
 from pixelwise.datasets.formats.polygons import Polygon, outlines, polygon_of
 from pixelwise.datasets.formats.run_lengths import brush_mask, brush_runs
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import Refusal, shown
 from pixelwise.records import ClassList, Labels
 
@@ -67,7 +68,7 @@ def list_pairs(root: Path) -> Listing:
     """Every annotated task whose image is there. A task's `data.split` is its split."""
     paths = files_that(root, (".json",), _is_ours, depth=2)
     listing = list_pictures("labelstudio", root, paths, read, "Label Studio's labels", uploaded=True)
-    counts = [count for path in paths for count in read_or([], _counts, path)]
+    counts = [count for path in paths for count in (read_or_none(_counts, path) or [])]
     if several := sum(count > 1 for count in counts):
         listing.notes.append(f"{several:,} tasks have more than one annotation: the last of each counts.")
     if empty := counts.count(0):
@@ -212,6 +213,13 @@ def results_of(labels: Labels, classes: ClassList, *, brush: bool = False) -> li
             value = {"points": (ring / [width, height] * 100).tolist(), "closed": True, "polygonlabels": [label]}
             results.append({"type": "polygonlabels", **shape, "value": value})
     return results
+
+
+def prediction_of(name: str, labels: Labels, classes: ClassList, version: str) -> Row:
+    """A task for the image at images/`name` with its mask [H, W] as the prediction of a model of this version."""
+    results = results_of(labels, classes, brush=True)
+    predictions = [{"model_version": version[:12], "result": results}]
+    return {"data": {"image": f"/data/local-files/?d=images/{name}"}, "predictions": predictions}
 
 
 def labelling_config(classes: ClassList) -> bytes:

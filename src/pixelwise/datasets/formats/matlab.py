@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES, split_of
 from pixelwise.datasets.folder_roles import IMAGE_WORDS, MASK_WORDS
 from pixelwise.datasets.formats.annotated_shapes import Size
-from pixelwise.datasets.formats.annotation_files import split_of, stated_size
+from pixelwise.datasets.formats.annotation_files import stated_size
 from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.mat_file import NUMERIC, Variable, numbers_of, parts_of, variables_of
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.datasets.pairing import WORD
 from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal, read_bytes, shown

@@ -35,7 +35,7 @@ from pixelwise.datasets.formats.annotation_files import read_json
 from pixelwise.datasets.formats.field_checks import table_of, text_of
 from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.layouts import DeclaredClasses, Listing
+from pixelwise.datasets.listing import DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.errors import MissingExtraError
 from pixelwise.images.decode import MAX_PIXELS, MaskIds

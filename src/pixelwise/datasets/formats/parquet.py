@@ -14,11 +14,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pixelwise.datasets.formats.annotation_files import split_of
+from pixelwise.datasets.file_kinds import split_of
 from pixelwise.datasets.formats.field_checks import colour_of, table_of, text_of
 from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.layouts import DeclaredClasses, Listing
+from pixelwise.datasets.listing import DeclaredClasses, Listing
 from pixelwise.errors import MissingExtraError
 from pixelwise.images.decode import MaskIds, mask_ids_of
 from pixelwise.images.files import Refusal

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pixelwise.datasets.layouts import Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.errors import PixelwiseError
 from pixelwise.images.files import Refusal, shown
 from pixelwise.records import Problem

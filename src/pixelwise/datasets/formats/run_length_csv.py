@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pixelwise.datasets.dataset_toml import read_settings
-from pixelwise.datasets.formats.annotated_shapes import DrawnShape, AnnotatedImage, Place, Size, MaskPatch
+from pixelwise.datasets.formats.annotated_shapes import AnnotatedImage, DrawnShape, MaskPatch, Place, Size
 from pixelwise.datasets.formats.annotation_files import (
     Read,
     any_that,
@@ -34,12 +34,12 @@ from pixelwise.datasets.formats.annotation_files import (
     find_image,
     list_pictures,
     picture_mask,
-    read_or,
+    read_or_none,
     stated_size,
 )
 from pixelwise.datasets.formats.image_lookup import ImageFiles
 from pixelwise.datasets.formats.run_lengths import numbers_in, start_length_mask
-from pixelwise.datasets.layouts import Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal, read_bytes, shown
 
@@ -186,7 +186,9 @@ def _reader(order: str) -> Read:
 
 def _picture(image: str, rows: list[_Row], order: str) -> AnnotatedImage:
     sizes = {row.size for row in rows if row.size}
-    figures = tuple(DrawnShape(row.kind, "run lengths", stamp=partial(_stamp, row.runs, order)) for row in rows if row.runs)
+    figures = tuple(
+        DrawnShape(row.kind, "run lengths", stamp=partial(_stamp, row.runs, order)) for row in rows if row.runs
+    )
     return AnnotatedImage(image, figures, sizes.pop() if len(sizes) == 1 else None)
 
 
@@ -232,7 +234,7 @@ def _order(root: Path, paths: list[Path]) -> tuple[str, str]:
 def _oblong(paths: list[Path], files: ImageFiles) -> Iterator[tuple[AnnotatedImage, Size]]:
     """Pictures with objects whose image, or table, has two different sides."""
     for path in paths:
-        pictures = read_or({}, _reader("columns"), path)
+        pictures = read_or_none(_reader("columns"), path) or {}
         for picture in islice((p for p in pictures.values() if p.figures), 10 * TRIED):
             image = find_image(files, picture, path)
             size = picture.size or (stated_size(image) if image else None)
@@ -265,6 +267,6 @@ def _words(order: str) -> str:
 
 def _declared(paths: list[Path]) -> list[str]:
     """Numbered classes in the order of their numbers."""
-    kinds = {row.kind for path in paths for row in read_or([], lambda path: list(_rows(path)), path)}
+    kinds = {row.kind for path in paths for row in read_or_none(lambda path: list(_rows(path)), path) or []}
     numbers = {int(kind[6:]) for kind in kinds if re.fullmatch(r"class \d{1,6}", kind)}
     return [f"class {number}" for number in sorted(numbers)]

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    DrawnShape,
     AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Place,
     Size,
-    MaskPatch,
     not_drawn,
     polygon,
     rectangle,
@@ -38,12 +38,12 @@ from pixelwise.datasets.formats.annotation_files import (
     list_pictures,
     picture_mask,
     read_json,
-    read_or,
+    read_or_none,
 )
 from pixelwise.datasets.formats.field_checks import rows_of, table_of
 from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.object_pngs import opened_png, require_size
-from pixelwise.datasets.layouts import Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.images.decode import colour_codes
 from pixelwise.images.files import Refusal, read_bytes, shown
 
@@ -61,9 +61,9 @@ def recognises(root: Path) -> bool:
 def list_pairs(root: Path) -> Listing:
     """Every labelled sample whose image is there."""
     paths = files_that(root, (".json",), _is_ours)
-    declared = [name for path in paths for name in read_or({}, _categories, path).values()]
+    declared = [name for path in paths for name in (read_or_none(_categories, path) or {}).values()]
     listing = list_pictures("segments-ai", root, paths, read, "Segments.ai's categories", declared)
-    if waiting := sum(sum(_label(sample) is None for sample in read_or([], _samples, path)) for path in paths):
+    if waiting := sum(sum(_label(sample) is None for sample in (read_or_none(_samples, path) or [])) for path in paths):
         listing.notes.append(f"Left out, for nobody labelled them in Segments.ai: {waiting:,} samples.")
     return listing
 
@@ -101,7 +101,7 @@ def _label(sample: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def read(path: Path) -> dict[Place, AnnotatedImage]:
-    categories, pictures = _categories(path), {}
+    categories, pictures = _categories(path), dict[Place, AnnotatedImage]()
     wanting = bitmaps = 0
     for sample in _samples(path):
         attributes, name = _label(sample), str(sample.get("name"))

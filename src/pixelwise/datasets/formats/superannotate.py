@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    DrawnShape,
     AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Place,
     Size,
-    MaskPatch,
     ellipse,
     not_drawn,
     polygon,
@@ -37,11 +38,11 @@ from pixelwise.datasets.formats.annotation_files import (
     picture_mask,
     pictures_of,
     read_json,
-    read_or,
+    read_or_none,
 )
 from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.object_pngs import opened_png, require_size
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.images.decode import MaskIds, colour_codes
 from pixelwise.images.files import Refusal, read_bytes, shown
 
@@ -61,9 +62,9 @@ def list_pairs(root: Path) -> Listing:
     """Every annotated image that is there; those whose status is "NotStarted" are left out, with a note."""
     paths = [p for p in files_below(root, (".json",)) if p.name.endswith(ENDINGS[:2]) or _is_ours(peek(p))]
     tables = [path for path in files_below(root, (".json",), depth=3) if path.name == CLASSES]
-    declared = list(dict.fromkeys(name for path in tables for name in read_or({}, _classes_in, path).values()))
+    declared = list(dict.fromkeys(name for path in tables for name in (read_or_none(_classes_in, path) or {}).values()))
     listing = list_pictures("superannotate", root, paths, read, "SuperAnnotate's classes", declared)
-    if waiting := sum(read_or(False, _not_started, path) for path in paths):
+    if waiting := sum((read_or_none(_not_started, path) or False) for path in paths):
         listing.notes.append(f'Left out: {waiting:,} images whose status in SuperAnnotate is "NotStarted".')
     return listing
 
@@ -99,7 +100,7 @@ def _classes_beside(path: Path) -> dict[int, str]:
     for folder in (path.parent, *path.parents[1:3]):
         for place in (folder / "classes" / CLASSES, folder / CLASSES):
             if place.is_file():
-                return read_or({}, _classes_in, place)  # without them, instances have names of their own
+                return read_or_none(_classes_in, place) or {}  # without them, instances have names of their own
     return {}
 
 

@@ -15,12 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
 from pixelwise.datasets.formats.annotated_shapes import (
-    DrawnShape,
     AnnotatedImage,
+    DrawnShape,
+    MaskPatch,
     Place,
     Size,
-    MaskPatch,
     ellipse,
     not_drawn,
     polygon,
@@ -32,11 +33,11 @@ from pixelwise.datasets.formats.annotation_files import (
     list_pictures,
     picture_mask,
     read_json,
-    read_or,
+    read_or_none,
 )
 from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.object_pngs import object_pixels, opened_png
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES, Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import PNG_MAGIC, Refusal, shown
 
 SPARE_BYTES = 1 << 16  # of a PNG beyond its pixels: chunks of text, a palette
@@ -52,7 +53,7 @@ def list_pairs(root: Path) -> Listing:
     """Every annotated image that lies in `img/` beside `ann/`, or anywhere below the root under its name."""
     paths = files_that(root, (".json",), _is_ours, depth=5)
     metas = [path for path in files_below(root, (".json",), depth=3) if path.name == "meta.json"]
-    declared = list(dict.fromkeys(name for path in metas for name in read_or([], _classes_of, path)))
+    declared = list(dict.fromkeys(name for path in metas for name in (read_or_none(_classes_of, path) or [])))
     return list_pictures("supervisely", root, paths, read, "Supervisely's classes", declared)
 
 

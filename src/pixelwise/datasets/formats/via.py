@@ -22,8 +22,8 @@ from urllib.parse import unquote, urlsplit
 
 from pixelwise.datasets.formats.annotated_shapes import (
     OBJECT,
-    DrawnShape,
     AnnotatedImage,
+    DrawnShape,
     Place,
     Size,
     ellipse,
@@ -40,9 +40,9 @@ from pixelwise.datasets.formats.annotation_files import (
     peek,
     picture_mask,
     read_json,
-    read_or,
+    read_or_none,
 )
-from pixelwise.datasets.layouts import Listing
+from pixelwise.datasets.listing import Listing
 from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal, read_bytes, shown
 
@@ -62,7 +62,7 @@ def list_pairs(root: Path) -> Listing:
     attribute, declared, notes = _class_attribute(paths)
     listing = list_pictures("via", root, paths, _reader(attribute), "the regions' attributes in VIA", declared)
     listing.notes += notes
-    if empty := sum(sum(not row["regions"] for row in read_or([], _rows, path)) for path in paths):
+    if empty := sum(sum(not row["regions"] for row in (read_or_none(_rows, path) or [])) for path in paths):
         listing.notes.append(f"Left out: {empty:,} images on which nothing is drawn; VIA lists all that were opened.")
     return listing
 
@@ -86,7 +86,7 @@ def _reader(attribute: str) -> Read:
 
     def read(path: Path) -> dict[Place, AnnotatedImage]:
         options = _options(path, attribute)
-        pictures = {}
+        pictures: dict[Place, AnnotatedImage] = {}
         for row in _rows(path):
             figures = tuple(_figure(region, attribute, options) for region in row["regions"])
             if figures:
@@ -171,7 +171,7 @@ def _rank(attribute: str) -> int:
 
 def _attributes_of_all(paths: list[Path]) -> Iterator[dict[str, Any]]:
     for path in paths:
-        for row in read_or([], _rows, path):
+        for row in read_or_none(_rows, path) or []:
             for region in row["regions"]:
                 attributes = region.get("region_attributes") if isinstance(region, dict) else None
                 if isinstance(attributes, dict):
@@ -182,7 +182,7 @@ def _options(path: Path, attribute: str) -> dict[str, str]:
     """What a project calls the values of an attribute: by value, its words."""
     if path.suffix.lower() == ".csv" or '"_via_' not in peek(path):
         return {}
-    table = read_or(None, read_json, path)
+    table = read_or_none(read_json, path)
     for key in ("_via_attributes", "region", attribute, "options"):
         table = table.get(key) if isinstance(table, dict) else None
     if not isinstance(table, dict):

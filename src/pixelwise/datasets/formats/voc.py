@@ -13,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.datasets.dataset_toml import SPLITS
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
 from pixelwise.datasets.formats.field_checks import whole_text
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES, DeclaredClasses, Listing, image_files_in, pair_files
+from pixelwise.datasets.listing import DeclaredClasses, Listing
+from pixelwise.datasets.pair_files import image_files_in, pair_files
 from pixelwise.datasets.palettes import VOC_NAMES, VOID_NAMES, voc_colour
 from pixelwise.images.decode import open_image
 from pixelwise.images.files import Refusal, read_bytes, shown

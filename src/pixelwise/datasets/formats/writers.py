@@ -20,11 +20,11 @@ from pixelwise.datasets.dataset_toml import SPLITS, dataset_toml, splits_toml
 from pixelwise.datasets.formats.ade20k import object_text
 from pixelwise.datasets.formats.annotation_files import named_toml
 from pixelwise.datasets.formats.coco import CocoTable, panoptic_png, table_text
-from pixelwise.datasets.formats.cvat import cvat_text, declared_labels, image_text
+from pixelwise.datasets.formats.cvat import cvat_text, image_text, labels_written
 from pixelwise.datasets.formats.geojson import geojson_text
 from pixelwise.datasets.formats.image_folder import metadata_text
 from pixelwise.datasets.formats.labelme import labelme_text
-from pixelwise.datasets.formats.labelstudio import task_of
+from pixelwise.datasets.formats.labelstudio import results_of
 from pixelwise.datasets.formats.nifti import ENDS, dataset_json, volume_bytes
 from pixelwise.datasets.formats.parquet import write_table
 from pixelwise.datasets.formats.voc import label_map_text
@@ -182,9 +182,9 @@ def to_cvat(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
     images = []
     for number, pair in enumerate(pairs):
         put(out / "images" / pair.split / pair.file_name, pair.image)
-        images.append(image_text(number, f"{pair.split}/{pair.file_name}", pair.split, pair.labels, classes))
+        images.append(image_text(number, f"{pair.split}/{pair.file_name}", pair.labels, classes, split=pair.split))
     put(out / "annotations.xml", cvat_text(images, classes))
-    return named_toml(classes, (), declared_labels(classes))
+    return named_toml(classes, (), labels_written(classes))
 
 
 def to_labelstudio(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
@@ -193,7 +193,9 @@ def to_labelstudio(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
     for pair in pairs:
         seen |= set(np.unique(pair.labels).tolist())
         put(out / "images" / pair.split / pair.file_name, pair.image)
-        tasks.append(task_of(f"images/{pair.split}/{pair.file_name}", pair.split, pair.labels, classes.names))
+        image = f"images/{pair.split}/{pair.file_name}"
+        results = results_of(pair.labels, classes)
+        tasks.append({"data": {"image": image, "split": pair.split}, "annotations": [{"result": results}]})
     put(out / "tasks.json", json.dumps(tasks).encode())
     return named_toml(classes, seen)
 

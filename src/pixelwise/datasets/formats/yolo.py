@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES, split_of
 from pixelwise.datasets.formats.annotated_shapes import blank_mask, shape_named
-from pixelwise.datasets.formats.annotation_files import BACKGROUND, SkippedShapes, peek, read_all, split_of
+from pixelwise.datasets.formats.annotation_files import BACKGROUND, SkippedShapes, peek, read_all
 from pixelwise.datasets.formats.field_checks import whole_text
 from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.polygons import Polygon, fill, outlines, polygon_of
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.layouts import IMAGE_SUFFIXES, DeclaredClasses, Listing
+from pixelwise.datasets.listing import DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal, read_bytes, shown

@@ -1,0 +1,66 @@
+"""Pixelwise's own layout: DATA/{train,val,test}/{images,masks}/, also under names such as valid and testing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from pixelwise.datasets.dataset_toml import SPLITS
+from pixelwise.datasets.file_kinds import MASK_SUFFIXES, SPLIT_WORDS
+from pixelwise.datasets.listing import Listing
+from pixelwise.datasets.pair_files import pair_folders
+
+MOST_COUNTED = 20_000  # files of a folder that is only mentioned
+
+
+def split_folders(root: Path) -> dict[str, list[Path]]:
+    """The folders whose name is a split's: "val" → val/, valid/ or Validation/; in the order of SPLITS."""
+    found: dict[str, list[Path]] = {split: [] for split in SPLITS}
+    for path in sorted(root.iterdir()):
+        split = SPLIT_WORDS.get(path.name.lower())
+        if split and path.is_dir():
+            found[split].append(path)
+    return {split: paths for split, paths in found.items() if paths}
+
+
+def recognises(root: Path) -> bool:
+    folders = [path for paths in split_folders(root).values() for path in paths]
+    return any((path / "images").is_dir() and (path / "masks").is_dir() for path in folders)
+
+
+def half(root: Path) -> bool:
+    """The same with one of images/ and masks/ missing: told as a problem, when nothing else fits."""
+    folders = [path for paths in split_folders(root).values() for path in paths]
+    return any((path / part).is_dir() for path in folders for part in ("images", "masks"))
+
+
+def list_pairs(root: Path) -> Listing:
+    """Every split folder that is there, its images and masks paired by name."""
+    listing = Listing(root)
+    for split, folders in split_folders(root).items():
+        for folder in folders:
+            images, masks = folder / "images", folder / "masks"
+            if split == "test" and listing.splits and images.is_dir() and not masks.is_dir():
+                where = listing.where(folder)
+                listing.notes.append(f"Left out: {where}/ has no masks; `pixelwise predict` labels its images.")
+            else:
+                listing.splits.setdefault(split, []).extend(pair_folders(images, masks, listing))
+    note_others([folder for folders in split_folders(root).values() for folder in folders], listing)
+    return listing
+
+
+def note_others(parents: Iterable[Path], listing: Listing) -> None:
+    """Name the folders of images beside images/ and masks/, which are not used: instances/, a second set of masks."""
+    others: defaultdict[str, int] = defaultdict(int)
+    for parent in parents:
+        for folder in sorted(path for path in parent.iterdir() if path.is_dir() and path.name[0] not in "._"):
+            if folder.name not in ("images", "masks") and not folder.is_symlink():
+                inside = islice(folder.rglob("*"), MOST_COUNTED)
+                files = sum(path.suffix.lower() in MASK_SUFFIXES and path.name[0] != "." for path in inside)
+                others[listing.where(folder)] += files
+    told = [f"{where}/ ({files:,} files)" for where, files in others.items() if files]
+    if told:
+        more = f" and {len(told) - 6} more" if len(told) > 6 else ""
+        listing.notes.append(f"Not used, beside images/ and masks/: {', '.join(told[:6])}{more}.")

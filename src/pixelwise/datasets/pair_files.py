@@ -1,0 +1,221 @@
+"""Two folders → pairs of image and mask by their names. No file is decoded."""
+
+from __future__ import annotations
+
+import os
+import stat
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+
+from pixelwise.datasets.file_kinds import (
+    DRAWING_SUFFIXES,
+    IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
+    OF_IMAGES,
+    SIDE_SUFFIXES,
+    UNREAD_PHOTOS,
+    UNREAD_SUFFIXES,
+)
+from pixelwise.datasets.listing import Listing, sample_of
+from pixelwise.datasets.pairing import (
+    MOST,
+    Files,
+    clashing,
+    common_affix,
+    nearest_name,
+    nearly_equal,
+    rekeyed,
+    without_affix,
+)
+from pixelwise.datasets.unread_files import unread_files
+from pixelwise.images.files import shown
+from pixelwise.records import Sample
+
+_HOW = {"case": "upper and lower case", "unicode": "the Unicode form of a letter (NFC and NFD)"}
+
+
+def pair_folders(images: Path, masks: Path, listing: Listing) -> list[Sample]:
+    """Pair the files of two folders by their path below them without suffix, in the order of these names."""
+    image_files, mask_files, note = rekeyed(
+        image_files_in(images, listing), image_files_in(masks, listing, MASK_SUFFIXES)
+    )
+    if note and note not in listing.notes:
+        listing.notes.append(note)
+    image_files = without_side_files(image_files, mask_files, images, listing)
+    return pair_files(image_files, mask_files, images, masks, listing)
+
+
+def without_side_files(images: Files, masks: Files, folder: Path, listing: Listing) -> Files:
+    """The images without those that lie beside an image under its name and one ending more: a_superpixels.png."""
+    paired, alone = images.keys() & masks.keys(), {key: images[key] for key in images.keys() - masks.keys()}
+    ending = common_affix({key: images[key] for key in paired}, alone)
+    beside = {key for key in alone if ending and without_affix(key, ending) in paired}
+    if not beside or len(beside) < MOST * len(paired):
+        return images
+    what = f"{len(beside):,} files of {listing.where(folder)}/ whose names end with {ending.strip('*')!r} more"
+    listing.notes.append(f"Left out, as they lie beside images and have no masks: {what}.")
+    return {key: paths for key, paths in images.items() if key not in beside}
+
+
+def pair_files(image_files: Files, mask_files: Files, images: Path, masks: Path, listing: Listing) -> list[Sample]:
+    """Pair files by their keys; everything that stays alone is a problem."""
+    samples = []
+    near = nearly_equal(image_files.keys() - mask_files.keys(), mask_files.keys() - image_files.keys())
+    for image_key, mask_key, how in sorted(near):
+        image, mask = image_files[image_key][0], mask_files[mask_key][0]
+        message = f"differs from its mask {shown(mask.name)} in {_HOW[how]}: they pair on some machines only."
+        listing.near.append(sample_of(image, mask, listing))
+        listing.error(
+            f"name-{how}", image, message, "Give both the same name, or train without the pair (`train --skip-bad`)."
+        )
+    told = {key for image_key, mask_key, _ in near for key in (image_key, mask_key)}
+    for group in clashing(image_files):
+        paths = [image_files[key][0] for key in group]
+        message = f"and {', '.join(shown(path.name) for path in paths[1:])} are one name on some machines."
+        listing.warn("name-clash", paths[0], message, "Rename one: copied to such a machine, one would be lost.")
+    lone_images, lone_masks = (
+        sorted(some.keys() - other.keys()) for some, other in ((image_files, mask_files), (mask_files, image_files))
+    )
+    for key in sorted(image_files.keys() | mask_files.keys()):
+        of_image, of_mask = image_files.get(key, []), mask_files.get(key, [])
+        for files in (of_image, of_mask):
+            if len(files) > 1:
+                others = ", ".join(shown(file.name) for file in files[1:])
+                message = f"{len(files)} files have this name without suffix (also {others}); expected one."
+                listing.error("duplicate-stem", files[0], message, "Keep one, or rename the others.")
+        if key in told:
+            continue
+        if not of_mask and masks.is_dir():
+            where = listing.where(masks)
+            remedy = f"Add {where}/{shown(key)}.png, or train without the image (`train --skip-bad`)."
+            what = f"has no mask of the same name in {where}/.{_nearest(key, lone_masks, mask_files)}"
+            listing.error("mask-missing", of_image[0], what, remedy)
+        elif not of_image and images.is_dir():
+            where = listing.where(images)
+            remedy = f"Add the image to {where}/, or train without the mask (`train --skip-bad`)."
+            what = f"has no image of the same name in {where}/.{_nearest(key, lone_images, image_files)}"
+            listing.error("image-missing", of_mask[0], what, remedy)
+        if len(of_image) == 1 and len(of_mask) == 1:
+            samples.append(sample_of(of_image[0], of_mask[0], listing))
+    return samples
+
+
+def _nearest(key: str, lone: Sequence[str], files: Files) -> str:
+    """The file without a partner whose name is nearest, in words; "" where none is near."""
+    near = nearest_name(key, lone)
+    return f" The nearest name is {shown(files[near][0].name)}." if near else ""
+
+
+def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, list[Path]]:
+    """Image files below a folder by their relative path without suffix. Hidden files and other kinds are passed over.
+
+    Folders inside are entered; links to folders are not, because they can lead round in a circle.
+    """
+    if not folder.is_dir():
+        listing.error("folder-missing", folder, "no such folder.", "Create it, with one file for each pair.")
+        return {}
+    found: defaultdict[str, list[Path]] = defaultdict(list)
+    unread: list[str] = []
+    hidden: list[str] = []
+    drawings: list[str] = []
+    others: list[str] = []
+    for parent, folders, names in os.walk(folder, onerror=lambda error: _unreadable(error, listing)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            if Path(parent, name).is_symlink():
+                where, message = Path(parent, name), "is a link to a folder, which is not followed."
+                listing.warn("linked-folder", where, message, "Move the files here, if they belong here.")
+        for name in sorted(names):
+            path = Path(parent, name)
+            suffix = path.suffix.lower()
+            if name.startswith("."):
+                hidden += [name] if suffix in suffixes else []
+                continue
+            if suffix in suffixes:
+                if _is_file(path, listing):
+                    found[str(path.relative_to(folder).with_suffix(""))].append(path)
+            elif suffix in DRAWING_SUFFIXES:
+                drawings.append(name)
+            elif suffix in UNREAD_SUFFIXES or suffix in UNREAD_PHOTOS:
+                unread.append(name)
+            elif suffix not in SIDE_SUFFIXES:
+                others.append(name)
+    beside, drawings = len(drawings), _without_masks(drawings, found)
+    beside -= len(drawings)
+    if beside:
+        listing.notes.append(f"Not used, beside the masks of pixels: {beside:,} drawings in {listing.where(folder)}/.")
+    if drawings and folder.name.lower() not in OF_IMAGES:
+        message = (
+            f"holds {len(drawings)} annotation files, such as {shown(drawings[0])}: polygons, not masks of pixels."
+        )
+        remedy = (
+            "LabelMe, COCO, CVAT, Label Studio and YOLO are read in place, in a folder of their own: see the formats."
+        )
+        listing.error("polygon-masks", folder, message, remedy)
+    if unread and not found and any(name.lower().endswith(UNREAD_PHOTOS) for name in unread):
+        return unread_photos(folder, unread, listing)
+    if unread:
+        message = (
+            f"holds {len(unread)} files of kinds that are not read ({_kinds(unread)}), such as {shown(unread[0])}."
+        )
+        remedy = " ".join(unread_files(unread)) or "Convert them to PNG if they belong to the data."
+        listing.warn("unread-kind", folder, message, remedy)
+    if others:
+        number = "1 file of another kind" if len(others) == 1 else f"{len(others):,} files of other kinds"
+        listing.notes.append(f"Passed over in {listing.where(folder)}/: {number} ({_kinds(others)}).")
+    if hidden:
+        message = f"holds {len(hidden)} hidden image files, such as {shown(hidden[0])}; they are passed over."
+        remedy = "Remove them: such files are left by file managers and are no images, as a rule."
+        listing.warn("hidden-files", folder, message, remedy)
+    if not found:
+        listing.error("folder-empty", folder, "holds no image files.", f"Add files: {', '.join(IMAGE_SUFFIXES)}.")
+    return found
+
+
+def _kinds(names: Sequence[str]) -> str:
+    """The endings of files, those of most files first: ".txt 3, .xyz"."""
+    counts = Counter(shown(PurePath(name).suffix.lower()) or "no ending" for name in names)
+    told = [f"{kind} {number:,}" if number > 1 and len(counts) > 1 else kind for kind, number in counts.most_common(8)]
+    return ", ".join(told) + (" …" if len(counts) > 8 else "")
+
+
+def unread_photos(folder: Path, names: Sequence[str], listing: Listing) -> dict[str, list[Path]]:
+    """Tell that the images are there but cannot be read, so that nothing else is taken for them. Always {}."""
+    kinds = ", ".join(sorted({PurePath(name).suffix.lower() for name in names}))
+    message = f"the images cannot be read: {len(names):,} files of other kinds ({kinds}), such as {shown(names[0])}."
+    listing.error("unread-images", folder, message, "Convert them to PNG or TIFF, under the same names.")
+    return {}
+
+
+def _without_masks(drawings: list[str], found: Mapping[str, list[Path]]) -> list[str]:
+    """Drawings that have no mask of pixels beside them: a_gtFine_polygons.json beside a_gtFine_labelIds.png has."""
+    stems = sorted({PurePath(key).name for key in found})
+    alone = []
+    for name in drawings:
+        own = name.rpartition(".")[0]
+        heads = (own, own.rpartition("_")[0] or own)
+        places = (bisect_left(stems, head) for head in heads)
+        if not any(i < len(stems) and stems[i].startswith(head) for i, head in zip(places, heads, strict=True)):
+            alone.append(name)
+    return alone
+
+
+def _is_file(path: Path, listing: Listing) -> bool:
+    """True for a file or a link to one; else the problem is noted. Never opens: a pipe would block."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        reason = error.strerror or str(error)
+        listing.error("unreadable", path, f"cannot be reached ({reason}).", "Repair the link, or remove it.")
+        return False
+    if not stat.S_ISREG(mode):
+        listing.error("not-a-file", path, "is a pipe, socket or device; expected a file.", "Remove it.")
+        return False
+    return True
+
+
+def _unreadable(error: OSError, listing: Listing) -> None:
+    path = Path(error.filename)
+    listing.error("unreadable", path, f"cannot be listed ({error.strerror}).", "Check the folder's permissions.")
