@@ -92,7 +92,7 @@ class Dataset:
     """A folder of images and masks whose layout was recognised. Nothing has been decoded yet."""
 
     root: Path
-    layout: str  # "native", "pairs", "camvid", "coco" …: a key of data.folder.LAYOUTS
+    layout: str  # "native", "pairs", "camvid", "coco" …: a key of `list_dataset.LAYOUTS`
     classes: ClassList
     splits: Mapping[str, tuple[Sample, ...]]  # "train", "val", "test" → samples in a fixed order
     mask_ids: Mapping[int, int] = field(default_factory=dict)  # id in a mask file → class id or VOID

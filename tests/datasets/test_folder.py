@@ -12,7 +12,7 @@ from PIL import Image
 
 import planted
 from pixelwise.datasets.default_colours import default_colours, seen_lab, separation
-from pixelwise.datasets.list_dataset import CAMVID
+from pixelwise.datasets.formats.camvid import CAMVID
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.images.image_files import encode_label_png, read_mask, read_mask_ids, write_png, write_whole

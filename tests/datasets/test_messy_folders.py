@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import planted
-from pixelwise.datasets.colour_tables import table_beside
 from pixelwise.datasets.list_dataset import list_dataset
 from pixelwise.datasets.mask_layers import held
+from pixelwise.datasets.name_tables import table_beside
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.datasets.read_sample import read_sample_mask
 from pixelwise.doctor.check import check

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.datasets.colour_tables import table_beside
-from pixelwise.datasets.name_tables import names_beside, tables_beside
+from pixelwise.datasets.name_tables import names_beside, table_beside, tables_beside
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.doctor.check import check
 

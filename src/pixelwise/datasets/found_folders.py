@@ -1,33 +1,36 @@
-"""Image and mask folders under other names than ours: "imgs/" and "labels/", "train_images/" and "train_masks/", one
-folder with "a.jpg" and "a_mask.png", splits above or below the roles.
+"""Image and mask folders under any names: "imgs/" and "labels/", "train_images/" and "train_masks/", splits above or
+below the roles.
 
-`folder_roles` tells what each folder is for; here masks meet their images, whose files pair as `pairing` pairs them.
-Where several folders, or several endings, could be the masks of the same images, a person says which: `--masks WORD`.
+`folder_roles` decides what each folder holds; here masks are matched to images. Files pair by the rules of `pairing`.
+Where several folders, or several endings, could be the masks of the same images, `--masks WORD` chooses.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pixelwise.datasets.file_kinds import MASK_SUFFIXES, UNREAD_PHOTOS
+from pixelwise.datasets.file_kinds import MASK_SUFFIXES
 from pixelwise.datasets.folder_roles import (
-    ASIDE_WORDS,
-    MASK_WORDS,
     ByRole,
     by_role,
     files_by_stem,
-    folders_with_images,
     images_and_masks,
-    is_drawn,
     looks_like_masks,
     without_role_words,
 )
 from pixelwise.datasets.listing import Listing
-from pixelwise.datasets.pair_files import image_files_in, pair_files, unread_photos, without_side_files
-from pixelwise.datasets.pairing import MOST, Files, endings_of, rekeyed, without_affix
+from pixelwise.datasets.masks_beside_images import (
+    ask_which,
+    divided,
+    lies_together,
+    one_ending,
+    pair_together,
+    words_of,
+)
+from pixelwise.datasets.pair_files import image_files_in, pair_files, without_side_files
+from pixelwise.datasets.pairing import Files, endings_of, rekeyed, without_affix
 from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
 from pixelwise.records import Sample
@@ -81,7 +84,7 @@ def _belong(images: Files, masks: Files) -> bool:
 
 def recognises(root: Path) -> bool:
     """Folders of images and of masks, told by their names, or folders that hold both."""
-    return any(sets_of(roles, root) for roles in by_role(root).values()) or _mixed(root)
+    return any(sets_of(roles, root) for roles in by_role(root).values()) or lies_together(root)
 
 
 def list_pairs(root: Path, word: str = "") -> Listing:
@@ -99,7 +102,7 @@ def list_pairs(root: Path, word: str = "") -> Listing:
         found = _as_said(found, root, word)
     sets = {split: sets_of(roles, root) for split, roles in found.items()}
     if not any(sets.values()):
-        listing.splits["all"] = _pair_mixed(root, listing, word)
+        listing.splits["all"] = pair_together(root, listing, word)
         return listing
     choices: dict[str, None] = {}
     for split in sets:
@@ -112,7 +115,7 @@ def list_pairs(root: Path, word: str = "") -> Listing:
             _pair_set(images, masks[0], split, listing, word, choices)
         if len(own) > 3:
             listing.notes.append(f"{split}: and {len(own) - 3} more such folders.")
-    _ask(listing, choices, word)
+    ask_which(listing, choices, word)
     used = {path for own in sets.values() for images, masks in own for path in (images, *masks)}
     if not choices and not word:
         used |= _offer_others(found, sets, listing)
@@ -175,9 +178,9 @@ def _choices_in_words(root: Path) -> str:
     endings: dict[str, None] = {}
     for roles in found.values():
         for images, masks in sets_of(roles, root):
-            _one_ending(files_by_stem(images), files_by_stem(masks[0]), "", endings)
+            one_ending(files_by_stem(images), files_by_stem(masks[0]), "", endings)
     if not folders:
-        _divided(root, listing, "", endings)
+        divided(root, listing, "", endings)
     names = dict.fromkeys([*sorted({folder.name for folder in folders}), *endings])
     return f"There are: {', '.join(map(shown, names))}." if names else "No folder here looks like masks."
 
@@ -242,7 +245,7 @@ def _pair_set(images: Path, masks: Path, split: str, listing: Listing, word: str
         listing.splits.setdefault(split, [])
         return
     mask_files = image_files_in(masks, listing, MASK_SUFFIXES)
-    ending = _one_ending(image_files, mask_files, word, choices)
+    ending = one_ending(image_files, mask_files, word, choices)
     if ending:
         mask_files = {
             without_affix(key, ending): paths for key, paths in mask_files.items() if without_affix(key, ending) != key
@@ -261,21 +264,6 @@ def pairs_in_folders(images: Files, masks: Files, of_images: Path, of_masks: Pat
     return pair_files(without_side_files(images, masks, of_images, listing), masks, of_images, of_masks, listing)
 
 
-def _one_ending(images: Files, masks: Files, word: str, choices: dict[str, None]) -> str:
-    """The ending ("*_labelIds") of the masks that are meant where there are several for each image; "" where not.
-
-    Where nobody has said it, the first is taken for now and all become choices.
-    """
-    endings = endings_of(images, masks)
-    if len(endings) < 2:
-        return ""
-    meant = [ending for ending in endings if word and word.lower() in ending.lower()]
-    exact = [ending for ending in meant if ending.lower().strip("*-_. ") == word.lower().strip("-_. ")]
-    if len(exact or meant) != 1:
-        choices |= dict.fromkeys(ending.strip("*-_. ") for ending in endings)
-    return (exact or meant or endings)[0]
-
-
 def _chosen(folders: list[Path], root: Path, word: str) -> list[Path]:
     """The folders whose path below the root holds the word, as a whole part if it can be; all where none does."""
     return (_with_word(folders, root, word) if word else []) or folders
@@ -283,7 +271,7 @@ def _chosen(folders: list[Path], root: Path, word: str) -> list[Path]:
 
 def _numbers_objects(folder: Path) -> bool:
     """Whether a folder is called so: instances/ come after the classes of the same images."""
-    return bool(OBJECT_WORDS & set(_words(folder.name)))
+    return bool(OBJECT_WORDS & set(words_of(folder.name)))
 
 
 def _telling(folders: list[Path], listing: Listing) -> list[str]:
@@ -294,125 +282,3 @@ def _telling(folders: list[Path], listing: Listing) -> list[str]:
         alone = [part for part in own if sum(part in others for others in parts) == 1]
         told.append(alone[-1] if alone else "/".join(own))
     return told
-
-
-def _ask(listing: Listing, choices: Mapping[str, None], word: str) -> None:
-    if not choices:
-        return
-    listed = ", ".join(choices)
-    said = f"--masks {word} leaves" if word else "there are"
-    message = (
-        f"{said} several that could be the masks of the same images: {listed}. Read for now: {next(iter(choices))}."
-    )
-    remedy = f"Say which: --masks {' or --masks '.join(choices)}."
-    listing.error("which-masks", listing.root, message, remedy)
-    listing.choices = tuple(choices)
-
-
-def _mixed(root: Path) -> bool:
-    """Whether images and masks lie side by side, told apart by a word or an ending of the masks' names."""
-    if not folders_with_images(root):
-        return False
-    images, masks = _divided(root, Listing(root), "", {})
-    return bool(masks) and len(images.keys() & masks.keys()) >= HALF * len(masks)
-
-
-def _divided(root: Path, listing: Listing, word: str, choices: dict[str, None]) -> tuple[Files, Files]:
-    """Files whose name says mask, and the others, under keys by which they pair.
-
-    Where no word says so: by their kind, 001.bmp beside 001.png; else by an ending that half of the names have more
-    than another's, a.jpg beside a_L.png. Images of kinds that are not read are among the images, so that nothing else
-    becomes the image in their place.
-    """
-    files, aside = _without_aside(image_files_in(root, listing, (*MASK_SUFFIXES, *UNREAD_PHOTOS)))
-    masks = {key: paths for key, paths in files.items() if MASK_WORDS & set(_words(Path(key).name))}
-    images = {key: paths for key, paths in files.items() if key not in masks}
-    if aside:
-        names = f"{len(aside):,} files, such as {shown(aside[0].name)}"
-        listing.notes.append(f"Left out, for their names say that they are neither photos nor masks: {names}.")
-    if masks and images and not endings_of(images, masks)[1:]:
-        new_images, new_masks, _ = rekeyed(images, masks)
-        if not new_images.keys() & new_masks.keys():  # 001/image.png beside 001/mask.png: by their folders
-            new_images, new_masks = (
-                {str(Path(key).parent): paths for key, paths in part.items()} for part in (images, masks)
-            )
-        return new_images, new_masks
-    by_kind = _by_kind(files, listing)
-    if by_kind:
-        return by_kind
-    endings = endings_of(files, files)
-    ending = endings[0] if len(endings) == 1 else _one_ending(files, files, word, choices)
-    marked = {
-        key
-        for key in files
-        if any(without_affix(key, one) != key and without_affix(key, one) in files for one in endings)
-    }
-    images = {key: paths for key, paths in files.items() if key not in marked}
-    if not ending:
-        return images, {}
-    masks = {key: paths for key, paths in files.items() if key in marked and without_affix(key, ending) != key}
-    return images, {without_affix(key, ending): paths for key, paths in masks.items()}
-
-
-def _without_aside(files: Files) -> tuple[Files, list[Path]]:
-    """Files without heights, overlays and the like, told by a word of their names; and those."""
-    aside = {key for key in files if ASIDE_WORDS & set(_words(Path(key).name))}
-    if len(aside) > (1 - QUARTER) * len(files):  # all of them: the word is what the images are called
-        return files, []
-    return {key: paths for key, paths in files.items() if key not in aside}, [files[key][0] for key in sorted(aside)]
-
-
-def _by_kind(files: Files, listing: Listing) -> tuple[Files, Files] | None:
-    """Images and masks of one name and two kinds, 001.bmp beside 001.png, told apart by what is in some of them."""
-    kinds = Counter(tuple(sorted(path.suffix for path in paths)) for paths in files.values() if len(paths) == 2)
-    (kind, count), *_ = kinds.most_common(1) or [((), 0)]
-    if count < MOST * len(files) or len(set(kind)) < 2:
-        return None
-    double = [key for key, paths in files.items() if {path.suffix for path in paths} == set(kind)]
-    looked_at = double[:: max(len(double) // LOOKED_AT, 1)][:LOOKED_AT]
-    drawn = {
-        suffix: sum(is_drawn(path) for key in looked_at for path in files[key] if path.suffix == suffix)
-        for suffix in kind
-    }
-    masks = [suffix for suffix in kind if drawn[suffix] > HALF * len(looked_at)]
-    if len(masks) != 1:
-        return None
-    what = f"{masks[0]} files hold the masks of {next(suffix for suffix in kind if suffix != masks[0])} files"
-    listing.notes.append(f"By what is in them, {what} of the same names.")
-    parts: tuple[dict[str, list[Path]], dict[str, list[Path]]] = ({}, {})
-    for key, paths in files.items():
-        for path in paths:
-            parts[path.suffix == masks[0]].setdefault(key, []).append(path)
-    return parts
-
-
-def _is_unread(path: Path) -> bool:
-    return path.suffix.lower() in UNREAD_PHOTOS
-
-
-def _words(name: str) -> list[str]:
-    """The words of a name in lower case, numbers at their ends left away: "a_manual1" → ["a", "manual"]."""
-    return [re.sub(r"\d+$", "", word) for word in re.split(r"[-_. ]", name.lower())]
-
-
-def _pair_mixed(root: Path, listing: Listing, word: str) -> list[Sample]:
-    choices: dict[str, None] = {}
-    images, masks = _divided(root, listing, word, choices)
-    _ask(listing, choices, word)
-    with_masks = {path.parent for paths in masks.values() for path in paths}
-    unlabelled = {key: paths for key, paths in images.items() if paths[0].parent not in with_masks and key not in masks}
-    if unlabelled and with_masks:
-        folders = sorted({listing.where(paths[0].parent) for paths in unlabelled.values()})
-        where = shown(", ".join(f"{folder}/" for folder in folders[:4]))
-        listing.notes.append(f"Left out, for their folders hold no masks: {len(unlabelled):,} images in {where}.")
-        images = {key: paths for key, paths in images.items() if key not in unlabelled}
-    unread = [path for key in images.keys() & masks.keys() for path in images[key] if _is_unread(path)]
-    if len(unread) >= HALF * len(masks):
-        unread_photos(root, sorted(shown(path.name) for path in unread), listing)
-        return []
-    images = {key: own for key, paths in images.items() if (own := [path for path in paths if not _is_unread(path)])}
-    folders_ = folders_with_images(root)
-    told = "" if any(note.startswith("By what") for note in listing.notes) else "; the masks' names say so"
-    where = f"in {listing.where(folders_[0])}/" if len(folders_) == 1 else f"in {len(folders_):,} folders"
-    listing.notes.append(f"Images and masks lie together {where}{told}.")
-    return pair_files(images, masks, root, root, listing)

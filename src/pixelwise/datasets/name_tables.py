@@ -17,10 +17,10 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pixelwise.datasets.palettes import VOID_NAMES
@@ -48,6 +48,8 @@ BY_NUMBERS = re.compile(r"\s*(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,:]+(\S.*
 BY_NAME = re.compile(r"\s*([^#:\s][^:]*):\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*(?::.*)?$")
 VALUE_FIRST = re.compile(r"\s*['\"]?(\d{1,5})['\"]?\s*[:=,;\t ]\s*([^\d\s].*?)\s*$")
 VALUE_LAST = re.compile(r"\s*(\D.*?)\s*[:=,;\t ]\s*(\d{1,5})\s*$")
+INLINE_NAME = r"""\s*(?:\d+\s*:)?\s*('[^']*'|"[^"]*"|[^'",\[\]{}\n]+?)\s*(?:,|$)"""  # with its number or without
+LONGEST_INLINE = 1000
 LARGE = 1 << 20  # bytes; a table of classes is far smaller
 MOST_FOLDERS, MOST_ENTRIES, LONGEST_NAME, MOST_ROWS, LONGEST_LINE = 60, 5000, 80, 4096, 4096
 
@@ -111,7 +113,10 @@ def rows_of(name: str, text: str) -> list[NameRow]:
     """The classes that the text of a table names; [] where it is no such table."""
     suffix = name.lower().rpartition(".")[2]
     if suffix in ("yaml", "yml"):
-        return _of_yaml(text)
+        try:
+            return yaml_rows(text)
+        except Refusal:
+            return []
     if suffix == "json":
         try:
             return _of_json(json.loads(text))
@@ -149,6 +154,15 @@ def names_beside(root: Path, ids: Sequence[int]) -> tuple[dict[int, str], str]:
             return {}, f"{where} and {its} give the values different names; name the classes in dataset.toml."
     listed = ", ".join(f"{value} {shown(names[value])}" for value in list(names)[:12])
     return names, f"Names by {where}: {listed}{' …' if len(names) > 12 else ''}."
+
+
+def table_beside(root: Path) -> tuple[str, dict[int, str]]:
+    """The first table that names two colours or more: its file's name, and colour 0xRRGGBB → class.
+
+    ("", {}) where there is none that can be read.
+    """
+    named = ((table.where, table.by_colour()) for table in tables_beside(root))
+    return next(((PurePath(where).name, colours) for where, colours in named if len(colours) >= 2), ("", {}))
 
 
 def _names_of(table: Table, ids: Sequence[int]) -> tuple[dict[int, str], str]:
@@ -279,11 +293,18 @@ def _of_item(key: str, item: Any) -> NameRow | None:
     return NameRow(key[:LONGEST_NAME], None, colour) if colour is not None else None
 
 
-def _of_yaml(text: str) -> list[NameRow]:
-    """`names` of a YAML file, as YOLO writes it: in brackets, a dash a line, or a number a line."""
-    inline = re.search(r"^names:\s*\[([^\]]*)\]", text, re.MULTILINE)
+def yaml_rows(text: str) -> list[NameRow]:
+    """`names` of a YAML file, as YOLO writes it: in brackets, a dash a line, or a number a line.
+
+    Raises:
+        Refusal: a name is too long.
+    """
+    inline = re.search(r"^names:\s*[\[{](.*?)[\]}]", text, re.MULTILINE | re.DOTALL)
     if inline:
-        names = [name.strip().strip("'\"") for name in inline[1].split(",")]
+        listed = inline[1].strip()
+        if max(map(len, listed.split(","))) > LONGEST_INLINE:  # matching takes time by the square of a name's length
+            raise Refusal("names", f"has a name of over {LONGEST_INLINE} characters.", "Correct `names`.")
+        names = (name.strip().strip("'\"") for name in re.findall(INLINE_NAME, listed))
         return [NameRow(name[:LONGEST_NAME]) for name in names if name]
     block = re.search(r"^names:\s*\n((?:[ \t]*(?:-|\d+:).*\n?)+)", text, re.MULTILINE)
     found = []
@@ -319,9 +340,3 @@ def _packed(channels: Sequence[str]) -> int | None:
     if len(numbers) != 3 or max(numbers) > 255:
         return None
     return numbers[0] << 16 | numbers[1] << 8 | numbers[2]
-
-
-def colours_of(tables: Iterable[Table]) -> tuple[str, Mapping[int, str]]:
-    """The first table that names two colours or more: its file, and colour 0xRRGGBB → class; ("", {}) for none."""
-    named = ((table.where, table.by_colour()) for table in tables)
-    return next(((where, colours) for where, colours in named if len(colours) >= 2), ("", {}))

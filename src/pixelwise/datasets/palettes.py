@@ -107,7 +107,7 @@ def names_of_colours(
     """The colour map that these colours are from, and the name of each, in the map's order.
 
     Args:
-        beside: a table that lies with the masks (`colour_tables`); where it has all colours, it is the one. Black that
+        beside: a table that lies with the masks (`name_tables`); where it has all colours, it is the one. Black that
             it lacks is void.
 
     ("", {}) where no map has them all, or two maps do. Black and two colours are too few to tell: three are needed.

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from pixelwise.datasets.class_names import void_ids
 from pixelwise.datasets.class_values import Value, Values, quoted
-from pixelwise.datasets.colour_tables import table_beside
 from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS
 from pixelwise.datasets.inspect_pair import mask_or_refusal
 from pixelwise.datasets.list_dataset import Listed, dataset_of
@@ -35,6 +34,7 @@ from pixelwise.datasets.masks.mask_problems import (
     undeclared_colours,
 )
 from pixelwise.datasets.masks.value_meaning import Meaning, meaning_of
+from pixelwise.datasets.name_tables import table_beside
 from pixelwise.datasets.pairing import ROLE_WORDS
 from pixelwise.datasets.read_ahead import in_threads
 from pixelwise.errors import DatasetError, UsageError

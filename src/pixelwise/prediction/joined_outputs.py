@@ -5,15 +5,15 @@ With it the results and the images, in one folder, are a dataset that `pixelwise
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pixelwise.datasets.dataset_toml import FILE_NAME as SETTINGS_NAME
 from pixelwise.datasets.dataset_toml import dataset_toml
 from pixelwise.datasets.formats.annotation_files import named_toml
+from pixelwise.datasets.formats.coco_writer import join_pieces
 from pixelwise.errors import OutputError
 from pixelwise.images.files import shown, write_whole, writing_whole
 from pixelwise.prediction.manifest import read_records, results_of
@@ -23,7 +23,6 @@ from pixelwise.records import ClassList
 COCO_NAME = "predictions.coco.json"
 MASKS = ("labels", "index", "numpy")
 POLYGONS = ("labelme", "geojson")
-COPIED_BYTES = 1 << 16  # of a line that are held
 
 
 def write_joined(out: Path, classes: ClassList, save: Sequence[str]) -> None:
@@ -53,44 +52,21 @@ def drawn_classes(out: Path, classes: ClassList) -> set[int]:
 
 
 def join_coco(out: Path, classes: ClassList) -> None:
-    """One COCO file of all images' pieces, some kilobytes of them in memory at a time.
+    """One COCO file of all images' pieces.
 
     Raises:
         OutputError: it cannot be written, or a piece of it has gone.
     """
-    categories = [
-        {"id": i + 1, "name": classes.names[i], "color": list(classes.colours[i])} for i in range(len(classes))
-    ]
     with writing_whole(out / COCO_NAME) as file:
-        file.write(b'{"categories": ' + json.dumps(categories).encode() + b', "images": [')
-        for number, piece in enumerate(pieces(out), start=1):
-            file.write(b",\n" * (number > 1) + f'{{"id": {number}, '.encode())
-            copy_line(piece, file)
-        file.write(b'], "annotations": [')
-        drawn = 0
-        for number, piece in enumerate(pieces(out), start=1):
-            piece.readline()  # the image's row
-            while piece.peek(1):
-                drawn += 1
-                file.write(b",\n" * (drawn > 1) + f'{{"id": {drawn}, "image_id": {number}, '.encode())
-                copy_line(piece, file)
-        file.write(b"]}\n")
-
-
-def copy_line(piece: BufferedReader, file: IO[bytes]) -> None:
-    """Write the rest of an object whose first members, the ids, are written: what follows its brace."""
-    if piece.read(2) != b'{"':
-        raise damaged(Path(piece.name), "it is no line of an object")
-    file.write(b'"')
-    while (part := piece.readline(COPIED_BYTES)) and not part.endswith(b"\n"):
-        file.write(part)
-    if not part.endswith(b"}\n"):
-        raise damaged(Path(piece.name), "it is cut short")
-    file.write(part[:-1])
+        try:
+            join_pieces(file, classes, lambda: pieces(out))
+        except ValueError as error:
+            piece, reason = error.args
+            raise damaged(Path(piece.name), reason) from error
 
 
 def pieces(out: Path) -> Iterator[BufferedReader]:
-    """Every image's piece, open, in the order of the manifest. See `coco_pieces`."""
+    """Every image's piece, open, in the order of the manifest. See `coco_piece`."""
     folder = OUTPUTS["coco"].folder
     for record in good_records(out):
         path = next(path for path in results_of(record, out) if path.is_relative_to(out / folder))

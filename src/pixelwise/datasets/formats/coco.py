@@ -11,9 +11,7 @@ input; tests compare the two.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,13 +27,12 @@ from pixelwise.datasets.formats.field_checks import colour_of, rows_of, same_siz
 from pixelwise.datasets.formats.image_lookup import ImageFiles, below, files_below
 from pixelwise.datasets.formats.polygons import inside_rings, judge_polygons, polygon_of
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.formats.run_lengths import coco_mask, run_lengths
+from pixelwise.datasets.formats.run_lengths import coco_mask
 from pixelwise.datasets.listing import DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.images.decode import MaskIds, image_pixels
 from pixelwise.images.files import Refusal, is_file, read_bytes, shown
-from pixelwise.images.image_files import encode_png
-from pixelwise.records import VOID, ClassList, Labels, Sample
+from pixelwise.records import Sample
 
 KEYS = ("images", "annotations", "categories")
 TOP_CATEGORY = 2**20
@@ -136,58 +133,6 @@ def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
         what = f"{shown(png.name)} has the segment {first}, of which segments_info says nothing."
         raise Refusal("annotations", what, "Export the PNG and the JSON together again.")
     return np.array([categories[int(number)] for number in known], np.int32)[place]
-
-
-class CocoTable:
-    """The JSON of many images, image by image; ids of categories from 1. Void is not drawn."""
-
-    def __init__(self, classes: ClassList) -> None:
-        self.images: list[dict[str, Any]] = []
-        self.annotations: list[dict[str, Any]] = []
-        rows = zip(classes.names, classes.colours, strict=True)
-        self.categories = [
-            {"id": i, "name": name, "color": list(colour), "isthing": 0}
-            for i, (name, colour) in enumerate(rows, start=1)
-        ]
-
-    def add_runs(self, image_id: int, file_name: str, labels: Labels) -> None:
-        """An image whose classes on `labels` [H, W] are run lengths."""
-        self._add_image(image_id, file_name, labels)
-        for category, own, box in _areas(labels):
-            shape = {"size": list(labels.shape), "counts": run_lengths(own.T.ravel())}
-            row = {"id": len(self.annotations) + 1, "image_id": image_id, "category_id": category, **box}
-            self.annotations.append({**row, "segmentation": shape, "iscrowd": 1})
-
-    def add_segments(self, image_id: int, file_name: str, png_name: str, labels: Labels) -> None:
-        """An image whose classes on `labels` [H, W] are the segments of `panoptic_png`."""
-        self._add_image(image_id, file_name, labels)
-        segments = [
-            {"id": category, "category_id": category, **box, "iscrowd": 0} for category, _, box in _areas(labels)
-        ]
-        self.annotations.append({"image_id": image_id, "file_name": png_name, "segments_info": segments})
-
-    def _add_image(self, image_id: int, file_name: str, labels: Labels) -> None:
-        height, width = labels.shape
-        self.images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"images": self.images, "annotations": self.annotations, "categories": self.categories}
-
-
-def panoptic_png(labels: Labels) -> bytes:
-    """COCO's panoptic PNG of a mask [H, W]: red + 256 green + 65536 blue numbers the segment, here its category."""
-    numbers = np.where(labels == VOID, 0, labels.astype(np.int32) + 1)
-    return encode_png(np.stack([numbers & 255, numbers >> 8, np.zeros_like(numbers)], axis=-1).astype(np.uint8))
-
-
-def _areas(labels: Labels) -> Iterator[tuple[int, NDArray[np.bool_], dict[str, Any]]]:
-    """(category, where it is [H, W], its area and box) of every class on a mask but void."""
-    for c in np.unique(labels).tolist():
-        if c != VOID:
-            own = labels == c
-            ys, xs = np.nonzero(own)
-            box = [int(xs.min()), int(ys.min()), int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1]
-            yield c + 1, own, {"area": int(own.sum()), "bbox": box}
 
 
 def _list_file(path: Path, table: Row, listing: Listing, files: ImageFiles, undrawn: SkippedShapes) -> None:
@@ -363,7 +308,3 @@ def _panoptic_png(path: Path, row: Row) -> Path:
     folders = (path.with_suffix(""), path.parent, path.parent.parent / path.stem)
     places = [below(folder, name) for folder in folders]
     return next((place for place in places if is_file(place)), places[0])
-
-
-def table_text(table: dict[str, Any]) -> bytes:
-    return json.dumps(table).encode()

@@ -1,7 +1,8 @@
-"""What one image adds to a COCO file, made strip by strip, so that neither its labels nor its run lengths are held.
+"""COCO files of class masks, written piece by piece: every class of an image is one object, or one panoptic segment.
 
-A piece is lines: the image's row, then an annotation a line, one for each class. Both are without ids, which are known
-only when pieces are joined.
+A piece is what one image adds: a line with the image's row, then a line for the annotation of each class. Ids are left
+out; they are known when the pieces are joined. A piece is made strip by strip, so that neither the labels nor the run
+lengths of a large image are held in memory. Category ids are those of the classes + 1; void is not written.
 
 Format: cocodataset.org/#format-data. Shapes: H, W the image's own size; R columns of a strip; N runs.
 """
@@ -10,13 +11,17 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from io import BufferedReader
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.records import VOID, Labels
+from pixelwise.images.image_files import encode_png
+from pixelwise.records import VOID, ClassList, Labels
 
+COPIED_BYTES = 1 << 16  # of a line that are held
 RUN = np.dtype([("label", "u1"), ("pixels", "<u4")])
 SPOOLED_BYTES = 1 << 26  # of runs that are kept in memory; more go into a temporary file
 Runs = NDArray[np.void]  # [N] of RUN: stretches of one label, down the columns
@@ -43,6 +48,64 @@ def coco_piece(file_name: str, size: tuple[int, ...], strips: Iterable[Labels]) 
                 spool.seek(0)
                 stored = (np.frombuffer(spool.read(length), RUN) for length in lengths)
                 yield from annotation(int(c), (height, width), stored)
+
+
+def join_pieces(file: IO[bytes], classes: ClassList, pieces: Callable[[], Iterable[BufferedReader]]) -> None:
+    """Write one COCO file of all pieces, a few kilobytes of them in memory at a time.
+
+    Args:
+        pieces: opens the pieces, always in the same order; called twice.
+
+    Raises:
+        ValueError: (a piece, what is wrong with it).
+    """
+    rows = enumerate(zip(classes.names, classes.colours, strict=True), start=1)
+    categories = [{"id": i, "name": name, "color": list(colour), "isthing": 0} for i, (name, colour) in rows]
+    file.write(b'{"categories": ' + json.dumps(categories).encode() + b', "images": [')
+    for number, piece in enumerate(pieces(), start=1):
+        file.write(b",\n" * (number > 1) + f'{{"id": {number}, '.encode())
+        copy_line(piece, file)
+    file.write(b'], "annotations": [')
+    drawn = 0
+    for number, piece in enumerate(pieces(), start=1):
+        piece.readline()  # the image's row
+        while piece.peek(1):
+            drawn += 1
+            file.write(b",\n" * (drawn > 1) + f'{{"id": {drawn}, "image_id": {number}, '.encode())
+            copy_line(piece, file)
+    file.write(b"]}\n")
+
+
+def copy_line(piece: BufferedReader, file: IO[bytes]) -> None:
+    """Write the rest of an object whose first members, the ids, are written: what follows its brace."""
+    if piece.read(2) != b'{"':
+        raise ValueError(piece, "it is no line of an object")
+    file.write(b'"')
+    while (part := piece.readline(COPIED_BYTES)) and not part.endswith(b"\n"):
+        file.write(part)
+    if not part.endswith(b"}\n"):
+        raise ValueError(piece, "it is cut short")
+    file.write(part[:-1])
+
+
+def panoptic_piece(file_name: str, png_name: str, labels: Labels) -> bytes:
+    """The lines of an image whose classes are the segments of `panoptic_png`."""
+    height, width = labels.shape
+    segments = []
+    for c in np.unique(labels).tolist():
+        if c != VOID:
+            ys, xs = np.nonzero(labels == c)
+            box = [int(xs.min()), int(ys.min()), int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1]
+            segments.append({"id": c + 1, "category_id": c + 1, "area": len(ys), "bbox": box, "iscrowd": 0})
+    image = {"file_name": file_name, "height": height, "width": width}
+    rows = (image, {"file_name": png_name, "segments_info": segments})
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def panoptic_png(labels: Labels) -> bytes:
+    """COCO's panoptic PNG of a mask [H, W]: red + 256 green + 65536 blue numbers the segment, here its category."""
+    numbers = np.where(labels == VOID, 0, labels.astype(np.int32) + 1)
+    return encode_png(np.stack([numbers & 255, numbers >> 8, np.zeros_like(numbers)], axis=-1).astype(np.uint8))
 
 
 def runs_down(labels_HR: Labels) -> Runs:

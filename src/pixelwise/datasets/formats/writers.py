@@ -6,6 +6,7 @@ image files.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import numpy as np
 from pixelwise.datasets.dataset_toml import SPLITS, dataset_toml, splits_toml
 from pixelwise.datasets.formats.ade20k import object_text
 from pixelwise.datasets.formats.annotation_files import named_toml
-from pixelwise.datasets.formats.coco import CocoTable, panoptic_png, table_text
+from pixelwise.datasets.formats.coco_writer import coco_piece, join_pieces, panoptic_piece, panoptic_png
 from pixelwise.datasets.formats.cvat import cvat_text, image_text, labels_written
 from pixelwise.datasets.formats.geojson import geojson_text
 from pixelwise.datasets.formats.image_folder import metadata_text
@@ -133,19 +134,24 @@ def to_coco(out: Path, pairs: Iterator[Pair], classes: ClassList, *, panoptic: b
     Labels know classes, not objects: every class of an image is one object or segment, as COCO has it for stuff.
     """
     kind = "panoptic" if panoptic else "instances"
-    number = 0
     for split, own in by_split(pairs):
-        table = CocoTable(classes)
+        pieces = []
         for pair in own:
-            number += 1
             put(out / split / pair.file_name, pair.image)
             if panoptic:
                 put(out / "annotations" / f"panoptic_{split}" / f"{pair.stem}.png", panoptic_png(pair.labels))
-                table.add_segments(number, pair.file_name, f"{pair.stem}.png", pair.labels)
+                pieces.append(panoptic_piece(pair.file_name, f"{pair.stem}.png", pair.labels))
             else:
-                table.add_runs(number, pair.file_name, pair.labels)
-        put(out / "annotations" / f"{kind}_{split}.json", table_text(table.as_dict()))
+                pieces.append(b"".join(coco_piece(pair.file_name, pair.labels.shape, [pair.labels])))
+        joined = io.BytesIO()
+        join_pieces(joined, classes, partial(_opened, pieces))
+        put(out / "annotations" / f"{kind}_{split}.json", joined.getvalue())
     return _from_one_toml(classes)
+
+
+def _opened(pieces: list[bytes]) -> Iterator[io.BufferedReader]:
+    for piece in pieces:
+        yield io.BufferedReader(io.BytesIO(piece))
 
 
 def to_yolo(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:

@@ -25,6 +25,7 @@ from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.polygons import Polygon, fill, outlines, polygon_of
 from pixelwise.datasets.formats.reader_errors import problems_of
 from pixelwise.datasets.listing import DeclaredClasses, Listing
+from pixelwise.datasets.name_tables import yaml_rows
 from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal, read_bytes, shown
@@ -32,8 +33,6 @@ from pixelwise.records import Sample
 
 OBJECT = re.compile(r"[ \t]*\d{1,7}[ \t]+[-+.\deE \t]+")
 NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
-LONGEST_NAME = 1000
-LISTED_NAME = r"""\s*(?:\d+\s*:)?\s*('[^']*'|"[^"]*"|[^'",\[\]{}\n]+?)\s*(?:,|$)"""  # with its number or without
 BOX_NUMBERS = 5  # of a line: the class, centre, width and height
 TOP_CLASS = 2**16
 
@@ -165,30 +164,17 @@ def yolo_lines(labels: NDArray[np.uint8], void: int) -> str:
     return "".join(lines)
 
 
-def names_of(root: Path, listing: Listing | None = None) -> tuple[str, ...]:
-    """`names` of data.yaml, in each of the three ways in which it is written; () where there is none."""
+def names_of(root: Path, listing: Listing) -> tuple[str, ...]:
+    """`names` of data.yaml; () where there are none. A file that cannot be read is reported."""
     for path in files_below(root, (".yaml", ".yml"), depth=1):
         try:
-            text = read_bytes(path).decode("utf-8-sig", "replace")
+            names = tuple(row.name for row in yaml_rows(read_bytes(path).decode("utf-8-sig", "replace")))
         except Refusal as refusal:
-            if listing is not None:
-                listing.error(refusal.kind, path, refusal.what, refusal.remedy)
+            report = listing.warn if refusal.kind == "names" else listing.error
+            report(refusal.kind, path, refusal.what, refusal.remedy)
             continue
-        inline = re.search(r"^names:\s*[\[{](.*?)[\]}]", text, re.MULTILINE | re.DOTALL)
-        if inline:
-            listed = inline.group(1).strip()
-            if max(map(len, listed.split(","))) > LONGEST_NAME:  # looking takes time by the square of a name's length
-                if listing is not None:
-                    listing.warn("names", path, f"has a name of over {LONGEST_NAME} characters.", "Correct `names`.")
-                continue
-            found = re.findall(LISTED_NAME, listed)
-            return tuple(name.strip().strip("'\"") for name in found)
-        block = re.search(r"^names:\s*\n((?:[ \t]*(?:-|\d+:).*\n?)+)", text, re.MULTILINE)
-        if block:
-            return tuple(
-                re.sub(r"^\s*(?:-|\d+:)\s*", "", line).split(" #")[0].strip().strip("'\"")
-                for line in block.group(1).splitlines()
-            )
+        if names:
+            return names
     return ()
 
 

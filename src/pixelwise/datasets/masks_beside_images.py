@@ -1,0 +1,157 @@
+"""Images and masks in one folder: "a.jpg" beside "a_mask.png", "001.bmp" beside "001.png"."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from pixelwise.datasets.file_kinds import MASK_SUFFIXES, UNREAD_PHOTOS
+from pixelwise.datasets.folder_roles import ASIDE_WORDS, MASK_WORDS, folders_with_images, is_drawn
+from pixelwise.datasets.listing import Listing
+from pixelwise.datasets.pair_files import image_files_in, pair_files, unread_photos
+from pixelwise.datasets.pairing import MOST, Files, endings_of, rekeyed, without_affix
+from pixelwise.images.files import shown
+from pixelwise.records import Sample
+
+LOOKED_AT = 4  # pairs that are opened to tell images and masks of one name apart
+QUARTER = 0.25
+HALF = 0.5  # of the masks must pair with the images
+
+
+def lies_together(root: Path) -> bool:
+    """Whether images and masks lie side by side, told apart by a word or an ending of the masks' names."""
+    if not folders_with_images(root):
+        return False
+    images, masks = divided(root, Listing(root), "", {})
+    return bool(masks) and len(images.keys() & masks.keys()) >= HALF * len(masks)
+
+
+def divided(root: Path, listing: Listing, word: str, choices: dict[str, None]) -> tuple[Files, Files]:
+    """Files whose name says mask, and the others, under keys by which they pair.
+
+    Where no word says so: by their kind, 001.bmp beside 001.png; else by an ending that half of the names have more
+    than another's, a.jpg beside a_L.png. Images of kinds that are not read are among the images, so that nothing else
+    becomes the image in their place.
+    """
+    files, aside = _without_aside(image_files_in(root, listing, (*MASK_SUFFIXES, *UNREAD_PHOTOS)))
+    masks = {key: paths for key, paths in files.items() if MASK_WORDS & set(words_of(Path(key).name))}
+    images = {key: paths for key, paths in files.items() if key not in masks}
+    if aside:
+        names = f"{len(aside):,} files, such as {shown(aside[0].name)}"
+        listing.notes.append(f"Left out, for their names say that they are neither photos nor masks: {names}.")
+    if masks and images and not endings_of(images, masks)[1:]:
+        new_images, new_masks, _ = rekeyed(images, masks)
+        if not new_images.keys() & new_masks.keys():  # 001/image.png beside 001/mask.png: by their folders
+            new_images, new_masks = (
+                {str(Path(key).parent): paths for key, paths in part.items()} for part in (images, masks)
+            )
+        return new_images, new_masks
+    by_kind = _by_kind(files, listing)
+    if by_kind:
+        return by_kind
+    endings = endings_of(files, files)
+    ending = endings[0] if len(endings) == 1 else one_ending(files, files, word, choices)
+    marked = {
+        key
+        for key in files
+        if any(without_affix(key, one) != key and without_affix(key, one) in files for one in endings)
+    }
+    images = {key: paths for key, paths in files.items() if key not in marked}
+    if not ending:
+        return images, {}
+    masks = {key: paths for key, paths in files.items() if key in marked and without_affix(key, ending) != key}
+    return images, {without_affix(key, ending): paths for key, paths in masks.items()}
+
+
+def _without_aside(files: Files) -> tuple[Files, list[Path]]:
+    """Files without heights, overlays and the like, told by a word of their names; and those."""
+    aside = {key for key in files if ASIDE_WORDS & set(words_of(Path(key).name))}
+    if len(aside) > (1 - QUARTER) * len(files):  # all of them: the word is what the images are called
+        return files, []
+    return {key: paths for key, paths in files.items() if key not in aside}, [files[key][0] for key in sorted(aside)]
+
+
+def _by_kind(files: Files, listing: Listing) -> tuple[Files, Files] | None:
+    """Images and masks of one name and two kinds, 001.bmp beside 001.png, told apart by what is in some of them."""
+    kinds = Counter(tuple(sorted(path.suffix for path in paths)) for paths in files.values() if len(paths) == 2)
+    (kind, count), *_ = kinds.most_common(1) or [((), 0)]
+    if count < MOST * len(files) or len(set(kind)) < 2:
+        return None
+    double = [key for key, paths in files.items() if {path.suffix for path in paths} == set(kind)]
+    looked_at = double[:: max(len(double) // LOOKED_AT, 1)][:LOOKED_AT]
+    drawn = {
+        suffix: sum(is_drawn(path) for key in looked_at for path in files[key] if path.suffix == suffix)
+        for suffix in kind
+    }
+    masks = [suffix for suffix in kind if drawn[suffix] > HALF * len(looked_at)]
+    if len(masks) != 1:
+        return None
+    what = f"{masks[0]} files hold the masks of {next(suffix for suffix in kind if suffix != masks[0])} files"
+    listing.notes.append(f"By what is in them, {what} of the same names.")
+    parts: tuple[dict[str, list[Path]], dict[str, list[Path]]] = ({}, {})
+    for key, paths in files.items():
+        for path in paths:
+            parts[path.suffix == masks[0]].setdefault(key, []).append(path)
+    return parts
+
+
+def _is_unread(path: Path) -> bool:
+    return path.suffix.lower() in UNREAD_PHOTOS
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name in lower case, numbers at their ends left away: "a_manual1" → ["a", "manual"]."""
+    return [re.sub(r"\d+$", "", word) for word in re.split(r"[-_. ]", name.lower())]
+
+
+def pair_together(root: Path, listing: Listing, word: str) -> list[Sample]:
+    choices: dict[str, None] = {}
+    images, masks = divided(root, listing, word, choices)
+    ask_which(listing, choices, word)
+    with_masks = {path.parent for paths in masks.values() for path in paths}
+    unlabelled = {key: paths for key, paths in images.items() if paths[0].parent not in with_masks and key not in masks}
+    if unlabelled and with_masks:
+        folders = sorted({listing.where(paths[0].parent) for paths in unlabelled.values()})
+        where = shown(", ".join(f"{folder}/" for folder in folders[:4]))
+        listing.notes.append(f"Left out, for their folders hold no masks: {len(unlabelled):,} images in {where}.")
+        images = {key: paths for key, paths in images.items() if key not in unlabelled}
+    unread = [path for key in images.keys() & masks.keys() for path in images[key] if _is_unread(path)]
+    if len(unread) >= HALF * len(masks):
+        unread_photos(root, sorted(shown(path.name) for path in unread), listing)
+        return []
+    images = {key: own for key, paths in images.items() if (own := [path for path in paths if not _is_unread(path)])}
+    folders_ = folders_with_images(root)
+    told = "" if any(note.startswith("By what") for note in listing.notes) else "; the masks' names say so"
+    where = f"in {listing.where(folders_[0])}/" if len(folders_) == 1 else f"in {len(folders_):,} folders"
+    listing.notes.append(f"Images and masks lie together {where}{told}.")
+    return pair_files(images, masks, root, root, listing)
+
+
+def one_ending(images: Files, masks: Files, word: str, choices: dict[str, None]) -> str:
+    """The ending ("*_labelIds") of the masks that are meant where there are several for each image; "" where not.
+
+    Where nobody has said it, the first is taken for now and all become choices.
+    """
+    endings = endings_of(images, masks)
+    if len(endings) < 2:
+        return ""
+    meant = [ending for ending in endings if word and word.lower() in ending.lower()]
+    exact = [ending for ending in meant if ending.lower().strip("*-_. ") == word.lower().strip("-_. ")]
+    if len(exact or meant) != 1:
+        choices |= dict.fromkeys(ending.strip("*-_. ") for ending in endings)
+    return (exact or meant or endings)[0]
+
+
+def ask_which(listing: Listing, choices: Mapping[str, None], word: str) -> None:
+    if not choices:
+        return
+    listed = ", ".join(choices)
+    said = f"--masks {word} leaves" if word else "there are"
+    message = (
+        f"{said} several that could be the masks of the same images: {listed}. Read for now: {next(iter(choices))}."
+    )
+    remedy = f"Say which: --masks {' or --masks '.join(choices)}."
+    listing.error("which-masks", listing.root, message, remedy)
+    listing.choices = tuple(choices)
