@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.datasets.class_values import Given, Values, parse_value, values_of
+from pixelwise.datasets.masks.mask_reading import MaskChoices
 from pixelwise.datasets.open_dataset import open_dataset
-from pixelwise.datasets.read_masks import MaskChoices
 from pixelwise.doctor.check_report import CheckReport
 from pixelwise.doctor.diagnose import Progress, diagnose
 from pixelwise.doctor.findings import find_problems

@@ -19,18 +19,11 @@ from pixelwise.datasets.masks.inspection import PairInspection, RejectedFile
 from pixelwise.datasets.masks.mask_colours import UNFIT_SHARE, unfit_share
 from pixelwise.datasets.masks.mask_encoding import MaskEncoding
 from pixelwise.datasets.masks.mask_problems import STORAGE, Question
+from pixelwise.datasets.masks.mask_reading import MaskChoices, Reading, as_colours, strange_codes
 from pixelwise.datasets.masks.relabel import unfit_mask, way_to_fit
 from pixelwise.datasets.masks.value_meaning import Meaning
 from pixelwise.datasets.read_ahead import in_threads
-from pixelwise.datasets.read_masks import (
-    SAMPLED_PAIRS,
-    MaskChoices,
-    Reading,
-    as_colours,
-    dataset_as_read,
-    read_masks,
-    strange_codes,
-)
+from pixelwise.datasets.read_masks import SAMPLED_PAIRS, dataset_as_read, read_masks
 from pixelwise.doctor.check_report import CheckReport
 from pixelwise.doctor.findings import gather
 from pixelwise.doctor.leakage import (

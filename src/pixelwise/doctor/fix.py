@@ -18,11 +18,11 @@ from pixelwise.datasets.class_values import parse_value, quoted
 from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, dataset_toml, filled_colours
 from pixelwise.datasets.groups import group_of
 from pixelwise.datasets.masks.mask_part import labels_by
+from pixelwise.datasets.masks.mask_reading import BLOCKING
 from pixelwise.datasets.masks.raw_mask import RawMask, raw_mask_of
 from pixelwise.datasets.masks.relabel import Change, fitted_to
 from pixelwise.datasets.masks.value_meaning import Meaning
 from pixelwise.datasets.new_folder import new_folder, require_new
-from pixelwise.datasets.read_masks import BLOCKING
 from pixelwise.datasets.read_sample import image_bytes, stored_mask_ids, upright_size
 from pixelwise.doctor.diagnose import Diagnosis
 from pixelwise.doctor.select_classes import select_classes
