@@ -12,7 +12,7 @@ from random import Random
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
 
 import test_further_formats as made
 

@@ -342,7 +342,8 @@ def test_a_file_that_vanishes_is_a_finding(tmp_path: Path, monkeypatch: pytest.M
     for sample in [sample for part in listing.splits.values() for sample in part]:
         with pytest.raises(Refusal, match=r"no such file|cannot be read"):
             stored_mask_ids(sample)
-    monkeypatch.setattr("pixelwise.datasets.formats.labelme._drawing", lambda path: path.missing_attribute)
+    (tmp_path / name).write_text("{}")
+    monkeypatch.setattr("pixelwise.datasets.formats.labelme.read_json", lambda path: path.missing_attribute)
     with pytest.raises(Refusal, match=r"AttributeError at test_readers.py.*missing_attribute"):
         stored_mask_ids(sample)
 

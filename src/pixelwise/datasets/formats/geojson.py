@@ -56,12 +56,13 @@ def read(path: Path) -> dict[Place, AnnotatedImage]:
     table = table_of(read_json(path), "content")
     features = rows_of(table.get("features"), "features")
     figures = tuple(figure for feature in features for figure in _figures(feature))
+    name = path.stem if table.get("image") is None else text_of(table["image"], "image", "surrogateescape")
+    damaged = None
     if _on_earth(table, figures):
         what = "its coordinates are degrees or metres on the earth, not pixels of an image."
         remedy = "Draw it into a mask with the image's own georeference (gdal_rasterize), and save that as PNG."
-        raise Refusal("geographic", what, remedy)
-    name = path.stem if table.get("image") is None else text_of(table["image"], "image", "surrogateescape")
-    return {0: AnnotatedImage(name, figures)}
+        damaged = Refusal("geographic", what, remedy)
+    return {0: AnnotatedImage(name, figures, damaged=damaged)}
 
 
 mask_ids = partial(picture_mask, read)
