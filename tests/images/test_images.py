@@ -429,7 +429,7 @@ def test_outputs_that_cannot_be_written_say_why(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="Create the folder"):
         image_files.write_whole(tmp_path / "none" / "x", b"")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OutputError, match="A folder is there"):
+    with pytest.raises(OutputError, match="A folder of that name exists"):
         image_files.write_whole(tmp_path / "folder", b"")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder"]
 

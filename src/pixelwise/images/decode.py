@@ -1,10 +1,10 @@
-"""The bytes of an image or mask file → its pixels or its numbers, by documented rules. Refusals, not yet errors.
+"""Decode the bytes of an image or mask file to pixels or mask values, by documented rules. Raises Refusal.
 
 Shapes: H, W height and width in pixels, after the EXIF orientation was applied (it is applied here, once, to images and
 masks alike, and nowhere else).
 
 Read: JPEG (and the first picture of a multi-picture JPEG), PNG, WebP, BMP, TIFF, PPM, GIF, AVIF, JPEG 2000, TGA, HEIC
-(extra `formats`); the first frame or page. What a file holds beyond that is told, see `dropped`.
+(extra `formats`); the first frame or page. Whatever else a file holds is reported, see `dropped_content`.
 Recognised by content, not by suffix. Images become 8-bit RGB by these rules:
 
     8-bit RGB         as stored; colour profiles are not applied
@@ -19,7 +19,8 @@ Recognised by content, not by suffix. Images become 8-bit RGB by these rules:
 
 Masks keep the stored number: a palette's index, never its colour.
 
-Whatever a decoder raises becomes a Refusal here. What would keep one busy for ever is refused before: see `limits`.
+Whatever a decoder raises becomes a Refusal here. Files that would keep a decoder busy for ever are rejected before it
+runs: see `decoder_limits`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from pixelwise.images.pnm import STRIP_ROWS, narrowed
 from pixelwise.images.tiff_header import RARE, RARE_REMEDY, bands_of
 from pixelwise.records import Colour, Pixels
 
-# Those of other modules are here for who decodes.
+# Names of other modules are re-exported for callers that decode.
 __all__ = [
     "FORMATS",
     "MAX_PIXELS",
@@ -102,12 +103,12 @@ def number_of_colours(pixels_HW3: Pixels) -> int:
 
 
 def opened_pixels(data: bytes, opened: OpenedImage) -> Pixels:
-    """As `image_pixels`, of an image whose header was read already."""
+    """Like `image_pixels`, for an image whose header has been read."""
     return pixels_and_dropped(data, opened)[0]
 
 
 def pixels_and_dropped(data: bytes, opened: OpenedImage) -> tuple[Pixels, tuple[DroppedContent, ...]]:
-    """As `image_pixels`, and what of the file is not in the pixels. Raises Refusal."""
+    """Like `image_pixels`; also returns the content of the file that is not in the pixels. Raises Refusal."""
     with refusing("its pixels cannot be decoded"):
         pixels, dropped = _decoded(data, opened)
         if not pixels.size:
@@ -137,7 +138,7 @@ def _decoded(data: bytes, opened: OpenedImage) -> tuple[Pixels, tuple[DroppedCon
     if image.mode in ("F", "I", "LAB") or image.mode.startswith("I;") or signed:
         kind = {"F": "floating-point", "LAB": "CIELAB"}.get(image.mode, "32-bit or signed")
         what = f"holds {kind} values; expected 8- or 16-bit grey or colour."
-        raise Refusal("unread-kind", what, "Export it as 8- or 16-bit, scaled as a person should see it.")
+        raise Refusal("unread-kind", what, "Export it as 8- or 16-bit, scaled as it should be displayed.")
     orientation = stored_turn(image)
     dropped = _dropped_channels(image, opened)
     if image.mode in ("RGBa", "La"):  # premultiplied alpha has no direct way to RGB
@@ -146,17 +147,17 @@ def _decoded(data: bytes, opened: OpenedImage) -> tuple[Pixels, tuple[DroppedCon
 
 
 def _of_jpeg(data: bytes, opened: OpenedImage) -> tuple[Pixels, tuple[DroppedContent, ...]] | None:
-    """A quarter to a half faster than Pillow and equal to it; None where Pillow is to try."""
+    """Faster than Pillow by a quarter to a half, with the same pixels; None where Pillow has to decode."""
     size = opened.image.height, opened.image.width
     if opened.image.mode == "CMYK":
-        jpeg_pixels(data, size, "CMYK")  # only for what it says of damage: colours are Pillow's
+        jpeg_pixels(data, size, "CMYK")  # only to detect damage: the colours are Pillow's
         return None
     found = jpeg_pixels(data, size)
     return (oriented(found[0], stored_turn(opened.image)), found[1]) if found is not None else None
 
 
 def _of_png(opened: OpenedImage) -> tuple[Pixels, tuple[DroppedContent, ...]]:
-    """By OpenCV, which returns what it has of a truncated file without a word: its chunks were checked before."""
+    """By OpenCV, which returns part of a truncated file without an error: the chunks were checked before."""
     alpha = opened.png is not None and opened.png.colour == 6
     flags = cv2.IMREAD_UNCHANGED if alpha else cv2.IMREAD_COLOR_RGB
     bounded = bounded_png(opened.lean, opened.png) if opened.png else opened.lean
@@ -176,7 +177,7 @@ def _of_16_bits(opened: OpenedImage) -> tuple[Pixels, tuple[DroppedContent, ...]
         raise truncated("its 16-bit pixels cannot be decoded")
     nth = 2 if opened.png and opened.png.colour == 4 else 4  # OpenCV gives grey and alpha as four channels
     dropped = channel_dropped(cv2.extractChannel(wide, 3), nth) if wide.ndim == 3 and wide.shape[2] == 4 else ()
-    # OpenCV turns a TIFF upright whatever the flags say, and a PNG never with these.
+    # With these flags OpenCV always turns a TIFF upright, and never a PNG.
     orientation = stored_turn(opened.image) if opened.png else 1
     narrow = narrowed(wide if wide.ndim == 2 else wide[:, :, 2::-1], 65535)
     return oriented(_three_channels(narrow), orientation), dropped
@@ -206,7 +207,7 @@ def mask_ids_of(data: bytes) -> MaskIds:
 
 
 def opened_mask_ids(data: bytes, opened: OpenedImage) -> MaskIds:
-    """As `mask_ids_of`, of a mask whose header was read already."""
+    """Like `mask_ids_of`, for a mask whose header has been read."""
     with refusing("its pixels cannot be decoded"):
         return _mask_ids(data, opened)
 
@@ -242,7 +243,7 @@ def _mask_ids(data: bytes, opened: OpenedImage) -> MaskIds:
         if depth == 16 and ids.min() >= 0 and ids.max() < 2**16:
             ids = ids.astype(np.uint16)
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
-    if tags.get(262) == 0 and ids.dtype == np.uint8:  # TIFF "white is zero": Pillow has turned the values round
+    if tags.get(262) == 0 and ids.dtype == np.uint8:  # TIFF "white is zero": Pillow has inverted the values
         ids = (2 ** min(depth, 8) - 1) - ids
     return oriented(ids, stored_turn(image))
 
@@ -263,7 +264,7 @@ def load(image: Image.Image) -> Image.Image:
         try:
             image.load()
         except OSError as error:
-            if packing in RARE:  # which libtiff may have been built without
+            if packing in RARE:  # libtiff may have been built without it
                 what = f"its compression ({RARE[packing]}) cannot be decoded here."
                 raise Refusal("unread-kind", what, RARE_REMEDY) from error
             raise
@@ -271,7 +272,7 @@ def load(image: Image.Image) -> Image.Image:
 
 
 def _is_plain(png: PngFacts) -> bool:
-    """8 bits a channel, grey or RGB or RGBA, nothing that one decoder heeds and the other does not."""
+    """8 bits a channel, grey or RGB or RGBA, and no chunk that only one of the decoders honours."""
     return png.depth == 8 and png.colour in (0, 2, 6) and png.chunks <= PLAIN_CHUNKS
 
 
@@ -291,4 +292,4 @@ def _refuse_colours(image: Image.Image) -> None:
         raise Refusal("rgb-mask", what, "Keep one of its channels: save it as single-channel (grey) PNG.")
     colours = number_of_colours(rgb)
     what = f"is an RGB image of {colours:,} colours; expected one channel of class ids."
-    raise Refusal("rgb-mask", what, f"Give each colour its class id. {SINGLE_CHANNEL}")
+    raise Refusal("rgb-mask", what, f"Map each colour to a class id. {SINGLE_CHANNEL}")

@@ -1,8 +1,8 @@
-"""What a decoder would do with a file, told from its bytes before one sees it, and refused where it would never end.
+"""Limits on the work of decoders: computed from a file's bytes before a decoder runs, and rejected beyond them.
 
 A file of some kilobytes can ask for minutes of work or gigabytes of memory without a large image in it: a JPEG of
-20,000 scans that say nothing, a JPEG 2000 image of a million packets a tile, comments in pieces of one byte. Nothing
-here decodes a pixel. Every refusal names the number, the limit and a remedy.
+20,000 empty scans, a JPEG 2000 image of a million packets a tile, comments in pieces of one byte. Nothing
+here decodes a pixel. Every message names the number, the limit and a remedy.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ def refuse_large(width: int, height: int) -> None:
 
 
 def check_jpeg(data: bytes) -> None:
-    """Raise Refusal unless the JPEG's pixel data is followed by its end marker, and has no more scans than is sound.
+    """Raise Refusal unless the JPEG's pixel data ends with its end marker and has no more scans than the limit.
 
-    Inside entropy-coded data every FF is stuffed, so an end marker after the first scan's start is a true one; one in
-    an embedded thumbnail lies before it.
+    Inside entropy-coded data every FF is stuffed, so an end marker after the start of the first scan is genuine; that
+    of an embedded thumbnail comes earlier.
     """
     pixels, arithmetic = 0, False
     for marker, at, _stop in jpeg_segments(data):
         if marker == 0xF7:
-            raise Refusal("unread-kind", "is a JPEG-LS image; expected a usual JPEG.", "Convert it to PNG.")
+            raise Refusal(
+                "unread-kind", "is a JPEG-LS image; expected a baseline or progressive JPEG.", "Convert it to PNG."
+            )
         if marker in FRAME_HEADERS and at + 9 <= len(data):
             bits, height, width = struct.unpack_from(">BHH", data, at + 4)
             if marker in UNREAD_FRAMES or bits != 8:
                 kind = UNREAD_FRAMES.get(marker, f"{bits}-bit")
-                raise Refusal(
-                    "unread-kind", f"is a {kind} JPEG; expected one of 8 bits, as usual.", "Convert it to PNG."
-                )
+                raise Refusal("unread-kind", f"is a {kind} JPEG; expected 8 bits.", "Convert it to PNG.")
             refuse_large(width, height)
             pixels, arithmetic = height * width, marker >= 0xC8
         if marker == 0xDA:
@@ -115,7 +115,7 @@ def _check_scans(data: bytes, at: int, limit: int) -> None:
 
 
 def lean_jpeg(data: bytes) -> bytes:
-    """A JPEG for Pillow's parser, which is slow with fill bytes and joins segments: without them, if there are many."""
+    """The JPEG without fill bytes and needless segments, if it has many: Pillow's parser is slow with them."""
     segments = list(jpeg_segments(data))
     sizes = sum(stop - at for _, at, stop in segments)
     filled = segments[-1][2] - 2 - sizes
@@ -131,7 +131,7 @@ def lean_jpeg(data: bytes) -> bytes:
 
 
 def lean_png(data: bytes) -> bytes:
-    """A PNG without chunks that change no pixel: profiles and texts can be bombs. EXIF stays where it is small."""
+    """The PNG without chunks that change no pixel: profiles and texts can be decompression bombs. Small EXIF stays."""
     kept = [PNG_MAGIC]
     at = len(PNG_MAGIC)
     while at + 12 <= len(data):
@@ -169,12 +169,12 @@ def check_webp(data: bytes) -> int:
 
 
 def _three_bytes(data: bytes, at: int) -> int:
-    """A side as WebP stores it: less one."""
+    """A side length, which WebP stores minus one."""
     return int.from_bytes(data[at : at + 3], "little") + 1
 
 
 def first_of_gif(data: bytes) -> tuple[bytes, int]:
-    """A GIF of the first picture alone, without comments; and how many pictures there are, up to MOST_FRAMES + 1.
+    """The GIF reduced to its first picture, without comments; and the number of pictures, up to MOST_FRAMES + 1.
 
     Raises:
         Refusal: it ends before its first picture does, or is in more pieces than the limit.
@@ -193,7 +193,7 @@ def first_of_gif(data: bytes) -> tuple[bytes, int]:
         elif kind == 0x2C and at + 10 <= len(data):
             at += 11 + (3 << (data[at + 9] & 7) + 1 if data[at + 9] & 0x80 else 0)
         elif first:
-            break  # nothing that belongs to the first picture
+            break  # does not belong to the first picture
         else:
             raise truncated(f"no block begins at byte {at}")
         while at < len(data) and data[at]:
@@ -210,7 +210,7 @@ def first_of_gif(data: bytes) -> tuple[bytes, int]:
                     raise truncated("it ends inside its first picture")
                 first = control + data[begin:at]
         elif data[begin + 1] == 0xF9 and not first:
-            control = data[begin:at]  # which colour is seen through
+            control = data[begin:at]  # which colour is transparent
         if first and blocks > MOST_BLOCKS:
             break
     if not first:
@@ -228,10 +228,10 @@ def check_bmp(data: bytes) -> None:
 
 
 def check_jpeg2000(data: bytes) -> tuple[bool, int]:
-    """Raise Refusal for a JPEG 2000 image whose pieces would fill the memory. Returns whether it may
-    have lost detail, and its bits a sample.
+    """Raise Refusal for a JPEG 2000 image with more packets than the limit. Returns whether it may be lossy, and the
+    bits per sample.
 
-    Format: ISO/IEC 15444-1, annex A: SIZ says size and tiles, COD layers, levels and precincts.
+    Format: ISO/IEC 15444-1, annex A: SIZ holds the size and tiles; COD the layers, levels and precincts.
     """
     at = 0 if data.startswith(b"\xff\x4f") else data.find(b"\xff\x4f\xff\x51")
     if at < 0 or len(data) < at + 46:
@@ -242,7 +242,7 @@ def check_jpeg2000(data: bytes) -> tuple[bool, int]:
         raise truncated(f"its header says {width}×{height} pixels in tiles of {tile_w}×{tile_h}")
     if bands > 4:
         what = f"holds {bands} bands; expected 1 (grey), 3 (RGB) or 4 (RGB and alpha)."
-        raise Refusal("bands", what, "Choose the bands that a person should see, and save them as RGB.")
+        raise Refusal("bands", what, "Choose the bands to display, and save them as RGB.")
     tiles = -(-x1 // tile_w) * -(-y1 // tile_h)
     at += 2
     layers, levels, smallest, lossy = 1, 5, 15, True
@@ -259,6 +259,6 @@ def check_jpeg2000(data: bytes) -> tuple[bool, int]:
     precincts = sum(max((width >> level) * (height >> level) // area, 1) for level in range(min(levels, 32) + 1))
     packets = layers * bands * max(tiles * (levels + 1), precincts)
     if packets > MOST_PACKETS:
-        what = f"is a JPEG 2000 image of some {packets:,} packets; the limit is {MOST_PACKETS:,}."
+        what = f"is a JPEG 2000 image of about {packets:,} packets; the limit is {MOST_PACKETS:,}."
         raise Refusal("too-many-chunks", what, RESAVE)
     return lossy, bits

@@ -17,7 +17,7 @@ CHANNELS, PAGES, DEPTH, LEFT_OVER = "unused-channels", "more-pages", "reduced-de
 
 
 class DroppedContent(NamedTuple):
-    """One thing that an image's file holds and that is not used."""
+    """One part of an image's file that is not used."""
 
     kind: str  # short and stable: one of those above
     what: str  # "the 4th channel varies (60 to 209)"
@@ -42,7 +42,7 @@ def depth_dropped(bits: int) -> tuple[DroppedContent, ...]:
 
 
 def channel_dropped(values_HW: NDArray[Any], number: int = 4) -> tuple[DroppedContent, ...]:
-    """A channel that is not used, if it says anything: one that is the same everywhere does not."""
+    """An unused channel, reported unless it is constant."""
     if values_HW.dtype == np.uint8 or values_HW.dtype == np.uint16:
         lowest, highest, _, _ = cv2.minMaxLoc(values_HW)
     else:
@@ -58,7 +58,7 @@ def varying_channel(lowest: int, highest: int, number: int = 4) -> tuple[Dropped
 
 
 def bands_dropped(first: int, last: int) -> tuple[DroppedContent, ...]:
-    """Bands that no decoder gave, so that nobody knows what they hold."""
+    """Bands that the decoder does not return, so their content is unknown."""
     if last < first:
         return ()
     which = f"band {first}" if first == last else f"bands {first} to {last}"

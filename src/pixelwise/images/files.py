@@ -1,8 +1,7 @@
-"""Files in and out: bytes read safely, known to be whole, and written whole or not at all.
+"""Reading and writing files: bytes read safely, truncation detected, files written whole or not at all.
 
-Nothing here looks at pixels. What a file is, is told by its first bytes, never by its suffix. Truncation is looked for
-in the file's own structure before a decoder sees it, because decoders differ: some return a half-grey image and say
-nothing.
+Nothing here decodes pixels. A file's format follows from its first bytes, never from its suffix. Truncation is detected
+from the file's own structure before any decoder runs, because some decoders return a half-grey image without an error.
 """
 
 from __future__ import annotations
@@ -80,10 +79,10 @@ STREAMED = "`pixelwise predict` labels an image of any size that is saved as a t
 
 
 class Refusal(Exception):
-    """Why one file is not taken, before it is known who asks. `images` turns it into an ImageError or MaskError."""
+    """Why a file cannot be used. Callers turn it into an ImageError or a MaskError, by what it is for."""
 
     def __init__(self, kind: str, what: str, remedy: str) -> None:
-        self.kind = kind  # short and stable, as in records.Problem
+        self.kind = kind  # short and stable identifier, as in records.Problem
         self.what = what  # a sentence: what was expected and what came
         self.remedy = remedy  # a sentence
         super().__init__(f"{what} {remedy}")
@@ -91,7 +90,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class PngFacts:
-    """What a PNG's chunks say before any pixel is decoded."""
+    """The header of a PNG and the names of its chunks. No pixel is decoded."""
 
     width: int
     height: int
@@ -102,9 +101,9 @@ class PngFacts:
 
 
 def shown(path: Path | str) -> str:
-    """A path as text that can be printed and written as JSON, whatever bytes its name holds.
+    """A path as text that is safe to print and to write as JSON, whatever bytes its name holds.
 
-    What would end the line, steer a terminal or turn the direction of writing is there by its number: "a\\nb".
+    Line breaks, terminal control characters and direction marks are escaped: "a\\nb".
     """
     try:
         text = os.fsencode(path).decode("utf-8", "replace")
@@ -114,24 +113,24 @@ def shown(path: Path | str) -> str:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """A text as it may be sent to a terminal: what would steer it is there by its number, but characters in `keep`."""
+    """A text that is safe to send to a terminal: control characters are escaped, except those in `keep`."""
     return UNPRINTABLE.sub(
         lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), text
     )
 
 
 def utf8(text: str) -> bytes:
-    """JSON as bytes. What is no character (a byte of a file's name that is no UTF-8) is escaped as JSON does it."""
+    """JSON text as bytes. Lone surrogates (bytes of a file name that is not UTF-8) are escaped as in JSON."""
     return text.encode("utf-8", "backslashreplace")
 
 
 def real_path(path: Path) -> Path:
-    """Where a path leads, links followed. Unlike `Path.resolve`, a circle of links is no error."""
+    """The path with all links resolved. Unlike `Path.resolve`, a loop of links is not an error."""
     return Path(os.path.realpath(path))
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there; a name that no file can have (too long, a null byte) has none."""
+    """Whether the file exists. False for names that no file can have: too long, or with a null byte."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -146,7 +145,7 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         _check_regular(path.stat())
-        # Looked at again once it is open: what is there now may be another file, and to open a pipe would block.
+        # Checked again once open: the file may have been replaced, and opening a pipe would block.
         with os.fdopen(os.open(path, READ_ONLY), "rb") as file:
             _check_regular(os.fstat(file.fileno()))
             data = file.read()
@@ -173,7 +172,7 @@ def _check_regular(status: os.stat_result) -> None:
 
 
 def image_format(data: bytes) -> str:
-    """The format by content, one of SUFFIX_OF; "PPM" is PGM and PBM too.
+    """The format by content, one of SUFFIX_OF; "PPM" stands for PGM and PBM too.
 
     Raises:
         Refusal: empty, or none of these.
@@ -200,7 +199,7 @@ def image_format(data: bytes) -> str:
 
 
 def is_tga(data: bytes) -> bool:
-    """Is this a TGA? It has no magic number: every field of its header must be one that the format knows."""
+    """Whether this is a TGA. The format has no magic number, so every field of the header must be valid."""
     if len(data) < 18:
         return False
     table, kind, first, length, entry_bits, _, _, width, height, bits, flags = struct.unpack_from("<xBBHHBHHHHBB", data)
@@ -218,7 +217,7 @@ def truncated(detail: str) -> Refusal:
 
 
 def check_png(data: bytes) -> PngFacts:
-    """Walk a PNG's chunks, with the checksums of those that decide pixels, to its end chunk.
+    """Walk a PNG's chunks to its end chunk and verify the checksums of the critical ones.
 
     Raises:
         Refusal: the file ends early or a checksum is wrong.
@@ -271,11 +270,11 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextmanager
 def writing_whole(path: Path) -> Iterator[IO[bytes]]:
-    """As `write_whole`, of a file that is written part by part while this is entered. Raises as it."""
+    """A context manager like `write_whole`, for a file that is written in parts. Raises the same errors."""
     part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
     try:
         try:
-            # Not tempfile: its files are private to their owner, and the result would be too.
+            # Not tempfile: it makes files that only their owner may read, and the result would be one.
             with open(part, "x+b", opener=lambda name, flags: os.open(name, flags, 0o666)) as file:
                 yield file
                 file.flush()
@@ -300,7 +299,7 @@ def _move(part: Path, path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make one folder where it is missing. Its parent must be there: one that vanished is not made again in silence.
+    """Create one folder if it is missing. Its parent must exist: one that was deleted meanwhile is an error.
 
     Raises:
         OutputError: it cannot be made.
@@ -308,11 +307,11 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{shown(path)}: cannot be made ({error.strerror}). {remedy_for(error, path)}") from error
+        raise OutputError(f"{shown(path)}: cannot be created ({error.strerror}). {remedy_for(error, path)}") from error
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what `write_whole` left in `folder` where its process was killed. No one may be writing there.
+    """Remove the temporary files that killed processes left in `folder`. Nobody may be writing there now.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -349,5 +348,5 @@ def remedy_for(error: OSError, path: Path) -> str:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return f"Create the folder {shown(path.parent)} first."
     if error.errno in (errno.EISDIR, errno.ENOTEMPTY):
-        return "A folder is there; choose another name."
+        return "A folder of that name exists; choose another name."
     return "Choose a folder that you may write to."

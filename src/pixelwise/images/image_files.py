@@ -1,7 +1,7 @@
 """Image files → RGB pixels, mask files → class ids, and both back into PNG. No torch.
 
-What becomes of grey, 16-bit, alpha, palette, CMYK and EXIF is written down, and done, in `decode`; here are its doors,
-for paths and for bytes that are already in memory.
+How grey, 16-bit, alpha, palette, CMYK and EXIF are handled is documented, and done, in `decode`. The functions here
+take paths, or bytes in memory.
 
 Shapes: H, W height and width in pixels of the upright image; C classes.
 """
@@ -56,7 +56,7 @@ def read_image(path: Path) -> Pixels:
 
 
 def decode_image(data: bytes, name: str) -> Pixels:
-    """Decode an image that is already in memory, such as an upload. `name` stands in messages.
+    """Decode an image that is already in memory, such as an upload. `name` is used in error messages.
 
     Returns and raises as `read_image`.
     """
@@ -67,7 +67,7 @@ def decode_image(data: bytes, name: str) -> Pixels:
 
 
 def read_mask_ids(path: Path) -> MaskIds:
-    """Read the numbers of one mask file, as they are stored.
+    """Read the values of one mask file, as stored.
 
     Single-channel (1 to 16 bits; 32-bit integers in TIFF) or palette; a palette's index is kept, not its colour.
 
@@ -85,7 +85,7 @@ def read_mask_ids(path: Path) -> MaskIds:
 
 
 def decode_mask_ids(data: bytes, name: str) -> MaskIds:
-    """As `read_mask_ids`, from memory. `name` stands in messages."""
+    """As `read_mask_ids`, from memory. `name` is used in error messages."""
     try:
         return mask_ids_of(data)
     except Refusal as refusal:
@@ -142,7 +142,7 @@ def count_ids(ids: MaskIds) -> dict[int, int]:
 
 
 def counted_ids(ids: MaskIds) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Every id that occurs, ascending, and how many pixels it has."""
+    """The ids that occur, ascending, and the number of pixels of each."""
     if ids.dtype == np.uint8 and ids.size < 2**24:  # calcHist counts in float32, exact up to here
         counts = cv2.calcHist([ids], [0], None, [256], [0, 256]).ravel()
     elif ids.dtype in (np.uint8, np.uint16):
@@ -186,7 +186,7 @@ def refuse_unknown_ids(counts: Mapping[int, int], mapping: Mapping[int, int]) ->
     more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
     known = ids_in_words(mapping)
     what = f"holds {'ids' if len(unknown) > 1 else 'id'} {listed}{more} outside the classes; known ids: {known}."
-    remedy = "Correct the mask, or name these ids in dataset.toml: [[classes]] with id = …, or void = […]."
+    remedy = "Correct the mask, or declare these ids in dataset.toml: [[classes]] with id = …, or void = […]."
     raise Refusal("ids-outside", what, remedy)
 
 

@@ -1,6 +1,7 @@
-"""A file's header: what it is, how large, how many pages; refused here if it cannot or must not be decoded.
+"""A file's header: its format, size and number of pages. Files that cannot or must not be decoded are rejected here.
 
-Whatever a decoder raises becomes a Refusal here. What would keep one busy for ever is refused before: see `limits`.
+Whatever a decoder raises becomes a Refusal. Files that would keep a decoder busy for ever are rejected before it runs:
+see `decoder_limits`.
 """
 
 from __future__ import annotations
@@ -44,43 +45,43 @@ quieten()
 
 
 class OpenedImage(NamedTuple):
-    """A file whose header was read and found acceptable; but for PPM no pixel is decoded yet."""
+    """A file whose header has been read and accepted. Only of PPM are the pixels decoded already."""
 
     image: Image.Image
     format: str  # as `files.image_format` names it
     png: PngFacts | None
-    pnm: tuple[PnmHeader, Samples] | None = None  # of PPM: its numbers too
+    pnm: tuple[PnmHeader, Samples] | None = None  # of PPM: its values too
     pages: int = 1  # pictures in the file; over MOST_FRAMES they are not counted
     lossy: bool = False  # pixels are not as they were saved
     lean: bytes = b""  # the file without what could be a bomb and changes no pixel
-    bits: int = 8  # a sample, of kinds whose decoder gives 8 of what may be more
+    bits: int = 8  # per sample, for formats whose decoder returns 8 bits of possibly more
 
     @property
     def turn(self) -> int:
-        """The EXIF orientation, 1 to 8. A PNG without EXIF is not asked: Pillow would decode its pixels to tell."""
+        """The EXIF orientation, 1 to 8. A PNG without EXIF is not asked, because Pillow would decode its pixels."""
         return 1 if self.png and b"eXIf" not in self.png.chunks else stored_turn(self.image)
 
 
 @contextmanager
 def refusing(what: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into a Refusal. Decoders are not of one mind: OSError, SyntaxError, TypeError …"""
+    """Turn whatever a decoder raises into a Refusal: OSError, SyntaxError, TypeError and others occur."""
     try:
         yield
     except Refusal:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Refusal("too-large", f"holds more than the {MAX_PIXELS:,} pixels that are the limit.", REDUCE) from error
+        raise Refusal("too-large", f"holds more pixels than the limit of {MAX_PIXELS:,}.", REDUCE) from error
     except MemoryError as error:
-        raise Refusal("too-large", "needs more memory than there is.", REDUCE) from error
+        raise Refusal("too-large", "needs more memory than is available.", REDUCE) from error
     except Exception as error:
         reason = UNPRINTABLE.sub("?", (str(error).splitlines() or [""])[0])[:200] or type(error).__name__
         if isinstance(error, NotImplementedError) or UNSUPPORTED.search(reason):
-            raise Refusal("unread-kind", f"is of a kind that is not read: {reason}.", "Convert it to PNG.") from error
+            raise Refusal("unread-kind", f"is of an unsupported kind: {reason}.", "Convert it to PNG.") from error
         raise truncated(f"{what} ({reason})") from error
 
 
 def open_image(data: bytes) -> OpenedImage:
-    """Read the header, check that the file is whole as far as its structure tells, and that its size is allowed.
+    """Read the header; check that the file's structure is complete and its size within the limits.
 
     Raises:
         Refusal: see `read_image`.
@@ -127,7 +128,7 @@ def _opened(data: bytes, name: str) -> OpenedImage:
 
 
 def _pillow(data: bytes, lean: bytes, name: str, told_turn: bool) -> Image.Image:
-    """The image by its header. `told_turn`: a text in it may say how it is turned. Raises as Pillow, and Refusal."""
+    """Open the image lazily. `told_turn`: a text chunk may hold its orientation. Raises Pillow's errors and Refusal."""
     if name == "HEIF":
         _need_heif()
     if name == "AVIF" and not features.check("avif"):
@@ -143,7 +144,7 @@ def _pillow(data: bytes, lean: bytes, name: str, told_turn: bool) -> Image.Image
 
 
 def _turned_png(data: bytes) -> Image.Image | None:
-    """A PNG with its texts, where these are no bomb."""
+    """The PNG with its text chunks, unless they are a decompression bomb."""
     try:
         return Image.open(io.BytesIO(data), formats=("PNG",))
     except Exception:  # Pillow refuses texts that are larger than its limit; the pixels may be sound
@@ -154,13 +155,13 @@ def _need_heif() -> None:
     try:
         from pillow_heif import register_heif_opener
     except ImportError as error:
-        what = "is a HEIC image; to read it, the extra `formats` is needed."
+        what = "is a HEIC image; reading it needs the extra `formats`."
         raise Refusal("missing-extra", what, "pip install 'pixelwise[formats]', or convert it to PNG.") from error
     register_heif_opener()
 
 
 def _pnm_image(samples: NDArray[Any], header: PnmHeader) -> Image.Image:
-    """Its numbers as an image of Pillow's. Of 16-bit colours, which Pillow has not, the 8-bit ones."""
+    """The values as a Pillow image. 16-bit colours, which Pillow lacks, become 8-bit."""
     if samples.ndim == 3 and samples.dtype != np.uint8:
         return Image.fromarray(narrowed(samples, header.maxval))
     if header.kind in (1, 4):

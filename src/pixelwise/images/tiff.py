@@ -64,7 +64,7 @@ class TiffImage:
         """Open a TIFF and check what can be checked without decoding a pixel.
 
         Raises:
-            ImageError: no TIFF, truncated, too large, or of a kind that is not read.
+            ImageError: no TIFF, truncated, too large, or of an unsupported kind.
         """
         self.path = path
         self._held: tuple[int, Pixels] | None = None  # the row of tiles decoded last, of which more rows may be asked

@@ -194,7 +194,7 @@ def refuse_unread_tiff(file: TiffFile) -> None:
             "floating-point" if kind in FLOAT else "complex" if kind in COMPLEX else "signed" if kind in SIGNED else ""
         )
         what = f"holds {bits}-bit {name} values".replace("  ", " ") + "; expected 8- or 16-bit grey or colour."
-        raise Refusal("unread-kind", what, "Export it as 8- or 16-bit, scaled as a person should see it.")
+        raise Refusal("unread-kind", what, "Export it as 8- or 16-bit, scaled as it should be displayed.")
     if packing not in PACKINGS:
         name = RARE.get(packing, f"number {packing}")
         raise Refusal("unread-kind", f"its compression ({name}) cannot be decoded here.", RARE_REMEDY)
