@@ -51,7 +51,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % SWEEP_TICKS == 0:
             sweep(cast("Iterable[BoundedProtocol]", self.server_state.connections), asyncio.get_running_loop().time())
-        if counter % TRIM_TICKS == 0 and (asked := self.state.monitor.requests.total()) != self.asked:
+        if counter % TRIM_TICKS == 0 and (asked := self.state.monitor.answers) != self.asked:
             self.asked = asked
             self.trimming = asyncio.create_task(asyncio.to_thread(give_back))
         return await super().on_tick(counter)
