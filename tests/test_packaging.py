@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import pixelwise
 from pixelwise.server.page_files import STATIC
 
 ROOT = Path(__file__).parents[1]
@@ -65,3 +67,20 @@ def test_the_source_archive_is_the_whole_source(archive: Path) -> None:
     assert not [name for name in names if "node_modules" in name or name.endswith(".pyc")]
     models = {name for name in names if name.endswith(".onnx")}
     assert models == {f"src/pixelwise/built_in/{name}.onnx" for name in ("street", "street-int8", "nuclei")}
+
+
+def test_the_citation_names_this_version() -> None:
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {pixelwise.__version__}\n" in cited
+
+
+def test_the_workflow_runs_pinned_actions_and_may_only_read() -> None:
+    workflow = (ROOT / ".github/workflows/check.yml").read_text(encoding="utf-8")
+    used = re.findall(r"uses: (\S+)", workflow)
+    assert used
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action in used)
+    assert "\npermissions:\n  contents: read\n" in workflow
+    assert "run: make check\n" in workflow
+    named = [ROOT / name for name in re.findall(r"\b(?:tests|docs)/\S+", workflow)]
+    assert named
+    assert all(path.exists() for path in named)

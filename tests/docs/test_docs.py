@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "docs"))
 
 from transcripts import BLOCK, blocks, pages, run_page  # noqa: E402
 
-FIRST_PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")]
+FIRST_PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
 NAMES = {page: str(page.relative_to(ROOT)) for page in pages()}
 RUN = [page for page in pages() if any(not block.reason and not block.slow for block in blocks(page))]
 
