@@ -52,15 +52,15 @@ def test_labels_are_those_of_the_mask_or_void(index: int, ids: set[int]) -> None
     assert labels.dtype == np.uint8
 
 
-def test_of_several_views_the_one_with_the_most_of_the_rare_class_is_learnt_from() -> None:
+def test_of_several_crops_the_one_with_the_most_of_the_rare_class_is_used() -> None:
     image, mask = crosses()
 
-    def seen_of_1(views: int, rare: tuple[int, ...], epochs: range = range(40)) -> float:
-        how = replace(PLAIN, zoom=(1.5, 3.0), views=views, rare=rare)
+    def seen_of_1(crops: int, rare: tuple[int, ...], epochs: range = range(40)) -> float:
+        how = replace(PLAIN, zoom=(1.5, 3.0), crops=crops, rare=rare)
         return float(np.mean([(augment(image, mask, how, epoch, 0)[1] == 1).mean() for epoch in epochs]))
 
-    assert seen_of_1(views=3, rare=(1,)) > 1.3 * seen_of_1(views=1, rare=(1,))
-    assert seen_of_1(views=3, rare=()) == seen_of_1(views=3, rare=(7,))  # nothing to choose by: the first one
+    assert seen_of_1(crops=3, rare=(1,)) > 1.3 * seen_of_1(crops=1, rare=(1,))
+    assert seen_of_1(crops=3, rare=()) == seen_of_1(crops=3, rare=(7,))  # nothing to choose by: the first one
 
 
 def test_rare_is_what_has_less_than_its_share() -> None:
@@ -87,7 +87,7 @@ def test_the_same_seed_epoch_and_sample_give_the_same_view() -> None:
     assert not np.array_equal(again[0][0], other[0])
 
 
-def test_turned_views_lie_every_way() -> None:
+def test_turned_crops_lie_every_way() -> None:
     image = np.zeros((64, 64, 3), np.uint8)
     image[:32] = 255  # up is white
     mask = image[..., 0] // 255

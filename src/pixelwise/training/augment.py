@@ -1,10 +1,10 @@
-"""Random views of an image and its mask: where to look, mirrored or not, in which light.
+"""Random crops of an image and its mask: where, mirrored or not, under which lighting.
 
 Every choice is drawn from a generator seeded by (seed, epoch, sample), so an epoch can be repeated exactly from any
-point. Geometry is one box in the original image for image and mask alike, so that they cannot drift apart; what lies
-outside the image is void.
+point. Image and mask share one box in the original image, so that they cannot drift apart; what lies outside the
+image is void.
 
-Shapes: H, W the original's size; h, w the size that the network sees.
+Shapes: H, W the original's size; h, w the input size of the network.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PADDING = 127  # grey of what lies outside the image: near 0 once normalised
 
 @dataclass(frozen=True)
 class Crop:
-    """What is cut from the original, in its pixels; the box may reach outside the image."""
+    """A box in the original, in its pixels; it may reach outside the image."""
 
     top: int
     left: int
@@ -45,12 +45,12 @@ def random_crop(
     zoom: tuple[float, float],
     flip: bool,
 ) -> Crop:
-    """Draw a view: magnified by `zoom`, its shape bent by up to 10 %, anywhere on the image.
+    """Draw a crop: magnified by `zoom`, its shape bent by up to 10 %, anywhere on the image.
 
     Args:
         image_size: H, W.
-        seen_size: the size at which the network sees the whole image when it predicts, which zoom 1 keeps.
-        size: h, w of the view in the network's pixels.
+        seen_size: the input size of a whole image in prediction; zoom 1 keeps its scale.
+        size: h, w of the crop in the network's pixels.
     """
     magnification = float(np.exp(rng.uniform(*np.log(zoom))))
     bend = float(np.exp(rng.uniform(-0.1, 0.1)))
@@ -63,54 +63,54 @@ def random_crop(
     return Crop(top, left, height, width, mirrored=flip and bool(rng.random() < 0.5))
 
 
-def rarest_crop(views: Sequence[Crop], mask_HW: Labels, size: tuple[int, int], rare: Sequence[int]) -> Crop:
-    """The view that shows the most of the rare classes; the first one where they are alike.
+def rarest_crop(crops: Sequence[Crop], mask_HW: Labels, size: tuple[int, int], rare: Sequence[int]) -> Crop:
+    """The crop with the largest share of rare classes; the first one of equals.
 
-    Views at random show mostly what is everywhere; poles and riders deserve to be seen more often than they occur.
+    Random crops hold mostly what is everywhere; poles and riders should occur more often than by chance.
 
     Args:
-        size: of the views in the network's pixels; every fourth in each direction is looked at.
+        size: of the crops in the network's pixels; every fourth pixel in each direction is counted.
         rare: ids of the rare classes.
     """
     few = (-(-size[0] // 4), -(-size[1] // 4))
-    shares = [np.isin(crop_mask(mask_HW, view, few), rare).mean() for view in views]
-    return views[int(np.argmax(shares))]
+    shares = [np.isin(crop_mask(mask_HW, crop, few), rare).mean() for crop in crops]
+    return crops[int(np.argmax(shares))]
 
 
-def crop_image(image_HW3: Pixels, view: Crop) -> Pixels:
-    """The pixels in the view, grey where it reaches outside the image; not yet resized or mirrored."""
-    return cropped(image_HW3, view, PADDING)
+def crop_image(image_HW3: Pixels, crop: Crop) -> Pixels:
+    """The pixels in the crop, grey where it reaches outside the image; not yet resized or mirrored."""
+    return cropped(image_HW3, crop, PADDING)
 
 
-def crop_mask(mask_HW: Labels, view: Crop, size: tuple[int, int]) -> Labels:
-    """The labels in the view at `size`, void where it reaches outside, mirrored like the image will be.
+def crop_mask(mask_HW: Labels, crop: Crop, size: tuple[int, int]) -> Labels:
+    """The labels in the crop at `size`, void where it reaches outside, mirrored like the image will be.
 
     Each output pixel takes the label at its centre: ids are never mixed.
     """
-    box = cropped(mask_HW, view, VOID)
-    rows = ((np.arange(size[0]) + 0.5) * view.height / size[0]).astype(int)
-    columns = ((np.arange(size[1]) + 0.5) * view.width / size[1]).astype(int)
-    if view.mirrored:
+    box = cropped(mask_HW, crop, VOID)
+    rows = ((np.arange(size[0]) + 0.5) * crop.height / size[0]).astype(int)
+    columns = ((np.arange(size[1]) + 0.5) * crop.width / size[1]).astype(int)
+    if crop.mirrored:
         columns = columns[::-1]
     return np.ascontiguousarray(box[rows][:, columns])
 
 
-def cropped(array: NDArray[np.uint8], view: Crop, fill: int) -> NDArray[np.uint8]:
+def cropped(array: NDArray[np.uint8], crop: Crop, fill: int) -> NDArray[np.uint8]:
     height, width = array.shape[:2]
-    top, left = max(view.top, 0), max(view.left, 0)
-    bottom, right = min(view.top + view.height, height), min(view.left + view.width, width)
+    top, left = max(crop.top, 0), max(crop.left, 0)
+    bottom, right = min(crop.top + crop.height, height), min(crop.left + crop.width, width)
     inside = array[top:bottom, left:right]
-    if inside.shape[:2] == (view.height, view.width):
+    if inside.shape[:2] == (crop.height, crop.width):
         return inside
-    out = np.full((view.height, view.width, *array.shape[2:]), fill, np.uint8)
-    out[top - view.top : bottom - view.top, left - view.left : right - view.left] = inside
+    out = np.full((crop.height, crop.width, *array.shape[2:]), fill, np.uint8)
+    out[top - crop.top : bottom - crop.top, left - crop.left : right - crop.left] = inside
     return out
 
 
 def relight(rng: np.random.Generator, image_hw3: Pixels, strength: float) -> Pixels:
     """Another time of day and another camera: exposure, contrast, gamma, colour cast, saturation, blur, grain.
 
-    How much of it is drawn for each view, from none to `strength`, so that light as it was is seen too.
+    How much of it is drawn for each crop, from none to `strength`, so that light as it was is seen too.
 
     Dusk and overcast light are darker, flatter and bluer or yellower than the day; a model that saw only one day
     fails on them.

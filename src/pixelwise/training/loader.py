@@ -64,7 +64,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training views differ from the originals."""
+    """How training crops differ from the originals."""
 
     size: tuple[int, int]  # at which the network sees the whole image when it predicts
     policy: Policy
@@ -72,14 +72,14 @@ class Augmentation:
     flip: bool
     light: float
     seed: int
-    size_at: Callable[[int], tuple[int, int]] | None = None  # epoch → size of its views; None: always `size`
-    turn: bool = False  # by any number of quarter turns; for square views
-    views: int = 1  # random ones, of which that with the most of the rare classes is taken
+    size_at: Callable[[int], tuple[int, int]] | None = None  # epoch → size of its crops; None: always `size`
+    turn: bool = False  # by any number of quarter turns; for square crops
+    crops: int = 1  # random ones, of which that with the most of the rare classes is taken
     rare: tuple[int, ...] = ()  # ids of the rare classes
 
 
 class CropDataset(TorchDataset[list[Tensor]]):
-    """Augmented views, addressed by (epoch, index) so that a worker process needs no state."""
+    """Augmented crops, addressed by (epoch, index) so that a worker process needs no state."""
 
     def __init__(self, pairs: Pairs, augmentation: Augmentation) -> None:
         self.pairs, self.augmentation = pairs, augmentation
@@ -96,21 +96,21 @@ class CropDataset(TorchDataset[list[Tensor]]):
 
 
 def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, index: int) -> tuple[Pixels, Labels]:
-    """One random view of a pair, at the size that the network sees. Returns uint8 [h, w, 3] and uint8 [h, w]."""
+    """One random crop of a pair, at the size that the network sees. Returns uint8 [h, w, 3] and uint8 [h, w]."""
     rng = generator(how.seed, epoch, index)
     height, width = mask_HW.shape
     seen = network_size(height, width, how.size, how.policy)
     size = how.size_at(epoch) if how.size_at else how.size
-    seen_now = (seen[0] * size[0] // how.size[0], seen[1] * size[1] // how.size[1])  # the same view, in fewer pixels
-    views = [random_crop(rng, (height, width), seen_now, size, how.zoom, how.flip) for _ in range(how.views)]
-    view = rarest_crop(views, mask_HW, size, how.rare) if how.views > 1 else views[0]
-    box = torch.from_numpy(np.ascontiguousarray(crop_image(image_HW3, view)))[None]
+    seen_now = (seen[0] * size[0] // how.size[0], seen[1] * size[1] // how.size[1])  # the same crop, in fewer pixels
+    crops = [random_crop(rng, (height, width), seen_now, size, how.zoom, how.flip) for _ in range(how.crops)]
+    crop = rarest_crop(crops, mask_HW, size, how.rare) if how.crops > 1 else crops[0]
+    box = torch.from_numpy(np.ascontiguousarray(crop_image(image_HW3, crop)))[None]
     # In whole numbers: five times as fast as in floats, as which a network's input is resized, and within one of 255.
     resized_hw3 = F.interpolate(box.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
-    if view.mirrored:
+    if crop.mirrored:
         resized_hw3 = resized_hw3.flip(1)
     image_hw3 = np.ascontiguousarray(resized_hw3.numpy())
-    lit_hw3, labels_hw = relight(rng, image_hw3, how.light), crop_mask(mask_HW, view, size)
+    lit_hw3, labels_hw = relight(rng, image_hw3, how.light), crop_mask(mask_HW, crop, size)
     if how.turn:
         quarters = int(rng.integers(4))
         lit_hw3, labels_hw = (np.ascontiguousarray(np.rot90(array, quarters)) for array in (lit_hw3, labels_hw))

@@ -29,7 +29,9 @@ class Recipe:
     policy: Literal["stretch", "fit", "native"] = "stretch"  # how an image comes to that size: stretch, fit or native
     even_exposure: bool = True  # each image's brightness and contrast are evened out first, so that dusk looks like day
     epochs: int = 20
-    small_epochs: float = 0.6  # share of the epochs, the first ones, that see views of 3/4 of the size: faster, as good
+    small_epochs: float = (
+        0.6  # share of the epochs, the first ones, trained on crops of 3/4 of the size: faster, as good
+    )
     batch: int = 4
     seed: int = 0
     also_val: bool = (
@@ -50,8 +52,8 @@ class Recipe:
     frozen_stages: int = 2  # of a pretrained encoder: the stem and as many stages stay as they were; -1: none
 
     zoom: tuple[float, float] = (0.8, 1.6)  # augmentation: smallest and largest magnification
-    views: int = 3  # of so many random views the one that shows the most of the rare classes is taken; 1: no choice
-    flip: bool = True  # left and right change places in half of the views
+    views: int = 3  # random crops drawn, of which the one with the most rare classes is used; 1: no choice
+    flip: bool = True  # mirror half of the crops
     turn: bool = False  # by quarter turns, for images that have no up: microscopes, aerial photos
     light: float = 1.0  # strength of the changes of light and colour, 0 for none
 
@@ -82,7 +84,7 @@ class Recipe:
             len(self.zoom) == 2 and 0 < self.zoom[0] <= self.zoom[1], "zoom", "two magnifications, the smaller first"
         )
         require(self.views >= 1, "views", "at least 1")
-        require(not self.turn or self.size[0] == self.size[1], "size", "height = width where views are turned")
+        require(not self.turn or self.size[0] == self.size[1], "size", "height = width where crops are turned")
         require(self.frozen_stages >= -1, "frozen_stages", "-1 (none), 0 (the stem) or a number of stages")
         require(self.light >= 0, "light", "0 or more")
         require(self.workers >= 0, "workers", "0 or more")
@@ -115,7 +117,7 @@ class Recipe:
         return [segment for segment in self.segments if segment[0] <= epoch][-1]
 
     def size_at(self, epoch: int) -> tuple[int, int]:
-        """Height and width of the views that the network learns from in `epoch`, counted from 0."""
+        """Height and width of the crops trained on in `epoch`, counted from 0."""
         if epoch >= round(self.segment_at(epoch)[1] * self.small_epochs):
             return self.size
         return smaller(self.size[0]), smaller(self.size[1])

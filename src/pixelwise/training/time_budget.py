@@ -19,7 +19,7 @@ from pixelwise.training.recipe import Recipe
 FEWEST_EPOCHS = 8  # where less than as many passes over the data fit, an epoch is a part of one
 MOST_EPOCHS = 100  # where more fit, an epoch is more than one
 VALIDATION_SHARE = 0.2  # of the time, at most, goes to validating and saving
-SMALL_SHARE_IN_HASTE = 0.8  # of the epochs see small views where fewer than FEWEST_EPOCHS passes fit
+SMALL_SHARE_IN_HASTE = 0.8  # of the epochs use small crops where fewer than FEWEST_EPOCHS passes fit
 FULL_EPOCHS = 2  # of full size, at least: the first of them shows how long the others take
 LAST_EPOCH = 1 / 3  # of the steps of the others is left to it: how long it takes cannot be made good any more
 STEADY = 0.03  # a plan is kept while it is no further than this from the pace
@@ -73,7 +73,7 @@ class Budget:
     """The time for a whole run, and the pace at which it goes."""
 
     seconds: float
-    small_step_s: float  # a step with small views
+    small_step_s: float  # a step with small crops
     full_step_s: float
     between_s: float  # validating and saving, once an epoch
     export_s: float  # from the best weights to a checked bundle, beside looking at the validation split once more

@@ -102,7 +102,7 @@ def train(
         recipe: how; on `resume` the run's own recipe is used and this must be None or equal to it.
         start_from: a run directory whose best epoch's weights this training starts from, instead of ImageNet's. What
             depends on the classes starts anew where they are others.
-        budget_s: seconds for all of it, evaluation and export included. The recipe's epochs, small views and steps are
+        budget_s: seconds for all of it, evaluation and export included. The recipe's epochs, small crops and steps are
             planned from the pace of the first steps; the plan is written into the run's recipe. On `resume` the run's
             own budget holds, and this must be None or equal to it.
         resume: go on from the last checkpoint in `out`.
