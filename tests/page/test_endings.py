@@ -83,7 +83,9 @@ def test_an_ending_is_told_with_the_way_on(project: Any, name: str) -> None:
 def test_a_training_that_began_with_other_weights_says_so_and_unknown_events_are_passed_over(project: Any) -> None:
     project.click("[aria-label=Runs] button:has-text('from-another')")
     live = project.locator("[data-testid=live]")
-    live.locator("text=It began with the weights of the run older after epoch 12; learnt anew: classifier.").wait_for()
+    live.locator(
+        "text=Initialised with the weights of the run older after epoch 12; trained from scratch: classifier."
+    ).wait_for()
     assert live.locator("[data-testid=epoch]").inner_text() == "epoch 1 of 1"
     told = json.dumps(project.evaluate("fetch('/v1/runs/from-another/events').then((answer) => answer.text())"))
     assert "/home/me" not in told

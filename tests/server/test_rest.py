@@ -252,18 +252,18 @@ def test_examples_look_like_real_answers(client: TestClient, seen: str, photo: P
 
 def test_a_wrong_scale_is_run_for_real(client: TestClient, seen: str, served_model: Model, photo: Picture) -> None:
     from pixelwise.bundle.onnx_graph import parse, with_outputs
-    from pixelwise.tracing.activations import Inside, wrongly_scaled
+    from pixelwise.tracing.activations import InspectedModel, wrongly_scaled
 
-    inside = Inside(served_model)
-    right = inside.run(photo)[inside.first]
-    graph = parse(wrongly_scaled(inside.graph, inside.first, served_model.metadata))
-    session = served_model.open_session(with_outputs(graph, [f"{inside.first} wrong"], ()))
-    (wrong,) = session.run([f"{inside.first} wrong"], {"image": photo})
+    inspected = InspectedModel(served_model)
+    right = inspected.run(photo)[inspected.first]
+    graph = parse(wrongly_scaled(inspected.graph, inspected.first, served_model.metadata))
+    session = served_model.open_session(with_outputs(graph, [f"{inspected.first} wrong"], ()))
+    (wrong,) = session.run([f"{inspected.first} wrong"], {"image": photo})
     mean, std = (np.array(v).reshape(3, 1, 1) for v in (served_model.metadata.mean, served_model.metadata.std))
     np.testing.assert_allclose(wrong[0], (255 * (right * std + mean) - mean) / std, rtol=1e-4, atol=1e-3)
     told = client.get(f"/v1/images/{seen}/wrong-scale").json()
     assert told["changed_share"] == pytest.approx(
-        float((inside.wrongly_scaled(photo) != served_model.predict(photo).labels).mean())
+        float((inspected.wrongly_scaled(photo) != served_model.predict(photo).labels).mean())
     )
     assert told["commonest"]["class"] in served_model.classes.names
 

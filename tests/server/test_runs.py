@@ -134,7 +134,7 @@ def test_what_is_told_names_no_folder_and_what_is_not_known_passes(tmp_path: Pat
     )
     start, data, later, stop = read_from(tmp_path / "trace.jsonl", 0)[0]
     assert start["run"] == "older"
-    assert start["says"] == "It began with the weights of the run older after epoch 3."
+    assert start["says"] == "Initialised with the weights of the run older after epoch 3."
     assert data["warnings"] == ["class car has no pixels"]
     assert later["value"] == 7
     assert stop["message"] == "a b.png: 3 and/or 4 in ./x. See http://x/y"

@@ -113,9 +113,17 @@ def test_what_a_model_was_validated_on_is_said_in_words(halves: np.ndarray[Any, 
     for split, images, words in (
         ("val", None, "On validation images, this model"),
         ("test", 7, "On 7 test images, this model"),
-        ("val, learnt from too,", 101, "On 101 images of val, learnt from too, this model"),
+        ("val, learnt from too,", 101, "On 101 validation images, also used for training, this model"),
     ):
         metrics = {"split": split, "images": images, "accuracy": 0.9, "classes": classes}
         told = Told(provenance={"metrics": metrics})
         found = {one.kind: one.what for one in check_prediction(picture(1, 70, 110), predicted(halves), told)}
         assert found["never-predicted"] == f"{words} never found: road."
+
+
+def test_a_strip_is_not_called_both_enlarged_and_reduced() -> None:
+    strip = np.zeros((30, 450), np.uint8)
+    strip[:, 200:] = 1
+    found = kinds(picture(3, 30, 450), predicted(strip))
+    assert "shrunk" in found
+    assert "too-small" not in found

@@ -60,7 +60,7 @@ def test_denormalising_undoes_normalising() -> None:
 
 def test_the_pixels_story_is_computed(traced: Trace) -> None:
     story, prediction = traced.pixel, traced.prediction
-    assert (story.x, story.y, story.chosen) == (12, 34, "as asked")
+    assert (story.x, story.y, story.chosen) == (12, 34, "as requested")
     assert story.probabilities == prediction.probabilities(12, 34)
     assert sum(story.probabilities.values()) == pytest.approx(1)
     assert story.label == prediction.classes.names[prediction.labels[34, 12]]
@@ -76,7 +76,7 @@ def test_the_pixels_story_is_computed(traced: Trace) -> None:
 def test_without_a_pixel_the_least_sure_is_told(model: Model) -> None:
     image = picture(9, 50, 60)
     story = trace(model, image).pixel
-    assert story.chosen == "where the model is least sure"
+    assert story.chosen == "where the model is least certain"
     prediction = model.predict(image)
     margins = []
     for x, y in [(5, 5), (30, 25), (55, 45), (10, 40)]:
@@ -93,9 +93,9 @@ def test_a_pixel_outside_is_refused(model: Model, pixel: tuple[int, int]) -> Non
 
 def test_a_flat_image_is_remarked_on(model: Model) -> None:
     found = trace(model, np.full((20, 30, 3), 90, np.uint8)).findings
-    assert any("one flat colour" in str(finding) for finding in found)
+    assert any("single flat colour" in str(finding) for finding in found)
     large = trace(model, np.zeros((400, 30, 3), np.uint8)).findings
-    assert any("6.2 times smaller" in str(finding) for finding in large)
+    assert any("reduced 6.2 times" in str(finding) for finding in large)
 
 
 def test_json_holds_everything(traced: Trace) -> None:
@@ -112,7 +112,7 @@ def test_shown_with_pictures_in_a_terminal_and_as_text_elsewhere(traced: Trace) 
     assert "▀" not in plain.getvalue()
     assert "\x1b" not in plain.getvalue()
     assert "▀" in coloured.getvalue()
-    for said in ("Data flow", "Layers", "Pixel (12, 34)", "upsampling", "multiply-adds"):
+    for said in ("Data flow", "Layers", "Pixel (12, 34)", "upsampling", "MACs"):
         assert said in plain.getvalue()
     assert max(map(len, plain.getvalue().splitlines())) <= 100
 

@@ -18,7 +18,7 @@ from pixelwise.server.error_responses import RequestError
 from pixelwise.server.image_memory import RememberedImage
 from pixelwise.server.model_cache import CachedModel, ModelCache
 from pixelwise.softmax import entropy
-from pixelwise.tracing.activations import Inside, Values
+from pixelwise.tracing.activations import InspectedModel, Values
 from pixelwise.tracing.pixel_story import tell_pixel
 from pixelwise.tracing.receptive_field import ReceptiveField
 
@@ -51,19 +51,19 @@ def flow_of(opened: CachedModel, seen: RememberedImage) -> list[dict[str, Any]]:
 
 def values_of(opened: CachedModel, seen: RememberedImage, tensor: str | None = None) -> Values:
     """Every layer's values for an image, or those from which one layer's are told; kept while it is new."""
-    wanted = opened.inside.tensors.values() if tensor is None else opened.inside.needed(tensor)
+    wanted = opened.inspected.tensors.values() if tensor is None else opened.inspected.tensors_for(tensor)
     refuse_large(opened, seen)
     if missing := [name for name in wanted if name not in seen.layers]:
-        seen.layers.update(opened.inside.run(seen.pixels, missing))
+        seen.layers.update(opened.inspected.run(seen.pixels, missing))
     return seen.layers
 
 
 def layers_of(opened: CachedModel, seen: RememberedImage) -> list[dict[str, Any]]:
     """Every named layer: its shape, its range, how many of its values are zero, and how far it sees."""
     values = values_of(opened, seen)
-    inside = opened.inside
+    inspected = opened.inspected
     rows = []
-    for name, tensor in inside.tensors.items():
+    for name, tensor in inspected.tensors.items():
         layer = values[tensor]
         strongest = int(layer.reshape(layer.shape[0], -1).std(axis=1).argmax())
         rows.append(
@@ -71,15 +71,15 @@ def layers_of(opened: CachedModel, seen: RememberedImage) -> list[dict[str, Any]
                 "strongest": strongest,  # the channel that varies most over this image
                 "thumbnail": thumbnail(grey(layer[strongest])),
                 "name": name,
-                "group": inside.groups[name],
+                "group": inspected.groups[name],
                 "shape": list(layer.shape),
                 "minimum": float(layer.min()),
                 "maximum": float(layer.max()),
                 "mean": float(layer.mean()),
                 "zero_share": float((layer == 0).mean()),
-                **view_of(inside, name),
+                **view_of(inspected, name),
                 "step_px": network_size(opened, seen)[0] / layer.shape[1],
-                "skip": name in inside.skips,
+                "skip": name in inspected.skips,
             }
         )
     return rows
@@ -92,9 +92,9 @@ def grey(values_hw: NDArray[np.float32]) -> Pixels:
     return np.repeat(scaled[:, :, None], 3, axis=2)
 
 
-def view_of(inside: Inside, name: str) -> dict[str, Any]:
+def view_of(inspected: InspectedModel, name: str) -> dict[str, Any]:
     """How much of the network's input one value of a layer depends on: through convolutions, and by pooling."""
-    field = inside.measured[name].receptive
+    field = inspected.layers[name].receptive
     return {"view_px": view_size(field), "sees_all": field.whole_image if field.known else None}
 
 
@@ -110,7 +110,7 @@ def pixel_of(opened: CachedModel, seen: RememberedImage, x: int, y: int) -> dict
     values = np.array(list(probabilities.values()))
     field = scores_field(opened)
     layers = values_of(opened, seen)
-    activations = {name: layers[tensor] for name, tensor in opened.inside.tensors.items()}
+    activations = {name: layers[tensor] for name, tensor in opened.inspected.tensors.items()}
     story = tell_pixel(seen.pixels, seen.prediction, activations, (x, y))
     return {
         "x": x,
@@ -155,7 +155,7 @@ def model_of(opened: CachedModel, shelf: ModelCache) -> dict[str, Any]:
         "opens": shelf.opens(opened.name),
         "digest": model.digest,
         "bytes": len(model.graph),
-        "parameters": sum(layer.parameters for layer in opened.inside.measured.values()),
+        "parameters": sum(layer.parameters for layer in opened.inspected.layers.values()),
         "classes": metadata.classes.to_json(),
         "size": list(metadata.size),
         "policy": metadata.policy,
@@ -165,7 +165,7 @@ def model_of(opened: CachedModel, shelf: ModelCache) -> dict[str, Any]:
         "std": list(metadata.std),
         "temperature": metadata.temperature,
         "stages": [{"name": s.name, "group": s.group} for s in metadata.stages],
-        "skips": list(opened.inside.skips),
+        "skips": list(opened.inspected.skips),
         "receptive_field": scores_field(opened),
         "provenance": metadata.provenance,
         "licence": metadata.licence,
@@ -175,7 +175,7 @@ def model_of(opened: CachedModel, shelf: ModelCache) -> dict[str, Any]:
 
 def scores_field(opened: CachedModel) -> dict[str, Any] | None:
     """The receptive field of a pixel's scores; None where the graph holds something that is not understood."""
-    field = opened.inside.measured[opened.model.metadata.stages[-1].name].receptive
+    field = opened.inspected.layers[opened.model.metadata.stages[-1].name].receptive
     size = view_size(field)
     return {"network_px": size, "whole_image_by_pooling": field.whole_image} if field.known and size else None
 
@@ -205,7 +205,7 @@ def influence_of(opened: CachedModel, seen: RememberedImage, x: int, y: int, gri
 def wrong_scale_of(opened: CachedModel, seen: RememberedImage) -> dict[str, Any]:
     """The model run for real on numbers that nobody divided by 255."""
     refuse_large(opened, seen)
-    labels = opened.inside.wrongly_scaled(seen.pixels)
+    labels = opened.inspected.wrongly_scaled(seen.pixels)
     counts = np.bincount(labels.ravel(), minlength=len(opened.model.classes))
     commonest = int(counts.argmax())
     return {

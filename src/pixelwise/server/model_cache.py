@@ -15,7 +15,7 @@ from pixelwise.server.error_responses import RequestError
 from pixelwise.server.held_out_scores import held_out_scores
 from pixelwise.server.run_list import Runs
 from pixelwise.server.sample_images import Samples
-from pixelwise.tracing.activations import Inside
+from pixelwise.tracing.activations import InspectedModel
 
 OPEN_AT_A_TIME = 3
 MAIN = "main"
@@ -30,8 +30,8 @@ class CachedModel:
         self._judged: tuple[dict[str, Any] | None] | None = None
 
     @cached_property
-    def inside(self) -> Inside:
-        return Inside(self.model)
+    def inspected(self) -> InspectedModel:
+        return InspectedModel(self.model)
 
     @cached_property
     def stages(self) -> Stages:

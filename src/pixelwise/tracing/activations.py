@@ -1,6 +1,6 @@
-"""What happens inside the network on one image: every layer's values, the view of each, and layers with skips cut off.
+"""The values inside the network for one image, and the network run with skip connections off or a wrong input scale.
 
-The bundle's own graph is run; tensors that its metadata names, and those right before them, are brought to light.
+The bundle's own graph is run, with the tensors that its metadata names, and those just before them, as outputs.
 
 Shapes: a tensor in the graph is [1, channels, h, w]; here without the leading 1.
 """
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
 Values = dict[str, NDArray[np.float32]]  # tensor → [channels, h, w]
-CHAIN = ("Clip", "Relu", "Add", "Conv", "DepthToSpace")  # followed back from a layer when its arithmetic is told
+CHAIN = ("Clip", "Relu", "Add", "Conv", "DepthToSpace")  # operators traced back from a layer to explain a value
 
 
-class Inside:
-    """One model, opened for looking into. Sessions are made when first asked for."""
+class InspectedModel:
+    """One model whose inner values can be read. Sessions are created on first use."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -43,24 +43,24 @@ class Inside:
         self.sessions: dict[str, Any] = {}
 
     @cached_property
-    def measured(self) -> dict[str, Layer]:
-        """Every layer's weights and receptive field, which are the same for every image; measured on the golden one."""
+    def layers(self) -> dict[str, Layer]:
+        """Every layer's parameters and receptive field, which no image changes; measured on the golden image."""
         rows, _ = layers(self.model, self.model.engine.bundle.golden.image)
         return {row.name: row for row in rows}
 
     def run(self, image_HW3: Pixels, wanted: Iterable[str] = ()) -> Values:
-        """Values of `wanted`, or of every named layer. Others stay inside: copying them out takes longest."""
+        """Values of `wanted`, or of every named layer; only these are copied out of the runtime."""
         names = list(dict.fromkeys(wanted or self.tensors.values()))
-        outputs = self.session("layers", self.uncovered).run(names, {"image": image_HW3})
+        outputs = self.session("layers", self.layer_graph).run(names, {"image": image_HW3})
         return {name: output[0] for name, output in zip(names, outputs, strict=True)}
 
-    def uncovered(self) -> bytes:
-        """The network alone, with everything from which a layer's arithmetic is told among its outputs."""
-        every = sorted({name for tensor in self.tensors.values() for name in self.needed(tensor)})
+    def layer_graph(self) -> bytes:
+        """The network alone, whose outputs include every tensor that explains a value of a layer."""
+        every = sorted({name for tensor in self.tensors.values() for name in self.tensors_for(tensor)})
         return extract(self.graph, [], every)[0]
 
-    def needed(self, tensor: str) -> set[str]:
-        """The tensors from which `tensor`'s arithmetic can be told: back to and with the input of its convolution."""
+    def tensors_for(self, tensor: str) -> set[str]:
+        """The tensors that explain a value of `tensor`: back to the input of its convolution."""
         found = {tensor}
         node = self.producer(tensor)
         if tensor == self.first or node is None or node.op_type not in CHAIN:
@@ -68,9 +68,9 @@ class Inside:
         if node.op_type == "Conv":
             return found | {node.input[0]}
         followed = [name for name in node.input if name not in self.graph.constants]
-        if node.op_type == "Add":  # both terms are shown; the one computed last is followed
-            return found | set(followed) | self.needed(latest(self.graph, followed))
-        return found | self.needed(followed[0])
+        if node.op_type == "Add":  # both terms are shown; the one computed last is traced further
+            return found | set(followed) | self.tensors_for(latest(self.graph, followed))
+        return found | self.tensors_for(followed[0])
 
     def producer(self, tensor: str) -> NodeProto | None:
         place = self.graph.producer.get(tensor)
@@ -84,7 +84,7 @@ class Inside:
         return labels, scores
 
     def wrongly_scaled(self, image_HW3: Pixels) -> Labels:
-        """Labels when the network's input, on 0–1 before it is normalised, is 255 times too large."""
+        """Labels for an input that is 255 times too large: not scaled to 0–1 before it is normalised."""
         session = self.session("scale", lambda: wrongly_scaled(self.graph, self.first, self.model.metadata))
         labels: Labels = session.run(["labels"], {"image": image_HW3})[0]
         return labels
@@ -101,7 +101,7 @@ def latest(graph: Graph, tensors: list[str]) -> str:
 
 
 def find_skips(graph: Graph, first: str, last: str, stages: list[str]) -> dict[str, tuple[int, str]]:
-    """Upsampling stage → (place of the node that joins, the tensor that the skip connection brings to it)."""
+    """Upsampling stage → (position of the node that merges, the tensor of the skip connection)."""
     found = []
     inner = [graph.nodes[place] for place in nodes_between(graph, [first], [last])]
     for node in inner:
@@ -116,7 +116,7 @@ def find_skips(graph: Graph, first: str, last: str, stages: list[str]) -> dict[s
 
 
 def with_switches(graph: Graph, skips: Mapping[str, tuple[int, str]]) -> bytes:
-    """The model with one more input for each skip connection, by which its tensor is multiplied."""
+    """The model with one more input per skip connection, a factor for its tensor."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -141,9 +141,9 @@ def with_switches(graph: Graph, skips: Mapping[str, tuple[int, str]]) -> bytes:
 
 
 def wrongly_scaled(graph: Graph, first: str, metadata: Metadata) -> bytes:
-    """The model with its normalised input as it would be without the division by 255.
+    """The model with its normalised input as it is without the division by 255.
 
-    (255 v − mean) / std, made of what there is, (v − mean) / std: 255 times that, and 254 mean / std more.
+    (255 v − mean) / std from the existing (v − mean) / std: 255 times that, plus 254 mean / std.
     """
     import onnx
     from onnx import helper, numpy_helper

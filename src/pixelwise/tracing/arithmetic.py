@@ -1,4 +1,4 @@
-"""One value of one layer, worked out by hand: the inputs it read, the model's own weights, and what came of them.
+"""How one value of one layer is computed: its inputs, the model's weights, and the result.
 
 Shapes: k the kernel's side; a tensor is [channels, h, w].
 """
@@ -11,25 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bundle.onnx_graph import attributes
-from pixelwise.tracing.activations import Inside, Values, latest
+from pixelwise.tracing.activations import InspectedModel, Values, latest
 
-SHOWN = 16  # products written out, the largest first; the sum of the rest is given as one number
+SHOWN = 16  # products listed, largest first; the rest is one sum
 
 
-def explain(inside: Inside, values: Values, tensor: str, channel: int, y: int, x: int) -> list[dict[str, Any]]:
-    """The steps by which the value at (channel, y, x) came about, the first step first.
+def explain(
+    inspected: InspectedModel, values: Values, tensor: str, channel: int, y: int, x: int
+) -> list[dict[str, Any]]:
+    """The steps that compute the value at (channel, y, x), in order.
 
-    Every step has `step`, `text` and `result`; a convolution also its products. Steps are followed back as far as
-    the values are known; the first one says from where.
+    Every step has `step`, `text` and `result`; a convolution also has its products. Steps go back as far as the values
+    are known; the first one says where they come from.
     """
     result = float(values[tensor][channel, y, x])
-    node = inside.producer(tensor)
-    kind = node.op_type if node is not None and tensor != inside.first else ""
+    node = inspected.producer(tensor)
+    kind = node.op_type if node is not None and tensor != inspected.first else ""
     if node is None or kind not in ("Conv", "Clip", "Relu", "Add", "DepthToSpace"):
-        text = "the normalised pixel itself" if tensor == inside.first else "read from the layer before"
+        text = "the normalised pixel itself" if tensor == inspected.first else "read from the layer before"
         return [{"step": "value", "text": text, "result": result}]
     if kind == "Conv":
-        return [convolution(inside, values, node, channel, y, x, result)]
+        return [convolution(inspected, values, node, channel, y, x, result)]
     given = [name for name in node.input if name in values]
     if kind == "DepthToSpace":
         facts = attributes(node)
@@ -38,18 +40,18 @@ def explain(inside: Inside, values: Values, tensor: str, channel: int, y: int, x
         depth = values[tensor].shape[0]
         crd = facts.get("mode", b"DCR") == b"CRD"
         source = channel * block * block + inner if crd else inner * depth + channel
-        steps = explain(inside, values, given[0], source, y // block, x // block)
+        steps = explain(inspected, values, given[0], source, y // block, x // block)
         corner = f"{('top', 'bottom')[min(y % block, 1)]} {('left', 'right')[min(x % block, 1)]}"
-        text = f"channel {source} of the layer before holds the {corner} of {block * block} neighbours"
+        text = f"channel {source} of the layer before has the {corner} of {block * block} neighbours"
         return [*steps, {"step": "place", "text": text, "result": result}]
     if kind == "Add":
-        followed = latest(inside.graph, given)
+        followed = latest(inspected.graph, given)
         terms = [float(at(values[name], channel, y, x)) for name in given]
-        steps = explain(inside, values, followed, channel, y, x)
+        steps = explain(inspected, values, followed, channel, y, x)
         text = " + ".join(number(term) for term in terms)
-        return [*steps, {"step": "add", "text": f"plus the value that bypasses this step: {text}", "result": result}]
+        return [*steps, {"step": "add", "text": f"plus the value of the residual connection: {text}", "result": result}]
     before = float(values[given[0]][channel, y, x])
-    steps = explain(inside, values, given[0], channel, y, x)
+    steps = explain(inspected, values, given[0], channel, y, x)
     text = f"{number(before)} → {number(result)}: negative values become 0"
     if kind == "Clip":
         text += ", values above 6 become 6"
@@ -57,12 +59,12 @@ def explain(inside: Inside, values: Values, tensor: str, channel: int, y: int, x
 
 
 def convolution(
-    inside: Inside, values: Values, node: Any, channel: int, y: int, x: int, result: float
+    inspected: InspectedModel, values: Values, node: Any, channel: int, y: int, x: int, result: float
 ) -> dict[str, Any]:
-    """bias + Σ input × weight, over the window that this value reads."""
+    """bias + Σ input × weight, over the window of this value."""
     facts = attributes(node)
-    weights_OIkk: NDArray[np.float32] = inside.graph.weight(node.input[1])
-    bias = float(inside.graph.weight(node.input[2])[channel]) if len(node.input) > 2 else 0.0
+    weights_OIkk: NDArray[np.float32] = inspected.graph.weight(node.input[1])
+    bias = float(inspected.graph.weight(node.input[2])[channel]) if len(node.input) > 2 else 0.0
     source = values[node.input[0]]
     kernel, stride, group = weights_OIkk.shape[-1], int(facts["strides"][0]), int(facts.get("group", 1))
     top, left = int(facts["pads"][0]), int(facts["pads"][1])
@@ -108,7 +110,7 @@ def convolution(
 
 
 def at(values: NDArray[np.float32], channel: int, y: int, x: int) -> np.float32:
-    """A value; tensors of one row or column stand for all of theirs."""
+    """A value; tensors of one row or column are broadcast."""
     _, h, w = values.shape
     value: np.float32 = values[channel, min(y, h - 1), min(x, w - 1)]
     return value

@@ -1,6 +1,6 @@
-"""The network, layer by layer, in four groups: what each puts out, holds, costs, sees, and how strongly it answers.
+"""The network layer by layer, in four groups: output shape, parameters, cost, receptive field, activation strength.
 
-Everything is read from the bundle's graph and from one run of it on the image: nothing is assumed about the network.
+All is read from the bundle's graph and from one run of it on the image; nothing is assumed about the network.
 
 Shapes: c, h, w channels, height and width of a layer's output.
 """
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 Activations = dict[str, NDArray[np.float32]]  # stage name → [c, h, w]
 WEIGHTED = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "MatMul": (0, 1), "BatchNormalization": (1, 2)}
-ZERO = 1e-6  # |activation| up to here is none
+ZERO = 1e-6  # an activation is active above this magnitude
 UNSEEN = "not known"
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One named stage of the network, as it answered to one image."""
+    """One named stage of the network, with its response to one image."""
 
     name: str
     group: str  # "input", "convolutional", "upsampling" or "pixel-wise classification"
     shape: tuple[int, int, int]  # c, h, w
-    parameters: int  # weights and biases of the operators that lead here from the stages before
+    parameters: int  # weights and biases of the operators between the earlier stages and this one
     multiply_adds: int  # of those operators, for this image
     receptive: ReceptiveField  # in px of the network's input
     strength: float  # mean |activation|
     active: float  # share of activations that are not zero, 0–1
     silent_channels: int  # channels that are zero everywhere on this image
-    thumbnail: str  # where it answers strongly: mean |activation| over channels, a PNG as a data URL
+    thumbnail: str  # mean |activation| over channels, a PNG as a data URL
 
     @property
     def receptive_in_words(self) -> str:
@@ -59,19 +59,19 @@ class Layer:
 
 
 def layers(model: Traceable, image_HW3: Pixels) -> tuple[tuple[Layer, ...], Activations]:
-    """Every named stage of the model, in order, and what it put out for this image.
+    """Every named stage of the model, in order, and its output for this image.
 
     Args:
         image_HW3: uint8 RGB.
 
     Raises:
-        BundleError: the graph has not the tensors that its metadata names.
+        BundleError: the graph lacks a tensor that its metadata names.
     """
     graph, stages = parse(model.graph), model.metadata.stages
     inner = {stage.name: batched(graph, stage.tensor) for stage in stages}
     source = inner[stages[0].name]
     sized = tensors_to_measure(graph, source)
-    # Shapes are asked for, not tensors: only the named stages are copied out of the runtime.
+    # Of the other tensors only shapes are fetched: copying tensors out of the runtime takes long.
     names = [stage.tensor for stage in stages]
     session = model.open_session(with_outputs(graph, names, sized))
     outputs = session.run([*names, *(SHAPE_OF + name for name in sized)], {"image": image_HW3})
@@ -105,12 +105,12 @@ def layers(model: Traceable, image_HW3: Pixels) -> tuple[tuple[Layer, ...], Acti
 
 
 def unbatched(output: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[channels, h, w] of a stage, which may stand in the graph with a leading 1."""
+    """[channels, h, w] of a stage, which may have a leading 1 in the graph."""
     return output[0] if output.ndim == 4 else output
 
 
 def tensors_to_measure(graph: Graph, source: str) -> list[str]:
-    """Those whose sizes decide multiply-adds and receptive fields; `source`, the network's input, among them."""
+    """The tensors whose sizes determine multiply-adds and receptive fields, including `source`, the network's input."""
     wanted: dict[str, None] = {source: None}
     for node in graph.nodes:
         if node.op_type in WEIGHTED or node.op_type == "Resize":
@@ -119,7 +119,7 @@ def tensors_to_measure(graph: Graph, source: str) -> list[str]:
 
 
 def owners(graph: Graph, tensors: Sequence[str]) -> dict[str, list[int]]:
-    """Every node that leads to the stages, given to the first stage that depends on it: tensor → places of nodes."""
+    """Tensor → positions of its nodes: every node before the stages belongs to the first stage that depends on it."""
     taken: set[int] = set()
     owned = {}
     for tensor in tensors:
@@ -129,14 +129,14 @@ def owners(graph: Graph, tensors: Sequence[str]) -> dict[str, list[int]]:
 
 
 def parameters(graph: Graph, node: NodeProto) -> int:
-    """Weights and biases stored for a node. What batch normalisation merely counted (mean, variance) is none."""
+    """Weights and biases stored for a node, without the running mean and variance of batch normalisation."""
     places = WEIGHTED.get(node.op_type, ())
     names = [node.input[place] for place in places if place < len(node.input)]
     return sum(prod(constant.dims) for name in names if (constant := graph.stored(name)))
 
 
 def multiply_adds(node: NodeProto, sizes: Mapping[str, Sequence[int]]) -> int:
-    """Multiplications, each with an addition, that a node needs. Biases and element-wise operators are not counted."""
+    """Multiply-add operations of a node. Biases and element-wise operators are not counted."""
     if node.op_type not in WEIGHTED or node.op_type == "BatchNormalization":
         return 0
     out = prod(sizes[node.output[0]])
@@ -148,7 +148,7 @@ def multiply_adds(node: NodeProto, sizes: Mapping[str, Sequence[int]]) -> int:
 
 
 def heat(strength_hw: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A map as a picture uint8 [h, w, 3]: dark violet at its lowest value to yellow at its highest."""
+    """A map as a picture uint8 [h, w, 3], from dark violet (lowest value) to yellow (highest)."""
     low, high = float(strength_hw.min()), float(strength_hw.max())
     unit_hw = (strength_hw - low) / max(high - low, 1e-12)
     coloured_hw3 = cv2.applyColorMap((unit_hw * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)

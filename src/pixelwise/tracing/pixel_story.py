@@ -1,4 +1,4 @@
-"""One pixel's story: why it has its label, how sure the model is, what stands around it. All of it is computed.
+"""One pixel explained: its label, the model's confidence, its neighbourhood, the layers' responses. All is computed.
 
 Shapes: H, W the image's own size; C classes; hs, ws the size of the scores; c, h, w of a layer's output.
 """
@@ -16,21 +16,21 @@ from pixelwise.errors import UsageError
 from pixelwise.records import Colour, Labels, Pixels, Prediction, Scores, bilinear_lookup
 from pixelwise.softmax import softmax
 
-AROUND_PX = 4  # the neighbourhood is a square that reaches so far in each direction
-NEAR_PX = 64  # a boundary is looked for so far away
-CANDIDATES = 256  # places that are looked at for the least sure pixel
-SURE = (  # probability at least → in words
+AROUND_PX = 4  # half the side of the square neighbourhood
+NEAR_PX = 64  # how far away a boundary is searched
+CANDIDATES = 256  # positions among which the least certain pixel is searched
+SURE = (  # minimum probability → in words
     (0.95, "almost certain"),
     (0.8, "confident"),
-    (0.6, "fairly sure"),
-    (0.4, "unsure"),
-    (0.0, "little more than a guess"),
+    (0.6, "fairly confident"),
+    (0.4, "uncertain"),
+    (0.0, "almost guessing"),
 )
 
 
 @dataclass(frozen=True)
 class LayerResponse:
-    """How one layer answered at the pixel's place: its strongest channel there."""
+    """The response of one layer at the pixel: its strongest channel there."""
 
     layer: str
     channel: int
@@ -48,11 +48,11 @@ class PixelStory:
     colour: Colour
     label: str
     probability: float  # of its label, 0–1
-    runner_up: str | None  # the next probable class; None where there is only one class
+    runner_up: str | None  # the second most probable class; None where there is only one class
     margin: float  # probability of the label minus that of the runner-up
     confidence: str  # in words
     probabilities: Mapping[str, float]  # of all classes, in class order
-    neighbourhood: Mapping[str, float]  # class → share of the pixels around, the greatest first
+    neighbourhood: Mapping[str, float]  # class → share of the neighbouring pixels, largest first
     boundary_px: float | None  # to the nearest pixel of another class; None: none within NEAR_PX
     answers: tuple[LayerResponse, ...]
     sentences: tuple[str, ...]
@@ -67,12 +67,12 @@ def tell_pixel(
     activations: Mapping[str, NDArray[np.float32]],
     pixel: tuple[int, int] | None = None,
 ) -> PixelStory:
-    """The story of one pixel.
+    """Explain one pixel.
 
     Args:
         image_HW3: uint8 RGB.
         activations: layer → its output [c, h, w].
-        pixel: (x, y) from the top left; None: where the model is least sure.
+        pixel: (x, y) from the top left; None: where the model is least certain.
 
     Raises:
         UsageError: the pixel lies outside the image.
@@ -80,13 +80,13 @@ def tell_pixel(
     height, width = prediction.labels.shape
     if pixel is None:
         x, y = least_sure(prediction.scores, prediction.temperature, (height, width))
-        chosen = "where the model is least sure"
+        chosen = "where the model is least certain"
     else:
-        (x, y), chosen = pixel, "as asked"
+        (x, y), chosen = pixel, "as requested"
         if not (0 <= x < width and 0 <= y < height):
             raise UsageError(
-                f"pixel ({x}, {y}) lies outside the image of {width}×{height} pixels; "
-                f"expected x of 0 to {width - 1} and y of 0 to {height - 1}."
+                f"pixel ({x}, {y}) is outside the image of {width}×{height} pixels; "
+                f"expected x from 0 to {width - 1} and y from 0 to {height - 1}."
             )
     probabilities = prediction.probabilities(x, y)
     label = prediction.classes.names[int(prediction.labels[y, x])]
@@ -124,7 +124,7 @@ def least_sure(scores_Chw: Scores, temperature: float, size: tuple[int, int]) ->
     margin_hw = top2[1] - top2[0]
     h, w = margin_hw.shape
     height, width = size
-    # A place of the scores lies between pixels, where the margin is another: the best places are asked pixel by pixel.
+    # Scores lie between pixels, where the margin differs: the best positions are checked again pixel by pixel.
     candidates = set()
     for place in np.argsort(margin_hw, axis=None, kind="stable")[:CANDIDATES]:
         row, column = divmod(int(place), w)
@@ -139,7 +139,7 @@ def least_sure(scores_Chw: Scores, temperature: float, size: tuple[int, int]) ->
 
 
 def neighbourhood(prediction: Prediction, x: int, y: int) -> dict[str, float]:
-    """Class → its share of the pixels around (x, y), the pixel itself left out; the greatest first."""
+    """Class → its share of the pixels around (x, y), without the pixel itself; largest first."""
     labels_HW, names = prediction.labels, prediction.classes.names
     square = labels_HW[max(y - AROUND_PX, 0) : y + AROUND_PX + 1, max(x - AROUND_PX, 0) : x + AROUND_PX + 1]
     counts = np.bincount(square.ravel(), minlength=len(names))
@@ -149,7 +149,7 @@ def neighbourhood(prediction: Prediction, x: int, y: int) -> dict[str, float]:
 
 
 def distance_to_boundary(labels_HW: Labels, x: int, y: int) -> float | None:
-    """Pixels from (x, y) to the nearest one of another class; None where there is none within NEAR_PX."""
+    """Distance in pixels from (x, y) to the nearest pixel of another class; None where none is within NEAR_PX."""
     top, left = max(y - NEAR_PX, 0), max(x - NEAR_PX, 0)
     part = labels_HW[top : y + NEAR_PX + 1, left : x + NEAR_PX + 1]
     rows, columns = np.nonzero(part != labels_HW[y, x])
@@ -160,7 +160,7 @@ def distance_to_boundary(labels_HW: Labels, x: int, y: int) -> float | None:
 
 
 def strongest_answers(activations: Mapping[str, NDArray[np.float32]], u: float, v: float) -> tuple[LayerResponse, ...]:
-    """Of every layer, the channel that answers most at the relative position (u, v), beside what is usual for it."""
+    """The strongest channel of every layer at the relative position (u, v), compared with that channel's mean."""
     answers = []
     for name, tensor in activations.items():
         _, h, w = tensor.shape
@@ -184,23 +184,23 @@ def sentences(
     around: Mapping[str, float],
     boundary_px: float | None,
 ) -> tuple[str, ...]:
-    """What the numbers say, in words."""
+    """The numbers in words."""
     said = [f"The model is {confidence}: {label} with {probabilities[label]:.1%}."]
     if runner_up and probabilities[runner_up] >= 0.01:
         said.append(f"The runner-up is {runner_up} with {probabilities[runner_up]:.1%}.")
     elif runner_up:
-        said.append("No other class has 1 %.")
+        said.append("Every other class is below 1 %.")
     same = around.get(label, 0.0)
     if same >= 0.999:
-        said.append(f"All pixels around are {label} too.")
+        said.append(f"All neighbouring pixels are also {label}.")
     elif around:
         other = next((name for name in around if name != label), None)
-        agree = f"{same:.0%} of the pixels around are {label} too"
+        agree = f"{same:.0%} of the neighbouring pixels are also {label}"
         said.append(f"{agree}; {around[other]:.0%} are {other}." if other else f"{agree}.")
     if boundary_px is None:
-        said.append(f"No boundary within {NEAR_PX} px.")
+        said.append(f"There is no class boundary within {NEAR_PX} px.")
     elif boundary_px <= 2:
-        said.append("It lies on a boundary, where labels are hardest.")
+        said.append("It lies on a class boundary, where labels are most often wrong.")
     else:
-        said.append(f"The nearest boundary is {boundary_px:.0f} px away.")
+        said.append(f"The nearest class boundary is {boundary_px:.0f} px away.")
     return tuple(said)

@@ -1,4 +1,4 @@
-"""When something is off with a prediction: what it is, how it shows in numbers, and what to do.
+"""Checks of a prediction: each warning says what looks wrong, with its numbers, and what to do.
 
 Shapes: H, W the image's own size; C classes; h, w the size of the scores.
 """
@@ -18,22 +18,22 @@ from pixelwise.tracing.network_layers import Layer
 from pixelwise.training.observations import images_of
 
 ONE_CLASS = 0.98  # share of the pixels
-UNSURE = 0.35  # of the way from guessing to certainty, below which nothing should be built on a mask
-UNLIKE = 0.15  # how far the mean confidence may lie below the accuracy on held-out images
+UNSURE = 0.35  # mean confidence, from chance (0) to certainty (1), below which a mask is not usable
+UNLIKE = 0.15  # how far the mean confidence may be below the accuracy on held-out images
 FLAT_SHADES = 2  # between the darkest and the brightest value
-SHRUNK = 3.0  # times smaller than the image is what the network sees
+SHRUNK = 3.0  # image size over input size
 SPECKS = 0.02  # share of pixels in specks
-SPECK_PX, SEEN_PX = 9, 512  # a speck has fewer pixels than this, when the longer side is brought to at most that
+SPECK_PX, SEEN_PX = 9, 512  # a speck has fewer than 9 pixels when the longer side is reduced to at most 512
 GREY_SPREAD = 3.0  # mean difference between channels, of 255
-STRETCHED = 1.5  # how far the shape that the network sees may differ from the image's
-BRIGHTNESS_ONLY = 0.9
+STRETCHED = 1.5  # aspect ratio of the image over that of the input
+BRIGHTNESS_ONLY = 0.9  # share of the labels that brightness alone predicts
 
 
 @dataclass(frozen=True)
 class PredictionWarning:
-    """One thing that is off."""
+    """Something that looks wrong."""
 
-    kind: str  # for machines: "one-class", "unsure" …
+    kind: str  # a stable name: "one-class", "unsure" …
     what: str  # with its numbers
     remedy: str
 
@@ -47,13 +47,13 @@ class PredictionWarning:
 def check_prediction(
     pixels_HW3: Pixels, prediction: Prediction, metadata: StoredMetadata, layers: Iterable[Layer] = ()
 ) -> list[PredictionWarning]:
-    """What is off with a prediction, the gravest first; empty where nothing is.
+    """What looks wrong with a prediction, most serious first; empty where nothing does.
 
     Args:
         pixels_HW3: the image, uint8.
         prediction: its labels and scores.
-        metadata: the bundle's; its provenance tells how good the model was when it was validated.
-        layers: measured on this image; those that mostly say nothing are told of.
+        metadata: of the bundle; its provenance has the model's validation scores.
+        layers: measured on this image; those that are mostly silent are reported.
     """
     confidence = prediction.confidence
     found = [
@@ -63,8 +63,7 @@ def check_prediction(
         unlike_training(confidence, metadata),
         follows_brightness(pixels_HW3, prediction),
         specks(prediction),
-        too_small(pixels_HW3, metadata),
-        shrunk(pixels_HW3, prediction, metadata),
+        shrunk(pixels_HW3, prediction, metadata) or too_small(pixels_HW3, metadata),
         stretched(pixels_HW3, metadata),
         grey(pixels_HW3),
         never_predicted(metadata),
@@ -78,8 +77,8 @@ def broken(prediction: Prediction) -> PredictionWarning | None:
         return None
     return PredictionWarning(
         "broken",
-        "Some scores are no finite numbers: the model is broken.",
-        "Train it again at a smaller --set learning_rate, or export it again.",
+        "Some scores are NaN or infinite: the model is broken.",
+        "Train it again with a smaller --set learning_rate, or export it again.",
     )
 
 
@@ -88,8 +87,8 @@ def flat(pixels_HW3: Pixels) -> PredictionWarning | None:
         return None
     return PredictionWarning(
         "flat",
-        "The image is one flat colour: there is nothing in it to tell classes apart by.",
-        "Look whether the right image was sent, and whether it was exposed.",
+        "The image is a single flat colour: nothing in it distinguishes the classes.",
+        "Check that this is the right image and that its exposure is correct.",
     )
 
 
@@ -100,21 +99,21 @@ def one_class(prediction: Prediction) -> PredictionWarning | None:
     return PredictionWarning(
         "one-class",
         f"{share:.1%} of the pixels are labelled {name}.",
-        "If the image shows more than that, the model has not learnt the other classes: train longer, give it more "
-        "images of them, or check with `pixelwise check` that the masks hold what you think.",
+        "If the image shows other classes, the model has not learned them: train longer, add images that contain them, "
+        "or verify the training masks with `pixelwise check`.",
     )
 
 
 def unsure(confidence: float, prediction: Prediction) -> PredictionWarning | None:
     classes = len(prediction.classes)
-    chance = 1 / classes  # what a model that knows nothing gives every class
+    chance = 1 / classes
     if classes < 2 or confidence >= chance + UNSURE * (1 - chance):
         return None
     return PredictionWarning(
         "unsure",
-        f"The model is unsure nearly everywhere: it gives its own labels a probability of {confidence:.0%} on average, "
-        f"where guessing gives {chance:.0%}.",
-        "Do not build on this mask. Train longer, or with images like this one.",
+        f"The model is uncertain almost everywhere: the mean probability of its labels is {confidence:.0%}; chance is "
+        f"{chance:.0%}.",
+        "Do not rely on this mask. Train longer, or with images like this one.",
     )
 
 
@@ -125,14 +124,14 @@ def unlike_training(confidence: float, metadata: StoredMetadata) -> PredictionWa
         return None
     return PredictionWarning(
         "unlike-training",
-        f"Its mean confidence here is {confidence:.0%}, while {accuracy:.0%} of the pixels were right on "
-        f"{images_of(metrics)}: this image is unlike those it learnt from.",
-        "Label a few images like this one and train with them.",
+        f"The mean confidence is {confidence:.0%}, but accuracy was {accuracy:.0%} on {images_of(metrics)}: this image "
+        "differs from the training images.",
+        "Label a few images like this one and add them to the training set.",
     )
 
 
 def follows_brightness(pixels_HW3: Pixels, prediction: Prediction) -> PredictionWarning | None:
-    """Does grey level alone tell the label? Then the network has learnt a threshold and not what things are."""
+    """Does grey level alone predict the label? Then the network has learned a threshold instead of objects."""
     small = cv2.resize(pixels_HW3, (128, 128), interpolation=cv2.INTER_AREA)
     labels = np.asarray(cv2.resize(prediction.labels, (128, 128), interpolation=cv2.INTER_NEAREST), np.int64)
     if len(np.unique(labels)) < 2:
@@ -140,19 +139,19 @@ def follows_brightness(pixels_HW3: Pixels, prediction: Prediction) -> Prediction
     grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.int64) // 8
     counts = np.zeros((32, 256), np.int64)
     np.add.at(counts, (grey.ravel(), labels.ravel()), 1)
-    told = counts.max(axis=1).sum() / counts.sum()  # right when each grey level is given its commonest label
+    told = counts.max(axis=1).sum() / counts.sum()  # correct if each grey level gets its most frequent label
     commonest = counts.sum(axis=0).max() / counts.sum()
     if told < BRIGHTNESS_ONLY or (told - commonest) / max(1 - commonest, 1e-6) < 0.8:
         return None
     return PredictionWarning(
         "like-the-input",
-        f"{told:.0%} of the labels can be told from brightness alone: the mask looks like the picture.",
-        "Train longer or with more varied light; the network has learnt shades instead of things.",
+        f"Brightness alone predicts {told:.0%} of the labels: the mask looks like the image.",
+        "The network has learned shades instead of objects. Train longer, or with more varied lighting.",
     )
 
 
 def specks(prediction: Prediction) -> PredictionWarning | None:
-    """Regions of a few pixels, looked for at 512 pixels at most: what a person sees as noise is seen there, too."""
+    """Regions of a few pixels, searched at no more than 512 pixels: the scale at which people see them as noise."""
     height, width = prediction.labels.shape
     step = max(height, width) // SEEN_PX + 1
     labels = np.ascontiguousarray(prediction.labels[::step, ::step])
@@ -166,8 +165,8 @@ def specks(prediction: Prediction) -> PredictionWarning | None:
         return None
     return PredictionWarning(
         "specks",
-        f"{tiny / labels.size:.1%} of the pixels lie in specks of fewer than {SPECK_PX * step * step} pixels.",
-        "The model is torn between classes here. Blur or noise in the image does this, and too short a training.",
+        f"{tiny / labels.size:.1%} of the pixels are in specks of fewer than {SPECK_PX * step * step} pixels.",
+        "The model confuses classes here. Blur or noise in the image causes this, or too little training.",
     )
 
 
@@ -178,8 +177,8 @@ def too_small(pixels_HW3: Pixels, metadata: StoredMetadata) -> PredictionWarning
         return None
     return PredictionWarning(
         "too-small",
-        f"The image has {width}×{height} pixels and is magnified to the network's {w}×{h}.",
-        "Details that are not there cannot be found. Use the original, larger image.",
+        f"The image has {width}×{height} pixels and is enlarged to the input size of {w}×{h}.",
+        "Enlarging adds no detail. Use the original, larger image.",
     )
 
 
@@ -191,9 +190,9 @@ def shrunk(pixels_HW3: Pixels, prediction: Prediction, metadata: StoredMetadata)
         return None
     return PredictionWarning(
         "shrunk",
-        f"The network sees this image {times:.1f} times smaller than it is, so that anything thinner than about "
-        f"{2 * times:.0f} px is lost.",
-        "Train at a larger size, or cut the image into parts.",
+        f"The image is reduced {times:.1f} times to the input size: anything thinner than about {2 * times:.0f} px is "
+        "lost.",
+        "Train with a larger input size, or cut the image into tiles.",
     )
 
 
@@ -205,9 +204,9 @@ def stretched(pixels_HW3: Pixels, metadata: StoredMetadata) -> PredictionWarning
         return None
     return PredictionWarning(
         "stretched",
-        f"The image is {width}×{height}, the network sees {w}×{h}: things are squeezed to "
-        f"{min(ratio, 1 / ratio):.0%} of their shape.",
-        "Crop it to a similar shape, or train with --policy fit.",
+        f"The image is {width}×{height}, the input size {w}×{h}: objects are squeezed to {min(ratio, 1 / ratio):.0%} "
+        "of their width or height.",
+        "Crop the image to a similar aspect ratio, or train with --policy fit.",
     )
 
 
@@ -217,8 +216,8 @@ def grey(pixels_HW3: Pixels) -> PredictionWarning | None:
         return None
     return PredictionWarning(
         "grey",
-        "The image has hardly any colour.",
-        "A model that learnt from colour photos loses a clue here; train with grey images if yours are so.",
+        "The image has almost no colour.",
+        "A model trained on colour photos misses a cue here. If your images are grey, train with grey images.",
     )
 
 
@@ -230,7 +229,7 @@ def never_predicted(metadata: StoredMetadata) -> PredictionWarning | None:
     return PredictionWarning(
         "never-predicted",
         f"On {images_of(metrics)}, this model never found: {', '.join(never)}.",
-        "Give it more images that show them, or train longer; rare and thin things come last.",
+        "Add images that contain them, or train longer; rare and thin objects are learned last.",
     )
 
 
@@ -240,5 +239,5 @@ def silent(layer: Layer) -> PredictionWarning | None:
     return PredictionWarning(
         "silent",
         f"{layer.silent_channels} of the {layer.shape[0]} channels of {layer.name} are zero everywhere in this image.",
-        "One image may not need them; if it is so for every image, a smaller encoder would do.",
+        "Other images may need them. If every image gives this warning, a smaller encoder is enough.",
     )

@@ -1,10 +1,11 @@
-"""How much of the network's input each tensor of the graph can see: its theoretical receptive field.
+"""The theoretical receptive field of each tensor of the graph.
 
-Along one axis, every place of a tensor sees an interval of the input, [lo, hi]. A convolution, pooling or resize maps
-places to places, so intervals are carried through the graph as arrays, one entry a place, on an axis made so long that
-no border is met in its middle. That is exact for strides, dilations, uneven padding and the phases of upsampling, where
-the usual formula of size and jump (Araujo et al., *Computing receptive fields of CNNs*, Distill 2019) is a bound.
-A mean over the whole image makes everything after it see everything: that is said apart.
+Along one axis, every position of a tensor depends on an interval of the input, [lo, hi]. A convolution, pooling or
+resize maps positions to positions, so intervals are propagated through the graph as arrays with one entry per position,
+on an axis so long that its middle is far from the borders. This is exact for strides, dilations, uneven padding and
+upsampling phases, where the usual formula of size and jump (Araujo et al., *Computing receptive fields of CNNs*,
+Distill 2019) is only a bound. A mean over the whole image makes all later tensors depend on all of it; this is
+reported separately.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from pixelwise.bundle.onnx_graph import Graph, attributes, nodes_between
 if TYPE_CHECKING:
     from onnx import NodeProto
 
-AXIS_PX = 8192  # length of the imagined input at least; past any receptive field of a network without pooling to 1×1
+AXIS_PX = 8192  # minimum length of the hypothetical input; beyond any receptive field without pooling to 1×1
 Places = NDArray[np.int64]
 
 # fmt: off
-SAME_PLACE = {  # operators that mix values of one place only (Concat and Softmax: along channels)
+SAME_PLACE = {  # operators that mix values of one position only (Concat and Softmax: along channels)
     "Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Exp", "Erf", "Abs", "Neg", "Min", "Max", "Sum", "Relu", "Clip",
     "LeakyRelu", "PRelu", "Elu", "Gelu", "Sigmoid", "HardSigmoid", "HardSwish", "Swish", "Mish", "Tanh", "Softplus",
     "Softmax", "Concat", "BatchNormalization", "Cast", "Identity", "Gather", "Squeeze", "Unsqueeze", "Round",
     "QuantizeLinear", "DequantizeLinear",
 }
-WHOLE_IMAGE = {  # operators that mix values of all places
+WHOLE_IMAGE = {  # operators that mix values of all positions
     "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "ReduceSum", "InstanceNormalization",
     "GroupNormalization",
 }
@@ -42,14 +43,14 @@ WINDOWED = {"Conv", "MaxPool", "AveragePool", "LpPool"}
 
 @dataclass(frozen=True)
 class Span:
-    """What the places of one tensor see along one axis."""
+    """The intervals of the input on which the positions of one tensor depend, along one axis."""
 
-    lo: Places | None  # first input place that each sees, in px; None where only `whole` is true
+    lo: Places | None  # first input pixel for each position; None where only `whole` is true
     hi: Places | None  # last
-    whole: bool  # sees the whole image as well, through a mean over it
+    whole: bool  # also depends on the whole image, through a mean over it
 
     def size_px(self) -> int | None:
-        """The largest interval that a place in the middle sees."""
+        """The largest interval of the positions in the middle."""
         if self.lo is None or self.hi is None:
             return None
         middle, half = len(self.lo) // 2, min(64, len(self.lo) // 4)
@@ -61,10 +62,10 @@ class Span:
 class ReceptiveField:
     """The receptive field of a tensor."""
 
-    height_px: int | None  # of the network's input; None where the tensor sees nothing but a mean, or is not understood
+    height_px: int | None  # of the network's input; None where the tensor depends on a mean only, or is not known
     width_px: int | None
-    whole_image: bool  # a mean over the whole image reaches it too
-    known: bool = True  # False: an operator on the way is not understood
+    whole_image: bool  # it also depends on a mean over the whole image
+    known: bool = True  # False: an operator before it is not supported
 
 
 def receptive_fields(
@@ -75,14 +76,14 @@ def receptive_fields(
     Args:
         source: the network's input, [1, 3, h, w].
         ends: tensors [1, channels, h, w].
-        sizes: real shapes of at least `source` and of what every Resize takes and gives.
+        sizes: shapes of at least `source` and of the input and output of every Resize.
     """
     places = nodes_between(graph, [source], ends)
     axes = []
     for axis in (2, 3):
         length = sizes[source][axis] * math.ceil(AXIS_PX / sizes[source][axis])
         here = np.arange(length)
-        spans: dict[str, Span | None] = {source: Span(here, here, False)}  # None: not understood
+        spans: dict[str, Span | None] = {source: Span(here, here, False)}  # None: not known
         for place in places:
             node = graph.nodes[place]
             if node.op_type not in ("Shape", "Size") and any(name in spans for name in node.input):
@@ -101,7 +102,7 @@ def receptive_fields(
 def through(
     node: NodeProto, spans: Mapping[str, Span | None], sizes: Mapping[str, Sequence[int]], axis: int
 ) -> Span | None:
-    """What the output of a node sees."""
+    """The span of a node's output."""
     inputs = [spans[name] for name in node.input if name in spans]
     known = [span for span in inputs if span is not None]
     if len(known) < len(inputs):
@@ -111,13 +112,13 @@ def through(
     if node.op_type in WHOLE_IMAGE:
         return Span(None, None, True)
     span = known[0]
-    if span.lo is None or span.hi is None:  # one value for the whole image stays that
+    if span.lo is None or span.hi is None:  # one value for the whole image
         return span
     if node.op_type in WINDOWED:
         return windowed(span, window(node, sizes, axis))
     if node.op_type == "ConvTranspose":
         return transposed(span, window(node, sizes, axis))
-    if node.op_type == "DepthToSpace":  # channels become neighbours, who see what the one place saw
+    if node.op_type == "DepthToSpace":  # channels become neighbours with the same span
         size = attributes(node)["blocksize"]
         return Span(np.repeat(span.lo, size), np.repeat(span.hi, size), span.whole)
     if node.op_type == "Resize":
@@ -126,7 +127,7 @@ def through(
 
 
 def union(spans: Sequence[Span]) -> Span | None:
-    """What is seen by a place that sees all that these see."""
+    """The span of a position that depends on all of these."""
     local = [span for span in spans if span.lo is not None and span.hi is not None]
     whole = any(span.whole for span in spans)
     if not local:
@@ -140,7 +141,7 @@ def union(spans: Sequence[Span]) -> Span | None:
 
 @dataclass(frozen=True)
 class Window:
-    """A convolution's or pooling's window along one axis."""
+    """The window of a convolution or pooling along one axis."""
 
     kernel: int
     stride: int
@@ -162,7 +163,7 @@ def window(node: NodeProto, sizes: Mapping[str, Sequence[int]], axis: int) -> Wi
     before, after = pads[spatial], pads[spatial + 2]
     automatic = values.get("auto_pad", b"NOTSET")
     if automatic in (b"SAME_UPPER", b"SAME_LOWER"):
-        total = max(dilation * (kernel[spatial] - 1) + 1 - stride, 0)  # for sizes that the stride divides
+        total = max(dilation * (kernel[spatial] - 1) + 1 - stride, 0)  # for sizes divisible by the stride
         before = total // 2 if automatic == b"SAME_UPPER" else total - total // 2
         after = total - before
     return Window(kernel[spatial], stride, dilation, before, after)
@@ -187,7 +188,7 @@ def transposed(span: Span, seen: Window) -> Span:
 
 
 def resized(span: Span, values: Mapping[str, Any], size_in: int, size_out: int) -> Span | None:
-    """Args: the Resize node's attributes, and the real sizes, whose ratio the imagined axis keeps."""
+    """Args: the attributes of the Resize node, and its real sizes, whose ratio applies to the hypothetical axis."""
     assert span.lo is not None
     assert span.hi is not None
     last = len(span.lo) - 1
@@ -205,7 +206,7 @@ def resized(span: Span, values: Mapping[str, Any], size_in: int, size_out: int) 
         first = final = np.floor(at + 0.5)
     else:
         reach = (2.0 if kind == b"cubic" else 1.0) * (max(ratio, 1.0) if values.get("antialias") else 1.0)
-        first, final = np.floor(at - reach) + 1, np.ceil(at + reach) - 1  # the ends of the kernel weigh nothing
+        first, final = np.floor(at - reach) + 1, np.ceil(at + reach) - 1  # the ends of the kernel have weight 0
     lo = span.lo[np.clip(first.astype(np.int64), 0, last)]
     hi = span.hi[np.clip(final.astype(np.int64), 0, last)]
     return Span(lo, hi, span.whole)

@@ -1,4 +1,4 @@
-"""Pictures in a terminal: two pixels a character cell, one above the other, by the half block ▀ in two colours."""
+"""Pictures in a terminal: two pixels per character cell, drawn as the half block ▀ in two colours."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
-CELL_SHAPE = 2  # a character cell is about twice as high as wide, so that half of one is a square pixel
+CELL_SHAPE = 2  # a character cell is about twice as high as wide: half a cell is a square pixel
 GAP = 2  # columns between pictures
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures side by side, uint8 [H, W, 3] each, of one shape. Nothing where the output is not a colour terminal."""
+    """Pictures side by side, uint8 [H, W, 3], all of one shape. Nothing if the output is no colour terminal."""
 
     pictures: Sequence[NDArray[np.uint8]]
     names: Sequence[str]
-    columns: int = 60  # of each, at most
-    smooth: Sequence[bool] = ()  # False for labels, between whose colours no other colour may come to be
+    columns: int = 60  # of each picture, at most
+    smooth: Sequence[bool] = ()  # False for labels, whose colours must not be mixed
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if not console.is_terminal or console.color_system is None:
@@ -48,9 +48,9 @@ class Pictures:
 
 
 def shrunk(picture_HW3: NDArray[np.uint8], columns: int, smooth: bool) -> NDArray[np.uint8]:
-    """The picture at a width of `columns` px at most, and an even height."""
+    """The picture at most `columns` px wide, with an even height."""
     height, width = picture_HW3.shape[:2]
-    # A tall picture is kept from filling more than a screen.
+    # A tall picture must not fill more than one screen.
     scale = min(columns / width, columns / height)
     new_width = max(round(width * scale), 1)
     new_height = max(round(height * scale / CELL_SHAPE), 1) * CELL_SHAPE

@@ -1,6 +1,6 @@
-"""The verb `trace`: everything that happens to one image, from the real model.
+"""The verb `trace`: one image followed through the model.
 
-Shapes: H, W the image's own size; h, w the size at which the network sees it; C classes; hs, ws the size of the scores.
+Shapes: H, W the image's own size; h, w the input size of the network; C classes; hs, ws the size of the scores.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trace:
-    """One image's way through a model."""
+    """One image followed through a model: stages, layers, one pixel, warnings."""
 
     file: str | None  # None for an array
     digest: str  # of the model
@@ -39,10 +39,10 @@ class Trace:
     layers: tuple[Layer, ...]
     pixel: PixelStory
     confidence: float  # mean probability of the most probable class, 0–1
-    findings: tuple[PredictionWarning, ...]  # what looks wrong; empty where nothing does
+    findings: tuple[PredictionWarning, ...]  # what looks wrong; often empty
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the pixels themselves: small pictures of them are in the flow."""
+        """Everything as JSON, except the pixels: the flow has thumbnails of them."""
         height, width = self.prediction.labels.shape
         whole: dict[str, Any] = finite(
             {
@@ -54,7 +54,7 @@ class Trace:
                 "classes": self.prediction.classes.to_json(),
                 "shares": self.prediction.shares,
                 "confidence": self.confidence,
-                "timing": f"{HOW_TIMED}; the median of {RUNS} runs",
+                "timing": f"{HOW_TIMED}; median of {RUNS} runs",
                 "flow": list(self.flow),
                 "layers": [layer.to_json() for layer in self.layers],
                 "pixel": self.pixel.to_json(),
@@ -64,8 +64,8 @@ class Trace:
         return whole
 
     def to_rich(self) -> RenderableType:
-        """For rich to print: colours and pictures in a terminal, plain text elsewhere."""
-        from pixelwise.tracing.trace_text import show_trace  # rich is needed only where something is printed
+        """For printing with rich: colours and pictures in a terminal, plain text elsewhere."""
+        from pixelwise.tracing.trace_text import show_trace  # rich is needed only for printing
 
         return show_trace(
             self.file, self.digest, self.image, self.prediction, self.flow, self.layers, self.pixel, self.findings
@@ -77,17 +77,17 @@ class Trace:
 
 
 def trace(model: Traceable, image: Pixels | str | Path, pixel: tuple[int, int] | None = None) -> Trace:
-    """Follow one image through a model: the four stages, every layer, and one pixel's story.
+    """Follow one image through a model: the four stages, every layer, and one pixel.
 
     Args:
-        model: as `pixelwise.load` gives it.
+        model: from `pixelwise.load`.
         image: uint8 [H, W, 3] RGB, or the path of an image file.
-        pixel: (x, y) from the top left; None: where the model is least sure.
+        pixel: (x, y) from the top left; None: where the model is least certain.
 
     Raises:
         ImageError: a file that cannot be read.
-        UsageError: another kind of array, or a pixel outside the image.
-        BundleError: the bundle's graph has not the tensors that its metadata names.
+        UsageError: an array of another type or shape, or a pixel outside the image.
+        BundleError: the bundle's graph lacks a tensor that its metadata names.
     """
     began = time.perf_counter()
     if isinstance(image, (str, Path)):

@@ -21,7 +21,7 @@ from pixelwise.tracing.prediction_checks import PredictionWarning
 from pixelwise.tracing.terminal_picture import Pictures
 
 BAR_COLUMNS = 20
-SMALLEST_SHARE = 0.0005  # of the image; a class with fewer pixels is in the JSON but not in the legend
+SMALLEST_SHARE = 0.0005  # of the image; a class with fewer pixels is not in the legend
 
 
 def show_trace(
@@ -34,7 +34,7 @@ def show_trace(
     pixel: PixelStory,
     findings: tuple[PredictionWarning, ...],
 ) -> RenderableType:
-    """Everything in a `Trace`, for rich to print: colours and pictures in a terminal, plain text elsewhere."""
+    """Everything in a `Trace`, for printing with rich."""
     classes = prediction.classes
     mask_HW3 = coloured(prediction.labels, classes)
     marked = marked_at(image, pixel.x, pixel.y)
@@ -44,14 +44,14 @@ def show_trace(
         legend(prediction.shares, classes),
         Text(),
         flow_table(flow),
-        Text(f"Time: {HOW_TIMED}; the median of {RUNS} runs.", style="dim"),
+        Text(f"Time: {HOW_TIMED}; median of {RUNS} runs.", style="dim"),
         Text(),
         layer_table(layers),
         Text(),
         story(pixel, classes),
     ]
     if findings:
-        parts += [Text(), Text("What looks wrong", style="bold yellow")]
+        parts += [Text(), Text("Warnings", style="bold yellow")]
         parts += [Text(f"• {finding}") for finding in findings]
     return Group(*parts)
 
@@ -60,7 +60,7 @@ def flow_table(events: tuple[Event, ...]) -> Table:
     """The four stages."""
     table = Table(title="Data flow", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage")
-    table.add_column("gives")
+    table.add_column("output")
     table.add_column("values")
     table.add_column("ms", justify="right")
     for number, event in enumerate(events, start=1):
@@ -70,7 +70,7 @@ def flow_table(events: tuple[Event, ...]) -> Table:
 
 
 def stage_in_words(event: Event) -> tuple[str, str]:
-    """What a stage gives, and the values in it."""
+    """The output of a stage, and its range of values."""
     shape = " × ".join(str(side) for side in event["shape"])
     low, high = event["minimum"], event["maximum"]
     if event["stage"] == "preprocess":
@@ -89,9 +89,9 @@ def stage_in_words(event: Event) -> tuple[str, str]:
 def layer_table(rows: tuple[Layer, ...]) -> Table:
     """The layers in their groups."""
     table = Table(title="Layers", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("group")
+    table.add_column("group", min_width=14, overflow="fold")
     table.add_column("layer")
-    for heading in ("output", "parameters", "multiply-adds", "sees", "strength", "active"):
+    for heading in ("output", "parameters", "MACs", "receptive field", "activation", "active"):
         table.add_column(heading, justify="right")
     previous = ""
     for place, row in enumerate(rows):
@@ -109,7 +109,7 @@ def layer_table(rows: tuple[Layer, ...]) -> Table:
         )
         previous = row.group
     total = sum(row.multiply_adds for row in rows)
-    table.add_row("in all", "", "", f"{sum(row.parameters for row in rows):,}", in_millions(total), style="bold")
+    table.add_row("total", "", "", f"{sum(row.parameters for row in rows):,}", in_millions(total), style="bold")
     return table
 
 
@@ -118,7 +118,7 @@ def in_millions(number: int) -> str:
 
 
 def story(pixel: PixelStory, classes: ClassList) -> RenderableType:
-    """One pixel's story: all probabilities, the most probable first, and what follows from them."""
+    """One pixel: all probabilities, highest first, and the sentences about it."""
     colour = f"#{pixel.colour[0]:02x}{pixel.colour[1]:02x}{pixel.colour[2]:02x}"
     heading = Text(f"Pixel ({pixel.x}, {pixel.y})", style="bold")
     heading.append(f"  {pixel.chosen}; its colour is {colour} ", style="not bold")
@@ -134,13 +134,13 @@ def story(pixel: PixelStory, classes: ClassList) -> RenderableType:
         )
         table.add_row(text, f"{probability:.1%}", bar(probability))
     loud = [answer for answer in pixel.answers if answer.layer != "input"]
-    answers = Text("Strongest channel here (times its mean): ", style="dim")
+    answers = Text("Strongest channel here (relative to its mean): ", style="dim")
     answers.append(", ".join(f"{a.layer} #{a.channel} ({a.times_usual:.1f}×)" for a in loud))
     return Group(heading, table, Text(" ".join(pixel.sentences)), answers)
 
 
 def legend(shares: dict[str, float], classes: ClassList) -> Text:
-    """The classes in the image with their share of it, the greatest first."""
+    """The classes of the image with their shares, largest first."""
     text = Text()
     colours = dict(zip(classes.names, classes.colours, strict=True))
     for name, share in sorted(shares.items(), key=lambda item: -item[1]):
@@ -150,7 +150,7 @@ def legend(shares: dict[str, float], classes: ClassList) -> Text:
 
 
 def bar(share: float, columns: int = BAR_COLUMNS) -> str:
-    """A bar of block characters, exact to an eighth of a column."""
+    """A bar of block characters, accurate to an eighth of a column."""
     eighths = round(share * columns * 8)
     part = " ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else ""
     return "█" * (eighths // 8) + part

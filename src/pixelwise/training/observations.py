@@ -51,25 +51,32 @@ def missing(epoch: dict[str, Any]) -> list[str]:
     return [f"never predicted: {', '.join(never)}"]
 
 
-SPLITS = {"val": "validation", "test": "test", "train": "training"}
+SPLITS = {
+    "val": "validation images",
+    "test": "test images",
+    "train": "training images",
+    # of the built-in models
+    "val (before learning from it)": "validation images, before they were added to training",
+    "val, learnt from too": "validation images, also used for training",
+}
 
 
 def images_of(metrics: Mapping[str, Any]) -> str:
-    """The images that scores were measured on: "101 validation images", or "101 images of val, learnt from too".
+    """The images on which scores were measured: "101 validation images".
 
     Args:
-        metrics: a bundle's: `split` is the name of a split, perhaps with more words about it, and `images` how many.
+        metrics: of a bundle: `split` is the name of a split, which may have a remark, and `images` their number.
     """
     count, split = metrics.get("images"), str(metrics.get("split", "val")).strip(" ,")
-    name = f"{SPLITS[split]} images" if split in SPLITS else f"images of {split}"
+    name = SPLITS.get(split, f"images of {split}")
     return name if count is None else f"{count} {name}"
 
 
 def origin(start: Mapping[str, Any]) -> str:
-    """A `start` event in a sentence: the run whose weights a training began with."""
+    """A `start` event in a sentence: the run whose weights initialised a training."""
     name = str(start.get("run") or "another run").rstrip("/\\").replace("\\", "/").rpartition("/")[2]
     after = f" after epoch {start['epoch']}" if start.get("epoch") else ""
     anew = [str(part) for part in start.get("anew") or []]
-    return f"It began with the weights of the run {name}{after}" + (
-        f"; learnt anew: {', '.join(anew)}." if anew else "."
+    return f"Initialised with the weights of the run {name}{after}" + (
+        f"; trained from scratch: {', '.join(anew)}." if anew else "."
     )

@@ -179,7 +179,7 @@ async def unit(
             "x": place.x,
             "y": place.y,
             "value": float(values[tensor][channel, place.y, place.x]),
-            "steps": explain(opened.inside, values, tensor, channel, place.y, place.x),
+            "steps": explain(opened.inspected, values, tensor, channel, place.y, place.x),
         }
 
     return await image.run(work)
@@ -194,13 +194,13 @@ async def skips(
 
     def work(opened: CachedModel, seen: RememberedImage) -> Response:
         names = [name for name in off.split(",") if name]
-        unknown = [name for name in names if name not in opened.inside.skips]
+        unknown = [name for name in names if name not in opened.inspected.skips]
         if unknown:
             raise RequestError(
-                422, "skip-unknown", f"This model's skips are: {', '.join(opened.inside.skips) or 'none'}."
+                422, "skip-unknown", f"This model's skips are: {', '.join(opened.inspected.skips) or 'none'}."
             )
         refuse_large(opened, seen)
-        labels, scores = opened.inside.without_skips(seen.pixels, names)
+        labels, scores = opened.inspected.without_skips(seen.pixels, names)
         changed = float((labels != seen.prediction.labels).mean())
         return packed({"off": names, "changed_share": changed}, labels, scores)
 
@@ -307,6 +307,6 @@ def true_labels(ids: MaskIds, opened: CachedModel, prediction: Prediction) -> La
 
 
 def tensor_of(opened: CachedModel, layer: str) -> str:
-    if layer not in opened.inside.tensors:
-        raise RequestError(404, "layer-unknown", f"This model's layers are: {', '.join(opened.inside.tensors)}.")
-    return opened.inside.tensors[layer]
+    if layer not in opened.inspected.tensors:
+        raise RequestError(404, "layer-unknown", f"This model's layers are: {', '.join(opened.inspected.tensors)}.")
+    return opened.inspected.tensors[layer]
