@@ -21,24 +21,24 @@ EPOCH = {
 }  # fmt: skip
 START = {"event": "start", "run": "/home/me/runs/older", "epoch": 12, "sha256": "0" * 64, "anew": ["classifier"]}
 MESSAGE = "memory ran out in /home/me/data/train. Keep fewer decoded images."
+KILLED = (
+    "ended unexpectedly: its process was killed, perhaps for lack of memory, or the machine went down; "
+    "the last checkpoint is kept"
+)
 # name → events after one epoch, whether a checkpoint is there, what the page says, whether it can go on
 ENDINGS: dict[str, tuple[list[dict[str, Any]], bool, str, bool]] = {
     "ctrl-c": ([{"event": "stop", "reason": "KeyboardInterrupt", "epoch": 1}], True,
-               "stopped after 1 whole epoch; its last checkpoint is kept", True),
+               "stopped after 1 complete epoch; the last checkpoint is kept", True),
     "system": ([{"event": "stop", "reason": "SIGTERM", "epoch": 1, "message": "Stopped by SIGTERM in epoch 2"}], True,
-               "stopped after 1 whole epoch by the system or its scheduler (SIGTERM); its last checkpoint is "
+               "stopped after 1 complete epoch by the system or its scheduler (SIGTERM); the last checkpoint is "
                "kept", True),
     "early": ([{"event": "stop", "reason": "SIGTERM", "epoch": 0}], False,
-              "stopped by the system or its scheduler (SIGTERM); there was no checkpoint to keep yet, so start it "
-              "anew", False),
+              "stopped by the system or its scheduler (SIGTERM); no checkpoint was written yet, so start over", False),
     "error": ([{"event": "stop", "reason": "OutOfMemoryError", "epoch": 1, "message": MESSAGE}], True,
-              "ended with an error after 1 whole epoch; its last checkpoint is kept: memory ran out in train. Keep "
+              "failed after 1 complete epoch; the last checkpoint is kept: memory ran out in train. Keep "
               "fewer decoded images.", True),
-    "killed": ([], True, "ended without a word: it was killed, for want of memory perhaps, or the machine went down; "
-               "its last checkpoint is kept", True),
-    "resumed": ([{"event": "stop", "reason": "SIGTERM", "epoch": 1}, {**EPOCH, "epoch": 2}], True,
-                "ended without a word: it was killed, for want of memory perhaps, or the machine went down; "
-                "its last checkpoint is kept", True),
+    "killed": ([], True, KILLED, True),
+    "resumed": ([{"event": "stop", "reason": "SIGTERM", "epoch": 1}, {**EPOCH, "epoch": 2}], True, KILLED, True),
 }  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def test_an_ending_is_told_with_the_way_on(project: Any, name: str) -> None:
     _, _, says, goes_on = ENDINGS[name]
     project.click(f"[aria-label=Runs] button:has-text('{name}')")
     project.wait_for_selector(f"section[aria-label='Run {name}'] [data-testid=ending] >> text=/^{escaped(says)}$/")
-    assert project.locator(f"section[aria-label='Run {name}'] button:has-text('Go on')").count() == goes_on
+    assert project.locator(f"section[aria-label='Run {name}'] button:has-text('Resume')").count() == goes_on
 
 
 def test_a_training_that_began_with_other_weights_says_so_and_unknown_events_are_passed_over(project: Any) -> None:

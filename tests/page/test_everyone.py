@@ -37,7 +37,7 @@ def test_every_tab_in_both_themes(browser: Any, address: str, width: int) -> Non
 def test_the_keyboard_alone_does_it(page: Any, photo_file: Path) -> None:
     """From the first Tab to a drawn mask, without a pointer."""
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     tab_to(page, "document.activeElement.textContent.trim() === 'Choose an image'")
     chosen: list[Any] = []
     page.on("filechooser", lambda chooser: chosen.append(chooser))
@@ -97,7 +97,7 @@ def test_a_finger_taps_and_drags(browser: Any, address: str, photo_file: Path) -
     page = context.new_page()
     wrong = watch_requests(page, address)
     open_page(page, address)
-    assert page.locator("button:has-text('Photograph')").is_visible()
+    assert page.locator("button:has-text('Take a photo')").is_visible()
     page.set_input_files("[data-testid=file]", photo_file)
     until(page, f"{WIDTH} === 200")
     until(page, "!document.querySelector('.busy')")

@@ -57,7 +57,7 @@ def test_an_upload_is_labelled_and_every_pixel_can_be_asked(page: Any, photo_fil
         shown = [float(text) for text in page.locator("[data-testid=pixel] .value").all_inner_texts()]
         expected = list(prediction.probabilities(x, y).values())
         assert shown == pytest.approx(expected, abs=0.0006)
-    assert "truth" not in page.locator("[data-testid=pixel]").inner_text()  # the sample's mask is not this image's
+    assert "true label" not in page.locator("[data-testid=pixel]").inner_text()  # the sample's mask is not this image's
 
 
 def test_the_address_restores_what_was_chosen(page: Any, address: str) -> None:
@@ -75,7 +75,7 @@ def test_layers_end_in_arithmetic(page: Any) -> None:
     text = page.locator("[data-testid=unit]").inner_text()
     assert re.search(r"bias .* = ", text)
     page.uncheck("text=skip into up4")
-    page.wait_for_selector("text=/without up4: .* of the pixels/")
+    page.wait_for_selector("text=/with the skip into up4 off: .* of the pixels/")
 
 
 def test_iou_by_hand_is_what_it_says(page: Any) -> None:
@@ -94,12 +94,12 @@ def test_the_quiz_gives_reasons(page: Any) -> None:
     page.check("text=To blur the background")
     page.wait_for_selector("text=says exactly where")
     page.check("text=To know the exact location of objects")
-    assert "1 of 1 right" in page.locator("[data-testid=score]").inner_text()
+    assert "1 of 1 correct" in page.locator("[data-testid=score]").inner_text()
 
 
 def test_the_report_opens_from_the_disk(page: Any, browser: Any, tmp_path: Path) -> None:
     with page.expect_download() as started:
-        page.click("text=whole story (HTML)")
+        page.click("text=full report (HTML)")
     path = tmp_path / "story.html"
     started.value.save_as(path)
     context = browser.new_context(offline=True)
@@ -126,8 +126,8 @@ def test_images_come_by_drop_paste_and_camera(page: Any, photo_file: Path) -> No
         Image.fromarray(picture(1, 90, width)).save(buffer, "PNG")
         page.evaluate(give, [list(buffer.getvalue()), kind])
         until(page, f"{WIDTH} === {width}")
-    assert page.get_attribute("input[aria-label=Photograph]", "capture") == "environment"
-    page.set_input_files("input[aria-label=Photograph]", photo_file)
+    assert page.get_attribute("input[aria-label='Take a photo']", "capture") == "environment"
+    page.set_input_files("input[aria-label='Take a photo']", photo_file)
     until(page, f"{WIDTH} === 200")
 
 
@@ -139,7 +139,7 @@ def test_a_true_mask_shows_right_and_wrong(page: Any, photo_file: Path, served_m
     truth[100:] = (truth[100:] + 1) % 3
     Image.fromarray(truth).save(tmp_path / "truth.png")
     page.set_input_files("[data-testid=truth]", tmp_path / "truth.png")
-    page.click("button:has-text('right or wrong')")
+    page.click("button:has-text('errors')")
     page.wait_for_selector("text=/77.8\\s%\\D+of the labelled pixels are correct/")  # 70 of 90 rows
 
 
@@ -166,10 +166,10 @@ def test_what_can_be_kept_is_what_the_library_says(
 
 
 def test_two_models_stand_side_by_side_and_move_as_one(page: Any) -> None:
-    page.select_option("label:has-text('beside') select", "other")
+    page.select_option("label:has-text('Compare with:') select", "other")
     second = page.locator("[data-testid=second]")
     second.wait_for(timeout=60_000)
-    page.wait_for_selector("text=/same class to 100/")  # it is the same model
+    page.wait_for_selector("text=/agree on 100/")  # it is the same model
     left, right = page.locator("[data-testid=stage]").bounding_box(), second.bounding_box()
     assert right["x"] >= left["x"] + left["width"]
     assert abs(right["y"] - left["y"]) < 2
@@ -208,7 +208,7 @@ def test_the_code_is_what_the_image_had(page: Any, photo_file: Path, served_mode
     assert page.get_attribute("a:has-text('the image itself')", "download") == "photo.png"
     page.locator("#content form input").nth(0).fill("200")
     page.locator("#content form button").nth(0).click()
-    page.wait_for_selector("text=/Right: Width comes second/")
+    page.wait_for_selector("text=/Correct. Width comes second/")
 
 
 def test_every_line_of_the_code_gives_what_the_page_says(
@@ -252,7 +252,7 @@ def test_exercises_are_checked(page: Any, photo_file: Path, served_model: Model)
             (answer + 1, "✗ Not yet"),
             ("", "✗ Not yet"),
             ("a lot", "✗ Not yet"),
-            (answer, "✓ Right"),
+            (answer, "✓ Correct"),
         ):
             forms.nth(i).locator("input").fill(str(given))
             assert told.inner_text() == ""
@@ -260,7 +260,7 @@ def test_exercises_are_checked(page: Any, photo_file: Path, served_model: Model)
             assert told.inner_text().startswith(verdict), (i, given)
     page.select_option("[aria-label='Built-in images']", index=1)  # the first says what the list is
     until(page, f"{WIDTH} !== 200")
-    assert page.locator("#content ol .told:has-text('Right')").count() == 0
+    assert page.locator("#content ol .told:has-text('Correct')").count() == 0
 
 
 def test_missed_cards_come_back_first_and_known_ones_later(page: Any) -> None:
@@ -308,4 +308,4 @@ def test_half_of_the_quiz_is_about_ones_own_image_and_every_answer_has_its_reaso
             options.nth(k).check()
             assert question.locator("label.right").count() == 1
             assert len(question.locator(".because").inner_text()) > 20
-    assert f"of {questions} right" in page.locator("[data-testid=score]").inner_text()
+    assert f"of {questions} correct" in page.locator("[data-testid=score]").inner_text()

@@ -25,14 +25,14 @@ def test_a_training_is_started_watched_stopped_and_goes_on(page: Any) -> None:
     page.reload()
     page.wait_for_selector("[data-testid=live] [data-testid=epoch]", timeout=240_000)
     page.click("[data-testid=live] button:has-text('Stop')")
-    page.wait_for_selector("text=/stopped.*its last checkpoint is kept/", timeout=120_000)
+    page.wait_for_selector("text=/stopped.*the last checkpoint is kept/", timeout=120_000)
     done = told(page, "small")
     assert not done["finished"]
     assert done["can_resume"]
-    page.click("button:has-text('Go on')")
+    page.click("button:has-text('Resume')")
     page.wait_for_selector("[data-testid=live] >> text=finished", timeout=240_000)
     assert "epoch 8 of 8" in page.locator("[data-testid=epoch]").inner_text()
-    observation = page.locator(".said").inner_text().split(": ", 1)[1].split(". Loss")[0]
+    observation = page.locator(".summary").inner_text().split(": ", 1)[1].split(". Loss")[0]
     assert observation in " ".join(page.locator("[data-testid=note] tspan").all_text_contents())
     assert told(page, "small")["finished"]
     page.click("text=Use this model in the workbench")
@@ -57,7 +57,7 @@ def test_two_trainings_are_compared_with_every_setting_in_which_they_differ(
         first = rows.first.locator("th, td").all_inner_texts()
         assert first[0] == "learning_rate"
         assert set(first[1:]) == {"0.001", "0.004"}
-        assert rows.nth(1).locator("th").inner_text() == "images to learn from"  # nothing else differs
+        assert rows.nth(1).locator("th").inner_text() == "training images"  # nothing else differs
 
 
 def told(page: Any, name: str) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def test_strips_can_be_seen_and_asked(page: Any, tmp_path: Path, size: tuple[int
     for tab in ("why", "layers", "challenge", "code"):
         page.click(f"#tab-{tab}")
         page.wait_for_selector("#content h2")
-        assert page.locator("text=could not be drawn").count() == 0
+        assert page.locator("text=could not be displayed").count() == 0
 
 
 def corner(canvas: int) -> str:
@@ -88,7 +88,7 @@ def test_the_server_goes_and_comes_back(browser: Any, fast_bundle: tuple[Path, A
         open_page(page, address)
         page.wait_for_selector(".ribbon .layer", timeout=60_000)
     page.click("#tab-layers")
-    page.wait_for_selector("[role=alert] >> text=The server does not answer")
+    page.wait_for_selector("[role=alert] >> text=The server does not respond")
     assert page.locator("[data-testid=pixel]").is_visible()
     with started_server(fast_bundle[0], tmp_path / "runs", port):
         until(page, "!document.querySelector('[role=alert] p')", 60)

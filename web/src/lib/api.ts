@@ -1,4 +1,4 @@
-// Asking the server. Every failure becomes a Failure with a sentence and a way on.
+// Requests to the server. Every error becomes a Failure with a message and a remedy.
 
 import { unpack } from './unpack';
 import type {
@@ -31,7 +31,7 @@ export class Failure extends Error {
   }
 }
 
-const TRIES = 8; // of a server that says it is busy, each after as long as it asks for
+const TRIES = 8; // of a busy server, each after the delay it asks for
 
 async function ask(path: string, options: RequestInit = {}, tries = TRIES): Promise<Response> {
   let answer: Response;
@@ -44,14 +44,14 @@ async function ask(path: string, options: RequestInit = {}, tries = TRIES): Prom
   } catch (error) {
     if (error instanceof Failure) throw error;
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
-    throw new Failure('offline', 'The server does not answer.', 'Start it again with “pixelwise serve”.');
+    throw new Failure('offline', 'The server does not respond.', 'Restart it with “pixelwise serve”.');
   }
   if (answer.ok) return answer;
   const told: unknown = await answer.json().catch(() => null);
   const error = (told as { error?: { kind: string; message: string; remedy: string } } | null)?.error;
   throw new Failure(
     error?.kind ?? 'unknown',
-    error?.message ?? `The server answered ${answer.status}.`,
+    error?.message ?? `The server responded with status ${answer.status}.`,
     error?.remedy ?? '',
   );
 }
@@ -83,7 +83,7 @@ export async function predict(image: Blob, modelName: string, signal?: AbortSign
   });
   const { header, arrays } = unpack<Omit<Prediction, 'labels' | 'scores' | 'h' | 'w'>>(await answer.arrayBuffer());
   const [labels, scores] = arrays;
-  if (!labels || !scores) throw new Failure('answer', 'The answer is incomplete.', 'Send the image again.');
+  if (!labels || !scores) throw new Failure('answer', 'The server’s response is incomplete.', 'Open the image again.');
   const [, h = 0, w = 0] = scores.shape;
   return { ...header, labels: labels.values as Uint8Array, scores: scores.values as Float32Array, h, w };
 }
@@ -93,7 +93,7 @@ export async function picture(image: string, modelName: string): Promise<Blob> {
   return (await ask(about(image, 'picture', modelName))).blob();
 }
 
-/** Does the server answer at all? */
+/** Does the server respond at all? */
 export async function isThere(): Promise<boolean> {
   return fetch('/healthz', { cache: 'no-store' }).then(
     (answer) => answer.ok,
@@ -101,7 +101,7 @@ export async function isThere(): Promise<boolean> {
   );
 }
 
-/** Compare with a mask that a person gave, or with that of the sample which the image is. */
+/** Compare with a mask from a file, or with the true mask of the sample that is open. */
 export async function truth(image: string, mask: Blob | string, modelName: string): Promise<Truth> {
   const answer =
     typeof mask === 'string'

@@ -1,4 +1,4 @@
-// Numbers as people read them. Every number is said with what it is of.
+// Numbers and lists as text for people.
 
 export function percent(share: number | null | undefined, digits?: number): string {
   if (share === null || share === undefined || Number.isNaN(share)) return '–';
@@ -37,11 +37,19 @@ export const a = (word: string) => (/^[aeiou]/.test(word) ? `an ${word}` : `a ${
 
 export const plural = (n: number, one: string, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
-const SPLITS: Record<string, string> = { val: 'validation', test: 'test', train: 'training' };
+const SPLITS: Record<string, string> = {
+  val: 'validation images',
+  test: 'test images',
+  train: 'training images',
+  'val (before learning from it)': 'validation images, before they were added to training',
+  'val (learnt from too)': 'validation images, which were also trained on',
+};
 
-/** The images that scores were measured on: “101 validation images”, or “101 images of val, learnt from too”. */
+/** The images that scores were measured on: “101 validation images”, or “9 images of north” for a split of another name. */
 export function imagesOf({ images, split }: { images: number; split: string }): string {
-  const told = split.replace(/[\s,]+$/, '');
-  const known = SPLITS[told];
-  return known ? `${count(images)} ${known} images` : `${count(images)} images of ${told}`;
+  const name = split.replace(/[\s,]+$/, '');
+  return `${count(images)} ${SPLITS[name] ?? `images of ${name}`}`;
 }
+
+/** A run's name; the page calls the one that belongs to the served model `this-model`. */
+export const runTitle = (name: string) => (name === 'this-model' ? 'the served model’s run' : name);

@@ -1,6 +1,7 @@
 // One run, followed live: its events come as the server reads them from the run's trace.
 
 import * as api from './api';
+import { plural } from './format';
 import type { Epoch, Run } from './types';
 
 // The events that the page shows; a trace holds other kinds, too, which are skipped.
@@ -37,6 +38,12 @@ export class LiveRun {
 
   constructor(readonly name: string) {}
 
+  /** Epochs planned, or done where the recipe is not known. */
+  get planned(): number {
+    const done = this.epochs.at(-1)?.epoch ?? 0;
+    return this.ended ? done : Math.max(done, Number(this.run?.recipe.epochs ?? 0));
+  }
+
   open(): () => void {
     void api.run(this.name).then(
       (run) => (this.run = run),
@@ -64,7 +71,7 @@ export class LiveRun {
     this.lastArrival = performance.now();
     const found = events.filter((event) => event.event === 'epoch');
     if (found.length) {
-      const first = found[0]!.epoch; // a resumed training tells again what its checkpoint did not hold
+      const first = found[0]!.epoch; // a resumed run repeats what its checkpoint did not hold
       this.epochs = [...this.epochs.filter((epoch) => epoch.epoch < first), ...found];
       this.progress = null;
     }
@@ -72,7 +79,7 @@ export class LiveRun {
       this.stop =
         event.event === 'stop'
           ? { reason: event.reason ?? '', message: event.message ?? '', epoch: event.epoch ?? 0 }
-          : null; // what comes after a stop goes on
+          : null; // an event after a stop: the run was resumed
       if (event.event === 'progress') this.progress = event;
       if (event.event === 'start') this.origin = event.says || null;
       if (event.event === 'data') {
@@ -86,22 +93,21 @@ export class LiveRun {
     }
   }
 
-  /** How it ended and what is left, in words; what a failed process printed last comes before what its trace tells. */
+  /** How it ended and what is left, in words. What a failed process printed last is preferred to what its trace says. */
   get ending(): string {
     const stop = this.stop;
-    const kept = this.run?.finished
-      ? ''
-      : this.run?.can_resume
-        ? '; its last checkpoint is kept'
-        : '; there was no checkpoint to keep yet, so start it anew';
+    const kept = this.run?.can_resume
+      ? '; the last checkpoint is kept'
+      : '; no checkpoint was written yet, so start over';
+    const left = this.run?.finished ? '' : kept;
     if (stop?.reason === 'finished') return stop.message ? `finished: ${stop.message}` : 'finished';
-    if (this.failure) return `ended with an error${kept}: ${this.failure}`;
-    const at = stop && stop.epoch > 0 ? ` after ${stop.epoch} whole ${stop.epoch === 1 ? 'epoch' : 'epochs'}` : '';
-    if (stop?.reason === 'KeyboardInterrupt') return `stopped${at}${kept}`;
-    if (stop?.reason.startsWith('SIG')) return `stopped${at} by the system or its scheduler (${stop.reason})${kept}`;
-    if (stop) return `ended with an error${at}${kept}: ${stop.message || stop.reason}`;
+    const at = stop?.epoch ? ` after ${plural(stop.epoch, 'complete epoch')}` : '';
+    if (this.failure) return `failed${at}${left}: ${this.failure}`;
+    if (stop?.reason === 'KeyboardInterrupt') return `stopped${at}${left}`;
+    if (stop?.reason.startsWith('SIG')) return `stopped${at} by the system or its scheduler (${stop.reason})${left}`;
+    if (stop) return `failed${at}${left}: ${stop.message || stop.reason}`;
     if (this.run?.finished) return 'finished';
-    return `ended without a word: it was killed, for want of memory perhaps, or the machine went down${kept}`;
+    return `ended unexpectedly: its process was killed, perhaps for lack of memory, or the machine went down${left}`;
   }
 
   get best(): Epoch | null {

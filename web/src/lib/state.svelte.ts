@@ -1,5 +1,5 @@
-// The one state that everything shares: the model, the image, the pixel cursor, hidden classes, the chosen epoch.
-// What a person chose is in the address; what is computed is not.
+// The state that all parts share: the model, the image, the pixel cursor, hidden classes, the selected epoch.
+// The address holds what a person chose, not what is computed.
 
 import * as api from './api';
 import { Failure } from './api';
@@ -42,7 +42,7 @@ class PageState {
   flow = $state.raw<FlowStage[] | null>(null);
   layers = $state.raw<Layer[] | null>(null);
   diagnosis = $state.raw<Finding[]>([]);
-  wrongScale = $state.raw<WrongScale | null>(null); // what the network says of this image when nobody divided by 255
+  wrongScale = $state.raw<WrongScale | null>(null); // the network’s labels when the image is not divided by 255
 
   cursor = $state<{ x: number; y: number } | null>(null);
   hidden = $state.raw<ReadonlySet<number>>(new Set());
@@ -90,7 +90,7 @@ class PageState {
 
   async chooseModel(name: string): Promise<void> {
     try {
-      this.busy = 'Opening the model';
+      this.busy = 'Loading the model';
       await this.openModel(name);
       const { source, sample } = this;
       if (sample && this.samples.some((one) => one.name === sample)) await this.openSample(sample);
@@ -104,6 +104,12 @@ class PageState {
 
   get modelName(): string {
     return this.model?.name ?? this.wantedModel;
+  }
+
+  /** The run that trained the loaded model; null where the server has only its bundle. */
+  get runName(): string | null {
+    if (this.model?.name !== 'main') return this.model?.name ?? null;
+    return this.model.has_run ? 'this-model' : null;
   }
 
   async openSample(name: string): Promise<void> {
@@ -218,7 +224,7 @@ class PageState {
 
   /** Ask about the image; where the server has forgotten it, send it once more. */
   async remembered<T>(ask: (image: string) => Promise<T>): Promise<T> {
-    if (!this.prediction || !this.source) throw new Failure('no-image', 'There is no image yet.', 'Choose one.');
+    if (!this.prediction || !this.source) throw new Failure('no-image', 'No image is open.', 'Open one first.');
     try {
       return await ask(this.prediction.image);
     } catch (error) {
