@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import READOUT, WIDTH, open_page, until, watch_requests
+from browsing import READOUT, WIDTH, open_page, open_tab, until, watch_requests
 from PIL import Image
 
 from conftest import picture
@@ -247,7 +247,7 @@ def test_exercises_are_checked(page: Any, photo_file: Path, served_model: Model)
     forms = page.locator("#content ol form")
     assert forms.count() == len(answers)
     for i, answer in enumerate(answers):
-        told = forms.nth(i).locator(".told")
+        told = forms.nth(i).locator(".feedback")
         for given, verdict in (
             (answer + 1, "✗ Not yet"),
             ("", "✗ Not yet"),
@@ -260,14 +260,14 @@ def test_exercises_are_checked(page: Any, photo_file: Path, served_model: Model)
             assert told.inner_text().startswith(verdict), (i, given)
     page.select_option("[aria-label='Built-in images']", index=1)  # the first says what the list is
     until(page, f"{WIDTH} !== 200")
-    assert page.locator("#content ol .told:has-text('Correct')").count() == 0
+    assert page.locator("#content ol .feedback:has-text('Correct')").count() == 0
 
 
 def test_missed_cards_come_back_first_and_known_ones_later(page: Any) -> None:
     page.clock.install()
     page.clock.pause_at("2030-01-01T10:00:00")
-    page.click("#tab-review")
-    until(page, "document.querySelectorAll('.boxes li').length === 5")
+    open_tab(page, "review")
+    assert page.locator(".boxes li").count() == 5
     front, counts = page.locator(".front"), ".boxes .count"
 
     def judge(knew: bool) -> str:

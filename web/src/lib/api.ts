@@ -47,8 +47,8 @@ async function ask(path: string, options: RequestInit = {}, tries = TRIES): Prom
     throw new Failure('offline', 'The server does not respond.', 'Restart it with “pixelwise serve”.');
   }
   if (answer.ok) return answer;
-  const told: unknown = await answer.json().catch(() => null);
-  const error = (told as { error?: { kind: string; message: string; remedy: string } } | null)?.error;
+  const body: unknown = await answer.json().catch(() => null);
+  const error = (body as { error?: { kind: string; message: string; remedy: string } } | null)?.error;
   throw new Failure(
     error?.kind ?? 'unknown',
     error?.message ?? `The server responded with status ${answer.status}.`,

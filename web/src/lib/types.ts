@@ -1,11 +1,11 @@
-// What the server says, as it says it. Shapes: H, W an image's own size; C classes; h, w the size of the scores.
+// The server's JSON. Shapes: H, W an image's own size; C classes; h, w the size of the scores.
 
 export interface ClassRow {
   name: string;
   colour: [number, number, number];
 }
 
-export interface Share extends ClassRow {
+export interface ClassShare extends ClassRow {
   id: number;
   share: number; // of this image's pixels, 0–1
 }
@@ -20,7 +20,7 @@ export interface Prediction {
   image: string; // the name by which the server remembers it
   width: number;
   height: number;
-  classes: Share[];
+  classes: ClassShare[];
   milliseconds: { decode: number; predict: number };
   temperature: number;
   format: string;
@@ -51,7 +51,7 @@ export interface Truth {
   void_share: number;
 }
 
-export interface Metrics extends Scores {
+export interface ValidationScores extends Scores {
   split: string;
   epoch: number;
   images: number;
@@ -75,7 +75,7 @@ export interface ModelFacts {
   stages: { name: string; group: string }[];
   skips: string[];
   receptive_field: { network_px: number; whole_image_by_pooling: boolean } | null;
-  provenance: { metrics?: Metrics; recipe?: Record<string, unknown>; data?: Record<string, unknown> };
+  provenance: { metrics?: ValidationScores; recipe?: Record<string, unknown>; data?: Record<string, unknown> };
   licence: Record<string, string>;
   has_run: boolean;
 }
