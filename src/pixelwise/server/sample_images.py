@@ -97,9 +97,7 @@ class Samples:
             source = f"{these} images that were held out when this model was trained"
             return source, (self.read_held_out(i) for i in range(count))
         if self.shared_classes >= 2:
-            source = (
-                f"{most} rendered street scenes, over the {self.shared_classes} classes that they share with this model"
-            )
+            source = f"{most} rendered street scenes, which show {self.shared_classes} of this model’s classes"
             return source, (self.scene(1000 + i, SCORED_SCENE_PX) for i in range(most))
         return None
 
