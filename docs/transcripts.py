@@ -21,8 +21,10 @@ exit code and most lines of its output are those of the page once numbers are le
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -57,7 +59,7 @@ class Block:
         """Why nothing runs it, or ""."""
         if self.mark.startswith("not run: "):
             return self.mark.removeprefix("not run: ")
-        return "" if self.language in ("console", "python") or self.mark.startswith("run") else "it does not say why"
+        return "" if self.language in ("console", "python") or self.mark.startswith(("run", "slow")) else "it does not say why"
 
     @property
     def slow(self) -> bool:
@@ -97,7 +99,7 @@ def blocks(page: Path) -> Iterator[Block]:
         yield Block(page, line, found["language"], found["mark"] or "", found["body"], found.span("body"))
 
 
-def run_page(page: Path, world: Path, *, slow: bool = False, write: bool = False) -> list[str]:
+def run_page(page: Path, world: Path, runner: Runner, *, slow: bool = False, write: bool = False) -> list[str]:
     """Run what the page says in a folder of its own; returns what does not hold.
 
     Args:
@@ -106,19 +108,20 @@ def run_page(page: Path, world: Path, *, slow: bool = False, write: bool = False
         write: put the real output into the page.
     """
     problems, outputs = [], {}
+    wanted = [block for block in blocks(page) if not block.reason and (slow or not block.slow)]
     with tempfile.TemporaryDirectory(prefix="pixelwise-docs-") as name:
         folder = Path(name)
-        shutil.copytree(world, folder, dirs_exist_ok=True)
-        wanted = [block for block in blocks(page) if not block.reason and (slow or not block.slow)]
+        shutil.copytree(world, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("run"))
+        (folder / "run").symlink_to(world / "run")  # large, and only read
+        runner.folder = folder
         for block in (block for block in wanted if block.language != "python"):
-            real, problem = run_block(block, folder)
+            real, problem = run_block(block, runner)
             if block.language == "console":
                 outputs[block.span] = real
             problems += [f"{page.relative_to(ROOT)}:{block.line}: {problem}"] if problem else []
         program = "\n".join(block.body for block in wanted if block.language == "python")
-        if program:
-            code, text = run([sys.executable, "-c", program], folder)
-            problems += [f"{page.relative_to(ROOT)}: its Python ends with exit code {code}:\n{text}"] if code else []
+        code, text = runner.program(program) if program else (0, "")
+        problems += [f"{page.relative_to(ROOT)}: its Python ends with exit code {code}:\n{text}"] if code else []
     if write:
         text = page.read_text(encoding="utf-8")
         for (start, end), real in sorted(outputs.items(), reverse=True):
@@ -127,14 +130,14 @@ def run_page(page: Path, world: Path, *, slow: bool = False, write: bool = False
     return problems
 
 
-def run_block(block: Block, folder: Path) -> tuple[str, str]:
+def run_block(block: Block, runner: Runner) -> tuple[str, str]:
     """Run a console block; returns it with the real output, and what does not hold, or ""."""
     real, shown, printed, problem = "", [], [], ""
     steps = block.steps()
     for number, (command, lines) in enumerate(steps):
-        code, text = run(["bash", "-c", command], folder)
+        code, text = runner.command(command)
         expected = block.exit_code if number == len(steps) - 1 else 0
-        if code != expected:
+        if code != expected and not problem:
             problem = f"`{command}` ended with exit code {code}, not {expected}:\n{text}"
         now = [line.rstrip() for line in text.splitlines()]
         real += "".join(f"{line}\n" for line in [f"$ {command}", *cut_like(now, lines)])
@@ -149,18 +152,55 @@ def run_block(block: Block, folder: Path) -> tuple[str, str]:
     return real, problem
 
 
-def run(command: list[str], folder: Path) -> tuple[int, str]:
-    """Exit code and everything printed, with `pixelwise` standing for this Python's."""
-    programs = folder / ".programs"
-    if not programs.exists():
-        programs.mkdir()
-        (programs / "pixelwise").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pixelwise "$@"\n', encoding="utf-8")
-        (programs / "pixelwise").chmod(0o755)
-    environment = {**os.environ, "COLUMNS": str(COLUMNS), "OMP_NUM_THREADS": "1", "PWD": str(folder)}
-    environment["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    done = subprocess.run(command, cwd=folder, env=environment, text=True, encoding="utf-8", timeout=TIMEOUT_S, **pipes)
-    return done.returncode, done.stdout.replace(str(folder), "/home/me")
+class Runner:
+    """Runs commands and programs in a folder, `pixelwise` and Python in forks of one warm process."""
+
+    def __init__(self, bin_folder: Path) -> None:
+        """`bin_folder` gets a `pixelwise` for the shell, which stands for this Python's."""
+        script = bin_folder / "pixelwise"
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pixelwise "$@"\n', encoding="utf-8")
+        script.chmod(0o755)
+        self.output = bin_folder / "output"
+        self.folder = bin_folder
+        path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
+        self.environment = {**os.environ, "COLUMNS": str(COLUMNS), "OMP_NUM_THREADS": "1", "PATH": path}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "encoding": "utf-8"}
+        command = [sys.executable, str(ROOT / "docs" / "warm_python.py")]
+        self.warm = subprocess.Popen(command, env=self.environment, **pipes)
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.warm.communicate(timeout=TIMEOUT_S)
+
+    def command(self, text: str) -> tuple[int, str]:
+        """Exit code of a shell command, and everything that it printed."""
+        words = shlex.split(text, comments=True)
+        if words[0] == "pixelwise" and not {"|", "||", "&&", ";", ">", "<"} & set(words):
+            return self.ask(words[1:], "")
+        done = subprocess.run(
+            ["bash", "-c", text], cwd=self.folder, env={**self.environment, "PWD": str(self.folder)}, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT_S, check=False,
+        )  # fmt: skip
+        return done.returncode, self.anonymous(done.stdout)
+
+    def program(self, text: str) -> tuple[int, str]:
+        """Exit code of a Python program, and everything that it printed."""
+        return self.ask([], text)
+
+    def ask(self, arguments: list[str], program: str) -> tuple[int, str]:
+        self.output.write_bytes(b"")
+        asked = {"arguments": arguments, "program": program, "folder": str(self.folder), "output": str(self.output)}
+        assert self.warm.stdin is not None
+        assert self.warm.stdout is not None
+        self.warm.stdin.write(json.dumps(asked) + "\n")
+        self.warm.stdin.flush()
+        code = int(self.warm.stdout.readline())
+        return code, self.anonymous(self.output.read_text(encoding="utf-8"))
+
+    def anonymous(self, printed: str) -> str:
+        return printed.replace(str(self.folder), "/home/me")
 
 
 def cut_like(now: list[str], before: list[str]) -> list[str]:
@@ -201,10 +241,11 @@ def main() -> int:
         world = asked.world or Path(name) / "world"
         if not world.exists():
             make_examples(world)
-        for page in chosen:
-            found = run_page(page, world, slow=asked.slow, write=asked.write)
-            problems += found
-            print(f"{page.relative_to(ROOT)}: {'ok' if not found else 'does not hold'}", flush=True)
+        with Runner(Path(name)) as runner:
+            for page in chosen:
+                found = run_page(page, world, runner, slow=asked.slow, write=asked.write)
+                problems += found
+                print(f"{page.relative_to(ROOT)}: {'ok' if not found else 'does not hold'}", flush=True)
     print("\n".join(problems))
     return 1 if problems else 0
 

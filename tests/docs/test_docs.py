@@ -18,7 +18,7 @@ from pixelwise.cli import app
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
 
-from transcripts import BLOCK, blocks, pages, run_page  # noqa: E402
+from transcripts import BLOCK, Runner, blocks, pages, run_page  # noqa: E402
 
 FIRST_PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
 NAMES = {page: str(page.relative_to(ROOT)) for page in pages()}
@@ -28,8 +28,8 @@ RUN = [page for page in pages() if any(not block.reason and not block.slow for b
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The examples' data, made once; one thread, which is the quickest for small images on a busy machine."""
-    if shutil.which("bash") is None:
-        pytest.skip("bash is not installed")
+    if shutil.which("bash") is None or not hasattr(os, "fork"):
+        pytest.skip("the pages' commands are for a POSIX shell")
     folder = tmp_path_factory.mktemp("examples") / "world"
     command = [sys.executable, str(ROOT / "docs" / "example_data.py"), str(folder)]
     done = subprocess.run(
@@ -39,10 +39,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    with Runner(tmp_path_factory.mktemp("bin")) as found:
+        yield found
+
+
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", RUN, ids=lambda page: NAMES[page])
-def test_the_commands_of_a_page_print_what_it_shows(page: Path, world: Path) -> None:
-    problems = run_page(page, world)
+def test_the_commands_of_a_page_print_what_it_shows(page: Path, world: Path, runner: Runner) -> None:
+    problems = run_page(page, world, runner)
     assert not problems, "\n".join(problems)
 
 
@@ -51,8 +57,8 @@ def test_the_commands_of_a_page_print_what_it_shows(page: Path, world: Path) -> 
 @pytest.mark.parametrize(
     "page", [page for page in pages() if any(block.slow for block in blocks(page))], ids=lambda page: NAMES[page]
 )
-def test_the_slow_commands_too(page: Path, world: Path) -> None:
-    problems = run_page(page, world, slow=True)
+def test_the_slow_commands_too(page: Path, world: Path, runner: Runner) -> None:
+    problems = run_page(page, world, runner, slow=True)
     assert not problems, "\n".join(problems)
 
 
@@ -101,3 +107,28 @@ def test_links_in_the_repositorys_first_pages_lead_somewhere() -> None:
     for page in FIRST_PAGES:
         for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
             assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target} is missing"
+
+
+def test_a_newcomers_questions_are_answered_by_the_tree() -> None:
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+?) \| `([a-z0-9_/]+\.py)` \| `(\w+)` \|$", text, re.M)
+    assert len(rows) >= 10
+    for question, file, name in rows:
+        path = ROOT / "src" / "pixelwise" / file
+        assert path.is_file(), f"docs/design.md, where is {question}: {file} is gone; name the file that has it now"
+        defined = re.search(rf"^(?:async )?(?:def|class) {name}\b", path.read_text(encoding="utf-8"), re.M)
+        assert defined, f"docs/design.md, where is {question}: {file} has no {name}; name what does it now"
+
+
+def test_files_that_the_design_names_exist() -> None:
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    for file in re.findall(r"`((?:[a-z0-9_]+/)+[a-z0-9_]+\.py)`", text):
+        assert (ROOT / "src" / "pixelwise" / file).is_file(), f"docs/design.md names {file}, which is gone"
+
+
+def test_the_readme_shows_the_page() -> None:
+    """A GIF that loads at once."""
+    gif = ROOT / "docs" / "page.gif"
+    assert "(docs/page.gif)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert gif.read_bytes()[:3] == b"GIF"
+    assert gif.stat().st_size <= 1_500_000
