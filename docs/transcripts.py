@@ -59,7 +59,11 @@ class Block:
         """Why nothing runs it, or ""."""
         if self.mark.startswith("not run: "):
             return self.mark.removeprefix("not run: ")
-        return "" if self.language in ("console", "python") or self.mark.startswith(("run", "slow")) else "it does not say why"
+        return (
+            ""
+            if self.language in ("console", "python") or self.mark.startswith(("run", "slow"))
+            else "it does not say why"
+        )
 
     @property
     def slow(self) -> bool:
@@ -97,6 +101,16 @@ def blocks(page: Path) -> Iterator[Block]:
     for found in BLOCK.finditer(text):
         line = text.count("\n", 0, found.start("body"))
         yield Block(page, line, found["language"], found["mark"] or "", found["body"], found.span("body"))
+
+
+def make_examples(folder: Path) -> None:
+    """example_data.py in a process of its own, with one thread: the quickest for small images on a busy machine."""
+    command = [sys.executable, str(ROOT / "docs" / "example_data.py"), str(folder)]
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"example_data.py ended with exit code {done.returncode}:\n{done.stderr}")
 
 
 def run_page(page: Path, world: Path, runner: Runner, *, slow: bool = False, write: bool = False) -> list[str]:
@@ -222,8 +236,6 @@ def skeleton(line: str) -> str:
 
 
 def main() -> int:
-    from example_data import make_examples
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="*", type=Path)
     parser.add_argument("--write", action="store_true")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from pixelwise.cli import app
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
 
-from transcripts import BLOCK, Runner, blocks, pages, run_page  # noqa: E402
+from transcripts import BLOCK, Runner, blocks, make_examples, pages, run_page  # noqa: E402
 
 FIRST_PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
 NAMES = {page: str(page.relative_to(ROOT)) for page in pages()}
@@ -27,15 +26,11 @@ RUN = [page for page in pages() if any(not block.reason and not block.slow for b
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The examples' data, made once; one thread, which is the quickest for small images on a busy machine."""
+    """The examples' data, made once."""
     if shutil.which("bash") is None or not hasattr(os, "fork"):
         pytest.skip("the pages' commands are for a POSIX shell")
     folder = tmp_path_factory.mktemp("examples") / "world"
-    command = [sys.executable, str(ROOT / "docs" / "example_data.py"), str(folder)]
-    done = subprocess.run(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    make_examples(folder)
     return folder
 
 
