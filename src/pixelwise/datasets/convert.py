@@ -35,19 +35,32 @@ def convert(
     masks: str = "",
     progress: Progress = lambda what, done, total: None,
 ) -> Dataset:
-    """Write a dataset in another format. Returns the result, opened.
+    """Convert a dataset to another format without loss.
 
     Args:
-        data: a folder of any format that is read.
-        out: a new folder.
-        to: a key of WRITERS.
-        classes, void, masks: which masks are meant, and what their values mean, as in `open_dataset`.
+        data: dataset folder in any supported format; detected.
+        out: new folder for the result.
+        to: target format: "native", "pairs", "camvid", "cityscapes", "voc", "ade20k", "coco", "coco-panoptic", "yolo",
+            "labelme", "geojson", "cvat", "labelstudio", "parquet", "image-folder" or "nifti".
+        classes: class name → the mask values of the class, as in `open_dataset`. None: detected.
+        void: mask values that mean unlabelled. Default: detected.
+        masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        progress: called with (what is being done, done, total).
+
+    Returns:
+        The written dataset, opened.
 
     Raises:
-        UsageError: no such folder or format; a value that no mask holds.
+        UsageError: no such folder or format; a value that no mask has.
         DatasetError: the data have problems that keep them from being read, or classes that the format cannot hold.
-        ImageError, MaskError: one file cannot be read.
-        OutputError: `out` is there already or cannot be written.
+        ImageError: an image cannot be read.
+        MaskError: a mask cannot be read.
+        OutputError: `out` exists already or cannot be written.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> pw.convert("my_data", "my_coco", "coco").layout
+        'coco'
     """
     out = Path(out)
     if to not in WRITERS:

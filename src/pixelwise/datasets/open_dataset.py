@@ -20,29 +20,37 @@ def open_dataset(
     void: Given = (),
     masks: str = "",
 ) -> Dataset:
-    """Recognise a folder of images and masks.
+    """Open a folder of images and masks, whatever its layout.
 
-    Splits are those of the folder. Where there are none (`images/` + `masks/`), dataset.toml's `[splits]` name them,
-    and otherwise each pair falls into "train" or "val" by a hash of the seed and its own name: the same on every
-    machine, whatever the order, and a pair stays where it is when others are added. Where a folder has a "train" split
-    but no "val", val is taken from train in the same way.
+    Splits are those of the folder or of dataset.toml. If there are none, each pair falls into "train" or "val" by a
+    hash of the seed and its own name: the same on every machine, in any order, and a pair keeps its split when others
+    are added. A folder with "train" but no "val" is split in the same way.
 
-    Classes are those that `classes` names, dataset.toml's, CamVid's for its layout, or the values found in the masks: 0
-    and 255, or any other two values, are background and foreground. Masks that are no plain files of ids (colours,
-    JPEG, objects' numbers …) are read by these values; `notes` and `problems` say how.
+    Classes come from `classes`, dataset.toml, the format, or the values found in the masks; 0 and 255, or any other two
+    values, are background and foreground. The `notes` and `problems` of the result say how the masks are read.
 
     Args:
-        path: the dataset's root.
-        seed: of the split.
-        val_share: share of the pairs that go to val where the split is made here, 0–1, exclusive.
-        classes: class name → the mask values that mean it: numbers, "1-99" for a range, "#rrggbb" for colours.
-        void: mask values that mean unlabelled.
-        masks: part of the names of the folders or files that are the masks, where several could be.
+        path: the dataset's folder.
+        seed: seed of the split.
+        val_share: share of the pairs that go to val if the split is made here, between 0 and 1 (exclusive).
+        classes: class name → the mask values of the class: numbers, "1-99" for a range, "#rrggbb" for a colour. None:
+            detected.
+        void: mask values that mean unlabelled. Default: detected.
+        masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+
+    Returns:
+        Dataset: classes, and samples by split; no image has been decoded yet.
 
     Raises:
-        UsageError: no such folder, a share outside 0–1, or a value that no mask holds.
-        DatasetError: no layout recognised, dataset.toml is wrong, or the masks cannot be read as classes. Where no
-            classes can be found at all, `problems` says so ("no-classes") and a stand-in is returned.
+        UsageError: no such folder, a share outside 0–1, or a value that no mask has.
+        DatasetError: no layout is detected, dataset.toml is wrong, or the masks cannot be read as classes. If no class
+            can be found at all, `problems` contains "no-classes" and the classes are a placeholder.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> data = pw.open_dataset("my_data")
+        >>> {split: len(samples) for split, samples in data.splits.items()}
+        {'train': 4, 'val': 2, 'test': 2}
     """
     listed = list_dataset(path, seed=seed, val_share=val_share, masks=masks)
     return open_listed(listed, values_of(classes, void, masks))

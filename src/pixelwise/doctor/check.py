@@ -28,22 +28,32 @@ def check(
     model: Predicts | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> CheckReport:
-    """Examine a folder of images and masks, of any layout that is read in place. The data are never changed.
+    """Check a folder of images and masks: every problem, where it is, and how to fix it. The data are never changed.
 
     Args:
-        data: the folder.
-        fix: a new folder for a repaired native copy, see `write_repaired_copy`.
-        decisions: `repair.Decisions`, what only a person can say of the copy.
-        classes: class name → the mask values that mean it: numbers, "1-99" for a range, "#rrggbb" for colours.
-        void: mask values that mean unlabelled.
-        model: with `.predict(image)` and `.classes`, to look for suspected label errors.
-        progress: called with (what is being done, done, in all), in the calling thread.
+        data: folder of images and masks, in any layout that `open_dataset` reads.
+        fix: new folder for a repaired copy in the native layout. None: no copy.
+        decisions: a `doctor.fix.Decisions`: how to repair what can be repaired in several ways. None: no decisions.
+        classes: class name → the mask values of the class: numbers, "1-99" for a range, "#rrggbb" for a colour. None:
+            detected.
+        void: mask values that mean unlabelled. Default: detected.
+        model: model to find suspected label errors with, as `load` returns it. None: no search for them.
+        progress: called with (what is being done, done, total), in the calling thread.
+
+    Returns:
+        CheckReport: the findings by kind, classes, suggested split, suspected label errors, and the repaired copy.
 
     Raises:
-        UsageError: no such folder; the model's classes are others; a decision is not understood, or matches nothing.
-        DatasetError: no layout is recognised, or dataset.toml is wrong; with `fix`: a decision is missing, or nothing
-            can be repaired.
-        OutputError: `fix` cannot be written, or is there already.
+        UsageError: no such folder; the model has other classes; a decision that is unknown or applies to nothing.
+        DatasetError: no layout is detected, or dataset.toml is wrong; with `fix`: a decision is missing, or nothing can
+            be repaired.
+        OutputError: `fix` exists already or cannot be written.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> report = pw.check("my_data")
+        >>> report.sound, report.pairs
+        (True, 8)
     """
     began = time.perf_counter()
     chosen = decisions if isinstance(decisions, Decisions) else Decisions()

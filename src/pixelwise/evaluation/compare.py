@@ -192,20 +192,33 @@ def compare(
     masks: str = "",
     progress: Callable[[int, int], None] = unwatched,
 ) -> Comparison:
-    """Measure two models on the same images and say where B differs from A.
+    """Compare two models on the same images: differences of B from A with 95 % confidence intervals.
 
     Args:
-        a, b: open, or what `load` takes. Their classes may come in different orders.
+        a: the baseline: an open model, or what `load` takes.
+        b: the model to compare, likewise. Its classes may come in another order.
         data: a dataset, or its folder.
-        split: "train", "val" or "test"; None: test where there is one, otherwise val.
-        skip_bad: leave out pairs that cannot be read instead of refusing the split.
-        classes: class name → the mask values that mean it, as in `open_dataset`; None: as the model's run was told.
-        void: mask values that mean unlabelled.
-        masks: which masks are meant where there are several, as in `open_dataset`.
-        progress: called with (images done, images in all).
+        split: "train", "val" or "test". None: test, or val if there is no test split.
+        skip_bad: skip broken pairs instead of raising DatasetError.
+        classes: class name → the mask values of the class, as in `open_dataset`. None: as in the model's training.
+        void: mask values that mean unlabelled. Default: detected.
+        masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        progress: called with (images done, total).
+
+    Returns:
+        Comparison: the differences (0–1) of mean IoU, per class, per region and per image.
 
     Raises:
-        As `evaluate`.
+        UsageError: no such model, folder or split; a value that no mask has.
+        DataError: a model's classes are not the dataset's.
+        DatasetError: the split has broken pairs; every problem is listed.
+        BundleError: a model is corrupt or cannot be run.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> found = pw.compare("my_run", "other_run", "my_data", split="test")
+        >>> found.miou.difference, found.worse_by(0.5)  # here: a copy of the same model
+        (0.0, False)
     """
     models = [model if isinstance(model, Model) else load(model) for model in (a, b)]
     dataset = open_data(data, models, values_of(classes, void, masks))

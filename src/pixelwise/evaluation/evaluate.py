@@ -57,28 +57,37 @@ def evaluate(
     tell: Listener = nobody,
     progress: Callable[[int, int], None] = unwatched,
 ) -> EvaluationReport:
-    """Measure a model on one split of a dataset.
+    """Evaluate a model on a labelled split, at each image's own resolution.
 
     Args:
-        model: open, or what `load` takes.
+        model: an open model, or what `load` takes.
         data: a dataset, or its folder.
-        split: "train", "val" or "test"; None: test where there is one, otherwise val.
-        skip_bad: leave out pairs that cannot be read instead of refusing the split.
-        classes: class name → the mask values that mean it, as in `open_dataset`; None: as the model's run was told.
-        void: mask values that mean unlabelled.
-        masks: which masks are meant where there are several, as in `open_dataset`.
-        html: a file to write as one page that needs no other: charts, tables, the worst, typical and best images.
-        csv: a file to write with a line for each image.
-        tta: test-time augmentation, as `Model.predict` takes it; the page's pictures are labelled without.
-        tell: hears one "evaluation" event with the whole report.
-        progress: called with (images done, images in all).
+        split: "train", "val" or "test". None: test, or val if there is no test split.
+        skip_bad: skip broken pairs instead of raising DatasetError.
+        classes: class name → the mask values of the class, as in `open_dataset`. None: as in the model's training.
+        void: mask values that mean unlabelled; they count in no score. Default: detected.
+        masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        html: HTML file to write: charts, tables, and the worst, typical and best images. None: none.
+        csv: CSV file to write with the scores of every image. None: none.
+        tta: test-time augmentation, as `Model.predict` takes it; the pictures in `html` are made without. "": none.
+        tell: called with one "evaluation" event (a dict) that holds the whole report.
+        progress: called with (images done, total).
+
+    Returns:
+        EvaluationReport: mean IoU and accuracy (0–1), confusion matrix, confidence intervals, error breakdown.
 
     Raises:
-        UsageError: no such model, folder or split; views that there are not; a value that no mask holds.
+        UsageError: no such model, folder or split; unknown `tta`; a value that no mask has.
         DataError: the model's classes are not the dataset's.
-        DatasetError: the split is not sound; every problem is named.
-        BundleError: the model is not sound.
-        OutputError: a page or table cannot be written.
+        DatasetError: the split has broken pairs; every problem is listed.
+        BundleError: the model is corrupt or cannot be run.
+        OutputError: `html` or `csv` cannot be written.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> report = pw.evaluate("my_run", "my_data", split="test")
+        >>> 0 <= report.miou <= report.accuracy <= 1
+        True
     """
     views = variants_of(tta) if tta else ()
     opened = model if isinstance(model, Model) else load(model)

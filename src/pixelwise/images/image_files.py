@@ -40,15 +40,24 @@ __all__ = [
 ]
 
 
-def read_image(path: Path) -> Pixels:
-    """Read one image file as RGB.
+def read_image(path: Path | str) -> Pixels:
+    """Read an image file as RGB.
+
+    Args:
+        path: the image file, of any format that is read: PNG, JPEG, TIFF, WebP and others.
 
     Returns:
-        uint8 [H, W, 3], RGB, upright.
+        uint8 [H, W, 3], RGB, rotated upright by its EXIF orientation.
 
     Raises:
-        ImageError: missing, unreadable, empty, truncated, not an image, of an unread kind, or over MAX_PIXELS.
+        ImageError: missing, unreadable, empty, truncated, not an image, of an unsupported kind, or too large.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> pw.read_image("photo.jpg").shape
+        (64, 96, 3)
     """
+    path = Path(path)
     try:
         return image_pixels(read_bytes(path))
     except Refusal as refusal:

@@ -58,17 +58,27 @@ class Accepted:
 
 
 def accept(tasks: Path | str, export: Path | str, out: Path | str) -> Accepted:
-    """Take corrected masks back.
+    """Import masks that were corrected in a labelling tool, as a dataset, and report what changed.
 
     Args:
         tasks: the folder that `suggest` wrote.
-        export: what the tool exported: CVAT's annotations.xml ("CVAT for images 1.1"), or Label Studio's JSON.
-        out: a new folder; gets images/, masks/, dataset.toml and corrections.jsonl, which `check` reads.
+        export: the export of the labelling tool: "CVAT for images 1.1" (annotations.xml) or Label Studio JSON.
+        out: new folder for the dataset: images/, masks/, dataset.toml, and corrections.jsonl, which `check` reads.
+
+    Returns:
+        Accepted: each image with the share of its pixels that was corrected (0–1), and the corrected classes.
 
     Raises:
-        UsageError: `tasks` is not such a folder, or there is no such file.
-        DataError: the export is damaged, or has labels or images that the tasks do not have. All are named.
+        UsageError: `tasks` is not such a folder, or `export` does not exist.
+        DataError: the export is damaged, or has labels or images that the tasks do not have; all are listed.
         OutputError: `out` is not empty or cannot be written.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> _ = pw.suggest("street", ["unlabelled"], number=1, out="to_label", tasks="cvat")
+        >>> done = pw.accept("to_label", "to_label/annotations.xml", "more_data")  # here: nothing was corrected
+        >>> [share for _, share in done.changed]
+        [0.0]
     """
     tasks, export, out = Path(tasks), Path(export), Path(out)
     classes = read_settings(tasks).classes if (tasks / FILE_NAME).is_file() else None

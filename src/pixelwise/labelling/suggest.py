@@ -145,24 +145,33 @@ def suggest(
     tasks: str = "cvat",
     progress: Callable[[int, int], None] = unwatched,
 ) -> Suggestions:
-    """Rank unlabelled images by what labelling them would teach.
+    """Suggest which images to label next: those of which the model is least sure and that are least like labelled ones.
 
     Args:
-        model: open, or what `load` takes.
-        images: files and folders.
-        number: of images to suggest.
-        labelled: a dataset whose images are labelled already; images like them teach little.
-        runs: run directories of trainings with fewer images, for the learning curve; all with the same validation.
-        curve: a CSV of training images and mIoU, for the same.
-        out: a new folder for a labelling tool: the images, and tasks with the model's masks to correct.
-        tasks: "cvat" or "labelstudio".
-        progress: called with (images done, images in all).
+        model: an open model, or what `load` takes.
+        images: unlabelled images: files and folders.
+        number: number of images to suggest.
+        labelled: a dataset that is already labelled, or its folder; similar images are ranked lower. None: none.
+        runs: run directories of trainings on fewer images with the same val split, for the learning curve.
+        curve: CSV file with the columns images and miou, for the learning curve. None: none.
+        out: new folder for a labelling tool: the images, and tasks with the model's masks to correct. None: none.
+        tasks: labelling tool: "cvat" or "labelstudio".
+        progress: called with (images done, total).
+
+    Returns:
+        Suggestions: the images in order of their worth, the regions to look at, and the expected gain in mean IoU.
 
     Raises:
         UsageError: no images, a number below 1, an unknown tool, or too few scores for a curve. Nothing was written.
         DataError: none of the images can be read.
-        BundleError: the model is not sound.
+        BundleError: the model is corrupt or cannot be run.
         OutputError: `out` is not empty or cannot be written.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> found = pw.suggest("street", ["unlabelled"], number=1, labelled="my_data")
+        >>> len(found.chosen), found.considered
+        (1, 2)
     """
     if number < 1:
         raise UsageError(f"the number of images to suggest is {number}; expected 1 or more.")

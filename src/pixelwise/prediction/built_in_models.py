@@ -43,7 +43,19 @@ class BuiltIn:
 
 
 def models() -> tuple[BuiltIn, ...]:
-    """The built-in models, by name."""
+    """List the built-in models.
+
+    Returns:
+        The models in order of their names, each with its `name`, `path`, `card` (Markdown) and `metadata`.
+
+    Raises:
+        BundleError: the installation is damaged: a built-in bundle cannot be read.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> [model.name for model in pw.models()]
+        ['nuclei', 'street', 'street-int8']
+    """
     return tuple(BuiltIn(path.stem, path) for path in sorted(FOLDER.glob("*.onnx"), key=lambda path: path.stem))
 
 

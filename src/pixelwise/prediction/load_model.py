@@ -93,16 +93,26 @@ def load(model: str | Path, threads: int | None = None, engine: str = AUTO) -> M
     """Open a model and verify it.
 
     Args:
-        model: a bundle file, a run directory or the name of a built-in model.
-        threads: that one prediction may use; None: one for each core that this process may use. Several sessions on one
-            machine do best with its cores shared out among them.
-        engine: "onnxruntime"; "openvino" (float32) or "openvino-bf16", with the extra `openvino`; "cuda"; or "auto":
-            cuda where ONNX Runtime has it, otherwise onnxruntime.
+        model: a bundle (.onnx), a run directory, or the name of a built-in model.
+        threads: CPU threads per prediction. None: one per core that this process may use. Divide the cores among
+            several models that run at the same time.
+        engine: "onnxruntime", "openvino", "openvino-bf16", "cuda", or "auto": cuda if ONNX Runtime has it, otherwise
+            onnxruntime. The openvino engines need the extra `openvino`.
+
+    Returns:
+        Model: open; several threads may use it at the same time.
 
     Raises:
-        UsageError: nothing of that name, a run that has no bundle yet, or an engine that cannot be used here.
+        UsageError: no such model, a run without a bundle, or an engine that this machine cannot run.
         MissingExtraError: the engine is not installed.
-        BundleError: the bundle is corrupt, foreign, altered, or does not compute what it should.
+        BundleError: the bundle is corrupt, foreign or altered, or does not compute what it should.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> model = pw.load("street")
+        >>> prediction = model.predict("photo.jpg")
+        >>> prediction.labels.shape, prediction.labels.dtype.name
+        ((64, 96), 'uint8')
     """
     if threads is not None and threads < 1:
         raise UsageError(f"threads is {threads}; expected 1 or more, or none for all cores.")

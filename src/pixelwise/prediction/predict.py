@@ -145,36 +145,45 @@ def predict(
     progress: Progress = unwatched,
     tile_progress: Progress = unwatched,
 ) -> Summary:
-    """Label images, and write for each what is wanted into `out`, with a line in `out`/predictions.jsonl.
+    """Label images, write the results into `out`, and record each image in OUT/predictions.jsonl.
 
-    A run that was stopped goes on where it was when it is called again: images whose results are there are passed
-    over, those that failed are tried again.
+    An interrupted run resumes when it is called again: finished images are skipped, failed ones are tried again.
 
     Args:
-        model: open, or what `load` takes.
-        images: files, folders and globs; folders are searched to the bottom, and `out` mirrors their sub-folders.
-        save: keys of `outputs.OUTPUTS`: "labels", "overlay", "coco" …
-        tta: test-time augmentation, as `Model.predict` takes it.
-        engine, threads: as `load` takes them, where `model` is not open yet. Without `threads` every core is used, and
-            each by one image at a time where there are many images.
-        strict: stop at the first image that cannot be labelled, instead of reporting it and going on.
-        fresh: take away what an earlier run wrote into `out`, and begin again.
-        cluster: address of a Ray cluster whose workers do it: "auto" (the one that runs here), "HOST:PORT", or "local"
-            (processes of this machine). All its machines must see the images, the model and `out` under the same paths.
-        tell: hears the four `flow` events of every image. Where somebody listens the stages run one after the other, so
+        model: an open model, or what `load` takes.
+        images: files, folders and globs. Folders are searched recursively, and `out` mirrors their sub-folders.
+        out: folder for the results, created if it does not exist.
+        save: outputs: "labels", "index", "overlay", "numpy", "coco", "labelme", "geojson", "confidence", "entropy".
+        tta: test-time augmentation, as `Model.predict` takes it. "": none.
+        engine: inference engine, as `load` takes it, if `model` is not open yet.
+        threads: CPU threads per prediction, likewise. None: all cores, one image per core if there are many images.
+        strict: raise at the first image that cannot be labelled, instead of reporting it and continuing.
+        fresh: start over: delete what an earlier run wrote to `out`.
+        cluster: address of a Ray cluster that does the work: "auto" (the one running here), "HOST:PORT", or "local"
+            (processes on this machine). All machines must see images, model and `out` under the same paths. None: none.
+        tell: called with the four "flow" events (dicts) of every image. The stages then run one after the other, so
             that each can be timed; the labels are the same.
-        tiles: how images too large to be labelled at once are cut. Theirs are NAME.tif, NAME.overlay.png and NAME.json.
-        progress: called with (images done, images in all).
-        tile_progress: called with (tiles done, tiles in all) of an image that is cut, from another thread.
+        tiles: how large images are tiled. Default: images over 32 megapixels, in tiles that suit the model. Tiled TIFFs
+            give NAME.tif, NAME.overlay.png and NAME.json.
+        progress: called with (images done, total).
+        tile_progress: called with (tiles done, total) of a tiled image, from another thread.
+
+    Returns:
+        Summary: numbers of labelled and failed images, the failures, and seconds.
 
     Raises:
-        UsageError: no such file, no images, images that all have each other's names, results that would overwrite an
-            image, unknown names in `save` or `tta`, or an earlier run in `out` with another model or other
-            options. Nothing was written.
-        BundleError: the model is not sound. Nothing was written.
-        OutputError: `out` cannot be written, or another process writes there. What was written before is whole.
-        ImageError: an image that cannot be labelled, with `strict`.
-        ClusterError: the cluster cannot be reached, or its machines do not fit together.
+        UsageError: no such file, no images, images with equal names, results that would overwrite an image, unknown
+            `save` or `tta`, or an earlier run in `out` with another model or options. Nothing was written.
+        BundleError: the model is corrupt or cannot be run. Nothing was written.
+        OutputError: `out` cannot be written, or another process writes there. Earlier results are complete.
+        ImageError: with `strict`, an image that cannot be labelled.
+        ClusterError: the cluster cannot be reached, or its machines do not match.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> summary = pw.predict("street", ["photo.jpg", "unlabelled"], "labelled", save=["labels", "overlay"])
+        >>> summary.done, summary.failures
+        (3, 0)
     """
     out, paths = Path(out), [Path(image) for image in images]
     wanted = LabelOptions(chosen(save), tta, tiles)

@@ -77,17 +77,26 @@ class Trace:
 
 
 def trace(model: Traceable, image: Pixels | str | Path, pixel: tuple[int, int] | None = None) -> Trace:
-    """Follow one image through a model: the four stages, every layer, and one pixel.
+    """Trace an image through a model: the four stages, every layer, and why one pixel got its label.
 
     Args:
-        model: from `pixelwise.load`.
+        model: an open model, as `load` returns it.
         image: uint8 [H, W, 3] RGB, or the path of an image file.
-        pixel: (x, y) from the top left; None: where the model is least certain.
+        pixel: (x, y) from the top left, in pixels. None: the pixel of which the model is least sure.
+
+    Returns:
+        Trace: the prediction, stages and layers with shapes, value ranges and times, and the pixel's explanation.
 
     Raises:
-        ImageError: a file that cannot be read.
-        UsageError: an array of another type or shape, or a pixel outside the image.
-        BundleError: the bundle's graph lacks a tensor that its metadata names.
+        ImageError: the file cannot be read.
+        UsageError: an array of another shape or type, or a pixel outside the image.
+        BundleError: the bundle lacks tensors that its metadata names.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> trace = pw.trace(pw.load("street"), "photo.jpg", pixel=(40, 20))
+        >>> len(trace.flow), trace.pixel.x
+        (4, 40)
     """
     began = time.perf_counter()
     if isinstance(image, (str, Path)):

@@ -43,13 +43,27 @@ def demo(
     tell: Listener = nobody,
     progress: Progress = lambda what, done, total: None,
 ) -> Demonstrated:
-    """Render street scenes, train on them, evaluate on unseen ones and leave one to trace. Writes into `out`.
+    """Render street scenes, train on them, evaluate on the test split, and pick an unseen scene to trace.
 
     Args:
-        out: None: `demo` in the current folder, or `demo-2` and so on where earlier demonstrations lie.
+        out: new folder for everything. None: "demo" in the current folder, or "demo-2" and so on if it exists.
+        epochs: passes over the training images.
+        seed: random seed of the scenes and the training.
+        tell: called with every trace event (a dict) of the training.
+        progress: called with (what is being done, done, total).
+
+    Returns:
+        Demonstrated: the scenes' folder, the training, the open model, its test report, and the scene to trace.
 
     Raises:
-        UsageError: `out` holds an earlier demonstration.
+        UsageError: `out` holds an earlier demo.
+        PixelwiseError: whatever `train` raises.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> done = pw.demo("demo", epochs=1)
+        >>> done.model.classes.names[:2]
+        ('sky', 'building')
     """
     began = time.perf_counter()
     out = Path(out) if out is not None else unused_folder(Path("demo"))

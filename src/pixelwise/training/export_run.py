@@ -64,26 +64,37 @@ def export(
     tell: Listener = nobody,
     progress: Callable[[int, int], None] = unwatched,
 ) -> Path:
-    """Write the bundle of the best epoch of `run` to `out` (by default RUN/model.onnx).
+    """Export the best epoch of a run as a bundle: one .onnx file that any ONNX Runtime runs.
 
-    The scores in the bundle are measured here, on the validation split, with the very weights that it holds, and
-    the data's licence is noted in it, so that whoever gets the file knows what it may be used for.
+    The scores in the bundle are measured here, on the val split, with the very weights that it holds. The exported
+    graph is compared with the PyTorch network on real images.
 
     Args:
-        weights: how large weights are stored. float16 halves the file and int8 makes it a quarter; the network
-            computes in float32 either way, as fast as before.
-        int8: let the convolutions compute in int8, by ranges seen on images of the training split: faster, and a
-            quarter of the file.
-        max_drop: percentage points of mean IoU that either may cost.
-        validation: the run's validation split, where the caller has it; None: it is read again.
-        measured: what validation found with these very weights, where the caller knows it; None: measured here.
+        run: run directory.
+        out: the bundle to write. None: RUN/model.onnx.
+        data_licence: licence of the training data, recorded in the bundle.
+        weights: storage of the weights: "float32", "float16" (half the file size) or "int8" (a quarter). Computation
+            stays float32, at the same speed.
+        int8: quantise the convolutions to int8, calibrated on training images: faster, a quarter of the file size.
+        max_drop: largest accepted loss of mean IoU through `weights` or `int8`, in percentage points.
+        validation: the run's val split, if already open. None: it is read again.
+        measured: the scores of these weights on the val split, if already known. None: they are measured.
+        tell: called with the trace events (dicts): "export", and a "warning" if graph and network differ by more than
+            rounding explains.
+        progress: called with (images done, total) while int8 is calibrated.
+
+    Returns:
+        The path of the bundle.
 
     Raises:
-        UsageError: `run` is not a run directory with a finished epoch, `weights` is none of the three, or both smaller
-            weights and int8 are asked for.
-        TrainingError: its validation images are gone, or for int8 its training images.
-        BundleError: the bundle is another network than was trained, or lost more than `max_drop`. Nothing was written.
-            (Where it merely differs by more than rounding explains, it is written and `tell` hears of the doubt.)
+        UsageError: `run` is not a run directory with a finished epoch; unknown `weights`; both `weights` and `int8`.
+        TrainingError: the val images are missing, or with `int8` the training images.
+        BundleError: the exported graph is not the trained network, or lost more than `max_drop`. Nothing was written.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> pw.export("my_run", "small.onnx", weights="float16").name
+        'small.onnx'
     """
     if weights not in STORAGES:
         raise UsageError(f"weights is {weights!r}; expected one of: {', '.join(STORAGES)}.")

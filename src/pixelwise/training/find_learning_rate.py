@@ -57,14 +57,35 @@ def find_rate(
     tell: Listener = nobody,
     progress: Progress = lambda what, done, total: None,
 ) -> RateTest:
-    """Train for up to STEPS steps at rising rates, on a network that is thrown away, and plot the loss.
+    """Learning rate range test: train for up to 100 steps at rising rates, suggest a rate, and plot the loss.
 
-    Writes `out`/learning_rate.svg and nothing else but a lock; a training can start in `out` afterwards. `classes`,
-    `void` and `masks` are as in `train`.
+    The network is thrown away. Writes OUT/learning_rate.svg; a training can start in `out` afterwards.
+
+    Args:
+        data: folder of images and masks, in any layout that `open_dataset` reads.
+        out: folder for the plot, created if it does not exist.
+        recipe: how to train; its learning rate is ignored. None: the defaults.
+        skip_bad: skip broken pairs instead of raising DatasetError.
+        classes: class name → the mask values of the class, as in `train`. None: detected.
+        void: mask values that mean unlabelled. Default: detected.
+        masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        device: "auto" (an NVIDIA GPU if there is one, otherwise the CPU), "cpu", "cuda" or "mps".
+        tell: called with the trace events (dicts) before the first step.
+        progress: called with (what is being done, done, total).
+
+    Returns:
+        RateTest: the rates tried, the smoothed loss at each, the suggested rate, the recipe's rate, the plot's path.
 
     Raises:
-        DatasetError, OutputError, RunLockedError: as in `train`.
-        UsageError: there is no such device, or torchrun started several processes.
+        DatasetError: the data cannot be trained on; every problem is listed.
+        UsageError: no such device, or several processes (torchrun).
+        RunLockedError: another process trains in `out`.
+        OutputError: `out` cannot be written.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> found = pw.find_rate("my_data", "my_rates", pw.Recipe(model="unet", size=(32, 64), batch=2))
+        >>> recipe = pw.Recipe(learning_rate=found.suggestion)
     """
     out = Path(out)
     where = distributed.choose_device(device)

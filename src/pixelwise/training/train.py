@@ -94,40 +94,52 @@ def train(
     progress: Progress = lambda what, done, total: None,
     began: float | None = None,
 ) -> Trained:
-    """Train on the folder `data`, into the run directory `out`, which ends with a bundle.
+    """Train a model on a folder of images and masks, and export its best epoch as a bundle.
 
-    Where torchrun started several processes, each calls this; see docs/how-to/several-machines.md.
+    Under torchrun, each of its processes calls this function; see docs/how-to/several-machines.md.
 
     Args:
-        recipe: how; on `resume` the run's own recipe is used and this must be None or equal to it.
-        start_from: a run directory whose best epoch's weights this training starts from, instead of ImageNet's. What
-            depends on the classes starts anew where they are others.
-        budget_s: seconds for all of it, evaluation and export included. The recipe's epochs, small crops and steps are
-            planned from the pace of the first steps; the plan is written into the run's recipe. On `resume` the run's
-            own budget holds, and this must be None or equal to it.
-        resume: go on from the last checkpoint in `out`.
-        skip_bad: leave out pairs that are broken instead of refusing the dataset.
-        classes: class name → the mask values that mean it: numbers, "1-99" for a range, "#rrggbb" for colours. On
-            `resume` the run's own hold, and these must be left out or equal.
-        void: mask values that mean unlabelled.
-        masks: part of the names of the folders or files that are the masks, where several could be.
-        device: "auto" (a GPU where there is one), "cpu" or "cuda".
-        track: trackers that follow the run: "tensorboard", "mlflow". A resumed run keeps those that it had.
-        tell: hears every trace event, as RUN/trace.jsonl does.
-        began: when the budget's clock began, as time.perf_counter() counts; None: now.
+        data: folder of images and masks, in any layout that `open_dataset` reads.
+        out: run directory, created if it does not exist. The bundle is OUT/model.onnx.
+        recipe: how to train. None: the defaults, or on `resume` the run's own recipe, which it must equal if given.
+        start_from: run directory whose best weights to start from, instead of ImageNet weights. Layers whose shape
+            depends on other classes start untrained. None: none.
+        budget_s: time limit in seconds for everything, validation and export included. The number of epochs is planned
+            from the measured throughput and written into the recipe. On `resume` it must equal the run's own. None: no
+            limit.
+        resume: continue from the last checkpoint in `out`.
+        skip_bad: skip broken pairs instead of raising DatasetError.
+        classes: class name → the mask values of the class: numbers, "1-99" for a range, "#rrggbb" for a colour. None:
+            detected. On `resume`, `classes`, `void` and `masks` must be left out or equal the run's own.
+        void: mask values that mean unlabelled; they count in no loss and no score. Default: detected.
+        masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        device: "auto" (an NVIDIA GPU if there is one, otherwise the CPU), "cpu", "cuda" or "mps".
+        track: experiment trackers to log to: "tensorboard", "mlflow". A resumed run keeps those that it had.
+        tell: called with every trace event (a dict), as RUN/trace.jsonl records them.
+        progress: called with (what is being done, done, total).
+        began: when the budget's clock started, as time.perf_counter() counts. None: now.
+
+    Returns:
+        Trained: paths of the run and the bundle, best epoch, its mean IoU on the val split (0–1), every epoch's scores.
 
     Raises:
-        DatasetError: the data are not sound; every problem is named.
-        UsageError: `out` already holds a training, or holds none to resume; a mask value that no mask holds; the
-            budget is too short; there is no such device; the recipe's batch cannot be shared out among the processes;
-            or `start_from` holds no weights of this network.
+        DatasetError: the data cannot be trained on; every problem is listed.
+        UsageError: `out` already holds a training, or none to resume; a mask value that no mask has; the budget is too
+            short; no such device; a batch that the processes cannot divide evenly; no usable weights in `start_from`.
         TrainingError: another process of this training was lost.
         RunLockedError: another process trains in `out`.
-        DivergedError: the loss stopped being a number.
-        OutOfMemoryError: a step, or the data, did not fit; a batch that does is named.
-        WorkerError: processes that prepare batches died again and again.
-        OutputError: `out` cannot be written: disk full, read-only, gone.
-        StoppedError: Ctrl-C or SIGTERM; the step at hand is finished and saved first.
+        DivergedError: the loss became NaN or infinite.
+        OutOfMemoryError: a step or the data did not fit into memory; the error names a batch size that does.
+        WorkerError: data loading processes died again and again.
+        OutputError: `out` cannot be written: disk full, read-only, or gone.
+        StoppedError: Ctrl-C or SIGTERM; the step in progress was finished and saved first.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> recipe = pw.Recipe(model="unet", size=(32, 64), batch=2, epochs=1)
+        >>> done = pw.train("my_data", "my_run", recipe)
+        >>> done.best_epoch, done.bundle.name
+        (1, 'model.onnx')
     """
     called = time.perf_counter()
     out, where = Path(out), distributed.choose_device(device)

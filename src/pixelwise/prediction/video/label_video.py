@@ -90,23 +90,33 @@ def predict_video(
     smooth_s: float = 0.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> VideoSummary:
-    """Label a video and write it into the folder `out`.
+    """Label a video: write an overlay video, a mask video, and a JSON summary into `out`.
 
-    Ctrl-C ends it: what was labelled is written whole, as with a source that ends in the middle of a frame. Another
-    process that writes into `out` is refused, and refuses this one.
+    Ctrl-C ends it early; all frames labelled so far are kept. Two processes cannot write to one `out`.
 
     Args:
-        source: a file, the address of a stream (rtsp://, http:// …) or a camera (/dev/video0). Where it does not wait
-            for its reader, the newest frame is labelled.
-        write: "overlay", "masks" or both.
-        smooth_s: scores are averaged over time, with weights that fall to 1/e in so many seconds. 0: not at all.
-        progress: called with (frames done, frames in all, or 0 where that is not known).
+        model: an open model.
+        source: a file, a stream URL (rtsp://, http:// …) or a camera (/dev/video0). Of a live source, the newest frame
+            is labelled and the frames in between are dropped.
+        out: folder for the results, created if it does not exist.
+        write: what to write: "overlay", "masks" or both.
+        smooth_s: time constant in seconds of an exponential moving average of the scores. 0: off.
+        progress: called with (frames done, total, or 0 if the total is unknown).
+
+    Returns:
+        VideoSummary: frames, seconds, each class's share of all pixels (0–1), and what kept it from being complete.
 
     Raises:
-        UsageError: options that make no sense.
-        ImageError: nothing of it can be decoded. Nothing was written.
-        OutputError: a result cannot be written.
+        UsageError: unknown `write`, or a negative or infinite `smooth_s`.
+        ImageError: not one frame can be decoded. Nothing was written.
+        OutputError: a result cannot be written, or another process writes to `out`.
         BundleError: the model cannot be run.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> summary = pw.predict_video(pw.load("street"), "clip.mp4", "labelled")
+        >>> summary.frames, summary.masks
+        (5, 'clip.masks.mkv')
     """
     if not write or not set(write) <= {"overlay", "masks"}:
         raise UsageError(f"write is {write!r}; expected overlay, masks or both.")

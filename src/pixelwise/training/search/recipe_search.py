@@ -93,21 +93,42 @@ def search(
     tell_trial: Callable[[TrialRow], None] = lambda row: None,
     progress: Progress = lambda what, done, total: None,
 ) -> SearchResult:
-    """Look for a better recipe for the folder `data`; ends with the best trial's run directory, OUT/best.
+    """Search for a better recipe: train many times, each recipe chosen by the results so far (TPE).
+
+    The best trial is a run directory like any other, OUT/best, with its bundle. Unpromising trials stop early.
 
     Args:
-        recipe: where to start; the first trial is trained by it as it is. On `resume` the search's own is used, and
-            this must be None or equal to it.
-        trials: how many trainings, those stopped early included. A search resumed with more goes on.
-        budget_s: seconds for all trials together, over all processes. The trial during which it ends stays resumable.
-        fixed: parts of the recipe that stay as they are.
-        classes, void, masks: as in `train`; on `resume` the search's own hold.
-        tell: hears every trial's trace events; `tell_trial` every trial's end.
+        data: folder of images and masks, in any layout that `open_dataset` reads.
+        out: folder of the search, created if it does not exist.
+        recipe: the recipe of the first trial, whose fields the others vary. None: the defaults, or on `resume` the
+            search's own, which it must equal if given.
+        trials: number of trainings, those stopped early included. Resume with a larger number for more.
+        budget_s: seconds for all trials together, over all processes. Default: no limit.
+        fixed: names of recipe fields that must not change.
+        resume: continue the search in `out`.
+        skip_bad: skip broken pairs instead of raising DatasetError.
+        classes: class name → the mask values of the class, as in `train`. None: detected.
+        void: mask values that mean unlabelled. Default: detected.
+        masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        track: experiment trackers that each trial logs to: "tensorboard", "mlflow".
+        tell: called with every trial's trace events (dicts).
+        tell_trial: called with the result of each trial when it ends.
+        progress: called with (what is being done, done, total).
+
+    Returns:
+        SearchResult: the best run, recipe and val mIoU (0–1), all trials, and the importance of each recipe field.
 
     Raises:
-        UsageError: `out` holds a search already, holds none to resume, or holds another one.
+        UsageError: `out` already holds a search, holds none to resume, or one of another recipe or other data.
         TrainingError: the loss of every trial diverged.
-        and what `train` raises, but for a loss that diverges, which merely ends its trial.
+        PixelwiseError: whatever `train` raises, except that a diverging loss only ends its trial.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> recipe = pw.Recipe(model="unet", size=(32, 64), batch=2, epochs=1)
+        >>> found = pw.search("my_data", "my_search", recipe, trials=2)
+        >>> len(found.trials), found.best.name
+        (2, 'best')
     """
     out = Path(out)
     start, fixed = choose_search(out, recipe, sorted(fixed), resume)
