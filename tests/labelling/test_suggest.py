@@ -26,9 +26,10 @@ from pixelwise.errors import DataError, OutputError, UsageError
 from pixelwise.images.image_files import read_mask, read_mask_ids, write_png
 from pixelwise.labelling.accept import accept
 from pixelwise.labelling.learning_curve import fit_curve, read_curve, score_of_run
-from pixelwise.labelling.novelty import choose, distances_to, unit
+from pixelwise.labelling.novelty import choose, describer, distances_to, unit
 from pixelwise.labelling.suggest import suggest
 from pixelwise.labelling.uncertainty import unsure_regions
+from pixelwise.prediction.large import tile_plan
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.softmax import entropy, softmax
 
@@ -76,6 +77,20 @@ def test_the_choice_is_unsure_new_and_varied() -> None:
     against = [i for i, _, _ in choose(unsure, described, described[2:3], 4)]
     assert against[-1] == 2
     np.testing.assert_allclose(distances_to(described, described[:1])[2], 2**0.5)
+
+
+def test_a_large_image_is_described_tile_by_tile(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    describe = describer(model)
+    image = picture(3, 160, 240)
+    whole_scores, whole = describe(image)
+    np.testing.assert_array_equal(whole_scores, model.predict(image).scores)
+    monkeypatch.setattr(tile_plan, "WHOLE_PIXELS", dict.fromkeys(tile_plan.WHOLE_PIXELS, 10_000))
+    scores, tiled = describe(image)
+    np.testing.assert_allclose(scores, model.predict(image).scores, atol=1e-5)
+    assert scores.shape != whole_scores.shape
+    assert tiled.shape == whole.shape
+    assert np.linalg.norm(tiled) == pytest.approx(1)
+    assert tiled @ whole > 0.9  # alike: it is the same picture
 
 
 def test_distances_are_scipys() -> None:

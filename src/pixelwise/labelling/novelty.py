@@ -1,7 +1,7 @@
-"""How unlike are images, as the model sees them? And a choice of many that are unsure, new, and unlike each other.
+"""How different images are to a model, and which to label: uncertain ones, unlike labelled ones and each other.
 
-An image is described by what the network's deepest layer answers on average; where a bundle names no layers, by the
-shares of its classes in a coarse grid. Choosing goes farthest first, weighted by uncertainty, after the core-set of
+An image is described by the mean activations of the network's deepest layer; where a bundle names no layers, by the
+shares of its classes in a coarse grid. Images are chosen farthest first, weighted by uncertainty, after the core-set of
 Sener & Savarese 2018 (arXiv:1708.00489).
 
 Shapes: N images; L labelled images; F features.
@@ -20,36 +20,47 @@ from pixelwise.errors import BundleError
 from pixelwise.prediction.in_memory import run_bounded
 from pixelwise.prediction.load_model import Model
 from pixelwise.records import Labels, Pixels, Scores
+from pixelwise.softmax import softmax
 
 GRID = (3, 4)  # rows and columns of the coarse description
 
-See = Callable[[Pixels], tuple[Labels, Scores, NDArray[np.float64]]]
+Describe = Callable[[Pixels], tuple[Scores, NDArray[np.float64]]]
 
 
-def watcher(model: Model) -> See:
-    """A function of an image: labels [H, W], scores [C, h, w] and the description [F], which is of length 1."""
+def describer(model: Model) -> Describe:
+    """A function of an image that returns its scores [C, h, w] and its description [F], which has length 1.
+
+    Raises, when called: BundleError where the network cannot be run on the image.
+    """
     stages = [stage for stage in model.metadata.stages if stage.group == "convolutional"]
     if not stages:
-        return lambda image_HW3: coarsely_seen(model, image_HW3)
+        return lambda image_HW3: describe_by_classes(model, image_HW3)
     tensor = stages[-1].tensor
     session = model.open_session(with_outputs(parse(model.graph), [tensor], []))
 
-    def see(image_HW3: Pixels) -> tuple[Labels, Scores, NDArray[np.float64]]:
-        try:
-            labels_HW, scores_Chw, deepest = session.run(["labels", "scores", tensor], {"image": image_HW3})
-        except Exception as error:  # onnxruntime's exceptions share no base of their own
-            raise BundleError(f"{model.path}: cannot be run on this image: {error}. Export it again.") from error
-        return labels_HW, scores_Chw, unit(np.asarray(deepest, np.float64).mean(axis=(-2, -1)).ravel())
+    def describe(image_HW3: Pixels) -> tuple[Scores, NDArray[np.float64]]:
+        features: list[NDArray[np.float64]] = []
 
-    return see
+        def run(part_HW3: Pixels) -> tuple[Labels, Scores]:
+            try:
+                labels_HW, scores_Chw, deepest = session.run(["labels", "scores", tensor], {"image": part_HW3})
+            except Exception as error:  # onnxruntime's exceptions share no base of their own
+                raise BundleError(f"{model.path}: cannot be run on this image: {error}. Export it again.") from error
+            features.append(np.asarray(deepest, np.float64).mean(axis=(-2, -1)).ravel())
+            return labels_HW, scores_Chw
+
+        _, scores_Chw = run_bounded(model.engine, image_HW3, run)
+        return scores_Chw, unit(np.mean(features, axis=0))
+
+    return describe
 
 
-def coarsely_seen(model: Model, image_HW3: Pixels) -> tuple[Labels, Scores, NDArray[np.float64]]:
-    labels_HW, scores_Chw = run_bounded(model.engine, image_HW3)
-    shares = np.exp(scores_Chw - scores_Chw.max(axis=0))
-    shares /= shares.sum(axis=0)
-    coarse = [cv2.resize(plane, GRID[::-1], interpolation=cv2.INTER_AREA) for plane in shares]
-    return labels_HW, scores_Chw, unit(np.stack(coarse).astype(np.float64).ravel())
+def describe_by_classes(model: Model, image_HW3: Pixels) -> tuple[Scores, NDArray[np.float64]]:
+    """As `describer`, by the shares of the classes in a coarse grid."""
+    scores_Chw = model.predict(image_HW3).scores
+    probability_Chw = softmax(scores_Chw, model.metadata.temperature)
+    coarse = [cv2.resize(plane, GRID[::-1], interpolation=cv2.INTER_AREA) for plane in probability_Chw]
+    return scores_Chw, unit(np.stack(coarse).astype(np.float64).ravel())
 
 
 def unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -73,7 +84,7 @@ def choose(
     labelled_LF: NDArray[np.float64],
     number: int,
 ) -> list[tuple[int, float, float]]:
-    """The images to label, the most telling first: index, novelty when it was chosen, and the product that decided.
+    """The images to label, the most useful first: index, novelty when it was chosen, and uncertainty × novelty.
 
     Novelty is the distance to the nearest image that is labelled or was chosen before.
     """

@@ -26,7 +26,7 @@ from pixelwise.images.files import real_path, shown
 from pixelwise.images.image_files import read_image
 from pixelwise.labelling.labelling_tasks import KINDS, write_tasks
 from pixelwise.labelling.learning_curve import Forecast, fit_curve, read_curve, score_of_run
-from pixelwise.labelling.novelty import choose, watcher
+from pixelwise.labelling.novelty import choose, describer
 from pixelwise.labelling.uncertainty import UnsureRegion, unsure_regions
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.predict import images_below
@@ -181,14 +181,14 @@ def suggest(
     measured = [*(score_of_run(Path(run)) for run in runs), *(read_curve(Path(curve)) if curve else [])]
     fitted = fit_curve(measured) if measured else None  # refused before the work, not after it
     opened = model if isinstance(model, Model) else load(model)
-    see = watcher(opened)
+    describe = describer(opened)
     known = known_samples(labelled)
     files = {real_path(sample.image) for sample in known}
     paths = [path for path in paths if real_path(path) not in files]
     if not paths:
         raise UsageError("all of these images are labelled already. Name others.")
     total = len(paths) + len(known)
-    labelled_LF = [see(read_sample_image(sample))[2] for sample in with_progress(known, progress, 0, total)]
+    labelled_LF = [describe(read_sample_image(sample))[1] for sample in with_progress(known, progress, 0, total)]
     uncertainty, described, regions, kept, failed = [], [], [], [], []
     for path in with_progress(paths, progress, len(known), total):
         try:
@@ -196,7 +196,7 @@ def suggest(
         except DataError as error:
             failed.append((path, str(error)))
             continue
-        _, scores_Chw, description = see(image_HW3)
+        scores_Chw, description = describe(image_HW3)
         probability_Chw = softmax(scores_Chw, opened.metadata.temperature)
         uncertainty.append(float(entropy(probability_Chw.astype(np.float64)).mean()))
         height, width = image_HW3.shape[:2]

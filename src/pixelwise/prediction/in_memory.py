@@ -20,11 +20,12 @@ from pixelwise.records import Labels, Pixels, Scores
 MOSAIC_VALUES = 1 << 24  # scores that are put together of an image's tiles: 64 MB
 
 
-def run_bounded(engine: Engine, image_HW3: Pixels) -> tuple[Labels, Scores]:
+def run_bounded(engine: Engine, image_HW3: Pixels, run: Run | None = None) -> tuple[Labels, Scores]:
     """Label one image of any size.
 
     Args:
         image_HW3: uint8 RGB, contiguous.
+        run: runs the network on the image or, one after the other, on its tiles; None: the engine does.
 
     Returns:
         labels uint8 [H, W] and scores float32 [C, h, w]: the network's own, or those of its tiles put together, with
@@ -35,18 +36,14 @@ def run_bounded(engine: Engine, image_HW3: Pixels) -> tuple[Labels, Scores]:
     """
     size = image_HW3.shape[0], image_HW3.shape[1]
     if not is_cut(size, engine.bundle.metadata.policy):
-        answer = engine.run(image_HW3)
+        answer = (run or engine.run)(image_HW3)
     else:
-        answer = run_in_tiles(engine, image_HW3)
+        plan, _ = tiling_of(engine.bundle.metadata, size, Tiles())
+        at_once = 1 if run else engine.threads
+        answer = labelled_in_tiles(plan, run or engine.one_threaded().run, image_HW3, at_once=at_once)
     if size[0] * size[1] > LARGE_PIXELS:
         give_back()
     return answer
-
-
-def run_in_tiles(engine: Engine, image_HW3: Pixels) -> tuple[Labels, Scores]:
-    """As `run_bounded`, of an image that is cut."""
-    plan, _ = tiling_of(engine.bundle.metadata, (image_HW3.shape[0], image_HW3.shape[1]), Tiles())
-    return labelled_in_tiles(plan, engine.one_threaded().run, image_HW3, at_once=engine.threads)
 
 
 def labelled_in_tiles(plan: Tiling, run: Run, image_HW3: Pixels, *, at_once: int = 1) -> tuple[Labels, Scores]:
