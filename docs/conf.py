@@ -23,11 +23,15 @@ html_title = f"Pixelwise {release}"
 html_theme_options = {"navigation_with_keys": True}
 html_show_sourcelink = False
 html_copy_source = False
+html_show_copyright = False
+smartquotes = False  # -- in the name of an option stays as it is typed
+default_role = "code"  # `single` backticks in docstrings
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
 autodoc_typehints = "description"
 autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
