@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from conftest import blobs
 from pixelwise.metrics.boundary import bands
 from pixelwise.metrics.confusion import count_pairs, scores
-from pixelwise.metrics.error_types import KINDS, kinds_of_error, mended, suspects
+from pixelwise.metrics.error_types import KINDS, gains_if_fixed, kinds_of_error, suspects
 from pixelwise.metrics.regions import FOUND, SIZES_PX, by_size, regions
 from pixelwise.records import VOID
 
@@ -95,7 +95,7 @@ def test_mending_is_what_measuring_again_says(seed: int, classes: int) -> None:
     errors = np.stack([count_pairs(predicted[m][None], true[m][None], classes)
                        for m in ((kind == k) & (predicted != true) for k in range(len(KINDS)))])  # fmt: skip
     matrix = count_pairs(predicted, true, classes)
-    gains = mended(matrix, errors)
+    gains = gains_if_fixed(matrix, errors)
     for k, name in enumerate(KINDS):
         mend = (kind == k) & (predicted != true)
         better = np.where(mend & (name != "label"), true, predicted).astype(np.uint8)

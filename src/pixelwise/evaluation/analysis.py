@@ -1,6 +1,6 @@
-"""What lies behind the scores: how sure they are, boundaries, calibration, kinds of error, sizes, sequences.
+"""The analysis behind the scores: intervals, boundaries, calibration, error breakdown, region sizes, sequences.
 
-All of it from sums over images and one small row an image.
+It needs the sums over images and one small row per image.
 
 Shapes: N images; C classes; D distances; T tolerances.
 """
@@ -29,18 +29,18 @@ from pixelwise.metrics.confusion import (
     scores_of_counts,
     scores_of_sums,
 )
-from pixelwise.metrics.error_types import BOUNDARY_PX, KINDS, NAMES, SURE, Suspect, mended
+from pixelwise.metrics.error_types import BOUNDARY_PX, KINDS, NAMES, SURE, Suspect, gains_if_fixed
 from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f, surface_dice
 from pixelwise.metrics.regions import FOUND, LOST, SIZE_NAMES
 from pixelwise.records import ClassList
 
-COVERAGES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # at which risk is told
+COVERAGES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # at which risk is reported
 SHOWN = 3  # worst, typical and best images
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What one pass over a split found beyond the confusion matrix. Scores are 0–1, NaN where undefined."""
+    """The results of one pass over a split beyond the confusion matrix. Scores are 0–1, NaN where undefined."""
 
     classes: ClassList
     sums: Sums
@@ -50,17 +50,17 @@ class Analysis:
 
     @cached_property
     def commonest(self) -> int:
-        """The commonest true class: said everywhere, it is what any model must beat."""
+        """The most frequent true class; predicted everywhere, it is the majority-class baseline."""
         return baseline(self.sums.matrix)[0]
 
     @cached_property
     def guess_accuracy(self) -> float:
-        """The share of the pixels that are of the commonest class."""
+        """The pixel accuracy of the majority-class baseline."""
         return self.guessed(self.sums.matrix).accuracy
 
     @cached_property
     def intervals(self) -> dict[str, NDArray[np.float64]]:
-        """The 95 % bootstrap interval of each pixel score: name → [2] or [2, C]."""
+        """The 95 % bootstrap interval of every pixel score: name → [2] or [2, C]."""
         drawn = scores_of_sums(drawn_sums(counts_of(self.rows)))
         return {name: interval(values) for name, values in drawn.items()}
 
@@ -77,7 +77,7 @@ class Analysis:
         return boundary_f(self.sums.edges)
 
     def guess_boundary_iou(self) -> NDArray[np.float64]:
-        """Boundary IoU of the commonest class everywhere, [D, C]."""
+        """Boundary IoU of the baseline, [D, C]."""
         counts = self.sums.bands.copy()
         counts[1:] = 0
         counts[1:, :, self.commonest] = self.sums.guess_bands[:, :, self.commonest]
@@ -85,18 +85,18 @@ class Analysis:
 
     @cached_property
     def guess_edges(self) -> NDArray[np.int64]:
-        """Boundary counts of the commonest class everywhere, [T, 4, C]: the other classes are found nowhere."""
+        """Boundary counts of the baseline, [T, 4, C]: it predicts no other class."""
         counts = self.sums.edges.copy()
         counts[:, [0, 1, 3]] = 0
         counts[:, :, self.commonest] = self.sums.guess_edges[:, :, self.commonest]
         return counts
 
     def guessed(self, matrix: NDArray[np.int64]) -> Scores:
-        """The scores of the commonest class everywhere, on the pixels of a confusion matrix."""
+        """The baseline's scores on the pixels of a confusion matrix."""
         return scores_of_counts(counts_of_one_class(class_counts(matrix), self.commonest))
 
     def trimap(self) -> list[dict[str, Any]]:
-        """Scores of the pixels within each distance of a true boundary, and of all."""
+        """Scores of the pixels within each distance of a true boundary, and of all pixels (px: None)."""
         within = self.sums.joint.cumsum(axis=0)
         total = max(int(within[-1].sum()), 1)
         found = []
@@ -126,8 +126,8 @@ class Analysis:
         }
 
     def errors(self) -> list[dict[str, Any]]:
-        """Each kind of error: wrong pixels, their share of all wrong ones, and what mending it would add to mIoU."""
-        gains = mended(self.sums.matrix, self.sums.kinds)
+        """The error breakdown: wrong pixels of each kind, their share of all errors, and the mIoU gain if fixed."""
+        gains = gains_if_fixed(self.sums.matrix, self.sums.kinds)
         pixels = self.sums.kinds.sum(axis=(1, 2))
         return [
             {"kind": kind, "name": NAMES[kind], "pixels": int(number), "share": number / max(int(pixels.sum()), 1),
@@ -136,7 +136,7 @@ class Analysis:
         ]  # fmt: skip
 
     def sizes(self) -> list[dict[str, Any]]:
-        """True regions by size: how many there are, were found, and which share of their pixels is right."""
+        """True regions by size: their number, the share found, and the pixel accuracy in them."""
         found = []
         for name, row_C4 in zip(SIZE_NAMES, self.sums.sizes, strict=True):
             regions, hit, pixels, right = (int(value) for value in row_C4.sum(axis=0))
@@ -149,7 +149,7 @@ class Analysis:
         return found
 
     def by_sequence(self) -> list[dict[str, Any]]:
-        """Scores of each sequence, where the names show any."""
+        """Scores of each sequence, if the file names show any."""
         counts = counts_of(self.rows).astype(np.int64)
         found = []
         for name, members in sequences(self.rows).items():
@@ -161,7 +161,7 @@ class Analysis:
         return found
 
     def risk(self, coverage: float) -> float:
-        """The share of wrong pixels among the surest `coverage` of them, or a little more: ties are kept together."""
+        """The share of wrong pixels among the most confident `coverage` of all; ties are kept together."""
         if not self.calibration.pixels:
             return float("nan")
         at = int(np.searchsorted(self.calibration.coverage, coverage - 1e-12))
@@ -174,7 +174,7 @@ class Analysis:
         return dict(zip(self.classes.names, values_C.tolist(), strict=True))
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, NaN where undefined, and by which rules it was found."""
+        """All results, NaN where undefined, and the rules behind them."""
         calibration = self.calibration
         rows = {kind: [self.rows[i] for i in found] for kind, found in self.chosen().items()}
         return {
@@ -183,7 +183,7 @@ class Analysis:
             "trimap": self.trimap(),
             "calibration": {
                 "ece": calibration.error,
-                "baseline_ece": 1 - self.guess_accuracy,  # of saying one class with all confidence
+                "baseline_ece": 1 - self.guess_accuracy,  # of one class with full confidence
                 "pixels": calibration.pixels,
                 "area_under_risk": calibration.area_under_risk,
                 "bins": [{"share": share, "confidence": confidence, "accuracy": accuracy}
@@ -204,10 +204,10 @@ class Analysis:
                        for kind, group in rows.items()},
             "rules": {
                 "bootstrap": f"95 % percentile intervals over images, {DRAWS} draws",
-                "confidence": f"looked up at one pixel in {SAMPLE_EVERY**2}, on a grid that moves with the image",
+                "confidence": f"sampled at one pixel in {SAMPLE_EVERY**2}, on a grid that shifts from image to image",
                 "boundary": f"wrong, and at most {BOUNDARY_PX} px from a true boundary",
-                "region": f"in a true region of which at most {LOST:.0%} is right",
-                "label": f"in a patch of one confusion with a mean confidence of {SURE:.0%} or more",
-                "found": f"at least {FOUND:.0%} of a region's pixels are right",
+                "region": f"in a true region of which at most {LOST:.0%} is correct",
+                "label": f"in a patch of one true and one predicted class with a mean confidence of {SURE:.0%} or more",
+                "found": f"at least {FOUND:.0%} of its pixels are correct",
             },
         }  # fmt: skip

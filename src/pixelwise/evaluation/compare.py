@@ -1,6 +1,6 @@
-"""The verb `compare`: two models on the same images. Is B better than A, where, and is it more than luck?
+"""The verb `compare`: two models on the same images. Is B better than A, where, and is the difference significant?
 
-Paired by image: both are measured on the same draws of images, so that hard images, which both find hard, cancel out.
+The bootstrap is paired: both models are scored on the same draws of images, which cancels the images' difficulty.
 
 Shapes: N images; B draws; C classes.
 """
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 DRAWS = 2000
-LISTED = 5  # images that got better or worse most
-SAME = 1e-9  # differences below are none
-SURE = 0.05  # p below which a difference is called one
+LISTED = 5  # images with the largest changes
+SAME = 1e-9  # smaller differences count as none
+SIGNIFICANT = 0.05  # p below which a verdict is given
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One score of both models. Scores are 0–1; `low` and `high` hold the difference B less A in 95 % of the draws."""
+    """One score of both models, 0–1; `low` to `high` is the 95 % interval of the difference B − A."""
 
     name: str
     a: float
     b: float
     low: float
     high: float
-    p: float  # two-sided, of there being no difference; not adjusted for how many are looked at
+    p: float  # two-sided, of no difference; not corrected for multiple comparisons
 
     @property
     def difference(self) -> float:
@@ -60,7 +60,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        if not self.p < SURE or abs(self.difference) < SAME:
+        if not self.p < SIGNIFICANT or abs(self.difference) < SAME:
             return ""
         return "better" if self.difference > 0 else "worse"
 
@@ -71,7 +71,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found. B is better where differences are above zero."""
+    """The result of `compare`. B is better where a difference is above zero."""
 
     a: str
     b: str
@@ -80,7 +80,7 @@ class Comparison:
     classes: ClassList
     whole: tuple[Difference, ...]  # mean IoU first
     by_class: tuple[Difference, ...]  # IoU
-    by_region: tuple[Difference, ...]  # near boundaries, away from them, by size of the true regions
+    by_region: tuple[Difference, ...]  # near boundaries, elsewhere, by size of the true regions
     images: tuple[tuple[str, float, float], ...]  # name, mIoU of A and of B
     notes: tuple[str, ...] = ()
 
@@ -89,12 +89,12 @@ class Comparison:
         return self.whole[0]
 
     def worse_by(self, points: float) -> bool:
-        """Is B's mean IoU more than so many percentage points below A's?"""
+        """Whether B's mean IoU is more than `points` percentage points below A's."""
         return -self.miou.difference * 100 > points
 
     @property
     def changes(self) -> list[tuple[str, float]]:
-        """Each image's mIoU of B less that of A, the most improved first; without images of which it is undefined."""
+        """The change in mIoU (B − A) of each image, most improved first; images where it is undefined are left out."""
         known = [(name, b - a) for name, a, b in self.images if a == a and b == b]
         return sorted(known, key=lambda change: (-change[1], change[0]))
 
@@ -132,25 +132,25 @@ class Comparison:
             f"B  {self.b}",
             f"{len(self.images):,} images of the {self.split} split of {self.data}",
         ]
-        after = [f"{better} images got better, {worse} worse, {len(changes) - better - worse} stayed the same."]
-        for word, ends_ in (("Better", changes[:LISTED]), ("Worse", changes[::-1][:LISTED])):
+        after = [f"{better} images improved, {worse} got worse, {len(changes) - better - worse} are unchanged."]
+        for word, ends_ in (("Improved", changes[:LISTED]), ("Worse", changes[::-1][:LISTED])):
             listed = [
-                f"{name} ({d * 100:+.1f})" for name, d in ends_ if abs(d) > SAME and (d > 0) == (word == "Better")
+                f"{name} ({d * 100:+.1f})" for name, d in ends_ if abs(d) > SAME and (d > 0) == (word == "Improved")
             ]
             if listed:
-                after.append(f"{word} most, in points of mIoU: {', '.join(listed)}")
-        after.append("p: of no difference, paired by image; not adjusted for the number of rows.")
+                after.append(f"{word} most, mIoU in points: {', '.join(listed)}")
+        after.append("p: two-sided, paired by image; not corrected for multiple comparisons.")
         after += [f"Note: {note}" for note in self.notes]
         return Group(*(Text(line) for line in lines), Text(), table, Text(), *(Text(line) for line in after))
 
 
 @dataclass
 class ModelCounts:
-    """One model's counts, image by image."""
+    """One model's counts per image."""
 
-    counts: list[NDArray[np.uint32]]  # [3, C] right, true, predicted
+    counts: list[NDArray[np.uint32]]  # [3, C], see metrics.confusion.class_counts
     near: list[NDArray[np.uint32]]  # the same, near true boundaries
-    sizes: list[NDArray[np.uint32]]  # [sizes, 2] pixels, right pixels
+    sizes: list[NDArray[np.uint32]]  # [sizes, 2] pixels, correct pixels
     edges: list[NDArray[np.uint32]]  # [4, C] see metrics.outlines.outline_counts
 
     def add(self, sums: Sums) -> None:
@@ -160,7 +160,7 @@ class ModelCounts:
         self.edges.append(sums.edges[TOLERANCES_PX.index(ROW_TOLERANCE_PX)].astype(np.uint32))
 
     def scores(self, drawn: bool) -> dict[str, NDArray[np.float64]]:
-        """Every score of all images, or of each draw of them: name → [] or [B], and "iou" [C] or [B, C]."""
+        """Every score over all images, or over each draw of them: name → [] or [B], and "iou" [C] or [B, C]."""
 
         def summed(rows: Sequence[NDArray[np.uint32]]) -> NDArray[np.float64]:
             stacked = np.stack(rows)
@@ -173,10 +173,10 @@ class ModelCounts:
         regions = {
             f"boundary F within {ROW_TOLERANCE_PX} px": mean(boundary_f(summed(self.edges))),
             f"mean IoU within {BOUNDARY_PX} px of boundaries": close["miou"],
-            "mean IoU away from them": away["miou"],
+            "mean IoU elsewhere": away["miou"],
         }
         for name, row in zip(SIZE_NAMES, sizes, strict=True):
-            regions[f"pixels right in regions {name}"] = ratio(row[..., 1], row[..., 0])
+            regions[f"pixel accuracy in regions {name}"] = ratio(row[..., 1], row[..., 0])
         return {**{name: found[name] for name in WHOLE}, "iou": found["iou"], **regions}
 
 
@@ -250,7 +250,7 @@ def compare(
         names.append(name)
     progress(total, total)
     if not names:
-        raise DataError(f"{shown(dataset.root)}: the {split} split holds no labelled image. Name another --split.")
+        raise DataError(f"{shown(dataset.root)}: the {split} split has no labelled image. Choose another --split.")
     notes = dict.fromkeys(note for note in (*dataset.notes, *(match.note for match in matches)) if note)
     paths = [shown(model.path) for model in models]
     return comparison(sides[0], sides[1], names, matches[0].classes, paths, shown(dataset.root), split, tuple(notes))
@@ -266,7 +266,7 @@ def comparison(
     split: str,
     notes: tuple[str, ...] = (),
 ) -> Comparison:
-    """What the counts of both models say."""
+    """The comparison of both models' counts."""
     (of_a, of_b), (drawn_a, drawn_b) = ([side.scores(drawn) for side in (a, b)] for drawn in (False, True))
 
     def differ(key: str, name: str, index: int | None = None) -> Difference:

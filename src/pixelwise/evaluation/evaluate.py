@@ -1,7 +1,7 @@
-"""The verb `evaluate`: a model over a split of a dataset, in one pass → a report.
+"""The verb `evaluate`: score a model on a split of a dataset, in one pass.
 
-Masks are compared at each image's own size, as they were drawn: a label is right where its pixel is. As many images are
-worked on as there are cores, each read, labelled and counted by one thread: no core waits for another.
+Predictions are compared with the masks at each image's own size. One thread reads, labels and counts an image; as many
+images are processed at a time as there are cores.
 
 Shapes: H, W an image's own size; C classes.
 """
@@ -34,12 +34,12 @@ from pixelwise.trace_events import Listener, nobody
 
 __all__ = ["EvaluationReport", "evaluate"]
 
-DEFAULT_SPLITS = ("test", "val")  # the first of these that holds images
-TIMED = 3  # images that are labelled alone, on all cores, to tell how long one takes
+DEFAULT_SPLITS = ("test", "val")  # the first of these that has images
+TIMED = 3  # images that are labelled one at a time, on all cores, to measure the time per image
 
 
 def unwatched(_done: int, _total: int) -> None:
-    """The progress of work that nobody watches."""
+    """No progress display."""
 
 
 def evaluate(
@@ -89,11 +89,11 @@ def evaluate(
         >>> 0 <= report.miou <= report.accuracy <= 1
         True
     """
-    views = variants_of(tta) if tta else ()
+    variants = variants_of(tta) if tta else ()
     opened = model if isinstance(model, Model) else load(model)
     dataset = open_data(data, [opened], values_of(classes, void, masks))
     split = split or default_split(dataset)
-    match = match_classes(opened.classes, dataset.classes)  # before every pair is read, which takes longer
+    match = match_classes(opened.classes, dataset.classes)  # fails before the long work
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)
     total = len(dataset.splits[split])
     sums, seen = Sums.zero(len(match.classes)), 0
@@ -107,7 +107,7 @@ def evaluate(
         suspected = nlargest(LISTED, [*suspected, *((row.name, s) for s in found)], key=lambda pair: pair[1].pixels)
     progress(total, total)
     if not rows:
-        raise DataError(f"{shown(dataset.root)}: the {split} split holds no labelled image. Name another --split.")
+        raise DataError(f"{shown(dataset.root)}: the {split} split has no labelled image. Choose another --split.")
     report = EvaluationReport(
         model=shown(opened.path),
         digest=opened.digest,
@@ -117,7 +117,7 @@ def evaluate(
         matrix=sums.matrix,
         images=len(rows),
         milliseconds=float(np.median([row.milliseconds for row in rows if row.milliseconds is not None])),
-        notes=tuple(note for note in (*dataset.notes, match.note, note_of(views)) if note),
+        notes=tuple(note for note in (*dataset.notes, match.note, note_of(variants)) if note),
         analysis=Analysis(match.classes, sums, tuple(rows), tuple(suspected), seen),
     )
     if csv:
@@ -134,7 +134,7 @@ def evaluate(
 def counted(
     model: Model, match: Match, dataset: Dataset, split: str, *, skip_bad: bool, tta: str = ""
 ) -> Iterator[tuple[ImageRow, Sums, list[Suspect]]]:
-    """Every labelled image of a split, counted, in order. Raises as `evaluate`."""
+    """The counts of every labelled image of a split, in order. Raises as `evaluate`."""
     workers = model.engine.threads or usable_cores()
     single = Model(model.engine.one_threaded())
 
@@ -144,7 +144,7 @@ def counted(
         began = time.perf_counter()
         prediction = (model if turn < TIMED else single).predict(image_HW3, tta=tta)
         milliseconds = (time.perf_counter() - began) * 1e3 if turn < TIMED else None
-        del image_HW3  # the memory of a large one is needed for what is counted
+        del image_HW3  # counting needs the memory of a large one
         sums, found = measure_pair(match, prediction, true_HW, turn)
         return row_of(sample, (true_HW.shape[0], true_HW.shape[1]), sums, milliseconds), sums, found
 
@@ -152,7 +152,7 @@ def counted(
 
 
 def measure_pair(match: Match, prediction: Prediction, true_HW: Labels, turn: int) -> tuple[Sums, list[Suspect]]:
-    """What one image adds, from the model's labels and the dataset's; `turn` as in `measure`."""
+    """The counts of one image, from the ids of the model and of the dataset; `turn` as in `measure`."""
     return measure(
         np.asarray(cv2.LUT(prediction.labels, match.predicted), np.uint8),
         np.asarray(cv2.LUT(true_HW, match.true), np.uint8),
@@ -163,20 +163,20 @@ def measure_pair(match: Match, prediction: Prediction, true_HW: Labels, turn: in
     )
 
 
-def note_of(views: Sequence[Variant]) -> str:
-    """What a reader of the scores must know of test-time augmentation; "" where there was none."""
-    if not views:
+def note_of(variants: Sequence[Variant]) -> str:
+    """The report's note on test-time augmentation; "" without any."""
+    if not variants:
         return ""
-    told = (f"scale {view.scale:g}{', mirrored' if view.flip else ''}" for view in views)
-    return f"Labels are the average of {len(views)} views of each image: {'; '.join(told)}."
+    listed = (f"scale {variant.scale:g}{', mirrored' if variant.flip else ''}" for variant in variants)
+    return f"Predictions are averaged over {len(variants)} TTA variants of each image: {'; '.join(listed)}."
 
 
 def default_split(dataset: Dataset) -> str:
-    """Test where it holds images, otherwise val. Raises UsageError where neither does."""
+    """Test if it has images, otherwise val. Raises UsageError if neither has."""
     for split in DEFAULT_SPLITS:
         if dataset.splits.get(split):
             return split
     known = ", ".join(name for name, samples in dataset.splits.items() if samples) or "none"
     raise UsageError(
-        f"{shown(dataset.root)}: no test or val split to evaluate on; it has: {known}. Name one with --split."
+        f"{shown(dataset.root)}: no images in a test or val split; splits with images: {known}. Choose one: --split."
     )

@@ -1,4 +1,4 @@
-"""What an evaluation found, as JSON and as a table.
+"""The result of an evaluation, as JSON and as a table.
 
 Shapes: C classes.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from pixelwise.evaluation.report_text import analysis_parts, percent, table_of
 from pixelwise.metrics.confusion import Counts, Scores, baseline, scores
 from pixelwise.records import ClassList
 from pixelwise.trace_events import finite
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
     from pixelwise.evaluation.analysis import Analysis
 
 BAR_COLUMNS = 8
-CONFUSIONS = 3  # how many of the commonest mistakes are named
+CONFUSIONS = 3  # confusions that are listed
 WHOLE = {"miou": "mean IoU", "accuracy": "pixel accuracy", "class_accuracy": "class accuracy",
          "weighted_iou": "frequency-weighted IoU", "mean_dice": "mean Dice"}  # fmt: skip
-WORTH_NAMING = 0.02  # share of a class's pixels that must go to another for it to be named
+WORTH_NAMING = 0.02  # minimum share of a class's pixels for a confusion to be listed
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """How good a model is on one split of a dataset."""
+    """The scores of a model on one split of a dataset."""
 
     model: str  # its path
     digest: str
@@ -36,9 +37,9 @@ class EvaluationReport:
     classes: ClassList  # the dataset's
     matrix: Counts  # [C, C]: rows true, columns predicted
     images: int
-    milliseconds: float  # image array → labels: the median of the first three images, each labelled alone on all cores
+    milliseconds: float  # image array → labels: median over the first three images, each labelled alone on all cores
     notes: tuple[str, ...] = ()
-    analysis: Analysis | None = None  # what lies behind the scores; `evaluate` always gives it
+    analysis: Analysis | None = None  # set by `evaluate`
 
     @property
     def scores(self) -> Scores:
@@ -56,12 +57,12 @@ class EvaluationReport:
 
     @property
     def baseline(self) -> tuple[str, Scores]:
-        """The commonest true class, and the scores of saying it everywhere: what any model must beat."""
+        """The majority-class baseline: the most frequent true class, and the scores of predicting it everywhere."""
         commonest, found = baseline(self.matrix)
         return self.classes.names[commonest], found
 
     def confusions(self) -> list[tuple[str, str, float]]:
-        """The greatest mistakes: (true class, taken for, share of the true class's pixels)."""
+        """The largest confusions: (true class, predicted class, share of the true class's pixels)."""
         true_C = self.matrix.sum(axis=1)
         found = [
             (self.classes.names[t], self.classes.names[p], float(self.matrix[t, p] / true_C[t]))
@@ -72,7 +73,7 @@ class EvaluationReport:
         return sorted(found, key=lambda row: -row[2])[:CONFUSIONS]
 
     def to_json(self) -> dict[str, Any]:
-        """Scores are 0–1, or None where undefined."""
+        """The report as plain lists and dicts. Scores are 0–1, or None where undefined."""
         name, guess = self.baseline
         guessed = guess.to_json(self.classes)
         return {
@@ -91,26 +92,15 @@ class EvaluationReport:
         }
 
     def to_rich(self) -> RenderableType:
-        """For rich to print: the scores, then a row a class with a bar for its IoU."""
+        """For rich to print: the scores, then one row per class with a bar for its IoU."""
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
         found = self.scores
         name, guess = self.baseline
         of = self.classes.names.index(name)
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("class")
-        for heading in (
-            "IoU",
-            "",
-            *(("95 %",) if self.analysis else ()),
-            "Dice",
-            "precision",
-            "recall",
-            "pixels",
-        ):
-            table.add_column(heading, justify="left" if heading == "" else "right")
+        interval = ("95 %",) if self.analysis else ()
+        table = table_of("class", "IoU", "", *interval, "Dice", "precision", "recall", "pixels")
         true_C = self.matrix.sum(axis=1)
         for i, class_name in enumerate(self.classes.names):
             red, green, blue = self.classes.colours[i]
@@ -128,23 +118,20 @@ class EvaluationReport:
             )
         lines = [
             f"{self.images:,} images of the {self.split} split, {found.pixels:,} labelled pixels, "
-            f"{self.milliseconds:.1f} ms to label one alone",
+            f"{self.milliseconds:.1f} ms per image",
         ]
         names = {"IoU": guess.iou_C, "Dice": guess.dice_C, "precision": guess.precision_C, "recall": guess.recall_C}
         own = ", ".join(f"{title} {percent(float(values_C[of]))}" for title, values_C in names.items())
         beside = (
-            f"The baseline, {name} everywhere, is what any model must beat. It has for {name} {own}; "
-            "for the other classes 0, and no precision."
+            f"Majority-class baseline, {name} everywhere. For {name}: {own}; for all other classes 0, and no precision."
         )
-        after = [f"{share:.0%} of {true} is taken for {taken}." for true, taken, share in self.confusions()]
+        after = [f"{share:.0%} of {true} is predicted as {taken}." for true, taken, share in self.confusions()]
         after += [f"Note: {note}" for note in self.notes]
         absent = [n for n, iou in zip(self.classes.names, found.iou_C, strict=True) if isnan(iou)]
         if absent:
-            after.append(f"Not in this split, nor predicted, and so left out of the means: {', '.join(absent)}.")
+            after.append(f"Neither in this split nor predicted, so left out of the means: {', '.join(absent)}.")
         more: list[RenderableType] = []
         if self.analysis:
-            from pixelwise.evaluation.report_text import analysis_parts
-
             more = [*analysis_parts(self.analysis), Text()]
         return Group(
             *(Text(line) for line in lines), Text(), self.whole_table(), Text(), table, Text(beside), Text(), *more,
@@ -152,16 +139,14 @@ class EvaluationReport:
         )  # fmt: skip
 
     def interval_cell(self, index: int) -> tuple[str, ...]:
-        """The interval of a class's IoU, where it is known."""
+        """The interval of a class's IoU."""
         if not self.analysis:
             return ()
         low, high = self.analysis.intervals["iou"][:, index]
         return (f"{low * 100:.1f}–{high * 100:.1f}" if low == low else "–",)
 
     def whole_table(self) -> RenderableType:
-        """The scores of the whole split, each with its interval and the baseline's."""
-        from pixelwise.evaluation.report_text import table_of
-
+        """The scores of the whole split, with intervals and the baseline."""
         found, (name, guess) = self.scores, self.baseline
         table = table_of("", "score", *(("95 %",) if self.analysis else ()), f"{name} everywhere")
         for score, title in WHOLE.items():
@@ -174,7 +159,3 @@ class EvaluationReport:
                 percent(getattr(guess, score)),
             )
         return table  # type: ignore[no-any-return]
-
-
-def percent(share: float) -> str:
-    return "–" if isnan(share) else f"{share:.1%}"

@@ -1,6 +1,6 @@
 """The worst, most typical and best images of a split, as pictures: photo, truth, prediction, and where they differ.
 
-They are read and labelled again, for nothing was kept but their names.
+They are read and labelled again: only their names were kept.
 
 Shapes: H, W an image's own size.
 """

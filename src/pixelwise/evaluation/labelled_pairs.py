@@ -1,4 +1,4 @@
-"""The pairs of a split, each read once, several at a time; and all that is wrong with them, said at once.
+"""The image and mask pairs of a split, read in parallel; all problems are reported at once.
 
 Shapes: H, W an image's own size.
 """
@@ -27,48 +27,52 @@ from pixelwise.images.files import real_path, shown
 from pixelwise.prediction.load_model import Model
 from pixelwise.records import Dataset, Labels, Pixels, Sample
 
-AHEAD = 4  # results that may wait for an earlier pair's
-LARGE_PX = 16_000_000  # images of more pixels are worked on one at a time, for their memory
+AHEAD = 4  # finished results that may wait for an earlier one
+LARGE_PX = 16_000_000  # images of more pixels are processed one at a time, to bound memory
 
 Result = TypeVar("Result")
 Pair = tuple[Sample, Pixels, Labels]
 
 
 def open_data(data: Dataset | str | Path, models: Sequence[Model], asked: Values) -> Dataset:
-    """The dataset to measure models on: its masks are read as a person says, else as a model's run was told.
+    """The dataset to evaluate on. Its masks are read as `asked`, otherwise as in a model's training run.
 
     Raises:
         UsageError, DatasetError: as `open_dataset`.
     """
     if isinstance(data, Dataset):
         if asked:
-            raise UsageError(f"{asked.options()}: say it where the folder is opened: open_dataset(folder, classes=…).")
+            raise UsageError(
+                f"{asked.options()}: pass this to open_dataset(folder, classes=…) instead: the dataset is already open."
+            )
         return data
     told = next((told for told in (values_of_run(model.path.parent) for model in models) if told[0]), None)
     if asked or told is None:
         return open_dataset(data, **asked.arguments())
     values, root = told
-    masks = values.masks if real_path(Path(data)) == root else ""  # elsewhere other folders may hold them
+    masks = values.masks if real_path(Path(data)) == root else ""  # another dataset may have other kinds of masks
     return open_listed(list_dataset(data, masks=masks), values, strict=False)
 
 
 def values_of_run(run: Path) -> tuple[Values, Path]:
-    """What was said of the masks of a run's data, and where they lay; empty where there is no run, or nothing was."""
+    """The mask values given for a run's data, and the data's folder; empty without a run or without such values."""
     try:
         recorded = json.loads((run / "data.json").read_text("utf-8"))
         return Values.from_json(recorded.get("values")), Path(recorded.get("root", ""))
     except FileNotFoundError:
         return Values(), Path()
     except (OSError, ValueError, AttributeError) as error:
-        raise UsageError(f"{shown(run / 'data.json')}: cannot be read ({error}). Evaluate the bundle alone.") from error
+        raise UsageError(
+            f"{shown(run / 'data.json')}: cannot be read ({error}). Evaluate a copy of model.onnx alone."
+        ) from error
 
 
 def sound_split(dataset: Dataset, split: str, *, skip_bad: bool) -> Dataset:
-    """Read every pair of a split and refuse it where one is bad, naming all; or leave the bad ones out.
+    """Check every pair of a split. Without `skip_bad`, problems raise DatasetError; with it, bad pairs are left out.
 
     Raises:
         UsageError: no such split.
-        DatasetError: the split is not sound.
+        DatasetError: the split has errors.
     """
     findings = find_problems(dataset, [split])
     if skip_bad:
@@ -78,10 +82,10 @@ def sound_split(dataset: Dataset, split: str, *, skip_bad: bool) -> Dataset:
 
 
 def checked_listing(dataset: Dataset, split: str, *, skip_bad: bool) -> Dataset:
-    """Refuse, or mend, what can be seen to be wrong before any pair is read. Raises as `sound_split`."""
+    """As `sound_split`, if problems are known before any pair is read; otherwise the dataset as it is."""
     if split not in dataset.splits:
         known = ", ".join(name for name in dataset.splits) or "none"
-        raise UsageError(f"{shown(dataset.root)}: has no {split!r} split; it has: {known}.")
+        raise UsageError(f"{shown(dataset.root)}: no {split!r} split; it has: {known}.")
     listed = any(problem.severity == "error" for problem in dataset.problems)
     if listed or not dataset.splits[split] or any(sample.mask is None for sample in dataset.splits[split]):
         return sound_split(dataset, split, skip_bad=skip_bad)
@@ -95,7 +99,7 @@ def read_pair(dataset: Dataset, sample: Sample) -> Pair:
         ImageError, MaskError: one of them cannot be read, or their sizes differ.
     """
     if sample.mask is None:
-        raise MaskError(f"{shown(sample.image)}: has no mask. Add it, or leave the image out with --skip-bad.")
+        raise MaskError(f"{shown(sample.image)}: no mask. Add it, or leave the image out with --skip-bad.")
     image_HW3 = read_sample_image(sample)
     size = (image_HW3.shape[0], image_HW3.shape[1])
     true_HW = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), size)
@@ -117,18 +121,17 @@ def each_pair(
     workers: int,
     alone: int = 0,
 ) -> Iterator[Result]:
-    """`work` of every pair of a split and its number, in the listing's order; several pairs at a time.
+    """`work` of every pair of a split and its number, in order; several pairs at a time.
 
-    Where one is bad, every pair is examined and all problems are named. With `skip_bad` the bad ones are left out, here
-    and in everything that follows.
+    If one is bad, every pair is checked and all problems are reported; with `skip_bad` the bad ones are left out.
 
     Args:
-        work: is called in threads. What it raises is raised here.
-        workers: how many pairs are worked on at a time, each by one thread that reads it too.
-        alone: so many of the first pairs are worked on one after the other, while nothing else is.
+        work: called in threads; its exceptions are raised here.
+        workers: number of threads, each of which reads and processes one pair.
+        alone: number of pairs at the start that are processed one at a time.
 
     Raises:
-        DatasetError: the split is not sound.
+        DatasetError: the split has errors.
     """
     done = 0
     try:
@@ -136,12 +139,12 @@ def each_pair(
             yield result
             done += 1
     except DataError:
-        mended = sound_split(dataset, split, skip_bad=skip_bad)
-        kept = {sample.name for sample in mended.splits[split]}
+        sound = sound_split(dataset, split, skip_bad=skip_bad)
+        kept = {sample.name for sample in sound.splits[split]}
         rest = tuple(sample for sample in dataset.splits[split][done:] if sample.name in kept)
-        if len(rest) == len(dataset.splits[split]) - done:  # the doctor finds nothing; then this error is all we know
+        if len(rest) == len(dataset.splits[split]) - done:  # the check found no problem: report the error itself
             raise
-        yield from in_order(mended, rest, work, done, workers, alone - done)
+        yield from in_order(sound, rest, work, done, workers, alone - done)
 
 
 def in_order(
@@ -152,13 +155,13 @@ def in_order(
     workers: int,
     alone: int,
 ) -> Iterator[Result]:
-    """As `each_pair`, of samples whose numbers start at `first`. Raises as `read_pair`, and what `work` raises."""
+    """As `each_pair`, for samples whose numbers start at `first`. Raises as `read_pair` and as `work`."""
     jobs = iter(enumerate(samples, start=first))
     large, met = Lock(), Event()
 
     def one(turn: int, sample: Sample) -> Result:
         with ExitStack() as held:
-            if met.is_set():  # how large a pair is, is known when it is read: from the first large one on, read in turn
+            if met.is_set():  # sizes are known only after reading: from the first large pair on, read one at a time
                 held.enter_context(large)
                 pairs = [read_pair(dataset, sample)]
                 if pairs[0][2].size <= LARGE_PX:
@@ -167,15 +170,15 @@ def in_order(
                 pairs = [read_pair(dataset, sample)]
                 if pairs[0][2].size > LARGE_PX:
                     met.set()
-                    if not large.acquire(blocking=False):  # none waits with a large image in its hands
+                    if not large.acquire(blocking=False):  # do not hold a large image while waiting
                         pairs.clear()
                         large.acquire()
                         pairs.append(read_pair(dataset, sample))
                     held.callback(large.release)
-            if pairs[0][2].size > LARGE_PX:  # what was freed on the way is not kept while the next needs as much
+            if pairs[0][2].size > LARGE_PX:  # return freed memory before the next needs as much
                 give_back()
                 held.callback(give_back)
-            return work(pairs.pop(), turn)  # `work` alone holds it, and can let go of it
+            return work(pairs.pop(), turn)  # only `work` holds it, and can free it
 
     for turn, sample in islice(jobs, max(alone, 0)):
         yield one(turn, sample)

@@ -1,4 +1,4 @@
-"""Everything that is counted on one image, as arrays that can be added up: no score is stored, no image kept.
+"""The counts of one image, as arrays that add up over images: neither scores nor images are kept.
 
 Shapes: H, W the image's own size; C classes; K kinds of error; D distances; T tolerances.
 """
@@ -18,21 +18,23 @@ from pixelwise.metrics.regions import SIZE_NAMES
 from pixelwise.metrics.streamed_regions import GrowingRegions
 from pixelwise.records import VOID, Labels, Scores
 
-STRIP_PIXELS = 1 << 20  # that are counted at a time, for the memory of large images
-MARGIN_ROWS = 2 * DISTANCES_PX[-1]  # are looked at besides those of a strip, which has at least as many
-BOUNDED = len(DISTANCES_PX) + 1  # bands, and what lies in none
+STRIP_PIXELS = 1 << 20  # counted at a time: bounds the memory for large images
+MARGIN_ROWS = 2 * DISTANCES_PX[-1]  # read around a strip, which has at least as many rows
+BOUNDED = len(DISTANCES_PX) + 1  # bands, and the pixels in none
 
 
 @dataclass
 class Sums:
-    """Counts of one image, or of many added up."""
+    """Counts of one image, or the sum over many."""
 
     joint: NDArray[np.int64]  # [D + 1, C, C]: band around a true boundary, true class, predicted class
     kinds: NDArray[np.int64]  # [K, C, C]: kind of error, true class, predicted class
     bands: NDArray[np.int64]  # [3, D, C], see metrics.boundary.band_counts
-    guess_bands: NDArray[np.int64]  # [2, D, C]: as above for one class everywhere: its band, and what of it is right
+    guess_bands: NDArray[
+        np.int64
+    ]  # [2, D, C]: the same for one class everywhere: its band, and the correct pixels of it
     edges: NDArray[np.int64]  # [T, 4, C], see metrics.outlines.outline_counts
-    guess_edges: NDArray[np.int64]  # [T, 4, C]: as above for one class everywhere
+    guess_edges: NDArray[np.int64]  # [T, 4, C]: the same for one class everywhere
     sizes: NDArray[np.int64]  # [sizes, C, 4], see metrics.regions.by_size
     confidence: NDArray[np.float64]  # [3, BINS · FINE], see metrics.calibration.confidence_sums
 
@@ -78,8 +80,8 @@ def measure(
     Args:
         predicted_HW: ids of the dataset's classes.
         true_HW: the same, or VOID.
-        scores_Chw: from which confidence is looked up; the order of the classes does not matter.
-        turn: the image's number, which moves the places at which confidence is looked up.
+        scores_Chw: the scores from which confidence is sampled; classes in any order.
+        turn: the image's number in its split, see `sample_grid`.
 
     Raises:
         ValueError: shapes differ, or an id is neither a class nor void.
@@ -116,6 +118,6 @@ def measure(
 
 
 def rows_of_strips(height: int, width: int) -> list[tuple[int, int]]:
-    """First row and end of each strip that is counted at a time; usual images are one."""
+    """The first row of each strip and the row after its last; images of usual size are one strip."""
     step = max(STRIP_PIXELS // width, MARGIN_ROWS)
     return [(first, min(first + step, height)) for first in range(0, height, step)]

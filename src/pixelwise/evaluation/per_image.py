@@ -1,4 +1,4 @@
-"""One row for each image: its scores and its errors. What the CSV holds, and what the bootstrap draws from.
+"""One row per image with its scores and errors, for the CSV and the bootstrap.
 
 Shapes: C classes; N images.
 """
@@ -22,22 +22,24 @@ from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
 from pixelwise.records import ClassList, Sample
 
 ROW_TOLERANCE_PX = 3  # of an image's boundary F; one of TOLERANCES_PX
-FRAME_NUMBER = re.compile(r"(.*?)[-_. ]*[A-Za-z]{0,2}\d+$")  # what comes before a frame's number
+FRAME_NUMBER = re.compile(r"(.*?)[-_. ]*[A-Za-z]{0,2}\d+$")  # the part before a frame number
 
 
 @dataclass(frozen=True)
 class ImageRow:
-    """What one image adds. Scores are 0–1, NaN where undefined."""
+    """One image's counts and scores, 0–1; NaN where undefined."""
 
     sample: Sample
     height: int
     width: int
-    counts_3C: NDArray[np.uint32]  # each class's right, true and predicted pixels
+    counts_3C: NDArray[np.uint32]  # see metrics.confusion.class_counts
     boundary_f: float  # of all classes' boundary pixels together, within ROW_TOLERANCE_PX
-    guess_edges_4C: NDArray[np.uint32]  # the same of each class said everywhere, see metrics.outlines.outline_counts
+    guess_edges_4C: NDArray[
+        np.uint32
+    ]  # the same for each class predicted everywhere, see metrics.outlines.outline_counts
     confidence: float  # mean probability of the predicted class
     errors: tuple[int, ...]  # wrong pixels of each of KINDS
-    milliseconds: float | None  # image array → labels; None where other images were worked on at the same time
+    milliseconds: float | None  # image array → labels; None where other images were processed at the same time
 
     @property
     def name(self) -> str:
@@ -57,10 +59,10 @@ class ImageRow:
         return self.scores.miou
 
     def guess(self, commonest: int) -> dict[str, float]:
-        """Scores of this image were one class said everywhere."""
+        """This image's scores for one class predicted everywhere."""
         found = scores_of_counts(counts_of_one_class(self.counts_3C, commonest))
-        said, near_said, true, near_true = self.guess_edges_4C.astype(np.int64)
-        boundary = f_of(said[commonest], near_said[commonest], true.sum(), near_true[commonest])
+        predicted, near_predicted, true, near_true = self.guess_edges_4C.astype(np.int64)
+        boundary = f_of(predicted[commonest], near_predicted[commonest], true.sum(), near_true[commonest])
         return {"baseline_miou": found.miou, "baseline_accuracy": found.accuracy,
                 "baseline_boundary_f": boundary}  # fmt: skip
 
@@ -82,12 +84,12 @@ def f_of(predicted: int, near_predicted: int, true: int, near_true: int) -> floa
 
 
 def counts_of(rows: Sequence[ImageRow]) -> NDArray[np.uint32]:
-    """[N, 3, C], from which every pixel score of every choice of images follows."""
+    """Class counts of all images, [N, 3, C], from which every pixel score of any selection of images follows."""
     return np.stack([row.counts_3C for row in rows])
 
 
 def to_csv(rows: Sequence[ImageRow], classes: ClassList) -> bytes:
-    """One line an image; scores are 0–1, empty where undefined. UTF-8."""
+    """The CSV: one line per image; scores are 0–1, empty where undefined. UTF-8."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     head = ["image", "sequence", "width_px", "height_px", "labelled_px", "accuracy", "miou",
@@ -110,14 +112,14 @@ def to_csv(rows: Sequence[ImageRow], classes: ClassList) -> bytes:
 
 
 def plain(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
+    """A cell that no spreadsheet interprets as a formula."""
     return "'" + text if text[:1] in ("=", "+", "-", "@") else text
 
 
 def sequence_of(name: str) -> str:
-    """What names a film, patient or place: all of a file's name but the number at its end.
+    """The file name without its final number, which usually names a film, patient or place.
 
-    "val/0016E5_07959" → "0016E5"; "" where nothing is left.
+    "val/0016E5_07959" → "0016E5"; "" where nothing remains.
     """
     stem = name.rpartition("/")[2]
     match = FRAME_NUMBER.fullmatch(stem)
@@ -125,7 +127,7 @@ def sequence_of(name: str) -> str:
 
 
 def sequences(rows: Sequence[ImageRow]) -> dict[str, list[int]]:
-    """The images of each sequence; empty where the names show none: one name for all, or one for nearly each."""
+    """The images of each sequence; empty where names show no sequences: one name for all, or a name per image."""
     found: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         found.setdefault(sequence_of(row.name), []).append(i)
@@ -133,7 +135,7 @@ def sequences(rows: Sequence[ImageRow]) -> dict[str, list[int]]:
 
 
 def chosen_images(rows: Sequence[ImageRow], number: int) -> dict[str, list[int]]:
-    """The worst, most typical (about the median) and best images by mIoU, none twice."""
+    """The worst, typical (around the median) and best images by mIoU, without repeats."""
     known = [i for i in range(len(rows)) if not np.isnan(rows[i].miou)]
     ordered = sorted(known, key=lambda i: (rows[i].miou, rows[i].name))
     number = min(number, len(ordered) // 3) if len(ordered) >= 3 else 0

@@ -1,4 +1,4 @@
-"""The report in the terminal: what lies behind the scores, a few lines for each question."""
+"""The analysis behind the scores, for the terminal."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ if TYPE_CHECKING:
 
     from pixelwise.evaluation.analysis import Analysis
 
-PIXELS_WORTH_NAMING = 0.001  # of all errors; kinds with fewer are left out
+WORTH_LISTING = 0.001  # minimum share of all errors for a kind to be listed
 
 
 def percent(share: float) -> str:
+    """A share as a percentage; "–" where undefined."""
     return "–" if isnan(share) else f"{share:.1%}"
 
 
 def analysis_parts(analysis: Analysis) -> list[RenderableType]:
-    """Tables and lines for rich to print. The baseline in them is the commonest class everywhere."""
+    """Tables and lines for rich to print. The baseline is the majority class everywhere."""
     from rich.text import Text
 
     calibration = analysis.calibration
     parts: list[RenderableType] = [
-        Text("Where the errors are, and what mending them would add to mIoU"), errors_table(analysis.errors()), Text(),
-        Text("Boundaries, by distance in pixels (the baseline in brackets)"), boundary_table(analysis), Text(),
+        Text("Error breakdown, with the mIoU gain if a kind were fixed"), errors_table(analysis.errors()), Text(),
+        Text("Boundaries, by distance in pixels (baseline in brackets)"), boundary_table(analysis), Text(),
         Text("True regions by size (side of a square of the same area)"), sizes_table(analysis.sizes()), Text(),
     ]  # fmt: skip
     if sequences := analysis.by_sequence():
         parts += [Text("Sequences, by the start of the file names"), sequences_table(sequences), Text()]
     parts.append(Text(
-        f"Calibration error {percent(calibration.error)} (baseline {percent(1 - analysis.guess_accuracy)}). Of the "
-        f"surest half of the pixels {percent(analysis.risk(0.5))} are wrong, of all {percent(analysis.risk(1.0))} "
-        f"(baseline {percent(1 - analysis.guess_accuracy)} of any)."
+        f"Expected calibration error {percent(calibration.error)} (baseline {percent(1 - analysis.guess_accuracy)}). "
+        f"Wrong: {percent(analysis.risk(0.5))} of the most confident half of the pixels, {percent(analysis.risk(1.0))} "
+        f"of all (baseline {percent(1 - analysis.guess_accuracy)} of both)."
     ))  # fmt: skip
     for kind, rows in analysis.chosen().items():
         named = ", ".join(
@@ -47,54 +48,54 @@ def analysis_parts(analysis: Analysis) -> list[RenderableType]:
         parts.append(Text(
             f"{analysis.suspects_in_all} suspected label errors; the largest: {name} at {suspect.x},{suspect.y}, "
             f"mask {analysis.classes.names[suspect.true]}, model {analysis.classes.names[suspect.predicted]}. "
-            "--html shows them."
+            "See them with --html."
         ))  # fmt: skip
     return parts
 
 
 def table_of(*columns: str) -> Any:
-    """An empty table. Its title goes before it as text: a table's own is broken at the table's width."""
+    """An empty table. Print its title as text before it: rich wraps a table's own title at the table's width."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left", overflow="fold")
+        table.add_column(column, justify="right" if i and column else "left", overflow="fold")
     return table
 
 
 def errors_table(errors: list[dict[str, Any]]) -> RenderableType:
-    table = table_of("kind of error", "pixels", "of all errors", "mIoU, points")
+    table = table_of("kind of error", "pixels", "share of errors", "mIoU gain, points")
     for row in errors:
-        if row["share"] >= PIXELS_WORTH_NAMING:
+        if row["share"] >= WORTH_LISTING:
             gain = f"{row['miou_gain'] * 100:+.1f}"
             table.add_row(row["name"], f"{row['pixels']:,}", percent(row["share"]), gain)
     return table  # type: ignore[no-any-return]
 
 
 def boundary_table(analysis: Analysis) -> RenderableType:
-    """Boundary scores and the trimap, a row a distance."""
+    """Boundary scores and the trimap, one row per distance."""
     found = analysis.boundaries()
     iou, f = ({row["px"]: row for row in found[name]} for name in ("iou", "f"))
     trimap = {row["px"]: row for row in analysis.trimap()}
     table = table_of("within", "boundary IoU", "boundary F", "surface Dice", "accuracy")
 
-    def beside(row: dict[str, Any] | None, name: str, baseline: str) -> str:
+    def with_baseline(row: dict[str, Any] | None, name: str, baseline: str) -> str:
         return f"{percent(row[name])} ({percent(row[baseline])})" if row else ""
 
     for px in sorted({*iou, *f}):
         near, edge, band = iou.get(px), f.get(px), trimap.get(px)
         table.add_row(
             f"{px} px",
-            beside(near, "mean", "baseline"),
-            beside(edge, "mean", "baseline"),
-            beside(edge, "surface_dice", "baseline_surface_dice"),
-            beside(band, "accuracy", "baseline_accuracy"),
+            with_baseline(near, "mean", "baseline"),
+            with_baseline(edge, "mean", "baseline"),
+            with_baseline(edge, "surface_dice", "baseline_surface_dice"),
+            with_baseline(band, "accuracy", "baseline_accuracy"),
         )
     return table  # type: ignore[no-any-return]
 
 
 def sizes_table(sizes: list[dict[str, Any]]) -> RenderableType:
-    table = table_of("size", "regions", "found", "baseline", "pixels right", "baseline")
+    table = table_of("size", "regions", "found", "baseline", "accuracy", "baseline")
     for row in sizes:
         if row["regions"]:
             shares = ("found", "baseline_found", "accuracy", "baseline_accuracy")

@@ -1,8 +1,8 @@
-"""The verb `suggest`: of images that nobody has labelled, which to label next, and what that should bring.
+"""The verb `suggest`: which unlabelled images to label next, and the expected gain.
 
-A label teaches most where the model is unsure (entropy of its calibrated probabilities), on images unlike those that
-are labelled and unlike each other. The choice is a ranking, not a proof: its images are worth more than chance, and how
-much more only labelling tells.
+Labels help most where the model is uncertain (entropy of its calibrated probabilities), on images that differ from the
+labelled ones and from each other. The result is a ranking: its images should help more than random ones, by how much
+only labelling shows.
 
 Shapes: N images; F features.
 """
@@ -36,8 +36,8 @@ from pixelwise.softmax import entropy, softmax
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-NUMBER = 20  # images that are suggested
-LISTED = 10  # regions that the text names
+NUMBER = 20  # images to suggest
+LISTED = 10  # regions in the terminal output
 Item = TypeVar("Item")
 
 
@@ -48,7 +48,7 @@ class Suggestion:
     image: Path
     uncertainty: float  # mean entropy over the image, 0–1
     novelty: float  # distance to the nearest image that is labelled or was suggested before, 0–2
-    worth: float  # the product, which decides
+    worth: float  # uncertainty × novelty, by which images are ranked
     regions: tuple[UnsureRegion, ...]  # where to look first
 
     def to_json(self) -> dict[str, Any]:
@@ -58,22 +58,22 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Suggestions:
-    """What `suggest` found, the most telling image first."""
+    """The result of `suggest`, the most useful image first."""
 
     chosen: tuple[Suggestion, ...]
     considered: int
     failed: tuple[tuple[Path, str], ...]  # images that cannot be read, and why
-    labelled: int  # images that novelty was measured against
-    mean_uncertainty: float  # of all that were considered
-    forecast: Forecast | None  # what so many more labels should bring; None without measured scores
+    labelled: int  # labelled images with which the others were compared
+    mean_uncertainty: float  # of all considered images
+    forecast: Forecast | None  # the expected gain; None without measured scores
     measured: tuple[tuple[int, float], ...]  # the scores behind it: training images, mIoU
-    tasks: Path | None  # what was written for the labelling tool
+    tasks: Path | None  # the folder written for the labelling tool
 
     @property
     def regions(self) -> list[tuple[float, Suggestion, UnsureRegion]]:
-        """The regions of the suggested images, the most telling first: worth, image, region.
+        """The regions of the suggested images, the most useful first: worth, image, region.
 
-        Worth is the region's uncertainty × its image's novelty, as that of an image is.
+        Worth is the region's uncertainty × its image's novelty.
         """
         found = [
             (region.uncertainty * image.novelty, image, region) for image in self.chosen for region in image.regions
@@ -104,29 +104,29 @@ class Suggestions:
         for suggestion in self.chosen:
             numbers = (suggestion.worth, suggestion.uncertainty, suggestion.novelty)
             table.add_row(shown(suggestion.image), *(f"{number:.3f}" for number in numbers))
-        places = table_of("image", "worth", "place", "size", "model wavers between")
+        places = table_of("image", "worth", "x,y", "size", "confused classes")
         for worth, suggestion, region in self.regions[:LISTED]:
             places.add_row(shown(suggestion.image), f"{worth:.3f}", f"{region.x},{region.y}",
                            f"{region.width}×{region.height}", " and ".join(region.between))  # fmt: skip
         lines = [f"{self.considered:,} images considered, mean uncertainty {self.mean_uncertainty:.3f}; novelty is "
-                 + (f"against {self.labelled:,} labelled images." if self.labelled else
-                    "among them alone: name what is labelled with --labelled.")]  # fmt: skip
+                 + (f"relative to {self.labelled:,} labelled images." if self.labelled else
+                    "among these images only: give labelled images with --labelled.")]  # fmt: skip
         if self.forecast:
             f = self.forecast
             sizes = ", ".join(f"{images}: {score:.1%}" for images, score in self.measured)
             lines.append(
-                f"{f.images} more images should bring {f.gain * 100:+.2f} points of mIoU (90 %: {f.low * 100:+.2f} to "
-                f"{f.high * 100:+.2f}), if they are like those before. Measured: {sizes}."
+                f"Expected gain from {f.images} more images of the same kind: {f.gain * 100:+.2f} points of mIoU (90 % "
+                f"range {f.low * 100:+.2f} to {f.high * 100:+.2f}). Measured: {sizes}."
             )
         else:
-            lines.append("What they would bring is not known: give scores at three training sizes (--run or --curve).")
+            lines.append("The expected gain is not known: give scores at three training sizes (--run or --curve).")
         if self.tasks:
-            lines.append(f"Tasks with the model's masks as a start are in {shown(self.tasks)}.")
-        lines += [f"left out: {message}" for _, message in self.failed]
+            lines.append(f"Tasks with the model's masks to correct: {shown(self.tasks)}.")
+        lines += [f"skipped: {message}" for _, message in self.failed]
         parts: list[RenderableType] = [Text("Label these images next"), table, Text()]
         if self.regions:
             parts += [
-                Text("Look here first, or label these regions alone"),
+                Text("Start with these regions, or label only them"),
                 places,
                 Text(),
             ]
@@ -176,17 +176,17 @@ def suggest(
     if number < 1:
         raise UsageError(f"the number of images to suggest is {number}; expected 1 or more.")
     if tasks not in KINDS:
-        raise UsageError(f"{tasks!r} is no labelling tool that is known; expected one of: {', '.join(KINDS)}.")
+        raise UsageError(f"{tasks!r} is not a known labelling tool; expected one of: {', '.join(KINDS)}.")
     paths = listed(images, Path(out) if out else None)
     measured = [*(score_of_run(Path(run)) for run in runs), *(read_curve(Path(curve)) if curve else [])]
-    fitted = fit_curve(measured) if measured else None  # refused before the work, not after it
+    fitted = fit_curve(measured) if measured else None  # fails before the long work
     opened = model if isinstance(model, Model) else load(model)
     describe = describer(opened)
     known = known_samples(labelled)
     files = {real_path(sample.image) for sample in known}
     paths = [path for path in paths if real_path(path) not in files]
     if not paths:
-        raise UsageError("all of these images are labelled already. Name others.")
+        raise UsageError("all of these images are labelled already. Give others.")
     total = len(paths) + len(known)
     labelled_LF = [describe(read_sample_image(sample))[1] for sample in with_progress(known, progress, 0, total)]
     uncertainty, described, regions, kept, failed = [], [], [], [], []
@@ -226,14 +226,14 @@ def suggest(
 def with_progress(
     items: Iterable[Item], progress: Callable[[int, int], None], before: int, total: int
 ) -> Iterator[Item]:
-    """The items, with progress told before each."""
+    """The items, with progress reported before each."""
     for done, item in enumerate(items):
         progress(before + done, total)
         yield item
 
 
 def listed(images: Sequence[Path | str], out: Path | None) -> list[Path]:
-    """Every image that is meant, once, in order. Raises UsageError where there is none."""
+    """All images in these files and folders, each once, in order. Raises UsageError where there are none."""
     paths = [Path(image) for image in images]
     missing = [shown(path) for path in paths if not path.exists()]
     if missing:
@@ -244,7 +244,7 @@ def listed(images: Sequence[Path | str], out: Path | None) -> list[Path]:
             found.setdefault(real_path(image), image)
     if not found:
         kinds = ", ".join(IMAGE_SUFFIXES)
-        raise UsageError(f"no images were named. Name image files ({kinds}), or folders of them.")
+        raise UsageError(f"no images found. Give image files ({kinds}) or folders of them.")
     return list(found.values())
 
 

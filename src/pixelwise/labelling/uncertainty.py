@@ -1,4 +1,4 @@
-"""Where is a model unsure of an image that nobody has labelled? Entropy, and the windows in which it gathers.
+"""Where a model is uncertain in an unlabelled image: the windows with the highest entropy.
 
 Shapes: C classes; h, w the size of the scores.
 """
@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 from pixelwise.records import ClassList
 from pixelwise.softmax import entropy
 
-REGIONS = 3  # of an image that are named
-WINDOW = 4  # a region is this part of the image's height and width
+REGIONS = 3  # listed for an image
+WINDOW = 4  # a region is 1/WINDOW of the image's height and width
 
 
 @dataclass(frozen=True)
 class UnsureRegion:
-    """A part of an image on which a label would tell most."""
+    """A part of an image where a label would help most."""
 
     x: int
     y: int
     width: int
     height: int  # pixels of the image
     uncertainty: float  # mean entropy inside, 0–1
-    weight: float  # its share of the image's whole uncertainty, 0–1
-    between: tuple[str, str]  # the two classes that are likeliest there
+    weight: float  # its share of the image's total uncertainty, 0–1
+    between: tuple[str, str]  # the two most probable classes
 
     def to_json(self) -> dict[str, Any]:
         return {"x": self.x, "y": self.y, "width": self.width, "height": self.height,
@@ -39,9 +39,9 @@ class UnsureRegion:
 def unsure_regions(
     probability_Chw: NDArray[np.floating], height: int, width: int, classes: ClassList
 ) -> tuple[UnsureRegion, ...]:
-    """The windows of an image of height × width pixels that hold most uncertainty, the most first, none over another.
+    """The most uncertain windows of an image of height × width pixels, in order, without overlaps.
 
-    A window is a quarter of the image's height and width.
+    A window has a quarter of the image's height and width.
     """
     entropy_hw = entropy(probability_Chw.astype(np.float64))
     h, w = entropy_hw.shape
@@ -51,7 +51,7 @@ def unsure_regions(
     total = float(entropy_hw.sum())
     average = total * down * across / (h * w)
     found: list[UnsureRegion] = []
-    while len(found) < REGIONS and held_yx.max() > average * 1.01:  # a flat image has no region that stands out
+    while len(found) < REGIONS and held_yx.max() > average * 1.01:  # a uniform image has no region that stands out
         y, x = (int(place) for place in np.unravel_index(int(held_yx.argmax()), held_yx.shape))
         likely = probability_Chw[:, y : y + down, x : x + across].mean(axis=(1, 2)).argsort()[::-1]
         left, top = x * width // w, y * height // h

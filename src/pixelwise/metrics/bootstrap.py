@@ -1,7 +1,7 @@
-"""How sure is a score? The bootstrap over images (Efron & Tibshirani 1993): draw images again, with replacement.
+"""Confidence intervals of scores: the bootstrap over images (Efron & Tibshirani 1993).
 
-Images, not pixels, are what a test set samples: a score over millions of pixels can still hang on a few images. Where
-images are neighbouring frames of a video they repeat each other, and the truth is less sure than the interval says.
+A test set samples images, not pixels: a score over millions of pixels can still depend on a few images. Neighbouring
+frames of a video are not independent, so that the true intervals are wider than these.
 
 Shapes: N images; B draws.
 """
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 DRAWS = 1000
 LEVEL = 0.95
-AT_ONCE = 1 << 22  # numbers of drawn images that are held in memory at a time
+AT_ONCE = 1 << 22  # counts held in memory at a time
 
 Interval = tuple[float, float]
 
 
 def draw_counts(images: int, draws: int = DRAWS, seed: int = 0) -> Iterator[NDArray[np.float64]]:
-    """How often each image comes in a draw, [b, N] at a time, B rows in all; the same for the same seed."""
+    """How often each image is drawn: B rows in all, yielded as [b, N]; the same for the same seed."""
     rng = np.random.default_rng(seed)
     step = max(AT_ONCE // images, 1)
     for first in range(0, draws, step):
@@ -37,7 +37,7 @@ def drawn_sums(counts_N: NDArray[np.integer], draws: int = DRAWS, seed: int = 0)
 
 
 def interval(drawn: NDArray[np.float64], level: float = LEVEL) -> NDArray[np.float64]:
-    """The percentile interval over the draws, axis 0. Returns [2, …]: low and high; NaN where nothing is defined."""
+    """The percentile interval over the draws (axis 0). Returns [2, …]: low and high; NaN where no draw is defined."""
     tail = (1 - level) / 2
     undefined = np.isnan(drawn).all(axis=0)
     safe = np.where(undefined, 0.0, drawn)
@@ -46,7 +46,7 @@ def interval(drawn: NDArray[np.float64], level: float = LEVEL) -> NDArray[np.flo
 
 
 def p_value(differences: NDArray[np.float64]) -> float:
-    """Two-sided: how often the draws put the difference on the other side of zero, doubled. At least 2 / (B + 1)."""
+    """Two-sided p-value: twice the share of draws whose difference has the other sign. At least 2 / (B + 1)."""
     known = differences[~np.isnan(differences)]
     if not known.size:
         return float("nan")

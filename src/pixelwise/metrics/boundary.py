@@ -1,10 +1,10 @@
-"""How well do outlines agree? Bands around boundaries; `outlines` looks at boundary pixels one by one.
+"""Boundary IoU and the trimap, from bands around boundaries; `outlines` counts single boundary pixels.
 
-Boundary IoU (Cheng et al. 2021, arXiv:2103.16562) compares the bands that lie within d pixels of a class's outline. The
-trimap (Kohli et al. 2009) uses the same bands, around true boundaries alone.
+Boundary IoU (Cheng et al. 2021, arXiv:2103.16562) compares the bands within d pixels of a class's outline. The trimap
+(Kohli et al. 2009) uses the same bands, around true boundaries only.
 
-A class ends where another label begins, void included: predictions are set void where the truth is, and so end there
-as well. The frame of the image is an outline in boundary IoU, as its authors have it, and nowhere else.
+A class ends where another label begins, void included; predictions are void where the truth is. The image border counts
+as an outline in boundary IoU, as in the paper, and nowhere else.
 
 Shapes: H, W an image's own size, or that of a strip of its rows; C classes; D distances.
 """
@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from pixelwise.metrics.confusion import ratio
 from pixelwise.records import VOID, Labels
 
-DISTANCES_PX = (1, 2, 4, 8, 16)  # of bands from the boundary; in the image's own pixels, in squares (Chebyshev)
+DISTANCES_PX = (1, 2, 4, 8, 16)  # widths of the bands in the image's own pixels; Chebyshev distance
 
-EXACT = 1 << 24  # OpenCV counts in float32, which is exact up to there
+EXACT = 1 << 24  # OpenCV counts in float32, which is exact up to here
 
-Bands = NDArray[np.uint8]  # [H, W]: how many of the distances a pixel is farther from a boundary than
+Bands = NDArray[np.uint8]  # [H, W]: the number of distances that are smaller than a pixel's own to the nearest boundary
 
 
 def bands(labels_HW: Labels, distances: tuple[int, ...] = DISTANCES_PX) -> Bands:
-    """For each pixel, the index of the narrowest band around a boundary that holds it; D where none does.
+    """For each pixel, the index of the narrowest band that contains it; D where none does.
 
     A pixel is within d of a boundary when another label is at most d pixels away, diagonal steps counting as one.
     `distances` ascend.
@@ -39,9 +39,9 @@ def bands(labels_HW: Labels, distances: tuple[int, ...] = DISTANCES_PX) -> Bands
 
 
 def depth(within_HW: NDArray[np.uint8], reached: int, distances: tuple[int, ...]) -> NDArray[np.uint8]:
-    """In how many bands around something a pixel lies. `within_HW`: is it within the distance `reached`? 0 or 1."""
+    """The number of bands that contain each pixel. `within_HW`: 1 where it is within the distance `reached`, else 0."""
     found_HW = np.zeros(within_HW.shape, np.uint8)
-    for distance in distances:  # squares widened by squares are squares: go on from the last
+    for distance in distances:  # a square dilated by a square is a square: start from the last one
         if distance > reached:
             within_HW, reached = np.asarray(cv2.dilate(within_HW, square(distance - reached)), np.uint8), distance
         found_HW += within_HW
@@ -50,12 +50,12 @@ def depth(within_HW: NDArray[np.uint8], reached: int, distances: tuple[int, ...]
 
 @lru_cache(maxsize=32)
 def square(reach: int) -> NDArray[np.uint8]:
-    """All steps of at most this length, diagonal steps counting as one, as a kernel."""
+    """The kernel of a Chebyshev distance."""
     return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
 
 
 def bands_of_rows(labels_HW: Labels, first: int, stop: int) -> Bands:
-    """As `bands`, of these rows of the map alone."""
+    """As `bands`, of these rows only."""
     top = max(first - DISTANCES_PX[-1], 0)
     return bands(labels_HW[top : stop + DISTANCES_PX[-1]])[first - top : stop - top]
 
@@ -64,13 +64,13 @@ def bands_of_rows(labels_HW: Labels, first: int, stop: int) -> Bands:
 def frame_bands(
     height: int, width: int, distances: tuple[int, ...] = DISTANCES_PX, rows: tuple[int, int] | None = None
 ) -> Bands:
-    """As `bands`, for the distance to what lies outside the image; of all rows, or of rows from one up to another."""
+    """As `bands`, for the distance to the outside of the image. `rows`: first and stop; None: all."""
     first, stop = rows or (0, height)
     return np.minimum(side_bands(height, distances)[first:stop, None], side_bands(width, distances)[None])
 
 
 def side_bands(side: int, distances: tuple[int, ...]) -> NDArray[np.uint8]:
-    """As `frame_bands`, along one side of that many pixels."""
+    """As `frame_bands`, along one side."""
     away = np.minimum(np.arange(1, side + 1), np.arange(side, 0, -1))
     return np.asarray((away[:, None] > np.array(distances)).sum(axis=1), np.uint8)
 
@@ -79,7 +79,7 @@ def side_bands(side: int, distances: tuple[int, ...]) -> NDArray[np.uint8]:
 def frame_pixels(
     height: int, width: int, distances: tuple[int, ...] = DISTANCES_PX, rows: tuple[int, int] | None = None
 ) -> tuple[NDArray[np.intp], Bands]:
-    """The pixels near the frame, as indices of the flat image or of these rows of it, and their bands."""
+    """The pixels near the image border, as indices of the flat rows, and their bands."""
     flat = frame_bands(height, width, distances, rows).ravel()
     at = np.flatnonzero(flat < len(distances))
     return at, flat[at]
@@ -93,19 +93,21 @@ def banded_matrix(
     classes: int,
     strip: tuple[int, int] = (0, 0),
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The confusion matrix, by both maps' bands. Both maps are void where the truth is; void is left out.
+    """The confusion matrix by the bands of both maps, which are void where the truth is. Void is not counted.
 
-    All pixels are counted once, and those near the frame once more, for the outlines that boundary IoU sees there.
-    Of a large image the maps may be a strip; the strips' counts add up to those of the image. `strip`: the first row,
-    and the height of the image; (0, 0): the maps are the image.
+    The maps may be a strip of a large image: the strips' counts add up to those of the image.
 
-    Returns int64 [C, C, D + 1, D + 1] (true class, predicted class, true band, predicted band) without the frame's
-    outline, and with it.
+    Args:
+        strip: the strip's first row, and the height of the image; (0, 0): the maps are the whole image.
+
+    Returns:
+        int64 [C, C, D + 1, D + 1] (true class, predicted class, true band, predicted band), twice: without the image
+        border as an outline, and with it.
     """
     side, width = classes + 1, len(DISTANCES_PX) + 1  # the last class is void's
     first, height = strip[0], strip[1] or len(true_HW)
     at, frame = frame_pixels(height, true_HW.shape[1], rows=(first, first + len(true_HW)))
-    codes, before, after = [], [], []  # of class and band; and of those near the frame
+    codes, before, after = [], [], []  # class and band of all pixels; of those near the border, without and with it
     for labels_HW, band_HW in ((true_HW, bands_true), (predicted_HW, bands_predicted)):
         code_HW: Any = np.minimum(labels_HW, classes).astype(np.uint8 if side * width <= 256 else np.uint16)
         code_HW *= width
@@ -124,7 +126,7 @@ def banded_matrix(
 
 
 def counted_pairs(codes: list[NDArray[Any]], number: int) -> NDArray[np.int64]:
-    """How often each pair of codes 0 … number − 1 occurs at one place of two maps. Returns [number, number]."""
+    """The joint histogram [number, number] of two maps of codes 0 … number − 1."""
     first, second = codes
     if first.dtype.itemsize > 1 or first.size >= EXACT:
         pairs = first.ravel().astype(np.intp) * number + second.ravel()
@@ -135,7 +137,7 @@ def counted_pairs(codes: list[NDArray[Any]], number: int) -> NDArray[np.int64]:
 def band_counts(framed: NDArray[np.int64]) -> NDArray[np.int64]:
     """Pixels of each class in its band of the truth, of the prediction, and in both. Returns int64 [3, D, C].
 
-    [:, i] counts bands of the i-th distance, narrower ones included. `framed` is the second that `banded_matrix` gives.
+    [:, i] counts the band of the i-th distance, narrower ones included. `framed`: the second array of `banded_matrix`.
     """
     classes, distances = len(framed), len(DISTANCES_PX)
     right = framed[np.arange(classes), np.arange(classes)].cumsum(axis=1).cumsum(axis=2)  # in both bands at once
@@ -145,17 +147,20 @@ def band_counts(framed: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def guess_counts(true_HW: Labels, classes: int, rows: tuple[int, int] | None = None) -> NDArray[np.int64]:
-    """As `band_counts`, for one class everywhere, which ends at the frame and at void alone. Returns int64 [2, D, C].
+    """As `band_counts`, for predicting one class everywhere: its outline is the image border and void.
 
-    For each class: the pixels of its band were it said everywhere, and those of them that it truly has. Of all rows, or
-    of rows from one up to another.
+    Args:
+        rows: first and stop; None: all.
+
+    Returns:
+        int64 [2, D, C], for each class: the pixels of its predicted band, and how many of them are truly of the class.
     """
     height, width = true_HW.shape
     first, stop = rows or (0, height)
     top = max(first - DISTANCES_PX[-1], 0)
     void: Any = (true_HW[top : stop + DISTANCES_PX[-1]] == VOID).view(np.uint8)
     true_HW = true_HW[first:stop]
-    # In how many of the frame's bands a pixel lies.
+    # The number of the border's bands that contain each pixel.
     beyond = len(DISTANCES_PX) - frame_bands(height, width, rows=(first, stop))
     if void.any():
         beyond = np.maximum(beyond, depth(void, 0, DISTANCES_PX)[first - top : stop - top])
@@ -170,7 +175,7 @@ def guess_counts(true_HW: Labels, classes: int, rows: tuple[int, int] | None = N
 
 
 def counted(codes_HW: NDArray[Any], number: int) -> NDArray[np.int64]:
-    """How often each of the codes 0 … number − 1 occurs."""
+    """The histogram [number] of a map of codes 0 … number − 1."""
     if codes_HW.dtype.itemsize > 2 or codes_HW.size >= EXACT:
         return np.bincount(codes_HW.ravel(), minlength=number)
     return cv2.calcHist([codes_HW], [0], None, [number], [0, number]).ravel().astype(np.int64)

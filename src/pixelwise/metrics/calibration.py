@@ -1,4 +1,4 @@
-"""Are probabilities true? Temperature scaling and the expected calibration error (Guo et al. 2017, arXiv:1706.04599).
+"""Calibration of probabilities: temperature scaling and the expected calibration error (Guo et al., arXiv:1706.04599).
 
 Shapes: N pixels, C classes; H, W an image's own size; h, w that of the scores; y, x of sampled rows and columns.
 """
@@ -16,12 +16,14 @@ from pixelwise.records import Scores as LowScores
 from pixelwise.softmax import highest_probability, log_softmax
 
 BINS = 15
-FINE = 100  # parts of a bin: confidences are streamed into 1,500 of them, fine enough for risk against coverage
+FINE = 100  # parts of a bin: confidences are counted in 1,500 of them, fine enough for risk against coverage
 SAMPLE_EVERY = 4  # rows and columns
-STRIP_VALUES = 1 << 22  # scores that are resized at a time, for the memory of large images
-TEMPERATURES = (0.25, 4.0)  # sought between these; a network outside them needs other help
+STRIP_VALUES = 1 << 22  # scores resized at a time: bounds the memory for large images
+TEMPERATURES = (0.25, 4.0)  # range of the search
 
-Between = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]  # places before, behind, the latter's weight
+Between = tuple[
+    NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]
+]  # index before, index after, weight of the latter
 
 
 def fit_temperature(scores_NC: NDArray[np.floating], labels_N: NDArray[np.integer]) -> float:
@@ -75,12 +77,13 @@ def labelled_pixels(
 
 @lru_cache(maxsize=16)
 def places_between(at: tuple[int, int, int], size_px: int, low_px: int) -> Between:
-    """What bilinear resizing from low_px to size_px (pixel centres at half-integers) takes from where.
+    """Bilinear resizing from low_px to size_px, pixel centres at half-integers: indices and weights.
 
     Args:
-        at: start, stop and step of the pixels that are wanted.
+        at: start, stop and step of the wanted pixels.
 
-    Returns the places before and after each, and the weight of the one after.
+    Returns:
+        The index before each pixel, the index after it, and the weight of the latter.
     """
     place = np.clip((np.arange(*at) + 0.5) / size_px * low_px - 0.5, 0, low_px - 1)
     first = place.astype(np.intp)
@@ -100,9 +103,9 @@ def sample_grid(height: int, width: int, turn: int) -> tuple[slice, slice]:
 def sampled_confidence(
     scores_Chw: LowScores, height: int, width: int, rows: slice, columns: slice, temperature: float = 1.0
 ) -> NDArray[np.float32]:
-    """Probability of the likeliest class at the pixels [rows, columns] of an image of height × width.
+    """Probability of the most probable class at the pixels [rows, columns] of an image of height × width.
 
-    Equal to that of the full-resolution scores there, which are never made. Returns float32 [y, x].
+    The same as from full-resolution scores, which are never computed. Returns float32 [y, x].
     """
     classes, h, w = scores_Chw.shape
     above, below, down_y = places_between(rows.indices(height), height, h)
@@ -120,10 +123,10 @@ def sampled_confidence(
 def confidence_between(
     scores_Chw: LowScores, down: Between, across: Between, temperature: float
 ) -> NDArray[np.float32]:
-    """Probability of the likeliest class at places between the scores'. Returns float32 [y, x]."""
+    """Probability of the most probable class at interpolated scores. Returns float32 [y, x]."""
     above, below, down_y = down
     left, right, across_x = across
-    # Not as a product of matrices, whose threads would wait for the network's; `take` copies faster than an index.
+    # No matrix product: its threads would compete with the network's. `take` copies faster than indexing.
     scores_Cyw = scores_Chw.take(above, axis=1)
     scores_Cyw += (scores_Chw.take(below, axis=1) - scores_Cyw) * down_y[:, None]
     scores_Cyx = scores_Cyw.take(left, axis=2)
@@ -132,7 +135,7 @@ def confidence_between(
 
 
 def confidence_sums(confidence_N: NDArray[np.floating], right_N: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Pixels, right pixels and the sum of confidence in each of BINS · FINE parts of 0–1. Returns [3, BINS · FINE]."""
+    """Pixels, correct pixels and summed confidence in each of BINS · FINE parts of 0–1. Returns [3, BINS · FINE]."""
     parts = BINS * FINE
     part_N = np.minimum((confidence_N * parts).astype(int), parts - 1)
     return np.stack(
@@ -146,14 +149,14 @@ def confidence_sums(confidence_N: NDArray[np.floating], right_N: NDArray[np.bool
 
 @dataclass(frozen=True)
 class Calibration:
-    """What streamed confidences say. NaN where nothing was seen."""
+    """Calibration of counted confidences. NaN where nothing was counted."""
 
     pixels: int
     error: float  # expected calibration error, 0–1
     bins: NDArray[np.float64]  # [BINS, 3]: share of the pixels, mean confidence and accuracy
-    coverage: NDArray[np.float64]  # shares of the pixels that are kept, the surest first, ascending to 1
-    risk: NDArray[np.float64]  # the share of those that is wrong
-    area_under_risk: float  # mean risk over all coverages; smaller is better
+    coverage: NDArray[np.float64]  # share of the pixels kept, the most confident first; ascending to 1
+    risk: NDArray[np.float64]  # share of the kept pixels that are wrong
+    area_under_risk: float  # mean risk over all coverages; lower is better
 
 
 def calibration_of(sums: NDArray[np.float64]) -> Calibration:

@@ -1,6 +1,6 @@
-"""One streamed confusion matrix, from which every pixel score derives.
+"""The confusion matrix, and every pixel score that follows from it.
 
-matrix[t, p] counts the pixels of true class t that were predicted as p. Void pixels are counted nowhere.
+matrix[t, p] counts the pixels of true class t predicted as p. Void pixels are not counted.
 
 The rule for absent classes: a class that is neither true nor predicted anywhere has no IoU (None, NaN in arrays) and
 is left out of the means; a class that is only predicted has IoU 0 and counts; the mean over no classes is NaN.
@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from pixelwise.records import VOID, ClassList, Labels
 
-STRIP_PIXELS = 1 << 22  # that are counted at a time
+STRIP_PIXELS = 1 << 22  # counted at a time
 Counts = NDArray[np.int64]  # [C, C]
 
 
 def count_pairs(predicted_HW: Labels, true_HW: Labels, classes: int) -> Counts:
-    """The confusion matrix [C, C] of one image, void left out.
+    """The confusion matrix [C, C] of one image, without void.
 
     Raises:
         ValueError: shapes differ, or an id is neither a class nor void.
     """
     if predicted_HW.shape != true_HW.shape:
         raise ValueError(f"predicted labels are {predicted_HW.shape}, true labels {true_HW.shape}; they must agree")
-    # One 16-bit code a pixel, counted in one pass; void lands in rows and columns that are then looked at and cut off.
-    # Some rows at a time: on the way a pixel takes ten bytes.
+    # One 16-bit code per pixel, counted in one pass; void has its own row and column, which are checked and dropped.
+    # In strips: a pixel temporarily takes ten bytes.
     counted = np.zeros(1 << 16, np.int64)
     rows = max(STRIP_PIXELS // max(true_HW.shape[1], 1), 1)
     for top in range(0, len(true_HW), rows):
@@ -47,8 +47,8 @@ def count_pairs(predicted_HW: Labels, true_HW: Labels, classes: int) -> Counts:
 class Scores:
     """Scores of a confusion matrix, each 0–1; NaN where undefined (see the rule above)."""
 
-    accuracy: float  # labelled pixels that are right
-    class_accuracy: float  # mean over true classes of the share that is right (recall)
+    accuracy: float  # share of labelled pixels that are correct
+    class_accuracy: float  # mean recall over the true classes
     miou: float  # mean over classes of intersection / union
     iou_C: NDArray[np.float64]
     recall_C: NDArray[np.float64]
@@ -56,7 +56,7 @@ class Scores:
     dice_C: NDArray[np.float64]  # 2 · intersection / (true + predicted), which is F1
     weighted_iou: float  # mean IoU, each class weighted by its share of the true pixels
     mean_dice: float
-    pixels: int  # labelled pixels seen
+    pixels: int  # labelled pixels
 
     def to_json(self, classes: ClassList) -> dict[str, Any]:
         def known(value: float) -> float | None:
@@ -146,7 +146,7 @@ def scores_of_sums(sums: NDArray[np.floating] | NDArray[np.integer]) -> dict[str
 
 
 def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
-    """NaN, without a warning, where the denominator is not above zero."""
+    """NaN, without a warning, where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan, np.float64), where=denominator > 0)
 
 

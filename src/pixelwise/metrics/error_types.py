@@ -1,11 +1,11 @@
-"""Where the errors are, by kind, and what mending each kind would add to the mean IoU.
+"""Error breakdown: the kind of each wrong pixel, and the mIoU gain if a kind were fixed.
 
-After Hoiem et al. 2012 and TIDE (Bolya et al. 2020, arXiv:2008.08115): every wrong pixel gets one kind, the first that
-fits; a kind is mended by making its pixels right, all else as it is, and measuring again.
+After Hoiem et al. 2012 and TIDE (Bolya et al. 2020, arXiv:2008.08115). Every wrong pixel has one kind, the first that
+fits. A kind is fixed by correcting its pixels, and only these, and scoring again.
 
-    label      a patch on which the model is sure of another class: look at the mask first
-    region     a true region of which next to nothing was found: the whole thing was taken for something else
-    boundary   near a true boundary: the right thing, its outline a little off
+    label      in a patch where the model is sure of another class: check the mask first
+    region     in a true region that was missed almost entirely: the whole object was confused
+    boundary   near a true boundary: the right object with an inexact outline
     interior   all others: holes and patches inside regions that were otherwise found
 
 Shapes: H, W an image's own size; C classes; K kinds; y, x sampled rows and columns.
@@ -30,16 +30,16 @@ NAMES = {
     "boundary": "boundary",
     "interior": "interior",
 }
-BOUNDARY_PX = 4  # an error this near a true boundary is one of outline; one of DISTANCES_PX
-SURE = 0.95  # mean probability of the predicted class on a patch, at least, for its label to be suspected
-PATCH_SHARE = 5e-4  # of the image: smaller patches say too little
+BOUNDARY_PX = 4  # from a true boundary; one of DISTANCES_PX
+SURE = 0.95  # minimum mean probability of the predicted class in a suspected patch
+PATCH_SHARE = 5e-4  # of the image: smaller patches are ignored
 LISTED = 50  # suspected label errors in a report, the largest first
-PATCH_SAMPLES = 6  # places at which the probability of a patch is known, at least
+PATCH_SAMPLES = 6  # minimum number of pixels of a patch at which the probability was sampled
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A patch on which a sure model and the mask disagree."""
+    """A patch where a confident model and the mask disagree."""
 
     x: int
     y: int
@@ -72,8 +72,8 @@ def suspects(
     wrong_HW = predicted_HW != true_HW
     if int((confidence_yx[wrong_HW[rows, columns]] >= SURE).sum()) < PATCH_SAMPLES // 2:
         return [], None
-    # Cut where the pair of classes changes: to the right and below. What is one pixel wide may fall apart, and is far
-    # too small to be suspected.
+    # Cut where the pair of classes changes to the right or below. This may split patches that are one pixel wide,
+    # which are too small to be suspected.
     patch_HW = wrong_HW.view(np.uint8).copy()
     for labels_HW in (predicted_HW, true_HW):
         patch_HW[:, :-1] &= labels_HW[:, 1:] == labels_HW[:, :-1]
@@ -84,10 +84,10 @@ def suspects(
     sure = np.bincount(at, weights=confidence_yx.ravel(), minlength=count) / np.maximum(samples, 1)
     found, suspected_HW = [], None
     for i in np.flatnonzero((sure >= SURE) & (samples >= PATCH_SAMPLES)):
-        if i == 0:  # all that is right
+        if i == 0:  # the correct pixels
             continue
         left, top, across, down = cv2.boundingRect((ids_HW == i).view(np.uint8))
-        part = slice(top, top + down + 1), slice(left, left + across + 1)  # and one more: what the cut took
+        part = slice(top, top + down + 1), slice(left, left + across + 1)  # one pixel more, which the cut removed
         inside_hw = ids_HW[part] == i
         row, column = np.unravel_index(int(inside_hw.argmax()), inside_hw.shape)
         true, predicted = int(true_HW[part][row, column]), int(predicted_HW[part][row, column])
@@ -109,12 +109,12 @@ def suspects(
 def kinds_of_error(
     band_N: Bands, lost_N: NDArray[np.bool_], suspected_N: NDArray[np.bool_] | None
 ) -> NDArray[np.uint8]:
-    """The kind of error, an index of KINDS, of each wrong pixel.
+    """The kind of each wrong pixel, as an index of KINDS.
 
     Args:
-        band_N: of the truth.
-        lost_N: is its region lost?
-        suspected_N: is its label suspected? None: nowhere.
+        band_N: the pixel's band in the truth.
+        lost_N: whether its region was missed.
+        suspected_N: whether its label is suspected; None: no label is.
     """
     near = band_N <= DISTANCES_PX.index(BOUNDARY_PX)
     kind = np.where(near, np.uint8(KINDS.index("boundary")), np.uint8(KINDS.index("interior")))
@@ -124,10 +124,10 @@ def kinds_of_error(
     return kind
 
 
-def mended(matrix: Counts, errors_KCC: Counts) -> dict[str, float]:
-    """What the mean IoU would gain if a kind's errors were right, each kind on its own, 0–1.
+def gains_if_fixed(matrix: Counts, errors_KCC: Counts) -> dict[str, float]:
+    """The gain in mean IoU if a kind of error were fixed, each kind alone, 0–1.
 
-    A suspected label error is mended in the mask: what the model said becomes the truth.
+    A suspected label error is fixed in the mask: the prediction becomes the truth.
     """
     before = scores(matrix).miou
     gains = {}

@@ -1,13 +1,13 @@
-"""How well do outlines agree, pixel by pixel? Boundary pixels that find their partner in the other map.
+"""Boundary F and surface Dice: boundary pixels with a boundary pixel of the same class nearby in the other map.
 
-Boundary F (Csurka et al. 2013, "What is a good evaluation measure for semantic segmentation?") asks for each boundary
-pixel whether the other map has one of its class within t pixels; surface Dice (Nikolov et al. 2018) counts the same.
+Boundary F (Csurka et al. 2013, "What is a good evaluation measure for semantic segmentation?") is the F1 score of the
+boundary pixels that have such a partner within t pixels; surface Dice (Nikolov et al. 2018) counts the same partners.
 
-A class ends where another label begins, void included: predictions are set void where the truth is, and so end there
-as well. The frame of the image is no outline.
+A class ends where another label begins, void included; predictions are void where the truth is. The image border is no
+outline.
 
-Which classes have a boundary near a place is kept as the bits of one number. A disc is a pile of rows, so what lies in
-one is read from maps that were widened along rows: a look-up for each row of the disc instead of each of its pixels.
+The classes with a boundary at a place are the bits of one number. Membership of a disc is looked up row by row, in maps
+dilated along rows, instead of pixel by pixel.
 
 Shapes: H, W an image's own size; C classes; T tolerances; N boundary pixels; P places of a flat map.
 """
@@ -25,35 +25,35 @@ from numpy.typing import NDArray
 from pixelwise.metrics.confusion import ratio
 from pixelwise.records import VOID, Labels
 
-TOLERANCES_PX = (1, 2, 3, 5)  # as the crow flies (Euclidean)
+TOLERANCES_PX = (1, 2, 3, 5)  # Euclidean
 REACH_PX = TOLERANCES_PX[-1]
-BITS = (8, 16, 32, 64)  # of a number
-STRIP = 1 << 18  # places that are worked on at a time, for the memory of large images
+BITS = (8, 16, 32, 64)  # widths of unsigned integers
+STRIP = 1 << 18  # places processed at a time: bounds the memory for large images
 
-Bits = NDArray[Any]  # one bit a class, in the narrowest unsigned numbers that have as many
+Bits = NDArray[Any]  # one bit per class, in the narrowest unsigned integers that suffice
 
 
 @dataclass(frozen=True)
 class Outline:
-    """The boundary pixels of a map, as places of a flat map: rows one after the other, void between and around them."""
+    """The boundary pixels of a map, as places of a flat map whose rows are padded with void."""
 
     at_N: NDArray[np.intp]
     class_N: NDArray[np.uint8]
-    width: int  # of a row and the void behind it
+    width: int  # of a padded row
     places: int  # P
 
     def only(self, kept_N: NDArray[np.bool_]) -> Outline:
         """Some of the boundary pixels."""
-        kept = np.flatnonzero(kept_N)  # with `take`, a third of the time of a mask as index
+        kept = np.flatnonzero(kept_N)  # `take` needs a third of the time of a boolean index
         return Outline(self.at_N.take(kept), self.class_N.take(kept), self.width, self.places)
 
     def inner(self) -> Outline:
-        """All but what lies in the first and last REACH_PX rows."""
+        """All but the pixels of the first and last REACH_PX rows."""
         return self.only((self.at_N >= REACH_PX * self.width) & (self.at_N < self.places - REACH_PX * self.width))
 
 
 def edges(labels_HW: Labels) -> NDArray[np.bool_]:
-    """Boundary pixels: labelled, and one of the four neighbours has another label. Returns [H, W]."""
+    """Labelled pixels with another label at one of the four neighbours. Returns [H, W]."""
     across, down = labels_HW[:, 1:] != labels_HW[:, :-1], labels_HW[1:] != labels_HW[:-1]
     found_HW = np.zeros(labels_HW.shape, np.bool_)
     found_HW[:, 1:] |= across
@@ -65,10 +65,10 @@ def edges(labels_HW: Labels) -> NDArray[np.bool_]:
 
 
 def outline(labels_HW: Labels, first: int, stop: int) -> Outline:
-    """The outline of these rows and of REACH_PX above and below, void where the map has none."""
+    """The outline of these rows and of REACH_PX rows above and below; void outside the map."""
     width, wide = labels_HW.shape[1], labels_HW.shape[1] + REACH_PX
     above, end = max(first - REACH_PX, 0), min(stop + REACH_PX, len(labels_HW))
-    top = max(above - 1, 0)  # and a row more, beside which the others may be boundary
+    top = max(above - 1, 0)  # one row more: it may make the next a boundary
     near_HW = edges(labels_HW[top : end + 1])[above - top : end - top]
     at_N = np.flatnonzero(near_HW)
     class_N = labels_HW[above:end].ravel().take(at_N)
@@ -77,7 +77,7 @@ def outline(labels_HW: Labels, first: int, stop: int) -> Outline:
 
 
 def bits_of_classes(first: int, number: int) -> Bits:
-    """A bit for each of `number` classes from `first`, 0 for all others. Returns [256]."""
+    """One bit for each of `number` classes from `first` on, 0 for all others. Returns [256]."""
     dtype = np.dtype(f"uint{next(bits for bits in BITS if bits >= number)}")
     table = np.zeros(256, dtype)
     table[first : first + number] = np.left_shift(dtype.type(1), np.arange(number, dtype=dtype))
@@ -92,7 +92,7 @@ def marked(own: Outline, bits: Bits) -> Bits:
 
 
 def beside(here: Bits) -> list[Bits]:
-    """The classes whose boundaries lie at most 0, 1 … REACH_PX pixels to the left or right: so many maps [P]."""
+    """The classes with a boundary at most 0, 1 … REACH_PX pixels to the left or right: one map [P] for each."""
     found = [here]
     for px in range(1, REACH_PX + 1):
         wider = np.empty_like(here)
@@ -104,7 +104,7 @@ def beside(here: Bits) -> list[Bits]:
 
 
 def within(beside_P: list[Bits], at_N: NDArray[np.intp], width: int, px: int) -> Bits:
-    """The classes whose boundaries lie at most `px` away from places. Returns [N]."""
+    """The classes with a boundary at most `px` from each place. Returns [N]."""
     found_N = beside_P[px].take(at_N)
     for rows in range(1, px + 1):
         row_P = beside_P[isqrt(px**2 - rows**2)]
@@ -114,7 +114,7 @@ def within(beside_P: list[Bits], at_N: NDArray[np.intp], width: int, px: int) ->
 
 
 def partnered(own: Outline, bits: Bits, beside_P: list[Bits], classes: int) -> NDArray[np.int64]:
-    """How many boundary pixels of each class have one of the other map's within each tolerance. Returns [T, C].
+    """Boundary pixels of each class with a partner in the other map, for each tolerance. Returns [T, C].
 
     Args:
         bits: of the classes that are counted.
@@ -122,7 +122,7 @@ def partnered(own: Outline, bits: Bits, beside_P: list[Bits], classes: int) -> N
     """
     found = np.zeros((len(TOLERANCES_PX), classes), np.int64)
     found += np.bincount(own.class_N, minlength=classes)
-    for i, px in enumerate(TOLERANCES_PX):  # most find their partner at once; few are left for the wider discs
+    for i, px in enumerate(TOLERANCES_PX):  # most find a partner at once; few remain for the wider discs
         own = own.only((within(beside_P, own.at_N, own.width, px) & bits.take(own.class_N)) == 0)
         found[i] -= np.bincount(own.class_N, minlength=classes)
     return found
@@ -133,9 +133,9 @@ def outline_counts(predicted_HW: Labels, true_HW: Labels, classes: int) -> tuple
 
     Both maps are void where the truth is.
 
-    Returns two arrays int64 [T, 4, C]: predicted, predicted with partner, true, true with partner. The first is of
-    these maps. Column c of the second is what the first would be were class c said everywhere: its boundary is that of
-    void, the same for every class.
+    Returns:
+        Two arrays int64 [T, 4, C]: predicted, predicted with partner, true, true with partner. The first counts these
+        maps. Column c of the second counts a prediction of class c everywhere, whose outline is that of void.
     """
     void_HW = (true_HW == VOID).view(np.uint8) * np.uint8(VOID)
     found, guess = np.zeros((2, len(TOLERANCES_PX), 4, classes), np.int64)
@@ -151,7 +151,7 @@ def outline_counts(predicted_HW: Labels, true_HW: Labels, classes: int) -> tuple
 def count_partners(
     predicted: Outline, true: Outline, void: Outline, found: NDArray[np.int64], guess: NDArray[np.int64]
 ) -> None:
-    """Add to what `outline_counts` returns the pixels of all but the first and last REACH_PX rows."""
+    """Add the pixels of all but the first and last REACH_PX rows to the arrays that `outline_counts` returns."""
     classes = found.shape[-1]
     own_p, own_t, own_v = predicted.inner(), true.inner(), void.inner()
     found[:, 0] += np.bincount(own_p.class_N, minlength=classes)
@@ -161,11 +161,11 @@ def count_partners(
     for first in range(0, classes, BITS[-1] - 1):
         number = min(BITS[-1] - 1, classes - first)
         bits = bits_of_classes(first, number + 1)
-        void_bit = bits[first + number]  # of the one behind these classes
+        void_bit = bits[first + number]  # the bit after these classes
         bits[first + number] = 0
         beside_true_P = beside(marked(true, bits))
         predicted_P = marked(predicted, bits)
-        predicted_P[void.at_N] |= void_bit  # where any class that is said everywhere would end
+        predicted_P[void.at_N] |= void_bit  # the outline of any class that is predicted everywhere
         beside_predicted_P = beside(predicted_P)
         found[:, 1] += partnered(own_p, bits, beside_true_P, classes)
         found[:, 3] += partnered(own_t, bits, beside_predicted_P, classes)
@@ -178,12 +178,12 @@ def count_partners(
             square_P = cv2.dilate(
                 (predicted_P & void_bit != 0).view(np.uint8).reshape(-1, void.width), np.ones((side, side), np.uint8)
             )
-            near = own_t.only(square_P.ravel().take(own_t.at_N) != 0)  # few are, and only they need be looked up
+            near = own_t.only(square_P.ravel().take(own_t.at_N) != 0)  # few are, and only they need a look-up
             guess[:, 3] += partnered(near, np.full(256, void_bit), beside_predicted_P, classes)
 
 
 def boundary_f(counts_T4C: NDArray[np.number]) -> NDArray[np.float64]:
-    """F of boundary precision and recall. Returns float64 [T, C]; NaN where a class has no boundary in either map."""
+    """The F1 score of boundary pixels. Returns float64 [T, C]; NaN where a class has no boundary in either map."""
     predicted, predicted_near, true, true_near = np.moveaxis(counts_T4C.astype(float), -2, 0)
     known = (predicted > 0) | (true > 0)
     precision, recall = predicted_near / np.maximum(predicted, 1), true_near / np.maximum(true, 1)
@@ -192,7 +192,7 @@ def boundary_f(counts_T4C: NDArray[np.number]) -> NDArray[np.float64]:
 
 
 def surface_dice(counts_T4C: NDArray[np.number]) -> NDArray[np.float64]:
-    """Normalised surface Dice (Nikolov et al. 2018, arXiv:1809.04430): boundary pixels with a partner among all.
+    """Normalised surface Dice (Nikolov et al. 2018, arXiv:1809.04430): the share of boundary pixels with a partner.
 
     Returns float64 [T, C], NaN as in `boundary_f`.
     """

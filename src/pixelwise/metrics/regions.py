@@ -1,4 +1,4 @@
-"""Regions: connected pixels of one label, how large they are, and how much of each was found.
+"""Regions: connected pixels of one label, their sizes, and how much of each was found.
 
 Shapes: H, W an image's own size; N runs; R regions.
 """
@@ -13,24 +13,22 @@ from numpy.typing import NDArray
 
 from pixelwise.records import Labels
 
-SIZES_PX = (16, 32, 64, 128)  # sides of a square of the region's area; between them lie five sizes
+SIZES_PX = (16, 32, 64, 128)  # side of a square of the same area; limits of the five sizes
 SIZE_NAMES = ("under 16 px", "16 to 32 px", "32 to 64 px", "64 to 128 px", "128 px and more")
-FOUND = 0.5  # share of a region's pixels that are right for it to count as found
-
-
-LOST = 0.1  # share of a region that is right, at most, for it to be confused as a whole
+FOUND = 0.5  # minimum share of a region's pixels that are correct for it to count as found
+LOST = 0.1  # maximum share of a region's pixels that are correct for it to count as missed
 
 
 @dataclass(frozen=True)
 class Totals:
-    """How large true regions are, and how much of each was found; those of void among them."""
+    """Sizes of true regions, void ones included, and how much of each was found."""
 
     class_R: NDArray[np.uint8]  # VOID for regions of void
     pixels_R: NDArray[np.int64]
-    right_R: NDArray[np.int64]  # pixels that were predicted right
+    right_R: NDArray[np.int64]  # correct pixels
 
     def lost_R(self) -> NDArray[np.bool_]:
-        """Was next to nothing of a region found?"""
+        """Whether a region was missed almost entirely."""
         return np.asarray(self.right_R <= LOST * self.pixels_R)
 
     def of(self, chosen: NDArray[np.bool_] | slice) -> Totals:
@@ -50,25 +48,25 @@ class Regions(Totals):
 
 
 def begins(labels_HW: Labels) -> NDArray[np.bool_]:
-    """Where each row's runs of equal labels begin, [H, W]."""
+    """Where a run of equal labels begins in each row, [H, W]."""
     begins_HW = np.ones(labels_HW.shape, np.bool_)
     np.not_equal(labels_HW[:, 1:], labels_HW[:, :-1], out=begins_HW[:, 1:])
     return begins_HW
 
 
 def joined(labels_HW: Labels, begins_HW: NDArray[np.bool_], run_P: NDArray[np.int32], number: int) -> NDArray[np.intp]:
-    """The region of each run: runs that touch from above or below, with one label, are of one region."""
+    """The region of each run: runs of one label that touch vertically belong to one region."""
     touching_HW = labels_HW[1:] == labels_HW[:-1]
-    touching_HW &= begins_HW[1:] | begins_HW[:-1]  # once for each pair of runs: where the later one begins
+    touching_HW &= begins_HW[1:] | begins_HW[:-1]  # once for each pair of runs, where the later one begins
     at = np.flatnonzero(touching_HW)
     return united(run_P.take(at), run_P.take(at + labels_HW.shape[1]), number)
 
 
 def united(above: NDArray[Any], below: NDArray[Any], number: int) -> NDArray[np.intp]:
-    """Things 0 … number − 1, of which pairs belong together → the number of each one's group, from 0 on.
+    """Connected components of the nodes 0 … number − 1, given edges (above, below): each node's component, from 0.
 
-    Every one takes the lowest root among its neighbours' until nothing changes. All but those that are lowest in their
-    neighbourhood join another in each round, so there are few rounds however the groups wind.
+    Each node takes the lowest root among its neighbours until nothing changes. In each round all but locally lowest
+    roots are merged, so that few rounds are needed whatever the shapes.
     """
     own_N = np.arange(number, dtype=np.int32)
     root_N = own_N.copy()
@@ -85,7 +83,7 @@ def united(above: NDArray[Any], below: NDArray[Any], number: int) -> NDArray[np.
 
 
 def regions(predicted_HW: Labels, true_HW: Labels) -> Regions:
-    """The regions of the truth, neighbours being left, right, above and below; and what the prediction got right."""
+    """The regions of the truth (4-connected), with the correct pixels of each."""
     begins_HW = begins(true_HW)
     begin_N = np.flatnonzero(begins_HW)
     length_N = np.diff(begin_N, append=true_HW.size)
@@ -100,7 +98,7 @@ def regions(predicted_HW: Labels, true_HW: Labels) -> Regions:
 
 
 def by_size(found: Totals) -> NDArray[np.int64]:
-    """Regions, regions found, pixels and right pixels. Returns int64 [len(SIZE_NAMES), 256, 4]: by size and class."""
+    """Regions, regions found, pixels and correct pixels: int64 [len(SIZE_NAMES), 256, 4], by size and class."""
     size_R = np.searchsorted(np.square(SIZES_PX), found.pixels_R, side="right")
     place_R, places = size_R * 256 + found.class_R, len(SIZE_NAMES) * 256
     hit_R = found.right_R >= FOUND * found.pixels_R

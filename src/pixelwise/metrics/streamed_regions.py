@@ -1,7 +1,7 @@
-"""True regions and kinds of error, counted some rows at a time: memory does not grow with the height of an image.
+"""True regions and kinds of error, counted in strips: memory does not grow with the height of an image.
 
-A region that reaches the last row of a strip stays open: it may grow on in the next, and only when it has ended is it
-known how large it is and whether it was lost. Until then its wrong pixels are held by their other kinds.
+A region that reaches the last row of a strip stays open, because it may continue in the next. Its size, and whether it
+was missed, are known only when it has ended; until then its wrong pixels are held under their other kinds.
 
 Shapes: H, W a strip's own size; N wrong pixels; C classes; K kinds of error; R regions of a strip; O open regions;
 M both together.
@@ -20,20 +20,20 @@ from pixelwise.metrics.regions import SIZE_NAMES, Totals, by_size, regions, unit
 from pixelwise.records import VOID, Labels
 
 LABEL, REGION, BOUNDARY, INTERIOR = (KINDS.index(name) for name in ("label", "region", "boundary", "interior"))
-HELD = (INTERIOR, BOUNDARY)  # what a wrong pixel is where its region was not lost
+HELD = (INTERIOR, BOUNDARY)  # the kind of a wrong pixel whose region was not missed
 
 
 @dataclass(frozen=True)
 class Open:
-    """The regions that reach the last row of a strip."""
+    """Regions that reach the last row of a strip."""
 
     row_W: Labels
     region_W: NDArray[np.intp]  # of each pixel of that row
     totals: Totals  # [O], so far
-    held_OKC: NDArray[np.int64]  # [O, 2, C]: wrong pixels by what they are if the region is not lost, and prediction
+    held_OKC: NDArray[np.int64]  # [O, 2, C]: wrong pixels by their kind if the region is not missed, and by prediction
 
     def grown(self, found: Totals, row_W: Labels, first_W: NDArray[np.intp]) -> tuple[Totals, NDArray[np.intp]]:
-        """The regions of this strip and the next together, and which of them each of both is, [O + R].
+        """The regions of this strip and the next merged, and the merged region of each of both, [O + R].
 
         Args:
             found: the regions of the next strip.
@@ -54,7 +54,7 @@ class Open:
 
 
 class GrowingRegions:
-    """Counts of an image whose strips are added from the top to the bottom."""
+    """Counts of an image whose strips are added from top to bottom."""
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
@@ -74,8 +74,8 @@ class GrowingRegions:
         """Count the next rows. Predictions are void where the truth is.
 
         Args:
-            suspected_HW: where the label is suspected; None: nowhere.
-            last: is nothing below these rows?
+            suspected_HW: where a label is suspected; None: nowhere.
+            last: whether these are the last rows.
         """
         found = regions(predicted_HW, true_HW)
         height, width = true_HW.shape
@@ -115,8 +115,8 @@ class GrowingRegions:
     def release(
         self, ended: NDArray[np.intp], held_OKC: NDArray[np.int64], totals: Totals, lost_M: NDArray[np.bool_]
     ) -> None:
-        """Count what was held for regions that have ended."""
-        labelled = totals.class_R.take(ended) != VOID  # nothing is wrong in the others
+        """Count the held pixels of regions that have ended."""
+        labelled = totals.class_R.take(ended) != VOID  # void regions have no wrong pixels
         ended, held_OKC = ended[labelled], held_OKC[labelled]
         class_O, lost_O = totals.class_R.take(ended), lost_M.take(ended)
         np.add.at(self.kinds[REGION], class_O[lost_O], held_OKC[lost_O].sum(axis=1))
