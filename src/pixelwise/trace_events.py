@@ -24,11 +24,11 @@ Listener = Callable[[Event], None]
 
 
 def nobody(_event: Event) -> None:
-    """The listener that is there when nobody listens."""
+    """The default listener: ignores every event."""
 
 
 def to_file(path: Path) -> Listener:
-    """A listener that appends every event to `path`, each line whole and flushed."""
+    """A listener that appends every event to `path`, one flushed line each."""
 
     def write(event: Event) -> None:
         line = utf8(json.dumps({"version": VERSION, "time": time.time(), **finite(event)}, ensure_ascii=False) + "\n")
@@ -40,21 +40,21 @@ def to_file(path: Path) -> Listener:
                     if written < len(line):
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 except OSError:
-                    file.truncate(whole)  # half a line would spoil the next one
+                    file.truncate(whole)  # an incomplete line would corrupt the next one
                     raise
         except OSError as error:
             raise OutputError(
-                f"{path}: the trace cannot be written: {error.strerror}. Free space or rights, then resume."
+                f"{path}: cannot be written: {error.strerror}. Free disk space or fix permissions, then resume."
             ) from error
 
     return write
 
 
 def mend(path: Path, epochs: Sequence[Event]) -> None:
-    """Make a trace fit the checkpoint that a run goes on from, after its writer was killed.
+    """Make a trace match the checkpoint from which a killed run resumes.
 
-    Half a line goes, and so do epochs that the checkpoint does not hold: they will be told again. Epochs that it holds
-    and the trace does not are told now. Every epoch is then there once.
+    An incomplete line is removed, and so are epochs after the checkpoint, which will be trained again. Epochs missing
+    from the trace are added. Every epoch is then present once.
 
     Args:
         epochs: the epoch events that the checkpoint holds.
@@ -91,7 +91,7 @@ def mend(path: Path, epochs: Sequence[Event]) -> None:
 
 
 def to_all(*listeners: Listener) -> Listener:
-    """A listener that hands each event to every one of `listeners`."""
+    """A listener that passes each event to all `listeners`."""
 
     def tell(event: Event) -> None:
         for listener in listeners:

@@ -181,6 +181,6 @@ def test_what_cannot_be_exported_is_refused_before_training(
 
     monkeypatch.setattr(export_run, "to_onnx", fails)
     recipe = Recipe(encoder="timm:resnet18", pretrained=False, size=(64, 64), epochs=1)
-    with pytest.raises(TrainingError, match=r"cannot become a bundle: no such operator\. Nothing was trained"):
+    with pytest.raises(TrainingError, match=r"cannot be exported: no such operator\. Nothing was trained"):
         train(scenes, tmp_path / "run", recipe)
     assert not list((tmp_path / "run" / "checkpoints").iterdir())

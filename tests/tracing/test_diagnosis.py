@@ -113,7 +113,7 @@ def test_what_a_model_was_validated_on_is_said_in_words(halves: np.ndarray[Any, 
     for split, images, words in (
         ("val", None, "On validation images, this model"),
         ("test", 7, "On 7 test images, this model"),
-        ("val, learnt from too,", 101, "On 101 validation images, also used for training, this model"),
+        ("val (learnt from too)", 101, "On 101 validation images, also used for training, this model"),
     ):
         metrics = {"split": split, "images": images, "accuracy": 0.9, "classes": classes}
         told = Told(provenance={"metrics": metrics})

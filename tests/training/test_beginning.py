@@ -109,7 +109,7 @@ def test_learning_from_val_too_sees_all_pairs_keeps_the_last_epoch_and_a_held_ou
     metadata = read_bundle(out / "model.onnx").metadata
     assert metadata.temperature == read_bundle(run / "model.onnx").metadata.temperature
     before = read_bundle(run / "model.onnx").metadata.provenance["metrics"]
-    assert metadata.provenance["metrics"] == {**before, "split": "val (before training on it)"}
+    assert metadata.provenance["metrics"] == {**before, "split": "val (before learning from it)"}
     assert set(metadata.provenance["start"]) == {"sha256", "epoch"}  # no path of this machine
 
 

@@ -288,7 +288,7 @@ def test_a_run_whose_time_is_over_in_an_epoch_records_the_step_and_the_recipe_re
     done = train(tmp_path / "scenes", tmp_path / "run", recipe, budget_s=100_000.0)
     own = Recipe.from_file(tmp_path / "run" / "recipe.toml")
     assert (len(done.epochs) == own.epochs) == in_the_last_epoch
-    assert done.ended_early == f"step {own.last_step} was the last for which there was time"
+    assert done.ended_early == f"the time budget ended at step {own.last_step}"
     steps = [own.segment_at(epoch)[2] for epoch in range(len(done.epochs))]
     assert sum(steps[:-1]) < own.last_step < sum(steps)
     train(tmp_path / "scenes", tmp_path / "again", own)
@@ -308,7 +308,7 @@ def test_a_target_and_patience_end_a_run_with_its_bundle(tmp_path: Path, monkeyp
     tiny = Recipe(model="unet", size=(32, 32), batch=2, epochs=6)
     reached = train(tmp_path / "scenes", tmp_path / "target", replace(tiny, target_miou=1e-6))
     assert reached.ended_early is not None
-    assert "1e-06 was asked for" in reached.ended_early
+    assert "reached the target of 1e-06" in reached.ended_early
     assert len(reached.epochs) == reached.best_epoch < 6
     assert reached.bundle.is_file()
     stop = list(read_events(tmp_path / "target" / "trace.jsonl"))[-1]

@@ -18,7 +18,7 @@ def test_the_demonstration_does_the_whole_job(tmp_path: Path, monkeypatch: pytes
     assert done.report.split == "test"
     assert 0 < done.report.accuracy <= 1
     assert done.model.predict(done.image).labels.shape == (360, 480)
-    with pytest.raises(UsageError, match="earlier demonstration"):
+    with pytest.raises(UsageError, match="earlier demo"):
         demo(tmp_path / "demo")
 
 

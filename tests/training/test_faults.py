@@ -56,7 +56,7 @@ def test_a_trace_that_finds_no_room_stays_readable(launcher: Launcher, tiny_scen
     run = tmp_path / "run"
     code, printed, _ = case.go(run, fault={"call": lines[-4], "then": "ENOSPC"})
     assert code == 1, printed
-    assert "trace.jsonl: the trace cannot be written: No space left on device" in printed
+    assert "trace.jsonl: cannot be written: No space left on device" in printed
     assert case.go(run)[0] == 0
     require_same(run, whole, "a full disk under the trace")
 
@@ -105,7 +105,7 @@ def test_a_killed_loader_worker_is_replaced(launcher: Launcher, tiny_scenes: Pat
     assert code == 0, printed
     code, printed, _ = case.go(run, fault={"step": 2, "then": "kill a worker"})
     assert code == 0, printed
-    assert "processes that prepare batches died and are replaced" in printed
+    assert "data loading processes died and were restarted" in printed
     assert whole.tensors != load(tmp_path / "long")
     assert load(run) == load(tmp_path / "long")
 
@@ -149,7 +149,7 @@ def test_a_batch_that_does_not_fit_names_one_that_does(launcher: Launcher, tiny_
     code, printed, _ = case.go(tmp_path / "run", limits=little)
     assert code == 1, printed
     assert "a step with 64 images of 256×256 needs more memory than there is" in printed
-    fits = int(printed.partition("start anew with --batch ")[2].split()[0])
+    fits = int(printed.partition("start over with --batch ")[2].split()[0])
     assert 1 <= fits <= 32
     code, printed, _ = launcher.run(
         "train", tiny_scenes, "--out", tmp_path / "smaller", "--recipe", case.recipe, "--batch", fits, "--set",

@@ -22,7 +22,7 @@ def test_what_is_left_out_keeps_its_default() -> None:
     ("text", "says"),
     [
         ("epochs = ", "not valid TOML"),
-        ("epoch = 3", "'epoch' is not part of a recipe"),
+        ("epoch = 3", "'epoch' is not a field of a recipe"),
         ("epochs = 0", "epochs is 0; expected at least 1"),
         ("epochs = 2.5", "something like 20"),
         ("flip = 1", "something like True"),

@@ -243,7 +243,7 @@ def test_a_class_that_shrinks_away_is_warned_about_by_name(tmp_path: Path) -> No
 
 def test_an_output_folder_that_cannot_be_written(scenes: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="Name another --out"):
+    with pytest.raises(OutputError, match="Choose another --out"):
         train(scenes, tmp_path / "file" / "run", TINY)
 
 
@@ -252,7 +252,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, run: Path) -> None:
     for name, content in (("cut", whole[: len(whole) // 2]), ("empty", b""), ("foreign", b"hello" * 100)):
         path = tmp_path / f"{name}.safetensors"
         path.write_bytes(content)
-        with pytest.raises(TrainingError, match="not a whole checkpoint"):
+        with pytest.raises(TrainingError, match="not a complete checkpoint"):
             load_checkpoint(path)
 
 

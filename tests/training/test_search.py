@@ -230,7 +230,7 @@ def test_the_space_holds_the_recipe_that_it_starts_from_and_leaves_out_what_is_f
     for name, choices in SPACE.items():  # every corner of the space is a recipe
         for value in (choices.low, choices.high) if isinstance(choices, SearchRange) else choices:
             recipe_of(Recipe(), {name: value})
-    with pytest.raises(UsageError, match="Leave some"):
+    with pytest.raises(UsageError, match="Leave at least one free"):
         space_of(start, list(vars(start)))
     with pytest.raises(UsageError, match="no search to resume"):
         search("data", "nothing-here", resume=True)

@@ -1,10 +1,10 @@
-"""Random crops of an image and its mask: where, mirrored or not, under which lighting.
+"""Augmentation: random crops of an image and its mask, mirrored and relit at random.
 
-Every choice is drawn from a generator seeded by (seed, epoch, sample), so an epoch can be repeated exactly from any
-point. Image and mask share one box in the original image, so that they cannot drift apart; what lies outside the
-image is void.
+Every choice is drawn from a generator seeded by (seed, epoch, sample), so that an epoch can be repeated exactly from
+any point. Image and mask share one box in the original image, so that they stay aligned; pixels outside the image are
+void.
 
-Shapes: H, W the original's size; h, w the input size of the network.
+Shapes: H, W the original size; h, w the input size of the network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pixelwise.records import VOID, Labels, Pixels
 
-PADDING = 127  # grey of what lies outside the image: near 0 once normalised
+PADDING = 127  # grey level of pixels outside the image: near 0 once normalised
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Crop:
 
 
 def generator(seed: int, epoch: int, sample: int) -> np.random.Generator:
-    """The source of all randomness for one sample of one epoch."""
+    """The random generator for one sample in one epoch."""
     return np.random.Generator(np.random.PCG64([seed, epoch, sample]))
 
 
@@ -45,12 +45,12 @@ def random_crop(
     zoom: tuple[float, float],
     flip: bool,
 ) -> Crop:
-    """Draw a crop: magnified by `zoom`, its shape bent by up to 10 %, anywhere on the image.
+    """Draw a crop: scaled by `zoom`, its aspect ratio changed by up to 10 % each way, anywhere on the image.
 
     Args:
         image_size: H, W.
         seen_size: the input size of a whole image in prediction; zoom 1 keeps its scale.
-        size: h, w of the crop in the network's pixels.
+        size: h, w of the crop at the network's input.
     """
     magnification = float(np.exp(rng.uniform(*np.log(zoom))))
     bend = float(np.exp(rng.uniform(-0.1, 0.1)))
@@ -64,12 +64,12 @@ def random_crop(
 
 
 def rarest_crop(crops: Sequence[Crop], mask_HW: Labels, size: tuple[int, int], rare: Sequence[int]) -> Crop:
-    """The crop with the largest share of rare classes; the first one of equals.
+    """The crop with the largest share of rare classes; the first of equals.
 
-    Random crops hold mostly what is everywhere; poles and riders should occur more often than by chance.
+    Random crops show mostly frequent classes; poles and riders should occur more often than by chance.
 
     Args:
-        size: of the crops in the network's pixels; every fourth pixel in each direction is counted.
+        size: of the crops at the network's input; every fourth pixel in each direction is counted.
         rare: ids of the rare classes.
     """
     few = (-(-size[0] // 4), -(-size[1] // 4))
@@ -85,7 +85,7 @@ def crop_image(image_HW3: Pixels, crop: Crop) -> Pixels:
 def crop_mask(mask_HW: Labels, crop: Crop, size: tuple[int, int]) -> Labels:
     """The labels in the crop at `size`, void where it reaches outside, mirrored like the image will be.
 
-    Each output pixel takes the label at its centre: ids are never mixed.
+    Nearest-neighbour: class ids are never mixed.
     """
     box = cropped(mask_HW, crop, VOID)
     rows = ((np.arange(size[0]) + 0.5) * crop.height / size[0]).astype(int)
@@ -108,12 +108,10 @@ def cropped(array: NDArray[np.uint8], crop: Crop, fill: int) -> NDArray[np.uint8
 
 
 def relight(rng: np.random.Generator, image_hw3: Pixels, strength: float) -> Pixels:
-    """Another time of day and another camera: exposure, contrast, gamma, colour cast, saturation, blur, grain.
+    """Simulate other light and cameras: exposure, contrast, gamma, colour cast, saturation, blur, grain.
 
-    How much of it is drawn for each crop, from none to `strength`, so that light as it was is seen too.
-
-    Dusk and overcast light are darker, flatter and bluer or yellower than the day; a model that saw only one day
-    fails on them.
+    The strength is drawn for each crop between 0 and `strength`, so that unchanged light occurs too. Without this, a
+    model trained on photos of one day fails at dusk and under clouds.
     """
     if strength == 0:
         return image_hw3
@@ -132,8 +130,7 @@ def relight(rng: np.random.Generator, image_hw3: Pixels, strength: float) -> Pix
     if rng.random() < 0.2 * strength:
         out = cv2.GaussianBlur(out, (3, 3), rng.uniform(0.3, 1.0))
     if rng.random() < 0.3 * strength:
-        # One coarse draw of grain, tiled from a small patch: drawing every pixel would cost more than the network's
-        # own first layers.
+        # Grain tiled from a small patch: a draw for every pixel would take longer than the network's first layers.
         patch = rng.normal(0, rng.uniform(2, 10), (64, 64, 3))
         repeats = (-(-out.shape[0] // 64), -(-out.shape[1] // 64), 1)
         grain = np.tile(patch, repeats)[: out.shape[0], : out.shape[1]]

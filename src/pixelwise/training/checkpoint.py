@@ -1,7 +1,7 @@
 """Checkpoints: tensors as safetensors, everything else as JSON, both in one file; no pickle.
 
-A checkpoint is either there whole or not there: it is written under a temporary name, flushed to the disk, renamed,
-and the folder is flushed too. The last two are kept, so that one that turns out unreadable does not end a run.
+A checkpoint is written atomically: under a temporary name, flushed to disk, renamed, and the folder flushed too. The
+last two are kept, so that one unreadable file does not end a run.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a checkpoint back: (tensors, state).
+    """Read a checkpoint: (tensors, state).
 
     Raises:
-        TrainingError: the file is cut short or is not one of ours.
+        TrainingError: the file is truncated or not a checkpoint.
     """
     try:
-        data = path.read_bytes()  # and not by the library, which opens no path that is not UTF-8
+        data = path.read_bytes()  # not through the library, which cannot open paths that are not UTF-8
         tensors = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         return tensors, json.loads(header["__metadata__"]["state"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        what = f"not a whole checkpoint ({error})"
-        raise TrainingError(f"{shown(path)}: {what}. Delete it to use the one before.") from error
+        what = f"not a complete checkpoint ({error})"
+        raise TrainingError(f"{shown(path)}: {what}. Delete it to resume from the previous one.") from error
 
 
 def flatten(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -74,7 +74,7 @@ def unflatten(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_weights(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """Write weights alone, such as the best epoch's."""
+    """Write weights only, such as those of the best epoch."""
     write_whole(
         path, save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, {"state": json.dumps(state)})
     )

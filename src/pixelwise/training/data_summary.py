@@ -1,4 +1,4 @@
-"""What is told before the first step: pixels of each class as the network sees them, and the four stages."""
+"""Reported before the first step: pixels per class at the network's input size, and the four stages."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from pixelwise.training.loader import Pairs
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.validate import seen_mask
 
-Progress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
+Progress = Callable[[str, int, int], None]  # what is being done, done, total
 
 
 def pixels_as_seen(pairs: Pairs, recipe: Recipe, classes: int, progress: Progress) -> list[int]:
-    """Pixels of each class at the network's input size, where thin things may have vanished."""
+    """Pixels of each class at the network's input size, where thin objects may have vanished."""
     counts = np.zeros(256, np.int64)
     for index in range(len(pairs)):
         mask_HW = pairs[index][1]
@@ -37,10 +37,10 @@ def pixels_as_seen(pairs: Pairs, recipe: Recipe, classes: int, progress: Progres
 def data_event(
     dataset: Dataset, used: Mapping[str, Sequence[Sample]], pixels_C: Sequence[int], problems: list[dict[str, Any]]
 ) -> Event:
-    """What the network will see of each class, and a warning by name for each class that it will not see at all."""
+    """The "data" event: pixels per class at the network's input size, with a warning for each class that has none."""
     names = dataset.classes.names
     warnings = [
-        f"class {name} has no pixels at the network's size: it cannot be learnt"
+        f"class {name} has no pixels at the network's input size: the model cannot learn it"
         for name, pixels in zip(names, pixels_C, strict=True)
         if pixels == 0
     ]
@@ -59,7 +59,7 @@ def data_event(
 
 @torch.inference_mode()
 def show_flow(network: Network, preprocess: Preprocess, pairs: Pairs, dataset: Dataset, tell: Listener) -> None:
-    """Send one training image through the four stages and tell what passed, before the first epoch."""
+    """Run one training image through the four stages and report each, before the first epoch."""
     network.eval()
     mask_HW = pairs[0][1]
     opened = time.perf_counter()

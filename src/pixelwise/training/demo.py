@@ -1,4 +1,4 @@
-"""Everything once, on built-in street scenes: render, train, evaluate, trace."""
+"""demo: every step once, on built-in street scenes: render, train, evaluate, trace."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOWN = 7  # index of the scene that is traced; no split holds it
 
 @dataclass(frozen=True)
 class Demonstrated:
-    """What the demonstration made."""
+    """What a demo produced."""
 
     scenes: Path
     trained: Trained
@@ -68,7 +68,7 @@ def demo(
     began = time.perf_counter()
     out = Path(out) if out is not None else unused_folder(Path("demo"))
     if (out / "run").exists():
-        raise UsageError(f"{out}: holds an earlier demonstration. Delete it, or name another --out.")
+        raise UsageError(f"{out}: holds an earlier demo. Delete it, or choose another --out.")
     scenes = out / "scenes"
     (out / "scenes").mkdir(parents=True, exist_ok=True)
     write_scenes(
@@ -85,7 +85,7 @@ def demo(
 
 
 def unused_folder(first: Path) -> Path:
-    """`first`, or the first of first-2, first-3 … that holds no demonstration."""
+    """`first`, or the first of first-2, first-3 … that holds no demo."""
     number, folder = 1, first
     while (folder / "run").exists():
         number += 1
@@ -94,6 +94,6 @@ def unused_folder(first: Path) -> Path:
 
 
 def unseen_scene(seed: int) -> Pixels:
-    """A scene of another seed than the training's."""
+    """A scene of another seed, which no split contains."""
     pixels, _ = render_scene(seed + 1, SHOWN, 360, 480)
     return pixels

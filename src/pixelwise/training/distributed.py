@@ -1,10 +1,9 @@
-"""Training on more than one process: torchrun starts them, each learns from its share of every batch, the first writes.
+"""Data-parallel training: torchrun starts the processes, each trains on its part of every batch, the first one writes.
 
-What the processes do together is what one would do alone with the whole batch. The sums from which a loss is made, the
-statistics of a batch normalisation and the gradients are taken over all of them, so that the result is the same up to
-the rounding of sums taken in another order.
+The result equals that of one process with the whole batch: loss sums, batch normalisation statistics and gradients are
+reduced over all processes, so that only the rounding of sums differs.
 
-Alone, without torchrun, everything here hands back what it is given.
+Without torchrun, all functions here return their argument.
 """
 
 from __future__ import annotations
@@ -36,22 +35,22 @@ from pixelwise.images.files import write_whole
 from pixelwise.locks import identity_of
 from pixelwise.training.sync_batch_norm import share_statistics
 
-# How long processes wait for each other. Long: the first checks the data and writes the bundle while the others wait. A
-# process that died is not waited for: torchrun sees it at once.
+# How long processes wait for each other. Long: the first checks the data and exports while the others wait. A dead
+# process keeps nobody waiting: torchrun notices at once.
 PATIENCE = timedelta(hours=6)
-SAVING_S = 25.0  # the first one saves when all are stopped; whoever ends before makes torchrun end it too, and in 30 s
+SAVING_S = 25.0  # on a stop, the others wait for the first to save: when one exits, torchrun kills the rest within 30 s
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def launched() -> bool:
-    """Did torchrun start this process?"""
+    """Was this process started by torchrun?"""
     return dist.is_torchelastic_launched()
 
 
 def process() -> int:
-    """Which of the processes this one is, from 0."""
+    """The rank of this process, from 0."""
     return int(os.environ["RANK"]) if launched() else 0
 
 
@@ -60,7 +59,7 @@ def processes() -> int:
 
 
 def is_first() -> bool:
-    """The first process checks the data, holds the lock, and writes every file; the others do neither."""
+    """Is this the first process? It alone checks the data, holds the lock, and writes files."""
     return process() == 0
 
 
@@ -68,13 +67,13 @@ def is_first() -> bool:
 
 
 def together(work: Callable[P, T]) -> Callable[P, T]:
-    """Let `work` run in all processes that torchrun started, and end in all of them, however it ends in one.
+    """Run `work` in all processes that torchrun started, and end all of them if one ends.
 
-    Of several processes that fail only the one that failed first says why. The others end with exit code 1 and without
-    a word: they failed because it did. Where a signal stopped them all, the first process says how to go on.
+    If processes fail, only the one that failed first reports an error; the others exit silently with code 1. If a
+    signal stopped them all, the first process prints how to resume.
 
     Raises:
-        TrainingError: another process was lost without a word, killed or with its machine.
+        TrainingError: another process was lost: killed, or its machine gone.
         whatever `work` raises, in the process that failed first; SystemExit in the others.
     """
 
@@ -110,7 +109,7 @@ def together(work: Callable[P, T]) -> Callable[P, T]:
 
 
 def meeting_place(store: Store, rank: int, world: int) -> Store:
-    """A part of the store for these very processes, whose name the first one makes up.
+    """A part of the store for this set of processes, under a random name that the first one chooses.
 
     torchrun keeps its store when it starts lost processes again, and in it the addresses at which the processes before
     could be reached. Each process waits until the first one answers it by its own name: one from before does not.
@@ -131,20 +130,20 @@ def meeting_place(store: Store, rank: int, world: int) -> Store:
 
 
 def meet() -> None:
-    """Wait until every process is here."""
+    """Wait until all processes call this."""
     if processes() > 1:
         dist.all_reduce(torch.zeros(1))  # not dist.barrier(), which on CUDA would take part in NCCL's order of things
 
 
 def wait_for(store: Store, key: str, limit_s: float) -> None:
-    """Wait until another process sets a key, or too long."""
+    """Wait until another process sets a key, at most `limit_s` seconds."""
     end = time.monotonic() + limit_s
     while time.monotonic() < end and not store.check([key]):
         time.sleep(0.05)
 
 
 def failed_first(store: Store) -> bool:
-    """Is this the first process to say that it failed?"""
+    """Is this the first process to report a failure?"""
     try:
         return bool(store.add("failures", 1) == 1)
     except RuntimeError:  # the store went with torchrun itself
@@ -152,7 +151,7 @@ def failed_first(store: Store) -> bool:
 
 
 def lost_another(error: BaseException) -> bool:
-    """Does a collective say with this error that a process at its other end is gone? It has no type of its own."""
+    """Is this the error of a collective whose peer is gone? It has no type of its own."""
     return isinstance(error, dist.DistError) or any(
         sign in str(error) for sign in ("gloo", "Connection closed by peer")
     )
@@ -161,12 +160,12 @@ def lost_another(error: BaseException) -> bool:
 def lost_error() -> TrainingError:
     return TrainingError(
         f"process {process()} of {processes()}: another process was lost: killed, out of memory, or gone with its "
-        "machine. Go on from the last checkpoint with --resume; torchrun --max-restarts N does so by itself."
+        "machine. Resume from the last checkpoint with --resume; torchrun --max-restarts N does so automatically."
     )
 
 
 def remember_job(out: Path) -> None:
-    """Note in RUN/job which torchrun started the training there, so that it may go on with it after a restart."""
+    """Record in RUN/job which torchrun started the training, so that it may resume it after a restart."""
     if launched():
         write_whole(out / "job", f"{job()}\n".encode())
 
@@ -180,7 +179,7 @@ def belongs_to_this_job(out: Path) -> bool:
 
 
 def job() -> str:
-    """What tells this torchrun from every other: its --rdzv-id, or where none was given the torchrun process itself."""
+    """An identifier of this torchrun: its --rdzv-id, or if none was given, the torchrun process."""
     given = os.environ["TORCHELASTIC_RUN_ID"]
     if given not in ("", "none"):
         return given
@@ -226,23 +225,23 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def require_equal_shares(batch: int) -> None:
-    """Raise UsageError unless every process gets as many images of a batch as the others."""
+    """Raise UsageError if the processes cannot divide a batch evenly."""
     if batch % processes():
         lower, upper = batch // processes() * processes(), (batch // processes() + 1) * processes()
         choices = f"--batch {lower} or {upper}" if lower else f"--batch {upper}"
         raise UsageError(
-            f"a batch of {batch} cannot be shared out evenly among {processes()} processes. Choose {choices} (it "
+            f"a batch of {batch} cannot be divided evenly among {processes()} processes. Choose {choices} (it "
             "counts the images of all processes), or another number of processes."
         )
 
 
 def own_part(count: int, kept: int = 0) -> list[int]:
-    """Which of `count` things this process takes: they are dealt out in turn, but the first `kept` go to the first."""
+    """The indices below `count` that this process handles: round-robin, but the first process gets the first `kept`."""
     return [index for index in range(count) if (0 if index < kept else index % processes()) == process()]
 
 
 def parallel(network: nn.Module) -> nn.Module:
-    """The network to train with: its backward pass takes gradients, and its normalisations statistics, over all.
+    """The network wrapped so that gradients and normalisation statistics are reduced over all processes.
 
     It shares its parameters with `network`.
     """
@@ -273,7 +272,7 @@ class SumOverProcesses(torch.autograd.Function):
 
 
 def sum_over_all(part: Tensor) -> Tensor:
-    """A tensor's sum over all processes, for a loss whose gradients DistributedDataParallel brings together."""
+    """A tensor's sum over all processes, for a loss whose gradients DistributedDataParallel reduces."""
     if processes() == 1:
         return part
     total: Tensor = SumOverProcesses.apply(part)  # type: ignore[no-untyped-call]
@@ -298,11 +297,11 @@ def largest(number: int) -> int:
     return int(numbers)
 
 
-# ── what the first process tells the others ──
+# ── broadcasts from the first process ──
 
 
 def from_first(value: Any = None) -> Any:
-    """What the first process passes here, in all: anything that JSON holds. Alone, the value itself."""
+    """Broadcast the first process's value, which must be serialisable as JSON. With one process, the value itself."""
     if processes() == 1:
         return value
     text = np.frombuffer(json.dumps(value).encode(), np.uint8)  # JSON, as no process should run another's pickle
@@ -314,7 +313,7 @@ def from_first(value: Any = None) -> Any:
 
 
 def tensors_from_first(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors that the first process passes here, in all, on the processor."""
+    """Broadcast the first process's tensors, on the CPU."""
     forms = from_first([[name, list(tensor.shape), str(tensor.dtype)] for name, tensor in tensors.items()])
     told = {}
     for name, shape, dtype in forms:

@@ -1,12 +1,12 @@
-"""Experiment trackers as listeners: TensorBoard and MLflow hear the same trace events as RUN/trace.jsonl.
+"""Experiment trackers as listeners: TensorBoard and MLflow log the trace events of RUN/trace.jsonl.
 
-RUN/tensorboard/         event files; look at them with `tensorboard --logdir` on RUN or on the folder above it
-mlflow.db beside RUN     MLflow's store where MLFLOW_TRACKING_URI names no other, shared by all runs of that folder;
-                         pictures in mlartifacts/. SQLite, because MLflow no longer opens its old store of plain files.
-RUN/tracking.json        which trackers follow this run, so that a resumed run goes on with the same ones
+RUN/tensorboard/         event files; view them with `tensorboard --logdir` on RUN or its parent folder
+RUN/../mlflow.db         MLflow's store, unless MLFLOW_TRACKING_URI names another; shared by the runs in that folder,
+                         with images in mlartifacts/. SQLite, because MLflow dropped its file store.
+RUN/tracking.json        the trackers of this run, so that a resumed run continues with them
 
 Epochs are the steps: scores and losses as scalars, previews as images, the recipe as hyperparameters. A resumed run
-logs to the same tracked run what that one has not yet, be it from before or after the interruption, and nothing twice.
+continues the same tracked run: whatever is missing there is logged, and nothing twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pixelwise.images.image_files import read_image
 from pixelwise.trace_events import Event, Listener, finite
 from pixelwise.training.recipe import Recipe
 
-# What an epoch's event says → its name in the tracker. "miou" comes last: where it stands, the epoch is whole.
+# Field of an epoch event → its name in the tracker. "miou" is logged last: it marks the epoch as complete.
 SCALARS = {
     "loss": "train/loss",
     "train_accuracy": "train/accuracy",
@@ -43,45 +43,46 @@ SCALARS = {
 }
 
 
-STATUS = {"finished": "FINISHED", "KeyboardInterrupt": "KILLED", "SIGTERM": "KILLED"}  # why it stopped → as MLflow says
+# Why the run stopped → MLflow's status.
+STATUS = {"finished": "FINISHED", "KeyboardInterrupt": "KILLED", "SIGTERM": "KILLED"}
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """What a tracker is told before the first event."""
+    """What a tracker needs before the first event."""
 
     run: Path
     recipe: Recipe
-    history: Sequence[Event]  # the epochs that a resumed run has behind it
+    history: Sequence[Event]  # the finished epochs of a resumed run
 
 
 def require_trackers(names: Sequence[str]) -> None:
-    """Refuse, before any work is done, what could not be tracked.
+    """Check the trackers before any work is done.
 
     Raises:
-        UsageError: no tracker of that name.
+        UsageError: unknown tracker.
         MissingExtraError: its package is not installed.
     """
     for name in names:
         if name not in TRACKERS:
-            raise UsageError(f"no tracker is named {name!r}. Choose one of: {', '.join(TRACKERS)}.")
+            raise UsageError(f"unknown tracker {name!r}; expected one of: {', '.join(TRACKERS)}.")
         if importlib.util.find_spec(name) is None:
             raise MissingExtraError(f"the package {name}", "tracking")
 
 
 def data_of(run: Path) -> dict[str, str]:
-    """Where the run's data lie, and their digest."""
+    """The run's data folder and digest."""
     data = json.loads((run / "data.json").read_text(encoding="utf-8"))
     return {"data": str(data["root"]), "data.sha256": str(data["sha256"])}
 
 
 @contextmanager
 def tracked(names: Sequence[str], followed: TrackedRun) -> Iterator[list[Listener]]:
-    """Listeners for the trackers named, and for those that followed this run before; closed at the end.
+    """Listeners for the named trackers and those that the run had before; closed at the end.
 
     Raises:
-        MissingExtraError: the package of one that followed the run before is not installed any more.
-        TrainingError: a tracker refused; resuming logs what it missed.
+        MissingExtraError: the package of a tracker that the run had before is not installed.
+        TrainingError: a tracker failed; resuming logs what it missed.
     """
     before = read_notes(followed.run)
     require_trackers([name for name in before if name in TRACKERS])
@@ -90,7 +91,7 @@ def tracked(names: Sequence[str], followed: TrackedRun) -> Iterator[list[Listene
 
 
 def read_notes(run: Path) -> dict[str, Any]:
-    """What earlier processes noted in RUN/tracking.json: tracker → where it keeps this run.
+    """The content of RUN/tracking.json: tracker → where it stores this run.
 
     Raises:
         TrainingError: the file is damaged.
@@ -104,7 +105,7 @@ def read_notes(run: Path) -> dict[str, Any]:
             return notes
     except ValueError:
         pass
-    raise TrainingError(f"{path}: not what was written there. Delete it to track this run as a new one.")
+    raise TrainingError(f"{path}: damaged. Delete it to track this run as a new one.")
 
 
 def note(run: Path, tracker: str, where: dict[str, str]) -> None:
@@ -119,13 +120,13 @@ def scalars_of(event: Event) -> dict[str, float]:
 
 
 def previews_of(run: Path, epoch: int) -> list[tuple[str, Path]]:
-    """The pictures of an epoch: (name, file)."""
+    """The preview images of an epoch: (name, file)."""
     return [(f"previews/{path.stem}", path) for path in sorted((run / "previews" / f"epoch-{epoch:04d}").glob("*.png"))]
 
 
 @contextmanager
 def to_tensorboard(followed: TrackedRun) -> Iterator[Listener]:
-    """Follow the run in RUN/tensorboard."""
+    """Log the run to RUN/tensorboard."""
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
@@ -135,9 +136,9 @@ def to_tensorboard(followed: TrackedRun) -> Iterator[Listener]:
     note(followed.run, "tensorboard", {"folder": "tensorboard"})
     parameters = {name: value if isinstance(value, bool | int | float | str) else str(value)
                   for name, value in vars(followed.recipe).items()}  # fmt: skip
-    # add_hparams() would write these to a run of their own, beside this one.
+    # add_hparams() would write these to a separate run.
     experiment, start, end = hparams(parameters, {"val/miou": 0.0, "val/accuracy": 0.0})  # type: ignore[no-untyped-call]
-    # An epoch that was cut short comes again; readers drop what came before of that step and the ones after it.
+    # An interrupted epoch is logged again; readers drop earlier entries from that step on.
     writer = SummaryWriter(str(folder), purge_step=whole + 1)
 
     file = cast(Any, writer.file_writer)
@@ -176,7 +177,7 @@ def to_tensorboard(followed: TrackedRun) -> Iterator[Listener]:
 
 
 def steps_in(folder: Path) -> set[int]:
-    """The epochs that TensorBoard has whole in `folder`."""
+    """The epochs that are complete in TensorBoard's `folder`."""
     if not folder.is_dir():
         return set()
     from tensorboard.backend.event_processing.event_accumulator import SCALARS as KIND
@@ -190,12 +191,12 @@ def steps_in(folder: Path) -> set[int]:
 
 @contextmanager
 def to_mlflow(followed: TrackedRun) -> Iterator[Listener]:
-    """Follow the run in MLflow: in the store that MLFLOW_TRACKING_URI names, or in mlflow.db beside the run."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a training tells nobody that it took place
+    """Log the run to MLflow: to MLFLOW_TRACKING_URI, or mlflow.db next to the run directory."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no usage statistics are sent
     from mlflow.entities import Metric, Param
     from mlflow.tracking import MlflowClient
 
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table in its database
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every database table
     run = followed.run.resolve()
     earlier = read_notes(run).get("mlflow", {})
     uri = earlier.get("uri") or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run.parent / 'mlflow.db'}"
@@ -204,7 +205,7 @@ def to_mlflow(followed: TrackedRun) -> Iterator[Listener]:
         run_id = earlier.get("run_id") or new_run(client, uri, followed)
         note(run, "mlflow", {"uri": uri, "run_id": run_id})
         client.update_run(run_id, status="RUNNING")
-        there = client.get_run(run_id).data.params  # MLflow lets none be changed, as a budget's plan is
+        there = client.get_run(run_id).data.params  # MLflow parameters cannot be changed later, as a budget's plan is
         own = {name: str(value) for name, value in vars(followed.recipe).items() if name not in there}
         client.log_batch(run_id, params=[Param(name, value) for name, value in own.items()])
         logged = {point.step for point in client.get_metric_history(run_id, SCALARS["miou"])}
@@ -215,11 +216,11 @@ def to_mlflow(followed: TrackedRun) -> Iterator[Listener]:
         if epoch in logged:
             return
         for name, path in previews_of(run, epoch):
-            if f"{name.replace('/', '~')}+step+{epoch}" not in shown:  # there already where an epoch was cut short
+            if f"{name.replace('/', '~')}+step+{epoch}" not in shown:  # already logged if the epoch was interrupted
                 client.log_image(run_id, np.asarray(read_image(path)), key=name, step=epoch)
         time_ms = int(1000 * time.time())
         metrics = [Metric(allowed(name), value, time_ms, epoch) for name, value in scalars_of(event).items()]
-        client.log_batch(run_id, metrics=metrics)  # at once or not at all
+        client.log_batch(run_id, metrics=metrics)  # atomic
         logged.add(epoch)
 
     status = "FAILED"
@@ -247,7 +248,9 @@ def new_run(client: Any, uri: str, followed: TrackedRun) -> str:
     run = followed.run.resolve()
     experiment = client.get_experiment_by_name("pixelwise")
     if experiment is None:
-        files = (run.parent / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None  # a server has its own
+        files = (
+            (run.parent / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
+        )  # a server stores them itself
         experiment_id = client.create_experiment("pixelwise", artifact_location=files)
     else:
         experiment_id = experiment.experiment_id
@@ -256,21 +259,21 @@ def new_run(client: Any, uri: str, followed: TrackedRun) -> str:
 
 
 def allowed(name: str) -> str:
-    """A name as MLflow takes it: other characters become underscores."""
+    """A valid MLflow name: other characters become underscores."""
     return re.sub(r"[^\w./: -]", "_", name)
 
 
 @contextmanager
 def explained(tracker: str, where: object) -> Iterator[None]:
-    """Say what a tracker's own error means for the training."""
+    """Turn a tracker's own error into a TrainingError with a remedy."""
     try:
         yield
     except (UsageError, TrainingError, OutputError, ModuleNotFoundError):
         raise
-    except Exception as error:  # each tracker has errors of its own, with no common base
+    except Exception as error:  # the trackers' errors have no common base class
         raise TrainingError(
-            f"{tracker} at {where} could not be written: {error}. Nothing of the training is lost: mend it and go on "
-            "with --resume, which logs what is missing."
+            f"{tracker} at {where} could not be written: {error}. The training is not lost: fix this and use "
+            "--resume, which logs what is missing."
         ) from error
 
 

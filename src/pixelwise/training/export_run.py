@@ -1,4 +1,4 @@
-"""The end of a training: the best epoch's weights become a bundle, calibrated and checked on held-out images.
+"""Export: the best epoch's weights become a bundle, calibrated and checked on the val split.
 
 Shapes: N pixels, C classes, h and w the network's input size.
 """
@@ -41,14 +41,14 @@ from pixelwise.training.validate import Validation, ValidationResult, batches, i
 from pixelwise.version import __version__
 
 PARITY_IMAGES = 8
-PARITY_PX = 1024  # of a side: scores at the size of a larger image would take gigabytes
+PARITY_PX = 1024  # per side: full-size scores of a larger image would take gigabytes
 CALIBRATION_IMAGES = 64
 MAX_DROP = 0.5  # percentage points of mean IoU
-SIZED_IMAGES = 64  # at most so many are looked at for the usual size of an image
+SIZED_IMAGES = 64  # at most this many determine the typical image size
 
 
 def unwatched(_done: int, _total: int) -> None:
-    """The progress of work that nobody watches."""
+    """The default progress callback: none."""
 
 
 def export(
@@ -133,7 +133,7 @@ def export(
 
 @dataclass(frozen=True)
 class BestEpoch:
-    """The weights of a run's best epoch, and what the run says of itself."""
+    """The network of a run's best epoch, with the run's recipe and data."""
 
     run: Path
     recipe: Recipe
@@ -185,17 +185,17 @@ def scores_in_bundle(
         },
     }
     if best.recipe.also_val:
-        # Images that were trained on flatter the scores and make the model overconfident. Record what the run from
-        # which this one started had measured while it held them out.
+        # Scores on training images are too high, and so is the confidence there. Record the held-out scores of the run
+        # that this one started from.
         start = best.data.get("start", {})
         temperature = start.get("temperature", 1.0)
         metrics = start.get("metrics") or metrics
-        metrics |= {"split": f"val ({'before training on it' if 'metrics' in start else 'trained on too'})"}
+        metrics |= {"split": f"val ({'before learning from it' if 'metrics' in start else 'learnt from too'})"}
     return temperature, metrics
 
 
 def provenance_of(best: BestEpoch, validation: Validation, metrics: dict[str, Any], parity: Parity) -> dict[str, Any]:
-    """Where a bundle comes from: versions, recipe, data, and what was measured."""
+    """The provenance of a bundle: versions, recipe, data, scores."""
     data, start = best.data, best.data.get("start")
     return {
         "pixelwise": __version__,
@@ -229,13 +229,13 @@ def metadata_of(
 
 
 def price(miou_before: float, miou_after: float, max_drop: float) -> dict[str, float]:
-    """What making a network smaller cost, on the validation split.
+    """The loss of mean IoU on the val split through smaller weights or int8.
 
     Raises:
         BundleError: more than `max_drop` percentage points.
     """
     drop = (miou_before - miou_after) * 100
-    if not drop <= max_drop:  # NaN is no drop that anybody allowed
+    if not drop <= max_drop:  # written so that NaN fails
         raise BundleError(
             f"the smaller network loses {drop:.2f} points of mean IoU on the val split ({miou_before:.4f} → "
             f"{miou_after:.4f}); at most {max_drop:g} are allowed. Nothing was written. Allow more with --max-drop, or "
@@ -245,13 +245,13 @@ def price(miou_before: float, miou_after: float, max_drop: float) -> dict[str, f
 
 
 def ends(model: onnx.ModelProto, stages: Sequence[Stage]) -> tuple[str, str]:
-    """The tensors between which the network lies: its input and its scores, [1, channels, h, w]."""
+    """The names of the network's input and scores in a graph, both [1, channels, h, w]."""
     graph = parse(model.SerializeToString())
     return batched(graph, stages[0].tensor), batched(graph, stages[-1].tensor)
 
 
 def calibration_images(data: dict[str, Any]) -> list[Pixels]:
-    """Images of the run's training split, evenly spread over it.
+    """Evenly spaced images of the run's training split.
 
     Raises:
         TrainingError: they are gone.
@@ -260,14 +260,14 @@ def calibration_images(data: dict[str, Any]) -> list[Pixels]:
     samples = samples[:: max(len(samples) // CALIBRATION_IMAGES, 1)][:CALIBRATION_IMAGES]
     if missing := [sample.image for sample in samples if not sample.image.is_file()]:
         raise TrainingError(
-            f"{missing[0]}: {len(missing)} of {len(samples)} training images are gone, on which the ranges of int8 are "
-            "measured. Put the data back where they were when the run began, or export without int8."
+            f"{missing[0]}: {len(missing)} of {len(samples)} training images are missing, but int8 is calibrated on "
+            "them. Restore the data where they were when the run began, or export without int8."
         )
     return [np.ascontiguousarray(read_sample_image(sample)) for sample in samples]
 
 
 class GraphNetwork(Network):
-    """The network inside an exported graph, run by ONNX Runtime: what a bundle answers, where a network is expected."""
+    """An exported graph run by ONNX Runtime, with the interface of a network."""
 
     def __init__(self, model: onnx.ModelProto, stages: Sequence[Stage]) -> None:
         super().__init__()
@@ -276,9 +276,9 @@ class GraphNetwork(Network):
         self.session = onnxruntime.InferenceSession(part, providers=["CPUExecutionProvider"])
 
     def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
-        """The scores alone. One image at a time: a bundle's graph takes one."""
-        # Where the input's size follows the image's, the sizes inside are worked out from the image, of which only the
-        # shape counts; and an image of the size that the network sees is seen at that size.
+        """The scores only; image by image, as a bundle's graph takes one."""
+        # If the input size follows the image size, the graph computes sizes from the shape of this image, which has the
+        # network's input size and so keeps it.
         given = {"image": np.zeros((*image_B3HW.shape[2:], 3), np.uint8)}
         scores = []
         for image_3HW in image_B3HW:
@@ -288,7 +288,7 @@ class GraphNetwork(Network):
 
 
 def rehearse_export(network: Network, preprocess: Preprocess) -> None:
-    """Make sure, before hours are spent, that a network of others can become a bundle: export it untrained, and run it.
+    """Check before a long training that a third-party network can be exported: export it untrained, and run it.
 
     Raises:
         TrainingError: it cannot.
@@ -301,28 +301,28 @@ def rehearse_export(network: Network, preprocess: Preprocess) -> None:
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         for shape in ((90, 120, 3), (121, 77, 3)):
             session.run(["labels"], {"image": np.zeros(shape, np.uint8)})
-    except Exception as error:  # of the exporter or the runtime, which have no common base
+    except Exception as error:  # the exporter and the runtime have no common base class
         reason = str(error).strip().splitlines()[0]
         raise TrainingError(
-            f"this network cannot become a bundle: {reason}. Nothing was trained. Choose another model or encoder"
-            + ("." if preprocess.policy == "stretch" else ", or --policy stretch, with which all images have one size.")
+            f"this network cannot be exported: {reason}. Nothing was trained. Use another model or encoder"
+            + ("." if preprocess.policy == "stretch" else ", or --policy stretch, which gives all images one size.")
         ) from error
 
 
 def samples_of(rows: list[Any]) -> tuple[Sample, ...]:
-    """The samples of a split as RUN/data.json lists them."""
+    """The samples of a split, from RUN/data.json."""
     return tuple(Sample(name, Path(image), Path(mask), *parts) for name, image, mask, *parts in rows)
 
 
 def middle_of(image_HW3: Pixels) -> Pixels:
-    """What network and graph are compared on: an image, or of a large one its middle."""
+    """The centre of an image, at most PARITY_PX per side, on which network and graph are compared."""
     height, width = (min(side, PARITY_PX) for side in image_HW3.shape[:2])
     top, left = (image_HW3.shape[0] - height) // 2, (image_HW3.shape[1] - width) // 2
     return np.ascontiguousarray(image_HW3[top : top + height, left : left + width])
 
 
 def usual_size(validation: Validation) -> list[int]:
-    """Median height and width of the held-out images: how large a cut of a larger image should be."""
+    """Median height and width of the val images: the tile size for larger images."""
     number = len(validation.pairs)
     looked_at = range(0, number, -(-number // SIZED_IMAGES))
     sizes = [validation.pairs[index][0].shape[:2] for index in looked_at]
@@ -330,13 +330,13 @@ def usual_size(validation: Validation) -> list[int]:
 
 
 def validation_of(data: dict[str, Any], recipe: Recipe, preprocess: Preprocess, classes: ClassList) -> Validation:
-    """The run's validation split, from where it lay when the run began."""
+    """The run's val split, as RUN/data.json records it."""
     samples = samples_of(data["splits"]["val"])
     missing = [sample.image for sample in samples if not sample.image.is_file()]
     if missing:
         raise TrainingError(
-            f"{missing[0]}: {len(missing)} of {len(samples)} validation images are gone, and a bundle is checked on "
-            "them. Put the data back where they were when the run began."
+            f"{missing[0]}: {len(missing)} of {len(samples)} validation images are missing, but a bundle is checked on "
+            "them. Restore the data where they were when the run began."
         )
     mask_ids = {int(key): value for key, value in data["mask_ids"].items()}
     return Validation(Pairs(samples, mask_ids, len(classes), recipe.cache_mb), preprocess, classes)

@@ -1,7 +1,7 @@
-"""`train --find-lr`: which learning rate? The loss over rates that rise from step to step.
+"""Learning rate range test (Smith 2015, arXiv:1506.01186): the loss at learning rates that rise from step to step.
 
-After Smith 2015, arXiv:1506.01186. Below the right rate the loss hardly moves, above it it grows. The rate at which it
-falls fastest lies between; half of it is suggested, because the schedule stays near its highest rate for long.
+At low rates the loss hardly changes, at high rates it grows. Suggested is half the rate at which it falls fastest,
+because the schedule stays near its peak for long.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from pixelwise.training.training_state import EpochSoFar
 
 STEPS = 100
 LOWEST, HIGHEST = 1e-5, 1.0
-SMOOTH = 0.9  # of a running mean over the losses
-BLOWN_UP = 3.0  # times the lowest loss: higher rates are not tried
+SMOOTH = 0.9  # decay of the running mean of the losses
+BLOWN_UP = 3.0  # times the lowest loss: the test stops
 
 
 @dataclass(frozen=True)
 class RateTest:
-    """What the range test saw."""
+    """The result of a learning rate range test."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]  # smoothed
     suggestion: float
-    own: float  # the recipe's
+    own: float  # the recipe's learning rate
     plot: Path
 
 
@@ -90,7 +90,7 @@ def find_rate(
     out = Path(out)
     where = distributed.choose_device(device)
     if distributed.processes() > 1:
-        raise UsageError("learning rates are tried in one process: start --find-lr without torchrun.")
+        raise UsageError("--find-lr runs in one process: start it without torchrun.")
     recipe = replace(recipe or Recipe(), small_epochs=0.0, plan=())
     dataset = with_validation(
         open_dataset(data, seed=recipe.seed, classes=classes, void=void, masks=masks), recipe.seed
@@ -117,7 +117,7 @@ def find_rate(
                 loss, before = training.so_far.loss_sum - before, training.so_far.loss_sum
                 mean = SMOOTH * mean + (1 - SMOOTH) * loss
                 rates.append(rate)
-                losses.append(mean / (1 - SMOOTH ** len(rates)))  # without the start from zero
+                losses.append(mean / (1 - SMOOTH ** len(rates)))  # bias-corrected
                 progress("trying learning rates", len(rates), STEPS)
                 blown_up = len(rates) > STEPS // 10 and losses[-1] > BLOWN_UP * min(losses)
                 if blown_up or len(rates) == STEPS:
@@ -130,7 +130,7 @@ def find_rate(
 
 
 def suggest(rates: Sequence[float], losses: Sequence[float]) -> float:
-    """Half the rate at which the loss falls fastest over the logarithm of the rate, before its lowest point."""
+    """Half the rate at which the loss falls fastest (over the log of the rate), before its minimum."""
     end = max(int(np.argmin(losses)) + 1, 3)
     if len(rates) < 3:
         return float(rates[0]) if rates else LOWEST
@@ -185,7 +185,7 @@ def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float) -> 
 
 
 def round_between(low: float, high: float) -> list[float]:
-    """Some round numbers between two, for an axis."""
+    """Round numbers between two, as ticks of an axis."""
     power = 10.0 ** math.floor(math.log10(max(high - low, 1e-9)))
     step = next(step for step in (power / 5, power / 2, power, 2 * power) if (high - low) / step <= 6)
     return [round(step * number, 10) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]

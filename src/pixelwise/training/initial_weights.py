@@ -27,31 +27,31 @@ class InitialWeights:
 
 
 def beginning_at(run: Path, recipe: Recipe) -> InitialWeights:
-    """Read them.
+    """Read the weights of another run's best epoch.
 
     Raises:
-        UsageError: `run` is no run directory with a finished epoch, or of another network than `recipe`.
+        UsageError: `run` is not a run directory with a finished epoch, or its network is not that of `recipe`.
         TrainingError: the weights cannot be read.
-        BundleError: nor can its bundle.
+        BundleError: its bundle cannot be read.
     """
     best = run / "checkpoints" / "best.safetensors"
     if not best.is_file():
         raise UsageError(
-            f"{run}: not a run directory with a finished epoch to start from: {best} is missing. A bundle is no start: "
-            "its weights are folded together."
+            f"{run}: not a run directory with a finished epoch to start from: {best} is missing. A bundle cannot be "
+            "trained further: its layers are fused."
         )
     theirs = Recipe.from_file(run / "recipe.toml")
     for part in ("model", "encoder"):
         was, asked = getattr(theirs, part), getattr(recipe, part)
         if was != asked:
-            raise UsageError(f"{run}: its {part} is {was}, but this recipe says {asked}. Add --{part} {was}.")
+            raise UsageError(f"{run}: its {part} is {was}, but this recipe has {asked}. Add --{part} {was}.")
     tensors, state = load_checkpoint(best)
     facts = {
         "run": str(run.resolve()),
         "epoch": state["epoch"],
         "sha256": hashlib.sha256(best.read_bytes()).hexdigest(),
     }
-    bundle = run / "model.onnx"  # missing where that run was stopped before it
+    bundle = run / "model.onnx"  # missing if that run was interrupted before its export
     if bundle.exists():
         metadata = read_bundle(bundle).metadata
         facts |= {"temperature": metadata.temperature, "metrics": metadata.provenance.get("metrics")}
@@ -59,8 +59,8 @@ def beginning_at(run: Path, recipe: Recipe) -> InitialWeights:
 
 
 def take_weights(training: Training, beginning: InitialWeights) -> list[str]:
-    """Put them into a training that has not begun. What has another shape there, since the classes are others, starts
-    anew: its names are returned."""
+    """Load them into a training before its first step. Returns the names of the tensors that keep their random values,
+    because their shape depends on other classes."""
     own = training.network.state_dict()
     fitting = {
         name: tensor for name, tensor in beginning.tensors.items() if name in own and own[name].shape == tensor.shape

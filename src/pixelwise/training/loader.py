@@ -1,8 +1,8 @@
-"""Samples → batches of tensors, in an order that (seed, epoch) decides.
+"""Samples → batches of tensors, in an order that depends only on (seed, epoch).
 
-Decoded images are kept in memory while they fit the recipe's budget and decoded anew where they don't.
+Decoded images are cached in memory up to the recipe's limit; the others are decoded again each epoch.
 
-Shapes: B batch, H and W the original's size, h and w the size that the network sees.
+Shapes: B batch, H and W the original size, h and w the network's input size.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from pixelwise.model.preprocess import Policy, network_size
 from pixelwise.records import Labels, Pixels, Sample
 from pixelwise.training.augment import crop_image, crop_mask, generator, random_crop, rarest_crop, relight
 
-LARGEST_SHARE = 4  # a pair that takes more than this part of the cache is decoded anew each time
-RESTARTS = 3  # of killed workers, an epoch
+LARGEST_SHARE = 4  # a pair larger than 1/4 of the cache is never cached
+RESTARTS = 3  # of killed workers, per epoch
 
 
 class Pairs:
@@ -48,7 +48,7 @@ class Pairs:
             return self.kept[index]
         sample = self.samples[index]
         if sample.mask is None:
-            raise DataError(f"{sample.image}: has no mask, so nothing can be learnt from it.")
+            raise DataError(f"{sample.image}: has no mask, so it cannot be trained on.")
         image = read_sample_image(sample)
         mask = read_sample_mask(sample, self.mask_ids, self.classes, (image.shape[0], image.shape[1]))
         if mask.shape != image.shape[:2]:
@@ -66,7 +66,7 @@ class Pairs:
 class Augmentation:
     """How training crops differ from the originals."""
 
-    size: tuple[int, int]  # at which the network sees the whole image when it predicts
+    size: tuple[int, int]  # the network's input size in prediction
     policy: Policy
     zoom: tuple[float, float]
     flip: bool
@@ -96,7 +96,7 @@ class CropDataset(TorchDataset[list[Tensor]]):
 
 
 def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, index: int) -> tuple[Pixels, Labels]:
-    """One random crop of a pair, at the size that the network sees. Returns uint8 [h, w, 3] and uint8 [h, w]."""
+    """One random crop of a pair at the network's input size: uint8 [h, w, 3] and uint8 [h, w]."""
     rng = generator(how.seed, epoch, index)
     height, width = mask_HW.shape
     seen = network_size(height, width, how.size, how.policy)
@@ -105,7 +105,7 @@ def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, i
     crops = [random_crop(rng, (height, width), seen_now, size, how.zoom, how.flip) for _ in range(how.crops)]
     crop = rarest_crop(crops, mask_HW, size, how.rare) if how.crops > 1 else crops[0]
     box = torch.from_numpy(np.ascontiguousarray(crop_image(image_HW3, crop)))[None]
-    # In whole numbers: five times as fast as in floats, as which a network's input is resized, and within one of 255.
+    # In integers: five times as fast as in floats, and equal to within 1 of 255.
     resized_hw3 = F.interpolate(box.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
     if crop.mirrored:
         resized_hw3 = resized_hw3.flip(1)
@@ -118,20 +118,20 @@ def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, i
 
 
 class Order:
-    """Which samples make which batch: a shuffle that (seed, epoch) decides. Every batch is full.
+    """Which samples make up which batch: a shuffle that depends only on (seed, epoch). Every batch is full.
 
-    What is left over at the end of an epoch is filled up from its start: batch normalisation does not like a last
-    batch of one. With `steps`, an epoch is so many batches, whatever the number of samples: it goes on in the shuffle
-    where the epoch before left it, `before` steps after the training's first.
+    The last batch of an epoch is filled up from its start, because batch normalisation needs more than one image.
+    With `steps`, an epoch has that many batches, whatever the number of samples: it continues the shuffle where the
+    previous epoch ended, `before` steps after the training's first.
 
-    Of several processes each gets its part of every batch: `part` counts from 0 to `parts` − 1.
+    With several processes, each gets its part of every batch: `part` counts from 0 to `parts` − 1.
     """
 
     def __init__(self, samples: int, batch: int, seed: int, steps: int = 0, part: int = 0, parts: int = 1) -> None:
         self.samples, self.batch, self.seed, self.steps = samples, batch, seed, steps
         self.part, self.parts = part, parts
         self.epoch, self.before = 0, 0
-        self.start = 0  # the first batch that is given out: those before it were used before a training was stopped
+        self.start = 0  # first batch to yield: those before it were used before the training was interrupted
 
     def __len__(self) -> int:
         return self.steps or max(-(-self.samples // self.batch), 1)
@@ -145,7 +145,7 @@ class Order:
         return np.random.Generator(np.random.PCG64([self.seed, number])).permutation(self.samples)
 
     def stream(self) -> NDArray[np.int64]:
-        """The samples of this epoch, cut from one shuffle after the other."""
+        """The samples of this epoch: a section of consecutive shuffles."""
         first, count = self.before * self.batch, self.steps * self.batch
         passes = range(first // self.samples, (first + count - 1) // self.samples + 1)
         shuffles = np.concatenate([self.shuffle(number) for number in passes])
@@ -159,7 +159,7 @@ def training_batches(
     """Batches of images uint8 [B, h, w, 3] and labels int64 [B, h, w]; set `order.epoch` before each pass.
 
     Args:
-        pinned: in memory from which a GPU fetches them while it computes.
+        pinned: in page-locked memory, from which a GPU copies while it computes.
     """
     return DataLoader(
         CropDataset(pairs, augmentation),
@@ -172,11 +172,11 @@ def training_batches(
 def batches_from(
     batches: DataLoader[list[Tensor]], order: Order, start: int, lost: Callable[[str], None]
 ) -> Iterator[list[Tensor]]:
-    """An epoch's batches from number `start` on. Worker processes that get killed are replaced: what a batch holds
-    depends on its place alone, so nothing is lost.
+    """An epoch's batches from number `start` on. Killed worker processes are replaced: the content of a batch
+    depends on its position alone, so nothing is lost.
 
     Args:
-        lost: is told why, before the workers are replaced.
+        lost: called with the reason before the workers are replaced.
 
     Raises:
         WorkerError: they were replaced RESTARTS times and died again.
@@ -200,29 +200,29 @@ def batches_from(
             restarts += 1
             if restarts > RESTARTS:
                 raise WorkerError(
-                    f"the processes that prepare batches died {restarts} times in one epoch ({reason}), most likely "
-                    "for want of memory. Free memory, or keep fewer decoded images (--set cache_mb=256), then go on "
-                    "with --resume; or start anew with --workers 0."
+                    f"data loading processes died {restarts} times in one epoch ({reason}), most likely because memory "
+                    "ran out. Free memory or cache fewer decoded images (--set cache_mb=256), then use --resume; or "
+                    "start over with --workers 0."
                 ) from error
             lost(reason)
 
 
 def without_traceback(error: PixelwiseError) -> PixelwiseError:
-    """An error that was raised in a worker, without the traceback that torch puts into its message."""
+    """An error raised in a worker, without the traceback that torch puts into its message."""
     message = str(error)
     return type(error)(message.rstrip().rpartition(f"{type(error).__name__}: ")[2]) if "Caught " in message else error
 
 
 def leave_dead_workers_to_the_queue() -> None:
-    """torch raises from a signal's handler when a worker dies, in the middle of whatever is done then. Its queue finds
-    dead workers by itself, within seconds, where the next batch is asked for: between two steps."""
+    """Remove torch's SIGCHLD handler, which raises in the middle of a step when a worker dies. Its queue notices dead
+    workers within seconds, between two steps, when the next batch is fetched."""
     if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def is_lost_worker(error: BaseException) -> bool:
-    """Did a worker die, rather than fail? What fails in a worker comes back with its story; a socket to a dead one
-    breaks in several ways."""
+    """Did a worker die, rather than raise? An error raised in a worker arrives with its traceback; a connection to a
+    dead one breaks in several ways."""
     if "Caught " in str(error):
         return False
     return "DataLoader worker (pid" in str(error) or isinstance(error, (ConnectionError, EOFError, FileNotFoundError))

@@ -1,4 +1,4 @@
-"""Training, epoch by epoch. Reads top to bottom; one step is in step.py, what a checkpoint holds in state.py.
+"""Training, epoch by epoch. One step is in step.py, the content of a checkpoint in training_state.py.
 
 Shapes: B batch, C classes, h and w the network's input size.
 """
@@ -28,7 +28,7 @@ from pixelwise.training.time_budget import show_duration
 from pixelwise.training.training_state import EpochSoFar, Stopwatch, Training, save
 from pixelwise.training.validate import Validation, ValidationResult, validate
 
-SAVE_EVERY_S = 300.0  # within an epoch, so that a long one that is killed loses little
+SAVE_EVERY_S = 300.0  # within an epoch, so that little of a long one is lost
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ def run_epochs(
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     stop: Stop | None = None,
 ) -> ValidationResult | None:
-    """Train from where `training` stands to the recipe's last epoch, telling and saving after each.
+    """Train from the current epoch to the recipe's last, reporting and saving after each.
 
     Returns:
-        What validation found at the best epoch; None where that lies before this process began.
+        The validation result of the best epoch; None if an earlier process trained it.
 
     Raises:
-        DivergedError: the loss is not a number any more; the last checkpoint stays.
-        OutOfMemoryError: a step does not fit; the last checkpoint stays.
-        StoppedError: `stop` was asked for, and the step at hand is finished and saved.
+        DivergedError: the loss became NaN or infinite; the last checkpoint is kept.
+        OutOfMemoryError: a step does not fit into memory; the last checkpoint is kept.
+        StoppedError: a signal asked to stop; the current step was finished and saved.
     """
     stop = stop or Stop()
     lesson = step_setup(training, data.pixels_C)
@@ -71,7 +71,7 @@ def run_epochs(
                 finish_epoch(training, data.validation.classes, result, rate, validation_s, folder, tell)
                 best = result if training.best_epoch == training.epoch else best
         except StoppedError as stopped:
-            if not stopped.at_once:  # raised by a check, so that everything is whole
+            if not stopped.at_once:  # raised by a check between steps
                 keep(training, folder, tell)
             raise
         stop.check()
@@ -79,32 +79,32 @@ def run_epochs(
 
 
 def early_end(training: Training) -> str | None:
-    """Why there is no need to train on, in words; None where there is."""
+    """Why training may stop early, as a sentence; None if it must continue."""
     recipe = training.recipe
     if recipe.target_miou and training.best_miou >= recipe.target_miou:
-        return f"validation reached mIoU {training.best_miou:.3f}; {recipe.target_miou:g} was asked for"
+        return f"validation mIoU {training.best_miou:.3f} reached the target of {recipe.target_miou:g}"
     if recipe.patience and training.epoch - training.best_epoch >= recipe.patience:
         return (
-            f"no better mIoU in {recipe.patience} epochs than {training.best_miou:.3f} of epoch {training.best_epoch}"
+            f"no better mIoU than {training.best_miou:.3f} (epoch {training.best_epoch}) for {recipe.patience} epochs"
         )
     if recipe.last_step and training.step >= recipe.last_step:
-        return f"step {recipe.last_step} was the last for which there was time"
+        return f"the time budget ended at step {recipe.last_step}"
     return None
 
 
 def why_ended(training: Training) -> str | None:
-    """Why a finished training has fewer epochs than were planned at first, in words; None where it has them all."""
+    """Why a finished training has fewer epochs than first planned, as a sentence; None if it has them all."""
     planned = training.recipe.segments[0][1]
     if why := early_end(training):
         return why
     if training.epoch < planned and training.budget is not None:
         budget = show_duration(training.budget.seconds)
-        return f"only {training.epoch} of the {planned} planned epochs fitted into {budget}: the machine became slower"
+        return f"only {training.epoch} of the {planned} planned epochs fit into {budget}: training became slower"
     return None
 
 
 def order_of(training: Training, pairs: Pairs) -> Order:
-    """Which samples the epoch at hand learns from."""
+    """The samples of the current epoch."""
     recipe = training.recipe
     steps = recipe.segment_at(training.epoch)[2]
     order = Order(len(pairs), recipe.batch, recipe.seed, steps, distributed.process(), distributed.processes())
@@ -131,7 +131,7 @@ def batches_of(training: Training, data: EpochData, order: Order) -> DataLoader[
 
 
 def rare_classes(pixels_C: Sequence[int]) -> tuple[int, ...]:
-    """Ids of the classes that have fewer pixels than they would if all had as many."""
+    """Ids of the classes with fewer pixels than average."""
     fair = sum(pixels_C) / max(len(pixels_C), 1)
     return tuple(id_ for id_, pixels in enumerate(pixels_C) if 0 < pixels < fair)
 
@@ -145,7 +145,7 @@ def train_epoch(
     progress: Callable[[str, int, int], None],
     stop: Stop,
 ) -> float:
-    """The rest of the epoch under way. Returns the learning rate at its end."""
+    """Train the rest of the current epoch. Returns the learning rate at its end."""
     recipe, so_far = training.recipe, training.so_far
     order = order_of(training, data.pairs)
     batches = batches_of(training, data, order)
@@ -153,9 +153,9 @@ def train_epoch(
     watch, saved = Stopwatch(so_far.seconds), time.perf_counter()
 
     def lost(reason: str) -> None:
-        if distributed.processes() == 1:  # several agree on it after the step
-            stop.check()  # whoever stops a training may end its workers with it
-        tell({"event": "warning", "message": f"processes that prepare batches died and are replaced: {reason}"})
+        if distributed.processes() == 1:  # several processes agree on stopping after the step
+            stop.check()  # the signal may have killed the workers too
+        tell({"event": "warning", "message": f"data loading processes died and were restarted: {reason}"})
 
     for images_Bhw3, labels_Bhw in batches_from(batches, order, so_far.steps, lost):
         if so_far.steps and is_over(training):
@@ -173,7 +173,7 @@ def train_epoch(
 
 
 def is_over(training: Training) -> bool:
-    """Was the step just done the last one: by the recipe, or because only validation and export fit into the time?"""
+    """Was this the last step: by the recipe, or because only validation and export still fit into the budget?"""
     if training.recipe.last_step:
         return training.step >= training.recipe.last_step
     if training.budget is None:
@@ -190,11 +190,11 @@ def finish_epoch(
     folder: Path,
     tell: Listener,
 ) -> None:
-    """Count the epoch, tell what it came to, and save."""
+    """Record the epoch's result, report it, and save."""
     so_far = training.so_far
     training.epoch += 1
     miou = result.scores.miou
-    # A score on images that were learnt from chooses nothing: then the last epoch is the one that is kept.
+    # Scores on training images cannot select the best epoch: then the last one is kept.
     best = training.recipe.also_val or (not math.isnan(miou) and miou > training.best_miou)
     if best:
         training.best_miou, training.best_epoch = miou, training.epoch
@@ -215,13 +215,13 @@ def finish_epoch(
 
 
 def keep(training: Training, folder: Path, tell: Listener) -> None:
-    """Save in the middle of an epoch."""
+    """Save a checkpoint within an epoch."""
     save(training, folder)
     tell({"event": "checkpoint", "epoch": training.epoch, "step": training.step, "best": False})
 
 
 def replan(training: Training, so_far: EpochSoFar, validation_s: float, folder: Path, tell: Listener) -> None:
-    """Fit what is left of a budget to the pace at which the last epoch went, and write the recipe anew."""
+    """Fit the remaining epochs to the budget, given the last epoch's throughput, and update the recipe."""
     assert training.budget is not None
     recipe, last = training.recipe, training.epoch - 1
     small = recipe.size_at(last) != recipe.size
@@ -229,28 +229,28 @@ def replan(training: Training, so_far: EpochSoFar, validation_s: float, folder: 
         so_far.seconds / so_far.steps, validation_s + training.saving_s, small
     )
     planned = training.budget.replanned(recipe, training.epoch, training.clock.seconds())
-    if so_far.steps < recipe.segment_at(last)[2]:  # its time was over
+    if so_far.steps < recipe.segment_at(last)[2]:  # the time was up
         planned = replace(recipe, last_step=training.step)
-    planned = Recipe.from_toml(distributed.from_first(planned.to_toml()))  # one clock counts
+    planned = Recipe.from_toml(distributed.from_first(planned.to_toml()))  # the first process's clock counts
     if planned != recipe:
         training.recipe = planned
         if distributed.is_first():
             write_whole(folder / "recipe.toml", planned.to_toml().encode())
-        if not planned.last_step:  # then nothing is planned any more
+        if not planned.last_step:  # otherwise training ends here
             tell(training.budget.event(planned, training.epoch, training.clock.seconds()))
 
 
 def validation_scores(
     training: Training, validation: Validation, folder: Path, progress: Callable[[str, int, int], None], stop: Stop
 ) -> ValidationResult:
-    """Validate the averaged weights, then put the training ones back."""
+    """Validate the averaged weights, then restore the training weights."""
     network = training.network
     own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.load_state_dict(training.average)
 
     def between(done: int, total: int) -> None:
         progress("validating", done, total)
-        if distributed.processes() == 1:  # several agree on it after the epoch: their parts have other batches
+        if distributed.processes() == 1:  # several processes agree on stopping after the epoch, as their batches differ
             stop.check()
 
     try:
@@ -261,7 +261,7 @@ def validation_scores(
 
 
 def epoch_event(training: Training, classes: ClassList, result: ValidationResult, rate: float) -> Event:
-    """What an epoch came to, for people and machines."""
+    """The "epoch" trace event: the scores of one epoch."""
     so_far, scores = training.so_far, result.scores
     names = classes.names
     true_C = result.matrix.sum(axis=1) / max(result.matrix.sum(), 1)

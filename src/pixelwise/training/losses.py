@@ -1,4 +1,4 @@
-"""What training minimises. Void pixels count nowhere: no loss or gradient depends on what the network says there.
+"""What training minimises. Void pixels are ignored: no loss or gradient depends on the scores there.
 
 Shapes: B batch, C classes, H and W the size of the labels.
 """
@@ -14,14 +14,14 @@ from pixelwise.training.distributed import sum_over_all
 
 
 def class_weights(pixels_C: Tensor, power: float) -> Tensor:
-    """Weights that let rare classes speak: (1 / share)^power, averaging 1 over pixels.
+    """Class weights that favour rare classes: (1 / share)^power, with a mean of 1 over pixels.
 
     Args:
         pixels_C: pixels of each class in the training split.
-        power: 0 leaves all classes alike by pixel, 1 makes every class count the same in total.
+        power: 0 weights every pixel equally, 1 every class.
 
-    Classes without pixels get weight 0: nothing can be learnt about them. Weights are capped at 10, so that a class
-    of a hundred pixels does not drown the rest.
+    Classes without pixels get weight 0. Weights are capped at 10, so that a class of a hundred pixels does not
+    dominate.
     """
     pixels_C = pixels_C.double()
     share_C = pixels_C / pixels_C.sum().clamp(min=1)
@@ -31,9 +31,9 @@ def class_weights(pixels_C: Tensor, power: float) -> Tensor:
 
 
 def segmentation_loss(scores_BCHW: Tensor, labels_BHW: Tensor, weights_C: Tensor, dice_weight: float) -> Tensor:
-    """Weighted cross-entropy plus `dice_weight` times the Dice loss, from one softmax. 0 where all is void.
+    """Weighted cross-entropy plus `dice_weight` times the Dice loss, from one softmax. 0 if all pixels are void.
 
-    On several processes it is the loss of their batches together, the same in each.
+    With several processes, it is the loss of their batches together, the same in each.
 
     Args:
         scores_BCHW: float scores.
@@ -45,7 +45,7 @@ def segmentation_loss(scores_BCHW: Tensor, labels_BHW: Tensor, weights_C: Tensor
     if not dice_weight:
         return cross_entropy(sum_over_all(entropy_2))
     overlap_3C = overlap_sums(log_probability_BCHW, labels_BHW)
-    sums = sum_over_all(torch.cat([entropy_2, overlap_3C.flatten()]))  # processes wait for each other once, not twice
+    sums = sum_over_all(torch.cat([entropy_2, overlap_3C.flatten()]))  # one synchronisation instead of two
     return cross_entropy(sums[:2]) + dice_weight * dice(sums[2:].view_as(overlap_3C))
 
 
@@ -65,8 +65,8 @@ def cross_entropy(entropy_2: Tensor) -> Tensor:
 
 
 def overlap_sums(log_probability_BCHW: Tensor, labels_BHW: Tensor) -> Tensor:
-    """Sums over the labelled pixels [3, C]: of the probability of each class where it is, of where it is, and of its
-    probability everywhere."""
+    """Sums over the labelled pixels [3, C]: each class's probability on its own pixels, its number of pixels, and its
+    probability on all pixels."""
     classes = log_probability_BCHW.shape[1]
     labelled_BHW = labels_BHW != VOID
     probability_BCHW = log_probability_BCHW.exp() * labelled_BHW[:, None]

@@ -1,4 +1,4 @@
-"""A training in words: what each epoch shows, what a model was validated on, which weights it began with."""
+"""Sentences about a training: what each epoch shows, the images of its scores, its initial weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def observe(epochs: Sequence[dict[str, Any]]) -> str:
-    """What the last of `epochs` shows, in a sentence, given those before it.
+    """What the last of `epochs` shows, as a sentence.
 
     Each epoch has `loss`, `val_loss`, `miou` (may be None) and `predicted`, the classes' shares of predicted pixels
     by name, and `true`, their shares of labelled pixels.
@@ -44,7 +44,7 @@ def progress(epochs: Sequence[dict[str, Any]]) -> str:
 
 
 def missing(epoch: dict[str, Any]) -> list[str]:
-    """Classes that are there but never predicted."""
+    """A remark on classes that occur but are never predicted."""
     never = [name for name, share in epoch["true"].items() if share > 0 and epoch["predicted"].get(name, 0) == 0]
     if not never:
         return []
@@ -57,7 +57,7 @@ SPLITS = {
     "train": "training images",
     # of the built-in models
     "val (before learning from it)": "validation images, before they were added to training",
-    "val, learnt from too": "validation images, also used for training",
+    "val (learnt from too)": "validation images, also used for training",
 }
 
 

@@ -29,11 +29,11 @@ class CheckedData:
     """A dataset whose train and val splits can be trained on."""
 
     dataset: Dataset
-    problems: list[dict[str, Any]]  # those that were left out included
+    problems: list[dict[str, Any]]  # including those of pairs that were left out
 
     @property
     def used(self) -> dict[str, tuple[Sample, ...]]:
-        """The two splits that a training reads."""
+        """The splits that a training reads."""
         return {split: self.dataset.splits[split] for split in ("train", "val")}
 
 
@@ -41,7 +41,7 @@ def check_data(dataset: Dataset, skip_bad: bool, progress: Progress) -> CheckedD
     """Check the splits that a training reads.
 
     Raises:
-        DatasetError: there are broken pairs, which are listed, and `skip_bad` does not allow to leave them out.
+        DatasetError: there are broken pairs, which are listed, and `skip_bad` is not set.
     """
     findings = find_problems(dataset, ["train", "val"], lambda done, total: progress("checking the data", done, total))
     if skip_bad:
@@ -59,7 +59,7 @@ def prepare(
     pairs, val_pairs = pairs_of(dataset, recipe)
     pixels_C = pixels_as_seen(pairs, recipe, len(dataset.classes), progress)
     if recipe.also_val:
-        note = "Trained on too (also_val): the val split. Its scores flatter, and the last epoch is kept."
+        note = "Trained on too (also_val): the val split. Its scores are too high, and the last epoch is kept."
         dataset = replace(dataset, notes=(*dataset.notes, note))
     tell(data_event(dataset, checked.used, pixels_C, checked.problems))
     training, data = build_training(recipe, dataset.classes, (pairs, val_pairs), pixels_C, device)
@@ -70,7 +70,7 @@ def prepare(
 def build_training(
     recipe: Recipe, classes: ClassList, pairs: tuple[Pairs, Pairs], pixels_C: Sequence[int], device: torch.device
 ) -> tuple[Training, EpochData]:
-    """A network that has seen no image yet, and what its epochs will read.
+    """An untrained network, and the data of its epochs.
 
     Args:
         pairs: those to train on, and those to validate on.
@@ -83,7 +83,7 @@ def build_training(
 
 
 def pairs_of(dataset: Dataset, recipe: Recipe) -> tuple[Pairs, Pairs]:
-    """What the weights are fitted to (with `also_val` the val split too), and what they are validated on."""
+    """The pairs to train on (with `also_val` the val split too), and those to validate on."""
     splits = dataset.splits
     fitted = (*splits["train"], *splits["val"]) if recipe.also_val else splits["train"]
     train_pairs, val_pairs = (
@@ -93,7 +93,7 @@ def pairs_of(dataset: Dataset, recipe: Recipe) -> tuple[Pairs, Pairs]:
 
 
 def dataset_from_manifest(manifest: dict[str, Any]) -> Dataset:
-    """The dataset that `describe_data` described, where it lay then."""
+    """The dataset that `describe_data` recorded."""
     return Dataset(
         Path(manifest["root"]),
         manifest["layout"],
@@ -105,10 +105,10 @@ def dataset_from_manifest(manifest: dict[str, Any]) -> Dataset:
 
 
 def with_validation(dataset: Dataset, seed: int) -> Dataset:
-    """A dataset that has something to validate on: a fifth of the training split where no val split is given.
+    """A dataset with a val split: a fifth of the training split if it has none.
 
     Raises:
-        DatasetError: there is nothing to train on, or too little to hold anything out.
+        DatasetError: there are no training pairs, or too few to split.
     """
     train_samples = dataset.splits.get("train", ())
     if not train_samples:
@@ -122,10 +122,10 @@ def with_validation(dataset: Dataset, seed: int) -> Dataset:
     kept, held_out = hashed_split(train_samples, seed, 0.2)
     if not kept or not held_out:
         raise DatasetError(
-            f"{dataset.root}: {len(train_samples)} pair is too few to train on: at least one to learn from and one to "
-            "check on are needed. Add labelled images.",
+            f"{dataset.root}: {len(train_samples)} pair is too few: at least one to train on and one to "
+            "validate on are needed. Add labelled images.",
             dataset.problems,
         )
-    note = f"No val split: {len(held_out)} of {len(train_samples)} training pairs are held out (seed {seed})."
+    note = f"No val split: {len(held_out)} of {len(train_samples)} training pairs are held out for it (seed {seed})."
     splits = {**dataset.splits, "train": tuple(kept), "val": tuple(held_out)}
     return replace(dataset, splits=splits, notes=(*dataset.notes, note))

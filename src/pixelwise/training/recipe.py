@@ -1,4 +1,4 @@
-"""Everything that repeats a training, as one frozen record, written to and read from `recipe.toml`."""
+"""The recipe: every choice of a training in one frozen record, written to and read from `recipe.toml`."""
 
 from __future__ import annotations
 
@@ -22,50 +22,46 @@ POLICIES = ("stretch", "fit", "native")
 class Recipe:
     """How to train. The defaults were measured, see benchmarks/."""
 
-    model: str = "fast"  # "fast": encoder and light decoder; "unet": the textbook's U-Net, from scratch; "smp:NAME"
-    encoder: str = "lite0"  # of "fast": lite0, lite1, lite2, each better and slower; "timm:NAME"; of "smp:NAME": SMP's
-    pretrained: bool = True  # start the encoder from ImageNet
-    size: tuple[int, int] = (256, 256)  # height, width that the network sees, multiples of 32
-    policy: Literal["stretch", "fit", "native"] = "stretch"  # how an image comes to that size: stretch, fit or native
-    even_exposure: bool = True  # each image's brightness and contrast are evened out first, so that dusk looks like day
-    epochs: int = 20
-    small_epochs: float = (
-        0.6  # share of the epochs, the first ones, trained on crops of 3/4 of the size: faster, as good
-    )
-    batch: int = 4
+    model: str = "fast"  # "fast": encoder and light decoder; "unet": the original U-Net, from scratch; "smp:NAME"
+    encoder: str = "lite0"  # "lite0", "lite1", "lite2" (each better and slower), or "timm:NAME"
+    pretrained: bool = True  # start the encoder from ImageNet weights
+    size: tuple[int, int] = (256, 256)  # input size of the network: height, width in pixels, multiples of 32
+    policy: Literal["stretch", "fit", "native"] = "stretch"  # how images are resized to it
+    even_exposure: bool = True  # normalise each image's brightness and contrast first
+    epochs: int = 20  # passes over the training images
+    small_epochs: float = 0.6  # share of the epochs, the first ones, on crops of 3/4 of the size: faster, as accurate
+    batch: int = 4  # images per step
     seed: int = 0
-    also_val: bool = (
-        False  # learn from the val split too, for a last training: its scores then flatter, the last epoch is kept
-    )
-    target_miou: float = 0.0  # stop when validation reaches it; 0: never
-    patience: int = 0  # stop after so many epochs without a better mIoU; 0: never
-    plan: tuple[tuple[int, int, int], ...] = ()  # of a budget: from this epoch on, epochs in all, steps an epoch
-    last_step: int = 0  # of a budget: the step after which its time was over; 0: none, all that was planned was done
+    also_val: bool = False  # train on the val split too: its scores are then too high, and the last epoch is kept
+    target_miou: float = 0.0  # stop when validation mIoU reaches this value; 0: never
+    patience: int = 0  # stop after this many epochs without a better mIoU; 0: never
+    plan: tuple[tuple[int, int, int], ...] = ()  # from a budget: first epoch, total epochs, steps per epoch
+    last_step: int = 0  # from a budget: the step at which time was up; 0: all planned steps were done
 
-    learning_rate: float = 2e-3  # at its highest; the encoder gets `encoder_rate` of it
-    encoder_rate: float = 0.25
+    learning_rate: float = 2e-3  # peak learning rate
+    encoder_rate: float = 0.25  # the encoder's share of the learning rate
     weight_decay: float = 0.02
-    warmup: float = 0.05  # share of all steps over which the learning rate rises, before it falls along a cosine
-    class_power: float = 0.25  # 0: every pixel counts alike; 1: every class counts alike
-    dice: float = 0.5  # weight of the Dice loss beside cross-entropy
-    ema: float = 0.99  # the weights kept are a running mean over about 1 / (1 − ema) steps
-    frozen_stages: int = 2  # of a pretrained encoder: the stem and as many stages stay as they were; -1: none
+    warmup: float = 0.05  # share of all steps with rising learning rate, before its cosine decay
+    class_power: float = 0.25  # class weights: 0 weights every pixel equally, 1 every class
+    dice: float = 0.5  # weight of the Dice loss; that of cross-entropy is 1
+    ema: float = 0.99  # decay of the moving average of the weights: about 1 / (1 − ema) steps
+    frozen_stages: int = 2  # of a pretrained encoder: freeze the stem and this many stages; -1: none
 
-    zoom: tuple[float, float] = (0.8, 1.6)  # augmentation: smallest and largest magnification
-    views: int = 3  # random crops drawn, of which the one with the most rare classes is used; 1: no choice
+    zoom: tuple[float, float] = (0.8, 1.6)  # augmentation: smallest and largest scale
+    views: int = 3  # random crops per image, of which the one with most of the rare classes is used
     flip: bool = True  # mirror half of the crops
-    turn: bool = False  # by quarter turns, for images that have no up: microscopes, aerial photos
-    light: float = 1.0  # strength of the changes of light and colour, 0 for none
+    turn: bool = False  # rotate by multiples of 90°, for microscopy and aerial images
+    light: float = 1.0  # strength of colour and light augmentation; 0: none
 
-    workers: int = 0  # processes that prepare batches; 0 prepares them in this one
-    cache_mb: int = 1024  # decoded images are kept in memory while they take no more than this
+    workers: int = 0  # data loading processes; 0: load in the main process
+    cache_mb: int = 1024  # memory for decoded images, in MB
 
     def __post_init__(self) -> None:
         def require(good: bool, name: str, expected: str) -> None:
             if not good:
                 raise UsageError(f"{name} is {getattr(self, name)!r}; expected {expected}.")
 
-        of_smp = self.model.startswith("smp:")  # which then says what it knows of encoders
+        of_smp = self.model.startswith("smp:")  # SMP then checks the encoder
         require(of_smp or self.model in MODELS, "model", f"one of {', '.join(MODELS)}, or smp:NAME")
         known = of_smp or self.encoder in ENCODERS or self.encoder.startswith("timm:")
         require(known, "encoder", f"one of {', '.join(ENCODERS)}, or timm:NAME")
@@ -110,7 +106,7 @@ class Recipe:
 
     @property
     def segments(self) -> tuple[tuple[int, int, int], ...]:
-        """From which epoch on, how many epochs in all, how many steps each (0: one pass over the data)."""
+        """First epoch, total epochs, steps per epoch (0: one pass over the data) of each part of the plan."""
         return self.plan or ((0, self.epochs, 0),)
 
     def segment_at(self, epoch: int) -> tuple[int, int, int]:
@@ -123,10 +119,9 @@ class Recipe:
         return smaller(self.size[0]), smaller(self.size[1])
 
     def share_at(self, epoch: float) -> float:
-        """How much of the schedule lies behind, 0–1, at `epoch`, counted from 0, with its fraction.
+        """The completed share of the schedule, 0–1, at a fractional `epoch`, counted from 0.
 
-        A plan that changes on the way leaves what lies behind as it was: what is left of the schedule is spread over
-        what is left of the epochs.
+        If the plan changes during training, the rest of the schedule is spread over the remaining epochs.
         """
         share = 0.0
         ends = [segment[0] for segment in self.segments[1:]] + [epoch]
@@ -142,10 +137,10 @@ class Recipe:
 
     @classmethod
     def from_toml(cls, text: str, where: str = "recipe") -> Recipe:
-        """Read a recipe; what it leaves out keeps its default.
+        """Parse a recipe; fields that it leaves out keep their defaults.
 
         Raises:
-            UsageError: not TOML, an unknown name, or a value that makes no sense.
+            UsageError: not TOML, an unknown field, or an invalid value.
         """
         try:
             values = parse_toml(text)
@@ -161,15 +156,15 @@ class Recipe:
             raise UsageError(f"{path}: cannot be read as a recipe: {error}") from error
 
     def with_values(self, values: dict[str, Any], where: str = "recipe") -> Recipe:
-        """A copy with `values` in place of its own; refuses names and types that a recipe does not have."""
+        """A copy with other `values`. Raises UsageError for unknown fields and wrong types."""
         known = {f.name: getattr(self, f.name) for f in fields(self)}
         clean: dict[str, Any] = {}
         for name, value in values.items():
             if name not in known:
-                raise UsageError(f"{where}: {name!r} is not part of a recipe. Its parts are: {', '.join(known)}.")
+                raise UsageError(f"{where}: {name!r} is not a field of a recipe. The fields are: {', '.join(known)}.")
             clean[name] = plan_of(value, where) if name == "plan" else convert(value, known[name], f"{where}: {name}")
         if "epochs" in clean and "plan" not in clean:
-            clean["plan"] = ()  # it was made for another number of epochs, and so was the last step
+            clean["plan"] = ()  # the plan and its last step are for another number of epochs
             clean.setdefault("last_step", 0)
         return replace(self, **clean)
 
@@ -185,7 +180,7 @@ def smaller(side_px: int) -> int:
 
 
 def convert(value: Any, like: Any, where: str) -> Any:
-    """`value` as the type of `like`: lists become tuples, whole numbers may stand for floats, nothing else changes."""
+    """`value` as the type of `like`: lists become tuples, integers become floats; anything else raises UsageError."""
     if isinstance(like, tuple):
         if isinstance(value, (list, tuple)) and len(value) == len(like):
             return tuple(convert(v, one, where) for v, one in zip(value, like, strict=True))
@@ -193,7 +188,7 @@ def convert(value: Any, like: Any, where: str) -> Any:
         if type(value) is type(like):
             return value
     elif isinstance(like, float) and isinstance(value, (int, float)):
-        if abs(value) <= MOST:  # neither infinite, nor a whole number that no float holds, nor NaN
+        if abs(value) <= MOST:  # finite, and within the range of a float
             return float(value)
     elif type(value) is type(like):
         return value

@@ -1,10 +1,10 @@
-"""A run directory: whose it is, what it was started with, and what a killed training left in it.
+"""The run directory: its lock, the recipe and data it was started with, and cleaning up after a killed training.
 
-RUN/recipe.toml     everything that repeats the run
-RUN/data.json       where the data lie, which classes, which image in which split, and their digest
-RUN/trace.jsonl     what happened, one event a line
+RUN/recipe.toml     every choice: enough to repeat the run
+RUN/data.json       the data's folder, classes, images of each split, and digest
+RUN/trace.jsonl     what happened, one event per line
 RUN/checkpoints/    the last two, and the weights of the best epoch
-RUN/previews/       the same held-out images' masks after every epoch
+RUN/previews/       predicted masks of the same val images after every epoch
 RUN/model.onnx      the bundle
 RUN/lock            held while a process trains here
 """
@@ -30,11 +30,15 @@ from pixelwise.training.time_budget import Budget, show_duration
 
 
 def choose_recipe(out: Path, recipe: Recipe | None, resume: bool) -> Recipe:
-    """The recipe to train by: the run's own when it is resumed, never a silent mixture of two."""
+    """The recipe to train with; a resumed run keeps its own.
+
+    Raises:
+        UsageError: `out` holds a training already, holds none to resume, or holds one with another recipe.
+    """
     there = checkpoints(out / "checkpoints")
     if not resume:
         if there or (out / "model.onnx").exists():
-            raise UsageError(f"{out}: already holds a training. Go on with --resume, or name another --out.")
+            raise UsageError(f"{out}: already holds a training. Resume it with --resume, or choose another --out.")
         return recipe or Recipe()
     if not there:
         raise UsageError(f"{out}: holds no checkpoint to resume from. Leave out --resume to start there.")
@@ -43,31 +47,31 @@ def choose_recipe(out: Path, recipe: Recipe | None, resume: bool) -> Recipe:
         different = [name for name, value in vars(own).items() if getattr(recipe, name) != value]
         raise UsageError(
             f"{out}: was started with another recipe (different: {', '.join(different)}). Resume without options that "
-            "change the recipe, or start anew with another --out."
+            "change the recipe, or start over with another --out."
         )
     return own
 
 
 def choose_values(out: Path, asked: Values, resume: bool, recorded: str = "data.json") -> Values:
-    """What mask values mean: the run's own when it is resumed. Raises UsageError where other ones are asked for."""
+    """What mask values mean; a resumed run keeps its own. Raises UsageError if others are given."""
     if not resume:
         return asked
     own = Values.from_json(json.loads((out / recorded).read_text(encoding="utf-8")).get("values"))
     if asked and asked != own:
-        was = own.options() or "nothing said of the masks"
+        was = own.options() or "no options for the masks"
         raise UsageError(
             f"{out}: was started with {was}, not with {asked.options()}. Resume without --class, --void and "
-            "--masks, or start anew with another --out."
+            "--masks, or start over with another --out."
         )
     return own
 
 
 @contextmanager
 def locked(out: Path, parts: Sequence[str] = ("checkpoints", "previews")) -> Iterator[None]:
-    """Hold the run directory for this process; the operating system lets go when the process ends, however it ends.
+    """Lock the run directory for this process; the operating system releases the lock when the process ends.
 
     Args:
-        parts: folders inside that are made with it.
+        parts: folders to create inside.
 
     Raises:
         RunLockedError, OutputError
@@ -77,7 +81,7 @@ def locked(out: Path, parts: Sequence[str] = ("checkpoints", "previews")) -> Ite
             (out / part).mkdir(parents=True, exist_ok=True)
         file = hold(out / "lock")
     except OSError as error:
-        raise OutputError(f"{out}: cannot be used as run directory: {error.strerror}. Name another --out.") from error
+        raise OutputError(f"{out}: cannot be used as run directory: {error.strerror}. Choose another --out.") from error
     if file is None:
         raise RunLockedError(f"{out}: another training is running here. Wait for it, or name another --out.")
     try:
@@ -87,13 +91,13 @@ def locked(out: Path, parts: Sequence[str] = ("checkpoints", "previews")) -> Ite
 
 
 def remove_leftovers(out: Path) -> None:
-    """Half-written files of a killed training. The lock must be held."""
+    """Delete incomplete files of a killed training. The lock must be held."""
     for folder in (out, out / "checkpoints", *(out / "previews").glob("epoch-*")):
         remove_parts(folder)
 
 
 def describe_data(dataset: Dataset, used: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
-    """What the run was trained on, so that it can be found and recognised again."""
+    """The content of RUN/data.json: where the training data are, and their digest."""
     digest = hashlib.sha256()
     for split, samples in used.items():
         for sample in samples:
@@ -127,23 +131,23 @@ def require_same_data(recorded: Path, now: dict[str, Any]) -> None:
     if before["sha256"] != now["sha256"]:
         raise UsageError(
             f"{recorded}: the data changed since this run began (SHA-256 {before['sha256'][:12]}… then, "
-            f"{now['sha256'][:12]}… now). Put them back as they were, or start anew with another --out."
+            f"{now['sha256'][:12]}… now). Restore them, or start over with another --out."
         )
 
 
 def require_same_start(recorded: Path, asked: Path | str | None) -> None:
-    """Raises UsageError where a resumed run is told to start from other weights than it did."""
+    """Raise UsageError if a resumed run is given other initial weights than its own."""
     own = json.loads(recorded.read_text(encoding="utf-8")).get("start", {}).get("run")
     if asked is not None and str(real_path(Path(asked))) != own:
         raise UsageError(
             f"{recorded.parent}: started from {own or 'published weights'}, not from {asked}. Resume without "
-            "--start-from, or start anew with another --out."
+            "--start-from, or start over with another --out."
         )
 
 
 def require_same_budget(out: Path, own: Budget | None, asked_s: float | None) -> None:
-    """Raises UsageError where a resumed run is given another budget than its own."""
+    """Raise UsageError if a resumed run is given another budget than its own."""
     if asked_s is None or (own is not None and own.seconds == asked_s):
         return
     was = f"a budget of {show_duration(own.seconds)}" if own else "no budget"
-    raise UsageError(f"{out}: was started with {was}. Resume without --budget, or start anew with another --out.")
+    raise UsageError(f"{out}: was started with {was}. Resume without --budget, or start over with another --out.")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a training finishes the step at hand before it stops, so that nothing is lost."""
+"""Ctrl-C and SIGTERM: a training finishes the current step before it stops, so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pixelwise.training import distributed
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
 )  # SIGBREAK: what Windows sends in place of the others
-IMPATIENT_S = 1.0  # a signal again after this long means: now. Before, it is the same one, sent to a whole group twice
+IMPATIENT_S = 1.0  # a second signal after this long stops at once; before, it is the same one, sent twice
 
 
 class Stop:
-    """Whether a signal asked to stop."""
+    """Whether a signal asked the training to stop."""
 
     def __init__(self) -> None:
         self.asked: int | None = None  # which signal did
@@ -27,8 +27,7 @@ class Stop:
         self.patient = False  # while steps are finished first
 
     def check(self) -> None:
-        """Raises StoppedError where a signal came, to any of several processes: all call this at the same point, where
-        everything is whole."""
+        """Raise StoppedError if a signal reached any of the processes; all call this at the same point."""
         with self.finishing_steps():  # a signal may come while this one waits here for others
             asked = distributed.largest(self.asked or 0)
         if asked:

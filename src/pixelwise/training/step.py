@@ -1,4 +1,4 @@
-"""One step: a batch forward, its loss, backward, the update. And the learning rate at it.
+"""One training step (forward, loss, backward, update) and the learning rate schedule.
 
 Shapes: B batch, C classes, h and w the network's input size.
 """
@@ -25,14 +25,14 @@ from pixelwise.training.out_of_memory import is_out_of_memory, too_large
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.training_state import Training
 
-LARGEST_NORM = 5.0  # of all gradients together: larger ones come from a batch that misleads
-VANISHED = 1e-30  # a gradient's mean below it has no effect on a weight
-CLEAR_EVERY = 100  # steps, in which a mean shrinks by less than what lies between VANISHED and the subnormal numbers
+LARGEST_NORM = 5.0  # of all gradients together: larger ones come from an outlier batch
+VANISHED = 1e-30  # a mean gradient below it has no effect on a weight
+CLEAR_EVERY = 100  # steps; in so few, no mean shrinks from above VANISHED to a subnormal number
 
 
 @dataclass(frozen=True)
 class AveragedWeights:
-    """The running mean of the weights beside the weights, tensor by tensor."""
+    """The running mean of the weights, paired with the weights, tensor by tensor."""
 
     means: list[Tensor]
     weights: list[Tensor]
@@ -42,13 +42,13 @@ class AveragedWeights:
 
 @dataclass(frozen=True)
 class StepSetup:
-    """What a step needs and never changes."""
+    """What all steps of a training share."""
 
     preprocess: Preprocess
     weights_C: Tensor
     dice: float
-    forward: nn.Module  # the network, with whatever brings the gradients of several processes together
-    bfloat16: bool  # whether the network computes in it: on GPUs that do so themselves
+    forward: nn.Module  # the network; with several processes, DistributedDataParallel around it
+    bfloat16: bool  # whether the network computes in bfloat16: on GPUs that support it in hardware
     followed: AveragedWeights
 
 
@@ -57,14 +57,14 @@ def step_setup(training: Training, pixels_C: Sequence[int]) -> StepSetup:
     device = next(network.parameters()).device
     preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std, recipe.even_exposure).to(device)
     weights_C = class_weights(torch.tensor(pixels_C), recipe.class_power).to(device)
-    # Older GPUs only imitate it, slower than float32.
+    # Older GPUs emulate it, slower than float32.
     bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     followed = followed_by(training.average, network)
     return StepSetup(preprocess, weights_C, recipe.dice, distributed.parallel(network), bfloat16, followed)
 
 
 def schedule(step: float, steps: int, warmup: float) -> float:
-    """The learning rate's share of its highest value: rises linearly, then falls along a cosine to zero."""
+    """The learning rate as a share of its peak: linear warm-up, then cosine decay to zero."""
     rising = max(round(steps * warmup), 1)
     if step < rising:
         return min((step + 1) / rising, 1.0)
@@ -83,7 +83,7 @@ def rate_at(training: Training, steps: int, done: int | None = None) -> float:
 def learn_or_say(
     training: Training, lesson: StepSetup, images_Bhw3: Tensor, labels_Bhw: Tensor, rate: float
 ) -> str | None:
-    """One step; the error's words where memory did not suffice. Once this has returned, the memory is free again."""
+    """One step; the error message if memory ran out. On return, the memory is free again."""
     try:
         learn(training, lesson, images_Bhw3, labels_Bhw, rate)
     except (MemoryError, RuntimeError) as error:
@@ -96,18 +96,18 @@ def learn_or_say(
 def learn(training: Training, lesson: StepSetup, images_Bhw3: Tensor, labels_Bhw: Tensor, rate: float) -> None:
     """One step: forward, loss, backward, update, running mean. On a GPU the network computes in bfloat16, not the loss.
 
-    Of several processes each learns from its part of the batch, and all come to the same weights.
+    With several processes, each trains on its part of the batch, and all reach the same weights.
     """
     network, so_far = training.network, training.so_far
     device = lesson.weights_C.device
     images_Bhw3, labels_Bhw = images_Bhw3.to(device, non_blocking=True), labels_Bhw.to(device, non_blocking=True)
-    # Whatever is random in a network depends on the step alone, so that any of them can be repeated.
+    # Randomness inside the network (dropout) depends on the step alone, so that a resumed run repeats it.
     torch.manual_seed(seed_of(training.recipe.seed, training.step))
     for group in training.optimizer.param_groups:
         group["lr"] = rate * group["rate"]
     with torch.autocast(device.type, torch.bfloat16, enabled=lesson.bfloat16):
         scores_BChw = lesson.forward(lesson.preprocess.normalise(images_Bhw3.permute(0, 3, 1, 2)))
-    # Neighbouring pixels say nearly the same: every other one in each direction, in turn, is enough and spares
+    # Neighbouring pixels are nearly redundant: every other one in each direction, in turn, is enough and saves
     # three quarters of the loss's time.
     phase = (training.step % 2, training.step // 2 % 2)
     sampled_labels = labels_Bhw[:, phase[0] :: 2, phase[1] :: 2]
@@ -135,18 +135,18 @@ def learn(training: Training, lesson: StepSetup, images_Bhw3: Tensor, labels_Bhw
 def out_of_memory(
     training: Training, lesson: StepSetup, images_Bhw3: Tensor, labels_Bhw: Tensor, reason: str
 ) -> OutOfMemoryError:
-    """The error for a batch that does not fit, with the largest one that was tried and does."""
-    if distributed.processes() > 1:  # the others are in the middle of the step: there is nothing to try it with
+    """The error for a batch that does not fit; it names the largest batch that does, found by trying."""
+    if distributed.processes() > 1:  # the others are in the middle of the step, so that nothing can be tried
         return OutOfMemoryError(
             f"a step with {len(images_Bhw3)} images needs more memory than process {distributed.process()} has "
-            f"({reason.strip().splitlines()[0][:200]}). Start anew with a smaller --batch or on more processes, and "
+            f"({reason.strip().splitlines()[0][:200]}). Start over with a smaller --batch or more processes, and "
             "another --out."
         )
 
     def fits(count: int) -> bool:
-        """Two steps: the second needs more, as it finds the holes that the first left in the memory."""
+        """Try two steps: the second needs more memory, because the first fragments it."""
         training.optimizer.zero_grad(set_to_none=True)
-        give_back()  # what larger batches left behind is no reason to refuse a smaller one
+        give_back()  # what larger batches left allocated must not make a smaller one fail
         few = images_Bhw3[:count], labels_Bhw[:count]
         return all(learn_or_say(training, lesson, *few, 0.0) is None for _ in range(2))
 
@@ -155,7 +155,7 @@ def out_of_memory(
 
 
 def set_training(network: Network, recipe: Recipe) -> None:
-    """Training mode, but a pretrained encoder keeps ImageNet's statistics: a batch is too small to replace them."""
+    """Set training mode; a pretrained encoder keeps ImageNet's statistics, as a batch is too small to replace them."""
     network.train()
     encoder = network.encoder_module()
     if recipe.pretrained and encoder is not None:
@@ -175,15 +175,15 @@ def finite_loss(loss: Tensor, training: Training) -> float:
 def resize_every_other(scores_BChw: Tensor, size: tuple[int, int], phase: tuple[int, int]) -> Tensor:
     """Every other row and column, from number `phase` on, of `resize_scores(scores_BChw, size)`.
 
-    Resizing is linear in the rows and in the columns: two small products, and half the time of throwing three quarters
-    of the resized scores away. At twice the scores' size every pixel lies a quarter of the way from a score to its
-    neighbour: half that time once more.
+    Resizing is linear in the rows and in the columns: two small matrix products, in half the time of resizing in full
+    and dropping three quarters. At twice the scores' size every pixel lies a quarter of the way from a score to its
+    neighbour: half that time again.
     """
     if size == (2 * scores_BChw.shape[2], 2 * scores_BChw.shape[3]):
         return towards_neighbour(towards_neighbour(scores_BChw, 2, phase[0]), 3, phase[1])
 
     def mixtures(places: int, length: int, start: int) -> Tensor:
-        """[length / 2, places]: how much of each place goes into every other pixel."""
+        """[length / 2, places]: the weight of each place in every other pixel."""
         one_place_each = torch.eye(places, dtype=scores_BChw.dtype, device=scores_BChw.device)[None]
         return nn.functional.interpolate(one_place_each, length, mode="linear")[0].T[start::2]
 
@@ -193,8 +193,7 @@ def resize_every_other(scores_BChw: Tensor, size: tuple[int, int], phase: tuple[
 
 
 def towards_neighbour(scores: Tensor, dim: int, phase: int) -> Tensor:
-    """A quarter of the way to what is before (phase 0) or behind (phase 1) along `dim`; the first and the last are
-    their own neighbours."""
+    """Values a quarter of the way to the previous (phase 0) or next (phase 1) one along `dim`; edges repeat."""
     length = scores.shape[dim]
     if phase == 0:
         parts = (scores.narrow(dim, 0, 1), scores.narrow(dim, 0, length - 1))
@@ -204,7 +203,7 @@ def towards_neighbour(scores: Tensor, dim: int, phase: int) -> Tensor:
 
 
 def limit_gradients(network: nn.Module, largest: float) -> None:
-    """Shrink all gradients alike where their norm is larger. torch's own function also touches those that are not."""
+    """Clip the global norm of the gradients. torch's own function also rewrites gradients that need no clipping."""
     parameters = [parameter for parameter in network.parameters() if parameter.grad is not None]
     norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
     if norm > largest:
@@ -212,18 +211,18 @@ def limit_gradients(network: nn.Module, largest: float) -> None:
 
 
 def clear_vanished(optimizer: torch.optim.Optimizer) -> None:
-    """Set those of Adam's means of gradients to zero that have all but vanished.
+    """Set Adam's mean gradients to zero where they have all but vanished.
 
-    Where a channel is silent its weights have no gradient, and their means lose a tenth at every step, until they are
-    subnormal numbers, for each of which a processor takes a hundred times as long. It was a quarter of all weights of
-    an encoder from ImageNet, and made the last epochs of a training a twentieth slower than the first.
+    The weights of a dead channel have no gradient, and their means lose a tenth at every step, until they are
+    subnormal numbers, with which a CPU is a hundred times slower. That was a quarter of all weights of an ImageNet
+    encoder, and made the last epochs of a training 5 % slower than the first.
     """
     for state in optimizer.state.values():
         state["exp_avg"].copy_(nn.functional.hardshrink(state["exp_avg"], VANISHED))
 
 
 def followed_by(average: dict[str, Tensor], network: nn.Module) -> AveragedWeights:
-    """What of `average` follows what of `network`: both are changed in place for the rest of the training."""
+    """Pair the tensors of `average` with those of `network`; both are updated in place during training."""
     theirs = network.state_dict()
     means = [name for name, tensor in average.items() if tensor.is_floating_point()]
     counts = [name for name in average if name not in means]
@@ -233,7 +232,7 @@ def followed_by(average: dict[str, Tensor], network: nn.Module) -> AveragedWeigh
 
 
 def follow(followed: AveragedWeights, decay: float, step: int) -> None:
-    """Move the running mean of the weights towards the weights; faster at first, when they still change a lot."""
+    """Move the running mean of the weights towards the weights; faster at first, while they still change a lot."""
     torch._foreach_lerp_(followed.means, followed.weights, 1 - min(decay, step / (10 + step)))
     for kept, count in zip(followed.counts, followed.weights_counts, strict=True):
         kept.copy_(count)

@@ -1,6 +1,6 @@
 """Batch normalisation over the batches of all processes, on any device.
 
-A small share of a batch has poor statistics, and other ones than the whole. torch's own SyncBatchNorm needs a GPU.
+A small part of a batch has noisier statistics than the whole. torch's own SyncBatchNorm needs a GPU.
 
 Shapes: B batch of this process, C channels; H and W the size of a feature map.
 """
@@ -16,14 +16,14 @@ from torch.nn import functional as F
 
 
 def share_statistics(network: nn.Module) -> None:
-    """Let every batch normalisation of `network` that trains take its statistics over all processes."""
+    """Make every batch normalisation of `network` compute its training statistics over all processes."""
     for part in network.modules():
         if type(part) is nn.BatchNorm2d:
             part.__class__ = SharedBatchNorm  # the same parameters under the same names, only another forward pass
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
-    """As BatchNorm2d, over all processes. With fixed statistics (`eval()`) there is nothing to share."""
+    """BatchNorm2d over all processes. With fixed statistics (`eval()`) nothing is shared."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         if not self.training:
@@ -85,7 +85,7 @@ class Normalise(torch.autograd.Function):
         scale_C = torch.rsqrt(variance_C + ctx.eps)
         slope_C = -weight * scale_C**2 * mean_weight
         shift_C = -weight * scale_C * mean_bias - slope_C * mean_C
-        # What dx would be were the statistics constants, and what is missing since they depend on every x.
+        # dx with constant statistics, plus the terms because the statistics depend on every x.
         dx_BCHW = torch.addcmul(shift_C[:, None, None], x_BCHW, slope_C[:, None, None])
         dx_BCHW = dx_BCHW.addcmul_(dy_BCHW, (weight * scale_C)[:, None, None])
         return dx_BCHW.to(x_BCHW.dtype), d_weight, d_bias, None, None, None, None

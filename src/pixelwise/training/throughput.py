@@ -1,4 +1,4 @@
-"""How fast a training goes here: the first steps of one and its bundle, measured and thrown away.
+"""Training throughput on this machine: some steps, validation and export, timed on networks that are discarded.
 
 Shapes: B batch, h and w the network's input size.
 """
@@ -22,10 +22,10 @@ from pixelwise.training.training_state import CPU, Stopwatch, start
 from pixelwise.training.validate import Validation, validate
 
 MEASURED_SHARE = 0.01  # of the budget, for each of the two sizes
-MEASURED_S = (1.0, 10.0)  # but at least and at most so long
-TURN = 3  # steps at one size before the other has its turn
+MEASURED_S = (1.0, 10.0)  # but at least and at most this long
+TURN = 3  # steps at one size before switching to the other
 IMAGES = 8  # of the validation split
-EXPORT = 1.5  # a bundle takes so many times its rehearsal: it is also checked and calibrated
+EXPORT = 1.5  # time of an export relative to its rehearsal: it is also checked and calibrated
 
 
 def measure(
@@ -35,15 +35,15 @@ def measure(
     device: torch.device = CPU,
     clock: Stopwatch | None = None,
 ) -> Budget:
-    """Time real steps at both sizes, validation, and the export, on networks that are thrown away.
+    """Time real steps at both crop sizes, validation and export, on networks that are discarded.
 
-    All processes do it together; what the first one measures counts.
+    All processes take part; the measurements of the first one count.
 
     Args:
-        clock: of the budget; None: it begins now.
+        clock: of the budget. None: it starts now.
 
     Raises:
-        TrainingError: this network cannot become a bundle.
+        TrainingError: this network cannot be exported.
         UsageError: the budget is used up before the first step.
     """
     clock, validation = clock or Stopwatch(), data.validation
@@ -61,22 +61,22 @@ def measure(
     in_time()
     network = start(recipe, len(validation.classes), device).network
     image_s = validated_s(network, validation, recipe, 1)
-    if image_s < limit_s:  # what happens only once, at the first, is not counted where more can be looked at
+    if image_s < limit_s:  # the first image includes one-time costs: measure more if there is time
         image_s = validated_s(network, validation, recipe, min(IMAGES, max(int(limit_s / image_s), 1)))
     in_time()
     validation_s = image_s * len(validation.pairs) / distributed.processes()
     export_s = 0.0
     if distributed.is_first():
-        rehearse_export(network, validation.preprocess)  # and again: the first time, much is imported
+        rehearse_export(network, validation.preprocess)  # the first time includes imports
         began = time.perf_counter()
         rehearse_export(network, validation.preprocess)
         export_s = EXPORT * (time.perf_counter() - began)
-        export_s += image_s * min(PARITY_IMAGES, len(validation.pairs))  # on which it is compared with the network
+        export_s += image_s * min(PARITY_IMAGES, len(validation.pairs))  # for the comparison with the network
     return Budget(budget_s, small_s[0] if small_s else full_s, full_s, validation_s, export_s)
 
 
 def validated_s(network: Network, validation: Validation, recipe: Recipe, count: int) -> float:
-    """Seconds of one image of the validation split, the mean over the first `count` of them."""
+    """Seconds to validate one image: the mean over the first `count` of the val split."""
     few = validation.pairs.samples[:count]
     part = Pairs(few, validation.pairs.mask_ids, validation.pairs.classes, recipe.cache_mb)
     began = time.perf_counter()
@@ -85,13 +85,13 @@ def validated_s(network: Network, validation: Validation, recipe: Recipe, count:
 
 
 def steps_s(recipes: Sequence[Recipe], data: loop.EpochData, limit_s: float, device: torch.device) -> list[float]:
-    """Seconds of a step by each recipe: the mean of those that fit into `limit_s` together, after the first ones.
+    """Seconds of a step with each recipe: the mean of those that fit into `limit_s` together, after warm-up.
 
-    They take turns, so that whatever else the machine does slows them alike. Where not even the first ones fit, one
-    step of each counts.
+    The recipes take turns, so that other load on the machine slows them alike. If not even the warm-up fits, one step
+    of each counts.
     """
     courses = [timed_steps(recipe, data, device) for recipe in recipes]
-    # What workers prepared ahead, while the others had their turn, came for nothing.
+    # Batches that workers loaded while another recipe had its turn cost no waiting time: skip them.
     waiting = [1 + 2 * recipe.workers for recipe in recipes]
     times: list[list[float]] = [[] for _ in recipes]
     began = time.perf_counter()
@@ -111,7 +111,7 @@ def steps_s(recipes: Sequence[Recipe], data: loop.EpochData, limit_s: float, dev
 
 
 def timed_steps(recipe: Recipe, data: loop.EpochData, device: torch.device) -> Iterator[float]:
-    """Train without end; seconds of each step, the time to get its batch included."""
+    """Train endlessly; yields the seconds of each step, including loading its batch."""
     training = start(recipe, len(data.validation.classes), device)
     lesson = step_setup(training, data.pixels_C)
     order = loop.order_of(training, data.pairs)

@@ -1,10 +1,10 @@
-"""Time as a budget: how many epochs, at which sizes and of how many steps, fit into it. Nothing here looks at a clock.
+"""A time budget: how many epochs, at which crop sizes and of how many steps, fit into it. Nothing here reads a clock.
 
-The plan is made from the pace of the first steps. After each epoch what is left of the time is spread over what is left
-of the epochs, at the pace that was seen: their steps change, and where there is less time than their validation takes,
-their number. An epoch that goes slower than thought ends where only validation and the bundle still fit into the time;
-in the last one the steps that are left out change next to nothing, at a learning rate near zero. The recipe's `plan`
-and `last_step` record it all, so that a run by that recipe repeats this one, without a budget.
+The plan is based on the measured throughput of the first steps. After each epoch, the remaining time is divided among
+the remaining epochs at the throughput so far: the number of their steps changes, and if there is less time than their
+validation takes, the number of epochs. An epoch that is slower than planned ends when only validation and export
+still fit; in the last epoch the omitted steps hardly matter, as the learning rate is near zero. The recipe's `plan` and
+`last_step` record all of it, so that a run with that recipe repeats this one, without a budget.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from pixelwise.errors import UsageError
 from pixelwise.trace_events import Event
 from pixelwise.training.recipe import Recipe
 
-FEWEST_EPOCHS = 8  # where less than as many passes over the data fit, an epoch is a part of one
-MOST_EPOCHS = 100  # where more fit, an epoch is more than one
-VALIDATION_SHARE = 0.2  # of the time, at most, goes to validating and saving
-SMALL_SHARE_IN_HASTE = 0.8  # of the epochs use small crops where fewer than FEWEST_EPOCHS passes fit
-FULL_EPOCHS = 2  # of full size, at least: the first of them shows how long the others take
-LAST_EPOCH = 1 / 3  # of the steps of the others is left to it: how long it takes cannot be made good any more
-STEADY = 0.03  # a plan is kept while it is no further than this from the pace
-MOST_CHANGE = 2.0  # of what is expected at the end, by one epoch: it lies far ahead, and a hiccup is over by then
-NEWEST = 0.7  # of a pace is the newest epoch's, the rest what was thought before it: an epoch may have had bad luck
+FEWEST_EPOCHS = 8  # if fewer passes over the data fit, an epoch is a part of a pass
+MOST_EPOCHS = 100  # if more passes fit, an epoch is more than one
+VALIDATION_SHARE = 0.2  # at most this share of the time goes to validating and saving
+SMALL_SHARE_IN_HASTE = 0.8  # of the epochs use small crops if fewer than FEWEST_EPOCHS passes fit
+FULL_EPOCHS = 2  # at full size, at least: the first one shows how long the others take
+LAST_EPOCH = 1 / 3  # of the steps of the others: it cannot be compensated for any more
+STEADY = 0.03  # a plan is kept while its expected time is within this share
+MOST_CHANGE = 2.0  # factor by which one epoch may change the expected time of validation and export
+NEWEST = 0.7  # weight of the newest epoch in a measured time; the rest is the previous estimate
 
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of "30m", "90s", "1h30m" or "1.5h".
+    """Parse "30m", "90s", "1h30m" or "1.5h" into seconds.
 
     Raises:
-        UsageError: none of these.
+        UsageError: not a duration.
     """
     found = DURATION.fullmatch(text.strip().lower().replace(" ", ""))
     seconds = (
@@ -55,40 +55,40 @@ def show_duration(seconds: float) -> str:
 
 
 def limited(seconds: float, before_s: float) -> float:
-    """What is expected now, no further from what was expected before than one epoch may move it."""
+    """The new estimate, limited to the change that one epoch may cause."""
     return min(max(seconds, before_s / MOST_CHANGE), before_s * MOST_CHANGE)
 
 
 def require_time(budget_s: float, used_s: float) -> None:
-    """Raise UsageError where a budget is used up before the first step."""
+    """Raise UsageError if half of the budget is used up before the first step."""
     if used_s >= budget_s / 2:
         raise UsageError(
-            f"a budget of {show_duration(budget_s)} is too short: reading the data and measuring the speed of training "
+            f"a budget of {show_duration(budget_s)} is too short: reading the data and measuring throughput "
             f"took {show_duration(used_s)} already. Give at least {show_duration(6 * used_s)}, or smaller images."
         )
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The time for a whole run, and the pace at which it goes."""
+    """The time for a whole run, and how long its parts take."""
 
     seconds: float
     small_step_s: float  # a step with small crops
     full_step_s: float
     between_s: float  # validating and saving, once an epoch
-    export_s: float  # from the best weights to a checked bundle, beside looking at the validation split once more
+    export_s: float  # from the best weights to a checked bundle, without validating once more
 
     @property
     def end_s(self) -> float:
-        """What remains to be done after the last epoch: the bundle, measured and checked."""
+        """Time needed after the last epoch: to export, measure and check the bundle."""
         return self.export_s + self.between_s
 
     def is_over(self, used_s: float) -> bool:
-        """Is there only time left to validate once more and to write the bundle?"""
+        """Is there only time left to validate once more and to export?"""
         return used_s >= self.seconds - self.between_s - self.end_s
 
     def after_epoch(self, step_s: float, between_s: float, small: bool) -> Budget:
-        """What is thought after an epoch that went at this pace; what was not seen is taken to have changed with it."""
+        """The estimates after an epoch with these times; what it did not measure is scaled alike."""
         change = NEWEST * step_s / (self.small_step_s if small else self.full_step_s) + 1 - NEWEST
         return replace(
             self,
@@ -99,12 +99,12 @@ class Budget:
         )
 
     def epochs_s(self, recipe: Recipe, first: int) -> float:
-        """How long the epochs from `first` on take."""
+        """Seconds that the epochs from `first` on take."""
         steps = recipe.segment_at(recipe.epochs - 1)[2]
         return steps * self.step_each_s(recipe, first) + (recipe.epochs - first) * self.between_s
 
     def step_each_s(self, recipe: Recipe, first: int) -> float:
-        """How long one step in each epoch from `first` on takes, where the last of several has fewer than others."""
+        """Seconds of one step in each epoch from `first` on; the last of several epochs has fewer steps."""
         seconds = [
             self.full_step_s if recipe.size_at(epoch) == recipe.size else self.small_step_s
             for epoch in range(first, recipe.epochs)
@@ -117,17 +117,17 @@ class Budget:
 
         Args:
             pass_steps: steps of one pass over the data.
-            used_s: seconds that are gone already.
+            used_s: seconds used so far.
 
         Raises:
-            UsageError: the time is too short for anything.
+            UsageError: the time is too short to train at all.
         """
         room_s = self.seconds - used_s - self.end_s
         least_s = self.between_s + FEWEST_EPOCHS * self.full_step_s
         if room_s < least_s:
             raise UsageError(
-                f"a budget of {show_duration(self.seconds)} is too short: starting, measuring, evaluating and writing "
-                f"the bundle take {show_duration(used_s + self.end_s)} here. Give at least "
+                f"a budget of {show_duration(self.seconds)} is too short: starting, measuring, validating and "
+                f"exporting take {show_duration(used_s + self.end_s)} here. Give at least "
                 f"{show_duration(1.2 * (used_s + self.end_s + least_s))}."
             )
         mixed_s = recipe.small_epochs * self.small_step_s + (1 - recipe.small_epochs) * self.full_step_s
@@ -140,7 +140,7 @@ class Budget:
         return self.replanned(replace(recipe, epochs=epochs, plan=((0, epochs, 1),)), 0, used_s)
 
     def replanned(self, recipe: Recipe, epoch: int, used_s: float) -> Recipe:
-        """The recipe with what is left, from `epoch` on, fitted to the time that is left; itself where it fits."""
+        """The recipe with the epochs from `epoch` on fitted to the remaining time; unchanged if they fit."""
         if epoch >= recipe.epochs:
             return recipe
         room_s = max(self.seconds - used_s - self.end_s, 0.0)
@@ -154,7 +154,7 @@ class Budget:
         return replace(recipe, epochs=epochs, plan=(*earlier, (epoch, epochs, steps)))
 
     def event(self, recipe: Recipe, epoch: int, used_s: float) -> Event:
-        """What is planned, for people and machines."""
+        """The plan as a trace event."""
         small = sum(recipe.size_at(number) != recipe.size for number in range(epoch, recipe.epochs))
         return {
             "event": "plan",

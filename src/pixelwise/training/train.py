@@ -52,21 +52,21 @@ from pixelwise.training.training_state import Training, restore, start_alike
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training came to."""
+    """The result of a training."""
 
     run: Path
     bundle: Path
     best_epoch: int
     best_miou: float
     epochs: tuple[Event, ...]
-    seconds: float  # of this process, set-up and export included
-    learnt_val: bool = False  # the val split too, so that `best_miou` flatters and the last epoch is the one kept
-    ended_early: str | None = None  # why, in words, where not all epochs were needed
+    seconds: float  # of this process, including set-up and export
+    learnt_val: bool = False  # trained on the val split too: `best_miou` is then too high, and the last epoch is kept
+    ended_early: str | None = None  # why training ended before its last epoch
 
 
 @dataclass(frozen=True)
 class Start:
-    """From what a training starts: from nothing, from other weights, or from its own last checkpoint."""
+    """How a training starts: fresh, from other weights, or from its own last checkpoint."""
 
     resume: bool
     start_from: Path | str | None
@@ -147,7 +147,7 @@ def train(
     if not distributed.is_first():
         return train_along(out, where)
     if distributed.belongs_to_this_job(out) and checkpoints(out / "checkpoints"):
-        resume, recipe, budget_s = True, None, None  # torchrun started this very command again
+        resume, recipe, budget_s = True, None, None  # torchrun restarted this command
     recipe = choose_recipe(out, recipe, resume)
     distributed.require_equal_shares(recipe.batch)
     weights = None if start_from is None or resume else beginning_at(Path(start_from), recipe)
@@ -179,10 +179,10 @@ def train(
 
 
 def record_data(out: Path, manifest: dict[str, Any], start: Start, values: Values) -> dict[str, Any]:
-    """Write RUN/data.json, or where a run is resumed, make sure that it still holds. Returns the description.
+    """Write RUN/data.json, or for a resumed run, verify it. Returns the description of the data.
 
     Raises:
-        UsageError: the data, or the weights to start from, are others than when the run began.
+        UsageError: the data or the initial weights are not those with which the run was started.
     """
     recorded = out / "data.json"
     if start.resume:
@@ -206,7 +206,7 @@ def resume_or_start(
     saved: tuple[dict[str, Tensor], dict[str, Any]] | None,
     report: RunReport,
 ) -> None:
-    """Put the network, in every process, where the last checkpoint left it, or where the first step finds it.
+    """Restore the last checkpoint, or prepare the first step: initial weights, plan. In every process.
 
     Args:
         manifest: the data as RUN/data.json describes them.
@@ -230,7 +230,7 @@ def resume_or_start(
 
 
 def plan(training: Training, data: EpochData, budget_s: float, tell: Listener) -> None:
-    """Fit the recipe to a budget, by the throughput of the first steps."""
+    """Fit the recipe to a budget, by measuring the throughput of some steps."""
     recipe = replace(training.recipe, plan=(), last_step=0)
     pass_steps = len(loop.order_of(replace(training, recipe=recipe), data.pairs))
     device = next(training.network.parameters()).device
@@ -249,11 +249,11 @@ class Briefing:
     recipe: str  # as TOML
     manifest: dict[str, Any]  # the data as RUN/data.json describes them
     pixels_C: Sequence[int]
-    budget_s: float | None  # where there is one still to be planned for
+    budget_s: float | None  # None if nothing is to be planned
 
 
 def train_along(out: Path, device: torch.device) -> Trained:
-    """What every process but the first does: train on its part of each batch. It writes nothing."""
+    """The work of every process but the first: train on its part of each batch. It writes no files."""
     began = time.perf_counter()
     with stoppable() as stop:
         briefing = Briefing(**distributed.from_first())

@@ -1,4 +1,4 @@
-"""What changes while training: made, written to a checkpoint and read back."""
+"""The state of a training: created, saved to a checkpoint, restored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 class Stopwatch:
-    """Seconds of a run, those of earlier processes included. A clock that is set back or forward does not matter."""
+    """Seconds of a run, including earlier processes; unaffected by changes of the system clock."""
 
     def __init__(self, before_s: float = 0.0, began: float | None = None) -> None:
         self.before_s = before_s
@@ -34,7 +34,7 @@ class Stopwatch:
 
 @dataclass
 class EpochSoFar:
-    """The epoch under way: what its event will need, so that a stop in its middle loses nothing."""
+    """Sums over the current epoch, so that an interruption in its middle loses nothing."""
 
     steps: int = 0
     loss_sum: float = 0.0
@@ -45,7 +45,7 @@ class EpochSoFar:
 
 @dataclass
 class Training:
-    """Everything that changes while training, and so everything that a checkpoint holds."""
+    """Everything that changes while training: the content of a checkpoint."""
 
     recipe: Recipe
     network: Network
@@ -57,13 +57,13 @@ class Training:
     best_miou: float = -1.0
     best_epoch: int = 0
     so_far: EpochSoFar = field(default_factory=EpochSoFar)
-    clock: Stopwatch = field(default_factory=Stopwatch)  # of this run, over all the processes that it took
+    clock: Stopwatch = field(default_factory=Stopwatch)  # of this run, over all its processes
     budget: Budget | None = None
-    saving_s: float = 0.0  # how long the last checkpoint took to write; known anew in each process
+    saving_s: float = 0.0  # how long the last checkpoint took to write; not saved
 
 
 def start(recipe: Recipe, classes: int, device: torch.device = CPU) -> Training:
-    """A training that has not seen an image yet."""
+    """A training before its first step."""
     torch.manual_seed(recipe.seed)
     network = build(ModelConfig(recipe.model, recipe.encoder, classes, recipe.pretrained)).to(device)
     average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
@@ -71,7 +71,7 @@ def start(recipe: Recipe, classes: int, device: torch.device = CPU) -> Training:
 
 
 def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; a pretrained encoder learns slower than what starts from nothing, and its first stages not at all."""
+    """AdamW; a pretrained encoder gets a lower learning rate, and its first stages are frozen."""
     slow: set[int] = set()
     if recipe.pretrained:
         for depth, parameter in network.encoder_parameters():
@@ -81,7 +81,7 @@ def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     for parameter in network.parameters():
         if parameter.requires_grad:
             rate = recipe.encoder_rate if id(parameter) in slow else 1.0
-            decay = recipe.weight_decay if parameter.ndim > 1 else 0.0  # norms and biases are not shrunk
+            decay = recipe.weight_decay if parameter.ndim > 1 else 0.0  # no decay for norms and biases
             groups.setdefault((rate, decay), []).append(parameter)
     return torch.optim.AdamW(
         [{"params": parameters, "rate": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()],
@@ -91,9 +91,9 @@ def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def save(training: Training, folder: Path, best: bool = False) -> None:
-    """Write a checkpoint of everything, and the averaged weights apart where they are the best so far.
+    """Write a checkpoint, and the averaged weights to a file of their own if they are the best so far.
 
-    Of several processes only the first writes.
+    With several processes, only the first writes.
 
     Raises:
         OutputError: the disk is full or the folder cannot be written; the checkpoints before this one stay.
@@ -106,7 +106,7 @@ def save(training: Training, folder: Path, best: bool = False) -> None:
 
 
 def packed(training: Training) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Everything that changes while training: tensors by name, and what JSON holds. `restore` is the opposite."""
+    """The state as tensors by name and as JSON values. `restore` is the inverse."""
     parameters = {name: p for name, p in training.network.named_parameters() if p.requires_grad}
     names = {id(parameter): name for name, parameter in parameters.items()}
     moments = {
@@ -135,7 +135,7 @@ def packed(training: Training) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def start_alike(training: Training) -> None:
-    """Put `training` where the first process's is, in every process. Only the first reads and writes checkpoints."""
+    """Broadcast the first process's state to all processes. Only the first reads and writes checkpoints."""
     if distributed.processes() > 1:
         tensors, state = packed(training)
         tensors, state = distributed.tensors_from_first(tensors), distributed.from_first(state)
@@ -144,14 +144,14 @@ def start_alike(training: Training) -> None:
 
 
 def restore(training: Training, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """Put `training` where it was when the checkpoint that holds `tensors` and `state` was written."""
+    """Restore the state from a checkpoint's `tensors` and `state`."""
     training.network.load_state_dict(ck.unflatten("network", tensors))
     for name, tensor in ck.unflatten("average", tensors).items():
         training.average[name].copy_(tensor)
     moments = ck.unflatten("optimizer", tensors)
     for name, parameter in training.network.named_parameters():
         if parameter.requires_grad and f"{name}.step" in moments:  # none before the first step
-            # The fused optimizer walks through memory, so its moments must lie in memory as the parameter does.
+            # The fused optimizer needs its moments in the same memory layout as the parameter.
             state_of = training.optimizer.state[parameter]
             state_of["step"] = moments[f"{name}.step"].to(parameter.device)
             for key in ("exp_avg", "exp_avg_sq"):

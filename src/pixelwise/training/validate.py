@@ -1,6 +1,6 @@
-"""Validation during training: the scores that the finished bundle would get, at each image's own size.
+"""Validation during training: the scores that the exported bundle will have, at each image's own size.
 
-Shapes: C classes, H and W an image's own size, h and w the size that the network sees.
+Shapes: C classes, H and W the image size, h and w the network's input size.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from pixelwise.training.augment import Crop, crop_mask
 from pixelwise.training.distributed import own_part, total_of
 from pixelwise.training.loader import Pairs
 
-BATCH_PIXELS = 4_194_304  # of a batch at the network's input, at most, and
-BATCH_MASK_PIXELS = 16_000_000  # of its masks before the last
-PREVIEW_PX = 2000  # of the shorter side: larger previews are reduced
-PREVIEWS = 4  # held-out images whose masks are kept at every epoch
+BATCH_PIXELS = 4_194_304  # at most in a batch, at the network's input size
+BATCH_MASK_PIXELS = 16_000_000  # at most in a batch's masks before the last one
+PREVIEW_PX = 2000  # shorter side of a preview: larger ones are subsampled
+PREVIEWS = 4  # val images whose predicted masks are saved after every epoch
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What validation runs over."""
+    """The val split and how to run it."""
 
     pairs: Pairs
     preprocess: Preprocess
     classes: ClassList
-    batch: int = 4  # more take more memory than the system's allocator keeps at hand, and get slower
+    batch: int = 4  # larger batches exceed what the allocator keeps, and get slower
 
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What it came to."""
+    """The scores on the val split."""
 
     matrix: confusion.Counts
     scores: confusion.Scores
-    loss: float  # plain mean cross-entropy over a quarter of the pixels at the network's size; NaN where all are void
+    loss: float  # mean cross-entropy over a quarter of the pixels at the network's input size; NaN if all are void
 
 
 @torch.inference_mode()
@@ -63,11 +63,11 @@ def validate(
     *,
     alone: bool = True,
 ) -> ValidationResult:
-    """Run the network over all pairs, where it lies. With `previews`, write the first images' masks there as PNG.
+    """Run the network over all pairs, on its device. With `previews`, write the first images' predictions there as PNG.
 
     Args:
-        alone: False: all processes of a training do this together, each with its part of the pairs, the first with
-            those that are previewed. All get the same result.
+        alone: False: all processes of a training share the pairs, the first one has those that are previewed. All get
+            the same result.
 
     Raises:
         OutputError: the previews cannot be written.
@@ -92,9 +92,9 @@ def validate(
             if previews is not None and index < PREVIEWS:
                 write_whole(previews / f"{index}.png", encode_png(preview(labels_HW, validation.classes)))
             index += 1
-        # Of an image that is cut the scores themselves are compared, which are half as fine as the image.
+        # For a tiled image the scores themselves are compared, at half the image's resolution.
         size = tuple(2 * side for side in scores_BChw.shape[2:]) if cut else images_B3hw.shape[2:]
-        # Every other pixel in each direction, as in training: neighbours say nearly the same.
+        # Every other pixel in each direction, as in training: neighbours are nearly redundant.
         labels_Bhw = torch.stack(
             [torch.from_numpy(seen_mask(mask, (size[0], size[1]))[::2, ::2]).long() for mask in masks]
         ).to(device)
@@ -109,7 +109,7 @@ def validate(
 
 
 def labels_at_size(scores_Chw: Tensor, size: tuple[int, ...]) -> Labels:
-    """Labels uint8 [H, W] at an image's own size, without all scores at that size where they would take gigabytes."""
+    """Labels uint8 [H, W] at an image's own size, strip by strip if all scores at that size would take gigabytes."""
     height, width = size
     if len(scores_Chw) * height * width > GRAPH_VALUES:
         return labels_of_scores(scores_Chw.cpu().numpy(), (height, width))
@@ -118,7 +118,7 @@ def labels_at_size(scores_Chw: Tensor, size: tuple[int, ...]) -> Labels:
 
 
 def preview(labels_HW: Labels, classes: ClassList) -> NDArray[np.uint8]:
-    """Labels in their classes' colours; of a large image every n-th pixel."""
+    """Labels in their classes' colours, subsampled if large."""
     step = max(min(labels_HW.shape) // PREVIEW_PX, 1)
     return coloured(labels_HW[::step, ::step], classes)
 
@@ -126,7 +126,7 @@ def preview(labels_HW: Labels, classes: ClassList) -> NDArray[np.uint8]:
 def in_tiles(
     network: Network, preprocess: Preprocess, image_HW3: Pixels, device: torch.device
 ) -> tuple[Labels, Tensor]:
-    """Labels [H, W] of an image too large to be seen at once at its own scale, and its tiles' scores put together,
+    """Labels [H, W] of an image too large for one pass at its own scale, and the joined scores of its tiles,
     [1, C, h, w]: as a bundle labels it."""
 
     @torch.inference_mode()
@@ -141,10 +141,10 @@ def in_tiles(
 
 
 def batches(validation: Validation, own: Sequence[int] | None = None) -> Iterator[tuple[Tensor, list[Labels]]]:
-    """Neighbours of the same size at the network's input, up to a batch, with their masks at their own sizes.
+    """Batches of neighbouring images with one network input size, and their masks at their own sizes.
 
-    Large ones come in smaller batches. What the network cannot see at once (`cutting.is_cut`, under `native`) comes
-    alone and as it is: uint8 [1, H, W, 3].
+    Large images come in smaller batches. Images that are tiled (`is_cut`, under `native`) come alone and
+    unprocessed: uint8 [1, H, W, 3].
 
     Args:
         own: which pairs; None: all.
@@ -174,5 +174,5 @@ def batches(validation: Validation, own: Sequence[int] | None = None) -> Iterato
 
 
 def seen_mask(mask_HW: Labels, size: tuple[int, int]) -> Labels:
-    """The mask as the network sees it: at its input size."""
+    """The mask at the network's input size."""
     return crop_mask(mask_HW, Crop(0, 0, mask_HW.shape[0], mask_HW.shape[1], mirrored=False), size)

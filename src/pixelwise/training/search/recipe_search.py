@@ -1,15 +1,15 @@
-"""Recipe search: many trainings by one recipe with other numbers in it, each chosen by what the ones before came to.
+"""Recipe search: many trainings, each with a recipe chosen by the results so far.
 
-OUT/search.json       what is searched: the recipe to start from, what stays fixed, the data's digest
+OUT/search.json       the first trial's recipe, the fixed fields, the data's digest
 OUT/study.db          every trial as Optuna keeps it (SQLite); `optuna-dashboard sqlite:///OUT/study.db` opens it too
-OUT/trials/0000 …     a run directory each; the weights of a trial that is beaten or stopped early are deleted
-OUT/best              link to the best trial's run directory, a run like any other, with its bundle
+OUT/trials/0000 …     a run directory each; the weights of all but the best are deleted
+OUT/best              link to the best trial's run directory, with its bundle
 OUT/recipe.toml       its recipe
-OUT/trials.csv, OUT/search.html    the table of trials, and what mattered
+OUT/trials.csv, OUT/search.html    the trials, and the importance of each parameter
 
-Trials are proposed by TPE (Bergstra et al. 2011) and stopped early by the median rule (Golovin et al. 2017): after an
-epoch at which a trial's best mIoU so far lies below the median of the finished trials' at that epoch. Trial n is a
-function of (seed, n, the trials before): a search that was killed and resumed makes the trials that it would have made.
+TPE (Bergstra et al. 2011) proposes the trials, and the median rule (Golovin et al. 2017) stops them early: after an
+epoch at which a trial's best mIoU so far is below the median of the finished trials at that epoch. Trial n depends only
+on (seed, n, the earlier trials): a search that was killed and resumed runs the same trials.
 """
 
 from __future__ import annotations
@@ -56,23 +56,23 @@ from pixelwise.training.train import train
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search came to."""
+    """The result of a search."""
 
     out: Path
     best: Path  # run directory of the best trial
     recipe: Recipe  # its recipe
-    miou: float  # on the val split, on which it was chosen: measure on another split before believing it
+    miou: float  # on the val split, by which it was chosen: measure on another split too
     trials: tuple[TrialRow, ...]
-    importances: dict[str, float]  # share of what mattered, by name, the largest first; empty with too few trials
-    seconds: float  # spent on trials, by this process and those before
+    importances: dict[str, float]  # of each parameter, summing to 1, largest first; empty with too few trials
+    seconds: float  # spent on trials, including earlier processes
 
 
 class StoppedEarly(Exception):
-    """The trial in hand is not worth finishing."""
+    """This trial is not worth finishing."""
 
 
 class OutOfTime(Exception):
-    """The budget would not hold another epoch."""
+    """Another epoch does not fit into the budget."""
 
 
 def search(
@@ -259,7 +259,7 @@ def run_trial(work: Work, trial: Trial, number: int) -> bool:
 
 
 class Clock:
-    """The time that trials took, of this process and of those before it, which is kept with each trial."""
+    """The time spent on trials, including earlier processes; it is saved with each trial."""
 
     def __init__(self, study: optuna.Study, budget_s: float) -> None:
         self.budget_s = budget_s
@@ -273,28 +273,28 @@ class Clock:
         return self.budget_s - self.spent_s
 
     def note(self, trial: Trial) -> None:
-        """Add what passed since the last call."""
+        """Add the time since the last call."""
         now = time.monotonic()
         passed_s, self.since = now - self.since, now
         self.spent_s += passed_s
         trial.set_user_attr("seconds", trial.user_attrs.get("seconds", 0.0) + passed_s)
 
 
-# ── What is asked, and what was asked before ──
+# ── starting and resuming ──
 
 
 def choose_search(
     out: Path, recipe: Recipe | None, fixed: Sequence[str], resume: bool
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe to start from and what stays fixed: the search's own when it is resumed."""
+    """The first trial's recipe and the fixed fields; a resumed search keeps its own."""
     there = out / "search.json"
     unknown = [name for name in fixed if name not in vars(Recipe())]
     if unknown:
-        raise UsageError(f"{unknown[0]!r} is not part of a recipe, so it cannot stay fixed.")
+        raise UsageError(f"{unknown[0]!r} is not a field of a recipe, so it cannot be fixed.")
     if not resume:
         if there.exists() or checkpoints(out / "checkpoints") or (out / "model.onnx").exists():
             kind = "search" if there.exists() else "training"
-            raise UsageError(f"{out}: already holds a {kind}. Go on with --resume, or name another --out.")
+            raise UsageError(f"{out}: already holds a {kind}. Resume it with --resume, or choose another --out.")
         return recipe or Recipe(), tuple(fixed)
     if not there.exists():
         raise UsageError(f"{out}: holds no search to resume. Leave out --resume to start one there.")
@@ -303,22 +303,22 @@ def choose_search(
     if recipe is not None and recipe != own:
         different = [name for name, value in vars(own).items() if getattr(recipe, name) != value]
         raise UsageError(
-            f"{out}: the search began with another recipe (different: {', '.join(different)}). Resume without options "
-            "that change the recipe, or start anew with another --out."
+            f"{out}: the search was started with another recipe (different: {', '.join(different)}). Resume without "
+            "options that change the recipe, or start over with another --out."
         )
     return own, tuple(asked["fixed"])
 
 
 def require_same_data(out: Path, folder: Path) -> None:
-    """Every trial must have seen the data that the first one saw."""
+    """All trials must use the data of the first one."""
     asked = json.loads((out / "search.json").read_text(encoding="utf-8"))
     digest = json.loads((folder / "data.json").read_text(encoding="utf-8"))["sha256"]
     if "data" not in asked:
         write_whole(out / "search.json", as_json({**asked, "data": digest}))
     elif asked["data"] != digest:
         raise UsageError(
-            f"{folder}: trained on other data than the trials before (SHA-256 {digest[:12]}…, before "
-            f"{asked['data'][:12]}…). Put them back as they were, or start anew with another --out."
+            f"{folder}: trained on other data than the earlier trials (SHA-256 {digest[:12]}…, before "
+            f"{asked['data'][:12]}…). Restore them, or start over with another --out."
         )
 
 

@@ -1,4 +1,4 @@
-"""What a recipe search varies, and how far; a trial's numbers ↔ its recipe."""
+"""The search space of a recipe search; a trial's parameters ↔ its recipe."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from pixelwise.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class SearchRange:
-    """Any number from `low` to `high`; `log`: evenly by factors rather than by differences."""
+    """A number from `low` to `high`; `log`: on a logarithmic scale."""
 
     low: float
     high: float
     log: bool = False
 
 
-# What a search varies, and how far. Where the recipe to start from lies outside, the range is widened to hold it.
-# Model, encoder, sizes and epochs are not searched: they buy accuracy with time, which is for a person to decide.
+# If the first recipe lies outside a range, the range is widened to include it. Model, encoder, sizes and epochs are not
+# searched: they trade time for accuracy, which is the user's decision.
 SPACE: dict[str, SearchRange | tuple[float, ...]] = {
     "learning_rate": SearchRange(5e-4, 8e-3, log=True),
-    "encoder_rate": SearchRange(0.05, 1.0, log=True),  # where the encoder is pretrained
+    "encoder_rate": SearchRange(0.05, 1.0, log=True),  # if the encoder is pretrained
     "weight_decay": SearchRange(0.002, 0.2, log=True),
     "class_power": SearchRange(0.0, 0.75),
     "dice": SearchRange(0.0, 1.0),
     "ema": (0.95, 0.98, 0.99, 0.995),
     "light": SearchRange(0.0, 1.5),
-    "zoom_smallest": SearchRange(0.5, 1.0),  # the recipe's zoom, its two numbers apart
+    "zoom_smallest": SearchRange(0.5, 1.0),  # the two numbers of the recipe's zoom
     "zoom_largest": SearchRange(1.0, 2.5),
     "batch": (2, 4, 8),
 }
 
 
 def space_of(start: Recipe, fixed: Collection[str]) -> dict[str, BaseDistribution]:
-    """What is searched, as Optuna takes it: SPACE without what stays fixed or does not count for this recipe.
+    """The search space as Optuna distributions: SPACE without fixed fields and those without effect on this recipe.
 
     Raises:
         UsageError: nothing is left to search.
@@ -55,18 +55,18 @@ def space_of(start: Recipe, fixed: Collection[str]) -> dict[str, BaseDistributio
         else:
             space[name] = CategoricalDistribution(sorted({*choices, own[name]}))
     if not space:
-        raise UsageError(f"everything that a search varies stays fixed ({', '.join(SPACE)}). Leave some of it open.")
+        raise UsageError(f"nothing is left to search: {', '.join(SPACE)} are all fixed. Leave at least one free.")
     return space
 
 
 def params_of(recipe: Recipe) -> dict[str, float]:
-    """A recipe's place in the space."""
+    """A recipe's parameters in the search space."""
     values = {**vars(recipe), "zoom_smallest": recipe.zoom[0], "zoom_largest": recipe.zoom[1]}
     return {name: values[name] for name in SPACE}
 
 
 def recipe_of(start: Recipe, params: dict[str, Any]) -> Recipe:
-    """The inverse: `start` with a trial's numbers in it, to four digits, so that the recipe can be read."""
+    """The inverse: `start` with a trial's parameters, rounded to four digits."""
     values = {name: value if isinstance(value, int) else float(f"{value:.4g}") for name, value in params.items()}
     zoom = (values.pop("zoom_smallest", start.zoom[0]), values.pop("zoom_largest", start.zoom[1]))
     return start.with_values({**values, "zoom": zoom})

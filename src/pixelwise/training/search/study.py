@@ -1,4 +1,4 @@
-"""A search's trials as Optuna keeps them in OUT/study.db: opened, resumed, summed up, and the best kept."""
+"""A search's trials in Optuna's database, OUT/study.db: open, resume, summarise, and keep the best."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pixelwise.training.recipe import Recipe
 from pixelwise.training.search.search_space import params_of, recipe_of
 from pixelwise.training.search.trials_report import TrialRow
 
-RANDOM_TRIALS = 6  # before the sampler begins to learn from them; the first is the recipe as it was given
-FULL_TRIALS = 3  # finished trials before any is stopped early
+RANDOM_TRIALS = 6  # before TPE takes over; the first one is the given recipe
+FULL_TRIALS = 3  # finished trials before any may be stopped early
 
 
 def open_study(out: Path, start: Recipe, space: dict[str, BaseDistribution]) -> optuna.Study:
-    """The search's study; trials that a killed process left are queued again, to go on in their folders."""
+    """Open the search's study; trials of a killed process are queued again, to resume in their folders."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = (out / "study.db").resolve()
     try:
@@ -54,22 +54,22 @@ def folders_of(study: optuna.Study, *states: TrialState) -> set[str]:
 
 
 def sampler_of(seed: int, finished: int) -> optuna.samplers.BaseSampler:
-    """A sampler for the next trial alone: one that lived on would not be where it was after a resume."""
+    """A new sampler for each trial: the state of a longer-lived one would be lost on resume."""
     number = int(np.random.SeedSequence([seed, finished]).generate_state(1)[0])
     return optuna.samplers.TPESampler(n_startup_trials=RANDOM_TRIALS, seed=number)
 
 
 def expected_s(study: optuna.Study) -> float:
-    """How long a whole trial takes, by those that there were."""
+    """The median time of the finished trials, in seconds; 0 without one."""
     whole = study.get_trials(states=(TrialState.COMPLETE,), deepcopy=False)
     return statistics.median(trial.user_attrs["seconds"] for trial in whole) if whole else 0.0
 
 
 def importances_of(study: optuna.Study) -> dict[str, float]:
-    """How much of what made trials good lay in each part of the recipe (PED-ANOVA, Watanabe et al. 2023); sums to 1.
+    """The importance of each parameter for good scores (PED-ANOVA, Watanabe et al. 2023); they sum to 1.
 
-    Of all trials: one that was stopped early counts with the score that it had, one that diverged as the worst.
-    Empty with fewer than five, of which nothing can be said.
+    Trials that were stopped early count with their score so far, trials that diverged as the worst. Empty with fewer
+    than five trials.
     """
     ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED), deepcopy=False)
     scores = [row_of(trial).miou for trial in ended]
@@ -86,7 +86,7 @@ def importances_of(study: optuna.Study) -> dict[str, float]:
 
 
 def rows_of(study: optuna.Study, *states: str) -> tuple[TrialRow, ...]:
-    """The trials in the order of their folders; of one that was begun anew, the last."""
+    """The trials in the order of their folders; of a trial that was restarted, the last."""
     rows = {
         row.number: row
         for row in (row_of(trial) for trial in study.get_trials(deepcopy=False) if "folder" in trial.user_attrs)
@@ -112,7 +112,7 @@ def row_of(trial: FrozenTrial) -> TrialRow:
 
 
 def best_of(study: optuna.Study, out: Path) -> FrozenTrial:
-    """The best whole trial; where the budget ended before there was one, the trial that came furthest up."""
+    """The best finished trial; if the budget ended before there was one, the unfinished trial with the best score."""
     whole = study.get_trials(states=(TrialState.COMPLETE,))
     if whole:
         return max(whole, key=lambda trial: (trial.value, -trial.number))
@@ -131,7 +131,7 @@ def best_of(study: optuna.Study, out: Path) -> FrozenTrial:
 
 
 def keep_best(study: optuna.Study, out: Path, start: Recipe) -> None:
-    """Point OUT/best to the best whole trial, and delete the weights of those that it beats."""
+    """Link OUT/best to the best finished trial, and delete the weights of the others."""
     whole = study.get_trials(states=(TrialState.COMPLETE,), deepcopy=False)
     if not whole:
         return
@@ -151,6 +151,6 @@ def link_best(out: Path, best: FrozenTrial, start: Recipe) -> None:
 
 
 def drop_weights(folder: Path) -> None:
-    """Free the disk of a trial that will not be used; what it did and by which recipe stays."""
+    """Delete the weights of a trial; its trace and recipe are kept."""
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     (folder / "model.onnx").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The table of a search's trials and what mattered, as CSV and as one HTML page that opens offline."""
+"""A search's trials and the importance of each parameter, as CSV and as one HTML file that works offline."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pixelwise.images.files import write_whole
 from pixelwise.reports.charts import Line, bars, line_chart
 from pixelwise.reports.html_page import number, render, write_page
 
-ENOUGH = 30  # trials, below which shares of what mattered are no more than a hint
-SCATTERED = 6  # parts of the recipe that get a chart of their own, those that mattered most
+ENOUGH = 30  # trials; with fewer, importances are a rough guide
+SCATTERED = 6  # charts for this many parameters, the most important ones
 
 
 @dataclass(frozen=True)
