@@ -77,7 +77,7 @@ def test_pixel_is_what_the_library_says(client: TestClient, served_model: Model,
     assert client.post("/v1/pixel?x=110&y=0", content=png(photo)).status_code == 422
 
 
-def test_large_images_are_labelled_in_tiles_and_not_looked_into(
+def test_large_images_are_labelled_in_tiles_and_not_inspected(
     client: TestClient, served_model: Model, photo: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for policy in tile_plan.WHOLE_PIXELS:
@@ -89,7 +89,7 @@ def test_large_images_are_labelled_in_tiles_and_not_looked_into(
         refused = client.post(route, content=png(photo))
         assert refused.status_code == 413
         assert refused.json()["error"]["kind"] == "too-large-inside"
-        assert "It is labelled all the same." in refused.json()["error"]["message"]
+        assert "Labelling is not affected." in refused.json()["error"]["message"]
 
 
 def test_trace_has_four_stages_and_every_layer(client: TestClient, served_model: Model, photo: Picture) -> None:

@@ -1,4 +1,4 @@
-"""The application: state, guard, routes and the built page, put together."""
+"""The application: state, security, routes and the built page."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from pixelwise.server.security import RequestGuard
 from pixelwise.server.server_settings import ServerSettings
 from pixelwise.server.server_state import State
 
-ABOUT = """Label every pixel of an image, and see why. Errors have one shape:
-`{"error": {"kind": "…", "message": "…", "remedy": "…"}}`. A full server answers 503 with `Retry-After`."""
+ABOUT = """Label every pixel of an image, and see why. Every error has the form
+`{"error": {"kind": "…", "message": "…", "remedy": "…"}}`. A server that is full answers 503 with `Retry-After`."""
 
 
 def create_app(model: Model, settings: ServerSettings | None = None, built_in: str | None = None) -> FastAPI:
     """The server of one model.
 
     Args:
-        model: open and verified.
+        model: loaded and verified.
         settings: limits and addresses.
         built_in: the name under which `model` comes with Pixelwise; None for a file or a run.
     """
@@ -48,22 +48,22 @@ def create_app(model: Model, settings: ServerSettings | None = None, built_in: s
     settings = replace(settings, token=settings.token or secrets.token_urlsafe(24))
     own = model.path.parent if (model.path.parent / "trace.jsonl").is_file() else None
     runs = Runs(settings.runs, own)
-    shelf = ModelCache(model, built_in, runs)
-    gate = RequestQueue(settings.workers, settings.queue, settings.wait_s, settings.decoders)
+    models = ModelCache(model, built_in, runs)
+    queue = RequestQueue(settings.workers, settings.queue, settings.wait_s, settings.decoders)
     memory = ImageMemory(settings.remembered, settings.max_pixels + 20_000_000)
     decoders = DecoderPool(settings.decoders, settings)
-    state = State(settings, shelf, runs, gate, decoders, ArrivingBodies(settings.arriving_bytes), memory, Monitor())
+    state = State(settings, models, runs, queue, decoders, ArrivingBodies(settings.arriving_bytes), memory, Monitor())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         decoders.start()
-        gate.pool.submit(warm, state)  # ahead of the first request, in the same queue
+        queue.pool.submit(warm, state)  # ahead of the first request, in the same queue
         yield
         state.stopping.set()
         decoders.kill()
-        gate.close()
+        queue.close()
 
-    # FastAPI's own docs page loads its assets from elsewhere; the page has one that does not.
+    # FastAPI's own documentation page loads assets from a CDN; rest_docs makes one that does not.
     app = FastAPI(
         title="Pixelwise", version="1", description=ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None,
         openapi_url="/v1/openapi.json",
@@ -77,36 +77,36 @@ def create_app(model: Model, settings: ServerSettings | None = None, built_in: s
     add_answers_for_errors(app)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=1)
     app.add_middleware(Limits, settings=settings, arriving=state.arriving)
-    app.add_middleware(UploadAdmission, gate=gate)
+    app.add_middleware(UploadAdmission, queue=queue)
     app.add_middleware(Counted, state=state)
     app.add_middleware(RequestGuard, settings=settings)
     return app
 
 
 def warm(state: State) -> None:
-    """Work out what every visitor asks first, so that the first one does not wait for it."""
-    opened = state.shelf.main
-    model_of(opened, state.shelf)
+    """Compute what every page requests first, so that the first visitor need not wait."""
+    opened = state.models.main
+    model_of(opened, state.models)
     if opened.samples.examples:
         opened.samples.pngs(opened.samples.examples[0].name)
 
 
 class UploadAdmission:
-    """ASGI middleware that says no to an upload while all places are taken: before it is routed, and before its body is
-    read. A crowd then costs hardly anything of what the images at work need."""
+    """ASGI middleware that rejects an upload with 503 while the queue is full, before its body is read: a crowd then
+    takes almost nothing from the requests in progress."""
 
-    def __init__(self, app: ASGIApp, gate: RequestQueue) -> None:
-        self.app, self.gate = app, gate
+    def __init__(self, app: ASGIApp, queue: RequestQueue) -> None:
+        self.app, self.queue = app, queue
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self.app
-        if scope["type"] == "http" and self.gate.is_full and scope["method"] == "POST" and scope["path"] in UPLOADS:
-            app = self.gate.refusal().response()
+        if scope["type"] == "http" and self.queue.is_full and scope["method"] == "POST" and scope["path"] in UPLOADS:
+            app = self.queue.refusal().response()
         await app(scope, receive, send)
 
 
 class Counted:
-    """ASGI middleware that counts answers by route. The route's pattern, not the address, so that labels stay few."""
+    """ASGI middleware that counts answers by route: by its pattern, not by the address, so that labels stay few."""
 
     def __init__(self, app: ASGIApp, state: State) -> None:
         self.app, self.state = app, state
@@ -122,11 +122,11 @@ class Counted:
     def route(self, scope: Scope) -> str:
         if route := scope.get("route"):
             return str(route.path)
-        return scope["path"] if scope["path"] in UPLOADS else "other"  # refused at the door
+        return scope["path"] if scope["path"] in UPLOADS else "other"  # rejected before routing
 
 
 def add_answers_for_errors(app: FastAPI) -> None:
-    """One shape for every error; nothing of the inside leaks out."""
+    """One form for every error; no internals leak."""
 
     @app.exception_handler(RequestError)
     async def refused(_: Request, error: RequestError) -> JSONResponse:
@@ -134,7 +134,7 @@ def add_answers_for_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ClientGone)
     async def left(_: Request, _error: ClientGone) -> Response:
-        return Response(status_code=499)  # nobody reads it; it is counted
+        return Response(status_code=499)  # nobody reads it, but it is counted
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -148,8 +148,8 @@ def add_answers_for_errors(app: FastAPI) -> None:
 
     @app.exception_handler(PixelwiseError)
     async def failed(_: Request, _error: PixelwiseError) -> JSONResponse:
-        return JSONResponse(body("failed", "The model could not be run on this image.", "Try a smaller image."), 500)
+        return JSONResponse(body("failed", "The model failed on this image.", "Try a smaller image."), 500)
 
     @app.exception_handler(Exception)
     async def broken(_: Request, _error: Exception) -> JSONResponse:
-        return JSONResponse(body("broken", "Something went wrong inside the server.", "Look at its log."), 500)
+        return JSONResponse(body("broken", "The server has an internal error.", "See its log."), 500)

@@ -1,7 +1,7 @@
-"""How much of a request's body is read, and for how long, on any route, whether it says its size or not.
+"""Limits on the size and duration of request bodies, on every route, with or without Content-Length.
 
-Bodies are read here, before any route: those of uploads as they arrive, all others whole, within small bounds. So no
-route can be made to hold more, and a request that is not whole holds nothing but its own bytes.
+Bodies are read here, before any route: uploads as they arrive, all others completely, within small limits. No route can
+be made to hold more, and an incomplete request holds nothing but its own bytes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pixelwise.server.error_responses import RequestError, too_large, too_slow
 from pixelwise.server.server_settings import ServerSettings
 
-SMALL_BYTES = 64 * 1024  # of what is not an image: JSON, which is read on the event loop
+SMALL_BYTES = 64 * 1024  # of bodies that are not images: JSON, parsed on the event loop
 SMALL_S = 10.0
-MULTIPART_BYTES = 64 * 1024  # of a form's own lines, beside the image
-UPLOADS = ("/v1/predict", "/v1/trace", "/v1/pixel")  # routes that work on an image at once
-BODY = "pixelwise.body"  # in an upload's scope: what is yet to be read
+MULTIPART_BYTES = 64 * 1024  # of a form, in addition to the image
+UPLOADS = ("/v1/predict", "/v1/trace", "/v1/pixel")  # routes that take an image
+BODY = "pixelwise.body"  # in an upload's scope: its unread body
 IMAGES = "/v1/images/"  # …/truth takes a mask
 
 
@@ -32,7 +32,7 @@ def is_upload(scope: Scope) -> bool:
 
 
 class Limits:
-    """ASGI middleware that bounds bodies."""
+    """ASGI middleware that limits bodies."""
 
     def __init__(self, app: ASGIApp, settings: ServerSettings, arriving: ArrivingBodies) -> None:
         self.app, self.settings, self.arriving = app, settings, arriving
@@ -60,14 +60,14 @@ class Limits:
 
     def over(self, upload: bool) -> RequestError:
         if upload:
-            return too_large("The upload is larger", f"{self.settings.max_bytes // 2**20} MB")
+            return too_large("The upload is too large", f"{self.settings.max_bytes // 2**20} MB")
         return RequestError(
-            413, "too-large", f"The body is over {SMALL_BYTES // 1024} kB.", "Send what /docs says for this route."
+            413, "too-large", f"The body is over {SMALL_BYTES // 1024} kB.", "See /docs for what this route takes."
         )
 
 
 class Replay:
-    """What was read already, once more; then whether the client is still there."""
+    """Replays a body that was read already, then reports whether the client is still connected."""
 
     def __init__(self, body: bytes, receive: Receive) -> None:
         self.body: bytes | None = body
@@ -82,13 +82,13 @@ class Replay:
 
 @dataclass
 class Body:
-    """A body that has yet to arrive."""
+    """A body that is still arriving."""
 
     receive: Receive
     most: int  # bytes
     within_s: float
     arriving: ArrivingBodies
-    over: RequestError  # what is said where it is larger
+    over: RequestError  # the error if it is larger
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
     began: float = 0.0
@@ -99,7 +99,7 @@ class Body:
         """All of it.
 
         Raises:
-            Refused: too large, too slow, given up for want of room, or the client went away.
+            RequestError: too large, too slow, dropped to make room, or the client disconnected.
         """
         self.began, self.task = time.monotonic(), asyncio.current_task()
         with self.arriving.one_more(self):
@@ -112,10 +112,10 @@ class Body:
             return b"".join(self.parts)
 
     async def read_part(self) -> bool:
-        """One piece. False when it was the last."""
+        """Read one chunk. False if it was the last."""
         message = await self.receive()
         if message["type"] == "http.disconnect":
-            raise RequestError(400, "left", "The client went away.")
+            raise RequestError(400, "left", "The client disconnected.")
         part = message.get("body", b"")
         if self.size + len(part) > self.most:
             raise self.over
@@ -125,8 +125,8 @@ class Body:
 
 
 class ArrivingBodies:
-    """The bodies that are arriving now. They may hold so many bytes in all; where more come, the one that arrives
-    slowest is given up: half an upload never keeps a whole one out."""
+    """The bodies that are arriving now, with a limit on their total bytes. Beyond it, the slowest is dropped: an
+    incomplete upload never blocks a complete one."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes, self.bytes = most_bytes, 0
@@ -136,13 +136,13 @@ class ArrivingBodies:
         return BodyCounter(self, body)
 
     def make_room(self, newest: Body, size: int) -> None:
-        """Count `size` bytes more. Raises Refused where nobody else could be given up for them."""
+        """Count `size` more bytes. Raises RequestError if no other body can be dropped for them."""
         self.bytes += size
         newest.size += size
         while self.bytes > self.most_bytes:
             others = [body for body in self.bodies.values() if body is not newest and body.size]
             if not others:
-                raise RequestError(503, "busy", "Too many uploads at a time.", "Try again in 1 s.", 1)
+                raise RequestError(503, "busy", "Too many uploads at the same time.", "Try again in 1 s.", 1)
             now = time.monotonic()
             self.give_up(min(others, key=lambda body: body.size / (now - body.began + 0.1)))
 
@@ -159,7 +159,7 @@ class ArrivingBodies:
 
 
 class BodyCounter:
-    """While a body arrives it is counted; one that was given up ends with a refusal."""
+    """Counts a body while it arrives; a dropped one ends with an error."""
 
     def __init__(self, arriving: ArrivingBodies, body: Body) -> None:
         self.arriving, self.body = arriving, body
@@ -172,4 +172,4 @@ class BodyCounter:
         if self.body.is_given_up and isinstance(error, asyncio.CancelledError):
             if self.body.task is not None:
                 self.body.task.uncancel()
-            raise RequestError(503, "busy", "Too many uploads at a time.", "Try again in 1 s.", 1)
+            raise RequestError(503, "busy", "Too many uploads at the same time.", "Try again in 1 s.", 1)

@@ -1,4 +1,4 @@
-"""Decoding an upload in a process that can be killed: the server's side of `decoder`."""
+"""Decoding of uploads in processes that can be killed: the server's side of `upload_decoder`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from pixelwise.server.server_settings import ServerSettings
 from pixelwise.server.upload_decoder import Decoded, seconds_for, write_message
 
 COMMAND = (sys.executable, "-P", "-m", "pixelwise.server.upload_decoder")
-START_S = 60.0  # more for the first image of a process, which has yet to start
+START_S = 60.0  # extra time for the first image of a process, which is still starting
 
 
 class DecoderPool:
-    """So many processes, each decoding one image at a time. Safe to use from several threads."""
+    """A fixed number of processes, each decoding one image at a time. Thread-safe."""
 
     def __init__(self, count: int, settings: ServerSettings) -> None:
         self.settings = settings
@@ -34,14 +34,14 @@ class DecoderPool:
             self.idle.put(one)
 
     def start(self) -> None:
-        """Start one process now, so that the first upload does not wait for it; others follow when there is a crowd."""
+        """Start one process now, so that the first upload does not wait; others start when they are needed."""
         self.every[-1].start()
 
     def decode(self, body: bytes, content_type: str, *, mask: bool = False) -> Decoded:
-        """An upload's body → its array. Waits for a process that is idle.
+        """The body of an upload → its array. Waits for an idle process.
 
         Raises:
-            Refused: not an image of an allowed format, too many pixels, damaged, or it takes too long to decode.
+            RequestError: not an image of a supported format, too many pixels, damaged, or too slow to decode.
         """
         one = self.idle.get()
         try:
@@ -56,11 +56,11 @@ class DecoderPool:
 
 
 class DecoderProcess:
-    """One process, started when first needed and again after it was killed."""
+    """One process, started on first use and again after it was killed."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
-        self.is_over = False  # the server ends: nothing is started any more
+        self.is_over = False  # the server is stopping: start nothing more
         self.has_answered = False
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -77,7 +77,7 @@ class DecoderProcess:
     def decode(self, body: bytes, content_type: str, mask: bool, settings: ServerSettings) -> Decoded:
         """As `Decoders.decode`."""
         process = self.start()
-        limit_s = seconds_for(0) + seconds_for(settings.max_pixels)  # where it does not end by itself before
+        limit_s = seconds_for(0) + seconds_for(settings.max_pixels)  # if it does not end by itself before
         late = threading.Timer(limit_s + (0.0 if self.has_answered else START_S), process.kill)
         late.daemon = True
         late.start()
@@ -91,10 +91,10 @@ class DecoderProcess:
             write_message(process.stdin, ask, memoryview(body))
             process.stdin.flush()
             told, array = read_answer(process.stdout)
-        except (OSError, EOFError, ValueError) as error:  # it was killed, or it broke
+        except (OSError, EOFError, ValueError) as error:  # it was killed, or it crashed
             self.kill_process()
             raise undecodable() from error
-        except BaseException:  # half an answer may be left in the pipe
+        except BaseException:  # part of an answer may be left in the pipe
             self.kill_process()
             raise
         finally:
@@ -115,19 +115,19 @@ class DecoderProcess:
             self.process.kill()
             for pipe in (self.process.stdin, self.process.stdout):
                 if pipe is not None:
-                    with contextlib.suppress(OSError):  # closing flushes, and nobody is there
+                    with contextlib.suppress(OSError):  # closing flushes, and nobody reads
                         pipe.close()
             self.process.wait()
             self.process = None
 
 
 def environment() -> dict[str, str]:
-    """One thread each: there are as many processes as decode at a time."""
+    """One thread per process: the processes run in parallel already."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def read_answer(source: IO[bytes]) -> tuple[dict[str, Any], NDArray[Any]]:
-    """Raises EOFError where the process ended before it had answered."""
+    """Raises EOFError if the process ended before it answered."""
     text = whole(source, struct.unpack("<I", whole(source, 4))[0])
     told: dict[str, Any] = json.loads(text)
     if "refused" in told:
@@ -150,5 +150,5 @@ def whole(source: IO[bytes], size: int) -> bytes:
 
 
 def undecodable() -> RequestError:
-    message = "The image cannot be decoded: its decoder failed, or took too long."
+    message = "The image cannot be decoded: the decoder crashed or took too long."
     return RequestError(422, "image-undecodable", message, "Save it again as PNG or JPEG.")

@@ -1,4 +1,4 @@
-"""Answers that say no: one shape for every error, in words, without paths or stack traces.
+"""Errors as answers: one form for all, in plain words, without paths or stack traces.
 
 {"error": {"kind": "image-unreadable", "message": "…", "remedy": "…"}}
 """
@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 
 class RequestError(Exception):
-    """A request that gets an error as its answer."""
+    """An error that becomes the answer to a request."""
 
     def __init__(
         self, status: int, kind: str, message: str, remedy: str = "", retry_after_s: int | None = None
@@ -34,13 +34,13 @@ def too_large(what: str, limit: str) -> RequestError:
 
 
 def too_slow(seconds: float) -> RequestError:
-    message = f"The upload did not arrive within {seconds:.0f} s."
+    message = f"The upload took longer than {seconds:.0f} s."
     return RequestError(408, "too-slow", message, "Try again, or send a smaller image.")
 
 
 def busy(seconds: int) -> RequestError:
-    return RequestError(503, "busy", "All places are taken.", f"Try again in {seconds} s.", seconds)
+    return RequestError(503, "busy", "The server is busy: its queue is full.", f"Try again in {seconds} s.", seconds)
 
 
 def unknown_image() -> RequestError:
-    return RequestError(404, "image-unknown", "The server does not remember this image.", "Send it again.")
+    return RequestError(404, "image-unknown", "The server no longer has this image.", "Send it again.")

@@ -1,4 +1,4 @@
-"""What can be told of one image and one model, as JSON: its stages, its layers, one pixel, the model itself.
+"""Facts about one image and one model as JSON: stages, layers, one pixel, the model itself.
 
 Shapes: a layer is [channels, h, w].
 """
@@ -22,7 +22,7 @@ from pixelwise.tracing.activations import InspectedModel, Values
 from pixelwise.tracing.pixel_story import tell_pixel
 from pixelwise.tracing.receptive_field import ReceptiveField
 
-# Of an image whose layers are looked into at its own scale: they and the run that makes them take 350 bytes a pixel.
+# Limit for inspecting layers at the image's own scale: the layers and the run take 350 bytes per pixel.
 INSIDE_PIXELS = 2_100_000
 
 
@@ -36,21 +36,21 @@ def refuse_large(opened: CachedModel, seen: RememberedImage) -> None:
         raise RequestError(
             413,
             "too-large-inside",
-            f"The image has {width}×{height} = {height * width:,} pixels; this model's layers can be looked into for "
-            f"images up to {limit:,} pixels. It is labelled all the same.",
-            "Send the part of the image that you are interested in.",
+            f"The image has {width}×{height} = {height * width:,} pixels; this model's layers can be inspected for "
+            f"images of up to {limit:,} pixels. Labelling is not affected.",
+            "Send a crop of the image.",
         )
 
 
 def flow_of(opened: CachedModel, seen: RememberedImage) -> list[dict[str, Any]]:
-    """The four stages, each really run and timed."""
+    """The four stages, each run and timed."""
     refuse_large(opened, seen)
     passed = opened.stages.run(seen.pixels, seen.decode_ms, runs=3)
     return opened.stages.events(passed)
 
 
 def values_of(opened: CachedModel, seen: RememberedImage, tensor: str | None = None) -> Values:
-    """Every layer's values for an image, or those from which one layer's are told; kept while it is new."""
+    """Every layer's values for an image, or those that explain one tensor; kept while the image is recent."""
     wanted = opened.inspected.tensors.values() if tensor is None else opened.inspected.tensors_for(tensor)
     refuse_large(opened, seen)
     if missing := [name for name in wanted if name not in seen.layers]:
@@ -59,7 +59,7 @@ def values_of(opened: CachedModel, seen: RememberedImage, tensor: str | None = N
 
 
 def layers_of(opened: CachedModel, seen: RememberedImage) -> list[dict[str, Any]]:
-    """Every named layer: its shape, its range, how many of its values are zero, and how far it sees."""
+    """Every named layer: shape, value range, share of zeros, and receptive field."""
     values = values_of(opened, seen)
     inspected = opened.inspected
     rows = []
@@ -93,7 +93,7 @@ def grey(values_hw: NDArray[np.float32]) -> Pixels:
 
 
 def view_of(inspected: InspectedModel, name: str) -> dict[str, Any]:
-    """How much of the network's input one value of a layer depends on: through convolutions, and by pooling."""
+    """The receptive field of one value of a layer: through convolutions, and by pooling."""
     field = inspected.layers[name].receptive
     return {"view_px": view_size(field), "sees_all": field.whole_image if field.known else None}
 
@@ -104,7 +104,7 @@ def view_size(field: ReceptiveField) -> int | None:
 
 
 def pixel_of(opened: CachedModel, seen: RememberedImage, x: int, y: int) -> dict[str, Any]:
-    """One pixel: label, probabilities, runner-up and view."""
+    """One pixel: label, probabilities, runner-up and receptive field."""
     probabilities = seen.prediction.probabilities(x, y)
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])
     values = np.array(list(probabilities.values()))
@@ -126,7 +126,7 @@ def pixel_of(opened: CachedModel, seen: RememberedImage, x: int, y: int) -> dict
 
 
 def box_of(opened: CachedModel, seen: RememberedImage, x: int, y: int, size: int) -> list[float]:
-    """The part of the image that a pixel's scores are read from: left, top, right, bottom in image pixels."""
+    """The receptive field of a pixel's scores: left, top, right, bottom in image pixels."""
     height, width = seen.prediction.labels.shape
     h, w = network_size(opened, seen)
     half_x, half_y = size / 2 * width / w, size / 2 * height / h
@@ -140,19 +140,19 @@ def box_of(opened: CachedModel, seen: RememberedImage, x: int, y: int, size: int
 
 
 def network_size(opened: CachedModel, seen: RememberedImage) -> tuple[int, int]:
-    """The size at which the network sees this image: that of its scores, times their stride."""
+    """The input size of the network for this image: the size of its scores times their stride."""
     stride = opened.model.metadata.stride
     _, h, w = seen.prediction.scores.shape
     return h * stride, w * stride
 
 
-def model_of(opened: CachedModel, shelf: ModelCache) -> dict[str, Any]:
-    """What a model says about itself."""
+def model_of(opened: CachedModel, models: ModelCache) -> dict[str, Any]:
+    """The facts about a model."""
     model, metadata = opened.model, opened.model.metadata
     return {
         "name": opened.name,
-        "title": shelf.title_of(opened.name),
-        "opens": shelf.opens(opened.name),
+        "title": models.title_of(opened.name),
+        "opens": models.opens(opened.name),
         "digest": model.digest,
         "bytes": len(model.graph),
         "parameters": sum(layer.parameters for layer in opened.inspected.layers.values()),
@@ -174,17 +174,17 @@ def model_of(opened: CachedModel, shelf: ModelCache) -> dict[str, Any]:
 
 
 def scores_field(opened: CachedModel) -> dict[str, Any] | None:
-    """The receptive field of a pixel's scores; None where the graph holds something that is not understood."""
+    """The receptive field of a pixel's scores; None where the graph has an unsupported operator."""
     field = opened.inspected.layers[opened.model.metadata.stages[-1].name].receptive
     size = view_size(field)
     return {"network_px": size, "whole_image_by_pooling": field.whole_image} if field.known and size else None
 
 
 def influence_of(opened: CachedModel, seen: RememberedImage, x: int, y: int, grid: int, row: int) -> dict[str, Any]:
-    """How much a pixel's probability falls when parts of the image are greyed out: one row of parts.
+    """How much a pixel's probability drops when parts of the image are greyed out, for one row of parts.
 
-    This is the effective receptive field as it shows from outside (Zeiler and Fergus 2014, arXiv:1311.2901). The page
-    asks row by row, so that it can show how far it is and stop.
+    This measures the effective receptive field by occlusion (Zeiler and Fergus 2014, arXiv:1311.2901). The page
+    requests row by row, so that it can show progress and stop.
     """
     refuse_large(opened, seen)
     label = int(seen.prediction.labels[y, x])
@@ -203,7 +203,7 @@ def influence_of(opened: CachedModel, seen: RememberedImage, x: int, y: int, gri
 
 
 def wrong_scale_of(opened: CachedModel, seen: RememberedImage) -> dict[str, Any]:
-    """The model run for real on numbers that nobody divided by 255."""
+    """The model run on an input that was not divided by 255."""
     refuse_large(opened, seen)
     labels = opened.inspected.wrongly_scaled(seen.pixels)
     counts = np.bincount(labels.ravel(), minlength=len(opened.model.classes))

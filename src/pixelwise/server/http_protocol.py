@@ -1,8 +1,8 @@
-"""The connections themselves: what a client may send before a request is whole, and how slowly it may read an answer.
+"""Limits on connections: how much a client may send before its request is complete, and how slowly it may read.
 
-uvicorn bounds neither: a header that never ends grows in memory, half a request holds a place for ever, and an answer
-that nobody reads stays. Here every connection has bounds in bytes and in time, and there is always room for one more:
-where all places are taken, the connection that has been owing the rest of its request for longest is cut off.
+uvicorn has no such limits: an endless header grows in memory, an incomplete request keeps its connection forever, an
+unread answer stays. Here every connection has limits in bytes and in time, and there is always room for one more: when
+all connections are taken, the one whose request has been incomplete for longest is closed.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any, Literal, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-MOST_HEADER_BYTES = 64 * 1024  # of one request: its first line and all headers
+MOST_HEADER_BYTES = 64 * 1024  # of one request: request line and all headers
 MOST_HEADERS = 100
 MOST_URL_BYTES = 16 * 1024
-MOST_WAITING = 16  # requests that a client may send before the first is answered
-MOST_FRAMING_BYTES = 64 * 1024  # sizes of chunks, their extensions and trailers, beyond as many bytes as the body has
-PIECE_BYTES = 16 * 1024  # fed to the parser at a time, so that bounds are looked at in between
+MOST_WAITING = 16  # pipelined requests before the first is answered
+MOST_FRAMING_BYTES = 64 * 1024  # chunk sizes, extensions and trailers, in addition to the size of the body
+PIECE_BYTES = 16 * 1024  # given to the parser at a time; limits are checked in between
 
 HEADERS_S = 10.0  # from a request's first byte to the end of its headers
 IDLE_S = 15.0  # between requests, and before the first
-BODY_S = 60.0  # from the end of the headers to the end of the body, whatever a route allows
-DRAIN_S = 5.0  # for a body that nobody wants any more: the answer has been given
-STALL_S = 10.0  # within which a client that has an answer coming must take some of it
-SLOWEST_READER = 8 * 1024  # bytes a second that it takes on average
-MOST_UNREAD_BYTES = 256 * 2**20  # of all answers that are still to be read
+BODY_S = 60.0  # from the end of the headers to the end of the body, on any route
+DRAIN_S = 5.0  # for the rest of a body after the answer was sent
+STALL_S = 10.0  # within which a client must read some of its answer
+SLOWEST_READER = 8 * 1024  # bytes per second that it reads on average
+MOST_UNREAD_BYTES = 256 * 2**20  # of all answers that clients have not read
 
 Reading = Literal["nothing", "headers", "body"]
 
 
 class CountingTransport:
-    """A transport that counts what was written, so that it is known whether a client still reads."""
+    """A transport that counts the bytes written, to tell whether a client still reads."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport, self.written = transport, 0
@@ -51,11 +51,11 @@ class CountingTransport:
 
 
 class LimitExceeded(Exception):
-    """Raised within the parser's callbacks, which then gives up."""
+    """Raised in a callback of the parser, which then stops."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with bounds. `most` is how many connections there may be in all."""
+    """uvicorn's protocol with limits. `most` is the number of connections in total."""
 
     most = 400
 
@@ -63,8 +63,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.wire = CountingTransport(transport)
         self.reading: Reading = "nothing"
         self.since = self.loop.time()  # when `reading` last changed
-        self.sent_bytes = 0  # of headers, before the parser hands them over
-        self.named = 0  # bytes of headers that it has handed over
+        self.sent_bytes = 0  # of headers, before they are parsed
+        self.named = 0  # bytes of parsed headers
         self.of_body = self.body_bytes = self.framing_bytes = 0
         self.refusal = (400, "Invalid HTTP request received.")
         self.read_so_far: tuple[float, int] | None = None  # (when, bytes taken by the client)
@@ -72,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) > self.most and not make_room(
             cast("Iterable[BoundedProtocol]", self.connections), self
         ):
-            self.turn_away(503, "All places are taken. Try again in 1 s.", b"retry-after: 1\r\n")
+            self.turn_away(503, "The server has too many connections. Try again in 1 s.", b"retry-after: 1\r\n")
 
     # ── reading ──
 
@@ -88,7 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self.reading == "body":
                 self.framing_bytes += max(len(piece) - self.of_body, 0)
                 if self.framing_bytes > MOST_FRAMING_BYTES + self.body_bytes:
-                    self.turn_away(400, "The chunks of the body are mostly framing.")
+                    self.turn_away(400, "The chunks of the body are too small.")
             elif self.reading == "headers" and self.sent_bytes > MOST_HEADER_BYTES:
                 self.turn_away(431, f"The headers are over {MOST_HEADER_BYTES // 1024} kB.")
 
@@ -108,15 +108,18 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.named += len(name) + len(value)  # trailers come here too
+        self.named += len(name) + len(value)  # trailers are included
         if len(self.headers) >= MOST_HEADERS or self.named > MOST_HEADER_BYTES:
-            self.refusal = 431, f"Over {MOST_HEADERS} headers, or over {MOST_HEADER_BYTES // 1024} kB of them."
+            self.refusal = (
+                431,
+                f"Over {MOST_HEADERS} headers, or headers over {MOST_HEADER_BYTES // 1024} kB.",
+            )
             raise LimitExceeded
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= MOST_WAITING:
-            self.refusal = 400, f"Over {MOST_WAITING} requests before the first was answered."
+            self.refusal = 400, f"The client sent over {MOST_WAITING} requests before the first was answered."
             raise LimitExceeded
         self.now_reading("body")
         super().on_headers_complete()
@@ -143,14 +146,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def owes(self) -> bool:
-        """The client has yet to send a request, or the rest of one; or it has been answered and merely stays."""
+        """The client has not sent a complete request, or is idle after an answer."""
         return self.reading != "nothing" or not self.is_working
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what uvicorn says of every fault
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn has one message for all faults
         self.turn_away(*self.refusal)
 
     def turn_away(self, status: int, message: str, header: bytes = b"") -> None:
-        """Answer, unless an answer is already under way, and close."""
+        """Send an error, unless an answer has begun, and close."""
         if self.transport.is_closing():
             return
         if not (self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete):
@@ -160,19 +163,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def shutdown(self) -> None:
-        """The server ends: what has begun may end, what only waits is cut off."""
+        """The server stops: running requests may end, waiting connections are closed."""
         if not self.is_working and self.wire.unread:
-            self.transport.close()  # an answer is on its way out
+            self.transport.close()  # an answer is still being sent
         elif not self.is_working:
             self.transport.abort()
         else:
             super().shutdown()
 
     def cut_off_when_late(self, now: float) -> None:
-        """Close what takes too long. Called twice a second."""
+        """Close a connection that takes too long. Called twice a second."""
         waited = now - self.since
         if self.reading == "headers" and waited > HEADERS_S:
-            self.turn_away(408, f"The headers did not arrive within {HEADERS_S:.0f} s.")
+            self.turn_away(408, f"The headers took longer than {HEADERS_S:.0f} s.")
         elif self.reading == "body" and waited > (BODY_S if self.is_working else DRAIN_S):
             self.transport.abort()
         elif self.reading == "nothing" and not self.is_working and waited > IDLE_S and not self.wire.unread:
@@ -181,7 +184,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def has_stalled(self, now: float) -> bool:
-        """Does the client not read the answer that it asked for?"""
+        """Has the client stopped reading its answer?"""
         unread = self.wire.unread
         if not unread:
             self.read_so_far = None
@@ -197,9 +200,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def make_room(connections: Iterable[BoundedProtocol], newcomer: BoundedProtocol) -> bool:
-    """Cut off one connection that holds a place without a whole request. False where there is none.
+    """Close one connection without a complete request. False if there is none.
 
-    Of an address with many such connections before one with few; of those, the one that has been so for longest.
+    Addresses with many such connections come first; of their connections, the oldest.
     """
     owing = [one for one in connections if one is not newcomer and one.owes and not one.transport.is_closing()]
     if not owing:
@@ -211,12 +214,12 @@ def make_room(connections: Iterable[BoundedProtocol], newcomer: BoundedProtocol)
 
 
 def sweep(connections: Iterable[BoundedProtocol], now: float) -> None:
-    """Cut off whoever takes too long, and those with most to read while too much is unread in all."""
+    """Close connections that take too long; if too much is unread in total, also those with the most unread bytes."""
     everyone = list(connections)
     for one in everyone:
         if not one.transport.is_closing():
             one.cut_off_when_late(now)
-        elif one.has_stalled(now):  # closed, but with an answer that nobody fetches
+        elif one.has_stalled(now):  # closed, but its answer is not being read
             one.transport.abort()
     unread = sum(one.wire.unread for one in everyone)
     for one in sorted(everyone, key=lambda one: one.wire.unread, reverse=True):
@@ -227,11 +230,11 @@ def sweep(connections: Iterable[BoundedProtocol], now: float) -> None:
 
 
 def most_connections() -> int:
-    """As many as leave files to open for everything else."""
+    """The number of connections that leaves enough file descriptors for everything else."""
     try:
         import resource
 
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    except ImportError:  # Windows bounds sockets otherwise
+    except ImportError:  # Windows has no such limit
         return 400
     return 400 if files == resource.RLIM_INFINITY else max(32, min(400, files // 2))

@@ -1,4 +1,4 @@
-"""The models that can be asked: the one that the server was started with, and those of finished runs."""
+"""The models of a server: the one that it was started with, and those of finished runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAIN = "main"
 
 
 class CachedModel:
-    """A model and what is worked out of it, each part when it is first asked for."""
+    """A model and what is computed from it, each part on first use."""
 
     def __init__(self, name: str, model: Model, run: Path | None) -> None:
         self.name, self.model, self.run = name, model, run
@@ -42,7 +42,7 @@ class CachedModel:
         return Samples(self.model, self.run)
 
     def judged(self) -> dict[str, Any] | None:
-        """Its scores on images that it has not learnt from; computed once."""
+        """Its scores on images that it was not trained on; computed once."""
         with self.lock:
             if self._judged is None:
                 self._judged = (held_out_scores(self.model, self.samples),)
@@ -50,7 +50,7 @@ class CachedModel:
 
 
 class ModelCache:
-    """Models by name. Safe to use from several threads."""
+    """Models by name. Thread-safe."""
 
     def __init__(self, model: Model, built_in: str | None, runs: Runs) -> None:
         self.runs, self.built_in = runs, built_in
@@ -70,7 +70,7 @@ class ModelCache:
         return next((row["title"] for row in self.names() if row["name"] == name), name)
 
     def opens(self, name: str) -> str:
-        """What to type for MODEL: a built-in name, a run directory or a file, without the folders it lies in."""
+        """The MODEL argument of the command line: a built-in name, a run directory or a file, without its folder."""
         if name != MAIN:
             return f"{self.runs.root.name}/{name}"
         path = self.main.model.path
@@ -81,7 +81,7 @@ class ModelCache:
         return bundle if bundle.is_file() else None
 
     def get(self, name: str) -> CachedModel:
-        """Raises RequestError where there is no such model, or it cannot be opened."""
+        """Raises RequestError if there is no such model, or it cannot be loaded."""
         if name in ("", MAIN):
             return self.main
         with self.lock:
@@ -89,13 +89,13 @@ class ModelCache:
                 bundle = self.bundle_of(name)
                 if bundle is None:
                     raise RequestError(
-                        404, "model-unknown", "There is no such model.", "List them with GET /v1/models."
+                        404, "model-unknown", "This model does not exist.", "GET /v1/models lists the models."
                     )
                 try:
                     self.others[name] = CachedModel(name, load(bundle), bundle.parent)
                 except PixelwiseError as error:
                     raise RequestError(
-                        500, "model-broken", "The model of this run cannot be opened.", "Train it again."
+                        500, "model-broken", "The model of this run cannot be loaded.", "Train it again."
                     ) from error
                 while len(self.others) > OPEN_AT_A_TIME - 1:
                     self.others.popitem(last=False)

@@ -1,4 +1,4 @@
-"""One example of each answer, for the OpenAPI description; lists are cut short. A test holds them to real answers."""
+"""One example of each answer, for the OpenAPI description; lists are shortened. A test checks them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LAYER = {
 PIXEL = {
     "x": 212,
     "y": 140,
-    "sentences": ["This pixel is road, with a probability of 97.1%."],
+    "sentences": ["The model is almost certain: road with 97.1%."],
     "label": "road",
     "probability": 0.971,
     "runner_up": {"class": "sky", "probability": 0.029},
@@ -60,7 +60,7 @@ EPOCH = {
     "true": {"sky": 0.2, "road": 0.4}, "predicted": {"sky": 0.21, "road": 0.41},
 }  # fmt: skip
 
-# (method, path) → the JSON of a good answer
+# (method, path) → an example answer as JSON
 JSON: dict[tuple[str, str], Any] = {
     ("post", "/v1/predict"): LABELS,
     ("post", "/v1/trace"): {"flow": [STAGE], "layers": [LAYER]},
@@ -98,8 +98,8 @@ JSON: dict[tuple[str, str], Any] = {
     ("get", "/v1/images/{image}/labels"): LABELS,
     ("get", "/v1/images/{image}/diagnosis"): [
         {
-            "kind": "grey", "what": "The image has hardly any colour.",
-            "remedy": "A model that learnt from colour photos loses a clue here.",
+            "kind": "grey", "what": "The image has almost no colour.",
+            "remedy": "A model trained on colour photos misses a cue here.",
         }
     ],
     ("get", "/v1/images/{image}/layers"): [LAYER],
@@ -124,7 +124,7 @@ JSON: dict[tuple[str, str], Any] = {
     ("get", "/readyz"): {"status": "ready"},
 }  # fmt: skip
 
-# (method, path) → media type of a good answer, and how it begins
+# (method, path) → media type of an answer, and how it begins
 OTHER: dict[tuple[str, str], dict[str, str]] = {
     ("post", "/v1/predict"): {"image/png": "‰PNG, a palette image whose values are class ids"},
     ("get", "/v1/samples/{name}/image"): {"image/png": "‰PNG"},
@@ -154,11 +154,11 @@ OTHER: dict[tuple[str, str], dict[str, str]] = {
         "text/plain": 'pixelwise_requests_total{route="/v1/predict",status="200"} 1\npixelwise_predict_seconds_count 1',
     },
 }  # fmt: skip
-ERROR = {"error": {"kind": "busy", "message": "All places are taken.", "remedy": "Try again in 2 s."}}
+ERROR = {"error": {"kind": "busy", "message": "The server is busy: its queue is full.", "remedy": "Try again in 2 s."}}
 
 
 def add_examples(description: dict[str, Any]) -> dict[str, Any]:
-    """Put the examples into an OpenAPI description, and the one shape that errors have."""
+    """Add the examples and the common form of errors to an OpenAPI description."""
     for path, methods in description["paths"].items():
         for method, operation in methods.items():
             responses = operation["responses"]
@@ -170,9 +170,9 @@ def add_examples(description: dict[str, Any]) -> dict[str, Any]:
                 binary = kind.startswith("image/") or kind == "application/octet-stream"
                 schema = {"type": "string", **({"format": "binary"} if binary else {})}
                 content[kind] = {"schema": schema, "example": start}
-            responses.pop("422", None)  # what FastAPI says of its own errors is not the shape that ours have
+            responses.pop("422", None)  # FastAPI documents its own form of errors here
             responses["default"] = {
-                "description": "An error, in words.",
+                "description": "An error.",
                 "content": {"application/json": {"schema": {"type": "object"}, "example": ERROR}},
             }
     schemas = description.get("components", {}).get("schemas", {})

@@ -11,16 +11,16 @@ from pixelwise.server.rest_docs import docs_html
 
 STATIC = Path(__file__).parent / "static"
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
-FOREVER = "public, max-age=31536000, immutable"  # their names hold a digest of their content
+FOREVER = "public, max-age=31536000, immutable"  # their names contain a digest of their content
 NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Pixelwise</title>
 <body style="font: 1rem/1.6 system-ui; max-width: 40rem; margin: 4rem auto; padding: 0 1rem">
 <h1>The page is not built</h1>
-<p>The REST interface works: see <a href="/docs">/docs</a>. To build the page, run in the repository:</p>
+<p>The REST interface works: see <a href="/docs">/docs</a>. To build the page, run this in the repository:</p>
 <pre>python hatch_build.py</pre></body></html>"""
 
 
 class PageFiles:
-    """Every built file, found once at the start: no name that a client sends ever becomes a path."""
+    """The built files, listed once at start: no name from a client ever becomes a path."""
 
     def __init__(self, folder: Path = STATIC) -> None:
         found = [path for path in sorted(folder.rglob("*")) if path.is_file()] if folder.is_dir() else []

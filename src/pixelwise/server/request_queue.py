@@ -1,7 +1,7 @@
-"""A bounded queue before the model: so many at work, so many waiting, and a clear no to the rest.
+"""A bounded queue in front of the model: a few requests run, a few wait, all others are rejected with 503.
 
-A place is taken when a request is let in and given back when its work has really ended, not when its client has left:
-work that has begun cannot be stopped, and giving its place away would let a crowd of leavers pile work up.
+A request takes a place when it is admitted and frees it when its work has ended, not when its client disconnects: work
+that has begun cannot be stopped, and freeing its place early would let disconnecting clients pile up work.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ LEAVER_POLL_S = 0.25
 
 
 class ClientGone(Exception):
-    """The client has gone; nobody will read an answer."""
+    """The client has disconnected; nobody will read an answer."""
 
 
 class RequestQueue:
-    """`workers` at a time, at most `queue` waiting. What takes many seconds has one thread of its own, aside; decoding
-    has others, so that an image which takes long does not keep the network waiting."""
+    """Runs `workers` requests at a time; at most `queue` wait. Work that takes many seconds has a thread of its own
+    ("aside"); decoding has others, so that a slow image does not hold up the network."""
 
     def __init__(self, workers: int, queue: int, wait_s: float, decoders: int = 1) -> None:
         self.workers, self.places, self.wait_s = workers, workers + queue, wait_s
-        self.taken = 0  # only ever touched on the event loop
-        self.seconds = 0.1  # a running mean of how long one piece of work takes
+        self.taken = 0  # used on the event loop only
+        self.seconds = 0.1  # running mean of the time that one request takes
         self.pool = ThreadPoolExecutor(workers, "pixelwise-work")
         self.decoding = ThreadPoolExecutor(decoders, "pixelwise-decode")
         self.aside = ThreadPoolExecutor(1, "pixelwise-aside")
@@ -49,18 +49,18 @@ class RequestQueue:
             raise self.refusal()
 
     def refusal(self) -> RequestError:
-        """A no, with the time after which those who are before it should be done."""
+        """The error when full, with the time after which the requests ahead should be done."""
         return busy(max(1, math.ceil(self.taken * self.seconds / self.workers)))
 
     async def run(self, request: Request, work: Callable[[], Result], *, aside: bool = False) -> Result:
-        """The result of `work`, done on a thread.
+        """The result of `work`, run on a thread.
 
         Args:
-            aside: it takes many seconds; what is quick need not wait for it.
+            aside: it takes many seconds; use the thread of its own.
 
         Raises:
-            Refused: 503 when full, or when it did not begin in time.
-            Left: the client went away before it began.
+            RequestError: 503 if full, or if it did not begin in time.
+            Left: the client disconnected before it began.
         """
         self.refuse_when_full()
         self.taken += 1
@@ -74,7 +74,7 @@ class RequestQueue:
         work: Callable[[Image], Result],
         aside: Callable[[Image], bool] = lambda _: False,
     ) -> Result:
-        """As `run`, of work on an image that has to be decoded first. Both take one place together."""
+        """As `run`, for work on an image that is decoded first. Both take one place together."""
         self.refuse_when_full()
         self.taken += 1
         first = self.decoding.submit(decode)
@@ -115,11 +115,11 @@ class RequestQueue:
             self.seconds += 0.1 * (time.perf_counter() - began - self.seconds)
 
     def give_back_after(self, future: Future[Any]) -> None:
-        """Give the place back when this has really ended."""
+        """Free the place when this has ended."""
         loop = asyncio.get_running_loop()
 
         def ended(_: Future[Any]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it everything that is counted
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nothing is counted any more
                 loop.call_soon_threadsafe(self.give_back)
 
         future.add_done_callback(ended)
@@ -128,11 +128,11 @@ class RequestQueue:
         self.taken -= 1
 
     def close(self) -> None:
-        """Let what has begun end; forget what has not."""
+        """Let running work end; cancel waiting work."""
         for pool in (self.pool, self.decoding, self.aside):
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def cancelled(future: Future[Result]) -> bool:
-    """Stop it unless it has begun."""
+    """Cancel it unless it has begun."""
     return future.cancel()

@@ -1,4 +1,4 @@
-"""A prediction → what goes over the wire: JSON with run lengths, a palette PNG, or bytes to look things up in.
+"""Predictions as answers: JSON with run lengths, a palette PNG, or packed arrays.
 
 Shapes: H, W the image's own size; C classes; h, w the size of the scores.
 """
@@ -19,12 +19,12 @@ from pixelwise.images.image_files import encode_label_png
 from pixelwise.records import ClassList, Labels, Prediction
 from pixelwise.server.image_memory import RememberedImage
 
-BLOCK_PIXELS = 1 << 17  # whose run lengths are made at a time
-AT_ONCE_PIXELS = 1 << 20  # labels of a larger image are sent while they are written as text
+BLOCK_PIXELS = 1 << 17  # encoded at a time
+AT_ONCE_PIXELS = 1 << 20  # labels of a larger image are streamed
 
 
 def run_lengths(labels_HW: Labels) -> list[int]:
-    """Row by row from the top left: class id, length, class id, length … `from_run_lengths` undoes it."""
+    """Row by row from the top left: class id, length, class id, length … The inverse is `from_run_lengths`."""
     flat = labels_HW.ravel()
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     lengths = np.diff(np.append(starts, flat.size))
@@ -33,8 +33,8 @@ def run_lengths(labels_HW: Labels) -> list[int]:
 
 
 def run_length_blocks(labels_HW: Labels) -> Iterator[str]:
-    """The same as text, numbers with commas between, a part of the image at a time: of an image of noise, the numbers
-    take many times the memory that its labels do."""
+    """The run lengths as comma-separated text, part by part: for a noise image, the numbers take many times the memory
+    of its labels."""
     flat = labels_HW.ravel()
     label, length, comma = int(flat[0]), 0, ""
     for begin in range(0, flat.size, BLOCK_PIXELS):
@@ -42,7 +42,7 @@ def run_length_blocks(labels_HW: Labels) -> Iterator[str]:
         starts = np.concatenate([[0], np.flatnonzero(part[1:] != part[:-1]) + 1])
         lengths = np.diff(np.append(starts, part.size))
         pairs = np.stack([part[starts], lengths], axis=1).tolist()
-        if pairs[0][0] == label:  # the run that the part before ended in goes on
+        if pairs[0][0] == label:  # the last run of the previous part continues
             pairs[0][1] += length
         else:
             pairs.insert(0, [label, length])
@@ -59,7 +59,7 @@ def from_run_lengths(runs: list[int], height: int, width: int) -> Labels:
 
 
 def as_json(seen: RememberedImage, *, with_png: bool, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer of /v1/predict: what `described` says, and `rle`. That of a large image is made while it is sent."""
+    """The answer of /v1/predict: `described`, and `rle`, which is streamed for a large image."""
     told = described(seen, with_png=with_png)
     if seen.prediction.labels.size <= AT_ONCE_PIXELS:
         return JSONResponse({**told, "rle": run_lengths(seen.prediction.labels)}, headers=headers)
@@ -75,7 +75,7 @@ def as_json(seen: RememberedImage, *, with_png: bool, headers: Mapping[str, str]
 
 
 def described(seen: RememberedImage, *, with_png: bool) -> dict[str, Any]:
-    """Everything but the labels themselves, or these as a PNG."""
+    """Everything except the labels, or with the labels as a PNG."""
     prediction = seen.prediction
     height, width = prediction.labels.shape
     answer: dict[str, Any] = {
@@ -104,7 +104,7 @@ def as_png(prediction: Prediction) -> bytes:
 
 
 def png_answer(png: bytes, headers: Mapping[str, str] | None = None) -> Response:
-    """A PNG as an answer, marked as it is: it is compressed already, and doing so again would hold up everyone else."""
+    """A PNG as an answer, marked as not to be compressed: it is already, and gzip would only take time."""
     return Response(png, headers={**(headers or {}), "Content-Encoding": "identity"}, media_type="image/png")
 
 
@@ -127,14 +127,14 @@ def pack(header: dict[str, Any], *arrays: NDArray[Any]) -> bytes:
 
 
 def packed(header: dict[str, Any], *arrays: NDArray[Any]) -> Response:
-    """The same as an answer. Marked as it is: compressing megabytes for the same machine takes longer than sending."""
+    """The same as an answer, not to be compressed: compressing megabytes takes longer than sending them locally."""
     return Response(
         pack(header, *arrays), headers={"Content-Encoding": "identity"}, media_type="application/octet-stream"
     )
 
 
 def for_page(name: str, seen: RememberedImage) -> Response:
-    """Everything that the workbench needs of one image: labels and scores as they are, once."""
+    """Everything that the page needs of one image: labels and scores, packed."""
     prediction = seen.prediction
     header = {
         "image": name,
@@ -147,7 +147,7 @@ def for_page(name: str, seen: RememberedImage) -> Response:
 
 
 def mapped(labels_HW: Labels, classes: ClassList, onto: ClassList) -> Labels:
-    """Labels of one list of classes as those of another, by name; void where the other has no such class."""
+    """Labels in one list of classes as labels in another, by name; void where the other lacks the class."""
     table = np.full(256, 255, np.uint8)
     for i, name in enumerate(classes.names):
         if name in onto.names:

@@ -1,7 +1,7 @@
-"""The runs that the page can look at, and trainings started from it, each a process of its own.
+"""Training runs that the page shows, starts, stops and resumes. Each training is a process of its own.
 
-What is known of a run is what training writes: trace.jsonl, data.json, recipe.toml and previews/. A training goes on
-when the page, or even the server, ends.
+All information comes from the files that training writes: trace.jsonl, data.json, recipe.toml and previews/. A training
+continues when the page is closed, or even when the server stops.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SLIM = (
     "version", "time", "event", "epoch", "loss", "val_loss", "accuracy", "train_accuracy", "miou", "learning_rate",
     "seconds", "images_per_second", "best", "observation",
 )  # fmt: skip
-HERE_ONLY = ("root", "path", "problems")  # of events: where things lie on this machine, and much that nobody looks at
+HERE_ONLY = ("root", "path", "problems")  # not sent: paths on this machine, and details that the page does not show
 FOLDERS = re.compile(r"(?<![\w./])/(?:[^\s/:'\"]+/)+(?=[^\s/:'\"])")
 
 
@@ -43,7 +43,7 @@ class Runs:
         self.starting = threading.Lock()
 
     def folder(self, name: str) -> Path:
-        """Raises Refused for a name that no run can have."""
+        """The folder of a run. Raises RequestError for an invalid name."""
         if name == OWN and self.own is not None:
             return self.own
         if not NAME.fullmatch(name):
@@ -93,14 +93,14 @@ class Runs:
         return self.identity(name) is not None or is_locked(self.folder(name) / "lock")
 
     def identity(self, name: str) -> dict[str, Any] | None:
-        """The process of a training that lives: the one that its lock names, or that a server noted when it started it.
-        Either by number and beginning, for a number alone may have become another's."""
+        """The process of a running training: from its lock, or as recorded by the server that started it. Both have pid
+        and start time, because a pid may be reused."""
         folder = self.folder(name)
         holder = identity_in(folder / "lock") if is_locked(folder / "lock") else None
         return next((one for one in (holder, read_json(folder / "page.json").get("process")) if is_alive(one)), None)
 
     def failure(self, name: str) -> str | None:
-        """The last line that a training printed which ended with an error. What a signal did, its trace tells."""
+        """The last line printed by a training that ended with an error. Ends by signal are in its trace."""
         process = self.started.get(name)
         if process is None or process.poll() is None or not 0 < process.returncode <= 128:
             return None
@@ -111,48 +111,49 @@ class Runs:
         return without_folders(lines[-1] if lines else f"exit code {process.returncode}")[:500]
 
     def start(self, name: str, request: dict[str, Any]) -> None:
-        """Start a training in a process of its own. One at a time: two would only slow each other down."""
+        """Start a training in a process of its own. One at a time, because two would slow each other down."""
         folder = self.folder(name)
         with self.one_at_a_time():
             self.require_free()
             if folder.exists():
-                raise RequestError(409, "run-exists", f"There is already a run named {name}.", "Choose another name.")
+                raise RequestError(409, "run-exists", f"A run named {name} exists already.", "Choose another name.")
             folder.mkdir()
             self.launch(name, request)
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[None]:
-        """Look and start as one step, for every request to this server and to others that share the folder of runs."""
+        """Check and start as one step, across all requests to this server and others that share the folder of runs."""
         with self.starting:
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
                 with exclusively(self.root / ".starting") as held:
                     if not held:
                         raise RequestError(
-                            409, "training-already", "Another server is starting a training.", "Try again."
+                            409,
+                            "training-already",
+                            "Another server is starting a training.",
+                            "Try again in a few seconds.",
                         )
                     yield
             except OSError as error:
-                message = f"The folder of runs cannot be written: {error.strerror}."
+                message = f"The folder of runs is not writable: {error.strerror}."
                 raise RequestError(409, "runs-unwritable", message, "Start the server with another --runs.") from error
 
     def require_free(self) -> None:
-        """Raises Refused where nothing can be trained now."""
+        """Raises RequestError if no training can be started now."""
         if importlib.util.find_spec("torch") is None:
             raise RequestError(
                 409, "torch-missing", "Training needs torch, which is not installed.", "pip install 'pixelwise[train]'"
             )
         if any(self.is_running(other) for other in self.names()):
-            raise RequestError(
-                409, "training-already", "A training is running.", "Stop it, or wait until it has finished."
-            )
+            raise RequestError(409, "training-already", "A training is running.", "Stop it, or wait until it ends.")
 
     def resume(self, name: str) -> None:
-        """Let a stopped training go on from its last checkpoint."""
+        """Resume a stopped training from its last checkpoint."""
         folder = self.existing(name)
         data = read_json(folder / "data.json").get("root")
         if (folder / "model.onnx").is_file() or not data or not any((folder / "checkpoints").glob("step-*")):
-            raise RequestError(409, "nothing-to-resume", "This run has finished, or holds no checkpoint to go on from.")
+            raise RequestError(409, "nothing-to-resume", "This run has finished, or has no checkpoint to resume from.")
         request = read_json(folder / "page.json").get("request")
         with self.one_at_a_time():
             self.require_free()
@@ -162,16 +163,16 @@ class Runs:
         folder = self.folder(name)
         command = [sys.executable, "-m", "pixelwise.server.training_job", str(folder), json.dumps(request)]
         with (folder / "page.log").open("wb") as log:
-            process = subprocess.Popen(  # its own group: Ctrl-C in the server's terminal is not meant for it
+            process = subprocess.Popen(  # its own group: Ctrl-C in the server's terminal must not stop it
                 command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )  # fmt: skip
         self.started[name] = process
-        told = {"process": identity_of(process.pid), "request": request}
-        write_whole(folder / "page.json", json.dumps(told).encode())
+        page = {"process": identity_of(process.pid), "request": request}
+        write_whole(folder / "page.json", json.dumps(page).encode())
 
     def stop(self, name: str) -> None:
-        """Ask a training to stop as Ctrl-C does, whoever started it; its last checkpoint stays."""
+        """Interrupt a training as Ctrl-C does, whoever started it; its last checkpoint is kept."""
         self.existing(name)
         identity = self.identity(name)
         if identity is None or not interrupt(identity):
@@ -179,7 +180,7 @@ class Runs:
 
 
 def unknown() -> RequestError:
-    return RequestError(404, "run-unknown", "There is no such run.", "List them with GET /v1/runs.")
+    return RequestError(404, "run-unknown", "This run does not exist.", "GET /v1/runs lists the runs.")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -198,8 +199,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def slim(event: dict[str, Any]) -> dict[str, Any]:
-    """An event as the page needs it: without numbers of single classes, which are asked for when someone looks at an
-    epoch, and without the folders of this machine."""
+    """An event as the page needs it: without per-class numbers, which it requests for a single epoch, and without paths
+    on this machine."""
     kind = event.get("event")
     if kind == "epoch":
         return {key: event[key] for key in SLIM if key in event}
@@ -212,16 +213,16 @@ def slim(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_folders(text: str) -> str:
-    """A message with absolute paths cut to their last part."""
+    """A message with absolute paths reduced to their last part."""
     return FOLDERS.sub("", text)
 
 
 def read_from(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
-    """The whole lines after `offset`, slimmed, and the offset behind them."""
+    """The complete lines after `offset`, slimmed, and the offset after them."""
     try:
         with path.open("rb") as file:
             if offset > os.fstat(file.fileno()).st_size:
-                offset = 0  # another run took this name
+                offset = 0  # another run has taken this name
             file.seek(offset)
             chunk = file.read()
     except OSError:
@@ -231,7 +232,7 @@ def read_from(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
     for line in whole.split(b"\n") if newline else []:
         try:
             event = json.loads(line)
-        except (ValueError, RecursionError):  # half a line of a training that was killed
+        except (ValueError, RecursionError):  # an incomplete line of a killed training
             continue
         if isinstance(event, dict):
             events.append(slim(event))

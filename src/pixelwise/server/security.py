@@ -1,11 +1,11 @@
-"""Who may ask: Host, Origin and token are checked before anything else happens, and every answer is fenced in.
+"""Access control: Host, Origin and token are checked first, and every answer gets security headers.
 
-A page elsewhere on the web can make a browser send requests here. The Host check stops names that an attacker points at
-this machine (DNS rebinding); the Origin check stops posts across sites; the token stops everyone else.
+Any page on the web can make a browser send requests here. The Host check stops names that an attacker points at this
+machine (DNS rebinding); the Origin check stops cross-site posts; the token stops everyone else.
 
-Rights follow the token, never the address that a request seems to come from: behind a proxy, all of them come from this
-machine. On this machine alone, images can be labelled and the model looked at without it; what starts or stops
-trainings, or reads or names folders of this machine, always needs it.
+Rights depend on the token, never on the client's address: behind a proxy, all requests come from this machine. A server
+that only listens locally labels images and shows its model without the token; starting and stopping trainings, and
+everything about folders of this machine, always needs it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.server_settings import ServerSettings
 
-COOKIE = "pixelwise_token"  # with the port behind it: cookies of one host reach every port
-OPEN_PATHS = ("/healthz", "/readyz")  # a load balancer has no token, and they tell nothing
-PROVEN_PATHS = "/v1/runs"  # these, and those below, need the token on this machine too
-PROVEN = "pixelwise.proven"  # in a request's scope: did it bring the token?
-ONCE = ("host", "content-length", "origin", "transfer-encoding", "authorization")  # headers that say one thing
-
-MOST_FIELDS = 100  # of an address
+COOKIE = "pixelwise_token"  # plus the port: cookies of a host are sent to all ports
+OPEN_PATHS = ("/healthz", "/readyz")  # a load balancer has no token, and they reveal nothing
+PROVEN_PATHS = "/v1/runs"  # these, and paths below, always need the token
+PROVEN = "pixelwise.proven"  # in a request's scope: did it have the token?
+ONCE = ("host", "content-length", "origin", "transfer-encoding", "authorization")  # headers allowed once
+MOST_FIELDS = 100  # parameters of an address
 
 POLICY = "; ".join(
     (
@@ -52,7 +51,7 @@ FENCES = {
 
 
 class RequestGuard:
-    """ASGI middleware that refuses what must not come in."""
+    """ASGI middleware that rejects requests without the required rights."""
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         if not settings.token:
@@ -65,7 +64,7 @@ class RequestGuard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        if scope["type"] != "http":  # there are no web sockets here
+        if scope["type"] != "http":  # there are no WebSockets here
             await send({"type": "websocket.close"})
             return
 
@@ -80,20 +79,20 @@ class RequestGuard:
             answer = self.check(scope, Headers(scope=scope))
         except RequestError as refused:
             answer = refused.response()
-        # Cookies are for the check alone. Whoever parses them further down does so on the event loop, and with Python's
-        # own parser (before 3.11.10 and 3.12.6) 60 kB of backslashes take half a minute: CVE-2024-7592.
+        # Cookies are used here only. Parsed later, on the event loop, 60 kB of backslashes take half a minute with
+        # Python's parser before 3.11.10 and 3.12.6: CVE-2024-7592.
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
         await (answer or self.app)(scope, receive, send_fenced)
 
     def check(self, scope: Scope, headers: Headers) -> Response | None:
-        """None where the request may pass; an answer where there is one already. Raises Refused."""
+        """None if the request may pass, or its answer. Raises RequestError."""
         if twice := next((name for name in ONCE if len(headers.getlist(name)) > 1), None):
-            raise RequestError(400, "header-twice", f"The header {twice} came twice.", "Send it once.")
+            raise RequestError(400, "header-twice", f"The request has the header {twice} twice.", "Send it once.")
         if not self.is_own(host_name(headers.get("host", "")), scope):
             raise RequestError(
                 421,
                 "host-unknown",
-                "This server does not answer under that name.",
+                "This server does not accept this host name.",
                 "Use the address that `pixelwise serve` printed, or start it with --allow-host.",
             )
         origin = headers.get("origin")
@@ -104,8 +103,8 @@ class RequestGuard:
         return self.check_token(scope, headers)
 
     def is_own(self, host: str, scope: Scope) -> bool:
-        """Is this a name of this server, or the very address that the request came in on? Nobody can point a foreign
-        name at an address without saying that name."""
+        """Is this a name of this server, or the address at which the request arrived? A foreign name that points here
+        would appear as that name."""
         if host in self.settings.names:
             return True
         reached = as_address((scope.get("server") or ("",))[0])
@@ -135,7 +134,7 @@ class RequestGuard:
         return same(asked_for(scope, "token"), self.token)
 
     def remember(self, scope: Scope, headers: Headers) -> Response:
-        """Give the browser a cookie and send it on, so that the token does not stay in the address."""
+        """Set a cookie and redirect, so that the token does not stay in the address."""
         answer = RedirectResponse("/" + scope["path"].lstrip("/\\"), 303)
         forwarded = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()  # by a proxy that speaks TLS
         secure = "https" in (scope.get("scheme"), forwarded)
@@ -147,24 +146,24 @@ def token_missing() -> RequestError:
     return RequestError(
         401,
         "token-missing",
-        "This needs the server's token.",
+        "This request needs the server's token.",
         "Open the address that `pixelwise serve` printed, or send the header: Authorization: Bearer TOKEN",
     )
 
 
 def require_proof(scope: Scope) -> None:
-    """Raises Refused where the request did not bring the token."""
+    """Raises RequestError if the request does not have the token."""
     if not scope.get(PROVEN):
         raise token_missing()
 
 
 def asked_for(scope: Scope, name: str) -> str:
-    """A parameter of the address; "" where it is not there. Raises Refused."""
+    """A parameter of the address; "" if it is missing. Raises RequestError."""
     try:
         fields: dict[str, list[str]] = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=MOST_FIELDS)
     except ValueError as error:
         message = f"The address has over {MOST_FIELDS} parameters."
-        raise RequestError(400, "address-long", message, "See /docs for what there is.") from error
+        raise RequestError(400, "address-long", message, "See /docs for the parameters.") from error
     return fields.get(name, [""])[0]
 
 
@@ -177,7 +176,7 @@ def is_below(path: str, root: str) -> bool:
 
 
 def origin_host(origin: str) -> str | None:
-    """Host and port of an origin; None where it is not one."""
+    """Host and port of an origin; None if it is invalid."""
     try:
         return urlsplit(origin).netloc
     except ValueError:
@@ -185,7 +184,7 @@ def origin_host(origin: str) -> str | None:
 
 
 def as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that is written there, IPv4 within IPv6 as IPv4; None where it is a name."""
+    """The IP address, IPv4-mapped IPv6 as IPv4; None if it is a name."""
     try:
         found = ipaddress.ip_address(host)
     except ValueError:

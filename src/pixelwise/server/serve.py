@@ -1,4 +1,4 @@
-"""`pixelwise serve`: open a model, listen, say where, and be gone within seconds when told to stop."""
+"""The verb `serve`: load a model, listen, and stop within seconds when asked to."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from pixelwise.server.http_protocol import BoundedProtocol, most_connections, sw
 from pixelwise.server.server_settings import ServerSettings, own_addresses, own_names
 from pixelwise.server.server_state import State
 
-GRACE_S = 7  # for answers that are under way when the server is told to stop
-ARRIVE_S = 3.0  # of these, for requests that have yet to arrive whole
-GONE_S = 9.0  # after which it is gone, whatever hangs
+GRACE_S = 7  # for answers in progress when the server stops
+ARRIVE_S = 3.0  # of these, for requests that are still arriving
+GONE_S = 9.0  # after which the process ends, whatever hangs
 IMPATIENT_S = 1.0  # the same after a second Ctrl-C
 SWEEP_TICKS, TRIM_TICKS = 5, 20  # of a tenth of a second
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which also cuts off slow clients, and ends in time."""
+    """uvicorn's server, which also closes slow connections, and stops in time."""
 
     def __init__(self, config: uvicorn.Config, state: State, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self.state, self.ready = state, ready
         self.ending = ForcedExit(state)
-        self.asked = 0  # requests answered when memory was last given back
+        self.asked = 0  # requests answered when memory was last returned to the system
         self.trimming: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -67,13 +67,13 @@ class Server(uvicorn.Server):
                 one.transport.abort()
 
     def handle_exit(self, sig: int, frame: object) -> None:
-        self.state.stopping.set()  # live streams end, so that stopping need not wait for them
+        self.state.stopping.set()  # live streams end, so that the server need not wait for them
         self.ending.within(IMPATIENT_S if self.should_exit and sig == signal.SIGINT else GONE_S, sig)
         super().handle_exit(sig, frame)  # type: ignore[arg-type]
 
 
 class ForcedExit:
-    """Sees to it that the process ends: a thread in a decoder or in the network cannot be stopped, but left behind."""
+    """Ensures that the process ends: a thread inside the network cannot be stopped, only abandoned."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -81,7 +81,7 @@ class ForcedExit:
         self.watching = False
 
     def within(self, seconds: float, sig: int) -> None:
-        """Called from a signal handler, so it neither waits nor takes a lock."""
+        """Called from a signal handler: does not wait, takes no lock."""
         self.deadline, self.signal = min(self.deadline, time.monotonic() + seconds), sig
         if not self.watching:
             self.watching = True
@@ -94,7 +94,7 @@ class ForcedExit:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except (OSError, ValueError):  # closed, or nobody reads it: there is nobody to tell
+            except (OSError, ValueError):  # closed, or nobody reads it
                 continue
         os._exit(128 + self.signal)
 
@@ -107,19 +107,19 @@ def serve(
     engine: str = AUTO,
     ready: Callable[[Sequence[str]], None] = lambda addresses: None,
 ) -> None:
-    """Serve a model until told to stop (Ctrl-C, SIGTERM), and be gone within 10 seconds then. Trainings that were
-    started from the page go on.
+    """Serve a model until Ctrl-C or SIGTERM; the server then stops within 10 seconds. Trainings started from the page
+    continue.
 
     Args:
         model: a bundle file, a run directory, or the name of a built-in model.
-        settings: where to listen, and the limits. Port 0 takes a free one.
-        threads: that one prediction may use; None: one for each core that this process may use.
+        settings: address and limits. Port 0 takes a free port.
+        threads: of one prediction; None: one per core that this process may use.
         engine: as `load` takes it.
-        ready: called with the addresses to open, the first one on this machine, once the server listens.
+        ready: called with the addresses to open, that of this machine first, once the server listens.
 
     Raises:
         UsageError: no such model, or the address cannot be used.
-        BundleError: the model cannot be trusted or used.
+        BundleError: the model is damaged or cannot be used.
     """
     asked = settings or ServerSettings()
     listening = listen(asked)
@@ -137,25 +137,25 @@ def serve(
 
 
 def listen(settings: ServerSettings) -> socket.socket:
-    """A bound socket. Raises UsageError where the address cannot be used."""
+    """A bound socket. Raises UsageError if the address cannot be used."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        if settings.host == "::":  # IPv4 too, which some systems leave out
+        if settings.host == "::":  # also IPv4, which some systems exclude
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listening.bind((settings.host, settings.port))
     except OSError as error:
         listening.close()
         raise UsageError(
             f"{settings.host}:{settings.port} cannot be used: {error.strerror}. "
-            "Name another --port; 0 takes a free one."
+            "Choose another --port; 0 takes a free port."
         ) from error
     return listening
 
 
 def addresses(settings: ServerSettings) -> list[str]:
-    """What to open in a browser: where the server listens on every address, this machine's own first."""
+    """The addresses to open in a browser; if the server listens on all, that of this machine comes first."""
     hosts = [settings.host]
     if settings.is_everywhere:
         seen = [one for one in own_addresses() if ":" not in one or settings.host == "::"]

@@ -1,4 +1,4 @@
-"""What a server is told when it starts: where it listens, what it lets in, and where trainings go."""
+"""The settings of a server: its address, its limits, and the folder of runs."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     port: int = 8000
-    token: str | None = None  # proof of who may use this machine's folders; None: made up by the server
-    allowed_hosts: tuple[str, ...] = ()  # further names under which the server may be called
+    token: str | None = None  # needed for folders of this machine and for trainings; None: generated
+    allowed_hosts: tuple[str, ...] = ()  # further host names that the server accepts
     max_bytes: int = 32 * 2**20  # of one upload
     max_pixels: int = 40_000_000  # of one image
-    read_s: float = 20.0  # within which an upload must have arrived
-    wait_s: float = 15.0  # for an answer, before a request that has not begun is given up
+    read_s: float = 20.0  # time for an upload to arrive
+    wait_s: float = 15.0  # in the queue, before a request is rejected
     workers: int = 1  # images at a time; ONNX Runtime spreads each over all cores
-    queue: int = 8  # requests that may wait; further ones are told to come back
+    queue: int = 8  # requests that may wait; further ones are rejected with 503
     decoders: int = 2  # processes in which uploads are decoded
-    arriving_bytes: int = 128 * 2**20  # of all uploads that have yet to arrive whole
-    remembered: int = 12  # images that the page may still ask about
-    runs: Path = field(default_factory=lambda: Path("runs"))  # where trainings from the page go
+    arriving_bytes: int = 128 * 2**20  # of all uploads that are still arriving
+    remembered: int = 12  # images kept for later requests of the page
+    runs: Path = field(default_factory=lambda: Path("runs"))  # the folder of runs
 
     @property
     def is_local(self) -> bool:
-        """Is this server called from this machine alone? Behind a proxy, which needs a name of its own, it is not."""
+        """Is this server reachable from this machine only? Behind a proxy, which needs --allow-host, it is not."""
         return not self.allowed_hosts and (self.host in LOOPBACK or is_loopback(self.host))
 
     @property
@@ -43,7 +43,7 @@ class ServerSettings:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Host names, without port, that a request may be addressed to, besides the address that it came in on."""
+        """Host names, without port, that are accepted in addition to the address at which a request arrives."""
         own = own_names() if self.is_everywhere else (self.host,)
         return frozenset(name.lower() for name in (*LOOPBACK, *own, *self.allowed_hosts))
 
@@ -56,13 +56,13 @@ def is_loopback(host: str) -> bool:
 
 
 def own_names() -> tuple[str, ...]:
-    """This machine's names: as it calls itself, and as its neighbours do without a name server (multicast DNS)."""
+    """The names of this machine: its host name, and its multicast DNS name."""
     name = socket.gethostname()
     return name, f"{name.partition('.')[0]}.local"
 
 
 def own_addresses() -> list[str]:
-    """The addresses at which others reach this machine, IPv4 first; none that needs a zone, which no browser takes."""
+    """The addresses at which others reach this machine, IPv4 first; without zones, which browsers do not support."""
     import psutil
 
     found = {

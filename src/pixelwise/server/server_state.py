@@ -1,4 +1,4 @@
-"""What a running server holds, in one place, handed to every route."""
+"""The state of a running server, available to every route."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pixelwise.server.server_settings import ServerSettings
 @dataclass
 class State:
     settings: ServerSettings
-    shelf: ModelCache
+    models: ModelCache
     runs: Runs
-    gate: RequestQueue
+    queue: RequestQueue
     decoders: DecoderPool
     arriving: ArrivingBodies
     memory: ImageMemory
@@ -30,6 +30,6 @@ class State:
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
-async def state_of(request: Request) -> State:  # a plain function would be sent to a thread each time
+async def state_of(request: Request) -> State:  # a plain function would run on a thread each time
     state: State = request.app.state.pixelwise
     return state

@@ -1,6 +1,6 @@
-"""A training started from the page: render scenes where asked to, then become `pixelwise train`.
+"""A training started from the page: render street scenes if requested, then run `pixelwise train`.
 
-Run as `python -m pixelwise.server.training_job RUN '{"epochs": …}'`. It stays one process: stopping it stops training.
+Run as `python -m pixelwise.server.training_job RUN '{"epochs": …}'`. Stopping this process stops the training.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ HELD_OUT = 16
 
 
 def main(run: Path, request: dict[str, Any]) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell may have had it ignored
-    if hasattr(signal, "SIGBREAK"):  # how Windows passes on what is Ctrl-C elsewhere
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell may ignore it
+    if hasattr(signal, "SIGBREAK"):  # Windows' equivalent of Ctrl-C for a process group
         signal.signal(signal.SIGBREAK, signal.default_int_handler)
     tell = to_file(run / "trace.jsonl")
     if request.get("folder"):
         data = Path(request["folder"])
     else:
-        data = run.parent / f"scenes_{request['images']}"  # an underscore, which no run's name has
+        data = run.parent / f"scenes_{request['images']}"  # an underscore, which names of runs cannot have
         steps = max((request["images"] + HELD_OUT) // 20, 1)
 
         def progress(done: int, total: int) -> None:
             if done % steps == 0 or done == total:
                 tell({"event": "progress", "what": "rendering street scenes", "done": done, "total": total})
 
-        if not (data / "complete").is_file():  # the same scenes serve every run of that many, so that runs compare
+        if not (data / "complete").is_file():  # runs of the same number share them, to be comparable
             try:
                 counts = {"train": request["images"], "val": HELD_OUT}
                 write_scenes(data, counts, height_px=SCENES_PX[0], width_px=SCENES_PX[1], progress=progress)

@@ -1,6 +1,6 @@
-"""An upload, from its first byte to pixels: its body is bounded by `limits`, its pixels by `decoder`.
+"""The body of an upload: its size is limited by `body_limits`, its pixels by `upload_decoder`.
 
-The name that a client gives a file is never used for anything.
+The file name that a client sends is never used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pixelwise.server.server_state import State
 
 
 class Upload(NamedTuple):
-    """A request's body as it was sent: an image, or a multipart form that holds one."""
+    """The body of a request as sent: an image, or a multipart form that contains one."""
 
     body: bytes
     content_type: str
@@ -24,8 +24,8 @@ async def read_upload(request: Request, state: State) -> Upload:
     """The body of the request.
 
     Raises:
-        Refused: the server is full; nothing there; too large, or too slow.
+        RequestError: the server is full, or the body is too large or too slow.
     """
-    state.gate.refuse_when_full()  # before anything is read: saying no must stay cheap
+    state.queue.refuse_when_full()  # before anything is read: rejecting must stay cheap
     body: Body = request.scope[BODY]
     return Upload(await body.read(), request.headers.get("content-type", ""))

@@ -19,7 +19,7 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz")
 async def readyz(state: TheState) -> JSONResponse:
     """Readiness: a request sent now would be accepted."""
-    if state.stopping.is_set() or state.gate.is_full:
+    if state.stopping.is_set() or state.queue.is_full:
         return JSONResponse({"status": "stopping" if state.stopping.is_set() else "full"}, 503)
     return JSONResponse({"status": "ready"})
 
@@ -27,4 +27,4 @@ async def readyz(state: TheState) -> JSONResponse:
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(state: TheState) -> PlainTextResponse:
     """Metrics for Prometheus."""
-    return PlainTextResponse(state.monitor.text(state.gate.taken), media_type="text/plain; version=0.0.4")
+    return PlainTextResponse(state.monitor.text(state.queue.taken), media_type="text/plain; version=0.0.4")

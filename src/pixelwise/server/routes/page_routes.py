@@ -54,7 +54,7 @@ class RememberedRequest:
 
     async def run(self, work: Callable[[CachedModel, RememberedImage], Result]) -> Result:
         seen = self.state.memory.get(self.image)
-        return await self.state.gate.run(self.request, lambda: work(self.state.shelf.get(self.model), seen))
+        return await self.state.queue.run(self.request, lambda: work(self.state.models.get(self.model), seen))
 
 
 TheImage = Annotated[RememberedRequest, Depends(RememberedRequest)]
@@ -63,7 +63,7 @@ TheImage = Annotated[RememberedRequest, Depends(RememberedRequest)]
 @router.get("/models", tags=["models"])
 def models(request: Request, state: TheState) -> list[dict[str, str]]:
     """The models that can be used; with the token, also those of finished runs."""
-    return state.shelf.names() if request.scope.get(PROVEN) else state.shelf.names()[:1]
+    return state.models.names() if request.scope.get(PROVEN) else state.models.names()[:1]
 
 
 @router.get("/model", tags=["models"])
@@ -71,22 +71,22 @@ async def model(request: Request, state: TheState, model: ModelName = "") -> dic
     """A model: classes, input size, normalisation, layers, provenance and licence."""
 
     def work() -> dict[str, Any]:
-        opened = state.shelf.get(model)
-        return model_of(opened, state.shelf)
+        opened = state.models.get(model)
+        return model_of(opened, state.models)
 
-    return await state.gate.run(request, work)
+    return await state.queue.run(request, work)
 
 
 @router.get("/judged", tags=["models"])
 async def judged(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any] | None:
     """A model's confusion matrix and scores on images that it was not trained on; null where there are none."""
-    return await state.gate.run(request, lambda: state.shelf.get(model).judged(), aside=True)
+    return await state.queue.run(request, lambda: state.models.get(model).judged(), aside=True)
 
 
 @router.get("/samples", tags=["samples"])
 def samples(request: Request, state: TheState, model: ModelName = "") -> list[dict[str, Any]]:
     """Sample images; with the token, also the held-out images of the model's run."""
-    rows = state.shelf.get(model).samples.to_json()
+    rows = state.models.get(model).samples.to_json()
     return [row for row in rows if request.scope.get(PROVEN) or not is_held_out(row["name"])]
 
 
@@ -94,7 +94,7 @@ def samples(request: Request, state: TheState, model: ModelName = "") -> list[di
 async def sample_image(request: Request, state: TheState, name: str, model: ModelName = "") -> Response:
     """A sample as PNG."""
     open_to(request, name)
-    png = await state.gate.run(request, lambda: state.shelf.get(model).samples.pngs(name)[0])
+    png = await state.queue.run(request, lambda: state.models.get(model).samples.pngs(name)[0])
     return png_answer(png, {"Cache-Control": "private, max-age=3600"})
 
 
@@ -102,7 +102,7 @@ async def sample_image(request: Request, state: TheState, name: str, model: Mode
 async def sample_truth(request: Request, state: TheState, name: str, model: ModelName = "") -> Response:
     """The true mask of a sample: a grey PNG of class ids, 255 where unlabelled."""
     open_to(request, name)
-    png = await state.gate.run(request, lambda: state.shelf.get(model).samples.pngs(name)[1])
+    png = await state.queue.run(request, lambda: state.models.get(model).samples.pngs(name)[1])
     return png_answer(png)
 
 
@@ -239,10 +239,10 @@ async def truth(image: TheImage) -> Response:
     upload = await read_upload(image.request, state)
 
     def work(mask: Decoded) -> Response:
-        opened = state.shelf.get(image.model)
+        opened = state.models.get(image.model)
         return compared(opened, seen, true_labels(mask.array, opened, seen.prediction))
 
-    return await state.gate.run_decoded(image.request, lambda: state.decoders.decode(*upload, mask=True), work)
+    return await state.queue.run_decoded(image.request, lambda: state.decoders.decode(*upload, mask=True), work)
 
 
 @router.get("/images/{image}/truth", response_class=Response)
@@ -270,7 +270,7 @@ async def report(image: TheImage, place: ThePlace) -> Response:
         traced = trace_pixels(
             opened.model, seen.pixels, place.inside(seen), decode_ms=seen.decode_ms, prediction=seen.prediction
         )
-        html = page_of(traced, opened.model, image.state.shelf.title_of(opened.name))
+        html = page_of(traced, opened.model, image.state.models.title_of(opened.name))
         return Response(html, media_type="text/html; charset=utf-8", headers=attachment("pixelwise-report.html"))
 
     return await image.run(work)

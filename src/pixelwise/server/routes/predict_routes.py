@@ -83,10 +83,10 @@ async def seen_by(
         return state.decoders.decode(*upload), (time.perf_counter() - began) * 1e3
 
     def label(found: tuple[Decoded, float]) -> Result:
-        opened = state.shelf.get(model)
+        opened = state.models.get(model)
         return work(opened, look(*found, state, opened))
 
-    return await state.gate.run_decoded(
+    return await state.queue.run_decoded(
         request, decode, label, aside=lambda found: found[0].array.size > 3 * LONG_PIXELS
     )
 

@@ -40,42 +40,42 @@ async def until(condition: Any) -> None:
 
 def test_the_queue_is_bounded_and_says_when_to_come_back() -> None:
     async def story() -> None:
-        gate, go = RequestQueue(workers=1, queue=2, wait_s=10), threading.Event()
-        waiting = [asyncio.create_task(gate.run(request(), go.wait)) for _ in range(3)]
-        await until(lambda: gate.is_full)
+        queue, go = RequestQueue(workers=1, queue=2, wait_s=10), threading.Event()
+        waiting = [asyncio.create_task(queue.run(request(), go.wait)) for _ in range(3)]
+        await until(lambda: queue.is_full)
         with pytest.raises(RequestError) as refused:
-            await gate.run(request(), lambda: True)
+            await queue.run(request(), lambda: True)
         assert refused.value.status == 503
         assert int(refused.value.response().headers["Retry-After"]) >= 1
         go.set()
         assert await asyncio.gather(*waiting) == [True] * 3
-        await until(lambda: gate.taken == 0)
-        gate.close()
+        await until(lambda: queue.taken == 0)
+        queue.close()
 
     asyncio.run(story())
 
 
 def test_a_leaver_in_the_queue_frees_its_place_at_once() -> None:
     async def story() -> None:
-        gate, go, leaver = RequestQueue(workers=1, queue=1, wait_s=10), threading.Event(), Asker()
-        first = asyncio.create_task(gate.run(request(), go.wait))
-        await until(lambda: gate.taken == 1)
-        second = asyncio.create_task(gate.run(request(leaver), lambda: pytest.fail("nobody waits for this")))
-        await until(lambda: gate.taken == 2)
+        queue, go, leaver = RequestQueue(workers=1, queue=1, wait_s=10), threading.Event(), Asker()
+        first = asyncio.create_task(queue.run(request(), go.wait))
+        await until(lambda: queue.taken == 1)
+        second = asyncio.create_task(queue.run(request(leaver), lambda: pytest.fail("nobody waits for this")))
+        await until(lambda: queue.taken == 2)
         leaver.gone = True
         with pytest.raises(ClientGone):
             await second
-        await until(lambda: gate.taken == 1)
+        await until(lambda: queue.taken == 1)
         go.set()
         assert await first
-        gate.close()
+        queue.close()
 
     asyncio.run(story())
 
 
 def test_a_leaver_whose_work_has_begun_keeps_its_place_until_the_work_ends() -> None:
     async def story() -> None:
-        gate, go, begun, leaver = (
+        queue, go, begun, leaver = (
             RequestQueue(workers=1, queue=0, wait_s=10),
             threading.Event(),
             threading.Event(),
@@ -86,46 +86,46 @@ def test_a_leaver_whose_work_has_begun_keeps_its_place_until_the_work_ends() -> 
             begun.set()
             return go.wait()
 
-        task = asyncio.create_task(gate.run(request(leaver), work))
+        task = asyncio.create_task(queue.run(request(leaver), work))
         await asyncio.to_thread(begun.wait)
         leaver.gone = True
         await asyncio.sleep(0.6)
-        assert gate.is_full
+        assert queue.is_full
         task.cancel()
         await asyncio.sleep(0.05)
-        assert gate.is_full
+        assert queue.is_full
         go.set()
-        await until(lambda: gate.taken == 0)
-        gate.close()
+        await until(lambda: queue.taken == 0)
+        queue.close()
 
     asyncio.run(story())
 
 
 def test_waiting_has_an_end() -> None:
     async def story() -> None:
-        gate, go = RequestQueue(workers=1, queue=1, wait_s=0.1), threading.Event()
-        first = asyncio.create_task(gate.run(request(), go.wait))
-        await until(lambda: gate.taken == 1)
+        queue, go = RequestQueue(workers=1, queue=1, wait_s=0.1), threading.Event()
+        first = asyncio.create_task(queue.run(request(), go.wait))
+        await until(lambda: queue.taken == 1)
         with pytest.raises(RequestError) as refused:
-            await gate.run(request(), lambda: True)
+            await queue.run(request(), lambda: True)
         assert refused.value.status == 503
         go.set()
         await first
-        gate.close()
+        queue.close()
 
     asyncio.run(story())
 
 
 def test_what_is_quick_does_not_wait_for_what_is_long() -> None:
     async def story() -> None:
-        gate, go = RequestQueue(workers=1, queue=4, wait_s=10), threading.Event()
-        long = asyncio.create_task(gate.run(request(), go.wait, aside=True))
-        await until(lambda: gate.taken == 1)
-        assert await gate.run(request(), lambda: "quick") == "quick"
+        queue, go = RequestQueue(workers=1, queue=4, wait_s=10), threading.Event()
+        long = asyncio.create_task(queue.run(request(), go.wait, aside=True))
+        await until(lambda: queue.taken == 1)
+        assert await queue.run(request(), lambda: "quick") == "quick"
         assert not long.done()
         go.set()
         assert await long
-        gate.close()
+        queue.close()
 
     asyncio.run(story())
 
@@ -134,7 +134,7 @@ def test_at_the_door_a_full_server_reads_nothing(served_model: Any, tmp_path: An
     """An upload is refused before a byte of its body is asked for; whoever may not come in is told that first."""
     app = create_app(served_model, ServerSettings(runs=tmp_path))
     state = app.state.pixelwise
-    state.gate.taken = state.gate.places
+    state.queue.taken = state.queue.places
 
     def told(path: str, host: bytes = b"127.0.0.1") -> tuple[int, dict[bytes, bytes], dict[str, Any]]:
         messages: list[Any] = []
@@ -161,5 +161,5 @@ def test_at_the_door_a_full_server_reads_nothing(served_model: Any, tmp_path: An
         assert answer["error"]["kind"] == "busy"
         assert f'route="{path}",status="503"}} 1' in state.monitor.text(0)
     assert told("/v1/predict", host=b"evil.example")[0] == 421
-    state.gate.taken = 0
-    state.gate.close()
+    state.queue.taken = 0
+    state.queue.close()
