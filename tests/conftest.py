@@ -170,7 +170,9 @@ def client(served_model: Any, tmp_path: Path) -> Any:
     from pixelwise.server.app import create_app
     from pixelwise.server.server_settings import ServerSettings
 
-    settings = ServerSettings(runs=tmp_path / "runs", max_bytes=200_000, max_pixels=250_000, token=TOKEN)
+    settings = ServerSettings(
+        runs=tmp_path / "runs", max_bytes=200_000, max_pixels=250_000, token=TOKEN, wait_s=120.0
+    )  # the model is made ready before the first request, which takes its time on a busy machine
     with TestClient(create_app(served_model, settings), base_url="http://127.0.0.1") as client:
         client.headers["Authorization"] = f"Bearer {TOKEN}"
         yield client

@@ -7,7 +7,7 @@ import json
 import pickle
 import threading
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -239,19 +239,24 @@ def test_one_image_needs_no_folder_around_it(model: Model, photos: Path, tmp_pat
     assert (gone["name"], gone["saved"]) == ("gone", [])
 
 
-def test_ctrl_c_keeps_what_is_done(model: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_ctrl_c_keeps_what_is_done(
+    model: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
     monkeypatch.setattr(folder_module, "usable_cores", lambda: 2)
+    if together:  # several images are done before anybody looks
+        monkeypatch.setattr(folder_module, "wait", lambda futures, **_: wait(futures))
     for i in range(20):
         write_png(photos / f"{i:02}.png", picture(i, 20, 20))
 
     def interrupted(done: int, _total: int) -> None:
-        if done == 4:
+        if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         predict(model, [photos], tmp_path / "out", progress=interrupted)
     noted = records_in(tmp_path / "out")
-    assert 4 <= len(noted) < 22
+    assert 2 <= len(noted) < 22
     assert {f"{name}.png" for name in noted} == set(results_in(tmp_path / "out"))
     summary = predict(model, [photos], tmp_path / "out")
     assert (summary.before, summary.done) == (len(noted), 22 - len(noted))

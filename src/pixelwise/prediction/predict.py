@@ -321,7 +321,7 @@ def records_of(
         )
 
     threads = at_once if label else at_once + WAITING
-    waiting: set[Future[Record]] = set()
+    waiting, ended = set[Future[Record]](), set[Future[Record]]()
     with ThreadPoolExecutor(threads, "predict") as pool:
         try:
             more = True
@@ -333,12 +333,12 @@ def records_of(
                     else:
                         waiting.add(pool.submit(work, job))
                 ended, waiting = wait(waiting, return_when=FIRST_COMPLETED) if waiting else (set(), waiting)
-                for future in ended:
-                    record = future.result()
+                while ended:
+                    record = ended.pop().result()
                     manifest.append(record)
                     yield record
         finally:
-            begun = [future for future in waiting if not future.cancel()]
+            begun = [*ended, *(future for future in waiting if not future.cancel())]
             for future in wait(begun).done:
                 if future.exception() is None:
                     manifest.append(future.result())
