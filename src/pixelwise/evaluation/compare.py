@@ -133,12 +133,10 @@ class Comparison:
             f"{len(self.images):,} images of the {self.split} split of {self.data}",
         ]
         after = [f"{better} images improved, {worse} got worse, {len(changes) - better - worse} are unchanged."]
-        for word, ends_ in (("Improved", changes[:LISTED]), ("Worse", changes[::-1][:LISTED])):
-            listed = [
-                f"{name} ({d * 100:+.1f})" for name, d in ends_ if abs(d) > SAME and (d > 0) == (word == "Improved")
-            ]
+        for word, ends_ in (("gains", changes[:LISTED]), ("losses", changes[::-1][:LISTED])):
+            listed = [f"{name} ({d * 100:+.1f})" for name, d in ends_ if abs(d) > SAME and (d > 0) == (word == "gains")]
             if listed:
-                after.append(f"{word} most, mIoU in points: {', '.join(listed)}")
+                after.append(f"Largest {word}, mIoU in points: {', '.join(listed)}")
         after.append("p: two-sided, paired by image; not corrected for multiple comparisons.")
         after += [f"Note: {note}" for note in self.notes]
         return Group(*(Text(line) for line in lines), Text(), table, Text(), *(Text(line) for line in after))
@@ -176,7 +174,7 @@ class ModelCounts:
             "mean IoU elsewhere": away["miou"],
         }
         for name, row in zip(SIZE_NAMES, sizes, strict=True):
-            regions[f"pixel accuracy in regions {name}"] = ratio(row[..., 1], row[..., 0])
+            regions[f"accuracy in regions {name}"] = ratio(row[..., 1], row[..., 0])
         return {**{name: found[name] for name in WHOLE}, "iou": found["iou"], **regions}
 
 
