@@ -1,23 +1,23 @@
-"""Every error a user can meet. Each says what was expected, what came, where, and the remedy.
+"""All errors that Pixelwise raises. Each message names what was expected, what was found, where, and the remedy.
 
 PixelwiseError                 exit code 1
-├── UsageError                 the call itself is wrong: no such path, unknown option value (exit code 2)
+├── UsageError                 wrong arguments: no such path, unknown option value (exit code 2)
 ├── DataError                  something in the data is wrong
 │   ├── ImageError             one image cannot be decoded
-│   ├── MaskError              one mask cannot be decoded, or holds what a mask must not hold
-│   └── DatasetError           a dataset as a whole; carries every problem found, not just the first
-├── BundleError                a model file is corrupt, foreign, altered, or disagrees with its network
-├── TrainingError              training cannot start or go on
+│   ├── MaskError              one mask cannot be decoded, or has invalid content
+│   └── DatasetError           a dataset as a whole; lists every problem, not just the first
+├── BundleError                a model file is corrupt, foreign, altered, or differs from its network
+├── TrainingError              training cannot start or continue
 │   ├── DivergedError          the loss became NaN or infinite; the last good checkpoint is kept
-│   ├── OutOfMemoryError       a step needs more memory than there is; says which batch fits
-│   ├── WorkerError            processes that prepare batches die again and again
+│   ├── OutOfMemoryError       a step needs more memory than there is; names a batch size that fits
+│   ├── WorkerError            data loading processes die repeatedly
 │   └── RunLockedError         another training is using this run directory
 ├── OutputError                a result cannot be written
-├── ClusterError               a cluster cannot be reached, or its machines do not fit together
+├── ClusterError               a cluster cannot be reached, or its machines do not match
 └── MissingExtraError          an optional dependency is not installed
 
-StoppedError                   a person or the system asked to stop; a KeyboardInterrupt, so that no `except Exception`
-                               takes it for a failure (exit code 130 for Ctrl-C, 143 for SIGTERM)
+StoppedError                   a signal asked to stop; a KeyboardInterrupt, so that no `except Exception`
+                               catches it (exit code 130 for Ctrl-C, 143 for SIGTERM)
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 class PixelwiseError(Exception):
-    """Base of all errors that Pixelwise raises on purpose."""
+    """Base class of all errors that Pixelwise raises."""
 
     exit_code = 1
 
 
 class UsageError(PixelwiseError):
-    """The call is wrong; nothing was tried."""
+    """Wrong arguments; nothing was done."""
 
     exit_code = 2
 
@@ -55,7 +55,7 @@ class MaskError(DataError):
 
 
 class DatasetError(DataError):
-    """A dataset cannot be used. `problems` holds every problem that was found."""
+    """A dataset cannot be used. `problems` lists every problem."""
 
     def __init__(self, summary: str, problems: Sequence[Problem] = ()) -> None:
         self.summary = summary
@@ -68,7 +68,7 @@ class BundleError(PixelwiseError):
 
 
 class TrainingError(PixelwiseError):
-    """Training cannot start or go on."""
+    """Training cannot start or continue."""
 
 
 class DivergedError(TrainingError):
@@ -76,15 +76,15 @@ class DivergedError(TrainingError):
 
 
 class OutOfMemoryError(TrainingError):
-    """A training step needs more memory than this machine, or this process's limit, has."""
+    """A training step needs more memory than the machine or the process's limit allows."""
 
 
 class WorkerError(TrainingError):
-    """Loader workers were replaced and died again."""
+    """Data loading processes were restarted and died again."""
 
 
 class RunLockedError(TrainingError):
-    """Another process trains in this run directory."""
+    """Another process is training in this run directory."""
 
 
 class OutputError(PixelwiseError):
@@ -92,11 +92,11 @@ class OutputError(PixelwiseError):
 
 
 class StoppedError(KeyboardInterrupt):
-    """A signal asked to stop. `at_once`: in the middle of something, so that nothing could be saved first."""
+    """A signal asked to stop. `at_once`: immediately, without saving first."""
 
     def __init__(self, number: int, message: str = "", at_once: bool = False) -> None:
         self.number, self.at_once = number, at_once
-        self.exit_code = 128 + number  # as a shell says it: 130 for SIGINT, 143 for SIGTERM
+        self.exit_code = 128 + number  # the convention of shells: 130 for SIGINT, 143 for SIGTERM
         super().__init__(message or f"stopped by {signal_name(number)}.")
 
 
@@ -105,18 +105,18 @@ def signal_name(number: int) -> str:
 
 
 def of_ctrl_c(error: BaseException | None) -> bool:
-    """Whether an error came of Ctrl-C: pressed while a compiled module is loaded, it becomes an ImportError."""
+    """Was this error caused by Ctrl-C? During the import of a compiled module, that raises an ImportError."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 class ClusterError(PixelwiseError):
-    """A cluster cannot be reached, or its machines do not fit together."""
+    """A cluster cannot be reached, or its machines do not match."""
 
 
 class MissingExtraError(PixelwiseError):
-    """An optional dependency is needed and not installed."""
+    """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} is not installed. Install it with: pip install 'pixelwise[{extra}]'")
@@ -138,6 +138,6 @@ EXTRAS = {  # module → the extra that brings it
 
 
 def as_missing_extra(error: ModuleNotFoundError) -> PixelwiseError | None:
-    """The error that names the extra to install, where a module is missing that an extra brings."""
+    """The error that names the extra to install, if an extra provides the missing module."""
     module = (error.name or "").partition(".")[0]
     return MissingExtraError(f"the package {module}", EXTRAS[module]) if module in EXTRAS else None

@@ -19,7 +19,7 @@ from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.bundle.onnx_graph import parse
 from pixelwise.bundle.weight_storage import STORAGES, Storage, store_weights, to_int8
 from pixelwise.prediction.load_model import load
-from pixelwise.tracing.activations import Inside
+from pixelwise.tracing.activations import InspectedModel
 from pixelwise.tracing.network_layers import layers
 
 torch = pytest.importorskip("torch")
@@ -98,4 +98,4 @@ def test_a_trace_counts_and_shows_stored_weights(fast_bundle: tuple[Path, Any], 
             assert np.all(np.abs(graph.weight(node.input[1]) - weight) <= 0.51 * step)
     with pytest.raises(KeyError):
         graph.weight("image")
-    assert Inside(small).skips.keys() == Inside(full).skips.keys()
+    assert InspectedModel(small).skips.keys() == InspectedModel(full).skips.keys()

@@ -1,10 +1,9 @@
-"""The operators that a bundle may use, and how large what each puts out is.
+"""The operators that a bundle may use, and the sizes of their outputs.
 
-Segmentation needs some hundred of ONNX's operators. Those that are not here are refused: control flow (If, Loop, Scan),
-random numbers, texts, sequences, and whatever puts out something whose size depends on what is in the pixels (NonZero,
-Unique, NonMaxSuppression): what they cost cannot be told before they are run. For all others it can, from the size of
-the image, as long as the numbers that say how large something becomes come from constants and from sizes. Such numbers
-are followed here with NumPy, and nothing else is computed.
+Segmentation needs about a hundred of ONNX's operators. All others are rejected: control flow (If, Loop, Scan),
+random numbers, strings, sequences, and outputs whose size depends on pixel values (NonZero, Unique, NonMaxSuppression),
+because their cost is unknown before they run. The cost of the allowed ones follows from the image size, as long as all
+sizes derive from constants and other sizes. Those values are computed here with NumPy, and nothing else is.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def positive(node: Node, name: str, dimensions: int) -> list[int]:
 
 
 def floats_only(*tensors: TensorSize) -> None:
-    """Products of whole numbers are not made of what processors are fast at, and networks do not need them."""
+    """Reject integer matrix products: they are slow, and networks do not need them."""
     if any(tensor.dtype not in (FLOAT, TYPES[10], TYPES[16]) for tensor in tensors):
         raise OperatorError(f"multiplies matrices of {tensors[0].dtype}; expected float32 or float16")
 
@@ -74,7 +73,7 @@ def elementwise(node: Node, given: Given) -> list[Result]:
     tensors = [tensor for tensor in given if tensor is not None]
     need(given, 0)
     if node.op in ("Div", "Mod") and tensors[0].dtype.kind in "iu":
-        divisor = need(given, 1).values  # processors stop a program that divides whole numbers by zero
+        divisor = need(given, 1).values  # integer division by zero crashes the process
         if divisor is None or not divisor.all() or (divisor == -1).any():
             raise OperatorError("divides whole numbers by what may be zero")
     dtype = BOOL if node.op in BOOLEAN else tensors[0].dtype
@@ -87,7 +86,7 @@ def where(node: Node, given: Given) -> list[Result]:
 
 
 def as_first(node: Node, given: Given) -> list[Result]:
-    """The first output is like the first input; those that only training reads are not looked at."""
+    """The first output has the shape of the first input; outputs for training are ignored."""
     first = need(given, 0)
     values = computed(node, [tensor for tensor in given if tensor is not None])
     return [(first.shape, first.dtype, values)] * len(node.outputs)
@@ -297,7 +296,7 @@ BOOLEAN = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "
 
 
 def computed(node: Node, tensors: Sequence[TensorSize]) -> Values:
-    """What an operator computes, where all its inputs are known and few."""
+    """An operator's result, if all its inputs are known and small."""
     function = COMPUTED.get(node.op)
     if function is None or any(tensor.values is None for tensor in tensors):
         return None

@@ -137,7 +137,7 @@ def read_golden(props: dict[str, str], graph: memoryview, classes: int, path: Pa
 
     Raises:
         BundleError: the graph was altered, or the golden image is too large or cannot be read.
-        Wrong: an entry is not what it should be.
+        MetadataError: an entry is not what it should be.
     """
     stated = of_type(decode(props, "golden"), dict, "golden", "an object")
     recorded, digest = text(stated.get("graph_sha256"), "golden.graph_sha256"), hashlib.sha256(graph).hexdigest()

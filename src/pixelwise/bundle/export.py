@@ -1,4 +1,4 @@
-"""A trained network → a bundle, checked against the network on real images before the file appears.
+"""A trained network → a bundle, checked against the network on real images before it is written.
 
 Shapes: H, W an image's own size; C classes; h, w the size of the scores.
 """
@@ -57,7 +57,7 @@ class NetworkGraph(nn.Module):
 
 def stages_of(network: Network) -> tuple[Stage, ...]:
     """The stages that a bundle of `network` names, in the order in which they run."""
-    side = 4 * network.stride_multiple  # at 1×, what pools or looks through windows has nothing to look at
+    side = 4 * network.stride_multiple  # a smaller input is too small for pooling layers
     with torch.inference_mode():
         names = list(network.intermediates(torch.zeros(1, 3, side, side)))
     convolutional, upsampling = GROUPS[1], GROUPS[2]
@@ -80,14 +80,14 @@ def deployable(network: Network) -> Network:
 def export_bundle(
     network: Network, preprocess: Preprocess, metadata: Metadata, images: Sequence[Pixels], path: Path
 ) -> Parity:
-    """Write the bundle to `path`, whole or not at all. Returns how far it agrees with torch.
+    """Write the bundle to `path`, atomically. Returns how well it agrees with torch.
 
     Args:
         network: trained.
         images: real images, on which the two are compared.
 
     Raises:
-        BundleError: it is another network than was trained.
+        BundleError: the graph is not the trained network.
         OutputError: `path` cannot be written.
     """
     model, parity = export_graph(network, preprocess, metadata.stages, images)
@@ -98,9 +98,9 @@ def export_bundle(
 def export_graph(
     network: Network, preprocess: Preprocess, stages: Sequence[Stage], images: Sequence[Pixels]
 ) -> tuple[onnx.ModelProto, Parity]:
-    """A trained network as a graph in float32, and how far it agrees with torch.
+    """A trained network as a float32 graph, and how well it agrees with torch.
 
-    Raises as `export_bundle`, of which it is the first half.
+    Raises the errors of `export_bundle`, of which it is the first half.
     """
     graph = NetworkGraph(deployable(network), preprocess).eval()
     model = to_onnx(graph, [stage.tensor for stage in stages if stage.tensor != "scores"])
@@ -108,7 +108,7 @@ def export_graph(
 
 
 def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HW3: Pixels, path: Path) -> None:
-    """Write a graph as a bundle, whole or not at all. A small copy of `image_HW3` becomes the golden image.
+    """Write a graph as a bundle, atomically. A small copy of `image_HW3` becomes the golden image.
 
     Raises:
         BundleError: it uses operators that a bundle cannot have, or costs more than any network does.
@@ -118,15 +118,15 @@ def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HW3: Pixels, 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (golden_labels,) = session.run(["labels"], {"image": golden_image})
     written = finish(model, metadata, Golden(golden_image, golden_labels))
-    parse_bundle(written, path)  # what is written can be read back, or it is not written
+    parse_bundle(written, path)  # a file that cannot be read back is not written
     write_whole(path, written)
 
 
 def to_onnx(graph: NetworkGraph, tensors: Sequence[str]) -> onnx.ModelProto:
-    """Export with height and width free. The named stages are inside the graph, not among its outputs."""
+    """Export with dynamic height and width. The named stages are inside the graph, not among its outputs."""
     height, width = torch.export.Dim("H", min=1, max=1 << 16), torch.export.Dim("W", min=1, max=1 << 16)
     example = torch.randint(0, 256, (360, 480, 3), dtype=torch.uint8)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, not needed here, is missing
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns about missing torchvision, which is not needed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", (FutureWarning, DeprecationWarning))
         program = torch.onnx.export(
@@ -145,7 +145,7 @@ def to_onnx(graph: NetworkGraph, tensors: Sequence[str]) -> onnx.ModelProto:
     add_outputs(model.graph, classes)
     del model.metadata_props[:]
     for node in model.graph.node:
-        del node.metadata_props[:]  # where in the source each node came from: paths of the machine that exported
+        del node.metadata_props[:]  # source locations: paths of this machine
         node.doc_string = ""
     return model
 

@@ -64,7 +64,7 @@ class Plan:
         """Take a graph as `protobuf_reader.read_message` reads it, and tensors in it of which the size is asked for.
 
         Raises:
-            Unfit: it is not one that can be run.
+            OperatorError: it is not one that can be run.
         """
         messages = graph.get("node", ())
         if known_labels := labels_digest(graph) in LABELS_DIGESTS:
@@ -89,7 +89,7 @@ class Plan:
         """What an image of height × width takes.
 
         Raises:
-            Unfit: an operator cannot be run on it, or its size has no bound.
+            OperatorError: an operator cannot be run on it, or its size has no bound.
         """
         image = TensorSize((height, width, 3), UINT8, resized=True)
         tensors = {**self.constants, "image": image, **self.known}
@@ -152,7 +152,7 @@ class Plan:
         """What an image of height × width takes, for a network whose input is said to be `declared`.
 
         Raises:
-            Unfit: more than any network needs for it, or as `measure`.
+            OperatorError: more than any network needs for it, or as `measure`.
         """
         cost = self.measured(height, width)
         pixels = max(height * width, min(math.prod(declared), MOST_DECLARED_PX))
@@ -176,7 +176,7 @@ def check_names(graph: Message, constants: Iterable[str]) -> None:
     """Every tensor is made once, before it is used: otherwise readers might differ in which of two is meant.
 
     Raises:
-        Unfit: it is not so.
+        OperatorError: it is not so.
     """
     made = {"image", *constants}
     if "image" in constants:
@@ -195,7 +195,7 @@ def node_of(message: Message) -> Node:
     """An operator as it stands in the file.
 
     Raises:
-        Unfit: it is none that a bundle may use.
+        OperatorError: it is none that a bundle may use.
     """
     op = message.get("op_type", "")
     if op not in OPERATORS:

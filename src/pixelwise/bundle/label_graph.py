@@ -1,8 +1,8 @@
-"""Scores at the network's resolution → labels at the image's own, without scores at the image's own ever being made.
+"""Scores at the network's resolution → labels at the image's own, without computing full-resolution scores.
 
-A pixel's scores are a mixture of those of the four places around it. Where one class is the highest at all four, it is
-the highest of every mixture of them, so nothing need be computed: on photos that is nine pixels in ten. Only the others
-are interpolated. The labels are those of resizing all scores and taking the highest, ties to the lower id included.
+A pixel's scores are interpolated between the four places around it. If one class is the highest at all four, it is the
+highest of every interpolation, so nothing needs to be computed: on photos, for nine pixels in ten. Only the others are
+interpolated. The labels equal those of resizing all scores and taking the argmax; ties go to the lower id.
 
 Shapes: C classes; h, w the size of the scores, H, W that of the image. A gap is the room between two neighbouring
 places of a row or column of scores; a field is where a gap between rows meets one between columns. K fields are

@@ -1,7 +1,6 @@
-"""What a bundle says about itself: written here, and read back with every type and range checked.
+"""A bundle's metadata: written here, and read back with every type and range checked.
 
-Nothing else in Pixelwise asks again whether a colour is a colour or a temperature a number: what is read here can be
-shown, sent and computed with.
+No other code validates it again: what is read here is safe to show, send and compute with.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ GROUPS = ("input", "convolutional", "upsampling", "pixel-wise classification")
 POLICIES = ("stretch", "fit", "native")
 MAX_TEXT = 4 * 2**20  # characters of one entry
 MAX_GOLDEN_TEXT = 16 * 2**20
-MAX_DEPTH = 16  # of lists and objects inside each other
+MAX_DEPTH = 16  # of nested lists and objects
 MAX_NAME = 4096  # characters of a class's or a stage's name
 MAX_STAGES = 1000
-MAX_SIDE_PX = 16384  # at which a network sees an image
+MAX_SIDE_PX = 16384  # of a network's input
 MAX_STRIDE = 1024
 LARGEST = 1e9  # of numbers that images are computed with
 TEMPERATURES = (1e-3, 1e3)
@@ -46,17 +45,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a bundle says about itself."""
+    """A bundle's metadata."""
 
     classes: ClassList
-    size: tuple[int, int]  # height, width at which the network sees an image under `policy`
+    size: tuple[int, int]  # input size of the network: height, width, under `policy`
     policy: str  # stretch, fit or native
     stride: int  # of the scores, relative to the network's input
     mean: tuple[float, ...]  # of RGB on 0–1, subtracted in the graph
     std: tuple[float, ...]  # of RGB on 0–1, divided by in the graph
     temperature: float  # scores are divided by it before a softmax
     stages: tuple[Stage, ...]
-    even_exposure: bool = False  # each image's brightness and contrast are evened out in the graph
+    even_exposure: bool = False  # the graph normalises each image's brightness and contrast
     provenance: dict[str, Any] = field(default_factory=dict)  # recipe, data, metrics with their split, versions
     licence: dict[str, str] = field(default_factory=dict)  # of the data and of the weights
 
@@ -86,7 +85,7 @@ class Metadata:
         """As read from `metadata_props`, checked.
 
         Raises:
-            Wrong: the entry that is not what it should be, what was expected, and what came.
+            MetadataError: the entry that is not what it should be, what was expected, and what came.
         """
         if (void := decode(props, "void", VOID)) != VOID or isinstance(void, bool):
             wrong("void", void, f"{VOID}, the id of unlabelled pixels")
@@ -130,7 +129,7 @@ def decode(props: dict[str, str], name: str, default: Any = None) -> Any:
     """The value of an entry of `metadata_props`. NaN, which earlier versions wrote in a provenance, is read as none.
 
     Raises:
-        Wrong: it is missing, too large, too deep, not JSON, or has a number or text that JSON cannot carry.
+        MetadataError: it is missing, too large, too deep, not JSON, or has a number or text that JSON cannot carry.
     """
     written = props.get(PREFIX + name)
     if written is None:
@@ -168,7 +167,7 @@ def decode(props: dict[str, str], name: str, default: Any = None) -> Any:
 
 
 def check_nested(value: Any, name: str, depth: int = 0) -> None:
-    """Raise Wrong where something is nested too deep, a text holds half a character, or a number is beyond all use."""
+    """Raise MetadataError for too deep nesting, texts that are not Unicode, and numbers out of range."""
     if depth > MAX_DEPTH:
         raise MetadataError(f"{PREFIX}{name} is nested more than {MAX_DEPTH} deep")
     if isinstance(value, str):

@@ -1,6 +1,6 @@
-"""A bundle's graph, looked into: what depends on what, parts cut out so that they run alone, tensors brought to light.
+"""A bundle's graph: dependencies, subgraphs that run alone, inner tensors as outputs.
 
-The onnx package is imported here, inside functions: nothing but a trace needs it.
+The onnx package is imported inside functions: only a trace needs it.
 
 Shapes: a tensor inside the graph is [1, channels, h, w]; the named stages are the same without the leading 1.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
 UNBATCHING = ("Gather", "Squeeze", "Identity", "Reshape")  # how an exporter writes tensor[0]
-UNPACKING = ("Cast", "Mul", "DequantizeLinear")  # how weights are brought back that are stored in a smaller type
+UNPACKING = ("Cast", "Mul", "DequantizeLinear")  # how weights of a smaller storage type are unpacked
 SHAPE_OF = "shape of "
 
 
@@ -80,7 +80,7 @@ class Traceable(Protocol):
 
 @dataclass(frozen=True)
 class Graph:
-    """A parsed model, its nodes found by what they compute."""
+    """A parsed model, with its nodes by the tensors that they compute."""
 
     model: ModelProto
     nodes: list[NodeProto]  # in an order in which they can run
@@ -107,7 +107,7 @@ class Graph:
         if node.op_type == "Mul":
             return np.asarray(values * others[0])
         scales, zeros = others[0], others[1] if len(others) > 1 else np.zeros_like(others[0])
-        if scales.ndim:  # one a channel
+        if scales.ndim:  # one per channel
             along = [1] * values.ndim
             along[attributes(node).get("axis", 1)] = -1
             scales, zeros = scales.reshape(along), zeros.reshape(along)
@@ -160,11 +160,11 @@ def extract(graph: Graph, starts: Sequence[str], ends: Sequence[str]) -> tuple[b
     """The part of the graph from `starts` to `ends`, as a model that runs alone.
 
     Args:
-        starts: float tensors [1, channels, h, w] that will be handed in. The graph's own inputs may be used as well.
-        ends: tensors that it puts out.
+        starts: float tensors [1, channels, h, w] that become inputs. The graph's own inputs may be used as well.
+        ends: tensors that become outputs.
 
     Returns:
-        The serialised model, and the names of the inputs that it really needs.
+        The serialised model, and the names of the inputs that it needs.
     """
     import onnx
     from onnx import TensorProto, helper

@@ -1,7 +1,7 @@
-"""Does a bundle say what its network says? Asked on real images, before the file is written.
+"""Parity: an exported graph must give the labels of its network, on real images, before the bundle is written.
 
-Labels alone cannot tell: where a network is of two minds, the least rounding decides. So labels may differ where the
-scores of the two classes lie closely together, and nowhere else.
+Where two classes have nearly equal scores, rounding decides between them. So labels may differ where the scores of the
+two classes are close, and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pixelwise.bundle.score_margins import clearly_different
 from pixelwise.errors import BundleError
 from pixelwise.records import Labels, Pixels, Scores
 
-TOLERATED = 1e-3  # share of pixels that may differ clearly: a pixel of the input that is rounded the other way
+TOLERATED = 1e-3  # share of pixels that may differ clearly, through rounding of input pixels
 HOPELESS = 0.05  # share beyond which the graph is another network
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a graph and its network agree, over all images that were compared."""
+    """How well a graph agrees with its network, over all compared images."""
 
     differ: float  # share of the pixels with another label
     differ_clearly: float  # of them, those where the scores are not close; 0–1 of all pixels
@@ -30,7 +30,7 @@ class Parity:
 
     @property
     def doubt(self) -> str | None:
-        """What is to be said where they agree less than rounding explains; None where they agree."""
+        """A warning if they differ by more than rounding explains; otherwise None."""
         if self.differ_clearly <= TOLERATED:
             return None
         return (
@@ -41,14 +41,14 @@ class Parity:
 
 
 def check_parity(model: bytes, network: Callable[[Pixels], tuple[Labels, Scores]], images: Sequence[Pixels]) -> Parity:
-    """Compare labels pixel by pixel, on `images` and on odd-sized cuts of them.
+    """Compare labels pixel by pixel, on `images` and on odd-sized crops of them.
 
     Args:
         network: gives labels [H, W] and scores [C, h, w] of an image.
 
     Raises:
-        BundleError: more than HOPELESS of the pixels differ clearly, in all: it is not the same network. Or the network
-            gives no numbers.
+        BundleError: more than HOPELESS of all pixels differ clearly: it is not the same network; or scores are not
+            finite.
     """
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     different = clearly = pixels = 0
@@ -57,8 +57,8 @@ def check_parity(model: bytes, network: Callable[[Pixels], tuple[Labels, Scores]
         expected, scores_Chw = network(image)
         if not np.isfinite(scores_Chw).all():
             raise BundleError(
-                "the network gives scores that are infinite or not a number, so that no bundle can be made of it. What "
-                "was trained is kept in the run's checkpoints. Train again with a lower learning rate."
+                "the network gives scores that are infinite or NaN, so that it cannot be exported. The run's "
+                "checkpoints are kept. Train again with a lower learning rate."
             )
         different += int((labels != expected).sum())
         clearly += clearly_different(labels, expected, scores_Chw)
@@ -67,14 +67,14 @@ def check_parity(model: bytes, network: Callable[[Pixels], tuple[Labels, Scores]
     if parity.differ_clearly > HOPELESS:
         raise BundleError(
             f"the exported graph is not the trained network: it clearly differs on {parity.differ_clearly:.1%} of "
-            f"{pixels} pixels. No bundle was written; what was trained is kept in the run's checkpoints. Install other "
-            "versions of torch and onnx, then write it with `pixelwise export RUN` or `pixelwise train --resume`, and "
+            f"{pixels} pixels. No bundle was written; the run's checkpoints are kept. Install other "
+            "versions of torch and onnx, then export with `pixelwise export RUN` or `pixelwise train --resume`, and "
             "please report this with the versions."
         )
     return parity
 
 
 def odd_cut(image: Pixels) -> Pixels:
-    """A cut of odd size, which shows errors in the handling of shapes."""
+    """A crop of odd size, which reveals errors in shape handling."""
     height, width = image.shape[0] * 2 // 3 | 1, image.shape[1] // 2 | 1
     return np.ascontiguousarray(image[:height, :width])

@@ -1,11 +1,10 @@
-"""The bytes of an ONNX file, read so strictly that they can be read in one way only.
+"""A strict reader of ONNX files, so that every other reader sees the same content.
 
-Protobuf readers forgive: a field that one of them skips as unknown, another takes for a field that it knows, because
-the same number can be written in several ways; of a field that comes twice one takes the first and another the last.
-What was checked would then not be what a runtime loads. So everything here is refused that the writer of a bundle does
-not write: numbers that are longer than they need be, fields that bundles have no use for, single fields that come
-twice, another type than the field has. What is left has one meaning, to every reader, and the bytes can be handed on as
-they are. It needs no onnx package, whose import alone takes longer than labelling an image.
+Protobuf readers are lenient and differ: the same number can be encoded in several ways, so that one reader skips a
+field as unknown and another knows it; of a repeated single field, one takes the first and another the last. What was
+checked would then not be what a runtime loads. So everything is rejected that the writer of bundles does not write:
+overlong numbers, unknown fields, repeated single fields, wrong types. The rest has one meaning to every reader, and the
+bytes are passed on unchanged. The onnx package, whose import takes longer than labelling an image, is not needed.
 
 The fields and their numbers are those of onnx.proto; see https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 """
@@ -17,8 +16,8 @@ from typing import Any, NamedTuple
 
 Message = dict[str, Any]  # field → its value, or the list of its values where it may come more than once
 
-MAX_FIELDS = 1_000_000  # of all messages; the built-in models have some 20,000
-MAX_PACKED = 1 << 16  # bytes of numbers that stand in lists; weights stand in raw_data
+MAX_FIELDS = 1_000_000  # in all messages; the built-in models have about 20,000
+MAX_PACKED = 1 << 16  # bytes of a packed list of numbers; weights are in raw_data
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 
 

@@ -1,10 +1,9 @@
-"""A float graph → one whose convolutions compute in int8, by ranges seen on real images.
+"""Post-training quantisation: a float graph → one whose convolutions compute in int8, calibrated on real images.
 
-Quantise and dequantise operators (QDQ) stand around every convolution: activations uint8 with one scale a tensor,
-weights int8 with one a channel, biases int32. A runtime fuses them into integer convolutions; one that does not know
-how computes nearly the same in float. Only convolutions are touched: preprocessing, sums, resizes and the classifier
-stay float32, since what rounding them costs is accuracy and what they take is little time (Jacob et al. 2018,
-arXiv:1712.05877, for the arithmetic).
+Quantise and dequantise operators (QDQ) surround every convolution: activations uint8 with one scale per tensor, weights
+int8 with one per channel, biases int32. Runtimes fuse them into integer convolutions, or compute nearly the same in
+float. Preprocessing, sums, resizes and the classifier stay float32: rounding them would cost accuracy and save little
+time (arithmetic: Jacob et al. 2018, arXiv:1712.05877).
 
 Shapes: O, I channels out and in of a convolution.
 """
@@ -23,14 +22,14 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from pixelwise.bundle.onnx_graph import nodes_between, parse, with_outputs
 from pixelwise.records import Pixels
 
-LEVELS = 255  # steps of an uint8
-SAMPLED = 4096  # values kept of each tensor and image, to choose its range by
+LEVELS = 255  # steps of a uint8
+SAMPLED = 4096  # values sampled per tensor and image, to choose the range
 ACTIVATIONS = ("Clip", "Relu")
 
 
 @dataclass
 class TensorRange:
-    """What was seen of one tensor."""
+    """The observed range and sampled values of one tensor."""
 
     lowest: float = 0.0  # zero is always inside: padding is zero
     highest: float = 0.0
@@ -48,10 +47,10 @@ def quantise(
     scores: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> onnx.ModelProto:
-    """A copy whose convolutions from `source` to `scores` compute in int8, but for the last of them, the classifier.
+    """A copy whose convolutions from `source` to `scores` compute in int8, except the last one, the classifier.
 
     Args:
-        images: real ones, such as the network was trained on; a hundred are plenty.
+        images: real images like the training images; a hundred are plenty.
         source, scores: the network's input and output [1, channels, h, w].
         progress: called with (images done, images in all).
     """
@@ -72,7 +71,7 @@ def graph_outputs(model: onnx.ModelProto) -> set[str]:
 
 
 def activated(node: NodeProto, inside: Sequence[NodeProto], kept: set[str]) -> str:
-    """The tensor that leaves a convolution, its activation included where nothing else reads what is before it."""
+    """A convolution's output after its activation, if nothing else reads it before the activation."""
     readers = [other for other in inside if node.output[0] in other.input]
     if len(readers) == 1 and readers[0].op_type in ACTIVATIONS and node.output[0] not in kept:
         return str(readers[0].output[0])
@@ -97,7 +96,7 @@ def watch(
 
 
 def scale_and_zero(seen: TensorRange) -> tuple[np.float32, int]:
-    """The uint8 grid with the least squared error on what was seen: rare extremes are cut off where that helps."""
+    """The uint8 grid with the least squared error on the samples: rare extremes are clipped if that helps."""
     values = np.concatenate(seen.values)
     best, best_error = (np.float32(1), 0), np.inf
     for share in np.linspace(0.5, 1.0, 26):
@@ -117,12 +116,12 @@ def rewrite(
     outputs: dict[str, str],
     ranges: dict[str, tuple[np.float32, int]],
 ) -> None:
-    """Put the operators in. What leaves a convolution keeps its name, and is now what its int8 stands for.
+    """Insert the operators. A convolution's output keeps its name, and is now the dequantised value.
 
     Args:
         convolutions: which to quantise, by their outputs.
-        outputs: of each, the tensor that leaves it, its activation included.
-        ranges: scale and zero point of what enters and leaves them.
+        outputs: convolution → its output after the activation.
+        ranges: scale and zero point of their inputs and outputs.
     """
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -143,7 +142,7 @@ def rewrite(
     for node in graph.node:
         if node.op_type == "Conv" and node.output[0] in convolutions:
             source = node.input[0]
-            if source not in leaving and source not in entered:  # a sum, say: float for others, int8 for convolutions
+            if source not in leaving and source not in entered:  # a sum: other readers need it as float
                 entered.add(source)
                 scale, zero = grid(source)
                 nodes.append(helper.make_node("QuantizeLinear", [source, scale, zero], [f"{source}/int8"]))
@@ -176,7 +175,7 @@ def rewrite(
 def replace_nodes(
     graph: onnx.GraphProto, nodes: Sequence[NodeProto], added: Sequence[TensorProto], replaced: set[str]
 ) -> None:
-    """Give a graph other nodes and further constants; those `replaced` go where nothing reads them any more."""
+    """Replace a graph's nodes and add constants; the `replaced` constants are removed unless still used."""
     copied = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     still_read = {name for node in copied for name in node.input}
     kept = [

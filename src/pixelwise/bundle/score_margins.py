@@ -1,7 +1,7 @@
-"""Two label maps of one image: do they differ only where the scores hardly do?
+"""Compare two label maps of one image: do they differ only where the scores are close?
 
-Two runtimes, or two processors, round differently. Where two classes have nearly the same score, that decides which of
-them is the label, and neither is wrong; where one is clearly higher, another label is a fault.
+Runtimes and processors round differently. Where two classes have nearly the same score, rounding decides, and neither
+label is wrong; where one is clearly higher, a different label is an error.
 
 Shapes: C classes; h, w the size of the scores, H, W that of the image; N pixels.
 """
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from pixelwise.records import Labels, Scores
 
-CLOSE = 0.01  # of the range of all scores of an image: two that lie closer may be swapped by rounding
+CLOSE = 0.01  # of the range of all scores of an image: closer scores may be swapped by rounding
 FLOOR = 1e-4  # of scores, likewise, however small their range
 CHUNK = 100_000  # pixels whose scores are looked up at a time
 
 
 def clearly_different(labels_HW: Labels, others_HW: Labels, scores_Chw: Scores) -> int:
-    """The number of pixels that have another label although the scores of the two lie clearly apart.
+    """The number of pixels with different labels whose scores are clearly different.
 
     Args:
         labels_HW, others_HW: of the same size.
@@ -44,7 +44,7 @@ def clearly_different(labels_HW: Labels, others_HW: Labels, scores_Chw: Scores) 
 def scores_at(
     scores_Chw: Scores, rows_N: NDArray[np.intp], columns_N: NDArray[np.intp], size: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Scores [C, N] at pixels of an image of `size`, by a bilinear look-up as in the graph."""
+    """Scores [C, N] at pixels of an image of `size`, by bilinear interpolation as in the graph."""
     (above, below, down), (left, right, along) = (
         neighbours(places, pixels, sides)
         for places, pixels, sides in zip((rows_N, columns_N), size, scores_Chw.shape[1:], strict=True)

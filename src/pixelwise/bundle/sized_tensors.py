@@ -1,4 +1,4 @@
-"""What is known of a tensor before a network is run: its shape, its type, and values that sizes are made of."""
+"""Tensors before a network runs: shape, type, and the values that determine sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.bundle.protobuf_reader import Message
 
-SMALL = 4096  # values; larger tensors say nothing about sizes
+SMALL = 4096  # values; larger tensors do not determine sizes
 MAX_RANK = 8
 TYPES: dict[int, np.dtype[Any]] = {  # TensorProto.DataType; bfloat16 (16) takes the room of a uint16
     1: np.dtype("f4"), 2: np.dtype("u1"), 3: np.dtype("i1"), 4: np.dtype("u2"), 5: np.dtype("i2"), 6: np.dtype("i4"),
@@ -26,13 +26,13 @@ Values = NDArray[Any] | None
 
 @dataclass(slots=True)
 class TensorSize:
-    """What is known of a tensor before anything is run."""
+    """What is known of a tensor before the network runs."""
 
     shape: Shape
     dtype: np.dtype[Any]
-    values: Values = None  # where they follow from constants and sizes, and are few
+    values: Values = None  # if they follow from constants and sizes, and are few
     resized: bool = False  # shape or values depend on the size of the image
-    constant: bool = False  # does not depend on the image at all: runtimes compute it when they load the file
+    constant: bool = False  # independent of the image: runtimes compute it when they load the file
 
     @property
     def count(self) -> int:
@@ -58,11 +58,11 @@ Result = tuple[Shape, np.dtype[Any], Values]
 
 
 class OperatorError(ValueError):
-    """An operator cannot be run on what it is given, or what it puts out cannot be told."""
+    """An operator cannot run on its inputs, or its output size is unknown."""
 
 
 def tensor_values(tensor: Message) -> TensorSize:
-    """A stored tensor: its shape, its type, and where they are few, its values.
+    """Read a stored tensor: shape, type, and if they are few, its values.
 
     Raises:
         OperatorError: it does not hold as many values as its shape says.
@@ -108,9 +108,9 @@ def optional(given: Given, place: int) -> TensorSize | None:
 
 
 def numbers(tensor: TensorSize, what: str) -> list[Any]:
-    """The values of a tensor that says how large something becomes."""
+    """The values of a tensor that determines a size."""
     if tensor.values is None:
-        raise OperatorError(f"{what} is not known before it is run, so that its size has no bound")
+        raise OperatorError(f"{what} is unknown before the network runs, so that its size has no bound")
     return list(tensor.values.ravel().tolist())
 
 
@@ -122,7 +122,7 @@ def axis_of(number: Any, rank: int) -> int:
 
 
 def axes_of(node: Node, given: Given, place: int, rank: int) -> list[int] | None:
-    """The axes that an attribute or an input names; None where neither is there."""
+    """The axes from an attribute or input; None if neither is present."""
     tensor = optional(given, place)
     named = numbers(tensor, "axes") if tensor is not None else node.attributes.get("axes")
     return None if named is None else [axis_of(axis, rank) for axis in named]
@@ -136,7 +136,7 @@ def sides(values: Sequence[Any]) -> Shape:
 
 
 def broadcast(shapes: Sequence[Shape]) -> Shape:
-    """The shape to which all of these are stretched."""
+    """The common shape under broadcasting."""
     first = shapes[0]
     if all(shape == first for shape in shapes):
         return first

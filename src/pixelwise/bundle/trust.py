@@ -1,6 +1,6 @@
-"""What is asked of a bundle's graph before any runtime is given it, and of what runtimes make of it.
+"""Checks of a bundle's graph before a runtime loads it, and of a runtime's outputs.
 
-A bundle is data, never code: nothing here runs it, and none of it needs the onnx package.
+A bundle is data, never code: nothing here runs it, and the onnx package is not needed.
 
 Shapes: H, W the image's own size; C classes; h, w the size of the scores.
 """
@@ -18,12 +18,12 @@ from pixelwise.bundle.metadata import Metadata
 from pixelwise.bundle.protobuf_reader import Message, read_model
 from pixelwise.bundle.sized_tensors import FLOAT, UINT8, OperatorError, TensorSize
 
-OLDEST_OPSET, NEWEST_OPSET = 17, 25  # of ONNX's own operators, as they were when this was written
+OLDEST_OPSET, NEWEST_OPSET = 17, 25  # of ONNX's own operators; the newest known here
 IR_VERSIONS = (3, 13)
 DOMAINS = ("", "ai.onnx")  # of ONNX's own operators, which every runtime has
 UNUSED_DOMAINS = ("ai.onnx.ml", "com.microsoft")  # may be declared, but have no operators here
 MAX_NODES = 20_000
-TRIED = ((480, 640), (97, 211))  # sizes of images for which the cost is worked out at once
+TRIED = ((480, 640), (97, 211))  # image sizes for which the cost is computed on loading
 
 
 class DeclaredTensor(Protocol):
@@ -45,11 +45,11 @@ class DeclaredSession(Protocol):
 
 
 def check_model(model: Message) -> None:
-    """Look at what a model says of its operators, inputs and outputs.
+    """Check a model's operators, inputs and outputs.
 
     Raises:
-        Unfit: it is of an opset, or has operators, that not every runtime has; or its input and outputs are not those
-            of a bundle.
+        OperatorError: it needs an opset or operators that not every runtime has, or its input and outputs are not
+            those of a bundle.
     """
     check_opsets(model)
     graph = model["graph"]
@@ -76,7 +76,7 @@ def check_model(model: Message) -> None:
 
 
 def check_exported(data: bytes, stages: Sequence[str], size: tuple[int, int]) -> None:
-    """Can a graph that was just exported become a bundle?
+    """Check that an exported graph can become a bundle.
 
     Args:
         data: the serialised model, without metadata.
@@ -84,7 +84,7 @@ def check_exported(data: bytes, stages: Sequence[str], size: tuple[int, int]) ->
         size: of the network's input.
 
     Raises:
-        ValueError: no, and why.
+        ValueError: it cannot; the message says why.
     """
     model, _ = read_model(data)
     check_model(model)
@@ -94,7 +94,7 @@ def check_exported(data: bytes, stages: Sequence[str], size: tuple[int, int]) ->
 
 
 def check_opsets(model: Message) -> None:
-    """Raise Unfit unless the operators are ONNX's own, of versions that are known here."""
+    """Raise OperatorError unless the operators are ONNX's own, of known versions."""
     imports = [(entry.get("domain", ""), entry.get("version", 0)) for entry in model.get("opset_import", ())]
     if foreign := sorted({domain for domain, _ in imports} - {*DOMAINS, *UNUSED_DOMAINS}):
         raise OperatorError(f"needs operators of {', '.join(foreign)[:200]}, which not every runtime has")
@@ -114,11 +114,11 @@ def check_opsets(model: Message) -> None:
 
 
 def check_sizes(plan: Plan, metadata: Metadata, golden: tuple[int, ...]) -> None:
-    """Work out what the golden image and images of usual sizes cost, and what they give.
+    """Compute cost and output shapes for the golden image and images of usual sizes.
 
     Raises:
-        Unfit: more than any network needs; labels that are not the image's size; scores that are not one map for each
-            class; or a stage that is not the map that a trace shows.
+        OperatorError: more than any network needs; labels of another size than the image; scores that are not one map
+            per class; or a stage that is not a map.
     """
     for height, width in ((golden[0], golden[1]), *TRIED):
         found = plan.check(height, width, metadata.size).tensors
@@ -141,7 +141,7 @@ def expect(found: dict[str, TensorSize], name: str, dtype: np.dtype[Any], shape:
 
 
 def check_declarations(session: DeclaredSession, classes: int) -> None:
-    """Raise Unfit unless a runtime found the input and the outputs that every bundle has."""
+    """Raise OperatorError unless the session has the input and outputs of a bundle."""
     expected: dict[str, tuple[str, list[int | None]]] = {
         "input image": ("tensor(uint8)", [None, None, 3]),
         "output labels": ("tensor(uint8)", [None, None]),
@@ -158,7 +158,7 @@ def check_declarations(session: DeclaredSession, classes: int) -> None:
 
 
 def fits(declared: Sequence[Any], expected: Sequence[int | None]) -> bool:
-    """Does a declared shape fit? A side must be free where None is expected; where a number is, it or free."""
+    """Does a declared shape match? A side must be dynamic where None is expected, and otherwise equal or dynamic."""
     if len(declared) != len(expected):
         return False
     return all(
@@ -167,10 +167,10 @@ def fits(declared: Sequence[Any], expected: Sequence[int | None]) -> bool:
 
 
 def check_answer(image: NDArray[Any], labels: Any, scores: Any, classes: int) -> None:
-    """Look at what an engine gave for an image [H, W, 3].
+    """Check an engine's outputs for an image [H, W, 3].
 
     Raises:
-        Unfit: not labels uint8 [H, W] of classes that there are, and finite scores float32 [C, h, w].
+        OperatorError: not labels uint8 [H, W] below the number of classes, and finite scores float32 [C, h, w].
     """
     height, width = image.shape[:2]
     if not isinstance(labels, np.ndarray) or labels.dtype != np.uint8 or labels.shape != (height, width):
@@ -183,7 +183,7 @@ def check_answer(image: NDArray[Any], labels: Any, scores: Any, classes: int) ->
     if not right or len(scores) != classes:
         raise OperatorError(f"gives scores {shown(scores)}; expected float32 {[classes, 'h', 'w']}")
     if not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
-        raise OperatorError("gives scores that are infinite or not a number")
+        raise OperatorError("gives scores that are infinite or NaN")
 
 
 def shown(value: Any) -> str:

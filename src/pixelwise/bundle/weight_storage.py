@@ -1,8 +1,8 @@
-"""Large weights stored small: as float16, or as int8 with one scale a channel. The network still computes in float32.
+"""Smaller storage of large weights: float16, or int8 with one scale per channel. The network still computes in float32.
 
-Each such weight is stored under NAME/stored and unpacked into NAME by a Cast, and for int8 a Mul by its scales. Both
-run on constants only, so every runtime works them out once, when it loads the file: nothing is slower afterwards. (A
-DequantizeLinear would say the same, but ONNX Runtime keeps those for its integer kernels and would run it every time.)
+Each such weight is stored as NAME/stored and unpacked into NAME by a Cast, and for int8 a Mul by its scales. Both have
+constant inputs, so every runtime computes them once, when it loads the file: inference is as fast as before. (ONNX
+Runtime would keep a DequantizeLinear for its integer kernels and run it every time.)
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 Storage = Literal["float32", "float16", "int8"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
-LARGE = 1024  # values; smaller tensors stay as they are, all of them together being a few kilobytes
-CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}  # of a weight: the axis of what it puts out
+LARGE = 1024  # values; smaller tensors stay float32: together they are a few kilobytes
+CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}  # operator → the weight's axis of output channels
 STORED, SCALES = "/stored", "/scales"
 
 
 def store_weights(model: onnx.ModelProto, storage: Storage) -> onnx.ModelProto:
-    """A copy of a float32 model whose large weights are stored as `storage`. A weight that cannot be stays float32.
+    """A copy of a float32 model whose large weights are stored as `storage`, if possible, otherwise as float32.
 
-    int8 is symmetric, with the scale that the largest value of a channel asks for: an error of at most 0.4 % of that.
+    int8 is symmetric, scaled to the largest value of each channel: an error of at most 0.4 % of that value.
     """
     small = onnx.ModelProto()
     small.CopyFrom(model)
@@ -56,7 +56,7 @@ def store_weights(model: onnx.ModelProto, storage: Storage) -> onnx.ModelProto:
 
 
 def weight_users(model: onnx.ModelProto) -> dict[str, int]:
-    """Weight → its axis of output channels, for the weights of which all users agree on one."""
+    """Weight → its axis of output channels, for weights whose users agree on one."""
     axes: dict[str, set[int | None]] = {}
     for node in model.graph.node:
         for place, name in enumerate(node.input):
@@ -65,8 +65,8 @@ def weight_users(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def to_int8(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Values → (int8 −127 … 127, scales that broadcast against it), one scale for each place along `axis`."""
+    """Values → (int8 −127 … 127, scales that broadcast against it), one scale per index along `axis`."""
     others: Any = tuple(i for i in range(values.ndim) if i != axis % values.ndim)
     largest = np.abs(values).max(axis=others, keepdims=True)
-    scales = np.where(largest > 1e-30, largest / 127, 1).astype(np.float32)  # below, a scale would lose its own digits
+    scales = np.where(largest > 1e-30, largest / 127, 1).astype(np.float32)  # smaller scales would be subnormal
     return np.clip(np.round(values / scales), -127, 127).astype(np.int8), scales

@@ -1,7 +1,7 @@
-"""What a person sees in the terminal: the same trace events that files and pages get, as tables and bars.
+"""Terminal output: trace events as tables and progress bars.
 
-Live where the output is a terminal; plain lines, one a fact, where it is a file or a pipe. Names of classes and files
-come from other people: they are never read as markup, and control characters in them are shown, not sent.
+Live updates in a terminal, plain lines in a file or pipe. Names of classes and files are untrusted: they are never
+parsed as markup, and control characters in them are escaped.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pixelwise.training.observations import images_of
 if TYPE_CHECKING:
     from pixelwise.prediction.built_in_models import BuiltIn
 
-SHOWN_PROBLEMS = 5  # of a kind, before a training
+SHOWN_PROBLEMS = 5  # of each kind, before a training
 Event = dict[str, Any]
 
 
 class PlainConsole(Console):
-    """A console that prints text as it is: no markup in it, and no control character from it reaches the terminal."""
+    """A console without markup that escapes control characters."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, quiet=quiet)
@@ -44,12 +44,12 @@ class PlainConsole(Console):
 
 
 class TrainingView:
-    """Shows a training as it happens. `tell` takes trace events, `progress` what is done of what."""
+    """Shows a training as it runs. `tell` takes trace events, `progress` (what is being done, done, total)."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.epochs: list[Event] = []
-        self.planned = 0  # epochs, by the latest plan
+        self.planned = 0  # epochs in the latest plan
         self.bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -101,20 +101,20 @@ class TrainingView:
         elif kind == "warning":
             self.console.print(f"warning: {event['message']}", style="yellow", soft_wrap=True)
         elif kind == "export":
-            self.console.print(f"bundle {event['path']} written; it agrees with the network on "
+            self.console.print(f"bundle {event['path']} written; its labels equal PyTorch's on "
                                f"{1 - event['differs']:.3%} of the pixels", soft_wrap=True)  # fmt: skip
             if reduced := event.get("reduced"):
                 self.console.print(reduced_line(reduced, event["bytes"]), soft_wrap=True)
 
     def render(self) -> RenderableType:
-        room = max(self.console.height - 8, 5)  # a table taller than the screen would not scroll
+        room = max(self.console.height - 8, 5)  # rich cannot scroll a live table taller than the screen
         return Group(self.table(self.epochs[-room:]), self.bar) if self.epochs else Group(self.bar)
 
     def table(self, epochs: list[Event]) -> Table:
         table = Table(title="training", title_justify="left", box=None, pad_edge=False)
         for name in ("epoch", "loss", "val loss", "accuracy", "mIoU", "seconds", "images/s"):
             table.add_column(name, justify="right")
-        table.add_column("what the numbers say", ratio=1)
+        table.add_column("remark", ratio=1)
         best = max((e["miou"] or 0.0 for e in self.epochs), default=0.0)
         for event in epochs:
             star = "★" if (event["miou"] or 0.0) == best else " "
@@ -144,11 +144,11 @@ def epoch_line(event: Event) -> str:
 
 
 def data_table(event: Event) -> RenderableType:
-    """What the network will see of each class, and what is wrong with the data."""
+    """Pixels per class at the network's input size, and problems of the data."""
     pairs = ", ".join(f"{count} {split}" for split, count in event["pairs"].items())
     table = Table(title=f"{event['root']}: {pairs} pairs ({event['layout']} layout)", title_justify="left", box=None)
     table.add_column("class")
-    table.add_column("share of labelled pixels, as the network sees them", no_wrap=True)
+    table.add_column("share of labelled pixels at the network's input size", no_wrap=True)
     table.add_column("pixels", justify="right")
     total = max(sum(event["pixels"].values()), 1)
     for row in event["classes"]:
@@ -169,15 +169,17 @@ def data_table(event: Event) -> RenderableType:
     for kind, number in seen.items():
         if number > SHOWN_PROBLEMS:
             lines.append(
-                Text(f"and {number - SHOWN_PROBLEMS:,} more of {kind}; pixelwise check lists all", style="yellow")
+                Text(
+                    f"and {number - SHOWN_PROBLEMS:,} more of kind {kind}; `pixelwise check` lists all", style="yellow"
+                )
             )
     return Group(*lines)
 
 
 def reduced_line(reduced: dict[str, Any], size_bytes: int) -> str:
-    """What was made smaller, and what that cost."""
+    """What was reduced, and the change of mIoU."""
     before, after = reduced["miou_before"], reduced["miou_after"]
-    what = "convolutions in int8" if "computes" in reduced else f"weights stored as {reduced['weights']}"
+    what = "int8 convolutions" if "computes" in reduced else f"weights stored as {reduced['weights']}"
     return (
         f"{what}, {size_bytes / 1e6:.1f} MB: mIoU on val {before:.4f} → {after:.4f} "
         f"({-reduced['drop_points']:+.2f} points)"
@@ -185,7 +187,7 @@ def reduced_line(reduced: dict[str, Any], size_bytes: int) -> str:
 
 
 def flow_line(event: Event) -> Text:
-    """One stage: what it puts out and how long it took."""
+    """One stage: shape, type and range of its output, and its time."""
     shape = "×".join(str(side) for side in event["shape"])
     return Text(
         f"  {event['stage']:<26} {shape:<14} {event['dtype']:<8} {event['minimum']:9.3f} … {event['maximum']:<9.3f} "
@@ -194,13 +196,13 @@ def flow_line(event: Event) -> Text:
 
 
 def start_line(event: Event) -> str:
-    anew = f"; its own from the start: {', '.join(event['anew'])}" if event["anew"] else ""
-    return f"starts from the weights of {event['run']}, epoch {event['epoch']}{anew}"
+    untrained = f"; untrained: {', '.join(event['anew'])}" if event["anew"] else ""
+    return f"initial weights: {event['run']}, epoch {event['epoch']}{untrained}"
 
 
 def plan_line(event: Event) -> str:
     return (
-        f"plan: {event['epochs']} epochs of {event['steps']} steps, {event['small_epochs']} of them with small views; "
+        f"plan: {event['epochs']} epochs of {event['steps']} steps, {event['small_epochs']} of them on small crops; "
         f"expected to end after {minutes(event['expected_s'])} of {minutes(event['budget_s'])}"
     )
 
@@ -211,7 +213,7 @@ def minutes(seconds: float) -> str:
 
 @contextmanager
 def work_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar that goes away when the work is done; nothing where no one watches."""
+    """A progress bar that disappears when the work is done; only in a terminal."""
     if not console.is_terminal or console.quiet:
         yield lambda done, total: None
         return
@@ -228,8 +230,8 @@ def work_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]
 
 
 def models_table(models: Sequence[BuiltIn]) -> Table:
-    """The built-in models: what each labels, how large it is and how well it does."""
-    table = Table("name", "classes", "sees", "MB", "mIoU", "accuracy", "of")
+    """The built-in models: classes, input size, file size and scores."""
+    table = Table("name", "classes", "input size", "MB", "mIoU", "accuracy", "measured on")
     for model in models:
         facts = model.to_json()
         metrics = facts["metrics"]
