@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pixelwise.datasets.class_values import Given, values_of
 from pixelwise.errors import DataError
-from pixelwise.evaluation.evaluate import default_split, measure_pair, unwatched
+from pixelwise.evaluation.evaluate import default_split, measure_pair
 from pixelwise.evaluation.evaluation_report import WHOLE
 from pixelwise.evaluation.labelled_pairs import Pair, checked_listing, each_pair, open_data
 from pixelwise.evaluation.match_classes import match_classes
@@ -188,7 +188,7 @@ def compare(
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
     masks: str = "",
-    progress: Callable[[int, int], None] = unwatched,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Comparison:
     """Compare two models on the same images: differences of B from A with 95 % confidence intervals.
 

@@ -38,10 +38,6 @@ DEFAULT_SPLITS = ("test", "val")  # the first of these that has images
 TIMED = 3  # images that are labelled one at a time, on all cores, to measure the time per image
 
 
-def unwatched(_done: int, _total: int) -> None:
-    """No progress display."""
-
-
 def evaluate(
     model: Model | str | Path,
     data: Dataset | str | Path,
@@ -55,7 +51,7 @@ def evaluate(
     csv: str | Path | None = None,
     tta: str = "",
     tell: Listener = nobody,
-    progress: Callable[[int, int], None] = unwatched,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> EvaluationReport:
     """Evaluate a model on a labelled split, at each image's own resolution.
 

@@ -21,7 +21,6 @@ from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
 from pixelwise.datasets.list_dataset import list_dataset
 from pixelwise.datasets.read_sample import read_sample_image
 from pixelwise.errors import DataError, UsageError
-from pixelwise.evaluation.evaluate import unwatched
 from pixelwise.images.files import real_path, shown
 from pixelwise.images.image_files import read_image
 from pixelwise.labelling.labelling_tasks import KINDS, write_tasks
@@ -143,7 +142,7 @@ def suggest(
     curve: Path | str | None = None,
     out: Path | str | None = None,
     tasks: str = "cvat",
-    progress: Callable[[int, int], None] = unwatched,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Suggestions:
     """Suggest which images to label next: those of which the model is least sure and that are least like labelled ones.
 

@@ -1,4 +1,4 @@
-"""How good a model is on images that it was not trained on, by the functions and rules of `evaluate`."""
+"""A model's scores on held-out images, with the functions and rules of `evaluate`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pixelwise.prediction.load_model import Model
 from pixelwise.server.sample_images import Samples
 from pixelwise.trace_events import finite
 
-IMAGES = 32  # measured at most, so that the page need not wait long
+IMAGES = 32  # at most, to bound the time that the page waits
 
 
 def held_out_scores(model: Model, samples: Samples) -> dict[str, Any] | None:
-    """What GET /v1/judged answers; None where there are no images with masks. Raises RequestError."""
+    """The response of GET /v1/judged; None if there are no images with masks. Raises RequestError."""
     found = samples.labelled(IMAGES)
     if found is None:
         return None

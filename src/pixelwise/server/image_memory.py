@@ -1,4 +1,4 @@
-"""The images that the page is looking at, remembered for a while so that it need not send them again.
+"""The images that the page shows, kept for a while so that it need not upload them again.
 
 Shapes: H, W the image's own size; C classes; h, w the size of the scores.
 """
@@ -17,7 +17,7 @@ from pixelwise.server.error_responses import unknown_image
 
 @dataclass
 class RememberedImage:
-    """One image, what the model said about it, and what has been worked out since."""
+    """One image, its prediction, and what was computed for it since."""
 
     pixels: Pixels  # [H, W, 3]
     prediction: Prediction
@@ -25,12 +25,12 @@ class RememberedImage:
     predict_ms: float
     format: str
     bytes: int
-    sha256: str = ""  # of the bytes as they were sent, so that a client can see that an answer is its own
+    sha256: str = ""  # of the uploaded bytes, so that a client can match the answer to its request
     layers: dict[str, Any] = field(default_factory=dict)  # name → [channels, h, w]; kept for the newest images only
 
 
 class ImageMemory:
-    """The newest `most` images and at most `max_pixels` of them in all. Safe to use from several threads."""
+    """The latest images: at most `most`, with at most `max_pixels` in total. Thread-safe."""
 
     def __init__(self, most: int, max_pixels: int, with_layers: int = 2) -> None:
         self.most, self.max_pixels, self.with_layers = most, max_pixels, with_layers
@@ -38,7 +38,7 @@ class ImageMemory:
         self.lock = threading.Lock()
 
     def put(self, seen: RememberedImage) -> str:
-        """Remember it; returns the name to ask for it by, which nobody can guess."""
+        """Store an image. Returns a random name that cannot be guessed."""
         name = secrets.token_urlsafe(12)
         with self.lock:
             self.seen[name] = seen
@@ -56,10 +56,10 @@ class ImageMemory:
             return self.seen[name]
 
     def pixels(self) -> int:
-        """Of all images, with what is remembered of each beside its four bytes a pixel: its scores."""
+        """The size of all images in pixels; scores count as one pixel per four bytes."""
         return sum(seen.prediction.labels.size + seen.prediction.scores.nbytes // 4 for seen in self.seen.values())
 
     def forget_layers(self) -> None:
-        """Layers are several megabytes an image: only the newest images keep theirs."""
+        """Layers take several megabytes per image: only the newest images keep theirs."""
         for seen in list(self.seen.values())[: -self.with_layers]:
             seen.layers.clear()

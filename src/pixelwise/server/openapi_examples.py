@@ -77,7 +77,7 @@ JSON: dict[tuple[str, str], Any] = {
         "licence": {"weights": "encoder: EfficientNet-Lite by Google, ImageNet, Apache-2.0"}, "has_run": True,
     },
     ("get", "/v1/judged"): {
-        "source": "32 images that were held out when this model was trained", "from_run": True, "images": 32,
+        "source": "32 images held out during training", "from_run": True, "images": 32,
         "matrix": [[1200, 40], [31, 2900]], "scores": SCORES,
         "commonest": {"class": "road", "accuracy": 0.7, "miou": 0.35},
         "boundary": {
@@ -90,7 +90,7 @@ JSON: dict[tuple[str, str], Any] = {
     },
     ("get", "/v1/samples"): [
         {
-            "name": "scene-4", "title": "street scene 1", "source": "rendered; every pixel's class is known exactly",
+            "name": "scene-4", "title": "street scene 1", "source": "rendered, with an exact mask",
             "has_truth": True,
         }
     ],

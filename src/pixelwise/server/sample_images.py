@@ -1,4 +1,4 @@
-"""Images that are there without a download: the run's own held-out images, rendered street scenes, the bundle's own."""
+"""Sample images: the held-out images of a model's run, rendered street scenes, or the bundle's test image."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from pixelwise.scenes.render_scene import SCENE_CLASSES, render_scene
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.responses import mapped
 
-SEED = 71  # no training on scenes uses this one
+SEED = 71  # not used for training scenes
 SCENES = (4, 11, 17, 23)
 SCENE_PX = (384, 512)
 SCORED_SCENE_PX = (256, 320)
 HELD_OUT = 6
 HELD_OUT_NAME = "held-out"
-KEPT = 4  # samples whose PNGs are kept
+KEPT = 4  # samples whose PNGs are cached
 GOLDEN = "golden"
 
 
 @dataclass(frozen=True)
 class SampleImage:
-    """An image, nearly always with its true mask."""
+    """An image, usually with its true mask."""
 
     name: str
     title: str
@@ -40,7 +40,7 @@ class SampleImage:
 
 
 class Samples:
-    """The samples that suit a model: held-out images of its run first, where they still lie on this machine."""
+    """The sample images of a model: first its run's held-out images that are still on this machine."""
 
     def __init__(self, model: Model, run: Path | None) -> None:
         self.classes, self.golden = model.classes, model.engine.bundle.golden.image
@@ -49,17 +49,15 @@ class Samples:
         self.mask_ids = mask_ids_of(run)
         self.kept: dict[str, tuple[bytes, bytes]] = {}
         self.examples = [
-            SampleImage(f"{HELD_OUT_NAME}-{i}", sample.name.rpartition("/")[2], "held out when this model was trained")
+            SampleImage(f"{HELD_OUT_NAME}-{i}", sample.name.rpartition("/")[2], "held out during training")
             for i, sample in enumerate(self.held_out[:HELD_OUT])
         ]
         if not self.held_out and self.shared_classes < 2:
             self.examples.append(
-                SampleImage(
-                    GOLDEN, "the model’s own test image", "inside its file; it comes without a true mask", False
-                )
+                SampleImage(GOLDEN, "the model’s own test image", "part of its file; it has no true mask", False)
             )
         self.examples += [
-            SampleImage(f"scene-{i}", f"street scene {number + 1}", "rendered; every pixel's class is known exactly")
+            SampleImage(f"scene-{i}", f"street scene {number + 1}", "rendered, with an exact mask")
             for number, i in enumerate(SCENES)
         ]
 
@@ -83,18 +81,18 @@ class Samples:
             return read_held_out(sample, self.mask_ids, len(self.classes))
         except PixelwiseError as error:
             raise RequestError(
-                410, "sample-gone", "This image is no longer where it was.", "Choose another one."
+                410, "sample-gone", "This image is no longer at its recorded path.", "Choose another one."
             ) from error
 
     def labelled(self, most: int) -> tuple[str, Iterator[tuple[Pixels, Labels]]] | None:
-        """Images with true labels to score this model on, as from `read`, and what they are; None where there are none.
+        """Images [H, W, 3] and true labels [H, W] to score this model on, and what they are; None if there are none.
 
-        The first of the run's held-out images, in their order; without any, rendered scenes.
+        They are the first of the run's held-out images or, without any, rendered scenes.
         """
         if self.held_out:
             count = min(len(self.held_out), most)
             these = f"the first {count} of {len(self.held_out)}" if count < len(self.held_out) else f"{count}"
-            source = f"{these} images that were held out when this model was trained"
+            source = f"{these} images held out during training"
             return source, (self.read_held_out(i) for i in range(count))
         if self.shared_classes >= 2:
             source = f"{most} rendered street scenes, which show {self.shared_classes} of this model’s classes"
@@ -106,7 +104,7 @@ class Samples:
         return pixels, mapped(labels, SCENE_CLASSES, self.classes)
 
     def pngs(self, name: str) -> tuple[bytes, bytes]:
-        """Image and true mask as PNG; those asked for last are kept."""
+        """Image and true mask as PNG, with a cache of the latest."""
         if name not in self.kept:
             pixels, labels = self.read(name)
             self.kept[name] = (encode_png(pixels), encode_png(labels))
@@ -116,12 +114,12 @@ class Samples:
 
 
 def is_held_out(name: str) -> bool:
-    """Is this sample read from a folder of this machine?"""
+    """Whether this sample is read from a folder of this machine."""
     return name.startswith(HELD_OUT_NAME)
 
 
 def data_of(run: Path | None) -> dict[str, Any]:
-    """What a run recorded of its data; empty where there is no run."""
+    """The run's record of its data; empty without a run."""
     if run is None:
         return {}
     try:
@@ -132,14 +130,14 @@ def data_of(run: Path | None) -> dict[str, Any]:
 
 
 def held_out_pairs(run: Path | None) -> list[Sample]:
-    """The validation pairs of a run that are still there."""
+    """The validation pairs of a run that still exist."""
     rows = data_of(run).get("splits", {}).get("val", [])
     samples = [Sample(str(name), Path(image), Path(mask), *parts) for name, image, mask, *parts in rows if mask]
     return [one for one in samples if one.image.is_file() and one.mask is not None and one.mask.is_file()]
 
 
 def read_held_out(sample: Sample, mask_ids: dict[int, int], classes: int) -> tuple[Pixels, Labels]:
-    """Pixels [H, W, 3] and true labels [H, W], as the run read them. Raises PixelwiseError."""
+    """Pixels [H, W, 3] and true labels [H, W], read as in the run. Raises PixelwiseError."""
     pixels = read_sample_image(sample)
     return pixels, read_sample_mask(sample, mask_ids, classes, (pixels.shape[0], pixels.shape[1]))
 
