@@ -330,9 +330,7 @@ export function questions(facts: QuizFacts): Question[] {
     .filter((question) => question.options.length > 1);
 }
 
-/** Where numbers happen to be equal, two options would read alike: the right one stays. */
+/** Where numbers happen to be equal, two options would read alike: the first stays, which is the right one. */
 function apart(options: Option[]): Option[] {
-  return options.filter(
-    (one, i) => one.right || !options.some((other, j) => other.text === one.text && (other.right || j < i)),
-  );
+  return options.filter((one, i) => options.findIndex((other) => other.text === one.text) === i);
 }
