@@ -300,7 +300,7 @@ function aboutOverfitting({ epochs }: QuizFacts): Question[] {
         ...(over
           ? [
               right(`epoch ${over.epoch}`, `Its observation: ${over.observation}.`),
-              wrong('it never did', `Prediction at epoch ${over.epoch} in the chart: the two losses part.`),
+              wrong('it never did', `Look at epoch ${over.epoch} in the chart: the two losses part.`),
             ]
           : [
               right(
