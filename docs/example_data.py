@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,7 @@ def make_examples(folder: Path) -> None:
         write_image(folder / "cells" / "masks" / f"well_{i:02}.png", mask)
     write_image(folder / "cells.png", draw_cells(np.random.default_rng(99))[0])
     write_map(folder / "map.tif")
+    write_clip(folder / "clip.mp4")
 
 
 def write_image(path: Path, pixels: npt.NDArray[np.uint8 | np.uint16]) -> None:
@@ -87,6 +89,18 @@ def write_map(path: Path) -> None:
         (34735, "H", len(keys), keys, True),
     ]
     tifffile.imwrite(path, pixels, tile=(256, 256), photometric="rgb", compression="deflate", extratags=place)
+
+
+def write_clip(path: Path) -> None:
+    """A camera that moves along a street: ten frames in a second."""
+    street, _ = render_scene(2, 5, 240, 400)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for shift_px in range(0, 80, 8):
+            frame = np.ascontiguousarray(street[:, shift_px : shift_px + 320])
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        file.mux(stream.encode())
 
 
 if __name__ == "__main__":
