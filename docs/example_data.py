@@ -7,6 +7,7 @@ cracks/       12 grey photos of a wall with thin cracks, masks of 0 and 255
 cells/        12 16-bit images of bright nuclei, masks of 0 and 1; cells.png is one more
 my_data/      a few of the scenes
 map.tif       a tiled GeoTIFF of 1,200 × 900 pixels
+clip.mp4      a second of video, ten frames
 """
 
 from __future__ import annotations
