@@ -37,7 +37,6 @@ def main() -> None:
     model, dataset = opened(chosen)
     samples = dataset.splits[chosen.split]
     report = pw.evaluate(model, dataset, split=chosen.split)
-    assert report.analysis is not None
     wrong = np.array([1 - row.accuracy for row in report.analysis.rows])
     lost = np.array([1 - row.miou for row in report.analysis.rows])
     with tempfile.TemporaryDirectory() as folder:

@@ -26,7 +26,7 @@ def main() -> None:
     table = Table("--tta", "mIoU", "calibration error", "milliseconds an image", title=f"{chosen.data}, {chosen.split}")
     for views in chosen.views:
         report = pw.evaluate(model, data, split=chosen.split, tta=views)
-        error = report.analysis.calibration.error if report.analysis else float("nan")
+        error = report.analysis.calibration.error
         table.add_row(views or "none", f"{report.miou:.2%}", f"{error:.2%}", f"{report.milliseconds:.1f}")
     Console().print(table)
 

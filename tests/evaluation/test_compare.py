@@ -90,7 +90,6 @@ def test_both_models_get_the_scores_that_evaluate_gives(models: tuple[Model, Mod
     found = compare(*models, tmp_path)
     for side, model in zip(("a", "b"), models, strict=True):
         report = evaluate(model, tmp_path)
-        assert report.analysis is not None
         assert getattr(found.miou, side) == pytest.approx(report.miou)
         ious = [getattr(row, side) for row in found.by_class]
         np.testing.assert_allclose(ious, report.scores.iou_C)

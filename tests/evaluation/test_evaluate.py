@@ -12,13 +12,16 @@ from rich.console import Console
 
 from conftest import THREE, picture
 from pixelwise.errors import DataError, DatasetError, UsageError
+from pixelwise.evaluation.analysis import Analysis
 from pixelwise.evaluation.evaluate import evaluate
 from pixelwise.evaluation.evaluation_report import EvaluationReport
 from pixelwise.evaluation.match_classes import match_classes
+from pixelwise.evaluation.measure_image import measure
+from pixelwise.evaluation.per_image import row_of
 from pixelwise.images.image_files import write_png
 from pixelwise.metrics.confusion import count_pairs
 from pixelwise.prediction.load_model import Model, load
-from pixelwise.records import VOID, ClassList
+from pixelwise.records import VOID, ClassList, Sample
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +133,12 @@ def test_all_problems_are_listed_at_once(model: Model, own_labels: Path) -> None
 
 
 def test_report_says_what_a_guess_would_reach() -> None:
-    matrix = np.array([[60, 10, 0], [5, 25, 0], [0, 0, 0]], np.int64)
-    report = EvaluationReport("m.onnx", "0" * 64, "data", "test", THREE, matrix, 4, 1.5, ("a note",))
+    pairs = [(0, 0)] * 60 + [(0, 1)] * 10 + [(1, 0)] * 5 + [(1, 1)] * 25
+    true, predicted = np.array(pairs, np.uint8).T[:, None]
+    sums, _ = measure(predicted, true, np.zeros((3, 1, 1), np.float32), 3)
+    row = row_of(Sample("one", Path("one.png"), None), (1, 100), sums)
+    analysis = Analysis(THREE, sums, (row,), (), 0)
+    report = EvaluationReport("m.onnx", "0" * 64, "data", "test", analysis, 1.5, ("a note",))
     name, guess = report.baseline
     assert name == "sky"
     assert guess.accuracy == pytest.approx(0.7)

@@ -60,7 +60,6 @@ def report(model: Model, data: Path, tmp_path_factory: pytest.TempPathFactory) -
 def test_the_parts_add_up(report: tuple[EvaluationReport, str, str]) -> None:
     found, _, _ = report
     analysis = found.analysis
-    assert analysis is not None
     wrong = int(found.matrix.sum() - np.diag(found.matrix).sum())
     assert sum(row["pixels"] for row in analysis.errors()) == wrong
     assert (analysis.sums.matrix == found.matrix).all()
@@ -84,7 +83,6 @@ def test_the_baseline_stands_beside_every_score(report: tuple[EvaluationReport, 
 
     found, _, text = report
     analysis = found.analysis
-    assert analysis is not None
     opened, common = open_dataset(data), analysis.commonest
     total = Sums.zero(len(opened.classes))
     for line, row in zip(csv.DictReader(io.StringIO(text)), analysis.rows, strict=True):
@@ -170,7 +168,7 @@ def test_the_page_needs_nothing_else_and_says_everything_in_words(report: tuple[
     assert "<script" not in page
     assert "://" not in re.sub(r"data:[^\"]*", "", page)
     assert "prefers-color-scheme: dark" in page
-    assert page.count("<img") == 9 * 4 + 3 * min(report[0].analysis.suspects_in_all, 6)  # type: ignore[union-attr]
+    assert page.count("<img") == 9 * 4 + 3 * min(report[0].analysis.suspects_in_all, 6)
     assert not outline.open, "a tag is left open"
 
 

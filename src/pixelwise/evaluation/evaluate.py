@@ -109,12 +109,9 @@ def evaluate(
         digest=opened.digest,
         data=shown(dataset.root),
         split=split,
-        classes=match.classes,
-        matrix=sums.matrix,
-        images=len(rows),
+        analysis=Analysis(match.classes, sums, tuple(rows), tuple(suspected), seen),
         milliseconds=float(np.median([row.milliseconds for row in rows if row.milliseconds is not None])),
         notes=tuple(note for note in (*dataset.notes, match.note, note_of(variants)) if note),
-        analysis=Analysis(match.classes, sums, tuple(rows), tuple(suspected), seen),
     )
     if csv:
         write_whole(Path(csv), to_csv(rows, match.classes))

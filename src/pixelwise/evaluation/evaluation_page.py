@@ -32,8 +32,6 @@ LISTED = 200  # images in the page's table; the CSV has them all
 def page_of(report: EvaluationReport, model: Model, dataset: Dataset, match: Match) -> str:
     """The whole page."""
     analysis = report.analysis
-    if analysis is None:
-        raise ValueError("the report has no analysis; only those of `evaluate` become pages")
     return render(
         "evaluation.html",
         report=report,

@@ -34,12 +34,23 @@ class EvaluationReport:
     digest: str
     data: str
     split: str
-    classes: ClassList  # the dataset's
-    matrix: Counts  # [C, C]: rows true, columns predicted
-    images: int
+    analysis: Analysis
     milliseconds: float  # image array → labels: median over the first three images, each labelled alone on all cores
     notes: tuple[str, ...] = ()
-    analysis: Analysis | None = None  # set by `evaluate`
+
+    @property
+    def classes(self) -> ClassList:
+        """The dataset's classes."""
+        return self.analysis.classes
+
+    @property
+    def matrix(self) -> Counts:
+        """The confusion matrix [C, C]: rows true, columns predicted."""
+        return self.analysis.sums.matrix
+
+    @property
+    def images(self) -> int:
+        return len(self.analysis.rows)
 
     @property
     def scores(self) -> Scores:
@@ -88,7 +99,7 @@ class EvaluationReport:
             "confusions": [{"true": t, "predicted": p, "share": share} for t, p, share in self.confusions()],
             "matrix": self.matrix.tolist(),
             "notes": list(self.notes),
-            **(finite(self.analysis.to_json()) if self.analysis else {}),
+            **finite(self.analysis.to_json()),
         }
 
     def to_rich(self) -> RenderableType:
@@ -99,27 +110,26 @@ class EvaluationReport:
         found = self.scores
         name, guess = self.baseline
         of = self.classes.names.index(name)
-        interval = ("95 %",) if self.analysis else ()
-        table = table_of("class", "IoU", "", *interval, "Dice", "precision", "recall", "pixels")
+        table = table_of("class", "IoU", "", "95 %", "Dice", "precision", "recall", "pixels")
         true_C = self.matrix.sum(axis=1)
         for i, class_name in enumerate(self.classes.names):
             red, green, blue = self.classes.colours[i]
             colour = f"#{red:02x}{green:02x}{blue:02x}"
-            iou = float(found.iou_C[i])
+            iou, (low, high) = float(found.iou_C[i]), self.analysis.intervals["iou"][:, i]
             table.add_row(
                 Text("■ ", style=colour).append(class_name, style="default"),
                 percent(iou),
                 Text("–" if isnan(iou) else "█" * round(iou * BAR_COLUMNS), style=colour),
-                *self.interval_cell(i),
+                f"{low * 100:.1f}–{high * 100:.1f}" if low == low else "–",
                 percent(float(found.dice_C[i])),
                 percent(float(found.precision_C[i])),
                 percent(float(found.recall_C[i])),
                 f"{int(true_C[i]):,}",
             )
-        lines = [
+        head = (
             f"{self.images:,} images of the {self.split} split, {found.pixels:,} labelled pixels, "
-            f"{self.milliseconds:.1f} ms per image",
-        ]
+            f"{self.milliseconds:.1f} ms per image"
+        )
         names = {"IoU": guess.iou_C, "Dice": guess.dice_C, "precision": guess.precision_C, "recall": guess.recall_C}
         own = ", ".join(f"{title} {percent(float(values_C[of]))}" for title, values_C in names.items())
         beside = (
@@ -130,32 +140,22 @@ class EvaluationReport:
         absent = [n for n, iou in zip(self.classes.names, found.iou_C, strict=True) if isnan(iou)]
         if absent:
             after.append(f"Neither in this split nor predicted, so left out of the means: {', '.join(absent)}.")
-        more: list[RenderableType] = []
-        if self.analysis:
-            more = [*analysis_parts(self.analysis), Text()]
         return Group(
-            *(Text(line) for line in lines), Text(), self.whole_table(), Text(), table, Text(beside), Text(), *more,
+            Text(head), Text(), self.whole_table(), Text(), table, Text(beside), Text(),
+            *analysis_parts(self.analysis), Text(),
             *(Text(line) for line in after),
         )  # fmt: skip
-
-    def interval_cell(self, index: int) -> tuple[str, ...]:
-        """The interval of a class's IoU."""
-        if not self.analysis:
-            return ()
-        low, high = self.analysis.intervals["iou"][:, index]
-        return (f"{low * 100:.1f}–{high * 100:.1f}" if low == low else "–",)
 
     def whole_table(self) -> RenderableType:
         """The scores of the whole split, with intervals and the baseline."""
         found, (name, guess) = self.scores, self.baseline
-        table = table_of("", "score", *(("95 %",) if self.analysis else ()), f"{name} everywhere")
+        table = table_of("", "score", "95 %", f"{name} everywhere")
         for score, title in WHOLE.items():
-            low_high = self.analysis.intervals[score] if self.analysis else None
-            ends = () if low_high is None else (f"{percent(low_high[0])} to {percent(low_high[1])}",)
+            low, high = self.analysis.intervals[score]
             table.add_row(
                 "mean IoU (mIoU)" if score == "miou" else title,
                 percent(getattr(found, score)),
-                *ends,
+                f"{percent(low)} to {percent(high)}",
                 percent(getattr(guess, score)),
             )
         return table  # type: ignore[no-any-return]
