@@ -88,7 +88,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path, word: str = "") -> Listing:
-    """Every split that has a folder of images and one of masks; other folders of images are told.
+    """Every split that has a folder of images and one of masks; other folders of images are reported.
 
     `word`: what a person said of the masks: part of their folders' or files' names.
 

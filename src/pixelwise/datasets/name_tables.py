@@ -105,7 +105,7 @@ def tables_beside(root: Path) -> list[Table]:
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(islice(folder.iterdir(), MOST_ENTRIES))
-    except OSError:  # a folder that cannot be listed is told where its images are; here it names nothing
+    except OSError:  # a folder that cannot be listed is reported with its images; here it names nothing
         return []
 
 

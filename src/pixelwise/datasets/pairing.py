@@ -1,7 +1,7 @@
 """Which mask belongs to which image, by their names: exactly, without the words that tell them apart, or nearly.
 
 Nearly is never paired: names that differ in case or in Unicode form pair on one machine and not on the next, so they
-are told as problems, with what to rename.
+are reported as problems, with what to rename.
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@ judge             facts of one pair → what is wrong with it
 findings          facts of all pairs → problems, in the form that training asks for
 coding            how the masks write their classes: ids, grey steps, objects, colours
 colour_map        the codes among the blended values of masks that were smoothed or saved as JPEG
-mask_problems     both in words, with what only a person can decide
+mask_problems     both in words, with what only the user can decide
 copies            whether two images are one picture
 alike             copies, near copies, video frames and groups across splits
 outliers          images that are not like the others
 diagnose          all of these in one pass: the verb `check`
-relabel, repair   a mended native copy
+relabel, repair   a repaired native copy
 label_errors      where a confident model and the mask disagree
 report, page      the findings as JSON, in the terminal, as one HTML file
 """

@@ -39,7 +39,7 @@ from pixelwise.doctor.validate_pair import validate_pair
 from pixelwise.images.files import Refusal, shown
 from pixelwise.records import VOID, Dataset, Sample
 
-TOLD_ONCE = frozenset(STORAGE)  # kinds that are told for all masks together
+TOLD_ONCE = frozenset(STORAGE)  # kinds that are reported once for all masks
 
 Progress = Callable[[str, int, int], None]  # what is done, done, in all
 
@@ -136,7 +136,7 @@ def ways_to_fit(looks: Sequence[PairInspection]) -> frozenset[str]:
 def _translated(look: PairInspection, reading: Reading) -> tuple[PairInspection, bool]:
     """A look whose codes are class ids and whose storage is not held against it; False: it stays as it is.
 
-    What is wrong with storage and coding is told once for the dataset. Ids that a declared mapping lacks stay, so that
+    Problems of storage and coding are reported once for the dataset. Ids that a declared mapping lacks stay, so that
     each file with such ids is named.
     """
     mask, meaning = look.mask, reading.meaning

@@ -172,8 +172,8 @@ def _without_withheld(
         return list(facts), []
     message = f"all {len(void)} masks are void: the labels of this split are withheld, as benchmarks do."
     remedy = "It can be predicted, not evaluated on."
-    mended = [(s, replace(pair, problems=(), pixels=None) if s == "test" else pair) for s, pair in facts]
-    return mended, [Problem("warning", "labels-withheld", "test", message, remedy)]
+    kept = [(s, replace(pair, problems=(), pixels=None) if s == "test" else pair) for s, pair in facts]
+    return kept, [Problem("warning", "labels-withheld", "test", message, remedy)]
 
 
 def require_sound(findings: Findings) -> None:
@@ -263,7 +263,7 @@ def _class_problems(dataset: Dataset, counted: Mapping[str, SplitFacts]) -> list
         present = [split for split, facts in filled.items() if facts.pixels_C[c]]
         missing = [split for split in filled if split not in present]
         if not present:
-            remedy = f"Remove the class from {FILE_NAME}, or label some pixels with it; it cannot be learnt."
+            remedy = f"Remove the class from {FILE_NAME}, or label some pixels with it; a model cannot learn it."
             problems.append(Problem("warning", "class-empty", name, "no mask has a pixel of this class.", remedy))
         elif missing:
             message = f"occurs in {' and '.join(present)}, but not in {' and '.join(missing)}."

@@ -1,8 +1,8 @@
 """A repaired native copy: OUT/{train,val,test}/{images,masks}/, dataset.toml, and repairs.jsonl with every change.
 
 Images keep their bytes. Masks become palette PNGs of class ids, without loss but where repairs.jsonl says what is lost.
-What only a person can say is asked for by name (`Decisions`), never guessed; a pair that cannot be mended is left out
-and listed with its reason.
+What only the user can decide must be given as an option (`Decisions`), never guessed; a pair that cannot be repaired is
+left out and listed with its reason.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TURNS = ("left", "right", "transpose")
 
 @dataclass(frozen=True)
 class Decisions:
-    """What only a person can say about a dataset. Every field is an option of `pixelwise check --fix`."""
+    """Decisions that only the user can make. Every field is an option of `pixelwise check --fix`."""
 
     binary_foreground: str | None = None  # 255 beside 0, or every object's id, is the class of this name
     void_values: tuple[str, ...] = ()  # codes that mean unlabelled: "255", "#000000"
@@ -47,7 +47,7 @@ class Decisions:
     background: str | None = None  # the name of the class that id 0, or black, is
     turn: str | None = None  # masks that lie on their side: "left", "right" (how to turn them) or "transpose"
     stretch_masks: bool = False  # masks of another shape than their images cover the same view
-    grouped_split: bool = False  # divide anew by the suggested groups
+    grouped_split: bool = False  # split again by the suggested groups
     drop_copies: bool = False  # leave the images of other splits' val and test out of train
     commonest: int | None = None  # keep this many classes, those with the most pixels; the others become void
     masks: str | None = None  # part of the names of the masks' folders or files, where several could be the masks
@@ -81,7 +81,7 @@ def write_repaired_copy(
 
     Raises:
         UsageError: a decision matches nothing in these data.
-        DatasetError: a decision is missing (all missing ones are named), or no pair can be mended.
+        DatasetError: a decision is missing (all missing ones are named), or no pair can be repaired.
         OutputError: `out` is there already, lies inside the data, or cannot be written.
     """
     require_new(out)
@@ -132,7 +132,7 @@ def _write_copy(
     if not written:
         hint = "; ".join(f"{number} of them: say {option}" for option, number in asked.items())
         raise DatasetError(
-            f"{shown(root)}: no pair can be mended{': ' + hint if hint else ''}.", diagnosis.report.findings.errors
+            f"{shown(root)}: no pair can be repaired{': ' + hint if hint else ''}.", diagnosis.report.findings.errors
         )
     write_whole(out / FILE_NAME, dataset_toml(plan.classes).encode())
     summary = _summary(diagnosis, plan, decisions)
@@ -215,7 +215,7 @@ def _write_pair(
     turn = open_image(data).turn
     labels, changes = _labels(diagnosis, plan, sample, data, turn, decisions)
     if (labels == VOID).all():
-        raise Refusal("all-void", "every pixel is void: nothing can be learnt from it.", "")
+        raise Refusal("all-void", "every pixel is void: it cannot be trained on.", "")
     stem = _free_name(sample, split, taken)
     image_to = f"{split}/images/{stem}{SUFFIX_OF[image_format(data)]}"
     mask_to = f"{split}/masks/{stem}.png"
@@ -246,12 +246,12 @@ def _labels(
         raw = raw_mask_of(read_bytes(sample.mask))
     labels, changes = labels_by(raw, diagnosis.reading.coded(plan))
     if labels.shape != size:
-        mended = fitted_to(labels, raw.turn, size, turn, decisions.turn, decisions.stretch_masks)
-        if isinstance(mended, str):
+        fitted = fitted_to(labels, raw.turn, size, turn, decisions.turn, decisions.stretch_masks)
+        if isinstance(fitted, str):
             what = f"its mask is {labels.shape[1]}×{labels.shape[0]}, its image {size[1]}×{size[0]}: say how with"
-            raise Refusal("ask", what, mended)
-        labels = mended[0]
-        changes.append(mended[1])
+            raise Refusal("ask", what, fitted)
+        labels = fitted[0]
+        changes.append(fitted[1])
     return labels, changes
 
 

@@ -1,7 +1,7 @@
 """What one split gives away about another: near copies, neighbouring video frames, groups such as patients and scenes.
 
 Every finding needs two witnesses, the pictures and the names, or two measures of the pictures; names alone prove
-nothing, because many datasets number their images anew in every split.
+nothing, because many datasets restart the numbers of their images in every split.
 
 Shapes: N images, T × T × 3 thumbnails, G groups.
 """
@@ -116,7 +116,7 @@ def frames_across_splits(seen: Sequence[InspectedImage]) -> list[Problem]:
 def groups_across_splits(seen: Sequence[InspectedImage], told: Collection[str] = ()) -> list[Problem]:
     """A warning for groups (patients, scenes) that names give away and pictures confirm, in more than one split.
 
-    `told`: groups that were told as films already.
+    `told`: groups that were reported as films already.
     """
     groups: defaultdict[str, list[InspectedImage]] = defaultdict(list)
     for one in seen:
@@ -157,18 +157,18 @@ def suggested_split(seen: Sequence[InspectedImage]) -> dict[str, tuple[str, ...]
     if len(where) < 3:
         return {}
     chosen = {group: counts.most_common(1)[0][0] for group, counts in where.items()}
-    learnt = {group: sum(counts.values()) for group, counts in where.items() if chosen[group] != "test"}
-    wanted = VAL_SHARE * sum(learnt.values())
-    if abs(_in_val(learnt, chosen) - wanted) > 0.5 * wanted:
-        for group in learnt:
+    trained = {group: sum(counts.values()) for group, counts in where.items() if chosen[group] != "test"}
+    wanted = VAL_SHARE * sum(trained.values())
+    if abs(_in_val(trained, chosen) - wanted) > 0.5 * wanted:
+        for group in trained:
             chosen[group] = "train"
         filled = 0
-        for group, size in sorted(learnt.items(), key=lambda item: (item[1], item[0])):
+        for group, size in sorted(trained.items(), key=lambda item: (item[1], item[0])):
             if filled < wanted and filled + size <= 1.5 * wanted:
                 chosen[group] = "val"
                 filled += size
-        if not filled and len(learnt) > 1:
-            chosen[min(learnt, key=lambda group: (learnt[group], group))] = "val"
+        if not filled and len(trained) > 1:
+            chosen[min(trained, key=lambda group: (trained[group], group))] = "val"
     return {
         split: tuple(sorted(group for group, its in chosen.items() if its == split))
         for split in ("train", "val", "test")

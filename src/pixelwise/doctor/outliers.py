@@ -22,7 +22,7 @@ SMALL_PX = 32  # an encoder of stride 32 sees one field of such an image
 AREA_TIMES = 25
 LONG_TIMES = 5
 DARK = 32  # a 16-bit image whose brightest sampled pixel is below this, of 255, uses an eighth of its range
-EXCHANGED = 0.8  # an image is told when exchanging red and blue brings it nearer to the others by this factor
+EXCHANGED = 0.8  # an image is reported if exchanging red and blue brings it nearer to the others by this factor
 ENOUGH = 12  # images, below which nothing is called usual
 REFERENCE = 512  # images to which each is compared
 
@@ -105,8 +105,8 @@ def exchanged_channels(seen: Sequence[InspectedImage]) -> list[Problem]:
     """Images whose colours fit the others' only with red and blue exchanged: read as BGR somewhere on their way.
 
     The measure: red minus blue of a thumbnail, laid over its median of all images. Where most images agree with that
-    median, one that opposes it is looked at twice: it is told only if it is much nearer to its nearest others with red
-    and blue exchanged.
+    median, one that opposes it is looked at twice: it is reported only if it is much nearer to its nearest others with
+    red and blue exchanged.
     """
     coloured = [one for one in seen if one.look.spread >= BLANK]
     if len(coloured) < ENOUGH:

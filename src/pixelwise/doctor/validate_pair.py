@@ -63,7 +63,7 @@ def validate_pair(dataset: Dataset, look: PairInspection) -> PairFacts:
     if any(problem.severity == "error" for problem in problems):
         return PairFacts(sample, tuple(problems), size, None, fingerprint, dropped)
     if pixels is not None and set(pixels) == {VOID}:
-        message = "every pixel is void: nothing can be learnt from it."
+        message = "every pixel is void: it cannot be trained on."
         place = where(dataset, sample.mask)
         problems.append(Problem("error", "all-void", place, message, f"Label it, {DROP}"))
     return PairFacts(sample, tuple(problems), size, pixels, fingerprint, dropped)

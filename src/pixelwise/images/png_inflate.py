@@ -2,7 +2,7 @@
 
 A quarter of the time that a photograph's PNG takes to decode is spent inflating it, and most of the rest undoing its
 rows' filters. ISA-L (Intel's Intelligent Storage Acceleration Library) inflates 2.4 times as fast as zlib; libspng
-undoes the filters three times as fast as the libpng that OpenCV brings, of a PNG whose stream was packed anew without
+undoes the filters three times as fast as the libpng that OpenCV brings, of a PNG whose stream was recompressed without
 compression. Where the package `isal` or `pyspng` is missing, nothing changes but the time.
 """
 

@@ -1,4 +1,4 @@
-"""Decoders print what they mind to stderr and name no file. What matters of it is told by what becomes of the image.
+"""Decoders print what they mind to stderr and name no file. What matters shows in the decoded image.
 
 Imported by those who decode, before they do.
 """

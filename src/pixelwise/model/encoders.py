@@ -62,7 +62,7 @@ class ConvNorm(nn.Module):
             y = self.norm(self.convolve(x, self.conv.weight, self.conv.bias))
         if not self.activate:
             return y
-        return F.relu6(y, inplace=not y.requires_grad)  # where it is learnt, autograd would copy y first
+        return F.relu6(y, inplace=not y.requires_grad)  # in training, autograd would copy y first
 
     def learns_on_cpu(self, x: Tensor) -> bool:
         """Is the gradient worth a way of its own: see convolution.py."""

@@ -21,7 +21,7 @@ MULTIPLE = 32  # every network here halves its input five times at most
 
 
 def network_size(height: int, width: int, size: tuple[int, int], policy: Policy) -> tuple[int, int]:
-    """The size (h, w) at which the network sees an image of `height` × `width`.
+    """The network's input size (h, w) for an image of `height` × `width`.
 
     stretch: exactly `size`, whatever the shape of the image.
     fit:     as large as fits into `size` with the shape kept, each side to the nearest multiple of 32.
@@ -59,7 +59,7 @@ def resize_image(image_BHW3: Tensor, size: tuple[int, int]) -> Tensor:
     """uint8 [B, H, W, 3] → float [B, 3, h, w], still 0–255 and whole: a picture that can be looked at.
 
     Antialiased, so that shrinking averages pixels rather than skipping them. Rounded, so that a picture kept as
-    uint8 is exactly what the network sees.
+    uint8 is exactly the network's input.
     """
     image_B3HW = image_BHW3.permute(0, 3, 1, 2).float()
     return F.interpolate(image_B3HW, size=size, mode="bilinear", align_corners=False, antialias=True).round()

@@ -32,8 +32,8 @@ CLASH_REMEDY = (
     "sub-folders are kept."
 )
 
-Unlisted = Callable[[Path, str], None]  # hears of a folder that cannot be listed, and why
-Clash = Callable[[Job, Path], None]  # hears of an image that cannot be labelled for another's sake
+Unlisted = Callable[[Path, str], None]  # called with a folder that cannot be listed, and why
+Clash = Callable[[Job, Path], None]  # called with an image whose results would overwrite another's
 
 
 class FoundImage(NamedTuple):
@@ -55,7 +55,7 @@ class Survey(NamedTuple):
 
 
 def nothing(_folder: Path, _reason: str) -> None:
-    """Passes over a folder that cannot be listed; it is told when the images are labelled."""
+    """Passes over a folder that cannot be listed; it is reported when the images are labelled."""
 
 
 def survey(images: Sequence[Path], out: Path, save: Sequence[str]) -> Survey:
@@ -121,7 +121,7 @@ def job_of(found: FoundImage, out: Path, crowded: frozenset[int]) -> Job:
 
 
 def jobs_of(images: Sequence[Path], out: Path, found: Survey, unlisted: Unlisted, clashes: Clash) -> Iterator[Job]:
-    """Every image once, in a fixed order, but for those whose results would be another's: `clashes` hears of them.
+    """Every image once, in a fixed order, but for those whose results would be another's: `clashes` gets them.
 
     Args:
         found: by `survey`.
@@ -142,7 +142,7 @@ def find(
     for path in images:
         if path.is_dir():
             yield from images_of_folder(path, path, out, unlisted, passed_over)
-        elif path.exists() or not is_pattern(path):  # what vanished since is told when it cannot be read
+        elif path.exists() or not is_pattern(path):  # a vanished file is reported when it cannot be read
             yield found_at(path, path.parent)
         else:
             root = fixed_part(path)
@@ -211,7 +211,7 @@ def names_in(folder: Path, passed_over: Counter[str] | None = None) -> tuple[lis
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """A folder or a link to one; a link that leads nowhere is none, and is told when it cannot be read."""
+    """A folder or a link to one; a link that leads nowhere is none, and is reported when it cannot be read."""
     try:
         return entry.is_dir()
     except OSError:

@@ -1,7 +1,7 @@
 """An image in memory → its labels and scores, whatever its size, in bounded memory.
 
-Up to `cutting.WHOLE_PIXELS` the network sees it at once. A larger one is cut into tiles as a file of that size is, with
-the same labels, and of the tiles' scores one picture is put together: each place shows the tile that counts there.
+Up to `cutting.WHOLE_PIXELS` an image goes through the network at once. A larger one is tiled like a file of that size,
+with the same labels, and the tiles' scores are joined into one map.
 
 Shapes: H, W the image's own size; C classes; h, w the size of the scores.
 """

@@ -76,7 +76,7 @@ def label_file(
 ) -> Record:
     """Read, label and write one image, whole or not at all.
 
-    What is wrong with the image itself, or keeps the model from running on it, is told in the record: one bad file
+    What is wrong with the image itself, or keeps the model from running on it, is reported in the record: one bad file
     costs one file.
 
     Args:
@@ -267,7 +267,7 @@ def utf8(path: str) -> str:
 def stat_of(path: Path) -> int | None:
     try:
         return path.stat().st_mtime_ns
-    except OSError:  # what is wrong is told by whoever reads it
+    except OSError:  # reading it reports what is wrong
         return None
 
 

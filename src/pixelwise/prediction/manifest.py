@@ -26,7 +26,7 @@ from pixelwise.trace_events import finite
 
 FILE_NAME = "predictions.jsonl"
 VERSION = 2  # 1 kept COCO's pieces as JSON of another form
-KEY_BYTES = 16  # of hashes by which images are told apart: no two of 10¹² are likely to share one
+KEY_BYTES = 16  # of hashes that distinguish images: no two of 10¹² are likely to share one
 Settings = dict[str, Any]
 
 
@@ -41,7 +41,7 @@ def open_manifest(out: Path, settings: Settings, *, fresh: bool = False) -> Iter
     """Make or enter OUT, alone, and find out what is done.
 
     Args:
-        fresh: take away what an earlier run wrote, instead of going on with it.
+        fresh: delete what an earlier run wrote, instead of resuming it.
 
     Raises:
         UsageError: an earlier run had other settings, and not `fresh`. Nothing was changed.
@@ -90,7 +90,7 @@ class Manifest:
                 return True
             same = entry[2 * KEY_BYTES :] == hashlib.sha256(read_bytes(job.image)).digest()
         except (OSError, Refusal):
-            return False  # it has become unreadable, which is told when it is read
+            return False  # it has become unreadable, which is reported when it is read
         if not same and entry[:KEY_BYTES] != path:
             raise ImageError(
                 f"{shown(job.image)}: {shown(job.out / job.name)} is the result of another image of this name. Name "
@@ -237,7 +237,7 @@ def refuse_other_settings(out: Path, settings: Settings) -> None:
 
 
 OPTIONS = {"save": "--save", "tta": "--tta"}  # what a setting is called on the command line
-REMEDY = "Name another --out, or begin again with --fresh, which takes away what the earlier run wrote there."
+REMEDY = "Choose another --out, or start over with --fresh, which deletes what the earlier run wrote there."
 
 
 def in_words(value: Any) -> str:

@@ -192,7 +192,7 @@ def predict(
         if tell is not nobody:
             raise UsageError("the four stages are those of one view: leave out --flow or --tta.")
     if cluster is not None and tell is not nobody:
-        raise UsageError("the four stages are told by one process: leave out --flow or --engine ray.")
+        raise UsageError("the four stages are those of one process: leave out --flow or --engine ray.")
     found = survey(paths, out, wanted.save)
     at_once = found.total > FEW or cluster is not None
     opened = model if isinstance(model, Model) else load(model, threads or (1 if at_once else None), engine)

@@ -3,7 +3,7 @@
 The bundle's graph is cut where the stages meet, and the parts run as they stand: what a stage puts out is what the next
 one is given, and its time is the time of that run. Together they compute exactly what the whole graph does.
 
-Shapes: H, W the image's own size; h, w the size at which the network sees it; C classes; hs, ws the size of the scores.
+Shapes: H, W the image's own size; h, w the network's input size; C classes; hs, ws the size of the scores.
 """
 
 from __future__ import annotations

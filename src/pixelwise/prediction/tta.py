@@ -4,7 +4,7 @@ The views are the image as it is, its mirror image, and both at other scales. Ca
 the image's own size, strip by strip, and the likeliest class is taken (the usual way since Krizhevsky et al. 2012; for
 segmentation Chen et al. 2018, arXiv:1802.02611, section 4).
 
-A scale is what the network sees of a thing. A bundle whose network sees every image at one size (`stretch`, `fit`)
+A scale is the size of things in the network's input. A bundle that resizes every image to one size (`stretch`, `fit`)
 would undo a mere resizing, so a larger scale is overlapping windows of the image, each enlarged by the bundle itself,
 and a smaller one the image shrunk onto a canvas of its own size, the rest of which mirrors it. With `native` the image
 is resized.

@@ -76,7 +76,7 @@ def origin(start: Mapping[str, Any]) -> str:
     """A `start` event in a sentence: the run whose weights initialised a training."""
     name = str(start.get("run") or "another run").rstrip("/\\").replace("\\", "/").rpartition("/")[2]
     after = f" after epoch {start['epoch']}" if start.get("epoch") else ""
-    anew = [str(part) for part in start.get("anew") or []]
+    untrained = [str(part) for part in start.get("anew") or []]
     return f"Initialised with the weights of the run {name}{after}" + (
-        f"; trained from scratch: {', '.join(anew)}." if anew else "."
+        f"; trained from scratch: {', '.join(untrained)}." if untrained else "."
     )

@@ -221,8 +221,8 @@ def resume_or_start(
     elif wanted(recipe.model, recipe.encoder):
         rehearse_export(training.network, data.validation.preprocess)
     if start.weights is not None:
-        anew = take_weights(training, start.weights)
-        report.tell({"event": "start", **start.weights.facts, "anew": anew})
+        untrained = take_weights(training, start.weights)
+        report.tell({"event": "start", **start.weights.facts, "anew": untrained})
     if planned_s is not None:
         plan(training, data, planned_s, report.tell)
     start_alike(training)

@@ -58,7 +58,7 @@ def _part(root: Path, name: str) -> Path | None:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every image of train, val and test with its finest mask; images without one are told."""
+    """Every image of train, val and test with its finest mask; images without one are reported."""
     listing = Listing(root)
     images, fine, coarse = (_part(root, name) for name in ("leftImg8bit", "gtFine", "gtCoarse"))
     masks_below, kind = (fine, "gtFine") if fine else (coarse, "gtCoarse")

@@ -51,7 +51,7 @@ def annotation_files(root: Path) -> list[Path]:
             table = read_json(path)
         except Refusal:
             if "annotations" in path.name or "coco" in path.name or "instances" in path.name:
-                found.append(path)  # cut short: listed, so that it is told
+                found.append(path)  # cut short: listed, so that it is reported
             continue
         if isinstance(table, dict) and all(key in table for key in KEYS):
             found.append(path)

@@ -74,7 +74,7 @@ def _columns(path: Path) -> tuple[str, str] | None:
 
 
 def _rows(path: Path, listing: Listing | None = None) -> list[dict[str, Any]]:
-    """The rows of a table. What cannot be read of it is told in the listing."""
+    """The rows of a table. What cannot be read of it is reported in the listing."""
     rows: list[dict[str, Any]] = []
     told = listing or Listing(path.parent)
     with problems_of(told, path):

@@ -211,4 +211,4 @@ def _unpacked(packed: bytes, room: int) -> bytes:
 
 def _damaged(why: str) -> Refusal:
     what = f"cannot be read as a MAT file: {why}."
-    return Refusal("truncated", what, "Copy the file again, or save it anew with save(file, '-v7').")
+    return Refusal("truncated", what, "Copy the file again, or save it again with save(file, '-v7').")

@@ -5,7 +5,7 @@ A file's mask is its one matrix of whole numbers of the image's size. Where ther
 `GTinst` of SBD) become their classes; a field Segmentation of a struct (`GTcls`) is taken. Several segmentations of one
 image (BSDS: five people, numbering regions) are no classes and refused by name.
 
-Version 7.3 is HDF5 and refused with the line that saves it anew. Shapes: H, W of the mask; N objects.
+Version 7.3 is HDF5 and refused with the command that saves it again. Shapes: H, W of the mask; N objects.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ RUNS = re.compile(r"\d+ \d+(?: \d+ \d+)*")
 FOREGROUND = "foreground"
 LONGEST_RUN = 22  # characters
 MAX_CELL = 2**27  # characters
-TRIED = 24  # images by which columns are told from rows
+TRIED = 24  # images that decide between columns and rows
 TORN = 0.85  # of the outline's length in the other order, at most, for an order to be the right one
 
 

@@ -179,7 +179,7 @@ def names_of(root: Path, listing: Listing) -> tuple[str, ...]:
 
 
 def _judge(path: Path, lines: list[str], names: tuple[str, ...], listing: Listing, undrawn: SkippedShapes) -> list[int]:
-    """The classes of what is drawn; what is not, or not as it is meant, is told. Raises Refusal: a line is damaged."""
+    """The classes of what is drawn; everything else is reported. Raises Refusal: a line is damaged."""
     classes = []
     polygons = dict(_objects(lines))
     for number, line in enumerate(lines, start=1):

@@ -14,7 +14,7 @@ from pixelwise.records import Colour, Sample
 
 THUMBNAIL_PX = 16
 DETAIL_PX = 64
-KEPT_CODES = 4096  # of one mask; one with more is told by their number
+KEPT_CODES = 4096  # of one mask; of one with more, only their number is reported
 
 
 @dataclass(frozen=True)

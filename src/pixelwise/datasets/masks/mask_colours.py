@@ -2,7 +2,7 @@
 
 A code is a grey value, or a colour as 0xRRGGBB. What tells a class's code from a blend of two is where it lies: classes
 have insides, and there the 3×3 neighbourhood is of one code; a blend lies on an edge and has none. Thin things (a pole
-one pixel wide) have no insides either; theirs are told by being common, or by lying on no line between two codes.
+one pixel wide) have no insides either; theirs are recognised by being common, or by lying on no line between two codes.
 
 Shapes: K codes, N other values; each a point of 3 channels.
 """
@@ -101,7 +101,7 @@ def _gap(a: int, b: int) -> int:
 def rippled(codes: Sequence[int], pixels: Mapping[int, int], *, coloured: bool) -> bool:
     """Whether masks that were stored without loss had been JPEGs: what fits no code is a few levels off one.
 
-    Blends along edges are spread evenly between two codes; codes that lie near each other cannot be told from that.
+    Blends along edges are spread evenly between two codes; neighbouring codes are indistinguishable from that.
     """
     if len(codes) > 255:
         return False

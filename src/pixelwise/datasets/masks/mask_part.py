@@ -125,7 +125,7 @@ def _of_objects(raw: RawMask, codes: ValueTable, kind: Kind) -> tuple[Labels, li
             what = f"holds {value}, of a class that no other mask has."
             raise Refusal("ids-outside", what, f"Say what it is: --class NAME={value}, or --void {value}.")
         labels.append(label)
-    change = Change("object numbers became class ids", "classes are learnt, not objects", "no: which object is lost")
+    change = Change("object numbers became class ids", "models learn classes, not objects", "no: which object is lost")
     return np.array(labels, np.uint8)[inverse.reshape(raw.codes.shape)], [change]
 
 

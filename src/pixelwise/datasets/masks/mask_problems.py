@@ -1,6 +1,6 @@
-"""A dataset's coding of masks → what is wrong with it, in words; and what only a person can decide.
+"""A dataset's coding of masks → what is wrong with it, in words; and what only the user can decide.
 
-Raw storage (colours, JPEG, alpha, floats) is told once for all masks that share it, with their number, not once a file.
+Raw storage (colours, JPEG, alpha, floats) is reported once for all masks that share it, with their number.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def too_many_classes(
     )
     option = "--commonest N or --keep-class NAME"
     remedy = f"Say {option} (for each class that you need) with --fix: the other classes become void."
-    why = "which classes are learnt: the N with the most pixels, or those that you name"
+    why = "which classes to train on: the N with the most pixels, or those that you name"
     return [Problem("error", "too-many-classes", "masks", message, remedy)], [Question(option, why)]
 
 
@@ -238,17 +238,15 @@ def _number_problems(
         message = f"the ids go up in steps of {coding.step}: {found}."
         if codes[-1] == VOID:
             message += " 255 is one of the steps, and read as a class; if it means unlabelled, --void 255."
-        remedy = (
-            "They are numbered anew inside the program; name them: --class NAME=VALUE for each, or in dataset.toml."
-        )
+        remedy = "They are renumbered inside the program; name them: --class NAME=VALUE for each, or in dataset.toml."
         problems.append(Problem("warning", "value-steps", "masks", message, remedy))
     elif coding.kind == "one-based":
         message = f"the ids start at 1: {found}."
-        remedy = "They are numbered anew inside the program; --fix writes 0, 1, 2 …"
+        remedy = "They are renumbered inside the program; --fix writes 0, 1, 2 …"
         problems.append(Problem("warning", "one-based", "masks", message, remedy))
     elif coding.kind == "gaps":
         message = f"the ids have gaps: {found}."
-        remedy = "They are numbered anew inside the program; declare classes that occur in no mask in dataset.toml."
+        remedy = "They are renumbered inside the program; declare classes that occur in no mask in dataset.toml."
         problems.append(Problem("warning", "id-gaps", "masks", message, remedy))
     if coding.void is not None:
         void = coding.void

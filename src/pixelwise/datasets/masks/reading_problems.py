@@ -120,7 +120,7 @@ def _taken(
     total = sum(sample.mask is not None for samples in listed.listing.splits.values() for sample in samples)
     seen = f"all {total} masks" if len(masks) == total else f"{number:,} of {total:,} masks"
     gaps = not coding.book.coloured and [code for code, label in meaning.numbers.items() if label != VOID]
-    gap = " The ids have gaps and are numbered anew inside the program." if gaps and max(gaps) >= len(names) else ""
+    gap = " The ids have gaps and are renumbered inside the program." if gaps and max(gaps) >= len(names) else ""
     listed_names = f"{', '.join(names[:12])}{' …' if len(names) > 12 else ''}"
     hint = "" if meaning.named else f" Name them in {FILE_NAME}, or by --class NAME=VALUE for each."
     return [f"Classes: {listed_names}, found in {seen}.{gap}{hint}"]

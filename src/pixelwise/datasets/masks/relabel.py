@@ -123,7 +123,7 @@ def way_to_fit(size: tuple[int, int], turn: int, image_size: tuple[int, int], im
     """How a mask of another size (H, W) than its image's is brought to it.
 
     "turn": as its image is by EXIF, because the mask was drawn on the stored pixels; "scale": the same view in other
-    pixels; "ask-turn", "ask-stretch": only a person can say.
+    pixels; "ask-turn", "ask-stretch": only the user can decide.
     """
     (height, width), (image_h, image_w) = size, image_size
     if image_turn >= 5 and turn == 1 and size == (image_w, image_h):
@@ -159,8 +159,8 @@ def fitted_to(
         return np.ascontiguousarray(turned[turn]), Change(f"{turn}: {said}", "as told by --turn", "yes: turn it back")
     if way == "ask-stretch" and not stretch:
         return "--stretch-masks"
-    mended = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    resized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     why = "the same view at another scale" if way == "scale" else "as told by --stretch-masks"
     lossless = width >= size[1] and height >= size[0]
     back = "yes: resize it back" if lossless else "no: it had more pixels than its image"
-    return np.asarray(mended, np.uint8), Change(f"resized to the nearest pixel: {said}", why, back)
+    return np.asarray(resized, np.uint8), Change(f"resized to the nearest pixel: {said}", why, back)

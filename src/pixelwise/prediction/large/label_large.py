@@ -1,4 +1,4 @@
-"""One image too large to be labelled at once: read, labelled and written tile by tile, and gone on with after a kill.
+"""One image too large to be labelled at once: read, labelled and written tile by tile, and resumed after a kill.
 
 Shapes: H, W the image's own size.
 """

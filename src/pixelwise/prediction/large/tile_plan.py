@@ -1,10 +1,10 @@
-"""How an image is cut into tiles: when, and how large they are, so that things keep the scale the model has learnt.
+"""How an image is cut into tiles: when, and how large they are, so that things keep the scale of training.
 
 A bundle sees a whole image squeezed to its own size (`stretch`, `fit`), or at its own scale (`native`). So a tile is
 
     native           at least 512 px a side, or twice what the network saw when it was trained
     stretch, fit     as large as the images that the model was trained on, which the bundle says (their median); the
-                     network then sees in each tile things as large as those it has learnt
+                     things in each tile are then as large as in training
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from pixelwise.prediction.video.read_video import Frames, newest
 from pixelwise.prediction.video.write_video import VideoFile, overlay_codec
 from pixelwise.records import Labels, Scores
 
-FORGOTTEN_S = 2.0  # after a gap so long, or a jump back, smoothing begins anew
+FORGOTTEN_S = 2.0  # after a gap so long, or a jump back, smoothing starts over
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class CtrlC:
             raise KeyboardInterrupt
 
     def __enter__(self) -> CtrlC:
-        main = threading.current_thread() is threading.main_thread()  # no other hears signals
+        main = threading.current_thread() is threading.main_thread()  # no other receives signals
         if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not one that is ignored
             self.before = signal.signal(signal.SIGINT, self.heard)
         return self

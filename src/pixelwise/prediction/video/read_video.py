@@ -23,7 +23,7 @@ from pixelwise.records import Pixels
 # What a local file may be: a playlist or a script that names other files and servers is none of these.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,ogg,flv,asf,mjpeg,h264,hevc,ivf,m4v,nut"
 PATIENCE_S = 20.0  # with a stream that says nothing
-MOST_TIMES, TIMES_TOLD = 1000, 8  # of damaged frames, that are kept and that are told in words
+MOST_TIMES, TIMES_TOLD = 1000, 8  # of damaged frames: kept, and reported in the message
 USUAL_RATE = Fraction(25)  # where a source does not state its own
 TURNS = {0: 1, 90: 8, -90: 6, 180: 3, -180: 3}  # degrees counterclockwise → EXIF orientation
 Frame = tuple[Pixels, int, Fraction]  # uint8 [H, W, 3] RGB; time stamp in ticks; seconds a tick
