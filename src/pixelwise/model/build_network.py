@@ -1,4 +1,4 @@
-"""Every network that Pixelwise builds, in one visible dict.
+"""All networks that Pixelwise builds, in one dict.
 
 Shapes: B batch, C classes, H and W the input's size, s the stride of the scores.
 """
@@ -31,8 +31,8 @@ class FastNet(Network):
         self.encoder = EfficientNetLite(ENCODERS[config.encoder])
         decoder = DecoderConfig()
         self.decoder = Decoder(self.encoder.widths, decoder)
-        # Each position at the decoder's stride scores the 2×2 positions below it, told apart by channel: finer
-        # boundaries at the price of a few channels rather than of a whole decoder level.
+        # Each position at the decoder's stride gives the scores of 2×2 positions, in separate channels: finer
+        # boundaries for a few channels instead of another decoder level.
         self.classifier = nn.Conv2d(decoder.widths[-1], config.classes * 4, kernel_size=1)
         self.finer = nn.PixelShuffle(2)
         self.stride = decoder.strides[-1] // 2
@@ -56,7 +56,7 @@ MODELS: dict[str, Callable[[ModelConfig], Network]] = {"fast": FastNet, "unet": 
 
 
 def build(config: ModelConfig) -> Network:
-    """Build the network, in the memory layout that convolutions on CPUs run fastest in.
+    """Build the network, in the memory layout that is fastest for convolutions on CPUs.
 
     Raises:
         UsageError: no network or encoder of that name.
@@ -76,7 +76,7 @@ def build(config: ModelConfig) -> Network:
 
 
 def weights_licence(config: ModelConfig) -> str:
-    """Under which licence the weights are that a network of `config` starts from."""
+    """The licence of the initial weights of a network of `config`."""
     if not config.pretrained or config.name == "unet":
         return "own"
     if wanted(config.name, config.encoder):

@@ -1,4 +1,4 @@
-"""Pointwise (1×1) and depthwise convolutions that learn fast on a CPU.
+"""Pointwise (1×1) and depthwise convolutions with fast gradients on CPUs.
 
 oneDNN, which convolves for torch on CPUs, has a fast gradient for depthwise kernels of up to three columns. For wider
 ones it takes that of full convolutions, ten times slower: a quarter of a training's time went there. A kernel's
@@ -21,7 +21,7 @@ Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]  # of the input, 
 
 
 class Depthwise(torch.autograd.Function):
-    """Convolve each channel by a kernel of its own; [B, C, H, W] → [B, C, h, w].
+    """Convolve each channel with its own kernel; [B, C, H, W] → [B, C, h, w].
 
     Padded as TensorFlow's "same": see ConvNorm, which calls this.
     """
@@ -43,7 +43,7 @@ class Depthwise(torch.autograd.Function):
 
 
 class FixedNorm(torch.autograd.Function):
-    """Convolution, normalisation by fixed statistics, ReLU6, as one step; [B, C, H, W] → [B, O, h, w].
+    """Convolution, normalisation with fixed statistics and ReLU6 in one operation; [B, C, H, W] → [B, O, h, w].
 
     The normalisation is folded into the kernel, so that there is one pass over the pixels. torch would follow each of
     the small steps of that folding, there and back: 7 % of a step's time.
@@ -57,7 +57,7 @@ class FixedNorm(torch.autograd.Function):
         gamma_O: Tensor,
         beta_O: Tensor,
         mean_O: Tensor,
-        variance_O: Tensor,  # with what is added to it against division by zero
+        variance_O: Tensor,  # including epsilon
         stride: int,
         activate: bool,
     ) -> Tensor:
@@ -105,12 +105,12 @@ def is_pointwise(weight: Tensor) -> bool:
 
 
 def pixels(x_BCHW: Tensor) -> Tensor:
-    """[B · H · W, C]: without a copy where the channels lie innermost."""
+    """[B · H · W, C]: without a copy in channels-last layout."""
     return x_BCHW.permute(0, 2, 3, 1).reshape(-1, x_BCHW.shape[1])
 
 
 def of_pixels(y_NO: Tensor, like_BCHW: Tensor) -> Tensor:
-    """[B, O, H, W] again, the channels innermost."""
+    """Back to [B, O, H, W], channels last."""
     batch, _, height, width = like_BCHW.shape
     return y_NO.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
@@ -118,7 +118,7 @@ def of_pixels(y_NO: Tensor, like_BCHW: Tensor) -> Tensor:
 def pointwise_gradients(
     gradient_BOHW: Tensor, x_BCHW: Tensor, weight_OC11: Tensor, of_x: bool, of_weight: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Of the input and of the weight, where they are asked for."""
+    """The gradients of the input and of the weight, as needed."""
     gradient_NO = pixels(gradient_BOHW)
     x_gradient = of_pixels(gradient_NO @ weight_OC11.flatten(1), x_BCHW) if of_x else None
     weight_gradient = (gradient_NO.T @ pixels(x_BCHW)).view_as(weight_OC11) if of_weight else None
@@ -133,7 +133,7 @@ def depthwise(x_BCHW: Tensor, weight_C1kk: Tensor, bias_C: Tensor | None, stride
 def depthwise_gradients(
     gradient_BChw: Tensor, x_BCHW: Tensor, weight_C1kk: Tensor, stride: int, of_x: bool, of_weight: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Of the input and of the weight, where they are asked for."""
+    """The gradients of the input and of the weight, as needed."""
     x_gradient = weight_gradient = None
     if of_x:
         x_gradient = gradients(gradient_BChw, x_BCHW, *centred(weight_C1kk, stride), stride, of_weight=False)
@@ -143,7 +143,7 @@ def depthwise_gradients(
 
 
 def centred(weight: Tensor, stride: int) -> tuple[Tensor, int]:
-    """A kernel and the symmetric padding with which it does what `weight` does with TensorFlow's "same" padding.
+    """A kernel and symmetric padding equivalent to `weight` with TensorFlow's "same" padding.
 
     At stride 2 that pads one more pixel behind than in front. The same sums come from a kernel with a row and a column
     of zeros in front, without a padded copy of the input, for which autograd would need another in the backward pass.
@@ -166,7 +166,7 @@ def by_columns(gradient_BChw: Tensor, x_BCHW: Tensor, kernel: int, stride: int) 
     parts = []
     for column in range(0, kernel, COLUMNS):
         some = min(COLUMNS, kernel - column)
-        left = before - column  # negative where these columns never meet the first ones of the input
+        left = before - column  # negative if these columns never meet the first ones of the input
         right = (width - 1) * stride + some - left - columns
         met = padded(x_BCHW, left, right, before, below)
         shape = gradient_BChw.new_empty(channels, 1, kernel, some)
@@ -175,7 +175,7 @@ def by_columns(gradient_BChw: Tensor, x_BCHW: Tensor, kernel: int, stride: int) 
 
 
 def padded(x_BCHW: Tensor, left: int, right: int, above: int, below: int) -> Tensor:
-    """Zeros around, the channels innermost; what is negative cuts. F.pad fills all with zeros first, not the rim."""
+    """Zero padding in channels-last layout; negative values crop. Faster than F.pad, which fills everything first."""
     batch, channels, height, width = x_BCHW.shape
     size = (batch, channels, height + above + below, width + left + right)
     out = torch.empty(size, dtype=x_BCHW.dtype, device=x_BCHW.device, memory_format=torch.channels_last)

@@ -20,7 +20,7 @@ from pixelwise.model.encoders import ConvNorm
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """How wide each level is. Strides from deep to shallow."""
+    """The width of each level, from deep to shallow strides."""
 
     strides: tuple[int, ...] = (32, 16, 8, 4)
     widths: tuple[int, ...] = (128, 96, 96, 64)
@@ -28,12 +28,12 @@ class DecoderConfig:
 
 
 class Context(nn.Module):
-    """What the whole image and its regions show, handed to every pixel (pyramid pooling)."""
+    """Pyramid pooling: features of the whole image and its regions, added at every pixel."""
 
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
         self.reduce = ConvNorm(width_in, width_out)
-        self.whole = nn.Conv2d(width_out, width_out, kernel_size=1)  # one value an image: nothing to normalise over
+        self.whole = nn.Conv2d(width_out, width_out, kernel_size=1)  # one value per image: no batch normalisation
         self.region = ConvNorm(width_out, width_out, kernel=5, groups=width_out)
         self.mix = ConvNorm(width_out, width_out)
 
@@ -45,7 +45,7 @@ class Context(nn.Module):
 
 
 class Merge(nn.Module):
-    """Upsample the deeper feature, add the skip, mix."""
+    """Upsample the deeper feature, add the skip connection, convolve."""
 
     def __init__(self, width_deep: int, width_skip: int, width_out: int) -> None:
         super().__init__()
@@ -66,8 +66,8 @@ class Decoder(nn.Module):
     def __init__(self, widths_in: dict[int, int], config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        # What the stride above the finest saw, such as a pole of one pixel, packed into the finest: nearly free, where
-        # a decoder level of its own would cost as much as two others.
+        # Features of the next finer stride, such as a pole of one pixel, packed into this one: nearly free, while
+        # another decoder level would cost as much as two others.
         finest = config.strides[-1]
         self.pack = None
         if finest // 2 in widths_in:

@@ -19,7 +19,7 @@ from pixelwise.model.convolution import Depthwise, FixedNorm, centred
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The shape of an EfficientNet-Lite: one entry a stage, as in table 1 of the paper."""
+    """The shape of an EfficientNet-Lite: one entry per stage, as in table 1 of the paper."""
 
     widths: tuple[int, ...] = (16, 24, 40, 80, 112, 192, 320)  # output channels
     depths: tuple[int, ...] = (1, 2, 2, 3, 3, 4, 1)  # blocks
@@ -38,7 +38,7 @@ ENCODERS = {
 
 
 class ConvNorm(nn.Module):
-    """Convolution → batch normalisation → ReLU6, the unit that everything here is made of.
+    """Convolution → batch normalisation → ReLU6, the building block of the encoders.
 
     Padded as TensorFlow's "same": at stride 2 the odd pixel of padding goes right and below. The weights were trained
     so; padding symmetrically would shift every feature map by half a pixel a stage.
@@ -57,7 +57,7 @@ class ConvNorm(nn.Module):
         if isinstance(self.norm, nn.BatchNorm2d) and not self.norm.training:
             if self.learns_on_cpu(x):
                 return self.convolve_and_normalise(x)
-            y = self.convolve(x, *self.folded())  # one pass over memory less than convolution, then normalisation
+            y = self.convolve(x, *self.folded())  # saves one pass over memory
         else:
             y = self.norm(self.convolve(x, self.conv.weight, self.conv.bias))
         if not self.activate:
@@ -65,7 +65,7 @@ class ConvNorm(nn.Module):
         return F.relu6(y, inplace=not y.requires_grad)  # in training, autograd would copy y first
 
     def learns_on_cpu(self, x: Tensor) -> bool:
-        """Is the gradient worth a way of its own: see convolution.py."""
+        """Is there a faster gradient for this one? See convolution.py."""
         kinds = self.conv.groups > 1 or self.conv.kernel_size[0] == 1
         return kinds and self.training and self.conv.weight.requires_grad and x.device.type == "cpu"
 
@@ -86,7 +86,7 @@ class ConvNorm(nn.Module):
         return y
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the one convolution that equals convolution and normalisation by fixed statistics."""
+        """Weight and bias of the convolution that includes the normalisation with fixed statistics."""
         norm = self.norm
         assert isinstance(norm, nn.BatchNorm2d)
         assert norm.running_mean is not None
@@ -107,7 +107,7 @@ class ConvNorm(nn.Module):
         return F.conv2d(F.pad(x, (before, after) * 2), weight, bias, stride, groups=groups)
 
     def fold(self) -> None:
-        """Replace the normalisation by its share in the convolution, for good (for export)."""
+        """Fold the normalisation into the convolution permanently, for export."""
         weight, bias = self.folded()
         self.conv.weight = nn.Parameter(weight.detach())
         self.conv.bias = nn.Parameter(bias.detach())
@@ -115,7 +115,7 @@ class ConvNorm(nn.Module):
 
 
 def freeze_statistics(module: nn.Module) -> None:
-    """Let every normalisation in `module` use its stored statistics, also in training."""
+    """Make every normalisation in `module` use its stored statistics, also in training."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.eval()

@@ -28,7 +28,7 @@ STD = 128 / 255
 
 
 def weights_file(encoder: str) -> Path:
-    """Where the weights of `encoder` lie.
+    """The weights file of `encoder`.
 
     Raises:
         MissingExtraError: the package that carries them is not installed.

@@ -1,4 +1,4 @@
-"""Scores at the network's resolution → labels at the image's own, a few fields at a time: the graph's way, outside it.
+"""Scores at the network's resolution → labels at the image's own, field by field: the graph's algorithm in NumPy.
 
 A bundle's graph (see `bundle.labels`) interpolates all undecided pixels at once. On an image of one colour, of noise
 or of fine lines that is nearly every pixel, and takes a few hundred bytes for each. Here the same numbers are computed
@@ -102,7 +102,7 @@ def agreed(scores_Chw: Scores) -> Labels:
 
 
 def highest(scores_Chw: Scores) -> Labels:
-    """The class of the highest score, the lower of two that are equal. Several times as fast as argmax."""
+    """The class of the highest score; ties go to the lower id. Several times faster than argmax."""
     most_hw = scores_Chw[0].copy()
     best_hw = np.zeros(most_hw.shape, np.uint8)
     for number, score_hw in enumerate(scores_Chw[1:], start=1):

@@ -1,4 +1,4 @@
-"""What every network here is: a module that also tells its named intermediates.
+"""The interface of all networks: a module with named intermediate outputs.
 
 Shapes: B batch, C classes, H and W multiples of `stride_multiple`, s `stride`.
 """
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What is needed to build a network again."""
+    """The configuration from which a network is built."""
 
-    name: str = "fast"  # "fast": encoder and light decoder; "unet": the textbook's U-Net, from scratch; "smp:NAME"
+    name: str = "fast"  # "fast": encoder and light decoder; "unet": the original U-Net, from scratch; "smp:NAME"
     encoder: str = "lite0"  # of "fast", also "timm:NAME"; of "smp:NAME"
     classes: int = 2
     pretrained: bool = True  # start the encoder from ImageNet weights
@@ -30,15 +30,15 @@ class Network(nn.Module):
     std: tuple[float, ...]  # of RGB on 0–1, divided by before the network
 
     def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
-        """Every named stage on the way, in order; the scores come last, under "scores"."""
+        """The outputs of all named stages, in order; the last one is "scores"."""
         raise NotImplementedError
 
     def encoder_module(self) -> nn.Module | None:
-        """The part that can start from published weights, if there is one."""
+        """The encoder, if it can start from published weights."""
         return None
 
     def encoder_parameters(self) -> Iterator[tuple[int, nn.Parameter]]:
-        """(depth, parameter) of that part: 0 its stem, 1 … its stages as a trace names them."""
+        """(depth, parameter) of the encoder: 0 for its stem, 1 … for its stages as a trace names them."""
         yield from ()
 
     def forward(self, image_B3HW: Tensor) -> Tensor:

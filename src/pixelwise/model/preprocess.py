@@ -1,4 +1,4 @@
-"""Image → network input, and scores → labels at the image's own size: the inverse stands beside it.
+"""Image → network input, and scores → labels at the image's own size, its inverse.
 
 Both are part of the network: training, evaluation and export run this code, and a bundle carries it in its graph.
 
@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 Policy = Literal["stretch", "fit", "native"]
 POLICIES: tuple[Policy, ...] = ("stretch", "fit", "native")
-LARGE_PIXELS = 8_000_000  # of an image that is not resized at once: it would take 12 bytes a pixel
+LARGE_PIXELS = 8_000_000  # larger images are resized in parts: at once would take 12 bytes per pixel
 STRIP_PIXELS = 1 << 20
-MULTIPLE = 32  # every network here halves its input five times at most
+MULTIPLE = 32  # every network halves its input at most five times
 
 
 def network_size(height: int, width: int, size: tuple[int, int], policy: Policy) -> tuple[int, int]:
@@ -56,7 +56,7 @@ def int_max(a: int, b: int) -> int:
 
 
 def resize_image(image_BHW3: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 [B, H, W, 3] → float [B, 3, h, w], still 0–255 and whole: a picture that can be looked at.
+    """uint8 [B, H, W, 3] → float [B, 3, h, w], still integers 0–255, so that it can be shown as an image.
 
     Antialiased, so that shrinking averages pixels rather than skipping them. Rounded, so that a picture kept as
     uint8 is exactly the network's input.
@@ -66,7 +66,7 @@ def resize_image(image_BHW3: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_in_strips(image_BHW3: Tensor, size: tuple[int, int]) -> Tensor:
-    """As `resize_image`, to the last bit, without the whole image as floats: its rows are narrowed some at a time."""
+    """`resize_image`, bit for bit, without the whole image as floats: it is resized in groups of rows."""
     _, height, width, _ = image_BHW3.shape
     rows = max(STRIP_PIXELS // width, 1)
     narrowed = []
@@ -82,7 +82,7 @@ def resize_in_strips(image_BHW3: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 EXPOSED_MEAN, EXPOSED_STD = 112.0, 70.0  # brightness and contrast of a well exposed daylight photo, 0–255
-LARGEST_GAIN = 4.0  # of contrast: beyond it an image holds nothing but noise
+LARGEST_GAIN = 4.0  # of contrast: more would only amplify noise
 
 
 def exposure_of(image_B3hw: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,8 +96,8 @@ def exposure_of(image_B3hw: Tensor) -> tuple[Tensor, Tensor]:
         image_B3hw: float, 0–255.
     """
     mean_B111 = image_B3hw.mean(dim=(1, 2, 3), keepdim=True)
-    # Mean square minus squared mean: the pixels are read once less than for the deviations from the mean. Values up to
-    # 255 lose nothing to speak of by it, and the clamp takes care of blank images.
+    # Mean square minus squared mean saves one pass over the pixels. For values up to 255 the loss of precision is
+    # negligible, and the clamp handles blank images.
     variance_B111 = (image_B3hw * image_B3hw).mean(dim=(1, 2, 3), keepdim=True) - mean_B111.square()
     spread_B111 = variance_B111.clamp(min=(EXPOSED_STD / LARGEST_GAIN) ** 2).sqrt()
     gain_B111 = EXPOSED_STD / spread_B111
@@ -130,7 +130,7 @@ class Preprocess(nn.Module):
         self.register_buffer("std", per_channel(std), persistent=False)
 
     def normalise(self, image_B3hw: Tensor) -> Tensor:
-        """0–255 → evenly exposed, where asked for → 0–1 → the statistics that the encoder was trained with.
+        """0–255 → normalised exposure, if enabled → 0–1 → the encoder's statistics.
 
         All of it is one factor and one summand for each image, so that its pixels are touched once each.
         """
@@ -140,7 +140,7 @@ class Preprocess(nn.Module):
             return image_B3hw * scale + shift
         gain_B111, offset_B111 = exposure_of(image_B3hw)
         evened_B3hw = image_B3hw * (gain_B111 * scale) + (offset_B111 * scale + shift)
-        # What would be darker than black or brighter than white is black or white.
+        # Clip to black and white.
         if scale.numel() == 1:
             return evened_B3hw.clamp(self.black, self.white)
         return torch.minimum(torch.maximum(evened_B3hw, shift), 255 * scale + shift)
@@ -151,7 +151,7 @@ class Preprocess(nn.Module):
         return self.normalise(resize_image(image_BHW3, size))
 
     def of_any_size(self, image_BHW3: Tensor) -> Tensor:
-        """As `forward`, for large images in less memory. Not for export: what it does depends on the size."""
+        """`forward` in less memory for large images. Not for export: the computation depends on the size."""
         height, width = image_BHW3.shape[1:3]
         if height * width <= LARGE_PIXELS:
             seen: Tensor = self(image_BHW3)

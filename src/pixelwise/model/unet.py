@@ -1,4 +1,4 @@
-"""A plain U-Net from scratch (Ronneberger et al. 2015, arXiv:1505.04597): the textbook's three kinds of layer.
+"""A plain U-Net from scratch (Ronneberger et al. 2015, arXiv:1505.04597): its three kinds of layer.
 
 Convolutional layers find patterns while the image shrinks, upsampling layers bring it back to size with the help of
 skip connections, and a 1×1 convolution classifies every pixel.
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from pixelwise.model.network import ModelConfig, Network
 
 WIDTH = 24  # channels at full resolution; the paper's 64 needs a GPU
-LEVELS = 4  # how often the image is halved
+LEVELS = 4  # number of downsamplings
 
 
 def double_conv(width_in: int, width_out: int) -> nn.Sequential:
@@ -31,7 +31,7 @@ def double_conv(width_in: int, width_out: int) -> nn.Sequential:
 
 
 class UNet(Network):
-    """The textbook network. It starts from random weights, so it needs more epochs than the default one."""
+    """The original U-Net, narrower. It starts from random weights and needs more epochs than the default network."""
 
     stride = 1
     stride_multiple = 2**LEVELS

@@ -26,7 +26,7 @@ from pixelwise.model.network import ModelConfig, Network
 
 TIMM, SMP = "timm:", "smp:"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std that most published weights were trained with
-PROBE = (128, 160)  # height and width of the image that shows what an encoder gives
+PROBE = (128, 160)  # height and width of the image that probes an encoder
 VIT_DEPTHS = 3  # features of a plain vision transformer, evenly spread over its blocks
 ARCHITECTURES = (
     "Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet",
@@ -35,12 +35,12 @@ ARCHITECTURES = (
 
 
 def wanted(model: str, encoder: str) -> bool:
-    """Whether these names mean something in here."""
+    """Are these names of timm or segmentation-models-pytorch?"""
     return model.startswith(SMP) or encoder.startswith(TIMM)
 
 
 def build_zoo(config: ModelConfig) -> Network:
-    """Build the network that the prefixed names mean.
+    """Build the network of the prefixed names.
 
     Raises:
         UsageError: no such name, or one that cannot be used so.
@@ -58,7 +58,7 @@ def build_zoo(config: ModelConfig) -> Network:
 
 
 def weights_licence(config: ModelConfig) -> str:
-    """Under which licence the published weights are that a network of `config` starts from, as far as is recorded."""
+    """The licence of the published initial weights of a network of `config`, if recorded."""
     if config.name.startswith(SMP) and not config.encoder.startswith("tu-"):
         return (
             f"encoder: {config.encoder}, as published for segmentation-models-pytorch; it records no licence: see the "
@@ -125,7 +125,7 @@ class TimmEncoder(nn.Module):
         self.widths = {stride: self.channels[number] for stride, number in last.items()}
 
     def check(self, name: str) -> None:
-        """Refuse what gives no maps, or maps for images of one size only."""
+        """Reject encoders without feature maps, or for one image size only."""
         training = self.training
         self.eval()
         try:
@@ -161,7 +161,7 @@ class TimmEncoder(nn.Module):
 
 
 def create_timm(name: str, pretrained: bool, **more: Any) -> Any:
-    """The timm model that gives its features, for images of any size where its family has an option for that."""
+    """The timm model as feature extractor, for images of any size if its family supports that."""
     library = timm()
     if name.split(".")[0] not in library.list_models():
         close = library.list_models(f"*{name.split('.')[0]}*")[:8]
@@ -171,7 +171,7 @@ def create_timm(name: str, pretrained: bool, **more: Any) -> Any:
         try:
             network = library.create_model(name, pretrained=False, features_only=True, **any_size, **more)
             break
-        except TypeError:  # the family's constructor has no such option
+        except TypeError:  # the constructor of this family lacks the option
             continue
         except (RuntimeError, AttributeError, KeyError) as error:
             raise UsageError(f"timm:{name} gives no features that a decoder could use ({error}).") from error
@@ -220,7 +220,7 @@ class TimmNet(Network):
 
 
 class SmpNet(Network):
-    """A network of segmentation-models-pytorch, its scores taken before they are made large."""
+    """A network of segmentation-models-pytorch, with scores before their upsampling."""
 
     stride_multiple = 32
     statistics: Tensor

@@ -1,9 +1,9 @@
-"""How what stands and moves in the street is painted: cars, people, trees, poles and signs.
+"""Painting the objects of a street: cars, people, trees, poles and signs.
 
-Every function paints one thing at (x, z), over what is farther away; the caller keeps the order. `roll` decides its
-looks, `sun` is the share of sunlight (0–1) that reaches it.
+Every function paints one object at (x, z), over everything farther away; the caller keeps the order. `roll` draws its
+appearance, `sun` is the share of sunlight (0–1) that reaches it.
 
-Shapes: h, w a window of the canvas. World coordinates: see scenes_world.
+Shapes: h, w a window of the canvas. World coordinates: see scene_layout.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How the street itself is painted: sky, ground and houses.
+"""Painting the street itself: sky, ground and houses.
 
-Every function paints onto the canvas over what is farther away; the caller keeps the order.
+Every function paints over everything farther away; the caller keeps the order.
 
-Shapes: H, W canvas; h, w a window of it; 1w one row of it. World coordinates: see scenes_world.
+Shapes: H, W canvas; h, w a window of it; 1w one row of it. World coordinates: see scene_layout.
 """
 
 from __future__ import annotations

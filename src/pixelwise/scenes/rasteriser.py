@@ -99,7 +99,7 @@ def white_noise(a: Floats, b: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Canvas:
-    """What is painted on, and where its pixels are."""
+    """The image being painted, and the coordinates of its pixels."""
 
     rgb_3HW: Floats  # planar: NumPy is slow on an innermost axis of 3
     depth_HW: Floats  # metres to what is seen, for fog; 0 is the sky

@@ -1,4 +1,4 @@
-"""Street scenes with exact masks: invented, seeded, no download and no licence question.
+"""Synthetic street scenes with exact masks: seeded, without downloads or licence questions.
 
 A scene is a small world in metres (a curved street between two rows of buildings, with cars, trees, people, poles and
 signs in some weather), drawn back to front through a pinhole camera. Labels are written by the same strokes as colours,
@@ -112,7 +112,7 @@ def _paint_things(canvas: Canvas, scene: Scene) -> None:
 
 
 def _paint_air(canvas: Canvas, scene: Scene) -> None:
-    """Mirrors on wet ground, fog and rain: what lies between the world and the lens."""
+    """Reflections on wet ground, fog and rain."""
     weather, rgb, roll = scene.weather, canvas.rgb_3HW, dice(scene.key, 8)
     height = canvas.labels_HW.shape[0]
     if weather.wet:
@@ -135,7 +135,7 @@ def _paint_air(canvas: Canvas, scene: Scene) -> None:
 
 
 def _paint_bonnet(canvas: Canvas, scene: Scene) -> None:
-    """The viewer's own bonnet along the lower edge of some scenes. It belongs to no class: void."""
+    """The camera car's bonnet along the lower edge of some scenes: void."""
     roll = dice(scene.key, 9)
     driving = scene.kerbs_m[0] < 0 < scene.kerbs_m[1]
     if driving and roll(0, 1) < 0.15:

@@ -1,4 +1,4 @@
-"""What is in a street scene: weather, houses, camera, all in metres and in colours, nothing in pixels.
+"""The content of a street scene: weather, houses, camera, in metres and colours, independent of pixels.
 
 World: x metres to the right of the camera along the horizon, measured from the street's curved axis; y up from the
 ground; z ahead along the street. Screen: see scenes_draw.
@@ -96,7 +96,7 @@ class Lot:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything about a scene that does not depend on the size it is drawn at."""
+    """Everything about a scene that does not depend on the size of its image."""
 
     key: int
     weather: Weather
