@@ -307,7 +307,7 @@ def test_half_requests_are_cut_off_in_time_and_nothing_is_left_of_any_attack(ser
             assert one.recv(MB)[:12] in (b"HTTP/1.1 408", b"")
     label(served)
     end = time.monotonic() + 30
-    while "pixelwise_places_taken 0\n" not in (told := httpx.get(f"{served.address}/metrics", timeout=30).text):
+    while "pixelwise_places_taken 0.0\n" not in (told := httpx.get(f"{served.address}/metrics", timeout=30).text):
         assert time.monotonic() < end, told
         time.sleep(0.1)
     assert 'status="500"' not in told

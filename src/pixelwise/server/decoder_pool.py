@@ -90,7 +90,7 @@ class DecoderProcess:
         try:
             write_message(process.stdin, ask, memoryview(body))
             process.stdin.flush()
-            told, array = read_answer(process.stdout)
+            header, array = read_answer(process.stdout)
         except (OSError, EOFError, ValueError) as error:  # it was killed, or it crashed
             self.kill_process()
             raise undecodable() from error
@@ -100,10 +100,10 @@ class DecoderProcess:
         finally:
             late.cancel()
         self.has_answered = True
-        if refused := told.get("refused"):
+        if refused := header.get("refused"):
             status, kind, message, remedy = refused
             raise RequestError(status, kind, message, remedy)
-        return Decoded(array, told["format"], told["size"], told["sha256"])
+        return Decoded(array, header["format"], header["size"], header["sha256"])
 
     def kill(self) -> None:
         self.is_over = True
@@ -129,17 +129,17 @@ def environment() -> dict[str, str]:
 def read_answer(source: IO[bytes]) -> tuple[dict[str, Any], NDArray[Any]]:
     """Raises EOFError if the process ended before it answered."""
     text = whole(source, struct.unpack("<I", whole(source, 4))[0])
-    told: dict[str, Any] = json.loads(text)
-    if "refused" in told:
-        return told, np.empty(0, np.uint8)
-    array = np.empty(told["shape"], np.dtype(told["dtype"]))
+    header: dict[str, Any] = json.loads(text)
+    if "refused" in header:
+        return header, np.empty(0, np.uint8)
+    array = np.empty(header["shape"], np.dtype(header["dtype"]))
     target, filled = array.data.cast("B") if array.size else memoryview(bytearray()), 0
     while filled < len(target):
         got = source.readinto(target[filled:])  # type: ignore[attr-defined]
         if not got:
             raise EOFError
         filled += got
-    return told, array
+    return header, array
 
 
 def whole(source: IO[bytes], size: int) -> bytes:

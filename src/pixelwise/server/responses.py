@@ -60,10 +60,10 @@ def from_run_lengths(runs: list[int], height: int, width: int) -> Labels:
 
 def as_json(seen: RememberedImage, *, with_png: bool, headers: Mapping[str, str] | None = None) -> Response:
     """The answer of /v1/predict: `described`, and `rle`, which is streamed for a large image."""
-    told = described(seen, with_png=with_png)
+    facts = described(seen, with_png=with_png)
     if seen.prediction.labels.size <= AT_ONCE_PIXELS:
-        return JSONResponse({**told, "rle": run_lengths(seen.prediction.labels)}, headers=headers)
-    text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+        return JSONResponse({**facts, "rle": run_lengths(seen.prediction.labels)}, headers=headers)
+    text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
 
     def parts() -> Iterator[bytes]:
         yield text[:-1].encode() + b',"rle":['

@@ -204,12 +204,12 @@ def slim(event: dict[str, Any]) -> dict[str, Any]:
     kind = event.get("event")
     if kind == "epoch":
         return {key: event[key] for key in SLIM if key in event}
-    told = {key: value for key, value in event.items() if key not in HERE_ONLY}
+    sent = {key: value for key, value in event.items() if key not in HERE_ONLY}
     if kind == "start":
-        told |= {"run": without_folders(str(event.get("run"))), "says": origin(event)}
-    if "message" in told:
-        told["message"] = without_folders(str(told["message"]))
-    return told
+        sent |= {"run": without_folders(str(event.get("run"))), "says": origin(event)}
+    if "message" in sent:
+        sent["message"] = without_folders(str(sent["message"]))
+    return sent
 
 
 def without_folders(text: str) -> str:

@@ -40,7 +40,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.state, self.ready = state, ready
         self.ending = ForcedExit(state)
-        self.asked = 0  # requests answered when memory was last returned to the system
+        self.answered = 0  # requests answered when memory was last returned to the system
         self.trimming: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -51,8 +51,8 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % SWEEP_TICKS == 0:
             sweep(cast("Iterable[BoundedProtocol]", self.server_state.connections), asyncio.get_running_loop().time())
-        if counter % TRIM_TICKS == 0 and (asked := self.state.monitor.answers) != self.asked:
-            self.asked = asked
+        if counter % TRIM_TICKS == 0 and (answered := self.state.monitor.answers) != self.answered:
+            self.answered = answered
             self.trimming = asyncio.create_task(asyncio.to_thread(give_back))
         return await super().on_tick(counter)
 
@@ -121,9 +121,9 @@ def serve(
         UsageError: no such model, or the address cannot be used.
         BundleError: the model is damaged or cannot be used.
     """
-    asked = settings or ServerSettings()
-    listening = listen(asked)
-    final = replace(asked, token=asked.token or secrets.token_urlsafe(24), port=listening.getsockname()[1])
+    settings = settings or ServerSettings()
+    listening = listen(settings)
+    final = replace(settings, token=settings.token or secrets.token_urlsafe(24), port=listening.getsockname()[1])
     built_in = None if Path(model).exists() else str(model)
     app = create_app(load(model, threads, engine), final, built_in)
     BoundedProtocol.most = most_connections()

@@ -65,12 +65,12 @@ def main() -> None:
     Image.init()
     source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a library prints must not mix with the answers
-    while (asked := read_message(source)) is not None:
-        write_message(answers, *answer_to(*asked))
+    while (received := read_message(source)) is not None:
+        write_message(answers, *answer_to(*received))
         faulthandler.cancel_dump_traceback_later()
-        if len(asked[1]) > LARGE_BYTES:
+        if len(received[1]) > LARGE_BYTES:
             give_back()
-        del asked
+        del received
 
 
 def bound_memory() -> None:
@@ -90,8 +90,8 @@ def answer_to(ask: dict[str, Any], body: bytes) -> tuple[dict[str, Any], memoryv
     except MemoryError:
         return {"refused": (422, "image-damaged", "Decoding the image takes too much memory.", SAVE)}, memoryview(b"")
     except Exception as error:  # decoders raise many kinds of errors for input they do not expect
-        told = f"The image cannot be decoded ({type(error).__name__})."
-        return {"refused": (422, "image-damaged", told, SAVE)}, memoryview(b"")
+        message = f"The image cannot be decoded ({type(error).__name__})."
+        return {"refused": (422, "image-damaged", message, SAVE)}, memoryview(b"")
     array = np.ascontiguousarray(found.array)
     told_of: dict[str, Any] = {"shape": array.shape, "dtype": str(array.dtype)}
     told_of |= {"format": found.format, "size": found.size, "sha256": found.sha256}

@@ -185,22 +185,22 @@ def sentences(
     boundary_px: float | None,
 ) -> tuple[str, ...]:
     """The numbers in words."""
-    said = [f"The model is {confidence}: {label} with {probabilities[label]:.1%}."]
+    lines = [f"The model is {confidence}: {label} with {probabilities[label]:.1%}."]
     if runner_up and probabilities[runner_up] >= 0.01:
-        said.append(f"The runner-up is {runner_up} with {probabilities[runner_up]:.1%}.")
+        lines.append(f"The runner-up is {runner_up} with {probabilities[runner_up]:.1%}.")
     elif runner_up:
-        said.append("Every other class is below 1 %.")
+        lines.append("Every other class is below 1 %.")
     same = around.get(label, 0.0)
     if same >= 0.999:
-        said.append(f"All neighbouring pixels are also {label}.")
+        lines.append(f"All neighbouring pixels are also {label}.")
     elif around:
         other = next((name for name in around if name != label), None)
         agree = f"{same:.0%} of the neighbouring pixels are also {label}"
-        said.append(f"{agree}; {around[other]:.0%} are {other}." if other else f"{agree}.")
+        lines.append(f"{agree}; {around[other]:.0%} are {other}." if other else f"{agree}.")
     if boundary_px is None:
-        said.append(f"There is no class boundary within {NEAR_PX} px.")
+        lines.append(f"There is no class boundary within {NEAR_PX} px.")
     elif boundary_px <= 2:
-        said.append("It lies on a class boundary, where labels are most often wrong.")
+        lines.append("It lies on a class boundary, where labels are most often wrong.")
     else:
-        said.append(f"The nearest class boundary is {boundary_px:.0f} px away.")
-    return tuple(said)
+        lines.append(f"The nearest class boundary is {boundary_px:.0f} px away.")
+    return tuple(lines)

@@ -139,13 +139,13 @@ def follows_brightness(pixels_HW3: Pixels, prediction: Prediction) -> Prediction
     grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.int64) // 8
     counts = np.zeros((32, 256), np.int64)
     np.add.at(counts, (grey.ravel(), labels.ravel()), 1)
-    told = counts.max(axis=1).sum() / counts.sum()  # correct if each grey level gets its most frequent label
-    commonest = counts.sum(axis=0).max() / counts.sum()
-    if told < BRIGHTNESS_ONLY or (told - commonest) / max(1 - commonest, 1e-6) < 0.8:
+    predictable = counts.max(axis=1).sum() / counts.sum()  # correct if each grey level gets its most frequent label
+    majority = counts.sum(axis=0).max() / counts.sum()
+    if predictable < BRIGHTNESS_ONLY or (predictable - majority) / max(1 - majority, 1e-6) < 0.8:
         return None
     return PredictionWarning(
         "like-the-input",
-        f"Brightness alone predicts {told:.0%} of the labels: the mask looks like the image.",
+        f"Brightness alone predicts {predictable:.0%} of the labels: the mask looks like the image.",
         "The network has learned shades instead of objects. Train longer, or with more varied lighting.",
     )
 

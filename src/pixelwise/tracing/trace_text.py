@@ -64,8 +64,8 @@ def flow_table(events: tuple[Event, ...]) -> Table:
     table.add_column("values")
     table.add_column("ms", justify="right")
     for number, event in enumerate(events, start=1):
-        gives, values = stage_in_words(event)
-        table.add_row(f"{number} {event['stage']}", gives, values, f"{event['milliseconds']:.1f}")
+        output, values = stage_in_words(event)
+        table.add_row(f"{number} {event['stage']}", output, values, f"{event['milliseconds']:.1f}")
     return table
 
 
