@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from typer.testing import CliRunner
 
 import pixelwise as pw
 from pixelwise.cli import app
+from pixelwise.server.rest_docs import answers_of, kind
 
 
 def write_reference(folder: Path) -> None:
@@ -78,18 +78,6 @@ def route(method: str, path: str, facts: dict[str, Any]) -> str:
     ]
     if rows:
         text += "\n| parameter | in | type | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
-    answers = facts["responses"].get("201", facts["responses"].get("200"))["content"]
-    for media, answer in answers.items():
-        example = answer["example"]
-        shown = example if isinstance(example, str) else json.dumps(example, indent=1, ensure_ascii=False)
-        text += f"\nAnswer, `{media}`:\n\n```text\n{shown}\n```\n"
+    for media, example in answers_of(facts):
+        text += f"\nAnswer, `{media}`:\n\n```text\n{example}\n```\n"
     return text
-
-
-def kind(schema: dict[str, Any]) -> str:
-    """A JSON schema's type in one word or a few."""
-    if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"])
-    if "anyOf" in schema:
-        return " or ".join(kind(one) for one in schema["anyOf"] if one.get("type") != "null")
-    return str(schema.get("type", ""))

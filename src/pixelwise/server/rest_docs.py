@@ -73,7 +73,7 @@ def as_text(example: Any) -> str:
 def kind(schema: dict[str, Any]) -> str:
     """A JSON schema's type in a few words."""
     if "enum" in schema:
-        return " | ".join(str(v) for v in schema["enum"])
+        return " or ".join(str(value) for value in schema["enum"])
     if "anyOf" in schema:
-        return " | ".join(kind(one) for one in schema["anyOf"] if one.get("type") != "null")
+        return " or ".join(kind(one) for one in schema["anyOf"] if one.get("type") != "null")
     return str(schema.get("type", ""))
