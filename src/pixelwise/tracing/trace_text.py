@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -88,28 +90,26 @@ def stage_in_words(event: Event) -> tuple[str, str]:
 
 def layer_table(rows: tuple[Layer, ...]) -> Table:
     """The layers in their groups."""
-    table = Table(title="Layers", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("group", min_width=14, overflow="fold")
-    table.add_column("layer")
-    for heading in ("output", "parameters", "MACs", "receptive field", "activation", "active"):
+    table = Table(title="Layers", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False,
+                  collapse_padding=True)  # fmt: skip
+    table.add_column("layer", overflow="fold")
+    for heading in ("output", "params", "MACs", "receptive field", "mean |a|", "active"):
         table.add_column(heading, justify="right")
-    previous = ""
-    for place, row in enumerate(rows):
-        ends_group = place + 1 == len(rows) or rows[place + 1].group != row.group
-        table.add_row(
-            "" if row.group == previous else row.group,
-            row.name,
-            "×".join(str(side) for side in row.shape),
-            f"{row.parameters:,}",
-            in_millions(row.multiply_adds),
-            row.receptive_in_words,
-            f"{row.strength:.2f}",
-            f"{row.active:.0%}",
-            end_section=ends_group,
-        )
-        previous = row.group
+    for group, layers in groupby(rows, key=lambda row: row.group):
+        table.add_row(Text(group, style="dim"))
+        for row in layers:
+            table.add_row(
+                f"  {row.name}",
+                "×".join(str(side) for side in row.shape),
+                f"{row.parameters:,}",
+                in_millions(row.multiply_adds),
+                row.receptive_in_words,
+                f"{row.strength:.2f}",
+                f"{row.active:.0%}",
+            )
+    table.add_section()
     total = sum(row.multiply_adds for row in rows)
-    table.add_row("total", "", "", f"{sum(row.parameters for row in rows):,}", in_millions(total), style="bold")
+    table.add_row("total", "", f"{sum(row.parameters for row in rows):,}", in_millions(total), style="bold")
     return table
 
 
