@@ -74,7 +74,7 @@ def test_the_parts_add_up(report: tuple[EvaluationReport, str, str]) -> None:
 
 
 def test_the_baseline_stands_beside_every_score(report: tuple[EvaluationReport, str, str], data: Path) -> None:
-    """Of each image and class it is what measuring the commonest class everywhere says."""
+    """Of each image and class it is what measuring the majority class everywhere says."""
     from dataclasses import replace
 
     from pixelwise.evaluation.per_image import row_of
@@ -83,7 +83,7 @@ def test_the_baseline_stands_beside_every_score(report: tuple[EvaluationReport, 
 
     found, _, text = report
     analysis = found.analysis
-    opened, common = open_dataset(data), analysis.commonest
+    opened, common = open_dataset(data), analysis.majority
     total = Sums.zero(len(opened.classes))
     for line, row in zip(csv.DictReader(io.StringIO(text)), analysis.rows, strict=True):
         assert row.sample.mask is not None

@@ -13,7 +13,7 @@ from conftest import blobs
 from pixelwise.evaluation import measure_image as measuring
 from pixelwise.evaluation.measure_image import Sums, measure, rows_of_strips
 from pixelwise.metrics import calibration, outlines
-from pixelwise.metrics.boundary import band_counts, banded_matrix, bands, guess_counts
+from pixelwise.metrics.boundary import band_counts, banded_matrix, bands, baseline_counts
 from pixelwise.metrics.confusion import count_pairs
 from pixelwise.metrics.error_types import KINDS, Suspect, kinds_of_error, suspects
 from pixelwise.metrics.regions import by_size, regions
@@ -106,7 +106,7 @@ def test_strips_are_what_the_measures_say_of_the_whole_image(seed: int) -> None:
     assert (found.joint == np.moveaxis(plain.sum(axis=3), 2, 0)).all()
     assert (found.matrix == count_pairs(predicted, true, classes)).all()
     assert (found.bands == band_counts(framed)).all()
-    assert (found.guess_bands == guess_counts(true, classes)).all()
+    assert (found.baseline_bands == baseline_counts(true, classes)).all()
     whole = regions(predicted, true)
     assert (found.sizes == by_size(whole)[:, :classes]).all()
     wrong = predicted != true

@@ -13,9 +13,9 @@ from pixelwise.metrics.boundary import (
     band_counts,
     banded_matrix,
     bands,
+    baseline_counts,
     boundary_iou,
     frame_bands,
-    guess_counts,
 )
 from pixelwise.metrics.confusion import count_pairs
 from pixelwise.records import VOID
@@ -50,7 +50,7 @@ def test_boundary_iou_is_that_of_its_authors(seed: int, classes: int, void: bool
 @given(st.integers(0, 10_000), st.booleans())
 def test_one_class_everywhere_is_counted_as_if_it_had_been_predicted(seed: int, void: bool) -> None:
     _, true = maps(seed, 4, void)
-    guessed = guess_counts(true, 4)
+    guessed = baseline_counts(true, 4)
     for c in range(4):
         everywhere = np.where(true == VOID, VOID, c).astype(np.uint8)
         _, framed = banded_matrix(everywhere, true, bands(everywhere), bands(true), 4)

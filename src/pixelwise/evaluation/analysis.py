@@ -49,14 +49,14 @@ class Analysis:
     suspects_in_all: int
 
     @cached_property
-    def commonest(self) -> int:
+    def majority(self) -> int:
         """The most frequent true class; predicted everywhere, it is the majority-class baseline."""
         return baseline(self.sums.matrix)[0]
 
     @cached_property
-    def guess_accuracy(self) -> float:
+    def baseline_accuracy(self) -> float:
         """The pixel accuracy of the majority-class baseline."""
-        return self.guessed(self.sums.matrix).accuracy
+        return self.baseline_scores(self.sums.matrix).accuracy
 
     @cached_property
     def intervals(self) -> dict[str, NDArray[np.float64]]:
@@ -76,24 +76,24 @@ class Analysis:
     def boundary_f_TC(self) -> NDArray[np.float64]:
         return boundary_f(self.sums.edges)
 
-    def guess_boundary_iou(self) -> NDArray[np.float64]:
+    def baseline_boundary_iou(self) -> NDArray[np.float64]:
         """Boundary IoU of the baseline, [D, C]."""
         counts = self.sums.bands.copy()
         counts[1:] = 0
-        counts[1:, :, self.commonest] = self.sums.guess_bands[:, :, self.commonest]
+        counts[1:, :, self.majority] = self.sums.baseline_bands[:, :, self.majority]
         return boundary_iou(counts)
 
     @cached_property
-    def guess_edges(self) -> NDArray[np.int64]:
+    def baseline_edges(self) -> NDArray[np.int64]:
         """Boundary counts of the baseline, [T, 4, C]: it predicts no other class."""
         counts = self.sums.edges.copy()
         counts[:, [0, 1, 3]] = 0
-        counts[:, :, self.commonest] = self.sums.guess_edges[:, :, self.commonest]
+        counts[:, :, self.majority] = self.sums.baseline_edges[:, :, self.majority]
         return counts
 
-    def guessed(self, matrix: NDArray[np.int64]) -> Scores:
+    def baseline_scores(self, matrix: NDArray[np.int64]) -> Scores:
         """The baseline's scores on the pixels of a confusion matrix."""
-        return scores_of_counts(counts_of_one_class(class_counts(matrix), self.commonest))
+        return scores_of_counts(counts_of_one_class(class_counts(matrix), self.majority))
 
     def trimap(self) -> list[dict[str, Any]]:
         """Scores of the pixels within each distance of a true boundary, and of all pixels (px: None)."""
@@ -102,7 +102,7 @@ class Analysis:
         found = []
         for distance, matrix in zip((*DISTANCES_PX, None), within, strict=True):
             scored, pixels = scores(matrix), int(matrix.sum())
-            guess = self.guessed(matrix)
+            guess = self.baseline_scores(matrix)
             found.append({"px": distance, "share": pixels / total, "accuracy": scored.accuracy, "miou": scored.miou,
                           "baseline_accuracy": guess.accuracy, "baseline_miou": guess.miou})  # fmt: skip
         return found
@@ -117,9 +117,9 @@ class Analysis:
             named = {"classes": self.named(row_C), "baseline_classes": self.named(guess_C)}
             return {"px": px, **both("mean", row_C, guess_C), **named}
 
-        iou = zip(DISTANCES_PX, self.boundary_iou_DC, self.guess_boundary_iou(), strict=True)
-        f = zip(TOLERANCES_PX, self.boundary_f_TC, boundary_f(self.guess_edges), strict=True)
-        dice = zip(surface_dice(self.sums.edges), surface_dice(self.guess_edges), strict=True)
+        iou = zip(DISTANCES_PX, self.boundary_iou_DC, self.baseline_boundary_iou(), strict=True)
+        f = zip(TOLERANCES_PX, self.boundary_f_TC, boundary_f(self.baseline_edges), strict=True)
+        dice = zip(surface_dice(self.sums.edges), surface_dice(self.baseline_edges), strict=True)
         return {
             "iou": [of(*row) for row in iou],
             "f": [{**of(*row), **both("surface_dice", *pair)} for row, pair in zip(f, dice, strict=True)],
@@ -140,8 +140,8 @@ class Analysis:
         found = []
         for name, row_C4 in zip(SIZE_NAMES, self.sums.sizes, strict=True):
             regions, hit, pixels, right = (int(value) for value in row_C4.sum(axis=0))
-            guess = int(row_C4[self.commonest, 2]) / pixels if pixels else float("nan")
-            guess_found = int(row_C4[self.commonest, 0]) / regions if regions else float("nan")
+            guess = int(row_C4[self.majority, 2]) / pixels if pixels else float("nan")
+            guess_found = int(row_C4[self.majority, 0]) / regions if regions else float("nan")
             found.append({"size": name, "regions": regions, "found": hit / regions if regions else float("nan"),
                           "baseline_found": guess_found,
                           "pixels": pixels, "accuracy": right / pixels if pixels else float("nan"),
@@ -155,7 +155,7 @@ class Analysis:
         for name, members in sequences(self.rows).items():
             sums = counts[members].sum(axis=0)
             scored = scores_of_counts(sums)
-            guess = scores_of_counts(counts_of_one_class(sums, self.commonest))
+            guess = scores_of_counts(counts_of_one_class(sums, self.majority))
             found.append({"sequence": name, "images": len(members), "accuracy": scored.accuracy, "miou": scored.miou,
                           "baseline_accuracy": guess.accuracy, "baseline_miou": guess.miou})  # fmt: skip
         return found
@@ -183,12 +183,12 @@ class Analysis:
             "trimap": self.trimap(),
             "calibration": {
                 "ece": calibration.error,
-                "baseline_ece": 1 - self.guess_accuracy,  # of one class with full confidence
+                "baseline_ece": 1 - self.baseline_accuracy,  # of one class with full confidence
                 "pixels": calibration.pixels,
                 "area_under_risk": calibration.area_under_risk,
                 "bins": [{"share": share, "confidence": confidence, "accuracy": accuracy}
                          for share, confidence, accuracy in calibration.bins.tolist()],
-                "risk": [{"coverage": at, "risk": self.risk(at), "baseline": 1 - self.guess_accuracy}
+                "risk": [{"coverage": at, "risk": self.risk(at), "baseline": 1 - self.baseline_accuracy}
                          for at in COVERAGES],
             },
             "errors": self.errors(),
@@ -200,7 +200,7 @@ class Analysis:
                           "model_says": self.classes.names[s.predicted], "confidence": s.confidence}
                          for name, s in self.suspects],
             "chosen": {kind: [{"image": row.name, "miou": row.miou, "accuracy": row.accuracy,
-                               **row.guess(self.commonest)} for row in group]
+                               **row.baseline(self.majority)} for row in group]
                        for kind, group in rows.items()},
             "rules": {
                 "bootstrap": f"95 % percentile intervals over images, {DRAWS} draws",

@@ -72,7 +72,7 @@ def class_rows(report: EvaluationReport, analysis: Analysis) -> list[dict[str, A
     found, guess = report.scores, report.baseline[1]
     true_C = report.matrix.sum(axis=1)
     at = TOLERANCES_PX.index(ROW_TOLERANCE_PX)
-    boundary_f_C, guess_f_C = analysis.boundary_f_TC[at], boundary_f(analysis.guess_edges)[at]
+    boundary_f_C, guess_f_C = analysis.boundary_f_TC[at], boundary_f(analysis.baseline_edges)[at]
     rows = []
     for i, name in enumerate(report.classes.names):
         row: dict[str, Any] = {

@@ -69,8 +69,8 @@ class EvaluationReport:
     @property
     def baseline(self) -> tuple[str, Scores]:
         """The majority-class baseline: the most frequent true class, and the scores of predicting it everywhere."""
-        commonest, found = baseline(self.matrix)
-        return self.classes.names[commonest], found
+        majority, found = baseline(self.matrix)
+        return self.classes.names[majority], found
 
     def confusions(self) -> list[tuple[str, str, float]]:
         """The largest confusions: (true class, predicted class, share of the true class's pixels)."""
@@ -132,7 +132,7 @@ class EvaluationReport:
         )
         names = {"IoU": guess.iou_C, "Dice": guess.dice_C, "precision": guess.precision_C, "recall": guess.recall_C}
         own = ", ".join(f"{title} {percent(float(values_C[of]))}" for title, values_C in names.items())
-        beside = (
+        small_print = (
             f"Majority-class baseline, {name} everywhere. For {name}: {own}; for all other classes 0, and no precision."
         )
         after = [f"{share:.0%} of {true} is predicted as {taken}." for true, taken, share in self.confusions()]
@@ -141,7 +141,7 @@ class EvaluationReport:
         if absent:
             after.append(f"Neither in this split nor predicted, so left out of the means: {', '.join(absent)}.")
         return Group(
-            Text(head), Text(), self.whole_table(), Text(), table, Text(beside), Text(),
+            Text(head), Text(), self.whole_table(), Text(), table, Text(small_print), Text(),
             *analysis_parts(self.analysis), Text(),
             *(Text(line) for line in after),
         )  # fmt: skip

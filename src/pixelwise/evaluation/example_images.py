@@ -98,8 +98,8 @@ def suspect_crops(
         mask, model_labels = overlay(cut, true_HW[box], match.classes), overlay(cut, predicted_HW[box], match.classes)
         pictures = (
             page_picture(cut, WIDTH_PX, f"Part of {name}", "photo"),
-            page_picture(mask, WIDTH_PX, f"The mask says {mask_says}", "mask"),
-            page_picture(model_labels, WIDTH_PX, f"The model says {model_says}", "model"),
+            page_picture(mask, WIDTH_PX, f"Mask: {mask_says}", "mask"),
+            page_picture(model_labels, WIDTH_PX, f"Prediction: {model_says}", "model"),
         )
         crops.append((name, suspect, pictures))
     return crops

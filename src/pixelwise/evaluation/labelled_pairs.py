@@ -46,10 +46,10 @@ def open_data(data: Dataset | str | Path, models: Sequence[Model], asked: Values
                 f"{asked.options()}: pass this to open_dataset(folder, classes=…) instead: the dataset is already open."
             )
         return data
-    told = next((told for told in (values_of_run(model.path.parent) for model in models) if told[0]), None)
-    if asked or told is None:
+    recorded = next((found for found in (values_of_run(model.path.parent) for model in models) if found[0]), None)
+    if asked or recorded is None:
         return open_dataset(data, **asked.arguments())
-    values, root = told
+    values, root = recorded
     masks = values.masks if real_path(Path(data)) == root else ""  # another dataset may have other kinds of masks
     return open_listed(list_dataset(data, masks=masks), values, strict=False)
 
@@ -57,8 +57,8 @@ def open_data(data: Dataset | str | Path, models: Sequence[Model], asked: Values
 def values_of_run(run: Path) -> tuple[Values, Path]:
     """The mask values given for a run's data, and the data's folder; empty without a run or without such values."""
     try:
-        recorded = json.loads((run / "data.json").read_text("utf-8"))
-        return Values.from_json(recorded.get("values")), Path(recorded.get("root", ""))
+        data = json.loads((run / "data.json").read_text("utf-8"))
+        return Values.from_json(data.get("values")), Path(data.get("root", ""))
     except FileNotFoundError:
         return Values(), Path()
     except (OSError, ValueError, AttributeError) as error:

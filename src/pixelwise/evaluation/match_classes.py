@@ -71,16 +71,16 @@ def found_ids(names: tuple[str, ...]) -> list[int]:
 def differing(model: ClassList, data: ClassList) -> str:
     missing = [name for name in model.names if name not in data.names]
     extra = [name for name in data.names if name not in model.names]
-    said = []
+    differences = []
     if missing:
-        said.append(f"only the model has: {', '.join(missing)}")
+        differences.append(f"only the model has: {', '.join(missing)}")
     if extra:
-        said.append(f"only the dataset has: {', '.join(extra)}")
+        differences.append(f"only the dataset has: {', '.join(extra)}")
     return (
         "the model's classes differ from the dataset's.\n"
         f"  model   ({len(model)}): {', '.join(model.names)}\n"
         f"  dataset ({len(data)}): {', '.join(data.names)}\n"
-        f"  {'; '.join(said)}\n"
+        f"  {'; '.join(differences)}\n"
         "In dataset.toml, give the dataset's classes the model's names (and map classes that the model lacks to void), "
         "or evaluate a model trained on these classes."
     )

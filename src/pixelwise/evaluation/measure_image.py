@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.metrics.boundary import DISTANCES_PX, band_counts, banded_matrix, bands_of_rows, guess_counts
+from pixelwise.metrics.boundary import DISTANCES_PX, band_counts, banded_matrix, bands_of_rows, baseline_counts
 from pixelwise.metrics.calibration import BINS, FINE, confidence_sums, sample_grid, sampled_confidence
 from pixelwise.metrics.error_types import BOUNDARY_PX, KINDS, Suspect, suspects
 from pixelwise.metrics.outlines import TOLERANCES_PX, outline_counts
@@ -30,11 +30,11 @@ class Sums:
     joint: NDArray[np.int64]  # [D + 1, C, C]: band around a true boundary, true class, predicted class
     kinds: NDArray[np.int64]  # [K, C, C]: kind of error, true class, predicted class
     bands: NDArray[np.int64]  # [3, D, C], see metrics.boundary.band_counts
-    guess_bands: NDArray[
+    baseline_bands: NDArray[
         np.int64
     ]  # [2, D, C]: the same for one class everywhere: its band, and the correct pixels of it
     edges: NDArray[np.int64]  # [T, 4, C], see metrics.outlines.outline_counts
-    guess_edges: NDArray[np.int64]  # [T, 4, C]: the same for one class everywhere
+    baseline_edges: NDArray[np.int64]  # [T, 4, C]: the same for one class everywhere
     sizes: NDArray[np.int64]  # [sizes, C, 4], see metrics.regions.by_size
     confidence: NDArray[np.float64]  # [3, BINS · FINE], see metrics.calibration.confidence_sums
 
@@ -102,7 +102,7 @@ def measure(
     right_yx = predicted_HW[rows, columns] == true_HW[rows, columns]
     sums = Sums.zero(classes)
     sums.confidence += confidence_sums(confidence_yx[labelled_yx], right_yx[labelled_yx])
-    sums.edges, sums.guess_edges = outline_counts(predicted_HW, true_HW, classes)
+    sums.edges, sums.baseline_edges = outline_counts(predicted_HW, true_HW, classes)
     growing = GrowingRegions(classes)
     for first, stop in strips:
         near_t, near_p = bands_of_rows(true_HW, first, stop), bands_of_rows(predicted_HW, first, stop)
@@ -110,7 +110,7 @@ def measure(
         plain, framed = banded_matrix(predicted, true, near_p, near_t, classes, (first, height))
         sums.joint += np.moveaxis(plain.sum(axis=3), 2, 0)
         sums.bands += band_counts(framed)
-        sums.guess_bands += guess_counts(true_HW, classes, (first, stop))
+        sums.baseline_bands += baseline_counts(true_HW, classes, (first, stop))
         doubtful = None if suspected_HW is None else suspected_HW[first:stop]
         growing.add(predicted, true, near_t, doubtful, last=stop == height)
     sums.kinds, sums.sizes = growing.kinds, growing.sizes[:, :classes]

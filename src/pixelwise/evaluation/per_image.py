@@ -34,7 +34,7 @@ class ImageRow:
     width: int
     counts_3C: NDArray[np.uint32]  # see metrics.confusion.class_counts
     boundary_f: float  # of all classes' boundary pixels together, within ROW_TOLERANCE_PX
-    guess_edges_4C: NDArray[
+    baseline_edges_4C: NDArray[
         np.uint32
     ]  # the same for each class predicted everywhere, see metrics.outlines.outline_counts
     confidence: float  # mean probability of the predicted class
@@ -58,11 +58,11 @@ class ImageRow:
     def miou(self) -> float:
         return self.scores.miou
 
-    def guess(self, commonest: int) -> dict[str, float]:
+    def baseline(self, majority: int) -> dict[str, float]:
         """This image's scores for one class predicted everywhere."""
-        found = scores_of_counts(counts_of_one_class(self.counts_3C, commonest))
-        predicted, near_predicted, true, near_true = self.guess_edges_4C.astype(np.int64)
-        boundary = f_of(predicted[commonest], near_predicted[commonest], true.sum(), near_true[commonest])
+        found = scores_of_counts(counts_of_one_class(self.counts_3C, majority))
+        predicted, near_predicted, true, near_true = self.baseline_edges_4C.astype(np.int64)
+        boundary = f_of(predicted[majority], near_predicted[majority], true.sum(), near_true[majority])
         return {"baseline_miou": found.miou, "baseline_accuracy": found.accuracy,
                 "baseline_boundary_f": boundary}  # fmt: skip
 
@@ -70,11 +70,11 @@ class ImageRow:
 def row_of(sample: Sample, size: tuple[int, int], sums: Sums, milliseconds: float | None = None) -> ImageRow:
     counts = class_counts(sums.matrix).astype(np.uint32)
     at = TOLERANCES_PX.index(ROW_TOLERANCE_PX)
-    boundary, guess_edges = f_of(*sums.edges[at].sum(axis=1)), sums.guess_edges[at].astype(np.uint32)
+    boundary, baseline_edges = f_of(*sums.edges[at].sum(axis=1)), sums.baseline_edges[at].astype(np.uint32)
     pixels, _, confidence = sums.confidence.sum(axis=1)
     mean = float(confidence / pixels) if pixels else float("nan")
     errors = tuple(int(number) for number in sums.kinds.sum(axis=(1, 2)))
-    return ImageRow(sample, *size, counts, boundary, guess_edges, mean, errors, milliseconds)
+    return ImageRow(sample, *size, counts, boundary, baseline_edges, mean, errors, milliseconds)
 
 
 def f_of(predicted: int, near_predicted: int, true: int, near_true: int) -> float:
@@ -99,9 +99,9 @@ def to_csv(rows: Sequence[ImageRow], classes: ClassList) -> bytes:
             *(f"iou {name}" for name in classes.names)]  # fmt: skip
     writer.writerow(head)
     number = "{:.6f}".format
-    commonest = int(counts_of(rows)[:, 1].sum(axis=0, dtype=np.int64).argmax()) if rows else 0
+    majority = int(counts_of(rows)[:, 1].sum(axis=0, dtype=np.int64).argmax()) if rows else 0
     for row in rows:
-        guess = row.guess(commonest)
+        guess = row.baseline(majority)
         floats = [row.accuracy, row.miou, guess["baseline_accuracy"], guess["baseline_miou"], row.boundary_f,
                   guess["baseline_boundary_f"], row.confidence]  # fmt: skip
         cells = ["" if np.isnan(value) else number(value) for value in floats]

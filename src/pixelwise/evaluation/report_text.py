@@ -22,7 +22,7 @@ def analysis_parts(analysis: Analysis) -> list[RenderableType]:
     """Tables and lines for rich to print. The baseline is the majority class everywhere."""
     from rich.text import Text
 
-    calibration = analysis.calibration
+    wrong = 1 - analysis.baseline_accuracy
     parts: list[RenderableType] = [
         Text("Error breakdown, with the mIoU gain if a kind were fixed"), errors_table(analysis.errors()), Text(),
         Text("Boundaries, by distance in pixels (baseline in brackets)"), boundary_table(analysis), Text(),
@@ -31,14 +31,14 @@ def analysis_parts(analysis: Analysis) -> list[RenderableType]:
     if sequences := analysis.by_sequence():
         parts += [Text("Sequences, by the start of the file names"), sequences_table(sequences), Text()]
     parts.append(Text(
-        f"Expected calibration error {percent(calibration.error)} (baseline {percent(1 - analysis.guess_accuracy)}). "
+        f"Expected calibration error {percent(analysis.calibration.error)} (baseline {percent(wrong)}). "
         f"Wrong: {percent(analysis.risk(0.5))} of the most confident half of the pixels, {percent(analysis.risk(1.0))} "
-        f"of all (baseline {percent(1 - analysis.guess_accuracy)} of both)."
+        f"of all (baseline {percent(wrong)} of both)."
     ))  # fmt: skip
     for kind, rows in analysis.chosen().items():
         named = ", ".join(
             f"{analysis.rows[i].name} ({percent(analysis.rows[i].miou)}, baseline "
-            f"{percent(analysis.rows[i].guess(analysis.commonest)['baseline_miou'])})"
+            f"{percent(analysis.rows[i].baseline(analysis.majority)['baseline_miou'])})"
             for i in rows
         )
         if named:

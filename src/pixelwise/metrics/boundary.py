@@ -34,8 +34,8 @@ def bands(labels_HW: Labels, distances: tuple[int, ...] = DISTANCES_PX) -> Bands
     A pixel is within d of a boundary when another label is at most d pixels away, diagonal steps counting as one.
     `distances` ascend.
     """
-    beside_HW = (cv2.erode(labels_HW, square(1)) != cv2.dilate(labels_HW, square(1))).view(np.uint8)
-    return np.asarray(len(distances) - depth(beside_HW, 1, distances), np.uint8)
+    boundary_HW = (cv2.erode(labels_HW, square(1)) != cv2.dilate(labels_HW, square(1))).view(np.uint8)
+    return np.asarray(len(distances) - depth(boundary_HW, 1, distances), np.uint8)
 
 
 def depth(within_HW: NDArray[np.uint8], reached: int, distances: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -146,7 +146,7 @@ def band_counts(framed: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([counts[:, :distances].T for counts in (true, predicted, both)])
 
 
-def guess_counts(true_HW: Labels, classes: int, rows: tuple[int, int] | None = None) -> NDArray[np.int64]:
+def baseline_counts(true_HW: Labels, classes: int, rows: tuple[int, int] | None = None) -> NDArray[np.int64]:
     """As `band_counts`, for predicting one class everywhere: its outline is the image border and void.
 
     Args:

@@ -91,7 +91,7 @@ def marked(own: Outline, bits: Bits) -> Bits:
     return here
 
 
-def beside(here: Bits) -> list[Bits]:
+def dilated_along_rows(here: Bits) -> list[Bits]:
     """The classes with a boundary at most 0, 1 … REACH_PX pixels to the left or right: one map [P] for each."""
     found = [here]
     for px in range(1, REACH_PX + 1):
@@ -103,27 +103,27 @@ def beside(here: Bits) -> list[Bits]:
     return found
 
 
-def within(beside_P: list[Bits], at_N: NDArray[np.intp], width: int, px: int) -> Bits:
+def within(near_P: list[Bits], at_N: NDArray[np.intp], width: int, px: int) -> Bits:
     """The classes with a boundary at most `px` from each place. Returns [N]."""
-    found_N = beside_P[px].take(at_N)
+    found_N = near_P[px].take(at_N)
     for rows in range(1, px + 1):
-        row_P = beside_P[isqrt(px**2 - rows**2)]
+        row_P = near_P[isqrt(px**2 - rows**2)]
         found_N |= row_P.take(at_N + rows * width)
         found_N |= row_P.take(at_N - rows * width)
     return found_N
 
 
-def partnered(own: Outline, bits: Bits, beside_P: list[Bits], classes: int) -> NDArray[np.int64]:
+def partnered(own: Outline, bits: Bits, near_P: list[Bits], classes: int) -> NDArray[np.int64]:
     """Boundary pixels of each class with a partner in the other map, for each tolerance. Returns [T, C].
 
     Args:
         bits: of the classes that are counted.
-        beside_P: of the other map, with the same bits.
+        near_P: of the other map, with the same bits.
     """
     found = np.zeros((len(TOLERANCES_PX), classes), np.int64)
     found += np.bincount(own.class_N, minlength=classes)
     for i, px in enumerate(TOLERANCES_PX):  # most find a partner at once; few remain for the wider discs
-        own = own.only((within(beside_P, own.at_N, own.width, px) & bits.take(own.class_N)) == 0)
+        own = own.only((within(near_P, own.at_N, own.width, px) & bits.take(own.class_N)) == 0)
         found[i] -= np.bincount(own.class_N, minlength=classes)
     return found
 
@@ -163,14 +163,14 @@ def count_partners(
         bits = bits_of_classes(first, number + 1)
         void_bit = bits[first + number]  # the bit after these classes
         bits[first + number] = 0
-        beside_true_P = beside(marked(true, bits))
+        near_true_P = dilated_along_rows(marked(true, bits))
         predicted_P = marked(predicted, bits)
         predicted_P[void.at_N] |= void_bit  # the outline of any class that is predicted everywhere
-        beside_predicted_P = beside(predicted_P)
-        found[:, 1] += partnered(own_p, bits, beside_true_P, classes)
-        found[:, 3] += partnered(own_t, bits, beside_predicted_P, classes)
+        near_predicted_P = dilated_along_rows(predicted_P)
+        found[:, 1] += partnered(own_p, bits, near_true_P, classes)
+        found[:, 3] += partnered(own_t, bits, near_predicted_P, classes)
         for i, px in enumerate(TOLERANCES_PX):
-            near_N = within(beside_true_P, own_v.at_N, void.width, px)
+            near_N = within(near_true_P, own_v.at_N, void.width, px)
             for c in range(first, first + number):
                 guess[i, 1, c] += np.count_nonzero(near_N & bits[c])
         if first == 0 and len(void.at_N):
@@ -179,7 +179,7 @@ def count_partners(
                 (predicted_P & void_bit != 0).view(np.uint8).reshape(-1, void.width), np.ones((side, side), np.uint8)
             )
             near = own_t.only(square_P.ravel().take(own_t.at_N) != 0)  # few are, and only they need a look-up
-            guess[:, 3] += partnered(near, np.full(256, void_bit), beside_predicted_P, classes)
+            guess[:, 3] += partnered(near, np.full(256, void_bit), near_predicted_P, classes)
 
 
 def boundary_f(counts_T4C: NDArray[np.number]) -> NDArray[np.float64]:

@@ -38,12 +38,12 @@ def held_out_scores(model: Model, samples: Samples) -> dict[str, Any] | None:
 
 def summary(analysis: Analysis, temperature: float) -> dict[str, Any]:
     matrix, near = analysis.sums.matrix, analysis.sums.near
-    guess, calibration = analysis.guessed(matrix), analysis.calibration
+    guess, calibration = analysis.baseline_scores(matrix), analysis.calibration
     value = {
         "matrix": matrix.tolist(),
         "scores": scores(matrix).to_json(analysis.classes),
         "commonest": {
-            "class": analysis.classes.names[analysis.commonest],
+            "class": analysis.classes.names[analysis.majority],
             "accuracy": guess.accuracy,
             "miou": guess.miou,
         },
