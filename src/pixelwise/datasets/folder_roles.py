@@ -20,58 +20,15 @@ from pixelwise.images.decode import colour_codes, image_pixels, mask_ids_of
 from pixelwise.images.files import Refusal, read_bytes
 from pixelwise.records import Pixels
 
-IMAGE_WORDS = frozenset(
-    [
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "rgb",
-        "jpegimages",
-        "photo",
-        "photos",
-        "input",
-        "inputs",
-        "frames",
-        "original",
-        "originals",
-        "raw",
-        "sat",
-    ]
-)
-MASK_WORDS = frozenset(
-    [
-        "mask",
-        "masks",
-        "label",
-        "labels",
-        "annotation",
-        "annotations",
-        "annot",
-        "annots",
-        "ann",
-        "gt",
-        "gts",
-        "groundtruth",
-        "truth",
-        "segmentation",
-        "segmentations",
-        "seg",
-        "segmentationclass",
-        "target",
-        "targets",
-        "labelled",
-        "labeled",
-        "annotated",
-        "anno",
-        "annos",
-        "lbl",
-        "lbls",
-        "matte",
-        "mattes",
-        "manual",
-    ]
-)
+IMAGE_WORDS = frozenset((
+    "image", "images", "img", "imgs", "rgb", "jpegimages", "photo", "photos", "input", "inputs", "frames", "original",
+    "originals", "raw", "sat",
+))  # fmt: skip
+MASK_WORDS = frozenset((
+    "mask", "masks", "label", "labels", "annotation", "annotations", "annot", "annots", "ann", "gt", "gts",
+    "groundtruth", "truth", "segmentation", "segmentations", "seg", "segmentationclass", "target", "targets",
+    "labelled", "labeled", "annotated", "anno", "annos", "lbl", "lbls", "matte", "mattes", "manual",
+))  # fmt: skip
 ASIDE_WORDS = frozenset(  # what is made from images or measured beside them: neither the photo nor its mask
     [
         *("dem", "dsm", "dtm", "ndsm", "chm", "height", "heights", "elevation", "depth", "depths", "disparity", "disp"),

@@ -16,34 +16,11 @@ from pathlib import Path, PurePath
 from pixelwise.images.files import shown
 
 # Words in names that say "this is the image" or "this is the mask" and nothing about which one it is.
-ROLE_WORDS = frozenset(
-    [
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "rgb",
-        "photo",
-        "raw",
-        "sat",
-        "input",
-        "mask",
-        "masks",
-        "label",
-        "labels",
-        "labelids",
-        "gt",
-        "groundtruth",
-        "truth",
-        "seg",
-        "segmentation",
-        "annotation",
-        "annotations",
-        "annot",
-        "target",
-        "trainids",
-    ]
-)
+ROLE_WORDS = frozenset((
+    "image", "images", "img", "imgs", "rgb", "photo", "raw", "sat", "input", "mask", "masks", "label", "labels",
+    "labelids", "gt", "groundtruth", "truth", "seg", "segmentation", "annotation", "annotations", "annot", "target",
+    "trainids",
+))  # fmt: skip
 ROLE_AND_NUMBER = re.compile(rf"(?:{'|'.join(sorted(ROLE_WORDS))})(\d+)", re.IGNORECASE)  # img7, mask7
 WORD = re.compile(r"[A-Za-z]+|\d+")
 BY_NUMBERS = "Images and masks pair by their numbers, with zeros before them or not."

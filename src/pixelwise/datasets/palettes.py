@@ -8,44 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-VOID_NAMES = frozenset(
-    [
-        "void",
-        "unlabelled",
-        "unlabeled",
-        "ignore",
-        "ignored",
-        "__ignore__",
-        "ignore_label",
-        "unknown",
-        "unannotated",
-        "not_labelled",
-        "not_labeled",
-    ]
-)
+VOID_NAMES = frozenset((
+    "void", "unlabelled", "unlabeled", "ignore", "ignored", "__ignore__", "ignore_label", "unknown", "unannotated",
+    "not_labelled", "not_labeled",
+))  # fmt: skip
 VOC_NAMES = [
-    "background",
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-]
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+]  # fmt: skip
 CITYSCAPES = {
     "road": 0x804080,
     "sidewalk": 0xF423E8,

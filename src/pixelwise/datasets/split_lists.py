@@ -27,35 +27,13 @@ from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import Sample
 
 FOLDERS = (
-    "",
-    "splits",
-    "split",
-    "lists",
-    "list",
-    "sets",
-    "folds",
-    "ImageSets",
-    "ImageSets/*",
-    "imagesets",
-    "data_split",
-)
+    "", "splits", "split", "lists", "list", "sets", "folds", "ImageSets", "ImageSets/*", "imagesets", "data_split",
+)  # fmt: skip
 SPLIT_COLUMNS = frozenset(["split", "set", "subset", "partition", "phase", "usage", "fold", "folds", "kfold"])
 NAME_COLUMNS = (
-    *(
-        "image",
-        "image_name",
-        "image_id",
-        "imageid",
-        "image_path",
-        "img",
-        "file",
-        "file_name",
-        "filename",
-        "name",
-        "path",
-    ),
-    *("id", "case", "case_id", "patient", "patient_id", "subject", "subject_id", "stem", "sample", "key"),
-)
+    "image", "image_name", "image_id", "imageid", "image_path", "img", "file", "file_name", "filename", "name", "path",
+    "id", "case", "case_id", "patient", "patient_id", "subject", "subject_id", "stem", "sample", "key",
+)  # fmt: skip
 LARGE = 16 << 20  # bytes; a list is far smaller
 MOST_FILES = 60  # that are opened
 DEPTH = 4  # folders of a path that are compared

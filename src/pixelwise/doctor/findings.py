@@ -27,33 +27,11 @@ from pixelwise.images.files import shown
 from pixelwise.records import VOID, Dataset, Problem, Sample
 
 # Errors that end with the pair that they are about: dropping it repairs the dataset.
-ABOUT_ONE_PAIR = frozenset(
-    {
-        "mask-missing",
-        "image-missing",
-        "duplicate-stem",
-        "name-case",
-        "name-unicode",
-        "size-mismatch",
-        "ids-outside",
-        "missing",
-        "unreadable",
-        "not-a-file",
-        "too-large",
-        "empty-file",
-        "not-an-image",
-        "truncated",
-        "unread-kind",
-        "many-pages",
-        "rgb-mask",
-        "all-void",
-        "jpeg-mask",
-        "alpha-mask",
-        "float-mask",
-        "colour-mask",
-        "unknown-codes",
-    }
-)
+ABOUT_ONE_PAIR = frozenset((
+    "mask-missing", "image-missing", "duplicate-stem", "name-case", "name-unicode", "size-mismatch", "ids-outside",
+    "missing", "unreadable", "not-a-file", "too-large", "empty-file", "not-an-image", "truncated", "unread-kind",
+    "many-pages", "rgb-mask", "all-void", "jpeg-mask", "alpha-mask", "float-mask", "colour-mask", "unknown-codes",
+))  # fmt: skip
 
 
 @dataclass(frozen=True)

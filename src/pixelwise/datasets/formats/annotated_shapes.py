@@ -63,6 +63,46 @@ class DrawnShape:
     def rings_on(self, size: Size) -> tuple[Polygon, ...]:
         return (self.outline(size),) if self.outline else self.rings
 
+    @classmethod
+    def not_drawn(cls, name: str, kind: str, why: str = "", z: int = 0) -> DrawnShape:
+        """A figure that is not drawn: its kind has no area or is not read, or `why`."""
+        return cls(name, kind, undrawn=why or WHY_NOT.get(kind.lower(), "This kind of shape is not read."), z=z)
+
+    @classmethod
+    def polygon(cls, name: str, kind: str, rings: Iterable[Any], z: int = 0) -> DrawnShape:
+        """A figure of rings, each a list of pairs or a flat list of x, y, x, y; one that cannot be drawn says why."""
+        try:
+            return cls(name, kind, tuple(polygon_of(ring) for ring in rings), z=z)
+        except Refusal as refusal:
+            return cls(name, kind, undrawn=f"It {refusal.what}", z=z)
+
+    @classmethod
+    def rectangle(cls, name: str, kind: str, *sides: Any, turned: Any = 0, z: int = 0) -> DrawnShape:
+        """A figure from left, top, right, bottom; `turned` in degrees, clockwise, about its centre."""
+        numbers = _finite(*sides, turned)
+        if len(numbers) != 5:
+            return cls(name, kind, undrawn="Its sides are not four finite numbers.", z=z)
+        if numbers[0] == numbers[2] or numbers[1] == numbers[3]:
+            return cls(name, kind, undrawn="It has no area.", z=z)
+        return cls(name, kind, (box_of(*numbers),), z=z)
+
+    @classmethod
+    def box(cls, name: str, kind: str, left: Any, top: Any, width: Any, height: Any) -> DrawnShape:
+        """A shape from its top left corner and its size."""
+        numbers = _finite(left, top, width, height)
+        sides = [*numbers[:2], numbers[0] + numbers[2], numbers[1] + numbers[3]] if len(numbers) == 4 else []
+        return cls.rectangle(name, kind, *sides)
+
+    @classmethod
+    def ellipse(cls, name: str, kind: str, *numbers: Any, turned: Any = 0, z: int = 0) -> DrawnShape:
+        """A figure from the centre x, y and the radii x, y; `turned` in degrees, clockwise, about its centre."""
+        own = _finite(*numbers, turned)
+        if len(own) != 5:
+            return cls(name, kind, undrawn="Its centre and radii are not four finite numbers.", z=z)
+        if not own[2] or not own[3]:
+            return cls(name, kind, undrawn="It has no area.", z=z)
+        return cls(name, kind, (ellipse_of(*own),), z=z)
+
 
 @dataclass(frozen=True)
 class AnnotatedImage:
@@ -146,39 +186,6 @@ def blank_mask(height: int, width: int, top_id: int) -> MaskIds:
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
         raise Refusal("too-large", f"{width}×{height} pixels are not allowed for a mask.", "Correct the annotation.")
     return np.zeros((height, width), np.uint8) if top_id < 256 else np.zeros((height, width), np.int32)
-
-
-def not_drawn(name: str, kind: str, why: str = "", z: int = 0) -> DrawnShape:
-    """A figure that is not drawn: its kind has no area or is not read, or `why`."""
-    return DrawnShape(name, kind, undrawn=why or WHY_NOT.get(kind.lower(), "This kind of shape is not read."), z=z)
-
-
-def polygon(name: str, kind: str, rings: Iterable[Any], z: int = 0) -> DrawnShape:
-    """A figure of rings, each a list of pairs or a flat list of x, y, x, y; one that cannot be drawn says why."""
-    try:
-        return DrawnShape(name, kind, tuple(polygon_of(ring) for ring in rings), z=z)
-    except Refusal as refusal:
-        return DrawnShape(name, kind, undrawn=f"It {refusal.what}", z=z)
-
-
-def rectangle(name: str, kind: str, *sides: Any, turned: Any = 0, z: int = 0) -> DrawnShape:
-    """A figure from left, top, right, bottom; `turned` in degrees, clockwise, about its centre."""
-    numbers = _finite(*sides, turned)
-    if len(numbers) != 5:
-        return DrawnShape(name, kind, undrawn="Its sides are not four finite numbers.", z=z)
-    if numbers[0] == numbers[2] or numbers[1] == numbers[3]:
-        return DrawnShape(name, kind, undrawn="It has no area.", z=z)
-    return DrawnShape(name, kind, (box_of(*numbers),), z=z)
-
-
-def ellipse(name: str, kind: str, *numbers: Any, turned: Any = 0, z: int = 0) -> DrawnShape:
-    """A figure from the centre x, y and the radii x, y; `turned` in degrees, clockwise, about its centre."""
-    own = _finite(*numbers, turned)
-    if len(own) != 5:
-        return DrawnShape(name, kind, undrawn="Its centre and radii are not four finite numbers.", z=z)
-    if not own[2] or not own[3]:
-        return DrawnShape(name, kind, undrawn="It has no area.", z=z)
-    return DrawnShape(name, kind, (ellipse_of(*own),), z=z)
 
 
 def box_of(left: float, top: float, right: float, bottom: float, degrees: float = 0.0) -> Polygon:

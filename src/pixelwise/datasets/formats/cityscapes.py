@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pixelwise.datasets.dataset_toml import SPLITS
-from pixelwise.datasets.formats.annotated_shapes import AnnotatedImage, Place, Size, mask_of, polygon, shape_named
+from pixelwise.datasets.formats.annotated_shapes import AnnotatedImage, DrawnShape, Place, Size, mask_of, shape_named
 from pixelwise.datasets.formats.annotation_files import SkippedShapes, pictures_of, read_json, report_shapes
 from pixelwise.datasets.formats.field_checks import rows_of, size_of, table_of, text_of
 from pixelwise.datasets.formats.image_lookup import files_below
@@ -109,5 +109,5 @@ def read(path: Path) -> dict[Place, AnnotatedImage]:
         if not thing.get("deleted"):
             with shape_named(f"object {i}"):
                 label = text_of(thing.get("label"), "label").removesuffix("group")
-            figures.append(polygon(label if label in IDS else UNLABELLED, label, [thing.get("polygon")]))
+            figures.append(DrawnShape.polygon(label if label in IDS else UNLABELLED, label, [thing.get("polygon")]))
     return {0: AnnotatedImage(path.name, tuple(figures), size_of(table.get("imgHeight"), table.get("imgWidth")))}

@@ -25,11 +25,7 @@ from pixelwise.datasets.formats.annotated_shapes import (
     MaskPatch,
     Place,
     Size,
-    ellipse,
-    not_drawn,
     picture_of,
-    polygon,
-    rectangle,
     shape_named,
 )
 from pixelwise.datasets.formats.annotation_files import (
@@ -114,18 +110,18 @@ def figure_of(shape: Element, label: str, where: str) -> DrawnShape:
         turned = number_text(shape.get("rotation") or "0", "rotation")
         if kind == "polygon":
             pairs = [pair.split(",") for pair in shape.get("points", "").split(";") if pair.strip()]
-            return polygon(label, kind, [[[number_text(n, "corner") for n in pair] for pair in pairs]], z)
+            return DrawnShape.polygon(label, kind, [[[number_text(n, "corner") for n in pair] for pair in pairs]], z)
         if kind == "box":
             sides = (number_text(shape.get(key), key) for key in ("xtl", "ytl", "xbr", "ybr"))
-            return rectangle(label, kind, *sides, turned=turned, z=z)
+            return DrawnShape.rectangle(label, kind, *sides, turned=turned, z=z)
         if kind == "ellipse":
             numbers = (number_text(shape.get(key), key) for key in ("cx", "cy", "rx", "ry"))
-            return ellipse(label, kind, *numbers, turned=turned, z=z)
+            return DrawnShape.ellipse(label, kind, *numbers, turned=turned, z=z)
         if kind == "mask":
             left, top, width, height = (whole_text(shape.get(key), key) for key in ("left", "top", "width", "height"))
             stamp = partial(_stamp, shape.get("rle") or "", (top, left, height, width))
             return DrawnShape(label, kind, stamp=stamp, z=z)
-    return not_drawn(label, kind, z=z)
+    return DrawnShape.not_drawn(label, kind, z=z)
 
 
 def _stamp(runs: str, box: tuple[int, int, int, int], size: Size) -> MaskPatch:

@@ -22,7 +22,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
-from pixelwise.datasets.formats.annotated_shapes import OBJECT, AnnotatedImage, DrawnShape, Place, Size, rectangle
+from pixelwise.datasets.formats.annotated_shapes import OBJECT, AnnotatedImage, DrawnShape, Place, Size
 from pixelwise.datasets.formats.annotation_files import files_that, list_pictures, picture_mask, read_or_none
 from pixelwise.datasets.formats.cvat import declared_labels, figure_of, is_cvat_file, tree_of
 from pixelwise.datasets.formats.field_checks import number_text, whole_text
@@ -215,4 +215,4 @@ def _moved(track: _Track, i: int, frame: int, z: int) -> DrawnShape:
         [number_text(shape.get(key) or "0", key) for key in (*SIDES, "rotation")] for shape in track.shapes[i : i + 2]
     ]
     *sides, turned = (a + share * (b - a) for a, b in zip(*ends, strict=True))
-    return rectangle(track.label, "box", *sides, turned=turned, z=z)
+    return DrawnShape.rectangle(track.label, "box", *sides, turned=turned, z=z)

@@ -23,19 +23,9 @@ from pixelwise.datasets.formats.annotated_shapes import (
     MaskPatch,
     Place,
     Size,
-    ellipse,
-    not_drawn,
     number_of,
-    polygon,
-    rectangle,
 )
-from pixelwise.datasets.formats.annotation_files import (
-    any_that,
-    files_that,
-    list_pictures,
-    picture_mask,
-    read_json,
-)
+from pixelwise.datasets.formats.annotation_files import any_that, files_that, list_pictures, picture_mask, read_json
 from pixelwise.datasets.formats.field_checks import rows_of, size_of, table_of
 from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import Refusal
@@ -100,22 +90,19 @@ def _figure(one: dict[str, Any], annotations: list[dict[str, Any]]) -> DrawnShap
     shape = shape if isinstance(shape, dict) else {}
     if not kind:
         other = next((key for key in one if isinstance(one[key], dict) and key not in ("properties", LAYER)), "")
-        return (
-            None if LAYER in one or any(key in one for key in OF_THE_IMAGE) else not_drawn(name, other or "annotation")
-        )
+        whole = LAYER in one or any(key in one for key in OF_THE_IMAGE)
+        return None if whole else DrawnShape.not_drawn(name, other or "annotation")
     if kind in ("polygon", "complex_polygon"):
-        return polygon(name, kind, [_ring(ring) for ring in _paths(shape)])
+        return DrawnShape.polygon(name, kind, [_ring(ring) for ring in _paths(shape)])
     if kind == "bounding_box":
-        x, y, width, height = (number_of(shape.get(key)) for key in "xywh")
-        right = None if x is None or width is None else x + width
-        return rectangle(name, kind, x, y, right, None if y is None or height is None else y + height)
+        return DrawnShape.box(name, kind, *(shape.get(key) for key in "xywh"))
     if kind == "ellipse":
         parts = [part for key in ("center", "radius") if isinstance(part := shape.get(key), dict)]
         turned = np.rad2deg(number_of(shape.get("angle")) or 0)
-        return ellipse(name, kind, *(part.get(axis) for part in parts for axis in "xy"), turned=turned)
+        return DrawnShape.ellipse(name, kind, *(part.get(axis) for part in parts for axis in "xy"), turned=turned)
     if kind == "mask":
         return DrawnShape(name, kind, stamp=partial(_stamp, str(one.get("id")), _layer_of(one, annotations)))
-    return not_drawn(name, kind)
+    return DrawnShape.not_drawn(name, kind)
 
 
 def _paths(shape: dict[str, Any]) -> list[Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.datasets.formats.annotated_shapes import OBJECT, AnnotatedImage, DrawnShape, Place, not_drawn, polygon
+from pixelwise.datasets.formats.annotated_shapes import OBJECT, AnnotatedImage, DrawnShape, Place
 from pixelwise.datasets.formats.annotation_files import (
     any_that,
     files_that,
@@ -73,14 +73,15 @@ def _figures(feature: Row) -> Iterator[DrawnShape]:
     name = class_of(feature)
     for kind, geometry in _geometries(feature.get("geometry")):
         if kind not in ("Polygon", "MultiPolygon"):
-            yield not_drawn(name, kind)
+            yield DrawnShape.not_drawn(name, kind)
             continue
         coordinates = geometry.get("coordinates")
         polygons = [coordinates] if kind == "Polygon" else coordinates
         if not isinstance(polygons, list) or not all(isinstance(one, list) for one in polygons):
             raise Refusal("annotations", "has coordinates that are not lists of rings.", "Export it again.")
         for one in polygons:
-            parts = [polygon(name, kind, [_flat(ring)]) for ring in one] or [not_drawn(name, kind, "It has no ring.")]
+            parts = [DrawnShape.polygon(name, kind, [_flat(ring)]) for ring in one]
+            parts = parts or [DrawnShape.not_drawn(name, kind, "It has no ring.")]
             yield from (part for part in parts if part.undrawn)
             if sound := tuple(ring for part in parts for ring in part.rings):
                 yield DrawnShape(name, kind, sound)

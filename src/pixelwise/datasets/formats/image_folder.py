@@ -22,14 +22,8 @@ from pixelwise.images.files import is_file, read_bytes
 NAMES = ("metadata.csv", "metadata.jsonl")
 IMAGE_COLUMNS = ("file_name", "image_file_name", "image")
 MASK_COLUMNS = (
-    "mask_file_name",
-    "label_file_name",
-    "annotation_file_name",
-    "mask",
-    "label",
-    "annotation",
-    "segmentation",
-)
+    "mask_file_name", "label_file_name", "annotation_file_name", "mask", "label", "annotation", "segmentation",
+)  # fmt: skip
 
 
 def recognises(root: Path) -> bool:

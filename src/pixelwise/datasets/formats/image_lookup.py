@@ -18,34 +18,11 @@ from urllib.parse import unquote
 from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES, SPLIT_WORDS
 from pixelwise.images.files import Refusal, real_path, shown
 
-PLAIN_WORDS = frozenset(  # folders of these names say nothing about which image it is
-    {
-        "images",
-        "image",
-        "imgs",
-        "img",
-        "jpegimages",
-        "jpgs",
-        "jpg",
-        "jpeg",
-        "png",
-        "pngs",
-        "photos",
-        "photo",
-        "pictures",
-        "frames",
-        "data",
-        "dataset",
-        "upload",
-        "uploads",
-        "default",
-        "obj_train_data",
-        "raw",
-        "input",
-        "inputs",
-        "local-files",
-    }
-)
+PLAIN_WORDS = frozenset((  # folders of these names say nothing about which image it is
+    "images", "image", "imgs", "img", "jpegimages", "jpgs", "jpg", "jpeg", "png", "pngs", "photos", "photo",
+    "pictures", "frames", "data", "dataset", "upload", "uploads", "default", "obj_train_data", "raw", "input",
+    "inputs", "local-files",
+))  # fmt: skip
 OF_IMAGES = ("images", "image", "imgs", "img", "jpegimages")
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 UPLOAD = re.compile(rf"^(?:{_UUID}|[0-9a-f]{{4,}})[-_]")

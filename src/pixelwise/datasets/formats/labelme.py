@@ -26,9 +26,6 @@ from pixelwise.datasets.formats.annotated_shapes import (
     Place,
     Size,
     ellipse_of,
-    not_drawn,
-    polygon,
-    rectangle,
     shape_named,
 )
 from pixelwise.datasets.formats.annotation_files import (
@@ -84,19 +81,19 @@ def _figure(i: int, shape: Row) -> DrawnShape:
         kind = text_of(shape.get("shape_type") or "polygon", "shape_type")
     try:
         if kind in ("polygon", "oriented_rectangle", "rotation"):
-            return polygon(name, kind, [shape.get("points")])
+            return DrawnShape.polygon(name, kind, [shape.get("points")])
         if kind == "rectangle":
             points = _points(shape)
-            return rectangle(name, kind, *points.min(axis=0).tolist(), *points.max(axis=0).tolist())
+            return DrawnShape.rectangle(name, kind, *points.min(axis=0).tolist(), *points.max(axis=0).tolist())
         if kind == "circle":
             centre, rim = _points(shape)[:2].tolist()
             radius = math.dist(centre, rim)
-            return polygon(name, kind, [ellipse_of(centre[0], centre[1], radius, radius)])
+            return DrawnShape.polygon(name, kind, [ellipse_of(centre[0], centre[1], radius, radius)])
         if kind == "mask":
             return DrawnShape(name, kind, stamp=partial(_stamp, _points(shape).tolist(), shape.get("mask")))
     except Refusal as refusal:
-        return not_drawn(name, kind, f"It {refusal.what}")
-    return not_drawn(name, kind)
+        return DrawnShape.not_drawn(name, kind, f"It {refusal.what}")
+    return DrawnShape.not_drawn(name, kind)
 
 
 def _points(shape: Row) -> Polygon:

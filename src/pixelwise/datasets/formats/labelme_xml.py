@@ -21,17 +21,9 @@ from pixelwise.datasets.formats.annotated_shapes import (
     MaskPatch,
     Place,
     Size,
-    not_drawn,
     number_of,
-    polygon,
 )
-from pixelwise.datasets.formats.annotation_files import (
-    any_that,
-    files_that,
-    list_pictures,
-    picture_mask,
-    read_or_none,
-)
+from pixelwise.datasets.formats.annotation_files import any_that, files_that, list_pictures, picture_mask, read_or_none
 from pixelwise.datasets.formats.object_pngs import object_pixels, opened_png, require_size
 from pixelwise.datasets.formats.xml_tree import parse_xml
 from pixelwise.datasets.listing import Listing
@@ -99,11 +91,11 @@ def _figure(one: Element, path: Path) -> DrawnShape:
             if outline.find(f"x{i}") is not None:
                 points.append([number_of(_text(outline, f"{axis}{i}")) for axis in "xy"])
         if _text(one, "type") in ("line", "point") or len(points) in (1, 2):
-            return not_drawn(name, "point" if len(points) == 1 else "line")
-        return polygon(name, "polygon", [points])
+            return DrawnShape.not_drawn(name, "point" if len(points) == 1 else "line")
+        return DrawnShape.polygon(name, "polygon", [points])
     if one.find("bndbox") is not None:
-        return not_drawn(name, "bndbox")
-    return not_drawn(name, "object", "It has no polygon and no mask.")
+        return DrawnShape.not_drawn(name, "bndbox")
+    return DrawnShape.not_drawn(name, "object", "It has no polygon and no mask.")
 
 
 def _mask(path: Path, name: str, size: Size) -> MaskPatch:

@@ -26,7 +26,6 @@ from pixelwise.datasets.formats.annotated_shapes import (
     Size,
     box_of,
     ellipse_of,
-    not_drawn,
     picture_of,
     shape_named,
     turned_about,
@@ -137,14 +136,14 @@ def _figures(annotation: Row) -> Iterator[DrawnShape]:
             figure = _figure(kind, result, value, labels)
         yield figure
         for label in labels[1:]:
-            yield not_drawn(label, kind, SECOND_LABEL)
+            yield DrawnShape.not_drawn(label, kind, SECOND_LABEL)
 
 
 def _figure(kind: str, result: Row, value: Row, labels: list[str]) -> DrawnShape:
     if kind not in ("polygon", "brush", "rectangle", "ellipse"):
-        return not_drawn(", ".join(labels) or "no label", kind)
+        return DrawnShape.not_drawn(", ".join(labels) or "no label", kind)
     if not labels:
-        return not_drawn("no label", kind, "It has no label.")
+        return DrawnShape.not_drawn("no label", kind, "It has no label.")
     if result.get("image_rotation"):
         what = f"was drawn while the image was turned by {result['image_rotation']} degrees."
         raise Refusal("turned", what, "Turn the image itself, and draw on that.")
@@ -156,7 +155,7 @@ def _figure(kind: str, result: Row, value: Row, labels: list[str]) -> DrawnShape
     except Refusal as refusal:
         if refusal.kind != "polygon-empty":
             raise
-        return not_drawn(labels[0], kind, f"It {refusal.what}")
+        return DrawnShape.not_drawn(labels[0], kind, f"It {refusal.what}")
     return DrawnShape(labels[0], kind, outline=outline)
 
 

@@ -21,17 +21,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.datasets.formats.annotated_shapes import (
-    OBJECT,
-    AnnotatedImage,
-    DrawnShape,
-    MaskPatch,
-    Place,
-    Size,
-    not_drawn,
-    polygon,
-    rectangle,
-)
+from pixelwise.datasets.formats.annotated_shapes import OBJECT, AnnotatedImage, DrawnShape, MaskPatch, Place, Size
 from pixelwise.datasets.formats.annotation_files import (
     any_that,
     files_that,
@@ -155,11 +145,12 @@ def _numbered(one: dict[str, Any], categories: dict[int, str], own: Path | None)
 def _figure(one: dict[str, Any], categories: dict[int, str]) -> DrawnShape:
     name, kind, points = _name_of(one, categories), str(one.get("type") or "polygon"), one.get("points")
     if kind == "polygon":
-        return polygon(name, kind, [points])
+        return DrawnShape.polygon(name, kind, [points])
     if kind == "bbox":
         corners = points if isinstance(points, list) and len(points) == 2 else []
-        return rectangle(name, kind, *(side for corner in corners if isinstance(corner, list) for side in corner))
-    return not_drawn(name, kind)
+        sides = (side for corner in corners if isinstance(corner, list) for side in corner)
+        return DrawnShape.rectangle(name, kind, *sides)
+    return DrawnShape.not_drawn(name, kind)
 
 
 def _stamp(own: Path | None, number: Any, size: Size) -> MaskPatch:

@@ -19,18 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
-from pixelwise.datasets.formats.annotated_shapes import (
-    OBJECT,
-    AnnotatedImage,
-    DrawnShape,
-    MaskPatch,
-    Place,
-    Size,
-    ellipse,
-    not_drawn,
-    polygon,
-    rectangle,
-)
+from pixelwise.datasets.formats.annotated_shapes import OBJECT, AnnotatedImage, DrawnShape, MaskPatch, Place, Size
 from pixelwise.datasets.formats.annotation_files import (
     any_that,
     list_pictures,
@@ -140,15 +129,16 @@ def _figure(one: dict[str, Any], path: Path, own: str, classes: dict[int, str]) 
     points = one.get("points")
     if kind == "polygon":
         holes = one.get("exclude") or []
-        return polygon(name, kind, [points, *holes])
+        return DrawnShape.polygon(name, kind, [points, *holes])
     table = points if isinstance(points, dict) else one
     if kind == "bbox":
-        return rectangle(name, kind, *(table.get(key) for key in ("x1", "y1", "x2", "y2")))
+        return DrawnShape.rectangle(name, kind, *(table.get(key) for key in ("x1", "y1", "x2", "y2")))
     if kind == "rbbox":
-        return polygon(name, kind, [[[table.get(f"x{i}"), table.get(f"y{i}")] for i in range(1, 5)]])
+        return DrawnShape.polygon(name, kind, [[[table.get(f"x{i}"), table.get(f"y{i}")] for i in range(1, 5)]])
+    turned = one.get("angle") or 0
     if kind == "ellipse":
-        return ellipse(name, kind, *(table.get(key) for key in ("cx", "cy", "rx", "ry")), turned=one.get("angle") or 0)
-    return not_drawn(name, kind)
+        return DrawnShape.ellipse(name, kind, *(table.get(key) for key in ("cx", "cy", "rx", "ry")), turned=turned)
+    return DrawnShape.not_drawn(name, kind)
 
 
 def _saved(path: Path, colours: tuple[str, ...], size: Size) -> MaskPatch:

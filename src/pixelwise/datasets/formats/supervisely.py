@@ -16,17 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
-from pixelwise.datasets.formats.annotated_shapes import (
-    AnnotatedImage,
-    DrawnShape,
-    MaskPatch,
-    Place,
-    Size,
-    ellipse,
-    not_drawn,
-    polygon,
-    rectangle,
-)
+from pixelwise.datasets.formats.annotated_shapes import AnnotatedImage, DrawnShape, MaskPatch, Place, Size
 from pixelwise.datasets.formats.annotation_files import (
     any_that,
     files_that,
@@ -101,18 +91,19 @@ def _figure(one: dict[str, Any]) -> DrawnShape:
         bitmap = one.get("bitmap")
         bitmap = bitmap if isinstance(bitmap, dict) else {}
         return DrawnShape(name, kind, stamp=partial(_stamp, bitmap.get("data"), bitmap.get("origin")))
+    turned = one.get("angle") or 0
     if kind == "ellipse":
         centre, radii = one.get("center"), (one.get("radius_x"), one.get("radius_y"))
-        return ellipse(name, kind, *(centre if isinstance(centre, list) else ()), *radii, turned=one.get("angle") or 0)
+        return DrawnShape.ellipse(name, kind, *(centre if isinstance(centre, list) else ()), *radii, turned=turned)
     points = one.get("points")
     points = points if isinstance(points, dict) else {}
     exterior, interior = points.get("exterior"), points.get("interior") or []
     if kind == "rectangle":
         corners = exterior if isinstance(exterior, list) and len(exterior) == 2 else [[], []]
-        return rectangle(name, kind, *(side for corner in corners for side in corner))
+        return DrawnShape.rectangle(name, kind, *(side for corner in corners for side in corner))
     if kind == "polygon":
-        return polygon(name, kind, [exterior, *interior])
-    return not_drawn(name, kind)
+        return DrawnShape.polygon(name, kind, [exterior, *interior])
+    return DrawnShape.not_drawn(name, kind)
 
 
 def _stamp(data: Any, origin: Any, size: Size) -> MaskPatch:

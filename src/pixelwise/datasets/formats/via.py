@@ -20,18 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pixelwise.datasets.formats.annotated_shapes import (
-    OBJECT,
-    AnnotatedImage,
-    DrawnShape,
-    Place,
-    Size,
-    ellipse,
-    not_drawn,
-    number_of,
-    polygon,
-    rectangle,
-)
+from pixelwise.datasets.formats.annotated_shapes import OBJECT, AnnotatedImage, DrawnShape, Place, Size, number_of
 from pixelwise.datasets.formats.annotation_files import (
     Read,
     any_that,
@@ -213,16 +202,14 @@ def _outline(shape: dict[str, Any], name: str) -> DrawnShape:
     if kind == "polygon":
         x, y = shape.get("all_points_x"), shape.get("all_points_y")
         if not isinstance(x, list) or not isinstance(y, list) or len(x) != len(y):
-            return not_drawn(name, kind, "It has not as many x as y.")
-        return polygon(name, kind, [list(zip(x, y, strict=True))])
+            return DrawnShape.not_drawn(name, kind, "It has not as many x as y.")
+        return DrawnShape.polygon(name, kind, [list(zip(x, y, strict=True))])
     if kind == "rect":
-        left, top, width, height = (number_of(shape.get(key)) for key in ("x", "y", "width", "height"))
-        right = None if left is None or width is None else left + width
-        return rectangle(name, kind, left, top, right, None if top is None or height is None else top + height)
+        return DrawnShape.box(name, kind, *(shape.get(key) for key in ("x", "y", "width", "height")))
     if kind == "circle":
-        return ellipse(name, kind, *(shape.get(key) for key in ("cx", "cy", "r", "r")))
+        return DrawnShape.ellipse(name, kind, *(shape.get(key) for key in ("cx", "cy", "r", "r")))
     if kind == "ellipse":
         radians = number_of(shape.get("theta") or 0)
         degrees = None if radians is None else math.degrees(radians)
-        return ellipse(name, kind, *(shape.get(key) for key in ("cx", "cy", "rx", "ry")), turned=degrees)
-    return not_drawn(name, kind)
+        return DrawnShape.ellipse(name, kind, *(shape.get(key) for key in ("cx", "cy", "rx", "ry")), turned=degrees)
+    return DrawnShape.not_drawn(name, kind)
