@@ -306,7 +306,7 @@ def test_a_missing_image_is_named_with_the_nearest(tmp_path: Path) -> None:
     coco(tmp_path, ["a/0001.png", "b/0001.png", "a/0002.png", "b/0002.png"])
     dataset = open_dataset(tmp_path)
     assert len(samples(dataset)) == 3
-    assert "'b/0001.png', which is not there; a file of that name is in another folder: a/0001.png" in told(
+    assert "'b/0001.png', which was not found; a file of that name is in another folder: a/0001.png" in told(
         dataset, "image-missing"
     )
     assert "nearest name is a/0001.png" in ImageFiles(tmp_path).missing("0001.jpg") + ImageFiles(tmp_path).missing(

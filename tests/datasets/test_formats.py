@@ -71,7 +71,7 @@ def test_a_round_trip_loses_no_pixel(ragged: Path, tmp_path: Path, name: str) ->
 
 
 def test_convert_refuses_what_it_cannot_do(ragged: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no format that is written"):
+    with pytest.raises(UsageError, match="not a format that can be written"):
         convert(ragged, tmp_path / "a", "gif")
     (tmp_path / "b").mkdir()
     (tmp_path / "b/file").write_text("")

@@ -335,7 +335,7 @@ def test_a_drawing_of_another_size_than_its_image_is_an_error(tmp_path: Path) ->
     photo(tmp_path / "img/a.jpg")
     sly_file(tmp_path / "ann/a.jpg.json", [sly_object("car", "rectangle", [[1, 2], [5, 9]])], (80, 120))
     dataset = open_dataset(tmp_path)
-    with pytest.raises(MaskError, match="is drawn on an image of 120×80 pixels, but the image is 60×40"):
+    with pytest.raises(MaskError, match="was annotated on an image of 120×80 pixels, but the image has 60×40"):
         named(dataset)
 
 
@@ -629,7 +629,7 @@ def test_square_images_do_not_tell_the_order_and_dataset_toml_says_it(tmp_path: 
     assert 'square images do not tell (dataset.toml: runs = "rows")' in messages(dataset)
     (tmp_path / "dataset.toml").write_text('runs = "rows"\n')
     dataset = open_dataset(tmp_path)
-    assert "along the rows: dataset.toml says so" in messages(dataset)
+    assert "along the rows: dataset.toml states it" in messages(dataset)
     drawn = named(dataset)
     assert all((drawn[name] == masks[name]).all() for name in masks)
     (tmp_path / "dataset.toml").write_text('runs = "diagonals"\n')
@@ -641,12 +641,12 @@ def test_square_images_do_not_tell_the_order_and_dataset_toml_says_it(tmp_path: 
     ("cell", "said"),
     [
         ("2390 20", "do not add up to 60×40"),
-        ("9223372036854775807 9223372036854775807", "no whole numbers"),
+        ("9223372036854775807 9223372036854775807", "not integers"),
         ("9999999999 9999999999", "do not add up"),
         ("1 3 5", "no pairs"),
         ("0 3", "starts at 0; the first pixel is 1"),
         ("500 7 33 7 33 7", "counted from the run before"),
-        ("5 x", "no whole numbers"),
+        ("5 x", "not integers"),
     ],
 )
 def test_damaged_run_lengths_are_named_and_stop_no_other_image(tmp_path: Path, cell: str, said: str) -> None:
@@ -720,7 +720,7 @@ def test_cvat_tracks_are_drawn_on_the_frames_beside_them(tmp_path: Path, first: 
     for i in range(4):
         boat = [("Boat", 20 + i, 4, 30 + i, 12)] if i >= 2 else []
         assert (masks[i + first] == boxed(("Jet", 10 + i, 20, 15 + i, 30), *boat)).all()
-    assert "4 of 6 frames drawn; left out, for no track is to be seen: 2 frames, such as 4" in messages(dataset)
+    assert "4 of 6 frames drawn; left out, as no track is visible: 2 frames, such as 4" in messages(dataset)
 
 
 def test_between_keyframes_boxes_move_and_frames_of_polygons_are_left_out(tmp_path: Path) -> None:
@@ -737,7 +737,7 @@ def test_between_keyframes_boxes_move_and_frames_of_polygons_are_left_out(tmp_pa
     assert (masks[8] == boxed(jet)).all()
     assert (masks[9] == boxed(jet)).all()
     assert "only CVAT can move (export all frames): frame 6" in messages(dataset)
-    assert "3 boxes moved evenly" in messages(dataset)
+    assert "3 boxes interpolated" in messages(dataset)
 
 
 def test_cvat_for_video_without_its_frames_is_named(tmp_path: Path) -> None:
@@ -946,12 +946,12 @@ def test_segments_ai_bitmaps_of_numbers_become_categories(tmp_path: Path) -> Non
     masks = named(dataset)
     assert set(masks) == {"a", "b"}
     assert all((mask == wanted).all() for mask in masks.values())
-    assert "nobody labelled them in Segments.ai: 1 samples" in messages(dataset)
+    assert "as they are not labelled in Segments.ai: 1 samples" in messages(dataset)
 
 
 def test_segments_ai_with_addresses_alone_is_named(tmp_path: Path) -> None:
     dataset = open_dataset(segments_release(tmp_path, bitmaps=False))
-    assert "a release of Segments.ai whose 2 bitmaps are addresses" in messages(dataset)
+    assert "a release of Segments.ai whose 2 bitmaps are URLs" in messages(dataset)
     assert "export_dataset" in messages(dataset)
 
 
@@ -1023,7 +1023,7 @@ BOXES = b"filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,60,40,car,1,2,3
         (of_bytes("b.h5", b"\x89HDF"), "1 HDF5 file"),
         (of_bytes("volume", b"\x89HDF\r\n\x1a\n"), "1 HDF5 file, volume, is not read"),
         (of_bytes("b.tfrecord", b"x"), "1 TFRecord file"),
-        (of_bytes("train/_annotations.csv", BOXES), "holds boxes, which are no masks of pixels"),
+        (of_bytes("train/_annotations.csv", BOXES), "holds boxes, not pixel masks"),
         (of_bytes("v.json", b'{"project":{"vid_list":[]},"config":{}}'), "v.json is a project of VIA 3"),
         (of_bytes("v.ndjson", b'{"data_row":{},"projects":{}}'), "v.ndjson is an export of Labelbox"),
         (of_bytes("v.xml", b"<ASAP_Annotations/>"), "v.xml holds outlines of ASAP, which are not read"),
@@ -1121,4 +1121,4 @@ def test_images_with_nothing_drawn_are_counted(tmp_path: Path) -> None:
     photo(tmp_path / "img/a.jpg"), photo(tmp_path / "img/b.jpg")
     sly_file(tmp_path / "ann/a.jpg.json", sly_objects())
     sly_file(tmp_path / "ann/b.jpg.json", [])
-    assert "Nothing is drawn on 1 images: all of each is background" in messages(open_dataset(tmp_path))
+    assert "1 images have no annotations: all of their pixels are background" in messages(open_dataset(tmp_path))

@@ -369,7 +369,7 @@ def test_drawings_beside_masks_are_mentioned(tmp_path: Path) -> None:
     pairs(tmp_path, [f"{i}" for i in range(4)])
     for i in range(4):
         (tmp_path / f"masks/{i}.xml").write_text("<a/>")
-    assert "4 drawings in masks/" in notes(open_dataset(tmp_path))
+    assert "4 annotation files in masks/" in notes(open_dataset(tmp_path))
 
 
 # ── which mask belongs to which image ────────────────────────────────────────────────────────────────────────────────
@@ -424,7 +424,7 @@ def test_named_splits_are_kept_where_other_files_name_none(tmp_path: Path) -> No
     listing = Listing(tmp_path, {"train": samples[:3], "val": samples[3:4], "all": samples[4:]})
     divide(listing, DatasetSettings(), 0, 0.2)
     assert {split: len(part) for split, part in listing.splits.items()} == {"train": 3, "val": 1}
-    assert "Left out, for nothing names their split: 2 pairs, such as e." in listing.notes
+    assert "Left out, as nothing names their split: 2 pairs, such as e." in listing.notes
     listing = Listing(tmp_path, {"test": samples[:2], "all": samples[2:]})
     divide(listing, DatasetSettings(), 0, 0.2)
     assert {split: len(part) for split, part in listing.splits.items()} == {"test": 2, "train": 3, "val": 1}

@@ -67,14 +67,14 @@ KINDS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
         ("photos/: 4 images (.jpg, 48×40, colour)", "drawn/: 4 masks of few flat values", "0 of 4 names agree",
          "Give each mask its image's name"),
     ),
-    "photos alone": (no_masks, ("stuff/: 4 images (.jpg, 48×40, colour)", "There are no masks")),
+    "photos alone": (no_masks, ("stuff/: 4 images (.jpg, 48×40, colour)", "No masks were found")),
     "floating-point bands": (
         floats,
         ("s1/ (2 folders of this name): 4 images that are not read", "2 bands of 32-bit floating-point values",
          "1 band of 32-bit floating-point values", "water_mask/ (2 folders of this name) could be the masks",
          "8- or 16-bit PNG or TIFF"),
     ),
-    "masks alone": (only_masks, ("truth/: 4 masks of few flat values", "there are no images beside them")),
+    "masks alone": (only_masks, ("truth/: 4 masks of few flat values", "no images are next to them")),
 }  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def test_a_folder_of_which_half_is_there_is_explained_too(tmp_path: Path) -> Non
         mask(tmp_path / f"masks/{i}.png")
     report = check(tmp_path)
     assert report.pairs == 0
-    assert "one/, other/ could all be the images. Rename the one that is meant to images/." in " ".join(report.notes)
+    assert "one/, other/ could all be the images. Rename the right one to images/." in " ".join(report.notes)
 
 
 def test_a_large_tree_is_looked_at_in_part_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -268,7 +268,7 @@ def test_colours_of_a_palette_and_of_grey_are_understood(tmp_path: Path) -> None
         ({}, [0, 100, 200], "no class is left"),
         ({"x": 100, "y": 100}, [], "is given to"),
         ({"x": 100}, [100], "is given to"),
-        ({"x": "blue"}, [], "is no mask value"),
+        ({"x": "blue"}, [], "is not a mask value"),
     ],
 )
 def test_what_is_said_in_vain_is_an_error(
@@ -287,11 +287,11 @@ def test_what_is_said_in_vain_is_an_error(
         (Decisions(binary_foreground="x"), "the masks hold 3 classes"),
         (Decisions(class_values=("9",)), "no mask holds 9"),
         (Decisions(void_values=("9",)), "no mask holds 9"),
-        (Decisions(turn="left"), "no mask lies on its side"),
+        (Decisions(turn="left"), "no mask is rotated"),
         (Decisions(stretch_masks=True), "no mask has another shape"),
         (Decisions(drop_copies=True), "no image is a copy"),
-        (Decisions(grouped_split=True), "no groups lie in several splits"),
-        (Decisions(keep_classes=("road",)), "there is no such class"),
+        (Decisions(grouped_split=True), "no group is in several splits"),
+        (Decisions(keep_classes=("road",)), "no such class"),
         (Decisions(commonest=9), "there are only 3 classes"),
     ],
 )

@@ -206,7 +206,7 @@ def test_the_data_may_not_hold_the_copy(sound: Path, tmp_path: Path) -> None:
         check(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="left, right, transpose"):
         Decisions(turn="upside down")
-    with pytest.raises(UsageError, match="no mask value"):
+    with pytest.raises(UsageError, match="not a mask value"):
         Decisions(void_values=("#12",))
 
 

@@ -153,7 +153,7 @@ def test_empty_folders_have_nothing_to_train_with(tmp_path: Path) -> None:
         (tmp_path / part).mkdir()
     kinds = {kind for _, kind, _ in brief(found(tmp_path))}
     assert kinds == {"folder-empty", "no-classes", "no-pairs"}
-    with pytest.raises(DatasetError, match="does not mend"):
+    with pytest.raises(DatasetError, match="does not solve"):
         without_bad(open_dataset(tmp_path), found(tmp_path))
 
 

@@ -325,9 +325,11 @@ def test_what_a_person_changed_is_told(model: Model, photos: Path, tmp_path: Pat
     seen = check(tmp_path / "data")
     assert seen.to_json()["corrected"]["masks"] == [{"mask": "masks/0.png", "changed": back.changed[0][1]}]
     assert any("→ car" in note for note in seen.notes)
-    assert not any("Altered" in note for note in seen.notes)
+    assert not any("Changed or missing" in note for note in seen.notes)
     write_png(tmp_path / "data/masks/0.png", np.zeros((40, 50), np.uint8))
-    assert any("Altered or gone since they came back: 1 masks" in note for note in check(tmp_path / "data").notes)
+    assert any(
+        "Changed or missing since they were accepted: 1 masks" in note for note in check(tmp_path / "data").notes
+    )
     (tmp_path / "data/corrections.jsonl").write_text('{"mask": 1}')
     assert any("corrections.jsonl: cannot be read" in note for note in check(tmp_path / "data").notes)
 

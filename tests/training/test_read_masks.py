@@ -1,4 +1,4 @@
-"""Trainings on masks that are no plain files of ids: they start at once, and resume to the same bytes."""
+"""Trainings on masks that are not plain files of ids: they start at once, and resume to the same bytes."""
 
 from __future__ import annotations
 

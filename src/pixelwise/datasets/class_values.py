@@ -109,7 +109,7 @@ def parse_value(text: str, where: str = "") -> Value:
         if low <= high <= LARGEST:
             return Value(low, high)
     raise UsageError(
-        f"{where}{': ' if where else ''}{text!r} is no mask value; expected a number such as 255, a range such as "
+        f"{where}{': ' if where else ''}{text!r} is not a mask value; expected a number such as 255, a range such as "
         "1-65535, or a colour such as #ff8000."
     )
 

@@ -64,12 +64,12 @@ def convert(
     """
     out = Path(out)
     if to not in WRITERS:
-        raise UsageError(f"{to!r} is no format that is written; known: {', '.join(WRITERS)}.")
+        raise UsageError(f"{to!r} is not a format that can be written; expected one of: {', '.join(WRITERS)}.")
     require_new(out)
     dataset = open_dataset(data, classes=classes, void=void, masks=masks)
     errors = [problem for problem in dataset.problems if problem.severity == "error"]
     if errors:
-        raise DatasetError("The dataset has problems to mend first; `pixelwise check` says more.", errors)
+        raise DatasetError("The dataset has problems to fix first; `pixelwise check` lists them.", errors)
     with new_folder(out, dataset.root) as part:
         settings = WRITERS[to](part, _pairs(dataset, progress), dataset.classes)
         write_whole(part / FILE_NAME, settings.encode())

@@ -58,7 +58,7 @@ def read_corrections(root: Path) -> list[Corrected]:
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"cannot be read: {error}."
-        raise Refusal("corrections", what, "Remove it; it only tells what `accept` took back.") from error
+        raise Refusal("corrections", what, "Remove it; it only records what `accept` took in.") from error
 
 
 def digest_of(data: bytes) -> str:
@@ -77,14 +77,14 @@ def describe_corrections(root: Path, rows: Sequence[Corrected]) -> tuple[list[st
     since = [row.mask for row in rows if _now(root / row.mask) != row.digest]
     share = sum(row.changed for row in rows) / len(rows)
     notes = [
-        f"Corrected by a person: {len(touched)} of {len(rows)} masks that a model had drawn, {share:.2%} of their "
+        f"Corrected by a person: {len(touched)} of {len(rows)} masks that a model had predicted, {share:.2%} of their "
         f"pixels; most of all {', '.join(f'{shown(row.mask)} ({row.changed:.1%})' for row in touched[:TOP]) or 'none'}."
     ]
     if sums:
         listed = ", ".join(f"{was} → {now} {pixels:,}" for (was, now), pixels in sums.most_common(TOP))
         notes.append(f"Corrections in pixels, model → person: {listed}.")
     if since:
-        notes.append(f"Altered or gone since they came back: {len(since)} masks, such as {shown(since[0])}.")
+        notes.append(f"Changed or missing since they were accepted: {len(since)} masks, such as {shown(since[0])}.")
     return notes, {
         "masks": [{"mask": row.mask, "changed": row.changed} for row in rows],
         "corrections": [{"model": was, "person": now, "pixels": n} for (was, now), n in sums.most_common()],

@@ -92,7 +92,7 @@ def dataset_toml(classes: ClassList, ids: Sequence[int] | None = None, void: Seq
         {"name": name, "id": ids[position] if ids is not None else position, "colour": list(colour)}
         for position, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True))
     ]
-    heading = f"void = {list(void)}  # ids in mask files that mean unlabelled, beside 255\n\n" if void else ""
+    heading = f"void = {list(void)}  # ids in mask files that mean unlabelled, in addition to 255\n\n" if void else ""
     return heading + tomlkit.dumps({"classes": rows})
 
 

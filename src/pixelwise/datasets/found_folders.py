@@ -122,7 +122,7 @@ def list_pairs(root: Path, word: str = "") -> Listing:
     _tell_left_out(found, used, listing)
     if "all" in listing.splits and len(listing.splits) > 1:
         rest = len(listing.splits.pop("all"))
-        listing.notes.append(f"Left out, for no split's name is on their path: {rest:,} pairs.")
+        listing.notes.append(f"Left out, as no folder on their path names a split: {rest:,} pairs.")
     return listing
 
 
@@ -199,10 +199,10 @@ def _offer_others(found: ByRole, sets: Mapping[str, list[tuple[Path, list[Path]]
         first = next(masks[0] for own in sets.values() for _, masks in own)
         words = sorted(others)
         message = (
-            f"{', '.join(f'{shown(word)}/' for word in words)} could be masks of the same images too; "
-            f"{shown(first.name)}/ is read, for its name says so."
+            f"{', '.join(f'{shown(word)}/' for word in words)} could also be masks of these images; "
+            f"{shown(first.name)}/ is read because of its name."
         )
-        remedy = f"Say which with --masks {' or --masks '.join([shown(first.name), *map(shown, words)])}."
+        remedy = f"Choose with --masks {' or --masks '.join([shown(first.name), *map(shown, words)])}."
         listing.warn("other-masks", first.parent, message, remedy)
     return every
 
@@ -212,7 +212,7 @@ def _tell_left_out(found: ByRole, used: set[Path], listing: Listing) -> None:
         "masks": "no folder of images belongs to it",
         "images": "no folder of masks belongs to it",
         "": "no folder of masks belongs to it",
-        "aside": "its name says that it is neither photos nor masks",
+        "aside": "its name marks it as neither images nor masks",
     }
     for role, reason in reasons.items():
         lone = [path for roles in found.values() for path in roles.get(role, []) if path not in used]

@@ -92,7 +92,7 @@ def found_groups(samples: Sequence[Sample], rule: str | bool = True) -> Groups:
     told = {sample.name: sample.group or _volume(sample) for sample in samples}
     told = {name: group for name, group in told.items() if group}
     if told:
-        return Groups(told, "the files or annotations say which belong together")
+        return Groups(told, "the files or annotations state their groups")
     for find in (_by_word, _by_grid, _by_series):
         groups = find(samples)
         if groups.of:

@@ -200,8 +200,8 @@ def use_images_once(listing: Listing) -> None:
         listing.splits[split] = kept
     for names, repeated in twice.items():
         more = f", as {len(repeated) - 1:,} more images are" if len(repeated) > 1 else ""
-        what = f"is meant by several drawings ({', '.join(names)}){more}; the first is taken."
-        remedy = "Leave one of them; where another image is meant, correct its name or add it."
+        what = f"has several annotations ({', '.join(names)}){more}; the first is used."
+        remedy = "Keep one of them; if one is for another image, correct its name or add that image."
         listing.error("image-twice", repeated[0].image, what, remedy)
 
 

@@ -40,7 +40,7 @@ def divided(root: Path, listing: Listing, word: str, choices: dict[str, None]) -
     images = {key: paths for key, paths in files.items() if key not in masks}
     if aside:
         names = f"{len(aside):,} files, such as {shown(aside[0].name)}"
-        listing.notes.append(f"Left out, for their names say that they are neither photos nor masks: {names}.")
+        listing.notes.append(f"Left out, as their names mark them as neither images nor masks: {names}.")
     if masks and images and not endings_of(images, masks)[1:]:
         new_images, new_masks, _ = rekeyed(images, masks)
         if not new_images.keys() & new_masks.keys():  # 001/image.png beside 001/mask.png: by their folders
@@ -115,7 +115,7 @@ def pair_together(root: Path, listing: Listing, word: str) -> list[Sample]:
     if unlabelled and with_masks:
         folders = sorted({listing.where(paths[0].parent) for paths in unlabelled.values()})
         where = shown(", ".join(f"{folder}/" for folder in folders[:4]))
-        listing.notes.append(f"Left out, for their folders hold no masks: {len(unlabelled):,} images in {where}.")
+        listing.notes.append(f"Left out, as their folders hold no masks: {len(unlabelled):,} images in {where}.")
         images = {key: paths for key, paths in images.items() if key not in unlabelled}
     unread = [path for key in images.keys() & masks.keys() for path in images[key] if _is_unread(path)]
     if len(unread) >= HALF * len(masks):
@@ -149,9 +149,7 @@ def ask_which(listing: Listing, choices: Mapping[str, None], word: str) -> None:
         return
     listed = ", ".join(choices)
     said = f"--masks {word} leaves" if word else "there are"
-    message = (
-        f"{said} several that could be the masks of the same images: {listed}. Read for now: {next(iter(choices))}."
-    )
-    remedy = f"Say which: --masks {' or --masks '.join(choices)}."
+    message = f"{said} several sets of masks for the same images: {listed}. Read for now: {next(iter(choices))}."
+    remedy = f"Choose one: --masks {' or --masks '.join(choices)}."
     listing.error("which-masks", listing.root, message, remedy)
     listing.choices = tuple(choices)

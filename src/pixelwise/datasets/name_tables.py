@@ -145,15 +145,15 @@ def names_beside(root: Path, ids: Sequence[int]) -> tuple[dict[int, str], str]:
         if names:
             answers.append((names, table.where))
         elif why_not:
-            told = told or f"{table.where} is not used for the classes' names: {why_not}"
+            told = told or f"{table.where} is not used for class names: {why_not}"
     if not answers:
         return {}, told
     names, where = answers[0]
     for other, its in answers[1:]:
         if other != names:
-            return {}, f"{where} and {its} give the values different names; name the classes in dataset.toml."
+            return {}, f"{where} and {its} give the values different names; set the class names in dataset.toml."
     listed = ", ".join(f"{value} {shown(names[value])}" for value in list(names)[:12])
-    return names, f"Names by {where}: {listed}{' …' if len(names) > 12 else ''}."
+    return names, f"Names from {where}: {listed}{' …' if len(names) > 12 else ''}."
 
 
 def table_beside(root: Path) -> tuple[str, dict[int, str]]:
@@ -173,7 +173,7 @@ def _names_of(table: Table, ids: Sequence[int]) -> tuple[dict[int, str], str]:
         if missing == [0] and not {name.lower() for name in known.values()} & BACKGROUNDS:
             known, missing = {0: "background", **known}, []
         if missing:
-            return {}, f"the masks hold {_listed(missing)} too, which it does not name."
+            return {}, f"the masks hold {_listed(missing)} as well, which it does not name."
         return {value: known[value] for value in ids}, ""
     names = table.by_place()
     if not names or not ids:
@@ -186,7 +186,7 @@ def _names_of(table: Table, ids: Sequence[int]) -> tuple[dict[int, str], str]:
     if not first and max(ids) == len(names):
         return {value: (names[value - 1] if value else "background") for value in ids}, ""
     what = f"it lists {len(names)} names, but the masks hold {_listed(ids)}"
-    return {}, f"{what}: which is which is not in it. Name them in dataset.toml."
+    return {}, f"{what}; it does not map one to the other. Name the classes in dataset.toml."
 
 
 def _listed(values: Sequence[int]) -> str:

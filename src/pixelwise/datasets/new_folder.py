@@ -14,7 +14,7 @@ from pixelwise.images.files import real_path, shown
 def require_new(out: Path) -> None:
     """Raise OutputError unless nothing, or an empty folder, is at `out`."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{shown(out)}: is there already. Name a new folder.")
+        raise OutputError(f"{shown(out)}: already exists. Name a new folder.")
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def new_folder(out: Path, data: Path | None) -> Iterator[Path]:
         OutputError: `out` lies inside the data, or cannot be written. Nothing half-written stays, whatever stopped it.
     """
     if data is not None and real_path(out).is_relative_to(real_path(data)):
-        raise OutputError(f"{shown(out)}: lies inside the data, which are never changed. Name a folder outside.")
+        raise OutputError(f"{shown(out)}: is inside the data, which is never changed. Name a folder outside.")
     part = out.with_name(f".{out.name}.part")
     made = [folder for folder in out.absolute().parents if not folder.exists()]  # the innermost first
     done = False

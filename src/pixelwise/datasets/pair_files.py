@@ -54,8 +54,8 @@ def without_side_files(images: Files, masks: Files, folder: Path, listing: Listi
     beside = {key for key in alone if ending and without_affix(key, ending) in paired}
     if not beside or len(beside) < MOST * len(paired):
         return images
-    what = f"{len(beside):,} files of {listing.where(folder)}/ whose names end with {ending.strip('*')!r} more"
-    listing.notes.append(f"Left out, as they lie beside images and have no masks: {what}.")
+    what = f"{len(beside):,} files of {listing.where(folder)}/ whose names have the extra ending {ending.strip('*')!r}"
+    listing.notes.append(f"Left out, as they accompany images and have no masks: {what}.")
     return {key: paths for key, paths in images.items() if key not in beside}
 
 
@@ -145,29 +145,25 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
     beside, drawings = len(drawings), _without_masks(drawings, found)
     beside -= len(drawings)
     if beside:
-        listing.notes.append(f"Not used, beside the masks of pixels: {beside:,} drawings in {listing.where(folder)}/.")
+        listing.notes.append(
+            f"Not used, as there are pixel masks: {beside:,} annotation files in {listing.where(folder)}/."
+        )
     if drawings and folder.name.lower() not in OF_IMAGES:
-        message = (
-            f"holds {len(drawings)} annotation files, such as {shown(drawings[0])}: polygons, not masks of pixels."
-        )
-        remedy = (
-            "LabelMe, COCO, CVAT, Label Studio and YOLO are read in place, in a folder of their own: see the formats."
-        )
+        message = f"holds {len(drawings)} annotation files, such as {shown(drawings[0])}: polygons, not pixel masks."
+        remedy = "LabelMe, COCO, CVAT, Label Studio and YOLO files are read in place, but in a folder of their own."
         listing.error("polygon-masks", folder, message, remedy)
     if unread and not found and any(name.lower().endswith(UNREAD_PHOTOS) for name in unread):
         return unread_photos(folder, unread, listing)
     if unread:
-        message = (
-            f"holds {len(unread)} files of kinds that are not read ({_kinds(unread)}), such as {shown(unread[0])}."
-        )
+        message = f"holds {len(unread)} files in unsupported formats ({_kinds(unread)}), such as {shown(unread[0])}."
         remedy = " ".join(unread_files(unread)) or "Convert them to PNG if they belong to the data."
         listing.warn("unread-kind", folder, message, remedy)
     if others:
-        number = "1 file of another kind" if len(others) == 1 else f"{len(others):,} files of other kinds"
-        listing.notes.append(f"Passed over in {listing.where(folder)}/: {number} ({_kinds(others)}).")
+        number = "1 file in another format" if len(others) == 1 else f"{len(others):,} files in other formats"
+        listing.notes.append(f"Skipped in {listing.where(folder)}/: {number} ({_kinds(others)}).")
     if hidden:
-        message = f"holds {len(hidden)} hidden image files, such as {shown(hidden[0])}; they are passed over."
-        remedy = "Remove them: such files are left by file managers and are no images, as a rule."
+        message = f"holds {len(hidden)} hidden image files, such as {shown(hidden[0])}; they are skipped."
+        remedy = "Remove them: file managers leave such files, and they are usually not images."
         listing.warn("hidden-files", folder, message, remedy)
     if not found:
         listing.error("folder-empty", folder, "holds no image files.", f"Add files: {', '.join(IMAGE_SUFFIXES)}.")
@@ -184,7 +180,7 @@ def _kinds(names: Sequence[str]) -> str:
 def unread_photos(folder: Path, names: Sequence[str], listing: Listing) -> dict[str, list[Path]]:
     """Tell that the images are there but cannot be read, so that nothing else is taken for them. Always {}."""
     kinds = ", ".join(sorted({PurePath(name).suffix.lower() for name in names}))
-    message = f"the images cannot be read: {len(names):,} files of other kinds ({kinds}), such as {shown(names[0])}."
+    message = f"the images cannot be read: {len(names):,} files in other formats ({kinds}), such as {shown(names[0])}."
     listing.error("unread-images", folder, message, "Convert them to PNG or TIFF, under the same names.")
     return {}
 

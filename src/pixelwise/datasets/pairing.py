@@ -82,7 +82,7 @@ def rekeyed(images: Files, masks: Files) -> tuple[Files, Files, str]:
             return numbered_images, numbered_masks, BY_NUMBERS
     flat_images, flat_masks = _under(images, _own_name), _under(masks, _own_name)
     if _pairs_most(flat_images, flat_masks):
-        return flat_images, flat_masks, "Images and masks pair by their files' names, for their folders differ."
+        return flat_images, flat_masks, "Images and masks pair by file name; their folders differ."
     return images, masks, ""
 
 

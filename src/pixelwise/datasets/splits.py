@@ -49,7 +49,7 @@ def divide(listing: Listing, settings: DatasetSettings, seed: int, val_share: fl
         rest = listing.splits.pop("all")  # some files name their split: what the others are for is not guessed
         if rest:
             example = f"{len(rest):,} pairs, such as {shown(rest[0].name)}"
-            listing.notes.append(f"Left out, for nothing names their split: {example}.")
+            listing.notes.append(f"Left out, as nothing names their split: {example}.")
     if "all" in listing.splits:
         _divide_all(listing, settings, seed, val_share)
         return
@@ -77,7 +77,7 @@ def _divide_by_folders(listing: Listing) -> None:
     if "train" not in found or len(found) < 2 or len(rest) > (1 - MOST) * len(samples):
         return
     if rest:
-        listing.notes.append(f"Left out, for no split's name is on their path: {len(rest):,} pairs.")
+        listing.notes.append(f"Left out, as no folder on their path names a split: {len(rest):,} pairs.")
     del listing.splits["all"]
     listing.splits |= {split: found[split] for split in SPLITS if split in found}
     counts = ", ".join(f"{len(part)} {split}" for split, part in listing.splits.items())
@@ -108,7 +108,7 @@ def _divide_by_lists(listing: Listing, lists: Sequence[SplitList]) -> None:
         listing.notes.append(f"Split into {counts} by {found.where}{found.how}.")
         others = [other.where for other in lists if other is not found]
         if others:
-            listing.notes.append(f"Not used, for one list is enough: {', '.join(others)}.")
+            listing.notes.append(f"Not used, as one list is enough: {', '.join(others)}.")
         return
 
 
@@ -166,7 +166,7 @@ def _groups_of(samples: Sequence[Sample], settings: DatasetSettings, listing: Li
     except re.error as error:
         fail(
             listing.root / FILE_NAME,
-            f"`groups` is no regular expression ({error}).",
+            f"`groups` is not a regular expression ({error}).",
             'For example: groups = "p\\\\d+".',
         )
 
@@ -177,7 +177,7 @@ def _of_groups(groups: Groups, train: Sequence[Sample], val: Sequence[Sample]) -
         return ""
     own = [{groups.of[sample.name] for sample in part if sample.name in groups.of} for part in (train, val)]
     if own[0] & own[1]:
-        return " All of them are of one group, which is divided all the same: scores on val will flatter."
+        return " All of them are of one group, which is split anyway: scores on val will be inflated."
     where = f"{len(own[0])} in train and {len(own[1])} in val"
     return (
         f" Groups stay whole, {where}: {groups.why}, such as {shown(next(iter(groups.of.values())).rstrip('/'))}; "

@@ -104,7 +104,7 @@ JSON_WORDS = (  # words that must all be there → what the file is, and the rem
     (("esriGeometry",), "shapes of ArcGIS", DRAW),
     (('"Topology"',), "shapes as TopoJSON", DRAW),
     (("segments_info", "file_name"), "panoptic COCO", "Add the PNGs that it names, in a folder of the JSON's name."),
-    (("coordinates", "annotations", "label"), "boxes of CreateML", "Boxes are no masks: draw the outlines."),
+    (("coordinates", "annotations", "label"), "boxes of CreateML", "Boxes are not masks: draw the outlines."),
 )
 XML_WORDS = (
     (("<ASAP_Annotations",), "outlines of ASAP", "Export them as GeoJSON (QuPath), in pixels of the images."),
@@ -120,9 +120,9 @@ XML_WORDS = (
     (
         ("<bndbox>",),
         "boxes of Pascal VOC",
-        "Boxes are no masks of pixels: draw the outlines, or add SegmentationClass/.",
+        "Boxes are not pixel masks: draw the outlines, or add SegmentationClass/.",
     ),
-    (("<annotation>",), "boxes of Pascal VOC", "Boxes are no masks of pixels: draw the outlines."),
+    (("<annotation>",), "boxes of Pascal VOC", "Boxes are not pixel masks: draw the outlines."),
 )
 
 
@@ -268,7 +268,7 @@ def _of_table(text: str) -> str:
     columns = {re.sub("[^a-z0-9]", "", name.lower()) for name in next(csv.reader([head]), [])}
     if {"xmin", "ymin"} <= columns or {"x1", "y1", "x2", "y2"} <= columns:
         return (
-            "holds boxes, which are no masks of pixels. Draw the outlines; in Roboflow, download the project as "
+            "holds boxes, not pixel masks. Draw the outlines; in Roboflow, download the project as "
             "Semantic Segmentation Masks or COCO Segmentation."
         )
     if "maskpath" in columns:

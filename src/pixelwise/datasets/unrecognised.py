@@ -162,7 +162,7 @@ def describe(path: Path) -> tuple[str, bool]:
 def _what_helps(holdings: Sequence[FolderContents]) -> list[str]:
     """The pair of folders that came closest, what is missing, and what helps."""
     if not holdings:
-        return ["There is no image in it. Check the path; unpack archives first."]
+        return ["It holds no images. Check the path; unpack archives first."]
     masks = [one for one in holdings if one.drawn or role_word(one.name) == "masks"]
     aside = [one for one in holdings if role_word(one.name) == "aside"]
     photos = [one for one in holdings if one not in masks and one not in aside]
@@ -170,18 +170,18 @@ def _what_helps(holdings: Sequence[FolderContents]) -> list[str]:
     bad = [one for one in (*photos, *aside) if not one.readable]
     if not masks:
         return [
-            "There are no masks: no folder is called so, and none holds images of a few flat values. Add them to "
-            "masks/, under the images' names, or leave the drawings of your labelling tool beside the images."
+            "No masks were found: no folder is named after masks, and none holds images of a few flat values. Add them "
+            "to masks/, under the images' names, or put the annotation files of your labelling tool next to the images."
         ]
     if not good and bad:
         which = " and ".join(f"{one.label} holds {one.kind}" for one in bad[:3])
         return [
-            f"{masks[0].label} could be the masks, but there is no image beside them that can be read: {which}. "
+            f"{masks[0].label} could be the masks, but no readable images are next to them: {which}. "
             "Export the images as 8- or 16-bit PNG or TIFF of 1, 3 or 4 bands, under the same names, into images/."
         ]
     if not good:
         names = ", ".join(one.label for one in masks[:3])
-        return [f"{names} could be masks, but there are no images beside them. Add the images to images/."]
+        return [f"{names} could be masks, but no images are next to them. Add the images to images/."]
     return _closest(good, masks)
 
 
@@ -198,7 +198,7 @@ def _closest(photos: Sequence[FolderContents], masks: Sequence[FolderContents]) 
     others = [one for one in photos if one is not photo and _agreeing(one.images, mask.images)[0] >= agreeing > 0]
     if others:
         names = ", ".join(one.label for one in (photo, *others[:3]))
-        return [head, f"But {names} could all be the images. Rename the one that is meant to images/."]
+        return [head, f"But {names} could all be the images. Rename the right one to images/."]
     if agreeing < max(of // 2, 1):
         one, other = photo.images[0].name, mask.images[0].name
         return [
@@ -206,7 +206,7 @@ def _closest(photos: Sequence[FolderContents], masks: Sequence[FolderContents]) 
             f"What is missing: names by which they pair, such as {shown(one)} with {shown(Path(one).stem)}_mask.png; "
             f"the first names are {shown(one)} and {shown(other)}. Give each mask its image's name.",
         ]
-    return [head, f"Move them to images/ and masks/; or say which are the masks: --masks {mask.name}."]
+    return [head, f"Move them to images/ and masks/; or name the masks: --masks {mask.name}."]
 
 
 def _agreeing(images: Iterable[Path], masks: Iterable[Path]) -> tuple[int, str]:

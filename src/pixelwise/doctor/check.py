@@ -98,6 +98,6 @@ def _refuse_without_copy(options: Sequence[str]) -> None:
     if options:
         several = len(options) > 1
         raise UsageError(
-            f"{', '.join(options)}: {'say' if several else 'says'} how the repaired copy is made; add --fix OUT, or "
+            f"{', '.join(options)}: {'apply' if several else 'applies'} only to a repaired copy; add --fix OUT, or "
             f"leave {'them' if several else 'it'} out."
         )

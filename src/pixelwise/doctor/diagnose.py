@@ -147,7 +147,7 @@ def _translated(look: PairInspection, reading: Reading) -> tuple[PairInspection,
         if mask.storage == "jpeg-mask":
             return replace(look, mask=replace(mask, storage="unknown")), True
         kind = "colours" if mask.coloured else "numbers"
-        what = f"holds {kind}, though nearly all masks hold {'numbers' if mask.coloured else 'colours'}."
+        what = f"holds {kind}, though nearly all other masks hold {'numbers' if mask.coloured else 'colours'}."
         stray = Refusal(own[0].refusal.kind if own else "unknown-codes", what, "Export it like the others.")
         others = tuple(one for one in look.refused if not one.of_mask)
         return replace(look, refused=(*others, RejectedFile(True, stray)), mask=replace(mask, storage="unknown")), True

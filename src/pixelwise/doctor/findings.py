@@ -161,7 +161,7 @@ def require_sound(findings: Findings) -> None:
         skippable = all(problem.kind in ABOUT_ONE_PAIR for problem in errors)
         rest = " With --skip-bad all of them are left out." if skippable else ""
         number = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
-        raise DatasetError(f"The dataset has {number} to mend first.{rest}", errors)
+        raise DatasetError(f"The dataset has {number} to fix first.{rest}", errors)
 
 
 def without_bad(dataset: Dataset, findings: Findings) -> Dataset:
@@ -178,9 +178,9 @@ def without_bad(dataset: Dataset, findings: Findings) -> Dataset:
     for split in findings.splits:
         if dataset.splits[split] and not splits[split]:
             message = f"all {len(dataset.splits[split])} of its pairs have errors."
-            remaining.append(Problem("error", "split-empty", split, message, "Mend some of them."))
+            remaining.append(Problem("error", "split-empty", split, message, "Repair some of them."))
     if remaining:
-        raise DatasetError("The dataset has problems that leaving out pairs does not mend.", remaining)
+        raise DatasetError("The dataset has problems that leaving out pairs does not solve.", remaining)
     dropped = sum(len(samples) for samples in dataset.splits.values()) - sum(len(part) for part in splits.values())
     unpaired = sum(problem.severity == "error" for problem in dataset.problems)
     note = f"Left out: {dropped} pairs with errors, and {unpaired} files without partner or not readable."
@@ -215,14 +215,16 @@ def _too_few(dataset: Dataset, chosen: Sequence[str], asked: Sequence[str] | Non
         return [Problem("error", "split-empty", split, "holds no pair.", "Add images and masks.") for split in chosen]
     if total == 0:
         why = any(problem.severity == "error" for problem in dataset.problems)
-        remedy = "The other errors say why." if why else "Add images and masks."
-        return [Problem("error", "no-pairs", ".", "there is no pair of image and mask.", remedy)]
+        remedy = "The other errors explain why." if why else "Add images and masks."
+        return [Problem("error", "no-pairs", ".", "no image has a mask.", remedy)]
     if total == 1 and "train" in dataset.splits:
-        remedy = "Add more pairs: one can train, but nothing is left to validate with."
-        return [Problem("error", "one-image", ".", "one pair of image and mask in all; expected two or more.", remedy)]
+        remedy = "Add more pairs: with one, nothing is left for validation."
+        return [Problem("error", "one-image", ".", "only one pair of image and mask; expected two or more.", remedy)]
     if "train" not in dataset.splits:
         message = f"no train split; the folder holds {', '.join(dataset.splits) or 'none'} only."
-        return [Problem("warning", "no-train-split", ".", message, "It can be evaluated on, not trained on.")]
+        return [
+            Problem("warning", "no-train-split", ".", message, "It can be used for evaluation, but not for training.")
+        ]
     problems = []
     for split in ("train", "val"):
         if not dataset.splits.get(split) and (split in chosen or asked is None):
@@ -245,15 +247,15 @@ def _class_problems(dataset: Dataset, counted: Mapping[str, SplitFacts]) -> list
             problems.append(Problem("warning", "class-empty", name, "no mask has a pixel of this class.", remedy))
         elif missing:
             message = f"occurs in {' and '.join(present)}, but not in {' and '.join(missing)}."
-            remedy = "Its score there is not defined. Split so that every class is in every split."
+            remedy = "Its score there is undefined. Split so that every class is in every split."
             problems.append(Problem("warning", "class-missing", name, message, remedy))
     used = [name for c, name in enumerate(dataset.classes.names) if any(f.pixels_C[c] for f in filled.values())]
     if len(used) == 1 and any(problem.kind == "not-drawn" for problem in dataset.problems):
-        message = f"no shape is drawn, so that every labelled pixel is {used[0]!r}, also where objects are."
-        remedy = "Draw them as polygons or masks: boxes, lines and points are no areas."
+        message = f"no shape could be drawn, so every labelled pixel is {used[0]!r}, even on objects."
+        remedy = "Draw them as polygons or masks: boxes, lines and points have no area."
         problems.append(Problem("error", "nothing-drawn", ".", message, remedy))
     elif len(used) == 1:
-        message = f"every labelled pixel is {used[0]!r}: there is nothing to tell apart."
+        message = f"every labelled pixel is {used[0]!r}: there is nothing to distinguish."
         problems.append(Problem("warning", "one-class", ".", message, "Check that the masks hold class ids."))
     return problems
 
@@ -271,7 +273,7 @@ def _copies_across_splits(root: Path, groups: Iterable[Sequence[tuple[str, Sampl
             if other_split != split and image_bytes(other) == content:
                 message = f"the same image as {split}'s {shown(sample.image.relative_to(root))}, in {other_split}."
                 where = shown(other.image.relative_to(root))
-                remedy = "Keep it in one split: scores on seen images flatter."
+                remedy = "Keep it in one split: scores on images seen in training are inflated."
                 problems.append(Problem("warning", "copy-across-splits", where, message, remedy))
     return problems
 

@@ -94,14 +94,14 @@ def refuse_in_vain(diagnosis: Diagnosis, decisions: Decisions) -> None:
     """Raises UsageError where a decision about the copy would change nothing."""
     kinds = {problem.kind for problem in diagnosis.report.findings.problems}
     if decisions.turn and "ask-turn" not in diagnosis.ways:
-        raise UsageError(f"--turn {decisions.turn}: no mask lies on its side; leave the option out.")
+        raise UsageError(f"--turn {decisions.turn}: no mask is rotated against its image; leave the option out.")
     if decisions.stretch_masks and "ask-stretch" not in diagnosis.ways:
         raise UsageError("--stretch-masks: no mask has another shape than its image; leave the option out.")
     if decisions.drop_copies and not kinds & set(COPIES):
-        raise UsageError("--drop-copies: no image is a copy of another split's; leave the option out.")
+        raise UsageError("--drop-copies: no image is a copy of one in another split; leave the option out.")
     if decisions.grouped_split and not diagnosis.report.split:
         raise UsageError(
-            "--grouped-split: no groups lie in several splits, so none is suggested; leave the option out."
+            "--grouped-split: no group is in several splits, so no split is suggested; leave the option out."
         )
 
 
@@ -130,7 +130,7 @@ def _write_copy(
             lines.append(line)
         progress("writing the copy", done, len(jobs))
     if not written:
-        hint = "; ".join(f"{number} of them: say {option}" for option, number in asked.items())
+        hint = "; ".join(f"{number} of them: add {option}" for option, number in asked.items())
         raise DatasetError(
             f"{shown(root)}: no pair can be repaired{': ' + hint if hint else ''}.", diagnosis.report.findings.errors
         )
@@ -150,7 +150,7 @@ def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Meaning:
     blocking = [p for p in diagnosis.report.findings.errors if p.kind in BLOCKING and p.kind != "too-many-classes"]
     if missing or blocking:
         problems = [Problem("error", "decision", "--fix", f"{q.why}?", f"Say {q.option}.") for q in missing]
-        head = "The repair needs a person's decision first." if missing else "No repair can guess what the masks mean."
+        head = "The repair needs decisions first." if missing else "The meaning of the masks cannot be guessed."
         raise DatasetError(head, [*problems, *blocking])
     meaning = diagnosis.meaning
     if decisions.commonest or decisions.keep_classes:
@@ -159,7 +159,7 @@ def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Meaning:
     if not meaning.known or not labels:
         where = shown(diagnosis.dataset.root)
         raise DatasetError(
-            f"{where}: the masks tell no class, so there is nothing to write.", diagnosis.report.findings.errors
+            f"{where}: the masks hold no classes, so there is nothing to write.", diagnosis.report.findings.errors
         )
     declared = diagnosis.listed.settings.classes is not None or diagnosis.listed.listing.declared is not None
     kept = list(range(len(meaning.classes))) if declared else sorted(labels)  # declared ones stay without any mask

@@ -56,7 +56,7 @@ def near_copies(seen: Sequence[InspectedImage]) -> list[Problem]:
             continue
         told.add(id(second))
         message = f"nearly the same image as {first.split}'s {first.name}, in {second.split}."
-        remedy = "Keep both in one split: scores on images that were seen in training flatter."
+        remedy = "Keep both in one split: scores on images seen in training are inflated."
         problems.append(Problem("warning", "near-copy-across-splits", second.name, message, remedy))
     return problems
 
@@ -80,7 +80,7 @@ def distances_apart(seen: Sequence[InspectedImage]) -> NDArray[np.float64]:
 
 
 def frames_across_splits(seen: Sequence[InspectedImage]) -> list[Problem]:
-    """Warnings for films whose neighbouring frames lie in different splits."""
+    """Warnings for films whose neighbouring video frames are in different splits."""
     films: defaultdict[str, list[tuple[int, InspectedImage]]] = defaultdict(list)
     for one in seen:
         parts = numbered(one.path)
@@ -105,10 +105,11 @@ def frames_across_splits(seen: Sequence[InspectedImage]) -> list[Problem]:
         if between < FRAME_RATIO * strangers and details > usual_detail + FRAME_DETAIL:
             a, b = crossing[0]
             message = (
-                f"{len(crossing)} pairs of neighbouring frames lie in different splits, such as {a.name} ({a.split}), "
-                f"{b.name} ({b.split}); they differ by {between / strangers:.0%} of what two images usually differ by."
+                f"{len(crossing)} pairs of neighbouring video frames are in different splits, such as {a.name} "
+                f"({a.split}) and {b.name} ({b.split}); their difference is {between / strangers:.0%} of the usual "
+                "one between two images."
             )
-            remedy = "Hold out whole films: scores on a neighbour of a training frame flatter."
+            remedy = "Hold out whole videos: scores on a neighbour of a training frame are inflated."
             problems.append(Problem("warning", "frames-across-splits", film.replace("#", "0"), message, remedy))
     return problems
 
@@ -138,10 +139,8 @@ def groups_across_splits(seen: Sequence[InspectedImage], told: Collection[str] =
     if float((by_chance <= np.median(inside)).mean()) > MOST_BY_CHANCE:
         return []
     listed = ", ".join(sorted(crossing)[:5]) + (" …" if len(crossing) > 5 else "")
-    message = (
-        f"{len(crossing)} of {len(groups)} groups of images, by their names, lie in more than one split: {listed}."
-    )
-    remedy = "If these are patients, scenes or films, keep each in one split; see the suggested split."
+    message = f"{len(crossing)} of {len(groups)} groups of images (by name) are in more than one split: {listed}."
+    remedy = "If these are patients, scenes or videos, keep each in one split; see the suggested split."
     return [Problem("warning", "groups-across-splits", ".", message, remedy)]
 
 

@@ -39,9 +39,9 @@ def odd_images(seen: Sequence[InspectedImage]) -> list[Problem]:
 
 
 def blank(seen: Sequence[InspectedImage]) -> list[Problem]:
-    remedy = "Look at it; remove the pair if nothing is on it."
+    remedy = "Look at it; remove the pair if it is empty."
     return [
-        Problem("warning", "blank-image", one.name, "all of its pixels are of one colour, or nearly.", remedy)
+        Problem("warning", "blank-image", one.name, "all of its pixels have (nearly) one colour.", remedy)
         for one in seen
         if one.look.spread < BLANK
     ]

@@ -38,7 +38,7 @@ def select_classes(diagnosis: Diagnosis, commonest: int | None, names: Sequence[
         if name not in by_name:
             near = get_close_matches(name, by_name, 5) or sorted(by_name)[:5]
             listed = f"{', '.join(near)} … in all {len(by_name):,}"
-            raise UsageError(f"--keep-class {quoted(name)}: there is no such class; there are {listed}.")
+            raise UsageError(f"--keep-class {quoted(name)}: no such class; the classes are {listed}.")
     if commonest and commonest > len(known):
         raise UsageError(
             f"--commonest {commonest}: there are only {len(known)} classes, so that none would be left out."

@@ -12,11 +12,11 @@ TOLD = {  # kind → what many of them are, and the remedy
     CHANNELS: (
         "channels that vary and are not used",
         "Three channels are read, as red, green and blue. If the others matter, choose the three that show the classes "
-        "best and save them as RGB; if they do not, this is no fault.",
+        "best and save them as RGB; if not, ignore this warning.",
     ),
     PAGES: (
         "more than one page or frame, of which the first is used",
-        "If the others are images too, save each as a file of its own.",
+        "If the others are images too, save each as a separate file.",
     ),
     LEFT_OVER: (
         "bytes left over after the pixels, so that they may be damaged",

@@ -79,11 +79,9 @@ def _of_size(dataset: Dataset, sample: Sample, look: PairInspection) -> Problem:
     way = way_to_fit(look.mask.size, look.mask.turn, look.image.size, look.image.turn)
     if way == "turn":
         said = f"{message[:-1]}; its image is turned by EXIF, the mask lies as the stored pixels do."
-        return Problem("warning", "size-mismatch", place, said, "It is turned like its image where it is read.")
+        return Problem("warning", "size-mismatch", place, said, "It is rotated like its image when it is read.")
     if way == "scale":
-        return Problem(
-            "warning", "size-mismatch", place, message, "It is resized to the nearest pixel where it is read."
-        )
+        return Problem("warning", "size-mismatch", place, message, "It is resized (nearest neighbour) when it is read.")
     ways = TURN if way == "ask-turn" else STRETCH
     return Problem("error", "size-mismatch", place, message, f"{remedy[:-1]}; {ways}; {DROP}")
 

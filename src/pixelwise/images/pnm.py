@@ -81,7 +81,7 @@ def pnm_samples(data: bytes, header: PnmHeader) -> Samples:
     elif header.kind in (2, 3):
         text = COMMENT.sub(b"", data[header.start :])
         if text.translate(None, DIGITS) or LONG.search(text):
-            raise truncated("something that is no number stands among its pixels")
+            raise truncated("its pixel data holds something that is not a number")
         text = SPACES.sub(b" ", text)[: count * (LONGEST + 1)]  # NumPy's own limit would leave memory as it was
         samples = _narrow(_enough(np.fromstring(text, np.int32, sep=" "), count), header)
     else:

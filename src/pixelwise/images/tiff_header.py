@@ -188,7 +188,7 @@ def refuse_unread_tiff(file: TiffFile) -> None:
         return
     if bands not in READ_BANDS:
         what = f"holds {bands} bands of {bits} bits; expected 1 (grey), 3 (RGB) or 4 (RGB and alpha)."
-        raise Refusal("bands", what, "Choose the bands that a person should see, and save them as RGB.")
+        raise Refusal("bands", what, "Choose three bands to show, and save them as RGB.")
     if kind in (*SIGNED, *FLOAT, *COMPLEX) or bits not in (1, 2, 4, 8, 16):
         name = (
             "floating-point" if kind in FLOAT else "complex" if kind in COMPLEX else "signed" if kind in SIGNED else ""

@@ -51,7 +51,7 @@ class Accepted:
     def __str__(self) -> str:
         share = float(np.mean([share for _, share in self.changed]))
         lines = [
-            f"Masks in {shown(self.out)}: {len(self.changed)}; of their pixels {share:.1%} were changed by a person."
+            f"Masks in {shown(self.out)}: {len(self.changed)}; {share:.1%} of their pixels were changed by a person."
         ]
         lines += [f"  {was} → {now}: {pixels:,} pixels" for was, now, pixels in self.corrections[:TOP]]
         return "\n".join(lines)

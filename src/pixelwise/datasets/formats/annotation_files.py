@@ -56,7 +56,7 @@ def _parsed(path: Path, _changed_ns: int) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Refusal(
-            "annotations", f"is no valid JSON ({str(error)[:100]}).", "Export the annotations again."
+            "annotations", f"is not valid JSON ({str(error)[:100]}).", "Export the annotations again."
         ) from error
 
 
@@ -144,7 +144,7 @@ class SkippedShapes:
             classes = ", ".join(f"{shown(label)} ({count:,})" for label, count in labels.most_common(NAMED_CLASSES))
             more = f" and {len(labels) - NAMED_CLASSES} more classes" if len(labels) > NAMED_CLASSES else ""
             what = f"{shapes}{inside} {is_not} not drawn: {classes}{more}; the first is {first}. {why}"
-            self.listing.warn("not-drawn", path, what, "Draw it as a polygon or mask where it matters.")
+            self.listing.warn("not-drawn", path, what, "Draw it as a polygon or mask if it matters.")
 
 
 def name_ids(drawn: Iterable[str], declared: Sequence[str] = ()) -> dict[str, int]:
@@ -277,9 +277,9 @@ class _Lister:
                 listing.error("image-missing", path, message, "Add them, or correct the names.")
         for (path, first), count in self.repeated.items():
             where = listing.where(first)
-            listing.notes.append(f"{listing.where(path)} repeats {count:,} drawings of {where}: left out.")
+            listing.notes.append(f"{listing.where(path)} repeats {count:,} annotations of {where}: left out.")
         if self.bare:
-            listing.notes.append(f"Nothing is drawn on {self.bare:,} images: all of each is background.")
+            listing.notes.append(f"{self.bare:,} images have no annotations: all of their pixels are background.")
         self.undrawn.report()
 
 

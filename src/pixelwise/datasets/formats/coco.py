@@ -130,7 +130,7 @@ def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     strangers = known[place] != segments
     if strangers.any():
         first = int(segments[strangers][0])
-        what = f"{shown(png.name)} has the segment {first}, of which segments_info says nothing."
+        what = f"{shown(png.name)} has the segment {first}, which segments_info does not list."
         raise Refusal("annotations", what, "Export the PNG and the JSON together again.")
     return np.array([categories[int(number)] for number in known], np.int32)[place]
 
@@ -190,7 +190,7 @@ def _judge(
         elif row.get("bbox"):
             undrawn.add(path, "bbox", f"category {row.get('category_id')}", f"{shown(name)}, {where}")
         else:
-            warn("polygon-empty", where, "has no outline.", "It is passed over; draw it, or remove it.")
+            warn("polygon-empty", where, "has no outline.", "It is skipped; draw it, or remove it.")
 
 
 def _polygons(shape: list[Any]) -> list[Any]:

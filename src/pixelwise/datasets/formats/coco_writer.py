@@ -79,7 +79,7 @@ def join_pieces(file: IO[bytes], classes: ClassList, pieces: Callable[[], Iterab
 def copy_line(piece: BufferedReader, file: IO[bytes]) -> None:
     """Write the rest of an object whose first members, the ids, are written: what follows its brace."""
     if piece.read(2) != b'{"':
-        raise ValueError(piece, "it is no line of an object")
+        raise ValueError(piece, "it is not a line of JSON")
     file.write(b'"')
     while (part := piece.readline(COPIED_BYTES)) and not part.endswith(b"\n"):
         file.write(part)

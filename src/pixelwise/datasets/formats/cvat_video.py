@@ -34,7 +34,7 @@ LAST_NUMBER = re.compile(r"(\d{1,9})\D*$")
 SIDES = ("xtl", "ytl", "xbr", "ybr")
 SHAPES = ("polygon", "box", "ellipse", "mask", "polyline", "points", "cuboid", "skeleton")
 SEARCHED = 1 << 26  # bytes in which the first track or image is looked for
-FRAMES = "Or put the film's frames beside it: ffmpeg -i FILM -start_number 0 frame_%06d.png."
+FRAMES = "Or put the video's frames next to it: ffmpeg -i FILM -start_number 0 frame_%06d.png."
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,13 @@ def list_pairs(root: Path) -> Listing:
         if film is None:
             continue
         if film.missing:
-            message = f"draws on {_several(film.missing)} without an image beside it."
+            message = f"draws on {_several(film.missing)} without an image next to the file."
             listing.warn("image-missing", path, message, "Add the frames, or leave them out.")
         parts = [f"{len(film.pictures):,} of {len(film.images):,} frames drawn"]
-        parts += [f"left out, for no track is to be seen: {_several(film.empty)}"] if film.empty else []
-        between = "left out, for they lie between keyframes of shapes that only CVAT can move (export all frames)"
+        parts += [f"left out, as no track is visible: {_several(film.empty)}"] if film.empty else []
+        between = "left out, as they lie between keyframes of shapes that only CVAT can interpolate (export all frames)"
         parts += [f"{between}: {_several(film.between)}"] if film.between else []
-        parts += [f"{film.moved:,} boxes moved evenly between keyframes"] if film.moved else []
+        parts += [f"{film.moved:,} boxes interpolated between keyframes"] if film.moved else []
         listing.notes.append(f"{listing.where(path)}: {'; '.join(parts)}.")
     return listing
 
@@ -126,7 +126,7 @@ def _film(path: Path, changed_ns: int) -> _Film:
     tracks = [_track(element) for element in elements]
     images = _frames(path, root, {frame for track in tracks for frame in track.frames})
     if not images:
-        what = f"is CVAT for video ({count}), and the frames are not beside it."
+        what = f"is CVAT for video ({count}), and its frames are not next to it."
         raise Refusal("unread-format", what, f"Export as CVAT for images 1.1 with images. {FRAMES}")
     sides = [root.findtext(f"meta/{at}original_size/{side}") for at in ("", "task/") for side in ("height", "width")]
     known = [whole_text(side, "size of the film", 1) for side in sides if side]

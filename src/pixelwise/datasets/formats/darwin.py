@@ -141,7 +141,7 @@ def _stamp(own: str, layer: dict[str, Any], size: Size) -> MaskPatch:
 def layer_numbers(runs: Any, height: int, width: int) -> NDArray[np.int32]:
     """A raster layer's numbers [H, W] from value and count in turn, along the rows. Raises Refusal."""
     if not isinstance(runs, list) or len(runs) % 2 or not set(map(type, runs)) <= {int}:
-        raise Refusal("run-lengths", "has run lengths that are no pairs of whole numbers.", AGAIN)
+        raise Refusal("run-lengths", "has run lengths that are not pairs of integers.", AGAIN)
     values, counts = runs[::2], runs[1::2]
     if (
         not runs

@@ -68,7 +68,7 @@ def same_size(declared: tuple[int, int] | None, size: tuple[int, int], who: str 
     """
     if declared is not None and declared != size:
         said, real = (f"{width}×{height}" for height, width in (declared, size))
-        what = f"{who} is drawn on an image of {said} pixels, but the image is {real}.".strip()
+        what = f"{who} was annotated on an image of {said} pixels, but the image has {real}.".strip()
         raise Refusal("size-mismatch", what, "Draw on the image as it is (upright, not resized), or put the right one.")
 
 

@@ -125,14 +125,14 @@ class ImageFiles:
             if alike:
                 where = ", ".join(shown(path.relative_to(self.root)) for path in alike[:NEAREST])
                 which = "a file of that name is in another folder" if len(alike) == 1 else "files of that name are in"
-                return f"{said}, which is not there; {which}: {where}."
+                return f"{said}, which was not found; {which}: {where}."
         plain = unicodedata.normalize("NFC", next(spellings(name), PurePosixPath("?")).name)[:100]
         pool = [key for key in self.by_name if abs(len(key) - len(plain)) < 12][:COMPARED]
         close = difflib.get_close_matches(plain, pool, n=NEAREST, cutoff=0.7)
         if close:
             nearest = ", ".join(shown(self.by_name[key][0].relative_to(self.root)) for key in close)
-            return f"{said}, which is not there; the nearest name is {nearest}."
-        return f"{said}, which is nowhere below the folder."
+            return f"{said}, which was not found; the nearest name is {nearest}."
+        return f"{said}, which was not found anywhere below the folder."
 
     def _named(self, name: str, outside: Path | None) -> list[Path]:
         """Files of a name: exactly so spelt where there are any, otherwise in another Unicode form."""

@@ -42,7 +42,7 @@ def list_pairs(root: Path) -> Listing:
     paths = files_that(root, (".xml",), _is_ours, depth=5)
     listing = list_pictures("labelme-xml", root, paths, read, "the names of LabelMe's objects")
     if deleted := sum((read_or_none(_deleted, path) or 0) for path in paths):
-        listing.notes.append(f"Not drawn, for they are deleted in LabelMe: {deleted:,} objects.")
+        listing.notes.append(f"Not drawn, as they are deleted in LabelMe: {deleted:,} objects.")
     return listing
 
 
@@ -103,7 +103,7 @@ def _mask(path: Path, name: str, size: Size) -> MaskPatch:
     place = _mask_file(path, name)
     if place is None:
         what = f"has its pixels in {shown(name) or 'a file without a name'}, which is not there."
-        raise Refusal("mask-missing", what, "Add the folder Masks/ beside Annotations/.")
+        raise Refusal("mask-missing", what, "Add the folder Masks/ next to Annotations/.")
     with opened_png(read_bytes(place), name, AGAIN) as opened:
         require_size((opened.height, opened.width), size, name, AGAIN)
         return MaskPatch(0, 0, object_pixels(opened))

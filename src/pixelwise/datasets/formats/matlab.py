@@ -161,7 +161,7 @@ def _chosen(path: Path, size: Size) -> tuple[list[Variable], list[str]]:
     people = next((one for one in nested if one.size > 1 and one.name.lower() == "groundtruth"), None)
     if people:
         what = f"holds {people.size} segmentations by as many people (groundTruth), which number regions, not classes."
-        raise Refusal("matlab-regions", what, "Say which class each region is, and save that as one matrix.")
+        raise Refusal("matlab-regions", what, "Assign a class to each region, and save that as one matrix.")
     inner = [one.name for one in nested if one.size == 1]
     if len(inner) == 1:
         return taken(inner[0])

@@ -63,4 +63,4 @@ def note_others(parents: Iterable[Path], listing: Listing) -> None:
     told = [f"{where}/ ({files:,} files)" for where, files in others.items() if files]
     if told:
         more = f" and {len(told) - 6} more" if len(told) > 6 else ""
-        listing.notes.append(f"Not used, beside images/ and masks/: {', '.join(told[:6])}{more}.")
+        listing.notes.append(f"Not used, next to images/ and masks/: {', '.join(told[:6])}{more}.")

@@ -132,7 +132,7 @@ class _Channels:
         for number, volumes in self.unused.items():
             names = [self.names[i] if i < len(self.names) else f"channel {i}" for i in range(number)]
             of = f"{len(volumes):,} volumes have" if len(volumes) > 1 else "the volume has"
-            what = f"{of} {number} channels, of which the first is used, {names[0]}; not used: {', '.join(names[1:])}."
+            what = f"{of} {number} channels, of which only {names[0]} is used; not used: {', '.join(names[1:])}."
             other = json.dumps(names[-1]) if len(self.names) == number else str(number - 1)
             three = ", ".join(
                 json.dumps(name) if len(self.names) == number else str(i) for i, name in enumerate(names[:3])
@@ -217,7 +217,7 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     values: NDArray[np.float64] = np.asarray(_slice(path, int(entry)), np.float64)
     whole = np.rint(values)
     if not np.isfinite(values).all() or np.abs(values - whole).max(initial=0) > 1e-3:
-        raise Refusal("float-mask", "holds values that are no whole numbers.", "Save labels as integers.")
+        raise Refusal("float-mask", "holds values that are not integers.", "Save labels as integers.")
     if np.abs(whole).max(initial=0) >= 2**31:
         raise Refusal("float-mask", "holds values that are too large for ids.", "Save labels from 0 to 254.")
     ids = whole.astype(np.int32)
@@ -331,7 +331,7 @@ def _by_case(volumes: list[Path], listing: Listing) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in volumes:
         if found.setdefault(_case(path), path) is not path:
-            message = f"is there as {shown(found[_case(path)].name)} too; that one is read."
+            message = f"is there as {shown(found[_case(path)].name)} too; that one is used."
             listing.error("duplicate-stem", path, message, "Keep one of them.")
     return found
 

@@ -22,7 +22,7 @@ def mask_ids(path: Path, _entry: str, _size: tuple[int, int]) -> MaskIds:
     data = read_bytes(path)
     remedy = "Save it with numpy.save, as a uint8 array [height, width] of class ids."
     if not data.startswith(MAGIC):
-        raise Refusal("numpy-mask", "is no NumPy array, as its ending says.", remedy)
+        raise Refusal("numpy-mask", "is not a NumPy array, despite its suffix.", remedy)
     try:
         stream = io.BytesIO(data)
         version = np.lib.format.read_magic(stream)

@@ -39,11 +39,11 @@ def polygon_of(numbers: Any, at_least: int = 3) -> Polygon:
     try:
         corners = np.asarray(numbers)
     except (TypeError, ValueError, OverflowError) as error:
-        raise Refusal("polygon-empty", "is no list of corners.", "Correct the polygon.") from error
+        raise Refusal("polygon-empty", "is not a list of corners.", "Correct the polygon.") from error
     if corners.size and (
         corners.dtype.kind not in "iuf" or _holds_truth(numbers)
     ):  # text, booleans, numbers that no float holds
-        raise Refusal("polygon-empty", "has corners that are no numbers.", "Correct the polygon.")
+        raise Refusal("polygon-empty", "has corners that are not numbers.", "Correct the polygon.")
     corners = corners.astype(np.float64)
     if corners.ndim == 1 and corners.size % 2 == 0:
         corners = corners.reshape(-1, 2)
@@ -54,7 +54,7 @@ def polygon_of(numbers: Any, at_least: int = 3) -> Polygon:
         what = f"has {len(corners):,} corners; the limit is {MOST_CORNERS:,}."
         raise Refusal("polygon", what, "Draw it with fewer corners.")
     if not np.isfinite(corners).all() or np.abs(corners).max() > ABSURD_PX:
-        raise Refusal("polygon-empty", "has corners that are no finite numbers.", "Remove it, or draw it again.")
+        raise Refusal("polygon-empty", "has corners that are not finite numbers.", "Remove it, or draw it again.")
     return corners
 
 
@@ -243,7 +243,7 @@ def judge_polygons(
         try:
             polygon = polygon_of(numbers)
         except Refusal as refusal:
-            warn("polygon-empty", where, refusal.what, "It is passed over. " + refusal.remedy)
+            warn("polygon-empty", where, refusal.what, "It is skipped. " + refusal.remedy)
             continue
         low, high = polygon.min(axis=0), polygon.max(axis=0)
         if size is None:
@@ -258,5 +258,5 @@ def judge_polygons(
                 "What is outside is cut off.",
             )
         if crosses_itself(polygon):
-            what = "crosses itself: where it overlaps itself twice, it has a hole (even-odd rule)."
-            warn("polygon-crossing", where, what, "Draw it again where that is not meant.")
+            what = "crosses itself: where it overlaps itself, it has a hole (even-odd rule)."
+            warn("polygon-crossing", where, what, "Draw it again if that is not intended.")

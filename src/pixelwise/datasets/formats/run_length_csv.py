@@ -86,7 +86,7 @@ def list_pairs(root: Path) -> Listing:
     others = {path for paths in ImageFiles(root).by_name.values() for path in paths} - named
     beside = sum(path.parent in {image.parent for image in named} for path in others)
     if beside:
-        listing.notes.append(f"Left out: {beside:,} images without a row; where that means empty, add a row for each.")
+        listing.notes.append(f"Left out: {beside:,} images without a row; if they hold no objects, add a row for each.")
     return listing
 
 
@@ -144,7 +144,7 @@ def _rows(path: Path) -> Iterator[_Row]:
     lines = io.StringIO(read_bytes(path).decode("utf-8-sig", "replace"))
     columns = _columns(lines.readline())
     if columns is None:
-        raise Refusal("annotations", "is no table of images and run lengths any more.", "Export it again.")
+        raise Refusal("annotations", "is no longer a table of images and run lengths.", "Export it again.")
     try:
         for number, row in enumerate(csv.reader(lines), start=2):
             if not row:
@@ -153,7 +153,7 @@ def _rows(path: Path) -> Iterator[_Row]:
                 raise Refusal("annotations", f"is cut short in line {number}.", "Copy the table again.")
             yield _row(row, columns)
     except csv.Error as error:
-        raise Refusal("annotations", f"is no table ({shown(str(error)[:80])}).", "Copy the table again.") from error
+        raise Refusal("annotations", f"is not a table ({shown(str(error)[:80])}).", "Copy the table again.") from error
 
 
 def _row(row: list[str], columns: _Columns) -> _Row:
@@ -213,7 +213,7 @@ def _order(root: Path, paths: list[Path]) -> tuple[str, str]:
     """ "columns" or "rows", and the reason in words."""
     said = read_settings(root).runs
     if said:
-        return said, "dataset.toml says so"
+        return said, "dataset.toml states it"
     outlines = Counter[str]()
     files = ImageFiles(root)
     tried = 0

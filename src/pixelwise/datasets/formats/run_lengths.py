@@ -65,7 +65,7 @@ def start_length_mask(
     pixels = _pixels(height, width)
     numbers = numbers_in(pairs) if isinstance(pairs, str) else pairs
     if len(numbers) % 2 or not set(map(type, numbers)) <= {int}:
-        raise Refusal("run-lengths", "has run lengths that are no pairs of start and length.", AGAIN)
+        raise Refusal("run-lengths", "has run lengths that are not pairs of start and length.", AGAIN)
     starts, lengths = numbers[::2], numbers[1::2]
     if numbers and (min(starts) < first or min(lengths) < 0 or max(lengths) > pixels or max(starts) > pixels + first):
         raise _no_fit(height, width)
@@ -92,9 +92,9 @@ def brush_mask(packed: Any, height: int, width: int) -> NDArray[np.bool_]:
     """
     pixels = _pixels(height, width)
     if not isinstance(packed, list) or not set(map(type, packed)) <= {int}:
-        raise Refusal("run-lengths", "has run lengths that are no bytes.", AGAIN)
+        raise Refusal("run-lengths", "has run lengths that are not bytes.", AGAIN)
     if packed and (min(packed) < 0 or max(packed) > 255):
-        raise Refusal("run-lengths", "has run lengths that are no bytes.", AGAIN)
+        raise Refusal("run-lengths", "has run lengths that are not bytes.", AGAIN)
     bits = _Bits(bytes(packed))
     total = bits.read(32)
     if total != 4 * pixels:
@@ -151,7 +151,7 @@ def checked_runs(runs: Any, height: int, width: int) -> NDArray[np.int64]:
     """Run lengths that fill H × W pixels exactly. Raises Refusal: any other; nothing is allocated before."""
     pixels = _pixels(height, width)
     if not isinstance(runs, list) or not set(map(type, runs)) <= {int}:
-        raise Refusal("run-lengths", "has run lengths that are no whole numbers.", AGAIN)
+        raise Refusal("run-lengths", "has run lengths that are not integers.", AGAIN)
     if runs and min(runs) < 0:
         raise Refusal("run-lengths", "has negative run lengths.", AGAIN)
     if not runs or max(runs) > pixels or sum(runs) != pixels:
@@ -170,7 +170,7 @@ def numbers_in(text: str) -> list[int]:
     """Whole numbers of up to ten digits between commas or spaces. Raises Refusal."""
     words = text.replace(",", " ").split()
     if not all(word.isascii() and word.isdigit() and len(word) <= 10 for word in words):
-        raise Refusal("run-lengths", "has run lengths that are no whole numbers.", AGAIN)
+        raise Refusal("run-lengths", "has run lengths that are not integers.", AGAIN)
     return list(map(int, words))
 
 

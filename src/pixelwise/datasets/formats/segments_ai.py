@@ -39,7 +39,7 @@ from pixelwise.images.files import Refusal, read_bytes, shown
 
 LABELLED = ("LABELED", "REVIEWED", "LABELING_IN_PROGRESS", "REVIEWING_IN_PROGRESS")
 EXPORT = (
-    "Download them: pip install segments-ai, then export_dataset(dataset, export_format='semantic') beside this file, "
+    "Download them: pip install segments-ai, then export_dataset(dataset, export_format='semantic') next to this file, "
     "or train on the images and _semantic PNGs that it writes."
 )
 
@@ -54,7 +54,7 @@ def list_pairs(root: Path) -> Listing:
     declared = [name for path in paths for name in (read_or_none(_categories, path) or {}).values()]
     listing = list_pictures("segments-ai", root, paths, read, "Segments.ai's categories", declared)
     if waiting := sum(sum(_label(sample) is None for sample in (read_or_none(_samples, path) or [])) for path in paths):
-        listing.notes.append(f"Left out, for nobody labelled them in Segments.ai: {waiting:,} samples.")
+        listing.notes.append(f"Left out, as they are not labelled in Segments.ai: {waiting:,} samples.")
     return listing
 
 
@@ -108,7 +108,7 @@ def read(path: Path) -> dict[Place, AnnotatedImage]:
             figures = tuple(_figure(one, categories) for one in annotations)
         pictures[name] = AnnotatedImage(name, figures)
     if bitmaps and wanting == bitmaps:
-        what = f"is a release of Segments.ai whose {bitmaps:,} bitmaps are addresses; none lies beside it."
+        what = f"is a release of Segments.ai whose {bitmaps:,} bitmaps are URLs; none is next to the file."
         raise Refusal("unread-format", what, EXPORT)
     return pictures
 
@@ -156,7 +156,7 @@ def _figure(one: dict[str, Any], categories: dict[int, str]) -> DrawnShape:
 def _stamp(own: Path | None, number: Any, size: Size) -> MaskPatch:
     """Where a bitmap has one number. Raises Refusal."""
     if own is None:
-        raise Refusal("mask-missing", "has its pixels in a bitmap that is an address and does not lie here.", EXPORT)
+        raise Refusal("mask-missing", "has its pixels in a bitmap that is a URL and has not been downloaded.", EXPORT)
     numbers = _numbers(own, own.stat().st_mtime_ns)
     require_size(numbers.shape, size, own.name, EXPORT)
     if type(number) is not int:

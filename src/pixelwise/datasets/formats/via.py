@@ -104,7 +104,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         regions = entry.get("regions") or []
         regions = list(regions.values()) if isinstance(regions, dict) else regions  # VIA 1 numbers them
         if not isinstance(regions, list):
-            raise Refusal("annotations", f"{shown(entry['filename'])}: its regions are no list.", "Export it again.")
+            raise Refusal("annotations", f"{shown(entry['filename'])}: its regions are not a list.", "Export it again.")
         rows.append({"filename": entry["filename"], "regions": regions})
     return rows
 
@@ -125,7 +125,7 @@ def _rows_of_table(path: Path) -> list[dict[str, Any]]:
                 own.append({"shape_attributes": shape, "region_attributes": attributes})
     except (csv.Error, ValueError, RecursionError) as error:
         raise Refusal(
-            "annotations", f"is no table of VIA ({shown(str(error)[:80])}).", "Export it again as JSON."
+            "annotations", f"is not a VIA table ({shown(str(error)[:80])}).", "Export it again as JSON."
         ) from error
     return [{"filename": name, "regions": own} for name, own in regions.items()]
 

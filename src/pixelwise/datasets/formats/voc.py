@@ -42,7 +42,7 @@ def list_pairs(root: Path) -> Listing:
     for split, names in listed.items() or {"all": sorted(mask_files)}.items():
         own = set(names)
         for name in sorted(own - image_files.keys() - mask_files.keys()):
-            what = f"names {shown(name[:200])!r}, of which there is no image below {images.name}/."
+            what = f"names {shown(name[:200])!r}, but there is no such image below {images.name}/."
             listing.error("image-missing", lists / f"{split}.txt", what, "Correct the list.")
         listing.splits[split] = pair_files(
             {key: files for key, files in image_files.items() if key in own},

@@ -120,7 +120,7 @@ def to_cityscapes(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
 def to_ade20k(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
     folders = {"train": "training", "val": "validation", "test": "testing"}
     if len(classes) >= MAX_CLASSES:
-        raise DatasetError(f"ade20k: {len(classes)} classes; at most {MAX_CLASSES - 1} fit beside its void, 0.")
+        raise DatasetError(f"ade20k: {len(classes)} classes; at most {MAX_CLASSES - 1} fit next to its void, 0.")
     for pair in pairs:
         put(out / "images" / folders[pair.split] / pair.file_name, pair.image)
         put(out / "annotations" / folders[pair.split] / f"{pair.stem}.png", encode_png(_from_one(pair.labels)))

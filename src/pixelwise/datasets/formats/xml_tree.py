@@ -19,7 +19,7 @@ def parse_xml(data: bytes) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(data, ElementTree.XMLParser(target=_Tree()))
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two: encodings
-        raise Refusal("annotations", f"is no valid XML ({str(error)[:100]}).", "Export it again.") from error
+        raise Refusal("annotations", f"is not valid XML ({str(error)[:100]}).", "Export it again.") from error
 
 
 class _Tree(ElementTree.TreeBuilder):

@@ -74,7 +74,7 @@ def list_pairs(root: Path) -> Listing:
     alone = [stem for stem in images if stem not in used and "images" in stem.relative_to(root).parts]
     if alone:
         what = f"{len(alone):,} images without a text file, such as {listing.where(alone[0])}"
-        listing.notes.append(f"Left out: {what}; an empty file says that nothing is on it.")
+        listing.notes.append(f"Left out: {what}; an empty file means that the image holds no objects.")
     listing.declared = _declared(names or tuple(f"class {i}" for i in range(top + 1)))
     return listing
 
@@ -141,7 +141,7 @@ def _corners(line: str) -> Polygon:
             warnings.simplefilter("ignore", DeprecationWarning)  # of text after the numbers, which is counted below
             numbers = np.fromstring(text, np.float64, sep=" ")
         if len(numbers) != sum(1 for _ in re.finditer(r"\S+", text)):
-            raise Refusal("polygon", "has coordinates that are no numbers.", "Export it again.")
+            raise Refusal("polygon", "has coordinates that are not numbers.", "Export it again.")
     if len(numbers) % 2:
         raise Refusal("polygon", f"has {len(numbers)} coordinates, an odd number.", "Export it again.")
     return polygon_of(numbers)
@@ -191,8 +191,8 @@ def _judge(path: Path, lines: list[str], names: tuple[str, ...], listing: Listin
                 name = names[label] if label < len(names) else f"class {label}"
                 undrawn.add(path, "box", name, f"{path.name}, line {number}")
             else:
-                what = f"line {number} is no class with a polygon: {shown(line[:40])}."
-                listing.warn("polygon-empty", path, what, "It is passed over; draw it, or remove it.")
+                what = f"line {number} is not a class with a polygon: {shown(line[:40])}."
+                listing.warn("polygon-empty", path, what, "It is skipped; draw it, or remove it.")
             continue
         with shape_named(f"line {number}"):
             label = _class(line) - 1
@@ -202,7 +202,7 @@ def _judge(path: Path, lines: list[str], names: tuple[str, ...], listing: Listin
             except Refusal as refusal:
                 if refusal.kind != "polygon-empty":
                     raise
-                listing.warn(refusal.kind, path, f"line {number} {refusal.what}", "It is passed over; draw it again.")
+                listing.warn(refusal.kind, path, f"line {number} {refusal.what}", "It is skipped; draw it again.")
                 continue
             if corners.min() < -0.01 or corners.max() > 1.01:
                 listing.warn("polygon-outside", path, f"line {number} leaves 0 to 1.", "What is outside is cut off.")

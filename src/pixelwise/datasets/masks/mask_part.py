@@ -123,7 +123,7 @@ def _of_objects(raw: RawMask, codes: ValueTable, kind: Kind) -> tuple[Labels, li
             label = known.get(of_class)
         if label is None:
             what = f"holds {value}, of a class that no other mask has."
-            raise Refusal("ids-outside", what, f"Say what it is: --class NAME={value}, or --void {value}.")
+            raise Refusal("ids-outside", what, f"Assign it: --class NAME={value}, or --void {value}.")
         labels.append(label)
     change = Change("object numbers became class ids", "models learn classes, not objects", "no: which object is lost")
     return np.array(labels, np.uint8)[inverse.reshape(raw.codes.shape)], [change]
@@ -138,10 +138,10 @@ def _refuse_strangers(raw: RawMask, table: Mapping[int, int]) -> None:
     shown = [f"#{v:06x}" if raw.coloured else str(v) for v, _ in strange]
     listed = ", ".join(f"{v} ({n:,} px)" for v, (_, n) in zip(shown[:8], strange[:8], strict=True))
     more = f" and {len(strange) - 8} more" if len(strange) > 8 else ""
-    what = f"holds {listed}{more}, of which no class is known."
+    what = f"holds {listed}{more}, which belong to no known class."
     if raw.stored_colour and len(strange) > 8:
         raise Refusal("rgb-mask", what, "Is it a photograph? Export the mask again, or remove it.")
-    raise Refusal("ids-outside", what, f"Say what they mean: --class NAME={shown[0]}, or --void {shown[0]}.")
+    raise Refusal("ids-outside", what, f"Assign them: --class NAME={shown[0]}, or --void {shown[0]}.")
 
 
 def _listed(codes: ValueTable) -> str:

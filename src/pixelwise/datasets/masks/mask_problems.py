@@ -93,7 +93,7 @@ def coding_problems(
         notes.append(colours_in_words(coding, beside))
     if book.blurred and (book.unfit >= NOTABLE or not book.tolerance):
         message = (
-            f"{book.unfit:.2%} of the pixels fit none of the {len(book.codes)} codes ({codes_in_words(coding)}): "
+            f"{book.unfit:.2%} of the pixels match none of {len(book.codes)} mask values ({codes_in_words(coding)}): "
             "they are blends along edges, from anti-aliased drawing, resizing with interpolation, or JPEG."
         )
         remedy = (
@@ -101,7 +101,7 @@ def coding_problems(
         )
         problems.append(Problem("warning", "blended-masks", where, message, remedy))
     if len(book.codes) > MAX_CLASSES + 1:
-        message = f"{len(book.codes):,} different codes; the limit is {MAX_CLASSES} classes."
+        message = f"{len(book.codes):,} different values; the limit is {MAX_CLASSES} classes."
         remedy = "If they are colours, are the images among the masks? If they number objects, write class ids."
         problems.append(Problem("error", "too-many-ids", where, message, remedy))
         return problems, questions, notes
@@ -220,10 +220,10 @@ def _photographs(coding: MaskEncoding) -> Problem | None:
         return None
     if coding.flat >= PHOTO_FLAT and book.codes and (book.unfit < UNFIT_SHARE or not book.coloured):
         return None
-    what = f"{coding.distinct:,} different values, hardly any among equal ones"
+    what = f"{coding.distinct:,} different values, hardly any next to equal ones"
     kind = "colours" if book.coloured else "values"
-    message = f"holds photographs, or other pictures without flat {kind}, instead of masks: {what}."
-    remedy = "Put masks there, in which every class is one value; are images and masks swapped?"
+    message = f"holds photographs or other images without flat {kind}, not masks: {what}."
+    remedy = "Provide masks in which every class is one value; are images and masks swapped?"
     return Problem("error", "photo-masks", "masks", message, remedy)
 
 
@@ -263,7 +263,7 @@ def _instances(coding: MaskEncoding) -> Problem:
     message = f"{coding.distinct:,} different ids, one object each: they number objects, not classes."
     top = max(coding.book.codes)
     remedy = (
-        f"Every object is read as one class, beside 0 as background; to name it, --class NAME=1-{top}. If they are "
+        f"Every object is read as one class, with 0 as background; to name it, --class NAME=1-{top}. If they are "
         "classes after all, declare them in dataset.toml."
     )
     return Problem("warning", "instance-ids", "masks", message, remedy)
@@ -326,7 +326,7 @@ def undeclared_colours(coding: MaskEncoding, known: Mapping[int, int]) -> list[P
     if not unknown:
         return []
     listed = ", ".join(f"#{code:06x} ({coding.book.shares.get(code, 0):.2%})" for code in unknown[:8])
-    message = f"{len(unknown)} of {len(coding.book.codes)} colours are no declared class's: {listed}."
+    message = f"{len(unknown)} of {len(coding.book.codes)} colours belong to no declared class: {listed}."
     example = quoted(f"NAME=#{unknown[0]:06x}")
     remedy = (
         f"Give each class its colour, by --class {example} or in dataset.toml: colour = [red, green, blue]; black "

@@ -43,7 +43,7 @@ class Reading:
     questions: tuple[Question, ...]
     notes: tuple[str, ...]
     promoted: bool  # grey masks that are stored in colour are read as colours
-    recoded: bool  # masks are read by their codes, because they are no plain files of ids
+    recoded: bool  # masks are read by their codes, because they are not plain files of ids
 
     @property
     def objects(self) -> Kind:
@@ -85,9 +85,9 @@ def strange_codes(mask: MaskInspection, table: Mapping[int, int]) -> Refusal:
     shown_codes = [code_name(code, mask.coloured) for code in strange]
     listed = ", ".join(f"{text} ({n:,} px)" for text, n in zip(shown_codes[:8], strange.values(), strict=False))
     more = f" and {len(strange) - 8} more" if len(strange) > 8 else ""
-    what = f"holds {listed}{more}, of which no class is known."
+    what = f"holds {listed}{more}, which belong to no known class."
     example = quoted(shown_codes[0])
-    return Refusal("ids-outside", what, f"Say what they mean: --class NAME={example}, or --void {example}.")
+    return Refusal("ids-outside", what, f"Assign them: --class NAME={example}, or --void {example}.")
 
 
 def is_grey_of_colours(look: MaskInspection, mostly: bool) -> bool:

@@ -68,9 +68,11 @@ def reading_problems(
             alone = never_together(coding, [codes for codes, _ in kind], [folder for _, folder in kind])
             problems += [alone] if alone else []
     if reading.meaning.in_order:
-        notes.append(f"{FILE_NAME} names classes without ids: they are the values that were found, in order.")
+        notes.append(
+            f"{FILE_NAME} names classes without ids: the values found in the masks are assigned to them in order."
+        )
     if asked.values.of_values:
-        notes.append(f"As told: {asked.values.options()}.")
+        notes.append(f"As given: {asked.values.options()}.")
     if reading.numbers and reading.colours:
         problems.append(_mixed(reading.numbers, reading.colours, declared))
     blocked = any(problem.kind in BLOCKING for problem in problems)
@@ -112,7 +114,7 @@ def _taken(
         return []
     if len(meaning.classes) == 2 and len(coding.book.codes) == 2 and coding.book.codes != (0, 1):
         if coding.kind == "binary" and (names := names_of_black_and_white(beside)):
-            return [f"Masks hold 0 and {coding.book.codes[-1]}: {beside[0]} calls them {names[0]} and {names[1]}."]
+            return [f"Masks hold 0 and {coding.book.codes[-1]}: {beside[0]} names them {names[0]} and {names[1]}."]
         if not meaning.named and (coding.kind == "binary" or coding.book.coloured):
             return [two_values(coding, _word_of_folder(masks))]
     names = meaning.classes.names
@@ -140,21 +142,21 @@ def _mixed(numbers: MaskEncoding, colours: MaskEncoding, declared: bool) -> Prob
         return Problem("warning", "mixed-masks", "masks", message, "Both are read, by the declared ids and colours.")
     more, fewer = ("numbers", "colours") if numbers.masks >= colours.masks else ("colours", "numbers")
     remedy = (
-        f"Export all masks the same way; or say what both mean, --class NAME={next(iter(numbers.book.codes), 0)},"
-        f"#{next(iter(colours.book.codes), 0):06x} for each class. Otherwise those with {fewer} cannot be read beside "
-        f"those with {more}."
+        f"Export all masks the same way; or assign both, --class NAME={next(iter(numbers.book.codes), 0)},"
+        f"#{next(iter(colours.book.codes), 0):06x} for each class. Otherwise those with {fewer} cannot be read "
+        f"together with those with {more}."
     )
     return Problem("error", "mixed-masks", "masks", message, remedy)
 
 
 def no_classes(listed: Listed, any_read: bool) -> Problem:
     """An error, so that the doctor can go on with a stand-in and list what else is wrong."""
-    message, remedy = "no classes can be found: no mask could be read.", "Mend the masks."
+    message, remedy = "no classes can be found: no mask could be read.", "Repair the masks."
     if any_read:
-        message = "no classes can be found: every pixel of every mask is void, by dataset.toml or as 255 is."
+        message = "no classes can be found: every pixel of every mask is void (255, or listed as void in dataset.toml)."
         remedy = "Label some pixels; or, if 255 is a class: --class NAME=255."
     elif not any(sample.mask for samples in listed.listing.splits.values() for sample in samples):
-        message = "no classes can be found: there is no pair of image and mask."
+        message = "no classes can be found: no image has a mask."
         remedy = "Add images and masks."
     return Problem("error", "no-classes", ".", message, remedy)
 

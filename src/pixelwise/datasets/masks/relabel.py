@@ -49,7 +49,7 @@ def labels_of(raw: RawMask, coding: MaskEncoding, table: Mapping[int, int]) -> t
         labels = np.where(known[place_HW] == raw.codes, np.array([table[c] for c in codes], np.uint8)[place_HW], VOID)
         how = "colours" if raw.coloured else "ids"
         back = (
-            "yes: each class has one code, named in dataset.toml"
+            "yes: each class has one mask value, listed in dataset.toml"
             if not raw.coloured
             else "yes: by the classes' colours"
         )
@@ -61,16 +61,16 @@ def labels_of(raw: RawMask, coding: MaskEncoding, table: Mapping[int, int]) -> t
     filled_HW = nearest_filled(places_HW)
     by_place = np.array([table.get(code, VOID) for code in coding.book.codes], np.uint8)
     change = Change(
-        f"{unfit:.2%} of the pixels fit no code and took the class of the nearest pixel that fits",
-        "blends along edges belong to no class",
-        "no: where in its blend an edge ran is decided to half a pixel or so",
+        f"{unfit:.2%} of the pixels match no class value and took the class of the nearest pixel that does",
+        "blended edge pixels belong to no class",
+        "no: edges within blends are located only to about half a pixel",
     )
     return by_place[filled_HW], [change]
 
 
 def unfit_mask(share: float) -> Refusal:
     """Why a mask is not taken of which this share of the pixels fits no code."""
-    what = f"{share:.0%} of its pixels are near no value of the other masks, so that nothing tells their classes."
+    what = f"{share:.0%} of its pixels are close to no value of the other masks, so their classes are unknown."
     return Refusal("unknown-codes", what, "Is it a photograph, or does it number objects? Export the mask again.")
 
 
@@ -156,7 +156,9 @@ def fitted_to(
         turned = {"left": np.rot90(labels), "right": np.rot90(labels, -1), "transpose": labels.T}
         if turn not in turned:
             return "--turn left, right or transpose"
-        return np.ascontiguousarray(turned[turn]), Change(f"{turn}: {said}", "as told by --turn", "yes: turn it back")
+        return np.ascontiguousarray(turned[turn]), Change(
+            f"{turn}: {said}", "as requested by --turn", "yes: turn it back"
+        )
     if way == "ask-stretch" and not stretch:
         return "--stretch-masks"
     resized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
