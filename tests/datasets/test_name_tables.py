@@ -53,7 +53,7 @@ def test_a_table_names_values(name: str, where: str, tmp_path: Path) -> None:
     (tmp_path / where / name).write_text(BY_VALUE[name])
     opened = open_dataset(tmp_path)
     assert opened.classes.names == ("background", "road", "grass")
-    assert f"Names by {where}{name}: 0 background, 1 road, 2 grass" in " ".join(opened.notes)
+    assert f"Names from {where}{name}: 0 background, 1 road, 2 grass" in " ".join(opened.notes)
 
 
 def test_two_values_and_values_with_gaps(tmp_path: Path) -> None:

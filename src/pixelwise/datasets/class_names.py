@@ -55,9 +55,9 @@ def _met_by_name(classes: ClassList, mask_ids: Mapping[int, int], declared: Decl
 
 
 def names_of_ids(listing: Listing, ids: Sequence[int]) -> tuple[str, ...]:
-    """The names of ids that were found: the format's, else by their numbers; 0 beside one other is background.
+    """The names of the ids found: the format's, else by number; 0 next to one other id is background.
 
-    A table beside the masks goes before numbers; what it says, or why it is not followed, is noted.
+    A table of names in the folder takes precedence over numbers; a note reports it, or why it is not used.
     """
     if not listing.source and not listing.names:
         named, told = names_beside(listing.root, ids)

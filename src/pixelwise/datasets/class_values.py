@@ -1,4 +1,4 @@
-"""What the values in masks mean, as a person says it: `--class NAME=VALUE[,VALUE…]` and `--void VALUE[,VALUE…]`.
+"""Meanings of mask values as options: `--class NAME=VALUE[,VALUE…]` and `--void VALUE[,VALUE…]`.
 
 A value is a number ("255"), a range of numbers ("1-65535", for masks that number objects) or a colour ("#ff0000").
 """
@@ -38,7 +38,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Values:
-    """Which class each value is, and which values mean unlabelled. Empty: nothing was said."""
+    """Which class each value is, and which values mean unlabelled. Empty: nothing was given."""
 
     classes: tuple[tuple[str, tuple[Value, ...]], ...] = ()  # by name, in the order of their ids
     void: tuple[Value, ...] = ()
@@ -49,7 +49,7 @@ class Values:
 
     @property
     def of_values(self) -> bool:
-        """Whether anything is said of values, so that masks must be opened to hear it."""
+        """Whether values were given, so that masks must be opened."""
         return bool(self.classes or self.void)
 
     def to_json(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Values:
         return self.to_json()
 
     def options(self) -> str:
-        """As a person would write them on the command line; "" where nothing was said."""
+        """As written on the command line; "" if nothing was given."""
         parts = [f"--class {quoted(f'{name}={_joined(values)}')}" for name, values in self.classes]
         parts += [f"--void {quoted(_joined(self.void))}"] if self.void else []
         return " ".join([*parts, *([f"--masks {quoted(self.masks)}"] if self.masks else [])])

@@ -1,4 +1,4 @@
-"""What a person corrected in masks that a model had drawn: `accept` writes it down beside the masks, `check` reads it.
+"""Corrections of a model's masks: `accept` records them next to the masks, `check` reports them.
 
 corrections.jsonl: a line for each image, with the mask's path, its SHA-256 when it came back, the share of its pixels
 that was changed, and what became what.
@@ -27,7 +27,7 @@ class Corrected:
     mask: str  # its path below the dataset's root
     digest: str
     changed: float  # share of its pixels
-    changes: tuple[tuple[str, str, int], ...]  # what the model said, what the person says, pixels
+    changes: tuple[tuple[str, str, int], ...]  # the model's class, the corrected class, pixels
 
 
 def write_corrections(root: Path, rows: Sequence[Corrected]) -> None:
@@ -66,7 +66,7 @@ def digest_of(data: bytes) -> str:
 
 
 def describe_corrections(root: Path, rows: Sequence[Corrected]) -> tuple[list[str], dict[str, Any]]:
-    """The corrections in words, and as JSON; and which masks were altered since, or are gone."""
+    """Notes on the corrections, and the same as JSON; and which masks have changed since, or are missing."""
     if not rows:
         return [], {}
     sums: Counter[tuple[str, str]] = Counter()

@@ -1,4 +1,4 @@
-"""dataset.toml: what a person says about a dataset, checked.
+"""dataset.toml: the user's settings of a dataset, validated.
 
 void = [254, "#000000"]      # values in mask files that mean unlabelled; 255 does too, unless a class claims it
 

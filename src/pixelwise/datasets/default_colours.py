@@ -43,8 +43,8 @@ WHITE_XYZ = np.array([0.95047, 1.0, 1.08883])
 def default_colours(n: int) -> tuple[Colour, ...]:
     """`n` colours, always the same, the first ones equal for every n.
 
-    The first seven are Okabe and Ito's. Each further one is the candidate that is farthest, in the vision that tells it
-    least, from all chosen before it and from void's black.
+    The first seven are Okabe and Ito's. Each further one is the candidate that is farthest, in the vision that separates
+    it least, from all chosen before it and from void's black.
     """
     chosen = list(OKABE_ITO[:n])
     steps = (0, 36, 73, 109, 146, 182, 219, 255)
@@ -70,6 +70,6 @@ def seen_lab(colours: list[Colour]) -> NDArray[np.float64]:
 
 
 def separation(lab_VN3: NDArray[np.float64], others_VK3: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance (ΔE 1976) of each of N colours to its nearest of K others, in the vision that tells them least. [N]."""
+    """Distance (ΔE 1976) [N] of N colours to the nearest of K others, in the vision that separates them least."""
     difference_VNK = np.linalg.norm(lab_VN3[:, :, None] - others_VK3[:, None], axis=-1)
     return np.asarray(difference_VNK.min(axis=(0, 2)))

@@ -98,7 +98,7 @@ def images_and_masks(roles: Mapping[str, list[Path]]) -> tuple[list[Path], list[
 def folders_with_images(root: Path) -> list[Path]:
     """Folders below the root that hold images themselves, to a depth of six; no links, nothing hidden.
 
-    Images of kinds that are not read count: what is left over beside them must not be taken for the image.
+    Images of unsupported formats count: other files must not be mistaken for the images.
     """
     found = []
     for parent, folders, names in os.walk(root):
@@ -119,7 +119,7 @@ def files_by_stem(folder: Path) -> dict[str, list[Path]]:
 
 
 def without_role_words(part: str) -> str:
-    """A name without the words that tell roles: "train_images" → "train"."""
+    """A name without the words for roles: "train_images" → "train"."""
     return "-".join(word for word in _plain_words(part) if word not in MASK_WORDS and word not in IMAGE_WORDS)
 
 
@@ -173,7 +173,7 @@ def role_word(part: str) -> str:
 def chance_splits(folders: Iterable[Path], root: Path) -> frozenset[Path]:
     """Folders that are called train, val or test among more folders that are not, of no role: films, places.
 
-    Two splits beside each other, train/ and test/, are no chance.
+    Two sibling splits, train/ and test/, are not by chance.
     """
     beside: defaultdict[Path, set[Path]] = defaultdict(set)
     for folder in folders:

@@ -70,7 +70,7 @@ def _belonging(images: Sequence[Path], masks: Sequence[Path], root: Path) -> lis
 
 
 def _alike(image: Path, mask: Path, root: Path) -> int:
-    """How many parts of two paths agree, without the words that tell roles."""
+    """How many parts of two paths agree, without the words for roles."""
     left, right = ({without_role_words(part) for part in path.relative_to(root).parts} for path in (image, mask))
     return len((left & right) - {""})
 
@@ -83,14 +83,14 @@ def _belong(images: Files, masks: Files) -> bool:
 
 
 def recognises(root: Path) -> bool:
-    """Folders of images and of masks, told by their names, or folders that hold both."""
+    """Folders of images and of masks, recognised by name, or folders that hold both."""
     return any(sets_of(roles, root) for roles in by_role(root).values()) or lies_together(root)
 
 
 def list_pairs(root: Path, word: str = "") -> Listing:
     """Every split that has a folder of images and one of masks; other folders of images are reported.
 
-    `word`: what a person said of the masks: part of their folders' or files' names.
+    `word`: of --masks: part of the masks' folder or file names.
 
     Raises:
         UsageError: no folder and no ending of files' names has the word in it, or only images have; the message lists
@@ -170,7 +170,7 @@ def _of_files(folders: Iterable[Path], word: str) -> bool:
 
 
 def _choices_in_words(root: Path) -> str:
-    """What could be said with --masks: every folder that could be masks, and every ending."""
+    """The choices for --masks: every folder that could hold masks, and every ending."""
     found = by_role(root)
     folders = [folder for roles in found.values() for folder in roles.get("masks", [])]
     folders += [folder for roles in found.values() for folder in roles.get("", []) if looks_like_masks(folder)]
@@ -223,7 +223,7 @@ def _tell_left_out(found: ByRole, used: set[Path], listing: Listing) -> None:
 
 
 def _without_other_formats(own: list[tuple[Path, list[Path]]], listing: Listing) -> list[tuple[Path, list[Path]]]:
-    """Folders of images without those that hold the same names in another format: TIF/Original beside PNG/Original."""
+    """Folders of images without those that hold the same names in another format: TIF/Original next to PNG/Original."""
     kept: list[tuple[Path, list[Path]]] = []
     seen: dict[frozenset[str], tuple[Path, set[str]]] = {}
     for images, masks in own:

@@ -1,7 +1,7 @@
 """What belongs together and must not be divided: slices of a volume, frames of a film, patches of an image, a patient's
 images.
 
-A reader that knows says so in `Sample.group`. Otherwise names must say it beyond doubt, because many datasets number
+A reader that knows sets `Sample.group`. Otherwise names must be unambiguous, because many datasets number
 independent images one after another: a word such as frame, slice or patch before the number, a word such as patient or
 volume in front, positions x and y of a grid, or several numbered series whose numbers run on within each.
 
@@ -80,7 +80,7 @@ def found_groups(samples: Sequence[Sample], rule: str | bool = True) -> Groups:
             sample's name is its group.
 
     Raises:
-        re.error: the expression is wrong, or could take for ever.
+        re.error: the expression is invalid, or could run without end.
     """
     if rule is False:
         return Groups({})

@@ -1,4 +1,4 @@
-"""One pair of files → what can be said about it without knowing the others. No judgement is made here.
+"""Inspection of one pair of files on its own. Nothing is judged here.
 
 Shapes: H, W of one image; T = 16, the side of its thumbnail; D = 64, that of its detail.
 """
@@ -42,9 +42,9 @@ def inspect_pair(sample: Sample, *, thoroughly: bool = False, sampled: bool = Fa
     """Read one pair: whole files, all pixels.
 
     Args:
-        thoroughly: also what the doctor asks beyond whether the pair can be trained on: the thumbnail, and the content
+        thoroughly: also what only `check` needs: the thumbnail, and the content
             of masks that hold no class ids.
-        sampled: also what takes so long that it is asked of some pairs only: connected components, flat pixels.
+        sampled: also what is too slow for every pair: connected components, flat pixels.
     """
     refused: list[RejectedFile] = []
     image = mask = None
@@ -64,7 +64,7 @@ def inspect_pair(sample: Sample, *, thoroughly: bool = False, sampled: bool = Fa
 def mask_or_refusal(
     sample: Sample, image_size: tuple[int, int] | None, thoroughly: bool, sampled: bool
 ) -> tuple[MaskInspection | None, Refusal | None]:
-    """What one mask holds, and why it is no plain file of ids; with `thoroughly` both, where its content is known."""
+    """What one mask holds, or why it is not a plain file of ids; with `thoroughly` both, if its content is known."""
     try:
         with refusals():
             return inspect_mask(sample, image_size, thoroughly, sampled), None

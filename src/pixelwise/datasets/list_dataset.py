@@ -1,7 +1,6 @@
 """A folder on disk → its pairs of files: its layout recognised, its pairs listed and divided into splits.
 
-No file is decoded here. What had to be decided is said
-in `Dataset.notes`; what is wrong is collected in `Dataset.problems`, for the doctor to show with everything else.
+No file is decoded here. `Dataset.notes` reports what was decided, `Dataset.problems` what is wrong.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Images and masks in one folder: "a.jpg" beside "a_mask.png", "001.bmp" beside "001.png"."""
+"""Images and masks in one folder: "a.jpg" and "a_mask.png", "001.bmp" and "001.png"."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HALF = 0.5  # of the masks must pair with the images
 
 
 def lies_together(root: Path) -> bool:
-    """Whether images and masks lie side by side, told apart by a word or an ending of the masks' names."""
+    """Whether images and masks are side by side, distinguished by a word or an ending of the masks' names."""
     if not folders_with_images(root):
         return False
     images, masks = divided(root, Listing(root), "", {})
@@ -31,8 +31,8 @@ def lies_together(root: Path) -> bool:
 def divided(root: Path, listing: Listing, word: str, choices: dict[str, None]) -> tuple[Files, Files]:
     """Files whose name says mask, and the others, under keys by which they pair.
 
-    Where no word says so: by their kind, 001.bmp beside 001.png; else by an ending that half of the names have more
-    than another's, a.jpg beside a_L.png. Images of kinds that are not read are among the images, so that nothing else
+    Without such a word: by their suffix, 001.bmp and 001.png; else by an extra ending that half of the names have,
+    a.jpg and a_L.png. Images of kinds that are not read are among the images, so that nothing else
     becomes the image in their place.
     """
     files, aside = _without_aside(image_files_in(root, listing, (*MASK_SUFFIXES, *UNREAD_PHOTOS)))
@@ -66,7 +66,7 @@ def divided(root: Path, listing: Listing, word: str, choices: dict[str, None]) -
 
 
 def _without_aside(files: Files) -> tuple[Files, list[Path]]:
-    """Files without heights, overlays and the like, told by a word of their names; and those."""
+    """Files without heights, overlays and the like, recognised by a word of their names; and those."""
     aside = {key for key in files if ASIDE_WORDS & set(words_of(Path(key).name))}
     if len(aside) > (1 - QUARTER) * len(files):  # all of them: the word is what the images are called
         return files, []
@@ -74,7 +74,7 @@ def _without_aside(files: Files) -> tuple[Files, list[Path]]:
 
 
 def _by_kind(files: Files, listing: Listing) -> tuple[Files, Files] | None:
-    """Images and masks of one name and two kinds, 001.bmp beside 001.png, told apart by what is in some of them."""
+    """Images and masks of one name and two suffixes, 001.bmp and 001.png, distinguished by the content of some."""
     kinds = Counter(tuple(sorted(path.suffix for path in paths)) for paths in files.values() if len(paths) == 2)
     (kind, count), *_ = kinds.most_common(1) or [((), 0)]
     if count < MOST * len(files) or len(set(kind)) < 2:
@@ -132,7 +132,7 @@ def pair_together(root: Path, listing: Listing, word: str) -> list[Sample]:
 def one_ending(images: Files, masks: Files, word: str, choices: dict[str, None]) -> str:
     """The ending ("*_labelIds") of the masks that are meant where there are several for each image; "" where not.
 
-    Where nobody has said it, the first is taken for now and all become choices.
+    Without a choice, the first is used for now and all become choices.
     """
     endings = endings_of(images, masks)
     if len(endings) < 2:

@@ -1,4 +1,4 @@
-"""Tables beside the masks that say what their values or colours are called.
+"""Tables in the dataset's folder that name mask values or colours.
 
 _classes.csv       Pixel Value, Class             Roboflow; also value, id, index … and colours in columns r, g, b
 class_dict.csv     name,r,g,b                     Kaggle's editions of CamVid, DeepGlobe and others
@@ -8,7 +8,7 @@ labels.txt         a name a line                  labelme2voc, YOLO and others: 
 classes.json       {"0": "road"}, {"road": 0}, [{"name": …, "id": …, "color": …}], nnU-Net's {"labels": …}
 data.yaml          names: …                       YOLO
 
-A table is only followed where it covers what the masks hold; otherwise that is said, and values keep their numbers.
+A table is used only if it covers all values in the masks; otherwise a note says so, and values keep their numbers.
 """
 
 from __future__ import annotations
@@ -131,13 +131,13 @@ def rows_of(name: str, text: str) -> list[NameRow]:
 
 
 def void_of_tables(root: Path) -> frozenset[int]:
-    """The values that a table beside the masks calls void, unlabelled or the like."""
+    """The values that a table in the folder names void, unlabelled or the like."""
     tables = [table.by_value() for table in tables_beside(root)]
     return frozenset(value for names in tables for value, name in names.items() if name.lower() in VOID_NAMES)
 
 
 def names_beside(root: Path, ids: Sequence[int]) -> tuple[dict[int, str], str]:
-    """(the names of these values by the tables beside the masks, or {}; what is to be said of it, or "")."""
+    """(the names of these values by the tables in the folder, or {}; a note about it, or "")."""
     answers = []
     told = ""
     for table in tables_beside(root):

@@ -19,7 +19,7 @@ def require_new(out: Path) -> None:
 
 @contextmanager
 def new_folder(out: Path, data: Path | None) -> Iterator[Path]:
-    """The folder to write into while this is entered: a hidden one beside `out`, which takes its place at the end.
+    """A hidden folder next to `out` to write into; on exit it is renamed to `out`.
 
     Args:
         out: see `require_new`.

@@ -1,4 +1,4 @@
-"""The door to a folder of images and masks: its files listed, then its masks read for what their values mean."""
+"""Open a folder of images and masks: its files are listed, then the meaning of mask values is found."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def pair_folders(images: Path, masks: Path, listing: Listing) -> list[Sample]:
 
 
 def without_side_files(images: Files, masks: Files, folder: Path, listing: Listing) -> Files:
-    """The images without those that lie beside an image under its name and one ending more: a_superpixels.png."""
+    """The images without side files, which have an image's name and an extra ending: a_superpixels.png."""
     paired, alone = images.keys() & masks.keys(), {key: images[key] for key in images.keys() - masks.keys()}
     ending = common_affix({key: images[key] for key in paired}, alone)
     beside = {key for key in alone if ending and without_affix(key, ending) in paired}
@@ -103,7 +103,7 @@ def pair_files(image_files: Files, mask_files: Files, images: Path, masks: Path,
 
 
 def _nearest(key: str, lone: Sequence[str], files: Files) -> str:
-    """The file without a partner whose name is nearest, in words; "" where none is near."""
+    """A sentence on the unpaired file with the nearest name; "" if none is near."""
     near = nearest_name(key, lone)
     return f" The nearest name is {shown(files[near][0].name)}." if near else ""
 
@@ -186,7 +186,7 @@ def unread_photos(folder: Path, names: Sequence[str], listing: Listing) -> dict[
 
 
 def _without_masks(drawings: list[str], found: Mapping[str, list[Path]]) -> list[str]:
-    """Drawings that have no mask of pixels beside them: a_gtFine_polygons.json beside a_gtFine_labelIds.png has."""
+    """Annotation files without a pixel mask of their name: not a_gtFine_polygons.json with a_gtFine_labelIds.png."""
     stems = sorted({PurePath(key).name for key in found})
     alone = []
     for name in drawings:

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image, by their names: exactly, without the words that tell them apart, or nearly.
+"""Which mask belongs to which image, by their names: exactly, or without the words that distinguish images from masks.
 
 Nearly is never paired: names that differ in case or in Unicode form pair on one machine and not on the next, so they
 are reported as problems, with what to rename.
@@ -180,7 +180,7 @@ def nearly_equal(images: Iterable[str], masks: Iterable[str]) -> list[tuple[str,
 
 
 def clashing(keys: Iterable[str]) -> list[tuple[str, ...]]:
-    """Names of one folder that some file systems cannot tell apart: equal but for case or Unicode form."""
+    """Names of one folder that some file systems treat as equal: they differ in case or Unicode form only."""
     folded: defaultdict[str, list[str]] = defaultdict(list)
     for key in keys:
         folded[_folded(key)].append(key)

@@ -80,7 +80,7 @@ def names_of_colours(
         beside: a table that lies with the masks (`name_tables`); where it has all colours, it is the one. Black that
             it lacks is void.
 
-    ("", {}) where no map has them all, or two maps do. Black and two colours are too few to tell: three are needed.
+    ("", {}) where no map has them all, or two maps do. Black and two colours are not enough evidence: three are needed.
     VOC's colours are what many tools number any classes with, so they are no evidence of VOC's classes: they get
     numbers, not VOC's names, and are no evidence of CamVid's or Cityscapes' either, some of whose colours they are.
     """

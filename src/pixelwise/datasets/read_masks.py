@@ -37,7 +37,7 @@ PLAIN_READERS = frozenset(
 def open_listed(listed: Listed, values: Values, *, strict: bool = True) -> Dataset:
     """The second half of `open_dataset`: the masks are looked at, and their classes found.
 
-    Without `strict`, values that no mask holds are passed over: they were said of other data.
+    Without `strict`, values that no mask holds are ignored: they were given for other data.
 
     Raises:
         UsageError: a value that was named is in no mask.
@@ -82,10 +82,10 @@ def inspect_masks(samples: Sequence[Sample]) -> list[tuple[MaskInspection, Sampl
 def read_masks(
     listed: Listed, masks: Sequence[tuple[MaskInspection, Sample]], asked: MaskChoices, *, looked: bool = True
 ) -> Reading:
-    """What masks that were looked at mean, once a person was heard. `looked`: False where none had to be opened.
+    """The meaning of inspected masks, with the user's choices applied. `looked`: False if none had to be opened.
 
     Raises:
-        UsageError: what a person says matches nothing; the message says what is there.
+        UsageError: a choice matches nothing; the message lists what there is.
     """
     declared = listed.listing.declared
     if asked.values.of_values and declared is not None and declared.by_name:
@@ -159,7 +159,7 @@ def _ids_are_classes(listed: Listed) -> bool:
 
 
 def _promoted(looks: Sequence[MaskInspection]) -> list[MaskInspection]:
-    """Grey masks among coloured ones as colours: beside red on black, a mask without any red is of the same kind."""
+    """Grey masks among coloured ones as colours: with red on black, a mask without any red is of the same kind."""
     if not any(look.coloured for look in looks):
         return list(looks)
     mostly = 2 * sum(look.coloured or look.stored_colour for look in looks) > len(looks)

@@ -175,7 +175,7 @@ def read_sample_mask(
 
 
 def fitted_labels(sample: Sample, labels: Labels, image_size: tuple[int, int]) -> Labels:
-    """Labels at their image's size (H, W); as they are where only a person could say how. Raises Refusal."""
+    """Labels at their image's size (H, W); unchanged where the user must decide. Raises Refusal."""
     if labels.shape == image_size:
         return labels
     assert sample.mask is not None

@@ -1,4 +1,4 @@
-"""Lists that say which pair is in which split, where they lie beside the data.
+"""Lists in the dataset's folder that assign pairs to splits.
 
     train.txt, val.txt, test.txt        a name or path a line; at the root or in splits/, lists/, ImageSets/*/
     splits.csv                          a column of names and one called split, set, subset, partition or fold;

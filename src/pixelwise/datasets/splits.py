@@ -172,7 +172,7 @@ def _groups_of(samples: Sequence[Sample], settings: DatasetSettings, listing: Li
 
 
 def _of_groups(groups: Groups, train: Sequence[Sample], val: Sequence[Sample]) -> str:
-    """What is said of groups: how many are where, why, and how to divide pair by pair."""
+    """The note on groups: how many are where, why, and how to split pair by pair."""
     if not groups.of:
         return ""
     own = [{groups.of[sample.name] for sample in part if sample.name in groups.of} for part in (train, val)]

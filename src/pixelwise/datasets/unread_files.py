@@ -1,6 +1,4 @@
-"""What lies in a folder that is not read, in words: files of other kinds, by endings, first bytes or first words, and a
-remedy that works for each.
-"""
+"""Descriptions of files that are not read, by suffix, first bytes or first words, each with a remedy."""
 
 from __future__ import annotations
 
@@ -211,7 +209,7 @@ def _ending_of_bytes(path: Path) -> str:
 
 
 def _dicom(paths: list[Path], root: Path) -> list[str]:
-    """What DICOM files are beside images, where their heads say so."""
+    """DICOM files that are not images, by their headers."""
     told = {}
     for path in paths:
         head, name = _head(path), shown(path.relative_to(root))

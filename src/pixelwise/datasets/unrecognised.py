@@ -118,7 +118,7 @@ def _holdings(root: Path) -> tuple[list[FolderContents], bool]:
 
 
 def _kind_of(paths: Sequence[Path]) -> tuple[str, bool, bool]:
-    """(what these images are in words, whether they can be read, whether they look like masks)."""
+    """(a description of these images, whether they can be read, whether they look like masks)."""
     some = paths[:: max(len(paths) // OPENED, 1)][:OPENED]
     heads = [describe(path) for path in some]
     kind = Counter(what for what, _ in heads).most_common(1)[0][0]
@@ -186,7 +186,7 @@ def _what_helps(holdings: Sequence[FolderContents]) -> list[str]:
 
 
 def _closest(photos: Sequence[FolderContents], masks: Sequence[FolderContents]) -> list[str]:
-    """What is said of the folder of images and that of masks whose names agree most."""
+    """The message on the folders of images and of masks whose names agree most."""
     best = max(
         ((photo, mask, *_agreeing(photo.images, mask.images)) for photo in photos for mask in masks),
         key=lambda found: found[2],

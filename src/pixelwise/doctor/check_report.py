@@ -55,7 +55,7 @@ class CheckReport:
     mask_ids: Mapping[int, int]  # id in a mask file → class id or VOID; empty where masks hold colours
     findings: Findings
     codings: tuple[MaskEncoding, ...]  # of the masks with numbers, of those with colours
-    questions: tuple[Question, ...]  # what `--fix` must be told
+    questions: tuple[Question, ...]  # decisions that `--fix` needs
     notes: tuple[str, ...]
     split: Mapping[str, tuple[str, ...]]  # a grouped split, by the groups' names; empty where none is suggested
     samples: Mapping[str, Sample] = field(default_factory=dict)  # by the names of their files, for thumbnails

@@ -46,7 +46,7 @@ Progress = Callable[[str, int, int], None]  # what is done, done, in all
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that one pass over a folder told, for the report and for the repair."""
+    """Everything found in one pass over a folder, for the report and for the repair."""
 
     listed: Listed
     dataset: Dataset  # whose masks are read as `reading` says
@@ -74,7 +74,7 @@ def diagnose(
     masks: str = "",
     asked: MaskChoices = MaskChoices(),  # noqa: B008 - it cannot be changed
 ) -> Diagnosis:
-    """Read every pair of a folder once and say all that can be said. `masks`: see `list_dataset`. Raises as `check`."""
+    """Read every pair of a folder once and report everything found. `masks`: see `list_dataset`. Raises as `check`."""
     listed = list_dataset(data, masks=masks)
     jobs = [(split, sample) for split, samples in listed.listing.splits.items() for sample in samples]
     looks = _look_at_all([sample for _, sample in jobs], progress)

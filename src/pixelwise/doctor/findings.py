@@ -1,4 +1,4 @@
-"""The facts of all pairs → findings: everything that keeps a dataset from being trained on, said at once.
+"""The facts of all pairs → findings: everything that keeps a dataset from being trained on, listed at once.
 
 `validate_pair` reports what is wrong with one pair; here are the problems that only all of them show, by split.
 
@@ -207,7 +207,7 @@ def _concerns(problem: Problem, chosen: Sequence[str], dataset: Dataset) -> bool
 
 
 def _too_few(dataset: Dataset, chosen: Sequence[str], asked: Sequence[str] | None) -> list[Problem]:
-    """Whether there is enough to train with, where training is asked about."""
+    """Problems if there is too little to train with."""
     total = sum(len(samples) for samples in dataset.splits.values())
     if asked is not None and "train" not in asked:
         if any(dataset.splits[split] for split in chosen):

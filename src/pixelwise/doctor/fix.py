@@ -145,7 +145,7 @@ def _write_copy(
 
 
 def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Meaning:
-    """Which class each code becomes, when the decisions are heard. Raises DatasetError where one is missing."""
+    """Which class each code becomes, with the decisions applied. Raises DatasetError where one is missing."""
     missing = [question for question in diagnosis.report.questions if not _answered(question.option, decisions)]
     blocking = [p for p in diagnosis.report.findings.errors if p.kind in BLOCKING and p.kind != "too-many-classes"]
     if missing or blocking:
@@ -171,7 +171,7 @@ def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Meaning:
 
 
 def _answered(option: str, decisions: Decisions) -> bool:
-    """Whether a question was answered; a word for --masks that told them apart would have left no question."""
+    """Whether a question was answered; a --masks that answers one leaves no question in the report."""
     return option.startswith("--commonest") and bool(decisions.commonest or decisions.keep_classes)
 
 

@@ -1,4 +1,4 @@
-"""Fewer classes than a dataset has: the commonest, or those that a person names. All others become void."""
+"""Select classes of a dataset: the commonest, or those named by the user. All others become void."""
 
 from __future__ import annotations
 

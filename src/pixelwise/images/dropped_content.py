@@ -1,6 +1,6 @@
 """What of a file is not used: channels beyond red, green and blue, pages beyond the first, bits beyond eight.
 
-Nothing is dropped in silence: `predict` notes it beside each image, `check` and `train` gather it over a dataset.
+Nothing is dropped silently: `predict` reports it per image, `check` and `train` per dataset.
 """
 
 from __future__ import annotations

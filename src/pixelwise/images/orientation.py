@@ -1,7 +1,7 @@
 """Which way up an image is stored, by its EXIF or XMP, and turning it upright. No pixel is decoded.
 
 EXIF is read by hand: a decoder's parser copies every value, and tags that all point at the same megabytes would take
-for ever.
+very long.
 
 Shapes: h, w as stored; H, W upright.
 """

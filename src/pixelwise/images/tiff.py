@@ -1,4 +1,4 @@
-"""TIFF, BigTIFF and COG read row by row, whatever their size: only the tiles or strips that are asked for are decoded.
+"""TIFF, BigTIFF and COG read row by row, whatever their size: only the requested tiles or strips are decoded.
 
 What the pixels become follows `decode`, and for bands:
 
@@ -305,7 +305,7 @@ class TiffImage:
 
     @property
     def resolution(self) -> tuple[Any, Any, int] | None:
-        """Pixels a unit, across and down, as fractions, and the unit (1 none, 2 inch, 3 cm); None where not said."""
+        """Pixels a unit, across and down, as fractions, and the unit (1 none, 2 inch, 3 cm); None where not stated."""
         across, down, unit = (self.page.tags.valueof(code) for code in RESOLUTION_TAGS)
         return (across, down, int(unit or 2)) if across and down else None
 

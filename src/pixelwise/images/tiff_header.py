@@ -119,7 +119,7 @@ def tiff_bytes(data: bytes) -> TiffFile:
 
 
 def check_tiff(file: TiffFile, *, streamed: bool = False) -> None:
-    """Refuse a first page that asks a decoder for more than its pixels are worth.
+    """Refuse a first page that would cost a decoder far more than its pixels warrant.
 
     Args:
         streamed: tiles are decoded one by one, so there may be more of them.

@@ -35,11 +35,11 @@ TOP = 5  # of the commonest corrections
 
 @dataclass(frozen=True)
 class Accepted:
-    """What came back."""
+    """The result of `accept`."""
 
     out: Path
     changed: tuple[tuple[str, float], ...]  # each image and the share of its pixels that was corrected, the most first
-    corrections: tuple[tuple[str, str, int], ...]  # what the model said, what a person says, pixels; the most first
+    corrections: tuple[tuple[str, str, int], ...]  # the model's class, the corrected class, pixels; the most first
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -103,7 +103,7 @@ def _written(
     both: Mapping[str, tuple[AnnotatedImage, AnnotatedImage]],
     classes: ClassList,
 ) -> Accepted:
-    """Write images, masks and what was changed into `part`, which becomes `out`.
+    """Write images, masks and the corrections into `part`, which becomes `out`.
 
     Args:
         both: of each image, the picture of the tasks and the one that came back.

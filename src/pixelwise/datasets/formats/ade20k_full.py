@@ -6,7 +6,7 @@ images/ADE/training/urban/street/ADE_train_00016858.jpg
                                  ADE_train_00016858_parts_1.png  parts of objects: not read
                                  ADE_train_00016858/             a mask for each object: not read
 
-Where no more than 255 classes occur, it is read in place; otherwise the doctor asks which are to be kept. The index
+Where no more than 255 classes occur, it is read in place; otherwise `check` asks which to keep. The index
 files (.pkl, .mat) are never opened. Source: Zhou et al., IJCV 2018, and the release's own README.
 """
 
@@ -60,7 +60,7 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
 
 
 def names_of(tables: Sequence[Path]) -> dict[int, str]:
-    """The names of class numbers, from the JSON files beside the images; a name of two numbers gets its number."""
+    """The names of class numbers, from the JSON files next to the images; a name used twice gets its number added."""
     chosen = [tables[i * len(tables) // NAMED] for i in range(NAMED)] if len(tables) > NAMED else tables
     found: dict[int, str] = {}
     for path in chosen:

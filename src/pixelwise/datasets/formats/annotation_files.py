@@ -344,7 +344,7 @@ def stated_size(image: Path) -> Size | None:
     try:
         with Image.open(image) as opened:
             width, height = opened.size
-            turned = opened.format != "PNG" and stored_turn(opened) >= 5  # a PNG would be decoded to tell
+            turned = opened.format != "PNG" and stored_turn(opened) >= 5  # a PNG would be decoded first
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return (width, height) if turned else (height, width)

@@ -99,5 +99,5 @@ def _same_stem(folder: Path, image: Path) -> Path:
 
 
 def _quiet_files(folder: Path) -> dict[str, list[Path]]:
-    """As `image_files_in`, where a list has already said what matters."""
+    """As `image_files_in`, without a report: a list has already reported what matters."""
     return image_files_in(folder, Listing(folder)) if folder.is_dir() else {}

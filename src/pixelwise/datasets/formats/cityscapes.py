@@ -1,4 +1,4 @@
-"""Cityscapes: leftImg8bit/{split}/{city}/…_leftImg8bit.png beside gtFine/{split}/{city}/…_gtFine_labelIds.png.
+"""Cityscapes: leftImg8bit/{split}/{city}/…_leftImg8bit.png and gtFine/{split}/{city}/…_gtFine_labelIds.png.
 
 Label ids are read as the 19 classes that the benchmark trains; all others are void. Where only …_polygons.json are
 there, they are drawn, in their order. Source: the Cityscapes scripts' label table (Cordts et al., CVPR 2016).

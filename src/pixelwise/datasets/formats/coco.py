@@ -184,7 +184,7 @@ def _judge(
         if isinstance(shape, list) and shape:
             judge_polygons([(where, numbers) for numbers in _polygons(shape)], size, warn)
         elif shape:
-            continue  # run lengths, or damaged: reading it says so
+            continue  # run lengths, or damaged: reported when it is read
         elif row.get("keypoints"):
             undrawn.add(path, "keypoints", f"category {row.get('category_id')}", f"{shown(name)}, {where}")
         elif row.get("bbox"):

@@ -1,12 +1,11 @@
-"""CVAT for video 1.1: annotations.xml with a `track` an object, a shape a frame; drawn on frames that lie beside it.
+"""CVAT for video 1.1: annotations.xml with one `track` per object and one shape per frame, next to the frames.
 
-CVAT writes every frame on which a track is to be seen. Where a file holds keyframes alone, a shape stays until the next
-that is outside, or to the end, and a box moves evenly from one keyframe to the next; frames between keyframes of other
-shapes are left out, because only CVAT knows how it moves them. So are frames without a visible shape. What is done is
-noted.
+CVAT writes every frame on which a track is visible. If a file holds keyframes only, a shape stays until the next one
+that is outside, or to the end, and boxes are interpolated between keyframes; frames between keyframes of other shapes
+are left out, because only CVAT can interpolate them. So are frames without a visible shape. Notes report all of this.
 
 Images are frames by the last number of their names: `frame_000000.png`; where they are as many as the film has frames
-and begin at 1, 1 is frame 0. A file without frames beside it is named, with the way to export it.
+and begin at 1, 1 is frame 0. A file without frames next to it is reported, with the way to export them.
 
 Format: docs.cvat.ai/docs/dataset_management/formats/format-cvat, "Video".
 """
@@ -48,7 +47,7 @@ class _Track:
 
 @dataclass
 class _Film:
-    """A file's tracks, the frames beside it, and what was done about the others."""
+    """A file's tracks, its frames, and what was done about missing ones."""
 
     tracks: list[_Track]
     size: Size | None
@@ -145,7 +144,7 @@ def _track(element: Element) -> _Track:
 
 
 def _frames(path: Path, root: Element, drawn: set[int]) -> dict[int, Path]:
-    """The images beside a file by frame, of the folder that holds most of those that are drawn on; {} without one."""
+    """A file's images by frame, from the folder that holds most of the annotated ones; {} without any."""
     folders: defaultdict[Path, dict[int, Path]] = defaultdict(dict)
     for image in files_below(path.parent, IMAGE_SUFFIXES, depth=3):
         if number := LAST_NUMBER.search(image.stem):

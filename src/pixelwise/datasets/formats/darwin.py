@@ -84,7 +84,7 @@ def _image(table: dict[str, Any]) -> tuple[str, str, Size | None]:
 
 
 def _figure(one: dict[str, Any], annotations: list[dict[str, Any]]) -> DrawnShape | None:
-    """The figure of an annotation; None of what is said of the image as a whole, and of raster layers themselves."""
+    """The figure of an annotation; None for a tag of the whole image and for raster layers themselves."""
     name, kind = str(one.get("name") or OBJECT), next((key for key in KINDS if key in one), "")
     shape = one.get(kind)
     shape = shape if isinstance(shape, dict) else {}

@@ -1,7 +1,7 @@
 """Which image an annotation means: its name in the file → one image file below the root, or none.
 
 A drawing on the wrong photo is worse than a drawing without one, so folders count: `b/0001.png` is never `a/0001.png`.
-A name is tried as it stands first, then decoded step by step: backslashes, URLs, `?d=`, percent signs, Unicode forms,
+A name is tried as written first, then decoded step by step: backslashes, URLs, `?d=`, percent signs, Unicode forms,
 the digits that Label Studio puts before an upload's name.
 """
 
@@ -61,7 +61,7 @@ def below(folder: Path, name: str, root: Path | None = None) -> Path:
 
 
 def spellings(name: str, *, uploaded: bool = False) -> Iterator[PurePosixPath]:
-    """A name as it stands, then decoded ever further. `uploaded`: the prefix of an upload may be cut off."""
+    """A name as written, then decoded step by step. `uploaded`: the prefix of an upload may be cut off."""
     plain = name.replace("\\", "/")
     forms = [plain]
     if "?d=" in plain:
@@ -105,7 +105,7 @@ class ImageFiles:
             name: as the annotations have it, with folders or without.
             near: further words about where it is: its split, folders of the annotation file below the root.
             outside: a folder whose files are masks of the same names, and no images.
-            base: the folder to which the name is relative, where the format says so; looked into first.
+            base: the folder to which the name is relative, if the format defines it; tried first.
             uploaded: whether Label Studio's prefix may be cut off.
         """
         for wanted in spellings(name, uploaded=uploaded):

@@ -1,6 +1,6 @@
 """LabelMe of MIT, the web tool: an XML file an image, with `object`s: polygons, boxes and masks.
 
-Folders are those of the tool (`Images/`, `Annotations/`, `Masks/`, each with collections inside) or a file beside its
+Folders are those of the tool (`Images/`, `Annotations/`, `Masks/`, each with collections inside) or a file next to its
 image, as CVAT exports "LabelMe 3.0". An object's mask is a PNG that `segm/mask` names: where it is not 0, by its alpha
 if it has one. Objects whose `deleted` is 1 are not drawn, and a note counts them.
 
@@ -38,7 +38,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every XML file whose image is there: beside it, or in the collection of its name."""
+    """Every XML file whose image is there: next to it, or in the collection of its name."""
     paths = files_that(root, (".xml",), _is_ours, depth=5)
     listing = list_pictures("labelme-xml", root, paths, read, "the names of LabelMe's objects")
     if deleted := sum((read_or_none(_deleted, path) or 0) for path in paths):
@@ -99,7 +99,7 @@ def _figure(one: Element, path: Path) -> DrawnShape:
 
 
 def _mask(path: Path, name: str, size: Size) -> MaskPatch:
-    """The pixels of an object's PNG, found in Masks/ of its collection or beside the XML file. Raises Refusal."""
+    """The pixels of an object's PNG, found in Masks/ of its collection or next to the XML file. Raises Refusal."""
     place = _mask_file(path, name)
     if place is None:
         what = f"has its pixels in {shown(name) or 'a file without a name'}, which is not there."

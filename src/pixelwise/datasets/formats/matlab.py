@@ -1,6 +1,6 @@
-"""MATLAB: masks in `.mat` files of their images' names, beside them or in a folder of their own.
+"""MATLAB: masks in `.mat` files with the names of their images, next to them or in a folder of their own.
 
-A file's mask is its one matrix of whole numbers of the image's size. Where there are several, one whose name says so
+A file's mask is its one matrix of whole numbers of the image's size. Where there are several, the one named like it
 (`type_map`, `labels`, `mask`) is; objects by number with a class each (`inst_map` and `inst_type` of HoVer-Net,
 `GTinst` of SBD) become their classes; a field Segmentation of a struct (`GTcls`) is taken. Several segmentations of one
 image (BSDS: five people, numbering regions) are no classes and refused by name.
@@ -87,7 +87,7 @@ def mask_ids(path: Path, _entry: str, size: Size) -> MaskIds:
 
 
 def _images(root: Path) -> dict[str, list[Path]]:
-    """Images by their names without suffix; of several, those in folders that say so (Images/, not Overlay/)."""
+    """Images by their names without suffix; of several, those in folders named for images (Images/, not Overlay/)."""
     found: defaultdict[str, list[Path]] = defaultdict(list)
     for path in files_below(root, IMAGE_SUFFIXES):
         found[path.stem].append(path)
@@ -202,7 +202,7 @@ def _sized(ids: MaskIds, size: Size) -> MaskIds:
 
 
 def _whole(values: NDArray[Any]) -> MaskIds:
-    """Numbers as ids: MATLAB's are double unless someone said otherwise. Raises Refusal."""
+    """Numbers as ids: MATLAB's are double by default. Raises Refusal."""
     if values.dtype.kind not in "biuf" or (values.dtype.kind == "f" and not (values == np.floor(values)).all()):
         raise Refusal("matlab-none", f"holds {values.dtype} numbers that are not whole.", SAVE_MASK)
     low, high = (values.min(), values.max()) if values.size else (0, 0)

@@ -31,7 +31,7 @@ def recognises(root: Path) -> bool:
 
 
 def half(root: Path) -> bool:
-    """The same with one of images/ and masks/ missing: told as a problem, when nothing else fits."""
+    """The same with images/ or masks/ missing: reported as a problem if no other layout fits."""
     folders = [path for paths in split_folders(root).values() for path in paths]
     return any((path / part).is_dir() for path in folders for part in ("images", "masks"))
 
@@ -52,7 +52,7 @@ def list_pairs(root: Path) -> Listing:
 
 
 def note_others(parents: Iterable[Path], listing: Listing) -> None:
-    """Name the folders of images beside images/ and masks/, which are not used: instances/, a second set of masks."""
+    """Note the folders of images next to images/ and masks/ that are not used: instances/, a second set of masks."""
     others: defaultdict[str, int] = defaultdict(int)
     for parent in parents:
         for folder in sorted(path for path in parent.iterdir() if path.is_dir() and path.name[0] not in "._"):

@@ -1,4 +1,4 @@
-"""Masks as NumPy arrays: a .npy file [H, W] of whole numbers beside PNG masks, as `predict --save numpy` writes it.
+"""Masks as NumPy arrays: a .npy file [H, W] of integers, as `predict --save numpy` writes it.
 
 Format: numpy.org/doc/stable/reference/generated/numpy.lib.format.html. Arrays of Python objects, which would be a
 pickle, are refused.

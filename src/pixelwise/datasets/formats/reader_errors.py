@@ -1,8 +1,8 @@
 """The one boundary around readers: whatever goes wrong with a file becomes a Refusal, or a problem with its name.
 
-Files come from anywhere, so any value in them can be of any kind. Readers refuse what they expect to meet; what nobody
-expected (a list where a number was, a file that vanished meanwhile) ends here and never as a traceback. Errors that
-people are meant to see (`PixelwiseError`: an extra that is not installed) pass.
+Files come from anywhere, so any value in them can be of any kind. Readers refuse what they
+expect; anything else (a list instead of a number, a file that vanished) ends here, never as a traceback. Errors
+for users (`PixelwiseError`: an extra that is not installed) pass.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ def _stamp(runs: str, order: str, size: Size) -> MaskPatch:
 
 
 def _order(root: Path, paths: list[Path]) -> tuple[str, str]:
-    """ "columns" or "rows", and the reason in words."""
+    """ "columns" or "rows", and the reason."""
     said = read_settings(root).runs
     if said:
         return said, "dataset.toml states it"

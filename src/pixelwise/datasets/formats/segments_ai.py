@@ -1,6 +1,6 @@
 """Segments.ai: a release JSON with samples, their annotations and bitmaps of objects' numbers.
 
-The release names its bitmaps by address. They are read where the tool's own export has put them beside it
+The release names its bitmaps by URL. They are read where the tool's own export has put them
 (`export_dataset` of segments-ai: `a_label_ground-truth.png`) or under the address' own name: PNGs whose red, green and
 blue are one number, red first, alpha ignored; `annotations` gives each number its category. Polygons and boxes are
 drawn as they are.

@@ -1,4 +1,4 @@
-"""SuperAnnotate: a JSON file an image; in pixel projects `a.jpg___save.png` beside it, a colour an object.
+"""SuperAnnotate: one JSON file per image; in pixel projects `a.jpg___save.png` too, with one colour per object.
 
 `a.jpg___pixel.json`, `a.jpg___objects.json` or, of late, `a.jpg.json` names the objects: `instances` with their class.
 In pixel projects an instance has parts, each a colour of `___save.png`; otherwise it is a polygon (with `exclude`d

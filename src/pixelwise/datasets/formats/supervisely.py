@@ -40,7 +40,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every annotated image that lies in `img/` beside `ann/`, or anywhere below the root under its name."""
+    """Every annotated image that is in `img/` next to `ann/`, or anywhere below the root under its name."""
     paths = files_that(root, (".json",), _is_ours, depth=5)
     metas = [path for path in files_below(root, (".json",), depth=3) if path.name == "meta.json"]
     declared = list(dict.fromkeys(name for path in metas for name in (read_or_none(_classes_of, path) or [])))

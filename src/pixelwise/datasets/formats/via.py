@@ -1,7 +1,7 @@
 """VGG Image Annotator (VIA 1 and 2): one JSON project, JSON export or CSV for many images.
 
 Regions are polygons, rectangles, circles and ellipses; points and lines have no area and are reported. A region's class
-is the value of one attribute: the only one, or the one whose name says so. Images without a region are left out: VIA
+is the value of one attribute: the only one, or the one named like a class. Images without a region are left out: VIA
 lists every image that was opened, whether anyone drew on it or not.
 
 Format: robots.ox.ac.uk/~vgg/software/via. VIA 3 keeps its regions otherwise and is named by `data.unread`.
@@ -100,7 +100,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     rows = []
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str):
-            continue  # settings beside the images
+            continue  # settings, not an image
         regions = entry.get("regions") or []
         regions = list(regions.values()) if isinstance(regions, dict) else regions  # VIA 1 numbers them
         if not isinstance(regions, list):

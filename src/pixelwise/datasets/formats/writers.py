@@ -1,4 +1,4 @@
-"""A function for each format that is written: pairs of image and labels → a folder, and the dataset.toml beside them.
+"""One function per format: pairs of image and labels → a folder and its dataset.toml.
 
 Pairs come split by split, so at most one split's table is in memory. Images keep their bytes where the format takes
 image files.

@@ -38,7 +38,7 @@ TOP_CLASS = 2**16
 
 
 def label_files(root: Path) -> list[Path]:
-    """Text files below a folder "labels" whose first line is an object (or that are empty beside such a file)."""
+    """Text files below a folder "labels" whose first line is an object (empty ones too)."""
     return [path for path in files_below(root, (".txt",)) if "labels" in path.relative_to(root).parts]
 
 

@@ -1,4 +1,4 @@
-"""A person's --class and --void → what every code means. What matches nothing is an error: nothing is heard in vain."""
+"""--class and --void → the meaning of every code. An option that matches nothing is an error."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class MaskContents:
         return self._colours_of(value) if value.coloured else self._numbers_of(value)
 
     def matching(self, value: Value, option: str) -> list[Code]:
-        """The codes that a person means by a value. Raises UsageError where the masks hold none of them."""
+        """The codes that match a given value. Raises UsageError where the masks hold none of them."""
         found = self.find(value)
         if not found:
             said = f"{option}{value}" if option.endswith("=") else f"{option} {value}"
@@ -75,11 +75,11 @@ class MaskContents:
 
 
 def heard(meaning: Meaning, held: MaskContents, values: Values, *, strict: bool = True) -> Meaning:
-    """The meaning of every code once a person has said what values are.
+    """The meaning of every code with the given values applied.
 
     Classes whose names are known (from dataset.toml, a format or a colour map) stay for the values that are not named.
     Where names were only made up, the listing is complete: 0, or black, that it lacks is background, and any other
-    value that it lacks is asked for. Without `strict`, what matches nothing is passed over, and the others stay.
+    value that it lacks must be given. Without `strict`, what matches nothing is ignored, and the others stay.
 
     Raises:
         UsageError: a value that no mask holds; values without a class; or no class is left.
@@ -146,7 +146,7 @@ def _those_held(held: MaskContents, values: Values) -> Values:
 
 
 def _given(held: MaskContents, values: Values) -> dict[Code, str | None]:
-    """The class that a person gave each code; None: void."""
+    """The class given for each code; None: void."""
     given: dict[Code, str | None] = {}
     for name, of_class in values.classes:
         for value in of_class:

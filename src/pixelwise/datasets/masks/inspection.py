@@ -1,4 +1,4 @@
-"""What reading one pair of files told: the records that `inspect_pair` fills and the rest of the reading works on.
+"""Records of what was found in one pair of files, filled by `inspect_pair`.
 
 Shapes: H, W of one image; T = 16, the side of its thumbnail; D = 64, that of its detail.
 """
@@ -61,7 +61,7 @@ class RejectedFile:
 
 @dataclass(frozen=True)
 class PairInspection:
-    """What reading one pair told."""
+    """What was found in one pair."""
 
     sample: Sample
     image: ImageInspection | None

@@ -1,6 +1,6 @@
 """The codes of masks whose values were blended: by anti-aliased drawing, resizing with interpolation, or JPEG.
 
-A code is a grey value, or a colour as 0xRRGGBB. What tells a class's code from a blend of two is where it lies: classes
+A code is a grey value, or a colour as 0xRRGGBB. Its place distinguishes a class's code from a blend of two: classes
 have insides, and there the 3×3 neighbourhood is of one code; a blend lies on an edge and has none. Thin things (a pole
 one pixel wide) have no insides either; theirs are recognised by being common, or by lying on no line between two codes.
 
@@ -245,7 +245,7 @@ def _mass_around(pixels: Mapping[int, int], centre: NDArray[np.float64], coloure
 
 
 def unfit_share(pixels: Mapping[int, int], book: ValueBook, total: int) -> float:
-    """The share of a mask's `total` pixels that fit no code of a book, as far as its commonest values tell."""
+    """The share of a mask's `total` pixels that fit no code of a book, estimated from its commonest values."""
     codes = list(book.codes)
     reach = max(book.tolerance, jpeg_tolerance(points_of(codes, book.coloured)))
     return 1.0 - sum(_nearest_within(pixels, codes, book.coloured, reach).values()) / max(total, 1)

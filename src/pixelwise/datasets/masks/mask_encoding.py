@@ -37,7 +37,7 @@ class MaskEncoding:
     book: ValueBook
     kind: Kind
     masks: int
-    void: int | None  # the code that is surely void by convention: 255 beside other ids
+    void: int | None  # the code that is surely void by convention: 255 among other ids
     step: int = 1  # of kind "steps": the greatest common divisor
     images: Mapping[int, int] = field(default_factory=dict)  # masks that hold each code
     distinct: int = 0  # different codes in all

@@ -1,4 +1,4 @@
-"""How masks that hold no plain class ids are read all the same, as text that a sample carries (`Sample.mask_part`).
+"""How to read masks that do not hold plain class ids, as text that a sample carries (`Sample.mask_part`).
 
 "coded:{…}": which class each number or colour is, whether pixels between the codes take the class of the nearest that
 fits (JPEG, smoothed edges), and how the file inside is read. It is what `check` found out and what `--fix` writes, so a

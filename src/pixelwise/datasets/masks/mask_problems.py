@@ -36,14 +36,14 @@ STORAGE = {  # how a mask is stored that is no plain ids → kind and words
 
 @dataclass(frozen=True)
 class Question:
-    """What a person must decide before a repair, and the option that says it."""
+    """A decision that the user must make before a repair, and its option."""
 
     option: str
     why: str
 
 
 def storage_problems(looks: Sequence[MaskInspection], names: Sequence[str], *, read: bool = True) -> list[Problem]:
-    """A warning for every way of storing that is no plain ids, with the number of masks. `names`: their files.
+    """A warning for every kind of storage other than plain ids, with the number of masks. `names`: their files.
 
     `read`: their values have classes; otherwise it is an error.
     """
@@ -71,7 +71,7 @@ def coding_problems(
 ) -> tuple[list[Problem], list[Question], list[str]]:
     """What is wrong with the codes themselves: problems, questions, and notes on what was found and is fine.
 
-    `beside`: a table of colours that lies with the masks.
+    `beside`: the folder's table of colours.
     """
     book = coding.book
     where = "masks"

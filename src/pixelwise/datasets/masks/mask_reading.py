@@ -20,7 +20,7 @@ BLOCKING = ("too-many-ids", "too-many-classes", "declared-ids", "undeclared-colo
 
 @dataclass(frozen=True)
 class MaskChoices:
-    """What a person says about the masks, beside what they mean by themselves."""
+    """The user's choices about mask values."""
 
     values: Values = field(default_factory=Values)
     also_classes: tuple[Value, ...] = ()  # --class-value
@@ -34,7 +34,7 @@ class MaskChoices:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the masks hold, what it means, and what is to be said about it."""
+    """What the masks hold, what it means, and the problems, questions and notes about it."""
 
     meaning: Meaning
     numbers: MaskEncoding | None

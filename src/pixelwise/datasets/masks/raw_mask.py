@@ -1,4 +1,4 @@
-"""A mask that holds no plain class ids → its codes all the same: grey values, colours, floats, behind alpha or JPEG.
+"""The codes of a mask that does not hold plain class ids: grey values, colours, floats, behind alpha or JPEG.
 
 Shapes: H, W of one mask. A code is a grey value, or a colour as 0xRRGGBB.
 """

@@ -87,7 +87,7 @@ def reading_problems(
 def _of_declared(
     coding: MaskEncoding, meaning: Meaning, found: list[Problem], noted: list[str]
 ) -> tuple[list[Problem], list[str]]:
-    """What is said of codes whose classes are declared: whether they fit, not how they look."""
+    """Problems and notes on codes whose classes are declared: whether they fit, not how they look."""
     if coding.book.coloured:
         photo = any(problem.kind == "photo-masks" for problem in found)
         return [*found, *([] if photo else undeclared_colours(coding, meaning.colours))], noted

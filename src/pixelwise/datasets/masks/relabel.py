@@ -1,4 +1,4 @@
-"""One mask of any kind → class ids of its image's size, with every change told.
+"""One mask of any kind → class ids at its image's size, with a record of every change.
 
 Shapes: H, W of the mask; K codes.
 """
@@ -143,8 +143,8 @@ def fitted_to(
 
     Args:
         image_turn: the image's EXIF orientation; a mask of the stored image's size without one is turned the same way.
-        turn: what a person said about masks that lie on their side: "left", "right" or "transpose".
-        stretch: a person said that masks of another shape cover the same view and may be stretched.
+        turn: --turn, for masks that are rotated against their images: "left", "right" or "transpose".
+        stretch: --stretch-masks: masks of another shape cover the same view and may be stretched.
     """
     size, (height, width) = labels.shape, image_size
     said = f"{size[1]}×{size[0]} became {width}×{height}"

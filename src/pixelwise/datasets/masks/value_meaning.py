@@ -1,7 +1,7 @@
 """Which class each code in the masks is: as dataset.toml or the format declares, else every code that was found is one.
 
 Where one reading is the only sensible one it is taken (0 and 255 are background and foreground), and `reading` says it
-in a line with the options that differ. What a person says by --class and --void is heard by `said`.
+in a line with the options that change it. --class and --void are applied by `declared_values`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ APART = 8  # levels by which a palette's colours differ where a person can tell 
 
 @dataclass(frozen=True)
 class Meaning:
-    """Which class each code is; the doctor's reading until a person says otherwise."""
+    """Which class each code is, before or after the user's choices."""
 
     classes: ClassList
     numbers: Mapping[int, int]  # code → class id or VOID, of masks that hold numbers
@@ -46,7 +46,7 @@ def meaning_of(
     masks: Sequence[MaskInspection] = (),
     beside: tuple[str, Mapping[int, str]] = ("", {}),
 ) -> Meaning:
-    """The classes of a dataset, and those of its masks' codes; `beside`: a table of colours that lies with them."""
+    """The classes of a dataset, and those of its masks' codes; `beside`: the folder's table of colours."""
     if listed.settings.classes is not None or listed.listing.declared is not None:
         return _declared_meaning(listed, numbers, colours)
     chosen = numbers if numbers and (not colours or numbers.masks >= colours.masks) else colours
@@ -172,7 +172,7 @@ def _nearest(coding: MaskEncoding, declared: Mapping[int, int]) -> dict[int, int
 
 
 def _too_alike(colours: Collection[Colour | None]) -> bool:
-    """True for a palette that nobody can tell apart, such as the grey ramp (0, 0, 0), (1, 1, 1), …"""
+    """True for a palette of indistinguishable colours, such as the grey ramp (0, 0, 0), (1, 1, 1), …"""
     given = [colour for colour in colours if colour]
     if len(set(colours)) < len(colours) or any(max(colour) - min(colour) < APART for colour in given[1:]):
         return True
