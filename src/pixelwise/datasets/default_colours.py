@@ -43,8 +43,8 @@ WHITE_XYZ = np.array([0.95047, 1.0, 1.08883])
 def default_colours(n: int) -> tuple[Colour, ...]:
     """`n` colours, always the same, the first ones equal for every n.
 
-    The first seven are Okabe and Ito's. Each further one is the candidate that is farthest, in the vision that separates
-    it least, from all chosen before it and from void's black.
+    The first seven are Okabe and Ito's. Each further one is the candidate that is farthest, in the vision that
+    separates it least, from all chosen before it and from void's black.
     """
     chosen = list(OKABE_ITO[:n])
     steps = (0, 36, 73, 109, 146, 182, 219, 255)

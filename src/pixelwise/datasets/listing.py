@@ -43,13 +43,25 @@ class Listing:
     near: list[Sample] = field(default_factory=list)  # names that differ in case or Unicode form only: not in splits
 
     def where(self, path: Path) -> str:
-        return shown(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+        return shown_below(path, self.root)
 
     def error(self, kind: str, path: Path, message: str, remedy: str) -> None:
         self.problems.append(Problem("error", kind, self.where(path), message, remedy))
 
     def warn(self, kind: str, path: Path, message: str, remedy: str) -> None:
         self.problems.append(Problem("warning", kind, self.where(path), message, remedy))
+
+
+def shown_below(path: Path, root: Path) -> str:
+    """A path as messages name it: relative to the dataset's root."""
+    return shown(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def shown_sample(sample: Sample, root: Path, *, mask: bool) -> str:
+    """A sample's image or mask as messages name it, with its place in a file of many."""
+    path, part = (sample.mask, sample.mask_part) if mask and sample.mask else (sample.image, sample.image_part)
+    where = shown_below(path, root)
+    return f"{where} ({part.partition(':')[2][:60]})" if part and sample.image_part else where
 
 
 def sample_of(image: Path, mask: Path, listing: Listing) -> Sample:

@@ -6,7 +6,9 @@ scripts' label table (Cordts et al., CVPR 2016); CamVid's eleven classes as draw
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+
+from pixelwise.records import Colour
 
 VOID_NAMES = frozenset((
     "void", "unlabelled", "unlabeled", "ignore", "ignored", "__ignore__", "ignore_label", "unknown", "unannotated",
@@ -54,6 +56,16 @@ CAMVID = {
 }
 
 
+def colour_number(colour: Sequence[int]) -> int:
+    """(red, green, blue) as 0xRRGGBB."""
+    return colour[0] << 16 | colour[1] << 8 | colour[2]
+
+
+def numbered_colour(number: int) -> Colour:
+    """0xRRGGBB as (red, green, blue)."""
+    return number >> 16, number >> 8 & 255, number & 255
+
+
 def voc_colour(index: int) -> int:
     """The colour of a VOC index as 0xRRGGBB: its bits 0, 3, 6 … make red from the highest bit down, and so on."""
     channels = [0, 0, 0]
@@ -61,7 +73,7 @@ def voc_colour(index: int) -> int:
         for channel in range(3):
             channels[channel] |= (index >> channel & 1) << shift
         index >>= 3
-    return channels[0] << 16 | channels[1] << 8 | channels[2]
+    return colour_number(channels)
 
 
 PALETTES: dict[str, Mapping[str, int]] = {

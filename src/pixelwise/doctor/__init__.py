@@ -12,5 +12,6 @@ outliers          images that are not like the others
 diagnose          all of these in one pass: the verb `check`
 relabel, repair   a repaired native copy
 label_errors      where a confident model and the mask disagree
-report, page      the findings as JSON, in the terminal, as one HTML file
+fix               a repaired native copy (select_classes: fewer classes)
+check_report      the findings in the terminal and as JSON; check_page: as one HTML file
 """

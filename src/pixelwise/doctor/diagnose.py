@@ -15,6 +15,7 @@ from pixelwise.datasets.corrections import read_corrections
 from pixelwise.datasets.groups import group_of
 from pixelwise.datasets.inspect_pair import inspect_pair
 from pixelwise.datasets.list_dataset import Listed, dataset_of, list_dataset
+from pixelwise.datasets.listing import shown_sample
 from pixelwise.datasets.masks.inspection import PairInspection, RejectedFile
 from pixelwise.datasets.masks.mask_colours import UNFIT_SHARE, unfit_share
 from pixelwise.datasets.masks.mask_encoding import MaskEncoding
@@ -36,7 +37,7 @@ from pixelwise.doctor.leakage import (
 from pixelwise.doctor.outliers import odd_images
 from pixelwise.doctor.unused_input import depth_notes
 from pixelwise.doctor.validate_pair import validate_pair
-from pixelwise.images.files import Refusal, shown
+from pixelwise.images.files import Refusal
 from pixelwise.records import VOID, Dataset, Sample
 
 TOLD_ONCE = frozenset(STORAGE)  # kinds that are reported once for all masks
@@ -89,7 +90,7 @@ def diagnose(
     ]
     findings = gather(understood, tuple(plain.splits), pairs)
     seen = [
-        InspectedImage(split, _where(plain.root, look.sample), Path(look.sample.name), look.image)
+        InspectedImage(split, shown_sample(look.sample, plain.root, mask=False), Path(look.sample.name), look.image)
         for (split, _), look in zip(jobs, looks, strict=True)
         if look.image
     ]
@@ -195,17 +196,10 @@ def _file_ids(meaning: Meaning, numbers: MaskEncoding | None) -> dict[int, int]:
     return dict(meaning.numbers)
 
 
-def _where(root: Path, sample: Sample, *, mask: bool = False) -> str:
-    path = sample.mask if mask and sample.mask else sample.image
-    where = shown(path.relative_to(root) if path.is_relative_to(root) else path)
-    part = sample.mask_part if mask else sample.image_part
-    return f"{where} ({part.partition(':')[2][:60]})" if part and sample.image_part else where
-
-
 def _by_file(dataset: Dataset) -> dict[str, Sample]:
     """Samples by the name under which problems name their files."""
     return {
-        _where(dataset.root, sample, mask=mask): sample
+        shown_sample(sample, dataset.root, mask=mask): sample
         for samples in dataset.splits.values()
         for sample in samples
         for mask in (False, True)

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,22 +60,6 @@ class Findings:
     @property
     def warnings(self) -> tuple[Problem, ...]:
         return tuple(problem for problem in self.problems if problem.severity == "warning")
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "problems": [vars(problem) for problem in self.problems],
-            "splits": {
-                split: {
-                    "pairs": facts.pairs,
-                    "pixels": facts.pixels_C.tolist(),
-                    "images": facts.images_C.tolist(),
-                    "void_pixels": facts.void_pixels,
-                    "smallest": facts.smallest,
-                    "largest": facts.largest,
-                }
-                for split, facts in self.splits.items()
-            },
-        }
 
 
 def find_problems(

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelwise.datasets.listing import shown_below
 from pixelwise.datasets.masks.inspection import PairInspection
 from pixelwise.datasets.masks.relabel import way_to_fit
 from pixelwise.images.dropped_content import DroppedContent
-from pixelwise.images.files import Refusal, shown
+from pixelwise.images.files import Refusal
 from pixelwise.images.image_files import full_mapping, refuse_unknown_ids
 from pixelwise.records import VOID, Dataset, Problem, Sample
 
@@ -111,4 +112,4 @@ def _by_class(counts: Mapping[int, int], mapping: Mapping[int, int]) -> dict[int
 
 
 def where(dataset: Dataset, path: Path) -> str:
-    return shown(path.relative_to(dataset.root) if path.is_relative_to(dataset.root) else path)
+    return shown_below(path, dataset.root)

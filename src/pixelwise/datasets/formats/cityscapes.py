@@ -15,7 +15,7 @@ from pixelwise.datasets.formats.field_checks import rows_of, size_of, table_of, 
 from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.reader_errors import problems_of
 from pixelwise.datasets.listing import DeclaredClasses, Listing, sample_of
-from pixelwise.datasets.palettes import CITYSCAPES
+from pixelwise.datasets.palettes import CITYSCAPES, numbered_colour
 from pixelwise.images.decode import MaskIds
 from pixelwise.records import VOID, Sample
 
@@ -89,7 +89,7 @@ def list_pairs(root: Path) -> Listing:
     undrawn.report()
     names = tuple(LABEL_IDS)
     ids = tuple(range(len(names))) if train_ids else tuple(LABEL_IDS.values())
-    colours = tuple((code >> 16, code >> 8 & 255, code & 255) for code in (CITYSCAPES[name] for name in names))
+    colours = tuple(numbered_colour(CITYSCAPES[name]) for name in names)
     void = {VOID} if train_ids else {VOID, *(i for i in range(34) if i not in ids)}
     listing.declared = DeclaredClasses(names, ids, colours, frozenset(void), "Cityscapes' 19 that are evaluated")
     return listing

@@ -18,7 +18,7 @@ from pixelwise.datasets.formats.field_checks import whole_text
 from pixelwise.datasets.formats.reader_errors import problems_of
 from pixelwise.datasets.listing import DeclaredClasses, Listing
 from pixelwise.datasets.pair_files import image_files_in, pair_files
-from pixelwise.datasets.palettes import VOC_NAMES, VOID_NAMES, voc_colour
+from pixelwise.datasets.palettes import VOC_NAMES, VOID_NAMES, numbered_colour, voc_colour
 from pixelwise.images.decode import open_image
 from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import VOID, Colour, Sample
@@ -99,8 +99,7 @@ def _declared(colours: dict[str, Colour]) -> DeclaredClasses:
             return DeclaredClasses((), (), (), frozenset({VOID}), "labelmap.txt's")
         names, ids, own = (tuple(column) for column in zip(*chosen, strict=True))
         return DeclaredClasses(names, ids, own, frozenset({VOID}), "labelmap.txt's")
-    packed = [voc_colour(i) for i in range(len(VOC_NAMES))]
-    own = tuple((code >> 16, code >> 8 & 255, code & 255) for code in packed)
+    own = tuple(numbered_colour(voc_colour(i)) for i in range(len(VOC_NAMES)))
     own = ((64, 64, 64), *own[1:])  # black is void's everywhere in the program
     return DeclaredClasses(
         tuple(VOC_NAMES), tuple(range(21)), own, frozenset({VOID}), "Pascal VOC's twenty and background"

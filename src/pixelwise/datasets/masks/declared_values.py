@@ -12,7 +12,8 @@ from pixelwise.datasets.dataset_toml import filled_colours
 from pixelwise.datasets.masks.mask_colours import points_of
 from pixelwise.datasets.masks.mask_encoding import MaskEncoding
 from pixelwise.datasets.masks.mask_problems import code_name, codes_in_words
-from pixelwise.datasets.masks.value_meaning import Meaning, unpacked
+from pixelwise.datasets.masks.value_meaning import Meaning
+from pixelwise.datasets.palettes import numbered_colour
 from pixelwise.errors import UsageError
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
 
@@ -68,7 +69,7 @@ class MaskContents:
             return [(colour, True)]
         found = [(code, True) for code in _near(colour, self.colours)] if self.colours else []
         if not found and self.numbers:
-            by_palette = [code for code in self.numbers.book.codes if self.palette.get(code) == unpacked(colour)]
+            by_palette = [code for code in self.numbers.book.codes if self.palette.get(code) == numbered_colour(colour)]
             grey = [code for code in self.numbers.book.codes if not self.palette and code * GREY == colour]
             found = [(code, False) for code in by_palette or grey]
         return found
@@ -206,7 +207,7 @@ def _refuse_unlisted(codes: Sequence[Code], held: MaskContents, values: Values) 
 def _colour_of(name: str, meaning: Meaning, names: Mapping[Code, str | None]) -> Colour | None:
     """Its own in the masks, else the one that it had."""
     mine = [code for code, whose in names.items() if whose == name]
-    colour = next((unpacked(code) for code, coloured in mine if coloured), None)
+    colour = next((numbered_colour(code) for code, coloured in mine if coloured), None)
     if colour is None and meaning.known:
         olds = ((meaning.colours if coloured else meaning.numbers).get(code) for code, coloured in mine)
         label = next((label for label in olds if label is not None and label != VOID), None)

@@ -14,7 +14,7 @@ from pixelwise.datasets.class_values import quoted
 from pixelwise.datasets.masks.inspection import MaskInspection
 from pixelwise.datasets.masks.mask_colours import UNFIT_SHARE
 from pixelwise.datasets.masks.mask_encoding import CITYSCAPES_BASE, MaskEncoding
-from pixelwise.datasets.palettes import names_of_colours
+from pixelwise.datasets.palettes import colour_number, names_of_colours
 from pixelwise.records import MAX_CLASSES, VOID, Problem
 
 READ = "They are read by these values all the same; `pixelwise check DATA --fix OUT` writes them as class ids."
@@ -24,7 +24,6 @@ MEETINGS = 4  # masks that hold a colour, before it means anything that it meets
 PHOTO_CODES = 32  # a photograph has far more values than this,
 PHOTO_FLAT = 0.1  # and fewer of its pixels than this share lie among equal ones
 NOTABLE = 1e-4  # share of pixels, below which a misfit is not worth a word
-NEARLY_WHITE_VOID = 0.05  # an id 0 under 1-based classes that covers less than this may be void
 STORAGE = {  # how a mask is stored that is no plain ids → kind and words
     "jpeg-mask": ("jpeg-masks", "JPEG or lossy WebP files, whose compression alters ids along every edge"),
     "rgb-mask": ("rgb-masks", "RGB images"),
@@ -200,16 +199,13 @@ def palettes_differ(looks: Sequence[MaskInspection], names: Sequence[str]) -> Pr
             before, where = first.setdefault(code, (colour, name))
             if max(abs(a - b) for a, b in zip(before, colour, strict=True)) > PALETTE_LEVELS:
                 message = (
-                    f"index {code} is {code_name(_packed(colour), True)}, but {code_name(_packed(before), True)} in "
-                    f"{where}: each file has a palette of its own, and masks are read by their indices."
+                    f"index {code} is {code_name(colour_number(colour), True)}, but "
+                    f"{code_name(colour_number(before), True)} in {where}: each file has its own palette, and masks are "
+                    "read by their indices."
                 )
                 remedy = "If the colours are the classes, save the masks as RGB: then they are read by their colours."
                 return Problem("warning", "palettes-differ", name, message, remedy)
     return None
-
-
-def _packed(colour: tuple[int, int, int]) -> int:
-    return colour[0] << 16 | colour[1] << 8 | colour[2]
 
 
 def _photographs(coding: MaskEncoding) -> Problem | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from pixelwise.datasets.class_names import void_ids
 from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS
 from pixelwise.datasets.list_dataset import Listed
+from pixelwise.datasets.listing import shown_sample
 from pixelwise.datasets.masks.inspection import MaskInspection
 from pixelwise.datasets.masks.mask_encoding import MaskEncoding
 from pixelwise.datasets.masks.mask_problems import (
@@ -26,7 +26,6 @@ from pixelwise.datasets.masks.mask_problems import (
 from pixelwise.datasets.masks.mask_reading import BLOCKING, MaskChoices, Reading
 from pixelwise.datasets.masks.value_meaning import Meaning
 from pixelwise.datasets.pairing import ROLE_WORDS
-from pixelwise.images.files import shown
 from pixelwise.records import VOID, Problem, Sample
 
 
@@ -76,9 +75,9 @@ def reading_problems(
     if reading.numbers and reading.colours:
         problems.append(_mixed(reading.numbers, reading.colours, declared))
     blocked = any(problem.kind in BLOCKING for problem in problems)
-    read = [(look, _name(root, sample)) for look, sample in masks if reading.reads(look)]
+    read = [(look, shown_sample(sample, root, mask=True)) for look, sample in masks if reading.reads(look)]
     stored = storage_problems([look for look, _ in read], [name for _, name in read], read=not blocked)
-    differing = palettes_differ(looks, [_name(root, sample) for _, sample in masks])
+    differing = palettes_differ(looks, [shown_sample(sample, root, mask=True) for _, sample in masks])
     problems += [differing] if differing else []
     photo = any(problem.kind == "photo-masks" for problem in problems)  # then how they are stored does not matter
     return [*([] if photo else stored), *problems], questions, notes
@@ -159,10 +158,3 @@ def no_classes(listed: Listed, any_read: bool) -> Problem:
         message = "no classes can be found: no image has a mask."
         remedy = "Add images and masks."
     return Problem("error", "no-classes", ".", message, remedy)
-
-
-def _name(root: Path, sample: Sample) -> str:
-    path = sample.mask or sample.image
-    where = shown(path.relative_to(root) if path.is_relative_to(root) else path)
-    part = sample.mask_part
-    return f"{where} ({part.partition(':')[2][:60]})" if part and sample.image_part else where

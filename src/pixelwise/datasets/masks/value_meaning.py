@@ -16,7 +16,7 @@ from pixelwise.datasets.masks.inspection import MaskInspection
 from pixelwise.datasets.masks.mask_colours import points_of
 from pixelwise.datasets.masks.mask_encoding import CITYSCAPES_BASE, MaskEncoding
 from pixelwise.datasets.masks.mask_problems import names_of_black_and_white
-from pixelwise.datasets.palettes import VOID_NAMES, names_of_colours
+from pixelwise.datasets.palettes import VOID_NAMES, colour_number, names_of_colours, numbered_colour
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
 
 UNKNOWN = ClassList(("unknown",), filled_colours([None]))  # a stand-in, so that the doctor can go on
@@ -64,22 +64,8 @@ def meaning_of(
     return _numbered_meaning(listed, chosen, masks, beside)
 
 
-def class_of_code(meaning: Meaning, coding: MaskEncoding) -> dict[int, int]:
-    """Class id or VOID of each of a coding's codes; codes that no class has are missing."""
-    table = meaning.colours if coding.book.coloured else meaning.numbers
-    return {code: table[code] for code in coding.book.codes if code in table}
-
-
 def class_of_instance(code: int) -> int:
     return code // CITYSCAPES_BASE if code >= CITYSCAPES_BASE else code
-
-
-def packed(colour: Colour) -> int:
-    return colour[0] << 16 | colour[1] << 8 | colour[2]
-
-
-def unpacked(code: int) -> Colour:
-    return code >> 16, code >> 8 & 255, code & 255
 
 
 def _declared_meaning(listed: Listed, numbers: MaskEncoding | None, colours: MaskEncoding | None) -> Meaning:
@@ -90,7 +76,7 @@ def _declared_meaning(listed: Listed, numbers: MaskEncoding | None, colours: Mas
         mask_ids = {**{code: label for code, label in mask_ids.items() if label == VOID}, **in_order}
     by_colour = dict(settings.colours)
     for i, colour in enumerate(classes.colours):
-        by_colour.setdefault(packed(colour), i)
+        by_colour.setdefault(colour_number(colour), i)
     return Meaning(classes, mask_ids, _nearest(colours, by_colour) if colours else {}, True, bool(in_order))
 
 
@@ -153,7 +139,7 @@ def _coloured_meaning(
     if len(codes) == 2 and not published:
         codes = background_first(codes, coding.book.shares)
         names = ("background", "foreground")
-    classes = ClassList(names, tuple(unpacked(code) for code in codes))
+    classes = ClassList(names, tuple(numbered_colour(code) for code in codes))
     return Meaning(classes, {VOID: VOID}, {**void, **{code: i for i, code in enumerate(codes)}}, bool(published))
 
 
