@@ -166,22 +166,18 @@ def to_yolo(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
     return _from_one_toml(classes)
 
 
-def to_labelme(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
-    seen: set[int] = set()
+def to_drawings(out: Path, pairs: Iterator[Pair], classes: ClassList, *, geojson: bool = False) -> str:
+    """LabelMe's JSON, or GeoJSON, next to each image."""
+    drawn: set[int] = set()
     for pair in pairs:
-        seen |= set(np.unique(pair.labels).tolist())
+        drawn |= set(np.unique(pair.labels).tolist())
         put(out / pair.split / pair.file_name, pair.image)
-        put(out / pair.split / f"{pair.stem}.json", labelme_text(pair.labels, classes.names, pair.file_name))
-    return named_toml(classes, seen)
-
-
-def to_geojson(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
-    seen: set[int] = set()
-    for pair in pairs:
-        seen |= set(np.unique(pair.labels).tolist())
-        put(out / pair.split / pair.file_name, pair.image)
-        put(out / pair.split / f"{pair.stem}.geojson", geojson_text(pair.labels, classes, pair.file_name))
-    return named_toml(classes, seen)
+        path = out / pair.split / (pair.stem + (".geojson" if geojson else ".json"))
+        if geojson:
+            put(path, geojson_text(pair.labels, classes, pair.file_name))
+        else:
+            put(path, labelme_text(pair.labels, classes.names, pair.file_name))
+    return named_toml(classes, drawn)
 
 
 def to_cvat(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
@@ -256,8 +252,8 @@ WRITERS: dict[str, Writer] = {
     "coco": to_coco,
     "coco-panoptic": partial(to_coco, panoptic=True),
     "yolo": to_yolo,
-    "labelme": to_labelme,
-    "geojson": to_geojson,
+    "labelme": to_drawings,
+    "geojson": partial(to_drawings, geojson=True),
     "cvat": to_cvat,
     "labelstudio": to_labelstudio,
     "parquet": to_parquet,

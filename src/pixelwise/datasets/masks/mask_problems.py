@@ -200,8 +200,8 @@ def palettes_differ(looks: Sequence[MaskInspection], names: Sequence[str]) -> Pr
             if max(abs(a - b) for a, b in zip(before, colour, strict=True)) > PALETTE_LEVELS:
                 message = (
                     f"index {code} is {code_name(colour_number(colour), True)}, but "
-                    f"{code_name(colour_number(before), True)} in {where}: each file has its own palette, and masks are "
-                    "read by their indices."
+                    f"{code_name(colour_number(before), True)} in {where}: each file has its own palette, and masks "
+                    "are read by their indices."
                 )
                 remedy = "If the colours are the classes, save the masks as RGB: then they are read by their colours."
                 return Problem("warning", "palettes-differ", name, message, remedy)
