@@ -75,7 +75,7 @@ def test_convert_refuses_what_it_cannot_do(ragged: Path, tmp_path: Path) -> None
         convert(ragged, tmp_path / "a", "gif")
     (tmp_path / "b").mkdir()
     (tmp_path / "b/file").write_text("")
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="already exists"):
         convert(ragged, tmp_path / "b", "coco")
     with pytest.raises(OutputError, match="inside the data"):
         convert(ragged, ragged / "out", "coco")

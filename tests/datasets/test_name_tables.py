@@ -74,7 +74,7 @@ def test_a_list_without_background_begins_with_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "ids", "said"),
     [
-        ("classes.csv", "value,name\n0,a\n1,b\n", (0, 1, 2), "the masks hold 2 too"),
+        ("classes.csv", "value,name\n0,a\n1,b\n", (0, 1, 2), "the masks hold 2 as well"),
         ("labels.txt", "a\nb\nc\n", (0, 128, 255), "does not map"),
         ("labels.txt", "a\nb\nc\nd\ne\n", (0, 1, 2), "does not map"),
     ],

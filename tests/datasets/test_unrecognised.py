@@ -103,7 +103,7 @@ def test_a_large_tree_is_looked_at_in_part_and_that_is_said(tmp_path: Path, monk
     monkeypatch.setattr(unrecognised, "FILES", 50)
     for i in range(60):
         (tmp_path / f"{i}.png").write_bytes(b"")
-    assert "(the first 50 files were looked at)" in "\n".join(diagnosis(tmp_path))
+    assert "(only the first 50 files were examined)" in "\n".join(diagnosis(tmp_path))
 
 
 @pytest.mark.parametrize("data", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", bytes(100)])

@@ -106,7 +106,7 @@ def test_small_depths_palettes_and_white_that_is_zero(tmp_path: Path) -> None:
         (bands(1)[:, :, 0].astype(np.int16), {}, "signed"),
         (bands(4), {"photometric": "separated", "planarconfig": "contig"}, "colours are SEPARATED"),
         (bands(3), {"photometric": "rgb", "compression": "jpegxl"}, "compression is JPEGXL"),
-        (bands(3), {"photometric": "rgb", "extratags": [(274, 3, 1, 6, True)]}, "turned or mirrored"),
+        (bands(3), {"photometric": "rgb", "extratags": [(274, 3, 1, 6, True)]}, "rotated or mirrored"),
     ],
 )
 def test_kinds_that_have_no_documented_meaning_are_refused(
@@ -174,7 +174,7 @@ def test_a_jpeg_tile_that_claims_more_than_its_tile_is_not_decoded(tmp_path: Pat
     frame = data.index(b"\xff\xc0")  # start of frame: length, depth, height, width
     data[frame + 5 : frame + 9] = b"\x27\x10\x27\x10"  # 10,000 × 10,000
     path.write_bytes(data)
-    with TiffImage(path) as image, pytest.raises(ImageError, match="says that it holds 10000×10000 pixels"):
+    with TiffImage(path) as image, pytest.raises(ImageError, match="claims to hold 10000×10000 pixels"):
         image.rows(0, 64)
 
 

@@ -35,7 +35,7 @@ def known_classes(listing: Listing, settings: DatasetSettings) -> tuple[ClassLis
             return settings.classes, _met_by_name(settings.classes, settings.mask_ids, declared)
         return settings.classes, dict(settings.mask_ids)
     assert declared is not None
-    listing.notes.append(f"Classes: {declared.source}; name others in {FILE_NAME}.")
+    listing.notes.append(f"Classes: {declared.source}; to change them, list classes in {FILE_NAME}.")
     void = {**dict.fromkeys(declared.void, VOID), **dict.fromkeys(settings.void - {VOID}, VOID)}
     ids = {mask_id: i for i, mask_id in enumerate(declared.ids)}
     return ClassList(declared.names, filled_colours(declared.colours)), {**ids, **void}

@@ -58,7 +58,7 @@ def read_corrections(root: Path) -> list[Corrected]:
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"cannot be read: {error}."
-        raise Refusal("corrections", what, "Remove it; it only records what `accept` took in.") from error
+        raise Refusal("corrections", what, "Remove it; it only records what `accept` changed.") from error
 
 
 def digest_of(data: bytes) -> str:

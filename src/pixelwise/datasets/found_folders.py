@@ -219,7 +219,7 @@ def _tell_left_out(found: ByRole, used: set[Path], listing: Listing) -> None:
         if lone:
             names = ", ".join(f"{listing.where(path)}/" for path in lone[:4])
             more = f" and {len(lone) - 4} more" if len(lone) > 4 else ""
-            listing.notes.append(f"Left out, for {reason}: {names}{more}.")
+            listing.notes.append(f"Left out, as {reason}: {names}{more}.")
 
 
 def _without_other_formats(own: list[tuple[Path, list[Path]]], listing: Listing) -> list[tuple[Path, list[Path]]]:

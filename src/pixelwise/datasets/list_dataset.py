@@ -128,10 +128,10 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
     use_images_once(listing)
     tell_of_links(listing)
     if settings.bands and layout != "nifti":
-        message = f"`bands` is ignored: the layout {layout} has images of one kind only."
-        listing.warn("bands-ignored", listing.root / FILE_NAME, message, "Remove it; it chooses channels of volumes.")
+        message = f"`bands` is ignored: the layout {layout} has no channels to select."
+        listing.warn("bands-ignored", listing.root / FILE_NAME, message, "Remove it; it selects channels of volumes.")
     if root != Path(path):
-        listing.notes.append(f"The data lie in {shown(root.relative_to(path))}/.")
+        listing.notes.append(f"The data is in {shown(root.relative_to(path))}/.")
     if layout in HALF and not any(listing.splits.values()):
         listing.notes += [line.strip() for line in diagnosis(root)]
     undeclare_too_many(listing, settings)
@@ -175,8 +175,8 @@ def tell_of_links(listing: Listing) -> None:
     }
     outside = [path for path in sorted(files) if path.is_symlink() and not real_path(path).is_relative_to(root)]
     if outside:
-        what = f"{len(outside):,} files are links that lead out of the folder; the first is this one. They are read."
-        remedy = "Copy the files here, if the folder is to be moved or given away."
+        what = f"{len(outside):,} files are links to files outside the folder, such as this one. They are read."
+        remedy = "Copy the files here if the folder will be moved or shared."
         listing.warn("linked-outside", outside[0], what, remedy)
 
 

@@ -65,7 +65,7 @@ def pair_files(image_files: Files, mask_files: Files, images: Path, masks: Path,
     near = nearly_equal(image_files.keys() - mask_files.keys(), mask_files.keys() - image_files.keys())
     for image_key, mask_key, how in sorted(near):
         image, mask = image_files[image_key][0], mask_files[mask_key][0]
-        message = f"differs from its mask {shown(mask.name)} in {_HOW[how]}: they pair on some machines only."
+        message = f"differs from its mask {shown(mask.name)} in {_HOW[how]}: they match on some systems only."
         listing.near.append(sample_of(image, mask, listing))
         listing.error(
             f"name-{how}", image, message, "Give both the same name, or train without the pair (`train --skip-bad`)."
@@ -73,8 +73,8 @@ def pair_files(image_files: Files, mask_files: Files, images: Path, masks: Path,
     told = {key for image_key, mask_key, _ in near for key in (image_key, mask_key)}
     for group in clashing(image_files):
         paths = [image_files[key][0] for key in group]
-        message = f"and {', '.join(shown(path.name) for path in paths[1:])} are one name on some machines."
-        listing.warn("name-clash", paths[0], message, "Rename one: copied to such a machine, one would be lost.")
+        message = f"and {', '.join(shown(path.name) for path in paths[1:])} are the same name on some systems."
+        listing.warn("name-clash", paths[0], message, "Rename one: on such a system, one would overwrite the other.")
     lone_images, lone_masks = (
         sorted(some.keys() - other.keys()) for some, other in ((image_files, mask_files), (mask_files, image_files))
     )

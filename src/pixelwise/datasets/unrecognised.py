@@ -74,7 +74,7 @@ def diagnosis(root: Path) -> list[str]:
     if empty:
         told.append(f"  empty: {', '.join(f'{shown(name)}/' for name in empty[:TOLD])}")
     if not complete:
-        told.append(f"  (the first {FILES:,} files were looked at)")
+        told.append(f"  (only the first {FILES:,} files were examined)")
     return told + (what_is_there(root) or _what_helps([holding for holding in holdings if holding.images]))
 
 
@@ -203,7 +203,7 @@ def _closest(photos: Sequence[FolderContents], masks: Sequence[FolderContents]) 
         one, other = photo.images[0].name, mask.images[0].name
         return [
             head,
-            f"What is missing: names by which they pair, such as {shown(one)} with {shown(Path(one).stem)}_mask.png; "
+            f"What is missing: matching names, such as {shown(one)} with {shown(Path(one).stem)}_mask.png; "
             f"the first names are {shown(one)} and {shown(other)}. Give each mask its image's name.",
         ]
     return [head, f"Move them to images/ and masks/; or name the masks: --masks {mask.name}."]

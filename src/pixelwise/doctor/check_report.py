@@ -145,14 +145,14 @@ class CheckReport:
         for note in self.notes:
             yield Text(note)
         for question in self.questions:
-            yield Text(f"To decide: {question.option}: {question.why}.", style="bold")
+            yield Text(f"Decision needed: {question.option}: {question.why}.", style="bold")
         if self.split:
             listed = "; ".join(f"{name}: {_some(groups)}" for name, groups in self.split.items())
-            yield Text(f"A split by groups would be: {listed}.")
+            yield Text(f"Suggested split by groups: {listed}.")
         if self.fixed:
             yield Text(f"Repaired copy: {shown(self.fixed)}, every change in repairs.jsonl.", style="bold green")
             for problem in self.copy_errors[:SHOWN_FILES]:
-                yield Text(f"  still wrong in the copy: {problem}", style="red")
+                yield Text(f"  remaining problem in the copy: {problem}", style="red")
             if len(self.copy_errors) > SHOWN_FILES:
                 yield Text(f"  and {len(self.copy_errors) - SHOWN_FILES} more; --json FILE lists all", style="red")
 

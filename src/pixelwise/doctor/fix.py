@@ -82,7 +82,7 @@ def write_repaired_copy(
     Raises:
         UsageError: a decision matches nothing in these data.
         DatasetError: a decision is missing (all missing ones are named), or no pair can be repaired.
-        OutputError: `out` is there already, lies inside the data, or cannot be written.
+        OutputError: `out` already exists, is inside the data, or cannot be written.
     """
     require_new(out)
     refuse_in_vain(diagnosis, decisions)

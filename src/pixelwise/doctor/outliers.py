@@ -79,8 +79,8 @@ def odd_depths(seen: Sequence[InspectedImage]) -> list[Problem]:
     for one in seen:
         if one.look.bits == 16 and one.look.brightest < DARK:
             what = (
-                f"16-bit, but its values stay below {(one.look.brightest + 1) * 257:,} of 65,535: at the full range "
-                "that a model sees it is nearly black."
+                f"16-bit, but its values stay below {(one.look.brightest + 1) * 257:,} of 65,535: scaled from the "
+                "full 16-bit range it is nearly black."
             )
             remedy = "Scale it to the full range once, the same way for all images (12-bit cameras: × 16)."
             problems.append(Problem("warning", "dark-16-bit", one.name, what, remedy))

@@ -20,7 +20,7 @@ from pixelwise.records import VOID, Dataset, Problem, Sample
 
 FEW_PX = 4  # a mask that differs by no more was cut, not scaled
 DROP = "or leave the pair out: `check --fix` does, and `train --skip-bad`."
-TURN = "`pixelwise check DATA --fix OUT --turn left` (or right, or transpose) writes a copy in which it is turned"
+TURN = "`pixelwise check DATA --fix OUT --turn left` (or right, or transpose) writes a copy in which it is rotated"
 STRETCH = "if it shows the same view, `pixelwise check DATA --fix OUT --stretch-masks` writes a copy in which it fits"
 
 
@@ -79,7 +79,7 @@ def _of_size(dataset: Dataset, sample: Sample, look: PairInspection) -> Problem:
     place = where(dataset, sample.mask)
     way = way_to_fit(look.mask.size, look.mask.turn, look.image.size, look.image.turn)
     if way == "turn":
-        said = f"{message[:-1]}; its image is turned by EXIF, the mask lies as the stored pixels do."
+        said = f"{message[:-1]}; its image is rotated by EXIF, but the mask matches the stored pixels."
         return Problem("warning", "size-mismatch", place, said, "It is rotated like its image when it is read.")
     if way == "scale":
         return Problem("warning", "size-mismatch", place, message, "It is resized (nearest neighbour) when it is read.")
@@ -93,8 +93,8 @@ def sizes_in_words(mask: tuple[int, int], image: tuple[int, int]) -> tuple[str, 
     message = f"{mask_w}×{mask_h} (width × height), but its image is {width}×{height}"
     if mask == (width, height):
         return (
-            f"{message}: one of them is turned by 90° or transposed.",
-            "Turn the one that lies on its side; an EXIF orientation in one of the files is a likely cause.",
+            f"{message}: one of them is rotated by 90° or transposed.",
+            "Rotate one of them; an EXIF orientation in one of the files is a likely cause.",
         )
     alike = abs(mask_w / width - mask_h / height) < 0.5 / min(width, height)
     if alike and max(abs(mask_w - width), abs(mask_h - height)) > FEW_PX:

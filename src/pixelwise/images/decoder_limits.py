@@ -239,7 +239,7 @@ def check_jpeg2000(data: bytes) -> tuple[bool, int]:
     x1, y1, x0, y0, tile_w, tile_h, _, _, bands = struct.unpack_from(">8IH", data, at + 8)
     width, height, bits = x1 - x0, y1 - y0, (data[at + 42] & 0x7F) + 1
     if width < 1 or height < 1 or not tile_w or not tile_h or not 1 <= bands <= 16384:
-        raise truncated(f"its header says {width}×{height} pixels in tiles of {tile_w}×{tile_h}")
+        raise truncated(f"its header states {width}×{height} pixels in tiles of {tile_w}×{tile_h}")
     if bands > 4:
         what = f"holds {bands} bands; expected 1 (grey), 3 (RGB) or 4 (RGB and alpha)."
         raise Refusal("bands", what, "Choose the bands to display, and save them as RGB.")

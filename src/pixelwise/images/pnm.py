@@ -53,7 +53,7 @@ def pnm_header(data: bytes) -> PnmHeader:
         at = found.end()
     width, height, maxval = (*numbers, 1)[:3]
     if width < 1 or height < 1:
-        raise truncated(f"its header says {width}×{height} pixels")
+        raise truncated(f"its header states {width}×{height} pixels")
     if not 1 <= maxval <= LARGEST:
         what = f"its largest value is {maxval}; expected 1 to {LARGEST}."
         raise Refusal("unread-kind", what, "Export it as 8- or 16-bit.")
@@ -71,7 +71,7 @@ def pnm_samples(data: bytes, header: PnmHeader) -> Samples:
     if header.kind == 1:
         text = COMMENT.sub(b"", data[header.start :]).translate(None, b" \t\r\n\v\f")
         if text.translate(None, b"01"):
-            raise truncated("something that is neither 0 nor 1 stands among its pixels")
+            raise truncated("its pixel data holds something that is neither 0 nor 1")
         bits = np.frombuffer(text, np.uint8)
         samples: Any = 1 - (_enough(bits, count) - ord("0"))
     elif header.kind == 4:

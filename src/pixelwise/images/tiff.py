@@ -89,7 +89,7 @@ class TiffImage:
         self.page = page
         self.height, self.width, self.bands = int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel)
         if self.height < 1 or self.width < 1:
-            raise truncated(f"its header says {self.width}×{self.height} pixels")
+            raise truncated(f"its header states {self.width}×{self.height} pixels")
         self._refuse_unread_kinds()
         if self.width * self.height > MAX_STREAMED_PIXELS:
             what = f"{self.width}×{self.height} is {self.width * self.height:,} pixels; the limit for a TIFF is "
@@ -144,7 +144,7 @@ class TiffImage:
             name, known = getattr(page.compression, "name", page.compression), ", ".join(dict.fromkeys(READ.values()))
             raise Refusal("unread-kind", f"its compression is {name}; these are read: {known}.", CONVERT)
         if page.tags.valueof(274, 1) != 1:
-            what = "is stored turned or mirrored (an orientation tag), which cannot be undone row by row."
+            what = "is stored rotated or mirrored (an orientation tag), which cannot be undone row by row."
             raise Refusal("unread-kind", what, "Save it upright.")
         if page.imagedepth != 1:
             raise Refusal("unread-kind", f"is a volume of {page.imagedepth} slices; expected a picture.", CONVERT)
@@ -209,7 +209,7 @@ class TiffImage:
                 # Its own header says how large it is: a decoder would believe it, and fill the memory.
                 with Image.open(io.BytesIO(data), formats=("JPEG", "WEBP", "JPEG2000")) as inner:
                     if inner.width > self.tile[1] or inner.height > self.tile[0]:
-                        raise truncated(f"tile {index} says that it holds {inner.width}×{inner.height} pixels")
+                        raise truncated(f"tile {index} claims to hold {inner.width}×{inner.height} pixels")
             decoded, _, shape = self.page.decode(data, index, jpegtables=self.jpeg_tables)
         return np.asarray(decoded).reshape(-1, decoded.shape[-2], shape[-1])
 

@@ -86,7 +86,7 @@ class TiffFile(NamedTuple):
             what = f"its first page has {count:,} tags; the limit is {MOST_TAGS:,}."
             raise Refusal("too-many-tags", what, "Save it again as TIFF, or convert it to PNG.")
         if count > MOST_TAGS:
-            raise truncated(f"its directory says that it holds {count} tags")
+            raise truncated(f"its directory claims to hold {count} tags")
         step = entry - struct.calcsize(offset)
         table = self.read(at + head, entry * count)
         tags: dict[int, Tag] = {}
@@ -143,7 +143,7 @@ def check_tiff(file: TiffFile, *, streamed: bool = False) -> None:
     parts = max(page.tags[code].number if code in page.tags else 0 for code in (STRIPS, TILES))
     limit = MOST_STREAMED_PARTS if streamed else MOST_PARTS
     if parts > limit:
-        what = f"its pixels lie in {parts:,} strips or tiles; the limit is {limit:,}."
+        what = f"its pixels are in {parts:,} strips or tiles; the limit is {limit:,}."
         raise Refusal("too-many-parts", what, RESAVE)
     if parts and parts < expected:
         raise truncated(f"it lists {parts:,} of its {expected:,} strips or tiles")

@@ -17,7 +17,7 @@ from pixelwise.datasets.masks.mask_encoding import CITYSCAPES_BASE, MaskEncoding
 from pixelwise.datasets.palettes import colour_number, names_of_colours
 from pixelwise.records import MAX_CLASSES, VOID, Problem
 
-READ = "They are read by these values all the same; `pixelwise check DATA --fix OUT` writes them as class ids."
+READ = "They are still read, by these values; `pixelwise check DATA --fix OUT` writes them as class ids."
 UNREAD = "Export them again from their source, as PNGs of class ids."
 PALETTE_LEVELS = 16  # by which an index's colours differ where they are meant to differ
 MEETINGS = 4  # masks that hold a colour, before it means anything that it meets no other
@@ -149,11 +149,13 @@ def two_values(coding: MaskEncoding, name: str = "NAME") -> str:
         shares = f"{book.shares.get(background, 0.0):.0%}"
         other = quoted(f"{name}={code_name(background, book.coloured)}")
         more = quoted(f"background={code_name(foreground, book.coloured)}")
-        rarer = f" {low} is the rarer, {shares} of the pixels: if it is what counts, --class {other} --class {more}."
+        rarer = (
+            f" {low} is the rarer, {shares} of the pixels: if it is the object class, --class {other} --class {more}."
+        )
     example = quoted(f"{name}={code_name(foreground, book.coloured)}")
     return (
-        f"Masks hold {codes_in_words(coding)}: read as background ({low}) and foreground ({high}). To name it, --class "
-        f"{example}; if {high} means unlabelled, --void {high}.{rarer}"
+        f"Masks hold {codes_in_words(coding)}: read as background ({low}) and foreground ({high}). To name the "
+        f"foreground, --class {example}; if {high} means unlabelled, --void {high}.{rarer}"
     )
 
 
@@ -182,8 +184,8 @@ def never_together(coding: MaskEncoding, masks: Sequence[Collection[int]], folde
     if not all(held) or (shared and (few or not coding.book.coloured)):
         return None
     names = [code_name(code, coding.book.coloured) for code in others]
-    where = "" if shared else ", and each has folders of its own"
-    message = f"{' and '.join(names)} never meet in one mask{where}: they are {len(names)} classes now."
+    where = "" if shared else ", and each occurs in its own folders"
+    message = f"{' and '.join(names)} never occur in the same mask{where}: they are read as {len(names)} classes."
     example = quoted(f"NAME={','.join(names)}")
     return Problem("warning", "never-together", "masks", message, f"If they are one class: --class {example}.")
 
