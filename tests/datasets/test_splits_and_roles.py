@@ -136,7 +136,7 @@ def test_a_fold_is_val_and_said_and_what_no_list_names_is_left_out(tmp_path: Pat
     (tmp_path / "some/test.txt").write_text("\n".join(NAMES[5:8]))
     dataset = open_dataset(tmp_path / "some")
     assert (sizes(dataset)["test"], sizes(dataset)["train"] + sizes(dataset)["val"]) == (3, 5)
-    assert "Left out, for test.txt, train.txt does not name them: 2 pairs" in notes(dataset)
+    assert "Left out, as test.txt, train.txt does not name them: 2 pairs" in notes(dataset)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""From any format that is read to any that is written: the verb `convert`.
+"""The verb `convert`: from any format that can be read to any that can be written.
 
-Every pixel's class goes over, and dataset.toml goes with it, so that names, ids, colours and void are read back as they
-were. Images keep their bytes where the format takes files. What would be lost is refused, never dropped in silence.
+Every pixel's class is kept, and dataset.toml with it, so that names, ids, colours and void are read back unchanged.
+Images keep their bytes where the format takes files. What would be lost is refused, never dropped silently.
 """
 
 from __future__ import annotations

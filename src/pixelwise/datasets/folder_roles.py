@@ -1,6 +1,6 @@
-"""What a folder is for — its split, and whether it holds images or masks — by the words of its name or by its content.
+"""The role of a folder: its split, and whether it holds images or masks, by words in its name or by its content.
 
-A name goes before content: files are opened only where no word says what a folder holds. Shapes: H, W of one image.
+Names take precedence: files are opened only if no word gives the role. Shapes: H, W of one image.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ ByRole = dict[str, dict[str, list[Path]]]
 def roles_of(folder: Path, root: Path, no_splits: frozenset[Path] = frozenset()) -> tuple[str, str]:
     """(split or "all", "images", "masks", "aside" or "") of a folder, by the words of its path below the root.
 
-    "aside": heights, overlays, previews and the like, which are never taken for images or masks by themselves.
+    "aside": heights, overlays, previews and the like, never used as images or masks automatically.
 
-    `no_splits`: folders whose names are split words by chance: a film called "train" among films.
+    `no_splits`: folders whose names are split words by chance: a video called "train" among videos.
     """
     split, role, at = "all", "", root
     for part in folder.relative_to(root).parts:
@@ -171,7 +171,7 @@ def role_word(part: str) -> str:
 
 
 def chance_splits(folders: Iterable[Path], root: Path) -> frozenset[Path]:
-    """Folders that are called train, val or test among more folders that are not, of no role: films, places.
+    """Folders called train, val or test among more siblings that are not splits, such as videos or places.
 
     Two sibling splits, train/ and test/, are not by chance.
     """
@@ -210,7 +210,7 @@ def is_drawn(path: Path) -> bool:
 
 
 def _holds_few_ids(path: Path) -> bool:
-    """The same of what is no image but can be a mask: a GIF, an array."""
+    """The same for files that are not images but can be masks: a GIF, an array."""
     try:
         ids_HW = mask_ids_of(read_bytes(path))
     except Refusal:

@@ -1,5 +1,4 @@
-"""What belongs together and must not be divided: slices of a volume, frames of a film, patches of an image, a patient's
-images.
+"""Groups that splits must not divide: slices of a volume, frames of a video, patches of an image, a patient's images.
 
 A reader that knows sets `Sample.group`. Otherwise names must be unambiguous, because many datasets number
 independent images one after another: a word such as frame, slice or patch before the number, a word such as patient or

@@ -1,4 +1,4 @@
-"""A folder on disk → its pairs of files: its layout recognised, its pairs listed and divided into splits.
+"""List a dataset's pairs of files: recognise the folder's layout, pair the files, divide them into splits.
 
 No file is decoded here. `Dataset.notes` reports what was decided, `Dataset.problems` what is wrong.
 """
@@ -103,7 +103,7 @@ class Listed:
 def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, masks: str = "") -> Listed:
     """The first half of `open_dataset`: everything but the classes. Arguments and errors as there.
 
-    `masks`: part of the names of the folders or files that are the masks, where several could be.
+    `masks`: part of the masks' folder or file names, where there are several candidates.
     """
     root = Path(path)
     if not 0 < val_share < 1:
@@ -126,7 +126,7 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
         listing = found_folders.list_pairs(root, masks) if masks else LAYOUTS[layout].list_pairs(root)
     listing.problems += problems
     use_images_once(listing)
-    tell_of_links(listing)
+    report_links(listing)
     if settings.bands and layout != "nifti":
         message = f"`bands` is ignored: the layout {layout} has no channels to select."
         listing.warn("bands-ignored", listing.root / FILE_NAME, message, "Remove it; it selects channels of volumes.")
@@ -142,7 +142,7 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
 
 
 def _unwrapped(root: Path, layout: str | None) -> tuple[Path, str | None]:
-    """The folder inside a folder that holds nothing else, as archives are unpacked, where its layout is known."""
+    """The only folder inside a folder (as after unpacking an archive), if its layout is known."""
     inner = root
     for _ in range(WRAPPINGS):
         inside = [path for path in inner.iterdir() if path.name[0] not in "._"]
@@ -158,17 +158,17 @@ def _unwrapped(root: Path, layout: str | None) -> tuple[Path, str | None]:
 
 
 def layout_of(root: Path, problems: list[Problem] | None = None) -> str | None:
-    """The first layout that recognises a folder, else one of which half is there; None where none does.
+    """The first layout that recognises a folder, else one that is half there; None if none does.
 
-    `problems`: gets what kept a layout from looking.
+    `problems`: receives failures of the recognition.
     """
     told = [] if problems is None else problems
     whole = (name for name, own in LAYOUTS.items() if recognised(own.recognises, root, name, told))
     return next(whole, None) or next((name for name, recognises in HALF.items() if recognises(root)), None)
 
 
-def tell_of_links(listing: Listing) -> None:
-    """Warn of files that are links out of the folder: they are read, but a copy of the folder has them not."""
+def report_links(listing: Listing) -> None:
+    """Warn of links to files outside the folder: they are read, but a copy of the folder would lack them."""
     root = real_path(listing.root)
     files = {
         path for part in listing.splits.values() for sample in part for path in (sample.image, sample.mask) if path
@@ -181,9 +181,9 @@ def tell_of_links(listing: Listing) -> None:
 
 
 def use_images_once(listing: Listing) -> None:
-    """Leave an image that several drawings are for to the first of them; which they are is a problem.
+    """Keep the first annotation of an image with several, and report the others.
 
-    Two drawings of one image are two answers to one question, and one of them may be meant for another image.
+    One of two annotations of an image may belong to another image.
     """
     first: dict[tuple[Path, str], Sample] = {}
     twice: dict[tuple[str, ...], list[Sample]] = {}  # by the files that mean them: two files may do so for all images

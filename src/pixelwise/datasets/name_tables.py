@@ -110,7 +110,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def rows_of(name: str, text: str) -> list[NameRow]:
-    """The classes that the text of a table names; [] where it is no such table."""
+    """The classes that the text of a table names; [] if it is not such a table."""
     suffix = name.lower().rpartition(".")[2]
     if suffix in ("yaml", "yml"):
         try:

@@ -1,4 +1,4 @@
-"""A new folder made from a dataset — a copy, a conversion — is there whole or not at all, and never inside the data."""
+"""New folders made from a dataset (a copy, a conversion) are written whole or not at all, never inside the data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def new_folder(out: Path, data: Path | None) -> Iterator[Path]:
         data: the root of the dataset that is read meanwhile; None where there is none.
 
     Raises:
-        OutputError: `out` lies inside the data, or cannot be written. Nothing half-written stays, whatever stopped it.
+        OutputError: `out` lies inside the data, or cannot be written. Nothing half-written is left behind.
     """
     if data is not None and real_path(out).is_relative_to(real_path(data)):
         raise OutputError(f"{shown(out)}: is inside the data, which is never changed. Name a folder outside.")

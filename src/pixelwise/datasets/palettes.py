@@ -93,8 +93,8 @@ def names_of_colours(
             it lacks is void.
 
     ("", {}) where no map has them all, or two maps do. Black and two colours are not enough evidence: three are needed.
-    VOC's colours are what many tools number any classes with, so they are no evidence of VOC's classes: they get
-    numbers, not VOC's names, and are no evidence of CamVid's or Cityscapes' either, some of whose colours they are.
+    VOC's colours are what many tools number any classes with, so they do not prove VOC's classes: they get
+    numbers, not VOC's names. Nor do they prove CamVid's or Cityscapes', which share some of these colours.
     """
     table, known = beside
     named = {colour: next((known[k] for k in known if _distance(colour, k) <= tolerance), "") for colour in colours}

@@ -1,4 +1,4 @@
-"""Files are read by two threads, in order and a little ahead: decoding one while another is judged."""
+"""Read files with two threads, in order and a little ahead: one is decoded while another is examined."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The masks of a dataset, looked at together → how each of them is read, for every verb.
+"""Read the masks of a dataset: what they hold together decides how each is read, for every verb.
 
-`check` shows what is found here and writes it with --fix; `open_dataset` reads the folder in the same way without a
-copy, so that a training needs no repair that takes no decision.
+`check` reports what is found here and writes it with --fix; `open_dataset` reads the folder in the same way without a
+copy, so that training needs no repair unless a decision is required.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PLAIN_READERS = frozenset(
 
 
 def open_listed(listed: Listed, values: Values, *, strict: bool = True) -> Dataset:
-    """The second half of `open_dataset`: the masks are looked at, and their classes found.
+    """The second half of `open_dataset`: inspect the masks and find their classes.
 
     Without `strict`, values that no mask holds are ignored: they were given for other data.
 
@@ -59,7 +59,7 @@ def open_listed(listed: Listed, values: Values, *, strict: bool = True) -> Datas
 
 
 def dataset_as_read(listed: Listed, reading: Reading) -> Dataset:
-    """The dataset whose masks are read so."""
+    """The dataset with its masks read this way."""
     meaning = reading.meaning
     dataset = dataset_of(listed, meaning.classes, {} if reading.recoded else meaning.numbers)
     splits = {split: tuple(map(reading.sample, samples)) for split, samples in dataset.splits.items()}
@@ -72,7 +72,7 @@ def dataset_as_read(listed: Listed, reading: Reading) -> Dataset:
 
 
 def inspect_masks(samples: Sequence[Sample]) -> list[tuple[MaskInspection, Sample]]:
-    """What masks hold; those that cannot be read are left out, for the doctor to name when their pair is read."""
+    """What masks hold; those that cannot be read are left out, and reported when their pair is read."""
     every = max(len(samples) // SAMPLED_PAIRS, 1)
     jobs = [(sample, i % every == 0) for i, sample in enumerate(samples)]
     looks = in_threads(_look, jobs)
@@ -120,7 +120,7 @@ def read_masks(
 def _without_strays(
     listed: Listed, numbers: MaskEncoding | None, colours: MaskEncoding | None
 ) -> tuple[MaskEncoding | None, MaskEncoding | None]:
-    """Without the few masks of another kind than the others: each of them is an error of its own pair."""
+    """Without a few masks of a kind unlike the others: each is an error of its own pair."""
     if numbers is None or colours is None:
         return numbers, colours
     if FEW * colours.masks <= numbers.masks:

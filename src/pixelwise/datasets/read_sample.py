@@ -1,4 +1,4 @@
-"""Samples → their image's bytes and their mask's numbers, whatever kind of file holds them.
+"""Read a sample's image bytes and mask values, whatever kind of file holds them.
 
 Most samples are two files, read as `images` reads them. Where one file holds many images or masks, or drawings of masks
 (polygons, run lengths), `Sample.image_part` and `mask_part` say which: "coco:42", "parquet:17/image/bytes". The word

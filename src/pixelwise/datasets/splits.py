@@ -38,7 +38,7 @@ def divide(listing: Listing, settings: DatasetSettings, seed: int, val_share: fl
         val_share: share of the pairs that go to val where that is decided here, 0–1, exclusive.
 
     Raises:
-        DatasetError: dataset.toml's `groups` is no regular expression.
+        DatasetError: dataset.toml's `groups` is not a regular expression.
     """
     if "all" in listing.splits and not settings.splits:
         _divide_by_folders(listing)
@@ -99,7 +99,7 @@ def _divide_by_lists(listing: Listing, lists: Sequence[SplitList]) -> None:
             continue
         if found.whole and chosen["train"]:
             if rest:
-                listing.notes.append(f"Left out, for {found.where} does not name them: {len(rest):,} pairs.")
+                listing.notes.append(f"Left out, as {found.where} does not name them: {len(rest):,} pairs.")
         else:
             chosen["train"] = [sample for sample in samples if of.get(sample.name, "train") == "train"]
         del listing.splits[source]

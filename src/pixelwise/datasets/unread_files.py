@@ -125,7 +125,7 @@ XML_WORDS = (
 
 
 def what_is_there(root: Path) -> list[str]:
-    """Sentences about files that explain why a folder is no dataset yet; [] where nothing does."""
+    """Sentences on files that explain why a folder is not a dataset yet; [] if none do."""
     found: Counter[str] = Counter()
     first: dict[str, Path] = {}
     told: dict[str, str] = {}  # by what they say, so that each is said once

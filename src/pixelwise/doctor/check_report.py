@@ -1,4 +1,4 @@
-"""What the doctor says: findings of one kind together, as JSON and for the terminal. `page` makes the HTML of it."""
+"""The doctor's report: findings grouped by kind, as JSON and for the terminal. `check_page` makes the HTML."""
 
 from __future__ import annotations
 

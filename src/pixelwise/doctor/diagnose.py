@@ -1,4 +1,4 @@
-"""One pass over all pairs of a folder, then everything that the doctor knows about what it read.
+"""One pass over all pairs of a folder, then every analysis of what was read.
 
 A pair leaves a few kilobytes behind, so memory does not grow with the images: 10,000 pairs need 30 MB.
 """
@@ -135,7 +135,7 @@ def ways_to_fit(looks: Sequence[PairInspection]) -> frozenset[str]:
 
 
 def _translated(look: PairInspection, reading: Reading) -> tuple[PairInspection, bool]:
-    """A look whose codes are class ids and whose storage is not held against it; False: it stays as it is.
+    """An inspection with codes translated to class ids and storage accepted; False: unchanged.
 
     Problems of storage and coding are reported once for the dataset. Ids that a declared mapping lacks stay, so that
     each file with such ids is named.

@@ -244,7 +244,7 @@ def _class_problems(dataset: Dataset, counted: Mapping[str, SplitFacts]) -> list
 
 
 def _copies_across_splits(root: Path, groups: Iterable[Sequence[tuple[str, Sample]]]) -> list[Problem]:
-    """Warnings for image files of equal bytes in different splits: they make validation flatter."""
+    """Warnings for image files with equal bytes in different splits: they inflate validation scores."""
     problems = []
     for group in groups:
         split, sample = group[0]

@@ -221,7 +221,7 @@ def _write_pair(
     mask_to = f"{split}/masks/{stem}.png"
     for part in ("images", "masks"):
         (out / split / part).mkdir(parents=True, exist_ok=True)
-    image_pixels(data)  # an image that cannot be decoded is no part of a repaired copy
+    image_pixels(data)  # an image that cannot be decoded is left out
     write_whole(out / image_to, data)
     write_whole(out / mask_to, encode_label_png(labels, plan.classes))
     if stem != sample.image.stem:

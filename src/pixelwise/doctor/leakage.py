@@ -1,4 +1,4 @@
-"""What one split gives away about another: near copies, neighbouring video frames, groups such as patients and scenes.
+"""Leakage between splits: near copies, neighbouring video frames, groups such as patients and scenes.
 
 Every finding needs two witnesses, the pictures and the names, or two measures of the pictures; names alone prove
 nothing, because many datasets restart the numbers of their images in every split.

@@ -1,4 +1,4 @@
-"""Whether two images are one picture: saved again, resized, relit, or cropped a little. Not: of one kind.
+"""Whether two images are copies of one picture: saved again, resized, relit, or slightly cropped; not merely similar.
 
 Photos of one kind (retinas, cells, pages, aerial tiles) agree in everything coarse: frame, light, horizon. So coarse
 agreement only proposes a pair. What decides is detail: what remains of a small grey image when its blurred self is

@@ -1,6 +1,6 @@
-"""Images that are not like the others: blank, of extreme size, of another bit depth, red and blue exchanged, strange.
+"""Outlier images: blank, of extreme size, of another bit depth, with red and blue swapped, unlike all others.
 
-Limits are wide on purpose: a finding that is wrong costs more than one that is missing.
+Limits are wide on purpose: a false finding costs more than a missing one.
 
 Shapes: N images, R reference images, F features of a thumbnail.
 """

@@ -30,7 +30,7 @@ def select_classes(diagnosis: Diagnosis, commonest: int | None, names: Sequence[
     """What every code means when the `commonest` classes and those of these names are kept, and no others.
 
     Raises:
-        UsageError: there is no class of a name; more are named than there can be.
+        UsageError: an unknown class name, or too many classes.
     """
     known = _classes_of(diagnosis)
     by_name = {one.name: one for one in known}

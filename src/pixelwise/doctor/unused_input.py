@@ -1,4 +1,4 @@
-"""What of the images' files is not used, gathered over a dataset: a warning a kind, with its count and first file."""
+"""Unused content of image files over a dataset: one warning per kind, with its count and first file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One pair that was read → its facts: what is wrong with it, and the pixels of each class where nothing is.
+"""Validate one inspected pair: its problems, or if there are none the pixels of each class.
 
 Shapes: H, W of one image.
 """
@@ -26,7 +26,7 @@ STRETCH = "if it shows the same view, `pixelwise check DATA --fix OUT --stretch-
 
 @dataclass(frozen=True)
 class PairFacts:
-    """What is known of one pair once it is judged."""
+    """What is known of one pair after validation."""
 
     sample: Sample
     problems: tuple[Problem, ...]
@@ -37,7 +37,7 @@ class PairFacts:
 
 
 def validate_pair(dataset: Dataset, look: PairInspection) -> PairFacts:
-    """What is wrong with one pair that was read."""
+    """The problems of one inspected pair."""
     sample, problems = look.sample, []
     size = look.image.size if look.image else None
     fingerprint = look.image.fingerprint if look.image else None

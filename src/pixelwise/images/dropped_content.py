@@ -1,4 +1,4 @@
-"""What of a file is not used: channels beyond red, green and blue, pages beyond the first, bits beyond eight.
+"""Content of a file that is not used: channels beyond red, green and blue, pages beyond the first, bits beyond eight.
 
 Nothing is dropped silently: `predict` reports it per image, `check` and `train` per dataset.
 """

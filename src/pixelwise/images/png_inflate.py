@@ -68,7 +68,7 @@ def bounded_png(data: bytes, png: PngFacts) -> bytes:
 
 
 def _inflated(data: bytes, expected: int) -> memoryview:
-    """The first bytes of a PNG's pixel stream; what is more than the header says is no pixel. Raises Refusal."""
+    """The first bytes of a PNG's pixel stream; bytes beyond what the header states are not pixels. Raises Refusal."""
     try:
         raw = isal_zlib.decompressobj().decompress(_pixel_stream(data), expected + 1)  # a bomb stops here
     except isal_zlib.error as error:

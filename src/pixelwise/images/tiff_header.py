@@ -170,7 +170,7 @@ def pages_of(file: TiffFile) -> int:
         try:
             page = file.directory(at, 4)
             pages += not file.number(page, KIND, 0) & (REDUCED | MASK)
-        except (struct.error, Refusal):  # what is wrong with a later page is no matter of the first
+        except (struct.error, Refusal):  # a damaged later page does not affect the first
             break
         at = page.after
     return max(pages, 1)

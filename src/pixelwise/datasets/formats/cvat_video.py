@@ -54,7 +54,7 @@ class _Film:
     images: dict[int, Path]
     pictures: dict[Place, AnnotatedImage] = field(default_factory=dict)
     empty: list[int] = field(default_factory=list)  # frames without a visible shape
-    between: list[int] = field(default_factory=list)  # frames between keyframes of shapes that are no boxes
+    between: list[int] = field(default_factory=list)  # frames between keyframes of shapes other than boxes
     missing: list[int] = field(default_factory=list)  # frames with a shape and without an image
     moved: int = 0  # boxes between keyframes
 

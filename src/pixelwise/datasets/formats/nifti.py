@@ -189,7 +189,7 @@ def _grey(plane: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 
 
 def _whole_levels(plane: NDArray[Any]) -> NDArray[np.uint8]:
-    """A colour channel as uint8. Raises Refusal where its values are no levels from 0 to 255."""
+    """A colour channel as uint8. Raises Refusal where its values are not levels from 0 to 255."""
     levels = np.rint(np.asarray(plane, np.float64))
     if not np.isfinite(levels).all() or levels.min() < 0 or levels.max() > 255:
         what = "holds values outside 0 to 255 in a channel of colour."

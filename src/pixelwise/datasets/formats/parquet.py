@@ -111,7 +111,7 @@ def _cell(path: Path, entry: str) -> bytes:
     return value
 
 
-READING = threading.Lock()  # an open parquet file is no thing for two threads at a time: pyarrow crashes
+READING = threading.Lock()  # pyarrow crashes when two threads use an open file
 
 
 @lru_cache(maxsize=8)

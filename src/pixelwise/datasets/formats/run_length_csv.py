@@ -108,7 +108,7 @@ def _is_ours(text: str) -> bool:
 
 
 def _columns(head: str) -> _Columns | None:
-    """What the first line of a table names; None where it is no table of run lengths."""
+    """What the first line of a table names; None if it is not a table of run lengths."""
     try:
         names = [_plain(cell) for cell in next(csv.reader([head.lstrip("\ufeff")]))]
     except (csv.Error, StopIteration):

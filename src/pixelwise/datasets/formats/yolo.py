@@ -148,7 +148,7 @@ def _corners(line: str) -> Polygon:
 
 
 def read_bytes_or_empty(path: Path) -> bytes:
-    """An empty text file means an image without objects; it is no error here as it is for images."""
+    """An empty text file means an image without objects; here, unlike for images, it is not an error."""
     return b"" if path.is_file() and path.stat().st_size == 0 else read_bytes(path)
 
 

@@ -32,7 +32,7 @@ RIPPLE_REACH = 28  # and makes satellites of a code up to here, each with less t
 END_LEVELS = 4  # a JPEG's code so near to black or white was black or white
 FIT_WITHIN = 16  # a JPEG's pixel fits a code when no channel is farther: past that it is on an edge
 HEAP = 1.5  # a hole of a ladder is a code when its pixels heap up by this against those half a step away
-UNFIT_SHARE = 0.5  # of the pixels that fit no code: more are no blends, but another kind of picture
+UNFIT_SHARE = 0.5  # of the pixels that fit no code: more are not blends but another kind of picture
 RIPPLE_SHARE = 0.02  # this share of the code's flat pixels
 
 
@@ -42,7 +42,7 @@ class ValueBook:
 
     codes: tuple[int, ...]  # ascending
     coloured: bool
-    blurred: bool  # values occur that are no codes but blends of them
+    blurred: bool  # some values are not codes but blends of them
     tolerance: int  # a value fits a code when no channel differs by more
     shares: Mapping[int, float]  # of all pixels, by code
     unfit: float  # share of pixels that fit no code

@@ -26,7 +26,7 @@ STRAY_SHARE = 1e-4  # of all pixels: in blended masks, a value that is rarer and
 LOST_GAP = 8  # grey codes of a JPEG nearer than this cannot be distinguished from its noise
 INSTANCE_MASKS = 3  # so few masks say nothing about how ids vary from mask to mask
 CITYSCAPES_BASE = 1000  # in "instance ids", class × 1000 + number
-OBJECT_PX = 8  # values that have fewer pixels a mask are no objects
+OBJECT_PX = 8  # values with fewer pixels per mask are not objects
 INSTANCE_IDS = 8  # fewer objects a mask than this could as well be classes
 
 

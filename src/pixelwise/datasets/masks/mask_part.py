@@ -130,7 +130,7 @@ def _of_objects(raw: RawMask, codes: ValueTable, kind: Kind) -> tuple[Labels, li
 
 
 def _refuse_strangers(raw: RawMask, table: Mapping[int, int]) -> None:
-    """Raises Refusal where a mask that was stored without loss holds values of no class."""
+    """Raises Refusal if a losslessly stored mask holds values of unknown classes."""
     values, numbers = np.unique(raw.codes, return_counts=True)
     strange = [(v, n) for v, n in zip(values.tolist(), numbers.tolist(), strict=True) if v not in table]
     if not strange:

@@ -24,7 +24,7 @@ MEETINGS = 4  # masks that hold a colour, before it means anything that it meets
 PHOTO_CODES = 32  # a photograph has far more values than this,
 PHOTO_FLAT = 0.1  # and fewer of its pixels than this share lie among equal ones
 NOTABLE = 1e-4  # share of pixels, below which a misfit is not worth a word
-STORAGE = {  # how a mask is stored that is no plain ids → kind and words
+STORAGE = {  # how a mask is stored other than as plain ids → kind and words
     "jpeg-mask": ("jpeg-masks", "JPEG or lossy WebP files, whose compression alters ids along every edge"),
     "rgb-mask": ("rgb-masks", "RGB images"),
     "alpha-mask": ("alpha-masks", "images with an alpha channel"),
@@ -191,7 +191,7 @@ def never_together(coding: MaskEncoding, masks: Sequence[Collection[int]], folde
 
 
 def palettes_differ(looks: Sequence[MaskInspection], names: Sequence[str]) -> Problem | None:
-    """A warning where one index is another colour in another mask: then indices are no classes."""
+    """A warning where one index is another colour in another mask: then indices are not classes."""
     first: dict[int, tuple[tuple[int, int, int], str]] = {}
     for look, name in zip(looks, names, strict=True):
         for code in look.codes if look.palette and not look.coloured else ():

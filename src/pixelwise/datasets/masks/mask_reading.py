@@ -80,7 +80,7 @@ class Reading:
 
 
 def strange_codes(mask: MaskInspection, table: Mapping[int, int]) -> Refusal:
-    """Why a mask is not taken that holds values of no class."""
+    """Why a mask with values of unknown classes is rejected."""
     strange = {code: pixels for code, pixels in mask.codes.items() if code not in table}
     shown_codes = [code_name(code, mask.coloured) for code in strange]
     listed = ", ".join(f"{text} ({n:,} px)" for text, n in zip(shown_codes[:8], strange.values(), strict=False))

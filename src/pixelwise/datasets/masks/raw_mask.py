@@ -126,7 +126,7 @@ def raw_mask_of(data: bytes) -> RawMask:
     """Decode a mask of any kind.
 
     Raises:
-        Refusal: not an image, damaged, or holding numbers that are no codes: floats that are not whole, CMYK, pages.
+        Refusal: not an image, damaged, or holding numbers that cannot be codes: floats that are not whole, CMYK, pages.
     """
     with refusing("its pixels cannot be decoded"):
         return _raw_mask(data)
