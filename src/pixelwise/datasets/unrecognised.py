@@ -1,5 +1,5 @@
-"""Why a folder is not a dataset: what each folder in it holds, which two are closest to images and masks, what is missing,
-and what to do.
+"""Why a folder is not a dataset: what each folder in it holds, which two are closest to images and masks, what is
+missing, and what to do.
 
 Names are counted and a few headers are read; nothing is decoded but some small pictures, so that a large tree takes
 no longer than a small one. Nothing is advised that would train on wrong data.

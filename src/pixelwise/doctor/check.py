@@ -11,7 +11,7 @@ from pixelwise.datasets.class_values import Given, Values, parse_value, values_o
 from pixelwise.datasets.masks.mask_reading import MaskChoices
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.doctor.check_report import CheckReport
-from pixelwise.doctor.diagnose import Progress, diagnose
+from pixelwise.doctor.diagnose import Diagnosis, Progress, diagnose
 from pixelwise.doctor.findings import find_problems
 from pixelwise.doctor.fix import Decisions, write_repaired_copy
 from pixelwise.doctor.label_errors import Predicts, find_suspects
@@ -79,19 +79,22 @@ def check(
         )
         report = replace(report, suspects=tuple(suspects))
     if fix is not None:
-        left_out, notes = write_repaired_copy(diagnosis, Path(fix), chosen, progress)
-        kept = chosen.commonest or chosen.keep_classes
-        questions = tuple(q for q in report.questions if not (kept and q.option.startswith("--commonest")))
-        copy = find_problems(open_dataset(fix), progress=lambda done, total: progress("checking the copy", done, total))
-        report = replace(
-            report,
-            fixed=Path(fix),
-            left_out=left_out,
-            copy_errors=copy.errors,
-            notes=(*report.notes, *notes),
-            questions=questions,
-        )
+        report = _with_copy(report, diagnosis, Path(fix), chosen, progress)
     return replace(report, seconds=time.perf_counter() - began)
+
+
+def _with_copy(
+    report: CheckReport, diagnosis: Diagnosis, out: Path, chosen: Decisions, progress: Progress
+) -> CheckReport:
+    """Write a repaired copy into `out`, examine it, and add both to the report. Raises as `check`."""
+    left_out, notes = write_repaired_copy(diagnosis, out, chosen, progress)
+    kept = chosen.commonest or chosen.keep_classes
+    questions = tuple(q for q in report.questions if not (kept and q.option.startswith("--commonest")))
+    copy = find_problems(open_dataset(out), progress=lambda done, total: progress("checking the copy", done, total))
+    notes = [*report.notes, *notes]
+    return replace(
+        report, fixed=out, left_out=left_out, copy_errors=copy.errors, notes=tuple(notes), questions=questions
+    )
 
 
 def _refuse_without_copy(options: Sequence[str]) -> None:
