@@ -39,7 +39,7 @@ ASIDE_WORDS = frozenset(  # what is made from images or measured beside them: ne
 )
 DEPTH = 6
 FEW_COLOURS = 16  # these cover nearly all of a mask, and little of a photograph
-SAMPLED_PX = 128  # an image's colours are counted on about this many pixels a side
+SAMPLED_PX = 128  # an image's colours are counted on about this many pixels per side
 LOOKED_AT = 3  # files of a folder that are opened where its name says nothing
 MOSTLY = 0.8  # of the pixels
 HALF = 0.5  # of the folders beside each other, and of a folder's files

@@ -37,7 +37,7 @@ WHOLE_WORDS = frozenset(
 )
 MOST = 0.8  # of the samples must be in groups
 REGULAR = 0.5  # of the steps from number to number must be the usual one
-FEW = 3  # samples a group at least, in the middle of the groups: a series has a length
+FEW = 3  # samples per group at least, in the middle of the groups: a series has a length
 LONGEST_NAME, LONGEST_RULE = 300, 100  # characters
 WORDS = re.compile(r"[A-Za-z]+")
 PIECES = re.compile(r"[-_., ()]+")

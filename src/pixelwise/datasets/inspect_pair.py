@@ -34,7 +34,7 @@ LARGE_PIXELS = 8_000_000  # of an image or mask; more than one of these at a tim
 LARGE = threading.Lock()
 MANY_IDS = 64
 FEW_IDS = 8
-SAMPLED_PX = 64  # an image is averaged from about this many pixels a side: enough for what it looks like
+SAMPLED_PX = 64  # an image is averaged from about this many pixels per side: enough for what it looks like
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 

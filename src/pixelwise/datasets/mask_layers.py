@@ -1,4 +1,4 @@
-"""Masks in several files an image, each of 0 and one other value: a file for each class, or for each object.
+"""Masks in several files per image, each of 0 and one other value: a file for each class, or for each object.
 
     DATA/images/a.jpg        DATA/images/a.jpg            DATA/a/images/a.png
     DATA/masks/car/a.png     DATA/masks/a_car.png         DATA/a/masks/1.png, 2.png …
@@ -107,7 +107,7 @@ def list_pairs(root: Path) -> Listing:
     images_in_all = sum(map(len, found.values()))
     what = "an object" if names == [OBJECT] else "a class"
     listing.notes.append(
-        f"{files:,} mask files of {what} each for {images_in_all:,} images: read as one mask an image, background "
+        f"{files:,} mask files of {what} each for {images_in_all:,} images: read as one mask per image, background "
         "where none holds a pixel."
     )
     return listing
@@ -132,7 +132,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _object_folders(root: Path) -> list[Path]:
-    """Folders with images/, which holds one image, and masks/, which holds others: one folder an image."""
+    """Folders with images/, which holds one image, and masks/, which holds others: one folder per image."""
     for parent in (root, *(path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith("."))):
         folders = (path for path in sorted(parent.iterdir()) if path.is_dir() and not path.is_symlink())
         both = [path for path in folders if (path / "images").is_dir() and (path / "masks").is_dir()]

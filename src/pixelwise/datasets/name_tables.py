@@ -4,7 +4,7 @@ _classes.csv       Pixel Value, Class             Roboflow; also value, id, inde
 class_dict.csv     name,r,g,b                     Kaggle's editions of CamVid, DeepGlobe and others
 label_colors.txt   64 128 64  Animal              CamVid
 labelmap.txt       # label:color_rgb:…            CVAT
-labels.txt         a name a line                  labelme2voc, YOLO and others: the line's number is the value
+labels.txt         one name per line              labelme2voc, YOLO and others: the line's number is the value
 classes.json       {"0": "road"}, {"road": 0}, [{"name": …, "id": …, "color": …}], nnU-Net's {"labels": …}
 data.yaml          names: …                       YOLO
 
@@ -294,7 +294,7 @@ def _of_item(key: str, item: Any) -> NameRow | None:
 
 
 def yaml_rows(text: str) -> list[NameRow]:
-    """`names` of a YAML file, as YOLO writes it: in brackets, a dash a line, or a number a line.
+    """`names` of a YAML file, as YOLO writes it: in brackets, or a dash or number on each line.
 
     Raises:
         Refusal: a name is too long.

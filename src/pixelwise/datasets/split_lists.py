@@ -1,6 +1,6 @@
 """Lists in the dataset's folder that assign pairs to splits.
 
-    train.txt, val.txt, test.txt        a name or path a line; at the root or in splits/, lists/, ImageSets/*/
+    train.txt, val.txt, test.txt        one name or path per line; at the root or in splits/, lists/, ImageSets/*/
     splits.csv                          a column of names and one called split, set, subset, partition or fold;
                                         or a column of names for each split
     splits.json, splits_final.json      {"train": [names], "val": [names]}; a list of these: its first

@@ -270,7 +270,7 @@ def _of_table(text: str) -> str:
             "Semantic Segmentation Masks or COCO Segmentation."
         )
     if "maskpath" in columns:
-        return "lists the masks of Open Images, a file an object. Arrange them as masks/CLASS/IMAGE.png."
+        return "lists the masks of Open Images, one file per object. Arrange them as masks/CLASS/IMAGE.png."
     if re.search(r"\bPOLYGON\s*(?:Z\s*)?\(\(", rows):
         return f"holds polygons as text (WKT), which are not read. {DRAW}"
     if RUNS.search(rows):

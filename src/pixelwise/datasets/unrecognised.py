@@ -31,7 +31,7 @@ FORMATS = {1: "", 2: "signed ", 3: "floating-point "}
 READ = (
     "Read in place are images and masks in folders of any names, with splits at any depth "
     "(DATA/{train,val,test}/{images,masks}/, DATA/{images,masks}/, CamVid's train/ + trainannot/), side by side "
-    "(a.jpg, a_mask.png), or one mask file a class; and Cityscapes, Pascal VOC, ADE20K, COCO, YOLO, LabelMe, CVAT, "
+    "(a.jpg, a_mask.png), or one mask file per class; and Cityscapes, Pascal VOC, ADE20K, COCO, YOLO, LabelMe, CVAT, "
     "Label Studio, VIA, Supervisely, SuperAnnotate, Darwin, Segments.ai, GeoJSON, run lengths in CSV, MATLAB, NIfTI, "
     "parquet and Hugging Face's image folders."
 )

@@ -166,7 +166,7 @@ def _check_regular(status: os.stat_result) -> None:
     if status.st_size > MAX_BYTES:
         raise Refusal(
             "too-large",
-            f"{status.st_size / 2**30:.1f} GiB; the limit is {MAX_BYTES / 2**30:.0f} GiB a file.",
+            f"{status.st_size / 2**30:.1f} GiB; the limit is {MAX_BYTES / 2**30:.0f} GiB per file.",
             f"Cut it into tiles. {STREAMED}",
         )
 

@@ -190,7 +190,7 @@ def image_bits(opened: OpenedImage) -> int:
 
 
 def _heif_bits(data: bytes) -> int:
-    """Bits a sample of an AVIF or HEIC. "pixi": version and flags, number of channels, bits of each."""
+    """Bits per sample of an AVIF or HEIC. "pixi": version and flags, number of channels, bits of each."""
     at = data.find(b"pixi", 0, 1 << 16)
     return data[at + 9] if 0 < at < len(data) - 9 and data[at + 9] in (8, 10, 12, 16) else 8
 

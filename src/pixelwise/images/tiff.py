@@ -305,7 +305,7 @@ class TiffImage:
 
     @property
     def resolution(self) -> tuple[Any, Any, int] | None:
-        """Pixels a unit, across and down, as fractions, and the unit (1 none, 2 inch, 3 cm); None where not stated."""
+        """Pixels per unit, across and down, as fractions, and the unit (1 none, 2 inch, 3 cm); None if not stated."""
         across, down, unit = (self.page.tags.valueof(code) for code in RESOLUTION_TAGS)
         return (across, down, int(unit or 2)) if across and down else None
 

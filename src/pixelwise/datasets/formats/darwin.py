@@ -1,4 +1,4 @@
-"""V7's Darwin: a JSON file an image, of version 2 (`item`, `slots`) or 1 (`image`).
+"""V7's Darwin: one JSON file per image, of version 2 (`item`, `slots`) or 1 (`image`).
 
 Polygons of several paths (even-odd), boxes, ellipses and raster layers are drawn in order; lines, keypoints and
 skeletons have no area and are reported. A raster layer is one list of value and count along the rows, in which a

@@ -1,4 +1,4 @@
-"""LabelMe: a JSON file an image, with `shapes`.
+"""LabelMe: one JSON file per image, with `shapes`.
 
 Drawn: polygon, rectangle, oriented_rectangle (and X-AnyLabeling's rotation), circle, mask. Reported as not drawn: line,
 linestrip, point, points and unknown kinds. `__ignore__` is void and `_background_` the background, as in LabelMe's own

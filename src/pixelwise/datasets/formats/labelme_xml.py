@@ -1,4 +1,4 @@
-"""LabelMe of MIT, the web tool: an XML file an image, with `object`s: polygons, boxes and masks.
+"""LabelMe of MIT, the web tool: one XML file per image, with `object`s: polygons, boxes and masks.
 
 Folders are those of the tool (`Images/`, `Annotations/`, `Masks/`, each with collections inside) or a file next to its
 image, as CVAT exports "LabelMe 3.0". An object's mask is a PNG that `segm/mask` names: where it is not 0, by its alpha

@@ -337,7 +337,7 @@ def _by_case(volumes: list[Path], listing: Listing) -> dict[str, Path]:
 
 
 def _files_of(case: str, images: dict[str, Path]) -> list[Path]:
-    """The image volumes of a case: one, or one a channel as nnU-Net numbers them, from the first without a gap."""
+    """The image volumes of a case: one, or one per channel as nnU-Net numbers them, from the first without a gap."""
     if f"{case}_0000" not in images:
         return [images[case]] if case in images else []
     return [images[name] for name in takewhile(images.__contains__, (f"{case}_{i:04}" for i in count()))]

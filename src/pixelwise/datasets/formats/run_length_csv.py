@@ -1,4 +1,4 @@
-"""Run lengths in a table: `ImageId,EncodedPixels`, a row an object, as Kaggle's competitions have them.
+"""Run lengths in a table: `ImageId,EncodedPixels`, one row per object, as Kaggle's competitions have them.
 
 A cell holds pairs of start and length, "3 5 17 5", from 1. An empty cell (or −1) says that nothing is there. Classes
 are a column (`ClassId`, `class`, `cell_type` …) or the end of the name (`ImageId_ClassId`, `Image_Label`); without one,

@@ -1,4 +1,4 @@
-"""Supervisely: a folder a dataset, with `img/` and `ann/`, a JSON file an image; meta.json declares the classes.
+"""Supervisely: one folder per dataset, with `img/` and `ann/`, one JSON file per image; meta.json declares the classes.
 
 Polygons (with holes), rectangles, ellipses and bitmaps are drawn in their order; points, lines and skeletons have no
 area and are reported. A bitmap is a PNG in zlib in base64: nothing of it is unpacked beyond the size of its image.

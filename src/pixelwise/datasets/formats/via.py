@@ -88,7 +88,7 @@ def _reader(attribute: str) -> Read:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """A row an image: filename and its regions, each a table. Raises Refusal."""
+    """One row per image: filename and its regions, each a table. Raises Refusal."""
     if path.suffix.lower() == ".csv":
         return _rows_of_table(path)
     table = read_json(path)

@@ -1,4 +1,4 @@
-"""YOLO polygons: a text file an image, a line an object: class x y x y …, each from 0 to 1 of width and height.
+"""YOLO polygons: one text file per image, one line per object: class x y x y …, each from 0 to 1 of width and height.
 
 Four corners (oriented boxes) are a polygon like any other. Named as not drawn: boxes (five numbers), poses. Class names
 are data.yaml's `names`. In the masks a class is its number plus one; 0 is where nothing is drawn. Later lines are drawn
