@@ -374,7 +374,7 @@ def test_channels_that_are_not_used_are_named_and_can_be_chosen(tmp_path: Path, 
     table = {"modality": names, "labels": {"0": "background", "1": "tumour"}}
     (tmp_path / "dataset.json").write_text(json.dumps(table))
     (problem,) = [p for p in open_dataset(tmp_path).problems if p.kind == "unused-channels"]
-    assert "the first is used, FLAIR; not used: T1w, t1gd, T2w" in problem.message
+    assert "only FLAIR is used; not used: T1w, t1gd, T2w" in problem.message
     assert 'bands = ["T2w"]' in problem.remedy
 
     def picture(text: str) -> np.ndarray[Any, Any]:

@@ -453,7 +453,7 @@ def test_ade20k_in_full_asks_which_classes_are_kept(tmp_path: Path) -> None:
         check(tmp_path / "data", fix=tmp_path / "never")
     with pytest.raises(DatasetError, match="400 classes"):
         open_dataset(tmp_path / "data")
-    with pytest.raises(UsageError, match="no such class; there are floor"):
+    with pytest.raises(UsageError, match="no such class; the classes are floor"):
         check(tmp_path / "data", fix=tmp_path / "never", decisions=Decisions(keep_classes=("flor",)))
     for decisions in (Decisions(commonest=2), Decisions(keep_classes=("floor", "wall"))):
         out = tmp_path / f"out{decisions.commonest}"
@@ -494,7 +494,9 @@ def test_the_help_of_convert_names_every_format() -> None:
     from pixelwise.cli.convert_command import convert as verb
 
     (option,) = inspect.signature(verb, eval_str=True).parameters["to"].annotation.__metadata__
-    assert set(option.help.replace(" or ", ", ").rstrip(".").split(", ")) == set(WRITERS)
+    assert set(option.help.removeprefix("Target format: ").replace(" or ", ", ").rstrip(".").split(", ")) == set(
+        WRITERS
+    )
 
 
 def test_a_nifti_file_cut_short_is_reported(tmp_path: Path) -> None:

@@ -643,7 +643,7 @@ def test_square_images_do_not_tell_the_order_and_dataset_toml_says_it(tmp_path: 
         ("2390 20", "do not add up to 60×40"),
         ("9223372036854775807 9223372036854775807", "not integers"),
         ("9999999999 9999999999", "do not add up"),
-        ("1 3 5", "no pairs"),
+        ("1 3 5", "not pairs"),
         ("0 3", "starts at 0; the first pixel is 1"),
         ("500 7 33 7 33 7", "counted from the run before"),
         ("5 x", "not integers"),
@@ -736,7 +736,7 @@ def test_between_keyframes_boxes_move_and_frames_of_polygons_are_left_out(tmp_pa
     assert (masks[7] == boxed(("Boat", 30, 4, 40, 12), jet)).all()
     assert (masks[8] == boxed(jet)).all()
     assert (masks[9] == boxed(jet)).all()
-    assert "only CVAT can move (export all frames): frame 6" in messages(dataset)
+    assert "only CVAT can interpolate (export all frames): frame 6" in messages(dataset)
     assert "3 boxes interpolated" in messages(dataset)
 
 
@@ -1083,7 +1083,7 @@ def test_two_tables_that_differ_are_no_copies(tmp_path: Path) -> None:
     (tmp_path / "two.csv").write_text("ImageId,EncodedPixels\na.png,1 80\nb.png,1 40\n")
     dataset = open_dataset(tmp_path)
     assert "image-twice" in kinds(dataset)
-    assert "two.csv repeats 1 drawings of one.csv" in messages(dataset)
+    assert "two.csv repeats 1 annotations of one.csv" in messages(dataset)
 
 
 def test_regions_without_the_class_attribute_are_counted(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_every_fault_is_found_in_one_go(root: Path) -> None:
 @pytest.mark.parametrize(
     ("mask", "image", "words"),
     [
-        ((48, 64), (64, 48), "turned by 90°"),
+        ((48, 64), (64, 48), "rotated by 90°"),
         ((24, 32), (48, 64), "scaled by 0.5"),
         ((47, 64), (48, 64), "+0 columns, -1 rows"),
     ],

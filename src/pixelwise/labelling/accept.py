@@ -181,7 +181,7 @@ def require_drawable(picture: AnnotatedImage, name: str) -> None:
     if picture.damaged:
         what = f"is damaged: {shown(name)}: {picture.damaged.what}"
         raise Refusal(picture.damaged.kind, what, picture.damaged.remedy)
-    for shape in picture.figures:
+    for shape in picture.shapes:
         if shape.undrawn and shape.undrawn != labelstudio.SECOND_LABEL:
             what = f"has a {shown(shape.kind)} of {shown(shape.name)} on {shown(name)}, which is not drawn."
             raise Refusal("not-drawn", f"{what} {shape.undrawn}", "Draw it as a polygon or mask.")

@@ -25,7 +25,7 @@ from pixelwise.datasets.formats.reader_errors import refusals
 from pixelwise.images.decode import MAX_PIXELS, MaskIds
 from pixelwise.images.files import Refusal, shown
 
-OBJECT = "object"  # the class of figures without a name
+OBJECT = "object"  # the class of shapes without a name
 MOST_CORNERS = 2048  # of an ellipse
 LINE, POINT = "A line has no area.", "A point has no area."
 WHY_NOT = {  # kinds of shapes, in the words of many formats
@@ -41,7 +41,7 @@ Place = str | int  # what finds a picture in its file
 
 @dataclass(frozen=True)
 class MaskPatch:
-    """Pixels of a figure: a mask [h, w] and where its top left pixel lies."""
+    """Pixels of a shape: a mask [h, w] and where its top left pixel lies."""
 
     top: int
     left: int
@@ -56,7 +56,7 @@ class DrawnShape:
     kind: str  # the format's own word for it: "polygon", "polyline", "bitmap"
     rings: tuple[Polygon, ...] = ()
     outline: Callable[[Size], Polygon] | None = None  # its one ring, where that depends on the image's (H, W)
-    stamp: Callable[[Size], MaskPatch] | None = None  # its pixels on an image of (H, W); raises Refusal
+    patch: Callable[[Size], MaskPatch] | None = None  # its pixels on an image of (H, W); raises Refusal
     undrawn: str = ""  # a sentence: "A line has no area."
     z: int = 0
 
@@ -65,12 +65,12 @@ class DrawnShape:
 
     @classmethod
     def not_drawn(cls, name: str, kind: str, why: str = "", z: int = 0) -> DrawnShape:
-        """A figure that is not drawn: its kind has no area or is not read, or `why`."""
+        """A shape that is not drawn: its kind has no area or is not read, or `why`."""
         return cls(name, kind, undrawn=why or WHY_NOT.get(kind.lower(), "This kind of shape is not read."), z=z)
 
     @classmethod
     def polygon(cls, name: str, kind: str, rings: Iterable[Any], z: int = 0) -> DrawnShape:
-        """A figure of rings, each a list of pairs or a flat list of x, y, x, y; one that cannot be drawn says why."""
+        """A shape of rings, each a list of pairs or a flat list of x, y, x, y; one that cannot be drawn says why."""
         try:
             return cls(name, kind, tuple(polygon_of(ring) for ring in rings), z=z)
         except Refusal as refusal:
@@ -78,7 +78,7 @@ class DrawnShape:
 
     @classmethod
     def rectangle(cls, name: str, kind: str, *sides: Any, turned: Any = 0, z: int = 0) -> DrawnShape:
-        """A figure from left, top, right, bottom; `turned` in degrees, clockwise, about its centre."""
+        """A shape from left, top, right, bottom; `turned` in degrees, clockwise, about its centre."""
         numbers = _finite(*sides, turned)
         if len(numbers) != 5:
             return cls(name, kind, undrawn="Its sides are not four finite numbers.", z=z)
@@ -95,7 +95,7 @@ class DrawnShape:
 
     @classmethod
     def ellipse(cls, name: str, kind: str, *numbers: Any, turned: Any = 0, z: int = 0) -> DrawnShape:
-        """A figure from the centre x, y and the radii x, y; `turned` in degrees, clockwise, about its centre."""
+        """A shape from the centre x, y and the radii x, y; `turned` in degrees, clockwise, about its centre."""
         own = _finite(*numbers, turned)
         if len(own) != 5:
             return cls(name, kind, undrawn="Its centre and radii are not four finite numbers.", z=z)
@@ -106,10 +106,10 @@ class DrawnShape:
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One image as an annotation file names it, with its figures."""
+    """One image as an annotation file names it, with its shapes."""
 
     image: str  # its name or path, as the format writes it
-    figures: tuple[DrawnShape, ...] = ()
+    shapes: tuple[DrawnShape, ...] = ()
     size: Size | None = None  # of the image, where the file states it
     at: Path | None = None  # the image's path, where the format's folders determine it
     split: str = "all"
@@ -117,16 +117,16 @@ class AnnotatedImage:
 
     @property
     def drawn(self) -> list[DrawnShape]:
-        return [figure for figure in self.figures if not figure.undrawn]
+        return [shape for shape in self.shapes if not shape.undrawn]
 
 
 def picture_of(
-    image: str, figures: Iterable[DrawnShape], size: Callable[[], Size | None], split: str = "all"
+    image: str, shapes: Iterable[DrawnShape], size: Callable[[], Size | None], split: str = "all"
 ) -> AnnotatedImage:
-    """A picture whose figures are made here; one that raises is damaged, and the file's other pictures are not."""
+    """A picture whose shapes are made here; one that raises is damaged, and the file's other pictures are not."""
     try:
         with refusals():
-            return AnnotatedImage(image, tuple(figures), size(), split=split)
+            return AnnotatedImage(image, tuple(shapes), size(), split=split)
     except Refusal as refusal:
         return AnnotatedImage(image, split=split, damaged=refusal)
 
@@ -142,32 +142,32 @@ def mask_of(picture: AnnotatedImage, ids: Mapping[str, int], size: Size) -> Mask
 
 
 def draw_all(mask: MaskIds, picture: AnnotatedImage, ids: Mapping[str, int]) -> None:
-    """Draw a picture's figures into a mask [H, W], each with its class's id. Raises Refusal."""
-    for i, figure in sorted(enumerate(picture.figures), key=lambda numbered: numbered[1].z):
-        if not figure.undrawn:
+    """Draw a picture's shapes into a mask [H, W], each with its class's id. Raises Refusal."""
+    for i, shape in sorted(enumerate(picture.shapes), key=lambda numbered: numbered[1].z):
+        if not shape.undrawn:
             with shape_named(where_of(picture, i)):
-                if figure.name not in ids:
+                if shape.name not in ids:
                     raise Refusal("annotations", "was not there when the file was listed.", "Run the check again.")
-                draw(mask, figure, ids[figure.name])
+                draw(mask, shape, ids[shape.name])
 
 
-def draw(mask: MaskIds, figure: DrawnShape, value: int) -> None:
-    """Write `value` into the pixels of `mask` [H, W] that a figure covers. Raises Refusal."""
+def draw(mask: MaskIds, shape: DrawnShape, value: int) -> None:
+    """Write `value` into the pixels of `mask` [H, W] that a shape covers. Raises Refusal."""
     size = (mask.shape[0], mask.shape[1])
-    if figure.stamp is not None:
-        stamp = figure.stamp(size)
-        top, left = max(stamp.top, 0), max(stamp.left, 0)
-        own = stamp.mask[top - stamp.top :, left - stamp.left :]
+    if shape.patch is not None:
+        patch = shape.patch(size)
+        top, left = max(patch.top, 0), max(patch.left, 0)
+        own = patch.mask[top - patch.top :, left - patch.left :]
         place = mask[top : top + own.shape[0], left : left + own.shape[1]]
         place[own[: place.shape[0], : place.shape[1]]] = value
-    elif found := inside_rings(figure.rings_on(size), size):
+    elif found := inside_rings(shape.rings_on(size), size):
         rows, columns, filled = found
         mask[rows, columns][filled] = value
 
 
 def where_of(picture: AnnotatedImage, i: int) -> str:
-    figure = picture.figures[i]
-    return f"{shown(picture.image)}, shape {i} ({shown(figure.kind)} {shown(figure.name)})"
+    shape = picture.shapes[i]
+    return f"{shown(picture.image)}, shape {i} ({shown(shape.kind)} {shown(shape.name)})"
 
 
 @contextmanager

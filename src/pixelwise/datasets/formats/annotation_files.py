@@ -265,7 +265,7 @@ class _Lister:
         report_shapes(path, picture, image, self.listing, self.undrawn)
         self.bare += not picture.drawn
         split = picture.split if picture.split != "all" else _split_of(path, image, self.listing.root, alone)
-        names = frozenset(figure.name for figure in picture.drawn)
+        names = frozenset(shape.name for shape in picture.drawn)
         self.drawn.append(_Drawn(path, image, split, names, place))
 
     def report(self) -> None:
@@ -324,14 +324,14 @@ def _pictures(read: Read, path: Path, _changed_ns: int) -> Mapping[Place, Annota
 
 
 def report_shapes(path: Path, picture: AnnotatedImage, image: Path, listing: Listing, undrawn: SkippedShapes) -> None:
-    """Report figures that are not drawn, and rings that cross themselves or leave the image."""
-    for i, figure in enumerate(picture.figures):
-        if figure.undrawn:
-            undrawn.add(path, figure.kind, figure.name, where_of(picture, i), figure.undrawn)
-    outlined = [i for i, one in enumerate(picture.figures) if not one.undrawn and (one.rings or one.outline)]
+    """Report shapes that are not drawn, and rings that cross themselves or leave the image."""
+    for i, shape in enumerate(picture.shapes):
+        if shape.undrawn:
+            undrawn.add(path, shape.kind, shape.name, where_of(picture, i), shape.undrawn)
+    outlined = [i for i, one in enumerate(picture.shapes) if not one.undrawn and (one.rings or one.outline)]
     size = (picture.size or stated_size(image)) if outlined else None  # None: damaged, reported where it is read
     if size is not None:
-        rings = [(where_of(picture, i), ring) for i in outlined for ring in picture.figures[i].rings_on(size)]
+        rings = [(where_of(picture, i), ring) for i in outlined for ring in picture.shapes[i].rings_on(size)]
         judge_polygons(
             rings, size, lambda kind, where, what, remedy: listing.warn(kind, path, f"{where} {what}", remedy)
         )
@@ -357,7 +357,7 @@ def _alike(one: AnnotatedImage, other: AnnotatedImage) -> bool:
         return made.args if isinstance(made, partial) else made
 
     def comparable(picture: AnnotatedImage) -> list[tuple[Any, ...]]:
-        return [(f.name, [r.tolist() for r in f.rings], plain(f.outline), plain(f.stamp)) for f in picture.drawn]
+        return [(f.name, [r.tolist() for r in f.rings], plain(f.outline), plain(f.patch)) for f in picture.drawn]
 
     return comparable(one) == comparable(other)
 

@@ -119,12 +119,12 @@ def figure_of(shape: Element, label: str, where: str) -> DrawnShape:
             return DrawnShape.ellipse(label, kind, *numbers, turned=turned, z=z)
         if kind == "mask":
             left, top, width, height = (whole_text(shape.get(key), key) for key in ("left", "top", "width", "height"))
-            stamp = partial(_stamp, shape.get("rle") or "", (top, left, height, width))
-            return DrawnShape(label, kind, stamp=stamp, z=z)
+            patch = partial(_patch, shape.get("rle") or "", (top, left, height, width))
+            return DrawnShape(label, kind, patch=patch, z=z)
     return DrawnShape.not_drawn(label, kind, z=z)
 
 
-def _stamp(runs: str, box: tuple[int, int, int, int], size: Size) -> MaskPatch:
+def _patch(runs: str, box: tuple[int, int, int, int], size: Size) -> MaskPatch:
     """The pixels of a mask whose box (top, left, height, width) lies in an image of this size. Raises Refusal."""
     top, left, height, width = box
     if top + height > size[0] or left + width > size[1]:

@@ -101,7 +101,7 @@ def _figure(one: dict[str, Any], annotations: list[dict[str, Any]]) -> DrawnShap
         turned = np.rad2deg(number_of(shape.get("angle")) or 0)
         return DrawnShape.ellipse(name, kind, *(part.get(axis) for part in parts for axis in "xy"), turned=turned)
     if kind == "mask":
-        return DrawnShape(name, kind, stamp=partial(_stamp, str(one.get("id")), _layer_of(one, annotations)))
+        return DrawnShape(name, kind, patch=partial(_patch, str(one.get("id")), _layer_of(one, annotations)))
     return DrawnShape.not_drawn(name, kind)
 
 
@@ -130,7 +130,7 @@ def _mapping(layer: dict[str, Any]) -> dict[str, Any]:
     return mapping if isinstance(mapping, dict) else {}
 
 
-def _stamp(own: str, layer: dict[str, Any], size: Size) -> MaskPatch:
+def _patch(own: str, layer: dict[str, Any], size: Size) -> MaskPatch:
     """Where a raster layer has the number of one mask. Raises Refusal."""
     number = _mapping(layer).get(own)
     if type(number) is not int:

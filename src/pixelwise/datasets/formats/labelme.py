@@ -90,7 +90,7 @@ def _figure(i: int, shape: Row) -> DrawnShape:
             radius = math.dist(centre, rim)
             return DrawnShape.polygon(name, kind, [ellipse_of(centre[0], centre[1], radius, radius)])
         if kind == "mask":
-            return DrawnShape(name, kind, stamp=partial(_stamp, _points(shape).tolist(), shape.get("mask")))
+            return DrawnShape(name, kind, patch=partial(_patch, _points(shape).tolist(), shape.get("mask")))
     except Refusal as refusal:
         return DrawnShape.not_drawn(name, kind, f"It {refusal.what}")
     return DrawnShape.not_drawn(name, kind)
@@ -104,7 +104,7 @@ def _points(shape: Row) -> Polygon:
     return points
 
 
-def _stamp(corners: list[list[float]], mask: Any, size: Size) -> MaskPatch:
+def _patch(corners: list[list[float]], mask: Any, size: Size) -> MaskPatch:
     """The pixels of a PNG in base64, whose box has these corners in an image of this size. Raises Refusal."""
     points = np.rint(corners).astype(np.int64)
     (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()

@@ -84,7 +84,7 @@ def _figure(one: Element, path: Path) -> DrawnShape:
     name = _text(one, "name") or OBJECT
     segment, outline = one.find("segm"), one.find("polygon")
     if segment is not None:
-        return DrawnShape(name, "segm", stamp=partial(_mask, path, _text(segment, "mask")))
+        return DrawnShape(name, "segm", patch=partial(_mask, path, _text(segment, "mask")))
     if outline is not None:
         points = [[number_of(_text(pt, axis)) for axis in "xy"] for pt in outline.findall("pt")]
         for i in range(1, len(outline) // 2 + 1):  # Roboflow and RectLabel: x1, y1, x2, y2 …

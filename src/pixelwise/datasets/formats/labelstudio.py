@@ -148,7 +148,7 @@ def _figure(kind: str, result: Row, value: Row, labels: list[str]) -> DrawnShape
         what = f"was drawn while the image was turned by {result['image_rotation']} degrees."
         raise Refusal("turned", what, "Turn the image itself, and draw on that.")
     if kind == "brush":
-        return DrawnShape(labels[0], kind, stamp=partial(_stamp, value.get("rle")))
+        return DrawnShape(labels[0], kind, patch=partial(_patch, value.get("rle")))
     outline = partial(_outline, kind, value)
     try:
         outline(PERCENT)
@@ -176,7 +176,7 @@ def _kind_of(value: Row) -> str:
     return "rectangle" if {"x", "y", "width", "height"} <= value.keys() else "keypoint" if "x" in value else "text"
 
 
-def _stamp(runs: Any, size: Size) -> MaskPatch:
+def _patch(runs: Any, size: Size) -> MaskPatch:
     return MaskPatch(0, 0, brush_mask(runs, *size))
 
 

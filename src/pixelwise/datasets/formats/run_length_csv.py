@@ -187,12 +187,12 @@ def _reader(order: str) -> Read:
 def _picture(image: str, rows: list[_Row], order: str) -> AnnotatedImage:
     sizes = {row.size for row in rows if row.size}
     figures = tuple(
-        DrawnShape(row.kind, "run lengths", stamp=partial(_stamp, row.runs, order)) for row in rows if row.runs
+        DrawnShape(row.kind, "run lengths", patch=partial(_patch, row.runs, order)) for row in rows if row.runs
     )
     return AnnotatedImage(image, figures, sizes.pop() if len(sizes) == 1 else None)
 
 
-def _stamp(runs: str, order: str, size: Size) -> MaskPatch:
+def _patch(runs: str, order: str, size: Size) -> MaskPatch:
     """The pixels of a cell on an image of this size. Raises Refusal."""
     if len(runs) > LONGEST_RUN * (size[0] * size[1] + 1):
         raise Refusal("run-lengths", "has more run lengths than its image has pixels.", "Export it again.")
@@ -235,7 +235,7 @@ def _oblong(paths: list[Path], files: ImageFiles) -> Iterator[tuple[AnnotatedIma
     """Pictures with objects whose image, or table, has two different sides."""
     for path in paths:
         pictures = read_or_none(_reader("columns"), path) or {}
-        for picture in islice((p for p in pictures.values() if p.figures), 10 * TRIED):
+        for picture in islice((p for p in pictures.values() if p.shapes), 10 * TRIED):
             image = find_image(files, picture, path)
             size = picture.size or (stated_size(image) if image else None)
             if size and size[0] != size[1]:
@@ -245,10 +245,10 @@ def _oblong(paths: list[Path], files: ImageFiles) -> Iterator[tuple[AnnotatedIma
 def _flat(picture: AnnotatedImage, order: str, size: Size) -> MaskIds | None:
     """All objects of a picture as one mask [H, W] of 0 and 1; None where one is damaged, as its drawing will report."""
     mask = np.zeros(size, np.uint8)
-    for figure in picture.figures:
-        if isinstance(figure.stamp, partial):
+    for figure in picture.shapes:
+        if isinstance(figure.patch, partial):
             try:
-                mask[_stamp(figure.stamp.args[0], order, size).mask] = 1
+                mask[_patch(figure.patch.args[0], order, size).mask] = 1
             except Refusal:
                 return None
     return mask

@@ -139,7 +139,7 @@ def _name_of(one: dict[str, Any], categories: dict[int, str]) -> str:
 
 
 def _numbered(one: dict[str, Any], categories: dict[int, str], own: Path | None) -> DrawnShape:
-    return DrawnShape(_name_of(one, categories), "object", stamp=partial(_stamp, own, one.get("id")))
+    return DrawnShape(_name_of(one, categories), "object", patch=partial(_patch, own, one.get("id")))
 
 
 def _figure(one: dict[str, Any], categories: dict[int, str]) -> DrawnShape:
@@ -153,7 +153,7 @@ def _figure(one: dict[str, Any], categories: dict[int, str]) -> DrawnShape:
     return DrawnShape.not_drawn(name, kind)
 
 
-def _stamp(own: Path | None, number: Any, size: Size) -> MaskPatch:
+def _patch(own: Path | None, number: Any, size: Size) -> MaskPatch:
     """Where a bitmap has one number. Raises Refusal."""
     if own is None:
         raise Refusal("mask-missing", "has its pixels in a bitmap that is a URL and has not been downloaded.", EXPORT)

@@ -61,10 +61,13 @@ def list_pairs(root: Path) -> Listing:
 def mask_ids(path: Path, entry: str, size: Size) -> MaskIds:
     """The mask of one image. `entry`: as `add_drawn` writes it. Raises Refusal where pixels belong to no instance."""
     mask = picture_mask(read, path, entry, size)
-    stamps = [f.stamp for f in pictures_of(read, path)[""].figures if isinstance(f.stamp, partial)]
-    if stamps:
-        saved = stamps[0].args[0]
-        codes, named = _codes(saved, saved.stat().st_mtime_ns), {c for stamp in stamps for c in _numbers(stamp.args[1])}
+    patches = [f.patch for f in pictures_of(read, path)[""].shapes if isinstance(f.patch, partial)]
+    if patches:
+        saved = patches[0].args[0]
+        codes, named = (
+            _codes(saved, saved.stat().st_mtime_ns),
+            {c for patch in patches for c in _numbers(patch.args[1])},
+        )
         nobody = ~np.isin(codes, [-1, 0, *named])  # black is where nothing is drawn
         if nobody.any():
             what = f"names no object for {int(nobody.sum()):,} coloured pixels of {shown(saved.name)}."
@@ -125,7 +128,7 @@ def _figure(one: dict[str, Any], path: Path, own: str, classes: dict[int, str]) 
     parts, kind = one.get("parts"), str(one.get("type") or "mask")
     if isinstance(parts, list) and "points" not in one:
         colours = tuple(str(part.get("color")) for part in parts if isinstance(part, dict))
-        return DrawnShape(name, kind, stamp=partial(_saved, path.with_name(own + SAVED), colours))
+        return DrawnShape(name, kind, patch=partial(_saved, path.with_name(own + SAVED), colours))
     points = one.get("points")
     if kind == "polygon":
         holes = one.get("exclude") or []

@@ -90,7 +90,7 @@ def _figure(one: dict[str, Any]) -> DrawnShape:
     if kind == "bitmap":
         bitmap = one.get("bitmap")
         bitmap = bitmap if isinstance(bitmap, dict) else {}
-        return DrawnShape(name, kind, stamp=partial(_stamp, bitmap.get("data"), bitmap.get("origin")))
+        return DrawnShape(name, kind, patch=partial(_patch, bitmap.get("data"), bitmap.get("origin")))
     turned = one.get("angle") or 0
     if kind == "ellipse":
         centre, radii = one.get("center"), (one.get("radius_x"), one.get("radius_y"))
@@ -106,7 +106,7 @@ def _figure(one: dict[str, Any]) -> DrawnShape:
     return DrawnShape.not_drawn(name, kind)
 
 
-def _stamp(data: Any, origin: Any, size: Size) -> MaskPatch:
+def _patch(data: Any, origin: Any, size: Size) -> MaskPatch:
     """The pixels of a bitmap on an image of this size. Raises Refusal."""
     remedy = "Export the annotations again."
     height, width = size
