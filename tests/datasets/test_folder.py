@@ -15,7 +15,8 @@ from pixelwise.datasets.default_colours import default_colours, seen_lab, separa
 from pixelwise.datasets.formats.camvid import CAMVID
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.errors import DatasetError, UsageError
-from pixelwise.images.image_files import encode_label_png, read_mask, read_mask_ids, write_png, write_whole
+from pixelwise.images.files import write_whole
+from pixelwise.images.image_files import encode_label_png, read_mask, read_mask_ids, write_png
 from pixelwise.records import VOID, ClassList, Dataset
 
 CAMVID_FOLDER = Path(__file__).parents[2] / "../shared/data/camvid"

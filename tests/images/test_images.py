@@ -22,7 +22,7 @@ from PIL import Image
 
 from pixelwise.errors import ImageError, MaskError, OutputError
 from pixelwise.images import image_files, png_inflate
-from pixelwise.images.files import check_png
+from pixelwise.images.files import check_png, write_whole
 from pixelwise.images.orientation import ORIENTATION
 from pixelwise.images.png_inflate import stored_pixels
 from pixelwise.records import VOID, ClassList
@@ -405,32 +405,32 @@ def test_read_mask_maps_ids_and_names_those_outside(tmp_path: Path) -> None:
 
 def test_write_whole_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "x.bin"
-    image_files.write_whole(path, b"one")
-    image_files.write_whole(path, b"two")
+    write_whole(path, b"one")
+    write_whole(path, b"two")
     assert path.read_bytes() == b"two"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_failed_write_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.bin"
-    image_files.write_whole(path, b"one")
+    write_whole(path, b"one")
 
     def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="Free disk space"):
-        image_files.write_whole(path, b"two")
+        write_whole(path, b"two")
     assert path.read_bytes() == b"one"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_outputs_that_cannot_be_written_say_why(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="Create the folder"):
-        image_files.write_whole(tmp_path / "none" / "x", b"")
+        write_whole(tmp_path / "none" / "x", b"")
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputError, match="A folder of that name exists"):
-        image_files.write_whole(tmp_path / "folder", b"")
+        write_whole(tmp_path / "folder", b"")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder"]
 
 
@@ -440,7 +440,7 @@ def test_a_read_only_folder_is_an_output_error(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "open", read_only)
     with pytest.raises(OutputError, match="mount it for writing"):
-        image_files.write_whole(tmp_path / "x", b"")
+        write_whole(tmp_path / "x", b"")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -19,25 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelwise.errors import ImageError, MaskError
-from pixelwise.images.decode import MAX_PIXELS, MaskIds, image_pixels, mask_ids_of
+from pixelwise.images.decode import MaskIds, image_pixels, mask_ids_of
 from pixelwise.images.files import Refusal, read_bytes, shown, write_whole
 from pixelwise.images.png_writer import label_png
 from pixelwise.records import VOID, ClassList, Labels, Pixels
 
 COUNTED_AT_ONCE = 1 << 20
-__all__ = [
-    "MAX_PIXELS",
-    "decode_image",
-    "decode_mask_ids",
-    "encode_label_png",
-    "encode_png",
-    "labels_from_ids",
-    "read_image",
-    "read_mask",
-    "read_mask_ids",
-    "write_png",
-    "write_whole",
-]
 
 
 def read_image(path: Path | str) -> Pixels:
