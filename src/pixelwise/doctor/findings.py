@@ -132,7 +132,7 @@ def _without_withheld(
     if len(void) < 2 or len(void) < len(of_test):
         return list(facts), []
     message = f"all {len(void)} masks are void: the labels of this split are withheld, as benchmarks do."
-    remedy = "It can be predicted, not evaluated on."
+    remedy = "It can be used for prediction, but not for evaluation."
     kept = [(s, replace(pair, problems=(), pixels=None) if s == "test" else pair) for s, pair in facts]
     return kept, [Problem("warning", "labels-withheld", "test", message, remedy)]
 

@@ -162,7 +162,7 @@ def fitted_to(
     if way == "ask-stretch" and not stretch:
         return "--stretch-masks"
     resized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    why = "the same view at another scale" if way == "scale" else "as told by --stretch-masks"
+    why = "the same view at another scale" if way == "scale" else "as requested by --stretch-masks"
     lossless = width >= size[1] and height >= size[0]
     back = "yes: resize it back" if lossless else "no: it had more pixels than its image"
     return np.asarray(resized, np.uint8), Change(f"resized to the nearest pixel: {said}", why, back)
