@@ -141,3 +141,9 @@ def as_missing_extra(error: ModuleNotFoundError) -> PixelwiseError | None:
     """The error that names the extra to install, if an extra provides the missing module."""
     module = (error.name or "").partition(".")[0]
     return MissingExtraError(f"the package {module}", EXTRAS[module]) if module in EXTRAS else None
+
+
+def first_line(error: Exception) -> str:
+    """The message of a library's exception, as one line of at most 200 characters without its full stop."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200].rstrip(". ")

@@ -1,7 +1,7 @@
-"""Memory that was freed → back to the system.
+"""Return freed memory to the system, and measure peak memory.
 
-The C library of most Linux systems (glibc) keeps what a program frees, for its next wish. After a large image that is
-hundreds of megabytes, which a server would hold for as long as it runs.
+The C library of most Linux systems (glibc) keeps freed memory for the program's next allocation. After a large image
+that is hundreds of megabytes, which a server would occupy for as long as it runs.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from functools import cache
 from typing import Any
 
 SOON_S = 1.0
-LARGE_PIXELS = 4_000_000  # an image of more is worth giving memory back for, which takes a few milliseconds
+LARGE_PIXELS = 4_000_000  # after a larger image memory is given back, which takes a few milliseconds
 
 
 @cache
 def trimmer() -> Any:
-    """glibc's malloc_trim; None where the C library has none: on other systems freed memory goes back by itself."""
+    """glibc's malloc_trim; None if the C library has none: other systems take freed memory back by themselves."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -29,23 +29,23 @@ def trimmer() -> Any:
 
 
 def give_back_soon() -> None:
-    """As `give_back`, in a moment: when what is in work now, an answer that is being sent, has let go of its memory."""
+    """As `give_back`, after SOON_S, when the response that is being sent has released its memory."""
     later = threading.Timer(SOON_S, give_back)
     later.daemon = True
     later.start()
 
 
 def give_back() -> None:
-    """Hand memory that nothing uses back to the system."""
+    """Return unused memory to the system."""
     if (trim := trimmer()) is not None:
         trim(ctypes.c_size_t(0))
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held; 0 where the platform does not keep it."""
+    """Peak memory of this process in bytes; 0 if the platform does not record it."""
     try:
         import resource
-    except ImportError:  # Windows, which keeps it elsewhere
+    except ImportError:  # Windows
         with suppress(ImportError):
             import psutil
 

@@ -1,11 +1,11 @@
-"""The few frozen records that cross borders between parts of Pixelwise.
+"""The few frozen records that several parts of Pixelwise share.
 
 Shapes: H, W image height and width in pixels; h, w the same of the low-resolution scores; C classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +16,18 @@ from numpy.typing import NDArray
 from pixelwise.softmax import highest_probability, softmax
 
 COUNTED_AT_ONCE = 1 << 20
-VOID = 255  # the id of unlabelled pixels everywhere inside the program; it counts in no loss, metric or chart
+VOID = 255  # the id of unlabelled pixels inside the program; excluded from every loss, metric and chart
 MAX_CLASSES = 255  # ids 0 … 254 fit a uint8 mask beside VOID
 
 Labels = NDArray[np.uint8]  # [H, W] class ids, VOID where unlabelled
 Pixels = NDArray[np.uint8]  # [H, W, 3] RGB
 Scores = NDArray[np.float32]  # [C, h, w]
 Colour = tuple[int, int, int]  # RGB, 0–255 each
+OnProgress = Callable[[int, int], None]  # called with (done, total)
+
+
+def no_progress(_done: int, _total: int) -> None:
+    """A `OnProgress` that shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class ClassList:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image and, where it is labelled, its mask."""
+    """One image and its mask, if it is labelled."""
 
     name: str  # unique within its dataset: the path of the image below the dataset's root, without suffix
     image: Path
@@ -75,11 +80,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a dataset: what, where, and the remedy."""
+    """One problem of a dataset: what, where, and the remedy."""
 
     severity: Literal["error", "warning"]
     kind: str  # short and stable, for machines: "size-mismatch", "mask-missing", …
-    where: str  # the file, relative to the dataset's root, or the split or class that it is about
+    where: str  # the file, relative to the dataset's root, or the split or class
     message: str  # what was expected and what came
     remedy: str
 
@@ -89,20 +94,20 @@ class Problem:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A folder of images and masks whose layout was recognised. Nothing has been decoded yet."""
+    """A folder of images and masks whose layout was recognised. No file has been decoded yet."""
 
     root: Path
     layout: str  # "native", "pairs", "camvid", "coco" …: a key of `list_dataset.LAYOUTS`
     classes: ClassList
     splits: Mapping[str, tuple[Sample, ...]]  # "train", "val", "test" → samples in a fixed order
     mask_ids: Mapping[int, int] = field(default_factory=dict)  # id in a mask file → class id or VOID
-    notes: tuple[str, ...] = ()  # what was decided on the user's behalf: how it was split, which classes were found
-    problems: tuple[Problem, ...] = ()  # what was already seen while listing: images without masks and the like
+    notes: tuple[str, ...] = ()  # decisions made for the user: how it was split, which classes were found
+    problems: tuple[Problem, ...] = ()  # found while listing: images without masks and the like
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says about one image."""
+    """A model's prediction for one image."""
 
     labels: Labels  # uint8 [H, W]
     scores: Scores  # float32 [C, h, w], class scores at the network's own resolution
@@ -114,13 +119,13 @@ class Prediction:
         """Each class's share of this image's pixels, 0–1, in class order."""
         counts = np.zeros(256, np.int64)
         flat = self.labels.ravel()
-        for start in range(0, len(flat), COUNTED_AT_ONCE):  # bincount makes 8 bytes of every label
+        for start in range(0, len(flat), COUNTED_AT_ONCE):  # bincount takes 8 bytes per label
             counts += np.bincount(flat[start : start + COUNTED_AT_ONCE], minlength=256)
         return {name: float(counts[i]) / self.labels.size for i, name in enumerate(self.classes.names)}
 
     @property
     def confidence(self) -> float:
-        """The probability of the most probable class, 0–1, averaged over the places of the scores."""
+        """The probability of the most probable class, 0–1, averaged over the positions of the scores."""
         return float(highest_probability(self.scores, self.temperature).mean())
 
     def probabilities(self, x: int, y: int) -> dict[str, float]:

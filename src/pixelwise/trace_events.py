@@ -1,7 +1,7 @@
-"""Trace events: one JSON object a line, appended as things happen. The page, the report and the terminal read these.
+"""Trace events: one JSON object per line, appended as things happen. The page, reports and terminal read them.
 
 Every event has `version`, `event` (flow, epoch, checkpoint, stop …) and `time` (seconds since 1970). A reader must
-ignore events and fields that it does not know, and a last line without its newline, which is still being written.
+ignore unknown events and fields, and a last line without a newline, which is still being written.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def mend(path: Path, epochs: Sequence[Event]) -> None:
     from the trace are added. Every epoch is then present once.
 
     Args:
-        epochs: the epoch events that the checkpoint holds.
+        epochs: the epoch events in the checkpoint.
 
     Raises:
         OutputError: the file cannot be written.
@@ -65,10 +65,10 @@ def mend(path: Path, epochs: Sequence[Event]) -> None:
     try:
         content = path.read_bytes() if path.exists() else b""
     except OSError as error:
-        raise OutputError(f"{path}: the trace cannot be read: {error.strerror}. Allow reading it.") from error
+        raise OutputError(f"{path}: the trace cannot be read: {error.strerror}. Correct its permissions.") from error
     last = max((event["epoch"] for event in epochs), default=0)
     kept: list[bytes] = []
-    there: set[int] = set()
+    written: set[int] = set()
     for line in content.split(b"\n")[:-1]:
         try:
             event = json.loads(line)
@@ -78,15 +78,15 @@ def mend(path: Path, epochs: Sequence[Event]) -> None:
         if event.get("event") in ("epoch", "checkpoint") and number > last:
             continue
         if event.get("event") == "epoch":
-            if number in there:
+            if number in written:
                 continue
-            there.add(number)
+            written.add(number)
         kept.append(line + b"\n")
     if b"".join(kept) != content:
         write_whole(path, b"".join(kept))
     write = to_file(path)
     for event in epochs:
-        if event["epoch"] not in there:
+        if event["epoch"] not in written:
             write(event)
 
 

@@ -215,7 +215,7 @@ def test_a_file_that_vanishes_before_its_folder_is_listed_again(model: Model, ph
         model, [photos], tmp_path / "out", progress=lambda *_: (photos / "late.png").unlink(missing_ok=True)
     )
     assert (summary.done, summary.vanished, summary.exit_code) == (1, 1, 1)
-    assert "1 image had gone" in str(summary)
+    assert "1 image disappeared" in str(summary)
 
 
 def test_a_folder_that_cannot_be_listed_is_told(model: Model, photos: Path, tmp_path: Path, monkeypatch: Any) -> None:

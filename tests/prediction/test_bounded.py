@@ -112,5 +112,5 @@ def test_images_of_usual_size_are_not_cut(model: Model) -> None:
 
 def test_views_of_too_large_an_image_are_refused(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tile_plan, "PIECEWISE_PIXELS", 10_000)
-    with pytest.raises(UsageError, match=r"200×100 pixels; views are averaged of images up to .*Leave out --tta"):
+    with pytest.raises(UsageError, match=r"200×100 pixels; test-time augmentation takes up to .*Leave out --tta"):
         model.predict(picture(2, 100, 200), tta="flip")

@@ -55,7 +55,7 @@ def test_openvino_runs_images_of_any_size_where_the_network_does(tmp_path: Path)
 
 def test_bfloat16_rounds_or_is_refused(bundle: Path) -> None:
     if not has_bfloat16():
-        with pytest.raises(UsageError, match="does not compute in bfloat16"):
+        with pytest.raises(UsageError, match="does not support bfloat16"):
             load(bundle, 1, "openvino-bf16")
         return
     image = picture(5, 75, 111)

@@ -27,12 +27,13 @@ from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.datasets.read_sample import read_sample_mask
 from pixelwise.errors import ImageError, OutputError, UsageError
 from pixelwise.images.image_files import read_image, read_mask, write_png
+from pixelwise.prediction import outputs
 from pixelwise.prediction.large import large_outputs
 from pixelwise.prediction.large.label_large import refuse_long_png
 from pixelwise.prediction.large.label_store import LabelStore
 from pixelwise.prediction.large.tile_plan import Tiles, is_large, parse_tiles, tile_size
 from pixelwise.prediction.load_model import Model, load
-from pixelwise.prediction.outputs import OUTPUTS
+from pixelwise.prediction.outputs import OUTPUTS, WholeImage
 from pixelwise.prediction.predict import predict
 from pixelwise.records import Pixels, Prediction
 
@@ -210,7 +211,7 @@ def test_every_form_of_a_cut_image_is_as_of_a_whole_one(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written piece by piece is what the forms of whole images would be made of the same labels."""
-    monkeypatch.setattr(large_outputs, "STRIP_PIXELS", 50_000)  # columns in several strips
+    monkeypatch.setattr(outputs, "STRIP_PIXELS", 50_000)  # columns in several strips
     monkeypatch.setattr(large_outputs, "BLOCK_PX", 700)
     data = tmp_path / "data"
     (data / "images").mkdir(parents=True)
@@ -226,9 +227,11 @@ def test_every_form_of_a_cut_image_is_as_of_a_whole_one(
     whole = Prediction(truth, np.zeros((3, 2, 2), np.float32), THREE)
     index = tmp_path / "index" / "scan.png"
     assert (cv2.imread(str(index), cv2.IMREAD_UNCHANGED) == truth).all()
-    assert (tmp_path / "numpy" / "scan.npy").read_bytes() == OUTPUTS["numpy"].encode(truth, whole, "scan.tif")
+    assert (tmp_path / "numpy" / "scan.npy").read_bytes() == b"".join(
+        OUTPUTS["numpy"].parts(WholeImage(truth, whole, "scan.tif"))
+    )
     piece = tmp_path / "coco" / ".predictions" / "coco" / "scan.jsonl"
-    assert piece.read_bytes() == OUTPUTS["coco"].encode(truth, whole, "scan.tif")
+    assert piece.read_bytes() == b"".join(OUTPUTS["coco"].parts(WholeImage(truth, whole, "scan.tif")))
     for form in ("coco", "geojson"):  # read back as check and evaluate do
         for name in ("dataset.toml", "predictions.coco.json", "scan.geojson"):
             if (tmp_path / form / name).exists():
@@ -363,7 +366,7 @@ def test_a_disk_that_fills_half_way_keeps_what_was_labelled(tiny_bundle: Path, t
     failed = label(tiny_bundle, source, tmp_path / "full", largest=2_500_000)
     assert failed.returncode == 1
     assert "cannot be written (File too large)" in failed.stderr
-    assert "the same command goes on from there" in failed.stderr
+    assert "run the same command again to resume" in failed.stderr
     assert not (tmp_path / "full" / "scan.tif").exists()
     assert 1 <= rows_kept(tmp_path / "full" / ".scan.unfinished") < 4
     assert label(tiny_bundle, source, tmp_path / "full").returncode == 0
@@ -406,8 +409,8 @@ def test_a_damaged_header_costs_one_file(model: Model, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"save": ["labels", "entropy", "labelme"]}, "labelme, entropy can only be made of a whole image"),
-        ({"save": ["confidence"]}, "there can be: labels, index, numpy, coco, geojson, overlay"),
+        ({"save": ["labels", "entropy", "labelme"]}, "labelme, entropy can only be made from a whole image"),
+        ({"save": ["confidence"]}, "Possible with tiles: labels, index, numpy, coco, geojson, overlay"),
         ({"tta": "flip"}, "--tta"),
     ],
 )

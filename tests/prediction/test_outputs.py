@@ -91,7 +91,7 @@ def test_a_damaged_piece_of_the_coco_file_is_named(model: Model, images: Path, t
     piece = tmp_path / "out" / OUTPUTS["coco"].folder / "b.jsonl"
     piece.write_bytes(piece.read_bytes()[:-20])
     before = (tmp_path / "out" / "predictions.coco.json").read_bytes()
-    with pytest.raises(OutputError, match=r"b\.jsonl: cannot be read again \(it is cut short\)"):
+    with pytest.raises(OutputError, match=r"b\.jsonl: cannot be read \("):
         predict(model, [images], tmp_path / "out", save=["coco"])
     assert (tmp_path / "out" / "predictions.coco.json").read_bytes() == before
     piece.unlink()
@@ -170,8 +170,8 @@ def test_forms_are_named_and_clash_where_they_would_be_one_file() -> None:
     assert chosen(["overlay", " labels", "overlay"]) == ("labels", "overlay")
     assert chosen(OUTPUTS.keys() - {"index"}) == tuple(name for name in OUTPUTS if name != "index")
     for names, said in (
-        (["labels", "gif"], "'gif' is nothing that can be saved; known: labels"),
-        ([""], "nothing to save"),
+        (["labels", "gif"], "'gif' is not an output; known: labels"),
+        ([""], "no output was named"),
         (["index", "labels"], "Save one of them"),
     ):
         with pytest.raises(UsageError, match=said):

@@ -19,7 +19,7 @@ from pixelwise.errors import ImageError, OutputError, UsageError
 from pixelwise.images.image_files import read_image, read_mask, read_mask_ids, write_png
 from pixelwise.prediction import manifest as manifest_module
 from pixelwise.prediction import predict as folder_module
-from pixelwise.prediction.find_images import jobs_of, nothing, survey
+from pixelwise.prediction.find_images import ignored, jobs_of, survey
 from pixelwise.prediction.label_file import Job, LabelOptions, label_file
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.outputs import STATE
@@ -174,7 +174,7 @@ def test_files_of_other_kinds_are_counted(model: Model, photos: Path, tmp_path: 
         (photos / name).write_text("no image")
     summary = predict(model, [photos], tmp_path / "out")
     assert dict(summary.passed_over) == {".xyz": 2, "no ending": 1, ".txt": 1}
-    assert "4 files of other kinds (2 .xyz, .txt, no ending) passed over" in str(summary)
+    assert "4 files of other kinds (2 .xyz, .txt, no ending) skipped" in str(summary)
     with pytest.raises(UsageError, match=r"2 files of other kinds \(\.xyz\)"):
         predict(model, [photos / "*.xyz"], tmp_path / "none")
 
@@ -195,7 +195,7 @@ def test_output_that_cannot_be_written_is_said_before_work_starts(
 ) -> None:
     monkeypatch.setattr(folder_module, "label_file", lambda *_, **__: pytest.fail("work was started"))
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         predict(model, [photos], tmp_path / "file" / "out")
     monkeypatch.setattr(manifest_module, "write_whole", read_only)
     with pytest.raises(OutputError, match="Read-only file system"):
@@ -288,7 +288,7 @@ def test_memory_of_a_walk_does_not_hold_every_path(tmp_path: Path) -> None:
         (tmp_path / "many" / f"{i:04}.png").touch()
     tracemalloc.start()
     found = survey([tmp_path / "many"], tmp_path / "out", ("labels",))
-    for _ in jobs_of([tmp_path / "many"], tmp_path / "out", found, nothing, lambda job, other: None):
+    for _ in jobs_of([tmp_path / "many"], tmp_path / "out", found, ignored, lambda job, other: None):
         pass
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

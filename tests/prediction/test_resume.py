@@ -165,7 +165,7 @@ def test_a_damaged_state_is_refused(model: Model, photos: Path, tmp_path: Path) 
     with pytest.raises(UsageError, match="damaged"):
         predict(model, [photos], out)
     (out / STATE / "settings.json").unlink()
-    with pytest.raises(UsageError, match="not how it was made"):
+    with pytest.raises(UsageError, match="not its settings"):
         predict(model, [photos], out)
 
 
@@ -182,7 +182,7 @@ def test_begun_afresh_takes_nothing_away_outside(model: Model, photos: Path, tmp
 
 def test_a_lock_ends_with_the_work(tmp_path: Path) -> None:
     make_folder(tmp_path / STATE)
-    with locked(tmp_path), pytest.raises(OutputError, match="Wait for it"), locked(tmp_path):
+    with locked(tmp_path), pytest.raises(OutputError, match="Wait until it ends"), locked(tmp_path):
         pass
     with locked(tmp_path):
         pass

@@ -132,11 +132,11 @@ def test_what_views_can_be() -> None:
         Variant(1.25, True),
     )
     for text, said in [
-        ("flop", "'flop' is neither"),
-        ("flip,9", "a scale of 9"),
-        ("nan", "a scale of nan"),
-        ("0", "a scale"),
-        (",", "no view"),
+        ("flop", "'flop' is not a variant"),
+        ("flip,9", "scale 9 is out of range"),
+        ("nan", "scale nan is out of range"),
+        ("0", "scale 0 is out of range"),
+        (",", "no variant"),
     ]:
         with pytest.raises(UsageError, match=said):
             variants_of(text)

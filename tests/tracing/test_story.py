@@ -14,8 +14,9 @@ from rich.console import Console
 from conftest import picture
 from pixelwise.errors import UsageError
 from pixelwise.images.image_files import write_png
+from pixelwise.model.label_strips import labels_of_scores
 from pixelwise.prediction.load_model import Model, load
-from pixelwise.prediction.stages import Stages, denormalised, labels_at
+from pixelwise.prediction.stages import Stages, denormalised
 from pixelwise.tracing.trace import Trace, trace
 from pixelwise.tracing.trace_page import write_trace_page
 
@@ -38,7 +39,7 @@ def test_the_stages_together_are_the_model(model: Model) -> None:
         passed, whole = Stages(model).run(image), model.predict(image)
         np.testing.assert_allclose(passed.scores, whole.scores, atol=1e-4)
         assert (passed.labels == whole.labels).mean() > 0.999
-        assert (labels_at(passed.scores, (height, width)) == whole.labels).mean() > 0.999
+        assert (labels_of_scores(passed.scores, (height, width)) == whole.labels).mean() > 0.999
 
 
 def test_the_flow_has_the_shapes_that_passed(traced: Trace) -> None:

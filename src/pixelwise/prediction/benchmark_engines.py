@@ -1,14 +1,14 @@
-"""`pixelwise predict --benchmark`: which engine is fastest here on this model and image, and do their labels agree?
+"""`pixelwise predict --benchmark`: time every engine on this machine, and compare their labels.
 
-The engines take turns, so that whatever else the machine does falls on all of them alike. In a turn each labels several
-images in a row, as it does in use: one that follows another engine at every image finds the processor's caches full of
-the other's weights.
+The engines take turns, so that other load on the machine affects all of them equally. In a turn each labels several
+images in a row, as in use: if engines alternated at every image, the processor's caches would hold the weights of the
+other one.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,29 +21,29 @@ from pixelwise.images.files import shown
 from pixelwise.images.image_files import read_image
 from pixelwise.prediction.engines.engine import ENGINES, Engine
 from pixelwise.prediction.load_model import find_bundle
-from pixelwise.records import Labels, Pixels
+from pixelwise.records import Labels, OnProgress, Pixels, no_progress
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 ROUNDS, IN_A_ROW = 4, 10
-REFERENCE = "onnxruntime"  # what export checked; the others' labels are compared with its
+REFERENCE = "onnxruntime"  # verified at export; the labels of other engines are compared with it
 
 
 @dataclass(frozen=True)
 class Timed:
-    """One engine on this machine."""
+    """Times of one engine on this machine."""
 
     engine: str
     milliseconds: float  # image array → labels, the median
     fastest: float
     opened_s: float  # opening and verifying the bundle
-    agreement: float  # share of pixels whose label is ONNX Runtime's
+    agreement: float  # share of pixels with the same label as ONNX Runtime
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What `benchmark` found."""
+    """The result of `benchmark`."""
 
     model: str
     images: int
@@ -60,7 +60,7 @@ class Benchmark:
 
         title = f"{self.model}: {self.images} image{'s' * (self.images != 1)}, {self.threads} threads"
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        for name in ("engine", "median ms", "fastest ms", "opened in", "labels as onnxruntime's"):
+        for name in ("engine", "median ms", "fastest ms", "opened in", "same labels as onnxruntime"):
             table.add_column(name, justify="left" if name == "engine" else "right")
         for row in self.timed:
             table.add_row(
@@ -78,18 +78,18 @@ def benchmark(
     images: Sequence[Path | str],
     *,
     threads: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: OnProgress = no_progress,
 ) -> Benchmark:
-    """Time every engine that this machine has on a model and images; decoding is not timed.
+    """Time every engine of this machine on a model and images, without decoding.
 
     Raises:
         UsageError: no image, or no such model.
         ImageError: an image cannot be read.
-        BundleError: the model is not sound.
+        BundleError: the model cannot be used.
     """
     pixels = [np.ascontiguousarray(read_image(Path(image))) for image in images]
     if not pixels:
-        raise UsageError("no image to time the engines on; name one or more.")
+        raise UsageError("no image to time the engines on; name at least one.")
     bundle = read_bundle(find_bundle(model))
     engines: dict[str, Engine] = {}
     opened_s: dict[str, float] = {}
@@ -118,7 +118,7 @@ def benchmark(
 
 
 def take_turns(
-    engines: dict[str, Engine], images: Sequence[Pixels], progress: Callable[[int, int], None]
+    engines: dict[str, Engine], images: Sequence[Pixels], progress: OnProgress
 ) -> tuple[dict[str, list[float]], dict[str, list[Labels]]]:
     """Seconds of every timed run, and the labels of every image, by engine."""
     seconds: dict[str, list[float]] = {name: [] for name in engines}
@@ -130,7 +130,7 @@ def take_turns(
     for done in range(rounds):
         progress(done, rounds)
         name = list(engines)[done % len(engines)]
-        engines[name].run(in_a_row[0])  # untimed: it fetches the weights
+        engines[name].run(in_a_row[0])  # untimed: it loads the weights into the cache
         for image in in_a_row:
             began = time.perf_counter()
             engines[name].run(image)

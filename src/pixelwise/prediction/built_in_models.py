@@ -1,4 +1,4 @@
-"""The models that come with Pixelwise: a bundle, its int8 form and a card each, in the folder `built_in`."""
+"""The models that come with Pixelwise: a bundle, its int8 version and a model card each, in the folder `built_in`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ FOLDER = Path(__file__).parents[1] / "built_in"
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A model that needs no file: its name stands wherever a MODEL is asked for."""
+    """A built-in model. Its name can be used as MODEL anywhere."""
 
-    name: str  # "street", or "street-int8" for the same in eight bits
+    name: str  # "street", or "street-int8" for its int8 version
     path: Path
 
     @property
@@ -26,7 +26,7 @@ class BuiltIn:
 
     @property
     def card(self) -> str:
-        """Markdown: what it is for, its data and their licence, its scores with their split, where it fails."""
+        """The model card, in Markdown: purpose, data and licence, scores with their split, known failures."""
         return (FOLDER / f"{self.name.removesuffix('-int8')}.md").read_text(encoding="utf-8")
 
     def to_json(self) -> dict[str, Any]:
@@ -67,5 +67,5 @@ def built_in(name: str) -> BuiltIn:
     """
     known = {model.name: model for model in models()}
     if name not in known:
-        raise UsageError(f"{name}: no built-in model of that name. There are: {', '.join(known)}.")
+        raise UsageError(f"{name}: no such built-in model. Built in: {', '.join(known)}.")
     return known[name]

@@ -1,9 +1,9 @@
-"""How sure a prediction is, at every pixel, from the low-resolution scores and strip by strip.
+"""Confidence and entropy at every pixel, from the low-resolution scores, strip by strip.
 
-Scores at the image's own size are never held: for 11 classes and 100 megapixels they would take 4.4 GB, a strip of them
-a few megabytes. The same numbers come out: bilinear, pixel centres at half-integers, as in the bundle's graph.
+Scores at the image's size are never in memory as a whole: for 11 classes and 100 megapixels they would take 4.4 GB, a
+strip a few megabytes. Interpolation is that of the bundle's graph: bilinear, pixel centres at half-integers.
 
-Shapes: H, W the image's own size; R rows of a strip; C classes; h, w the size of the scores.
+Shapes: H, W the image's size; R rows of a strip; C classes; h, w the size of the scores.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pixelwise.metrics.calibration import places_between
 from pixelwise.records import Prediction, Scores
 from pixelwise.softmax import entropy, softmax
 
-STRIP_VALUES = 1 << 20  # probabilities in a strip, as a rule: 4 MB
-FULL = 65535  # what stands for 1 in a 16-bit map
+STRIP_VALUES = 1 << 20  # probabilities in a strip: 4 MB
+FULL = 65535  # the value of 1 in a 16-bit map
 
 Probabilities = NDArray[np.float32]  # [C, R, W]
 
@@ -47,7 +47,7 @@ def probabilities_of_rows(
 
 
 def scores_of_rows(scores_Chw: Scores, size: tuple[int, int], rows: slice) -> NDArray[np.float32]:
-    """Scores at the image's own size, of the rows [start, stop) alone. Returns float32 [C, R, W]."""
+    """Scores at the image's size, of the rows [start, stop). Returns float32 [C, R, W]."""
     height, width = size
     num_classes, h, w = scores_Chw.shape
     above, below, down = places_between((rows.start, rows.stop, 1), height, h)
@@ -60,14 +60,14 @@ def scores_of_rows(scores_Chw: Scores, size: tuple[int, int], rows: slice) -> ND
 
 
 def confidence_strips(prediction: Prediction) -> Iterator[NDArray[np.uint16]]:
-    """The probability of the likeliest class, 0–1 as 0–65535, in strips [R, W] from the top."""
-    for _, probability_CRW in probability_strips(prediction.scores, size_of(prediction), prediction.temperature):
+    """The probability of the most probable class, 0–1 as 0–65535, in strips [R, W] from the top."""
+    for _, probability_CRW in strips_of(prediction):
         yield sixteen_bits(probability_CRW.max(axis=0))
 
 
 def entropy_strips(prediction: Prediction) -> Iterator[NDArray[np.uint16]]:
-    """The entropy of the probabilities, 0–65535: 0 where one class is certain, full where all are equally likely."""
-    for _, probability_CRW in probability_strips(prediction.scores, size_of(prediction), prediction.temperature):
+    """The entropy of the probabilities as 0–65535: from one certain class to all equally likely."""
+    for _, probability_CRW in strips_of(prediction):
         yield sixteen_bits(entropy(probability_CRW))
 
 
@@ -76,6 +76,6 @@ def sixteen_bits(share: NDArray[np.float32]) -> NDArray[np.uint16]:
     return (np.clip(share, 0, 1) * FULL + 0.5).astype(np.uint16)
 
 
-def size_of(prediction: Prediction) -> tuple[int, int]:
+def strips_of(prediction: Prediction) -> Iterator[tuple[slice, Probabilities]]:
     height, width = prediction.labels.shape
-    return height, width
+    return probability_strips(prediction.scores, (height, width), prediction.temperature)

@@ -1,8 +1,8 @@
-"""Files, folders and globs → the images that are meant and where each one's results go. Nothing is opened.
+"""Files, folders and globs → images, and where the results of each go. No file is opened.
 
-A folder is walked twice: once to count its images and to find names that would overwrite each other, once more while
-they are labelled. So a million images cost some megabytes here, not a gigabyte. Two images of one name, a.jpg and
-a.png, keep their endings: a.jpg.png, a.png.png.
+A folder is walked twice: once to count its images and to find names that would overwrite each other, and again while
+they are labelled. So a million images take some megabytes here, not a gigabyte. Two images with one name, a.jpg and
+a.png, keep their suffixes: a.jpg.png, a.png.png.
 """
 
 from __future__ import annotations
@@ -26,44 +26,44 @@ from pixelwise.prediction.label_file import Job, paths_of
 LISTED = 5  # examples in a message
 WILD = "*?["  # what makes a path a pattern
 
-KINDS_TOLD = 8
+LISTED_SUFFIXES = 8
 CLASH_REMEDY = (
-    "Rename one of them, label them in separate calls with another --out, or name the folder above both, whose "
-    "sub-folders are kept."
+    "Rename one of them, label them in separate calls with another --out, or name the folder above both: its "
+    "sub-folders are kept in --out."
 )
 
-Unlisted = Callable[[Path, str], None]  # called with a folder that cannot be listed, and why
-Clash = Callable[[Job, Path], None]  # called with an image whose results would overwrite another's
+Unlisted = Callable[[Path, str], None]  # called with a folder that cannot be listed, and the reason
+Clash = Callable[[Job, Path], None]  # called with an image that is not labelled, and the one it clashes with
 
 
 class FoundImage(NamedTuple):
-    """One image that is meant."""
+    """One image to label."""
 
     image: Path
     name: str  # below the folder that was named, without suffix
-    source: str  # its path with all links to folders resolved: the same for an image that is named twice
+    source: str  # its path with links to folders resolved, so that an image named twice is recognised
 
 
 class Survey(NamedTuple):
-    """What a first walk found."""
+    """The result of the first walk."""
 
     total: int  # images, each counted once
-    repeated: frozenset[int]  # hashes of sources that were found more than once
-    crowded: frozenset[int] = frozenset()  # hashes of sources whose results keep the image's ending
-    clashing: Mapping[int, Path] = MappingProxyType({})  # hash of a source → another image whose results are the same
-    passed_over: Mapping[str, int] = MappingProxyType({})  # files that are no images, by ending
+    repeated: frozenset[int]  # hashes of sources found more than once
+    crowded: frozenset[int] = frozenset()  # hashes of sources whose results keep the image's suffix
+    clashing: Mapping[int, Path] = MappingProxyType({})  # hash of a source → another image with the same results
+    passed_over: Mapping[str, int] = MappingProxyType({})  # other files, by suffix
 
 
-def nothing(_folder: Path, _reason: str) -> None:
-    """Passes over a folder that cannot be listed; it is reported when the images are labelled."""
+def ignored(_folder: Path, _reason: str) -> None:
+    """Ignores a folder that cannot be listed; the second walk reports it."""
 
 
 def survey(images: Sequence[Path], out: Path, save: Sequence[str]) -> Survey:
     """Count the images and find names that clash.
 
     Raises:
-        UsageError: nothing was named or found; no such file; results that would overwrite an image; every image has the
-            name of another. All that is wrong is listed at once.
+        UsageError: nothing was named or found; no such file; results that would overwrite an image; every image shares
+            its name with another. All problems are listed at once.
     """
     if not images:
         raise UsageError("no images were named. Name image files, or folders of them.")
@@ -73,13 +73,13 @@ def survey(images: Sequence[Path], out: Path, save: Sequence[str]) -> Survey:
     at = Path(os.path.realpath(out))
     if same := [path for path in images if path.is_dir() and os.path.realpath(path) == str(at)]:
         raise UsageError(
-            f"{shown(same[0])}: is the folder of the images and --out at once; the next run would take the results "
-            f"for images. Name another --out, such as {shown(same[0] / 'labelled')}."
+            f"{shown(same[0])}: this folder contains the images and cannot be --out as well: the next run would take "
+            f"the results for images. Choose another --out, such as {shown(same[0] / 'labelled')}."
         )
     passed_over: Counter[str] = Counter()
     crowded: frozenset[int] = frozenset()
     while True:
-        # Hashes, not paths: eight bytes each. Where two are equal the paths themselves are compared.
+        # Hashes, not paths: eight bytes each. Where two are equal, the paths are compared.
         sources, results = array("q"), array("q")
         passed_over.clear()
         for found in find(images, out, passed_over=passed_over):
@@ -93,7 +93,7 @@ def survey(images: Sequence[Path], out: Path, save: Sequence[str]) -> Survey:
             return Survey(len(np.unique(as_numbers(sources))), repeated, crowded, {}, passed_over)
         clashes = clashes_of(images, out, at, save, repeated, crowded, alike)
         more = crowded | clashes.keys()
-        if more == crowded:  # endings do not tell them apart
+        if more == crowded:  # suffixes do not distinguish them
             total = len(np.unique(as_numbers(sources)))
             if len(clashes) == total:
                 refuse_clashes(clashes)
@@ -102,29 +102,29 @@ def survey(images: Sequence[Path], out: Path, save: Sequence[str]) -> Survey:
 
 
 def no_images(images: Sequence[Path], passed_over: Mapping[str, int]) -> str:
-    text = f"no images in {examples(images)}. Files are taken for images by their endings: {', '.join(IMAGE_SUFFIXES)}."
-    return f"{text} There are {told_passed_over(passed_over)}." if passed_over else text
+    text = f"no images in {examples(images)}. Image files end in {', '.join(IMAGE_SUFFIXES)}."
+    return f"{text} There are {other_files(passed_over)}." if passed_over else text
 
 
-def told_passed_over(passed_over: Mapping[str, int]) -> str:
+def other_files(passed_over: Mapping[str, int]) -> str:
     """ "2 files of other kinds (.txt, .xyz)"."""
     kinds = sorted(passed_over, key=lambda kind: (-passed_over[kind], kind))
     listed = [f"{passed_over[kind]:,} {kind}" if len(kinds) > 1 and passed_over[kind] > 1 else kind for kind in kinds]
-    more = " …" if len(listed) > KINDS_TOLD else ""
-    return f"{count(sum(passed_over.values()), 'file')} of other kinds ({', '.join(listed[:KINDS_TOLD])}{more})"
+    more = " …" if len(listed) > LISTED_SUFFIXES else ""
+    return f"{count(sum(passed_over.values()), 'file')} of other kinds ({', '.join(listed[:LISTED_SUFFIXES])}{more})"
 
 
 def job_of(found: FoundImage, out: Path, crowded: frozenset[int]) -> Job:
-    """Where an image's results go. `crowded`: as `survey` found."""
+    """Where an image's results go. `crowded`: from `survey`."""
     keeps = crowded and hash(found.source) in crowded
     return Job(found.image, out, found.name + found.image.suffix if keeps else found.name)
 
 
 def jobs_of(images: Sequence[Path], out: Path, found: Survey, unlisted: Unlisted, clashes: Clash) -> Iterator[Job]:
-    """Every image once, in a fixed order, but for those whose results would be another's: `clashes` gets them.
+    """Every image once, in a fixed order, except those that clash with another: `clashes` is called for these.
 
     Args:
-        found: by `survey`.
+        found: from `survey`.
     """
     for one in each_once(find(images, out, unlisted), found.repeated):
         job = job_of(one, out, found.crowded)
@@ -136,13 +136,13 @@ def jobs_of(images: Sequence[Path], out: Path, found: Survey, unlisted: Unlisted
 
 
 def find(
-    images: Sequence[Path], out: Path, unlisted: Unlisted = nothing, passed_over: Counter[str] | None = None
+    images: Sequence[Path], out: Path, unlisted: Unlisted = ignored, passed_over: Counter[str] | None = None
 ) -> Iterator[FoundImage]:
-    """All images that are meant, as often as they are named. `passed_over`: counts other files by their endings."""
+    """All images, as often as they are named. `passed_over`: counts other files by suffix."""
     for path in images:
         if path.is_dir():
             yield from images_of_folder(path, path, out, unlisted, passed_over)
-        elif path.exists() or not is_pattern(path):  # a vanished file is reported when it cannot be read
+        elif path.exists() or not is_pattern(path):  # one that vanished since is reported when it is read
             yield found_at(path, path.parent)
         else:
             root = fixed_part(path)
@@ -152,7 +152,7 @@ def find(
                 if results and Path(os.path.realpath(place)).is_relative_to(results):
                     continue
                 if place.is_dir():
-                    if "**" not in path.parts:  # ** finds what is in them by itself
+                    if "**" not in path.parts:  # ** lists their content itself
                         yield from images_of_folder(place, root, out, unlisted, passed_over)
                 elif is_image_name(place.name):
                     yield found_at(place, root)
@@ -161,8 +161,8 @@ def find(
 
 
 def images_below(folder: Path, out: Path) -> Iterator[Path]:
-    """Image files in a folder and all folders in it, in a fixed order. Earlier results in `out` are no images."""
-    return (found.image for found in images_of_folder(folder, folder, out, nothing))
+    """Image files in a folder and its sub-folders, in a fixed order, without earlier results in `out`."""
+    return (found.image for found in images_of_folder(folder, folder, out, ignored))
 
 
 def images_of_folder(
@@ -170,8 +170,8 @@ def images_of_folder(
 ) -> Iterator[FoundImage]:
     """As `images_below`, with names below `root`.
 
-    Links to folders are followed, but no folder is entered twice: a link that leads round in a circle ends there.
-    Hidden files and folders are passed over.
+    Links to folders are followed, but no folder is entered twice, so a circular link ends there. Hidden files and
+    folders are skipped.
     """
     results = os.path.realpath(out)
     entered: set[tuple[int, int]] = set()
@@ -195,7 +195,7 @@ def images_of_folder(
 
 
 def names_in(folder: Path, passed_over: Counter[str] | None = None) -> tuple[list[str], list[str]]:
-    """Names of image files, and of folders and links to folders, each in order; hidden ones left out."""
+    """Names of image files, and of folders and links to folders, each in order, without hidden ones."""
     files, folders = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -211,7 +211,7 @@ def names_in(folder: Path, passed_over: Counter[str] | None = None) -> tuple[lis
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """A folder or a link to one; a link that leads nowhere is none, and is reported when it cannot be read."""
+    """A folder or a link to one. A broken link is neither; it is reported when it is read."""
     try:
         return entry.is_dir()
     except OSError:
@@ -223,7 +223,7 @@ def is_image_name(name: str) -> bool:
 
 
 def kind_of(name: str) -> str:
-    """A file's ending, for people."""
+    """A file's suffix, for messages."""
     return shown(os.path.splitext(name)[1].lower()) or "no ending"  # noqa: PTH122 – a million times
 
 
@@ -232,7 +232,7 @@ def found_at(image: Path, root: Path) -> FoundImage:
 
 
 def name_below(image: Path, root: Path) -> str:
-    """The path below the root without its suffix. Not cut at any other dot: "frame.0001.png" is "frame.0001"."""
+    """The path below the root without its suffix; other dots stay: "frame.0001.png" is "frame.0001"."""
     return str(image.relative_to(root).with_suffix(""))
 
 
@@ -251,13 +251,13 @@ def fixed_part(pattern: Path) -> Path:
 
 
 def results_below(root: Path, out: Path) -> str | None:
-    """The folder of earlier results, where a pattern could find them; None where it lies elsewhere."""
+    """The folder of earlier results if a pattern could match files in it, else None."""
     results = os.path.realpath(out)
     return results if Path(os.path.realpath(root)) in Path(results).parents else None
 
 
 def each_once(found: Iterator[FoundImage], repeated: frozenset[int]) -> Iterator[FoundImage]:
-    """Leave out what was there before; only what is known to be repeated is remembered."""
+    """Drop repeats; only sources known to be repeated are remembered."""
     seen: set[str] = set()
     for one in found:
         if hash(one.source) in repeated:
@@ -285,7 +285,7 @@ def clashes_of(
     crowded: frozenset[int],
     alike: set[int],
 ) -> dict[int, tuple[Path, Path]]:
-    """Images of which two would write one file: hash of the source → the image, and another one.
+    """Images that would write the same file: hash of the source → the image, and another one.
 
     Raises:
         UsageError: a result would overwrite an image.
@@ -313,9 +313,9 @@ def clashes_of(
 
 
 def refuse_clashes(clashes: Mapping[int, tuple[Path, Path]]) -> None:
-    """Raise UsageError: none of the images could be labelled."""
+    """Raise UsageError: no image can be labelled."""
     pairs = "; ".join(f"{shown(one)} and {shown(other)}" for one, other in list(clashes.values())[:LISTED])
-    raise UsageError(f"images of one name would overwrite each other's results: {pairs}. {CLASH_REMEDY}")
+    raise UsageError(f"images with the same name would overwrite each other's results: {pairs}. {CLASH_REMEDY}")
 
 
 def examples(paths: Sequence[Path]) -> str:

@@ -1,4 +1,4 @@
-"""The four stages that every image goes through, as `flow` events made from the arrays that really passed.
+"""The four stages of every prediction, as `flow` events made from the stages' real outputs.
 
 1. input image → 2. preprocess → 3. model → 4. pixel-wise classification
 """
@@ -21,14 +21,14 @@ THUMBNAIL_PX = 96  # longest side
 def flow_event(
     stage: str, array: NDArray[Any], milliseconds: float, *, picture: NDArray[np.uint8] | None = None, **more: Any
 ) -> Event:
-    """What passed a stage: its shape, type, range and time, and a thumbnail where there is something to look at.
+    """A stage's output: shape, type, range and time, and a thumbnail if there is a picture.
 
     Args:
         stage: one of STAGES.
-        array: what the stage put out, height × width first.
-        milliseconds: how long the stage took.
-        picture: uint8 [H, W, 3] to show for it.
-        more: anything else worth saying, such as the number of classes.
+        array: the output, height × width first.
+        milliseconds: time that the stage took.
+        picture: of the output, uint8 [H, W, 3].
+        more: further fields, such as the number of classes.
     """
     event: Event = {
         "event": "flow",

@@ -1,9 +1,9 @@
-"""An image in memory → its labels and scores, whatever its size, in bounded memory.
+"""An image of any size in memory → its labels and scores, in bounded memory.
 
-Up to `cutting.WHOLE_PIXELS` an image goes through the network at once. A larger one is tiled like a file of that size,
-with the same labels, and the tiles' scores are joined into one map.
+The network labels up to `tile_plan.WHOLE_PIXELS` at once. A larger image is cut into tiles as a file of that size is,
+with the same labels, and the tiles' scores are assembled into one map.
 
-Shapes: H, W the image's own size; C classes; h, w the size of the scores.
+Shapes: H, W the image's size; C classes; h, w the size of the scores.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pixelwise.prediction.large.tile_plan import Tiles, is_cut, tiling_of
 from pixelwise.prediction.large.tiles import Run, TileAxis, Tiling, label_tiles, neighbours_in
 from pixelwise.records import Labels, Pixels, Scores
 
-MOSAIC_VALUES = 1 << 24  # scores that are put together of an image's tiles: 64 MB
+MOSAIC_VALUES = 1 << 24  # scores of an assembled map: 64 MB
 
 
 def run_bounded(engine: Engine, image_HW3: Pixels, run: Run | None = None) -> tuple[Labels, Scores]:
@@ -28,26 +28,26 @@ def run_bounded(engine: Engine, image_HW3: Pixels, run: Run | None = None) -> tu
         run: runs the network on the image or, one after the other, on its tiles; None: the engine does.
 
     Returns:
-        labels uint8 [H, W] and scores float32 [C, h, w]: the network's own, or those of its tiles put together, with
-        at most MOSAIC_VALUES of them.
+        labels uint8 [H, W] and scores float32 [C, h, w]: the network's, or those of the tiles, assembled to at most
+        MOSAIC_VALUES.
 
     Raises:
         BundleError: the network cannot be run on it.
     """
     size = image_HW3.shape[0], image_HW3.shape[1]
     if not is_cut(size, engine.bundle.metadata.policy):
-        answer = (run or engine.run)(image_HW3)
+        result = (run or engine.run)(image_HW3)
     else:
         plan, _ = tiling_of(engine.bundle.metadata, size, Tiles())
         at_once = 1 if run else engine.threads
-        answer = labelled_in_tiles(plan, run or engine.one_threaded().run, image_HW3, at_once=at_once)
+        result = labelled_in_tiles(plan, run or engine.one_threaded().run, image_HW3, at_once=at_once)
     if size[0] * size[1] > LARGE_PIXELS:
         give_back()
-    return answer
+    return result
 
 
 def labelled_in_tiles(plan: Tiling, run: Run, image_HW3: Pixels, *, at_once: int = 1) -> tuple[Labels, Scores]:
-    """Labels [H, W] of an image in memory, and the scores of its tiles put together. `run`, `at_once`: see tiles."""
+    """Labels [H, W] of an image in memory, and the assembled scores. `run`, `at_once`: as in `label_tiles`."""
     labels_HW = np.empty(image_HW3.shape[:2], np.uint8)
     mosaic = Mosaic(plan.rows, plan.columns)
     for y, labels in label_tiles(
@@ -59,14 +59,14 @@ def labelled_in_tiles(plan: Tiling, run: Run, image_HW3: Pixels, *, at_once: int
 
 
 class Mosaic:
-    """Scores of an image, put together of its tiles'."""
+    """Scores of an image, assembled from its tiles."""
 
     def __init__(self, rows: TileAxis, columns: TileAxis) -> None:
         self.rows, self.columns = rows, columns
         self.scores: Scores | None = None
 
     def add(self, row: int, column: int, scores_Chw: Scores) -> None:
-        """Put in what tile (row, column) says where it counts: up to the middle of the seams around it."""
+        """Copy the scores of tile (row, column), up to the middle of the seams around it."""
         if self.scores is None:
             self.scores = self.blank(scores_Chw)
         _, height, width = self.scores.shape
@@ -77,7 +77,7 @@ class Mosaic:
         self.scores[:, into_y, into_x] = first_Cyx + (part_Cyw[:, :, right] - first_Cyx) * across
 
     def blank(self, scores_Chw: Scores) -> Scores:
-        """Room for the scores of all tiles, as fine as theirs or, where that is too much, coarser."""
+        """An empty map at the resolution of the tiles' scores, or a lower one if that is too large."""
         classes, h, w = scores_Chw.shape
         height = self.rows.length_px * h / self.rows.tile_px
         width = self.columns.length_px * w / self.columns.tile_px
@@ -88,8 +88,8 @@ class Mosaic:
 def places(
     axis: TileAxis, tile: int, total: int, length: int
 ) -> tuple[slice, NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Along one axis: which of `total` places of an image's scores show a tile, and between which two of the tile's
-    own `length` they lie, and how far from the first to the second."""
+    """Along one axis: which of `total` positions of the map show a tile, between which two of the tile's `length`
+    positions each lies, and how far from the first to the second."""
     middles = [0, *((begin + end) / 2 for begin, end in axis.seams), axis.length_px]
     centres = (np.arange(total) + 0.5) * axis.length_px / total
     first, stop = np.searchsorted(centres, middles[tile : tile + 2])

@@ -1,4 +1,4 @@
-"""What a name on the command line is: an image or folder, a video file, a stream or a camera. No PyAV."""
+"""Inputs on the command line: images and folders, video files, streams and cameras. Does not need PyAV."""
 
 from __future__ import annotations
 
@@ -13,53 +13,51 @@ VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".ogv", ".flv", ".wmv",
     ".asf", ".3gp",
 )  # fmt: skip
-STILL_BRANDS = (*HEIF_BRANDS, *AVIF_BRANDS)  # images in the same wrapping as MP4
-LIVE = ("rtsp", "rtsps", "rtp", "udp", "srt", "rtmp", "tcp")  # sources that do not wait for their reader
+STILL_BRANDS = (*HEIF_BRANDS, *AVIF_BRANDS)  # images in the same container format as MP4
+LIVE = ("rtsp", "rtsps", "rtp", "udp", "srt", "rtmp", "tcp")  # sources that do not wait for the reader
 
 
 KINDS = {"overlay": ("overlay",), "masks": ("masks",), "both": ("overlay", "masks")}  # of a video's results
 
 
 def parse_video(text: str) -> tuple[str, ...]:
-    """What `--video` means. Raises UsageError for anything but the names in KINDS."""
+    """Parse `--video`. Raises UsageError for anything but the names in KINDS."""
     if text not in KINDS:
         raise UsageError(f"--video {text}: expected {', '.join(KINDS)}.")
     return KINDS[text]
 
 
 def refuse_unused(videos: Sequence[str], *, tta: str, smooth_s: float, video: str, cluster: bool) -> None:
-    """Raise UsageError for options that would do nothing with what was named."""
+    """Raise UsageError for options that have no effect on the inputs."""
     if videos and tta:
-        raise UsageError(
-            "--tta: views are averaged of images only, and a video was named. Leave it out, or see --smooth."
-        )
+        raise UsageError("--tta works on images only, and the inputs include a video. Leave it out, or see --smooth.")
     if videos and cluster:
         raise UsageError(
-            "--engine ray labels images only, and a video was named. Label the video in a call of its own."
+            "--engine ray labels images only, and the inputs include a video. Label the video in a separate call."
         )
     if not videos and (smooth_s or video != "both"):
-        raise UsageError(f"{'--smooth' if smooth_s else '--video'} is about videos, and none was named.")
+        raise UsageError(f"{'--smooth' if smooth_s else '--video'} works on videos only, and the inputs include none.")
 
 
 def split_videos(sources: Sequence[str | Path]) -> tuple[list[str], list[Path]]:
-    """Videos, streams and cameras, each once; and the rest, which is images and folders. Both in their order.
+    """Videos, streams and cameras, each once; and all other inputs, images and folders. Both in their order.
 
     Raises:
-        UsageError: two videos whose results would have one name.
+        UsageError: two videos whose results would have the same name.
     """
     videos = list(dict.fromkeys(str(source) for source in sources if is_video(str(source))))
     named = [name_of(video) for video in videos]
     if same := [video for video, name in zip(videos, named, strict=True) if named.count(name) > 1]:
         listed = ", ".join(shown(video) for video in same)
         raise UsageError(
-            f"videos of one name would overwrite each other's results: {listed}. Label them in separate calls with "
-            "another --out."
+            f"videos with the same name would overwrite each other's results: {listed}. Label them in separate calls, "
+            "each with its own --out."
         )
     return videos, [Path(source) for source in sources if not is_video(str(source))]
 
 
 def is_video(source: str) -> bool:
-    """Is this a stream, a camera, or a file that is a video by its content or, where that says nothing, its ending?"""
+    """Whether this is a stream, a camera, or a file that is a video by its content or, if unclear, by its suffix."""
     if is_stream(source) or is_camera(source):
         return True
     path = Path(source)
@@ -99,12 +97,12 @@ def is_camera(source: str) -> bool:
 
 
 def is_live(source: str) -> bool:
-    """Does the source go on whether it is read or not?"""
+    """Whether frames arrive in real time, read or not."""
     return is_camera(source) or (is_stream(source) and source.partition("://")[0].lower() in LIVE)
 
 
 def name_of(source: str) -> str:
-    """The name of the results: of a file without its ending; of a stream, the last part of its address."""
+    """The name of the results: a file's name without its suffix, or the last part of a stream's address."""
     if not is_stream(source):
         return Path(source).stem
     last = source.partition("://")[2].partition("?")[0].rstrip("/").rpartition("/")[2].rpartition("@")[2]

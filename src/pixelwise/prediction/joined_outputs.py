@@ -1,6 +1,6 @@
-"""What belongs to all images of a folder: one COCO file, and a dataset.toml with the classes' names.
+"""The files for all images of a folder: one COCO file, and a dataset.toml with the classes.
 
-With it the results and the images, in one folder, are a dataset that `pixelwise check` and `evaluate` read.
+With it, results and images in one folder are a dataset that `pixelwise check` and `evaluate` read.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ POLYGONS = ("labelme", "geojson")
 
 
 def write_joined(out: Path, classes: ClassList, save: Sequence[str]) -> None:
-    """Write what belongs to all images, from the manifest and what lies there.
+    """Write the files for all images, from the manifest and the results in OUT.
 
     Raises:
-        OutputError: it cannot be written, or a piece of it has gone.
+        OutputError: a file cannot be written, or a piece of the COCO file is missing.
     """
     if "coco" in save:
         join_coco(out, classes)
-    # Of several forms in one folder the readers take COCO first, then polygons, then masks.
+    # Of several formats in one folder, readers take COCO first, then polygons, then masks.
     if "coco" in save:
         text = dataset_toml(classes, range(1, len(classes) + 1), void=[0])
     elif any(form in save for form in POLYGONS):
@@ -55,7 +55,7 @@ def join_coco(out: Path, classes: ClassList) -> None:
     """One COCO file of all images' pieces.
 
     Raises:
-        OutputError: it cannot be written, or a piece of it has gone.
+        OutputError: it cannot be written, or a piece is missing.
     """
     with writing_whole(out / COCO_NAME) as file:
         try:
@@ -79,8 +79,8 @@ def pieces(out: Path) -> Iterator[BufferedReader]:
 
 
 def damaged(piece: Path, reason: str) -> OutputError:
-    remedy = "Remove it and type the same command again: this image will be labelled again."
-    return OutputError(f"{shown(piece)}: cannot be read again ({reason}). {remedy}")
+    remedy = "Remove it and run the same command again: this image will be labelled again."
+    return OutputError(f"{shown(piece)}: cannot be read ({reason}). {remedy}")
 
 
 def good_records(out: Path) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""One image → its labels. The door for people: `load(model).predict(image)`.
+"""`load(model).predict(image)`: one image → its labels.
 
 Shapes: H, W the image's own size; C classes; h, w the size of the scores.
 """
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 BUNDLE_NAME = "model.onnx"  # in a run directory
-RUN_MARKS = ("recipe.toml", "trace.jsonl", "checkpoints")  # any of these makes a folder a run directory
+RUN_MARKS = ("recipe.toml", "trace.jsonl", "checkpoints")  # a folder with any of these is a run directory
 
 
 class Model:
-    """A bundle that is open and verified. May be used by several threads at a time."""
+    """An open, verified bundle. Several threads may use it at a time."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -38,18 +38,26 @@ class Model:
     def predict(self, image: Pixels | str | Path, *, tta: str = "") -> Prediction:
         """Label one image.
 
+        An image of more than 32 megapixels, or 4 megapixels if the model takes images at their original scale, is cut
+        into tiles, as the verb `predict` does: memory stays bounded.
+
         Args:
-            image: uint8 [H, W, 3] RGB of any size; uint8 [H, W], which is taken as grey; or the path of an image file.
-            tta: test-time augmentation, such as "flip" or "flip,1.25": the average over several views, which takes
-                as many times as long. "": the image as it is.
+            image: uint8 [H, W, 3] RGB of any size; uint8 [H, W] grey; or the path of an image file.
+            tta: test-time augmentation: variants whose predictions are averaged, such as "flip" or "flip,1.25". Each
+                takes as long as a prediction. Default "": none.
+
+        Returns:
+            labels uint8 [H, W] and scores float32 [C, h, w] at the network's resolution.
 
         Raises:
-            UsageError: an array of another type or shape; views that there are not.
+            UsageError: an array of another type or shape, or unknown variants.
             ImageError: a file that cannot be read.
             BundleError: the model cannot be run on it.
 
-        An image of over 32 million pixels, or over 4 million where the model sees images at their own scale, is cut
-        into tiles, as the verb `predict` does: memory stays bounded.
+        Example:
+            >>> import numpy as np, pixelwise as pw
+            >>> pw.load("street").predict(np.zeros((240, 320, 3), np.uint8)).labels.shape
+            (240, 320)
         """
         image_HW3 = as_pixels(image)
         if tta:
@@ -76,12 +84,12 @@ class Model:
 
     @property
     def graph(self) -> bytes:
-        """The serialised ONNX model, for a trace to look into."""
+        """The serialised ONNX model, for a trace."""
         return self.engine.bundle.model
 
     def open_session(self, model: bytes) -> InferenceSession:
-        """An ONNX Runtime session of a part of this model, with this model's threads. For looking into it: several such
-        sessions lie open beside the model's own, so they keep no memory between runs."""
+        """An ONNX Runtime session of a part of this model, with this model's threads, for a trace. Several of them are
+        open at a time, so they keep no memory between runs."""
         return open_session(model, self.engine.threads, keeps_memory=False)
 
     def __repr__(self) -> str:
@@ -115,15 +123,15 @@ def load(model: str | Path, threads: int | None = None, engine: str = AUTO) -> M
         ((64, 96), 'uint8')
     """
     if threads is not None and threads < 1:
-        raise UsageError(f"threads is {threads}; expected 1 or more, or none for all cores.")
+        raise UsageError(f"threads is {threads}; expected 1 or more, or None for all cores.")
     return Model(Engine(read_bundle(find_bundle(model)), threads, engine))
 
 
 def find_bundle(model: str | Path) -> Path:
-    """The bundle file that MODEL means.
+    """The bundle file of MODEL.
 
     Raises:
-        UsageError: nothing of that name, or a run that has no bundle yet.
+        UsageError: no such model, or a run that has no bundle yet.
     """
     path = Path(model)
     if path.is_dir():
@@ -154,7 +162,7 @@ def what_model_can_be() -> str:
 
 
 def as_pixels(image: Pixels | str | Path) -> Pixels:
-    """An image as the network's input takes it: uint8 [H, W, 3], contiguous.
+    """An image as a bundle takes it: uint8 [H, W, 3], contiguous.
 
     Raises as `Model.predict`.
     """
@@ -174,13 +182,13 @@ def as_pixels(image: Pixels | str | Path) -> Pixels:
 
 
 def hint(array: np.ndarray[Any, Any]) -> str:
-    """The likely remedy for an array that is not an image as expected."""
+    """The likely remedy for an array that is not an image."""
     if array.dtype != np.uint8:
         if array.dtype.kind == "f" and array.size and float(np.nanmax(array)) <= 1.0:
-            return "Values of 0–1 become so by (image * 255).round().astype('uint8')."
+            return "Convert values of 0–1 with (image * 255).round().astype('uint8')."
         return "Scale it to 0–255 and convert it: image.astype('uint8')."
     if array.ndim == 3 and array.shape[2] == 4:
-        return "Leave alpha out: image[:, :, :3]."
+        return "Drop the alpha channel: image[:, :, :3]."
     if array.ndim == 3 and array.shape[0] == 3:
         return "Channels come last: image.transpose(1, 2, 0)."
     if array.ndim == 4:

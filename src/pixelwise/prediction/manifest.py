@@ -1,8 +1,8 @@
-"""OUT/predictions.jsonl: what became of every image, written as it goes, and what lets a killed run go on.
+"""OUT/predictions.jsonl: the outcome of every image, written as it comes, so that a killed run can resume.
 
-A line an image, as `label.label_file` describes. An image's line is written after its results, which are whole or not
-there; so when a run is killed, what has a line is done, and what has none is done by the next run. OUT/.predictions
-holds the settings that all results share, and a lock.
+One line per image, as `label_file.label_file` describes. It is written after the image's results, and each result is
+whole or absent. So after a kill, images with a line are done, and the next run labels the others. OUT/.predictions
+contains the settings that all results share, and a lock.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from pixelwise.prediction.outputs import STATE
 from pixelwise.trace_events import finite
 
 FILE_NAME = "predictions.jsonl"
-VERSION = 2  # 1 kept COCO's pieces as JSON of another form
-KEY_BYTES = 16  # of hashes that distinguish images: no two of 10¹² are likely to share one
+VERSION = 2  # version 1 stored COCO's pieces in another form
+KEY_BYTES = 16  # of hashes that identify images: even among 10¹² a collision is unlikely
 Settings = dict[str, Any]
 
 
-def settings_of(model_digest: str, classes: list[dict[str, Any]], wanted: LabelOptions) -> Settings:
-    """What all results in one folder must share, as JSON gives it back."""
-    settings = {"version": VERSION, "model": model_digest, "classes": classes, **asdict(wanted)}
+def settings_of(model_digest: str, classes: list[dict[str, Any]], options: LabelOptions) -> Settings:
+    """What all results in one folder must share, as JSON types."""
+    settings = {"version": VERSION, "model": model_digest, "classes": classes, **asdict(options)}
     return dict(json.loads(json.dumps(settings)))
 
 
 @contextmanager
 def open_manifest(out: Path, settings: Settings, *, fresh: bool = False) -> Iterator[Manifest]:
-    """Make or enter OUT, alone, and find out what is done.
+    """Create or open OUT, lock it, and find out what is done.
 
     Args:
-        fresh: delete what an earlier run wrote, instead of resuming it.
+        fresh: start over: remove the results of an earlier run instead of resuming it.
 
     Raises:
-        UsageError: an earlier run had other settings, and not `fresh`. Nothing was changed.
+        UsageError: an earlier run had other settings, without `fresh`. Nothing was changed.
         OutputError: another process writes here, or the folder cannot be written.
     """
     make_folder(out / STATE)
@@ -68,17 +68,17 @@ def open_manifest(out: Path, settings: Settings, *, fresh: bool = False) -> Iter
 
 
 class Manifest:
-    """The manifest of a run that holds the folder."""
+    """The manifest of a run that has locked the folder."""
 
     def __init__(self, out: Path, done: dict[bytes, bytes], file: IO[bytes]) -> None:
         self.out, self.done, self.file = out, done, file
-        self.superseded = 0  # images that were done before, from a file that has changed since
+        self.superseded = 0  # images with an earlier line, whose file has changed since
 
     def is_done(self, job: Job) -> bool:
-        """Whether this image's results are there, from this very file.
+        """Whether this image's results exist and were made from the file as it is now.
 
         Raises:
-            ImageError: the results under its name are another image's.
+            ImageError: the results under its name belong to another image.
         """
         entry = self.done.get(key_of(os.fsencode(job.name)))
         if entry is None:
@@ -90,11 +90,11 @@ class Manifest:
                 return True
             same = entry[2 * KEY_BYTES :] == hashlib.sha256(read_bytes(job.image)).digest()
         except (OSError, Refusal):
-            return False  # it has become unreadable, which is reported when it is read
+            return False  # unreadable: reported when it is read
         if not same and entry[:KEY_BYTES] != path:
             raise ImageError(
-                f"{shown(job.image)}: {shown(job.out / job.name)} is the result of another image of this name. Name "
-                "another --out for these images, or label these alone with --fresh."
+                f"{shown(job.image)}: {shown(job.out / job.name)} belongs to another image of this name. Choose "
+                "another --out, or start over with --fresh and these images only."
             )
         self.superseded += not same
         return same
@@ -115,7 +115,7 @@ class Manifest:
             raise unwritable(self.out / FILE_NAME, error) from error
 
     def sync(self) -> None:
-        """Have it all on disk. Raises OutputError."""
+        """Flush to disk. Raises OutputError."""
         try:
             os.fsync(self.file.fileno())
         except OSError as error:
@@ -123,12 +123,12 @@ class Manifest:
 
 
 def read_records(out: Path) -> Iterator[Record]:
-    """The lines of a manifest, oldest first; one that was cut short by a kill is left out."""
+    """The lines of a manifest, oldest first, without one that a kill truncated."""
     return (record for _, record in numbered_records(out / FILE_NAME) if record)
 
 
 def numbered_records(path: Path) -> Iterator[tuple[bytes, Record | None]]:
-    """Every line, and what it says; None where it is damaged."""
+    """Every line and its record; None for a damaged line."""
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -141,17 +141,16 @@ def numbered_records(path: Path) -> Iterator[tuple[bytes, Record | None]]:
 
 
 def tidied(out: Path, *, keep_failed: bool = False) -> dict[bytes, bytes]:
-    """Leave one line an image in the manifest, the last: of those whose results are there, and those that failed
-    where they are kept.
+    """Keep one line per image in the manifest: the last of those with results or, if `keep_failed`, an error.
 
-    Returns what is done, by the hash of the name, as `Manifest.is_done` compares it.
+    Returns the entries of finished images by the hash of their names, for `Manifest.is_done`.
 
     Raises:
-        OutputError: the manifest cannot be written again.
+        OutputError: the manifest cannot be rewritten.
     """
     path = out / FILE_NAME
     done: dict[bytes, bytes] = {}
-    last: dict[bytes, int] = {}  # the number of the line that is left for a name
+    last: dict[bytes, int] = {}  # number of the line to keep for a name
     lines = 0
     try:
         for lines, (_, record) in enumerate(numbered_records(path), start=1):
@@ -173,7 +172,7 @@ def tidied(out: Path, *, keep_failed: bool = False) -> dict[bytes, bytes]:
 
 
 def is_whole(record: Record, out: Path) -> bool:
-    """Whether a line says that all went well, and the results are there."""
+    """Whether a record has no error and its results exist."""
     try:
         return not record["error"] and all(path.exists() for path in results_of(record, out))
     except (KeyError, TypeError, ValueError, OSError):
@@ -181,11 +180,11 @@ def is_whole(record: Record, out: Path) -> bool:
 
 
 def results_of(record: Record, out: Path) -> list[Path]:
-    """The files of a line that lie in OUT; a line that names others was not written by us."""
+    """The files of a record, only those in OUT: Pixelwise writes no others."""
     ends = [os.fsencode(saved) for saved in record["saved"]]
-    if "raw" in record:  # what is shown is not the name: take the ending alone
-        name, told = raw_name(record), os.fsencode(record["name"])
-        ends = [end.replace(told, name, 1) for end in ends]
+    if "raw" in record:  # the name in the paths is not valid: replace it
+        name, text = raw_name(record), os.fsencode(record["name"])
+        ends = [end.replace(text, name, 1) for end in ends]
     paths = [out / os.fsdecode(end) for end in ends]
     return [path for path in paths if ".." not in path.parts and path.is_relative_to(out)]
 
@@ -196,7 +195,7 @@ def raw_name(record: Record) -> bytes:
 
 
 def entry_of(record: Record) -> bytes:
-    """What an image's file is recognised by: path, size and time, and for when these differ, its content."""
+    """What identifies an image's file: path, size and time, or if these differ, its content."""
     raw = record.get("raw")
     path = bytes.fromhex(raw["file"]) if isinstance(raw, dict) else os.fsencode(str(record["file"]))
     return key_of(path) + stamp(record["bytes"], record["modified_ns"]) + bytes.fromhex(record["sha256"])
@@ -215,11 +214,11 @@ def absolute(path: Path) -> str:
 
 
 def refuse_other_settings(out: Path, settings: Settings) -> None:
-    """Raise UsageError where the results in OUT come from another model or other options."""
+    """Raise UsageError if the results in OUT come from another model or other options."""
     path = out / STATE / "settings.json"
     if not path.exists():
         if (out / FILE_NAME).exists():
-            raise UsageError(f"{shown(out)}: holds {FILE_NAME}, but not how it was made. {REMEDY}")
+            raise UsageError(f"{shown(out)}: contains {FILE_NAME}, but not its settings. {REMEDY}")
         return
     try:
         earlier = json.loads(read_bytes(path))
@@ -228,26 +227,26 @@ def refuse_other_settings(out: Path, settings: Settings) -> None:
     if earlier == settings:
         return
     known = earlier if isinstance(earlier, dict) else {}
-    told = [
-        f"{OPTIONS.get(key, key)} was {in_words(known.get(key))}, now {in_words(settings.get(key))}"
+    differences = [
+        f"{OPTIONS.get(key, key)} was {as_words(known.get(key))}, now {as_words(settings.get(key))}"
         for key in {**settings, **known}
         if known.get(key) != settings.get(key)
     ]
-    raise UsageError(f"{shown(out)}: holds results of a run with another setting: {'; '.join(told)}. {REMEDY}")
+    raise UsageError(f"{shown(out)}: contains results with other settings: {'; '.join(differences)}. {REMEDY}")
 
 
-OPTIONS = {"save": "--save", "tta": "--tta"}  # what a setting is called on the command line
-REMEDY = "Choose another --out, or start over with --fresh, which deletes what the earlier run wrote there."
+OPTIONS = {"save": "--save", "tta": "--tta"}  # names of settings on the command line
+REMEDY = "Choose another --out, or start over with --fresh, which removes the earlier results."
 
 
-def in_words(value: Any) -> str:
+def as_words(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(str(item.get("name") if isinstance(item, dict) else item) for item in value)
     return (value[:12] if isinstance(value, str) else str(value)) or "none"
 
 
 def clear(out: Path) -> None:
-    """Take away the results that the manifest names, and the manifest."""
+    """Remove the results that the manifest names, and the manifest."""
     try:
         for record in read_records(out):
             if not record.get("error"):
@@ -257,7 +256,7 @@ def clear(out: Path) -> None:
         (out / STATE / "settings.json").unlink(missing_ok=True)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise OutputError(
-            f"{shown(out)}: earlier results cannot be taken away ({error}). Name another --out."
+            f"{shown(out)}: earlier results cannot be removed ({error}). Choose another --out."
         ) from error
 
 
@@ -266,26 +265,26 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"{shown(folder)}: this folder cannot be made ({error.strerror}). Choose one that you may write to."
+            f"{shown(folder)}: this folder cannot be created ({error.strerror}). Choose one that you may write to."
         ) from error
 
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold OUT for this process; the operating system lets go when the process ends, however it ends.
+    """Lock OUT for this process; the lock ends with the process, however it ends.
 
     Raises:
-        OutputError: another process holds it, or the file system cannot lock.
+        OutputError: another process has locked it, or the file system cannot lock.
     """
     try:
         file = hold(out / STATE / "lock")
     except OSError as error:
         raise OutputError(
-            f"{shown(out)}: cannot be written, or not locked ({error.strerror}). Choose a folder on another disk."
+            f"{shown(out)}: cannot be written or locked ({error.strerror}). Choose a folder on another disk."
         ) from error
     if file is None:
         raise OutputError(
-            f"{shown(out)}: another `pixelwise predict` is writing here. Wait for it, or name another --out."
+            f"{shown(out)}: another `pixelwise predict` is writing here. Wait until it ends, or choose another --out."
         )
     try:
         yield
@@ -295,6 +294,6 @@ def locked(out: Path) -> Iterator[None]:
 
 def unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"{shown(path)}: cannot be written ({error.strerror}). Free disk space, or mend the folder's permissions; then "
-        "type the same command again: it goes on where it was."
+        f"{shown(path)}: cannot be written ({error.strerror}). Free disk space, or correct the folder's permissions; "
+        "then run the same command again to resume."
     )

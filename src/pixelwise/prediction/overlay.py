@@ -1,4 +1,4 @@
-"""Labels over a photo: each class's colour, the photo still visible, every boundary drawn.
+"""Overlays: class colours blended with the photo, and lines along the boundaries.
 
 Shapes: H, W the image's own size.
 """
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from pixelwise.prediction.flow_events import coloured
 from pixelwise.records import ClassList, Labels, Pixels
 
-OPACITY = 0.5  # of the classes' colours over the photo
-PX_PER_LINE_PX = 600  # boundaries are one pixel wide for every so many pixels of the image's shorter side
+OPACITY = 0.5  # of the class colours
+PX_PER_LINE_PX = 600  # lines are 1 px wide per so many pixels of the image's shorter side
 
 
 def overlay(image_HW3: Pixels, labels_HW: Labels, classes: ClassList) -> Pixels:
-    """The photo with its classes' colours over it and white lines between them. Returns uint8 [H, W, 3]."""
+    """The photo blended with class colours, with white lines along boundaries. Returns uint8 [H, W, 3]."""
     blended_HW3 = cv2.addWeighted(image_HW3, 1 - OPACITY, coloured(labels_HW, classes), OPACITY, 0)
     line_px = max(round(min(labels_HW.shape) / PX_PER_LINE_PX), 1)
     blended_HW3[boundaries(labels_HW, line_px)] = 255
@@ -25,7 +25,7 @@ def overlay(image_HW3: Pixels, labels_HW: Labels, classes: ClassList) -> Pixels:
 
 
 def encode_overlay(overlay_HW3: Pixels) -> bytes:
-    """As a PNG, quickly: a photo hardly gets smaller by more effort, which takes longer than the network."""
+    """As a PNG with little compression: more would take longer than the network and hardly shrink a photo."""
     done, png = cv2.imencode(".png", overlay_HW3[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
     assert done
     return bytes(png)

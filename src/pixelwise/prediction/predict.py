@@ -1,11 +1,11 @@
-"""The verb `predict`: files, folders and globs of images → labels in the forms that are wanted, and a manifest.
+"""The verb `predict`: files, folders and globs of images → results in the formats that are chosen, and a manifest.
 
-Everything that can be refused is refused before the first image is labelled. After that one bad file costs one file.
-Some threads each take an image from its file to its results, so that reading one, running the network on another and
-writing a third overlap; ONNX Runtime and the codecs let go of Python's lock. What waits is bounded, so memory does not
-grow with the folder.
+Every error that can be found beforehand is raised before the first image is labelled. After that one bad file costs one
+file. Each of a few threads takes an image from its file to its results, so that reading, running the network and
+writing overlap; ONNX Runtime and the codecs release Python's lock. Queues are bounded, so memory does not grow with the
+folder.
 
-Shapes: H, W an image's own size.
+Shapes: H, W an image's size.
 """
 
 from __future__ import annotations
@@ -24,47 +24,37 @@ from pixelwise.errors import BundleError, ImageError, UsageError
 from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import CHANNELS, DEPTH, LEFT_OVER, PAGES
 from pixelwise.images.files import shown
-from pixelwise.prediction.cluster import records_of as records_of_cluster
+from pixelwise.prediction.cluster import label_on_cluster
 from pixelwise.prediction.engines.engine import AUTO, usable_cores
-from pixelwise.prediction.find_images import CLASH_REMEDY, count, images_below, jobs_of, survey, told_passed_over
+from pixelwise.prediction.find_images import CLASH_REMEDY, count, images_below, jobs_of, other_files, survey
 from pixelwise.prediction.joined_outputs import write_joined
-from pixelwise.prediction.label_file import (
-    Job,
-    Label,
-    LabelOptions,
-    Progress,
-    Record,
-    failed,
-    label_file,
-    named,
-    unwatched,
-)
-from pixelwise.prediction.large.tile_plan import Tiles
+from pixelwise.prediction.label_file import Job, Label, LabelOptions, Record, failed, label_file, names_of
+from pixelwise.prediction.large.tile_plan import Tiles, is_cut
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.manifest import FILE_NAME, Manifest, open_manifest, settings_of
 from pixelwise.prediction.outputs import DEFAULT, chosen
 from pixelwise.prediction.stages import Stages
 from pixelwise.prediction.tta import variants_of
-from pixelwise.records import Pixels, Prediction
-from pixelwise.trace_events import Event, Listener, nobody
+from pixelwise.records import OnProgress, Pixels, Prediction, no_progress
+from pixelwise.trace_events import Listener, nobody
 
 __all__ = ["Summary", "images_below", "predict"]
 
-FEW = 4  # images for which one session with all cores is the faster: the network is opened for them sooner, too
-WAITING = 2  # threads that read and write while the others run the network
-TOLD_OF_MANY = {
+FEW = 4  # images that one session with all cores labels faster than several: it opens sooner, too
+READERS_AND_WRITERS = 2  # threads that read and write while the others run the network
+UNUSED = {
     CHANNELS: "channels that vary and are not used",
     PAGES: "more than one page or frame, of which the first is labelled",
     DEPTH: "more than 8 bits, reduced to 8",
-    LEFT_OVER: "bytes left over after the pixels, so that they may be damaged",
+    LEFT_OVER: "extra bytes after the pixels, so that the image may be damaged",
 }
-TOLD = 20  # failures that a summary tells; all are in the manifest
+LISTED_FAILURES = 20  # in a summary; all are in the manifest
 
 
 class UnusedContent(NamedTuple):
-    """Something that the files of some images hold and that is not used."""
+    """Content of one or more images' files that is not used."""
 
-    kind: str  # as `data.dropped` names it
+    kind: str  # a `kind` of `images.dropped_content`
     images: int
     file: Path  # the first of them
     message: str  # about that one
@@ -72,27 +62,27 @@ class UnusedContent(NamedTuple):
     def __str__(self) -> str:
         if self.images == 1:
             return f"{shown(self.file)}: {self.message}"
-        return f"{self.images:,} images: {TOLD_OF_MANY[self.kind]}. The first: {shown(self.file)}: {self.message}"
+        return f"{self.images:,} images: {UNUSED[self.kind]}. The first: {shown(self.file)}: {self.message}"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of the images."""
+    """The outcome of a run of `predict`."""
 
     done: int  # by this run
-    before: int  # done by an earlier run, whose results are there
+    before: int  # labelled by an earlier run
     failures: int
-    vanished: int  # found when the images were counted, and not when their turn came
-    failed: tuple[tuple[Path, str], ...]  # the first TOLD: the image and what is wrong with it
+    vanished: int  # found when the images were counted, and missing later
+    failed: tuple[tuple[Path, str], ...]  # the first LISTED_FAILURES: image and error
     seconds: float
     out: Path
     model: str  # digest
-    notes: tuple[UnusedContent, ...] = ()  # what of the images' files is not used
-    passed_over: Mapping[str, int] = field(default_factory=dict)  # files in the folders that are no images, by ending
+    notes: tuple[UnusedContent, ...] = ()
+    passed_over: Mapping[str, int] = field(default_factory=dict)  # other files in the folders, by file extension
 
     @property
     def exit_code(self) -> int:
-        """1 where any image failed or vanished: a script that goes on must not take a part for the whole."""
+        """1 if any image failed or vanished: a script must not take part of the results for all of them."""
         return 1 if self.failures or self.vanished else 0
 
     def to_json(self) -> dict[str, Any]:
@@ -114,12 +104,12 @@ class Summary:
         speed = f", {self.done / self.seconds:.1f} images/s" if self.done and self.seconds > 0 else ""
         text = f"{count(self.done, 'image')} labelled in {self.seconds:.1f} s{speed}; results in {shown(self.out)}"
         if self.before:
-            text += f"\n{count(self.before, 'image')} had been labelled before"
+            text += f"\n{count(self.before, 'image')} already labelled by an earlier run"
         if self.passed_over:
-            text += f"\n{told_passed_over(self.passed_over)} passed over"
+            text += f"\n{other_files(self.passed_over)} skipped"
         text += "".join(f"\n{note}" for note in self.notes)
         if self.vanished:
-            text += f"\n{count(self.vanished, 'image')} had gone when its turn came"
+            text += f"\n{count(self.vanished, 'image')} disappeared during the run"
         if self.failures:
             text += f"\n{count(self.failures, 'image')} could not be labelled:"
             text += "".join(f"\n  {message}" for _, message in self.failed)
@@ -142,8 +132,8 @@ def predict(
     cluster: str | None = None,
     tell: Listener = nobody,
     tiles: Tiles = Tiles(),  # noqa: B008 (frozen)
-    progress: Progress = unwatched,
-    tile_progress: Progress = unwatched,
+    progress: OnProgress = no_progress,
+    tile_progress: OnProgress = no_progress,
 ) -> Summary:
     """Label images, write the results into `out`, and record each image in OUT/predictions.jsonl.
 
@@ -186,55 +176,55 @@ def predict(
         (3, 0)
     """
     out, paths = Path(out), [Path(image) for image in images]
-    wanted = LabelOptions(chosen(save), tta, tiles)
-    if tta:
-        variants_of(tta)
-        if tell is not nobody:
-            raise UsageError("the four stages are those of one view: leave out --flow or --tta.")
-    if cluster is not None and tell is not nobody:
-        raise UsageError("the four stages are those of one process: leave out --flow or --engine ray.")
-    found = survey(paths, out, wanted.save)
-    at_once = found.total > FEW or cluster is not None
-    opened = model if isinstance(model, Model) else load(model, threads or (1 if at_once else None), engine)
+    options = LabelOptions(chosen(save), tta, tiles)
+    check_options(tta, with_flow=tell is not nobody, on_cluster=cluster is not None)
+    found = survey(paths, out, options.save)
+    if not isinstance(model, Model):
+        one_core_each = found.total > FEW or cluster is not None
+        model = load(model, threads or (1 if one_core_each else None), engine)
     began = time.perf_counter()
-    tally = RunCounts(found.total, strict, progress)
-    settings = settings_of(opened.digest, opened.classes.to_json(), wanted)
-    with open_manifest(out, settings, fresh=fresh) as manifest:
-        jobs = tally.still_to_do(
-            manifest, jobs_of(paths, out, found, partial(tally.unlisted, manifest), partial(tally.clashing, manifest))
-        )
-        stages = None if tell is nobody else Stages(opened)
-        label = staged(opened, stages, tell) if stages else None
+    with open_manifest(out, settings_of(model.digest, model.classes.to_json(), options), fresh=fresh) as manifest:
+        tally = RunTally(manifest, found.total, strict, progress)
+        jobs = tally.pending(jobs_of(paths, out, found, tally.unlisted, tally.clashing))
         if cluster is None:
-            labelled = records_of(opened, jobs, wanted, manifest, label, tile_progress)
+            label = None if tell is nobody else staged(model, tell)
+            labelled = label_in_threads(model, jobs, options, manifest, label, tile_progress)
         else:
-            labelled = records_of_cluster(opened, jobs, wanted, manifest, cluster)
+            labelled = label_on_cluster(model, jobs, options, manifest, cluster)
         with closing(labelled) as records:
             for record in records:
                 tally.add(record)
-        write_joined(out, opened.classes, wanted.save)
+        write_joined(out, model.classes, options.save)
     progress(found.total, found.total)
-    seconds = time.perf_counter() - began
-    told, vanished = tuple(tally.failed), max(found.total - tally.seen, 0)
     return Summary(
-        tally.done,
-        tally.before,
-        tally.failures,
-        vanished,
-        told,
-        seconds,
-        out,
-        opened.digest,
-        tuple(tally.notes.values()),
-        found.passed_over,
+        done=tally.done,
+        before=tally.before,
+        failures=tally.failures,
+        vanished=max(found.total - tally.seen, 0),
+        failed=tuple(tally.failed),
+        seconds=time.perf_counter() - began,
+        out=out,
+        model=model.digest,
+        notes=tuple(tally.notes.values()),
+        passed_over=found.passed_over,
     )
 
 
-class RunCounts:
-    """What became of the images so far."""
+def check_options(tta: str, *, with_flow: bool, on_cluster: bool) -> None:
+    """Raise UsageError for TTA variants that do not exist, and options that exclude each other."""
+    if tta:
+        variants_of(tta)
+        if with_flow:
+            raise UsageError("the four stages are those of one prediction, without TTA: leave out --flow or --tta.")
+    if on_cluster and with_flow:
+        raise UsageError("a cluster does not report the four stages: leave out --flow or --engine ray.")
 
-    def __init__(self, total: int, strict: bool, progress: Progress) -> None:
-        self.total, self.strict, self.progress = total, strict, progress
+
+class RunTally:
+    """Counts what becomes of the images."""
+
+    def __init__(self, manifest: Manifest, total: int, strict: bool, progress: OnProgress) -> None:
+        self.manifest, self.total, self.strict, self.progress = manifest, total, strict, progress
         self.done = self.before = self.failures = 0
         self.failed: list[tuple[Path, str]] = []
         self.notes: dict[str, UnusedContent] = {}
@@ -245,29 +235,29 @@ class RunCounts:
         return self.done + self.before + self.failures
 
     def add(self, record: Record) -> None:
-        """Count one record. Raises ImageError for one that failed, where that is to stop the run."""
-        if record["error"] is None:
+        """Count one record. Raises ImageError for one that failed if the run is `strict`."""
+        error = record["error"]
+        if error is None:
             self.done += 1
             for note in record.get("notes", ()):
-                first = self.notes.setdefault(
-                    note["kind"], UnusedContent(note["kind"], 0, Path(record["file"]), note["message"])
-                )
-                self.notes[note["kind"]] = first._replace(images=first.images + 1)
+                new = UnusedContent(note["kind"], 0, Path(record["file"]), note["message"])
+                first = self.notes.get(new.kind, new)
+                self.notes[new.kind] = first._replace(images=first.images + 1)
         else:
             self.failures += 1
-            if len(self.failed) < TOLD:
-                self.failed.append((Path(record["file"]), record["error"]))
+            if len(self.failed) < LISTED_FAILURES:
+                self.failed.append((Path(record["file"]), error))
         self.progress(min(self.seen, self.total), self.total)
-        if self.strict and record["error"] is not None:
-            raise ImageError(record["error"])
+        if self.strict and error is not None:
+            raise ImageError(error)
 
-    def still_to_do(self, manifest: Manifest, jobs: Iterator[Job]) -> Iterator[Job]:
-        """The jobs whose results are not there."""
+    def pending(self, jobs: Iterator[Job]) -> Iterator[Job]:
+        """The jobs without results."""
         for job in jobs:
             try:
-                done = manifest.is_done(job)
+                done = self.manifest.is_done(job)
             except ImageError as error:
-                self.report(manifest, job, str(error))
+                self.fail(job, str(error))
                 continue
             if done:
                 self.before += 1
@@ -275,52 +265,44 @@ class RunCounts:
             else:
                 yield job
 
-    def unlisted(self, manifest: Manifest, folder: Path, reason: str) -> None:
-        """A folder that cannot be listed counts as a failure: nobody knows what was in it."""
+    def unlisted(self, folder: Path, reason: str) -> None:
+        """A folder that cannot be listed counts as a failure: its images are unknown."""
         message = f"{shown(folder)}: cannot be listed ({reason}). Check the folder's permissions."
-        self.report(manifest, Job(folder, manifest.out, str(folder)), message)
+        self.fail(Job(folder, self.manifest.out, str(folder)), message)
 
-    def clashing(self, manifest: Manifest, job: Job, other: Path) -> None:
-        """An image whose results would be those of another: neither is labelled, the others are."""
-        message = f"{shown(job.image)}: its results would overwrite those of {shown(other)}. {CLASH_REMEDY}"
-        self.report(manifest, job, message)
+    def clashing(self, job: Job, other: Path) -> None:
+        """Two images with the same results: neither is labelled."""
+        self.fail(job, f"{shown(job.image)}: its results would overwrite those of {shown(other)}. {CLASH_REMEDY}")
 
-    def report(self, manifest: Manifest, job: Job, error: str) -> None:
-        record = failed(named(job), error)
-        manifest.append(record)
+    def fail(self, job: Job, error: str) -> None:
+        record = failed(names_of(job), error)
+        self.manifest.append(record)
         self.add(record)
 
 
-def records_of(
+def label_in_threads(
     model: Model,
     jobs: Iterator[Job],
-    wanted: LabelOptions,
+    options: LabelOptions,
     manifest: Manifest,
     label: Callable[[Job], Label] | None,
-    tile_progress: Progress,
+    tile_progress: OnProgress,
 ) -> Generator[Record]:
-    """Label images in threads; yields each one's record once it is in the manifest, in the order of completion.
+    """Label images in threads; yields each record once it is in the manifest, in the order of completion.
 
-    When it is left early, what has been begun is ended and noted, so that it need not be done again.
+    If it is closed early, images in progress are finished and recorded, so that they need not be labelled again.
 
     Args:
-        label: makes the prediction of a job, one at a time; None: the model does, several at a time.
+        label: how to predict a job's image, one at a time; None: `model.predict`, several at a time.
     """
     at_once = 1 if label else networks_at_once(model)
     turn, room = threading.BoundedSemaphore(at_once), PixelBudget(MAX_PIXELS)
 
     def work(job: Job) -> Record:
-        return label_file(
-            model,
-            job,
-            wanted,
-            label=label(job) if label else None,
-            room=room.hold,
-            turn=turn,
-            tile_progress=tile_progress,
-        )
+        predictor = label(job) if label else None
+        return label_file(model, job, options, label=predictor, room=room.hold, turn=turn, tile_progress=tile_progress)
 
-    threads = at_once if label else at_once + WAITING
+    threads = at_once if label else at_once + READERS_AND_WRITERS
     waiting, ended = set[Future[Record]](), set[Future[Record]]()
     with ThreadPoolExecutor(threads, "predict") as pool:
         try:
@@ -345,13 +327,13 @@ def records_of(
 
 
 def networks_at_once(model: Model) -> int:
-    """How many images the network is run on at a time: all cores are used, none twice."""
+    """How many networks run at a time: together they use every core once."""
     cores = usable_cores()
     return max(cores // (model.engine.threads or cores), 1)
 
 
 class PixelBudget:
-    """Bounds how many pixels are held at a time: large images are labelled one by one, small ones side by side."""
+    """Limits how many pixels are in memory: large images are labelled one by one, small ones in parallel."""
 
     def __init__(self, pixels: int) -> None:
         self.free = self.all = pixels
@@ -359,7 +341,7 @@ class PixelBudget:
 
     @contextmanager
     def hold(self, pixels: int) -> Iterator[None]:
-        """Wait until there is room. What is larger than all of it is held alone."""
+        """Wait until so many pixels are free. An image larger than the budget takes all of it."""
         pixels = min(pixels, self.all)
         with self.changed:
             self.changed.wait_for(lambda: self.free >= pixels)
@@ -372,28 +354,25 @@ class PixelBudget:
                 self.changed.notify_all()
 
 
-def staged(model: Model, stages: Stages, tell: Listener) -> Callable[[Job], Label]:
-    """Labels an image stage by stage and tells what passed them."""
+def staged(model: Model, tell: Listener) -> Callable[[Job], Label]:
+    """Predicts stage by stage and reports what each stage received and produced."""
+    stages = Stages(model)
 
     def label(job: Job, image_HW3: Pixels, decode_ms: float) -> Prediction:
-        prediction, events = run_stages(model, stages, image_HW3, decode_ms)
-        for event in events:
+        """As `model.predict`. Raises ImageError, BundleError."""
+        height, width = image_HW3.shape[:2]
+        if is_cut((height, width), model.metadata.policy):
+            raise ImageError(
+                f"{shown(job.image)}: {width}×{height} pixels, so the image is cut into tiles, and the four stages are "
+                "shown for whole images only. Leave out --flow, or make the image smaller."
+            )
+        try:
+            passed = stages.run(image_HW3, decode_ms)
+        except Exception as error:  # onnxruntime's exceptions have no common base class
+            model.engine.run(image_HW3)  # raises the error of the whole network, if there is one
+            raise BundleError(f"{shown(model.path)}: a stage could not be run alone: {error}") from error
+        for event in stages.events(passed):
             tell({**event, "file": shown(job.image)})
-        return prediction
+        return Prediction(passed.labels, passed.scores, model.classes, model.metadata.temperature)
 
     return lambda job: partial(label, job)
-
-
-def run_stages(model: Model, stages: Stages, image_HW3: Pixels, decode_ms: float) -> tuple[Prediction, list[Event]]:
-    """As `model.predict`, the stages in turn, with what passed them.
-
-    Raises:
-        BundleError: the model cannot be run on it.
-    """
-    try:
-        passed = stages.run(image_HW3, decode_ms)
-    except Exception as error:  # onnxruntime's exceptions share no base of their own
-        model.engine.run(image_HW3)  # says what is wrong, if it is wrong there too
-        raise BundleError(f"{shown(model.path)}: a stage could not be run alone: {error}") from error
-    prediction = Prediction(passed.labels, passed.scores, model.classes, model.metadata.temperature)
-    return prediction, stages.events(passed)

@@ -1,9 +1,9 @@
-"""One image through the four stages, one after the other, each really run and timed alone.
+"""One image through the four stages, one after the other, each run and timed separately.
 
-The bundle's graph is cut where the stages meet, and the parts run as they stand: what a stage puts out is what the next
-one is given, and its time is the time of that run. Together they compute exactly what the whole graph does.
+The bundle's graph is cut between the stages. Each part runs on the output of the one before, and its time is the time
+of that run. Together they compute exactly what the whole graph computes.
 
-Shapes: H, W the image's own size; h, w the network's input size; C classes; hs, ws the size of the scores.
+Shapes: H, W the image's size; h, w the network's input size; C classes; hs, ws the size of the scores.
 """
 
 from __future__ import annotations
@@ -12,23 +12,22 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.bundle.onnx_graph import Graph, RunnableSession, Traceable, batched, extract, parse
-from pixelwise.model.label_strips import GRAPH_VALUES, labels_of_scores
+from pixelwise.model.label_strips import GRAPH_VALUES, highest, labels_of_scores
 from pixelwise.prediction.flow_events import STAGES, coloured, flow_event
 from pixelwise.records import Labels, Pixels, Scores
 from pixelwise.trace_events import Event
 
-HOW_TIMED = "each stage runs and is timed separately, on its own part of the graph"
+HOW_TIMED = "the graph is cut between the stages, and each stage is run and timed separately"
 RUNS = 5  # of each stage, for the median of its times
 
 
 @dataclass(frozen=True)
 class StageOutputs:
-    """What passed the stages for one image."""
+    """The output of each stage for one image."""
 
     image: Pixels  # [H, W, 3]
     seen: NDArray[np.float32]  # [3, h, w], normalised
@@ -38,7 +37,7 @@ class StageOutputs:
 
 
 class Part:
-    """A part of the graph in a session of its own."""
+    """A part of the graph, in its own session."""
 
     def __init__(self, model: Traceable, graph: Graph, starts: list[str], end: str) -> None:
         part, self.inputs = extract(graph, starts, [end])
@@ -46,7 +45,7 @@ class Part:
         self.end = end
 
     def run(self, values: dict[str, NDArray[Any]], runs: int) -> tuple[NDArray[Any], float]:
-        """The output, and the median of the milliseconds of `runs` runs. `values` may hold more than is needed."""
+        """The output, and the median time of `runs` runs in ms. `values` may hold more than the inputs."""
         needed = {name: values[name] for name in self.inputs}
         times = []
         for _ in range(runs):
@@ -60,7 +59,7 @@ class Stages:
     """A model cut into preprocess, network, and pixel-wise classification."""
 
     def __init__(self, model: Traceable) -> None:
-        """Raises BundleError when the graph does not have the tensors that the metadata names."""
+        """Raises BundleError if the graph lacks the tensors that the metadata names."""
         graph = parse(model.graph)
         self.model = model
         self.seen = batched(graph, model.metadata.stages[0].tensor)
@@ -70,12 +69,12 @@ class Stages:
         self.classify = Part(model, graph, [self.seen, self.scores], "labels")
 
     def run(self, image_HW3: Pixels, decode_ms: float = 0.0, runs: int = 1) -> StageOutputs:
-        """Run the stages in turn.
+        """Run the stages one after the other.
 
         Args:
             image_HW3: uint8 RGB.
-            decode_ms: how long reading the image took, which was done before.
-            runs: of each stage, of whose times the median is given.
+            decode_ms: time that decoding the image took.
+            runs: of each stage; the reported time is their median.
         """
         values: dict[str, NDArray[Any]] = {"image": image_HW3}
         values[self.seen], preprocess_ms = self.preprocess.run(values, runs)
@@ -85,7 +84,7 @@ class Stages:
         return StageOutputs(image_HW3, values[self.seen][0], values[self.scores][0], labels_HW, times)
 
     def labels(self, image_HW3: Pixels, values: dict[str, NDArray[Any]], runs: int) -> tuple[NDArray[Any], float]:
-        """Labels from scores; of a large image in strips, the same to the bit."""
+        """Labels from scores; for a large image in strips, with bit-identical results."""
         scores_Chw = values[self.scores][0]
         size = (image_HW3.shape[0], image_HW3.shape[1])
         if len(scores_Chw) * size[0] * size[1] <= GRAPH_VALUES:
@@ -95,19 +94,19 @@ class Stages:
         return labels_HW, (time.perf_counter() - began) * 1e3
 
     def events(self, passed: StageOutputs) -> list[Event]:
-        """The four `flow` events of what passed."""
+        """The four `flow` events."""
         return flow_events(passed, self.model)
 
 
 def flow_events(passed: StageOutputs, model: Traceable) -> list[Event]:
-    """One `flow` event per stage, from the arrays that passed. See `flow_event` for what every event holds."""
+    """One `flow` event per stage, from its output. See `flow_event` for the content of an event."""
     metadata, classes = model.metadata, model.classes
     _, h, w = passed.seen.shape
     num_classes, hs, ws = passed.scores.shape
     height, width = passed.labels.shape
     unit_3hw = denormalised(passed.seen, metadata.mean, metadata.std)
     seen_hw3 = np.ascontiguousarray((unit_3hw * 255).round().astype(np.uint8).transpose(1, 2, 0))
-    labels_hw = labels_at(passed.scores, (h, w))
+    labels_hw = labels_of_scores(passed.scores, (h, w))
     present = np.unique(passed.labels).size
     times = passed.milliseconds
     return [
@@ -118,17 +117,16 @@ def flow_events(passed: StageOutputs, model: Traceable) -> list[Event]:
             times[1],
             picture=seen_hw3,
             policy=metadata.policy,
-            unit_range=[float(unit_3hw.min()), float(unit_3hw.max())],  # on 0–1, before the statistics are applied
+            unit_range=[float(unit_3hw.min()), float(unit_3hw.max())],  # of values 0–1, before normalisation
             mean=list(metadata.mean),
             std=list(metadata.std),
         ),
-        # Bilinear upsampling makes no score larger or smaller than those it stands between, so the range of the
-        # scores at h × w × C needs no array of that size.
+        # Bilinear upsampling keeps the range of the scores, so the event of h × w × C scores needs no such array.
         flow_event(
             STAGES[2],
             passed.scores.transpose(1, 2, 0),
             times[2],
-            picture=coloured(labels_at(passed.scores, (hs, ws)), classes),
+            picture=coloured(highest(passed.scores), classes),
             classes=num_classes,
         )
         | {"shape": [h, w, num_classes], "scores_shape": [hs, ws, num_classes]},
@@ -147,24 +145,9 @@ def flow_events(passed: StageOutputs, model: Traceable) -> list[Event]:
 
 
 def denormalised(seen_3hw: NDArray[np.float32], mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
-    """Network input → 0–1, as it was before the encoder's statistics were applied. The inverse of Preprocess.normalise.
+    """Network input → 0–1. The inverse of Preprocess.normalise.
 
-    Clipped to 0–1, which only undoes rounding.
+    Clipped to 0–1, which only removes rounding errors.
     """
     scale, shift = np.array(std, np.float32)[:, None, None], np.array(mean, np.float32)[:, None, None]
     return np.asarray(np.clip(seen_3hw * scale + shift, 0, 1), np.float32)
-
-
-def labels_at(scores_Chw: Scores, size: tuple[int, int]) -> Labels:
-    """Scores → labels uint8 at any size (height, width): bilinear, pixel centres at half-integers.
-
-    On a tie the lower id wins. One class at a time, so that scores at that size are never held for all classes.
-    """
-    height, width = size
-    best_HW = cv2.resize(scores_Chw[0], (width, height), interpolation=cv2.INTER_LINEAR)
-    labels_HW = np.zeros(size, np.uint8)
-    for i, score_hw in enumerate(scores_Chw[1:], start=1):
-        score_HW = cv2.resize(score_hw, (width, height), interpolation=cv2.INTER_LINEAR)
-        labels_HW[score_HW > best_HW] = i
-        np.maximum(best_HW, score_HW, out=best_HW)
-    return labels_HW

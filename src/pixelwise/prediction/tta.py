@@ -1,15 +1,14 @@
-"""Test-time augmentation: the image seen several ways, and the average of what is said. Accuracy over speed.
+"""Test-time augmentation (TTA): the average prediction over variants of the image. Trades speed for accuracy.
 
-The views are the image as it is, its mirror image, and both at other scales. Calibrated probabilities are averaged at
-the image's own size, strip by strip, and the likeliest class is taken (the usual way since Krizhevsky et al. 2012; for
+The variants are the image, its mirror image, and both at other scales. Calibrated probabilities are averaged at the
+image's size, strip by strip, and the most probable class is taken (as usual since Krizhevsky et al. 2012; for
 segmentation Chen et al. 2018, arXiv:1802.02611, section 4).
 
-A scale is the size of things in the network's input. A bundle that resizes every image to one size (`stretch`, `fit`)
-would undo a mere resizing, so a larger scale is overlapping windows of the image, each enlarged by the bundle itself,
-and a smaller one the image shrunk onto a canvas of its own size, the rest of which mirrors it. With `native` the image
-is resized.
+A bundle that resizes every image to one input size (`stretch`, `fit`) would undo a change of scale. So a larger scale
+is made of overlapping windows of the image, each enlarged by the bundle itself; a smaller one is the image shrunk onto
+a canvas of its original size and padded by reflection. With `native` the image is resized.
 
-Shapes: H, W the image's own size; R rows of a strip; C classes; h, w the size of the scores; B, D a window's height and
+Shapes: H, W the image's size; R rows of a strip; C classes; h, w the size of the scores; B, D a window's height and
 width.
 """
 
@@ -29,19 +28,17 @@ from pixelwise.prediction.confidence_maps import STRIP_VALUES, probabilities_of_
 from pixelwise.prediction.engines.engine import Engine
 from pixelwise.prediction.in_memory import run_bounded
 from pixelwise.prediction.large.tile_plan import PIECEWISE_PIXELS, Tiles, is_large
-from pixelwise.records import Labels, Pixels, Prediction, Scores
+from pixelwise.records import Pixels, Prediction, Scores
 
 FLIP = "flip"
-SCALES = (0.5, 4.0)  # the smallest and the largest that make sense; each costs its square or more
-OVERLAP = 0.25  # of a window, with its neighbour: what lies at a window's rim is seen with half of its surroundings
-EXPECTED = f"expected {FLIP}, and scales from {SCALES[0]:g} to {SCALES[1]:g}, such as: flip,1.25"
-
-Run = tuple[Labels, Scores]
+SCALES = (0.5, 4.0)  # the smallest and the largest; time grows with the square
+OVERLAP = 0.25  # share of a window that it has in common with the next: at its edge it lacks context
+EXPECTED = f"expected {FLIP} and scales from {SCALES[0]:g} to {SCALES[1]:g}, such as flip,1.25"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to see an image."""
+    """One variant of an image: resized, mirrored or both."""
 
     scale: float
     flip: bool
@@ -49,21 +46,21 @@ class Variant:
 
 @dataclass(frozen=True)
 class VariantScores:
-    """What one window of one view said, back in the image's own directions."""
+    """The scores of one window of one variant, mirrored back."""
 
     scores: Scores  # [C, h, w]
-    top: int  # where the window lies in the image
+    top: int  # of the window in the image
     left: int
-    size: tuple[int, int]  # of the window, which may reach beyond the image to the right and below
-    down: NDArray[np.float32]  # [B] weight of each of its rows, and
-    across: NDArray[np.float32]  # [D] of each of its columns: over all windows of a view they add up to 1
+    size: tuple[int, int]  # of the window, which may extend beyond the image to the right and below
+    down: NDArray[np.float32]  # [B] weights of its rows
+    across: NDArray[np.float32]  # [D] and of its columns; over all windows of a variant they add up to 1
 
 
 def variants_of(text: str) -> tuple[Variant, ...]:
-    """The views that `--tta` names: "flip", "flip,1.25", "0.75,1.5". The image as it is is always the first.
+    """The variants that `--tta` names: "flip", "flip,1.25", "0.75,1.5". The unchanged image is always the first.
 
     Raises:
-        UsageError: anything else.
+        UsageError: `text` is none of these.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
     scales = [1.0]
@@ -73,32 +70,32 @@ def variants_of(text: str) -> tuple[Variant, ...]:
         try:
             scale = float(word)
         except ValueError as error:
-            raise UsageError(f"--tta {text}: {word!r} is neither; {EXPECTED}.") from error
+            raise UsageError(f"--tta {text}: {word!r} is not a variant; {EXPECTED}.") from error
         if not SCALES[0] <= scale <= SCALES[1]:  # false for NaN too
-            raise UsageError(f"--tta {text}: a scale of {word}; {EXPECTED}.")
+            raise UsageError(f"--tta {text}: scale {word} is out of range; {EXPECTED}.")
         if scale not in scales:
             scales.append(scale)
     if not words:
-        raise UsageError(f"--tta names no view; {EXPECTED}.")
+        raise UsageError(f"--tta names no variant; {EXPECTED}.")
     return tuple(Variant(scale, flip) for scale in scales for flip in ((False, True) if FLIP in words else (False,)))
 
 
 def predict_variants(engine: Engine, image_HW3: Pixels, text: str) -> Prediction:
-    """Label an image by the average over views.
+    """Label an image by the average over TTA variants.
 
-    The labels are those of the average at full size. `scores` are the logarithms of the average, kept at the size of
-    the first view's scores, so that probabilities are looked up in them as in any other prediction's.
+    The labels are those of the average at full size. `scores` are the logarithms of the average at the size of the
+    first variant's scores, so that a probability is looked up in them as in any other prediction.
 
     Raises:
-        UsageError: see `variants_of`; or the image is too large for views.
+        UsageError: as `variants_of`; or the image is too large.
         BundleError: the model cannot be run on it.
     """
     metadata = engine.bundle.metadata
-    views = variants_of(text)
-    refuse_large((image_HW3.shape[0], image_HW3.shape[1]), views, metadata.policy)
-    seen = [window for view in views for window in look(engine, image_HW3, view, metadata.policy)]
+    variants = variants_of(text)
     height, width = image_HW3.shape[:2]
-    num_classes, h, w = seen[0].scores.shape
+    check_size((height, width), variants, metadata.policy)
+    parts = [part for variant in variants for part in scores_of_variant(engine, image_HW3, variant, metadata.policy)]
+    num_classes, h, w = parts[0].scores.shape
     centre_y = ((np.arange(h) + 0.5) * height / h).astype(np.intp)
     centre_x = ((np.arange(w) + 0.5) * width / w).astype(np.intp)
     labels_HW = np.empty((height, width), np.uint8)
@@ -106,36 +103,35 @@ def predict_variants(engine: Engine, image_HW3: Pixels, text: str) -> Prediction
     rows = max(STRIP_VALUES // (num_classes * width), 1)
     for top in range(0, height, rows):
         strip = slice(top, min(top + rows, height))
-        mean_CRW = mean_of_rows(seen, width, strip, metadata.temperature)
+        mean_CRW = sum_of_rows(parts, width, strip, metadata.temperature)
         labels_HW[strip] = mean_CRW.argmax(axis=0)
         here = (centre_y >= strip.start) & (centre_y < strip.stop)
         mean_Chw[:, here] = mean_CRW[:, centre_y[here] - top][:, :, centre_x]
-    tiny = np.finfo(np.float32).tiny
-    scores_Chw = np.log(np.maximum(mean_Chw / len(views), tiny))
+    scores_Chw = np.log(np.maximum(mean_Chw / len(variants), np.finfo(np.float32).tiny))
     return Prediction(labels_HW, scores_Chw, metadata.classes)
 
 
-def refuse_large(size: tuple[int, int], views: tuple[Variant, ...], policy: str) -> None:
-    """Raise UsageError where an image, or a view of it, is too large to be held."""
+def check_size(size: tuple[int, int], variants: tuple[Variant, ...], policy: str) -> None:
+    """Raise UsageError if the image or a variant of it is too large."""
     if is_large(size, Tiles()):
         raise UsageError(
-            f"the image has {size[1]}×{size[0]} pixels; views are averaged of images up to {PIECEWISE_PIXELS:,} "
-            "pixels. Leave out --tta."
+            f"the image has {size[1]}×{size[0]} pixels; test-time augmentation takes up to {PIECEWISE_PIXELS:,}. Leave "
+            "out --tta."
         )
-    largest = max(view.scale for view in views)
-    seen = scaled(size, largest)
-    if policy == "native" and seen[0] * seen[1] > MAX_PIXELS:
+    largest = max(variant.scale for variant in variants)
+    height, width = scaled(size, largest)
+    if policy == "native" and height * width > MAX_PIXELS:
         raise UsageError(
-            f"--tta: at {largest:g} times its size the image has {seen[1]}×{seen[0]} pixels; the limit is "
+            f"--tta: at {largest:g} times its size the image has {width}×{height} pixels; the limit is "
             f"{MAX_PIXELS:,}. Leave out this scale."
         )
 
 
-def mean_of_rows(seen: list[VariantScores], width: int, rows: slice, temperature: float) -> NDArray[np.float32]:
-    """The sum over views of the probabilities in the rows [start, stop) of the image. Returns [C, R, W]."""
-    num_classes = len(seen[0].scores)
+def sum_of_rows(parts: list[VariantScores], width: int, rows: slice, temperature: float) -> NDArray[np.float32]:
+    """The sum over variants of the probabilities in the rows [start, stop) of the image. Returns [C, R, W]."""
+    num_classes = len(parts[0].scores)
     sum_CRW = np.zeros((num_classes, rows.stop - rows.start, width), np.float32)
-    for window in seen:
+    for window in parts:
         top, bottom = max(rows.start, window.top), min(rows.stop, window.top + window.size[0])
         if top >= bottom:
             continue
@@ -148,39 +144,39 @@ def mean_of_rows(seen: list[VariantScores], width: int, rows: slice, temperature
     return sum_CRW
 
 
-def look(engine: Engine, image_HW3: Pixels, view: Variant, policy: str) -> Iterator[VariantScores]:
-    """Run the bundle on one view."""
+def scores_of_variant(engine: Engine, image_HW3: Pixels, variant: Variant, policy: str) -> Iterator[VariantScores]:
+    """Run the bundle on one variant."""
     height, width = image_HW3.shape[:2]
     whole = (np.ones(height, np.float32), np.ones(width, np.float32))
-    if view.scale == 1 or policy == "native":
-        size = scaled((height, width), view.scale)
-        yield VariantScores(run(engine, resized(image_HW3, size), view.flip), 0, 0, (height, width), *whole)
-    elif view.scale < 1:
-        h, w = scaled((height, width), view.scale)
+    if variant.scale == 1 or policy == "native":
+        size = scaled((height, width), variant.scale)
+        yield VariantScores(run(engine, resized(image_HW3, size), variant.flip), 0, 0, (height, width), *whole)
+    elif variant.scale < 1:
+        h, w = scaled((height, width), variant.scale)
         canvas = cv2.copyMakeBorder(
             resized(image_HW3, (h, w)), 0, height - h, 0, width - w, cv2.BORDER_REFLECT
-        )  # the canvas is as large as the image, which it shows at h × w: so it spans this many of the image's pixels
+        )  # in pixels of the image, the canvas has this size:
         size = (round(height * height / h), round(width * width / w))
         down, across = np.ones(size[0], np.float32), np.ones(size[1], np.float32)
-        yield VariantScores(run(engine, np.asarray(canvas, np.uint8), view.flip), 0, 0, size, down, across)
+        yield VariantScores(run(engine, np.asarray(canvas, np.uint8), variant.flip), 0, 0, size, down, across)
     else:
-        for top, down in windows(height, view.scale):
-            for left, across in windows(width, view.scale):
+        for top, down in windows(height, variant.scale):
+            for left, across in windows(width, variant.scale):
                 part = image_HW3[top : top + len(down), left : left + len(across)]
-                yield VariantScores(run(engine, part, view.flip), top, left, (len(down), len(across)), down, across)
+                yield VariantScores(run(engine, part, variant.flip), top, left, (len(down), len(across)), down, across)
 
 
 def run(engine: Engine, image_HW3: Pixels, flip: bool) -> Scores:
-    """The scores of an image, seen in a mirror or not, in the image's own direction."""
-    shown_HW3 = image_HW3[:, ::-1] if flip else image_HW3
-    _, scores_Chw = run_bounded(engine, np.ascontiguousarray(shown_HW3))
+    """The scores of an image, or of its mirror image, mirrored back."""
+    mirrored_HW3 = image_HW3[:, ::-1] if flip else image_HW3
+    _, scores_Chw = run_bounded(engine, np.ascontiguousarray(mirrored_HW3))
     return np.ascontiguousarray(scores_Chw[:, :, ::-1]) if flip else scores_Chw
 
 
 def windows(length: int, scale: float) -> list[tuple[int, NDArray[np.float32]]]:
-    """Windows of length / scale that cover [0, length): where each begins, and the weights of its pixels.
+    """Windows of length / scale that cover [0, length): the start of each, and the weights of its pixels.
 
-    Weights fall towards a window's rim, and those of all windows over a pixel add up to 1.
+    Weights fall towards the edges of a window, and the weights of all windows at a pixel add up to 1.
     """
     window = min(max(math.ceil(length / scale), 1), length)
     number = 1 if window == length else max(math.ceil((length - window) / (window * (1 - OVERLAP))), 1) + 1

@@ -1,4 +1,4 @@
-"""A bundle on an engine: opened, checked, and run. No torch; the onnx package only where an engine needs it.
+"""Opens a bundle on an engine, verifies it and runs it. Needs no torch; the onnx package only for some engines.
 
 Shapes: H, W the image's own size; C classes; h, w the size of the scores.
 """
@@ -16,12 +16,12 @@ from pixelwise.bundle.bundle_file import REMEDY, BundleFile
 from pixelwise.bundle.score_margins import clearly_different
 from pixelwise.bundle.sized_tensors import OperatorError
 from pixelwise.bundle.trust import check_answer
-from pixelwise.errors import BundleError, PixelwiseError, UsageError, of_ctrl_c
+from pixelwise.errors import BundleError, PixelwiseError, UsageError, first_line, of_ctrl_c
 from pixelwise.prediction.engines import onnx_runtime, openvino
 from pixelwise.prediction.engines.onnx_runtime import Run
 from pixelwise.records import Labels, Pixels, Scores
 
-GOLDEN_AGREEMENT = 0.99  # share of the golden image's labels; the rest is rounding, which differs between processors
+GOLDEN_AGREEMENT = 0.99  # share of the golden image's labels; rounding differs between processors
 ENGINES: dict[str, Callable[[BundleFile, int], Run]] = {
     "onnxruntime": onnx_runtime.on_cpu,
     "openvino": openvino.in_float32,
@@ -29,22 +29,22 @@ ENGINES: dict[str, Callable[[BundleFile, int], Run]] = {
     "cuda": onnx_runtime.on_cuda,
 }
 AUTO = "auto"
-NVIDIA = Path("/proc/driver/nvidia")  # is there where a driver is loaded
-ROUGHER = {"openvino-bf16": 0.95}  # engines that round more than float32 does, and what is asked of them instead
+NVIDIA = Path("/proc/driver/nvidia")  # exists if a driver is loaded
+ROUGHER = {"openvino-bf16": 0.95}  # engines less precise than float32, and the agreement they must reach
 
 
 class Engine:
-    """Runs a bundle. One engine may be used by several threads at a time."""
+    """Runs a bundle. Several threads may use one engine at a time."""
 
     def __init__(self, bundle: BundleFile, threads: int | None = None, name: str = AUTO) -> None:
-        """Open a bundle and verify that it labels its golden image as it did when it was written.
+        """Open a bundle and verify that it labels its golden image as at export.
 
         Args:
-            threads: that one run may use; None: one for each core that this process may use.
-            name: one of ENGINES, or "auto": cuda where ONNX Runtime has it, otherwise onnxruntime.
+            threads: for one run; None: one per core that this process may use.
+            name: one of ENGINES, or "auto": cuda if ONNX Runtime has it, otherwise onnxruntime.
 
         Raises:
-            BundleError: it cannot be loaded or run, or gives other labels than it should.
+            BundleError: it cannot be loaded or run, or computes other labels than those recorded.
             UsageError: no such engine, or it cannot be used here.
             MissingExtraError: the engine is not installed.
         """
@@ -57,7 +57,7 @@ class Engine:
             raise
         except OperatorError as error:
             raise BundleError(f"{bundle.path}: {error}. {REMEDY}") from error
-        except Exception as error:  # onnxruntime's exceptions share no base of their own
+        except Exception as error:  # onnxruntime's exceptions have no common base class
             if of_ctrl_c(error):
                 raise KeyboardInterrupt from error
             remedy = REMEDY if self.name == "onnxruntime" else "Choose --engine onnxruntime."
@@ -65,10 +65,10 @@ class Engine:
         self.verify()
 
     def one_threaded(self) -> Engine:
-        """A twin that labels each image in its caller's thread alone.
+        """The same engine with one thread per run, the caller's.
 
-        As many callers as cores label more images a second than one that uses all cores for each: no core waits. It is
-        made once: loading a network takes as long as labelling several images.
+        One caller per core labels more images per second than one run at a time on all cores. It is made once: loading
+        a network takes as long as labelling several images.
         """
         if self.threads == 1:
             return self
@@ -88,8 +88,8 @@ class Engine:
             labels uint8 [H, W], 0 … C − 1, and scores float32 [C, h, w], finite.
 
         Raises:
-            BundleError: the network cannot be run on it, for example for want of memory; it would take more memory or
-                time than any network needs; or it gives something else than labels and scores.
+            BundleError: the network cannot be run on it, for example for lack of memory; it would take more memory or
+                time than any network needs; or its outputs are not labels and scores.
         """
         height, width = image_HW3.shape[:2]
         self.bundle.check_image(height, width)
@@ -106,25 +106,25 @@ class Engine:
             ) from error
 
     def verify(self) -> None:
-        """Run the golden image and compare. Raises BundleError where the labels are not those that were recorded."""
+        """Run the golden image. Raises BundleError if the labels are not those recorded at export."""
         golden = self.bundle.golden
         labels_HW, scores_Chw = self.run(np.ascontiguousarray(golden.image))
         different = clearly_different(labels_HW, golden.labels, scores_Chw)  # a tie may be decided either way
-        agreement, asked = 1 - different / labels_HW.size, ROUGHER.get(self.name, GOLDEN_AGREEMENT)
-        if agreement < asked:
+        agreement, required = 1 - different / labels_HW.size, ROUGHER.get(self.name, GOLDEN_AGREEMENT)
+        if agreement < required:
             raise BundleError(
                 f"{self.bundle.path}: labels of its golden image agree on {agreement:.1%} of the pixels with those "
-                f"recorded at export; at least {asked:.0%} is expected. The file was altered, or {self.name} here "
-                f"computes something else. {REMEDY}"
+                f"recorded at export; at least {required:.0%} is expected. The file was altered, or {self.name} "
+                f"computes different results on this machine. {REMEDY}"
             )
 
 
 def choose(name: str) -> str:
-    """The engine that a name means.
+    """The engine of this name.
 
-    "auto" never trades labels for speed: it takes a GPU, computing in float32, where ONNX Runtime was built for one,
-    and otherwise ONNX Runtime on the CPU, which starts at once and is what export checked. `benchmark` tells what is
-    faster here, and how far its labels agree.
+    "auto" never trades accuracy for speed: it is the GPU, in float32, if ONNX Runtime was built for one, and otherwise
+    ONNX Runtime on the CPU, which starts fast and was verified at export. `benchmark` shows what is faster here, and
+    how well labels agree.
 
     Raises:
         UsageError: no such engine.
@@ -137,16 +137,10 @@ def choose(name: str) -> str:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use: its affinity, and the share of a container, which core counts leave out."""
+    """The cores that this process may use, by its affinity and the CPU limit of its container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):  # another system than Linux, or an older one
+    except (OSError, ValueError):  # not Linux, or an old version
         return cores
     return cores if quota == "max" else max(1, min(cores, -(-int(quota) // int(period))))
-
-
-def first_line(error: Exception) -> str:
-    """What an exception of a library says, in one line of bearable length."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200].rstrip(". ")

@@ -1,7 +1,7 @@
-"""The engine that is fastest on many CPUs: OpenVINO, in float32, or in bfloat16 where the CPU computes in it.
+"""The fastest engine on many CPUs: OpenVINO, in float32, or in bfloat16 if the CPU supports it.
 
-OpenVINO runs the network. What is before it and after it, the resizing of the image and of the labels, stays with ONNX
-Runtime: it resizes exactly as training did, where OpenVINO's antialiasing is another.
+OpenVINO runs the network. Resizing of the image before it and of the labels after it stays with ONNX Runtime, which
+resizes exactly as in training; OpenVINO's antialiasing is different.
 
 Shapes: H, W the image's own size; C classes; h, w the network's input, hs, ws the size of the scores.
 """
@@ -29,10 +29,10 @@ def in_float32(bundle: BundleFile, threads: int) -> Run:
 
 
 def in_bfloat16(bundle: BundleFile, threads: int) -> Run:
-    """Raises UsageError where the CPU does not compute in bfloat16: it would be emulated, slowly."""
+    """Raises UsageError if the CPU does not support bfloat16: emulation is slow."""
     if not has_bfloat16(core()):
         raise UsageError(
-            "engine openvino-bf16: this CPU does not compute in bfloat16 (it takes AVX-512 BF16 or AMX). Choose "
+            "engine openvino-bf16: this CPU does not support bfloat16 (AVX-512 BF16 or AMX). Choose "
             "--engine openvino or onnxruntime."
         )
     return runner(bundle, threads, "bf16")
@@ -40,11 +40,11 @@ def in_bfloat16(bundle: BundleFile, threads: int) -> Run:
 
 @cache
 def core() -> Core:
-    """OpenVINO, once for this process and never let go of.
+    """OpenVINO, loaded once in this process and never released.
 
-    Its CPU plugin gives the thread that loads it another stack for signals, and unmaps it with the last user of its
-    core. Where there were two cores, or the last user ended in another thread, the thread was left with a stack that
-    was gone, and the next signal, such as Ctrl-C, ended the process.
+    Its CPU plugin gives the thread that loads it another signal stack, and unmaps it with the last user of its core. If
+    there were two cores, or the last user ended in another thread, the thread kept a stack that no longer existed, and
+    the next signal, such as Ctrl-C, ended the process.
 
     Raises:
         MissingExtraError: OpenVINO is not installed.
@@ -67,14 +67,14 @@ def runner(bundle: BundleFile, threads: int, precision: str) -> Run:
     graph = parse(bundle.model)
     stages = bundle.metadata.stages
     seen, scores = batched(graph, stages[0].tensor), batched(graph, stages[-1].tensor)
-    # What is before and after consists of many small steps: to wake a second thread for each costs more than it does.
+    # Resizing consists of many small steps: to wake a second thread for each costs more than it saves.
     before = open_session(extract(graph, [], [seen])[0], 1)
-    network, read = extract(graph, [seen], [scores])  # of the image, it reads at most the size
+    network, read = extract(graph, [seen], [scores])  # of the image it reads at most the size
     labelling, needed = extract(graph, [seen, scores], ["labels"])
     after = open_session(labelling, 1)
     check_declarations(open_session(bundle.model, 1), len(bundle.metadata.classes))
     compiled = compile_network(opened, network, read.index(seen), bundle, threads, precision)
-    idle: deque[Any] = deque()  # requests that nobody uses; each serves one caller at a time
+    idle: deque[Any] = deque()  # unused requests; each serves one caller at a time
 
     def run(image_HW3: Pixels) -> tuple[Labels, Scores]:
         (seen_13hw,) = before.run([seen], {"image": image_HW3})
@@ -84,7 +84,7 @@ def runner(bundle: BundleFile, threads: int, precision: str) -> Run:
             request = compiled.create_infer_request()
         try:
             values = {"image": image_HW3, seen: seen_13hw}
-            # What it gives is a copy: the next run overwrites the request's own.
+            # The result is a copy: the next run overwrites the request's memory.
             scores_1Chw = request.infer({place: values[name] for place, name in enumerate(read)}, share_inputs=True)[0]
         finally:
             idle.append(request)
@@ -109,6 +109,6 @@ def compile_network(
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": precision,
-            "ENABLE_CPU_PINNING": False,  # several processes would all be pinned to the same first cores
+            "ENABLE_CPU_PINNING": False,  # it would pin several processes to the same first cores
         },
     )

@@ -1,12 +1,11 @@
-"""Finished labels of an image of any size, kept on disk piece by piece so that a killed run goes on.
+"""Finished labels of an image of any size, saved to disk as they come, so that a killed run can resume.
 
-While an image is being labelled, everything that is finished lies in one file beside the results, `.NAME.unfinished`: a
-line of JSON that says which image, model and tiles it belongs to, then one record for every row of squares: its length,
-its CRC-32, a line of JSON, and the compressed squares. A record that a kill cut short is dropped, and its rows are done
-again. At the end `large_outputs` makes the results of it, each whole; they have the same bytes whether the run was
-killed or not.
+While an image is labelled, everything finished is in one file next to the results, `.NAME.unfinished`: a line of JSON
+that identifies the image, the model and the tiles, then one record per row of squares: its length, its CRC-32, a line
+of JSON, and the compressed squares. A record that a kill truncated is dropped and its rows are labelled again. The
+results are written from this file at the end; they have the same bytes whether the run was killed or not.
 
-Shapes: H, W the image's own size; P, Q of the small picture that an overlay is made of; R rows.
+Shapes: H, W the image's size; P, Q the size of the preview from which the overlay is made; R rows.
 """
 
 from __future__ import annotations
@@ -22,60 +21,54 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-import cv2
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
 from pixelwise.errors import OutputError
 from pixelwise.images.files import remedy_for, shown
+from pixelwise.images.image_files import count_ids
 from pixelwise.locks import try_lock
+from pixelwise.prediction.outputs import SQUARE_PX
 from pixelwise.records import VOID, Labels, Pixels
 
-SQUARE_PX = 512  # labels are kept, and written into a TIFF, in squares of this side
-LEVEL = 2  # of deflate: labels shrink to a hundredth in a fraction of a millisecond a square
+LEVEL = 2  # of deflate: labels shrink to a hundredth in a fraction of a millisecond per square
 RECORD = struct.Struct("<QI")  # bytes that follow, and their CRC-32
-PREVIEW_PX = 2048  # longest side of the small picture
+PREVIEW_PX = 2048  # longest side
 
 
 @dataclass(frozen=True)
 class Record:
-    """One row of squares, as it lies in the unfinished file."""
+    """One row of squares in the unfinished file."""
 
-    starts: tuple[int, ...]  # byte at which each compressed square begins, and the byte after the last
+    starts: tuple[int, ...]  # offset of each compressed square, and of the end of the last
     counts: Mapping[str, int]  # pixels of every label
     preview_HQ4: NDArray[np.uint8]  # RGB and label of every n-th pixel
 
 
-def counted(labels: Labels) -> NDArray[np.int64]:
-    """Pixels of every label, [256], of a piece of at most 2^24 pixels: cv2 counts four times as fast as numpy, which
-    widens every label first, but says it in float32."""
-    return cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel().astype(np.int64)
-
-
 class LabelStore:
-    """Labels that are being made. Use it in `with`: then nobody else makes the same ones."""
+    """Labels in progress. A context manager: it locks the file against other processes."""
 
     def __init__(self, path: Path, size: tuple[int, int], about: Mapping[str, Any]) -> None:
-        """Begin, or go on where a run with the same `about` was stopped.
+        """Start, or resume where a run with the same `about` stopped.
 
         Args:
-            path: of the results, without their endings.
-            size: height and width.
-            about: what the labels depend on: image, model, tiles. JSON.
+            path: of the results, without file extensions.
+            size: (H, W).
+            about: what the labels depend on, as JSON: image, model, tiles.
 
         Raises:
-            OutputError: it cannot be written, or another process writes it now.
+            OutputError: the file cannot be written, or another process is writing it.
         """
         self.path, (self.height, self.width) = path, size
         self.step = max(-(-max(size) // PREVIEW_PX), 1)
         self.part = path.with_name(f".{path.name[:200]}.unfinished")
-        self.waiting = np.empty((0, self.width), np.uint8)  # rows too few for a row of squares
+        self.waiting = np.empty((0, self.width), np.uint8)  # too few for a row of squares
         self.records: list[Record] = []
         heading = json.dumps({"size": list(size), **about}, sort_keys=True).encode() + b"\n"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.part.touch()  # "r+b" makes no file, and every other mode empties one or only appends
+            self.part.touch()  # "r+b" does not create a file; every other mode truncates or only appends
             self.file: BinaryIO = self.part.open("r+b")
         except OSError as error:
             raise self.unwritable(error) from error
@@ -96,11 +89,11 @@ class LabelStore:
     def lock(self) -> None:
         if not try_lock(self.file):
             raise OutputError(
-                f"{shown(self.path)}: another process is labelling it now. Wait for it, or choose another --out."
+                f"{shown(self.path)}: another process is labelling it now. Wait until it ends, or choose another --out."
             )
 
     def read_records(self, at: int) -> int:
-        """Take up the whole records from byte `at` on. Returns where the last of them ends."""
+        """Read the whole records from offset `at`. Returns where the last of them ends."""
         self.file.seek(at)
         while len(head := self.file.read(RECORD.size)) == RECORD.size:
             length, checksum = RECORD.unpack(head)
@@ -114,13 +107,13 @@ class LabelStore:
         return at
 
     def record_of(self, body: bytes, at: int) -> Record:
-        said = json.loads(body[: body.index(b"\n")])
+        header = json.loads(body[: body.index(b"\n")])
         preview_at = body.index(b"\n") + 1
-        squares_at = preview_at + said["preview"]
+        squares_at = preview_at + header["preview"]
         preview = np.frombuffer(isal_zlib.decompress(body[preview_at:squares_at]), np.uint8)
         small_width = -(-self.width // self.step)
-        starts = tuple(accumulate(said["squares"], initial=at + squares_at))
-        return Record(starts, said["counts"], preview.reshape(-1, small_width, 4))
+        starts = tuple(accumulate(header["squares"], initial=at + squares_at))
+        return Record(starts, header["counts"], preview.reshape(-1, small_width, 4))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -128,17 +121,17 @@ class LabelStore:
 
     @property
     def rows_done(self) -> int:
-        """Rows of pixels, from the top, that need not be labelled again."""
+        """Rows of pixels, from the top, that are saved."""
         return min(len(self.records) * SQUARE_PX, self.height)
 
     def add(self, labels: Labels, picture: Mapping[int, Pixels]) -> None:
-        """Take the next rows of labels, uint8 [R, W].
+        """Append rows of labels, uint8 [R, W].
 
         Args:
-            picture: y → uint8 [1, Q, 3] for every `step`-th row of pixels of the image, at least as far as the labels.
+            picture: y → uint8 [1, Q, 3] for every `step`-th row of the image, at least as far as the labels.
 
         Raises:
-            OutputError: the disk is full. What was finished stays, to go on from.
+            OutputError: the disk is full. Finished rows are kept, so that the run can resume.
         """
         self.waiting = np.concatenate([self.waiting, labels]) if len(self.waiting) else labels
         while self.rows_done < self.height:
@@ -150,10 +143,9 @@ class LabelStore:
 
     def commit(self, labels: Labels, picture: Mapping[int, Pixels]) -> None:
         """Write one row of squares."""
-        squares, pixels = [], np.zeros(256, np.int64)
+        squares = []
         for left in range(0, self.width, SQUARE_PX):
             square = np.ascontiguousarray(labels[:, left : left + SQUARE_PX])
-            pixels += counted(square)
             if square.shape != (SQUARE_PX, SQUARE_PX):
                 missing = SQUARE_PX - square.shape[0], SQUARE_PX - square.shape[1]
                 square = np.pad(square, ((0, missing[0]), (0, missing[1])), constant_values=VOID)
@@ -165,9 +157,9 @@ class LabelStore:
             preview[row, :, :3] = picture[y]
             preview[row, :, 3] = labels[y - top, :: self.step]
         packed = isal_zlib.compress(preview.tobytes(), LEVEL)
-        counts = {str(value): int(pixels[value]) for value in np.flatnonzero(pixels)}
-        said = json.dumps({"squares": [len(square) for square in squares], "counts": counts, "preview": len(packed)})
-        body = b"".join([said.encode(), b"\n", packed, *squares])
+        counts = {str(value): pixels for value, pixels in count_ids(labels).items()}
+        header = json.dumps({"squares": [len(square) for square in squares], "counts": counts, "preview": len(packed)})
+        body = b"".join([header.encode(), b"\n", packed, *squares])
         try:
             self.append(self.end, RECORD.pack(len(body), zlib.crc32(body)) + body)
         except OSError as error:
@@ -184,7 +176,7 @@ class LabelStore:
         self.file.flush()
 
     def squares(self) -> Iterator[bytes]:
-        """Every square, SQUARE_PX a side and void beyond the image, compressed by deflate, row by row."""
+        """Every square, row by row, deflated: SQUARE_PX a side, void outside the image."""
         for row, record in enumerate(self.records):
             for column in range(len(record.starts) - 1):
                 yield self.square(row, column)
@@ -209,7 +201,7 @@ class LabelStore:
         return found
 
     def preview(self) -> tuple[Pixels, Labels]:
-        """Every n-th pixel of the image, uint8 [P, Q, 3], and of its labels, [P, Q]; at most PREVIEW_PX a side."""
+        """Every `step`-th pixel of the image, uint8 [P, Q, 3], and of its labels, [P, Q]; at most PREVIEW_PX a side."""
         rows = np.concatenate([record.preview_HQ4 for record in self.records])
         return np.ascontiguousarray(rows[:, :, :3]), np.ascontiguousarray(rows[:, :, 3])
 
@@ -221,12 +213,12 @@ class LabelStore:
                 counts[int(value)] += number
         return counts
 
-    def let_go(self) -> None:
-        """Take the unfinished file away: the results are there."""
+    def remove(self) -> None:
+        """Remove the unfinished file: the results are written."""
         self.part.unlink(missing_ok=True)
 
     def kept(self) -> str:
-        return f"What was labelled so far is kept in {shown(self.part)}: the same command goes on from there."
+        return f"The labels so far are kept in {shown(self.part)}: run the same command again to resume."
 
     def unwritable(self, error: OSError) -> OutputError:
         return OutputError(

@@ -1,10 +1,9 @@
-"""How an image is cut into tiles: when, and how large they are, so that things keep the scale of training.
+"""When an image is cut into tiles, and how large they are, so that objects keep the scale of training.
 
-A bundle sees a whole image squeezed to its own size (`stretch`, `fit`), or at its own scale (`native`). So a tile is
+A bundle resizes an image to its input size (`stretch`, `fit`), or keeps its scale (`native`). So a tile is
 
-    native           at least 512 px a side, or twice what the network saw when it was trained
-    stretch, fit     as large as the images that the model was trained on, which the bundle says (their median); the
-                     things in each tile are then as large as in training
+    native           at least 512 px a side, or twice the input size of training
+    stretch, fit     as large as the images that the model was trained on: their median size, which is in the bundle
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from pixelwise.errors import UsageError
 from pixelwise.images.tiff_header import tiff_size
 from pixelwise.prediction.large.tiles import Tiling, tiling
 
-# An image of more pixels is cut into tiles, so that no image takes more than about a gigabyte of memory. Under `native`
-# the network computes at the image's own size, which takes 200 bytes a pixel; otherwise the image is only resized.
+# Images of more pixels are cut into tiles, so that none takes more than about 1 GB of memory. With `native` the network
+# computes at the image's size, which takes 200 bytes per pixel; otherwise the image is only resized.
 WHOLE_PIXELS = {"native": 2048 * 2048, "fit": 32_000_000, "stretch": 32_000_000}
-# A file of more is read, labelled and written piece by piece; of a smaller one every form of result can be made.
+# Larger files are read, labelled and written piece by piece; smaller ones can be saved in every format.
 PIECEWISE_PIXELS = 32_000_000
 NATIVE_TILE_PX = 512
-OVERLAP_SHARE = 8  # tiles overlap by an eighth
+OVERLAP_SHARE = 8  # tiles overlap by 1/8
 MAX_SIDE_PX = 8192  # of a tile
 
 Size = tuple[int, int]  # height, width
@@ -31,7 +30,7 @@ Size = tuple[int, int]  # height, width
 
 @dataclass(frozen=True)
 class Tiles:
-    """How to cut an image. What is None is chosen to fit the model."""
+    """How to cut an image. None: chosen to fit the model."""
 
     size: Size | None = None
     overlap_px: int | None = None
@@ -39,10 +38,10 @@ class Tiles:
 
 
 def parse_tiles(tile: str | None, overlap_px: int | None) -> Tiles:
-    """What `--tile 512` or `--tile 360x480` (height × width) and `--overlap` mean.
+    """Parse `--tile 512` or `--tile 360x480` (height × width), and `--overlap`.
 
     Raises:
-        UsageError: neither, or an overlap without room for it.
+        UsageError: not a size, or an overlap of more than half a tile.
     """
     if tile is None:
         return Tiles(None, overlap_px)
@@ -65,7 +64,7 @@ def check_overlap(size: Size, overlap_px: int | None) -> None:
 
 
 def native_tile(size: Size) -> Size:
-    """The tile of a model that sees images at their own scale, and was trained on cuts of `size`."""
+    """The tile of a model with the policy `native` that was trained on crops of `size`."""
     return max(NATIVE_TILE_PX, 2 * size[0]), max(NATIVE_TILE_PX, 2 * size[1])
 
 
@@ -74,42 +73,42 @@ def overlap_of(tile: Size) -> Size:
 
 
 def tile_size(metadata: Metadata) -> tuple[Size, str]:
-    """The tile (height, width) that fits a model, and how that was chosen, in words."""
+    """The tile (height, width) that fits a model, and the reason."""
     if metadata.policy == "native":
-        return native_tile(metadata.size), "the model sees images at their own scale"
+        return native_tile(metadata.size), "the model takes images at their original scale"
     trained = metadata.provenance.get("data", {}).get("image_size")
     if isinstance(trained, list) and len(trained) == 2 and all(isinstance(side, int) and side > 0 for side in trained):
         height, width = (min(max(side, 32), MAX_SIDE_PX) for side in trained)
         return (height, width), "as large as the images that the model was trained on"
     return metadata.size, (
-        "the bundle does not say how large its training images were, so a tile is as large as what its network sees; "
-        "if they were larger, give their size: --tile HEIGHTxWIDTH"
+        "the bundle does not state the size of its training images, so a tile has the network's input size; if they "
+        "were larger, give their size: --tile HEIGHTxWIDTH"
     )
 
 
 def tiling_of(metadata: Metadata, size: Size, tiles: Tiles) -> tuple[Tiling, str]:
-    """How an image of `size` is cut, and why so, in words.
+    """How an image of `size` is cut, and the reason.
 
     Raises:
-        UsageError: tiles that overlap by more than a half.
+        UsageError: tiles that overlap by more than half.
     """
-    chosen, why = tile_size(metadata) if tiles.size is None else (tiles.size, "as asked")
+    chosen, reason = tile_size(metadata) if tiles.size is None else (tiles.size, "set by the user")
     check_overlap(chosen, tiles.overlap_px)
     overlap = overlap_of(chosen) if tiles.overlap_px is None else (tiles.overlap_px, tiles.overlap_px)
-    return tiling(size, chosen, overlap), why
+    return tiling(size, chosen, overlap), reason
 
 
 def is_cut(size: Size, policy: str) -> bool:
-    """Is an image of this size cut into tiles by a model with this policy, unasked?"""
+    """Whether an image of this size is cut into tiles by default, for a model with this policy."""
     return size[0] * size[1] > WHOLE_PIXELS[policy]
 
 
 def is_large(size: Size, tiles: Tiles) -> bool:
-    """Is an image of this size to be labelled and written piece by piece?"""
+    """Whether an image of this size is labelled and written piece by piece."""
     return tiles.always or size[0] * size[1] > PIECEWISE_PIXELS
 
 
 def is_large_tiff(path: Path, tiles: Tiles) -> bool:
-    """Is this a TIFF that is to be read and labelled piece by piece? False for every other file."""
+    """Whether this is a TIFF that is read and labelled piece by piece. False for every other file."""
     size = tiff_size(path)
     return size is not None and is_large(size, tiles)

@@ -1,13 +1,13 @@
-"""An image of any size, labelled tile by tile and blended where tiles overlap. Knows no model: it takes a callback.
+"""An image of any size, labelled tile by tile and blended where tiles overlap. The model is a callback.
 
-Blending needs no scores at full resolution. Two tiles that overlap are mixed with weights that rise across the seam
-from 0 to 1. Where both say the same class, so does every such mixture, because that class's score is the highest in
-both; so only pixels on which they disagree are looked up in the scores, which stay at the network's own resolution.
+Blending needs no scores at full resolution. Two tiles that overlap are averaged with weights that rise across the seam
+from 0 to 1. Where both predict the same class, so does every weighted average, because that class has the highest score
+in both. So only pixels on which they disagree are looked up in the scores, which stay at the network's resolution.
 
 Memory: one row of tiles of the image (and the next one, read ahead), its labels, the scores at its upper and lower
-seams, and a few tiles' whole scores. It grows with the image's width times the tile's height, not with its height.
+seams, and all scores of a few tiles. It grows with the width of the image times the height of a tile.
 
-Shapes: H, W the image's own size; T, U a tile's; C classes; h, w the size of a tile's scores; N pixels.
+Shapes: H, W the image's size; T, U a tile's; C classes; h, w the size of a tile's scores; N pixels.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.records import VOID, Labels, Pixels, Scores
+from pixelwise.records import VOID, Labels, OnProgress, Pixels, Scores, no_progress
 
-# tile uint8 [T, U, 3] → labels uint8 [T, U] and scores float32 [C, h, w]. The labels must be those of the highest score
-# where the scores are enlarged to the tile's size, bilinearly with pixel centres at half-integers: what a bundle gives.
+# tile uint8 [T, U, 3] → labels uint8 [T, U] and scores float32 [C, h, w]. The labels must be the argmax of the scores
+# upsampled to the tile's size, bilinearly with pixel centres at half-integers, as a bundle computes them.
 Run = Callable[[Pixels], tuple[Labels, Scores]]
 ReadRows = Callable[[int, int], Pixels]  # (first row, row after the last) → uint8 [rows, W, 3]
-IsAbsent = Callable[[int, int, int, int], bool]  # (top, bottom, left, right): does the file hold none of these pixels?
+IsAbsent = Callable[[int, int, int, int], bool]  # (top, bottom, left, right): whether the file has none of these pixels
 
-AHEAD = 3  # tiles of each network that are run or wait for blending, so that none idles while a row is stored
+AHEAD = 3  # tiles per network that run or wait for blending, so that none idles while a row is stored
 
 
 @dataclass(frozen=True)
 class TileAxis:
-    """One direction of an image, cut into tiles of one size."""
+    """One axis of an image, cut into tiles of one size."""
 
     length_px: int
     tile_px: int
-    overlap_px: int  # at least
-    starts: tuple[int, ...]  # where each tile begins; the last one ends with the image
-    seams: tuple[tuple[int, int], ...]  # between tile i and i + 1: the pixels [from, to) where both count
+    overlap_px: int  # the minimum
+    starts: tuple[int, ...]  # of each tile; the last one ends with the image
+    seams: tuple[tuple[int, int], ...]  # between tile i and i + 1: the pixels [from, to) that are blended
 
     def weights(self) -> NDArray[np.float32]:
-        """For every pixel of a seam the weight of the tile behind it, 0 to 1; 0 elsewhere."""
+        """For every pixel of a seam the weight of the tile after it, 0 to 1; 0 elsewhere."""
         weight = np.zeros(self.length_px, np.float32)
         for begin, end in self.seams:
             weight[begin:end] = (np.arange(end - begin, dtype=np.float32) + 0.5) / max(end - begin, 1)
@@ -56,11 +56,11 @@ class TileAxis:
 def tiles_along(length_px: int, tile_px: int, overlap_px: int) -> TileAxis:
     """Cut `length_px` pixels into the fewest tiles that overlap by at least `overlap_px`, evenly spread.
 
-    Even spreading spends what is left over on more context everywhere, rather than on one narrow last tile.
+    Even spreading gives every tile more context, instead of adding one narrow last tile.
 
     Args:
-        overlap_px: at most half a tile. A seam is half as wide, in the middle of where two tiles overlap: what a tile
-            says next to its edge, where it sees least around, counts nowhere.
+        overlap_px: at most half a tile. A seam is half as wide, in the middle of the overlap: predictions at the edge
+            of a tile, where context is missing, are not used.
     """
     if not (length_px >= 1 and tile_px >= 1 and 0 <= overlap_px <= tile_px // 2):
         raise ValueError(f"{length_px} px in tiles of {tile_px} px that overlap by {overlap_px} px")
@@ -101,10 +101,10 @@ Item = TypeVar("Item")
 
 
 class Scored(NamedTuple):
-    """Part of a tile's scores, and what is needed to look pixels of the tile up in it."""
+    """Part of a tile's scores, and where it is in the tile."""
 
-    scores: NDArray[np.float32]  # [rows, columns, C]: what belongs to one place lies together
-    first_row: int  # which of the tile's h rows comes first here
+    scores: NDArray[np.float32]  # [rows, columns, C]: the scores of one position are contiguous
+    first_row: int  # of the tile's h rows
     first_column: int
     size: tuple[int, int]  # h, w of all scores of the tile
 
@@ -117,24 +117,24 @@ def label_tiles(
     at_once: int = 1,
     first_row: int = 0,
     absent: IsAbsent | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: OnProgress = no_progress,
     scored: Callable[[int, int, Scores], None] = lambda row, column, scores: None,
 ) -> Iterator[tuple[int, Labels]]:
     """Label an image from top to bottom.
 
     Args:
-        read_rows: is asked for each row of pixels once, from top to bottom, from another thread.
-        run: the network, which is called from threads of its own.
-        at_once: how many tiles it is given at a time. As many networks as cores, each on one of them, label more tiles
-            a second than one that uses all.
-        first_row: the row of tiles to begin with, see `Tiling.row_for`. The one above is run again for its seam, so
-            that labels are the same as if all had been run.
-        absent: tiles of which the file holds nothing are not run.
+        read_rows: called once for each row of pixels, from top to bottom, in another thread.
+        run: the network; called in threads of its own.
+        at_once: tiles that run at a time. One network per core labels more tiles per second than one network that uses
+            all cores.
+        first_row: the row of tiles to start with, see `Tiling.row_for`. The one above is run again for its seam, so
+            that labels are the same as if all rows were run.
+        absent: tiles of which the file has no pixel are not run.
         progress: called with (tiles done, tiles in all).
-        scored: called with each tile's row, column and scores, from this thread.
+        scored: called with each tile's row, column and scores, in this thread.
 
     Yields:
-        (y, labels): uint8 [rows, W], the finished rows of pixels from row y on. Together they cover the image once.
+        (y, labels): uint8 [rows, W], finished rows of pixels from row y on. Together they cover the image once.
     """
     columns = plan.columns
     begin_at = max(first_row - 1, 0)
@@ -152,13 +152,13 @@ def label_tiles(
                 for column in range(len(columns.starts)):
                     yield row, column, submit(network, run, plan, row, column, band_HW3, absent)
 
-        # Tiles are run while those before them are blended.
-        for row, column, answer in ahead_of(started(), AHEAD * at_once):
+        # Tiles run while earlier ones are blended.
+        for row, column, future in ahead_of(started(), AHEAD * at_once):
             if column == 0:
                 current = RowOfTiles(plan, row, above)
-            current.add(column, answer.result() if answer else None)
-            if answer:
-                scored(row, column, answer.result()[1])
+            current.add(column, future.result() if future else None)
+            if future:
+                scored(row, column, future.result()[1])
             progress(row * len(columns.starts) + column + 1, plan.count)
             if column == len(columns.starts) - 1:
                 if row >= first_row:
@@ -167,7 +167,7 @@ def label_tiles(
 
 
 def ahead_of(items: Iterator[Item], count: int) -> Iterator[Item]:
-    """The same items; `count` more have been taken when one is given out."""
+    """The same items, each yielded after `count` more have been started."""
     taken: deque[Item] = deque()
     for item in items:
         taken.append(item)
@@ -185,7 +185,7 @@ def submit(
     band_HW3: Pixels,
     absent: IsAbsent | None,
 ) -> Future[tuple[Labels, Scores]] | None:
-    """Start the network on one tile; None where the file holds nothing of it."""
+    """Start the network on one tile; None if the file has no pixel of it."""
     top, left = plan.rows.starts[row], plan.columns.starts[column]
     bottom = min(top + plan.rows.tile_px, plan.rows.length_px)
     right = min(left + plan.columns.tile_px, plan.columns.length_px)
@@ -195,28 +195,28 @@ def submit(
 
 
 class Band:
-    """The rows of pixels below one row of tiles; the next ones are read while these are labelled."""
+    """The rows of pixels of one row of tiles; the next are read while these are labelled."""
 
     def __init__(self, read_rows: ReadRows, reader: ThreadPoolExecutor, plan: Tiling, first_row: int) -> None:
         self.read_rows, self.reader, self.rows, self.columns = read_rows, reader, plan.rows, plan.columns
         self.row, self.read_to = first_row, plan.rows.starts[first_row]
-        self.kept = np.empty((0, plan.columns.length_px, 3), np.uint8)  # rows that the next tiles see again
-        self.coming = self.ask()
+        self.kept = np.empty((0, plan.columns.length_px, 3), np.uint8)  # rows that the next tiles share
+        self.coming = self.read_ahead()
 
-    def ask(self) -> Future[Pixels]:
+    def read_ahead(self) -> Future[Pixels]:
         stop = min(self.rows.starts[self.row] + self.rows.tile_px, self.rows.length_px)
         begin, self.read_to = self.read_to, stop
         return self.reader.submit(self.read_rows, begin, stop)
 
     def next(self) -> Pixels:
-        """uint8 [T, max(W, U), 3]. An image smaller than a tile is mirrored to its size, so that its scale is kept."""
+        """uint8 [T, max(W, U), 3]. An image smaller than a tile is padded by reflection, to keep its scale."""
         new_HW3 = self.coming.result()
         band = np.concatenate([self.kept, new_HW3]) if len(self.kept) else new_HW3
         self.row += 1
         if self.row < len(self.rows.starts):
             shared = self.read_to - self.rows.starts[self.row]
             self.kept = band[len(band) - shared :].copy() if shared else band[:0]
-            self.coming = self.ask()
+            self.coming = self.read_ahead()
         more_rows = max(self.rows.tile_px - len(band), 0)
         more_columns = max(self.columns.tile_px - band.shape[1], 0)
         if more_rows or more_columns:
@@ -235,8 +235,8 @@ class RowOfTiles:
 
     def __init__(self, plan: Tiling, number: int, above: RowOfTiles | None) -> None:
         rows = plan.rows
-        self.above = above  # whose lower seam is this row's upper one
-        self.blended_to = 0  # the pixel column up to which the upper seam is done
+        self.above = above  # its lower seam is this row's upper seam
+        self.blended_to = 0  # pixel column up to which the upper seam is blended
         self.columns = plan.columns
         self.start = rows.starts[number]
         end = rows.length_px
@@ -247,30 +247,30 @@ class RowOfTiles:
         self.weight = plan.columns.weights()
         self.upper_scores: list[Scored | None] = []
         self.lower_scores: list[Scored | None] = []
-        self.last: Scored | None = None  # at the right seam of the tile to the left
+        self.last: Scored | None = None  # scores at the right seam of the tile to the left
 
-    def add(self, column: int, answer: tuple[Labels, Scores] | None) -> None:
-        """The next tile to the right; None: a tile of which the file holds no pixel, which stays void."""
+    def add(self, column: int, result: tuple[Labels, Scores] | None) -> None:
+        """Add the next tile to the right; None: the file has no pixel of it, and it stays void."""
         assert column == len(self.lower_scores)
-        if answer is None:
+        if result is None:
             self.upper_scores.append(None)
             self.lower_scores.append(None)
             self.last = None
         else:
-            self.place(column, *answer)
+            self.place(column, *result)
         done_to = self.columns.seams[column][0] if column < len(self.columns.seams) else self.columns.length_px
         if self.above is not None:
             self.blend_with(self.above, column, self.blended_to, done_to)
         self.blended_to = done_to
 
     def place(self, column: int, labels_TU: Labels, scores_Chw: Scores) -> None:
-        """Put a tile's labels down, blended with those to the left, and keep the scores at its seams."""
+        """Copy a tile's labels, blended with those to the left, and keep the scores at its seams."""
         left = self.columns.starts[column]
         end = self.columns.length_px
         next_seam, right = self.columns.seams[column] if column < len(self.columns.seams) else (end, end)
         labels = labels_TU[self.top - self.start : self.bottom - self.start]
         all_rows, all_columns = (self.top, self.bottom), (left, min(left + self.tile_px[1], end))
-        solid = 0  # from where on this tile alone counts
+        solid = 0  # pixel column from which only this tile counts
         if column:
             seam, solid = self.columns.seams[column - 1]
             if self.last is None:
@@ -289,14 +289,14 @@ class RowOfTiles:
         self.last = self.part(scores_Chw, left, all_rows, (next_seam, right))
 
     def part(self, scores_Chw: Scores, left: int, rows: tuple[int, int], columns: tuple[int, int]) -> Scored:
-        """A copy of the scores from which these rows and columns of pixels of the image are looked up."""
+        """A copy of the scores needed for these rows and columns of pixels of the image."""
         size = scores_Chw.shape[1], scores_Chw.shape[2]
         cuts = []
         for axis, (begin, end) in enumerate(
             ((rows[0] - self.start, rows[1] - self.start), (columns[0] - left, columns[1] - left))
         ):
             scale = size[axis] / self.tile_px[axis]
-            first = max(int((begin + 0.5) * scale - 0.5) - 1, 0)  # one more on each side, against rounding
+            first = max(int((begin + 0.5) * scale - 0.5) - 1, 0)  # one more on each side, for rounding
             stop = int((end - 0.5) * scale - 0.5) + 3 if end > begin else first
             cuts.append(slice(first, stop))
         part = np.ascontiguousarray(scores_Chw[:, cuts[0], cuts[1]].transpose(1, 2, 0))
@@ -317,13 +317,13 @@ class RowOfTiles:
     def neighbours(
         self, pixels: NDArray[np.intp], axis: int, length: int
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-        """Between which two of `length` scores a tile's pixels lie, and how far from the first to the second."""
+        """The two of `length` scores around each of a tile's pixels, and how far it is from the first to the second."""
         first, second, share = neighbours_in(self.tile_px[axis], length)
         return first.take(pixels), second.take(pixels), share.take(pixels)
 
     def blend_with(self, above: RowOfTiles, column: int, left: int, right: int) -> None:
-        """Blend the seam between the row of tiles above and this one in pixel columns [left, right): where tile
-        `column` is the last that counts, from the seam to its left up to the one to its right."""
+        """Blend the seam between the row of tiles above and this one in pixel columns [left, right), from the seam to
+        the left of tile `column` to the one to its right."""
         height = self.upper_end - self.top
         seam = self.labels[:height]
         ys, xs = np.nonzero(seam[:, left:right] != above.labels[:, left:right])
@@ -341,8 +341,7 @@ class RowOfTiles:
     ) -> NDArray[np.float32] | None:
         """Scores [N, C] of tile `column`, blended with those of the tile before it in the seam between the two.
 
-        None where the file holds nothing of the tile. What is said of pixels that lie in such a tile counts nowhere:
-        the file does not hold them.
+        None if the file has no pixel of the tile.
         """
         here, before = scores[column], scores[column - 1] if column else None
         if here is None:
@@ -355,11 +354,11 @@ class RowOfTiles:
         return blended
 
     def finished(self) -> Labels:
-        """The rows of labels that nothing below changes: uint8 [rows, W]."""
+        """The rows of labels above the lower seam: uint8 [rows, W]."""
         return self.labels[: self.lower - self.top]
 
     def lower_part(self) -> RowOfTiles:
-        """This row, with nothing kept but what the seam below needs."""
+        """This row, reduced to what the seam below needs."""
         self.labels = self.labels[self.lower - self.top :].copy()
         self.upper_scores, self.last, self.above = [], None, None
         return self
@@ -367,7 +366,7 @@ class RowOfTiles:
 
 @lru_cache(maxsize=8)
 def neighbours_in(pixels: int, places: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For every pixel of an axis: the place of the scores before it, the one behind it, and how far it is between."""
+    """For every pixel of an axis: the positions of the scores before and after it, and how far it is between them."""
     at = (np.arange(pixels) + np.float32(0.5)) * np.float32(places / pixels) - np.float32(0.5)
     at = np.clip(at, 0, places - 1).astype(np.float32)
     first = at.astype(np.intp)
@@ -375,7 +374,7 @@ def neighbours_in(pixels: int, places: int) -> tuple[NDArray[np.intp], NDArray[n
 
 
 def between(a_NC: NDArray[np.float32], b_NC: NDArray[np.float32], weight_N: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(1 − weight)·a + weight·b, in the place of b."""
+    """(1 − weight)·a + weight·b, overwriting b."""
     b_NC -= a_NC
     b_NC *= weight_N.astype(np.float32)[:, None]
     b_NC += a_NC

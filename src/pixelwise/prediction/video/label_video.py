@@ -1,10 +1,10 @@
-"""Video files, streams and cameras → a video under its labels, a video of the labels, and what is in them as JSON.
+"""Video files, streams and cameras → an overlay video, a video of the labels, and a summary as JSON.
 
-Frames keep their time stamps, whatever the frame rate does. Frames are turned upright as their file says.
+Frames keep their time stamps, also at a variable frame rate, and are turned upright as their file says.
 
     NAME.overlay.mp4   the frames under their labels, as H.264 (or what this PyAV can write), without sound
-    NAME.masks.mkv     class ids as grey levels, without loss (FFV1); times to the millisecond
-    NAME.json          frames, seconds, each class's share of all pixels, and what was wrong
+    NAME.masks.mkv     class ids as grey levels, lossless (FFV1); times to the millisecond
+    NAME.json          frames, seconds, each class's share of all pixels, and any problem
 
 Needs the extra `video` (PyAV). Shapes: H, W a frame's size; C classes; h, w the size of the scores.
 """
@@ -16,7 +16,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -24,11 +24,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import cv2
 import numpy as np
 
 from pixelwise.errors import ImageError, UsageError
 from pixelwise.images.files import shown, utf8, write_whole
+from pixelwise.model.label_strips import labels_of_scores
 from pixelwise.prediction.in_memory import run_bounded
 from pixelwise.prediction.input_kinds import is_live, name_of
 from pixelwise.prediction.load_model import Model
@@ -37,35 +37,35 @@ from pixelwise.prediction.outputs import STATE
 from pixelwise.prediction.overlay import overlay
 from pixelwise.prediction.video.read_video import Frames, newest
 from pixelwise.prediction.video.write_video import VideoFile, overlay_codec
-from pixelwise.records import Labels, Scores
+from pixelwise.records import Labels, OnProgress, Pixels, Scores, no_progress
 
-FORGOTTEN_S = 2.0  # after a gap so long, or a jump back, smoothing starts over
+RESTART_S = 2.0  # after a gap this long, or a jump back, smoothing starts over
 
 
 @dataclass(frozen=True)
 class VideoSummary:
-    """What became of a video."""
+    """The outcome of labelling a video."""
 
     file: str
     frames: int
-    dropped: int  # frames of a live source that came while others were labelled
+    dropped: int  # frames of a live source that arrived while others were labelled
     seconds: float  # of video
     took_s: float
     width: int
     height: int
     shares: dict[str, float]  # of all pixels of all frames, in class order
     smooth_s: float
-    problem: str | None  # why not all of it was labelled
+    problem: str | None  # why the video is incomplete
     stopped: bool  # by Ctrl-C
     model: str
     overlay: str | None
     masks: str | None
     damaged: int = 0  # frames that are damaged, or could not be decoded
-    damaged_at_s: tuple[float, ...] = ()  # times in the source of the first of them, as far as they are known
+    damaged_at_s: tuple[float, ...] = ()  # times in the source of the first of them, if known
 
     @property
     def exit_code(self) -> int:
-        """1 where part is missing, 130 after Ctrl-C: a script that goes on must not take a part for the whole."""
+        """1 if part of the video is missing, 130 after Ctrl-C: a script must not take part of it for all."""
         return 130 if self.stopped else 1 if self.problem else 0
 
     def to_json(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class VideoSummary:
             f"{self.file}: {self.frames:,} frames, {self.seconds:.1f} s of video, labelled in {self.took_s:.1f} s{rate}"
         )
         if self.dropped:
-            text += f"; {self.dropped:,} frames came while others were labelled and were left out"
+            text += f"; {self.dropped:,} frames that arrived while others were labelled were dropped"
         return f"{text}\n{self.file}: {self.problem}" if self.problem else text
 
 
@@ -88,7 +88,7 @@ def predict_video(
     *,
     write: tuple[str, ...] = ("overlay", "masks"),
     smooth_s: float = 0.0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: OnProgress = no_progress,
 ) -> VideoSummary:
     """Label a video: write an overlay video, a mask video, and a JSON summary into `out`.
 
@@ -122,97 +122,115 @@ def predict_video(
         raise UsageError(f"write is {write!r}; expected overlay, masks or both.")
     if not 0 <= smooth_s < math.inf:
         raise UsageError(f"smooth is {smooth_s} s; expected 0 or more.")
-    source, out = str(source), Path(out)
-    began = time.perf_counter()
-    frames = Frames(source)
-    base = out / name_of(source)
-    counts = np.zeros(256, np.int64)
-    smoothed = Smoothing(smooth_s)
-    done, first_s, last_s = 0, 0.0, 0.0
-    size, stopped = (0, 0), False
+    began, source, stopped = time.perf_counter(), str(source), False
+    frames, smoothing = Frames(source), Smoothing(smooth_s)
     with ExitStack() as open_files:
         open_files.callback(frames.close)
         pictures = newest(frames) if is_live(source) else frames.pictures()
-        open_files.callback(pictures.close)  # first: FFmpeg crashes where a container goes while it is being read
-        files: dict[str, VideoFile] = {}
+        open_files.callback(pictures.close)  # first: FFmpeg crashes if a container is closed while it is read
+        labelled = LabelledVideo(model, frames, source, Path(out), open_files)
         ctrl_c = open_files.enter_context(CtrlC())
         try:
             for image_HW3, pts, time_base in pictures:
-                with ctrl_c.waiting():
-                    at_s = float(pts * time_base)
-                    if not done:
-                        first_s, size = at_s, image_HW3.shape[:2]
-                        make_folder(out / STATE)
-                        open_files.enter_context(locked(out))
-                        files = video_files(source, base, write, size, frames.rate, time_base)
-                        for file in files.values():
-                            open_files.enter_context(file)
+                with ctrl_c.delayed():
+                    if not labelled.frames:
+                        labelled.open(write, image_HW3.shape[:2], time_base)
                     labels_HW, scores_Chw = run_bounded(model.engine, image_HW3)
-                    labels_HW = smoothed.labels(labels_HW, scores_Chw, at_s)
-                    counts += np.bincount(labels_HW.ravel(), minlength=256)
-                    if "overlay" in files:
-                        files["overlay"].add(overlay(image_HW3, labels_HW, model.classes), pts)
-                    if "masks" in files:
-                        files["masks"].add(labels_HW, pts)
-                    done, last_s = done + 1, at_s
-                    progress(done, frames.expected)
+                    labels_HW = smoothing.labels(labels_HW, scores_Chw, float(pts * time_base))
+                    labelled.add(image_HW3, labels_HW, pts, time_base)
+                    progress(labelled.frames, frames.expected)
         except KeyboardInterrupt:
             stopped = True
-            frames.problem = "stopped by Ctrl-C; what was labelled until then is written."
-        if not done:
-            raise ImageError(f"{shown(source)}: no frame of it can be decoded. {frames.problem or ''}".rstrip())
+            frames.problem = "stopped by Ctrl-C; every labelled frame is kept."
+        if not labelled.frames:
+            raise ImageError(f"{shown(source)}: no frame can be decoded. {frames.problem or ''}".rstrip())
         if frames.problem is None:
-            frames.check_end(first_s, last_s)
-        ctrl_c.held = True  # for the moment that is left
-        for file in files.values():
+            frames.check_end(labelled.first_s, labelled.last_s)
+        ctrl_c.held = True  # until the files are closed
+        for file in labelled.files.values():
             file.finish()
         stopped |= ctrl_c.pressed
-    total = max(int(counts.sum()), 1)
-    summary = VideoSummary(
-        file=shown(source), frames=done, dropped=frames.decoded - done,
-        seconds=round(last_s - first_s + 1 / frames.rate, 3), took_s=round(time.perf_counter() - began, 3),
-        width=size[1], height=size[0],
-        shares={name: int(counts[i]) / total for i, name in enumerate(model.classes.names)},
-        smooth_s=smooth_s, problem=frames.problem, stopped=stopped, model=model.digest,
-        overlay=files["overlay"].path.name if "overlay" in files else None,
-        masks=files["masks"].path.name if "masks" in files else None,
-        damaged=frames.damaged, damaged_at_s=tuple(frames.damaged_at_s),
-    )  # fmt: skip
+    summary = labelled.summary(smooth_s, stopped, time.perf_counter() - began)
     facts = json.dumps(summary.to_json(), ensure_ascii=False, indent=2) + "\n"
-    write_whole(base.with_name(f"{base.name}.json"), utf8(facts))
+    write_whole(labelled.base.with_name(f"{labelled.base.name}.json"), utf8(facts))
     return summary
 
 
-def video_files(
-    source: str, base: Path, write: Sequence[str], size: tuple[int, int], rate: Fraction, time_base: Fraction
-) -> dict[str, VideoFile]:
-    """The videos to write, not opened yet, by what is in them: "overlay", "masks"."""
-    files: dict[str, VideoFile] = {}
-    for kind in write:
-        codec, ending = overlay_codec() if kind == "overlay" else ("ffv1", "mkv")
-        path = base.with_name(f"{base.name}.{kind}.{ending}")
-        files[kind] = VideoFile(path, codec, size, rate, time_base, source)
-    return files
+class LabelledVideo:
+    """The results of a video: files that are being written, and counts."""
+
+    def __init__(self, model: Model, source: Frames, name: str, out: Path, open_files: ExitStack) -> None:
+        self.model, self.source, self.name, self.out, self.open_files = model, source, name, out, open_files
+        self.base = out / name_of(name)
+        self.files: dict[str, VideoFile] = {}
+        self.counts = np.zeros(256, np.int64)
+        self.frames, self.first_s, self.last_s = 0, 0.0, 0.0
+        self.size = (0, 0)
+
+    def open(self, write: tuple[str, ...], size: tuple[int, ...], time_base: Fraction) -> None:
+        """Lock the folder and open the files. Raises OutputError, UsageError."""
+        self.size = size[0], size[1]
+        make_folder(self.out / STATE)
+        self.open_files.enter_context(locked(self.out))
+        for kind in write:
+            codec, ending = overlay_codec() if kind == "overlay" else ("ffv1", "mkv")
+            path = self.base.with_name(f"{self.base.name}.{kind}.{ending}")
+            file = VideoFile(path, codec, self.size, self.source.rate, time_base, self.name)
+            self.files[kind] = self.open_files.enter_context(file)
+
+    def add(self, image_HW3: Pixels, labels_HW: Labels, pts: int, time_base: Fraction) -> None:
+        """Write a frame whose time stamp is `pts` ticks of `time_base` seconds. Raises OutputError."""
+        self.last_s = float(pts * time_base)
+        if not self.frames:
+            self.first_s = self.last_s
+        self.frames += 1
+        self.counts += np.bincount(labels_HW.ravel(), minlength=256)
+        if "overlay" in self.files:
+            self.files["overlay"].add(overlay(image_HW3, labels_HW, self.model.classes), pts)
+        if "masks" in self.files:
+            self.files["masks"].add(labels_HW, pts)
+
+    def summary(self, smooth_s: float, stopped: bool, took_s: float) -> VideoSummary:
+        total = max(int(self.counts.sum()), 1)
+        written = {kind: file.path.name for kind, file in self.files.items()}
+        return VideoSummary(
+            file=shown(self.name),
+            frames=self.frames,
+            dropped=self.source.decoded - self.frames,
+            seconds=round(self.last_s - self.first_s + 1 / self.source.rate, 3),
+            took_s=round(took_s, 3),
+            width=self.size[1],
+            height=self.size[0],
+            shares={name: int(self.counts[i]) / total for i, name in enumerate(self.model.classes.names)},
+            smooth_s=smooth_s,
+            problem=self.source.problem,
+            stopped=stopped,
+            model=self.model.digest,
+            overlay=written.get("overlay"),
+            masks=written.get("masks"),
+            damaged=self.source.damaged,
+            damaged_at_s=tuple(self.source.damaged_at_s),
+        )
 
 
 class CtrlC:
-    """Ctrl-C while a video is labelled: at once where a frame is waited for, after a frame where it is being written.
+    """Ctrl-C while a video is labelled: immediate while waiting for a frame, delayed while a frame is written.
 
-    In the middle of an encoder's work it would lose packets that later ones build on.
+    In the middle of an encoder's work it would lose packets that later ones depend on.
     """
 
     def __init__(self) -> None:
         self.held = self.pressed = False
         self.before: Any = None
 
-    def heard(self, _number: int, _frame: FrameType | None) -> None:
+    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if not self.held:
             raise KeyboardInterrupt
         self.pressed = True
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Hold Ctrl-C back until this is done. Raises KeyboardInterrupt where it was pressed meanwhile."""
+    def delayed(self) -> Iterator[None]:
+        """Delay Ctrl-C to the end of the block. Raises KeyboardInterrupt if it was pressed meanwhile."""
         self.held = True
         try:
             yield
@@ -223,9 +241,9 @@ class CtrlC:
             raise KeyboardInterrupt
 
     def __enter__(self) -> CtrlC:
-        main = threading.current_thread() is threading.main_thread()  # no other receives signals
-        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not one that is ignored
-            self.before = signal.signal(signal.SIGINT, self.heard)
+        in_main = threading.current_thread() is threading.main_thread()  # only it receives signals
+        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # leave any other handler alone
+            self.before = signal.signal(signal.SIGINT, self.on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -234,7 +252,7 @@ class CtrlC:
 
 
 class Smoothing:
-    """An exponential mean over time of the scores, at the network's own resolution."""
+    """An exponential mean of the scores over time, at the network's resolution."""
 
     def __init__(self, smooth_s: float) -> None:
         self.smooth_s = smooth_s
@@ -242,31 +260,20 @@ class Smoothing:
         self.at_s = 0.0
 
     def labels(self, labels_HW: Labels, scores_Chw: Scores, at_s: float) -> Labels:
-        """The labels of a frame, from its scores and those before it.
+        """The labels of a frame, from its scores and earlier ones.
 
         Args:
-            at_s: its time. The weight of what was before falls with the time that has passed, so that smoothing is the
-                same at every frame rate and where the rate varies.
+            at_s: time of the frame. The weight of earlier frames falls with the time since, so that smoothing does not
+                depend on the frame rate.
         """
         if not self.smooth_s:
             return labels_HW
         passed_s = at_s - self.at_s
         self.at_s = at_s
-        if self.mean_Chw is None or self.mean_Chw.shape != scores_Chw.shape or not 0 <= passed_s < FORGOTTEN_S:
+        if self.mean_Chw is None or self.mean_Chw.shape != scores_Chw.shape or not 0 <= passed_s < RESTART_S:
             self.mean_Chw = scores_Chw
             return labels_HW
         kept = np.float32(math.exp(-passed_s / self.smooth_s))
         self.mean_Chw = kept * self.mean_Chw + (1 - kept) * scores_Chw
-        return labels_of_scores(self.mean_Chw, labels_HW.shape)
-
-
-def labels_of_scores(scores_Chw: Scores, size: tuple[int, ...]) -> Labels:
-    """The class of the highest score where scores are enlarged to `size`, one class at a time: uint8 [H, W]."""
-    height, width = size
-    labels_HW = np.zeros((height, width), np.uint8)
-    highest_HW = cv2.resize(scores_Chw[0], (width, height), interpolation=cv2.INTER_LINEAR)
-    for label in range(1, len(scores_Chw)):
-        score_HW = cv2.resize(scores_Chw[label], (width, height), interpolation=cv2.INTER_LINEAR)
-        labels_HW[score_HW > highest_HW] = label
-        highest_HW = np.maximum(highest_HW, score_HW)
-    return labels_HW
+        height, width = labels_HW.shape
+        return labels_of_scores(self.mean_Chw, (height, width))

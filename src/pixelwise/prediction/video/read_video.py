@@ -1,4 +1,4 @@
-"""The frames of a video file, a stream or a camera, upright and with their time stamps.
+"""The frames of a video file, stream or camera, upright and with their time stamps.
 
 Shapes: H, W a frame's size.
 """
@@ -14,19 +14,19 @@ from typing import Any
 import av
 import numpy as np
 
-from pixelwise.errors import ImageError
+from pixelwise.errors import ImageError, first_line
 from pixelwise.images.decode import MAX_PIXELS, oriented
 from pixelwise.images.files import shown
 from pixelwise.prediction.input_kinds import is_camera, is_live, is_stream
 from pixelwise.records import Pixels
 
-# What a local file may be: a playlist or a script that names other files and servers is none of these.
+# Of local files. Playlists and scripts are not among them: they name other files and servers.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,ogg,flv,asf,mjpeg,h264,hevc,ivf,m4v,nut"
-PATIENCE_S = 20.0  # with a stream that says nothing
-MOST_TIMES, TIMES_TOLD = 1000, 8  # of damaged frames: kept, and reported in the message
-USUAL_RATE = Fraction(25)  # where a source does not state its own
+TIMEOUT_S = 20.0  # of a stream that sends nothing
+KEPT_TIMES, LISTED_TIMES = 1000, 8  # of damaged frames: in the summary, and in its message
+USUAL_RATE = Fraction(25)  # if a source does not state its own
 TURNS = {0: 1, 90: 8, -90: 6, 180: 3, -180: 3}  # degrees counterclockwise → EXIF orientation
-Frame = tuple[Pixels, int, Fraction]  # uint8 [H, W, 3] RGB; time stamp in ticks; seconds a tick
+Frame = tuple[Pixels, int, Fraction]  # uint8 [H, W, 3] RGB; time stamp in ticks; seconds per tick
 
 
 class Frames:
@@ -41,7 +41,7 @@ class Frames:
         self.name = shown(source)
         self.decoded = 0
         self.damaged = 0
-        self.damaged_at_s: list[float] = []  # times of the first MOST_TIMES of these, as far as they are known
+        self.damaged_at_s: list[float] = []  # of the first KEPT_TIMES, if known
         self.problem: str | None = None  # why the rest of the source is missing
         options = {}
         if not is_stream(source) and not is_camera(source):
@@ -51,30 +51,30 @@ class Frames:
                 source,
                 format="v4l2" if is_camera(source) else None,
                 container_options=options,
-                timeout=PATIENCE_S if is_stream(source) else None,
+                timeout=TIMEOUT_S if is_stream(source) else None,
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             remedy = "Check the address." if is_stream(source) else "Copy it again, or convert it with ffmpeg."
-            raise ImageError(f"{self.name}: cannot be opened as video ({said(error)}). {remedy}") from error
+            raise ImageError(f"{self.name}: cannot be opened as video ({reason_of(error)}). {remedy}") from error
         streams = self.container.streams.video
         if not streams:
             self.close()
-            raise ImageError(f"{self.name}: holds no video.")
+            raise ImageError(f"{self.name}: contains no video.")
         self.stream: Any = streams[0]
         if not hasattr(self.stream, "width"):  # a stream without a decoder
             self.close()
-            raise ImageError(f"{self.name}: its codec is not known to this PyAV. Convert it to H.264 with ffmpeg.")
+            raise ImageError(f"{self.name}: this PyAV does not know its codec. Convert it to H.264 with ffmpeg.")
         if self.stream.width * self.stream.height > MAX_PIXELS:
             size = f"{self.stream.width}×{self.stream.height}"
             self.close()
             raise ImageError(f"{self.name}: its frames of {size} pixels are over the limit of {MAX_PIXELS:,}.")
-        self.stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # and should they grow on the way
+        self.stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # in case they grow later
         self.stream.thread_type = "SLICE" if is_live(source) else "AUTO"
         self.rate: Fraction = Fraction(self.stream.average_rate or self.stream.guessed_rate or USUAL_RATE)
         self.expected = self.frames_stated()
 
     def frames_stated(self) -> int:
-        """How many frames the source says that it has; 0 where it does not say."""
+        """How many frames the source states that it has; 0 if it does not."""
         if self.stream.frames:
             return int(self.stream.frames)
         return round(self.seconds_stated() * self.rate)
@@ -88,18 +88,18 @@ class Frames:
         return self.pictures()
 
     def pictures(self) -> Generator[Frame]:
-        """Frames until the source ends; `problem` then says why, where it was not its proper end."""
+        """Frames until the source ends; `problem` then says why, unless it ended properly."""
         with closing(self.readable()) as readable:
             yield from self.timed(readable)
 
     def timed(self, readable: Iterator[Any]) -> Iterator[Frame]:
-        """Each as an image that stands upright, with its time."""
+        """Each as an upright image, with its time."""
         last: int | None = None
         size: tuple[int, int] | None = None
         for frame in readable:
             time_base = Fraction(frame.time_base or self.stream.time_base or 1 / self.rate)
             pts = frame.pts
-            if pts is None:  # as in a bare H.264 stream: one after the other at the usual rate
+            if pts is None:  # as in a bare H.264 stream: numbered at the usual rate
                 pts = 0 if last is None else last + round(1 / (self.rate * time_base))
             if last is not None and pts <= last:
                 pts = last + 1  # a file must not go back in time
@@ -113,7 +113,7 @@ class Frames:
             yield oriented(image_HW3, turn) if turn != 1 else image_HW3, pts, time_base
 
     def readable(self) -> Generator[Any]:
-        """What can be decoded."""
+        """The frames that can be decoded."""
         cut_off = False
         try:
             with closing(self.container.demux(self.stream)) as packets:
@@ -129,44 +129,44 @@ class Frames:
                             self.note_damage(frame.pts, frame.time_base)
                         yield frame
         except (av.FFmpegError, OSError) as error:
-            self.problem = f"ended early: {said(error)}. What was decoded until then is written."
+            self.problem = ended_early(error)
             return
         if cut_off and not self.damaged:
             self.damaged = 1
 
     def note_damage(self, pts: int | None, time_base: Fraction | None) -> None:
-        """Count a frame that is damaged, or that could not be decoded, and remember its time in seconds."""
+        """Count a frame that is damaged or could not be decoded, and keep its time in seconds."""
         self.damaged += 1
         base = time_base or self.stream.time_base
-        if pts is not None and base and len(self.damaged_at_s) < MOST_TIMES:
+        if pts is not None and base and len(self.damaged_at_s) < KEPT_TIMES:
             self.damaged_at_s.append(round(float(pts * base), 3))
 
-    def damage_in_words(self) -> str:
-        """ "3 of its frames are damaged or cut off, at 0.80, 1.20 and 1.24 s"."""
+    def damage_message(self) -> str:
+        """ "3 of its frames are damaged or truncated, at 0.80, 1.20 and 1.24 s"."""
         number = "1 of its frames is" if self.damaged == 1 else f"{self.damaged:,} of its frames are"
-        times = [f"{at_s:.2f}" for at_s in self.damaged_at_s[:TIMES_TOLD]]
+        times = [f"{at_s:.2f}" for at_s in self.damaged_at_s[:LISTED_TIMES]]
         at = f", at {', '.join(times)}{' …' if self.damaged > len(times) else ''} s" if times else ""
-        return f"{number} damaged or cut off{at}"
+        return f"{number} damaged or truncated{at}"
 
     def check_end(self, first_s: float, last_s: float) -> None:
-        """Set `problem` where the source ended before its time, or frames of it could not be decoded."""
+        """Set `problem` if the source ended before its stated duration, or frames could not be decoded."""
         stated_s, seen_s = self.seconds_stated(), last_s - first_s + float(1 / self.rate)
         if stated_s - seen_s > max(2 / float(self.rate), 0.02 * stated_s):
             self.problem = (
-                f"ended early, after {seen_s:.2f} of the {stated_s:.2f} s that it states: it was cut off, perhaps in "
-                "the middle of a frame. What was decoded is written."
+                f"ended after {seen_s:.2f} of the {stated_s:.2f} s that it states. The video is truncated; every "
+                "decoded frame is kept."
             )
             if self.damaged:
-                self.problem = f"{self.damage_in_words()}. It {self.problem}"
+                self.problem = f"{self.damage_message()}. It {self.problem}"
         elif self.damaged:
-            self.problem = f"{self.damage_in_words()}. What was decoded is written."
+            self.problem = f"{self.damage_message()}. Every decoded frame is kept."
 
     def close(self) -> None:
         self.container.close()
 
 
 def newest(frames: Frames) -> Generator[Frame]:
-    """Of a source that does not wait: the newest frame each time one is asked for. Others are left out."""
+    """Of a live source, the newest frame whenever the caller is ready for one. Others are dropped."""
     changed = threading.Condition()
     waiting: list[Frame] = []
     ended = stopped = False
@@ -180,8 +180,8 @@ def newest(frames: Frames) -> Generator[Frame]:
                     changed.notify()
                     if stopped:
                         break
-        except Exception as error:  # whatever it is, who waits must not wait for ever
-            frames.problem = f"ended early: {said(error)}. What was decoded until then is written."
+        except Exception as error:  # whatever it is, the caller must not wait forever
+            frames.problem = ended_early(error)
         finally:
             with changed:
                 ended = True
@@ -199,9 +199,12 @@ def newest(frames: Frames) -> Generator[Frame]:
             yield frame
     finally:
         stopped = True
-        reader.join(PATIENCE_S + 5)  # longer than a read can take
+        reader.join(TIMEOUT_S + 5)  # longer than a read can take
 
 
-def said(error: Exception) -> str:
-    """What a library says, in a few words."""
-    return str(getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__)
+def ended_early(error: Exception) -> str:
+    return f"ended early: {reason_of(error)}. The video is truncated; every decoded frame is kept."
+
+
+def reason_of(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or first_line(error))

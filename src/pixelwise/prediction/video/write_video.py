@@ -1,4 +1,4 @@
-"""One video file that is being written: beside its name until it is whole."""
+"""One video file in progress: written under a temporary name until it is whole."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pixelwise.errors import OutputError, UsageError
 from pixelwise.images.files import remedy_for, shown
 from pixelwise.records import Labels, Pixels
 
-# In the order of preference: H.264 plays everywhere. PyAV's wheels hold it as libx264.
+# In order of preference: H.264 plays everywhere. PyAV's wheels contain it as libx264.
 OVERLAY_CODECS = (("libx264", "mp4"), ("libopenh264", "mp4"), ("libsvtav1", "mp4"), ("mpeg4", "mp4"))
 OPTIONS = {
     "libx264": {"crf": "20", "preset": "veryfast"},
@@ -30,26 +30,27 @@ OPTIONS = {
 
 @cache
 def overlay_codec() -> tuple[str, str]:
-    """The encoder of the overlay, and the ending of its file: the first of OVERLAY_CODECS that this PyAV holds."""
+    """The encoder of the overlay, and its file extension: the first of OVERLAY_CODECS that this PyAV contains."""
     return next((name, ending) for name, ending in OVERLAY_CODECS if name in av.codecs_available)
 
 
 class VideoFile:
-    """A video that is being written. Without `finish` nothing of it stays."""
+    """A video that is being written. Without `finish` it is removed."""
 
     def __init__(
         self, path: Path, codec: str, size: tuple[int, int], rate: Fraction, time_base: Fraction, source: str
     ) -> None:
-        """Begin.
+        """Open the file.
 
         Args:
-            codec: "ffv1" for labels, anything else for pictures.
+            codec: "ffv1" for labels, any other for pictures.
             size: height and width of a frame.
-            time_base: seconds a tick of the time stamps.
-            source: which must not be overwritten.
+            time_base: seconds per tick of the time stamps.
+            source: the video that must not be overwritten.
 
         Raises:
-            OutputError, UsageError
+            OutputError: the file cannot be written.
+            UsageError: it would overwrite the source.
         """
         if os.path.realpath(path) == os.path.realpath(source):
             raise UsageError(f"{shown(path)}: the result would overwrite the video. Choose another folder for --out.")
@@ -60,7 +61,7 @@ class VideoFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.container: Any = av.open(str(self.part), "w", format="matroska" if path.suffix == ".mkv" else "mp4")
             stream: Any = self.container.add_stream(codec, rate=rate, options=OPTIONS.get(codec, {}))
-            # H.264 halves the colours' resolution: sides must be even, and a line is repeated where one is not.
+            # H.264 halves the resolution of colours, so sides must be even: odd ones repeat their last line.
             stream.height, stream.width = size if self.is_labels else ((side + 1) // 2 * 2 for side in size)
             stream.pix_fmt = "gray" if self.is_labels else "yuv420p"
             stream.codec_context.time_base = time_base
@@ -86,7 +87,7 @@ class VideoFile:
             raise self.unwritable(error) from error
 
     def finish(self) -> None:
-        """Write what the encoder still holds, and give the file its name. Raises OutputError."""
+        """Flush the encoder and give the file its name. Raises OutputError."""
         self.write(None)
         try:
             self.container.close()
