@@ -90,16 +90,6 @@ def mend(path: Path, epochs: Sequence[Event]) -> None:
             write(event)
 
 
-def to_all(*listeners: Listener) -> Listener:
-    """A listener that passes each event to all `listeners`."""
-
-    def tell(event: Event) -> None:
-        for listener in listeners:
-            listener(event)
-
-    return tell
-
-
 def read_events(path: Path) -> Iterator[Event]:
     """The events of a trace file, oldest first."""
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):

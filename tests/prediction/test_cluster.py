@@ -64,8 +64,8 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 
 def workers() -> list[psutil.Process]:
-    """The processes below this one that hold a session."""
-    return [p for p in psutil.Process().children(recursive=True) if "ray::Worker" in " ".join(cmdline(p))]
+    """The processes below this one that label an image."""
+    return [p for p in psutil.Process().children(recursive=True) if "ray::label_remotely" in " ".join(cmdline(p))]
 
 
 def cmdline(process: psutil.Process) -> list[str]:

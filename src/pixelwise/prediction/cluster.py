@@ -1,8 +1,8 @@
-"""Label a folder on a Ray cluster: workers on many machines open the model, label images and write the results.
+"""Label a folder on a Ray cluster: processes on many machines open the model, label images and write the results.
 
-The caller keeps the list and the manifest: it assigns images to workers, and records each one once its results are
-written. So images of a lost worker or machine are assigned again, and none is recorded twice. All machines must see the
-images, the model and the results under the same paths, on a shared file system.
+The caller keeps the list and the manifest, and records each image once its results are written. Ray runs an image again
+if its process or machine is lost, and none is recorded twice. All machines must see the images, the model and the
+results under the same paths, on a shared file system.
 
 Ray passes names and records of images between processes by pickle. Whoever can reach a Ray cluster can run code on it
 anyway: keep it in a network of its own.
@@ -13,9 +13,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,14 +28,14 @@ from pixelwise.prediction.outputs import STATE
 from pixelwise.version import __version__
 
 LOCAL = "local"  # the address of a cluster started on this machine for this run only
-AHEAD = 2  # images assigned to a worker: one is being labelled, the next is queued
-TRIES = 4  # workers lost with one image before it fails
-FALSE_STARTS = 8  # workers in a row that end before they are ready
-GRACE_S = 60.0  # to finish assigned images when a run is stopped
+AHEAD = 2  # images per process: one is being labelled, the next is queued
+TRIES = 4  # processes lost with one image before it fails
+LOST_IN_A_ROW = 3  # images that fail so before the run fails
+GRACE_S = 60.0  # to finish images in progress when a run is stopped
 
 
 class WorkerSetup(NamedTuple):
-    """What every worker opens, and must find unchanged."""
+    """What every process opens, and must find unchanged."""
 
     model: Path
     digest: str
@@ -44,32 +44,28 @@ class WorkerSetup(NamedTuple):
     threads: int
 
 
-class Worker:
-    """One process of the cluster. It returns expected errors: Ray would wrap exceptions in its own."""
+def label_remotely(setup: WorkerSetup, job: Job, options: LabelOptions) -> Record | PixelwiseError:
+    """Label one image in a process of the cluster. Errors that end the run are returned: Ray would wrap them."""
+    try:
+        return label_file(open_model(setup), job, options)
+    except (ClusterError, OutputError) as error:
+        return type(error)(f"on {socket.gethostname()}: {error}")
 
-    model: Model
 
-    def open(self, setup: WorkerSetup) -> str:
-        """Open the model. Returns the error, or ""."""
-        host = socket.gethostname()
-        if setup.version != __version__:
-            return f"{host} has Pixelwise {__version__}, but this is {setup.version}. Install the same on all machines."
-        if not (setup.out / STATE).is_dir():
-            return f"{host} does not see {shown(setup.out)}. Choose a folder that all machines share for --out."
-        try:
-            self.model = load(setup.model, setup.threads)
-        except PixelwiseError as error:
-            return f"on {host}: {error}"
-        if self.model.digest != setup.digest:
-            return f"{shown(setup.model)} is another model on {host}. Name a bundle that all machines share."
-        return ""
-
-    def label(self, job: Job, options: LabelOptions) -> Record | str:
-        """Label one image. Returns its record, or the reason why no more results can be written."""
-        try:
-            return label_file(self.model, job, options)
-        except OutputError as error:
-            return f"on {socket.gethostname()}: {error}"
+@cache
+def open_model(setup: WorkerSetup) -> Model:
+    """The model of this process. Raises ClusterError if this machine does not match the caller's."""
+    if setup.version != __version__:
+        raise ClusterError(f"Pixelwise is {__version__} here, but the caller has {setup.version}. Install the same.")
+    if not (setup.out / STATE).is_dir():
+        raise ClusterError(f"{shown(setup.out)} does not exist here. Choose an --out that all machines share.")
+    try:
+        model = load(setup.model, setup.threads)
+    except PixelwiseError as error:
+        raise ClusterError(str(error)) from error
+    if model.digest != setup.digest:
+        raise ClusterError(f"{shown(setup.model)} is another model here. Name a bundle that all machines share.")
+    return model
 
 
 def label_on_cluster(
@@ -77,117 +73,58 @@ def label_on_cluster(
 ) -> Generator[Record]:
     """Label images on a cluster; yields each record once it is in the manifest, in the order of completion.
 
-    If it is closed early, assigned images are finished and recorded, so that they need not be labelled again.
+    If it is closed early, images in progress are finished and recorded, so that they need not be labelled again.
 
     Raises:
         MissingExtraError: Ray is not installed.
-        ClusterError: the cluster cannot be reached, or one of its machines has another Pixelwise or sees other files.
+        ClusterError: the cluster cannot be reached, its machines do not match, or their processes keep ending.
         OutputError: a result cannot be written.
     """
-    first = next(jobs, None)
-    if first is None:
+    job = next(jobs, None)
+    if job is None:
         return
-    again, tries = deque([first]), Counter[Job]()
+    out, threads = Path(os.path.realpath(manifest.out)), model.engine.threads or 1
+    setup = WorkerSetup(Path(os.path.realpath(model.path)), model.digest, out, __version__, threads)
     with connected(address) as ray:
-        crew = Crew(ray, model, options, manifest.out)
+        lost = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError)
+        label = ray.remote(num_cpus=threads, max_retries=TRIES - 1)(label_remotely)
+        slots = AHEAD * max(int(ray.cluster_resources().get("CPU", 1)) // threads, 1)
+        running: dict[Any, Job] = {}
+        lost_in_a_row = 0
         try:
             while True:
-                while crew.idle and (job := again.popleft() if again else next(jobs, None)) is not None:
-                    crew.assign(job)
-                if crew.idle and not crew.busy():
+                while job is not None and len(running) < slots:
+                    image = Path(os.path.abspath(job.image))  # noqa: PTH100 – a link keeps the name that was given
+                    running[label.remote(setup, Job(image, out, job.name), options)] = job
+                    job = next(jobs, None)
+                if not running:
                     return
-                job, record = crew.wait()
-                if job is not None and record is None:  # its worker was lost
-                    tries[job] += 1
-                    if tries[job] < TRIES:
-                        again.append(job)
-                        continue
-                    lost = f"{TRIES} workers ended while labelling it, perhaps for lack of memory. Make it smaller."
-                    record = failed(names_of(job), f"{shown(job.image)}: {lost}")
-                if record is not None:
-                    manifest.append(record)
-                    yield record
-        finally:
-            for record in crew.last_records():
+                (ended,), _ = ray.wait(list(running), num_returns=1)
+                done = running.pop(ended)
+                try:
+                    record, lost_in_a_row = ray.get(ended), 0
+                except lost as error:
+                    lost_in_a_row += 1
+                    reason = f"{TRIES} processes ended while labelling it, perhaps for lack of memory. Make it smaller."
+                    if lost_in_a_row == LOST_IN_A_ROW:
+                        raise ClusterError(
+                            f"processes of the cluster keep ending ({first_line(error)}). See Ray's logs on the "
+                            "machines, by default in /tmp/ray/session_latest/logs."
+                        ) from error
+                    record = failed(names_of(done), f"{shown(done.image)}: {reason}")
+                if isinstance(record, PixelwiseError):
+                    raise record
                 manifest.append(record)
-
-
-class Crew:
-    """The workers of a cluster, one per processor at the start. A lost one is replaced."""
-
-    def __init__(self, ray: Any, model: Model, options: LabelOptions, out: Path) -> None:
-        self.ray, self.options = ray, options
-        self.out, threads = Path(os.path.realpath(out)), model.engine.threads or 1
-        self.setup = WorkerSetup(Path(os.path.realpath(model.path)), model.digest, self.out, __version__, threads)
-        # No retries by Ray itself: they would hide which image ended the worker.
-        self.new_worker = ray.remote(num_cpus=threads, max_restarts=0, max_task_retries=0)(Worker).remote
-        self.awaited: dict[Any, tuple[Any, Job | None]] = {}  # → the worker, and its image or, while it starts, None
-        self.idle: deque[Any] = deque()  # contains a worker once per image that it can take
-        self.false_starts = 0
-        for _ in range(max(int(ray.cluster_resources().get("CPU", 1)) // threads, 1)):
-            self.start_worker()
-
-    def start_worker(self) -> None:
-        worker = self.new_worker()
-        self.awaited[worker.open.remote(self.setup)] = (worker, None)
-
-    def assign(self, job: Job) -> None:
-        """Assign an image to the worker that has waited longest."""
-        worker = self.idle.popleft()
-        image = Path(os.path.abspath(job.image))  # noqa: PTH100 – a link keeps the name that was given
-        self.awaited[worker.label.remote(Job(image, self.out, job.name), self.options)] = (worker, job)
-
-    def busy(self) -> bool:
-        return any(job is not None for _, job in self.awaited.values())
-
-    def wait(self) -> tuple[Job | None, Record | None]:
-        """Wait for one event. Returns an image and its record, an image and None if its worker was lost, or neither.
-
-        Raises:
-            ClusterError: a worker cannot start.
-            OutputError: a result cannot be written.
-        """
-        (ended,), _ = self.ray.wait(list(self.awaited), num_returns=1)
-        worker, job = self.awaited.pop(ended)
-        try:
-            result = self.ray.get(ended)
-        except self.ray.exceptions.RayActorError:  # killed, out of memory, or lost with its machine
-            self.lose(worker, ready=job is not None)
-            return job, None
-        if job is None:
-            if result:
-                raise ClusterError(result)
-            self.false_starts = 0
-            self.idle.extend([worker] * AHEAD)
-            return None, None
-        if isinstance(result, str):
-            raise OutputError(result)
-        self.idle.append(worker)
-        return job, result
-
-    def lose(self, worker: Any, *, ready: bool) -> None:
-        """Replace a lost worker."""
-        self.idle = deque(other for other in self.idle if other is not worker)
-        self.false_starts += not ready
-        if self.false_starts >= FALSE_STARTS:
-            raise ClusterError(
-                f"{FALSE_STARTS} workers in a row ended before they were ready. See Ray's logs on the machines, by "
-                "default in /tmp/ray/session_latest/logs."
-            )
-        if not any(other is worker for other, _ in self.awaited.values()):  # once, not for each of its images
-            self.start_worker()
-
-    def last_records(self) -> Iterator[Record]:
-        """The records of assigned images that end soon."""
-        refs = [ref for ref, (_, job) in self.awaited.items() if job is not None]
-        ended = self.ray.wait(refs, num_returns=len(refs), timeout=GRACE_S)[0] if refs else []
-        for ref in ended:
-            try:
-                result = self.ray.get(ref)
-            except self.ray.exceptions.RayError:  # lost: the next run labels it
-                continue
-            if not isinstance(result, str):
-                yield result
+                yield record
+        finally:
+            refs = list(running)
+            for ended in ray.wait(refs, num_returns=len(refs), timeout=GRACE_S)[0] if refs else []:
+                try:
+                    record = ray.get(ended)
+                except ray.exceptions.RayError:  # lost: the next run labels it
+                    continue
+                if not isinstance(record, PixelwiseError):
+                    manifest.append(record)
 
 
 @contextmanager
@@ -198,6 +135,7 @@ def connected(address: str) -> Iterator[Any]:
         MissingExtraError: Ray is not installed.
         ClusterError: there is no cluster.
     """
+    os.environ.setdefault("RAY_task_oom_retries", str(TRIES - 1))  # by default it retries without end
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry from a cluster started here
     own: dict[str, Any] = {}
     if address == LOCAL:  # listens to this machine only; read when Ray is imported

@@ -76,7 +76,6 @@ class WholeImage(NamedTuple):
 class Output:
     """One format in which a prediction can be saved."""
 
-    what: str
     ending: str  # the file is OUT/NAME + ending
     parts: Callable[[WholeImage], Iterable[bytes]]
     folder: str = ""  # the file is OUT/folder/NAME + ending
@@ -154,19 +153,15 @@ def map_png(strips: Iterator[NDArray[np.uint16]], whole: WholeImage) -> Iterator
 
 # In the order in which they are written.
 OUTPUTS: dict[str, Output] = {
-    "labels": Output("class ids as a palette PNG, in the classes' colours", ".png", palette_png),
-    "index": Output("class ids as a grey PNG, instead of labels", ".png", index_png),
-    "overlay": Output("the photo under its labels", ".overlay.png", overlay_png),
-    "numpy": Output("class ids as a NumPy array", ".npy", numpy_file),
-    "coco": Output("COCO run lengths, one predictions.coco.json", ".jsonl", coco_lines, f"{STATE}/coco"),
-    "labelme": Output("LabelMe polygons", ".json", labelme_file),
-    "geojson": Output("GeoJSON polygons, in pixels", ".geojson", geojson_file),
-    "confidence": Output(
-        "probability of the most probable class, as a 16-bit PNG, 0–65535", ".confidence.png", confidence_png
-    ),
-    "entropy": Output(
-        "uncertainty, as a 16-bit PNG: 0 certain, 65535 all classes equally likely", ".entropy.png", entropy_png
-    ),
+    "labels": Output(".png", palette_png),  # class ids as a palette PNG, in the classes' colours
+    "index": Output(".png", index_png),  # class ids as a grey PNG, instead of labels
+    "overlay": Output(".overlay.png", overlay_png),
+    "numpy": Output(".npy", numpy_file),
+    "coco": Output(".jsonl", coco_lines, f"{STATE}/coco"),  # run lengths, joined in predictions.coco.json
+    "labelme": Output(".json", labelme_file),
+    "geojson": Output(".geojson", geojson_file),  # polygons in pixels
+    "confidence": Output(".confidence.png", confidence_png),  # of the most probable class, 16 bits: 0–65535
+    "entropy": Output(".entropy.png", entropy_png),  # 16 bits: 0 certain, 65535 all classes equally likely
 }
 # Formats that an image labelled in tiles can have. Confidence and entropy need scores at every pixel, which are not
 # kept; LabelMe's program opens whole images only, and GeoJSON has the same polygons.

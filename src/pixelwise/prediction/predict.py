@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,17 +87,11 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "done": self.done,
-            "before": self.before,
-            "failures": self.failures,
-            "vanished": self.vanished,
+            **asdict(self),
             "failed": [{"file": shown(path), "message": message} for path, message in self.failed],
-            "seconds": self.seconds,
             "out": shown(self.out),
             "manifest": shown(self.out / FILE_NAME),
-            "model": self.model,
             "notes": [note._asdict() | {"file": shown(note.file)} for note in self.notes],
-            "passed_over": dict(self.passed_over),
         }
 
     def __str__(self) -> str:
@@ -206,7 +200,7 @@ def predict(
         out=out,
         model=model.digest,
         notes=tuple(tally.notes.values()),
-        passed_over=found.passed_over,
+        passed_over=dict(found.passed_over),
     )
 
 
