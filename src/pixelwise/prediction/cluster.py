@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,7 +86,6 @@ def label_on_cluster(
     out, threads = Path(os.path.realpath(manifest.out)), model.engine.threads or 1
     setup = WorkerSetup(Path(os.path.realpath(model.path)), model.digest, out, __version__, threads)
     with connected(address) as ray:
-        lost = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError)
         label = ray.remote(num_cpus=threads, max_retries=TRIES - 1)(label_remotely)
         slots = AHEAD * max(int(ray.cluster_resources().get("CPU", 1)) // threads, 1)
         running: dict[Any, Job] = {}
@@ -100,31 +99,34 @@ def label_on_cluster(
                 if not running:
                     return
                 (ended,), _ = ray.wait(list(running), num_returns=1)
-                done = running.pop(ended)
-                try:
-                    record, lost_in_a_row = ray.get(ended), 0
-                except lost as error:
-                    lost_in_a_row += 1
-                    reason = f"{TRIES} processes ended while labelling it, perhaps for lack of memory. Make it smaller."
-                    if lost_in_a_row == LOST_IN_A_ROW:
-                        raise ClusterError(
-                            f"processes of the cluster keep ending ({first_line(error)}). See Ray's logs on the "
-                            "machines, by default in /tmp/ray/session_latest/logs."
-                        ) from error
-                    record = failed(names_of(done), f"{shown(done.image)}: {reason}")
-                if isinstance(record, PixelwiseError):
-                    raise record
+                record, is_lost = record_of(ray, ended, running.pop(ended))
+                lost_in_a_row = lost_in_a_row + 1 if is_lost else 0
+                if lost_in_a_row == LOST_IN_A_ROW:
+                    raise ClusterError(
+                        "processes of the cluster keep ending. See Ray's logs on its machines, by default in "
+                        "/tmp/ray/session_latest/logs."
+                    )
                 manifest.append(record)
                 yield record
         finally:
             refs = list(running)
             for ended in ray.wait(refs, num_returns=len(refs), timeout=GRACE_S)[0] if refs else []:
-                try:
-                    record = ray.get(ended)
-                except ray.exceptions.RayError:  # lost: the next run labels it
-                    continue
-                if not isinstance(record, PixelwiseError):
-                    manifest.append(record)
+                with suppress(PixelwiseError):
+                    record, is_lost = record_of(ray, ended, running[ended])
+                    if not is_lost:  # the next run labels it
+                        manifest.append(record)
+
+
+def record_of(ray: Any, ended: Any, job: Job) -> tuple[Record, bool]:
+    """The record of an image, and whether its processes were lost. Raises ClusterError, OutputError."""
+    try:
+        result = ray.get(ended)
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError):
+        reason = f"{TRIES} processes ended while labelling it, perhaps for lack of memory. Make it smaller."
+        return failed(names_of(job), f"{shown(job.image)}: {reason}"), True
+    if isinstance(result, PixelwiseError):
+        raise result
+    return result, False
 
 
 @contextmanager

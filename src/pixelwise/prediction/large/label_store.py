@@ -72,7 +72,10 @@ class LabelStore:
         except OSError as error:
             raise self.unwritable(error) from error
         try:
-            self.lock()
+            if not try_lock(self.file):
+                raise OutputError(
+                    f"{shown(path)}: another process is labelling it now. Wait until it ends, or choose another --out."
+                )
             if self.file.read(len(heading)) == heading:
                 self.end = self.read_records(len(heading))
             else:
@@ -84,12 +87,6 @@ class LabelStore:
         except BaseException:
             self.file.close()
             raise
-
-    def lock(self) -> None:
-        if not try_lock(self.file):
-            raise OutputError(
-                f"{shown(self.path)}: another process is labelling it now. Wait until it ends, or choose another --out."
-            )
 
     def read_records(self, at: int) -> int:
         """Read the whole records from offset `at`. Returns where the last of them ends."""
@@ -163,9 +160,7 @@ class LabelStore:
             self.append(self.end, RECORD.pack(len(body), zlib.crc32(body)) + body)
         except OSError as error:
             raise self.unwritable(error) from error
-        squares_at = self.end + RECORD.size + len(body) - sum(len(square) for square in squares)
-        starts = tuple(accumulate((len(square) for square in squares), initial=squares_at))
-        self.records.append(Record(starts, counts, preview))
+        self.records.append(self.record_of(body, self.end + RECORD.size))
         self.end += RECORD.size + len(body)
 
     def append(self, at: int, data: bytes) -> None:

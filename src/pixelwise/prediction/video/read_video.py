@@ -71,21 +71,12 @@ class Frames:
         self.stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # in case they grow later
         self.stream.thread_type = "SLICE" if is_live(source) else "AUTO"
         self.rate: Fraction = Fraction(self.stream.average_rate or self.stream.guessed_rate or USUAL_RATE)
-        self.expected = self.frames_stated()
-
-    def frames_stated(self) -> int:
-        """How many frames the source states that it has; 0 if it does not."""
-        if self.stream.frames:
-            return int(self.stream.frames)
-        return round(self.seconds_stated() * self.rate)
+        self.expected = int(self.stream.frames or round(self.seconds_stated() * self.rate))  # 0: unknown
 
     def seconds_stated(self) -> float:
         if self.stream.duration:
             return float(self.stream.duration * self.stream.time_base)
         return float(self.container.duration or 0) / av.time_base
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self.pictures()
 
     def pictures(self) -> Generator[Frame]:
         """Frames until the source ends; `problem` then says why, unless it ended properly."""
@@ -174,7 +165,7 @@ def newest(frames: Frames) -> Generator[Frame]:
     def read() -> None:
         nonlocal ended
         try:
-            for frame in frames:
+            for frame in frames.pictures():
                 with changed:
                     waiting[:] = [frame]
                     changed.notify()
