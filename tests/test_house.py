@@ -31,9 +31,7 @@ MOST_LINES, MOST_PARAMETERS, MOST_FILE_LINES = 60, 8, 400
 OPTIONS = "each option of the command line is a parameter: typer reads them from the signature"
 VERB = "a public verb: its keyword-only parameters mirror the options of the command"
 TORCH = "the parameters of torch.nn.functional.conv2d, which it stands in for"
-LONG_FUNCTIONS = {
-    "prediction/video/label_video.py: predict_video": "the way of one frame, with Ctrl-C held back, reads in order",
-}
+LONG_FUNCTIONS: dict[str, str] = {}
 MANY_PARAMETERS = {
     "cli/check_command.py: check": OPTIONS,
     "cli/compare_command.py: compare": OPTIONS,

@@ -68,6 +68,14 @@ def workers() -> list[psutil.Process]:
     return [p for p in psutil.Process().children(recursive=True) if "ray::label_remotely" in " ".join(cmdline(p))]
 
 
+def two_workers() -> list[psutil.Process]:
+    """Two that label at the same time."""
+    deadline = time.monotonic() + DEADLINE_S
+    while len(found := workers()) < 2:
+        assert time.monotonic() < deadline
+    return found
+
+
 def cmdline(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()
@@ -93,9 +101,8 @@ def test_a_worker_and_a_machine_are_lost_and_nothing_is_lost_nor_done_twice(
                "--engine", "ray", "--address", cluster.address, "--json", str(tmp_path / "summary.json")]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         wait_for_lines(out, 10, running)
-        victim, *others = workers()
-        assert others  # two work at a time
-        victim.kill()
+        at_work = two_workers()
+        at_work[0].kill()
         wait_for_lines(out, 60, running)
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
         assert running.poll() is None

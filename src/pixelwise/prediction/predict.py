@@ -194,7 +194,7 @@ def predict(
         done=tally.done,
         before=tally.before,
         failures=tally.failures,
-        vanished=max(found.total - tally.seen, 0),
+        vanished=max(found.total - tally.counted, 0),
         failed=tuple(tally.failed),
         seconds=time.perf_counter() - began,
         out=out,
@@ -225,7 +225,7 @@ class RunTally:
         progress(0, total)
 
     @property
-    def seen(self) -> int:
+    def counted(self) -> int:
         return self.done + self.before + self.failures
 
     def add(self, record: Record) -> None:
@@ -241,7 +241,7 @@ class RunTally:
             self.failures += 1
             if len(self.failed) < LISTED_FAILURES:
                 self.failed.append((Path(record["file"]), error))
-        self.progress(min(self.seen, self.total), self.total)
+        self.progress(min(self.counted, self.total), self.total)
         if self.strict and error is not None:
             raise ImageError(error)
 
@@ -255,7 +255,7 @@ class RunTally:
                 continue
             if done:
                 self.before += 1
-                self.progress(min(self.seen, self.total), self.total)
+                self.progress(min(self.counted, self.total), self.total)
             else:
                 yield job
 

@@ -30,7 +30,7 @@ class StageOutputs:
     """The output of each stage for one image."""
 
     image: Pixels  # [H, W, 3]
-    seen: NDArray[np.float32]  # [3, h, w], normalised
+    network_input: NDArray[np.float32]  # [3, h, w], normalised
     scores: Scores  # [C, hs, ws]
     labels: Labels  # [H, W]
     milliseconds: tuple[float, float, float, float]  # of each of STAGES
@@ -62,11 +62,11 @@ class Stages:
         """Raises BundleError if the graph lacks the tensors that the metadata names."""
         graph = parse(model.graph)
         self.model = model
-        self.seen = batched(graph, model.metadata.stages[0].tensor)
+        self.input = batched(graph, model.metadata.stages[0].tensor)
         self.scores = batched(graph, model.metadata.stages[-1].tensor)
-        self.preprocess = Part(model, graph, [], self.seen)
-        self.network = Part(model, graph, [self.seen], self.scores)
-        self.classify = Part(model, graph, [self.seen, self.scores], "labels")
+        self.preprocess = Part(model, graph, [], self.input)
+        self.network = Part(model, graph, [self.input], self.scores)
+        self.classify = Part(model, graph, [self.input, self.scores], "labels")
 
     def run(self, image_HW3: Pixels, decode_ms: float = 0.0, runs: int = 1) -> StageOutputs:
         """Run the stages one after the other.
@@ -77,11 +77,11 @@ class Stages:
             runs: of each stage; the reported time is their median.
         """
         values: dict[str, NDArray[Any]] = {"image": image_HW3}
-        values[self.seen], preprocess_ms = self.preprocess.run(values, runs)
+        values[self.input], preprocess_ms = self.preprocess.run(values, runs)
         values[self.scores], network_ms = self.network.run(values, runs)
         labels_HW, classify_ms = self.labels(image_HW3, values, runs)
         times = (decode_ms, preprocess_ms, network_ms, classify_ms)
-        return StageOutputs(image_HW3, values[self.seen][0], values[self.scores][0], labels_HW, times)
+        return StageOutputs(image_HW3, values[self.input][0], values[self.scores][0], labels_HW, times)
 
     def labels(self, image_HW3: Pixels, values: dict[str, NDArray[Any]], runs: int) -> tuple[NDArray[Any], float]:
         """Labels from scores; for a large image in strips, with bit-identical results."""
@@ -101,11 +101,11 @@ class Stages:
 def flow_events(passed: StageOutputs, model: Traceable) -> list[Event]:
     """One `flow` event per stage, from its output. See `flow_event` for the content of an event."""
     metadata, classes = model.metadata, model.classes
-    _, h, w = passed.seen.shape
+    _, h, w = passed.network_input.shape
     num_classes, hs, ws = passed.scores.shape
     height, width = passed.labels.shape
-    unit_3hw = denormalised(passed.seen, metadata.mean, metadata.std)
-    seen_hw3 = np.ascontiguousarray((unit_3hw * 255).round().astype(np.uint8).transpose(1, 2, 0))
+    unit_3hw = denormalised(passed.network_input, metadata.mean, metadata.std)
+    input_hw3 = np.ascontiguousarray((unit_3hw * 255).round().astype(np.uint8).transpose(1, 2, 0))
     labels_hw = labels_of_scores(passed.scores, (h, w))
     present = np.unique(passed.labels).size
     times = passed.milliseconds
@@ -113,9 +113,9 @@ def flow_events(passed: StageOutputs, model: Traceable) -> list[Event]:
         flow_event(STAGES[0], passed.image, times[0], picture=passed.image),
         flow_event(
             STAGES[1],
-            passed.seen.transpose(1, 2, 0),
+            passed.network_input.transpose(1, 2, 0),
             times[1],
-            picture=seen_hw3,
+            picture=input_hw3,
             policy=metadata.policy,
             unit_range=[float(unit_3hw.min()), float(unit_3hw.max())],  # of values 0–1, before normalisation
             mean=list(metadata.mean),
@@ -144,10 +144,12 @@ def flow_events(passed: StageOutputs, model: Traceable) -> list[Event]:
     ]
 
 
-def denormalised(seen_3hw: NDArray[np.float32], mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
+def denormalised(
+    input_3hw: NDArray[np.float32], mean: tuple[float, ...], std: tuple[float, ...]
+) -> NDArray[np.float32]:
     """Network input → 0–1. The inverse of Preprocess.normalise.
 
     Clipped to 0–1, which only removes rounding errors.
     """
     scale, shift = np.array(std, np.float32)[:, None, None], np.array(mean, np.float32)[:, None, None]
-    return np.asarray(np.clip(seen_3hw * scale + shift, 0, 1), np.float32)
+    return np.asarray(np.clip(input_3hw * scale + shift, 0, 1), np.float32)

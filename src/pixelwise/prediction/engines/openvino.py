@@ -66,24 +66,24 @@ def runner(bundle: BundleFile, threads: int, precision: str) -> Run:
     opened = core()
     graph = parse(bundle.model)
     stages = bundle.metadata.stages
-    seen, scores = batched(graph, stages[0].tensor), batched(graph, stages[-1].tensor)
+    input_name, scores = batched(graph, stages[0].tensor), batched(graph, stages[-1].tensor)
     # Resizing consists of many small steps: to wake a second thread for each costs more than it saves.
-    before = open_session(extract(graph, [], [seen])[0], 1)
-    network, read = extract(graph, [seen], [scores])  # of the image it reads at most the size
-    labelling, needed = extract(graph, [seen, scores], ["labels"])
+    before = open_session(extract(graph, [], [input_name])[0], 1)
+    network, read = extract(graph, [input_name], [scores])  # of the image it reads at most the size
+    labelling, needed = extract(graph, [input_name, scores], ["labels"])
     after = open_session(labelling, 1)
     check_declarations(open_session(bundle.model, 1), len(bundle.metadata.classes))
-    compiled = compile_network(opened, network, read.index(seen), bundle, threads, precision)
+    compiled = compile_network(opened, network, read.index(input_name), bundle, threads, precision)
     idle: deque[Any] = deque()  # unused requests; each serves one caller at a time
 
     def run(image_HW3: Pixels) -> tuple[Labels, Scores]:
-        (seen_13hw,) = before.run([seen], {"image": image_HW3})
+        (input_13hw,) = before.run([input_name], {"image": image_HW3})
         try:
             request = idle.pop()
         except IndexError:
             request = compiled.create_infer_request()
         try:
-            values = {"image": image_HW3, seen: seen_13hw}
+            values = {"image": image_HW3, input_name: input_13hw}
             # The result is a copy: the next run overwrites the request's memory.
             scores_1Chw = request.infer({place: values[name] for place, name in enumerate(read)}, share_inputs=True)[0]
         finally:
