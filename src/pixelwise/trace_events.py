@@ -50,7 +50,7 @@ def to_file(path: Path) -> Listener:
     return write
 
 
-def mend(path: Path, epochs: Sequence[Event]) -> None:
+def match_checkpoint(path: Path, epochs: Sequence[Event]) -> None:
     """Make a trace match the checkpoint from which a killed run resumes.
 
     An incomplete line is removed, and so are epochs after the checkpoint, which will be trained again. Epochs missing

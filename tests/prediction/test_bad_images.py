@@ -277,7 +277,7 @@ def test_a_manifest_that_cannot_grow_ends_with_a_whole_line(tiny_bundle: Path, m
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
     command = [sys.executable, "-c", FILLING, str(tiny_bundle), str(photos), str(out), str(limit)]
     stopped = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "type the same command again" in stopped.stderr
+    assert "run the same command again" in stopped.stderr
     content = (out / "predictions.jsonl").read_bytes()
     assert content.endswith(b"}\n")
     noted = len(content.splitlines())

@@ -157,7 +157,7 @@ def test_when_an_image_is_large_and_how_it_is_cut() -> None:
 @pytest.mark.parametrize(
     ("policy", "provenance", "size", "says"),
     [
-        ("native", {}, (512, 640), "own scale"),
+        ("native", {}, (512, 640), "original scale"),
         ("stretch", {"data": {"image_size": [360, 480]}}, (360, 480), "trained on"),
         ("fit", {"data": {"image_size": [20, 90_000]}}, (32, 8192), "trained on"),
         ("stretch", {}, (256, 320), "--tile"),

@@ -134,7 +134,7 @@ def test_images_of_another_folder_with_the_same_names_are_refused(model: Model, 
     before = (out / "day 1" / "00.png").read_bytes()
     summary = predict(model, [other], out)
     assert (summary.done, summary.before, summary.failures) == (0, 1, 1)  # a copy counts as done
-    assert "the result of another image of this name" in summary.failed[0][1]
+    assert "belongs to another image of this name" in summary.failed[0][1]
     assert (out / "day 1" / "00.png").read_bytes() == before
     assert predict(model, [photos], out).before == IMAGES
 

@@ -14,7 +14,7 @@ from test_kills import TINY, Case, require_same
 
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.errors import ImageError
-from pixelwise.trace_events import mend, read_events, to_file
+from pixelwise.trace_events import match_checkpoint, read_events, to_file
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.loader import Order, Pairs, batches_from
 from pixelwise.training.loop import batches_of
@@ -205,13 +205,13 @@ def test_a_trace_is_mended(tmp_path: Path) -> None:
         tell(event)
     with path.open("a") as file:
         file.write('{"event": "epo')
-    mend(path, epochs[:3])
+    match_checkpoint(path, epochs[:3])
     tell({"event": "stop"})
     events = list(read_events(path))
     assert [(e["event"], e.get("epoch")) for e in events] == [
         ("data", None), ("epoch", 1), ("epoch", 2), ("epoch", 3), ("stop", None),
     ]  # fmt: skip
-    mend(path, ())
+    match_checkpoint(path, ())
     assert [e["event"] for e in read_events(path)] == ["data", "stop"]
 
 

@@ -17,7 +17,7 @@ from pixelwise.datasets.class_values import Given, Values, values_of
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.images.files import write_whole
 from pixelwise.model.zoo import wanted
-from pixelwise.trace_events import Event, Listener, mend, nobody, to_file
+from pixelwise.trace_events import Event, Listener, match_checkpoint, nobody, to_file
 from pixelwise.training import distributed, loop
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.data_summary import Progress
@@ -158,7 +158,7 @@ def train(
         with locked(out), ExitStack() as trackers:
             remove_leftovers(out)
             saved = load_checkpoint(checkpoints(out / "checkpoints")[-1]) if resume else None
-            mend(out / "trace.jsonl", saved[1].get("history", []) if saved else [])
+            match_checkpoint(out / "trace.jsonl", saved[1].get("history", []) if saved else [])
             report = RunReport(data, out, [to_file(out / "trace.jsonl"), tell])
             with report.of_stops():
                 checked = check_data(dataset, skip_bad, progress)
