@@ -21,7 +21,7 @@ from pixelwise.prediction.flow_events import STAGES, coloured, flow_event
 from pixelwise.records import Labels, Pixels, Scores
 from pixelwise.trace_events import Event
 
-HOW_TIMED = "the graph is cut between the stages, and each stage is run and timed separately"
+HOW_TIMED = "each stage runs and is timed separately, on its own part of the graph"
 RUNS = 5  # of each stage, for the median of its times
 
 
