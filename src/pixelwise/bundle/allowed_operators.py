@@ -15,22 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.bundle.moving_operators import (
-    arange,
-    blocks,
-    concat,
-    constant,
-    constant_of_shape,
-    expand,
-    gather,
-    pad,
-    reshape,
-    shape_of,
-    sliced,
-    split,
-    squeeze,
-    transpose,
-)
+from pixelwise.bundle import moving_operators as moving
 from pixelwise.bundle.sized_tensors import (
     BOOL,
     FLOAT,
@@ -330,11 +315,12 @@ OPERATORS: dict[str, Callable[[Node, Given], list[Result]]] = {
     **dict.fromkeys(AS_FIRST.split(), as_first),
     **dict.fromkeys([*REDUCED.split(), "ArgMax", "ArgMin"], reduced),
     "Where": where, "Cast": cast, "CastLike": cast, "QuantizeLinear": quantised, "DequantizeLinear": quantised,
-    "Shape": shape_of, "Size": shape_of, "Constant": constant, "ConstantOfShape": constant_of_shape, "Range": arange,
-    "Reshape": reshape, "Flatten": reshape, "Transpose": transpose, "Squeeze": squeeze, "Unsqueeze": squeeze,
-    "Expand": expand, "Tile": expand, "Concat": concat, "Split": split, "Slice": sliced, "Gather": gather,
-    "GatherElements": gather, "GatherND": gather, "Pad": pad, "DepthToSpace": blocks, "SpaceToDepth": blocks,
-    "Resize": resize, "MatMul": matmul, "Gemm": matmul, "Einsum": einsum, "Conv": convolution,
-    "ConvTranspose": transposed, "MaxPool": pool, "AveragePool": pool, "GlobalAveragePool": pool,
-    "GlobalMaxPool": pool, "GridSample": sampled,
+    "Shape": moving.shape_of, "Size": moving.shape_of, "Constant": moving.constant,
+    "ConstantOfShape": moving.constant_of_shape, "Range": moving.arange, "Reshape": moving.reshape,
+    "Flatten": moving.reshape, "Transpose": moving.transpose, "Squeeze": moving.squeeze, "Unsqueeze": moving.squeeze,
+    "Expand": moving.expand, "Tile": moving.expand, "Concat": moving.concat, "Split": moving.split,
+    "Slice": moving.sliced, "Gather": moving.gather, "GatherElements": moving.gather, "GatherND": moving.gather,
+    "Pad": moving.pad, "DepthToSpace": moving.blocks, "SpaceToDepth": moving.blocks, "Resize": resize,
+    "MatMul": matmul, "Gemm": matmul, "Einsum": einsum, "Conv": convolution, "ConvTranspose": transposed,
+    "MaxPool": pool, "AveragePool": pool, "GlobalAveragePool": pool, "GlobalMaxPool": pool, "GridSample": sampled,
 }  # fmt: skip

@@ -68,15 +68,36 @@ def line_chart(
     y_form: str = ".0%",
 ) -> Markup:
     """Lines with a legend below. `top` is the upper end of the y axis, `y_form` the format of its numbers."""
-    parts = [axes(x_name, y_name, x_ticks, top, y_form)]
-    for line in lines:
-        known = [place(x, min(y / top, 1.0)) for x, y in line.points if x == x and y == y]
-        if line.joined:
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in known)
-            parts.append(f'<polyline class="line {line.style}" points="{path}"/>')
-        if not line.joined or len(known) <= MOST_DOTS:
-            parts += [f'<circle class="dot {line.style}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in known]
-    return svg(label, "".join(parts), after=legend([line for line in lines if line.points]))
+    drawn = axes(x_name, y_name, x_ticks, top, y_form) + "".join(drawn_line(line, top) for line in lines)
+    return svg(label, drawn, after=legend([line for line in lines if line.points]))
+
+
+def drawn_line(line: Line, top: float) -> str:
+    """A line as SVG, with dots if it has few points."""
+    parts = []
+    known = [place(x, min(y / top, 1.0)) for x, y in line.points if x == x and y == y]
+    if line.joined:
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in known)
+        parts.append(f'<polyline class="line {line.style}" points="{path}"/>')
+    if not line.joined or len(known) <= MOST_DOTS:
+        parts += [f'<circle class="dot {line.style}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in known]
+    return "".join(parts)
+
+
+def svg_file(label: str, inside: str) -> str:
+    """A chart as an SVG file of its own, light or dark like the system."""
+    label = escape(label, quote=True)
+    style = (
+        "svg{--a:#1668b8;--b:#b8451a;background:#fff;color:#222;font:12px sans-serif}text{fill:currentColor}"
+        ".grid{stroke:currentColor;opacity:.15}.line{fill:none;stroke-width:2}.line.a{stroke:var(--a)}.dot.a{fill:var(--a)}"
+        ".line.b{stroke:var(--b);stroke-dasharray:5 3}.dot.b{fill:none}"
+        "@media(prefers-color-scheme:dark){svg{--a:#6cb1f2;--b:#f2986c;background:#16181c;color:#e6e6e6}}"
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{1.5 * WIDTH:g}" '
+        f'height="{1.5 * HEIGHT:g}" role="img" aria-label="{label}">'
+        f"<title>{label}</title><style>{style}</style>{inside}</svg>\n"
+    )
 
 
 def legend(lines: Sequence[Line]) -> str:

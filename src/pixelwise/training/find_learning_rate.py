@@ -17,6 +17,7 @@ from pixelwise.datasets.class_values import Given
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.errors import DivergedError, UsageError
 from pixelwise.images.files import write_whole
+from pixelwise.reports.charts import Line, axes, drawn_line, svg_file
 from pixelwise.trace_events import Listener, nobody
 from pixelwise.training import distributed, loop
 from pixelwise.training.data_summary import Progress
@@ -138,54 +139,18 @@ def suggest(rates: Sequence[float], losses: Sequence[float]) -> float:
     return float(f"{rates[int(np.argmin(slopes))] / 2:.1e}")
 
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 320, 56, 20, 16, 48
-
-
 def draw(rates: Sequence[float], losses: Sequence[float], suggestion: float) -> str:
     """The loss over the learning rate, on a logarithmic axis, as SVG."""
-    low, high = min(losses), max(losses[0] * 1.2, min(losses) * 1.5)
     first, last = math.log10(rates[0]), max(math.log10(rates[-1]), math.log10(rates[0]) + 0.1)
+    top = max(losses[0] * 1.2, min(losses) * 1.5)
 
-    def x_of(rate: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * (math.log10(rate) - first) / (last - first)
+    def part(rate: float) -> float:
+        return min(max((math.log10(rate) - first) / (last - first), 0.0), 1.0)
 
-    def y_of(loss: float) -> float:
-        return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (min(loss, high) - low) / max(high - low, 1e-9))
-
-    parts = []
-    for power in range(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1):
-        x = x_of(10.0**power)
-        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">1e{power}</text>')
-    for loss in round_between(low, high):
-        parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(loss):.1f}" y2="{y_of(loss):.1f}"/>'
-        )
-        parts.append(f'<text x="{LEFT - 6}" y="{y_of(loss) + 4:.1f}" text-anchor="end">{loss:g}</text>')
-    points = " ".join(f"{x_of(r):.1f},{y_of(v):.1f}" for r, v in zip(rates, losses, strict=True))
-    parts.append(f'<polyline class="loss" points="{points}"/>')
-    x = x_of(min(max(suggestion, rates[0]), rates[-1]))
-    parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-    parts.append(f'<text x="{x + 6:.1f}" y="{TOP + 14}">suggestion {suggestion:.1e}</text>')
-    parts.append(f'<text x="{WIDTH / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">learning rate</text>')
-    parts.append(f'<text x="{LEFT + 6}" y="{HEIGHT - BOTTOM - 6}">training loss, smoothed</text>')
-    style = (
-        "svg{background:#fff;color:#222;font:12px sans-serif}text{fill:currentColor}"
-        ".grid{stroke:currentColor;opacity:.15}"
-        ".loss{fill:none;stroke:#1668b8;stroke-width:2}.mark{stroke:#b8451a;stroke-dasharray:5 3}"
-        "@media(prefers-color-scheme:dark){svg{background:#16181c;color:#e6e6e6}"
-        ".loss{stroke:#6cb1f2}.mark{stroke:#f2986c}}"
-    )
+    powers = range(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1)
+    ticks = [(part(10.0**power), f"1e{power}") for power in powers]
+    loss = Line("loss", [(part(rate), value) for rate, value in zip(rates, losses, strict=True)])
+    mark = Line("suggestion", [(part(suggestion), 0.0), (part(suggestion), top)], "b")
+    inside = axes(f"learning rate (suggestion: {suggestion:.1e})", "training loss, smoothed", ticks, top, ".2f")
     label = f"smoothed training loss over the learning rate; {suggestion:.1e} is suggested"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'role="img" aria-label="{label}"><title>{label}</title><style>{style}</style>'
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="none"/>{"".join(parts)}</svg>\n'
-    )
-
-
-def round_between(low: float, high: float) -> list[float]:
-    """Round numbers between two, as ticks of an axis."""
-    power = 10.0 ** math.floor(math.log10(max(high - low, 1e-9)))
-    step = next(step for step in (power / 5, power / 2, power, 2 * power) if (high - low) / step <= 6)
-    return [round(step * number, 10) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return svg_file(label, inside + drawn_line(loss, top) + drawn_line(mark, top))
