@@ -58,8 +58,9 @@ TABS = ("overview", "why", "pipeline", "layers", "metrics", "challenge", "review
 
 
 def open_page(page: Any, address: str, hash_: str = "") -> None:
+    page.set_default_timeout(120_000)  # ms; other tests run beside these
     page.goto(f"{address}/?token={TOKEN}{hash_}")
-    page.wait_for_selector("[data-testid=pixel]", timeout=60_000)
+    page.wait_for_selector("[data-testid=pixel]")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def test_every_tab_in_both_themes(browser: Any, address: str, width: int) -> Non
     page = context.new_page()
     wrong = watch_requests(page, address)
     open_page(page, address)
-    page.wait_for_selector(".ribbon .layer", timeout=60_000)
+    page.wait_for_selector(".ribbon .layer")
     page.evaluate(AXE.read_text(encoding="utf-8"))
     for tab in TABS:
         open_tab(page, tab)

@@ -41,7 +41,7 @@ def test_a_file_chosen_at_once_is_not_overtaken_by_the_first_image(page: Any, ad
     page.wait_for_timeout(1000)
     held[0].continue_()
     until(page, f"{WIDTH} === 200")
-    page.wait_for_selector(".ribbon .layer", timeout=60_000)
+    page.wait_for_selector(".ribbon .layer")
     page.wait_for_timeout(2000)
     assert page.evaluate(WIDTH) == 200
 
@@ -84,7 +84,7 @@ def test_iou_by_hand_is_what_it_says(page: Any) -> None:
     text = page.locator("[data-testid=iou]").inner_text()
     both, either, shown = re.search(r"= (\d+) / (\d+) = (\d\.\d+)", text).groups()  # type: ignore[union-attr]
     assert float(shown) == pytest.approx(int(both) / int(either), abs=0.0006)
-    page.wait_for_selector("[data-testid=confusion]", timeout=60_000)
+    page.wait_for_selector("[data-testid=confusion]")
 
 
 def test_the_quiz_gives_reasons(page: Any) -> None:
@@ -168,7 +168,7 @@ def test_what_can_be_kept_is_what_the_library_says(
 def test_two_models_stand_side_by_side_and_move_as_one(page: Any) -> None:
     page.select_option("label:has-text('Compare with:') select", "other")
     second = page.locator("[data-testid=second]")
-    second.wait_for(timeout=60_000)
+    second.wait_for()
     page.wait_for_selector("text=/agree on 100/")  # it is the same model
     left, right = page.locator("[data-testid=stage]").bounding_box(), second.bounding_box()
     assert right["x"] >= left["x"] + left["width"]
@@ -295,7 +295,7 @@ def test_missed_cards_come_back_first_and_known_ones_later(page: Any) -> None:
 def test_half_of_the_quiz_is_about_ones_own_image_and_every_answer_has_its_reason(page: Any) -> None:
     page.wait_for_selector(".ribbon .layer")
     page.click("#tab-pipeline")
-    page.wait_for_selector("#quiz legend:has-text('divided by 255')", timeout=60_000)
+    page.wait_for_selector("#quiz legend:has-text('divided by 255')")
     questions, own = (int(word) for word in re.findall(r"\d+", page.locator("#quiz > p").first.inner_text()))
     assert questions >= 9
     assert own >= questions / 2

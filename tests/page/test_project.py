@@ -21,7 +21,7 @@ def test_a_training_is_started_watched_stopped_and_goes_on(page: Any) -> None:
     page.fill("form input[type=number] >> nth=0", "8")
     page.fill("form input[type=number] >> nth=1", "8")
     page.click("button:has-text('Train')")
-    page.wait_for_selector("[data-testid=live] button:has-text('Stop')", timeout=60_000)
+    page.wait_for_selector("[data-testid=live] button:has-text('Stop')")
     page.reload()
     page.wait_for_selector("[data-testid=live] [data-testid=epoch]", timeout=240_000)
     page.click("[data-testid=live] button:has-text('Stop')")
@@ -36,7 +36,7 @@ def test_a_training_is_started_watched_stopped_and_goes_on(page: Any) -> None:
     assert observation in " ".join(page.locator("[data-testid=note] tspan").all_text_contents())
     assert told(page, "small")["finished"]
     page.click("text=Use this model in the workbench")
-    page.wait_for_selector("button:has-text('In the workbench')", timeout=60_000)
+    page.wait_for_selector("button:has-text('In the workbench')")
     until(page, f"{READOUT}.includes('pavement')", 60)
 
 
@@ -53,7 +53,7 @@ def test_two_trainings_are_compared_with_every_setting_in_which_they_differ(
     with started_server(fast_bundle[0], tmp_path) as (address, _), new_page(browser, address) as page:
         page.click("#tab-project")
         rows = page.locator("[aria-label='Two runs compared'] tbody tr")
-        rows.first.wait_for(timeout=60_000)
+        rows.first.wait_for()
         first = rows.first.locator("th, td").all_inner_texts()
         assert first[0] == "learning_rate"
         assert set(first[1:]) == {"0.001", "0.004"}

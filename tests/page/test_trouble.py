@@ -86,13 +86,13 @@ def test_the_server_goes_and_comes_back(browser: Any, fast_bundle: tuple[Path, A
     page = context.new_page()
     with started_server(fast_bundle[0], tmp_path / "runs", port) as (address, _):
         open_page(page, address)
-        page.wait_for_selector(".ribbon .layer", timeout=60_000)
+        page.wait_for_selector(".ribbon .layer")
     page.click("#tab-layers")
     page.wait_for_selector("[role=alert] >> text=The server does not respond")
     assert page.locator("[data-testid=pixel]").is_visible()
     with started_server(fast_bundle[0], tmp_path / "runs", port):
         until(page, "!document.querySelector('[role=alert] p')", 60)
-        page.wait_for_selector("[data-testid=channel-map]", timeout=60_000)
+        page.wait_for_selector("[data-testid=channel-map]")
         page.select_option("[aria-label='Built-in images']", index=2)
         until(page, "document.querySelector('[aria-label=\\'Built-in images\\']').selectedIndex === 2")
     context.close()
