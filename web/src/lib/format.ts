@@ -42,7 +42,7 @@ const SPLITS: Record<string, string> = {
   test: 'test images',
   train: 'training images',
   'val (before learning from it)': 'validation images, before they were added to training',
-  'val (learnt from too)': 'validation images, which were also trained on',
+  'val (learnt from too)': 'validation images, also used for training',
 };
 
 /** The images that scores were measured on: “101 validation images”, or “9 images of north” for a split of another name. */
