@@ -147,7 +147,7 @@ WRONG_CALLS = {
     "bad size": (("train", ".", "--out", "run", "--size", "big"), 2, "256x256"),
     "size not a multiple of 32": (("train", ".", "--out", "run", "--size", "100x100"), 2, "multiples of 32"),
     "bad pixel": (("trace", "m.onnx", "photo.png", "--pixel", "here"), 2, "X,Y"),
-    "unknown setting": (("train", ".", "--out", "run", "--set", "speed=9"), 2, "not part of a recipe"),
+    "unknown setting": (("train", ".", "--out", "run", "--set", "speed=9"), 2, "not a field of a recipe"),
     "unknown model": (("train", ".", "--out", "run", "--model", "huge"), 2, "fast, unet"),
     "unknown command": (("segment",), 2, "segment"),
     "missing option": (("train", "."), 2, "--out"),
