@@ -66,6 +66,13 @@ def test_what_nothing_runs_says_why() -> None:
             )
 
 
+def test_tests_that_a_reason_names_exist() -> None:
+    for page in pages():
+        for block in blocks(page):
+            for name in re.findall(r"tests/[a-z_/]+(?:\.py)?", block.reason):
+                assert (ROOT / name).exists(), f"{NAMES[page]}:{block.line}: {name} is gone"
+
+
 def commands_of(text: str) -> Iterator[list[str]]:
     """The words of each `pixelwise VERB …` in fences and in code inside of sentences."""
     text = text.replace("\\\n", " ")
