@@ -5,7 +5,7 @@ signs in some weather), drawn back to front through a pinhole camera. Labels are
 so a mask is exact. Colour alone does not give a class away: walls, asphalt and cloud share their greys, cars wear any
 colour, and shop boards and autumn leaves distract.
 
-scenes_world says what is there, scenes_street and scenes_things how it is painted, scenes_draw is the rasteriser; here
+`scene_layout` holds what is there, `paint_street` and `paint_objects` how it is painted, `rasteriser` draws it; here
 it is put in order, seen through a lens, and written to disk.
 
 Shapes: H, W image.

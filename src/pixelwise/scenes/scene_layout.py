@@ -1,7 +1,7 @@
 """The content of a street scene: weather, houses, camera, in metres and colours, independent of pixels.
 
 World: x metres to the right of the camera along the horizon, measured from the street's curved axis; y up from the
-ground; z ahead along the street. Screen: see scenes_draw.
+ground; z ahead along the street. Screen: see `rasteriser`.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ def sentences(
     if boundary_px is None:
         lines.append(f"There is no class boundary within {NEAR_PX} px.")
     elif boundary_px <= 2:
-        lines.append("It lies on a class boundary, where labels are most often wrong.")
+        lines.append("The pixel is on a class boundary, where labels are most often wrong.")
     else:
         lines.append(f"The nearest class boundary is {boundary_px:.0f} px away.")
     return tuple(lines)
