@@ -137,7 +137,7 @@ def test_a_large_image_is_evaluated(tmp_path: Path, kind: str) -> None:
 VALIDATED = """
     import torch
     from pixelwise.model.build_network import build
-from pixelwise.model.network import ModelConfig
+    from pixelwise.model.network import ModelConfig
     from pixelwise.model.preprocess import Preprocess
     from pixelwise.records import ClassList
     from pixelwise.training.validate import Validation, validate

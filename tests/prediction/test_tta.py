@@ -151,7 +151,7 @@ def test_predict_and_evaluate_use_the_same_views(model: Model, tmp_path: Path) -
         predict(model, [tmp_path / "data/images"], tmp_path / "out", tta="flip", tell=print)
     same = evaluate(model, tmp_path / "data", split="train", tta="flip,1.5")
     assert same.accuracy == 1
-    assert "average of 4 views" in " ".join(same.notes)
+    assert "averaged over 4 TTA variants" in " ".join(same.notes)
     plain = evaluate(model, tmp_path / "data", split="train")
     assert plain.accuracy < 1
     with pytest.raises(UsageError, match="--tta"):

@@ -344,7 +344,7 @@ def test_of_a_source_that_does_not_wait_the_newest_frame_is_taken() -> None:
     class Source:
         problem: str | None = None
 
-        def __iter__(self) -> Iterator[int]:
+        def pictures(self) -> Iterator[int]:
             yield 0
             assert more.wait(60)
             yield from range(1, 100)
