@@ -115,6 +115,8 @@ if __name__ == "__main__":
             sys.stdout.write(f"Skipped the page's sources: no Node {OLDEST_NODE} or newer on this machine.\n")
         else:
             run_script(found, sys.argv[1][2:])
+    elif sys.argv[1:]:
+        sys.exit("usage: python hatch_build.py [--check | --format]    without an option: build the page")
     else:
         build_page()
         sys.stdout.write(f"The page is built: {STATIC}\n")

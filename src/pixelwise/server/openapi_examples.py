@@ -151,7 +151,8 @@ OTHER: dict[tuple[str, str], dict[str, str]] = {
     ("get", "/v1/runs/{name}/images/{index}"): {"image/png": "‰PNG"},
     ("get", "/v1/runs/{name}/truth/{index}"): {"image/png": "‰PNG"},
     ("get", "/metrics"): {
-        "text/plain": 'pixelwise_requests_total{route="/v1/predict",status="200"} 1\npixelwise_predict_seconds_count 1',
+        "text/plain": 'pixelwise_requests_total{route="/v1/predict",status="200"} 1.0\n'
+        "pixelwise_predict_seconds_count 1.0",
     },
 }  # fmt: skip
 ERROR = {"error": {"kind": "busy", "message": "The server is busy: its queue is full.", "remedy": "Try again in 2 s."}}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from pixelwise.metrics.calibration import calibration_error, fit_temperature
 from pixelwise.model.build_network import build, weights_licence
 from pixelwise.model.network import ModelConfig, Network
 from pixelwise.model.preprocess import Preprocess, resize_scores
-from pixelwise.records import ClassList, Pixels, Sample
+from pixelwise.records import ClassList, OnProgress, Pixels, Sample, no_progress
 from pixelwise.trace_events import Listener, nobody
 from pixelwise.training.checkpoint import load_checkpoint
 from pixelwise.training.loader import Pairs
@@ -47,10 +47,6 @@ MAX_DROP = 0.5  # percentage points of mean IoU
 SIZED_IMAGES = 64  # at most this many determine the typical image size
 
 
-def unwatched(_done: int, _total: int) -> None:
-    """The default progress callback: none."""
-
-
 def export(
     run: Path | str,
     out: Path | str | None = None,
@@ -62,7 +58,7 @@ def export(
     validation: Validation | None = None,
     measured: ValidationResult | None = None,
     tell: Listener = nobody,
-    progress: Callable[[int, int], None] = unwatched,
+    progress: OnProgress = no_progress,
 ) -> Path:
     """Export the best epoch of a run as a bundle: one .onnx file that any ONNX Runtime runs.
 
