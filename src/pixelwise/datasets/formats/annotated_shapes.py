@@ -1,9 +1,9 @@
-"""Shapes as annotation tools draw them, and the mask that they make.
+"""Shapes drawn in annotation tools, and the masks made from them.
 
-Every reader of drawn annotations turns its file into pictures: an image's name and its shapes, each with a class name.
-Shapes are drawn in order of `z`, then in the order of the file, later ones over earlier ones.
+Every reader of drawn annotations turns its file into pictures: an image name and its shapes, each with a class name.
+Shapes are drawn by `z`, then in file order, later ones over earlier ones.
 
-Coordinates are pixels: x to the right, y down, from the image's top left corner. Angles are degrees, clockwise.
+Coordinates are pixels from the image's top left corner: x to the right, y down. Angles are degrees, clockwise.
 Shapes: H, W of the mask; N corners of a ring, each (x, y).
 """
 
@@ -28,7 +28,7 @@ from pixelwise.images.files import Refusal, shown
 OBJECT = "object"  # the class of shapes without a name
 MOST_CORNERS = 2048  # of an ellipse
 LINE, POINT = "A line has no area.", "A point has no area."
-WHY_NOT = {  # kinds of shapes, in the words of many formats
+WHY_NOT = {  # shape kinds, as the formats name them
     **dict.fromkeys(("line", "linestrip", "polyline", "linestring", "multilinestring", "path", "vector"), LINE),
     **dict.fromkeys(("point", "points", "multipoint", "keypoint", "keypoints", "keypointlabels"), POINT),
     **dict.fromkeys(("skeleton", "cuboid", "cuboid_2d", "graph"), "It has no outline on the image."),
@@ -36,12 +36,12 @@ WHY_NOT = {  # kinds of shapes, in the words of many formats
 }
 
 Size = tuple[int, int]  # H, W
-Place = str | int  # what finds a picture in its file
+Place = str | int  # key of a picture in its file
 
 
 @dataclass(frozen=True)
 class MaskPatch:
-    """Pixels of a shape: a mask [h, w] and where its top left pixel lies."""
+    """Pixels of a shape: a mask [h, w] and the position of its top left pixel."""
 
     top: int
     left: int
@@ -50,12 +50,12 @@ class MaskPatch:
 
 @dataclass(frozen=True)
 class DrawnShape:
-    """One annotated shape: rings (even-odd: a ring inside a ring is a hole), pixels, or why it has neither."""
+    """One annotated shape: rings (even-odd: a ring inside a ring is a hole), pixels, or the reason for neither."""
 
     name: str  # its class
-    kind: str  # the format's own word for it: "polygon", "polyline", "bitmap"
+    kind: str  # the format's own term: "polygon", "polyline", "bitmap"
     rings: tuple[Polygon, ...] = ()
-    outline: Callable[[Size], Polygon] | None = None  # its one ring, where that depends on the image's (H, W)
+    outline: Callable[[Size], Polygon] | None = None  # its one ring, if it depends on the image's (H, W)
     patch: Callable[[Size], MaskPatch] | None = None  # its pixels on an image of (H, W); raises Refusal
     undrawn: str = ""  # a sentence: "A line has no area."
     z: int = 0
@@ -65,12 +65,12 @@ class DrawnShape:
 
     @classmethod
     def not_drawn(cls, name: str, kind: str, why: str = "", z: int = 0) -> DrawnShape:
-        """A shape that is not drawn: its kind has no area or is not read, or `why`."""
+        """A shape that is not drawn: for the reason `why`, or because its kind has no area or is not read."""
         return cls(name, kind, undrawn=why or WHY_NOT.get(kind.lower(), "This kind of shape is not read."), z=z)
 
     @classmethod
     def polygon(cls, name: str, kind: str, rings: Iterable[Any], z: int = 0) -> DrawnShape:
-        """A shape of rings, each a list of pairs or a flat list of x, y, x, y; one that cannot be drawn says why."""
+        """A shape of rings, each a list of pairs or a flat list x, y, x, y; undrawable ones carry the reason."""
         try:
             return cls(name, kind, tuple(polygon_of(ring) for ring in rings), z=z)
         except Refusal as refusal:
@@ -78,7 +78,7 @@ class DrawnShape:
 
     @classmethod
     def rectangle(cls, name: str, kind: str, *sides: Any, turned: Any = 0, z: int = 0) -> DrawnShape:
-        """A shape from left, top, right, bottom; `turned` in degrees, clockwise, about its centre."""
+        """A shape from left, top, right, bottom; `turned` is degrees clockwise about its centre."""
         numbers = _finite(*sides, turned)
         if len(numbers) != 5:
             return cls(name, kind, undrawn="Its sides are not four finite numbers.", z=z)
@@ -95,7 +95,7 @@ class DrawnShape:
 
     @classmethod
     def ellipse(cls, name: str, kind: str, *numbers: Any, turned: Any = 0, z: int = 0) -> DrawnShape:
-        """A shape from the centre x, y and the radii x, y; `turned` in degrees, clockwise, about its centre."""
+        """A shape from the centre x, y and the radii x, y; `turned` is degrees clockwise about its centre."""
         own = _finite(*numbers, turned)
         if len(own) != 5:
             return cls(name, kind, undrawn="Its centre and radii are not four finite numbers.", z=z)
@@ -106,14 +106,14 @@ class DrawnShape:
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One image as an annotation file names it, with its shapes."""
+    """One image named in an annotation file, with its shapes."""
 
     image: str  # its name or path, as the format writes it
     shapes: tuple[DrawnShape, ...] = ()
-    size: Size | None = None  # of the image, where the file states it
-    at: Path | None = None  # the image's path, where the format's folders determine it
+    size: Size | None = None  # of the image, if the file states it
+    at: Path | None = None  # the image's path, if the format's folders determine it
     split: str = "all"
-    damaged: Refusal | None = None  # why this picture cannot be read; others of the file may be sound
+    damaged: Refusal | None = None  # why this picture cannot be read; others in the file may be intact
 
     @property
     def drawn(self) -> list[DrawnShape]:
@@ -123,7 +123,7 @@ class AnnotatedImage:
 def picture_of(
     image: str, shapes: Iterable[DrawnShape], size: Callable[[], Size | None], split: str = "all"
 ) -> AnnotatedImage:
-    """A picture whose shapes are made here; one that raises is damaged, and the file's other pictures are not."""
+    """Build a picture from its shapes; an error marks this picture as damaged, not the file's others."""
     try:
         with refusals():
             return AnnotatedImage(image, tuple(shapes), size(), split=split)
@@ -132,7 +132,7 @@ def picture_of(
 
 
 def mask_of(picture: AnnotatedImage, ids: Mapping[str, int], size: Size) -> MaskIds:
-    """The mask [H, W] of a picture; 0 where nothing is drawn. Raises Refusal: damaged, or of another size."""
+    """The mask [H, W] of a picture; 0 where nothing is drawn. Raises Refusal: damaged, or a size mismatch."""
     if picture.damaged:
         raise Refusal(picture.damaged.kind, f"{shown(picture.image)}: {picture.damaged.what}", picture.damaged.remedy)
     same_size(picture.size, size, shown(picture.image))
@@ -142,7 +142,7 @@ def mask_of(picture: AnnotatedImage, ids: Mapping[str, int], size: Size) -> Mask
 
 
 def draw_all(mask: MaskIds, picture: AnnotatedImage, ids: Mapping[str, int]) -> None:
-    """Draw a picture's shapes into a mask [H, W], each with its class's id. Raises Refusal."""
+    """Draw a picture's shapes into a mask [H, W], each with its class id. Raises Refusal."""
     for i, shape in sorted(enumerate(picture.shapes), key=lambda numbered: numbered[1].z):
         if not shape.undrawn:
             with shape_named(where_of(picture, i)):
@@ -172,7 +172,7 @@ def where_of(picture: AnnotatedImage, i: int) -> str:
 
 @contextmanager
 def shape_named(where: str) -> Iterator[None]:
-    """Put `where` in front of the message of a Refusal. Empty polygons are skipped: listing has reported them."""
+    """Prefix a Refusal's message with `where`. Skip empty polygons: the listing has reported them."""
     try:
         with refusals():
             yield
@@ -182,7 +182,7 @@ def shape_named(where: str) -> Iterator[None]:
 
 
 def blank_mask(height: int, width: int, top_id: int) -> MaskIds:
-    """Zeros [H, W] of a type that holds `top_id`. Raises Refusal where the size is not allowed."""
+    """Zeros [H, W] of a type that holds `top_id`. Raises Refusal: the size is not allowed."""
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
         raise Refusal("too-large", f"{width}×{height} pixels are not allowed for a mask.", "Correct the annotation.")
     return np.zeros((height, width), np.uint8) if top_id < 256 else np.zeros((height, width), np.int32)
@@ -195,7 +195,7 @@ def box_of(left: float, top: float, right: float, bottom: float, degrees: float 
 
 
 def ellipse_of(x: float, y: float, radius_x: float, radius_y: float, degrees: float = 0.0) -> Polygon:
-    """An ellipse about (x, y), turned about its centre, with about one corner a pixel of its outline."""
+    """An ellipse centred at (x, y), turned about its centre, with about one corner per pixel of its outline."""
     around = min(max(64, math.ceil(math.pi * (abs(radius_x) + abs(radius_y)))), MOST_CORNERS)
     angles = np.linspace(0, 2 * np.pi, around, endpoint=False)
     corners = np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1)
@@ -210,16 +210,16 @@ def turned_about(ring: Polygon, centre: tuple[float, float], degrees: float) -> 
     offset = ring - centre
     x = offset[:, 0] * cos - offset[:, 1] * sin
     y = offset[:, 0] * sin + offset[:, 1] * cos
-    return np.asarray(np.stack([x, y], axis=1).round(9) + centre)  # rounded: a quarter turn ends on the pixels' edges
+    return np.asarray(np.stack([x, y], axis=1).round(9) + centre)  # rounded: quarter turns land on pixel edges
 
 
 def _finite(*values: Any) -> list[float]:
-    """Values as numbers, without those that are not numbers."""
+    """The values that are finite numbers; others are dropped."""
     return [number for value in values if (number := number_of(value)) is not None]
 
 
 def number_of(value: Any) -> float | None:
-    """A finite number from a file, also where it is stored as text; None where it is not one."""
+    """A finite number from a file, even if stored as text; None if it is not one."""
     try:
         return number(value, "number") if not isinstance(value, str) else number_text(value, "number")
     except Refusal:

@@ -1,7 +1,7 @@
-"""Annotation files: found, read and listed with the images that they are drawn on.
+"""Find and read annotation files, and list them with their images.
 
-A format whose classes are names (LabelMe, CVAT, Label Studio …) has no ids: they are made from the names here, and
-`dataset.toml` meets them by name. What is not drawn is reported by kind and class. Shapes: H, W of one mask.
+Formats with class names only (LabelMe, CVAT, Label Studio …) have no ids: this module assigns them, and `dataset.toml`
+refers to classes by name. Skipped shapes are reported by kind and class. Shapes: H, W of one mask.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from pixelwise.records import VOID, ClassList, Sample
 BACKGROUND = "background"
 VOID_NAME = "void"
 PEEK_BYTES = 4096
-PEEKED = 8  # files of one folder that are peeked into to recognise a format
+PEEKED = 8  # files opened per folder to recognise a format
 NAMED_CLASSES = 5
-MISSING_NAMED = 5  # images of one file that are reported by name
+MISSING_NAMED = 5  # missing images per file that are reported by name
 
 Result = TypeVar("Result")
 Read = Callable[[Path], Mapping[Place, AnnotatedImage]]  # the pictures of a file; raises Refusal
 
 
 def read_json(path: Path) -> Any:
-    """A parsed JSON file, kept while the file is unchanged. Raises Refusal."""
+    """A parsed JSON file, cached while the file is unchanged. Raises Refusal."""
     try:
         return _parsed(path, path.stat().st_mtime_ns)
     except OSError as error:
@@ -61,7 +61,7 @@ def _parsed(path: Path, _changed_ns: int) -> Any:
 
 
 def read_all(paths: Iterable[Path], read: Callable[[Path], Result], listing: Listing) -> Iterator[tuple[Path, Result]]:
-    """(file, result of `read`), one at a time; a file that cannot be read becomes a problem and is skipped."""
+    """(file, result of `read`), one at a time; an unreadable file becomes a problem and is skipped."""
     for path in paths:
         try:
             with refusals():
@@ -73,7 +73,7 @@ def read_all(paths: Iterable[Path], read: Callable[[Path], Result], listing: Lis
 
 
 def read_or_none(read: Callable[[Path], Result], path: Path) -> Result | None:
-    """`read` of a file; None for a file that cannot be read, which the listing reports."""
+    """The result of `read` for a file; None if it is unreadable, which the listing reports."""
     try:
         with refusals():
             return read(path)
@@ -82,13 +82,13 @@ def read_or_none(read: Callable[[Path], Result], path: Path) -> Result | None:
 
 
 def peek(path: Path) -> str:
-    """The first few kilobytes of a file as text; "" where it cannot be read or is no file."""
+    """The first few kilobytes of a file as text; "" if it is unreadable or not a file."""
     try:
         if not path.is_file():
             return ""
         with path.open("rb") as file:
             data = file.read(PEEK_BYTES)
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # an invalid file name
         return ""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
@@ -96,12 +96,12 @@ def peek(path: Path) -> str:
 
 
 def files_that(root: Path, suffixes: tuple[str, ...], says: Callable[[str], bool], depth: int = 4) -> list[Path]:
-    """The files below a root with these suffixes whose beginning `says` recognises."""
+    """The files below a root with these suffixes whose first kilobytes `says` recognises."""
     return [path for path in files_below(root, suffixes, depth) if says(peek(path))]
 
 
 def any_that(root: Path, suffixes: tuple[str, ...], says: Callable[[str], bool], depth: int = 4) -> bool:
-    """Whether there is such a file; only a few files of each folder are peeked into."""
+    """Whether `files_that` would find a file; opens only a few files per folder."""
     peeked: Counter[Path] = Counter()
     for path in files_below(root, suffixes, depth):
         peeked[path.parent] += 1
@@ -111,29 +111,29 @@ def any_that(root: Path, suffixes: tuple[str, ...], says: Callable[[str], bool],
 
 
 class SkippedShapes:
-    """Shapes that are not drawn, counted so that one problem names each kind: none is dropped silently."""
+    """Counts of shapes that are not drawn, reported as one problem per kind: none is dropped silently."""
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
         self.counts: dict[tuple[str, str], Counter[str]] = {}  # by kind and reason: shapes by class
-        self.places: dict[tuple[str, str], dict[Path, str]] = {}  # and the first in each annotation file
+        self.places: dict[tuple[str, str], dict[Path, str]] = {}  # and the first shape in each annotation file
 
     def add(self, path: Path, kind: str, label: str, where: str, why: str = "") -> None:
-        """One shape.
+        """Count one shape.
 
         Args:
             path: the annotation file.
-            kind: what it is in the format's words, such as "polyline".
+            kind: the format's own term, such as "polyline".
             label: its class.
-            where: what finds it in the file, such as "image 3.png, shape 5".
-            why: a sentence; where it is left out, what `WHY_NOT` says about the kind.
+            where: its position in the file, such as "image 3.png, shape 5".
+            why: the reason, as a sentence; defaults to that of `WHY_NOT` for the kind.
         """
         key = (kind, why or WHY_NOT.get(kind.lower(), "This kind of shape is not read."))
         self.counts.setdefault(key, Counter())[label] += 1
         self.places.setdefault(key, {}).setdefault(path, where)
 
     def report(self) -> None:
-        """Put what was added into the listing, as warnings."""
+        """Add the counted shapes to the listing as warnings."""
         for (kind, why), labels in self.counts.items():
             places = self.places[kind, why]
             path, first = next(iter(places.items()))
@@ -148,17 +148,17 @@ class SkippedShapes:
 
 
 def name_ids(drawn: Iterable[str], declared: Sequence[str] = ()) -> dict[str, int]:
-    """An id for every name: background is 0, then those that the format declares, in its order, then the alphabet."""
+    """An id per name: background is 0, then declared names in the format's order, then the rest alphabetically."""
     first = list(dict.fromkeys(name for name in declared if name != BACKGROUND))
     rest = sorted({name for name in drawn if name != BACKGROUND} - set(first))
     return {BACKGROUND: 0, **{name: i for i, name in enumerate([*first, *rest], start=1)}}
 
 
 def named_toml(classes: ClassList, seen: Iterable[int], declared: Sequence[str] = ()) -> str:
-    """dataset.toml for a format of names. `seen`: class ids (VOID too) that are drawn; `declared`: see `name_ids`.
+    """dataset.toml for a format with class names. `seen`: drawn class ids, VOID included; `declared`: see `name_ids`.
 
-    Classes that are neither drawn nor declared get ids after all others. Without a class "background", what is not
-    drawn is void.
+    Classes that are neither drawn nor declared get ids after all others. Without a class "background", undrawn pixels
+    are void.
     """
     ids = name_ids((VOID_NAME if c == VOID else classes.names[c] for c in seen), declared)
     for name in classes.names:
@@ -172,7 +172,7 @@ def named_toml(classes: ClassList, seen: Iterable[int], declared: Sequence[str] 
 def named_masks(
     labels: NDArray[np.uint8], names: Sequence[str], *, background: bool = False
 ) -> Iterator[tuple[str, int, NDArray[np.bool_]]]:
-    """(name, class id, where it is [H, W]) of every class on a mask, and of void; of background only if asked for."""
+    """(name, class id, pixels [H, W]) of every class in a mask, and void; background only on request."""
     for c in np.unique(labels).tolist():
         name = VOID_NAME if c == VOID else names[c]
         if background or name != BACKGROUND:
@@ -181,7 +181,7 @@ def named_masks(
 
 @dataclass(frozen=True)
 class _Drawn:
-    """One image and what is drawn on it, by names."""
+    """One image and the class names drawn on it."""
 
     path: Path  # the annotation file
     image: Path
@@ -200,12 +200,12 @@ def list_pictures(
     *,
     uploaded: bool = False,
 ) -> Listing:
-    """The listing of annotation files: every picture whose image is there, once.
+    """The listing of annotation files: every picture whose image exists, once.
 
     Args:
         reader: the reader's name in `read_sample.MASK_READERS`.
-        source: what the class names are, for people.
-        declared: classes that the format declares, in its order, whether they are drawn or not.
+        source: a description of the class names for users.
+        declared: classes that the format declares, in its order, drawn or not.
         uploaded: see `ImageFiles.find`.
     """
     lister = _Lister(root, uploaded)
@@ -215,7 +215,7 @@ def list_pictures(
             lister.add(path, place, picture, alone=len(pictures) == 1)
     lister.report()
     drawn = lister.drawn
-    if {"all"} < {one.split for one in drawn}:  # next to splits, what is in none of them is trained on
+    if {"all"} < {one.split for one in drawn}:  # if there are splits, images in none of them go to train
         lone = sum(one.split == "all" for one in drawn)
         drawn = [replace(one, split="train") if one.split == "all" else one for one in drawn]
         listing.notes.append(f"In train, as their folders name no split: {lone:,} images.")
@@ -232,7 +232,7 @@ def list_pictures(
 
 
 class _Lister:
-    """Takes in pictures one by one, and counts what is wrong with them."""
+    """Collects pictures one by one and counts their problems."""
 
     def __init__(self, root: Path, uploaded: bool) -> None:
         self.listing = Listing(root)
@@ -240,13 +240,13 @@ class _Lister:
         self.uploaded = uploaded
         self.undrawn = SkippedShapes(self.listing)
         self.drawn: list[_Drawn] = []
-        self.first: dict[Path, tuple[Path, AnnotatedImage]] = {}  # of each image: the first picture of it, and its file
-        self.repeated: Counter[tuple[Path, Path]] = Counter()  # pictures that two files have
-        self.missing: Counter[Path] = Counter()  # images that are not there, by the file that names them
-        self.bare = 0  # pictures on which nothing is drawn
+        self.first: dict[Path, tuple[Path, AnnotatedImage]] = {}  # per image: its first picture, and the file of it
+        self.repeated: Counter[tuple[Path, Path]] = Counter()  # pictures found in two files
+        self.missing: Counter[Path] = Counter()  # missing images, by the file that names them
+        self.bare = 0  # pictures with nothing drawn
 
     def add(self, path: Path, place: Place, picture: AnnotatedImage, alone: bool) -> None:
-        """Take in a picture of a file; `alone`: the only one."""
+        """Add a picture of a file; `alone`: it is the file's only one."""
         if picture.damaged:
             what = f"{shown(picture.image)}: {picture.damaged.what}"
             self.listing.error(picture.damaged.kind, path, what, picture.damaged.remedy)
@@ -269,7 +269,7 @@ class _Lister:
         self.drawn.append(_Drawn(path, image, split, names, place))
 
     def report(self) -> None:
-        """Put what was counted into the listing."""
+        """Add the counted problems to the listing."""
         listing = self.listing
         for path, count in self.missing.items():
             if count > MISSING_NAMED:
@@ -286,9 +286,9 @@ class _Lister:
 def find_image(
     files: ImageFiles, picture: AnnotatedImage, path: Path, *, alone: bool = False, uploaded: bool = False
 ) -> Path | None:
-    """The image of a picture in an annotation file, also where its name has no suffix.
+    """The image of a picture in an annotation file, even if its name has no suffix.
 
-    Of several alike it is the one in a folder of the picture's or the file's split. `alone`: see `_Lister.add`.
+    Of several matches, the one in a folder of the picture's or the file's split. `alone`: see `_Lister.add`.
     """
     near = [*path.parent.relative_to(files.root).parts, *([picture.split] if picture.split != "all" else [])]
     suffixes = ("",) if picture.image.lower().endswith(IMAGE_SUFFIXES) else ("", *IMAGE_SUFFIXES)
@@ -297,14 +297,14 @@ def find_image(
         if image := files.find(one, near, base=path.parent, uploaded=uploaded):
             return image
     split = split_of(path.parent if alone else path, files.root)
-    if split == "all":  # train_images/ and test_images/ are alike to `find`
+    if split == "all":  # `find` cannot tell train_images/ from test_images/
         return None
     alike = [path for one in names for path in files.by_name.get(one, []) if split_of(path.parent, files.root) == split]
     return alike[0] if len(alike) == 1 else None
 
 
 def picture_mask(read: Read, path: Path, entry: str, size: Size) -> MaskIds:
-    """The mask [H, W] of one picture. `entry`: as `list_pictures` writes it. Raises Refusal."""
+    """The mask [H, W] of one picture. `entry`: from `list_pictures`. Raises Refusal."""
     place, ids = json.loads(entry)
     picture = pictures_of(read, path).get(place)
     if picture is None:
@@ -313,7 +313,7 @@ def picture_mask(read: Read, path: Path, entry: str, size: Size) -> MaskIds:
 
 
 def pictures_of(read: Read, path: Path) -> Mapping[Place, AnnotatedImage]:
-    """The pictures of a file, kept while it is unchanged. Raises Refusal, whatever is wrong with the file."""
+    """The pictures of a file, cached while it is unchanged. Raises Refusal for any error in the file."""
     with refusals():
         return _pictures(read, path, path.stat().st_mtime_ns)
 
@@ -324,12 +324,12 @@ def _pictures(read: Read, path: Path, _changed_ns: int) -> Mapping[Place, Annota
 
 
 def report_shapes(path: Path, picture: AnnotatedImage, image: Path, listing: Listing, undrawn: SkippedShapes) -> None:
-    """Report shapes that are not drawn, and rings that cross themselves or leave the image."""
+    """Report skipped shapes, and rings that cross themselves or leave the image."""
     for i, shape in enumerate(picture.shapes):
         if shape.undrawn:
             undrawn.add(path, shape.kind, shape.name, where_of(picture, i), shape.undrawn)
     outlined = [i for i, one in enumerate(picture.shapes) if not one.undrawn and (one.rings or one.outline)]
-    size = (picture.size or stated_size(image)) if outlined else None  # None: damaged, reported where it is read
+    size = (picture.size or stated_size(image)) if outlined else None  # None: damaged, reported when read
     if size is not None:
         rings = [(where_of(picture, i), ring) for i in outlined for ring in picture.shapes[i].rings_on(size)]
         judge_polygons(
@@ -338,20 +338,20 @@ def report_shapes(path: Path, picture: AnnotatedImage, image: Path, listing: Lis
 
 
 def stated_size(image: Path) -> Size | None:
-    """(H, W) of an image after its EXIF orientation, as its header says; None where the header cannot be read."""
+    """(H, W) of an image from its header, after EXIF orientation; None if the header is unreadable."""
     if not image.is_file():
-        return None  # to open a pipe would wait for ever
+        return None  # opening a pipe would block forever
     try:
         with Image.open(image) as opened:
             width, height = opened.size
-            turned = opened.format != "PNG" and stored_turn(opened) >= 5  # a PNG would be decoded first
+            turned = opened.format != "PNG" and stored_turn(opened) >= 5  # for a PNG this would decode the pixels
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return (width, height) if turned else (height, width)
 
 
 def _alike(one: AnnotatedImage, other: AnnotatedImage) -> bool:
-    """Whether two files draw the same on an image, as projects and their exports do."""
+    """Whether two files draw the same shapes on an image, as projects and their exports do."""
 
     def plain(made: object) -> object:
         return made.args if isinstance(made, partial) else made
@@ -363,7 +363,7 @@ def _alike(one: AnnotatedImage, other: AnnotatedImage) -> bool:
 
 
 def _split_of(path: Path, image: Path, root: Path, alone: bool) -> str:
-    """The split that folders of the drawing or of the image name, or the name of a file that draws on many images."""
+    """The split named by folders of the annotation file or image, or by the name of a file for many images."""
     for folder in (path.parent, image.parent):
         split = split_of(folder, root)
         if split != "all":

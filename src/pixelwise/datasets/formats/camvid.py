@@ -12,7 +12,7 @@ from pixelwise.datasets.pair_files import image_files_in, pair_folders
 from pixelwise.images.files import is_file, shown
 from pixelwise.records import ClassList, Sample
 
-CAMVID = ClassList(  # SegNet's names and order; CamVid's hues where they allow it, moved apart for every kind of eye
+CAMVID = ClassList(  # SegNet's names and order; CamVid's hues where possible, separated for colour-blind readers
     ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
     (
         (160, 168, 251),
@@ -29,7 +29,7 @@ CAMVID = ClassList(  # SegNet's names and order; CamVid's hues where they allow 
     ),
 )
 CAMVID_VOID = 11
-LONGEST_LINE = 4096  # of a list of files
+LONGEST_LINE = 4096  # in a list of files
 LISTED_NAME = re.compile(
     r"(\S.*?\.(?:png|jpe?g|webp|bmp|tiff?|p[bgpn]m|gif|avif|hei[cf]|jp2|tga))(?=\s|$)", re.IGNORECASE
 )
@@ -40,7 +40,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every split whose folder is there. A list such as train.txt says which pairs; without it, names pair them."""
+    """Every split with a folder. A list such as train.txt gives the pairs; without one, files are paired by name."""
     listing = Listing(root)
     for split in SPLITS:
         images, masks, names = root / split, root / f"{split}annot", root / f"{split}.txt"
@@ -57,14 +57,14 @@ def list_pairs(root: Path) -> Listing:
 
 
 def _listed_pairs(names: Path, images: Path, masks: Path, listing: Listing) -> list[Sample]:
-    """The pairs that a list names, a line each: image and mask, or the image alone.
+    """The pairs that a list names, one per line: image and mask, or the image alone.
 
-    The paths in such lists are often those of the machine on which they were made, so only file names count.
+    Paths in such lists often belong to the machine that made them, so only file names are used.
     """
     samples = []
     seen: set[str] = set()
     for line in names.read_text("utf-8", errors="surrogateescape").splitlines():
-        listed = LISTED_NAME.findall(line) if len(line) <= LONGEST_LINE else ()  # looking takes time by its square
+        listed = LISTED_NAME.findall(line) if len(line) <= LONGEST_LINE else ()  # the search takes quadratic time
         files = [re.split(r"[/\\]", entry)[-1] for entry in listed]
         if not files:
             if line.strip():
@@ -99,5 +99,5 @@ def _same_stem(folder: Path, image: Path) -> Path:
 
 
 def _quiet_files(folder: Path) -> dict[str, list[Path]]:
-    """As `image_files_in`, without a report: a list has already reported what matters."""
+    """`image_files_in` without reports: the list has already reported problems."""
     return image_files_in(folder, Listing(folder)) if folder.is_dir() else {}

@@ -1,7 +1,7 @@
 """Cityscapes: leftImg8bit/{split}/{city}/…_leftImg8bit.png and gtFine/{split}/{city}/…_gtFine_labelIds.png.
 
-Label ids are read as the 19 classes that the benchmark trains; all others are void. Where only …_polygons.json are
-there, they are drawn, in their order. Source: the Cityscapes scripts' label table (Cordts et al., CVPR 2016).
+Label ids map to the benchmark's 19 training classes; all others are void. If only …_polygons.json files exist, their
+polygons are drawn in file order. Source: the Cityscapes scripts' label table (Cordts et al., CVPR 2016).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def recognises(root: Path) -> bool:
 
 
 def _part(root: Path, name: str) -> Path | None:
-    """root/name, or root/…/name in the folder of the archive that it came in: leftImg8bit_trainvaltest/leftImg8bit."""
+    """root/name, or root/…/name inside its archive's folder: leftImg8bit_trainvaltest/leftImg8bit."""
     if (root / name).is_dir():
         return root / name
     return next((path for path in sorted(root.glob(f"{name}*/{name}")) if path.is_dir()), None)
@@ -96,13 +96,13 @@ def list_pairs(root: Path) -> Listing:
 
 
 def mask_ids(path: Path, entry: str, size: Size) -> MaskIds:
-    """The mask that a …_polygons.json draws, as label ids; 0, "unlabelled", where nothing is drawn. Raises Refusal."""
+    """The mask that a …_polygons.json draws, as label ids; 0 ("unlabelled") where nothing is drawn. Raises Refusal."""
     del entry
     return mask_of(pictures_of(read, path)[0], IDS, size)
 
 
 def read(path: Path) -> dict[Place, AnnotatedImage]:
-    """The one picture of a …_polygons.json, without deleted objects. Raises Refusal."""
+    """The one image of a …_polygons.json, without deleted objects. Raises Refusal."""
     table = table_of(read_json(path), "content")
     figures = []
     for i, thing in enumerate(rows_of(table.get("objects"), "objects")):

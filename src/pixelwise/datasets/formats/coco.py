@@ -1,12 +1,12 @@
 """COCO: one JSON file for many images, with polygons, run lengths, or (panoptic) PNGs of segment numbers.
 
 Reads instances and stuff (`segmentation` as polygons, compressed or plain run lengths) and panoptic files, wherever the
-JSON lies below the root. Objects are drawn from large to small, because COCO has no order of drawing. A category's id
-in the masks is COCO's own; where 0 is used as one, all are one higher. Pixels under no object are 0: background, unless
-dataset.toml says void. Objects of which only a box is there are named as not drawn.
+JSON lies below the root. COCO defines no drawing order, so objects are drawn from large to small. Mask values are COCO
+category ids, all shifted up by one if a category has id 0. Pixels under no object are 0: background, unless
+dataset.toml declares 0 void. Objects with only a box are reported as not drawn.
 
-Format: cocodataset.org/#format-data. Run lengths are decoded here and not by pycocotools, whose C code trusts its
-input; tests compare the two.
+Format: cocodataset.org/#format-data. Run lengths are decoded here, not by pycocotools, whose C code trusts its input;
+tests compare the two.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from pixelwise.records import Sample
 KEYS = ("images", "annotations", "categories")
 TOP_CATEGORY = 2**20
 Row = dict[str, Any]
-Part = tuple[slice, slice, NDArray[np.bool_]]  # rows and columns of the image, and which of their pixels
+Part = tuple[slice, slice, NDArray[np.bool_]]  # rows and columns of the image, and the object's pixels within them
 
 
 def annotation_files(root: Path) -> list[Path]:
-    """JSON files below a root that are COCO's, by their keys."""
+    """The COCO files below a root: JSON files with COCO's keys."""
     found = []
     for path in files_below(root, (".json",), depth=3):
         text = peek(path)
@@ -51,7 +51,7 @@ def annotation_files(root: Path) -> list[Path]:
             table = read_json(path)
         except Refusal:
             if "annotations" in path.name or "coco" in path.name or "instances" in path.name:
-                found.append(path)  # cut short: listed, so that it is reported
+                found.append(path)  # truncated: listed so that it is reported
             continue
         if isinstance(table, dict) and all(key in table for key in KEYS):
             found.append(path)
@@ -63,7 +63,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every image that a JSON file names, in the split that the file's name or folder says."""
+    """Every image that a JSON file names; the file's name or folder gives the split."""
     listing, files = Listing(root), ImageFiles(root)
     categories: dict[int, Row] = {}
     undrawn = SkippedShapes(listing)
@@ -84,7 +84,7 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     """The mask of the image with this id.
 
     Raises:
-        Refusal: the file says another size; an object's run lengths or category are damaged.
+        Refusal: the file declares another size; an object's run lengths or category are damaged.
     """
     shift, row = _shift(_table(path)), _image_rows(path, path.stat().st_mtime_ns).get(entry, {})
     name = f"image {shown(str(row.get('file_name')))},"
@@ -95,21 +95,21 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
         with shape_named(f"{name} {_named(thing)}"):
             values.append(_category(thing) + shift)
     ids = blank_mask(*size, max(values, default=0))
-    areas = np.full(size, size[0] * size[1] + 1, np.int64)  # of the object that each pixel is drawn with
+    areas = np.full(size, size[0] * size[1] + 1, np.int64)  # area of the topmost object at each pixel
     for thing, value in zip(objects, values, strict=True):
         with shape_named(f"{name} {_named(thing)}"):
             part = _part(thing.get("segmentation"), size)
             if part is not None:
                 rows, columns, own = part
                 area = int(own.sum())
-                own = own & (areas[rows, columns] >= area)  # the smaller one, or the later one, lies on top
+                own = own & (areas[rows, columns] >= area)  # the smaller object is on top; on a tie, the later
                 ids[rows, columns][own] = value
                 areas[rows, columns][own] = area
     return ids
 
 
 def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
-    """The mask of an image of a panoptic file: its PNG's colour numbers a segment, the JSON gives the category."""
+    """The mask of a panoptic image: the PNG's colour encodes the segment id, the JSON gives its category."""
     table = _table(path)
     shift = _shift(table)
     same_size(_declared_size(_image_rows(path, path.stat().st_mtime_ns).get(entry, {})), size)
@@ -136,11 +136,11 @@ def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
 
 
 def _list_file(path: Path, table: Row, listing: Listing, files: ImageFiles, undrawn: SkippedShapes) -> None:
-    """The images of one file. What is wrong with one of them does not stop the others."""
+    """List the images of one file. An error in one image does not stop the others."""
     split = split_of(path, listing.root)
     panoptic = _is_panoptic(table)
     first: Row = next(iter(table["annotations"]), {})
-    masks = _panoptic_png(path, first).parent if panoptic else None  # its PNGs have the images' names
+    masks = _panoptic_png(path, first).parent if panoptic else None  # PNGs are named after the images
     by_image = _by_image(path, path.stat().st_mtime_ns)
     near = ([split] if split in SPLITS else []) + list(path.parent.relative_to(listing.root).parts) + [path.stem]
     seen: set[str] = set()
@@ -174,7 +174,7 @@ def _tell_of_strays(path: Path, table: Row, seen: set[str], listing: Listing) ->
 def _judge(
     path: Path, name: str, rows: list[Row], size: tuple[int, int] | None, listing: Listing, undrawn: SkippedShapes
 ) -> None:
-    """Warn of objects that cannot be drawn as they are meant."""
+    """Warn of objects that cannot be drawn as intended."""
 
     def warn(kind: str, where: str, message: str, remedy: str) -> None:
         listing.warn(kind, path, f"{shown(name)}: {where} {message}", remedy)
@@ -184,7 +184,7 @@ def _judge(
         if isinstance(shape, list) and shape:
             judge_polygons([(where, numbers) for numbers in _polygons(shape)], size, warn)
         elif shape:
-            continue  # run lengths, or damaged: reported when it is read
+            continue  # run lengths, or damaged: reported when the mask is read
         elif row.get("keypoints"):
             undrawn.add(path, "keypoints", f"category {row.get('category_id')}", f"{shown(name)}, {where}")
         elif row.get("bbox"):
@@ -194,12 +194,12 @@ def _judge(
 
 
 def _polygons(shape: list[Any]) -> list[Any]:
-    """The polygons of a segmentation; some write one polygon's numbers without the list around them."""
+    """The polygons of a segmentation; some tools write a single polygon without the enclosing list."""
     return [shape] if all(type(n) in (int, float) for n in shape) else shape
 
 
 def _part(shape: Any, size: tuple[int, int]) -> Part | None:
-    """What one object covers; None where it covers nothing. Raises Refusal: damaged."""
+    """The pixels one object covers; None if it covers none. Raises Refusal: damaged."""
     if isinstance(shape, dict):
         declared = shape.get("size")
         if declared is not None:
@@ -219,7 +219,7 @@ def _part(shape: Any, size: tuple[int, int]) -> Part | None:
 
 
 def _declare(row: Row, shift: int, categories: dict[int, Row]) -> None:
-    """Take a category in. Raises Refusal: no id or name, or another file's id with another name."""
+    """Add a category. Raises Refusal: no id or name, or another file gives the id another name."""
     number = whole(row.get("id"), "category's id", 0, TOP_CATEGORY) + shift
     name = text_of(row.get("name"), f"name of category {row['id']}")
     other = categories.setdefault(number, row)
@@ -229,7 +229,7 @@ def _declare(row: Row, shift: int, categories: dict[int, Row]) -> None:
 
 
 def _declared(categories: dict[int, Row], *, void_is_0: bool) -> DeclaredClasses | None:
-    """`void_is_0`: what no segment covers is unlabelled, as panoptic files have it; otherwise it is background."""
+    """`void_is_0`: pixels under no segment are void, as in panoptic files; otherwise they are background."""
     if not categories:
         return None
     repeated = Counter(row["name"] for row in categories.values())
@@ -250,7 +250,7 @@ def _declared(categories: dict[int, Row], *, void_is_0: bool) -> DeclaredClasses
 
 
 def _table(path: Path) -> Row:
-    """The file's table, with its three lists. Raises Refusal."""
+    """The file's top-level object with its three lists. Raises Refusal."""
     table = table_of(read_json(path), "content")
     for key in KEYS:
         rows_of(table.get(key), key)
@@ -303,7 +303,7 @@ def _panoptic_rows(path: Path, _changed_ns: int) -> dict[str, Row]:
 
 
 def _panoptic_png(path: Path, row: Row) -> Path:
-    """The PNG of a panoptic annotation. Raises Refusal: its name leads out of the folder."""
+    """The PNG of a panoptic annotation. Raises Refusal: its name points outside the folder."""
     name = text_of(row.get("file_name"), "file_name", "surrogateescape")
     folders = (path.with_suffix(""), path.parent, path.parent.parent / path.stem)
     places = [below(folder, name) for folder in folders]

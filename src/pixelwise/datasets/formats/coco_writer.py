@@ -1,10 +1,10 @@
 """COCO files of class masks, written piece by piece: every class of an image is one object, or one panoptic segment.
 
-A piece is what one image adds: a line with the image's row, then a line for the annotation of each class. Ids are left
-out; they are known when the pieces are joined. A piece is made strip by strip, so that neither the labels nor the run
-lengths of a large image are held in memory. Category ids are those of the classes + 1; void is not written.
+A piece holds one image: a line with the image's row, then one line per class annotation. Ids are omitted and filled in
+when the pieces are joined. A piece is made strip by strip, so neither the labels nor the run lengths of a large image
+are held in memory. Category ids are class ids + 1; void is not written.
 
-Format: cocodataset.org/#format-data. Shapes: H, W the image's own size; R columns of a strip; N runs.
+Format: cocodataset.org/#format-data. Shapes: H, W of the image; R columns of a strip; N runs.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 from pixelwise.images.image_files import encode_png
 from pixelwise.records import VOID, ClassList, Labels
 
-COPIED_BYTES = 1 << 16  # of a line that are held
+COPIED_BYTES = 1 << 16  # of a line held in memory
 RUN = np.dtype([("label", "u1"), ("pixels", "<u4")])
-SPOOLED_BYTES = 1 << 26  # of runs that are kept in memory; more go into a temporary file
+SPOOLED_BYTES = 1 << 26  # of runs held in memory; more go to a temporary file
 Runs = NDArray[np.void]  # [N] of RUN: stretches of one label, down the columns
 
 
 def coco_piece(file_name: str, size: tuple[int, ...], strips: Iterable[Labels]) -> Iterator[bytes]:
-    """The lines of an image, in parts of no particular length. Void is not drawn.
+    """The lines of an image, in chunks of arbitrary length. Void is not drawn.
 
     Args:
         size: (H, W).
-        strips: uint8 [H, R] each, from the left; R may differ.
+        strips: uint8 [H, R] each, from left to right; R may vary.
     """
     height, width = size
     yield json.dumps({"file_name": file_name, "height": height, "width": width}).encode() + b"\n"
@@ -51,13 +51,13 @@ def coco_piece(file_name: str, size: tuple[int, ...], strips: Iterable[Labels]) 
 
 
 def join_pieces(file: IO[bytes], classes: ClassList, pieces: Callable[[], Iterable[BufferedReader]]) -> None:
-    """Write one COCO file of all pieces, a few kilobytes of them in memory at a time.
+    """Write all pieces to one COCO file, with a few kilobytes in memory at a time.
 
     Args:
         pieces: opens the pieces, always in the same order; called twice.
 
     Raises:
-        ValueError: (a piece, what is wrong with it).
+        ValueError: (piece, error).
     """
     rows = enumerate(zip(classes.names, classes.colours, strict=True), start=1)
     categories = [{"id": i, "name": name, "color": list(colour), "isthing": 0} for i, (name, colour) in rows]
@@ -77,7 +77,7 @@ def join_pieces(file: IO[bytes], classes: ClassList, pieces: Callable[[], Iterab
 
 
 def copy_line(piece: BufferedReader, file: IO[bytes]) -> None:
-    """Write the rest of an object whose first members, the ids, are written: what follows its brace."""
+    """Write the rest of an object, after its opening brace, whose ids are already written."""
     if piece.read(2) != b'{"':
         raise ValueError(piece, "it is not a line of JSON")
     file.write(b'"')
@@ -89,7 +89,7 @@ def copy_line(piece: BufferedReader, file: IO[bytes]) -> None:
 
 
 def panoptic_piece(file_name: str, png_name: str, labels: Labels) -> bytes:
-    """The lines of an image whose classes are the segments of `panoptic_png`."""
+    """The lines of an image with one segment of `panoptic_png` per class."""
     height, width = labels.shape
     segments = []
     for c in np.unique(labels).tolist():
@@ -103,7 +103,7 @@ def panoptic_piece(file_name: str, png_name: str, labels: Labels) -> bytes:
 
 
 def panoptic_png(labels: Labels) -> bytes:
-    """COCO's panoptic PNG of a mask [H, W]: red + 256 green + 65536 blue numbers the segment, here its category."""
+    """COCO's panoptic PNG of a mask [H, W]: red + 256 green + 65536 blue is the segment id, here the category id."""
     numbers = np.where(labels == VOID, 0, labels.astype(np.int32) + 1)
     return encode_png(np.stack([numbers & 255, numbers >> 8, np.zeros_like(numbers)], axis=-1).astype(np.uint8))
 
@@ -118,12 +118,12 @@ def runs_down(labels_HR: Labels) -> Runs:
 
 
 def annotation(c: int, size: tuple[int, int], strips: Iterable[Runs]) -> Iterator[bytes]:
-    """The line of a class, from all runs of the image. Category ids are classes' + 1."""
+    """The line of a class, from all runs of the image. Category ids are class ids + 1."""
     height, width = size
     yield f'{{"category_id": {c + 1}, "segmentation": {{"size": [{height}, {width}], "counts": ['.encode()
     at = written_to = area = 0
-    box = [width, height, 0, 0]  # left, top, and the column and row after the last
-    held: NDArray[np.int64] = np.empty((0, 2), np.int64)  # the last run: the next strip may go on with it
+    box = [width, height, 0, 0]  # left, top, last column + 1, last row + 1
+    held: NDArray[np.int64] = np.empty((0, 2), np.int64)  # the last run: the next strip may continue it
     for runs in strips:
         ends = at + np.cumsum(runs["pixels"], dtype=np.int64)
         at = int(ends[-1])
@@ -146,7 +146,7 @@ def annotation(c: int, size: tuple[int, int], strips: Iterable[Runs]) -> Iterato
 
 
 def counts_text(spans_N2: NDArray[np.int64], written_to: int) -> bytes:
-    """Pixels of other classes and of this one by turns, from pixel number `written_to` to the end of the last span."""
+    """Alternating counts of other and own pixels, from pixel `written_to` to the end of the last span."""
     counts = np.diff(spans_N2.ravel(), prepend=written_to)
     return (", " * bool(written_to) + ", ".join(map(str, counts.tolist()))).encode()
 
@@ -156,9 +156,9 @@ def covered(spans_N2: NDArray[np.int64]) -> int:
 
 
 def around(spans_N2: NDArray[np.int64], height: int, box: list[int]) -> list[int]:
-    """The box, enlarged to hold these spans of pixels too, which run down the columns."""
+    """The box, enlarged to include these pixel spans, which run down the columns."""
     first, last = spans_N2[:, 0], spans_N2[:, 1] - 1
-    over = first // height != last // height  # goes on in the next column, and so touches the lower and the upper edge
+    over = first // height != last // height  # continues in the next column, so touches both lower and upper edge
     top = int(np.where(over, 0, first % height).min())
     bottom = int(np.where(over, height - 1, last % height).max()) + 1
     left, right = int(first[0]) // height, int(last[-1]) // height + 1

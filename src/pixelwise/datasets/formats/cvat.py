@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: one annotations.xml with an `image` element for each image, holding shapes.
+"""CVAT for images 1.1: one annotations.xml with an `image` element of shapes per image.
 
 Drawn, in order of z_order: polygon, box and ellipse (rotated too), mask. Reported as not drawn: polyline, points,
 cuboid, skeleton. Tags describe the whole image and are ignored.
@@ -46,7 +46,7 @@ from pixelwise.images.files import Refusal, read_bytes, shown, utf8
 from pixelwise.records import ClassList, Colour, Labels
 
 OF_THE_IMAGE = "tag"
-AREAS = ("polygon", "box", "rectangle", "ellipse", "mask", "any")  # types of labels that have area
+AREAS = ("polygon", "box", "rectangle", "ellipse", "mask", "any")  # label types with area
 
 
 def is_cvat_file(text: str) -> bool:
@@ -58,14 +58,14 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every image that the file names; CVAT's subsets are the splits. Labels that nobody drew are classes too."""
+    """Every image that the file names; CVAT's subsets are the splits. Labels without shapes are classes too."""
     paths = files_that(root, (".xml",), is_cvat_file, depth=2)
     declared = [name for path in paths for name in declared_labels(path)]
     return list_pictures("cvat", root, paths, read, "CVAT's labels", declared)
 
 
 def read(path: Path) -> dict[Place, AnnotatedImage]:
-    """The pictures of a file by name. Raises Refusal."""
+    """The images of a file, by name. Raises Refusal."""
     pictures: dict[Place, AnnotatedImage] = {}
     for element in tree_of(path, path.stat().st_mtime_ns).iter("image"):
         name = text_of(element.get("name"), "image's name", "surrogateescape")
@@ -87,7 +87,7 @@ def tree_of(path: Path, _changed_ns: int) -> Element:
 
 
 def declared_labels(path: Path) -> list[str]:
-    """The labels with area that the task, job or project declares, in its order; none of a damaged file."""
+    """The labels with area that the task, job or project declares, in its order; none for a damaged file."""
     tree = read_or_none(lambda path: tree_of(path, path.stat().st_mtime_ns), path)
     labels = tree.findall("meta/*/labels/label") if tree is not None else []
     areas = (label for label in labels if (label.findtext("type") or "any") in AREAS)
@@ -103,7 +103,7 @@ def _figures(image: Element) -> Iterator[DrawnShape]:
 
 
 def figure_of(shape: Element, label: str, where: str) -> DrawnShape:
-    """A shape's element as a figure. `where` names it in messages. Raises Refusal: damaged."""
+    """The figure of a shape element. `where` names it in messages. Raises Refusal: damaged."""
     kind = shape.tag
     with shape_named(f"{where} ({shown(kind)} {shown(label)})"):
         z = whole_text(shape.get("z_order") or "0", "z_order", -(2**31))
@@ -134,14 +134,14 @@ def _patch(runs: str, box: tuple[int, int, int, int], size: Size) -> MaskPatch:
 
 
 def _size(element: Element) -> Size | None:
-    """The (H, W) that an image element declares; None where it does not."""
+    """The (H, W) that an image element declares; None if it declares none."""
     if element.get("height") is None and element.get("width") is None:
         return None
     return whole_text(element.get("height"), "height", 1), whole_text(element.get("width"), "width", 1)
 
 
 def cvat_text(images: Iterable[str], classes: ClassList) -> bytes:
-    """annotations.xml of images as `image_text` writes them; all classes are declared, with their colours."""
+    """annotations.xml of images from `image_text`; declares all classes with their colours."""
     rows = zip(labels_written(classes), _colours(classes), strict=True)
     labels = [f"        <label><name>{escape(name)}</name><color>{colour}</color></label>" for name, colour in rows]
     head = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>"]
@@ -161,8 +161,8 @@ def _colours(classes: ClassList) -> list[str]:
 
 
 def labels_json(classes: ClassList) -> bytes:
-    """The labels of a task, as CVAT's form for new tasks takes them under "Raw"."""
-    rows = zip(classes.names, _colours(classes), strict=False)  # without void: nobody draws it
+    """The labels of a task, for the "Raw" tab of CVAT's new-task form."""
+    rows = zip(classes.names, _colours(classes), strict=False)  # without void: annotators do not draw it
     labels = [{"name": name, "color": colour, "attributes": []} for name, colour in rows]
     return utf8(json.dumps(labels, ensure_ascii=False) + "\n")
 
@@ -172,7 +172,7 @@ def image_text(
 ) -> str:
     """The element of one image with its labels [H, W]; void as label "void".
 
-    `masks`: one mask for each class instead of polygons, for the background too.
+    `masks`: one mask per class, background included, instead of polygons.
     """
     height, width = labels.shape
     subset = f" subset={quoteattr(split)}" if split else ""

@@ -1,11 +1,11 @@
 """CVAT for video 1.1: annotations.xml with one `track` per object and one shape per frame, next to the frames.
 
 CVAT writes every frame on which a track is visible. If a file holds keyframes only, a shape stays until the next one
-that is outside, or to the end, and boxes are interpolated between keyframes; frames between keyframes of other shapes
-are left out, because only CVAT can interpolate them. So are frames without a visible shape. Notes report all of this.
+that is outside, or to the end, and boxes are interpolated between keyframes. Frames between keyframes of other shapes
+are skipped, because only CVAT can interpolate them, as are frames without a visible shape. Notes report all of this.
 
-Images are frames by the last number of their names: `frame_000000.png`; where they are as many as the film has frames
-and begin at 1, 1 is frame 0. A file without frames next to it is reported, with the way to export them.
+The last number in an image's name is its frame: `frame_000000.png`. If there are as many images as video frames and
+they start at 1, image 1 is frame 0. A file without frames next to it is reported, with instructions to export them.
 
 Format: docs.cvat.ai/docs/dataset_management/formats/format-cvat, "Video".
 """
@@ -32,7 +32,7 @@ from pixelwise.images.files import Refusal, shown
 LAST_NUMBER = re.compile(r"(\d{1,9})\D*$")
 SIDES = ("xtl", "ytl", "xbr", "ybr")
 SHAPES = ("polygon", "box", "ellipse", "mask", "polyline", "points", "cuboid", "skeleton")
-SEARCHED = 1 << 26  # bytes in which the first track or image is looked for
+SEARCHED = 1 << 26  # bytes searched for the first track or image
 FRAMES = "Or put the video's frames next to it: ffmpeg -i FILM -start_number 0 frame_%06d.png."
 
 
@@ -47,7 +47,7 @@ class _Track:
 
 @dataclass
 class _Film:
-    """A file's tracks, its frames, and what was done about missing ones."""
+    """A file's tracks, its frames, and how missing ones were handled."""
 
     tracks: list[_Track]
     size: Size | None
@@ -55,12 +55,12 @@ class _Film:
     pictures: dict[Place, AnnotatedImage] = field(default_factory=dict)
     empty: list[int] = field(default_factory=list)  # frames without a visible shape
     between: list[int] = field(default_factory=list)  # frames between keyframes of shapes other than boxes
-    missing: list[int] = field(default_factory=list)  # frames with a shape and without an image
-    moved: int = 0  # boxes between keyframes
+    missing: list[int] = field(default_factory=list)  # frames with a shape but no image
+    moved: int = 0  # boxes interpolated between keyframes
 
 
 def annotation_files(root: Path) -> list[Path]:
-    """CVAT's files that hold tracks and no images."""
+    """CVAT files with tracks and no images."""
     return [path for path in files_that(root, (".xml",), is_cvat_file, depth=3) if _has_tracks(path)]
 
 
@@ -69,11 +69,11 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every frame that is there and on which a track is to be seen."""
+    """Every existing frame with a visible track."""
     paths = annotation_files(root)
     declared = [name for path in paths for name in declared_labels(path)]
     listing = list_pictures("cvat-video", root, paths, read, "CVAT's labels", declared)
-    for split, samples in listing.splits.items():  # frames of one film stay in one split
+    for split, samples in listing.splits.items():  # frames of one video stay in one split
         grouped = [replace(sample, group=listing.where(sample.mask or sample.image)) for sample in samples]
         listing.splits[split] = grouped
     for path in paths:
@@ -93,7 +93,7 @@ def list_pairs(root: Path) -> Listing:
 
 
 def _has_tracks(path: Path) -> bool:
-    """Whether a track, and no image, comes first."""
+    """Whether the first element is a track, not an image."""
     with path.open("rb") as file:
         data = file.read(SEARCHED)
     first = re.search(rb"<(track|image)[\s>]", data)
@@ -105,7 +105,7 @@ def _several(frames: list[int]) -> str:
 
 
 def read(path: Path) -> dict[Place, AnnotatedImage]:
-    """The pictures of a film's frames by number. Raises Refusal."""
+    """The pictures of a video, by frame number. Raises Refusal."""
     return _film(path, path.stat().st_mtime_ns).pictures
 
 
@@ -114,7 +114,7 @@ mask_ids = partial(picture_mask, read)
 
 @lru_cache(maxsize=4)
 def _film(path: Path, changed_ns: int) -> _Film:
-    """A file's frames and what is drawn on each. Raises Refusal."""
+    """A file's frames and their shapes. Raises Refusal."""
     root = tree_of(path, changed_ns)
     elements = root.findall("track")
     tasks = {element.get("task_id") for element in elements}
@@ -144,7 +144,7 @@ def _track(element: Element) -> _Track:
 
 
 def _frames(path: Path, root: Element, drawn: set[int]) -> dict[int, Path]:
-    """A file's images by frame, from the folder that holds most of the annotated ones; {} without any."""
+    """A file's images by frame, from the folder with most of the annotated frames; {} if there are none."""
     folders: defaultdict[Path, dict[int, Path]] = defaultdict(dict)
     for image in files_below(path.parent, IMAGE_SUFFIXES, depth=3):
         if number := LAST_NUMBER.search(image.stem):
@@ -164,8 +164,8 @@ def _frames(path: Path, root: Element, drawn: set[int]) -> dict[int, Path]:
 
 
 def _draw_film(film: _Film) -> None:
-    """Fill in a film's pictures, and which frames have none and why."""
-    figures: defaultdict[int, list[DrawnShape]] = defaultdict(list)  # in the order of the tracks
+    """Fill in a video's pictures, and the frames without one by reason."""
+    figures: defaultdict[int, list[DrawnShape]] = defaultdict(list)  # in track order
     between: set[int] = set()
     missing: set[int] = set()
     order = sorted(film.images)
@@ -201,14 +201,14 @@ def _draw_film(film: _Film) -> None:
 
 
 def _gaps(track: _Track) -> bool:
-    """Whether a track's frames are keyframes alone, with frames between them on which it is to be seen."""
+    """Whether a track holds keyframes only, with visible frames between them."""
     pairs = zip(track.frames, track.frames[1:], track.shapes, strict=False)
     keys = all(shape.get("keyframe", "1") == "1" for shape in track.shapes)
     return keys and any(after > frame + 1 and shape.get("outside") != "1" for frame, after, shape in pairs)
 
 
 def _moved(track: _Track, i: int, frame: int, z: int) -> DrawnShape:
-    """The box between shape i and the next."""
+    """The box interpolated between shape i and the next."""
     share = (frame - track.frames[i]) / (track.frames[i + 1] - track.frames[i])
     ends = [
         [number_text(shape.get(key) or "0", key) for key in (*SIDES, "rotation")] for shape in track.shapes[i : i + 2]

@@ -1,8 +1,8 @@
-"""Which image an annotation means: its name in the file → one image file below the root, or none.
+"""Find an annotation's image: its name in the file → one image file below the root, or none.
 
-A drawing on the wrong photo is worse than a drawing without one, so folders count: `b/0001.png` is never `a/0001.png`.
+A mask on the wrong image is worse than one without an image, so folders count: `b/0001.png` is never `a/0001.png`.
 A name is tried as written first, then decoded step by step: backslashes, URLs, `?d=`, percent signs, Unicode forms,
-the digits that Label Studio puts before an upload's name.
+Label Studio's upload prefix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES, SPLIT_WORDS
 from pixelwise.images.files import Refusal, real_path, shown
 
-PLAIN_WORDS = frozenset((  # folders of these names say nothing about which image it is
+PLAIN_WORDS = frozenset((  # folder names that do not identify an image
     "images", "image", "imgs", "img", "jpegimages", "jpgs", "jpg", "jpeg", "png", "pngs", "photos", "photo",
     "pictures", "frames", "data", "dataset", "upload", "uploads", "default", "obj_train_data", "raw", "input",
     "inputs", "local-files",
@@ -26,14 +26,14 @@ PLAIN_WORDS = frozenset((  # folders of these names say nothing about which imag
 OF_IMAGES = ("images", "image", "imgs", "img", "jpegimages")
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 UPLOAD = re.compile(rf"^(?:{_UUID}|[0-9a-f]{{4,}})[-_]")
-LONG_UPLOAD = re.compile(rf"^(?:{_UUID}|(?=[0-9a-f]*[a-f]|[0-9]{{8}})[0-9a-f]{{6,}})[-_]")  # a year is none
-NEAREST = 2  # files that the message for a missing image names
-COMPARED = 5000  # names among which the nearest is looked for
+LONG_UPLOAD = re.compile(rf"^(?:{_UUID}|(?=[0-9a-f]*[a-f]|[0-9]{{8}})[0-9a-f]{{6,}})[-_]")  # a year does not match
+NEAREST = 2  # files named in the message for a missing image
+COMPARED = 5000  # names searched for the nearest
 Folders = tuple[str, ...]
 
 
 def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 4) -> list[Path]:
-    """Files with these suffixes, in order; hidden ones and links to folders are passed over."""
+    """Files with these suffixes, in order; hidden files and links to folders are skipped."""
     found = []
     for parent, folders, names in os.walk(root):
         deep = len(Path(parent).relative_to(root).parts) >= depth
@@ -43,13 +43,13 @@ def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 4) -> list[P
 
 
 def below(folder: Path, name: str, root: Path | None = None) -> Path:
-    """The path of a name that a file gives, in a folder.
+    """The path, in a folder, of a name from a file.
 
     Args:
-        root: below which it must lie; the folder itself where it is left out.
+        root: the folder that must contain it; defaults to `folder`.
 
     Raises:
-        Refusal: it leads out of there: an absolute path, "..", a link to another folder.
+        Refusal: it points outside: an absolute path, "..", a link to another folder.
     """
     top = root or folder
     path = Path(os.path.normpath(folder / name.replace("\\", "/"))) if "\0" not in name else Path("/")
@@ -61,7 +61,7 @@ def below(folder: Path, name: str, root: Path | None = None) -> Path:
 
 
 def spellings(name: str, *, uploaded: bool = False) -> Iterator[PurePosixPath]:
-    """A name as written, then decoded step by step. `uploaded`: the prefix of an upload may be cut off."""
+    """A name as written, then decoded step by step. `uploaded`: an upload prefix may be removed."""
     plain = name.replace("\\", "/")
     forms = [plain]
     if "?d=" in plain:
@@ -82,12 +82,12 @@ def spellings(name: str, *, uploaded: bool = False) -> Iterator[PurePosixPath]:
 
 
 class ImageFiles:
-    """The image files below a root, as annotations name them."""
+    """The image files below a root, found by the names in annotations."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._folders: set[str] | None = None
-        self.by_name: dict[str, list[Path]] = {}  # under the file's name, in Unicode's composed form
+        self.by_name: dict[str, list[Path]] = {}  # by file name in Unicode's composed form
         for path in files_below(root, IMAGE_SUFFIXES):
             self.by_name.setdefault(unicodedata.normalize("NFC", path.name), []).append(path)
 
@@ -99,14 +99,14 @@ class ImageFiles:
         base: Path | None = None,
         uploaded: bool = False,
     ) -> Path | None:
-        """The image of this name, or None: not there, in a folder that contradicts, or one of several alike.
+        """The image of this name, or None if it is missing, in a contradicting folder, or ambiguous.
 
         Args:
-            name: as the annotations have it, with folders or without.
-            near: further words about where it is: its split, folders of the annotation file below the root.
-            outside: a folder whose files are masks of the same names, and no images.
+            name: from the annotations, with or without folders.
+            near: further hints to its location: its split, folders of the annotation file below the root.
+            outside: a folder of masks with the same names, not images.
             base: the folder to which the name is relative, if the format defines it; tried first.
-            uploaded: whether Label Studio's prefix may be cut off.
+            uploaded: whether Label Studio's prefix may be removed.
         """
         for wanted in spellings(name, uploaded=uploaded):
             candidates = self._named(wanted.name, outside)
@@ -118,7 +118,7 @@ class ImageFiles:
         return None
 
     def missing(self, name: str, outside: Path | None = None) -> str:
-        """Why `find` gave None, as a sentence that names the nearest files."""
+        """The reason `find` returned None, as a sentence that names the nearest files."""
         said = f"names {shown(name[:200])!r}"
         for wanted in spellings(name, uploaded=True):
             alike = self._named(wanted.name, outside)
@@ -135,7 +135,7 @@ class ImageFiles:
         return f"{said}, which was not found anywhere below the folder."
 
     def _named(self, name: str, outside: Path | None) -> list[Path]:
-        """Files of a name: exactly so spelt where there are any, otherwise in another Unicode form."""
+        """Files of a name: with exactly this spelling if any, otherwise in another Unicode form."""
         found = self.by_name.get(unicodedata.normalize("NFC", name), [])
         if outside is not None:
             found = [path for path in found if not path.is_relative_to(outside)]
@@ -148,14 +148,14 @@ class ImageFiles:
         return next((path for path in candidates if path.parent == place.parent), None)
 
     def _has_folder(self, named: Folders) -> bool:
-        """Whether a folder of a name is one of those here; a path of another machine has none that says anything."""
+        """Whether any folder in a name exists here; in another machine's path, none does."""
         if self._folders is None:
             parents = {path.parent for paths in self.by_name.values() for path in paths}
             self._folders = {part for parent in parents for part in _telling(parent.relative_to(self.root).parts)}
         return not self._folders.isdisjoint(_telling(named))
 
     def _chosen(self, wanted: PurePosixPath, candidates: list[Path], near: tuple[str, ...]) -> Path | None:
-        """The candidate whose folders agree best, if none other agrees as well."""
+        """The candidate whose folders agree best, if it is the only one."""
         own = tuple(part for part in wanted.parts[:-1] if part not in ("/", ".", ".."))
         foreign = wanted.is_absolute() and len(candidates) == 1 and not self._has_folder(own)
         scored = []
@@ -168,14 +168,14 @@ class ImageFiles:
             scored.append(((folders == own, common_tail(own, folders), words, of_images), path))
         best = max((score for score, _ in scored), default=None)
         chosen = [path for score, path in scored if score == best]
-        if len(chosen) > 1:  # of folders alike, the one that holds the others: a copy lies below
+        if len(chosen) > 1:  # of similar folders, the outermost: copies lie below it
             top = [path for path in chosen if all(other.is_relative_to(path.parent) for other in chosen)]
             chosen = top if len(top) == 1 else []
         return chosen[0] if chosen else None
 
 
 def common_tail(named: Folders, there: Folders) -> int:
-    """How many of the last folders are the same."""
+    """The number of trailing folders in common."""
     count = 0
     for a, b in zip(reversed(named), reversed(there), strict=False):
         if a != b:
@@ -185,10 +185,10 @@ def common_tail(named: Folders, there: Folders) -> int:
 
 
 def contradict(named: Folders, there: Folders, near: Iterable[str] = ()) -> bool:
-    """Whether folders in an annotation's name say another place than the folders in which a file lies.
+    """Whether the folders in an annotation's name contradict those of a file.
 
-    They agree where one list of folders has the other's in its order, apart from words such as "images". Splits are
-    compared by what they mean: "valid" is "val"; those in `near` count where the name has none.
+    They agree if one list contains the other in order, apart from words such as "images". Splits are compared by
+    meaning: "valid" is "val"; those in `near` apply if the name has none.
     """
     own_split = _splits(named) or _splits(near)
     their_split = _splits(there)

@@ -2,7 +2,7 @@
 
 Drawn: polygon, rectangle, oriented_rectangle (and X-AnyLabeling's rotation), circle, mask. Reported as not drawn: line,
 linestrip, point, points and unknown kinds. `__ignore__` is void and `_background_` the background, as in LabelMe's own
-converters. Class ids follow the alphabet, from 1. A label's group or instance number is not used.
+converters. Class ids follow alphabetical order, from 1. A label's group or instance number is not used.
 
 Format: github.com/wkentaro/labelme.
 """
@@ -57,13 +57,13 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every JSON file whose image is there: next to it, or anywhere below the root under its name."""
+    """Every JSON file whose image exists: next to it, or under its name anywhere below the root."""
     paths = files_that(root, (".json",), _is_ours)
     return list_pictures("labelme", root, paths, read, "the labels of LabelMe's shapes")
 
 
 def read(path: Path) -> dict[Place, AnnotatedImage]:
-    """The one picture of a file. Raises Refusal."""
+    """The one image of a file. Raises Refusal."""
     table = table_of(read_json(path), "content")
     name = text_of(table["imagePath"], "imagePath", "surrogateescape") if table.get("imagePath") else path.stem
     figures = tuple(_figure(i, shape) for i, shape in enumerate(rows_of(table.get("shapes"), "shapes")))
@@ -74,7 +74,7 @@ mask_ids = partial(picture_mask, read)
 
 
 def _figure(i: int, shape: Row) -> DrawnShape:
-    """Raises Refusal: no label, or no kind."""
+    """The figure of a shape. Raises Refusal: no label, or no kind."""
     with shape_named(f"shape {i}"):
         label = text_of(shape.get("label"), "label of a shape")
         name = BACKGROUND if label == OWN_BACKGROUND else label
@@ -105,10 +105,10 @@ def _points(shape: Row) -> Polygon:
 
 
 def _patch(corners: list[list[float]], mask: Any, size: Size) -> MaskPatch:
-    """The pixels of a PNG in base64, whose box has these corners in an image of this size. Raises Refusal."""
+    """The pixels of a base64 PNG whose box has these corners in an image of this size. Raises Refusal."""
     points = np.rint(corners).astype(np.int64)
     (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-    height, width = bottom - top + 1, right - left + 1  # both corners belong to it
+    height, width = bottom - top + 1, right - left + 1  # both corners are inclusive
     if not 0 <= left <= right < size[1] or not 0 <= top <= bottom < size[0]:
         what = f"has a box of {width}×{height} at {left}, {top} that leaves the image."
         raise Refusal("mask-shape", what, "Draw it again.")
@@ -124,7 +124,7 @@ def _patch(corners: list[list[float]], mask: Any, size: Size) -> MaskPatch:
 
 
 def labelme_text(labels: Labels, names: tuple[str, ...], image_name: str) -> bytes:
-    """The JSON of a mask [H, W]: every piece of every class but background; void as shapes labelled "void"."""
+    """The JSON of a mask [H, W]: every piece of every class except background; void as shapes labelled "void"."""
     height, width = labels.shape
     shapes = [
         {"label": name, "points": ring.tolist(), "group_id": None, "shape_type": "polygon", "flags": {}}

@@ -1,9 +1,9 @@
 """Label Studio: one JSON list of tasks, each with its `data` and `annotations`.
 
 Drawn, later results over earlier ones: polygons, rectangles and ellipses (rotated too), brush masks. Reported as not
-drawn: key points, lines, regions without a label, a region's second label. Corners are percent of width and height.
-Brush masks are run lengths of RGBA bytes in Label Studio's own packing, of which alpha counts. Of several annotations
-of a task the last one that was not cancelled counts.
+drawn: key points, lines, regions without a label, a region's second label. Corners are percentages of width and height.
+Brush masks are run lengths of RGBA bytes in Label Studio's own packing; only alpha is used. If a task has several
+annotations, the last one not cancelled is used.
 
 Format: labelstud.io/guide/export and labelstud.io/guide/predictions. Shapes: H, W of an image's labels.
 """
@@ -47,7 +47,7 @@ from pixelwise.images.files import Refusal, shown
 from pixelwise.records import ClassList, Labels
 
 IMAGE_KEYS = ("image", "img", "photo", "ocr")
-OF_THE_IMAGE = (  # results about the whole image, or about other results: not shapes
+OF_THE_IMAGE = (  # results for the whole image or for other results: not shapes
     "choices", "datetime", "number", "pairwise", "ranker", "rating", "relation", "taxonomy", "text", "textarea",
 )  # fmt: skip
 SECOND_LABEL = "It has several labels, of which the first counts."
@@ -64,7 +64,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every annotated task whose image is there. A task's `data.split` is its split."""
+    """Every annotated task whose image exists. A task's `data.split` is its split."""
     paths = files_that(root, (".json",), _is_ours, depth=2)
     listing = list_pictures("labelstudio", root, paths, read, "Label Studio's labels", uploaded=True)
     counts = [count for path in paths for count in (read_or_none(_counts, path) or [])]
@@ -76,9 +76,9 @@ def list_pairs(root: Path) -> Listing:
 
 
 def read(path: Path, *, predictions: bool = False) -> dict[Place, AnnotatedImage]:
-    """The pictures of a file's annotated tasks, by the tasks' numbers. Raises Refusal.
+    """The images of a file's annotated tasks, by task number. Raises Refusal.
 
-    `predictions`: of a task without annotation, the last prediction is taken.
+    `predictions`: use the last prediction of a task without annotations.
     """
     pictures: dict[Place, AnnotatedImage] = {}
     for i, task in enumerate(_tasks(path)):
@@ -107,7 +107,7 @@ def _counts(path: Path) -> list[int]:
 
 
 def _image(task: Row) -> tuple[str, str]:
-    """The image's name and its split. Raises Refusal."""
+    """The name and split of the image. Raises Refusal."""
     data = table_of(task.get("data"), "data")
     values = [data[key] for key in IMAGE_KEYS if key in data]
     values += [value for value in data.values() if isinstance(value, str) and value.lower().endswith(IMAGE_SUFFIXES)]
@@ -116,7 +116,7 @@ def _image(task: Row) -> tuple[str, str]:
 
 
 def _annotations(task: Row) -> list[Row]:
-    """Those that count: made by a person, and not cancelled. Raises Refusal."""
+    """The valid annotations: made by a person and not cancelled. Raises Refusal."""
     rows = rows_of(task.get("annotations") or [], "annotations")
     return [row for row in rows if not row.get("was_cancelled")]
 
@@ -160,13 +160,13 @@ def _figure(kind: str, result: Row, value: Row, labels: list[str]) -> DrawnShape
 
 
 def _kind(result: Row) -> str:
-    """What a result is: "polygon", "brush", "rectangle", "ellipse", or another of Label Studio's words."""
+    """The kind of a result: "polygon", "brush", "rectangle", "ellipse", or another Label Studio type."""
     by_value = _kind_of(table_of(result.get("value"), "value"))
     return text_of(result.get("type") or by_value, "type").removesuffix("labels") or by_value
 
 
 def _kind_of(value: Row) -> str:
-    """The same from what is there: exports of some versions have no type, or only that it has labels."""
+    """The kind inferred from a result's fields: some versions export no type, or only "labels"."""
     if "rle" in value:
         return "brush"
     if "points" in value:
@@ -181,7 +181,7 @@ def _patch(runs: Any, size: Size) -> MaskPatch:
 
 
 def _outline(kind: str, value: Row, size: Size) -> Polygon:
-    """In pixels of an image of (H, W). Raises Refusal."""
+    """The outline in pixels of an image of (H, W). Raises Refusal."""
     height, width = size
     if kind == "polygon":
         return polygon_of(value.get("points")) / 100 * [width, height]
@@ -196,9 +196,9 @@ def _outline(kind: str, value: Row, size: Size) -> Polygon:
 
 
 def results_of(labels: Labels, classes: ClassList, *, brush: bool = False) -> list[Row]:
-    """The results of a mask [H, W] as polygons; void as label "void", the background not drawn.
+    """The results of a mask [H, W] as polygons; void as label "void", background not drawn.
 
-    `brush`: one brush mask for each class instead, for the background too.
+    `brush`: one brush mask per class, background included, instead of polygons.
     """
     height, width = labels.shape
     shape = {"from_name": "label", "to_name": "image", "original_width": width, "original_height": height}
@@ -215,7 +215,7 @@ def results_of(labels: Labels, classes: ClassList, *, brush: bool = False) -> li
 
 
 def prediction_of(name: str, labels: Labels, classes: ClassList, version: str) -> Row:
-    """A task for the image at images/`name` with its mask [H, W] as the prediction of a model of this version."""
+    """A task for the image at images/`name` with its mask [H, W] as the prediction of this model version."""
     results = results_of(labels, classes, brush=True)
     predictions = [{"model_version": version[:12], "result": results}]
     return {"data": {"image": f"/data/local-files/?d=images/{name}"}, "predictions": predictions}

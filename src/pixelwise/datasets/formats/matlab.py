@@ -1,11 +1,11 @@
-"""MATLAB: masks in `.mat` files with the names of their images, next to them or in a folder of their own.
+"""MATLAB: masks in `.mat` files named after their images, next to them or in a separate folder.
 
-A file's mask is its one matrix of whole numbers of the image's size. Where there are several, the one named like it
-(`type_map`, `labels`, `mask`) is; objects by number with a class each (`inst_map` and `inst_type` of HoVer-Net,
-`GTinst` of SBD) become their classes; a field Segmentation of a struct (`GTcls`) is taken. Several segmentations of one
-image (BSDS: five people, numbering regions) are no classes and refused by name.
+A file's mask is its only integer matrix of the image's size. If there are several, the variable name decides
+(`type_map`, `labels`, `mask`). Numbered objects with a class each (`inst_map` and `inst_type` of HoVer-Net, `GTinst` of
+SBD) become their classes; a struct's field Segmentation (`GTcls`) is read. Several segmentations of one image (BSDS:
+five annotators, numbered regions) are not classes and are refused by name.
 
-Version 7.3 is HDF5 and refused with the command that saves it again. Shapes: H, W of the mask; N objects.
+Version 7.3 is HDF5 and refused; the message gives the command to save it again. Shapes: H, W of the mask; N objects.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import Sample
 
 SUFFIXES = (".mat",)
-HALF = 0.5  # of the .mat files must have an image of their name for them to be masks
+HALF = 0.5  # of the .mat files must match an image's name to be masks
 ENDING = re.compile(r"[-_ ]?(masks?|labels?|gt|ground_?truth|seg(mentation)?|manual|ann(ot(ation)?)?)$", re.IGNORECASE)
-BEST = (  # names of matrices that are the classes, best first
+BEST = (  # names of class matrices, best first
     "type_map", "class_map", "classmap", "labelmap", "label_map", "labels", "label", "classes", "mask", "masks",
     "groundtruth", "ground_truth", "gt", "segmentation", "seg", "s", "annotation", "annot", "gtcls",
 )  # fmt: skip
 OBJECTS = (("inst_map", "inst_type"), ("inst_map", "class"), ("instance_map", "instance_type"))
 BEST_FOLDERS = ("cls", "class", "classes", "labels", "masks")
-SPARE_BYTES = 1 << 26  # of a file beyond 64 bytes a pixel: boxes, centres, outlines
+SPARE_BYTES = 1 << 26  # per file beyond 64 bytes per pixel: boxes, centres, outlines
 SAVE_MASK = "Save the mask alone, as one matrix of class numbers: save(file, 'mask'), or imwrite(uint8(mask), 'a.png')."
 
 
 def recognises(root: Path) -> bool:
-    """Whether most .mat files are of an image's name, and no masks of pixels are there under those names."""
+    """Whether most .mat files are named after an image, and no mask images have those names."""
     mats = files_below(root, SUFFIXES)
     if not mats:
         return False
@@ -55,7 +55,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every image with a .mat file of its name; what the first file of a folder holds says how all are read."""
+    """Every image with a .mat file of its name; a folder's first file determines how all are read."""
     listing, images = Listing(root), _images(root)
     folders: defaultdict[Path, list[Path]] = defaultdict(list)
     for path in files_below(root, SUFFIXES):
@@ -87,7 +87,7 @@ def mask_ids(path: Path, _entry: str, size: Size) -> MaskIds:
 
 
 def _images(root: Path) -> dict[str, list[Path]]:
-    """Images by their names without suffix; of several, those in folders named for images (Images/, not Overlay/)."""
+    """Images by name without suffix; of several, those in folders named for images (Images/, not Overlay/)."""
     found: defaultdict[str, list[Path]] = defaultdict(list)
     for path in files_below(root, IMAGE_SUFFIXES):
         found[path.stem].append(path)
@@ -98,36 +98,36 @@ def _images(root: Path) -> dict[str, list[Path]]:
 
 
 def _says(path: Path, words: frozenset[str]) -> bool:
-    """Whether the name of a file's folder holds one of these words."""
+    """Whether the name of a file's folder contains one of these words."""
     return not words.isdisjoint(word.lower() for word in WORD.findall(path.parent.name))
 
 
 def _stem(path: Path, images: dict[str, list[Path]]) -> str:
-    """The name of a .mat file's image: its own, or without a word such as "_mask"."""
+    """The image name for a .mat file: its own, or without a suffix such as "_mask"."""
     return path.stem if path.stem in images else ENDING.sub("", path.stem)
 
 
 def _nearest(path: Path, images: list[Path]) -> Path | None:
-    """Of images of one name in several folders, the one whose folders agree most with the file's."""
+    """Of same-named images in several folders, the one whose folders best match the file's."""
     parts = set(path.parts)
     return max(images, key=lambda image: (len(parts & set(image.parts[:-1])), image), default=None)
 
 
 def _beside(paths: list[Path]) -> bool:
-    """Whether two files of one name lie in one folder, as a photo and its mask of pixels do."""
+    """Whether two same-named files are in one folder, like a photo and its mask image."""
     return len({path.parent for path in paths}) < len(paths)
 
 
 def _says_how(path: Path, image: Path, count: int, listing: Listing) -> bool:
-    """Note how the files of a folder are read, as the first is; False where none of them can be."""
+    """Note how a folder's files are read, judged by the first; False if none can be read."""
     size = stated_size(image)
     if size is None:
-        return True  # the image is damaged, which is reported where it is read
+        return True  # the image is damaged: reported when read
     try:
         how, others = _chosen(path, size)
     except Refusal as refusal:
         if refusal.kind not in ("matlab-regions", "matlab-73"):
-            return True  # of this file alone, as far as is known: reported where it is read
+            return True  # possibly this file only: reported when read
         which = f"{count:,} .mat files, such as {shown(path.name)}: each " if count > 1 else f"{shown(path.name)} "
         listing.error(refusal.kind, path.parent, which + refusal.what, refusal.remedy)
         return False
@@ -138,7 +138,7 @@ def _says_how(path: Path, image: Path, count: int, listing: Listing) -> bool:
 
 
 def _chosen(path: Path, size: Size) -> tuple[list[Variable], list[str]]:
-    """The variables that are the mask: one, or objects by number and their classes; and the others. Raises Refusal."""
+    """The mask variables (one, or numbered objects and their classes), and the other names. Raises Refusal."""
     room = 64 * size[0] * size[1] + SPARE_BYTES
     if path.stat().st_size > room:
         raise Refusal("too-large", f"is too large for a mask of {size[1]}×{size[0]} pixels.", SAVE_MASK)
@@ -186,7 +186,7 @@ def _of_struct(value: Variable, size: Size) -> MaskIds:
 
 
 def _classes_of(numbered: MaskIds, kinds: NDArray[Any]) -> MaskIds:
-    """Objects by number [H, W], from 1, and the class of each [N] → classes. Raises Refusal."""
+    """Numbered objects [H, W], from 1, and the class of each [N] → classes. Raises Refusal."""
     classes = _whole(kinds).ravel()
     if int(numbered.max()) > len(classes):
         what = f"numbers {int(numbered.max())} objects, but has classes for {len(classes)}."
@@ -202,7 +202,7 @@ def _sized(ids: MaskIds, size: Size) -> MaskIds:
 
 
 def _whole(values: NDArray[Any]) -> MaskIds:
-    """Numbers as ids: MATLAB's are double by default. Raises Refusal."""
+    """Numbers as integer ids: MATLAB stores doubles by default. Raises Refusal."""
     if values.dtype.kind not in "biuf" or (values.dtype.kind == "f" and not (values == np.floor(values)).all()):
         raise Refusal("matlab-none", f"holds {values.dtype} numbers that are not whole.", SAVE_MASK)
     low, high = (values.min(), values.max()) if values.size else (0, 0)

@@ -1,4 +1,4 @@
-"""Pixelwise's own layout: DATA/{train,val,test}/{images,masks}/, also under names such as valid and testing."""
+"""Pixelwise's own layout: DATA/{train,val,test}/{images,masks}/; split names such as valid and testing also work."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pixelwise.datasets.file_kinds import MASK_SUFFIXES, SPLIT_WORDS
 from pixelwise.datasets.listing import Listing
 from pixelwise.datasets.pair_files import pair_folders
 
-MOST_COUNTED = 20_000  # files of a folder that is only mentioned
+MOST_COUNTED = 20_000  # files counted in an unused folder
 
 
 def split_folders(root: Path) -> dict[str, list[Path]]:
-    """The folders whose name is a split's: "val" → val/, valid/ or Validation/; in the order of SPLITS."""
+    """The folders named after each split: "val" → val/, valid/ or Validation/; in the order of SPLITS."""
     found: dict[str, list[Path]] = {split: [] for split in SPLITS}
     for path in sorted(root.iterdir()):
         split = SPLIT_WORDS.get(path.name.lower())
@@ -31,13 +31,13 @@ def recognises(root: Path) -> bool:
 
 
 def half(root: Path) -> bool:
-    """The same with images/ or masks/ missing: reported as a problem if no other layout fits."""
+    """Whether only images/ or masks/ is present: reported as a problem if no other layout fits."""
     folders = [path for paths in split_folders(root).values() for path in paths]
     return any((path / part).is_dir() for path in folders for part in ("images", "masks"))
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every split folder that is there, its images and masks paired by name."""
+    """The images and masks of every split folder, paired by name."""
     listing = Listing(root)
     for split, folders in split_folders(root).items():
         for folder in folders:
@@ -52,7 +52,7 @@ def list_pairs(root: Path) -> Listing:
 
 
 def note_others(parents: Iterable[Path], listing: Listing) -> None:
-    """Note the folders of images next to images/ and masks/ that are not used: instances/, a second set of masks."""
+    """Note unused image folders next to images/ and masks/: instances/, a second set of masks."""
     others: defaultdict[str, int] = defaultdict(int)
     for parent in parents:
         for folder in sorted(path for path in parent.iterdir() if path.is_dir() and path.name[0] not in "._"):

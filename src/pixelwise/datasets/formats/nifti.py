@@ -1,15 +1,15 @@
-"""NIfTI volumes, slice by slice: imagesTr/ and labelsTr/, as the Medical Segmentation Decathlon and nnU-Net have them.
+"""NIfTI volumes, slice by slice: imagesTr/ and labelsTr/, as in the Medical Segmentation Decathlon and nnU-Net.
 
-Needs nibabel (`pip install 'pixelwise[formats]'`). Slices run along the third axis; an image slice becomes 8-bit grey
-by its volume's 0.5th to 99.5th percentile. Class names are dataset.json's. Masks are read as stored, never rescaled.
+Needs nibabel (`pip install 'pixelwise[formats]'`). Slices run along the third axis. Image slices are scaled to 8-bit
+grey from their volume's 0.5th to 99.5th percentile. Class names come from dataset.json. Masks are never rescaled.
 
-Channels are the fourth axis, or volumes of their own (_0000, _0001 …). Where there are several, the first is used, and
-a warning names it and the others; dataset.toml's `bands` chooses another, or three as red, green and blue. Where
-dataset.json names the channels R, G and B, the values are taken as they are; so is a volume of NIfTI's RGB type. Images
-are written in that way, which nnU-Net trains on.
+Channels are the fourth axis, or separate volumes (_0000, _0001 …). With several channels, the first is used and a
+warning names it and the others; dataset.toml's `bands` selects another, or three as red, green and blue. If
+dataset.json names the channels R, G and B, or a volume has NIfTI's RGB type, values are not scaled. Images are written
+with channels R, G and B, which nnU-Net trains on.
 
-All slices of a volume are one group, which stays in one split. A compressed volume is unpacked once and kept, a plain
-one is read slice by slice.
+All slices of a volume form one group, which stays in one split. A compressed volume is unpacked once and cached; an
+uncompressed one is read slice by slice.
 Formats: nnU-Net's documentation/dataset_format.md; the NIfTI-1 standard.
 """
 
@@ -48,7 +48,7 @@ ENDS = {"train": "Tr", "test": "Ts", "val": "Val"}
 FOLDERS = {end: split for split, end in ENDS.items()}
 CHANNELS = {"0": "R", "1": "G", "2": "B"}
 COLOUR_CHANNELS = (("r", "g", "b"), ("red", "green", "blue"))
-KEPT_BYTES = 1 << 28  # of unpacked volumes, in each process
+KEPT_BYTES = 1 << 28  # of unpacked volumes per process
 
 
 def recognises(root: Path) -> bool:
@@ -90,16 +90,16 @@ def list_pairs(root: Path) -> Listing:
 
 
 class _Channels:
-    """Which channels of the volumes are used, and which are not."""
+    """The used and unused channels of the volumes."""
 
     def __init__(self, names: tuple[str, ...], wanted: tuple[str | int, ...], listing: Listing) -> None:
         self.names = names
         self.wanted = wanted
         self.listing = listing
-        self.unused: dict[int, list[Path]] = {}  # by the number of channels: volumes of which only one is used
+        self.unused: dict[int, list[Path]] = {}  # by channel count: volumes with only one channel used
 
     def part_of(self, files: list[Path]) -> str:
-        """What follows the slice in `Sample.image_part`. Raises Refusal: a channel is missing."""
+        """The suffix of the slice number in `Sample.image_part`. Raises Refusal: a channel is missing."""
         own = _shape(files[0])
         where, number = ("files", len(files)) if len(files) > 1 else ("axis", own[3] if len(own) > 3 else 1)
         if tuple(name.lower() for name in self.names) in COLOUR_CHANNELS and not self.wanted:
@@ -128,7 +128,7 @@ class _Channels:
         return place
 
     def tell(self) -> None:
-        """Warn of channels that are not used."""
+        """Warn of unused channels."""
         for number, volumes in self.unused.items():
             names = [self.names[i] if i < len(self.names) else f"channel {i}" for i in range(number)]
             of = f"{len(volumes):,} volumes have" if len(volumes) > 1 else "the volume has"
@@ -143,7 +143,7 @@ class _Channels:
 
 
 def _same_grid(image: Path, mask: Path, listing: Listing) -> int:
-    """The number of slices. Raises Refusal: the mask has another, or several channels."""
+    """The number of slices. Raises Refusal: the mask has a different number, or several channels."""
     own, other = _shape(image), _shape(mask)
     slices, theirs = (shape[2] if len(shape) > 2 else 1 for shape in (own, other))
     if slices != theirs:
@@ -160,8 +160,8 @@ def _same_grid(image: Path, mask: Path, listing: Listing) -> int:
 def image_bytes(path: Path, entry: str) -> bytes:
     """One slice as the bytes of a PNG.
 
-    `entry`: its number; then "/rgb" where three volumes are one image in colour, "/levels=0,1,2" where three channels
-    are, "/axis=2" or "/files=2,0,1" where channels are chosen, each scaled by its own range.
+    `entry`: its number; then "/rgb" if three volumes form one colour image, "/levels=0,1,2" if three channels do,
+    "/axis=2" or "/files=2,0,1" if channels are selected, each scaled by its own range.
     """
     number, _, how = entry.partition("/")
     kind, _, chosen = how.partition("=")
@@ -189,7 +189,7 @@ def _grey(plane: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 
 
 def _whole_levels(plane: NDArray[Any]) -> NDArray[np.uint8]:
-    """A colour channel as uint8. Raises Refusal where its values are not levels from 0 to 255."""
+    """A colour channel as uint8. Raises Refusal: values are not levels from 0 to 255."""
     levels = np.rint(np.asarray(plane, np.float64))
     if not np.isfinite(levels).all() or levels.min() < 0 or levels.max() > 255:
         what = "holds values outside 0 to 255 in a channel of colour."
@@ -198,14 +198,14 @@ def _whole_levels(plane: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def dataset_json(classes: ClassList) -> dict[str, Any]:
-    """nnU-Net's dataset.json but the number of cases: colour channels; background 0, classes from 1, then "ignore"."""
+    """nnU-Net's dataset.json without the case count: colour channels; background 0, classes from 1, then "ignore"."""
     labels = {"background": 0}
     labels |= {name: i for i, name in enumerate((n for n in classes.names if n != "background"), start=1)}
     return {"channel_names": CHANNELS, "labels": {**labels, "ignore": len(labels)}, "file_ending": ".nii.gz"}
 
 
 def volume_bytes(values_HW: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """A .nii.gz file of one slice, the same bytes whenever it is written; y runs down, as ITK writes images."""
+    """A .nii.gz file of one slice, byte-identical on every write; y runs down, as ITK writes images."""
     stored = values_HW.astype(np.uint8) if values_HW.max(initial=0) < 256 else values_HW
     volume = _library().Nifti1Image(np.ascontiguousarray(stored.T[:, :, None]), np.diag([-1.0, -1.0, 1.0, 1.0]))
     return gzip.compress(volume.to_bytes(), 6, mtime=0)
@@ -225,7 +225,7 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
 
 
 def _slice(path: Path, number: int, channel: int = 0) -> NDArray[Any]:
-    """One slice [H, W] of one channel, scaled as the header says."""
+    """One slice [H, W] of one channel, scaled as the header declares."""
     changed = path.stat().st_mtime_ns
     shape = _shape(path)
     place = (slice(None), slice(None), number, channel)[: max(len(shape), 2)]
@@ -242,13 +242,13 @@ def _slice(path: Path, number: int, channel: int = 0) -> NDArray[Any]:
 
 
 class _Unpacked:
-    """The values of compressed volumes as they are stored, the last few within a limit of memory."""
+    """A cache of the stored values of the latest compressed volumes, within a memory limit."""
 
     def __init__(self) -> None:
         self.kept: OrderedDict[tuple[Path, int], NDArray[Any]] = OrderedDict()
 
     def get(self, path: Path, changed_ns: int) -> NDArray[Any]:
-        """The volume [x, y, z, channels]; unpacked once while it is kept."""
+        """The volume [x, y, z, channels]; unpacked once while it is cached."""
         key = (path, changed_ns)
         if key in self.kept:
             self.kept.move_to_end(key)
@@ -265,12 +265,12 @@ class _Unpacked:
 
 
 UNPACKED = _Unpacked()
-READING = threading.RLock()  # of the volumes that are kept: threads take turns
+READING = threading.RLock()  # guards the cached volumes across threads
 
 
 @contextmanager
 def _damaged(path: Path) -> Iterator[None]:
-    """The library's errors are of many kinds: zlib's, EOF, of headers."""
+    """Turn the library's many errors (zlib, EOF, headers) into one."""
     try:
         yield
     except (Refusal, MissingExtraError):
@@ -282,11 +282,11 @@ def _damaged(path: Path) -> Iterator[None]:
 
 @lru_cache(maxsize=64)
 def _opened(path: Path, _changed_ns: int) -> Any:
-    """The volume's header and a way to its values. Raises Refusal: damaged, or no volume of numbers."""
+    """The volume's header and access to its values. Raises Refusal: damaged, or not a numeric volume."""
     with _damaged(path):
         image = _library().load(path)
         shape, dtype = image.shape, image.dataobj.dtype
-    if len(shape) == 5 and 1 in shape[3:]:  # a time axis of one, before the channels
+    if len(shape) == 5 and 1 in shape[3:]:  # a time axis of length 1 before the channels
         image = image.__class__(image.dataobj.reshape((*shape[:3], max(shape[3:]))), image.affine, image.header)
         shape = image.shape
     if len(shape) not in (2, 3, 4) or min(shape) < 1 or shape[0] * shape[1] > MAX_PIXELS:
@@ -310,7 +310,7 @@ def _range(path: Path, changed_ns: int, channel: int) -> tuple[float, float]:
     with READING, _damaged(path):
         proxy = _opened(path, changed_ns).dataobj
         raw = UNPACKED.get(path, changed_ns) if path.name.lower().endswith(".gz") else proxy.get_unscaled()
-        own = (raw[..., channel] if raw.ndim == 4 else raw).ravel(order="K")  # as it lies in the file: no copy
+        own = (raw[..., channel] if raw.ndim == 4 else raw).ravel(order="K")  # in file order: no copy
         sampled = own[:: max(own.size // 10**6, 1)] * float(proxy.slope) + float(proxy.inter)
     finite = sampled[np.isfinite(sampled)]
     if not finite.size:
@@ -337,14 +337,14 @@ def _by_case(volumes: list[Path], listing: Listing) -> dict[str, Path]:
 
 
 def _files_of(case: str, images: dict[str, Path]) -> list[Path]:
-    """The image volumes of a case: one, or one per channel as nnU-Net numbers them, from the first without a gap."""
+    """The image volumes of a case: one, or one per channel in nnU-Net's numbering, from the first without gaps."""
     if f"{case}_0000" not in images:
         return [images[case]] if case in images else []
     return [images[name] for name in takewhile(images.__contains__, (f"{case}_{i:04}" for i in count()))]
 
 
 def _channels(first: Path, numbers: list[int]) -> list[Path]:
-    """The volumes of these channels, by the name of the first. Raises Refusal: one is missing."""
+    """The volumes of these channels, from the name of the first. Raises Refusal: one is missing."""
     case, end = _case(first), first.name[len(_case(first)) :]
     paths = [first.with_name(f"{case.removesuffix('_0000')}_{number:04}{end}") for number in numbers]
     for path in paths:
@@ -354,13 +354,13 @@ def _channels(first: Path, numbers: list[int]) -> list[Path]:
 
 
 def _channel_names(path: Path) -> tuple[str, ...]:
-    """The channels that dataset.json names, by their numbers; () where it names none."""
+    """The channels that dataset.json names, in numerical order; () if it names none."""
     try:
         table = table_of(read_json(path), "content")
         names = table_of(table.get("channel_names") or table.get("modality"), "channel_names")
         return tuple(text_of(names.get(str(i)), "channel") for i in range(len(names)))
     except Refusal:
-        return ()  # the names are a help: without them a channel has its number
+        return ()  # names are optional: without them channels go by number
 
 
 def _declared(path: Path) -> DeclaredClasses | None:

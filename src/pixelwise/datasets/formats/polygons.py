@@ -1,8 +1,8 @@
-"""Polygons ↔ pixels, without losing one.
+"""Lossless conversion between polygons and pixels.
 
-The rule: x and y run along the pixels' edges from the image's top left corner, and a pixel is inside where its centre
-is, by the even-odd rule. Outlines are traced along pixel edges, so filling them gives the same pixels back; holes are
-joined to their outer outline by a slit of no width, because most formats know no holes.
+Coordinates (x, y) refer to pixel edges, from the image's top left corner. A pixel is inside if its centre is, by the
+even-odd rule. Outlines are traced along pixel edges, so filling them restores the same pixels. Holes are joined to
+their outer outline by a slit of zero width, because most formats do not support holes.
 
 Shapes: H, W of the mask; N corners of a polygon, each (x, y).
 """
@@ -21,20 +21,20 @@ from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal
 
 Polygon = NDArray[np.float64]  # [N, 2]
-ABSURD_PX = 1e15  # no image is so large; sums and squares of such numbers stay finite
+ABSURD_PX = 1e15  # beyond any image size; sums and squares of such numbers stay finite
 MOST_CORNERS = 1_000_000
-MOST_CROSSINGS = 64  # of a polygon's edges with the centres of rows, for each pixel of the image
+MOST_CROSSINGS = 64  # of a polygon's edges with row centres, per image pixel
 CROSSINGS_AT_ONCE = 1 << 20
-FAR_PX = 1e7  # corners farther out than this are damage, and would overflow
+FAR_PX = 1e7  # corners beyond this are damaged and would overflow
 GRID_PX = 512  # polygons are laid on a grid of this size to compare areas
-CROSSING_CORNERS = 400  # polygons with more corners are not searched for crossings: it takes their square
+CROSSING_CORNERS = 400  # polygons with more corners are not checked for crossings: the check is quadratic
 
 
 def polygon_of(numbers: Any, at_least: int = 3) -> Polygon:
-    """A polygon, or as many points as asked for, from a flat list [x, y, x, y …] or a list of pairs.
+    """A polygon of at least `at_least` points from a flat list [x, y, x, y …] or a list of pairs.
 
     Raises:
-        Refusal: no polygon: fewer than three corners, an odd count, no finite numbers.
+        Refusal: not a polygon: too few corners, an odd count, non-finite numbers.
     """
     try:
         corners = np.asarray(numbers)
@@ -42,7 +42,7 @@ def polygon_of(numbers: Any, at_least: int = 3) -> Polygon:
         raise Refusal("polygon-empty", "is not a list of corners.", "Correct the polygon.") from error
     if corners.size and (
         corners.dtype.kind not in "iuf" or _holds_truth(numbers)
-    ):  # text, booleans, numbers that no float holds
+    ):  # text, booleans, numbers beyond float range
         raise Refusal("polygon-empty", "has corners that are not numbers.", "Correct the polygon.")
     corners = corners.astype(np.float64)
     if corners.ndim == 1 and corners.size % 2 == 0:
@@ -59,7 +59,7 @@ def polygon_of(numbers: Any, at_least: int = 3) -> Polygon:
 
 
 def _holds_truth(numbers: Any) -> bool:
-    """Whether true or false stands among numbers: NumPy takes them for 1 and 0."""
+    """Whether the numbers contain booleans: NumPy reads them as 1 and 0."""
     if not isinstance(numbers, list):
         return False
     return bool in set(map(type, numbers)) or any(
@@ -68,12 +68,12 @@ def _holds_truth(numbers: Any) -> bool:
 
 
 def inside(polygon: Polygon, height: int, width: int) -> tuple[slice, slice, NDArray[np.bool_]] | None:
-    """The rows and columns that a polygon reaches, and which of their pixels lie inside; None where none does.
+    """The rows and columns that a polygon spans, and which of their pixels lie inside; None if none does.
 
-    Memory is that of the pixels and of the corners, however often the edges go up and down.
+    Memory is proportional to pixels and corners, regardless of how the edges zigzag.
 
     Raises:
-        Refusal: far more edges than could tell this image's pixels apart.
+        Refusal: far more edges than this image's pixels can resolve.
     """
     corners = np.clip(polygon, -FAR_PX, FAR_PX)
     top = int(np.clip(np.ceil(corners[:, 1].min() - 0.5), 0, height))
@@ -84,7 +84,7 @@ def inside(polygon: Polygon, height: int, width: int) -> tuple[slice, slice, NDA
         return None
     ends = np.roll(corners, -1, axis=0)
     downward = (corners[:, 1] <= ends[:, 1])[:, None]
-    upper, lower = np.where(downward, corners, ends), np.where(downward, ends, corners)  # the same both ways round
+    upper, lower = np.where(downward, corners, ends), np.where(downward, ends, corners)  # independent of direction
     first = np.clip(np.ceil(upper[:, 1] - 0.5), top, bottom).astype(np.int64)
     last = np.clip(np.ceil(lower[:, 1] - 0.5), top, bottom).astype(np.int64)
     total = np.cumsum(last - first)
@@ -103,7 +103,7 @@ def inside(polygon: Polygon, height: int, width: int) -> tuple[slice, slice, NDA
 
 
 def _cross(odd: NDArray[np.bool_], edges: tuple[NDArray[Any], ...], origin: tuple[int, int]) -> None:
-    """Note in `odd` [h, w + 1], whose first pixel is `origin` (row, column), where edges cross the centres of rows.
+    """Mark in `odd` [h, w + 1], whose first pixel is `origin` (row, column), where edges cross row centres.
 
     `edges`: upper and lower ends [N, 2], and the first row and the one after the last that each crosses [N].
     """
@@ -123,7 +123,7 @@ def _cross(odd: NDArray[np.bool_], edges: tuple[NDArray[Any], ...], origin: tupl
 def inside_rings(
     rings: Sequence[Polygon], size: tuple[int, int], *, even_odd: bool = True
 ) -> tuple[slice, slice, NDArray[np.bool_]] | None:
-    """As `inside`, of several rings: by the even-odd rule, or their union."""
+    """`inside` for several rings: by the even-odd rule, or their union."""
     parts = [part for ring in rings if (part := inside(ring, *size)) is not None]
     if len(parts) < 2:
         return parts[0] if parts else None
@@ -145,7 +145,7 @@ def fill(ids: MaskIds, polygon: Polygon, value: int) -> None:
 
 
 def outlines(mask: NDArray[np.bool_]) -> list[Polygon]:
-    """One polygon for each connected piece (4-neighbours) of a mask [H, W], its holes joined to it."""
+    """One polygon per connected piece (4-neighbours) of a mask [H, W], its holes joined to it."""
     found = []
     for loops in rings(mask):
         joined = [loops[0], loops[0][:1]]
@@ -156,7 +156,7 @@ def outlines(mask: NDArray[np.bool_]) -> list[Polygon]:
 
 
 def rings(mask: NDArray[np.bool_]) -> list[list[Polygon]]:
-    """For each connected piece (4-neighbours) of a mask [H, W] its outer outline, and then its holes'."""
+    """For each connected piece (4-neighbours) of a mask [H, W]: its outer outline, then those of its holes."""
     number, parts, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     found = []
     for part in range(1, number):
@@ -198,9 +198,9 @@ def _loops(own: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
 
 
 def crosses_itself(polygon: Polygon) -> bool:
-    """Whether a polygon crosses itself so that its signed area is not the area that it fills.
+    """Whether a polygon crosses itself so that its signed area differs from its filled area.
 
-    Slits that join holes cross too, but change no area. False for polygons of many corners, unsearched.
+    Slits that join holes also cross, but do not change the area. False, unchecked, for polygons with many corners.
     """
     if not _edges_cross(polygon):
         return False
@@ -214,7 +214,7 @@ def crosses_itself(polygon: Polygon) -> bool:
 
 
 def _edges_cross(polygon: Polygon) -> bool:
-    """Whether two edges that do not touch end to end cross."""
+    """Whether any two edges without a shared endpoint cross."""
     n = len(polygon)
     if n < 4 or n > CROSSING_CORNERS:
         return False
@@ -234,9 +234,9 @@ def _edges_cross(polygon: Polygon) -> bool:
 def judge_polygons(
     polygons: Sequence[tuple[str, Any]], size: tuple[int, int] | None, warn: Callable[[str, str, str, str], None]
 ) -> None:
-    """Warn of polygons (each with the words that name it) that are empty, cross themselves or leave the image.
+    """Warn of polygons (each with its description) that are empty, cross themselves or leave the image.
 
-    `size`: (H, W) of the image; None where the file does not say it.
+    `size`: (H, W) of the image; None if the file does not state it.
     """
     height, width = size or (math.inf, math.inf)
     for where, numbers in polygons:

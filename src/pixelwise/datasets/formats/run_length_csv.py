@@ -1,12 +1,12 @@
-"""Run lengths in a table: `ImageId,EncodedPixels`, one row per object, as Kaggle's competitions have them.
+"""Run lengths in a table: `ImageId,EncodedPixels`, one row per object, as in Kaggle competitions.
 
-A cell holds pairs of start and length, "3 5 17 5", from 1. An empty cell (or −1) says that nothing is there. Classes
-are a column (`ClassId`, `class`, `cell_type` …) or the end of the name (`ImageId_ClassId`, `Image_Label`); without one,
-what is drawn is "foreground".
+A cell holds pairs of start and length, "3 5 17 5", from 1. An empty cell (or −1) means no object. Classes are a column
+(`ClassId`, `class`, `cell_type` …) or the end of the name (`ImageId_ClassId`, `Image_Label`); without either, objects
+are "foreground".
 
-Pixels are numbered down the columns, as in most competitions; a few (Carvana, Sartorius) number along the rows. No
-table says which, but the wrong one tears objects apart, unless images are square: then columns are taken, and a note
-says so. dataset.toml's `runs = "rows"` or "columns" has the last word. Rows of images that the table does not name are
+Pixels are numbered down the columns, as in most competitions; a few (Carvana, Sartorius) number along the rows. Tables
+do not declare the order, but the wrong one tears objects apart, unless images are square: then columns are used, and a
+note reports it. dataset.toml's `runs = "rows"` or "columns" overrides this. Images that the table does not name are
 left out. Shapes: H, W of the mask.
 """
 
@@ -44,7 +44,7 @@ from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal, read_bytes, shown
 
 SURE = ("encodedpixels", "rle", "rlemask", "maskrle", "encoding", "encodedmask", "rleencoding")  # columns of runs
-MAYBE = ("segmentation", "annotation", "mask", "pixels", "encoded")  # the same, where runs are in them
+MAYBE = ("segmentation", "annotation", "mask", "pixels", "encoded")  # likewise, if they contain runs
 IMAGES = ("imageid", "image", "img", "id", "imgid", "filename", "imagename", "imagefile", "file", "name")
 BOTH = ("imageidclassid", "imagelabel", "imageclass", "imageclassid", "imagenamelabel", "idclass")  # image_class
 CLASSES = ("classid", "class", "label", "category", "categoryid", "celltype", "classname", "labelname", "type")
@@ -53,16 +53,16 @@ RUNS = re.compile(r"\d+ \d+(?: \d+ \d+)*")
 FOREGROUND = "foreground"
 LONGEST_RUN = 22  # characters
 MAX_CELL = 2**27  # characters
-TRIED = 24  # images that decide between columns and rows
-TORN = 0.85  # of the outline's length in the other order, at most, for an order to be the right one
+TRIED = 24  # images tested to choose between columns and rows
+TORN = 0.85  # an order is right if its outline is at most this fraction of the other's
 
 
 class _Columns(NamedTuple):
-    """Where a table has what, by position."""
+    """The position of each column in a table."""
 
     runs: int
     image: int
-    kind: int | None  # the class; None: there is none, or it is the end of the image's name
+    kind: int | None  # the class; None: absent, or the end of the image's name
     both: bool  # whether the image's name ends with the class
     height: int | None
     width: int | None
@@ -73,7 +73,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every image that a table names and that is there; tables of predictions to hand in are left out."""
+    """Every existing image that a table names; submission tables are left out."""
     found = files_that(root, (".csv",), _is_ours)
     paths = [path for path in found if "submission" not in path.name.lower()]
     order, why = _order(root, paths)
@@ -91,7 +91,7 @@ def list_pairs(root: Path) -> Listing:
 
 
 def mask_ids(path: Path, entry: str, size: Size) -> MaskIds:
-    """The mask of one image. `entry`: as `add_drawn` writes it."""
+    """The mask of one image. `entry`: from `add_drawn`."""
     order, _ = json.loads(json.loads(entry)[0])
     return picture_mask(_reader(order), path, entry, size)
 
@@ -108,7 +108,7 @@ def _is_ours(text: str) -> bool:
 
 
 def _columns(head: str) -> _Columns | None:
-    """What the first line of a table names; None if it is not a table of run lengths."""
+    """The columns of a table from its first line; None if it is not a table of run lengths."""
     try:
         names = [_plain(cell) for cell in next(csv.reader([head.lstrip("\ufeff")]))]
     except (csv.Error, StopIteration):
@@ -130,11 +130,11 @@ def _plain(name: str) -> str:
 
 
 class _Row(NamedTuple):
-    """One object, or the word that there is none."""
+    """One object, or a marker that there is none."""
 
     image: str
     kind: str
-    runs: str  # "" where nothing is
+    runs: str  # "" for no object
     size: Size | None
 
 
@@ -163,7 +163,7 @@ def _row(row: list[str], columns: _Columns) -> _Row:
         image, kind = (stem, kind) if stem else (image, FOREGROUND)
     elif columns.kind is not None and columns.kind < len(row):
         kind = row[columns.kind].strip() or FOREGROUND
-    kind = re.sub(r"\.0$", "", kind)  # pandas writes whole numbers so, where some are missing
+    kind = re.sub(r"\.0$", "", kind)  # pandas writes integers this way if some are missing
     sides = [row[at].strip() for at in (columns.height, columns.width) if at is not None and at < len(row)]
     whole = [int(side) for side in sides if side.isascii() and side.isdigit() and len(side) < 8]
     size = (whole[0], whole[1]) if len(whole) == 2 else None
@@ -173,7 +173,7 @@ def _row(row: list[str], columns: _Columns) -> _Row:
 
 @lru_cache(maxsize=4)
 def _reader(order: str) -> Read:
-    """The reader of tables in this order. The same function each time: what it read is kept by it."""
+    """The reader of tables in this order. Always the same function, because it is the cache key."""
 
     def read(path: Path) -> dict[Place, AnnotatedImage]:
         rows: defaultdict[str, list[_Row]] = defaultdict(list)
@@ -210,7 +210,7 @@ def _patch(runs: str, order: str, size: Size) -> MaskPatch:
 
 
 def _order(root: Path, paths: list[Path]) -> tuple[str, str]:
-    """ "columns" or "rows", and the reason."""
+    """The pixel order, "columns" or "rows", and the reason."""
     said = read_settings(root).runs
     if said:
         return said, "dataset.toml states it"
@@ -232,7 +232,7 @@ def _order(root: Path, paths: list[Path]) -> tuple[str, str]:
 
 
 def _oblong(paths: list[Path], files: ImageFiles) -> Iterator[tuple[AnnotatedImage, Size]]:
-    """Pictures with objects whose image, or table, has two different sides."""
+    """Pictures with objects whose image, or table, is not square."""
     for path in paths:
         pictures = read_or_none(_reader("columns"), path) or {}
         for picture in islice((p for p in pictures.values() if p.shapes), 10 * TRIED):
@@ -243,7 +243,7 @@ def _oblong(paths: list[Path], files: ImageFiles) -> Iterator[tuple[AnnotatedIma
 
 
 def _flat(picture: AnnotatedImage, order: str, size: Size) -> MaskIds | None:
-    """All objects of a picture as one mask [H, W] of 0 and 1; None where one is damaged, as its drawing will report."""
+    """All objects of a picture as one mask [H, W] of 0 and 1; None if one is damaged, reported when drawn."""
     mask = np.zeros(size, np.uint8)
     for figure in picture.shapes:
         if isinstance(figure.patch, partial):
@@ -255,7 +255,7 @@ def _flat(picture: AnnotatedImage, order: str, size: Size) -> MaskIds | None:
 
 
 def _outline(mask: MaskIds | None) -> int:
-    """How many pixel edges lie between 0 and 1."""
+    """The number of pixel edges between 0 and 1."""
     if mask is None:
         return 0
     return int((mask[1:] != mask[:-1]).sum()) + int((mask[:, 1:] != mask[:, :-1]).sum())
@@ -266,7 +266,7 @@ def _words(order: str) -> str:
 
 
 def _declared(paths: list[Path]) -> list[str]:
-    """Numbered classes in the order of their numbers."""
+    """Numbered classes in numerical order."""
     kinds = {row.kind for path in paths for row in read_or_none(lambda path: list(_rows(path)), path) or []}
     numbers = {int(kind[6:]) for kind in kinds if re.fullmatch(r"class \d{1,6}", kind)}
     return [f"class {number}" for number in sorted(numbers)]

@@ -1,10 +1,10 @@
-"""Run lengths of every format ↔ masks, and never more memory than the image's own pixels need.
+"""Run lengths of every format ↔ masks, within the memory that the image's pixels need.
 
-Each reader is given the size of the real image (H, W). Every run is compared with H × W, and their sum, in whole
-numbers of any length, before anything is allocated: a sum of int64 wraps round, and 2⁶³ − 1 twice looks small.
+Each reader takes the actual image size (H, W). Every run, and their sum in arbitrary-precision integers, is compared
+with H × W before anything is allocated: an int64 sum wraps around, so 2⁶³ − 1 twice looks small.
 
 Formats: COCO (down the columns, plain or compressed), CVAT (along the rows of a box), Label Studio's brush (bits, see
-`brush_mask`), pairs of start and length as Kaggle has them (down the columns, from 1).
+`brush_mask`), Kaggle's pairs of start and length (down the columns, from 1).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def coco_mask(counts: Any, height: int, width: int) -> NDArray[np.bool_]:
 
 
 def coco_runs(counts: Any, height: int, width: int) -> NDArray[np.int64]:
-    """COCO's run lengths, checked, but not laid out. Raises Refusal."""
+    """COCO's run lengths, checked but not expanded. Raises Refusal."""
     if isinstance(counts, bytes):
         counts = counts.decode("ascii", "replace")
     pixels = _pixels(height, width)
@@ -44,7 +44,7 @@ def coco_runs(counts: Any, height: int, width: int) -> NDArray[np.int64]:
 def cvat_mask(text: str, height: int, width: int) -> NDArray[np.bool_]:
     """CVAT's run lengths of a box of H × W pixels, "0, 12, 3", as a mask [H, W]. Along the rows, zeros first.
 
-    The box must lie within the image: the caller compares it first. Raises Refusal.
+    The box must lie within the image: the caller checks it first. Raises Refusal.
     """
     runs = checked_runs(numbers_in(text), height, width)
     return filled_runs(runs, height * width).reshape(height, width)
@@ -60,7 +60,7 @@ def start_length_mask(
         down_columns: whether pixels are numbered down the columns, as Kaggle does, or along the rows.
 
     Raises:
-        Refusal: no pairs of whole numbers, or a run that leaves the image.
+        Refusal: not pairs of integers, or a run that leaves the image.
     """
     pixels = _pixels(height, width)
     numbers = numbers_in(pairs) if isinstance(pairs, str) else pairs
@@ -73,7 +73,7 @@ def start_length_mask(
     ends = begins + np.asarray(lengths, np.int64)
     if len(ends) and int(ends.max()) > pixels:
         raise _no_fit(height, width)
-    steps = np.zeros(pixels + 1, np.int32)  # and changed in place: whole numbers of 40 megapixels are 160 MB
+    steps = np.zeros(pixels + 1, np.int32)  # changed in place: int32 at 40 megapixels takes 160 MB
     np.add.at(steps, begins, 1)
     np.subtract.at(steps, ends, 1)
     flat = np.cumsum(steps, out=steps)[:-1] > 0
@@ -81,11 +81,11 @@ def start_length_mask(
 
 
 def brush_mask(packed: Any, height: int, width: int) -> NDArray[np.bool_]:
-    """Label Studio's run lengths of RGBA bytes as a mask [H, W]: where alpha is above 0.
+    """Label Studio's run lengths of RGBA bytes as a mask [H, W]: true where alpha is above 0.
 
-    Bits: 32 for the number of values, 5 for the bits of a value, four times 4 for the sizes of lengths; then by turns
-    1 and one value, or 0 and all values, each after the number of its size and its length less one. Source:
-    label_studio_converter's brush.py.
+    Bits: 32 for the number of values, 5 for the value width less one, four times 4 for the length widths less one; then
+    per run a flag, the index of its length width and its length less one, followed by one value (flag 1) or all values
+    (flag 0). Source: label_studio_converter's brush.py.
 
     Raises:
         Refusal: they are damaged or of another size.
@@ -109,7 +109,7 @@ def brush_mask(packed: Any, height: int, width: int) -> NDArray[np.bool_]:
         stop = at + 1 + bits.read(sizes[bits.read(2)])
         if stop > total:
             raise _no_fit(height, width)
-        place = alpha[at // 4 : stop // 4]  # of the values in at … stop, every fourth is an alpha
+        place = alpha[at // 4 : stop // 4]  # every fourth value in at … stop is alpha
         if repeated:
             place[:] = bits.read(word) > 0
         else:
@@ -126,7 +126,7 @@ def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
 
 
 def brush_runs(mask: NDArray[np.bool_]) -> list[int]:
-    """A mask [H, W] as Label Studio's brush stores it, see `brush_mask`; every run has the longest size of length."""
+    """A mask [H, W] in Label Studio's brush packing, see `brush_mask`; every run uses the largest length width."""
     flat = mask.ravel()
     lengths = np.array(run_lengths(flat), np.int64) * 4
     values = np.where(np.arange(len(lengths)) % 2 == 1, 255, 0)
@@ -143,12 +143,12 @@ def brush_runs(mask: NDArray[np.bool_]) -> list[int]:
 
 
 def _bits_of(values: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
-    """The bits of each value, highest first, one value after the other."""
+    """The concatenated bits of the values, highest bit first."""
     return ((values[:, None] >> np.arange(width - 1, -1, -1)) & 1).astype(np.uint8).ravel()
 
 
 def checked_runs(runs: Any, height: int, width: int) -> NDArray[np.int64]:
-    """Run lengths that fill H × W pixels exactly. Raises Refusal: any other; nothing is allocated before."""
+    """Run lengths that fill H × W pixels exactly. Raises Refusal for others, before anything is allocated."""
     pixels = _pixels(height, width)
     if not isinstance(runs, list) or not set(map(type, runs)) <= {int}:
         raise Refusal("run-lengths", "has run lengths that are not integers.", AGAIN)
@@ -160,14 +160,14 @@ def checked_runs(runs: Any, height: int, width: int) -> NDArray[np.int64]:
 
 
 def filled_runs(runs: NDArray[np.int64], pixels: int) -> NDArray[np.bool_]:
-    """Checked run lengths as a flat mask; the first is of zeros."""
+    """Checked run lengths as a flat mask; the first run is zeros."""
     mask = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     assert mask.size == pixels
     return mask
 
 
 def numbers_in(text: str) -> list[int]:
-    """Whole numbers of up to ten digits between commas or spaces. Raises Refusal."""
+    """Integers of up to ten digits, separated by commas or spaces. Raises Refusal."""
     words = text.replace(",", " ").split()
     if not all(word.isascii() and word.isdigit() and len(word) <= 10 for word in words):
         raise Refusal("run-lengths", "has run lengths that are not integers.", AGAIN)
@@ -175,14 +175,14 @@ def numbers_in(text: str) -> list[int]:
 
 
 class _Bits:
-    """Bytes read bit by bit, the highest first."""
+    """A bit reader over bytes, highest bit first."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 0
 
     def read(self, count: int) -> int:
-        """The next bits, at most 32, as a number. Raises Refusal where there are fewer."""
+        """The next bits, at most 32, as a number. Raises Refusal: too few left."""
         self._ask(count)
         byte, off = divmod(self.at, 8)
         self.at += count
@@ -215,7 +215,7 @@ def _no_fit(height: int, width: int) -> Refusal:
 
 
 def _unpacked(text: str, pixels: int) -> list[int]:
-    """COCO's compressed runs: five bits a character, the sixth says that more follow; later, differences."""
+    """COCO's compressed runs: five bits per character, the sixth flags continuation; later runs are differences."""
     if text and (min(text) < "0" or max(text) > "o"):
         raise Refusal("run-lengths", "has run lengths with characters that COCO does not use.", AGAIN)
     runs: list[int] = []

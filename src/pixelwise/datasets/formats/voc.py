@@ -1,8 +1,8 @@
 """Pascal VOC: JPEGImages/, SegmentationClass/ as palette PNG, ImageSets/Segmentation/{train,val,test}.txt; 255 is void.
 
-Exports by CVAT and others add a labelmap.txt (name:r,g,b::) and may write colours instead of a palette: these are
-read by that map. Without it, the classes are VOC's where the images are, by their names; else those of a table beside
-the masks (labelme2voc's class_names.txt), or numbers. Format: the VOC 2012 development kit.
+Exports by CVAT and others add a labelmap.txt (name:r,g,b::) and may store RGB colours instead of a palette; that map
+decodes them. Without it, the classes are VOC's if the image names are; otherwise they come from a table next to the
+masks (labelme2voc's class_names.txt), or are numbers. Format: the VOC 2012 development kit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """The pairs that the lists name; all pairs where there are no lists."""
+    """The pairs that the lists name; all pairs if there are no lists."""
     listing = Listing(root)
     images, masks = root / "JPEGImages", root / "SegmentationClass"
     lists = root / "ImageSets/Segmentation"
@@ -67,13 +67,13 @@ def list_pairs(root: Path) -> Listing:
 
 
 def _is_pascals(samples: list[Sample]) -> bool:
-    """Whether the images are Pascal VOC's own, by their names: 2007_000032. Many tools write its folders for theirs."""
+    """Whether image names are Pascal VOC's (2007_000032): many tools use VOC's folders for other data."""
     own = sum(re.fullmatch(r"20\d\d_\d{6}", sample.image.stem) is not None for sample in samples)
     return own > 0.5 * len(samples)
 
 
 def label_map(root: Path) -> dict[str, Colour]:
-    """Names and colours of labelmap.txt, in its order; {} where there is none."""
+    """Names and colours of labelmap.txt, in its order; {} if it is missing."""
     path = root / "labelmap.txt"
     if not path.is_file():
         return {}
@@ -100,7 +100,7 @@ def _declared(colours: dict[str, Colour]) -> DeclaredClasses:
         names, ids, own = (tuple(column) for column in zip(*chosen, strict=True))
         return DeclaredClasses(names, ids, own, frozenset({VOID}), "labelmap.txt's")
     own = tuple(numbered_colour(voc_colour(i)) for i in range(len(VOC_NAMES)))
-    own = ((64, 64, 64), *own[1:])  # black is void's everywhere in the program
+    own = ((64, 64, 64), *own[1:])  # black is reserved for void throughout Pixelwise
     return DeclaredClasses(
         tuple(VOC_NAMES), tuple(range(21)), own, frozenset({VOID}), "Pascal VOC's twenty and background"
     )

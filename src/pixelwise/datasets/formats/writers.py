@@ -1,6 +1,6 @@
 """One function per format: pairs of image and labels → a folder and its dataset.toml.
 
-Pairs come split by split, so at most one split's table is in memory. Images keep their bytes where the format takes
+Pairs arrive split by split, so at most one split's table is in memory. Image bytes are kept if the format stores
 image files.
 """
 
@@ -38,7 +38,7 @@ from pixelwise.records import MAX_CLASSES, VOID, ClassList, Labels
 
 @dataclass(frozen=True)
 class Pair:
-    """One pair on its way."""
+    """One pair to be written."""
 
     split: str
     stem: str
@@ -51,7 +51,7 @@ class Pair:
         return self.stem + self.suffix
 
 
-Writer = Callable[[Path, Iterator[Pair], ClassList], str]  # the text of the dataset.toml that belongs to it
+Writer = Callable[[Path, Iterator[Pair], ClassList], str]  # returns the text of its dataset.toml
 
 
 def put(path: Path, data: bytes) -> None:
@@ -129,9 +129,9 @@ def to_ade20k(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
 
 
 def to_coco(out: Path, pairs: Iterator[Pair], classes: ClassList, *, panoptic: bool = False) -> str:
-    """Objects as run lengths, or panoptic PNGs.
+    """Write objects as run lengths, or panoptic PNGs.
 
-    Labels know classes, not objects: every class of an image is one object or segment, as COCO has it for stuff.
+    Labels hold classes, not objects: every class of an image is one object or segment, as in COCO stuff.
     """
     kind = "panoptic" if panoptic else "instances"
     for split, own in by_split(pairs):
@@ -167,7 +167,7 @@ def to_yolo(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
 
 
 def to_drawings(out: Path, pairs: Iterator[Pair], classes: ClassList, *, geojson: bool = False) -> str:
-    """LabelMe's JSON, or GeoJSON, next to each image."""
+    """Write LabelMe's JSON, or GeoJSON, next to each image."""
     drawn: set[int] = set()
     for pair in pairs:
         drawn |= set(np.unique(pair.labels).tolist())
@@ -223,7 +223,7 @@ def to_image_folder(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str
 
 
 def to_nifti(out: Path, pairs: Iterator[Pair], classes: ClassList) -> str:
-    """Each image as three volumes of one slice, red, green and blue, as nnU-Net has the channels of an image."""
+    """Write each image as three one-slice volumes, red, green and blue, as nnU-Net stores channels."""
     table = dataset_json(classes)
     ids = {name: table["labels"][name] for name in classes.names}
     by_class = np.array([ids[name] for name in classes.names], np.uint16)

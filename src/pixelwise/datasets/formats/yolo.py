@@ -1,7 +1,7 @@
-"""YOLO polygons: one text file per image, one line per object: class x y x y …, each from 0 to 1 of width and height.
+"""YOLO polygons: one text file per image, one line per object: class x y x y …, as fractions of width and height.
 
-Four corners (oriented boxes) are a polygon like any other. Named as not drawn: boxes (five numbers), poses. Class names
-are data.yaml's `names`. In the masks a class is its number plus one; 0 is where nothing is drawn. Later lines are drawn
+Oriented boxes (four corners) are read as polygons. Reported as not drawn: boxes (five numbers), poses. Class names come
+from data.yaml's `names`. A mask value is the class number plus one, and 0 where nothing is drawn. Later lines are drawn
 over earlier ones.
 
 Format: docs.ultralytics.com/datasets/segment.
@@ -33,12 +33,12 @@ from pixelwise.records import Sample
 
 OBJECT = re.compile(r"[ \t]*\d{1,7}[ \t]+[-+.\deE \t]+")
 NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
-BOX_NUMBERS = 5  # of a line: the class, centre, width and height
+BOX_NUMBERS = 5  # in a line: class, centre x and y, width, height
 TOP_CLASS = 2**16
 
 
 def label_files(root: Path) -> list[Path]:
-    """Text files below a folder "labels" whose first line is an object (empty ones too)."""
+    """Text files below a folder "labels" whose first line is an object, and empty ones."""
     return [path for path in files_below(root, (".txt",)) if "labels" in path.relative_to(root).parts]
 
 
@@ -47,7 +47,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every image under "images" with the text file of its name under "labels"."""
+    """Every image under "images" with the text file of the same name under "labels"."""
     listing = Listing(root)
     undrawn = SkippedShapes(listing)
     images: dict[Path, list[Path]] = {}
@@ -111,34 +111,34 @@ def _lines(path: Path) -> list[str]:
 
 
 def _objects(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """(number, line) of those with polygons."""
+    """(number, line) of each line with a polygon."""
     for number, line in enumerate(lines, start=1):
         if _is_object(line) and len(line.split(maxsplit=BOX_NUMBERS + 1)) > BOX_NUMBERS + 1:
             yield number, line
 
 
 def _is_object(line: str) -> bool:
-    """Whether a line is a class and numbers: four at least."""
+    """Whether a line is a class followed by at least four numbers."""
     head = line[:200].split()[:BOX_NUMBERS]
     whole = OBJECT.fullmatch(line) is not None and len(head) == BOX_NUMBERS
     return whole and head[0].isdigit() and all(NUMBER.fullmatch(word) for word in head[1:-1])
 
 
 def _class(line: str) -> int:
-    """The id in the mask. Raises Refusal."""
+    """The mask value of a line's class. Raises Refusal."""
     return whole_text(line.split(maxsplit=1)[0], "class", 0, TOP_CLASS) + 1
 
 
 def _corners(line: str) -> Polygon:
-    """A line's corners [N, 2], as shares of width and height. Raises Refusal: an odd count, no numbers."""
+    """A line's corners [N, 2], as fractions of width and height. Raises Refusal: an odd count, no numbers."""
     numbers = np.array([], np.float64)
     text = line.split(maxsplit=1)[1].rstrip()
     words = text.count(" ") + text.count("\t") + 1  # at most
     if words <= 4096:
         numbers = np.array([float(word) if NUMBER.fullmatch(word) else np.nan for word in text.split()])
-    else:  # without a string for each: a line may have millions
+    else:  # no string per number: a line may have millions
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of text after the numbers, which is counted below
+            warnings.simplefilter("ignore", DeprecationWarning)  # for text after the numbers, caught below
             numbers = np.fromstring(text, np.float64, sep=" ")
         if len(numbers) != sum(1 for _ in re.finditer(r"\S+", text)):
             raise Refusal("polygon", "has coordinates that are not numbers.", "Export it again.")
@@ -148,7 +148,7 @@ def _corners(line: str) -> Polygon:
 
 
 def read_bytes_or_empty(path: Path) -> bytes:
-    """An empty text file means an image without objects; here, unlike for images, it is not an error."""
+    """The bytes of a file, which may be empty: an empty text file is an image without objects, not an error."""
     return b"" if path.is_file() and path.stat().st_size == 0 else read_bytes(path)
 
 
@@ -165,7 +165,7 @@ def yolo_lines(labels: NDArray[np.uint8], void: int) -> str:
 
 
 def names_of(root: Path, listing: Listing) -> tuple[str, ...]:
-    """`names` of data.yaml; () where there are none. A file that cannot be read is reported."""
+    """`names` of data.yaml; () if it has none. An unreadable file is reported."""
     for path in files_below(root, (".yaml", ".yml"), depth=1):
         try:
             names = tuple(row.name for row in yaml_rows(read_bytes(path).decode("utf-8-sig", "replace")))
@@ -179,7 +179,7 @@ def names_of(root: Path, listing: Listing) -> tuple[str, ...]:
 
 
 def _judge(path: Path, lines: list[str], names: tuple[str, ...], listing: Listing, undrawn: SkippedShapes) -> list[int]:
-    """The classes of what is drawn; everything else is reported. Raises Refusal: a line is damaged."""
+    """The classes of the drawn objects; all other objects are reported. Raises Refusal: a line is damaged."""
     classes = []
     polygons = dict(_objects(lines))
     for number, line in enumerate(lines, start=1):
