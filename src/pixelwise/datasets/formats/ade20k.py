@@ -1,6 +1,6 @@
-"""ADE20K as the scene parsing benchmark publishes it: images/{training,validation}/, annotations/{…}/; 0 is void.
+"""ADE20K, scene parsing benchmark: images/{training,validation}/, annotations/{…}/; 0 is void.
 
-Names are objectInfo150.txt's where it is there. Source: Zhou et al., CVPR 2017; `ade20k_full` reads the full dataset.
+Names come from objectInfo150.txt if it exists. Source: Zhou et al., CVPR 2017; `ade20k_full` reads the full dataset.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def list_pairs(root: Path) -> Listing:
 
 
 def object_names(root: Path) -> tuple[str, ...]:
-    """The first name of each row of objectInfo150.txt; () where it is not there or not as published."""
+    """The first name in each row of objectInfo150.txt; () if it is missing or not as published."""
     path = root / "objectInfo150.txt"
     if not path.is_file():
         return ()

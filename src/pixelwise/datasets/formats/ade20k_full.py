@@ -1,13 +1,13 @@
-"""ADE20K's full releases (2016 to 2021), which have more classes than a mask of ids can hold.
+"""ADE20K's full releases (2016 to 2021), which have more classes than an 8-bit mask can hold.
 
 images/ADE/training/urban/street/ADE_train_00016858.jpg
                                  ADE_train_00016858_seg.png      class = R // 10 · 256 + G, 0 is void; B numbers objects
-                                 ADE_train_00016858.json         the names of the classes on it (2021)
+                                 ADE_train_00016858.json         names of its classes (2021)
                                  ADE_train_00016858_parts_1.png  parts of objects: not read
-                                 ADE_train_00016858/             a mask for each object: not read
+                                 ADE_train_00016858/             one mask per object: not read
 
-Where no more than 255 classes occur, it is read in place; otherwise `check` asks which to keep. The index
-files (.pkl, .mat) are never opened. Source: Zhou et al., IJCV 2018, and the release's own README.
+With at most 255 classes, it is read in place; otherwise `check` requests a selection. The index files (.pkl, .mat)
+are never opened. Source: Zhou et al., IJCV 2018, and the release's own README.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from pixelwise.images.files import Refusal, read_bytes
 from pixelwise.records import Sample
 
 END = "_seg.png"
-BESIDE = (".json", "_atr.txt", "_parts_1.png")  # one of these lies beside every pair
+BESIDE = (".json", "_atr.txt", "_parts_1.png")  # one of these accompanies every pair
 STEP = 10  # of the red channel
-GLANCE = 3  # masks that are opened to recognise the layout
-NAMED = 2000  # JSON files that are read for the classes' names, spread evenly
+GLANCE = 3  # masks opened to recognise the layout
+NAMED = 2000  # JSON files read for class names, evenly spaced
 DEPTH = 8
 
 
@@ -40,7 +40,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every image with its `_seg.png`, in the split that its folders name."""
+    """Every image with its `_seg.png`; its folders give the split."""
     listing = Listing(root)
     pairs = sorted(_pairs(root))
     for image, mask in pairs:
@@ -60,7 +60,7 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
 
 
 def names_of(tables: Sequence[Path]) -> dict[int, str]:
-    """The names of class numbers, from the JSON files next to the images; a name used twice gets its number added."""
+    """Class names by number, from the JSON files next to the images; duplicate names get their number appended."""
     chosen = [tables[i * len(tables) // NAMED] for i in range(NAMED)] if len(tables) > NAMED else tables
     found: dict[int, str] = {}
     for path in chosen:
@@ -68,7 +68,7 @@ def names_of(tables: Sequence[Path]) -> dict[int, str]:
             objects = read_json(path)["annotation"]["object"]
             found |= {int(row["name_ndx"]): str(row["name"]).strip() for row in objects}
         except (Refusal, KeyError, TypeError, ValueError, OverflowError):
-            continue  # names are a help: without them a class has its number
+            continue  # names are optional: without one a class goes by number
     names: dict[int, str] = {}
     for number, name in sorted(found.items()):
         names[number] = name if name not in names.values() else f"{name} ({number})"
@@ -88,7 +88,7 @@ def _pairs(root: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _is_coded(mask: Path) -> bool:
-    """Whether red goes in steps and more than one class is there."""
+    """Whether red values are multiples of STEP and more than one class occurs."""
     try:
         rgb = image_pixels(read_bytes(mask))
     except Refusal:

@@ -1,8 +1,8 @@
 """V7's Darwin: one JSON file per image, of version 2 (`item`, `slots`) or 1 (`image`).
 
 Polygons of several paths (even-odd), boxes, ellipses and raster layers are drawn in order; lines, keypoints and
-skeletons have no area and are reported. A raster layer is one list of value and count along the rows, in which a
-`mask` annotation has the number that the layer's mapping gives it. Videos, and items of several images, are refused.
+skeletons have no area and are reported. A raster layer is one list of value and count along the rows; its mapping gives
+each `mask` annotation its number. Videos and multi-image items are refused.
 
 Format: docs.v7labs.com, "Darwin JSON". Shapes: H, W of the mask.
 """
@@ -32,11 +32,11 @@ from pixelwise.images.files import Refusal
 
 LAYER = "raster_layer"
 AGAIN = "Export the annotations again."
-KINDS = (  # keys under which an annotation has its shape, those that are drawn first
+KINDS = (  # keys of an annotation's shape, drawn kinds first
     "polygon", "complex_polygon", "ellipse", "mask", "bounding_box", "line", "keypoint", "skeleton", "cuboid", "graph",
     "string", "simple_table", "eye", "table",
 )  # fmt: skip
-OF_THE_IMAGE = ("tag", "text", "link")  # words on the whole image
+OF_THE_IMAGE = ("tag", "text", "link")  # annotations of the whole image
 
 
 def recognises(root: Path) -> bool:
@@ -44,7 +44,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every annotated image that is there, by its name and the folder that the item's path says."""
+    """Every existing annotated image, found by its name and the folder in the item's path."""
     paths = files_that(root, (".json",), _is_ours)
     return list_pictures("darwin", root, paths, read, "Darwin's classes")
 
@@ -68,7 +68,7 @@ mask_ids = partial(picture_mask, read)
 
 
 def _image(table: dict[str, Any]) -> tuple[str, str, Size | None]:
-    """The image's name, folder and (H, W). Raises Refusal."""
+    """The name, folder and (H, W) of the image. Raises Refusal."""
     if "item" not in table:
         image = table_of(table.get("image"), "image")
         name, folder = image.get("original_filename") or image.get("filename"), image.get("path")
@@ -84,7 +84,7 @@ def _image(table: dict[str, Any]) -> tuple[str, str, Size | None]:
 
 
 def _figure(one: dict[str, Any], annotations: list[dict[str, Any]]) -> DrawnShape | None:
-    """The figure of an annotation; None for a tag of the whole image and for raster layers themselves."""
+    """The figure of an annotation; None for tags of the whole image and for raster layers."""
     name, kind = str(one.get("name") or OBJECT), next((key for key in KINDS if key in one), "")
     shape = one.get(kind)
     shape = shape if isinstance(shape, dict) else {}
@@ -119,7 +119,7 @@ def _ring(path: Any) -> Any:
 
 
 def _layer_of(one: dict[str, Any], annotations: list[dict[str, Any]]) -> dict[str, Any]:
-    """The raster layer that holds a mask's pixels; {} where there is none."""
+    """The raster layer with a mask's pixels; {} if there is none."""
     layers = [a[LAYER] for a in annotations if isinstance(a.get(LAYER), dict)]
     owners = [layer for layer in layers if one.get("id") in _mapping(layer)]
     return owners[0] if owners else {}
@@ -131,7 +131,7 @@ def _mapping(layer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _patch(own: str, layer: dict[str, Any], size: Size) -> MaskPatch:
-    """Where a raster layer has the number of one mask. Raises Refusal."""
+    """The pixels of a raster layer with one mask's number. Raises Refusal."""
     number = _mapping(layer).get(own)
     if type(number) is not int:
         raise Refusal("annotations", "has no pixels: no raster layer names it.", AGAIN)
@@ -139,7 +139,7 @@ def _patch(own: str, layer: dict[str, Any], size: Size) -> MaskPatch:
 
 
 def layer_numbers(runs: Any, height: int, width: int) -> NDArray[np.int32]:
-    """A raster layer's numbers [H, W] from value and count in turn, along the rows. Raises Refusal."""
+    """A raster layer's numbers [H, W] from alternating value and count, along the rows. Raises Refusal."""
     if not isinstance(runs, list) or len(runs) % 2 or not set(map(type, runs)) <= {int}:
         raise Refusal("run-lengths", "has run lengths that are not pairs of integers.", AGAIN)
     values, counts = runs[::2], runs[1::2]

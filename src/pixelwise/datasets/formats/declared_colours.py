@@ -1,4 +1,4 @@
-"""Masks whose colours are declared by their format: Pascal VOC exports with a labelmap.txt, for example."""
+"""Masks with colours declared by the format, for example Pascal VOC exports with a labelmap.txt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pixelwise.images.files import Refusal, read_bytes
 
 
 def ids_of_colours(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
-    """Each pixel's colour as the id that was declared for it. `entry`: {"#rrggbb": id} as JSON.
+    """The declared id of each pixel's colour. `entry`: {"#rrggbb": id} as JSON.
 
     Raises:
         Refusal: a colour is not declared; as for any image.

@@ -1,6 +1,6 @@
-"""Values out of files that anyone can write: of the kind and within the range that was expected, or refused.
+"""Checks of values from untrusted files: a value of the wrong type or out of range is refused.
 
-JSON has numbers that are no numbers here: true is 1 to Python, 1e400 is infinite, 10**400 overflows a float.
+Some JSON values are not valid numbers: true equals 1 in Python, 1e400 is infinite, 10**400 overflows a float.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 from pixelwise.images.files import Refusal, shown
 from pixelwise.records import Colour
 
-FAR = 1e15  # no coordinate, size or number in a picture is farther from 0
+FAR = 1e15  # limit of the magnitude of any coordinate, size or number
 CORRECT = "Correct the file, or export it again."
 
 
 def whole(value: Any, what: str, low: int = 0, high: int = 2**31 - 1) -> int:
-    """A whole number in low … high, both included. Booleans, floats and text are none. Raises Refusal."""
+    """An integer in low … high, inclusive. Booleans, floats and text do not count. Raises Refusal."""
     if type(value) is not int or not low <= value <= high:
         expected = f"expected a whole number from {low:,} to {high:,}"
         raise Refusal("annotations", f"has {shown_value(value)} as its {what}; {expected}.", CORRECT)
@@ -33,9 +33,9 @@ def whole_text(value: Any, what: str, low: int = 0, high: int = 2**31 - 1) -> in
 
 
 def number(value: Any, what: str, low: float = -FAR, high: float = FAR) -> float:
-    """A finite number; booleans and text are none. Raises Refusal."""
+    """A finite number; booleans and text do not count. Raises Refusal."""
     if type(value) in (int, float):
-        if -FAR <= value <= FAR and low <= value <= high:  # false for NaN; compares whole numbers of any length
+        if -FAR <= value <= FAR and low <= value <= high:  # false for NaN; works for integers of any length
             return float(value)
         if low > -FAR or high < FAR:
             expected = f"a number from {low:g} to {high:g}"
@@ -55,16 +55,16 @@ def number_text(value: Any, what: str) -> float:
 
 
 def size_of(height: Any, width: Any) -> tuple[int, int] | None:
-    """The (H, W) that a file declares; None where it declares none. 480.0 counts as 480. Raises Refusal."""
+    """The (H, W) that a file declares; None if it declares none. 480.0 counts as 480. Raises Refusal."""
     if height is None and width is None:
         return None
     return _side(height, "height"), _side(width, "width")
 
 
 def same_size(declared: tuple[int, int] | None, size: tuple[int, int], who: str = "") -> None:
-    """Raise Refusal where a file declares another size than the image has. Both (H, W); nothing is allocated before.
+    """Raise Refusal if the declared size differs from the image's, before any allocation. Both are (H, W).
 
-    `who`: words that name the record, such as "image a.png".
+    `who`: the record's name, such as "image a.png".
     """
     if declared is not None and declared != size:
         said, real = (f"{width}×{height}" for height, width in (declared, size))
@@ -73,7 +73,7 @@ def same_size(declared: tuple[int, int] | None, size: tuple[int, int], who: str 
 
 
 def rows_of(value: Any, what: str) -> list[dict[str, Any]]:
-    """A list of tables. Raises Refusal."""
+    """A list of JSON objects. Raises Refusal."""
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise Refusal("annotations", f"has {shown_value(value)} as its {what}; expected a list of objects.", CORRECT)
     return value
@@ -87,9 +87,9 @@ def table_of(value: Any, what: str) -> dict[str, Any]:
 
 
 def text_of(value: Any, what: str, encoded: str = "strict") -> str:
-    """Text that is not empty and can be written down. Raises Refusal.
+    """Non-empty text that can be encoded. Raises Refusal.
 
-    `encoded`: "surrogateescape" for names of files, which may hold bytes that are no UTF-8.
+    `encoded`: "surrogateescape" for file names, which may contain non-UTF-8 bytes.
     """
     if not isinstance(value, str) or not value.strip() or not _writable(value, encoded):
         raise Refusal("annotations", f"has {shown_value(value)} as its {what}; expected a name.", CORRECT)
@@ -97,14 +97,14 @@ def text_of(value: Any, what: str, encoded: str = "strict") -> str:
 
 
 def colour_of(value: Any) -> Colour | None:
-    """A list of three levels from 0 to 255; None for anything else: a colour changes no mask."""
+    """A colour from three levels 0 to 255; None for anything else, because colours do not affect masks."""
     if isinstance(value, list) and len(value) == 3 and all(type(n) is int and 0 <= n <= 255 for n in value):
         return value[0], value[1], value[2]
     return None
 
 
 def shown_value(value: Any) -> str:
-    """A value for a message, whatever it is: short, and never built where it is long."""
+    """A short form of any value for a message; long values are never formatted in full."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "nothing"}[value]
     if isinstance(value, int) and not -(10**20) < value < 10**20:
@@ -121,7 +121,7 @@ def shown_value(value: Any) -> str:
 def _writable(text: str, errors: str) -> bool:
     try:
         text.encode("utf-8", errors)
-    except UnicodeEncodeError:  # half a pair of surrogates
+    except UnicodeEncodeError:  # a lone surrogate
         return False
     return True
 

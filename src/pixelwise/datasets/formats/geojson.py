@@ -1,10 +1,10 @@
-"""GeoJSON: a feature collection an image, polygons with holes, in pixels: x to the right, y down, from the top left.
+"""GeoJSON: one feature collection per image; polygons with holes, in pixels from the top left: x to the right, y down.
 
-That is how QuPath and other viewers of large images exchange annotations. A feature's class is
-`properties.classification.name`, or `properties.class`, `label` or `name`. The image is named by the collection's
-member "image", or has the file's own name. Later features are drawn over earlier ones; names get ids as LabelMe's do.
+QuPath and other viewers of large images exchange annotations this way. A feature's class is
+`properties.classification.name`, or `properties.class`, `label` or `name`. The collection's member "image" names the
+image; otherwise the file's own name does. Later features are drawn over earlier ones; ids are assigned as for LabelMe.
 
-Format: RFC 7946, sections 3.1 and 3.3; its rule that coordinates are degrees does not hold here.
+Format: RFC 7946, sections 3.1 and 3.3, except that coordinates are pixels, not degrees.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every file whose image is there: next to it, or anywhere below the root under its name."""
+    """Every file whose image exists: next to it, or under its name anywhere below the root."""
     return list_pictures(
         "geojson", root, files_that(root, SUFFIXES, _is_ours), read, "the classes of GeoJSON's features"
     )
@@ -69,7 +69,7 @@ mask_ids = partial(picture_mask, read)
 
 
 def _figures(feature: Row) -> Iterator[DrawnShape]:
-    """A figure for each polygon of a feature, and for each ring and geometry that cannot be drawn. Raises Refusal."""
+    """One figure per polygon of a feature, and per ring or geometry that cannot be drawn. Raises Refusal."""
     name = class_of(feature)
     for kind, geometry in _geometries(feature.get("geometry")):
         if kind not in ("Polygon", "MultiPolygon"):
@@ -88,14 +88,14 @@ def _figures(feature: Row) -> Iterator[DrawnShape]:
 
 
 def _flat(ring: Any) -> Any:
-    """Corners without their height; None where it is not a list of corners."""
+    """Corners without their height; None if it is not a list of corners."""
     if not isinstance(ring, list) or not all(isinstance(corner, list) for corner in ring):
         return None
     return [corner[:2] for corner in ring]
 
 
 def _on_earth(table: Row, figures: tuple[DrawnShape, ...]) -> bool:
-    """Whether coordinates are geographic: a reference system is named, or they are degrees close together, below 0."""
+    """Whether coordinates are geographic: a named reference system, or close degrees, some below 0."""
     if table.get("crs"):
         return True
     corners = [ring for figure in figures[:20] for ring in figure.rings]
@@ -107,7 +107,7 @@ def _on_earth(table: Row, figures: tuple[DrawnShape, ...]) -> bool:
 
 
 def class_of(feature: Row) -> str:
-    """The name of a feature's class; "object" where it has none."""
+    """The name of a feature's class; "object" if it has none."""
     properties = feature.get("properties")
     if not isinstance(properties, dict):
         return OBJECT
@@ -118,7 +118,7 @@ def class_of(feature: Row) -> str:
 
 
 def _geometries(geometry: Any) -> Iterator[tuple[str, Row]]:
-    """The geometries in one, with their types: those of a collection one by one. Raises Refusal."""
+    """Each geometry with its type; a collection yields its members. Raises Refusal."""
     waiting = [geometry]
     while waiting:
         one = waiting.pop(0)
@@ -133,12 +133,12 @@ def _geometries(geometry: Any) -> Iterator[tuple[str, Row]]:
 
 
 def geojson_text(labels: Labels, classes: ClassList, image_name: str) -> bytes:
-    """The file of a mask [H, W]: a feature for every piece of every class but background; void as class "void"."""
+    """The file of a mask [H, W]: one feature per piece of every class except background; void as class "void"."""
     return b"".join(collection_parts(image_name, features_of(labels, classes)))
 
 
 def collection_parts(image_name: str, features: Iterable[Row]) -> Iterator[bytes]:
-    """A feature collection as JSON, a feature at a time."""
+    """A feature collection as JSON, one feature at a time."""
     yield b'{"type": "FeatureCollection", "image": ' + json.dumps(image_name).encode() + b', "features": ['
     for number, feature in enumerate(features):
         yield b", " * (number > 0) + json.dumps(feature).encode()
@@ -146,7 +146,7 @@ def collection_parts(image_name: str, features: Iterable[Row]) -> Iterator[bytes
 
 
 def features_of(labels: Labels, classes: ClassList, origin: tuple[int, int] = (0, 0)) -> Iterator[Row]:
-    """The features of a mask, or of the part of one that begins at `origin` (x, y)."""
+    """The features of a mask, or of a part of one with its top left at `origin` (x, y)."""
     for name, c, own in named_masks(labels, classes.names):
         colour = [0, 0, 0] if c == VOID else list(classes.colours[c])
         for piece in rings(own):

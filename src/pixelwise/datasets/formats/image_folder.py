@@ -1,7 +1,7 @@
 """Hugging Face image folders: [train/, …] with metadata.csv or metadata.jsonl, whose columns name image and mask files.
 
-Format: huggingface.co/docs/datasets/image_dataset. The image's column is file_name (or image_file_name); the mask's is
-any other one that ends in _file_name, or is called mask, label or annotation.
+Format: huggingface.co/docs/datasets/image_dataset. The image column is file_name (or image_file_name); the mask column
+is any other that ends in _file_name, or is called mask, label or annotation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """The pairs that the tables name. What is wrong with one row does not stop the others."""
+    """The pairs that the tables name. An error in one row does not stop the others."""
     listing = Listing(root)
     for path in _tables(root):
         columns = _columns(path)
@@ -60,7 +60,7 @@ def _tables(root: Path) -> list[Path]:
 
 
 def _columns(path: Path) -> tuple[str, str] | None:
-    """The columns of image and mask; None where there are no such columns."""
+    """The image and mask columns; None if they are missing."""
     known = set().union(*(row.keys() for row in _rows(path)[:5]))
     image = next((name for name in IMAGE_COLUMNS if name in known), None)
     mask = next((name for name in MASK_COLUMNS if name in known and name != image), None)
@@ -68,7 +68,7 @@ def _columns(path: Path) -> tuple[str, str] | None:
 
 
 def _rows(path: Path, listing: Listing | None = None) -> list[dict[str, Any]]:
-    """The rows of a table. What cannot be read of it is reported in the listing."""
+    """The rows of a table. Unreadable parts are reported in the listing."""
     rows: list[dict[str, Any]] = []
     told = listing or Listing(path.parent)
     with problems_of(told, path):

@@ -1,10 +1,10 @@
-"""LabelMe of MIT, the web tool: one XML file per image, with `object`s: polygons, boxes and masks.
+"""MIT's LabelMe web tool: one XML file per image, with `object`s: polygons, boxes and masks.
 
-Folders are those of the tool (`Images/`, `Annotations/`, `Masks/`, each with collections inside) or a file next to its
-image, as CVAT exports "LabelMe 3.0". An object's mask is a PNG that `segm/mask` names: where it is not 0, by its alpha
-if it has one. Objects whose `deleted` is 1 are not drawn, and a note counts them.
+The layout is the tool's (`Images/`, `Annotations/`, `Masks/`, each with collections inside), or each file is next to
+its image, as in CVAT's "LabelMe 3.0" export. `segm/mask` names an object's mask PNG: non-zero alpha, or value without
+alpha, marks the object. Objects with `deleted` 1 are not drawn, and a note counts them.
 
-VOC's XML with polygons as x1, y1, x2 … (Roboflow, RectLabel) is read by the same rules.
+VOC XML with polygons as x1, y1, x2 … (Roboflow, RectLabel) follows the same rules.
 Format: labelme.csail.mit.edu, "Annotation XML". The JSON of the Python program LabelMe is `labelme`.
 """
 
@@ -30,7 +30,7 @@ from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import Refusal, read_bytes, shown
 
 AGAIN = "Export it again."
-MASK_FOLDERS = 4  # above an XML file, in which Masks/ is looked for
+MASK_FOLDERS = 4  # above an XML file that are searched for Masks/
 
 
 def recognises(root: Path) -> bool:
@@ -38,7 +38,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every XML file whose image is there: next to it, or in the collection of its name."""
+    """Every XML file whose image exists: next to it, or in the collection of the same name."""
     paths = files_that(root, (".xml",), _is_ours, depth=5)
     listing = list_pictures("labelme-xml", root, paths, read, "the names of LabelMe's objects")
     if deleted := sum((read_or_none(_deleted, path) or 0) for path in paths):
@@ -99,7 +99,7 @@ def _figure(one: Element, path: Path) -> DrawnShape:
 
 
 def _mask(path: Path, name: str, size: Size) -> MaskPatch:
-    """The pixels of an object's PNG, found in Masks/ of its collection or next to the XML file. Raises Refusal."""
+    """The pixels of an object's PNG, from its collection's Masks/ or next to the XML file. Raises Refusal."""
     place = _mask_file(path, name)
     if place is None:
         what = f"has its pixels in {shown(name) or 'a file without a name'}, which is not there."
@@ -110,7 +110,7 @@ def _mask(path: Path, name: str, size: Size) -> MaskPatch:
 
 
 def _mask_file(path: Path, name: str) -> Path | None:
-    """The file of a mask's name, never outside the folders around its XML file."""
+    """The file with a mask's name, never outside the folders around its XML file."""
     plain = Path(name.replace("\\", "/")).name
     if not plain:
         return None

@@ -1,9 +1,9 @@
-"""MATLAB's MAT files, versions 4 to 7: their variables, and numbers out of them. Nothing else is followed.
+"""MATLAB's MAT files, versions 4 to 7: their variables and numeric values. Nothing else is read.
 
-SciPy reads more of them, but its compiled reader trusts its input: about one damaged file in a thousand ends it with a
-signal. Here every length is compared with what is there before it is used, and nothing is unpacked beyond `room` bytes.
+SciPy reads more, but its compiled reader trusts its input: about one damaged file in a thousand crashes it with a
+signal. Here every length is checked against the data before use, and nothing is unpacked beyond `room` bytes.
 
-Format: "MAT-File Format" (MathWorks). Shapes: as MATLAB has them, rows first; stored down the columns.
+Format: "MAT-File Format" (MathWorks). Shapes: as in MATLAB, rows first; stored down the columns.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pixelwise.images.files import Refusal
 
 OF_HDF5 = b"MATLAB 7.3 MAT-file"
 HEADER_BYTES = 128
-NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # types of data
+NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # data types
 MATRIX, COMPRESSED = 14, 15
 CLASSES = {
     1: "cell", 2: "struct", 3: "object", 4: "char", 5: "sparse", 6: "double", 7: "single", 8: "int8", 9: "uint8",
@@ -34,7 +34,7 @@ MOST_DIMENSIONS, MOST_VARIABLES, MOST_FIELDS = 32, 10_000, 1_000
 
 
 class Element(NamedTuple):
-    """One element of a file: its type, where its content begins and ends, and where the next one is."""
+    """One element of a file: its type, the start and end of its content, and the start of the next."""
 
     kind: int
     start: int
@@ -50,7 +50,7 @@ class Variable:
     shape: tuple[int, ...]
     kind: str  # a value of CLASSES, "logical", "complex" or "opaque"
     data: bytes
-    start: int  # of what follows its name
+    start: int  # of the data after its name
     stop: int
     order: str  # "<" or ">"
     stored: str = ""  # the NumPy type of a version 4 matrix
@@ -64,7 +64,7 @@ def variables_of(data: bytes, room: int) -> list[Variable]:
     """The variables of a file, by name.
 
     Args:
-        room: bytes to which all compressed variables may unpack together.
+        room: the limit in bytes for all unpacked variables together.
 
     Raises:
         Refusal: damaged, of version 7.3, or larger than `room` allows.
@@ -93,7 +93,7 @@ def variables_of(data: bytes, room: int) -> list[Variable]:
 
 
 def numbers_of(variable: Variable) -> NDArray[Any]:
-    """A numeric matrix, of its shape. Raises Refusal."""
+    """The values of a numeric matrix, in its shape. Raises Refusal."""
     if variable.kind not in NUMERIC:
         raise Refusal("matlab-none", f"holds a {variable.kind}, not a matrix of numbers.", "Save a matrix of numbers.")
     data, start, stop, letter = variable.data, variable.start, variable.stop, variable.stored
@@ -131,11 +131,11 @@ def parts_of(variable: Variable) -> dict[str, Variable]:
 
 
 def _element(data: bytes, at: int, end: int, order: str) -> Element:
-    """The element at a place. Raises Refusal where it is cut short."""
+    """The element at an offset. Raises Refusal: truncated."""
     if at + 8 > end:
         raise _damaged("it is cut short")
     kind, count = struct.unpack_from(order + "II", data, at)
-    if kind >> 16:  # a small one: count and content are in its eight bytes
+    if kind >> 16:  # a small element: count and content share eight bytes
         kind, count = kind & 0xFFFF, kind >> 16
         if count > 4:
             raise _damaged("an element is longer than it can be")
@@ -147,14 +147,14 @@ def _element(data: bytes, at: int, end: int, order: str) -> Element:
 
 
 def _numbers(data: bytes, element: Element, order: str, count: int) -> tuple[int, ...]:
-    """The first whole numbers of an element. Raises Refusal where there are fewer."""
+    """The first `count` integers of an element. Raises Refusal: too few."""
     if element.stop - element.start < 4 * count:
         raise _damaged("an element is shorter than it must be")
     return struct.unpack_from(f"{order}{count}i", data, element.start)
 
 
 def _variable(data: bytes, matrix: Element, order: str) -> Variable:
-    """The head of a matrix. Raises Refusal."""
+    """The header of a matrix. Raises Refusal."""
     flags = _element(data, matrix.start, matrix.stop, order)
     word = _numbers(data, flags, order, 2)[0]
     kind = CLASSES.get(word & 0xFF, "opaque")
@@ -199,7 +199,7 @@ def _variables_4(data: bytes) -> list[Variable]:
 
 
 def _unpacked(packed: bytes, room: int) -> bytes:
-    """Raises Refusal where it is damaged, or more than `room` bytes."""
+    """The unpacked bytes. Raises Refusal: damaged, or more than `room` bytes."""
     try:
         body = zlib.decompressobj().decompress(packed, max(room, 0) + 1)
     except zlib.error as error:

@@ -1,7 +1,7 @@
-"""Masks as NumPy arrays: a .npy file [H, W] of integers, as `predict --save numpy` writes it.
+"""Masks as NumPy arrays: .npy files [H, W] of integers, as written by `predict --save numpy`.
 
-Format: numpy.org/doc/stable/reference/generated/numpy.lib.format.html. Arrays of Python objects, which would be a
-pickle, are refused.
+Format: numpy.org/doc/stable/reference/generated/numpy.lib.format.html. Arrays of Python objects are refused, because
+they require pickle.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAGIC = b"\x93NUMPY"
 
 
 def mask_ids(path: Path, _entry: str, _size: tuple[int, int]) -> MaskIds:
-    """The numbers of a .npy file [H, W]. Raises Refusal."""
+    """The mask values of a .npy file [H, W]. Raises Refusal."""
     data = read_bytes(path)
     remedy = "Save it with numpy.save, as a uint8 array [height, width] of class ids."
     if not data.startswith(MAGIC):

@@ -1,4 +1,4 @@
-"""PNGs in which annotation tools store the pixels of their objects. Shapes: H, W of the PNG."""
+"""PNGs of object pixels, as stored by annotation tools. Shapes: H, W of the PNG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pixelwise.images.files import Refusal, shown
 
 @contextmanager
 def opened_png(data: bytes, name: str, remedy: str) -> Iterator[Image.Image]:
-    """A PNG, opened. Raises Refusal: damaged, which may come out while its pixels are read; or too large."""
+    """An opened PNG. Raises Refusal: too large, or damaged, which may only surface when pixels are read."""
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as opened:
             if opened.width * opened.height > MAX_PIXELS:
@@ -32,7 +32,7 @@ def opened_png(data: bytes, name: str, remedy: str) -> Iterator[Image.Image]:
 
 
 def object_pixels(opened: Image.Image) -> NDArray[np.bool_]:
-    """Where an object is [H, W]: where alpha is above 0 if there is alpha, otherwise where the value is."""
+    """The pixels of an object [H, W]: alpha above 0, or value above 0 if there is no alpha."""
     if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
         return np.asarray(np.asarray(opened.convert("RGBA"))[:, :, 3] > 0)
     values = np.asarray(opened if opened.mode in ("1", "L", "P", "I;16") else opened.convert("L"))

@@ -1,6 +1,6 @@
-"""Hugging Face parquet: image and mask as files inside the rows of parquet files, split by the files' names.
+"""Hugging Face parquet: image and mask files stored in the rows of parquet files; file names give the splits.
 
-Needs pyarrow (`pip install 'pixelwise[formats]'`). Rows are read by row group, the last few of which are kept.
+Needs pyarrow (`pip install 'pixelwise[formats]'`). Rows are read by row group; the last few groups are cached.
 Format: huggingface.co/docs/datasets/image_load; columns of struct(bytes, path).
 """
 
@@ -35,7 +35,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every row that has an image and a mask."""
+    """Every row with an image and a mask."""
     listing = Listing(root)
     for path in files_below(root, (".parquet",), depth=2):
         try:
@@ -74,7 +74,7 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
 def write_table(
     path: Path, rows: Iterable[tuple[bytes, bytes, str]], names: tuple[str, ...], colours: tuple[Colour, ...]
 ) -> None:
-    """A parquet file of (image file, mask file, name), with the classes in the schema's metadata; group by group."""
+    """Write a parquet file of (image file, mask file, name), group by group, with classes in the schema metadata."""
     pa, pq = _library()
     cell = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     classes = json.dumps({"names": names, "colours": colours})
@@ -99,7 +99,7 @@ def _cell(path: Path, entry: str) -> bytes:
         value = _group(path, changed, group, column)[place]
     except Refusal:
         raise
-    except Exception as error:  # pyarrow's errors on damaged pages are of many kinds
+    except Exception as error:  # pyarrow raises many kinds on damaged pages
         what = f"its row {row} cannot be read ({str(error)[:100]})."
         raise Refusal("truncated", what, "Download or export the file again.") from error
     if isinstance(value, dict):
@@ -111,7 +111,7 @@ def _cell(path: Path, entry: str) -> bytes:
     return value
 
 
-READING = threading.Lock()  # pyarrow crashes when two threads use an open file
+READING = threading.Lock()  # pyarrow crashes if two threads share an open file
 
 
 @lru_cache(maxsize=8)

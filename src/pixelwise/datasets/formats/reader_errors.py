@@ -1,8 +1,8 @@
-"""The one boundary around readers: whatever goes wrong with a file becomes a Refusal, or a problem with its name.
+"""The error boundary around readers: any error in a file becomes a Refusal, or a problem that names the file.
 
-Files come from anywhere, so any value in them can be of any kind. Readers refuse what they
-expect; anything else (a list instead of a number, a file that vanished) ends here, never as a traceback. Errors
-for users (`PixelwiseError`: an extra that is not installed) pass.
+Files are untrusted, so any value can have any type. Readers refuse the errors they expect; all others (a list instead
+of a number, a file that vanished) are caught here and never become a traceback. Errors for users (`PixelwiseError`: an
+extra that is not installed) pass through.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST = 200  # characters of a foreign message
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Raise what a reader raises as a Refusal. Around every call of a reader for one file."""
+    """Convert a reader's exceptions to Refusal. Wraps every call of a reader for one file."""
     try:
         yield
     except (Refusal, PixelwiseError):
@@ -34,9 +34,9 @@ def refusals() -> Iterator[None]:
 
 @contextmanager
 def problems_of(listing: Listing, path: Path, what: str = "") -> Iterator[None]:
-    """Put whatever stops the reading of one file, or of one record in it, into the listing, and go on after it.
+    """Report any error in one file, or in one of its records, in the listing, and continue after it.
 
-    `what`: the words that name the record, such as "image a.png:".
+    `what`: the record's name, such as "image a.png:".
     """
     try:
         yield
@@ -48,7 +48,7 @@ def problems_of(listing: Listing, path: Path, what: str = "") -> Iterator[None]:
 
 
 def recognised(recognises: Callable[[Path], bool], root: Path, layout: str, problems: list[Problem]) -> bool:
-    """Whether a layout recognises a folder; one whose recognition fails does not, and that is a problem."""
+    """Whether a layout recognises a folder; an error counts as no, and becomes a problem."""
     try:
         return recognises(root)
     except PixelwiseError:
@@ -61,7 +61,7 @@ def recognised(recognises: Callable[[Path], bool], root: Path, layout: str, prob
 
 
 def refusal_of(error: Exception) -> Refusal:
-    """Any exception as the reason why a file is not taken."""
+    """Convert any exception to the reason for skipping a file."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, MemoryError):

@@ -1,10 +1,9 @@
-"""Segments.ai: a release JSON with samples, their annotations and bitmaps of objects' numbers.
+"""Segments.ai: a release JSON with samples, their annotations and bitmaps of object numbers.
 
-The release names its bitmaps by URL. They are read where the tool's own export has put them
-(`export_dataset` of segments-ai: `a_label_ground-truth.png`) or under the address' own name: PNGs whose red, green and
-blue are one number, red first, alpha ignored; `annotations` gives each number its category. Polygons and boxes are
-drawn as they are.
-Samples that nobody labelled are left out. Where no bitmap is there, the file is named with what to run.
+The release names its bitmaps by URL. They are read from where the tool's export puts them (`export_dataset` of
+segments-ai: `a_label_ground-truth.png`) or under the URL's file name: PNGs whose red, green and blue form one number,
+red as the lowest byte, alpha ignored; `annotations` gives each number its category. Polygons and boxes are drawn
+directly. Unlabelled samples are skipped. A missing bitmap is reported with the command to run.
 
 Format: docs.segments.ai, "Label types" and "Export". Shapes: H, W of the mask.
 """
@@ -49,7 +48,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every labelled sample whose image is there."""
+    """Every labelled sample whose image exists."""
     paths = files_that(root, (".json",), _is_ours)
     declared = [name for path in paths for name in (read_or_none(_categories, path) or {}).values()]
     listing = list_pictures("segments-ai", root, paths, read, "Segments.ai's categories", declared)
@@ -68,7 +67,7 @@ def _samples(path: Path) -> list[dict[str, Any]]:
 
 
 def _categories(path: Path) -> dict[int, str]:
-    """The dataset's categories by number."""
+    """The dataset's category names, by number."""
     dataset = table_of(table_of(read_json(path), "content").get("dataset"), "dataset")
     attributes = dataset.get("task_attributes")
     rows = attributes.get("categories") if isinstance(attributes, dict) else None
@@ -78,7 +77,7 @@ def _categories(path: Path) -> dict[int, str]:
 
 
 def _label(sample: dict[str, Any]) -> dict[str, Any] | None:
-    """The attributes of a sample's label: of the label set "ground-truth" or the first; None where it has none."""
+    """The attributes of a sample's label, from the label set "ground-truth" or the first; None if it has none."""
     labels = sample.get("labels")
     labels = labels if isinstance(labels, dict) else {}
     for key in ("ground-truth", *labels):
@@ -117,7 +116,7 @@ mask_ids = partial(picture_mask, read)
 
 
 def _places(path: Path, name: str, url: str) -> Iterator[Path]:
-    """Where a sample's bitmap can be: below the file's folder, as the export names it, or the address does."""
+    """Candidate paths of a sample's bitmap: below the file's folder, named by the export or the URL."""
     stem = str(PurePosixPath(name.replace("\\", "/")).with_suffix(""))
     plain = [f"{part}_label_ground-truth.png" for part in dict.fromkeys((stem, PurePosixPath(stem).name))]
     plain.append(unquote(PurePosixPath(urlsplit(url).path).name) if "://" in url else Path(url.replace("\\", "/")).name)
@@ -129,7 +128,7 @@ def _places(path: Path, name: str, url: str) -> Iterator[Path]:
 
 @lru_cache(maxsize=4)
 def _folders(parent: Path, _changed_ns: int) -> tuple[Path, ...]:
-    """Folders below one that hold PNGs."""
+    """The folders below `parent` that hold PNGs."""
     return tuple(dict.fromkeys(path.parent for path in files_below(parent, (".png",), depth=3)))
 
 
@@ -154,7 +153,7 @@ def _figure(one: dict[str, Any], categories: dict[int, str]) -> DrawnShape:
 
 
 def _patch(own: Path | None, number: Any, size: Size) -> MaskPatch:
-    """Where a bitmap has one number. Raises Refusal."""
+    """The pixels of a bitmap with one number. Raises Refusal."""
     if own is None:
         raise Refusal("mask-missing", "has its pixels in a bitmap that is a URL and has not been downloaded.", EXPORT)
     numbers = _numbers(own, own.stat().st_mtime_ns)
@@ -166,9 +165,9 @@ def _patch(own: Path | None, number: Any, size: Size) -> MaskPatch:
 
 @lru_cache(maxsize=1)
 def _numbers(path: Path, _changed_ns: int) -> NDArray[np.int32]:
-    """A bitmap's numbers [H, W]: red + 256 · green + 65,536 · blue; of grey ones the value. Raises Refusal."""
+    """A bitmap's numbers [H, W]: red + 256 · green + 65,536 · blue; for grey, the value. Raises Refusal."""
     with opened_png(read_bytes(path), path.name, EXPORT) as opened:
         if opened.mode in ("1", "L", "P", "I", "I;16"):
             return np.asarray(opened).astype(np.int32)
         pixels = np.asarray(opened.convert("RGB"))
-    return colour_codes(pixels[:, :, ::-1])  # 0xRRGGBB of blue, green, red: red is the lowest byte
+    return colour_codes(pixels[:, :, ::-1])  # channels reversed: red is the lowest byte

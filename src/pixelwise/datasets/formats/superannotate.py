@@ -1,9 +1,9 @@
-"""SuperAnnotate: one JSON file per image; in pixel projects `a.jpg___save.png` too, with one colour per object.
+"""SuperAnnotate: one JSON file per image; pixel projects add `a.jpg___save.png` with one colour per object.
 
-`a.jpg___pixel.json`, `a.jpg___objects.json` or, of late, `a.jpg.json` names the objects: `instances` with their class.
-In pixel projects an instance has parts, each a colour of `___save.png`; otherwise it is a polygon (with `exclude`d
-holes), a box, a turned box or an ellipse, drawn in order. `classes/classes.json` lists the classes. `___fuse.png` is
-the same in the classes' colours and is not needed.
+`a.jpg___pixel.json`, `a.jpg___objects.json` or, in newer exports, `a.jpg.json` lists the objects: `instances` with
+their class. In pixel projects an instance has parts, each a colour of `___save.png`; otherwise it is a polygon (with
+`exclude`d holes), a box, a rotated box or an ellipse, drawn in order. `classes/classes.json` lists the classes.
+`___fuse.png` shows the same in class colours and is not needed.
 
 Format: doc.superannotate.com, "Vector JSON" and "Pixel JSON".
 """
@@ -48,7 +48,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every annotated image that is there; those whose status is "NotStarted" are left out, with a note."""
+    """Every existing annotated image; those with status "NotStarted" are skipped, with a note."""
     paths = [p for p in files_below(root, (".json",)) if p.name.endswith(ENDINGS[:2]) or _is_ours(peek(p))]
     tables = [path for path in files_below(root, (".json",), depth=3) if path.name == CLASSES]
     declared = list(dict.fromkeys(name for path in tables for name in (read_or_none(_classes_in, path) or {}).values()))
@@ -59,7 +59,7 @@ def list_pairs(root: Path) -> Listing:
 
 
 def mask_ids(path: Path, entry: str, size: Size) -> MaskIds:
-    """The mask of one image. `entry`: as `add_drawn` writes it. Raises Refusal where pixels belong to no instance."""
+    """The mask of one image. `entry`: from `add_drawn`. Raises Refusal: pixels belong to no instance."""
     mask = picture_mask(read, path, entry, size)
     patches = [f.patch for f in pictures_of(read, path)[""].shapes if isinstance(f.patch, partial)]
     if patches:
@@ -68,7 +68,7 @@ def mask_ids(path: Path, entry: str, size: Size) -> MaskIds:
             _codes(saved, saved.stat().st_mtime_ns),
             {c for patch in patches for c in _numbers(patch.args[1])},
         )
-        nobody = ~np.isin(codes, [-1, 0, *named])  # black is where nothing is drawn
+        nobody = ~np.isin(codes, [-1, 0, *named])  # black: nothing is drawn
         if nobody.any():
             what = f"names no object for {int(nobody.sum()):,} coloured pixels of {shown(saved.name)}."
             raise Refusal("annotations", what, AGAIN)
@@ -80,7 +80,7 @@ def _is_ours(text: str) -> bool:
 
 
 def _classes_in(path: Path) -> dict[int, str]:
-    """Names by number of a classes.json. Raises Refusal."""
+    """The class names of a classes.json, by number. Raises Refusal."""
     rows = read_json(path)
     rows = rows if isinstance(rows, list) else []
     named = [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
@@ -88,17 +88,17 @@ def _classes_in(path: Path) -> dict[int, str]:
 
 
 def _classes_beside(path: Path) -> dict[int, str]:
-    """The classes of the project that a file belongs to: its own folder's, or of one above."""
+    """The classes of a file's project: from its own folder or one above."""
     for folder in (path.parent, *path.parents[1:3]):
         for place in (folder / "classes" / CLASSES, folder / CLASSES):
             if place.is_file():
-                return read_or_none(_classes_in, place) or {}  # without them, instances have names of their own
+                return read_or_none(_classes_in, place) or {}  # without them, instances carry their own names
     return {}
 
 
 def read(path: Path) -> dict[Place, AnnotatedImage]:
     table = read_json(path)
-    instances = table.get("instances") if isinstance(table, dict) else table  # of old a list alone
+    instances = table.get("instances") if isinstance(table, dict) else table  # old exports: a bare list
     if not isinstance(instances, list):
         raise Refusal("annotations", "has no list of instances; expected SuperAnnotate's JSON.", "Export it again.")
     meta = table.get("metadata") if isinstance(table, dict) else None
@@ -145,7 +145,7 @@ def _figure(one: dict[str, Any], path: Path, own: str, classes: dict[int, str]) 
 
 
 def _saved(path: Path, colours: tuple[str, ...], size: Size) -> MaskPatch:
-    """Where ___save.png [H, W] has one of these colours. Raises Refusal."""
+    """The pixels of ___save.png [H, W] with one of these colours. Raises Refusal."""
     if not path.is_file():
         what = f"has its pixels in {shown(path.name)}, which is not there."
         raise Refusal("mask-missing", what, "Add it: export the project with its fused images and masks.")
@@ -167,7 +167,7 @@ def _numbers(colours: tuple[str, ...]) -> list[int]:
 
 @lru_cache(maxsize=1)
 def _codes(path: Path, _changed_ns: int) -> NDArray[np.int32]:
-    """The colours of a PNG as numbers 0xRRGGBB [H, W], −1 where it is transparent. Raises Refusal."""
+    """The colours of a PNG as numbers 0xRRGGBB [H, W], −1 where transparent. Raises Refusal."""
     with opened_png(read_bytes(path), path.name, AGAIN) as opened:
         pixels = np.asarray(opened.convert("RGBA"))
     codes = colour_codes(pixels[:, :, :3])

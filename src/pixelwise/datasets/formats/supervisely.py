@@ -1,8 +1,8 @@
 """Supervisely: one folder per dataset, with `img/` and `ann/`, one JSON file per image; meta.json declares the classes.
 
-Polygons (with holes), rectangles, ellipses and bitmaps are drawn in their order; points, lines and skeletons have no
-area and are reported. A bitmap is a PNG in zlib in base64: nothing of it is unpacked beyond the size of its image.
-The outlines of its figures are taken along the pixels' edges, as everywhere here.
+Polygons (with holes), rectangles, ellipses and bitmaps are drawn in file order; points, lines and skeletons have no
+area and are reported. A bitmap is a base64, zlib-compressed PNG, never unpacked beyond the size of its image. Outlines
+follow pixel edges, as in all formats here.
 
 Format: developer.supervisely.com, "Supervisely annotation format".
 """
@@ -30,7 +30,7 @@ from pixelwise.datasets.formats.object_pngs import object_pixels, opened_png
 from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import PNG_MAGIC, Refusal, shown
 
-SPARE_BYTES = 1 << 16  # of a PNG beyond its pixels: chunks of text, a palette
+SPARE_BYTES = 1 << 16  # of a PNG beyond its pixels: text chunks, a palette
 LINES = ("point", "line", "polyline", "graph", "cuboid", "any_tag")  # classes without a pixel
 DAMAGED = "holds a bitmap that is damaged"
 
@@ -40,7 +40,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every annotated image that is in `img/` next to `ann/`, or anywhere below the root under its name."""
+    """Every annotated image in `img/` next to `ann/`, or under its name anywhere below the root."""
     paths = files_that(root, (".json",), _is_ours, depth=5)
     metas = [path for path in files_below(root, (".json",), depth=3) if path.name == "meta.json"]
     declared = list(dict.fromkeys(name for path in metas for name in (read_or_none(_classes_of, path) or [])))
@@ -49,12 +49,12 @@ def list_pairs(root: Path) -> Listing:
 
 def _is_ours(text: str) -> bool:
     if '"classTitle"' in text or ('"objects"' in text and '"geometryType"' in text):
-        return '"framesCount"' not in text  # of a video
+        return '"framesCount"' not in text  # found in videos
     return '"objects"' in text and '"size"' in text and '"tags"' in text and '"height"' in text
 
 
 def _classes_of(path: Path) -> list[str]:
-    """The classes with area that a project's meta.json declares; none where it is not Supervisely's. Raises Refusal."""
+    """The classes with area that a project's meta.json declares; none if it is not Supervisely's. Raises Refusal."""
     table = read_json(path)
     rows = table.get("classes") if isinstance(table, dict) else None
     rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
@@ -79,7 +79,7 @@ mask_ids = partial(picture_mask, read)
 
 
 def _image_of(path: Path, name: str) -> Path | None:
-    """img/a.png of ann/a.png.json; in old projects ann/a.json."""
+    """The image of an annotation file: img/a.png for ann/a.png.json, or ann/a.json in old projects."""
     folder = path.parent.with_name("img")
     own = [folder / name] if Path(name).suffix.lower() in IMAGE_SUFFIXES else []
     return next((p for p in [*own, *(folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES)] if p.is_file()), None)

@@ -1,10 +1,10 @@
 """VGG Image Annotator (VIA 1 and 2): one JSON project, JSON export or CSV for many images.
 
 Regions are polygons, rectangles, circles and ellipses; points and lines have no area and are reported. A region's class
-is the value of one attribute: the only one, or the one named like a class. Images without a region are left out: VIA
-lists every image that was opened, whether anyone drew on it or not.
+is the value of one attribute: the only one, or the one named like a class. Images without a region are skipped: VIA
+lists every opened image, annotated or not.
 
-Format: robots.ox.ac.uk/~vgg/software/via. VIA 3 keeps its regions otherwise and is named by `data.unread`.
+Format: robots.ox.ac.uk/~vgg/software/via. VIA 3 stores regions differently; `data.unread` reports it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal, read_bytes, shown
 
 SUFFIXES = (".json", ".csv")
-CLASS_WORDS = ("class", "label", "category", "name", "type", "object")  # of attributes that are the class, best first
-MAX_CELL = 2**27  # characters in a cell of a table
+CLASS_WORDS = ("class", "label", "category", "name", "type", "object")  # names of class attributes, best first
+MAX_CELL = 2**27  # characters in a table cell
 COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
 
 
@@ -46,7 +46,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every image with a region whose file is there."""
+    """Every image with a region whose file exists."""
     paths = files_that(root, SUFFIXES, _is_ours)
     attribute, declared, notes = _class_attribute(paths)
     listing = list_pictures("via", root, paths, _reader(attribute), "the regions' attributes in VIA", declared)
@@ -57,7 +57,7 @@ def list_pairs(root: Path) -> Listing:
 
 
 def mask_ids(path: Path, entry: str, size: Size) -> MaskIds:
-    """The mask of one image. `entry`: as `add_drawn` writes it."""
+    """The mask of one image. `entry`: from `add_drawn`."""
     attribute, _ = json.loads(json.loads(entry)[0])
     return picture_mask(_reader(attribute), path, entry, size)
 
@@ -71,7 +71,7 @@ def _is_ours(text: str) -> bool:
 
 @lru_cache(maxsize=16)
 def _reader(attribute: str) -> Read:
-    """The reader of a file where `attribute` is the class. The same function each time: what it read is kept by it."""
+    """The reader of a file with class `attribute`. Always the same function, because it is the cache key."""
 
     def read(path: Path) -> dict[Place, AnnotatedImage]:
         options = _options(path, attribute)
@@ -88,7 +88,7 @@ def _reader(attribute: str) -> Read:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """One row per image: filename and its regions, each a table. Raises Refusal."""
+    """One row per image: its filename and regions, each a dict. Raises Refusal."""
     if path.suffix.lower() == ".csv":
         return _rows_of_table(path)
     table = read_json(path)
@@ -110,7 +110,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _rows_of_table(path: Path) -> list[dict[str, Any]]:
-    """The same of the CSV: a row a region there. Raises Refusal."""
+    """One row per image from the CSV, which has one row per region. Raises Refusal."""
     csv.field_size_limit(MAX_CELL)
     text = read_bytes(path).decode("utf-8-sig", "replace").lstrip("#")
     regions: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -131,7 +131,7 @@ def _rows_of_table(path: Path) -> list[dict[str, Any]]:
 
 
 def _class_attribute(paths: list[Path]) -> tuple[str, list[str], list[str]]:
-    """The attribute that is the class, the classes that the project declares for it, and notes; "" where none is."""
+    """The class attribute ("" if there is none), the classes that the project declares for it, and notes."""
     values: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for attributes in _attributes_of_all(paths):
         for name, value in attributes.items():
@@ -153,7 +153,7 @@ def _class_attribute(paths: list[Path]) -> tuple[str, list[str], list[str]]:
 
 
 def _rank(attribute: str) -> int:
-    """How much the name of an attribute says that it is the class; lower is more."""
+    """The rank of an attribute name as a class name; lower is better."""
     words = attribute.lower()
     return next((i for i, word in enumerate(CLASS_WORDS) if word in words), len(CLASS_WORDS))
 
@@ -168,7 +168,7 @@ def _attributes_of_all(paths: list[Path]) -> Iterator[dict[str, Any]]:
 
 
 def _options(path: Path, attribute: str) -> dict[str, str]:
-    """What a project calls the values of an attribute: by value, its words."""
+    """A project's display names for an attribute, by value."""
     if path.suffix.lower() == ".csv" or '"_via_' not in peek(path):
         return {}
     table = read_or_none(read_json, path)
@@ -180,7 +180,7 @@ def _options(path: Path, attribute: str) -> dict[str, str]:
 
 
 def _text(value: Any, options: dict[str, str]) -> str:
-    """The words of an attribute's value: text, a number, or the boxes that are ticked."""
+    """The text of an attribute's value: text, a number, or the ticked checkboxes."""
     if isinstance(value, dict):
         ticked = [str(key) for key, on in value.items() if on not in (False, None, "", 0)]
         return " + ".join(options.get(key, key) for key in ticked)

@@ -1,6 +1,6 @@
-"""XML → its tree. A DOCTYPE is refused by the parser itself, in every encoding: the formats read here have none.
+"""XML → element tree. The parser refuses a DOCTYPE in every encoding: the formats read here have none.
 
-With a DOCTYPE come entities, which can be made to fill the memory (a billion laughs) or to read other files.
+A DOCTYPE allows entities, which can exhaust memory (billion laughs) or read other files.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ def parse_xml(data: bytes) -> ElementTree.Element:
     """The root element. Raises Refusal: damaged, a DOCTYPE, an unknown encoding, nested too deeply."""
     try:
         return ElementTree.fromstring(data, ElementTree.XMLParser(target=_Tree()))
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two: encodings
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two: unknown encodings
         raise Refusal("annotations", f"is not valid XML ({str(error)[:100]}).", "Export it again.") from error
 
 
 class _Tree(ElementTree.TreeBuilder):
-    """Builds the tree, within limits."""
+    """A tree builder with limits."""
 
     def __init__(self) -> None:
         super().__init__()
