@@ -88,7 +88,7 @@ def _pairs(root: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _is_coded(mask: Path) -> bool:
-    """Whether red values are multiples of STEP and more than one class occurs."""
+    """Whether red values are multiples of STEP and green is not all zero."""
     try:
         rgb = image_pixels(read_bytes(mask))
     except Refusal:

@@ -24,7 +24,7 @@ def whole(value: Any, what: str, low: int = 0, high: int = 2**31 - 1) -> int:
 
 
 def whole_text(value: Any, what: str, low: int = 0, high: int = 2**31 - 1) -> int:
-    """The same from text, as XML and CSV have it. Raises Refusal."""
+    """An integer from text, as in XML and CSV. Raises Refusal."""
     text = value.strip() if isinstance(value, str) else ""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 12):
@@ -44,7 +44,7 @@ def number(value: Any, what: str, low: float = -FAR, high: float = FAR) -> float
 
 
 def number_text(value: Any, what: str) -> float:
-    """The same from text, as XML and CSV have it. Raises Refusal."""
+    """A finite number from text, as in XML and CSV. Raises Refusal."""
     try:
         found = float(value) if isinstance(value, str) and len(value) < 100 and "_" not in value else math.nan
     except ValueError:

@@ -155,7 +155,7 @@ class ImageFiles:
         return not self._folders.isdisjoint(_telling(named))
 
     def _chosen(self, wanted: PurePosixPath, candidates: list[Path], near: tuple[str, ...]) -> Path | None:
-        """The candidate whose folders agree best, if it is the only one."""
+        """The candidate whose folders agree best, if unique."""
         own = tuple(part for part in wanted.parts[:-1] if part not in ("/", ".", ".."))
         foreign = wanted.is_absolute() and len(candidates) == 1 and not self._has_folder(own)
         scored = []

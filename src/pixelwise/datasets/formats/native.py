@@ -31,7 +31,7 @@ def recognises(root: Path) -> bool:
 
 
 def half(root: Path) -> bool:
-    """Whether only images/ or masks/ is present: reported as a problem if no other layout fits."""
+    """Whether a split has images/ or masks/: reported as a problem if no other layout fits."""
     folders = [path for paths in split_folders(root).values() for path in paths]
     return any((path / part).is_dir() for path in folders for part in ("images", "masks"))
 

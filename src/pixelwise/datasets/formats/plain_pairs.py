@@ -16,7 +16,7 @@ def recognises(root: Path) -> bool:
 
 
 def half(root: Path) -> bool:
-    """Whether only one of them is present: reported as a problem if no other layout fits."""
+    """Whether images/ or masks/ is present: reported as a problem if no other layout fits."""
     return (root / "images").is_dir() or (root / "masks").is_dir()
 
 

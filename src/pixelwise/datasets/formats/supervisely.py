@@ -31,7 +31,7 @@ from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import PNG_MAGIC, Refusal, shown
 
 SPARE_BYTES = 1 << 16  # of a PNG beyond its pixels: text chunks, a palette
-LINES = ("point", "line", "polyline", "graph", "cuboid", "any_tag")  # classes without a pixel
+LINES = ("point", "line", "polyline", "graph", "cuboid", "any_tag")  # class types without area
 DAMAGED = "holds a bitmap that is damaged"
 
 

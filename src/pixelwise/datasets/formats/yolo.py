@@ -133,7 +133,7 @@ def _corners(line: str) -> Polygon:
     """A line's corners [N, 2], as fractions of width and height. Raises Refusal: an odd count, no numbers."""
     numbers = np.array([], np.float64)
     text = line.split(maxsplit=1)[1].rstrip()
-    words = text.count(" ") + text.count("\t") + 1  # at most
+    words = text.count(" ") + text.count("\t") + 1  # upper bound
     if words <= 4096:
         numbers = np.array([float(word) if NUMBER.fullmatch(word) else np.nan for word in text.split()])
     else:  # no string per number: a line may have millions
