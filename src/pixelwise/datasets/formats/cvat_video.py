@@ -164,7 +164,7 @@ def _frames(path: Path, root: Element, drawn: set[int]) -> dict[int, Path]:
 
 
 def _draw_film(film: _Film) -> None:
-    """Fill in a video's pictures, and the frames without one by reason."""
+    """Fill in a video's pictures, and its frames without one, by reason."""
     figures: defaultdict[int, list[DrawnShape]] = defaultdict(list)  # in track order
     between: set[int] = set()
     missing: set[int] = set()

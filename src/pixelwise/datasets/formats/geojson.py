@@ -95,7 +95,7 @@ def _flat(ring: Any) -> Any:
 
 
 def _on_earth(table: Row, figures: tuple[DrawnShape, ...]) -> bool:
-    """Whether coordinates are geographic: a named reference system, or close degrees, some below 0."""
+    """Whether coordinates are geographic: a named reference system, or degrees close together, some below 0."""
     if table.get("crs"):
         return True
     corners = [ring for figure in figures[:20] for ring in figure.rings]

@@ -270,7 +270,7 @@ READING = threading.RLock()  # guards the cached volumes across threads
 
 @contextmanager
 def _damaged(path: Path) -> Iterator[None]:
-    """Turn the library's many errors (zlib, EOF, headers) into one."""
+    """Convert the library's many kinds of error (zlib, EOF, headers) to Refusal."""
     try:
         yield
     except (Refusal, MissingExtraError):
