@@ -1,7 +1,6 @@
-"""Which class each id in the masks is, as dataset.toml or the format declares; and the names of ids that none does.
+"""The class of each mask id, as declared by dataset.toml or the format; and names for undeclared ids.
 
-An id is the number that a mask file stores; a class id is its place in the dataset's ClassList. No mask is opened here:
-what they hold is read by `doctor.reading`.
+An id is the number that a mask file stores; a class id is an index in the dataset's ClassList. No mask is opened here.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pixelwise.records import MAX_CLASSES, VOID, ClassList
 
 
 def undeclare_too_many(listing: Listing, settings: DatasetSettings) -> None:
-    """Where a format names more classes than there can be (LVIS: 1,203), those that occur will be the classes."""
+    """If a format names more classes than the limit (LVIS: 1,203), use only the classes that occur."""
     declared = listing.declared
     if declared and settings.classes is None and len(declared.names) > MAX_CLASSES:
         listing.names = dict(zip(declared.ids, declared.names, strict=True))
@@ -23,12 +22,12 @@ def undeclare_too_many(listing: Listing, settings: DatasetSettings) -> None:
 
 
 def void_ids(listing: Listing, settings: DatasetSettings) -> frozenset[int]:
-    """Ids that mean unlabelled where classes are found: 255 by convention, unless the format says what its ids are."""
+    """Ids that mean unlabelled if classes are detected: 255 by convention, unless the format defines its ids."""
     return listing.void | (settings.void - {VOID}) if listing.source else settings.void | listing.void
 
 
 def known_classes(listing: Listing, settings: DatasetSettings) -> tuple[ClassList, dict[int, int]]:
-    """The classes that dataset.toml or the format declares, and id in mask files → class id or VOID."""
+    """The classes declared by dataset.toml or the format, and id in mask files → class id or VOID."""
     declared = listing.declared
     if settings.classes is not None:
         if declared is not None and declared.by_name:
@@ -42,10 +41,10 @@ def known_classes(listing: Listing, settings: DatasetSettings) -> tuple[ClassLis
 
 
 def _met_by_name(classes: ClassList, mask_ids: Mapping[int, int], declared: DeclaredClasses) -> dict[int, int]:
-    """Ids that a format made from names → dataset.toml's class of the same name, whatever id it has there.
+    """Ids that a format made from names → dataset.toml's class of the same name, regardless of its id there.
 
-    So ids stay right when a label is drawn for the first time. A class under another name than the format's is met by
-    its id. What is not drawn is void, unless it is a class.
+    So ids stay correct when a label is drawn for the first time. A class whose name the format lacks is matched by
+    its id. Undrawn pixels are void, unless they are a class.
     """
     own = dict(zip(declared.names, declared.ids, strict=True))
     named = {own[name]: i for i, name in enumerate(classes.names) if name in own}
@@ -55,9 +54,9 @@ def _met_by_name(classes: ClassList, mask_ids: Mapping[int, int], declared: Decl
 
 
 def names_of_ids(listing: Listing, ids: Sequence[int]) -> tuple[str, ...]:
-    """The names of the ids found: the format's, else by number; 0 next to one other id is background.
+    """Names for the ids found: the format's, else by number; 0 next to one other id is background.
 
-    A table of names in the folder takes precedence over numbers; a note reports it, or why it is not used.
+    A table of names in the folder takes precedence over numbers; a note reports its use, or why it is not used.
     """
     if not listing.source and not listing.names:
         named, told = names_beside(listing.root, ids)
@@ -69,13 +68,13 @@ def names_of_ids(listing: Listing, ids: Sequence[int]) -> tuple[str, ...]:
 
 
 def made_up_names(listing: Listing, ids: Sequence[int]) -> tuple[str, ...]:
-    """Names of ids for which nothing but the format may have one."""
+    """Names for ids: the format's where it has one, else made up."""
     if len(ids) == 2 and ids[0] == 0 and not listing.source:
         return "background", "foreground"
     return tuple(listing.names.get(i, f"class {i}") for i in ids)
 
 
 def background_first(codes: Sequence[int], shares: Mapping[int, float]) -> list[int]:
-    """Two colours, the background first: black where it is one of them, else white, else the commoner."""
+    """Sort two colours, background first: black if present, else white, else the more frequent."""
     first = next((code for code in (0, 0xFFFFFF) if code in codes), max(codes, key=lambda code: shares.get(code, 0.0)))
     return [first, *(code for code in codes if code != first)]

@@ -1,4 +1,4 @@
-"""Meanings of mask values as options: `--class NAME=VALUE[,VALUE…]` and `--void VALUE[,VALUE…]`.
+"""Mask values as options: `--class NAME=VALUE[,VALUE…]` and `--void VALUE[,VALUE…]`.
 
 A value is a number ("255"), a range of numbers ("1-65535", for masks that number objects) or a colour ("#ff0000").
 """
@@ -16,16 +16,16 @@ NUMBER = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 LARGEST = 2**31 - 1  # masks hold 32-bit integers at most
 
-Given = int | str | Sequence[int | str]  # one value, or several, as Python callers write them
+Given = int | str | Sequence[int | str]  # one value or several, in Python
 
 
 @dataclass(frozen=True)
 class Value:
-    """One value of masks, or a range of numbers."""
+    """One mask value, or a range of numbers."""
 
     low: int
     high: int
-    coloured: bool = False  # then a colour, 0xRRGGBB
+    coloured: bool = False  # the value is a colour, 0xRRGGBB
 
     def __str__(self) -> str:
         if self.coloured:
@@ -42,14 +42,14 @@ class Values:
 
     classes: tuple[tuple[str, tuple[Value, ...]], ...] = ()  # by name, in the order of their ids
     void: tuple[Value, ...] = ()
-    masks: str = ""  # part of the names of the folders or files that are the masks, where several could be
+    masks: str = ""  # part of the masks' folder or file names, if there are several candidates
 
     def __bool__(self) -> bool:
         return bool(self.classes or self.void or self.masks)
 
     @property
     def of_values(self) -> bool:
-        """Whether values were given, so that masks must be opened."""
+        """Whether values were given; masks must then be opened."""
         return bool(self.classes or self.void)
 
     def to_json(self) -> dict[str, Any]:
@@ -76,17 +76,17 @@ class Values:
 
 
 def values_of(classes: Mapping[str, Given] | None = None, void: Given = (), masks: str = "") -> Values:
-    """From Python: `{"vessel": 255, "rust": ["#ff0000", "#aa0000"]}` and `[9]`.
+    """Parse Python values: `{"vessel": 255, "rust": ["#ff0000", "#aa0000"]}` and `[9]`.
 
     Raises:
-        UsageError: a value is not understood, or is given to two classes.
+        UsageError: a value is invalid, or is given to two classes.
     """
     named = [(name.strip(), _several(given, f"class {name!r}")) for name, given in (classes or {}).items()]
     return _checked(named, _several(void, "void"), masks)
 
 
 def parse_values(classes: Sequence[str], void: Sequence[str], masks: str = "") -> Values:
-    """From the command line: "vessel=255", "rust=#ff0000,#aa0000"; and "9", "255,#000000". Raises as `values_of`."""
+    """Parse options: "vessel=255", "rust=#ff0000,#aa0000"; and "9", "255,#000000". Raises as `values_of`."""
     named: dict[str, list[Value]] = {}
     for text in classes:
         name, equals, values = text.rpartition("=")
@@ -99,7 +99,7 @@ def parse_values(classes: Sequence[str], void: Sequence[str], masks: str = "") -
 
 
 def parse_value(text: str, where: str = "") -> Value:
-    """ "255", "1-65535" or "#ff8000". `where` stands in the message. Raises UsageError."""
+    """Parse "255", "1-65535" or "#ff8000". `where` is for the message. Raises UsageError."""
     text = text.strip()
     if COLOUR.fullmatch(text):
         return Value(int(text[1:], 16), int(text[1:], 16), True)
@@ -115,7 +115,7 @@ def parse_value(text: str, where: str = "") -> Value:
 
 
 def quoted(text: str) -> str:
-    """An argument as a shell takes it: in quotes where it holds more than letters, digits and a few signs."""
+    """Quote an argument for a shell if it contains more than letters, digits and a few safe characters."""
     return text if re.fullmatch(r"[\w=.,:/-]+", text) else "'" + text.replace("'", "'\\''") + "'"
 
 

@@ -1,19 +1,19 @@
-"""dataset.toml: the user's settings of a dataset, validated.
+"""dataset.toml: the user's settings for a dataset, validated.
 
-void = [254, "#000000"]      # values in mask files that mean unlabelled; 255 does too, unless a class claims it
+void = [254, "#000000"]      # mask values that mean unlabelled; 255 does too, unless a class uses it
 
 [[classes]]
 name = "sky"
-colour = [70, 130, 180]      # optional; several, [[70, 130, 180], [0, 0, 90]], where masks show it in several
-id = 0                       # optional, the id in mask files, or several: [0, 7]; by default its position, from 0
+colour = [70, 130, 180]      # optional; a list, [[70, 130, 180], [0, 0, 90]], if masks use several colours for it
+id = 0                       # optional, the id in mask files, or a list: [0, 7]; default: its position, from 0
 
-[splits]                     # optional, for images/ + masks/: file names without suffix
+[splits]                     # optional, for images/ + masks/: file names without extension
 val = ["a", "b"]             # the others go to train
 
-groups = false               # optional, before the tables: pairs of one volume, film or patient may be divided; or a
-                             # regular expression, whose match in a pair's name is its group
-bands = ["T2w"]              # optional, before the tables: the one channel of volumes that is used, or three as RGB
-runs = "columns"             # optional, before the tables: run lengths in a CSV count down the columns, or along "rows"
+groups = false               # optional, before the tables: a split may divide a volume, video or patient; or a
+                             # regular expression whose match in a pair's name is its group
+bands = ["T2w"]              # optional, before the tables: the one channel of volumes to use, or three as RGB
+runs = "columns"             # optional, before the tables: order of run lengths in a CSV, "columns" or "rows"
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
 
 FILE_NAME = "dataset.toml"
-KEY_PARTS = 64  # a.b.c has three; as many as the numbers in two DICOM identifiers, which names of files may hold
-KEY_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""  # with the dot behind it
+KEY_PARTS = 64  # a.b.c has three; as many as the numbers in two DICOM identifiers, which file names may contain
+KEY_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""  # with the dot after it
 LONG_KEY = re.compile(rf"(?<![\w\\-])(?:{KEY_PART}){{{KEY_PARTS}}}", re.ASCII)
 HEX = re.compile("#[0-9a-fA-F]{6}")
 SPLITS = ("train", "val", "test")
@@ -44,32 +44,32 @@ EXAMPLE = 'For example: [[classes]] name = "sky", colour = [70, 130, 180], id = 
 
 @dataclass(frozen=True)
 class DatasetSettings:
-    """What dataset.toml holds. Without the file: no classes, no splits, 255 is void."""
+    """Contents of dataset.toml. Without the file: no classes, no splits, 255 is void."""
 
     classes: ClassList | None = None
     mask_ids: Mapping[int, int] = field(default_factory=dict)  # id in a mask file → class id or VOID; with classes only
-    void: frozenset[int] = frozenset({VOID})  # ids in mask files; 255 is missing where a class claims it
+    void: frozenset[int] = frozenset({VOID})  # ids in mask files; without 255 if a class uses it
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    groups: bool | str = True  # True: what names and readers say belongs together stays together, see `groups`
+    groups: bool | str = True  # True: detect groups from names and readers, see `groups`
     bands: tuple[str | int, ...] = ()  # one, or three as red, green and blue: names, or numbers from 0
-    runs: str = ""  # "columns" or "rows": how a table's run lengths number pixels; "": nobody says
-    told_void: frozenset[int] = frozenset()  # of `void`, what the file itself names
-    colours: Mapping[int, int] = field(default_factory=dict)  # 0xRRGGBB → class id or VOID, of the colours it names
-    numbered: bool = False  # some class has an id in the file, so that none goes by its position alone
+    runs: str = ""  # "columns" or "rows": how a table's run lengths number pixels; "": not declared
+    told_void: frozenset[int] = frozenset()  # the part of `void` that the file itself declares
+    colours: Mapping[int, int] = field(default_factory=dict)  # 0xRRGGBB → class id or VOID, for the colours in the file
+    numbered: bool = False  # some class has an id in the file, so position alone defines none
 
 
 def read_settings(root: Path) -> DatasetSettings:
-    """Read `root`/dataset.toml where there is one.
+    """Read `root`/dataset.toml if it exists.
 
     Raises:
-        DatasetError: it is no TOML, or holds what it must not; the message names the entry and shows a right one.
+        DatasetError: not TOML, or an invalid entry; the message names the entry and shows a valid one.
     """
     path = root / FILE_NAME
     if not os.path.lexists(path):
         return DatasetSettings()
     try:
         table = parse_toml(read_bytes(path).decode())
-    except Refusal as refusal:  # a pipe or a device among them, from which reading would never end
+    except Refusal as refusal:  # includes pipes and devices, where a read would never end
         fail(path, refusal.what, refusal.remedy)
     except ValueError as error:
         fail(path, f"is not valid TOML ({error}).", EXAMPLE)
@@ -77,8 +77,8 @@ def read_settings(root: Path) -> DatasetSettings:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The table that a TOML document holds. Raises ValueError, also where it is nested too deeply to be read."""
-    if LONG_KEY.search(text):  # tomllib's time grows with the square of their number
+    """Parse a TOML document. Raises ValueError, also if it is nested too deeply."""
+    if LONG_KEY.search(text):  # tomllib's time is quadratic in the number of parts
         raise ValueError(f"it has a key of more than {KEY_PARTS} parts with dots between them")
     try:
         return tomllib.loads(text)
@@ -87,7 +87,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def dataset_toml(classes: ClassList, ids: Sequence[int] | None = None, void: Sequence[int] = ()) -> str:
-    """The text of a dataset.toml that declares these classes. `ids`: of each in mask files; None: its position."""
+    """The text of a dataset.toml that declares these classes. `ids`: the id of each in mask files; None: position."""
     rows = [
         {"name": name, "id": ids[position] if ids is not None else position, "colour": list(colour)}
         for position, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True))
@@ -97,18 +97,18 @@ def dataset_toml(classes: ClassList, ids: Sequence[int] | None = None, void: Seq
 
 
 def splits_toml(names: Mapping[str, Sequence[str]]) -> str:
-    """The [splits] of a dataset.toml, for images/ + masks/: file names without suffix, by split."""
+    """The [splits] of a dataset.toml, for images/ + masks/: file names without extension, by split."""
     return tomlkit.dumps({"splits": {split: list(stems) for split, stems in names.items()}})
 
 
 def settings_of(table: Mapping[str, Any], path: Path) -> DatasetSettings:
-    """Check a parsed dataset.toml. `path` stands in messages. Raises DatasetError."""
+    """Validate a parsed dataset.toml. `path` is for messages. Raises DatasetError."""
     refuse_unknown_keys(table, ("classes", "void", "splits", "groups", "bands", "runs"), "the file", path)
     rows = table.get("classes", [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         fail(path, "`classes` is not a list of tables; expected [[classes]] entries.", EXAMPLE)
     declared_void, void_colours = void_of(table.get("void", []), path)
-    for row in rows:  # TOML puts a `void` that is written below [[classes]] into the last class: take it as meant
+    for row in rows:  # TOML puts a `void` below [[classes]] into the last class: accept it there
         numbers, colours = void_of(row.get("void", []), path)
         declared_void, void_colours = declared_void + numbers, void_colours + colours
     void = frozenset({VOID, *declared_void})
@@ -150,7 +150,7 @@ def settings_of(table: Mapping[str, Any], path: Path) -> DatasetSettings:
 
 
 def bands_of(value: object, path: Path) -> tuple[str | int, ...]:
-    """The channels that are used: one, or three as red, green and blue."""
+    """The channels to use: one, or three as red, green and blue."""
     rows: list[Any] = value if isinstance(value, list) else [value]
     if len(rows) not in (0, 1, 3) or not all(type(row) in (str, int) for row in rows):
         fail(path, f"`bands` is {value!r}; expected one channel or three.", 'For example: bands = ["T2w"].')
@@ -169,7 +169,7 @@ def void_of(value: object, path: Path) -> tuple[list[int], list[int]]:
 
 
 def classes_of(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[ClassList, dict[int, int], dict[int, int]]:
-    """The declared classes; id in mask files → class id; and colour 0xRRGGBB → class id, of the colours given."""
+    """The declared classes; id in mask files → class id; colour 0xRRGGBB → class id, for the declared colours."""
     if len(rows) > MAX_CLASSES:
         fail(path, f"declares {len(rows)} classes; the limit is {MAX_CLASSES}.", "Merge classes.")
     names: list[str] = []
@@ -196,13 +196,13 @@ def classes_of(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[ClassList
 
 
 def filled_colours(colours: Sequence[Colour | None]) -> tuple[Colour, ...]:
-    """Default colours where there is None, other than those already given."""
+    """Replace None with default colours that differ from those already given."""
     spare = iter([colour for colour in default_colours(MAX_CLASSES) if colour not in colours])
     return tuple(colour or next(spare) for colour in colours)
 
 
 def colours_of(value: object, name: str, path: Path) -> list[Colour]:
-    """One colour [red, green, blue], or a list of them, as they are written in the file."""
+    """One colour [red, green, blue] of the file, or a list of them."""
     if value is None:
         return []
     several = value if isinstance(value, list) and value and all(isinstance(one, list) for one in value) else [value]
@@ -230,7 +230,7 @@ def splits_of(value: object, path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def whole_numbers(value: object, what: str, path: Path) -> list[int]:
-    """A list of ids or colour values: whole, 0 to 65535."""
+    """A list of ids or colour values: integers, 0 to 65535."""
     numbers: list[Any] = value if isinstance(value, list) else [value]
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**16:

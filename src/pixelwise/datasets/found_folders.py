@@ -1,8 +1,8 @@
-"""Image and mask folders under any names: "imgs/" and "labels/", "train_images/" and "train_masks/", splits above or
-below the roles.
+"""Image and mask folders with any names: "imgs/" and "labels/", "train_images/" and "train_masks/", with split
+folders above or below them.
 
-`folder_roles` decides what each folder holds; here masks are matched to images. Files pair by the rules of `pairing`.
-Where several folders, or several endings, could be the masks of the same images, `--masks WORD` chooses.
+`folder_roles` decides what each folder holds; this module matches masks to images. Files pair by the rules of
+`pairing`. If several folders or endings could be the masks of the same images, `--masks WORD` chooses.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
 from pixelwise.records import Sample
 
-LOOKED_AT = 4  # pairs that are opened to tell images and masks of one name apart
+LOOKED_AT = 4  # pairs to open to distinguish images from masks of the same name
 OBJECT_WORDS = frozenset(["instance", "instances", "inst", "objects", "panoptic", "instanceids"])
 QUARTER = 0.25
-HALF = 0.5  # of the files must pair with the images for a folder to be theirs
+HALF = 0.5  # of the files must pair with the images for a folder to be their masks
 
 
 def sets_of(roles: Mapping[str, list[Path]], root: Path) -> list[tuple[Path, list[Path]]]:
-    """Folders of images with the folders that can be their masks: one where it is clear, several where it is not.
+    """Image folders with their candidate mask folders: one if it is clear, several if not.
 
-    A folder of masks belongs to the images whose path is most like its own, and whose names are.
+    A mask folder belongs to the images with the most similar path and file names.
     """
     images, masks = roles.get("images", []), roles.get("masks", [])
     if len(images) == 1 and len(masks) == 1:
@@ -70,7 +70,7 @@ def _belonging(images: Sequence[Path], masks: Sequence[Path], root: Path) -> lis
 
 
 def _alike(image: Path, mask: Path, root: Path) -> int:
-    """How many parts of two paths agree, without the words for roles."""
+    """Number of parts that two paths share, ignoring role words."""
     left, right = ({without_role_words(part) for part in path.relative_to(root).parts} for path in (image, mask))
     return len((left & right) - {""})
 
@@ -83,18 +83,18 @@ def _belong(images: Files, masks: Files) -> bool:
 
 
 def recognises(root: Path) -> bool:
-    """Folders of images and of masks, recognised by name, or folders that hold both."""
+    """Whether there are image and mask folders, recognised by name, or folders that hold both."""
     return any(sets_of(roles, root) for roles in by_role(root).values()) or lies_together(root)
 
 
 def list_pairs(root: Path, word: str = "") -> Listing:
-    """Every split that has a folder of images and one of masks; other folders of images are reported.
+    """List every split that has an image folder and a mask folder; report other image folders.
 
-    `word`: of --masks: part of the masks' folder or file names.
+    `word`: the value of --masks, part of the masks' folder or file names.
 
     Raises:
-        UsageError: no folder and no ending of files' names has the word in it, or only images have; the message lists
-            what there is.
+        UsageError: no folder or file ending contains the word, or only image folders do; the message lists the
+            choices.
     """
     listing = Listing(root)
     found = by_role(root)
@@ -127,9 +127,9 @@ def list_pairs(root: Path, word: str = "") -> Listing:
 
 
 def _as_said(found: ByRole, root: Path, word: str) -> ByRole:
-    """The folders by role, where those whose path holds the word are the masks and no others are.
+    """The folders by role, with exactly those whose path contains the word as masks.
 
-    The word may be of files' names instead: then everything stays as it is, and the ending is chosen later.
+    If the word occurs in file names instead, nothing changes and the ending is chosen later.
     """
     every = [folder for roles in found.values() for folders in roles.values() for folder in folders]
     meant = set(_with_word(every, root, word))
@@ -157,7 +157,7 @@ def _as_said(found: ByRole, root: Path, word: str) -> ByRole:
 
 
 def _with_word(folders: Iterable[Path], root: Path, word: str) -> list[Path]:
-    """The folders whose path below the root holds the word, as a whole part where one does."""
+    """The folders whose path below the root contains the word, preferably as a whole part."""
     wanted = word.lower().strip("/")
     parts = {folder: [part.lower() for part in folder.relative_to(root).parts] for folder in folders}
     exact = [folder for folder in parts if wanted in parts[folder] or "/".join(parts[folder]).endswith("/" + wanted)]
@@ -165,7 +165,7 @@ def _with_word(folders: Iterable[Path], root: Path, word: str) -> list[Path]:
 
 
 def _of_files(folders: Iterable[Path], word: str) -> bool:
-    """Whether the names of some files hold the word."""
+    """Whether some file names contain the word."""
     return any(word.lower() in stem.lower() for folder in folders for stem in files_by_stem(folder))
 
 
@@ -186,7 +186,7 @@ def _choices_in_words(root: Path) -> str:
 
 
 def _offer_others(found: ByRole, sets: Mapping[str, list[tuple[Path, list[Path]]]], listing: Listing) -> set[Path]:
-    """Tell of folders that no word calls masks but that look like them and belong to the same images; these folders."""
+    """Report folders that are not named as masks but look like masks of the same images; return them."""
     others: dict[str, Path] = {}
     every: set[Path] = set()
     for split, own in sets.items():
@@ -223,7 +223,7 @@ def _tell_left_out(found: ByRole, used: set[Path], listing: Listing) -> None:
 
 
 def _without_other_formats(own: list[tuple[Path, list[Path]]], listing: Listing) -> list[tuple[Path, list[Path]]]:
-    """Folders of images without those that hold the same names in another format: TIF/Original next to PNG/Original."""
+    """Drop image folders that repeat the same names in another format: TIF/Original next to PNG/Original."""
     kept: list[tuple[Path, list[Path]]] = []
     seen: dict[frozenset[str], tuple[Path, set[str]]] = {}
     for images, masks in own:
@@ -239,7 +239,7 @@ def _without_other_formats(own: list[tuple[Path, list[Path]]], listing: Listing)
 
 
 def _pair_set(images: Path, masks: Path, split: str, listing: Listing, word: str, choices: dict[str, None]) -> None:
-    """Pair one folder of images with one of masks, into the listing."""
+    """Pair one image folder with one mask folder and add the pairs to the listing."""
     image_files = image_files_in(images, listing)
     if not image_files and any(problem.kind == "unread-images" for problem in listing.problems):
         listing.splits.setdefault(split, [])
@@ -265,17 +265,17 @@ def pairs_in_folders(images: Files, masks: Files, of_images: Path, of_masks: Pat
 
 
 def _chosen(folders: list[Path], root: Path, word: str) -> list[Path]:
-    """The folders whose path below the root holds the word, as a whole part if it can be; all where none does."""
+    """The folders whose path below the root contains the word, preferably as a whole part; all if none does."""
     return (_with_word(folders, root, word) if word else []) or folders
 
 
 def _numbers_objects(folder: Path) -> bool:
-    """Whether a folder is called so: instances/ come after the classes of the same images."""
+    """Whether a folder's name means object masks: instances/ ranks below class masks of the same images."""
     return bool(OBJECT_WORDS & set(words_of(folder.name)))
 
 
 def _telling(folders: list[Path], listing: Listing) -> list[str]:
-    """For each of several folders the part of its path that no other has."""
+    """For each folder, the part of its path that no other folder has."""
     parts = [listing.where(folder).split("/") for folder in folders]
     told = []
     for own in parts:

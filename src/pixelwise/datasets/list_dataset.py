@@ -1,6 +1,6 @@
-"""List a dataset's pairs of files: recognise the folder's layout, pair the files, divide them into splits.
+"""List a dataset's pairs: recognise the folder's layout, pair the files, divide the pairs into splits.
 
-No file is decoded here. `Dataset.notes` reports what was decided, `Dataset.problems` what is wrong.
+No file is decoded here. `Dataset.notes` holds the decisions, `Dataset.problems` the problems.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ from pixelwise.records import ClassList, Dataset, Problem, Sample
 
 
 class Layout(Protocol):
-    """What the module of a layout offers. Those with masks that are not plain files have `mask_ids` too."""
+    """Interface of a layout's module. Layouts whose masks are not plain files have `mask_ids` too."""
 
     def recognises(self, root: Path, /) -> bool: ...
     def list_pairs(self, root: Path, /) -> Listing: ...
 
 
-WRAPPINGS = 3  # folders in folders that are looked into
+WRAPPINGS = 3  # levels of nested folders to search
 LAYOUTS: dict[str, Layout] = {  # in the order in which they are tried
     "layers": mask_layers,
     "matlab": matlab,
@@ -93,7 +93,7 @@ HALF = {"native": native.half, "pairs": plain_pairs.half}
 
 @dataclass(frozen=True)
 class Listed:
-    """A recognised folder: its files are paired and divided into splits, its classes not yet known."""
+    """A recognised folder: files are paired and divided into splits; classes are not yet known."""
 
     layout: str
     listing: Listing
@@ -101,9 +101,9 @@ class Listed:
 
 
 def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, masks: str = "") -> Listed:
-    """The first half of `open_dataset`: everything but the classes. Arguments and errors as there.
+    """The first half of `open_dataset`: everything but the classes. Same arguments and errors.
 
-    `masks`: part of the masks' folder or file names, where there are several candidates.
+    `masks`: part of the masks' folder or file names, if there are several candidates.
     """
     root = Path(path)
     if not 0 < val_share < 1:
@@ -142,7 +142,7 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
 
 
 def _unwrapped(root: Path, layout: str | None) -> tuple[Path, str | None]:
-    """The only folder inside a folder (as after unpacking an archive), if its layout is known."""
+    """The only folder inside a folder (as after unpacking an archive), if its layout is recognised."""
     inner = root
     for _ in range(WRAPPINGS):
         inside = [path for path in inner.iterdir() if path.name[0] not in "._"]
@@ -158,9 +158,9 @@ def _unwrapped(root: Path, layout: str | None) -> tuple[Path, str | None]:
 
 
 def layout_of(root: Path, problems: list[Problem] | None = None) -> str | None:
-    """The first layout that recognises a folder, else one that is half there; None if none does.
+    """The first layout that recognises a folder, else an incomplete one; None if there is none.
 
-    `problems`: receives failures of the recognition.
+    `problems`: receives errors during recognition.
     """
     told = [] if problems is None else problems
     whole = (name for name, own in LAYOUTS.items() if recognised(own.recognises, root, name, told))
@@ -168,7 +168,7 @@ def layout_of(root: Path, problems: list[Problem] | None = None) -> str | None:
 
 
 def report_links(listing: Listing) -> None:
-    """Warn of links to files outside the folder: they are read, but a copy of the folder would lack them."""
+    """Warn about links to files outside the folder: they are read, but a copy of the folder would lack them."""
     root = real_path(listing.root)
     files = {
         path for part in listing.splits.values() for sample in part for path in (sample.image, sample.mask) if path
@@ -181,12 +181,12 @@ def report_links(listing: Listing) -> None:
 
 
 def use_images_once(listing: Listing) -> None:
-    """Keep the first annotation of an image with several, and report the others.
+    """Keep the first annotation of each image and report any others.
 
     One of two annotations of an image may belong to another image.
     """
     first: dict[tuple[Path, str], Sample] = {}
-    twice: dict[tuple[str, ...], list[Sample]] = {}  # by the files that mean them: two files may do so for all images
+    twice: dict[tuple[str, ...], list[Sample]] = {}  # by annotation files: two files may annotate all images
     for split, samples in listing.splits.items():
         kept = []
         for sample in samples:

@@ -1,4 +1,4 @@
-"""Open a folder of images and masks: its files are listed, then the meaning of mask values is found."""
+"""Open a folder of images and masks: list its files, then find the meaning of the mask values."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def open_dataset(
     void: Given = (),
     masks: str = "",
 ) -> Dataset:
-    """Open a folder of images and masks, whatever its layout.
+    """Open a folder of images and masks in any supported layout.
 
-    Splits are those of the folder or of dataset.toml. If there are none, each pair falls into "train" or "val" by a
-    hash of the seed and its own name: the same on every machine, in any order, and a pair keeps its split when others
-    are added. A folder with "train" but no "val" is split in the same way.
+    Splits come from the folder or dataset.toml. Without either, a hash of the seed and the pair's name assigns each
+    pair to "train" or "val": the same on every machine, in any order, and a pair keeps its split when others are
+    added. A folder with "train" but no "val" is split in the same way.
 
     Classes come from `classes`, dataset.toml, the format, or the values found in the masks; 0 and 255, or any other two
     values, are background and foreground. The `notes` and `problems` of the result say how the masks are read.
@@ -32,7 +32,7 @@ def open_dataset(
     Args:
         path: the dataset's folder.
         seed: seed of the split.
-        val_share: share of the pairs that go to val if the split is made here, between 0 and 1 (exclusive).
+        val_share: share of the pairs that go to val if there is no split yet, between 0 and 1 (exclusive).
         classes: class name → the mask values of the class: numbers, "1-99" for a range, "#rrggbb" for a colour. None:
             detected.
         void: mask values that mean unlabelled. Default: detected.
@@ -42,9 +42,9 @@ def open_dataset(
         Dataset: classes, and samples by split; no image has been decoded yet.
 
     Raises:
-        UsageError: no such folder, a share outside 0–1, or a value that no mask has.
+        UsageError: no such folder, a share outside 0–1, or a value that no mask contains.
         DatasetError: no layout is detected, dataset.toml is wrong, or the masks cannot be read as classes. If no class
-            can be found at all, `problems` contains "no-classes" and the classes are a placeholder.
+            is found at all, `problems` contains "no-classes" and the classes are a placeholder.
 
     Example:
         >>> import pixelwise as pw
