@@ -1,6 +1,7 @@
 """The class of each mask id, as declared by dataset.toml or the format; and names for undeclared ids.
 
-An id is the number that a mask file stores; a class id is an index in the dataset's ClassList. No mask is opened here.
+An id is the number that a mask file stores; a class id is an index in the dataset's ClassList. No mask is opened here:
+`read_masks` does that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The verb `convert`: from any format that can be read to any that can be written.
+"""The command `convert`: from any readable format to any writable one.
 
-Every pixel's class is kept, and dataset.toml with it, so that names, ids, colours and void are read back unchanged.
-Images keep their bytes where the format takes files. What would be lost is refused, never dropped silently.
+Every pixel's class is kept, and dataset.toml too, so names, ids, colours and void are read back unchanged.
+Images keep their bytes if the format stores image files. A lossy conversion is refused, never done silently.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def convert(
     """Convert a dataset to another format without loss.
 
     Args:
-        data: dataset folder in any supported format; detected.
+        data: dataset folder; its format is detected.
         out: new folder for the result.
         to: target format: "native", "pairs", "camvid", "cityscapes", "voc", "ade20k", "coco", "coco-panoptic", "yolo",
             "labelme", "geojson", "cvat", "labelstudio", "parquet", "image-folder" or "nifti".
@@ -51,8 +51,8 @@ def convert(
         The written dataset, opened.
 
     Raises:
-        UsageError: no such folder or format; a value that no mask has.
-        DatasetError: the data have problems that keep them from being read, or classes that the format cannot hold.
+        UsageError: no such folder or format; a value that no mask contains.
+        DatasetError: problems prevent reading the data, or the format cannot hold the classes.
         ImageError: an image cannot be read.
         MaskError: a mask cannot be read.
         OutputError: `out` exists already or cannot be written.
@@ -83,7 +83,7 @@ def _pairs(dataset: Dataset, progress: Progress) -> Iterator[Pair]:
     for done, (split, sample) in enumerate(jobs, start=1):
         own = Path(sample.name).name if sample.image_part else shown(sample.image.stem)
         stem, number = own, 1
-        while stem.casefold() in taken:  # formats with one folder for all splits need names of their own
+        while stem.casefold() in taken:  # formats with one folder for all splits need unique names
             number += 1
             stem = f"{own}-{number}"
         taken.add(stem.casefold())

@@ -1,7 +1,7 @@
 """Corrections of a model's masks: `accept` records them next to the masks, `check` reports them.
 
-corrections.jsonl: a line for each image, with the mask's path, its SHA-256 when it came back, the share of its pixels
-that was changed, and what became what.
+corrections.jsonl: one line per image, with the mask's path, its SHA-256 on return, the share of changed pixels, and
+the changes from class to class.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ TOP = 5
 
 @dataclass(frozen=True)
 class Corrected:
-    """One mask that came back."""
+    """One corrected mask."""
 
     mask: str  # its path below the dataset's root
     digest: str
-    changed: float  # share of its pixels
+    changed: float  # share of changed pixels
     changes: tuple[tuple[str, str, int], ...]  # the model's class, the corrected class, pixels
 
 
 def write_corrections(root: Path, rows: Sequence[Corrected]) -> None:
-    """Raises OutputError."""
+    """Write corrections.jsonl. Raises OutputError."""
     lines = (
         {"mask": row.mask, "sha256": row.digest, "changed": row.changed,
          "corrections": [{"model": was, "person": now, "pixels": pixels} for was, now, pixels in row.changes]}
@@ -42,7 +42,7 @@ def write_corrections(root: Path, rows: Sequence[Corrected]) -> None:
 
 
 def read_corrections(root: Path) -> list[Corrected]:
-    """What was written down, [] where nothing was. Raises Refusal where the file is damaged."""
+    """Read corrections.jsonl; [] if there is none. Raises Refusal if the file is damaged."""
     if not (root / FILE_NAME).is_file():
         return []
     try:
@@ -66,7 +66,7 @@ def digest_of(data: bytes) -> str:
 
 
 def describe_corrections(root: Path, rows: Sequence[Corrected]) -> tuple[list[str], dict[str, Any]]:
-    """Notes on the corrections, and the same as JSON; and which masks have changed since, or are missing."""
+    """Notes on the corrections and on masks changed since or missing; and the same as JSON."""
     if not rows:
         return [], {}
     sums: Counter[tuple[str, str]] = Counter()

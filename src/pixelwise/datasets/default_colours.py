@@ -1,4 +1,4 @@
-"""Colours for classes that have none: apart for every kind of colour vision, and apart in lightness.
+"""Colours for classes that have none: distinct in every kind of colour vision, and in lightness.
 
 Shapes: N colours, K colours already chosen, V = 4 kinds of vision, 3 channels.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.records import Colour
 
-# Okabe and Ito, "Color Universal Design", 2008; their black is left out, because void is black.
+# Okabe and Ito, "Color Universal Design", 2008, without black, because void is black.
 OKABE_ITO: tuple[Colour, ...] = (
     (86, 180, 233),
     (213, 94, 0),
@@ -41,10 +41,10 @@ WHITE_XYZ = np.array([0.95047, 1.0, 1.08883])
 
 @lru_cache
 def default_colours(n: int) -> tuple[Colour, ...]:
-    """`n` colours, always the same, the first ones equal for every n.
+    """`n` colours, deterministic; the list for a smaller n is a prefix.
 
-    The first seven are Okabe and Ito's. Each further one is the candidate that is farthest, in the vision that
-    separates it least, from all chosen before it and from void's black.
+    The first seven are Okabe and Ito's. Each further one is the candidate farthest from all earlier colours and from
+    void's black, in the vision that separates it least.
     """
     chosen = list(OKABE_ITO[:n])
     steps = (0, 36, 73, 109, 146, 182, 219, 255)

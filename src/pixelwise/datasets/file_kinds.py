@@ -1,4 +1,4 @@
-"""Kinds of files by their suffixes, and the words that name a split."""
+"""File kinds by suffix, and the words that name a split."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".gif",
     ".avif", ".heic", ".heif", ".jp2", ".j2k", ".tga",
 )  # fmt: skip
-NUMPY_SUFFIX = ".npy"  # of masks alone: an array of an image has no documented range
-LAYER_SUFFIXES = IMAGE_SUFFIXES  # of files that may be masks
+NUMPY_SUFFIX = ".npy"  # masks only: an image array has no documented range
+LAYER_SUFFIXES = IMAGE_SUFFIXES  # files that may be masks
 MASK_SUFFIXES = (*LAYER_SUFFIXES, NUMPY_SUFFIX)
-OF_IMAGES = ("images", "image", "imgs", "img")  # folders of these names hold no masks
+OF_IMAGES = ("images", "image", "imgs", "img")  # folders with these names hold no masks
 UNREAD_SUFFIXES = (".npy", *ENDINGS)
 _PHOTOS = (
     *(".jp2", ".j2k", ".jpx", ".jxl", ".heic", ".heif", ".avif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd"),
     *(".exr", ".tga", ".ecw", ".sid", ".svs", ".ndpi", ".czi", ".lif", ".nd2"),
 )
-UNREAD_PHOTOS = tuple(suffix for suffix in _PHOTOS if suffix not in IMAGE_SUFFIXES)  # images, but of kinds not read
-# Tables, settings and texts, which are read where they mean something and are expected beside images where not.
+UNREAD_PHOTOS = tuple(suffix for suffix in _PHOTOS if suffix not in IMAGE_SUFFIXES)  # images in unsupported formats
+# Tables, settings and texts: read if they are relevant, otherwise ignored next to images.
 SIDE_SUFFIXES = (
     ".csv", ".tsv", ".txt", ".md", ".toml", ".yaml", ".yml", ".ini", ".html", ".jsonl", ".ndjson", ".parquet", ".log",
     ".geojson", ".names", ".rst", ".lst", ".xlsx",
@@ -40,6 +40,6 @@ SPLIT_WORDS = {
 
 
 def split_of(path: Path, root: Path) -> str:
-    """The split that a path's words name, or "all"."""
+    """The split named by the words of a path, or "all"."""
     words = {SPLIT_WORDS.get(word) for word in re.findall(r"[a-z]+", str(path.relative_to(root)).lower())}
     return next((split for split in ("train", "val", "test") if split in words), "all")

@@ -1,6 +1,6 @@
-"""The role of a folder: its split, and whether it holds images or masks, by words in its name or by its content.
+"""The role of a folder: its split, and whether it holds images or masks, by its name or content.
 
-Names take precedence: files are opened only if no word gives the role. Shapes: H, W of one image.
+Names take precedence: files are opened only if no word in the name gives the role. Shapes: H, W of one image.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MASK_WORDS = frozenset((
     "groundtruth", "truth", "segmentation", "segmentations", "seg", "segmentationclass", "target", "targets",
     "labelled", "labeled", "annotated", "anno", "annos", "lbl", "lbls", "matte", "mattes", "manual",
 ))  # fmt: skip
-ASIDE_WORDS = frozenset(  # what is made from images or measured beside them: neither the photo nor its mask
+ASIDE_WORDS = frozenset(  # derived from images or measured with them: neither image nor mask
     [
         *("dem", "dsm", "dtm", "ndsm", "chm", "height", "heights", "elevation", "depth", "depths", "disparity", "disp"),
         *("overlay", "overlays", "overlaid", "viz", "visual", "visualization", "visualisation", "visualizations"),
@@ -38,21 +38,21 @@ ASIDE_WORDS = frozenset(  # what is made from images or measured beside them: ne
     ]
 )
 DEPTH = 6
-FEW_COLOURS = 16  # these cover nearly all of a mask, and little of a photograph
-SAMPLED_PX = 128  # an image's colours are counted on about this many pixels per side
-LOOKED_AT = 3  # files of a folder that are opened where its name says nothing
+FEW_COLOURS = 16  # these cover nearly all of a mask, but little of a photograph
+SAMPLED_PX = 128  # colours are counted on about this many pixels per side
+LOOKED_AT = 3  # files to open per folder if its name gives no role
 MOSTLY = 0.8  # of the pixels
-HALF = 0.5  # of the folders beside each other, and of a folder's files
+HALF = 0.5  # of sibling folders, and of a folder's files
 
 ByRole = dict[str, dict[str, list[Path]]]
 
 
 def roles_of(folder: Path, root: Path, no_splits: frozenset[Path] = frozenset()) -> tuple[str, str]:
-    """(split or "all", "images", "masks", "aside" or "") of a folder, by the words of its path below the root.
+    """(split or "all"; "images", "masks", "aside" or "") of a folder, by the words in its path below the root.
 
     "aside": heights, overlays, previews and the like, never used as images or masks automatically.
 
-    `no_splits`: folders whose names are split words by chance: a video called "train" among videos.
+    `no_splits`: folders whose names are split words by coincidence: a video called "train" among videos.
     """
     split, role, at = "all", "", root
     for part in folder.relative_to(root).parts:
@@ -63,7 +63,7 @@ def roles_of(folder: Path, root: Path, no_splits: frozenset[Path] = frozenset())
 
 
 def split_of_folder(folder: Path, root: Path, no_splits: frozenset[Path] = frozenset()) -> str:
-    """The split that the path of a folder below the root names, or "all"."""
+    """The split named by a folder's path below the root, or "all"."""
     return roles_of(folder, root, no_splits)[0]
 
 
@@ -76,15 +76,15 @@ def by_role(root: Path) -> ByRole:
         split, role = roles_of(folder, root, no_splits)
         found[split][role].append(folder)
     for roles in found.values():
-        if roles["masks"] and not roles["images"] and len(roles[""]) == 1:  # train/ beside train_labels/
+        if roles["masks"] and not roles["images"] and len(roles[""]) == 1:  # train/ next to train_labels/
             roles["images"] = roles.pop("")
     return dict(found)
 
 
 def images_and_masks(roles: Mapping[str, list[Path]]) -> tuple[list[Path], list[Path]]:
-    """The folders of images and those of masks, of one split; by their content where words name only one or neither."""
+    """The image and mask folders of one split; by content if names identify only one kind or neither."""
     images, masks, bare = (roles.get(role, []) for role in ("images", "masks", ""))
-    if images and not masks:  # semantic_rgb/ holds masks, whatever its name
+    if images and not masks:  # semantic_rgb/ holds masks despite its name
         masks = [folder for folder in (*bare, *images) if looks_like_masks(folder)]
         images = [folder for folder in images if folder not in masks]
     elif masks and not images:
@@ -96,9 +96,9 @@ def images_and_masks(roles: Mapping[str, list[Path]]) -> tuple[list[Path], list[
 
 
 def folders_with_images(root: Path) -> list[Path]:
-    """Folders below the root that hold images themselves, to a depth of six; no links, nothing hidden.
+    """Folders below the root that directly contain images, to a depth of six; no links or hidden folders.
 
-    Images of unsupported formats count: other files must not be mistaken for the images.
+    Images in unsupported formats count, so that other files are not mistaken for the images.
     """
     found = []
     for parent, folders, names in os.walk(root):
@@ -110,7 +110,7 @@ def folders_with_images(root: Path) -> list[Path]:
 
 
 def files_by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Image files of one folder, not below it, by their stems; also of kinds that are not read."""
+    """Image files directly in one folder, by stem, including unsupported formats."""
     found: defaultdict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in (*MASK_SUFFIXES, *UNREAD_PHOTOS) and not path.name.startswith("."):
@@ -119,20 +119,20 @@ def files_by_stem(folder: Path) -> dict[str, list[Path]]:
 
 
 def without_role_words(part: str) -> str:
-    """A name without the words for roles: "train_images" → "train"."""
+    """A name without role words: "train_images" → "train"."""
     return "-".join(word for word in _plain_words(part) if word not in MASK_WORDS and word not in IMAGE_WORDS)
 
 
 def mostly_of(colours: int, pixels_HW3: Pixels) -> bool:
-    """Whether so many colours cover four fifths of an image, as they do of a mask with few classes."""
+    """Whether this many colours cover four fifths of an image, as in a mask with few classes."""
     counts = np.sort(np.unique(colour_codes(pixels_HW3), return_counts=True)[1])
     return bool(counts[-colours:].sum() >= MOSTLY * counts.sum())
 
 
 def looks_drawn(pixels_HW3: Pixels) -> bool:
-    """Whether an image looks like a mask: few colours cover most of it, and they lie in areas rather than as noise.
+    """Whether an image looks like a mask: few colours cover most of it, in areas rather than as noise.
 
-    A dark photograph has few values too, but neighbours differ; thin structures have very few values.
+    A dark photograph has few values too, but neighbours differ; masks of thin structures have very few values.
     """
     step_y, step_x = (max(side // SAMPLED_PX, 1) for side in pixels_HW3.shape[:2])
     if not mostly_of(FEW_COLOURS, pixels_HW3[::step_y, ::step_x]):
@@ -149,19 +149,19 @@ def _plain_words(part: str) -> list[str]:
 
 
 def _words_of(part: str) -> list[str]:
-    """These, the whole name, and what is joined to a split's word: "trainannot" → [… "annot"]."""
+    """The plain words, the whole name, and the rest after a split word: "trainannot" → [… "annot"]."""
     words = [*_plain_words(part), part.lower()]
     joined = next((word for word in words if word.startswith(("train", "val", "test")) and len(word) > 5), "")
     return words + [joined.removeprefix(prefix) for prefix in ("train", "val", "test") if joined.startswith(prefix)]
 
 
 def split_word(part: str) -> str:
-    """The split that a name says: "train_images", "Validation", "test1"; "" where it says none."""
+    """The split in a name: "train_images", "Validation", "test1"; "" if none."""
     return next((SPLIT_WORDS[word] for word in _words_of(part) if word in SPLIT_WORDS), "")
 
 
 def role_word(part: str) -> str:
-    """ "images", "masks" or "aside", as a name says; "" where it says none."""
+    """The role in a name: "images", "masks" or "aside"; "" if none."""
     words = _words_of(part)
     if any(word in ASIDE_WORDS for word in words):
         return "aside"
@@ -171,9 +171,9 @@ def role_word(part: str) -> str:
 
 
 def chance_splits(folders: Iterable[Path], root: Path) -> frozenset[Path]:
-    """Folders called train, val or test among more siblings that are not splits, such as videos or places.
+    """Folders called train, val or test among a majority of siblings that are not splits, such as videos or places.
 
-    Two sibling splits, train/ and test/, are not by chance.
+    Two sibling splits, train/ and test/, are no coincidence.
     """
     beside: defaultdict[Path, set[Path]] = defaultdict(set)
     for folder in folders:
@@ -192,13 +192,13 @@ def chance_splits(folders: Iterable[Path], root: Path) -> frozenset[Path]:
 
 @cache
 def looks_like_masks(folder: Path) -> bool:
-    """Whether a few colours cover most of the folder's first images, which are not JPEGs."""
+    """Whether few colours cover most of the folder's first images, and none is a JPEG."""
     files = [paths[0] for paths in list(files_by_stem(folder).values())[:LOOKED_AT]]
     return bool(files) and sum(map(is_drawn, files)) > HALF * len(files)
 
 
 def is_drawn(path: Path) -> bool:
-    """Whether one file looks drawn; JPEGs and what cannot be read do not."""
+    """Whether one file looks like a mask; False for JPEGs and unreadable files."""
     if path.suffix.lower() in (".jpg", ".jpeg", *UNREAD_PHOTOS):
         return False
     try:
@@ -210,7 +210,7 @@ def is_drawn(path: Path) -> bool:
 
 
 def _holds_few_ids(path: Path) -> bool:
-    """The same for files that are not images but can be masks: a GIF, an array."""
+    """As `is_drawn`, for files that are not images but may be masks: a GIF, an array."""
     try:
         ids_HW = mask_ids_of(read_bytes(path))
     except Refusal:

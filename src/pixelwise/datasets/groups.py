@@ -1,10 +1,10 @@
-"""Groups that splits must not divide: slices of a volume, frames of a video, patches of an image, a patient's images.
+"""Groups that a split must not divide: slices of a volume, frames of a video, patches of an image, a patient's images.
 
-A reader that knows sets `Sample.group`. Otherwise names must be unambiguous, because many datasets number
-independent images one after another: a word such as frame, slice or patch before the number, a word such as patient or
-volume in front, positions x and y of a grid, or several numbered series whose numbers run on within each.
+A reader that knows the group sets `Sample.group`. Otherwise names must be unambiguous, because many datasets number
+independent images consecutively: a word such as frame, slice or patch before the number, a prefix such as patient or
+volume, grid positions x and y, or several numbered series, each with consecutive numbers.
 
-Groups are strings; two samples of one group have the same.
+Groups are strings; samples of one group share the same string.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ WHOLE_WORDS = frozenset(
     ]
 )
 MOST = 0.8  # of the samples must be in groups
-REGULAR = 0.5  # of the steps from number to number must be the usual one
-FEW = 3  # samples per group at least, in the middle of the groups: a series has a length
+REGULAR = 0.5  # of the steps between consecutive numbers must be equal
+FEW = 3  # minimum median number of samples per group
 LONGEST_NAME, LONGEST_RULE = 300, 100  # characters
 WORDS = re.compile(r"[A-Za-z]+")
 PIECES = re.compile(r"[-_., ()]+")
@@ -48,15 +48,15 @@ POSITION = re.compile(r"[A-Za-z]{0,3}\d+")
 class Groups:
     """Which samples belong together."""
 
-    of: Mapping[str, str]  # sample name → group; samples without one are missing
-    why: str = ""  # in words, for the note
+    of: Mapping[str, str]  # sample name → group; omits samples without a group
+    why: str = ""  # reason, for the note
 
     def __len__(self) -> int:
         return len(set(self.of.values()))
 
 
 def numbered(path: Path) -> tuple[str, int] | None:
-    """A file name as (everything but its last number, that number); None without a number."""
+    """Split a file name into (everything but its last number, that number); None without a number."""
     found = list(NUMBER.finditer(shown(path.stem)))
     if not found:
         return None
@@ -66,7 +66,7 @@ def numbered(path: Path) -> tuple[str, int] | None:
 
 
 def group_of(path: Path) -> str:
-    """The group that a name gives away: the name without its last number ("patient07_slice12" → "patient07_slice")."""
+    """The group in a name: the name without its last number ("patient07_slice12" → "patient07_slice")."""
     parts = numbered(path)
     return parts[0].rstrip("#").rstrip("_-. ") if parts else shown(path.stem)
 
@@ -75,11 +75,11 @@ def found_groups(samples: Sequence[Sample], rule: str | bool = True) -> Groups:
     """The groups of these samples.
 
     Args:
-        rule: dataset.toml's `groups`: True: as the module says; False: none; a regular expression: what it matches in a
-            sample's name is its group.
+        rule: dataset.toml's `groups`: True: detect, see the module; False: none; a regular expression: its match in a
+            sample's name is the group.
 
     Raises:
-        re.error: the expression is invalid, or could run without end.
+        re.error: the expression is invalid, or may never finish.
     """
     if rule is False:
         return Groups({})
@@ -100,7 +100,7 @@ def found_groups(samples: Sequence[Sample], rule: str | bool = True) -> Groups:
 
 
 def _bounded(rule: str) -> re.Pattern[str]:
-    """A regular expression that ends soon on every name: a dataset may be anyone's. Raises re.error."""
+    """A regular expression that is fast on every name: a dataset may be untrusted. Raises re.error."""
     plain = re.sub(r"\\.|\[[^\]]*\]", "x", rule)
     if (
         len(rule) > LONGEST_RULE
@@ -114,12 +114,12 @@ def _bounded(rule: str) -> re.Pattern[str]:
 
 
 def _volume(sample: Sample) -> str:
-    """The file of a volume whose slice this is."""
+    """The volume's file that contains this slice."""
     return shown(sample.image.name) if sample.image_part.startswith("nifti:") else ""
 
 
 def _accepted(of: Mapping[str, str], samples: Sequence[Sample], why: str, *, least: int = 2) -> Groups:
-    """These groups, where they are several, hold most samples, and hold several each; else none."""
+    """These groups if there are several, with several samples each and most samples in total; else none."""
     sizes = Counter(of.values())
     several = sum(size for size in sizes.values() if size > 1)
     return Groups(of, why) if len(sizes) >= least and several >= MOST * len(samples) else Groups({})
@@ -154,7 +154,7 @@ def _is_whole(piece: str) -> bool:
 
 
 def _by_grid(samples: Sequence[Sample]) -> Groups:
-    """Patches of one image: names that end with two positions or more, which fill a grid within each head."""
+    """Patches of one image: names that end with two or more positions, which fill a grid for each prefix."""
     cells: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     of: dict[str, str] = {}
     for sample in samples:
@@ -201,6 +201,6 @@ def _by_series(samples: Sequence[Sample]) -> Groups:
 
 
 def _runs_on(numbers: Sequence[int]) -> bool:
-    """Whether most numbers follow each other by the same step."""
+    """Whether most consecutive numbers differ by the same step."""
     steps = Counter(b - a for a, b in itertools.pairwise(numbers))
     return bool(steps) and steps.most_common(1)[0][1] >= REGULAR * sum(steps.values())

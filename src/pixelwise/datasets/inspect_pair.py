@@ -1,4 +1,4 @@
-"""Inspection of one pair of files on its own. Nothing is judged here.
+"""Inspection of one pair of files, without any judgement.
 
 Shapes: H, W of one image; T = 16, the side of its thumbnail; D = 64, that of its detail.
 """
@@ -30,11 +30,11 @@ from pixelwise.images.files import Refusal, read_bytes
 from pixelwise.images.image_files import count_ids, counted_ids
 from pixelwise.records import Colour, Pixels, Sample
 
-LARGE_PIXELS = 8_000_000  # of an image or mask; more than one of these at a time would fill the memory
+LARGE_PIXELS = 8_000_000  # of an image or mask; decoding two of these at a time would fill the memory
 LARGE = threading.Lock()
 MANY_IDS = 64
 FEW_IDS = 8
-SAMPLED_PX = 64  # an image is averaged from about this many pixels per side: enough for what it looks like
+SAMPLED_PX = 64  # an image is averaged from about this many pixels per side
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -64,7 +64,7 @@ def inspect_pair(sample: Sample, *, thoroughly: bool = False, sampled: bool = Fa
 def mask_or_refusal(
     sample: Sample, image_size: tuple[int, int] | None, thoroughly: bool, sampled: bool
 ) -> tuple[MaskInspection | None, Refusal | None]:
-    """What one mask holds, or why it is not a plain file of ids; with `thoroughly` both, if its content is known."""
+    """The content of one mask, or why it is not a plain file of ids; with `thoroughly` both, if it can be decoded."""
     try:
         with refusals():
             return inspect_mask(sample, image_size, thoroughly, sampled), None
@@ -73,25 +73,25 @@ def mask_or_refusal(
 
 
 def without_traceback(refusal: Refusal) -> Refusal:
-    """The same without its traceback, which holds the pixels of the file that it is about for as long as it is kept."""
+    """Drop the traceback, which keeps the file's pixels in memory."""
     refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
     return refusal
 
 
 def alone(pixels: int) -> AbstractContextManager[object]:
-    """Held while a large image is decoded and looked at: one at a time, whatever the number of threads."""
+    """Lock to hold while decoding and inspecting a large image: one at a time across all threads."""
     return LARGE if pixels > LARGE_PIXELS else nullcontext()
 
 
 def inspect_image(data: bytes, thoroughly: bool) -> ImageInspection:
-    """Raises Refusal, see `images.read_image`."""
+    """Inspect an image file. Raises Refusal, see `images.read_image`."""
     opened = open_image(data)
     with alone(opened.image.width * opened.image.height):
         return inspect_opened_image(data, opened, thoroughly)
 
 
 def inspect_opened_image(data: bytes, opened: OpenedImage, thoroughly: bool) -> ImageInspection:
-    """As `inspect_image`, of an image whose header was read already."""
+    """As `inspect_image`, for an image whose header is already read."""
     pixels_HW3, dropped = pixels_and_dropped(data, opened)
     size = (pixels_HW3.shape[0], pixels_HW3.shape[1])
     fingerprint = (len(data), zlib.crc32(data))
@@ -116,7 +116,7 @@ def inspect_opened_image(data: bytes, opened: OpenedImage, thoroughly: bool) -> 
 
 
 def detail_of(pixels_HW3: Pixels) -> bytes:
-    """A small grey image, for telling whether two images are one picture."""
+    """A small grey image, to detect that two images show the same picture."""
     grey_HW = cv2.cvtColor(np.ascontiguousarray(pixels_HW3), cv2.COLOR_RGB2GRAY)
     return cv2.resize(grey_HW, (DETAIL_PX, DETAIL_PX), interpolation=cv2.INTER_AREA).tobytes()
 
@@ -131,7 +131,7 @@ def difference_hash(pixels_hw3: Pixels) -> int:
 
 
 def inspect_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly: bool, sampled: bool) -> MaskInspection:
-    """Raises Refusal, see `images.read_mask_ids`."""
+    """Inspect a sample's mask. Raises Refusal, see `images.read_mask_ids`."""
     assert sample.mask is not None
     if sample.mask_part:
         ids = stored_mask_ids(sample, image_size)
@@ -144,7 +144,7 @@ def inspect_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly:
 
 
 def inspect_mask_ids(data: bytes, opened: OpenedImage, thoroughly: bool, sampled: bool) -> MaskInspection:
-    """As `inspect_mask`, of a file whose header was read already."""
+    """As `inspect_mask`, for a file whose header is already read."""
     ids = opened_mask_ids(data, opened)
     values, numbers = counted_ids(ids)
     distinct = len(values)
@@ -157,7 +157,7 @@ def inspect_mask_ids(data: bytes, opened: OpenedImage, thoroughly: bool, sampled
     parts = count_parts(ids, list(counts)[:MANY_IDS]) if sampled and distinct > FEW_IDS else {}
     turn, bits = opened.turn, 8 * ids.dtype.itemsize
     flat = between = None
-    spread = max(counts) > distinct + 1 and distinct > 2  # not simply 0, 1, 2 …: some values could be blends
+    spread = max(counts) > distinct + 1 and distinct > 2  # not 0, 1, 2 …: some values may be blends
     if (sampled and spread) or MANY_IDS < distinct <= KEPT_CODES:
         histogram = RawMask(ids.astype(np.int32), False, False, bits, turn).histogram(KEPT_CODES)
         flat, between = histogram.flat, histogram.between
@@ -172,7 +172,7 @@ def count_parts(ids: MaskIds, wanted: Sequence[int]) -> dict[int, int]:
 
 
 def _look_raw(sample: Sample, storage: str) -> MaskInspection | None:
-    """A mask that holds no class ids; None where it cannot be decoded, which was reported before."""
+    """Inspect a mask that holds no class ids; None if it cannot be decoded, which is already reported."""
     assert sample.mask is not None
     if sample.mask_part:
         return None

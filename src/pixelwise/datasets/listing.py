@@ -1,6 +1,6 @@
-"""What a layout finds in a folder: pairs by split, problems, notes, and the classes that its format declares.
+"""The result of listing a folder: pairs by split, problems, notes, and the classes that its format declares.
 
-What is wrong with names and files is collected, never raised, so that all of it is shown at once.
+Problems with names and files are collected, never raised, so that all are shown at once.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from pixelwise.records import Colour, Problem, Sample
 
 @dataclass(frozen=True)
 class DeclaredClasses:
-    """The classes that a format names, before dataset.toml has its say."""
+    """The classes that a format declares, before dataset.toml overrides them."""
 
     names: tuple[str, ...]
-    ids: tuple[int, ...]  # of each, in the masks as they are read
+    ids: tuple[int, ...]  # of each class, in the masks as read
     colours: tuple[Colour | None, ...]
     void: frozenset[int]  # ids in the masks
-    source: str  # where the names are from, for the note
-    by_name: bool = False  # ids were made from the names: dataset.toml's classes are met by name
+    source: str  # of the names, for the note
+    by_name: bool = False  # ids were made from the names: dataset.toml's classes are matched by name
 
 
 @dataclass
 class Listing:
-    """What a layout found; filled while its folders are read."""
+    """The files found; filled while the folders are read."""
 
     root: Path
     splits: dict[str, list[Sample]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     declared: DeclaredClasses | None = None
-    # Where a format's ids are classes for sure, but too many to declare them all: those that occur are the classes.
-    names: Mapping[int, str] = field(default_factory=dict)  # of ids in the masks, as far as the format names them
+    # If a format's ids are surely classes, but too many to declare them all: those that occur are the classes.
+    names: Mapping[int, str] = field(default_factory=dict)  # of ids in the masks, where the format names them
     void: frozenset[int] = frozenset()  # ids in the masks
-    source: str = ""  # what says so, for people; "" where nothing does
-    choices: tuple[str, ...] = ()  # words for `--masks`, where several folders could be the masks
+    source: str = ""  # of this information, for messages; "" if none
+    choices: tuple[str, ...] = ()  # words for `--masks`, if several folders could be the masks
     near: list[Sample] = field(default_factory=list)  # names that differ in case or Unicode form only: not in splits
 
     def where(self, path: Path) -> str:
@@ -53,12 +53,12 @@ class Listing:
 
 
 def shown_below(path: Path, root: Path) -> str:
-    """A path as messages name it: relative to the dataset's root."""
+    """A path for messages: relative to the dataset's root."""
     return shown(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def shown_sample(sample: Sample, root: Path, *, mask: bool) -> str:
-    """A sample's image or mask as messages name it, with its place in a file of many."""
+    """A sample's image or mask for messages, with its position in a file of many."""
     path, part = (sample.mask, sample.mask_part) if mask and sample.mask else (sample.image, sample.image_part)
     where = shown_below(path, root)
     return f"{where} ({part.partition(':')[2][:60]})" if part and sample.image_part else where
