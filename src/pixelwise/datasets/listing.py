@@ -38,7 +38,7 @@ class Listing:
     # If a format's ids are surely classes, but too many to declare them all: those that occur are the classes.
     names: Mapping[int, str] = field(default_factory=dict)  # of ids in the masks, where the format names them
     void: frozenset[int] = frozenset()  # ids in the masks
-    source: str = ""  # of this information, for messages; "" if none
+    source: str = ""  # of `names`, for messages; "" if none
     choices: tuple[str, ...] = ()  # words for `--masks`, if several folders could be the masks
     near: list[Sample] = field(default_factory=list)  # names that differ in case or Unicode form only: not in splits
 

@@ -1,10 +1,10 @@
-"""Masks in several files per image, each of 0 and one other value: a file for each class, or for each object.
+"""Several mask files per image, each with 0 and one other value: one file per class or per object.
 
     DATA/images/a.jpg        DATA/images/a.jpg            DATA/a/images/a.png
     DATA/masks/car/a.png     DATA/masks/a_car.png         DATA/a/masks/1.png, 2.png …
     DATA/masks/tree/a.png    DATA/masks/a_tree.png        one class: object
 
-Read in place, as one mask: pixels that no file holds are background; where files overlap, the later class holds.
+Read in place as one mask: pixels in no file are background; where files overlap, the later class wins.
 
 Shapes: H, W of one mask.
 """
@@ -34,18 +34,18 @@ from pixelwise.records import MAX_CLASSES, VOID, Sample
 Layer = tuple[str, Path]  # class, file
 OBJECT = "object"
 BACKGROUND_WORDS = frozenset(["background", "bg", "backgrounds"])
-OPENED = 6  # masks that are opened to recognise the layout
-GLANCE = 200  # names that are looked at to recognise the layout
+OPENED = 6  # masks to open to recognise the layout
+GLANCE = 200  # names to examine to recognise the layout
 MOST = 0.8  # of the names must follow a rule
 
 
 def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
-    """One mask of many files, uint8 [H, W]: ids 1 … where a file holds a pixel, 0 elsewhere.
+    """One mask from many files, uint8 [H, W]: ids from 1 where a file marks a pixel, 0 elsewhere.
 
     `entry`: [[id, path relative to the folder of `path`], …] as JSON, later ones on top. No files: all background.
 
     Raises:
-        Refusal: a file cannot be read, or is of another size than the first.
+        Refusal: a file cannot be read, or differs in size from the first.
     """
     ids_HW: MaskIds | None = None
     for class_id, name in json.loads(entry):
@@ -61,7 +61,7 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
 
 
 def held(data: bytes) -> NDArray[np.bool_]:
-    """Which pixels [H, W] a mask of one class holds: all but 0; of one that reaches 128 to 255, the upper half."""
+    """The pixels [H, W] in a mask of one class: all but 0; if the maximum is 128 to 255, those in the upper half."""
     try:
         values: NDArray[np.integer] = mask_ids_of(data)
     except Refusal as refusal:
@@ -81,7 +81,7 @@ def recognises(root: Path) -> bool:
 
 
 def list_pairs(root: Path) -> Listing:
-    """Every image with all its mask files, by split."""
+    """List every image with all its mask files, by split."""
     listing = Listing(root)
     found: dict[str, list[tuple[Path, list[Layer]]]] = {}
     if folders := _object_folders(root):
@@ -125,14 +125,14 @@ def _sample(image: Path, layers: list[Layer], ids: dict[str, int], listing: List
 
 
 def _files(folder: Path) -> list[Path]:
-    """Image files of one folder, not below it."""
+    """Image files directly in one folder."""
     return sorted(
         path for path in folder.iterdir() if path.suffix.lower() in LAYER_SUFFIXES and not path.name.startswith(".")
     )
 
 
 def _object_folders(root: Path) -> list[Path]:
-    """Folders with images/, which holds one image, and masks/, which holds others: one folder per image."""
+    """Folders with one image in images/ and its masks in masks/: one folder per image."""
     for parent in (root, *(path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith("."))):
         folders = (path for path in sorted(parent.iterdir()) if path.is_dir() and not path.is_symlink())
         both = [path for path in folders if (path / "images").is_dir() and (path / "masks").is_dir()]
@@ -147,7 +147,7 @@ def _object_folders(root: Path) -> list[Path]:
 
 
 def _class_folders(roles: dict[str, list[Path]]) -> dict[str, Path]:
-    """Folders of one class each, below one folder of masks, by class; their files are named as the images are."""
+    """Folders of one class each below one mask folder, by class; their files have the images' names."""
     masks = roles.get("masks", [])
     if len(roles.get("images", [])) != 1 or len(masks) < 2 or len({path.parent for path in masks}) != 1:
         return {}
@@ -156,7 +156,7 @@ def _class_folders(roles: dict[str, list[Path]]) -> dict[str, Path]:
         or _files(masks[0].parent)
         or roles_of(masks[0].parent, masks[0].parents[1])[1] != "masks"
     ):
-        return {}  # manual1/ and mask/ beside images/ are two kinds of mask, not two classes
+        return {}  # manual1/ and mask/ next to images/ are two kinds of mask, not two classes
     if not all(_of_one_class(path) for folder in masks[:OPENED] for path in _files(folder)[:1]):
         return {}
     stems = {path.stem for path in _files(roles["images"][0])}
@@ -170,7 +170,7 @@ def _class_folders(roles: dict[str, list[Path]]) -> dict[str, Path]:
 
 
 def _bare(stem: str, class_name: str) -> str:
-    """A mask's name without its class or a word such as mask at its end: "a_car" → "a" in the folder car."""
+    """A mask's name without a final class or word such as mask: "a_car" → "a" in the folder car."""
     ending = re.compile(rf"[-_. ]({re.escape(class_name)}|{'|'.join(ROLE_WORDS)})$", re.IGNORECASE)
     return ending.sub("", stem)
 
@@ -185,10 +185,10 @@ def _of_class_folders(images: Path, by_class: dict[str, Path], listing: Listing)
 
 
 def _class_endings(roles: dict[str, list[Path]], root: Path) -> bool:
-    """Whether one folder of masks holds, for most images, several files that are named as the image and a class."""
+    """Whether a mask folder has, for most images, several files named after the image and a class."""
     if len(roles.get("images", [])) != 1 or len(roles.get("masks", [])) != 1:
         return False
-    listing = Listing(root)  # what it says is said again when the pairs are listed
+    listing = Listing(root)  # its problems are reported again when the pairs are listed
     images, masks = (image_files_in(roles[part][0], listing, LAYER_SUFFIXES) for part in ("images", "masks"))
     if len(masks) <= len(images) or rekeyed(images, masks)[2] or len(images.keys() & masks.keys()) > 0.1 * len(images):
         return False
@@ -205,15 +205,15 @@ def _class_endings(roles: dict[str, list[Path]], root: Path) -> bool:
 
 
 def _of_one_class(path: Path) -> bool:
-    """Whether two values, one of them perhaps 0, cover nearly all of a mask: it holds one class, or one object."""
+    """Whether two values, one of which may be 0, cover nearly all of a mask: it holds one class or one object."""
     try:
         return mostly_of(2, image_pixels(read_bytes(path)))
     except Refusal:
-        return True  # told when it is read
+        return True  # reported when it is read
 
 
 def _ending(key: str, images: Container[str]) -> tuple[str, str] | None:
-    """(the image's key, the class) of a mask's key such as "a_car" or "a_mask_3"; numbers alone are objects."""
+    """(the image's key, the class) of a mask's key such as "a_car" or "a_mask_3"; a bare number is an object."""
     pieces = re.split(r"([-_. ]+)", key)
     for end in range(len(pieces) - 2, 0, -2):
         stem = "".join(pieces[:end])

@@ -15,13 +15,13 @@ from pixelwise.datasets.pairing import MOST, Files, endings_of, rekeyed, without
 from pixelwise.images.files import shown
 from pixelwise.records import Sample
 
-LOOKED_AT = 4  # pairs that are opened to tell images and masks of one name apart
+LOOKED_AT = 4  # pairs to open to distinguish images from masks of the same name
 QUARTER = 0.25
 HALF = 0.5  # of the masks must pair with the images
 
 
 def lies_together(root: Path) -> bool:
-    """Whether images and masks are side by side, distinguished by a word or an ending of the masks' names."""
+    """Whether images and masks share a folder, distinguished by a word or an ending of the masks' names."""
     if not folders_with_images(root):
         return False
     images, masks = divided(root, Listing(root), "", {})
@@ -29,10 +29,10 @@ def lies_together(root: Path) -> bool:
 
 
 def divided(root: Path, listing: Listing, word: str, choices: dict[str, None]) -> tuple[Files, Files]:
-    """Files whose name says mask, and the others, under keys by which they pair.
+    """(images, masks) among the files, under keys by which they pair: masks are those named as masks.
 
-    Without such a word: by their suffix, 001.bmp and 001.png; else by an extra ending that half of the names have,
-    a.jpg and a_L.png. Images of kinds that are not read are among the images, so that nothing else
+    Without such a word, they are distinguished by suffix, 001.bmp and 001.png, else by an extra ending of half of the
+    names, a.jpg and a_L.png. Unsupported image formats count as images, so that no other file
     becomes the image in their place.
     """
     files, aside = _without_aside(image_files_in(root, listing, (*MASK_SUFFIXES, *UNREAD_PHOTOS)))
@@ -43,7 +43,7 @@ def divided(root: Path, listing: Listing, word: str, choices: dict[str, None]) -
         listing.notes.append(f"Left out, as their names mark them as neither images nor masks: {names}.")
     if masks and images and not endings_of(images, masks)[1:]:
         new_images, new_masks, _ = rekeyed(images, masks)
-        if not new_images.keys() & new_masks.keys():  # 001/image.png beside 001/mask.png: by their folders
+        if not new_images.keys() & new_masks.keys():  # 001/image.png next to 001/mask.png: by their folders
             new_images, new_masks = (
                 {str(Path(key).parent): paths for key, paths in part.items()} for part in (images, masks)
             )
@@ -66,15 +66,15 @@ def divided(root: Path, listing: Listing, word: str, choices: dict[str, None]) -
 
 
 def _without_aside(files: Files) -> tuple[Files, list[Path]]:
-    """Files without heights, overlays and the like, recognised by a word of their names; and those."""
+    """Separate the files from heights, overlays and the like, recognised by a word in their names."""
     aside = {key for key in files if ASIDE_WORDS & set(words_of(Path(key).name))}
-    if len(aside) > (1 - QUARTER) * len(files):  # all of them: the word is what the images are called
+    if len(aside) > (1 - QUARTER) * len(files):  # nearly all of them: the word is the images' name
         return files, []
     return {key: paths for key, paths in files.items() if key not in aside}, [files[key][0] for key in sorted(aside)]
 
 
 def _by_kind(files: Files, listing: Listing) -> tuple[Files, Files] | None:
-    """Images and masks of one name and two suffixes, 001.bmp and 001.png, distinguished by the content of some."""
+    """Images and masks with the same name and two suffixes, 001.bmp and 001.png, distinguished by sampled content."""
     kinds = Counter(tuple(sorted(path.suffix for path in paths)) for paths in files.values() if len(paths) == 2)
     (kind, count), *_ = kinds.most_common(1) or [((), 0)]
     if count < MOST * len(files) or len(set(kind)) < 2:
@@ -102,7 +102,7 @@ def _is_unread(path: Path) -> bool:
 
 
 def words_of(name: str) -> list[str]:
-    """The words of a name in lower case, numbers at their ends left away: "a_manual1" → ["a", "manual"]."""
+    """The words of a name in lower case, without final numbers: "a_manual1" → ["a", "manual"]."""
     return [re.sub(r"\d+$", "", word) for word in re.split(r"[-_. ]", name.lower())]
 
 
@@ -130,9 +130,9 @@ def pair_together(root: Path, listing: Listing, word: str) -> list[Sample]:
 
 
 def one_ending(images: Files, masks: Files, word: str, choices: dict[str, None]) -> str:
-    """The ending ("*_labelIds") of the masks that are meant where there are several for each image; "" where not.
+    """The ending ("*_labelIds") of the masks to use, if there are several for each image; otherwise "".
 
-    Without a choice, the first is used for now and all become choices.
+    Without a choice, use the first for now and add all to the choices.
     """
     endings = endings_of(images, masks)
     if len(endings) < 2:

@@ -4,11 +4,11 @@ _classes.csv       Pixel Value, Class             Roboflow; also value, id, inde
 class_dict.csv     name,r,g,b                     Kaggle's editions of CamVid, DeepGlobe and others
 label_colors.txt   64 128 64  Animal              CamVid
 labelmap.txt       # label:color_rgb:…            CVAT
-labels.txt         one name per line              labelme2voc, YOLO and others: the line's number is the value
+labels.txt         one name per line              labelme2voc, YOLO and others: the line number is the value
 classes.json       {"0": "road"}, {"road": 0}, [{"name": …, "id": …, "color": …}], nnU-Net's {"labels": …}
 data.yaml          names: …                       YOLO
 
-A table is used only if it covers all values in the masks; otherwise a note says so, and values keep their numbers.
+A table is used only if it covers all mask values; otherwise a note reports it, and values keep their numbers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import VOID
 
-FILE = re.compile(  # names of tables, in the order of trust
+FILE = re.compile(  # names of tables, most trusted first
     r"_?class(es)?(_?(dict|names?|list|map|labels?|info|table|lookup|ids?))?(_seg)?\.(csv|tsv|txt|json)"
     r"|.*class_?dict.*\.(csv|txt)|.*label_?colou?rs?.*\.(txt|csv)|.*colou?r_?(map|s|table|dict|code)?s?\.(txt|csv|json)"
     r"|_?label(s|map)?(_?(names?|list|map|dict|info|ids?|classes))?\.(csv|tsv|txt|json)|class.*\.csv|.*label.*\.csv"
@@ -48,7 +48,7 @@ BY_NUMBERS = re.compile(r"\s*(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,:]+(\S.*
 BY_NAME = re.compile(r"\s*([^#:\s][^:]*):\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*(?::.*)?$")
 VALUE_FIRST = re.compile(r"\s*['\"]?(\d{1,5})['\"]?\s*[:=,;\t ]\s*([^\d\s].*?)\s*$")
 VALUE_LAST = re.compile(r"\s*(\D.*?)\s*[:=,;\t ]\s*(\d{1,5})\s*$")
-INLINE_NAME = r"""\s*(?:\d+\s*:)?\s*('[^']*'|"[^"]*"|[^'",\[\]{}\n]+?)\s*(?:,|$)"""  # with its number or without
+INLINE_NAME = r"""\s*(?:\d+\s*:)?\s*('[^']*'|"[^"]*"|[^'",\[\]{}\n]+?)\s*(?:,|$)"""  # with or without its number
 LONGEST_INLINE = 1000
 LARGE = 1 << 20  # bytes; a table of classes is far smaller
 MOST_FOLDERS, MOST_ENTRIES, LONGEST_NAME, MOST_ROWS, LONGEST_LINE = 60, 5000, 80, 4096, 4096
@@ -57,7 +57,7 @@ MOST_FOLDERS, MOST_ENTRIES, LONGEST_NAME, MOST_ROWS, LONGEST_LINE = 60, 5000, 80
 @dataclass(frozen=True)
 class NameRow:
     name: str
-    value: int | None = None  # in mask files; None: the place in the list says it, or the colour
+    value: int | None = None  # in mask files; None: given by list position or colour
     colour: int | None = None  # 0xRRGGBB
 
 
@@ -75,7 +75,7 @@ class Table:
         return {row.colour: row.name for row in self.rows if row.colour is not None}
 
     def by_place(self) -> list[str]:
-        """The names in their order, of a table that has neither values nor colours; [] else."""
+        """The names in order, if the table has neither values nor colours; otherwise []."""
         if any(row.value is not None or row.colour is not None for row in self.rows):
             return []
         names = [row.name for row in self.rows]
@@ -83,7 +83,7 @@ class Table:
 
 
 def tables_beside(root: Path) -> list[Table]:
-    """Every table in a folder, in the folders in it and in theirs; those of one content once."""
+    """Every table in a folder, down to two levels below it; identical tables once."""
     found: dict[tuple[NameRow, ...], Table] = {}
     inside = (path for pattern in ("*", "*/*") for path in sorted(root.glob(pattern)))
     folders = (path for path in inside if path.is_dir() and not path.is_symlink() and path.name[0] not in "._")
@@ -94,7 +94,7 @@ def tables_beside(root: Path) -> list[Table]:
                 continue
             try:
                 data = read_bytes(path) if path.is_file() and path.stat().st_size < LARGE else b""
-            except (OSError, Refusal):  # a table that cannot be read names nothing: values keep their numbers
+            except (OSError, Refusal):  # an unreadable table is ignored: values keep their numbers
                 continue
             rows = tuple(rows_of(path.name, data.decode("utf-8-sig", "replace"))[:MOST_ROWS])
             if len({row.name for row in rows}) == len(rows) >= 2:
@@ -105,12 +105,12 @@ def tables_beside(root: Path) -> list[Table]:
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(islice(folder.iterdir(), MOST_ENTRIES))
-    except OSError:  # a folder that cannot be listed is reported with its images; here it names nothing
+    except OSError:  # an unreadable folder is reported with its images; here it has no tables
         return []
 
 
 def rows_of(name: str, text: str) -> list[NameRow]:
-    """The classes that the text of a table names; [] if it is not such a table."""
+    """The classes in the text of a table; [] if it is not such a table."""
     suffix = name.lower().rpartition(".")[2]
     if suffix in ("yaml", "yml"):
         try:
@@ -123,7 +123,7 @@ def rows_of(name: str, text: str) -> list[NameRow]:
         except (ValueError, RecursionError):
             return []
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    if max(map(len, lines), default=0) > LONGEST_LINE:  # no table of names, and patterns take time by its square
+    if max(map(len, lines), default=0) > LONGEST_LINE:  # not a table of names, and the patterns take quadratic time
         return []
     if suffix in ("csv", "tsv"):
         return _of_csv(lines) or _of_lines(lines, names=False)
@@ -131,13 +131,13 @@ def rows_of(name: str, text: str) -> list[NameRow]:
 
 
 def void_of_tables(root: Path) -> frozenset[int]:
-    """The values that a table in the folder names void, unlabelled or the like."""
+    """The values that a table in the folder calls void, unlabelled or similar."""
     tables = [table.by_value() for table in tables_beside(root)]
     return frozenset(value for names in tables for value, name in names.items() if name.lower() in VOID_NAMES)
 
 
 def names_beside(root: Path, ids: Sequence[int]) -> tuple[dict[int, str], str]:
-    """(the names of these values by the tables in the folder, or {}; a note about it, or "")."""
+    """(names of these values from the tables in the folder, or {}; a note about it, or "")."""
     answers = []
     told = ""
     for table in tables_beside(root):
@@ -157,16 +157,16 @@ def names_beside(root: Path, ids: Sequence[int]) -> tuple[dict[int, str], str]:
 
 
 def table_beside(root: Path) -> tuple[str, dict[int, str]]:
-    """The first table that names two colours or more: its file's name, and colour 0xRRGGBB → class.
+    """The first table that names two or more colours: its file name, and colour 0xRRGGBB → class.
 
-    ("", {}) where there is none that can be read.
+    ("", {}) if there is no readable one.
     """
     named = ((table.where, table.by_colour()) for table in tables_beside(root))
     return next(((PurePath(where).name, colours) for where, colours in named if len(colours) >= 2), ("", {}))
 
 
 def _names_of(table: Table, ids: Sequence[int]) -> tuple[dict[int, str], str]:
-    """The names that one table gives these values, or why it gives none."""
+    """The names of these values in one table, or the reason why there are none."""
     known = table.by_value()
     if known:
         missing = [value for value in ids if value not in known]
@@ -231,7 +231,7 @@ def _of_csv(lines: Sequence[str]) -> list[NameRow]:
 
 
 def _of_lines(lines: Sequence[str], *, names: bool) -> list[NameRow]:
-    """Rows of text: colours and names, values and names, or (`names`) names alone."""
+    """Parse lines of text: colours and names, values and names, or (`names`) names alone."""
     coloured = []
     for line in lines:
         if match := BY_NUMBERS.match(line):
@@ -262,7 +262,7 @@ def _of_lines(lines: Sequence[str], *, names: bool) -> list[NameRow]:
 
 
 def _of_json(table: Any) -> list[NameRow]:
-    """Rows of a parsed JSON file, in any of the ways in which names and values are written."""
+    """Rows of a parsed JSON file, in any of the supported structures."""
     if isinstance(table, dict):
         for key in INSIDE:
             if isinstance(table.get(key), (dict, list)):
@@ -294,7 +294,7 @@ def _of_item(key: str, item: Any) -> NameRow | None:
 
 
 def yaml_rows(text: str) -> list[NameRow]:
-    """`names` of a YAML file, as YOLO writes it: in brackets, or a dash or number on each line.
+    """`names` of a YAML file in YOLO's notation: in brackets, or with a dash or number on each line.
 
     Raises:
         Refusal: a name is too long.
@@ -302,7 +302,7 @@ def yaml_rows(text: str) -> list[NameRow]:
     inline = re.search(r"^names:\s*[\[{](.*?)[\]}]", text, re.MULTILINE | re.DOTALL)
     if inline:
         listed = inline[1].strip()
-        if max(map(len, listed.split(","))) > LONGEST_INLINE:  # matching takes time by the square of a name's length
+        if max(map(len, listed.split(","))) > LONGEST_INLINE:  # matching takes quadratic time in a name's length
             raise Refusal("names", f"has a name of over {LONGEST_INLINE} characters.", "Correct `names`.")
         names = (name.strip().strip("'\"") for name in re.findall(INLINE_NAME, listed))
         return [NameRow(name[:LONGEST_NAME]) for name in names if name]
@@ -324,7 +324,7 @@ def _is_int(value: object) -> bool:
 
 
 def _colour(value: object) -> int | None:
-    """0xRRGGBB of "#804080", "128, 64, 128" or [128, 64, 128]; None for anything else."""
+    """0xRRGGBB for "#804080", "128, 64, 128" or [128, 64, 128]; None for anything else."""
     if isinstance(value, str):
         if match := re.fullmatch(r"\s*#?([0-9a-fA-F]{6})\s*", value):
             return int(match[1], 16)

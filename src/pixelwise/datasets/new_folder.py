@@ -1,4 +1,4 @@
-"""New folders made from a dataset (a copy, a conversion) are written whole or not at all, never inside the data."""
+"""Write a new folder made from a dataset (a copy, a conversion) completely or not at all, never inside the data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pixelwise.images.files import real_path, shown
 
 
 def require_new(out: Path) -> None:
-    """Raise OutputError unless nothing, or an empty folder, is at `out`."""
+    """Raise OutputError unless `out` does not exist or is an empty folder."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{shown(out)}: already exists. Name a new folder.")
 
@@ -23,15 +23,15 @@ def new_folder(out: Path, data: Path | None) -> Iterator[Path]:
 
     Args:
         out: see `require_new`.
-        data: the root of the dataset that is read meanwhile; None where there is none.
+        data: the root of the source dataset; None if there is none.
 
     Raises:
-        OutputError: `out` lies inside the data, or cannot be written. Nothing half-written is left behind.
+        OutputError: `out` is inside the data, or cannot be written. No partial output is left behind.
     """
     if data is not None and real_path(out).is_relative_to(real_path(data)):
         raise OutputError(f"{shown(out)}: is inside the data, which is never changed. Name a folder outside.")
     part = out.with_name(f".{out.name}.part")
-    made = [folder for folder in out.absolute().parents if not folder.exists()]  # the innermost first
+    made = [folder for folder in out.absolute().parents if not folder.exists()]  # innermost first
     done = False
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -47,5 +47,5 @@ def new_folder(out: Path, data: Path | None) -> Iterator[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
         for folder in [] if done else made:
-            with suppress(OSError):  # another program has put something there: it stays
+            with suppress(OSError):  # keep it if another program has put something there
                 folder.rmdir()

@@ -1,4 +1,4 @@
-"""Two folders → pairs of image and mask by their names. No file is decoded."""
+"""Pair the images and masks of two folders by name. No file is decoded."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _HOW = {"case": "upper and lower case", "unicode": "the Unicode form of a letter
 
 
 def pair_folders(images: Path, masks: Path, listing: Listing) -> list[Sample]:
-    """Pair the files of two folders by their path below them without suffix, in the order of these names."""
+    """Pair the files of two folders by relative path without suffix, in the order of these names."""
     image_files, mask_files, note = rekeyed(
         image_files_in(images, listing), image_files_in(masks, listing, MASK_SUFFIXES)
     )
@@ -48,7 +48,7 @@ def pair_folders(images: Path, masks: Path, listing: Listing) -> list[Sample]:
 
 
 def without_side_files(images: Files, masks: Files, folder: Path, listing: Listing) -> Files:
-    """The images without side files, which have an image's name and an extra ending: a_superpixels.png."""
+    """Drop side files, which have an image's name plus an extra ending: a_superpixels.png."""
     paired, alone = images.keys() & masks.keys(), {key: images[key] for key in images.keys() - masks.keys()}
     ending = common_affix({key: images[key] for key in paired}, alone)
     beside = {key for key in alone if ending and without_affix(key, ending) in paired}
@@ -60,7 +60,7 @@ def without_side_files(images: Files, masks: Files, folder: Path, listing: Listi
 
 
 def pair_files(image_files: Files, mask_files: Files, images: Path, masks: Path, listing: Listing) -> list[Sample]:
-    """Pair files by their keys; everything that stays alone is a problem."""
+    """Pair files by their keys; report every unpaired file as a problem."""
     samples = []
     near = nearly_equal(image_files.keys() - mask_files.keys(), mask_files.keys() - image_files.keys())
     for image_key, mask_key, how in sorted(near):
@@ -109,9 +109,9 @@ def _nearest(key: str, lone: Sequence[str], files: Files) -> str:
 
 
 def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, list[Path]]:
-    """Image files below a folder by their relative path without suffix. Hidden files and other kinds are passed over.
+    """Image files below a folder, by relative path without suffix. Hidden files and other kinds are skipped.
 
-    Folders inside are entered; links to folders are not, because they can lead round in a circle.
+    Subfolders are searched; links to folders are not, because they can form a cycle.
     """
     if not folder.is_dir():
         listing.error("folder-missing", folder, "no such folder.", "Create it, with one file for each pair.")
@@ -171,14 +171,14 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
 
 
 def _kinds(names: Sequence[str]) -> str:
-    """The endings of files, those of most files first: ".txt 3, .xyz"."""
+    """The endings of files, most frequent first: ".txt 3, .xyz"."""
     counts = Counter(shown(PurePath(name).suffix.lower()) or "no ending" for name in names)
     told = [f"{kind} {number:,}" if number > 1 and len(counts) > 1 else kind for kind, number in counts.most_common(8)]
     return ", ".join(told) + (" …" if len(counts) > 8 else "")
 
 
 def unread_photos(folder: Path, names: Sequence[str], listing: Listing) -> dict[str, list[Path]]:
-    """Tell that the images are there but cannot be read, so that nothing else is taken for them. Always {}."""
+    """Report images in unsupported formats, so that no other file is taken for them. Always returns {}."""
     kinds = ", ".join(sorted({PurePath(name).suffix.lower() for name in names}))
     message = f"the images cannot be read: {len(names):,} files in other formats ({kinds}), such as {shown(names[0])}."
     listing.error("unread-images", folder, message, "Convert them to PNG or TIFF, under the same names.")
@@ -186,7 +186,7 @@ def unread_photos(folder: Path, names: Sequence[str], listing: Listing) -> dict[
 
 
 def _without_masks(drawings: list[str], found: Mapping[str, list[Path]]) -> list[str]:
-    """Annotation files without a pixel mask of their name: not a_gtFine_polygons.json with a_gtFine_labelIds.png."""
+    """Annotation files without a pixel mask of the same name: not a_gtFine_polygons.json with a_gtFine_labelIds.png."""
     stems = sorted({PurePath(key).name for key in found})
     alone = []
     for name in drawings:
@@ -199,7 +199,7 @@ def _without_masks(drawings: list[str], found: Mapping[str, list[Path]]) -> list
 
 
 def _is_file(path: Path, listing: Listing) -> bool:
-    """True for a file or a link to one; else the problem is noted. Never opens: a pipe would block."""
+    """Whether it is a file or a link to one; otherwise add a problem. Never opens it: a pipe would block."""
     try:
         mode = path.stat().st_mode
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Which mask belongs to which image, by their names: exactly, or without the words that distinguish images from masks.
+"""Match masks to images by name: exactly, or without the words that distinguish images from masks.
 
-Nearly is never paired: names that differ in case or in Unicode form pair on one machine and not on the next, so they
-are reported as problems, with what to rename.
+Near matches are never paired: names that differ in case or Unicode form pair on one machine and not on another, so
+they are reported as problems, with the names to change.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 
 from pixelwise.images.files import shown
 
-# Words in names that say "this is the image" or "this is the mask" and nothing about which one it is.
+# Words in names that mean "image" or "mask" but do not identify which one.
 ROLE_WORDS = frozenset((
     "image", "images", "img", "imgs", "rgb", "photo", "raw", "sat", "input", "mask", "masks", "label", "labels",
     "labelids", "gt", "groundtruth", "truth", "seg", "segmentation", "annotation", "annotations", "annot", "target",
@@ -24,15 +24,15 @@ ROLE_WORDS = frozenset((
 ROLE_AND_NUMBER = re.compile(rf"(?:{'|'.join(sorted(ROLE_WORDS))})(\d+)", re.IGNORECASE)  # img7, mask7
 WORD = re.compile(r"[A-Za-z]+|\d+")
 BY_NUMBERS = "Images and masks pair by their numbers, with zeros before them or not."
-MOST_COMPARED = 500  # names, of which the nearest is looked for
-MOST = 0.8  # of the masks must be found under a rule before it is followed
+MOST_COMPARED = 500  # names to compare to find the nearest
+MOST = 0.8  # of the masks must have an image under a rule for it to apply
 AFFIX = re.compile(r"(?:[-_. ]?[A-Za-z]|[-_. ]\d+[A-Za-z])[A-Za-z0-9]*(?:[-_. ][A-Za-z0-9]+)*[-_. ]?|[-_. ]")
 
-Files = Mapping[str, list[Path]]  # by the path below their folder, without suffix
+Files = Mapping[str, list[Path]]  # by path below their folder, without suffix
 
 
 def without_role(key: str) -> str:
-    """A name without role words and what joined them: "img_007_mask" → "007"; "" where nothing else is left."""
+    """A name without role words and their separators: "img_007_mask" → "007"; "" if nothing is left."""
     path = PurePath(key)
     pieces = re.split(r"([-_. ]+)", path.name)
     kept = [
@@ -49,17 +49,17 @@ def _word(piece: str) -> str:
 
 
 def rekeyed(images: Files, masks: Files) -> tuple[Files, Files, str]:
-    """Images and masks under keys by which they pair, and a note of the rule; as they are where their names agree.
+    """Images and masks under keys by which they pair, and a note on the rule; unchanged if their names agree.
 
-    Rules, tried in this order where fewer than a tenth of the masks have an image of their own name: names without role
-    words; one ending or beginning that all masks' names have more than their images'; names without what all images'
-    have in common at their ends, and all masks'; the same with zeros before numbers left away; names without folders.
-    A rule that leaves a key to two files, or fewer than four fifths of the masks with an image, is not followed.
+    Rules, tried in this order if fewer than a tenth of the masks have an image of the same name: names without role
+    words; one extra suffix or prefix on all masks' names; names without the prefix and suffix common to all images, and
+    those common to all masks; the same without leading zeros of numbers; names without folders.
+    A rule that maps two files to one key, or finds an image for fewer than four fifths of the masks, does not apply.
     """
     shared = len(images.keys() & masks.keys())
     if not images or not masks or shared >= MOST * min(len(images), len(masks)):
         return images, masks, ""
-    if shared >= 0.1 * min(len(images), len(masks)):  # 10, 11 and 12 agree, 1 and 01 do not
+    if shared >= 0.1 * min(len(images), len(masks)):  # 10, 11 and 12 match, 1 and 01 do not
         plain_images, plain_masks = _under(images, _without_zeros), _under(masks, _without_zeros)
         if _pairs_most(plain_images, plain_masks):
             return plain_images, plain_masks, BY_NUMBERS
@@ -87,7 +87,7 @@ def rekeyed(images: Files, masks: Files) -> tuple[Files, Files, str]:
 
 
 def without_common(files: Files, *, heads: bool = True) -> Files:
-    """Names without what all of them end (and begin) with, up to a separator: "21_training" → "21"."""
+    """Names without their common suffix (and prefix), up to a separator: "21_training" → "21"."""
     names = [PurePath(key).name for key in files]
     if len(names) < 2:
         return files
@@ -110,7 +110,7 @@ def _shared_start(names: list[str]) -> str:
 
 
 def _without_zeros(key: str) -> str:
-    """A name whose numbers have no zeros before them: "img_007" → "img_7"."""
+    """A name without leading zeros in its numbers: "img_007" → "img_7"."""
     path = PurePath(key)
     return str(path.with_name(re.sub(r"(?<!\d)0+(?=\d)", "", path.name))) if path.name else key
 
@@ -120,16 +120,16 @@ def _own_name(key: str) -> str:
 
 
 def nearest_name(key: str, others: Sequence[str]) -> str:
-    """The name that is most like another, for messages; "" where none is, or there are too many to compare."""
+    """The most similar name, for messages; "" if none is similar, or there are too many to compare."""
     if len(others) > MOST_COMPARED:
         return ""
     return next(iter(difflib.get_close_matches(key, others, 1, 0.6)), "")
 
 
 def endings_of(images: Files, masks: Files) -> list[str]:
-    """Endings ("*_L") that masks' names have more than an image's, each found for most images; the commonest first.
+    """Extra endings ("*_L") of masks' names, each found for most images; most frequent first.
 
-    Several endings are several masks for each image. `images` and `masks` may be the same files.
+    Several endings mean several masks per image. `images` and `masks` may be the same files.
     """
     stems = set(images if images is masks else without_common(images, heads=False))
     lengths = sorted({len(stem) for stem in stems}, reverse=True)
@@ -147,7 +147,7 @@ def endings_of(images: Files, masks: Files) -> list[str]:
 
 
 def common_affix(images: Files, masks: Files) -> str:
-    """What most masks' names have more than an image's: "*_L" at their end or "lab-*" at their beginning; or ""."""
+    """The extra suffix ("*_L") or prefix ("lab-*") of most masks' names compared with their images'; or ""."""
     by_length = sorted({len(key) for key in images}, reverse=True)
     found: Counter[str] = Counter()
     for mask in masks:
@@ -161,12 +161,12 @@ def common_affix(images: Files, masks: Files) -> str:
                 found[PurePath(mask).name[:-length] + "*"] += 1
                 break
     affix, number = found.most_common(1)[0] if found else ("", 0)
-    wanted = MOST * len(masks) if images is not masks else MOST * len(masks) / 2  # of one folder, half are masks
+    wanted = MOST * len(masks) if images is not masks else MOST * len(masks) / 2  # in one folder, half are masks
     return affix if number >= wanted else ""
 
 
 def nearly_equal(images: Iterable[str], masks: Iterable[str]) -> list[tuple[str, str, str]]:
-    """Unpaired names that agree but for case or Unicode form: (image's, mask's, "case" or "unicode")."""
+    """Unpaired names that differ only in case or Unicode form: (image's, mask's, "case" or "unicode")."""
     folded: defaultdict[str, list[str]] = defaultdict(list)
     for key in images:
         folded[_folded(key)].append(key)
@@ -180,7 +180,7 @@ def nearly_equal(images: Iterable[str], masks: Iterable[str]) -> list[tuple[str,
 
 
 def clashing(keys: Iterable[str]) -> list[tuple[str, ...]]:
-    """Names of one folder that some file systems treat as equal: they differ in case or Unicode form only."""
+    """Names in one folder that some file systems treat as equal: they differ only in case or Unicode form."""
     folded: defaultdict[str, list[str]] = defaultdict(list)
     for key in keys:
         folded[_folded(key)].append(key)
@@ -199,7 +199,7 @@ def _under(files: Files, rule: Callable[[str], str]) -> Files:
 
 
 def without_affix(key: str, affix: str) -> str:
-    """A name without what `common_affix` found; as it is where nothing else would be left."""
+    """A name without the affix from `common_affix`; unchanged if nothing else would be left."""
     path = PurePath(key)
     name = path.name
     if not name:

@@ -1,4 +1,4 @@
-"""Colour maps that published datasets use, so that colours found in masks can be given their names.
+"""Colour maps of published datasets, to name the colours found in masks.
 
 Sources: the PASCAL VOC development kit's colour map (bits of the index spread over the channels); the Cityscapes
 scripts' label table (Cordts et al., CVPR 2016); CamVid's eleven classes as drawn by SegNet's authors.
@@ -67,7 +67,7 @@ def numbered_colour(number: int) -> Colour:
 
 
 def voc_colour(index: int) -> int:
-    """The colour of a VOC index as 0xRRGGBB: its bits 0, 3, 6 … make red from the highest bit down, and so on."""
+    """The colour of a VOC index as 0xRRGGBB: bits 0, 3, 6 … of the index form red from the highest bit down, etc."""
     channels = [0, 0, 0]
     for shift in range(7, -1, -1):
         for channel in range(3):
@@ -86,14 +86,14 @@ PALETTES: dict[str, Mapping[str, int]] = {
 def names_of_colours(
     colours: Collection[int], tolerance: int, beside: tuple[str, Mapping[int, str]] = ("", {})
 ) -> tuple[str, dict[int, str]]:
-    """The colour map that these colours are from, and the name of each, in the map's order.
+    """The colour map that contains these colours, and the name of each, in the map's order.
 
     Args:
-        beside: a table that lies with the masks (`name_tables`); where it has all colours, it is the one. Black that
-            it lacks is void.
+        beside: a table stored with the masks (`name_tables`); it is used if it has all colours. Black is void if the
+            table lacks it.
 
-    ("", {}) where no map has them all, or two maps do. Black and two colours are not enough evidence: three are needed.
-    VOC's colours are what many tools number any classes with, so they do not prove VOC's classes: they get
+    ("", {}) if no map has them all, or two maps do. Black and two colours are not enough evidence: three are needed.
+    Many tools use VOC's colours for arbitrary classes, so they do not prove VOC's classes: they get
     numbers, not VOC's names. Nor do they prove CamVid's or Cityscapes', which share some of these colours.
     """
     table, known = beside
@@ -125,7 +125,7 @@ def names_of_colours(
 
 
 def _is_numbering(colour: int, tolerance: int) -> bool:
-    """Whether it is the colour of one of the first twenty indices of VOC's map."""
+    """Whether the colour is one of the first twenty of VOC's map."""
     return any(_distance(colour, voc_colour(index)) <= min(tolerance, 4) for index in range(1, len(VOC_NAMES)))
 
 

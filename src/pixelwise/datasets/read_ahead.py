@@ -1,4 +1,4 @@
-"""Read files with two threads, in order and a little ahead: one is decoded while another is examined."""
+"""Read files with two threads, in order and slightly ahead: one file is decoded while another is examined."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import cv2
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-THREADS = 2  # decoding frees the interpreter's lock; more than two only fills the memory with images on a laptop
-AT_ONCE = 256  # items handed to the threads at a time, so that 100,000 pairs need no more memory than these
+THREADS = 2  # decoding releases the GIL; more than two threads only fill a laptop's memory with images
+AT_ONCE = 256  # items submitted to the threads at a time, to bound memory for 100,000 pairs
 
 
 def in_threads(read: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """`read` of every item, in order; some items ahead, never all of them. Raises what `read` raises."""
+    """Yield `read` of every item in order, reading a few items ahead. Raises what `read` raises."""
     waiting = iter(items)
     with opencv_without_threads(), ThreadPoolExecutor(THREADS) as pool:
         while batch := list(islice(waiting, AT_ONCE)):
@@ -27,7 +27,7 @@ def in_threads(read: Callable[[Item], Result], items: Sequence[Item]) -> Iterato
 
 
 class OpenCVThreads:
-    """How many threads OpenCV had before the first of those who want it to have none, and how many want that now."""
+    """OpenCV's thread count before the first active caller turned threads off, and the number of active callers."""
 
     lock = threading.Lock()
     before = waiting = 0
@@ -35,8 +35,8 @@ class OpenCVThreads:
 
 @contextmanager
 def opencv_without_threads() -> Iterator[None]:
-    """OpenCV computes on the threads that call it. Its own would take the cores from them, and each thread that ever
-    allocated keeps 64 MB of addresses reserved (glibc), which a limit on addresses (ulimit -v) counts."""
+    """Make OpenCV compute on the calling threads. Its own would compete for cores, and each thread that ever allocated
+    reserves 64 MB of address space (glibc), which an address-space limit (ulimit -v) counts."""
     with OpenCVThreads.lock:
         if not OpenCVThreads.waiting:
             OpenCVThreads.before = cv2.getNumThreads()

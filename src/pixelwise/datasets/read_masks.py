@@ -1,7 +1,7 @@
-"""Read the masks of a dataset: what they hold together decides how each is read, for every verb.
+"""Read the masks of a dataset: their combined content decides how each is read, for every command.
 
-`check` reports what is found here and writes it with --fix; `open_dataset` reads the folder in the same way without a
-copy, so that training needs no repair unless a decision is required.
+`check` reports the result and writes it with --fix; `open_dataset` reads the folder in the same way without a
+copy, so training needs no repair unless a decision is required.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from pixelwise.errors import DatasetError, UsageError
 from pixelwise.images.files import shown
 from pixelwise.records import Dataset, Sample
 
-DISCOVERY_CAP = 2000  # masks that are opened to find the classes: about 1 s of them; spread evenly over the dataset
-FEW = 5  # times as many masks of one kind make those of another strays
-SAMPLED_PAIRS = 32  # in which connected components and flat pixels are counted
+DISCOVERY_CAP = 2000  # masks to open to find the classes, about 1 s; spread evenly over the dataset
+FEW = 5  # times as many masks of one kind make the others strays
+SAMPLED_PAIRS = 32  # pairs in which connected components and flat pixels are counted
 PLAIN_READERS = frozenset(
     {"", "matlab", "numpy", "nifti", "parquet"}
 )  # their masks are arrays, not drawings of classes
@@ -37,11 +37,11 @@ PLAIN_READERS = frozenset(
 def open_listed(listed: Listed, values: Values, *, strict: bool = True) -> Dataset:
     """The second half of `open_dataset`: inspect the masks and find their classes.
 
-    Without `strict`, values that no mask holds are ignored: they were given for other data.
+    Without `strict`, values that no mask contains are ignored: they were given for other data.
 
     Raises:
-        UsageError: a value that was named is in no mask.
-        DatasetError: the masks cannot be read as classes, whichever pairs are left out.
+        UsageError: no mask contains a given value.
+        DatasetError: the masks cannot be read as classes, even if some pairs are left out.
     """
     masks = [sample for samples in listed.listing.splits.values() for sample in samples if sample.mask]
     count = len(masks) if values.of_values else min(len(masks), DISCOVERY_CAP)
@@ -59,7 +59,7 @@ def open_listed(listed: Listed, values: Values, *, strict: bool = True) -> Datas
 
 
 def dataset_as_read(listed: Listed, reading: Reading) -> Dataset:
-    """The dataset with its masks read this way."""
+    """The dataset with this reading of its masks."""
     meaning = reading.meaning
     dataset = dataset_of(listed, meaning.classes, {} if reading.recoded else meaning.numbers)
     splits = {split: tuple(map(reading.sample, samples)) for split, samples in dataset.splits.items()}
@@ -72,7 +72,7 @@ def dataset_as_read(listed: Listed, reading: Reading) -> Dataset:
 
 
 def inspect_masks(samples: Sequence[Sample]) -> list[tuple[MaskInspection, Sample]]:
-    """What masks hold; those that cannot be read are left out, and reported when their pair is read."""
+    """Inspect masks; skip unreadable ones, which are reported when their pair is read."""
     every = max(len(samples) // SAMPLED_PAIRS, 1)
     jobs = [(sample, i % every == 0) for i, sample in enumerate(samples)]
     looks = in_threads(_look, jobs)
@@ -85,7 +85,7 @@ def read_masks(
     """The meaning of inspected masks, with the user's choices applied. `looked`: False if none had to be opened.
 
     Raises:
-        UsageError: a choice matches nothing; the message lists what there is.
+        UsageError: a choice matches nothing; the message lists the possible values.
     """
     declared = listed.listing.declared
     if asked.values.of_values and declared is not None and declared.by_name:
@@ -120,7 +120,7 @@ def read_masks(
 def _without_strays(
     listed: Listed, numbers: MaskEncoding | None, colours: MaskEncoding | None
 ) -> tuple[MaskEncoding | None, MaskEncoding | None]:
-    """Without a few masks of a kind unlike the others: each is an error of its own pair."""
+    """Drop the kind of a few masks that differ from the others: each is an error of its own pair."""
     if numbers is None or colours is None:
         return numbers, colours
     if FEW * colours.masks <= numbers.masks:
@@ -144,7 +144,7 @@ def _look(job: tuple[Sample, bool]) -> MaskInspection | None:
 
 
 def _drawn(listed: Listed) -> bool:
-    """Whether the classes are declared and every mask is a drawing of them, so that none needs to be opened."""
+    """Whether the classes are declared and every mask is drawn from them, so that none needs to be opened."""
     declared = listed.settings.classes is not None or listed.listing.declared is not None
     return declared and not _readers(listed) & PLAIN_READERS
 
@@ -154,12 +154,12 @@ def _readers(listed: Listed) -> set[str]:
 
 
 def _ids_are_classes(listed: Listed) -> bool:
-    """Whether the masks are drawings of classes, or their format says that their numbers are."""
+    """Whether the masks are drawn from classes, or their format declares their numbers as class ids."""
     return bool(listed.listing.source) or not _readers(listed) & PLAIN_READERS
 
 
 def _promoted(looks: Sequence[MaskInspection]) -> list[MaskInspection]:
-    """Grey masks among coloured ones as colours: with red on black, a mask without any red is of the same kind."""
+    """Treat grey masks among coloured ones as colours: with red on black, a mask without red is of the same kind."""
     if not any(look.coloured for look in looks):
         return list(looks)
     mostly = 2 * sum(look.coloured or look.stored_colour for look in looks) > len(looks)
