@@ -1,9 +1,9 @@
-"""Read a sample's image bytes and mask values, whatever kind of file holds them.
+"""Read a sample's image bytes and mask values from any kind of file.
 
-Most samples are two files, read as `images` reads them. Where one file holds many images or masks, or drawings of masks
-(polygons, run lengths), `Sample.image_part` and `mask_part` say which: "coco:42", "parquet:17/image/bytes". The word
-before the colon names the reader in the two tables below; what follows it is the reader's own. Parts are plain text, so
-a run can write its samples down and find them again.
+Most samples are two files, read by `images`. If one file holds many images or masks, or vector annotations (polygons,
+run lengths), `Sample.image_part` and `mask_part` select one: "coco:42", "parquet:17/image/bytes". The word before the
+colon names the reader in the two tables below; the rest is specific to that reader. Parts are plain text, so a run can
+store its samples and find them again.
 
 Shapes: H, W height and width in pixels of the upright image.
 """
@@ -86,7 +86,7 @@ MASK_READERS: dict[str, MaskReader] = {
 
 
 def image_bytes(sample: Sample) -> bytes:
-    """The bytes of one sample's image, in a format that `images.decode_image` reads. Raises Refusal."""
+    """The bytes of a sample's image, in a format that `images.decode_image` reads. Raises Refusal."""
     if not sample.image_part:
         return read_bytes(sample.image)
     reader, _, entry = sample.image_part.partition(":")
@@ -95,13 +95,13 @@ def image_bytes(sample: Sample) -> bytes:
 
 
 def stored_mask_ids(sample: Sample, image_size: tuple[int, int] | None = None) -> MaskIds:
-    """The numbers of one sample's mask [H, W], as its file stores or draws them.
+    """The values of a sample's mask [H, W], as stored in or drawn from its file.
 
     Args:
-        image_size: (H, W) of the upright image where the caller knows it; otherwise its header is read.
+        image_size: (H, W) of the upright image if the caller knows it; otherwise its header is read.
 
     Raises:
-        Refusal: as `images.read_mask_ids`, and what the part's reader refuses.
+        Refusal: as `images.read_mask_ids`, and any refusal of the part's reader.
     """
     if sample.mask is None:
         raise Refusal("mask-missing", "has no mask.", "Add one.")
@@ -117,7 +117,7 @@ def stored_mask_ids(sample: Sample, image_size: tuple[int, int] | None = None) -
 
 
 def coded_ids(sample: Sample, entry: str, image_size: tuple[int, int] | None = None) -> MaskIds:
-    """The class ids of a mask that is read by its codes: colours, JPEG, objects' numbers … Raises Refusal."""
+    """The class ids of a mask that is not plain ids: colours, JPEG, object numbers … Raises Refusal."""
     assert sample.mask is not None
     coded = from_entry(entry)
     if coded.inside:
@@ -129,7 +129,7 @@ def coded_ids(sample: Sample, entry: str, image_size: tuple[int, int] | None = N
 
 
 def stored_digests(sample: Sample) -> list[bytes]:
-    """SHA-256 of the image's and the mask's bytes; of a drawn mask, of its numbers. Raises ImageError, MaskError."""
+    """SHA-256 of the image's and the mask's bytes; for a drawn mask, of its values. Raises ImageError, MaskError."""
     try:
         digests = [hashlib.sha256(image_bytes(sample)).digest()]
     except Refusal as refusal:
@@ -151,7 +151,7 @@ def upright_size(data: bytes) -> tuple[int, int]:
 
 
 def read_sample_image(sample: Sample) -> Pixels:
-    """uint8 [H, W, 3] RGB. Raises ImageError, see `images.read_image`."""
+    """Read the image as uint8 [H, W, 3] RGB. Raises ImageError, see `images.read_image`."""
     try:
         data = image_bytes(sample)
     except Refusal as refusal:
@@ -162,10 +162,10 @@ def read_sample_image(sample: Sample) -> Pixels:
 def read_sample_mask(
     sample: Sample, mask_ids: Mapping[int, int], num_classes: int, image_size: tuple[int, int] | None = None
 ) -> Labels:
-    """uint8 [H, W] class ids, VOID where unlabelled. Arguments and errors as `images.read_mask`.
+    """Read the mask as uint8 [H, W] class ids, VOID where unlabelled. Arguments and errors as `images.read_mask`.
 
-    `image_size`: (H, W) of the upright image. A mask of another size is fitted to it where there is one way to do so:
-    turned as EXIF turns its image, or resized to the nearest pixel where it shows the same view.
+    `image_size`: (H, W) of the upright image. A mask of another size is fitted to it if there is only one way to do so:
+    rotated by its image's EXIF orientation, or resized (nearest pixel) if it shows the same view.
     """
     try:
         labels = labels_from_ids(stored_mask_ids(sample, image_size), mask_ids, num_classes)
@@ -175,7 +175,7 @@ def read_sample_mask(
 
 
 def fitted_labels(sample: Sample, labels: Labels, image_size: tuple[int, int]) -> Labels:
-    """Labels at their image's size (H, W); unchanged where the user must decide. Raises Refusal."""
+    """Labels at their image's size (H, W); unchanged if the user must decide. Raises Refusal."""
     if labels.shape == image_size:
         return labels
     assert sample.mask is not None

@@ -2,10 +2,10 @@
 
     train.txt, val.txt, test.txt        one name or path per line; at the root or in splits/, lists/, ImageSets/*/
     splits.csv                          a column of names and one called split, set, subset, partition or fold;
-                                        or a column of names for each split
-    splits.json, splits_final.json      {"train": [names], "val": [names]}; a list of these: its first
+                                        or a column of names per split
+    splits.json, splits_final.json      {"train": [names], "val": [names]}; or a list of these: the first is used
 
-Names match a pair by the end of its image's path, with or without suffix, or by a folder on it (a patient).
+A name matches the end of a pair's image path, with or without suffix, or a folder in it (a patient).
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ NAME_COLUMNS = (
     "id", "case", "case_id", "patient", "patient_id", "subject", "subject_id", "stem", "sample", "key",
 )  # fmt: skip
 LARGE = 16 << 20  # bytes; a list is far smaller
-MOST_FILES = 60  # that are opened
-DEPTH = 4  # folders of a path that are compared
+MOST_FILES = 60  # to open
+DEPTH = 4  # folders of a path to compare
 ENDING = re.compile(r"(\.nii)?\.[A-Za-z]{2,5}\d?$")
 
 
 @dataclass(frozen=True)
 class SplitList:
-    """What one list, or the lists of one folder, say."""
+    """The content of one list, or of the lists in one folder."""
 
     where: str  # the files, for messages
     entries: tuple[tuple[str, str], ...]  # (name, "train", "val" or "test")
-    how: str = ""  # what else was decided, for the note: ": fold 0 is val"
+    how: str = ""  # further decisions, for the note: ": fold 0 is val"
 
     @property
     def named(self) -> int:
@@ -58,11 +58,11 @@ class SplitList:
 
     @property
     def whole(self) -> bool:
-        """Whether it names what is in train too, so that what it does not name is left out on purpose."""
+        """Whether it also lists train, so that unlisted pairs are left out on purpose."""
         return any(split == "train" for _, split in self.entries)
 
     def splits_of(self, samples: Sequence[Sample], root: Path) -> dict[str, str]:
-        """Sample name → split, of those samples that it names, each by the longest end of a path that agrees."""
+        """Sample name → split for the listed samples, each by the longest matching end of its path."""
         ends, folders = _index(samples, root)
         found: dict[str, str] = {}
         for name, split in self.entries:
@@ -78,7 +78,7 @@ class SplitList:
 
 
 def split_lists(root: Path) -> list[SplitList]:
-    """Every list that is found, those of text first."""
+    """All lists found, text files first."""
     found: list[SplitList] = []
     opened = 0
     for pattern in FOLDERS:
@@ -109,7 +109,7 @@ def split_lists(root: Path) -> list[SplitList]:
 
 
 def _index(samples: Sequence[Sample], root: Path) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """Ends of paths without suffix → samples, or slices of one file; names of folders → samples."""
+    """Ends of paths without suffix → samples, or slices of one file; folder names → samples."""
     ends: defaultdict[str, set[str]] = defaultdict(set)
     files: defaultdict[str, set[Path]] = defaultdict(set)
     folders: defaultdict[str, set[str]] = defaultdict(set)
@@ -124,19 +124,19 @@ def _index(samples: Sequence[Sample], root: Path) -> tuple[dict[str, set[str]], 
             folders[part].add(sample.name)
         if sample.image_part:
             folders[ENDING.sub("", inside.name)].add(sample.name)
-            folders[re.sub(r"_\d{4}$", "", ENDING.sub("", inside.name))].add(sample.name)  # nnU-Net's channel
+            folders[re.sub(r"_\d{4}$", "", ENDING.sub("", inside.name))].add(sample.name)  # nnU-Net's channel number
     return {end: names for end, names in ends.items() if len(files[end]) == 1}, dict(folders)
 
 
 def _text(path: Path) -> str:
     try:
         return read_bytes(path).decode("utf-8-sig", "replace") if path.stat().st_size <= LARGE else ""
-    except (OSError, Refusal):  # an empty or unreadable list names nothing, and the note on splits says how it was done
+    except (OSError, Refusal):  # an empty or unreadable list is ignored, and the note on splits reports the method
         return ""
 
 
 def _names_of_lines(text: str) -> Iterable[str]:
-    """The image of each line: all of it where it ends as a file does, else its first word."""
+    """The image on each line: the whole line if it ends in a file suffix, else its first word."""
     for line in text.splitlines():
         line = line.strip()
         if line:
@@ -170,7 +170,7 @@ def _of_table(text: str) -> tuple[list[tuple[str, str]], str]:
 
 
 def _of_values(pairs: list[tuple[str, str]], column: str) -> tuple[list[tuple[str, str]], str]:
-    """Entries of (name, "train", "Test" or the number of a fold)."""
+    """Entries from pairs of (name, "train", "Test" or a fold number)."""
     words = {value: SPLIT_WORDS.get(value.lower(), "") for _, value in pairs}
     if len({word for word in words.values() if word}) > 1:
         return [(name, words[value]) for name, value in pairs if words[value]], ""

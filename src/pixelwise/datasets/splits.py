@@ -1,9 +1,9 @@
-"""Pairs → splits: those of the folder and its lists, those that dataset.toml names, and otherwise by a hash.
+"""Divide pairs into splits: by the folders, by dataset.toml, by lists, or by a hash.
 
-What decides, the first that says something: the folders (train/, valid/, test/ at any depth); dataset.toml's
-`[splits]`; lists beside the data (`split_lists`); a hash of the seed and each pair's own name. A hash and no shuffle,
-so that the split is the same on every machine and in any order, and a pair stays where it is when others are added,
-save for a few at the limit of the share. What belongs together (`groups`) is never divided: whole groups are drawn.
+The first available source decides: the folders (train/, valid/, test/ at any depth); dataset.toml's `[splits]`; lists
+next to the data (`split_lists`); a hash of the seed and each pair's own name. The hash, unlike a shuffle, gives the
+same split on every machine and in any order, and pairs keep their split when others are added, except a few at the
+limit of the share. Groups (`groups`) are never divided: whole groups are drawn.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from pixelwise.datasets.split_lists import SplitList, split_lists
 from pixelwise.images.files import shown
 from pixelwise.records import Sample
 
-SMALL = 50  # samples, of which val gets its share exactly: chance would give some hardly any
-MOST = 0.8  # of the pairs must lie in folders of splits for the others to be left out
+SMALL = 50  # samples; below this, val gets its exact share, because chance may give it almost none
+MOST = 0.8  # of the pairs must lie in split folders for the others to be left out
 
 
 def divide(listing: Listing, settings: DatasetSettings, seed: int, val_share: float) -> None:
-    """Give a listing its splits: the folder's own, with val taken from train where there is none; else see the module.
+    """Assign splits to a listing: the folder's own, with val drawn from train if missing; otherwise see the module.
 
     Args:
-        listing: under the one split "all" where the folder has none. Changed in place, with what was decided in its
-            notes.
-        val_share: share of the pairs that go to val where that is decided here, 0–1, exclusive.
+        listing: with the single split "all" if the folder has no splits. Changed in place; its notes record the
+            decisions.
+        val_share: share of the pairs that go to val if val is drawn here, 0–1, exclusive.
 
     Raises:
         DatasetError: dataset.toml's `groups` is not a regular expression.
@@ -46,7 +46,7 @@ def divide(listing: Listing, settings: DatasetSettings, seed: int, val_share: fl
     if lists:
         _divide_by_lists(listing, lists)
     if "all" in listing.splits and not settings.splits and listing.splits.keys() & {"train", "val"}:
-        rest = listing.splits.pop("all")  # some files name their split: what the others are for is not guessed
+        rest = listing.splits.pop("all")  # some files name their split: the use of the others is not guessed
         if rest:
             example = f"{len(rest):,} pairs, such as {shown(rest[0].name)}"
             listing.notes.append(f"Left out, as nothing names their split: {example}.")
@@ -65,7 +65,7 @@ def divide(listing: Listing, settings: DatasetSettings, seed: int, val_share: fl
 
 
 def _divide_by_folders(listing: Listing) -> None:
-    """Give the pairs of "all" the split that the path of their image names, where it names several splits."""
+    """Assign each pair of "all" the split in its image's path, if the paths name several splits."""
     samples = listing.splits["all"]
     folders = {sample.image.parent for sample in samples if sample.image.is_relative_to(listing.root)}
     by_chance = chance_splits(folders, listing.root)
@@ -85,13 +85,13 @@ def _divide_by_folders(listing: Listing) -> None:
 
 
 def _divide_by_lists(listing: Listing, lists: Sequence[SplitList]) -> None:
-    """Follow the first list whose names are the pairs'; name those that are not followed."""
+    """Apply the first list whose names match the pairs; report the lists not applied."""
     source = "all" if "all" in listing.splits else "train"
     samples = listing.splits.get(source, [])
     for found in lists:
         of = found.splits_of(samples, listing.root)
         chosen = {split: [s for s in samples if of.get(s.name) == split] for split in SPLITS}
-        if "test" in listing.splits and chosen["test"]:  # another test split than the folder's
+        if "test" in listing.splits and chosen["test"]:  # a test split that differs from the folder's
             continue
         rest = [sample for sample in samples if sample.name not in of]
         if not (chosen["val"] or chosen["test"]) or len(of) < MOST * min(found.named, len(samples)):
@@ -113,7 +113,7 @@ def _divide_by_lists(listing: Listing, lists: Sequence[SplitList]) -> None:
 
 
 def _divide_all(listing: Listing, settings: DatasetSettings, seed: int, val_share: float) -> None:
-    """Divide the pairs of the one split "all" by dataset.toml, else by hash."""
+    """Divide the pairs of the single split "all" by dataset.toml, else by hash."""
     samples = listing.splits.pop("all")
     wanted = {_stem(name): split for split, names in settings.splits.items() for name in names}
     folder = listing.root / "images"
@@ -155,7 +155,7 @@ def _divide_all(listing: Listing, settings: DatasetSettings, seed: int, val_shar
 
 
 def _stem(name: str) -> str:
-    """A name as dataset.toml may write it, with or without the suffix of its image."""
+    """Normalise a name of dataset.toml, which may have an image suffix."""
     path = PurePath(name)
     return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else name
 
@@ -172,7 +172,7 @@ def _groups_of(samples: Sequence[Sample], settings: DatasetSettings, listing: Li
 
 
 def _of_groups(groups: Groups, train: Sequence[Sample], val: Sequence[Sample]) -> str:
-    """The note on groups: how many are where, why, and how to split pair by pair."""
+    """The note on groups: their number per split, the reason, and how to split pair by pair."""
     if not groups.of:
         return ""
     own = [{groups.of[sample.name] for sample in part if sample.name in groups.of} for part in (train, val)]
@@ -190,9 +190,9 @@ def hashed_split(
 ) -> tuple[list[Sample], list[Sample]]:
     """Divide samples into train and val by a hash of seed and name, groups by a hash of seed and group.
 
-    Those whose hash is below the share go to val, the lowest first, but never more than share × samples, rounded up;
-    of fewer than 50 samples just so many, else three quarters of it at least, as groups allow. Both are non-empty for
-    two samples or more. A single group is divided, its last to val.
+    Hashes below the share go to val, lowest first, but at most share × samples, rounded up; below 50 samples exactly
+    that many, otherwise at least three quarters of it, as far as groups allow. Both are non-empty for two samples or
+    more. A single group is divided, its last samples to val.
     """
     groups = found_groups(samples) if groups is None else groups
     alike = Counter(_own_name(sample) for sample in samples)
@@ -213,7 +213,7 @@ def hashed_split(
 
 
 def _drawn(places: Mapping[str, float], members: Mapping[str, Sequence[str]], count: int, val_share: float) -> set[str]:
-    """The names of val: whole units in the order of their places; the smallest unit where none fits."""
+    """The names in val: whole units in the order of their places; the smallest unit if none fits."""
     most = min(_share(val_share, count), count - 1)
     least = most if count < SMALL else 3 * most // 4
     val: set[str] = set()
@@ -226,7 +226,7 @@ def _drawn(places: Mapping[str, float], members: Mapping[str, Sequence[str]], co
 
 
 def _share(val_share: float, count: int) -> int:
-    """The most that val may have of so many: the share, rounded up."""
+    """The maximum size of val for `count` samples: the share, rounded up."""
     return math.ceil(round(val_share * count, 9))
 
 
@@ -236,6 +236,6 @@ def _own_name(sample: Sample) -> str:
 
 
 def _place(name: str, seed: int) -> float:
-    """A number from 0 to 1 that depends on the seed and a name alone."""
+    """A number from 0 to 1 that depends only on the seed and the name."""
     digest = hashlib.sha256(f"{seed}:".encode() + os.fsencode(name)).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -1,4 +1,4 @@
-"""Descriptions of files that are not read, by suffix, first bytes or first words, each with a remedy."""
+"""Descriptions of unsupported files, by suffix, first bytes or first words, each with a remedy."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 
 from pixelwise.images.files import shown
 
-FILES = 20_000  # are looked at, by their names
-PEEKED = 400  # files without a telling ending that are opened
+FILES = 20_000  # to examine by name
+PEEKED = 400  # files with an unknown ending to open
 PEEK_BYTES = 4096
-FOLDERS = 200  # are looked into for images of two dates
-TOLD = 4  # sentences about tables and drawings
+FOLDERS = 200  # to search for images of two dates
+TOLD = 4  # maximum sentences about tables and annotations
 RUNS = re.compile(r"(?:^|[,\"])\d+ \d+(?: \d+ \d+)*(?:[,\"\r]|$)", re.MULTILINE)
 SLICER = "Save them as .nii.gz (3D Slicer: File, Save) into imagesTr/ and, under the same names, labelsTr/."
 DRAW = "Draw the shapes into masks on each image's own grid (gdal_rasterize), and save those as PNG."
 AS_PNG = "Save the images and masks in them as PNG, one file each"
 FIJI = "Export them as TIFF or PNG, masks as PNG (Fiji with Bio-Formats, QuPath or the maker's program)."
-KINDS = {  # endings → what they are, and the remedy
+KINDS = {  # endings → kind of file, and the remedy
     (".mat",): ("MATLAB files", f"{AS_PNG}; masks in .mat files are read where each has the name of its image."),
     (".h5", ".hdf5", ".hdf", ".he5", ".h5ad"): ("HDF5 files", f"{AS_PNG} (h5py)."),
     (".nc", ".nc4", ".cdf"): ("NetCDF files", f"{AS_PNG} (xarray, or gdal_translate of each variable)."),
@@ -68,7 +68,7 @@ KINDS = {  # endings → what they are, and the remedy
     ),
 }
 ENDINGS = tuple(ending for endings in KINDS for ending in endings)
-MAGIC = {  # the first bytes of files whose ending says nothing → the ending that would
+MAGIC = {  # first bytes of files with an unknown ending → the usual ending
     b"NRRD00": ".nrrd",
     b"\x89HDF\r\n\x1a\n": ".h5",
     b"CDF\x01": ".nc",
@@ -83,11 +83,11 @@ TWO_DATES = (
     ("a", "b"), ("t1", "t2"), ("time1", "time2"), ("im1", "im2"), ("img1", "img2"), ("image1", "image2"),
     ("imagea", "imageb"), ("pre", "post"), ("before", "after"), ("date1", "date2"), ("old", "new"),
 )  # fmt: skip
-SEGMENTATION, STRUCTURES = b"1.2.840.10008.5.1.4.1.1.66.4", b"1.2.840.10008.5.1.4.1.1.481.3"  # kinds of DICOM
+SEGMENTATION, STRUCTURES = b"1.2.840.10008.5.1.4.1.1.66.4", b"1.2.840.10008.5.1.4.1.1.481.3"  # DICOM SOP classes
 TEXTS = (".csv", ".json", ".jsonl", ".ndjson", ".xml", ".manifest")
 PLAIN = (".txt", ".md", ".py", ".yaml", ".yml", ".toml", ".html", ".log", ".pdf", ".docx", ".xlsx", ".tsv", ".cfg")
 IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".tga", ".npy")
-JSON_WORDS = (  # words that must all be there → what the file is, and the remedy
+JSON_WORDS = (  # words that must all occur → kind of file, and the remedy
     (("data_row", "projects"), "an export of Labelbox", "Download its masks as PNG, or convert it to COCO."),
     (("Labeled Data", "Label"), "an export of Labelbox", "Download its masks as PNG, or convert it to COCO."),
     (("vid_list", "project", "config"), "a project of VIA 3", "Export it as COCO from VIA 3 (or draw in VIA 2)."),
@@ -125,11 +125,11 @@ XML_WORDS = (
 
 
 def what_is_there(root: Path) -> list[str]:
-    """Sentences on files that explain why a folder is not a dataset yet; [] if none do."""
+    """Sentences on the files that explain why a folder is not a dataset yet; [] if there are none."""
     found: Counter[str] = Counter()
     first: dict[str, Path] = {}
-    told: dict[str, str] = {}  # by what they say, so that each is said once
-    dicoms: dict[Path, Path] = {}  # one of each folder
+    told: dict[str, str] = {}  # keyed by sentence, so that each appears once
+    dicoms: dict[Path, Path] = {}  # one per folder
     opened = 0
     for path in islice(_files(root), FILES):
         ending = ending_of(path.name)
@@ -150,7 +150,7 @@ def what_is_there(root: Path) -> list[str]:
 
 
 def unread_files(names: Iterable[str]) -> list[str]:
-    """The same sentences of files by their names alone."""
+    """The same sentences, from file names alone."""
     found: Counter[str] = Counter()
     first: dict[str, str] = {}
     for name in names:
@@ -161,7 +161,7 @@ def unread_files(names: Iterable[str]) -> list[str]:
 
 
 def ending_of(name: str) -> str:
-    """The ending by which a file's kind is known as one that is not read; "" where it is not."""
+    """The ending that marks a file as an unsupported kind; "" if none."""
     lower = name.lower()
     return max((ending for ending in ENDINGS if lower.endswith(ending)), key=len, default="")
 
@@ -178,7 +178,7 @@ def _counted(found: Counter[str], first: dict[str, str]) -> list[str]:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Files below a root; a Zarr array or an ArcGIS database is a folder, and counts as one."""
+    """Files below a root; a Zarr array or an ArcGIS database is a folder but counts as one file."""
     for parent, folders, names in os.walk(root):
         whole = [name for name in folders if name.lower().endswith((".zarr", ".n5", ".gdb"))]
         folders[:] = sorted(name for name in folders if name not in whole and not name.startswith("."))
@@ -201,7 +201,7 @@ def _head(path: Path) -> bytes:
 
 
 def _ending_of_bytes(path: Path) -> str:
-    """The ending that a file's first bytes ask for; "" where they say nothing."""
+    """The ending that matches a file's first bytes; "" if they are unknown."""
     data = _head(path)
     if data[128:132] == b"DICM":
         return ".dcm"
@@ -209,7 +209,7 @@ def _ending_of_bytes(path: Path) -> str:
 
 
 def _dicom(paths: list[Path], root: Path) -> list[str]:
-    """DICOM files that are not images, by their headers."""
+    """Describe DICOM files that are not images, by their headers."""
     told = {}
     for path in paths:
         head, name = _head(path), shown(path.relative_to(root))
@@ -221,7 +221,7 @@ def _dicom(paths: list[Path], root: Path) -> list[str]:
 
 
 def _two_dates(root: Path) -> list[str]:
-    """Change detection: two folders of images and one of masks, all of the same names."""
+    """Detect change-detection data: two image folders and one mask folder, all with the same names."""
     for parent, folders, _ in islice(os.walk(root), FOLDERS):
         lower = {name.lower(): name for name in folders}
         for one, other in TWO_DATES:
@@ -249,7 +249,7 @@ def _image_names(folder: Path) -> set[str]:
 
 
 def _of_text(path: Path) -> str:
-    """What a table or drawing is and the remedy, by its beginning; "" where it says nothing."""
+    """The kind of a table or annotation file and the remedy, by its beginning; "" if unknown."""
     text = _head(path).decode("utf-8", "replace")
     suffix = path.suffix.lower()
     if suffix == ".csv":

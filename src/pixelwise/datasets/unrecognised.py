@@ -1,8 +1,8 @@
-"""Why a folder is not a dataset: what each folder in it holds, which two are closest to images and masks, what is
-missing, and what to do.
+"""Explain why a folder is not a dataset: the content of each folder, the two closest to images and masks, the missing
+parts, and the remedy.
 
-Names are counted and a few headers are read; nothing is decoded but some small pictures, so that a large tree takes
-no longer than a small one. Nothing is advised that would train on wrong data.
+Names are counted and a few headers read; only some small images are decoded, so a large tree takes no longer than a
+small one. The advice never leads to training on wrong data.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pixelwise.images.decode import open_image
 from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.images.tiff_header import BITS, HEIGHT, SAMPLES, WIDTH, tiff_at
 
-FILES = 20_000  # names that are looked at
-TOLD = 8  # folders that are described
-OPENED = 3  # files of a folder
-LARGE = 1 << 26  # bytes of a file above which it is not opened for this
-SAMPLE_FORMAT = 339  # a TIFF's tag: 1 whole, 2 signed, 3 floating-point
+FILES = 20_000  # names to examine
+TOLD = 8  # folders to describe
+OPENED = 3  # files to open per folder
+LARGE = 1 << 26  # bytes; larger files are not opened
+SAMPLE_FORMAT = 339  # TIFF tag: 1 unsigned, 2 signed, 3 floating-point
 FORMATS = {1: "", 2: "signed ", 3: "floating-point "}
 READ = (
     "Read in place are images and masks in folders of any names, with splits at any depth "
@@ -39,13 +39,13 @@ READ = (
 
 @dataclass(frozen=True)
 class FolderContents:
-    """Folders of one name, and what they hold."""
+    """The contents of all folders with the same name."""
 
     name: str  # "mask" for a/mask/ and b/mask/ together
     folders: int
-    images: tuple[Path, ...]  # that can be images or masks, also of kinds that are not read
-    others: tuple[tuple[str, int], ...]  # other endings, with their numbers
-    kind: str = ""  # of the images, in words
+    images: tuple[Path, ...]  # possible images or masks, including unsupported formats
+    others: tuple[tuple[str, int], ...]  # other endings, with their counts
+    kind: str = ""  # description of the images
     readable: bool = False
     drawn: bool = False  # they look like masks
 
@@ -60,12 +60,12 @@ class FolderContents:
 
 
 def why_unrecognised(root: Path) -> str:
-    """The message of a folder that no layout recognises."""
+    """The message for a folder that no layout recognises."""
     return "\n".join([f"{shown(root)}: not recognised as a dataset.", *diagnosis(root), READ])
 
 
 def diagnosis(root: Path) -> list[str]:
-    """What each folder holds, a line each, and what would make images and masks of them."""
+    """The contents of each folder, one line each, and how to turn them into images and masks."""
     holdings, complete = _holdings(root)
     told = [f"  {holding.in_words()}" for holding in holdings[:TOLD]] or ["found: nothing."]
     if len(holdings) > TOLD:
@@ -81,12 +81,12 @@ def diagnosis(root: Path) -> list[str]:
 def _is_empty(folder: Path) -> bool:
     try:
         return next(folder.iterdir(), None) is None
-    except OSError:  # what cannot be listed may hold anything
+    except OSError:  # an unreadable folder may hold anything
         return False
 
 
 def _holdings(root: Path) -> tuple[list[FolderContents], bool]:
-    """Every folder with files, those of one name together, the largest first; and whether all files were seen."""
+    """All folders with files, merged by name, largest first; and whether all files were seen."""
     images: defaultdict[str, list[Path]] = defaultdict(list)
     others: defaultdict[str, Counter[str]] = defaultdict(Counter)
     places: defaultdict[str, set[str]] = defaultdict(set)
@@ -118,7 +118,7 @@ def _holdings(root: Path) -> tuple[list[FolderContents], bool]:
 
 
 def _kind_of(paths: Sequence[Path]) -> tuple[str, bool, bool]:
-    """(a description of these images, whether they can be read, whether they look like masks)."""
+    """(description of these images, whether they can be read, whether they look like masks)."""
     some = paths[:: max(len(paths) // OPENED, 1)][:OPENED]
     heads = [describe(path) for path in some]
     kind = Counter(what for what, _ in heads).most_common(1)[0][0]
@@ -132,7 +132,7 @@ def _kind_of(paths: Sequence[Path]) -> tuple[str, bool, bool]:
 
 
 def describe(path: Path) -> tuple[str, bool]:
-    """(size, bands and type of an image file by its header, whether it is read as an image or mask)."""
+    """(size, bands and type of an image file from its header, whether it can be read as an image or mask)."""
     suffix = path.suffix.lower()
     if suffix == NUMPY_SUFFIX:
         return "NumPy arrays", False
@@ -160,7 +160,7 @@ def describe(path: Path) -> tuple[str, bool]:
 
 
 def _what_helps(holdings: Sequence[FolderContents]) -> list[str]:
-    """The pair of folders that came closest, what is missing, and what helps."""
+    """The closest pair of folders, the missing parts, and the remedy."""
     if not holdings:
         return ["It holds no images. Check the path; unpack archives first."]
     masks = [one for one in holdings if one.drawn or role_word(one.name) == "masks"]
@@ -186,7 +186,7 @@ def _what_helps(holdings: Sequence[FolderContents]) -> list[str]:
 
 
 def _closest(photos: Sequence[FolderContents], masks: Sequence[FolderContents]) -> list[str]:
-    """The message on the folders of images and of masks whose names agree most."""
+    """The message about the image and mask folders whose file names agree most."""
     best = max(
         ((photo, mask, *_agreeing(photo.images, mask.images)) for photo in photos for mask in masks),
         key=lambda found: found[2],
@@ -210,7 +210,7 @@ def _closest(photos: Sequence[FolderContents], masks: Sequence[FolderContents]) 
 
 
 def _agreeing(images: Iterable[Path], masks: Iterable[Path]) -> tuple[int, str]:
-    """(how many names of masks are an image's, after which change of names)."""
+    """(number of mask names that match an image, the change of names needed)."""
     left, right = _by_stem(images), _by_stem(masks)
     new_left, new_right, rule = rekeyed(left, right)
     return len(new_left.keys() & new_right.keys()), rule
