@@ -155,7 +155,7 @@ def _divide_all(listing: Listing, settings: DatasetSettings, seed: int, val_shar
 
 
 def _stem(name: str) -> str:
-    """Normalise a name of dataset.toml, which may have an image suffix."""
+    """A name from dataset.toml without its image suffix, if any."""
     path = PurePath(name)
     return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else name
 

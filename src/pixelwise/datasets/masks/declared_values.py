@@ -1,4 +1,4 @@
-"""--class and --void → the meaning of every code. An option that matches nothing is an error."""
+"""Apply --class and --void to the meaning of every mask value. An option that matches nothing is an error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Code = tuple[int, bool]  # a stored number, or a colour (True)
 
 @dataclass(frozen=True)
 class MaskContents:
-    """What the masks of a dataset hold."""
+    """The contents of a dataset's masks."""
 
     numbers: MaskEncoding | None
     colours: MaskEncoding | None
@@ -46,7 +46,7 @@ class MaskContents:
         return self._colours_of(value) if value.coloured else self._numbers_of(value)
 
     def matching(self, value: Value, option: str) -> list[Code]:
-        """The codes that match a given value. Raises UsageError where the masks hold none of them."""
+        """The mask values that match an option's value. Raises UsageError if the masks hold none."""
         found = self.find(value)
         if not found:
             said = f"{option}{value}" if option.endswith("=") else f"{option} {value}"
@@ -76,14 +76,14 @@ class MaskContents:
 
 
 def heard(meaning: Meaning, held: MaskContents, values: Values, *, strict: bool = True) -> Meaning:
-    """The meaning of every code with the given values applied.
+    """The meaning of every mask value, with the given values applied.
 
-    Classes whose names are known (from dataset.toml, a format or a colour map) stay for the values that are not named.
-    Where names were only made up, the listing is complete: 0, or black, that it lacks is background, and any other
-    value that it lacks must be given. Without `strict`, what matches nothing is ignored, and the others stay.
+    Classes with known names (from dataset.toml, a format or a colour map) keep the values that are not given.
+    If names were only made up, the given values must be complete: an omitted 0, or black, is background; any other
+    omitted value is an error. Without `strict`, values that match nothing are ignored, and omitted values keep theirs.
 
     Raises:
-        UsageError: a value that no mask holds; values without a class; or no class is left.
+        UsageError: a value that no mask contains; values without a class; or no class is left.
     """
     if not values.of_values or not held.codes:
         return meaning
@@ -104,7 +104,7 @@ def heard(meaning: Meaning, held: MaskContents, values: Values, *, strict: bool 
 
 
 def as_class(meaning: Meaning, held: MaskContents, value: Value) -> Meaning:
-    """--class-value: a value that was taken as void is a class of its own. Raises UsageError where no mask holds it."""
+    """Apply --class-value: make a value read as void its own class. Raises UsageError if no mask contains it."""
     for code, coloured in held.matching(value, "--class-value"):
         table = dict(meaning.colours if coloured else meaning.numbers)
         if table.get(code, VOID) != VOID:
@@ -123,7 +123,7 @@ def as_class(meaning: Meaning, held: MaskContents, value: Value) -> Meaning:
 
 
 def renamed(meaning: Meaning, held: MaskContents, foreground: str | None, background: str | None) -> Meaning:
-    """--binary-foreground and --background. Raises UsageError where the masks do not hold two classes."""
+    """Apply --binary-foreground and --background. Raises UsageError unless the masks hold two classes."""
     names = list(meaning.classes.names)
     if foreground is not None:
         if len(names) != 2:
@@ -147,7 +147,7 @@ def _those_held(held: MaskContents, values: Values) -> Values:
 
 
 def _given(held: MaskContents, values: Values) -> dict[Code, str | None]:
-    """The class given for each code; None: void."""
+    """The class given for each mask value; None: void."""
     given: dict[Code, str | None] = {}
     for name, of_class in values.classes:
         for value in of_class:
@@ -160,7 +160,7 @@ def _given(held: MaskContents, values: Values) -> dict[Code, str | None]:
 def _classes(
     meaning: Meaning, held: MaskContents, values: Values, given: Mapping[Code, str | None], *, strict: bool
 ) -> tuple[list[str], list[Colour | None], dict[Code, int]]:
-    """Names and colours of the classes, and the class id or VOID of each code."""
+    """Names and colours of the classes, and the class id or VOID of each mask value."""
 
     def before(code: Code) -> int | None:
         return (meaning.colours if code[1] else meaning.numbers).get(code[0])
@@ -205,7 +205,7 @@ def _refuse_unlisted(codes: Sequence[Code], held: MaskContents, values: Values) 
 
 
 def _colour_of(name: str, meaning: Meaning, names: Mapping[Code, str | None]) -> Colour | None:
-    """Its own in the masks, else the one that it had."""
+    """The class's colour in the masks, else its previous one."""
     mine = [code for code, whose in names.items() if whose == name]
     colour = next((numbered_colour(code) for code, coloured in mine if coloured), None)
     if colour is None and meaning.known:
@@ -218,7 +218,7 @@ def _colour_of(name: str, meaning: Meaning, names: Mapping[Code, str | None]) ->
 
 
 def _near(value: int, coding: MaskEncoding) -> list[int]:
-    """The nearest code of blended masks within reach of a value."""
+    """The nearest class value of blended masks, within tolerance of a value."""
     book = coding.book
     if not book.blurred or not book.tolerance or not book.codes:
         return []

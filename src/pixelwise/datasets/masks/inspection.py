@@ -1,4 +1,4 @@
-"""Records of what was found in one pair of files, filled by `inspect_pair`.
+"""Records of one inspected pair of files, filled by `inspect_pair`.
 
 Shapes: H, W of one image; T = 16, the side of its thumbnail; D = 64, that of its detail.
 """
@@ -14,46 +14,46 @@ from pixelwise.records import Colour, Sample
 
 THUMBNAIL_PX = 16
 DETAIL_PX = 64
-KEPT_CODES = 4096  # of one mask; of one with more, only their number is reported
+KEPT_CODES = 4096  # per mask; beyond this, only their number is reported
 
 
 @dataclass(frozen=True)
 class ImageInspection:
-    """What one image is like."""
+    """Properties of one image."""
 
     size: tuple[int, int]  # (H, W), upright
-    bits: int  # a sample, as stored
+    bits: int  # per sample, as stored
     turn: int  # EXIF orientation, 1 to 8; 1: stored upright
     fingerprint: tuple[int, int]  # (bytes, CRC-32) of the file
     hash: int  # 64 bits: whether the grey of each of 8 × 8 fields exceeds that of its right neighbour
     thumbnail: bytes  # T × T × 3 RGB
     spread: float  # standard deviation of the sampled pixels' values, 0–128
     brightest: int  # largest sampled value, 0–255
-    dropped: tuple[DroppedContent, ...] = ()  # what of the file is not used
+    dropped: tuple[DroppedContent, ...] = ()  # unused content of the file
     detail: bytes = b""  # D × D grey, averaged from all pixels
 
 
 @dataclass(frozen=True)
 class MaskInspection:
-    """What one mask holds. A code is a stored number, or a colour as 0xRRGGBB."""
+    """The content of one mask. A code is a mask value: a stored number, or a colour as 0xRRGGBB."""
 
     size: tuple[int, int]  # (H, W), upright
     coloured: bool  # codes are colours
     storage: str  # "ids", or why it is not plain ids: "jpeg-mask", "rgb-mask", "alpha-mask", "float-mask", …
     bits: int
     turn: int
-    codes: Mapping[int, int]  # pixels by code, of the KEPT_CODES commonest
-    distinct: int  # different codes in all
-    flat: Mapping[int, int] | None = None  # of them, pixels whose 3×3 neighbourhood is of one code; None: not counted
-    between: Mapping[int, int] = field(default_factory=dict)  # and pixels between two neighbours' values, where flat is
-    parts: Mapping[int, int] = field(default_factory=dict)  # connected components by id, where they were counted
+    codes: Mapping[int, int]  # pixels by code, for the KEPT_CODES most frequent
+    distinct: int  # number of different codes
+    flat: Mapping[int, int] | None = None  # of these, pixels in a uniform 3×3 neighbourhood; None: not counted
+    between: Mapping[int, int] = field(default_factory=dict)  # pixels between two neighbours' values, if flat is set
+    parts: Mapping[int, int] = field(default_factory=dict)  # connected components by id, if counted
     palette: Mapping[int, Colour] = field(default_factory=dict)
     stored_colour: bool = False  # three channels in the file, though codes may be grey values
 
 
 @dataclass(frozen=True)
 class RejectedFile:
-    """Why one file is not taken."""
+    """Why one file is rejected."""
 
     of_mask: bool
     refusal: Refusal
@@ -61,7 +61,7 @@ class RejectedFile:
 
 @dataclass(frozen=True)
 class PairInspection:
-    """What was found in one pair."""
+    """The inspection of one pair."""
 
     sample: Sample
     image: ImageInspection | None

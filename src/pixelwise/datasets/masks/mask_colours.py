@@ -1,8 +1,8 @@
-"""The codes of masks whose values were blended: by anti-aliased drawing, resizing with interpolation, or JPEG.
+"""Class values of masks with blended values: by anti-aliased drawing, interpolated resizing, or JPEG.
 
-A code is a grey value, or a colour as 0xRRGGBB. Its place distinguishes a class's code from a blend of two: classes
-have insides, and there the 3×3 neighbourhood is of one code; a blend lies on an edge and has none. Thin things (a pole
-one pixel wide) have no insides either; theirs are recognised by being common, or by lying on no line between two codes.
+A code is the value of a class: a grey value, or a colour as 0xRRGGBB. Its location distinguishes it from a blend of
+two codes: classes have inside pixels, with a uniform 3×3 neighbourhood; a blend lies on an edge and has none. Thin
+objects (a pole one pixel wide) have no inside either; their codes are frequent, or lie on no line between two codes.
 
 Shapes: K codes, N other values; each a point of 3 channels.
 """
@@ -17,33 +17,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLAT_PX = 9  # a class has at least this many inside pixels somewhere
-FLAT_SHARE = 0.05  # and at least this share of its pixels are inside
-ON_LINE = 4.0  # a blend is off the line between its two codes by rounding only
+FLAT_SHARE = 0.05  # and at least this share of its pixels is inside
+ON_LINE = 4.0  # maximum distance of a blend from the line between its two codes, due to rounding
 BETWEEN_SHARE = 0.4  # of a blend's pixels lie between two neighbours' values
-BLEND_KINDS = 8  # smoothing makes many different values; fewer, not between their neighbours, are thin classes
-THIN_SHARE = 0.02  # of all pixels without inside: a thin class has more of them, one value of a blend fewer
-WIDE_GAP = 8  # grey codes nearer than this are ids, and what lies between two ids is an id
+BLEND_KINDS = 8  # smoothing makes many values; fewer, not between their neighbours, are thin classes
+THIN_SHARE = 0.02  # of all non-inside pixels: a thin class has more, a single blend value fewer
+WIDE_GAP = 8  # grey codes closer than this are ids, and a value between two ids is an id
 RIPPLE_RADIUS = 10  # JPEG moves a value in a flat area by less than this
-RIPPLE_LEVELS = 3  # most of a JPEG's pixels that are off their code are off by no more,
-FAR_COMMONER = 20  # times as common is a colour that another, a few levels off it, is a trace of
-RIPPLED_OTHERS = 0.35  # at least this share of them,
+RIPPLE_LEVELS = 3  # most deviating pixels of a JPEG differ from their code by at most this;
+FAR_COMMONER = 20  # a colour is a trace of a nearby colour that is this many times as frequent
+RIPPLED_OTHERS = 0.35  # at least this share of the deviating pixels,
 RIPPLED_ALL = 0.002  # and this share of all pixels
-RIPPLE_REACH = 28  # and makes satellites of a code up to here, each with less than
-END_LEVELS = 4  # a JPEG's code so near to black or white was black or white
-FIT_WITHIN = 16  # a JPEG's pixel fits a code when no channel is farther: past that it is on an edge
-HEAP = 1.5  # a hole of a ladder is a code when its pixels heap up by this against those half a step away
-UNFIT_SHARE = 0.5  # of the pixels that fit no code: more are not blends but another kind of picture
-RIPPLE_SHARE = 0.02  # this share of the code's flat pixels
+RIPPLE_REACH = 28  # JPEG makes satellites of a code up to this distance, each with less than RIPPLE_SHARE
+END_LEVELS = 4  # a JPEG's code this close to black or white was black or white
+FIT_WITHIN = 16  # a JPEG's pixel fits a code if no channel differs by more: beyond that it is on an edge
+HEAP = 1.5  # a gap in a ladder is a code if its pixels exceed those half a step away by this factor
+UNFIT_SHARE = 0.5  # of the pixels fit no code: above this they are not blends but another kind of image
+RIPPLE_SHARE = 0.02  # share of the code's flat pixels
 
 
 @dataclass(frozen=True)
 class ValueBook:
-    """Which values of some masks are classes' codes."""
+    """The values of some masks that are class codes."""
 
     codes: tuple[int, ...]  # ascending
     coloured: bool
     blurred: bool  # some values are not codes but blends of them
-    tolerance: int  # a value fits a code when no channel differs by more
+    tolerance: int  # a value fits a code if no channel differs by more
     shares: Mapping[int, float]  # of all pixels, by code
     unfit: float  # share of pixels that fit no code
 
@@ -59,9 +59,9 @@ def find_values(
     """The codes among the values of some masks.
 
     Args:
-        pixels: by value, how many pixels have it.
-        flat: by value, how many of them have a 3×3 neighbourhood of that value.
-        between: by value, how many of them lie between the values of two opposite neighbours.
+        pixels: number of pixels by value.
+        flat: by value, the number of these whose 3×3 neighbourhood has only that value.
+        between: by value, the number of these between the values of two opposite neighbours.
         coloured: values are colours, 0xRRGGBB; otherwise grey.
         lossy: the masks were JPEGs: a code's own pixels spread around it.
     """
@@ -83,7 +83,7 @@ def find_values(
 
 
 def apart(codes: Sequence[int], pixels: Mapping[int, int], levels: int, times: float = 1.0) -> list[int]:
-    """Colours without those within some levels of another that is so many times as common."""
+    """Drop colours within `levels` of another that is at least `times` as frequent."""
     ordered = sorted(codes, key=lambda code: -pixels[code])
     kept: list[int] = []
     for code in ordered:
@@ -94,14 +94,14 @@ def apart(codes: Sequence[int], pixels: Mapping[int, int], levels: int, times: f
 
 
 def _gap(a: int, b: int) -> int:
-    """How far two colours are apart in the channel where they differ most."""
+    """Difference of two colours in the channel where they differ most."""
     return max(abs((a >> shift & 255) - (b >> shift & 255)) for shift in (16, 8, 0))
 
 
 def rippled(codes: Sequence[int], pixels: Mapping[int, int], *, coloured: bool) -> bool:
-    """Whether masks that were stored without loss had been JPEGs: what fits no code is a few levels off one.
+    """Whether losslessly stored masks were JPEGs before: values that fit no code are a few levels off one.
 
-    Blends along edges are spread evenly between two codes; neighbouring codes are indistinguishable from that.
+    Blends along edges spread evenly between two codes; adjacent codes are indistinguishable from that.
     """
     if len(codes) > 255:
         return False
@@ -131,7 +131,7 @@ def points_of(codes: list[int] | tuple[int, ...], coloured: bool) -> NDArray[np.
 
 
 def jpeg_tolerance(points_K3: NDArray[np.float64]) -> int:
-    """How far a JPEG's pixel may be from its code, in the channel where it is farthest: under half the nearest gap."""
+    """Maximum difference of a JPEG's pixel from its code in any channel: under half the smallest gap."""
     if len(points_K3) < 2:
         return FIT_WITHIN
     gaps_KK = np.abs(points_K3[:, None] - points_K3[None]).max(axis=2)
@@ -151,7 +151,7 @@ def off_line(points_N3: NDArray[np.float64], ends_K3: NDArray[np.float64]) -> ND
 
 
 def _exact(pixels: Mapping[int, int], flat: Mapping[int, int], between: Mapping[int, int], coloured: bool) -> list[int]:
-    """Codes of masks that were stored without loss: each code is exactly one value."""
+    """Codes of losslessly stored masks: each code is exactly one value."""
     inside = sorted(v for v, n in pixels.items() if flat.get(v, 0) >= FLAT_PX and flat[v] >= FLAT_SHARE * n)
     others = sorted(set(pixels) - set(inside))
     if not others or len(inside) < 2 or len(inside) > 255:
@@ -163,11 +163,11 @@ def _exact(pixels: Mapping[int, int], flat: Mapping[int, int], between: Mapping[
     if sum(pixels[v] for v in blends) < 0.5 * total and len(others) < BLEND_KINDS:
         return list(pixels)
     thin = [v for v in others if v not in blends and pixels[v] >= THIN_SHARE * total]
-    if thin:  # values next to a code are what a JPEG left of it before it was saved without loss
+    if thin:  # values next to a code are traces of an earlier JPEG
         gaps_NK = np.abs(points_of(thin, coloured)[:, None] - points_of(inside, coloured)[None]).max(axis=2)
         reach = RIPPLE_REACH if coloured else RIPPLE_RADIUS
         thin = [v for v, gap in zip(thin, gaps_NK.min(axis=1), strict=True) if gap > reach]
-    if coloured and thin:  # the half-covered sides of a line one pixel wide are alike too, but on the line of two codes
+    if coloured and thin:  # half-covered sides of a one-pixel line are frequent too, but on a line between two codes
         off_N = off_line(points_of(thin, True), points_of(inside, True))
         thin = [v for v, off in zip(thin, off_N, strict=True) if off > 4 * ON_LINE or pixels[v] >= 0.2 * total]
     dropped = set(others).difference(thin)
@@ -176,14 +176,14 @@ def _exact(pixels: Mapping[int, int], flat: Mapping[int, int], between: Mapping[
 
 
 def _wide_gap(inside: list[int], value: int) -> bool:
-    """Whether a grey value lies between two codes so far apart that it can be a blend of them."""
+    """Whether a grey value lies between two codes that are far enough apart for a blend."""
     above = next((code for code in inside if code > value), None)
     below = next((code for code in reversed(inside) if code < value), None)
     return above is None or below is None or above - below >= WIDE_GAP
 
 
 def _peaks(flat: Mapping[int, int], pixels: Mapping[int, int], coloured: bool) -> list[int]:
-    """Codes of JPEGs: the commonest value of each heap of flat pixels, the largest heap first."""
+    """Codes of JPEGs: the most frequent value of each cluster of flat pixels, largest cluster first."""
     values = sorted(flat, key=lambda v: -flat[v])[:4096]
     if not values:
         return [max(pixels, key=lambda v: pixels[v])] if pixels else []
@@ -220,7 +220,7 @@ def _peaks(flat: Mapping[int, int], pixels: Mapping[int, int], coloured: bool) -
 
 
 def _holes_of_ladder(codes: list[int], pixels: Mapping[int, int]) -> list[int]:
-    """Codes that a regular ladder of grey values lacks (0, 20, 60, 80: 40), where pixels heap up: thin classes."""
+    """Codes missing from a regular ladder of grey values (0, 20, 60, 80: 40) where pixels cluster: thin classes."""
     if len(codes) < 4:
         return []
     step = float(np.median(np.diff(codes)))
@@ -245,14 +245,14 @@ def _mass_around(pixels: Mapping[int, int], centre: NDArray[np.float64], coloure
 
 
 def unfit_share(pixels: Mapping[int, int], book: ValueBook, total: int) -> float:
-    """The share of a mask's `total` pixels that fit no code of a book, estimated from its commonest values."""
+    """The share of a mask's `total` pixels that fit no code in a book, estimated from its most frequent values."""
     codes = list(book.codes)
     reach = max(book.tolerance, jpeg_tolerance(points_of(codes, book.coloured)))
     return 1.0 - sum(_nearest_within(pixels, codes, book.coloured, reach).values()) / max(total, 1)
 
 
 def _nearest_within(pixels: Mapping[int, int], codes: list[int], coloured: bool, tolerance: int) -> dict[int, int]:
-    """Pixels by code, each value counted for its nearest code where that is within the tolerance."""
+    """Pixels by code; each value counts for its nearest code within the tolerance."""
     if tolerance == 0 or not codes:
         return {code: pixels.get(code, 0) for code in codes}
     values = list(pixels)

@@ -1,6 +1,6 @@
-"""How the masks of a dataset write their classes: what was found in all of them together.
+"""How the masks of a dataset encode their classes, from all masks together.
 
-A code is a stored number, or a colour as 0xRRGGBB.
+A code is a mask value: a stored number, or a colour as 0xRRGGBB.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from pixelwise.records import MAX_CLASSES, VOID
 
 Kind = Literal["ids", "one-based", "gaps", "steps", "binary", "instances", "class-instances", "one-value", "lost"]
 
-FEW_MORE = 8  # than twice a table's colours are too many to be classes: then the table is asked
-TABLE_REACH = 24  # levels by which a pixel may miss the colour that a table declares for it
-STRAY_SHARE = 1e-4  # of all pixels: in blended masks, a value that is rarer and was not looked at closely is a blend
-LOST_GAP = 8  # grey codes of a JPEG nearer than this cannot be distinguished from its noise
-INSTANCE_MASKS = 3  # so few masks say nothing about how ids vary from mask to mask
+FEW_MORE = 8  # more colours than twice a table's are too many to be classes: then use the table
+TABLE_REACH = 24  # maximum difference in levels of a pixel from its colour in a table
+STRAY_SHARE = 1e-4  # of all pixels: in blended masks, a rarer value without a flat count is a blend
+LOST_GAP = 8  # grey codes of a JPEG closer than this are indistinguishable from its noise
+INSTANCE_MASKS = 3  # fewer masks give no evidence of how ids vary from mask to mask
 CITYSCAPES_BASE = 1000  # in "instance ids", class × 1000 + number
 OBJECT_PX = 8  # values with fewer pixels per mask are not objects
-INSTANCE_IDS = 8  # fewer objects a mask than this could as well be classes
+INSTANCE_IDS = 8  # fewer objects per mask than this may be classes
 
 
 @dataclass(frozen=True)
 class MaskEncoding:
-    """The codes of the masks of one kind, numbers or colours, and what they look like."""
+    """The codes of the masks of one kind, numbers or colours, and their statistics."""
 
     book: ValueBook
     kind: Kind
     masks: int
-    void: int | None  # the code that is surely void by convention: 255 among other ids
+    void: int | None  # the code that is void by convention: 255 among other ids
     step: int = 1  # of kind "steps": the greatest common divisor
-    images: Mapping[int, int] = field(default_factory=dict)  # masks that hold each code
-    distinct: int = 0  # different codes in all
-    flat: float = 1.0  # share of pixels whose 3×3 neighbourhood is of one code, where that was counted
+    images: Mapping[int, int] = field(default_factory=dict)  # number of masks that contain each code
+    distinct: int = 0  # number of different codes
+    flat: float = 1.0  # share of pixels in a uniform 3×3 neighbourhood, if counted
 
     @property
     def class_codes(self) -> tuple[int, ...]:
@@ -51,16 +51,16 @@ class MaskEncoding:
 def find_encoding(
     looks: Sequence[MaskInspection], *, coloured: bool, classes: bool = False, table: Collection[int] = ()
 ) -> MaskEncoding | None:
-    """The coding of all masks whose codes are colours (or are not); None where there is no such mask.
+    """The encoding of all masks whose codes are colours (or numbers); None if there is no such mask.
 
-    `classes`: their format says that the numbers are classes, whatever they look like. `table`: the colours of a table
-    that lies with them; where nearly all pixels are near these, they are the codes.
+    `classes`: the format declares the numbers as classes, regardless of their values. `table`: the colours of a table
+    stored with the masks; if nearly all pixels are close to these, they are the codes.
     """
     ours = [look for look in looks if look.coloured == coloured]
     if not ours:
         return None
     exact = [look for look in ours if look.storage != "jpeg-mask"]
-    chosen = exact or ours  # JPEGs are read by the codes of the masks that are not
+    chosen = exact or ours  # JPEGs are read by the codes of the lossless masks
     pixels: Counter[int] = Counter()
     images: Counter[int] = Counter()
     for look in chosen:
@@ -95,7 +95,7 @@ def _flat_share(looks: Sequence[MaskInspection]) -> float:
 
 
 def number_kind(codes: Sequence[int]) -> tuple[Kind, int, int | None]:
-    """What ascending stored numbers look like, their common step, and the one that is void by convention."""
+    """The kind of ascending stored numbers, their common step, and the one that is void by convention."""
     if len(codes) == 1:
         return "one-value", 1, None
     if len(codes) == 2 and codes[0] == 0 and codes[1] > 1:
@@ -116,7 +116,7 @@ def number_kind(codes: Sequence[int]) -> tuple[Kind, int, int | None]:
 
 
 def evenly_spread(codes: Sequence[int]) -> int:
-    """The step of grey values that divide 0 to 255 evenly with rounding, such as 0, 127, 255; 0 where they do not."""
+    """The step of grey values that divide 0 to 255 evenly with rounding, such as 0, 127, 255; otherwise 0."""
     if len(codes) < 3 or codes[0] != 0 or codes[-1] not in (254, 255):
         return 0
     steps = [b - a for a, b in pairwise(codes)]
@@ -124,7 +124,7 @@ def evenly_spread(codes: Sequence[int]) -> int:
 
 
 def _book(looks: Sequence[MaskInspection], pixels: Counter[int], coloured: bool, *, lossy: bool) -> ValueBook:
-    """The code book, where flat pixels were counted; otherwise every value is a code."""
+    """The code book, if flat pixels were counted; otherwise every value is a code."""
     counted = [look for look in looks if look.flat is not None]
     flat: Counter[int] = Counter()
     between: Counter[int] = Counter()
@@ -135,7 +135,7 @@ def _book(looks: Sequence[MaskInspection], pixels: Counter[int], coloured: bool,
         seen.update(look.codes)
     book = find_values(seen, flat, between, coloured=coloured, lossy=lossy) if seen else None
     blended = book is not None and book.blurred
-    if not lossy:  # values that occur only in masks whose flat pixels were not counted: those have few
+    if not lossy:  # values that occur only in masks without a count of flat pixels
         least = STRAY_SHARE * sum(pixels.values()) if blended else 0
         rest = [code for code in set(pixels) - set(seen) if pixels[code] >= least]
         for code in rest:
@@ -154,7 +154,7 @@ def _book(looks: Sequence[MaskInspection], pixels: Counter[int], coloured: bool,
 
 
 def _book_of_table(pixels: Counter[int], table: list[int]) -> ValueBook | None:
-    """The code book of declared colours; None where they are not those of the masks."""
+    """The code book of declared colours; None if they do not match the masks."""
     points_K3 = points_of(table, True)
     tolerance = min(2 * jpeg_tolerance(points_K3), TABLE_REACH)
     shares = dict.fromkeys(table, 0.0)
@@ -175,8 +175,8 @@ def _book_of_table(pixels: Counter[int], table: list[int]) -> ValueBook | None:
 def _instances(looks: Sequence[MaskInspection], distinct: int) -> Literal["instances", "class-instances"] | None:
     """Whether the ids number objects instead of classes.
 
-    Either each mask counts its own from 1 without gaps, to a different end; or there are more ids than classes can be;
-    and wherever connected components were counted, an id is one object, in one piece.
+    Either each mask numbers its own from 1 without gaps, to a different end, or there are more ids than possible
+    classes; and wherever connected components were counted, an id is one connected object.
     """
     ids = {code for look in looks for code in look.codes}
     large = [code for code in ids if code >= CITYSCAPES_BASE]
@@ -204,12 +204,12 @@ def _instances(looks: Sequence[MaskInspection], distinct: int) -> Literal["insta
 
 
 def _object_px(looks: Sequence[MaskInspection]) -> float:
-    """Pixels of an id other than 0 in one mask, the median: a photograph has as many values as it has pixels."""
+    """Median number of pixels per id other than 0 in a mask: a photograph has as many values as pixels."""
     return float(np.median([n for look in looks for code, n in look.codes.items() if code != 0]))
 
 
 def lost_in_jpeg(codes: Sequence[int]) -> bool:
-    """Whether grey codes lie nearer to each other than a JPEG's noise."""
+    """Whether grey codes are closer to each other than a JPEG's noise."""
     ordered = sorted(codes)
     return len(ordered) > 1 and min(b - a for a, b in pairwise(ordered)) < LOST_GAP
 

@@ -1,9 +1,9 @@
-"""How to read masks that do not hold plain class ids, as text that a sample carries (`Sample.mask_part`).
+"""How to read masks that do not hold plain class ids, as text stored in a sample (`Sample.mask_part`).
 
-"coded:{…}": which class each number or colour is, whether pixels between the codes take the class of the nearest that
-fits (JPEG, smoothed edges), and how the file inside is read. It is what `check` found out and what `--fix` writes, so a
-training on the folder itself reads the same labels as one on the repaired copy; and a run that wrote its samples down
-reads them again in the same way, whatever became of the other masks.
+"coded:{…}": the class of each number or colour (the codes), whether pixels between codes take the class of the nearest
+fitting pixel (JPEG, smoothed edges), and how to read the underlying file. `check` detects it and `--fix` writes it, so
+training on the folder itself reads the same labels as training on the repaired copy. A run that stores its samples
+reads them again in the same way, even if other masks have changed.
 
 Shapes: H, W of the mask.
 """
@@ -49,7 +49,7 @@ class MaskRule:
     colours: ValueTable | None
     objects: Kind = "ids"  # "instances": every number but 0 is class 1; "class-instances": class × 1000 + number
     promoted: bool = False  # grey masks that are stored in colour are read as colours
-    inside: str = ""  # the mask part of the file itself
+    inside: str = ""  # the mask part of the underlying file
 
     def to_part(self) -> str:
         """The text of a `Sample.mask_part`."""
@@ -64,13 +64,13 @@ class MaskRule:
 
 
 def coded_of(coding: MaskEncoding | None, table: Mapping[int, int]) -> ValueTable | None:
-    """The codes that a reader needs; None where nothing is known of them."""
+    """The codes that a reader needs; None if nothing is known about them."""
     return ValueTable(coding.book, dict(table)) if coding is not None and table else None
 
 
 @lru_cache(maxsize=64)
 def from_entry(entry: str) -> MaskRule:
-    """What `to_part` wrote, without its "coded:"."""
+    """Parse the text from `to_part`, without its "coded:"."""
     row = json.loads(entry)
     return MaskRule(
         _codes(row.get("numbers"), coloured=False),
@@ -82,10 +82,10 @@ def from_entry(entry: str) -> MaskRule:
 
 
 def labels_by(raw: RawMask, coded: MaskRule) -> tuple[Labels, list[Change]]:
-    """Class ids uint8 [H, W] of a mask that was decoded, VOID where unlabelled; and what was done.
+    """Class ids uint8 [H, W] of a decoded mask, VOID where unlabelled; and the changes made.
 
     Raises:
-        Refusal: it holds values that no class has, or was saved in a way that lost its ids.
+        Refusal: it contains values without a class, or its ids were lost when it was saved.
     """
     black_white = coded.numbers is None and not raw.coloured and set(np.unique(raw.codes).tolist()) <= BLACK_WHITE
     if coded.promoted and not raw.coloured and (raw.stored_colour or black_white):
@@ -149,7 +149,7 @@ def _listed(codes: ValueTable) -> str:
 
 
 def _row(codes: ValueTable | None) -> dict[str, object] | None:
-    """As JSON; the codes that pixels are fitted to only where they are others than those of the table."""
+    """As JSON; includes the codes to fit pixels to only if they differ from those of the table."""
     if codes is None:
         return None
     book, table = codes.book, sorted(codes.table.items())

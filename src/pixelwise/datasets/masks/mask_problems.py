@@ -1,6 +1,6 @@
-"""A dataset's coding of masks → what is wrong with it, in words; and what only the user can decide.
+"""Problems with a dataset's mask encoding, and questions that only the user can decide.
 
-Raw storage (colours, JPEG, alpha, floats) is reported once for all masks that share it, with their number.
+Storage (colours, JPEG, alpha, floats) is reported once for all masks that share it, with their number.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pixelwise.records import MAX_CLASSES, VOID, Problem
 
 READ = "They are still read, by these values; `pixelwise check DATA --fix OUT` writes them as class ids."
 UNREAD = "Export them again from their source, as PNGs of class ids."
-PALETTE_LEVELS = 16  # by which an index's colours differ where they are meant to differ
-MEETINGS = 4  # masks that hold a colour, before it means anything that it meets no other
+PALETTE_LEVELS = 16  # minimum difference between intentionally different colours of an index
+MEETINGS = 4  # masks that contain a colour, before its never meeting another is evidence
 PHOTO_CODES = 32  # a photograph has far more values than this,
-PHOTO_FLAT = 0.1  # and fewer of its pixels than this share lie among equal ones
-NOTABLE = 1e-4  # share of pixels, below which a misfit is not worth a word
-STORAGE = {  # how a mask is stored other than as plain ids → kind and words
+PHOTO_FLAT = 0.1  # and less than this share of its pixels lies among equal ones
+NOTABLE = 1e-4  # share of pixels below which a mismatch is not reported
+STORAGE = {  # storage other than plain ids → problem kind and description
     "jpeg-mask": ("jpeg-masks", "JPEG or lossy WebP files, whose compression alters ids along every edge"),
     "rgb-mask": ("rgb-masks", "RGB images"),
     "alpha-mask": ("alpha-masks", "images with an alpha channel"),
@@ -35,16 +35,16 @@ STORAGE = {  # how a mask is stored other than as plain ids → kind and words
 
 @dataclass(frozen=True)
 class Question:
-    """A decision that the user must make before a repair, and its option."""
+    """A decision that the user must make before a repair, with its option."""
 
     option: str
     why: str
 
 
 def storage_problems(looks: Sequence[MaskInspection], names: Sequence[str], *, read: bool = True) -> list[Problem]:
-    """A warning for every kind of storage other than plain ids, with the number of masks. `names`: their files.
+    """A warning for each kind of storage other than plain ids, with the number of masks. `names`: their files.
 
-    `read`: their values have classes; otherwise it is an error.
+    `read`: their values have classes; otherwise the problem is an error.
     """
     problems = []
     for storage, (kind, words) in STORAGE.items():
@@ -68,7 +68,7 @@ def storage_problems(looks: Sequence[MaskInspection], names: Sequence[str], *, r
 def coding_problems(
     coding: MaskEncoding, beside: tuple[str, Mapping[int, str]] = ("", {})
 ) -> tuple[list[Problem], list[Question], list[str]]:
-    """What is wrong with the codes themselves: problems, questions, and notes on what was found and is fine.
+    """Problems and questions about the codes themselves, and notes on harmless findings.
 
     `beside`: the folder's table of colours.
     """
@@ -112,7 +112,7 @@ def coding_problems(
 def too_many_classes(
     coding: MaskEncoding, names: Mapping[int, str], void: Collection[int], source: str
 ) -> tuple[list[Problem], list[Question]]:
-    """An error and a question where a format has more classes than a mask of ids holds. `names`, `void`: of ids."""
+    """An error and a question if a format has more classes than an id mask can hold. `names`, `void`: of ids."""
     shares = {code: share for code, share in coding.book.shares.items() if code not in void}
     if len(shares) <= MAX_CLASSES:
         return [], []
@@ -131,15 +131,15 @@ def too_many_classes(
 
 
 def names_of_black_and_white(beside: tuple[str, Mapping[int, str]]) -> tuple[str, ...]:
-    """What a table calls black and white, where it names just these two; () where it does not."""
+    """The names of black and white in a table that names only these two; otherwise ()."""
     _, names = beside
     return (names[0], names[0xFFFFFF]) if names.keys() == {0, 0xFFFFFF} else ()
 
 
 def two_values(coding: MaskEncoding, name: str = "NAME") -> str:
-    """What is taken for granted of masks that hold 0 (or black) and one other value, and how to say otherwise.
+    """The assumption about masks with 0 (or black) and one other value, and the options to change it.
 
-    `name`: what the masks' folder calls it, for the example.
+    `name`: the name from the masks' folder, for the example.
     """
     book = coding.book
     background, foreground = background_first(book.codes, book.shares) if book.coloured else book.codes
@@ -160,12 +160,12 @@ def two_values(coding: MaskEncoding, name: str = "NAME") -> str:
 
 
 def never_together(coding: MaskEncoding, masks: Sequence[Collection[int]], folders: Sequence[str]) -> Problem | None:
-    """A warning where two or more colours never meet in one mask: one class, perhaps, in the colours of two people.
+    """A warning if two or more colours never meet in one mask: possibly one class in the colours of two annotators.
 
-    Numbers must have folders of their own too: that two of three classes never meet is nothing to ask about.
+    Numbers must also have separate folders: two of three classes that never meet need no question.
 
     Args:
-        masks: the codes of each mask, `folders`: where it lies.
+        masks: the codes of each mask, `folders`: its folder.
     """
     common = max(coding.book.codes, key=lambda code: coding.images.get(code, 0), default=0)
     others = [code for code in coding.book.codes if code != common]
@@ -191,7 +191,7 @@ def never_together(coding: MaskEncoding, masks: Sequence[Collection[int]], folde
 
 
 def palettes_differ(looks: Sequence[MaskInspection], names: Sequence[str]) -> Problem | None:
-    """A warning where one index is another colour in another mask: then indices are not classes."""
+    """A warning if an index has different colours in different masks: then indices are not classes."""
     first: dict[int, tuple[tuple[int, int, int], str]] = {}
     for look, name in zip(looks, names, strict=True):
         for code in look.codes if look.palette and not look.coloured else ():
@@ -211,7 +211,7 @@ def palettes_differ(looks: Sequence[MaskInspection], names: Sequence[str]) -> Pr
 
 
 def _photographs(coding: MaskEncoding) -> Problem | None:
-    """An error where the masks hold no flat values: photographs, heights, scores."""
+    """An error if the masks have no flat areas: photographs, heights, scores."""
     book = coding.book
     few = 0 < len(book.codes) <= PHOTO_CODES and book.unfit < UNFIT_SHARE
     if coding.distinct <= PHOTO_CODES or few:
@@ -272,7 +272,7 @@ def code_name(code: int, coloured: bool) -> str:
 
 
 def codes_in_words(coding: MaskEncoding, names: Mapping[int, str] | None = None, at_most: int = 12) -> str:
-    """ "0 (61.2%), 40 (30.0%), …" by falling share; with names "#804080 road (61.2%), …"."""
+    """ "0 (61.2%), 40 (30.0%), …" by descending share; with names "#804080 road (61.2%), …"."""
     shares = sorted(coding.book.shares.items(), key=lambda item: -item[1])
     called = {code: f" {name}" for code, name in (names or {}).items()}
     listed = [
@@ -307,7 +307,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def declared_mismatch(coding: MaskEncoding, known: Mapping[int, int]) -> Problem | None:
-    """An error where the masks hold another numbering than the declared classes say; None where they agree."""
+    """An error if the masks' numbering differs from that of the declared classes; None if they agree."""
     codes = set(coding.book.codes)
     unknown = sorted(codes - set(known))
     if coding.book.coloured or not unknown or len(unknown) < len(codes - {0, VOID}) / 2:
@@ -319,7 +319,7 @@ def declared_mismatch(coding: MaskEncoding, known: Mapping[int, int]) -> Problem
 
 
 def undeclared_colours(coding: MaskEncoding, known: Mapping[int, int]) -> list[Problem]:
-    """An error where the masks hold colours that no declared class has."""
+    """An error if the masks contain colours of no declared class."""
     unknown = [code for code in coding.book.codes if code not in known]
     if not unknown:
         return []

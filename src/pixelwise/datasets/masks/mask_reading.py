@@ -1,4 +1,4 @@
-"""How the masks of a dataset are read: the choices that were made, and the reading that follows from them."""
+"""How the masks of a dataset are read: the user's choices and the resulting reading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pixelwise.datasets.masks.value_meaning import Meaning
 from pixelwise.images.files import Refusal
 from pixelwise.records import VOID, Problem, Sample
 
-# What keeps the masks from being read, whichever pairs are left out.
+# Problems that prevent reading the masks, even if some pairs are left out.
 BLOCKING = ("too-many-ids", "too-many-classes", "declared-ids", "undeclared-colours", "lost-masks", "photo-masks")
 
 
@@ -26,7 +26,7 @@ class MaskChoices:
     also_classes: tuple[Value, ...] = ()  # --class-value
     foreground: str | None = None  # --binary-foreground
     background: str | None = None
-    strict: bool = True  # what matches nothing is an error
+    strict: bool = True  # a choice that matches nothing is an error
 
     def __bool__(self) -> bool:
         return bool(self.values.of_values or self.also_classes or self.foreground or self.background)
@@ -34,7 +34,7 @@ class MaskChoices:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the masks hold, what it means, and the problems, questions and notes about it."""
+    """The content and meaning of the masks, with problems, questions and notes."""
 
     meaning: Meaning
     numbers: MaskEncoding | None
@@ -43,7 +43,7 @@ class Reading:
     questions: tuple[Question, ...]
     notes: tuple[str, ...]
     promoted: bool  # grey masks that are stored in colour are read as colours
-    recoded: bool  # masks are read by their codes, because they are not plain files of ids
+    recoded: bool  # masks are read through a value table, because they are not plain id files
 
     @property
     def objects(self) -> Kind:
@@ -52,18 +52,18 @@ class Reading:
         return "ids" if kind not in ("instances", "class-instances") or (kind == "instances" and several) else kind
 
     def is_colour(self, look: MaskInspection) -> bool:
-        """Whether a mask is read by colours, though it may hold nothing but grey."""
+        """Whether a mask is read by colours, even if it contains only grey."""
         return look.coloured or (self.promoted and is_grey_of_colours(look, self.numbers is None))
 
     def reads(self, look: MaskInspection) -> bool:
-        """Whether the values of a mask have classes, as far as its kind goes."""
+        """Whether mask values of this kind have classes."""
         coding = self.colours if look.coloured else self.numbers
         if coding is None:
             return False
         return look.storage != "jpeg-mask" or look.coloured or not lost_in_jpeg(coding.book.codes)
 
     def coded(self, meaning: Meaning | None = None) -> MaskRule:
-        """How one mask is read; `meaning`: another than was found."""
+        """The rule to read one mask; `meaning`: replaces the detected one."""
         table = meaning or self.meaning
         return MaskRule(
             coded_of(self.numbers, table.numbers),
@@ -73,14 +73,14 @@ class Reading:
         )
 
     def sample(self, sample: Sample) -> Sample:
-        """A sample whose mask is read by its codes."""
+        """The sample, with its mask read through the value table."""
         if not self.recoded or sample.mask is None:
             return sample
         return replace(sample, mask_part=replace(self.coded(), inside=sample.mask_part).to_part())
 
 
 def strange_codes(mask: MaskInspection, table: Mapping[int, int]) -> Refusal:
-    """Why a mask with values of unknown classes is rejected."""
+    """The refusal of a mask with values of unknown classes."""
     strange = {code: pixels for code, pixels in mask.codes.items() if code not in table}
     shown_codes = [code_name(code, mask.coloured) for code in strange]
     listed = ", ".join(f"{text} ({n:,} px)" for text, n in zip(shown_codes[:8], strange.values(), strict=False))
@@ -91,13 +91,13 @@ def strange_codes(mask: MaskInspection, table: Mapping[int, int]) -> Refusal:
 
 
 def is_grey_of_colours(look: MaskInspection, mostly: bool) -> bool:
-    """`mostly`: most of the masks are stored in colour, so that a plain black one is of their kind."""
+    """Whether a grey mask belongs to coloured ones. `mostly`: most masks are in colour, so an all-black one does."""
     black_white = mostly and not look.palette and set(look.codes) <= BLACK_WHITE
     return not look.coloured and (look.stored_colour or black_white)
 
 
 def as_colours(look: MaskInspection) -> MaskInspection:
-    """A grey mask's look with its codes as colours."""
+    """A grey mask's inspection, with its codes as colours."""
     tables = {
         name: {code * GREY: pixels for code, pixels in (getattr(look, name) or {}).items()}
         for name in ("codes", "flat", "between")

@@ -1,6 +1,6 @@
-"""The codes of a mask that does not hold plain class ids: grey values, colours, floats, behind alpha or JPEG.
+"""Raw values of a mask that does not hold plain class ids: grey values, colours, floats, with alpha or JPEG.
 
-Shapes: H, W of one mask. A code is a grey value, or a colour as 0xRRGGBB.
+Shapes: H, W of one mask. A code is a mask value: a grey value, or a colour as 0xRRGGBB.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from pixelwise.images.decode import (
 )
 from pixelwise.images.files import Refusal
 
-STRIP_PIXELS = 1 << 20  # that are judged or counted at a time
+STRIP_PIXELS = 1 << 20  # to process at a time
 FEW_CODES = 3
-JPEG_RIPPLE = 12  # neighbours in a flat area of a JPEG differ by less than this, at the qualities that people use
+JPEG_RIPPLE = 12  # neighbours in a flat area of a JPEG differ by less than this at common qualities
 
 
 @dataclass(frozen=True)
 class RawMask:
-    """What a mask file stores, before anybody knows what it means."""
+    """The stored content of a mask file, before interpretation."""
 
     codes: NDArray[np.int32]  # [H, W]
     coloured: bool  # codes are colours
@@ -39,7 +39,7 @@ class RawMask:
     bits: int
     turn: int  # the EXIF orientation that was applied
     transparent: NDArray[np.bool_] | None = None  # [H, W], where alpha is 0
-    translucent: bool = False  # alpha takes other values than 0 and 255
+    translucent: bool = False  # alpha has values other than 0 and 255
     stored_colour: bool = False  # three channels in the file, though codes may be grey values
 
     @property
@@ -47,39 +47,39 @@ class RawMask:
         return self.codes.shape[0], self.codes.shape[1]
 
     def planes(self) -> NDArray[np.uint8]:
-        """The codes as values, uint8 [H, W, 3]; a grey value in all three. Values over 255 are cut off."""
+        """The codes as channels, uint8 [H, W, 3]; a grey value in all three. Values over 255 are clipped."""
         if not self.coloured:
             return np.repeat(np.clip(self.codes, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
         return np.stack([self.codes >> 16, self.codes >> 8 & 255, self.codes & 255], axis=-1).astype(np.uint8)
 
     def flat(self) -> NDArray[np.bool_]:
-        """[H, W]: where the 3×3 neighbourhood is of one code, in a JPEG nearly."""
-        # Beyond 255 grey values are compared as floats, in all strips of a mask alike.
+        """[H, W]: where the 3×3 neighbourhood has one code (in a JPEG, nearly)."""
+        # Grey values over 255 are compared as floats, in all strips of a mask.
         wide = not self.coloured and self.codes.max(initial=0) > 255
         return self._in_strips(lambda strip: strip.flat_strip(wide=wide))
 
     def between(self) -> NDArray[np.bool_]:
         """[H, W]: where a value lies strictly between those of two opposite neighbours, as a blend does on an edge.
 
-        Not so on a thin line: what lies on its two sides is alike, and along it the value does not change.
+        False on a thin line: its two sides are alike, and the value is constant along it.
         """
         return self._in_strips(RawMask.between_strip)
 
     def _in_strips(self, judge: Callable[[RawMask], NDArray[np.bool_]]) -> NDArray[np.bool_]:
-        """What `judge` says of every pixel from its 3×3 neighbourhood, some rows at a time: its arrays are many times
-        as large as the mask."""
+        """Apply `judge`, which needs each pixel's 3×3 neighbourhood, to some rows at a time: its arrays are many times
+        larger than the mask."""
         height, width = self.size
         judged = np.empty((height, width), np.bool_)
         step = max(STRIP_PIXELS // max(width, 1), 1)
         for top in range(0, height, step):
             bottom = min(top + step, height)
-            first = max(top - 1, 0)  # with one row more on each side, for the neighbours
+            first = max(top - 1, 0)  # one extra row on each side, for the neighbours
             strip = replace(self, codes=self.codes[first : min(bottom + 1, height)], transparent=None)
             judged[top:bottom] = judge(strip)[top - first : bottom - first]
         return judged
 
     def flat_strip(self, *, wide: bool) -> NDArray[np.bool_]:
-        """As `flat`, of a few rows at once."""
+        """As `flat`, for a few rows at once."""
         kernel = np.ones((3, 3), np.uint8)
         if wide:
             values = self.codes.astype(np.float32)
@@ -90,7 +90,7 @@ class RawMask:
         return np.asarray(largest <= (JPEG_RIPPLE if self.lossy else 0))
 
     def between_strip(self) -> NDArray[np.bool_]:
-        """As `between`, of a few rows at once."""
+        """As `between`, for a few rows at once."""
         planes: NDArray[np.int32] = (self.planes() if self.coloured else self.codes[:, :, None]).astype(np.int32)
         padded: NDArray[np.int32] = np.pad(planes, ((1, 1), (1, 1), (0, 0)), "edge")
         height, width = self.size
@@ -104,10 +104,10 @@ class RawMask:
         return found
 
     def histogram(self, kept: int) -> Histogram:
-        """Pixels by code, of the `kept` commonest."""
+        """Pixels by code, for the `kept` most frequent codes."""
         codes, numbers = counted(self.codes)
         flat = _commonest(*counted(self.codes, self.flat()), kept)
-        blends = self.lossy or len(codes) > FEW_CODES  # so few values are none: smoothing makes many
+        blends = self.lossy or len(codes) > FEW_CODES  # few values are not blends: smoothing makes many
         between = _commonest(*counted(self.codes, self.between()), kept) if blends else {}
         return Histogram(_commonest(codes, numbers, kept), flat, between, len(codes))
 
@@ -117,8 +117,8 @@ class Histogram:
     """Pixels by code."""
 
     pixels: dict[int, int]
-    flat: dict[int, int]  # those whose 3×3 neighbourhood is of one code
-    between: dict[int, int]  # those that lie between two opposite neighbours
+    flat: dict[int, int]  # those in a uniform 3×3 neighbourhood
+    between: dict[int, int]  # those between two opposite neighbours
     distinct: int
 
 
@@ -126,7 +126,7 @@ def raw_mask_of(data: bytes) -> RawMask:
     """Decode a mask of any kind.
 
     Raises:
-        Refusal: not an image, damaged, or holding numbers that cannot be codes: floats that are not whole, CMYK, pages.
+        Refusal: not an image, damaged, or with values that cannot be class values: fractional floats, CMYK, pages.
     """
     with refusing("its pixels cannot be decoded"):
         return _raw_mask(data)
@@ -163,7 +163,7 @@ def _raw_mask(data: bytes) -> RawMask:
 
 
 def _is_grey(rgb: NDArray[np.uint8], lossy: bool) -> bool:
-    """Three equal channels; in a JPEG nearly equal, because its colours are rounded."""
+    """Whether all three channels are equal, or nearly equal in a JPEG, where colours are rounded."""
     tolerance = 6 if lossy else 0
     step = max(STRIP_PIXELS // max(rgb.shape[1], 1), 1)
     for top in range(0, len(rgb), step):
@@ -174,7 +174,7 @@ def _is_grey(rgb: NDArray[np.uint8], lossy: bool) -> bool:
 
 
 def _whole(values: NDArray[np.float32], turn: int) -> NDArray[np.int32]:
-    """Floats that are whole numbers, or whole numbers divided by 255, as those numbers."""
+    """Convert floats that are integers, or integers divided by 255, to these integers."""
     if not np.isfinite(values).all():
         raise Refusal("float-mask", "holds NaN or infinite values; expected whole class ids.", "Export it again.")
     for scale in (1, 255):
@@ -189,14 +189,14 @@ def _whole(values: NDArray[np.float32], turn: int) -> NDArray[np.int32]:
 def counted(
     codes_HW: NDArray[np.int32], where_HW: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """The different codes, ascending, and how many pixels each has; `where_HW`: of which pixels."""
+    """The distinct codes, ascending, and the number of pixels of each; `where_HW`: pixels to count."""
     if not codes_HW.size:
         return np.empty(0, np.int32), np.empty(0, np.int64)
     lowest, highest = int(codes_HW.min()), int(codes_HW.max())
     small = lowest >= 0 and highest < 2**16
     if not 0 <= lowest <= highest < 2**24 or (not small and codes_HW.size <= STRIP_PIXELS):
         return np.unique(codes_HW if where_HW is None else codes_HW[where_HW], return_counts=True)
-    # Some rows at a time: to sort the colours of a large mask takes several times its memory.
+    # Some rows at a time: sorting the colours of a large mask takes several times its memory.
     numbers = np.zeros(highest + 1, np.uint32)
     step = max(STRIP_PIXELS // codes_HW.shape[1], 1)
     for top in range(0, len(codes_HW), step):

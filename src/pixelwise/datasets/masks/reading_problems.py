@@ -36,7 +36,7 @@ def reading_problems(
     asked: MaskChoices,
     beside: tuple[str, Mapping[int, str]],
 ) -> tuple[list[Problem], list[Question], list[str]]:
-    """Problems, questions and notes about how the masks are stored and coded."""
+    """Problems, questions and notes about how the masks are stored and encoded."""
     looks, root = [look for look, _ in masks], listed.listing.root
     problems: list[Problem] = []
     questions: list[Question] = []
@@ -79,14 +79,14 @@ def reading_problems(
     stored = storage_problems([look for look, _ in read], [name for _, name in read], read=not blocked)
     differing = palettes_differ(looks, [shown_sample(sample, root, mask=True) for _, sample in masks])
     problems += [differing] if differing else []
-    photo = any(problem.kind == "photo-masks" for problem in problems)  # then how they are stored does not matter
+    photo = any(problem.kind == "photo-masks" for problem in problems)  # then their storage does not matter
     return [*([] if photo else stored), *problems], questions, notes
 
 
 def _of_declared(
     coding: MaskEncoding, meaning: Meaning, found: list[Problem], noted: list[str]
 ) -> tuple[list[Problem], list[str]]:
-    """Problems and notes on codes whose classes are declared: whether they fit, not how they look."""
+    """Problems and notes on codes with declared classes: only whether they match."""
     if coding.book.coloured:
         photo = any(problem.kind == "photo-masks" for problem in found)
         return [*found, *([] if photo else undeclared_colours(coding, meaning.colours))], noted
@@ -108,7 +108,7 @@ def _taken(
     asked: MaskChoices,
     beside: tuple[str, Mapping[int, str]],
 ) -> list[str]:
-    """What was taken for granted, in a line with the options that differ."""
+    """The assumptions made, one line each, with the options that change them."""
     if asked.values.of_values or asked.foreground or coding.kind.endswith("instances"):
         return []
     if len(meaning.classes) == 2 and len(coding.book.codes) == 2 and coding.book.codes != (0, 1):
@@ -128,7 +128,7 @@ def _taken(
 
 
 def _word_of_folder(masks: Sequence[tuple[MaskInspection, Sample]]) -> str:
-    """What the folder of the masks is called, where that is one word which says more than "masks"; else NAME."""
+    """The name of the masks' folder if it is one word more specific than "masks"; otherwise NAME."""
     parents = {sample.mask.parent.name for _, sample in masks if sample.mask}
     word = parents.pop() if len(parents) == 1 else ""
     known = ROLE_WORDS | set(SPLITS) | {"training", "validation", "data"}
@@ -149,7 +149,7 @@ def _mixed(numbers: MaskEncoding, colours: MaskEncoding, declared: bool) -> Prob
 
 
 def no_classes(listed: Listed, any_read: bool) -> Problem:
-    """An error, so that the doctor can go on with a stand-in and list what else is wrong."""
+    """The error for masks without classes; `check` continues with a placeholder to list other problems."""
     message, remedy = "no classes can be found: no mask could be read.", "Repair the masks."
     if any_read:
         message = "no classes can be found: every pixel of every mask is void (255, or listed as void in dataset.toml)."

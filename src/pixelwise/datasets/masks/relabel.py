@@ -1,4 +1,4 @@
-"""One mask of any kind → class ids at its image's size, with a record of every change.
+"""Convert a mask of any kind to class ids at its image's size, with a record of every change.
 
 Shapes: H, W of the mask; K codes.
 """
@@ -20,12 +20,12 @@ from pixelwise.images.files import Refusal
 from pixelwise.records import VOID, Labels
 
 UNFIT = -1
-MOST_SCALED = 8  # times larger or smaller than its image a mask may be and still be taken as the same view
+MOST_SCALED = 8  # maximum size ratio of a mask and its image to count as the same view
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that was done to a file."""
+    """One change to a file."""
 
     what: str
     why: str
@@ -37,10 +37,10 @@ def labels_of(raw: RawMask, coding: MaskEncoding, table: Mapping[int, int]) -> t
 
     Args:
         table: class id or VOID of each code. In a blended mask, a pixel that fits no code takes the class of the
-            nearest pixel that fits one; in any other, a code that the table lacks becomes VOID.
+            nearest pixel that fits one; in other masks, a code missing from the table becomes VOID.
 
     Raises:
-        Refusal: a blended mask of which most pixels fit no code.
+        Refusal: most pixels of a blended mask fit no code.
     """
     if not (coding.book.blurred or raw.lossy):
         codes = sorted(table)
@@ -69,15 +69,15 @@ def labels_of(raw: RawMask, coding: MaskEncoding, table: Mapping[int, int]) -> t
 
 
 def unfit_mask(share: float) -> Refusal:
-    """Why a mask is not taken of which this share of the pixels fits no code."""
+    """The refusal of a mask in which this share of the pixels fits no code."""
     what = f"{share:.0%} of its pixels are close to no value of the other masks, so their classes are unknown."
     return Refusal("unknown-codes", what, "Is it a photograph, or does it number objects? Export the mask again.")
 
 
 def fitted(raw: RawMask, coding: MaskEncoding) -> NDArray[np.int32]:
-    """The place of each pixel's code in the book, [H, W]; UNFIT where it fits none.
+    """The index of each pixel's code in the book, [H, W]; UNFIT where it fits none.
 
-    A patch without any flat pixel, of a code that lies between two others, is a blend that passes that code by chance:
+    A patch without flat pixels, with a code between two others, is a blend that matches that code by chance:
     grey 40 on the edge of 0 and 80.
     """
     book = coding.book
@@ -107,7 +107,7 @@ def fitted(raw: RawMask, coding: MaskEncoding) -> NDArray[np.int32]:
 
 
 def nearest_filled(places_HW: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Every UNFIT pixel as its nearest fitting pixel; all 0 where none fits."""
+    """Fill every UNFIT pixel from its nearest fitting pixel; all 0 if none fits."""
     unfit_HW = (places_HW == UNFIT).astype(np.uint8)
     if not unfit_HW.any():
         return places_HW
@@ -120,10 +120,10 @@ def nearest_filled(places_HW: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def way_to_fit(size: tuple[int, int], turn: int, image_size: tuple[int, int], image_turn: int) -> str:
-    """How a mask of another size (H, W) than its image's is brought to it.
+    """How to fit a mask to an image of a different size (H, W).
 
-    "turn": as its image is by EXIF, because the mask was drawn on the stored pixels; "scale": the same view in other
-    pixels; "ask-turn", "ask-stretch": only the user can decide.
+    "turn": by the image's EXIF orientation, because the mask was drawn on the stored pixels; "scale": the same view at
+    another resolution; "ask-turn", "ask-stretch": only the user can decide.
     """
     (height, width), (image_h, image_w) = size, image_size
     if image_turn >= 5 and turn == 1 and size == (image_w, image_h):
@@ -131,7 +131,7 @@ def way_to_fit(size: tuple[int, int], turn: int, image_size: tuple[int, int], im
     if size == (image_w, image_h):
         return "ask-turn"
     times = [image_h / height, height / image_h, image_w / width, width / image_w]
-    if max(times) > MOST_SCALED:  # so far apart that rounding makes any two shapes alike
+    if max(times) > MOST_SCALED:  # so different that rounding makes any two shapes alike
         return "ask-stretch"
     return "scale" if abs(width * image_h - height * image_w) <= 1.5 * max(image_size) else "ask-stretch"
 
@@ -139,12 +139,12 @@ def way_to_fit(size: tuple[int, int], turn: int, image_size: tuple[int, int], im
 def fitted_to(
     labels: Labels, raw_turn: int, image_size: tuple[int, int], image_turn: int, turn: str | None, stretch: bool
 ) -> tuple[Labels, Change] | str:
-    """Labels brought to their image's size (H, W), and what was done; or the question that must be answered first.
+    """Labels at their image's size (H, W), and the change made; or the question that must be answered first.
 
     Args:
         image_turn: the image's EXIF orientation; a mask of the stored image's size without one is turned the same way.
-        turn: --turn, for masks that are rotated against their images: "left", "right" or "transpose".
-        stretch: --stretch-masks: masks of another shape cover the same view and may be stretched.
+        turn: --turn, for masks that are rotated relative to their images: "left", "right" or "transpose".
+        stretch: --stretch-masks: masks of another shape show the same view and may be stretched.
     """
     size, (height, width) = labels.shape, image_size
     said = f"{size[1]}×{size[0]} became {width}×{height}"

@@ -1,7 +1,7 @@
-"""Which class each code in the masks is: as dataset.toml or the format declares, else every code that was found is one.
+"""The class of each mask value (code): declared by dataset.toml or the format, otherwise one class per value found.
 
-Where one reading is the only sensible one it is taken (0 and 255 are background and foreground), and `reading` says it
-in a line with the options that change it. --class and --void are applied by `declared_values`.
+If only one reading is sensible, it is used (0 and 255 are background and foreground), and a note reports it with the
+options that change it. `declared_values` applies --class and --void.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from pixelwise.datasets.masks.mask_problems import names_of_black_and_white
 from pixelwise.datasets.palettes import VOID_NAMES, colour_number, names_of_colours, numbered_colour
 from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
 
-UNKNOWN = ClassList(("unknown",), filled_colours([None]))  # a stand-in, so that the doctor can go on
-APART = 8  # levels by which a palette's colours differ where a person can tell them apart
+UNKNOWN = ClassList(("unknown",), filled_colours([None]))  # a placeholder, so that `check` can continue
+APART = 8  # levels by which visually distinct palette colours differ
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """Which class each code is, before or after the user's choices."""
+    """The class of each code, before or after the user's choices."""
 
     classes: ClassList
-    numbers: Mapping[int, int]  # code → class id or VOID, of masks that hold numbers
-    colours: Mapping[int, int]  # the same of masks that hold colours
-    named: bool = False  # the names are known, from a file, a format or a colour map, and not made up from values
-    in_order: bool = False  # classes that dataset.toml only names were met with the values found, in order
+    numbers: Mapping[int, int]  # code → class id or VOID, for masks with numbers
+    colours: Mapping[int, int]  # the same for masks with colours
+    named: bool = False  # names come from a file, a format or a colour map, and are not made up from values
+    in_order: bool = False  # classes without ids in dataset.toml were matched to the values found, in order
 
     @property
     def known(self) -> bool:
@@ -46,7 +46,7 @@ def meaning_of(
     masks: Sequence[MaskInspection] = (),
     beside: tuple[str, Mapping[int, str]] = ("", {}),
 ) -> Meaning:
-    """The classes of a dataset, and those of its masks' codes; `beside`: the folder's table of colours."""
+    """The classes of a dataset and of its masks' codes; `beside`: the folder's table of colours."""
     if listed.settings.classes is not None or listed.listing.declared is not None:
         return _declared_meaning(listed, numbers, colours)
     chosen = numbers if numbers and (not colours or numbers.masks >= colours.masks) else colours
@@ -81,9 +81,9 @@ def _declared_meaning(listed: Listed, numbers: MaskEncoding | None, colours: Mas
 
 
 def _met_in_order(settings: DatasetSettings, numbers: MaskEncoding | None) -> dict[int, int]:
-    """Values that were found → classes that dataset.toml names without ids, where there are as many of both.
+    """Values found → classes that dataset.toml names without ids, if their numbers are equal.
 
-    [[classes]] background and vessel, and masks of 0 and 255: the second class is 255, not an id 1 that nobody drew.
+    With [[classes]] background and vessel and masks of 0 and 255, the second class is 255, not an absent id 1.
     """
     if settings.classes is None or settings.numbered or numbers is None or numbers.kind in ("lost", "one-value"):
         return {}
@@ -144,7 +144,7 @@ def _coloured_meaning(
 
 
 def _nearest(coding: MaskEncoding, declared: Mapping[int, int]) -> dict[int, int]:
-    """Each colour that was found → the declared class whose colour it is, within the coding's tolerance."""
+    """Each colour found → the declared class with that colour, within the encoding's tolerance."""
     found = {}
     targets = list(declared)
     points_K3 = points_of(targets, True)
@@ -152,13 +152,13 @@ def _nearest(coding: MaskEncoding, declared: Mapping[int, int]) -> dict[int, int
         distance_K = abs(points_K3 - points_of([code], True)).max(axis=1)
         if distance_K.min() <= coding.book.tolerance:
             found[code] = declared[targets[int(distance_K.argmin())]]
-    if 0 in coding.book.codes and 0 not in found:  # black beside declared colours: unlabelled, by every convention
+    if 0 in coding.book.codes and 0 not in found:  # black next to declared colours: unlabelled by convention
         found[0] = VOID
     return found
 
 
 def _too_alike(colours: Collection[Colour | None]) -> bool:
-    """True for a palette of indistinguishable colours, such as the grey ramp (0, 0, 0), (1, 1, 1), …"""
+    """Whether a palette's colours are indistinguishable, such as the grey ramp (0, 0, 0), (1, 1, 1), …"""
     given = [colour for colour in colours if colour]
     if len(set(colours)) < len(colours) or any(max(colour) - min(colour) < APART for colour in given[1:]):
         return True
