@@ -27,7 +27,7 @@ def open_dataset(
     added. A folder with "train" but no "val" is split in the same way.
 
     Classes come from `classes`, dataset.toml, the format, or the values found in the masks; 0 and 255, or any other two
-    values, are background and foreground. The `notes` and `problems` of the result say how the masks are read.
+    values, are background and foreground. The `notes` and `problems` of the result report how masks are read.
 
     Args:
         path: the dataset's folder.

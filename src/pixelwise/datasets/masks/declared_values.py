@@ -27,7 +27,7 @@ class MaskContents:
 
     numbers: MaskEncoding | None
     colours: MaskEncoding | None
-    palette: Mapping[int, Colour]  # of masks that are palette images
+    palette: Mapping[int, Colour]  # of palette images
 
     @property
     def codes(self) -> list[Code]:
