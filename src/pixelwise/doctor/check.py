@@ -1,4 +1,4 @@
-"""The verb `check`: examine a folder of images and masks; with `fix`, write a repaired copy and examine that too."""
+"""The verb `check`: check a folder of images and masks; with `fix`, also write a repaired copy and check that."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def check(
     model: Predicts | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> CheckReport:
-    """Check a folder of images and masks: every problem, where it is, and how to fix it. The data are never changed.
+    """Check a folder of images and masks: list every problem, its place and its fix. Never changes the data.
 
     Args:
         data: folder of images and masks, in any layout that `open_dataset` reads.
         fix: new folder for a repaired copy in the native layout. None: no copy.
-        decisions: a `doctor.fix.Decisions`: how to repair what can be repaired in several ways. None: no decisions.
+        decisions: a `doctor.fix.Decisions`: choices where several repairs are possible. None: no decisions.
         classes: class name → the mask values of the class: numbers, "1-99" for a range, "#rrggbb" for a colour. None:
             detected.
         void: mask values that mean unlabelled. Default: detected.
-        model: model to find suspected label errors with, as `load` returns it. None: no search for them.
-        progress: called with (what is being done, done, total), in the calling thread.
+        model: a model from `load` that finds suspected label errors. None: no search for them.
+        progress: called with (current step, done, total), in the calling thread.
 
     Returns:
         CheckReport: the findings by kind, classes, suggested split, suspected label errors, and the repaired copy.
 
     Raises:
-        UsageError: no such folder; the model has other classes; a decision that is unknown or applies to nothing.
-        DatasetError: no layout is detected, or dataset.toml is wrong; with `fix`: a decision is missing, or nothing can
-            be repaired.
+        UsageError: no such folder; the model has other classes; a decision is unknown or applies to nothing.
+        DatasetError: no layout is detected, or dataset.toml is invalid; with `fix`: a decision is missing, or nothing
+            can be repaired.
         OutputError: `fix` exists already or cannot be written.
 
     Example:
@@ -86,7 +86,7 @@ def check(
 def _with_copy(
     report: CheckReport, diagnosis: Diagnosis, out: Path, chosen: Decisions, progress: Progress
 ) -> CheckReport:
-    """Write a repaired copy into `out`, examine it, and add both to the report. Raises as `check`."""
+    """Write a repaired copy into `out`, check it, and add both to the report. Raises as `check`."""
     left_out, notes = write_repaired_copy(diagnosis, out, chosen, progress)
     kept = chosen.commonest or chosen.keep_classes
     questions = tuple(q for q in report.questions if not (kept and q.option.startswith("--commonest")))

@@ -1,4 +1,4 @@
-"""The doctor's report as one HTML file: no script, no outside address, light and dark, thumbnails inside.
+"""The doctor's report as one HTML file: no scripts, no external links, light and dark, embedded thumbnails.
 
 Shapes: H, W of an image; h, w of its thumbnail.
 """
@@ -23,7 +23,7 @@ from pixelwise.reports.pictures import PagePicture, page_picture, scaled
 
 THUMBNAIL_PX = 160
 SHOWN_THUMBNAILS = 6
-GROUND = 128  # grey beside and below a picture, on either theme
+GROUND = 128  # grey around a picture, in both themes
 SHOWN_LINES = 40
 SHOWN_SUSPECTS = 24
 
@@ -56,7 +56,7 @@ def page_of(report: CheckReport) -> str:
 
 
 def pictures_of(report: CheckReport, group: Group) -> list[PagePicture]:
-    """Pictures of the first pairs that a group is about, image and mask side by side."""
+    """Pictures of a group's first pairs, image and mask side by side."""
     found = []
     for problem in group.problems[: 4 * SHOWN_THUMBNAILS]:
         sample = report.samples.get(problem.where)
@@ -71,7 +71,7 @@ def pictures_of(report: CheckReport, group: Group) -> list[PagePicture]:
 
 
 def pair_picture(sample: Sample, classes: ClassList) -> Pixels | None:
-    """Image and mask, each made small, side by side; one of them alone where the other cannot be read."""
+    """Thumbnails of image and mask, side by side; only one if the other cannot be read; None without either."""
     parts = []
     with contextlib.suppress(DataError):
         parts.append(small(read_sample_image(sample)))
@@ -86,7 +86,7 @@ def pair_picture(sample: Sample, classes: ClassList) -> Pixels | None:
 
 
 def suspect_pictures(report: CheckReport, sample: Sample, box: tuple[int, int, int, int]) -> list[PagePicture]:
-    """A doubted region: its image, and its mask in colours."""
+    """A suspected label error: the image of its region, and the mask in colours."""
     try:
         image = read_sample_image(sample)
         mask_ids = {} if report.read_as(sample) != sample else report.mask_ids
@@ -107,12 +107,12 @@ def painted(labels: Labels, classes: ClassList) -> Pixels:
 
 
 def small(picture: Pixels, *, nearest: bool = False) -> Pixels:
-    """Shrunk or enlarged until its longer side is THUMBNAIL_PX."""
+    """The picture, scaled so that its longer side is THUMBNAIL_PX."""
     return scaled(picture, THUMBNAIL_PX / max(picture.shape[:2]), nearest=nearest)
 
 
 def _mask_picture(sample: Sample, classes: ClassList) -> Pixels | None:
-    """A mask as a person can see it: its colours, its grey values if they are far apart, else a colour for each id."""
+    """A visible mask: its own colours, the classes' colours if its values are class ids, else a colour per value."""
     try:
         if sample.mask is None:
             return None

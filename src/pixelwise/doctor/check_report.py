@@ -36,7 +36,7 @@ class Group:
 
     @property
     def remedies(self) -> tuple[str, ...]:
-        """What to do, each thing once; where every file has its own, those of the first three."""
+        """The distinct remedies, at most three."""
         return tuple(dict.fromkeys(problem.remedy for problem in self.problems))[:3]
 
     def files(self, at_most: int = SHOWN_FILES) -> str:
@@ -54,17 +54,17 @@ class CheckReport:
     classes: ClassList
     mask_ids: Mapping[int, int]  # id in a mask file → class id or VOID; empty where masks hold colours
     findings: Findings
-    codings: tuple[MaskEncoding, ...]  # of the masks with numbers, of those with colours
+    codings: tuple[MaskEncoding, ...]  # of numeric masks, of colour masks
     questions: tuple[Question, ...]  # decisions that `--fix` needs
     notes: tuple[str, ...]
-    split: Mapping[str, tuple[str, ...]]  # a grouped split, by the groups' names; empty where none is suggested
-    samples: Mapping[str, Sample] = field(default_factory=dict)  # by the names of their files, for thumbnails
+    split: Mapping[str, tuple[str, ...]]  # suggested split by group names; empty without a suggestion
+    samples: Mapping[str, Sample] = field(default_factory=dict)  # by file name, for thumbnails
     suspects: tuple[SuspectedLabel, ...] = ()  # regions where a model contradicts the masks
-    corrected: Mapping[str, Any] = field(default_factory=dict)  # what a person changed in a model's masks
+    corrected: Mapping[str, Any] = field(default_factory=dict)  # manual corrections of a model's masks
     seconds: float = 0.0
-    fixed: Path | None = None  # where the repaired copy is
-    left_out: int = 0  # pairs that are not in it
-    copy_errors: tuple[Problem, ...] = ()  # what is still wrong with it
+    fixed: Path | None = None  # the repaired copy
+    left_out: int = 0  # pairs that the copy lacks
+    copy_errors: tuple[Problem, ...] = ()  # errors that remain in the copy
     read_as: Callable[[Sample], Sample] = same  # how a sample's mask is read, for pictures
 
     @property
@@ -74,11 +74,11 @@ class CheckReport:
 
     @property
     def all_well(self) -> bool:
-        """True when nothing is left to do: the folder is sound, or its repaired copy is and holds every pair."""
+        """True when nothing is left to do: the folder is sound, or a repaired copy is sound and holds every pair."""
         return not (self.left_out or self.copy_errors) if self.fixed else self.sound
 
     def groups(self) -> tuple[Group, ...]:
-        """Findings by kind: errors first, then by number."""
+        """Findings by kind: errors first, then the most frequent."""
         kinds: dict[tuple[str, str], list[Problem]] = {}
         for problem in self.findings.problems:
             kinds.setdefault((problem.severity, problem.kind), []).append(problem)
@@ -86,7 +86,7 @@ class CheckReport:
         return tuple(sorted(groups, key=lambda group: (group.severity != "error", -len(group.problems))))
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as plain lists and tables. `version` changes when a key changes its meaning."""
+        """The whole report as plain lists and dicts. `version` changes when the meaning of a key changes."""
         return {
             "version": VERSION,
             "root": shown(self.root),

@@ -1,6 +1,6 @@
-"""One pass over all pairs of a folder, then every analysis of what was read.
+"""One pass over all pairs of a folder, then every analysis of the results.
 
-A pair leaves a few kilobytes behind, so memory does not grow with the images: 10,000 pairs need 30 MB.
+A pair keeps a few kilobytes, so memory does not depend on image size: 10,000 pairs need 30 MB.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from pixelwise.records import VOID, Dataset, Sample
 
 TOLD_ONCE = frozenset(STORAGE)  # kinds that are reported once for all masks
 
-Progress = Callable[[str, int, int], None]  # what is done, done, in all
+Progress = Callable[[str, int, int], None]  # current step, done, total
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Diagnosis:
     """Everything found in one pass over a folder, for the report and for the repair."""
 
     listed: Listed
-    dataset: Dataset  # whose masks are read as `reading` says
+    dataset: Dataset  # masks are read by `reading`
     reading: Reading
     report: CheckReport
-    ways: frozenset[str] = frozenset()  # how masks of other sizes than their images' can be fitted to them
+    ways: frozenset[str] = frozenset()  # ways to fit masks whose size differs from their image's
 
     @property
     def meaning(self) -> Meaning:
@@ -73,9 +73,9 @@ def diagnose(
     progress: Progress = lambda what, done, total: None,
     *,
     masks: str = "",
-    asked: MaskChoices = MaskChoices(),  # noqa: B008 - it cannot be changed
+    asked: MaskChoices = MaskChoices(),  # noqa: B008 - immutable
 ) -> Diagnosis:
-    """Read every pair of a folder once and report everything found. `masks`: see `list_dataset`. Raises as `check`."""
+    """Read every pair of a folder once and report all findings. `masks`: see `list_dataset`. Raises as `check`."""
     listed = list_dataset(data, masks=masks)
     jobs = [(split, sample) for split, samples in listed.listing.splits.items() for sample in samples]
     looks = _look_at_all([sample for _, sample in jobs], progress)
@@ -83,7 +83,7 @@ def diagnose(
     reading = read_masks(listed, seen_masks, asked)
     meaning, numbers = reading.meaning, reading.numbers
     plain = dataset_of(listed, meaning.classes, _file_ids(meaning, numbers))
-    understood = replace(plain, mask_ids={})  # looks are translated into class ids before they are judged
+    understood = replace(plain, mask_ids={})  # inspections hold class ids before validation
     pairs = [
         (split, validate_pair(understood if translated else plain, look))
         for (split, _), (look, translated) in zip(jobs, (_translated(look, reading) for look in looks), strict=True)
@@ -126,7 +126,7 @@ def diagnose(
 
 
 def ways_to_fit(looks: Sequence[PairInspection]) -> frozenset[str]:
-    """How masks of other sizes than their images' can be fitted to them, see `relabel.way_to_fit`."""
+    """Ways to fit masks whose size differs from their image's, see `relabel.way_to_fit`."""
     return frozenset(
         way_to_fit(look.mask.size, look.mask.turn, look.image.size, look.image.turn)
         for look in looks
@@ -135,10 +135,10 @@ def ways_to_fit(looks: Sequence[PairInspection]) -> frozenset[str]:
 
 
 def _translated(look: PairInspection, reading: Reading) -> tuple[PairInspection, bool]:
-    """An inspection with codes translated to class ids and storage accepted; False: unchanged.
+    """An inspection with mask values translated to class ids and storage accepted; False: unchanged.
 
-    Problems of storage and coding are reported once for the dataset. Ids that a declared mapping lacks stay, so that
-    each file with such ids is named.
+    Problems of storage and encoding are reported once for the dataset. Ids that a declared mapping lacks stay, so
+    that each file with such ids is reported.
     """
     mask, meaning = look.mask, reading.meaning
     if mask is not None and reading.is_colour(mask) and not mask.coloured:
@@ -158,7 +158,7 @@ def _translated(look: PairInspection, reading: Reading) -> tuple[PairInspection,
     table = meaning.colours if mask.coloured else meaning.numbers
     coding = reading.colours if mask.coloured else reading.numbers
     blended = mask.storage == "jpeg-mask" or (coding is not None and coding.book.blurred) or reading.objects != "ids"
-    if not set(table) - {VOID}:  # nobody knows what its codes mean: told once, for all such masks
+    if not set(table) - {VOID}:  # unknown mask values: reported once for all such masks
         return replace(look, refused=refused, mask=replace(mask, storage="unknown")), True
     if not blended and not set(mask.codes) <= set(table):
         if mask.storage == "ids":
@@ -197,7 +197,7 @@ def _file_ids(meaning: Meaning, numbers: MaskEncoding | None) -> dict[int, int]:
 
 
 def _by_file(dataset: Dataset) -> dict[str, Sample]:
-    """Samples by the name under which problems name their files."""
+    """Samples by the file name that problems use."""
     return {
         shown_sample(sample, dataset.root, mask=mask): sample
         for samples in dataset.splits.values()

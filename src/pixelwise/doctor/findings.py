@@ -1,6 +1,6 @@
-"""The facts of all pairs → findings: everything that keeps a dataset from being trained on, listed at once.
+"""The facts of all pairs → findings: everything that prevents training, in one list.
 
-`validate_pair` reports what is wrong with one pair; here are the problems that only all of them show, by split.
+`validate_pair` reports the problems of one pair; this module adds those of whole splits and of the dataset.
 
 Shapes: H, W of one image; C classes.
 """
@@ -25,7 +25,7 @@ from pixelwise.errors import DatasetError, UsageError
 from pixelwise.images.files import shown
 from pixelwise.records import VOID, Dataset, Problem, Sample
 
-# Errors that end with the pair that they are about: dropping it repairs the dataset.
+# Errors of single pairs: dropping the pair repairs the dataset.
 ABOUT_ONE_PAIR = frozenset((
     "mask-missing", "image-missing", "duplicate-stem", "name-case", "name-unicode", "size-mismatch", "ids-outside",
     "missing", "unreadable", "not-a-file", "too-large", "empty-file", "not-an-image", "truncated", "unread-kind",
@@ -35,7 +35,7 @@ ABOUT_ONE_PAIR = frozenset((
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """What one split holds, of its sound pairs."""
+    """Counts over the sound pairs of one split."""
 
     pairs: int
     pixels_C: NDArray[np.int64]  # pixels of each class
@@ -67,16 +67,16 @@ def find_problems(
     splits: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Findings:
-    """Read every pair and list everything that is wrong, those of `dataset.problems` included.
+    """Read every pair and list every problem, including `dataset.problems`.
 
-    Errors: files that cannot be read, sizes that differ, masks that hold no class ids or ids without a class, files
-    without partner, no pair to train with, one image in all, void masks. Warnings: classes without pixels or missing
-    from a split, masks of one class only, equal images in two splits.
+    Errors: unreadable files, sizes that differ, masks without class ids or with unknown ids, unpaired files, no pair
+    to train on, only one image, void masks. Warnings: classes without pixels or missing from a split, masks of only
+    one class, equal images in two splits.
 
     Args:
-        splits: which splits to read; None: all. Problems of the others are left out, so that a sound test split can be
-            used whatever train looks like.
-        progress: called with (pairs done, pairs in all), in the calling thread.
+        splits: the splits to read; None: all. Problems of other splits are left out, so a sound test split is usable
+            even if train is broken.
+        progress: called with (pairs done, total pairs), in the calling thread.
 
     Raises:
         UsageError: a split that the dataset does not have.
@@ -98,7 +98,7 @@ def gather(
     *,
     asked: Sequence[str] | None = None,
 ) -> Findings:
-    """The findings of pairs that were read, each with its split."""
+    """The findings of validated pairs, each given with its split."""
     problems = [problem for problem in dataset.problems if _concerns(problem, chosen, dataset)]
     census = {split: _Census(len(dataset.classes)) for split in chosen}
     copies: defaultdict[tuple[int, int], list[tuple[str, Sample]]] = defaultdict(list)
@@ -126,7 +126,7 @@ def gather(
 def _without_withheld(
     facts: Sequence[tuple[str, PairFacts]],
 ) -> tuple[list[tuple[str, PairFacts]], list[Problem]]:
-    """All masks of test are void: a benchmark that keeps its labels. Told once, not as an error of each pair."""
+    """Report a test split with only void masks (a benchmark that withholds its labels) once, not for each pair."""
     of_test = [pair for split, pair in facts if split == "test"]
     void = [pair for pair in of_test if [problem.kind for problem in pair.problems] == ["all-void"]]
     if len(void) < 2 or len(void) < len(of_test):
@@ -138,7 +138,7 @@ def _without_withheld(
 
 
 def require_sound(findings: Findings) -> None:
-    """Raise DatasetError with every error that was found; warnings do not stop."""
+    """Raise DatasetError with every error found; warnings do not raise."""
     errors = findings.errors
     if errors:
         skippable = all(problem.kind in ABOUT_ONE_PAIR for problem in errors)
@@ -148,10 +148,10 @@ def require_sound(findings: Findings) -> None:
 
 
 def without_bad(dataset: Dataset, findings: Findings) -> Dataset:
-    """The dataset without the pairs that have errors, and without the problems that end with them.
+    """The dataset without the pairs that have errors, and without the problems of those pairs.
 
     Raises:
-        DatasetError: errors remain that no dropped pair mends, or train or val would be left empty.
+        DatasetError: errors remain that dropping pairs does not fix, or train or val would be empty.
     """
     splits = {
         split: tuple(sample for sample in samples if sample.name not in findings.bad)
@@ -183,14 +183,14 @@ def _judge_all(
 
 
 def _concerns(problem: Problem, chosen: Sequence[str], dataset: Dataset) -> bool:
-    """False for a problem of a split that is not looked at, though it has samples."""
+    """False for a problem of a split that has samples but is not read."""
     first = PurePosixPath(problem.where).parts[:1]
     split = first[0].removesuffix(".txt").removesuffix("annot") if first else ""
     return split not in SPLITS or split in chosen or split not in dataset.splits
 
 
 def _too_few(dataset: Dataset, chosen: Sequence[str], asked: Sequence[str] | None) -> list[Problem]:
-    """Problems if there is too little to train with."""
+    """Problems if there are too few pairs to train on."""
     total = sum(len(samples) for samples in dataset.splits.values())
     if asked is not None and "train" not in asked:
         if any(dataset.splits[split] for split in chosen):
@@ -244,13 +244,13 @@ def _class_problems(dataset: Dataset, counted: Mapping[str, SplitFacts]) -> list
 
 
 def _copies_across_splits(root: Path, groups: Iterable[Sequence[tuple[str, Sample]]]) -> list[Problem]:
-    """Warnings for image files with equal bytes in different splits: they inflate validation scores."""
+    """Warnings for byte-identical image files in different splits: they inflate validation scores."""
     problems = []
     for group in groups:
         split, sample = group[0]
         if len({name for name, _ in group}) == 1:
             continue
-        # Equal size and checksum are a reason to look, not proof.
+        # Equal size and checksum are a hint, not proof.
         content = image_bytes(sample)
         for other_split, other in group[1:]:
             if other_split != split and image_bytes(other) == content:
@@ -262,7 +262,7 @@ def _copies_across_splits(root: Path, groups: Iterable[Sequence[tuple[str, Sampl
 
 
 class _Census:
-    """Counts over one split, as its pairs come in."""
+    """Running counts over one split."""
 
     def __init__(self, num_classes: int) -> None:
         self.pairs = 0

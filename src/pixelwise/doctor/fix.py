@@ -1,8 +1,8 @@
 """A repaired native copy: OUT/{train,val,test}/{images,masks}/, dataset.toml, and repairs.jsonl with every change.
 
-Images keep their bytes. Masks become palette PNGs of class ids, without loss but where repairs.jsonl says what is lost.
-What only the user can decide must be given as an option (`Decisions`), never guessed; a pair that cannot be repaired is
-left out and listed with its reason.
+Images keep their bytes. Masks become palette PNGs of class ids, without loss except where repairs.jsonl states it.
+Choices that only the user can make are options (`Decisions`) and never guessed. A pair that cannot be repaired is left
+out and listed with the reason.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ TURNS = ("left", "right", "transpose")
 class Decisions:
     """Decisions that only the user can make. Every field is an option of `pixelwise check --fix`."""
 
-    binary_foreground: str | None = None  # 255 beside 0, or every object's id, is the class of this name
-    void_values: tuple[str, ...] = ()  # codes that mean unlabelled: "255", "#000000"
-    class_values: tuple[str, ...] = ()  # codes that are classes though they look like void
-    background: str | None = None  # the name of the class that id 0, or black, is
-    turn: str | None = None  # masks that lie on their side: "left", "right" (how to turn them) or "transpose"
-    stretch_masks: bool = False  # masks of another shape than their images cover the same view
+    binary_foreground: str | None = None  # the class of 255 in a 0/255 mask, or of every object id
+    void_values: tuple[str, ...] = ()  # mask values that mean unlabelled: "255", "#000000"
+    class_values: tuple[str, ...] = ()  # mask values that are classes although they look like void
+    background: str | None = None  # name of the class of id 0 or black
+    turn: str | None = None  # how to rotate masks stored sideways: "left", "right" or "transpose"
+    stretch_masks: bool = False  # masks with another aspect ratio show the same view as their images
     grouped_split: bool = False  # split again by the suggested groups
-    drop_copies: bool = False  # leave the images of other splits' val and test out of train
-    commonest: int | None = None  # keep this many classes, those with the most pixels; the others become void
-    masks: str | None = None  # part of the names of the masks' folders or files, where several could be the masks
+    drop_copies: bool = False  # drop images from train that also occur in val or test
+    commonest: int | None = None  # keep the classes with the most pixels, this many; the others become void
+    masks: str | None = None  # part of the mask folder or file names, if several folders could hold the masks
     keep_classes: tuple[str, ...] = ()  # keep the classes of these names; the others become void
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Decisions:
             parse_value(value)
 
     def of_copy(self) -> list[str]:
-        """The options among them that say nothing but how the repaired copy is made."""
+        """The given options that apply only to the repaired copy."""
         given = {
             f"--turn {self.turn}": self.turn,
             "--stretch-masks": self.stretch_masks,
@@ -77,11 +77,11 @@ class Decisions:
 def write_repaired_copy(
     diagnosis: Diagnosis, out: Path, decisions: Decisions, progress: Callable[[str, int, int], None]
 ) -> tuple[int, list[str]]:
-    """Write the repaired copy. Returns how many pairs were left out, and what would mend them.
+    """Write the repaired copy. Returns the number of pairs left out, and how to fix them.
 
     Raises:
         UsageError: a decision matches nothing in these data.
-        DatasetError: a decision is missing (all missing ones are named), or no pair can be repaired.
+        DatasetError: decisions are missing (all are listed), or no pair can be repaired.
         OutputError: `out` already exists, is inside the data, or cannot be written.
     """
     require_new(out)
@@ -91,7 +91,7 @@ def write_repaired_copy(
 
 
 def refuse_in_vain(diagnosis: Diagnosis, decisions: Decisions) -> None:
-    """Raises UsageError where a decision about the copy would change nothing."""
+    """Raise UsageError if a decision about the copy has no effect."""
     kinds = {problem.kind for problem in diagnosis.report.findings.problems}
     if decisions.turn and "ask-turn" not in diagnosis.ways:
         raise UsageError(f"--turn {decisions.turn}: no mask is rotated against its image; leave the option out.")
@@ -145,7 +145,7 @@ def _write_copy(
 
 
 def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Meaning:
-    """Which class each code becomes, with the decisions applied. Raises DatasetError where one is missing."""
+    """The class of each mask value, with the decisions applied. Raises DatasetError if a decision is missing."""
     missing = [question for question in diagnosis.report.questions if not _answered(question.option, decisions)]
     blocking = [p for p in diagnosis.report.findings.errors if p.kind in BLOCKING and p.kind != "too-many-classes"]
     if missing or blocking:
@@ -162,7 +162,7 @@ def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Meaning:
             f"{where}: the masks hold no classes, so there is nothing to write.", diagnosis.report.findings.errors
         )
     declared = diagnosis.listed.settings.classes is not None or diagnosis.listed.listing.declared is not None
-    kept = list(range(len(meaning.classes))) if declared else sorted(labels)  # declared ones stay without any mask
+    kept = list(range(len(meaning.classes))) if declared else sorted(labels)  # declared classes stay even without masks
     new = {old: i for i, old in enumerate(kept)} | {VOID: VOID}
     names, colours = meaning.classes.names, meaning.classes.colours
     classes = ClassList(tuple(names[i] for i in kept), filled_colours([colours[i] for i in kept]))
@@ -171,12 +171,12 @@ def plan_codes(diagnosis: Diagnosis, decisions: Decisions) -> Meaning:
 
 
 def _answered(option: str, decisions: Decisions) -> bool:
-    """Whether a question was answered; a --masks that answers one leaves no question in the report."""
+    """Whether the decisions answer a question. A question that --masks answers is not in the report."""
     return option.startswith("--commonest") and bool(decisions.commonest or decisions.keep_classes)
 
 
 def _jobs(diagnosis: Diagnosis, decisions: Decisions) -> list[tuple[str, Sample, str]]:
-    """(split, sample, why it is left out or "") of every pair, those of nearly equal names among them."""
+    """(split, sample, reason to leave it out or "") of every pair, including pairs with nearly equal names."""
     splits = diagnosis.listed.listing.splits
     jobs = [(split, sample) for split, samples in splits.items() for sample in samples]
     for sample in diagnosis.listed.listing.near:
@@ -201,7 +201,7 @@ def _write_pair(
     sample: Sample,
     taken: set[tuple[str, str]],
 ) -> dict[str, Any]:
-    """Write one pair; what was done, for repairs.jsonl. Raises Refusal where it must be left out."""
+    """Write one pair and return its entry for repairs.jsonl. Raises Refusal if the pair must be left out."""
     if sample.mask is None:
         raise Refusal("mask-missing", "has no mask.", "")
     bad = [
@@ -256,7 +256,7 @@ def _labels(
 
 
 def _free_name(sample: Sample, split: str, taken: set[tuple[str, str]]) -> str:
-    """A name that is free in its split on every file system: NFC, and different from others in more than case."""
+    """A name that is unique in its split on every file system: NFC, and distinct when case is ignored."""
     own = Path(sample.name).name if sample.image_part else shown(sample.image.stem)
     stem = (
         "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in unicodedata.normalize("NFC", own)).lstrip(".")
@@ -273,7 +273,7 @@ def _free_name(sample: Sample, split: str, taken: set[tuple[str, str]]) -> str:
 
 
 def _summary(diagnosis: Diagnosis, plan: Meaning, decisions: Decisions) -> dict[str, Any]:
-    """The first line: what holds for all files."""
+    """The first line of repairs.jsonl: facts about all files."""
     return {
         "pixelwise": "repairs",
         "source": shown(diagnosis.dataset.root),

@@ -19,7 +19,7 @@ MARGIN_PX = 16  # around a patch in its crop
 
 
 class Predicts(Protocol):
-    """A model, as far as this module needs it."""
+    """The part of a model that this module uses."""
 
     @property
     def classes(self) -> ClassList: ...
@@ -55,7 +55,7 @@ def find_suspects(
     model: Predicts,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[SuspectedLabel]:
-    """The suspected label errors of some samples, the largest first, at most LISTED. Unreadable pairs are skipped.
+    """The suspected label errors of the samples, largest first, at most LISTED. Unreadable pairs are skipped.
 
     Args:
         splits: the samples of each split.

@@ -1,7 +1,7 @@
 """Leakage between splits: near copies, neighbouring video frames, groups such as patients and scenes.
 
-Every finding needs two witnesses, the pictures and the names, or two measures of the pictures; names alone prove
-nothing, because many datasets restart the numbers of their images in every split.
+Every finding needs two sources of evidence: images and names, or two image measures. Names alone prove nothing, because
+many datasets restart their image numbers in every split.
 
 Shapes: N images, T × T × 3 thumbnails, G groups.
 """
@@ -22,20 +22,20 @@ from pixelwise.datasets.masks.inspection import ImageInspection
 from pixelwise.doctor.near_copies import copies_across, median_agreement, usual_agreement
 from pixelwise.records import Problem
 
-PLAIN = 6.0  # images of less spread are alike because there is nothing on them
-FRAME_RATIO = 0.6  # neighbours that differ by less than this share of what strangers differ by are of one film
-FRAME_DETAIL = 0.12  # and agree in detail by so much more than strangers: photos of one kind only look alike from afar
-MOST_COMPARED = 60  # neighbours whose details are compared
+PLAIN = 6.0  # images with a smaller spread are alike because they are nearly blank
+FRAME_RATIO = 0.6  # frames of one video differ by less than this share of the usual distance
+FRAME_DETAIL = 0.12  # and their details agree by this much more: similar photos agree only coarsely
+MOST_COMPARED = 60  # neighbouring pairs whose details are compared
 GROUP_RATIO = 0.8
 CHANCES = 1000
 MOST_BY_CHANCE = 0.01
-REACH = 3  # frame numbers at most this many usual steps apart are neighbours
+REACH = 3  # neighbours: frame numbers at most this many usual steps apart
 VAL_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class InspectedImage:
-    """One image as this module needs it."""
+    """The facts of one image that this module uses."""
 
     split: str
     name: str  # the file, relative to the root
@@ -44,7 +44,7 @@ class InspectedImage:
 
 
 def near_copies(seen: Sequence[InspectedImage]) -> list[Problem]:
-    """Warnings for images that are nearly the same in two splits. Equal bytes are another finding's."""
+    """Warnings for near copies in two splits. `findings` reports byte-identical files."""
     rich = [one for one in seen if one.look.spread >= PLAIN]
     if len({one.split for one in rich}) < 2:
         return []
@@ -68,19 +68,19 @@ def thumbnail_distance(a: ImageInspection, b: ImageInspection) -> float:
 
 
 def usual_distance(seen: Sequence[InspectedImage]) -> float:
-    """What two images of the dataset differ by usually: the median of `distances_apart`."""
+    """The usual distance of two images of the dataset: the median of `distances_apart`."""
     apart = distances_apart(seen)
     return float(np.median(apart)) if len(apart) else 0.0
 
 
 def distances_apart(seen: Sequence[InspectedImage]) -> NDArray[np.float64]:
-    """What two images of the dataset differ by: over 500 pairs that a fixed seed draws."""
+    """Distances of 500 random pairs of images, drawn with a fixed seed."""
     picks = np.random.default_rng(0).integers(0, len(seen), (500, 2))
     return np.array([thumbnail_distance(seen[i].look, seen[j].look) for i, j in picks if i != j])
 
 
 def frames_across_splits(seen: Sequence[InspectedImage]) -> list[Problem]:
-    """Warnings for films whose neighbouring video frames are in different splits."""
+    """Warnings for videos whose neighbouring frames are in different splits."""
     films: defaultdict[str, list[tuple[int, InspectedImage]]] = defaultdict(list)
     for one in seen:
         parts = numbered(one.path)
@@ -115,9 +115,9 @@ def frames_across_splits(seen: Sequence[InspectedImage]) -> list[Problem]:
 
 
 def groups_across_splits(seen: Sequence[InspectedImage], told: Collection[str] = ()) -> list[Problem]:
-    """A warning for groups (patients, scenes) that names give away and pictures confirm, in more than one split.
+    """A warning for groups (patients, scenes) in more than one split, inferred from names and confirmed by images.
 
-    `told`: groups that were reported as films already.
+    `told`: groups already reported as videos.
     """
     groups: defaultdict[str, list[InspectedImage]] = defaultdict(list)
     for one in seen:
@@ -134,7 +134,7 @@ def groups_across_splits(seen: Sequence[InspectedImage], told: Collection[str] =
     apart = distances_apart(seen)
     if len(apart) == 0 or float(np.median(inside)) >= GROUP_RATIO * float(np.median(apart)):
         return []
-    rng = np.random.default_rng(0)  # as many pairs of strangers are as near as these by chance: how often?
+    rng = np.random.default_rng(0)  # null distribution: how often are random pairs this close by chance?
     by_chance = np.median(rng.choice(apart, (CHANCES, min(len(inside), len(seen) // 2))), axis=1)
     if float((by_chance <= np.median(inside)).mean()) > MOST_BY_CHANCE:
         return []
@@ -145,10 +145,10 @@ def groups_across_splits(seen: Sequence[InspectedImage], told: Collection[str] =
 
 
 def suggested_split(seen: Sequence[InspectedImage]) -> dict[str, tuple[str, ...]]:
-    """Groups by split: no group in two, about a fifth of the images in val. {} for fewer than 3 groups.
+    """Groups by split: no group in two splits, about a fifth of the images in val. {} for fewer than 3 groups.
 
-    The splits that were there are kept where they can be: a group goes where most of its images are, unless that
-    leaves val empty or too large; test keeps its groups.
+    Existing splits are kept where possible: a group goes to the split with most of its images, unless that leaves
+    val empty or too large; test keeps its groups.
     """
     where: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for one in seen:

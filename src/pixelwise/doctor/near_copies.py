@@ -1,8 +1,8 @@
-"""Whether two images are copies of one picture: saved again, resized, relit, or slightly cropped; not merely similar.
+"""Detect copies of one picture: re-encoded, resized, relit or slightly cropped; not merely similar.
 
-Photos of one kind (retinas, cells, pages, aerial tiles) agree in everything coarse: frame, light, horizon. So coarse
-agreement only proposes a pair. What decides is detail: what remains of a small grey image when its blurred self is
-taken away, correlated at the best of a few scales and places, and well beyond what is usual in the dataset.
+Photos of one kind (retinas, cells, pages, aerial tiles) agree coarsely: frame, light, horizon. So coarse agreement only
+proposes a pair. Detail decides: a small grey image minus its blurred version. The details of copies correlate, at the
+best of a few scales and offsets, far more than is usual in the dataset.
 
 Shapes: N images, M of them at a time, T × T × 3 thumbnails, D × D details.
 """
@@ -17,23 +17,23 @@ from numpy.typing import NDArray
 
 from pixelwise.datasets.masks.inspection import DETAIL_PX, THUMBNAIL_PX, ImageInspection
 
-NEAR_BITS = 12  # of 64, by which the hashes of a pair that is proposed may differ
-ALIKE = 0.5  # or correlation of their thumbnails, without what all thumbnails share
-SAME = 0.75  # correlation of details: of copies 0.8 and more, of strangers of one kind 0.6 and less
-BEYOND = 0.6  # of the way from what two images of the dataset usually agree by to being equal
-USUAL_PAIRS = 60  # that are drawn to know what is usual
-FEW, ALMOST = 4, 0.95  # images, below which nothing is usual and only what agrees almost wholly is a copy
-SHARED_BY = 8  # images at least, before anything counts as shared by all
+NEAR_BITS = 12  # of 64: the hashes of a proposed pair differ in at most this many
+ALIKE = 0.5  # or the correlation of their thumbnails, minus what all thumbnails share
+SAME = 0.75  # correlation of details: 0.8 and more for copies, 0.6 and less for similar photos
+BEYOND = 0.6  # share of the way from the usual agreement in the dataset to equality
+USUAL_PAIRS = 60  # random pairs that estimate the usual agreement
+FEW, ALMOST = 4, 0.95  # with fewer images, a copy must agree almost completely
+SHARED_BY = 8  # minimum number of images for shared content
 NOISE = 0.5  # levels of 255
 SCALES_PX = (62, 60, 58)  # a crop of up to a tenth, anywhere
 AT_ONCE = 256
-MOST_PAIRS = 4000  # whose details are compared: about a millisecond each; the likeliest first
+MOST_PAIRS = 4000  # compared in detail, the likeliest first; about a millisecond each
 
 Matrix = NDArray[np.float32]
 
 
 def copies_across(looks: Sequence[ImageInspection], splits: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Pairs (i, j) of one picture in two splits, i before j; the likeliest first."""
+    """Pairs (i, j), i < j, of copies in two splits; the likeliest first."""
     proposed = _proposed(looks, splits)
     if not proposed:
         return
@@ -46,18 +46,18 @@ def copies_across(looks: Sequence[ImageInspection], splits: Sequence[str]) -> It
 
 
 def usual_agreement(looks: Sequence[ImageInspection]) -> float:
-    """By how much two images of the dataset agree usually: photos of one kind share a rim, a grid, a frame."""
+    """The usual agreement of two images of the dataset: similar photos share a rim, a grid, a frame."""
     picks = np.random.default_rng(0).integers(0, len(looks), (USUAL_PAIRS, 2))
     return median_agreement([(looks[i], looks[j]) for i, j in picks if i != j])
 
 
 def median_agreement(pairs: Sequence[tuple[ImageInspection, ImageInspection]]) -> float:
-    """The median agreement of some pairs; 0 for none."""
+    """The median agreement of the pairs; 0 for none."""
     return float(np.median([agreement(_detail(a), _detail(b), 1.0) for a, b in pairs] or [0.0]))
 
 
 def agreement(first_DD: Matrix, second_DD: Matrix, enough: float = SAME) -> float:
-    """The largest correlation, -1 to 1, of one detail with the other, whole or as a part; or one that is enough."""
+    """The largest correlation, -1 to 1, of two details, whole or cropped; stops once it reaches `enough`."""
     best = _correlation(first_DD, second_DD)
     for whole, part in ((first_DD, second_DD), (second_DD, first_DD)):
         for side in SCALES_PX:
@@ -69,7 +69,7 @@ def agreement(first_DD: Matrix, second_DD: Matrix, enough: float = SAME) -> floa
 
 
 def _proposed(looks: Sequence[ImageInspection], splits: Sequence[str]) -> list[tuple[float, int, int]]:
-    """(how alike, i, j) of pairs in two splits that are coarsely alike, the most alike first."""
+    """(similarity, i, j) of coarsely similar pairs in two splits, most similar first."""
     hashes_N = np.array([look.hash for look in looks], np.uint64)
     splits_N = np.array(splits)
     small_NF = _small(looks)
@@ -87,7 +87,7 @@ def _proposed(looks: Sequence[ImageInspection], splits: Sequence[str]) -> list[t
 
 
 def _small(looks: Sequence[ImageInspection]) -> Matrix:
-    """Grey thumbnails [N, T·T] of mean 0 and length 1, without what all of them share."""
+    """Grey thumbnails [N, T·T] of mean 0 and length 1, minus what all of them share."""
     raw = np.frombuffer(b"".join(look.thumbnail for look in looks), np.uint8)
     grey_NF = raw.reshape(len(looks), THUMBNAIL_PX * THUMBNAIL_PX, 3).mean(axis=2, dtype=np.float32)
     grey_NF = _standard(grey_NF)
@@ -102,7 +102,7 @@ def _standard(rows_NF: Matrix) -> Matrix:
 
 
 def _detail(look: ImageInspection) -> Matrix:
-    """What a small grey image has beyond its blurred self, [D, D], over how much of that there is nearby."""
+    """The detail [D, D] of a small grey image: the image minus its blurred version, normalised by local contrast."""
     grey_DD = np.frombuffer(look.detail, np.uint8).reshape(DETAIL_PX, DETAIL_PX).astype(np.float32)
     fine_DD = grey_DD - cv2.GaussianBlur(grey_DD, (0, 0), 3)
     usual_DD = cv2.GaussianBlur(np.abs(fine_DD), (0, 0), 4)

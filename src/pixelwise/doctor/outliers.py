@@ -1,6 +1,6 @@
-"""Outlier images: blank, of extreme size, of another bit depth, with red and blue swapped, unlike all others.
+"""Outlier images: blank, of extreme size or another bit depth, with red and blue swapped, unlike all others.
 
-Limits are wide on purpose: a false finding costs more than a missing one.
+Thresholds are deliberately loose: a false positive costs more than a miss.
 
 Shapes: N images, R reference images, F features of a thumbnail.
 """
@@ -18,17 +18,17 @@ from pixelwise.doctor.leakage import InspectedImage
 from pixelwise.records import Problem
 
 BLANK = 0.75  # standard deviation of the pixels, in levels of 255
-SMALL_PX = 32  # an encoder of stride 32 sees one field of such an image
+SMALL_PX = 32  # an encoder of stride 32 has one output position for such an image
 AREA_TIMES = 25
 LONG_TIMES = 5
-DARK = 32  # a 16-bit image whose brightest sampled pixel is below this, of 255, uses an eighth of its range
-EXCHANGED = 0.8  # an image is reported if exchanging red and blue brings it nearer to the others by this factor
-ENOUGH = 12  # images, below which nothing is called usual
-REFERENCE = 512  # images to which each is compared
+DARK = 32  # of 255: a 16-bit image with all sampled pixels below it uses an eighth of its range
+EXCHANGED = 0.8  # report an image if swapping red and blue reduces its distance to this share
+ENOUGH = 12  # minimum number of images for statistics
+REFERENCE = 512  # images that each one is compared with
 
 
 def odd_images(seen: Sequence[InspectedImage]) -> list[Problem]:
-    """All warnings of this module, in the order of the images for each kind."""
+    """All warnings of this module, by kind, in the order of the images."""
     return [
         *blank(seen),
         *extreme_sizes(seen),
@@ -74,7 +74,7 @@ def extreme_sizes(seen: Sequence[InspectedImage]) -> list[Problem]:
 
 
 def odd_depths(seen: Sequence[InspectedImage]) -> list[Problem]:
-    """16-bit images that use so little of their range that they become black, and depths that are mixed."""
+    """16-bit images that use too little of their range and become black, and mixed bit depths."""
     problems = []
     for one in seen:
         if one.look.bits == 16 and one.look.brightest < DARK:
@@ -102,11 +102,11 @@ def thumbnails_of(seen: Sequence[InspectedImage]) -> NDArray[np.float32]:
 
 
 def exchanged_channels(seen: Sequence[InspectedImage]) -> list[Problem]:
-    """Images whose colours fit the others' only with red and blue exchanged: read as BGR somewhere on their way.
+    """Images whose colours match the others' only with red and blue swapped: RGB and BGR were confused.
 
-    The measure: red minus blue of a thumbnail, laid over its median of all images. Where most images agree with that
-    median, one that opposes it is looked at twice: it is reported only if it is much nearer to its nearest others with
-    red and blue exchanged.
+    The measure: red minus blue of a thumbnail, projected onto the median over all images. If most images agree with
+    that median, an image that opposes it is checked again: it is reported only if swapping red and blue moves it much
+    closer to its nearest neighbours.
     """
     coloured = [one for one in seen if one.look.spread >= BLANK]
     if len(coloured) < ENOUGH:
@@ -131,7 +131,7 @@ def exchanged_channels(seen: Sequence[InspectedImage]) -> list[Problem]:
 
 
 def _fits_exchanged(thumbnails_NTT3: NDArray[np.float32], n: int) -> bool:
-    """Whether image n is much nearer to the others with its red and blue exchanged than as it is."""
+    """Whether swapping red and blue moves image n much closer to the others."""
     compared = np.unique(np.linspace(0, len(thumbnails_NTT3) - 1, REFERENCE).astype(np.intp))
     others = thumbnails_NTT3[compared[compared != n]]
     own = np.sort(np.abs(others - thumbnails_NTT3[n]).mean(axis=(1, 2, 3)))[:3].mean()
@@ -140,7 +140,7 @@ def _fits_exchanged(thumbnails_NTT3: NDArray[np.float32], n: int) -> bool:
 
 
 def strange(seen: Sequence[InspectedImage]) -> list[Problem]:
-    """Images far from every other: the distance to the third nearest, against the same of all others."""
+    """Images far from all others: distance to the third nearest image, compared with its median over all images."""
     rich = [one for one in seen if one.look.spread >= BLANK]
     if len(rich) < 2 * ENOUGH:
         return []

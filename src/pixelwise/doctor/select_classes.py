@@ -1,4 +1,4 @@
-"""Select classes of a dataset: the commonest, or those named by the user. All others become void."""
+"""Select classes of a dataset: the most frequent, or those that the user names. All others become void."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
 
 @dataclass
 class _Class:
-    """One class that could be kept, and the codes that stand for it."""
+    """A candidate class and its mask values."""
 
     name: str
     colour: Colour | None
     numbers: list[int] = field(default_factory=list)
     colours: list[int] = field(default_factory=list)
-    pixels: float = 0.0  # in masks' worth
+    pixels: float = 0.0  # in units of one mask
 
 
 def select_classes(diagnosis: Diagnosis, commonest: int | None, names: Sequence[str]) -> Meaning:
-    """What every code means when the `commonest` classes and those of these names are kept, and no others.
+    """The meaning of every mask value when only the `commonest` most frequent classes and those in `names` are kept.
 
     Raises:
         UsageError: an unknown class name, or too many classes.
@@ -62,7 +62,7 @@ def select_classes(diagnosis: Diagnosis, commonest: int | None, names: Sequence[
 
 
 def _classes_of(diagnosis: Diagnosis) -> list[_Class]:
-    """All classes, also where there are more than a ClassList holds, in the order of their ids."""
+    """All classes in id order, even if there are more than a ClassList holds."""
     meaning, listing = diagnosis.meaning, diagnosis.listed.listing
     numbers, colours = diagnosis.numbers, diagnosis.colours
     if listing.source and numbers:

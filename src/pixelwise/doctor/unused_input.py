@@ -1,4 +1,4 @@
-"""Unused content of image files over a dataset: one warning per kind, with its count and first file."""
+"""Unused content of a dataset's image files: one warning per kind, with its count and first file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pixelwise.images.dropped_content import CHANNELS, DEPTH, LEFT_OVER, PAGES, DroppedContent
 from pixelwise.records import Problem
 
-TOLD = {  # kind → what many of them are, and the remedy
+TOLD = {  # kind → wording for several images, remedy
     CHANNELS: (
         "channels that vary and are not used",
         "Three channels are read, as red, green and blue. If the others matter, choose the three that show the classes "
@@ -26,10 +26,10 @@ TOLD = {  # kind → what many of them are, and the remedy
 
 
 def dropped_problems(found: Iterable[tuple[str, DroppedContent]]) -> list[Problem]:
-    """One warning for each kind of thing that is not used.
+    """One warning for each kind of unused content.
 
     Args:
-        found: (file relative to the dataset's root, what of it is not used), in the order of the dataset.
+        found: (file relative to the dataset's root, its unused content), in the order of the dataset.
     """
     by_kind: defaultdict[str, list[tuple[str, DroppedContent]]] = defaultdict(list)
     for where, dropped in found:
@@ -46,7 +46,7 @@ def dropped_problems(found: Iterable[tuple[str, DroppedContent]]) -> list[Proble
 
 
 def depth_notes(dropped: Sequence[Sequence[DroppedContent]]) -> list[str]:
-    """One line about images of more than 8 bits. `dropped`: of each image."""
+    """One line about images of more than 8 bits. `dropped`: the unused content of each image."""
     deep = [one for of_image in dropped for one in of_image if one.kind == DEPTH]
     if not deep:
         return []

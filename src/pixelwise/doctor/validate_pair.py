@@ -1,4 +1,4 @@
-"""Validate one inspected pair: its problems, or if there are none the pixels of each class.
+"""Validate one inspected pair: report its problems or, without any, its pixels per class.
 
 Shapes: H, W of one image.
 """
@@ -18,7 +18,7 @@ from pixelwise.images.files import Refusal
 from pixelwise.images.image_files import full_mapping, refuse_unknown_ids
 from pixelwise.records import VOID, Dataset, Problem, Sample
 
-FEW_PX = 4  # a mask that differs by no more was cut, not scaled
+FEW_PX = 4  # a mask whose size differs by at most this was cropped, not scaled
 DROP = "or leave the pair out: `check --fix` does, and `train --skip-bad`."
 TURN = "`pixelwise check DATA --fix OUT --turn left` (or right, or transpose) writes a copy in which it is rotated"
 STRETCH = "if it shows the same view, `pixelwise check DATA --fix OUT --stretch-masks` writes a copy in which it fits"
@@ -26,14 +26,14 @@ STRETCH = "if it shows the same view, `pixelwise check DATA --fix OUT --stretch-
 
 @dataclass(frozen=True)
 class PairFacts:
-    """What is known of one pair after validation."""
+    """The facts of one validated pair."""
 
     sample: Sample
     problems: tuple[Problem, ...]
-    size: tuple[int, int] | None = None  # (H, W); None where the image cannot be read
-    pixels: Mapping[int, int] | None = None  # pixels by class id, VOID among them; None where the pair is not sound
+    size: tuple[int, int] | None = None  # (H, W); None if the image cannot be read
+    pixels: Mapping[int, int] | None = None  # pixels by class id, including VOID; None if the pair has errors
     fingerprint: tuple[int, int] | None = None  # (bytes, CRC-32) of the image file
-    dropped: tuple[DroppedContent, ...] = ()  # what of the image's file is not used
+    dropped: tuple[DroppedContent, ...] = ()  # unused content of the image file
 
 
 def validate_pair(dataset: Dataset, look: PairInspection) -> PairFacts:
@@ -71,7 +71,7 @@ def validate_pair(dataset: Dataset, look: PairInspection) -> PairFacts:
 
 
 def _of_size(dataset: Dataset, sample: Sample, look: PairInspection) -> Problem:
-    """A mask of another size than its image: a warning where there is one way to fit it, which is taken."""
+    """The problem of a mask whose size differs from its image's: a warning if there is exactly one way to fit it."""
     assert sample.mask is not None
     assert look.mask is not None
     assert look.image is not None
@@ -88,7 +88,7 @@ def _of_size(dataset: Dataset, sample: Sample, look: PairInspection) -> Problem:
 
 
 def sizes_in_words(mask: tuple[int, int], image: tuple[int, int]) -> tuple[str, str]:
-    """How a mask's size (H, W) differs from its image's: message and remedy."""
+    """Message and remedy for a mask whose size (H, W) differs from its image's."""
     (mask_h, mask_w), (height, width) = mask, image
     message = f"{mask_w}×{mask_h} (width × height), but its image is {width}×{height}"
     if mask == (width, height):
