@@ -1,26 +1,26 @@
 """Decode the bytes of an image or mask file to pixels or mask values, by documented rules. Raises Refusal.
 
-Shapes: H, W height and width in pixels, after the EXIF orientation was applied (it is applied here, once, to images and
-masks alike, and nowhere else).
+Shapes: H, W height and width in pixels after the EXIF orientation is applied (only here, once, to images and masks
+alike).
 
-Read: JPEG (and the first picture of a multi-picture JPEG), PNG, WebP, BMP, TIFF, PPM, GIF, AVIF, JPEG 2000, TGA, HEIC
-(extra `formats`); the first frame or page. Whatever else a file holds is reported, see `dropped_content`.
-Recognised by content, not by suffix. Images become 8-bit RGB by these rules:
+Formats: JPEG (and the first picture of a multi-picture JPEG), PNG, WebP, BMP, TIFF, PPM, GIF, AVIF, JPEG 2000, TGA,
+HEIC (extra `formats`); the first frame or page. Other content of a file is reported, see `dropped_content`.
+The format follows from the content, not from the suffix. Images become 8-bit RGB by these rules:
 
     8-bit RGB         as stored; colour profiles are not applied
     grey              the value in all three channels; 1-, 2- and 4-bit grey spread over 0–255
-    16-bit            value / 257, rounded: the full range 0–65535 becomes 0–255, whatever part of it the image uses
-    PGM, PPM          value · 255 / the largest that the header states, rounded
-    alpha             dropped, the stored colour kept, as Pillow's convert("RGB") and OpenCV do: a model fed by another
-                      program sees the same pixels
+    16-bit            value / 257, rounded: the full range 0–65535 becomes 0–255, regardless of the range in use
+    PGM, PPM          value · 255 / the maximum value in the header, rounded
+    alpha             dropped, the stored colour kept, as in Pillow's convert("RGB") and OpenCV: a model gets the
+                      same pixels in other programs
     palette           each index's colour
     CMYK              Pillow's plain conversion, (1 − ink)·(1 − black)
-    float, 32-bit     refused: their range is not known
+    float, 32-bit     refused: their range is unknown
 
-Masks keep the stored number: a palette's index, never its colour.
+Masks keep the stored value: a palette index, never its colour.
 
-Whatever a decoder raises becomes a Refusal here. Files that would keep a decoder busy for ever are rejected before it
-runs: see `decoder_limits`.
+Every decoder error becomes a Refusal here. Files that would stall a decoder are rejected before it runs: see
+`decoder_limits`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def colour_codes(pixels_HW3: Pixels) -> NDArray[np.int32]:
 
 
 def number_of_colours(pixels_HW3: Pixels) -> int:
-    """How many different colours there are. Some rows at a time, and no sorting: an image of noise has millions."""
+    """The number of distinct colours. Works in blocks of rows without sorting: a noise image has millions."""
     seen = np.zeros(1 << 24, np.bool_)
     for top in range(0, len(pixels_HW3), STRIP_ROWS):
         seen[colour_codes(pixels_HW3[top : top + STRIP_ROWS])] = True
@@ -132,7 +132,7 @@ def _decoded(data: bytes, opened: OpenedImage) -> tuple[Pixels, tuple[DroppedCon
     if stored_depth(opened) == 16:
         return _of_16_bits(opened)
     image = load(opened.image)
-    if opened.format == "JPEG2000" and image.mode == "I;16":  # whatever its depth, its white is 65535
+    if opened.format == "JPEG2000" and image.mode == "I;16":  # white is 65535 at any depth
         return oriented(_three_channels(narrowed(np.asarray(image), 65535)), stored_turn(image)), ()
     signed = 2 in getattr(image, "tag_v2", {}).get(339, ())
     if image.mode in ("F", "I", "LAB") or image.mode.startswith("I;") or signed:
@@ -147,7 +147,7 @@ def _decoded(data: bytes, opened: OpenedImage) -> tuple[Pixels, tuple[DroppedCon
 
 
 def _of_jpeg(data: bytes, opened: OpenedImage) -> tuple[Pixels, tuple[DroppedContent, ...]] | None:
-    """Faster than Pillow by a quarter to a half, with the same pixels; None where Pillow has to decode."""
+    """The pixels of a JPEG, a quarter to a half faster than Pillow; None if Pillow must decode."""
     size = opened.image.height, opened.image.width
     if opened.image.mode == "CMYK":
         jpeg_pixels(data, size, "CMYK")  # only to detect damage: the colours are Pillow's
@@ -157,13 +157,13 @@ def _of_jpeg(data: bytes, opened: OpenedImage) -> tuple[Pixels, tuple[DroppedCon
 
 
 def _of_png(opened: OpenedImage) -> tuple[Pixels, tuple[DroppedContent, ...]]:
-    """By OpenCV, which returns part of a truncated file without an error: the chunks were checked before."""
+    """Decode with OpenCV. It accepts truncated files without an error, so the chunks are checked before."""
     alpha = opened.png is not None and opened.png.colour == 6
     flags = cv2.IMREAD_UNCHANGED if alpha else cv2.IMREAD_COLOR_RGB
     bounded = bounded_png(opened.lean, opened.png) if opened.png else opened.lean
     found = cv2.imdecode(np.frombuffer(bounded, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     if found is None or found.shape[:2] != opened.image.size[::-1]:
-        # Its checksums hold, but the stream has too few pixels: Pillow would leave the rest black.
+        # The checksums are valid, but the stream has too few pixels: Pillow would leave the rest black.
         raise truncated("its pixels cannot be decoded")
     if not alpha:
         return np.asarray(found, np.uint8), ()
@@ -175,21 +175,21 @@ def _of_16_bits(opened: OpenedImage) -> tuple[Pixels, tuple[DroppedContent, ...]
     wide = cv2.imdecode(np.frombuffer(bounded, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if wide is None or wide.dtype != np.uint16:
         raise truncated("its 16-bit pixels cannot be decoded")
-    nth = 2 if opened.png and opened.png.colour == 4 else 4  # OpenCV gives grey and alpha as four channels
+    nth = 2 if opened.png and opened.png.colour == 4 else 4  # OpenCV returns grey and alpha as four channels
     dropped = channel_dropped(cv2.extractChannel(wide, 3), nth) if wide.ndim == 3 and wide.shape[2] == 4 else ()
-    # With these flags OpenCV always turns a TIFF upright, and never a PNG.
+    # With these flags OpenCV always rotates a TIFF upright, and never a PNG.
     orientation = stored_turn(opened.image) if opened.png else 1
     narrow = narrowed(wide if wide.ndim == 2 else wide[:, :, 2::-1], 65535)
     return oriented(_three_channels(narrow), orientation), dropped
 
 
 def _three_channels(values: NDArray[np.uint8]) -> Pixels:
-    """[H, W, 3] as it is; [H, W] in all three channels."""
+    """[H, W, 3] unchanged; [H, W] repeated in three channels."""
     return values if values.ndim == 3 else np.asarray(cv2.merge([values] * 3), np.uint8)
 
 
 def _dropped_channels(image: Image.Image, opened: OpenedImage) -> tuple[DroppedContent, ...]:
-    """Alpha, or a fourth band, of an image that Pillow decoded."""
+    """The unused alpha or fourth band of an image that Pillow decoded."""
     bands = len(image.getbands())
     total = (bands_of(opened.lean) or (bands, 8))[0] if opened.format == "TIFF" else bands
     if image.mode in ("LA", "La", "PA"):
@@ -202,7 +202,7 @@ def _dropped_channels(image: Image.Image, opened: OpenedImage) -> tuple[DroppedC
 
 
 def mask_ids_of(data: bytes) -> MaskIds:
-    """Decode a mask to its stored numbers [H, W]. Raises Refusal."""
+    """Decode a mask to its stored values [H, W]. Raises Refusal."""
     return opened_mask_ids(data, open_image(data))
 
 
@@ -243,13 +243,13 @@ def _mask_ids(data: bytes, opened: OpenedImage) -> MaskIds:
         if depth == 16 and ids.min() >= 0 and ids.max() < 2**16:
             ids = ids.astype(np.uint16)
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
-    if tags.get(262) == 0 and ids.dtype == np.uint8:  # TIFF "white is zero": Pillow has inverted the values
+    if tags.get(262) == 0 and ids.dtype == np.uint8:  # TIFF "white is zero": Pillow inverts the values
         ids = (2 ** min(depth, 8) - 1) - ids
     return oriented(ids, stored_turn(image))
 
 
 def mask_palette(data: bytes) -> dict[int, Colour]:
-    """The colours of a palette PNG's indices; empty for a mask without palette. Decodes no pixel. Raises Refusal."""
+    """Index → colour of a palette PNG; empty for a mask without palette. Decodes no pixels. Raises Refusal."""
     image = open_image(data).image
     values = image.getpalette("RGB") if image.mode == "P" else None
     return (
@@ -258,7 +258,7 @@ def mask_palette(data: bytes) -> dict[int, Colour]:
 
 
 def load(image: Image.Image) -> Image.Image:
-    """Decode a Pillow image's pixels. Raises Refusal where that fails."""
+    """Decode the pixels of a Pillow image. Raises Refusal if that fails."""
     packing = getattr(image, "tag_v2", {}).get(259)
     with refusing("its pixels cannot be decoded"):
         try:
@@ -272,7 +272,7 @@ def load(image: Image.Image) -> Image.Image:
 
 
 def _is_plain(png: PngFacts) -> bool:
-    """8 bits a channel, grey or RGB or RGBA, and no chunk that only one of the decoders honours."""
+    """True for 8-bit grey, RGB or RGBA without chunks that only one of the decoders applies."""
     return png.depth == 8 and png.colour in (0, 2, 6) and png.chunks <= PLAIN_CHUNKS
 
 

@@ -1,8 +1,8 @@
-"""Limits on the work of decoders: computed from a file's bytes before a decoder runs, and rejected beyond them.
+"""Limits on decoder work, computed from a file's bytes. Files beyond them are rejected before a decoder runs.
 
-A file of some kilobytes can ask for minutes of work or gigabytes of memory without a large image in it: a JPEG of
-20,000 empty scans, a JPEG 2000 image of a million packets a tile, comments in pieces of one byte. Nothing
-here decodes a pixel. Every message names the number, the limit and a remedy.
+A file of a few kilobytes can cost minutes of work or gigabytes of memory without holding a large image: a JPEG with
+20,000 empty scans, a JPEG 2000 image with a million packets per tile, comments in one-byte pieces. This module decodes
+no pixels. Every message states the number, the limit and a remedy.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Iterator
 
 from pixelwise.images.files import PNG_MAGIC, STREAMED, Refusal, truncated
 
-MAX_PIXELS = 100_000_000  # an RGB image of 300 MB; more is refused before anything is decoded
+MAX_PIXELS = 100_000_000  # an RGB image of 300 MB; larger ones are refused before decoding
 REDUCE = f"Cut it into tiles, or make it smaller. {STREAMED}"
 MOST_SCANS = 1000
 MOST_SCANNED = 1_200_000_000  # scans × pixels of a JPEG: each scan visits every pixel
-FREELY_SCANNED, SCANNED_A_BYTE = 400_000_000, 2000  # and of a small file: scans hold something, as a rule
-PIXELS_A_BYTE = 512  # of a JPEG at the most: a bit for each block of 8 × 8
+FREELY_SCANNED, SCANNED_A_BYTE = 400_000_000, 2000  # for small files: real scans hold data
+PIXELS_A_BYTE = 512  # maximum of a JPEG: one bit per 8 × 8 block
 MOST_SEGMENTS = 10_000
-MANY_SEGMENTS = 64  # of a JPEG: more are left out before Pillow, which joins them, sees it
-MOST_BLOCKS = 200_000  # of a GIF's extensions, to the first picture
-MUCH_LARGER, FREE_CANVAS = 4, 4_000_000  # a WebP's canvas beside its first frame; pixels that cost little
-MOST_FRAMES = 1000  # that are counted
+MANY_SEGMENTS = 64  # of a JPEG: beyond this, needless segments are removed before Pillow joins them
+MOST_BLOCKS = 200_000  # of a GIF's extensions, up to the first picture
+MUCH_LARGER, FREE_CANVAS = 4, 4_000_000  # a WebP's canvas relative to its first frame; pixels allowed anyway
+MOST_FRAMES = 1000  # counting stops here
 MOST_PACKETS = 1_000_000  # of a JPEG 2000 image
-MOST_PACKED_PIXELS = 16_000_000  # of a run-length coded BMP, which Pillow decodes slowly
+MOST_PACKED_PIXELS = 16_000_000  # of a run-length encoded BMP: Pillow decodes it slowly
 RESAVE = "Open it in an image editor and save it again as PNG."
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in entropy-coded data, where FF is stuffed
 NO_FILL = re.compile(rb"[^\xff]")
@@ -36,7 +36,7 @@ UNREAD_FRAMES = {
 }
 FRAME_HEADERS = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)))
 KEPT_IN_PNG = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
-KEPT_IN_JPEG = frozenset((0xE0, 0xEE))  # JFIF and Adobe, which say how colours are meant
+KEPT_IN_JPEG = frozenset((0xE0, 0xEE))  # JFIF and Adobe, which define the colours
 MAX_EXIF = 1 << 20
 
 
@@ -49,8 +49,8 @@ def refuse_large(width: int, height: int) -> None:
 def check_jpeg(data: bytes) -> None:
     """Raise Refusal unless the JPEG's pixel data ends with its end marker and has no more scans than the limit.
 
-    Inside entropy-coded data every FF is stuffed, so an end marker after the start of the first scan is genuine; that
-    of an embedded thumbnail comes earlier.
+    In entropy-coded data every FF is stuffed, so an end marker after the start of the first scan is genuine. The end
+    marker of an embedded thumbnail comes earlier.
     """
     pixels, arithmetic = 0, False
     for marker, at, _stop in jpeg_segments(data):
@@ -79,7 +79,7 @@ def check_jpeg(data: bytes) -> None:
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """A JPEG's segments up to its first scan: marker, where it begins, where it ends. Raises Refusal."""
+    """A JPEG's segments up to its first scan: marker, start, end. Raises Refusal."""
     at = 2
     for number in range(MOST_SEGMENTS + 1):
         if number == MOST_SEGMENTS:
@@ -115,7 +115,7 @@ def _check_scans(data: bytes, at: int, limit: int) -> None:
 
 
 def lean_jpeg(data: bytes) -> bytes:
-    """The JPEG without fill bytes and needless segments, if it has many: Pillow's parser is slow with them."""
+    """The JPEG, without fill bytes and needless segments if it has many: they slow down Pillow's parser."""
     segments = list(jpeg_segments(data))
     sizes = sum(stop - at for _, at, stop in segments)
     filled = segments[-1][2] - 2 - sizes
@@ -131,7 +131,7 @@ def lean_jpeg(data: bytes) -> bytes:
 
 
 def lean_png(data: bytes) -> bytes:
-    """The PNG without chunks that change no pixel: profiles and texts can be decompression bombs. Small EXIF stays."""
+    """The PNG without chunks that affect no pixel: profiles and texts can be decompression bombs. Keeps small EXIF."""
     kept = [PNG_MAGIC]
     at = len(PNG_MAGIC)
     while at + 12 <= len(data):
@@ -146,7 +146,7 @@ def lean_png(data: bytes) -> bytes:
 
 
 def check_webp(data: bytes) -> int:
-    """Raise Refusal unless the WebP is as long as its header says. Returns how many pictures it holds."""
+    """Return the number of pictures of a WebP. Raises Refusal unless it is as long as its header states."""
     expected = 8 + int.from_bytes(data[4:8], "little")
     if len(data) < expected:
         raise truncated(f"{len(data)} of {expected} bytes")
@@ -177,7 +177,7 @@ def first_of_gif(data: bytes) -> tuple[bytes, int]:
     """The GIF reduced to its first picture, without comments; and the number of pictures, up to MOST_FRAMES + 1.
 
     Raises:
-        Refusal: it ends before its first picture does, or is in more pieces than the limit.
+        Refusal: it ends within its first picture, or has more blocks than the limit.
     """
     if len(data) < 13:
         raise truncated("it ends inside its header")
@@ -193,7 +193,7 @@ def first_of_gif(data: bytes) -> tuple[bytes, int]:
         elif kind == 0x2C and at + 10 <= len(data):
             at += 11 + (3 << (data[at + 9] & 7) + 1 if data[at + 9] & 0x80 else 0)
         elif first:
-            break  # does not belong to the first picture
+            break  # not part of the first picture
         else:
             raise truncated(f"no block begins at byte {at}")
         while at < len(data) and data[at]:
@@ -210,7 +210,7 @@ def first_of_gif(data: bytes) -> tuple[bytes, int]:
                     raise truncated("it ends inside its first picture")
                 first = control + data[begin:at]
         elif data[begin + 1] == 0xF9 and not first:
-            control = data[begin:at]  # which colour is transparent
+            control = data[begin:at]  # the transparent colour
         if first and blocks > MOST_BLOCKS:
             break
     if not first:
@@ -219,7 +219,7 @@ def first_of_gif(data: bytes) -> tuple[bytes, int]:
 
 
 def check_bmp(data: bytes) -> None:
-    """Raise Refusal for a run-length coded BMP of many pixels."""
+    """Raise Refusal for a run-length encoded BMP with too many pixels."""
     if len(data) >= 34 and int.from_bytes(data[14:18], "little") >= 40:
         width, height, _, _, packing = struct.unpack_from("<iiHHI", data, 18)
         if packing in (1, 2) and abs(width * height) > MOST_PACKED_PIXELS:
@@ -228,8 +228,8 @@ def check_bmp(data: bytes) -> None:
 
 
 def check_jpeg2000(data: bytes) -> tuple[bool, int]:
-    """Raise Refusal for a JPEG 2000 image with more packets than the limit. Returns whether it may be lossy, and the
-    bits per sample.
+    """Return whether a JPEG 2000 image may be lossy, and its bits per sample. Raises Refusal for more packets than
+    the limit.
 
     Format: ISO/IEC 15444-1, annex A: SIZ holds the size and tiles; COD the layers, levels and precincts.
     """

@@ -19,16 +19,16 @@ CHANNELS, PAGES, DEPTH, LEFT_OVER = "unused-channels", "more-pages", "reduced-de
 class DroppedContent(NamedTuple):
     """One part of an image's file that is not used."""
 
-    kind: str  # short and stable: one of those above
+    kind: str  # short and stable: one of the constants above
     what: str  # "the 4th channel varies (60 to 209)"
-    so: str  # "is not used"; what is used instead
+    so: str  # "is not used", or what is used instead
 
     def sentence(self, used: str = "used") -> str:
         return f"{self.what}{self.so.format(used=used)}."
 
 
 def pages_dropped(pages: int, page: str = "page") -> tuple[DroppedContent, ...]:
-    """`pages`: how many pictures a file holds."""
+    """The unused pages of a file with `pages` pictures."""
     if pages < 2:
         return ()
     number = f"more than {MOST_FRAMES:,}" if pages > MOST_FRAMES else f"{pages:,}"
@@ -58,7 +58,7 @@ def varying_channel(lowest: int, highest: int, number: int = 4) -> tuple[Dropped
 
 
 def bands_dropped(first: int, last: int) -> tuple[DroppedContent, ...]:
-    """Bands that the decoder does not return, so their content is unknown."""
+    """Unused bands that the decoder does not return; their content is unknown."""
     if last < first:
         return ()
     which = f"band {first}" if first == last else f"bands {first} to {last}"

@@ -1,7 +1,8 @@
-"""Reading and writing files: bytes read safely, truncation detected, files written whole or not at all.
+"""Read files safely, detect truncation, and write files whole or not at all.
 
-Nothing here decodes pixels. A file's format follows from its first bytes, never from its suffix. Truncation is detected
-from the file's own structure before any decoder runs, because some decoders return a half-grey image without an error.
+This module decodes no pixels. A file's format follows from its first bytes, never from its suffix. Truncation is
+detected from the file's structure before a decoder runs, because some decoders return a half-grey image without an
+error.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pixelwise.errors import OutputError
 WINDOWS = os.name == "nt"
 TRIES, TRY_S = 20, 0.1  # to rename over a file that another program has open
 READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-MAX_BYTES = 1 << 30  # no image file within the pixel limit needs more; read before a huge file fills the memory
+MAX_BYTES = 1 << 30  # no image within the pixel limit needs more; keeps huge files out of memory
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 MAGIC = {
     PNG_MAGIC: "PNG",
@@ -74,23 +75,23 @@ KNOWN_OTHERS = {
 ACCEPTED = "JPEG, PNG, WebP, BMP, TIFF, PPM, GIF, AVIF, HEIC, JPEG 2000 and TGA are read"
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # in a name
 AGAIN = "Copy or export the file again."
-MOST_CHUNKS, SMALL_CHUNK = 10_000, 1024  # of a PNG: more chunks only where they are larger on average
+MOST_CHUNKS, SMALL_CHUNK = 10_000, 1024  # of a PNG: more chunks are allowed only if they are larger on average
 STREAMED = "`pixelwise predict` labels an image of any size that is saved as a tiled TIFF, piece by piece."
 
 
 class Refusal(Exception):
-    """Why a file cannot be used. Callers turn it into an ImageError or a MaskError, by what it is for."""
+    """A file cannot be used. Callers turn this into an ImageError or a MaskError."""
 
     def __init__(self, kind: str, what: str, remedy: str) -> None:
         self.kind = kind  # short and stable identifier, as in records.Problem
-        self.what = what  # a sentence: what was expected and what came
+        self.what = what  # a sentence: expected and found
         self.remedy = remedy  # a sentence
         super().__init__(f"{what} {remedy}")
 
 
 @dataclass(frozen=True)
 class PngFacts:
-    """The header of a PNG and the names of its chunks. No pixel is decoded."""
+    """The header of a PNG and the names of its chunks. No pixels are decoded."""
 
     width: int
     height: int
@@ -101,19 +102,19 @@ class PngFacts:
 
 
 def shown(path: Path | str) -> str:
-    """A path as text that is safe to print and to write as JSON, whatever bytes its name holds.
+    """A path as text that is safe to print and to write as JSON, for any bytes in its name.
 
     Line breaks, terminal control characters and direction marks are escaped: "a\\nb".
     """
     try:
         text = os.fsencode(path).decode("utf-8", "replace")
-    except UnicodeEncodeError:  # half a pair of surrogates, as JSON can have it
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can hold
         text = str(path).encode("utf-8", "replace").decode()
     return printable(text)
 
 
 def printable(text: str, keep: str = "") -> str:
-    """A text that is safe to send to a terminal: control characters are escaped, except those in `keep`."""
+    """The text, safe for a terminal: control characters are escaped, except those in `keep`."""
     return UNPRINTABLE.sub(
         lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), text
     )
@@ -125,12 +126,12 @@ def utf8(text: str) -> bytes:
 
 
 def real_path(path: Path) -> Path:
-    """The path with all links resolved. Unlike `Path.resolve`, a loop of links is not an error."""
+    """The path with all links resolved. Unlike `Path.resolve`, this accepts a loop of links."""
     return Path(os.path.realpath(path))
 
 
 def is_file(path: Path) -> bool:
-    """Whether the file exists. False for names that no file can have: too long, or with a null byte."""
+    """Whether the file exists. False for impossible names: too long, or with a null byte."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -159,7 +160,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _check_regular(status: os.stat_result) -> None:
-    """Raise Refusal unless this is a file of an allowed size."""
+    """Raise Refusal unless this is a regular file of an allowed size."""
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
         raise Refusal("not-a-file", f"is {kind}; expected a file.", "Name a file.")
@@ -172,10 +173,10 @@ def _check_regular(status: os.stat_result) -> None:
 
 
 def image_format(data: bytes) -> str:
-    """The format by content, one of SUFFIX_OF; "PPM" stands for PGM and PBM too.
+    """The format by content, a key of SUFFIX_OF; "PPM" includes PGM and PBM.
 
     Raises:
-        Refusal: empty, or none of these.
+        Refusal: empty, or an unknown format.
     """
     if not data:
         raise Refusal("empty-file", "the file is empty (0 bytes).", AGAIN)
@@ -261,8 +262,8 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file whole or not at all: a temporary file in the same folder, synced to disk, renamed into place.
 
     Raises:
-        OutputError: no such folder, no permission, read-only or full disk. Nothing half-written stays behind, and a
-            file that was there before is untouched.
+        OutputError: no such folder, no permission, read-only or full disk. No partial file remains, and an existing
+            file stays unchanged.
     """
     with writing_whole(path) as file:
         file.write(data)
@@ -274,7 +275,7 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
     part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
     try:
         try:
-            # Not tempfile: it makes files that only their owner may read, and the result would be one.
+            # Not tempfile: its files are readable only by their owner, and so would be the result.
             with open(part, "x+b", opener=lambda name, flags: os.open(name, flags, 0o666)) as file:
                 yield file
                 file.flush()
@@ -289,7 +290,7 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _move(part: Path, path: Path) -> None:
-    """Rename over what may be there. Windows refuses while another program has that file open, often for a moment."""
+    """Rename, replacing an existing file. Windows refuses while another program has it open, often only briefly."""
     for _ in range(TRIES if WINDOWS else 0):
         with suppress(PermissionError):
             part.replace(path)
@@ -299,10 +300,10 @@ def _move(part: Path, path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Create one folder if it is missing. Its parent must exist: one that was deleted meanwhile is an error.
+    """Create one folder if it is missing. Its parent must exist: a parent deleted meanwhile is an error.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: it cannot be created.
     """
     try:
         path.mkdir(exist_ok=True)
@@ -311,7 +312,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in `folder`. Nobody may be writing there now.
+    """Remove the temporary files that killed processes left in `folder`. No other process may be writing there.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -326,7 +327,7 @@ def remove_parts(folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if WINDOWS:  # it cannot open a folder to sync it
+    if WINDOWS:  # Windows cannot open a folder to sync it
         return
     handle = os.open(folder, os.O_RDONLY)
     try:

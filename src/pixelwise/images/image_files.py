@@ -1,7 +1,7 @@
-"""Image files → RGB pixels, mask files → class ids, and both back into PNG. No torch.
+"""Image files → RGB pixels, mask files → class ids, and both back to PNG. No torch.
 
-How grey, 16-bit, alpha, palette, CMYK and EXIF are handled is documented, and done, in `decode`. The functions here
-take paths, or bytes in memory.
+`decode` documents and implements the rules for grey, 16-bit, alpha, palette, CMYK and EXIF. The functions here take
+paths or bytes.
 
 Shapes: H, W height and width in pixels of the upright image; C classes.
 """
@@ -31,13 +31,13 @@ def read_image(path: Path | str) -> Pixels:
     """Read an image file as RGB.
 
     Args:
-        path: the image file, of any format that is read: PNG, JPEG, TIFF, WebP and others.
+        path: an image file in any supported format: PNG, JPEG, TIFF, WebP and others.
 
     Returns:
-        uint8 [H, W, 3], RGB, rotated upright by its EXIF orientation.
+        uint8 [H, W, 3], RGB, rotated upright by the EXIF orientation.
 
     Raises:
-        ImageError: missing, unreadable, empty, truncated, not an image, of an unsupported kind, or too large.
+        ImageError: missing, unreadable, empty, truncated, not an image, unsupported, or too large.
 
     Example:
         >>> import pixelwise as pw
@@ -52,7 +52,7 @@ def read_image(path: Path | str) -> Pixels:
 
 
 def decode_image(data: bytes, name: str) -> Pixels:
-    """Decode an image that is already in memory, such as an upload. `name` is used in error messages.
+    """Decode an image in memory, such as an upload. `name` is used in error messages.
 
     Returns and raises as `read_image`.
     """
@@ -65,14 +65,14 @@ def decode_image(data: bytes, name: str) -> Pixels:
 def read_mask_ids(path: Path) -> MaskIds:
     """Read the values of one mask file, as stored.
 
-    Single-channel (1 to 16 bits; 32-bit integers in TIFF) or palette; a palette's index is kept, not its colour.
+    Single-channel (1 to 16 bits; 32-bit integers in TIFF) or palette: the index is kept, not the colour.
 
     Returns:
-        [H, W], upright; uint8, uint16 or int32 as the file needs.
+        [H, W], upright; uint8, uint16 or int32, depending on the file.
 
     Raises:
-        MaskError: what `read_image` refuses; and JPEG (its compression alters ids), colours, alpha, floats, more
-            than one page.
+        MaskError: as `read_image`; also JPEG (its compression alters ids), colours, alpha, floats, and more than one
+            page.
     """
     try:
         return mask_ids_of(read_bytes(path))
@@ -99,7 +99,7 @@ def read_mask(path: Path, mask_ids: Mapping[int, int], num_classes: int) -> Labe
         uint8 [H, W]: 0 … C − 1, VOID where unlabelled.
 
     Raises:
-        MaskError: as `read_mask_ids`; and ids that `mask_ids` does not name, listed with their pixel counts.
+        MaskError: as `read_mask_ids`; also ids missing from `mask_ids`, listed with their pixel counts.
     """
     try:
         return labels_from_ids(mask_ids_of(read_bytes(path)), mask_ids, num_classes)
@@ -132,7 +132,7 @@ def encode_label_png(labels: Labels, palette: ClassList) -> bytes:
 
 
 def count_ids(ids: MaskIds) -> dict[int, int]:
-    """Pixels of every id that occurs, by id."""
+    """Id → pixel count, for every id that occurs."""
     values, numbers = counted_ids(ids)
     return dict(zip(values.tolist(), numbers.tolist(), strict=True))
 
@@ -144,7 +144,7 @@ def counted_ids(ids: MaskIds) -> tuple[NDArray[Any], NDArray[np.int64]]:
     elif ids.dtype in (np.uint8, np.uint16):
         counts = np.zeros(256 if ids.dtype == np.uint8 else 2**16, np.int64)
         flat = ids.ravel()
-        for start in range(0, len(flat), COUNTED_AT_ONCE):  # bincount makes 8 bytes of every id
+        for start in range(0, len(flat), COUNTED_AT_ONCE):  # bincount needs 8 bytes per id
             counts += np.bincount(flat[start : start + COUNTED_AT_ONCE], minlength=len(counts))
     else:
         values, numbers = np.unique(ids, return_counts=True)
@@ -154,12 +154,12 @@ def counted_ids(ids: MaskIds) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 
 def full_mapping(mask_ids: Mapping[int, int], num_classes: int) -> Mapping[int, int]:
-    """`mask_ids`, or where it is empty: every class id itself, and 255 as VOID."""
+    """`mask_ids`, or if it is empty the identity on class ids, with 255 as VOID."""
     return mask_ids or {**{i: i for i in range(num_classes)}, VOID: VOID}
 
 
 def labels_from_ids(ids: MaskIds, mask_ids: Mapping[int, int], num_classes: int) -> Labels:
-    """Map stored numbers [H, W] to class ids uint8 [H, W]. Raises Refusal, see `read_mask`."""
+    """Map stored values [H, W] to class ids uint8 [H, W]. Raises Refusal, see `read_mask`."""
     mapping = full_mapping(mask_ids, num_classes)
     counts = count_ids(ids)
     refuse_unknown_ids(counts, mapping)
@@ -174,7 +174,7 @@ def labels_from_ids(ids: MaskIds, mask_ids: Mapping[int, int], num_classes: int)
 
 
 def refuse_unknown_ids(counts: Mapping[int, int], mapping: Mapping[int, int]) -> None:
-    """Raise Refusal when a mask holds ids that no class has. `counts`: pixels of every id, by id."""
+    """Raise Refusal if a mask holds ids without a class. `counts`: id → pixel count."""
     unknown = {i: n for i, n in counts.items() if i not in mapping}
     if not unknown:
         return

@@ -1,7 +1,7 @@
-"""A file's header: its format, size and number of pages. Files that cannot or must not be decoded are rejected here.
+"""Read a file's header: format, size and number of pages. Reject files that cannot or must not be decoded.
 
-Whatever a decoder raises becomes a Refusal. Files that would keep a decoder busy for ever are rejected before it runs:
-see `decoder_limits`.
+Every decoder error becomes a Refusal. Files that would stall a decoder are rejected before it runs: see
+`decoder_limits`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pixelwise.images.quiet_decoders import quieten
 from pixelwise.images.tiff_header import check_tiff, pages_of, refuse_unread_tiff, tiff_bytes
 
 FORMATS = tuple(name for name in SUFFIX_OF if name != "HEIF")  # that Pillow reads by itself
-HEAVY_CHUNKS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))  # which may be bombs, and OpenCV warns of
+HEAVY_CHUNKS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))  # possible decompression bombs; OpenCV warns about them
 UNSUPPORTED = re.compile(
     r"unsupported|not supported|unknown|not available|cannot handle|not implemented", re.IGNORECASE
 )
@@ -45,26 +45,26 @@ quieten()
 
 
 class OpenedImage(NamedTuple):
-    """A file whose header has been read and accepted. Only of PPM are the pixels decoded already."""
+    """A file whose header is read and accepted. Pixels are decoded already only for PPM."""
 
     image: Image.Image
-    format: str  # as `files.image_format` names it
+    format: str  # as `files.image_format` returns it
     png: PngFacts | None
-    pnm: tuple[PnmHeader, Samples] | None = None  # of PPM: its values too
+    pnm: tuple[PnmHeader, Samples] | None = None  # PPM only: header and values
     pages: int = 1  # pictures in the file; over MOST_FRAMES they are not counted
-    lossy: bool = False  # pixels are not as they were saved
-    lean: bytes = b""  # the file without what could be a bomb and changes no pixel
-    bits: int = 8  # per sample, for formats whose decoder returns 8 bits of possibly more
+    lossy: bool = False  # lossy compression changed the pixels
+    lean: bytes = b""  # the file without possible bombs that affect no pixel
+    bits: int = 8  # per sample, for formats whose decoder always returns 8 bits
 
     @property
     def turn(self) -> int:
-        """The EXIF orientation, 1 to 8. A PNG without EXIF is not asked, because Pillow would decode its pixels."""
+        """The EXIF orientation, 1 to 8. Skips a PNG without EXIF, because Pillow would decode its pixels."""
         return 1 if self.png and b"eXIf" not in self.png.chunks else stored_turn(self.image)
 
 
 @contextmanager
 def refusing(what: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into a Refusal: OSError, SyntaxError, TypeError and others occur."""
+    """Turn every decoder error into a Refusal: OSError, SyntaxError, TypeError and others occur."""
     try:
         yield
     except Refusal:
@@ -147,7 +147,7 @@ def _turned_png(data: bytes) -> Image.Image | None:
     """The PNG with its text chunks, unless they are a decompression bomb."""
     try:
         return Image.open(io.BytesIO(data), formats=("PNG",))
-    except Exception:  # Pillow refuses texts that are larger than its limit; the pixels may be sound
+    except Exception:  # Pillow refuses texts above its limit; the pixels may be intact
         return None
 
 
@@ -161,7 +161,7 @@ def _need_heif() -> None:
 
 
 def _pnm_image(samples: NDArray[Any], header: PnmHeader) -> Image.Image:
-    """The values as a Pillow image. 16-bit colours, which Pillow lacks, become 8-bit."""
+    """The values as a Pillow image. 16-bit RGB, which Pillow lacks, becomes 8-bit."""
     if samples.ndim == 3 and samples.dtype != np.uint8:
         return Image.fromarray(narrowed(samples, header.maxval))
     if header.kind in (1, 4):
@@ -185,7 +185,7 @@ def stored_depth(opened: OpenedImage) -> int:
 
 
 def image_bits(opened: OpenedImage) -> int:
-    """As `stored_depth`, of kinds too whose decoder gives 8 bits of what may be more."""
+    """Like `stored_depth`, but correct also for formats whose decoder always returns 8 bits."""
     return max(opened.bits, stored_depth(opened))
 
 
@@ -196,7 +196,7 @@ def _heif_bits(data: bytes) -> int:
 
 
 def _check_tiff(image: Image.Image, size: int) -> None:
-    """Raise Refusal when the pixel data that a TIFF points to lies outside the file."""
+    """Raise Refusal if the pixel data of a TIFF lies outside the file."""
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
     for offsets, lengths in ((273, 279), (324, 325)):  # strips; tiles
         for offset, length in zip(tags.get(offsets, ()), tags.get(lengths, ()), strict=False):

@@ -1,7 +1,7 @@
-"""JPEG pixels by libjpeg-turbo, and what it has to say about them. Bit for bit those of OpenCV and Pillow, and faster.
+"""Decode JPEG with libjpeg-turbo and return its warnings. Same pixels as OpenCV and Pillow, but faster.
 
-OpenCV and Pillow decode a JPEG whose middle is gone to grey or shifted blocks and keep the decoder's warnings to
-themselves. simplejpeg hands them out. Where it is missing, OpenCV decodes, and such damage goes unnoticed.
+OpenCV and Pillow decode a JPEG with missing data to grey or shifted blocks and hide the decoder's warnings.
+simplejpeg returns them. Without it, OpenCV decodes, and such damage stays undetected.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ try:
 except ImportError:  # no wheel for this platform
     simplejpeg = None
 
-# What libjpeg says where pixels are lost. Other warnings are about headers that many cameras write as they like.
+# Warnings of libjpeg that mean lost pixels. Others concern headers, which many cameras write incorrectly.
 LOST = re.compile(r"premature end|bad Huffman code|bad arithmetic|instead of RST|empty")
 EXTRA = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
-PADDING = 16  # bytes before the end marker that no encoder is blamed for
+PADDING = 16  # bytes tolerated before the end marker
 MAYBE_BYTES = 1024
 
 
 def jpeg_pixels(
     data: bytes, size: tuple[int, int], space: str = "RGB"
 ) -> tuple[Pixels, tuple[DroppedContent, ...]] | None:
-    """uint8 [H, W, 3] RGB as stored, and what was odd about it; None where Pillow is to try.
+    """uint8 [H, W, 3] RGB as stored, and the oddities found; None if Pillow must decode.
 
     Args:
-        size: (H, W) that the header says.
+        size: (H, W) from the header.
         space: "CMYK" for [H, W, 4].
 
     Raises:
@@ -45,7 +45,7 @@ def jpeg_pixels(
     if simplejpeg is None:
         return _by_opencv(data, size) if space == "RGB" else None
     notes: tuple[DroppedContent, ...] = ()
-    if data[6:11] == b"JFIF\0" and data[11:12] != b"\1":  # a revision that libjpeg warns of before any other warning
+    if data[6:11] == b"JFIF\0" and data[11:12] != b"\1":  # libjpeg warns about this revision before anything else
         data = data[:11] + b"\1\1" + data[13:]
     try:
         pixels = simplejpeg.decode_jpeg(data, space)
@@ -64,7 +64,7 @@ def _by_opencv(data: bytes, size: tuple[int, int]) -> tuple[Pixels, tuple[Droppe
 
 
 def _judged(data: bytes, said: str) -> tuple[DroppedContent, ...]:
-    """What a warning of libjpeg means. Raises Refusal where pixels are lost."""
+    """The unused content that a libjpeg warning indicates. Raises Refusal if pixels are lost."""
     extra = EXTRA.search(said)
     if extra and extra[2] == "d9":
         number = int(extra[1])

@@ -1,7 +1,7 @@
-"""Which way up an image is stored, by its EXIF or XMP, and turning it upright. No pixel is decoded.
+"""Read an image's orientation from EXIF or XMP, and rotate it upright. No pixels are decoded.
 
-EXIF is read by hand: a decoder's parser copies every value, and tags that all point at the same megabytes would take
-very long.
+EXIF is parsed here: decoders' parsers copy every value, and many tags that point to the same megabytes would take very
+long.
 
 Shapes: h, w as stored; H, W upright.
 """
@@ -21,18 +21,18 @@ from pixelwise.images.tiff_header import tiff_bytes
 
 ORIENTATION = 0x0112  # EXIF tag
 XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])")
-RAW_PROFILE = "Raw profile type exif"  # how ImageMagick keeps EXIF in a PNG's text
+RAW_PROFILE = "Raw profile type exif"  # the PNG text in which ImageMagick stores EXIF
 
 
 def stored_turn(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none, or where the EXIF is damaged: viewers show it as stored."""
+    """The EXIF orientation, 1 to 8; 1 if EXIF is missing or damaged: viewers show such an image as stored."""
     tags = getattr(image, "tag_v2", None)
     value = (_of_exif(_exif_bytes(image)) or _of_xmp(image)) if tags is None else tags.get(ORIENTATION)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def oriented(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn a stored [h, w] or [h, w, 3] array upright by its EXIF orientation, 1 to 8. Contiguous."""
+    """Rotate a stored [h, w] or [h, w, 3] array upright by its EXIF orientation, 1 to 8. Contiguous."""
     if orientation in (5, 6, 7, 8):
         array = array.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):

@@ -1,7 +1,7 @@
-"""Labels and maps as PNG files, a dozen times as fast as Pillow writes them, and strip by strip.
+"""Write labels and maps as PNG files, strip by strip, a dozen times as fast as Pillow.
 
-Labels are long runs of few numbers: the fastest setting of ISA-L (see `inflate`) packs them as small as Pillow's best
-setting does in 1.2 ms, in 0.1 ms. Rows are taken as they come, so a map of any height is never held whole.
+Labels are long runs of few values: the fastest setting of ISA-L (see `png_inflate`) compresses them in 0.1 ms as well
+as Pillow's best setting does in 1.2 ms. Rows are written as they arrive, so a map is never held in memory as a whole.
 
 Shapes: H, W height and width in pixels; R rows of a strip.
 """
@@ -20,15 +20,15 @@ from pixelwise.images.files import PNG_MAGIC
 from pixelwise.images.png_inflate import isal_zlib
 
 GREY, PALETTE = 0, 3  # colour types of a PNG
-NO_FILTER, UP = 0, 2  # row filters: as it is; the difference to the row above
+NO_FILTER, UP = 0, 2  # row filters: none; difference from the row above
 WINDOW_BITS, MEMORY_LEVEL = 15, 9
-CHUNK_BYTES = 1 << 20  # of packed pixels that are gathered before they become a chunk
+CHUNK_BYTES = 1 << 20  # of compressed pixels per chunk
 
 Strips = Iterable[NDArray[np.uint8] | NDArray[np.uint16]]  # each [R, W]
 
 
 def label_png(labels_HW: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> bytes:
-    """Numbers uint8 [H, W] as a PNG: grey, or with a palette uint8 [256, 3] of which they are the indices."""
+    """Values uint8 [H, W] as a PNG: grey, or indices into a palette uint8 [256, 3]."""
     return png_of_strips([labels_HW], labels_HW.shape, np.uint8, palette=palette)
 
 
@@ -40,7 +40,7 @@ def png_of_strips(
     palette: NDArray[np.uint8] | None = None,
     smooth: bool = False,
 ) -> bytes:
-    """A single-channel PNG of strips of rows, from the top. Arguments and errors as of `png_parts`."""
+    """A single-channel PNG from strips of rows, top to bottom. Arguments and errors as `png_parts`."""
     return b"".join(png_parts(strips, size, dtype, palette=palette, smooth=smooth))
 
 
@@ -52,17 +52,17 @@ def png_parts(
     palette: NDArray[np.uint8] | None = None,
     smooth: bool = False,
 ) -> Iterator[bytes]:
-    """The same in parts, to be written one after the other: no more of it is held than a strip.
+    """The bytes of the PNG in parts, to write in order: only one strip is in memory.
 
     Args:
         strips: [R, W] each; R may differ.
         size: (H, W).
         dtype: of the strips.
-        palette: uint8 [256, 3]: the numbers are indices into it.
-        smooth: neighbouring rows are nearly alike, so that their differences pack better than they do.
+        palette: uint8 [256, 3]: the values are indices into it.
+        smooth: neighbouring rows are similar, so their differences compress better.
 
     Raises:
-        ValueError: the strips are not H rows of W numbers.
+        ValueError: the strips are not H rows of W values.
     """
     height, width = size
     row_bytes = width * np.dtype(dtype).itemsize
@@ -99,7 +99,7 @@ def png_parts(
 
 
 def _packer() -> Any:
-    """Packs a stream of bytes as zlib's format."""
+    """A compressor to the zlib format."""
     if isal_zlib is not None:
         return isal_zlib.compressobj(1, isal_zlib.DEFLATED, WINDOW_BITS)
     return zlib.compressobj(6, zlib.DEFLATED, WINDOW_BITS, MEMORY_LEVEL, zlib.Z_RLE)

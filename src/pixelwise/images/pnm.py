@@ -1,4 +1,4 @@
-"""PBM, PGM and PPM, plain and binary, of any depth. Pillow knows one depth of each, and reads comments byte by byte.
+"""PBM, PGM and PPM, plain and binary, of any depth. Pillow supports one depth of each and reads comments byte by byte.
 
 Format: netpbm.sourceforge.net/doc: pbm, pgm, ppm. The first picture of a file is read.
 
@@ -17,24 +17,24 @@ from pixelwise.images.files import Refusal, truncated
 
 NUMBER = re.compile(rb"(?:[ \t\r\n\v\f]++|#[^\r\n]*+[\r\n])*+([0-9]{1,10})(?=[ \t\r\n\v\f#])")
 COMMENT = re.compile(rb"#[^\r\n]*")
-LONGEST = 9  # digits that 32 bits hold for sure
+LONGEST = 9  # digits that always fit in 32 bits
 LONG = re.compile(rb"[0-9]{10}")
 SPACES = re.compile(rb"[ \t\r\n\v\f]{2,}")
 DIGITS = b"0123456789 \t\r\n\v\f"
 LARGEST = 65535
-STRIP_ROWS = 256  # that are narrowed at a time
+STRIP_ROWS = 256  # converted at a time
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]  # [H, W] or [H, W, 3]
 
 
 class PnmHeader(NamedTuple):
-    """What stands before the pixels."""
+    """The header before the pixels."""
 
     kind: int  # 1 to 6, as in P1 … P6
     width: int
     height: int
     maxval: int  # the value of white
-    start: int  # where the pixels begin
+    start: int  # offset of the pixels
 
     @property
     def channels(self) -> int:
@@ -42,7 +42,7 @@ class PnmHeader(NamedTuple):
 
 
 def pnm_header(data: bytes) -> PnmHeader:
-    """Raises Refusal: damaged, or values of more than 16 bits."""
+    """Parse the header. Raises Refusal: damaged, or values of more than 16 bits."""
     kind, at = data[1] - ord("0"), 2
     numbers = []
     for _ in range(2 if kind in (1, 4) else 3):
@@ -61,10 +61,10 @@ def pnm_header(data: bytes) -> PnmHeader:
 
 
 def pnm_samples(data: bytes, header: PnmHeader) -> Samples:
-    """The numbers as they are stored: uint8 or uint16 [H, W] or [H, W, 3]. White of PBM is 1.
+    """The stored values: uint8 or uint16 [H, W] or [H, W, 3]. White of PBM is 1.
 
     Raises:
-        Refusal: fewer numbers than the header says, or larger ones.
+        Refusal: fewer values than the header states, or larger ones.
     """
     shape = (header.height, header.width, 3)[: 3 if header.channels == 3 else 2]
     count = header.height * header.width * header.channels
@@ -96,7 +96,7 @@ def pnm_samples(data: bytes, header: PnmHeader) -> Samples:
 
 
 def as_8_bit(samples: Samples, maxval: int) -> NDArray[np.uint8]:
-    """Values of 0–maxval spread over 0–255, rounded."""
+    """Values 0–maxval scaled to 0–255, rounded."""
     if maxval == 255:
         return samples.astype(np.uint8, copy=False)
     table = (np.arange(maxval + 1, dtype=np.uint32) * 255 + maxval // 2) // maxval
@@ -104,7 +104,7 @@ def as_8_bit(samples: Samples, maxval: int) -> NDArray[np.uint8]:
 
 
 def narrowed(wide: NDArray[Any], maxval: int) -> NDArray[np.uint8]:
-    """Values of 0–maxval → uint8 0–255 of the same shape, some rows at a time: no copy of all is made on the way."""
+    """Values 0–maxval → uint8 0–255 of the same shape, in blocks of rows, without a wide copy of the whole."""
     if maxval == 255:
         return np.asarray(wide, np.uint8)
     narrow = np.empty(wide.shape, np.uint8)

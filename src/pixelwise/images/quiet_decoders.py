@@ -1,6 +1,6 @@
-"""Decoders print what they mind to stderr and name no file. What matters shows in the decoded image.
+"""Silence decoders: they print warnings without a file name to stderr, and the checks here report what matters.
 
-Imported by those who decode, before they do.
+Import this before decoding.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def quieten() -> None:
 
 
 def _quieten_libtiff() -> None:
-    """Pillow silences libtiff's warnings, not its errors. Its wheels have libtiff as a file, but on Windows."""
+    """Silence libtiff's errors; Pillow silences only its warnings. Its wheels ship libtiff, except on Windows."""
     package = Path(PIL.__file__).parent
     for pattern in ("../pillow.libs/libtiff*", ".dylibs/libtiff*", "../Pillow.libs/libtiff*"):
         for library in package.glob(pattern):
             try:
                 ctypes.CDLL(str(library)).TIFFSetErrorHandler(None)
-            except (OSError, AttributeError):  # another build: it goes on printing, which is no fault of the image
+            except (OSError, AttributeError):  # another build: it still prints, which does no harm
                 return

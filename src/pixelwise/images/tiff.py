@@ -1,15 +1,15 @@
-"""TIFF, BigTIFF and COG read row by row, whatever their size: only the requested tiles or strips are decoded.
+"""Read TIFF, BigTIFF and COG of any size row by row: only the requested tiles or strips are decoded.
 
-What the pixels become follows `decode`, and for bands:
+Pixels follow the rules of `decode`, and these for bands:
 
     1 band            grey: the value in all three channels; a palette's colour
-    2 bands           grey and alpha: the first
+    2 bands           grey and alpha: grey is used
     3 bands           red, green, blue
     4 bands           the first three; the fourth is alpha or infrared
-    5 and more        refused: which of them are red, green and blue is not written in the file
+    5 and more        refused: the file does not state which are red, green and blue
     16-bit            value / 257, rounded; 1-, 2- and 4-bit grey spread over 0–255
     float, 32-bit, signed, CMYK, Lab, turned (orientation other than 1)    refused
-    tiles not in the file (sparse)    black, and known as absent, so that they become void
+    tiles missing from the file (sparse)    black, and marked absent, so that they become void
 
 The first page is read. Needs the extra `tiff`.
 
@@ -45,29 +45,29 @@ from pixelwise.records import Pixels
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its warnings name no file
 
 MAX_STREAMED_PIXELS = 1 << 36  # 262,144 × 262,144: above it a header is more likely a trap than an image
-MAX_ROW_BYTES = 1 << 30  # that one row of tiles, or one strip, may take in memory when decoded
+MAX_ROW_BYTES = 1 << 30  # decoded size of one row of tiles, or one strip
 PLAIN, JPEG, WEBP = 1, 7, 50001
 JPEG_2000 = (33003, 33005, 34712)
 READ = {PLAIN: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits", JPEG: "JPEG", 50000: "Zstandard",
         WEBP: "WebP", **dict.fromkeys(JPEG_2000, "JPEG 2000")}  # fmt: skip
 COLOURS = {0: "grey, white is zero", 1: "grey", 2: "RGB", 3: "palette", 6: "YCbCr"}
-# Where an image lies on the earth: GeoTIFF (33550, 33922, 34264, 34735 to 34737).
+# The georeference of an image: GeoTIFF (33550, 33922, 34264, 34735 to 34737).
 GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 RESOLUTION_TAGS = (282, 283, 296)
 CONVERT = "Export it as 8- or 16-bit RGB, for example: gdal_translate -of COG -b 1 -b 2 -b 3 -ot Byte -scale IN OUT"
 
 
 class TiffImage:
-    """One TIFF that is open for reading from top to bottom. Close it, or use it in `with`."""
+    """A TIFF, open for reading from top to bottom. Close it, or use it in `with`."""
 
     def __init__(self, path: Path) -> None:
-        """Open a TIFF and check what can be checked without decoding a pixel.
+        """Open a TIFF and check it as far as possible without decoding pixels.
 
         Raises:
-            ImageError: no TIFF, truncated, too large, or of an unsupported kind.
+            ImageError: not a TIFF, truncated, too large, or unsupported.
         """
         self.path = path
-        self._held: tuple[int, Pixels] | None = None  # the row of tiles decoded last, of which more rows may be asked
+        self._held: tuple[int, Pixels] | None = None  # the last decoded row of tiles, for further requests
         self._fourth: tuple[int, int] | None = None  # the lowest and highest value of the fourth band so far
         try:
             with refusing("its TIFF header cannot be read"), tiff_at(path) as header:
@@ -121,7 +121,7 @@ class TiffImage:
         return min(int(self.page.rowsperstrip) or self.height, self.height)
 
     def _is_plain(self) -> bool:
-        """Strips of stored values, of which any row can be read without the others."""
+        """Whether strips are uncompressed, so that each row can be read on its own."""
         page = self.page
         return bool(page.compression == PLAIN and not page.is_tiled and page.bitspersample in (8, 16)
                     and page.predictor == 1 and page.fillorder == 1)  # fmt: skip
@@ -150,7 +150,7 @@ class TiffImage:
             raise Refusal("unread-kind", f"is a volume of {page.imagedepth} slices; expected a picture.", CONVERT)
 
     def rows(self, first: int, stop: int) -> Pixels:
-        """Rows [first, stop) of pixels: uint8 [rows, W, 3]. Each tile is decoded once if they are asked for in order.
+        """Rows [first, stop) of pixels: uint8 [rows, W, 3]. Read in order, each tile is decoded once.
 
         Raises:
             ImageError: a tile or strip that cannot be decoded.
@@ -180,7 +180,7 @@ class TiffImage:
         if self._held is not None and self._held[0] == row:
             return self._held[1]
         height = min(self.tile[0], self.height - row * self.tile[0])
-        self._held = None  # let go of it before the next is made
+        self._held = None  # free it before decoding the next
         pixels = np.zeros((height, self.width, 3), np.uint8)
         for column in range(self.grid[1]):
             left = column * self.tile[1]
@@ -206,7 +206,7 @@ class TiffImage:
         data = self._bytes(int(self.offsets[index]), int(self.sizes[index]))
         with refusing(f"its tile or strip {index} cannot be decoded"):
             if self.page.compression in (JPEG, WEBP, *JPEG_2000):
-                # Its own header says how large it is: a decoder would believe it, and fill the memory.
+                # The tile has its own header with a size: a decoder would trust it and could fill the memory.
                 with Image.open(io.BytesIO(data), formats=("JPEG", "WEBP", "JPEG2000")) as inner:
                     if inner.width > self.tile[1] or inner.height > self.tile[0]:
                         raise truncated(f"tile {index} claims to hold {inner.width}×{inner.height} pixels")
@@ -249,11 +249,11 @@ class TiffImage:
         return data
 
     def _rgb(self, stored_HWS: NDArray[Any]) -> Pixels:
-        """Stored values → uint8 [H, W, 3], or [H, W, 1] where the three would be equal."""
+        """Stored values → uint8 [H, W, 3], or [H, W, 1] for grey."""
         bits, photometric = self.page.bitspersample, self.page.photometric
         if photometric == 3:
             colours = np.asarray(self.page.colormap)
-            if colours.max(initial=0) > 255:  # the standard says 16 bits; some writers store 8
+            if colours.max(initial=0) > 255:  # the standard requires 16 bits; some writers store 8
                 colours = (colours.astype(np.uint32) + 128) // 257
             return np.asarray(colours.astype(np.uint8).T[stored_HWS[:, :, 0]])
         if stored_HWS.shape[2] in (2, 4) and stored_HWS.size:
@@ -270,14 +270,14 @@ class TiffImage:
         return np.asarray(255 - values if photometric == 0 else values)
 
     def absent(self, top: int, bottom: int, left: int, right: int) -> bool:
-        """Does the file hold none of the pixels of rows [top, bottom) and columns [left, right)?"""
+        """Whether the file holds no pixels of rows [top, bottom) and columns [left, right)."""
         if self.absent_tiles is None:
             return False
         (high, wide) = self.tile
         return bool(self.absent_tiles[top // high : -(-bottom // high), left // wide : -(-right // wide)].all())
 
     def absent_within(self, top: int, bottom: int) -> list[tuple[slice, slice]]:
-        """Where in rows [top, bottom) the file holds no pixels: rows, counted from `top`, and columns."""
+        """The areas of rows [top, bottom) without pixels in the file: rows, counted from `top`, and columns."""
         if self.absent_tiles is None:
             return []
         found = []
@@ -290,7 +290,7 @@ class TiffImage:
 
     @property
     def dropped(self) -> tuple[DroppedContent, ...]:
-        """What of the file is not in the rows that were read so far."""
+        """The content of the file that is not used, as far as rows are read."""
         if self._fourth is not None:
             unused = varying_channel(*self._fourth, self.bands)
         else:
@@ -299,7 +299,7 @@ class TiffImage:
 
     @property
     def place(self) -> dict[int, tuple[int, int, Any]]:
-        """Where the image lies on the earth: GeoTIFF's tags as number → (type, count, value)."""
+        """The georeference: GeoTIFF tags as number → (type, count, value)."""
         tags = (self.page.tags.get(code) for code in GEO_TAGS)
         return {int(tag.code): (int(tag.dtype), int(tag.count), tag.value) for tag in tags if tag is not None}
 

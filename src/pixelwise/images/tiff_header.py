@@ -1,7 +1,7 @@
-"""What a TIFF's directories say, before any decoder sees them. No pixel is read.
+"""Check a TIFF's directories before a decoder runs. No pixels are read.
 
-Decoders believe what is written here: tags that all point at the same megabytes, a million strips, tiles of gigabytes,
-directories that lead round in a circle. So it is read by hand, within limits.
+Decoders trust directories: tags that all point to the same megabytes, a million strips, tiles of gigabytes, circular
+directory chains. So they are parsed here, within limits.
 
 Format: TIFF 6.0 (Adobe, 1992), section 2; BigTIFF: libtiff.gitlab.io/libtiff/specification/bigtiff.html.
 """
@@ -24,26 +24,26 @@ STRIPS, STRIP_ROWS, PLANES, TILE_WIDTH, TILE_HEIGHT, TILES = 273, 278, 284, 322,
 REDUCED, MASK = (
     1,
     4,
-)  # bits of KIND: a smaller copy of another page, as a COG has; a page that says what is seen through
+)  # bits of KIND: a reduced copy of another page, as in a COG; a transparency mask
 MOST_TAGS = 4096
-MOST_PAGES = 1000  # that are counted
-MOST_PARTS = 65_536  # strips or tiles, where all are decoded at once
+MOST_PAGES = 1000  # counting stops here
+MOST_PARTS = 65_536  # strips or tiles, if all are decoded at once
 MOST_STREAMED_PARTS = 1 << 23
 MAX_TILE_BYTES = 1 << 26  # of a tile that is larger than the image
 READ_BANDS = (1, 3, 4)
-PACKINGS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34676, 34677)  # compressions that are always decoded
-RARE = {  # compression → its name, of those that are not
+PACKINGS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34676, 34677)  # always decoded
+RARE = {  # compression → name, of the optional ones
     34712: "JPEG 2000", 33003: "JPEG 2000", 33005: "JPEG 2000", 34887: "LERC", 34925: "LZMA", 34933: "PNG",
     34934: "JPEG XR", 22610: "JPEG XR", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
 RARE_REMEDY = "Save it with another compression, for example: gdal_translate -of COG -co COMPRESS=DEFLATE IN OUT"
 SIGNED, FLOAT, COMPLEX = (2,), (3,), (5, 6)  # sample formats
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-LETTERS = {3: "H", 4: "I", 16: "Q"}  # types of whole numbers → how struct calls them
+LETTERS = {3: "H", 4: "I", 16: "Q"}  # integer types → struct format
 HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 RESAVE = "Save it again with larger tiles or strips, for example: gdal_translate -of COG IN OUT"
 
-Read = Callable[[int, int], bytes]  # (offset, length) → the bytes there; fewer, or none, where the file ends
+Read = Callable[[int, int], bytes]  # (offset, length) → bytes; fewer, or none, at the end of the file
 
 
 class Tag(NamedTuple):
@@ -51,18 +51,18 @@ class Tag(NamedTuple):
 
     kind: int
     number: int
-    place: int  # of its first value, in the file
+    place: int  # file offset of the first value
 
 
 class Directory(NamedTuple):
     """One page's directory."""
 
     tags: dict[int, Tag]
-    after: int  # offset of the next; 0: it is the last
+    after: int  # offset of the next; 0 for the last
 
 
 class TiffFile(NamedTuple):
-    """A TIFF by its header."""
+    """A TIFF with its header read."""
 
     read: Read
     size: int  # bytes
@@ -71,7 +71,7 @@ class TiffFile(NamedTuple):
     start: int  # offset of the first directory
 
     def number(self, directory: Directory, code: int, otherwise: int) -> int:
-        """The first number of a tag; `otherwise` where it is missing. Raises struct.error where the file ends early."""
+        """The first number of a tag; `otherwise` if it is missing. Raises struct.error if the file is truncated."""
         tag = directory.tags.get(code)
         letter = LETTERS.get(tag.kind) if tag else None
         if tag is None or letter is None or not tag.number:
@@ -79,7 +79,7 @@ class TiffFile(NamedTuple):
         return int(struct.unpack(self.order + letter, self.read(tag.place, struct.calcsize(letter)))[0])
 
     def directory(self, at: int, most: int = MOST_TAGS) -> Directory:
-        """The directory at an offset. Raises struct.error where the file ends early, Refusal for too many tags."""
+        """The directory at an offset. Raises struct.error if the file is truncated, Refusal for too many tags."""
         head, entry, offset = (8, 20, "Q") if self.big else (2, 12, "I")
         (count,) = struct.unpack(self.order + ("Q" if self.big else "H"), self.read(at, head))
         if count > MOST_TAGS and not self.big:
@@ -93,7 +93,7 @@ class TiffFile(NamedTuple):
         for i in range(min(count, most)):
             code, kind, number = struct.unpack_from(self.order + "HH" + offset, table, i * entry)
             place = at + head + i * entry + step
-            if SIZES.get(kind, 1) * number > entry - step:  # the values lie elsewhere
+            if SIZES.get(kind, 1) * number > entry - step:  # the values are stored elsewhere
                 (place,) = struct.unpack_from(self.order + offset, table, i * entry + step)
             tags.setdefault(code, Tag(kind, number, place))
         after = struct.unpack(self.order + offset, self.read(at + head + entry * count, struct.calcsize(offset)))
@@ -104,7 +104,7 @@ class TiffFile(NamedTuple):
 
 
 def tiff_file(read: Read, size: int) -> TiffFile:
-    """A TIFF's header. Raises struct.error where the file ends early or is no TIFF."""
+    """Read a TIFF's header. Raises struct.error if the file is truncated or not a TIFF."""
     head = read(0, 16)
     if head[:4] not in HEADS:
         raise struct.error("no TIFF")
@@ -119,10 +119,10 @@ def tiff_bytes(data: bytes) -> TiffFile:
 
 
 def check_tiff(file: TiffFile, *, streamed: bool = False) -> None:
-    """Refuse a first page that would cost a decoder far more than its pixels warrant.
+    """Refuse a first page whose decoding costs far more than its pixels justify.
 
     Args:
-        streamed: tiles are decoded one by one, so there may be more of them.
+        streamed: tiles are decoded one by one, so more are allowed.
 
     Raises:
         Refusal: it is damaged, has too many tags, strips or tiles, tags that overlap, or tiles larger than the image.
@@ -154,7 +154,7 @@ def check_tiff(file: TiffFile, *, streamed: bool = False) -> None:
 
 
 def _parts_expected(file: TiffFile, page: Directory, size: tuple[int, int], tile: tuple[int, int]) -> int:
-    """How many strips or tiles cover a page of this size (width, height). Raises struct.error."""
+    """The number of strips or tiles that cover a page of this size (width, height). Raises struct.error."""
     planes = file.number(page, SAMPLES, 1) if file.number(page, PLANES, 1) == 2 else 1
     if TILES in page.tags:
         return planes * math.prod(-(-side // part) for side, part in zip(size, tile, strict=True) if part)
@@ -162,7 +162,7 @@ def _parts_expected(file: TiffFile, page: Directory, size: tuple[int, int], tile
 
 
 def pages_of(file: TiffFile) -> int:
-    """How many pictures a TIFF holds, up to MOST_PAGES + 1; smaller copies and masks of others are not counted."""
+    """The number of pictures in a TIFF, up to MOST_PAGES + 1, without reduced copies and transparency masks."""
     at, pages = file.start, 0
     visited: set[int] = set()
     while at and at not in visited and pages <= MOST_PAGES and len(visited) <= 4 * MOST_PAGES:
@@ -177,7 +177,7 @@ def pages_of(file: TiffFile) -> int:
 
 
 def refuse_unread_tiff(file: TiffFile) -> None:
-    """Raise Refusal where the header says why a decoder does not know this kind of TIFF."""
+    """Raise Refusal if the header shows why decoders do not support this TIFF."""
     try:
         page = file.first()
         bands, bits, packing, kind = (
@@ -201,7 +201,7 @@ def refuse_unread_tiff(file: TiffFile) -> None:
 
 
 def bands_of(data: bytes) -> tuple[int, int] | None:
-    """Bands and bits of each, as the first directory says; None where it cannot be read."""
+    """Number of bands and bits per band from the first directory; None if it cannot be read."""
     try:
         file = tiff_bytes(data)
         page = file.first()
@@ -212,8 +212,8 @@ def bands_of(data: bytes) -> tuple[int, int] | None:
 
 @contextmanager
 def tiff_at(path: Path) -> Iterator[TiffFile]:
-    """A TIFF of any size on disk. Raises struct.error where it is no TIFF or no regular file, OSError, ValueError."""
-    with os.fdopen(os.open(path, READ_ONLY), "rb") as opened:  # to open a pipe would block
+    """A TIFF of any size on disk. Raises struct.error if it is no TIFF or no regular file, OSError, ValueError."""
+    with os.fdopen(os.open(path, READ_ONLY), "rb") as opened:  # opening a pipe would block
         status = os.fstat(opened.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise struct.error("no regular file")
@@ -228,7 +228,7 @@ def tiff_at(path: Path) -> Iterator[TiffFile]:
 
 
 def tiff_size(path: Path) -> tuple[int, int] | None:
-    """Height and width that a TIFF or BigTIFF's first page states; None for any other file, or one that is damaged."""
+    """Height and width of the first page of a TIFF or BigTIFF; None for other or damaged files."""
     try:
         with tiff_at(path) as file:
             page = file.first()
