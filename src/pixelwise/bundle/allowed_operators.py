@@ -3,7 +3,7 @@
 Segmentation needs about a hundred of ONNX's operators. All others are rejected: control flow (If, Loop, Scan),
 random numbers, strings, sequences, and outputs whose size depends on pixel values (NonZero, Unique, NonMaxSuppression),
 because their cost is unknown before they run. The cost of the allowed ones follows from the image size, as long as all
-sizes derive from constants and other sizes. Those values are computed here with NumPy, and nothing else is.
+sizes derive from constants and other sizes. Only those values are computed here, with NumPy.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from pixelwise.bundle.sized_tensors import (
 
 
 def positive(node: Node, name: str, dimensions: int) -> list[int]:
-    """Strides, dilations and the like: one of at least 1 a dimension."""
+    """Strides, dilations and similar attributes: one value of at least 1 per dimension."""
     values = node.attributes.get(name) or [1] * dimensions
     if len(values) != dimensions or min(values, default=1) < 1:
         raise OperatorError(f"{name} {values[:9]}; expected {dimensions} of at least 1")
@@ -163,7 +163,7 @@ def einsum(node: Node, given: Given) -> list[Result]:
 
 
 def window(node: Node, given: Given, kernel: Sequence[int]) -> Shape:
-    """Height and width of what windows of this size, slid over the first input, put out."""
+    """Output height and width of a sliding window of this size over the first input."""
     inner = need(given, 0).shape[2:]
     count = len(inner)
     strides, dilations = positive(node, "strides", count), positive(node, "dilations", count)
@@ -294,7 +294,7 @@ def computed(node: Node, tensors: Sequence[TensorSize]) -> Values:
     try:
         with np.errstate(all="ignore"):
             values = np.asarray(function(*(tensor.values for tensor in tensors)))
-    except (TypeError, ValueError):  # whole numbers to a negative power, and the like: then they are not known
+    except (TypeError, ValueError):  # integers to a negative power and similar: unknown
         return None
     if node.op in BOOLEAN:
         return values

@@ -1,11 +1,11 @@
-"""What is inside a bundle: one plain `.onnx` file that any ONNX Runtime runs, with its story in `metadata_props`.
+"""Read and check a bundle: one plain `.onnx` file that any ONNX Runtime runs, described by its `metadata_props`.
 
 input   image   uint8 [H, W, 3] RGB, any H and W
 output  labels  uint8 [H, W] class ids at the image's own size
 output  scores  float32 [C, h, w] class scores at the network's own resolution
 
-Everything a bundle says about itself stands in `metadata_props` under keys that start with "pixelwise.", as JSON.
-A bundle is data, never code: it is looked at here byte by byte before any runtime is given it.
+The description is JSON in `metadata_props`, under keys that start with "pixelwise.". A bundle is data, never code: it
+is checked here byte by byte before a runtime loads it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from pixelwise.images.image_files import decode_image, decode_mask_ids, encode_p
 from pixelwise.records import Labels, Pixels
 
 MAX_BYTES = 512 * 2**20
-MAX_GOLDEN_PX = 1024  # a side of the golden image, which every loading labels
+MAX_GOLDEN_PX = 1024  # side of the golden image, which is labelled on every load
 REMEDY = "Export it again with `pixelwise export`, or copy it again from where it came."
 
 
 @dataclass(frozen=True)
 class Golden:
-    """An image and the labels that the network gave it when the bundle was written."""
+    """An image and the network's labels for it at export."""
 
     image: Pixels
     labels: Labels
@@ -47,11 +47,11 @@ class BundleFile:
     model: bytes
     metadata: Metadata
     golden: Golden
-    digest: str  # SHA-256 of the graph, which names the network
-    plan: Plan = field(repr=False, compare=False)  # what running it costs
+    digest: str  # SHA-256 of the graph, which identifies the network
+    plan: Plan = field(repr=False, compare=False)  # the cost of running it
 
     def check_image(self, height: int, width: int) -> None:
-        """Raise BundleError where an image of height × width would take more than any network needs."""
+        """Raise BundleError if an image of height × width costs more than any network needs."""
         try:
             self.plan.check(height, width, self.metadata.size)
         except OperatorError as error:
@@ -70,11 +70,11 @@ def golden_props(golden: Golden, model: bytes) -> dict[str, str]:
 
 
 def read_bundle(path: Path) -> BundleFile:
-    """Read a bundle and check that it is whole, unaltered and what a bundle is. It is not run here.
+    """Read a bundle and check that it is complete, unaltered and valid. Does not run it.
 
     Raises:
-        BundleError: no such file, not ONNX, not one of ours, too large, its graph is not what its digest says, its
-            metadata are not what they should be, or it would cost more than any network does.
+        BundleError: no such file, not ONNX, not a Pixelwise bundle, too large, a graph that does not match its digest,
+            invalid metadata, or a higher cost than any network needs.
     """
     try:
         size = path.stat().st_size
@@ -89,7 +89,7 @@ def read_bundle(path: Path) -> BundleFile:
 
 
 def parse_bundle(data: bytes, path: Path) -> BundleFile:
-    """Check the bytes of a bundle, as `read_bundle` does; `path` is what messages name."""
+    """Check the bytes of a bundle, as `read_bundle` does; `path` is used in messages."""
     try:
         model, graph = read_model(data)
     except ValueError as error:
@@ -114,7 +114,7 @@ def parse_bundle(data: bytes, path: Path) -> BundleFile:
 
 
 def props_of(model: Message, path: Path) -> dict[str, str]:
-    """The metadata of a model, once it is known to be a bundle of this format."""
+    """The metadata of a model, after a check that it is a bundle of this format."""
     entries = [(entry.get("key", ""), entry.get("value", "")) for entry in model.get("metadata_props", ())]
     props = dict(entries)
     if len(props) != len(entries):
@@ -133,11 +133,11 @@ def props_of(model: Message, path: Path) -> dict[str, str]:
 
 
 def read_golden(props: dict[str, str], graph: memoryview, classes: int, path: Path) -> tuple[Golden, str]:
-    """The golden example, and the digest of the graph once it is known to be that which was recorded.
+    """The golden example, and the digest of the graph, after a check against the recorded one.
 
     Raises:
         BundleError: the graph was altered, or the golden image is too large or cannot be read.
-        MetadataError: an entry is not what it should be.
+        MetadataError: an entry is invalid.
     """
     stated = of_type(decode(props, "golden"), dict, "golden", "an object")
     recorded, digest = text(stated.get("graph_sha256"), "golden.graph_sha256"), hashlib.sha256(graph).hexdigest()
@@ -166,7 +166,7 @@ def read_golden(props: dict[str, str], graph: memoryview, classes: int, path: Pa
 
 
 def check_png(data: bytes, name: str, path: Path) -> None:
-    """Raise BundleError where a golden PNG is too large, before it is decoded."""
+    """Raise BundleError if a golden PNG is too large, before decoding."""
     if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR" or len(data) < 33:
         raise MetadataError(f"{name} is not a PNG file")
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")

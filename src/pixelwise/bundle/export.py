@@ -1,4 +1,4 @@
-"""A trained network → a bundle, checked against the network on real images before it is written.
+"""Export a trained network as a bundle, checked against the network on real images before writing.
 
 Shapes: H, W an image's own size; C classes; h, w the size of the scores.
 """
@@ -34,7 +34,7 @@ GOLDEN_PX = 64  # longest side of the golden image
 
 
 class NetworkGraph(nn.Module):
-    """What the bundle's graph computes from an image, up to the scores: every named stage, [1, channels, h, w] each."""
+    """The bundle's graph from image to scores: returns every named stage, [1, channels, h, w] each."""
 
     def __init__(self, network: Network, preprocess: Preprocess) -> None:
         super().__init__()
@@ -49,14 +49,14 @@ class NetworkGraph(nn.Module):
 
     @torch.inference_mode()
     def answer(self, image_HW3: Pixels) -> tuple[Labels, Scores]:
-        """The labels and the scores [C, h, w] that a bundle of this graph should give."""
+        """The labels and the scores [C, h, w] that a bundle of this graph should return."""
         height, width = image_HW3.shape[:2]
         scores_1Chw = self(torch.from_numpy(image_HW3))[0]
         return labels_from_scores(scores_1Chw, (height, width))[0].numpy(), scores_1Chw[0].numpy()
 
 
 def stages_of(network: Network) -> tuple[Stage, ...]:
-    """The stages that a bundle of `network` names, in the order in which they run."""
+    """The named stages of a bundle of `network`, in running order."""
     side = 4 * network.stride_multiple  # a smaller input is too small for pooling layers
     with torch.inference_mode():
         names = list(network.intermediates(torch.zeros(1, 3, side, side)))
@@ -80,14 +80,14 @@ def deployable(network: Network) -> Network:
 def export_bundle(
     network: Network, preprocess: Preprocess, metadata: Metadata, images: Sequence[Pixels], path: Path
 ) -> Parity:
-    """Write the bundle to `path`, atomically. Returns how well it agrees with torch.
+    """Write the bundle to `path`, atomically. Returns its agreement with torch.
 
     Args:
         network: trained.
-        images: real images, on which the two are compared.
+        images: real images for the comparison.
 
     Raises:
-        BundleError: the graph is not the trained network.
+        BundleError: the graph disagrees with the trained network.
         OutputError: `path` cannot be written.
     """
     model, parity = export_graph(network, preprocess, metadata.stages, images)
@@ -98,9 +98,9 @@ def export_bundle(
 def export_graph(
     network: Network, preprocess: Preprocess, stages: Sequence[Stage], images: Sequence[Pixels]
 ) -> tuple[onnx.ModelProto, Parity]:
-    """A trained network as a float32 graph, and how well it agrees with torch.
+    """A trained network as a float32 graph, and its agreement with torch.
 
-    Raises the errors of `export_bundle`, of which it is the first half.
+    The first half of `export_bundle`, with the same errors.
     """
     graph = NetworkGraph(deployable(network), preprocess).eval()
     model = to_onnx(graph, [stage.tensor for stage in stages if stage.tensor != "scores"])
@@ -111,22 +111,22 @@ def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HW3: Pixels, 
     """Write a graph as a bundle, atomically. A small copy of `image_HW3` becomes the golden image.
 
     Raises:
-        BundleError: it uses operators that a bundle cannot have, or costs more than any network does.
+        BundleError: it uses operators that bundles do not allow, or costs more than any network needs.
         OutputError: `path` cannot be written.
     """
     golden_image = shrink(image_HW3)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (golden_labels,) = session.run(["labels"], {"image": golden_image})
     written = finish(model, metadata, Golden(golden_image, golden_labels))
-    parse_bundle(written, path)  # a file that cannot be read back is not written
+    parse_bundle(written, path)  # never write a file that cannot be read back
     write_whole(path, written)
 
 
 def to_onnx(graph: NetworkGraph, tensors: Sequence[str]) -> onnx.ModelProto:
-    """Export with dynamic height and width. The named stages are inside the graph, not among its outputs."""
+    """Export with dynamic height and width. The named stages are inner tensors of the graph, not outputs."""
     height, width = torch.export.Dim("H", min=1, max=1 << 16), torch.export.Dim("W", min=1, max=1 << 16)
     example = torch.randint(0, 256, (360, 480, 3), dtype=torch.uint8)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns about missing torchvision, which is not needed
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # its warning about torchvision is irrelevant
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", (FutureWarning, DeprecationWarning))
         program = torch.onnx.export(

@@ -1,8 +1,8 @@
-"""What a graph costs, worked out before any runtime sees it: the memory and the work that an image of a size takes.
+"""Compute the cost of a graph before a runtime loads it: memory and work for an image of a given size.
 
-A file of a kilobyte can ask for 7 GB, or for a week. Here every operator is walked through with sizes instead of
-values, so that such a file ends with an error at once. The part that turns scores into labels is the exception: how
-many pixels it interpolates depends on the image. It is known by its digest, since it is always the same.
+A file of a kilobyte can require 7 GB, or run for a week. Here every operator is evaluated with sizes instead of values,
+so such a file raises an error at once. The exception is the part that turns scores into labels, because the number of
+pixels it interpolates depends on the image. This part is always the same and is recognised by its digest.
 
 Shapes: H, W the image's own size.
 """
@@ -21,9 +21,9 @@ from pixelwise.bundle.allowed_operators import OPERATORS
 from pixelwise.bundle.protobuf_reader import Message
 from pixelwise.bundle.sized_tensors import MAX_RANK, UINT8, Node, OperatorError, TensorSize, tensor_values
 
-LABELS = "labels/"  # what the names in the part from scores to labels start with
-SCORES = "stage/scores"  # the tensor from which that part starts
-# Digests of that part as `bundle.labels` makes it and made it in earlier versions; see `labels_digest`.
+LABELS = "labels/"  # name prefix of the part from scores to labels
+SCORES = "stage/scores"  # the input of that part
+# Digests of that part from this and earlier versions; see `labels_digest`.
 LABELS_DIGESTS = frozenset(
     (
         "de7b799596d7dc07e5729a38bb69e83586b1ef89d3f1fa16f1faa75f1d11cc7c",
@@ -32,15 +32,15 @@ LABELS_DIGESTS = frozenset(
         "13466e6eed3b402c60ca7de53c86d7cb7631bd531ee2c01fcd5db77533490855",
     )
 )
-LABELS_BYTES = 64  # for a pixel, roughly, at its peak
-MEMORY = 512 << 20  # bytes that a network may take, whatever the image and beyond what its file holds
-MEMORY_OF_WEIGHTS = 4  # times the weights in the file: weights stored in int8 are unpacked to float32
-MEMORY_PER_PX = 2048  # more, for each pixel of the image or of the network's input
-WORK = 2e10  # multiplications, whatever the image
+LABELS_BYTES = 64  # per pixel, roughly, at the peak
+MEMORY = 512 << 20  # bytes allowed for any image, in addition to the file's constants
+MEMORY_OF_WEIGHTS = 4  # times the weights in the file: int8 weights are unpacked to float32
+MEMORY_PER_PX = 2048  # additional bytes per pixel of the image or of the network's input
+WORK = 2e10  # multiplications, for any image
 WORK_PER_PX = 3e6
-MOST_DECLARED_PX = 1 << 22  # what a bundle says of its network's input allows no more than an input of so many pixels
-TOUCHED = 64.0  # multiplications of a matrix product that take as long as reading or writing a value
-SLOWER = {  # how many times longer than that
+MOST_DECLARED_PX = 1 << 22  # a declared network input counts for at most this many pixels
+TOUCHED = 64.0  # matrix-product multiplications in the time of one read or write
+SLOWER = {  # operator → factor on that time
     **dict.fromkeys(("CumSum", "ScatterElements", "ScatterND", "GatherElements", "GatherND", "GridSample", "Pow"), 8.0),
     **dict.fromkeys(("Resize", "Mod"), 4.0), "cubic": 200.0,
 }  # fmt: skip
@@ -49,22 +49,22 @@ OVERRIDE = "PIXELWISE_MODEL_MEMORY_MB"
 
 @dataclass(frozen=True)
 class Cost:
-    """What one image takes."""
+    """The cost of one image."""
 
-    bytes: int  # at the peak, without the constants that the file holds
-    work: float  # multiplications, or what takes as long
+    bytes: int  # at the peak, without the file's constants
+    work: float  # multiplications, or their equivalent in time
     where: str  # the operator at the peak
-    tensors: dict[str, TensorSize]  # the outputs and what else was asked for
+    tensors: dict[str, TensorSize]  # the outputs and the watched tensors
 
 
 class Plan:
-    """The operators of a graph, in the order in which they run, and what is known of every tensor."""
+    """The operators of a graph in running order, and the known facts about every tensor."""
 
     def __init__(self, graph: Message, watched: Iterable[str] = ()) -> None:
-        """Take a graph as `protobuf_reader.read_message` reads it, and tensors in it of which the size is asked for.
+        """Take a graph as read by `protobuf_reader`; `watched`: further tensors to report the size of.
 
         Raises:
-            OperatorError: it is not one that can be run.
+            OperatorError: the graph cannot be run.
         """
         messages = graph.get("node", ())
         if known_labels := labels_digest(graph) in LABELS_DIGESTS:
@@ -82,11 +82,11 @@ class Plan:
         self.watched = list(dict.fromkeys([*(output.get("name", "") for output in graph.get("output", ())), *watched]))
         self.stored = sum(tensor.bytes for tensor in self.constants.values())
         self.last_use = {name: place for place, node in enumerate(self.nodes) for name in node.inputs}
-        self.known: dict[str, TensorSize] = {}  # of tensors that the size of the image does not change
+        self.known: dict[str, TensorSize] = {}  # tensors independent of the image size
         self.measured = lru_cache(maxsize=256)(self.measure)
 
     def measure(self, height: int, width: int) -> Cost:
-        """What an image of height × width takes.
+        """The cost of an image of height × width.
 
         Raises:
             OperatorError: an operator cannot be run on it, or its size has no bound.
@@ -94,7 +94,7 @@ class Plan:
         image = TensorSize((height, width, 3), UINT8, resized=True)
         tensors = {**self.constants, "image": image, **self.known}
         alive: dict[str, int] = {}
-        pinned = {*self.watched}  # what stays: outputs, and constants that are read at every run
+        pinned = {*self.watched}  # kept in memory: outputs, and constants that every run reads
         now = peak = 0
         work, where = 0.0, "its input"
         for place, node in enumerate(self.nodes):
@@ -106,7 +106,7 @@ class Plan:
                 work += work_of(node, given, made)
             except OperatorError as error:
                 raise OperatorError(f"{node.op} {(node.outputs or [''])[0][:80]!r}: {error}") from error
-            except (ValueError, LookupError, TypeError, ArithmeticError, MemoryError) as error:  # of what it holds
+            except (ValueError, LookupError, TypeError, ArithmeticError, MemoryError) as error:  # from its content
                 raise OperatorError(f"{node.op} {(node.outputs or [''])[0][:80]!r} cannot be run: {error}") from error
             for name, tensor in zip(node.outputs, made, strict=False):
                 alive[name] = tensor.bytes
@@ -125,7 +125,7 @@ class Plan:
     def run(
         self, node: Node, given: list[TensorSize | None], tensors: dict[str, TensorSize], height: int, width: int
     ) -> list[TensorSize]:
-        """What an operator puts out; `tensors` gets it too."""
+        """The outputs of an operator, also added to `tensors`."""
         if node.outputs and node.outputs[0] in self.known:
             return [tensors[name] for name in node.outputs if name]
         resized = any(tensor.resized for tensor in given if tensor is not None)
@@ -149,10 +149,10 @@ class Plan:
         return made
 
     def check(self, height: int, width: int, declared: tuple[int, int]) -> Cost:
-        """What an image of height × width takes, for a network whose input is said to be `declared`.
+        """The cost of an image of height × width, for a network with the `declared` input size.
 
         Raises:
-            OperatorError: more than any network needs for it, or as `measure`.
+            OperatorError: more than any network needs, or as `measure`.
         """
         cost = self.measured(height, width)
         pixels = max(height * width, min(math.prod(declared), MOST_DECLARED_PX))
@@ -173,10 +173,10 @@ class Plan:
 
 
 def check_names(graph: Message, constants: Iterable[str]) -> None:
-    """Every tensor is made once, before it is used: otherwise readers might differ in which of two is meant.
+    """Check that every tensor is defined once, before its use: otherwise readers might disagree about its meaning.
 
     Raises:
-        OperatorError: it is not so.
+        OperatorError: a tensor is not.
     """
     made = {"image", *constants}
     if "image" in constants:
@@ -192,10 +192,10 @@ def check_names(graph: Message, constants: Iterable[str]) -> None:
 
 
 def node_of(message: Message) -> Node:
-    """An operator as it stands in the file.
+    """An operator as stored in the file.
 
     Raises:
-        OperatorError: it is none that a bundle may use.
+        OperatorError: bundles do not allow it.
     """
     op = message.get("op_type", "")
     if op not in OPERATORS:
@@ -210,7 +210,7 @@ def node_of(message: Message) -> Node:
             raise OperatorError(f"{op} has the attribute {name[:80]!r} twice")
         found[name] = attribute_value(op, attribute)
     node = Node(op, message.get("input", []), message.get("output", []), found)
-    # Not every runtime looks whether an input that it needs was left out.
+    # Not every runtime checks that required inputs are present.
     if any(not name and place < OMITTED.get(op, len(node.inputs)) for place, name in enumerate(node.inputs)):
         raise OperatorError(f"{op} lacks an input that it needs")
     if not node.outputs or not node.outputs[0]:
@@ -218,15 +218,15 @@ def node_of(message: Message) -> Node:
     return node
 
 
-OMITTED = {  # operator → its first input that may be left out while others follow
+OMITTED = {  # operator → the first input that may be omitted while others follow
     "Resize": 1, "Clip": 1, "Pad": 2, "Slice": 3,
 }  # fmt: skip
-MAX_ATTRIBUTE, MAX_LISTED = 1 << 16, 64  # of whole numbers in attributes: their size, and how many in a list
+MAX_ATTRIBUTE, MAX_LISTED = 1 << 16, 64  # of integer attributes: their size, and the length of a list
 HELD = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}  # AttributeProto.AttributeType → field
 
 
 def attribute_value(op: str, attribute: Message) -> Any:
-    """The value that an attribute's type names; that it holds others as well is refused."""
+    """The value of an attribute by its type. Attributes with further values are refused."""
     field = HELD.get(attribute.get("type", 0))
     others = [name for name in HELD.values() if name != field and name in attribute]
     if field is None or others:
@@ -245,7 +245,7 @@ def attribute_value(op: str, attribute: Message) -> Any:
 
 
 def work_of(node: Node, given: list[TensorSize | None], made: list[TensorSize]) -> float:
-    """How many multiplications an operator takes, or what takes as long, roughly."""
+    """The approximate work of an operator, in multiplications or their equivalent in time."""
     out = float(sum(tensor.count for tensor in made))
     first = given[0] if given else None
     second = given[1] if len(given) > 1 else None
@@ -286,7 +286,7 @@ def labels_digest(graph: Message) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Something of a message as it can be compared by its text."""
+    """A part of a message in a form whose text can be compared."""
     if isinstance(value, memoryview):
         return bytes(value)
     if isinstance(value, dict):
@@ -295,6 +295,6 @@ def plain(value: Any) -> Any:
 
 
 def of_labels(node: Message) -> bool:
-    """Does an operator belong, by its name, to the part from scores to labels?"""
+    """Whether an operator belongs, by its name, to the part from scores to labels."""
     name = str(node.get("name", ""))
     return name.startswith(LABELS) or name == "labels"

@@ -1,12 +1,12 @@
 """Scores at the network's resolution → labels at the image's own, without computing full-resolution scores.
 
-A pixel's scores are interpolated between the four places around it. If one class is the highest at all four, it is the
-highest of every interpolation, so nothing needs to be computed: on photos, for nine pixels in ten. Only the others are
+A pixel's scores are interpolated from the four positions around it. A class that is highest at all four is highest
+after interpolation, so nothing needs to be computed: on photos, for nine pixels in ten. Only the other pixels are
 interpolated. The labels equal those of resizing all scores and taking the argmax; ties go to the lower id.
 
-Shapes: C classes; h, w the size of the scores, H, W that of the image. A gap is the room between two neighbouring
-places of a row or column of scores; a field is where a gap between rows meets one between columns. K fields are
-interpolated, none of which holds more than P rows and Q columns of pixels.
+Shapes: C classes; h, w the size of the scores, H, W that of the image. A place is a position of the scores; a gap is
+the interval between two neighbouring places on one axis; a field is the rectangle of a row gap and a column gap. K
+fields are interpolated, each with at most P rows and Q columns of pixels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PREFIX = "labels/"
 
 
 class Builder:
-    """Collects nodes and constants; a call adds a node and returns the name of what it computes."""
+    """Collects nodes and constants; a call adds a node and returns the name of its output."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
@@ -52,22 +52,22 @@ def add_labels(graph: onnx.GraphProto, image: str, scores_1Chw: str, labels: str
     first_y, last_y, pixels_y = pixels_in(add, gap_y, height, gaps_y)
     first_x, last_x, pixels_x = pixels_in(add, gap_x, width, gaps_x)
 
-    # The class that is highest at all four corners of a field, or VOID where there is more than one.
+    # The class that is highest at all four corners of a field, or VOID if the corners differ.
     by_place = add("Transpose", scores_1Chw, perm=[0, 2, 3, 1])
     low = add("Cast", add("ArgMax", by_place, axis=3, keepdims=0), to=TensorProto.FLOAT)
     low = add("Unsqueeze", low, add.constant([0]))
-    window: dict[str, Any] = {"kernel_shape": [2, 2], "pads": [1, 1, 1, 1]}  # beyond the edge nothing is added
+    window: dict[str, Any] = {"kernel_shape": [2, 2], "pads": [1, 1, 1, 1]}  # padding never wins
     highest, lowest = add("MaxPool", low, **window), add("Neg", add("MaxPool", add("Neg", low), **window))
     agreed = add("Where", add("Equal", highest, lowest), highest, add.constant(np.float32(VOID)))
     agreed_hw = add("Reshape", add("Cast", agreed, to=TensorProto.UINT8), add("Concat", gaps_y, gaps_x, axis=0))
 
-    # Every pixel takes what its field's corners agree on. Whole rows are copied, then whole columns, as rows: far
-    # faster than pixel by pixel.
+    # Every pixel takes the common class of its field's corners. Copying whole rows, then whole columns as rows, is far
+    # faster than copying pixels.
     agreed_Hw = add("Gather", agreed_hw, gap_y, axis=0)
     settled_WH = add("Gather", add("Transpose", agreed_Hw, perm=[1, 0]), gap_x, axis=0)
     settled = add("Reshape", add("Transpose", settled_WH, perm=[1, 0]), flat)
 
-    # The others lie in fields without a class that hold a pixel.
+    # The other pixels: fields without a common class that contain pixels.
     pixels_hw = add("Mul", add("Unsqueeze", pixels_y, next_axis), pixels_x)
     is_open_hw = add(
         "And", add("Equal", agreed_hw, add.constant(np.uint8(VOID))), add("Greater", pixels_hw, add.constant(0))
@@ -76,8 +76,8 @@ def add_labels(graph: onnx.GraphProto, image: str, scores_1Chw: str, labels: str
     y_PK = pixels_of(add, row_K, first_y, last_y, pixels_y)
     x_QK = pixels_of(add, column_K, first_x, last_x, pixels_x)
 
-    # First the mixtures of above and below at both sides of a field, then those of left and right: for each class the
-    # same is done to all fields, which lie side by side.
+    # Interpolate vertically at both sides of each field, then horizontally: per class, all fields at once, side by
+    # side.
     part_y_PK, part_x_QK = add("Gather", part_y, y_PK, axis=0), add("Gather", part_x, x_QK, axis=0)
     table_NC = add("Reshape", by_place, add("Concat", flat, classes, axis=0))
     above_K, below_K = (add("Mul", place, w) for place in ends(add, row_K, h))
@@ -85,7 +85,7 @@ def add_labels(graph: onnx.GraphProto, image: str, scores_1Chw: str, labels: str
     def mixed(before: str, behind: str, part: str) -> str:
         return add("Add", before, add("Mul", add("Sub", behind, before), part))
 
-    def scores_at(place_K: str) -> str:  # rows of a table are read together, so it is turned after reading
+    def scores_at(place_K: str) -> str:  # gathers whole rows, then transposes
         return add("Unsqueeze", add("Transpose", add("Gather", table_NC, place_K, axis=0), perm=[1, 0]), next_axis)
 
     def side(place_K: str) -> str:
@@ -103,7 +103,7 @@ def add_labels(graph: onnx.GraphProto, image: str, scores_1Chw: str, labels: str
 
 
 def gaps(add: Builder, size: str, places: str) -> tuple[str, str]:
-    """Along one axis, for every pixel: the gap that it lies in, and how far along, 0–1.
+    """Along one axis, for every pixel: its gap, and its relative position in it, 0–1.
 
     Gap 0 lies before the first place, gap 1 between the first and the second, and so on. Pixel centres are at
     half-integers.
@@ -129,7 +129,7 @@ def ends(add: Builder, gap: str, places: str) -> tuple[str, str]:
 
 
 def pixels_in(add: Builder, gap: str, size: str, number_of_gaps: str) -> tuple[str, str, str]:
-    """Which pixels of one axis lie in each gap: int64 each, the first, the last, and how many.
+    """The pixels of one axis in each gap: the first, the last, and the number, int64 each.
 
     Args:
         gap: the gap of each pixel, ascending.
@@ -144,7 +144,7 @@ def pixels_in(add: Builder, gap: str, size: str, number_of_gaps: str) -> tuple[s
 
 
 def pixels_of(add: Builder, gap_K: str, first: str, last: str, pixels: str) -> str:
-    """The pixels in K gaps of one axis: int64 [P, K]. Where a gap holds fewer than P, its last stands in again."""
+    """The pixels in K gaps of one axis: int64 [P, K]. If a gap has fewer than P, its last pixel is repeated."""
     flat = add.constant([-1])
     offset_P = add("Range", add.constant(0), add("ReduceMax", pixels, keepdims=0), add.constant(1))
     start_K, end_K = add("Gather", first, gap_K), add("Gather", last, gap_K)

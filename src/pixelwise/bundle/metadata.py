@@ -1,6 +1,6 @@
-"""A bundle's metadata: written here, and read back with every type and range checked.
+"""Write a bundle's metadata, and read it with every type and range checked.
 
-No other code validates it again: what is read here is safe to show, send and compute with.
+No other code validates it again: values read here are safe to show, send and compute with.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ MAX_NAME = 4096  # characters of a class's or a stage's name
 MAX_STAGES = 1000
 MAX_SIDE_PX = 16384  # of a network's input
 MAX_STRIDE = 1024
-LARGEST = 1e9  # of numbers that images are computed with
+LARGEST = 1e9  # of numbers used in computations on images
 TEMPERATURES = (1e-3, 1e3)
 
 T = TypeVar("T")
 
 
 class MetadataError(ValueError):
-    """An entry of a bundle's metadata is not what it should be."""
+    """An entry of a bundle's metadata is invalid."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Metadata:
     licence: dict[str, str] = field(default_factory=dict)  # of the data and of the weights
 
     def to_props(self) -> dict[str, str]:
-        """As `metadata_props`, without the golden digest, which only the finished graph can give."""
+        """The metadata as `metadata_props`, without the golden digest, which needs the finished graph."""
         values = {
             "format": FORMAT,
             "classes": self.classes.to_json(),
@@ -82,10 +82,10 @@ class Metadata:
 
     @classmethod
     def from_props(cls, props: dict[str, str]) -> Metadata:
-        """As read from `metadata_props`, checked.
+        """The metadata from `metadata_props`, checked.
 
         Raises:
-            MetadataError: the entry that is not what it should be, what was expected, and what came.
+            MetadataError: an entry is invalid: its name, the expected and the actual value.
         """
         if (void := decode(props, "void", VOID)) != VOID or isinstance(void, bool):
             wrong("void", void, f"{VOID}, the id of unlabelled pixels")
@@ -114,7 +114,7 @@ class Metadata:
 
 
 def without_nan(value: Any) -> Any:
-    """NaN, a score that does not exist, becomes null: JSON has no NaN."""
+    """The value with NaN, a missing score, replaced by null: JSON has no NaN."""
     if isinstance(value, dict):
         return {key: without_nan(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -126,10 +126,10 @@ def without_nan(value: Any) -> Any:
 
 
 def decode(props: dict[str, str], name: str, default: Any = None) -> Any:
-    """The value of an entry of `metadata_props`. NaN, which earlier versions wrote in a provenance, is read as none.
+    """The value of an entry of `metadata_props`. NaN, which earlier versions wrote in the provenance, becomes None.
 
     Raises:
-        MetadataError: it is missing, too large, too deep, not JSON, or has a number or text that JSON cannot carry.
+        MetadataError: it is missing, too large, too deep, not JSON, or has a number or text that JSON cannot hold.
     """
     written = props.get(PREFIX + name)
     if written is None:
@@ -167,7 +167,7 @@ def decode(props: dict[str, str], name: str, default: Any = None) -> Any:
 
 
 def check_nested(value: Any, name: str, depth: int = 0) -> None:
-    """Raise MetadataError for too deep nesting, texts that are not Unicode, and numbers out of range."""
+    """Raise MetadataError for nesting that is too deep, invalid Unicode, or numbers out of range."""
     if depth > MAX_DEPTH:
         raise MetadataError(f"{PREFIX}{name} is nested more than {MAX_DEPTH} deep")
     if isinstance(value, str):
@@ -218,7 +218,7 @@ def items(value: Any, name: str, count: int, one: Callable[[Any, str], T]) -> tu
     return tuple(one(inner, f"{name}[{place}]") for place, inner in enumerate(value))
 
 
-# ── the entries that have parts ──
+# ── entries with several parts ──
 
 
 def classes(rows: Any) -> ClassList:
@@ -262,7 +262,7 @@ def stages(rows: Any) -> tuple[Stage, ...]:
 
 
 def provenance(value: Any) -> dict[str, Any]:
-    """Free but for what is computed with or shown: scores on the split that they were measured on, and where from."""
+    """Check only the parts that are computed with or shown: scores, their split, and their origin."""
     found: dict[str, Any] = of_type(value, dict, "provenance", "an object")
     data = found.get("data")
     if data is not None:
@@ -287,6 +287,6 @@ def provenance(value: Any) -> dict[str, Any]:
 
 
 def share(value: Any, name: str) -> None:
-    """A score: a number from 0 to 1, or none."""
+    """Check a score: a number from 0 to 1, or None."""
     if value is not None:
         number(value, name, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Operators that move values without computing with them: the sizes of their outputs, and where known, the values."""
+"""Operators that only move values: the sizes of their outputs and, if known, the values."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def split(node: Node, given: Given) -> list[Result]:
     source = need(given, 0)
     axis, parts = axis_of(node.attributes.get("axis", 0), len(source.shape)), len(node.outputs)
     side, tensor = source.shape[axis], optional(given, 1)
-    if node.attributes.get("num_outputs", parts) != parts:  # runtimes make as many as it says
+    if node.attributes.get("num_outputs", parts) != parts:  # runtimes follow this attribute
         raise OperatorError(f"cuts into {node.attributes['num_outputs']} parts and puts out {parts}")
     if tensor is not None:
         lengths = sides(numbers(tensor, "its lengths"))

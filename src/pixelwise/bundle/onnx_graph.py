@@ -20,19 +20,19 @@ from pixelwise.records import ClassList
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-UNBATCHING = ("Gather", "Squeeze", "Identity", "Reshape")  # how an exporter writes tensor[0]
-UNPACKING = ("Cast", "Mul", "DequantizeLinear")  # how weights of a smaller storage type are unpacked
+UNBATCHING = ("Gather", "Squeeze", "Identity", "Reshape")  # operators that an exporter writes for tensor[0]
+UNPACKING = ("Cast", "Mul", "DequantizeLinear")  # operators that unpack weights of a smaller storage type
 SHAPE_OF = "shape of "
 
 
 class RunnableSession(Protocol):
-    """What is used of an onnxruntime.InferenceSession."""
+    """The part of an onnxruntime.InferenceSession that is used."""
 
     def run(self, output_names: Sequence[str] | None, input_feed: dict[str, Any]) -> list[Any]: ...
 
 
 class StoredStage(Protocol):
-    """A tensor that the bundle's metadata names."""
+    """A named tensor in the bundle's metadata."""
 
     @property
     def name(self) -> str: ...
@@ -43,7 +43,7 @@ class StoredStage(Protocol):
 
 
 class StoredMetadata(Protocol):
-    """What a trace reads of a bundle's metadata."""
+    """The part of a bundle's metadata that a trace reads."""
 
     @property
     def size(self) -> tuple[int, int]: ...
@@ -64,7 +64,7 @@ class StoredMetadata(Protocol):
 
 
 class Traceable(Protocol):
-    """A model that can be traced: predict.image.Model, which stands above this package and is handed in."""
+    """A model that can be traced: the caller passes its `Model`, which is defined above this package."""
 
     @property
     def classes(self) -> ClassList: ...
@@ -80,20 +80,20 @@ class Traceable(Protocol):
 
 @dataclass(frozen=True)
 class Graph:
-    """A parsed model, with its nodes by the tensors that they compute."""
+    """A parsed model, with its nodes indexed by their output tensors."""
 
     model: ModelProto
-    nodes: list[NodeProto]  # in an order in which they can run
-    producer: dict[str, int]  # tensor → place in `nodes` of what computes it
+    nodes: list[NodeProto]  # in running order
+    producer: dict[str, int]  # tensor → index in `nodes` of its producer
     constants: dict[str, TensorProto]  # by name
-    unpacked: dict[str, TensorProto]  # tensor → the constant, stored in a smaller type, from which alone it is computed
+    unpacked: dict[str, TensorProto]  # tensor → the constant of a smaller type that it is unpacked from
 
     def stored(self, name: str) -> TensorProto | None:
-        """The constant that holds a weight, if it is one; of the weight's shape, but perhaps of a smaller type."""
+        """The constant that holds a weight, or None. Has the weight's shape, but possibly a smaller type."""
         return self.constants.get(name) or self.unpacked.get(name)
 
     def weight(self, name: str) -> NDArray[Any]:
-        """The values of a weight, unpacked. Raises KeyError when `name` is none."""
+        """The values of a weight, unpacked. Raises KeyError if `name` is not a weight."""
         from onnx import numpy_helper
 
         if name in self.constants:
@@ -130,7 +130,7 @@ def parse(model: bytes) -> Graph:
 
 
 def batched(graph: Graph, tensor: str) -> str:
-    """The [1, channels, h, w] tensor of which a named stage is the only entry.
+    """The [1, channels, h, w] tensor whose only entry is a named stage.
 
     Raises:
         BundleError: the graph has no such tensor.
@@ -142,7 +142,7 @@ def batched(graph: Graph, tensor: str) -> str:
 
 
 def nodes_between(graph: Graph, starts: Iterable[str], ends: Iterable[str]) -> list[int]:
-    """Places of the nodes that `ends` depend on, up to but without those that compute `starts`; in running order."""
+    """Indices of the nodes from `starts` to `ends`, without the producers of `starts`; in running order."""
     seen, waiting, needed = set(starts), list(ends), set()
     while waiting:
         tensor = waiting.pop()
@@ -164,7 +164,7 @@ def extract(graph: Graph, starts: Sequence[str], ends: Sequence[str]) -> tuple[b
         ends: tensors that become outputs.
 
     Returns:
-        The serialised model, and the names of the inputs that it needs.
+        The serialised model, and the names of its inputs.
     """
     import onnx
     from onnx import TensorProto, helper
@@ -187,9 +187,9 @@ def extract(graph: Graph, starts: Sequence[str], ends: Sequence[str]) -> tuple[b
 
 
 def with_outputs(graph: Graph, tensors: Iterable[str], sized: Iterable[str]) -> bytes:
-    """The model with more outputs: `tensors` as they are, and of each in `sized` its shape, as "shape of NAME".
+    """The model with more outputs: `tensors`, and for each tensor in `sized` its shape, as "shape of NAME".
 
-    A shape needs no copy of the tensor, so that sizes of big tensors inside the graph cost nothing.
+    A shape needs no copy of the tensor, so the sizes of large inner tensors cost nothing.
     """
     import onnx
     from onnx import helper

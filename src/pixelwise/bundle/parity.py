@@ -1,4 +1,4 @@
-"""Parity: an exported graph must give the labels of its network, on real images, before the bundle is written.
+"""Parity: an exported graph must return its network's labels on real images before the bundle is written.
 
 Where two classes have nearly equal scores, rounding decides between them. So labels may differ where the scores of the
 two classes are close, and nowhere else.
@@ -16,21 +16,21 @@ from pixelwise.bundle.score_margins import clearly_different
 from pixelwise.errors import BundleError
 from pixelwise.records import Labels, Pixels, Scores
 
-TOLERATED = 1e-3  # share of pixels that may differ clearly, through rounding of input pixels
-HOPELESS = 0.05  # share beyond which the graph is another network
+TOLERATED = 1e-3  # share of pixels that may differ clearly, due to rounding of input pixels
+HOPELESS = 0.05  # above this share the graph is not the same network
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How well a graph agrees with its network, over all compared images."""
+    """The agreement of a graph with its network over all compared images."""
 
     differ: float  # share of the pixels with another label
-    differ_clearly: float  # of them, those where the scores are not close; 0–1 of all pixels
+    differ_clearly: float  # share of all pixels that differ and whose scores are not close
     pixels: int
 
     @property
     def doubt(self) -> str | None:
-        """A warning if they differ by more than rounding explains; otherwise None."""
+        """A warning if the labels differ more than rounding explains; otherwise None."""
         if self.differ_clearly <= TOLERATED:
             return None
         return (
@@ -44,10 +44,10 @@ def check_parity(model: bytes, network: Callable[[Pixels], tuple[Labels, Scores]
     """Compare labels pixel by pixel, on `images` and on odd-sized crops of them.
 
     Args:
-        network: gives labels [H, W] and scores [C, h, w] of an image.
+        network: returns labels [H, W] and scores [C, h, w] for an image.
 
     Raises:
-        BundleError: more than HOPELESS of all pixels differ clearly: it is not the same network; or scores are not
+        BundleError: more than HOPELESS of all pixels differ clearly, so it is not the same network, or scores are not
             finite.
     """
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])

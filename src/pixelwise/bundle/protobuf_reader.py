@@ -1,10 +1,10 @@
 """A strict reader of ONNX files, so that every other reader sees the same content.
 
-Protobuf readers are lenient and differ: the same number can be encoded in several ways, so that one reader skips a
-field as unknown and another knows it; of a repeated single field, one takes the first and another the last. What was
-checked would then not be what a runtime loads. So everything is rejected that the writer of bundles does not write:
-overlong numbers, unknown fields, repeated single fields, wrong types. The rest has one meaning to every reader, and the
-bytes are passed on unchanged. The onnx package, whose import takes longer than labelling an image, is not needed.
+Protobuf readers are lenient and differ: a number has several encodings, so one reader skips a field as unknown while
+another reads it; of a repeated single field, one takes the first value and another the last. A runtime could then load
+content other than what was checked. So this reader rejects everything that the bundle writer does not write: overlong
+numbers, unknown fields, repeated single fields, wrong types. The rest has one meaning for every reader, and the bytes
+are passed on unchanged. The onnx package, whose import takes longer than labelling an image, is not needed.
 
 The fields and their numbers are those of onnx.proto; see https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 from typing import Any, NamedTuple
 
-Message = dict[str, Any]  # field → its value, or the list of its values where it may come more than once
+Message = dict[str, Any]  # field → its value, or a list of values if it may repeat
 
 MAX_FIELDS = 1_000_000  # in all messages; the built-in models have about 20,000
 MAX_PACKED = 1 << 16  # bytes of a packed list of numbers; weights are in raw_data
@@ -22,7 +22,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 
 
 class Field(NamedTuple):
-    """How a field is written, and whether it may come more than once."""
+    """The encoding of a field, and whether it may repeat."""
 
     name: str
     kind: str  # int, whole (0 … 2³¹−1), float, text, data, floats, ints, doubles; otherwise the message that it holds
@@ -30,7 +30,7 @@ class Field(NamedTuple):
 
 
 WIRE = {"int": VARINT, "whole": VARINT, "float": FIXED32}  # everything else is BYTES
-MESSAGES: dict[str, dict[int, str]] = {  # message → field number → "name kind", with * where it may come many times
+MESSAGES: dict[str, dict[int, str]] = {  # message → field number → "name kind", with * if it may repeat
     "model": {
         1: "ir_version int", 2: "producer_name text", 3: "producer_version text", 4: "domain text",
         5: "model_version int", 6: "doc_string text", 7: "graph graph", 8: "opset_import opset*",
@@ -63,7 +63,7 @@ MESSAGES: dict[str, dict[int, str]] = {  # message → field number → "name ki
 }  # fmt: skip
 ELSEWHERE = "part of its weights lies in another file, but a bundle is one file"
 INSIDE = "an operator holds a graph of its own (If, Loop, Scan), whose cost has no bound; a bundle has one graph"
-REFUSED = {  # what ONNX knows and bundles do not use, where more can be said than that
+REFUSED = {  # ONNX fields that bundles do not use → a more specific reason
     ("model", 20): "holds training information, which a bundle does not use",
     ("model", 25): "defines operators of its own; a bundle uses ONNX's",
     ("tensor", 13): ELSEWHERE,
@@ -73,7 +73,7 @@ REFUSED = {  # what ONNX knows and bundles do not use, where more can be said th
 
 
 def compiled() -> dict[str, dict[int, Field]]:
-    """MESSAGES by whole tag: the field number and the wire type. A list of numbers may be packed or not."""
+    """MESSAGES by full tag: field number and wire type. A list of numbers may be packed or not."""
     table: dict[str, dict[int, Field]] = {}
     for message, fields in MESSAGES.items():
         tags = table[message] = {}
@@ -93,7 +93,7 @@ def read_model(data: bytes) -> tuple[Message, memoryview]:
     """Read an ONNX file: its model, texts as str and raw data as memoryview, and the bytes of its graph.
 
     Raises:
-        ValueError: it is not whole, or not written as a bundle is.
+        ValueError: it is truncated, or not encoded as bundles are.
     """
     if len(data) > 0x7FFFFFFF:
         raise ValueError("it is larger than 2 GiB")
@@ -107,21 +107,21 @@ def read_model(data: bytes) -> tuple[Message, memoryview]:
 
 
 class Reader:
-    """Reads messages out of `data`. Places are counted from its start."""
+    """Reads messages from `data`. Offsets count from its start."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.view = data, memoryview(data)
         self.fields = 0
-        self.graph = self.view[:0]  # the bytes of the graph, once it was read
+        self.graph = self.view[:0]  # the bytes of the graph, once read
 
     def message(self, kind: str, at: int, end: int) -> Message:
-        """The message of this kind that lies from `at` to `end`."""
+        """The message of this kind in bytes [at, end)."""
         data, tags = self.data, TAGS[kind]
         found: Message = {}
         while at < end:
             tag = data[at]
             at += 1
-            if tag >= 0x80:  # field numbers 16 and up take two bytes; a tag of more is too long for any field here
+            if tag >= 0x80:  # field numbers from 16 take two bytes; longer tags match no field here
                 second = data[at]
                 at += 1
                 if not 0 < second < 0x80:
@@ -161,7 +161,7 @@ class Reader:
         return found
 
     def number(self, at: int) -> tuple[int, int]:
-        """The whole number at `at`, 0 … 2⁶⁴−1, and where it ends."""
+        """The integer at `at`, 0 … 2⁶⁴−1, and the offset after it."""
         value, shift = 0, 0
         while True:
             byte = self.data[at]
@@ -177,7 +177,7 @@ class Reader:
         return value, at
 
     def content(self, what: str, at: int, end: int) -> Any:
-        """What lies from `at` to `end`: a text, data, a list of numbers or a message."""
+        """The content of bytes [at, end): a text, data, a list of numbers or a message."""
         if what == "text":
             text = self.data[at:end].decode()
             if "\0" in text:
@@ -206,7 +206,7 @@ class Reader:
 
 
 def refusal(kind: str, tag: int) -> str:
-    """Why a field that bundles do not have is refused."""
+    """The reason to refuse a field that bundles do not use."""
     number = tag >> 3
     if (kind, number) in REFUSED:
         return REFUSED[kind, number]

@@ -1,8 +1,8 @@
-"""Post-training quantisation: a float graph → one whose convolutions compute in int8, calibrated on real images.
+"""Post-training quantisation of a float graph to int8 convolutions, calibrated on real images.
 
 Quantise and dequantise operators (QDQ) surround every convolution: activations uint8 with one scale per tensor, weights
-int8 with one per channel, biases int32. Runtimes fuse them into integer convolutions, or compute nearly the same in
-float. Preprocessing, sums, resizes and the classifier stay float32: rounding them would cost accuracy and save little
+int8 with one per channel, biases int32. Runtimes fuse them into integer convolutions, or compute nearly the same result
+in float. Preprocessing, sums, resizes and the classifier stay float32: rounding them costs accuracy and saves little
 time (arithmetic: Jacob et al. 2018, arXiv:1712.05877).
 
 Shapes: O, I channels out and in of a convolution.
@@ -23,7 +23,7 @@ from pixelwise.bundle.onnx_graph import nodes_between, parse, with_outputs
 from pixelwise.records import Pixels
 
 LEVELS = 255  # steps of a uint8
-SAMPLED = 4096  # values sampled per tensor and image, to choose the range
+SAMPLED = 4096  # values sampled per tensor and image to choose the range
 ACTIVATIONS = ("Clip", "Relu")
 
 
@@ -31,7 +31,7 @@ ACTIVATIONS = ("Clip", "Relu")
 class TensorRange:
     """The observed range and sampled values of one tensor."""
 
-    lowest: float = 0.0  # zero is always inside: padding is zero
+    lowest: float = 0.0  # the range always includes zero, because padding is zero
     highest: float = 0.0
     values: list[NDArray[np.float32]] = field(default_factory=list)  # a sample
 
@@ -50,7 +50,7 @@ def quantise(
     """A copy whose convolutions from `source` to `scores` compute in int8, except the last one, the classifier.
 
     Args:
-        images: real images like the training images; a hundred are plenty.
+        images: real images similar to the training images; a hundred are enough.
         source, scores: the network's input and output [1, channels, h, w].
         progress: called with (images done, images in all).
     """
@@ -81,7 +81,7 @@ def activated(node: NodeProto, inside: Sequence[NodeProto], kept: set[str]) -> s
 def watch(
     model: onnx.ModelProto, tensors: Sequence[str], images: Sequence[Pixels], progress: Callable[[int, int], None]
 ) -> dict[str, tuple[np.float32, int]]:
-    """Run the images through the float graph; each tensor's (scale, zero point)."""
+    """Run the images through the float graph. Returns each tensor's (scale, zero point)."""
     session = onnxruntime.InferenceSession(
         with_outputs(parse(model.SerializeToString()), tensors, ()), providers=["CPUExecutionProvider"]
     )
@@ -116,10 +116,10 @@ def rewrite(
     outputs: dict[str, str],
     ranges: dict[str, tuple[np.float32, int]],
 ) -> None:
-    """Insert the operators. A convolution's output keeps its name, and is now the dequantised value.
+    """Insert the QDQ operators. A convolution's output keeps its name and becomes the dequantised value.
 
     Args:
-        convolutions: which to quantise, by their outputs.
+        convolutions: those to quantise, by output.
         outputs: convolution → its output after the activation.
         ranges: scale and zero point of their inputs and outputs.
     """

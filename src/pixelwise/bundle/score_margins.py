@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pixelwise.records import Labels, Scores
 
 CLOSE = 0.01  # of the range of all scores of an image: closer scores may be swapped by rounding
-FLOOR = 1e-4  # of scores, likewise, however small their range
+FLOOR = 1e-4  # of scores: the same as an absolute minimum, for small ranges
 CHUNK = 100_000  # pixels whose scores are looked up at a time
 
 
@@ -22,8 +22,8 @@ def clearly_different(labels_HW: Labels, others_HW: Labels, scores_Chw: Scores) 
     """The number of pixels with different labels whose scores are clearly different.
 
     Args:
-        labels_HW, others_HW: of the same size.
-        scores_Chw: of either.
+        labels_HW, others_HW: label maps of the same size.
+        scores_Chw: the scores of either.
     """
     rows_N, columns_N = np.nonzero(labels_HW != others_HW)
     if not len(rows_N):
@@ -57,7 +57,7 @@ def scores_at(
 def neighbours(
     places_N: NDArray[np.intp], pixels: int, sides: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Along one axis, the scores before and after each pixel, and how far along it lies, 0–1."""
+    """Along one axis, the scores before and after each pixel, and its relative position between them, 0–1."""
     at = np.clip((places_N + 0.5) * sides / pixels - 0.5, 0, sides - 1)
     before = at.astype(np.intp)
     return before, np.minimum(before + 1, sides - 1), at - before

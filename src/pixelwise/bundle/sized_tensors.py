@@ -1,4 +1,4 @@
-"""Tensors before a network runs: shape, type, and the values that determine sizes."""
+"""Known facts about tensors before a network runs: shape, type, and values that determine sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pixelwise.bundle.protobuf_reader import Message
 
 SMALL = 4096  # values; larger tensors do not determine sizes
 MAX_RANK = 8
-TYPES: dict[int, np.dtype[Any]] = {  # TensorProto.DataType; bfloat16 (16) takes the room of a uint16
+TYPES: dict[int, np.dtype[Any]] = {  # TensorProto.DataType; bfloat16 (16) has the size of a uint16
     1: np.dtype("f4"), 2: np.dtype("u1"), 3: np.dtype("i1"), 4: np.dtype("u2"), 5: np.dtype("i2"), 6: np.dtype("i4"),
     7: np.dtype("i8"), 9: np.dtype("?"), 10: np.dtype("f2"), 11: np.dtype("f8"), 12: np.dtype("u4"),
     13: np.dtype("u8"), 16: np.dtype("u2"),
@@ -26,13 +26,13 @@ Values = NDArray[Any] | None
 
 @dataclass(slots=True)
 class TensorSize:
-    """What is known of a tensor before the network runs."""
+    """The known facts about a tensor before the network runs."""
 
     shape: Shape
     dtype: np.dtype[Any]
-    values: Values = None  # if they follow from constants and sizes, and are few
+    values: Values = None  # if few, and derived from constants and sizes
     resized: bool = False  # shape or values depend on the size of the image
-    constant: bool = False  # independent of the image: runtimes compute it when they load the file
+    constant: bool = False  # independent of the image: runtimes compute it on loading
 
     @property
     def count(self) -> int:
@@ -62,10 +62,10 @@ class OperatorError(ValueError):
 
 
 def tensor_values(tensor: Message) -> TensorSize:
-    """Read a stored tensor: shape, type, and if they are few, its values.
+    """Read a stored tensor: shape, type and, if they are few, its values.
 
     Raises:
-        OperatorError: it does not hold as many values as its shape says.
+        OperatorError: the number of values does not match its shape.
     """
     name, kind = str(tensor.get("name", "")), tensor.get("data_type", 0)
     if kind not in TYPES:

@@ -38,7 +38,7 @@ class DeclaredTensor(Protocol):
 
 
 class DeclaredSession(Protocol):
-    """What is used of an onnxruntime.InferenceSession."""
+    """The part of an onnxruntime.InferenceSession that is used."""
 
     def get_inputs(self) -> Sequence[DeclaredTensor]: ...
     def get_outputs(self) -> Sequence[DeclaredTensor]: ...
@@ -48,8 +48,8 @@ def check_model(model: Message) -> None:
     """Check a model's operators, inputs and outputs.
 
     Raises:
-        OperatorError: it needs an opset or operators that not every runtime has, or its input and outputs are not
-            those of a bundle.
+        OperatorError: it needs an opset or operators that not every runtime supports, or its input and outputs are
+            not those of a bundle.
     """
     check_opsets(model)
     graph = model["graph"]
@@ -84,7 +84,7 @@ def check_exported(data: bytes, stages: Sequence[str], size: tuple[int, int]) ->
         size: of the network's input.
 
     Raises:
-        ValueError: it cannot; the message says why.
+        ValueError: it cannot; the message states the reason.
     """
     model, _ = read_model(data)
     check_model(model)
@@ -114,7 +114,7 @@ def check_opsets(model: Message) -> None:
 
 
 def check_sizes(plan: Plan, metadata: Metadata, golden: tuple[int, ...]) -> None:
-    """Compute cost and output shapes for the golden image and images of usual sizes.
+    """Check cost and output shapes for the golden image and images of usual sizes.
 
     Raises:
         OperatorError: more than any network needs; labels of another size than the image; scores that are not one map
@@ -158,7 +158,7 @@ def check_declarations(session: DeclaredSession, classes: int) -> None:
 
 
 def fits(declared: Sequence[Any], expected: Sequence[int | None]) -> bool:
-    """Does a declared shape match? A side must be dynamic where None is expected, and otherwise equal or dynamic."""
+    """Whether a declared shape matches. A side must be dynamic if None is expected, and otherwise equal or dynamic."""
     if len(declared) != len(expected):
         return False
     return all(

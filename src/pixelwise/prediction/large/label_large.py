@@ -1,4 +1,4 @@
-"""One image too large to be labelled at once: read, labelled and written tile by tile; resumes after a kill.
+"""Read, label and write a large image tile by tile; a killed run can resume.
 
 Shapes: H, W the image's size; P, Q the size of the overlay.
 """
@@ -30,7 +30,7 @@ from pixelwise.records import VOID, OnProgress, Pixels, no_progress
 if TYPE_CHECKING:
     from pixelwise.images.tiff import TiffImage
 
-MAX_ROW_BYTES = 2 << 30  # of the pixels of two rows of tiles
+MAX_ROW_BYTES = 2 << 30  # for the pixels of two rows of tiles
 MAX_PNG_SIDE_PX = 1_000_000  # libpng refuses more, and so do most readers
 
 
@@ -41,7 +41,7 @@ class ArrayImage:
         self.pixels = pixels_HW3
         self.height, self.width = pixels_HW3.shape[:2]
         self.absent, self.place, self.resolution = None, {}, None  # type: ignore[var-annotated]
-        self.dropped: tuple[DroppedContent, ...] = ()  # reported by whoever decoded it
+        self.dropped: tuple[DroppedContent, ...] = ()  # reported by the caller that decoded it
 
     def rows(self, first: int, stop: int) -> Pixels:
         return self.pixels[first:stop]
@@ -67,12 +67,12 @@ def label_large(
     """Label an image tile by tile and write the results. Resumes a stopped run. Closes the image.
 
     Args:
-        path: of the image.
-        base: of the results, without file extension. `base`.overlay.png is an overlay of at most 2048 pixels a side;
+        path: the image file.
+        base: path of the results, no file extension. `base`.overlay.png is an overlay of at most 2048 pixels a side;
             `base`.json, written last, describes the run.
         results: keys of LARGE_OUTPUTS → the files to write; labels that end in .tif become a TIFF.
-        name: of the image in COCO and GeoJSON. None: the file's name.
-        progress: called with (tiles done, tiles in all).
+        name: the image's name in COCO and GeoJSON. None: the file's name.
+        progress: called with (tiles done, total tiles).
 
     Returns:
         The content of `base`.json.
@@ -82,7 +82,7 @@ def label_large(
             for a PNG.
         UsageError: tiles that overlap by more than half.
         OutputError: a result cannot be written. Finished labels are kept, so that the run can resume.
-        BundleError: the model cannot be run.
+        BundleError: the model cannot run.
     """
     began, size = time.perf_counter(), (image.height, image.width)
     classes, digest = engine.bundle.metadata.classes, engine.bundle.digest
@@ -151,7 +151,7 @@ def plan_tiles(engine: Engine, path: Path, image: TiffImage | ArrayImage, tiles:
 def label_rows(
     engine: Engine, image: TiffImage | ArrayImage, plan: Tiling, store: LabelStore, progress: OnProgress
 ) -> None:
-    """Label what is missing in the store."""
+    """Label the rows that the store lacks."""
     sampled = Sampler(image, store.step)
     for y, labels in label_tiles(
         plan,
@@ -164,7 +164,7 @@ def label_rows(
     ):
         for rows, columns in image.absent_within(y, y + len(labels)):
             labels[rows, columns] = VOID
-        known = max(store.rows_done + len(store.waiting) - y, 0)  # rows that a stopped run had finished
+        known = max(store.rows_done + len(store.waiting) - y, 0)  # rows that a stopped run finished
         store.add(labels[known:], sampled.picture)
         sampled.forget(store.rows_done)
 
@@ -186,7 +186,7 @@ def write_results(source: StoredLabels, results: Mapping[str, Path]) -> None:
 
 
 class Sampler:
-    """Reads rows, and keeps every `step`-th pixel of them for the overlay."""
+    """Reads rows, and keeps every `step`-th pixel for the overlay."""
 
     def __init__(self, image: TiffImage | ArrayImage, step: int) -> None:
         self.image, self.step = image, step

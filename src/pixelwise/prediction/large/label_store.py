@@ -1,9 +1,9 @@
-"""Finished labels of an image of any size, saved to disk as they come, so that a killed run can resume.
+"""Save the finished labels of an image of any size to disk as they arrive, so that a killed run can resume.
 
-While an image is labelled, everything finished is in one file next to the results, `.NAME.unfinished`: a line of JSON
-that identifies the image, the model and the tiles, then one record per row of squares: its length, its CRC-32, a line
-of JSON, and the compressed squares. A record that a kill truncated is dropped and its rows are labelled again. The
-results are written from this file at the end; they have the same bytes whether the run was killed or not.
+During labelling, one file next to the results, `.NAME.unfinished`, holds all finished labels: a line of JSON that
+identifies the image, the model and the tiles, then one record per row of squares: its length, its CRC-32, a line of
+JSON, and the compressed squares. A truncated record is dropped, and its rows are labelled again. The results are
+written from this file at the end; a resumed run produces the same bytes.
 
 Shapes: H, W the image's size; P, Q the size of the preview from which the overlay is made; R rows.
 """
@@ -52,7 +52,7 @@ class LabelStore:
         """Start, or resume where a run with the same `about` stopped.
 
         Args:
-            path: of the results, without file extensions.
+            path: path of the results without file extensions.
             size: (H, W).
             about: what the labels depend on, as JSON: image, model, tiles.
 
@@ -89,7 +89,7 @@ class LabelStore:
             raise
 
     def read_records(self, at: int) -> int:
-        """Read the whole records from offset `at`. Returns where the last of them ends."""
+        """Read the complete records from offset `at`. Returns the end offset of the last one."""
         self.file.seek(at)
         while len(head := self.file.read(RECORD.size)) == RECORD.size:
             length, checksum = RECORD.unpack(head)
@@ -117,7 +117,7 @@ class LabelStore:
 
     @property
     def rows_done(self) -> int:
-        """Rows of pixels, from the top, that are saved."""
+        """The number of saved rows of pixels, from the top."""
         return min(len(self.records) * SQUARE_PX, self.height)
 
     def add(self, labels: Labels, picture: Mapping[int, Pixels]) -> None:

@@ -1,4 +1,4 @@
-"""The labels of an image that was labelled in tiles, for the writers in `outputs`, and as a TIFF."""
+"""The labels of an image labelled in tiles, for the writers in `outputs`, and as a TIFF."""
 
 from __future__ import annotations
 

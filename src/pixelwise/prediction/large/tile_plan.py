@@ -1,9 +1,9 @@
-"""When an image is cut into tiles, and how large they are, so that objects keep the scale of training.
+"""Decide whether to cut an image into tiles, and their size, so that objects keep the scale of training.
 
-A bundle resizes an image to its input size (`stretch`, `fit`), or keeps its scale (`native`). So a tile is
+A bundle resizes an image to its input size (`stretch`, `fit`), or keeps its scale (`native`). The size of a tile is
 
     native           at least 512 px a side, or twice the input size of training
-    stretch, fit     as large as the images that the model was trained on: their median size, which is in the bundle
+    stretch, fit     the median size of the training images, which the bundle stores
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pixelwise.errors import UsageError
 from pixelwise.images.tiff_header import tiff_size
 from pixelwise.prediction.large.tiles import Tiling, tiling
 
-# Images of more pixels are cut into tiles, so that none takes more than about 1 GB of memory. With `native` the network
+# Images of more pixels are cut into tiles, so that each takes at most about 1 GB of memory. With `native` the network
 # computes at the image's size, which takes 200 bytes per pixel; otherwise the image is only resized.
 WHOLE_PIXELS = {"native": 2048 * 2048, "fit": 32_000_000, "stretch": 32_000_000}
 # Larger files are read, labelled and written piece by piece; smaller ones can be saved in every format.
@@ -87,7 +87,7 @@ def tile_size(metadata: Metadata) -> tuple[Size, str]:
 
 
 def tiling_of(metadata: Metadata, size: Size, tiles: Tiles) -> tuple[Tiling, str]:
-    """How an image of `size` is cut, and the reason.
+    """The tiling of an image of `size`, and the reason.
 
     Raises:
         UsageError: tiles that overlap by more than half.

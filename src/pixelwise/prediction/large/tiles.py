@@ -1,8 +1,8 @@
-"""An image of any size, labelled tile by tile and blended where tiles overlap. The model is a callback.
+"""Label an image of any size tile by tile, and blend overlapping tiles. The model is a callback.
 
-Blending needs no scores at full resolution. Two tiles that overlap are averaged with weights that rise across the seam
-from 0 to 1. Where both predict the same class, so does every weighted average, because that class has the highest score
-in both. So only pixels on which they disagree are looked up in the scores, which stay at the network's resolution.
+Blending needs no scores at full resolution. Overlapping tiles are averaged with weights that rise from 0 to 1 across
+the seam. If both predict the same class, so does every weighted average, because that class has the highest score in
+both. So scores, which stay at the network's resolution, are looked up only for pixels on which the tiles disagree.
 
 Memory: one row of tiles of the image (and the next one, read ahead), its labels, the scores at its upper and lower
 seams, and all scores of a few tiles. It grows with the width of the image times the height of a tile.
@@ -32,7 +32,7 @@ Run = Callable[[Pixels], tuple[Labels, Scores]]
 ReadRows = Callable[[int, int], Pixels]  # (first row, row after the last) → uint8 [rows, W, 3]
 IsAbsent = Callable[[int, int, int, int], bool]  # (top, bottom, left, right): whether the file has none of these pixels
 
-AHEAD = 3  # tiles per network that run or wait for blending, so that none idles while a row is stored
+AHEAD = 3  # tiles per network that run or await blending, so that no network idles while a row is stored
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class TileAxis:
     tile_px: int
     overlap_px: int  # the minimum
     starts: tuple[int, ...]  # of each tile; the last one ends with the image
-    seams: tuple[tuple[int, int], ...]  # between tile i and i + 1: the pixels [from, to) that are blended
+    seams: tuple[tuple[int, int], ...]  # between tile i and i + 1: the blended pixels [from, to)
 
     def weights(self) -> NDArray[np.float32]:
-        """For every pixel of a seam the weight of the tile after it, 0 to 1; 0 elsewhere."""
+        """For every pixel of a seam, the weight of the following tile, 0 to 1; 0 elsewhere."""
         weight = np.zeros(self.length_px, np.float32)
         for begin, end in self.seams:
             weight[begin:end] = (np.arange(end - begin, dtype=np.float32) + 0.5) / max(end - begin, 1)
@@ -93,7 +93,7 @@ class Tiling:
 
 
 def tiling(size: tuple[int, int], tile: tuple[int, int], overlap: tuple[int, int]) -> Tiling:
-    """Cut an image of `size`; all are (height, width) in pixels."""
+    """Cut an image of `size` into tiles. Arguments are (height, width) in pixels."""
     return Tiling(tiles_along(size[0], tile[0], overlap[0]), tiles_along(size[1], tile[1], overlap[1]))
 
 
@@ -101,7 +101,7 @@ Item = TypeVar("Item")
 
 
 class Scored(NamedTuple):
-    """Part of a tile's scores, and where it is in the tile."""
+    """Part of a tile's scores, and its position in the tile."""
 
     scores: NDArray[np.float32]  # [rows, columns, C]: the scores of one position are contiguous
     first_row: int  # of the tile's h rows
@@ -124,13 +124,13 @@ def label_tiles(
 
     Args:
         read_rows: called once for each row of pixels, from top to bottom, in another thread.
-        run: the network; called in threads of its own.
-        at_once: tiles that run at a time. One network per core labels more tiles per second than one network that uses
-            all cores.
-        first_row: the row of tiles to start with, see `Tiling.row_for`. The one above is run again for its seam, so
-            that labels are the same as if all rows were run.
-        absent: tiles of which the file has no pixel are not run.
-        progress: called with (tiles done, tiles in all).
+        run: the network; called in separate threads.
+        at_once: number of tiles that run in parallel. One network per core labels more tiles per second than one
+            network that uses all cores.
+        first_row: the row of tiles to start with, see `Tiling.row_for`. The row above runs again for its seam, so
+            that labels are the same as in a full run.
+        absent: tiles without pixels in the file are skipped.
+        progress: called with (tiles done, total tiles).
         scored: called with each tile's row, column and scores, in this thread.
 
     Yields:
@@ -185,7 +185,7 @@ def submit(
     band_HW3: Pixels,
     absent: IsAbsent | None,
 ) -> Future[tuple[Labels, Scores]] | None:
-    """Start the network on one tile; None if the file has no pixel of it."""
+    """Start the network on one tile; None if the file has no pixels of it."""
     top, left = plan.rows.starts[row], plan.columns.starts[column]
     bottom = min(top + plan.rows.tile_px, plan.rows.length_px)
     right = min(left + plan.columns.tile_px, plan.columns.length_px)
@@ -195,7 +195,7 @@ def submit(
 
 
 class Band:
-    """The rows of pixels of one row of tiles; the next are read while these are labelled."""
+    """The pixel rows of one row of tiles; the next ones are read while these are labelled."""
 
     def __init__(self, read_rows: ReadRows, reader: ThreadPoolExecutor, plan: Tiling, first_row: int) -> None:
         self.read_rows, self.reader, self.rows, self.columns = read_rows, reader, plan.rows, plan.columns
@@ -250,7 +250,7 @@ class RowOfTiles:
         self.last: Scored | None = None  # scores at the right seam of the tile to the left
 
     def add(self, column: int, result: tuple[Labels, Scores] | None) -> None:
-        """Add the next tile to the right; None: the file has no pixel of it, and it stays void."""
+        """Add the next tile to the right; None: the file has no pixels of it, and it stays void."""
         assert column == len(self.lower_scores)
         if result is None:
             self.upper_scores.append(None)
@@ -317,7 +317,7 @@ class RowOfTiles:
     def neighbours(
         self, pixels: NDArray[np.intp], axis: int, length: int
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-        """The two of `length` scores around each of a tile's pixels, and how far it is from the first to the second."""
+        """The two of `length` scores around each pixel of a tile, and its relative position between them."""
         first, second, share = neighbours_in(self.tile_px[axis], length)
         return first.take(pixels), second.take(pixels), share.take(pixels)
 
@@ -341,7 +341,7 @@ class RowOfTiles:
     ) -> NDArray[np.float32] | None:
         """Scores [N, C] of tile `column`, blended with those of the tile before it in the seam between the two.
 
-        None if the file has no pixel of the tile.
+        None if the file has no pixels of the tile.
         """
         here, before = scores[column], scores[column - 1] if column else None
         if here is None:
@@ -366,7 +366,7 @@ class RowOfTiles:
 
 @lru_cache(maxsize=8)
 def neighbours_in(pixels: int, places: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For every pixel of an axis: the positions of the scores before and after it, and how far it is between them."""
+    """For every pixel of an axis: the positions of the scores before and after it, and its relative position, 0–1."""
     at = (np.arange(pixels) + np.float32(0.5)) * np.float32(places / pixels) - np.float32(0.5)
     at = np.clip(at, 0, places - 1).astype(np.float32)
     first = at.astype(np.intp)

@@ -1,8 +1,8 @@
-"""Recipe search: many trainings, each with a recipe chosen by the results so far.
+"""Recipe search: many training runs, each with a recipe chosen from the results so far.
 
 OUT/search.json       the first trial's recipe, the fixed fields, the data's digest
-OUT/study.db          every trial as Optuna keeps it (SQLite); `optuna-dashboard sqlite:///OUT/study.db` opens it too
-OUT/trials/0000 …     a run directory each; the weights of all but the best are deleted
+OUT/study.db          every trial in Optuna's format (SQLite); `optuna-dashboard sqlite:///OUT/study.db` opens it too
+OUT/trials/0000 …     one run directory per trial; only the best trial keeps its weights
 OUT/best              link to the best trial's run directory, with its bundle
 OUT/recipe.toml       its recipe
 OUT/trials.csv, OUT/search.html    the trials, and the importance of each parameter
@@ -61,7 +61,7 @@ class SearchResult:
     out: Path
     best: Path  # run directory of the best trial
     recipe: Recipe  # its recipe
-    miou: float  # on the val split, by which it was chosen: measure on another split too
+    miou: float  # on the val split, which selected it: measure on another split too
     trials: tuple[TrialRow, ...]
     importances: dict[str, float]  # of each parameter, summing to 1, largest first; empty with too few trials
     seconds: float  # spent on trials, including earlier processes
@@ -93,7 +93,7 @@ def search(
     tell_trial: Callable[[TrialRow], None] = lambda row: None,
     progress: Progress = lambda what, done, total: None,
 ) -> SearchResult:
-    """Search for a better recipe: train many times, each recipe chosen by the results so far (TPE).
+    """Search for a better recipe: train many times, each recipe chosen from the results so far (TPE).
 
     The best trial is a run directory like any other, OUT/best, with its bundle. Unpromising trials stop early.
 
@@ -101,27 +101,27 @@ def search(
         data: folder of images and masks, in any layout that `open_dataset` reads.
         out: folder of the search, created if it does not exist.
         recipe: the recipe of the first trial, whose fields the others vary. None: the defaults, or on `resume` the
-            search's own, which it must equal if given.
-        trials: number of trainings, those stopped early included. Resume with a larger number for more.
-        budget_s: seconds for all trials together, over all processes. Default: no limit.
+            search's own recipe; a given one must equal it.
+        trials: number of trials, including those stopped early. Resume with a larger number for more.
+        budget_s: total seconds for all trials, over all processes. Default: no limit.
         fixed: names of recipe fields that must not change.
         resume: continue the search in `out`.
         skip_bad: skip broken pairs instead of raising DatasetError.
         classes: class name → the mask values of the class, as in `train`. None: detected.
         void: mask values that mean unlabelled. Default: detected.
-        masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        masks: part of the folder or file name of the masks to use, if an image has several. Default: any.
         track: experiment trackers that each trial logs to: "tensorboard", "mlflow".
         tell: called with every trial's trace events (dicts).
         tell_trial: called with the result of each trial when it ends.
-        progress: called with (what is being done, done, total).
+        progress: called with (current step, done, total).
 
     Returns:
         SearchResult: the best run, recipe and val mIoU (0–1), all trials, and the importance of each recipe field.
 
     Raises:
-        UsageError: `out` already holds a search, holds none to resume, or one of another recipe or other data.
+        UsageError: `out` already holds a search, holds none to resume, or holds one with another recipe or other data.
         TrainingError: the loss of every trial diverged.
-        PixelwiseError: whatever `train` raises, except that a diverging loss only ends its trial.
+        PixelwiseError: as `train`, except that a diverging loss only ends its trial.
 
     Example:
         >>> import pixelwise as pw
@@ -187,7 +187,7 @@ class Work:
 
 
 def next_trial(work: Work, finished: int) -> Trial | None:
-    """The trial to run next: one that an earlier process left, or a new one; None where the budget holds no other."""
+    """The next trial: one that an earlier process left unfinished, or a new one; None if the budget is spent."""
     study = work.study
     waiting = study.get_trials(states=(TrialState.WAITING,), deepcopy=False)
     if not waiting and work.clock.left_s() < expected_s(study):
@@ -200,10 +200,10 @@ def next_trial(work: Work, finished: int) -> Trial | None:
 
 
 def run_trial(work: Work, trial: Trial, number: int) -> bool:
-    """Train by one recipe, from where an earlier process left it, and record how it ended.
+    """Train with one recipe, resume an earlier process if there is one, and record the outcome.
 
     Returns:
-        Whether there was time: False where the budget ended before the trial did.
+        False if the budget ended before the trial did, else True.
     """
     study, clock, folder = work.study, work.clock, work.folder(trial)
     recipe = recipe_of(work.start, trial.params)
@@ -234,7 +234,7 @@ def run_trial(work: Work, trial: Trial, number: int) -> bool:
             for event in load_checkpoint(saved[-1])[1]["history"]:
                 judge(event)
         elif folder.exists():
-            shutil.rmtree(folder)  # begun, but not an epoch of it is left
+            shutil.rmtree(folder)  # started, but without a finished epoch
         done = train(work.data, folder, recipe, resume=bool(saved), tell=listen, progress=show, **work.how)
         clock.note(trial)
         study.tell(trial, done.best_miou)
@@ -259,7 +259,7 @@ def run_trial(work: Work, trial: Trial, number: int) -> bool:
 
 
 class Clock:
-    """The time spent on trials, including earlier processes; it is saved with each trial."""
+    """The time spent on trials, including earlier processes; saved with each trial."""
 
     def __init__(self, study: optuna.Study, budget_s: float) -> None:
         self.budget_s = budget_s

@@ -38,7 +38,7 @@ SPACE: dict[str, SearchRange | tuple[float, ...]] = {
 
 
 def space_of(start: Recipe, fixed: Collection[str]) -> dict[str, BaseDistribution]:
-    """The search space as Optuna distributions: SPACE without fixed fields and those without effect on this recipe.
+    """The search space as Optuna distributions: SPACE without fixed fields and fields without effect on this recipe.
 
     Raises:
         UsageError: nothing is left to search.
@@ -66,7 +66,7 @@ def params_of(recipe: Recipe) -> dict[str, float]:
 
 
 def recipe_of(start: Recipe, params: dict[str, Any]) -> Recipe:
-    """The inverse: `start` with a trial's parameters, rounded to four digits."""
+    """The recipe `start` with a trial's parameters, rounded to four digits; the inverse of `params_of`."""
     values = {name: value if isinstance(value, int) else float(f"{value:.4g}") for name, value in params.items()}
     zoom = (values.pop("zoom_smallest", start.zoom[0]), values.pop("zoom_largest", start.zoom[1]))
     return start.with_values({**values, "zoom": zoom})

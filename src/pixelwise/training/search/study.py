@@ -34,7 +34,7 @@ def open_study(out: Path, start: Recipe, space: dict[str, BaseDistribution]) -> 
             pruner=optuna.pruners.MedianPruner(n_startup_trials=FULL_TRIALS, n_warmup_steps=max(start.epochs // 4, 1)),
             load_if_exists=True,
         )
-    except Exception as error:  # of SQLAlchemy or SQLite
+    except Exception as error:  # from SQLAlchemy or SQLite
         raise OutputError(f"{path}: the study cannot be opened: {error}") from error
     if not study.trials:
         own = params_of(start)
@@ -86,7 +86,7 @@ def importances_of(study: optuna.Study) -> dict[str, float]:
 
 
 def rows_of(study: optuna.Study, *states: str) -> tuple[TrialRow, ...]:
-    """The trials in the order of their folders; of a trial that was restarted, the last."""
+    """The trials in the order of their folders; for a restarted trial, its last attempt."""
     rows = {
         row.number: row
         for row in (row_of(trial) for trial in study.get_trials(deepcopy=False) if "folder" in trial.user_attrs)
@@ -112,7 +112,7 @@ def row_of(trial: FrozenTrial) -> TrialRow:
 
 
 def best_of(study: optuna.Study, out: Path) -> FrozenTrial:
-    """The best finished trial; if the budget ended before there was one, the unfinished trial with the best score."""
+    """The best finished trial; without any, the unfinished trial with the best score."""
     whole = study.get_trials(states=(TrialState.COMPLETE,))
     if whole:
         return max(whole, key=lambda trial: (trial.value, -trial.number))

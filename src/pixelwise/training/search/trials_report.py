@@ -17,7 +17,7 @@ from pixelwise.reports.charts import Line, bars, line_chart
 from pixelwise.reports.html_page import number, render, write_page
 
 ENOUGH = 30  # trials; with fewer, importances are a rough guide
-SCATTERED = 6  # charts for this many parameters, the most important ones
+SCATTERED = 6  # number of parameters with a chart, the most important ones
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class TrialRow:
 
     number: int  # its folder
     state: str  # done, stopped early, diverged or unfinished
-    miou: float  # on the val split, of its best epoch so far; NaN without one
+    miou: float  # on the val split, at its best epoch so far; NaN without one
     epochs: int  # finished
     seconds: float
-    params: dict[str, Any]  # what was searched → the trial's number
+    params: dict[str, Any]  # searched field → its value in the trial
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,7 +71,7 @@ def page_of(out: Path, rows: Sequence[TrialRow], importances: dict[str, float], 
 
 
 def history(rows: Sequence[TrialRow], top: float) -> Markup:
-    """mIoU of every trial in the order of the trials, and of the best finished one so far."""
+    """Chart of every trial's mIoU in order, and of the best finished trial so far."""
     last = max(rows[-1].number, 1)
     best, so_far = -math.inf, []
     for row in rows:
@@ -86,7 +86,7 @@ def history(rows: Sequence[TrialRow], top: float) -> Markup:
 
 
 def scatter(rows: Sequence[TrialRow], name: str, top: float) -> Markup:
-    """mIoU against one parameter of the recipe, one dot per trial."""
+    """Chart of mIoU against one recipe parameter, one dot per trial."""
     values = [float(row.params[name]) for row in rows]
     low, high = min(values), max(values)
     log = low > 0 and high / low > 8
