@@ -142,7 +142,7 @@ def batched(graph: Graph, tensor: str) -> str:
 
 
 def nodes_between(graph: Graph, starts: Iterable[str], ends: Iterable[str]) -> list[int]:
-    """Indices of the nodes from `starts` to `ends`, without the producers of `starts`; in running order."""
+    """Indices of the nodes that `ends` need when `starts` are given; in running order."""
     seen, waiting, needed = set(starts), list(ends), set()
     while waiting:
         tensor = waiting.pop()

@@ -33,7 +33,7 @@ MAYBE_BYTES = 1024
 def jpeg_pixels(
     data: bytes, size: tuple[int, int], space: str = "RGB"
 ) -> tuple[Pixels, tuple[DroppedContent, ...]] | None:
-    """uint8 [H, W, 3] RGB as stored, and the oddities found; None if Pillow must decode.
+    """uint8 [H, W, 3] RGB as stored, and its unused content; None if Pillow must decode.
 
     Args:
         size: (H, W) from the header.

@@ -42,7 +42,7 @@ def stored_pixels(data: bytes, png: PngFacts) -> NDArray[np.uint8] | None:
     None if this shortcut does not apply. The chunks' checksums are already verified (`files.check_png`).
 
     Raises:
-        Refusal: the stream is damaged, or holds fewer pixels than the header says.
+        Refusal: the stream is damaged, or holds fewer pixels than the header states.
     """
     channels = CHANNELS.get(png.colour)
     if isal_zlib is None or png.depth != 8 or channels is None or png.interlaced:
@@ -58,7 +58,7 @@ def bounded_png(data: bytes, png: PngFacts) -> bytes:
     """The PNG with its stream cut to the length of its pixels, for decoders that would inflate and report the rest.
 
     Raises:
-        Refusal: the stream is damaged, or holds fewer pixels than the header says.
+        Refusal: the stream is damaged, or holds fewer pixels than the header states.
     """
     samples = SAMPLES.get(png.colour)
     if isal_zlib is None or png.depth not in (8, 16) or samples is None or png.interlaced or png.colour == PALETTE:
