@@ -21,6 +21,7 @@ MAX_CLASSES = 255  # ids 0 … 254 fit a uint8 mask beside VOID
 
 Labels = NDArray[np.uint8]  # [H, W] class ids, VOID where unlabelled
 Pixels = NDArray[np.uint8]  # [H, W, 3] RGB
+Raster = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]  # [H, W, bands], as stored; NaN: no data
 Scores = NDArray[np.float32]  # [C, h, w]
 Colour = tuple[int, int, int]  # RGB, 0–255 each
 OnProgress = Callable[[int, int], None]  # called with (done, total)
@@ -66,6 +67,39 @@ class ClassList:
 
 
 @dataclass(frozen=True)
+class Bands:
+    """The bands of a dataset's images, which are those that a model trained on it takes."""
+
+    names: tuple[str, ...]
+    dtype: Literal["uint8", "float32"]  # of the values that a model takes; float32 also for 16-bit and signed images
+    low: tuple[float, ...]  # for each band, the stored value that becomes 0 for the network
+    high: tuple[float, ...]  # for each band, the stored value that becomes 255
+
+    def __post_init__(self) -> None:
+        if not self.names or len({len(self.names), len(self.low), len(self.high)}) > 1:
+            raise ValueError(f"{len(self.names)} bands, {len(self.low)} low and {len(self.high)} high values")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"band names repeat: {', '.join(self.names)}")
+        if any(low >= high for low, high in zip(self.low, self.high, strict=True)):
+            raise ValueError(f"a band's low value is not below its high one: {self.low}, {self.high}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"names": list(self.names), "dtype": self.dtype, "low": list(self.low), "high": list(self.high)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Bands:
+        dtype: Literal["uint8", "float32"] = "uint8" if value["dtype"] == "uint8" else "float32"
+        low, high = (tuple(float(one) for one in value[name]) for name in ("low", "high"))
+        return cls(tuple(str(name) for name in value["names"]), dtype, low, high)
+
+
+RGB = Bands(("red", "green", "blue"), "uint8", (0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
+
+
+@dataclass(frozen=True)
 class Sample:
     """One image and its mask, if it is labelled."""
 
@@ -103,6 +137,7 @@ class Dataset:
     mask_ids: Mapping[int, int] = field(default_factory=dict)  # id in a mask file → class id or VOID
     notes: tuple[str, ...] = ()  # decisions made for the user: how it was split, which classes were found
     problems: tuple[Problem, ...] = ()  # found while listing: images without masks and the like
+    bands: Bands = RGB  # as its images are read; RGB: as 8-bit red, green and blue
 
 
 @dataclass(frozen=True)
