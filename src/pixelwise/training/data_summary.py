@@ -16,20 +16,31 @@ from pixelwise.model.preprocess import Preprocess, labels_from_scores, network_s
 from pixelwise.prediction.flow_events import STAGES, coloured, flow_event
 from pixelwise.records import VOID, Dataset, Sample
 from pixelwise.trace_events import Event, Listener
+from pixelwise.training.augment import generator
+from pixelwise.training.class_positions import PositionSampler, most_positions
 from pixelwise.training.loader import Pairs
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.validate import seen_mask
+
+POSITIONS = 2**63  # takes the place of the epoch in their random generator
 
 Progress = Callable[[str, int, int], None]  # what is being done, done, total
 
 
 def pixels_as_seen(pairs: Pairs, recipe: Recipe, classes: int, progress: Progress) -> list[int]:
-    """Pixels of each class at the network's input size, where thin objects may have vanished."""
+    """Pixels of each class at the network's input size, where thin objects may have vanished.
+
+    In the same pass, `pairs` gets the positions of some pixels of each class.
+    """
     counts = np.zeros(256, np.int64)
+    most = most_positions(len(pairs), classes)
     for index in range(len(pairs)):
         mask_HW = pairs[index][1]
         size = network_size(mask_HW.shape[0], mask_HW.shape[1], recipe.size, recipe.policy)
         counts += np.bincount(seen_mask(mask_HW, size).ravel(), minlength=256)
+        sampler = PositionSampler(most, generator(recipe.seed, POSITIONS, index))
+        sampler.add(0, mask_HW, np.bincount(mask_HW.ravel(), minlength=256))
+        pairs.class_positions.keep(index, sampler)
         progress("loading images", index + 1, len(pairs))
     return [int(count) for count in counts[:classes]]
 

@@ -25,6 +25,7 @@ from pixelwise.errors import DataError, PixelwiseError, WorkerError
 from pixelwise.model.preprocess import Policy, network_size
 from pixelwise.records import Labels, Pixels, Sample
 from pixelwise.training.augment import crop_image, crop_mask, generator, random_crop, rarest_crop, relight
+from pixelwise.training.class_positions import ClassPositions
 
 LARGEST_SHARE = 4  # a pair larger than 1/4 of the cache is never cached
 RESTARTS = 3  # of killed workers, per epoch
@@ -38,9 +39,17 @@ class Pairs:
         self.room_bytes = cache_mb * 2**20
         self.most_bytes = self.room_bytes // LARGEST_SHARE
         self.kept: dict[int, tuple[Pixels, Labels]] = {}
+        self.class_positions = ClassPositions()  # filled by `pixels_as_seen`
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def positions(self, index: int, class_id: int) -> NDArray[np.int32]:
+        """Row and column of some of a class's pixels in an image, in its own pixels: int32 [n, 2], n at most 256.
+
+        A uniform sample, the same in every process and after --resume; empty if the mask has no pixel of the class.
+        """
+        return self.class_positions.of(index, class_id)
 
     def __getitem__(self, index: int) -> tuple[Pixels, Labels]:
         """uint8 [H, W, 3] and uint8 [H, W]."""

@@ -24,6 +24,7 @@ from pixelwise.training.data_summary import Progress
 from pixelwise.training.experiment_trackers import TrackedRun, require_trackers, tracked
 from pixelwise.training.export_run import export, rehearse_export
 from pixelwise.training.initial_weights import InitialWeights, beginning_at, take_weights
+from pixelwise.training.loader import Pairs
 from pixelwise.training.loop import EpochData
 from pixelwise.training.prepare import (
     build_training,
@@ -215,6 +216,7 @@ def resume_or_start(
     training.clock.began = start.began
     recipe, planned_s = training.recipe, None if saved else start.budget_s
     distributed.from_first(vars(Briefing(recipe.to_toml(), manifest, data.pixels_C, planned_s)))
+    share_positions(data.pairs)
     if saved:
         restore(training, *saved)
         require_same_budget(report.out, training.budget, start.budget_s)
@@ -252,6 +254,12 @@ class Briefing:
     budget_s: float | None  # None if nothing is to be planned
 
 
+def share_positions(pairs: Pairs) -> None:
+    """Give the class positions that the first process collected to the others."""
+    if distributed.processes() > 1:
+        pairs.class_positions = pairs.class_positions.shared(distributed.tensors_from_first)
+
+
 def train_along(out: Path, device: torch.device) -> Trained:
     """The work of every process but the first: train on its part of each batch. It writes no files."""
     began = time.perf_counter()
@@ -259,6 +267,7 @@ def train_along(out: Path, device: torch.device) -> Trained:
         briefing = Briefing(**distributed.from_first())
         recipe, dataset = Recipe.from_toml(briefing.recipe), dataset_from_manifest(briefing.manifest)
         pairs = pairs_of(dataset, recipe)
+        share_positions(pairs[0])
         training, data = build_training(recipe, dataset.classes, pairs, briefing.pixels_C, device)
         if briefing.budget_s is not None:
             measure(replace(recipe, plan=()), data, briefing.budget_s, device)
