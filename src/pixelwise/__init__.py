@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pixelwise.training.demo import demo
     from pixelwise.training.export_run import export
     from pixelwise.training.find_learning_rate import find_rate
+    from pixelwise.training.plan import plan
     from pixelwise.training.recipe import Recipe
     from pixelwise.training.search.recipe_search import search
     from pixelwise.training.train import train
@@ -64,6 +65,7 @@ _HOMES = {
     "load": "prediction.load_model",
     "models": "prediction.built_in_models",
     "open_dataset": "datasets.open_dataset",
+    "plan": "training.plan",
     "predict": "prediction.predict",
     "predict_video": "prediction.video.label_video",
     "read_image": "images.image_files",
@@ -93,6 +95,7 @@ __all__ = [
     "load",
     "models",
     "open_dataset",
+    "plan",
     "predict",
     "predict_video",
     "read_image",

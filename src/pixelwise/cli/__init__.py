@@ -2,7 +2,7 @@
 
 # In the order in which `pixelwise --help` lists the commands.
 from pixelwise.cli.shared_options import app  # isort: skip
-from pixelwise.cli import demo_command, train_command, export_command  # isort: skip
+from pixelwise.cli import demo_command, plan_command, train_command, export_command  # isort: skip
 from pixelwise.cli import check_command, convert_command  # isort: skip
 from pixelwise.cli import evaluate_command, compare_command, suggest_command, accept_command  # isort: skip
 from pixelwise.cli import predict_command, trace_command, serve_command, models_command  # isort: skip
@@ -17,6 +17,7 @@ __all__ = [
     "evaluate_command",
     "export_command",
     "models_command",
+    "plan_command",
     "predict_command",
     "serve_command",
     "suggest_command",

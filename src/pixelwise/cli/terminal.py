@@ -85,6 +85,10 @@ class TrainingView:
         kind = event["event"]
         if kind == "data":
             self.console.print(data_table(event))
+        elif kind == "recipe":
+            self.console.print(plan_table(event))
+            for warning in event["warnings"]:
+                self.console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
         elif kind == "start":
             self.console.print(start_line(event), soft_wrap=True)
         elif kind == "flow":
@@ -198,6 +202,38 @@ def flow_line(event: Event) -> Text:
 def start_line(event: Event) -> str:
     untrained = f"; untrained: {', '.join(event['anew'])}" if event["anew"] else ""
     return f"initial weights: {event['run']}, epoch {event['epoch']}{untrained}"
+
+
+def measures_table(found: dict[str, Any]) -> Table:
+    """What a fingerprint measured, the classes last."""
+    table = Table(title="measured", title_justify="left", box=None, pad_edge=False)
+    for name in ("class", "share of pixels", "in images", "typical width", "regions an image"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    for row in found["classes"]:
+        width = f"{row['width_px']:.1f} px" if row["width_px"] == row["width_px"] else "–"
+        table.add_row(row["name"], f"{row['share']:.2%}", f"{row['images']:.0%}", width, f"{row['regions']:.0f}")
+    (height, width_px), (low, low_w), (high, high_w) = found["size"], found["smallest"], found["largest"]
+    sizes = f"{height}×{width_px}" if found["smallest"] == found["largest"] else (
+        f"{height}×{width_px} (median; {low}×{low_w} to {high}×{high_w})"
+    )  # fmt: skip
+    table.caption = (
+        f"{found['train']} training and {found['val']} validation images of {sizes} pixels, "
+        f"{len(found['bands'])} bands ({found['dtype']}), {found['labelled']:.0%} labelled; measured on "
+        f"{found['measured']}. Here: {found['cores']} cores, {found['memory_gb']:.0f} GB of memory free."
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def plan_table(event: Event) -> Table:
+    """The choices of a plan, each with its reason."""
+    table = Table(title="plan", title_justify="left", box=None, pad_edge=False)
+    table.add_column("choice", no_wrap=True)
+    table.add_column("value")
+    table.add_column("because", ratio=1)
+    for row in event["choices"]:
+        table.add_row(row["name"], row["value"], row["reason"])
+    return table
 
 
 def plan_line(event: Event) -> str:

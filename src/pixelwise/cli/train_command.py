@@ -28,18 +28,18 @@ from pixelwise.cli.train_options import TrainOptions, recipe_from, recipe_values
 def train(
     data: DataFolder,
     out: Annotated[Path, typer.Option(help="Run directory; created if it does not exist.")],
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images. [default: 20]")] = None,
-    size: Annotated[str | None, typer.Option(metavar="HxW", help="Network input size in pixels, height x width, multiples of 32. [default: 256x256]")] = None,
-    model: Annotated[str | None, typer.Option(help="fast (EfficientNet-Lite encoder with a light decoder), unet, or smp:NAME (segmentation-models-pytorch). [default: fast]")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Encoder of the model: lite0, lite1, lite2 (each more accurate and slower), or timm:NAME. [default: lite0]")] = None,
-    policy: Annotated[str | None, typer.Option(help="How images are resized: stretch (exactly to --size), fit (into --size, aspect ratio kept) or native (their own size). [default: stretch]")] = None,
-    batch: Annotated[int | None, typer.Option(help="Batch size: images per training step. [default: 4]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images. [default: planned]")] = None,
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Network input size in pixels, height x width, multiples of 32. [default: planned]")] = None,
+    model: Annotated[str | None, typer.Option(help="fast (EfficientNet-Lite encoder with a light decoder), unet, or smp:NAME (segmentation-models-pytorch). [default: planned]")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Encoder of the model: lite0, lite1, lite2 (each more accurate and slower), or timm:NAME. [default: planned]")] = None,
+    policy: Annotated[str | None, typer.Option(help="How images are resized: stretch (exactly to --size), fit (into --size, aspect ratio kept) or native (their own size). [default: planned; stretch where only --size is given]")] = None,
+    batch: Annotated[int | None, typer.Option(help="Batch size: images per training step. [default: planned]")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate, reached after warm-up. [default: 0.002]")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed; the same seed, data and recipe give the same result on the same machine. [default: 0]")] = None,
     workers: Annotated[int | None, typer.Option(help="Data loading processes; 0 loads in the main process. [default: 0]")] = None,
-    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Read the recipe from this recipe.toml; options given here override it.")] = None,
+    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Read the recipe from this recipe.toml instead of planning it; options given here override it.")] = None,
     start_from: Annotated[Path | None, typer.Option(metavar="RUN", help="Fine-tune: start from the best weights of this run directory instead of ImageNet weights.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set any other field of the recipe, such as ema=0.98; can be repeated.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set any other field of the recipe, such as ema=0.98; can be repeated. What is not set is planned.")] = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Time limit for everything, export included, such as 90s, 30m or 1h30m; the number of epochs is planned to fit. [default: none]")] = None,
     target_miou: Annotated[float | None, typer.Option(help="Stop once validation mIoU reaches this value, 0 to 1. [default: never]")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after this many epochs without a better validation mIoU. [default: never]")] = None,
@@ -56,7 +56,9 @@ def train(
 ) -> None:  # fmt: skip
     """Train on a folder of images and masks, and export the best epoch to OUT/model.onnx.
 
-    Example: pixelwise train my_data --out my_run --epochs 20
+    The recipe is planned from the data (see `pixelwise plan`); options set parts of it.
+
+    Example: pixelwise train my_data --out my_run
 
     On several processes: torchrun --nproc-per-node 2 -m pixelwise train my_data --out my_run
     """
@@ -73,7 +75,7 @@ def train(
         "patience": patience, "size": size,
     })  # fmt: skip
     options = TrainOptions(
-        data, out, recipe_from(recipe, out, resume, set_here), tuple(set_here), start_from, budget_s, resume, skip_bad,
+        data, out, recipe_from(recipe), set_here, start_from, budget_s, resume, skip_bad,
         values_from(classes, void, masks), track or (), device, json_file, began,
     )  # fmt: skip
     if search and find_lr:
@@ -99,8 +101,8 @@ def run_training(options: TrainOptions) -> None:
     out, console = options.out, console_of(options.json_file, quiet=not is_first())
     with reports_how_to_resume(), TrainingView(console) as view:
         done = run_train(
-            options.data, out, options.recipe, start_from=options.start_from, budget_s=options.budget_s,
-            resume=options.resume, skip_bad=options.skip_bad, device=options.device, track=options.track,
+            options.data, out, options.recipe, settings=options.settings, start_from=options.start_from,
+            budget_s=options.budget_s, resume=options.resume, skip_bad=options.skip_bad, device=options.device, track=options.track,
             tell=view.tell, progress=view.progress, began=options.began, **options.values,
         )  # fmt: skip
     if done.ended_early:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pixelwise.cli.shared_options import console_of, reports_how_to_resume, write_json
-from pixelwise.cli.train_options import TrainOptions
+from pixelwise.cli.train_options import TrainOptions, first_recipe
 
 
 def run_find_rate(options: TrainOptions) -> None:
@@ -20,7 +20,7 @@ def run_find_rate(options: TrainOptions) -> None:
     console = console_of(options.json_file, quiet=not is_first())
     with reports_how_to_resume(), TrainingView(console) as view:
         found = find_rate(
-            options.data, options.out, options.recipe, skip_bad=options.skip_bad, device=options.device,
+            options.data, options.out, first_recipe(options), skip_bad=options.skip_bad, device=options.device,
             tell=view.tell, progress=view.progress, **options.values,
         )  # fmt: skip
     write_json(options.json_file, {

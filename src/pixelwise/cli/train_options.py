@@ -17,8 +17,8 @@ class TrainOptions:
 
     data: Path
     out: Path
-    recipe: Recipe | None  # None: no option sets a part of it
-    fixed: tuple[str, ...]  # the parts of the recipe that options set
+    recipe: Recipe | None  # of --recipe
+    settings: dict[str, Any]  # the parts of the recipe that options set
     start_from: Path | None
     budget_s: float | None
     resume: bool
@@ -36,16 +36,20 @@ def recipe_values(settings: list[str], named: dict[str, Any]) -> dict[str, Any]:
     return {**values, "size": parse_size(values["size"])} if isinstance(values.get("size"), str) else values
 
 
-def recipe_from(file: Path | None, out: Path, resume: bool, values: dict[str, Any]) -> Recipe | None:
-    """The recipe of --recipe with `values` in it; None where neither is given."""
+def recipe_from(file: Path | None) -> Recipe | None:
+    """The recipe of --recipe."""
     from pixelwise.training.recipe import Recipe
 
-    recipe = Recipe.from_file(file) if file else None
-    if values:
-        own = out / "recipe.toml"
-        base = Recipe.from_file(own) if resume and own.is_file() else Recipe()  # only what is named can differ from it
-        recipe = (recipe or base).with_values(values, "command line")
-    return recipe
+    return Recipe.from_file(file) if file else None
+
+
+def first_recipe(options: TrainOptions) -> Recipe:
+    """The recipe of --recipe and the other options; without --recipe, the plan's."""
+    from pixelwise.training.plan import plan
+
+    if options.recipe:
+        return options.recipe.with_values(options.settings, "command line")
+    return plan(options.data, options.settings, **options.values).recipe
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pixelwise.cli.shared_options import console_of, reports_how_to_resume, write_json
-from pixelwise.cli.train_options import TrainOptions
+from pixelwise.cli.train_options import TrainOptions, first_recipe
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,20 +21,19 @@ def run_search(options: TrainOptions, trials: int) -> None:
     """`train --search`: run the trials, and show what the best one reached."""
     from pixelwise.cli.terminal import TrainingView
     from pixelwise.errors import UsageError
-    from pixelwise.training.recipe import Recipe
     from pixelwise.training.search.recipe_search import search
     from pixelwise.training.search.trials_report import ENOUGH
 
     out, resume = options.out, options.resume
     if options.start_from:
         raise UsageError("--start-from is for one training: leave out --search.")
-    if resume and options.fixed:
+    if resume and options.settings:
         raise UsageError("a search resumes with its own recipe: leave out every option that sets a part of it.")
     console = console_of(options.json_file)
     with reports_how_to_resume(), TrainingView(console) as view:
         done = search(
-            options.data, out, options.recipe if resume else options.recipe or Recipe(), trials=trials,
-            budget_s=options.budget_s or math.inf, fixed=options.fixed, resume=resume, skip_bad=options.skip_bad,
+            options.data, out, options.recipe if resume else first_recipe(options), trials=trials,
+            budget_s=options.budget_s or math.inf, fixed=tuple(options.settings), resume=resume, skip_bad=options.skip_bad,
             track=options.track, progress=view.progress, **options.values,
             tell_trial=lambda row: console.print(trial_line(row), soft_wrap=True),
         )  # fmt: skip

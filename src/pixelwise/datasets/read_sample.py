@@ -150,6 +150,14 @@ def upright_size(data: bytes) -> tuple[int, int]:
     return (width, height) if opened.turn >= 5 else (height, width)
 
 
+def image_size_of(sample: Sample) -> tuple[int, int]:
+    """(H, W) of the upright image, from its header. Raises ImageError."""
+    try:
+        return upright_size(image_bytes(sample))
+    except Refusal as refusal:
+        raise ImageError(f"{shown(sample.image)}: {refusal}") from refusal
+
+
 def read_sample_image(sample: Sample) -> Pixels:
     """Read the image as uint8 [H, W, 3] RGB. Raises ImageError, see `images.read_image`."""
     try:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import UsageError
-from pixelwise.model.decoder import Decoder, DecoderConfig
+from pixelwise.model.decoder import FINE, Decoder, DecoderConfig
 from pixelwise.model.encoders import ENCODERS, FEATURE_STAGES, EfficientNetLite
 from pixelwise.model.imagenet_weights import MEAN, STD, load_imagenet_weights
 from pixelwise.model.network import ModelConfig, Network
@@ -29,8 +29,9 @@ class FastNet(Network):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.encoder = EfficientNetLite(ENCODERS[config.encoder])
-        decoder = DecoderConfig()
-        self.decoder = Decoder(self.encoder.widths, decoder)
+        decoder = FINE if config.stride == 1 else DecoderConfig()
+        bands = self.encoder.stem.conv.in_channels
+        self.decoder = Decoder({1: bands, **self.encoder.widths}, decoder)
         # Each position at the decoder's stride gives the scores of 2×2 positions, in separate channels: finer
         # boundaries for a few channels instead of another decoder level.
         self.classifier = nn.Conv2d(decoder.widths[-1], config.classes * 4, kernel_size=1)
@@ -41,7 +42,8 @@ class FastNet(Network):
 
     def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
         encoded = self.encoder(image_B3HW)
-        decoded = self.decoder({stride: encoded[name] for stride, name in FEATURE_STAGES.items()})
+        features = {stride: encoded[name] for stride, name in FEATURE_STAGES.items()}
+        decoded = self.decoder({1: image_B3HW, **features})
         finest = next(reversed(decoded.values()))
         return {**encoded, **decoded, "scores": self.finer(self.classifier(finest))}
 

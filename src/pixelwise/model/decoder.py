@@ -27,6 +27,10 @@ class DecoderConfig:
     packed_width: int = 32  # channels into which the stride above the finest is packed
 
 
+# One level finer, for structures of a pixel or two. What it packs is the image itself, 2×2 pixels in one position.
+FINE = DecoderConfig((32, 16, 8, 4, 2), (128, 96, 96, 64, 32), packed_width=16)
+
+
 class Context(nn.Module):
     """Pyramid pooling: features of the whole image and its regions, added at every pixel."""
 

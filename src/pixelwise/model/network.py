@@ -19,6 +19,7 @@ class ModelConfig:
     encoder: str = "lite0"  # of "fast", also "timm:NAME"; of "smp:NAME"
     classes: int = 2
     pretrained: bool = True  # start the encoder from ImageNet weights
+    stride: int = 2  # of the scores of "fast": 2, or 1 for structures of a pixel or two
 
 
 class Network(nn.Module):

@@ -10,7 +10,7 @@ Shapes: H, W the original size; h, w the input size of the network.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -75,6 +75,25 @@ def rarest_crop(crops: Sequence[Crop], mask_HW: Labels, size: tuple[int, int], r
     few = (-(-size[0] // 4), -(-size[1] // 4))
     shares = [np.isin(crop_mask(mask_HW, crop, few), rare).mean() for crop in crops]
     return crops[int(np.argmax(shares))]
+
+
+def centred_on_rare(
+    rng: np.random.Generator, crop: Crop, size: tuple[int, int], rare_places: Sequence[NDArray[np.int32]]
+) -> Crop:
+    """`crop` moved so that a pixel of a rare class lies near its middle.
+
+    Args:
+        size: H, W of the image.
+        rare_places: for each rare class in the mask, rows and columns of some of its pixels; every class is equally
+            likely, however few pixels it has.
+    """
+    places = rare_places[int(rng.integers(len(rare_places)))]
+    pixel = places[int(rng.integers(len(places)))]
+    moved = []
+    for at, length, full in zip(pixel, (crop.height, crop.width), size, strict=True):
+        start = int(at) - round(length * rng.uniform(0.25, 0.75))
+        moved.append(min(max(start, min(full - length, 0)), max(full - length, 0)))
+    return replace(crop, top=moved[0], left=moved[1])
 
 
 def crop_image(image_HW3: Pixels, crop: Crop) -> Pixels:

@@ -158,7 +158,7 @@ def load_best_epoch(run: Path) -> BestEpoch:
     data = json.loads((run / "data.json").read_text(encoding="utf-8"))
     classes = ClassList.from_json(data["classes"])
     parameters, state = load_checkpoint(best)
-    config = ModelConfig(recipe.model, recipe.encoder, len(classes), recipe.pretrained)
+    config = ModelConfig(recipe.model, recipe.encoder, len(classes), recipe.pretrained, recipe.stride)
     network = build(replace(config, pretrained=False))
     network.load_state_dict(parameters)
     return BestEpoch(run, recipe, data, classes, config, network.eval(), state["epoch"])

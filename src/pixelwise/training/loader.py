@@ -24,8 +24,17 @@ from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.errors import DataError, PixelwiseError, WorkerError
 from pixelwise.model.preprocess import Policy, network_size
 from pixelwise.records import Labels, Pixels, Sample
-from pixelwise.training.augment import crop_image, crop_mask, generator, random_crop, rarest_crop, relight
+from pixelwise.training.augment import (
+    centred_on_rare,
+    crop_image,
+    crop_mask,
+    generator,
+    random_crop,
+    rarest_crop,
+    relight,
+)
 from pixelwise.training.class_positions import ClassPositions
+from pixelwise.training.stain import invert, restain
 
 LARGEST_SHARE = 4  # a pair larger than 1/4 of the cache is never cached
 RESTARTS = 3  # of killed workers, per epoch
@@ -85,6 +94,9 @@ class Augmentation:
     turn: bool = False  # by any number of quarter turns; for square crops
     crops: int = 1  # random ones, of which that with the most of the rare classes is taken
     rare: tuple[int, ...] = ()  # ids of the rare classes
+    rare_share: float = 0.0  # of the crops, centred on a pixel of a rare class
+    stain: float = 0.0
+    invert: float = 0.0
 
 
 class CropDataset(TorchDataset[list[Tensor]]):
@@ -100,12 +112,24 @@ class CropDataset(TorchDataset[list[Tensor]]):
         """uint8 [h, w, 3] and int64 [h, w]."""
         epoch, index = key
         image_HW3, mask_HW = self.pairs[index]
-        image_hw3, mask_hw = augment(image_HW3, mask_HW, self.augmentation, epoch, index)
+        rare = [places for id_ in self.augmentation.rare if len(places := self.pairs.positions(index, id_))]
+        image_hw3, mask_hw = augment(image_HW3, mask_HW, self.augmentation, epoch, index, rare)
         return [torch.from_numpy(image_hw3), torch.from_numpy(mask_hw).long()]
 
 
-def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, index: int) -> tuple[Pixels, Labels]:
-    """One random crop of a pair at the network's input size: uint8 [h, w, 3] and uint8 [h, w]."""
+def augment(
+    image_HW3: Pixels,
+    mask_HW: Labels,
+    how: Augmentation,
+    epoch: int,
+    index: int,
+    rare_places: Sequence[NDArray[np.int32]] = (),
+) -> tuple[Pixels, Labels]:
+    """One random crop of a pair at the network's input size: uint8 [h, w, 3] and uint8 [h, w].
+
+    Args:
+        rare_places: for each rare class that the mask has, rows and columns of some of its pixels, [n, 2].
+    """
     rng = generator(how.seed, epoch, index)
     height, width = mask_HW.shape
     seen = network_size(height, width, how.size, how.policy)
@@ -113,6 +137,8 @@ def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, i
     seen_now = (seen[0] * size[0] // how.size[0], seen[1] * size[1] // how.size[1])  # the same crop, in fewer pixels
     crops = [random_crop(rng, (height, width), seen_now, size, how.zoom, how.flip) for _ in range(how.crops)]
     crop = rarest_crop(crops, mask_HW, size, how.rare) if how.crops > 1 else crops[0]
+    if rare_places and how.rare_share and rng.random() < how.rare_share:
+        crop = centred_on_rare(rng, crop, (height, width), rare_places)
     box = torch.from_numpy(np.ascontiguousarray(crop_image(image_HW3, crop)))[None]
     # In integers: five times as fast as in floats, and equal to within 1 of 255.
     resized_hw3 = F.interpolate(box.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
@@ -120,6 +146,7 @@ def augment(image_HW3: Pixels, mask_HW: Labels, how: Augmentation, epoch: int, i
         resized_hw3 = resized_hw3.flip(1)
     image_hw3 = np.ascontiguousarray(resized_hw3.numpy())
     lit_hw3, labels_hw = relight(rng, image_hw3, how.light), crop_mask(mask_HW, crop, size)
+    lit_hw3 = invert(rng, restain(rng, lit_hw3, how.stain), how.invert)
     if how.turn:
         quarters = int(rng.integers(4))
         lit_hw3, labels_hw = (np.ascontiguousarray(np.rot90(array, quarters)) for array in (lit_hw3, labels_hw))

@@ -125,6 +125,9 @@ def batches_of(training: Training, data: EpochData, order: Order) -> DataLoader[
         recipe.turn,
         recipe.views,
         rare_classes(data.pixels_C),
+        recipe.rare_share,
+        recipe.stain,
+        recipe.invert,
     )
     on_gpu = next(training.network.parameters()).device.type == "cuda"
     return training_batches(data.pairs, augmentation, order, recipe.workers, pinned=on_gpu)

@@ -25,6 +25,7 @@ class Recipe:
     model: str = "fast"  # "fast": encoder and light decoder; "unet": the original U-Net, from scratch; "smp:NAME"
     encoder: str = "lite0"  # "lite0", "lite1", "lite2" (each better and slower), or "timm:NAME"
     pretrained: bool = True  # start the encoder from ImageNet weights
+    stride: int = 2  # of the scores of "fast": 2, or 1 for structures of a pixel or two
     size: tuple[int, int] = (256, 256)  # input size of the network: height, width in pixels, multiples of 32
     policy: Literal["stretch", "fit", "native"] = "stretch"  # how images are resized to it
     even_exposure: bool = True  # normalise each image's brightness and contrast first
@@ -52,6 +53,10 @@ class Recipe:
     flip: bool = True  # mirror half of the crops
     turn: bool = False  # rotate by multiples of 90°, for microscopy and aerial images
     light: float = 1.0  # strength of colour and light augmentation; 0: none
+    stain: float = 0.0  # strength of random changes of hue between crops, for stained tissue; 0: none
+    invert: float = 0.0  # share of the crops whose brightness is inverted, for dark on bright and bright on dark
+    rare_share: float = 0.0  # share of the crops that are centred on a pixel of a rare class
+    all_pixels: bool = False  # the loss counts every pixel, for sparse labels; otherwise a quarter of them, in turn
 
     workers: int = 0  # data loading processes; 0: load in the main process
     cache_mb: int = 1024  # memory for decoded images, in MB
@@ -83,6 +88,12 @@ class Recipe:
         require(not self.turn or self.size[0] == self.size[1], "size", "height = width where crops are turned")
         require(self.frozen_stages >= -1, "frozen_stages", "-1 (none), 0 (the stem) or a number of stages")
         require(self.light >= 0, "light", "0 or more")
+        require(self.stride in (1, 2), "stride", "1 or 2")
+        own = self.model == "fast" and self.encoder in ENCODERS
+        require(own or self.stride == 2, "stride", f"2: only model fast with {', '.join(ENCODERS)} has a choice")
+        require(self.stain >= 0, "stain", "0 or more")
+        require(0 <= self.invert <= 1, "invert", "a share, 0 to 1")
+        require(0 <= self.rare_share <= 1, "rare_share", "a share, 0 to 1")
         require(self.workers >= 0, "workers", "0 or more")
         require(0 <= self.target_miou <= 1, "target_miou", "0 (never) to 1")
         require(self.patience >= 0, "patience", "0 (never) or a number of epochs")

@@ -1,6 +1,7 @@
 """The run directory: its lock, the recipe and data it was started with, and cleaning up after a killed training.
 
 RUN/recipe.toml     every choice: enough to repeat the run
+RUN/fingerprint.json  what was measured in the data, and the reasons of the plan; where the recipe was planned
 RUN/data.json       the data's folder, classes, images of each split, and digest
 RUN/trace.jsonl     what happened, one event per line
 RUN/checkpoints/    the last two, and the weights of the best epoch
@@ -29,8 +30,8 @@ from pixelwise.training.recipe import Recipe
 from pixelwise.training.time_budget import Budget, show_duration
 
 
-def choose_recipe(out: Path, recipe: Recipe | None, resume: bool) -> Recipe:
-    """The recipe to train with; a resumed run keeps its own.
+def choose_recipe(out: Path, recipe: Recipe | None, settings: Mapping[str, Any], resume: bool) -> Recipe | None:
+    """The recipe to train with; a resumed run keeps its own. None: it is to be planned, with these settings.
 
     Raises:
         UsageError: `out` holds a training already, holds none to resume, or holds one with another recipe.
@@ -39,10 +40,12 @@ def choose_recipe(out: Path, recipe: Recipe | None, resume: bool) -> Recipe:
     if not resume:
         if there or (out / "model.onnx").exists():
             raise UsageError(f"{out}: already holds a training. Resume it with --resume, or choose another --out.")
-        return recipe or Recipe()
+        return recipe.with_values(dict(settings)) if recipe else None
     if not there:
         raise UsageError(f"{out}: holds no checkpoint to resume from. Leave out --resume to start there.")
     own = Recipe.from_file(out / "recipe.toml")
+    if settings:
+        recipe = (recipe or own).with_values(dict(settings))
     if recipe is not None and recipe != own:
         different = [name for name, value in vars(own).items() if getattr(recipe, name) != value]
         raise UsageError(

@@ -17,7 +17,7 @@ from pixelwise.errors import DivergedError, OutOfMemoryError
 from pixelwise.heap import give_back
 from pixelwise.model.encoders import freeze_statistics
 from pixelwise.model.network import Network
-from pixelwise.model.preprocess import Preprocess
+from pixelwise.model.preprocess import Preprocess, resize_scores
 from pixelwise.records import VOID
 from pixelwise.training import distributed
 from pixelwise.training.losses import class_weights, segmentation_loss
@@ -107,12 +107,18 @@ def learn(training: Training, lesson: StepSetup, images_Bhw3: Tensor, labels_Bhw
         group["lr"] = rate * group["rate"]
     with torch.autocast(device.type, torch.bfloat16, enabled=lesson.bfloat16):
         scores_BChw = lesson.forward(lesson.preprocess.normalise(images_Bhw3.permute(0, 3, 1, 2)))
-    # Neighbouring pixels are nearly redundant: every other one in each direction, in turn, is enough and saves
-    # three quarters of the loss's time.
-    phase = (training.step % 2, training.step // 2 % 2)
-    sampled_labels = labels_Bhw[:, phase[0] :: 2, phase[1] :: 2]
     scores_BChw = scores_BChw.float() if lesson.bfloat16 else scores_BChw
-    sampled_scores = resize_every_other(scores_BChw, (labels_Bhw.shape[1], labels_Bhw.shape[2]), phase)
+    if training.recipe.all_pixels:
+        sampled_labels, sampled_scores = (
+            labels_Bhw,
+            resize_scores(scores_BChw, (labels_Bhw.shape[1], labels_Bhw.shape[2])),
+        )
+    else:
+        # Neighbouring pixels are nearly redundant: every other one in each direction, in turn, is enough and saves
+        # three quarters of the loss's time.
+        phase = (training.step % 2, training.step // 2 % 2)
+        sampled_labels = labels_Bhw[:, phase[0] :: 2, phase[1] :: 2]
+        sampled_scores = resize_every_other(scores_BChw, (labels_Bhw.shape[1], labels_Bhw.shape[2]), phase)
     loss = segmentation_loss(sampled_scores, sampled_labels, lesson.weights_C, lesson.dice)
     value = finite_loss(loss, training)
     training.optimizer.zero_grad(set_to_none=True)
@@ -179,6 +185,8 @@ def resize_every_other(scores_BChw: Tensor, size: tuple[int, int], phase: tuple[
     and dropping three quarters. At twice the scores' size every pixel lies a quarter of the way from a score to its
     neighbour: half that time again.
     """
+    if size == (scores_BChw.shape[2], scores_BChw.shape[3]):
+        return scores_BChw[:, :, phase[0] :: 2, phase[1] :: 2]
     if size == (2 * scores_BChw.shape[2], 2 * scores_BChw.shape[3]):
         return towards_neighbour(towards_neighbour(scores_BChw, 2, phase[0]), 3, phase[1])
 

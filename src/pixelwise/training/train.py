@@ -17,15 +17,18 @@ from pixelwise.datasets.class_values import Given, Values, values_of
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.images.files import write_whole
 from pixelwise.model.zoo import wanted
+from pixelwise.records import Dataset
 from pixelwise.trace_events import Event, Listener, match_checkpoint, nobody, to_file
 from pixelwise.training import distributed, loop
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.data_summary import Progress
 from pixelwise.training.experiment_trackers import TrackedRun, require_trackers, tracked
 from pixelwise.training.export_run import export, rehearse_export
+from pixelwise.training.fingerprint import measure as measure_data
 from pixelwise.training.initial_weights import InitialWeights, beginning_at, take_weights
 from pixelwise.training.loader import Pairs
 from pixelwise.training.loop import EpochData
+from pixelwise.training.plan import plan_from, write_fingerprint
 from pixelwise.training.prepare import (
     build_training,
     check_data,
@@ -71,7 +74,6 @@ class Start:
 
     resume: bool
     start_from: Path | str | None
-    weights: InitialWeights | None
     budget_s: float | None
     began: float  # of the budget's clock
 
@@ -82,6 +84,7 @@ def train(
     out: Path | str,
     recipe: Recipe | None = None,
     *,
+    settings: Mapping[str, Any] | None = None,
     start_from: Path | str | None = None,
     budget_s: float | None = None,
     resume: bool = False,
@@ -102,7 +105,9 @@ def train(
     Args:
         data: folder of images and masks, in any layout that `open_dataset` reads.
         out: run directory, created if it does not exist. The bundle is OUT/model.onnx.
-        recipe: how to train. None: the defaults, or on `resume` the run's own recipe, which it must equal if given.
+        recipe: how to train. None: planned from the data, or on `resume` the run's own recipe, which it must equal if
+            given.
+        settings: fields of the recipe by name, which a plan keeps, or which replace those of `recipe`. None: none.
         start_from: run directory whose best weights to start from, instead of ImageNet weights. Layers whose shape
             depends on other classes start untrained. None: none.
         budget_s: time limit in seconds for everything, validation and export included. The number of epochs is planned
@@ -149,13 +154,13 @@ def train(
         return train_along(out, where)
     if distributed.belongs_to_this_job(out) and checkpoints(out / "checkpoints"):
         resume, recipe, budget_s = True, None, None  # torchrun restarted this command
-    recipe = choose_recipe(out, recipe, resume)
-    distributed.require_equal_shares(recipe.batch)
-    weights = None if start_from is None or resume else beginning_at(Path(start_from), recipe)
-    start = Start(resume, start_from, weights, budget_s, called if began is None else began)
+    settings = dict(settings or {})
+    recipe = choose_recipe(out, recipe, settings, resume)
+    seed = recipe.seed if recipe else Recipe().with_values(settings, "settings").seed
+    start = Start(resume, start_from, budget_s, called if began is None else began)
     values = choose_values(out, values_of(classes, void, masks), resume)
     with stoppable() as stop:
-        dataset = with_validation(open_dataset(data, seed=recipe.seed, **values.arguments()), recipe.seed)
+        dataset = with_validation(open_dataset(data, seed=seed, **values.arguments()), seed)
         with locked(out), ExitStack() as trackers:
             remove_leftovers(out)
             saved = load_checkpoint(checkpoints(out / "checkpoints")[-1]) if resume else None
@@ -163,10 +168,14 @@ def train(
             report = RunReport(data, out, [to_file(out / "trace.jsonl"), tell])
             with report.of_stops():
                 checked = check_data(dataset, skip_bad, progress)
-                manifest = record_data(out, describe_data(checked.dataset, checked.used), start, values)
+                recipe = recipe or plan_recipe(out, checked.dataset, settings, start_from, report.tell, progress)
+                distributed.require_equal_shares(recipe.batch)
+                weights = None if start_from is None or resume else beginning_at(Path(start_from), recipe)
+                manifest = describe_data(checked.dataset, checked.used)
+                record_data(out, manifest, start, weights, values)
                 training, epoch_data = prepare(checked, recipe, report.tell, progress, where)
                 report.training = training
-                resume_or_start(training, epoch_data, manifest, start, saved, report)
+                resume_or_start(training, epoch_data, manifest, start, weights, saved, report)
                 followed = TrackedRun(out, training.recipe, training.history)
                 report.listeners += trackers.enter_context(tracked(track, followed))
                 best = loop.run_epochs(training, epoch_data, out, report.tell, progress, stop)
@@ -179,8 +188,34 @@ def train(
     return trained(training, out, time.perf_counter() - called)
 
 
-def record_data(out: Path, manifest: dict[str, Any], start: Start, values: Values) -> dict[str, Any]:
-    """Write RUN/data.json, or for a resumed run, verify it. Returns the description of the data.
+def plan_recipe(
+    out: Path,
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    start_from: Path | str | None,
+    tell: Listener,
+    progress: Progress,
+) -> Recipe:
+    """Measure the data, plan the recipe, report it with its reasons, and write RUN/fingerprint.json.
+
+    Raises:
+        DatasetError, UsageError: as `fingerprint.measure` and `plan.plan_from`.
+    """
+    fixed = dict(settings)
+    if start_from is not None:  # other weights fit only the network that they were trained in
+        theirs = Recipe.from_file(Path(start_from) / "recipe.toml")
+        fixed = {**{name: getattr(theirs, name) for name in ("model", "encoder", "stride")}, **fixed}
+    found = measure_data(dataset, lambda done, total: progress("measuring the data", done, total))
+    planned = plan_from(found, fixed)
+    write_fingerprint(out / "fingerprint.json", planned)
+    tell(planned.event())
+    return planned.recipe
+
+
+def record_data(
+    out: Path, manifest: dict[str, Any], start: Start, weights: InitialWeights | None, values: Values
+) -> None:
+    """Write RUN/data.json, or for a resumed run, verify it.
 
     Raises:
         UsageError: the data or the initial weights are not those with which the run was started.
@@ -192,11 +227,10 @@ def record_data(out: Path, manifest: dict[str, Any], start: Start, values: Value
     else:
         if values:
             manifest["values"] = values.to_json()
-        if start.weights is not None:
-            manifest["start"] = start.weights.facts
+        if weights is not None:
+            manifest["start"] = weights.facts
         write_whole(recorded, (json.dumps(manifest, indent=1) + "\n").encode())
     distributed.remember_job(out)
-    return manifest
 
 
 def resume_or_start(
@@ -204,6 +238,7 @@ def resume_or_start(
     data: EpochData,
     manifest: dict[str, Any],
     start: Start,
+    weights: InitialWeights | None,
     saved: tuple[dict[str, Tensor], dict[str, Any]] | None,
     report: RunReport,
 ) -> None:
@@ -222,16 +257,16 @@ def resume_or_start(
         require_same_budget(report.out, training.budget, start.budget_s)
     elif wanted(recipe.model, recipe.encoder):
         rehearse_export(training.network, data.validation.preprocess)
-    if start.weights is not None:
-        untrained = take_weights(training, start.weights)
-        report.tell({"event": "start", **start.weights.facts, "anew": untrained})
+    if weights is not None:
+        untrained = take_weights(training, weights)
+        report.tell({"event": "start", **weights.facts, "anew": untrained})
     if planned_s is not None:
-        plan(training, data, planned_s, report.tell)
+        fit_to_budget(training, data, planned_s, report.tell)
     start_alike(training)
     write_whole(report.out / "recipe.toml", training.recipe.to_toml().encode())
 
 
-def plan(training: Training, data: EpochData, budget_s: float, tell: Listener) -> None:
+def fit_to_budget(training: Training, data: EpochData, budget_s: float, tell: Listener) -> None:
     """Fit the recipe to a budget, by measuring the throughput of some steps."""
     recipe = replace(training.recipe, plan=(), last_step=0)
     pass_steps = len(loop.order_of(replace(training, recipe=recipe), data.pairs))

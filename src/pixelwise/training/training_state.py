@@ -65,7 +65,7 @@ class Training:
 def start(recipe: Recipe, classes: int, device: torch.device = CPU) -> Training:
     """A training before its first step."""
     torch.manual_seed(recipe.seed)
-    network = build(ModelConfig(recipe.model, recipe.encoder, classes, recipe.pretrained)).to(device)
+    network = build(ModelConfig(recipe.model, recipe.encoder, classes, recipe.pretrained, recipe.stride)).to(device)
     average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     return Training(recipe, network, average, make_optimizer(network, recipe), history=[])
 

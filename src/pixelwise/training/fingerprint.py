@@ -1,0 +1,297 @@
+"""The fingerprint: what a training's data look like, measured; from it `plan.py` derives a recipe.
+
+Sizes are of all images; everything else is measured on a spread of them, so that thousands of pairs take seconds.
+
+Shapes: H, W the image size; C classes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from pixelwise.datasets.read_ahead import in_threads
+from pixelwise.datasets.read_sample import image_size_of, read_sample_image, read_sample_mask
+from pixelwise.errors import DatasetError, PixelwiseError
+from pixelwise.records import RGB, VOID, Dataset, Labels, OnProgress, Raster, Sample, no_progress
+
+MOST_PAIRS = 150  # are read
+MOST_PIXELS = 150_000_000  # are read, in all; at least LEAST_PAIRS pairs
+LEAST_PAIRS = 4
+WINDOW_PX = 2048  # of a larger image, the middle is measured
+FEW_PIXELS = 4096  # of each image, for the statistics of its values
+CLEAR_CONTRAST = 0.05  # of the range of values: less has no sign
+SPECK_PX = 4  # smaller regions are left out of the widths: single wrong pixels
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """One class in the training images."""
+
+    name: str
+    share: float  # of the labelled pixels, 0–1
+    images: float  # share of the images that have it
+    width_px: float  # typical thickness of its regions in the image's pixels; NaN if it does not occur or is sparse
+    regions: float  # median number of regions in an image that has it
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What was measured. All sizes are (height, width) in pixels."""
+
+    train: int  # images
+    val: int
+    groups: int  # of training images that belong together (a volume, a film …); as many as images if none do
+    size: tuple[int, int]  # median
+    smallest: tuple[int, int]  # by area
+    largest: tuple[int, int]
+    bands: tuple[str, ...]
+    dtype: str  # of the values as the network takes them
+    grey: bool  # three bands that are equal
+    classes: tuple[ClassFacts, ...]
+    labelled: float  # share of the pixels that are labelled, 0–1
+    upright: float  # how much more top and bottom differ in their classes than left and right do, 0–1
+    exposure: float  # spread of the images' brightness: standard deviation of their means, share of the range
+    reversed: float  # share of the images whose contrast between objects and ground has the rarer of the two signs
+    colour: float  # mean saturation, 0–1; 0: grey
+    one_hue: float  # how much the hues of all images agree, 0–1
+    measured: int  # pairs that were read
+    cores: int
+    memory_gb: float  # available
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def pixels(self) -> int:
+        """Of the median image."""
+        return self.size[0] * self.size[1]
+
+    @property
+    def thinnest(self) -> ClassFacts | None:
+        """The class with the thinnest regions; None if no width could be measured."""
+        known = [one for one in self.classes if one.width_px == one.width_px]  # not NaN
+        return min(known, key=lambda one: one.width_px, default=None)
+
+    @property
+    def rarest_share(self) -> float:
+        """Of the labelled pixels, that of the rarest class that occurs; 1 if only one does."""
+        return min((one.share for one in self.classes if one.share > 0), default=1.0)
+
+
+@dataclass(frozen=True)
+class MeasuredPair:
+    """What was measured in one pair."""
+
+    counts_C: NDArray[np.int64]
+    labelled: float
+    widths: dict[int, tuple[float, float]]  # class → (sum over its measured pixels of the width there, their number)
+    regions: dict[int, int]
+    thirds_4C: NDArray[np.float64]  # class shares in the top, bottom, left and right third
+    brightness: float  # mean, share of the range
+    contrast: float  # brightness of the other classes minus that of the most frequent one, share of the range
+    saturation: float
+    hue: complex  # mean direction of the hues, weighted by saturation
+    grey: bool
+
+
+def measure(dataset: Dataset, progress: OnProgress = no_progress) -> Fingerprint:
+    """Measure the train and val splits of a dataset.
+
+    Raises:
+        DatasetError: none of its training pairs can be read.
+    """
+    samples, val = dataset.splits["train"], dataset.splits.get("val", ())
+    sizes = sizes_of(samples)
+    chosen = spread(samples, sizes)
+    classes, low_high = len(dataset.classes), value_range(dataset)
+
+    def read(sample: Sample) -> MeasuredPair | None:
+        try:
+            image_HWB = read_sample_image(sample)
+            size = image_HWB.shape[0], image_HWB.shape[1]
+            mask_HW = read_sample_mask(sample, dataset.mask_ids, classes, size)
+        except PixelwiseError:  # `check` reports it; a training stops there or leaves the pair out
+            return None
+        return pair_facts(image_HWB, mask_HW, classes, low_high)
+
+    found = []
+    for done, facts in enumerate(in_threads(read, chosen), start=1):
+        found += [facts] if facts is not None else []
+        progress(done, len(chosen))
+    if not found:
+        raise DatasetError(
+            f"{dataset.root}: none of {len(chosen)} training pairs can be read. See: pixelwise check {dataset.root}",
+            dataset.problems,
+        )
+    return summary(dataset, found, sizes, len(val))
+
+
+def summary(dataset: Dataset, found: Sequence[MeasuredPair], sizes: Sequence[tuple[int, int]], val: int) -> Fingerprint:
+    samples = dataset.splits["train"]
+    by_area = sorted(sizes, key=lambda size: size[0] * size[1])
+    thirds_N4C = np.array([facts.thirds_4C for facts in found])
+    hues = [facts.hue for facts in found]
+    loose = sum(not sample.group for sample in samples)
+    means = [facts.brightness for facts in found]
+    return Fingerprint(
+        train=len(samples), val=val,
+        groups=loose + len({sample.group for sample in samples if sample.group}),
+        size=(int(np.median([h for h, _ in sizes])), int(np.median([w for _, w in sizes]))),
+        smallest=by_area[0], largest=by_area[-1],
+        bands=dataset.bands.names, dtype=dataset.bands.dtype,
+        grey=all(facts.grey for facts in found),
+        classes=class_facts(dataset.classes.names, found),
+        labelled=float(np.mean([facts.labelled for facts in found])),
+        upright=uprightness(thirds_N4C),
+        exposure=float(np.std(means)),
+        reversed=rarer_sign(np.array([facts.contrast for facts in found])),
+        colour=float(np.mean([facts.saturation for facts in found])),
+        one_hue=float(abs(sum(hues)) / max(sum(abs(hue) for hue in hues), 1e-9)),
+        measured=len(found),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_gb=round(psutil.virtual_memory().available / 1e9, 1),
+    )  # fmt: skip
+
+
+def sizes_of(samples: Sequence[Sample]) -> list[tuple[int, int]]:
+    """(H, W) of every image that can be opened, from the headers."""
+
+    def size(sample: Sample) -> tuple[int, int] | None:
+        try:
+            return image_size_of(sample)
+        except PixelwiseError:
+            return None
+
+    return [found for found in in_threads(size, samples) if found is not None] or [(1, 1)]
+
+
+def spread(samples: Sequence[Sample], sizes: Sequence[tuple[int, int]]) -> list[Sample]:
+    """As many samples as may be read, evenly spaced."""
+    step = max(len(samples) / MOST_PAIRS, 1.0)
+    chosen = [samples[int(number * step)] for number in range(min(len(samples), MOST_PAIRS))]
+    mean_px = sum(h * w for h, w in sizes) / len(sizes)
+    affordable = max(int(MOST_PIXELS / mean_px), LEAST_PAIRS)
+    return chosen[:: -(-len(chosen) // affordable)] if len(chosen) > affordable else chosen
+
+
+def value_range(dataset: Dataset) -> tuple[float, float]:
+    return min(dataset.bands.low), max(dataset.bands.high)
+
+
+def pair_facts(image_HWB: Raster, mask_HW: Labels, classes: int, low_high: tuple[float, float]) -> MeasuredPair:
+    top, left = (max((side - WINDOW_PX) // 2, 0) for side in mask_HW.shape)
+    mask_HW = np.ascontiguousarray(mask_HW[top : top + WINDOW_PX, left : left + WINDOW_PX])
+    image_HWB = image_HWB[top : top + WINDOW_PX, left : left + WINDOW_PX]
+    counts = np.bincount(mask_HW.ravel(), minlength=256)[:classes].astype(np.int64)
+    labelled = float((mask_HW != VOID).mean())
+    widths, regions = {}, {}
+    for id_ in np.flatnonzero(counts):
+        widths[int(id_)], regions[int(id_)] = width_and_regions(mask_HW, int(id_))
+    step = max(int((mask_HW.size / FEW_PIXELS) ** 0.5), 1)
+    values_NB = image_HWB[::step, ::step].reshape(-1, image_HWB.shape[2]).astype(np.float64)
+    values_NB = (np.nan_to_num(values_NB) - low_high[0]) / (low_high[1] - low_high[0])
+    few_N = mask_HW[::step, ::step].ravel()
+    bands = values_NB.shape[1]
+    saturation_N, hue_N = hues_of(values_NB) if bands == len(RGB) else (np.zeros(len(values_NB)), np.zeros(1, complex))
+    return MeasuredPair(
+        counts, labelled, widths, regions, thirds(mask_HW, classes),
+        brightness=float(values_NB.mean()),
+        contrast=contrast_of(values_NB.mean(axis=1), few_N == int(counts.argmax()), few_N != VOID),
+        saturation=float(saturation_N.mean()), hue=complex(hue_N.mean()),
+        grey=bands == 1 or bool((values_NB == values_NB[:, :1]).all()),
+    )  # fmt: skip
+
+
+def width_and_regions(mask_HW: Labels, id_: int) -> tuple[tuple[float, float], int]:
+    """The typical width of a class's regions, as (sum, number) over its pixels; and the number of its regions.
+
+    The width is that of the thinner half of the pixels' regions, so that a few thick vessels do not hide the thin
+    ones. The image's border is no edge.
+    """
+    inside_HW = (mask_HW == id_).astype(np.uint8)
+    number, regions_HW, stats, _ = cv2.connectedComponentsWithStats(inside_HW, connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    if inside_HW.all():
+        return (0.0, 0.0), number - 1
+    distance_HW = cv2.distanceTransform(inside_HW, cv2.DIST_L2, 5)
+    big = np.flatnonzero(areas >= SPECK_PX) + 1
+    if not len(big):
+        return (float(areas.sum()), float(areas.sum())), number - 1
+    sums = np.bincount(regions_HW.ravel(), distance_HW.ravel(), minlength=number)[big]
+    weights = stats[big, cv2.CC_STAT_AREA]
+    widths = strip_width(sums / weights)
+    order = np.argsort(widths)
+    half = int(np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)) + 1
+    chosen = order[:half]
+    return (float((widths[chosen] * weights[chosen]).sum()), float(weights[chosen].sum())), number - 1
+
+
+def strip_width(mean_distance_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The width of a strip whose pixels have this mean distance to the nearest pixel outside.
+
+    A strip of w pixels, w odd, has a mean of (w + 1)² / 4w.
+    """
+    twice_N = 4 * mean_distance_N - 2
+    return np.asarray((twice_N + np.sqrt(np.maximum(twice_N**2 - 4, 0.0))) / 2)
+
+
+def thirds(mask_HW: Labels, classes: int) -> NDArray[np.float64]:
+    """Class shares [4, C] of the labelled pixels in the top, bottom, left and right third."""
+    height, width = (max(side // 3, 1) for side in mask_HW.shape)
+    parts = (mask_HW[:height], mask_HW[-height:], mask_HW[:, :width], mask_HW[:, -width:])
+    counts = np.array([np.bincount(part.ravel(), minlength=256)[:classes] for part in parts], np.float64)
+    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+
+
+def uprightness(thirds_N4C: NDArray[np.float64]) -> float:
+    """How much more top and bottom differ than left and right, 0–1: total variation of the mean class shares."""
+    top, bottom, left, right = thirds_N4C.mean(axis=0)
+    return max(float(np.abs(top - bottom).sum() - np.abs(left - right).sum()) / 2, 0.0)
+
+
+def hues_of(values_N3: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+    """Saturation (0–1) of each pixel, and the direction of its hue with that length."""
+    red, green, blue = values_N3.T
+    hue_N = (red - (green + blue) / 2) + 1j * (3**0.5 / 2) * (green - blue)
+    return values_N3.max(axis=1) - values_N3.min(axis=1), hue_N
+
+
+def contrast_of(brightness_N: NDArray[np.float64], ground_N: NDArray[np.bool_], labelled_N: NDArray[np.bool_]) -> float:
+    others_N = labelled_N & ~ground_N
+    if not (others_N.any() and ground_N.any()):
+        return 0.0
+    return float(brightness_N[others_N].mean() - brightness_N[ground_N].mean())
+
+
+def rarer_sign(contrasts_N: NDArray[np.float64]) -> float:
+    """The share of the clear contrasts that have the rarer sign, 0–0.5."""
+    clear_N = contrasts_N[np.abs(contrasts_N) >= CLEAR_CONTRAST]
+    return float(min((clear_N > 0).mean(), (clear_N < 0).mean())) if len(clear_N) else 0.0
+
+
+def class_facts(names: Sequence[str], found: Sequence[MeasuredPair]) -> tuple[ClassFacts, ...]:
+    counts_NC = np.array([facts.counts_C for facts in found])
+    total = max(int(counts_NC.sum()), 1)
+    rows = []
+    for id_, name in enumerate(names):
+        sums = [facts.widths[id_] for facts in found if id_ in facts.widths and facts.widths[id_][1]]
+        widths = [width / number for width, number in sums]
+        regions = [facts.regions[id_] for facts in found if id_ in facts.regions]
+        rows.append(
+            ClassFacts(
+                name,
+                float(counts_NC[:, id_].sum() / total),
+                float((counts_NC[:, id_] > 0).mean()),
+                float(np.median(widths)) if widths else float("nan"),
+                float(np.median(regions)) if regions else 0.0,
+            )
+        )
+    return tuple(rows)

@@ -1,0 +1,367 @@
+"""The plan: from a fingerprint to a recipe, every choice with its reason in one line.
+
+Every rule is a function of the fingerprint alone, so that the same data give the same recipe on the same machine.
+docs/explanation/plan.md says how each threshold was measured.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixelwise.datasets.class_values import Given, values_of
+from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.errors import UsageError
+from pixelwise.images.files import utf8, write_whole
+from pixelwise.records import OnProgress, no_progress
+from pixelwise.trace_events import Event, finite
+from pixelwise.training.fingerprint import Fingerprint, measure
+from pixelwise.training.prepare import with_validation
+from pixelwise.training.recipe import Recipe
+
+WHOLE_PX = 200_000  # images up to about 450×450 at the scale that their thinnest class needs are seen whole
+SMALL_PX = 200  # a side: smaller images are enlarged, as the encoder halves its input five times
+SMALL_SIDE_PX = 256  # to this
+CLEAR_WIDTH_PX = 5.0  # at which a structure is certainly resolved: images are not shrunk below it
+THIN_PX = 9.0  # classes of this width or thinner are scored at every pixel
+CROP_PX = {1: 256, 2: 384}  # stride of the scores → side of the crops of larger images
+MOST_SIDE_PX = 1024  # of whole images at the network's input
+SQUARE = 1.5  # ratio of the sides up to which crops become square, for quarter turns
+LARGE_OBJECTS = 0.25  # images without up and down are seen whole only where they can shrink to this share or below
+UPRIGHT = 0.1  # fingerprint.upright above it: up and down differ
+REVERSED = 0.05  # fingerprint.reversed above it: objects are bright in some images and dark in others
+COLOURED, ONE_HUE = 0.1, 0.7  # colourful images that all have the same hues: a stain or a lamp
+RARE = 0.05  # share of the pixels below which crops are centred on a class
+SPARSE = 0.5  # share of the pixels that are labelled below which each one counts
+PASSES = 20  # over the training images
+LEAST_STEPS, MOST_STEPS = 1500, 12_000
+EPOCHS = 20
+VALIDATION_SHARE = 0.25  # of the time for training, at most
+VALIDATION_COST = 1 / 3  # time of a pixel in validation relative to one in training
+STEP_BYTES_PX = {1: 5000, 2: 3500}  # memory of a training step per pixel of its crops, by stride of the scores
+MEMORY_SHARE, MOST_GB = 0.6, 3.0  # of what is available, and at most, for a step
+SMALLEST_CROP_PX, SMALLEST_BATCH = 128, 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One choice of a plan."""
+
+    name: str  # as a person calls it
+    value: str
+    reason: str  # in one line
+    fields: tuple[str, ...]  # of the recipe
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A recipe, why it is so, and what it cannot do."""
+
+    fingerprint: Fingerprint
+    recipe: Recipe
+    choices: tuple[Choice, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "choices": [{"name": one.name, "value": one.value, "reason": one.reason} for one in self.choices],
+            "warnings": list(self.warnings),
+        }
+
+    def event(self) -> Event:
+        """The plan as a trace event."""
+        return {"event": "recipe", **self.to_json()}
+
+
+class Draft:
+    """A recipe in the making: what is fixed stays, the rest is chosen."""
+
+    def __init__(self, fixed: Mapping[str, Any]) -> None:
+        self.fixed, self.values = dict(fixed), dict(fixed)
+        self.choices: list[Choice] = []
+
+    def __getitem__(self, field: str) -> Any:
+        return self.values.get(field, getattr(Recipe(), field))
+
+    def choose(self, name: str, shown: str, reason: str, **values: Any) -> None:
+        """Set fields of the recipe that are not fixed. A fixed one is shown as it is."""
+        set_here = [field for field in values if field in self.fixed]
+        for field, value in values.items():
+            self.values.setdefault(field, value)
+        if set_here:
+            shown = ", ".join(f"{field} {shown_value(self.values[field])}" for field in values)
+            reason = f"set by you: {', '.join(set_here)}"
+        self.choices.append(Choice(name, shown, reason, tuple(values)))
+
+
+def plan(
+    data: Path | str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    classes: Mapping[str, Given] | None = None,
+    void: Given = (),
+    masks: str = "",
+    progress: OnProgress = no_progress,
+) -> TrainingPlan:
+    """Measure a dataset and derive the recipe that `train` would use, without training.
+
+    Args:
+        data: folder of images and masks, in any layout that `open_dataset` reads.
+        settings: fields of the recipe by name that are to stay as given. None: all are planned.
+        classes: class name → the mask values of the class, as in `train`. None: detected.
+        void: mask values that mean unlabelled. Default: detected.
+        masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        progress: called with (pairs measured, pairs to measure).
+
+    Returns:
+        TrainingPlan: the recipe, what was measured (sizes in pixels, shares 0–1), each choice with its reason, and warnings.
+
+    Raises:
+        DatasetError: the data cannot be recognised, or none of the training pairs can be read.
+        UsageError: an unknown setting; a training step would not fit into the memory.
+
+    Example:
+        >>> import pixelwise as pw
+        >>> found = pw.plan("my_data")
+        >>> found.recipe.policy, found.fingerprint.train > 0
+        ('fit', True)
+    """
+    fixed = dict(settings or {})
+    seed = Recipe().with_values(fixed, "settings").seed
+    values = values_of(classes, void, masks)
+    dataset = with_validation(open_dataset(data, seed=seed, **values.arguments()), seed)
+    return plan_from(measure(dataset, progress), fixed)
+
+
+def plan_from(fingerprint: Fingerprint, fixed: Mapping[str, Any] | None = None) -> TrainingPlan:
+    """The recipe for data with this fingerprint.
+
+    Args:
+        fixed: fields of the recipe that are set already, by name.
+
+    Raises:
+        UsageError: an unknown field or an invalid value; a step would not fit into the memory.
+    """
+    fixed = dict(fixed or {})
+    Recipe().with_values(fixed)  # an unknown field or a wrong type is an error before anything else
+    draft = Draft(fixed)
+    choose_input(draft, fingerprint)
+    choose_network(draft, fingerprint)
+    choose_batch(draft, fingerprint)
+    choose_augmentation(draft, fingerprint)
+    choose_loss(draft, fingerprint)
+    choose_length(draft, fingerprint)
+    tell_prediction(draft)
+    recipe = Recipe().with_values(draft.values, "the plan")
+    return TrainingPlan(fingerprint, recipe, tuple(draft.choices), warnings_of(fingerprint, recipe))
+
+
+def write_fingerprint(path: Path, planned: TrainingPlan) -> None:
+    """Write what was measured, and the reasons of the plan. Raises OutputError."""
+    value = {"fingerprint": planned.fingerprint.to_json(), **planned.to_json()}
+    write_whole(path, utf8(json.dumps(finite(value), indent=1, ensure_ascii=False) + "\n"))
+
+
+def scale_at(size: tuple[int, int], recipe_size: tuple[int, int], policy: str) -> float:
+    """Pixels of the network's input per pixel of an image of `size`, along the side that shrinks more."""
+    if policy == "native":
+        return 1.0
+    return min(recipe_size[0] / size[0], recipe_size[1] / size[1])
+
+
+def choose_input(draft: Draft, found: Fingerprint) -> None:
+    """Whole images or crops, and at which resolution."""
+    height, width = found.size
+    thinnest = found.thinnest
+    if "size" in draft.fixed or "policy" in draft.fixed:
+        if "policy" not in draft.fixed:
+            draft.values["policy"] = "stretch"  # a size alone has always meant: resize every image to it
+        draft.choose("network input", "", "", size=Recipe().size, policy=draft["policy"])
+        return
+    if max(height, width) <= SMALL_PX:
+        side = SMALL_SIDE_PX
+        draft.choose(
+            "network input", f"whole images, fitted into {side}×{side}",
+            f"images of {height}×{width} are small: enlarged, so that coarse features keep their place",
+            policy="fit", size=(side, side),
+        )  # fmt: skip
+        return
+    needed = min(CLEAR_WIDTH_PX / max(thinnest.width_px, 1.0), 1.0) if thinnest else 1.0
+    scale = max(needed, min((WHOLE_PX / (height * width)) ** 0.5, 1.0))
+    layout = not turns(found) or needed <= LARGE_OBJECTS
+    if layout and height * width * needed**2 <= WHOLE_PX and max(height, width) * scale <= MOST_SIDE_PX:
+        size = for_turns((nearest_32(height * scale), nearest_32(width * scale)), found)
+        what = f"{thinnest.name}, {thinnest.width_px:.0f} px wide, stays visible" if thinnest else "nothing is thin"
+        draft.choose(
+            "network input", f"whole images, fitted into {size[0]}×{size[1]}",
+            f"images are {height}×{width}; at this resolution {what}",
+            policy="fit", size=size,
+        )  # fmt: skip
+        return
+    crop = CROP_PX[1 if thinnest and thinnest.width_px <= THIN_PX else 2]
+    size = for_turns((min(crop, nearest_32(height)), min(crop, nearest_32(width))), found)
+    if turns(found):
+        why = "no up and down: what a pixel shows depends on what is near it, at the scale of the images"
+    else:
+        thin = f"{thinnest.name} is {thinnest.width_px:.0f} px wide" if thinnest else "no class has a width"
+        why = f"{thin}, and would be lost if images of {height}×{width} were shrunk to be seen whole"
+    what = f"crops of {size[0]}×{size[1]} at full resolution"
+    draft.choose("network input", what, why, policy="native", size=size)
+
+
+def for_turns(size: tuple[int, int], found: Fingerprint) -> tuple[int, int]:
+    """The size as a square, if crops are to be turned and that costs little."""
+    return (max(size),) * 2 if turns(found) and max(size) <= SQUARE * min(size) else size
+
+
+def choose_network(draft: Draft, found: Fingerprint) -> None:
+    own = draft["model"] == "fast" and draft["encoder"] in ("lite0", "lite1", "lite2")
+    draft.choose("encoder", "EfficientNet-Lite0, ImageNet weights", "the best of the fast ones with few images",
+                 model="fast", encoder="lite0")  # fmt: skip
+    if not own:
+        return
+    width = thinnest_seen(draft, found)
+    if width <= THIN_PX:
+        reason = f"the thinnest class is {width:.1f} px wide at the network's input: scores at every pixel"
+        draft.choose("stride of the scores", "1", reason, stride=1)
+    else:
+        draft.choose(
+            "stride of the scores", "2", "every class is wide enough for scores at every other pixel", stride=2
+        )
+
+
+def thinnest_seen(draft: Draft, found: Fingerprint) -> float:
+    """Width of the thinnest class at the network's input, in pixels; infinite if none was measured."""
+    if found.thinnest is None:
+        return math.inf
+    return float(found.thinnest.width_px) * scale_at(found.size, draft["size"], draft["policy"])
+
+
+def choose_batch(draft: Draft, found: Fingerprint) -> None:
+    """As many crops as usual, or as fit into the memory.
+
+    Raises:
+        UsageError: not even the smallest ones do.
+    """
+    room_gb = min(MEMORY_SHARE * found.memory_gb, MOST_GB)
+    height, width = draft["size"]
+    batch, stride = draft["batch"], draft["stride"]
+
+    def needed_gb() -> float:
+        return float(height * width * batch * STEP_BYTES_PX[stride] / 1e9)
+
+    while needed_gb() > room_gb:
+        if batch > SMALLEST_BATCH and "batch" not in draft.fixed:
+            batch = max(batch // 2, SMALLEST_BATCH)
+        elif draft["policy"] == "native" and "size" not in draft.fixed and max(height, width) > SMALLEST_CROP_PX:
+            height, width = (min(side, max(nearest_32(side * 0.75), SMALLEST_CROP_PX)) for side in (height, width))
+        else:
+            raise UsageError(
+                f"a training step needs about {needed_gb():.1f} GB ({batch} crops of {height}×{width}), but only "
+                f"{found.memory_gb:.1f} GB are free here. Free memory, or give a smaller --size or --batch."
+            )
+    draft.values["size"] = (height, width)
+    fits = f"a step takes about {needed_gb():.1f} GB of the {found.memory_gb:.0f} GB free here"
+    draft.choose("batch size", f"{batch} crops", fits, batch=batch)
+
+
+def turns(found: Fingerprint) -> bool:
+    return found.upright < UPRIGHT
+
+
+def choose_augmentation(draft: Draft, found: Fingerprint) -> None:
+    square = draft["size"][0] == draft["size"][1]
+    if turns(found) and square:
+        same = f"up and down look alike in the labels (difference {found.upright:.2f} of 1)"
+        draft.choose("flips and turns", "mirrored and turned by quarter turns", same, flip=True, turn=True)
+    else:
+        differ = f"up and down differ in the labels (by {found.upright:.2f} of 1)"
+        reason = "quarter turns need square crops" if turns(found) else differ
+        draft.choose("flips and turns", "mirrored", reason, flip=True, turn=False)
+    if found.reversed > REVERSED and turns(found):
+        reason = f"in {found.reversed:.0%} of the images objects and ground swap dark and bright"
+        draft.choose("inverted contrast", "a quarter of the crops", reason, invert=0.25)
+    if turns(found) and found.colour > COLOURED and found.one_hue > ONE_HUE:
+        reason = "all images have the same hues: another stain or lamp would be new"
+        draft.choose("stain changes", "random hues", reason, stain=0.3)
+    reason = "other days and devices differ in brightness and contrast"
+    draft.choose("light changes", "usual strength", reason, light=1.0)
+    if found.rarest_share < RARE:
+        rarest = min((one for one in found.classes if one.share > 0), key=lambda one: one.share)
+        reason = f"{rarest.name} has {rarest.share:.2%} of the pixels"
+        draft.choose("crops", "half of them centred on rare classes", reason, rare_share=0.5)
+
+
+def choose_loss(draft: Draft, found: Fingerprint) -> None:
+    if found.rarest_share < RARE:
+        draft.choose("loss", "cross-entropy + Dice", "equal weights: a rare class counts as much as a frequent one",
+                     dice=1.0)  # fmt: skip
+    else:
+        draft.choose("loss", "cross-entropy + ½ Dice", "no class is rare", dice=0.5)
+    if found.labelled < SPARSE:
+        draft.choose("loss pixels", "all", f"only {found.labelled:.0%} of the pixels are labelled", all_pixels=True)
+
+
+def choose_length(draft: Draft, found: Fingerprint) -> None:
+    """Steps, and how often to validate."""
+    thin = thinnest_seen(draft, found) <= THIN_PX
+    if thin or draft["policy"] == "native":
+        draft.choose("resolution while training", "full in every epoch", "smaller images would lose thin structures",
+                     small_epochs=0.0)  # fmt: skip
+    else:
+        draft.choose("resolution while training", "three quarters in the first epochs", "faster, and as accurate",
+                     small_epochs=0.6)  # fmt: skip
+    if draft.fixed.keys() & {"epochs", "plan"}:
+        draft.choose("length", "", "", epochs=draft["epochs"])
+        return
+    batch = draft["batch"]
+    pass_steps = max(math.ceil(found.train / batch), 1)
+    steps = min(max(PASSES * pass_steps, LEAST_STEPS), max(MOST_STEPS, 2 * pass_steps))
+    seen_px = math.prod(draft["size"]) if draft["policy"] != "native" else found.pixels
+    train_px = steps * batch * math.prod(draft["size"])
+    val_px = max(found.val * seen_px * VALIDATION_COST, 1)
+    epochs = max(min(EPOCHS, int(VALIDATION_SHARE * train_px / val_px)), 1)
+    each = max(round(steps / epochs), 1)
+    passes = epochs * each * batch / found.train
+    why = f"{PASSES} passes" if steps == PASSES * pass_steps else f"{passes:.0f} passes over {found.train} images"
+    draft.choose("length", f"{epochs * each:,} steps, validated {epochs} times",
+                 f"{why}; validation takes at most {VALIDATION_SHARE:.0%} as long as training",
+                 epochs=epochs, plan=((0, epochs, each),))  # fmt: skip
+
+
+def tell_prediction(draft: Draft) -> None:
+    size = draft["size"]
+    if draft["policy"] == "native":
+        draft.choose("prediction", "whole, tiles beyond 4 megapixels", "at full resolution, as in training")
+    else:
+        draft.choose("prediction", f"whole, at {size[0]}×{size[1]}", "as in training; labels at the image's own size")
+
+
+def warnings_of(found: Fingerprint, recipe: Recipe) -> tuple[str, ...]:
+    """What the data do not allow, one sentence each."""
+    scale = scale_at(found.size, recipe.size, recipe.policy)
+    thin = [
+        f"class {one.name} is {one.width_px * scale:.1f} px wide at the network's input, less than a pixel: most of it "
+        "will be missed. Larger images, or --policy native, would show it."
+        for one in found.classes
+        if one.width_px * scale < 1
+    ]
+    absent = [
+        f"class {one.name} occurs in none of the {found.measured} training images measured: it cannot be learned."
+        for one in found.classes
+        if one.share == 0
+    ]
+    few = [f"{found.train} training image{'s' if found.train > 1 else ''}: scores will depend on chance."]
+    return (*thin, *absent, *(few if found.train < 4 else []))
+
+
+def nearest_32(length_px: float) -> int:
+    return max(round(length_px / 32), 1) * 32
+
+
+def shown_value(value: Any) -> str:
+    return "×".join(map(str, value)) if isinstance(value, tuple) and len(value) == 2 else str(value)

@@ -1,0 +1,38 @@
+"""Augmentation for microscopes: other stains, and dark objects on bright ground in place of bright ones on dark."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pixelwise.records import Pixels
+
+# An orthonormal basis of colour: the first axis is grey, the other two span the hues.
+GREY_AND_HUES = np.array(
+    [[1 / 3**0.5] * 3, [2 / 6**0.5, -1 / 6**0.5, -1 / 6**0.5], [0.0, 1 / 2**0.5, -1 / 2**0.5]], np.float64
+)
+
+
+def restain(rng: np.random.Generator, image_hw3: Pixels, strength: float) -> Pixels:
+    """Turn all hues by a random angle, up to ±180° at strength 1, and change saturation and the channels' gains.
+
+    Stains differ in hue between laboratories; what a cell looks like in grey does not.
+    """
+    if strength == 0:
+        return image_hw3
+    angle = rng.uniform(-np.pi, np.pi) * min(strength, 1.0)
+    saturation = np.exp(rng.uniform(-0.7, 0.4) * strength)
+    turn = saturation * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    hues_3x3 = np.eye(3)
+    hues_3x3[1:, 1:] = turn
+    gains_3 = np.exp(rng.uniform(-0.15, 0.15, 3) * strength)
+    matrix_3x3 = np.diag(gains_3) @ GREY_AND_HUES.T @ hues_3x3 @ GREY_AND_HUES
+    return np.asarray(cv2.transform(image_hw3, matrix_3x3), np.uint8)
+
+
+def invert(rng: np.random.Generator, image_hw3: Pixels, share: float) -> Pixels:
+    """Swap dark and bright in `share` of the images; hues stay."""
+    if share == 0 or rng.random() >= share:
+        return image_hw3
+    grey_hw = image_hw3.astype(np.int16).max(axis=2) + image_hw3.astype(np.int16).min(axis=2)
+    return np.asarray((image_hw3 + (255 - grey_hw)[:, :, None]).clip(0, 255), np.uint8)
