@@ -118,7 +118,8 @@ def plan(
         progress: called with (pairs measured, pairs to measure).
 
     Returns:
-        TrainingPlan: the recipe, what was measured (sizes in pixels, shares 0–1), each choice with its reason, and warnings.
+        TrainingPlan: the recipe, what was measured (sizes in pixels, shares 0–1), each choice with its reason,
+        warnings.
 
     Raises:
         DatasetError: the data cannot be recognised, or none of the training pairs can be read.
