@@ -52,14 +52,14 @@ def test_training_pads_as_evaluation_does(kernel: int, stride: int) -> None:
     torch.testing.assert_close(plain, layer(x))
 
 
-@pytest.mark.parametrize("name", ["fast", "unet"])
-def test_scores_come_at_the_declared_stride_and_last(name: str) -> None:
-    network = build(ModelConfig(name, classes=5, pretrained=False)).eval()
+@pytest.mark.parametrize(("name", "stride"), [("fast", 2), ("fast", 1), ("unet", 2)])
+def test_scores_come_at_the_declared_stride_and_last(name: str, stride: int) -> None:
+    network = build(ModelConfig(name, classes=5, pretrained=False, stride=stride)).eval()
+    assert name != "fast" or network.stride == stride
     with torch.inference_mode():
         named = network.intermediates(torch.zeros(2, 3, 64, 96))  # type: ignore[operator]
     assert list(named)[-1] == "scores"
-    stride = int(network.stride)  # type: ignore[arg-type]
-    assert named["scores"].shape == (2, 5, 64 // stride, 96 // stride)
+    assert named["scores"].shape == (2, 5, 64 // int(network.stride), 96 // int(network.stride))  # type: ignore[arg-type]
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:

@@ -12,6 +12,7 @@ from pixelwise.records import VOID
 from pixelwise.training.augment import Crop, crop_mask, generator, relight
 from pixelwise.training.loader import Augmentation, Order, augment
 from pixelwise.training.loop import rare_classes
+from pixelwise.training.stain import invert, restain
 
 PLAIN = Augmentation(size=(96, 128), policy="stretch", zoom=(0.6, 2.0), flip=True, light=0.0, seed=3)
 
@@ -67,6 +68,7 @@ def test_rare_is_what_has_less_than_its_share() -> None:
     assert rare_classes([70, 20, 10, 0]) == (1, 2)  # and what never occurs cannot be looked for
     assert rare_classes([5, 5]) == ()
     assert rare_classes([0, 0]) == ()
+    assert rare_classes([70, 20, 10, 0], all_of_them=True) == (0, 1, 2)
 
 
 def test_padding_is_void_never_class_0() -> None:
@@ -152,3 +154,32 @@ def test_pure_red_reaches_the_network_as_red_in_training() -> None:
     inside = torch.from_numpy(labels != VOID)
     assert tensor[0][inside].unique().tolist() == [2.0]
     assert tensor[2][inside].unique().tolist() == [-2.0]
+
+
+def test_crops_centred_on_a_rare_class_contain_it() -> None:
+    mask = np.zeros((300, 400), np.uint8)
+    mask[280:283, 390:393] = 1
+    places = [np.argwhere(mask == 1).astype(np.int32)]
+    how = Augmentation((64, 64), "native", (1.0, 1.0), True, 0.0, 0, rare=(1,), rare_share=1.0)
+    image = np.zeros((300, 400, 3), np.uint8)
+    for index in range(20):
+        _, labels = augment(image, mask, how, 0, index, places)
+        assert (labels == 1).any()
+        assert (labels != 255).all(), "it stays inside the image"
+    few = sum((augment(image, mask, how, 0, index)[1] == 1).any() for index in range(20))
+    assert few < 5, "by chance such a crop is rare"
+
+
+def test_other_stains_keep_grey_and_inverting_twice_keeps_the_image() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(60, 190, (20, 20, 3)).astype(np.uint8)
+    grey = np.repeat(image[:, :, :1], 3, axis=2)
+    for strength in (0.0, 0.5, 1.0):
+        other = restain(np.random.default_rng(1), image, strength)
+        assert (other == image).all() if strength == 0 else (other != image).any()
+    turned = restain(np.random.default_rng(2), grey, 0.3).astype(int)
+    assert np.corrcoef(turned.mean(axis=2).ravel(), grey.mean(axis=2).ravel())[0, 1] > 0.999
+    once = invert(np.random.default_rng(0), image, 1.0)
+    assert (invert(np.random.default_rng(0), once, 1.0) == image).all()
+    assert np.corrcoef(once.mean(axis=2).ravel(), image.mean(axis=2).ravel())[0, 1] < -0.7
+    assert (invert(np.random.default_rng(0), image, 0.0) == image).all()

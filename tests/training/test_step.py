@@ -62,3 +62,35 @@ def test_every_hundredth_step_clears_them(monkeypatch: pytest.MonkeyPatch) -> No
     for _ in range(4):
         module.learn(training, lesson, images, labels, 1e-3)
     assert cleared == [CLEAR_EVERY]
+
+
+def test_one_labelled_pixel_is_learned_from_in_every_step_where_labels_are_sparse() -> None:
+    def losses(all_pixels: bool) -> list[float]:
+        training = start(Recipe(model="unet", size=(32, 32), all_pixels=all_pixels, dice=0.0), 2)
+        lesson = module.step_setup(training, [1, 1])
+        images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        labels = torch.full((2, 32, 32), 255, dtype=torch.int64)
+        labels[:, 5, 7] = 1
+        found = []
+        for _ in range(4):
+            before = training.so_far.loss_sum
+            module.learn(training, lesson, images, labels, 1e-3)
+            found.append(training.so_far.loss_sum - before)
+        return found
+
+    assert all(loss > 0 for loss in losses(all_pixels=True))
+    assert sum(loss > 0 for loss in losses(all_pixels=False)) == 1, "a quarter of the pixels a step, in turn"
+
+
+def test_the_loss_of_all_pixels_is_that_of_the_scores_at_full_size() -> None:
+    recipe = Recipe(model="unet", size=(32, 32), all_pixels=True, dice=0.0, class_power=0.0)
+    training = start(recipe, 2)
+    lesson = module.step_setup(training, [1, 1])
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 2, (2, 32, 32), generator=generator)
+    training.network.train()
+    scores = training.network(lesson.preprocess.normalise(images.permute(0, 3, 1, 2)))
+    expected = float(nn.functional.cross_entropy(scores, labels).detach())
+    module.learn(training, lesson, images, labels, 0.0)
+    assert abs(training.so_far.loss_sum - expected) < 1e-4

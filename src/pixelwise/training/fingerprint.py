@@ -28,6 +28,7 @@ LEAST_PAIRS = 4
 WINDOW_PX = 2048  # of a larger image, the middle is measured
 FEW_PIXELS = 4096  # of each image, for the statistics of its values
 CLEAR_CONTRAST = 0.05  # of the range of values: less has no sign
+SPARSE = 0.5  # share of the pixels that are labelled, below which labels are strokes: their width is not the class's
 SPECK_PX = 4  # smaller regions are left out of the widths: single wrong pixels
 
 
@@ -193,7 +194,7 @@ def pair_facts(image_HWB: Raster, mask_HW: Labels, classes: int, low_high: tuple
     counts = np.bincount(mask_HW.ravel(), minlength=256)[:classes].astype(np.int64)
     labelled = float((mask_HW != VOID).mean())
     widths, regions = {}, {}
-    for id_ in np.flatnonzero(counts):
+    for id_ in np.flatnonzero(counts) if labelled >= SPARSE else ():
         widths[int(id_)], regions[int(id_)] = width_and_regions(mask_HW, int(id_))
     step = max(int((mask_HW.size / FEW_PIXELS) ** 0.5), 1)
     values_NB = image_HWB[::step, ::step].reshape(-1, image_HWB.shape[2]).astype(np.float64)

@@ -124,7 +124,7 @@ def batches_of(training: Training, data: EpochData, order: Order) -> DataLoader[
         recipe.size_at,
         recipe.turn,
         recipe.views,
-        rare_classes(data.pixels_C),
+        rare_classes(data.pixels_C, all_of_them=recipe.all_pixels),
         recipe.rare_share,
         recipe.stain,
         recipe.invert,
@@ -133,9 +133,9 @@ def batches_of(training: Training, data: EpochData, order: Order) -> DataLoader[
     return training_batches(data.pairs, augmentation, order, recipe.workers, pinned=on_gpu)
 
 
-def rare_classes(pixels_C: Sequence[int]) -> tuple[int, ...]:
-    """Ids of the classes with fewer pixels than average."""
-    fair = sum(pixels_C) / max(len(pixels_C), 1)
+def rare_classes(pixels_C: Sequence[int], *, all_of_them: bool = False) -> tuple[int, ...]:
+    """Ids of the classes with fewer pixels than average; of all that occur where labels are sparse."""
+    fair = math.inf if all_of_them else sum(pixels_C) / max(len(pixels_C), 1)
     return tuple(id_ for id_, pixels in enumerate(pixels_C) if 0 < pixels < fair)
 
 

@@ -19,9 +19,10 @@ from pixelwise.errors import UsageError
 from pixelwise.images.files import utf8, write_whole
 from pixelwise.records import OnProgress, no_progress
 from pixelwise.trace_events import Event, finite
-from pixelwise.training.fingerprint import Fingerprint, measure
+from pixelwise.training.fingerprint import SPARSE, Fingerprint, measure
 from pixelwise.training.prepare import with_validation
 from pixelwise.training.recipe import Recipe
+from pixelwise.training.time_budget import show_duration
 
 WHOLE_PX = 200_000  # images up to about 450×450 at the scale that their thinnest class needs are seen whole
 SMALL_PX = 200  # a side: smaller images are enlarged, as the encoder halves its input five times
@@ -36,7 +37,6 @@ UPRIGHT = 0.1  # fingerprint.upright above it: up and down differ
 REVERSED = 0.05  # fingerprint.reversed above it: objects are bright in some images and dark in others
 COLOURED, ONE_HUE = 0.1, 0.7  # colourful images that all have the same hues: a stain or a lamp
 RARE = 0.05  # share of the pixels below which crops are centred on a class
-SPARSE = 0.5  # share of the pixels that are labelled below which each one counts
 PASSES = 20  # over the training images
 LEAST_STEPS, MOST_STEPS = 1500, 12_000
 EPOCHS = 20
@@ -138,11 +138,14 @@ def plan(
     return plan_from(measure(dataset, progress), fixed)
 
 
-def plan_from(fingerprint: Fingerprint, fixed: Mapping[str, Any] | None = None) -> TrainingPlan:
+def plan_from(
+    fingerprint: Fingerprint, fixed: Mapping[str, Any] | None = None, budget_s: float | None = None
+) -> TrainingPlan:
     """The recipe for data with this fingerprint.
 
     Args:
         fixed: fields of the recipe that are set already, by name.
+        budget_s: the time for the training; its steps are then planned from the measured throughput. None: no limit.
 
     Raises:
         UsageError: an unknown field or an invalid value; a step would not fit into the memory.
@@ -155,7 +158,7 @@ def plan_from(fingerprint: Fingerprint, fixed: Mapping[str, Any] | None = None) 
     choose_batch(draft, fingerprint)
     choose_augmentation(draft, fingerprint)
     choose_loss(draft, fingerprint)
-    choose_length(draft, fingerprint)
+    choose_length(draft, fingerprint, budget_s)
     tell_prediction(draft)
     recipe = Recipe().with_values(draft.values, "the plan")
     return TrainingPlan(fingerprint, recipe, tuple(draft.choices), warnings_of(fingerprint, recipe))
@@ -291,7 +294,7 @@ def choose_augmentation(draft: Draft, found: Fingerprint) -> None:
         draft.choose("stain changes", "random hues", reason, stain=0.3)
     reason = "other days and devices differ in brightness and contrast"
     draft.choose("light changes", "usual strength", reason, light=1.0)
-    if found.rarest_share < RARE:
+    if found.rarest_share < RARE and found.labelled >= SPARSE:
         rarest = min((one for one in found.classes if one.share > 0), key=lambda one: one.share)
         reason = f"{rarest.name} has {rarest.share:.2%} of the pixels"
         draft.choose("crops", "half of them centred on rare classes", reason, rare_share=0.5)
@@ -304,10 +307,12 @@ def choose_loss(draft: Draft, found: Fingerprint) -> None:
     else:
         draft.choose("loss", "cross-entropy + ½ Dice", "no class is rare", dice=0.5)
     if found.labelled < SPARSE:
-        draft.choose("loss pixels", "all", f"only {found.labelled:.0%} of the pixels are labelled", all_pixels=True)
+        few = f"only {found.labelled:.1%} of the pixels are labelled"
+        draft.choose("loss pixels", "all", few, all_pixels=True)
+        draft.choose("crops", "centred on labelled pixels", few, rare_share=0.9)
 
 
-def choose_length(draft: Draft, found: Fingerprint) -> None:
+def choose_length(draft: Draft, found: Fingerprint, budget_s: float | None) -> None:
     """Steps, and how often to validate."""
     thin = thinnest_seen(draft, found) <= THIN_PX
     if thin or draft["policy"] == "native":
@@ -318,6 +323,10 @@ def choose_length(draft: Draft, found: Fingerprint) -> None:
                      small_epochs=0.6)  # fmt: skip
     if draft.fixed.keys() & {"epochs", "plan"}:
         draft.choose("length", "", "", epochs=draft["epochs"])
+        return
+    if budget_s is not None:
+        reason = "as many steps as fit; validation takes at most an eighth of the time"
+        draft.choose("length", f"{show_duration(budget_s)} in all", reason)
         return
     batch = draft["batch"]
     pass_steps = max(math.ceil(found.train / batch), 1)

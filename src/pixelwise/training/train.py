@@ -168,7 +168,7 @@ def train(
             report = RunReport(data, out, [to_file(out / "trace.jsonl"), tell])
             with report.of_stops():
                 checked = check_data(dataset, skip_bad, progress)
-                recipe = recipe or plan_recipe(out, checked.dataset, settings, start_from, report.tell, progress)
+                recipe = recipe or plan_recipe(out, checked.dataset, settings, start, report.tell, progress)
                 distributed.require_equal_shares(recipe.batch)
                 weights = None if start_from is None or resume else beginning_at(Path(start_from), recipe)
                 manifest = describe_data(checked.dataset, checked.used)
@@ -192,7 +192,7 @@ def plan_recipe(
     out: Path,
     dataset: Dataset,
     settings: Mapping[str, Any],
-    start_from: Path | str | None,
+    start: Start,
     tell: Listener,
     progress: Progress,
 ) -> Recipe:
@@ -202,11 +202,11 @@ def plan_recipe(
         DatasetError, UsageError: as `fingerprint.measure` and `plan.plan_from`.
     """
     fixed = dict(settings)
-    if start_from is not None:  # other weights fit only the network that they were trained in
-        theirs = Recipe.from_file(Path(start_from) / "recipe.toml")
+    if start.start_from is not None:  # other weights fit only the network that they were trained in
+        theirs = Recipe.from_file(Path(start.start_from) / "recipe.toml")
         fixed = {**{name: getattr(theirs, name) for name in ("model", "encoder", "stride")}, **fixed}
     found = measure_data(dataset, lambda done, total: progress("measuring the data", done, total))
-    planned = plan_from(found, fixed)
+    planned = plan_from(found, fixed, start.budget_s)
     write_fingerprint(out / "fingerprint.json", planned)
     tell(planned.event())
     return planned.recipe
