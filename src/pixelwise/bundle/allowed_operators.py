@@ -302,12 +302,14 @@ def computed(node: Node, tensors: Sequence[TensorSize]) -> Values:
         return values.astype(tensors[1 if node.op == "Where" else 0].dtype)
 
 
-ELEMENTWISE = "Add Sub Mul Div Pow Mod Max Min Sum PRelu Equal Less LessOrEqual Greater GreaterOrEqual And Or"
+ELEMENTWISE = (
+    "Add Sub Mul Div Pow Mod Max Min Sum PRelu Equal Less LessOrEqual Greater GreaterOrEqual And Or IsNaN IsInf"
+)
 AS_FIRST = (
     "Abs Neg Floor Ceil Round Sqrt Reciprocal Exp Log Sign Not Identity Relu Sigmoid Tanh Erf HardSigmoid HardSwish "
     "LeakyRelu Elu Selu Gelu Softplus Mish Swish Clip Softmax LogSoftmax "
     "LayerNormalization RMSNormalization InstanceNormalization GroupNormalization BatchNormalization "
-    "CumSum Trilu Sin Cos Atan IsNaN IsInf ScatterElements ScatterND"
+    "CumSum Trilu Sin Cos Atan ScatterElements ScatterND"
 )
 REDUCED = "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2"
 OPERATORS: dict[str, Callable[[Node, Given], list[Result]]] = {

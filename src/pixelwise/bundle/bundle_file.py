@@ -1,6 +1,6 @@
 """Read and check a bundle: one plain `.onnx` file that any ONNX Runtime runs, described by its `metadata_props`.
 
-input   image   uint8 [H, W, 3] RGB, any H and W
+input   image   uint8 [H, W, 3] RGB, any H and W; for other bands uint8 or float32 [H, W, bands], values as stored
 output  labels  uint8 [H, W] class ids at the image's own size
 output  scores  float32 [C, h, w] class scores at the network's own resolution
 
@@ -11,23 +11,32 @@ is checked here byte by byte before a runtime loads it.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pixelwise.bundle.golden_image import image_entries, image_of, png_of
 from pixelwise.bundle.graph_cost import Plan
-from pixelwise.bundle.metadata import FORMAT, PREFIX, Metadata, MetadataError, decode, of_type, text, wrong
+from pixelwise.bundle.metadata import (
+    FORMAT,
+    FORMAT_OF_BANDS,
+    PREFIX,
+    Metadata,
+    MetadataError,
+    decode,
+    of_type,
+    text,
+    wrong,
+)
 from pixelwise.bundle.protobuf_reader import Message, read_model
 from pixelwise.bundle.sized_tensors import OperatorError
 from pixelwise.bundle.trust import check_model, check_sizes
 from pixelwise.errors import BundleError, DataError
-from pixelwise.images.image_files import decode_image, decode_mask_ids, encode_png
-from pixelwise.records import Labels, Pixels
+from pixelwise.images.image_files import decode_mask_ids, encode_png
+from pixelwise.records import Bands, Labels, Raster
 
 MAX_BYTES = 512 * 2**20
-MAX_GOLDEN_PX = 1024  # side of the golden image, which is labelled on every load
 REMEDY = "Export it again with `pixelwise export`, or copy it again from where it came."
 
 
@@ -35,7 +44,7 @@ REMEDY = "Export it again with `pixelwise export`, or copy it again from where i
 class Golden:
     """An image and the network's labels for it at export."""
 
-    image: Pixels
+    image: Raster
     labels: Labels
 
 
@@ -58,12 +67,12 @@ class BundleFile:
             raise BundleError(f"{self.path}: {error}.") from error
 
 
-def golden_props(golden: Golden, model: bytes) -> dict[str, str]:
+def golden_props(golden: Golden, bands: Bands, model: bytes) -> dict[str, str]:
     """The golden example and the digest of a serialised model's graph, as `metadata_props`."""
     _, graph = read_model(model)
     value = {
         "graph_sha256": hashlib.sha256(graph).hexdigest(),
-        "image_png": base64.b64encode(encode_png(golden.image)).decode(),
+        **image_entries(golden.image, bands),
         "labels_png": base64.b64encode(encode_png(golden.labels)).decode(),
     }
     return {PREFIX + "golden": json.dumps(value)}
@@ -100,10 +109,10 @@ def parse_bundle(data: bytes, path: Path) -> BundleFile:
         raise BundleError(f"{path}: not an ONNX file: it holds no graph ({len(data)} bytes). {REMEDY}")
     props = props_of(model, path)
     try:
-        check_model(model)
         metadata = Metadata.from_props(props)
-        golden, digest = read_golden(props, graph, len(metadata.classes), path)
-        plan = Plan(model["graph"], [stage.tensor for stage in metadata.stages])
+        check_model(model, metadata.bands)
+        golden, digest = read_golden(props, graph, metadata, path)
+        plan = Plan(model["graph"], [stage.tensor for stage in metadata.stages], metadata.bands)
         bundle = BundleFile(path, data, metadata, golden, digest, plan)
         check_sizes(plan, metadata, golden.image.shape[:2])
     except MetadataError as error:
@@ -124,20 +133,20 @@ def props_of(model: Message, path: Path) -> dict[str, str]:
             f"{path}: an ONNX file, but not a Pixelwise bundle: its metadata has no {PREFIX}format. "
             "Make one with `pixelwise export RUN --out M.onnx`."
         )
-    if props[PREFIX + "format"] != str(FORMAT):
+    if props[PREFIX + "format"] not in (str(FORMAT), str(FORMAT_OF_BANDS)):
         raise BundleError(
-            f"{path}: bundle format {ascii(props[PREFIX + 'format'][:20])[1:-1]}, but this Pixelwise reads format "
-            f"{FORMAT}. Update Pixelwise, or export the bundle again with this version."
+            f"{path}: bundle format {ascii(props[PREFIX + 'format'][:20])[1:-1]}, but this Pixelwise reads formats "
+            f"{FORMAT} and {FORMAT_OF_BANDS}. Update Pixelwise, or export the bundle again with this version."
         )
     return props
 
 
-def read_golden(props: dict[str, str], graph: memoryview, classes: int, path: Path) -> tuple[Golden, str]:
+def read_golden(props: dict[str, str], graph: memoryview, metadata: Metadata, path: Path) -> tuple[Golden, str]:
     """The golden example, and the digest of the graph, after a check against the recorded one.
 
     Raises:
-        BundleError: the graph was altered, or the golden image is too large or cannot be read.
-        MetadataError: an entry is invalid.
+        BundleError: the graph was altered.
+        MetadataError: an entry is invalid, or the golden image is too large or cannot be read.
     """
     stated = of_type(decode(props, "golden"), dict, "golden", "an object")
     recorded, digest = text(stated.get("graph_sha256"), "golden.graph_sha256"), hashlib.sha256(graph).hexdigest()
@@ -146,29 +155,13 @@ def read_golden(props: dict[str, str], graph: memoryview, classes: int, path: Pa
             f"{path}: the network in it was altered or damaged: its SHA-256 is {digest[:12]}…, but "
             f"{ascii(recorded[:12])[1:-1]}… was recorded. {REMEDY}"
         )
-    files = []
-    for key in ("image_png", "labels_png"):
-        written = of_type(stated.get(key), str, f"golden.{key}", "a PNG file in base64")
-        try:
-            files.append(base64.b64decode(written, validate=True))
-        except (binascii.Error, ValueError) as error:
-            raise MetadataError(f"golden.{key} is not base64: {error}") from error
-        check_png(files[-1], f"golden.{key}", path)
+    image = image_of(stated, metadata.bands)
     try:
-        image, ids = decode_image(files[0], "golden image"), decode_mask_ids(files[1], "golden labels")
+        ids = decode_mask_ids(png_of(stated, "labels_png"), "golden labels")
     except DataError as error:
         raise MetadataError(str(error)) from error
     if image.shape[:2] != ids.shape:
         wrong("golden.labels_png", list(ids.shape), f"labels of the golden image's size, {list(image.shape[:2])}")
-    if not 0 <= ids.min() <= ids.max() < classes:
-        wrong("golden.labels_png", int(ids.max()), f"labels 0 … {classes - 1}")
+    if not 0 <= ids.min() <= ids.max() < len(metadata.classes):
+        wrong("golden.labels_png", int(ids.max()), f"labels 0 … {len(metadata.classes) - 1}")
     return Golden(image, ids.astype("uint8")), digest
-
-
-def check_png(data: bytes, name: str, path: Path) -> None:
-    """Raise BundleError if a golden PNG is too large, before decoding."""
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR" or len(data) < 33:
-        raise MetadataError(f"{name} is not a PNG file")
-    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    if max(height, width) > MAX_GOLDEN_PX or not height or not width:
-        raise BundleError(f"{path}: its golden image is {height}×{width}; at most {MAX_GOLDEN_PX} a side. {REMEDY}")

@@ -1,6 +1,6 @@
 """Export a trained network as a bundle, checked against the network on real images before writing.
 
-Shapes: H, W an image's own size; C classes; h, w the size of the scores.
+Shapes: H, W an image's own size; N its bands; C classes; h, w the size of the scores.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from pixelwise.bundle.bundle_file import Golden, golden_props, parse_bundle
+from pixelwise.bundle.golden_image import shrink
 from pixelwise.bundle.label_graph import add_labels
 from pixelwise.bundle.metadata import GROUPS, Metadata, Stage
 from pixelwise.bundle.parity import Parity, check_parity
@@ -26,11 +27,10 @@ from pixelwise.images.files import write_whole
 from pixelwise.model.encoders import ConvNorm
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, labels_from_scores
-from pixelwise.records import Labels, Pixels, Scores
+from pixelwise.records import Bands, Labels, Raster, Scores
 
 OPSET = 20
 SCORES_1 = "stage/scores"  # [1, classes, h, w]; the output "scores" is the same without the leading 1
-GOLDEN_PX = 64  # longest side of the golden image
 
 
 class NetworkGraph(nn.Module):
@@ -40,18 +40,18 @@ class NetworkGraph(nn.Module):
         super().__init__()
         self.network, self.preprocess = network, preprocess
 
-    def forward(self, image_HW3: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, image_HWN: Tensor) -> tuple[Tensor, ...]:
         """The scores come first."""
-        seen = self.preprocess(image_HW3[None])
+        seen = self.preprocess(image_HWN[None])
         named = self.network.intermediates(seen)
         scores = named.pop("scores")
         return scores, seen, *named.values()
 
     @torch.inference_mode()
-    def answer(self, image_HW3: Pixels) -> tuple[Labels, Scores]:
+    def answer(self, image_HWN: Raster) -> tuple[Labels, Scores]:
         """The labels and the scores [C, h, w] that a bundle of this graph should return."""
-        height, width = image_HW3.shape[:2]
-        scores_1Chw = self(torch.from_numpy(image_HW3))[0]
+        height, width = image_HWN.shape[:2]
+        scores_1Chw = self(torch.from_numpy(image_HWN))[0]
         return labels_from_scores(scores_1Chw, (height, width))[0].numpy(), scores_1Chw[0].numpy()
 
 
@@ -59,7 +59,7 @@ def stages_of(network: Network) -> tuple[Stage, ...]:
     """The named stages of a bundle of `network`, in running order."""
     side = 4 * network.stride_multiple  # a smaller input is too small for pooling layers
     with torch.inference_mode():
-        names = list(network.intermediates(torch.zeros(1, 3, side, side)))
+        names = list(network.intermediates(torch.zeros(1, len(network.mean), side, side)))
     convolutional, upsampling = GROUPS[1], GROUPS[2]
     stages = [Stage("input", GROUPS[0], "stage/input")]
     for name in names[:-1]:
@@ -78,13 +78,13 @@ def deployable(network: Network) -> Network:
 
 
 def export_bundle(
-    network: Network, preprocess: Preprocess, metadata: Metadata, images: Sequence[Pixels], path: Path
+    network: Network, preprocess: Preprocess, metadata: Metadata, images: Sequence[Raster], path: Path
 ) -> Parity:
     """Write the bundle to `path`, atomically. Returns its agreement with torch.
 
     Args:
         network: trained.
-        images: real images for the comparison.
+        images: real images for the comparison, values as stored: uint8 or float32 as the metadata's bands say.
 
     Raises:
         BundleError: the graph disagrees with the trained network.
@@ -96,7 +96,7 @@ def export_bundle(
 
 
 def export_graph(
-    network: Network, preprocess: Preprocess, stages: Sequence[Stage], images: Sequence[Pixels]
+    network: Network, preprocess: Preprocess, stages: Sequence[Stage], images: Sequence[Raster]
 ) -> tuple[onnx.ModelProto, Parity]:
     """A trained network as a float32 graph, and its agreement with torch.
 
@@ -107,14 +107,14 @@ def export_graph(
     return model, check_parity(model.SerializeToString(), graph.answer, images)
 
 
-def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HW3: Pixels, path: Path) -> None:
-    """Write a graph as a bundle, atomically. A small copy of `image_HW3` becomes the golden image.
+def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HWN: Raster, path: Path) -> None:
+    """Write a graph as a bundle, atomically. A small copy of `image_HWN` becomes the golden image.
 
     Raises:
         BundleError: it uses operators that bundles do not allow, or costs more than any network needs.
         OutputError: `path` cannot be written.
     """
-    golden_image = shrink(image_HW3)
+    golden_image = shrink(image_HWN)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (golden_labels,) = session.run(["labels"], {"image": golden_image})
     written = finish(model, metadata, Golden(golden_image, golden_labels))
@@ -125,7 +125,7 @@ def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HW3: Pixels, 
 def to_onnx(graph: NetworkGraph, tensors: Sequence[str]) -> onnx.ModelProto:
     """Export with dynamic height and width. The named stages are inner tensors of the graph, not outputs."""
     height, width = torch.export.Dim("H", min=1, max=1 << 16), torch.export.Dim("W", min=1, max=1 << 16)
-    example = torch.randint(0, 256, (360, 480, 3), dtype=torch.uint8)
+    example = example_of(graph.preprocess.bands)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # its warning about torchvision is irrelevant
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", (FutureWarning, DeprecationWarning))
@@ -135,7 +135,7 @@ def to_onnx(graph: NetworkGraph, tensors: Sequence[str]) -> onnx.ModelProto:
             dynamo=True,
             input_names=["image"],
             output_names=[SCORES_1, *tensors],
-            dynamic_shapes={"image_HW3": {0: height, 1: width}},
+            dynamic_shapes={"image_HWN": {0: height, 1: width}},
             opset_version=OPSET,
             verbose=False,
         )
@@ -148,6 +148,15 @@ def to_onnx(graph: NetworkGraph, tensors: Sequence[str]) -> onnx.ModelProto:
         del node.metadata_props[:]  # source locations: paths of this machine
         node.doc_string = ""
     return model
+
+
+def example_of(bands: Bands) -> Tensor:
+    """An image of noise: uint8, or float32 across each band's range."""
+    shape = (360, 480, len(bands))
+    if bands.dtype == "uint8":
+        return torch.randint(0, 256, shape, dtype=torch.uint8)
+    low, high = torch.tensor(bands.low), torch.tensor(bands.high)
+    return low + torch.rand(shape) * (high - low)
 
 
 def add_outputs(graph: onnx.GraphProto, classes: int) -> None:
@@ -163,12 +172,8 @@ def add_outputs(graph: onnx.GraphProto, classes: int) -> None:
 def finish(model: onnx.ModelProto, metadata: Metadata, golden: Golden) -> bytes:
     """Add the metadata and the digest of the graph; returns the file's bytes."""
     model.producer_name, model.producer_version = "pixelwise", str(metadata.provenance.get("pixelwise", ""))
-    onnx.helper.set_model_props(model, {**metadata.to_props(), **golden_props(golden, model.SerializeToString())})
+    onnx.helper.set_model_props(
+        model, {**metadata.to_props(), **golden_props(golden, metadata.bands, model.SerializeToString())}
+    )
     serialised: bytes = model.SerializeToString()
     return serialised
-
-
-def shrink(image_HW3: Pixels) -> Pixels:
-    """A small copy for the golden example: every n-th pixel."""
-    step = max(max(image_HW3.shape[:2]) // GOLDEN_PX, 1)
-    return image_HW3[::step, ::step].copy()

@@ -4,7 +4,7 @@ A file of a kilobyte can require 7 GB, or run for a week. Here every operator is
 so such a file raises an error at once. The exception is the part that turns scores into labels, because the number of
 pixels it interpolates depends on the image. This part is always the same and is recognised by its digest.
 
-Shapes: H, W the image's own size.
+Shapes: H, W the image's own size; N its bands.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any
 
 from pixelwise.bundle.allowed_operators import OPERATORS
 from pixelwise.bundle.protobuf_reader import Message
-from pixelwise.bundle.sized_tensors import MAX_RANK, UINT8, Node, OperatorError, TensorSize, tensor_values
+from pixelwise.bundle.sized_tensors import FLOAT, MAX_RANK, UINT8, Node, OperatorError, TensorSize, tensor_values
+from pixelwise.records import RGB, Bands
 
 LABELS = "labels/"  # name prefix of the part from scores to labels
 SCORES = "stage/scores"  # the input of that part
@@ -36,6 +37,7 @@ LABELS_BYTES = 64  # per pixel, roughly, at the peak
 MEMORY = 512 << 20  # bytes allowed for any image, in addition to the file's constants
 MEMORY_OF_WEIGHTS = 4  # times the weights in the file: int8 weights are unpacked to float32
 MEMORY_PER_PX = 2048  # additional bytes per pixel of the image or of the network's input
+MEMORY_PER_VALUE = 32  # additional bytes per value of a pixel with more than three bands
 WORK = 2e10  # multiplications, for any image
 WORK_PER_PX = 3e6
 MOST_DECLARED_PX = 1 << 22  # a declared network input counts for at most this many pixels
@@ -60,12 +62,14 @@ class Cost:
 class Plan:
     """The operators of a graph in running order, and the known facts about every tensor."""
 
-    def __init__(self, graph: Message, watched: Iterable[str] = ()) -> None:
-        """Take a graph as read by `protobuf_reader`; `watched`: further tensors to report the size of.
+    def __init__(self, graph: Message, watched: Iterable[str] = (), bands: Bands = RGB) -> None:
+        """Take a graph as read by `protobuf_reader`; `watched`: further tensors to report the size of; `bands`: of the
+        images.
 
         Raises:
             OperatorError: the graph cannot be run.
         """
+        self.bands = bands
         messages = graph.get("node", ())
         if known_labels := labels_digest(graph) in LABELS_DIGESTS:
             messages = [message for message in messages if not of_labels(message)]
@@ -91,7 +95,8 @@ class Plan:
         Raises:
             OperatorError: an operator cannot be run on it, or its size has no bound.
         """
-        image = TensorSize((height, width, 3), UINT8, resized=True)
+        dtype = UINT8 if self.bands.dtype == "uint8" else FLOAT
+        image = TensorSize((height, width, len(self.bands)), dtype, resized=True)
         tensors = {**self.constants, "image": image, **self.known}
         alive: dict[str, int] = {}
         pinned = {*self.watched}  # kept in memory: outputs, and constants that every run reads
@@ -148,6 +153,10 @@ class Plan:
                     self.known[name] = tensor
         return made
 
+    @property
+    def memory_per_px(self) -> int:
+        return MEMORY_PER_PX + MEMORY_PER_VALUE * max(len(self.bands) - len(RGB), 0)
+
     def check(self, height: int, width: int, declared: tuple[int, int]) -> Cost:
         """The cost of an image of height × width, for a network with the `declared` input size.
 
@@ -156,7 +165,7 @@ class Plan:
         """
         cost = self.measured(height, width)
         pixels = max(height * width, min(math.prod(declared), MOST_DECLARED_PX))
-        allowed = MEMORY + MEMORY_OF_WEIGHTS * self.stored + MEMORY_PER_PX * pixels
+        allowed = MEMORY + MEMORY_OF_WEIGHTS * self.stored + self.memory_per_px * pixels
         if OVERRIDE in os.environ and os.environ[OVERRIDE].isdecimal():
             allowed = int(os.environ[OVERRIDE]) << 20
         if cost.bytes > allowed:

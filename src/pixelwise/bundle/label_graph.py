@@ -40,7 +40,7 @@ class Builder:
 
 
 def add_labels(graph: onnx.GraphProto, image: str, scores_1Chw: str, labels: str) -> None:
-    """Add the operators that compute `labels` uint8 [H, W] for `image` [H, W, 3]; `scores_1Chw` are float."""
+    """Add the operators that compute `labels` uint8 [H, W] for `image` [H, W, N]; `scores_1Chw` are float."""
     add = Builder()
     one, next_axis, flat = add.constant(1), add.constant([1]), add.constant([-1])
     height, width = add("Shape", image, start=0, end=1), add("Shape", image, start=1, end=2)

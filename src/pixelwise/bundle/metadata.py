@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
-from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
+from pixelwise.records import MAX_CLASSES, RGB, VOID, Bands, ClassList, Colour
 
-FORMAT = 1
+FORMAT = 1  # of bundles for RGB images
+FORMAT_OF_BANDS = 2  # of bundles for images of other bands
 PREFIX = "pixelwise."
 GROUPS = ("input", "convolutional", "upsampling", "pixel-wise classification")
 POLICIES = ("stretch", "fit", "native")
@@ -25,6 +26,8 @@ MAX_STAGES = 1000
 MAX_SIDE_PX = 16384  # of a network's input
 MAX_STRIDE = 1024
 LARGEST = 1e9  # of numbers used in computations on images
+MAX_BANDS = 1024
+LARGEST_VALUE = 1e30  # of an image; ranges are computed in float32
 TEMPERATURES = (1e-3, 1e3)
 
 T = TypeVar("T")
@@ -51,18 +54,20 @@ class Metadata:
     size: tuple[int, int]  # input size of the network: height, width, under `policy`
     policy: str  # stretch, fit or native
     stride: int  # of the scores, relative to the network's input
-    mean: tuple[float, ...]  # of RGB on 0–1, subtracted in the graph
-    std: tuple[float, ...]  # of RGB on 0–1, divided by in the graph
+    mean: tuple[float, ...]  # of each band on 0–1, subtracted in the graph
+    std: tuple[float, ...]  # of each band on 0–1, divided by in the graph
     temperature: float  # scores are divided by it before a softmax
     stages: tuple[Stage, ...]
     even_exposure: bool = False  # the graph normalises each image's brightness and contrast
+    bands: Bands = RGB  # of the images that it takes
     provenance: dict[str, Any] = field(default_factory=dict)  # recipe, data, metrics with their split, versions
     licence: dict[str, str] = field(default_factory=dict)  # of the data and of the weights
 
     def to_props(self) -> dict[str, str]:
         """The metadata as `metadata_props`, without the golden digest, which needs the finished graph."""
         values = {
-            "format": FORMAT,
+            "format": FORMAT if self.bands == RGB else FORMAT_OF_BANDS,
+            **({} if self.bands == RGB else {"bands": self.bands.to_json()}),
             "classes": self.classes.to_json(),
             "void": VOID,
             "preprocess": {
@@ -95,15 +100,17 @@ class Metadata:
             wrong("preprocess.policy", policy, f"one of {', '.join(POLICIES)}")
         size = items(seen.get("size"), "preprocess.size", 2, lambda v, f: whole(v, f, 1, MAX_SIDE_PX))
         even = seen.get("even_exposure", False)
+        taken = bands(props)
         return cls(
             classes=classes(decode(props, "classes")),
             size=(size[0], size[1]),
             policy=policy,
             stride=whole(seen.get("stride"), "preprocess.stride", 1, MAX_STRIDE),
-            mean=items(seen.get("mean"), "preprocess.mean", 3, lambda v, f: number(v, f, -LARGEST, LARGEST)),
-            std=items(seen.get("std"), "preprocess.std", 3, lambda v, f: number(v, f, 1 / LARGEST, LARGEST)),
+            mean=items(seen.get("mean"), "preprocess.mean", len(taken), lambda v, f: number(v, f, -LARGEST, LARGEST)),
+            std=items(seen.get("std"), "preprocess.std", len(taken), lambda v, f: number(v, f, 1 / LARGEST, LARGEST)),
             temperature=number(decode(props, "temperature"), "temperature", *TEMPERATURES),
             even_exposure=of_type(even, bool, "preprocess.even_exposure", "true or false"),
+            bands=taken,
             stages=stages(decode(props, "stages")),
             provenance=provenance(decode(props, "provenance")),
             licence={
@@ -238,6 +245,29 @@ def classes(rows: Any) -> ClassList:
         names.append(name)
         colours.append((red, green, blue))
     return ClassList(tuple(names), tuple(colours))
+
+
+def bands(props: dict[str, str]) -> Bands:
+    """The bands of the images that a bundle takes: an entry of its own where they are not RGB."""
+    if decode(props, "format", FORMAT) == FORMAT:
+        return RGB if PREFIX + "bands" not in props else wrong("bands", props[PREFIX + "bands"], "none in format 1")
+    value = of_type(decode(props, "bands"), dict, "bands", '{"names": …, "dtype": …, "low": …, "high": …}')
+    names = value.get("names")
+    if not isinstance(names, list) or not 1 <= len(names) <= MAX_BANDS:
+        wrong("bands.names", names, f"a list of 1 to {MAX_BANDS} names")
+    for place, name in enumerate(names):
+        if not text(name, f"bands.names[{place}]").strip() or name in names[:place]:
+            wrong(f"bands.names[{place}]", name, "a name that no other band has")
+    if value.get("dtype") not in ("uint8", "float32"):
+        wrong("bands.dtype", value.get("dtype"), "uint8 or float32")
+    low, high = (
+        items(value.get(key), f"bands.{key}", len(names), lambda v, f: number(v, f, -LARGEST_VALUE, LARGEST_VALUE))
+        for key in ("low", "high")
+    )
+    for place, (first, last) in enumerate(zip(low, high, strict=True)):
+        if last - first < 1 / LARGEST_VALUE:
+            wrong(f"bands.high[{place}]", last, f"more than its low value, {first:g}")
+    return Bands(tuple(names), value["dtype"], low, high)
 
 
 def stages(rows: Any) -> tuple[Stage, ...]:

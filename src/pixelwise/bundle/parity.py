@@ -14,7 +14,7 @@ import onnxruntime
 
 from pixelwise.bundle.score_margins import clearly_different
 from pixelwise.errors import BundleError
-from pixelwise.records import Labels, Pixels, Scores
+from pixelwise.records import Labels, Raster, Scores
 
 TOLERATED = 1e-3  # share of pixels that may differ clearly, due to rounding of input pixels
 HOPELESS = 0.05  # above this share the graph is not the same network
@@ -40,7 +40,7 @@ class Parity:
         )
 
 
-def check_parity(model: bytes, network: Callable[[Pixels], tuple[Labels, Scores]], images: Sequence[Pixels]) -> Parity:
+def check_parity(model: bytes, network: Callable[[Raster], tuple[Labels, Scores]], images: Sequence[Raster]) -> Parity:
     """Compare labels pixel by pixel, on `images` and on odd-sized crops of them.
 
     Args:
@@ -74,7 +74,7 @@ def check_parity(model: bytes, network: Callable[[Pixels], tuple[Labels, Scores]
     return parity
 
 
-def odd_cut(image: Pixels) -> Pixels:
+def odd_cut(image: Raster) -> Raster:
     """A crop of odd size, which reveals errors in shape handling."""
     height, width = image.shape[0] * 2 // 3 | 1, image.shape[1] // 2 | 1
     return np.ascontiguousarray(image[:height, :width])

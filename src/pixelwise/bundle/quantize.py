@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from pixelwise.bundle.onnx_graph import nodes_between, parse, with_outputs
-from pixelwise.records import Pixels
+from pixelwise.records import Raster
 
 LEVELS = 255  # steps of a uint8
 SAMPLED = 4096  # values sampled per tensor and image to choose the range
@@ -42,7 +42,7 @@ class TensorRange:
 
 def quantise(
     model: onnx.ModelProto,
-    images: Sequence[Pixels],
+    images: Sequence[Raster],
     source: str,
     scores: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -79,7 +79,7 @@ def activated(node: NodeProto, inside: Sequence[NodeProto], kept: set[str]) -> s
 
 
 def watch(
-    model: onnx.ModelProto, tensors: Sequence[str], images: Sequence[Pixels], progress: Callable[[int, int], None]
+    model: onnx.ModelProto, tensors: Sequence[str], images: Sequence[Raster], progress: Callable[[int, int], None]
 ) -> dict[str, tuple[np.float32, int]]:
     """Run the images through the float graph. Returns each tensor's (scale, zero point)."""
     session = onnxruntime.InferenceSession(

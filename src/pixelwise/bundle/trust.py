@@ -2,7 +2,7 @@
 
 A bundle is data, never code: nothing here runs it, and the onnx package is not needed.
 
-Shapes: H, W the image's own size; C classes; h, w the size of the scores.
+Shapes: H, W the image's own size; N its bands; C classes; h, w the size of the scores.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pixelwise.bundle.graph_cost import Plan
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.bundle.protobuf_reader import Message, read_model
 from pixelwise.bundle.sized_tensors import FLOAT, UINT8, OperatorError, TensorSize
+from pixelwise.records import RGB, Bands
 
 OLDEST_OPSET, NEWEST_OPSET = 17, 25  # of ONNX's own operators; the newest known here
 IR_VERSIONS = (3, 13)
@@ -44,8 +45,11 @@ class DeclaredSession(Protocol):
     def get_outputs(self) -> Sequence[DeclaredTensor]: ...
 
 
-def check_model(model: Message) -> None:
+def check_model(model: Message, bands: Bands = RGB) -> None:
     """Check a model's operators, inputs and outputs.
+
+    Args:
+        bands: of the images that it takes.
 
     Raises:
         OperatorError: it needs an opset or operators that not every runtime supports, or its input and outputs are
@@ -62,7 +66,11 @@ def check_model(model: Message) -> None:
     declared = {f"input {value.get('name', '')}": value for value in graph.get("input", ())}
     declared |= {f"output {value.get('name', '')}": value for value in graph.get("output", ())}
     number = len(graph.get("input", ())) + len(graph.get("output", ()))
-    expected = {"input image": (2, 3), "output labels": (2, 2), "output scores": (1, 3)}
+    expected = {
+        "input image": (2 if bands.dtype == "uint8" else 1, 3),
+        "output labels": (2, 2),
+        "output scores": (1, 3),
+    }
     for what, (kind, rank) in expected.items():
         tensor = declared.get(what, {}).get("type", {}).get("tensor_type", {})
         sides = tensor.get("shape", {}).get("dim", [])
@@ -75,20 +83,21 @@ def check_model(model: Message) -> None:
         raise OperatorError(f"unexpected {others}; a bundle takes one image and gives labels and scores")
 
 
-def check_exported(data: bytes, stages: Sequence[str], size: tuple[int, int]) -> None:
+def check_exported(data: bytes, stages: Sequence[str], size: tuple[int, int], bands: Bands = RGB) -> None:
     """Check that an exported graph can become a bundle.
 
     Args:
         data: the serialised model, without metadata.
         stages: the tensors that its metadata will name.
         size: of the network's input.
+        bands: of the images.
 
     Raises:
         ValueError: it cannot; the message states the reason.
     """
     model, _ = read_model(data)
-    check_model(model)
-    plan = Plan(model["graph"], stages)
+    check_model(model, bands)
+    plan = Plan(model["graph"], stages, bands)
     for height, width in TRIED:
         plan.check(height, width, size)
 
@@ -125,7 +134,7 @@ def check_sizes(plan: Plan, metadata: Metadata, golden: tuple[int, ...]) -> None
         expect(found, "labels", UINT8, (height, width))
         expect(found, "scores", FLOAT, (len(metadata.classes), None, None))
         for stage in metadata.stages:
-            side = None if stage is not metadata.stages[0] else 3
+            side = None if stage is not metadata.stages[0] else len(metadata.bands)
             tensor = found[stage.tensor]
             expect(found, stage.tensor, FLOAT, (1, side, None, None) if len(tensor.shape) == 4 else (side, None, None))
 
@@ -140,10 +149,10 @@ def expect(found: dict[str, TensorSize], name: str, dtype: np.dtype[Any], shape:
         raise OperatorError(f"{name[:80]!r} is {tensor.dtype} {list(tensor.shape)}; expected {dtype} {wanted}")
 
 
-def check_declarations(session: DeclaredSession, classes: int) -> None:
+def check_declarations(session: DeclaredSession, classes: int, bands: Bands = RGB) -> None:
     """Raise OperatorError unless the session has the input and outputs of a bundle."""
     expected: dict[str, tuple[str, list[int | None]]] = {
-        "input image": ("tensor(uint8)", [None, None, 3]),
+        "input image": ("tensor(uint8)" if bands.dtype == "uint8" else "tensor(float)", [None, None, len(bands)]),
         "output labels": ("tensor(uint8)", [None, None]),
         "output scores": ("tensor(float)", [classes, None, None]),
     }
@@ -167,7 +176,7 @@ def fits(declared: Sequence[Any], expected: Sequence[int | None]) -> bool:
 
 
 def check_answer(image: NDArray[Any], labels: Any, scores: Any, classes: int) -> None:
-    """Check an engine's outputs for an image [H, W, 3].
+    """Check an engine's outputs for an image [H, W, N].
 
     Raises:
         OperatorError: not labels uint8 [H, W] below the number of classes, and finite scores float32 [C, h, w].

@@ -1,6 +1,6 @@
 """All networks that Pixelwise builds, in one dict.
 
-Shapes: B batch, C classes, H and W the input's size, s the stride of the scores.
+Shapes: B batch, N bands, C classes, H and W the input's size, s the stride of the scores.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class FastNet(Network):
     """The default network: EfficientNet-Lite encoder, light multi-scale decoder, one 1×1 classifier."""
 
     stride_multiple = 32
-    mean, std = (MEAN, MEAN, MEAN), (STD, STD, STD)
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.encoder = EfficientNetLite(ENCODERS[config.encoder])
+        bands = len(config.bands)
+        self.mean, self.std = (MEAN,) * bands, (STD,) * bands
+        self.encoder = EfficientNetLite(ENCODERS[config.encoder], bands)
         decoder = FINE if config.stride == 1 else DecoderConfig()
-        bands = self.encoder.stem.conv.in_channels
         self.decoder = Decoder({1: bands, **self.encoder.widths}, decoder)
         # Each position at the decoder's stride gives the scores of 2×2 positions, in separate channels: finer
         # boundaries for a few channels instead of another decoder level.
@@ -38,12 +38,12 @@ class FastNet(Network):
         self.finer = nn.PixelShuffle(2)
         self.stride = decoder.strides[-1] // 2
         if config.pretrained:
-            load_imagenet_weights(self.encoder, config.encoder)
+            load_imagenet_weights(self.encoder, config.encoder, config.bands)
 
-    def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
-        encoded = self.encoder(image_B3HW)
+    def intermediates(self, image_BNHW: Tensor) -> dict[str, Tensor]:
+        encoded = self.encoder(image_BNHW)
         features = {stride: encoded[name] for stride, name in FEATURE_STAGES.items()}
-        decoded = self.decoder({1: image_B3HW, **features})
+        decoded = self.decoder({1: image_BNHW, **features})
         finest = next(reversed(decoded.values()))
         return {**encoded, **decoded, "scores": self.finer(self.classifier(finest))}
 

@@ -140,10 +140,10 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite(nn.Module):
     """Image → features at strides 2, 4, 8, 16 and 32. The classifier on top of the original is left out."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, bands: int = 3) -> None:
         super().__init__()
         self.config = config
-        self.stem = ConvNorm(3, STEM_WIDTH, kernel=3, stride=2)
+        self.stem = ConvNorm(bands, STEM_WIDTH, kernel=3, stride=2)
         width = STEM_WIDTH
         self.stages = nn.ModuleList()
         for number, (width_out, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
@@ -160,9 +160,9 @@ class EfficientNetLite(nn.Module):
         """Stride → channels of the feature at that stride."""
         return {stride: self.config.widths[int(name[-1]) - 1] for stride, name in FEATURE_STAGES.items()}
 
-    def forward(self, image_B3HW: Tensor) -> dict[str, Tensor]:
+    def forward(self, image_BNHW: Tensor) -> dict[str, Tensor]:
         """Normalised image → every stage's output by name: "stem", "stage1" … "stage7"."""
-        x = self.stem(image_B3HW)
+        x = self.stem(image_BNHW)
         outputs = {"stem": x}
         for number, stage in enumerate(self.stages, start=1):
             x = stage(x)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from pixelwise.errors import MissingExtraError, PixelwiseError
 from pixelwise.model.encoders import EfficientNetLite
+from pixelwise.model.input_bands import filters_for
+from pixelwise.records import RGB
 
 # encoder → (file in its package, SHA-256). Apache-2.0, ML Illustrated, converted from TensorFlow's release.
 WEIGHT_FILES = {
@@ -40,8 +43,8 @@ def weights_file(encoder: str) -> Path:
     return Path(spec.origin).parent / "models" / WEIGHT_FILES[encoder][0]
 
 
-def load_imagenet_weights(network: EfficientNetLite, encoder: str) -> None:
-    """Fill `network` with the ImageNet weights of `encoder` ("lite0", "lite1", "lite2")."""
+def load_imagenet_weights(network: EfficientNetLite, encoder: str, bands: Sequence[str] = RGB.names) -> None:
+    """Fill `network` with the ImageNet weights of `encoder` ("lite0", "lite1", "lite2"), for images of these bands."""
     path = weights_file(encoder)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != WEIGHT_FILES[encoder][1]:
@@ -50,7 +53,9 @@ def load_imagenet_weights(network: EfficientNetLite, encoder: str) -> None:
             "Reinstall its package; do not use this file."
         )
     theirs = torch.load(path, map_location="cpu", weights_only=True)
-    network.load_state_dict(rename_weights(theirs, network), strict=True)
+    ours = rename_weights(theirs, network)
+    ours["stem.conv.weight"] = filters_for(ours["stem.conv.weight"], bands)
+    network.load_state_dict(ours, strict=True)
 
 
 def rename_weights(theirs: dict[str, Tensor], network: EfficientNetLite) -> dict[str, Tensor]:

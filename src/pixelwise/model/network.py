@@ -1,6 +1,6 @@
 """The interface of all networks: a module with named intermediate outputs.
 
-Shapes: B batch, C classes, H and W multiples of `stride_multiple`, s `stride`.
+Shapes: B batch, N bands, C classes, H and W multiples of `stride_multiple`, s `stride`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+
+from pixelwise.records import RGB
 
 
 @dataclass(frozen=True)
@@ -20,17 +22,18 @@ class ModelConfig:
     classes: int = 2
     pretrained: bool = True  # start the encoder from ImageNet weights
     stride: int = 2  # of the scores of "fast": 2, or 1 for structures of a pixel or two
+    bands: tuple[str, ...] = RGB.names  # of the images
 
 
 class Network(nn.Module):
-    """Normalised image [B, 3, H, W] → scores [B, C, H/s, W/s]."""
+    """Normalised image [B, N, H, W] → scores [B, C, H/s, W/s]."""
 
     stride: int  # of the scores, relative to the input
     stride_multiple: int  # the input's sides must be multiples of it
-    mean: tuple[float, ...]  # of RGB on 0–1, subtracted before the network
-    std: tuple[float, ...]  # of RGB on 0–1, divided by before the network
+    mean: tuple[float, ...]  # of each band on 0–1, subtracted before the network
+    std: tuple[float, ...]  # of each band on 0–1, divided by before the network
 
-    def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
+    def intermediates(self, image_BNHW: Tensor) -> dict[str, Tensor]:
         """The outputs of all named stages, in order; the last one is "scores"."""
         raise NotImplementedError
 
@@ -42,5 +45,5 @@ class Network(nn.Module):
         """(depth, parameter) of the encoder: 0 for its stem, 1 … for its stages as a trace names them."""
         yield from ()
 
-    def forward(self, image_B3HW: Tensor) -> Tensor:
-        return self.intermediates(image_B3HW)["scores"]
+    def forward(self, image_BNHW: Tensor) -> Tensor:
+        return self.intermediates(image_BNHW)["scores"]

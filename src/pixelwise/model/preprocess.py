@@ -2,7 +2,8 @@
 
 Both are part of the network: training, evaluation and export run this code, and a bundle carries it in its graph.
 
-Shapes: H, W the image's size; h, w the network's input size, multiples of 32; s the stride of the scores; C classes.
+Shapes: H, W the image's size; N its bands; h, w the network's input size, multiples of 32; s the stride of the scores;
+C classes.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.records import RGB, Bands
+
 Policy = Literal["stretch", "fit", "native"]
 POLICIES: tuple[Policy, ...] = ("stretch", "fit", "native")
 LARGE_PIXELS = 8_000_000  # larger images are resized in parts: at once would take 12 bytes per pixel
 STRIP_PIXELS = 1 << 20
 MULTIPLE = 32  # every network halves its input at most five times
+MIDDLE = 127.5  # on 0–255, the value of pixels without data
+OUTSIDE = (-128.0, 383.0)  # on 0–255, where values far outside a band's range are clipped: half a range beyond it
 
 
 def network_size(height: int, width: int, size: tuple[int, int], policy: Policy) -> tuple[int, int]:
@@ -55,57 +60,79 @@ def int_max(a: int, b: int) -> int:
     return int(max(a, b)) if isinstance(a, int) and isinstance(b, int) else torch.sym_max(a, b)
 
 
-def resize_image(image_BHW3: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 [B, H, W, 3] → float [B, 3, h, w], still integers 0–255, so that it can be shown as an image.
+def scaled(image: Tensor, bands: Bands) -> Tensor:
+    """Stored values [..., N] → float32, with a band's low value at 0 and its high value at 255.
 
-    Antialiased, so that shrinking averages pixels rather than skipping them. Rounded, so that a picture kept as
-    uint8 is exactly the network's input.
+    Values far outside are clipped to OUTSIDE. Pixels without data (NaN, infinite) get the middle of the range.
+    8-bit RGB is returned unchanged, as uint8.
     """
-    image_B3HW = image_BHW3.permute(0, 3, 1, 2).float()
-    return F.interpolate(image_B3HW, size=size, mode="bilinear", align_corners=False, antialias=True).round()
+    if bands == RGB:
+        return image
+    values = image.float()
+    low_N = torch.tensor(bands.low, dtype=torch.float32, device=values.device)
+    factor_N = torch.tensor(
+        [255 / (high - low) for low, high in zip(bands.low, bands.high, strict=True)],
+        dtype=torch.float32,
+        device=values.device,
+    )
+    # The test is on the stored value: a finite one may become infinite in the arithmetic, and is clipped then.
+    known = torch.where(values.isfinite(), (values - low_N) * factor_N, MIDDLE)
+    return known.clamp(*OUTSIDE)
 
 
-def resize_in_strips(image_BHW3: Tensor, size: tuple[int, int]) -> Tensor:
-    """`resize_image`, bit for bit, without the whole image as floats: it is resized in groups of rows."""
-    _, height, width, _ = image_BHW3.shape
+def resize_image(image_BHWN: Tensor, size: tuple[int, int]) -> Tensor:
+    """[B, H, W, N] → float [B, N, h, w]. Antialiased, so that shrinking averages pixels rather than skipping them.
+
+    uint8 stays whole numbers, so that a picture kept as uint8 is exactly the network's input.
+    """
+    image_BNHW = image_BHWN.permute(0, 3, 1, 2).float()
+    resized_BNhw = F.interpolate(image_BNHW, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return resized_BNhw.round() if image_BHWN.dtype == torch.uint8 else resized_BNhw
+
+
+def resize_in_strips(image_BHWN: Tensor, size: tuple[int, int], bands: Bands = RGB) -> Tensor:
+    """`resize_image` of `scaled`, bit for bit, without the whole image as floats: it is resized in groups of rows."""
+    _, height, width, _ = image_BHWN.shape
     rows = max(STRIP_PIXELS // width, 1)
     narrowed = []
     for top in range(0, height, rows):
-        strip_B3RW = image_BHW3[:, top : top + rows].permute(0, 3, 1, 2).float()
+        strip_BRWN = scaled(image_BHWN[:, top : top + rows], bands)
+        strip_BNRW = strip_BRWN.permute(0, 3, 1, 2).float()
         narrowed.append(
             F.interpolate(
-                strip_B3RW, size=(strip_B3RW.shape[2], size[1]), mode="bilinear", align_corners=False, antialias=True
+                strip_BNRW, size=(strip_BNRW.shape[2], size[1]), mode="bilinear", align_corners=False, antialias=True
             )
         )
-    narrow_B3Hw = torch.cat(narrowed, dim=2)
-    return F.interpolate(narrow_B3Hw, size=size, mode="bilinear", align_corners=False, antialias=True).round()
+    narrow_BNHw = torch.cat(narrowed, dim=2)
+    resized_BNhw = F.interpolate(narrow_BNHw, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return resized_BNhw.round() if bands == RGB else resized_BNhw
 
 
 EXPOSED_MEAN, EXPOSED_STD = 112.0, 70.0  # brightness and contrast of a well exposed daylight photo, 0–255
 LARGEST_GAIN = 4.0  # of contrast: more would only amplify noise
 
 
-def exposure_of(image_B3hw: Tensor) -> tuple[Tensor, Tensor]:
+def exposure_of(image_BNhw: Tensor) -> tuple[Tensor, Tensor]:
     """The gain and the offset, [B, 1, 1, 1] each, that light each image like a daylight photo, as a camera's automatic
     exposure does: brightness and contrast.
 
-    One gain and one offset for all three channels, so that colours keep their ratios.
+    One gain and one offset for all bands, so that colours keep their ratios.
     A network that saw mostly noon then meets dusk in the light that it knows.
 
     Args:
-        image_B3hw: float, 0–255.
+        image_BNhw: float, 0–255.
     """
-    mean_B111 = image_B3hw.mean(dim=(1, 2, 3), keepdim=True)
+    mean_B111 = image_BNhw.mean(dim=(1, 2, 3), keepdim=True)
     # Mean square minus squared mean saves one pass over the pixels. For values up to 255 the loss of precision is
     # negligible, and the clamp handles blank images.
-    variance_B111 = (image_B3hw * image_B3hw).mean(dim=(1, 2, 3), keepdim=True) - mean_B111.square()
+    variance_B111 = (image_BNhw * image_BNhw).mean(dim=(1, 2, 3), keepdim=True) - mean_B111.square()
     spread_B111 = variance_B111.clamp(min=(EXPOSED_STD / LARGEST_GAIN) ** 2).sqrt()
     gain_B111 = EXPOSED_STD / spread_B111
     return gain_B111, EXPOSED_MEAN - mean_B111 * gain_B111
 
 
 def per_channel(values: tuple[float, ...]) -> Tensor:
-    """[1, 3, 1, 1], or [1, 1, 1, 1] where all are equal: several times faster in graphs whose channels come last."""
+    """[1, N, 1, 1], or [1, 1, 1, 1] where all are equal: several times faster in graphs whose channels come last."""
     return torch.tensor(values[:1] if len(set(values)) == 1 else values).view(1, -1, 1, 1)
 
 
@@ -122,41 +149,44 @@ class Preprocess(nn.Module):
         mean: tuple[float, ...],
         std: tuple[float, ...],
         even_exposure: bool = False,
+        bands: Bands = RGB,
     ) -> None:
+        """`mean`, `std`: for each band, on 0–1 from its low to its high value."""
         super().__init__()
-        self.size, self.policy, self.even_exposure = size, policy, even_exposure
+        self.size, self.policy, self.even_exposure, self.bands = size, policy, even_exposure, bands
         self.black, self.white = -mean[0] / std[0], (1 - mean[0]) / std[0]  # as the network gets them
         self.register_buffer("mean", per_channel(mean), persistent=False)
         self.register_buffer("std", per_channel(std), persistent=False)
 
-    def normalise(self, image_B3hw: Tensor) -> Tensor:
-        """0–255 → normalised exposure, if enabled → 0–1 → the encoder's statistics.
+    def normalise(self, image_BNhw: Tensor) -> Tensor:
+        """0–255, as `scaled` → normalised exposure, if enabled → 0–1 → the encoder's statistics.
 
         All of it is one factor and one summand for each image, so that its pixels are touched once each.
         """
-        image_B3hw = image_B3hw.float()
+        image_BNhw = image_BNhw.float()
         scale, shift = 1 / (255 * self.std), -self.mean / self.std  # 0–1 and the encoder's statistics
         if not self.even_exposure:
-            return image_B3hw * scale + shift
-        gain_B111, offset_B111 = exposure_of(image_B3hw)
-        evened_B3hw = image_B3hw * (gain_B111 * scale) + (offset_B111 * scale + shift)
+            return image_BNhw * scale + shift
+        gain_B111, offset_B111 = exposure_of(image_BNhw)
+        evened_BNhw = image_BNhw * (gain_B111 * scale) + (offset_B111 * scale + shift)
         # Clip to black and white.
         if scale.numel() == 1:
-            return evened_B3hw.clamp(self.black, self.white)
-        return torch.minimum(torch.maximum(evened_B3hw, shift), 255 * scale + shift)
+            return evened_BNhw.clamp(self.black, self.white)
+        return torch.minimum(torch.maximum(evened_BNhw, shift), 255 * scale + shift)
 
-    def forward(self, image_BHW3: Tensor) -> Tensor:
-        """uint8 [B, H, W, 3] RGB → float [B, 3, h, w]."""
-        size = network_size(image_BHW3.shape[1], image_BHW3.shape[2], self.size, self.policy)
-        return self.normalise(resize_image(image_BHW3, size))
+    def forward(self, image_BHWN: Tensor) -> Tensor:
+        """Stored values [B, H, W, N], uint8 for RGB → float [B, N, h, w]."""
+        size = network_size(image_BHWN.shape[1], image_BHWN.shape[2], self.size, self.policy)
+        return self.normalise(resize_image(scaled(image_BHWN, self.bands), size))
 
-    def of_any_size(self, image_BHW3: Tensor) -> Tensor:
+    def of_any_size(self, image_BHWN: Tensor) -> Tensor:
         """`forward` in less memory for large images. Not for export: the computation depends on the size."""
-        height, width = image_BHW3.shape[1:3]
-        if height * width <= LARGE_PIXELS:
-            seen: Tensor = self(image_BHW3)
+        height, width, count = image_BHWN.shape[1:]
+        if height * width * count <= LARGE_PIXELS * len(RGB):
+            seen: Tensor = self(image_BHWN)
             return seen
-        return self.normalise(resize_in_strips(image_BHW3, network_size(height, width, self.size, self.policy)))
+        size = network_size(height, width, self.size, self.policy)
+        return self.normalise(resize_in_strips(image_BHWN, size, self.bands))
 
 
 def resize_scores(scores_BChw: Tensor, size: tuple[int, int]) -> Tensor:

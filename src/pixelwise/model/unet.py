@@ -3,7 +3,7 @@
 Convolutional layers find patterns while the image shrinks, upsampling layers bring it back to size with the help of
 skip connections, and a 1×1 convolution classifies every pixel.
 
-Shapes: B batch, C classes, H and W multiples of 16; level i works at [B, width·2^i, H/2^i, W/2^i].
+Shapes: B batch, N bands, C classes, H and W multiples of 16; level i works at [B, width·2^i, H/2^i, W/2^i].
 """
 
 from __future__ import annotations
@@ -35,21 +35,22 @@ class UNet(Network):
 
     stride = 1
     stride_multiple = 2**LEVELS
-    mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        bands = len(config.bands)
+        self.mean, self.std = (0.5,) * bands, (0.25,) * bands
         widths = [WIDTH * 2**level for level in range(LEVELS)] + [WIDTH * 2 ** (LEVELS - 1)]  # the deepest stays narrow
         self.down = nn.ModuleList(
-            double_conv(width_in, width_out) for width_in, width_out in zip([3, *widths[:-1]], widths, strict=True)
+            double_conv(width_in, width_out) for width_in, width_out in zip([bands, *widths[:-1]], widths, strict=True)
         )
         self.up = nn.ModuleList(
             double_conv(widths[level + 1] + widths[level], widths[level]) for level in reversed(range(LEVELS))
         )
         self.classifier = nn.Conv2d(widths[0], config.classes, kernel_size=1)
 
-    def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
-        x = image_B3HW
+    def intermediates(self, image_BNHW: Tensor) -> dict[str, Tensor]:
+        x = image_BNHW
         outputs: dict[str, Tensor] = {}
         skips: list[Tensor] = []
         for level, convolve in enumerate(self.down):

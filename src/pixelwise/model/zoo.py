@@ -5,15 +5,16 @@
 
 Both become networks like any other here: named stages, checkpoints of plain tensors, export with the parity check.
 Published weights come from the Hugging Face hub, on first use; without them (`pretrained = false`) nothing is
-downloaded.
+downloaded. Images of other bands than red, green and blue: both libraries repeat the three colours' filters in turn over
+the bands, multiplied by 3 / N; a single band gets their sum.
 
-Shapes: B batch, H and W the input's size, multiples of 32; a feature of stride s is [B, channels, H/s, W/s].
+Shapes: B batch, N bands, H and W the input's size, multiples of 32; a feature of stride s is [B, channels, H/s, W/s].
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -94,23 +95,30 @@ def unavailable(what: str, error: Exception) -> TrainingError:
     )
 
 
+def in_turn(values: Sequence[float], bands: int) -> tuple[float, ...]:
+    """A statistic of red, green and blue for each of N bands, as the libraries' filters are repeated."""
+    if bands == 1:
+        return (sum(values) / len(values),)
+    return tuple(values[band % len(values)] for band in range(bands))
+
+
 # ── timm ──
 
 
 class TimmEncoder(nn.Module):
     """A timm model as encoder: image → its features by stride, each the deepest of its stride."""
 
-    def __init__(self, name: str, pretrained: bool) -> None:
+    def __init__(self, name: str, pretrained: bool, bands: int) -> None:
         super().__init__()
-        self.body = create_timm(name, pretrained)
+        self.body = create_timm(name, pretrained, in_chans=bands)
         published = self.body.pretrained_cfg
-        self.mean, self.std = tuple(published["mean"]), tuple(published["std"])
+        self.mean, self.std = in_turn(published["mean"], bands), in_turn(published["std"], bands)
         strides = list(self.body.feature_info.reduction())
         self.plain = len(strides) > 1 and len(set(strides)) == 1  # a plain vision transformer: one stride throughout
         if self.plain:
             blocks = len(self.body.model.feature_info)
             depths = [round(blocks * (i + 1) / VIT_DEPTHS) - 1 for i in range(VIT_DEPTHS)]
-            self.body = create_timm(name, pretrained, out_indices=depths)
+            self.body = create_timm(name, pretrained, in_chans=bands, out_indices=depths)
         # A patch of 14 px does not fit into multiples of 32: the image is shrunk to 14/16, so that a patch covers 16.
         patch = strides[-1]
         self.scale = patch / 2 ** math.ceil(math.log2(patch))
@@ -130,7 +138,8 @@ class TimmEncoder(nn.Module):
         self.eval()
         try:
             with torch.inference_mode():
-                shapes = [tuple(feature.shape[1:]) for feature in self(torch.zeros(1, 3, *PROBE)).values()]
+                features = self(torch.zeros(1, len(self.mean), *PROBE))
+                shapes = [tuple(feature.shape[1:]) for feature in features.values()]
         except (RuntimeError, AssertionError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UsageError(
@@ -144,12 +153,12 @@ class TimmEncoder(nn.Module):
             raise UsageError(f"timm:{name} cannot be the encoder: it gives features {shapes}; expected {expected}, the "
                              "deepest at stride 8 at least.")  # fmt: skip
 
-    def forward(self, image_B3HW: Tensor) -> dict[str, Tensor]:
+    def forward(self, image_BNHW: Tensor) -> dict[str, Tensor]:
         """Normalised image → every feature by name: "stage1" …"""
         if self.scale != 1:
-            size = [side // 32 * round(32 * self.scale) for side in image_B3HW.shape[2:]]
-            image_B3HW = F.interpolate(image_B3HW, size=size, mode="bilinear", align_corners=False, antialias=True)
-        features = self.body(image_B3HW)
+            size = [side // 32 * round(32 * self.scale) for side in image_BNHW.shape[2:]]
+            image_BNHW = F.interpolate(image_BNHW, size=size, mode="bilinear", align_corners=False, antialias=True)
+        features = self.body(image_BNHW)
         if str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC"):
             features = [feature.permute(0, 3, 1, 2) for feature in features]
         if self.plain:
@@ -192,7 +201,7 @@ class TimmNet(Network):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.encoder = TimmEncoder(config.encoder.removeprefix(TIMM), config.pretrained)
+        self.encoder = TimmEncoder(config.encoder.removeprefix(TIMM), config.pretrained, len(config.bands))
         self.mean, self.std = self.encoder.mean, self.encoder.std
         widths = {stride: width for stride, width in self.encoder.widths.items() if stride <= 32}
         plain = DecoderConfig()
@@ -203,8 +212,8 @@ class TimmNet(Network):
         self.finer = nn.PixelShuffle(2)
         self.stride = strides[-1] // 2
 
-    def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
-        encoded = self.encoder(image_B3HW)
+    def intermediates(self, image_BNHW: Tensor) -> dict[str, Tensor]:
+        encoded = self.encoder(image_BNHW)
         decoded = self.decoder({stride: encoded[name] for stride, name in self.encoder.used.items()})
         finest = next(reversed(decoded.values()))
         return {**encoded, **decoded, "scores": self.finer(self.classifier(finest))}
@@ -213,7 +222,7 @@ class TimmNet(Network):
         return self.encoder
 
     def encoder_parameters(self) -> Iterator[tuple[int, nn.Parameter]]:
-        return by_depth(self.encoder, lambda image: list(self.encoder(image).values()))
+        return by_depth(self.encoder, lambda image: list(self.encoder(image).values()), len(self.mean))
 
 
 # ── segmentation-models-pytorch ──
@@ -237,17 +246,18 @@ class SmpNet(Network):
                 f"efficientnet-b0, mobilenet_v2, mit_b0 …, or tu-NAME for one of timm's."
             )
 
-        create = getattr(library, name)
+        create, bands = getattr(library, name), len(config.bands)
+        shared = {"encoder_name": config.encoder, "in_channels": bands, "classes": config.classes}
         mean, std = IMAGENET
         try:
-            self.body = create(encoder_name=config.encoder, encoder_weights=None, classes=config.classes)
+            self.body = create(encoder_weights=None, **shared)
         except (KeyError, ValueError, AttributeError, RuntimeError, TypeError) as error:
             raise UsageError(f"{config.name} cannot be built on {config.encoder}: {error}") from error
         if config.pretrained:
             weights = True if config.encoder.startswith("tu-") else "imagenet"
             try:
                 told = library.encoders.get_preprocessing_params(config.encoder)
-                self.body = create(encoder_name=config.encoder, encoder_weights=weights, classes=config.classes)
+                self.body = create(encoder_weights=weights, **shared)
             except Exception as error:  # whatever the hub, the network or the disk raises
                 raise unavailable(f"SMP's {config.encoder}", error) from error
             if told["input_space"] != "RGB":
@@ -255,12 +265,14 @@ class SmpNet(Network):
             top = told["input_range"][1]
             mean, std = tuple(value / top for value in told["mean"]), tuple(value / top for value in told["std"])
         # In the checkpoint, so that the bundle is made with the statistics of the weights, hub or no hub.
-        self.register_buffer("statistics", torch.tensor([mean, std], dtype=torch.float64))
+        self.register_buffer(
+            "statistics", torch.tensor([in_turn(mean, bands), in_turn(std, bands)], dtype=torch.float64)
+        )
         self.body.segmentation_head[1] = nn.Identity()  # resizing is the preprocessing's inverse, here as everywhere
         self.eval()
         with torch.inference_mode():
             try:
-                named = self.intermediates(torch.zeros(1, 3, *PROBE))
+                named = self.intermediates(torch.zeros(1, bands, *PROBE))
             except (RuntimeError, ValueError, TypeError) as error:
                 raise UsageError(f"{config.name} cannot be built on {config.encoder}: {error}") from error
         self.train()
@@ -274,9 +286,9 @@ class SmpNet(Network):
     def std(self) -> tuple[float, ...]:  # type: ignore[override]
         return tuple(self.statistics[1].tolist())
 
-    def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
+    def intermediates(self, image_BNHW: Tensor) -> dict[str, Tensor]:
         # The first feature is the image itself; some encoders leave a stride out and give a map without channels.
-        features = self.body.encoder(image_B3HW)
+        features = self.body.encoder(image_BNHW)
         named = {f"stage{number}": feature for number, feature in enumerate(features[1:], start=1) if feature.shape[1]}
         decoded = self.body.decoder(features)
         return {**named, "up": decoded, "scores": self.body.segmentation_head(decoded)}
@@ -286,10 +298,13 @@ class SmpNet(Network):
         return encoder
 
     def encoder_parameters(self) -> Iterator[tuple[int, nn.Parameter]]:
-        return by_depth(self.body.encoder, lambda image: [f for f in self.body.encoder(image)[1:] if f.shape[1]])
+        def features(image_BNHW: Tensor) -> list[Tensor]:
+            return [feature for feature in self.body.encoder(image_BNHW)[1:] if feature.shape[1]]
+
+        return by_depth(self.body.encoder, features, len(self.mean))
 
 
-def by_depth(encoder: nn.Module, features_of: Any) -> Iterator[tuple[int, nn.Parameter]]:
+def by_depth(encoder: nn.Module, features_of: Any, bands: int = 3) -> Iterator[tuple[int, nn.Parameter]]:
     """(1 for what the first feature depends on, 2 for what the second needs beyond it …; parameter).
 
     Asked of autograd, so that it holds for whatever an encoder is made of.
@@ -300,7 +315,7 @@ def by_depth(encoder: nn.Module, features_of: Any) -> Iterator[tuple[int, nn.Par
     encoder.requires_grad_(True)
     depths: dict[int, int] = {}
     with torch.enable_grad():
-        features = features_of(torch.zeros(1, 3, *PROBE))
+        features = features_of(torch.zeros(1, bands, *PROBE))
         for depth, feature in enumerate(features, start=1):
             reached = torch.autograd.grad(feature.sum(), parameters, retain_graph=True, allow_unused=True)
             for parameter, gradient in zip(parameters, reached, strict=True):

@@ -1,6 +1,6 @@
 """`load(model).predict(image)`: one image → its labels.
 
-Shapes: H, W the image's own size; C classes; h, w the size of the scores.
+Shapes: H, W the image's own size; N its bands; C classes; h, w the size of the scores.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from pixelwise.prediction.engines.engine import AUTO, Engine
 from pixelwise.prediction.engines.onnx_runtime import open_session
 from pixelwise.prediction.in_memory import run_bounded
 from pixelwise.prediction.tta import predict_variants
-from pixelwise.records import ClassList, Pixels, Prediction
+from pixelwise.records import RGB, Bands, ClassList, Prediction, Raster
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 BUNDLE_NAME = "model.onnx"  # in a run directory
+NAMED = 12  # bands in a message
 RUN_MARKS = ("recipe.toml", "trace.jsonl", "checkpoints")  # a folder with any of these is a run directory
 
 
@@ -35,14 +36,16 @@ class Model:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def predict(self, image: Pixels | str | Path, *, tta: str = "") -> Prediction:
+    def predict(self, image: Raster | str | Path, *, tta: str = "") -> Prediction:
         """Label one image.
 
         An image of more than 32 megapixels, or 4 megapixels if the model takes images at their original scale, is cut
         into tiles, as the verb `predict` does: memory stays bounded.
 
         Args:
-            image: uint8 [H, W, 3] RGB of any size; uint8 [H, W] grey; or the path of an image file.
+            image: uint8 [H, W, 3] RGB of any size; uint8 [H, W] grey; or the path of an image file. A model of other
+                bands (`metadata.bands`) takes [H, W, N] in their order, the values as stored, NaN where there are none:
+                any numbers, or uint8 if its bands are uint8.
             tta: test-time augmentation: variants whose predictions are averaged, such as "flip" or "flip,1.25". Each
                 takes as long as a prediction. Default "": none.
 
@@ -50,7 +53,7 @@ class Model:
             labels uint8 [H, W] and scores float32 [C, h, w] at the network's resolution.
 
         Raises:
-            UsageError: an array of another type or shape, or unknown variants.
+            UsageError: an array of another type or shape or of other bands, or unknown variants.
             ImageError: a file that cannot be read.
             BundleError: the model cannot be run on it.
 
@@ -59,10 +62,10 @@ class Model:
             >>> pw.load("street").predict(np.zeros((240, 320, 3), np.uint8)).labels.shape
             (240, 320)
         """
-        image_HW3 = as_pixels(image)
+        image_HWN = as_input(image, self.metadata.bands)
         if tta:
-            return predict_variants(self.engine, image_HW3, tta)
-        labels_HW, scores_Chw = run_bounded(self.engine, image_HW3)
+            return predict_variants(self.engine, image_HWN, tta)
+        labels_HW, scores_Chw = run_bounded(self.engine, image_HWN)
         return Prediction(labels_HW, scores_Chw, self.classes, self.metadata.temperature)
 
     @property
@@ -161,36 +164,48 @@ def what_model_can_be() -> str:
     )
 
 
-def as_pixels(image: Pixels | str | Path) -> Pixels:
-    """An image as a bundle takes it: uint8 [H, W, 3], contiguous.
+def as_input(image: Raster | str | Path, bands: Bands) -> Raster:
+    """An image as a bundle of these bands takes it: [H, W, N], contiguous.
 
     Raises as `Model.predict`.
     """
     if isinstance(image, (str, Path)):
         return np.ascontiguousarray(read_image(Path(image)))
     array: Any = image
+    wanted = described(bands)
     if not isinstance(array, np.ndarray):
         kind = f"{type(array).__module__}.{type(array).__qualname__}"
         remedy = 'Convert it: numpy.asarray(image.convert("RGB")).' if hasattr(array, "convert") else "Pass an array."
-        raise UsageError(f"the image is a {kind}; expected a uint8 array [H, W, 3] or a path. {remedy}")
-    if array.dtype == np.uint8 and array.ndim == 2 and array.size:
-        array = np.repeat(array[:, :, None], 3, axis=2)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise UsageError(f"the image is a {kind}; expected {wanted}, or a path. {remedy}")
+    if array.ndim == 2 and array.size:
+        array = np.repeat(array[:, :, None], 3, axis=2) if bands == RGB else array[:, :, None]
+    takes_any_number = bands.dtype == "float32" and array.dtype.kind in "iuf"
+    if not (takes_any_number or array.dtype == bands.dtype) or array.shape[2:] != (len(bands),) or not array.size:
         received = f"{array.dtype} {list(array.shape)}"
-        raise UsageError(f"the image is {received}; expected uint8 [H, W, 3], RGB, 0–255. {hint(array)}".strip())
-    return np.ascontiguousarray(array)
+        raise UsageError(f"the image is {received}; expected {wanted}. {hint(array, bands)}".strip())
+    return np.ascontiguousarray(array, bands.dtype)
 
 
-def hint(array: np.ndarray[Any, Any]) -> str:
-    """The likely remedy for an array that is not an image."""
-    if array.dtype != np.uint8:
+def described(bands: Bands) -> str:
+    """The array that a model of these bands takes, in words."""
+    if bands == RGB:
+        return "uint8 [H, W, 3], RGB, 0–255"
+    names = ", ".join(bands.names[:NAMED]) + (" …" if len(bands) > NAMED else "")
+    return f"{bands.dtype} [H, W, {len(bands)}], the values as stored in the file, bands: {names}"
+
+
+def hint(array: np.ndarray[Any, Any], bands: Bands) -> str:
+    """The likely remedy for an array that is not an image of these bands."""
+    if array.dtype != np.uint8 and bands.dtype == "uint8":
         if array.dtype.kind == "f" and array.size and float(np.nanmax(array)) <= 1.0:
             return "Convert values of 0–1 with (image * 255).round().astype('uint8')."
         return "Scale it to 0–255 and convert it: image.astype('uint8')."
-    if array.ndim == 3 and array.shape[2] == 4:
+    if array.ndim == 3 and array.shape[2] == 4 and bands == RGB:
         return "Drop the alpha channel: image[:, :, :3]."
-    if array.ndim == 3 and array.shape[0] == 3:
+    if array.ndim == 3 and array.shape[0] == len(bands):
         return "Channels come last: image.transpose(1, 2, 0)."
     if array.ndim == 4:
         return "Pass one image at a time."
+    if array.ndim == 3 and array.shape[2] > len(bands) and bands != RGB:
+        return "Select the model's bands, in their order: image[:, :, [0, 2, …]]."
     return ""

@@ -1,6 +1,6 @@
 """Opens a bundle on an engine, verifies it and runs it. Needs no torch; the onnx package only for some engines.
 
-Shapes: H, W the image's own size; C classes; h, w the size of the scores.
+Shapes: H, W the image's own size; N its bands; C classes; h, w the size of the scores.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pixelwise.bundle.trust import check_answer
 from pixelwise.errors import BundleError, PixelwiseError, UsageError, first_line, of_ctrl_c
 from pixelwise.prediction.engines import onnx_runtime, openvino
 from pixelwise.prediction.engines.onnx_runtime import Run
-from pixelwise.records import Labels, Pixels, Scores
+from pixelwise.records import Labels, Raster, Scores
 
 GOLDEN_AGREEMENT = 0.99  # share of the golden image's labels; rounding differs between processors
 ENGINES: dict[str, Callable[[BundleFile, int], Run]] = {
@@ -78,11 +78,11 @@ class Engine:
             self.twin = twin
         return self.twin
 
-    def run(self, image_HW3: Pixels) -> tuple[Labels, Scores]:
+    def run(self, image_HWN: Raster) -> tuple[Labels, Scores]:
         """Label one image.
 
         Args:
-            image_HW3: uint8 RGB, contiguous.
+            image_HWN: as the bundle takes it: uint8 RGB, or uint8 or float32 values of other bands; contiguous.
 
         Returns:
             labels uint8 [H, W], 0 … C − 1, and scores float32 [C, h, w], finite.
@@ -91,11 +91,11 @@ class Engine:
             BundleError: the network cannot be run on it, for example for lack of memory; it would take more memory or
                 time than any network needs; or its outputs are not labels and scores.
         """
-        height, width = image_HW3.shape[:2]
+        height, width = image_HWN.shape[:2]
         self.bundle.check_image(height, width)
         try:
-            labels_HW, scores_Chw = self.runner(image_HW3)
-            check_answer(image_HW3, labels_HW, scores_Chw, len(self.bundle.metadata.classes))
+            labels_HW, scores_Chw = self.runner(image_HWN)
+            check_answer(image_HWN, labels_HW, scores_Chw, len(self.bundle.metadata.classes))
             return labels_HW, scores_Chw
         except OperatorError as error:
             raise BundleError(f"{self.bundle.path}: {error}. {REMEDY}") from error

@@ -1,6 +1,6 @@
 """The engine of every installation: ONNX Runtime, on the CPU or, if built for it, on an NVIDIA GPU.
 
-Shapes: H, W the image's own size; C classes; h, w the size of the scores.
+Shapes: H, W the image's own size; N its bands; C classes; h, w the size of the scores.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pixelwise.bundle.bundle_file import BundleFile
 from pixelwise.bundle.trust import check_declarations
 from pixelwise.errors import UsageError
 from pixelwise.model.label_strips import GRAPH_VALUES, labels_of_scores
-from pixelwise.records import Labels, Pixels, Scores
+from pixelwise.records import Labels, Raster, Scores
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, RunOptions
 
-Run = Callable[[Pixels], tuple[Labels, Scores]]
+Run = Callable[[Raster], tuple[Labels, Scores]]
 CUDA = "CUDAExecutionProvider"
 KEPT_PIXELS = 2_100_000  # ONNX Runtime keeps the memory of smaller images for the next one
 SAME_LABELS = 0.99  # share of the golden image's labels
@@ -80,7 +80,7 @@ def has_cuda() -> bool:
 
 def runner(opened: Callable[[bytes], InferenceSession], session: InferenceSession, bundle: BundleFile) -> Run:
     """Runs a bundle in `session`, and large images in a second session, opened by `opened`, without the labels."""
-    check_declarations(session, len(bundle.metadata.classes))
+    check_declarations(session, len(bundle.metadata.classes), bundle.metadata.bands)
     classes = len(bundle.metadata.classes)
 
     @cache
@@ -88,21 +88,21 @@ def runner(opened: Callable[[bytes], InferenceSession], session: InferenceSessio
         """The graph up to its scores; None if, on the golden image, its labels are not those of its scores."""
         from pixelwise.bundle.onnx_graph import extract, parse
 
-        golden_HW3 = np.ascontiguousarray(bundle.golden.image)
+        golden_HWN = np.ascontiguousarray(bundle.golden.image)
         network = opened(extract(parse(bundle.model), [], ["scores"])[0])
         # The first run is small: ONNX Runtime keeps its memory for good.
-        (scores_Chw,) = network.run(["scores"], {"image": golden_HW3})
-        (labels_HW,) = session.run(["labels"], {"image": golden_HW3})
-        same = labels_of_scores(scores_Chw, golden_HW3.shape[:2]) == labels_HW
+        (scores_Chw,) = network.run(["scores"], {"image": golden_HWN})
+        (labels_HW,) = session.run(["labels"], {"image": golden_HWN})
+        same = labels_of_scores(scores_Chw, golden_HWN.shape[:2]) == labels_HW
         return network if same.mean() >= SAME_LABELS else None
 
-    def run(image_HW3: Pixels) -> tuple[Labels, Scores]:
-        pixels = image_HW3.shape[0] * image_HW3.shape[1]
+    def run(image_HWN: Raster) -> tuple[Labels, Scores]:
+        pixels = image_HWN.shape[0] * image_HWN.shape[1]
         run_options = releasing_memory() if pixels > KEPT_PIXELS else None
         if pixels * classes > GRAPH_VALUES and (network := without_labels()) is not None:
-            (scores_Chw,) = network.run(["scores"], {"image": image_HW3}, run_options)
-            return labels_of_scores(scores_Chw, image_HW3.shape[:2]), scores_Chw
-        labels_HW, scores_Chw = session.run(["labels", "scores"], {"image": image_HW3}, run_options)
+            (scores_Chw,) = network.run(["scores"], {"image": image_HWN}, run_options)
+            return labels_of_scores(scores_Chw, image_HWN.shape[:2]), scores_Chw
+        labels_HW, scores_Chw = session.run(["labels", "scores"], {"image": image_HWN}, run_options)
         return labels_HW, scores_Chw
 
     return run

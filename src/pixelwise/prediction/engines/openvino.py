@@ -3,7 +3,7 @@
 OpenVINO runs the network. Resizing of the image before it and of the labels after it stays with ONNX Runtime, which
 resizes exactly as in training; OpenVINO's antialiasing is different.
 
-Shapes: H, W the image's own size; C classes; h, w the network's input, hs, ws the size of the scores.
+Shapes: H, W the image's own size; N its bands; C classes; h, w the network's input, hs, ws the size of the scores.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pixelwise.bundle.bundle_file import BundleFile
 from pixelwise.bundle.trust import check_declarations
 from pixelwise.errors import MissingExtraError, UsageError
 from pixelwise.prediction.engines.onnx_runtime import Run, open_session
-from pixelwise.records import Labels, Pixels, Scores
+from pixelwise.records import Labels, Raster, Scores
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, Core
@@ -72,18 +72,18 @@ def runner(bundle: BundleFile, threads: int, precision: str) -> Run:
     network, read = extract(graph, [input_name], [scores])  # of the image it reads at most the size
     labelling, needed = extract(graph, [input_name, scores], ["labels"])
     after = open_session(labelling, 1)
-    check_declarations(open_session(bundle.model, 1), len(bundle.metadata.classes))
+    check_declarations(open_session(bundle.model, 1), len(bundle.metadata.classes), bundle.metadata.bands)
     compiled = compile_network(opened, network, read.index(input_name), bundle, threads, precision)
     idle: deque[Any] = deque()  # unused requests; each serves one caller at a time
 
-    def run(image_HW3: Pixels) -> tuple[Labels, Scores]:
-        (input_13hw,) = before.run([input_name], {"image": image_HW3})
+    def run(image_HWN: Raster) -> tuple[Labels, Scores]:
+        (input_1Nhw,) = before.run([input_name], {"image": image_HWN})
         try:
             request = idle.pop()
         except IndexError:
             request = compiled.create_infer_request()
         try:
-            values = {"image": image_HW3, input_name: input_13hw}
+            values = {"image": image_HWN, input_name: input_1Nhw}
             # The result is a copy: the next run overwrites the request's memory.
             scores_1Chw = request.infer({place: values[name] for place, name in enumerate(read)}, share_inputs=True)[0]
         finally:
@@ -98,10 +98,10 @@ def runner(bundle: BundleFile, threads: int, precision: str) -> Run:
 def compile_network(
     openvino_core: Core, network: bytes, place: int, bundle: BundleFile, threads: int, precision: str
 ) -> CompiledModel:
-    """The part between image and scores, whose input number `place` is the network's, [1, 3, h, w]."""
+    """The part between image and scores, whose input number `place` is the network's, [1, N, h, w]."""
     model = openvino_core.read_model(network)
     height, width = bundle.metadata.size if bundle.metadata.policy == "stretch" else (-1, -1)
-    model.reshape({model.input(place): [1, 3, height, width]})
+    model.reshape({model.input(place): [1, len(bundle.metadata.bands), height, width]})
     return openvino_core.compile_model(
         model,
         DEVICE,
