@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pixelwise.records import VOID, ClassList, Labels
+from pixelwise.records import RGB, VOID, Bands, ClassList, Labels, Raster
 
 # Started in the background of a shell, this process ignores Ctrl-C, and so would every process that the tests start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -40,8 +40,14 @@ def make_bundle(
     classes: ClassList = THREE,
     provenance: dict[str, Any] | None = None,
     temperature: float = 1.5,
+    bands: Bands = RGB,
+    images: Sequence[Raster] = (),
 ) -> Any:
-    """Write a bundle of an untrained network; returns the network as it was exported."""
+    """Write a bundle of an untrained network; returns the network as it was exported.
+
+    Args:
+        images: of `bands`, for the comparison with torch. Default: an RGB picture.
+    """
     torch = pytest.importorskip("torch", reason="bundles are made with torch; install pixelwise[train]")
     from pixelwise.bundle.export import deployable, export_bundle, stages_of
     from pixelwise.bundle.metadata import Metadata
@@ -50,14 +56,15 @@ def make_bundle(
     from pixelwise.model.preprocess import Preprocess
 
     torch.manual_seed(0)
-    network: Any = build(ModelConfig(name=name, classes=len(classes), pretrained=False)).eval()
-    preprocess = Preprocess(size, policy, network.mean, network.std, even_exposure)  # type: ignore[arg-type]
+    network: Any = build(ModelConfig(name=name, classes=len(classes), pretrained=False, bands=bands.names)).eval()
+    images = images or [picture(0, 90, 120)]
+    preprocess = Preprocess(size, policy, network.mean, network.std, even_exposure, bands)  # type: ignore[arg-type]
     with torch.no_grad():
         for part in network.modules():  # biases of zero would be left out of the graph
             if isinstance(part, torch.nn.BatchNorm2d):
                 part.bias.uniform_(-0.2, 0.2)
         # An untrained network says one class everywhere; with its scores centred it says all of them somewhere.
-        scores = network(preprocess(torch.from_numpy(picture(0, 90, 120))[None]))
+        scores = network(preprocess(torch.from_numpy(images[0])[None]))
         spread = scores.std((0, 2, 3))
         # A classifier that answers for several pixels at once holds that many channels a class, one after the other.
         share = len(network.classifier.bias) // len(classes)
@@ -75,8 +82,9 @@ def make_bundle(
         even_exposure=even_exposure,
         stages=stages_of(network),
         provenance=provenance or {},
+        bands=bands,
     )
-    export_bundle(network, preprocess, metadata, [picture(0, 90, 120)], path)
+    export_bundle(network, preprocess, metadata, images, path)
     return deployable(network)
 
 

@@ -51,7 +51,7 @@ def image_of(stated: dict[str, Any], bands: Bands) -> Raster:
     """
     if bands == RGB:
         try:
-            return decode_image(png_of(stated, "image_png"), "golden image")
+            return np.ascontiguousarray(decode_image(png_of(stated, "image_png"), "golden image"))
         except DataError as error:
             raise MetadataError(str(error)) from error
     height, width, count = items(
@@ -83,7 +83,7 @@ def png_of(stated: dict[str, Any], key: str) -> bytes:
         raise MetadataError(f"{name} is not a PNG file")
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if max(height, width) > MAX_PX or not height or not width:
-        wrong(name, f"{height}×{width}", f"an image of at most {MAX_PX} pixels a side")
+        raise MetadataError(f"the golden image is {height}×{width}; at most {MAX_PX} a side")
     return data
 
 

@@ -77,4 +77,4 @@ def check_parity(model: bytes, network: Callable[[Raster], tuple[Labels, Scores]
 def odd_cut(image: Raster) -> Raster:
     """A crop of odd size, which reveals errors in shape handling."""
     height, width = image.shape[0] * 2 // 3 | 1, image.shape[1] // 2 | 1
-    return np.ascontiguousarray(image[:height, :width])
+    return image[:height, :width].copy()

@@ -5,8 +5,8 @@
 
 Both become networks like any other here: named stages, checkpoints of plain tensors, export with the parity check.
 Published weights come from the Hugging Face hub, on first use; without them (`pretrained = false`) nothing is
-downloaded. Images of other bands than red, green and blue: both libraries repeat the three colours' filters in turn over
-the bands, multiplied by 3 / N; a single band gets their sum.
+downloaded. For other bands than red, green and blue, both libraries repeat the three colours' filters in turn over the
+bands, multiplied by 3 / N; a single band gets their sum.
 
 Shapes: B batch, N bands, H and W the input's size, multiples of 32; a feature of stride s is [B, channels, H/s, W/s].
 """

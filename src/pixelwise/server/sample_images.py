@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Samples:
     """The sample images of a model: first its run's held-out images that are still on this machine."""
 
     def __init__(self, model: Model, run: Path | None) -> None:
-        self.classes, self.golden = model.classes, model.engine.bundle.golden.image
+        self.classes, self.golden = model.classes, cast(Pixels, model.engine.bundle.golden.image)
         self.shared_classes = len(set(SCENE_CLASSES.names) & set(model.classes.names))
         self.held_out = held_out_pairs(run)
         self.mask_ids = mask_ids_of(run)

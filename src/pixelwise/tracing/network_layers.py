@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pixelwise.bundle.onnx_graph import SHAPE_OF, Graph, Traceable, batched, nodes_between, parse, with_outputs
 from pixelwise.prediction.flow_events import thumbnail
-from pixelwise.records import Pixels
+from pixelwise.records import Raster
 from pixelwise.tracing.receptive_field import ReceptiveField, receptive_fields
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Layer:
         return {**asdict(self), "shape": list(self.shape), "receptive_in_words": self.receptive_in_words}
 
 
-def layers(model: Traceable, image_HW3: Pixels) -> tuple[tuple[Layer, ...], Activations]:
+def layers(model: Traceable, image_HW3: Raster) -> tuple[tuple[Layer, ...], Activations]:
     """Every named stage of the model, in order, and its output for this image.
 
     Args:

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from copy import copy
 from pathlib import Path
 
-import numpy as np
-
 from pixelwise.bundle.bundle_file import REMEDY, BundleFile
 from pixelwise.bundle.score_margins import clearly_different
 from pixelwise.bundle.sized_tensors import OperatorError
@@ -108,7 +106,7 @@ class Engine:
     def verify(self) -> None:
         """Run the golden image. Raises BundleError if the labels are not those recorded at export."""
         golden = self.bundle.golden
-        labels_HW, scores_Chw = self.run(np.ascontiguousarray(golden.image))
+        labels_HW, scores_Chw = self.run(golden.image)
         different = clearly_different(labels_HW, golden.labels, scores_Chw)  # a tie may be decided either way
         agreement, required = 1 - different / labels_HW.size, ROUGHER.get(self.name, GOLDEN_AGREEMENT)
         if agreement < required:

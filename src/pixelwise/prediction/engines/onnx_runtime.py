@@ -9,8 +9,6 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pixelwise.bundle.bundle_file import BundleFile
 from pixelwise.bundle.trust import check_declarations
 from pixelwise.errors import UsageError
@@ -88,7 +86,7 @@ def runner(opened: Callable[[bytes], InferenceSession], session: InferenceSessio
         """The graph up to its scores; None if, on the golden image, its labels are not those of its scores."""
         from pixelwise.bundle.onnx_graph import extract, parse
 
-        golden_HWN = np.ascontiguousarray(bundle.golden.image)
+        golden_HWN = bundle.golden.image
         network = opened(extract(parse(bundle.model), [], ["scores"])[0])
         # The first run is small: ONNX Runtime keeps its memory for good.
         (scores_Chw,) = network.run(["scores"], {"image": golden_HWN})
