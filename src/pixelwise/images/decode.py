@@ -113,8 +113,13 @@ def pixels_and_dropped(data: bytes, opened: OpenedImage) -> tuple[Pixels, tuple[
         pixels, dropped = _decoded(data, opened)
         if not pixels.size:
             raise truncated("it holds no pixels")
+    return pixels, (*dropped, *depth_dropped(image_bits(opened)), *frames_dropped(opened))
+
+
+def frames_dropped(opened: OpenedImage) -> tuple[DroppedContent, ...]:
+    """The unused frames, pictures or pages of a file."""
     frames = "frame" if opened.format in ("GIF", "WEBP", "AVIF") else "picture" if opened.format == "HEIF" else "page"
-    return pixels, (*dropped, *depth_dropped(image_bits(opened)), *pages_dropped(opened.pages, frames))
+    return pages_dropped(opened.pages, frames)
 
 
 def _decoded(data: bytes, opened: OpenedImage) -> tuple[Pixels, tuple[DroppedContent, ...]]:

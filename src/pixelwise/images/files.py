@@ -159,6 +159,20 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
+def read_head(path: Path, size: int) -> bytes:
+    """The first bytes of a regular file of any size; fewer if it is shorter. Raises Refusal as `read_bytes`."""
+    try:
+        with os.fdopen(os.open(path, READ_ONLY), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Refusal("not-a-file", "is no regular file.", "Name a file.")
+            return file.read(size)
+    except FileNotFoundError as error:
+        raise Refusal("missing", "no such file.", "Check the path.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise Refusal("unreadable", f"cannot be read ({reason}).", "Check the file's permissions and links.") from error
+
+
 def _check_regular(status: os.stat_result) -> None:
     """Raise Refusal unless this is a regular file of an allowed size."""
     if not stat.S_ISREG(status.st_mode):

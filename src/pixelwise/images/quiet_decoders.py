@@ -6,6 +6,7 @@ Import this before decoding.
 from __future__ import annotations
 
 import ctypes
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ def quieten() -> None:
     """Keep Pillow's, OpenCV's and libtiff's own messages from stderr."""
     for category in (UserWarning, Image.DecompressionBombWarning):
         warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
-    logging: Any = cv2.utils.logging
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # "More samples per pixel than can be decoded"
+    opencv: Any = cv2.utils.logging
+    opencv.setLogLevel(opencv.LOG_LEVEL_SILENT)
     if features.check("libtiff"):
         _quieten_libtiff()
 
