@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -103,10 +104,20 @@ def test_what_is_set_stays_and_is_reported_as_set() -> None:
 def test_a_plan_that_cannot_fit_says_what_would() -> None:
     small = plan_from(changed(memory_gb=1.0)).recipe
     assert small.batch * small.size[0] * small.size[1] < 4 * 256 * 256
-    with pytest.raises(UsageError, match=r"needs about .* GB .* smaller --size or --batch"):
-        plan_from(changed(memory_gb=0.1))
-    with pytest.raises(UsageError, match="--size or --batch"):
-        plan_from(changed(memory_gb=2.0), {"size": (1024, 1024), "batch": 8})
+    for fixed in ({"size": (1024, 1024), "batch": 8}, {"size": (2048, 2048), "batch": 2}):
+        with pytest.raises(UsageError, match=r"needs about .* GB \(.* crops of .*--batch \d+ .*fits") as refused:
+            plan_from(changed(memory_gb=2.0), fixed)
+        options = re.search(r"--batch (\d+)(?: --size (\d+)x(\d+))?", str(refused.value))
+        assert options is not None
+        size = (int(options[2]), int(options[3])) if options[2] else fixed["size"]
+        plan_from(changed(memory_gb=2.0), {"size": size, "batch": int(options[1])})
+    with pytest.raises(UsageError, match="Free memory"):
+        plan_from(changed(memory_gb=0.001))
+
+
+def test_what_is_set_may_take_more_memory_than_is_planned_by_itself() -> None:
+    set_here = {"size": (1024, 1024), "batch": 8}
+    assert plan_from(changed(memory_gb=128.0), set_here).recipe.batch == 8
 
 
 def test_a_class_thinner_than_a_pixel_is_named() -> None:

@@ -251,26 +251,35 @@ def choose_batch(draft: Draft, found: Fingerprint) -> None:
     Raises:
         UsageError: not even the smallest ones do.
     """
-    room_gb = min(MEMORY_SHARE * found.memory_gb, MOST_GB)
+    free_gb = MEMORY_SHARE * found.memory_gb
     height, width = draft["size"]
-    batch, stride = draft["batch"], draft["stride"]
+    batch, pixel_gb = draft["batch"], STEP_BYTES_PX[draft["stride"]] / 1e9
 
-    def needed_gb() -> float:
-        return float(height * width * batch * STEP_BYTES_PX[stride] / 1e9)
-
-    while needed_gb() > room_gb:
+    while height * width * batch * pixel_gb > min(free_gb, MOST_GB):
         if batch > SMALLEST_BATCH and "batch" not in draft.fixed:
             batch = max(batch // 2, SMALLEST_BATCH)
         elif draft["policy"] == "native" and "size" not in draft.fixed and max(height, width) > SMALLEST_CROP_PX:
             height, width = (min(side, max(nearest_32(side * 0.75), SMALLEST_CROP_PX)) for side in (height, width))
         else:
-            raise UsageError(
-                f"a training step needs about {needed_gb():.1f} GB ({batch} crops of {height}×{width}), but only "
-                f"{found.memory_gb:.1f} GB are free here. Free memory, or give a smaller --size or --batch."
-            )
+            break
+    needed_gb = height * width * batch * pixel_gb
+    if needed_gb > free_gb:
+        raise UsageError(
+            f"a training step needs about {needed_gb:.1f} GB ({batch} crops of {height}×{width}), but may take "
+            f"{free_gb:.1f} of the {found.memory_gb:.1f} GB free here. {what_fits(free_gb, pixel_gb, (height, width))}"
+        )
     draft.values["size"] = (height, width)
-    fits = f"a step takes about {needed_gb():.1f} GB of the {found.memory_gb:.0f} GB free here"
+    fits = f"a step takes about {needed_gb:.1f} GB of the {found.memory_gb:.0f} GB free here"
     draft.choose("batch size", f"{batch} crops", fits, batch=batch)
+
+
+def what_fits(free_gb: float, pixel_gb: float, size: tuple[int, int]) -> str:
+    """What to give so that a step fits into `free_gb`."""
+    if batch := int(free_gb / pixel_gb / (size[0] * size[1])):
+        return f"--batch {batch} fits."
+    most_gb = max(STEP_BYTES_PX.values()) / 1e9  # at another size, the scores may have another stride
+    side = int((free_gb / most_gb) ** 0.5) // 32 * 32
+    return f"--batch 1 --size {side}x{side} fits." if side else "Free memory: no training fits into so little."
 
 
 def turns(found: Fingerprint) -> bool:
