@@ -223,10 +223,18 @@ def for_turns(size: tuple[int, int], found: Fingerprint) -> tuple[int, int]:
 
 
 def choose_network(draft: Draft, found: Fingerprint) -> None:
-    own = draft["model"] == "fast" and draft["encoder"] in ("lite0", "lite1", "lite2")
-    draft.choose("encoder", "EfficientNet-Lite0, ImageNet weights", "the best of the fast ones with few images",
-                 model="fast", encoder="lite0")  # fmt: skip
-    if not own:
+    weights = "ImageNet weights see edges and textures already: far fewer images suffice than from random ones"
+    draft.choose("network", "EfficientNet-Lite0 encoder, light decoder", weights, model="fast", encoder="lite0")
+    norm = f"batches of {draft['batch']} are too small to replace the encoder's statistics, enough for the decoder's"
+    draft.choose("normalisation", "ImageNet's in the encoder, the batch's in the decoder", norm)
+    if found.dtype == "float32":
+        draft.choose("exposure", "as it is", "values of these bands are measurements, not light on a camera",
+                     even_exposure=False)  # fmt: skip
+    else:
+        draft.choose("exposure", "normalised for each image",
+                     f"images differ in brightness (by {found.exposure:.2f} of the range), new ones will more",
+                     even_exposure=True)  # fmt: skip
+    if not (draft["model"] == "fast" and draft["encoder"] in ("lite0", "lite1", "lite2")):
         return
     width = thinnest_seen(draft, found)
     if width <= THIN_PX:
