@@ -30,6 +30,7 @@ from pixelwise.datasets.read_sample import read_sample_image
 from pixelwise.errors import BundleError, TrainingError, UsageError
 from pixelwise.metrics.calibration import calibration_error, fit_temperature
 from pixelwise.model.build_network import build, weights_licence
+from pixelwise.model.mirrored import Mirrored
 from pixelwise.model.network import ModelConfig, Network
 from pixelwise.model.preprocess import Preprocess, resize_scores
 from pixelwise.records import ClassList, OnProgress, Pixels, Sample, no_progress
@@ -161,6 +162,8 @@ def load_best_epoch(run: Path) -> BestEpoch:
     config = ModelConfig(recipe.model, recipe.encoder, len(classes), recipe.pretrained, recipe.stride)
     network = build(replace(config, pretrained=False))
     network.load_state_dict(parameters)
+    if recipe.mirrors > 1:
+        network = Mirrored(network, recipe.mirrors)
     return BestEpoch(run, recipe, data, classes, config, network.eval(), state["epoch"])
 
 

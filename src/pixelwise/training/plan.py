@@ -17,6 +17,7 @@ from pixelwise.datasets.class_values import Given, values_of
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.errors import UsageError
 from pixelwise.images.files import utf8, write_whole
+from pixelwise.prediction.large.tile_plan import native_tile, overlap_of
 from pixelwise.records import OnProgress, no_progress
 from pixelwise.trace_events import Event, finite
 from pixelwise.training.fingerprint import SPARSE, Fingerprint, measure
@@ -37,6 +38,7 @@ UPRIGHT = 0.1  # fingerprint.upright above it: up and down differ
 REVERSED = 0.05  # fingerprint.reversed above it: objects are bright in some images and dark in others
 COLOURED, ONE_HUE = 0.1, 0.7  # colourful images that all have the same hues: a stain or a lamp
 RARE = 0.05  # share of the pixels below which crops are centred on a class
+FEW_IMAGES = 60  # up to which a network varies so much with its training that averaging pays
 PASSES = 20  # over the training images
 LEAST_STEPS, MOST_STEPS = 1500, 12_000
 EPOCHS = 20
@@ -159,7 +161,7 @@ def plan_from(
     choose_augmentation(draft, fingerprint)
     choose_loss(draft, fingerprint)
     choose_length(draft, fingerprint, budget_s)
-    tell_prediction(draft)
+    choose_prediction(draft, fingerprint)
     recipe = Recipe().with_values(draft.values, "the plan")
     return TrainingPlan(fingerprint, recipe, tuple(draft.choices), warnings_of(fingerprint, recipe))
 
@@ -314,13 +316,13 @@ def choose_augmentation(draft: Draft, found: Fingerprint) -> None:
     if found.rarest_share < RARE and found.labelled >= SPARSE:
         rarest = min((one for one in found.classes if one.share > 0), key=lambda one: one.share)
         reason = f"{rarest.name} has {rarest.share:.2%} of the pixels"
-        draft.choose("crops", "half of them centred on rare classes", reason, rare_share=0.5)
+        draft.choose("crops", "half of them centred on rare classes", reason, rare_share=0.5, views=1)
 
 
 def choose_loss(draft: Draft, found: Fingerprint) -> None:
     if found.rarest_share < RARE:
-        draft.choose("loss", "cross-entropy + Dice", "equal weights: a rare class counts as much as a frequent one",
-                     dice=1.0)  # fmt: skip
+        reason = "a rare class counts as much as a frequent one; no class weights, as crops show it often already"
+        draft.choose("loss", "cross-entropy + Dice", reason, dice=1.0, class_power=0.0)
     else:
         draft.choose("loss", "cross-entropy + ½ Dice", "no class is rare", dice=0.5)
     if found.labelled < SPARSE:
@@ -360,12 +362,23 @@ def choose_length(draft: Draft, found: Fingerprint, budget_s: float | None) -> N
                  epochs=epochs, plan=((0, epochs, each),))  # fmt: skip
 
 
-def tell_prediction(draft: Draft) -> None:
+def choose_prediction(draft: Draft, found: Fingerprint) -> None:
     size = draft["size"]
     if draft["policy"] == "native":
-        draft.choose("prediction", "whole, tiles beyond 4 megapixels", "at full resolution, as in training")
+        tile = native_tile(size)
+        shown = f"whole; beyond 4 megapixels in tiles of {tile[0]}×{tile[1]}, overlap {overlap_of(tile)[0]} px"
+        draft.choose("prediction", shown, "at full resolution, as in training")
     else:
         draft.choose("prediction", f"whole, at {size[0]}×{size[1]}", "as in training; labels at the image's own size")
+    if not turns(found):
+        reason = "fast: an average with the mirror image (mirrors=2) takes twice as long"
+        draft.choose("mirror images", "none", reason, mirrors=1)
+    elif found.train <= FEW_IMAGES:
+        reason = f"{found.train} training images: the mean of four is steadier; mirrors=1 is four times as fast"
+        draft.choose("mirror images", "4 averaged", reason, mirrors=4)
+    else:
+        reason = "the mean of two is steadier; mirrors=1 is twice as fast"
+        draft.choose("mirror images", "2 averaged", reason, mirrors=2)
 
 
 def warnings_of(found: Fingerprint, recipe: Recipe) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ class Recipe:
     stain: float = 0.0  # strength of random changes of hue between crops, for stained tissue; 0: none
     invert: float = 0.0  # share of the crops whose brightness is inverted, for dark on bright and bright on dark
     rare_share: float = 0.0  # share of the crops that are centred on a pixel of a rare class
+    mirrors: int = 1  # mirror images that the exported model averages: 1 (none), 2 or 4; it takes as many times as long
     all_pixels: bool = False  # the loss counts every pixel, for sparse labels; otherwise a quarter of them, in turn
 
     workers: int = 0  # data loading processes; 0: load in the main process
@@ -92,6 +93,7 @@ class Recipe:
         own = self.model == "fast" and self.encoder in ENCODERS
         require(own or self.stride == 2, "stride", f"2: only model fast with {', '.join(ENCODERS)} has a choice")
         require(self.stain >= 0, "stain", "0 or more")
+        require(self.mirrors in (1, 2, 4), "mirrors", "1, 2 or 4")
         require(0 <= self.invert <= 1, "invert", "a share, 0 to 1")
         require(0 <= self.rare_share <= 1, "rare_share", "a share, 0 to 1")
         require(self.workers >= 0, "workers", "0 or more")

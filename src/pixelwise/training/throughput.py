@@ -72,6 +72,8 @@ def measure(
         rehearse_export(network, validation.preprocess)
         export_s = EXPORT * (time.perf_counter() - began)
         export_s += image_s * min(PARITY_IMAGES, len(validation.pairs))  # for the comparison with the network
+        if recipe.mirrors > 1:  # the bundle's scores are measured once more, with mirror images
+            export_s = export_s * recipe.mirrors + validation_s * recipe.mirrors
     return Budget(budget_s, small_s[0] if small_s else full_s, full_s, validation_s, export_s)
 
 

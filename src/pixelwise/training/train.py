@@ -179,8 +179,8 @@ def train(
                 followed = TrackedRun(out, training.recipe, training.history)
                 report.listeners += trackers.enter_context(tracked(track, followed))
                 best = loop.run_epochs(training, epoch_data, out, report.tell, progress, stop)
-                # A bundle's scores are those of its float32 weights on a CPU.
-                measured = best if where.type == "cpu" else None
+                # A bundle's scores are those of its float32 weights on a CPU, with mirror images if it averages them.
+                measured = best if where.type == "cpu" and recipe.mirrors == 1 else None
                 export(out, validation=epoch_data.validation, measured=measured, tell=report.tell)
             why = loop.why_ended(training)
             early = {"message": why} if why else {}
