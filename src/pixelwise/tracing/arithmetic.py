@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 from pixelwise.bundle.onnx_graph import attributes
 from pixelwise.tracing.activations import InspectedModel, Values, latest
 
+# How a graph of several passes ends: a mean over mirror images, or the logarithm of a mean over networks.
+COMBINED = {
+    "Div": "the mean of the scores for the image and for its mirror images",
+    "Mul": "the mean of the scores for the image and for its mirror images",
+    "Log": "the logarithm of the networks' mean probability",
+}
 SHOWN = 16  # products listed, largest first; the rest is one sum
 
 
@@ -28,7 +34,11 @@ def explain(
     node = inspected.producer(tensor)
     kind = node.op_type if node is not None and tensor != inspected.first else ""
     if node is None or kind not in ("Conv", "Clip", "Relu", "Add", "DepthToSpace"):
-        text = "the normalised pixel itself" if tensor == inspected.first else "read from the layer before"
+        text = (
+            "the normalised pixel itself"
+            if tensor == inspected.first
+            else COMBINED.get(kind, "read from the layer before")
+        )
         return [{"step": "value", "text": text, "result": result}]
     if kind == "Conv":
         return [convolution(inspected, values, node, channel, y, x, result)]
