@@ -131,7 +131,6 @@ EXTRAS = {  # module → the extra that brings it
     "optuna": "search",
     "timm": "zoo",
     "segmentation_models_pytorch": "zoo",
-    "tifffile": "tiff",
     "imagecodecs": "tiff",
     "av": "video",
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,50 @@ def test_twelve_bands_of_satellite_images_are_read(capfd: pytest.CaptureFixture[
         with pytest.raises(ImageError):
             read_image(path)
     assert capfd.readouterr() == ("", "")  # neither Pillow nor libtiff prints
+
+
+WITHOUT_IMAGECODECS = """
+import sys
+sys.modules["imagecodecs"] = None
+from pathlib import Path
+import numpy as np
+from pixelwise.errors import ImageError
+from pixelwise.images.banded_image import read_bands
+from pixelwise.images.tiff import TiffImage
+for path in sorted(Path(sys.argv[1]).glob("*.tif")):
+    if path.stem in ("jpeg", "webp"):
+        try:
+            read_bands(path.read_bytes(), path)
+        except ImageError as error:
+            print(error)
+    else:
+        assert (read_bands(path.read_bytes(), path).pixels == np.load(path.with_suffix(".npy"))).all(), path
+        with TiffImage(path) as image:
+            image.rows(0, image.height)
+"""
+
+
+def test_the_base_install_reads_the_common_compressions_and_names_the_extra_for_others(tmp_path: Path) -> None:
+    for number, (compression, predictor, dtype) in enumerate(
+        [
+            (None, 1, np.uint16),
+            ("lzw", 2, np.uint16),
+            ("lzw", 1, np.uint8),
+            ("zlib", 2, np.uint8),
+            ("packbits", 1, np.uint16),
+        ]
+    ):
+        values = noise((40, 50, 3), dtype)
+        np.save(tmp_path / f"{number}.npy", values)
+        options = {"photometric": "rgb", "predictor": predictor > 1, "tile": (16, 16)}
+        (tmp_path / f"{number}.tif").write_bytes(tiff(values, compression=compression, **options))
+    for name in ("jpeg", "webp"):
+        lossy = tiff(noise((40, 50, 3), np.uint8), compression=name, photometric="rgb", tile=(16, 16))
+        (tmp_path / f"{name}.tif").write_bytes(lossy)
+    command = [sys.executable, "-c", WITHOUT_IMAGECODECS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert [line.count("pip install 'pixelwise[tiff]'") for line in done.stdout.splitlines()] == [1, 1]
 
 
 # ── NumPy ──

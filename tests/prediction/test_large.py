@@ -197,16 +197,6 @@ def test_labels_never_overwrite_their_image(model: Model, tmp_path: Path) -> Non
     assert (tmp_path / "a.tif").read_bytes() == before
 
 
-def test_without_the_extra_it_is_said(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_png(tmp_path / "a.png", picture(2, 50, 300))
-    tiff(tmp_path / "b.tif", picture(2, 50, 300))
-    monkeypatch.delitem(sys.modules, "pixelwise.images.tiff", raising=False)
-    monkeypatch.setitem(sys.modules, "tifffile", None)
-    summary = predict(model, [tmp_path / "a.png", tmp_path / "b.tif"], tmp_path / "out", tiles=CUT)
-    assert "pip install 'pixelwise[tiff]'" in summary.failed[0][1]
-    assert summary.done == 1  # a PNG needs nothing to be cut and becomes a PNG
-
-
 def test_every_form_of_a_cut_image_is_as_of_a_whole_one(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

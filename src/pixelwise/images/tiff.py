@@ -11,23 +11,20 @@ Pixels follow the rules of `decode`, and these for bands:
     float, 32-bit, signed, CMYK, Lab, turned (orientation other than 1)    refused
     tiles missing from the file (sparse)    black, and marked absent, so that they become void
 
-The first page is read. Needs the extra `tiff`.
+The first page is read. Rare compressions need the extra `tiff`.
 
 Shapes: H, W height and width in pixels; S bands; T, U height and width of a tile or strip.
 """
 
 from __future__ import annotations
 
-import io
 import logging
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
 from pixelwise.errors import ImageError
 from pixelwise.images.decode import refusing
@@ -38,18 +35,17 @@ from pixelwise.images.dropped_content import (
     pages_dropped,
     varying_channel,
 )
-from pixelwise.images.files import AGAIN, Refusal, shown, truncated
+from pixelwise.images.files import Refusal, shown, truncated
+from pixelwise.images.tiff_codecs import JPEG, NAMES
 from pixelwise.images.tiff_header import check_tiff, pages_of, tiff_at
+from pixelwise.images.tiff_tiles import TiffTiles
 from pixelwise.records import Pixels
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its warnings name no file
 
 MAX_STREAMED_PIXELS = 1 << 36  # 262,144 × 262,144: above it a header is more likely a trap than an image
 MAX_ROW_BYTES = 1 << 30  # decoded size of one row of tiles, or one strip
-PLAIN, JPEG, WEBP = 1, 7, 50001
-JPEG_2000 = (33003, 33005, 34712)
-READ = {PLAIN: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits", JPEG: "JPEG", 50000: "Zstandard",
-        WEBP: "WebP", **dict.fromkeys(JPEG_2000, "JPEG 2000")}  # fmt: skip
+PLAIN_ROWS = 256  # of uncompressed strips, converted at a time
 COLOURS = {0: "grey, white is zero", 1: "grey", 2: "RGB", 3: "palette", 6: "YCbCr"}
 # The georeference of an image: GeoTIFF (33550, 33922, 34264, 34735 to 34737).
 GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
@@ -94,37 +90,21 @@ class TiffImage:
         if self.width * self.height > MAX_STREAMED_PIXELS:
             what = f"{self.width}×{self.height} is {self.width * self.height:,} pixels; the limit for a TIFF is "
             raise Refusal("too-large", f"{what}{MAX_STREAMED_PIXELS:,}.", "Cut it into several files.")
-        self.tile = (int(page.tilelength), int(page.tilewidth)) if page.is_tiled else (self._rows_a_strip(), self.width)
-        self.grid = (math.ceil(self.height / self.tile[0]), math.ceil(self.width / self.tile[1]))
-        itemsize = 1 if page.bitspersample <= 8 else page.bitspersample // 8
-        row_bytes = self.tile[0] * self.grid[1] * self.tile[1] * self.bands * itemsize
-        if row_bytes > MAX_ROW_BYTES and not self._is_plain():
-            what = (
-                f"one row of its tiles or strips ({self.tile[1]}×{self.tile[0]} pixels each) takes {row_bytes:,} bytes"
-            )
+        self.tiles = TiffTiles(page, self._read, self.path.stat().st_size)
+        self.tile, self.grid = self.tiles.part, self.tiles.grid
+        row_bytes = self.tiles.part_bytes * self.grid[1] * self.tiles.planes
+        if row_bytes > MAX_ROW_BYTES and not self.tiles.is_plain:
+            size = f"{self.tile[1]}×{self.tile[0]} pixels each"
+            what = f"one row of its tiles or strips ({size}) takes {row_bytes:,} bytes"
             remedy = "Save it with smaller tiles, for example: gdal_translate -of COG IN OUT"
             raise Refusal("too-large", f"{what} in memory; the limit is {MAX_ROW_BYTES:,}.", remedy)
-        self.planes = self.bands if page.planarconfig == 2 else 1
-        self.offsets = np.array(page.dataoffsets, np.int64)
-        self.sizes = np.array(page.databytecounts, np.int64)
-        expected = self.grid[0] * self.grid[1] * self.planes
-        if not len(self.offsets) == len(self.sizes) == expected:
-            raise truncated(f"it lists {len(self.offsets)} of its {expected} tiles or strips")
-        size = self.path.stat().st_size
-        if (self.offsets < 0).any() or (self.sizes < 0).any() or ((self.offsets + self.sizes) > size).any():
-            raise truncated(f"its pixels reach to byte {int((self.offsets + self.sizes).max())}, the file has {size}")
-        absent = (self.sizes == 0).reshape(self.planes, *self.grid).all(axis=0)
+        absent = self.tiles.absent.all(axis=0)
         self.absent_tiles: NDArray[np.bool_] | None = absent if absent.any() else None
-        self.jpeg_tables = page.jpegtables if page.compression == JPEG else None
 
-    def _rows_a_strip(self) -> int:
-        return min(int(self.page.rowsperstrip) or self.height, self.height)
-
-    def _is_plain(self) -> bool:
-        """Whether strips are uncompressed, so that each row can be read on its own."""
-        page = self.page
-        return bool(page.compression == PLAIN and not page.is_tiled and page.bitspersample in (8, 16)
-                    and page.predictor == 1 and page.fillorder == 1)  # fmt: skip
+    def _read(self, offset: int, size: int) -> bytes:
+        self.file.filehandle.seek(offset)
+        data: bytes = self.file.filehandle.read(size)
+        return data
 
     def _refuse_unread_kinds(self) -> None:
         page = self.page
@@ -140,8 +120,8 @@ class TiffImage:
         if page.photometric not in COLOURS or (page.photometric == 6 and page.compression != JPEG):
             name = getattr(page.photometric, "name", page.photometric)
             raise Refusal("unread-kind", f"its colours are {name}; expected grey, palette or RGB.", CONVERT)
-        if page.compression not in READ:
-            name, known = getattr(page.compression, "name", page.compression), ", ".join(dict.fromkeys(READ.values()))
+        if page.compression not in NAMES:
+            name, known = getattr(page.compression, "name", page.compression), ", ".join(dict.fromkeys(NAMES.values()))
             raise Refusal("unread-kind", f"its compression is {name}; these are read: {known}.", CONVERT)
         if page.tags.valueof(274, 1) != 1:
             what = "is stored rotated or mirrored (an orientation tag), which cannot be undone row by row."
@@ -164,8 +144,10 @@ class TiffImage:
         return out
 
     def _read_rows(self, first: int, stop: int, out: Pixels) -> None:
-        if self._is_plain():
-            self._plain_rows(first, out)
+        if self.tiles.is_plain:
+            for top in range(first, stop, PLAIN_ROWS):
+                height = min(PLAIN_ROWS, stop - top)
+                out[top - first : top - first + height] = self._window(top, 0, height, self.width)
             return
         at = first
         while at < stop:
@@ -179,74 +161,21 @@ class TiffImage:
         """One row of tiles or strips, decoded: uint8 [T or less, W, 3]."""
         if self._held is not None and self._held[0] == row:
             return self._held[1]
-        height = min(self.tile[0], self.height - row * self.tile[0])
+        top = row * self.tile[0]
+        height = min(self.tile[0], self.height - top)
         self._held = None  # free it before decoding the next
         pixels = np.zeros((height, self.width, 3), np.uint8)
-        for column in range(self.grid[1]):
-            left = column * self.tile[1]
+        for left in range(0, self.width, self.tile[1]):
             width = min(self.tile[1], self.width - left)
-            index = row * self.grid[1] + column
-            stored = [self._decoded(plane * self.grid[0] * self.grid[1] + index) for plane in self._planes_needed()]
-            if any(part is None for part in stored):
-                continue
-            parts = [part[:height, :width] for part in stored if part is not None]
-            if any(part.shape[:2] != (height, width) for part in parts):
-                raise truncated(f"its tile or strip {index} holds {parts[0].shape[:2]} pixels, not {(height, width)}")
-            pixels[:, left : left + width] = self._rgb(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2))
+            if not self.absent(top, top + height, left, left + width):
+                pixels[:, left : left + width] = self._window(top, left, height, width)
         self._held = (row, pixels)
         return pixels
 
-    def _planes_needed(self) -> range:
-        return range(3 if self.bands >= 3 else 1) if self.planes > 1 else range(1)
-
-    def _decoded(self, index: int) -> NDArray[Any] | None:
-        """One tile or strip as stored, [T, U, S]; None where the file holds none."""
-        if not self.sizes[index]:
-            return None
-        data = self._bytes(int(self.offsets[index]), int(self.sizes[index]))
-        with refusing(f"its tile or strip {index} cannot be decoded"):
-            if self.page.compression in (JPEG, WEBP, *JPEG_2000):
-                # The tile has its own header with a size: a decoder would trust it and could fill the memory.
-                with Image.open(io.BytesIO(data), formats=("JPEG", "WEBP", "JPEG2000")) as inner:
-                    if inner.width > self.tile[1] or inner.height > self.tile[0]:
-                        raise truncated(f"tile {index} claims to hold {inner.width}×{inner.height} pixels")
-            decoded, _, shape = self.page.decode(data, index, jpegtables=self.jpeg_tables)
-        return np.asarray(decoded).reshape(-1, decoded.shape[-2], shape[-1])
-
-    def _plain_rows(self, first: int, out: Pixels) -> None:
-        page = self.page
-        dtype = np.dtype(self.file.byteorder + page.dtype.char)
-        samples = 1 if self.planes > 1 else self.bands
-        row_bytes = self.width * samples * dtype.itemsize
-        at, stop = first, first + len(out)
-        while at < stop:
-            strip = at // self.tile[0]
-            end = min((strip + 1) * self.tile[0], stop)
-            parts = []
-            for plane in self._planes_needed():
-                index = plane * self.grid[0] + strip
-                skip, count = (at - strip * self.tile[0]) * row_bytes, (end - at) * row_bytes
-                if self.sizes[index] == 0:
-                    parts.append(np.zeros((end - at, self.width, samples), dtype))
-                    continue
-                if skip + count > self.sizes[index]:
-                    raise truncated(f"its strip {index} holds {self.sizes[index]} bytes, too few")
-                data = self._bytes(int(self.offsets[index]) + skip, count)
-                parts.append(np.frombuffer(data, dtype).reshape(end - at, self.width, samples))
-            stored = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
-            out[at - first : end - first] = self._rgb(stored.astype(dtype.newbyteorder("="), copy=False))
-            at = end
-
-    def _bytes(self, offset: int, size: int) -> bytes:
-        handle = self.file.filehandle
-        try:
-            handle.seek(offset)
-            data: bytes = handle.read(size)
-        except OSError as error:
-            raise Refusal("unreadable", f"cannot be read ({error.strerror}).", AGAIN) from error
-        if len(data) != size:
-            raise truncated(f"it ends inside its pixels, at byte {offset + len(data)}")
-        return data
+    def _window(self, top: int, left: int, height: int, width: int) -> Pixels:
+        """Pixels of a window: uint8 [H, W, 3], or [H, W, 1] for grey. Bands in planes of their own are read if used."""
+        used = (3 if self.bands >= 3 else 1) if self.tiles.planes > 1 else self.bands
+        return self._rgb(self.tiles.window(top, left, height, width, used))
 
     def _rgb(self, stored_HWS: NDArray[Any]) -> Pixels:
         """Stored values → uint8 [H, W, 3], or [H, W, 1] for grey."""
@@ -294,7 +223,7 @@ class TiffImage:
         if self._fourth is not None:
             unused = varying_channel(*self._fourth, self.bands)
         else:
-            unused = bands_dropped(2 if self.bands == 2 else 4, self.bands) if self.planes > 1 else ()
+            unused = bands_dropped(2 if self.bands == 2 else 4, self.bands) if self.tiles.planes > 1 else ()
         return (*unused, *depth_dropped(self.page.bitspersample), *pages_dropped(self.pages))
 
     @property

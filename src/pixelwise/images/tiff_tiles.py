@@ -107,13 +107,15 @@ class TiffTiles:
         if page.subsampling not in (None, (1, 1)) and self.compression != JPEG:
             raise Refusal("unread-kind", "its colours are stored at a lower resolution than its brightness.", convert)
 
-    def window(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
+    def window(self, top: int, left: int, height: int, width: int, samples: int = 0) -> NDArray[Any]:
         """Stored values [height, width, S] in native byte order; tiles that the file leaves out are 0.
+
+        `samples`: only the first so many; of samples in planes of their own, the others are not read.
 
         Raises:
             Refusal: a tile or strip that cannot be decoded.
         """
-        out = np.zeros((height, width, self.samples), self.dtype)
+        out = np.zeros((height, width, samples or self.samples), self.dtype)
         tall, wide = self.part
         for row in range(top // tall, -(-(top + height) // tall)):
             for column in range(left // wide, -(-(left + width) // wide)):
@@ -122,11 +124,11 @@ class TiffTiles:
                 x0, x1 = max(column * wide, left), min((column + 1) * wide, left + width)
                 here = out[y0 - top : y1 - top, x0 - left : x1 - left]
                 rows, columns = slice(y0 - row * tall, y1 - row * tall), slice(x0 - column * wide, x1 - column * wide)
-                for plane in range(self.planes):
+                for plane in range(out.shape[2] if self.planes > 1 else 1):
                     index = (plane * self.grid[0] + row) * self.grid[1] + column
                     if self.sizes[index]:
                         first = plane if self.planes > 1 else 0
-                        here[:, :, first : first + self.stored] = self._cut(index, rows, columns)
+                        here[:, :, first : first + self.stored] = self._cut(index, rows, columns)[:, :, : out.shape[2]]
         return out
 
     def absent_in(self, top: int, left: int, height: int, width: int) -> NDArray[np.bool_] | None:

@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from pixelwise.errors import BundleError, ImageError, OutputError, UsageError, as_missing_extra
+from pixelwise.errors import BundleError, ImageError, OutputError, UsageError
 from pixelwise.images.decode import MAX_PIXELS, open_image, pixels_and_dropped
 from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import Refusal, read_bytes, shown, write_whole
@@ -28,9 +28,6 @@ from pixelwise.prediction.large.tile_plan import Tiles, is_large, is_large_tiff
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.outputs import DEFAULT, LARGE_OUTPUTS, OUTPUTS, WholeImage
 from pixelwise.records import OnProgress, Pixels, Prediction, no_progress
-
-if TYPE_CHECKING:
-    from pixelwise.images.tiff import TiffImage
 
 # Why one result cannot be written although others can: its name is too long or not allowed, or a folder has it.
 OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
@@ -164,6 +161,7 @@ def label_tiles_of(
     Raises:
         ImageError: it cannot be read or cut, or an option does not work with tiles.
     """
+    from pixelwise.images.tiff import TiffImage  # which loads tifffile
     from pixelwise.prediction.large.label_large import ArrayImage, label_large, with_ending
 
     possible = (*LARGE_OUTPUTS, "overlay")
@@ -185,7 +183,7 @@ def label_tiles_of(
         results["labels"] = with_ending(base, ".tif")  # which can be georeferenced
     if os.path.realpath(job.image) in map(os.path.realpath, results.values()):
         raise ImageError(f"{shown(job.image)}: its labels would overwrite it. Choose another folder for --out.")
-    image = open_tiff(job.image) if image_HW3 is None else ArrayImage(image_HW3)
+    image = TiffImage(job.image) if image_HW3 is None else ArrayImage(image_HW3)
     name = name_of_image(job)
     facts = label_large(model.engine, job.image, image, base, results, options.tiles, name=name, progress=progress)
     saved = [*results.values(), with_ending(base, ".overlay.png"), with_ending(base, ".json")]
@@ -208,18 +206,6 @@ def rounded(shares: dict[str, float]) -> dict[str, float]:
 def notes_of(dropped: Sequence[DroppedContent]) -> list[dict[str, str]]:
     """Content of an image's file that is not used, as JSON."""
     return [{"kind": one.kind, "message": one.sentence("labelled")} for one in dropped]
-
-
-def open_tiff(path: Path) -> TiffImage:
-    """A TIFF of any size. Raises ImageError: it cannot be read, or the extra `tiff` is missing."""
-    try:
-        from pixelwise.images.tiff import TiffImage
-    except ModuleNotFoundError as error:
-        missing = as_missing_extra(error)
-        if missing is None:
-            raise
-        raise ImageError(f"{shown(path)}: this TIFF is large and must be read piece by piece; {missing}") from error
-    return TiffImage(path)
 
 
 def name_of_image(job: Job) -> str:
