@@ -63,6 +63,20 @@ def test_any_rows_of_any_size_are_those_of_the_whole(
     assert (all_rows(path, step) == pixels).all()
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_any_window_is_a_part_of_the_whole_image(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    height, width = data.draw(st.integers(2, 70)), data.draw(st.integers(2, 90))
+    layout = data.draw(st.sampled_from([{"tile": (16, 32)}, {"rowsperstrip": 5}, {}]))
+    pixels = picture(2, height, width)
+    path = written(tmp_path_factory.mktemp("tiff") / "a.tif", pixels, photometric="rgb",
+                   compression=data.draw(st.sampled_from([None, "lzw"])), **layout)  # fmt: skip
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    bottom, right = data.draw(st.integers(top + 1, height)), data.draw(st.integers(left + 1, width))
+    with TiffImage(path) as image:
+        assert (image.window(top, bottom, left, right) == pixels[top:bottom, left:right]).all()
+
+
 def test_jpeg_tiles_are_decoded_to_rgb(tmp_path: Path) -> None:
     pixels = picture(3, 100, 130)
     path = written(tmp_path / "a.tif", pixels, photometric="rgb", compression="jpeg", tile=(64, 64),

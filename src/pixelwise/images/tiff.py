@@ -1,4 +1,4 @@
-"""Read TIFF, BigTIFF and COG of any size row by row: only the requested tiles or strips are decoded.
+"""Read TIFF, BigTIFF and COG of any size by rows or windows: only the requested tiles or strips are decoded.
 
 Pixels follow the rules of `decode`, and these for bands:
 
@@ -143,6 +143,27 @@ class TiffImage:
             raise refused(self.path, refusal) from refusal
         return out
 
+    def window(self, top: int, bottom: int, left: int, right: int) -> Pixels:
+        """The pixels of `rows` in columns [left, right): uint8 [rows, columns, 3].
+
+        Raises:
+            ImageError: a tile or strip that cannot be decoded.
+        """
+        out = np.empty((bottom - top, right - left, 3), np.uint8)
+        try:
+            with refusing(f"rows {top} to {bottom} cannot be decoded"):
+                out[:] = self._window(top, left, bottom - top, right - left)
+        except Refusal as refusal:
+            raise refused(self.path, refusal) from refusal
+        if self.absent_tiles is not None:
+            out[self.tiles.absent_in(top, left, bottom - top, right - left)] = 0  # black, also where white is zero
+        return out
+
+    @property
+    def windows_are_cheap(self) -> bool:
+        """Whether little more is decoded for a window than its own pixels."""
+        return self.tiles.windows_are_cheap
+
     def _read_rows(self, first: int, stop: int, out: Pixels) -> None:
         if self.tiles.is_plain:
             for top in range(first, stop, PLAIN_ROWS):
@@ -183,7 +204,7 @@ class TiffImage:
         if photometric == 3:
             colours = np.asarray(self.page.colormap)
             if colours.max(initial=0) > 255:  # the standard requires 16 bits; some writers store 8
-                colours = (colours.astype(np.uint32) + 128) // 257
+                colours = colours >> 8  # 255 · 257, and 255 · 256 as others write it, are both 255
             return np.asarray(colours.astype(np.uint8).T[stored_HWS[:, :, 0]])
         if stored_HWS.shape[2] in (2, 4) and stored_HWS.size:
             unused = stored_HWS[:, :, -1]
@@ -229,14 +250,12 @@ class TiffImage:
     @property
     def place(self) -> dict[int, tuple[int, int, Any]]:
         """The georeference: GeoTIFF tags as number → (type, count, value)."""
-        tags = (self.page.tags.get(code) for code in GEO_TAGS)
-        return {int(tag.code): (int(tag.dtype), int(tag.count), tag.value) for tag in tags if tag is not None}
+        return georeference(self.page)
 
     @property
     def resolution(self) -> tuple[Any, Any, int] | None:
         """Pixels per unit, across and down, as fractions, and the unit (1 none, 2 inch, 3 cm); None if not stated."""
-        across, down, unit = (self.page.tags.valueof(code) for code in RESOLUTION_TAGS)
-        return (across, down, int(unit or 2)) if across and down else None
+        return resolution_of(self.page)
 
     def close(self) -> None:
         self.file.close()
@@ -246,6 +265,17 @@ class TiffImage:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def georeference(page: Any) -> dict[int, tuple[int, int, Any]]:
+    """The GeoTIFF tags of tifffile's page as number → (type, count, value)."""
+    tags = (page.tags.get(code) for code in GEO_TAGS)
+    return {int(tag.code): (int(tag.dtype), int(tag.count), tag.value) for tag in tags if tag is not None}
+
+
+def resolution_of(page: Any) -> tuple[Any, Any, int] | None:
+    across, down, unit = (page.tags.valueof(code) for code in RESOLUTION_TAGS)
+    return (across, down, int(unit or 2)) if across and down else None
 
 
 def refused(path: Path, refusal: Refusal) -> ImageError:

@@ -197,7 +197,7 @@ class TiffBands:
         if self.palette:
             colours = np.asarray(page.colormap)
             if colours.max(initial=0) > 255:  # the standard requires 16 bits; some writers store 8
-                colours = (colours.astype(np.uint32) + 128) // 257
+                colours = colours >> 8  # 255 · 257, and 255 · 256 as others write it, are both 255
             return np.asarray(colours.astype(np.uint8).T[values[:, :, 0]])
         bits = int(page.bitspersample)
         if bits < 8:
