@@ -29,7 +29,8 @@ WHOLE_PX = 200_000  # images up to about 450×450 at the scale that their thinne
 SMALL_PX = 200  # a side: smaller images are enlarged, as the encoder halves its input five times
 SMALL_SIDE_PX = 256  # to this
 CLEAR_WIDTH_PX = 5.0  # at which a structure is certainly resolved: images are not shrunk below it
-THIN_PX = 9.0  # classes of this width or thinner are scored at every pixel
+THIN_PX = 9.0  # classes of this width or thinner are thin
+MOSTLY = 0.5  # share of the classes, without the most frequent, that are thin: then every pixel is scored
 CROP_PX = {1: 256, 2: 384}  # stride of the scores → side of the crops of larger images
 MOST_SIDE_PX = 1024  # of whole images at the network's input
 SQUARE = 1.5  # ratio of the sides up to which crops become square, for quarter turns
@@ -208,7 +209,7 @@ def choose_input(draft: Draft, found: Fingerprint) -> None:
             policy="fit", size=size,
         )  # fmt: skip
         return
-    crop = CROP_PX[1 if thinnest and thinnest.width_px <= THIN_PX else 2]
+    crop = CROP_PX[1 if mostly_thin(found, 1.0) else 2]
     size = for_turns((min(crop, nearest_32(height)), min(crop, nearest_32(width))), found)
     if turns(found):
         why = "no up and down: what a pixel shows depends on what is near it, at the scale of the images"
@@ -227,7 +228,7 @@ def for_turns(size: tuple[int, int], found: Fingerprint) -> tuple[int, int]:
 def choose_network(draft: Draft, found: Fingerprint) -> None:
     weights = "ImageNet weights see edges and textures already: far fewer images suffice than from random ones"
     draft.choose("network", "EfficientNet-Lite0 encoder, light decoder", weights, model="fast", encoder="lite0")
-    norm = f"batches of {draft['batch']} are too small to replace the encoder's statistics, enough for the decoder's"
+    norm = "batches are too small to replace the statistics of the encoder, and large enough for the decoder"
     draft.choose("normalisation", "ImageNet's in the encoder, the batch's in the decoder", norm)
     if found.dtype == "float32":
         draft.choose("exposure", "as it is", "values of these bands are measurements, not light on a camera",
@@ -238,21 +239,24 @@ def choose_network(draft: Draft, found: Fingerprint) -> None:
                      even_exposure=True)  # fmt: skip
     if not (draft["model"] == "fast" and draft["encoder"] in ("lite0", "lite1", "lite2")):
         return
-    width = thinnest_seen(draft, found)
-    if width <= THIN_PX:
-        reason = f"the thinnest class is {width:.1f} px wide at the network's input: scores at every pixel"
+    if is_thin(draft, found):
+        reason = f"most classes are at most {THIN_PX:.0f} px wide at the network's input: scores at every pixel"
         draft.choose("stride of the scores", "1", reason, stride=1)
     else:
-        draft.choose(
-            "stride of the scores", "2", "every class is wide enough for scores at every other pixel", stride=2
-        )
+        reason = "most classes are wide enough for scores at every other pixel"
+        draft.choose("stride of the scores", "2", reason, stride=2)
 
 
-def thinnest_seen(draft: Draft, found: Fingerprint) -> float:
-    """Width of the thinnest class at the network's input, in pixels; infinite if none was measured."""
-    if found.thinnest is None:
-        return math.inf
-    return float(found.thinnest.width_px) * scale_at(found.size, draft["size"], draft["policy"])
+def mostly_thin(found: Fingerprint, scale: float) -> bool:
+    """Are most classes thin at this scale? The most frequent one, the ground, does not count."""
+    ground = max(found.classes, key=lambda one: one.share)
+    widths = [one.width_px * scale for one in found.classes if one is not ground and one.width_px == one.width_px]
+    return bool(widths) and sum(width <= THIN_PX for width in widths) >= MOSTLY * len(widths)
+
+
+def is_thin(draft: Draft, found: Fingerprint) -> bool:
+    """Are most classes thin at the network's input?"""
+    return mostly_thin(found, scale_at(found.size, draft["size"], draft["policy"]))
 
 
 def choose_batch(draft: Draft, found: Fingerprint) -> None:
@@ -313,18 +317,19 @@ def choose_augmentation(draft: Draft, found: Fingerprint) -> None:
         draft.choose("stain changes", "random hues", reason, stain=0.3)
     reason = "other days and devices differ in brightness and contrast"
     draft.choose("light changes", "usual strength", reason, light=1.0)
-    if found.rarest_share < RARE and found.labelled >= SPARSE:
+    if found.rarest_share < RARE and found.labelled >= SPARSE and draft["policy"] == "native":
         rarest = min((one for one in found.classes if one.share > 0), key=lambda one: one.share)
         reason = f"{rarest.name} has {rarest.share:.2%} of the pixels"
         draft.choose("crops", "half of them centred on rare classes", reason, rare_share=0.5, views=1)
 
 
 def choose_loss(draft: Draft, found: Fingerprint) -> None:
-    if found.rarest_share < RARE:
+    if found.rarest_share < RARE and draft["policy"] == "native":
         reason = "a rare class counts as much as a frequent one; no class weights, as crops show it often already"
         draft.choose("loss", "cross-entropy + Dice", reason, dice=1.0, class_power=0.0)
     else:
-        draft.choose("loss", "cross-entropy + ½ Dice", "no class is rare", dice=0.5)
+        reason = "by regions as well as by pixels: small objects count as much as large ones"
+        draft.choose("loss", "cross-entropy + ½ Dice", reason, dice=0.5, class_power=0.25)
     if found.labelled < SPARSE:
         few = f"only {found.labelled:.1%} of the pixels are labelled"
         draft.choose("loss pixels", "all", few, all_pixels=True)
@@ -333,8 +338,7 @@ def choose_loss(draft: Draft, found: Fingerprint) -> None:
 
 def choose_length(draft: Draft, found: Fingerprint, budget_s: float | None) -> None:
     """Steps, and how often to validate."""
-    thin = thinnest_seen(draft, found) <= THIN_PX
-    if thin or draft["policy"] == "native":
+    if is_thin(draft, found) or draft["policy"] == "native":
         draft.choose("resolution while training", "full in every epoch", "smaller images would lose thin structures",
                      small_epochs=0.0)  # fmt: skip
     else:
