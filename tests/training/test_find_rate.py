@@ -34,7 +34,7 @@ def test_rates_are_tried_plotted_and_nothing_is_trained(tmp_path: Path, monkeypa
     assert len(points) == len(found.rates)
     assert f"{found.suggestion:.1e}" in found.plot.read_text()
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["learning_rate.svg", "lock"]
-    assert choose_recipe(tmp_path / "run", None, resume=False) == Recipe()  # the folder is free for a training
+    assert choose_recipe(tmp_path / "run", None, {}, resume=False) is None  # the folder is free: to be planned
 
 
 def test_the_plot_lies_within_its_frame() -> None:

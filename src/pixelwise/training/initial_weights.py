@@ -26,8 +26,11 @@ class InitialWeights:
     ]  # "run", "epoch", "sha256" of the weights; of its bundle, where there is one: "temperature", "metrics"
 
 
-def beginning_at(run: Path, recipe: Recipe) -> InitialWeights:
+def beginning_at(run: Path, recipe: Recipe | None) -> InitialWeights:
     """Read the weights of another run's best epoch.
+
+    Args:
+        recipe: of the training to start. None: it is planned around that run's network.
 
     Raises:
         UsageError: `run` is not a run directory with a finished epoch, or its network is not that of `recipe`.
@@ -41,10 +44,10 @@ def beginning_at(run: Path, recipe: Recipe) -> InitialWeights:
             "trained further: its layers are fused."
         )
     theirs = Recipe.from_file(run / "recipe.toml")
-    for part in ("model", "encoder"):
+    for part in ("model", "encoder", "stride") if recipe else ():
         was, asked = getattr(theirs, part), getattr(recipe, part)
         if was != asked:
-            raise UsageError(f"{run}: its {part} is {was}, but this recipe has {asked}. Add --{part} {was}.")
+            raise UsageError(f"{run}: its {part} is {was}, but this recipe has {asked}. Add --set {part}={was}.")
     tensors, state = load_checkpoint(best)
     facts = {
         "run": str(run.resolve()),

@@ -74,6 +74,7 @@ class Start:
 
     resume: bool
     start_from: Path | str | None
+    weights: InitialWeights | None
     budget_s: float | None
     began: float  # of the budget's clock
 
@@ -157,7 +158,8 @@ def train(
     settings = dict(settings or {})
     recipe = choose_recipe(out, recipe, settings, resume)
     seed = recipe.seed if recipe else Recipe().with_values(settings, "settings").seed
-    start = Start(resume, start_from, budget_s, called if began is None else began)
+    weights = None if start_from is None or resume else beginning_at(Path(start_from), recipe)
+    start = Start(resume, start_from, weights, budget_s, called if began is None else began)
     values = choose_values(out, values_of(classes, void, masks), resume)
     with stoppable() as stop:
         dataset = with_validation(open_dataset(data, seed=seed, **values.arguments()), seed)
@@ -170,12 +172,11 @@ def train(
                 checked = check_data(dataset, skip_bad, progress)
                 recipe = recipe or plan_recipe(out, checked.dataset, settings, start, report.tell, progress)
                 distributed.require_equal_shares(recipe.batch)
-                weights = None if start_from is None or resume else beginning_at(Path(start_from), recipe)
                 manifest = describe_data(checked.dataset, checked.used)
-                record_data(out, manifest, start, weights, values)
+                record_data(out, manifest, start, values)
                 training, epoch_data = prepare(checked, recipe, report.tell, progress, where)
                 report.training = training
-                resume_or_start(training, epoch_data, manifest, start, weights, saved, report)
+                resume_or_start(training, epoch_data, manifest, start, saved, report)
                 followed = TrackedRun(out, training.recipe, training.history)
                 report.listeners += trackers.enter_context(tracked(track, followed))
                 best = loop.run_epochs(training, epoch_data, out, report.tell, progress, stop)
@@ -212,9 +213,7 @@ def plan_recipe(
     return planned.recipe
 
 
-def record_data(
-    out: Path, manifest: dict[str, Any], start: Start, weights: InitialWeights | None, values: Values
-) -> None:
+def record_data(out: Path, manifest: dict[str, Any], start: Start, values: Values) -> None:
     """Write RUN/data.json, or for a resumed run, verify it.
 
     Raises:
@@ -227,8 +226,8 @@ def record_data(
     else:
         if values:
             manifest["values"] = values.to_json()
-        if weights is not None:
-            manifest["start"] = weights.facts
+        if start.weights is not None:
+            manifest["start"] = start.weights.facts
         write_whole(recorded, (json.dumps(manifest, indent=1) + "\n").encode())
     distributed.remember_job(out)
 
@@ -238,7 +237,6 @@ def resume_or_start(
     data: EpochData,
     manifest: dict[str, Any],
     start: Start,
-    weights: InitialWeights | None,
     saved: tuple[dict[str, Tensor], dict[str, Any]] | None,
     report: RunReport,
 ) -> None:
@@ -257,9 +255,9 @@ def resume_or_start(
         require_same_budget(report.out, training.budget, start.budget_s)
     elif wanted(recipe.model, recipe.encoder):
         rehearse_export(training.network, data.validation.preprocess)
-    if weights is not None:
-        untrained = take_weights(training, weights)
-        report.tell({"event": "start", **weights.facts, "anew": untrained})
+    if start.weights is not None:
+        untrained = take_weights(training, start.weights)
+        report.tell({"event": "start", **start.weights.facts, "anew": untrained})
     if planned_s is not None:
         fit_to_budget(training, data, planned_s, report.tell)
     start_alike(training)
