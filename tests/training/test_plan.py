@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelwise.errors import DatasetError, UsageError
+from pixelwise.prediction.load_model import load
 from pixelwise.scenes.render_scene import write_scenes
+from pixelwise.trace_events import Event
 from pixelwise.training.fingerprint import ClassFacts, Fingerprint
 from pixelwise.training.plan import plan, plan_from
 from pixelwise.training.recipe import Recipe
+from pixelwise.training.train import train
 
 VESSELS = Fingerprint(
     train=16, val=4, groups=16, size=(584, 565), smallest=(584, 565), largest=(584, 565),
@@ -227,3 +230,27 @@ def test_measuring_never_changes_the_data(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     plan(tmp_path)
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_training_plans_says_why_and_its_recipe_repeats_the_run(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "data", {"train": 3, "val": 1}, height_px=64, width_px=96)
+    settings = {"model": "unet", "pretrained": False, "size": (32, 64), "epochs": 1, "batch": 2}
+    events: list[Event] = []
+    first = train(tmp_path / "data", tmp_path / "first", settings=settings, tell=events.append)
+    (told,) = [event for event in events if event["event"] == "recipe"]
+    assert {"name": "batch size", "value": "batch 2", "reason": "set by you: batch"} in told["choices"]
+    written = json.loads((tmp_path / "first" / "fingerprint.json").read_text(encoding="utf-8"))
+    assert written["choices"] == told["choices"]
+    assert written["fingerprint"]["train"] == 3
+    recipe = Recipe.from_file(tmp_path / "first" / "recipe.toml")
+    assert (recipe.size, recipe.policy, recipe.batch) == ((32, 64), "stretch", 2)
+    again = train(tmp_path / "data", tmp_path / "again", recipe)
+    assert load(again.bundle).digest == load(first.bundle).digest
+
+
+def test_a_plan_is_made_around_the_network_of_other_weights(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "data", {"train": 3, "val": 1}, height_px=64, width_px=96)
+    quick = {"size": (32, 64), "epochs": 1, "batch": 2}
+    train(tmp_path / "data", tmp_path / "first", settings={"model": "unet", "pretrained": False, **quick})
+    train(tmp_path / "data", tmp_path / "next", settings=quick, start_from=tmp_path / "first")
+    assert Recipe.from_file(tmp_path / "next" / "recipe.toml").model == "unet"
