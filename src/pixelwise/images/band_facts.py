@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.errors import ImageError
-from pixelwise.images.banded_image import COLOUR_NAMES, banded_image, is_tiff, numbered
+from pixelwise.images.banded_image import COLOUR_NAMES, banded_image, is_tiff, numbered, tiff_picture
 from pixelwise.images.decode import FORMATS
 from pixelwise.images.files import PNG_MAGIC, Refusal, image_format, read_bytes, read_head, shown, truncated
 from pixelwise.images.image_header import open_image, refusing
@@ -45,8 +45,8 @@ class BandFacts:
     @property
     def may_be_rgb(self) -> bool:
         """Whether the image can be read as 8-bit red, green and blue without loss, if its alpha is constant."""
-        alpha = self.names[-1:] == ("alpha",)
-        return self.dtype == "uint8" and self.pages == 1 and (self.bands in (1, 3) or (self.bands in (2, 4) and alpha))
+        names = (*self.names, "alpha") if self.bands in (1, 3) else self.names
+        return self.dtype == "uint8" and names in (("alpha",), ("grey", "alpha"), (*COLOUR_NAMES, "alpha"))
 
 
 def band_facts(source: Path | bytes, name: str = "image") -> BandFacts:
@@ -78,6 +78,8 @@ def _facts(source: Path | bytes) -> BandFacts:
         return BandFacts(*header.image_shape, raster_type(header.dtype), stored=header.dtype.name)
     kind = image_format(head)
     if is_tiff(head):
+        if picture := tiff_picture(source):
+            return _of_picture(picture[:2], picture[2], False)
         from pixelwise.images.tiff_bands import TiffBands  # which loads tifffile
 
         with TiffBands(source) as tiff:

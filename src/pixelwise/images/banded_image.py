@@ -5,7 +5,8 @@ uint8 and uint16; signed, wider and floating-point numbers become float32. Every
 the pixels tell whether it means transparency. `dropped` names whatever is not in the pixels.
 
     grey, 16-bit       one band of uint8 or uint16, as stored; 1-, 2- and 4-bit spread over 0–255
-    RGB, palette       three bands: red, green, blue; as `decode` gives them if 8-bit
+    RGB, palette       three bands: red, green, blue. 8-bit pixels are those of `decode`, also where a TIFF declares
+                       no data; CMYK becomes RGB
     alpha              a last band named alpha
     TIFF               see `tiff_bands`
     .npy               the bands are the shorter of the first and last axis
@@ -18,7 +19,7 @@ Shapes: H, W height and width in pixels, upright; B bands.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +31,13 @@ from pixelwise.errors import ImageError
 from pixelwise.images.decode import frames_dropped, load, pixels_and_dropped
 from pixelwise.images.decoder_limits import REDUCE, refuse_large
 from pixelwise.images.dropped_content import DroppedContent
-from pixelwise.images.files import Refusal, image_format, read_bytes, read_head, shown, truncated
+from pixelwise.images.files import PngFacts, Refusal, image_format, read_bytes, read_head, shown, truncated
 from pixelwise.images.image_header import OpenedImage, open_image, refusing
-from pixelwise.images.no_data import as_raster, rounding, without_sentinels
+from pixelwise.images.no_data import as_raster, infinite_values, rounding, without_sentinels
 from pixelwise.images.numpy_bands import NUMPY_MAGIC, numpy_header, numpy_values
 from pixelwise.images.orientation import oriented
 from pixelwise.images.png_inflate import bounded_png
-from pixelwise.images.tiff_header import HEADS
+from pixelwise.images.tiff_header import HEADS, picture_of, tiff_at, tiff_bytes
 from pixelwise.records import Raster
 
 if TYPE_CHECKING:
@@ -89,31 +90,55 @@ def read_bands_window(path: Path, top: int, left: int, height: int, width: int) 
     Raises:
         ImageError: as `read_bands`; or the window does not lie within the image.
     """
+    window = (top, left, height, width)
     try:
-        if not is_tiff(read_head(path, 4)):
-            whole = banded_image(read_bytes(path))
-            _check_window((top, left, height, width), whole.pixels.shape[:2])
-            pixels: Any = np.ascontiguousarray(whole.pixels[top : top + height, left : left + width])
-            return BandedImage(pixels, whole.names, whole.dropped, whole.no_data, whole.notes)
-        from pixelwise.images.tiff_bands import TiffBands
-
-        with TiffBands(path) as tiff:
-            _check_window((top, left, height, width), (tiff.height, tiff.width))
-            return _of_tiff(tiff, (top, left, height, width))
+        found = _window_of_tiff(path, window) if is_tiff(read_head(path, 4)) else None
+        if found is not None:
+            return found
+        whole = banded_image(read_bytes(path))
+        _check_window(window, whole.pixels.shape[:2])
+        pixels: Any = np.ascontiguousarray(whole.pixels[top : top + height, left : left + width])
+        return replace(whole, pixels=pixels)
     except Refusal as refusal:
         raise ImageError(f"{shown(path)}: {refusal}") from refusal
+
+
+def _window_of_tiff(path: Path, window: tuple[int, int, int, int]) -> BandedImage | None:
+    """The window; None where only `decode` reads the image: CMYK and compressions that Pillow alone has."""
+    from pixelwise.images.tiff_bands import TiffBands  # which loads tifffile
+
+    picture = tiff_picture(path)
+    try:
+        with TiffBands(path) as tiff:
+            if picture is not None and picture[2] != tiff.bands:
+                return None
+            _check_window(window, (tiff.height, tiff.width))
+            return _of_tiff(tiff, window, picture=picture is not None)
+    except Refusal as refusal:
+        if picture is None or refusal.kind not in ("unread-kind", "missing-extra"):
+            raise
+        return None
 
 
 def banded_image(data: bytes) -> BandedImage:
     """Like `read_bands`. Raises Refusal."""
     if data.startswith(NUMPY_MAGIC):
         return _of_numpy(data)
-    if image_format(data) == "TIFF":
+    if image_format(data) == "TIFF" and tiff_picture(data) is None:
         from pixelwise.images.tiff_bands import TiffBands  # which loads tifffile
 
         with TiffBands(data) as tiff:
             return _of_tiff(tiff, (0, 0, tiff.height, tiff.width))
     return _of_picture(data)
+
+
+def tiff_picture(source: Path | bytes) -> tuple[int, int, int] | None:
+    """`tiff_header.picture_of` a file or its bytes. Raises Refusal: its header cannot be read."""
+    with refusing("its TIFF header cannot be read"):
+        if isinstance(source, bytes):
+            return picture_of(tiff_bytes(source))
+        with tiff_at(source) as file:
+            return picture_of(file)
 
 
 def is_tiff(head: bytes) -> bool:
@@ -136,13 +161,17 @@ def check_size(height: int, width: int, bands: int, itemsize: int) -> None:
         raise Refusal("too-large", f"{needed}; the limit is {MAX_VALUE_BYTES / 2**30:.0f} GiB.", REDUCE)
 
 
-def _of_tiff(tiff: TiffBands, window: tuple[int, int, int, int]) -> BandedImage:
-    check_size(*window[2:], tiff.bands, max(tiff.dtype.itemsize, 4 if tiff.no_data is not None else 1))
+def _of_tiff(tiff: TiffBands, window: tuple[int, int, int, int], *, picture: bool = False) -> BandedImage:
+    """`picture`: `decode` reads it whole, so that what it declares as no data stays as it is."""
+    check_size(*window[2:], tiff.bands, max(tiff.dtype.itemsize, 1 if picture or tiff.dtype.kind == "f" else 4))
     values, absent = tiff.window(*window)
+    if picture:
+        return BandedImage(as_raster(values), tiff.names, tiff.dropped)
     raster = as_raster(values, tiff.no_data, absent, sparse=tiff.is_sparse)
-    notes: tuple[str, ...] = ()
+    notes = infinite_values(values)
     if tiff.no_data is None:
-        raster, notes = without_sentinels(raster, values.dtype)
+        raster, found = without_sentinels(raster, values.dtype)
+        notes = (*notes, *found)
     return BandedImage(raster, tiff.names, (*tiff.dropped, *rounding(values)), tiff.no_data, notes)
 
 
@@ -154,7 +183,7 @@ def _of_numpy(data: bytes) -> BandedImage:
     raster, notes = without_sentinels(as_raster(values), values.dtype)
     axes = {None: "[height, width]", 0: "[bands, height, width]", 2: "[height, width, bands]"}[header.band_axis]
     read_as = f"The array {list(header.shape)} is read as {axes}."
-    return BandedImage(raster, (), rounding(values), None, (read_as, *notes))
+    return BandedImage(raster, (), rounding(values), None, (read_as, *infinite_values(values), *notes))
 
 
 def _of_picture(data: bytes) -> BandedImage:
@@ -163,8 +192,8 @@ def _of_picture(data: bytes) -> BandedImage:
     if opened.pnm is not None and opened.pnm[0].maxval > 255:
         samples = opened.pnm[1].astype(np.uint16, copy=False)
         return _named(samples if samples.ndim == 3 else samples[:, :, None])
-    if opened.png is not None and opened.png.depth == 16:
-        return _named(_of_deep_png(opened))
+    if opened.png is not None and (opened.png.depth == 16 or opened.png.colour in (4, 6)):
+        return _named(_of_png(opened, opened.png))
     mode = opened.image.mode
     if mode in ("LA", "La", "RGBA", "RGBa"):
         image = load(opened.image)
@@ -179,21 +208,17 @@ def _of_picture(data: bytes) -> BandedImage:
     return _named(np.ascontiguousarray(rgb[:, :, :1]) if mode in ("1", "L") else rgb, dropped)
 
 
-def _of_deep_png(opened: OpenedImage) -> NDArray[Any]:
-    assert opened.png is not None
-    bounded = bounded_png(opened.lean, opened.png)
-    with refusing("its 16-bit pixels cannot be decoded"):
-        wide = cv2.imdecode(np.frombuffer(bounded, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    if wide is None or wide.dtype != np.uint16:
-        raise truncated("its 16-bit pixels cannot be decoded")
-    if wide.ndim == 2:
-        values = wide[:, :, None]
-    elif opened.png.colour == 0:
-        values = wide[:, :, :1]
-    elif opened.png.colour == 4:  # OpenCV returns grey and alpha as four channels
-        values = wide[:, :, [0, 3]]
-    else:
-        values = wide[:, :, [2, 1, 0, 3][: 3 if opened.png.colour == 2 else 4]]
+def _of_png(opened: OpenedImage, png: PngFacts) -> NDArray[Any]:
+    """A PNG of 16 bits or with alpha, upright."""
+    bounded = bounded_png(opened.lean, png)
+    with refusing("its pixels cannot be decoded"):
+        found = cv2.imdecode(np.frombuffer(bounded, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if found is None or found.shape[:2] != (png.height, png.width) or found.dtype.itemsize * 8 != png.depth:
+        raise truncated("its pixels cannot be decoded")
+    if found.ndim == 2:
+        values = found[:, :, None]
+    else:  # OpenCV returns grey and alpha as four channels, and colours as blue, green and red
+        values = found[:, :, {0: [0], 2: [2, 1, 0], 4: [0, 3], 6: [2, 1, 0, 3]}[png.colour]]
     return oriented(values, opened.turn)
 
 

@@ -50,6 +50,14 @@ def _equal(values: NDArray[Any], no_data: float) -> NDArray[np.bool_]:
     return np.asarray(values == values.dtype.type(no_data))
 
 
+def infinite_values(values: NDArray[Any]) -> tuple[str, ...]:
+    """Reported: infinite values, which `as_raster` makes NaN."""
+    count = int(np.count_nonzero(np.isinf(values))) if values.dtype.kind == "f" else 0
+    if not count:
+        return ()
+    return (f"{count:,} {'value is' if count == 1 else 'values are'} infinite: taken as no data.",)
+
+
 def without_sentinels(raster: Raster, stored: np.dtype[Any]) -> tuple[Raster, tuple[str, ...]]:
     """NaN for −9999 and the like in signed and float images that declare no value for missing data.
 
@@ -75,7 +83,8 @@ def without_sentinels(raster: Raster, stored: np.dtype[Any]) -> tuple[Raster, tu
 
 def _note(value: str, where: NDArray[np.bool_]) -> str:
     count = int(np.count_nonzero(where))
-    return f"{count:,} values are {value}, far below all others, and are taken as no data."
+    are = "value is" if count == 1 else "values are"
+    return f"{count:,} {are} {value}, far below all others: taken as no data."
 
 
 def rounding(values: NDArray[Any]) -> tuple[DroppedContent, ...]:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from pixelwise.images.files import READ_ONLY, Refusal, truncated
 
 KIND, WIDTH, HEIGHT, BITS, PACKING, SAMPLES, FORMAT = 254, 256, 257, 258, 259, 277, 339  # tags
+COLOURS, ORIENTATION = 262, 274
 STRIPS, STRIP_ROWS, PLANES, TILE_WIDTH, TILE_HEIGHT, TILES = 273, 278, 284, 322, 323, 324
 REDUCED, MASK = (
     1,
@@ -174,6 +175,23 @@ def pages_of(file: TiffFile) -> int:
             break
         at = page.after
     return max(pages, 1)
+
+
+def picture_of(file: TiffFile) -> tuple[int, int, int] | None:
+    """Height, width and bands (1 grey, 3 colour) of a TIFF of one page of at most 8 bits that `decode` reads without
+    loss: grey, palette, RGB or CMYK, upright; None for others. Raises struct.error, Refusal."""
+    page = file.first()
+    bits, samples, kind, colours = (
+        file.number(page, code, otherwise) for code, otherwise in ((BITS, 1), (SAMPLES, 1), (FORMAT, 1), (COLOURS, 1))
+    )
+    expected = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}.get(colours)
+    if bits > 8 or kind != 1 or samples != expected or pages_of(file) > 1:
+        return None
+    height, width = file.number(page, HEIGHT, 0), file.number(page, WIDTH, 0)
+    if not height or not width:
+        raise truncated(f"its header states {width}×{height} pixels")
+    upright = (width, height) if 5 <= file.number(page, ORIENTATION, 1) <= 8 else (height, width)
+    return (*upright, 1 if colours in (0, 1) else 3)
 
 
 def refuse_unread_tiff(file: TiffFile) -> None:

@@ -77,7 +77,7 @@ class TiffTiles:
     def is_plain(self) -> bool:
         """Whether strips are stored uncompressed, so that each row can be read on its own."""
         page = self.page
-        return bool(self.compression == PLAIN and not page.is_tiled and page.bitspersample % 8 == 0
+        return bool(self.compression == PLAIN and not page.is_tiled and page.bitspersample == 8 * self.dtype.itemsize
                     and page.predictor == 1 and page.fillorder == 1)  # fmt: skip
 
     @property
