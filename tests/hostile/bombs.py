@@ -88,8 +88,18 @@ def strips(offset: int, length: int, number: int = 1) -> tuple[tuple[int, int, i
     return (273, 4, number, offset), (279, 4, number, length)
 
 
-def tiff_of_pages(number: int) -> bytes:
-    page = tiff(*BASE, ROWS, *strips(200, 4096))[8:-4]
+def numpy_array(shape: str, dtype: str = "<u2") -> bytes:
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x02\0" + struct.pack("<I", len(header)) + header + bytes(200)
+
+
+def tiff_of_pages(number: int, side: int = 0, bits: int = 0, kind: int = 0, parts: int = 1) -> bytes:
+    """A page, and `number` further ones that all lie in the same bytes and may differ from it."""
+    changed = {
+        code: (code, 4, 1, value) for code, value in ((256, side), (257, side), (258, bits), (339, kind)) if value
+    }
+    tags = {tag[0]: tag for tag in (*BASE, ROWS, *strips(200, 4096, parts))} | changed
+    page = tiff(*tags.values())[8:-4]
     step = len(page) + 4
     pages = b"".join(page + struct.pack("<I", 8 + (i + 1) * step) for i in range(number))
     return b"II*\0" + struct.pack("<I", 8) + pages + page + bytes(4 + 8192)
@@ -180,6 +190,16 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "TIFF: a strip that unpacks": lambda: tiff(
         *BASE[:3], (259, 3, 1, 8), *BASE[4:], ROWS, *strips(122, len(zeros())), after=zeros()
     ),
+    "TIFF: 900 pages of 12-bit floats": lambda: tiff_of_pages(900, bits=12, kind=3),
+    "TIFF: 900 pages of a gigapixel": lambda: tiff_of_pages(900, side=30_000),
+    "TIFF: a page of a million strips after the first": lambda: tiff_of_pages(1, parts=1_000_000),
+    "TIFF: 16-bit, a strip that unpacks": lambda: tiff(
+        *BASE[:2], (258, 3, 1, 16), (259, 3, 1, 8), *BASE[4:], ROWS, *strips(122, len(zeros())), after=zeros()
+    ),
+    "NumPy: 10 billion values": lambda: numpy_array("(99999, 99999)"),
+    "NumPy: 10,000 axes": lambda: numpy_array(str((1,) * 10_000)),
+    "NumPy: nested brackets": lambda: numpy_array("(" * 30_000 + "1" + ",)" * 30_000),
+    "NumPy: Python objects": lambda: numpy_array("(2, 2)", "|O"),
     "BigTIFF: a directory beyond the end": lambda: b"II+\0\x08\0\0\0" + struct.pack("<Q", 2**63),
     "BigTIFF: no end of tags": lambda: b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2**63),
     "WebP: 300,000 chunks": lambda: webp(

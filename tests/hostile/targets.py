@@ -35,15 +35,22 @@ Target = Callable[[Path], Attack]  # a folder for its valid inputs → the attac
 def read_image(data: bytes, _own: Path) -> None:
     """Bytes through the decoders of images and of masks. Raises Refusal where all of them refuse."""
     from pixelwise.datasets.masks.raw_mask import raw_mask_of
+    from pixelwise.images.band_facts import band_facts
+    from pixelwise.images.banded_image import read_bands
     from pixelwise.images.image_files import decode_image, decode_mask_ids
 
     refusals = 0
-    for read in (lambda: decode_image(data, "x"), lambda: decode_mask_ids(data, "x"), lambda: raw_mask_of(data)):
+    for read in (
+        lambda: decode_image(data, "x"),
+        lambda: decode_mask_ids(data, "x"),
+        lambda: raw_mask_of(data),
+        lambda: (band_facts(data), read_bands(data, "x")),
+    ):
         try:
             read()
         except REFUSED:
             refusals += 1
-    if refusals == 3:
+    if refusals == 4:
         raise Refusal("all", "refused", "")
 
 

@@ -28,6 +28,8 @@ def doors(data: bytes, path: Path) -> dict[str, str]:
     """What became of the bytes behind each door. Whatever is no refusal goes through."""
     from pixelwise.datasets.masks.raw_mask import raw_mask_of
     from pixelwise.errors import ImageError, MaskError
+    from pixelwise.images.band_facts import band_facts
+    from pixelwise.images.banded_image import read_bands
     from pixelwise.images.files import Refusal
     from pixelwise.images.image_files import decode_image, decode_mask_ids
     from pixelwise.images.tiff_header import tiff_size
@@ -39,6 +41,8 @@ def doors(data: bytes, path: Path) -> dict[str, str]:
         ("mask", lambda: decode_mask_ids(data, "x").shape, MaskError),
         ("raw", lambda: raw_mask_of(data).size, Refusal),
         ("rows", lambda: rows_of(path), ImageError),
+        ("bands", lambda: read_bands(data, "x").pixels.shape, ImageError),
+        ("facts", lambda: band_facts(path), ImageError),
     ):
         try:
             found[name] = str(read())

@@ -11,9 +11,8 @@ from PIL import Image
 
 from pixelwise.errors import ImageError
 from pixelwise.images.banded_image import COLOUR_NAMES, banded_image, is_tiff, numbered, tiff_picture
-from pixelwise.images.decode import FORMATS
-from pixelwise.images.files import PNG_MAGIC, Refusal, image_format, read_bytes, read_head, shown, truncated
-from pixelwise.images.image_header import open_image, refusing
+from pixelwise.images.files import Refusal, image_format, read_bytes, read_head, shown
+from pixelwise.images.image_header import open_image
 from pixelwise.images.numpy_bands import NUMPY_MAGIC, numpy_header
 from pixelwise.images.orientation import stored_turn
 from pixelwise.images.pnm import pnm_header
@@ -90,18 +89,21 @@ def _facts(source: Path | bytes) -> BandFacts:
         pnm = pnm_header(head)
         bands, deep = pnm.channels, pnm.maxval > 255
         return _of_picture((pnm.height, pnm.width), bands, deep)
-    if kind not in FORMATS:  # HEIC: its reader opens whole files
-        opened = open_image(source if isinstance(source, bytes) else read_bytes(source))
-        return _of_picture(opened.image.size[::-1], BANDS_OF_MODE.get(opened.image.mode, 3), False)
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
-    with refusing(f"its {kind} header cannot be read"), Image.open(file, formats=(kind,)) as image:
-        size = image.size if stored_turn(image) >= 5 else image.size[::-1]
-        mode = image.mode
+    image = _from_head(head, kind) or open_image(source if isinstance(source, bytes) else read_bytes(source)).image
+    size = image.size if stored_turn(image) >= 5 else image.size[::-1]
     if kind == "PNG":
-        if len(head) < 33 or not head.startswith(PNG_MAGIC):
-            raise truncated("it ends inside its header")
         return _of_picture(size, BANDS_OF_PNG.get(head[25], 3), head[24] == 16)
-    return _of_picture(size, BANDS_OF_MODE.get(mode, 3), mode == "I;16")
+    return _of_picture(size, BANDS_OF_MODE.get(image.mode, 3), image.mode == "I;16")
+
+
+def _from_head(head: bytes, kind: str) -> Image.Image | None:
+    """The image, opened from the file's first bytes; None where its decoder needs more of them."""
+    if kind not in ("PNG", "JPEG", "BMP", "GIF", "TGA"):
+        return None
+    try:
+        return Image.open(io.BytesIO(head), formats=(kind,))
+    except Exception:  # of many kinds; with the whole file, `open_image` says what is wrong
+        return None
 
 
 def _of_picture(size: tuple[int, int], bands: int, deep: bool) -> BandFacts:

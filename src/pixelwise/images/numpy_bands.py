@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pixelwise.images.band_names import bands_axis
 from pixelwise.images.files import Refusal, truncated
+from pixelwise.images.image_header import refusing
 
 NUMPY_MAGIC = b"\x93NUMPY"
 MOST_HEADER = 1 << 16
@@ -37,21 +38,25 @@ class NumpyHeader(NamedTuple):
         return (self.shape[1], self.shape[2], self.shape[0]) if self.band_axis == 0 else self.shape  # type: ignore[return-value]
 
 
-def numpy_header(data: bytes) -> NumpyHeader:
-    """Parse the header. Raises Refusal: damaged, Python objects, or not two or three axes of numbers."""
+def array_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Shape, type and offset of the values of a .npy file. Raises Refusal: damaged."""
     stream = io.BytesIO(data[:MOST_HEADER])
-    try:
+    with refusing("its NumPy header cannot be read"):  # damaged ones raise errors of many kinds, tokenize's included
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(stream)
-    except (ValueError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError, AttributeError) as error:
-        raise truncated("its NumPy header cannot be read") from error
+    return shape, dtype, stream.tell()
+
+
+def numpy_header(data: bytes) -> NumpyHeader:
+    """Parse the header. Raises Refusal: damaged, Python objects, or not two or three axes of numbers."""
+    shape, dtype, start = array_header(data)
     if dtype.hasobject or dtype.kind not in "biuf":
         raise Refusal("unread-kind", f"holds {dtype} values; expected whole or floating-point numbers.", REMEDY)
     if len(shape) not in (2, 3) or min(shape) < 1:
         expected = "[height, width], [height, width, bands] or [bands, height, width]"
         raise Refusal("bands", f"is an array of shape {list(shape)}; expected {expected}.", REMEDY)
-    return NumpyHeader(shape, dtype, stream.tell(), bands_axis(shape) if len(shape) == 3 else None)
+    return NumpyHeader(shape, dtype, start, bands_axis(shape) if len(shape) == 3 else None)
 
 
 def numpy_values(data: bytes, header: NumpyHeader) -> NDArray[Any]:

@@ -13,28 +13,21 @@ import numpy as np
 
 from pixelwise.images.decode import MAX_PIXELS, MaskIds
 from pixelwise.images.files import Refusal, read_bytes
-
-MAGIC = b"\x93NUMPY"
+from pixelwise.images.numpy_bands import NUMPY_MAGIC, array_header
 
 
 def mask_ids(path: Path, _entry: str, _size: tuple[int, int]) -> MaskIds:
     """The mask values of a .npy file [H, W]. Raises Refusal."""
     data = read_bytes(path)
     remedy = "Save it with numpy.save, as a uint8 array [height, width] of class ids."
-    if not data.startswith(MAGIC):
+    if not data.startswith(NUMPY_MAGIC):
         raise Refusal("numpy-mask", "is not a NumPy array, despite its suffix.", remedy)
-    try:
-        stream = io.BytesIO(data)
-        version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(stream)
-    except (ValueError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        raise Refusal("truncated", "the file is truncated or damaged: its header cannot be read.", remedy) from error
+    shape, dtype, start = array_header(data)
     if len(shape) != 2 or min(shape) < 1 or dtype.kind not in "biu":
         raise Refusal("numpy-mask", f"holds {dtype} {list(shape)}; expected whole numbers [height, width].", remedy)
     if shape[0] * shape[1] > MAX_PIXELS:
         raise Refusal("too-large", f"{shape[1]}×{shape[0]} pixels; the limit is {MAX_PIXELS:,}.", "Cut it into tiles.")
-    expected = stream.tell() + shape[0] * shape[1] * dtype.itemsize
+    expected = start + shape[0] * shape[1] * dtype.itemsize
     if len(data) < expected:
         raise Refusal("truncated", f"the file is truncated: {len(data)} of {expected} bytes.", "Copy it again.")
     ids = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
