@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.shared_options import (
+    BandNames,
     Classes,
     DataFolder,
     JsonFile,
@@ -39,6 +40,7 @@ def check(
     commonest: Annotated[int | None, typer.Option(metavar="N", help="Keep only the N classes with the most pixels; the others become void.")] = None,
     keep_class: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Keep only this class; can be repeated. The others become void.")] = None,
     masks: Masks = None,
+    bands: BandNames = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Check a dataset and list every problem, where it is, and how to fix it. The dataset is never changed.
@@ -65,7 +67,7 @@ def check(
     with work_bar(console, "checking") as progress:
         report = run_check(
             data, fix=fix, decisions=decisions, model=loaded, progress=lambda what, done, total: progress(done, total),
-            **values_from(classes, void),
+            **values_from(classes, void, None, bands),
         )  # fmt: skip
     write_json(json_file, report.to_json())
     if html:

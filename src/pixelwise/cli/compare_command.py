@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.shared_options import (
+    BandNames,
     Classes,
     DataFolder,
     EngineName,
@@ -33,6 +34,7 @@ def compare(
     classes: Classes = None,
     void: Void = None,
     masks: Masks = None,
+    bands: BandNames = None,
     skip_bad: SkipBad = False,
     engine: EngineName = "auto",
     threads: Threads = None,
@@ -49,7 +51,7 @@ def compare(
     one, other = load(a, threads, engine), load(b, threads, engine)
     with work_bar(console_of(json_file), "comparing") as progress:
         found = run_compare(one, other, data, split=split, skip_bad=skip_bad, progress=progress,
-                            **values_from(classes, void, masks))  # fmt: skip
+                            **values_from(classes, void, masks, bands))  # fmt: skip
     give(found, json_file)
     if fail_if_worse is not None and found.worse_by(fail_if_worse):
         points = -found.miou.difference * 100

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.shared_options import (
+    BandNames,
     Classes,
     DataFolder,
     EngineName,
@@ -34,6 +35,7 @@ def evaluate(
     classes: Classes = None,
     void: Void = None,
     masks: Masks = None,
+    bands: BandNames = None,
     skip_bad: SkipBad = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one HTML file: charts, tables, worst and best images.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the scores of every image as CSV.")] = None,
@@ -54,6 +56,6 @@ def evaluate(
     with work_bar(console_of(json_file), "evaluating") as progress:
         report = run_evaluate(
             opened, data, split=split, skip_bad=skip_bad, html=html, csv=csv, tta=tta, progress=progress,
-            **values_from(classes, void, masks),
+            **values_from(classes, void, masks, bands),
         )  # fmt: skip
     give(report, json_file)

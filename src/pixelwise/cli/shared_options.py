@@ -58,14 +58,17 @@ SplitName = Annotated[str | None, typer.Option("--split", help="Split to use: tr
 Classes = Annotated[list[str] | None, typer.Option("--class", metavar="NAME=VALUE[,VALUE…]", help="Mask values of a class: numbers, ranges (1-65535) or colours (#ff0000); can be repeated. [default: detected]")]  # fmt: skip
 Void = Annotated[list[str] | None, typer.Option("--void", metavar="VALUE[,VALUE…]", help="Mask values that mean unlabelled (void): ignored in training and scores; can be repeated. [default: detected]")]  # fmt: skip
 Masks = Annotated[str | None, typer.Option("--masks", metavar="WORD", help="If an image has several masks: part of the folder or file name of the masks to use.")]  # fmt: skip
+BandNames = Annotated[str | None, typer.Option("--bands", metavar="BAND[,BAND…]", help="Bands of the images to use, in this order: names or numbers from 1, such as nir,red or 4,3,2. [default: all]")]  # fmt: skip
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip broken image-mask pairs instead of stopping.")]
 
 
-def values_from(classes: list[str] | None, void: list[str] | None, masks: str | None = None) -> dict[str, Any]:
-    """--class, --void and --masks as keyword arguments of the functions that read data."""
+def values_from(
+    classes: list[str] | None, void: list[str] | None, masks: str | None = None, bands: str | None = None
+) -> dict[str, Any]:
+    """--class, --void, --masks and --bands as keyword arguments of the functions that read data."""
     from pixelwise.datasets.class_values import parse_values
 
-    return parse_values(classes or (), void or (), masks or "").arguments()
+    return parse_values(classes or (), void or (), masks or "", bands or "").arguments()
 
 
 class Result(Protocol):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.shared_options import (
+    BandNames,
     Classes,
     DataFolder,
     JsonFile,
@@ -50,6 +51,7 @@ def train(
     classes: Classes = None,
     void: Void = None,
     masks: Masks = None,
+    bands: BandNames = None,
     skip_bad: SkipBad = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps (Apple GPU; untested), or auto (an NVIDIA GPU if there is one, otherwise the CPU).")] = "auto",
     json_file: JsonFile = None,
@@ -76,7 +78,7 @@ def train(
     })  # fmt: skip
     options = TrainOptions(
         data, out, recipe_from(recipe), set_here, start_from, budget_s, resume, skip_bad,
-        values_from(classes, void, masks), track or (), device, json_file, began,
+        values_from(classes, void, masks, bands), track or (), device, json_file, began,
     )  # fmt: skip
     if search and find_lr:
         raise UsageError("--find-lr and --search exclude each other: choose one.")

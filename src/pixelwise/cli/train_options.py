@@ -23,7 +23,7 @@ class TrainOptions:
     budget_s: float | None
     resume: bool
     skip_bad: bool
-    values: dict[str, Any]  # --class, --void and --masks
+    values: dict[str, Any]  # --class, --void, --masks and --bands
     track: Sequence[str]
     device: str
     json_file: Path | None

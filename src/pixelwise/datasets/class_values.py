@@ -1,4 +1,4 @@
-"""Mask values as options: `--class NAME=VALUE[,VALUE…]` and `--void VALUE[,VALUE…]`.
+"""How a dataset is read, as options: `--class NAME=VALUE[,VALUE…]`, `--void VALUE[,VALUE…]`, `--masks`, `--bands`.
 
 A value is a number ("255"), a range of numbers ("1-65535", for masks that number objects) or a colour ("#ff0000").
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pixelwise.errors import UsageError
@@ -17,6 +17,7 @@ COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 LARGEST = 2**31 - 1  # masks hold 32-bit integers at most
 
 Given = int | str | Sequence[int | str]  # one value or several, in Python
+GivenBands = str | Sequence[int | str]  # names, or numbers from 1; "nir,red" and ["nir", "red"] are the same
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,15 @@ class Value:
 
 @dataclass(frozen=True)
 class Values:
-    """Which class each value is, and which values mean unlabelled. Empty: nothing was given."""
+    """Which class each value is, which values mean unlabelled, and which files and bands. Empty: nothing was given."""
 
     classes: tuple[tuple[str, tuple[Value, ...]], ...] = ()  # by name, in the order of their ids
     void: tuple[Value, ...] = ()
     masks: str = ""  # part of the masks' folder or file names, if there are several candidates
+    bands: tuple[str, ...] = ()  # names, or numbers from 1, of the images' bands to use, in this order
 
     def __bool__(self) -> bool:
-        return bool(self.classes or self.void or self.masks)
+        return bool(self.classes or self.void or self.masks or self.bands)
 
     @property
     def of_values(self) -> bool:
@@ -57,12 +59,13 @@ class Values:
             "classes": {name: [str(value) for value in values] for name, values in self.classes},
             "void": [str(value) for value in self.void],
             **({"masks": self.masks} if self.masks else {}),
+            **({"bands": list(self.bands)} if self.bands else {}),
         }
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any] | None) -> Values:
         told = row or {}
-        return values_of(told.get("classes"), told.get("void", ()), told.get("masks", ""))
+        return values_of(told.get("classes"), told.get("void", ()), told.get("masks", ""), told.get("bands", ()))
 
     def arguments(self) -> dict[str, Any]:
         """As keyword arguments of `check`, `train`, `evaluate` …"""
@@ -72,20 +75,35 @@ class Values:
         """As written on the command line; "" if nothing was given."""
         parts = [f"--class {quoted(f'{name}={_joined(values)}')}" for name, values in self.classes]
         parts += [f"--void {quoted(_joined(self.void))}"] if self.void else []
-        return " ".join([*parts, *([f"--masks {quoted(self.masks)}"] if self.masks else [])])
+        parts += [f"--masks {quoted(self.masks)}"] if self.masks else []
+        return " ".join([*parts, *([f"--bands {quoted(','.join(self.bands))}"] if self.bands else [])])
 
 
-def values_of(classes: Mapping[str, Given] | None = None, void: Given = (), masks: str = "") -> Values:
-    """Parse Python values: `{"vessel": 255, "rust": ["#ff0000", "#aa0000"]}` and `[9]`.
+def values_of(
+    classes: Mapping[str, Given] | None = None, void: Given = (), masks: str = "", bands: GivenBands = ()
+) -> Values:
+    """Parse Python values: `{"vessel": 255, "rust": ["#ff0000", "#aa0000"]}`, `[9]`, and bands as `["nir", 3]`.
 
     Raises:
-        UsageError: a value is invalid, or is given to two classes.
+        UsageError: a value is invalid, or is given to two classes; a band is given twice.
     """
     named = [(name.strip(), _several(given, f"class {name!r}")) for name, given in (classes or {}).items()]
-    return _checked(named, _several(void, "void"), masks)
+    return replace(_checked(named, _several(void, "void"), masks), bands=bands_given(bands))
 
 
-def parse_values(classes: Sequence[str], void: Sequence[str], masks: str = "") -> Values:
+def bands_given(bands: GivenBands) -> tuple[str, ...]:
+    """`["nir", 3]` or "nir,3" as written. Raises UsageError: an empty name, or a band given twice."""
+    parts = bands.split(",") if isinstance(bands, str) else [str(band) for band in bands]
+    names = tuple(part.strip() for part in parts) if parts != [""] else ()
+    if not all(names) or len({name.lower() for name in names}) < len(names):
+        said = ",".join(names)
+        raise UsageError(
+            f"--bands {said}: expected each band once: names, or numbers from 1, such as 4,3,2 or nir,red."
+        )
+    return names
+
+
+def parse_values(classes: Sequence[str], void: Sequence[str], masks: str = "", bands: str = "") -> Values:
     """Parse options: "vessel=255", "rust=#ff0000,#aa0000"; and "9", "255,#000000". Raises as `values_of`."""
     named: dict[str, list[Value]] = {}
     for text in classes:
@@ -95,7 +113,8 @@ def parse_values(classes: Sequence[str], void: Sequence[str], masks: str = "") -
                 f"--class {text}: expected NAME=VALUE[,VALUE…], such as --class vessel=255 or --class 'rust=#ff0000'."
             )
         named.setdefault(name.strip(), []).extend(_parsed(values, f"--class {text}"))
-    return _checked(list(named.items()), [value for text in void for value in _parsed(text, f"--void {text}")], masks)
+    unlabelled = [value for text in void for value in _parsed(text, f"--void {text}")]
+    return replace(_checked(list(named.items()), unlabelled, masks), bands=bands_given(bands))
 
 
 def parse_value(text: str, where: str = "") -> Value:

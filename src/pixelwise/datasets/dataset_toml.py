@@ -12,8 +12,12 @@ val = ["a", "b"]             # the others go to train
 
 groups = false               # optional, before the tables: a split may divide a volume, video or patient; or a
                              # regular expression whose match in a pair's name is its group
-bands = ["T2w"]              # optional, before the tables: the one channel of volumes to use, or three as RGB
+bands = ["T2w"]              # optional, before the tables: one channel of volumes to use, or three as RGB, in 8 bits
 runs = "columns"             # optional, before the tables: order of run lengths in a CSV, "columns" or "rows"
+
+[bands]                      # optional, instead of the list above, for images of any bands
+names = ["red", "nir"]       # of all bands of an image's file, in order
+use = ["nir"]                # names, or numbers from 1; default: all
 """
 
 from __future__ import annotations
@@ -52,6 +56,8 @@ class DatasetSettings:
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     groups: bool | str = True  # True: detect groups from names and readers, see `groups`
     bands: tuple[str | int, ...] = ()  # one, or three as red, green and blue: names, or numbers from 0
+    band_names: tuple[str, ...] = ()  # of all bands of an image's file
+    used_bands: tuple[str | int, ...] = ()  # names, or numbers from 1; (): all
     runs: str = ""  # "columns" or "rows": how a table's run lengths number pixels; "": not declared
     told_void: frozenset[int] = frozenset()  # the part of `void` that the file itself declares
     colours: Mapping[int, int] = field(default_factory=dict)  # 0xRRGGBB → class id or VOID, for the colours in the file
@@ -120,7 +126,9 @@ def settings_of(table: Mapping[str, Any], path: Path) -> DatasetSettings:
             f"`groups` is {groups!r}; expected true, false or a regular expression.",
             "For example: groups = false",
         )
-    bands = bands_of(table.get("bands", []), path)
+    own_bands = table.get("bands", [])
+    bands = () if isinstance(own_bands, dict) else bands_of(own_bands, path)
+    band_names, used_bands = band_table(own_bands, path) if isinstance(own_bands, dict) else ((), ())
     runs = table.get("runs", "")
     if runs not in ("", "columns", "rows"):
         fail(path, f"`runs` is {runs!r}; expected how pixels are numbered.", 'Write runs = "columns" or runs = "rows".')
@@ -129,6 +137,8 @@ def settings_of(table: Mapping[str, Any], path: Path) -> DatasetSettings:
         splits=splits,
         groups=groups,
         bands=bands,
+        band_names=band_names,
+        used_bands=used_bands,
         runs=runs,
         told_void=frozenset(declared_void),
         colours=dict.fromkeys(void_colours, VOID),
@@ -155,6 +165,19 @@ def bands_of(value: object, path: Path) -> tuple[str | int, ...]:
     if len(rows) not in (0, 1, 3) or not all(type(row) in (str, int) for row in rows):
         fail(path, f"`bands` is {value!r}; expected one channel or three.", 'For example: bands = ["T2w"].')
     return tuple(rows)
+
+
+def band_table(table: Mapping[str, Any], path: Path) -> tuple[tuple[str, ...], tuple[str | int, ...]]:
+    """[bands]: the names of all bands, and those to use, as names or numbers from 1."""
+    refuse_unknown_keys(table, ("names", "use"), "[bands]", path)
+    names, used = table.get("names", []), table.get("use", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        fail(path, f"[bands] names is {names!r}; expected a list of names.", 'For example: names = ["red", "nir"].')
+    if len({name.lower() for name in names}) < len(names):
+        fail(path, f"[bands] names is {names!r}; a name occurs twice.", "Give every band its own name.")
+    if not isinstance(used, list) or not all(type(band) in (str, int) for band in used):
+        fail(path, f"[bands] use is {used!r}; expected names, or numbers from 1.", 'For example: use = ["nir", 3].')
+    return tuple(name.strip() for name in names), tuple(used)
 
 
 def void_of(value: object, path: Path) -> tuple[list[int], list[int]]:

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pixelwise.datasets.channel_files import grouped_channels
+from pixelwise.datasets.field_of_view import without_fields_of_view
 from pixelwise.datasets.file_kinds import MASK_SUFFIXES
 from pixelwise.datasets.folder_roles import (
     ByRole,
@@ -110,6 +112,8 @@ def list_pairs(root: Path, word: str = "") -> Listing:
     for split, own in sorted(sets.items()):
         for images, folders in own:
             masks = sorted(_chosen(folders, root, word), key=_numbers_objects)
+            if len(masks) > 1 and not word:
+                masks = without_fields_of_view(masks, listing)
             if len(masks) > 1:
                 choices |= dict.fromkeys(_telling(masks, listing))
             _pair_set(images, masks[0], split, listing, word, choices)
@@ -258,7 +262,7 @@ def _pair_set(images: Path, masks: Path, split: str, listing: Listing, word: str
 
 
 def pairs_in_folders(images: Files, masks: Files, of_images: Path, of_masks: Path, listing: Listing) -> list[Sample]:
-    images, masks, note = rekeyed(images, masks)
+    images, masks, note = rekeyed(grouped_channels(images, masks, listing), masks)
     if note and note not in listing.notes:
         listing.notes.append(note)
     return pair_files(without_side_files(images, masks, of_images, listing), masks, of_images, of_masks, listing)

@@ -2,7 +2,8 @@
 
 A reader that knows the group sets `Sample.group`. Otherwise names must be unambiguous, because many datasets number
 independent images consecutively: a word such as frame, slice or patch before the number, a prefix such as patient or
-volume, grid positions x and y, or several numbered series, each with consecutive numbers.
+volume, grid positions x and y, or several numbered series, each with consecutive numbers. Last, the images themselves
+may show that they are slices of one stack, see `stacks`.
 
 Groups are strings; samples of one group share the same string.
 """
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from pixelwise.datasets.stacks import is_one_stack
 from pixelwise.images.files import shown
 from pixelwise.records import Sample
 
@@ -35,6 +37,7 @@ WHOLE_WORDS = frozenset(
         *("document", "doc", "book", "batch"),
     ]
 )
+STACK = "one stack or film"
 MOST = 0.8  # of the samples must be in groups
 REGULAR = 0.5  # of the steps between consecutive numbers must be equal
 FEW = 3  # minimum median number of samples per group
@@ -96,6 +99,10 @@ def found_groups(samples: Sequence[Sample], rule: str | bool = True) -> Groups:
         groups = find(samples)
         if groups.of:
             return groups
+    if is_one_stack(samples):
+        return Groups(
+            dict.fromkeys((sample.name for sample in samples), STACK), "each image is most like its neighbour"
+        )
     return Groups({})
 
 

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from pixelwise.datasets.formats.reader_errors import refusals
+from pixelwise.datasets.inspect_bands import inspect_bands
 from pixelwise.datasets.masks.inspection import (
-    DETAIL_PX,
     KEPT_CODES,
     THUMBNAIL_PX,
     ImageInspection,
@@ -24,24 +24,26 @@ from pixelwise.datasets.masks.inspection import (
     RejectedFile,
 )
 from pixelwise.datasets.masks.raw_mask import RawMask, raw_mask_of
+from pixelwise.datasets.picture_hash import SAMPLED_PX, detail_of, difference_hash
 from pixelwise.datasets.read_sample import image_bytes, stored_mask_ids
 from pixelwise.images.decode import MaskIds, OpenedImage, open_image, opened_mask_ids, pixels_and_dropped, stored_depth
 from pixelwise.images.files import Refusal, read_bytes
 from pixelwise.images.image_files import count_ids, counted_ids
-from pixelwise.records import Colour, Pixels, Sample
+from pixelwise.records import RGB, Bands, Colour, Sample
 
 LARGE_PIXELS = 8_000_000  # of an image or mask; decoding two of these at a time would fill the memory
 LARGE = threading.Lock()
 MANY_IDS = 64
 FEW_IDS = 8
-SAMPLED_PX = 64  # an image is averaged from about this many pixels per side
-GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def inspect_pair(sample: Sample, *, thoroughly: bool = False, sampled: bool = False) -> PairInspection:
+def inspect_pair(
+    sample: Sample, bands: Bands = RGB, *, thoroughly: bool = False, sampled: bool = False
+) -> PairInspection:
     """Read one pair: whole files, all pixels.
 
     Args:
+        bands: those of the dataset.
         thoroughly: also what only `check` needs: the thumbnail, and the content
             of masks that hold no class ids.
         sampled: also what is too slow for every pair: connected components, flat pixels.
@@ -50,7 +52,10 @@ def inspect_pair(sample: Sample, *, thoroughly: bool = False, sampled: bool = Fa
     image = mask = None
     try:
         with refusals():
-            image = inspect_image(image_bytes(sample), thoroughly)
+            if bands == RGB:
+                image = inspect_image(image_bytes(sample), thoroughly)
+            else:
+                image = inspect_bands(sample, bands, thoroughly)
     except Refusal as refusal:
         refused.append(RejectedFile(False, without_traceback(refusal)))
     if sample.mask is None:
@@ -113,21 +118,6 @@ def inspect_opened_image(data: bytes, opened: OpenedImage, thoroughly: bool) -> 
         dropped,
         detail_of(pixels_HW3),
     )
-
-
-def detail_of(pixels_HW3: Pixels) -> bytes:
-    """A small grey image, to detect that two images show the same picture."""
-    grey_HW = cv2.cvtColor(np.ascontiguousarray(pixels_HW3), cv2.COLOR_RGB2GRAY)
-    return cv2.resize(grey_HW, (DETAIL_PX, DETAIL_PX), interpolation=cv2.INTER_AREA).tobytes()
-
-
-def difference_hash(pixels_hw3: Pixels) -> int:
-    """64 bits that stay nearly the same when an image is resized, recompressed or relit.
-
-    Krawetz, "Kind of like that", 2013 (dHash).
-    """
-    small_89 = cv2.resize(pixels_hw3, (9, 8), interpolation=cv2.INTER_AREA).astype(np.float32) @ GREY
-    return int.from_bytes(np.packbits(small_89[:, 1:] > small_89[:, :-1]).tobytes(), "big")
 
 
 def inspect_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly: bool, sampled: bool) -> MaskInspection:

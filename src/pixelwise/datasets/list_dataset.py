@@ -5,13 +5,14 @@ No file is decoded here. `Dataset.notes` holds the decisions, `Dataset.problems`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pixelwise.datasets import found_folders, mask_layers
 from pixelwise.datasets.class_names import undeclare_too_many
+from pixelwise.datasets.dataset_bands import choose_bands
 from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, DatasetSettings, read_settings
 from pixelwise.datasets.file_kinds import MASK_SUFFIXES
 from pixelwise.datasets.formats import (
@@ -48,7 +49,7 @@ from pixelwise.datasets.splits import divide
 from pixelwise.datasets.unrecognised import diagnosis, why_unrecognised
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.images.files import real_path, shown
-from pixelwise.records import ClassList, Dataset, Problem, Sample
+from pixelwise.records import RGB, Bands, ClassList, Dataset, Problem, Sample
 
 
 class Layout(Protocol):
@@ -98,12 +99,17 @@ class Listed:
     layout: str
     listing: Listing
     settings: DatasetSettings
+    bands: Bands = RGB
 
 
-def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, masks: str = "") -> Listed:
+def list_dataset(
+    path: Path | str, *, seed: int = 0, val_share: float = 0.2, masks: str = "", bands: Sequence[str] = ()
+) -> Listed:
     """The first half of `open_dataset`: everything but the classes. Same arguments and errors.
 
-    `masks`: part of the masks' folder or file names, if there are several candidates.
+    Args:
+        masks: part of the masks' folder or file names, if there are several candidates.
+        bands: names, or numbers from 1, of the bands to use; (): as dataset.toml states, otherwise all.
     """
     root = Path(path)
     if not 0 < val_share < 1:
@@ -128,17 +134,18 @@ def list_dataset(path: Path | str, *, seed: int = 0, val_share: float = 0.2, mas
     use_images_once(listing)
     report_links(listing)
     if settings.bands and layout != "nifti":
-        message = f"`bands` is ignored: the layout {layout} has no channels to select."
-        listing.warn("bands-ignored", listing.root / FILE_NAME, message, "Remove it; it selects channels of volumes.")
+        message = f"the list `bands` is ignored: it selects channels of volumes, and the layout is {layout}."
+        listing.warn("bands-ignored", listing.root / FILE_NAME, message, 'Write a table: [bands] use = ["nir", 3].')
     if root != Path(path):
         listing.notes.append(f"The data is in {shown(root.relative_to(path))}/.")
     if layout in HALF and not any(listing.splits.values()):
         listing.notes += [line.strip() for line in diagnosis(root)]
     undeclare_too_many(listing, settings)
+    chosen = choose_bands(listing, settings, bands)
     if listing.declared is None and settings.classes is None and not listing.source:
         listing.void |= void_of_tables(listing.root)
     divide(listing, settings, seed, val_share)
-    return Listed(layout, listing, settings)
+    return Listed(layout, listing, settings, chosen)
 
 
 def _unwrapped(root: Path, layout: str | None) -> tuple[Path, str | None]:
@@ -215,4 +222,5 @@ def dataset_of(listed: Listed, classes: ClassList, mask_ids: Mapping[int, int]) 
         mask_ids=mask_ids,
         notes=tuple(listing.notes),
         problems=tuple(listing.problems),
+        bands=listed.bands,
     )

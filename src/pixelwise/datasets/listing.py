@@ -40,6 +40,7 @@ class Listing:
     void: frozenset[int] = frozenset()  # ids in the masks
     source: str = ""  # of `names`, for messages; "" if none
     choices: tuple[str, ...] = ()  # words for `--masks`, if several folders could be the masks
+    channels: dict[Path, list[tuple[str, Path]]] = field(default_factory=dict)  # of images with one file a channel
     near: list[Sample] = field(default_factory=list)  # names that differ in case or Unicode form only: not in splits
 
     def where(self, path: Path) -> str:

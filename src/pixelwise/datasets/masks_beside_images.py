@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from pixelwise.datasets.channel_files import grouped_channels
 from pixelwise.datasets.file_kinds import MASK_SUFFIXES, UNREAD_PHOTOS
 from pixelwise.datasets.folder_roles import ASIDE_WORDS, MASK_WORDS, folders_with_images, is_drawn
 from pixelwise.datasets.listing import Listing
@@ -41,6 +42,10 @@ def divided(root: Path, listing: Listing, word: str, choices: dict[str, None]) -
     if aside:
         names = f"{len(aside):,} files, such as {shown(aside[0].name)}"
         listing.notes.append(f"Left out, as their names mark them as neither images nor masks: {names}.")
+    if masks and images:
+        by_image = grouped_channels(images, masks, listing)
+        if by_image is not images:
+            return by_image, masks
     if masks and images and not endings_of(images, masks)[1:]:
         new_images, new_masks, _ = rekeyed(images, masks)
         if not new_images.keys() & new_masks.keys():  # 001/image.png next to 001/mask.png: by their folders

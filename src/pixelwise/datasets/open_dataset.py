@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pixelwise.datasets.class_values import Given, values_of
+from pixelwise.datasets.class_values import Given, GivenBands, values_of
 from pixelwise.datasets.list_dataset import list_dataset
 from pixelwise.datasets.read_masks import open_listed
 from pixelwise.records import Dataset
@@ -19,6 +19,7 @@ def open_dataset(
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
     masks: str = "",
+    bands: GivenBands = (),
 ) -> Dataset:
     """Open a folder of images and masks in any supported layout.
 
@@ -27,7 +28,10 @@ def open_dataset(
     added. A folder with "train" but no "val" is split in the same way.
 
     Classes come from `classes`, dataset.toml, the format, or the values found in the masks; 0 and 255, or any other two
-    values, are background and foreground. The `notes` and `problems` of the result report how masks are read.
+    values, are background and foreground.
+
+    Images of 8 bits in grey or colour are read as RGB; any others with all their bands, in full depth: `bands` of the
+    result. The `notes` and `problems` of the result report how masks are read.
 
     Args:
         path: the dataset's folder.
@@ -37,12 +41,14 @@ def open_dataset(
             detected.
         void: mask values that mean unlabelled. Default: detected.
         masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        bands: bands of the images to use, in this order: names, or numbers from 1; "nir,red" or ["nir", 3]. Default:
+            all.
 
     Returns:
         Dataset: classes, and samples by split; no image has been decoded yet.
 
     Raises:
-        UsageError: no such folder, a share outside 0–1, or a value that no mask contains.
+        UsageError: no such folder, a share outside 0–1, a value that no mask contains, or a band that no image has.
         DatasetError: no layout is detected, dataset.toml is wrong, or the masks cannot be read as classes. If no class
             is found at all, `problems` contains "no-classes" and the classes are a placeholder.
 
@@ -52,5 +58,6 @@ def open_dataset(
         >>> {split: len(samples) for split, samples in data.splits.items()}
         {'train': 4, 'val': 2, 'test': 2}
     """
-    listed = list_dataset(path, seed=seed, val_share=val_share, masks=masks)
-    return open_listed(listed, values_of(classes, void, masks))
+    values = values_of(classes, void, masks, bands)
+    listed = list_dataset(path, seed=seed, val_share=val_share, masks=masks, bands=values.bands)
+    return open_listed(listed, values)

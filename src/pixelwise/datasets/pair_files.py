@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
+from pixelwise.datasets.channel_files import grouped_channels, with_channels
 from pixelwise.datasets.file_kinds import (
     DRAWING_SUFFIXES,
     IMAGE_SUFFIXES,
@@ -38,9 +39,8 @@ _HOW = {"case": "upper and lower case", "unicode": "the Unicode form of a letter
 
 def pair_folders(images: Path, masks: Path, listing: Listing) -> list[Sample]:
     """Pair the files of two folders by relative path without suffix, in the order of these names."""
-    image_files, mask_files, note = rekeyed(
-        image_files_in(images, listing), image_files_in(masks, listing, MASK_SUFFIXES)
-    )
+    found = image_files_in(masks, listing, MASK_SUFFIXES)
+    image_files, mask_files, note = rekeyed(grouped_channels(image_files_in(images, listing), found, listing), found)
     if note and note not in listing.notes:
         listing.notes.append(note)
     image_files = without_side_files(image_files, mask_files, images, listing)
@@ -99,7 +99,7 @@ def pair_files(image_files: Files, mask_files: Files, images: Path, masks: Path,
             listing.error("image-missing", of_mask[0], what, remedy)
         if len(of_image) == 1 and len(of_mask) == 1:
             samples.append(sample_of(of_image[0], of_mask[0], listing))
-    return samples
+    return with_channels(samples, listing)
 
 
 def _nearest(key: str, lone: Sequence[str], files: Files) -> str:

@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
@@ -45,11 +46,15 @@ from pixelwise.datasets.formats.reader_errors import refusals
 from pixelwise.datasets.masks.mask_part import from_entry, labels_by
 from pixelwise.datasets.masks.raw_mask import RawMask, raw_mask_of
 from pixelwise.datasets.masks.relabel import fitted_to
+from pixelwise.datasets.stacked_files import names_and_sample, stacked, stacked_bytes, stacked_facts
 from pixelwise.errors import ImageError, MaskError
+from pixelwise.images.band_facts import BandFacts, band_facts
+from pixelwise.images.banded_image import BandedImage, banded_image
 from pixelwise.images.decode import MaskIds, mask_ids_of, open_image
 from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.images.image_files import decode_image, labels_from_ids
-from pixelwise.records import Labels, Pixels, Sample
+from pixelwise.images.read_as import chosen
+from pixelwise.records import RGB, Bands, Labels, Pixels, Raster, Sample
 
 ImageReader = Callable[[Path, str], bytes]
 MaskReader = Callable[[Path, str, tuple[int, int]], MaskIds]  # the file, the part, the image's (H, W)
@@ -57,7 +62,10 @@ MaskReader = Callable[[Path, str, tuple[int, int]], MaskIds]  # the file, the pa
 IMAGE_READERS: dict[str, ImageReader] = {
     "nifti": nifti.image_bytes,
     "parquet": parquet.image_bytes,
+    "stack": stacked_bytes,
 }
+BAND_READERS: dict[str, Callable[[Path, str], BandedImage]] = {"nifti": nifti.bands, "stack": stacked}
+FACT_READERS: dict[str, Callable[[Path, str], BandFacts]] = {"nifti": nifti.facts, "stack": stacked_facts}
 MASK_READERS: dict[str, MaskReader] = {
     "ade20k-full": ade20k_full.mask_ids,
     "cityscapes": cityscapes.mask_ids,
@@ -86,7 +94,8 @@ MASK_READERS: dict[str, MaskReader] = {
 
 
 def image_bytes(sample: Sample) -> bytes:
-    """The bytes of a sample's image, in a format that `images.decode_image` reads. Raises Refusal."""
+    """The bytes of a sample's image, in a format that `images` reads. Raises Refusal."""
+    _, sample = names_and_sample(sample)
     if not sample.image_part:
         return read_bytes(sample.image)
     reader, _, entry = sample.image_part.partition(":")
@@ -145,7 +154,17 @@ def stored_digests(sample: Sample) -> list[bytes]:
 
 def upright_size(data: bytes) -> tuple[int, int]:
     """(H, W) of an image after its EXIF orientation, from its header. Raises Refusal."""
-    opened = open_image(data)
+    try:
+        opened = open_image(data)
+    except Refusal:
+        with refusals():
+            try:
+                facts = band_facts(data)
+            except ImageError:
+                facts = None
+        if facts is None:
+            raise
+        return facts.height, facts.width
     width, height = opened.image.size
     return (width, height) if opened.turn >= 5 else (height, width)
 
@@ -153,14 +172,62 @@ def upright_size(data: bytes) -> tuple[int, int]:
 def image_size_of(sample: Sample) -> tuple[int, int]:
     """(H, W) of the upright image, from its header. Raises ImageError."""
     try:
+        if names_and_sample(sample)[1].image_part.partition(":")[0] in FACT_READERS:
+            facts = sample_facts(sample)
+            return facts.height, facts.width
         return upright_size(image_bytes(sample))
     except Refusal as refusal:
         raise ImageError(f"{shown(sample.image)}: {refusal}") from refusal
 
 
-def read_sample_image(sample: Sample) -> Pixels:
-    """Read the image as uint8 [H, W, 3] RGB. Raises ImageError, see `images.read_image`."""
+def stored_orientation(data: bytes) -> int:
+    """The EXIF orientation of an image, 1 to 8; 1 for files that only `read_bands` reads: it turns them upright."""
     try:
+        return open_image(data).turn
+    except Refusal:
+        return 1
+
+
+def sample_bands(sample: Sample, data: bytes | None = None) -> BandedImage:
+    """All bands of a sample's image, in full depth, with their names. `data`: its bytes, if read. Raises Refusal."""
+    names, inner = names_and_sample(sample)
+    reader, _, entry = inner.image_part.partition(":")
+    if reader in BAND_READERS:
+        with refusals():
+            image = BAND_READERS[reader](inner.image, entry)
+    else:
+        image = banded_image(image_bytes(inner) if data is None else data)
+    return replace(image, names=names) if len(names) == image.pixels.shape[2] else image
+
+
+def sample_facts(sample: Sample) -> BandFacts:
+    """The bands of a sample's image, from headers alone. Raises ImageError, Refusal."""
+    _, inner = names_and_sample(sample)
+    reader, _, entry = inner.image_part.partition(":")
+    if not reader:
+        return band_facts(inner.image)
+    with refusals():
+        if reader in FACT_READERS:
+            return FACT_READERS[reader](inner.image, entry)
+        return band_facts(image_bytes(inner), shown(inner.image))
+
+
+@overload
+def read_sample_image(sample: Sample) -> Pixels: ...
+@overload
+def read_sample_image(sample: Sample, bands: Bands) -> Raster: ...
+def read_sample_image(sample: Sample, bands: Bands = RGB) -> Raster:
+    """Read the image as a dataset with these bands takes it.
+
+    Returns:
+        RGB: uint8 [H, W, 3]. Other bands: uint8, or float32 with NaN where the file has no data, [H, W, bands].
+
+    Raises:
+        ImageError: see `images.read_image`; or the image has other bands.
+    """
+    try:
+        if bands != RGB:
+            return chosen(sample_bands(sample), bands, shown(sample.image))
         data = image_bytes(sample)
     except Refusal as refusal:
         raise ImageError(f"{shown(sample.image)}: {refusal}") from refusal
@@ -189,5 +256,5 @@ def fitted_labels(sample: Sample, labels: Labels, image_size: tuple[int, int]) -
     assert sample.mask is not None
     part = sample.mask_part.startswith("coded:") and '"inside"' not in sample.mask_part
     turn = open_image(read_bytes(sample.mask)).turn if part or not sample.mask_part else 1
-    fitted = fitted_to(labels, turn, image_size, open_image(image_bytes(sample)).turn, None, False)
+    fitted = fitted_to(labels, turn, image_size, stored_orientation(image_bytes(sample)), None, False)
     return labels if isinstance(fitted, str) else fitted[0]

@@ -19,9 +19,10 @@ from pathlib import PurePath
 from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, DatasetSettings, fail
 from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
 from pixelwise.datasets.folder_roles import chance_splits, split_of_folder
-from pixelwise.datasets.groups import Groups, found_groups
+from pixelwise.datasets.groups import STACK, Groups, found_groups
 from pixelwise.datasets.listing import Listing
 from pixelwise.datasets.split_lists import SplitList, split_lists
+from pixelwise.datasets.stacks import by_number
 from pixelwise.images.files import shown
 from pixelwise.records import Sample
 
@@ -177,7 +178,13 @@ def _of_groups(groups: Groups, train: Sequence[Sample], val: Sequence[Sample]) -
         return ""
     own = [{groups.of[sample.name] for sample in part if sample.name in groups.of} for part in (train, val)]
     if own[0] & own[1]:
-        return " All of them are of one group, which is split anyway: scores on val will be inflated."
+        names = f"{shown(val[0].name)} to {shown(val[-1].name)}" if len(val) > 1 else shown(val[0].name)
+        which = (
+            f"{groups.why}, so val is one block of them, {names}"
+            if STACK in groups.of.values()
+            else (f"All of them are of one group ({groups.why}), which is split anyway; val is its end, {names}")
+        )
+        return f" {which[0].upper()}{which[1:]}: scores on images beside those of train will be inflated."
     where = f"{len(own[0])} in train and {len(own[1])} in val"
     return (
         f" Groups stay whole, {where}: {groups.why}, such as {shown(next(iter(groups.of.values())).rstrip('/'))}; "
@@ -191,8 +198,8 @@ def hashed_split(
     """Divide samples into train and val by a hash of seed and name, groups by a hash of seed and group.
 
     Hashes below the share go to val, lowest first, but at most share × samples, rounded up; below 50 samples exactly
-    that many, otherwise at least three quarters of it, as far as groups allow. Both are non-empty for two samples or
-    more. A single group is divided, its last samples to val.
+    that many, rounded to the nearest, otherwise at least three quarters of it, as far as groups allow. Both are
+    non-empty for two samples or more. A single group is divided: its last samples, by their numbers, are val.
     """
     groups = found_groups(samples) if groups is None else groups
     alike = Counter(_own_name(sample) for sample in samples)
@@ -206,7 +213,9 @@ def hashed_split(
         places.setdefault(key, _place(unit or own, seed))
     if len(members) == 1 and len(samples) > 1:
         most = min(_share(val_share, len(samples)), len(samples) - 1)
-        return list(samples[:-most]), list(samples[-most:])
+        ordered = by_number(samples)
+        block = {sample.name for sample in ordered[-most:]}
+        return [s for s in ordered if s.name not in block], ordered[-most:]
     val_names = _drawn(places, members, len(samples), val_share)
     train = [sample for sample in samples if sample.name not in val_names]
     return train, [sample for sample in samples if sample.name in val_names]
@@ -226,8 +235,9 @@ def _drawn(places: Mapping[str, float], members: Mapping[str, Sequence[str]], co
 
 
 def _share(val_share: float, count: int) -> int:
-    """The maximum size of val for `count` samples: the share, rounded up."""
-    return math.ceil(round(val_share * count, 9))
+    """The maximum size of val for `count` samples: the share, rounded; for few samples to the nearest, at least 1."""
+    wanted = round(val_share * count, 9)
+    return max(math.floor(wanted + 0.5), 1) if count < SMALL else math.ceil(wanted)
 
 
 def _own_name(sample: Sample) -> str:

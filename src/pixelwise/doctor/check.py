@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pixelwise.datasets.class_values import Given, Values, parse_value, values_of
+from pixelwise.datasets.class_values import Given, GivenBands, Values, parse_value, values_of
 from pixelwise.datasets.masks.mask_reading import MaskChoices
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.doctor.check_report import CheckReport
@@ -25,6 +25,7 @@ def check(
     decisions: object = None,
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
+    bands: GivenBands = (),
     model: Predicts | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> CheckReport:
@@ -37,6 +38,8 @@ def check(
         classes: class name → the mask values of the class: numbers, "1-99" for a range, "#rrggbb" for a colour. None:
             detected.
         void: mask values that mean unlabelled. Default: detected.
+        bands: bands of the images to use, in this order: names, or numbers from 1; "nir,red" or ["nir", 3]. Default:
+            all.
         model: a model from `load` that finds suspected label errors. None: no search for them.
         progress: called with (current step, done, total), in the calling thread.
 
@@ -59,14 +62,14 @@ def check(
     chosen = decisions if isinstance(decisions, Decisions) else Decisions()
     if fix is None:
         _refuse_without_copy(chosen.of_copy())
-    own = values_of(classes, void)
+    own = values_of(classes, void, bands=bands)
     asked = MaskChoices(
         Values(own.classes, (*own.void, *(parse_value(text) for text in chosen.void_values))),
         tuple(parse_value(text) for text in chosen.class_values),
         chosen.binary_foreground,
         chosen.background,
     )
-    diagnosis = diagnose(data, progress, masks=chosen.masks or "", asked=asked)
+    diagnosis = diagnose(data, progress, masks=chosen.masks or "", asked=asked, bands=own.bands)
     report = diagnosis.report
     if model is not None:
         good = {

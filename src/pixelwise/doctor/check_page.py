@@ -11,13 +11,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pixelwise.datasets.inspect_bands import band_values, own_range
 from pixelwise.datasets.masks.raw_mask import raw_mask_of
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask, stored_mask_ids
-from pixelwise.doctor.check_report import CheckReport, Group
+from pixelwise.doctor.check_report import BAND_COLUMNS, CheckReport, Group, band_cells
 from pixelwise.doctor.label_errors import crop_around
 from pixelwise.errors import DataError
+from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import Refusal, read_bytes, shown
-from pixelwise.records import VOID, ClassList, Labels, Pixels, Sample
+from pixelwise.records import RGB, VOID, Bands, ClassList, Labels, Pixels, Sample
 from pixelwise.reports.html_page import render, write_page
 from pixelwise.reports.pictures import PagePicture, page_picture, scaled
 
@@ -51,6 +53,8 @@ def page_of(report: CheckReport) -> str:
         suspects=suspects[:SHOWN_SUSPECTS],
         splits=splits,
         columns=columns,
+        bands=[(row.name, band_cells(row)) for row in report.findings.bands],
+        band_columns=("band", *BAND_COLUMNS),
         lines=SHOWN_LINES,
     )
 
@@ -60,7 +64,7 @@ def pictures_of(report: CheckReport, group: Group) -> list[PagePicture]:
     found = []
     for problem in group.problems[: 4 * SHOWN_THUMBNAILS]:
         sample = report.samples.get(problem.where)
-        picture = pair_picture(sample, report.classes) if sample else None
+        picture = pair_picture(sample, report.classes, report.bands) if sample else None
         if picture is not None:
             found.append(
                 page_picture(picture, 2 * THUMBNAIL_PX + 8, f"{problem.where}: image, and its mask in colours")
@@ -70,11 +74,11 @@ def pictures_of(report: CheckReport, group: Group) -> list[PagePicture]:
     return found
 
 
-def pair_picture(sample: Sample, classes: ClassList) -> Pixels | None:
+def pair_picture(sample: Sample, classes: ClassList, bands: Bands = RGB) -> Pixels | None:
     """Thumbnails of image and mask, side by side; only one if the other cannot be read; None without either."""
     parts = []
     with contextlib.suppress(DataError):
-        parts.append(small(read_sample_image(sample)))
+        parts.append(small(display_image(sample, bands)))
     mask = _mask_picture(sample, classes)
     if mask is not None:
         parts.append(small(mask, nearest=True))
@@ -88,7 +92,7 @@ def pair_picture(sample: Sample, classes: ClassList) -> Pixels | None:
 def suspect_pictures(report: CheckReport, sample: Sample, box: tuple[int, int, int, int]) -> list[PagePicture]:
     """A suspected label error: the image of its region, and the mask in colours."""
     try:
-        image = read_sample_image(sample)
+        image = display_image(sample, report.bands)
         mask_ids = {} if report.read_as(sample) != sample else report.mask_ids
         size = (image.shape[0], image.shape[1])
         mask = read_sample_mask(report.read_as(sample), mask_ids, len(report.classes), size)
@@ -100,6 +104,14 @@ def suspect_pictures(report: CheckReport, sample: Sample, box: tuple[int, int, i
         page_picture(small(region), THUMBNAIL_PX, f"{where}: the region's image"),
         page_picture(small(colours, nearest=True), THUMBNAIL_PX, f"{where}: its mask"),
     ]
+
+
+def display_image(sample: Sample, bands: Bands) -> Pixels:
+    """A sample's image for the eye; other bands than RGB in the range of its own values. Raises ImageError."""
+    if bands == RGB:
+        return read_sample_image(sample)
+    pixels = read_sample_image(sample, bands)
+    return false_colour(pixels, own_range(band_values(pixels), bands))
 
 
 def painted(labels: Labels, classes: ClassList) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,14 @@ from rich.text import Text
 
 from pixelwise.datasets.masks.mask_encoding import MaskEncoding
 from pixelwise.datasets.masks.mask_problems import Question
+from pixelwise.doctor.band_checks import BandRow
 from pixelwise.doctor.findings import Findings, SplitFacts
 from pixelwise.doctor.label_errors import SuspectedLabel
 from pixelwise.images.files import shown
-from pixelwise.records import ClassList, Problem, Sample
+from pixelwise.records import RGB, Bands, ClassList, Problem, Sample
 
 SHOWN_FILES = 5
+BAND_COLUMNS = ("min", "1 %", "median", "99 %", "max", "no data")
 VERSION = 1
 
 
@@ -66,6 +69,7 @@ class CheckReport:
     left_out: int = 0  # pairs that the copy lacks
     copy_errors: tuple[Problem, ...] = ()  # errors that remain in the copy
     read_as: Callable[[Sample], Sample] = same  # how a sample's mask is read, for pictures
+    bands: Bands = RGB  # of the images, as they are read
 
     @property
     def sound(self) -> bool:
@@ -100,6 +104,7 @@ class CheckReport:
                 for i, row in enumerate(self.classes.to_json())
             ],
             "splits": {name: _split_json(facts, self.classes) for name, facts in self.findings.splits.items()},
+            **({"bands": [row.to_json() for row in self.findings.bands]} if self.findings.bands else {}),
             "masks": [_coding_json(coding) for coding in self.codings],
             "problems": [vars(problem) for problem in self.findings.problems],
             "counts": {group.kind: len(group.problems) for group in self.groups()},
@@ -142,6 +147,9 @@ class CheckReport:
         yield Text("")
         if self.findings.splits:
             yield class_table(self)
+        if self.findings.bands:
+            yield Text("")
+            yield band_table(self.findings.bands)
         for note in self.notes:
             yield Text(note)
         for question in self.questions:
@@ -172,6 +180,23 @@ def class_table(report: CheckReport) -> Table:
             cells.append(f"{facts.images_C[i] / facts.pairs:.0%}" if facts.pairs else "–")
         table.add_row(class_name, *cells)
     return table
+
+
+def band_table(rows: Sequence[BandRow]) -> Table:
+    """The values of every band."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("band")
+    for column in BAND_COLUMNS:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(row.name, *band_cells(row))
+    return table
+
+
+def band_cells(row: BandRow) -> list[str]:
+    """The values of one band, below BAND_COLUMNS."""
+    values = ["–" if math.isnan(value) else f"{value:.6g}" for value in (row.low, *row.percentiles, row.high)]
+    return [*values, f"{row.missing:.2%}" if row.missing else "0"]
 
 
 def _split_json(facts: SplitFacts, classes: ClassList) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from pixelwise.datasets.masks.value_meaning import Meaning
 from pixelwise.datasets.read_ahead import in_threads
 from pixelwise.datasets.read_masks import SAMPLED_PAIRS, dataset_as_read, read_masks
 from pixelwise.doctor.check_report import CheckReport
-from pixelwise.doctor.findings import gather
+from pixelwise.doctor.findings import gather, with_bands
 from pixelwise.doctor.leakage import (
     InspectedImage,
     frames_across_splits,
@@ -38,7 +38,7 @@ from pixelwise.doctor.outliers import odd_images
 from pixelwise.doctor.unused_input import depth_notes
 from pixelwise.doctor.validate_pair import validate_pair
 from pixelwise.images.files import Refusal
-from pixelwise.records import VOID, Dataset, Sample
+from pixelwise.records import RGB, VOID, Bands, Dataset, Sample
 
 TOLD_ONCE = frozenset(STORAGE)  # kinds that are reported once for all masks
 
@@ -74,11 +74,15 @@ def diagnose(
     *,
     masks: str = "",
     asked: MaskChoices = MaskChoices(),  # noqa: B008 - immutable
+    bands: Sequence[str] = (),
 ) -> Diagnosis:
-    """Read every pair of a folder once and report all findings. `masks`: see `list_dataset`. Raises as `check`."""
-    listed = list_dataset(data, masks=masks)
+    """Read every pair of a folder once and report all findings. `masks`, `bands`: as `list_dataset`.
+
+    Raises as `check`.
+    """
+    listed = list_dataset(data, masks=masks, bands=bands)
     jobs = [(split, sample) for split, samples in listed.listing.splits.items() for sample in samples]
-    looks = _look_at_all([sample for _, sample in jobs], progress)
+    looks = _look_at_all([sample for _, sample in jobs], listed.bands, progress)
     seen_masks = [(look.mask, look.sample) for look in looks if look.mask]
     reading = read_masks(listed, seen_masks, asked)
     meaning, numbers = reading.meaning, reading.numbers
@@ -88,7 +92,9 @@ def diagnose(
         (split, validate_pair(understood if translated else plain, look))
         for (split, _), (look, translated) in zip(jobs, (_translated(look, reading) for look in looks), strict=True)
     ]
+    as_read = dataset_as_read(listed, reading)
     findings = gather(understood, tuple(plain.splits), pairs)
+    findings = with_bands(findings, as_read, [replace(pair, sample=reading.sample(pair.sample)) for _, pair in pairs])
     seen = [
         InspectedImage(split, shown_sample(look.sample, plain.root, mask=False), Path(look.sample.name), look.image)
         for (split, _), look in zip(jobs, looks, strict=True)
@@ -104,7 +110,13 @@ def diagnose(
         corrections, corrected = [f"corrections.jsonl: {refusal.what} {refusal.remedy}"], {}
     films = frames_across_splits(seen)
     told = {group_of(Path(problem.where)) for problem in films}
-    problems = [*reading.problems, *near_copies(seen), *films, *groups_across_splits(seen, told), *odd_images(seen)]
+    problems = [
+        *reading.problems,
+        *near_copies(seen),
+        *films,
+        *groups_across_splits(seen, told),
+        *odd_images(seen, plain.bands),
+    ]
     grouped = any(problem.kind.endswith(("frames-across-splits", "groups-across-splits")) for problem in problems)
     everything = sorted((*findings.problems, *problems), key=lambda problem: problem.severity != "error")
     report = CheckReport(
@@ -116,13 +128,19 @@ def diagnose(
         findings=replace(findings, problems=tuple(everything)),
         codings=tuple(coding for coding in (numbers, reading.colours) if coding),
         questions=tuple(questions),
-        notes=(*plain.notes, *reading.notes, *depth_notes([one.look.dropped for one in seen]), *corrections),
+        notes=(
+            *plain.notes,
+            *reading.notes,
+            *depth_notes([one.look.dropped for one in seen] if plain.bands == RGB else ()),
+            *corrections,
+        ),
         corrected=corrected,
         split=suggested_split(seen) if grouped else {},
         samples=_by_file(plain),
         read_as=reading.sample,
+        bands=plain.bands,
     )
-    return Diagnosis(listed, dataset_as_read(listed, reading), reading, report, ways_to_fit(looks))
+    return Diagnosis(listed, as_read, reading, report, ways_to_fit(looks))
 
 
 def ways_to_fit(looks: Sequence[PairInspection]) -> frozenset[str]:
@@ -176,18 +194,18 @@ def _translated(look: PairInspection, reading: Reading) -> tuple[PairInspection,
     return replace(look, refused=refused, mask=replace(mask, storage="ids", codes=counted)), True
 
 
-def _look_at_all(samples: Sequence[Sample], progress: Progress) -> list[PairInspection]:
+def _look_at_all(samples: Sequence[Sample], bands: Bands, progress: Progress) -> list[PairInspection]:
     every = max(len(samples) // SAMPLED_PAIRS, 1)
     jobs = [(sample, i % every == 0) for i, sample in enumerate(samples)]
     looks = []
-    for done, look in enumerate(in_threads(_look_at_job, jobs), start=1):
+    for done, look in enumerate(in_threads(partial(_look_at_job, bands), jobs), start=1):
         looks.append(look)
         progress("reading pairs", done, len(samples))
     return looks
 
 
-def _look_at_job(job: tuple[Sample, bool]) -> PairInspection:
-    return partial(inspect_pair, thoroughly=True, sampled=job[1])(job[0])
+def _look_at_job(bands: Bands, job: tuple[Sample, bool]) -> PairInspection:
+    return inspect_pair(job[0], bands, thoroughly=True, sampled=job[1])
 
 
 def _file_ids(meaning: Meaning, numbers: MaskEncoding | None) -> dict[int, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,6 +20,7 @@ from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS
 from pixelwise.datasets.inspect_pair import inspect_pair
 from pixelwise.datasets.read_ahead import in_threads
 from pixelwise.datasets.read_sample import image_bytes
+from pixelwise.doctor.band_checks import BandRow, examine_bands
 from pixelwise.doctor.unused_input import dropped_problems
 from pixelwise.doctor.validate_pair import PairFacts, validate_pair, where
 from pixelwise.errors import DatasetError, UsageError
@@ -30,6 +32,7 @@ ABOUT_ONE_PAIR = frozenset((
     "mask-missing", "image-missing", "duplicate-stem", "name-case", "name-unicode", "size-mismatch", "ids-outside",
     "missing", "unreadable", "not-a-file", "too-large", "empty-file", "not-an-image", "truncated", "unread-kind",
     "many-pages", "rgb-mask", "all-void", "jpeg-mask", "alpha-mask", "float-mask", "colour-mask", "unknown-codes",
+    "no-data", "bands-differ", "depth-differs",
 ))  # fmt: skip
 
 
@@ -52,6 +55,7 @@ class Findings:
     problems: tuple[Problem, ...]
     splits: Mapping[str, SplitFacts]
     bad: frozenset[str]  # names of the samples with an error
+    bands: tuple[BandRow, ...] = ()  # of images that are not read as RGB
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -87,8 +91,15 @@ def find_problems(
             known = ", ".join(dataset.splits) or "none"
             raise UsageError(f"{shown(dataset.root)}: has no {split!r} split; it has: {known}.")
     jobs = [(split, sample) for split in chosen for sample in dataset.splits[split]]
-    facts = _judge_all(dataset, jobs, progress)
-    return gather(dataset, chosen, facts, asked=splits)
+    facts = list(_judge_all(dataset, jobs, progress))
+    return with_bands(gather(dataset, chosen, facts, asked=splits), dataset, [pair for _, pair in facts])
+
+
+def with_bands(findings: Findings, dataset: Dataset, pairs: Sequence[PairFacts]) -> Findings:
+    """The findings with those on the bands of images that are not read as RGB."""
+    rows, problems = examine_bands(dataset, pairs)
+    ordered = sorted((*findings.problems, *problems), key=lambda problem: problem.severity != "error")
+    return replace(findings, problems=tuple(ordered), bands=rows)
 
 
 def gather(
@@ -175,7 +186,7 @@ def _judge_all(
     dataset: Dataset, jobs: Sequence[tuple[str, Sample]], progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[str, PairFacts]]:
     """Read every (split, pair) once."""
-    looks = in_threads(inspect_pair, [sample for _, sample in jobs])
+    looks = in_threads(partial(inspect_pair, bands=dataset.bands), [sample for _, sample in jobs])
     for done, ((split, _), look) in enumerate(zip(jobs, looks, strict=True), start=1):
         yield split, validate_pair(dataset, look)
         if progress:

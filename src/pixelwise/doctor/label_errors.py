@@ -24,7 +24,7 @@ class Predicts(Protocol):
     @property
     def classes(self) -> ClassList: ...
 
-    def predict(self, image: Pixels) -> Prediction: ...
+    def predict(self, image: Any) -> Prediction: ...  # [H, W, bands] as the model takes it
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def find_suspects(
     numbered = [(turn, sample) for samples in splits.values() for turn, sample in enumerate(samples)]
     for done, (turn, sample) in enumerate(numbered, start=1):
         try:
-            image = read_sample_image(sample)
+            image = read_sample_image(sample, dataset.bands)
             size = (image.shape[0], image.shape[1])
             mask = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), size)
         except DataError:

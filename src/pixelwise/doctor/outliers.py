@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pixelwise.datasets.masks.inspection import THUMBNAIL_PX
 from pixelwise.doctor.leakage import InspectedImage
-from pixelwise.records import Problem
+from pixelwise.records import RGB, Bands, Problem
 
 BLANK = 0.75  # standard deviation of the pixels, in levels of 255
 SMALL_PX = 32  # an encoder of stride 32 has one output position for such an image
@@ -27,15 +27,10 @@ ENOUGH = 12  # minimum number of images for statistics
 REFERENCE = 512  # images that each one is compared with
 
 
-def odd_images(seen: Sequence[InspectedImage]) -> list[Problem]:
-    """All warnings of this module, by kind, in the order of the images."""
-    return [
-        *blank(seen),
-        *extreme_sizes(seen),
-        *odd_depths(seen),
-        *exchanged_channels(seen),
-        *strange(seen),
-    ]
+def odd_images(seen: Sequence[InspectedImage], bands: Bands = RGB) -> list[Problem]:
+    """All warnings of this module, by kind, in the order of the images. Those on depth and colours need RGB images."""
+    of_colours = [*odd_depths(seen), *exchanged_channels(seen)] if bands == RGB else []
+    return [*blank(seen), *extreme_sizes(seen), *of_colours, *strange(seen)]
 
 
 def blank(seen: Sequence[InspectedImage]) -> list[Problem]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.datasets.listing import shown_below
-from pixelwise.datasets.masks.inspection import PairInspection
+from pixelwise.datasets.masks.inspection import BandValues, PairInspection
 from pixelwise.datasets.masks.relabel import way_to_fit
 from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import Refusal
@@ -34,6 +34,7 @@ class PairFacts:
     pixels: Mapping[int, int] | None = None  # pixels by class id, including VOID; None if the pair has errors
     fingerprint: tuple[int, int] | None = None  # (bytes, CRC-32) of the image file
     dropped: tuple[DroppedContent, ...] = ()  # unused content of the image file
+    bands: BandValues | None = None  # of images that are not read as RGB
 
 
 def validate_pair(dataset: Dataset, look: PairInspection) -> PairFacts:
@@ -42,6 +43,7 @@ def validate_pair(dataset: Dataset, look: PairInspection) -> PairFacts:
     size = look.image.size if look.image else None
     fingerprint = look.image.fingerprint if look.image else None
     dropped = look.image.dropped if look.image else ()
+    bands = look.image.bands if look.image else None
     pixels = None
 
     def report(path: Path, kind: str, message: str, remedy: str) -> None:
@@ -51,7 +53,7 @@ def validate_pair(dataset: Dataset, look: PairInspection) -> PairFacts:
         path = sample.mask if refused.of_mask and sample.mask else sample.image
         report(path, refused.refusal.kind, refused.refusal.what, refused.refusal.remedy)
     if sample.mask is None:
-        return PairFacts(sample, tuple(problems), size, None, fingerprint, dropped)
+        return PairFacts(sample, tuple(problems), size, None, fingerprint, dropped, bands)
     if look.mask and look.mask.storage == "ids":
         mapping = full_mapping(dataset.mask_ids, len(dataset.classes))
         if size and look.mask.size != size:
@@ -62,12 +64,12 @@ def validate_pair(dataset: Dataset, look: PairInspection) -> PairFacts:
         except Refusal as refusal:
             report(sample.mask, refusal.kind, refusal.what, refusal.remedy)
     if any(problem.severity == "error" for problem in problems):
-        return PairFacts(sample, tuple(problems), size, None, fingerprint, dropped)
+        return PairFacts(sample, tuple(problems), size, None, fingerprint, dropped, bands)
     if pixels is not None and set(pixels) == {VOID}:
         message = "every pixel is void: it cannot be trained on."
         place = where(dataset, sample.mask)
         problems.append(Problem("error", "all-void", place, message, f"Label it, {DROP}"))
-    return PairFacts(sample, tuple(problems), size, pixels, fingerprint, dropped)
+    return PairFacts(sample, tuple(problems), size, pixels, fingerprint, dropped, bands)
 
 
 def _of_size(dataset: Dataset, sample: Sample, look: PairInspection) -> Problem:

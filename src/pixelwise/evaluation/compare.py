@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.datasets.class_values import Given, values_of
+from pixelwise.datasets.class_values import Given, GivenBands, values_of
 from pixelwise.errors import DataError
 from pixelwise.evaluation.evaluate import default_split, measure_pair
 from pixelwise.evaluation.evaluation_report import WHOLE
@@ -188,6 +188,7 @@ def compare(
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
     masks: str = "",
+    bands: GivenBands = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Comparison:
     """Compare two models on the same images: differences of B from A with 95 % confidence intervals.
@@ -201,6 +202,7 @@ def compare(
         classes: class name → the mask values of the class, as in `open_dataset`. None: as in the model's training.
         void: mask values that mean unlabelled. Default: detected.
         masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        bands: bands of the images to use, in this order: names, or numbers from 1; "nir,red", or ["nir", 3].
         progress: called with (images done, total).
 
     Returns:
@@ -219,7 +221,7 @@ def compare(
         (0.0, False)
     """
     models = [model if isinstance(model, Model) else load(model) for model in (a, b)]
-    dataset = open_data(data, models, values_of(classes, void, masks))
+    dataset = open_data(data, models, values_of(classes, void, masks, bands))
     split = split or default_split(dataset)
     matches = [match_classes(model.classes, dataset.classes) for model in models]
     if matches[0].classes.names != matches[1].classes.names:

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pixelwise.datasets.class_values import Given, values_of
+from pixelwise.datasets.class_values import Given, GivenBands, values_of
 from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.analysis import Analysis
 from pixelwise.evaluation.evaluation_report import EvaluationReport
@@ -47,6 +47,7 @@ def evaluate(
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
     masks: str = "",
+    bands: GivenBands = (),
     html: str | Path | None = None,
     csv: str | Path | None = None,
     tta: str = "",
@@ -63,6 +64,7 @@ def evaluate(
         classes: class name → the mask values of the class, as in `open_dataset`. None: as in the model's training.
         void: mask values that mean unlabelled; they count in no score. Default: detected.
         masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        bands: bands of the images to use, in this order: names, or numbers from 1; "nir,red", or ["nir", 3].
         html: HTML file to write: charts, tables, and the worst, typical and best images. None: none.
         csv: CSV file to write with the scores of every image. None: none.
         tta: test-time augmentation, as `Model.predict` takes it; the pictures in `html` are made without. "": none.
@@ -87,7 +89,7 @@ def evaluate(
     """
     variants = variants_of(tta) if tta else ()
     opened = model if isinstance(model, Model) else load(model)
-    dataset = open_data(data, [opened], values_of(classes, void, masks))
+    dataset = open_data(data, [opened], values_of(classes, void, masks, bands))
     split = split or default_split(dataset)
     match = match_classes(opened.classes, dataset.classes)  # fails before the long work
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)

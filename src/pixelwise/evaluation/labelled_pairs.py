@@ -51,7 +51,7 @@ def open_data(data: Dataset | str | Path, models: Sequence[Model], asked: Values
         return open_dataset(data, **asked.arguments())
     values, root = recorded
     masks = values.masks if real_path(Path(data)) == root else ""  # another dataset may have other kinds of masks
-    return open_listed(list_dataset(data, masks=masks), values, strict=False)
+    return open_listed(list_dataset(data, masks=masks, bands=values.bands), values, strict=False)
 
 
 def values_of_run(run: Path) -> tuple[Values, Path]:

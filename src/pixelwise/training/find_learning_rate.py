@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.datasets.class_values import Given
+from pixelwise.datasets.class_values import Given, GivenBands
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.errors import DivergedError, UsageError
 from pixelwise.images.files import write_whole
@@ -54,6 +54,7 @@ def find_rate(
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
     masks: str = "",
+    bands: GivenBands = (),
     device: str = "auto",
     tell: Listener = nobody,
     progress: Progress = lambda what, done, total: None,
@@ -70,6 +71,7 @@ def find_rate(
         classes: class name → the mask values of the class, as in `train`. None: detected.
         void: mask values that mean unlabelled. Default: detected.
         masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        bands: bands of the images to use, in this order: names, or numbers from 1; "nir,red", or ["nir", 3].
         device: "auto" (an NVIDIA GPU if there is one, otherwise the CPU), "cpu", "cuda" or "mps".
         tell: called with the trace events (dicts) before the first step.
         progress: called with (what is being done, done, total).
@@ -94,7 +96,7 @@ def find_rate(
         raise UsageError("--find-lr runs in one process: start it without torchrun.")
     recipe = replace(recipe or Recipe(), small_epochs=0.0, plan=())
     dataset = with_validation(
-        open_dataset(data, seed=recipe.seed, classes=classes, void=void, masks=masks), recipe.seed
+        open_dataset(data, seed=recipe.seed, classes=classes, void=void, masks=masks, bands=bands), recipe.seed
     )
     with locked(out, parts=["."]):
         checked = check_data(dataset, skip_bad, progress)

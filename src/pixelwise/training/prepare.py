@@ -13,7 +13,7 @@ from pixelwise.datasets.splits import hashed_split
 from pixelwise.doctor.findings import find_problems, require_sound, without_bad
 from pixelwise.errors import DatasetError
 from pixelwise.model.preprocess import Preprocess
-from pixelwise.records import ClassList, Dataset, Sample
+from pixelwise.records import RGB, Bands, ClassList, Dataset, Sample
 from pixelwise.trace_events import Listener
 from pixelwise.training.data_summary import Progress, data_event, pixels_as_seen, show_flow
 from pixelwise.training.export_run import samples_of
@@ -101,6 +101,7 @@ def dataset_from_manifest(manifest: dict[str, Any]) -> Dataset:
         {split: samples_of(rows) for split, rows in manifest["splits"].items()},
         {int(key): value for key, value in manifest["mask_ids"].items()},
         tuple(manifest["notes"]),
+        bands=Bands.from_json(manifest["bands"]) if "bands" in manifest else RGB,
     )
 
 

@@ -24,7 +24,7 @@ from pixelwise.datasets.read_sample import stored_digests
 from pixelwise.errors import OutputError, RunLockedError, UsageError
 from pixelwise.images.files import real_path, remove_parts
 from pixelwise.locks import hold, release
-from pixelwise.records import Dataset, Sample
+from pixelwise.records import RGB, Dataset, Sample
 from pixelwise.training.checkpoint import checkpoints
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.time_budget import Budget, show_duration
@@ -56,15 +56,15 @@ def choose_recipe(out: Path, recipe: Recipe | None, settings: Mapping[str, Any],
 
 
 def choose_values(out: Path, asked: Values, resume: bool, recorded: str = "data.json") -> Values:
-    """What mask values mean; a resumed run keeps its own. Raises UsageError if others are given."""
+    """How the data are read; a resumed run keeps its own. Raises UsageError if other values are given."""
     if not resume:
         return asked
     own = Values.from_json(json.loads((out / recorded).read_text(encoding="utf-8")).get("values"))
     if asked and asked != own:
-        was = own.options() or "no options for the masks"
+        was = own.options() or "no options for masks or bands"
         raise UsageError(
-            f"{out}: was started with {was}, not with {asked.options()}. Resume without --class, --void and "
-            "--masks, or start over with another --out."
+            f"{out}: was started with {was}, not with {asked.options()}. Resume without --class, --void, --masks "
+            "and --bands, or start over with another --out."
         )
     return own
 
@@ -113,6 +113,7 @@ def describe_data(dataset: Dataset, used: Mapping[str, Sequence[Sample]]) -> dic
         "sha256": digest.hexdigest(),
         "classes": dataset.classes.to_json(),
         "mask_ids": {str(key): value for key, value in dataset.mask_ids.items()},
+        **({"bands": dataset.bands.to_json()} if dataset.bands != RGB else {}),
         "notes": list(dataset.notes),
         "splits": {
             split: [

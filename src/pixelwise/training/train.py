@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelwise.datasets.class_values import Given, Values, values_of
+from pixelwise.datasets.class_values import Given, GivenBands, Values, values_of
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.images.files import write_whole
 from pixelwise.model.zoo import wanted
@@ -93,6 +93,7 @@ def train(
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
     masks: str = "",
+    bands: GivenBands = (),
     device: str = "auto",
     track: Sequence[str] = (),
     tell: Listener = nobody,
@@ -117,9 +118,10 @@ def train(
         resume: continue from the last checkpoint in `out`.
         skip_bad: skip broken pairs instead of raising DatasetError.
         classes: class name → the mask values of the class: numbers, "1-99" for a range, "#rrggbb" for a colour. None:
-            detected. On `resume`, `classes`, `void` and `masks` must be left out or equal the run's own.
+            detected. On `resume`, `classes`, `void`, `masks` and `bands` must be left out or equal the run's own.
         void: mask values that mean unlabelled; they count in no loss and no score. Default: detected.
         masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        bands: bands of the images to use, in this order: names, or numbers from 1; "nir,red", or ["nir", 3].
         device: "auto" (an NVIDIA GPU if there is one, otherwise the CPU), "cpu", "cuda" or "mps".
         track: experiment trackers to log to: "tensorboard", "mlflow". A resumed run keeps those that it had.
         tell: called with every trace event (a dict), as RUN/trace.jsonl records them.
@@ -160,7 +162,7 @@ def train(
     seed = recipe.seed if recipe else Recipe().with_values(settings, "settings").seed
     weights = None if start_from is None or resume else beginning_at(Path(start_from), recipe)
     start = Start(resume, start_from, weights, budget_s, called if began is None else began)
-    values = choose_values(out, values_of(classes, void, masks), resume)
+    values = choose_values(out, values_of(classes, void, masks, bands), resume)
     with stoppable() as stop:
         dataset = with_validation(open_dataset(data, seed=seed, **values.arguments()), seed)
         with locked(out), ExitStack() as trackers:

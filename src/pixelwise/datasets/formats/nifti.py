@@ -3,10 +3,10 @@
 Needs nibabel (`pip install 'pixelwise[formats]'`). Slices run along the third axis. Image slices are scaled to 8-bit
 grey from their volume's 0.5th to 99.5th percentile. Class names come from dataset.json. Masks are never rescaled.
 
-Channels are the fourth axis, or separate volumes (_0000, _0001 …). With several channels, the first is used and a
-warning names it and the others; dataset.toml's `bands` selects another, or three as red, green and blue. If
-dataset.json names the channels R, G and B, or a volume has NIfTI's RGB type, values are not scaled. Images are written
-with channels R, G and B, which nnU-Net trains on.
+Channels are the fourth axis, or separate volumes (_0000, _0001 …). Several channels are the bands of the image, with
+the values of the file, named by dataset.json. The list `bands` of dataset.toml selects one of them, or three as red,
+green and blue, in 8 bits. If dataset.json names the channels R, G and B, or a volume has NIfTI's RGB type, values are
+not scaled. Images are written with channels R, G and B, which nnU-Net trains on.
 
 All slices of a volume form one group, which stays in one split. A compressed volume is unpacked once and cached; an
 uncompressed one is read slice by slice.
@@ -16,7 +16,6 @@ Formats: nnU-Net's documentation/dataset_format.md; the NIfTI-1 standard.
 from __future__ import annotations
 
 import gzip
-import json
 import math
 import threading
 from collections import OrderedDict
@@ -37,11 +36,14 @@ from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.reader_errors import problems_of
 from pixelwise.datasets.listing import DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
+from pixelwise.datasets.stacked_files import array_bytes, with_names
 from pixelwise.errors import MissingExtraError
+from pixelwise.images.band_facts import BandFacts
+from pixelwise.images.banded_image import BandedImage, banded_image
 from pixelwise.images.decode import MAX_PIXELS, MaskIds
 from pixelwise.images.files import MAX_BYTES, Refusal, shown
 from pixelwise.images.image_files import encode_png
-from pixelwise.records import VOID, ClassList, Sample
+from pixelwise.records import RGB, VOID, ClassList, Sample
 
 SUFFIXES = (".nii", ".nii.gz")
 ENDS = {"train": "Tr", "test": "Ts", "val": "Val"}
@@ -60,7 +62,7 @@ def recognises(root: Path) -> bool:
 def list_pairs(root: Path) -> Listing:
     """Every slice of every volume that has labels."""
     listing = Listing(root)
-    channels = _Channels(_channel_names(root / "dataset.json"), read_settings(root).bands, listing)
+    channels = _Channels(_channel_names(root / "dataset.json"), read_settings(root).bands)
     for end, split in FOLDERS.items():
         images = _by_case(_volumes(root / f"images{end}"), listing)
         used: set[str] = set()
@@ -78,25 +80,24 @@ def list_pairs(root: Path) -> Listing:
                     name = case + (f"_slice{i:04}" if slices > 1 else "")
                     group = case if slices > 1 else ""
                     sample = Sample(name, files[0], mask, f"nifti:{i}{part}", f"nifti:{i}", group)
+                    if part.startswith("/all") and len(channels.names) == int(part.partition("=")[2]):
+                        sample = with_names(sample, channels.names)
                     listing.splits.setdefault(split, []).append(sample)
         alone = [case for case in images if case not in used]
         if alone and used:
             listing.notes.append(
                 f"Left out: {len(alone):,} volumes of images{end}/ without labels, such as {alone[0]}."
             )
-    channels.tell()
     listing.declared = _declared(root / "dataset.json")
     return listing
 
 
 class _Channels:
-    """The used and unused channels of the volumes."""
+    """Which channels of the volumes are used, and how."""
 
-    def __init__(self, names: tuple[str, ...], wanted: tuple[str | int, ...], listing: Listing) -> None:
+    def __init__(self, names: tuple[str, ...], wanted: tuple[str | int, ...]) -> None:
         self.names = names
         self.wanted = wanted
-        self.listing = listing
-        self.unused: dict[int, list[Path]] = {}  # by channel count: volumes with only one channel used
 
     def part_of(self, files: list[Path]) -> str:
         """The suffix of the slice number in `Sample.image_part`. Raises Refusal: a channel is missing."""
@@ -114,9 +115,7 @@ class _Channels:
         if self.wanted:
             chosen = [self._number(band, number) for band in self.wanted]
             return f"/{where}={','.join(map(str, chosen))}" if number > 1 else ""
-        if number > 1:
-            self.unused.setdefault(number, []).append(files[0])
-        return ""
+        return f"/all-{where}={number}" if number > 1 else ""
 
     def _number(self, band: str | int, number: int) -> int:
         lowered = [name.lower() for name in self.names]
@@ -126,20 +125,6 @@ class _Channels:
             what = f"has no channel {band!r}, which dataset.toml's `bands` names; expected {known}0 to {number - 1}."
             raise Refusal("bands", what, "Correct `bands`.")
         return place
-
-    def tell(self) -> None:
-        """Warn of unused channels."""
-        for number, volumes in self.unused.items():
-            names = [self.names[i] if i < len(self.names) else f"channel {i}" for i in range(number)]
-            of = f"{len(volumes):,} volumes have" if len(volumes) > 1 else "the volume has"
-            what = f"{of} {number} channels, of which only {names[0]} is used; not used: {', '.join(names[1:])}."
-            other = json.dumps(names[-1]) if len(self.names) == number else str(number - 1)
-            three = ", ".join(
-                json.dumps(name) if len(self.names) == number else str(i) for i, name in enumerate(names[:3])
-            )
-            remedy = f"To choose, write `bands = [{other}]` into dataset.toml"
-            remedy += f", or three as red, green and blue: `bands = [{three}]`." if number > 2 else "."
-            self.listing.warn("unused-channels", volumes[0], what, remedy)
 
 
 def _same_grid(image: Path, mask: Path, listing: Listing) -> int:
@@ -161,8 +146,11 @@ def image_bytes(path: Path, entry: str) -> bytes:
     """One slice as the bytes of a PNG.
 
     `entry`: its number; then "/rgb" if three volumes form one colour image, "/levels=0,1,2" if three channels do,
-    "/axis=2" or "/files=2,0,1" if channels are selected, each scaled by its own range.
+    "/axis=2" or "/files=2,0,1" if channels are selected, each scaled by its own range; "/all-axis=4" or "/all-files=4"
+    if all channels are bands: then a .npy file.
     """
+    if "/all-" in entry:
+        return array_bytes(bands(path, entry).pixels)
     number, _, how = entry.partition("/")
     kind, _, chosen = how.partition("=")
     numbers = [int(n) for n in chosen.split(",")] if chosen else []
@@ -181,6 +169,35 @@ def image_bytes(path: Path, entry: str) -> bytes:
     ranges = [_range(file, file.stat().st_mtime_ns, channel) for file, channel in places]
     grey = [_grey(plane, *limits) for plane, limits in zip(planes, ranges, strict=True)]
     return encode_png(grey[0] if len(grey) == 1 else np.stack(grey, axis=-1))
+
+
+def bands(path: Path, entry: str) -> BandedImage:
+    """One slice with all its channels as float32, NaN where they are not finite; others as `image_bytes`."""
+    if "/all-" not in entry:
+        return banded_image(image_bytes(path, entry))
+    number, _, how = entry.partition("/all-")
+    kind, _, count = how.partition("=")
+    files = _channels(path, list(range(int(count)))) if kind == "files" else [path] * int(count)
+    planes = [
+        _slice(file, int(number), 0 if kind == "files" else channel).astype(np.float32)
+        for channel, file in enumerate(files)
+    ]
+    if any(plane.shape != planes[0].shape for plane in planes):
+        raise Refusal("size-mismatch", "its channels are of different sizes.", "Export them on the same grid.")
+    values = np.stack(planes, axis=-1)
+    values[~np.isfinite(values)] = np.nan
+    return BandedImage(values)
+
+
+def facts(path: Path, entry: str) -> BandFacts:
+    """The bands of one slice, as `bands` returns them."""
+    width, height = _shape(path)[:2]
+    _, _, how = entry.partition("/")
+    kind, _, chosen = how.partition("=")
+    if kind.startswith("all-"):
+        return BandFacts(height, width, int(chosen), "float32", stored="float32")
+    coloured = kind in ("rgb", "levels") or "," in chosen or _header(path).dataobj.dtype.names
+    return BandFacts(height, width, 3, "uint8", RGB.names) if coloured else BandFacts(height, width, 1, "uint8")
 
 
 def _grey(plane: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:

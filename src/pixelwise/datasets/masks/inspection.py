@@ -18,6 +18,16 @@ KEPT_CODES = 4096  # per mask; beyond this, only their number is reported
 
 
 @dataclass(frozen=True)
+class BandValues:
+    """The values of each band of one image."""
+
+    low: tuple[float, ...]  # NaN where a band holds no value
+    high: tuple[float, ...]
+    missing: tuple[float, ...]  # share of pixels without data, 0–1
+    flat: tuple[float, ...]  # share of horizontal neighbours with equal values, 0–1
+
+
+@dataclass(frozen=True)
 class ImageInspection:
     """Properties of one image."""
 
@@ -31,6 +41,7 @@ class ImageInspection:
     brightest: int  # largest sampled value, 0–255
     dropped: tuple[DroppedContent, ...] = ()  # unused content of the file
     detail: bytes = b""  # D × D grey, averaged from all pixels
+    bands: BandValues | None = None  # of images that are not read as RGB
 
 
 @dataclass(frozen=True)

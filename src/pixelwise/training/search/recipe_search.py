@@ -27,7 +27,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import Trial, TrialState
 
-from pixelwise.datasets.class_values import Given, values_of
+from pixelwise.datasets.class_values import Given, GivenBands, values_of
 from pixelwise.errors import DivergedError, StoppedError, UsageError, signal_name
 from pixelwise.images.files import write_whole
 from pixelwise.trace_events import Event, Listener, nobody
@@ -88,6 +88,7 @@ def search(
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
     masks: str = "",
+    bands: GivenBands = (),
     track: Sequence[str] = (),
     tell: Listener = nobody,
     tell_trial: Callable[[TrialRow], None] = lambda row: None,
@@ -110,6 +111,7 @@ def search(
         classes: class name → the mask values of the class, as in `train`. None: detected.
         void: mask values that mean unlabelled. Default: detected.
         masks: part of the folder or file name of the masks to use, if an image has several. Default: any.
+        bands: bands of the images to use, in this order: names, or numbers from 1; "nir,red", or ["nir", 3].
         track: experiment trackers that each trial logs to: "tensorboard", "mlflow".
         tell: called with every trial's trace events (dicts).
         tell_trial: called with the result of each trial when it ends.
@@ -132,7 +134,7 @@ def search(
     """
     out = Path(out)
     start, fixed = choose_search(out, recipe, sorted(fixed), resume)
-    values = choose_values(out, values_of(classes, void, masks), resume, "search.json")
+    values = choose_values(out, values_of(classes, void, masks, bands), resume, "search.json")
     how: dict[str, Any] = {"skip_bad": skip_bad, "track": track, **values.arguments()}
     space = space_of(start, fixed)
     with locked(out, ["trials"]):
