@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.shared_options import (
+    BandNames,
     Classes,
     DataFolder,
     JsonFile,
@@ -30,6 +31,7 @@ def plan(
     classes: Classes = None,
     void: Void = None,
     masks: Masks = None,
+    bands: BandNames = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Measure a dataset and show the training that suits it: each choice with its reason. Trains nothing.
@@ -45,7 +47,10 @@ def plan(
     console = console_of(json_file)
     with work_bar(console, "measuring the data") as progress:
         planned = plan_data(
-            data, recipe_values(settings or [], {"size": size}), progress=progress, **values_from(classes, void, masks)
+            data,
+            recipe_values(settings or [], {"size": size}),
+            progress=progress,
+            **values_from(classes, void, masks, bands),
         )
     if out is not None:
         write_whole(out, planned.recipe.to_toml().encode())

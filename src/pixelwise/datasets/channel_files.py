@@ -10,17 +10,17 @@ Files are grouped only if their names say which channel they hold, and most imag
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from pixelwise.datasets.formats.annotation_files import read_json
 from pixelwise.datasets.listing import Listing
 from pixelwise.datasets.pairing import Files
 from pixelwise.datasets.stacked_files import stack_part
-from pixelwise.images.files import Refusal, shown
+from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import Sample
 
 MOST = 0.8  # of the image files must name a channel, and of the images have the same channels
@@ -134,8 +134,8 @@ def _beside_mask(key: str, alone: Mapping[PurePath, str]) -> tuple[str, str] | N
 def _json_names(root: Path) -> dict[str, str]:
     """nnU-Net's channel names by number: {"0000": "T1w"}; {} if dataset.json names none."""
     try:
-        table = read_json(root / "dataset.json")
+        table = json.loads(read_bytes(root / "dataset.json"))
         names = table.get("channel_names") or table.get("modality") or {}
         return {f"{int(number):04}": str(name) for number, name in names.items()}
-    except (Refusal, AttributeError, TypeError, ValueError):
+    except (Refusal, AttributeError, TypeError, ValueError, RecursionError):
         return {}

@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.datasets.file_kinds import LAYER_SUFFIXES
-from pixelwise.datasets.formats.image_lookup import files_below
+from pixelwise.datasets.folder_roles import files_by_stem
 from pixelwise.datasets.listing import Listing
 from pixelwise.images.decode import image_pixels
 from pixelwise.images.files import Refusal, read_bytes, shown
@@ -44,7 +43,7 @@ def without_fields_of_view(folders: Sequence[Path], listing: Listing) -> list[Pa
 
 def is_field_of_view(folder: Path) -> bool:
     """Whether the masks of a folder hold two values each, and are nearly the same."""
-    paths = files_below(folder, LAYER_SUFFIXES, depth=1)
+    paths = [found[0] for found in files_by_stem(folder).values()]
     count = min(len(paths), LOOKED_AT)
     copies = [_small_mask(paths[i * len(paths) // count]) for i in range(count)]
     known = [copy for copy in copies if copy is not None]

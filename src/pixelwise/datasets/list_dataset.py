@@ -6,14 +6,13 @@ No file is decoded here. `Dataset.notes` holds the decisions, `Dataset.problems`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pixelwise.datasets import found_folders, mask_layers
 from pixelwise.datasets.class_names import undeclare_too_many
 from pixelwise.datasets.dataset_bands import choose_bands
-from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, DatasetSettings, read_settings
+from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, read_settings
 from pixelwise.datasets.file_kinds import MASK_SUFFIXES
 from pixelwise.datasets.formats import (
     ade20k,
@@ -43,13 +42,13 @@ from pixelwise.datasets.formats import (
     yolo,
 )
 from pixelwise.datasets.formats.reader_errors import problems_of, recognised
-from pixelwise.datasets.listing import Listing
+from pixelwise.datasets.listing import Listed, Listing
 from pixelwise.datasets.name_tables import void_of_tables
 from pixelwise.datasets.splits import divide
 from pixelwise.datasets.unrecognised import diagnosis, why_unrecognised
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.images.files import real_path, shown
-from pixelwise.records import RGB, Bands, ClassList, Dataset, Problem, Sample
+from pixelwise.records import ClassList, Dataset, Problem, Sample
 
 
 class Layout(Protocol):
@@ -90,16 +89,6 @@ LAYOUTS: dict[str, Layout] = {  # in the order in which they are tried
     "folders": found_folders,
 }
 HALF = {"native": native.half, "pairs": plain_pairs.half}
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A recognised folder: files are paired and divided into splits; classes are not yet known."""
-
-    layout: str
-    listing: Listing
-    settings: DatasetSettings
-    bands: Bands = RGB
 
 
 def list_dataset(

@@ -1,4 +1,4 @@
-"""The result of listing a folder: pairs by split, problems, notes, and the classes that its format declares.
+"""The result of listing a folder: pairs by split, problems, notes, the classes that its format declares, and its bands.
 
 Problems with names and files are collected, never raised, so that all are shown at once.
 """
@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pixelwise.datasets.dataset_toml import DatasetSettings
 from pixelwise.datasets.file_kinds import NUMPY_SUFFIX
 from pixelwise.images.files import shown
-from pixelwise.records import Colour, Problem, Sample
+from pixelwise.records import RGB, Bands, Colour, Problem, Sample
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,16 @@ class Listing:
 
     def warn(self, kind: str, path: Path, message: str, remedy: str) -> None:
         self.problems.append(Problem("warning", kind, self.where(path), message, remedy))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A recognised folder: files are paired and divided into splits; classes are not yet known."""
+
+    layout: str
+    listing: Listing
+    settings: DatasetSettings
+    bands: Bands = RGB  # as its images are read
 
 
 def shown_below(path: Path, root: Path) -> str:

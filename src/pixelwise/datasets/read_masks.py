@@ -13,7 +13,8 @@ from functools import partial
 from pixelwise.datasets.class_values import Values
 from pixelwise.datasets.dataset_toml import FILE_NAME
 from pixelwise.datasets.inspect_pair import mask_or_refusal
-from pixelwise.datasets.list_dataset import Listed, dataset_of
+from pixelwise.datasets.list_dataset import dataset_of
+from pixelwise.datasets.listing import Listed
 from pixelwise.datasets.masks.declared_values import MaskContents, as_class, heard, renamed
 from pixelwise.datasets.masks.inspection import MaskInspection
 from pixelwise.datasets.masks.mask_encoding import MaskEncoding, find_encoding

@@ -14,8 +14,8 @@ from pixelwise.datasets.corrections import describe_corrections as told_correcti
 from pixelwise.datasets.corrections import read_corrections
 from pixelwise.datasets.groups import group_of
 from pixelwise.datasets.inspect_pair import inspect_pair
-from pixelwise.datasets.list_dataset import Listed, dataset_of, list_dataset
-from pixelwise.datasets.listing import shown_sample
+from pixelwise.datasets.list_dataset import dataset_of, list_dataset
+from pixelwise.datasets.listing import Listed, shown_sample
 from pixelwise.datasets.masks.inspection import PairInspection, RejectedFile
 from pixelwise.datasets.masks.mask_colours import UNFIT_SHARE, unfit_share
 from pixelwise.datasets.masks.mask_encoding import MaskEncoding

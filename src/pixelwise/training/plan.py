@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pixelwise.datasets.class_values import Given, values_of
+from pixelwise.datasets.class_values import Given, GivenBands, values_of
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.errors import UsageError
 from pixelwise.images.files import utf8, write_whole
@@ -108,6 +108,7 @@ def plan(
     classes: Mapping[str, Given] | None = None,
     void: Given = (),
     masks: str = "",
+    bands: GivenBands = (),
     progress: OnProgress = no_progress,
 ) -> TrainingPlan:
     """Measure a dataset and derive the recipe that `train` would use, without training.
@@ -118,6 +119,7 @@ def plan(
         classes: class name → the mask values of the class, as in `train`. None: detected.
         void: mask values that mean unlabelled. Default: detected.
         masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
+        bands: the bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3]. Default: all.
         progress: called with (pairs measured, pairs to measure).
 
     Returns:
@@ -136,7 +138,7 @@ def plan(
     """
     fixed = dict(settings or {})
     seed = Recipe().with_values(fixed, "settings").seed
-    values = values_of(classes, void, masks)
+    values = values_of(classes, void, masks, bands)
     dataset = with_validation(open_dataset(data, seed=seed, **values.arguments()), seed)
     return plan_from(measure(dataset, progress), fixed)
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from pixelwise.datasets.class_names import void_ids
 from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS
-from pixelwise.datasets.list_dataset import Listed
-from pixelwise.datasets.listing import shown_sample
+from pixelwise.datasets.listing import Listed, shown_sample
 from pixelwise.datasets.masks.inspection import MaskInspection
 from pixelwise.datasets.masks.mask_encoding import MaskEncoding
 from pixelwise.datasets.masks.mask_problems import (

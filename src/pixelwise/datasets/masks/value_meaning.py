@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pixelwise.datasets.class_names import background_first, known_classes, made_up_names, names_of_ids, void_ids
 from pixelwise.datasets.dataset_toml import DatasetSettings, filled_colours
-from pixelwise.datasets.list_dataset import Listed
+from pixelwise.datasets.listing import Listed
 from pixelwise.datasets.masks.inspection import MaskInspection
 from pixelwise.datasets.masks.mask_colours import points_of
 from pixelwise.datasets.masks.mask_encoding import CITYSCAPES_BASE, MaskEncoding
