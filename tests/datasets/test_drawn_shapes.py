@@ -16,11 +16,11 @@ from PIL import Image
 from pixelwise.datasets.formats.image_lookup import ImageFiles, contradict
 from pixelwise.datasets.formats.run_lengths import start_length_mask
 from pixelwise.datasets.open_dataset import open_dataset
-from pixelwise.datasets.read_sample import image_bytes, read_sample_mask
+from pixelwise.datasets.read_sample import image_bytes, read_sample_image, read_sample_mask
 from pixelwise.doctor.check import check
 from pixelwise.errors import DatasetError
 from pixelwise.images.image_files import decode_image
-from pixelwise.records import Dataset, Sample
+from pixelwise.records import RGB, Dataset, Sample
 
 H, W = 40, 60
 
@@ -368,19 +368,28 @@ def volumes(root: Path, number: int, shape: tuple[int, ...], files: int = 1) -> 
 
 
 @pytest.mark.parametrize("files", [1, 4])
-def test_channels_that_are_not_used_are_named_and_can_be_chosen(tmp_path: Path, files: int) -> None:
+def test_all_channels_are_bands_by_their_names_and_one_can_be_chosen(tmp_path: Path, files: int) -> None:
     volumes(tmp_path, 2, (14, 12, 2, 4) if files == 1 else (14, 12, 2), files)
     names = {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}
     table = {"modality": names, "labels": {"0": "background", "1": "tumour"}}
     (tmp_path / "dataset.json").write_text(json.dumps(table))
-    (problem,) = [p for p in open_dataset(tmp_path).problems if p.kind == "unused-channels"]
-    assert "only FLAIR is used; not used: T1w, t1gd, T2w" in problem.message
-    assert 'bands = ["T2w"]' in problem.remedy
+    dataset = open_dataset(tmp_path)
+    assert dataset.bands.names == ("FLAIR", "T1w", "t1gd", "T2w")
+    assert any("4 bands" in note and "FLAIR, T1w, t1gd, T2w" in note for note in dataset.notes)
+    slices = read_sample_image(samples(dataset)[0], dataset.bands)
+    assert slices.shape == (12, 14, 4)
+    assert slices.dtype == np.float32
+    assert slices[4, 4, 3] > 500 > slices[0, 0, 3]
+    chosen = open_dataset(tmp_path, bands="t2w,1")
+    assert chosen.bands.names == ("T2w", "FLAIR")
+    assert np.array_equal(read_sample_image(samples(chosen)[0], chosen.bands), slices[:, :, [3, 0]])
+    (tmp_path / "dataset.toml").write_text('[bands]\nuse = ["T2w"]\n')
+    assert open_dataset(tmp_path).bands.names == ("T2w",)
 
     def picture(text: str) -> np.ndarray[Any, Any]:
         (tmp_path / "dataset.toml").write_text(text)
         dataset = open_dataset(tmp_path)
-        assert "unused-channels" not in {p.kind for p in dataset.problems}
+        assert dataset.bands == RGB
         return decode_image(image_bytes(samples(dataset)[0]), "slice")
 
     only = picture('bands = ["t2w"]\n')

@@ -120,11 +120,11 @@ def archives(root: Path) -> None:
 
 # name → how it is written, how many pairs are found, and the words for --masks where several are there
 HABITS: dict[str, tuple[Callable[[Path], None], int, tuple[str, ...]]] = {
-    "fundus: manual masks beside fields of view": (drive, COUNT, ("1st_manual", "mask")),
+    "fundus: manual masks beside fields of view": (drive, COUNT, ()),
     "fundus: manual1 and mask": (
         lambda r: two_kinds(r, "images/{i}_h.png", "manual1/{i}_h.tif", "mask/{i}_h_mask.tif"),
         COUNT,
-        ("manual1", "mask"),
+        (),
     ),
     "two observers in one folder": (
         lambda r: two_kinds(r, "Image_{i}L.png", "Image_{i}L_1stHO.png", "Image_{i}L_2ndHO.png"),

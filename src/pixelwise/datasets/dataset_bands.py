@@ -119,15 +119,15 @@ def _named(found: Sequence[ImageBands], settings: DatasetSettings, listing: List
 
 
 def _deep_among_plain(found: Sequence[ImageBands], listing: Listing) -> list[ImageBands]:
-    """A few 16-bit images among more 8-bit ones are reduced to 8 bits, with a warning."""
+    """A few 16-bit images among more 8-bit ones are reduced to 8 bits; this is noted."""
     plain = sum(one.plain for one in found)
     deep = [one for one in found if one.dtype == "uint16" and len(one.names) in (1, 3)]
     if not deep or len(deep) >= plain:
         return list(found)
-    more = f", as {len(deep) - 1:,} more do" if len(deep) > 1 else ""
-    message = f"holds 16-bit values{more}; the other {plain:,} images hold 8-bit values."
-    remedy = "They are reduced to 8 bits, 0–65535 becoming 0–255; export all images at one depth, at one scale."
-    listing.warn("depth-differs", deep[0].sample.image, message, remedy)
+    listing.notes.append(
+        f"{len(deep):,} of {len(found):,} images hold 16-bit values, such as {listing.where(deep[0].sample.image)}: they "
+        "are reduced to 8 bits like the others, 0–65535 becoming 0–255."
+    )
     reduced = {id(one) for one in deep}
     return [replace(one, names=RGB.names, dtype="uint8") if id(one) in reduced else one for one in found]
 

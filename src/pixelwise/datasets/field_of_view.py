@@ -5,6 +5,7 @@ Retina and endoscopy sets publish them beside the labels, often in a folder name
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +19,7 @@ from pixelwise.datasets.listing import Listing
 from pixelwise.images.decode import image_pixels
 from pixelwise.images.files import Refusal, read_bytes, shown
 
+VIEW_WORD = re.compile(r"mask|fov|roi|view|field|valid|border", re.IGNORECASE)  # in a folder's name
 LOOKED_AT = 8  # masks of a folder
 FEWEST = 3
 COPY_PX = 64
@@ -27,7 +29,7 @@ LEAST_AREA = 0.2  # of the image is in view
 
 def without_fields_of_view(folders: Sequence[Path], listing: Listing) -> list[Path]:
     """The candidate mask folders without fields of view, if exactly one is left; otherwise all of them."""
-    views = [folder for folder in folders if is_field_of_view(folder)]
+    views = [folder for folder in folders if VIEW_WORD.search(folder.name) and is_field_of_view(folder)]
     rest = [folder for folder in folders if folder not in views]
     if not views or len(rest) != 1:
         return list(folders)

@@ -41,7 +41,7 @@ def open_dataset(
             detected.
         void: mask values that mean unlabelled. Default: detected.
         masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
-        bands: the bands of the images to use, in order: names, or numbers from 1; "nir,red" or ["nir", 3]. Default:
+        bands: bands of the images to use, in order: names, or numbers from 1; "nir,red" or ["nir", 3]. Default:
             all.
 
     Returns:

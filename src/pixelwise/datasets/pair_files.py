@@ -39,8 +39,8 @@ _HOW = {"case": "upper and lower case", "unicode": "the Unicode form of a letter
 
 def pair_folders(images: Path, masks: Path, listing: Listing) -> list[Sample]:
     """Pair the files of two folders by relative path without suffix, in the order of these names."""
-    found = image_files_in(masks, listing, MASK_SUFFIXES)
-    image_files, mask_files, note = rekeyed(grouped_channels(image_files_in(images, listing), found, listing), found)
+    of_images, of_masks = image_files_in(images, listing), image_files_in(masks, listing, MASK_SUFFIXES)
+    image_files, mask_files, note = rekeyed(grouped_channels(of_images, of_masks, listing), of_masks)
     if note and note not in listing.notes:
         listing.notes.append(note)
     image_files = without_side_files(image_files, mask_files, images, listing)

@@ -121,10 +121,10 @@ def _dead(row: BandRow, images: int, dataset: Dataset) -> list[Problem]:
     """A band that is the same in every pixel of all images, or holds no data."""
     remedy = f"Leave it out: --bands {_without(dataset, [row.name])}."
     if np.isnan(row.low):
-        what = f"holds no data in any of the {images:,} images: a model cannot learn from it."
+        what = f"holds no data in any of the {images:,} images: it tells a model nothing."
         return [Problem("warning", "band-empty", row.name, what, remedy)]
     if row.low == row.high:
-        what = f"is {row.low:g} in every pixel of the {images:,} images: a model cannot learn from it."
+        what = f"is {row.low:g} in every pixel of the {images:,} images: it tells a model nothing."
         return [Problem("warning", "band-constant", row.name, what, remedy)]
     return []
 

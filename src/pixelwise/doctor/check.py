@@ -38,7 +38,7 @@ def check(
         classes: class name → the mask values of the class: numbers, "1-99" for a range, "#rrggbb" for a colour. None:
             detected.
         void: mask values that mean unlabelled. Default: detected.
-        bands: the bands of the images to use, in order: names, or numbers from 1; "nir,red" or ["nir", 3]. Default:
+        bands: bands of the images to use, in order: names, or numbers from 1; "nir,red" or ["nir", 3]. Default:
             all.
         model: a model from `load` that finds suspected label errors. None: no search for them.
         progress: called with (current step, done, total), in the calling thread.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pixelwise.datasets.corrections import describe_corrections as told_corrections
 from pixelwise.datasets.corrections import read_corrections
@@ -38,7 +39,7 @@ from pixelwise.doctor.outliers import odd_images
 from pixelwise.doctor.unused_input import depth_notes
 from pixelwise.doctor.validate_pair import validate_pair
 from pixelwise.images.files import Refusal
-from pixelwise.records import RGB, VOID, Bands, Dataset, Sample
+from pixelwise.records import RGB, VOID, Bands, Dataset, Problem, Sample
 
 TOLD_ONCE = frozenset(STORAGE)  # kinds that are reported once for all masks
 
@@ -104,19 +105,8 @@ def diagnose(
     if listed.listing.choices:
         words = " or --masks ".join(listed.listing.choices)
         questions.insert(0, Question(f"--masks {words}", "which of them are the masks"))
-    try:
-        corrections, corrected = told_corrections(plain.root, read_corrections(plain.root))
-    except Refusal as refusal:
-        corrections, corrected = [f"corrections.jsonl: {refusal.what} {refusal.remedy}"], {}
-    films = frames_across_splits(seen)
-    told = {group_of(Path(problem.where)) for problem in films}
-    problems = [
-        *reading.problems,
-        *near_copies(seen),
-        *films,
-        *groups_across_splits(seen, told),
-        *odd_images(seen, plain.bands),
-    ]
+    corrections, corrected = _corrections(plain.root)
+    problems = [*reading.problems, *_across_images(seen, plain.bands)]
     grouped = any(problem.kind.endswith(("frames-across-splits", "groups-across-splits")) for problem in problems)
     everything = sorted((*findings.problems, *problems), key=lambda problem: problem.severity != "error")
     report = CheckReport(
@@ -141,6 +131,21 @@ def diagnose(
         bands=plain.bands,
     )
     return Diagnosis(listed, as_read, reading, report, ways_to_fit(looks))
+
+
+def _corrections(root: Path) -> tuple[list[str], dict[str, Any]]:
+    """Notes on the manual corrections of a model's masks, and the corrections for the report."""
+    try:
+        return told_corrections(root, read_corrections(root))
+    except Refusal as refusal:
+        return [f"corrections.jsonl: {refusal.what} {refusal.remedy}"], {}
+
+
+def _across_images(seen: Sequence[InspectedImage], bands: Bands) -> list[Problem]:
+    """Problems that only several images together show."""
+    films = frames_across_splits(seen)
+    told = {group_of(Path(problem.where)) for problem in films}
+    return [*near_copies(seen), *films, *groups_across_splits(seen, told), *odd_images(seen, bands)]
 
 
 def ways_to_fit(looks: Sequence[PairInspection]) -> frozenset[str]:

@@ -202,7 +202,7 @@ def compare(
         classes: class name → the mask values of the class, as in `open_dataset`. None: as in the model's training.
         void: mask values that mean unlabelled. Default: detected.
         masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
-        bands: the bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3].
+        bands: bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3].
         progress: called with (images done, total).
 
     Returns:

@@ -64,7 +64,7 @@ def evaluate(
         classes: class name → the mask values of the class, as in `open_dataset`. None: as in the model's training.
         void: mask values that mean unlabelled; they count in no score. Default: detected.
         masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
-        bands: the bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3].
+        bands: bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3].
         html: HTML file to write: charts, tables, and the worst, typical and best images. None: none.
         csv: CSV file to write with the scores of every image. None: none.
         tta: test-time augmentation, as `Model.predict` takes it; the pictures in `html` are made without. "": none.

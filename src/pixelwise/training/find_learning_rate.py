@@ -71,7 +71,7 @@ def find_rate(
         classes: class name → the mask values of the class, as in `train`. None: detected.
         void: mask values that mean unlabelled. Default: detected.
         masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
-        bands: the bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3]. Default: all.
+        bands: bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3]. Default: all.
         device: "auto" (an NVIDIA GPU if there is one, otherwise the CPU), "cpu", "cuda" or "mps".
         tell: called with the trace events (dicts) before the first step.
         progress: called with (what is being done, done, total).

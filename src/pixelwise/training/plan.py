@@ -119,7 +119,7 @@ def plan(
         classes: class name → the mask values of the class, as in `train`. None: detected.
         void: mask values that mean unlabelled. Default: detected.
         masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
-        bands: the bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3]. Default: all.
+        bands: bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3]. Default: all.
         progress: called with (pairs measured, pairs to measure).
 
     Returns:

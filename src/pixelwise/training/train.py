@@ -121,7 +121,7 @@ def train(
             detected. On `resume`, `classes`, `void`, `masks` and `bands` must be left out or equal the run's own.
         void: mask values that mean unlabelled; they count in no loss and no score. Default: detected.
         masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
-        bands: the bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3]. Default: all.
+        bands: bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3]. Default: all.
         device: "auto" (an NVIDIA GPU if there is one, otherwise the CPU), "cpu", "cuda" or "mps".
         track: experiment trackers to log to: "tensorboard", "mlflow". A resumed run keeps those that it had.
         tell: called with every trace event (a dict), as RUN/trace.jsonl records them.

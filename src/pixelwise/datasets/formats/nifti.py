@@ -8,8 +8,7 @@ the values of the file, named by dataset.json. The list `bands` of dataset.toml 
 green and blue, in 8 bits. If dataset.json names the channels R, G and B, or a volume has NIfTI's RGB type, values are
 not scaled. Images are written with channels R, G and B, which nnU-Net trains on.
 
-All slices of a volume form one group, which stays in one split. A compressed volume is unpacked once and cached; an
-uncompressed one is read slice by slice.
+All slices of a volume form one group. A compressed volume is unpacked once and cached.
 Formats: nnU-Net's documentation/dataset_format.md; the NIfTI-1 standard.
 """
 
@@ -17,6 +16,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -30,12 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.datasets.dataset_toml import read_settings
-from pixelwise.datasets.formats.annotation_files import read_json
-from pixelwise.datasets.formats.field_checks import table_of, text_of
 from pixelwise.datasets.formats.image_lookup import files_below
+from pixelwise.datasets.formats.nnunet_json import channel_names, declared_labels
 from pixelwise.datasets.formats.reader_errors import problems_of
-from pixelwise.datasets.listing import DeclaredClasses, Listing
-from pixelwise.datasets.palettes import VOID_NAMES
+from pixelwise.datasets.listing import Listing
 from pixelwise.datasets.stacked_files import array_bytes, with_names
 from pixelwise.errors import MissingExtraError
 from pixelwise.images.band_facts import BandFacts
@@ -43,12 +41,11 @@ from pixelwise.images.banded_image import BandedImage, banded_image
 from pixelwise.images.decode import MAX_PIXELS, MaskIds
 from pixelwise.images.files import MAX_BYTES, Refusal, shown
 from pixelwise.images.image_files import encode_png
-from pixelwise.records import RGB, VOID, ClassList, Sample
+from pixelwise.records import RGB, Sample
 
 SUFFIXES = (".nii", ".nii.gz")
 ENDS = {"train": "Tr", "test": "Ts", "val": "Val"}
 FOLDERS = {end: split for split, end in ENDS.items()}
-CHANNELS = {"0": "R", "1": "G", "2": "B"}
 COLOUR_CHANNELS = (("r", "g", "b"), ("red", "green", "blue"))
 KEPT_BYTES = 1 << 28  # of unpacked volumes per process
 
@@ -62,7 +59,7 @@ def recognises(root: Path) -> bool:
 def list_pairs(root: Path) -> Listing:
     """Every slice of every volume that has labels."""
     listing = Listing(root)
-    channels = _Channels(_channel_names(root / "dataset.json"), read_settings(root).bands)
+    channels = _Channels(channel_names(root / "dataset.json"), read_settings(root).bands)
     for end, split in FOLDERS.items():
         images = _by_case(_volumes(root / f"images{end}"), listing)
         used: set[str] = set()
@@ -88,7 +85,7 @@ def list_pairs(root: Path) -> Listing:
             listing.notes.append(
                 f"Left out: {len(alone):,} volumes of images{end}/ without labels, such as {alone[0]}."
             )
-    listing.declared = _declared(root / "dataset.json")
+    listing.declared = declared_labels(root / "dataset.json")
     return listing
 
 
@@ -158,12 +155,10 @@ def image_bytes(path: Path, entry: str) -> bytes:
         places = [(channel, 0) for channel in _channels(path, numbers or [0, 1, 2])]
     else:
         places = [(path, channel) for channel in numbers or [0]]
-    planes = [_slice(file, int(number), channel) for file, channel in places]
+    planes = _planes(places, int(number))
     if planes[0].dtype.names:  # NIfTI's RGB24
         planes = [planes[0][name] for name in planes[0].dtype.names[:3]]
         kind = "rgb"
-    if any(plane.shape != planes[0].shape for plane in planes):
-        raise Refusal("size-mismatch", "its channels are of different sizes.", "Export them on the same grid.")
     if kind in ("rgb", "levels"):
         return encode_png(np.stack([_whole_levels(plane) for plane in planes], axis=-1))
     ranges = [_range(file, file.stat().st_mtime_ns, channel) for file, channel in places]
@@ -175,18 +170,20 @@ def bands(path: Path, entry: str) -> BandedImage:
     """One slice with all its channels as float32, NaN where they are not finite; others as `image_bytes`."""
     if "/all-" not in entry:
         return banded_image(image_bytes(path, entry))
-    number, _, how = entry.partition("/all-")
-    kind, _, count = how.partition("=")
+    number, kind, count = re.split(r"/all-|=", entry)
     files = _channels(path, list(range(int(count)))) if kind == "files" else [path] * int(count)
-    planes = [
-        _slice(file, int(number), 0 if kind == "files" else channel).astype(np.float32)
-        for channel, file in enumerate(files)
-    ]
-    if any(plane.shape != planes[0].shape for plane in planes):
-        raise Refusal("size-mismatch", "its channels are of different sizes.", "Export them on the same grid.")
-    values = np.stack(planes, axis=-1)
+    places = [(file, 0 if kind == "files" else channel) for channel, file in enumerate(files)]
+    values = np.stack(_planes(places, int(number)), axis=-1).astype(np.float32)
     values[~np.isfinite(values)] = np.nan
     return BandedImage(values)
+
+
+def _planes(places: list[tuple[Path, int]], number: int) -> list[NDArray[Any]]:
+    """One slice of each (volume, channel), all of one size."""
+    planes = [_slice(path, number, channel) for path, channel in places]
+    if any(plane.shape != planes[0].shape for plane in planes):
+        raise Refusal("size-mismatch", "its channels are of different sizes.", "Export them on the same grid.")
+    return planes
 
 
 def facts(path: Path, entry: str) -> BandFacts:
@@ -212,13 +209,6 @@ def _whole_levels(plane: NDArray[Any]) -> NDArray[np.uint8]:
         what = "holds values outside 0 to 255 in a channel of colour."
         raise Refusal("unread-kind", what, "Export it in 8 bits; or do not call the channels R, G and B.")
     return levels.astype(np.uint8)
-
-
-def dataset_json(classes: ClassList) -> dict[str, Any]:
-    """nnU-Net's dataset.json without the case count: colour channels; background 0, classes from 1, then "ignore"."""
-    labels = {"background": 0}
-    labels |= {name: i for i, name in enumerate((n for n in classes.names if n != "background"), start=1)}
-    return {"channel_names": CHANNELS, "labels": {**labels, "ignore": len(labels)}, "file_ending": ".nii.gz"}
 
 
 def volume_bytes(values_HW: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
@@ -368,32 +358,6 @@ def _channels(first: Path, numbers: list[int]) -> list[Path]:
         if not path.is_file():
             raise Refusal("image-missing", f"its channel {shown(path.name)} is not there.", "Add the channel's volume.")
     return paths
-
-
-def _channel_names(path: Path) -> tuple[str, ...]:
-    """The channels that dataset.json names, in numerical order; () if it names none."""
-    try:
-        table = table_of(read_json(path), "content")
-        names = table_of(table.get("channel_names") or table.get("modality"), "channel_names")
-        return tuple(text_of(names.get(str(i)), "channel") for i in range(len(names)))
-    except Refusal:
-        return ()  # names are optional: without them channels go by number
-
-
-def _declared(path: Path) -> DeclaredClasses | None:
-    try:
-        labels = read_json(path)["labels"]
-        rows = (
-            {int(k): str(v) for k, v in labels.items()}
-            if all(str(k).isdigit() for k in labels)
-            else {int(v): str(k) for k, v in labels.items() if isinstance(v, int)}
-        )
-    except (Refusal, KeyError, TypeError, ValueError, AttributeError):
-        return None
-    void = {i for i, name in rows.items() if name.lower() in VOID_NAMES}
-    ids = tuple(sorted(rows.keys() - void))
-    names = tuple(rows[i] for i in ids)
-    return DeclaredClasses(names, ids, (None,) * len(ids), frozenset({VOID, *void} - set(ids)), "dataset.json's labels")
 
 
 def _library() -> Any:

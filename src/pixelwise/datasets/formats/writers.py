@@ -26,7 +26,8 @@ from pixelwise.datasets.formats.geojson import geojson_text
 from pixelwise.datasets.formats.image_folder import metadata_text
 from pixelwise.datasets.formats.labelme import labelme_text
 from pixelwise.datasets.formats.labelstudio import results_of
-from pixelwise.datasets.formats.nifti import ENDS, dataset_json, volume_bytes
+from pixelwise.datasets.formats.nifti import ENDS, volume_bytes
+from pixelwise.datasets.formats.nnunet_json import dataset_json
 from pixelwise.datasets.formats.parquet import write_table
 from pixelwise.datasets.formats.voc import label_map_text
 from pixelwise.datasets.formats.yolo import yolo_lines

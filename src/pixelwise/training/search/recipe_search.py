@@ -111,7 +111,7 @@ def search(
         classes: class name → the mask values of the class, as in `train`. None: detected.
         void: mask values that mean unlabelled. Default: detected.
         masks: part of the folder or file name of the masks to use, if an image has several. Default: any.
-        bands: the bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3].
+        bands: bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3].
         track: experiment trackers that each trial logs to: "tensorboard", "mlflow".
         tell: called with every trial's trace events (dicts).
         tell_trial: called with the result of each trial when it ends.
