@@ -125,8 +125,8 @@ def _deep_among_plain(found: Sequence[ImageBands], listing: Listing) -> list[Ima
     if not deep or len(deep) >= plain:
         return list(found)
     listing.notes.append(
-        f"{len(deep):,} of {len(found):,} images hold 16-bit values, such as {listing.where(deep[0].sample.image)}: they "
-        "are reduced to 8 bits like the others, 0–65535 becoming 0–255."
+        f"{len(deep):,} of {len(found):,} images hold 16-bit values, such as {listing.where(deep[0].sample.image)}: "
+        "they are reduced to 8 bits like the others, 0–65535 becoming 0–255."
     )
     reduced = {id(one) for one in deep}
     return [replace(one, names=RGB.names, dtype="uint8") if id(one) in reduced else one for one in found]
