@@ -23,7 +23,7 @@ from pixelwise.model.build_network import build  # noqa: E402
 from pixelwise.model.network import ModelConfig  # noqa: E402
 from pixelwise.model.preprocess import Preprocess, resize_image, resize_in_strips  # noqa: E402
 from pixelwise.training import validate as validating  # noqa: E402
-from pixelwise.training.export_run import PARITY_PX, middle_of  # noqa: E402
+from pixelwise.training.calibration_images import PARITY_PX, middle_of  # noqa: E402
 from pixelwise.training.validate import Validation, labels_at_size, preview, validate  # noqa: E402
 
 THREE = ClassList(("a", "b", "c"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))

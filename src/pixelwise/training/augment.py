@@ -16,8 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.records import VOID, Labels, Pixels
+from pixelwise.training.disk_copies import DiskArray
 
+Picture = Pixels | DiskArray | TiffWindows  # [H, W, 3]: in memory or, if large, read where it lies
+Mask = Labels | DiskArray  # [H, W]
 PADDING = 127  # grey level of pixels outside the image: near 0 once normalised
 
 
@@ -63,7 +67,7 @@ def random_crop(
     return Crop(top, left, height, width, mirrored=flip and bool(rng.random() < 0.5))
 
 
-def rarest_crop(crops: Sequence[Crop], mask_HW: Labels, size: tuple[int, int], rare: Sequence[int]) -> Crop:
+def rarest_crop(crops: Sequence[Crop], mask_HW: Mask, size: tuple[int, int], rare: Sequence[int]) -> Crop:
     """The crop with the largest share of rare classes; the first of equals.
 
     Random crops show mostly frequent classes; poles and riders should occur more often than by chance.
@@ -96,34 +100,39 @@ def centred_on_rare(
     return replace(crop, top=moved[0], left=moved[1])
 
 
-def crop_image(image_HW3: Pixels, crop: Crop) -> Pixels:
+def crop_image(image_HW3: Picture, crop: Crop) -> Pixels:
     """The pixels in the crop, grey where it reaches outside the image; not yet resized or mirrored."""
-    return cropped(image_HW3, crop, PADDING)
-
-
-def crop_mask(mask_HW: Labels, crop: Crop, size: tuple[int, int]) -> Labels:
-    """The labels in the crop at `size`, void where it reaches outside, mirrored like the image will be.
-
-    Nearest-neighbour: class ids are never mixed.
-    """
-    box = cropped(mask_HW, crop, VOID)
-    rows = ((np.arange(size[0]) + 0.5) * crop.height / size[0]).astype(int)
-    columns = ((np.arange(size[1]) + 0.5) * crop.width / size[1]).astype(int)
-    if crop.mirrored:
-        columns = columns[::-1]
-    return np.ascontiguousarray(box[rows][:, columns])
-
-
-def cropped(array: NDArray[np.uint8], crop: Crop, fill: int) -> NDArray[np.uint8]:
-    height, width = array.shape[:2]
+    height, width = image_HW3.shape[:2]
     top, left = max(crop.top, 0), max(crop.left, 0)
     bottom, right = min(crop.top + crop.height, height), min(crop.left + crop.width, width)
-    inside = array[top:bottom, left:right]
+    if bottom <= top or right <= left:  # the crop lies outside, as part of a larger one may
+        return np.full((crop.height, crop.width, *image_HW3.shape[2:]), PADDING, image_HW3.dtype)
+    inside = image_HW3[top:bottom, left:right]
     if inside.shape[:2] == (crop.height, crop.width):
         return inside
-    out = np.full((crop.height, crop.width, *array.shape[2:]), fill, np.uint8)
+    out = np.full((crop.height, crop.width, *image_HW3.shape[2:]), PADDING, image_HW3.dtype)
     out[top - crop.top : bottom - crop.top, left - crop.left : right - crop.left] = inside
     return out
+
+
+def crop_mask(mask_HW: Mask, crop: Crop, size: tuple[int, int]) -> Labels:
+    """The labels in the crop at `size`, void where it reaches outside, mirrored like the image will be.
+
+    Nearest-neighbour: class ids are never mixed. Only the rows that are shown are read.
+    """
+    height, width = mask_HW.shape
+    rows = crop.top + ((np.arange(size[0]) + 0.5) * crop.height / size[0]).astype(int)
+    columns = crop.left + ((np.arange(size[1]) + 0.5) * crop.width / size[1]).astype(int)
+    if crop.mirrored:
+        columns = columns[::-1]
+    inside_h, inside_w = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+    left, right = max(crop.left, 0), min(crop.left + crop.width, width)
+    shown_hw = mask_HW[rows[inside_h], left : max(right, left)][:, columns[inside_w] - left]
+    if shown_hw.shape == size:
+        return np.ascontiguousarray(shown_hw)
+    labels_hw = np.full(size, VOID, np.uint8)
+    labels_hw[np.ix_(inside_h, inside_w)] = shown_hw
+    return labels_hw
 
 
 def relight(rng: np.random.Generator, image_hw3: Pixels, strength: float) -> Pixels:

@@ -14,10 +14,13 @@ from pixelwise.images.files import shown
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, labels_from_scores, network_size, resize_scores
 from pixelwise.prediction.flow_events import STAGES, coloured, flow_event
-from pixelwise.records import VOID, Dataset, Sample
+from pixelwise.prediction.large.tile_plan import is_cut
+from pixelwise.records import VOID, Dataset, Labels, Pixels, Sample
 from pixelwise.trace_events import Event, Listener
 from pixelwise.training.augment import generator
+from pixelwise.training.calibration_images import reduced_image
 from pixelwise.training.class_positions import PositionSampler, most_positions
+from pixelwise.training.disk_copies import strips_of
 from pixelwise.training.loader import Pairs
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.validate import seen_mask
@@ -39,7 +42,8 @@ def pixels_as_seen(pairs: Pairs, recipe: Recipe, classes: int, progress: Progres
         size = network_size(mask_HW.shape[0], mask_HW.shape[1], recipe.size, recipe.policy)
         counts += np.bincount(seen_mask(mask_HW, size).ravel(), minlength=256)
         sampler = PositionSampler(most, generator(recipe.seed, POSITIONS, index))
-        sampler.add(0, mask_HW, np.bincount(mask_HW.ravel(), minlength=256))
+        for top, strip in strips_of(mask_HW):
+            sampler.add(top, strip, np.bincount(strip.ravel(), minlength=256))
         pairs.class_positions.keep(index, sampler)
         progress("loading images", index + 1, len(pairs))
     return [int(count) for count in counts[:classes]]
@@ -70,11 +74,14 @@ def data_event(
 
 @torch.inference_mode()
 def show_flow(network: Network, preprocess: Preprocess, pairs: Pairs, dataset: Dataset, tell: Listener) -> None:
-    """Run one training image through the four stages and report each, before the first epoch."""
+    """Run one training image through the four stages and report each, before the first epoch.
+
+    Of a large image a part is shown: see `reduced_image`.
+    """
     network.eval()
-    mask_HW = pairs[0][1]
+    pairs[0]  # read once before the time is taken
     opened = time.perf_counter()
-    image_HW3 = read_sample_image(pairs.samples[0])
+    image_HW3, mask_HW = first_example(pairs, preprocess)
     began = time.perf_counter()
     seen_13hw = preprocess.of_any_size(torch.from_numpy(image_HW3)[None])
     preprocessed = time.perf_counter()
@@ -99,3 +106,11 @@ def show_flow(network: Network, preprocess: Preprocess, pairs: Pairs, dataset: D
             STAGES[3], labels_hw, 1e3 * (labelled - scored), picture=mask, image=name, labelled_share=labelled_share
         )
     )
+
+
+def first_example(pairs: Pairs, preprocess: Preprocess) -> tuple[Pixels, Labels]:
+    """The first pair, its image read again; of a large one, what the network can take at once."""
+    image, mask = pairs[0]
+    if isinstance(image, np.ndarray) and not is_cut((mask.shape[0], mask.shape[1]), preprocess.policy):
+        return read_sample_image(pairs.samples[0]), np.asarray(mask)
+    return np.ascontiguousarray(reduced_image(image, preprocess.policy)), reduced_image(mask, preprocess.policy)

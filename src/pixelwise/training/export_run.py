@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,24 +27,23 @@ from pixelwise.bundle.parity import Parity
 from pixelwise.bundle.quantize import quantise
 from pixelwise.bundle.trust import check_exported
 from pixelwise.bundle.weight_storage import STORAGES, Storage, store_weights
-from pixelwise.datasets.read_sample import read_sample_image
 from pixelwise.errors import BundleError, TrainingError, UsageError
 from pixelwise.metrics.calibration import calibration_error, fit_temperature
 from pixelwise.model.build_network import build, weights_licence
 from pixelwise.model.mirrored import Mirrored
 from pixelwise.model.network import ModelConfig, Network
 from pixelwise.model.preprocess import Preprocess, resize_scores
-from pixelwise.records import ClassList, OnProgress, Pixels, Sample, no_progress
+from pixelwise.records import ClassList, OnProgress, Sample, no_progress
 from pixelwise.trace_events import Listener, nobody
+from pixelwise.training.calibration_images import calibration_images, middle_of
 from pixelwise.training.checkpoint import load_checkpoint
+from pixelwise.training.disk_copies import DiskCopies, kept_to_resume
 from pixelwise.training.loader import Pairs
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.validate import Validation, ValidationResult, batches, in_tiles, seen_mask, validate
 from pixelwise.version import __version__
 
 PARITY_IMAGES = 8
-PARITY_PX = 1024  # per side: full-size scores of a larger image would take gigabytes
-CALIBRATION_IMAGES = 64
 MAX_DROP = 0.5  # percentage points of mean IoU
 SIZED_IMAGES = 64  # at most this many determine the typical image size
 
@@ -99,7 +99,13 @@ def export(
         raise UsageError(f"int8 stores weights in int8 anyway; leave out weights={weights!r}, or int8.")
     best = load_best_epoch(Path(run))
     out = Path(out) if out is not None else best.run / "model.onnx"
-    validation = validation or validation_of(best.data, best.recipe, best.preprocess, best.classes)
+    if validation is None:
+        with kept_to_resume(best.run / f"cache-{secrets.token_hex(4)}", lambda: False) as copies:
+            validation = validation_of(best.data, best.recipe, best.preprocess, best.classes, copies)
+            return export(
+                run, out, data_licence=data_licence, weights=weights, int8=int8, max_drop=max_drop,
+                validation=validation, measured=measured, tell=tell, progress=progress,
+            )  # fmt: skip
     stages = stages_of(best.network)
     images = [middle_of(validation.pairs[index][0]) for index in range(min(PARITY_IMAGES, len(validation.pairs)))]
     graph, parity = export_graph(best.network, best.preprocess, stages, images)
@@ -108,7 +114,7 @@ def export(
     reduced: dict[str, Any] = {}
     if int8 or weights != "float32":
         if int8:
-            calibration = calibration_images(best.data)
+            calibration = calibration_images(samples_of(best.data["splits"]["train"]), best.recipe.policy)
             graph = quantise(graph, calibration, *ends(graph, stages), progress=progress)
             reduced = {"computes": "int8", "calibration_images": len(calibration)}
         else:
@@ -249,22 +255,6 @@ def ends(model: onnx.ModelProto, stages: Sequence[Stage]) -> tuple[str, str]:
     return batched(graph, stages[0].tensor), batched(graph, stages[-1].tensor)
 
 
-def calibration_images(data: dict[str, Any]) -> list[Pixels]:
-    """Evenly spaced images of the run's training split.
-
-    Raises:
-        TrainingError: they are gone.
-    """
-    samples = samples_of(data["splits"]["train"])
-    samples = samples[:: max(len(samples) // CALIBRATION_IMAGES, 1)][:CALIBRATION_IMAGES]
-    if missing := [sample.image for sample in samples if not sample.image.is_file()]:
-        raise TrainingError(
-            f"{missing[0]}: {len(missing)} of {len(samples)} training images are missing, but int8 is calibrated on "
-            "them. Restore the data where they were when the run began, or export without int8."
-        )
-    return [np.ascontiguousarray(read_sample_image(sample)) for sample in samples]
-
-
 class GraphNetwork(Network):
     """An exported graph run by ONNX Runtime, with the interface of a network."""
 
@@ -313,13 +303,6 @@ def samples_of(rows: list[Any]) -> tuple[Sample, ...]:
     return tuple(Sample(name, Path(image), Path(mask), *parts) for name, image, mask, *parts in rows)
 
 
-def middle_of(image_HW3: Pixels) -> Pixels:
-    """The centre of an image, at most PARITY_PX per side, on which network and graph are compared."""
-    height, width = (min(side, PARITY_PX) for side in image_HW3.shape[:2])
-    top, left = (image_HW3.shape[0] - height) // 2, (image_HW3.shape[1] - width) // 2
-    return np.ascontiguousarray(image_HW3[top : top + height, left : left + width])
-
-
 def usual_size(validation: Validation) -> list[int]:
     """Median height and width of the val images: the tile size for larger images."""
     number = len(validation.pairs)
@@ -328,7 +311,9 @@ def usual_size(validation: Validation) -> list[int]:
     return [int(side) for side in np.median(sizes, axis=0)]
 
 
-def validation_of(data: dict[str, Any], recipe: Recipe, preprocess: Preprocess, classes: ClassList) -> Validation:
+def validation_of(
+    data: dict[str, Any], recipe: Recipe, preprocess: Preprocess, classes: ClassList, copies: DiskCopies | None = None
+) -> Validation:
     """The run's val split, as RUN/data.json records it."""
     samples = samples_of(data["splits"]["val"])
     missing = [sample.image for sample in samples if not sample.image.is_file()]
@@ -338,7 +323,7 @@ def validation_of(data: dict[str, Any], recipe: Recipe, preprocess: Preprocess, 
             "them. Restore the data where they were when the run began."
         )
     mask_ids = {int(key): value for key, value in data["mask_ids"].items()}
-    return Validation(Pairs(samples, mask_ids, len(classes), recipe.cache_mb), preprocess, classes)
+    return Validation(Pairs(samples, mask_ids, len(classes), recipe.cache_mb, copies), preprocess, classes)
 
 
 @torch.inference_mode()
@@ -347,12 +332,12 @@ def sample_pixels(
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Scores [N, C] and labels [N] of every `step`-th pixel in each direction of the validation split."""
     scores, labels = [], []
-    for images_B3hw, masks in batches(validation):
-        if images_B3hw.dtype == torch.uint8:
-            _, scores_BChw = in_tiles(network, validation.preprocess, images_B3hw[0].numpy(), torch.device("cpu"))
-            size = (scores_BChw.shape[2], scores_BChw.shape[3])
+    for images, masks in batches(validation):
+        if isinstance(images, Tensor):
+            scores_BChw, size = network(images), (images.shape[2], images.shape[3])
         else:
-            scores_BChw, size = network(images_B3hw), (images_B3hw.shape[2], images_B3hw.shape[3])
+            scores_BChw = in_tiles(network, validation.preprocess, images, torch.device("cpu"))
+            size = (scores_BChw.shape[2], scores_BChw.shape[3])
         full_BChw = resize_scores(scores_BChw, size)[:, :, ::step, ::step]
         scores.append(full_BChw.permute(0, 2, 3, 1).flatten(0, 2).numpy())
         labels.append(np.stack([seen_mask(mask, size)[::step, ::step] for mask in masks]).ravel())

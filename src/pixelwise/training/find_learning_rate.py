@@ -21,6 +21,7 @@ from pixelwise.reports.charts import Line, axes, drawn_line, svg_file
 from pixelwise.trace_events import Listener, nobody
 from pixelwise.training import distributed, loop
 from pixelwise.training.data_summary import Progress
+from pixelwise.training.disk_copies import kept_to_resume
 from pixelwise.training.loader import batches_from
 from pixelwise.training.prepare import check_data, prepare, with_validation
 from pixelwise.training.recipe import Recipe
@@ -98,9 +99,9 @@ def find_rate(
     dataset = with_validation(
         open_dataset(data, seed=recipe.seed, classes=classes, void=void, masks=masks, bands=bands), recipe.seed
     )
-    with locked(out, parts=["."]):
+    with locked(out, parts=["."]), kept_to_resume(out / "cache", lambda: False) as copies:
         checked = check_data(dataset, skip_bad, progress)
-        training, epoch_data = prepare(checked, recipe, tell, progress, where)
+        training, epoch_data = prepare(checked, recipe, copies, tell, progress, where)
         lesson = step_setup(training, epoch_data.pixels_C)
         set_training(training.network, recipe)
         rates: list[float] = []

@@ -1,6 +1,7 @@
 """Samples → batches of tensors, in an order that depends only on (seed, epoch).
 
-Decoded images are cached in memory up to the recipe's limit; the others are decoded again each epoch.
+Decoded images are cached in memory up to the recipe's limit. Of the others, large ones are read in windows, from tiled
+TIFFs or decoded copies on disk; the rest are decoded again each epoch.
 
 Shapes: B batch, H and W the original size, h and w the network's input size.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,9 +23,12 @@ from torch.utils.data import Dataset as TorchDataset
 
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.errors import DataError, PixelwiseError, WorkerError
-from pixelwise.model.preprocess import Policy, network_size
+from pixelwise.model.preprocess import LARGE_PIXELS, Policy, network_size
 from pixelwise.records import Labels, Pixels, Sample
 from pixelwise.training.augment import (
+    Crop,
+    Mask,
+    Picture,
     centred_on_rare,
     crop_image,
     crop_mask,
@@ -34,20 +38,37 @@ from pixelwise.training.augment import (
     relight,
 )
 from pixelwise.training.class_positions import ClassPositions
+from pixelwise.training.disk_copies import DiskCopies
+from pixelwise.training.large_pairs import copied, in_windows
 from pixelwise.training.stain import invert, restain
 
 LARGEST_SHARE = 4  # a pair larger than 1/4 of the cache is never cached
+STRIP_PIXELS = 1 << 22  # of a large box that are resized at a time
 RESTARTS = 3  # of killed workers, per epoch
 
 
 class Pairs:
-    """Decoded image–mask pairs by index; the first ones that fit into `cache_mb` stay in memory."""
+    """Decoded image–mask pairs by index. The first ones that fit into `cache_mb` stay in memory.
 
-    def __init__(self, samples: Sequence[Sample], mask_ids: Mapping[int, int], classes: int, cache_mb: int) -> None:
+    Of the others, large ones are read where they lie (TIFF) or from decoded copies on disk, window by window; the rest
+    are decoded again each time.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        mask_ids: Mapping[int, int],
+        classes: int,
+        cache_mb: int,
+        copies: DiskCopies | None = None,
+    ) -> None:
+        """`copies`: where copies of large images are kept. None: nowhere; they are decoded again each time."""
         self.samples, self.mask_ids, self.classes = tuple(samples), dict(mask_ids), classes
-        self.room_bytes = cache_mb * 2**20
+        self.cache_mb, self.room_bytes = cache_mb, cache_mb * 2**20
         self.most_bytes = self.room_bytes // LARGEST_SHARE
         self.kept: dict[int, tuple[Pixels, Labels]] = {}
+        self.copies = copies
+        self.large: dict[int, tuple[Picture, Mask]] = {}  # those that are read in windows
         self.class_positions = ClassPositions()  # filled by `pixels_as_seen`
 
     def __len__(self) -> int:
@@ -60,10 +81,12 @@ class Pairs:
         """
         return self.class_positions.of(index, class_id)
 
-    def __getitem__(self, index: int) -> tuple[Pixels, Labels]:
-        """uint8 [H, W, 3] and uint8 [H, W]."""
+    def __getitem__(self, index: int) -> tuple[Picture, Mask]:
+        """uint8 [H, W, 3] and uint8 [H, W]: arrays or, of a large pair, what is indexed like arrays."""
         if index in self.kept:
             return self.kept[index]
+        if index in self.large:
+            return self.large[index]
         sample = self.samples[index]
         if sample.mask is None:
             raise DataError(f"{sample.image}: has no mask, so it cannot be trained on.")
@@ -77,7 +100,29 @@ class Pairs:
         if image.nbytes + mask.nbytes <= min(self.room_bytes, self.most_bytes):
             self.room_bytes -= image.nbytes + mask.nbytes
             self.kept[index] = (image, mask)
+        elif self.copies is not None and mask.size > LARGE_PIXELS:
+            self.large[index] = in_windows(sample, (image, mask), self.reading, self.copies)
+            return self.large[index]
         return image, mask
+
+    def open_large(self, index: int) -> None:
+        """Open a pair that another process found to be large, from its copies if they are here."""
+        found = None if self.copies is None else copied(self.samples[index], self.reading, self.copies)
+        if found is not None:
+            self.large[index] = found
+        else:
+            self[index]
+
+    def part(self, count: int) -> Pairs:
+        """The first pairs, with nothing decoded yet."""
+        few = Pairs(self.samples[:count], self.mask_ids, self.classes, self.cache_mb, self.copies)
+        few.large = {index: pair for index, pair in self.large.items() if index < count}
+        return few
+
+    @property
+    def reading(self) -> str:
+        """How the values of masks are read: part of the name of a mask's copy."""
+        return f"{sorted(self.mask_ids.items())} {self.classes}"
 
 
 @dataclass(frozen=True)
@@ -118,8 +163,8 @@ class CropDataset(TorchDataset[list[Tensor]]):
 
 
 def augment(
-    image_HW3: Pixels,
-    mask_HW: Labels,
+    image_HW3: Picture,
+    mask_HW: Mask,
     how: Augmentation,
     epoch: int,
     index: int,
@@ -139,9 +184,7 @@ def augment(
     crop = rarest_crop(crops, mask_HW, size, how.rare) if how.crops > 1 else crops[0]
     if rare_places and how.rare_share and rng.random() < how.rare_share:
         crop = centred_on_rare(rng, crop, (height, width), rare_places)
-    box = torch.from_numpy(np.ascontiguousarray(crop_image(image_HW3, crop)))[None]
-    # In integers: five times as fast as in floats, and equal to within 1 of 255.
-    resized_hw3 = F.interpolate(box.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
+    resized_hw3 = resized_crop(image_HW3, crop, size)
     if crop.mirrored:
         resized_hw3 = resized_hw3.flip(1)
     image_hw3 = np.ascontiguousarray(resized_hw3.numpy())
@@ -151,6 +194,25 @@ def augment(
         quarters = int(rng.integers(4))
         lit_hw3, labels_hw = (np.ascontiguousarray(np.rot90(array, quarters)) for array in (lit_hw3, labels_hw))
     return lit_hw3, labels_hw
+
+
+def resized_crop(image_HW3: Picture, crop: Crop, size: tuple[int, int]) -> Tensor:
+    """The pixels in a crop at `size`, not mirrored: uint8 [h, w, 3]. A large box is resized in groups of rows, with the
+    same result, so that memory does not grow with it."""
+
+    def resized(part: Crop, size: tuple[int, int]) -> Tensor:
+        box = torch.from_numpy(np.ascontiguousarray(crop_image(image_HW3, part)))[None]
+        # In integers: five times as fast as in floats, and equal to within 1 of 255.
+        return F.interpolate(box.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)
+
+    if crop.height * crop.width <= LARGE_PIXELS:
+        return resized(crop, size)[0].permute(1, 2, 0)
+    rows = max(STRIP_PIXELS // crop.width, 1)
+    strips = [
+        replace(crop, top=crop.top + top, height=min(rows, crop.height - top)) for top in range(0, crop.height, rows)
+    ]
+    narrow_13Hw = torch.cat([resized(strip, (strip.height, size[1])) for strip in strips], dim=2)
+    return F.interpolate(narrow_13Hw, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
 
 
 class Order:

@@ -16,6 +16,7 @@ from pixelwise.model.preprocess import Preprocess
 from pixelwise.records import RGB, Bands, ClassList, Dataset, Sample
 from pixelwise.trace_events import Listener
 from pixelwise.training.data_summary import Progress, data_event, pixels_as_seen, show_flow
+from pixelwise.training.disk_copies import DiskCopies
 from pixelwise.training.export_run import samples_of
 from pixelwise.training.loader import Pairs
 from pixelwise.training.loop import EpochData
@@ -52,11 +53,20 @@ def check_data(dataset: Dataset, skip_bad: bool, progress: Progress) -> CheckedD
 
 
 def prepare(
-    checked: CheckedData, recipe: Recipe, tell: Listener, progress: Progress, device: torch.device = CPU
+    checked: CheckedData,
+    recipe: Recipe,
+    copies: DiskCopies,
+    tell: Listener,
+    progress: Progress,
+    device: torch.device = CPU,
 ) -> tuple[Training, EpochData]:
-    """Load the images, report what is in them, and build the network."""
+    """Load the images, report what is in them, and build the network.
+
+    Args:
+        copies: where copies of large images are kept.
+    """
     dataset = checked.dataset
-    pairs, val_pairs = pairs_of(dataset, recipe)
+    pairs, val_pairs = pairs_of(dataset, recipe, copies)
     pixels_C = pixels_as_seen(pairs, recipe, len(dataset.classes), progress)
     if recipe.also_val:
         note = "Trained on too (also_val): the val split. Its scores are too high, and the last epoch is kept."
@@ -82,12 +92,13 @@ def build_training(
     return training, EpochData(pairs[0], pixels_C, Validation(pairs[1], preprocess, classes))
 
 
-def pairs_of(dataset: Dataset, recipe: Recipe) -> tuple[Pairs, Pairs]:
+def pairs_of(dataset: Dataset, recipe: Recipe, copies: DiskCopies) -> tuple[Pairs, Pairs]:
     """The pairs to train on (with `also_val` the val split too), and those to validate on."""
     splits = dataset.splits
     fitted = (*splits["train"], *splits["val"]) if recipe.also_val else splits["train"]
     train_pairs, val_pairs = (
-        Pairs(samples, dataset.mask_ids, len(dataset.classes), recipe.cache_mb) for samples in (fitted, splits["val"])
+        Pairs(samples, dataset.mask_ids, len(dataset.classes), recipe.cache_mb, copies)
+        for samples in (fitted, splits["val"])
     )
     return train_pairs, val_pairs
 

@@ -7,6 +7,7 @@ RUN/trace.jsonl     what happened, one event per line
 RUN/checkpoints/    the last two, and the weights of the best epoch
 RUN/previews/       predicted masks of the same val images after every epoch
 RUN/model.onnx      the bundle
+RUN/cache/          during training: decoded copies of large images that are no tiled TIFFs
 RUN/lock            held while a process trains here
 """
 
@@ -95,7 +96,7 @@ def locked(out: Path, parts: Sequence[str] = ("checkpoints", "previews")) -> Ite
 
 def remove_leftovers(out: Path) -> None:
     """Delete incomplete files of a killed training. The lock must be held."""
-    for folder in (out, out / "checkpoints", *(out / "previews").glob("epoch-*")):
+    for folder in (out, out / "checkpoints", out / "cache", *(out / "previews").glob("epoch-*")):
         remove_parts(folder)
 
 

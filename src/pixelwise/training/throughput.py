@@ -14,7 +14,7 @@ import torch
 from pixelwise.model.network import Network
 from pixelwise.training import distributed, loop
 from pixelwise.training.export_run import PARITY_IMAGES, rehearse_export
-from pixelwise.training.loader import Pairs, batches_from
+from pixelwise.training.loader import batches_from
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.step import learn, rate_at, set_training, step_setup
 from pixelwise.training.time_budget import Budget, require_time
@@ -60,9 +60,9 @@ def measure(
     )  # fmt: skip
     in_time()
     network = start(recipe, len(validation.classes), device).network
-    image_s = validated_s(network, validation, recipe, 1)
+    image_s = validated_s(network, validation, 1)
     if image_s < limit_s:  # the first image includes one-time costs: measure more if there is time
-        image_s = validated_s(network, validation, recipe, min(IMAGES, max(int(limit_s / image_s), 1)))
+        image_s = validated_s(network, validation, min(IMAGES, max(int(limit_s / image_s), 1)))
     in_time()
     validation_s = image_s * len(validation.pairs) / distributed.processes()
     export_s = 0.0
@@ -77,13 +77,12 @@ def measure(
     return Budget(budget_s, small_s[0] if small_s else full_s, full_s, validation_s, export_s)
 
 
-def validated_s(network: Network, validation: Validation, recipe: Recipe, count: int) -> float:
+def validated_s(network: Network, validation: Validation, count: int) -> float:
     """Seconds to validate one image: the mean over the first `count` of the val split."""
-    few = validation.pairs.samples[:count]
-    part = Pairs(few, validation.pairs.mask_ids, validation.pairs.classes, recipe.cache_mb)
+    part = validation.pairs.part(count)
     began = time.perf_counter()
     validate(network, replace(validation, pairs=part))
-    return (time.perf_counter() - began) / len(few)
+    return (time.perf_counter() - began) / len(part)
 
 
 def steps_s(recipes: Sequence[Recipe], data: loop.EpochData, limit_s: float, device: torch.device) -> list[float]:

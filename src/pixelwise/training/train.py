@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pixelwise.trace_events import Event, Listener, match_checkpoint, nobody, to
 from pixelwise.training import distributed, loop
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.data_summary import Progress
+from pixelwise.training.disk_copies import DiskCopies, kept_to_resume
 from pixelwise.training.experiment_trackers import TrackedRun, require_trackers, tracked
 from pixelwise.training.export_run import export, rehearse_export
 from pixelwise.training.fingerprint import measure as measure_data
@@ -165,7 +167,7 @@ def train(
     values = choose_values(out, values_of(classes, void, masks, bands), resume)
     with stoppable() as stop:
         dataset = with_validation(open_dataset(data, seed=seed, **values.arguments()), seed)
-        with locked(out), ExitStack() as trackers:
+        with locked(out), kept_to_resume(out / "cache", lambda: is_resumable(out)) as copies, ExitStack() as trackers:
             remove_leftovers(out)
             saved = load_checkpoint(checkpoints(out / "checkpoints")[-1]) if resume else None
             match_checkpoint(out / "trace.jsonl", saved[1].get("history", []) if saved else [])
@@ -176,7 +178,7 @@ def train(
                 distributed.require_equal_shares(recipe.batch)
                 manifest = describe_data(checked.dataset, checked.used)
                 record_data(out, manifest, start, values)
-                training, epoch_data = prepare(checked, recipe, report.tell, progress, where)
+                training, epoch_data = prepare(checked, recipe, copies, report.tell, progress, where)
                 report.training = training
                 resume_or_start(training, epoch_data, manifest, start, saved, report)
                 followed = TrackedRun(out, training.recipe, training.history)
@@ -189,6 +191,10 @@ def train(
             early = {"message": why} if why else {}
             report.tell({"event": "stop", "reason": "finished", "epoch": training.epoch, **early})
     return trained(training, out, time.perf_counter() - called)
+
+
+def is_resumable(out: Path) -> bool:
+    return bool(checkpoints(out / "checkpoints"))
 
 
 def plan_recipe(
@@ -251,7 +257,7 @@ def resume_or_start(
     training.clock.began = start.began
     recipe, planned_s = training.recipe, None if saved else start.budget_s
     distributed.from_first(vars(Briefing(recipe.to_toml(), manifest, data.pixels_C, planned_s)))
-    share_positions(data.pairs)
+    share_pairs(data.pairs)
     if saved:
         restore(training, *saved)
         require_same_budget(report.out, training.budget, start.budget_s)
@@ -289,26 +295,39 @@ class Briefing:
     budget_s: float | None  # None if nothing is to be planned
 
 
-def share_positions(pairs: Pairs) -> None:
-    """Give the class positions that the first process collected to the others."""
+def share_pairs(pairs: Pairs) -> None:
+    """Give what the first process found in the pairs to the others: where classes lie, and which pairs are large."""
     if distributed.processes() > 1:
         pairs.class_positions = pairs.class_positions.shared(distributed.tensors_from_first)
+        for index in distributed.from_first(sorted(pairs.large)):
+            pairs.open_large(index)
 
 
 def train_along(out: Path, device: torch.device) -> Trained:
-    """The work of every process but the first: train on its part of each batch. It writes no files."""
+    """The work of every process but the first: train on its part of each batch. It writes no files into the run."""
     began = time.perf_counter()
-    with stoppable() as stop:
+    with stoppable() as stop, copies_for_others(out) as copies:
         briefing = Briefing(**distributed.from_first())
         recipe, dataset = Recipe.from_toml(briefing.recipe), dataset_from_manifest(briefing.manifest)
-        pairs = pairs_of(dataset, recipe)
-        share_positions(pairs[0])
+        pairs = pairs_of(dataset, recipe, copies)
+        share_pairs(pairs[0])
         training, data = build_training(recipe, dataset.classes, pairs, briefing.pixels_C, device)
         if briefing.budget_s is not None:
             measure(replace(recipe, plan=()), data, briefing.budget_s, device)
         start_alike(training)
         loop.run_epochs(training, data, out, nobody, stop=stop)
     return trained(training, out, time.perf_counter() - began)
+
+
+@contextmanager
+def copies_for_others(out: Path) -> Iterator[DiskCopies]:
+    """Copies of large images for a process that is not the first: those of the run, or if its folder is on another
+    machine, own ones in a temporary folder."""
+    if out.is_dir():
+        yield DiskCopies(out / "cache")
+    else:
+        with tempfile.TemporaryDirectory(prefix="pixelwise-") as folder:
+            yield DiskCopies(Path(folder))
 
 
 def trained(training: Training, out: Path, seconds: float) -> Trained:

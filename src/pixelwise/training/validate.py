@@ -5,9 +5,12 @@ Shapes: C classes, H and W the image size, h and w the network's input size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,13 +22,14 @@ from pixelwise.images.image_files import encode_png
 from pixelwise.metrics import confusion
 from pixelwise.model.label_strips import GRAPH_VALUES, labels_of_scores
 from pixelwise.model.network import Network
-from pixelwise.model.preprocess import Preprocess, labels_from_scores, resize_scores
+from pixelwise.model.preprocess import LARGE_PIXELS, Preprocess, labels_from_scores, resize_scores
 from pixelwise.prediction.flow_events import coloured
-from pixelwise.prediction.in_memory import labelled_in_tiles
+from pixelwise.prediction.in_memory import Mosaic
 from pixelwise.prediction.large.tile_plan import is_cut, native_tile, overlap_of
-from pixelwise.prediction.large.tiles import tiling
+from pixelwise.prediction.large.tiles import label_tiles, tiling
 from pixelwise.records import VOID, ClassList, Labels, Pixels, Scores
-from pixelwise.training.augment import Crop, crop_mask
+from pixelwise.training.augment import Crop, Mask, Picture, crop_mask
+from pixelwise.training.disk_copies import strips_of
 from pixelwise.training.distributed import own_part, total_of
 from pixelwise.training.loader import Pairs
 
@@ -80,25 +84,32 @@ def validate(
     count = len(validation.classes)
     matrix = np.zeros((count, count), np.int64)
     loss, pixels, index = 0.0, 0, 0
-    for images_B3hw, masks in batches(validation, own):
-        cut = images_B3hw.dtype == torch.uint8
-        if cut:
-            labels_of_cut, scores_BChw = in_tiles(network, validation.preprocess, images_B3hw[0].numpy(), device)
+    for images, masks in batches(validation, own):
+        shown: list[Pixels] = []
+        most = PREVIEWS - index if previews is not None else 0
+        if isinstance(images, Tensor):
+            scores_BChw, size = network(images.to(device)), (images.shape[2], images.shape[3])
+            for scores_Chw, mask in zip(scores_BChw, masks, strict=True):
+                labels_HW = labels_at_size(scores_Chw, mask.shape)
+                matrix += counted(labels_HW, mask, count)
+                if len(shown) < most:
+                    shown.append(preview(labels_HW, validation.classes))
+            sampled_BChw = resize_scores(scores_BChw, size)[:, :, ::2, ::2]
         else:
-            scores_BChw = network(images_B3hw.to(device))
-        for scores_Chw, mask_HW in zip(scores_BChw, masks, strict=True):
-            labels_HW = labels_of_cut if cut else labels_at_size(scores_Chw, mask_HW.shape)
-            matrix += confusion.count_pairs(labels_HW, mask_HW, count)
-            if previews is not None and index < PREVIEWS:
-                write_whole(previews / f"{index}.png", encode_png(preview(labels_HW, validation.classes)))
-            index += 1
-        # For a tiled image the scores themselves are compared, at half the image's resolution.
-        size = tuple(2 * side for side in scores_BChw.shape[2:]) if cut else images_B3hw.shape[2:]
+            parts: list[Labels] = []
+            sampled_BChw = in_tiles(
+                network, validation.preprocess, images, device, partial(count_rows, masks[0], matrix, parts)
+            )
+            shown += [coloured(np.concatenate(parts), validation.classes)] if most > 0 else []
+            # For a tiled image the scores themselves are compared, at half the image's resolution.
+            size = (2 * sampled_BChw.shape[2], 2 * sampled_BChw.shape[3])
+        for number, picture in enumerate(shown, start=index):
+            assert previews is not None
+            write_whole(previews / f"{number}.png", encode_png(picture))
+        index += len(masks)
         # Every other pixel in each direction, as in training: neighbours are nearly redundant.
-        labels_Bhw = torch.stack(
-            [torch.from_numpy(seen_mask(mask, (size[0], size[1]))[::2, ::2]).long() for mask in masks]
-        ).to(device)
-        sampled_BChw = scores_BChw if cut else resize_scores(scores_BChw, (size[0], size[1]))[:, :, ::2, ::2]
+        labels_Bhw = torch.stack([torch.from_numpy(seen_mask(mask, size)[::2, ::2]).long() for mask in masks])
+        labels_Bhw = labels_Bhw.to(device)
         loss += float(nn.functional.cross_entropy(sampled_BChw, labels_Bhw, ignore_index=VOID, reduction="sum"))
         pixels += int((labels_Bhw != VOID).sum())
         progress(index, len(own))
@@ -123,11 +134,38 @@ def preview(labels_HW: Labels, classes: ClassList) -> NDArray[np.uint8]:
     return coloured(labels_HW[::step, ::step], classes)
 
 
+def counted(labels_HW: Labels, mask_HW: Mask, classes: int) -> confusion.Counts:
+    """The confusion matrix of one image."""
+    if isinstance(mask_HW, np.ndarray):
+        return confusion.count_pairs(labels_HW, mask_HW, classes)
+    matrix = np.zeros((classes, classes), np.int64)
+    for top, true_RW in strips_of(mask_HW):
+        matrix += confusion.count_pairs(labels_HW[top : top + len(true_RW)], true_RW, classes)
+    return matrix
+
+
+def count_rows(mask_HW: Mask, matrix: confusion.Counts, parts: list[Labels], top: int, labels_RW: Labels) -> None:
+    """Count some finished rows of labels into `matrix`, and append what a preview shows of them to `parts`."""
+    matrix += confusion.count_pairs(labels_RW, mask_HW[top : top + len(labels_RW)], len(matrix))
+    step = max(min(mask_HW.shape) // PREVIEW_PX, 1)
+    parts.append(labels_RW[-top % step :: step, ::step].copy())
+
+
 def in_tiles(
-    network: Network, preprocess: Preprocess, image_HW3: Pixels, device: torch.device
-) -> tuple[Labels, Tensor]:
-    """Labels [H, W] of an image too large for one pass at its own scale, and the joined scores of its tiles,
-    [1, C, h, w]: as a bundle labels it."""
+    network: Network,
+    preprocess: Preprocess,
+    image: Picture,
+    device: torch.device,
+    finished: Callable[[int, Labels], None] = lambda top, labels: None,
+) -> Tensor:
+    """Label an image too large for one pass at its own scale, as a bundle labels it, tile by tile.
+
+    Args:
+        finished: called with finished rows of labels, uint8 [R, W], and the number of the first.
+
+    Returns:
+        The joined scores of its tiles, [1, C, h, w].
+    """
 
     @torch.inference_mode()
     def run(tile_HW3: Pixels) -> tuple[Labels, Scores]:
@@ -135,44 +173,66 @@ def in_tiles(
         return labels_at_size(scores_1Chw[0], tile_HW3.shape[:2]), scores_1Chw[0].cpu().numpy()
 
     tile = native_tile(preprocess.size)
-    plan = tiling(image_HW3.shape[:2], tile, overlap_of(tile))
-    labels_HW, scores_Chw = labelled_in_tiles(plan, run, image_HW3)
-    return labels_HW, torch.from_numpy(scores_Chw)[None].to(device)
+    plan = tiling((image.shape[0], image.shape[1]), tile, overlap_of(tile))
+    mosaic = Mosaic(plan.rows, plan.columns)
+    for top, labels_RW in label_tiles(plan, lambda first, stop: image[first:stop], run, scored=mosaic.add):
+        finished(top, labels_RW)
+    assert mosaic.scores is not None
+    return torch.from_numpy(mosaic.scores)[None].to(device)
 
 
-def batches(validation: Validation, own: Sequence[int] | None = None) -> Iterator[tuple[Tensor, list[Labels]]]:
+def batches(
+    validation: Validation, own: Sequence[int] | None = None
+) -> Iterator[tuple[Tensor | Picture, Sequence[Mask]]]:
     """Batches of neighbouring images with one network input size, and their masks at their own sizes.
 
-    Large images come in smaller batches. Images that are tiled (`is_cut`, under `native`) come alone and
-    unprocessed: uint8 [1, H, W, 3].
+    Large images come in smaller batches. Images that are tiled (`is_cut`, under `native`) come alone and unprocessed:
+    no Tensor, but as `Pairs` has them.
 
     Args:
         own: which pairs; None: all.
     """
     images: list[Tensor] = []
-    masks: list[Labels] = []
+    masks: list[Mask] = []
     for index in range(len(validation.pairs)) if own is None else own:
-        image_HW3, mask_HW = validation.pairs[index]
-        image_1HW3 = torch.from_numpy(image_HW3)[None]
+        image, mask = validation.pairs[index]
         policy = validation.preprocess.policy
-        if policy == "native" and is_cut(mask_HW.shape, policy):
+        if policy == "native" and is_cut((mask.shape[0], mask.shape[1]), policy):
             if images:
                 yield torch.cat(images), masks
                 images, masks = [], []
-            yield image_1HW3, [mask_HW]
+            yield image, [mask]
             continue
-        image_13hw = validation.preprocess.of_any_size(image_1HW3)
+        image_13hw = network_input(validation.preprocess, image)
         seen = (len(images) + 1) * image_13hw.shape[2] * image_13hw.shape[3]
-        full = len(images) == validation.batch or seen > BATCH_PIXELS or sum(map(np.size, masks)) > BATCH_MASK_PIXELS
+        waiting = sum(math.prod(one.shape) for one in masks)
+        full = len(images) == validation.batch or seen > BATCH_PIXELS or waiting > BATCH_MASK_PIXELS
         if images and (full or images[-1].shape != image_13hw.shape):
             yield torch.cat(images), masks
             images, masks = [], []
         images.append(image_13hw)
-        masks.append(mask_HW)
+        masks.append(mask)
     if images:
         yield torch.cat(images), masks
 
 
-def seen_mask(mask_HW: Labels, size: tuple[int, int]) -> Labels:
+class OneImage:
+    """A large image as a batch of one that `Preprocess.of_any_size` resizes in groups of rows."""
+
+    def __init__(self, image: Picture) -> None:
+        self.image, self.shape = image, (1, *image.shape)
+
+    def __getitem__(self, key: tuple[slice, slice]) -> Tensor:
+        return torch.from_numpy(self.image[key[1]])[None]
+
+
+def network_input(preprocess: Preprocess, image: Picture) -> Tensor:
+    """Image → network input [1, 3, h, w]."""
+    if isinstance(image, np.ndarray) or math.prod(image.shape) <= 3 * LARGE_PIXELS:
+        return preprocess.of_any_size(torch.from_numpy(np.asarray(image))[None])
+    return preprocess.of_any_size(cast(Tensor, OneImage(image)))
+
+
+def seen_mask(mask_HW: Mask, size: tuple[int, int]) -> Labels:
     """The mask at the network's input size."""
     return crop_mask(mask_HW, Crop(0, 0, mask_HW.shape[0], mask_HW.shape[1], mirrored=False), size)

@@ -1,0 +1,73 @@
+"""Images on which an export is calibrated and compared: of large ones, what fits into memory.
+
+Shapes: H, W an image's size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import overload
+
+import numpy as np
+
+from pixelwise.errors import TrainingError
+from pixelwise.model.preprocess import LARGE_PIXELS, Policy
+from pixelwise.prediction.large.tile_plan import is_cut
+from pixelwise.records import Pixels, Sample
+from pixelwise.training.augment import Picture
+from pixelwise.training.large_pairs import image_in_place
+
+PARITY_PX = 1024  # per side: full-size scores of a larger image would take gigabytes
+CALIBRATION_IMAGES = 64
+
+
+def middle_of(image: Picture) -> Pixels:
+    """The centre of an image, at most PARITY_PX per side, on which network and graph are compared."""
+    height, width = (min(side, PARITY_PX) for side in image.shape[:2])
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return np.ascontiguousarray(image[top : top + height, left : left + width])
+
+
+def reduced_image(image: Picture, policy: Policy) -> Pixels:
+    """An image that a network can take at once: of one too large the middle, or if the network takes it resized, every
+    n-th pixel of the whole."""
+    height, width = image.shape[:2]
+    if policy == "native":
+        return middle_of(image) if is_cut((height, width), policy) else np.asarray(image)
+    step = math.ceil((height * width / LARGE_PIXELS) ** 0.5)
+    return image[::step, ::step]
+
+
+class CalibrationImages(Sequence[Pixels]):
+    """Images of samples, each read when it is needed. Of large ones what fits into memory: see `reduced_image`."""
+
+    def __init__(self, samples: Sequence[Sample], policy: Policy) -> None:
+        self.samples, self.policy = samples, policy
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Pixels: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Pixels]: ...
+    def __getitem__(self, index: int | slice) -> Pixels | Sequence[Pixels]:
+        if isinstance(index, slice):
+            return CalibrationImages(self.samples[index], self.policy)
+        return np.ascontiguousarray(reduced_image(image_in_place(self.samples[index]), self.policy))
+
+
+def calibration_images(samples: Sequence[Sample], policy: Policy) -> CalibrationImages:
+    """Evenly spaced images of a training split.
+
+    Raises:
+        TrainingError: they are gone.
+    """
+    samples = samples[:: max(len(samples) // CALIBRATION_IMAGES, 1)][:CALIBRATION_IMAGES]
+    if missing := [sample.image for sample in samples if not sample.image.is_file()]:
+        raise TrainingError(
+            f"{missing[0]}: {len(missing)} of {len(samples)} training images are missing, but int8 is calibrated on "
+            "them. Restore the data where they were when the run began, or export without int8."
+        )
+    return CalibrationImages(samples, policy)
