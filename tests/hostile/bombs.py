@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 import zlib
@@ -93,12 +94,23 @@ def numpy_array(shape: str, dtype: str = "<u2") -> bytes:
     return b"\x93NUMPY\x02\0" + struct.pack("<I", len(header)) + header + bytes(200)
 
 
+def nifti(shape: tuple[int, ...], values: bytes = b"") -> bytes:
+    """A compressed NIfTI-1 of int16."""
+    head = (
+        struct.pack("<i36x8h", 348, len(shape), *shape, *(1,) * (7 - len(shape)))
+        + bytes(14)
+        + struct.pack("<hh", 4, 16)
+    )
+    head += bytes(34) + struct.pack("<f", 352)
+    return gzip.compress(head + bytes(344 - len(head)) + b"n+1\0" + bytes(4) + values, 1)
+
+
 def tiff_of_pages(number: int, side: int = 0, bits: int = 0, kind: int = 0, parts: int = 1) -> bytes:
     """A page, and `number` further ones that all lie in the same bytes and may differ from it."""
     changed = {
         code: (code, 4, 1, value) for code, value in ((256, side), (257, side), (258, bits), (339, kind)) if value
     }
-    tags = {tag[0]: tag for tag in (*BASE, ROWS, *strips(200, 4096, parts))} | changed
+    tags = {tag[0]: tag for tag in (*BASE, ROWS, *strips(200, 512 * max(bits, 8), parts))} | changed
     page = tiff(*tags.values())[8:-4]
     step = len(page) + 4
     pages = b"".join(page + struct.pack("<I", 8 + (i + 1) * step) for i in range(number))
@@ -200,6 +212,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "NumPy: 10,000 axes": lambda: numpy_array(str((1,) * 10_000)),
     "NumPy: nested brackets": lambda: numpy_array("(" * 30_000 + "1" + ",)" * 30_000),
     "NumPy: Python objects": lambda: numpy_array("(2, 2)", "|O"),
+    "NIfTI: a terabyte in a gzip": lambda: nifti((32_000, 32_000, 1, 500)),
+    "NIfTI: a gzip that unpacks": lambda: nifti((64, 64, 1), bytes(50_000_000)),
     "BigTIFF: a directory beyond the end": lambda: b"II+\0\x08\0\0\0" + struct.pack("<Q", 2**63),
     "BigTIFF: no end of tags": lambda: b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2**63),
     "WebP: 300,000 chunks": lambda: webp(
@@ -242,5 +256,13 @@ def valid_files() -> dict[str, list[bytes]]:
         "GIF": [saved(palette, "GIF"), saved(palette, "GIF", save_all=True, append_images=[palette.rotate(90)])],
         "AVIF": [saved(rgb, "AVIF"), saved(alpha, "AVIF")],
         "JPEG 2000": [saved(rgb, "JPEG2000"), saved(grey, "JPEG2000")],
+        "NumPy": [numpy_array("(4, 5, 3)"), numpy_array("(10, 10)", "<f2")],
+        "NIfTI": [nifti((8, 6, 1, 2), bytes(192)), gzip.decompress(nifti((8, 6), bytes(96)))],
+        "TIFF of bands": [
+            tiff_of_pages(2),
+            tiff_of_pages(2, bits=16),
+            saved(wide, "TIFF", compression="tiff_lzw"),
+            saved(wide, "TIFF", save_all=True, append_images=[wide]),
+        ],
         "TGA": [saved(rgb, "TGA"), saved(alpha, "TGA", compression="tga_rle"), saved(grey, "TGA")],
     }

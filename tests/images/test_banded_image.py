@@ -324,6 +324,45 @@ def test_numpy_arrays_have_their_bands_on_the_shorter_axis(array: Any) -> None:
     np.testing.assert_array_equal(found, wanted)
 
 
+# ── NIfTI ──
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kind", ["Nifti1Image", "Nifti2Image"])
+def test_channels_of_a_nifti_slice_are_bands(tmp_path: Path, kind: str, suffix: str) -> None:
+    nibabel: Any = pytest.importorskip("nibabel", reason="needs nibabel; install pixelwise[formats]")
+    for shape in ((20, 30), (20, 30, 1), (20, 30, 1, 4), (20, 30, 1, 1, 4)):
+        for dtype in (np.int16, np.uint8, np.float32, np.uint16):
+            values = noise(shape, dtype)
+            image = getattr(nibabel, kind)(values, np.eye(4), dtype=dtype)
+            nibabel.save(image, tmp_path / f"a{suffix}")
+            found = read_bands((tmp_path / f"a{suffix}").read_bytes(), "a")
+            expected = values.reshape(20, 30, -1).transpose(1, 0, 2)  # x runs along the first axis
+            np.testing.assert_array_equal(found.pixels, expected)
+            facts = band_facts(tmp_path / f"a{suffix}")
+            assert (facts.height, facts.width, facts.bands, facts.dtype) == (*expected.shape, found.pixels.dtype.name)
+            assert found.dropped == ()
+
+
+def test_nifti_values_are_scaled_and_volumes_refused(tmp_path: Path) -> None:
+    nibabel: Any = pytest.importorskip("nibabel", reason="needs nibabel; install pixelwise[formats]")
+    image = nibabel.Nifti1Image(noise((4, 5, 1), np.int16), np.eye(4))
+    image.header.set_slope_inter(0.5, -3)
+    nibabel.save(image, tmp_path / "a.nii")
+    data = (tmp_path / "a.nii").read_bytes()
+    expected = nibabel.load(tmp_path / "a.nii").get_fdata()[:, :, 0].T
+    np.testing.assert_allclose(read_bands(data, "a").pixels[:, :, 0], expected)
+    assert band_facts(data).dtype == "float32"
+    for cut in (60, 350, len(data) - 1):
+        with pytest.raises(ImageError):
+            read_bands(data[:cut], "a")
+    nibabel.save(nibabel.Nifti1Image(noise((4, 5, 7), np.int16), np.eye(4)), tmp_path / "b.nii.gz")
+    with pytest.raises(ImageError, match=r"b.nii.gz: is a volume of 7 slices; expected one slice. Put volumes into"):
+        band_facts(tmp_path / "b.nii.gz")
+    with pytest.raises(ImageError, match="is a volume of 7 slices"):
+        read_bands((tmp_path / "b.nii.gz").read_bytes(), "b.nii.gz")
+
+
 # ── pictures ──
 
 

@@ -13,6 +13,7 @@ from pixelwise.errors import ImageError
 from pixelwise.images.banded_image import COLOUR_NAMES, banded_image, is_tiff, numbered, tiff_picture
 from pixelwise.images.files import Refusal, image_format, read_bytes, read_head, shown
 from pixelwise.images.image_header import open_image
+from pixelwise.images.nifti_bands import is_nifti, nifti_header
 from pixelwise.images.numpy_bands import NUMPY_MAGIC, numpy_header
 from pixelwise.images.orientation import stored_turn
 from pixelwise.images.pnm import pnm_header
@@ -75,6 +76,10 @@ def _facts(source: Path | bytes) -> BandFacts:
     if head.startswith(NUMPY_MAGIC):
         header = numpy_header(head)
         return BandFacts(*header.image_shape, raster_type(header.dtype), stored=header.dtype.name)
+    if is_nifti(head):
+        nifti = nifti_header(head)
+        dtype = "float32" if nifti.scaled else "uint8" if nifti.dtype.names else raster_type(nifti.dtype)
+        return BandFacts(*nifti.shape_HWB, dtype, nifti.names, stored=dtype if nifti.dtype.names else nifti.dtype.name)
     kind = image_format(head)
     if is_tiff(head):
         if picture := tiff_picture(source):

@@ -1,8 +1,8 @@
 """Any image file → [H, W, bands] at its full depth, with the names of its bands and NaN where it holds no data.
 
-Formats: all of `decode`, and NumPy's .npy. The format follows from the content. Whole numbers of 8 and 16 bits stay
-uint8 and uint16; signed, wider and floating-point numbers become float32. Every band is returned, alpha included: only
-the pixels tell whether it means transparency. `dropped` names whatever is not in the pixels.
+Formats: all of `decode`, NumPy's .npy and NIfTI. The format follows from the content. Whole numbers of 8 and 16 bits
+stay uint8 and uint16; signed, wider and floating-point numbers become float32. Every band is returned, alpha included:
+only the pixels tell whether it means transparency. `dropped` names whatever is not in the pixels.
 
     grey, 16-bit       one band of uint8 or uint16, as stored; 1-, 2- and 4-bit spread over 0–255
     RGB, palette       three bands: red, green, blue. 8-bit pixels are those of `decode`, also where a TIFF declares
@@ -10,6 +10,7 @@ the pixels tell whether it means transparency. `dropped` names whatever is not i
     alpha              a last band named alpha
     TIFF               see `tiff_bands`
     .npy               the bands are the shorter of the first and last axis
+    NIfTI              see `nifti_bands`
     no data            NaN, float32: GDAL's no-data value where the file declares one that its values can take; ±inf;
                        and in signed and float images −9999, −32768 and the lowest floats, where no other value is
                        near
@@ -33,6 +34,7 @@ from pixelwise.images.decoder_limits import REDUCE, refuse_large
 from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import PngFacts, Refusal, image_format, read_bytes, read_head, shown, truncated
 from pixelwise.images.image_header import OpenedImage, open_image, refusing
+from pixelwise.images.nifti_bands import is_nifti, nifti_header, nifti_values
 from pixelwise.images.no_data import as_raster, infinite_values, rounding, without_sentinels
 from pixelwise.images.numpy_bands import NUMPY_MAGIC, numpy_header, numpy_values
 from pixelwise.images.orientation import oriented
@@ -124,6 +126,8 @@ def banded_image(data: bytes) -> BandedImage:
     """Like `read_bands`. Raises Refusal."""
     if data.startswith(NUMPY_MAGIC):
         return _of_numpy(data)
+    if is_nifti(data):
+        return _of_nifti(data)
     if image_format(data) == "TIFF" and tiff_picture(data) is None:
         from pixelwise.images.tiff_bands import TiffBands  # which loads tifffile
 
@@ -184,6 +188,15 @@ def _of_numpy(data: bytes) -> BandedImage:
     axes = {None: "[height, width]", 0: "[bands, height, width]", 2: "[height, width, bands]"}[header.band_axis]
     read_as = f"The array {list(header.shape)} is read as {axes}."
     return BandedImage(raster, (), rounding(values), None, (read_as, *infinite_values(values), *notes))
+
+
+def _of_nifti(data: bytes) -> BandedImage:
+    header = nifti_header(data)
+    check_size(*header.shape_HWB, 8 if header.scaled else max(header.dtype.itemsize, 4))
+    values = nifti_values(data, header)
+    raster, notes = without_sentinels(as_raster(values), values.dtype)
+    dropped = () if header.scaled else rounding(values)  # scaled values are computed in 64 bits
+    return BandedImage(raster, header.names, dropped, None, (*infinite_values(values), *notes))
 
 
 def _of_picture(data: bytes) -> BandedImage:

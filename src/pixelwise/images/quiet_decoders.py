@@ -17,10 +17,11 @@ from PIL import Image, features
 
 
 def quieten() -> None:
-    """Keep Pillow's, OpenCV's and libtiff's own messages from stderr."""
+    """Keep Pillow's, OpenCV's, libtiff's and nibabel's own messages from stderr."""
     for category in (UserWarning, Image.DecompressionBombWarning):
         warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # "More samples per pixel than can be decoded"
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what it repairs in a header
     opencv: Any = cv2.utils.logging
     opencv.setLogLevel(opencv.LOG_LEVEL_SILENT)
     if features.check("libtiff"):
