@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -22,11 +24,13 @@ from pixelwise.datasets.read_ahead import in_threads
 from pixelwise.datasets.read_sample import sample_bands, sample_facts
 from pixelwise.datasets.stacked_files import names_and_sample, with_names
 from pixelwise.errors import DataError, DatasetError, UsageError
-from pixelwise.images.band_facts import BandFacts
-from pixelwise.images.files import Refusal, shown
+from pixelwise.images.files import PNG_MAGIC, Refusal, read_head, shown
 from pixelwise.records import RGB, Bands, Sample
 
 LOOKED_AT = 16  # images to decode to see whether their last channel is constant
+HEAD_BYTES = 26  # of a PNG: up to its depth and colour type
+PLAIN_FORMATS = (b"\xff\xd8\xff", b"GIF8")  # JPEG; GIF
+PNG_WITHOUT_ALPHA = (0, 2, 3)  # colour types: grey, colour, palette
 CLEAR = 0.8  # of the images must be of one kind, so that the others are errors
 GREY = ("band 1",)  # of an image of one band without a name
 RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0), "int16": (-32768.0, 32767.0)}  # of others: 0 to 1
@@ -56,14 +60,14 @@ def choose_bands(listing: Listing, settings: DatasetSettings, asked: Sequence[st
         UsageError: `asked` names a band that the images do not have.
         DatasetError: dataset.toml does.
     """
-    found = _headers(listing)
+    wanted = tuple(asked) or tuple(map(str, settings.used_bands))
+    found = _headers(listing, quick=not wanted and not settings.band_names)
     if not found:
         return RGB
     found = _deep_among_plain(_named(found, settings, listing), listing)
     if not all(one.plain for one in found):
         found = _alpha_or_band(found, listing)
     names, dtype = _of_most(found, listing)
-    wanted = tuple(asked) or tuple(map(str, settings.used_bands))
     where = f"--bands {','.join(asked)}" if asked else f"{FILE_NAME}: [bands] use = {list(settings.used_bands)}"
     chosen = tuple(_number(band, names, where, given=bool(asked)) for band in wanted) or tuple(range(len(names)))
     picked = tuple(names[i] for i in chosen)
@@ -77,24 +81,33 @@ def choose_bands(listing: Listing, settings: DatasetSettings, asked: Sequence[st
     return bands
 
 
-def _headers(listing: Listing) -> list[ImageBands]:
-    """The facts of all images whose header can be read; the others are reported when their pair is read."""
+def _headers(listing: Listing, *, quick: bool) -> list[ImageBands]:
+    """The bands of all images whose header can be read; the others are reported when their pair is read.
+
+    `quick`: of formats that hold nothing but 8-bit grey or colour, which of the two is not needed.
+    """
     samples = [sample for part in listing.splits.values() for sample in part]
-    facts = in_threads(_facts_or_none, samples)
-    return [
-        ImageBands(
-            sample, names_and_sample(sample)[0] or fact.band_names, fact.stored if fact.dtype != "uint8" else "uint8"
-        )
-        for sample, fact in zip(samples, facts, strict=True)
-        if fact is not None
-    ]
+    found = in_threads(partial(_header, quick=quick), samples)
+    return [one for one in found if one is not None]
 
 
-def _facts_or_none(sample: Sample) -> BandFacts | None:
+def _header(sample: Sample, *, quick: bool) -> ImageBands | None:
     try:
-        return sample_facts(sample)
+        if quick and not sample.image_part and _is_plain_file(sample.image):
+            return ImageBands(sample, RGB.names, "uint8")
+        facts = sample_facts(sample)
     except (Refusal, DataError):
         return None
+    names = names_and_sample(sample)[0] or facts.band_names
+    return ImageBands(sample, names, facts.stored if facts.dtype != "uint8" else "uint8")
+
+
+def _is_plain_file(path: Path) -> bool:
+    """Whether a file's first bytes show that it holds 8-bit grey or colour without alpha. Raises Refusal."""
+    head = read_head(path, HEAD_BYTES)
+    if head.startswith(PNG_MAGIC):
+        return len(head) == HEAD_BYTES and head[24] <= 8 and head[25] in PNG_WITHOUT_ALPHA
+    return head.startswith(PLAIN_FORMATS)
 
 
 def _named(found: Sequence[ImageBands], settings: DatasetSettings, listing: Listing) -> list[ImageBands]:

@@ -67,12 +67,14 @@ def positions(names: tuple[str, ...], bands: Bands) -> tuple[int, ...] | None:
 
     By name, in any case of letters; by position if either side's names are only numbers and both have equally many.
     """
+    known = {name.casefold(): i for i, name in reversed(list(enumerate(names)))}
+    found = [known.get(name.casefold()) for name in bands.names]
+    if None not in found:  # first: "band 2, band 1" exchanges the two of an image without names
+        return tuple(i for i in found if i is not None)
     unnamed = numbered(len(names))
     if len(names) == len(bands) and (names == unnamed or bands.names == unnamed):
         return tuple(range(len(names)))
-    known = {name.casefold(): i for i, name in reversed(list(enumerate(names)))}
-    found = [known.get(name.casefold()) for name in bands.names]
-    return None if None in found else tuple(i for i in found if i is not None)
+    return None
 
 
 def other_bands(where: str, names: tuple[str, ...], dtype: str, bands: Bands) -> ImageError:
