@@ -43,7 +43,7 @@ def grouped_channels(images: Files, masks: Files, listing: Listing) -> Files:
     Args:
         images, masks: files by path without suffix, below their folders.
     """
-    if len(images) < 2 * len(masks) or not masks:
+    if len(images) < 2 * MOST * len(masks) or not masks:
         return images
     alone = _alone_in_folder(masks)
     found: defaultdict[str, dict[str, Path]] = defaultdict(dict)

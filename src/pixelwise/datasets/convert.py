@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from pixelwise.datasets.class_values import Given
-from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS
+from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, bands_toml
 from pixelwise.datasets.formats.writers import WRITERS, Pair
+from pixelwise.datasets.image_copy import image_copy
 from pixelwise.datasets.list_dataset import layout_of
 from pixelwise.datasets.new_folder import new_folder, require_new
 from pixelwise.datasets.open_dataset import open_dataset
-from pixelwise.datasets.read_sample import image_bytes, read_sample_mask, upright_size
+from pixelwise.datasets.read_sample import read_sample_mask, upright_size
 from pixelwise.errors import DatasetError, UsageError
-from pixelwise.images.files import SUFFIX_OF, Refusal, image_format, shown, write_whole
+from pixelwise.images.files import Refusal, shown, write_whole
 from pixelwise.records import Dataset
 
 __all__ = ["WRITERS", "convert"]
@@ -72,7 +73,7 @@ def convert(
         raise DatasetError("The dataset has problems to fix first; `pixelwise check` lists them.", errors)
     with new_folder(out, dataset.root) as part:
         settings = WRITERS[to](part, _pairs(dataset, progress), dataset.classes)
-        write_whole(part / FILE_NAME, settings.encode())
+        write_whole(part / FILE_NAME, (settings + bands_toml(dataset.bands)).encode())
     assert layout_of(out) is not None
     return open_dataset(out)
 
@@ -88,8 +89,7 @@ def _pairs(dataset: Dataset, progress: Progress) -> Iterator[Pair]:
             stem = f"{own}-{number}"
         taken.add(stem.casefold())
         try:
-            data = image_bytes(sample)
-            suffix = SUFFIX_OF[image_format(data)]
+            data, suffix = image_copy(sample, dataset.bands)
             size = upright_size(data)
         except Refusal as refusal:
             raise DatasetError(f"{shown(sample.image)}: {refusal}") from refusal

@@ -65,9 +65,10 @@ def choose_bands(listing: Listing, settings: DatasetSettings, asked: Sequence[st
     if not found:
         return RGB
     found = _deep_among_plain(_named(found, settings, listing), listing)
-    if not all(one.plain for one in found):
-        found = _alpha_or_band(found, listing)
+    found, last, note = _alpha_or_band(found)
     names, dtype = _of_most(found, listing)
+    if note and last in ("", *names):
+        listing.notes.append(note)
     where = f"--bands {','.join(asked)}" if asked else f"{FILE_NAME}: [bands] use = {list(settings.used_bands)}"
     chosen = tuple(_number(band, names, where, given=bool(asked)) for band in wanted) or tuple(range(len(names)))
     picked = tuple(names[i] for i in chosen)
@@ -145,11 +146,14 @@ def _deep_among_plain(found: Sequence[ImageBands], listing: Listing) -> list[Ima
     return [replace(one, names=RGB.names, dtype="uint8") if id(one) in reduced else one for one in found]
 
 
-def _alpha_or_band(found: Sequence[ImageBands], listing: Listing) -> list[ImageBands]:
-    """Drop a last channel that is constant in every image looked at: it is alpha."""
+def _alpha_or_band(found: Sequence[ImageBands]) -> tuple[list[ImageBands], str, str]:
+    """Drop a last channel that is constant in every image looked at: it is alpha.
+
+    Returns the images, the name of the channel if it is kept, and a note.
+    """
     unsure = [one for one in found if len(one.names) in (2, 4) and one.names[-1] in ("alpha", f"band {len(one.names)}")]
     if not unsure:
-        return list(found)
+        return list(found), "", ""
     count = min(len(unsure), LOOKED_AT)
     looked = [unsure[i * len(unsure) // count] for i in range(count)]
     ranges = [limits for limits in in_threads(_last_channel, [one.sample for one in looked]) if limits]
@@ -159,15 +163,13 @@ def _alpha_or_band(found: Sequence[ImageBands], listing: Listing) -> list[ImageB
     if varying:
         low, high = min(low for low, _ in varying), max(high for _, high in varying)
         rest = ",".join(unsure[0].names[:-1])
-        listing.notes.append(
-            f"The {number} channel of {of} varies ({low:g} to {high:g}): it is a band, {unsure[0].names[-1]!r}. "
-            f"To leave it out: --bands {rest}."
-        )
-        return list(found)
+        last = unsure[0].names[-1]
+        what = f"The {number} channel of {of} varies ({low:g} to {high:g}): it is a band, {last!r}."
+        return list(found), last, f"{what} To leave it out: --bands {rest}."
     value = f" ({ranges[0][0]:g})" if ranges else ""
-    listing.notes.append(f"The {number} channel of {of} is constant{value}: it is alpha, and not used.")
     without = {id(one) for one in unsure}
-    return [replace(one, names=_without_last(one)) if id(one) in without else one for one in found]
+    kept = [replace(one, names=_without_last(one)) if id(one) in without else one for one in found]
+    return kept, "", f"The {number} channel of {of} is constant{value}: it is alpha, and not used."
 
 
 def _without_last(one: ImageBands) -> tuple[str, ...]:
@@ -194,14 +196,14 @@ def _of_most(found: Sequence[ImageBands], listing: Listing) -> tuple[tuple[str, 
     kinds = Counter(RGB.names if one.plain else one.names for one in found)
     names = max(kinds, key=lambda kind: (kinds[kind], -len(kind)))
     others = [one for one in found if not _has(one, names)]
-    if others and len(others) > (1 - CLEAR) * len(found):
+    if len(others) > (1 - CLEAR) * len(found):
         common = tuple(name for name in names if all(name in other for other in kinds))
-        if common:
-            left = ", ".join(dict.fromkeys(name for kind in kinds for name in kind if name not in common))
-            message = f"the images have different bands: {_kinds_in_words(kinds)}; {', '.join(common)} are used."
-            remedy = f"Not used, as not all images have them: {left}. Add them, or leave out the images without."
-            listing.warn("bands-differ", listing.root, message, remedy)
-            names, others = common, []
+        names, others = (common, []) if common else (names, others)
+    left = dict.fromkeys(name for kind in kinds for name in kind if name not in names)
+    if left and not others:
+        message = f"the images have different bands: {_kinds_in_words(kinds)}; {', '.join(names)} are used."
+        remedy = f"Not used, as not all images have them: {', '.join(left)}. Add them, or leave out the images without."
+        listing.warn("bands-differ", listing.root, message, remedy)
     _report(others, names, listing)
     kept = [one for one in found if _has(one, names)]
     if names == RGB.names and len(plain) == len(kept):

@@ -35,7 +35,7 @@ import tomlkit
 from pixelwise.datasets.default_colours import default_colours
 from pixelwise.errors import DatasetError
 from pixelwise.images.files import Refusal, read_bytes, shown
-from pixelwise.records import MAX_CLASSES, VOID, ClassList, Colour
+from pixelwise.records import MAX_CLASSES, RGB, VOID, Bands, ClassList, Colour
 
 FILE_NAME = "dataset.toml"
 KEY_PARTS = 64  # a.b.c has three; as many as the numbers in two DICOM identifiers, which file names may contain
@@ -100,6 +100,11 @@ def dataset_toml(classes: ClassList, ids: Sequence[int] | None = None, void: Seq
     ]
     heading = f"void = {list(void)}  # ids in mask files that mean unlabelled, in addition to 255\n\n" if void else ""
     return heading + tomlkit.dumps({"classes": rows})
+
+
+def bands_toml(bands: Bands) -> str:
+    """The [bands] of a dataset.toml that selects these; "" for RGB images."""
+    return "" if bands == RGB else "\n" + tomlkit.dumps({"bands": {"use": list(bands.names)}})
 
 
 def splits_toml(names: Mapping[str, Sequence[str]]) -> str:

@@ -11,7 +11,7 @@ IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".gif",
     ".avif", ".heic", ".heif", ".jp2", ".j2k", ".tga",
 )  # fmt: skip
-NUMPY_SUFFIX = ".npy"  # masks only: an image array has no documented range
+NUMPY_SUFFIX = ".npy"  # masks; images only where there are no others
 LAYER_SUFFIXES = IMAGE_SUFFIXES  # files that may be masks
 MASK_SUFFIXES = (*LAYER_SUFFIXES, NUMPY_SUFFIX)
 OF_IMAGES = ("images", "image", "imgs", "img")  # folders with these names hold no masks

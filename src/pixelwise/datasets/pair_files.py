@@ -14,6 +14,7 @@ from pixelwise.datasets.file_kinds import (
     DRAWING_SUFFIXES,
     IMAGE_SUFFIXES,
     MASK_SUFFIXES,
+    NUMPY_SUFFIX,
     OF_IMAGES,
     SIDE_SUFFIXES,
     UNREAD_PHOTOS,
@@ -111,12 +112,14 @@ def _nearest(key: str, lone: Sequence[str], files: Files) -> str:
 def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, list[Path]]:
     """Image files below a folder, by relative path without suffix. Hidden files and other kinds are skipped.
 
-    Subfolders are searched; links to folders are not, because they can form a cycle.
+    NumPy arrays count only where there are no other images. Subfolders are searched; links to folders are not, because
+    they can form a cycle.
     """
     if not folder.is_dir():
         listing.error("folder-missing", folder, "no such folder.", "Create it, with one file for each pair.")
         return {}
     found: defaultdict[str, list[Path]] = defaultdict(list)
+    arrays: defaultdict[str, list[Path]] = defaultdict(list)
     unread: list[str] = []
     hidden: list[str] = []
     drawings: list[str] = []
@@ -136,12 +139,18 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
             if suffix in suffixes:
                 if _is_file(path, listing):
                     found[str(path.relative_to(folder).with_suffix(""))].append(path)
+            elif suffix == NUMPY_SUFFIX and _is_file(path, listing):
+                arrays[str(path.relative_to(folder).with_suffix(""))].append(path)
             elif suffix in DRAWING_SUFFIXES:
                 drawings.append(name)
             elif suffix in UNREAD_SUFFIXES or suffix in UNREAD_PHOTOS:
                 unread.append(name)
             elif suffix not in SIDE_SUFFIXES:
                 others.append(name)
+    if not found:
+        found = arrays
+    else:
+        unread += [path.name for paths in arrays.values() for path in paths]
     beside, drawings = len(drawings), _without_masks(drawings, found)
     beside -= len(drawings)
     if beside:
@@ -158,6 +167,14 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
         message = f"holds {len(unread)} files in unsupported formats ({_kinds(unread)}), such as {shown(unread[0])}."
         remedy = " ".join(unread_files(unread)) or "Convert them to PNG if they belong to the data."
         listing.warn("unread-kind", folder, message, remedy)
+    _tell_skipped(folder, others, hidden, listing)
+    if not found:
+        listing.error("folder-empty", folder, "holds no image files.", f"Add files: {', '.join(IMAGE_SUFFIXES)}.")
+    return found
+
+
+def _tell_skipped(folder: Path, others: Sequence[str], hidden: Sequence[str], listing: Listing) -> None:
+    """Report files of other formats, and hidden ones."""
     if others:
         number = "1 file in another format" if len(others) == 1 else f"{len(others):,} files in other formats"
         listing.notes.append(f"Skipped in {listing.where(folder)}/: {number} ({_kinds(others)}).")
@@ -165,9 +182,6 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
         message = f"holds {len(hidden)} hidden image files, such as {shown(hidden[0])}; they are skipped."
         remedy = "Remove them: file managers leave such files, and they are usually not images."
         listing.warn("hidden-files", folder, message, remedy)
-    if not found:
-        listing.error("folder-empty", folder, "holds no image files.", f"Add files: {', '.join(IMAGE_SUFFIXES)}.")
-    return found
 
 
 def _kinds(names: Sequence[str]) -> str:

@@ -15,22 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.datasets.class_values import parse_value, quoted
-from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, dataset_toml, filled_colours
+from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS, bands_toml, dataset_toml, filled_colours
 from pixelwise.datasets.groups import group_of
+from pixelwise.datasets.image_copy import image_copy
+from pixelwise.datasets.inspect_bands import inspect_bands
 from pixelwise.datasets.masks.mask_part import labels_by
 from pixelwise.datasets.masks.mask_reading import BLOCKING
 from pixelwise.datasets.masks.raw_mask import RawMask, raw_mask_of
 from pixelwise.datasets.masks.relabel import Change, fitted_to
 from pixelwise.datasets.masks.value_meaning import Meaning
 from pixelwise.datasets.new_folder import new_folder, require_new
-from pixelwise.datasets.read_sample import image_bytes, stored_mask_ids, upright_size
+from pixelwise.datasets.read_sample import stored_mask_ids, stored_orientation, upright_size
 from pixelwise.doctor.diagnose import Diagnosis
 from pixelwise.doctor.select_classes import select_classes
 from pixelwise.errors import DatasetError, UsageError
-from pixelwise.images.decode import image_pixels, open_image
-from pixelwise.images.files import SUFFIX_OF, Refusal, image_format, read_bytes, shown, utf8, write_whole
+from pixelwise.images.decode import image_pixels
+from pixelwise.images.files import Refusal, read_bytes, shown, utf8, write_whole
 from pixelwise.images.image_files import encode_label_png
-from pixelwise.records import MAX_CLASSES, VOID, ClassList, Labels, Problem, Sample
+from pixelwise.records import MAX_CLASSES, RGB, VOID, ClassList, Labels, Problem, Sample
 
 LIST_NAME = "repairs.jsonl"
 COPIES = ("copy-across-splits", "near-copy-across-splits")
@@ -134,7 +136,7 @@ def _write_copy(
         raise DatasetError(
             f"{shown(root)}: no pair can be repaired{': ' + hint if hint else ''}.", diagnosis.report.findings.errors
         )
-    write_whole(out / FILE_NAME, dataset_toml(plan.classes).encode())
+    write_whole(out / FILE_NAME, (dataset_toml(plan.classes) + bands_toml(diagnosis.dataset.bands)).encode())
     summary = _summary(diagnosis, plan, decisions)
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (summary, *lines))
     write_whole(out / LIST_NAME, utf8(text))
@@ -211,17 +213,21 @@ def _write_pair(
     ]
     if bad:
         raise Refusal("ids-outside", bad[0].message, bad[0].remedy)
-    data = image_bytes(sample)
-    turn = open_image(data).turn
+    bands = diagnosis.dataset.bands
+    data, suffix = image_copy(sample, bands)
+    turn = stored_orientation(data)
     labels, changes = _labels(diagnosis, plan, sample, data, turn, decisions)
     if (labels == VOID).all():
         raise Refusal("all-void", "every pixel is void: it cannot be trained on.", "")
     stem = _free_name(sample, split, taken)
-    image_to = f"{split}/images/{stem}{SUFFIX_OF[image_format(data)]}"
+    image_to = f"{split}/images/{stem}{suffix}"
     mask_to = f"{split}/masks/{stem}.png"
     for part in ("images", "masks"):
         (out / split / part).mkdir(parents=True, exist_ok=True)
-    image_pixels(data)  # an image that cannot be decoded is left out
+    if bands == RGB:
+        image_pixels(data)  # an image that cannot be decoded is left out
+    else:
+        inspect_bands(sample, bands, thoroughly=False)  # or one with other bands, or without data
     write_whole(out / image_to, data)
     write_whole(out / mask_to, encode_label_png(labels, plan.classes))
     if stem != sample.image.stem:

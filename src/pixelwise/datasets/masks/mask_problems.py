@@ -284,9 +284,12 @@ def codes_in_words(coding: MaskEncoding, names: Mapping[int, str] | None = None,
 
 def colours_in_words(coding: MaskEncoding, beside: tuple[str, Mapping[int, str]]) -> str:
     palette, names = names_of_colours(coding.book.codes, coding.book.tolerance // 2, beside)
-    whose = f", named by {palette}" if palette else ""
+    numbered = all(name.startswith("class ") for name in names.values())
+    whose = f", {'numbered' if numbered else 'named'} by {palette}" if palette else ""
+    black = " If black is unlabelled, --void '#000000'." if names.get(0, "void") != "void" and numbered else ""
     return (
-        f"Colour map: {len(coding.book.codes)} colours in {coding.masks} masks{whose}: {codes_in_words(coding, names)}."
+        f"Colour map: {len(coding.book.codes)} colours in {coding.masks} masks{whose}: "
+        f"{codes_in_words(coding, names)}.{black}"
     )
 
 
