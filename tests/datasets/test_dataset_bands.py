@@ -34,7 +34,7 @@ def write(path: Path, pixels: NDArray[Any]) -> Path:
     if path.suffix == ".npy":
         np.save(path, pixels)
     elif path.suffix == ".tif":
-        several = {"planarconfig": "contig"} if pixels.shape[2] > 1 else {}
+        several: dict[str, Any] = {"planarconfig": "contig"} if pixels.shape[2] > 1 else {}
         tifffile.imwrite(path, np.squeeze(pixels), photometric="minisblack", **several)
     else:
         Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[:, :, 0]).save(path)
