@@ -174,10 +174,10 @@ def test_other_stains_keep_grey_and_inverting_twice_keeps_the_image() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(60, 190, (20, 20, 3)).astype(np.uint8)
     grey = np.repeat(image[:, :, :1], 3, axis=2)
-    for strength in (0.0, 0.5, 1.0):
-        other = restain(np.random.default_rng(1), image, strength)
-        assert (other == image).all() if strength == 0 else (other != image).any()
-    turned = restain(np.random.default_rng(2), grey, 0.3).astype(int)
+    changed = [(restain(np.random.default_rng(seed), image, 0.5) != image).any() for seed in range(40)]
+    assert 10 < sum(changed) < 30, "half of them"
+    assert (restain(np.random.default_rng(1), image, 0.0) == image).all()
+    turned = restain(np.random.default_rng(2), grey, 1.0).astype(int)
     assert np.corrcoef(turned.mean(axis=2).ravel(), grey.mean(axis=2).ravel())[0, 1] > 0.999
     once = invert(np.random.default_rng(0), image, 1.0)
     assert (invert(np.random.default_rng(0), once, 1.0) == image).all()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pixelwise.datasets.read_ahead import in_threads
 from pixelwise.datasets.read_sample import image_size_of, read_sample_image, read_sample_mask
 from pixelwise.errors import DatasetError, PixelwiseError
-from pixelwise.records import RGB, VOID, Dataset, Labels, OnProgress, Raster, Sample, no_progress
+from pixelwise.records import RGB, VOID, Bands, Dataset, Labels, OnProgress, Raster, Sample, no_progress
 
 MOST_PAIRS = 150  # are read
 MOST_PIXELS = 150_000_000  # are read, in all; at least LEAST_PAIRS pairs
@@ -44,6 +44,17 @@ class ClassFacts:
 
 
 @dataclass(frozen=True)
+class BandValues:
+    """The values of one band in the training images, as stored."""
+
+    name: str
+    low: float  # becomes 0 for the network: of 8 bits 0, of others the 0.5 % percentile
+    high: float  # becomes 255: of 8 bits 255, of others the 99.5 % percentile
+    mean: float
+    spread: float  # standard deviation
+
+
+@dataclass(frozen=True)
 class Fingerprint:
     """What was measured. All sizes are (height, width) in pixels."""
 
@@ -53,9 +64,10 @@ class Fingerprint:
     size: tuple[int, int]  # median
     smallest: tuple[int, int]  # by area
     largest: tuple[int, int]
-    bands: tuple[str, ...]
+    bands: tuple[BandValues, ...]
     dtype: str  # of the values as the network takes them
-    grey: bool  # three bands that are equal
+    missing: float  # share of the pixels without a value in some band
+    grey: bool  # the bands are equal
     classes: tuple[ClassFacts, ...]
     labelled: float  # share of the pixels that are labelled, 0–1
     upright: float  # how much more top and bottom differ in their classes than left and right do, 0–1
@@ -101,6 +113,9 @@ class MeasuredPair:
     saturation: float
     hue: complex  # mean direction of the hues, weighted by saturation
     grey: bool
+    missing: float  # share of the pixels without a value in some band
+    mean_B: NDArray[np.float64]  # of each band, share of the range
+    square_B: NDArray[np.float64]  # mean of the squares
 
 
 def measure(dataset: Dataset, progress: OnProgress = no_progress) -> Fingerprint:
@@ -112,16 +127,16 @@ def measure(dataset: Dataset, progress: OnProgress = no_progress) -> Fingerprint
     samples, val = dataset.splits["train"], dataset.splits.get("val", ())
     sizes = sizes_of(samples)
     chosen = spread(samples, sizes)
-    classes, low_high = len(dataset.classes), value_range(dataset)
+    classes = len(dataset.classes)
 
     def read(sample: Sample) -> MeasuredPair | None:
         try:
-            image_HWB = read_sample_image(sample)
+            image_HWB = read_sample_image(sample, dataset.bands)
             size = image_HWB.shape[0], image_HWB.shape[1]
             mask_HW = read_sample_mask(sample, dataset.mask_ids, classes, size)
         except PixelwiseError:  # `check` reports it; a training stops there or leaves the pair out
             return None
-        return pair_facts(image_HWB, mask_HW, classes, low_high)
+        return measured_pair(image_HWB, mask_HW, classes, dataset.bands)
 
     found = []
     for done, facts in enumerate(in_threads(read, chosen), start=1):
@@ -147,7 +162,8 @@ def summary(dataset: Dataset, found: Sequence[MeasuredPair], sizes: Sequence[tup
         groups=loose + len({sample.group for sample in samples if sample.group}),
         size=(int(np.median([h for h, _ in sizes])), int(np.median([w for _, w in sizes]))),
         smallest=by_area[0], largest=by_area[-1],
-        bands=dataset.bands.names, dtype=dataset.bands.dtype,
+        bands=band_values(dataset.bands, found), dtype=dataset.bands.dtype,
+        missing=float(np.mean([facts.missing for facts in found])),
         grey=all(facts.grey for facts in found),
         classes=class_facts(dataset.classes.names, found),
         labelled=float(np.mean([facts.labelled for facts in found])),
@@ -160,6 +176,16 @@ def summary(dataset: Dataset, found: Sequence[MeasuredPair], sizes: Sequence[tup
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory_gb=round(psutil.virtual_memory().available / 1e9, 1),
     )  # fmt: skip
+
+
+def band_values(bands: Bands, found: Sequence[MeasuredPair]) -> tuple[BandValues, ...]:
+    mean_B = np.mean([facts.mean_B for facts in found], axis=0)
+    spread_B = np.sqrt(np.maximum(np.mean([facts.square_B for facts in found], axis=0) - mean_B**2, 0))
+    rows = zip(bands.names, bands.low, bands.high, mean_B.tolist(), spread_B.tolist(), strict=True)
+    return tuple(
+        BandValues(name, low, high, low + mean * (high - low), spread * (high - low))
+        for name, low, high, mean, spread in rows
+    )
 
 
 def sizes_of(samples: Sequence[Sample]) -> list[tuple[int, int]]:
@@ -183,11 +209,7 @@ def spread(samples: Sequence[Sample], sizes: Sequence[tuple[int, int]]) -> list[
     return chosen[:: -(-len(chosen) // affordable)] if len(chosen) > affordable else chosen
 
 
-def value_range(dataset: Dataset) -> tuple[float, float]:
-    return min(dataset.bands.low), max(dataset.bands.high)
-
-
-def pair_facts(image_HWB: Raster, mask_HW: Labels, classes: int, low_high: tuple[float, float]) -> MeasuredPair:
+def measured_pair(image_HWB: Raster, mask_HW: Labels, classes: int, bands: Bands) -> MeasuredPair:
     top, left = (max((side - WINDOW_PX) // 2, 0) for side in mask_HW.shape)
     mask_HW = np.ascontiguousarray(mask_HW[top : top + WINDOW_PX, left : left + WINDOW_PX])
     image_HWB = image_HWB[top : top + WINDOW_PX, left : left + WINDOW_PX]
@@ -197,17 +219,22 @@ def pair_facts(image_HWB: Raster, mask_HW: Labels, classes: int, low_high: tuple
     for id_ in np.flatnonzero(counts) if labelled >= SPARSE else ():
         widths[int(id_)], regions[int(id_)] = width_and_regions(mask_HW, int(id_))
     step = max(int((mask_HW.size / FEW_PIXELS) ** 0.5), 1)
-    values_NB = image_HWB[::step, ::step].reshape(-1, image_HWB.shape[2]).astype(np.float64)
-    values_NB = (np.nan_to_num(values_NB) - low_high[0]) / (low_high[1] - low_high[0])
-    few_N = mask_HW[::step, ::step].ravel()
-    bands = values_NB.shape[1]
-    saturation_N, hue_N = hues_of(values_NB) if bands == len(RGB) else (np.zeros(len(values_NB)), np.zeros(1, complex))
+    stored_NB = image_HWB[::step, ::step].reshape(-1, len(bands)).astype(np.float64)
+    finite_N = np.isfinite(stored_NB).all(axis=1)
+    low_B, high_B = np.array(bands.low), np.array(bands.high)
+    values_NB = ((stored_NB[finite_N] - low_B) / (high_B - low_B)).clip(-0.5, 1.5)
+    few_N = mask_HW[::step, ::step].ravel()[finite_N]
+    if not len(values_NB):
+        values_NB, few_N = np.zeros((1, len(bands))), np.full(1, VOID, np.uint8)
+    saturation_N, hue_N = hues_of(values_NB) if bands == RGB else (np.zeros(len(values_NB)), np.zeros(1, complex))
     return MeasuredPair(
         counts, labelled, widths, regions, thirds(mask_HW, classes),
         brightness=float(values_NB.mean()),
         contrast=contrast_of(values_NB.mean(axis=1), few_N == int(counts.argmax()), few_N != VOID),
         saturation=float(saturation_N.mean()), hue=complex(hue_N.mean()),
-        grey=bands == 1 or bool((values_NB == values_NB[:, :1]).all()),
+        grey=bool((values_NB == values_NB[:, :1]).all()),
+        missing=1 - float(finite_N.mean()),
+        mean_B=values_NB.mean(axis=0), square_B=(values_NB**2).mean(axis=0),
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.errors import UsageError
 from pixelwise.images.files import utf8, write_whole
 from pixelwise.prediction.large.tile_plan import native_tile, overlap_of
-from pixelwise.records import OnProgress, no_progress
+from pixelwise.records import RGB, OnProgress, no_progress
 from pixelwise.trace_events import Event, finite
 from pixelwise.training.fingerprint import SPARSE, Fingerprint, measure
 from pixelwise.training.prepare import with_validation
@@ -311,12 +311,12 @@ def choose_augmentation(draft: Draft, found: Fingerprint) -> None:
         differ = f"up and down differ in the labels (by {found.upright:.2f} of 1)"
         reason = "quarter turns need square crops" if turns(found) else differ
         draft.choose("flips and turns", "mirrored", reason, flip=True, turn=False)
-    if found.reversed > REVERSED and turns(found):
+    if found.reversed > REVERSED and turns(found) and len(found.bands) <= len(RGB):
         reason = f"in {found.reversed:.0%} of the images objects and ground swap dark and bright"
         draft.choose("inverted contrast", "a quarter of the crops", reason, invert=0.25)
-    if turns(found) and found.colour > COLOURED and found.one_hue > ONE_HUE:
+    if turns(found) and found.colour > COLOURED and found.one_hue > ONE_HUE:  # only RGB has colour
         reason = "all images have the same hues: another stain or lamp would be new"
-        draft.choose("stain changes", "random hues", reason, stain=0.3)
+        draft.choose("stain changes", "random hues in half of the crops", reason, stain=0.5)
     reason = "other days and devices differ in brightness and contrast"
     draft.choose("light changes", "usual strength", reason, light=1.0)
     if found.rarest_share < RARE and found.labelled >= SPARSE and draft["policy"] == "native":

@@ -53,7 +53,7 @@ class Recipe:
     flip: bool = True  # mirror half of the crops
     turn: bool = False  # rotate by multiples of 90°, for microscopy and aerial images
     light: float = 1.0  # strength of colour and light augmentation; 0: none
-    stain: float = 0.0  # strength of random changes of hue between crops, for stained tissue; 0: none
+    stain: float = 0.0  # share of the crops whose hues are turned by a random angle, for stained tissue
     invert: float = 0.0  # share of the crops whose brightness is inverted, for dark on bright and bright on dark
     rare_share: float = 0.0  # share of the crops that are centred on a pixel of a rare class
     mirrors: int = 1  # mirror images that the exported model averages: 1 (none), 2 or 4; it takes as many times as long
@@ -92,7 +92,7 @@ class Recipe:
         require(self.stride in (1, 2), "stride", "1 or 2")
         own = self.model == "fast" and self.encoder in ENCODERS
         require(own or self.stride == 2, "stride", f"2: only model fast with {', '.join(ENCODERS)} has a choice")
-        require(self.stain >= 0, "stain", "0 or more")
+        require(0 <= self.stain <= 1, "stain", "a share, 0 to 1")
         require(self.mirrors in (1, 2, 4), "mirrors", "1, 2 or 4")
         require(0 <= self.invert <= 1, "invert", "a share, 0 to 1")
         require(0 <= self.rare_share <= 1, "rare_share", "a share, 0 to 1")

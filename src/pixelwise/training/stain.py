@@ -13,19 +13,19 @@ GREY_AND_HUES = np.array(
 )
 
 
-def restain(rng: np.random.Generator, image_hw3: Pixels, strength: float) -> Pixels:
-    """Turn all hues by a random angle, up to ±180° at strength 1, and change saturation and the channels' gains.
+def restain(rng: np.random.Generator, image_hw3: Pixels, share: float) -> Pixels:
+    """In `share` of the images, turn all hues by a random angle, and change saturation and the channels' gains.
 
     Stains differ in hue between laboratories; what a cell looks like in grey does not.
     """
-    if strength == 0:
+    if share == 0 or rng.random() >= share:
         return image_hw3
-    angle = rng.uniform(-np.pi, np.pi) * min(strength, 1.0)
-    saturation = np.exp(rng.uniform(-0.7, 0.4) * strength)
+    angle = rng.uniform(-np.pi, np.pi)
+    saturation = np.exp(rng.uniform(-0.7, 0.4))
     turn = saturation * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     hues_3x3 = np.eye(3)
     hues_3x3[1:, 1:] = turn
-    gains_3 = np.exp(rng.uniform(-0.15, 0.15, 3) * strength)
+    gains_3 = np.exp(rng.uniform(-0.15, 0.15, 3))
     matrix_3x3 = np.diag(gains_3) @ GREY_AND_HUES.T @ hues_3x3 @ GREY_AND_HUES
     return np.asarray(cv2.transform(image_hw3, matrix_3x3), np.uint8)
 
