@@ -249,6 +249,30 @@ def test_names_and_missing_values_of_gdal() -> None:
     assert (kept.pixels.dtype, kept.no_data) == (np.uint16, None)  # which such values cannot be
 
 
+def test_a_mask_of_valid_pixels_and_missing_tiles_are_no_data(tmp_path: Path) -> None:
+    values = noise((20, 30, 2))
+    valid = np.ones((20, 30), np.bool_)
+    valid[3:9, 4:20] = False
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(values, planarconfig="contig", photometric="minisblack", metadata=None)
+        writer.write(valid, photometric="mask", subfiletype=4, metadata=None)
+    (tmp_path / "a.tif").write_bytes(file.getvalue())
+    found = read_bands(file.getvalue(), "a.tif").pixels
+    assert band_facts(tmp_path / "a.tif").dtype == "float32"
+    np.testing.assert_array_equal(np.isfinite(found), np.dstack([valid, valid]))
+    np.testing.assert_array_equal(found[valid], values[valid])
+    window = read_bands_window(tmp_path / "a.tif", 2, 3, 10, 11).pixels
+    np.testing.assert_array_equal(window, found[2:12, 3:14])
+    sparse = io.BytesIO()
+    tile = noise((16, 16))
+    tifffile.imwrite(sparse, iter([tile, None, tile, tile]), shape=(32, 32), dtype=np.uint16, tile=(16, 16),
+                     compression="zlib", photometric="minisblack", metadata=None)  # fmt: skip
+    found = read_bands(sparse.getvalue(), "a.tif").pixels[:, :, 0]
+    assert np.isnan(found[:16, 16:]).all()
+    np.testing.assert_array_equal(found[16:], np.hstack([tile, tile]))
+
+
 @pytest.mark.parametrize("missing", ["-3.4028234663852886e+38", "-3.40282346638529e+38", "nan", "-9999", "1e20"])
 def test_declared_values_are_found_as_they_are_rounded(missing: str) -> None:
     values = noise((10, 12, 2), np.float32)

@@ -6,7 +6,7 @@
     a palette              its colours: red, green, blue
     1-, 2- and 4-bit       spread over 0–255; "white is zero" is inverted
     orientation            undone
-    GDAL's no-data value, tiles missing from the file (sparse)    marked as no data
+    GDAL's no-data value, pixels that a transparency mask leaves out, tiles missing from the file (sparse)    no data
 
 Shapes: H, W height and width in pixels, upright; B bands; P pages; S samples a page.
 """
@@ -93,6 +93,8 @@ class TiffBands:
             self.dropped = (DroppedContent(PAGES, of_another, f" {'is' if unused == 1 else 'are'} not used"),)
         self.pages = len(pages)
         self.tiles = [TiffTiles(alike[number], read, size) for number in self.stack.pages]
+        fitting = [mask for mask in self.masks if (mask.imagelength, mask.imagewidth) == _kind(first)[:2]]
+        self.mask = TiffTiles(fitting[0], read, size) if fitting and fitting[0].samplesperpixel == 1 else None
         self.page, self.turn = first, int(first.tags.valueof(274, 1))
         self.turn = self.turn if 1 <= self.turn <= 8 else 1
         self.palette = first.photometric == PALETTE and self.tiles[0].samples == 1 and len(self.tiles) == 1
@@ -108,14 +110,18 @@ class TiffBands:
 
     def _pages(self) -> list[Any]:
         """The pictures of the file, without reduced copies and transparency masks. Raises Refusal: too many."""
-        found = []
+        found: list[Any] = []
+        self.masks: list[Any] = []
         for number in range(4 * MOST_PAGES):
             try:
                 page: Any = self.file.pages[number]
             except (IndexError, struct.error, tifffile.TiffFileError):  # a damaged later page does not affect the first
                 break
-            if not int(page.tags.valueof(254, 0) or 0) & (REDUCED | MASK):
+            kind = int(page.tags.valueof(254, 0) or 0)
+            if not kind & (REDUCED | MASK):
                 found.append(page)
+            elif kind & (REDUCED | MASK) == MASK:
+                self.masks.append(page)
             if len(found) > MOST_PAGES:
                 what = f"holds more than {MOST_PAGES:,} pages; that is the limit."
                 raise Refusal("too-large", what, "Save the pages to use as a file of their own.")
@@ -162,8 +168,8 @@ class TiffBands:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether the file leaves out tiles or strips."""
-        return bool(self.tiles[0].absent.all(axis=0).any())
+        """Whether the file leaves out pixels: tiles or strips that it does not hold, or a mask of valid pixels."""
+        return self.mask is not None or bool(self.tiles[0].absent.all(axis=0).any())
 
     @property
     def windows_are_cheap(self) -> bool:
@@ -183,6 +189,9 @@ class TiffBands:
         with refusing("its pixels cannot be decoded"):
             parts = [self._upgraded(tiles.window(*place)) for tiles in self.tiles]
             absent = self.tiles[0].absent_in(*place)
+            if self.mask is not None:
+                masked = self.mask.window(*place)[:, :, 0] == 0
+                absent = masked if absent is None else absent | masked
         values = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
         return oriented(values, self.turn), oriented(absent, self.turn) if absent is not None else None
 
