@@ -10,6 +10,7 @@ kind of image has a clear majority, the bands that all have are used.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -162,7 +163,7 @@ def _alpha_or_band(found: Sequence[ImageBands]) -> tuple[list[ImageBands], str, 
     of = f"{len(unsure):,} images" if len(unsure) > 1 else "the image"
     if varying:
         low, high = min(low for low, _ in varying), max(high for _, high in varying)
-        rest = ",".join(str(place) for place in range(1, len(unsure[0].names)))
+        rest = shlex.quote(",".join(unsure[0].names[:-1]))
         last = unsure[0].names[-1]
         what = f"The {number} channel of {of} varies ({low:g} to {high:g}): it is a band, {last!r}."
         return list(found), last, f"{what} To leave it out: --bands {rest}."
