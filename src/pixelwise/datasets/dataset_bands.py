@@ -50,6 +50,12 @@ class ImageBands:
         """8-bit grey or colour: read as RGB."""
         return self.dtype == "uint8" and self.names in (GREY, RGB.names)
 
+    @property
+    def may_have_alpha(self) -> bool:
+        """Whether the last of two or four channels may be alpha."""
+        number = len(self.names)
+        return number in (2, 4) and self.dtype in ("uint8", "uint16") and self.names[-1] in ("alpha", f"band {number}")
+
 
 def choose_bands(listing: Listing, settings: DatasetSettings, asked: Sequence[str]) -> Bands:
     """The bands of a listing's images, as they are read. Drops images with other bands; reports every decision.
@@ -152,7 +158,7 @@ def _alpha_or_band(found: Sequence[ImageBands]) -> tuple[list[ImageBands], str, 
 
     Returns the images, the name of the channel if it is kept, and a note.
     """
-    unsure = [one for one in found if len(one.names) in (2, 4) and one.names[-1] in ("alpha", f"band {len(one.names)}")]
+    unsure = [one for one in found if one.may_have_alpha]
     if not unsure:
         return list(found), "", ""
     count = min(len(unsure), LOOKED_AT)
@@ -161,13 +167,15 @@ def _alpha_or_band(found: Sequence[ImageBands]) -> tuple[list[ImageBands], str, 
     varying = [limits for limits in ranges if limits[0] < limits[1]]
     number = {2: "second", 4: "fourth"}[len(unsure[0].names)]
     of = f"{len(unsure):,} images" if len(unsure) > 1 else "the image"
+    if not ranges:
+        return list(found), "", ""
     if varying:
         low, high = min(low for low, _ in varying), max(high for _, high in varying)
         rest = shlex.quote(",".join(unsure[0].names[:-1]))
         last = unsure[0].names[-1]
         what = f"The {number} channel of {of} varies ({low:g} to {high:g}): it is a band, {last!r}."
         return list(found), last, f"{what} To leave it out: --bands {rest}."
-    value = f" ({ranges[0][0]:g})" if ranges else ""
+    value = f" ({ranges[0][0]:g})"
     without = {id(one) for one in unsure}
     kept = [replace(one, names=_without_last(one)) if id(one) in without else one for one in found]
     return kept, "", f"The {number} channel of {of} is constant{value}: it is alpha, and not used."

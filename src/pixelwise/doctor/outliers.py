@@ -18,6 +18,7 @@ from pixelwise.doctor.leakage import InspectedImage
 from pixelwise.records import RGB, Bands, Problem
 
 BLANK = 0.75  # standard deviation of the pixels, in levels of 255
+TINY_PX = 8  # per side: no shape can be seen
 SMALL_PX = 32  # an encoder of stride 32 has one output position for such an image
 AREA_TIMES = 25
 LONG_TIMES = 5
@@ -65,7 +66,17 @@ def extreme_sizes(seen: Sequence[InspectedImage]) -> list[Problem]:
             if one.name not in told:
                 what = f"{one.look.size[1]}×{one.look.size[0]}: smaller than {SMALL_PX} pixels."
                 problems.append(Problem("warning", "extreme-size", one.name, what, "Check that it belongs here."))
-    return problems
+    return problems or _all_tiny(seen)
+
+
+def _all_tiny(seen: Sequence[InspectedImage]) -> list[Problem]:
+    """One warning if every image has too few pixels to show a shape."""
+    if not seen or any(min(one.look.size) >= TINY_PX for one in seen):
+        return []
+    height, width = seen[0].look.size
+    what = f"{width}×{height} pixels, and the other {len(seen) - 1:,} images are about as small: they show no shapes."
+    remedy = "Check that these are whole images; to classify single pixels, a table and another method serve better."
+    return [Problem("warning", "tiny-images", seen[0].name, what, remedy)]
 
 
 def odd_depths(seen: Sequence[InspectedImage]) -> list[Problem]:
