@@ -5,6 +5,8 @@ run/          a model trained on them for 8 epochs
 photo.jpg     a street that no split holds; photos/ holds three, unlabelled/ six
 cracks/       12 grey photos of a wall with thin cracks, masks of 0 and 255
 cells/        12 16-bit images of bright nuclei, masks of 0 and 1; cells.png is one more
+fields/       8 satellite images of five bands in signed 16 bits, with names and places without data, and masks of 0
+              and 1 (water); field.tif is one more
 my_data/      a few of the scenes
 map.tif       a tiled GeoTIFF of 1,200 × 900 pixels
 clip.mp4      a second of video, ten frames
@@ -25,6 +27,7 @@ import pixelwise as pw
 from pixelwise.scenes.render_scene import render_scene, write_scenes
 
 Pixels = npt.NDArray[np.uint8]
+BANDS = ("blue", "green", "red", "nir", "swir")
 
 
 def make_examples(folder: Path) -> None:
@@ -47,6 +50,11 @@ def make_examples(folder: Path) -> None:
         image16, mask = draw_cells(chance)
         write_image(folder / "cells" / "images" / f"well_{i:02}.png", image16)
         write_image(folder / "cells" / "masks" / f"well_{i:02}.png", mask)
+    for i in range(8):
+        bands, mask = draw_field(np.random.default_rng(i))
+        write_field(folder / "fields" / "images" / f"field_{i:02}.tif", bands)
+        write_image(folder / "fields" / "masks" / f"field_{i:02}.png", mask)
+    write_field(folder / "field.tif", draw_field(np.random.default_rng(99))[0])
     write_image(folder / "cells.png", draw_cells(np.random.default_rng(99))[0])
     write_map(folder / "map.tif")
     write_clip(folder / "clip.mp4")
@@ -78,6 +86,28 @@ def draw_cells(chance: np.random.Generator) -> tuple[npt.NDArray[np.uint16], Pix
         cv2.ellipse(mask, centre.tolist(), axes.tolist(), float(chance.uniform(0, 180)), 0, 360, 1, -1)
     light = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.5) * 21000 + chance.normal(3000, 600, mask.shape)
     return np.clip(light, 0, 65535).astype(np.uint16), mask
+
+
+def draw_field(chance: np.random.Generator) -> tuple[npt.NDArray[np.int16], Pixels]:
+    """Reflectances × 10,000 in `BANDS`, −9999 where the satellite saw nothing, and the mask of a lake."""
+    mask = np.zeros((128, 128), np.uint8)
+    centre, axes = chance.integers(30, 98, 2), chance.integers(14, 34, 2)
+    cv2.ellipse(mask, centre.tolist(), axes.tolist(), float(chance.uniform(0, 180)), 0, 360, 1, -1)
+    land, water = np.array([600, 800, 1000, 2600, 1900]), np.array([500, 550, 420, 260, 120])
+    meadow = cv2.GaussianBlur(chance.normal(1, 1.2, (128, 128)), (0, 0), 6)[:, :, None]
+    bands = np.where(mask[:, :, None] == 1, water, land * (0.9 + 0.5 * meadow)) + chance.normal(0, 60, (128, 128, 5))
+    bands[:, : chance.integers(1, 12)] = -9999
+    return bands.astype(np.int16), mask
+
+
+def write_field(path: Path, bands: npt.NDArray[np.int16]) -> None:
+    """A TIFF as GDAL writes it: names and the value that stands for no data are in its tags."""
+    names = "".join(
+        f'<Item name="DESCRIPTION" sample="{i}" role="description">{name}</Item>' for i, name in enumerate(BANDS)
+    )
+    tags = [(42112, "s", 0, f"<GDALMetadata>{names}</GDALMetadata>", True), (42113, "s", 0, "-9999", True)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, bands, photometric="minisblack", planarconfig="contig", metadata=None, extratags=tags)
 
 
 def write_map(path: Path) -> None:
