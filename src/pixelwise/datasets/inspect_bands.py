@@ -12,7 +12,8 @@ import numpy as np
 
 from pixelwise.datasets.masks.inspection import THUMBNAIL_PX, BandValues, ImageInspection
 from pixelwise.datasets.picture_hash import SAMPLED_PX, detail_of, difference_hash
-from pixelwise.datasets.read_sample import image_bytes, sample_bands, stored_orientation
+from pixelwise.datasets.read_sample import image_bytes, sample_bands, sample_facts, stored_orientation
+from pixelwise.errors import ImageError
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import Refusal
 from pixelwise.images.read_as import in_words, positions
@@ -57,6 +58,15 @@ def inspect_bands(sample: Sample, bands: Bands, thoroughly: bool) -> ImageInspec
         detail_of(shown_hw3),
         values,
     )
+
+
+def values_in(sample: Sample) -> int:
+    """The number of values of an image, in units of a pixel of three bands; 0 if its header cannot be read."""
+    try:
+        facts = sample_facts(sample)
+    except (Refusal, ImageError):
+        return 0
+    return facts.height * facts.width * facts.bands // 3
 
 
 def band_values(pixels_HWB: Raster) -> BandValues:

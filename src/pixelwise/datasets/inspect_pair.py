@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from pixelwise.datasets.formats.reader_errors import refusals
-from pixelwise.datasets.inspect_bands import inspect_bands
+from pixelwise.datasets.inspect_bands import inspect_bands, values_in
 from pixelwise.datasets.masks.inspection import (
     KEPT_CODES,
     THUMBNAIL_PX,
@@ -55,7 +55,8 @@ def inspect_pair(
             if bands == RGB:
                 image = inspect_image(image_bytes(sample), thoroughly)
             else:
-                image = inspect_bands(sample, bands, thoroughly)
+                with alone(values_in(sample)):
+                    image = inspect_bands(sample, bands, thoroughly)
     except Refusal as refusal:
         refused.append(RejectedFile(False, without_traceback(refusal)))
     if sample.mask is None:

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.datasets.inspect_bands import values_in
 from pixelwise.datasets.read_ahead import in_threads
 from pixelwise.datasets.read_sample import image_bytes, sample_bands
 from pixelwise.errors import PixelwiseError
@@ -29,6 +30,7 @@ FEWEST = 8  # images
 COMPARED = 16  # consecutive images, from the middle
 REGULAR = 0.9  # of the steps between numbers must be 1
 NEAREST = 0.75  # of the images must be most alike to a neighbour; by chance it is 2 of 15
+LARGEST_PX = 16_000_000  # larger images are not compared: decoding several would take too long
 COPY_PX = 64  # side of the small copies
 
 
@@ -52,6 +54,8 @@ def is_one_stack(samples: Sequence[Sample]) -> bool:
     if len(heads) > 1 or sum(step == 1 for step in steps) < REGULAR * len(steps):
         return False
     ordered = by_number(samples)
+    if values_in(ordered[0]) > LARGEST_PX:
+        return False
     start = (len(ordered) - min(len(ordered), COMPARED)) // 2
     copies = list(in_threads(_small_copy, ordered[start : start + COMPARED]))
     found = [copy for copy in copies if copy is not None]
