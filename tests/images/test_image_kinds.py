@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixelwise import records
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.doctor.findings import find_problems
 from pixelwise.errors import ImageError, MaskError
@@ -121,14 +122,20 @@ def test_pages_are_counted_and_smaller_copies_are_not() -> None:
     assert told(buffer.getvalue()) == []
 
 
-def test_check_and_train_warn_once_a_kind(tmp_path: Path) -> None:
+def test_a_varying_fourth_channel_is_a_band_and_said_once(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     heat = np.dstack([RGB, RGB[:, :, 0]])
     for i in range(4):
         Image.fromarray(heat).rotate(90 * i).resize((32, 24)).save(tmp_path / "images" / f"{i}.png")
         write_png(tmp_path / "masks" / f"{i}.png", RGB[:, :, i % 3] // 128)
-    warnings = [one for one in find_problems(open_dataset(tmp_path)).warnings if one.kind == "unused-channels"]
+    dataset = open_dataset(tmp_path)
+    assert dataset.bands.names == ("red", "green", "blue", "alpha")
+    (note,) = [note for note in dataset.notes if "varies" in note]
+    assert "The fourth channel of 4 images varies (0 to 253): it is a band, 'alpha'" in note
+    colours = open_dataset(tmp_path, bands=("red", "green", "blue"))
+    assert colours.bands == records.RGB
+    warnings = [one for one in find_problems(colours).warnings if one.kind == "unused-channels"]
     assert len(warnings) == 1
     assert "4 images have channels that vary" in warnings[0].message
     assert warnings[0].where.startswith("images/")

@@ -1,8 +1,8 @@
 """Decompress a tile or strip of a TIFF, within the size that its header states.
 
 Python decodes deflate and LZMA; Pillow's libtiff decodes LZW, PackBits and, where it was built with it, Zstandard: the
-compressed bytes are handed to it as a grey image of one row, so that bands, depth and signs do not matter to it. Other
-compressions need the extra `tiff`.
+compressed bytes are handed to it as a grey image of one row, so that bands, depth and signs do not matter to it. It
+also decodes JPEG tiles of grey and RGB. Other compressions need the extra `tiff`.
 
 Formats: TIFF 6.0, sections 9, 13 and 14; Adobe Photoshop TIFF Technical Note 3 (the floating-point predictor).
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import TiffImagePlugin, features
+from PIL import TiffImagePlugin, TiffTags, features
 
 from pixelwise.errors import MissingExtraError
 from pixelwise.images.files import Refusal, truncated
@@ -28,6 +28,7 @@ LZMA, ZSTD, WEBP = 34925, 50000, 50001
 JPEG_2000 = (33003, 33005, 34712)
 NAMES = {PLAIN: "none", LZW: "LZW", DEFLATE: "deflate", OLD_DEFLATE: "deflate", PACKBITS: "PackBits", LZMA: "LZMA",
          ZSTD: "Zstandard", JPEG: "JPEG", WEBP: "WebP", **dict.fromkeys(JPEG_2000, "JPEG 2000")}  # fmt: skip
+START = 8  # of a TIFF's directory
 BYTES_ONLY = (PLAIN, LZW, DEFLATE, OLD_DEFLATE, PACKBITS, LZMA, ZSTD)  # compress bytes, whatever the pixels are
 
 
@@ -60,20 +61,56 @@ def decompressed(data: bytes, compression: int, size: int) -> bytes:
 def _by_libtiff(data: bytes, compression: int, size: int) -> bytes:
     """Decompress with Pillow's libtiff, as a grey image one row high."""
     name = NAMES[compression]
-    if not features.check("libtiff"):
-        raise needs_extra(name)
-    entries = [(256, 4, size), (257, 4, 1), (258, 3, 8), (259, 3, compression), (262, 3, 1), (273, 4, 122),
-               (277, 3, 1), (278, 4, 1), (279, 4, len(data))]  # fmt: skip
-    table = b"".join(struct.pack("<HHII", code, kind, 1, value) for code, kind, value in entries)
-    head = struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + table + struct.pack("<I", 0)
     try:
-        # Not Image.open, whose limit is for pixels; the caller has checked the size.
-        image = TiffImagePlugin.TiffImageFile(io.BytesIO(head + data))
-        return image.tobytes()
+        tags = {256: size, 257: 1, 258: 8, 259: compression, 262: 1, 277: 1, 278: 1}
+        found: bytes = _libtiff_image(data, tags, name).tobytes()
+        return found
     except (OSError, SyntaxError, ValueError) as error:
         if compression == ZSTD:  # libtiff may have been built without it
             raise needs_extra(name) from error
         raise truncated(f"its {name} pixels cannot be decoded") from error
+
+
+def jpeg_part(data: bytes, tables: bytes, shape: tuple[int, int, int], subsampling: tuple[int, int] | None) -> Any:
+    """A JPEG tile or strip of 8 bits: uint8 [H, W, S], grey or RGB. Raises Refusal.
+
+    Args:
+        tables: quantisation and Huffman tables that tiles share; empty if each has its own.
+        subsampling: of colours that are stored as YCbCr; None if they are RGB or grey.
+    """
+    height, width, samples = shape
+    colours = 1 if samples == 1 else 2 if subsampling is None else 6
+    tags: dict[int, Any] = {
+        256: width,
+        257: height,
+        258: (8,) * samples,
+        259: JPEG,
+        262: colours,
+        277: samples,
+        278: height,
+    }
+    if tables:
+        tags[347] = tables
+    if subsampling:
+        tags[530] = subsampling
+    try:
+        found = np.asarray(_libtiff_image(data, tags, NAMES[JPEG]))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise truncated("its JPEG pixels cannot be decoded") from error
+    return found.reshape(height, width, samples)
+
+
+def _libtiff_image(data: bytes, tags: dict[int, Any], name: str) -> Any:
+    """The strip as a Pillow image, which libtiff decodes when its pixels are taken. Raises Refusal, Pillow's errors."""
+    if not features.check("libtiff"):
+        raise needs_extra(name)
+    directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    directory.tagtype[347], directory.tagtype[530] = TiffTags.UNDEFINED, TiffTags.SHORT
+    for code, value in {**tags, 273: 0, 279: len(data)}.items():  # Pillow adds the directory's end to 273
+        directory[code] = value
+    head = struct.pack("<2sHI", b"II", 42, START) + directory.tobytes(START)
+    # Not Image.open, whose limit is for pixels; the caller has checked the size.
+    return TiffImagePlugin.TiffImageFile(io.BytesIO(head + data))
 
 
 def needs_extra(name: str) -> Refusal:

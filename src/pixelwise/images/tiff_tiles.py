@@ -24,6 +24,7 @@ from pixelwise.images.tiff_codecs import (
     PLAIN,
     WEBP,
     decompressed,
+    jpeg_part,
     needs_extra,
     undo_float_predictor,
 )
@@ -31,6 +32,7 @@ from pixelwise.images.tiff_codecs import (
 MAX_PART_BYTES = 1 << 30  # decoded size of one tile or strip
 CHEAP_PART_BYTES = 1 << 24  # of a tile or strip that is decoded for a few of its rows
 MOST_SAMPLES = 4096
+YCBCR = 6
 ReadBytes = Callable[[int, int], bytes]  # (offset, length) → bytes, fewer at the end of the file
 
 
@@ -171,6 +173,8 @@ class TiffTiles:
                     return undo_float_predictor(data, shape, self.dtype)
             else:
                 self._check_inner_size(data, index)
+            if self.compression == JPEG and self.page.bitspersample == 8 and self.stored in (1, 3):
+                return self._of_jpeg(data, shape)
             try:
                 found, _, inner = self.page.decode(data, index, jpegtables=self._jpeg_tables)
             except NotImplementedError as error:  # tifffile without imagecodecs
@@ -185,6 +189,15 @@ class TiffTiles:
         if values.shape[0] < height or values.shape[1] < width or values.shape[2] != self.stored:
             raise truncated(f"its tile or strip {index} holds {list(values.shape)} values, expected {list(shape)}")
         return values
+
+    def _of_jpeg(self, data: bytes, shape: tuple[int, int, int]) -> NDArray[Any]:
+        subsampling: tuple[int, int] | None = None
+        if self.page.photometric == YCBCR and self.stored == 3:
+            across, down = self.page.tags.valueof(530, (2, 2))
+            subsampling = int(across), int(down)
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as inner:
+            shape = (inner.height, inner.width, shape[2])  # a last strip may be shorter than its header states
+        return np.asarray(jpeg_part(data, self._jpeg_tables or b"", shape, subsampling))
 
     def _check_inner_size(self, data: bytes, index: int) -> None:
         """A JPEG, WebP or JPEG 2000 tile has a header with a size: a decoder would trust it and fill the memory."""
