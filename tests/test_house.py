@@ -46,6 +46,7 @@ MANY_PARAMETERS = {
     "labelling/suggest.py: suggest": VERB,
     "model/convolution.py: forward": TORCH,
     "prediction/predict.py: predict": VERB,
+    "training/cross_validation.py: cross_validate": VERB,
     "training/export_run.py: export": VERB,
     "training/find_learning_rate.py: find_rate": VERB,
     "training/search/recipe_search.py: search": VERB,

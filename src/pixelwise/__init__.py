@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pixelwise.prediction.video.label_video import predict_video
     from pixelwise.records import VOID, ClassList, Dataset, Prediction, Sample
     from pixelwise.tracing.trace import trace
+    from pixelwise.training.cross_validation import cross_validate
     from pixelwise.training.demo import demo
     from pixelwise.training.export_run import export
     from pixelwise.training.find_learning_rate import find_rate
@@ -58,6 +59,7 @@ _HOMES = {
     "check": "doctor.check",
     "compare": "evaluation.compare",
     "convert": "datasets.convert",
+    "cross_validate": "training.cross_validation",
     "demo": "training.demo",
     "evaluate": "evaluation.evaluate",
     "export": "training.export_run",
@@ -88,6 +90,7 @@ __all__ = [
     "check",
     "compare",
     "convert",
+    "cross_validate",
     "demo",
     "evaluate",
     "export",

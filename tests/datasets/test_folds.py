@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelwise.datasets.folds import grouped_folds
-from pixelwise.datasets.groups import Groups
+from pixelwise.datasets.folds import grouped_folds, pooled_groups
+from pixelwise.datasets.groups import Groups, found_groups
 from pixelwise.errors import UsageError
 from pixelwise.records import Sample
 
@@ -86,6 +86,21 @@ def test_fewer_groups_than_folds_names_both() -> None:
     ):
         grouped_folds(samples, 5)
     assert sizes(grouped_folds(samples, 2)) == [3, 3]
+
+
+def test_a_folder_that_is_a_whole_split_is_no_group() -> None:
+    splits = {
+        split: samples_of([f"{split}/images/{i:04}" for i in range(count)])
+        for split, count in (("train", 8), ("val", 4))
+    }
+    everything = [*splits["train"], *splits["val"]]
+    assert len(found_groups(everything)) == 2, "the case that is meant"
+    assert not pooled_groups(splits).of
+    assert sizes(grouped_folds(everything, 3, 0, pooled_groups(splits))) == [4, 4, 4]
+    volumes = {split: samples_of([s.name for s in own], f"{split}.nii") for split, own in splits.items()}
+    assert len(pooled_groups(volumes)) == 2, "two volumes that the files name stay whole"
+    scans = {split: samples_of([f"{split}/patient{i // 3}_slice{i}" for i in range(9)]) for split in ("train", "val")}
+    assert len(pooled_groups(scans)) == 6
 
 
 def test_one_image_and_one_fold_are_errors() -> None:

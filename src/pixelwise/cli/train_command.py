@@ -47,6 +47,7 @@ def train(
     find_lr: Annotated[bool, typer.Option("--find-lr", help="Learning rate range test: suggest a learning rate and plot it to --out, without training a model.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint in --out.")] = False,
     search: Annotated[int | None, typer.Option(metavar="N", min=1, help="Search for a better recipe in N trials; --budget is the total for all trials. Options given here stay fixed.")] = None,
+    folds: Annotated[int | None, typer.Option(metavar="K", min=2, help="Cross-validation: train K times, each time without another part of train and val, and average the K networks in one bundle; --budget is the total for all folds.")] = None,
     track: Annotated[list[str] | None, typer.Option(help="Log to tensorboard or mlflow; can be repeated. [default: none]")] = None,
     classes: Classes = None,
     void: Void = None,
@@ -80,8 +81,16 @@ def train(
         data, out, recipe_from(recipe), set_here, start_from, budget_s, resume, skip_bad,
         values_from(classes, void, masks, bands), track or (), device, json_file, began,
     )  # fmt: skip
-    if search and find_lr:
-        raise UsageError("--find-lr and --search exclude each other: choose one.")
+    chosen = [name for name, given in {"--find-lr": find_lr, "--folds": folds, "--search": search}.items() if given]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} exclude each other: choose one.")
+    run(options, search, find_lr, folds)
+
+
+def run(options: TrainOptions, search: int | None, find_lr: bool, folds: int | None) -> None:
+    """What the options ask for: a search, a learning rate, a cross-validation, or one training."""
+    from pixelwise.cli.train_folds import folds_to_resume, run_folds
+
     if search:
         from pixelwise.cli.train_search import run_search
 
@@ -90,6 +99,8 @@ def train(
         from pixelwise.cli.train_find_rate import run_find_rate
 
         run_find_rate(options)
+    elif folds := folds or (folds_to_resume(options.out) if options.resume else None):
+        run_folds(options, folds)
     else:
         run_training(options)
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from pixelwise.datasets.groups import Groups, found_groups
@@ -18,6 +18,25 @@ FEWEST = 2  # folds
 DIGITS = re.compile(r"(\d+)")
 
 T = TypeVar("T")
+
+
+def pooled_groups(splits: Mapping[str, Sequence[Sample]], rule: str | bool = True) -> Groups:
+    """The groups of several splits together.
+
+    A folder that is a whole split ("train/0001", "train/0002" …) looks like a film or a volume, but is none, unless the
+    files or dataset.toml say so.
+
+    Args:
+        splits: the samples of each split.
+        rule: dataset.toml's `groups`, see `found_groups`.
+    """
+    groups = found_groups([sample for samples in splits.values() for sample in samples], rule)
+    if isinstance(rule, str) or any(sample.group for samples in splits.values() for sample in samples):
+        return groups
+    wholes = [{groups.of.get(sample.name, "") for sample in samples} for samples in splits.values() if samples]
+    if len(wholes) > 1 and len(groups) == len(wholes) and all(len(whole) == 1 for whole in wholes):
+        return Groups({})
+    return groups
 
 
 def grouped_folds(

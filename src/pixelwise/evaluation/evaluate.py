@@ -9,7 +9,7 @@ Shapes: H, W an image's own size; C classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import nlargest
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from pixelwise.metrics.error_types import LISTED, Suspect
 from pixelwise.prediction.engines.engine import usable_cores
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.tta import Variant, variants_of
-from pixelwise.records import Dataset, Labels, Prediction
+from pixelwise.records import ClassList, Dataset, Labels, Prediction
 from pixelwise.trace_events import Listener, nobody
 
 __all__ = ["EvaluationReport", "evaluate"]
@@ -93,37 +93,53 @@ def evaluate(
     split = split or default_split(dataset)
     match = match_classes(opened.classes, dataset.classes)  # fails before the long work
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)
-    total = len(dataset.splits[split])
-    sums, seen = Sums.zero(len(match.classes)), 0
-    rows: list[ImageRow] = []
-    suspected: list[tuple[str, Suspect]] = []
-    for row, counts, found in counted(opened, match, dataset, split, skip_bad=skip_bad, tta=tta):
-        progress(len(rows), total)
-        sums.add(counts)
-        rows.append(row)
-        seen += len(found)
-        suspected = nlargest(LISTED, [*suspected, *((row.name, s) for s in found)], key=lambda pair: pair[1].pixels)
-    progress(total, total)
-    if not rows:
+    counts = counted(opened, match, dataset, split, skip_bad=skip_bad, tta=tta)
+    analysis = analysis_of(counts, match.classes, len(dataset.splits[split]), progress)
+    if not analysis.rows:
         raise DataError(f"{shown(dataset.root)}: the {split} split has no labelled image. Choose another --split.")
     report = EvaluationReport(
         model=shown(opened.path),
         digest=opened.digest,
         data=shown(dataset.root),
         split=split,
-        analysis=Analysis(match.classes, sums, tuple(rows), tuple(suspected), seen),
-        milliseconds=float(np.median([row.milliseconds for row in rows if row.milliseconds is not None])),
+        analysis=analysis,
+        milliseconds=typical_milliseconds(analysis.rows),
         notes=tuple(note for note in (*dataset.notes, match.note, note_of(variants)) if note),
     )
     if csv:
-        write_whole(Path(csv), to_csv(rows, match.classes))
+        write_whole(Path(csv), to_csv(analysis.rows, match.classes))
     if html:
         from pixelwise.evaluation.evaluation_page import page_of
         from pixelwise.reports.html_page import write_page
 
-        write_page(page_of(report, opened, dataset, match), Path(html))
+        write_page(page_of(report, lambda sample: opened, dataset, match), Path(html))
     tell({"event": "evaluation", **report.to_json()})
     return report
+
+
+def analysis_of(
+    counts: Iterable[tuple[ImageRow, Sums, list[Suspect]]],
+    classes: ClassList,
+    total: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Analysis:
+    """The sum of the counts of `total` images, as `counted` gives them."""
+    sums, seen = Sums.zero(len(classes)), 0
+    rows: list[ImageRow] = []
+    suspected: list[tuple[str, Suspect]] = []
+    for row, own, found in counts:
+        progress(len(rows), total)
+        sums.add(own)
+        rows.append(row)
+        seen += len(found)
+        suspected = nlargest(LISTED, [*suspected, *((row.name, s) for s in found)], key=lambda pair: pair[1].pixels)
+    progress(total, total)
+    return Analysis(classes, sums, tuple(rows), tuple(suspected), seen)
+
+
+def typical_milliseconds(rows: Sequence[ImageRow]) -> float:
+    """The median time of the images that were labelled alone."""
+    return float(np.median([row.milliseconds for row in rows if row.milliseconds is not None]))
 
 
 def counted(

@@ -13,13 +13,12 @@ from markupsafe import Markup
 
 from pixelwise.evaluation.analysis import COVERAGES, Analysis
 from pixelwise.evaluation.evaluation_report import WHOLE, EvaluationReport
-from pixelwise.evaluation.example_images import examples, suspect_crops
+from pixelwise.evaluation.example_images import ModelOf, examples, suspect_crops
 from pixelwise.evaluation.match_classes import Match
 from pixelwise.evaluation.per_image import ROW_TOLERANCE_PX
 from pixelwise.metrics.boundary import DISTANCES_PX
 from pixelwise.metrics.confusion import ratio
 from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
-from pixelwise.prediction.load_model import Model
 from pixelwise.records import Dataset
 from pixelwise.reports.charts import Line, bars, line_chart, reliability_chart
 from pixelwise.reports.html_page import render
@@ -29,7 +28,7 @@ CELLS = 24  # classes up to which the confusion matrix is shown whole
 LISTED = 200  # images in the page's table; the CSV has them all
 
 
-def page_of(report: EvaluationReport, model: Model, dataset: Dataset, match: Match) -> str:
+def page_of(report: EvaluationReport, model_of: ModelOf, dataset: Dataset, match: Match) -> str:
     """The whole page."""
     analysis = report.analysis
     return render(
@@ -49,8 +48,8 @@ def page_of(report: EvaluationReport, model: Model, dataset: Dataset, match: Mat
         confusion=confusion_rows(report) if len(report.classes) <= CELLS else None,
         confusions=report.confusions(),
         images=sorted(analysis.rows, key=lambda row: (row.miou != row.miou, row.miou))[:LISTED],
-        examples=examples(analysis, model, dataset, match),
-        suspects=suspect_crops(analysis, model, dataset, match),
+        examples=examples(analysis, model_of, dataset, match),
+        suspects=suspect_crops(analysis, model_of, dataset, match),
         charts=charts(report, analysis),
     )
 

@@ -23,6 +23,7 @@ BAR_COLUMNS = 8
 CONFUSIONS = 3  # confusions that are listed
 WHOLE = {"miou": "mean IoU", "accuracy": "pixel accuracy", "class_accuracy": "class accuracy",
          "weighted_iou": "frequency-weighted IoU", "mean_dice": "mean Dice"}  # fmt: skip
+OUT_OF_FOLD = "out of fold"  # the `split` of a cross-validation
 WORTH_NAMING = 0.02  # minimum share of a class's pixels for a confusion to be listed
 
 
@@ -126,10 +127,8 @@ class EvaluationReport:
                 percent(float(found.recall_C[i])),
                 f"{int(true_C[i]):,}",
             )
-        head = (
-            f"{self.images:,} images of the {self.split} split, {found.pixels:,} labelled pixels, "
-            f"{self.milliseconds:.1f} ms per image"
-        )
+        whose = self.split if self.split == OUT_OF_FOLD else f"of the {self.split} split"
+        head = f"{self.images:,} images {whose}, {found.pixels:,} labelled pixels, {self.milliseconds:.1f} ms per image"
         names = {"IoU": guess.iou_C, "Dice": guess.dice_C, "precision": guess.precision_C, "recall": guess.recall_C}
         own = ", ".join(f"{title} {percent(float(values_C[of]))}" for title, values_C in names.items())
         small_print = (

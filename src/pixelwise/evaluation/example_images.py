@@ -7,6 +7,7 @@ Shapes: H, W an image's own size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -20,13 +21,15 @@ from pixelwise.evaluation.per_image import ImageRow
 from pixelwise.metrics.error_types import Suspect
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.overlay import overlay
-from pixelwise.records import VOID, Dataset, Labels, Pixels
+from pixelwise.records import VOID, Dataset, Labels, Pixels, Sample
 from pixelwise.reports.pictures import PagePicture, page_picture
 
 WIDTH_PX = 480  # of a picture in the page, at most
 WRONG = (230, 30, 60)  # over the grey photo
 CROP_PX = 140  # width and height of what is cut out around a suspect, at least
 CROPS = 6  # suspected label errors that are shown
+
+ModelOf = Callable[[Sample], Model]  # the model that labels an image: in a cross-validation, that of its fold
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,18 @@ class Example:
     pictures: tuple[PagePicture, ...]
 
 
-def examples(analysis: Analysis, model: Model, dataset: Dataset, match: Match) -> dict[str, list[Example]]:
+def examples(analysis: Analysis, model_of: ModelOf, dataset: Dataset, match: Match) -> dict[str, list[Example]]:
     """Pictures of the images that are chosen: "worst", "typical", "best"."""
     chosen = analysis.chosen()
     return {
-        kind: [example(analysis.rows[i], model, dataset, match) for i in found]
+        kind: [example(analysis.rows[i], model_of, dataset, match) for i in found]
         for kind, found in chosen.items()
         if found
     }
 
 
-def example(row: ImageRow, model: Model, dataset: Dataset, match: Match) -> Example:
-    image_HW3, true_HW, predicted_HW = again(row, model, dataset, match)
+def example(row: ImageRow, model_of: ModelOf, dataset: Dataset, match: Match) -> Example:
+    image_HW3, true_HW, predicted_HW = again(row, model_of, dataset, match)
     wrong_HW = (predicted_HW != true_HW) & (true_HW != VOID)
     name, classes = row.name, match.classes
     pictures = (  # each is encoded before the next is made: one may have 40 megapixels
@@ -62,10 +65,10 @@ def example(row: ImageRow, model: Model, dataset: Dataset, match: Match) -> Exam
     return Example(row, pictures)
 
 
-def again(row: ImageRow, model: Model, dataset: Dataset, match: Match) -> tuple[Pixels, Labels, Labels]:
+def again(row: ImageRow, model_of: ModelOf, dataset: Dataset, match: Match) -> tuple[Pixels, Labels, Labels]:
     """Photo, truth and prediction of one image, in the classes of the comparison."""
     _, image_HW3, true_HW = read_pair(dataset, row.sample)
-    labels_HW = model.predict(image_HW3).labels
+    labels_HW = model_of(row.sample).predict(image_HW3).labels
     return image_HW3, match.true[true_HW], match.predicted[labels_HW]
 
 
@@ -78,13 +81,13 @@ def errors_over(image_HW3: Pixels, wrong_HW: NDArray[np.bool_]) -> Pixels:
 
 
 def suspect_crops(
-    analysis: Analysis, model: Model, dataset: Dataset, match: Match
+    analysis: Analysis, model_of: ModelOf, dataset: Dataset, match: Match
 ) -> list[tuple[str, Suspect, tuple[PagePicture, ...]]]:
     """The largest suspected label errors, cut out: mask and model side by side."""
     rows = {row.name: row for row in analysis.rows}
     crops: list[tuple[str, Suspect, tuple[PagePicture, ...]]] = []
     for name, suspect in analysis.suspects[:CROPS]:
-        image_HW3, true_HW, predicted_HW = again(rows[name], model, dataset, match)
+        image_HW3, true_HW, predicted_HW = again(rows[name], model_of, dataset, match)
         side = max(CROP_PX, suspect.width + 16, suspect.height + 16)
         box = tuple(
             slice(max(min(start + extent // 2 - side // 2, limit - side), 0), None)

@@ -38,7 +38,8 @@ class InspectedModel:
         self.groups = {stage.name: stage.group for stage in model.metadata.stages}
         names = list(self.tensors)
         self.first, self.last = self.tensors[names[0]], self.tensors[names[-1]]
-        self.skips = find_skips(self.graph, self.first, self.last, [n for n in names if self.groups[n] == "upsampling"])
+        stages = [name for name in names if self.groups[name] == "upsampling"]
+        self.skips = find_skips(self.graph, self.first, self.last, stages, passes_of(model.metadata))
         self.lock = Lock()
         self.sessions: dict[str, Any] = {}
 
@@ -100,8 +101,21 @@ def latest(graph: Graph, tensors: list[str]) -> str:
     return max(tensors, key=lambda name: graph.producer.get(name, -1))
 
 
-def find_skips(graph: Graph, first: str, last: str, stages: list[str]) -> dict[str, tuple[int, str]]:
-    """Upsampling stage → (position of the node that merges, the tensor of the skip connection)."""
+Skips = Mapping[str, tuple[tuple[int, str], ...]]
+
+
+def passes_of(metadata: Metadata) -> int:
+    """How often the graph runs a network: for each network of a cross-validation, and each mirror image."""
+    passes = 1
+    for part, name in (("ensemble", "networks"), ("recipe", "mirrors")):
+        facts = metadata.provenance.get(part)
+        times = facts.get(name) if isinstance(facts, dict) else None
+        passes *= times if isinstance(times, int) and times > 0 else 1
+    return passes
+
+
+def find_skips(graph: Graph, first: str, last: str, stages: list[str], passes: int = 1) -> Skips:
+    """Upsampling stage → in each pass, the position of the merging node and the tensor of the skip connection."""
     found = []
     inner = [graph.nodes[place] for place in nodes_between(graph, [first], [last])]
     for node in inner:
@@ -112,11 +126,13 @@ def find_skips(graph: Graph, first: str, last: str, stages: list[str]) -> dict[s
                 brought = [name for name in other.input if name != node.output[0] and name not in graph.constants]
                 if len(brought) == 1:
                     found.append((place, brought[0]))
-    return dict(zip(stages, sorted(found), strict=False))
+    found.sort()  # one pass after the other
+    each = len(found) // passes if len(found) % passes == 0 else len(found)
+    return {name: tuple(found[i::each]) for i, name in enumerate(stages[:each])}
 
 
-def with_switches(graph: Graph, skips: Mapping[str, tuple[int, str]]) -> bytes:
-    """The model with one more input per skip connection, a factor for its tensor."""
+def with_switches(graph: Graph, skips: Skips) -> bytes:
+    """The model with one more input per skip connection, a factor for its tensors."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -124,13 +140,14 @@ def with_switches(graph: Graph, skips: Mapping[str, tuple[int, str]]) -> bytes:
     model.CopyFrom(graph.model)
     nodes = list(model.graph.node)
     switches = {}
-    for name, (place, tensor) in skips.items():
+    for name, merges in skips.items():
         model.graph.input.append(helper.make_tensor_value_info(f"keep {name}", TensorProto.FLOAT, []))
-        switched = f"{tensor} switched {name}"
-        switches[place] = helper.make_node("Mul", [tensor, f"keep {name}"], [switched])
-        inputs = [switched if value == tensor else value for value in nodes[place].input]
-        del nodes[place].input[:]
-        nodes[place].input.extend(inputs)
+        for place, tensor in merges:
+            switched = f"{tensor} switched {name}"
+            switches[place] = helper.make_node("Mul", [tensor, f"keep {name}"], [switched])
+            inputs = [switched if value == tensor else value for value in nodes[place].input]
+            del nodes[place].input[:]
+            nodes[place].input.extend(inputs)
     del model.graph.node[:]
     for place, node in enumerate(nodes):
         if place in switches:

@@ -159,6 +159,11 @@ def load_best_epoch(run: Path) -> BestEpoch:
         UsageError: `run` is not a run directory with a finished epoch.
     """
     best = run / "checkpoints" / "best.safetensors"
+    if not best.is_file() and (run / "fold-1").is_dir():
+        raise UsageError(
+            f"{run}: a cross-validation, whose bundle of all networks is {run / 'model.onnx'}. Name one of its folds, "
+            f"such as {run / 'fold-1'}."
+        )
     if not best.is_file():
         raise UsageError(f"{run}: not a run directory with a finished epoch: {best} is missing.")
     recipe = Recipe.from_file(run / "recipe.toml")

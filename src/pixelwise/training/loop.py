@@ -197,8 +197,7 @@ def finish_epoch(
     so_far = training.so_far
     training.epoch += 1
     miou = result.scores.miou
-    # Scores on training images cannot select the best epoch: then the last one is kept.
-    best = training.recipe.also_val or (not math.isnan(miou) and miou > training.best_miou)
+    best = training.recipe.keeps_last or (not math.isnan(miou) and miou > training.best_miou)
     if best:
         training.best_miou, training.best_epoch = miou, training.epoch
     event = epoch_event(training, classes, result, rate)

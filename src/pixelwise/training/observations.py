@@ -55,6 +55,7 @@ SPLITS = {
     "val": "validation images",
     "test": "test images",
     "train": "training images",
+    "out of fold": "images out of fold",  # of a cross-validation: each was held out by the network that scored it
     # of the built-in models
     "val (before learning from it)": "validation images, before they were added to training",
     "val (learnt from too)": "validation images, also used for training",

@@ -34,6 +34,7 @@ class Recipe:
     batch: int = 4  # images per step
     seed: int = 0
     also_val: bool = False  # train on the val split too: its scores are then too high, and the last epoch is kept
+    keep: Literal["best", "last"] = "best"  # the epoch to export: the best on the val split, or the last
     target_miou: float = 0.0  # stop when validation mIoU reaches this value; 0: never
     patience: int = 0  # stop after this many epochs without a better mIoU; 0: never
     plan: tuple[tuple[int, int, int], ...] = ()  # from a budget: first epoch, total epochs, steps per epoch
@@ -71,6 +72,7 @@ class Recipe:
         require(of_smp or self.model in MODELS, "model", f"one of {', '.join(MODELS)}, or smp:NAME")
         known = of_smp or self.encoder in ENCODERS or self.encoder.startswith("timm:")
         require(known, "encoder", f"one of {', '.join(ENCODERS)}, or timm:NAME")
+        require(self.keep in ("best", "last"), "keep", "best or last")
         require(self.policy in POLICIES, "policy", "one of " + ", ".join(POLICIES))
         sides = len(self.size) == 2 and all(isinstance(side, int) and 32 <= side <= 4096 for side in self.size)
         require(
@@ -103,6 +105,9 @@ class Recipe:
         require(
             not (self.also_val and judged), "also_val", "false where target_miou or patience judge by the val split"
         )
+        require(
+            not (self.keep == "last" and judged), "keep", "best where target_miou or patience judge by the val split"
+        )
         require(self.last_step >= 0, "last_step", "0 (none) or a number of steps")
         starts = [start for start, *_ in self.plan]
         require(
@@ -116,6 +121,11 @@ class Recipe:
             "plan",
             f"[first epoch, epochs in all, steps an epoch] in order, from epoch 0, the last with {self.epochs}; or []",
         )
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the last epoch is exported, whatever its scores; scores on training images cannot choose one."""
+        return self.also_val or self.keep == "last"
 
     @property
     def segments(self) -> tuple[tuple[int, int, int], ...]:

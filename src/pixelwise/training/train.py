@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,6 +98,7 @@ def train(
     bands: GivenBands = (),
     device: str = "auto",
     track: Sequence[str] = (),
+    splits: Callable[[Dataset], Dataset] | None = None,
     tell: Listener = nobody,
     progress: Progress = lambda what, done, total: None,
     began: float | None = None,
@@ -126,6 +127,7 @@ def train(
         bands: bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3]. Default: all.
         device: "auto" (an NVIDIA GPU if there is one, otherwise the CPU), "cpu", "cuda" or "mps".
         track: experiment trackers to log to: "tensorboard", "mlflow". A resumed run keeps those that it had.
+        splits: called with the dataset as it is read; returns it with the train and val splits to use. None: its own.
         tell: called with every trace event (a dict), as RUN/trace.jsonl records them.
         progress: called with (what is being done, done, total).
         began: when the budget's clock started, as time.perf_counter() counts. None: now.
@@ -166,7 +168,8 @@ def train(
     start = Start(resume, start_from, weights, budget_s, called if began is None else began)
     values = choose_values(out, values_of(classes, void, masks, bands), resume)
     with stoppable() as stop:
-        dataset = with_validation(open_dataset(data, seed=seed, **values.arguments()), seed)
+        dataset = open_dataset(data, seed=seed, **values.arguments())
+        dataset = splits(dataset) if splits else with_validation(dataset, seed)
         with locked(out), kept_to_resume(out / "cache", lambda: is_resumable(out)) as copies, ExitStack() as trackers:
             remove_leftovers(out)
             saved = load_checkpoint(checkpoints(out / "checkpoints")[-1]) if resume else None
