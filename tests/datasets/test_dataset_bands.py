@@ -15,9 +15,12 @@ from PIL import Image
 
 from pixelwise.datasets.class_values import Values, parse_values
 from pixelwise.datasets.convert import convert
+from pixelwise.datasets.image_copy import tiff_with_names
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.datasets.read_sample import read_sample_image
+from pixelwise.doctor.findings import find_problems
 from pixelwise.errors import DatasetError, ImageError, UsageError
+from pixelwise.images.banded_image import BandedImage
 from pixelwise.images.image_files import read_image
 from pixelwise.records import RGB, Bands, Dataset, Sample
 
@@ -228,6 +231,45 @@ def test_an_image_that_changed_since_is_refused_with_both_bands(tmp_path: Path) 
     write(samples(dataset)[0].image, values(2, np.uint16))
     with pytest.raises(ImageError, match=r"2 bands .* takes 4 bands"):
         first_image(dataset)
+
+
+def pages(path: Path, count: int, dtype: Any = np.uint8) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, np.moveaxis(values(count, dtype), 2, 0), photometric="minisblack", metadata=None)
+
+
+def test_pages_of_equal_number_are_bands(tmp_path: Path) -> None:
+    for i in range(3):
+        pages(tmp_path / f"images/p{i}q.tif", 5, np.uint16)
+        mask(tmp_path / f"masks/p{i}q.png")
+    dataset = open_dataset(tmp_path)
+    assert len(dataset.bands) == 5
+    assert np.array_equal(first_image(dataset), values(5, np.uint16))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_of_pages_in_various_numbers_the_first_is_used_and_said(dtype: Any, tmp_path: Path) -> None:
+    for i in range(4):
+        pages(tmp_path / f"images/p{i}q.tif", 3 + i, dtype)
+        mask(tmp_path / f"masks/p{i}q.png")
+    dataset = open_dataset(tmp_path)
+    assert first_image(dataset)[:, :, 0].tolist() == values(3, dtype)[:, :, 0].tolist()
+    found = find_problems(dataset)
+    assert not found.errors
+    assert [problem.kind for problem in found.problems if "pages" in problem.kind] == ["more-pages"]
+
+
+def test_names_that_differ_in_every_image_are_numbers(tmp_path: Path) -> None:
+    for i in range(4):
+        image = BandedImage(values(3, np.uint16, i), tuple(f"{band}_{i}" for band in ("B4", "B3", "B8")))
+        path = tmp_path / f"images/p{i}q.tif"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(tiff_with_names(image))
+        mask(tmp_path / f"masks/p{i}q.png")
+    dataset = open_dataset(tmp_path, bands="3,1")
+    assert dataset.bands.names == ("band 3", "band 1")
+    assert np.array_equal(first_image(dataset), values(3, np.uint16)[:, :, [2, 0]])
+    assert "names differ between the images (B4_0, B3_0, B8_0 and B4_1, B3_1, B8_1)" in notes(dataset)
 
 
 # ── one file a channel ──

@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from pixelwise.datasets.read_ahead import in_threads
 from pixelwise.datasets.read_sample import sample_bands, sample_facts
 from pixelwise.datasets.stacked_files import names_and_sample, with_names
 from pixelwise.errors import DataError, DatasetError, UsageError
+from pixelwise.images.banded_image import numbered
 from pixelwise.images.files import PNG_MAGIC, Refusal, read_head, shown
 from pixelwise.records import RGB, Bands, Sample
 
@@ -44,6 +46,7 @@ class ImageBands:
     sample: Sample
     names: tuple[str, ...]
     dtype: str
+    pages: int = 1  # of a TIFF, where they are its bands
 
     @property
     def plain(self) -> bool:
@@ -71,7 +74,8 @@ def choose_bands(listing: Listing, settings: DatasetSettings, asked: Sequence[st
     found = _headers(listing, quick=not wanted and not settings.band_names)
     if not found:
         return RGB
-    found = _deep_among_plain(_named(found, settings, listing), listing)
+    found = _named(_first_pages(_alike_named(found, listing), listing), settings, listing)
+    found = _deep_among_plain(found, listing)
     found, last, note = _alpha_or_band(found)
     names, dtype = _of_most(found, listing)
     if note and last in ("", *names):
@@ -107,7 +111,8 @@ def _header(sample: Sample, *, quick: bool) -> ImageBands | None:
     except (Refusal, DataError):
         return None
     names = names_and_sample(sample)[0] or facts.band_names
-    return ImageBands(sample, names, facts.stored if facts.dtype != "uint8" else "uint8")
+    pages = facts.pages if names == numbered(facts.pages) else 1
+    return ImageBands(sample, names, facts.stored if facts.dtype != "uint8" else "uint8", pages)
 
 
 def _is_plain_file(path: Path) -> bool:
@@ -116,6 +121,36 @@ def _is_plain_file(path: Path) -> bool:
     if head.startswith(PNG_MAGIC):
         return len(head) == HEAD_BYTES and head[24] <= 8 and head[25] in PNG_WITHOUT_ALPHA
     return head.startswith(PLAIN_FORMATS)
+
+
+def _alike_named(found: Sequence[ImageBands], listing: Listing) -> list[ImageBands]:
+    """Numbers instead of names, if the images have equally many bands under ever other names, such as dates."""
+    kinds = Counter(one.names for one in found)
+    counts = {len(names) for names in kinds}
+    if len(kinds) < 2 or len(counts) > 1 or max(kinds.values()) >= CLEAR * len(found) or any(o.plain for o in found):
+        return list(found)
+    if any(set(names) & set(other) for names, other in pairwise(kinds)):  # the same bands in other orders, in part
+        return list(found)
+    names = numbered(counts.pop())
+    examples = " and ".join(_listed(own) for own in list(kinds)[:2])
+    listing.notes.append(f"The bands' names differ between the images ({examples}): they are numbered instead.")
+    return _renamed(found, names, listing)
+
+
+def _first_pages(found: Sequence[ImageBands], listing: Listing) -> list[ImageBands]:
+    """Of TIFFs with various numbers of pages, or few among images without, only the first page is a band."""
+    paged = [one for one in found if one.pages > 1]
+    plain = sum(one.plain for one in found)
+    if not paged or (len({one.pages for one in paged}) == 1 and plain < len(paged)):
+        return list(found)
+    numbers = sorted({one.pages for one in paged})
+    if any(one.dtype != "uint8" for one in paged):  # of 8-bit images, those who read them report it
+        what = (
+            f"has {paged[0].pages} pages; {len(paged):,} images have {numbers[0]} to {numbers[-1]}. The first is used."
+        )
+        remedy = "If pages are bands, every image needs the same; if they are images, save each as a file."
+        listing.warn("more-pages", paged[0].sample.image, what, remedy)
+    return [replace(one, names=GREY, pages=1) if one.pages > 1 else one for one in found]
 
 
 def _named(found: Sequence[ImageBands], settings: DatasetSettings, listing: Listing) -> list[ImageBands]:
@@ -130,11 +165,22 @@ def _named(found: Sequence[ImageBands], settings: DatasetSettings, listing: List
             f"{shown(path)}: [bands] names has {len(names)} names, but {listing.where(first.sample.image)} has "
             f"{_count(first.names)} ({', '.join(first.names)}). Name every band of the files, in their order."
         )
-    renamed = {id(one.sample): with_names(one.sample, names) for one in fitting if one.names != names}
+    return _renamed(found, names, listing)
+
+
+def _renamed(found: Sequence[ImageBands], names: tuple[str, ...], listing: Listing) -> list[ImageBands]:
+    """Give the images with as many bands these names, also in the listing."""
+    renamed = {
+        id(one.sample): with_names(one.sample, names)
+        for one in found
+        if one.names != names and len(one.names) == len(names)
+    }
     for split, samples in listing.splits.items():
         listing.splits[split] = [renamed.get(id(sample), sample) for sample in samples]
     return [
-        ImageBands(renamed.get(id(one.sample), one.sample), names, one.dtype) if len(one.names) == len(names) else one
+        replace(one, sample=renamed.get(id(one.sample), one.sample), names=names)
+        if len(one.names) == len(names)
+        else one
         for one in found
     ]
 
