@@ -1,6 +1,8 @@
 """Bundles for images of other bands than red, green and blue: float32 with missing values, uint8, a single band."""
 
+import base64
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from conftest import make_bundle, picture
 torch = pytest.importorskip("torch", reason="bundles are made with torch; install pixelwise[train]")
 
 from pixelwise.bundle.bundle_file import read_bundle  # noqa: E402
+from pixelwise.bundle.golden_image import MOST_VALUES, shrink  # noqa: E402
 from pixelwise.errors import BundleError, UsageError  # noqa: E402
 from pixelwise.model.preprocess import Preprocess, labels_from_scores, scaled  # noqa: E402
 from pixelwise.prediction.load_model import load  # noqa: E402
@@ -46,7 +49,7 @@ def banded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, An
     """Bundles of the three kinds, and their torch networks."""
     made = {}
     for name, bands, network, policy in (
-        ("five", FIVE, "fast", "stretch"), ("four", FOUR, "unet", "fit"), ("grey", GREY, "unet", "native"),
+        ("five", FIVE, "unet", "stretch"), ("four", FOUR, "unet", "fit"), ("grey", GREY, "unet", "native"),
     ):  # fmt: skip
         path = tmp_path_factory.mktemp("banded") / f"{name}.onnx"
         images = [image_of(bands, seed, 90, 120) for seed in range(2)]
@@ -145,6 +148,41 @@ def test_a_damaged_entry_of_bands_is_an_error(
 def test_bands_in_a_bundle_of_the_first_format_are_an_error(tiny_bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"bands is .* expected none in format 1"):
         read_bundle(with_bands(tiny_bundle, tmp_path, FOUR.to_json()))
+
+
+def packed(size: int) -> str:
+    return base64.b64encode(zlib.compress(bytes(size))).decode()
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"image_shape": [2000, 1, 5]}, r"golden.image_shape\[0\] is 2000; expected a whole number, 1 … 1024"),
+        ({"image_shape": [90, 120, 4]}, "golden.image_shape is .* expected 5 bands"),
+        ({"image_shape": None}, "golden.image_shape is missing; expected a list of 3"),
+        ({"image_zlib": packed(10**8)}, "golden.image_zlib is '216001 bytes or more'; expected 216000 bytes"),
+        ({"image_zlib": packed(100)}, "golden.image_zlib is '100 bytes'; expected 216000 bytes"),
+        ({"image_zlib": "AAAA"}, "golden.image_zlib cannot be decompressed"),
+        ({"image_zlib": "ä"}, "golden.image_zlib is not base64"),
+        ({"image_shape": [9, 9, 5], "image_zlib": packed(1620)}, "golden.labels_png is"),
+    ],
+)
+def test_a_damaged_golden_image_is_an_error(
+    banded: dict[str, tuple[Path, Any, Bands]], tmp_path: Path, entries: dict[str, Any], message: str
+) -> None:
+    model = onnx.load(banded["five"][0])
+    props = {prop.key: prop.value for prop in model.metadata_props}
+    golden = {**json.loads(props["pixelwise.golden"]), **entries}
+    onnx.helper.set_model_props(model, {**props, "pixelwise.golden": json.dumps(golden)})
+    onnx.save(model, tmp_path / "changed.onnx")
+    with pytest.raises(BundleError, match=message):
+        read_bundle(tmp_path / "changed.onnx")
+
+
+def test_the_golden_image_of_many_bands_stays_small() -> None:
+    shrunk = shrink(np.zeros((127, 127, 400), np.float32))
+    assert shrunk.size <= MOST_VALUES
+    assert shrunk.shape[2] == 400
 
 
 def with_bands(bundle: Path, folder: Path, entry: Any) -> Path:

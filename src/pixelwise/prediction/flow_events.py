@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -30,19 +31,29 @@ def flow_event(
         picture: of the output, uint8 [H, W, 3].
         more: further fields, such as the number of classes.
     """
+    minimum, maximum = extremes(array)
     event: Event = {
         "event": "flow",
         "stage": stage,
         "shape": list(array.shape),
         "dtype": str(array.dtype),
-        "minimum": float(array.min()),
-        "maximum": float(array.max()),
+        "minimum": minimum,
+        "maximum": maximum,
         "milliseconds": round(milliseconds, 3),
         **more,
     }
     if picture is not None:
         event["thumbnail"] = thumbnail(picture)
     return event
+
+
+def extremes(array: NDArray[Any]) -> tuple[float, float]:
+    """The lowest and the highest value, without those that are missing (NaN, infinite)."""
+    low, high = float(array.min()), float(array.max())
+    if math.isfinite(low) and math.isfinite(high):
+        return low, high
+    known = array[np.isfinite(array)]
+    return (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
 
 
 def thumbnail(picture_HW3: NDArray[np.uint8]) -> str:

@@ -14,7 +14,7 @@ from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
-from pixelwise.images.image_files import read_image
+from pixelwise.images.read_as import read_image_as
 from pixelwise.prediction.built_in_models import models
 from pixelwise.prediction.engines.engine import AUTO, Engine
 from pixelwise.prediction.engines.onnx_runtime import open_session
@@ -170,7 +170,7 @@ def as_input(image: Raster | str | Path, bands: Bands) -> Raster:
     Raises as `Model.predict`.
     """
     if isinstance(image, (str, Path)):
-        return np.ascontiguousarray(read_image(Path(image)))
+        return contiguous(read_image_as(Path(image), bands))
     array: Any = image
     wanted = described(bands)
     if not isinstance(array, np.ndarray):
@@ -183,7 +183,11 @@ def as_input(image: Raster | str | Path, bands: Bands) -> Raster:
     if not (takes_any_number or array.dtype == bands.dtype) or array.shape[2:] != (len(bands),) or not array.size:
         received = f"{array.dtype} {list(array.shape)}"
         raise UsageError(f"the image is {received}; expected {wanted}. {hint(array, bands)}".strip())
-    return np.ascontiguousarray(array, bands.dtype)
+    return contiguous(array.astype(bands.dtype, copy=False))
+
+
+def contiguous(image: Raster) -> Raster:
+    return image if image.flags.c_contiguous else image.copy()
 
 
 def described(bands: Bands) -> str:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.images.tiff_windows import TiffWindows
-from pixelwise.records import VOID, Labels, Pixels
+from pixelwise.records import VOID, Labels, Pixels, Raster
 from pixelwise.training.disk_copies import DiskArray
 
-Picture = Pixels | DiskArray | TiffWindows  # [H, W, 3]: in memory or, if large, read where it lies
+Picture = Raster | DiskArray | TiffWindows  # [H, W, bands]: in memory or, if large, read where it lies
 Mask = Labels | DiskArray  # [H, W]
 PADDING = 127  # grey level of pixels outside the image: near 0 once normalised
 
@@ -100,17 +100,18 @@ def centred_on_rare(
     return replace(crop, top=moved[0], left=moved[1])
 
 
-def crop_image(image_HW3: Picture, crop: Crop) -> Pixels:
-    """The pixels in the crop, grey where it reaches outside the image; not yet resized or mirrored."""
-    height, width = image_HW3.shape[:2]
+def crop_image(image_HWN: Picture, crop: Crop) -> Raster:
+    """The pixels in the crop, grey (in floats, missing) outside the image; not yet scaled, resized or mirrored."""
+    height, width = image_HWN.shape[:2]
+    outside = PADDING if image_HWN.dtype == np.uint8 else np.nan
     top, left = max(crop.top, 0), max(crop.left, 0)
     bottom, right = min(crop.top + crop.height, height), min(crop.left + crop.width, width)
     if bottom <= top or right <= left:  # the crop lies outside, as part of a larger one may
-        return np.full((crop.height, crop.width, *image_HW3.shape[2:]), PADDING, image_HW3.dtype)
-    inside = image_HW3[top:bottom, left:right]
+        return np.full((crop.height, crop.width, *image_HWN.shape[2:]), outside, image_HWN.dtype)
+    inside: Raster = image_HWN[top:bottom, left:right]
     if inside.shape[:2] == (crop.height, crop.width):
         return inside
-    out = np.full((crop.height, crop.width, *image_HW3.shape[2:]), PADDING, image_HW3.dtype)
+    out = np.full((crop.height, crop.width, *image_HWN.shape[2:]), outside, image_HWN.dtype)
     out[top - crop.top : bottom - crop.top, left - crop.left : right - crop.left] = inside
     return out
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from pixelwise.datasets.read_sample import read_sample_image
+from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, labels_from_scores, network_size, resize_scores
 from pixelwise.prediction.flow_events import STAGES, coloured, flow_event
 from pixelwise.prediction.large.tile_plan import is_cut
-from pixelwise.records import VOID, Dataset, Labels, Pixels, Sample
+from pixelwise.records import VOID, Dataset, Labels, Raster, Sample
 from pixelwise.trace_events import Event, Listener
 from pixelwise.training.augment import generator
-from pixelwise.training.calibration_images import reduced_image
+from pixelwise.training.calibration_images import as_taken, reduced_image
 from pixelwise.training.class_positions import PositionSampler, most_positions
 from pixelwise.training.disk_copies import strips_of
 from pixelwise.training.loader import Pairs
@@ -81,22 +83,24 @@ def show_flow(network: Network, preprocess: Preprocess, pairs: Pairs, dataset: D
     network.eval()
     pairs[0]  # read once before the time is taken
     opened = time.perf_counter()
-    image_HW3, mask_HW = first_example(pairs, preprocess)
+    image_HWN, mask_HW = first_example(pairs, preprocess)
     began = time.perf_counter()
-    seen_13hw = preprocess.of_any_size(torch.from_numpy(image_HW3)[None])
+    seen_1Nhw = preprocess.of_any_size(torch.from_numpy(image_HWN)[None])
     preprocessed = time.perf_counter()
-    size = (seen_13hw.shape[2], seen_13hw.shape[3])
+    size = (seen_1Nhw.shape[2], seen_1Nhw.shape[3])
     device = next(network.parameters()).device
-    scores_1Chw = resize_scores(network(seen_13hw.to(device)), size).cpu()
+    scores_1Chw = resize_scores(network(seen_1Nhw.to(device)), size).cpu()
     scored = time.perf_counter()
     labels_hw = labels_from_scores(scores_1Chw, size)[0].numpy()
     labelled = time.perf_counter()
-    picture = ((seen_13hw * preprocess.std + preprocess.mean) * 255).round().clamp(0, 255)[0].permute(1, 2, 0)
-    picture_hw3 = picture.to(torch.uint8).numpy()
+    picture = ((seen_1Nhw * preprocess.std + preprocess.mean) * 255).round().clamp(0, 255)[0].permute(1, 2, 0)
+    picture_hwN = picture.to(torch.uint8).numpy()
+    on_255 = replace(pairs.bands, low=(0.0,) * len(pairs.bands), high=(255.0,) * len(pairs.bands))
+    picture_hw3, shown_HW3 = false_colour(picture_hwN, on_255), false_colour(image_HWN, pairs.bands)
     name = pairs.samples[0].name
-    tell(flow_event(STAGES[0], image_HW3, 1e3 * (began - opened), picture=image_HW3, image=name))
-    seen_hw3 = picture_hw3.astype(np.float32) / 255
-    tell(flow_event(STAGES[1], seen_hw3, 1e3 * (preprocessed - began), picture=picture_hw3, image=name))
+    tell(flow_event(STAGES[0], image_HWN, 1e3 * (began - opened), picture=shown_HW3, image=name))
+    seen_hwN = picture_hwN.astype(np.float32) / 255
+    tell(flow_event(STAGES[1], seen_hwN, 1e3 * (preprocessed - began), picture=picture_hw3, image=name))
     scores_hwC = scores_1Chw[0].permute(1, 2, 0).numpy()
     tell(flow_event(STAGES[2], scores_hwC, 1e3 * (scored - preprocessed), image=name, classes=len(dataset.classes)))
     mask = coloured(labels_hw, dataset.classes)
@@ -108,9 +112,10 @@ def show_flow(network: Network, preprocess: Preprocess, pairs: Pairs, dataset: D
     )
 
 
-def first_example(pairs: Pairs, preprocess: Preprocess) -> tuple[Pixels, Labels]:
+def first_example(pairs: Pairs, preprocess: Preprocess) -> tuple[Raster, Labels]:
     """The first pair, its image read again; of a large one, what the network can take at once."""
     image, mask = pairs[0]
     if isinstance(image, np.ndarray) and not is_cut((mask.shape[0], mask.shape[1]), preprocess.policy):
-        return read_sample_image(pairs.samples[0]), np.asarray(mask)
-    return np.ascontiguousarray(reduced_image(image, preprocess.policy)), reduced_image(mask, preprocess.policy)
+        return read_sample_image(pairs.samples[0], pairs.bands), np.asarray(mask)
+    labels: Any = reduced_image(mask, preprocess.policy)
+    return as_taken(reduced_image(image, preprocess.policy), pairs.bands), labels

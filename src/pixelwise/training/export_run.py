@@ -1,6 +1,6 @@
 """Export: the best epoch's weights become a bundle, calibrated and checked on the val split.
 
-Shapes: N pixels, C classes, h and w the network's input size.
+Shapes: S pixels, C classes, N bands, h and w the network's input size.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from pixelwise.model.build_network import build, weights_licence
 from pixelwise.model.mirrored import Mirrored
 from pixelwise.model.network import ModelConfig, Network
 from pixelwise.model.preprocess import Preprocess, resize_scores
-from pixelwise.records import ClassList, OnProgress, Sample, no_progress
+from pixelwise.records import RGB, Bands, ClassList, OnProgress, Raster, Sample, no_progress
 from pixelwise.trace_events import Listener, nobody
-from pixelwise.training.calibration_images import calibration_images, middle_of
+from pixelwise.training.calibration_images import as_taken, calibration_images, middle_of
 from pixelwise.training.checkpoint import load_checkpoint
 from pixelwise.training.disk_copies import DiskCopies, kept_to_resume
 from pixelwise.training.loader import Pairs
@@ -107,20 +107,21 @@ def export(
                 validation=validation, measured=measured, tell=tell, progress=progress,
             )  # fmt: skip
     stages = stages_of(best.network)
-    images = [middle_of(validation.pairs[index][0]) for index in range(min(PARITY_IMAGES, len(validation.pairs)))]
+    looked_at = range(min(PARITY_IMAGES, len(validation.pairs)))
+    images = [as_taken(middle_of(validation.pairs[index][0]), best.bands) for index in looked_at]
     graph, parity = export_graph(best.network, best.preprocess, stages, images)
     result = measured or validate(best.network, validation)
     shipped: Network = best.network
     reduced: dict[str, Any] = {}
     if int8 or weights != "float32":
         if int8:
-            calibration = calibration_images(samples_of(best.data["splits"]["train"]), best.recipe.policy)
+            calibration = calibration_images(samples_of(best.data["splits"]["train"]), best.recipe.policy, best.bands)
             graph = quantise(graph, calibration, *ends(graph, stages), progress=progress)
             reduced = {"computes": "int8", "calibration_images": len(calibration)}
         else:
             graph = store_weights(graph, weights)
             reduced = {"weights": weights}
-        shipped = GraphNetwork(graph, stages)
+        shipped = GraphNetwork(graph, stages, best.bands)
         before, result = result, validate(shipped, validation)
         reduced |= price(before.scores.miou, result.scores.miou, max_drop)
     temperature, metrics = scores_in_bundle(best, result, shipped, validation)
@@ -147,9 +148,13 @@ class BestEpoch:
     epoch: int
 
     @property
+    def bands(self) -> Bands:
+        return bands_of(self.data)
+
+    @property
     def preprocess(self) -> Preprocess:
-        recipe = self.recipe
-        return Preprocess(recipe.size, recipe.policy, self.network.mean, self.network.std, recipe.even_exposure)
+        recipe, network = self.recipe, self.network
+        return Preprocess(recipe.size, recipe.policy, network.mean, network.std, recipe.even_exposure, self.bands)
 
 
 def load_best_epoch(run: Path) -> BestEpoch:
@@ -170,7 +175,9 @@ def load_best_epoch(run: Path) -> BestEpoch:
     data = json.loads((run / "data.json").read_text(encoding="utf-8"))
     classes = ClassList.from_json(data["classes"])
     parameters, state = load_checkpoint(best)
-    config = ModelConfig(recipe.model, recipe.encoder, len(classes), recipe.pretrained, recipe.stride)
+    config = ModelConfig(
+        recipe.model, recipe.encoder, len(classes), recipe.pretrained, recipe.stride, bands_of(data).names
+    )
     network = build(replace(config, pretrained=False))
     network.load_state_dict(parameters)
     if recipe.mirrors > 1:
@@ -182,16 +189,16 @@ def scores_in_bundle(
     best: BestEpoch, result: ValidationResult, shipped: Network, validation: Validation
 ) -> tuple[float, dict[str, Any]]:
     """The temperature that calibrates the scores, and the scores on the val split, as the bundle records them."""
-    scores_NC, labels_N = sample_pixels(shipped, validation)
-    temperature = fit_temperature(scores_NC, labels_N)
+    scores_SC, labels_S = sample_pixels(shipped, validation)
+    temperature = fit_temperature(scores_SC, labels_S)
     metrics = {
         "split": "val",
         "epoch": best.epoch,
         "images": len(validation.pairs),
         **result.scores.to_json(best.classes),
         "calibration_error": {
-            "before": round(calibration_error(scores_NC, labels_N), 5),
-            "after": round(calibration_error(scores_NC, labels_N, temperature), 5),
+            "before": round(calibration_error(scores_SC, labels_S), 5),
+            "after": round(calibration_error(scores_SC, labels_S, temperature), 5),
         },
     }
     if best.recipe.also_val:
@@ -234,7 +241,7 @@ def metadata_of(
     return Metadata(
         classes=best.classes, size=recipe.size, policy=recipe.policy, stride=network.stride, mean=network.mean,
         std=network.std, temperature=temperature, even_exposure=recipe.even_exposure, stages=stages,
-        provenance=provenance, licence=licence,
+        bands=best.bands, provenance=provenance, licence=licence,
     )  # fmt: skip
 
 
@@ -263,20 +270,21 @@ def ends(model: onnx.ModelProto, stages: Sequence[Stage]) -> tuple[str, str]:
 class GraphNetwork(Network):
     """An exported graph run by ONNX Runtime, with the interface of a network."""
 
-    def __init__(self, model: onnx.ModelProto, stages: Sequence[Stage]) -> None:
+    def __init__(self, model: onnx.ModelProto, stages: Sequence[Stage], bands: Bands) -> None:
         super().__init__()
+        self.bands = bands
         self.seen, self.scores = ends(model, stages)
         part, self.needed = extract(parse(model.SerializeToString()), [self.seen], [self.scores])
         self.session = onnxruntime.InferenceSession(part, providers=["CPUExecutionProvider"])
 
-    def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
+    def intermediates(self, image_BNHW: Tensor) -> dict[str, Tensor]:
         """The scores only; image by image, as a bundle's graph takes one."""
         # If the input size follows the image size, the graph computes sizes from the shape of this image, which has the
         # network's input size and so keeps it.
-        given = {"image": np.zeros((*image_B3HW.shape[2:], 3), np.uint8)}
+        given: dict[str, Any] = {"image": blank((image_BNHW.shape[2], image_BNHW.shape[3]), self.bands)}
         scores = []
-        for image_3HW in image_B3HW:
-            given[self.seen] = image_3HW[None].numpy()
+        for image_NHW in image_BNHW:
+            given[self.seen] = image_NHW[None].numpy()
             scores += self.session.run([self.scores], {name: given[name] for name in self.needed})
         return {"scores": torch.from_numpy(np.concatenate(scores))}
 
@@ -291,10 +299,10 @@ def rehearse_export(network: Network, preprocess: Preprocess) -> None:
     stages = stages_of(network)
     try:
         model = to_onnx(NetworkGraph(deployable(network), preprocess).eval(), [stage.tensor for stage in stages])
-        check_exported(model.SerializeToString(), [stage.tensor for stage in stages], preprocess.size)
+        check_exported(model.SerializeToString(), [stage.tensor for stage in stages], preprocess.size, preprocess.bands)
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-        for shape in ((90, 120, 3), (121, 77, 3)):
-            session.run(["labels"], {"image": np.zeros(shape, np.uint8)})
+        for size in ((90, 120), (121, 77)):
+            session.run(["labels"], {"image": blank(size, preprocess.bands)})
     except Exception as error:  # the exporter and the runtime have no common base class
         reason = str(error).strip().splitlines()[0]
         raise TrainingError(
@@ -306,6 +314,15 @@ def rehearse_export(network: Network, preprocess: Preprocess) -> None:
 def samples_of(rows: list[Any]) -> tuple[Sample, ...]:
     """The samples of a split, from RUN/data.json."""
     return tuple(Sample(name, Path(image), Path(mask), *parts) for name, image, mask, *parts in rows)
+
+
+def bands_of(data: dict[str, Any]) -> Bands:
+    """The bands of the images, from RUN/data.json."""
+    return Bands.from_json(data["bands"]) if "bands" in data else RGB
+
+
+def blank(size: tuple[int, int], bands: Bands) -> Raster:
+    return as_taken(np.zeros((*size, len(bands)), np.uint8), bands)
 
 
 def usual_size(validation: Validation) -> list[int]:
@@ -328,14 +345,15 @@ def validation_of(
             "them. Restore the data where they were when the run began."
         )
     mask_ids = {int(key): value for key, value in data["mask_ids"].items()}
-    return Validation(Pairs(samples, mask_ids, len(classes), recipe.cache_mb, copies), preprocess, classes)
+    pairs = Pairs(samples, mask_ids, len(classes), recipe.cache_mb, copies, preprocess.bands)
+    return Validation(pairs, preprocess, classes)
 
 
 @torch.inference_mode()
 def sample_pixels(
     network: Network, validation: Validation, step: int = 8
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Scores [N, C] and labels [N] of every `step`-th pixel in each direction of the validation split."""
+    """Scores [S, C] and labels [S] of every `step`-th pixel in each direction of the validation split."""
     scores, labels = [], []
     for images, masks in batches(validation):
         if isinstance(images, Tensor):

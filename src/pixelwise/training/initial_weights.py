@@ -63,7 +63,7 @@ def beginning_at(run: Path, recipe: Recipe | None) -> InitialWeights:
 
 def take_weights(training: Training, beginning: InitialWeights) -> list[str]:
     """Load them into a training before its first step. Returns the names of the tensors that keep their random values,
-    because their shape depends on other classes."""
+    because their shape depends on other classes or bands."""
     own = training.network.state_dict()
     fitting = {
         name: tensor for name, tensor in beginning.tensors.items() if name in own and own[name].shape == tensor.shape

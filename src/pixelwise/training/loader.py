@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +22,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from pixelwise.datasets.missing_data import void_without_data
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.errors import DataError, PixelwiseError, WorkerError
-from pixelwise.model.preprocess import LARGE_PIXELS, Policy, network_size
-from pixelwise.records import Labels, Pixels, Sample
+from pixelwise.model.preprocess import LARGE_PIXELS, Policy, network_size, scaled
+from pixelwise.records import RGB, Bands, Labels, Raster, Sample
 from pixelwise.training.augment import (
     Crop,
     Mask,
@@ -37,6 +39,7 @@ from pixelwise.training.augment import (
     rarest_crop,
     relight,
 )
+from pixelwise.training.augment_bands import relight_bands
 from pixelwise.training.class_positions import ClassPositions
 from pixelwise.training.disk_copies import DiskCopies
 from pixelwise.training.large_pairs import copied, in_windows
@@ -61,12 +64,13 @@ class Pairs:
         classes: int,
         cache_mb: int,
         copies: DiskCopies | None = None,
+        bands: Bands = RGB,
     ) -> None:
         """`copies`: where copies of large images are kept. None: nowhere; they are decoded again each time."""
-        self.samples, self.mask_ids, self.classes = tuple(samples), dict(mask_ids), classes
+        self.samples, self.mask_ids, self.classes, self.bands = tuple(samples), dict(mask_ids), classes, bands
         self.cache_mb, self.room_bytes = cache_mb, cache_mb * 2**20
         self.most_bytes = self.room_bytes // LARGEST_SHARE
-        self.kept: dict[int, tuple[Pixels, Labels]] = {}
+        self.kept: dict[int, tuple[Raster, Labels]] = {}
         self.copies = copies
         self.large: dict[int, tuple[Picture, Mask]] = {}  # those that are read in windows
         self.class_positions = ClassPositions()  # filled by `pixels_as_seen`
@@ -82,7 +86,8 @@ class Pairs:
         return self.class_positions.of(index, class_id)
 
     def __getitem__(self, index: int) -> tuple[Picture, Mask]:
-        """uint8 [H, W, 3] and uint8 [H, W]: arrays or, of a large pair, what is indexed like arrays."""
+        """The image as stored [H, W, N], uint8 if RGB, and its labels, uint8 [H, W]: arrays or, of a large pair, what is
+        indexed like arrays."""
         if index in self.kept:
             return self.kept[index]
         if index in self.large:
@@ -90,24 +95,25 @@ class Pairs:
         sample = self.samples[index]
         if sample.mask is None:
             raise DataError(f"{sample.image}: has no mask, so it cannot be trained on.")
-        image = read_sample_image(sample)
+        image = read_sample_image(sample, self.bands)
         mask = read_sample_mask(sample, self.mask_ids, self.classes, (image.shape[0], image.shape[1]))
         if mask.shape != image.shape[:2]:
             raise DataError(
                 f"{sample.mask}: {mask.shape[0]}×{mask.shape[1]}, but its image is "
                 f"{image.shape[0]}×{image.shape[1]}. Export both at the same size."
             )
+        mask = void_without_data(image, mask)
         if image.nbytes + mask.nbytes <= min(self.room_bytes, self.most_bytes):
             self.room_bytes -= image.nbytes + mask.nbytes
             self.kept[index] = (image, mask)
         elif self.copies is not None and mask.size > LARGE_PIXELS:
-            self.large[index] = in_windows(sample, (image, mask), self.reading, self.copies)
+            self.large[index] = in_windows(sample, (image, mask), self.reading, self.copies, self.bands)
             return self.large[index]
         return image, mask
 
     def open_large(self, index: int) -> None:
         """Open a pair that another process found to be large, from its copies if they are here."""
-        found = None if self.copies is None else copied(self.samples[index], self.reading, self.copies)
+        found = None if self.copies is None else copied(self.samples[index], self.reading, self.copies, self.bands)
         if found is not None:
             self.large[index] = found
         else:
@@ -115,7 +121,7 @@ class Pairs:
 
     def part(self, count: int) -> Pairs:
         """The first pairs, with nothing decoded yet."""
-        few = Pairs(self.samples[:count], self.mask_ids, self.classes, self.cache_mb, self.copies)
+        few = Pairs(self.samples[:count], self.mask_ids, self.classes, self.cache_mb, self.copies, self.bands)
         few.large = {index: pair for index, pair in self.large.items() if index < count}
         return few
 
@@ -142,6 +148,7 @@ class Augmentation:
     rare_share: float = 0.0  # of the crops, centred on a pixel of a rare class
     stain: float = 0.0
     invert: float = 0.0
+    bands: Bands = RGB  # of the images
 
 
 class CropDataset(TorchDataset[list[Tensor]]):
@@ -154,23 +161,24 @@ class CropDataset(TorchDataset[list[Tensor]]):
         return len(self.pairs)
 
     def __getitem__(self, key: tuple[int, int]) -> list[Tensor]:
-        """uint8 [h, w, 3] and int64 [h, w]."""
+        """uint8 [h, w, 3], or float32 [h, w, N] scaled to 0–255 if not RGB; and int64 [h, w]."""
         epoch, index = key
-        image_HW3, mask_HW = self.pairs[index]
+        image_HWN, mask_HW = self.pairs[index]
         rare = [places for id_ in self.augmentation.rare if len(places := self.pairs.positions(index, id_))]
-        image_hw3, mask_hw = augment(image_HW3, mask_HW, self.augmentation, epoch, index, rare)
-        return [torch.from_numpy(image_hw3), torch.from_numpy(mask_hw).long()]
+        image_hwN, mask_hw = augment(image_HWN, mask_HW, self.augmentation, epoch, index, rare)
+        return [torch.from_numpy(image_hwN), torch.from_numpy(mask_hw).long()]
 
 
 def augment(
-    image_HW3: Picture,
+    image_HWN: Picture,
     mask_HW: Mask,
     how: Augmentation,
     epoch: int,
     index: int,
     rare_places: Sequence[NDArray[np.int32]] = (),
-) -> tuple[Pixels, Labels]:
-    """One random crop of a pair at the network's input size: uint8 [h, w, 3] and uint8 [h, w].
+) -> tuple[Raster, Labels]:
+    """One random crop of a pair at the network's input size: uint8 [h, w, 3], or float32 [h, w, N] scaled to 0–255 if
+    not RGB; and uint8 [h, w].
 
     Args:
         rare_places: for each rare class that the mask has, rows and columns of some of its pixels, [n, 2].
@@ -184,24 +192,29 @@ def augment(
     crop = rarest_crop(crops, mask_HW, size, how.rare) if how.crops > 1 else crops[0]
     if rare_places and how.rare_share and rng.random() < how.rare_share:
         crop = centred_on_rare(rng, crop, (height, width), rare_places)
-    resized_hw3 = resized_crop(image_HW3, crop, size)
+    resized_hwN = resized_crop(image_HWN, crop, size, how.bands)
     if crop.mirrored:
-        resized_hw3 = resized_hw3.flip(1)
-    image_hw3 = np.ascontiguousarray(resized_hw3.numpy())
-    lit_hw3, labels_hw = relight(rng, image_hw3, how.light), crop_mask(mask_HW, crop, size)
-    lit_hw3 = invert(rng, restain(rng, lit_hw3, how.stain), how.invert)
+        resized_hwN = resized_hwN.flip(1)
+    lit_hwN, labels_hw = relit(rng, np.ascontiguousarray(resized_hwN.numpy()), how), crop_mask(mask_HW, crop, size)
     if how.turn:
         quarters = int(rng.integers(4))
-        lit_hw3, labels_hw = (np.ascontiguousarray(np.rot90(array, quarters)) for array in (lit_hw3, labels_hw))
-    return lit_hw3, labels_hw
+        lit_hwN, labels_hw = (np.ascontiguousarray(np.rot90(array, quarters)) for array in (lit_hwN, labels_hw))
+    return lit_hwN, labels_hw
 
 
-def resized_crop(image_HW3: Picture, crop: Crop, size: tuple[int, int]) -> Tensor:
-    """The pixels in a crop at `size`, not mirrored: uint8 [h, w, 3]. A large box is resized in groups of rows, with the
-    same result, so that memory does not grow with it."""
+def relit(rng: np.random.Generator, image_hwN: NDArray[Any], how: Augmentation) -> NDArray[Any]:
+    """A crop in other light, with other stains or inverted contrast, as `how` says."""
+    if how.bands == RGB:
+        return invert(rng, restain(rng, relight(rng, image_hwN, how.light), how.stain), how.invert)
+    return invert(rng, relight_bands(rng, image_hwN, how.light), how.invert)
+
+
+def resized_crop(image_HWN: Picture, crop: Crop, size: tuple[int, int], bands: Bands = RGB) -> Tensor:
+    """The pixels in a crop at `size`, scaled, not mirrored: [h, w, N], uint8 if RGB. A large box is resized in groups
+    of rows, with the same result, so that memory does not grow with it."""
 
     def resized(part: Crop, size: tuple[int, int]) -> Tensor:
-        box = torch.from_numpy(np.ascontiguousarray(crop_image(image_HW3, part)))[None]
+        box = scaled(torch.from_numpy(np.ascontiguousarray(crop_image(image_HWN, part)))[None], bands)
         # In integers: five times as fast as in floats, and equal to within 1 of 255.
         return F.interpolate(box.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)
 
@@ -211,8 +224,8 @@ def resized_crop(image_HW3: Picture, crop: Crop, size: tuple[int, int]) -> Tenso
     strips = [
         replace(crop, top=crop.top + top, height=min(rows, crop.height - top)) for top in range(0, crop.height, rows)
     ]
-    narrow_13Hw = torch.cat([resized(strip, (strip.height, size[1])) for strip in strips], dim=2)
-    return F.interpolate(narrow_13Hw, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
+    narrow_1NHw = torch.cat([resized(strip, (strip.height, size[1])) for strip in strips], dim=2)
+    return F.interpolate(narrow_1NHw, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
 
 
 class Order:
@@ -254,7 +267,7 @@ class Order:
 def training_batches(
     pairs: Pairs, augmentation: Augmentation, order: Order, workers: int, *, pinned: bool = False
 ) -> DataLoader[list[Tensor]]:
-    """Batches of images uint8 [B, h, w, 3] and labels int64 [B, h, w]; set `order.epoch` before each pass.
+    """Batches of images as `augment` makes them and labels int64 [B, h, w]; set `order.epoch` before each pass.
 
     Args:
         pinned: in page-locked memory, from which a GPU copies while it computes.

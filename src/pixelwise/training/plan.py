@@ -20,6 +20,7 @@ from pixelwise.images.files import utf8, write_whole
 from pixelwise.prediction.large.tile_plan import native_tile, overlap_of
 from pixelwise.records import RGB, OnProgress, no_progress
 from pixelwise.trace_events import Event, finite
+from pixelwise.training.band_ranges import with_ranges
 from pixelwise.training.fingerprint import SPARSE, Fingerprint, measure
 from pixelwise.training.prepare import with_validation
 from pixelwise.training.recipe import Recipe
@@ -140,7 +141,7 @@ def plan(
     seed = Recipe().with_values(fixed, "settings").seed
     values = values_of(classes, void, masks, bands)
     dataset = with_validation(open_dataset(data, seed=seed, **values.arguments()), seed)
-    return plan_from(measure(dataset, progress), fixed)
+    return plan_from(measure(with_ranges(dataset), progress), fixed)
 
 
 def plan_from(

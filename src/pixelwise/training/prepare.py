@@ -11,13 +11,14 @@ import torch
 
 from pixelwise.datasets.splits import hashed_split
 from pixelwise.doctor.findings import find_problems, require_sound, without_bad
-from pixelwise.errors import DatasetError
+from pixelwise.errors import DatasetError, UsageError
 from pixelwise.model.preprocess import Preprocess
-from pixelwise.records import RGB, Bands, ClassList, Dataset, Sample
+from pixelwise.records import RGB, ClassList, Dataset, Sample
 from pixelwise.trace_events import Listener
+from pixelwise.training.band_ranges import with_ranges
 from pixelwise.training.data_summary import Progress, data_event, pixels_as_seen, show_flow
 from pixelwise.training.disk_copies import DiskCopies
-from pixelwise.training.export_run import samples_of
+from pixelwise.training.export_run import bands_of, samples_of
 from pixelwise.training.loader import Pairs
 from pixelwise.training.loop import EpochData
 from pixelwise.training.recipe import Recipe
@@ -39,7 +40,7 @@ class CheckedData:
 
 
 def check_data(dataset: Dataset, skip_bad: bool, progress: Progress) -> CheckedData:
-    """Check the splits that a training reads.
+    """Check the splits that a training reads, and measure the ranges of their bands.
 
     Raises:
         DatasetError: there are broken pairs, which are listed, and `skip_bad` is not set.
@@ -49,6 +50,7 @@ def check_data(dataset: Dataset, skip_bad: bool, progress: Progress) -> CheckedD
         dataset = without_bad(dataset, findings)
     else:
         require_sound(findings)
+    dataset = with_ranges(dataset, lambda done, total: progress("measuring the bands", done, total))
     return CheckedData(dataset, [vars(problem) for problem in findings.problems])
 
 
@@ -64,8 +66,16 @@ def prepare(
 
     Args:
         copies: where copies of large images are kept.
+
+    Raises:
+        UsageError: a setting that is for RGB images only, with images of other bands.
     """
     dataset = checked.dataset
+    if recipe.stain and dataset.bands != RGB:
+        raise UsageError(
+            f"stain = {recipe.stain:g} turns the hues of RGB images, but these have {len(dataset.bands)} bands: "
+            f"{', '.join(dataset.bands.names[:12])}. Leave it out (--set stain=0)."
+        )
     pairs, val_pairs = pairs_of(dataset, recipe, copies)
     pixels_C = pixels_as_seen(pairs, recipe, len(dataset.classes), progress)
     if recipe.also_val:
@@ -86,9 +96,10 @@ def build_training(
         pairs: those to train on, and those to validate on.
         pixels_C: pixels of each class at the network's input size.
     """
-    training = start(recipe, len(classes), device)
+    bands = pairs[0].bands
+    training = start(recipe, len(classes), device, bands)
     network = training.network
-    preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std, recipe.even_exposure)
+    preprocess = Preprocess(recipe.size, recipe.policy, network.mean, network.std, recipe.even_exposure, bands)
     return training, EpochData(pairs[0], pixels_C, Validation(pairs[1], preprocess, classes))
 
 
@@ -97,7 +108,7 @@ def pairs_of(dataset: Dataset, recipe: Recipe, copies: DiskCopies) -> tuple[Pair
     splits = dataset.splits
     fitted = (*splits["train"], *splits["val"]) if recipe.also_val else splits["train"]
     train_pairs, val_pairs = (
-        Pairs(samples, dataset.mask_ids, len(dataset.classes), recipe.cache_mb, copies)
+        Pairs(samples, dataset.mask_ids, len(dataset.classes), recipe.cache_mb, copies, dataset.bands)
         for samples in (fitted, splits["val"])
     )
     return train_pairs, val_pairs
@@ -112,7 +123,7 @@ def dataset_from_manifest(manifest: dict[str, Any]) -> Dataset:
         {split: samples_of(rows) for split, rows in manifest["splits"].items()},
         {int(key): value for key, value in manifest["mask_ids"].items()},
         tuple(manifest["notes"]),
-        bands=Bands.from_json(manifest["bands"]) if "bands" in manifest else RGB,
+        bands=bands_of(manifest),
     )
 
 

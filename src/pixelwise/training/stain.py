@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pixelwise.records import Pixels
 
@@ -30,9 +33,12 @@ def restain(rng: np.random.Generator, image_hw3: Pixels, share: float) -> Pixels
     return np.asarray(cv2.transform(image_hw3, matrix_3x3), np.uint8)
 
 
-def invert(rng: np.random.Generator, image_hw3: Pixels, share: float) -> Pixels:
-    """Swap dark and bright in `share` of the images; hues stay."""
+def invert(rng: np.random.Generator, image_hw3: NDArray[Any], share: float) -> NDArray[Any]:
+    """Swap dark and bright in `share` of the images, [h, w, N] on 0–255; hues stay."""
     if share == 0 or rng.random() >= share:
         return image_hw3
+    if image_hw3.dtype == np.float32:  # not RGB
+        swapped_hw1 = 255 - image_hw3.max(axis=2, keepdims=True) - image_hw3.min(axis=2, keepdims=True)
+        return np.asarray(image_hw3 + swapped_hw1, np.float32)
     grey_hw = image_hw3.astype(np.int16).max(axis=2) + image_hw3.astype(np.int16).min(axis=2)
     return np.asarray((image_hw3 + (255 - grey_hw)[:, :, None]).clip(0, 255), np.uint8)

@@ -59,7 +59,7 @@ def measure(
         data, limit_s * len(shares), device,
     )  # fmt: skip
     in_time()
-    network = start(recipe, len(validation.classes), device).network
+    network = start(recipe, len(validation.classes), device, validation.preprocess.bands).network
     image_s = validated_s(network, validation, 1)
     if image_s < limit_s:  # the first image includes one-time costs: measure more if there is time
         image_s = validated_s(network, validation, min(IMAGES, max(int(limit_s / image_s), 1)))
@@ -113,7 +113,7 @@ def steps_s(recipes: Sequence[Recipe], data: loop.EpochData, limit_s: float, dev
 
 def timed_steps(recipe: Recipe, data: loop.EpochData, device: torch.device) -> Iterator[float]:
     """Train endlessly; yields the seconds of each step, including loading its batch."""
-    training = start(recipe, len(data.validation.classes), device)
+    training = start(recipe, len(data.validation.classes), device, data.pairs.bands)
     lesson = step_setup(training, data.pixels_C)
     order = loop.order_of(training, data.pairs)
     set_training(training.network, recipe)

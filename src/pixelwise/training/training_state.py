@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pixelwise.model.build_network import build
 from pixelwise.model.network import ModelConfig, Network
+from pixelwise.records import RGB, Bands
 from pixelwise.trace_events import Event
 from pixelwise.training import checkpoint as ck
 from pixelwise.training import distributed
@@ -62,20 +63,25 @@ class Training:
     saving_s: float = 0.0  # how long the last checkpoint took to write; not saved
 
 
-def start(recipe: Recipe, classes: int, device: torch.device = CPU) -> Training:
+def start(recipe: Recipe, classes: int, device: torch.device = CPU, bands: Bands = RGB) -> Training:
     """A training before its first step."""
     torch.manual_seed(recipe.seed)
-    network = build(ModelConfig(recipe.model, recipe.encoder, classes, recipe.pretrained, recipe.stride)).to(device)
+    config = ModelConfig(recipe.model, recipe.encoder, classes, recipe.pretrained, recipe.stride, bands.names)
+    network = build(config).to(device)
     average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-    return Training(recipe, network, average, make_optimizer(network, recipe), history=[])
+    return Training(recipe, network, average, make_optimizer(network, recipe, bands), history=[])
 
 
-def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; a pretrained encoder gets a lower learning rate, and its first stages are frozen."""
+def make_optimizer(network: Network, recipe: Recipe, bands: Bands = RGB) -> torch.optim.Optimizer:
+    """AdamW; a pretrained encoder gets a lower learning rate, and its first stages are frozen.
+
+    For bands other than RGB none is frozen: its first filters were made for three colours.
+    """
+    frozen_stages = recipe.frozen_stages if bands == RGB else -1
     slow: set[int] = set()
     if recipe.pretrained:
         for depth, parameter in network.encoder_parameters():
-            parameter.requires_grad_(depth > recipe.frozen_stages)
+            parameter.requires_grad_(depth > frozen_stages)
             slow.add(id(parameter))
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in network.parameters():

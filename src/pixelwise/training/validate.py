@@ -27,7 +27,7 @@ from pixelwise.prediction.flow_events import coloured
 from pixelwise.prediction.in_memory import Mosaic
 from pixelwise.prediction.large.tile_plan import is_cut, native_tile, overlap_of
 from pixelwise.prediction.large.tiles import label_tiles, tiling
-from pixelwise.records import VOID, ClassList, Labels, Pixels, Scores
+from pixelwise.records import VOID, ClassList, Labels, Pixels, Raster, Scores
 from pixelwise.training.augment import Crop, Mask, Picture, crop_mask
 from pixelwise.training.disk_copies import strips_of
 from pixelwise.training.distributed import own_part, total_of
@@ -168,9 +168,9 @@ def in_tiles(
     """
 
     @torch.inference_mode()
-    def run(tile_HW3: Pixels) -> tuple[Labels, Scores]:
-        scores_1Chw = network(preprocess(torch.from_numpy(tile_HW3)[None]).to(device))
-        return labels_at_size(scores_1Chw[0], tile_HW3.shape[:2]), scores_1Chw[0].cpu().numpy()
+    def run(tile_HWN: Raster) -> tuple[Labels, Scores]:
+        scores_1Chw = network(preprocess(torch.from_numpy(tile_HWN)[None]).to(device))
+        return labels_at_size(scores_1Chw[0], tile_HWN.shape[:2]), scores_1Chw[0].cpu().numpy()
 
     tile = native_tile(preprocess.size)
     plan = tiling((image.shape[0], image.shape[1]), tile, overlap_of(tile))
@@ -203,14 +203,14 @@ def batches(
                 images, masks = [], []
             yield image, [mask]
             continue
-        image_13hw = network_input(validation.preprocess, image)
-        seen = (len(images) + 1) * image_13hw.shape[2] * image_13hw.shape[3]
+        image_1Nhw = network_input(validation.preprocess, image)
+        seen = (len(images) + 1) * image_1Nhw.shape[2] * image_1Nhw.shape[3]
         waiting = sum(math.prod(one.shape) for one in masks)
         full = len(images) == validation.batch or seen > BATCH_PIXELS or waiting > BATCH_MASK_PIXELS
-        if images and (full or images[-1].shape != image_13hw.shape):
+        if images and (full or images[-1].shape != image_1Nhw.shape):
             yield torch.cat(images), masks
             images, masks = [], []
-        images.append(image_13hw)
+        images.append(image_1Nhw)
         masks.append(mask)
     if images:
         yield torch.cat(images), masks
@@ -227,7 +227,7 @@ class OneImage:
 
 
 def network_input(preprocess: Preprocess, image: Picture) -> Tensor:
-    """Image → network input [1, 3, h, w]."""
+    """Image [H, W, N] → network input [1, N, h, w]."""
     if isinstance(image, np.ndarray) or math.prod(image.shape) <= 3 * LARGE_PIXELS:
         return preprocess.of_any_size(torch.from_numpy(np.asarray(image))[None])
     return preprocess.of_any_size(cast(Tensor, OneImage(image)))
