@@ -86,8 +86,8 @@ class Pairs:
         return self.class_positions.of(index, class_id)
 
     def __getitem__(self, index: int) -> tuple[Picture, Mask]:
-        """The image as stored [H, W, N], uint8 if RGB, and its labels, uint8 [H, W]: arrays or, of a large pair, what is
-        indexed like arrays."""
+        """The image as stored [H, W, N], uint8 if RGB, and its labels, uint8 [H, W]: arrays or, of a large pair, what
+        is indexed like arrays."""
         if index in self.kept:
             return self.kept[index]
         if index in self.large:

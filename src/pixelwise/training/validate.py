@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -175,7 +175,8 @@ def in_tiles(
     tile = native_tile(preprocess.size)
     plan = tiling((image.shape[0], image.shape[1]), tile, overlap_of(tile))
     mosaic = Mosaic(plan.rows, plan.columns)
-    for top, labels_RW in label_tiles(plan, lambda first, stop: image[first:stop], run, scored=mosaic.add):
+    read_rows: Any = lambda first, stop: image[first:stop]  # noqa: E731
+    for top, labels_RW in label_tiles(plan, read_rows, run, scored=mosaic.add):
         finished(top, labels_RW)
     assert mosaic.scores is not None
     return torch.from_numpy(mosaic.scores)[None].to(device)
