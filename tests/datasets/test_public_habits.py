@@ -319,3 +319,16 @@ def test_polygons_on_the_earth_are_no_pixels(tmp_path: Path) -> None:
         )
     kinds = [problem.kind for problem in check(tmp_path).findings.errors]
     assert kinds.count("geographic") == 2
+
+
+def test_a_field_of_view_is_left_out_and_can_be_chosen(tmp_path: Path) -> None:
+    drive(tmp_path)
+    dataset = open_dataset(tmp_path)
+    assert {sample.mask.parent.name for part in dataset.splits.values() for sample in part if sample.mask} == {
+        "1st_manual"
+    }
+    (note,) = [note for note in dataset.notes if "field of view" in note]
+    assert "training/1st_manual/ holds the masks; those in training/mask/ are nearly the same for every image" in note
+    assert note.endswith("To read them instead: --masks mask.")
+    chosen = open_dataset(tmp_path, masks="mask")
+    assert {sample.mask.parent.name for part in chosen.splits.values() for sample in part if sample.mask} == {"mask"}

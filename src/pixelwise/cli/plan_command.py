@@ -41,16 +41,18 @@ def plan(
     Example: pixelwise plan my_data
     """
     from pixelwise.cli.terminal import measures_table, plan_table, work_bar
+    from pixelwise.datasets.class_values import values_of
     from pixelwise.images.files import write_whole
     from pixelwise.training.plan import plan as plan_data
 
     console = console_of(json_file)
+    values = values_from(classes, void, masks, bands)
     with work_bar(console, "measuring the data") as progress:
         planned = plan_data(
             data,
             recipe_values(settings or [], {"size": size}),
             progress=progress,
-            **values_from(classes, void, masks, bands),
+            **values,
         )
     if out is not None:
         write_whole(out, planned.recipe.to_toml().encode())
@@ -62,5 +64,6 @@ def plan(
     console.print(plan_table(planned.event()))
     for warning in planned.warnings:
         console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
-    written = f"pixelwise train {data} --recipe {out} --out RUN" if out else f"pixelwise train {data} --out RUN"
+    parts = ["pixelwise train", str(data), values_of(**values).options(), f"--recipe {out}" if out else "", "--out RUN"]
+    written = " ".join(part for part in parts if part)
     console.print(f"next: {written}", soft_wrap=True)

@@ -285,6 +285,7 @@ def _summary(diagnosis: Diagnosis, plan: Meaning, decisions: Decisions) -> dict[
         "source": shown(diagnosis.dataset.root),
         "layout": diagnosis.dataset.layout,
         "decisions": vars(decisions),
+        **({"bands": list(diagnosis.dataset.bands.names)} if diagnosis.dataset.bands != RGB else {}),
         "codes": {
             **{str(code): _class_name(label, plan) for code, label in list(plan.numbers.items())[:1000]},
             **{f"#{code:06x}": _class_name(label, plan) for code, label in plan.colours.items()},
