@@ -402,6 +402,9 @@ def test_nifti_values_are_scaled_and_volumes_refused(tmp_path: Path) -> None:
 
 
 def test_pictures_keep_their_depth_and_alpha() -> None:
+    grey = tiff(noise((9, 11, 2), np.uint8), planarconfig="contig", extrasamples=["unassalpha"])
+    assert read_bands(grey, "a.tif").names == ("grey", "alpha")
+    assert band_facts(grey).may_be_rgb
     deep = noise((9, 11), np.uint16) * 500
     assert (read_bands(png(Image.fromarray(deep)), "a.png").pixels[:, :, 0] == deep).all()
     rgba = noise((9, 11, 4), np.uint8)
@@ -414,6 +417,16 @@ def test_pictures_keep_their_depth_and_alpha() -> None:
     pgm = b"P5\n11 9\n65535\n" + deep.astype(">u2").tobytes()
     assert (read_bands(pgm, "a.pgm").pixels[:, :, 0] == deep).all()
     assert band_facts(pgm).dtype == "uint16"
+
+
+@pytest.mark.parametrize("bits", [12, 15, 16])
+def test_jpeg_2000_keeps_the_values_of_satellites(bits: int) -> None:
+    imagecodecs: Any = pytest.importorskip("imagecodecs", reason="needs imagecodecs; install pixelwise[tiff]")
+    values = (noise((40, 50)) * (2 ** (bits - 7))).astype(np.uint16)
+    data = imagecodecs.jpeg2k_encode(values, level=0, bitspersample=bits, reversible=True)
+    found = read_bands(data, "B04.jp2")
+    np.testing.assert_array_equal(found.pixels[:, :, 0], values)
+    assert band_facts(data).dtype == "uint16"
 
 
 def test_truncated_pictures_are_no_half_pictures() -> None:

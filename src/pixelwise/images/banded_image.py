@@ -216,6 +216,8 @@ def _of_picture(data: bytes) -> BandedImage:
     if mode == "I;16":
         with refusing("its pixels cannot be decoded"):
             values = np.asarray(load(opened.image)).astype(np.uint16)
+        if opened.format == "JPEG2000":  # Pillow spreads 9 to 15 bits over 16
+            values >>= np.uint16(max(16 - opened.bits, 0))
         return _named(oriented(values[:, :, None], opened.turn))
     rgb, dropped = pixels_and_dropped(data, opened)
     return _named(np.ascontiguousarray(rgb[:, :, :1]) if mode in ("1", "L") else rgb, dropped)

@@ -164,7 +164,8 @@ class TiffBands:
         if self.page.photometric in (RGB_COLOURS, YCBCR) and self.bands >= 3 and len(self.tiles) == 1:
             extra = ["alpha" if int(kind) in (1, 2) else "" for kind in self.page.extrasamples]
             return clean(["red", "green", "blue", *extra, *[""] * self.bands][: self.bands])
-        return ()
+        alpha = len(self.page.extrasamples) == 1 and int(self.page.extrasamples[0]) in (1, 2)
+        return ("grey", "alpha") if alpha and self.bands == 2 and len(self.tiles) == 1 else ()
 
     @property
     def is_sparse(self) -> bool:
