@@ -512,6 +512,8 @@ VALID = [
 def test_rgb_is_read_as_today_and_other_bands_by_name() -> None:
     rgb = noise((9, 11, 3), np.uint8)
     assert (read_image_as(encode_png(rgb), RGB) == rgb).all()
+    assert (read_image_as(npy(rgb), RGB) == rgb).all()
+    assert (read_image_as(npy(rgb[:, :, 0]), RGB) == rgb[:, :, :1]).all()
     swapped = read_image_as(encode_png(rgb), raw("Blue", "red", dtype="uint8"))
     assert swapped.dtype == np.uint8
     assert (swapped == rgb[:, :, [2, 0]]).all()
@@ -522,6 +524,15 @@ def test_rgb_is_read_as_today_and_other_bands_by_name() -> None:
         read_image_as(npy(values), raw("VV"), "x.npy")
     with pytest.raises(ImageError, match=r"of uint16; the model or dataset takes .* of uint8"):
         read_image_as(npy(values.astype(np.uint16)), raw("VV", "VH", dtype="uint8"))
+
+
+def test_missing_values_of_8_bit_images_are_the_middle() -> None:
+    values = noise((20, 30, 4), np.uint8)
+    data = tiff(values, planarconfig="contig", extratags=[(42113, 2, 0, "0", True)])
+    taken = read_image_as(data, raw("band 1", "band 2", "band 3", "band 4", dtype="uint8"))
+    assert taken.dtype == np.uint8
+    np.testing.assert_array_equal(taken, np.where(values == 0, 128, values))
+    assert (values == 0).any()
 
 
 def test_windows_are_read_as_a_model_takes_them(tmp_path: Path) -> None:

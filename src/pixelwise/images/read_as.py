@@ -23,8 +23,9 @@ def read_image_as(source: Path | str | bytes, bands: Bands, name: str = "image")
 
     Args:
         source: a file, or its bytes, which are called `name` in error messages.
-        bands: RGB: the pixels are those of `read_image`. Others: bands are chosen by name, in the order of
-            `bands.names`; by position if the file or `bands` has no names and both have equally many.
+        bands: RGB: the pixels are those of `read_image`, or of an array of 8-bit grey or colours. Others: bands are
+            chosen by name, in the order of `bands.names`; by position if the file or `bands` has no names and both
+            have equally many.
 
     Returns:
         [H, W, B]: uint8 if `bands.dtype` is uint8, else float32 with NaN where the file holds no data.
@@ -54,7 +55,7 @@ def chosen(image: BandedImage, bands: Bands, where: str) -> Raster:
         pixels = np.ascontiguousarray(pixels[:, :, places])
     if bands.dtype == "float32":
         return np.asarray(pixels, np.float32)
-    if pixels.dtype == np.float32 and image.no_data is not None and _whole_bytes(pixels):
+    if pixels.dtype == np.float32 and _whole_bytes(pixels):  # of 8 bits, but for what is missing
         missing = np.isnan(pixels)  # the middle of 0–255, as in the model
         return np.where(missing, 128, pixels).astype(np.uint8)
     if pixels.dtype != np.uint8:
@@ -99,6 +100,8 @@ def _rgb(data: bytes, where: str) -> Raster:
         facts = _other_than_rgb(data)
         if facts is None or refusal.kind not in ("bands", "unread-kind", "not-an-image"):
             raise ImageError(f"{where}: {refusal}") from refusal
+        if facts.dtype == "uint8" and facts.bands in (1, 3):  # an array of 8-bit grey or colours
+            return np.ascontiguousarray(np.broadcast_to(read_bands(data, where).pixels, (facts.height, facts.width, 3)))
         raise other_bands(where, facts.band_names, facts.stored, RGB) from refusal
 
 
