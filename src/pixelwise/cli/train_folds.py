@@ -27,8 +27,7 @@ def folds_to_resume(out: Path) -> int | None:
 
 def run_folds(options: TrainOptions, folds: int) -> None:
     """`train --folds`: run the folds, and show the out-of-fold scores."""
-    from pixelwise.cli.terminal import TrainingView
-    from pixelwise.evaluation.report_text import percent
+    from pixelwise.cli.terminal import TrainingView, number
     from pixelwise.training.cross_validation import cross_validate
 
     out, console = options.out, console_of(options.json_file)
@@ -53,10 +52,10 @@ def run_folds(options: TrainOptions, folds: int) -> None:
             f"  {name}: {suspect.pixels:,} px at x {suspect.x}, y {suspect.y} are labelled {says[suspect.true]}, "
             f"predicted {says[suspect.predicted]} ({suspect.confidence:.0%})", soft_wrap=True,
         )  # fmt: skip
-    low, high = report.analysis.intervals["miou"]
+    miou, low, high = (number(float(value), ".3f") for value in (report.miou, *report.analysis.intervals["miou"]))
     console.print(
-        f"{folds} folds: mIoU {percent(report.miou)} ({percent(low)} to {percent(high)}) on {report.images} images, each "
-        f"scored by the network that was not trained on it; {done.seconds:.0f} s in total\n"
+        f"{folds} folds: mIoU {miou} ({low} to {high}) on {report.images} images, each scored by the network that "
+        f"was not trained on it; {done.seconds:.0f} s in total\n"
         f"{done.bundle} averages the {folds} networks: a prediction takes about {folds} times as long as with one\n"
         f"report: {out}/out-of-fold.html\n"
         f"next: pixelwise evaluate {out} {options.data} --split test    pixelwise predict {out} IMAGES --out DIR",
@@ -70,9 +69,10 @@ def show(event: dict[str, Any], view: TrainingView, console: Console) -> None:
     if kind == "fold":
         view.epochs.clear()
         miou = "–" if event["miou"] is None else f"{event['miou']:.3f}"
+        epochs = f"{event['epochs']} epoch{'s' if event['epochs'] != 1 else ''}"
         console.print(
             f"fold {fold} of {event['folds']}: mIoU {miou} on the {event['held_out']} images that it held out; "
-            f"{event['epochs']} epochs, {event['seconds']:.0f} s", soft_wrap=True,
+            f"{epochs}, {event['seconds']:.0f} s", soft_wrap=True,
         )  # fmt: skip
     elif kind == "data" and fold > 1:
         for warning in event["warnings"]:
