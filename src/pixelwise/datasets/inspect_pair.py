@@ -26,6 +26,12 @@ from pixelwise.datasets.masks.inspection import (
 from pixelwise.datasets.masks.raw_mask import RawMask, raw_mask_of
 from pixelwise.datasets.picture_hash import SAMPLED_PX, detail_of, difference_hash
 from pixelwise.datasets.read_sample import image_bytes, stored_mask_ids
+from pixelwise.datasets.streamed_pairs import (
+    has_streamed_image,
+    inspect_streamed_image,
+    inspect_streamed_mask,
+    is_streamed,
+)
 from pixelwise.images.decode import MaskIds, OpenedImage, open_image, opened_mask_ids, pixels_and_dropped, stored_depth
 from pixelwise.images.files import Refusal, read_bytes
 from pixelwise.images.image_files import count_ids, counted_ids
@@ -52,7 +58,10 @@ def inspect_pair(
     image = mask = None
     try:
         with refusals():
-            if bands == RGB:
+            if bands == RGB and has_streamed_image(sample):
+                with LARGE:
+                    image = inspect_streamed_image(sample.image, thoroughly)
+            elif bands == RGB:
                 image = inspect_image(image_bytes(sample), thoroughly)
             else:
                 with alone(values_in(sample)):
@@ -128,6 +137,9 @@ def inspect_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly:
         ids = stored_mask_ids(sample, image_size)
         counts = count_ids(ids)
         return MaskInspection(_size(ids), False, "ids", 8, 1, counts, len(counts))
+    if is_streamed(sample.mask):
+        with LARGE:
+            return inspect_streamed_mask(sample.mask)
     data = read_bytes(sample.mask)
     opened = open_image(data)
     with alone(opened.image.width * opened.image.height):

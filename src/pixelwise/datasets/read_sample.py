@@ -47,6 +47,7 @@ from pixelwise.datasets.masks.mask_part import from_entry, labels_by
 from pixelwise.datasets.masks.raw_mask import RawMask, raw_mask_of
 from pixelwise.datasets.masks.relabel import fitted_to
 from pixelwise.datasets.stacked_files import names_and_sample, stacked, stacked_bytes, stacked_facts
+from pixelwise.datasets.streamed_pairs import file_digest, has_streamed_image, is_streamed, mask_window
 from pixelwise.errors import ImageError, MaskError
 from pixelwise.images.band_facts import BandFacts, band_facts
 from pixelwise.images.banded_image import BandedImage, banded_image
@@ -54,6 +55,7 @@ from pixelwise.images.decode import MaskIds, mask_ids_of, open_image
 from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.images.image_files import decode_image, labels_from_ids
 from pixelwise.images.read_as import chosen
+from pixelwise.images.tiff_header import tiff_size
 from pixelwise.records import RGB, Bands, Labels, Pixels, Raster, Sample
 
 ImageReader = Callable[[Path, str], bytes]
@@ -137,16 +139,26 @@ def coded_ids(sample: Sample, entry: str, image_size: tuple[int, int] | None = N
     return labels_by(raw, coded)[0]
 
 
+def image_digest(sample: Sample) -> bytes:
+    """SHA-256 of the bytes of a sample's image. Raises Refusal."""
+    if has_streamed_image(sample):
+        return file_digest(sample.image)
+    return hashlib.sha256(image_bytes(sample)).digest()
+
+
 def stored_digests(sample: Sample) -> list[bytes]:
     """SHA-256 of the image's and the mask's bytes; for a drawn mask, of its values. Raises ImageError, MaskError."""
     try:
-        digests = [hashlib.sha256(image_bytes(sample)).digest()]
+        digests = [image_digest(sample)]
     except Refusal as refusal:
         raise ImageError(f"{shown(sample.image)}: {refusal}") from refusal
     try:
         if sample.mask is not None:
-            data = stored_mask_ids(sample).tobytes() if sample.mask_part else read_bytes(sample.mask)
-            digests.append(hashlib.sha256(data).digest())
+            if not sample.mask_part and is_streamed(sample.mask):
+                digests.append(file_digest(sample.mask))
+            else:
+                data = stored_mask_ids(sample).tobytes() if sample.mask_part else read_bytes(sample.mask)
+                digests.append(hashlib.sha256(data).digest())
     except Refusal as refusal:
         raise MaskError(f"{shown(sample.mask or sample.image)}: {refusal}") from refusal
     return digests
@@ -175,6 +187,8 @@ def image_size_of(sample: Sample) -> tuple[int, int]:
         if names_and_sample(sample)[1].image_part.partition(":")[0] in FACT_READERS:
             facts = sample_facts(sample)
             return facts.height, facts.width
+        if has_streamed_image(sample) and (size := tiff_size(sample.image)) is not None:
+            return size
         return upright_size(image_bytes(sample))
     except Refusal as refusal:
         raise ImageError(f"{shown(sample.image)}: {refusal}") from refusal
@@ -247,6 +261,24 @@ def read_sample_mask(
         return fitted_labels(sample, labels, image_size) if image_size else labels
     except Refusal as refusal:
         raise MaskError(f"{shown(sample.mask or sample.image)}: {refusal}") from refusal
+
+
+def streamed_mask_window(
+    sample: Sample,
+    mask_ids: Mapping[int, int],
+    num_classes: int,
+    image_size: tuple[int, int],
+    window: tuple[int, int, int, int],
+) -> Labels:
+    """`read_sample_mask`, for a window (top, left, height, width) of a mask that may be too large to be decoded at
+    once."""
+    top, left, height, width = window
+    try:
+        if sample.mask is not None and not sample.mask_part and is_streamed(sample.mask):
+            return labels_from_ids(mask_window(sample.mask, *window), mask_ids, num_classes)
+    except Refusal as refusal:
+        raise MaskError(f"{shown(sample.mask or sample.image)}: {refusal}") from refusal
+    return read_sample_mask(sample, mask_ids, num_classes, image_size)[top : top + height, left : left + width]
 
 
 def fitted_labels(sample: Sample, labels: Labels, image_size: tuple[int, int]) -> Labels:

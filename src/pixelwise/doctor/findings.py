@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pixelwise.datasets.dataset_toml import FILE_NAME, SPLITS
 from pixelwise.datasets.inspect_pair import inspect_pair
 from pixelwise.datasets.read_ahead import in_threads
-from pixelwise.datasets.read_sample import image_bytes
+from pixelwise.datasets.read_sample import image_digest
 from pixelwise.doctor.band_checks import BandRow, examine_bands
 from pixelwise.doctor.unused_input import dropped_problems
 from pixelwise.doctor.validate_pair import PairFacts, validate_pair, where
@@ -262,9 +262,9 @@ def _copies_across_splits(root: Path, groups: Iterable[Sequence[tuple[str, Sampl
         if len({name for name, _ in group}) == 1:
             continue
         # Equal size and checksum are a hint, not proof.
-        content = image_bytes(sample)
+        content = image_digest(sample)
         for other_split, other in group[1:]:
-            if other_split != split and image_bytes(other) == content:
+            if other_split != split and image_digest(other) == content:
                 message = f"the same image as {split}'s {shown(sample.image.relative_to(root))}, in {other_split}."
                 where = shown(other.image.relative_to(root))
                 remedy = "Keep it in one split: scores on images seen in training are inflated."

@@ -51,7 +51,7 @@ class TiffWindows:
     dtype = np.dtype(np.uint8)
 
     def __init__(self, path: Path) -> None:
-        """Raises ImageError: see `TiffImage`; ImportError: without the extra `tiff`."""
+        """Raises ImageError: see `TiffImage`."""
         from pixelwise.images.tiff import TiffImage
 
         self.path = path

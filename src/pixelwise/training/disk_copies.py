@@ -73,8 +73,8 @@ class DiskCopies:
         free = shutil.disk_usage(self.folder).free
         if needed + SPARE_BYTES > free:
             raise OutputError(
-                f"{shown(self.folder)}: decoded copies of {what} need {gigabytes(needed)} on disk during the training, "
-                f"and {gigabytes(SPARE_BYTES)} should stay free; {gigabytes(free)} are free. Free disk space, choose "
+                f"{shown(self.folder)}: decoded copies of {what} need {in_words(needed)} on disk during the training, "
+                f"and {in_words(SPARE_BYTES)} should stay free; {in_words(free)} are free. Free disk space, choose "
                 "an --out on another disk, or save the images as tiled TIFF, which is read in place: "
                 "gdal_translate -of COG IN OUT."
             )
@@ -131,5 +131,5 @@ def strips_of(array: NDArray[Any] | DiskArray) -> Iterator[tuple[int, NDArray[An
     return ((top, array[top : top + rows]) for top in range(0, len(array), rows))
 
 
-def gigabytes(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
+def in_words(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

@@ -17,9 +17,12 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from pixelwise.datasets.inspect_pair import alone
 from pixelwise.datasets.read_ahead import in_threads
-from pixelwise.datasets.read_sample import image_size_of, read_sample_image, read_sample_mask
+from pixelwise.datasets.read_sample import image_size_of, read_sample_image, read_sample_mask, streamed_mask_window
+from pixelwise.datasets.streamed_pairs import has_streamed_image
 from pixelwise.errors import DatasetError, PixelwiseError
+from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.records import RGB, VOID, Bands, Dataset, Labels, OnProgress, Raster, Sample, no_progress
 
 MOST_PAIRS = 150  # are read
@@ -131,9 +134,7 @@ def measure(dataset: Dataset, progress: OnProgress = no_progress) -> Fingerprint
 
     def read(sample: Sample) -> MeasuredPair | None:
         try:
-            image_HWB = read_sample_image(sample, dataset.bands)
-            size = image_HWB.shape[0], image_HWB.shape[1]
-            mask_HW = read_sample_mask(sample, dataset.mask_ids, classes, size)
+            image_HWB, mask_HW = middle_or_whole(sample, dataset)
         except PixelwiseError:  # `check` reports it; a training stops there or leaves the pair out
             return None
         return measured_pair(image_HWB, mask_HW, classes, dataset.bands)
@@ -148,6 +149,24 @@ def measure(dataset: Dataset, progress: OnProgress = no_progress) -> Fingerprint
             dataset.problems,
         )
     return summary(dataset, found, sizes, len(val))
+
+
+def middle_or_whole(sample: Sample, dataset: Dataset) -> tuple[Raster, Labels]:
+    """The middle of a pair, WINDOW_PX a side, or all of a smaller one. Large ones are decoded one at a time."""
+    classes, size = len(dataset.classes), image_size_of(sample)
+    (top, height), (left, width) = ((max((side - WINDOW_PX) // 2, 0), min(side, WINDOW_PX)) for side in size)
+    with alone(size[0] * size[1]):
+        if dataset.bands == RGB and has_streamed_image(sample):
+            image = TiffWindows(sample.image)[top : top + height, left : left + width]
+            window = (top, left, height, width)
+            return image, streamed_mask_window(sample, dataset.mask_ids, classes, size, window)
+        whole = read_sample_image(sample, dataset.bands)
+        mask = read_sample_mask(sample, dataset.mask_ids, classes, (whole.shape[0], whole.shape[1]))
+        if (height, width) == size:
+            return whole, mask
+        return whole[top : top + height, left : left + width].copy(), mask[
+            top : top + height, left : left + width
+        ].copy()
 
 
 def summary(dataset: Dataset, found: Sequence[MeasuredPair], sizes: Sequence[tuple[int, int]], val: int) -> Fingerprint:

@@ -6,16 +6,22 @@ Shapes: H, W an image's size; N its bands.
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pixelwise.datasets.read_sample import read_sample_image, stored_digests
-from pixelwise.errors import ImageError
+import numpy as np
+
+from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask, stored_digests
+from pixelwise.datasets.streamed_pairs import is_streamed, streamed_labels
+from pixelwise.errors import DataError, ImageError, MaskError
+from pixelwise.images.files import Refusal, shown
 from pixelwise.images.tiff_header import tiff_size
 from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.model.preprocess import LARGE_PIXELS
 from pixelwise.records import RGB, Bands, Labels, Raster, Sample
 from pixelwise.training.augment import Mask, Picture
-from pixelwise.training.disk_copies import DiskCopies, strips_of
+from pixelwise.training.disk_copies import STRIP_BYTES, DiskCopies, strips_of
 
 
 def in_windows(
@@ -45,6 +51,52 @@ def in_windows(
     return image if image is not None else written[0], written[-1]
 
 
+def streamed_pair(
+    sample: Sample, mask_ids: Mapping[int, int], classes: int, reading: str, copies: DiskCopies
+) -> tuple[Picture, Mask]:
+    """A pair whose image is a TIFF too large to be decoded at once, as what can be read in windows.
+
+    Raises:
+        ImageError, MaskError: one of the files cannot be read.
+        DataError: the mask has another size than its image.
+        OutputError: as `in_windows`.
+    """
+    image: Picture = TiffWindows(sample.image)
+    size = image.shape[0], image.shape[1]
+    image_key, mask_key = keys_of(sample, reading)
+    cheap = tiff_in_place(sample.image) is not None
+    needed = 0 if cheap or copies.found(image_key) else math.prod(image.shape)
+    mask = copies.found(mask_key)
+    if needed or mask is None:
+        copies.require_room(needed + (0 if mask is not None else math.prod(size)), f"{sample.image.name} and its mask")
+    if not cheap:
+        rows = max(STRIP_BYTES // (3 * size[1]), 1)
+        parts = (image[top : top + rows] for top in range(0, size[0], rows))
+        image = copies.found(image_key) or copies.write(image_key, image.shape, image.dtype, parts)
+    if mask is None:
+        mask = copies.write(mask_key, size, np.dtype(np.uint8), label_strips(sample, mask_ids, classes, size))
+    return image, mask
+
+
+def label_strips(sample: Sample, mask_ids: Mapping[int, int], classes: int, size: tuple[int, int]) -> Iterator[Labels]:
+    """The labels of a large pair in strips of rows. Raises MaskError; DataError: not of its image's size."""
+    assert sample.mask is not None
+    parts: Iterator[Labels]
+    if sample.mask_part or not is_streamed(sample.mask):
+        labels = read_sample_mask(sample, mask_ids, classes, size)
+        found, parts = labels.shape, (strip for _, strip in strips_of(labels))
+    else:
+        found, parts = tiff_size(sample.mask) or (0, 0), streamed_labels(sample.mask, mask_ids, classes)
+    if found != size:
+        raise DataError(
+            f"{sample.mask}: {found[0]}×{found[1]}, but its image is {size[0]}×{size[1]}. Export both at the same size."
+        )
+    try:
+        yield from parts
+    except Refusal as refusal:
+        raise MaskError(f"{shown(sample.mask)}: {refusal}") from refusal
+
+
 def copied(sample: Sample, reading: str, copies: DiskCopies, bands: Bands = RGB) -> tuple[Picture, Mask] | None:
     """A pair whose copies exist; None if one is missing."""
     image_key, mask_key = keys_of(sample, reading, bands)
@@ -68,7 +120,7 @@ def tiff_in_place(path: Path) -> TiffWindows | None:
         return None
     try:
         windows = TiffWindows(path)
-    except (ImageError, ImportError):  # of a kind that only `decode` reads, such as CMYK; or without the extra `tiff`
+    except ImageError:  # of a kind that only `decode` reads, such as CMYK
         return None
     return windows if windows.cheap else None
 

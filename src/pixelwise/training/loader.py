@@ -24,6 +24,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from pixelwise.datasets.missing_data import void_without_data
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
+from pixelwise.datasets.streamed_pairs import has_streamed_image
 from pixelwise.errors import DataError, PixelwiseError, WorkerError
 from pixelwise.model.preprocess import LARGE_PIXELS, Policy, network_size, scaled
 from pixelwise.records import RGB, Bands, Labels, Raster, Sample
@@ -42,7 +43,7 @@ from pixelwise.training.augment import (
 from pixelwise.training.augment_bands import relight_bands
 from pixelwise.training.class_positions import ClassPositions
 from pixelwise.training.disk_copies import DiskCopies
-from pixelwise.training.large_pairs import copied, in_windows
+from pixelwise.training.large_pairs import copied, in_windows, streamed_pair
 from pixelwise.training.stain import invert, restain
 
 LARGEST_SHARE = 4  # a pair larger than 1/4 of the cache is never cached
@@ -95,6 +96,9 @@ class Pairs:
         sample = self.samples[index]
         if sample.mask is None:
             raise DataError(f"{sample.image}: has no mask, so it cannot be trained on.")
+        if self.copies is not None and self.bands == RGB and has_streamed_image(sample):
+            self.large[index] = streamed_pair(sample, self.mask_ids, self.classes, self.reading, self.copies)
+            return self.large[index]
         image = read_sample_image(sample, self.bands)
         mask = read_sample_mask(sample, self.mask_ids, self.classes, (image.shape[0], image.shape[1]))
         if mask.shape != image.shape[:2]:
