@@ -6,7 +6,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from pixelwise.training import fingerprint, plan
+from pixelwise.training import fingerprint, plan_rules
 from pixelwise.training.recipe import Recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "plan.md"
@@ -17,7 +17,7 @@ def test_every_number_of_the_plans_rules_is_the_programs() -> None:
     named = re.findall(r"`([A-Z_]+)`:\s([\d.,]*\d)", text)
     assert len(named) >= 20
     for name, number in named:
-        module = plan if hasattr(plan, name) else fingerprint
+        module = plan_rules if hasattr(plan_rules, name) else fingerprint
         value = getattr(module, name)
         value = value[1] if isinstance(value, dict) else value
         assert float(number.replace(",", "")) == value, f"docs/explanation/plan.md: {name} is {value}"

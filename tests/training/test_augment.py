@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelwise.records import VOID
-from pixelwise.training.augment import Crop, crop_mask, generator, relight
+from pixelwise.training.augment import Crop, crop_mask, generator, relight, rotated
 from pixelwise.training.loader import Augmentation, Order, augment
 from pixelwise.training.loop import rare_classes
 from pixelwise.training.stain import invert, restain
@@ -183,3 +183,30 @@ def test_other_stains_keep_grey_and_inverting_twice_keeps_the_image() -> None:
     assert (invert(np.random.default_rng(0), once, 1.0) == image).all()
     assert np.corrcoef(once.mean(axis=2).ravel(), image.mean(axis=2).ravel())[0, 1] < -0.7
     assert (invert(np.random.default_rng(0), image, 0.0) == image).all()
+
+
+def test_tilted_crops_keep_image_and_labels_aligned_and_stay_full() -> None:
+    rows, columns = np.mgrid[:200, :300]
+    mask = (((columns // 20) + (rows // 20)) % 2).astype(np.uint8)
+    image = np.repeat((mask * 200)[:, :, None], 3, axis=2).astype(np.uint8)
+    how = Augmentation((64, 96), "native", (1.0, 1.0), True, 0.0, 0, tilt=45.0)
+    wrong = known = 0
+    angles = set()
+    for index in range(40):
+        seen, labels = augment(image, mask, how, 0, index)
+        assert seen.shape == (64, 96, 3)
+        inside = labels != 255
+        wrong += int(((seen[:, :, 0] > 100) != (labels == 1))[inside].sum())
+        known += int(inside.sum())
+        edges = np.abs(np.diff(labels.astype(int), axis=1)).sum(axis=0) > 0
+        angles.add(int(edges.sum()))
+    assert wrong < 0.03 * known, "only at the edges, where the image is interpolated"
+    assert len(angles) > 5, "they are rotated by different angles"
+
+
+def test_seven_bands_and_labels_are_rotated_alike() -> None:
+    image = np.arange(40 * 50 * 7, dtype=np.float32).reshape(40, 50, 7)
+    turned = rotated(image, 30.0, (20, 20), 127)
+    assert turned.shape == (20, 20, 7)
+    assert turned.dtype == np.float32
+    np.testing.assert_allclose(np.diff(turned, axis=2), 1.0, atol=1e-2)

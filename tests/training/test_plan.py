@@ -19,14 +19,14 @@ from pixelwise.errors import DatasetError, UsageError
 from pixelwise.prediction.load_model import load
 from pixelwise.scenes.render_scene import write_scenes
 from pixelwise.trace_events import Event
-from pixelwise.training.fingerprint import BandValues, ClassFacts, Fingerprint
+from pixelwise.training.fingerprint import BandRange, ClassFacts, Fingerprint
 from pixelwise.training.plan import plan, plan_from
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.train import train
 
 VESSELS = Fingerprint(
     train=16, val=4, groups=16, size=(584, 565), smallest=(584, 565), largest=(584, 565),
-    bands=tuple(BandValues(name, 0, 255, 100, 40) for name in ("red", "green", "blue")), dtype="uint8", missing=0.0,
+    bands=tuple(BandRange(name, 0, 255, 100, 40) for name in ("red", "green", "blue")), dtype="uint8", missing=0.0,
     grey=False,
     classes=(ClassFacts("background", 0.91, 1.0, 87.0, 26), ClassFacts("vessel", 0.09, 1.0, 5.4, 3)),
     labelled=1.0, upright=0.0, exposure=0.05, reversed=0.0, colour=0.3, one_hue=0.99, measured=16, cores=2,

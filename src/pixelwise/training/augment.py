@@ -9,8 +9,10 @@ Shapes: H, W the original size; h, w the input size of the network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -98,6 +100,37 @@ def centred_on_rare(
         start = int(at) - round(length * rng.uniform(0.25, 0.75))
         moved.append(min(max(start, min(full - length, 0)), max(full - length, 0)))
     return replace(crop, top=moved[0], left=moved[1])
+
+
+def enlarged(crop: Crop, size: tuple[int, int], angle: float) -> tuple[Crop, tuple[int, int]]:
+    """The crop and its size at the network's input, so much larger around the same middle that it can be rotated by
+    `angle` degrees without empty corners."""
+    if not angle:
+        return crop, size
+    cosine, sine = abs(np.cos(np.radians(angle))), abs(np.sin(np.radians(angle)))
+    wide = math.ceil(size[0] * cosine + size[1] * sine), math.ceil(size[1] * cosine + size[0] * sine)
+    height, width = round(crop.height * wide[0] / size[0]), round(crop.width * wide[1] / size[1])
+    top, left = crop.top - (height - crop.height) // 2, crop.left - (width - crop.width) // 2
+    return replace(crop, top=top, left=left, height=height, width=width), wide
+
+
+def rotated(array: NDArray[Any], angle: float, size: tuple[int, int], fill: int) -> NDArray[Any]:
+    """The middle of an image [h, w, N] or of labels [h, w], rotated by `angle` degrees, at `size`.
+
+    Labels are never mixed: nearest neighbour.
+    """
+    height, width = array.shape[:2]
+    turn_2x3 = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+    turn_2x3[:, 2] += ((size[1] - width) / 2, (size[0] - height) / 2)
+    how = cv2.INTER_NEAREST if array.ndim == 2 else cv2.INTER_LINEAR
+    parts = [array] if array.ndim == 2 else [array[:, :, first : first + 3] for first in range(0, array.shape[2], 3)]
+    turned = [
+        cv2.warpAffine(np.ascontiguousarray(part), turn_2x3, size[::-1], flags=how, borderValue=(fill,) * 4)
+        for part in parts
+    ]
+    if array.ndim == 2:
+        return np.asarray(turned[0], array.dtype)
+    return np.concatenate([part if part.ndim == 3 else part[:, :, None] for part in turned], axis=2)
 
 
 def crop_image(image_HWN: Picture, crop: Crop) -> Raster:

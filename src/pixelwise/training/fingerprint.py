@@ -47,7 +47,7 @@ class ClassFacts:
 
 
 @dataclass(frozen=True)
-class BandValues:
+class BandRange:
     """The values of one band in the training images, as stored."""
 
     name: str
@@ -67,7 +67,7 @@ class Fingerprint:
     size: tuple[int, int]  # median
     smallest: tuple[int, int]  # by area
     largest: tuple[int, int]
-    bands: tuple[BandValues, ...]
+    bands: tuple[BandRange, ...]
     dtype: str  # of the values as the network takes them
     missing: float  # share of the pixels without a value in some band
     grey: bool  # the bands are equal
@@ -197,12 +197,12 @@ def summary(dataset: Dataset, found: Sequence[MeasuredPair], sizes: Sequence[tup
     )  # fmt: skip
 
 
-def band_values(bands: Bands, found: Sequence[MeasuredPair]) -> tuple[BandValues, ...]:
+def band_values(bands: Bands, found: Sequence[MeasuredPair]) -> tuple[BandRange, ...]:
     mean_B = np.mean([facts.mean_B for facts in found], axis=0)
     spread_B = np.sqrt(np.maximum(np.mean([facts.square_B for facts in found], axis=0) - mean_B**2, 0))
     rows = zip(bands.names, bands.low, bands.high, mean_B.tolist(), spread_B.tolist(), strict=True)
     return tuple(
-        BandValues(name, low, high, low + mean * (high - low), spread * (high - low))
+        BandRange(name, low, high, low + mean * (high - low), spread * (high - low))
         for name, low, high, mean, spread in rows
     )
 

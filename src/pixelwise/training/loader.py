@@ -27,18 +27,21 @@ from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.datasets.streamed_pairs import has_streamed_image
 from pixelwise.errors import DataError, PixelwiseError, WorkerError
 from pixelwise.model.preprocess import LARGE_PIXELS, Policy, network_size, scaled
-from pixelwise.records import RGB, Bands, Labels, Raster, Sample
+from pixelwise.records import RGB, VOID, Bands, Labels, Raster, Sample
 from pixelwise.training.augment import (
+    PADDING,
     Crop,
     Mask,
     Picture,
     centred_on_rare,
     crop_image,
     crop_mask,
+    enlarged,
     generator,
     random_crop,
     rarest_crop,
     relight,
+    rotated,
 )
 from pixelwise.training.augment_bands import relight_bands
 from pixelwise.training.class_positions import ClassPositions
@@ -152,6 +155,7 @@ class Augmentation:
     rare_share: float = 0.0  # of the crops, centred on a pixel of a rare class
     stain: float = 0.0
     invert: float = 0.0
+    tilt: float = 0.0  # degrees
     bands: Bands = RGB  # of the images
 
 
@@ -196,10 +200,15 @@ def augment(
     crop = rarest_crop(crops, mask_HW, size, how.rare) if how.crops > 1 else crops[0]
     if rare_places and how.rare_share and rng.random() < how.rare_share:
         crop = centred_on_rare(rng, crop, (height, width), rare_places)
-    resized_hwN = resized_crop(image_HWN, crop, size, how.bands)
+    angle = float(rng.uniform(-how.tilt, how.tilt)) if how.tilt and rng.random() < 0.5 else 0.0
+    wide, wide_size = enlarged(crop, size, angle)
+    resized_hwN = resized_crop(image_HWN, wide, wide_size, how.bands)
     if crop.mirrored:
         resized_hwN = resized_hwN.flip(1)
-    lit_hwN, labels_hw = relit(rng, np.ascontiguousarray(resized_hwN.numpy()), how), crop_mask(mask_HW, crop, size)
+    image_hwN, labels_hw = np.ascontiguousarray(resized_hwN.numpy()), crop_mask(mask_HW, wide, wide_size)
+    if angle:
+        image_hwN, labels_hw = rotated(image_hwN, angle, size, PADDING), rotated(labels_hw, angle, size, VOID)
+    lit_hwN = relit(rng, image_hwN, how)
     if how.turn:
         quarters = int(rng.integers(4))
         lit_hwN, labels_hw = (np.ascontiguousarray(np.rot90(array, quarters)) for array in (lit_hwN, labels_hw))

@@ -128,6 +128,7 @@ def batches_of(training: Training, data: EpochData, order: Order) -> DataLoader[
         recipe.rare_share,
         recipe.stain,
         recipe.invert,
+        recipe.tilt,
         data.pairs.bands,
     )
     on_gpu = next(training.network.parameters()).device.type == "cuda"

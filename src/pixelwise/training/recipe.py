@@ -52,6 +52,7 @@ class Recipe:
     zoom: tuple[float, float] = (0.8, 1.6)  # augmentation: smallest and largest scale
     views: int = 3  # random crops per image, of which the one with most of the rare classes is used
     flip: bool = True  # mirror half of the crops
+    tilt: float = 0.0  # rotate half of the crops by up to as many degrees
     turn: bool = False  # rotate by multiples of 90°, for microscopy and aerial images
     light: float = 1.0  # strength of colour and light augmentation; 0: none
     stain: float = 0.0  # share of the crops whose hues are turned by a random angle, for stained tissue
@@ -94,6 +95,7 @@ class Recipe:
         require(self.stride in (1, 2), "stride", "1 or 2")
         own = self.model == "fast" and self.encoder in ENCODERS
         require(own or self.stride == 2, "stride", f"2: only model fast with {', '.join(ENCODERS)} has a choice")
+        require(0 <= self.tilt <= 180, "tilt", "degrees, 0 to 180")
         require(0 <= self.stain <= 1, "stain", "a share, 0 to 1")
         require(self.mirrors in (1, 2, 4), "mirrors", "1, 2 or 4")
         require(0 <= self.invert <= 1, "invert", "a share, 0 to 1")

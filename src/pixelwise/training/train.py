@@ -172,7 +172,7 @@ def train(
         dataset = splits(dataset) if splits else with_validation(dataset, seed)
         with locked(out), kept_to_resume(out / "cache", lambda: is_resumable(out)) as copies, ExitStack() as trackers:
             remove_leftovers(out)
-            saved = load_checkpoint(checkpoints(out / "checkpoints")[-1]) if resume else None
+            saved = saved_state(out) if resume else None
             match_checkpoint(out / "trace.jsonl", saved[1].get("history", []) if saved else [])
             report = RunReport(data, out, [to_file(out / "trace.jsonl"), tell])
             with report.of_stops():
@@ -190,10 +190,18 @@ def train(
                 # A bundle's scores are those of its float32 weights on a CPU, with mirror images if it averages them.
                 measured = best if where.type == "cpu" and recipe.mirrors == 1 else None
                 export(out, validation=epoch_data.validation, measured=measured, tell=report.tell)
-            why = loop.why_ended(training)
-            early = {"message": why} if why else {}
-            report.tell({"event": "stop", "reason": "finished", "epoch": training.epoch, **early})
+            report_end(training, report.tell)
     return trained(training, out, time.perf_counter() - called)
+
+
+def saved_state(out: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and state of a run's last checkpoint."""
+    return load_checkpoint(checkpoints(out / "checkpoints")[-1])
+
+
+def report_end(training: Training, tell: Listener) -> None:
+    why = loop.why_ended(training)
+    tell({"event": "stop", "reason": "finished", "epoch": training.epoch, **({"message": why} if why else {})})
 
 
 def is_resumable(out: Path) -> bool:
