@@ -39,6 +39,7 @@ from pixelwise.records import Sample
 
 LOOKED_AT = 4  # pairs to open to distinguish images from masks of the same name
 OBJECT_WORDS = frozenset(["instance", "instances", "inst", "objects", "panoptic", "instanceids"])
+NAMED = 3  # pairs of folders in the notes of each split
 QUARTER = 0.25
 HALF = 0.5  # of the files must pair with the images for a folder to be their masks
 
@@ -117,8 +118,8 @@ def list_pairs(root: Path, word: str = "") -> Listing:
             if len(masks) > 1:
                 choices |= dict.fromkeys(_telling(masks, listing))
             _pair_set(images, masks[0], split, listing, word, choices)
-        if len(own) > 3:
-            listing.notes.append(f"{split}: and {len(own) - 3} more such folders.")
+        if len(own) > NAMED:
+            listing.notes.append(f"{split}: and {len(own) - NAMED} more such folders.")
     ask_which(listing, choices, word)
     used = {path for own in sets.values() for images, masks in own for path in (images, *masks)}
     if not choices and not word:
@@ -257,8 +258,9 @@ def _pair_set(images: Path, masks: Path, split: str, listing: Listing, word: str
     samples = listing.splits.setdefault(split, [])
     known = len(samples)
     samples += pairs_in_folders(image_files, mask_files, images, masks, listing)
-    if known == 0 or len(listing.notes) < 4:
-        listing.notes.append(f"{split}: images in {listing.where(images)}/, masks in {listing.where(masks)}/.")
+    which = f"{split}: images in "
+    if known == 0 or sum(note.startswith(which) for note in listing.notes) < NAMED:
+        listing.notes.append(f"{which}{listing.where(images)}/, masks in {listing.where(masks)}/.")
 
 
 def pairs_in_folders(images: Files, masks: Files, of_images: Path, of_masks: Path, listing: Listing) -> list[Sample]:
