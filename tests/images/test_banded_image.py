@@ -24,6 +24,7 @@ from pixelwise.images.band_facts import band_facts, last_band_varies
 from pixelwise.images.banded_image import read_bands, read_bands_window
 from pixelwise.images.image_files import encode_png, read_image
 from pixelwise.images.read_as import read_image_as, read_window_as
+from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.records import RGB, Bands
 
 WATER = Path(__file__).parents[3] / "shared/data/own/water12/images"
@@ -533,6 +534,26 @@ def test_missing_values_of_8_bit_images_are_the_middle() -> None:
     assert taken.dtype == np.uint8
     np.testing.assert_array_equal(taken, np.where(values == 0, 128, values))
     assert (values == 0).any()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_an_indexed_tiff_gives_the_bands_of_a_model(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    values = noise((50, 60, 5), np.int16)
+    path = tmp_path_factory.mktemp("windows") / "a.tif"
+    path.write_bytes(
+        tiff(values, planarconfig="contig", tile=(16, 16), compression=data.draw(st.sampled_from([None, "zlib"])))
+    )
+    windows = TiffWindows(path, raw("band 4", "band 1"))
+    assert (windows.shape, windows.dtype, windows.cheap) == ((50, 60, 2), np.float32, True)
+    for _ in range(4):
+        key = tuple(slice(*sorted(data.draw(st.tuples(st.integers(0, side), st.integers(0, side)))),
+                          data.draw(st.integers(1, 3))) for side in (50, 60))  # fmt: skip
+        np.testing.assert_array_equal(windows[key], values[key][:, :, [3, 0]])
+    with pytest.raises(ImageError, match=r"has 5 bands .* takes 1 band \(nir\)"):
+        TiffWindows(path, raw("nir"))
 
 
 def test_windows_are_read_as_a_model_takes_them(tmp_path: Path) -> None:

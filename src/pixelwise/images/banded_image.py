@@ -94,7 +94,7 @@ def read_bands_window(path: Path, top: int, left: int, height: int, width: int) 
     """
     window = (top, left, height, width)
     try:
-        found = _window_of_tiff(path, window) if is_tiff(read_head(path, 4)) else None
+        found = _windowwindow_of(path, window) if is_tiff(read_head(path, 4)) else None
         if found is not None:
             return found
         whole = banded_image(read_bytes(path))
@@ -105,7 +105,7 @@ def read_bands_window(path: Path, top: int, left: int, height: int, width: int) 
         raise ImageError(f"{shown(path)}: {refusal}") from refusal
 
 
-def _window_of_tiff(path: Path, window: tuple[int, int, int, int]) -> BandedImage | None:
+def _windowwindow_of(path: Path, window: tuple[int, int, int, int]) -> BandedImage | None:
     """The window; None where only `decode` reads the image: CMYK and compressions that Pillow alone has."""
     from pixelwise.images.tiff_bands import TiffBands  # which loads tifffile
 
@@ -115,7 +115,7 @@ def _window_of_tiff(path: Path, window: tuple[int, int, int, int]) -> BandedImag
             if picture is not None and picture[2] != tiff.bands:
                 return None
             _check_window(window, (tiff.height, tiff.width))
-            return _of_tiff(tiff, window, picture=picture is not None)
+            return window_of(tiff, window, picture=picture is not None)
     except Refusal as refusal:
         if picture is None or refusal.kind not in ("unread-kind", "missing-extra"):
             raise
@@ -132,7 +132,7 @@ def banded_image(data: bytes) -> BandedImage:
         from pixelwise.images.tiff_bands import TiffBands  # which loads tifffile
 
         with TiffBands(data) as tiff:
-            return _of_tiff(tiff, (0, 0, tiff.height, tiff.width))
+            return window_of(tiff, (0, 0, tiff.height, tiff.width))
     return _of_picture(data)
 
 
@@ -165,8 +165,11 @@ def check_size(height: int, width: int, bands: int, itemsize: int) -> None:
         raise Refusal("too-large", f"{needed}; the limit is {MAX_VALUE_BYTES / 2**30:.0f} GiB.", REDUCE)
 
 
-def _of_tiff(tiff: TiffBands, window: tuple[int, int, int, int], *, picture: bool = False) -> BandedImage:
-    """`picture`: `decode` reads it whole, so that what it declares as no data stays as it is."""
+def window_of(tiff: TiffBands, window: tuple[int, int, int, int], *, picture: bool = False) -> BandedImage:
+    """A window (top, left, height, width) of an open TIFF. Raises Refusal.
+
+    `picture`: `decode` reads it whole, so that what it declares as no data stays as it is.
+    """
     check_size(*window[2:], tiff.bands, max(tiff.dtype.itemsize, 1 if picture or tiff.dtype.kind == "f" else 4))
     values, absent = tiff.window(*window)
     if picture:

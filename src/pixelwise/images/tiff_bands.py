@@ -52,8 +52,11 @@ PALETTE, WHITE_IS_ZERO, RGB_COLOURS, YCBCR = 3, 0, 2, 6
 class TiffBands:
     """A TIFF, open for reading whole or by windows. Close it, or use it in `with`."""
 
-    def __init__(self, source: Path | bytes) -> None:
+    def __init__(self, source: Path | bytes, *, kept_bytes: int = 0) -> None:
         """Open a TIFF and check it as far as possible without decoding pixels.
+
+        Args:
+            kept_bytes: of decoded tiles, kept for further windows.
 
         Raises:
             Refusal: not a TIFF, truncated, or unsupported.
@@ -68,6 +71,8 @@ class TiffBands:
         try:
             with refusing("its TIFF tags cannot be read"):
                 self._inspect(len(source) if isinstance(source, bytes) else source.stat().st_size)
+                for tiles in self.tiles:
+                    tiles.kept_bytes = kept_bytes // len(self.tiles)
         except Refusal:
             self.close()
             raise

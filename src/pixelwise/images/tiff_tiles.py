@@ -46,6 +46,8 @@ class TiffTiles:
             Refusal: it is truncated, or of a kind that is not read.
         """
         self.page, self.read = page, read
+        self.kept_bytes = 0  # of decoded tiles or strips, for further windows
+        self._decoded_parts: dict[int, NDArray[Any]] = {}
         self.height, self.width, self.samples = int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel)
         if self.height < 1 or self.width < 1 or not 1 <= self.samples <= MOST_SAMPLES:
             raise truncated(f"its header states {self.width}×{self.height} pixels of {self.samples} samples")
@@ -145,7 +147,7 @@ class TiffTiles:
     def _cut(self, index: int, rows: slice, columns: slice) -> NDArray[Any]:
         """Rows and columns of one tile or strip as stored, [rows, columns, S]."""
         if not self.is_plain:
-            return self.decoded(index)[rows, columns]
+            return self._kept(index)[rows, columns]
         height, width, pixel = rows.stop - rows.start, columns.stop - columns.start, self.stored * self.dtype.itemsize
         row_bytes = self.width * pixel
         begin = int(self.offsets[index]) + rows.start * row_bytes
@@ -158,6 +160,17 @@ class TiffTiles:
             return np.frombuffer(data, stored).reshape(height, width, self.stored)
         values = np.frombuffer(self._bytes(begin, height * row_bytes), stored)
         return values.reshape(height, self.width, self.stored)[:, columns]
+
+    def _kept(self, index: int) -> NDArray[Any]:
+        """A decoded tile or strip; the latest are kept, up to `kept_bytes`."""
+        found = self._decoded_parts.pop(index, None)
+        if found is None:
+            found = self.decoded(index)
+        if self.kept_bytes >= found.nbytes:
+            self._decoded_parts[index] = found  # the last is the latest
+            while sum(part.nbytes for part in self._decoded_parts.values()) > self.kept_bytes:
+                self._decoded_parts.pop(next(iter(self._decoded_parts)))
+        return found
 
     def decoded(self, index: int) -> NDArray[Any]:
         """One tile or strip as stored, [T or fewer, U, S]. Raises Refusal."""
