@@ -111,6 +111,29 @@ def fast_bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     return path, make_bundle(path, "fast")
 
 
+@pytest.fixture(scope="session")
+def five_model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A small untrained model of five float32 bands, open."""
+    from banded import FIVE, five_image
+    from pixelwise.prediction.load_model import load
+
+    path = tmp_path_factory.mktemp("bundles") / "five.onnx"
+    make_bundle(path, "fast", bands=FIVE, images=[five_image(seed, 90, 120) for seed in range(2)])
+    return load(path, threads=1)
+
+
+@pytest.fixture(scope="session")
+def grey_model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A small untrained model of 16-bit grey images, open."""
+    from banded import GREY_16, grey_image
+    from pixelwise.prediction.load_model import load
+
+    images = [grey_image(seed, 90, 120)[:, :, None].astype(np.float32) for seed in range(2)]
+    path = tmp_path_factory.mktemp("bundles") / "grey.onnx"
+    make_bundle(path, "unet", policy="native", bands=GREY_16, images=images)
+    return load(path, threads=1)
+
+
 def blobs(seed: int, classes: int, height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Random labels uint8 [H, W] with regions of many sizes, from single pixels to a quarter of the map."""
     import cv2

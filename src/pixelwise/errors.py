@@ -50,6 +50,10 @@ class ImageError(DataError):
     """One image file cannot be decoded."""
 
 
+class OtherBandsError(ImageError):
+    """An image has other bands than the model or dataset takes; the message names both."""
+
+
 class MaskError(DataError):
     """One mask file cannot be decoded, or does not hold class ids."""
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from conftest import picture
 from pixelwise.errors import OutputError
+from pixelwise.images import input_image
 from pixelwise.images.files import shown
 from pixelwise.images.image_files import read_mask_ids, write_png
 from pixelwise.prediction import label_file as label_module
@@ -99,7 +100,7 @@ def test_a_truncated_tiff_is_told(model: Model, photos: Path, compression: str |
 @pytest.mark.parametrize("bands", [2, 5, 13])
 def test_an_odd_number_of_bands_is_told(model: Model, photos: Path, bands: int) -> None:
     (photos / "bands.tif").write_bytes(tiff(bands))
-    alone_is_bad(model, photos, photos / "bands.tif", f"holds {bands} bands of 16 bits")
+    alone_is_bad(model, photos, photos / "bands.tif", f"has {bands} bands (band 1")
 
 
 def test_a_bigtiff_that_points_past_its_end_is_told(model: Model, photos: Path) -> None:
@@ -109,14 +110,14 @@ def test_a_bigtiff_that_points_past_its_end_is_told(model: Model, photos: Path) 
 
 def test_whatever_a_reader_raises_is_that_files_error(model: Model, photos: Path, monkeypatch: Any) -> None:
     (photos / "odd.bmp").write_bytes(b"BM")
-    decode = label_module.open_image
+    decode = input_image.open_image
 
     def failing(data: bytes) -> Any:
         if data == b"BM":
             raise LookupError("nobody thought of this")
         return decode(data)
 
-    monkeypatch.setattr(label_module, "open_image", failing)
+    monkeypatch.setattr(input_image, "open_image", failing)
     alone_is_bad(model, photos, photos / "odd.bmp", "could not be labelled (LookupError: nobody thought of this)")
 
 

@@ -20,6 +20,7 @@ from pixelwise.prediction.confidence_maps import probabilities_of_rows
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.predict import predict
 from pixelwise.prediction.tta import Variant, predict_variants, variants_of, windows
+from pixelwise.records import RGB
 
 BOTH = ("stretch", "native")
 HARD = 12.0  # scores of the fake network are so far apart that its probabilities are all but 0 and 1
@@ -34,7 +35,7 @@ class RedOrNot:
     """Stands for a network that says class 1 where the image is red: scores of 16×16, or a quarter of its size."""
 
     def __init__(self, policy: str) -> None:
-        metadata = SimpleNamespace(policy=policy, temperature=1.0, classes=THREE)
+        metadata = SimpleNamespace(policy=policy, temperature=1.0, classes=THREE, bands=RGB)
         self.bundle = SimpleNamespace(metadata=metadata)
         self.policy = policy
         self.sizes: list[tuple[int, int]] = []

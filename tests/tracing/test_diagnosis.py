@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import THREE, picture
-from pixelwise.records import Prediction
+from pixelwise.records import RGB, Bands, Prediction
 from pixelwise.tracing.prediction_checks import check_prediction
 
 
@@ -20,6 +20,7 @@ class Told:
 
     size: tuple[int, int] = (64, 96)
     policy: str = "stretch"
+    bands: Bands = RGB
     stride: int = 2
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)

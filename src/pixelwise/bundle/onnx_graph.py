@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import BundleError
-from pixelwise.records import ClassList
+from pixelwise.records import Bands, ClassList
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -47,6 +47,8 @@ class StoredMetadata(Protocol):
 
     @property
     def size(self) -> tuple[int, int]: ...
+    @property
+    def bands(self) -> Bands: ...
     @property
     def policy(self) -> str: ...
     @property

@@ -20,6 +20,7 @@ from pixelwise.errors import DataError
 from pixelwise.evaluation.evaluate import default_split, measure_pair
 from pixelwise.evaluation.evaluation_report import WHOLE
 from pixelwise.evaluation.labelled_pairs import Pair, checked_listing, each_pair, open_data
+from pixelwise.evaluation.match_bands import with_bands_of
 from pixelwise.evaluation.match_classes import match_classes
 from pixelwise.evaluation.measure_image import Sums
 from pixelwise.evaluation.per_image import ROW_TOLERANCE_PX
@@ -210,7 +211,7 @@ def compare(
 
     Raises:
         UsageError: no such model, folder or split; a value that no mask has.
-        DataError: a model's classes are not the dataset's.
+        DataError: a model's classes or bands are not the dataset's.
         DatasetError: the split has broken pairs; every problem is listed.
         BundleError: a model is corrupt or cannot be run.
 
@@ -222,6 +223,7 @@ def compare(
     """
     models = [model if isinstance(model, Model) else load(model) for model in (a, b)]
     dataset = open_data(data, models, values_of(classes, void, masks, bands))
+    dataset = with_bands_of(models, dataset)
     split = split or default_split(dataset)
     matches = [match_classes(model.classes, dataset.classes) for model in models]
     if matches[0].classes.names != matches[1].classes.names:
@@ -236,10 +238,10 @@ def compare(
     singles = [Model(model.engine.one_threaded()) for model in models]
 
     def count(pair: Pair, turn: int) -> tuple[str, list[Sums]]:
-        sample, image_HW3, true_HW = pair
+        sample, image_HWN, true_HW = pair
         found = []
         for single, match in zip(singles, matches, strict=True):
-            found.append(measure_pair(match, single.predict(image_HW3), true_HW, turn)[0])
+            found.append(measure_pair(match, single.predict(image_HWN), true_HW, turn)[0])
         return sample.name, found
 
     workers = models[0].engine.threads or usable_cores()

@@ -21,6 +21,7 @@ from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.analysis import Analysis
 from pixelwise.evaluation.evaluation_report import EvaluationReport
 from pixelwise.evaluation.labelled_pairs import Pair, checked_listing, each_pair, open_data
+from pixelwise.evaluation.match_bands import with_bands_of
 from pixelwise.evaluation.match_classes import Match, match_classes
 from pixelwise.evaluation.measure_image import Sums, measure
 from pixelwise.evaluation.per_image import ImageRow, row_of, to_csv
@@ -76,7 +77,7 @@ def evaluate(
 
     Raises:
         UsageError: no such model, folder or split; unknown `tta`; a value that no mask has.
-        DataError: the model's classes are not the dataset's.
+        DataError: the model's classes or bands are not the dataset's.
         DatasetError: the split has broken pairs; every problem is listed.
         BundleError: the model is corrupt or cannot be run.
         OutputError: `html` or `csv` cannot be written.
@@ -91,7 +92,8 @@ def evaluate(
     opened = model if isinstance(model, Model) else load(model)
     dataset = open_data(data, [opened], values_of(classes, void, masks, bands))
     split = split or default_split(dataset)
-    match = match_classes(opened.classes, dataset.classes)  # fails before the long work
+    dataset = with_bands_of([opened], dataset)  # both fail before the long work
+    match = match_classes(opened.classes, dataset.classes)
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)
     counts = counted(opened, match, dataset, split, skip_bad=skip_bad, tta=tta)
     analysis = analysis_of(counts, match.classes, len(dataset.splits[split]), progress)
@@ -150,12 +152,12 @@ def counted(
     single = Model(model.engine.one_threaded())
 
     def count(pair: Pair, turn: int) -> tuple[ImageRow, Sums, list[Suspect]]:
-        sample, image_HW3, true_HW = pair
+        sample, image_HWN, true_HW = pair
         del pair
         began = time.perf_counter()
-        prediction = (model if turn < TIMED else single).predict(image_HW3, tta=tta)
+        prediction = (model if turn < TIMED else single).predict(image_HWN, tta=tta)
         milliseconds = (time.perf_counter() - began) * 1e3 if turn < TIMED else None
-        del image_HW3  # counting needs the memory of a large one
+        del image_HWN  # counting needs the memory of a large one
         sums, found = measure_pair(match, prediction, true_HW, turn)
         return row_of(sample, (true_HW.shape[0], true_HW.shape[1]), sums, milliseconds), sums, found
 

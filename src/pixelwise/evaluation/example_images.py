@@ -18,6 +18,7 @@ from pixelwise.evaluation.analysis import Analysis
 from pixelwise.evaluation.labelled_pairs import read_pair
 from pixelwise.evaluation.match_classes import Match
 from pixelwise.evaluation.per_image import ImageRow
+from pixelwise.images.false_colour import false_colour
 from pixelwise.metrics.error_types import Suspect
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.overlay import overlay
@@ -66,10 +67,11 @@ def example(row: ImageRow, model_of: ModelOf, dataset: Dataset, match: Match) ->
 
 
 def again(row: ImageRow, model_of: ModelOf, dataset: Dataset, match: Match) -> tuple[Pixels, Labels, Labels]:
-    """Photo, truth and prediction of one image, in the classes of the comparison."""
-    _, image_HW3, true_HW = read_pair(dataset, row.sample)
-    labels_HW = model_of(row.sample).predict(image_HW3).labels
-    return image_HW3, match.true[true_HW], match.predicted[labels_HW]
+    """Photo for display, truth and prediction of one image, in the classes of the comparison."""
+    _, image_HWN, true_HW = read_pair(dataset, row.sample)
+    model = model_of(row.sample)
+    labels_HW = model.predict(image_HWN).labels
+    return false_colour(image_HWN, model.metadata.bands), match.true[true_HW], match.predicted[labels_HW]
 
 
 def errors_over(image_HW3: Pixels, wrong_HW: NDArray[np.bool_]) -> Pixels:

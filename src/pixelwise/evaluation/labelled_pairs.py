@@ -15,6 +15,8 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import TypeVar
 
+import numpy as np
+
 from pixelwise.datasets.class_values import Values
 from pixelwise.datasets.list_dataset import list_dataset
 from pixelwise.datasets.open_dataset import open_dataset
@@ -25,13 +27,14 @@ from pixelwise.errors import DataError, MaskError, UsageError
 from pixelwise.heap import give_back
 from pixelwise.images.files import real_path, shown
 from pixelwise.prediction.load_model import Model
-from pixelwise.records import Dataset, Labels, Pixels, Sample
+from pixelwise.prediction.missing_data import without_data
+from pixelwise.records import VOID, Dataset, Labels, Raster, Sample
 
 AHEAD = 4  # finished results that may wait for an earlier one
 LARGE_PX = 16_000_000  # images of more pixels are processed one at a time, to bound memory
 
 Result = TypeVar("Result")
-Pair = tuple[Sample, Pixels, Labels]
+Pair = tuple[Sample, Raster, Labels]
 
 
 def open_data(data: Dataset | str | Path, models: Sequence[Model], asked: Values) -> Dataset:
@@ -93,23 +96,26 @@ def checked_listing(dataset: Dataset, split: str, *, skip_bad: bool) -> Dataset:
 
 
 def read_pair(dataset: Dataset, sample: Sample) -> Pair:
-    """One image and its mask, as class ids of the dataset.
+    """One image and its mask, as class ids of the dataset, void where the image has no data.
 
     Raises:
         ImageError, MaskError: one of them cannot be read, or their sizes differ.
     """
     if sample.mask is None:
         raise MaskError(f"{shown(sample.image)}: no mask. Add it, or leave the image out with --skip-bad.")
-    image_HW3 = read_sample_image(sample)
-    size = (image_HW3.shape[0], image_HW3.shape[1])
+    image_HWN = read_sample_image(sample, dataset.bands)
+    size = (image_HWN.shape[0], image_HWN.shape[1])
     true_HW = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), size)
-    if true_HW.shape != image_HW3.shape[:2]:
-        (mask_h, mask_w), (height, width) = true_HW.shape, image_HW3.shape[:2]
+    if true_HW.shape != image_HWN.shape[:2]:
+        (mask_h, mask_w), (height, width) = true_HW.shape, image_HWN.shape[:2]
         raise MaskError(
             f"{shown(sample.mask)}: {mask_w}×{mask_h} pixels, but its image is {width}×{height}. Re-export the mask, "
             "or leave the pair out with --skip-bad."
         )
-    return sample, image_HW3, true_HW
+    missing_HW = without_data(image_HWN)
+    if missing_HW is not None:
+        true_HW = np.where(missing_HW, np.uint8(VOID), true_HW)
+    return sample, image_HWN, true_HW
 
 
 def each_pair(

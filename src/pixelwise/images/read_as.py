@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.errors import ImageError
+from pixelwise.errors import ImageError, OtherBandsError
 from pixelwise.images.band_facts import BandFacts, band_facts
 from pixelwise.images.banded_image import BandedImage, numbered, read_bands, read_bands_window
 from pixelwise.images.decode import image_pixels
 from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import RGB, Bands, Raster
+
+OTHER_BANDS_REMEDY = "Give an image with these bands, or train a model on such images."
 
 
 def read_image_as(source: Path | str | bytes, bands: Bands, name: str = "image") -> Raster:
@@ -78,11 +80,11 @@ def positions(names: tuple[str, ...], bands: Bands) -> tuple[int, ...] | None:
     return None
 
 
-def other_bands(where: str, names: tuple[str, ...], dtype: str, bands: Bands) -> ImageError:
+def other_bands(where: str, names: tuple[str, ...], dtype: str, bands: Bands) -> OtherBandsError:
     """The error for an image with other bands: it names both."""
-    return ImageError(
+    return OtherBandsError(
         f"{where}: has {in_words(names)} of {dtype}; the model or dataset takes {in_words(bands.names)} of "
-        f"{bands.dtype}. Give an image with these bands, or train a model on such images."
+        f"{bands.dtype}. {OTHER_BANDS_REMEDY}"
     )
 
 

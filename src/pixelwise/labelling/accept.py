@@ -27,6 +27,7 @@ from pixelwise.datasets.new_folder import new_folder, require_new
 from pixelwise.errors import DataError, UsageError
 from pixelwise.images.files import Refusal, read_bytes, shown, write_whole
 from pixelwise.images.image_files import encode_label_png, read_image
+from pixelwise.labelling.labelling_tasks import original_of
 from pixelwise.records import VOID, ClassList, Labels
 
 Pictures = Mapping[str, AnnotatedImage]  # by the image's name in images/
@@ -123,7 +124,8 @@ def _written(
         own = Counter(zip(was_HW[different].tolist(), now_HW[different].tolist(), strict=True))
         corrections.update(own)
         changed.append((name, float(different.mean())))
-        write_whole(part / "images" / name, read_bytes(path))
+        original = original_of(tasks, name)
+        write_whole((part / "images" / name).with_suffix(original.suffix), read_bytes(original))
         mask, data = (Path("masks") / name).with_suffix(".png"), encode_label_png(now_HW, classes)
         write_whole(part / mask, data)
         listed = tuple((said[before], said[after], pixels) for (before, after), pixels in own.most_common())

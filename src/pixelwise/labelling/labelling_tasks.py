@@ -1,6 +1,7 @@
 """Tasks for a labelling tool, with the model's masks to correct: that is quicker than drawing.
 
     OUT/images/…            the images
+    OUT/values/…            images of other bands than red, green and blue; those in images/ show three of their bands
     OUT/annotations.xml     for CVAT: create a task of the images with labels.json, then upload this as "CVAT 1.1"
     OUT/tasks.json          for Label Studio: import it into a project with label_config.xml; images as local files
     OUT/dataset.toml        the classes, in the model's order
@@ -12,16 +13,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pixelwise.datasets.dataset_toml import dataset_toml
 from pixelwise.datasets.formats import cvat, labelstudio
 from pixelwise.datasets.new_folder import new_folder, require_new
+from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown, utf8, write_whole
-from pixelwise.prediction.load_model import Model
-from pixelwise.records import Labels
+from pixelwise.images.image_files import write_png
+from pixelwise.prediction.load_model import Model, as_input
+from pixelwise.records import RGB, Labels
 
 KINDS = ("cvat", "labelstudio")
+VALUES = "values"  # folder of images that the labelling tool cannot show
 
 
 def write_tasks(model: Model, images: Sequence[Path], out: Path, kind: str) -> None:
@@ -51,13 +55,29 @@ def write_tasks(model: Model, images: Sequence[Path], out: Path, kind: str) -> N
 def labelled_images(model: Model, images: Sequence[Path], folder: Path) -> Iterator[tuple[str, Labels]]:
     """Copy each image into `folder`, under a unique name, and label it. Yields (name, mask [H, W])."""
     taken: set[str] = set()
+    bands = model.metadata.bands
     for path in images:
+        suffix = path.suffix.lower() if bands == RGB else ".png"
         stem, number = shown(path.stem), 1
-        name = f"{stem}{path.suffix.lower()}"
+        name = f"{stem}{suffix}"
         while name.casefold() in taken:
             number += 1
-            name = f"{stem}-{number}{path.suffix.lower()}"
+            name = f"{stem}-{number}{suffix}"
         taken.add(name.casefold())
-        labels_HW = model.predict(path).labels
-        write_whole(folder / name, path.read_bytes())
+        image_HWN = as_input(path, bands)
+        labels_HW = model.predict(image_HWN).labels
+        if bands == RGB:
+            write_whole(folder / name, path.read_bytes())
+        else:
+            write_png(folder / name, false_colour(image_HWN, bands))
+            (folder.parent / VALUES).mkdir(exist_ok=True)
+            write_whole(folder.parent / VALUES / Path(name).with_suffix(path.suffix.lower()), path.read_bytes())
         yield name, labels_HW
+
+
+def original_of(tasks: Path, name: str) -> Path:
+    """The image as it was given, of the image NAME in images/ of these tasks."""
+    values = tasks / VALUES
+    stem = PurePath(name).stem
+    found = [path for path in values.glob("*") if path.stem == stem] if values.is_dir() else []
+    return found[0] if found else tasks / "images" / name

@@ -19,12 +19,12 @@ from pixelwise.bundle.onnx_graph import parse, with_outputs
 from pixelwise.errors import BundleError
 from pixelwise.prediction.in_memory import run_bounded
 from pixelwise.prediction.load_model import Model
-from pixelwise.records import Labels, Pixels, Scores
+from pixelwise.records import Labels, Raster, Scores
 from pixelwise.softmax import softmax
 
 GRID = (3, 4)  # rows and columns of the coarse description
 
-Describe = Callable[[Pixels], tuple[Scores, NDArray[np.float64]]]
+Describe = Callable[[Raster], tuple[Scores, NDArray[np.float64]]]
 
 
 def describer(model: Model) -> Describe:
@@ -34,30 +34,30 @@ def describer(model: Model) -> Describe:
     """
     stages = [stage for stage in model.metadata.stages if stage.group == "convolutional"]
     if not stages:
-        return lambda image_HW3: describe_by_classes(model, image_HW3)
+        return lambda image_HWN: describe_by_classes(model, image_HWN)
     tensor = stages[-1].tensor
     session = model.open_session(with_outputs(parse(model.graph), [tensor], []))
 
-    def describe(image_HW3: Pixels) -> tuple[Scores, NDArray[np.float64]]:
+    def describe(image_HWN: Raster) -> tuple[Scores, NDArray[np.float64]]:
         features: list[NDArray[np.float64]] = []
 
-        def run(part_HW3: Pixels) -> tuple[Labels, Scores]:
+        def run(part_HWN: Raster) -> tuple[Labels, Scores]:
             try:
-                labels_HW, scores_Chw, deepest = session.run(["labels", "scores", tensor], {"image": part_HW3})
+                labels_HW, scores_Chw, deepest = session.run(["labels", "scores", tensor], {"image": part_HWN})
             except Exception as error:  # onnxruntime's exceptions share no base of their own
                 raise BundleError(f"{model.path}: cannot be run on this image: {error}. Export it again.") from error
             features.append(np.asarray(deepest, np.float64).mean(axis=(-2, -1)).ravel())
             return labels_HW, scores_Chw
 
-        _, scores_Chw = run_bounded(model.engine, image_HW3, run)
+        _, scores_Chw = run_bounded(model.engine, image_HWN, run)
         return scores_Chw, unit(np.mean(features, axis=0))
 
     return describe
 
 
-def describe_by_classes(model: Model, image_HW3: Pixels) -> tuple[Scores, NDArray[np.float64]]:
+def describe_by_classes(model: Model, image_HWN: Raster) -> tuple[Scores, NDArray[np.float64]]:
     """As `describer`, by the shares of the classes in a coarse grid."""
-    scores_Chw = model.predict(image_HW3).scores
+    scores_Chw = model.predict(image_HWN).scores
     probability_Chw = softmax(scores_Chw, model.metadata.temperature)
     coarse = [cv2.resize(plane, GRID[::-1], interpolation=cv2.INTER_AREA) for plane in probability_Chw]
     return scores_Chw, unit(np.stack(coarse).astype(np.float64).ravel())

@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
 from pixelwise.datasets.list_dataset import list_dataset
 from pixelwise.datasets.read_sample import read_sample_image
 from pixelwise.errors import DataError, UsageError
 from pixelwise.images.files import real_path, shown
-from pixelwise.images.image_files import read_image
 from pixelwise.labelling.labelling_tasks import KINDS, write_tasks
 from pixelwise.labelling.learning_curve import Forecast, fit_curve, read_curve, score_of_run
 from pixelwise.labelling.novelty import choose, describer
 from pixelwise.labelling.uncertainty import UnsureRegion, unsure_regions
-from pixelwise.prediction.load_model import Model, load
+from pixelwise.prediction.find_images import suffixes_for
+from pixelwise.prediction.load_model import Model, as_input, load
 from pixelwise.prediction.predict import images_below
 from pixelwise.records import Dataset, Sample
 from pixelwise.softmax import entropy, softmax
@@ -176,30 +175,29 @@ def suggest(
         raise UsageError(f"the number of images to suggest is {number}; expected 1 or more.")
     if tasks not in KINDS:
         raise UsageError(f"{tasks!r} is not a known labelling tool; expected one of: {', '.join(KINDS)}.")
-    paths = listed(images, Path(out) if out else None)
     measured = [*(score_of_run(Path(run)) for run in runs), *(read_curve(Path(curve)) if curve else [])]
     fitted = fit_curve(measured) if measured else None  # fails before the long work
     opened = model if isinstance(model, Model) else load(model)
-    describe = describer(opened)
+    bands, describe = opened.metadata.bands, describer(opened)
+    paths = listed(images, Path(out) if out else None, suffixes_for(bands))
     known = known_samples(labelled)
     files = {real_path(sample.image) for sample in known}
     paths = [path for path in paths if real_path(path) not in files]
     if not paths:
         raise UsageError("all of these images are labelled already. Give others.")
     total = len(paths) + len(known)
-    labelled_LF = [describe(read_sample_image(sample))[1] for sample in with_progress(known, progress, 0, total)]
+    labelled_LF = [describe(read_sample_image(sample, bands))[1] for sample in with_progress(known, progress, 0, total)]
     uncertainty, described, regions, kept, failed = [], [], [], [], []
     for path in with_progress(paths, progress, len(known), total):
         try:
-            image_HW3 = read_image(path)
+            image_HWN = as_input(path, bands)
         except DataError as error:
             failed.append((path, str(error)))
             continue
-        scores_Chw, description = describe(image_HW3)
+        scores_Chw, description = describe(image_HWN)
         probability_Chw = softmax(scores_Chw, opened.metadata.temperature)
         uncertainty.append(float(entropy(probability_Chw.astype(np.float64)).mean()))
-        height, width = image_HW3.shape[:2]
-        regions.append(unsure_regions(probability_Chw, height, width, opened.classes))
+        regions.append(unsure_regions(probability_Chw, image_HWN.shape[0], image_HWN.shape[1], opened.classes))
         described.append(description)
         kept.append(path)
     progress(total, total)
@@ -231,7 +229,7 @@ def with_progress(
         yield item
 
 
-def listed(images: Sequence[Path | str], out: Path | None) -> list[Path]:
+def listed(images: Sequence[Path | str], out: Path | None, suffixes: tuple[str, ...]) -> list[Path]:
     """All images in these files and folders, each once, in order. Raises UsageError where there are none."""
     paths = [Path(image) for image in images]
     missing = [shown(path) for path in paths if not path.exists()]
@@ -239,10 +237,10 @@ def listed(images: Sequence[Path | str], out: Path | None) -> list[Path]:
         raise UsageError(f"no such file or folder: {', '.join(missing[:5])}. Check the path.")
     found: dict[Path, Path] = {}
     for path in paths:
-        for image in images_below(path, out or Path(os.devnull)) if path.is_dir() else [path]:
+        for image in images_below(path, out or Path(os.devnull), suffixes) if path.is_dir() else [path]:
             found.setdefault(real_path(image), image)
     if not found:
-        kinds = ", ".join(IMAGE_SUFFIXES)
+        kinds = ", ".join(suffixes)
         raise UsageError(f"no images found. Give image files ({kinds}) or folders of them.")
     return list(found.values())
 

@@ -18,10 +18,9 @@ import numpy as np
 from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.errors import MissingExtraError, UsageError
 from pixelwise.images.files import shown
-from pixelwise.images.image_files import read_image
 from pixelwise.prediction.engines.engine import ENGINES, Engine
-from pixelwise.prediction.load_model import find_bundle
-from pixelwise.records import Labels, OnProgress, Pixels, no_progress
+from pixelwise.prediction.load_model import as_input, find_bundle
+from pixelwise.records import Labels, OnProgress, Raster, no_progress
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -87,10 +86,10 @@ def benchmark(
         ImageError: an image cannot be read.
         BundleError: the model cannot be used.
     """
-    pixels = [np.ascontiguousarray(read_image(Path(image))) for image in images]
-    if not pixels:
+    if not images:
         raise UsageError("no image to time the engines on; name at least one.")
     bundle = read_bundle(find_bundle(model))
+    pixels = [as_input(Path(image), bundle.metadata.bands) for image in images]
     engines: dict[str, Engine] = {}
     opened_s: dict[str, float] = {}
     missing: dict[str, str] = {}
@@ -118,7 +117,7 @@ def benchmark(
 
 
 def take_turns(
-    engines: dict[str, Engine], images: Sequence[Pixels], progress: OnProgress
+    engines: dict[str, Engine], images: Sequence[Raster], progress: OnProgress
 ) -> tuple[dict[str, list[float]], dict[str, list[Labels]]]:
     """Seconds of every timed run, and the labels of every image, by engine."""
     seconds: dict[str, list[float]] = {name: [] for name in engines}

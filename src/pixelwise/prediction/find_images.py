@@ -18,10 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES, NUMPY_SUFFIX
 from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
 from pixelwise.prediction.label_file import Job, paths_of
+from pixelwise.records import RGB, Bands
 
 LISTED = 5  # examples in a message
 WILD = "*?["  # what makes a path a pattern
@@ -52,14 +53,22 @@ class Survey(NamedTuple):
     crowded: frozenset[int] = frozenset()  # hashes of sources whose results keep the image's suffix
     clashing: Mapping[int, Path] = MappingProxyType({})  # hash of a source → another image with the same results
     passed_over: Mapping[str, int] = MappingProxyType({})  # other files, by suffix
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES  # of images
 
 
 def ignored(_folder: Path, _reason: str) -> None:
     """Ignores a folder that cannot be listed; the second walk reports it."""
 
 
-def survey(images: Sequence[Path], out: Path, save: Sequence[str]) -> Survey:
-    """Count the images and find names that clash.
+def suffixes_for(bands: Bands) -> tuple[str, ...]:
+    """The suffixes of files that are images to a model of these bands. A NumPy array has no colours."""
+    return IMAGE_SUFFIXES if bands == RGB else (*IMAGE_SUFFIXES, NUMPY_SUFFIX)
+
+
+def survey(
+    images: Sequence[Path], out: Path, save: Sequence[str], suffixes: tuple[str, ...] = IMAGE_SUFFIXES
+) -> Survey:
+    """Count the images and find names that clash. `suffixes`: of images in folders.
 
     Raises:
         UsageError: nothing was named or found; no such file; results that would overwrite an image; every image shares
@@ -82,27 +91,28 @@ def survey(images: Sequence[Path], out: Path, save: Sequence[str]) -> Survey:
         # Hashes, not paths: eight bytes each. Where two are equal, the paths are compared.
         sources, results = array("q"), array("q")
         passed_over.clear()
-        for found in find(images, out, passed_over=passed_over):
+        for found in find(images, out, passed_over=passed_over, suffixes=suffixes):
             sources.append(hash(found.source))
             results.extend(hash(str(path)) for path in paths_of(job_of(found, at, crowded), save))
         if not sources:
-            raise UsageError(no_images(images, passed_over))
+            raise UsageError(no_images(images, passed_over, suffixes))
         repeated = frozenset(more_than_once(sources))
         alike = more_than_once(results) | set(np.intersect1d(as_numbers(sources), as_numbers(results)).tolist())
         if not alike:
-            return Survey(len(np.unique(as_numbers(sources))), repeated, crowded, {}, passed_over)
-        clashes = clashes_of(images, out, at, save, repeated, crowded, alike)
+            return Survey(len(np.unique(as_numbers(sources))), repeated, crowded, {}, passed_over, suffixes)
+        clashes = clashes_of(images, out, at, save, repeated, crowded, alike, suffixes)
         more = crowded | clashes.keys()
         if more == crowded:  # suffixes do not distinguish them
             total = len(np.unique(as_numbers(sources)))
             if len(clashes) == total:
                 refuse_clashes(clashes)
-            return Survey(total, repeated, crowded, {key: other for key, (_, other) in clashes.items()}, passed_over)
+            others = {key: other for key, (_, other) in clashes.items()}
+            return Survey(total, repeated, crowded, others, passed_over, suffixes)
         crowded = more
 
 
-def no_images(images: Sequence[Path], passed_over: Mapping[str, int]) -> str:
-    text = f"no images in {examples(images)}. Image files end in {', '.join(IMAGE_SUFFIXES)}."
+def no_images(images: Sequence[Path], passed_over: Mapping[str, int], suffixes: tuple[str, ...]) -> str:
+    text = f"no images in {examples(images)}. Image files end in {', '.join(suffixes)}."
     return f"{text} There are {other_files(passed_over)}." if passed_over else text
 
 
@@ -126,7 +136,7 @@ def jobs_of(images: Sequence[Path], out: Path, found: Survey, unlisted: Unlisted
     Args:
         found: from `survey`.
     """
-    for one in each_once(find(images, out, unlisted), found.repeated):
+    for one in each_once(find(images, out, unlisted, suffixes=found.suffixes), found.repeated):
         job = job_of(one, out, found.crowded)
         other = found.clashing.get(hash(one.source)) if found.clashing else None
         if other is None:
@@ -136,12 +146,16 @@ def jobs_of(images: Sequence[Path], out: Path, found: Survey, unlisted: Unlisted
 
 
 def find(
-    images: Sequence[Path], out: Path, unlisted: Unlisted = ignored, passed_over: Counter[str] | None = None
+    images: Sequence[Path],
+    out: Path,
+    unlisted: Unlisted = ignored,
+    passed_over: Counter[str] | None = None,
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
 ) -> Iterator[FoundImage]:
     """All images, as often as they are named. `passed_over`: counts other files by suffix."""
     for path in images:
         if path.is_dir():
-            yield from images_of_folder(path, path, out, unlisted, passed_over)
+            yield from images_of_folder(path, path, out, unlisted, passed_over, suffixes)
         elif path.exists() or not is_pattern(path):  # one that vanished since is reported when it is read
             yield found_at(path, path.parent)
         else:
@@ -153,20 +167,25 @@ def find(
                     continue
                 if place.is_dir():
                     if "**" not in path.parts:  # ** lists their content itself
-                        yield from images_of_folder(place, root, out, unlisted, passed_over)
-                elif is_image_name(place.name):
+                        yield from images_of_folder(place, root, out, unlisted, passed_over, suffixes)
+                elif is_image_name(place.name, suffixes):
                     yield found_at(place, root)
                 elif passed_over is not None:
                     passed_over[kind_of(place.name)] += 1
 
 
-def images_below(folder: Path, out: Path) -> Iterator[Path]:
+def images_below(folder: Path, out: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Iterator[Path]:
     """Image files in a folder and its sub-folders, in a fixed order, without earlier results in `out`."""
-    return (found.image for found in images_of_folder(folder, folder, out, ignored))
+    return (found.image for found in images_of_folder(folder, folder, out, ignored, suffixes=suffixes))
 
 
 def images_of_folder(
-    folder: Path, root: Path, out: Path, unlisted: Unlisted, passed_over: Counter[str] | None = None
+    folder: Path,
+    root: Path,
+    out: Path,
+    unlisted: Unlisted,
+    passed_over: Counter[str] | None = None,
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
 ) -> Iterator[FoundImage]:
     """As `images_below`, with names below `root`.
 
@@ -184,7 +203,7 @@ def images_of_folder(
             if (status.st_dev, status.st_ino) in entered or real == results:
                 continue
             entered.add((status.st_dev, status.st_ino))
-            files, folders = names_in(place, passed_over)
+            files, folders = names_in(place, passed_over, suffixes)
         except OSError as error:
             unlisted(place, error.strerror or str(error))
             continue
@@ -194,7 +213,7 @@ def images_of_folder(
         waiting += [place / name for name in reversed(folders)]
 
 
-def names_in(folder: Path, passed_over: Counter[str] | None = None) -> tuple[list[str], list[str]]:
+def names_in(folder: Path, passed_over: Counter[str] | None, suffixes: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Names of image files, and of folders and links to folders, each in order, without hidden ones."""
     files, folders = [], []
     with os.scandir(folder) as entries:
@@ -203,7 +222,7 @@ def names_in(folder: Path, passed_over: Counter[str] | None = None) -> tuple[lis
                 continue
             if is_folder(entry):
                 folders.append(entry.name)
-            elif is_image_name(entry.name):
+            elif is_image_name(entry.name, suffixes):
                 files.append(entry.name)
             elif passed_over is not None:
                 passed_over[kind_of(entry.name)] += 1
@@ -218,8 +237,8 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def is_image_name(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
+def is_image_name(name: str, suffixes: tuple[str, ...]) -> bool:
+    return not name.startswith(".") and name.lower().endswith(suffixes)
 
 
 def kind_of(name: str) -> str:
@@ -284,6 +303,7 @@ def clashes_of(
     repeated: frozenset[int],
     crowded: frozenset[int],
     alike: set[int],
+    suffixes: tuple[str, ...],
 ) -> dict[int, tuple[Path, Path]]:
     """Images that would write the same file: hash of the source → the image, and another one.
 
@@ -292,7 +312,7 @@ def clashes_of(
     """
     writers: defaultdict[str, list[FoundImage]] = defaultdict(list)
     sources: dict[str, Path] = {}
-    for found in each_once(find(images, out), repeated):
+    for found in each_once(find(images, out, suffixes=suffixes), repeated):
         if hash(found.source) in alike:
             sources[found.source] = found.image
         for path in paths_of(job_of(found, at, crowded), save):

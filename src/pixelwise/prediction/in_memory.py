@@ -3,7 +3,7 @@
 The network labels up to `tile_plan.WHOLE_PIXELS` at once. A larger image is cut into tiles as a file of that size is,
 with the same labels, and the tiles' scores are assembled into one map.
 
-Shapes: H, W the image's size; C classes; h, w the size of the scores.
+Shapes: H, W the image's size; N bands; C classes; h, w the size of the scores.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pixelwise.heap import LARGE_PIXELS, give_back
 from pixelwise.prediction.engines.engine import Engine
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut, tiling_of
 from pixelwise.prediction.large.tiles import Run, TileAxis, Tiling, label_tiles, neighbours_in
-from pixelwise.records import Labels, Pixels, Scores
+from pixelwise.records import Labels, Raster, Scores
 
 MOSAIC_VALUES = 1 << 24  # scores of an assembled map: 64 MB
 
 
-def run_bounded(engine: Engine, image_HW3: Pixels, run: Run | None = None) -> tuple[Labels, Scores]:
+def run_bounded(engine: Engine, image_HWN: Raster, run: Run | None = None) -> tuple[Labels, Scores]:
     """Label one image of any size.
 
     Args:
-        image_HW3: uint8 RGB, contiguous.
+        image_HWN: as the bundle takes it, contiguous.
         run: runs the network on the image or, one after the other, on its tiles; None: the engine does.
 
     Returns:
@@ -34,24 +34,25 @@ def run_bounded(engine: Engine, image_HW3: Pixels, run: Run | None = None) -> tu
     Raises:
         BundleError: the network cannot be run on it.
     """
-    size = image_HW3.shape[0], image_HW3.shape[1]
-    if not is_cut(size, engine.bundle.metadata.policy):
-        result = (run or engine.run)(image_HW3)
+    size = image_HWN.shape[0], image_HWN.shape[1]
+    metadata = engine.bundle.metadata
+    if not is_cut(size, metadata.policy, metadata.bands):
+        result = (run or engine.run)(image_HWN)
     else:
-        plan, _ = tiling_of(engine.bundle.metadata, size, Tiles())
+        plan, _ = tiling_of(metadata, size, Tiles())
         at_once = 1 if run else engine.threads
-        result = labelled_in_tiles(plan, run or engine.one_threaded().run, image_HW3, at_once=at_once)
+        result = labelled_in_tiles(plan, run or engine.one_threaded().run, image_HWN, at_once=at_once)
     if size[0] * size[1] > LARGE_PIXELS:
         give_back()
     return result
 
 
-def labelled_in_tiles(plan: Tiling, run: Run, image_HW3: Pixels, *, at_once: int = 1) -> tuple[Labels, Scores]:
+def labelled_in_tiles(plan: Tiling, run: Run, image_HWN: Raster, *, at_once: int = 1) -> tuple[Labels, Scores]:
     """Labels [H, W] of an image in memory, and the assembled scores. `run`, `at_once`: as in `label_tiles`."""
-    labels_HW = np.empty(image_HW3.shape[:2], np.uint8)
+    labels_HW = np.empty(image_HWN.shape[:2], np.uint8)
     mosaic = Mosaic(plan.rows, plan.columns)
     for y, labels in label_tiles(
-        plan, lambda first, stop: image_HW3[first:stop], run, at_once=at_once, scored=mosaic.add
+        plan, lambda first, stop: image_HWN[first:stop], run, at_once=at_once, scored=mosaic.add
     ):
         labels_HW[y : y + len(labels)] = labels
     assert mosaic.scores is not None

@@ -3,7 +3,7 @@
 `label_file` depends on no other image and on no order, and its arguments and its record can be sent to another process:
 the threads of a folder and the workers of a cluster call the same function.
 
-Shapes: H, W an image's size.
+Shapes: H, W an image's size; N its bands.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pixelwise.errors import BundleError, ImageError, OutputError, UsageError
-from pixelwise.images.decode import MAX_PIXELS, open_image, pixels_and_dropped
+from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import Refusal, read_bytes, shown, write_whole
+from pixelwise.images.input_image import InputImage
 from pixelwise.prediction.large.tile_plan import Tiles, is_large, is_large_tiff
 from pixelwise.prediction.load_model import Model
+from pixelwise.prediction.missing_data import without_data
 from pixelwise.prediction.outputs import DEFAULT, LARGE_OUTPUTS, OUTPUTS, WholeImage
-from pixelwise.records import OnProgress, Pixels, Prediction, no_progress
+from pixelwise.records import VOID, OnProgress, Prediction, Raster, no_progress
 
 # Why one result cannot be written although others can: its name is too long or not allowed, or a folder has it.
 OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 Record = dict[str, Any]  # one line of the manifest, see `label_file`
-Label = Callable[[Pixels, float], Prediction]  # the image, and the milliseconds that decoding it took
+Label = Callable[[Raster, float], Prediction]  # the image, and the milliseconds that decoding it took
 Room = Callable[[int], AbstractContextManager[None]]  # waits until an image of so many pixels may be in memory
 
 
@@ -102,36 +104,36 @@ def label_into(
     tile_progress: OnProgress,
 ) -> Record:
     """Label an image. `record` is filled as facts about the file become known; returns it with the results."""
-    began = time.perf_counter()
+    began, bands = time.perf_counter(), model.metadata.bands
     modified_ns = modified_at(job.image)  # before it is read: a file that changes meanwhile has another time
-    if is_large_tiff(job.image, options.tiles):
+    if is_large_tiff(job.image, options.tiles, bands):
         with room(MAX_PIXELS), turn:
             record |= {"sha256": digest_of(job.image), "bytes": job.image.stat().st_size, "modified_ns": modified_ns}
             return record | label_tiles_of(model, job, options, None, tile_progress)
     data = read_bytes(job.image)
     record |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "modified_ns": modified_ns}
-    opened = open_image(data)
-    width, height = opened.image.size
-    with room(width * height):
+    encoded = InputImage(data, bands, shown(job.image))
+    size = encoded.height, encoded.width
+    with room(encoded.stored_pixels):
         start = time.perf_counter()
-        pixels, dropped = pixels_and_dropped(data, opened)
-        image_HW3 = np.ascontiguousarray(pixels)
+        image_HWN, dropped = encoded.decode()
         record["notes"] = notes_of(dropped)
-        del data, opened, pixels
+        del data, encoded
         decode_ms = (time.perf_counter() - start) * 1e3
-        if is_large((height, width), options.tiles):
+        if is_large(size, options.tiles, bands):
             with turn:
-                return record | label_tiles_of(model, job, options, image_HW3, tile_progress)
+                return record | label_tiles_of(model, job, options, image_HWN, tile_progress)
         with turn:
             start = time.perf_counter()
-            prediction = label(image_HW3, decode_ms) if label else model.predict(image_HW3, tta=options.tta)
+            prediction = label(image_HWN, decode_ms) if label else model.predict(image_HWN, tta=options.tta)
         labelled = time.perf_counter()
-        write_results(job, options.save, WholeImage(image_HW3, prediction, name_of_image(job)))
+        prediction = void_without_data(prediction, image_HWN)
+        write_results(job, options.save, WholeImage(image_HWN, prediction, name_of_image(job), bands))
     ended = time.perf_counter()
     return record | {
-        "width": image_HW3.shape[1],
-        "height": image_HW3.shape[0],
-        "shares": rounded(prediction.shares),
+        "width": image_HWN.shape[1],
+        "height": image_HWN.shape[0],
+        "shares": rounded(shares_of(prediction)),
         "milliseconds": {
             "decode": round(decode_ms, 3),
             "model": round((labelled - start) * 1e3, 3),
@@ -140,6 +142,21 @@ def label_into(
         },
         "saved": [as_text(os.path.relpath(path, job.out)) for path in paths_of(job, options.save)],
     }
+
+
+def void_without_data(prediction: Prediction, image_HWN: Raster) -> Prediction:
+    """The prediction with void where the image has no value in any band."""
+    missing_HW = without_data(image_HWN)
+    if missing_HW is None:
+        return prediction
+    return replace(prediction, labels=np.where(missing_HW, np.uint8(VOID), prediction.labels))
+
+
+def shares_of(prediction: Prediction) -> dict[str, float]:
+    """Each class's share of the pixels that have a label, 0–1."""
+    shares = prediction.shares
+    labelled = sum(shares.values())
+    return {name: share / labelled for name, share in shares.items()} if 0 < labelled < 1 - 1e-9 else shares
 
 
 def error_message(image: Path, error: Exception) -> str:
@@ -154,15 +171,16 @@ def error_message(image: Path, error: Exception) -> str:
 
 
 def label_tiles_of(
-    model: Model, job: Job, options: LabelOptions, image_HW3: Pixels | None, progress: OnProgress
+    model: Model, job: Job, options: LabelOptions, image_HWN: Raster | None, progress: OnProgress
 ) -> Record:
     """Label an image tile by tile: pixels, or None for a TIFF, read as it is labelled. Returns its part of the record.
 
     Raises:
         ImageError: it cannot be read or cut, or an option does not work with tiles.
     """
-    from pixelwise.images.tiff import TiffImage  # which loads tifffile
-    from pixelwise.prediction.large.label_large import ArrayImage, label_large, with_ending
+    from pixelwise.prediction.large.banded_rows import open_rows  # which loads tifffile
+    from pixelwise.prediction.large.label_large import label_large, with_ending
+    from pixelwise.prediction.large.rows_of_image import ArrayImage
 
     possible = (*LARGE_OUTPUTS, "overlay")
     if others := [key for key in options.save if key not in possible]:
@@ -179,11 +197,11 @@ def label_tiles_of(
     results = {
         key: path for key, path in zip(options.save, paths_of(job, options.save), strict=True) if key != "overlay"
     }
-    if image_HW3 is None and "labels" in results:
+    if image_HWN is None and "labels" in results:
         results["labels"] = with_ending(base, ".tif")  # which can be georeferenced
     if os.path.realpath(job.image) in map(os.path.realpath, results.values()):
         raise ImageError(f"{shown(job.image)}: its labels would overwrite it. Choose another folder for --out.")
-    image = TiffImage(job.image) if image_HW3 is None else ArrayImage(image_HW3)
+    image = open_rows(job.image, model.metadata.bands) if image_HWN is None else ArrayImage(image_HWN)
     name = name_of_image(job)
     facts = label_large(model.engine, job.image, image, base, results, options.tiles, name=name, progress=progress)
     saved = [*results.values(), with_ending(base, ".overlay.png"), with_ending(base, ".json")]
@@ -194,7 +212,7 @@ def label_tiles_of(
         "milliseconds": {"all": round(facts["seconds"] * 1e3, 3)},
         "tiles": facts["tiles"],
         "saved": [as_text(os.path.relpath(path, job.out)) for path in saved],
-        **({"notes": notes_of(image.dropped)} if image_HW3 is None else {}),
+        **({"notes": notes_of(image.dropped)} if image_HWN is None else {}),
     }
 
 

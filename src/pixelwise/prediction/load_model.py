@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixelwise.bundle.bundle_file import read_bundle
+from pixelwise.bundle.bundle_file import BundleFile, read_bundle
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
@@ -125,9 +125,14 @@ def load(model: str | Path, threads: int | None = None, engine: str = AUTO) -> M
         >>> prediction.labels.shape, prediction.labels.dtype.name
         ((64, 96), 'uint8')
     """
+    return opened(read_bundle(find_bundle(model)), threads, engine)
+
+
+def opened(bundle: BundleFile, threads: int | None, engine: str) -> Model:
+    """As `load`, of a bundle that was read."""
     if threads is not None and threads < 1:
         raise UsageError(f"threads is {threads}; expected 1 or more, or None for all cores.")
-    return Model(Engine(read_bundle(find_bundle(model)), threads, engine))
+    return Model(Engine(bundle, threads, engine))
 
 
 def find_bundle(model: str | Path) -> Path:

@@ -22,10 +22,11 @@ from pixelwise.datasets.formats.coco_writer import coco_piece
 from pixelwise.datasets.formats.geojson import collection_parts, features_of
 from pixelwise.datasets.formats.labelme import labelme_text
 from pixelwise.errors import UsageError
+from pixelwise.images.false_colour import false_colour
 from pixelwise.images.png_writer import png_parts
 from pixelwise.prediction.confidence_maps import confidence_strips, entropy_strips
 from pixelwise.prediction.overlay import encode_overlay, overlay
-from pixelwise.records import ClassList, Labels, Pixels, Prediction
+from pixelwise.records import RGB, Bands, ClassList, Labels, Prediction, Raster
 
 SQUARE_PX = 512  # labels are read in strips of so many rows or columns
 STRIP_PIXELS = 1 << 22  # whose runs are searched at a time
@@ -51,9 +52,10 @@ class LabelSource(Protocol):
 class WholeImage(NamedTuple):
     """An image in memory and its prediction."""
 
-    image: Pixels  # uint8 [H, W, 3]
+    image: Raster  # [H, W, bands]
     prediction: Prediction
     name: str
+    bands: Bands = RGB
 
     @property
     def classes(self) -> ClassList:
@@ -132,7 +134,8 @@ def column_strips(source: LabelSource) -> Iterator[Labels]:
 
 
 def overlay_png(whole: WholeImage) -> list[bytes]:
-    return [encode_overlay(overlay(whole.image, whole.prediction.labels, whole.classes))]
+    picture_HW3 = false_colour(whole.image, whole.bands)
+    return [encode_overlay(overlay(picture_HW3, whole.prediction.labels, whole.classes))]
 
 
 def labelme_file(whole: WholeImage) -> list[bytes]:

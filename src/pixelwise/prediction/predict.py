@@ -20,22 +20,31 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.errors import BundleError, ImageError, UsageError
 from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import CHANNELS, DEPTH, LEFT_OVER, PAGES
 from pixelwise.images.files import shown
 from pixelwise.prediction.cluster import label_on_cluster
 from pixelwise.prediction.engines.engine import AUTO, usable_cores
-from pixelwise.prediction.find_images import CLASH_REMEDY, count, images_below, jobs_of, other_files, survey
+from pixelwise.prediction.find_images import (
+    CLASH_REMEDY,
+    count,
+    images_below,
+    jobs_of,
+    other_files,
+    suffixes_for,
+    survey,
+)
 from pixelwise.prediction.joined_outputs import write_joined
 from pixelwise.prediction.label_file import Job, Label, LabelOptions, Record, failed, label_file, names_of
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut
-from pixelwise.prediction.load_model import Model, load
+from pixelwise.prediction.load_model import Model, find_bundle, opened
 from pixelwise.prediction.manifest import FILE_NAME, Manifest, open_manifest, settings_of
 from pixelwise.prediction.outputs import DEFAULT, chosen
 from pixelwise.prediction.stages import Stages
 from pixelwise.prediction.tta import variants_of
-from pixelwise.records import OnProgress, Pixels, Prediction, no_progress
+from pixelwise.records import OnProgress, Prediction, Raster, no_progress
 from pixelwise.trace_events import Listener, nobody
 
 __all__ = ["Summary", "images_below", "predict"]
@@ -135,7 +144,8 @@ def predict(
 
     Args:
         model: an open model, or what `load` takes.
-        images: files, folders and globs. Folders are searched recursively, and `out` mirrors their sub-folders.
+        images: files, folders and globs. Folders are searched recursively, and `out` mirrors their sub-folders. A model
+            of other bands than RGB also takes NumPy arrays (.npy). Pixels without data in any band become void.
         out: folder for the results, created if it does not exist.
         save: outputs: "labels", "index", "overlay", "numpy", "coco", "labelme", "geojson", "confidence", "entropy".
         tta: test-time augmentation, as `Model.predict` takes it. "": none.
@@ -172,10 +182,11 @@ def predict(
     out, paths = Path(out), [Path(image) for image in images]
     options = LabelOptions(chosen(save), tta, tiles)
     check_options(tta, with_flow=tell is not nobody, on_cluster=cluster is not None)
-    found = survey(paths, out, options.save)
+    bundle = model.engine.bundle if isinstance(model, Model) else read_bundle(find_bundle(model))
+    found = survey(paths, out, options.save, suffixes_for(bundle.metadata.bands))
     if not isinstance(model, Model):
         one_core_each = found.total > FEW or cluster is not None
-        model = load(model, threads or (1 if one_core_each else None), engine)
+        model = opened(bundle, threads or (1 if one_core_each else None), engine)
     began = time.perf_counter()
     with open_manifest(out, settings_of(model.digest, model.classes.to_json(), options), fresh=fresh) as manifest:
         tally = RunTally(manifest, found.total, strict, progress)
@@ -352,18 +363,18 @@ def staged(model: Model, tell: Listener) -> Callable[[Job], Label]:
     """Predicts stage by stage and reports what each stage received and produced."""
     stages = Stages(model)
 
-    def label(job: Job, image_HW3: Pixels, decode_ms: float) -> Prediction:
+    def label(job: Job, image_HWN: Raster, decode_ms: float) -> Prediction:
         """As `model.predict`. Raises ImageError, BundleError."""
-        height, width = image_HW3.shape[:2]
-        if is_cut((height, width), model.metadata.policy):
+        height, width = image_HWN.shape[:2]
+        if is_cut((height, width), model.metadata.policy, model.metadata.bands):
             raise ImageError(
                 f"{shown(job.image)}: {width}×{height} pixels, so the image is cut into tiles, and the four stages are "
                 "shown for whole images only. Leave out --flow, or make the image smaller."
             )
         try:
-            passed = stages.run(image_HW3, decode_ms)
+            passed = stages.run(image_HWN, decode_ms)
         except Exception as error:  # onnxruntime's exceptions have no common base class
-            model.engine.run(image_HW3)  # raises the error of the whole network, if there is one
+            model.engine.run(image_HWN)  # raises the error of the whole network, if there is one
             raise BundleError(f"{shown(model.path)}: a stage could not be run alone: {error}") from error
         for event in stages.events(passed):
             tell({**event, "file": shown(job.image)})

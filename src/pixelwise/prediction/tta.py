@@ -8,8 +8,8 @@ A bundle that resizes every image to one input size (`stretch`, `fit`) would und
 is made of overlapping windows of the image, each enlarged by the bundle itself; a smaller one is the image shrunk onto
 a canvas of its original size and padded by reflection. With `native` the image is resized.
 
-Shapes: H, W the image's size; R rows of a strip; C classes; h, w the size of the scores; B, D a window's height and
-width.
+Shapes: H, W the image's size; N bands; R rows of a strip; C classes; h, w the size of the scores; B, D a window's
+height and width.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import UsageError
 from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.prediction.confidence_maps import STRIP_VALUES, probabilities_of_rows
 from pixelwise.prediction.engines.engine import Engine
 from pixelwise.prediction.in_memory import run_bounded
-from pixelwise.prediction.large.tile_plan import PIECEWISE_PIXELS, Tiles, is_large
-from pixelwise.records import Pixels, Prediction, Scores
+from pixelwise.prediction.large.tile_plan import PIECEWISE_PIXELS, Tiles, is_large, most_pixels
+from pixelwise.records import Prediction, Raster, Scores
 
 FLIP = "flip"
 SCALES = (0.5, 4.0)  # the smallest and the largest; time grows with the square
@@ -80,7 +82,7 @@ def variants_of(text: str) -> tuple[Variant, ...]:
     return tuple(Variant(scale, flip) for scale in scales for flip in ((False, True) if FLIP in words else (False,)))
 
 
-def predict_variants(engine: Engine, image_HW3: Pixels, text: str) -> Prediction:
+def predict_variants(engine: Engine, image_HWN: Raster, text: str) -> Prediction:
     """Label an image by the average over TTA variants.
 
     The labels are those of the average at full size. `scores` are the logarithms of the average at the size of the
@@ -92,9 +94,9 @@ def predict_variants(engine: Engine, image_HW3: Pixels, text: str) -> Prediction
     """
     metadata = engine.bundle.metadata
     variants = variants_of(text)
-    height, width = image_HW3.shape[:2]
-    check_size((height, width), variants, metadata.policy)
-    parts = [part for variant in variants for part in scores_of_variant(engine, image_HW3, variant, metadata.policy)]
+    height, width = image_HWN.shape[:2]
+    check_size((height, width), variants, metadata)
+    parts = [part for variant in variants for part in scores_of_variant(engine, image_HWN, variant, metadata.policy)]
     num_classes, h, w = parts[0].scores.shape
     centre_y = ((np.arange(h) + 0.5) * height / h).astype(np.intp)
     centre_x = ((np.arange(w) + 0.5) * width / w).astype(np.intp)
@@ -111,19 +113,20 @@ def predict_variants(engine: Engine, image_HW3: Pixels, text: str) -> Prediction
     return Prediction(labels_HW, scores_Chw, metadata.classes)
 
 
-def check_size(size: tuple[int, int], variants: tuple[Variant, ...], policy: str) -> None:
+def check_size(size: tuple[int, int], variants: tuple[Variant, ...], metadata: Metadata) -> None:
     """Raise UsageError if the image or a variant of it is too large."""
-    if is_large(size, Tiles()):
+    if is_large(size, Tiles(), metadata.bands):
+        most = most_pixels(PIECEWISE_PIXELS, metadata.bands)
         raise UsageError(
-            f"the image has {size[1]}×{size[0]} pixels; test-time augmentation takes up to {PIECEWISE_PIXELS:,}. Leave "
-            "out --tta."
+            f"the image has {size[1]}×{size[0]} pixels; test-time augmentation takes up to {most:,}. Leave out --tta."
         )
     largest = max(variant.scale for variant in variants)
     height, width = scaled(size, largest)
-    if policy == "native" and height * width > MAX_PIXELS:
+    most = most_pixels(MAX_PIXELS, metadata.bands)
+    if metadata.policy == "native" and height * width > most:
         raise UsageError(
             f"--tta: at {largest:g} times its size the image has {width}×{height} pixels; the limit is "
-            f"{MAX_PIXELS:,}. Leave out this scale."
+            f"{most:,}. Leave out this scale."
         )
 
 
@@ -144,32 +147,34 @@ def sum_of_rows(parts: list[VariantScores], width: int, rows: slice, temperature
     return sum_CRW
 
 
-def scores_of_variant(engine: Engine, image_HW3: Pixels, variant: Variant, policy: str) -> Iterator[VariantScores]:
+def scores_of_variant(engine: Engine, image_HWN: Raster, variant: Variant, policy: str) -> Iterator[VariantScores]:
     """Run the bundle on one variant."""
-    height, width = image_HW3.shape[:2]
+    height, width = image_HWN.shape[:2]
     whole = (np.ones(height, np.float32), np.ones(width, np.float32))
     if variant.scale == 1 or policy == "native":
         size = scaled((height, width), variant.scale)
-        yield VariantScores(run(engine, resized(image_HW3, size), variant.flip), 0, 0, (height, width), *whole)
+        yield VariantScores(run(engine, resized(image_HWN, size), variant.flip), 0, 0, (height, width), *whole)
     elif variant.scale < 1:
         h, w = scaled((height, width), variant.scale)
-        canvas = cv2.copyMakeBorder(
-            resized(image_HW3, (h, w)), 0, height - h, 0, width - w, cv2.BORDER_REFLECT
-        )  # in pixels of the image, the canvas has this size:
+        smaller = resized(image_HWN, (h, w))
+        canvas = cv2.copyMakeBorder(smaller, 0, height - h, 0, width - w, cv2.BORDER_REFLECT)
+        padded: Any = np.asarray(canvas, smaller.dtype).reshape(height, width, -1)
+        # in pixels of the image, the canvas has this size:
         size = (round(height * height / h), round(width * width / w))
         down, across = np.ones(size[0], np.float32), np.ones(size[1], np.float32)
-        yield VariantScores(run(engine, np.asarray(canvas, np.uint8), variant.flip), 0, 0, size, down, across)
+        yield VariantScores(run(engine, padded, variant.flip), 0, 0, size, down, across)
     else:
         for top, down in windows(height, variant.scale):
             for left, across in windows(width, variant.scale):
-                part = image_HW3[top : top + len(down), left : left + len(across)]
+                part = image_HWN[top : top + len(down), left : left + len(across)]
                 yield VariantScores(run(engine, part, variant.flip), top, left, (len(down), len(across)), down, across)
 
 
-def run(engine: Engine, image_HW3: Pixels, flip: bool) -> Scores:
+def run(engine: Engine, image_HWN: Raster, flip: bool) -> Scores:
     """The scores of an image, or of its mirror image, mirrored back."""
-    mirrored_HW3 = image_HW3[:, ::-1] if flip else image_HW3
-    _, scores_Chw = run_bounded(engine, np.ascontiguousarray(mirrored_HW3))
+    mirrored_HWN = image_HWN[:, ::-1] if flip else image_HWN
+    contiguous: Any = np.ascontiguousarray(mirrored_HWN)
+    _, scores_Chw = run_bounded(engine, contiguous)
     return np.ascontiguousarray(scores_Chw[:, :, ::-1]) if flip else scores_Chw
 
 
@@ -192,9 +197,12 @@ def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
 
 
-def resized(image_HW3: Pixels, size: tuple[int, int]) -> Pixels:
-    """The image at another size (height, width), shrunk by averaging."""
-    if image_HW3.shape[:2] == size:
-        return image_HW3
-    smooth = cv2.INTER_AREA if size[0] < image_HW3.shape[0] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image_HW3, (size[1], size[0]), interpolation=smooth), np.uint8)
+def resized(image_HWN: Raster, size: tuple[int, int]) -> Raster:
+    """The image at another size (height, width), shrunk by averaging. Next to missing values (NaN), NaN."""
+    if image_HWN.shape[:2] == size:
+        return image_HWN
+    smooth = cv2.INTER_AREA if size[0] < image_HWN.shape[0] else cv2.INTER_LINEAR
+    parts = [image_HWN[:, :, first : first + 4] for first in range(0, image_HWN.shape[2], 4)]  # OpenCV takes 4 bands
+    shrunk = [cv2.resize(np.ascontiguousarray(part), (size[1], size[0]), interpolation=smooth) for part in parts]
+    bands: list[Any] = [np.asarray(part, image_HWN.dtype).reshape(*size, -1) for part in shrunk]
+    return bands[0] if len(bands) == 1 else np.concatenate(bands, axis=2)

@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.records import RGB, Bands
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.server_settings import ServerSettings
 from pixelwise.server.upload_decoder import Decoded, seconds_for, write_message
@@ -37,15 +38,15 @@ class DecoderPool:
         """Start one process now, so that the first upload does not wait; others start when they are needed."""
         self.every[-1].start()
 
-    def decode(self, body: bytes, content_type: str, *, mask: bool = False) -> Decoded:
-        """The body of an upload → its array. Waits for an idle process.
+    def decode(self, body: bytes, content_type: str, *, mask: bool = False, bands: Bands = RGB) -> Decoded:
+        """The body of an upload → its array, of these bands. Waits for an idle process.
 
         Raises:
-            RequestError: not an image of a supported format, too many pixels, damaged, or too slow to decode.
+            RequestError: not an image of a supported format, of other bands, too large, damaged, or too slow to decode.
         """
         one = self.idle.get()
         try:
-            return one.decode(body, content_type, mask, self.settings)
+            return one.decode(body, content_type, {"mask": mask, "bands": bands.to_json()}, self.settings)
         finally:
             self.idle.put(one)
 
@@ -74,15 +75,15 @@ class DecoderProcess:
             )
         return self.process
 
-    def decode(self, body: bytes, content_type: str, mask: bool, settings: ServerSettings) -> Decoded:
-        """As `Decoders.decode`."""
+    def decode(self, body: bytes, content_type: str, wanted: dict[str, Any], settings: ServerSettings) -> Decoded:
+        """As `DecoderPool.decode`. `wanted`: whether it is a mask, and the bands of an image."""
         process = self.start()
         limit_s = seconds_for(0) + seconds_for(settings.max_pixels)  # if it does not end by itself before
         late = threading.Timer(limit_s + (0.0 if self.has_answered else START_S), process.kill)
         late.daemon = True
         late.start()
         ask = {
-            "content_type": content_type[:1000], "mask": mask, "max_bytes": settings.max_bytes,
+            "content_type": content_type[:1000], **wanted, "max_bytes": settings.max_bytes,
             "max_pixels": settings.max_pixels,
         }  # fmt: skip
         assert process.stdin is not None

@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.images.decode import MAX_PIXELS
+from pixelwise.images.false_colour import shown_bands
 from pixelwise.prediction.flow_events import thumbnail
-from pixelwise.prediction.large.tile_plan import WHOLE_PIXELS
-from pixelwise.records import Pixels
+from pixelwise.prediction.large.tile_plan import WHOLE_PIXELS, most_pixels
+from pixelwise.records import RGB, Bands, Pixels, Raster
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.image_memory import RememberedImage
 from pixelwise.server.model_cache import CachedModel, ModelCache
 from pixelwise.softmax import entropy
+from pixelwise.trace_events import finite
 from pixelwise.tracing.activations import InspectedModel, Values
 from pixelwise.tracing.pixel_story import tell_pixel
 from pixelwise.tracing.receptive_field import ReceptiveField
@@ -32,6 +34,7 @@ def refuse_large(opened: CachedModel, seen: RememberedImage) -> None:
     height, width = seen.prediction.labels.shape
     policy = opened.model.metadata.policy
     limit = min(WHOLE_PIXELS[policy], INSIDE_PIXELS if policy == "native" else MAX_PIXELS)
+    limit = most_pixels(limit, opened.model.metadata.bands)
     if height * width > limit:
         raise RequestError(
             413,
@@ -46,7 +49,8 @@ def flow_of(opened: CachedModel, seen: RememberedImage) -> list[dict[str, Any]]:
     """The four stages, each run and timed."""
     refuse_large(opened, seen)
     passed = opened.stages.run(seen.pixels, seen.decode_ms, runs=3)
-    return opened.stages.events(passed)
+    events: list[dict[str, Any]] = finite(opened.stages.events(passed))
+    return events
 
 
 def values_of(opened: CachedModel, seen: RememberedImage, tensor: str | None = None) -> Values:
@@ -111,11 +115,12 @@ def pixel_of(opened: CachedModel, seen: RememberedImage, x: int, y: int) -> dict
     field = scores_field(opened)
     layers = values_of(opened, seen)
     activations = {name: layers[tensor] for name, tensor in opened.inspected.tensors.items()}
-    story = tell_pixel(seen.pixels, seen.prediction, activations, (x, y))
+    story = tell_pixel(seen.pixels, seen.bands, seen.prediction, activations, (x, y))
     return {
         "x": x,
         "y": y,
         "sentences": list(story.sentences),
+        "values": finite(dict(story.values)),
         "label": opened.model.classes.names[int(seen.prediction.labels[y, x])],
         "probability": ranked[0][1],
         "runner_up": {"class": ranked[1][0], "probability": ranked[1][1]} if len(ranked) > 1 else None,
@@ -159,6 +164,7 @@ def model_of(opened: CachedModel, models: ModelCache) -> dict[str, Any]:
         "classes": metadata.classes.to_json(),
         "size": list(metadata.size),
         "policy": metadata.policy,
+        "bands": bands_of(metadata.bands),
         "even_exposure": metadata.even_exposure,
         "stride": metadata.stride,
         "mean": list(metadata.mean),
@@ -171,6 +177,11 @@ def model_of(opened: CachedModel, models: ModelCache) -> dict[str, Any]:
         "licence": metadata.licence,
         "has_run": opened.run is not None,
     }
+
+
+def bands_of(bands: Bands) -> dict[str, Any]:
+    """The bands that a model takes, and which three of them are shown as red, green and blue."""
+    return {**bands.to_json(), "rgb": bands == RGB, "shown": list(shown_bands(bands))}
 
 
 def scores_field(opened: CachedModel) -> dict[str, Any] | None:
@@ -192,7 +203,7 @@ def influence_of(opened: CachedModel, seen: RememberedImage, x: int, y: int, gri
     whole = seen.prediction.probabilities(x, y)[name]
     height, width = seen.prediction.labels.shape
     columns = max(round(grid * width / height), 1)
-    grey = seen.pixels[::4, ::4].reshape(-1, 3).mean(axis=0).astype(np.uint8)
+    grey = mean_of_bands(seen.pixels[::4, ::4])
     drops = []
     for column in range(columns):
         covered = seen.pixels.copy()
@@ -200,6 +211,16 @@ def influence_of(opened: CachedModel, seen: RememberedImage, x: int, y: int, gri
         covered[rows, column * width // columns : (column + 1) * width // columns] = grey
         drops.append(whole - opened.model.predict(covered).probabilities(x, y)[name])
     return {"x": x, "y": y, "class": name, "probability": whole, "row": row, "rows": grid, "drop": drops}
+
+
+def mean_of_bands(pixels_HWN: Raster) -> NDArray[Any]:
+    """The mean of each band's finite values, [N], in the type of the pixels; 0 where there are none."""
+    means = []
+    for band in range(pixels_HWN.shape[2]):
+        values = pixels_HWN[:, :, band]
+        known = values[np.isfinite(values)]
+        means.append(known.mean(dtype=np.float64) if known.size else 0.0)
+    return np.array(means).astype(pixels_HWN.dtype)
 
 
 def wrong_scale_of(opened: CachedModel, seen: RememberedImage) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The images that the page shows, kept for a while so that it need not upload them again.
 
-Shapes: H, W the image's own size; C classes; h, w the size of the scores.
+Shapes: H, W the image's own size; N its bands; C classes; h, w the size of the scores.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
-from pixelwise.records import Pixels, Prediction
+from pixelwise.records import RGB, Bands, Prediction, Raster
 from pixelwise.server.error_responses import unknown_image
 
 
@@ -19,13 +19,14 @@ from pixelwise.server.error_responses import unknown_image
 class RememberedImage:
     """One image, its prediction, and what was computed for it since."""
 
-    pixels: Pixels  # [H, W, 3]
+    pixels: Raster  # [H, W, N] as the model takes it
     prediction: Prediction
     decode_ms: float
     predict_ms: float
     format: str
     bytes: int
     sha256: str = ""  # of the uploaded bytes, so that a client can match the answer to its request
+    bands: Bands = RGB
     layers: dict[str, Any] = field(default_factory=dict)  # name → [channels, h, w]; kept for the newest images only
 
 
@@ -56,8 +57,8 @@ class ImageMemory:
             return self.seen[name]
 
     def pixels(self) -> int:
-        """The size of all images in pixels; scores count as one pixel per four bytes."""
-        return sum(seen.prediction.labels.size + seen.prediction.scores.nbytes // 4 for seen in self.seen.values())
+        """The size of all images in pixels of three bytes; scores count as one pixel per four bytes."""
+        return sum(seen.pixels.nbytes // 3 + seen.prediction.scores.nbytes // 4 for seen in self.seen.values())
 
     def forget_layers(self) -> None:
         """Layers take several megabytes per image: only the newest images keep theirs."""

@@ -16,10 +16,11 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from numpy.typing import NDArray
 
 from pixelwise.images.image_files import encode_label_png
-from pixelwise.records import ClassList, Labels, Prediction
+from pixelwise.records import RGB, ClassList, Labels, Prediction, Raster
 from pixelwise.server.image_memory import RememberedImage
 
 BLOCK_PIXELS = 1 << 17  # encoded at a time
+SAMPLED_PIXELS = 1 << 18  # for the range of values
 AT_ONCE_PIXELS = 1 << 20  # labels of a larger image are streamed
 
 
@@ -142,8 +143,21 @@ def for_page(name: str, seen: RememberedImage) -> Response:
         "temperature": prediction.temperature,
         "format": seen.format,
         "bytes": seen.bytes,
+        "ranges": [] if seen.bands == RGB else ranges_of(seen.pixels),
     }
     return packed(header, prediction.labels, prediction.scores)
+
+
+def ranges_of(pixels_HWN: Raster) -> list[list[float]]:
+    """For each band, the values below which 2 % and 98 % of a sample of its finite values lie; 0 and 1 without any."""
+    step = max(int((pixels_HWN.shape[0] * pixels_HWN.shape[1] / SAMPLED_PIXELS) ** 0.5), 1)
+    found = []
+    for band in range(pixels_HWN.shape[2]):
+        values = pixels_HWN[::step, ::step, band]
+        known = values[np.isfinite(values)]
+        low, high = np.percentile(known, (2, 98)) if known.size else (0.0, 1.0)
+        found.append([float(low), float(high)])
+    return found
 
 
 def mapped(labels_HW: Labels, classes: ClassList, onto: ClassList) -> Labels:

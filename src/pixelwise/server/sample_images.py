@@ -6,15 +6,16 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.errors import PixelwiseError
+from pixelwise.images.false_colour import false_colour
 from pixelwise.images.image_files import encode_png
 from pixelwise.prediction.load_model import Model
-from pixelwise.records import VOID, Labels, Pixels, Sample
+from pixelwise.records import RGB, VOID, Bands, Labels, Raster, Sample
 from pixelwise.scenes.render_scene import SCENE_CLASSES, render_scene
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.responses import mapped
@@ -43,8 +44,10 @@ class Samples:
     """The sample images of a model: first its run's held-out images that are still on this machine."""
 
     def __init__(self, model: Model, run: Path | None) -> None:
-        self.classes, self.golden = model.classes, cast(Pixels, model.engine.bundle.golden.image)
-        self.shared_classes = len(set(SCENE_CLASSES.names) & set(model.classes.names))
+        self.classes, self.bands = model.classes, model.metadata.bands
+        self.golden = model.engine.bundle.golden.image
+        shared = set(SCENE_CLASSES.names) & set(model.classes.names)
+        self.shared_classes = len(shared) if self.bands == RGB else 0  # scenes are RGB
         self.held_out = held_out_pairs(run)
         self.mask_ids = mask_ids_of(run)
         self.kept: dict[str, tuple[bytes, bytes]] = {}
@@ -56,16 +59,17 @@ class Samples:
             self.examples.append(
                 SampleImage(GOLDEN, "the model’s own test image", "part of its file; it has no true mask", False)
             )
-        self.examples += [
-            SampleImage(f"scene-{i}", f"street scene {number + 1}", "rendered, with an exact mask")
-            for number, i in enumerate(SCENES)
-        ]
+        if self.bands == RGB:
+            self.examples += [
+                SampleImage(f"scene-{i}", f"street scene {number + 1}", "rendered, with an exact mask")
+                for number, i in enumerate(SCENES)
+            ]
 
     def to_json(self) -> list[dict[str, Any]]:
         return [vars(example) for example in self.examples]
 
-    def read(self, name: str) -> tuple[Pixels, Labels]:
-        """Pixels [H, W, 3] and true labels [H, W] in this model's classes, void where it has no such class."""
+    def read(self, name: str) -> tuple[Raster, Labels]:
+        """Pixels [H, W, N] and true labels [H, W] in this model's classes, void where it has no such class."""
         kind, _, number = name.rpartition("-")
         if name not in {example.name for example in self.examples}:
             raise RequestError(404, "sample-unknown", "There is no such sample.", "List them with GET /v1/samples.")
@@ -75,17 +79,17 @@ class Samples:
             return self.scene(int(number), SCENE_PX)
         return self.read_held_out(int(number))
 
-    def read_held_out(self, index: int) -> tuple[Pixels, Labels]:
+    def read_held_out(self, index: int) -> tuple[Raster, Labels]:
         sample = self.held_out[index]
         try:
-            return read_held_out(sample, self.mask_ids, len(self.classes))
+            return read_held_out(sample, self.bands, self.mask_ids, len(self.classes))
         except PixelwiseError as error:
             raise RequestError(
                 410, "sample-gone", "This image is no longer at its recorded path.", "Choose another one."
             ) from error
 
-    def labelled(self, most: int) -> tuple[str, Iterator[tuple[Pixels, Labels]]] | None:
-        """Images [H, W, 3] and true labels [H, W] to score this model on, and what they are; None if there are none.
+    def labelled(self, most: int) -> tuple[str, Iterator[tuple[Raster, Labels]]] | None:
+        """Images [H, W, N] and true labels [H, W] to score this model on, and what they are; None if there are none.
 
         They are the first of the run's held-out images or, without any, rendered scenes.
         """
@@ -99,7 +103,7 @@ class Samples:
             return source, (self.scene(1000 + i, SCORED_SCENE_PX) for i in range(most))
         return None
 
-    def scene(self, number: int, size: tuple[int, int]) -> tuple[Pixels, Labels]:
+    def scene(self, number: int, size: tuple[int, int]) -> tuple[Raster, Labels]:
         pixels, labels = render_scene(SEED, number, *size)
         return pixels, mapped(labels, SCENE_CLASSES, self.classes)
 
@@ -107,7 +111,7 @@ class Samples:
         """Image and true mask as PNG, with a cache of the latest."""
         if name not in self.kept:
             pixels, labels = self.read(name)
-            self.kept[name] = (encode_png(pixels), encode_png(labels))
+            self.kept[name] = (encode_png(false_colour(pixels, self.bands)), encode_png(labels))
             while len(self.kept) > KEPT:
                 self.kept.pop(next(iter(self.kept)))
         return self.kept[name]
@@ -136,10 +140,16 @@ def held_out_pairs(run: Path | None) -> list[Sample]:
     return [one for one in samples if one.image.is_file() and one.mask is not None and one.mask.is_file()]
 
 
-def read_held_out(sample: Sample, mask_ids: dict[int, int], classes: int) -> tuple[Pixels, Labels]:
-    """Pixels [H, W, 3] and true labels [H, W], read as in the run. Raises PixelwiseError."""
-    pixels = read_sample_image(sample)
+def read_held_out(sample: Sample, bands: Bands, mask_ids: dict[int, int], classes: int) -> tuple[Raster, Labels]:
+    """Pixels [H, W, N] and true labels [H, W], read as in the run. Raises PixelwiseError."""
+    pixels = read_sample_image(sample, bands)
     return pixels, read_sample_mask(sample, mask_ids, classes, (pixels.shape[0], pixels.shape[1]))
+
+
+def bands_of(run: Path) -> Bands:
+    """The bands of a run's images."""
+    stored = data_of(run).get("bands")
+    return Bands.from_json(stored) if stored else RGB
 
 
 def mask_ids_of(run: Path | None) -> dict[int, int]:

@@ -6,7 +6,7 @@ harms nothing here: the server kills this process and starts another. It imports
 Requests come through standard input, answers go to standard output. Each message is the length of a JSON header as a
 little-endian uint32, the header, and as many bytes as its `bytes` says.
 
-    request  {"bytes", "content_type", "mask", "max_bytes", "max_pixels"} and the body of the upload
+    request  {"bytes", "content_type", "mask", "bands", "max_bytes", "max_pixels"} and the body of the upload
     answer   {"bytes", "shape", "dtype", "format", "size", "sha256"} and the array
              {"bytes": 0, "refused": [status, kind, message, remedy]}
 """
@@ -29,14 +29,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from pixelwise.errors import OtherBandsError
 from pixelwise.heap import give_back
-from pixelwise.images.decode import mask_ids_of, opened_pixels
+from pixelwise.images.decode import mask_ids_of
 from pixelwise.images.files import Refusal
-from pixelwise.images.image_header import OpenedImage, open_image
+from pixelwise.images.input_image import InputImage
+from pixelwise.images.read_as import OTHER_BANDS_REMEDY
+from pixelwise.records import Bands
 
 MULTIPART = "multipart/form-data"
 MOST_PARTS = 16
-UNSUPPORTED = ("not-an-image", "unread-kind", "missing-extra")  # refusals of files that are not damaged
+UPLOAD = "upload"  # its name in errors
+UNSUPPORTED = ("not-an-image", "unread-kind", "missing-extra", "bands")  # refusals of files that are not damaged
 PIECE_BYTES = 1 << 20
 LARGE_BYTES = 1 << 20  # of an upload, after which the decoder's memory is returned to the system
 MEMORY_BYTES = 3 << 30  # of address space, where the system can limit it; imports take a third of this
@@ -52,8 +56,8 @@ class UploadRefused(Exception):
 class Decoded(NamedTuple):
     """An upload that became an array."""
 
-    array: NDArray[Any]  # uint8 [H, W, 3], or a mask's ids [H, W]
-    format: str  # of an image, such as "PNG"; of a mask: ""
+    array: NDArray[Any]  # [H, W, bands] as the model takes it, or a mask's ids [H, W]
+    format: str  # of an image, such as "PNG" or "NumPy"; of a mask: ""
     size: int  # bytes as they were sent
     sha256: str  # of these bytes, so that a client can match an answer with its request
 
@@ -115,7 +119,7 @@ def decoded(ask: dict[str, Any], body: bytes) -> Decoded:
         end_by_itself(ask["max_pixels"])
         try:
             with Image.open(io.BytesIO(data)) as header:
-                refuse_large(header, ask["max_pixels"])
+                refuse_large(header.size, ask["max_pixels"])
         except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
             pass  # `mask_ids_of` reports what is wrong
         try:
@@ -123,18 +127,33 @@ def decoded(ask: dict[str, Any], body: bytes) -> Decoded:
         except Refusal as refusal:
             raise UploadRefused(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
     try:
-        opened = opened_within(data, ask["max_pixels"])
-        return Decoded(opened_pixels(data, opened), opened.format, len(data), digest)
+        encoded = encoded_within(data, Bands.from_json(ask["bands"]), ask["max_pixels"])
+        return Decoded(encoded.decode()[0], encoded.format, len(data), digest)
+    except OtherBandsError as error:
+        message = str(error).removeprefix(f"{UPLOAD}: ").removesuffix(OTHER_BANDS_REMEDY).strip()
+        raise UploadRefused(422, "other-bands", f"The image {message}", OTHER_BANDS_REMEDY) from error
     except Refusal as refusal:
         raise unusable(refusal) from refusal
 
 
-def opened_within(data: bytes, max_pixels: int) -> OpenedImage:
-    """An image that has no more pixels than allowed; mostly, only its header is read. Raises Refusal, UploadRefused."""
-    opened = open_image(data)
-    refuse_large(opened.image, max_pixels)
-    end_by_itself(opened.image.width * opened.image.height)
-    return opened
+def encoded_within(data: bytes, bands: Bands, max_pixels: int) -> InputImage:
+    """An image that has no more pixels than allowed, not yet decoded; mostly, only its header is read.
+
+    Raises:
+        Refusal, OtherBandsError: as `InputImage`.
+        UploadRefused: it is too large.
+    """
+    encoded = InputImage(data, bands, UPLOAD)
+    refuse_large((encoded.width, encoded.height), max_pixels)
+    if encoded.stored_pixels > max_pixels:
+        has = (
+            f"The image has {encoded.width}×{encoded.height} pixels of many bands, as much as {encoded.stored_pixels:,}"
+        )
+        raise UploadRefused(
+            413, "too-large", f"{has} pixels of three; the limit is {max_pixels:,}.", "Send a smaller image."
+        )
+    end_by_itself(encoded.stored_pixels)
+    return encoded
 
 
 def unusable(refusal: Refusal) -> UploadRefused:
@@ -149,13 +168,13 @@ def unusable(refusal: Refusal) -> UploadRefused:
     if refusal.kind == "too-large":
         return UploadRefused(413, "too-large", message, "Send a smaller image.")
     if refusal.kind in UNSUPPORTED:
-        remedy = refusal.remedy if refusal.kind == "missing-extra" else "Convert it to PNG or JPEG."
+        remedy = refusal.remedy if refusal.kind in ("missing-extra", "bands") else "Convert it to PNG or JPEG."
         return UploadRefused(415, "image-unreadable", message, remedy)
     return UploadRefused(422, "image-damaged", message, SAVE)
 
 
-def refuse_large(image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
+def refuse_large(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
     if width * height > max_pixels:
         has = f"The image has {width}×{height} = {width * height:,} pixels"
         raise UploadRefused(413, "too-large", f"{has}; the limit is {max_pixels:,} pixels.", "Send a smaller image.")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.bundle.onnx_graph import Graph, batched, extract, nodes_between, parse
 from pixelwise.prediction.load_model import Model
-from pixelwise.records import Labels, Pixels, Scores
+from pixelwise.records import Labels, Raster, Scores
 from pixelwise.tracing.network_layers import Layer, layers
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ class InspectedModel:
         rows, _ = layers(self.model, self.model.engine.bundle.golden.image)
         return {row.name: row for row in rows}
 
-    def run(self, image_HW3: Pixels, wanted: Iterable[str] = ()) -> Values:
+    def run(self, image_HWN: Raster, wanted: Iterable[str] = ()) -> Values:
         """Values of `wanted`, or of every named layer; only these are copied out of the runtime."""
         names = list(dict.fromkeys(wanted or self.tensors.values()))
-        outputs = self.session("layers", self.layer_graph).run(names, {"image": image_HW3})
+        outputs = self.session("layers", self.layer_graph).run(names, {"image": image_HWN})
         return {name: output[0] for name, output in zip(names, outputs, strict=True)}
 
     def layer_graph(self) -> bytes:
@@ -77,17 +77,17 @@ class InspectedModel:
         place = self.graph.producer.get(tensor)
         return None if place is None else self.graph.nodes[place]
 
-    def without_skips(self, image_HW3: Pixels, off: Iterable[str]) -> tuple[Labels, Scores]:
+    def without_skips(self, image_HWN: Raster, off: Iterable[str]) -> tuple[Labels, Scores]:
         """Labels and scores with the named skip connections multiplied by zero."""
         keep = {f"keep {name}": np.array(name not in set(off), np.float32) for name in self.skips}
         session = self.session("skips", lambda: with_switches(self.graph, self.skips))
-        labels, scores = session.run(["labels", "scores"], {"image": image_HW3, **keep})
+        labels, scores = session.run(["labels", "scores"], {"image": image_HWN, **keep})
         return labels, scores
 
-    def wrongly_scaled(self, image_HW3: Pixels) -> Labels:
+    def wrongly_scaled(self, image_HWN: Raster) -> Labels:
         """Labels for an input that is 255 times too large: not scaled to 0–1 before it is normalised."""
         session = self.session("scale", lambda: wrongly_scaled(self.graph, self.first, self.model.metadata))
-        labels: Labels = session.run(["labels"], {"image": image_HW3})[0]
+        labels: Labels = session.run(["labels"], {"image": image_HWN})[0]
         return labels
 
     def session(self, name: str, make: Any) -> Any:
@@ -168,7 +168,7 @@ def wrongly_scaled(graph: Graph, first: str, metadata: Metadata) -> bytes:
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     mean, std = np.array(metadata.mean, np.float32), np.array(metadata.std, np.float32)
-    constants = {"times": np.float32(255), "more": (254 * mean / std).reshape(1, 3, 1, 1)}
+    constants = {"times": np.float32(255), "more": (254 * mean / std).reshape(1, -1, 1, 1)}
     for name, value in constants.items():
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), f"wrong scale {name}"))
     for node in model.graph.node:

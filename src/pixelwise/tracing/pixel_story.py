@@ -1,6 +1,6 @@
 """One pixel explained: its label, the model's confidence, its neighbourhood, the layers' responses. All is computed.
 
-Shapes: H, W the image's own size; C classes; hs, ws the size of the scores; c, h, w of a layer's output.
+Shapes: H, W the image's own size; N its bands; C classes; hs, ws the size of the scores; c, h, w of a layer's output.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import UsageError
-from pixelwise.records import Colour, Labels, Pixels, Prediction, Scores, bilinear_lookup
+from pixelwise.images.false_colour import false_colour
+from pixelwise.records import RGB, Bands, Colour, Labels, Prediction, Raster, Scores, bilinear_lookup
 from pixelwise.softmax import softmax
 
 AROUND_PX = 4  # half the side of the square neighbourhood
 NEAR_PX = 64  # how far away a boundary is searched
 CANDIDATES = 256  # positions among which the least certain pixel is searched
+LISTED = 16  # bands in words
 SURE = (  # minimum probability → in words
     (0.95, "almost certain"),
     (0.8, "confident"),
@@ -45,7 +47,8 @@ class PixelStory:
     x: int
     y: int
     chosen: str  # how this pixel was chosen, in words
-    colour: Colour
+    colour: Colour  # as it is shown
+    values: Mapping[str, float]  # band → stored value, NaN where there is none; empty for RGB
     label: str
     probability: float  # of its label, 0–1
     runner_up: str | None  # the second most probable class; None where there is only one class
@@ -62,7 +65,8 @@ class PixelStory:
 
 
 def tell_pixel(
-    image_HW3: Pixels,
+    image_HWN: Raster,
+    bands: Bands,
     prediction: Prediction,
     activations: Mapping[str, NDArray[np.float32]],
     pixel: tuple[int, int] | None = None,
@@ -70,7 +74,8 @@ def tell_pixel(
     """Explain one pixel.
 
     Args:
-        image_HW3: uint8 RGB.
+        image_HWN: as the model takes it.
+        bands: its bands.
         activations: layer → its output [c, h, w].
         pixel: (x, y) from the top left; None: where the model is least certain.
 
@@ -96,12 +101,14 @@ def tell_pixel(
     around = neighbourhood(prediction, x, y)
     boundary_px = distance_to_boundary(prediction.labels, x, y)
     confidence = in_words(probabilities[label])
-    red, green, blue = (int(value) for value in image_HW3[y, x])
+    red, green, blue = (int(value) for value in false_colour(image_HWN[y : y + 1, x : x + 1], bands)[0, 0])
+    values = dict(zip(bands.names, image_HWN[y, x].tolist(), strict=True)) if bands != RGB else {}
     return PixelStory(
         x=x,
         y=y,
         chosen=chosen,
         colour=(red, green, blue),
+        values=values,
         label=label,
         probability=probabilities[label],
         runner_up=runner_up,
@@ -111,7 +118,10 @@ def tell_pixel(
         neighbourhood=around,
         boundary_px=boundary_px,
         answers=strongest_answers(activations, (x + 0.5) / width, (y + 0.5) / height),
-        sentences=sentences(label, probabilities, runner_up, confidence, around, boundary_px),
+        sentences=(
+            *sentences(label, probabilities, runner_up, confidence, around, boundary_px),
+            *([values_in_words(values)] if values else []),
+        ),
     )
 
 
@@ -170,6 +180,13 @@ def strongest_answers(activations: Mapping[str, NDArray[np.float32]], u: float, 
         value = float(here[channel])
         answers.append(LayerResponse(name, channel, value, abs(value) / usual if usual else 0.0))
     return tuple(answers)
+
+
+def values_in_words(values: Mapping[str, float]) -> str:
+    """ "Its values: nir 0.42, red 0.1, swir no data"."""
+    listed = [f"{band} {f'{value:.6g}' if np.isfinite(value) else 'no data'}" for band, value in values.items()]
+    more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
+    return f"Its values: {', '.join(listed[:LISTED])}{more}."
 
 
 def in_words(probability: float) -> str:

@@ -1,6 +1,6 @@
 """Checks of a prediction: each warning says what looks wrong, with its numbers, and what to do.
 
-Shapes: H, W the image's own size; C classes; h, w the size of the scores.
+Shapes: H, W the image's own size; N its bands; C classes; h, w the size of the scores.
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pixelwise.bundle.onnx_graph import StoredMetadata
-from pixelwise.records import Pixels, Prediction
+from pixelwise.images.false_colour import false_colour
+from pixelwise.prediction.missing_data import without_data
+from pixelwise.records import RGB, Bands, Pixels, Prediction, Raster
 from pixelwise.tracing.network_layers import Layer
 from pixelwise.training.observations import images_of
 
 ONE_CLASS = 0.98  # share of the pixels
 UNSURE = 0.35  # mean confidence, from chance (0) to certainty (1), below which a mask is not usable
 UNLIKE = 0.15  # how far the mean confidence may be below the accuracy on held-out images
+EMPTY = 0.1  # share of the pixels
+OUTSIDE = 0.5  # share of a band's values; of the training images, 1 % lie outside
 FLAT_SHADES = 2  # between the darkest and the brightest value
 SHRUNK = 3.0  # image size over input size
 SPECKS = 0.02  # share of pixels in specks
@@ -45,27 +50,28 @@ class PredictionWarning:
 
 
 def check_prediction(
-    pixels_HW3: Pixels, prediction: Prediction, metadata: StoredMetadata, layers: Iterable[Layer] = ()
+    image_HWN: Raster, prediction: Prediction, metadata: StoredMetadata, layers: Iterable[Layer] = ()
 ) -> list[PredictionWarning]:
     """What looks wrong with a prediction, most serious first; empty where nothing does.
 
     Args:
-        pixels_HW3: the image, uint8.
+        image_HWN: the image, as the model takes it.
         prediction: its labels and scores.
         metadata: of the bundle; its provenance has the model's validation scores.
         layers: measured on this image; those that are mostly silent are reported.
     """
-    confidence = prediction.confidence
+    confidence, bands = prediction.confidence, metadata.bands
+    size, picture_HW3 = (image_HWN.shape[0], image_HWN.shape[1]), false_colour(image_HWN, bands)
     found = [
         broken(prediction),
-        flat(pixels_HW3) or one_class(prediction),
+        empty(image_HWN) or flat(image_HWN, bands) or out_of_range(image_HWN, bands) or one_class(prediction),
         unsure(confidence, prediction),
         unlike_training(confidence, metadata),
-        follows_brightness(pixels_HW3, prediction),
+        follows_brightness(picture_HW3, prediction),
         specks(prediction),
-        shrunk(pixels_HW3, prediction, metadata) or too_small(pixels_HW3, metadata),
-        stretched(pixels_HW3, metadata),
-        grey(pixels_HW3),
+        shrunk(size, prediction, metadata) or too_small(size, metadata),
+        stretched(size, metadata),
+        grey(picture_HW3) if bands == RGB else None,
         never_predicted(metadata),
         *(silent(layer) for layer in layers),
     ]
@@ -82,13 +88,60 @@ def broken(prediction: Prediction) -> PredictionWarning | None:
     )
 
 
-def flat(pixels_HW3: Pixels) -> PredictionWarning | None:
-    if int(pixels_HW3.max()) - int(pixels_HW3.min()) > FLAT_SHADES:
+def empty(image_HWN: Raster) -> PredictionWarning | None:
+    missing_HW = without_data(image_HWN)
+    share = 0.0 if missing_HW is None else float(missing_HW.mean())
+    if share < EMPTY:
+        return None
+    return PredictionWarning(
+        "no-data",
+        f"{share:.1%} of the pixels have no data in any band.",
+        "Their labels mean nothing. Crop the image to where it has data.",
+    )
+
+
+def flat(image_HWN: Raster, bands: Bands) -> PredictionWarning | None:
+    shades = (shades_of(image_HWN[:, :, band], bands, band) for band in range(len(bands)))
+    if any(spread > FLAT_SHADES for spread in shades):
         return None
     return PredictionWarning(
         "flat",
         "The image is a single flat colour: nothing in it distinguishes the classes.",
         "Check that this is the right image and that its exposure is correct.",
+    )
+
+
+def shades_of(values_HW: NDArray[Any], bands: Bands, band: int) -> float:
+    """Between the darkest and the brightest value of a band, of 255 between its low and high."""
+    known = values_HW[np.isfinite(values_HW)] if values_HW.dtype.kind == "f" else values_HW
+    if not known.size:
+        return 0.0
+    return (float(known.max()) - float(known.min())) * 255 / (bands.high[band] - bands.low[band])
+
+
+def out_of_range(image_HWN: Raster, bands: Bands) -> PredictionWarning | None:
+    """Values that training images did not have: another unit, scale or sensor."""
+    if bands.dtype == "uint8":
+        return None
+    outside = {}
+    for band, name in enumerate(bands.names):
+        values = image_HWN[::4, ::4, band]
+        known = values[np.isfinite(values)]
+        if known.size:
+            outside[name] = float(((known < bands.low[band]) | (known > bands.high[band])).mean())
+    far = [name for name, share in outside.items() if share > OUTSIDE]
+    if not far:
+        return None
+    name = max(far, key=outside.__getitem__)
+    band = bands.names.index(name)
+    values = image_HWN[:, :, band]
+    known = values[np.isfinite(values)]
+    return PredictionWarning(
+        "values-outside",
+        f"{outside[name]:.0%} of the values of the band {name} ({known.min():.6g} to {known.max():.6g}) lie outside "
+        f"the range of the training images ({bands.low[band]:.6g} to {bands.high[band]:.6g})"
+        + (f"; so do those of {len(far) - 1} more bands." if len(far) > 1 else "."),
+        "Check the unit and scale of the values (reflectance 0–1 or 0–10,000?), or train with images like this one.",
     )
 
 
@@ -170,8 +223,8 @@ def specks(prediction: Prediction) -> PredictionWarning | None:
     )
 
 
-def too_small(pixels_HW3: Pixels, metadata: StoredMetadata) -> PredictionWarning | None:
-    height, width = pixels_HW3.shape[:2]
+def too_small(size: tuple[int, int], metadata: StoredMetadata) -> PredictionWarning | None:
+    height, width = size
     h, w = metadata.size
     if metadata.policy == "native" or (2 * height > h and 2 * width > w):
         return None
@@ -182,8 +235,8 @@ def too_small(pixels_HW3: Pixels, metadata: StoredMetadata) -> PredictionWarning
     )
 
 
-def shrunk(pixels_HW3: Pixels, prediction: Prediction, metadata: StoredMetadata) -> PredictionWarning | None:
-    height, width = pixels_HW3.shape[:2]
+def shrunk(size: tuple[int, int], prediction: Prediction, metadata: StoredMetadata) -> PredictionWarning | None:
+    height, width = size
     _, h, w = prediction.scores.shape
     times = max(height / (h * metadata.stride), width / (w * metadata.stride))
     if times <= SHRUNK:
@@ -196,8 +249,8 @@ def shrunk(pixels_HW3: Pixels, prediction: Prediction, metadata: StoredMetadata)
     )
 
 
-def stretched(pixels_HW3: Pixels, metadata: StoredMetadata) -> PredictionWarning | None:
-    height, width = pixels_HW3.shape[:2]
+def stretched(size: tuple[int, int], metadata: StoredMetadata) -> PredictionWarning | None:
+    height, width = size
     h, w = metadata.size
     ratio = (width / height) / (w / h)
     if metadata.policy != "stretch" or 1 / STRETCHED < ratio < STRETCHED:

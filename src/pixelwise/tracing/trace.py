@@ -1,6 +1,7 @@
 """The verb `trace`: one image followed through the model.
 
-Shapes: H, W the image's own size; h, w the input size of the network; C classes; hs, ws the size of the scores.
+Shapes: H, W the image's own size; N its bands; h, w the input size of the network; C classes; hs, ws the size of the
+scores.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pixelwise.bundle.onnx_graph import Traceable
-from pixelwise.errors import UsageError
+from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown
-from pixelwise.images.image_files import encode_label_png, read_image
+from pixelwise.images.image_files import encode_label_png
+from pixelwise.prediction.load_model import as_input
 from pixelwise.prediction.stages import HOW_TIMED, RUNS, Stages
-from pixelwise.records import Pixels, Prediction
+from pixelwise.records import Pixels, Prediction, Raster
 from pixelwise.trace_events import VERSION, Event, finite
 from pixelwise.tracing.network_layers import Layer, layers
 from pixelwise.tracing.pixel_story import PixelStory, tell_pixel
@@ -33,7 +33,8 @@ class Trace:
 
     file: str | None  # None for an array
     digest: str  # of the model
-    image: Pixels
+    image: Raster  # [H, W, N] as the model takes it
+    picture: Pixels  # [H, W, 3] of it, for display
     prediction: Prediction
     flow: tuple[Event, ...]  # the four stages
     layers: tuple[Layer, ...]
@@ -68,7 +69,7 @@ class Trace:
         from pixelwise.tracing.trace_text import show_trace  # rich is needed only for printing
 
         return show_trace(
-            self.file, self.digest, self.image, self.prediction, self.flow, self.layers, self.pixel, self.findings
+            self.file, self.digest, self.picture, self.prediction, self.flow, self.layers, self.pixel, self.findings
         )
 
     def labels_png(self) -> bytes:
@@ -76,12 +77,13 @@ class Trace:
         return encode_label_png(self.prediction.labels, self.prediction.classes)
 
 
-def trace(model: Traceable, image: Pixels | str | Path, pixel: tuple[int, int] | None = None) -> Trace:
+def trace(model: Traceable, image: Raster | str | Path, pixel: tuple[int, int] | None = None) -> Trace:
     """Trace an image through a model: the four stages, every layer, and why one pixel got its label.
 
     Args:
         model: an open model, as `load` returns it.
-        image: uint8 [H, W, 3] RGB, or the path of an image file.
+        image: what `Model.predict` takes: uint8 [H, W, 3] RGB, or [H, W, N] of the model's bands; or the path of an
+            image file.
         pixel: (x, y) from the top left, in pixels. None: the pixel of which the model is least sure.
 
     Returns:
@@ -99,20 +101,16 @@ def trace(model: Traceable, image: Pixels | str | Path, pixel: tuple[int, int] |
         (4, 40)
     """
     began = time.perf_counter()
-    if isinstance(image, (str, Path)):
-        file, pixels_HW3 = shown(image), np.ascontiguousarray(read_image(Path(image)))
-    else:
-        file, pixels_HW3 = None, np.ascontiguousarray(image)
+    file = shown(image) if isinstance(image, (str, Path)) else None
+    pixels_HWN = as_input(image, model.metadata.bands)
     decode_ms = (time.perf_counter() - began) * 1e3 if file else 0.0
-    if pixels_HW3.dtype != np.uint8 or pixels_HW3.ndim != 3 or pixels_HW3.shape[2] != 3 or not pixels_HW3.size:
-        raise UsageError(f"the image is {pixels_HW3.dtype} {list(pixels_HW3.shape)}; expected uint8 [H, W, 3], RGB.")
     place = None if pixel is None else (int(pixel[0]), int(pixel[1]))
-    return trace_pixels(model, pixels_HW3, place, file=file, decode_ms=decode_ms)
+    return trace_pixels(model, pixels_HWN, place, file=file, decode_ms=decode_ms)
 
 
 def trace_pixels(
     model: Traceable,
-    image_HW3: Pixels,
+    image_HWN: Raster,
     pixel: tuple[int, int] | None,
     *,
     file: str | None = None,
@@ -126,18 +124,20 @@ def trace_pixels(
         prediction: what the model predicted for this image; None: taken from the traced run.
     """
     stages = Stages(model)
-    passed = stages.run(image_HW3, decode_ms, RUNS)
+    passed = stages.run(image_HWN, decode_ms, RUNS)
     if prediction is None:
         prediction = Prediction(passed.labels, passed.scores, model.classes, model.metadata.temperature)
-    rows, activations = layers(model, image_HW3)
+    rows, activations = layers(model, image_HWN)
+    bands = model.metadata.bands
     return Trace(
         file=file,
         digest=model.digest,
-        image=image_HW3,
+        image=image_HWN,
+        picture=false_colour(image_HWN, bands),
         prediction=prediction,
         flow=tuple(stages.events(passed)),
         layers=rows,
-        pixel=tell_pixel(image_HW3, prediction, activations, pixel),
+        pixel=tell_pixel(image_HWN, bands, prediction, activations, pixel),
         confidence=prediction.confidence,
-        findings=tuple(check_prediction(image_HW3, prediction, model.metadata, rows)),
+        findings=tuple(check_prediction(image_HWN, prediction, model.metadata, rows)),
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
-
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.overlay import overlay
 from pixelwise.reports.charts import history_charts
@@ -34,7 +32,7 @@ def page_of(trace: Trace, model: Model, title: str) -> str:
     epochs = [event for event in events if event.get("event") == "epoch"]
     metrics: dict[str, Any] = model.metadata.provenance.get("metrics") or {}
     caption = f"its labels; the ring marks pixel ({pixel.x}, {pixel.y})"
-    labelled = marked_at(overlay(trace.image, prediction.labels, prediction.classes), pixel.x, pixel.y)
+    labelled = marked_at(overlay(trace.picture, prediction.labels, prediction.classes), pixel.x, pixel.y)
     return render(
         "trace.html",
         trace=trace,
@@ -43,7 +41,7 @@ def page_of(trace: Trace, model: Model, title: str) -> str:
         size=f"{prediction.labels.shape[1]}×{prediction.labels.shape[0]}",
         colours=dict(zip(prediction.classes.names, prediction.classes.colours, strict=True)),
         images=[
-            page_picture(np.ascontiguousarray(trace.image), PICTURE_PX, "the image", "the image"),
+            page_picture(trace.picture, PICTURE_PX, "the image", "the image"),
             page_picture(labelled, PICTURE_PX, "its labels over it", caption),
         ],
         stages=[stage_picture(event) for event in trace.flow],

@@ -1,5 +1,6 @@
 // Requests to the server. Every error becomes a Failure with a message and a remedy.
 
+import { viewQuery, type BandView } from './falseColour';
 import { unpack } from './unpack';
 import type {
   EpochDetail,
@@ -71,8 +72,9 @@ export const model = (name: string) => json<ModelFacts>(`/v1/model?model=${name}
 export const evaluation = (name: string) => json<Evaluation | null>(`/v1/judged?model=${name}`);
 export const samples = (name: string) => json<Sample[]>(`/v1/samples?model=${name}`);
 
-export async function sampleImage(name: string, modelName: string): Promise<Blob> {
-  return (await ask(`/v1/samples/${name}/image?model=${modelName}`)).blob();
+/** A sample as the model takes it: a PNG, or for other bands than red, green and blue a NumPy array. */
+export async function sampleImage(name: string, modelName: string, rgb: boolean): Promise<Blob> {
+  return (await ask(`/v1/samples/${name}/image?model=${modelName}&answer=${rgb ? 'png' : 'npy'}`)).blob();
 }
 
 export async function predict(image: Blob, modelName: string, signal?: AbortSignal): Promise<Prediction> {
@@ -88,9 +90,9 @@ export async function predict(image: Blob, modelName: string, signal?: AbortSign
   return { ...header, labels: labels.values as Uint8Array, scores: scores.values as Float32Array, h, w };
 }
 
-/** The image as the server decoded it: for formats that this browser cannot show. */
-export async function picture(image: string, modelName: string): Promise<Blob> {
-  return (await ask(about(image, 'picture', modelName))).blob();
+/** The image as the server decoded it: for formats and bands that this browser cannot show. */
+export async function picture(image: string, modelName: string, view: BandView | null = null): Promise<Blob> {
+  return (await ask(about(image, 'picture', modelName, view ? viewQuery(view) : {}))).blob();
 }
 
 /** Does the server respond at all? */

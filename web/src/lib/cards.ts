@@ -2,6 +2,7 @@
 
 import type { Evaluation, Prediction, ModelFacts } from './types';
 import { count, list, number, percent, shape } from './format';
+import { shortNumber } from './falseColour';
 
 export interface Card {
   id: string; // the same for the same question about the same model
@@ -41,7 +42,7 @@ function general(): Card[] {
 }
 
 function aboutModel(model: ModelFacts): Card[] {
-  const { stride, skips, temperature } = model;
+  const { stride, skips, temperature, bands } = model;
   const of = model.digest.slice(0, 8);
   const side = `${shape(model.size)} pixels (height × width)${model.policy === 'fit' ? ' at most' : ''}`;
   const change =
@@ -75,8 +76,8 @@ function aboutModel(model: ModelFacts): Card[] {
     },
     {
       id: `normalise-${of}`,
-      front: `Which value does the network receive for a red of 255${exposure}?`,
-      back: `(255 / 255 − ${number(model.mean[0])}) / ${number(model.std[0])} = ${normalised}.`,
+      front: `Which value does the network receive for a ${bands.names[0]} of ${shortNumber(bands.high[0]!)}${exposure}?`,
+      back: `It is scaled to 1. (1 − ${number(model.mean[0])}) / ${number(model.std[0])} = ${normalised}.`,
     },
     {
       id: `temperature-${of}`,

@@ -3,6 +3,7 @@
 
 import * as api from './api';
 import { Failure } from './api';
+import { firstView, type BandView } from './falseColour';
 import { uncertainty, type Uncertainty } from './scores';
 import type { Finding, FlowStage, Layer, Prediction, ModelFacts, ModelRow, Sample, Truth, WrongScale } from './types';
 import { zoom } from './zoom.svelte';
@@ -32,6 +33,7 @@ export interface PageError {
 class PageState {
   models = $state.raw<ModelRow[]>([]);
   model = $state.raw<ModelFacts | null>(null);
+  view = $state.raw<BandView | null>(null); // the bands shown; null for models of red, green and blue
   samples = $state.raw<Sample[]>([]);
   sample = $state<string | null>(null);
   source = $state.raw<Blob | null>(null); // the image's own bytes
@@ -82,6 +84,8 @@ class PageState {
 
   async openModel(name: string): Promise<void> {
     const [model, samples] = await Promise.all([api.model(name), api.samples(name)]);
+    const same = this.model?.bands.names.join() === model.bands.names.join();
+    if (!same || !this.view) this.view = model.bands.rgb ? null : firstView(model.bands);
     this.model = model;
     this.samples = samples;
     this.hidden = new Set();
@@ -91,10 +95,14 @@ class PageState {
   async chooseModel(name: string): Promise<void> {
     try {
       this.busy = 'Loading the model';
+      const before = this.model?.bands;
       await this.openModel(name);
       const { source, sample } = this;
+      const bands = this.model?.bands;
+      const same = before?.names.join() === bands?.names.join() && before?.dtype === bands?.dtype;
       if (sample && this.samples.some((one) => one.name === sample)) await this.openSample(sample);
-      else if (source) await this.openImage(source);
+      else if (source && same) await this.openImage(source);
+      else if (source && this.samples[0]) await this.openSample(this.samples[0].name); // it takes other images
     } catch (error) {
       this.fail(error);
     } finally {
@@ -115,7 +123,7 @@ class PageState {
   async openSample(name: string): Promise<void> {
     const turn = ++this.turn;
     try {
-      const blob = await api.sampleImage(name, this.modelName);
+      const blob = await api.sampleImage(name, this.modelName, this.model?.bands.rgb ?? true);
       if (turn !== this.turn) return; // another image was chosen while this one was on its way
       await this.openImage(blob, name);
       const hasTruth = this.samples.find((one) => one.name === name)?.has_truth;
@@ -135,9 +143,9 @@ class PageState {
     try {
       const [prediction, shown] = await Promise.all([
         api.predict(blob, this.modelName, abort.signal),
-        createImageBitmap(blob).catch(() => null), // TIFF, for example
+        this.view ? null : createImageBitmap(blob).catch(() => null), // TIFF, for example
       ]);
-      const bitmap = shown ?? (await createImageBitmap(await api.picture(prediction.image, this.modelName)));
+      const bitmap = shown ?? (await createImageBitmap(await api.picture(prediction.image, this.modelName, this.view)));
       if (abort.signal.aborted) return;
       const before = this.prediction; // the cursor of an image of another size says nothing about this one
       if (before && (prediction.width !== before.width || prediction.height !== before.height)) {
@@ -165,6 +173,19 @@ class PageState {
       if (!abort.signal.aborted) this.fail(error);
     } finally {
       if (this.abort === abort) this.busy = null;
+    }
+  }
+
+  /** Show other bands, or another window of values. */
+  async showBands(view: BandView): Promise<void> {
+    this.view = view;
+    const { source, modelName } = this;
+    try {
+      const png = await this.remembered((image) => api.picture(image, modelName, view));
+      const bitmap = await createImageBitmap(png);
+      if (this.view === view && this.source === source) this.bitmap = bitmap; // else something else was chosen meanwhile
+    } catch (error) {
+      this.fail(error);
     }
   }
 

@@ -25,6 +25,7 @@ export interface Prediction {
   temperature: number;
   format: string;
   bytes: number;
+  ranges: [number, number][]; // for each band, the values below which 2 % and 98 % lie; empty for red, green and blue
   labels: Uint8Array; // [H, W]
   scores: Float32Array; // [C, h, w]
   h: number;
@@ -57,6 +58,15 @@ export interface ValidationScores extends Scores {
   images: number;
 }
 
+export interface ModelBands {
+  names: string[];
+  dtype: 'uint8' | 'float32';
+  low: number[]; // for each band, the value that becomes 0 for the network
+  high: number[]; // for each band, the value that becomes 255
+  rgb: boolean; // photos: red, green and blue of 8 bits
+  shown: [number, number, number]; // the bands that are shown as red, green and blue at first
+}
+
 export interface ModelFacts {
   name: string;
   title: string;
@@ -67,6 +77,7 @@ export interface ModelFacts {
   classes: ClassRow[];
   size: [number, number];
   policy: 'stretch' | 'fit' | 'native';
+  bands: ModelBands;
   even_exposure: boolean;
   stride: number;
   mean: number[];

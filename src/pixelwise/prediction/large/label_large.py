@@ -1,6 +1,6 @@
 """Read, label and write a large image tile by tile; a killed run can resume.
 
-Shapes: H, W the image's size; P, Q the size of the overlay.
+Shapes: H, W the image's size; N its bands; P, Q the size of the overlay.
 """
 
 from __future__ import annotations
@@ -11,52 +11,33 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pixelwise.errors import ImageError, OutputError
-from pixelwise.images.dropped_content import DroppedContent
+from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown, utf8, write_whole, writing_whole
 from pixelwise.prediction.engines.engine import Engine
 from pixelwise.prediction.large.label_store import LabelStore
 from pixelwise.prediction.large.large_outputs import StoredLabels, write_tiff
-from pixelwise.prediction.large.tile_plan import Tiles, tiling_of
+from pixelwise.prediction.large.rows_of_image import RowsOfImage
+from pixelwise.prediction.large.tile_plan import Tiles, bytes_of_pixel, tiling_of
 from pixelwise.prediction.large.tiles import Tiling, label_tiles
+from pixelwise.prediction.missing_data import without_data
 from pixelwise.prediction.outputs import LARGE_OUTPUTS
 from pixelwise.prediction.overlay import encode_overlay, overlay
-from pixelwise.records import VOID, OnProgress, Pixels, no_progress
-
-if TYPE_CHECKING:
-    from pixelwise.images.tiff import TiffImage
+from pixelwise.records import VOID, Bands, Labels, OnProgress, Pixels, Raster, no_progress
 
 MAX_ROW_BYTES = 2 << 30  # for the pixels of two rows of tiles
 MAX_PNG_SIDE_PX = 1_000_000  # libpng refuses more, and so do most readers
 
 
-class ArrayImage:
-    """An image in memory, with the interface of a TiffImage."""
-
-    def __init__(self, pixels_HW3: Pixels) -> None:
-        self.pixels = pixels_HW3
-        self.height, self.width = pixels_HW3.shape[:2]
-        self.absent, self.place, self.resolution = None, {}, None  # type: ignore[var-annotated]
-        self.dropped: tuple[DroppedContent, ...] = ()  # reported by the caller that decoded it
-
-    def rows(self, first: int, stop: int) -> Pixels:
-        return self.pixels[first:stop]
-
-    def absent_within(self, _top: int, _bottom: int) -> list[tuple[slice, slice]]:
-        return []
-
-    def close(self) -> None:
-        pass
-
-
 def label_large(
     engine: Engine,
     path: Path,
-    image: TiffImage | ArrayImage,
+    image: RowsOfImage,
     base: Path,
     results: Mapping[str, Path],
     tiles: Tiles,
@@ -135,11 +116,11 @@ def refuse_long_png(path: Path, size: tuple[int, int], results: Mapping[str, Pat
         )
 
 
-def plan_tiles(engine: Engine, path: Path, image: TiffImage | ArrayImage, tiles: Tiles) -> tuple[Tiling, str]:
+def plan_tiles(engine: Engine, path: Path, image: RowsOfImage, tiles: Tiles) -> tuple[Tiling, str]:
     """The tiles, and the reason for their size. Raises UsageError, ImageError."""
     plan, reason = tiling_of(engine.bundle.metadata, (image.height, image.width), tiles)
     height, width = plan.rows.tile_px, plan.columns.tile_px
-    if (row_bytes := 2 * height * image.width * 3) > MAX_ROW_BYTES:
+    if (row_bytes := 2 * height * image.width * bytes_of_pixel(engine.bundle.metadata.bands)) > MAX_ROW_BYTES:
         raise ImageError(
             f"{shown(path)}: two rows of tiles of {height}×{width} pixels (height × width) take {row_bytes:,} bytes of "
             f"memory in an image {image.width:,} pixels wide; the limit is {MAX_ROW_BYTES:,}. Choose smaller tiles "
@@ -148,11 +129,9 @@ def plan_tiles(engine: Engine, path: Path, image: TiffImage | ArrayImage, tiles:
     return plan, reason
 
 
-def label_rows(
-    engine: Engine, image: TiffImage | ArrayImage, plan: Tiling, store: LabelStore, progress: OnProgress
-) -> None:
+def label_rows(engine: Engine, image: RowsOfImage, plan: Tiling, store: LabelStore, progress: OnProgress) -> None:
     """Label the rows that the store lacks."""
-    sampled = Sampler(image, store.step)
+    sampled = Sampler(image, store.step, engine.bundle.metadata.bands)
     for y, labels in label_tiles(
         plan,
         sampled.rows,
@@ -164,6 +143,7 @@ def label_rows(
     ):
         for rows, columns in image.absent_within(y, y + len(labels)):
             labels[rows, columns] = VOID
+        sampled.void_without_data(y, labels)
         known = max(store.rows_done + len(store.waiting) - y, 0)  # rows that a stopped run finished
         store.add(labels[known:], sampled.picture)
         sampled.forget(store.rows_done)
@@ -186,19 +166,32 @@ def write_results(source: StoredLabels, results: Mapping[str, Path]) -> None:
 
 
 class Sampler:
-    """Reads rows, and keeps every `step`-th pixel for the overlay."""
+    """Reads rows; keeps every `step`-th pixel for the overlay, and which pixels have no data."""
 
-    def __init__(self, image: TiffImage | ArrayImage, step: int) -> None:
-        self.image, self.step = image, step
+    def __init__(self, image: RowsOfImage, step: int, bands: Bands) -> None:
+        self.image, self.step, self.bands = image, step, bands
         self.picture: dict[int, Pixels] = {}
+        self.missing: dict[int, NDArray[np.uint8]] = {}  # rows with pixels without data, one bit per pixel
         self.lock = threading.Lock()  # rows are read in another thread
 
-    def rows(self, first: int, stop: int) -> Pixels:
-        pixels_HW3 = self.image.rows(first, stop)
+    def rows(self, first: int, stop: int) -> Raster:
+        pixels_HWN = self.image.rows(first, stop)
+        missing_HW = without_data(pixels_HWN)
         with self.lock:
             for y in range(-(-first // self.step) * self.step, stop, self.step):
-                self.picture[y] = np.ascontiguousarray(pixels_HW3[y - first, :: self.step])
-        return pixels_HW3
+                self.picture[y] = false_colour(pixels_HWN[y - first : y - first + 1, :: self.step], self.bands)[
+                    0
+                ].copy()
+            if missing_HW is not None:
+                self.missing |= {first + int(y): np.packbits(missing_HW[y]) for y in np.flatnonzero(missing_HW.any(1))}
+        return pixels_HWN
+
+    def void_without_data(self, top: int, labels_HW: Labels) -> None:
+        """Make finished labels void where the image has no data."""
+        with self.lock:
+            missing = {y: self.missing.pop(y) for y in range(top, top + len(labels_HW)) if y in self.missing}
+        for y, bits in missing.items():
+            labels_HW[y - top][np.unpackbits(bits, count=labels_HW.shape[1]).view(np.bool_)] = VOID
 
     def forget(self, before: int) -> None:
         with self.lock:

@@ -15,6 +15,7 @@ from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import UsageError
 from pixelwise.images.tiff_header import tiff_size
 from pixelwise.prediction.large.tiles import Tiling, tiling
+from pixelwise.records import RGB, Bands
 
 # Images of more pixels are cut into tiles, so that each takes at most about 1 GB of memory. With `native` the network
 # computes at the image's size, which takes 200 bytes per pixel; otherwise the image is only resized.
@@ -24,6 +25,7 @@ PIECEWISE_PIXELS = 32_000_000
 NATIVE_TILE_PX = 512
 OVERLAP_SHARE = 8  # tiles overlap by 1/8
 MAX_SIDE_PX = 8192  # of a tile
+PIXEL_BYTES = 12  # of a pixel for which these limits hold: three bands of float32; RGB takes less
 
 Size = tuple[int, int]  # height, width
 
@@ -98,17 +100,27 @@ def tiling_of(metadata: Metadata, size: Size, tiles: Tiles) -> tuple[Tiling, str
     return tiling(size, chosen, overlap), reason
 
 
-def is_cut(size: Size, policy: str) -> bool:
-    """Whether an image of this size is cut into tiles by default, for a model with this policy."""
-    return size[0] * size[1] > WHOLE_PIXELS[policy]
+def most_pixels(limit: int, bands: Bands) -> int:
+    """A limit in pixels, reduced where these bands take more memory than three of float32."""
+    return limit * PIXEL_BYTES // max(bytes_of_pixel(bands), PIXEL_BYTES)
 
 
-def is_large(size: Size, tiles: Tiles) -> bool:
+def bytes_of_pixel(bands: Bands) -> int:
+    """Bytes of one pixel in memory, as a model of these bands takes it."""
+    return len(bands) * (1 if bands.dtype == "uint8" else 4)
+
+
+def is_cut(size: Size, policy: str, bands: Bands = RGB) -> bool:
+    """Whether an image of this size is cut into tiles by default, for a model with this policy and these bands."""
+    return size[0] * size[1] > most_pixels(WHOLE_PIXELS[policy], bands)
+
+
+def is_large(size: Size, tiles: Tiles, bands: Bands = RGB) -> bool:
     """Whether an image of this size is labelled and written piece by piece."""
-    return tiles.always or size[0] * size[1] > PIECEWISE_PIXELS
+    return tiles.always or size[0] * size[1] > most_pixels(PIECEWISE_PIXELS, bands)
 
 
-def is_large_tiff(path: Path, tiles: Tiles) -> bool:
+def is_large_tiff(path: Path, tiles: Tiles, bands: Bands = RGB) -> bool:
     """Whether this is a TIFF that is read and labelled piece by piece. False for every other file."""
     size = tiff_size(path)
-    return size is not None and is_large(size, tiles)
+    return size is not None and is_large(size, tiles, bands)

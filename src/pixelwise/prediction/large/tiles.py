@@ -7,7 +7,8 @@ both. So scores, which stay at the network's resolution, are looked up only for 
 Memory: one row of tiles of the image (and the next one, read ahead), its labels, the scores at its upper and lower
 seams, and all scores of a few tiles. It grows with the width of the image times the height of a tile.
 
-Shapes: H, W the image's size; T, U a tile's; C classes; h, w the size of a tile's scores; N pixels.
+Shapes: H, W the image's size; T, U a tile's; S bands; C classes; h, w the size of a tile's
+scores; N pixels.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.records import VOID, Labels, OnProgress, Pixels, Scores, no_progress
+from pixelwise.records import VOID, Labels, OnProgress, Raster, Scores, no_progress
 
-# tile uint8 [T, U, 3] → labels uint8 [T, U] and scores float32 [C, h, w]. The labels must be the argmax of the scores
+# tile [T, U, bands] → labels uint8 [T, U] and scores float32 [C, h, w]. The labels must be the argmax of the scores
 # upsampled to the tile's size, bilinearly with pixel centres at half-integers, as a bundle computes them.
-Run = Callable[[Pixels], tuple[Labels, Scores]]
-ReadRows = Callable[[int, int], Pixels]  # (first row, row after the last) → uint8 [rows, W, 3]
+Run = Callable[[Raster], tuple[Labels, Scores]]
+ReadRows = Callable[[int, int], Raster]  # (first row, row after the last) → [rows, W, bands]
 IsAbsent = Callable[[int, int, int, int], bool]  # (top, bottom, left, right): whether the file has none of these pixels
 
 AHEAD = 3  # tiles per network that run or await blending, so that no network idles while a row is stored
@@ -143,14 +144,14 @@ def label_tiles(
     with (
         ThreadPoolExecutor(1, "pixelwise-rows") as reader,
         ThreadPoolExecutor(at_once, "pixelwise-network") as network,
-        Band(read_rows, reader, plan, begin_at) as band,
+        RowsAhead(read_rows, reader, plan, begin_at) as ahead,
     ):
 
         def started() -> Iterator[tuple[int, int, Future[tuple[Labels, Scores]] | None]]:
             for row in range(begin_at, len(plan.rows.starts)):
-                band_HW3 = band.next()
+                rows_TWS = ahead.next()
                 for column in range(len(columns.starts)):
-                    yield row, column, submit(network, run, plan, row, column, band_HW3, absent)
+                    yield row, column, submit(network, run, plan, row, column, rows_TWS, absent)
 
         # Tiles run while earlier ones are blended.
         for row, column, future in ahead_of(started(), AHEAD * at_once):
@@ -182,7 +183,7 @@ def submit(
     plan: Tiling,
     row: int,
     column: int,
-    band_HW3: Pixels,
+    rows_TWS: Raster,
     absent: IsAbsent | None,
 ) -> Future[tuple[Labels, Scores]] | None:
     """Start the network on one tile; None if the file has no pixels of it."""
@@ -191,39 +192,41 @@ def submit(
     right = min(left + plan.columns.tile_px, plan.columns.length_px)
     if absent is not None and absent(top, bottom, left, right):
         return None
-    return network.submit(run, np.ascontiguousarray(band_HW3[:, left : left + plan.columns.tile_px]))
+    tile: Any = np.ascontiguousarray(rows_TWS[:, left : left + plan.columns.tile_px])
+    return network.submit(run, tile)
 
 
-class Band:
+class RowsAhead:
     """The pixel rows of one row of tiles; the next ones are read while these are labelled."""
 
     def __init__(self, read_rows: ReadRows, reader: ThreadPoolExecutor, plan: Tiling, first_row: int) -> None:
         self.read_rows, self.reader, self.rows, self.columns = read_rows, reader, plan.rows, plan.columns
         self.row, self.read_to = first_row, plan.rows.starts[first_row]
-        self.kept = np.empty((0, plan.columns.length_px, 3), np.uint8)  # rows that the next tiles share
+        self.kept: Raster | None = None  # rows that the next tiles share
         self.coming = self.read_ahead()
 
-    def read_ahead(self) -> Future[Pixels]:
+    def read_ahead(self) -> Future[Raster]:
         stop = min(self.rows.starts[self.row] + self.rows.tile_px, self.rows.length_px)
         begin, self.read_to = self.read_to, stop
         return self.reader.submit(self.read_rows, begin, stop)
 
-    def next(self) -> Pixels:
-        """uint8 [T, max(W, U), 3]. An image smaller than a tile is padded by reflection, to keep its scale."""
-        new_HW3 = self.coming.result()
-        band = np.concatenate([self.kept, new_HW3]) if len(self.kept) else new_HW3
+    def next(self) -> Raster:
+        """[T, max(W, U), bands]. An image smaller than a tile is padded by reflection, to keep its scale."""
+        new_HWS = self.coming.result()
+        rows_TWS = new_HWS if self.kept is None else np.concatenate([self.kept, new_HWS])
         self.row += 1
         if self.row < len(self.rows.starts):
             shared = self.read_to - self.rows.starts[self.row]
-            self.kept = band[len(band) - shared :].copy() if shared else band[:0]
+            self.kept = rows_TWS[len(rows_TWS) - shared :].copy() if shared else None
             self.coming = self.read_ahead()
-        more_rows = max(self.rows.tile_px - len(band), 0)
-        more_columns = max(self.columns.tile_px - band.shape[1], 0)
+        more_rows = max(self.rows.tile_px - len(rows_TWS), 0)
+        more_columns = max(self.columns.tile_px - rows_TWS.shape[1], 0)
         if more_rows or more_columns:
-            band = np.asarray(cv2.copyMakeBorder(band, 0, more_rows, 0, more_columns, cv2.BORDER_REFLECT), np.uint8)
-        return band
+            padded = cv2.copyMakeBorder(rows_TWS, 0, more_rows, 0, more_columns, cv2.BORDER_REFLECT)
+            rows_TWS = np.asarray(padded, rows_TWS.dtype).reshape(*padded.shape[:2], -1)  # of one band it is [T, W]
+        return rows_TWS
 
-    def __enter__(self) -> Band:
+    def __enter__(self) -> RowsAhead:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -28,6 +28,7 @@ import numpy as np
 
 from pixelwise.errors import ImageError, UsageError
 from pixelwise.images.files import shown, utf8, write_whole
+from pixelwise.images.read_as import in_words
 from pixelwise.model.label_strips import labels_of_scores
 from pixelwise.prediction.in_memory import run_bounded
 from pixelwise.prediction.input_kinds import is_live, name_of
@@ -37,7 +38,7 @@ from pixelwise.prediction.outputs import STATE
 from pixelwise.prediction.overlay import overlay
 from pixelwise.prediction.video.read_video import Frames, newest
 from pixelwise.prediction.video.write_video import VideoFile, overlay_codec
-from pixelwise.records import Labels, OnProgress, Pixels, Scores, no_progress
+from pixelwise.records import RGB, Bands, Labels, OnProgress, Pixels, Scores, no_progress
 
 RESTART_S = 2.0  # after a gap this long, or a jump back, smoothing starts over
 
@@ -107,7 +108,7 @@ def predict_video(
         VideoSummary: frames, seconds, each class's share of all pixels (0–1), and what kept it from being complete.
 
     Raises:
-        UsageError: unknown `write`, or a negative or infinite `smooth_s`.
+        UsageError: unknown `write`, a negative or infinite `smooth_s`, or a model of other bands than RGB.
         ImageError: not one frame can be decoded. Nothing was written.
         OutputError: a result cannot be written, or another process writes to `out`.
         BundleError: the model cannot be run.
@@ -122,6 +123,7 @@ def predict_video(
         raise UsageError(f"write is {write!r}; expected overlay, masks or both.")
     if not 0 <= smooth_s < math.inf:
         raise UsageError(f"smooth is {smooth_s} s; expected 0 or more.")
+    refuse_other_bands(model.metadata.bands, str(source))
     began, source, stopped = time.perf_counter(), str(source), False
     frames, smoothing = Frames(source), Smoothing(smooth_s)
     with ExitStack() as open_files:
@@ -154,6 +156,15 @@ def predict_video(
     facts = json.dumps(summary.to_json(), ensure_ascii=False, indent=2) + "\n"
     write_whole(labelled.base.with_name(f"{labelled.base.name}.json"), utf8(facts))
     return summary
+
+
+def refuse_other_bands(bands: Bands, source: str) -> None:
+    """Raise UsageError if a model takes other bands than a video has."""
+    if bands != RGB:
+        raise UsageError(
+            f"{shown(source)}: a video has {in_words(RGB.names)}; the model takes {in_words(bands.names)} of "
+            f"{bands.dtype}. Label images with these bands, or choose a model trained on RGB images."
+        )
 
 
 class LabelledVideo:

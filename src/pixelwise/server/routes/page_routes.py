@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
@@ -11,10 +13,11 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 
 from pixelwise.images.decode import MaskIds
+from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import Refusal
 from pixelwise.images.image_files import encode_png, labels_from_ids
 from pixelwise.metrics import confusion
-from pixelwise.records import VOID, Labels, Prediction
+from pixelwise.records import VOID, Bands, Labels, Pixels, Prediction, Raster
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.explain import (
     flow_of,
@@ -60,6 +63,42 @@ class RememberedRequest:
 TheImage = Annotated[RememberedRequest, Depends(RememberedRequest)]
 
 
+@dataclass
+class View:
+    """Which bands are shown, and how their values become brightness."""
+
+    bands: Annotated[
+        str,
+        Query(
+            max_length=40,
+            pattern=r"^(\d+,\d+,\d+)?$",
+            description="The bands shown as red, green and blue, counted from 0. Default: as in GET /v1/model.",
+            examples=["3,2,1"],
+        ),
+    ] = ""
+    low: Annotated[float | None, Query(description="The value shown black. Default: each band's low.")] = None
+    high: Annotated[float | None, Query(description="The value shown brightest. Default: each band's high.")] = None
+
+    def of(self, pixels_HWN: Raster, bands: Bands) -> Pixels:
+        """The picture [H, W, 3]. Raises RequestError: no such band, or an empty window."""
+        choose = tuple(int(band) for band in self.bands.split(",")) if self.bands else None
+        if (self.low is None) != (self.high is None):
+            raise RequestError(422, "window-empty", "low and high belong together.", "Give both, or neither.")
+        window = None if self.low is None or self.high is None else (self.low, self.high)
+        if window is not None and not (math.isfinite(window[1] - window[0]) and window[0] < window[1]):
+            raise RequestError(
+                422, "window-empty", f"low is {self.low:g} and high {self.high:g}.", "Give a higher high."
+            )
+        if choose is not None and max(choose) >= len(bands):
+            known = ", ".join(f"{place} {name}" for place, name in enumerate(bands.names))
+            raise RequestError(422, "band-unknown", f"Band {max(choose)} does not exist.", f"The bands are: {known}.")
+        assert choose is None or len(choose) == 3
+        return false_colour(pixels_HWN, bands, choose, window)
+
+
+TheView = Annotated[View, Depends(View)]
+
+
 @router.get("/models", tags=["models"])
 def models(request: Request, state: TheState) -> list[dict[str, str]]:
     """The models that can be used; with the token, also those of finished runs."""
@@ -91,11 +130,24 @@ def samples(request: Request, state: TheState, model: ModelName = "") -> list[di
 
 
 @router.get("/samples/{name}/image", tags=["samples"], response_class=Response)
-async def sample_image(request: Request, state: TheState, name: str, model: ModelName = "") -> Response:
-    """A sample as PNG."""
+async def sample_image(
+    request: Request,
+    state: TheState,
+    name: str,
+    answer: Annotated[
+        Literal["png", "npy"],
+        Query(description="png: to look at; npy: a NumPy array of the model's bands, to send to /v1/predict."),
+    ] = "png",
+    model: ModelName = "",
+) -> Response:
+    """A sample as PNG, or as the model takes it."""
     open_to(request, name)
+    kept = {"Cache-Control": "private, max-age=3600"}
+    if answer == "npy":
+        array = await state.queue.run(request, lambda: npy_of(state.models.get(model).samples.read(name)[0]))
+        return Response(array, headers=kept, media_type="application/octet-stream")
     png = await state.queue.run(request, lambda: state.models.get(model).samples.pngs(name)[0])
-    return png_answer(png, {"Cache-Control": "private, max-age=3600"})
+    return png_answer(png, kept)
 
 
 @router.get("/samples/{name}/truth", tags=["samples"], response_class=Response)
@@ -107,9 +159,10 @@ async def sample_truth(request: Request, state: TheState, name: str, model: Mode
 
 
 @router.get("/images/{image}/picture", response_class=Response)
-async def picture(image: TheImage) -> Response:
-    """The image as it was decoded, as PNG: for browsers that cannot show its own format."""
-    png = await image.run(lambda _, seen: encode_png(seen.pixels))
+async def picture(image: TheImage, view: TheView) -> Response:
+    """The image as it was decoded, as PNG: for browsers that cannot show its own format, and for other bands than red,
+    green and blue, of which three are shown."""
+    png = await image.run(lambda _, seen: encode_png(view.of(seen.pixels, seen.bands)))
     return png_answer(png, {"Cache-Control": "private, max-age=600"})
 
 
@@ -254,7 +307,7 @@ async def truth_of_sample(
 
     def work(opened: CachedModel, seen: RememberedImage) -> Response:
         pixels, labels = opened.samples.read(sample)
-        if not np.array_equal(pixels, seen.pixels):
+        if not np.array_equal(pixels, seen.pixels, equal_nan=pixels.dtype.kind == "f"):
             raise RequestError(422, "sample-other", "This image is not that sample.", "GET /v1/samples lists them.")
         return compared(opened, seen, labels)
 
@@ -274,6 +327,13 @@ async def report(image: TheImage, place: ThePlace) -> Response:
         return Response(html, media_type="text/html; charset=utf-8", headers=attachment("pixelwise-report.html"))
 
     return await image.run(work)
+
+
+def npy_of(pixels_HWN: Raster) -> bytes:
+    """An array as a .npy file."""
+    written = io.BytesIO()
+    np.save(written, pixels_HWN, allow_pickle=False)
+    return written.getvalue()
 
 
 def open_to(request: Request, sample: str) -> None:

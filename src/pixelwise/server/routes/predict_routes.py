@@ -48,9 +48,13 @@ ThePlace = Annotated[Place, Depends(Place)]
 IMAGE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "The image: its bytes, or a multipart form with one file.",
+        "description": (
+            "The image: its bytes, or a multipart form with one file. A model of other bands than red, green and blue "
+            "takes TIFF and NumPy (.npy) files that have them; GET /v1/model lists its bands."
+        ),
         "content": {
             "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             "multipart/form-data": {
                 "schema": {"type": "object", "properties": {"image": {"type": "string", "format": "binary"}}}
             },
@@ -67,8 +71,9 @@ def look(decoded: Decoded, decode_ms: float, state: State, opened: CachedModel) 
     state.monitor.predicted(predict_s)
     if prediction.labels.size > LARGE_PIXELS:
         give_back_soon()
+    bands = opened.model.metadata.bands
     return RememberedImage(
-        decoded.array, prediction, decode_ms, predict_s * 1e3, decoded.format, decoded.size, decoded.sha256
+        decoded.array, prediction, decode_ms, predict_s * 1e3, decoded.format, decoded.size, decoded.sha256, bands
     )  # fmt: skip
 
 
@@ -80,14 +85,15 @@ async def seen_by(
 
     def decode() -> tuple[Decoded, float]:
         began = time.perf_counter()
-        return state.decoders.decode(*upload), (time.perf_counter() - began) * 1e3
+        bands = state.models.get(model).model.metadata.bands
+        return state.decoders.decode(*upload, bands=bands), (time.perf_counter() - began) * 1e3
 
     def label(found: tuple[Decoded, float]) -> Result:
         opened = state.models.get(model)
         return work(opened, look(*found, state, opened))
 
     return await state.queue.run_decoded(
-        request, decode, label, aside=lambda found: found[0].array.size > 3 * LONG_PIXELS
+        request, decode, label, aside=lambda found: found[0].array.nbytes > 3 * LONG_PIXELS
     )
 
 

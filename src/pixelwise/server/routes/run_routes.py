@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pixelwise.datasets.read_sample import read_sample_image
 from pixelwise.errors import PixelwiseError
+from pixelwise.images.false_colour import false_colour
 from pixelwise.images.image_files import encode_png
 from pixelwise.prediction.flow_events import coloured
 from pixelwise.records import ClassList, Pixels, Sample
@@ -24,7 +25,7 @@ from pixelwise.server.error_responses import RequestError
 from pixelwise.server.responses import png_answer
 from pixelwise.server.routes.predict_routes import TheState
 from pixelwise.server.run_list import read_from
-from pixelwise.server.sample_images import data_of, held_out_pairs, mask_ids_of, read_held_out
+from pixelwise.server.sample_images import bands_of, data_of, held_out_pairs, mask_ids_of, read_held_out
 from pixelwise.server.server_state import State
 from pixelwise.trace_events import read_events
 
@@ -170,7 +171,8 @@ def image(state: TheState, name: str, index: Number) -> Response:
     """The held-out image that the previews show."""
     sample = held_out(state, name, index)
     try:
-        pixels = read_sample_image(sample)
+        bands = bands_of(state.runs.existing(name))
+        pixels = false_colour(read_sample_image(sample, bands), bands)
     except PixelwiseError as error:
         raise RequestError(410, "image-gone", "This image has been moved or deleted since the training.") from error
     return preview_png(pixels)
@@ -183,7 +185,7 @@ def truth(state: TheState, name: str, index: Number) -> Response:
     folder = state.runs.existing(name)
     classes = ClassList.from_json(data_of(folder)["classes"])
     try:
-        labels = read_held_out(sample, mask_ids_of(folder), len(classes))[1]
+        labels = read_held_out(sample, bands_of(folder), mask_ids_of(folder), len(classes))[1]
     except PixelwiseError as error:
         raise RequestError(410, "image-gone", "This mask has been moved or deleted since the training.") from error
     return preview_png(coloured(labels, classes), nearest=True)

@@ -1,0 +1,50 @@
+"""What labelling in tiles needs of an image: its rows, from top to bottom, and what its file says about it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pixelwise.images.dropped_content import DroppedContent
+from pixelwise.prediction.large.tiles import IsAbsent
+from pixelwise.records import Raster
+
+
+class RowsOfImage(Protocol):
+    """An image that is read from top to bottom: `TiffImage`, `BandedRows` or `ArrayImage`."""
+
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def absent(self) -> IsAbsent | None: ...  # which parts the file leaves out; None: none
+    @property
+    def dropped(self) -> tuple[DroppedContent, ...]: ...  # as far as rows are read
+    @property
+    def place(self) -> dict[int, tuple[int, int, Any]]: ...  # GeoTIFF tags as number → (type, count, value)
+    @property
+    def resolution(self) -> tuple[Any, Any, int] | None: ...
+    def rows(self, first: int, stop: int) -> Raster: ...  # [rows, W, bands]
+    def absent_within(self, top: int, bottom: int) -> list[tuple[slice, slice]]: ...
+    def close(self) -> None: ...
+
+
+class ArrayImage:
+    """An image in memory."""
+
+    def __init__(self, pixels_HWN: Raster) -> None:
+        self.pixels = pixels_HWN
+        self.height, self.width = pixels_HWN.shape[:2]
+        self.absent: IsAbsent | None = None
+        self.place: dict[int, tuple[int, int, Any]] = {}
+        self.resolution: tuple[Any, Any, int] | None = None
+        self.dropped: tuple[DroppedContent, ...] = ()  # reported by the caller that decoded it
+
+    def rows(self, first: int, stop: int) -> Raster:
+        return self.pixels[first:stop]
+
+    def absent_within(self, _top: int, _bottom: int) -> list[tuple[slice, slice]]:
+        return []
+
+    def close(self) -> None:
+        pass
