@@ -23,13 +23,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 import psutil
+import tifffile
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -42,6 +43,7 @@ SAMPLED_S = 0.01
 PATIENCE_S = 900
 WIDE, HIGH = 7380, 5380  # 39.7 megapixels
 WHOLE_WIDE, WHOLE_HIGH = 6600, 4840  # 31.9 megapixels, which models that resize images label at once
+DECODED_PIXELS = 100_000_000  # larger images are tiled TIFFs
 ALL_OUTPUTS = "labels,overlay,numpy,coco,labelme,geojson,confidence,entropy"
 PIECEWISE_OUTPUTS = "labels,overlay,numpy,coco,geojson"  # what there is of an image over 32 megapixels
 Pixels = np.ndarray
@@ -135,6 +137,22 @@ MASKS: dict[str, Callable[[int, int], Pixels]] = {
 }  # fmt: skip
 
 
+def tiled(path: Path, side: int, *, mask: bool) -> None:
+    """A square TIFF of any size, written tile by tile: fields of 300 pixels, every fifth of them bright."""
+    noise = np.random.default_rng(0).integers(0, 100, (32, 32, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+
+    def tiles() -> Iterator[Pixels]:
+        for top in range(0, side, 512):
+            for left in range(0, side, 512):
+                y, x = np.mgrid[top : top + 512, left : left + 512]
+                bright = ((y // 300 + x // 300) % 5 == 0).astype(np.uint8)
+                yield bright if mask else bright[..., None] * 100 + noise
+
+    shape, colours = ((side, side), "minisblack") if mask else ((side, side, 3), "rgb")
+    tifffile.imwrite(path, tiles(), shape=shape, dtype=np.uint8, tile=(512, 512), compression="zlib",
+                     photometric=colours)  # fmt: skip
+
+
 @dataclass
 class Inputs:
     """Generated files, each made when it is first asked for."""
@@ -160,6 +178,10 @@ class Inputs:
             masks.mkdir()
             sides = [size] if size == (256, 256) else [(256, 256), size]
             for number, (height, width) in enumerate(sides):
+                if height * width > DECODED_PIXELS:
+                    tiled(images / f"{number}.tif", height, mask=False)
+                    tiled(masks / f"{number}.tif", height, mask=True)
+                    continue
                 Image.fromarray(photo(height, width)).save(images / f"{number}.jpg", quality=90)
                 drawn = MASKS[mask](height, width)
                 if mask == "jpeg":
@@ -183,11 +205,17 @@ def cases() -> list[Case]:
     found += [Case("evaluate", "nuclei", image, (), mask)
               for image in ("39.7MP", "31.9MP") for mask in ("halves", "checkerboard", "noise")]  # fmt: skip
     found.append(Case("evaluate", "nuclei", "39.7MP", ("--html",), "halves"))
-    found += [Case("train", policy, image) for image in ("39.7MP", "99MP") for policy in ("stretch", "native")]
+    found += [Case("train", policy, image) for image in ("39.7MP", "99MP", "400MP") for policy in ("stretch", "native")]
     return found
 
 
-SIZES = {"39.7MP": (HIGH, WIDE), "31.9MP": (WHOLE_HIGH, WHOLE_WIDE), "99MP": (8600, 11500), "small": (256, 256)}
+SIZES = {
+    "39.7MP": (HIGH, WIDE),
+    "31.9MP": (WHOLE_HIGH, WHOLE_WIDE),
+    "99MP": (8600, 11500),
+    "400MP": (20_000, 20_000),
+    "small": (256, 256),
+}
 
 
 def command_of(case: Case, image: str, inputs: Inputs, out: Path) -> list[str]:

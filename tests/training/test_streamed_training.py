@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pixelwise.datasets.read_sample import stored_digests, streamed_mask_window 
 from pixelwise.errors import DataError, MaskError, OutputError  # noqa: E402
 from pixelwise.records import Sample  # noqa: E402
 from pixelwise.training import disk_copies, loader  # noqa: E402
+from pixelwise.training import prepare as preparing  # noqa: E402
 from pixelwise.training.disk_copies import DiskArray, DiskCopies, kept_to_resume  # noqa: E402
 from pixelwise.training.loader import Pairs  # noqa: E402
 
@@ -89,6 +91,36 @@ def test_a_streamed_pair_holds_the_pixels_of_its_files(tmp_path: Path) -> None:
     assert (np.asarray(mask) == expected).all()
     window = (17, 30, 99, 120)
     assert (streamed_mask_window(sample, {}, 2, SIZE, window) == expected[17:116, 30:150]).all()
+
+
+@pytest.mark.usefixtures("streamed")
+def test_other_processes_and_resumed_trainings_read_the_same_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = sample_of(draw(tmp_path / "data"))
+    first = Pairs([sample], {}, 2, 64, DiskCopies(tmp_path / "cache"))
+    image, mask = first[0]
+    monkeypatch.setattr(DiskCopies, "write", lambda *_: pytest.fail("written again"))
+    other = Pairs([sample], {}, 2, 64, DiskCopies(tmp_path / "cache"))
+    other.open_large(0)
+    resumed = Pairs([sample], {}, 2, 64, DiskCopies(tmp_path / "cache"))
+    spawned = pickle.loads(pickle.dumps(first))  # noqa: S301
+    for pairs in (other, resumed, spawned, first.part(1)):
+        assert (np.asarray(pairs[0][0]) == np.asarray(image)).all()
+        assert (np.asarray(pairs[0][1]) == np.asarray(mask)).all()
+    with pytest.raises(pytest.fail.Exception, match="written again"):  # other classes: another copy
+        Pairs([sample], {0: 0, 1: 2}, 3, 64, DiskCopies(tmp_path / "cache"))[0]
+
+
+def test_copies_of_validation_images_are_written_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "LARGE_PIXELS", 1000)
+    monkeypatch.setattr(preparing, "LARGE_PIXELS", 1000)
+    checked = preparing.check_data(pw.open_dataset(draw(tmp_path / "data")), False, lambda *_: None)
+    recipe = pw.Recipe(model="unet", size=(64, 64), cache_mb=0)
+    preparing.prepare(checked, recipe, DiskCopies(tmp_path / "cache"), lambda event: None, lambda *_: None)
+    assert len(list((tmp_path / "cache").iterdir())) == 2  # the masks of train and val; the images are tiled
 
 
 @pytest.mark.usefixtures("streamed")

@@ -15,10 +15,11 @@ tifffile = pytest.importorskip("tifffile")
 from pixelwise.images.image_files import read_image, write_png  # noqa: E402
 from pixelwise.images.tiff_windows import TiffWindows  # noqa: E402
 from pixelwise.records import VOID, Sample  # noqa: E402
-from pixelwise.training import large_pairs, loader  # noqa: E402
+from pixelwise.training import data_summary, large_pairs, loader  # noqa: E402
 from pixelwise.training.augment import PADDING, Crop, crop_image, crop_mask  # noqa: E402
 from pixelwise.training.disk_copies import DiskArray, DiskCopies  # noqa: E402
 from pixelwise.training.loader import Augmentation, Pairs, augment, resized_crop  # noqa: E402
+from pixelwise.training.validate import seen_mask  # noqa: E402
 
 SIZE = (150, 210)
 TIFFS = {
@@ -138,3 +139,12 @@ def test_grey_and_16_bit_tiffs_read_in_place_are_as_decoded(tmp_path: Path) -> N
         windows = large_pairs.tiff_in_place(path)
         assert windows is not None
         assert (np.asarray(windows) == read_image(path)).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(height=st.integers(1, 200), width=st.integers(1, 300), name=st.sampled_from(["png", "memory"]))
+def test_pixels_are_counted_in_parts_as_at_once(stored: dict[str, Pairs], height: int, width: int, name: str) -> None:
+    expected = np.bincount(seen_mask(picture()[1], (height, width)).ravel(), minlength=256)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(data_summary, "SEEN_PIXELS", 1000)
+        assert (data_summary.counts_as_seen(stored[name][0][1], (height, width)) == expected).all()

@@ -76,7 +76,7 @@ ACCEPTED = "JPEG, PNG, WebP, BMP, TIFF, PPM, GIF, AVIF, HEIC, JPEG 2000 and TGA 
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # in a name
 AGAIN = "Copy or export the file again."
 MOST_CHUNKS, SMALL_CHUNK = 10_000, 1024  # of a PNG: more chunks are allowed only if they are larger on average
-STREAMED = "`pixelwise predict` labels an image of any size that is saved as a tiled TIFF, piece by piece."
+STREAMED = "A tiled TIFF may have any size: `pixelwise predict` and `train` read it piece by piece."
 
 
 class Refusal(Exception):

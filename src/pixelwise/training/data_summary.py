@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pixelwise.datasets.read_sample import read_sample_image
 from pixelwise.images.false_colour import false_colour
@@ -19,14 +20,14 @@ from pixelwise.prediction.flow_events import STAGES, coloured, flow_event
 from pixelwise.prediction.large.tile_plan import is_cut
 from pixelwise.records import VOID, Dataset, Labels, Raster, Sample
 from pixelwise.trace_events import Event, Listener
-from pixelwise.training.augment import generator
+from pixelwise.training.augment import Mask, generator
 from pixelwise.training.calibration_images import as_taken, reduced_image
 from pixelwise.training.class_positions import PositionSampler, most_positions
 from pixelwise.training.disk_copies import strips_of
 from pixelwise.training.loader import Pairs
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.validate import seen_mask
 
+SEEN_PIXELS = 1 << 22  # counted at a time
 POSITIONS = 2**63  # takes the place of the epoch in their random generator
 
 Progress = Callable[[str, int, int], None]  # what is being done, done, total
@@ -42,13 +43,26 @@ def pixels_as_seen(pairs: Pairs, recipe: Recipe, classes: int, progress: Progres
     for index in range(len(pairs)):
         mask_HW = pairs[index][1]
         size = network_size(mask_HW.shape[0], mask_HW.shape[1], recipe.size, recipe.policy)
-        counts += np.bincount(seen_mask(mask_HW, size).ravel(), minlength=256)
+        counts += counts_as_seen(mask_HW, size)
         sampler = PositionSampler(most, generator(recipe.seed, POSITIONS, index))
         for top, strip in strips_of(mask_HW):
             sampler.add(top, strip, np.bincount(strip.ravel(), minlength=256))
         pairs.class_positions.keep(index, sampler)
         progress("loading images", index + 1, len(pairs))
     return [int(count) for count in counts[:classes]]
+
+
+def counts_as_seen(mask_HW: Mask, size: tuple[int, int]) -> NDArray[np.int64]:
+    """Pixels of each value in a mask at the network's input size, [256], counted in groups of rows."""
+    height, width = mask_HW.shape
+    rows = ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)  # as `crop_mask`
+    columns = ((np.arange(size[1]) + 0.5) * width / size[1]).astype(int)
+    counts = np.zeros(256, np.int64)
+    at_once = max(SEEN_PIXELS // max(size[1], width), 1)
+    for first in range(0, size[0], at_once):
+        seen_RW = mask_HW[rows[first : first + at_once], :][:, columns]
+        counts += np.bincount(seen_RW.ravel(), minlength=256)
+    return counts
 
 
 def data_event(

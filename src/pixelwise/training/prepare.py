@@ -12,7 +12,7 @@ import torch
 from pixelwise.datasets.splits import hashed_split
 from pixelwise.doctor.findings import find_problems, require_sound, without_bad
 from pixelwise.errors import DatasetError, UsageError
-from pixelwise.model.preprocess import Preprocess
+from pixelwise.model.preprocess import LARGE_PIXELS, Preprocess
 from pixelwise.records import RGB, ClassList, Dataset, Sample
 from pixelwise.trace_events import Listener
 from pixelwise.training.band_ranges import with_ranges
@@ -32,6 +32,7 @@ class CheckedData:
 
     dataset: Dataset
     problems: list[dict[str, Any]]  # including those of pairs that were left out
+    large_val: bool = False  # whether the val split has images that may be read in windows
 
     @property
     def used(self) -> dict[str, tuple[Sample, ...]]:
@@ -51,7 +52,9 @@ def check_data(dataset: Dataset, skip_bad: bool, progress: Progress) -> CheckedD
     else:
         require_sound(findings)
     dataset = with_ranges(dataset, lambda done, total: progress("measuring the bands", done, total))
-    return CheckedData(dataset, [vars(problem) for problem in findings.problems])
+    largest = findings.splits["val"].largest or (0, 0)
+    large_val = largest[0] * largest[1] > LARGE_PIXELS
+    return CheckedData(dataset, [vars(problem) for problem in findings.problems], large_val)
 
 
 def prepare(
@@ -78,6 +81,10 @@ def prepare(
         )
     pairs, val_pairs = pairs_of(dataset, recipe, copies)
     pixels_C = pixels_as_seen(pairs, recipe, len(dataset.classes), progress)
+    if checked.large_val:  # their copies are written now: a full disk should not end a long training
+        for index in range(len(val_pairs)):
+            val_pairs[index]
+            progress("loading validation images", index + 1, len(val_pairs))
     if recipe.also_val:
         note = "Trained on too (also_val): the val split. Its scores are too high, and the last epoch is kept."
         dataset = replace(dataset, notes=(*dataset.notes, note))
