@@ -1,6 +1,6 @@
 """Several networks as one: the mean of their probabilities.
 
-Shapes: B batch, C classes, H and W the input's size, s the stride of the scores, K networks.
+Shapes: B batch, N bands, C classes, H and W the input's size, s the stride of the scores, K networks.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Ensemble(Network):
         self.stride, self.stride_multiple = first.stride, first.stride_multiple
         self.mean, self.std = first.mean, first.std
 
-    def intermediates(self, image_B3HW: Tensor) -> dict[str, Tensor]:
-        named, *others = [member.intermediates(image_B3HW) for member in self.networks()]
+    def intermediates(self, image_BNHW: Tensor) -> dict[str, Tensor]:
+        named, *others = [member.intermediates(image_BNHW) for member in self.networks()]
         probabilities = [
             (stages["scores"] / temperature).softmax(dim=1)
             for stages, temperature in zip((named, *others), self.temperatures, strict=True)

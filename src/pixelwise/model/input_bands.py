@@ -25,12 +25,6 @@ def filters_for(filters_O3kk: Tensor, names: Sequence[str]) -> Tensor:
     return torch.stack(parts, 1) * (len(RGB) / len(names))
 
 
-def statistics_for(values: Sequence[float], names: Sequence[str]) -> tuple[float, ...]:
-    """Mean or standard deviation of red, green and blue → of bands of these names, by the same rule."""
-    mean = sum(values) / len(values)
-    return tuple(mean if place is None else values[place] for place in map(colour_of, names))
-
-
 def colour_of(name: str) -> int | None:
     """0, 1 or 2 for a band called red, green or blue, in any case; None for others."""
     word = name.strip().lower()

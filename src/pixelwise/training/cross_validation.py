@@ -34,6 +34,7 @@ from pixelwise.images.files import write_whole
 from pixelwise.records import Dataset, Sample
 from pixelwise.trace_events import Event, Listener, finite, nobody
 from pixelwise.training import distributed
+from pixelwise.training.band_ranges import with_ranges
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.data_summary import Progress
 from pixelwise.training.ensemble_bundle import description, export_ensemble, require_bundle_size
@@ -140,7 +141,7 @@ def cross_validate(
     clock = called if began is None else began
     with locked(out, ["."]), stoppable(), reported_stops(data, out, folds):
         seed = chosen_seed(out, recipe, settings, recorded)
-        dataset = open_dataset(data, seed=seed, **values.arguments())
+        dataset = with_ranges(open_dataset(data, seed=seed, **values.arguments()))
         groups, parts = divided(dataset, folds, seed)
         asked: dict[str, Any] = {
             "folds": folds,

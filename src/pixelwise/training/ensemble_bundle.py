@@ -14,10 +14,12 @@ from pixelwise.errors import UsageError
 from pixelwise.model.build_network import build, weights_licence
 from pixelwise.model.ensemble import Ensemble
 from pixelwise.model.network import ModelConfig
+from pixelwise.model.rescaled import Rescaled
 from pixelwise.trace_events import Listener, nobody
-from pixelwise.training.calibration_images import middle_of
+from pixelwise.training.calibration_images import as_taken, middle_of
 from pixelwise.training.export_run import (
     PARITY_IMAGES,
+    bands_of,
     load_best_epoch,
     metadata_of,
     provenance_of,
@@ -52,8 +54,12 @@ def export_ensemble(
     """
     members = [load_best_epoch(run) for run in runs]
     temperatures = [read_bundle(run / "model.onnx").metadata.temperature for run in runs]
-    network = Ensemble([member.network for member in members], temperatures)
     data = json.loads((out / "data.json").read_text(encoding="utf-8"))
+    bands = bands_of(data)  # of all training images; each fold measured the ranges of its own
+    networks = [
+        member.network if member.bands == bands else Rescaled(member.network, member.bands, bands) for member in members
+    ]
+    network = Ensemble(networks, temperatures)
     every = [row for rows in data["splits"].values() for row in rows]
     first = members[0]
     whole = replace(
@@ -65,7 +71,7 @@ def export_ensemble(
     )
     validations = [validation_of(member.data, recipe, member.preprocess, member.classes) for member in members]
     places = [(i // len(runs), validations[i % len(runs)].pairs) for i in range(PARITY_IMAGES)]
-    images = [middle_of(pairs[turn][0]) for turn, pairs in places if turn < len(pairs)]
+    images = [as_taken(middle_of(pairs[turn][0]), bands) for turn, pairs in places if turn < len(pairs)]
     stages = stages_of(network)
     graph, parity = export_graph(network, whole.preprocess, stages, images)
     pooled = validation_of({**data, "splits": {"val": every}}, recipe, whole.preprocess, whole.classes)
