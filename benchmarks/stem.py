@@ -23,7 +23,7 @@ from rich.table import Table
 from pixelwise.datasets.read_sample import read_sample_image
 from pixelwise.model.encoders import STEM_WIDTH, ConvNorm, EfficientNetLite
 from pixelwise.model.preprocess import Preprocess
-from pixelwise.records import RGB, Bands, ClassList, Sample
+from pixelwise.records import Bands, ClassList, Sample
 from pixelwise.training import loop
 from pixelwise.training.band_ranges import measured_ranges
 from pixelwise.training.loader import Pairs
@@ -83,8 +83,7 @@ def score(
         encoder = training.network.encoder_module()
         assert isinstance(encoder, EfficientNetLite)
         encoder.stem = ConvNorm(len(bands), STEM_WIDTH, kernel=3, stride=2)
-    frozen_part = Bands(names, "float32", taken.low, taken.high) if frozen < 0 else RGB
-    training.optimizer = make_optimizer(training.network, recipe, frozen_part)
+    training.optimizer = make_optimizer(training.network, recipe)  # as for RGB: `frozen` alone decides what is frozen
     training.average = {name: tensor.detach().clone() for name, tensor in training.network.state_dict().items()}
     pairs, val = (Pairs(part, {0: 0, 1: 1}, len(CLASSES), 256, bands=taken) for part in (train, held_out))
     pixels = [sum(int((pairs[i][1] == label).sum()) for i in range(len(pairs))) for label in (0, 1)]

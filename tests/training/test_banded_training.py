@@ -176,7 +176,7 @@ def test_the_first_filters_are_trained_where_they_were_not_made_for_the_bands() 
     from pixelwise.training.training_state import start
 
     recipe = Recipe(size=(64, 64))
-    for bands, learns in ((RGB, False), (FOUR, True)):
+    for bands, learns in ((RGB, False), (GREY, False), (FOUR, True)):
         stem = start(recipe, 2, bands=bands).network.encoder.stem.conv.weight  # type: ignore[union-attr]
         assert stem.shape[1] == len(bands)
         assert stem.requires_grad == learns  # type: ignore[union-attr]
