@@ -16,6 +16,7 @@ from PIL import Image
 from pixelwise.datasets.class_values import Values, parse_values
 from pixelwise.datasets.convert import convert
 from pixelwise.datasets.image_copy import tiff_with_names
+from pixelwise.datasets.listing import shown_sample
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.datasets.read_sample import read_sample_image
 from pixelwise.doctor.findings import find_problems
@@ -311,6 +312,8 @@ def test_one_file_a_channel(build: Callable[[Path, int, Any, Any], None], tmp_pa
     assert dataset.bands.names == ("red", "nir")
     expected = np.dstack([values(1, np.uint16, 0), values(1, np.uint16, 10)])
     assert np.array_equal(first_image(dataset), expected)
+    assert "{" not in shown_sample(samples(dataset)[0], dataset.root, mask=False)
+    assert "[" not in shown_sample(samples(dataset)[0], dataset.root, mask=True)
     chosen = open_dataset(tmp_path / "data", bands="nir")
     assert np.array_equal(first_image(chosen), expected[:, :, 1:])
     written = convert(tmp_path / "data", tmp_path / "out", "native")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pixelwise.datasets.dataset_toml import DatasetSettings
 from pixelwise.datasets.file_kinds import NUMPY_SUFFIX
+from pixelwise.datasets.stacked_files import names_and_sample
 from pixelwise.images.files import shown
 from pixelwise.records import RGB, Bands, Colour, Problem, Sample
 
@@ -71,9 +72,11 @@ def shown_below(path: Path, root: Path) -> str:
 
 def shown_sample(sample: Sample, root: Path, *, mask: bool) -> str:
     """A sample's image or mask for messages, with its position in a file of many."""
-    path, part = (sample.mask, sample.mask_part) if mask and sample.mask else (sample.image, sample.image_part)
+    _, inner = names_and_sample(sample)
+    path, part = (sample.mask, sample.mask_part) if mask and sample.mask else (sample.image, inner.image_part)
     where = shown_below(path, root)
-    return f"{where} ({part.partition(':')[2][:60]})" if part and sample.image_part else where
+    of_many = inner.image_part and not inner.image_part.startswith("stack:")
+    return f"{where} ({part.partition(':')[2][:60]})" if part and of_many else where
 
 
 def sample_of(image: Path, mask: Path, listing: Listing) -> Sample:

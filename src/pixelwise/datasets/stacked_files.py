@@ -43,7 +43,7 @@ def names_and_sample(sample: Sample) -> tuple[tuple[str, ...], Sample]:
 def stack_part(bands: Sequence[tuple[str, Path]]) -> str:
     """The part of a sample whose image is the first file, and whose bands are those of all files, each with a name."""
     folder = bands[0][1].parent
-    rows = [[name, os.path.relpath(path, folder)] for name, path in bands]
+    rows = [[name, Path(os.path.relpath(path, folder)).as_posix()] for name, path in bands]
     return f"{STACK}:{json.dumps(rows)}"
 
 
