@@ -6,6 +6,7 @@ Shapes: H, W of one image; B bands.
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,12 +14,15 @@ import numpy as np
 from pixelwise.datasets.masks.inspection import THUMBNAIL_PX, BandValues, ImageInspection
 from pixelwise.datasets.picture_hash import SAMPLED_PX, detail_of, difference_hash
 from pixelwise.datasets.read_sample import image_bytes, sample_bands, sample_facts, stored_orientation
+from pixelwise.datasets.streamed_pairs import fingerprint_of, unwrapped
 from pixelwise.errors import ImageError
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import Refusal
 from pixelwise.images.read_as import in_words, positions
+from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.records import Bands, Raster, Sample
 
+GRID_PX = 1024  # rows and columns looked at of an image too large to be decoded at once
 LARGE_PX = 512  # rows looked at for flat areas
 
 
@@ -28,33 +32,70 @@ def inspect_bands(sample: Sample, bands: Bands, thoroughly: bool) -> ImageInspec
     image = sample_bands(sample, data)
     places = positions(image.band_names, bands)
     if places is None:
-        what = f"has {in_words(image.band_names)}; expected {in_words(bands.names)}, as in the other images."
-        raise Refusal("bands-differ", what, "Add the missing bands, or choose bands that all images have with --bands.")
+        raise _differ(image.band_names, bands)
     pixels_HWB = image.pixels[:, :, list(places)]
     if bands.dtype == "uint8" and pixels_HWB.dtype != np.uint8 and not _whole_bytes(pixels_HWB):
         what = f"holds {pixels_HWB.dtype} values; expected uint8, as in the other images."
         raise Refusal("depth-differs", what, "Export it like the others.")
+    found = _inspected(pixels_HWB, bands, thoroughly)
+    return replace(
+        found,
+        size=(pixels_HWB.shape[0], pixels_HWB.shape[1]),
+        bits=8 * image.pixels.dtype.itemsize,
+        turn=stored_orientation(data),
+        fingerprint=(len(data), zlib.crc32(data)),
+        dropped=image.dropped,
+    )
+
+
+def inspect_streamed_bands(sample: Sample, bands: Bands, thoroughly: bool) -> ImageInspection:
+    """Inspect a TIFF too large to be decoded at once, by the pixels of a grid. Every tile is decoded once.
+
+    Raises:
+        Refusal: unreadable, or the image has other bands.
+    """
+    facts = sample_facts(sample)
+    if positions(facts.band_names, bands) is None:
+        raise _differ(facts.band_names, bands)
+    with unwrapped():
+        windows = TiffWindows(sample.image, bands)
+        step_y, step_x = (max(side // GRID_PX, 1) for side in windows.shape[:2])
+        found = _inspected(windows[::step_y, ::step_x], bands, thoroughly)
+    return replace(
+        found,
+        size=(windows.shape[0], windows.shape[1]),
+        bits=8 * np.dtype(facts.dtype).itemsize,
+        fingerprint=fingerprint_of(sample.image),
+    )
+
+
+def _differ(names: tuple[str, ...], bands: Bands) -> Refusal:
+    what = f"has {in_words(names)}; expected {in_words(bands.names)}, as in the other images."
+    return Refusal("bands-differ", what, "Add the missing bands, or choose bands that all images have with --bands.")
+
+
+def _inspected(pixels_HWB: Raster, bands: Bands, thoroughly: bool) -> ImageInspection:
+    """What the pixels tell. Raises Refusal: none of them has a value."""
     values = band_values(pixels_HWB)
     if all(share == 1 for share in values.missing):
         raise Refusal("no-data", "holds no data: every value of every band is missing.", "Leave the image out.")
     size = (pixels_HWB.shape[0], pixels_HWB.shape[1])
-    bits, turn, fingerprint = 8 * image.pixels.dtype.itemsize, stored_orientation(data), (len(data), zlib.crc32(data))
     if not thoroughly:
-        return ImageInspection(size, bits, turn, fingerprint, 0, b"", 0.0, 255, image.dropped, bands=values)
+        return ImageInspection(size, 8, 1, (0, 0), 0, b"", 0.0, 255, bands=values)
     step_y, step_x = (max(side // SAMPLED_PX, 1) for side in size)
     shown_hw3 = false_colour(pixels_HWB[::step_y, ::step_x], own_range(values, bands))
     thumbnail_TT3 = cv2.resize(shown_hw3, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
     _, deviations = cv2.meanStdDev(shown_hw3)
     return ImageInspection(
         size,
-        bits,
-        turn,
-        fingerprint,
+        8,
+        1,
+        (0, 0),
         difference_hash(shown_hw3),
         thumbnail_TT3.tobytes(),
         float(np.sqrt((deviations**2).mean())),
         int(shown_hw3.max()),
-        image.dropped,
+        (),
         detail_of(shown_hw3),
         values,
     )

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from pixelwise.datasets.formats.reader_errors import refusals
-from pixelwise.datasets.inspect_bands import inspect_bands, values_in
+from pixelwise.datasets.inspect_bands import inspect_bands, inspect_streamed_bands, values_in
 from pixelwise.datasets.masks.inspection import (
     KEPT_CODES,
     THUMBNAIL_PX,
@@ -58,9 +58,13 @@ def inspect_pair(
     image = mask = None
     try:
         with refusals():
-            if bands == RGB and has_streamed_image(sample):
+            if has_streamed_image(sample):
                 with LARGE:
-                    image = inspect_streamed_image(sample.image, thoroughly)
+                    image = (
+                        inspect_streamed_image(sample.image, thoroughly)
+                        if bands == RGB
+                        else inspect_streamed_bands(sample, bands, thoroughly)
+                    )
             elif bands == RGB:
                 image = inspect_image(image_bytes(sample), thoroughly)
             else:

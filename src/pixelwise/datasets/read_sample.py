@@ -56,6 +56,7 @@ from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.images.image_files import decode_image, labels_from_ids
 from pixelwise.images.read_as import chosen
 from pixelwise.images.tiff_header import tiff_size
+from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.records import RGB, Bands, Labels, Pixels, Raster, Sample
 
 ImageReader = Callable[[Path, str], bytes]
@@ -246,6 +247,15 @@ def read_sample_image(sample: Sample, bands: Bands = RGB) -> Raster:
     except Refusal as refusal:
         raise ImageError(f"{shown(sample.image)}: {refusal}") from refusal
     return decode_image(data, shown(sample.image))
+
+
+def indexed_image(sample: Sample, bands: Bands) -> Raster | TiffWindows:
+    """As `read_sample_image`; of a TIFF too large to be decoded at once, what is indexed like it and reads windows.
+
+    Raises:
+        ImageError: as `read_sample_image`.
+    """
+    return TiffWindows(sample.image, bands) if has_streamed_image(sample) else read_sample_image(sample, bands)
 
 
 def read_sample_mask(

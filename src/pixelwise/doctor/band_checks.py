@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pixelwise.datasets.masks.inspection import BandValues
 from pixelwise.datasets.read_ahead import in_threads
-from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
+from pixelwise.datasets.read_sample import indexed_image, read_sample_mask
 from pixelwise.doctor.validate_pair import PairFacts, where
 from pixelwise.errors import DataError
 from pixelwise.records import RGB, VOID, Dataset, Problem, Sample
@@ -89,7 +89,7 @@ def _sampled(dataset: Dataset, samples: Sequence[Sample]) -> PixelSample:
 
 def _grid(dataset: Dataset, sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | None:
     try:
-        image_HWB = read_sample_image(sample, dataset.bands)
+        image_HWB = indexed_image(sample, dataset.bands)
         size = (image_HWB.shape[0], image_HWB.shape[1])
         mask_HW = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), size)
     except DataError:

@@ -89,6 +89,8 @@ class TiffWindows:
                 names = tiff.names or numbered(tiff.bands)
                 self.shape = (tiff.height, tiff.width, len(self.bands))
                 self.cheap, self.picture = tiff.windows_are_cheap, picture is not None
+                if tiff.turn != 1:
+                    raise Refusal("unread-kind", "is stored rotated or mirrored.", "Save it upright.")
                 if picture is not None and picture[2] != tiff.bands:
                     raise Refusal("unread-kind", "is a CMYK image, which is read as a whole.", "Save it as RGB.")
         except Refusal as refusal:

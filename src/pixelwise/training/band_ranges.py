@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.datasets.read_ahead import in_threads
-from pixelwise.datasets.read_sample import read_sample_image
+from pixelwise.datasets.read_sample import indexed_image
 from pixelwise.errors import DatasetError, PixelwiseError
+from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.records import Bands, Dataset, OnProgress, Raster, Sample, no_progress
 
 PERCENTILES = (0.5, 99.5)
@@ -32,8 +33,8 @@ def with_ranges(dataset: Dataset, progress: OnProgress = no_progress) -> Dataset
         return dataset
     samples = dataset.splits.get("train", ())
 
-    def read(sample: Sample) -> Raster:
-        return read_sample_image(sample, dataset.bands)
+    def read(sample: Sample) -> Raster | TiffWindows:
+        return indexed_image(sample, dataset.bands)
 
     found = measured_ranges(samples, dataset.bands, read, progress)
     if found is None:
@@ -45,7 +46,10 @@ def with_ranges(dataset: Dataset, progress: OnProgress = no_progress) -> Dataset
 
 
 def measured_ranges(
-    samples: Sequence[Sample], bands: Bands, read: Callable[[Sample], Raster], progress: OnProgress = no_progress
+    samples: Sequence[Sample],
+    bands: Bands,
+    read: Callable[[Sample], Raster | TiffWindows],
+    progress: OnProgress = no_progress,
 ) -> Bands | None:
     """The bands with the percentiles of their values as low and high: the same for the same images, wherever measured.
 

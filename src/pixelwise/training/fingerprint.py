@@ -156,8 +156,8 @@ def middle_or_whole(sample: Sample, dataset: Dataset) -> tuple[Raster, Labels]:
     classes, size = len(dataset.classes), image_size_of(sample)
     (top, height), (left, width) = ((max((side - WINDOW_PX) // 2, 0), min(side, WINDOW_PX)) for side in size)
     with alone(size[0] * size[1]):
-        if dataset.bands == RGB and has_streamed_image(sample):
-            image = TiffWindows(sample.image)[top : top + height, left : left + width]
+        if has_streamed_image(sample):
+            image = TiffWindows(sample.image, dataset.bands)[top : top + height, left : left + width]
             window = (top, left, height, width)
             return image, streamed_mask_window(sample, dataset.mask_ids, classes, size, window)
         whole = read_sample_image(sample, dataset.bands)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from pixelwise.datasets.missing_data import void_without_data
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask, stored_digests
 from pixelwise.datasets.streamed_pairs import is_streamed, streamed_labels
 from pixelwise.errors import DataError, ImageError, MaskError
@@ -52,7 +53,7 @@ def in_windows(
 
 
 def streamed_pair(
-    sample: Sample, mask_ids: Mapping[int, int], classes: int, reading: str, copies: DiskCopies
+    sample: Sample, mask_ids: Mapping[int, int], classes: int, reading: str, copies: DiskCopies, bands: Bands = RGB
 ) -> tuple[Picture, Mask]:
     """A pair whose image is a TIFF too large to be decoded at once, as what can be read in windows.
 
@@ -61,21 +62,31 @@ def streamed_pair(
         DataError: the mask has another size than its image.
         OutputError: as `in_windows`.
     """
-    image: Picture = TiffWindows(sample.image)
+    windows = TiffWindows(sample.image, bands)
+    image: Picture = windows
     size = image.shape[0], image.shape[1]
-    image_key, mask_key = keys_of(sample, reading)
-    cheap = tiff_in_place(sample.image) is not None
-    needed = 0 if cheap or copies.found(image_key) else math.prod(image.shape)
+    image_key, mask_key = keys_of(sample, reading, bands)
+    needed = 0 if windows.cheap or copies.found(image_key) else math.prod(image.shape) * image.dtype.itemsize
     mask = copies.found(mask_key)
     if needed or mask is None:
         copies.require_room(needed + (0 if mask is not None else math.prod(size)), f"{sample.image.name} and its mask")
-    if not cheap:
-        rows = max(STRIP_BYTES // (3 * size[1]), 1)
-        parts = (image[top : top + rows] for top in range(0, size[0], rows))
+    if not windows.cheap:
+        rows = max(STRIP_BYTES // (image.shape[2] * image.dtype.itemsize * size[1]), 1)
+        parts = (windows[top : top + rows] for top in range(0, size[0], rows))
         image = copies.found(image_key) or copies.write(image_key, image.shape, image.dtype, parts)
     if mask is None:
-        mask = copies.write(mask_key, size, np.dtype(np.uint8), label_strips(sample, mask_ids, classes, size))
+        strips = void_strips(image, label_strips(sample, mask_ids, classes, size))
+        mask = copies.write(mask_key, size, np.dtype(np.uint8), strips)
     return image, mask
+
+
+def void_strips(image: Picture, strips: Iterable[Labels]) -> Iterator[Labels]:
+    """The labels in strips, VOID where the image has no data."""
+    top = 0
+    for labels in strips:
+        whole = image.dtype != np.float32  # every pixel has a value
+        yield labels if whole else void_without_data(image[top : top + len(labels), :], labels)
+        top += len(labels)
 
 
 def label_strips(sample: Sample, mask_ids: Mapping[int, int], classes: int, size: tuple[int, int]) -> Iterator[Labels]:

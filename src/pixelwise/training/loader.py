@@ -99,8 +99,10 @@ class Pairs:
         sample = self.samples[index]
         if sample.mask is None:
             raise DataError(f"{sample.image}: has no mask, so it cannot be trained on.")
-        if self.copies is not None and self.bands == RGB and has_streamed_image(sample):
-            self.large[index] = streamed_pair(sample, self.mask_ids, self.classes, self.reading, self.copies)
+        if self.copies is not None and has_streamed_image(sample):
+            self.large[index] = streamed_pair(
+                sample, self.mask_ids, self.classes, self.reading, self.copies, self.bands
+            )
             return self.large[index]
         image = read_sample_image(sample, self.bands)
         mask = read_sample_mask(sample, self.mask_ids, self.classes, (image.shape[0], image.shape[1]))
