@@ -3,21 +3,25 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="install pixelwise[train]")
 
+import tifffile
 import torch
 
-from pixelwise.errors import UsageError
+import pixelwise as pw
+from pixelwise.errors import ImageError, UsageError
+from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.model.preprocess import labels_from_scores, scaled
 from pixelwise.prediction.load_model import load
 from pixelwise.records import RGB, VOID, Bands, ClassList, Dataset, Raster, Sample
-from pixelwise.training import loop
+from pixelwise.training import loader, loop
 from pixelwise.training.augment_bands import relight_bands
 from pixelwise.training.band_ranges import measured_ranges, range_of, with_ranges
-from pixelwise.training.disk_copies import DiskCopies
+from pixelwise.training.disk_copies import DiskArray, DiskCopies
 from pixelwise.training.export_run import export, load_best_epoch
 from pixelwise.training.loader import Augmentation, Pairs, augment
 from pixelwise.training.prepare import CheckedData, dataset_from_manifest, prepare
@@ -51,8 +55,6 @@ def image_and_mask(kind: str, seed: int) -> tuple[Raster, np.ndarray[Any, np.dty
 
 def dataset_of(folder: Path, kind: str) -> Dataset:
     """A dataset on disk, of 4 training pairs and 2 to validate on."""
-    import cv2
-
     bands = {"five": FIVE, "four": FOUR, "grey": GREY}[kind]
     samples = []
     for seed in range(6):
@@ -107,6 +109,28 @@ def test_a_bundle_trained_on_any_bands_labels_as_torch_does(tmp_path: Path, kind
             assert (small.predict(image).labels == bundle.predict(image).labels).mean() > 0.9
 
 
+def test_a_folder_of_float_images_is_trained_on_resumed_and_its_bundle_wants_its_bands(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for seed in range(6):
+        image, mask = image_and_mask("five", seed)
+        tifffile.imwrite(folder / "images" / f"{seed}.tif", image, photometric="minisblack", planarconfig="contig")
+        cv2.imwrite(str(folder / "masks" / f"{seed}.png"), mask)
+    recipe = Recipe(model="unet", size=(32, 32), batch=2, epochs=1, small_epochs=0.0, even_exposure=False)
+    done = pw.train(folder, tmp_path / "run", recipe)
+    model = pw.load(done.bundle)
+    assert model.metadata.bands.names == tuple(f"band {number}" for number in range(1, 6))
+    by_path = model.predict(folder / "images/5.tif").labels
+    assert np.array_equal(by_path, model.predict(image_and_mask("five", 5)[0]).labels)
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(ImageError, match=r"red, green, blue.*band 1"):
+        model.predict(tmp_path / "photo.png")
+    first = done.bundle.read_bytes()
+    done.bundle.unlink()
+    assert pw.train(folder, tmp_path / "run", resume=True).bundle.read_bytes() == first
+
+
 def test_a_run_describes_its_bands(tmp_path: Path) -> None:
     dataset = with_ranges(dataset_of(tmp_path, "five"))
     assert dataset_from_manifest(describe_data(dataset, dataset.splits)).bands == dataset.bands
@@ -151,6 +175,31 @@ def test_a_crop_is_scaled_as_a_bundle_scales_and_grey_outside(bands: Bands) -> N
     outside = labels == VOID
     assert outside.any()
     assert np.abs(crop[0, 0] - 127.25).max() <= 0.3  # zoomed out: the image lies in the middle
+
+
+@pytest.mark.parametrize("tiled", [True, False])
+def test_a_large_image_is_read_in_windows_with_the_same_crops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiled: bool
+) -> None:
+    image = np.concatenate([image_and_mask("five", 3)[0]] * 6, axis=1)[:, :320]
+    mask = np.concatenate([image_and_mask("five", 3)[1]] * 6, axis=1)[:, :320]
+    more: dict[str, Any] = {"tile": (16, 16), "photometric": "minisblack"}
+    if tiled:
+        tifffile.imwrite(tmp_path / "large.tif", image, planarconfig="contig", **more)
+    else:
+        np.save(tmp_path / "large.npy", image)
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    sample = Sample("large", tmp_path / ("large.tif" if tiled else "large.npy"), tmp_path / "mask.png")
+    monkeypatch.setattr(loader, "LARGE_PIXELS", 100)
+    in_memory = Pairs([sample], {0: 0, 1: 1}, 2, 64, bands=FIVE)
+    in_windows = Pairs([sample], {0: 0, 1: 1}, 2, 0, DiskCopies(tmp_path / "copies"), FIVE)
+    how = Augmentation((32, 32), "native", (0.5, 2.0), flip=True, light=1.0, seed=3, bands=FIVE)
+    assert isinstance(in_windows[0][0], TiffWindows if tiled else DiskArray)
+    for epoch in range(5):
+        crop, labels = augment(*in_windows[0], how, epoch, 0)
+        expected, expected_labels = augment(*in_memory[0], how, epoch, 0)
+        assert np.array_equal(crop, expected)
+        assert np.array_equal(labels, expected_labels)
 
 
 def test_light_moves_bands_apart_a_little_and_stays_in_range() -> None:

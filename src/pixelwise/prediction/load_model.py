@@ -62,7 +62,7 @@ class Model:
             >>> pw.load("street").predict(np.zeros((240, 320, 3), np.uint8)).labels.shape
             (240, 320)
         """
-        image_HWN: Any = as_input(image, self.metadata.bands)
+        image_HWN = as_input(image, self.metadata.bands)
         if tta:
             return predict_variants(self.engine, image_HWN, tta)
         labels_HW, scores_Chw = run_bounded(self.engine, image_HWN)

@@ -40,7 +40,7 @@ def in_windows(
         OutputError: the disk has too little room for a copy, or it cannot be written.
     """
     image_key, mask_key = keys_of(sample, reading, bands)
-    image: Picture | None = tiff_in_place(sample.image) if bands == RGB and not sample.image_part else None
+    image: Picture | None = None if sample.image_part else tiff_in_place(sample.image, bands)
     stored = [(mask_key, pair[1])] if image is not None else [(image_key, pair[0]), (mask_key, pair[1])]
     missing = sum(array.nbytes for key, array in stored if copies.found(key) is None)
     if missing:
@@ -111,26 +111,24 @@ def label_strips(sample: Sample, mask_ids: Mapping[int, int], classes: int, size
 def copied(sample: Sample, reading: str, copies: DiskCopies, bands: Bands = RGB) -> tuple[Picture, Mask] | None:
     """A pair whose copies exist; None if one is missing."""
     image_key, mask_key = keys_of(sample, reading, bands)
-    image: Picture | None = tiff_in_place(sample.image) if bands == RGB and not sample.image_part else None
+    image: Picture | None = None if sample.image_part else tiff_in_place(sample.image, bands)
     image, mask = image if image is not None else copies.found(image_key), copies.found(mask_key)
     return (image, mask) if image is not None and mask is not None else None
 
 
 def image_in_place(sample: Sample, bands: Bands = RGB) -> Picture:
-    """A sample's image: in windows if it is a large TIFF in RGB, otherwise decoded."""
-    if bands != RGB:
-        return read_sample_image(sample, bands)
+    """A sample's image: in windows if it is a large TIFF, otherwise decoded."""
     size = None if sample.image_part else tiff_size(sample.image)
-    windows = tiff_in_place(sample.image) if size is not None and size[0] * size[1] > LARGE_PIXELS else None
-    return windows if windows is not None else read_sample_image(sample)
+    windows = tiff_in_place(sample.image, bands) if size is not None and size[0] * size[1] > LARGE_PIXELS else None
+    return windows if windows is not None else read_sample_image(sample, bands)
 
 
-def tiff_in_place(path: Path) -> TiffWindows | None:
+def tiff_in_place(path: Path, bands: Bands = RGB) -> TiffWindows | None:
     """A TIFF whose windows are read at little cost; None for others."""
     if tiff_size(path) is None:
         return None
     try:
-        windows = TiffWindows(path)
+        windows = TiffWindows(path, bands)
     except ImageError:  # of a kind that only `decode` reads, such as CMYK
         return None
     return windows if windows.cheap else None

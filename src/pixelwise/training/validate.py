@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -175,8 +175,7 @@ def in_tiles(
     tile = native_tile(preprocess.size)
     plan = tiling((image.shape[0], image.shape[1]), tile, overlap_of(tile))
     mosaic = Mosaic(plan.rows, plan.columns)
-    read_rows: Any = lambda first, stop: image[first:stop]  # noqa: E731
-    for top, labels_RW in label_tiles(plan, read_rows, run, scored=mosaic.add):
+    for top, labels_RW in label_tiles(plan, lambda first, stop: image[first:stop], run, scored=mosaic.add):
         finished(top, labels_RW)
     assert mosaic.scores is not None
     return torch.from_numpy(mosaic.scores)[None].to(device)
