@@ -26,8 +26,8 @@ from pixelwise.doctor.findings import find_problems, require_sound, without_bad
 from pixelwise.errors import DataError, MaskError, UsageError
 from pixelwise.heap import give_back
 from pixelwise.images.files import real_path, shown
+from pixelwise.images.no_data import without_data
 from pixelwise.prediction.load_model import Model
-from pixelwise.prediction.missing_data import without_data
 from pixelwise.records import VOID, Dataset, Labels, Raster, Sample
 
 AHEAD = 4  # finished results that may wait for an earlier one

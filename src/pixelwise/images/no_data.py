@@ -87,6 +87,18 @@ def _note(value: str, where: NDArray[np.bool_]) -> str:
     return f"{count:,} {are} {value}, far below all others: taken as no data."
 
 
+def without_data(image_HWB: Raster) -> NDArray[np.bool_] | None:
+    """The pixels [H, W] without a finite value in any band; None if there are none."""
+    if image_HWB.dtype.kind != "f":
+        return None
+    missing_HW = ~np.isfinite(image_HWB[:, :, 0])
+    for band in range(1, image_HWB.shape[2]):  # band by band: few images miss any
+        if not missing_HW.any():
+            return None
+        missing_HW &= ~np.isfinite(image_HWB[:, :, band])
+    return missing_HW if missing_HW.any() else None
+
+
 def rounding(values: NDArray[Any]) -> tuple[DroppedContent, ...]:
     """Reported: stored values that float32 cannot hold exactly."""
     bits = values.dtype.itemsize * 8

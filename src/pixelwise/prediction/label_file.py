@@ -25,9 +25,9 @@ from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import Refusal, read_bytes, shown, write_whole
 from pixelwise.images.input_image import InputImage
+from pixelwise.images.no_data import without_data
 from pixelwise.prediction.large.tile_plan import Tiles, is_large, is_large_tiff
 from pixelwise.prediction.load_model import Model
-from pixelwise.prediction.missing_data import without_data
 from pixelwise.prediction.outputs import DEFAULT, LARGE_OUTPUTS, OUTPUTS, WholeImage
 from pixelwise.records import VOID, OnProgress, Prediction, Raster, no_progress
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pixelwise.bundle.onnx_graph import StoredMetadata
 from pixelwise.images.false_colour import false_colour
-from pixelwise.prediction.missing_data import without_data
+from pixelwise.images.no_data import without_data
 from pixelwise.records import RGB, Bands, Pixels, Prediction, Raster
 from pixelwise.tracing.network_layers import Layer
 from pixelwise.training.observations import images_of

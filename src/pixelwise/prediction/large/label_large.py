@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from pixelwise.errors import ImageError, OutputError
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown, utf8, write_whole, writing_whole
+from pixelwise.images.no_data import without_data
 from pixelwise.prediction.engines.engine import Engine
 from pixelwise.prediction.large.label_store import LabelStore
 from pixelwise.prediction.large.large_outputs import StoredLabels, write_tiff
 from pixelwise.prediction.large.rows_of_image import RowsOfImage
 from pixelwise.prediction.large.tile_plan import Tiles, bytes_of_pixel, tiling_of
 from pixelwise.prediction.large.tiles import Tiling, label_tiles
-from pixelwise.prediction.missing_data import without_data
 from pixelwise.prediction.outputs import LARGE_OUTPUTS
 from pixelwise.prediction.overlay import encode_overlay, overlay
 from pixelwise.records import VOID, Bands, Labels, OnProgress, Pixels, Raster, no_progress
