@@ -20,10 +20,10 @@ from PIL import Image
 
 from conftest import picture
 from pixelwise.errors import ImageError
-from pixelwise.images.band_facts import band_facts, last_band_varies
+from pixelwise.images.band_facts import band_facts
 from pixelwise.images.banded_image import read_bands, read_bands_window
 from pixelwise.images.image_files import encode_png, read_image
-from pixelwise.images.read_as import read_image_as, read_window_as
+from pixelwise.images.read_as import read_image_as
 from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.records import RGB, Bands
 
@@ -412,9 +412,6 @@ def test_pictures_keep_their_depth_and_alpha() -> None:
     found = read_bands(png(Image.fromarray(rgba)), "a.png")
     assert (found.pixels == rgba).all()
     assert found.names == ("red", "green", "blue", "alpha")
-    assert last_band_varies(png(Image.fromarray(rgba)))
-    rgba[:, :, 3] = 7
-    assert not last_band_varies(png(Image.fromarray(rgba)))
     pgm = b"P5\n11 9\n65535\n" + deep.astype(">u2").tobytes()
     assert (read_bands(pgm, "a.pgm").pixels[:, :, 0] == deep).all()
     assert band_facts(pgm).dtype == "uint16"
@@ -554,11 +551,3 @@ def test_an_indexed_tiff_gives_the_bands_of_a_model(
         np.testing.assert_array_equal(windows[key], values[key][:, :, [3, 0]])
     with pytest.raises(ImageError, match=r"has 5 bands .* takes 1 band \(nir\)"):
         TiffWindows(path, raw("nir"))
-
-
-def test_windows_are_read_as_a_model_takes_them(tmp_path: Path) -> None:
-    values = noise((40, 50, 6), np.int16)
-    path = tmp_path / "a.tif"
-    path.write_bytes(tiff(values, planarconfig="contig", tile=(16, 16)))
-    window = read_window_as(path, raw("band 6", "band 2"), 3, 5, 20, 30)
-    assert (window == values[3:23, 5:35, [5, 1]]).all()

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.errors import ImageError
-from pixelwise.images.banded_image import COLOUR_NAMES, banded_image, is_tiff, numbered, tiff_picture
+from pixelwise.images.banded_image import COLOUR_NAMES, is_tiff, numbered, tiff_picture
 from pixelwise.images.files import Refusal, image_format, read_bytes, read_head, shown
 from pixelwise.images.image_header import open_image
 from pixelwise.images.nifti_bands import is_nifti, nifti_header
@@ -62,13 +62,6 @@ def band_facts(source: Path | bytes, name: str = "image") -> BandFacts:
         return _facts(source)
     except Refusal as refusal:
         raise ImageError(f"{shown(source) if isinstance(source, Path) else name}: {refusal}") from refusal
-
-
-def last_band_varies(data: bytes) -> bool:
-    """Whether the last band is not constant, so that it is a band and no alpha. Decodes the image. Raises Refusal."""
-    last = banded_image(data).pixels[:, :, -1]
-    finite = last[np.isfinite(last)] if last.dtype == np.float32 else last
-    return bool(finite.size and finite.min() < finite.max())
 
 
 def _facts(source: Path | bytes) -> BandFacts:

@@ -12,7 +12,7 @@ import numpy as np
 
 from pixelwise.errors import ImageError, OtherBandsError
 from pixelwise.images.band_facts import BandFacts, band_facts
-from pixelwise.images.banded_image import BandedImage, numbered, read_bands, read_bands_window
+from pixelwise.images.banded_image import BandedImage, numbered, read_bands
 from pixelwise.images.decode import image_pixels
 from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import RGB, Bands, Raster
@@ -40,11 +40,6 @@ def read_image_as(source: Path | str | bytes, bands: Bands, name: str = "image")
     if bands == RGB:
         return _rgb(data, where)
     return chosen(read_bands(data, where), bands, where)
-
-
-def read_window_as(path: Path, bands: Bands, top: int, left: int, height: int, width: int) -> Raster:
-    """Like `read_image_as`, for a window of the upright image; not for RGB. See `read_bands_window`."""
-    return chosen(read_bands_window(path, top, left, height, width), bands, shown(path))
 
 
 def chosen(image: BandedImage, bands: Bands, where: str) -> Raster:

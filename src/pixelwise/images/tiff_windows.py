@@ -65,7 +65,7 @@ LAST = OneOpenTiff()
 class TiffWindows:
     """The pixels of a TIFF, [H, W, N], as a model takes them. Indexed by slices of rows and columns.
 
-    RGB: uint8, as `TiffImage` reads them; others as `read_as.read_window_as`.
+    RGB: uint8, as `TiffImage` reads them; others as `read_as.read_image_as`.
     """
 
     def __init__(self, path: Path, bands: Bands = RGB) -> None:
