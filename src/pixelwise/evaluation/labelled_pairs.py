@@ -15,8 +15,6 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import TypeVar
 
-import numpy as np
-
 from pixelwise.datasets.class_values import Values
 from pixelwise.datasets.list_dataset import list_dataset
 from pixelwise.datasets.open_dataset import open_dataset
@@ -26,9 +24,9 @@ from pixelwise.doctor.findings import find_problems, require_sound, without_bad
 from pixelwise.errors import DataError, MaskError, UsageError
 from pixelwise.heap import give_back
 from pixelwise.images.files import real_path, shown
-from pixelwise.images.no_data import without_data
+from pixelwise.images.no_data import labels_with_data
 from pixelwise.prediction.load_model import Model
-from pixelwise.records import VOID, Dataset, Labels, Raster, Sample
+from pixelwise.records import Dataset, Labels, Raster, Sample
 
 AHEAD = 4  # finished results that may wait for an earlier one
 LARGE_PX = 16_000_000  # images of more pixels are processed one at a time, to bound memory
@@ -112,10 +110,7 @@ def read_pair(dataset: Dataset, sample: Sample) -> Pair:
             f"{shown(sample.mask)}: {mask_w}×{mask_h} pixels, but its image is {width}×{height}. Re-export the mask, "
             "or leave the pair out with --skip-bad."
         )
-    missing_HW = without_data(image_HWN)
-    if missing_HW is not None:
-        true_HW = np.where(missing_HW, np.uint8(VOID), true_HW)
-    return sample, image_HWN, true_HW
+    return sample, image_HWN, labels_with_data(image_HWN, true_HW)
 
 
 def each_pair(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.images.dropped_content import DEPTH, DroppedContent
-from pixelwise.records import Raster
+from pixelwise.records import VOID, Labels, Raster
 
 EXACT = 1 << 24  # float32 holds every whole number up to here
 HUGE = 1e38  # declared values of this size lose digits when they are written as text
@@ -97,6 +97,12 @@ def without_data(image_HWB: Raster) -> NDArray[np.bool_] | None:
             return None
         missing_HW &= ~np.isfinite(image_HWB[:, :, band])
     return missing_HW if missing_HW.any() else None
+
+
+def labels_with_data(image_HWB: Raster, mask_HW: Labels) -> Labels:
+    """The labels [H, W], VOID where the image has no data. A pixel with some of its bands keeps its label."""
+    missing_HW = without_data(image_HWB)
+    return mask_HW if missing_HW is None else np.where(missing_HW, np.uint8(VOID), mask_HW)
 
 
 def rounding(values: NDArray[Any]) -> tuple[DroppedContent, ...]:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.datasets.missing_data import void_without_data
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask, stored_digests
 from pixelwise.datasets.streamed_pairs import is_streamed, streamed_labels
 from pixelwise.errors import DataError, ImageError, MaskError
 from pixelwise.images.files import Refusal, shown
+from pixelwise.images.no_data import labels_with_data
 from pixelwise.images.tiff_header import tiff_size
 from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.model.preprocess import LARGE_PIXELS
@@ -85,7 +85,7 @@ def void_strips(image: Picture, strips: Iterable[Labels]) -> Iterator[Labels]:
     top = 0
     for labels in strips:
         whole = image.dtype != np.float32  # every pixel has a value
-        yield labels if whole else void_without_data(image[top : top + len(labels), :], labels)
+        yield labels if whole else labels_with_data(image[top : top + len(labels), :], labels)
         top += len(labels)
 
 

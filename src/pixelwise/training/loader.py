@@ -22,10 +22,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from pixelwise.datasets.missing_data import void_without_data
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.datasets.streamed_pairs import has_streamed_image
 from pixelwise.errors import DataError, PixelwiseError, WorkerError
+from pixelwise.images.no_data import labels_with_data
 from pixelwise.model.preprocess import LARGE_PIXELS, Policy, network_size, scaled
 from pixelwise.records import RGB, VOID, Bands, Labels, Raster, Sample
 from pixelwise.training.augment import (
@@ -111,7 +111,7 @@ class Pairs:
                 f"{sample.mask}: {mask.shape[0]}×{mask.shape[1]}, but its image is "
                 f"{image.shape[0]}×{image.shape[1]}. Export both at the same size."
             )
-        mask = void_without_data(image, mask)
+        mask = labels_with_data(image, mask)
         if image.nbytes + mask.nbytes <= min(self.room_bytes, self.most_bytes):
             self.room_bytes -= image.nbytes + mask.nbytes
             self.kept[index] = (image, mask)
