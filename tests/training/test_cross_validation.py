@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from onnxruntime import InferenceSession
 import pixelwise as pw
 from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.datasets.read_sample import read_sample_image
-from pixelwise.errors import UsageError
+from pixelwise.errors import DatasetError, UsageError
 from pixelwise.model.build_network import build
 from pixelwise.model.ensemble import Ensemble
 from pixelwise.model.network import ModelConfig
@@ -204,6 +205,32 @@ def test_more_folds_than_images_and_a_folder_in_use_are_refused(done: Done, tiny
         cross_validate(tiny_scenes, done[0].run / "fold-1", TINY, folds=2)
     with pytest.raises(UsageError, match="holds no cross-validation"):
         cross_validate(tiny_scenes, tmp_path / "empty", TINY, folds=2, resume=True)
+
+
+def test_broken_pairs_are_skipped_and_the_others_scored_once(tiny_scenes: Path, tmp_path: Path) -> None:
+    for kind in ("images", "masks"):  # without splits of its own
+        shutil.copytree(tiny_scenes / "train" / kind, tmp_path / "data" / kind)
+    broken = sorted((tmp_path / "data" / "images").iterdir())[3]
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(DatasetError, match=broken.name):
+        cross_validate(tmp_path / "data", tmp_path / "run", TINY, folds=2)
+    found = cross_validate(tmp_path / "data", tmp_path / "run", TINY, folds=2, skip_bad=True)
+    assert sorted(fold["held_out"] for fold in found.folds) == [3, 4]
+    names = [row.name for row in found.report.analysis.rows]
+    assert len(set(names)) == len(names) == 7
+    assert not [name for name in names if broken.stem in name]
+
+
+def test_options_that_do_not_go_with_folds(launcher: Launcher, tiny_scenes: Path, tmp_path: Path) -> None:
+    for options, message in {
+        ("--folds", 2, "--find-lr"): "--find-lr and --folds exclude each other",
+        ("--folds", 2, "--search", 3): "--folds and --search exclude each other",
+        ("--folds", 2, "--patience", 3): "target_miou and patience do not go with --folds",
+        ("--folds", 2, "--resume"): "holds no cross-validation to resume",
+    }.items():
+        code, printed, _ = launcher.run("train", tiny_scenes, "--out", tmp_path / "run", *options, out=tmp_path)
+        assert code != 0
+        assert message in " ".join(printed.split()), printed
 
 
 def test_several_processes_are_refused(tiny_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,8 +32,9 @@ def read_record(out: Path, resume: bool) -> dict[str, Any] | None:
             raise UsageError(f"{out}: holds no cross-validation to resume. Leave out --resume to start one there.")
         record: dict[str, Any] = json.loads(there.read_text(encoding="utf-8"))
         return record
-    if there.exists() or checkpoints(out / "checkpoints") or (out / "model.onnx").exists():
-        kind = "cross-validation" if there.exists() else "training"
+    begun = there.exists() and any(out.glob("fold-*/checkpoints/step-*"))  # an error in the data leaves nothing to keep
+    if begun or checkpoints(out / "checkpoints") or (out / "model.onnx").exists():
+        kind = "cross-validation" if begun else "training"
         raise UsageError(f"{out}: already holds a {kind}. Resume it with --resume, or choose another --out.")
     return None
 
