@@ -29,6 +29,7 @@ from pixelwise.training.cross_validation import CrossValidation, cross_validate
 from pixelwise.training.ensemble_bundle import require_bundle_size
 from pixelwise.training.fold_time import FoldBudget, FoldProgress
 from pixelwise.training.recipe import Recipe
+from pixelwise.training.time_budget import TooShortError
 
 TINY = Recipe(model="unet", size=(32, 64), epochs=1, batch=2, learning_rate=3e-3)
 
@@ -254,6 +255,26 @@ def test_a_budget_is_divided_with_time_for_the_last_steps() -> None:
     assert budget.share_s(2, 275.0) == pytest.approx(200)
     assert budget.share_s(4, 900.0) == 0.0
     assert FoldBudget(None, 4).share_s(1, 0.0) is None
+    slow = FoldBudget(1000.0, 4)
+    slow.measured(image_s=50, images=100, export_s=10)
+    assert slow.last_s == pytest.approx(250), "the folds keep three quarters"
+
+
+def test_a_budget_that_ends_early_loses_no_fold(tiny_scenes: Path, tmp_path: Path) -> None:
+    def stop(event: Event) -> None:
+        if event["event"] == "fold":
+            raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(tiny_scenes, run, TINY, folds=2, tell=stop)
+    (run / "folds.json").write_text(json.dumps({**record_of(run), "budget_s": 1.0}), encoding="utf-8")
+    events: list[Event] = []
+    found = cross_validate(tiny_scenes, run, folds=2, resume=True, tell=events.append)
+    assert any("leaves too little time for fold 2" in str(event.get("message")) for event in events)
+    assert [fold["epochs"] for fold in found.folds] == [1, 1]
+    with pytest.raises(TooShortError, match="divided among 2 folds"):
+        cross_validate(tiny_scenes, tmp_path / "other", TINY, folds=2, budget_s=1.0)
 
 
 def test_the_time_left_counts_the_folds_to_come() -> None:

@@ -52,7 +52,8 @@ from pixelwise.training.prepare import with_validation
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run_directory import choose_values, describe_data, locked, require_same_data
 from pixelwise.training.signals import stoppable
-from pixelwise.training.train import Start, train
+from pixelwise.training.time_budget import TooShortError
+from pixelwise.training.train import Start, Trained, train
 
 TIMED_IMAGES = 4  # of the first fold are scored to estimate the time of the last steps
 
@@ -233,11 +234,20 @@ def run_fold(work: FoldRuns, number: int, clock: float) -> float:
     earlier_s = done[-1]["seconds"] if done else None
     shown = FoldProgress(number, work.folds, work.recipe.epochs, earlier_s, work.tell, work.progress)
     note = f"Fold {number} of {work.folds}: its val split is what it holds out."
-    with explained_budget(work, share_s):
-        trained = train(
-            work.data, run, None if saved else work.recipe, resume=bool(saved), budget_s=share_s, began=clock,
+
+    def trained_with(recipe: Recipe | None, budget_s: float | None) -> Trained:
+        return train(
+            work.data, run, recipe, resume=bool(saved), budget_s=budget_s, began=clock,
             splits=lambda dataset: fold_of(dataset, part, note), tell=shown.tell, progress=shown.progress, **work.how,
         )  # fmt: skip
+
+    try:
+        trained = trained_with(None if saved else work.recipe, share_s)
+    except TooShortError as error:
+        shutil.rmtree(run)
+        same_steps = after_the_budget(work, number, error)
+        shown.epochs = same_steps.epochs
+        trained = trained_with(same_steps, None)
     state = load_checkpoint(checkpoints(run / "checkpoints")[-1])[1]
     scored = read_bundle(run / "model.onnx").metadata.provenance["metrics"]
     ended = time.perf_counter()
@@ -274,17 +284,19 @@ def recorded_values(values: Values) -> dict[str, Any]:
     return {"values": values.to_json()} if values else {}
 
 
-@contextmanager
-def explained_budget(work: FoldRuns, share_s: float | None) -> Iterator[None]:
-    """Add to an error about a fold's budget that it is a share of the whole."""
-    try:
-        yield
-    except UsageError as error:
-        if share_s is None or "too short" not in str(error):
-            raise
-        raise UsageError(
-            f"--budget is divided among {work.folds} folds, the report and the bundle; for one fold: {error}"
+def after_the_budget(work: FoldRuns, number: int, error: TooShortError) -> Recipe:
+    """How to train a fold for which a budget leaves too little time: as the first one, so that nothing is lost.
+
+    Raises:
+        TooShortError: it is the first one.
+    """
+    if number == 1:
+        raise TooShortError(
+            f"--budget is divided among {work.folds} folds, the report and the bundle. For one fold: {error}"
         ) from error
+    what = f"the budget leaves too little time for fold {number}, which therefore trains as many steps as fold 1"
+    work.tell({"event": "warning", "message": f"{what} ({error})"})
+    return Recipe.from_file(work.run(1) / "recipe.toml")
 
 
 # ── the last steps ──

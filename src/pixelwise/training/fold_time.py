@@ -9,6 +9,7 @@ from pixelwise.training.data_summary import Progress
 from pixelwise.training.time_budget import show_duration
 
 LAST_SHARE = 0.1  # of a budget for the last steps, until they are measured
+LAST_MOST = 0.25  # of a budget for the last steps, however long they take
 SLACK = 1.25  # of their measured time
 PICTURED = 20  # images that the report labels again, for its pictures
 
@@ -23,7 +24,8 @@ class FoldBudget:
 
     def measured(self, image_s: float, images: int, export_s: float) -> None:
         """Take the measured time to score an image, and to export one network."""
-        self.last_s = SLACK * (image_s * (images + PICTURED) + export_s * self.folds)
+        last_s = SLACK * (image_s * (images + PICTURED) + export_s * self.folds)
+        self.last_s = last_s if self.total_s is None else min(last_s, LAST_MOST * self.total_s)
 
     def share_s(self, number: int, spent_s: float) -> float | None:
         """Seconds for fold `number`, from 1, after `spent_s` of the budget: an equal part of what is left."""

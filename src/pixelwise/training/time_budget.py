@@ -60,12 +60,16 @@ def limited(seconds: float, before_s: float) -> float:
 
 
 def require_time(budget_s: float, used_s: float) -> None:
-    """Raise UsageError if half of the budget is used up before the first step."""
+    """Raise TooShortError if half of the budget is used up before the first step."""
     if used_s >= budget_s / 2:
-        raise UsageError(
+        raise TooShortError(
             f"a budget of {show_duration(budget_s)} is too short: reading the data and measuring throughput "
             f"took {show_duration(used_s)} already. Give at least {show_duration(6 * used_s)}, or smaller images."
         )
+
+
+class TooShortError(UsageError):
+    """A budget in which nothing can be trained."""
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,12 @@ class Budget:
             used_s: seconds used so far.
 
         Raises:
-            UsageError: the time is too short to train at all.
+            TooShortError: the time is too short to train at all.
         """
         room_s = self.seconds - used_s - self.end_s
         least_s = self.between_s + FEWEST_EPOCHS * self.full_step_s
         if room_s < least_s:
-            raise UsageError(
+            raise TooShortError(
                 f"a budget of {show_duration(self.seconds)} is too short: starting, measuring, validating and "
                 f"exporting take {show_duration(used_s + self.end_s)} here. Give at least "
                 f"{show_duration(1.2 * (used_s + self.end_s + least_s))}."
