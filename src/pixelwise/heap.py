@@ -11,6 +11,7 @@ import sys
 import threading
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 SOON_S = 1.0
@@ -53,3 +54,13 @@ def peak_bytes() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def available_bytes() -> int:
+    """Memory that a program could take now without pushing out others."""
+    if sys.platform == "linux":  # without psutil, which needs a module that only POSIX systems have
+        rows = dict(row.split(":") for row in Path("/proc/meminfo").read_text().splitlines())
+        return int(rows["MemAvailable"].split()[0]) * 1024
+    import psutil
+
+    return int(psutil.virtual_memory().available)

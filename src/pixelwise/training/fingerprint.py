@@ -14,7 +14,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from pixelwise.datasets.inspect_pair import alone
@@ -22,6 +21,7 @@ from pixelwise.datasets.read_ahead import in_threads
 from pixelwise.datasets.read_sample import image_size_of, read_sample_image, read_sample_mask, streamed_mask_window
 from pixelwise.datasets.streamed_pairs import has_streamed_image
 from pixelwise.errors import DatasetError, PixelwiseError
+from pixelwise.heap import available_bytes
 from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.records import RGB, VOID, Bands, Dataset, Labels, OnProgress, Raster, Sample, no_progress
 
@@ -193,7 +193,7 @@ def summary(dataset: Dataset, found: Sequence[MeasuredPair], sizes: Sequence[tup
         one_hue=float(abs(sum(hues)) / max(sum(abs(hue) for hue in hues), 1e-9)),
         measured=len(found),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        memory_gb=round(psutil.virtual_memory().available / 1e9, 1),
+        memory_gb=round(available_bytes() / 1e9, 1),
     )  # fmt: skip
 
 
