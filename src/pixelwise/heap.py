@@ -58,9 +58,10 @@ def peak_bytes() -> int:
 
 def available_bytes() -> int:
     """Memory that a program could take now without pushing out others."""
-    if sys.platform == "linux":  # without psutil, which needs a module that only POSIX systems have
-        rows = dict(row.split(":") for row in Path("/proc/meminfo").read_text().splitlines())
-        return int(rows["MemAvailable"].split()[0]) * 1024
+    rows = Path("/proc/meminfo")
+    if rows.exists():  # Linux, without psutil, which needs a module that only POSIX systems have
+        found = dict(row.split(":", 1) for row in rows.read_text().splitlines())
+        return int(found["MemAvailable"].split()[0]) * 1024
     import psutil
 
     return int(psutil.virtual_memory().available)
