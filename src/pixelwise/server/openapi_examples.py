@@ -26,6 +26,7 @@ PIXEL = {
     "x": 212,
     "y": 140,
     "sentences": ["The model is almost certain: road with 97.1%."],
+    "values": {},
     "label": "road",
     "probability": 0.971,
     "runner_up": {"class": "sky", "probability": 0.029},
@@ -70,6 +71,10 @@ JSON: dict[tuple[str, str], Any] = {
         "name": "main", "title": "street", "opens": "street", "digest": "ee3705f5a9b4…",
         "bytes": 13200000, "parameters": 3270844,
         "classes": [SKY, ROAD], "size": [256, 256], "policy": "stretch", "even_exposure": True, "stride": 2,
+        "bands": {
+            "names": ["red", "green", "blue"], "dtype": "uint8", "low": [0.0, 0.0, 0.0], "high": [255.0, 255.0, 255.0],
+            "rgb": True, "shown": [0, 1, 2],
+        },
         "mean": [0.498, 0.498, 0.498], "std": [0.502, 0.502, 0.502], "temperature": 1.14,
         "stages": [{"name": "stem", "group": "convolutional"}], "skips": ["up16", "up8", "up4"],
         "receptive_field": {"network_px": 1107, "whole_image_by_pooling": True},
@@ -127,7 +132,7 @@ JSON: dict[tuple[str, str], Any] = {
 # (method, path) → media type of an answer, and how it begins
 OTHER: dict[tuple[str, str], dict[str, str]] = {
     ("post", "/v1/predict"): {"image/png": "‰PNG, a palette image whose values are class ids"},
-    ("get", "/v1/samples/{name}/image"): {"image/png": "‰PNG"},
+    ("get", "/v1/samples/{name}/image"): {"image/png": "‰PNG", "application/octet-stream": "“NUMPY …"},
     ("get", "/v1/samples/{name}/truth"): {"image/png": "‰PNG, grey: class ids, 255 where unlabelled"},
     ("get", "/v1/images/{image}/picture"): {"image/png": "‰PNG"},
     ("get", "/v1/images/{image}/labels"): {"image/png": "‰PNG, a palette image whose values are class ids"},
