@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -139,3 +140,39 @@ def test_a_training_that_cannot_fit_the_memory_ends_before_its_first_step(tmp_pa
     with pytest.raises(UsageError, match="needs about"):
         pw.train(data, tmp_path / "run", settings=too_much)
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def write_fields(folder: Path, values: dict[int, float]) -> Path:
+    """Five images of four int16 or float32 bands; `values`: bands that have one value everywhere."""
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for number in range(5):
+        mask = np.zeros((48, 48), np.uint8)
+        mask[8 + number : 30, 10:34] = 1
+        noise = np.random.default_rng(number).normal(1000, 150, (48, 48, 4))
+        image = (noise + 150 * mask[:, :, None]).astype(np.float32 if np.nan in values.values() else np.int16)
+        for band, value in values.items():
+            image[:, :, band] = value
+        tifffile.imwrite(folder / "images" / f"{number}.tif", image, photometric="minisblack", planarconfig="contig")
+        Image.fromarray(mask).save(folder / "masks" / f"{number}.png")
+    return folder
+
+
+def test_bands_of_one_value_or_of_none_do_no_harm_to_a_training(tmp_path: Path) -> None:
+    data = write_fields(tmp_path / "data", {1: np.nan, 2: 7})
+    done = pw.train(data, tmp_path / "run", settings=SHORT)
+    assert all(np.isfinite(epoch["loss"]) and np.isfinite(epoch["val_loss"]) for epoch in done.epochs)
+    model = pw.load(done.bundle)
+    assert len(model.metadata.bands) == 4
+    image = np.full((20, 30, 4), np.nan, np.float32)
+    image[:, :, 0] = 1000
+    found = model.predict(image)
+    assert found.labels.shape == (20, 30)
+    assert np.isfinite(found.scores).all()
+
+
+def test_images_without_any_data_cannot_be_planned_or_trained_on(tmp_path: Path) -> None:
+    data = write_fields(tmp_path / "data", dict.fromkeys(range(4), np.nan))
+    for work in (lambda: pw.plan(data), lambda: pw.train(data, tmp_path / "run", settings=SHORT)):
+        with pytest.raises(DatasetError, match=r"no data|none of 4 training pairs"):
+            work()

@@ -137,6 +137,8 @@ def measure(dataset: Dataset, progress: OnProgress = no_progress) -> Fingerprint
             image_HWB, mask_HW = middle_or_whole(sample, dataset)
         except PixelwiseError:  # `check` reports it; a training stops there or leaves the pair out
             return None
+        if not np.isfinite(image_HWB).any():  # no data: likewise
+            return None
         return measured_pair(image_HWB, mask_HW, classes, dataset.bands)
 
     found = []
