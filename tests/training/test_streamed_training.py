@@ -24,8 +24,10 @@ from pixelwise.errors import DataError, MaskError, OutputError  # noqa: E402
 from pixelwise.records import Sample  # noqa: E402
 from pixelwise.training import disk_copies, loader  # noqa: E402
 from pixelwise.training import prepare as preparing  # noqa: E402
-from pixelwise.training.disk_copies import DiskArray, DiskCopies, kept_to_resume  # noqa: E402
-from pixelwise.training.loader import Pairs  # noqa: E402
+from pixelwise.training import train as training  # noqa: E402
+from pixelwise.training.augment import Crop  # noqa: E402
+from pixelwise.training.disk_copies import DiskArray, DiskCopies, WithOverview, kept_to_resume  # noqa: E402
+from pixelwise.training.loader import Augmentation, Pairs, augment, in_overview, resized_crop, snapped  # noqa: E402
 
 SIZE = (230, 310)
 
@@ -112,6 +114,40 @@ def test_other_processes_and_resumed_trainings_read_the_same_copies(
         Pairs([sample], {0: 0, 1: 2}, 3, 64, DiskCopies(tmp_path / "cache"))[0]
 
 
+@pytest.mark.usefixtures("streamed")
+def test_crops_that_the_network_sees_far_smaller_come_from_an_overview(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = sample_of(draw(tmp_path / "data"))
+    pairs = Pairs([sample], {}, 2, 64, DiskCopies(tmp_path / "cache"))
+    pairs.overviews = True
+    image, _ = pairs[0]
+    assert isinstance(image, WithOverview)
+    assert image.overview.shape == (58, 78, 3)
+    whole = tifffile.imread(sample.image)
+    for drawn in (Crop(0, 0, 230, 310, False), Crop(-30, -20, 290, 333, False), Crop(20, 31, 160, 170, False)):
+        box = snapped(drawn, 4)
+        seen = resized_crop(image.overview, in_overview(box, 4), (16, 16))
+        exact = resized_crop(whole, box, (16, 16))
+        assert not (seen == exact).all()
+        assert (seen.int() - exact.int()).abs().float().mean() < 3  # of a range of 230
+    for size, alike in (
+        ((16, 16), False),
+        ((64, 64), True),
+    ):  # of crops that are not far smaller, every byte is the same
+        how = Augmentation(size, "stretch", (0.9, 1.1), True, 0.0, 3)
+        found, expected = (augment(one, pairs[0][1], how, 0, 0) for one in (image, whole))
+        assert (found[0] == expected[0]).all() == alike
+        assert np.abs(found[0].astype(int) - expected[0]).mean() < 12
+        assert (found[1] == expected[1]).mean() > 0.9
+    other = Pairs([sample], {}, 2, 64, DiskCopies(tmp_path / "cache"))
+    other.overviews = True
+    monkeypatch.setattr(DiskCopies, "write", lambda *_: pytest.fail("written again"))
+    other.open_large(0)
+    assert isinstance(other[0][0], WithOverview)
+    assert (np.asarray(other[0][0].overview) == np.asarray(image.overview)).all()
+
+
 def test_copies_of_validation_images_are_written_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,10 +175,13 @@ def test_ids_without_a_class_and_masks_of_another_size_are_named(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("streamed")
-@pytest.mark.parametrize("policy", ["native", "stretch"])
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("policy", ["native", pytest.param("stretch", marks=pytest.mark.slow)])
 def test_training_from_windows_gives_the_weights_of_training_from_memory(
     tmp_path: Path, policy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if policy == "native":  # an export takes as long as all else
+        monkeypatch.setattr(training, "export", lambda out, **_: out / "model.onnx")
     data = draw(tmp_path / "data")
     recipe = pw.Recipe(model="unet", size=(64, 64), batch=2, epochs=2, policy=policy, views=3, workers=1)  # type: ignore[arg-type]
     events: list[dict[str, object]] = []

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.records import VOID, Labels, Pixels, Raster
-from pixelwise.training.disk_copies import DiskArray
+from pixelwise.training.disk_copies import DiskArray, WithOverview
 
-Picture = Raster | DiskArray | TiffWindows  # [H, W, bands]: in memory or, if large, read where it lies
+Picture = Raster | DiskArray | TiffWindows | WithOverview  # [H, W, bands]: in memory or, if large, read where it lies
 Mask = Labels | DiskArray  # [H, W]
 PADDING = 127  # grey level of pixels outside the image: near 0 once normalised
 

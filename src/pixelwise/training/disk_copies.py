@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import OutputError
 from pixelwise.images.files import make_folder, remedy_for, shown, writing_whole
+from pixelwise.images.tiff_windows import TiffWindows
 
 SPARE_BYTES = 1 << 29  # of disk space, left for checkpoints and others
 STRIP_BYTES = 1 << 24  # of an array that are handled at a time
@@ -43,6 +44,21 @@ class DiskArray:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:], dtype)
+
+
+class WithOverview:
+    """A large image that is indexed like its pixels, and a copy of it at 1/`factor` of the resolution, from which crops
+    are made that the network sees far smaller still."""
+
+    def __init__(self, image: DiskArray | TiffWindows, overview: DiskArray, factor: int) -> None:
+        self.image, self.overview, self.factor = image, overview, factor
+        self.shape, self.dtype = image.shape, image.dtype
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        return self.image[key]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.image, dtype)
 
 
 class DiskCopies:

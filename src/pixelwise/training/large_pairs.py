@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask, stored_digests
@@ -20,9 +21,11 @@ from pixelwise.images.no_data import labels_with_data
 from pixelwise.images.tiff_header import tiff_size
 from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.model.preprocess import LARGE_PIXELS
-from pixelwise.records import RGB, Bands, Labels, Raster, Sample
-from pixelwise.training.augment import Mask, Picture
-from pixelwise.training.disk_copies import STRIP_BYTES, DiskCopies, strips_of
+from pixelwise.records import RGB, Bands, Labels, Pixels, Raster, Sample
+from pixelwise.training.augment import PADDING, Mask, Picture
+from pixelwise.training.disk_copies import STRIP_BYTES, DiskArray, DiskCopies, WithOverview, strips_of
+
+OVERVIEW = 4  # pixels a side, of which one of an overview is the mean
 
 
 def in_windows(
@@ -87,6 +90,33 @@ def void_strips(image: Picture, strips: Iterable[Labels]) -> Iterator[Labels]:
         whole = image.dtype != np.float32  # every pixel has a value
         yield labels if whole else labels_with_data(image[top : top + len(labels), :], labels)
         top += len(labels)
+
+
+def with_overview(sample: Sample, image: Picture, copies: DiskCopies) -> Picture:
+    """A large image with its overview, each pixel of which is the mean of OVERVIEW × OVERVIEW.
+
+    Raises:
+        OutputError: as `in_windows`.
+    """
+    if not isinstance(image, DiskArray | TiffWindows):
+        return image
+    key = f"{keys_of(sample, '')[0]}-{OVERVIEW}"
+    height, width = (-(-side // OVERVIEW) for side in image.shape[:2])
+    overview = copies.found(key)
+    if overview is None:
+        copies.require_room(height * width * 3, f"an overview of {sample.image.name}")
+        rows = OVERVIEW * max(STRIP_BYTES // (3 * image.shape[1] * OVERVIEW), 1)
+        strips = (averaged(image[top : top + rows]) for top in range(0, image.shape[0], rows))
+        overview = copies.write(key, (height, width, 3), image.dtype, strips)
+    return WithOverview(image, overview, OVERVIEW)
+
+
+def averaged(strip_RW3: Raster) -> Pixels:
+    """The means of OVERVIEW × OVERVIEW pixels. Those outside the image are grey, as in crops."""
+    missing = [-side % OVERVIEW for side in strip_RW3.shape[:2]]
+    whole = cv2.copyMakeBorder(strip_RW3, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=(PADDING,) * 3)
+    size = (whole.shape[1] // OVERVIEW, whole.shape[0] // OVERVIEW)
+    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def label_strips(sample: Sample, mask_ids: Mapping[int, int], classes: int, size: tuple[int, int]) -> Iterator[Labels]:

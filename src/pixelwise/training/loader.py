@@ -45,8 +45,8 @@ from pixelwise.training.augment import (
 )
 from pixelwise.training.augment_bands import relight_bands
 from pixelwise.training.class_positions import ClassPositions
-from pixelwise.training.disk_copies import DiskCopies
-from pixelwise.training.large_pairs import copied, in_windows, streamed_pair
+from pixelwise.training.disk_copies import DiskCopies, WithOverview
+from pixelwise.training.large_pairs import copied, in_windows, streamed_pair, with_overview
 from pixelwise.training.stain import invert, restain
 
 LARGEST_SHARE = 4  # a pair larger than 1/4 of the cache is never cached
@@ -76,6 +76,7 @@ class Pairs:
         self.most_bytes = self.room_bytes // LARGEST_SHARE
         self.kept: dict[int, tuple[Raster, Labels]] = {}
         self.copies = copies
+        self.overviews = False  # whether crops are far smaller for the network than in images too large to be decoded
         self.large: dict[int, tuple[Picture, Mask]] = {}  # those that are read in windows
         self.class_positions = ClassPositions()  # filled by `pixels_as_seen`
 
@@ -100,10 +101,8 @@ class Pairs:
         if sample.mask is None:
             raise DataError(f"{sample.image}: has no mask, so it cannot be trained on.")
         if self.copies is not None and has_streamed_image(sample):
-            self.large[index] = streamed_pair(
-                sample, self.mask_ids, self.classes, self.reading, self.copies, self.bands
-            )
-            return self.large[index]
+            found = streamed_pair(sample, self.mask_ids, self.classes, self.reading, self.copies, self.bands)
+            return self.keep_streamed(index, found)
         image = read_sample_image(sample, self.bands)
         mask = read_sample_mask(sample, self.mask_ids, self.classes, (image.shape[0], image.shape[1]))
         if mask.shape != image.shape[:2]:
@@ -123,10 +122,20 @@ class Pairs:
     def open_large(self, index: int) -> None:
         """Open a pair that another process found to be large, from its copies if they are here."""
         found = None if self.copies is None else copied(self.samples[index], self.reading, self.copies, self.bands)
-        if found is not None:
-            self.large[index] = found
-        else:
+        if found is None:
             self[index]
+        elif has_streamed_image(self.samples[index]):
+            self.keep_streamed(index, found)
+        else:
+            self.large[index] = found
+
+    def keep_streamed(self, index: int, pair: tuple[Picture, Mask]) -> tuple[Picture, Mask]:
+        """Keep an open pair that is too large to be decoded at once, with an overview if one is wanted."""
+        image, mask = pair
+        if self.overviews and self.copies is not None and self.bands == RGB:
+            image = with_overview(self.samples[index], image, self.copies)
+        self.large[index] = (image, mask)
+        return image, mask
 
     def part(self, count: int) -> Pairs:
         """The first pairs, with nothing decoded yet."""
@@ -204,7 +213,11 @@ def augment(
         crop = centred_on_rare(rng, crop, (height, width), rare_places)
     angle = float(rng.uniform(-how.tilt, how.tilt)) if how.tilt and rng.random() < 0.5 else 0.0
     wide, wide_size = enlarged(crop, size, angle)
-    resized_hwN = resized_crop(image_HWN, wide, wide_size, how.bands)
+    source, box = image_HWN, wide
+    if isinstance(image_HWN, WithOverview) and shrunk(wide, wide_size) >= 2 * image_HWN.factor:
+        wide = snapped(wide, image_HWN.factor)  # the mask's box too
+        source, box = image_HWN.overview, in_overview(wide, image_HWN.factor)
+    resized_hwN = resized_crop(source, box, wide_size, how.bands)
     if crop.mirrored:
         resized_hwN = resized_hwN.flip(1)
     image_hwN, labels_hw = np.ascontiguousarray(resized_hwN.numpy()), crop_mask(mask_HW, wide, wide_size)
@@ -241,6 +254,24 @@ def resized_crop(image_HWN: Picture, crop: Crop, size: tuple[int, int], bands: B
     ]
     narrow_1NHw = torch.cat([resized(strip, (strip.height, size[1])) for strip in strips], dim=2)
     return F.interpolate(narrow_1NHw, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
+
+
+def shrunk(crop: Crop, size: tuple[int, int]) -> float:
+    """How many pixels a side of the image become one of the network's input."""
+    return min(crop.height / size[0], crop.width / size[1])
+
+
+def snapped(crop: Crop, factor: int) -> Crop:
+    """The nearest box of whole pixels of an overview, so that image and mask show the same."""
+    top, left = (factor * round(start / factor) for start in (crop.top, crop.left))
+    height, width = (factor * max(round(side / factor), 1) for side in (crop.height, crop.width))
+    return replace(crop, top=top, left=left, height=height, width=width)
+
+
+def in_overview(crop: Crop, factor: int) -> Crop:
+    """A `snapped` box in pixels of the overview."""
+    top, left, height, width = (value // factor for value in (crop.top, crop.left, crop.height, crop.width))
+    return replace(crop, top=top, left=left, height=height, width=width)
 
 
 class Order:

@@ -118,6 +118,7 @@ def pairs_of(dataset: Dataset, recipe: Recipe, copies: DiskCopies) -> tuple[Pair
         Pairs(samples, dataset.mask_ids, len(dataset.classes), recipe.cache_mb, copies, dataset.bands)
         for samples in (fitted, splits["val"])
     )
+    train_pairs.overviews = recipe.policy != "native"
     return train_pairs, val_pairs
 
 
