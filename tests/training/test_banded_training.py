@@ -1,5 +1,6 @@
 """Training on images of other bands than red, green and blue: from files to a bundle that labels them alike."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from pixelwise.training.augment_bands import relight_bands
 from pixelwise.training.band_ranges import measured_ranges, range_of, with_ranges
 from pixelwise.training.disk_copies import DiskArray, DiskCopies
 from pixelwise.training.export_run import export, load_best_epoch
+from pixelwise.training.initial_weights import InitialWeights, take_weights
 from pixelwise.training.loader import Augmentation, Pairs, augment
 from pixelwise.training.prepare import CheckedData, dataset_from_manifest, prepare
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run_directory import describe_data
+from pixelwise.training.training_state import start
 
 TWO = ClassList(("land", "water"), ((90, 70, 50), (40, 80, 220)))
 FIVE = Bands(("blue", "green", "red", "nir", "swir"), "float32", (0.0,) * 5, (1.0,) * 5)
@@ -222,10 +225,19 @@ def test_stains_are_of_rgb_images(tmp_path: Path) -> None:
 
 
 def test_the_first_filters_are_trained_where_they_were_not_made_for_the_bands() -> None:
-    from pixelwise.training.training_state import start
-
     recipe = Recipe(size=(64, 64))
     for bands, learns in ((RGB, False), (GREY, False), (FOUR, True)):
         stem = start(recipe, 2, bands=bands).network.encoder.stem.conv.weight  # type: ignore[union-attr]
         assert stem.shape[1] == len(bands)
         assert stem.requires_grad == learns  # type: ignore[union-attr]
+
+
+def test_only_the_first_filters_start_untrained_from_a_run_on_other_bands() -> None:
+    recipe = Recipe(model="unet", size=(32, 32))
+    theirs = start(replace(recipe, seed=5), 2).network.state_dict()
+    training = start(recipe, 2, bands=FOUR)
+    before = training.network.state_dict()["down.0.0.weight"].clone()
+    assert take_weights(training, InitialWeights(dict(theirs), {})) == ["down.0.0.weight"]
+    now = training.network.state_dict()
+    assert torch.equal(now["down.0.0.weight"], before)
+    assert torch.equal(now["classifier.weight"], theirs["classifier.weight"])
