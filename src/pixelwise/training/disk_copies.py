@@ -47,8 +47,8 @@ class DiskArray:
 
 
 class WithOverview:
-    """A large image that is indexed like its pixels, and a copy of it at 1/`factor` of the resolution, from which crops
-    are made that the network sees far smaller still."""
+    """A large image that is indexed like its pixels, and a copy of it at 1/`factor` of the resolution for crops that
+    are shrunk far more than that."""
 
     def __init__(self, image: DiskArray | TiffWindows, overview: DiskArray, factor: int) -> None:
         self.image, self.overview, self.factor = image, overview, factor
