@@ -18,8 +18,10 @@ from banded import FIVE, five_image, write_tiff
 from conftest import TOKEN, picture
 from pixelwise.images.false_colour import false_colour
 from pixelwise.prediction.load_model import Model
+from pixelwise.records import VOID, Sample
 from pixelwise.server.app import create_app
 from pixelwise.server.responses import from_run_lengths, ranges_of
+from pixelwise.server.sample_images import read_held_out
 from pixelwise.server.server_settings import ServerSettings
 
 
@@ -189,3 +191,13 @@ def test_photos_are_answered_as_before(client: TestClient, photo: NDArray[Any]) 
     shown = client.get(f"/v1/images/{header['image']}/picture")
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(shown.content))), photo)
     assert client.get(f"/v1/images/{header['image']}/pixel?x=1&y=1").json()["values"] == {}
+
+
+def test_held_out_images_are_void_where_they_have_no_data(tmp_path: Path) -> None:
+    write_tiff(tmp_path / "a.tif", five_image(1, 40, 60, missing=True))
+    (tmp_path / "a.png").write_bytes(png(np.zeros((40, 60), np.uint8)))
+    sample = Sample("a", tmp_path / "a.tif", tmp_path / "a.png")
+    pixels, labels = read_held_out(sample, FIVE, {}, 3)
+    assert pixels.shape == (40, 60, 5)
+    assert (labels[:10, :30] == VOID).all()
+    assert int((labels == VOID).sum()) == 300

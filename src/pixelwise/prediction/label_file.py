@@ -18,18 +18,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from pixelwise.errors import BundleError, ImageError, OutputError, UsageError
 from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import Refusal, read_bytes, shown, write_whole
 from pixelwise.images.input_image import InputImage
-from pixelwise.images.no_data import without_data
+from pixelwise.images.no_data import labels_with_data
 from pixelwise.prediction.large.tile_plan import Tiles, is_large, is_large_tiff
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.outputs import DEFAULT, LARGE_OUTPUTS, OUTPUTS, WholeImage
-from pixelwise.records import VOID, OnProgress, Prediction, Raster, no_progress
+from pixelwise.records import OnProgress, Prediction, Raster, no_progress
 
 # Why one result cannot be written although others can: its name is too long or not allowed, or a folder has it.
 OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
@@ -146,10 +144,8 @@ def label_into(
 
 def void_without_data(prediction: Prediction, image_HWN: Raster) -> Prediction:
     """The prediction with void where the image has no value in any band."""
-    missing_HW = without_data(image_HWN)
-    if missing_HW is None:
-        return prediction
-    return replace(prediction, labels=np.where(missing_HW, np.uint8(VOID), prediction.labels))
+    labels_HW = labels_with_data(image_HWN, prediction.labels)
+    return prediction if labels_HW is prediction.labels else replace(prediction, labels=labels_HW)
 
 
 def shares_of(prediction: Prediction) -> dict[str, float]:

@@ -14,6 +14,7 @@ from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.errors import PixelwiseError
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.image_files import encode_png
+from pixelwise.images.no_data import labels_with_data
 from pixelwise.prediction.load_model import Model
 from pixelwise.records import RGB, VOID, Bands, Labels, Raster, Sample
 from pixelwise.scenes.render_scene import SCENE_CLASSES, render_scene
@@ -141,9 +142,10 @@ def held_out_pairs(run: Path | None) -> list[Sample]:
 
 
 def read_held_out(sample: Sample, bands: Bands, mask_ids: dict[int, int], classes: int) -> tuple[Raster, Labels]:
-    """Pixels [H, W, N] and true labels [H, W], read as in the run. Raises PixelwiseError."""
+    """Pixels [H, W, N] and true labels [H, W], read as in the run, void without data. Raises PixelwiseError."""
     pixels = read_sample_image(sample, bands)
-    return pixels, read_sample_mask(sample, mask_ids, classes, (pixels.shape[0], pixels.shape[1]))
+    labels = read_sample_mask(sample, mask_ids, classes, (pixels.shape[0], pixels.shape[1]))
+    return pixels, labels_with_data(pixels, labels)
 
 
 def bands_of(run: Path) -> Bands:
