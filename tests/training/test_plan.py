@@ -49,6 +49,12 @@ def test_thin_structures_get_crops_at_full_resolution_and_scores_at_every_pixel(
     assert recipe.turn
 
 
+def test_a_training_of_few_steps_is_scored_at_every_other_pixel() -> None:
+    assert plan_from(VESSELS, {"epochs": 3}).recipe.stride == 2
+    assert plan_from(VESSELS, {"epochs": 100}).recipe.stride == 1
+    assert plan_from(VESSELS, {"epochs": 3, "stride": 1}).recipe.stride == 1
+
+
 def test_scenes_whose_classes_are_wide_are_seen_whole() -> None:
     scenes = changed(size=(1080, 1920), classes=wide(60.0), upright=0.8)
     recipe = plan_from(scenes).recipe

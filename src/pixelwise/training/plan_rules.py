@@ -23,6 +23,7 @@ SMALL_PX = 200  # a side: smaller images are enlarged, as the encoder halves its
 SMALL_SIDE_PX = 256  # to this
 CLEAR_WIDTH_PX = 5.0  # at which a structure is certainly resolved: images are not shrunk below it
 THIN_PX = 9.0  # classes of this width or thinner are thin
+STEPS_FOR_STRIDE_1 = 100  # in a shorter training, scores at every pixel end worse than those at every other one
 MOSTLY = 0.5  # share of the classes, without the most frequent, that are thin: then every pixel is scored
 CROP_PX = {1: 256, 2: 384}  # stride of the scores → side of the crops of larger images
 MOST_SIDE_PX = 1024  # of whole images at the network's input
@@ -140,12 +141,23 @@ def choose_network(draft: Draft, found: Fingerprint) -> None:
                      even_exposure=True)  # fmt: skip
     if not (draft["model"] == "fast" and draft["encoder"] in ("lite0", "lite1", "lite2")):
         return
-    if is_thin(draft, found):
+    steps = set_steps(draft, found)
+    if steps is not None and steps < STEPS_FOR_STRIDE_1:
+        reason = f"{steps} steps are too few to train scores at every pixel"
+        draft.choose("stride of the scores", "2", reason, stride=2)
+    elif is_thin(draft, found):
         reason = f"most classes are at most {THIN_PX:.0f} px wide at the network's input: scores at every pixel"
         draft.choose("stride of the scores", "1", reason, stride=1)
     else:
         reason = "most classes are wide enough for scores at every other pixel"
         draft.choose("stride of the scores", "2", reason, stride=2)
+
+
+def set_steps(draft: Draft, found: Fingerprint) -> int | None:
+    """The steps of a training whose epochs are set; None if its length is planned."""
+    if "epochs" not in draft.fixed or "plan" in draft.fixed:
+        return None
+    return int(draft["epochs"]) * max(math.ceil(found.train / draft["batch"]), 1)
 
 
 def mostly_thin(found: Fingerprint, scale: float) -> bool:
