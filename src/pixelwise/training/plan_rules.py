@@ -157,7 +157,8 @@ def set_steps(draft: Draft, found: Fingerprint) -> int | None:
     """The steps of a training whose epochs are set; None if its length is planned."""
     if "epochs" not in draft.fixed or "plan" in draft.fixed:
         return None
-    return int(draft["epochs"]) * max(math.ceil(found.train / draft["batch"]), 1)
+    epochs, batch = int(draft["epochs"]), int(draft["batch"])
+    return epochs * max(math.ceil(found.train / batch), 1)
 
 
 def mostly_thin(found: Fingerprint, scale: float) -> bool:
