@@ -262,7 +262,7 @@ def choose_length(draft: Draft, found: Fingerprint, budget_s: float | None) -> N
         draft.choose("length", "", "", epochs=draft["epochs"])
         return
     if budget_s is not None:
-        reason = "as many steps as fit; validation takes at most an eighth of the time"
+        reason = "as many steps as fit; validation takes at most a fifth of the time"
         draft.choose("length", f"{show_duration(budget_s)} in all", reason)
         return
     batch = draft["batch"]

@@ -17,8 +17,8 @@ from pixelwise.trace_events import Event
 from pixelwise.training.recipe import Recipe
 
 FEWEST_EPOCHS = 8  # if fewer passes over the data fit, an epoch is a part of a pass
-MOST_EPOCHS = 40  # if more passes fit, an epoch is more than one
-VALIDATION_SHARE = 0.12  # at most this share of the time goes to validating and saving
+MOST_EPOCHS = 100  # if more passes fit, an epoch is more than one
+VALIDATION_SHARE = 0.2  # at most this share of the time goes to validating and saving
 SMALL_SHARE_IN_HASTE = 0.8  # of the epochs use small crops if fewer than FEWEST_EPOCHS passes fit
 FULL_EPOCHS = 2  # at full size, at least: the first one shows how long the others take
 LAST_EPOCH = 1 / 3  # of the steps of the others: it cannot be compensated for any more
