@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,12 @@ def make_bundle(
     temperature: float = 1.5,
     bands: Bands = RGB,
     images: Sequence[Raster] = (),
+    around: Callable[[Any], Any] = lambda network: network,
 ) -> Any:
     """Write a bundle of an untrained network; returns the network as it was exported.
 
     Args:
+        around: what is exported, made from the network.
         images: of `bands`, for the comparison with torch. Default: an RGB picture.
     """
     torch = pytest.importorskip("torch", reason="bundles are made with torch; install pixelwise[train]")
@@ -71,6 +73,7 @@ def make_bundle(
         scale, centre = (3 / spread).repeat_interleave(share), scores.mean((0, 2, 3)).repeat_interleave(share)
         network.classifier.weight *= scale[:, None, None, None]
         network.classifier.bias.copy_((network.classifier.bias - centre) * scale)
+    network = around(network).eval()
     metadata = Metadata(
         classes=classes,
         size=size,

@@ -453,6 +453,25 @@ def test_facts_are_those_of_the_pixels(suffix: str) -> None:
 # ── damaged and hostile files ──
 
 
+@pytest.mark.parametrize("writer", ["tifffile", "shaped", "bigtiff", "pillow", "ome"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+def test_a_stack_of_pages_that_is_cut_short_is_never_a_shorter_stack(writer: str, share: float) -> None:
+    pages_PHW = noise((6, 24, 20), np.float32)
+    file = io.BytesIO()
+    if writer == "pillow":
+        images = [Image.fromarray(page_HW) for page_HW in pages_PHW]
+        images[0].save(file, "TIFF", save_all=True, append_images=images[1:])
+    elif writer == "shaped":
+        tifffile.imwrite(file, noise((24, 20, 5), np.float32))
+    else:
+        tifffile.imwrite(file, pages_PHW, bigtiff=writer == "bigtiff", ome=writer == "ome",
+                         metadata={"axes": "CYX"} if writer == "ome" else None, photometric="minisblack")  # fmt: skip
+    data = file.getvalue()
+    assert read_bands(data, "a.tif").pixels.shape[2] >= 5
+    with pytest.raises(ImageError, match="truncated"):
+        read_bands(data[: int(len(data) * share)], "a.tif")
+
+
 def test_a_directory_beyond_the_file_is_an_error(tmp_path: Path) -> None:
     data = b"II+\0\x08\0\0\0" + struct.pack("<Q", 2**63)
     (tmp_path / "a.tif").write_bytes(data)

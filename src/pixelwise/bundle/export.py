@@ -16,6 +16,7 @@ import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnx_ir.passes.common import DeduplicateHashedInitializersPass
 from torch import Tensor, nn
 
 from pixelwise.bundle.bundle_file import Golden, golden_props, parse_bundle
@@ -140,6 +141,7 @@ def to_onnx(graph: NetworkGraph, tensors: Sequence[str]) -> onnx.ModelProto:
             verbose=False,
         )
     assert program is not None
+    DeduplicateHashedInitializersPass()(program.model)  # several passes of one network share its weights
     model = program.model_proto
     classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     add_outputs(model.graph, classes)

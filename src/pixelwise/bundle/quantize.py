@@ -130,6 +130,7 @@ def rewrite(
     added: list[TensorProto] = []
     entered: set[str] = set()
     replaced: set[str] = set()
+    stored_weights: set[str] = set()
 
     def constant(name: str, values: NDArray[np.generic]) -> str:
         added.append(numpy_helper.from_array(values, name))
@@ -153,10 +154,12 @@ def rewrite(
             replaced.update(node.input[1:])
             name = node.input[1]
             inputs = [source if source in leaving else f"{source}/rounded", f"{name}/rounded"]
-            stored = [constant(f"{name}/stored", weights), constant(f"{name}/scales", scales_O)]
-            nodes.append(helper.make_node("DequantizeLinear", stored, [f"{name}/rounded"], axis=0))
+            if name not in stored_weights:  # several convolutions may share them
+                stored_weights.add(name)
+                stored = [constant(f"{name}/stored", weights), constant(f"{name}/scales", scales_O)]
+                nodes.append(helper.make_node("DequantizeLinear", stored, [f"{name}/rounded"], axis=0))
             if biases is not None:
-                bias = node.input[2]
+                bias = f"{node.output[0]}/bias"  # rounded to the scale of this one's input
                 stored = [constant(f"{bias}/stored", biases), constant(f"{bias}/scales", scales_O * ranges[source][0])]
                 nodes.append(helper.make_node("DequantizeLinear", stored, [f"{bias}/rounded"], axis=0))
                 inputs.append(f"{bias}/rounded")

@@ -94,7 +94,7 @@ def read_bands_window(path: Path, top: int, left: int, height: int, width: int) 
     """
     window = (top, left, height, width)
     try:
-        found = _windowwindow_of(path, window) if is_tiff(read_head(path, 4)) else None
+        found = _window_of(path, window) if is_tiff(read_head(path, 4)) else None
         if found is not None:
             return found
         whole = banded_image(read_bytes(path))
@@ -105,7 +105,7 @@ def read_bands_window(path: Path, top: int, left: int, height: int, width: int) 
         raise ImageError(f"{shown(path)}: {refusal}") from refusal
 
 
-def _windowwindow_of(path: Path, window: tuple[int, int, int, int]) -> BandedImage | None:
+def _window_of(path: Path, window: tuple[int, int, int, int]) -> BandedImage | None:
     """The window; None where only `decode` reads the image: CMYK and compressions that Pillow alone has."""
     from pixelwise.images.tiff_bands import TiffBands  # which loads tifffile
 

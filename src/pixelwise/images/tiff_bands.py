@@ -17,6 +17,7 @@ import io
 import logging
 import math
 import struct
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -41,7 +42,7 @@ from pixelwise.images.dropped_content import PAGES, DroppedContent, pages_droppe
 from pixelwise.images.files import Refusal, truncated
 from pixelwise.images.image_header import refusing
 from pixelwise.images.orientation import oriented
-from pixelwise.images.tiff_header import MASK, MOST_PAGES, REDUCED, check_tiff, tiff_at, tiff_bytes
+from pixelwise.images.tiff_header import MASK, MOST_PAGES, REDUCED, chain_is_cut, check_tiff, tiff_at, tiff_bytes
 from pixelwise.images.tiff_tiles import TiffTiles
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its warnings name no file
@@ -62,15 +63,15 @@ class TiffBands:
             Refusal: not a TIFF, truncated, or unsupported.
         """
         with refusing("its TIFF header cannot be read"):
-            if isinstance(source, bytes):
-                check_tiff(tiff_bytes(source), streamed=True)
-            else:
-                with tiff_at(source) as header:
-                    check_tiff(header, streamed=True)
+            with nullcontext(tiff_bytes(source)) if isinstance(source, bytes) else tiff_at(source) as header:
+                check_tiff(header, streamed=True)
+                is_cut = chain_is_cut(header)
             self.file = tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source)
         try:
             with refusing("its TIFF tags cannot be read"):
                 self._inspect(len(source) if isinstance(source, bytes) else source.stat().st_size)
+                if is_cut and self.page.samplesperpixel == 1 and not self.palette:  # its pages are bands
+                    raise truncated(f"a page after the first {self.pages:,} lies beyond its end")
                 for tiles in self.tiles:
                     tiles.kept_bytes = kept_bytes // len(self.tiles)
         except Refusal:

@@ -22,6 +22,7 @@ from pixelwise.images.files import READ_ONLY, Refusal, truncated
 KIND, WIDTH, HEIGHT, BITS, PACKING, SAMPLES, FORMAT = 254, 256, 257, 258, 259, 277, 339  # tags
 COLOURS, ORIENTATION = 262, 274
 STRIPS, STRIP_ROWS, PLANES, TILE_WIDTH, TILE_HEIGHT, TILES = 273, 278, 284, 322, 323, 324
+WORDS = {270: "its description", 42112: "its description of the bands", 42113: "its no-data value"}  # texts
 REDUCED, MASK = (
     1,
     4,
@@ -141,6 +142,10 @@ def check_tiff(file: TiffFile, *, streamed: bool = False) -> None:
     if sum(inside) > 2 * file.size + (1 << 20):
         what = f"its tags hold {sum(inside):,} bytes, the file has {file.size:,}: they overlap."
         raise Refusal("overlapping-tags", what, "Save it again as TIFF, or convert it to PNG.")
+    for code, name in WORDS.items():
+        tag = page.tags.get(code)
+        if tag is not None and tag.place + tag.number > file.size:
+            raise truncated(f"{name} lies beyond its end")
     parts = max(page.tags[code].number if code in page.tags else 0 for code in (STRIPS, TILES))
     limit = MOST_STREAMED_PARTS if streamed else MOST_PARTS
     if parts > limit:
@@ -175,6 +180,20 @@ def pages_of(file: TiffFile) -> int:
             break
         at = page.after
     return max(pages, 1)
+
+
+def chain_is_cut(file: TiffFile) -> bool:
+    """Whether a page after the first lies, wholly or in part, beyond the end of the file."""
+    at, visited = file.start, set[int]()
+    while at and at not in visited and len(visited) <= 4 * MOST_PAGES:
+        visited.add(at)
+        try:
+            at = file.directory(at, 4).after
+        except struct.error:
+            return True
+        except Refusal:  # damaged, not cut
+            return False
+    return False
 
 
 def picture_of(file: TiffFile) -> tuple[int, int, int] | None:

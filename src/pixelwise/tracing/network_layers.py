@@ -83,6 +83,7 @@ def layers(model: Traceable, image_HW3: Raster) -> tuple[tuple[Layer, ...], Acti
     fields = receptive_fields(graph, source, list(inner.values()), sizes)
     owned = owners(graph, list(inner.values()))
     rows = []
+    counted: set[str] = set()
     for stage in stages:
         tensor = activations[stage.name]
         nodes = [graph.nodes[place] for place in owned[inner[stage.name]]]
@@ -92,7 +93,7 @@ def layers(model: Traceable, image_HW3: Raster) -> tuple[tuple[Layer, ...], Acti
                 name=stage.name,
                 group=stage.group,
                 shape=(tensor.shape[0], tensor.shape[1], tensor.shape[2]),
-                parameters=sum(parameters(graph, node) for node in nodes),
+                parameters=parameters(graph, nodes, counted),
                 multiply_adds=sum(multiply_adds(node, sizes) for node in nodes),
                 receptive=fields[inner[stage.name]],
                 strength=float(magnitude.mean()),
@@ -128,11 +129,20 @@ def owners(graph: Graph, tensors: Sequence[str]) -> dict[str, list[int]]:
     return owned
 
 
-def parameters(graph: Graph, node: NodeProto) -> int:
-    """Weights and biases stored for a node, without the running mean and variance of batch normalisation."""
-    places = WEIGHTED.get(node.op_type, ())
-    names = [node.input[place] for place in places if place < len(node.input)]
-    return sum(prod(constant.dims) for name in names if (constant := graph.stored(name)))
+def parameters(graph: Graph, nodes: Sequence[NodeProto], counted: set[str]) -> int:
+    """Weights and biases stored for some nodes, without the running mean and variance of batch normalisation.
+
+    Those in `counted` are left out, and the others added to it: several nodes may share one weight.
+    """
+    number = 0
+    for node in nodes:
+        for place in WEIGHTED.get(node.op_type, ()):
+            name = node.input[place] if place < len(node.input) else ""
+            constant = graph.stored(name)
+            if constant is not None and name not in counted:
+                counted.add(name)
+                number += prod(constant.dims)
+    return number
 
 
 def multiply_adds(node: NodeProto, sizes: Mapping[str, Sequence[int]]) -> int:

@@ -87,7 +87,8 @@ def receptive_fields(
         for place in places:
             node = graph.nodes[place]
             if node.op_type not in ("Shape", "Size") and any(name in spans for name in node.input):
-                spans[node.output[0]] = through(node, spans, sizes, axis)
+                turned = mirrored(graph, node, spans, axis) if node.op_type == "Slice" else None
+                spans[node.output[0]] = turned or through(node, spans, sizes, axis)
         axes.append(spans)
     fields = {}
     for end in ends:
@@ -124,6 +125,20 @@ def through(
     if node.op_type == "Resize":
         return resized(span, attributes(node), sizes[node.input[0]][axis], sizes[node.output[0]][axis])
     return None
+
+
+def mirrored(graph: Graph, node: NodeProto, spans: Mapping[str, Span | None], axis: int) -> Span | None:
+    """The span of a Slice that reverses whole axes; None for any other."""
+    span = spans.get(node.input[0])
+    try:
+        starts, ends, axes, steps = (graph.weight(name) for name in node.input[1:])
+    except (KeyError, ValueError):  # not constant, or not all given
+        return None
+    if span is None or (steps != -1).any() or (starts != -1).any() or (ends > -(1 << 31)).any():
+        return None
+    if axis not in axes or span.lo is None or span.hi is None:
+        return span
+    return Span(span.lo[::-1], span.hi[::-1], span.whole)
 
 
 def union(spans: Sequence[Span]) -> Span | None:
