@@ -96,6 +96,13 @@ def test_few_images_still_get_enough_steps() -> None:
     assert any("1 training image" in warning for warning in plan_from(changed(train=1, val=1)).warnings)
 
 
+def test_few_validation_images_choose_no_epoch() -> None:
+    assert plan_from(changed(val=3)).recipe.keep == "last"
+    assert plan_from(changed(val=10)).recipe.keep == "best"
+    for judging in ({"patience": 3}, {"target_miou": 0.9}, {"also_val": True}, {"keep": "best"}):
+        assert plan_from(changed(val=3), judging).recipe.keep == "best"
+
+
 def test_validation_does_not_cost_more_than_training() -> None:
     few_steps = plan_from(changed(val=400, size=(3000, 3000), largest=(3000, 3000))).recipe
     assert few_steps.epochs < plan_from(VESSELS).recipe.epochs

@@ -33,6 +33,7 @@ UPRIGHT = 0.1  # fingerprint.upright above it: up and down differ
 REVERSED = 0.05  # fingerprint.reversed above it: objects are bright in some images and dark in others
 COLOURED, ONE_HUE = 0.1, 0.7  # colourful images that all have the same hues: a stain or a lamp
 RARE = 0.05  # share of the pixels below which crops are centred on a class
+FEW_VAL_IMAGES = 10  # fewer rank epochs by chance
 FEW_IMAGES = 60  # up to which a network varies so much with its training that averaging pays
 PASSES = 20  # over the training images
 LEAST_STEPS, MOST_STEPS = 1500, 12_000
@@ -258,6 +259,7 @@ def choose_length(draft: Draft, found: Fingerprint, budget_s: float | None) -> N
     else:
         draft.choose("resolution while training", "three quarters in the first epochs", "faster, and as accurate",
                      small_epochs=0.6)  # fmt: skip
+    choose_epoch_kept(draft, found)
     if draft.fixed.keys() & {"epochs", "plan"}:
         draft.choose("length", "", "", epochs=draft["epochs"])
         return
@@ -278,6 +280,17 @@ def choose_length(draft: Draft, found: Fingerprint, budget_s: float | None) -> N
     draft.choose("length", f"{epochs * each:,} steps, validated {epochs} times",
                  f"{why}; validation takes at most {VALIDATION_SHARE:.0%} as long as training",
                  epochs=epochs, plan=((0, epochs, each),))  # fmt: skip
+
+
+def choose_epoch_kept(draft: Draft, found: Fingerprint) -> None:
+    """The last epoch, unless enough images can tell which one is best."""
+    judged = draft["target_miou"] or draft["patience"] or draft["also_val"]
+    if found.val < FEW_VAL_IMAGES and not judged:
+        images = "1 validation image" if found.val == 1 else f"{found.val} validation images"
+        reason = f"{images} would choose by chance; the last epoch has the smallest steps and averages the most"
+        draft.choose("exported epoch", "the last", reason, keep="last")
+    else:
+        draft.choose("exported epoch", "the best", "by the mIoU of the validation images", keep="best")
 
 
 def choose_prediction(draft: Draft, found: Fingerprint) -> None:
