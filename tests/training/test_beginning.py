@@ -99,7 +99,7 @@ def test_learning_from_val_too_sees_all_pairs_keeps_the_last_epoch_and_a_held_ou
 ) -> None:
     out = tmp_path / "all"
     done = train(scenes, out, replace(TINY, also_val=True), start_from=run)
-    assert done.learnt_val
+    assert done.trained_on_val
     assert done.best_epoch == TINY.epochs
     events = list(read_events(out / "trace.jsonl"))
     data = next(event for event in events if event["event"] == "data")

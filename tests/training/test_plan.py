@@ -29,6 +29,7 @@ VESSELS = Fingerprint(
     bands=tuple(BandRange(name, 0, 255, 100, 40) for name in ("red", "green", "blue")), dtype="uint8", missing=0.0,
     grey=False,
     classes=(ClassFacts("background", 0.91, 1.0, 87.0, 26), ClassFacts("vessel", 0.09, 1.0, 5.4, 3)),
+    pixel_size=None, pixel_unit="", pixel_sizes=1.0,
     labelled=1.0, upright=0.0, exposure=0.05, reversed=0.0, colour=0.3, one_hue=0.99, measured=16, cores=2,
     memory_gb=16.0,
 )  # fmt: skip
@@ -88,6 +89,12 @@ def test_sparse_labels_count_every_pixel() -> None:
 def test_contrast_of_both_signs_is_learned_by_inverting() -> None:
     assert plan_from(changed(reversed=0.2)).recipe.invert > 0
     assert plan_from(changed(reversed=0.2, upright=0.8)).recipe.invert == 0, "street scenes are not inverted"
+
+
+def test_pixels_of_different_sizes_are_reported() -> None:
+    different = changed(pixel_size=(5e-7, 5e-7), pixel_unit="m", pixel_sizes=4.0)
+    assert any("4.0 times as large" in warning for warning in plan_from(different).warnings)
+    assert not plan_from(changed(pixel_size=(5e-7, 5e-7), pixel_unit="m", pixel_sizes=1.1)).warnings
 
 
 def test_few_images_still_get_enough_steps() -> None:

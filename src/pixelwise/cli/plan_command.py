@@ -41,7 +41,7 @@ def plan(
     Example: pixelwise plan my_data
     """
     from pixelwise.cli.terminal import measures_table, plan_table, work_bar
-    from pixelwise.datasets.class_values import values_of
+    from pixelwise.datasets.class_values import quoted, values_of
     from pixelwise.images.files import write_whole
     from pixelwise.training.plan import plan as plan_data
 
@@ -64,6 +64,12 @@ def plan(
     console.print(plan_table(planned.event()))
     for warning in planned.warnings:
         console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
-    parts = ["pixelwise train", str(data), values_of(**values).options(), f"--recipe {out}" if out else "", "--out RUN"]
+    parts = [
+        "pixelwise train",
+        quoted(str(data)),
+        values_of(**values).options(),
+        f"--recipe {quoted(str(out))}" if out else "",
+        "--out RUN",
+    ]
     written = " ".join(part for part in parts if part)
     console.print(f"next: {written}", soft_wrap=True)

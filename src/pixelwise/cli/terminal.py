@@ -119,9 +119,9 @@ class TrainingView:
         for name in ("epoch", "loss", "val loss", "accuracy", "mIoU", "seconds", "images/s"):
             table.add_column(name, justify="right")
         table.add_column("remark", ratio=1)
-        best = max((e["miou"] or 0.0 for e in self.epochs), default=0.0)
+        kept = next((event for event in reversed(self.epochs) if event["best"]), None)
         for event in epochs:
-            star = "★" if (event["miou"] or 0.0) == best else " "
+            star = "★" if event is kept else " "
             table.add_row(
                 str(event["epoch"]),
                 number(event["loss"], ".3f"),
@@ -219,10 +219,21 @@ def measures_table(found: dict[str, Any]) -> Table:
     table.caption = (
         f"{found['train']} training and {found['val']} validation images of {sizes} pixels, "
         f"{len(found['bands'])} bands ({found['dtype']}), {found['labelled']:.0%} labelled; measured on "
-        f"{found['measured']}. Here: {found['cores']} cores, {found['memory_gb']:.0f} GB of memory free."
+        f"{found['measured']}. {pixels_line(found)}Here: {found['cores']} cores, {found['memory_gb']:.0f} GB of memory free."
     )
     table.caption_justify = "left"
     return table
+
+
+def pixels_line(found: dict[str, Any]) -> str:
+    """The size of a pixel in the world, as a sentence; "" if no file states it."""
+    from pixelwise.images.pixel_size import PixelSize
+
+    if found["pixel_size"] is None:
+        return ""
+    height, width = found["pixel_size"]
+    differ = f", up to {found['pixel_sizes']:.1f} times as large in others" if found["pixel_sizes"] > 1.01 else ""
+    return f"A pixel is {PixelSize(height, width, found['pixel_unit'])}{differ}. "
 
 
 def plan_table(event: Event) -> Table:

@@ -108,6 +108,7 @@ def run(options: TrainOptions, search: int | None, find_lr: bool, folds: int | N
 def run_training(options: TrainOptions) -> None:
     """One training, shown as it happens."""
     from pixelwise.cli.terminal import TrainingView
+    from pixelwise.datasets.class_values import quoted
     from pixelwise.training.distributed import is_first
     from pixelwise.training.train import train as run_train
 
@@ -125,9 +126,9 @@ def run_training(options: TrainOptions) -> None:
         "seconds": done.seconds, "epochs": list(done.epochs),
     })  # fmt: skip
     console.print(
-        f"{'last' if done.learnt_val else 'best'} epoch {done.best_epoch}: mIoU {done.best_miou:.3f} on the val split"
-        f"{', which it was trained on too' if done.learnt_val else ''}; {done.seconds:.0f} s in total\n"
-        f"next: pixelwise evaluate {out} {options.data}    pixelwise predict {out} IMAGES --out DIR    "
-        f"pixelwise trace {out} IMAGE",
+        f"{'last' if done.keeps_last else 'best'} epoch {done.best_epoch}: mIoU {done.best_miou:.3f} on the val split"
+        f"{', which it was trained on too' if done.trained_on_val else ''}; {done.seconds:.0f} s in total\n"
+        f"next: pixelwise evaluate {quoted(str(out))} {options.data_words}    "
+        f"pixelwise predict {quoted(str(out))} IMAGES --out DIR    pixelwise trace {quoted(str(out))} IMAGE",
         soft_wrap=True,
     )

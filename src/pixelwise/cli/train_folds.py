@@ -28,6 +28,7 @@ def folds_to_resume(out: Path) -> int | None:
 def run_folds(options: TrainOptions, folds: int) -> None:
     """`train --folds`: run the folds, and show the out-of-fold scores."""
     from pixelwise.cli.terminal import TrainingView, number
+    from pixelwise.datasets.class_values import quoted
     from pixelwise.training.cross_validation import cross_validate
 
     out, console = options.out, console_of(options.json_file)
@@ -58,7 +59,8 @@ def run_folds(options: TrainOptions, folds: int) -> None:
         f"was not trained on it; {done.seconds:.0f} s in total\n"
         f"{done.bundle} averages the {folds} networks: a prediction takes about {folds} times as long as with one\n"
         f"report: {out}/out-of-fold.html\n"
-        f"next: pixelwise evaluate {out} {options.data} --split test    pixelwise predict {out} IMAGES --out DIR",
+        f"next: pixelwise evaluate {quoted(str(out))} {options.data_words} --split test    "
+        f"pixelwise predict {quoted(str(out))} IMAGES --out DIR",
         soft_wrap=True,
     )
 

@@ -29,6 +29,13 @@ class TrainOptions:
     json_file: Path | None
     began: float  # time.perf_counter() when the command started, before torch was imported: a budget includes that
 
+    @property
+    def data_words(self) -> str:
+        """The data folder and what was said about it, as on the command line."""
+        from pixelwise.datasets.class_values import quoted, values_of
+
+        return " ".join(part for part in (quoted(str(self.data)), values_of(**self.values).options()) if part)
+
 
 def recipe_values(settings: list[str], named: dict[str, Any]) -> dict[str, Any]:
     """The parts of the recipe that --set and options of their own name."""

@@ -20,6 +20,7 @@ SHOWN = 10  # trials in the terminal's table; the files have them all
 def run_search(options: TrainOptions, trials: int) -> None:
     """`train --search`: run the trials, and show what the best one reached."""
     from pixelwise.cli.terminal import TrainingView
+    from pixelwise.datasets.class_values import quoted
     from pixelwise.errors import UsageError
     from pixelwise.training.search.recipe_search import search
     from pixelwise.training.search.trials_report import ENOUGH
@@ -51,8 +52,8 @@ def run_search(options: TrainOptions, trials: int) -> None:
         f"{len(done.trials)} trials in {done.seconds:.0f} s. The best of many trials looks better on val than it is: "
         f"evaluate it on another split.\n"
         f"{out}/search.html shows which settings mattered, {out}/recipe.toml is the best recipe\n"
-        f"next: pixelwise evaluate {out}/best {options.data} --split test    "
-        f"pixelwise predict {out}/best IMAGES --out DIR",
+        f"next: pixelwise evaluate {quoted(f'{out}/best')} {options.data_words} --split test    "
+        f"pixelwise predict {quoted(f'{out}/best')} IMAGES --out DIR",
         soft_wrap=True,
     )
 

@@ -39,7 +39,7 @@ class NiftiHeader(NamedTuple):
 
 def is_nifti(data: bytes) -> bool:
     """Whether a file that begins like this is NIfTI."""
-    head = _unpacked(data, HEAD_BYTES)
+    head = unpacked(data, HEAD_BYTES)
     return head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0")
 
 
@@ -50,7 +50,7 @@ def nifti_header(data: bytes) -> NiftiHeader:
     except ImportError as error:
         missing = MissingExtraError("nibabel, which reads it,", "formats")
         raise Refusal("missing-extra", "is a NIfTI image;", str(missing)) from error
-    head = _unpacked(data, HEAD_BYTES)
+    head = unpacked(data, HEAD_BYTES)
     kind: Any = nibabel.Nifti2Image if head[4:8] in (b"n+2\0", b"ni2\0") else nibabel.Nifti1Image
     with refusing("its NIfTI header cannot be read"):
         header: Any = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
@@ -72,7 +72,7 @@ def nifti_values(data: bytes, found: NiftiHeader) -> NDArray[Any]:
     """The values [H, W, bands]; y runs along the rows. Raises Refusal: damaged."""
     height, width, bands = found.shape_HWB
     count = height * width * (1 if found.dtype.names else bands)
-    whole = _unpacked(data, found.offset + count * found.dtype.itemsize)
+    whole = unpacked(data, found.offset + count * found.dtype.itemsize)
     with refusing("its NIfTI values cannot be read"):
         proxy = found.kind.from_bytes(whole).dataobj
         stored = np.asanyarray(proxy) if found.scaled else proxy.get_unscaled()
@@ -84,7 +84,7 @@ def nifti_values(data: bytes, found: NiftiHeader) -> NDArray[Any]:
     return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="), copy=False))
 
 
-def _unpacked(data: bytes, size: int) -> bytes:
+def unpacked(data: bytes, size: int) -> bytes:
     """The first bytes, decompressed. Raises Refusal: damaged."""
     if not data.startswith(GZIP_MAGIC):
         return data[:size]

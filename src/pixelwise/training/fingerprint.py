@@ -22,6 +22,7 @@ from pixelwise.datasets.read_sample import image_size_of, read_sample_image, rea
 from pixelwise.datasets.streamed_pairs import has_streamed_image
 from pixelwise.errors import DatasetError, PixelwiseError
 from pixelwise.heap import available_bytes
+from pixelwise.images.pixel_size import PixelSize, pixel_size
 from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.records import RGB, VOID, Bands, Dataset, Labels, OnProgress, Raster, Sample, no_progress
 
@@ -79,6 +80,9 @@ class Fingerprint:
     colour: float  # mean saturation, 0–1; 0: grey
     one_hue: float  # how much the hues of all images agree, 0–1
     measured: int  # pairs that were read
+    pixel_size: tuple[float, float] | None  # (height, width) of the median image's pixels; None if no file states it
+    pixel_unit: str  # "m" or "°"; "" if none is known
+    pixel_sizes: float  # how many times larger the largest pixels are than the smallest, along a side; 1 if all agree
     cores: int
     memory_gb: float  # available
 
@@ -150,7 +154,7 @@ def measure(dataset: Dataset, progress: OnProgress = no_progress) -> Fingerprint
             f"{dataset.root}: none of {len(chosen)} training pairs can be read. See: pixelwise check {dataset.root}",
             dataset.problems,
         )
-    return summary(dataset, found, sizes, len(val))
+    return summary(dataset, found, sizes, len(val), pixel_sizes_of(chosen))
 
 
 def middle_or_whole(sample: Sample, dataset: Dataset) -> tuple[Raster, Labels]:
@@ -171,8 +175,16 @@ def middle_or_whole(sample: Sample, dataset: Dataset) -> tuple[Raster, Labels]:
         ].copy()
 
 
-def summary(dataset: Dataset, found: Sequence[MeasuredPair], sizes: Sequence[tuple[int, int]], val: int) -> Fingerprint:
+def summary(
+    dataset: Dataset,
+    found: Sequence[MeasuredPair],
+    sizes: Sequence[tuple[int, int]],
+    val: int,
+    spacings: Sequence[PixelSize],
+) -> Fingerprint:
     samples = dataset.splits["train"]
+    by_height = sorted(spacings, key=lambda one: one.height)
+    spacing = by_height[len(by_height) // 2] if by_height else None
     by_area = sorted(sizes, key=lambda size: size[0] * size[1])
     thirds_N4C = np.array([facts.thirds_4C for facts in found])
     hues = [facts.hue for facts in found]
@@ -194,6 +206,8 @@ def summary(dataset: Dataset, found: Sequence[MeasuredPair], sizes: Sequence[tup
         colour=float(np.mean([facts.saturation for facts in found])),
         one_hue=float(abs(sum(hues)) / max(sum(abs(hue) for hue in hues), 1e-9)),
         measured=len(found),
+        pixel_size=spacing and (spacing.height, spacing.width), pixel_unit=spacing.unit if spacing else "",
+        pixel_sizes=by_height[-1].height / by_height[0].height if by_height else 1.0,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory_gb=round(available_bytes() / 1e9, 1),
     )  # fmt: skip
@@ -219,6 +233,13 @@ def sizes_of(samples: Sequence[Sample]) -> list[tuple[int, int]]:
             return None
 
     return [found for found in in_threads(size, samples) if found is not None] or [(1, 1)]
+
+
+def pixel_sizes_of(samples: Sequence[Sample]) -> list[PixelSize]:
+    """Of the images whose files state it, in the unit that most of them use."""
+    found = [size for size in in_threads(lambda sample: pixel_size(sample.image), samples) if size is not None]
+    units = [size.unit for size in found]
+    return [size for size in found if size.unit == max(set(units), key=units.count)]
 
 
 def spread(samples: Sequence[Sample], sizes: Sequence[tuple[int, int]]) -> list[Sample]:

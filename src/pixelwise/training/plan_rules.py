@@ -35,6 +35,7 @@ COLOURED, ONE_HUE = 0.1, 0.7  # colourful images that all have the same hues: a 
 RARE = 0.05  # share of the pixels below which crops are centred on a class
 FEW_VAL_IMAGES = 10  # fewer rank epochs by chance
 FEW_IMAGES = 60  # up to which a network varies so much with its training that averaging pays
+UNEQUAL_PIXELS = 1.5  # fingerprint.pixel_sizes above it: crops show one thing at very different sizes
 PASSES = 20  # over the training images
 LEAST_STEPS, MOST_STEPS = 1500, 12_000
 EPOCHS = 20
@@ -322,12 +323,21 @@ def warnings_of(found: Fingerprint, recipe: Recipe) -> tuple[str, ...]:
         if one.width_px * scale < 1
     ]
     absent = [
-        f"class {one.name} occurs in none of the {found.measured} training images measured: it cannot be learned."
+        f"class {one.name} occurs in none of the {found.measured} training images measured"
+        f"{': it cannot be learned.' if found.measured == found.train else f', of {found.train:,}.'}"
         for one in found.classes
         if one.share == 0
     ]
+    scales = (
+        [
+            f"pixels are {found.pixel_sizes:.1f} times as large in some images as in others: one object has as many sizes. "
+            "Resample the images to one pixel size first."
+        ]
+        if found.pixel_sizes > UNEQUAL_PIXELS
+        else []
+    )
     few = [f"{found.train} training image{'s' if found.train > 1 else ''}: scores will depend on chance."]
-    return (*thin, *absent, *(few if found.train < 4 else []))
+    return (*thin, *absent, *scales, *(few if found.train < 4 else []))
 
 
 def nearest_32(length_px: float) -> int:

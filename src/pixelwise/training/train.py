@@ -66,7 +66,8 @@ class Trained:
     best_miou: float
     epochs: tuple[Event, ...]
     seconds: float  # of this process, including set-up and export
-    learnt_val: bool = False  # trained on the val split too: `best_miou` is then too high, and the last epoch is kept
+    keeps_last: bool = False  # `best_epoch` is the last one, whatever its scores
+    trained_on_val: bool = False  # `best_miou` is then too high
     ended_early: str | None = None  # why training ended before its last epoch
 
 
@@ -349,6 +350,7 @@ def trained(training: Training, out: Path, seconds: float) -> Trained:
         training.best_miou,
         tuple(training.history),
         seconds,
+        training.recipe.keeps_last,
         training.recipe.also_val,
         loop.why_ended(training),
     )

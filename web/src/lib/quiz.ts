@@ -260,7 +260,8 @@ function aboutCoarsest({ model, flow, layers }: QuizFacts): Question[] {
 function aboutBest({ epochs }: QuizFacts): Question[] {
   const last = epochs.at(-1);
   const best = epochs.reduce((p, q) => ((q.miou ?? 0) > (p.miou ?? 0) ? q : p), epochs[0]!);
-  if (epochs.length < 3 || !last || !best.miou) return [];
+  const kept = epochs.findLast((one) => one.best);
+  if (epochs.length < 3 || !last || !best.miou || kept?.miou !== best.miou) return []; // few validation images: the last is kept
   const miou = best.miou.toFixed(3);
   const others = [epochs[0]!, epochs[epochs.length >> 1]!, last]
     .filter((one) => (one.miou ?? 0) < best.miou!)
