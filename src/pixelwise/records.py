@@ -144,7 +144,7 @@ class Dataset:
 class Prediction:
     """A model's prediction for one image."""
 
-    labels: Labels  # uint8 [H, W]
+    labels: Labels  # uint8 [H, W]; VOID where the image has no data in any band
     scores: Scores  # float32 [C, h, w], class scores at the network's own resolution
     classes: ClassList
     temperature: float = 1.0  # scores are divided by it before the softmax, so that probabilities are calibrated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,34 @@ def test_tiff_and_numpy_uploads(bands_client: TestClient, five_model: Model, tmp
         assert np.array_equal(from_run_lengths(row["rle"], row["height"], row["width"]), expected)
     form = bands_client.post("/v1/predict", files={"image": ("a.npy", npy(image), "application/octet-stream")})
     assert form.json()["rle"] == row["rle"]
+
+
+def test_pixels_without_data_are_void_everywhere(bands_client: TestClient, five_model: Model, tmp_path: Path) -> None:
+    image = five_image(4, 40, 60)
+    image[10:20, 30:50] = np.nan
+    image[0, 0, :4] = np.nan  # one band is left
+    found = five_model.predict(image)
+    assert (found.labels[10:20, 30:50] == VOID).all()
+    assert (found.labels == VOID).sum() == 200
+    assert (five_model.predict(image, tta="flip").labels == VOID).sum() == 200
+
+    answer = bands_client.post("/v1/predict?answer=both", content=npy(image)).json()
+    assert np.array_equal(from_run_lengths(answer["rle"], 40, 60), found.labels)
+    with Image.open(io.BytesIO(base64.b64decode(answer["mask_png"]))) as mask:
+        assert np.array_equal(np.asarray(mask), found.labels)
+    here = bands_client.post("/v1/pixel?x=40&y=15", content=npy(image)).json()
+    assert here["label"] is None
+    assert "no data in any band" in here["sentences"][0]
+    assert bands_client.post("/v1/pixel?x=0&y=0", content=npy(image)).json()["label"] in five_model.classes.names
+
+    name = sent(bands_client, image)
+    refused = bands_client.get(f"/v1/images/{name}/influence?x=40&y=15&grid=4&row=0")
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (422, "no-data")
+    truth = np.zeros((40, 60), np.uint8)
+    answer = bands_client.post(f"/v1/images/{name}/truth", content=png(truth))
+    assert answer.status_code == 200, answer.text
+    header = json_of(answer.content[4 : 4 + int.from_bytes(answer.content[:4], "little")])
+    assert header["void_share"] == pytest.approx(200 / 2400)
 
 
 def test_images_of_other_bands_are_refused_and_both_are_named(

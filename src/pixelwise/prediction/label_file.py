@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -23,7 +23,6 @@ from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import Refusal, read_bytes, shown, write_whole
 from pixelwise.images.input_image import InputImage
-from pixelwise.images.no_data import labels_with_data
 from pixelwise.prediction.large.tile_plan import Tiles, is_large, is_large_tiff
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.outputs import DEFAULT, LARGE_OUTPUTS, OUTPUTS, WholeImage
@@ -125,7 +124,6 @@ def label_into(
             start = time.perf_counter()
             prediction = label(image_HWN, decode_ms) if label else model.predict(image_HWN, tta=options.tta)
         labelled = time.perf_counter()
-        prediction = void_without_data(prediction, image_HWN)
         write_results(job, options.save, WholeImage(image_HWN, prediction, name_of_image(job), bands))
     ended = time.perf_counter()
     return record | {
@@ -140,12 +138,6 @@ def label_into(
         },
         "saved": [as_text(os.path.relpath(path, job.out)) for path in paths_of(job, options.save)],
     }
-
-
-def void_without_data(prediction: Prediction, image_HWN: Raster) -> Prediction:
-    """The prediction with void where the image has no value in any band."""
-    labels_HW = labels_with_data(image_HWN, prediction.labels)
-    return prediction if labels_HW is prediction.labels else replace(prediction, labels=labels_HW)
 
 
 def shares_of(prediction: Prediction) -> dict[str, float]:

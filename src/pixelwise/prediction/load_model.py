@@ -5,6 +5,7 @@ Shapes: H, W the image's own size; N its bands; C classes; h, w the size of the 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from pixelwise.bundle.bundle_file import BundleFile, read_bundle
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
+from pixelwise.images.no_data import labels_with_data
 from pixelwise.images.read_as import read_image_as
 from pixelwise.prediction.built_in_models import models
 from pixelwise.prediction.engines.engine import AUTO, Engine
@@ -50,7 +52,8 @@ class Model:
                 takes as long as a prediction. Default "": none.
 
         Returns:
-            labels uint8 [H, W] and scores float32 [C, h, w] at the network's resolution.
+            labels uint8 [H, W], 255 (void) where the image has no data in any band, and scores float32 [C, h, w] at the
+            network's resolution.
 
         Raises:
             UsageError: an array of another type or shape or of other bands, or unknown variants.
@@ -64,8 +67,10 @@ class Model:
         """
         image_HWN = as_input(image, self.metadata.bands)
         if tta:
-            return predict_variants(self.engine, image_HWN, tta)
+            prediction = predict_variants(self.engine, image_HWN, tta)
+            return replace(prediction, labels=labels_with_data(image_HWN, prediction.labels))
         labels_HW, scores_Chw = run_bounded(self.engine, image_HWN)
+        labels_HW = labels_with_data(image_HWN, labels_HW)
         return Prediction(labels_HW, scores_Chw, self.classes, self.metadata.temperature)
 
     @property

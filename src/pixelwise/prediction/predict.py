@@ -25,6 +25,7 @@ from pixelwise.errors import BundleError, ImageError, UsageError
 from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import CHANNELS, DEPTH, LEFT_OVER, PAGES
 from pixelwise.images.files import shown
+from pixelwise.images.no_data import labels_with_data
 from pixelwise.prediction.cluster import label_on_cluster
 from pixelwise.prediction.engines.engine import AUTO, usable_cores
 from pixelwise.prediction.find_images import (
@@ -378,6 +379,7 @@ def staged(model: Model, tell: Listener) -> Callable[[Job], Label]:
             raise BundleError(f"{shown(model.path)}: a stage could not be run alone: {error}") from error
         for event in stages.events(passed):
             tell({**event, "file": shown(job.image)})
-        return Prediction(passed.labels, passed.scores, model.classes, model.metadata.temperature)
+        labels_HW = labels_with_data(image_HWN, passed.labels)
+        return Prediction(labels_HW, passed.scores, model.classes, model.metadata.temperature)
 
     return lambda job: partial(label, job)

@@ -14,14 +14,14 @@ from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.false_colour import shown_bands
 from pixelwise.prediction.flow_events import thumbnail
 from pixelwise.prediction.large.tile_plan import WHOLE_PIXELS, most_pixels
-from pixelwise.records import RGB, Bands, Pixels, Raster
+from pixelwise.records import RGB, VOID, Bands, Pixels, Raster
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.image_memory import RememberedImage
 from pixelwise.server.model_cache import CachedModel, ModelCache
 from pixelwise.softmax import entropy
 from pixelwise.trace_events import finite
 from pixelwise.tracing.activations import InspectedModel, Values
-from pixelwise.tracing.pixel_story import tell_pixel
+from pixelwise.tracing.pixel_story import class_at, tell_pixel
 from pixelwise.tracing.receptive_field import ReceptiveField
 
 # Limit for inspecting layers at the image's own scale: the layers and the run take 350 bytes per pixel.
@@ -121,7 +121,7 @@ def pixel_of(opened: CachedModel, seen: RememberedImage, x: int, y: int) -> dict
         "y": y,
         "sentences": list(story.sentences),
         "values": finite(dict(story.values)),
-        "label": opened.model.classes.names[int(seen.prediction.labels[y, x])],
+        "label": class_at(seen.prediction, x, y),
         "probability": ranked[0][1],
         "runner_up": {"class": ranked[1][0], "probability": ranked[1][1]} if len(ranked) > 1 else None,
         "entropy_bits": float(entropy(values) * np.log2(len(values))),
@@ -198,8 +198,9 @@ def influence_of(opened: CachedModel, seen: RememberedImage, x: int, y: int, gri
     requests row by row, so that it can show progress and stop.
     """
     refuse_large(opened, seen)
-    label = int(seen.prediction.labels[y, x])
-    name = opened.model.classes.names[label]
+    name = class_at(seen.prediction, x, y)
+    if name is None:
+        raise RequestError(422, "no-data", f"Pixel ({x}, {y}) has no data in any band, so it has no label.")
     whole = seen.prediction.probabilities(x, y)[name]
     height, width = seen.prediction.labels.shape
     columns = max(round(grid * width / height), 1)
@@ -229,7 +230,9 @@ def wrong_scale_of(opened: CachedModel, seen: RememberedImage) -> dict[str, Any]
     labels = opened.inspected.wrongly_scaled(seen.pixels)
     counts = np.bincount(labels.ravel(), minlength=len(opened.model.classes))
     commonest = int(counts.argmax())
+    labelled = seen.prediction.labels != VOID
+    changed = int(((labels != seen.prediction.labels) & labelled).sum())
     return {
-        "changed_share": float((labels != seen.prediction.labels).mean()),
+        "changed_share": changed / max(int(labelled.sum()), 1),
         "commonest": {"class": opened.model.classes.names[commonest], "share": float(counts[commonest] / labels.size)},
     }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import UsageError
 from pixelwise.images.false_colour import false_colour
-from pixelwise.records import RGB, Bands, Colour, Labels, Prediction, Raster, Scores, bilinear_lookup
+from pixelwise.records import RGB, VOID, Bands, Colour, Labels, Prediction, Raster, Scores, bilinear_lookup
 from pixelwise.softmax import softmax
 
 AROUND_PX = 4  # half the side of the square neighbourhood
@@ -28,6 +28,8 @@ SURE = (  # minimum probability → in words
     (0.4, "uncertain"),
     (0.0, "almost guessing"),
 )
+
+NO_DATA = "This pixel has no data in any band, so it has no label; the network took it as zeros."
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,9 @@ def tell_pixel(
                 f"expected x from 0 to {width - 1} and y from 0 to {height - 1}."
             )
     probabilities = prediction.probabilities(x, y)
-    label = prediction.classes.names[int(prediction.labels[y, x])]
+    label = class_at(prediction, x, y)
+    if label is None:  # no data: told as the class that the network would have given it
+        label = max(probabilities, key=probabilities.__getitem__)
     others = {name: p for name, p in probabilities.items() if name != label}
     runner_up = max(others, key=others.__getitem__) if others else None
     margin = probabilities[label] - (others[runner_up] if runner_up else 0.0)
@@ -119,10 +123,17 @@ def tell_pixel(
         boundary_px=boundary_px,
         answers=strongest_answers(activations, (x + 0.5) / width, (y + 0.5) / height),
         sentences=(
+            *([NO_DATA] if class_at(prediction, x, y) is None else []),
             *sentences(label, probabilities, runner_up, confidence, around, boundary_px),
             *([values_in_words(values)] if values else []),
         ),
     )
+
+
+def class_at(prediction: Prediction, x: int, y: int) -> str | None:
+    """The name of a pixel's label; None where the image has no data, so that it is void."""
+    label = int(prediction.labels[y, x])
+    return None if label == VOID else prediction.classes.names[label]
 
 
 def least_sure(scores_Chw: Scores, temperature: float, size: tuple[int, int]) -> tuple[int, int]:
@@ -152,9 +163,10 @@ def neighbourhood(prediction: Prediction, x: int, y: int) -> dict[str, float]:
     """Class → its share of the pixels around (x, y), without the pixel itself; largest first."""
     labels_HW, names = prediction.labels, prediction.classes.names
     square = labels_HW[max(y - AROUND_PX, 0) : y + AROUND_PX + 1, max(x - AROUND_PX, 0) : x + AROUND_PX + 1]
-    counts = np.bincount(square.ravel(), minlength=len(names))
+    counts = np.bincount(square.ravel(), minlength=256)
     counts[labels_HW[y, x]] -= 1
     others = max(square.size - 1, 1)
+    counts = counts[: len(names)]
     return {names[i]: float(counts[i]) / others for i in np.argsort(-counts, kind="stable") if counts[i]}
 
 

@@ -15,6 +15,7 @@ from pixelwise.bundle.onnx_graph import Traceable
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown
 from pixelwise.images.image_files import encode_label_png
+from pixelwise.images.no_data import labels_with_data
 from pixelwise.prediction.load_model import as_input
 from pixelwise.prediction.stages import HOW_TIMED, RUNS, Stages
 from pixelwise.records import Pixels, Prediction, Raster
@@ -126,7 +127,8 @@ def trace_pixels(
     stages = Stages(model)
     passed = stages.run(image_HWN, decode_ms, RUNS)
     if prediction is None:
-        prediction = Prediction(passed.labels, passed.scores, model.classes, model.metadata.temperature)
+        labels_HW = labels_with_data(image_HWN, passed.labels)
+        prediction = Prediction(labels_HW, passed.scores, model.classes, model.metadata.temperature)
     rows, activations = layers(model, image_HWN)
     bands = model.metadata.bands
     return Trace(

@@ -330,7 +330,8 @@ def warnings_of(found: Fingerprint, recipe: Recipe) -> tuple[str, ...]:
     ]
     scales = (
         [
-            f"pixels are {found.pixel_sizes:.1f} times as large in some images as in others: one object has as many sizes. "
+            f"pixels are {found.pixel_sizes:.1f} times as large in some images as in others: one object has "
+            "as many sizes. "
             "Resample the images to one pixel size first."
         ]
         if found.pixel_sizes > UNEQUAL_PIXELS

@@ -1,5 +1,6 @@
 // Where the name of each class can stand on the mask: in the middle of the roundest free space that the class has.
 
+import { VOID } from './paint';
 import type { Prediction } from './types';
 
 export interface Place {
@@ -45,7 +46,7 @@ export function namePlaces(prediction: Pick<Prediction, 'labels' | 'width' | 'he
   }
   const best = new Map<number, number>();
   for (let at = 0; at < small.length; at++)
-    if (!best.has(small[at]!) || far[at]! > far[best.get(small[at]!)!]!) best.set(small[at]!, at);
+    if (small[at] !== VOID && !best.has(small[at]!) || far[at]! > far[best.get(small[at]!)!]!) best.set(small[at]!, at);
   return [...best]
     .map(([id, at]) => ({
       id,

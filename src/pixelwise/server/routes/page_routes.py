@@ -16,6 +16,7 @@ from pixelwise.images.decode import MaskIds
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import Refusal
 from pixelwise.images.image_files import encode_png, labels_from_ids
+from pixelwise.images.no_data import labels_with_data
 from pixelwise.metrics import confusion
 from pixelwise.records import VOID, Bands, Labels, Pixels, Prediction, Raster
 from pixelwise.server.error_responses import RequestError
@@ -254,6 +255,7 @@ async def skips(
             )
         refuse_large(opened, seen)
         labels, scores = opened.inspected.without_skips(seen.pixels, names)
+        labels = labels_with_data(seen.pixels, labels)
         changed = float((labels != seen.prediction.labels).mean())
         return packed({"off": names, "changed_share": changed}, labels, scores)
 
@@ -347,6 +349,7 @@ def attachment(name: str) -> dict[str, str]:
 
 
 def compared(opened: CachedModel, seen: RememberedImage, true_HW: Labels) -> Response:
+    true_HW = labels_with_data(seen.pixels, true_HW)
     matrix = confusion.count_pairs(seen.prediction.labels, true_HW, len(opened.model.classes))
     scores = confusion.scores(matrix).to_json(opened.model.classes)
     return packed({"scores": scores, "void_share": float((true_HW == VOID).mean())}, true_HW)
