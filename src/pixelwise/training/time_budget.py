@@ -24,7 +24,7 @@ FULL_EPOCHS = 2  # at full size, at least: the first one shows how long the othe
 LAST_EPOCH = 1 / 3  # of the steps of the others: it cannot be compensated for any more
 STEADY = 0.03  # a plan is kept while its expected time is within this share
 MOST_CHANGE = 2.0  # factor by which one epoch may change the expected time of validation and export
-NEWEST = 0.7  # weight of the newest epoch in a measured time; the rest is the previous estimate
+NEWEST = 0.4  # weight of the newest epoch in a measured time; the rest is the previous estimate
 
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
@@ -150,7 +150,8 @@ class Budget:
         room_s = max(self.seconds - used_s - self.end_s, 0.0)
         if abs(self.epochs_s(recipe, epoch) - room_s) <= STEADY * room_s:
             return recipe
-        left = min(recipe.epochs - epoch, max(int(room_s / 2 / self.between_s), 1))
+        first_planned = recipe.segments[0][1]  # epochs that a slow one cost come back when it is over
+        left = min(first_planned - epoch, max(int(room_s / 2 / self.between_s), 1))
         epochs = epoch + left
         step_each_s = self.step_each_s(replace(recipe, epochs=epochs, plan=()), epoch)
         steps = max(int((room_s - left * self.between_s) / step_each_s), 1)
