@@ -72,7 +72,7 @@ def test_tiff_and_numpy_uploads(bands_client: TestClient, five_model: Model, tmp
     assert form.json()["rle"] == row["rle"]
 
 
-def test_pixels_without_data_are_void_everywhere(bands_client: TestClient, five_model: Model, tmp_path: Path) -> None:
+def test_pixels_without_data_are_void_everywhere(bands_client: TestClient, five_model: Model) -> None:
     image = five_image(4, 40, 60)
     image[10:20, 30:50] = np.nan
     image[0, 0, :4] = np.nan  # one band is left

@@ -73,11 +73,11 @@ def test_small_images_are_enlarged() -> None:
     assert (recipe.policy, recipe.size) == ("fit", (256, 256))
 
 
-def test_rare_classes_get_their_own_crops_and_a_dice_loss() -> None:
+def test_rare_classes_get_their_own_crops_and_no_weights() -> None:
     cracks = changed(classes=(ClassFacts("road", 0.996, 1.0, 900.0, 1), ClassFacts("crack", 0.004, 1.0, 8.0, 9)))
     recipe = plan_from(cracks).recipe
     assert recipe.rare_share == 0.5
-    assert recipe.dice == 1.0
+    assert recipe.class_power == 0
     assert plan_from(changed(classes=wide(8.0))).recipe.rare_share == 0.0
 
 
@@ -101,6 +101,13 @@ def test_few_images_still_get_enough_steps() -> None:
     recipe = plan_from(changed(train=1, val=1)).recipe
     assert sum(steps * epochs for _, epochs, steps in recipe.segments) >= 1000
     assert any("1 training image" in warning for warning in plan_from(changed(train=1, val=1)).warnings)
+
+
+def test_exposure_is_normalised_only_where_training_and_prediction_meet_whole_images() -> None:
+    assert not plan_from(VESSELS).recipe.even_exposure, "crops and whole images differ in contrast"
+    whole = plan_from(changed(size=(360, 480), upright=0.5, classes=wide(40))).recipe
+    assert (whole.policy, whole.even_exposure) == ("fit", True)
+    assert not plan_from(changed(size=(360, 480), upright=0.5, classes=wide(40), dtype="float32")).recipe.even_exposure
 
 
 def test_few_validation_images_choose_no_epoch() -> None:

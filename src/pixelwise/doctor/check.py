@@ -10,6 +10,7 @@ from pathlib import Path
 from pixelwise.datasets.class_values import Given, GivenBands, Values, parse_value, values_of
 from pixelwise.datasets.masks.mask_reading import MaskChoices
 from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.doctor.blank_check import blank_problems
 from pixelwise.doctor.check_report import CheckReport
 from pixelwise.doctor.diagnose import Diagnosis, Progress, diagnose
 from pixelwise.doctor.findings import find_problems
@@ -71,6 +72,9 @@ def check(
     )
     diagnosis = diagnose(data, progress, masks=chosen.masks or "", asked=asked, bands=own.bands)
     report = diagnosis.report
+    findings = report.findings
+    blanks = tuple(blank_problems(diagnosis.dataset)) if diagnosis.dataset is not None else ()
+    report = replace(report, findings=replace(findings, problems=(*findings.problems, *blanks)))
     if model is not None:
         good = {
             split: [sample for sample in samples if sample.name not in report.findings.bad]

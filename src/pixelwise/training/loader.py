@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from pixelwise.datasets.blank_areas import labels_without_structure_in_blanks
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.datasets.streamed_pairs import has_streamed_image
 from pixelwise.errors import DataError, PixelwiseError, WorkerError
@@ -51,6 +52,8 @@ from pixelwise.training.stain import invert, restain
 
 LARGEST_SHARE = 4  # a pair larger than 1/4 of the cache is never cached
 STRIP_PIXELS = 1 << 22  # of a large box that are resized at a time
+PROBED = (16, 16)  # pixels of a crop that are looked at for labels
+REDRAWS = 4  # of a crop that has none
 RESTARTS = 3  # of killed workers, per epoch
 
 
@@ -79,6 +82,8 @@ class Pairs:
         self.overviews = False  # whether crops are far smaller for the network than in images too large to be decoded
         self.large: dict[int, tuple[Picture, Mask]] = {}  # those that are read in windows
         self.class_positions = ClassPositions()  # filled by `pixels_as_seen`
+        self.without_blanks = False  # whether a plain white or black area gets one class: see `blank_areas.py`
+        self.blank_shares: dict[int, float] = {}  # of the images where some are: share of the pixels
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -111,6 +116,9 @@ class Pairs:
                 f"{image.shape[0]}×{image.shape[1]}. Export both at the same size."
             )
         mask = labels_with_data(image, mask)
+        if self.without_blanks:
+            mask, blank = labels_without_structure_in_blanks(image, mask)
+            self.blank_shares |= {index: blank} if blank else {}
         if image.nbytes + mask.nbytes <= min(self.room_bytes, self.most_bytes):
             self.room_bytes -= image.nbytes + mask.nbytes
             self.kept[index] = (image, mask)
@@ -140,13 +148,15 @@ class Pairs:
     def part(self, count: int) -> Pairs:
         """The first pairs, with nothing decoded yet."""
         few = Pairs(self.samples[:count], self.mask_ids, self.classes, self.cache_mb, self.copies, self.bands)
+        few.without_blanks = self.without_blanks
         few.large = {index: pair for index, pair in self.large.items() if index < count}
         return few
 
     @property
     def reading(self) -> str:
         """How the values of masks are read: part of the name of a mask's copy."""
-        return f"{sorted(self.mask_ids.items())} {self.classes}"
+        blanks = " one class a blank area" if self.without_blanks else ""
+        return f"{sorted(self.mask_ids.items())} {self.classes}{blanks}"
 
 
 @dataclass(frozen=True)
@@ -211,6 +221,10 @@ def augment(
     crop = rarest_crop(crops, mask_HW, size, how.rare) if how.crops > 1 else crops[0]
     if rare_places and how.rare_share and rng.random() < how.rare_share:
         crop = centred_on_rare(rng, crop, (height, width), rare_places)
+    for _ in range(REDRAWS):
+        if (crop_mask(mask_HW, crop, PROBED) != VOID).any():
+            break
+        crop = random_crop(rng, (height, width), seen_now, size, how.zoom, how.flip)
     angle = float(rng.uniform(-how.tilt, how.tilt)) if how.tilt and rng.random() < 0.5 else 0.0
     wide, wide_size = enlarged(crop, size, angle)
     source, box = image_HWN, wide

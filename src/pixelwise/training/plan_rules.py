@@ -134,7 +134,11 @@ def choose_network(draft: Draft, found: Fingerprint) -> None:
     draft.choose("network", "EfficientNet-Lite0 encoder, light decoder", weights, model="fast", encoder="lite0")
     norm = "batches are too small to replace the statistics of the encoder, and large enough for the decoder"
     draft.choose("normalisation", "ImageNet's in the encoder, the batch's in the decoder", norm)
-    if found.dtype == "float32":
+    if draft["policy"] == "native":
+        draft.choose("exposure", "as it is", "a crop and the whole image differ in brightness and contrast: normalised "
+                     "each for itself, the network would meet other values in prediction than in training",
+                     even_exposure=False)  # fmt: skip
+    elif found.dtype == "float32":
         draft.choose("exposure", "as it is", "values of these bands are measurements, not light on a camera",
                      even_exposure=False)  # fmt: skip
     else:
@@ -241,8 +245,8 @@ def choose_augmentation(draft: Draft, found: Fingerprint) -> None:
 
 def choose_loss(draft: Draft, found: Fingerprint) -> None:
     if found.rarest_share < RARE and draft["policy"] == "native":
-        reason = "a rare class counts as much as a frequent one; no class weights, as crops show it often already"
-        draft.choose("loss", "cross-entropy + Dice", reason, dice=1.0, class_power=0.0)
+        reason = "no class weights, as the crops show the rare class often already"
+        draft.choose("loss", "cross-entropy + ½ Dice", reason, dice=0.5, class_power=0.0)
     else:
         reason = "by regions as well as by pixels: small objects count as much as large ones"
         draft.choose("loss", "cross-entropy + ½ Dice", reason, dice=0.5, class_power=0.25)

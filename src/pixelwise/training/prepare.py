@@ -25,6 +25,8 @@ from pixelwise.training.recipe import Recipe
 from pixelwise.training.training_state import CPU, Training, start
 from pixelwise.training.validate import Validation
 
+NAMED_BLANKS = 3  # images
+
 
 @dataclass(frozen=True)
 class CheckedData:
@@ -88,6 +90,7 @@ def prepare(
     if recipe.also_val:
         note = "Trained on too (also_val): the val split. Its scores are too high, and the last epoch is kept."
         dataset = replace(dataset, notes=(*dataset.notes, note))
+    dataset = replace(dataset, notes=(*dataset.notes, *blanks_in_words(pairs)))
     tell(data_event(dataset, checked.used, pixels_C, checked.problems))
     training, data = build_training(recipe, dataset.classes, (pairs, val_pairs), pixels_C, device)
     show_flow(training.network, data.validation.preprocess, pairs, dataset, tell)
@@ -110,6 +113,20 @@ def build_training(
     return training, EpochData(pairs[0], pixels_C, Validation(pairs[1], preprocess, classes))
 
 
+def blanks_in_words(pairs: Pairs) -> list[str]:
+    """Which training images have blank areas with structure in their masks, as a note; empty if none has."""
+    if not pairs.blank_shares:
+        return []
+    largest = sorted(pairs.blank_shares, key=lambda index: -pairs.blank_shares[index])
+    named = ", ".join(f"{pairs.samples[i].image.name} ({pairs.blank_shares[i]:.0%})" for i in largest[:NAMED_BLANKS])
+    more = f" and {len(largest) - NAMED_BLANKS:,} more" if len(largest) > NAMED_BLANKS else ""
+    return [
+        f"Plain white or black areas whose masks go on as if something were there: {named}{more}. Nobody could learn "
+        "these labels, so training takes each area's most frequent class for all of it. Scores count the masks as "
+        "given."
+    ]
+
+
 def pairs_of(dataset: Dataset, recipe: Recipe, copies: DiskCopies) -> tuple[Pairs, Pairs]:
     """The pairs to train on (with `also_val` the val split too), and those to validate on."""
     splits = dataset.splits
@@ -118,6 +135,7 @@ def pairs_of(dataset: Dataset, recipe: Recipe, copies: DiskCopies) -> tuple[Pair
         Pairs(samples, dataset.mask_ids, len(dataset.classes), recipe.cache_mb, copies, dataset.bands)
         for samples in (fitted, splits["val"])
     )
+    train_pairs.without_blanks = True
     train_pairs.overviews = recipe.policy != "native"
     return train_pairs, val_pairs
 
