@@ -30,7 +30,8 @@ VESSELS = Fingerprint(
     grey=False,
     classes=(ClassFacts("background", 0.91, 1.0, 87.0, 26), ClassFacts("vessel", 0.09, 1.0, 5.4, 3)),
     pixel_size=None, pixel_unit="", pixel_sizes=1.0,
-    labelled=1.0, upright=0.0, exposure=0.05, reversed=0.0, colour=0.3, one_hue=0.99, measured=16, cores=2,
+    labelled=1.0, upright=0.0, brightness=0.4, contrast=0.14,
+    exposure=0.05, reversed=0.0, colour=0.3, one_hue=0.99, measured=16, cores=2,
     memory_gb=16.0,
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelwise.errors import UsageError
+from pixelwise.model.preprocess import EXPOSED_MEAN, EXPOSED_STD, LARGEST_GAIN
 from pixelwise.prediction.large.tile_plan import native_tile, overlap_of
 from pixelwise.records import RGB
 from pixelwise.training.fingerprint import SPARSE, Fingerprint
@@ -32,7 +33,7 @@ LARGE_OBJECTS = 0.1  # images without up and down are seen whole only where they
 UPRIGHT = 0.1  # fingerprint.upright above it: up and down differ
 REVERSED = 0.05  # fingerprint.reversed above it: objects are bright in some images and dark in others
 COLOURED, ONE_HUE = 0.1, 0.7  # colourful images that all have the same hues: a stain or a lamp
-RARE = 0.05  # share of the pixels below which crops are centred on a class
+RARE = 0.07  # share of the pixels below which crops are centred on a class
 FEW_VAL_IMAGES = 10  # fewer rank epochs by chance
 FEW_IMAGES = 60  # up to which a network varies so much with its training that averaging pays
 UNEQUAL_PIXELS = 1.5  # fingerprint.pixel_sizes above it: crops show one thing at very different sizes
@@ -135,9 +136,11 @@ def choose_network(draft: Draft, found: Fingerprint) -> None:
     norm = "batches are too small to replace the statistics of the encoder, and large enough for the decoder"
     draft.choose("normalisation", "ImageNet's in the encoder, the batch's in the decoder", norm)
     if draft["policy"] == "native":
-        draft.choose("exposure", "as it is", "a crop and the whole image differ in brightness and contrast: normalised "
-                     "each for itself, the network would meet other values in prediction than in training",
-                     even_exposure=False)  # fmt: skip
+        gain, offset = gain_and_offset(found)
+        draft.choose("exposure", f"contrast × {gain:.3g}, the same for all images",
+                     f"parts of these images have {found.contrast:.0%} of the range as contrast, photos "
+                     f"{EXPOSED_STD / 255:.0%}; crops and whole images, each normalised for itself, would differ",
+                     even_exposure=False, gain=gain, offset=offset)  # fmt: skip
     elif found.dtype == "float32":
         draft.choose("exposure", "as it is", "values of these bands are measurements, not light on a camera",
                      even_exposure=False)  # fmt: skip
@@ -157,6 +160,14 @@ def choose_network(draft: Draft, found: Fingerprint) -> None:
     else:
         reason = "most classes are wide enough for scores at every other pixel"
         draft.choose("stride of the scores", "2", reason, stride=2)
+
+
+def gain_and_offset(found: Fingerprint) -> tuple[float, float]:
+    """Of the values on 0–255, so that a typical part of an image has the brightness and contrast of a photo."""
+    if found.dtype != "uint8":
+        return 1.0, 0.0  # their ranges are those of the training set already
+    gain = min(EXPOSED_STD / max(255 * found.contrast, 1e-6), LARGEST_GAIN)
+    return round(gain, 3), round(EXPOSED_MEAN - gain * 255 * found.brightness, 1)
 
 
 def set_steps(draft: Draft, found: Fingerprint) -> int | None:

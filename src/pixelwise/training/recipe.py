@@ -29,6 +29,8 @@ class Recipe:
     size: tuple[int, int] = (256, 256)  # input size of the network: height, width in pixels, multiples of 32
     policy: Literal["stretch", "fit", "native"] = "stretch"  # how images are resized to it
     even_exposure: bool = True  # normalise each image's brightness and contrast first
+    gain: float = 1.0  # values of the images, on 0–255, are multiplied by it before they enter the network
+    offset: float = 0.0  # and this is added
     epochs: int = 20  # passes over the training images
     small_epochs: float = 0.6  # share of the epochs, the first ones, on crops of 3/4 of the size: faster, as accurate
     batch: int = 4  # images per step
@@ -95,6 +97,8 @@ class Recipe:
         require(self.stride in (1, 2), "stride", "1 or 2")
         own = self.model == "fast" and self.encoder in ENCODERS
         require(own or self.stride == 2, "stride", f"2: only model fast with {', '.join(ENCODERS)} has a choice")
+        require(0 < self.gain <= 100, "gain", "a factor above 0, up to 100")
+        require(abs(self.offset) <= 25_500, "offset", "-25500 to 25500")
         require(0 <= self.tilt <= 180, "tilt", "degrees, 0 to 180")
         require(0 <= self.stain <= 1, "stain", "a share, 0 to 1")
         require(self.mirrors in (1, 2, 4), "mirrors", "1, 2 or 4")
