@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from pixelwise.model.preprocess import resize_scores
+from pixelwise.records import RGB
 from pixelwise.training import step as module
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.step import CLEAR_EVERY, LARGEST_NORM, clear_vanished, limit_gradients, resize_every_other
@@ -54,7 +55,7 @@ def test_means_of_gradients_of_silent_weights_never_become_subnormal() -> None:
 def test_every_hundredth_step_clears_them(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = Recipe(model="unet", size=(32, 32))
     training = start(recipe, 2)
-    lesson = module.step_setup(training, [1, 1])
+    lesson = module.step_setup(training, [1, 1], RGB)
     images, labels = torch.zeros(2, 32, 32, 3, dtype=torch.uint8), torch.zeros(2, 32, 32, dtype=torch.int64)
     cleared: list[int] = []
     monkeypatch.setattr(module, "clear_vanished", lambda _optimizer: cleared.append(training.step))
@@ -67,7 +68,7 @@ def test_every_hundredth_step_clears_them(monkeypatch: pytest.MonkeyPatch) -> No
 def test_one_labelled_pixel_is_learned_from_in_every_step_where_labels_are_sparse() -> None:
     def losses(all_pixels: bool) -> list[float]:
         training = start(Recipe(model="unet", size=(32, 32), all_pixels=all_pixels, dice=0.0), 2)
-        lesson = module.step_setup(training, [1, 1])
+        lesson = module.step_setup(training, [1, 1], RGB)
         images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         labels = torch.full((2, 32, 32), 255, dtype=torch.int64)
         labels[:, 5, 7] = 1
@@ -85,7 +86,7 @@ def test_one_labelled_pixel_is_learned_from_in_every_step_where_labels_are_spars
 def test_the_loss_of_all_pixels_is_that_of_the_scores_at_full_size() -> None:
     recipe = Recipe(model="unet", size=(32, 32), all_pixels=True, dice=0.0, class_power=0.0)
     training = start(recipe, 2)
-    lesson = module.step_setup(training, [1, 1])
+    lesson = module.step_setup(training, [1, 1], RGB)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, 2, (2, 32, 32), generator=generator)

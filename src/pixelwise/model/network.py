@@ -33,11 +33,6 @@ class Network(nn.Module):
     mean: tuple[float, ...]  # of each band on 0–1, subtracted before the network
     std: tuple[float, ...]  # of each band on 0–1, divided by before the network
 
-    def take_values(self, gain: float, offset: float) -> None:
-        """From now on take images whose values, on 0–255, become value · gain + offset first."""
-        self.mean = tuple((mean - offset / 255) / gain for mean in self.mean)
-        self.std = tuple(std / gain for std in self.std)
-
     def intermediates(self, image_BNHW: Tensor) -> dict[str, Tensor]:
         """The outputs of all named stages, in order; the last one is "scores"."""
         raise NotImplementedError

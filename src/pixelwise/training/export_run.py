@@ -180,7 +180,6 @@ def load_best_epoch(run: Path) -> BestEpoch:
     )
     network = build(replace(config, pretrained=False))
     network.load_state_dict(parameters)
-    network.take_values(recipe.gain, recipe.offset)
     if recipe.mirrors > 1:
         network = Mirrored(network, recipe.mirrors)
     return BestEpoch(run, recipe, data, classes, config, network.eval(), state["epoch"])

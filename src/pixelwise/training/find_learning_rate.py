@@ -102,7 +102,7 @@ def find_rate(
     with locked(out, parts=["."]), kept_to_resume(out / "cache", lambda: False) as copies:
         checked = check_data(dataset, skip_bad, progress)
         training, epoch_data = prepare(checked, recipe, copies, tell, progress, where)
-        lesson = step_setup(training, epoch_data.pixels_C)
+        lesson = step_setup(training, epoch_data.pixels_C, epoch_data.pairs.bands)
         set_training(training.network, recipe)
         rates: list[float] = []
         losses: list[float] = []

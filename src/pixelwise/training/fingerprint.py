@@ -33,8 +33,6 @@ WINDOW_PX = 2048  # of a larger image, the middle is measured
 FEW_PIXELS = 4096  # of each image, for the statistics of its values
 CLEAR_CONTRAST = 0.05  # of the range of values: less has no sign
 SPARSE = 0.5  # share of the pixels that are labelled, below which labels are strokes: their width is not the class's
-PART_PX = 256  # side of the parts of an image whose contrast is measured
-FLAT = 0.015  # of the range: a part of less contrast shows nothing
 SPECK_PX = 4  # smaller regions are left out of the widths: single wrong pixels
 
 
@@ -77,8 +75,6 @@ class Fingerprint:
     classes: tuple[ClassFacts, ...]
     labelled: float  # share of the pixels that are labelled, 0–1
     upright: float  # how much more top and bottom differ in their classes than left and right do, 0–1
-    brightness: float  # typical mean of a part of an image, 0–1 of the range
-    contrast: float  # typical standard deviation of the values within a part of an image, share of the range
     exposure: float  # spread of the images' brightness: standard deviation of their means, share of the range
     reversed: float  # share of the images whose contrast between objects and ground has the rarer of the two signs
     colour: float  # mean saturation, 0–1; 0: grey
@@ -125,7 +121,6 @@ class MeasuredPair:
     hue: complex  # mean direction of the hues, weighted by saturation
     grey: bool
     missing: float  # share of the pixels without a value in some band
-    parts_P2: NDArray[np.float64]  # mean and standard deviation of the values in each part, share of the range
     mean_B: NDArray[np.float64]  # of each band, share of the range
     square_B: NDArray[np.float64]  # mean of the squares
 
@@ -206,8 +201,6 @@ def summary(
         classes=class_facts(dataset.classes.names, found),
         labelled=float(np.mean([facts.labelled for facts in found])),
         upright=uprightness(thirds_N4C),
-        brightness=float(np.median(np.concatenate([facts.parts_P2[:, 0] for facts in found]))),
-        contrast=float(np.median(np.concatenate([facts.parts_P2[:, 1] for facts in found]))),
         exposure=float(np.std(means)),
         reversed=rarer_sign(np.array([facts.contrast for facts in found])),
         colour=float(np.mean([facts.saturation for facts in found])),
@@ -283,28 +276,8 @@ def measured_pair(image_HWB: Raster, mask_HW: Labels, classes: int, bands: Bands
         saturation=float(saturation_N.mean()), hue=complex(hue_N.mean()),
         grey=bool((values_NB == values_NB[:, :1]).all()),
         missing=1 - float(finite_N.mean()),
-        parts_P2=parts_of(image_HWB, bands),
         mean_B=values_NB.mean(axis=0), square_B=(values_NB**2).mean(axis=0),
     )  # fmt: skip
-
-
-def parts_of(image_HWB: Raster, bands: Bands) -> NDArray[np.float64]:
-    """Mean and standard deviation over all bands in each square part of an image, [P, 2], shares of the range.
-
-    Flat parts, such as the black around a microscope's field, are left out if there are others.
-    """
-    found = []
-    low_B, factor_B = np.array(bands.low), 1 / (np.array(bands.high) - np.array(bands.low))
-    for top in range(0, image_HWB.shape[0], PART_PX):
-        for left in range(0, image_HWB.shape[1], PART_PX):
-            part_PB = image_HWB[top : top + PART_PX : 2, left : left + PART_PX : 2].reshape(-1, len(bands))
-            values = ((part_PB.astype(np.float64) - low_B) * factor_B).clip(-0.5, 1.5)
-            values = values[np.isfinite(values)]
-            if values.size:
-                found.append((values.mean(), values.std()))
-    parts_P2 = np.array(found).reshape(-1, 2)
-    varied_P = parts_P2[:, 1] >= FLAT
-    return parts_P2[varied_P] if varied_P.any() else parts_P2
 
 
 def width_and_regions(mask_HW: Labels, id_: int) -> tuple[tuple[float, float], int]:

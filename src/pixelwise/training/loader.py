@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.datasets.streamed_pairs import has_streamed_image
 from pixelwise.errors import DataError, PixelwiseError, WorkerError
 from pixelwise.images.no_data import labels_with_data
-from pixelwise.model.preprocess import LARGE_PIXELS, Policy, network_size, scaled
+from pixelwise.model.preprocess import LARGE_PIXELS, Policy, exposure_of, network_size, scaled
 from pixelwise.records import RGB, VOID, Bands, Labels, Raster, Sample
 from pixelwise.training.augment import (
     PADDING,
@@ -51,6 +52,7 @@ from pixelwise.training.large_pairs import copied, in_windows, streamed_pair, wi
 from pixelwise.training.stain import invert, restain
 
 LARGEST_SHARE = 4  # a pair larger than 1/4 of the cache is never cached
+EXPOSED_PIXELS = 1 << 18  # of an image that its exposure is taken from
 STRIP_PIXELS = 1 << 22  # of a large box that are resized at a time
 PROBED = (16, 16)  # pixels of a crop that are looked at for labels
 REDRAWS = 4  # of a crop that has none
@@ -82,6 +84,7 @@ class Pairs:
         self.overviews = False  # whether crops are far smaller for the network than in images too large to be decoded
         self.large: dict[int, tuple[Picture, Mask]] = {}  # those that are read in windows
         self.class_positions = ClassPositions()  # filled by `pixels_as_seen`
+        self.exposures: dict[int, tuple[float, float]] = {}  # gain and offset of the images that were asked about
         self.without_blanks = False  # whether a plain white or black area gets one class: see `blank_areas.py`
         self.blank_shares: dict[int, float] = {}  # of the images where some are: share of the pixels
 
@@ -126,6 +129,17 @@ class Pairs:
             self.large[index] = in_windows(sample, (image, mask), self.reading, self.copies, self.bands)
             return self.large[index]
         return image, mask
+
+    def exposure(self, index: int) -> tuple[float, float]:
+        """Gain and offset by which `exposure_of` normalises a whole RGB image, from every k-th row and column."""
+        if index not in self.exposures:
+            image_HW3, mask_HW = self[index]
+            step = max(int((mask_HW.shape[0] * mask_HW.shape[1] / EXPOSED_PIXELS) ** 0.5), 1)
+            rows = np.arange(step // 2, mask_HW.shape[0], step)
+            few_RW3 = np.stack([image_HW3[row : row + 1, :][0, step // 2 :: step] for row in rows])
+            gain, offset = exposure_of(torch.from_numpy(few_RW3).permute(2, 0, 1)[None].float())
+            self.exposures[index] = (float(gain), float(offset))
+        return self.exposures[index]
 
     def open_large(self, index: int) -> None:
         """Open a pair that another process found to be large, from its copies if they are here."""
@@ -178,6 +192,7 @@ class Augmentation:
     invert: float = 0.0
     tilt: float = 0.0  # degrees
     bands: Bands = RGB  # of the images
+    even_exposure: bool = False  # normalise each crop by the brightness and contrast of its whole image
 
 
 class CropDataset(TorchDataset[list[Tensor]]):
@@ -194,7 +209,8 @@ class CropDataset(TorchDataset[list[Tensor]]):
         epoch, index = key
         image_HWN, mask_HW = self.pairs[index]
         rare = [places for id_ in self.augmentation.rare if len(places := self.pairs.positions(index, id_))]
-        image_hwN, mask_hw = augment(image_HWN, mask_HW, self.augmentation, epoch, index, rare)
+        exposure = self.pairs.exposure(index) if self.augmentation.even_exposure else None
+        image_hwN, mask_hw = augment(image_HWN, mask_HW, self.augmentation, epoch, index, rare, exposure)
         return [torch.from_numpy(image_hwN), torch.from_numpy(mask_hw).long()]
 
 
@@ -205,12 +221,14 @@ def augment(
     epoch: int,
     index: int,
     rare_places: Sequence[NDArray[np.int32]] = (),
+    exposure: tuple[float, float] | None = None,
 ) -> tuple[Raster, Labels]:
     """One random crop of a pair at the network's input size: uint8 [h, w, 3], or float32 [h, w, N] scaled to 0–255 if
     not RGB; and uint8 [h, w].
 
     Args:
         rare_places: for each rare class that the mask has, rows and columns of some of its pixels, [n, 2].
+        exposure: gain and offset of the crop's values, uint8; None: they stay as they are.
     """
     rng = generator(how.seed, epoch, index)
     height, width = mask_HW.shape
@@ -235,6 +253,8 @@ def augment(
     if crop.mirrored:
         resized_hwN = resized_hwN.flip(1)
     image_hwN, labels_hw = np.ascontiguousarray(resized_hwN.numpy()), crop_mask(mask_HW, wide, wide_size)
+    if exposure is not None:
+        image_hwN = np.asarray(cv2.LUT(image_hwN, exposed(np.arange(256), *exposure)), np.uint8)
     if angle:
         image_hwN, labels_hw = rotated(image_hwN, angle, size, PADDING), rotated(labels_hw, angle, size, VOID)
     lit_hwN = relit(rng, image_hwN, how)
@@ -242,6 +262,11 @@ def augment(
         quarters = int(rng.integers(4))
         lit_hwN, labels_hw = (np.ascontiguousarray(np.rot90(array, quarters)) for array in (lit_hwN, labels_hw))
     return lit_hwN, labels_hw
+
+
+def exposed(values: NDArray[Any], gain: float, offset: float) -> NDArray[np.uint8]:
+    """Values on 0–255 with another contrast and brightness, clipped to black and white."""
+    return np.asarray((values * gain + offset).round().clip(0, 255), np.uint8)
 
 
 def relit(rng: np.random.Generator, image_hwN: NDArray[Any], how: Augmentation) -> NDArray[Any]:

@@ -59,7 +59,7 @@ def run_epochs(
         StoppedError: a signal asked to stop; the current step was finished and saved.
     """
     stop = stop or Stop()
-    lesson = step_setup(training, data.pixels_C)
+    lesson = step_setup(training, data.pixels_C, data.pairs.bands)
     best: ValidationResult | None = None
     while training.epoch < training.recipe.epochs and early_end(training) is None:
         try:
@@ -130,6 +130,7 @@ def batches_of(training: Training, data: EpochData, order: Order) -> DataLoader[
         recipe.invert,
         recipe.tilt,
         data.pairs.bands,
+        recipe.exposure_of_whole(data.pairs.bands),
     )
     on_gpu = next(training.network.parameters()).device.type == "cuda"
     return training_batches(data.pairs, augmentation, order, recipe.workers, pinned=on_gpu)

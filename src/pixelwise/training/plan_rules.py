@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelwise.errors import UsageError
-from pixelwise.model.preprocess import EXPOSED_MEAN, EXPOSED_STD, LARGEST_GAIN
 from pixelwise.prediction.large.tile_plan import native_tile, overlap_of
 from pixelwise.records import RGB
 from pixelwise.training.fingerprint import SPARSE, Fingerprint
@@ -135,13 +134,7 @@ def choose_network(draft: Draft, found: Fingerprint) -> None:
     draft.choose("network", "EfficientNet-Lite0 encoder, light decoder", weights, model="fast", encoder="lite0")
     norm = "batches are too small to replace the statistics of the encoder, and large enough for the decoder"
     draft.choose("normalisation", "ImageNet's in the encoder, the batch's in the decoder", norm)
-    if draft["policy"] == "native":
-        gain, offset = gain_and_offset(found)
-        draft.choose("exposure", f"contrast × {gain:.3g}, the same for all images",
-                     f"parts of these images have {found.contrast:.0%} of the range as contrast, photos "
-                     f"{EXPOSED_STD / 255:.0%}; crops and whole images, each normalised for itself, would differ",
-                     even_exposure=False, gain=gain, offset=offset)  # fmt: skip
-    elif found.dtype == "float32":
+    if found.dtype == "float32":
         draft.choose("exposure", "as it is", "values of these bands are measurements, not light on a camera",
                      even_exposure=False)  # fmt: skip
     else:
@@ -160,14 +153,6 @@ def choose_network(draft: Draft, found: Fingerprint) -> None:
     else:
         reason = "most classes are wide enough for scores at every other pixel"
         draft.choose("stride of the scores", "2", reason, stride=2)
-
-
-def gain_and_offset(found: Fingerprint) -> tuple[float, float]:
-    """Of the values on 0–255, so that a typical part of an image has the brightness and contrast of a photo."""
-    if found.dtype != "uint8":
-        return 1.0, 0.0  # their ranges are those of the training set already
-    gain = min(EXPOSED_STD / max(255 * found.contrast, 1e-6), LARGEST_GAIN)
-    return round(gain, 3), round(EXPOSED_MEAN - gain * 255 * found.brightness, 1)
 
 
 def set_steps(draft: Draft, found: Fingerprint) -> int | None:

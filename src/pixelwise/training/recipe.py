@@ -11,6 +11,7 @@ import tomlkit
 
 from pixelwise.datasets.dataset_toml import parse_toml
 from pixelwise.errors import UsageError
+from pixelwise.records import RGB, Bands
 
 MODELS = ("fast", "unet")
 ENCODERS = ("lite0", "lite1", "lite2")
@@ -29,8 +30,6 @@ class Recipe:
     size: tuple[int, int] = (256, 256)  # input size of the network: height, width in pixels, multiples of 32
     policy: Literal["stretch", "fit", "native"] = "stretch"  # how images are resized to it
     even_exposure: bool = True  # normalise each image's brightness and contrast first
-    gain: float = 1.0  # values of the images, on 0–255, are multiplied by it before they enter the network
-    offset: float = 0.0  # and this is added
     epochs: int = 20  # passes over the training images
     small_epochs: float = 0.6  # share of the epochs, the first ones, on crops of 3/4 of the size: faster, as accurate
     batch: int = 4  # images per step
@@ -97,8 +96,6 @@ class Recipe:
         require(self.stride in (1, 2), "stride", "1 or 2")
         own = self.model == "fast" and self.encoder in ENCODERS
         require(own or self.stride == 2, "stride", f"2: only model fast with {', '.join(ENCODERS)} has a choice")
-        require(0 < self.gain <= 100, "gain", "a factor above 0, up to 100")
-        require(abs(self.offset) <= 25_500, "offset", "-25500 to 25500")
         require(0 <= self.tilt <= 180, "tilt", "degrees, 0 to 180")
         require(0 <= self.stain <= 1, "stain", "a share, 0 to 1")
         require(self.mirrors in (1, 2, 4), "mirrors", "1, 2 or 4")
@@ -127,6 +124,10 @@ class Recipe:
             "plan",
             f"[first epoch, epochs in all, steps an epoch] in order, from epoch 0, the last with {self.epochs}; or []",
         )
+
+    def exposure_of_whole(self, bands: Bands) -> bool:
+        """Whether crops are normalised by the exposure of their whole image, as prediction normalises it."""
+        return self.even_exposure and self.policy == "native" and bands == RGB
 
     @property
     def keeps_last(self) -> bool:

@@ -18,7 +18,7 @@ from pixelwise.heap import give_back
 from pixelwise.model.encoders import freeze_statistics
 from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, resize_scores
-from pixelwise.records import VOID
+from pixelwise.records import VOID, Bands
 from pixelwise.training import distributed
 from pixelwise.training.losses import class_weights, segmentation_loss
 from pixelwise.training.out_of_memory import is_out_of_memory, too_large
@@ -52,10 +52,12 @@ class StepSetup:
     followed: AveragedWeights
 
 
-def step_setup(training: Training, pixels_C: Sequence[int]) -> StepSetup:
+def step_setup(training: Training, pixels_C: Sequence[int], bands: Bands) -> StepSetup:
     recipe, network = training.recipe, training.network
     device = next(network.parameters()).device
-    preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std, recipe.even_exposure).to(device)
+    # Crops of images that are predicted at full resolution are normalised as they are loaded, by their whole image.
+    each_alone = recipe.even_exposure and not recipe.exposure_of_whole(bands)
+    preprocess = Preprocess(recipe.size, "stretch", network.mean, network.std, each_alone).to(device)
     weights_C = class_weights(torch.tensor(pixels_C), recipe.class_power).to(device)
     # Older GPUs emulate it, slower than float32.
     bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -114,7 +114,7 @@ def steps_s(recipes: Sequence[Recipe], data: loop.EpochData, limit_s: float, dev
 def timed_steps(recipe: Recipe, data: loop.EpochData, device: torch.device) -> Iterator[float]:
     """Train endlessly; yields the seconds of each step, including loading its batch."""
     training = start(recipe, len(data.validation.classes), device, data.pairs.bands)
-    lesson = step_setup(training, data.pixels_C)
+    lesson = step_setup(training, data.pixels_C, data.pairs.bands)
     order = loop.order_of(training, data.pairs)
     set_training(training.network, recipe)
     while True:

@@ -225,7 +225,7 @@ def plan_recipe(
     fixed = dict(settings)
     if start.start_from is not None:  # other weights fit only the network that they were trained in
         theirs = Recipe.from_file(Path(start.start_from) / "recipe.toml")
-        fixed = {**{name: getattr(theirs, name) for name in ("model", "encoder", "stride", "gain", "offset")}, **fixed}
+        fixed = {**{name: getattr(theirs, name) for name in ("model", "encoder", "stride")}, **fixed}
     found = measure_data(dataset, lambda done, total: progress("measuring the data", done, total))
     planned = plan_from(found, fixed, start.budget_s)
     write_fingerprint(out / "fingerprint.json", planned)

@@ -68,7 +68,6 @@ def start(recipe: Recipe, classes: int, device: torch.device = CPU, bands: Bands
     torch.manual_seed(recipe.seed)
     config = ModelConfig(recipe.model, recipe.encoder, classes, recipe.pretrained, recipe.stride, bands.names)
     network = build(config).to(device)
-    network.take_values(recipe.gain, recipe.offset)
     average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     return Training(recipe, network, average, make_optimizer(network, recipe, bands), history=[])
 
