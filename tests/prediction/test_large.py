@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,13 @@ def test_a_tile_is_what_would_have_been_an_image_in_training(
     chosen, why = tile_size(metadata)
     assert chosen == size
     assert says in why
+
+
+def test_a_tile_whose_exposure_is_normalised_is_as_large_as_the_training_images() -> None:
+    provenance = {"data": {"image_size": [1080, 4000]}}
+    metadata = Metadata(THREE, (256, 320), "native", 2, (0.5,) * 3, (0.5,) * 3, 1.0, (), True, provenance=provenance)
+    assert tile_size(metadata)[0] == (1080, 2048)
+    assert tile_size(replace(metadata, provenance={"data": {"image_size": [300, 300]}}))[0] == (512, 640)
 
 
 def test_a_large_png_is_refused_with_the_remedy(model: Model, tmp_path: Path) -> None:

@@ -45,7 +45,6 @@ from pixelwise.version import __version__
 
 PARITY_IMAGES = 8
 MAX_DROP = 0.5  # percentage points of mean IoU
-SIZED_IMAGES = 64  # at most this many determine the typical image size
 
 
 def export(
@@ -222,7 +221,7 @@ def provenance_of(best: BestEpoch, validation: Validation, metrics: dict[str, An
             "sha256": data["sha256"],
             "layout": data["layout"],
             **{f"{split}_pairs": len(samples) for split, samples in data["splits"].items()},
-            "image_size": usual_size(validation),
+            "image_size": list(validation.usual_size),
         },
         "metrics": metrics,
         "parity": {key: round(value, 6) for key, value in vars(parity).items()},
@@ -325,14 +324,6 @@ def blank(size: tuple[int, int], bands: Bands) -> Raster:
     return as_taken(np.zeros((*size, len(bands)), np.uint8), bands)
 
 
-def usual_size(validation: Validation) -> list[int]:
-    """Median height and width of the val images: the tile size for larger images."""
-    number = len(validation.pairs)
-    looked_at = range(0, number, -(-number // SIZED_IMAGES))
-    sizes = [validation.pairs[index][0].shape[:2] for index in looked_at]
-    return [int(side) for side in np.median(sizes, axis=0)]
-
-
 def validation_of(
     data: dict[str, Any], recipe: Recipe, preprocess: Preprocess, classes: ClassList, copies: DiskCopies | None = None
 ) -> Validation:
@@ -359,7 +350,7 @@ def sample_pixels(
         if isinstance(images, Tensor):
             scores_BChw, size = network(images), (images.shape[2], images.shape[3])
         else:
-            scores_BChw = in_tiles(network, validation.preprocess, images, torch.device("cpu"))
+            scores_BChw = in_tiles(network, validation, images, torch.device("cpu"))
             size = (scores_BChw.shape[2], scores_BChw.shape[3])
         full_BChw = resize_scores(scores_BChw, size)[:, :, ::step, ::step]
         scores.append(full_BChw.permute(0, 2, 3, 1).flatten(0, 2).numpy())

@@ -297,7 +297,7 @@ def choose_epoch_kept(draft: Draft, found: Fingerprint) -> None:
 def choose_prediction(draft: Draft, found: Fingerprint) -> None:
     size = draft["size"]
     if draft["policy"] == "native":
-        tile = native_tile(size)
+        tile = native_tile(size, found.size if draft["even_exposure"] else None)
         shown = f"whole; beyond 4 megapixels in tiles of {tile[0]}×{tile[1]}, overlap {overlap_of(tile)[0]} px"
         draft.choose("prediction", shown, "at full resolution, as in training")
     else:

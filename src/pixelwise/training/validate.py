@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import cast
 
@@ -37,6 +37,7 @@ BATCH_PIXELS = 4_194_304  # at most in a batch, at the network's input size
 BATCH_MASK_PIXELS = 16_000_000  # at most in a batch's masks before the last one
 PREVIEW_PX = 2000  # shorter side of a preview: larger ones are subsampled
 PREVIEWS = 4  # val images whose predicted masks are saved after every epoch
+SIZED_IMAGES = 64  # at most this many determine the typical image size
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,14 @@ class Validation:
     preprocess: Preprocess
     classes: ClassList
     batch: int = 4  # larger batches exceed what the allocator keeps, and get slower
+
+    @cached_property
+    def usual_size(self) -> tuple[int, int]:
+        """Median height and width of the images: the tile size for larger ones."""
+        number = len(self.pairs)
+        looked_at = range(0, number, -(-number // SIZED_IMAGES))
+        height, width = np.median([self.pairs[index][1].shape[:2] for index in looked_at], axis=0)
+        return int(height), int(width)
 
 
 @dataclass(frozen=True)
@@ -97,9 +106,7 @@ def validate(
             sampled_BChw = resize_scores(scores_BChw, size)[:, :, ::2, ::2]
         else:
             parts: list[Labels] = []
-            sampled_BChw = in_tiles(
-                network, validation.preprocess, images, device, partial(count_rows, masks[0], matrix, parts)
-            )
+            sampled_BChw = in_tiles(network, validation, images, device, partial(count_rows, masks[0], matrix, parts))
             shown += [coloured(np.concatenate(parts), validation.classes)] if most > 0 else []
             # For a tiled image the scores themselves are compared, at half the image's resolution.
             size = (2 * sampled_BChw.shape[2], 2 * sampled_BChw.shape[3])
@@ -153,7 +160,7 @@ def count_rows(mask_HW: Mask, matrix: confusion.Counts, parts: list[Labels], top
 
 def in_tiles(
     network: Network,
-    preprocess: Preprocess,
+    validation: Validation,
     image: Picture,
     device: torch.device,
     finished: Callable[[int, Labels], None] = lambda top, labels: None,
@@ -167,12 +174,14 @@ def in_tiles(
         The joined scores of its tiles, [1, C, h, w].
     """
 
+    preprocess = validation.preprocess
+
     @torch.inference_mode()
     def run(tile_HWN: Raster) -> tuple[Labels, Scores]:
         scores_1Chw = network(preprocess(torch.from_numpy(tile_HWN)[None]).to(device))
         return labels_at_size(scores_1Chw[0], tile_HWN.shape[:2]), scores_1Chw[0].cpu().numpy()
 
-    tile = native_tile(preprocess.size)
+    tile = native_tile(preprocess.size, validation.usual_size if preprocess.even_exposure else None)
     plan = tiling((image.shape[0], image.shape[1]), tile, overlap_of(tile))
     mosaic = Mosaic(plan.rows, plan.columns)
     for top, labels_RW in label_tiles(plan, lambda first, stop: image[first:stop], run, scored=mosaic.add):

@@ -2,7 +2,8 @@
 
 A bundle resizes an image to its input size (`stretch`, `fit`), or keeps its scale (`native`). The size of a tile is
 
-    native           at least 512 px a side, or twice the input size of training
+    native           at least 512 px a side, or twice the input size of training; as large as the training images, up
+                     to 2048 px, if exposure is normalised: a small tile may be darker than the image that it is from
     stretch, fit     the median size of the training images, which the bundle stores
 """
 
@@ -23,6 +24,7 @@ WHOLE_PIXELS = {"native": 2048 * 2048, "fit": 32_000_000, "stretch": 32_000_000}
 # Larger files are read, labelled and written piece by piece; smaller ones can be saved in every format.
 PIECEWISE_PIXELS = 32_000_000
 NATIVE_TILE_PX = 512
+EXPOSED_TILE_PX = 2048  # at most, of a tile whose exposure is normalised
 OVERLAP_SHARE = 8  # tiles overlap by 1/8
 MAX_SIDE_PX = 8192  # of a tile
 PIXEL_BYTES = 12  # of a pixel for which these limits hold: three bands of float32; RGB takes less
@@ -65,9 +67,16 @@ def check_overlap(size: Size, overlap_px: int | None) -> None:
         )
 
 
-def native_tile(size: Size) -> Size:
-    """The tile of a model with the policy `native` that was trained on crops of `size`."""
-    return max(NATIVE_TILE_PX, 2 * size[0]), max(NATIVE_TILE_PX, 2 * size[1])
+def native_tile(size: Size, exposed: Size | None = None) -> Size:
+    """The tile of a model with the policy `native` that was trained on crops of `size`.
+
+    Args:
+        exposed: the usual size of its images, if it normalises their exposure.
+    """
+    least = max(NATIVE_TILE_PX, 2 * size[0]), max(NATIVE_TILE_PX, 2 * size[1])
+    if exposed is None:
+        return least
+    return max(least[0], min(exposed[0], EXPOSED_TILE_PX)), max(least[1], min(exposed[1], EXPOSED_TILE_PX))
 
 
 def overlap_of(tile: Size) -> Size:
@@ -76,10 +85,14 @@ def overlap_of(tile: Size) -> Size:
 
 def tile_size(metadata: Metadata) -> tuple[Size, str]:
     """The tile (height, width) that fits a model, and the reason."""
+    stored = metadata.provenance.get("data", {}).get("image_size")
+    trained = None
+    if isinstance(stored, list) and len(stored) == 2 and all(isinstance(side, int) and side > 0 for side in stored):
+        trained = int(stored[0]), int(stored[1])
     if metadata.policy == "native":
-        return native_tile(metadata.size), "the model takes images at their original scale"
-    trained = metadata.provenance.get("data", {}).get("image_size")
-    if isinstance(trained, list) and len(trained) == 2 and all(isinstance(side, int) and side > 0 for side in trained):
+        tile = native_tile(metadata.size, trained if metadata.even_exposure else None)
+        return tile, "the model takes images at their original scale"
+    if trained is not None:
         height, width = (min(max(side, 32), MAX_SIDE_PX) for side in trained)
         return (height, width), "as large as the images that the model was trained on"
     return metadata.size, (
