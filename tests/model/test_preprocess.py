@@ -104,3 +104,15 @@ def test_labels_come_back_from_their_own_scores(h: int, w: int, factor: int, see
 
 def test_ties_go_to_the_lower_id() -> None:
     assert labels_from_scores(torch.zeros(1, 5, 4, 4), (8, 8)).unique().tolist() == [0]
+
+
+@pytest.mark.parametrize("level", [0.0, 255.0])
+def test_white_and_black_areas_say_nothing_of_an_images_light(level: float) -> None:
+    whole = torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(1)) * 90 + 60
+    missed = whole.clone()
+    missed[:, :, :, 40:] = level
+    seen, expected = exposure_of(missed), exposure_of(whole[:, :, :, :40])
+    assert torch.allclose(torch.cat(seen), torch.cat(expected), rtol=1e-3)
+    red = whole.clone()
+    red[:, 0, :, 40:] = 255  # saturated in one band only
+    assert not torch.allclose(exposure_of(red)[1], expected[1], atol=1)

@@ -117,15 +117,23 @@ def exposure_of(image_BNhw: Tensor) -> tuple[Tensor, Tensor]:
     exposure does: brightness and contrast.
 
     One gain and one offset for all bands, so that colours keep their ratios.
-    A network that saw mostly noon then meets dusk in the light that it knows.
+    A network that saw mostly noon then meets dusk in the light that it knows. Pixels that are white or black in all
+    bands do not count: what a flight missed, or what lies around a microscope's field, says nothing of the light.
 
     Args:
         image_BNhw: float, 0–255.
     """
-    mean_B111 = image_BNhw.mean(dim=(1, 2, 3), keepdim=True)
+    middle_B1hw = (image_BNhw - 127.5).abs().amin(dim=1, keepdim=True)
+    counts_B1hw = (middle_B1hw < 127.5).to(image_BNhw.dtype)
+    share_B111 = counts_B1hw.mean(dim=(1, 2, 3), keepdim=True)
+    counts_B1hw = torch.where(share_B111 > 0, counts_B1hw, torch.ones_like(counts_B1hw))
+    share_B111 = torch.where(share_B111 > 0, share_B111, torch.ones_like(share_B111))
+    counted_BNhw = image_BNhw * counts_B1hw
+    mean_B111 = counted_BNhw.mean(dim=(1, 2, 3), keepdim=True) / share_B111
     # Mean square minus squared mean saves one pass over the pixels. For values up to 255 the loss of precision is
     # negligible, and the clamp handles blank images.
-    variance_B111 = (image_BNhw * image_BNhw).mean(dim=(1, 2, 3), keepdim=True) - mean_B111.square()
+    square_B111 = (counted_BNhw * image_BNhw).mean(dim=(1, 2, 3), keepdim=True) / share_B111
+    variance_B111 = square_B111 - mean_B111.square()
     spread_B111 = variance_B111.clamp(min=(EXPOSED_STD / LARGEST_GAIN) ** 2).sqrt()
     gain_B111 = EXPOSED_STD / spread_B111
     return gain_B111, EXPOSED_MEAN - mean_B111 * gain_B111
