@@ -23,7 +23,7 @@ page: install
 # Files of tests are shared out among as many processes as there are cores, four at most. One after the other: WORKERS=0.
 WORKERS ?= logical
 test: page
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --durations 20
 
 # Proofs that take minutes: many kills, long floods.
 test-slow: page

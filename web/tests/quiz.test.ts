@@ -102,6 +102,10 @@ describe('questions about the training', () => {
     expect(find(ask({ epochs: epochsOf([0.1, 0.2]) }), 'best')).toBeUndefined();
     expect(find(ask({ epochs: epochsOf([0.1, 0.2, 0.3]) }), 'best')).toBeDefined();
   });
+  it('do not ask for the best epoch of a training that kept the last', () => {
+    const epochs = epochsOf([0.1, 0.4, 0.3]).map((epoch) => ({ ...epoch, best: true }));
+    expect(find(ask({ epochs }), 'best')).toBeUndefined();
+  });
   it('know the best epoch, and call none wrong that is as good', () => {
     expect(right(find(ask({}), 'best'))).toEqual(['epoch 2']);
     const tied = find(ask({ epochs: epochsOf([0.4, 0.1, 0.4]) }), 'best');

@@ -93,7 +93,7 @@ export function epochsOf(miou: (number | null)[], observations: Record<number, s
     learning_rate: 1e-3,
     seconds: 1,
     images_per_second: 1,
-    best: false,
+    best: value !== null && miou.slice(0, i).every((before) => before === null || before < value),
     observation: observations[i + 1] ?? 'steady',
   }));
 }

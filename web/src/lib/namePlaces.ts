@@ -46,7 +46,8 @@ export function namePlaces(prediction: Pick<Prediction, 'labels' | 'width' | 'he
   }
   const best = new Map<number, number>();
   for (let at = 0; at < small.length; at++)
-    if (small[at] !== VOID && !best.has(small[at]!) || far[at]! > far[best.get(small[at]!)!]!) best.set(small[at]!, at);
+    if ((small[at] !== VOID && !best.has(small[at]!)) || far[at]! > far[best.get(small[at]!)!]!)
+      best.set(small[at]!, at);
   return [...best]
     .map(([id, at]) => ({
       id,
