@@ -219,10 +219,14 @@ def measures_table(found: dict[str, Any]) -> Table:
     table.caption = (
         f"{found['train']} training and {found['val']} validation images of {sizes} pixels, "
         f"{len(found['bands'])} bands ({found['dtype']}), {found['labelled']:.0%} labelled; measured on "
-        f"{found['measured']}. {pixels_line(found)}Here: {found['cores']} cores, {found['memory_gb']:.0f} GB of memory free."
+        f"{found['measured']}. {pixels_line(found)}Here: {cores(found['cores'])}, {found['memory_gb']:.0f} GB of memory free."
     )
     table.caption_justify = "left"
     return table
+
+
+def cores(number: int) -> str:
+    return "1 core" if number == 1 else f"{number} cores"
 
 
 def pixels_line(found: dict[str, Any]) -> str:
