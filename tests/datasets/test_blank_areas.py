@@ -83,7 +83,8 @@ def test_check_and_train_report_it(tmp_path: Path) -> None:
 
     events: list[Any] = []
     pw.train(
-        tmp_path / "data", tmp_path / "run", settings={"epochs": 1, "size": (64, 64), "policy": "native", "batch": 2},
+        tmp_path / "data", tmp_path / "run",
+        settings={"epochs": 1, "size": (64, 64), "policy": "native", "batch": 2, "model": "unet", "mirrors": 1},
         tell=events.append,
     )  # fmt: skip
     (data,) = (event for event in events if event["event"] == "data")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pixelwise.records import VOID
 from pixelwise.training.augment import Crop, crop_mask, generator, relight, rotated
-from pixelwise.training.loader import Augmentation, Order, augment
+from pixelwise.training.batch_order import Order
+from pixelwise.training.loader import Augmentation, augment
 from pixelwise.training.loop import rare_classes
 from pixelwise.training.stain import invert, restain
 

@@ -15,8 +15,8 @@ from pixelwise.errors import UsageError
 from pixelwise.scenes.render_scene import write_scenes
 from pixelwise.trace_events import read_events
 from pixelwise.training import loop
+from pixelwise.training.batch_order import Order
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
-from pixelwise.training.loader import Order
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.time_budget import Budget, parse_duration, require_time
 from pixelwise.training.train import train

@@ -22,8 +22,8 @@ from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.prediction.load_model import load
 from pixelwise.scenes.render_scene import write_scenes
 from pixelwise.trace_events import read_events
+from pixelwise.training.batch_order import Order
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
-from pixelwise.training.loader import Order
 from pixelwise.training.recipe import Recipe
 
 TINY = Recipe(model="unet", size=(64, 64), epochs=2, batch=4, learning_rate=3e-3)

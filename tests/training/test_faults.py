@@ -15,8 +15,9 @@ from test_kills import TINY, Case, require_same
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.errors import ImageError
 from pixelwise.trace_events import match_checkpoint, read_events, to_file
+from pixelwise.training.batch_order import Order
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
-from pixelwise.training.loader import Order, Pairs, batches_from
+from pixelwise.training.loader import Pairs, batches_from
 from pixelwise.training.loop import batches_of
 from pixelwise.training.out_of_memory import is_out_of_memory, too_large
 from pixelwise.training.prepare import build_training

@@ -19,7 +19,8 @@ from pixelwise.images.files import write_whole
 from pixelwise.records import ClassList
 from pixelwise.trace_events import Event, Listener
 from pixelwise.training import distributed
-from pixelwise.training.loader import Augmentation, Order, Pairs, batches_from, training_batches
+from pixelwise.training.batch_order import Order
+from pixelwise.training.loader import Augmentation, Pairs, batches_from, training_batches
 from pixelwise.training.observations import observe
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.signals import Stop
