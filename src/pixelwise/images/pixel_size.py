@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pixelwise.errors import ImageError
-from pixelwise.images.band_names import attributes_of
+from pixelwise.images.band_names import PIXELS, attributes_of
 from pixelwise.images.files import Refusal, read_head
 from pixelwise.images.nifti_bands import is_nifti, unpacked
 from pixelwise.images.tiff_header import HEADS, ORIENTATION, SIZES, Directory, TiffFile, tiff_at, tiff_bytes
@@ -29,7 +29,6 @@ DESCRIPTION, RESOLUTIONS, RESOLUTION_UNIT, SCALE, GEO_KEYS = 270, (283, 282), 29
 CENTIMETRE = 3
 MODEL_TYPE, LINEAR_UNIT, PROJECTED, GEOGRAPHIC = 1024, 3076, 1, 2
 HEAD_BYTES, MOST_TEXT, MOST_NUMBERS = 1024, 1 << 20, 4096
-PIXELS = re.compile(r"<(?:\w+:)?Pixels\s([^>]*)>")
 UNIT_LINE = re.compile(r"^unit=(.+)$", re.MULTILINE)
 METRES = {
     "nm": 1e-9, "nanometer": 1e-9, "µm": 1e-6, "μm": 1e-6, "um": 1e-6, "micron": 1e-6, "microns": 1e-6,
