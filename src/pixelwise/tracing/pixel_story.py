@@ -29,7 +29,9 @@ SURE = (  # minimum probability → in words
     (0.0, "almost guessing"),
 )
 
-NO_DATA = "This pixel has no data in any band, so it has no label; the network took it as zeros."
+NO_DATA = (
+    "This pixel has no data in any band, so it has no label. The network was given the middle of each band's range."
+)
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,8 @@ def tell_pixel(
                 f"expected x from 0 to {width - 1} and y from 0 to {height - 1}."
             )
     probabilities = prediction.probabilities(x, y)
-    label = class_at(prediction, x, y)
-    if label is None:  # no data: told as the class that the network would have given it
-        label = max(probabilities, key=probabilities.__getitem__)
+    own = class_at(prediction, x, y)  # None: no data; told as the class that the network would have given it
+    label = own or max(probabilities, key=probabilities.__getitem__)
     others = {name: p for name, p in probabilities.items() if name != label}
     runner_up = max(others, key=others.__getitem__) if others else None
     margin = probabilities[label] - (others[runner_up] if runner_up else 0.0)
@@ -123,7 +124,7 @@ def tell_pixel(
         boundary_px=boundary_px,
         answers=strongest_answers(activations, (x + 0.5) / width, (y + 0.5) / height),
         sentences=(
-            *([NO_DATA] if class_at(prediction, x, y) is None else []),
+            *([NO_DATA] if own is None else []),
             *sentences(label, probabilities, runner_up, confidence, around, boundary_px),
             *([values_in_words(values)] if values else []),
         ),
