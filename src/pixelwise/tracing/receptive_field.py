@@ -155,7 +155,7 @@ def union(spans: Sequence[Span]) -> Span | None:
 
 
 @dataclass(frozen=True)
-class Window:
+class SlidingWindow:
     """The window of a convolution or pooling along one axis."""
 
     kernel: int
@@ -169,7 +169,7 @@ class Window:
         return self.dilation * (self.kernel - 1)
 
 
-def window(node: NodeProto, sizes: Mapping[str, Sequence[int]], axis: int) -> Window:
+def window(node: NodeProto, sizes: Mapping[str, Sequence[int]], axis: int) -> SlidingWindow:
     values, spatial = attributes(node), axis - 2
     kernel = values.get("kernel_shape") or sizes[node.input[1]][2:]
     stride = values.get("strides", [1, 1])[spatial]
@@ -181,10 +181,10 @@ def window(node: NodeProto, sizes: Mapping[str, Sequence[int]], axis: int) -> Wi
         total = max(dilation * (kernel[spatial] - 1) + 1 - stride, 0)  # for sizes divisible by the stride
         before = total // 2 if automatic == b"SAME_UPPER" else total - total // 2
         after = total - before
-    return Window(kernel[spatial], stride, dilation, before, after)
+    return SlidingWindow(kernel[spatial], stride, dilation, before, after)
 
 
-def windowed(span: Span, seen: Window) -> Span:
+def windowed(span: Span, seen: SlidingWindow) -> Span:
     assert span.lo is not None
     assert span.hi is not None
     last = len(span.lo) - 1
@@ -193,7 +193,7 @@ def windowed(span: Span, seen: Window) -> Span:
     return Span(span.lo[np.clip(first, 0, last)], span.hi[np.clip(first + seen.reach, 0, last)], span.whole)
 
 
-def transposed(span: Span, seen: Window) -> Span:
+def transposed(span: Span, seen: SlidingWindow) -> Span:
     assert span.lo is not None
     assert span.hi is not None
     last = len(span.lo) - 1
