@@ -27,6 +27,7 @@ export class Failure extends Error {
     readonly kind: string,
     message: string,
     readonly remedy: string,
+    readonly status = 0, // of the answer; 0: there was none
   ) {
     super(message);
   }
@@ -34,7 +35,7 @@ export class Failure extends Error {
 
 const TRIES = 8; // of a busy server, each after the delay it asks for
 
-async function ask(path: string, options: RequestInit = {}, tries = TRIES): Promise<Response> {
+export async function ask(path: string, options: RequestInit = {}, tries = TRIES): Promise<Response> {
   let answer: Response;
   try {
     answer = await fetch(path, options);
@@ -54,10 +55,11 @@ async function ask(path: string, options: RequestInit = {}, tries = TRIES): Prom
     error?.kind ?? 'unknown',
     error?.message ?? `The server responded with status ${answer.status}.`,
     error?.remedy ?? '',
+    answer.status,
   );
 }
 
-async function json<T>(path: string, options?: RequestInit): Promise<T> {
+export async function json<T>(path: string, options?: RequestInit): Promise<T> {
   return (await ask(path, options)).json() as Promise<T>;
 }
 

@@ -2,13 +2,19 @@
 
 export interface Packed {
   shape: number[];
-  values: Uint8Array | Float32Array;
+  values: Uint8Array | Uint16Array | Float32Array;
 }
 
 interface Described {
   dtype: string;
   shape: number[];
   offset: number;
+}
+
+function view(dtype: string, body: ArrayBuffer, at: number, count: number): Packed['values'] {
+  if (dtype === 'uint8') return new Uint8Array(body, at, count);
+  if (dtype === 'uint16') return new Uint16Array(body, at, count);
+  return new Float32Array(body, at, count);
 }
 
 export function unpack<Header>(body: ArrayBuffer): { header: Header; arrays: Packed[] } {
@@ -21,7 +27,7 @@ export function unpack<Header>(body: ArrayBuffer): { header: Header; arrays: Pac
     arrays: arrays.map(({ dtype, shape, offset }) => {
       const count = shape.reduce((product, side) => product * side, 1);
       const at = start + offset;
-      return { shape, values: dtype === 'uint8' ? new Uint8Array(body, at, count) : new Float32Array(body, at, count) };
+      return { shape, values: view(dtype, body, at, count) };
     }),
   };
 }

@@ -1,0 +1,75 @@
+// The opened image, which part of it is in sight, and where the cursor is.
+
+import type { Box, OpenedImage } from '../labelTypes';
+import {
+  bounded,
+  centred,
+  fit,
+  following,
+  moved,
+  showing,
+  visible,
+  zoomed,
+  type Size,
+  type Viewport,
+} from './viewport';
+
+export class ImageView {
+  image = $state.raw<OpenedImage | null>(null);
+  cursor = $state.raw<{ x: number; y: number } | null>(null); // a place of the image, not rounded
+  viewport = $state.raw<Viewport>({ scale: 1, left: 0, top: 0 });
+  screen = $state.raw<Size>({ width: 0, height: 0 }); // of the canvas, in CSS pixels
+
+  /** The pixel at the cursor; null outside the image. */
+  get cursorPixel(): { x: number; y: number } | null {
+    if (!this.cursor || !this.image) return null;
+    const [x, y] = [Math.floor(this.cursor.x), Math.floor(this.cursor.y)];
+    return x >= 0 && y >= 0 && x < this.image.width && y < this.image.height ? { x, y } : null;
+  }
+  get visible(): Box | null {
+    return this.image && this.screen.width ? visible(this.viewport, this.image, this.screen) : null;
+  }
+
+  fit(): void {
+    if (this.image && this.screen.width) this.viewport = fit(this.image, this.screen);
+  }
+
+  /** One pixel of the image for each pixel of the screen. */
+  actualSize(): void {
+    this.zoomTo(1 / (globalThis.devicePixelRatio || 1));
+  }
+
+  zoomTo(scale: number): void {
+    if (!this.image) return;
+    const [x, y] = this.middle();
+    this.viewport = bounded(centred(scale, x, y, this.screen), this.image, this.screen);
+  }
+
+  zoomBy(factor: number, at: [number, number] = [this.screen.width / 2, this.screen.height / 2]): void {
+    if (this.image) this.viewport = zoomed(this.viewport, factor, ...at, this.image, this.screen);
+  }
+
+  /** Brings a part of the image into sight: the least sure one, say. */
+  panTo(box: Box): void {
+    if (this.image) this.viewport = showing(box, this.image, this.screen);
+  }
+
+  moveBy(dx: number, dy: number): void {
+    if (this.image) this.viewport = moved(this.viewport, dx, dy, this.image, this.screen);
+  }
+
+  /** The cursor moved by whole pixels, and kept in sight. */
+  stepCursor(dx: number, dy: number): void {
+    const { image } = this;
+    if (!image) return;
+    const [x, y] = this.cursor ? [this.cursor.x, this.cursor.y] : this.middle();
+    const within = (at: number, length: number) => Math.min(Math.max(Math.floor(at), 0), length - 1) + 0.5;
+    this.cursor = { x: within(x + dx, image.width), y: within(y + dy, image.height) };
+    this.viewport = following(this.viewport, this.cursor.x, this.cursor.y, this.screen);
+  }
+
+  private middle(): [number, number] {
+    const { scale, left, top } = this.viewport;
+    return [left + this.screen.width / 2 / scale, top + this.screen.height / 2 / scale];
+  }
+}

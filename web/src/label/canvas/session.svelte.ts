@@ -1,0 +1,391 @@
+// The image that is being labelled: its mask, what is proposed, the tools' settings, and the way to the server.
+
+import { Failure } from '../../lib/api';
+import type { BandView } from '../../lib/falseColour';
+import * as api from '../labelApi';
+import {
+  VOID_KEY,
+  type Box,
+  type Edit,
+  type EditSource,
+  type LabelClass,
+  type MorphOperation,
+  type OpenedImage,
+  type Patch,
+  type Progress,
+  type Proposal,
+  type Tool,
+} from '../labelTypes';
+import { acceptance, type Accepted } from './acceptProposal';
+import { ActiveTime } from './activeTime';
+import { EditQueue, type Saving } from './editQueue';
+import { forgetEdit, keepEdit, keptEdits } from './keptEdits';
+import { ImageView } from './imageView.svelte';
+import { applyPatch, ASSISTANT, MaskEdit, PERSON, type LabelMask } from './maskEdit';
+
+const HEARTBEAT_MS = 10_000;
+const PROPOSE_AFTER_MS = 150;
+const WHOLE_PX = 2_000_000; // the assistant looks at all of an image up to this size, else at what is in sight
+
+export class LabelSession extends ImageView {
+  // set by the page
+  classes = $state.raw<LabelClass[]>([]);
+  folder = $state(''); // the labelling folder: edits that are kept belong to it
+  client = $state(api.clientId());
+  key = $state(VOID_KEY); // of the class that tools paint
+  tool = $state<Tool>('brush');
+  size = $state(16); // of the brush, in pixels of the image
+  pressure = $state(true); // a pen's pressure makes the brush smaller
+  tolerance = $state(24); // of the flood fill, 0–255 in each of red, green and blue
+  superpixelSize = $state(24); // pixels, about the side of one
+  snap = $state(false); // polygons follow edges of the image
+  opacity = $state(0.5); // of the mask, 0–1
+  outlines = $state(false); // only where classes meet
+  hatching = $state(false);
+  before = $state(false); // the photo alone, as long as a key is held
+  showProposal = $state(true);
+  hidden = $state.raw<readonly number[]>([]); // classes that are not shown
+  view = $state.raw<BandView | null>(null); // which bands are shown; null: as the server likes
+
+  // read by the page
+  loading = $state(false);
+  failure = $state.raw<Failure | null>(null); // of opening the image, or of the last request
+  version = $state(0);
+  undoCount = $state(0);
+  redoCount = $state(0);
+  saving = $state<Saving>('saved');
+  unsavedReason = $state('');
+  savedEdits = $state(0); // grows with each edit that the server has
+  revision = $state(0); // grows with each change of the mask
+  proposal = $state.raw<Proposal | null>(null);
+  proposing = $state(false);
+  message = $state(''); // what just happened, for a live region
+
+  mask: LabelMask = { width: 0, height: 0, keys: new Uint8Array(), drawn: new Uint8Array() }; // not reactive: see revision
+  onchange: (box: Box | null) => void = () => undefined; // the canvas draws this part again; null: all of it
+
+  private queue: EditQueue | null = null;
+  private edit: MaskEdit | null = null; // in the making
+  private clock = new ActiveTime();
+  private heartbeat: ReturnType<typeof setInterval> | undefined;
+  private proposeSoon: ReturnType<typeof setTimeout> | undefined;
+  private asking: AbortController | null = null;
+  private opening = 0;
+
+  get canUndo(): boolean {
+    return this.undoCount > 0;
+  }
+  get canRedo(): boolean {
+    return this.redoCount > 0;
+  }
+  readonly locked: readonly number[] = $derived(this.classes.filter((row) => row.locked).map((row) => row.key));
+  className(key: number): string {
+    return key === VOID_KEY ? 'not labelled' : (this.classes.find((row) => row.key === key)?.name ?? `class ${key}`);
+  }
+  get underCursor(): number {
+    const at = this.cursorPixel;
+    return at && this.revision >= 0 ? this.mask.keys[at.y * this.mask.width + at.x]! : VOID_KEY;
+  }
+  // ── opening and closing ──
+
+  /** Opens an image, after closing the one before. Failures are in `failure`. */
+  async open(id: string): Promise<void> {
+    const mine = ++this.opening;
+    await this.close();
+    if (mine !== this.opening) return;
+    this.loading = true;
+    this.failure = null;
+    try {
+      const image = await api.openImage(id, this.client);
+      const { keys, drawn } = await api.mask(id);
+      if (mine !== this.opening) {
+        void api.closeImage(id, this.client).catch(() => undefined); // its lock lapses by itself
+        return;
+      }
+      this.mask = { width: image.width, height: image.height, keys, drawn };
+      this.image = image;
+      this.progress(image);
+      this.queue = this.newQueue(image);
+      this.clock = new ActiveTime();
+      for (const edit of await keptEdits(this.place(id))) this.send(edit); // of a tab that was killed
+      this.heartbeat = setInterval(() => void this.beat(id), HEARTBEAT_MS);
+      this.fit();
+      this.revised(null);
+      this.say(`${image.name}, ${image.width} by ${image.height} pixels`);
+      if (image.state === 'model') void this.propose();
+    } catch (error) {
+      if (mine === this.opening) this.failure = asFailure(error);
+    } finally {
+      if (mine === this.opening) this.loading = false;
+    }
+  }
+
+  /** Waits for edits on their way, as long as the server takes them, and gives the image back. */
+  async close(): Promise<void> {
+    const { image, queue } = this;
+    if (!image) return;
+    this.cancelEdit();
+    this.clearProposal();
+    clearInterval(this.heartbeat);
+    if (this.saving !== 'unsaved') await queue?.settled();
+    queue?.stop();
+    this.queue = null;
+    this.image = null;
+    this.cursor = null;
+    await api.closeImage(image.id, this.client).catch(() => undefined); // its lock lapses by itself
+  }
+
+  /** The mask as the server has it. */
+  async reload(): Promise<void> {
+    const { image } = this;
+    if (!image) return;
+    const [opened, { keys, drawn }] = [await api.openImage(image.id, this.client), await api.mask(image.id)];
+    if (this.image !== image) return;
+    this.cancelEdit();
+    Object.assign(this.mask, { keys, drawn });
+    this.queue?.pending.forEach((edit) => applyPatch(this.mask, edit));
+    this.progress(opened);
+    this.revised(null);
+  }
+
+  async setState(state: 'done' | 'started'): Promise<void> {
+    const { image } = this;
+    if (!image) return;
+    await this.queue?.settled();
+    const answer = await api.setImageState(image.id, this.client, state);
+    if (this.image?.id === image.id) this.image = { ...this.image, state: answer.state };
+  }
+
+  // ── edits ──
+
+  /** Somebody works: time counts. */
+  touch(): void {
+    this.clock.touch(performance.now());
+  }
+
+  /** An edit in the making; the one before is finished by `finish` or `cancelEdit`. */
+  begin(by = PERSON): MaskEdit {
+    this.cancelEdit();
+    this.edit = new MaskEdit(this.mask, this.locked, by);
+    return this.edit;
+  }
+
+  /** What the edit has painted since is drawn. */
+  show(): void {
+    const fresh = this.edit?.takeFresh();
+    if (fresh) this.revised(fresh);
+  }
+
+  /** The edit in the making is complete: it is shown, and sent. False where it changed nothing. */
+  finish(tool: string, key: number, source: EditSource = 'person'): boolean {
+    const { edit } = this;
+    this.show();
+    this.edit = null;
+    const patch = edit?.patch();
+    if (edit?.spared) this.say(`${edit.spared} pixels of locked classes stay as they are`);
+    if (!patch) return false;
+    const seconds = this.clock.take(performance.now());
+    this.send({ ...patch, edit_id: api.randomId(), tool, key, seconds, source });
+    this.undoCount++;
+    this.redoCount = 0;
+    return true;
+  }
+
+  cancelEdit(): void {
+    const box = this.edit?.cancel();
+    this.edit = null;
+    if (box) this.revised(box);
+  }
+
+  undo(): void {
+    if (!this.canUndo) return this.say('Nothing to undo');
+    this.undoCount--;
+    this.redoCount++;
+    this.request('Undone', (id) => api.undo(id, this.client));
+  }
+
+  redo(): void {
+    if (!this.canRedo) return this.say('Nothing to redo');
+    this.undoCount++;
+    this.redoCount--;
+    this.request('Redone', (id) => api.redo(id, this.client));
+  }
+
+  /** Fill holes, grow, shrink, smooth, or remove specks of a class, in all of the image or a part. */
+  morph(operation: MorphOperation, amount: number, key = this.key, window?: Box): void {
+    if (this.refuses(key)) return;
+    const request = { operation, key, amount, ...(window ? { window } : {}) };
+    this.request(`${operation.replace('-', ' ')}: done`, (id) => api.morph(id, this.client, request));
+  }
+
+  copyFrom(other: string): void {
+    this.request('Copied', (id) => api.copyFrom(id, this.client, other));
+  }
+
+  /** Says so, and returns true, where a class cannot be painted. */
+  refuses(key: number): boolean {
+    const locked = this.locked.includes(key);
+    if (locked) this.say(`${this.className(key)} is locked`);
+    return locked;
+  }
+
+  retrySaving(): void {
+    this.queue?.retry();
+  }
+
+  // ── the assistant ──
+
+  /** The assistant's proposal for what is in sight, when no stroke has followed for a moment. */
+  proposeSoonAfter(): void {
+    clearTimeout(this.proposeSoon);
+    this.proposeSoon = setTimeout(() => void this.propose(), PROPOSE_AFTER_MS);
+  }
+
+  async propose(window: Box | null = null): Promise<void> {
+    const { image } = this;
+    if (!image) return;
+    const whole = { x: 0, y: 0, w: image.width, h: image.height };
+    const part = window ?? (image.width * image.height <= WHOLE_PX ? whole : (this.visible ?? whole));
+    this.asking?.abort();
+    const asking = (this.asking = new AbortController());
+    this.proposing = true;
+    try {
+      await this.queue?.settled(); // it uses the strokes that the server has
+      if (asking.signal.aborted) return;
+      const proposal = await api.propose(image.id, this.client, part, asking.signal);
+      if (asking.signal.aborted || this.image?.id !== image.id) return;
+      this.proposal = proposal;
+      this.revised(null);
+      this.say(`Proposal in ${Math.round(proposal.ms)} milliseconds`);
+    } catch (error) {
+      if (!asking.signal.aborted) this.fails(error);
+    } finally {
+      if (this.asking === asking) this.proposing = false;
+    }
+  }
+
+  clearProposal(): void {
+    clearTimeout(this.proposeSoon);
+    this.asking?.abort();
+    this.proposing = false;
+    if (!this.proposal) return;
+    this.proposal = null;
+    this.revised(null);
+  }
+
+  /** Proposed labels become labels: all, those of a class, or a region at a pixel. */
+  accept(what: Accepted): void {
+    const { proposal } = this;
+    if (!proposal) return this.say('Nothing is proposed');
+    const inside = acceptance(proposal, what);
+    const edit = this.begin(ASSISTANT);
+    if (inside) edit.region(proposal.window, this.free(proposal.window, inside), proposal.labels);
+    const { pixels } = edit;
+    const key = what === 'all' ? VOID_KEY : 'key' in what ? what.key : proposedAt(proposal, what);
+    this.finish('accept', key, proposal.source);
+    this.say(pixels ? `${pixels} proposed pixels accepted` : 'Nothing is proposed there');
+  }
+
+  // ── the rest ──
+
+  say(message: string): void {
+    this.message = message;
+  }
+
+  /** A request failed; the page shows it. */
+  fails(error: unknown): void {
+    this.failure = asFailure(error);
+    this.say(this.failure.message);
+  }
+
+  /** `inside` without what the person has drawn. */
+  private free(window: Box, inside: Uint8Array): Uint8Array {
+    for (let row = 0, at = 0; row < window.h; row++) {
+      let i = (window.y + row) * this.mask.width + window.x;
+      for (let column = 0; column < window.w; column++, at++, i++) if (this.mask.drawn[i] === PERSON) inside[at] = 0;
+    }
+    return inside;
+  }
+
+  private place(id: string): string {
+    return `${this.folder}\n${id}`;
+  }
+
+  private send(edit: Edit): void {
+    applyPatch(this.mask, edit.source === 'person' ? edit : { ...edit, drawn: drawnBy(edit, ASSISTANT) });
+    this.revised(edit);
+    this.queue?.push(edit);
+  }
+
+  private request(done: string, ask: (id: string) => Promise<Patch & Progress>): void {
+    const { image } = this;
+    if (!image) return;
+    this.queue?.push(async () => {
+      const patch = await ask(image.id);
+      this.say(done);
+      return patch;
+    });
+  }
+
+  private newQueue(image: OpenedImage): EditQueue {
+    return new EditQueue({
+      send: (edit) => api.sendEdit(image.id, edit, this.client),
+      keep: async (edit) => void (await keepEdit(this.place(image.id), edit)),
+      forget: forgetEdit,
+      progress: (progress) => {
+        this.progress(progress);
+        this.savedEdits++;
+      },
+      patched: (patch) => this.patched(patch),
+      state: (saving, reason) => {
+        this.saving = saving;
+        this.unsavedReason = reason;
+      },
+      refused: (failure) => {
+        this.fails(failure);
+        void this.reload().catch((error: unknown) => this.fails(error));
+      },
+    });
+  }
+
+  /** A change that the server made. What is on its way, and the edit in the making, stay on top. */
+  private patched(patch: Patch & Progress): void {
+    this.edit?.rebase(patch);
+    applyPatch(this.mask, patch);
+    this.queue?.pending.forEach((edit) => applyPatch(this.mask, edit));
+    this.progress(patch);
+    this.savedEdits++;
+    this.revised(patch);
+  }
+
+  private progress({ version, undo, redo }: Progress): void {
+    this.version = version;
+    if (this.queue && this.queue.length > 0) return; // the counts are ahead of the server
+    this.undoCount = undo;
+    this.redoCount = redo;
+  }
+
+  private revised(box: Box | null): void {
+    this.revision++;
+    this.onchange(box);
+  }
+
+  private async beat(id: string): Promise<void> {
+    try {
+      await api.openImage(id, this.client);
+      this.queue?.retry();
+    } catch (error) {
+      if (asFailure(error).kind === 'label-locked' && this.image?.id === id) this.fails(error);
+    }
+  }
+}
+
+const asFailure = (error: unknown) => (error instanceof Failure ? error : new Failure('unknown', String(error), ''));
+
+const drawnBy = (edit: Edit, by: number) => edit.values.map((value) => (value === VOID_KEY ? 0 : by));
+
+function proposedAt({ window, labels }: Proposal, { x, y }: { x: number; y: number }): number {
+  return labels[(y - window.y) * window.w + x - window.x] ?? VOID_KEY;
+}
+
+export const session = new LabelSession();
