@@ -82,10 +82,13 @@ def test_the_choice_is_unsure_new_and_varied() -> None:
 def test_a_large_image_is_described_tile_by_tile(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     describe = describer(model)
     image = picture(3, 160, 240)
-    whole_scores, whole = describe(image)
+    described, whole = describe(image)
+    whole_scores = described.scores
     np.testing.assert_array_equal(whole_scores, model.predict(image).scores)
+    np.testing.assert_array_equal(described.labels, model.predict(image).labels)
     monkeypatch.setattr(tile_plan, "WHOLE_PIXELS", dict.fromkeys(tile_plan.WHOLE_PIXELS, 10_000))
-    scores, tiled = describe(image)
+    again, tiled = describe(image)
+    scores = again.scores
     np.testing.assert_allclose(scores, model.predict(image).scores, atol=1e-5)
     assert scores.shape != whole_scores.shape
     assert tiled.shape == whole.shape

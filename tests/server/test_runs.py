@@ -74,6 +74,8 @@ def test_a_wish_becomes_a_command_line(tmp_path: Path) -> None:
     assert arguments[arguments.index("--model") + 1] == "unet"
     assert "pretrained=false" in arguments
     assert "flip=false" in arguments
+    timed = training_job.arguments(tmp_path / "data", tmp_path / "run", {**request, "budget": "90s"})
+    assert timed == ["train", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--budget", "90s"]
     again = training_job.arguments(tmp_path / "data", tmp_path / "run", {**request, "resume": True})
     assert again == ["train", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--resume"]
 
@@ -91,6 +93,9 @@ def test_one_training_at_a_time_and_no_foreign_folder(client: TestClient) -> Non
     assert missing.status_code == 422
     assert "/no/such" not in missing.text
     assert client.post("/v1/runs", json={"name": "one", "size": [100, 100]}).status_code == 422
+    timeless = client.post("/v1/runs", json={"name": "one", "budget": "soon"})
+    assert timeless.status_code == 422
+    assert "such as 30m" in timeless.json()["error"]["message"]
     assert client.post("/v1/runs/one/stop").status_code == 404
     assert client.get("/v1/runs").json()["runs"] == []
 

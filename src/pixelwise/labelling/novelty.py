@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 
 from pixelwise.bundle.onnx_graph import parse, with_outputs
 from pixelwise.errors import BundleError
+from pixelwise.images.no_data import labels_with_data
 from pixelwise.prediction.in_memory import run_bounded
 from pixelwise.prediction.load_model import Model
-from pixelwise.records import Labels, Raster, Scores
+from pixelwise.records import Labels, Prediction, Raster, Scores
 from pixelwise.softmax import softmax
 
 GRID = (3, 4)  # rows and columns of the coarse description
 
-Describe = Callable[[Raster], tuple[Scores, NDArray[np.float64]]]
+Describe = Callable[[Raster], tuple[Prediction, NDArray[np.float64]]]
 
 
 def describer(model: Model) -> Describe:
-    """A function of an image that returns its scores [C, h, w] and its description [F], which has length 1.
+    """A function of an image that returns its prediction and its description [F], which has length 1.
 
     Raises, when called: BundleError where the network cannot be run on the image.
     """
@@ -38,7 +39,7 @@ def describer(model: Model) -> Describe:
     tensor = stages[-1].tensor
     session = model.open_session(with_outputs(parse(model.graph), [tensor], []))
 
-    def describe(image_HWN: Raster) -> tuple[Scores, NDArray[np.float64]]:
+    def describe(image_HWN: Raster) -> tuple[Prediction, NDArray[np.float64]]:
         features: list[NDArray[np.float64]] = []
 
         def run(part_HWN: Raster) -> tuple[Labels, Scores]:
@@ -49,18 +50,20 @@ def describer(model: Model) -> Describe:
             features.append(np.asarray(deepest, np.float64).mean(axis=(-2, -1)).ravel())
             return labels_HW, scores_Chw
 
-        _, scores_Chw = run_bounded(model.engine, image_HWN, run)
-        return scores_Chw, unit(np.mean(features, axis=0))
+        labels_HW, scores_Chw = run_bounded(model.engine, image_HWN, run)
+        labels_HW = labels_with_data(image_HWN, labels_HW)
+        prediction = Prediction(labels_HW, scores_Chw, model.classes, model.metadata.temperature)
+        return prediction, unit(np.mean(features, axis=0))
 
     return describe
 
 
-def describe_by_classes(model: Model, image_HWN: Raster) -> tuple[Scores, NDArray[np.float64]]:
+def describe_by_classes(model: Model, image_HWN: Raster) -> tuple[Prediction, NDArray[np.float64]]:
     """As `describer`, by the shares of the classes in a coarse grid."""
-    scores_Chw = model.predict(image_HWN).scores
-    probability_Chw = softmax(scores_Chw, model.metadata.temperature)
+    prediction = model.predict(image_HWN)
+    probability_Chw = softmax(prediction.scores, prediction.temperature)
     coarse = [cv2.resize(plane, GRID[::-1], interpolation=cv2.INTER_AREA) for plane in probability_Chw]
-    return scores_Chw, unit(np.stack(coarse).astype(np.float64).ravel())
+    return prediction, unit(np.stack(coarse).astype(np.float64).ravel())
 
 
 def unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -194,8 +194,8 @@ def suggest(
         except DataError as error:
             failed.append((path, str(error)))
             continue
-        scores_Chw, description = describe(image_HWN)
-        probability_Chw = softmax(scores_Chw, opened.metadata.temperature)
+        prediction, description = describe(image_HWN)
+        probability_Chw = softmax(prediction.scores, prediction.temperature)
         uncertainty.append(float(entropy(probability_Chw.astype(np.float64)).mean()))
         regions.append(unsure_regions(probability_Chw, image_HWN.shape[0], image_HWN.shape[1], opened.classes))
         described.append(description)

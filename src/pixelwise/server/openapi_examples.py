@@ -47,7 +47,7 @@ RUN = {
     "recipe": {"model": "fast", "encoder": "lite0", "epochs": 8},
     "request": {
         "name": "first-try", "size": [96, 128], "encoder": "lite0", "epochs": 8, "images": 64, "augmentation": True,
-        "folder": None,
+        "folder": None, "budget": None,
     },
     "classes": [SKY, ROAD],
     "data": {"notes": [], "train": 64, "val": 16},

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from pixelwise.reports.html_page import render
-from pixelwise.server.security import PROVEN_PATHS, is_below
+from pixelwise.server.security import is_proven_path
 
 FLAT_LIST = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")  # of indented JSON: a list that holds no list and no object
 
@@ -50,7 +50,7 @@ def curl(method: str, path: str, facts: Mapping[str, Any], address: str, schemas
     }
     query = f"?{urlencode(required)}" if required else ""
     named = re.sub(r"{(\w+)}", lambda found: found[1].upper(), path)
-    token = " -H 'Authorization: Bearer TOKEN'" if is_below(path, PROVEN_PATHS) else ""
+    token = " -H 'Authorization: Bearer TOKEN'" if is_proven_path(path) else ""
     body = ""
     if "requestBody" in facts:
         content = facts["requestBody"]["content"]

@@ -4,8 +4,8 @@ Any page on the web can make a browser send requests here. The Host check stops 
 machine (DNS rebinding); the Origin check stops cross-site posts; the token stops everyone else.
 
 Rights depend on the token, never on the client's address: behind a proxy, all requests come from this machine. A server
-that only listens locally labels images and shows its model without the token; starting and stopping trainings, and
-everything about folders of this machine, always needs it.
+that only listens locally predicts and shows its model without the token; starting and stopping trainings, labelling,
+and everything about folders of this machine, always needs it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pixelwise.server.server_settings import ServerSettings
 
 COOKIE = "pixelwise_token"  # plus the port: cookies of a host are sent to all ports
 OPEN_PATHS = ("/healthz", "/readyz")  # a load balancer has no token, and they reveal nothing
-PROVEN_PATHS = "/v1/runs"  # these, and paths below, always need the token
+PROVEN_PATHS = ("/v1/runs", "/v1/label")  # these, and paths below, always need the token
 PROVEN = "pixelwise.proven"  # in a request's scope: did it have the token?
 ONCE = ("host", "content-length", "origin", "transfer-encoding", "authorization")  # headers allowed once
 MOST_FIELDS = 100  # parameters of an address
@@ -116,7 +116,7 @@ class RequestGuard:
         scope[PROVEN] = self.is_proven(headers)
         if scope[PROVEN] or scope["path"] in OPEN_PATHS:
             return None
-        is_plain = not is_below(scope["path"], PROVEN_PATHS) and asked_for(scope, "model") in ("", "main")
+        is_plain = not is_proven_path(scope["path"]) and asked_for(scope, "model") in ("", "main")
         if self.settings.is_local and is_plain:
             return None
         raise token_missing()
@@ -171,8 +171,9 @@ def same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
 
 
-def is_below(path: str, root: str) -> bool:
-    return path == root or path.startswith(f"{root}/")
+def is_proven_path(path: str) -> bool:
+    """Whether this path always needs the token."""
+    return any(path == root or path.startswith(f"{root}/") for root in PROVEN_PATHS)
 
 
 def origin_host(origin: str) -> str | None:

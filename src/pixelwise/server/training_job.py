@@ -51,6 +51,8 @@ def arguments(data: Path, run: Path, request: dict[str, Any]) -> list[str]:
     """The command line of `pixelwise train` for a request."""
     if request.get("resume"):  # its own recipe says the rest
         return ["train", str(data), "--out", str(run), "--resume"]
+    if request.get("budget"):  # the plan chooses network, sizes and epochs from the data and the time
+        return ["train", str(data), "--out", str(run), "--budget", request["budget"]]
     height, width = request["size"]
     unet = request["encoder"] == "unet"
     options = ["train", str(data), "--out", str(run), "--epochs", str(request["epochs"]), "--size", f"{height}x{width}"]

@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pixelwise.datasets.read_sample import read_sample_image
-from pixelwise.errors import PixelwiseError
+from pixelwise.errors import PixelwiseError, UsageError
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.image_files import encode_png
 from pixelwise.prediction.flow_events import coloured
@@ -28,6 +28,7 @@ from pixelwise.server.run_list import read_from
 from pixelwise.server.sample_images import bands_of, data_of, held_out_pairs, mask_ids_of, read_held_out
 from pixelwise.server.server_state import State
 from pixelwise.trace_events import read_events
+from pixelwise.training.time_budget import parse_duration
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 POLL_S = 0.1
@@ -50,6 +51,11 @@ class NewRun(BaseModel):
     folder: str | None = Field(
         None, max_length=1000, description="A dataset on the server's machine, instead of scenes."
     )
+    budget: str | None = Field(
+        None,
+        max_length=20,
+        description="Time limit for everything, such as 90s, 30m or 1h30m: size, network and epochs are then planned.",
+    )
 
     @field_validator("size")
     @classmethod
@@ -57,6 +63,16 @@ class NewRun(BaseModel):
         if any(side % 32 or not 32 <= side <= 1024 for side in size):
             raise ValueError("height and width must be multiples of 32 up to 1024")
         return size
+
+    @field_validator("budget")
+    @classmethod
+    def duration(cls, budget: str | None) -> str | None:
+        if budget:
+            try:
+                parse_duration(budget)
+            except UsageError as error:
+                raise ValueError(str(error).rstrip(".")) from error
+        return budget or None
 
 
 @router.get("")
