@@ -5,6 +5,7 @@ Shapes: H, W height and width of the image; h, w of the rectangle.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,14 +56,29 @@ class Window:
         Raises:
             UsageError: no pixel of it is inside.
         """
-        left, top = max(self.x, 0), max(self.y, 0)
-        right, bottom = min(self.x + self.w, width), min(self.y + self.h, height)
-        if right <= left or bottom <= top:
+        inside = self.overlap(Window.whole(height, width))
+        if inside is None:
             raise UsageError(
                 f"The window of {self.w}×{self.h} pixels at column {self.x}, row {self.y} holds no pixel of the image "
                 f"of {width}×{height}. Choose one inside the image."
             )
-        return Window(left, top, right - left, bottom - top)
+        return inside
+
+    def overlap(self, other: Window) -> Window | None:
+        """What both hold; None if they have no pixel in common."""
+        left, top = max(self.x, other.x), max(self.y, other.y)
+        right, bottom = min(self.x + self.w, other.x + other.w), min(self.y + self.h, other.y + other.h)
+        return Window(left, top, right - left, bottom - top) if right > left and bottom > top else None
+
+    def within(self, outer: Window) -> Window:
+        """The same rectangle, counted from the first pixel of another one."""
+        return Window(self.x - outer.x, self.y - outer.y, self.w, self.h)
+
+    def tiles(self, side: int) -> Iterator[Window]:
+        """Squares of at most this side that cover it, row by row."""
+        for y in range(self.y, self.y + self.h, side):
+            for x in range(self.x, self.x + self.w, side):
+                yield Window(x, y, min(side, self.x + self.w - x), min(side, self.y + self.h - y))
 
 
 @dataclass(frozen=True)
