@@ -13,6 +13,7 @@ PixelwiseError                 exit code 1
 │   ├── WorkerError            data loading processes die repeatedly
 │   └── RunLockedError         another training is using this run directory
 ├── OutputError                a result cannot be written
+├── LabelLockedError           another person or page is labelling this image
 ├── ClusterError               a cluster cannot be reached, or its machines do not match
 └── MissingExtraError          an optional dependency is not installed
 
@@ -93,6 +94,14 @@ class RunLockedError(TrainingError):
 
 class OutputError(PixelwiseError):
     """A result cannot be written."""
+
+
+class LabelLockedError(PixelwiseError):
+    """Another person or page is labelling this image. `holder`: who; "" if it is free again."""
+
+    def __init__(self, message: str, holder: str) -> None:
+        self.holder = holder
+        super().__init__(message)
 
 
 class StoppedError(KeyboardInterrupt):

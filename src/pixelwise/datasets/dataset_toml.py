@@ -92,8 +92,9 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ValueError("its values are nested too deeply") from error
 
 
-def dataset_toml(classes: ClassList, ids: Sequence[int] | None = None, void: Sequence[int] = ()) -> str:
-    """The text of a dataset.toml that declares these classes. `ids`: the id of each in mask files; None: position."""
+def dataset_toml(classes: ClassList, ids: Sequence[int | list[int]] | None = None, void: Sequence[int] = ()) -> str:
+    """The text of a dataset.toml that declares these classes. `ids`: the id, or several, of each in mask files; None:
+    position."""
     rows = [
         {"name": name, "id": ids[position] if ids is not None else position, "colour": list(colour)}
         for position, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True))

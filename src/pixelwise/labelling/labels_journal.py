@@ -1,0 +1,109 @@
+"""labels.jsonl: a line for each record of each log, for people and other programs to read. Derived from the logs.
+
+Lines are appended; where a writer was killed, `repair` writes the file again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pixelwise.errors import OutputError
+from pixelwise.images.files import remedy_for, shown, utf8, write_whole
+from pixelwise.locks import exclusively
+
+FILE_NAME = "labels.jsonl"
+APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+
+
+def line_of(image_id: str, name: str, number: int, header: Mapping[str, Any], class_name: str) -> str:
+    """One line, without its end. `number`: of the record in the image's log, from 1."""
+    row = {
+        "time": header.get("time"),
+        "user": header.get("user", ""),
+        "image": shown(name),
+        "tool": header.get("tool", header.get("kind")),
+        "class": class_name or None,
+        "seconds": header.get("seconds", 0),
+        "pixels": header.get("pixels"),
+        "source": header.get("source", "person"),
+        "id": image_id,
+        "record": number,
+        "key": header.get("key"),
+    }
+    return json.dumps(row, ensure_ascii=False)
+
+
+def again(row: Mapping[str, Any]) -> str:
+    """A row as the line that it was."""
+    return json.dumps(row, ensure_ascii=False)
+
+
+def append_lines(folder: Path, lock: Path, lines: Iterable[str]) -> None:
+    """Append lines, all or none. Raises OutputError."""
+    path = folder / FILE_NAME
+    data = b"".join(utf8(line) + b"\n" for line in lines)
+    if not data:
+        return
+    try:
+        with exclusively(lock):
+            handle = os.open(path, APPEND, 0o666)
+            try:
+                size = os.fstat(handle).st_size
+                try:
+                    if os.write(handle, data) != len(data):
+                        raise OSError(None, "the disk took only a part")
+                    os.fsync(handle)
+                except OSError:
+                    os.ftruncate(handle, size)
+                    raise
+            finally:
+                os.close(handle)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{shown(path)}: cannot be written ({reason}). {remedy_for(error, path)}") from error
+
+
+def rewrite(folder: Path, lock: Path, keep: Callable[[Mapping[str, Any]], str | None]) -> None:
+    """Write the file again, whole or not at all.
+
+    Args:
+        keep: a line's row → the line to write in its place; None: leave it out. Lines that are no JSON are left out.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    path = folder / FILE_NAME
+    with exclusively(lock):
+        kept = (keep(row) for row in rows_of(path))
+        lines = [line for line in kept if line is not None]
+        write_whole(path, b"".join(utf8(line) + b"\n" for line in lines))
+
+
+def rows_of(path: Path) -> Iterable[Mapping[str, Any]]:
+    """The rows of the file that are whole."""
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(row, dict):
+                    yield row
+    except OSError as error:
+        raise OutputError(f"{shown(path)}: cannot be read ({error.strerror}). Check its permissions.") from error
+
+
+def lines_by_image(path: Path) -> dict[str, int]:
+    """Image id → number of its lines."""
+    counts: dict[str, int] = {}
+    for row in rows_of(path):
+        image_id = str(row.get("id"))
+        counts[image_id] = counts.get(image_id, 0) + 1
+    return counts
