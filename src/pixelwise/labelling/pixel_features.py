@@ -1,0 +1,188 @@
+"""What each pixel looks like, from all bands: colour, gradient, structure and curvature at strides 1 to 8; and lists of
+feature maps at several strides, which are read at single pixels or projected at every pixel.
+
+Shapes: H, W the image's size; h, w that of a map; N bands; C channels of a map; F features of a pixel: those of all
+maps; P points; K columns of a projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.records import Bands, Raster
+
+Values = NDArray[np.float32]
+
+MOST_BANDS = 12  # of more, neighbouring bands are averaged
+CURVED = 3  # bands whose curvature is measured
+STRIDES = (1, 2, 4, 8)
+SMOOTHING_PX = 1.0  # σ, in pixels of each stride
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """Features of a grid of places."""
+
+    values_hwC: Values
+    stride: int  # pixels between places, a power of 2
+    first_px: float  # where the middle of the first place lies, in pixels from the middle of the first pixel
+
+
+class ImageFeatures:
+    """The feature maps of one image or window."""
+
+    def __init__(self, maps: Sequence[FeatureMap], height: int, width: int) -> None:
+        self.maps = sorted(maps, key=lambda one: -one.stride)
+        self.height, self.width = height, width
+
+    @property
+    def count(self) -> int:
+        return sum(one.values_hwC.shape[2] for one in self.maps)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(one.values_hwC.nbytes for one in self.maps)
+
+    def at(self, ys: NDArray[np.intp], xs: NDArray[np.intp]) -> Values:
+        """The features of pixels, between the places of a map interpolated: [P, F]."""
+        return np.concatenate([read(one, ys, xs) for one in self.maps], axis=1)
+
+    def statistics(self) -> tuple[Values, Values]:
+        """Mean and standard deviation of each feature, [F] each."""
+        flat = [one.values_hwC.reshape(-1, one.values_hwC.shape[2]) for one in self.maps]
+        parts = [values[:: max(len(values) // 20_000, 1)] for values in flat]
+        return (
+            np.concatenate([part.mean(axis=0, dtype=np.float64) for part in parts]).astype(np.float32),
+            np.concatenate([part.std(axis=0, dtype=np.float64) for part in parts]).astype(np.float32),
+        )
+
+    def project(self, weights_FK: Values, stride: int = 1) -> Values:
+        """features · weights at every place of a grid of `stride`: [h, w, K].
+
+        Each map is projected at its own stride and the results are summed from coarse to fine: interpolation and
+        projection commute.
+        """
+        sums: dict[bool, tuple[int, Values]] = {}
+        place = 0
+        for one in self.maps:
+            channels = one.values_hwC.shape[2]
+            centred = one.first_px == (one.stride - 1) / 2
+            projected = one.values_hwC @ weights_FK[place : place + channels]
+            place += channels
+            if centred in sums:
+                projected += refined(*sums[centred], one.stride, projected.shape[:2], centred=centred)
+            sums[centred] = (one.stride, projected)
+        size = -(-self.height // stride), -(-self.width // stride)
+        parts = [refined(found, part, stride, size, centred=centred) for centred, (found, part) in sums.items()]
+        return sum(parts[1:], parts[0])
+
+
+def refined(stride: int, values_hwK: Values, to: int, size: tuple[int, ...], *, centred: bool) -> Values:
+    """A map at a finer stride, or at a coarser one, of `size` places."""
+    while stride > to:
+        values_hwK = doubled_centred(values_hwK) if centred else doubled_late(values_hwK)
+        stride //= 2
+    if stride < to:
+        step = to // stride
+        values_hwK = values_hwK[step // 2 :: step, step // 2 :: step]
+    below, right = size[0] - values_hwK.shape[0], size[1] - values_hwK.shape[1]
+    if below > 0 or right > 0:
+        values_hwK = np.pad(values_hwK, ((0, max(below, 0)), (0, max(right, 0)), (0, 0)), mode="edge")
+    return values_hwK[: size[0], : size[1]]
+
+
+def doubled_centred(values_hwK: Values) -> Values:
+    """Twice the resolution; each place becomes two by two around its middle."""
+    height, width, count = values_hwK.shape
+    return np.asarray(cv2.resize(values_hwK, (2 * width, 2 * height))).reshape(2 * height, 2 * width, count)
+
+
+def doubled_late(values_hwK: Values) -> Values:
+    """Twice the resolution; each place is the second of two, and the first lies half-way from the place before."""
+    for axis in (0, 1):
+        before = np.concatenate([np.take(values_hwK, [0], axis), np.delete(values_hwK, -1, axis)], axis)
+        values_hwK = np.stack([(before + values_hwK) / 2, values_hwK], axis + 1)
+        shape = list(values_hwK.shape)
+        shape[axis : axis + 2] = [2 * shape[axis]]
+        values_hwK = values_hwK.reshape(shape)
+    return values_hwK
+
+
+def read(one: FeatureMap, ys: NDArray[np.intp], xs: NDArray[np.intp]) -> Values:
+    """Values at pixels, bilinear: [P, C]."""
+    height, width, _ = one.values_hwC.shape
+    y = np.clip((ys - one.first_px) / one.stride, 0, height - 1).astype(np.float32)
+    x = np.clip((xs - one.first_px) / one.stride, 0, width - 1).astype(np.float32)
+    top, left = y.astype(np.intp), x.astype(np.intp)
+    if one.stride == 1:
+        return one.values_hwC[top, left]
+    below, right = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
+    down, across = (y - top)[:, None], (x - left)[:, None]
+    upper = one.values_hwC[top, left] * (1 - across) + one.values_hwC[top, right] * across
+    lower = one.values_hwC[below, left] * (1 - across) + one.values_hwC[below, right] * across
+    return upper * (1 - down) + lower * down
+
+
+def pixel_maps(image_HWN: Raster, bands: Bands) -> list[FeatureMap]:
+    """The maps of an image's own pixels, at STRIDES."""
+    level_HWN = unit_range(image_HWN, bands)
+    maps = []
+    for stride in STRIDES:
+        maps.append(FeatureMap(looks(level_HWN, with_values=stride == 1), stride, (stride - 1) / 2))
+        level_HWN = halved(level_HWN)
+    return maps
+
+
+def unit_range(image_HWN: Raster, bands: Bands) -> Values:
+    """Values from low … high to 0 … 1, a little beyond at most; pixels without data take the mean of their band."""
+    low, high = (np.array(ends, np.float32) for ends in (bands.low, bands.high))
+    groups = np.array_split(np.arange(len(bands)), min(len(bands), MOST_BANDS))
+    result = np.empty((*image_HWN.shape[:2], len(groups)), np.float32)
+    for place, group in enumerate(groups):
+        total = np.zeros(image_HWN.shape[:2], np.float32)
+        for band in group:
+            values = np.clip((image_HWN[:, :, band].astype(np.float32) - low[band]) / (high - low)[band], -0.5, 1.5)
+            known = np.isfinite(values)
+            if not known.all():
+                values[~known] = values[known].mean() if known.any() else 0
+            total += values
+        result[:, :, place] = total / len(group)
+    return result
+
+
+def looks(level_HWN: Values, *, with_values: bool) -> Values:
+    """Smoothed values, the two strengths of the structure tensor over all bands, and the two curvatures of some bands."""
+    smooth = three_axes(cv2.GaussianBlur(level_HWN, (0, 0), SMOOTHING_PX))
+    dx, dy = (three_axes(cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3, scale=1 / 8)) for order in ((1, 0), (0, 1)))
+    tensor = [cv2.GaussianBlur((a * b).sum(axis=2), (0, 0), SMOOTHING_PX) for a, b in ((dy, dy), (dy, dx), (dx, dx))]
+    strengths = [np.sqrt(np.maximum(one, 0)) for one in eigenvalues(*tensor)]
+    curved = smooth[:, :, :CURVED]
+    second = [
+        three_axes(cv2.Sobel(curved, cv2.CV_32F, *order, ksize=3, scale=scale))
+        for order, scale in (((0, 2), 1 / 4), ((1, 1), 1 / 4), ((2, 0), 1 / 4))
+    ]
+    parts = [smooth, *(one[:, :, None] for one in strengths), *eigenvalues(*second)]
+    return np.concatenate([level_HWN, *parts] if with_values else parts, axis=2)
+
+
+def eigenvalues(yy: Values, yx: Values, xx: Values) -> tuple[Values, Values]:
+    """Of the symmetric matrices [[yy, yx], [yx, xx]]: the larger and the smaller."""
+    middle, half = (yy + xx) / 2, np.sqrt(((yy - xx) / 2) ** 2 + yx**2)
+    return middle + half, middle - half
+
+
+def halved(level_HWN: Values) -> Values:
+    """Half the resolution, each place the mean of two by two pixels; an odd side is padded."""
+    height, width = level_HWN.shape[:2]
+    even = np.pad(level_HWN, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
+
+
+def three_axes(values: Values) -> Values:
+    """OpenCV drops the last axis of one channel."""
+    return values[:, :, None] if values.ndim == 2 else values
