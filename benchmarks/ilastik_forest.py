@@ -1,4 +1,4 @@
-"""ilastik's pixel classification as published (Berg et al., Nature Methods, 2019): the baseline of benchmarks/labelling.py.
+"""ilastik's pixel classification as published (Berg et al., Nature Methods, 2019).
 
 A random forest of 100 trees on, for each channel and each σ of 0.3, 0.7, 1, 1.6, 3.5, 5 and 10: Gaussian, Laplacian of
 Gaussian, gradient magnitude, difference of Gaussians (σ and 0.66 σ), and the eigenvalues of the structure tensor (outer
@@ -31,9 +31,7 @@ def forest_features(image_HWN: NDArray[np.generic]) -> NDArray[np.float32]:
     return np.stack([one.ravel() for one in maps], axis=1)
 
 
-def eigenvalues(
-    yy: NDArray[np.float32], yx: NDArray[np.float32], xx: NDArray[np.float32]
-) -> list[NDArray[np.float32]]:
+def eigenvalues(yy: NDArray[np.float32], yx: NDArray[np.float32], xx: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """Of the symmetric matrices [[yy, yx], [yx, xx]]: the larger and the smaller."""
     middle, half = (yy + xx) / 2, np.sqrt(((yy - xx) / 2) ** 2 + yx**2)
     return [middle + half, middle - half]

@@ -111,9 +111,7 @@ def reach(inside_HW: NDArray[np.float32], x: float, y: float, angle: float, leng
     return total
 
 
-def walk(
-    inside_HW: NDArray[np.float32], x: float, y: float, heading: float, length_px: float
-) -> list[tuple[int, int]]:
+def walk(inside_HW: NDArray[np.float32], x: float, y: float, heading: float, length_px: float) -> list[tuple[int, int]]:
     points: list[tuple[int, int]] = []
     for _ in range(int(length_px / STEP_PX)):
         turns = heading + np.linspace(-np.pi / 4, np.pi / 4, 7)

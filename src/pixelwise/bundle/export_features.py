@@ -2,8 +2,8 @@
 
     python -m pixelwise.bundle.export_features [--out FILE]
 
-The shipped file, `built_in/features/lite0.onnx`, is the output of this command. One input, `image`, uint8 [H, W, 3] RGB with
-sides that are multiples of 16; one output for each stride, `stride2` … `stride16`, float32 [H/s, W/s, channels].
+The shipped file, `built_in/features/lite0.onnx`, is the output of this command. One input, `image`, uint8 [H, W, 3]
+RGB with sides that are multiples of 16; one output for each stride, `stride2` … `stride16`, float32 [H/s, W/s, C].
 Normalisation is inside; weights are stored as float16.
 """
 
@@ -87,7 +87,9 @@ def check(model: bytes, graph: FeatureGraph) -> None:
     for stride, ours, theirs in zip(STRIDES, session.run(None, {"image": image_HW3}), expected, strict=True):
         off = float(np.abs(ours - theirs.numpy()).mean() / theirs.numpy().std())
         if off > CLOSE:
-            raise BundleError(f"the features at stride {stride} are off by {off:.3f} of their deviation; at most {CLOSE}.")
+            raise BundleError(
+                f"the features at stride {stride} are off by {off:.3f} of their deviation; at most {CLOSE}."
+            )
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from pixelwise.records import Bands, Raster
 
-Values = NDArray[np.float32]
+Values = NDArray[np.floating[Any]]  # float32
 
 MOST_BANDS = 12  # of more, neighbouring bands are averaged
 CURVED = 3  # bands whose curvature is measured
@@ -79,7 +80,7 @@ class ImageFeatures:
             sums[centred] = (one.stride, projected)
         size = -(-self.height // stride), -(-self.width // stride)
         parts = [refined(found, part, stride, size, centred=centred) for centred, (found, part) in sums.items()]
-        return sum(parts[1:], parts[0])
+        return np.asarray(sum(parts[1:], parts[0]))
 
 
 def refined(stride: int, values_hwK: Values, to: int, size: tuple[int, ...], *, centred: bool) -> Values:
@@ -99,7 +100,8 @@ def refined(stride: int, values_hwK: Values, to: int, size: tuple[int, ...], *, 
 def doubled_centred(values_hwK: Values) -> Values:
     """Twice the resolution; each place becomes two by two around its middle."""
     height, width, count = values_hwK.shape
-    return np.asarray(cv2.resize(values_hwK, (2 * width, 2 * height))).reshape(2 * height, 2 * width, count)
+    finer: Any = cv2.resize(values_hwK, (2 * width, 2 * height))
+    return np.asarray(finer.reshape(2 * height, 2 * width, count))
 
 
 def doubled_late(values_hwK: Values) -> Values:
@@ -125,7 +127,7 @@ def read(one: FeatureMap, ys: NDArray[np.intp], xs: NDArray[np.intp]) -> Values:
     down, across = (y - top)[:, None], (x - left)[:, None]
     upper = one.values_hwC[top, left] * (1 - across) + one.values_hwC[top, right] * across
     lower = one.values_hwC[below, left] * (1 - across) + one.values_hwC[below, right] * across
-    return upper * (1 - down) + lower * down
+    return np.asarray(upper * (1 - down) + lower * down)
 
 
 def pixel_maps(image_HWN: Raster, bands: Bands) -> list[FeatureMap]:
@@ -156,7 +158,7 @@ def unit_range(image_HWN: Raster, bands: Bands) -> Values:
 
 
 def looks(level_HWN: Values, *, with_values: bool) -> Values:
-    """Smoothed values, the two strengths of the structure tensor over all bands, and the two curvatures of some bands."""
+    """Smoothed values, structure tensor strengths over all bands, and curvatures of some bands."""
     smooth = three_axes(cv2.GaussianBlur(level_HWN, (0, 0), SMOOTHING_PX))
     dx, dy = (three_axes(cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3, scale=1 / 8)) for order in ((1, 0), (0, 1)))
     tensor = [cv2.GaussianBlur((a * b).sum(axis=2), (0, 0), SMOOTHING_PX) for a, b in ((dy, dy), (dy, dx), (dx, dx))]
@@ -183,6 +185,6 @@ def halved(level_HWN: Values) -> Values:
     return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
 
 
-def three_axes(values: Values) -> Values:
+def three_axes(values: Any) -> Values:
     """OpenCV drops the last axis of one channel."""
-    return values[:, :, None] if values.ndim == 2 else values
+    return np.asarray(values[:, :, None] if values.ndim == 2 else values)
