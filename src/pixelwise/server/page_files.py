@@ -31,6 +31,10 @@ class PageFiles:
         async def index(request: Request) -> Response:
             return self.answer("index.html", request) or HTMLResponse(NOT_BUILT, 503)
 
+        @app.get("/label", include_in_schema=False)
+        async def labelling(request: Request) -> Response:
+            return self.answer("label.html", request) or HTMLResponse(NOT_BUILT, 503)
+
         @app.get("/assets/{name}", include_in_schema=False)
         async def asset(name: str, request: Request) -> Response:
             return self.answer(f"assets/{name}", request) or Response(status_code=404)

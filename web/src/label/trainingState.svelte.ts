@@ -1,0 +1,59 @@
+// Training on what is labelled, from this page: the runs of the folder, the one in progress, and what labels have brought.
+
+import * as api from '../lib/api';
+import { LiveRun } from '../lib/liveRun.svelte';
+import type { Run } from '../lib/types';
+import * as labelApi from './labelApi';
+import { label } from './labelState.svelte';
+
+export class TrainingState {
+  runs = $state.raw<Run[]>([]);
+  install = $state<string | null>(null); // what this machine lacks to train
+  live = $state.raw<LiveRun | null>(null);
+  curve = $state.raw<labelApi.Curve | null>(null);
+
+  finished: string[] = $derived(this.runs.filter((run) => run.finished).map((run) => run.name));
+  isRunning: boolean = $derived(this.live !== null && !this.live.ended);
+
+  /** The runs there are; one in progress is followed. */
+  async start(): Promise<void> {
+    const found = await label.doing(null, api.runs);
+    if (!found) return;
+    this.runs = found.runs;
+    this.install = found.install;
+    const running = found.runs.find((run) => run.running);
+    if (running && this.live?.name !== running.name) this.follow(running.name);
+    await this.refreshCurve();
+  }
+
+  async train(budget: string): Promise<void> {
+    const started = await label.doing('Starting the training', () => labelApi.train(budget));
+    if (started) this.follow(started.run);
+  }
+
+  async stop(): Promise<void> {
+    const { live } = this;
+    if (live) await label.doing(null, () => api.stopRun(live.name));
+  }
+
+  /** The run has ended: it can be the assistant, and the curve has a point more. */
+  async ended(): Promise<void> {
+    const found = await label.doing(null, api.runs);
+    if (found) this.runs = found.runs;
+    await this.refreshCurve();
+  }
+
+  close(): void {
+    this.live?.close();
+  }
+
+  private async refreshCurve(): Promise<void> {
+    this.curve = await label.doing(null, labelApi.curve);
+  }
+
+  private follow(run: string): void {
+    this.live?.close();
+    this.live = new LiveRun(run);
+    this.live.open();
+  }
+}
