@@ -1,7 +1,12 @@
 // The curve of what labels bring, as the chart takes it.
 
-import type { Series } from '../parts/LineChart.svelte';
 import type { Curve } from './labelApi';
+
+interface Series {
+  label: string;
+  values: (number | null)[];
+  dashed?: boolean;
+}
 
 export interface CurveSeries {
   x: number[];

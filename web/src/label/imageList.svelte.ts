@@ -13,7 +13,7 @@ export class ImageList {
   total = $state(0);
   fetched = $state(false);
   private parts = new SvelteMap<number, ImageRow[]>();
-  private asked = new Map<number, { abort: AbortController; done: Promise<void> }>(); // on their way
+  private asked: Record<number, { abort: AbortController; done: Promise<void> }> = {}; // on their way, by part
 
   /** `fail` gets what goes wrong on the way. */
   constructor(private fail: (error: unknown) => void) {}
@@ -35,13 +35,15 @@ export class ImageList {
     const from = Math.floor(Math.max(first, 0) / PART);
     const to = Math.floor(Math.max(end - 1, first, 0) / PART);
     const wanted = Array.from({ length: to - from + 1 }, (_, i) => from + i);
-    await Promise.all(wanted.filter((part) => !this.parts.has(part)).map((part) => this.asked.get(part)?.done ?? this.fetch(part)));
+    await Promise.all(
+      wanted.filter((part) => !this.parts.has(part)).map((part) => this.asked[part]?.done ?? this.fetch(part)),
+    );
   }
 
   /** Another order or filter, or another folder: everything is asked for again. */
   async restart(): Promise<void> {
-    for (const { abort } of this.asked.values()) abort.abort();
-    this.asked.clear();
+    for (const { abort } of Object.values(this.asked)) abort.abort();
+    this.asked = {};
     this.parts.clear();
     this.total = 0;
     this.fetched = false;
@@ -50,10 +52,10 @@ export class ImageList {
 
   /** Something changed on the server: the parts from `first` to `end` are fetched over, the others when they are seen. */
   async refresh(first: number, end: number): Promise<void> {
-    const seen = new Set<number>();
-    for (let part = Math.floor(Math.max(first, 0) / PART); part * PART < Math.max(end, 1); part++) seen.add(part);
-    for (const part of [...this.parts.keys()]) if (!seen.has(part)) this.parts.delete(part);
-    await Promise.all([...seen].map((part) => this.fetch(part)));
+    const seen: number[] = [];
+    for (let part = Math.floor(Math.max(first, 0) / PART); part * PART < Math.max(end, 1); part++) seen.push(part);
+    for (const part of [...this.parts.keys()]) if (!seen.includes(part)) this.parts.delete(part);
+    await Promise.all(seen.map((part) => this.fetch(part)));
   }
 
   /** What this page itself has changed is shown at once. */
@@ -68,12 +70,12 @@ export class ImageList {
   }
 
   private fetch(part: number): Promise<void> {
-    this.asked.get(part)?.abort.abort();
+    this.asked[part]?.abort.abort();
     const abort = new AbortController();
     const done = this.take(part, abort.signal).finally(() => {
-      if (this.asked.get(part)?.abort === abort) this.asked.delete(part);
+      if (this.asked[part]?.abort === abort) delete this.asked[part];
     });
-    this.asked.set(part, { abort, done });
+    this.asked[part] = { abort, done };
     return done;
   }
 

@@ -73,7 +73,8 @@ export type ClassChange =
   | { op: 'recolour'; key: number; colour: [number, number, number] }
   | { op: 'merge'; key: number; into: number }
   | { op: 'reorder'; keys: number[] }
-  | { op: 'delete'; key: number };
+  | { op: 'delete'; key: number }
+  | { op: 'lock'; key: number; locked: boolean };
 
 export const changeClasses = (change: ClassChange) =>
   json<{ classes: LabelClass[]; images: number; pixels: number }>('/v1/label/classes', post(change));
@@ -89,7 +90,12 @@ export interface CurvePoint {
   miou: number;
 }
 
-export const curve = () => json<{ points: CurvePoint[]; forecast: Record<string, unknown> | null }>('/v1/label/curve');
+export interface Curve {
+  points: CurvePoint[];
+  forecast: { images: number; miou: number; low?: number; high?: number } | null; // what ten more images would bring
+}
+
+export const curve = () => json<Curve>('/v1/label/curve');
 export const importMasks = (from: string) =>
   json<{ images: number; pixels: number; skipped: unknown[] }>('/v1/label/import', post({ folder: from }));
 export const exportLabels = (format: string, out: string) =>

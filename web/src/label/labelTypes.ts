@@ -1,5 +1,7 @@
 // What the server says of a labelling folder. A key is a class's number, 0–253, never reused; 255 is "not labelled".
 
+import type { ModelBands } from '../lib/types';
+
 export const VOID_KEY = 255;
 
 export interface LabelClass {
@@ -20,7 +22,14 @@ export interface LabelFolder {
   classes: LabelClass[];
   counts: Record<ImageState, number>;
   seconds: number;
-  assistant: { model: string; click_model: boolean; ready: boolean };
+  assistant: {
+    model: string; // a run’s name; empty: built-in features
+    click_model: boolean;
+    ready: boolean;
+    waiting: number; // images that the model has still to label beforehand, of `total`
+    total: number;
+    failed: number;
+  };
   bands: { names: string[]; shown?: [number, number, number] } | null;
   can_train: boolean;
 }
@@ -31,6 +40,7 @@ export interface ImageRow {
   width: number;
   height: number;
   state: ImageState;
+  error: string | null; // why it cannot be read; width and height are then null
   labelled: number; // share of its pixels, 0–1
   worth: number | null;
   disagreement: number | null;
@@ -45,7 +55,7 @@ export interface OpenedImage {
   name: string;
   width: number;
   height: number;
-  bands: { names: string[] } | string[] | null;
+  bands: ModelBands | null;
   levels: number; // of the tile pyramid; level 0 is full size
   tile: number; // side in pixels
   version: number;
