@@ -132,8 +132,9 @@ const bytes = (values: ArrayLike<number> | undefined) => Uint8Array.from(values 
 
 /** The body of an edit: the length of the header, the header, values and changed. */
 export function packEdit(edit: Edit, client: string): Uint8Array<ArrayBuffer> {
-  const { values, changed, ...facts } = edit;
-  const text = new TextEncoder().encode(JSON.stringify({ client, ...facts }));
+  const { values, changed, edit_id, tool, key, seconds, source, x, y, w, h } = edit;
+  const header = { client, edit_id, tool, key, seconds, source, x, y, w, h };
+  const text = new TextEncoder().encode(JSON.stringify(header));
   const body = new Uint8Array(4 + text.length + values.length + changed.length);
   new DataView(body.buffer).setUint32(0, text.length, true);
   body.set(text, 4);

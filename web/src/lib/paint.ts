@@ -5,7 +5,7 @@ import type { Prediction } from './types';
 export const VOID = 255;
 const LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
-function rgba(r: number, g: number, b: number, a = 255): number {
+export function rgba(r: number, g: number, b: number, a = 255): number {
   return LITTLE_ENDIAN ? ((a << 24) | (b << 16) | (g << 8) | r) >>> 0 : ((r << 24) | (g << 16) | (b << 8) | a) >>> 0;
 }
 

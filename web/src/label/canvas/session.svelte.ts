@@ -21,10 +21,11 @@ import { ActiveTime } from './activeTime';
 import { EditQueue, type Saving } from './editQueue';
 import { forgetEdit, keepEdit, keptEdits } from './keptEdits';
 import { ImageView } from './imageView.svelte';
-import { applyPatch, ASSISTANT, MaskEdit, PERSON, type LabelMask } from './maskEdit';
+import { applyPatch, ASSISTANT, MaskEdit, NOBODY, PERSON, type LabelMask } from './maskEdit';
 
 const HEARTBEAT_MS = 10_000;
 const PROPOSE_AFTER_MS = 150;
+const REPLACED = 'propose-replaced'; // by a newer request, which is answered
 const WHOLE_PX = 2_000_000; // the assistant looks at all of an image up to this size, else at what is in sight
 
 export class LabelSession extends ImageView {
@@ -42,6 +43,7 @@ export class LabelSession extends ImageView {
   opacity = $state(0.5); // of the mask, 0–1
   outlines = $state(false); // only where classes meet
   hatching = $state(false);
+  readOnly = $state(false); // the folder cannot be written to
   before = $state(false); // the photo alone, as long as a key is held
   showProposal = $state(true);
   hidden = $state.raw<readonly number[]>([]); // classes that are not shown
@@ -224,9 +226,10 @@ export class LabelSession extends ImageView {
 
   /** Says so, and returns true, where a class cannot be painted. */
   refuses(key: number): boolean {
-    const locked = this.locked.includes(key);
-    if (locked) this.say(`${this.className(key)} is locked`);
-    return locked;
+    if (this.readOnly) this.say('The labelling folder is read-only');
+    else if (this.locked.includes(key)) this.say(`${this.className(key)} is locked`);
+    else return false;
+    return true;
   }
 
   retrySaving(): void {
@@ -258,7 +261,7 @@ export class LabelSession extends ImageView {
       this.revised(null);
       this.say(`Proposal in ${Math.round(proposal.ms)} milliseconds`);
     } catch (error) {
-      if (!asking.signal.aborted) this.fails(error);
+      if (!asking.signal.aborted && asFailure(error).kind !== REPLACED) this.fails(error);
     } finally {
       if (this.asking === asking) this.proposing = false;
     }
@@ -312,7 +315,8 @@ export class LabelSession extends ImageView {
   }
 
   private send(edit: Edit): void {
-    applyPatch(this.mask, edit.source === 'person' ? edit : { ...edit, drawn: drawnBy(edit, ASSISTANT) });
+    if (edit.source !== 'person') edit.drawn = edit.values.map((value) => (value === VOID_KEY ? NOBODY : ASSISTANT));
+    applyPatch(this.mask, edit);
     this.revised(edit);
     this.queue?.push(edit);
   }
@@ -381,8 +385,6 @@ export class LabelSession extends ImageView {
 }
 
 const asFailure = (error: unknown) => (error instanceof Failure ? error : new Failure('unknown', String(error), ''));
-
-const drawnBy = (edit: Edit, by: number) => edit.values.map((value) => (value === VOID_KEY ? 0 : by));
 
 function proposedAt({ window, labels }: Proposal, { x, y }: { x: number; y: number }): number {
   return labels[(y - window.y) * window.w + x - window.x] ?? VOID_KEY;
