@@ -10,9 +10,10 @@ from PIL import Image
 
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.datasets.read_sample import read_sample_mask
-from pixelwise.errors import UsageError
+from pixelwise.errors import ImageError, UsageError
 from pixelwise.labelling.labelled_image import Edit
 from pixelwise.labelling.patch import Patch
+from pixelwise.labelling.upload_photos import add_photo
 from pixelwise.labelling.workspace import Workspace
 
 
@@ -83,3 +84,21 @@ def test_the_photos_are_not_changed_nor_labels_put_among_them(photos: Path) -> N
     assert {path: path.stat().st_mtime_ns for path in photos.rglob("*")} == before
     with pytest.raises(UsageError, match="inside the photos"):
         Workspace.open(photos, photos / "labels")
+
+
+def test_uploads(tmp_path: Path, photos: Path) -> None:
+    data = (photos / "a.png").read_bytes()
+    with Workspace.open(None, tmp_path / "labels", ("sky",)) as workspace:
+        assert workspace.photos() == []
+        first = add_photo(workspace, "../../x/é<b>.jpeg", data)
+        assert (first.name, first.path.parent) == ("é_b_.png", tmp_path / "labels" / "photos")
+        assert add_photo(workspace, "é<b>.png", data) == first
+        second = add_photo(workspace, "é<b>.png", (photos / "b.png").read_bytes())
+        assert second.name == "é_b_-2.png"
+        workspace.opened(first.id).apply(stroke("1", 0, 0, 0, 10, 10))
+        with pytest.raises(ImageError):
+            add_photo(workspace, "c.png", b"no image")
+    with Workspace.open(None, tmp_path / "labels") as workspace:
+        assert [photo.id for photo in workspace.photos()] == [second.id, first.id]
+        assert workspace.status(first.id).state == "started"
+        assert open_dataset(workspace.out).problems == ()

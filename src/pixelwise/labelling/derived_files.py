@@ -7,7 +7,7 @@ killed in between, and all of them are written again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +73,17 @@ class DerivedFiles:
         labels_journal.append_lines(self.out, self._lines_lock, lines)
         with self._lock:
             self._keep(image.id, replace(state, done=self.state(image.id).done, lines=durable))
+
+    def take_out(self, photos: Iterable[Photo]) -> None:
+        """Remove images from the dataset, as no pixel of them is labelled any more. Raises OutputError."""
+        for photo in photos:
+            take_out(self.out, photo)
+            with self._lock:
+                self._keep(photo.id, replace(self.state(photo.id), pixels={}))
+
+    def rename_lines(self, classes: LabelClasses) -> None:
+        """Give each line of labels.jsonl the name that its class has now. Raises OutputError."""
+        labels_journal.rewrite(self.out, self._lines_lock, lambda row: labels_journal.renamed(row, classes.name_of))
 
     def stale(self, photos: Mapping[str, Photo], locks: ImageLocks) -> list[str]:
         """Images whose derived files do not fit their logs, and that no other program labels.

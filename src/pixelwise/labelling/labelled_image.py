@@ -92,6 +92,8 @@ class PixelChange:
 class LabelKeeper(Protocol):
     """What a labelled image asks of its folder."""
 
+    user: str  # who labels, where an edit does not say
+
     def require_writable(self, image: LabelledImage, /) -> None:
         """Raise OutputError where an edit could not be saved, LabelLockedError where another program edits."""
 
@@ -171,8 +173,9 @@ class LabelledImage:
                 return Applied(self.version, len(self._undo), len(self._redo), locked)
             header = {
                 "kind": "edit", "id": edit.edit_id, "tool": edit.tool, "key": edit.key, "seconds": edit.seconds,
-                "source": edit.source, "user": edit.user, "time": now(), "x": change.window.x, "y": change.window.y,
-                "w": change.window.w, "h": change.window.h, "pixels": len(change.after_N),
+                "source": edit.source, "user": edit.user or self.keeper.user, "time": now(),
+                "x": change.window.x, "y": change.window.y, "w": change.window.w, "h": change.window.h,
+                "pixels": len(change.after_N),
             }  # fmt: skip
             self.log.append(LogRecord(header, change.packed()))
             self._draw(change, SOURCES[edit.source])
@@ -252,7 +255,9 @@ class LabelledImage:
                 return None
             patch = self._draw_step(kind, source[-1])
             target.append(source.pop())
-            self.log.append(LogRecord({"kind": kind, "of": target[-1], "user": user, "time": now()}))
+            self.log.append(
+                LogRecord({"kind": kind, "of": target[-1], "user": user or self.keeper.user, "time": now()})
+            )
             self.keeper.changed(self)
             return patch
 

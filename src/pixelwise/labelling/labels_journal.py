@@ -14,6 +14,7 @@ from typing import Any
 from pixelwise.errors import OutputError
 from pixelwise.images.files import remedy_for, shown, utf8, write_whole
 from pixelwise.locks import exclusively
+from pixelwise.records import VOID
 
 FILE_NAME = "labels.jsonl"
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
@@ -40,6 +41,13 @@ def line_of(image_id: str, name: str, number: int, header: Mapping[str, Any], cl
 def again(row: Mapping[str, Any]) -> str:
     """A row as the line that it was."""
     return json.dumps(row, ensure_ascii=False)
+
+
+def renamed(row: Mapping[str, Any], name_of: Callable[[int], str]) -> str:
+    """A row as a line with the present name of its class. `name_of`: from a key."""
+    key = row.get("key")
+    name = name_of(key) if isinstance(key, int) and 0 <= key <= VOID else ""
+    return again({**row, "class": name or None})
 
 
 def append_lines(folder: Path, lock: Path, lines: Iterable[str]) -> None:

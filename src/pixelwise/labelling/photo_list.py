@@ -129,6 +129,20 @@ def _plain_samples(root: Path, out: Path, known: Sequence[Sample], notes: list[s
     return [Sample(str(path.relative_to(root)), path, None) for path in found]
 
 
+def found_one(path: Path, root: Path, taken: Sequence[Photo]) -> Photo:
+    """One more photo of a folder."""
+    photo = _photo(Sample(path.stem, path, None), root)
+    return with_stems([photo], taken)[0]
+
+
+def bands_of_photos(root: Path, photos: Sequence[Photo], notes: list[str]) -> Bands:
+    """The bands of most photos. What differs is noted, once."""
+    own: list[str] = []
+    bands, _ = _bands_of(root, [photo.sample for photo in photos], own)
+    notes += [note for note in own if note not in notes]
+    return bands
+
+
 def _bands_of(root: Path, samples: list[Sample], notes: list[str]) -> tuple[Bands, list[Sample]]:
     """The bands of most images, and the samples with the bands' names. What differs is noted."""
     listing = Listing(root, splits={"all": list(samples)})

@@ -17,16 +17,16 @@ import getpass
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from pixelwise.datasets.read_sample import image_size_of, read_sample_image, sample_bands
 from pixelwise.errors import DataError, ImageError, LabelLockedError, OutputError, UsageError
 from pixelwise.images.banded_image import BandedImage
 from pixelwise.images.files import Refusal, shown
+from pixelwise.labelling.class_operations import ClassOperations, ImageStatus, State
 from pixelwise.labelling.derived_files import DerivedFiles
 from pixelwise.labelling.edit_log import cut, open_log
 from pixelwise.labelling.image_locks import ImageLocks
@@ -35,6 +35,7 @@ from pixelwise.labelling.labelled_dataset import write_dataset_toml
 from pixelwise.labelling.labelled_image import LabelledImage
 from pixelwise.labelling.labelling_folder import (
     INSIDE,
+    UPLOADS,
     make_inside,
     photos_of,
     places,
@@ -42,43 +43,21 @@ from pixelwise.labelling.labelling_folder import (
     write_classes,
     write_photos,
 )
-from pixelwise.labelling.photo_list import FoundPhotos, Photo
+from pixelwise.labelling.photo_list import FoundPhotos, Photo, bands_of_photos, found_one
 from pixelwise.labelling.save_thread import SaveThread
 from pixelwise.locks import exclusively
-from pixelwise.records import VOID, Bands, Colour, Raster
+from pixelwise.records import VOID, Raster
 
 MOST_OPEN, MOST_OPEN_BYTES = 8, 400 << 20  # images whose planes stay in memory
-State = Literal["untouched", "started", "done", "model"]
 
 
-@dataclass(frozen=True)
-class ImageStatus:
-    """What a strip of images shows of one."""
-
-    state: State
-    version: int
-    labelled: float  # share of the pixels, 0–1
-    seconds: float  # of all edits
-    size: tuple[int, int]  # (H, W); zeros where the photo was never opened
-    pixels: Mapping[int, int]  # key → labelled pixels
-    seconds_of: Mapping[int, float]  # key → seconds of its edits
-
-
-@dataclass(frozen=True)
-class ClassUse:
-    """How much a class is used."""
-
-    images: int
-    pixels: int
-
-
-class Workspace:
+class Workspace(ClassOperations):
     """An open labelling folder. Thread-safe. Close it, or use it as a context manager: edits are then all saved."""
 
     def __init__(self, out: Path, photos_root: Path | None, found: FoundPhotos, classes: LabelClasses) -> None:
         """Use `open`."""
         self.out, self.inside, self.photos_root = out, out / INSIDE, photos_root
-        self.bands: Bands = found.bands
+        self.found, self.bands = found, found.bands
         self.notes: list[str] = list(found.notes)  # what was decided or found out, for people
         self.classes = classes
         self.read_only = False
@@ -143,6 +122,18 @@ class Workspace:
         """All photos, by name."""
         with self._lock:
             return list(self._photos.values())
+
+    def add_found(self, path: Path) -> Photo:
+        """A photo that was just put into the folder of uploads. Raises OutputError."""
+        root = self.out / UPLOADS
+        with self._lock:
+            known = list(self._photos.values())
+            added = found_one(path, root, known)
+            if added.id not in self._photos:
+                self._photos[added.id] = added
+                self.bands = bands_of_photos(root, list(self._photos.values()), self.notes)
+                write_photos(self.out, None, list(self._photos.values()))
+            return self._photos[added.id]
 
     def photo(self, image_id: str) -> Photo:
         """Raises UsageError: no photo has this id."""
@@ -213,7 +204,15 @@ class Workspace:
 
     def has_proposal(self, image_id: str) -> bool:
         """Whether the model has labelled a photo in advance."""
-        return any((self.inside / "proposals").glob(f"{image_id}.*"))
+        return self.proposal_path(image_id).exists()
+
+    def has_log(self, image_id: str) -> bool:
+        """Whether a photo was ever edited, even if everything was undone."""
+        return self._log_path(image_id).exists() or self._saver.holds(image_id)
+
+    def proposal_path(self, image_id: str) -> Path:
+        """Where the model's labels of a photo are, for `stored_proposals`."""
+        return self.inside / "proposals" / f"{image_id}.bin"
 
     def set_done(self, image_id: str, done: bool) -> None:
         """Say that an image is labelled completely, or not yet. Raises OutputError."""
@@ -221,54 +220,10 @@ class Workspace:
         self.require_folder()
         self._derived.set_done(image_id, done)
 
-    # ── classes ──
-
-    def add_class(self, name: str, colour: Colour | None = None) -> int:
-        """Returns the new class's key. Raises UsageError, OutputError."""
-        self._change_classes(lambda classes: classes.added(name, colour))
-        return self.classes.classes[-1].key
-
-    def rename_class(self, key: int, name: str) -> None:
-        self._change_classes(lambda classes: classes.renamed(key, name))
-
-    def recolour_class(self, key: int, colour: Colour) -> None:
-        self._change_classes(lambda classes: classes.recoloured(key, colour))
-
-    def lock_class(self, key: int, locked: bool = True) -> None:
-        """Edits leave the pixels of a locked class as they are."""
-        self._change_classes(lambda classes: classes.locked(key, locked))
-
-    def reorder_classes(self, keys: Sequence[int]) -> None:
-        self._change_classes(lambda classes: classes.reordered(keys))
-
-    def merge_class(self, key: int, into: int) -> ClassUse:
-        """Pixels of one class become pixels of another. Returns how many."""
-        use = self.class_use(key)
-        self._change_classes(lambda classes: classes.merged(key, into))
-        return use
-
-    def delete_class(self, key: int) -> ClassUse:
-        """Pixels of a class become not labelled. Returns how many."""
-        use = self.class_use(key)
-        self._change_classes(lambda classes: classes.without(key))
-        return use
-
-    def class_use(self, key: int) -> ClassUse:
-        """The images and pixels of a class. Raises UsageError: no class has this key."""
-        self.classes.of(key)
-        numbers = [self.status(photo.id).pixels.get(key, 0) for photo in self.photos()]
-        return ClassUse(sum(number > 0 for number in numbers), sum(numbers))
-
-    def _change_classes(self, change: Callable[[LabelClasses], LabelClasses]) -> None:
-        self.require_folder()
-        with exclusively(self.inside / "locks" / "classes"), self._lock:
-            before = read_classes(self.out) or self.classes
-            after = change(before)
-            write_classes(self.out, after)
-            write_dataset_toml(self.out, after, self.bands)
-            self.classes = after
-            for image in list(self._images.values()):
-                image.remap(after)
+    def in_memory(self) -> list[LabelledImage]:
+        """The images whose planes are in memory."""
+        with self._lock:
+            return list(self._images.values())
 
     # ── saving ──
 
