@@ -29,13 +29,31 @@ const post = (body: unknown, more: RequestInit = {}): RequestInit => ({
   ...more,
 });
 
-/** This tab's name as holder of locks: a reload keeps it, a second tab has another. */
-export function clientId(): string {
-  const kept = sessionStorage.getItem('label-client');
-  if (kept) return kept;
+/** This tab's name as holder of locks: a reload keeps it; a second tab has another, also one that is a copy. */
+export async function clientId(): Promise<string> {
+  for (const wait of [0, 250]) {
+    const kept = sessionStorage.getItem(CLIENT);
+    if (!kept) break;
+    await new Promise((done) => setTimeout(done, wait)); // the page before a reload may not be gone yet
+    if (await isOwn(kept)) return kept;
+  }
   const made = randomId();
-  sessionStorage.setItem('label-client', made);
+  sessionStorage.setItem(CLIENT, made);
+  await isOwn(made);
   return made;
+}
+
+const CLIENT = 'label-client';
+
+/** Takes a name as long as this tab lives. False: another tab has it. */
+function isOwn(name: string): Promise<boolean> {
+  if (!('locks' in navigator)) return Promise.resolve(true); // neither https nor this machine
+  return new Promise((done) => {
+    void navigator.locks.request(`${CLIENT}-${name}`, { ifAvailable: true }, (lock) => {
+      done(lock !== null);
+      return lock && new Promise(() => undefined);
+    });
+  });
 }
 
 /** 128 random bits; crypto.randomUUID exists only for https and localhost. */

@@ -41,9 +41,8 @@ export class BrushUse implements ToolUse {
     if (!this.edit) return;
     const { pixels } = this.edit;
     this.edit = null;
-    const done = this.session.finish(this.tool, this.key);
-    if (done) this.session.say(`${pixels} pixels: ${this.session.className(this.key)}`);
-    if (done && this.tool === 'scribble') this.session.proposeSoonAfter();
+    if (this.session.finish(this.tool, this.key))
+      this.session.say(`${pixels} pixels: ${this.session.className(this.key)}`);
   }
 
   abandon(): void {

@@ -18,6 +18,7 @@ const TOGGLES = ['brush', 'eraser', 'scribble', 'rectangle', 'lasso']; // Space 
 export class CanvasKeys {
   spaceHeld = false;
   dragged = false; // with Space held: the image was moved
+  private viewing = false; // the photo alone, while a key is held
   private isDown = false;
   private later: ReturnType<typeof setTimeout> | undefined;
 
@@ -36,6 +37,7 @@ export class CanvasKeys {
   }
 
   up(event: KeyboardEvent): void {
+    if (event.key === 'v' && this.viewing) this.viewing = this.session.before = false;
     if (event.key !== ' ' || !this.spaceHeld) return;
     this.spaceHeld = false;
     event.preventDefault();
@@ -47,6 +49,13 @@ export class CanvasKeys {
   release(): void {
     if (this.isDown) this.toolbox.lift();
     this.hold(false);
+  }
+
+  /** The focus is gone: keys that are held are not seen to come up. */
+  blur(): void {
+    this.release();
+    if (this.viewing) this.session.before = false;
+    this.spaceHeld = this.viewing = false;
   }
 
   pick(): void {
@@ -84,7 +93,20 @@ export class CanvasKeys {
     else if (event.key === 'a') {
       const at = session.cursorPixel;
       if (at) session.accept(at);
-    } else return false;
+    } else return this.takeSetting(event.key);
+    return true;
+  }
+
+  private takeSetting(key: string): boolean {
+    const { session } = this;
+    if (key === '[' || key === ']') {
+      session.size =
+        key === '[' ? Math.max(1, Math.floor(session.size / 1.25)) : Math.min(500, Math.ceil(session.size * 1.25));
+      session.say(`Size ${session.size}`);
+    } else if (key === 'v') this.viewing = session.before = true;
+    else if (key === 'o') session.outlines = !session.outlines;
+    else if (key === '0') session.fit();
+    else return false;
     return true;
   }
 

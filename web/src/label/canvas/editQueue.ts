@@ -55,7 +55,7 @@ export class EditQueue {
     this.wake?.();
   }
 
-  /** Resolves when nothing is on its way. */
+  /** Resolves when nothing is on its way, or the server does not take it. */
   settled(): Promise<void> {
     return this.waiting.length ? new Promise((done) => this.idle.push(done)) : Promise.resolve();
   }
@@ -77,6 +77,7 @@ export class EditQueue {
         continue;
       }
       this.hooks.state('unsaved', failure.message);
+      this.release();
       await new Promise<void>((done) => {
         const timer = setTimeout(done, wait);
         this.wake = () => {
@@ -89,6 +90,10 @@ export class EditQueue {
     }
     this.running = false;
     if (!this.stopped) this.hooks.state('saved', '');
+    this.release();
+  }
+
+  private release(): void {
     this.idle.splice(0).forEach((done) => done());
   }
 

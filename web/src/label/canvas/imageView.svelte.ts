@@ -1,5 +1,6 @@
-// The opened image, which part of it is in sight, and where the cursor is.
+// The opened image, which part of it is in sight, where the cursor is, and how photo and mask are shown.
 
+import type { BandView } from '../../lib/falseColour';
 import type { Box, OpenedImage } from '../labelTypes';
 import {
   bounded,
@@ -19,6 +20,15 @@ export class ImageView {
   cursor = $state.raw<{ x: number; y: number } | null>(null); // a place of the image, not rounded
   viewport = $state.raw<Viewport>({ scale: 1, left: 0, top: 0 });
   screen = $state.raw<Size>({ width: 0, height: 0 }); // of the canvas, in CSS pixels
+
+  // set by the page
+  opacity = $state(0.5); // of the mask, 0–1
+  outlines = $state(false); // only where classes meet
+  hatching = $state(false);
+  before = $state(false); // the photo alone, as long as a key is held
+  showProposal = $state(true);
+  hidden = $state.raw<readonly number[]>([]); // classes that are not shown
+  view = $state.raw<BandView | null>(null); // which bands are shown; null: as the server likes
 
   /** The pixel at the cursor; null outside the image. */
   get cursorPixel(): { x: number; y: number } | null {

@@ -1,7 +1,6 @@
 // The image that is being labelled: its mask, what is proposed, the tools' settings, and the way to the server.
 
 import { Failure } from '../../lib/api';
-import type { BandView } from '../../lib/falseColour';
 import * as api from '../labelApi';
 import {
   VOID_KEY,
@@ -16,7 +15,7 @@ import {
   type Proposal,
   type Tool,
 } from '../labelTypes';
-import { acceptance, type Accepted } from './acceptProposal';
+import { acceptance, proposedAt, type Accepted } from './acceptProposal';
 import { ActiveTime } from './activeTime';
 import { EditQueue, type Saving } from './editQueue';
 import { forgetEdit, keepEdit, keptEdits } from './keptEdits';
@@ -32,7 +31,6 @@ export class LabelSession extends ImageView {
   // set by the page
   classes = $state.raw<LabelClass[]>([]);
   folder = $state(''); // the labelling folder: edits that are kept belong to it
-  client = $state(api.clientId());
   key = $state(VOID_KEY); // of the class that tools paint
   tool = $state<Tool>('brush');
   size = $state(16); // of the brush, in pixels of the image
@@ -40,14 +38,7 @@ export class LabelSession extends ImageView {
   tolerance = $state(24); // of the flood fill, 0–255 in each of red, green and blue
   superpixelSize = $state(24); // pixels, about the side of one
   snap = $state(false); // polygons follow edges of the image
-  opacity = $state(0.5); // of the mask, 0–1
-  outlines = $state(false); // only where classes meet
-  hatching = $state(false);
   readOnly = $state(false); // the folder cannot be written to
-  before = $state(false); // the photo alone, as long as a key is held
-  showProposal = $state(true);
-  hidden = $state.raw<readonly number[]>([]); // classes that are not shown
-  view = $state.raw<BandView | null>(null); // which bands are shown; null: as the server likes
 
   // read by the page
   loading = $state(false);
@@ -64,6 +55,7 @@ export class LabelSession extends ImageView {
   message = $state(''); // what just happened, for a live region
 
   mask: LabelMask = { width: 0, height: 0, keys: new Uint8Array(), drawn: new Uint8Array() }; // not reactive: see revision
+  client = ''; // this tab, as holder of locks
   onchange: (box: Box | null) => void = () => undefined; // the canvas draws this part again; null: all of it
 
   private queue: EditQueue | null = null;
@@ -73,6 +65,7 @@ export class LabelSession extends ImageView {
   private proposeSoon: ReturnType<typeof setTimeout> | undefined;
   private asking: AbortController | null = null;
   private opening = 0;
+  unkept = $state(0); // edits that would go with the tab
 
   get canUndo(): boolean {
     return this.undoCount > 0;
@@ -93,11 +86,12 @@ export class LabelSession extends ImageView {
   /** Opens an image, after closing the one before. Failures are in `failure`. */
   async open(id: string): Promise<void> {
     const mine = ++this.opening;
-    await this.close();
-    if (mine !== this.opening) return;
-    this.loading = true;
     this.failure = null;
     try {
+      await this.close();
+      if (mine !== this.opening) return;
+      this.loading = true;
+      this.client ||= await api.clientId();
       const image = await api.openImage(id, this.client);
       const { keys, drawn } = await api.mask(id);
       if (mine !== this.opening) {
@@ -126,11 +120,18 @@ export class LabelSession extends ImageView {
   async close(): Promise<void> {
     const { image, queue } = this;
     if (!image) return;
+    if (this.saving !== 'unsaved') await queue?.settled();
+    if (this.unkept && queue?.length)
+      throw new Failure(
+        'label-unsaved',
+        `${image.name} is not saved: ${this.unsavedReason}`,
+        'Wait until it is, then open the next image.',
+      );
     this.cancelEdit();
     this.clearProposal();
     clearInterval(this.heartbeat);
-    if (this.saving !== 'unsaved') await queue?.settled();
     queue?.stop();
+    this.saving = 'saved'; // what is left is kept in the browser, and sent when the image is opened again
     this.queue = null;
     this.image = null;
     this.cursor = null;
@@ -190,6 +191,7 @@ export class LabelSession extends ImageView {
     this.send({ ...patch, edit_id: api.randomId(), tool, key, seconds, source });
     this.undoCount++;
     this.redoCount = 0;
+    if (source === 'person') this.answer(tool);
     return true;
   }
 
@@ -238,9 +240,10 @@ export class LabelSession extends ImageView {
 
   // ── the assistant ──
 
-  /** The assistant's proposal for what is in sight, when no stroke has followed for a moment. */
-  proposeSoonAfter(): void {
-    clearTimeout(this.proposeSoon);
+  /** The assistant answers strokes that are meant for it, and all that follow as long as its proposal is shown. */
+  private answer(tool: string): void {
+    if (!this.showProposal || (tool !== 'scribble' && !this.proposal)) return;
+    clearTimeout(this.proposeSoon); // until no stroke has followed for a moment
     this.proposeSoon = setTimeout(() => void this.propose(), PROPOSE_AFTER_MS);
   }
 
@@ -280,9 +283,9 @@ export class LabelSession extends ImageView {
   accept(what: Accepted): void {
     const { proposal } = this;
     if (!proposal) return this.say('Nothing is proposed');
-    const inside = acceptance(proposal, what);
+    const inside = acceptance(proposal, what, this.mask);
     const edit = this.begin(ASSISTANT);
-    if (inside) edit.region(proposal.window, this.free(proposal.window, inside), proposal.labels);
+    if (inside) edit.region(proposal.window, inside, proposal.labels);
     const { pixels } = edit;
     const key = what === 'all' ? VOID_KEY : 'key' in what ? what.key : proposedAt(proposal, what);
     this.finish('accept', key, proposal.source);
@@ -299,15 +302,6 @@ export class LabelSession extends ImageView {
   fails(error: unknown): void {
     this.failure = asFailure(error);
     this.say(this.failure.message);
-  }
-
-  /** `inside` without what the person has drawn. */
-  private free(window: Box, inside: Uint8Array): Uint8Array {
-    for (let row = 0, at = 0; row < window.h; row++) {
-      let i = (window.y + row) * this.mask.width + window.x;
-      for (let column = 0; column < window.w; column++, at++, i++) if (this.mask.drawn[i] === PERSON) inside[at] = 0;
-    }
-    return inside;
   }
 
   private place(id: string): string {
@@ -334,7 +328,9 @@ export class LabelSession extends ImageView {
   private newQueue(image: OpenedImage): EditQueue {
     return new EditQueue({
       send: (edit) => api.sendEdit(image.id, edit, this.client),
-      keep: async (edit) => void (await keepEdit(this.place(image.id), edit)),
+      keep: async (edit) => {
+        if (!(await keepEdit(this.place(image.id), edit))) this.unkept++;
+      },
       forget: forgetEdit,
       progress: (progress) => {
         this.progress(progress);
@@ -344,6 +340,7 @@ export class LabelSession extends ImageView {
       state: (saving, reason) => {
         this.saving = saving;
         this.unsavedReason = reason;
+        if (saving === 'saved') this.unkept = 0;
       },
       refused: (failure) => {
         this.fails(failure);
@@ -360,6 +357,7 @@ export class LabelSession extends ImageView {
     this.progress(patch);
     this.savedEdits++;
     this.revised(patch);
+    this.answer('');
   }
 
   private progress({ version, undo, redo }: Progress): void {
@@ -385,9 +383,5 @@ export class LabelSession extends ImageView {
 }
 
 const asFailure = (error: unknown) => (error instanceof Failure ? error : new Failure('unknown', String(error), ''));
-
-function proposedAt({ window, labels }: Proposal, { x, y }: { x: number; y: number }): number {
-  return labels[(y - window.y) * window.w + x - window.x] ?? VOID_KEY;
-}
 
 export const session = new LabelSession();

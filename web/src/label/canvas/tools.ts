@@ -42,6 +42,8 @@ export const CANVAS_KEYS: readonly CanvasKey[] = [
   { keys: 'Backspace', what: 'Delete the corner at the cursor, or the last one' },
   { keys: 'i', what: 'Pick the class at the cursor; also Alt + click' },
   { keys: 'a', what: 'Accept the proposed region at the cursor' },
-  { keys: '+ −', what: 'Zoom; the wheel zooms, too' },
-  { keys: 'Alt + wheel', what: 'Size of the brush' },
+  { keys: '+ −', what: 'Zoom; the wheel zooms, too; 0 shows the whole image' },
+  { keys: '[ ]', what: 'Smaller or larger brush; also Alt + wheel' },
+  { keys: 'v', what: 'Show the photo alone, while held' },
+  { keys: 'o', what: 'Outlines only, or areas' },
 ];
