@@ -36,6 +36,7 @@ MANY_PARAMETERS = {
     "cli/check_command.py: check": OPTIONS,
     "cli/compare_command.py: compare": OPTIONS,
     "cli/evaluate_command.py: evaluate": OPTIONS,
+    "cli/label_command.py: label": OPTIONS,
     "cli/plan_command.py: plan": OPTIONS,
     "cli/predict_command.py: predict": OPTIONS,
     "cli/serve_command.py: serve": OPTIONS,

@@ -5,6 +5,7 @@ from pixelwise.cli.shared_options import app  # isort: skip
 from pixelwise.cli import demo_command, plan_command, train_command, export_command  # isort: skip
 from pixelwise.cli import check_command, convert_command  # isort: skip
 from pixelwise.cli import evaluate_command, compare_command, suggest_command, accept_command  # isort: skip
+from pixelwise.cli import label_command  # isort: skip
 from pixelwise.cli import predict_command, trace_command, serve_command, models_command  # isort: skip
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "demo_command",
     "evaluate_command",
     "export_command",
+    "label_command",
     "models_command",
     "plan_command",
     "predict_command",

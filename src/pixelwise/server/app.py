@@ -21,12 +21,14 @@ from pixelwise.server.decoder_pool import DecoderPool
 from pixelwise.server.error_responses import RequestError, body
 from pixelwise.server.explain import model_of
 from pixelwise.server.image_memory import ImageMemory
+from pixelwise.server.labelling.labelling_state import LabellingOptions, LabellingState
 from pixelwise.server.model_cache import ModelCache
 from pixelwise.server.monitoring import Monitor
 from pixelwise.server.openapi_examples import add_examples
 from pixelwise.server.page_files import PageFiles
 from pixelwise.server.request_queue import ClientGone, RequestQueue
 from pixelwise.server.routes import health_routes, page_routes, predict_routes, run_routes
+from pixelwise.server.routes.label import label_folder_routes, label_image_routes
 from pixelwise.server.run_list import Runs
 from pixelwise.server.security import RequestGuard
 from pixelwise.server.server_settings import ServerSettings
@@ -36,13 +38,19 @@ ABOUT = """Label every pixel of an image, and see why. Every error has the form
 `{"error": {"kind": "…", "message": "…", "remedy": "…"}}`. A server that is full answers 503 with `Retry-After`."""
 
 
-def create_app(model: Model, settings: ServerSettings | None = None, built_in: str | None = None) -> FastAPI:
+def create_app(
+    model: Model,
+    settings: ServerSettings | None = None,
+    built_in: str | None = None,
+    labels: LabellingOptions | None = None,
+) -> FastAPI:
     """The server of one model.
 
     Args:
         model: loaded and verified.
         settings: limits and addresses.
         built_in: the name under which `model` comes with Pixelwise; None for a file or a run.
+        labels: how it labels. No folder is opened here: call `state.labelling.start`.
     """
     settings = settings or ServerSettings()
     settings = replace(settings, token=settings.token or secrets.token_urlsafe(24))
@@ -52,7 +60,9 @@ def create_app(model: Model, settings: ServerSettings | None = None, built_in: s
     queue = RequestQueue(settings.workers, settings.queue, settings.wait_s, settings.decoders)
     memory = ImageMemory(settings.remembered, settings.max_pixels + 20_000_000)
     decoders = DecoderPool(settings.decoders, settings)
-    state = State(settings, models, runs, queue, decoders, ArrivingBodies(settings.arriving_bytes), memory, Monitor())
+    labelling = LabellingState(labels or LabellingOptions(), models)
+    arriving = ArrivingBodies(settings.arriving_bytes)
+    state = State(settings, models, runs, queue, decoders, arriving, memory, Monitor(), labelling)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -62,6 +72,7 @@ def create_app(model: Model, settings: ServerSettings | None = None, built_in: s
         state.stopping.set()
         decoders.kill()
         queue.close()
+        labelling.close()
 
     # FastAPI's own documentation page loads assets from a CDN; rest_docs makes one that does not.
     app = FastAPI(
@@ -69,7 +80,7 @@ def create_app(model: Model, settings: ServerSettings | None = None, built_in: s
         openapi_url="/v1/openapi.json",
     )  # fmt: skip
     app.state.pixelwise = state
-    for routes in (predict_routes, page_routes, run_routes, health_routes):
+    for routes in (predict_routes, page_routes, run_routes, label_folder_routes, label_image_routes, health_routes):
         app.include_router(routes.router)
     PageFiles().add_to(app)
     describe = app.openapi

@@ -22,13 +22,19 @@ MULTIPART_BYTES = 64 * 1024  # of a form, in addition to the image
 UPLOADS = ("/v1/predict", "/v1/trace", "/v1/pixel")  # routes that take an image
 BODY = "pixelwise.body"  # in an upload's scope: its unread body
 IMAGES = "/v1/images/"  # …/truth takes a mask
+LABELLED = "/v1/label/images/"  # …/edits takes a part of a mask
+PHOTO = "/v1/label/upload"
 
 
 def is_upload(scope: Scope) -> bool:
-    path: str = scope["path"]
-    return scope["method"] == "POST" and (
-        path in UPLOADS or (path.startswith(IMAGES) and path.rstrip("/").endswith("/truth"))
-    )
+    """Whether the body is an image, a mask or a part of one, and may be large."""
+    path: str = scope["path"].rstrip("/")
+    ends = (path.startswith(IMAGES) and path.endswith("/truth")) or is_edit(path)
+    return scope["method"] == "POST" and (path in UPLOADS or path == PHOTO or ends)
+
+
+def is_edit(path: str) -> bool:
+    return path.startswith(LABELLED) and path.endswith("/edits")
 
 
 class Limits:

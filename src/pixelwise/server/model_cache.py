@@ -59,6 +59,11 @@ class ModelCache:
         self.others: OrderedDict[str, CachedModel] = OrderedDict()
         self.lock = RLock()
 
+    def forget_runs(self) -> None:
+        """Close the models of runs: the folder of runs is another one."""
+        with self.lock:
+            self.others.clear()
+
     def names(self) -> list[dict[str, str]]:
         finished = [name for name in self.runs.names() if self.bundle_of(name) is not None]
         path = self.main.model.path

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pixelwise.server import label_examples
+
 SKY, ROAD = {"name": "sky", "colour": [117, 211, 250]}, {"name": "road", "colour": [66, 56, 96]}
 LABELS = {
     "width": 4,
@@ -125,6 +127,7 @@ JSON: dict[tuple[str, str], Any] = {
     ("post", "/v1/runs/{name}/stop"): {**RUN, "running": False},
     ("post", "/v1/runs/{name}/resume"): RUN,
     ("get", "/v1/runs/{name}/epochs/{epoch}"): EPOCH,
+    **label_examples.JSON,
     ("get", "/healthz"): {"status": "ok"},
     ("get", "/readyz"): {"status": "ready"},
 }  # fmt: skip
@@ -155,6 +158,7 @@ OTHER: dict[tuple[str, str], dict[str, str]] = {
     ("get", "/v1/runs/{name}/previews/{epoch}/{index}"): {"image/png": "‰PNG"},
     ("get", "/v1/runs/{name}/images/{index}"): {"image/png": "‰PNG"},
     ("get", "/v1/runs/{name}/truth/{index}"): {"image/png": "‰PNG"},
+    **label_examples.OTHER,
     ("get", "/metrics"): {
         "text/plain": 'pixelwise_requests_total{route="/v1/predict",status="200"} 1.0\n'
         "pixelwise_predict_seconds_count 1.0",

@@ -42,6 +42,12 @@ class Runs:
         self.started: dict[str, subprocess.Popen[bytes]] = {}
         self.starting = threading.Lock()
 
+    def move_to(self, root: Path) -> None:
+        """Show and start runs in another folder. A training that is running there or here goes on."""
+        with self.starting:
+            if real_path(root) != real_path(self.root):
+                self.root, self.started = root, {}
+
     def folder(self, name: str) -> Path:
         """The folder of a run. Raises RequestError for an invalid name."""
         if name == OWN and self.own is not None:

@@ -23,6 +23,7 @@ from pixelwise.prediction.engines.engine import AUTO
 from pixelwise.prediction.load_model import load
 from pixelwise.server.app import create_app
 from pixelwise.server.http_protocol import BoundedProtocol, most_connections, sweep
+from pixelwise.server.labelling.labelling_state import LabellingOptions
 from pixelwise.server.server_settings import ServerSettings, own_addresses, own_names
 from pixelwise.server.server_state import State
 
@@ -106,6 +107,7 @@ def serve(
     threads: int | None = None,
     engine: str = AUTO,
     ready: Callable[[Sequence[str]], None] = lambda addresses: None,
+    labels: LabellingOptions | None = None,
 ) -> None:
     """Serve a model until Ctrl-C or SIGTERM; the server then stops within 10 seconds. Trainings started from the page
     continue.
@@ -116,24 +118,29 @@ def serve(
         threads: of one prediction; None: one per core that this process may use.
         engine: as `load` takes it.
         ready: called with the addresses to open, that of this machine first, once the server listens.
+        labels: what is labelled; the addresses are then those of the page that labels. None: nothing at first.
 
     Raises:
-        UsageError: no such model, or the address cannot be used.
+        UsageError: no such model or folder, or the address cannot be used.
         BundleError: the model is damaged or cannot be used.
+        DataError, OutputError: the labelling folder is damaged, or cannot be created.
     """
     settings = settings or ServerSettings()
     listening = listen(settings)
     final = replace(settings, token=settings.token or secrets.token_urlsafe(24), port=listening.getsockname()[1])
     built_in = None if Path(model).exists() else str(model)
-    app = create_app(load(model, threads, engine), final, built_in)
+    app = create_app(load(model, threads, engine), final, built_in, labels)
     BoundedProtocol.most = most_connections()
     config = uvicorn.Config(
         app, http=BoundedProtocol, ws="none", log_level="error", access_log=False, server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=15,
     )  # fmt: skip
+    state: State = app.state.pixelwise
+    page = "/label" if labels is not None else "/"
     with listening:
-        Server(config, app.state.pixelwise, lambda: ready(addresses(final))).run(sockets=[listening])
+        state.labelling.start()
+        Server(config, state, lambda: ready(addresses(final, page))).run(sockets=[listening])
 
 
 def listen(settings: ServerSettings) -> socket.socket:
@@ -154,11 +161,11 @@ def listen(settings: ServerSettings) -> socket.socket:
     return listening
 
 
-def addresses(settings: ServerSettings) -> list[str]:
-    """The addresses to open in a browser; if the server listens on all, that of this machine comes first."""
+def addresses(settings: ServerSettings, page: str = "/") -> list[str]:
+    """The addresses of a page to open in a browser; if the server listens on all, that of this machine comes first."""
     hosts = [settings.host]
     if settings.is_everywhere:
         seen = [one for one in own_addresses() if ":" not in one or settings.host == "::"]
         hosts = ["127.0.0.1", *seen, own_names()[0]]
-    token = f"/?token={settings.token}" if settings.token else "/"
+    token = f"{page}?token={settings.token}" if settings.token else page
     return [f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{token}" for host in hosts]

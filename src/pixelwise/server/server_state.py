@@ -10,6 +10,7 @@ from fastapi import Request
 from pixelwise.server.body_limits import ArrivingBodies
 from pixelwise.server.decoder_pool import DecoderPool
 from pixelwise.server.image_memory import ImageMemory
+from pixelwise.server.labelling.labelling_state import LabellingState
 from pixelwise.server.model_cache import ModelCache
 from pixelwise.server.monitoring import Monitor
 from pixelwise.server.request_queue import RequestQueue
@@ -27,6 +28,7 @@ class State:
     arriving: ArrivingBodies
     memory: ImageMemory
     monitor: Monitor
+    labelling: LabellingState
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
