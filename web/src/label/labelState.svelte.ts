@@ -118,6 +118,13 @@ class LabelState {
     if (this.current?.id === id) this.current = { ...this.current, ...change };
   }
 
+  /** Something was drawn on the image that is open. */
+  markStarted(): void {
+    const { current } = this;
+    if (current && (current.state === 'untouched' || current.state === 'model'))
+      this.mark(current.id, { state: 'started' });
+  }
+
   async setOrder(order: ImageOrder): Promise<void> {
     this.images.order = order;
     await this.images.restart();
@@ -166,6 +173,8 @@ class LabelState {
     try {
       this.folder = await labelApi.folder();
       await this.images.refresh(...this.seen);
+      const row = this.images.row(this.images.indexOf(this.current?.id ?? null));
+      if (row) this.current = row;
     } catch (error) {
       this.fail(error);
     }
