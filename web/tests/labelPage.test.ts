@@ -59,7 +59,7 @@ describe('colours of classes', () => {
     const rows = [{ colour: [0, 0, 255] }, { colour: [0, 160, 0] }];
     const found = tooClose([255, 0, 0], rows);
     expect(found?.row).toBe(rows[1]);
-    expect(found?.to).toBe('green-blind people');
+    expect(found?.to).toBe('green blindness');
     expect(tooClose([255, 255, 255], rows)).toBeNull();
   });
 

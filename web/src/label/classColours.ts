@@ -9,15 +9,15 @@ type Matrix = readonly [number, number, number, number, number, number, number, 
 const VISIONS: { name: string; matrix: Matrix }[] = [
   { name: 'full colour vision', matrix: [1, 0, 0, 0, 1, 0, 0, 0, 1] },
   {
-    name: 'red-blind people',
+    name: 'red blindness',
     matrix: [0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998],
   },
   {
-    name: 'green-blind people',
+    name: 'green blindness',
     matrix: [0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.01182, 0.04294, 0.968881],
   },
   {
-    name: 'blue-blind people',
+    name: 'blue blindness',
     matrix: [1.255528, -0.076749, -0.178779, -0.078411, 0.930809, 0.147602, 0.004733, 0.691367, 0.3039],
   },
 ];

@@ -3,6 +3,7 @@
 import { Failure, isThere } from '../lib/api';
 import { plural } from '../lib/format';
 import { session } from './canvas/session.svelte';
+import { nextColour } from './classColours';
 import { ImageList } from './imageList.svelte';
 import * as labelApi from './labelApi';
 import {
@@ -42,12 +43,14 @@ class LabelState {
     if (folder) await this.opened(folder);
   }
 
-  async openFolder(request: { folder: string; out?: string; classes?: string[] }): Promise<void> {
+  /** `classes`: to begin with, where the folder has none. */
+  async openFolder(request: { folder: string; out?: string }, classes: readonly string[]): Promise<void> {
     const folder = await this.doing('Opening the folder', () => labelApi.openFolder(request));
     if (!folder) return;
     remember(request.folder);
     this.current = null;
     await this.opened(folder);
+    await this.addClasses(classes);
   }
 
   /** Photos from this computer become a folder on the server, or join the one that is open. */
@@ -63,8 +66,15 @@ class LabelState {
     const { error } = this; // of a file that was refused; those before it are there
     const folder = await this.doing('Opening the folder', labelApi.folder);
     if (folder) await this.opened(folder, first);
-    for (const name of this.classes.length ? [] : classes) await this.changeClasses({ op: 'add', name });
+    await this.addClasses(classes);
     if (error) this.error = error;
+  }
+
+  private async addClasses(names: readonly string[]): Promise<void> {
+    if (this.classes.length || this.folder?.importing) return;
+    for (const name of names)
+      await this.changeClasses({ op: 'add', name, colour: nextColour(this.classes.map((row) => row.colour)) });
+    session.key = this.classes[0]?.key ?? VOID_KEY;
   }
 
   private async opened(

@@ -28,10 +28,13 @@ export interface LabelFolder {
     ready: boolean;
     waiting: number; // images that the model has still to label beforehand, of `total`
     total: number;
-    failed: number;
+    failed: string[]; // images that it could not label: why, by name
   };
   bands: { names: string[]; shown?: [number, number, number] } | null;
   can_train: boolean;
+  notes: string[]; // what was found when the folder was opened, such as an edit that was cut off
+  failure: string; // why nothing can be saved now; empty: it can
+  importing: { done: number; total: number } | null; // masks of the dataset that become first labels
 }
 
 export interface ImageRow {

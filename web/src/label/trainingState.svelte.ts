@@ -2,12 +2,13 @@
 
 import * as api from '../lib/api';
 import { LiveRun } from '../lib/liveRun.svelte';
-import type { Run } from '../lib/types';
+import type { ModelRow, Run } from '../lib/types';
 import * as labelApi from './labelApi';
 import { label } from './labelState.svelte';
 
 export class TrainingState {
   runs = $state.raw<Run[]>([]);
+  models = $state.raw<ModelRow[]>([]); // that can assist: the server’s own, and those of finished runs
   install = $state<string | null>(null); // what this machine lacks to train
   live = $state.raw<LiveRun | null>(null);
   curve = $state.raw<labelApi.Curve | null>(null);
@@ -23,7 +24,7 @@ export class TrainingState {
     this.install = found.install;
     const running = found.runs.find((run) => run.running);
     if (running && this.live?.name !== running.name) this.follow(running.name);
-    await this.refreshCurve();
+    await Promise.all([this.refreshModels(), this.refreshCurve()]);
   }
 
   async train(budget: string): Promise<void> {
@@ -40,11 +41,15 @@ export class TrainingState {
   async ended(): Promise<void> {
     const found = await label.doing(null, api.runs);
     if (found) this.runs = found.runs;
-    await this.refreshCurve();
+    await Promise.all([this.refreshModels(), this.refreshCurve()]);
   }
 
   close(): void {
     this.live?.close();
+  }
+
+  private async refreshModels(): Promise<void> {
+    this.models = (await label.doing(null, api.models)) ?? this.models;
   }
 
   private async refreshCurve(): Promise<void> {
