@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,8 @@ from pixelwise.labelling.derived_files import DerivedFiles
 from pixelwise.labelling.label_classes import LabelClasses
 from pixelwise.labelling.labelled_dataset import write_dataset_toml
 from pixelwise.labelling.labelled_image import LabelledImage
-from pixelwise.labelling.labelling_folder import read_classes, write_classes
+from pixelwise.labelling.labelling_folder import alone, read_classes, write_classes
 from pixelwise.labelling.photo_list import Photo
-from pixelwise.locks import exclusively
 from pixelwise.records import Bands, Colour
 
 State = Literal["untouched", "started", "done", "model"]
@@ -49,7 +47,6 @@ class ClassOperations(ABC):
     inside: Path
     bands: Bands
     classes: LabelClasses
-    _lock: threading.RLock
     _derived: DerivedFiles
 
     @abstractmethod
@@ -104,13 +101,13 @@ class ClassOperations(ABC):
 
     def _change_classes(self, change: Callable[[LabelClasses], LabelClasses]) -> None:
         self.require_folder()
-        with exclusively(self.inside / "locks" / "classes"), self._lock:
+        with alone(self.inside / "locks" / "classes"):
             before = read_classes(self.out) or self.classes
             after = change(before)
             write_classes(self.out, after)
             write_dataset_toml(self.out, after, self.bands)
             self.classes = after
-            for image in self.in_memory():
-                image.remap(after)
+        for image in self.in_memory():
+            image.remap(after)
         if any(before.name_of(key) != after.name_of(key) for key in (*before.keys, *before.gone)):
             self._derived.rename_lines(after)

@@ -6,6 +6,7 @@ killed in between, and all of them are written again.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -31,7 +32,22 @@ class DerivedFiles:
         self.out, self.edits, self.folder = out, inside / "edits", inside / "states"
         self._lines_lock = inside / "locks" / "lines"
         self._lock = threading.RLock()
-        self._states = {path.stem: read_state(path) for path in self.folder.glob("*.json")}
+        self._stamps: dict[str, int] = {}  # image id → when its state was written
+        self._states: dict[str, ImageState] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the states that were written since, by this program or another."""
+        try:
+            with os.scandir(self.folder) as entries:
+                found = {Path(entry.name).stem: entry.stat().st_mtime_ns for entry in entries if is_state(entry.name)}
+        except OSError:  # no folder yet, or it has vanished: saving reports it
+            return
+        with self._lock:
+            for image_id, stamp in found.items():
+                if self._stamps.get(image_id) != stamp:
+                    self._stamps[image_id] = stamp
+                    self._states[image_id] = read_state(self.folder / f"{image_id}.json")
 
     def state(self, image_id: str) -> ImageState:
         """The state on disk."""
@@ -93,6 +109,7 @@ class DerivedFiles:
         Raises:
             OutputError: labels.jsonl cannot be read or written.
         """
+        labels_journal.cut_torn_line(self.out, self._lines_lock)
         lines = labels_journal.lines_by_image(self.out / labels_journal.FILE_NAME)
         found, miscounted = [], set()
         for path in sorted(self.edits.glob("*.log")):
@@ -118,3 +135,7 @@ class DerivedFiles:
     def _keep(self, image_id: str, state: ImageState) -> None:
         write_state(self.folder / f"{image_id}.json", state)
         self._states[image_id] = state
+
+
+def is_state(name: str) -> bool:
+    return name.endswith(".json") and not name.startswith(".")

@@ -103,6 +103,11 @@ class ImageLocks:
             self._files[image_id] = file
             return True
 
+    def holds_file(self, image_id: str) -> bool:
+        """Whether this process locks an image."""
+        with self._lock:
+            return image_id in self._files
+
     def lapsed(self) -> list[str]:
         """Images that this process locks, though no client holds them."""
         with self._lock:

@@ -109,4 +109,6 @@ def write_dataset_toml(folder: Path, classes: LabelClasses, bands: Bands) -> Non
     plain = tomlkit.dumps({name: value for name, value in others.items() if not isinstance(value, dict)})
     tables = tomlkit.dumps({name: value for name, value in others.items() if isinstance(value, dict)})
     about_bands = "\n" + tomlkit.dumps({"bands": own_bands}) if own_bands else bands_toml(bands)
-    write_whole(path, (plain + text + ("\n" + tables if tables else "") + about_bands).encode())
+    data = (plain + text + ("\n" + tables if tables else "") + about_bands).encode()
+    if not path.is_file() or path.read_bytes() != data:
+        write_whole(path, data)

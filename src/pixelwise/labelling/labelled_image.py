@@ -303,7 +303,8 @@ class LabelledImage:
         """The pixels that an edit really changes, None if none; and how many are locked."""
         self._require_valid(edit)
         slices = edit.patch.window.slices
-        mask_hw, drawn_hw, values_hw = self.mask_HW[slices], self.drawn_HW[slices], edit.patch.values_hw
+        mask_hw, drawn_hw = self.mask_HW[slices], self.drawn_HW[slices]
+        values_hw = self._resolve[edit.patch.values_hw]  # a page may not know yet of a class that was merged
         new_drawn_hw = np.where(values_hw == VOID, np.uint8(0), np.uint8(SOURCES[edit.source]))
         changed_hw = edit.patch.changed_hw & ((mask_hw != values_hw) | (drawn_hw != new_drawn_hw))
         locked = 0
@@ -338,8 +339,8 @@ class LabelledImage:
             raise UsageError(f"the edit's id or tool is empty, or longer than {LONGEST_WORD} letters.")
         if not (math.isfinite(edit.seconds) and 0 <= edit.seconds <= LONGEST_SECONDS):
             raise UsageError(f"the edit took {edit.seconds} seconds; expected 0 to {LONGEST_SECONDS:,.0f}.")
-        known = np.zeros(256, np.bool_)
-        known[[*self._classes.keys, VOID]] = True
+        known = self._resolve != VOID
+        known[VOID] = True
         used = np.unique(edit.patch.values_hw[edit.patch.changed_hw])
         strange = [*used[~known[used]].tolist(), *([] if 0 <= edit.key <= VOID and known[edit.key] else [edit.key])]
         if strange:

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pixelwise.errors import DataError, UsageError
-from pixelwise.images.files import real_path, shown, utf8, write_whole
+from pixelwise.datasets.dataset_toml import FILE_NAME, read_settings
+from pixelwise.errors import DataError, DatasetError, OutputError, UsageError
+from pixelwise.images.files import real_path, remedy_for, shown, utf8, write_whole
 from pixelwise.labelling.label_classes import LabelClasses
 from pixelwise.labelling.labelled_dataset import copies_of, make_folders
 from pixelwise.labelling.photo_list import FoundPhotos, Photo, find_photos, photos_from_json
+from pixelwise.locks import exclusively
 
 INSIDE = ".labelling"
 UPLOADS = "photos"  # photos that were uploaded
 FOLDERS = ("edits", "states", "locks", "snapshots", "proposals", "runs")
 TOLD = 5  # names in a message
+PART_S = 600.0  # an older temporary file is nobody's
 DAMAGED = "Restore it from a backup, or remove it to start over with the photos."
 
 
@@ -143,3 +148,53 @@ def read_classes(out: Path) -> LabelClasses | None:
 def write_classes(out: Path, classes: LabelClasses) -> None:
     """Raises OutputError."""
     write_whole(out / INSIDE / "classes.json", utf8(json.dumps(classes.to_json(), indent=1, ensure_ascii=False) + "\n"))
+
+
+def read_changed_classes(out: Path, stamp: tuple[int, int]) -> tuple[tuple[int, int], LabelClasses] | None:
+    """The classes, and the file's time and size, where these are not `stamp`; None otherwise."""
+    try:
+        status = (out / INSIDE / "classes.json").stat()
+    except OSError:  # the folder has vanished: saving reports it
+        return None
+    now = (status.st_mtime_ns, status.st_size)
+    classes = None if now == stamp else read_classes(out)
+    return None if classes is None else (now, classes)
+
+
+def by_hand(out: Path, classes: LabelClasses) -> list[str]:
+    """A note where dataset.toml names other classes than the labelling folder has: they are written again."""
+    path = out / FILE_NAME
+    if not path.exists() or not (out / INSIDE / "classes.json").exists():
+        return []
+    try:
+        found = read_settings(out).classes
+    except DatasetError as error:
+        return [f"{error} It is written again."]
+    if found is None or (len(classes) and found == classes.class_list()):
+        return []
+    return [
+        f"{shown(path)}: its classes, {', '.join(map(shown, found.names[:TOLD]))} …, are not those of the labels, and "
+        "are written again. Rename and recolour classes on the page."
+    ]
+
+
+def remove_old_parts(out: Path) -> None:
+    """Remove temporary files that killed programs left here. Those of the last minutes may be in use."""
+    oldest = time.time() - PART_S
+    inside = [Path(parent) for top in ("images", "masks", INSIDE) for parent, _, _ in os.walk(out / top)]
+    for part in (part for folder in (out, *inside) for part in folder.glob(".*.part")):
+        with suppress(OSError):  # another program was quicker, or it stays for the next time
+            if part.stat().st_mtime < oldest:
+                part.unlink()
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Do what only one program may do at a time. Raises OutputError: another is at it, or the folder is read-only."""
+    try:
+        with exclusively(lock) as held:
+            if not held:
+                raise OutputError(f"{shown(lock)}: another program holds this lock for long. Close it, then try again.")
+            yield
+    except OSError as error:
+        raise OutputError(f"{shown(lock)}: cannot be locked ({error.strerror}). {remedy_for(error, lock)}") from error

@@ -13,11 +13,12 @@ from typing import Any
 
 from pixelwise.errors import OutputError
 from pixelwise.images.files import remedy_for, shown, utf8, write_whole
-from pixelwise.locks import exclusively
+from pixelwise.labelling.labelling_folder import alone
 from pixelwise.records import VOID
 
 FILE_NAME = "labels.jsonl"
-APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+BLOCK = 1 << 16
+APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
 def line_of(image_id: str, name: str, number: int, header: Mapping[str, Any], class_name: str) -> str:
@@ -57,10 +58,10 @@ def append_lines(folder: Path, lock: Path, lines: Iterable[str]) -> None:
     if not data:
         return
     try:
-        with exclusively(lock):
+        with alone(lock):
             handle = os.open(path, APPEND, 0o666)
             try:
-                size = os.fstat(handle).st_size
+                size = whole_bytes(handle)
                 try:
                     if os.write(handle, data) != len(data):
                         raise OSError(None, "the disk took only a part")
@@ -75,6 +76,42 @@ def append_lines(folder: Path, lock: Path, lines: Iterable[str]) -> None:
         raise OutputError(f"{shown(path)}: cannot be written ({reason}). {remedy_for(error, path)}") from error
 
 
+def whole_bytes(handle: int) -> int:
+    """The size of the open file, once a line is cut that a killed program has written in part.
+
+    Its image's log has the record; as the lines are then too few, they are written again.
+    """
+    size = os.fstat(handle).st_size
+    end = size
+    while end:
+        begin = max(end - BLOCK, 0)
+        os.lseek(handle, begin, os.SEEK_SET)
+        found = os.read(handle, end - begin).rfind(b"\n")
+        if found >= 0:
+            end = begin + found + 1
+            break
+        end = begin
+    if end < size:
+        os.ftruncate(handle, end)
+    return end
+
+
+def cut_torn_line(folder: Path, lock: Path) -> None:
+    """Cut a line that a killed program has written in part. Raises OutputError."""
+    path = folder / FILE_NAME
+    if not path.exists():
+        return
+    try:
+        with alone(lock):
+            handle = os.open(path, APPEND, 0o666)
+            try:
+                whole_bytes(handle)
+            finally:
+                os.close(handle)
+    except OSError as error:
+        raise OutputError(f"{shown(path)}: cannot be written ({error.strerror}). {remedy_for(error, path)}") from error
+
+
 def rewrite(folder: Path, lock: Path, keep: Callable[[Mapping[str, Any]], str | None]) -> None:
     """Write the file again, whole or not at all.
 
@@ -85,7 +122,7 @@ def rewrite(folder: Path, lock: Path, keep: Callable[[Mapping[str, Any]], str | 
         OutputError: it cannot be written.
     """
     path = folder / FILE_NAME
-    with exclusively(lock):
+    with alone(lock):
         kept = (keep(row) for row in rows_of(path))
         lines = [line for line in kept if line is not None]
         write_whole(path, b"".join(utf8(line) + b"\n" for line in lines))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import getpass
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from pixelwise.datasets.read_sample import image_size_of, read_sample_image, sam
 from pixelwise.errors import DataError, ImageError, LabelLockedError, OutputError, UsageError
 from pixelwise.images.banded_image import BandedImage
 from pixelwise.images.files import Refusal, shown
+from pixelwise.labelling.background_saving import BackgroundSaving
 from pixelwise.labelling.class_operations import ClassOperations, ImageStatus, State
 from pixelwise.labelling.derived_files import DerivedFiles
 from pixelwise.labelling.edit_log import cut, open_log
@@ -36,19 +38,22 @@ from pixelwise.labelling.labelled_image import LabelledImage
 from pixelwise.labelling.labelling_folder import (
     INSIDE,
     UPLOADS,
+    alone,
+    by_hand,
     make_inside,
     photos_of,
     places,
+    read_changed_classes,
     read_classes,
+    remove_old_parts,
     write_classes,
     write_photos,
 )
 from pixelwise.labelling.photo_list import FoundPhotos, Photo, bands_of_photos, found_one
-from pixelwise.labelling.save_thread import SaveThread
-from pixelwise.locks import exclusively
 from pixelwise.records import VOID, Raster
 
 MOST_OPEN, MOST_OPEN_BYTES = 8, 400 << 20  # images whose planes stay in memory
+REFRESH_S = 1.0
 
 
 class Workspace(ClassOperations):
@@ -65,10 +70,11 @@ class Workspace(ClassOperations):
         self.locks = ImageLocks(self.inside / "locks")
         self._photos: dict[str, Photo] = {photo.id: photo for photo in found.photos}
         self._derived = DerivedFiles(out, self.inside)
+        self._refreshed, self._classes_stamp = time.monotonic(), (0, 0)
         self._lock, self._load_lock = threading.RLock(), threading.RLock()
         self._images: weakref.WeakValueDictionary[str, LabelledImage] = weakref.WeakValueDictionary()
         self._recent: OrderedDict[str, LabelledImage] = OrderedDict()
-        self._saver = SaveThread(self._derive, self._release_lapsed)
+        self._saver = BackgroundSaving(self._derive, self._release_lapsed)
 
     @classmethod
     def open(cls, photos: Path | None, out: Path | None = None, classes: Sequence[str] = ()) -> Workspace:
@@ -160,16 +166,19 @@ class Workspace(ClassOperations):
         return known if known[0] else image_size_of(self.photo(image_id).sample)
 
     def opened(self, image_id: str) -> LabelledImage:
-        """A photo's labels. The last few stay in memory.
+        """A photo's labels, as they are on disk now. The last few stay in memory.
 
         Raises:
             UsageError: no photo has this id.
             ImageError: its size cannot be read.
             DataError: its log is damaged.
         """
+        self.refresh()
         with self._lock:
             image = self._images.get(image_id)
-        if image is None:
+        if image is not None:
+            self._reload_if_other(image)
+        else:
             with self._load_lock:
                 image = self._images.get(image_id)
                 if image is None:
@@ -186,10 +195,11 @@ class Workspace(ClassOperations):
     def status(self, image_id: str) -> ImageStatus:
         """What is known of a photo's labels, without opening them. Raises UsageError: no photo has this id."""
         self.photo(image_id)
+        self.refresh()
         with self._lock:
             image = self._images.get(image_id)
-            state = self._derived.state(image_id) if image is None else self._derived.state_of(image)
-            table = self.classes.resolve()
+        state = self._derived.state(image_id) if image is None else self._derived.state_of(image)
+        table = self.classes.resolve()
         pixels: dict[int, int] = {}
         for key, number in state.pixels.items():
             if table[key] != VOID and number:
@@ -220,6 +230,20 @@ class Workspace(ClassOperations):
         self.require_folder()
         self._derived.set_done(image_id, done)
 
+    def refresh(self) -> None:
+        """Take over what other programs on this folder have changed; looked for about once a second."""
+        if time.monotonic() - self._refreshed < REFRESH_S:
+            return
+        self._refreshed = time.monotonic()
+        self._derived.refresh()
+        with self._lock:
+            changed = read_changed_classes(self.out, self._classes_stamp)
+            if changed is None:
+                return
+            self._classes_stamp, self.classes = changed
+        for image in self.in_memory():
+            image.remap(self.classes)
+
     def in_memory(self) -> list[LabelledImage]:
         """The images whose planes are in memory."""
         with self._lock:
@@ -237,12 +261,8 @@ class Workspace(ClassOperations):
     def require_writable(self, image: LabelledImage) -> None:
         """Raise OutputError where an edit could not be saved, LabelLockedError where another program edits."""
         self.require_folder()
-        if not self.locks.hold_file(image.id, self.user):
-            return
-        path = self._log_path(image.id)
-        if (path.stat().st_size if path.exists() else 0) != image.log.size:  # another program has edited it
-            log, records, _ = open_log(path, image.log.image)
-            image.reload(log, records, self.classes)
+        if self.locks.hold_file(image.id, self.user):
+            self._reload_if_other(image, held=True)
 
     def changed(self, image: LabelledImage) -> None:
         self._saver.changed(image)
@@ -252,7 +272,7 @@ class Workspace(ClassOperations):
         try:
             make_inside(self.out)
             write_photos(self.out, self.photos_root, self.photos())
-            with exclusively(self.inside / "locks" / "classes"):
+            with alone(self.inside / "locks" / "classes"):
                 pass
         except OutputError as error:
             if new:
@@ -268,13 +288,34 @@ class Workspace(ClassOperations):
                 wanted = wanted.added(name)
         self.classes = wanted
         if not self.read_only:
+            remove_old_parts(self.out)
+            self.notes += by_hand(self.out, wanted)
             write_classes(self.out, wanted)
             write_dataset_toml(self.out, wanted, self.bands)
             for image_id in self._derived.stale(self._photos, self.locks):
-                try:
-                    self._derive(self.opened(image_id))
-                except (DataError, LabelLockedError) as error:
-                    self.notes.append(str(error))
+                self._repair(image_id)
+
+    def _repair(self, image_id: str) -> None:
+        """Write again what is older than an image's log: the program was killed before it could."""
+        try:
+            image = self.opened(image_id)
+            self.locks.hold_file(image_id, self.user)
+        except (DataError, LabelLockedError) as error:
+            self.notes.append(str(error))
+        else:
+            self.changed(image)
+
+    def _reload_if_other(self, image: LabelledImage, *, held: bool = False) -> None:
+        """Read an image's log again where another program has added to it."""
+        path = self._log_path(image.id)
+        if not held and self.locks.holds_file(image.id):
+            return
+        with image.lock:
+            size = path.stat().st_size if path.exists() else 0
+            if image.log.pending or size == image.log.size:
+                return
+            log, records, _ = open_log(path, image.log.image)
+            image.reload(log, records, self.classes)
 
     def _load(self, image_id: str) -> LabelledImage:
         photo, path = self.photo(image_id), self._log_path(image_id)
@@ -287,6 +328,7 @@ class Workspace(ClassOperations):
                 self.notes.append(cut(path, tail))
         if log.size:
             size = int(log.image["height"]), int(log.image["width"])
+            require_same_size(photo, size)
         else:
             size = image_size_of(photo.sample)
             log.image |= {"height": size[0], "width": size[1]}
@@ -308,6 +350,19 @@ class Workspace(ClassOperations):
 
     def _log_path(self, image_id: str) -> Path:
         return self.inside / "edits" / f"{image_id}.log"
+
+
+def require_same_size(photo: Photo, size: tuple[int, int]) -> None:
+    """Raise DataError where a photo is not of the size (H, W) that it was labelled at."""
+    try:
+        found = image_size_of(photo.sample)
+    except ImageError:  # it is missing or damaged: its labels can still be read
+        return
+    if found != size:
+        raise DataError(
+            f"{shown(photo.path)}: has {found[1]}×{found[0]} pixels; it was labelled at {size[1]}×{size[0]}. Put the "
+            "photo back that was labelled, or give this one another name."
+        )
 
 
 def login_name() -> str:

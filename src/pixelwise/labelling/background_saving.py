@@ -1,7 +1,7 @@
-"""The thread that saves: edits into their logs at once, then what is derived from them. Drawing never waits for a disk.
+"""Saving in the background: one thread writes edits into their logs at once, another what is derived from them.
 
-Where a log cannot be written, its edits wait in memory and are tried again every RETRY_S seconds; until then no further
-edit is taken.
+Drawing never waits for a disk, nor a log for a large mask or the copy of a photo. Where a log cannot be written, its
+edits wait in memory and are tried again every RETRY_S seconds; until then no further edit is taken.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pixelwise.labelling.labelled_image import LabelledImage
 RETRY_S = 1.0
 
 
-class SaveThread:
-    """Saves images that changed, in the background."""
+class BackgroundSaving:
+    """Saves images that changed."""
 
     def __init__(self, derive: Callable[[LabelledImage], None], tick: Callable[[], None]) -> None:
         """
         Args:
             derive: writes what follows from an image's log: its mask and the like.
-            tick: called about once a second.
+            tick: called about once a second, and after something was saved.
         """
         self.failure: OutputError | None = None  # of a log: edits wait in memory
         self._stuck: dict[str, PixelwiseError] = {}  # image id → why what is derived cannot be written
@@ -31,21 +31,27 @@ class SaveThread:
         self._work = threading.Condition()
         self._to_log: dict[str, LabelledImage] = {}
         self._to_derive: dict[str, LabelledImage] = {}
-        self._busy = False
+        self._saving = 0  # threads at work
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="labels", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, args=(self._save_logs, self._logs_wait), name="label-logs", daemon=True),
+            threading.Thread(
+                target=self._run, args=(self._save_mask, self._masks_wait), name="label-masks", daemon=True
+            ),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def changed(self, image: LabelledImage) -> None:
         """An image has records that are not on disk, or a mask that is older than they are."""
         with self._work:
-            self._to_log[image.id] = self._to_derive[image.id] = image
+            self._to_log[image.id] = image
             self._work.notify_all()
 
     def holds(self, image_id: str) -> bool:
         """Whether an image is not saved completely yet."""
         with self._work:
-            return image_id in self._to_log or image_id in self._to_derive
+            return bool(self._saving) or image_id in self._to_log or image_id in self._to_derive
 
     @property
     def delayed(self) -> PixelwiseError | None:
@@ -62,71 +68,75 @@ class SaveThread:
         """
         end = time.monotonic() + timeout_s
         with self._work:
-            self._work.notify_all()
-            while self._waiting() and time.monotonic() < end:
+            while (waiting := self._saving or self._logs_wait() or self._masks_wait()) and time.monotonic() < end:
                 self._work.wait(0.05)
             if error := self.failure or self.delayed:
                 raise error
-            if self._waiting():
+            if waiting:
                 raise OutputError(f"the labels could not be saved within {timeout_s:.0f} seconds. Check the disk.")
 
-    def _waiting(self) -> bool:
-        """Whether there is something to save that was not found impossible."""
-        return self._busy or (bool(self._to_log) and not self.failure) or bool(self._to_derive.keys() - self._stuck)
-
     def stop(self) -> None:
-        """Save everything and end the thread. Raises as `flush`."""
+        """Save everything and end the threads. Raises as `flush`."""
         try:
             self.flush()
         finally:
             with self._work:
                 self._stopping = True
                 self._work.notify_all()
-            self._thread.join()
+            for thread in self._threads:
+                thread.join()
 
-    def _run(self) -> None:
-        ticked = time.monotonic()
+    def _logs_wait(self) -> bool:
+        """Whether there are edits to write, and the last ones could be."""
+        return bool(self._to_log) and self.failure is None
+
+    def _masks_wait(self) -> bool:
+        """Whether there is something to derive that was not found impossible."""
+        return self.failure is None and any(image_id not in self._stuck for image_id in self._to_derive)
+
+    def _run(self, save: Callable[[], None], waits: Callable[[], bool]) -> None:
+        """A thread: save when something waits, and try again what failed."""
         while True:
             with self._work:
+                if not self._stopping and not waits():
+                    self._work.wait(RETRY_S)
                 if self._stopping:
                     return
-                if not self._waiting():
-                    self._work.wait(RETRY_S)
-                self._busy = True
+                self._saving += 1
             try:
-                self._save_logs()
-                self._save_derived()
+                save()
             finally:
                 with self._work:
-                    self._busy = False
+                    self._saving -= 1
                     self._work.notify_all()
-            if time.monotonic() - ticked >= RETRY_S:
-                self._tick()
-                ticked = time.monotonic()
 
     def _save_logs(self) -> None:
         with self._work:
-            images = list(self._to_log.values())
-        failure = None
-        for image in images:
-            with self._work:
-                self._to_log.pop(image.id, None)
+            images, self._to_log = self._to_log, {}
+        failure, unsaved = None, {}
+        for image in images.values():
             try:
                 save_log(image)
             except Exception as error:  # whatever it is, edits must not be lost: they stay, and the failure is shown
                 failure = as_output_error(error)
-                with self._work:
-                    self._to_log[image.id] = image
-        self.failure = failure
+                unsaved[image.id] = image
+        with self._work:
+            self._to_derive |= {image_id: image for image_id, image in images.items() if image_id not in unsaved}
+            self._to_log = {**unsaved, **self._to_log}
+            self.failure = failure
 
-    def _save_derived(self) -> None:
-        """What follows from one image's log; one at a time, so that no log waits for many masks."""
+    def _save_mask(self) -> None:
+        """What follows from one image's log."""
         with self._work:
             free = (image for image_id, image in self._to_derive.items() if image_id not in self._stuck)
-            image = next(free, None) or next(iter(self._to_derive.values()), None)
-            if image is None or self.failure:
-                return
-            self._to_derive.pop(image.id)
+            image = None if self.failure else next(free, None) or next(iter(self._to_derive.values()), None)
+            if image is not None:
+                self._to_derive.pop(image.id)
+        if image is not None:
+            self._derive_one(image)
+        self._tick()
+
+    def _derive_one(self, image: LabelledImage) -> None:
         try:
             self._derive(image)
         except Exception as error:
