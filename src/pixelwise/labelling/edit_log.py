@@ -16,7 +16,7 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,13 +122,45 @@ class EditLog:
         self.entries: list[LogEntry] = []
         self.pending: deque[LogRecord] = deque()
         self.size = 0  # bytes that are written and synced
+        self.tail = LogTail(0, 0, inside=False)  # what could not be read
         self.torn = False  # the last write failed, and may have left a part of a record
 
     def __len__(self) -> int:
         return len(self.entries) + len(self.pending)
 
+    def reopened(self) -> EditLog:
+        """The same file, to be read from its beginning. Raises DataError as `open_log`."""
+        return open_log(self.path, self.image)
+
     def append(self, record: LogRecord) -> None:
         self.pending.append(record)
+
+    def records(self, checked_from: int = 0) -> Iterator[LogRecord]:
+        """Read all records of a log that was just opened; afterwards, `tail` is what could not be read.
+
+        Args:
+            checked_from: the number of the first record whose payload is read and checked; of earlier ones only the
+                header is, as a snapshot has their result.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        if not self.size:
+            return
+        try:
+            with self.path.open("rb") as file:
+                end = os.fstat(file.fileno()).st_size
+                file.seek(self.size)
+                while (found := read_frame(file, payload=len(self.entries) >= checked_from)) is not None:
+                    entry, record = found
+                    if entry.offset + entry.length > end:
+                        break
+                    self.entries.append(entry)
+                    self.size = entry.offset + entry.length
+                    yield record
+        except OSError as error:
+            raise DataError(f"{shown(self.path)}: cannot be read ({error.strerror}). Check the disk.") from error
+        self.tail = LogTail(self.size, end - self.size, inside=_goes_on(self.path, self.size, end))
 
     def read(self, number: int) -> LogRecord:
         """A record, from memory or from the file. Raises DataError: it cannot be read back."""
@@ -209,51 +241,30 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def open_log(
-    path: Path, image: Mapping[str, Any], *, checked_from: int = 0
-) -> tuple[EditLog, list[LogRecord], LogTail]:
-    """Read a log.
+def open_log(path: Path, image: Mapping[str, Any]) -> EditLog:
+    """A log whose records are not read yet: `records` reads them.
 
     Args:
-        image: as of `EditLog`.
-        checked_from: the number of the first record whose payload is read and checked; of earlier ones only the header
-            is, as a snapshot has their result.
-
-    Returns:
-        The log, its records in order (those before `checked_from` without payload), and what could not be read.
+        image: the header of the first record, where the file is still to be made.
 
     Raises:
         DataError: it cannot be read, or is no log of edits.
     """
     log = EditLog(path, image)
-    records: list[LogRecord] = []
     try:
         with path.open("rb") as file:
-            end = os.fstat(file.fileno()).st_size
-            if not end:
-                return log, records, LogTail(0, 0, inside=False)
             magic = file.read(len(MAGIC))
             if magic != MAGIC[: len(magic)]:
                 raise DataError(f"{shown(path)}: is no log of edits. Restore it from a backup, or remove it.")
             first = read_frame(file, payload=True) if len(magic) == len(MAGIC) else None
-            if first is None:
-                return log, records, LogTail(0, end, inside=False)
-            log.image, log.size = dict(first[1].header), first[0].offset + first[0].length
-            while (found := _next(file, end, payload=len(log.entries) >= checked_from)) is not None:
-                entry, record = found
-                log.entries.append(entry)
-                records.append(record)
-                log.size = entry.offset + entry.length
+            log.tail = LogTail(0, os.fstat(file.fileno()).st_size, inside=False)
     except FileNotFoundError:
-        return log, records, LogTail(0, 0, inside=False)
+        return log
     except OSError as error:
         raise DataError(f"{shown(path)}: cannot be read ({error.strerror}). Check its permissions.") from error
-    return log, records, LogTail(log.size, end - log.size, inside=_goes_on(path, log.size, end))
-
-
-def _next(file: IO[bytes], end: int, *, payload: bool) -> tuple[LogEntry, LogRecord] | None:
-    found = read_frame(file, payload=payload)
-    return found if found is not None and found[0].offset + found[0].length <= end else None
+    if first is not None:
+        log.image, log.size = dict(first[1].header), first[0].offset + first[0].length
+    return log
 
 
 def _goes_on(path: Path, offset: int, end: int) -> bool:

@@ -102,7 +102,7 @@ def write_dataset_toml(folder: Path, classes: LabelClasses, bands: Bands) -> Non
     kept = tomlkit.document()
     try:
         kept = tomlkit.parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TOMLKitError):  # none yet, or no TOML: it is written anew
+    except (OSError, ValueError, TOMLKitError):  # none yet, or no TOML: all of it is written
         kept = tomlkit.document()
     others = {name: value for name, value in kept.unwrap().items() if name not in ("classes", "void", "bands")}
     own_bands = kept.unwrap().get("bands")

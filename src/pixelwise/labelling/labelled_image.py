@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -30,6 +30,7 @@ from pixelwise.records import VOID
 SOURCES = {"person": 1, "imported": 1, "assistant": 2, "model": 2}  # → its number in `drawn_HW`
 LONGEST_WORD = 80  # of an edit's id and tool
 LONGEST_SECONDS = 86_400.0
+COST_OF_RECORD = 50_000  # as many pixels take as long as the rest of a record
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ class LabelledImage:
         self.counts = np.zeros(256, np.int64)  # pixels of each key
         self.counts[VOID] = self.mask_HW.size
         self.seconds_of: dict[int, float] = {}  # key → seconds of its edits, as they were drawn
-        self._classes, self._resolve = classes, classes.resolve()
+        self.classes, self._resolve = classes, classes.resolve()
+        self.replay_cost = 0  # pixels to draw to get here from the last snapshot
         self._undo: list[int] = []  # numbers of records
         self._redo: list[int] = []
         self._edit_ids: set[str] = set()
@@ -199,7 +201,7 @@ class LabelledImage:
     def remap(self, classes: LabelClasses) -> None:
         """Go on with other classes: keys mean what `classes` says."""
         with self.lock:
-            self._classes, self._resolve = classes, classes.resolve()
+            self.classes, self._resolve = classes, classes.resolve()
             here = np.flatnonzero(self.counts)
             if (self._resolve[here] == here).all():
                 return
@@ -207,29 +209,31 @@ class LabelledImage:
             self.drawn_HW[self.mask_HW == VOID] = 0
             self.counts = np.bincount(self._resolve, weights=self.counts, minlength=256).astype(np.int64)
 
-    def replay(self, records: Sequence[LogRecord], drawn: int = 0) -> None:
-        """Read the history from the log's records, and draw those from number `drawn` on.
+    def replay(self, drawn: int = 0) -> None:
+        """Read the history from a log that was just opened, and draw its records from number `drawn` on.
 
         Raises:
-            DataError: a record is not of this image.
+            DataError: the log cannot be read, or a record is not of this image.
         """
         with self.lock:
-            for number, record in enumerate(records):
+            for number, record in enumerate(self.log.records(drawn)):
                 self._replay_one(number, record, draw=number >= drawn)
 
-    def reload(self, log: EditLog, records: Sequence[LogRecord], classes: LabelClasses) -> None:
-        """Start over from a log that another program wrote meanwhile. Raises DataError as `replay`."""
+    def reload(self, log: EditLog, classes: LabelClasses) -> None:
+        """Start over from a log, just opened, that another program wrote meanwhile. Raises DataError as `replay`."""
         with self.lock:
             self.log = log
             self._start(self.size, classes)
-            self.replay(records)
+            self.replay()
 
     def restore(self, mask_HW: Keys, drawn_HW: NDArray[np.uint8]) -> None:
         """Take both planes from a snapshot, in place of drawing the records before it."""
         with self.lock:
-            self.mask_HW = np.ascontiguousarray(self._resolve[mask_HW])
+            self.mask_HW = np.asarray(cv2.LUT(mask_HW, self._resolve), np.uint8)
             self.drawn_HW = np.where(self.mask_HW == VOID, np.uint8(0), drawn_HW)
-            self.counts = np.bincount(self.mask_HW.ravel(), minlength=256).astype(np.int64)
+            self.counts = np.zeros(256, np.int64)
+            for row in self.mask_HW:  # bincount takes 8 bytes for each label
+                self.counts += np.bincount(row, minlength=256)
 
     def _replay_one(self, number: int, record: LogRecord, *, draw: bool) -> None:
         kind = record.header.get("kind")
@@ -280,6 +284,7 @@ class LabelledImage:
         self, window: Window, changed_hw: Mask, keys_N: NDArray[np.uint8], drawn_N: NDArray[np.uint8]
     ) -> NDArray[np.uint8]:
         """Write keys, as they were drawn, into both planes. Returns them as they are now."""
+        self.replay_cost += changed_hw.size + COST_OF_RECORD
         values_N = self._resolve[keys_N]
         mask_hw, drawn_hw = self.mask_HW[window.slices], self.drawn_HW[window.slices]
         self.counts -= np.bincount(mask_hw[changed_hw], minlength=256)
@@ -309,7 +314,7 @@ class LabelledImage:
         changed_hw = edit.patch.changed_hw & ((mask_hw != values_hw) | (drawn_hw != new_drawn_hw))
         locked = 0
         locks = np.zeros(256, np.bool_)
-        locks[[one.key for one in self._classes.classes if one.locked]] = True
+        locks[[one.key for one in self.classes.classes if one.locked]] = True
         if locks.any():
             held_hw = changed_hw & (locks[mask_hw] | locks[values_hw])
             locked = int(np.count_nonzero(held_hw))
@@ -344,7 +349,7 @@ class LabelledImage:
         used = np.unique(edit.patch.values_hw[edit.patch.changed_hw])
         strange = [*used[~known[used]].tolist(), *([] if 0 <= edit.key <= VOID and known[edit.key] else [edit.key])]
         if strange:
-            keys = ", ".join(map(str, self._classes.keys)) or "none yet"
+            keys = ", ".join(map(str, self.classes.keys)) or "none yet"
             raise UsageError(f"the edit draws key {strange[0]}, which is no class; the keys are {keys}.")
 
 

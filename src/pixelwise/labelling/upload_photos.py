@@ -25,7 +25,7 @@ def add_photo(workspace: Workspace, name: str, data: bytes) -> Photo:
 
     Raises:
         UsageError: the photos are those of a folder.
-        ImageError: it is no image that can be read.
+        ImageError: it cannot be read as an image.
         OutputError: it cannot be written.
     """
     if workspace.photos_root is not None:

@@ -19,6 +19,7 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -49,6 +50,7 @@ from pixelwise.labelling.labelling_folder import (
     write_classes,
     write_photos,
 )
+from pixelwise.labelling.mask_snapshots import draw_log, keep_snapshot
 from pixelwise.labelling.photo_list import FoundPhotos, Photo, bands_of_photos, found_one
 from pixelwise.records import VOID, Raster
 
@@ -221,8 +223,8 @@ class Workspace(ClassOperations):
         return self._log_path(image_id).exists() or self._saver.holds(image_id)
 
     def proposal_path(self, image_id: str) -> Path:
-        """Where the model's labels of a photo are, for `stored_proposals`."""
-        return self.inside / "proposals" / f"{image_id}.bin"
+        """Where the model's labels of a photo are."""
+        return self.inside / "proposals" / f"{image_id}.proposal"
 
     def set_done(self, image_id: str, done: bool) -> None:
         """Say that an image is labelled completely, or not yet. Raises OutputError."""
@@ -314,18 +316,11 @@ class Workspace(ClassOperations):
             size = path.stat().st_size if path.exists() else 0
             if image.log.pending or size == image.log.size:
                 return
-            log, records, _ = open_log(path, image.log.image)
-            image.reload(log, records, self.classes)
+            image.reload(image.log.reopened(), self.classes)
 
     def _load(self, image_id: str) -> LabelledImage:
         photo, path = self.photo(image_id), self._log_path(image_id)
-        header = {"kind": "image", "name": photo.name, "part": photo.part}
-        log, records, tail = open_log(path, header)
-        if tail.lost and not self.read_only:
-            self.locks.hold_file(image_id, self.user)  # nobody else writes it just now
-            log, records, tail = open_log(path, header)
-            if tail.lost:
-                self.notes.append(cut(path, tail))
+        log = open_log(path, {"kind": "image", "name": photo.name, "part": photo.part})
         if log.size:
             size = int(log.image["height"]), int(log.image["width"])
             require_same_size(photo, size)
@@ -333,11 +328,22 @@ class Workspace(ClassOperations):
             size = image_size_of(photo.sample)
             log.image |= {"height": size[0], "width": size[1]}
         image = LabelledImage(image_id, size, log, self.classes, self)
-        image.replay(records)
+        draw_log(image, self._snapshot_path(image_id))
+        if image.log.tail.lost and not self.read_only:
+            self._cut(image)
         return image
+
+    def _cut(self, image: LabelledImage) -> None:
+        """Cut a torn end off a log, unless another program is just writing it."""
+        with suppress(LabelLockedError):
+            self.locks.hold_file(image.id, self.user)
+            image.reload(image.log.reopened(), self.classes)
+            if image.log.tail.lost:
+                self.notes.append(cut(image.log.path, image.log.tail))
 
     def _derive(self, image: LabelledImage) -> None:
         self._derived.write(image, self.photo(image.id), self.bands, self.classes)
+        keep_snapshot(self._snapshot_path(image.id), image)
 
     def _release_lapsed(self) -> None:
         for image_id in self.locks.lapsed():
@@ -347,6 +353,9 @@ class Workspace(ClassOperations):
     def _too_many(self) -> bool:
         total = sum(2 * image.mask_HW.size for image in self._recent.values())
         return len(self._recent) > MOST_OPEN or total > MOST_OPEN_BYTES
+
+    def _snapshot_path(self, image_id: str) -> Path:
+        return self.inside / "snapshots" / f"{image_id}.bin"
 
     def _log_path(self, image_id: str) -> Path:
         return self.inside / "edits" / f"{image_id}.log"
