@@ -106,6 +106,7 @@ def test_masks_that_cannot_be_written_do_not_stop_edits(photos: Path, monkeypatc
 def test_a_folder_that_vanishes_and_comes_back(photos: Path, tmp_path: Path) -> None:
     with Workspace.open(photos, classes=("sky",)) as workspace:
         image = workspace.opened(workspace.photos()[0].id)
+        workspace.locks.acquire(image.id, "page", "Ada")
         image.apply(stroke("1", 0, 0, 0, 9, 9))
         workspace.flush()
         away = tmp_path / "away"
@@ -126,9 +127,12 @@ def test_a_folder_that_vanishes_and_comes_back(photos: Path, tmp_path: Path) -> 
 def test_closing_says_what_was_not_saved(photos: Path, tmp_path: Path) -> None:
     workspace = Workspace.open(photos, classes=("sky",))
     image = workspace.opened(workspace.photos()[0].id)
+    workspace.locks.acquire(image.id, "page", "Ada")
     image.apply(stroke("1", 0, 0, 0, 9, 9))
     workspace.flush()
     workspace.out.rename(tmp_path / "away")
+    with pytest.raises(OutputError, match="not there any more"):
+        workspace.locks.acquire(workspace.photos()[1].id, "page", "Ada")
     image.apply(stroke("2", 0, 20, 0, 9, 9))
     with pytest.raises(OutputError, match="cannot be saved"):
         workspace.close()

@@ -32,6 +32,8 @@ class BackgroundSaving:
         self._to_log: dict[str, LabelledImage] = {}
         self._to_derive: dict[str, LabelledImage] = {}
         self._saving = 0  # threads at work
+        self._logging: set[str] = set()  # images that they save
+        self._deriving: set[str] = set()
         self._stopping = False
         self._threads = [
             threading.Thread(target=self._run, args=(self._save_logs, self._logs_wait), name="label-logs", daemon=True),
@@ -51,7 +53,8 @@ class BackgroundSaving:
     def holds(self, image_id: str) -> bool:
         """Whether an image is not saved completely yet."""
         with self._work:
-            return bool(self._saving) or image_id in self._to_log or image_id in self._to_derive
+            waiting = image_id in self._to_log or image_id in self._to_derive
+            return waiting or image_id in self._logging or image_id in self._deriving
 
     @property
     def delayed(self) -> PixelwiseError | None:
@@ -113,6 +116,7 @@ class BackgroundSaving:
     def _save_logs(self) -> None:
         with self._work:
             images, self._to_log = self._to_log, {}
+            self._logging = set(images)
         failure, unsaved = None, {}
         for image in images.values():
             try:
@@ -123,6 +127,7 @@ class BackgroundSaving:
         with self._work:
             self._to_derive |= {image_id: image for image_id, image in images.items() if image_id not in unsaved}
             self._to_log = {**unsaved, **self._to_log}
+            self._logging.clear()
             self.failure = failure
 
     def _save_mask(self) -> None:
@@ -132,20 +137,23 @@ class BackgroundSaving:
             image = None if self.failure else next(free, None) or next(iter(self._to_derive.values()), None)
             if image is not None:
                 self._to_derive.pop(image.id)
+                self._deriving.add(image.id)
         if image is not None:
             self._derive_one(image)
         self._tick()
 
     def _derive_one(self, image: LabelledImage) -> None:
+        failure: PixelwiseError | None = None
         try:
             self._derive(image)
         except Exception as error:
-            with self._work:
-                self._stuck[image.id] = error if isinstance(error, PixelwiseError) else as_output_error(error)
+            failure = error if isinstance(error, PixelwiseError) else as_output_error(error)
+        with self._work:
+            self._deriving.clear()
+            self._stuck.pop(image.id, None)
+            if failure is not None:
+                self._stuck[image.id] = failure
                 self._to_derive.setdefault(image.id, image)  # at the end: others are not kept waiting by it
-        else:
-            with self._work:
-                self._stuck.pop(image.id, None)
 
 
 def as_output_error(error: Exception) -> OutputError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,8 +109,7 @@ class DerivedFiles:
         Raises:
             OutputError: labels.jsonl cannot be read or written.
         """
-        labels_journal.cut_torn_line(self.out, self._lines_lock)
-        lines = labels_journal.lines_by_image(self.out / labels_journal.FILE_NAME)
+        lines = self._line_counts()
         found, miscounted = [], set()
         for path in sorted(self.edits.glob("*.log")):
             image_id = path.stem
@@ -122,15 +121,37 @@ class DerivedFiles:
             masked = is_file(mask_path(self.out, photos[image_id]))
             if image_id in miscounted or path.stat().st_size != state.log_bytes or masked != (state.labelled > 0):
                 found.append(image_id)
-        if miscounted:
-            labels_journal.rewrite(
-                self.out,
-                self._lines_lock,
-                lambda row: None if row.get("id") in miscounted else labels_journal.again(row),
-            )
+        self._leave_out(miscounted)
+        return found
+
+    def reread(self, image_id: str, log_bytes: int) -> None:
+        """Read the state of an image that another program may have labelled, and been killed at that.
+
+        Args:
+            log_bytes: the size of its log.
+
+        Raises:
+            OutputError: labels.jsonl cannot be read or written.
+        """
+        with self._lock:
+            self._states[image_id] = read_state(self.folder / f"{image_id}.json")
+        state = self.state(image_id)
+        if state.log_bytes != log_bytes and self._line_counts().get(image_id, 0) != state.lines:
+            self._leave_out({image_id})
+
+    def _line_counts(self) -> dict[str, int]:
+        labels_journal.cut_torn_line(self.out, self._lines_lock)
+        return labels_journal.lines_by_image(self.out / labels_journal.FILE_NAME)
+
+    def _leave_out(self, miscounted: Set[str]) -> None:
+        """Take the lines of images out, to be written again. Raises OutputError."""
+        if not miscounted:
+            return
+        labels_journal.rewrite(
+            self.out, self._lines_lock, lambda row: None if row.get("id") in miscounted else labels_journal.again(row)
+        )
         with self._lock:
             self._states |= {image_id: replace(self.state(image_id), lines=0) for image_id in miscounted}
-        return found
 
     def _keep(self, image_id: str, state: ImageState) -> None:
         write_state(self.folder / f"{image_id}.json", state)

@@ -29,6 +29,7 @@ from pixelwise.images.png_inflate import isal_zlib
 MAGIC = b"PixelwiseEdits1\n"
 FRAME = struct.Struct("<III")
 MOST_HEADER, MOST_PAYLOAD = 1 << 16, 1 << 30  # bytes: more is damage
+DAMAGED = zlib.error if isal_zlib is None else isal_zlib.error
 WRITE_ONLY = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
@@ -69,10 +70,10 @@ def deflated(data: bytes) -> bytes:
 
 def inflated(payload: bytes, most: int) -> bytes:
     """The content of a payload. Raises DataError: not zlib, or more than `most` bytes."""
-    unpacker = zlib.decompressobj()
+    unpacker = zlib.decompressobj() if isal_zlib is None else isal_zlib.decompressobj()
     try:
-        data = unpacker.decompress(payload, most + 1)
-    except zlib.error as error:
+        data = bytes(unpacker.decompress(payload, most + 1))
+    except DAMAGED as error:
         raise DataError(f"the payload of an edit cannot be read ({error}).") from error
     if len(data) > most or not unpacker.eof:
         raise DataError(f"the payload of an edit is not of at most {most:,} bytes.")

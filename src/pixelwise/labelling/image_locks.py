@@ -88,6 +88,10 @@ class ImageLocks:
             if image_id in self._files:
                 return False
             path = self.folder / image_id
+            if not self.folder.is_dir():
+                raise OutputError(
+                    f"{shown(self.folder)}: the labelling folder is not there any more. Bring it back, or mount its disk."
+                )
             try:
                 file = hold(path)
                 if file is None:

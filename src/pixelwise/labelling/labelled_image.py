@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import DataError, UsageError
 from pixelwise.images.files import shown
+from pixelwise.images.image_files import counted_ids
 from pixelwise.labelling.edit_log import EditLog, LogRecord, deflated, inflated
 from pixelwise.labelling.label_classes import LabelClasses
 from pixelwise.labelling.patch import Keys, Mask, Patch, Window
@@ -232,8 +233,7 @@ class LabelledImage:
             self.mask_HW = np.asarray(cv2.LUT(mask_HW, self._resolve), np.uint8)
             self.drawn_HW = np.where(self.mask_HW == VOID, np.uint8(0), drawn_HW)
             self.counts = np.zeros(256, np.int64)
-            for row in self.mask_HW:  # bincount takes 8 bytes for each label
-                self.counts += np.bincount(row, minlength=256)
+            self._count(self.mask_HW, 1)
 
     def _replay_one(self, number: int, record: LogRecord, *, draw: bool) -> None:
         kind = record.header.get("kind")
@@ -287,11 +287,15 @@ class LabelledImage:
         self.replay_cost += changed_hw.size + COST_OF_RECORD
         values_N = self._resolve[keys_N]
         mask_hw, drawn_hw = self.mask_HW[window.slices], self.drawn_HW[window.slices]
-        self.counts -= np.bincount(mask_hw[changed_hw], minlength=256)
-        self.counts += np.bincount(values_N, minlength=256)
+        self._count(mask_hw[changed_hw], -1)
+        self._count(values_N, 1)
         mask_hw[changed_hw] = values_N
         drawn_hw[changed_hw] = np.where(values_N == VOID, np.uint8(0), drawn_N)
         return values_N
+
+    def _count(self, keys: NDArray[np.uint8], times: int) -> None:
+        present, numbers = counted_ids(keys)
+        self.counts[present] += times * numbers
 
     def _note(self, header: Mapping[str, Any], number: int | None = None) -> None:
         """Add an edit to what can be undone, and its time."""
@@ -346,7 +350,7 @@ class LabelledImage:
             raise UsageError(f"the edit took {edit.seconds} seconds; expected 0 to {LONGEST_SECONDS:,.0f}.")
         known = self._resolve != VOID
         known[VOID] = True
-        used = np.unique(edit.patch.values_hw[edit.patch.changed_hw])
+        used, _ = counted_ids(edit.patch.values_hw[edit.patch.changed_hw])
         strange = [*used[~known[used]].tolist(), *([] if 0 <= edit.key <= VOID and known[edit.key] else [edit.key])]
         if strange:
             keys = ", ".join(map(str, self.classes.keys)) or "none yet"

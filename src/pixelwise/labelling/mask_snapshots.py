@@ -21,7 +21,7 @@ from pixelwise.labelling.edit_log import LogEntry, deflated, inflated
 from pixelwise.labelling.labelled_image import LabelledImage
 from pixelwise.labelling.patch import Keys
 
-WORTH = 100_000_000  # pixels to draw again; fewer take less than a second
+WORTH = 20_000_000  # pixels to draw again; fewer take a fraction of a second
 
 
 @dataclass(frozen=True)

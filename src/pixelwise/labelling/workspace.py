@@ -309,14 +309,15 @@ class Workspace(ClassOperations):
 
     def _reload_if_other(self, image: LabelledImage, *, held: bool = False) -> None:
         """Read an image's log again where another program has added to it."""
-        path = self._log_path(image.id)
         if not held and self.locks.holds_file(image.id):
             return
+        path = self._log_path(image.id)
         with image.lock:
             size = path.stat().st_size if path.exists() else 0
-            if image.log.pending or size == image.log.size:
-                return
-            image.reload(image.log.reopened(), self.classes)
+            if size != image.log.size and not image.log.pending:
+                image.reload(image.log.reopened(), self.classes)
+        if held:
+            self._derived.reread(image.id, size)
 
     def _load(self, image_id: str) -> LabelledImage:
         photo, path = self.photo(image_id), self._log_path(image_id)
