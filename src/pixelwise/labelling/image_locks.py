@@ -89,9 +89,7 @@ class ImageLocks:
                 return False
             path = self.folder / image_id
             if not self.folder.is_dir():
-                raise OutputError(
-                    f"{shown(self.folder)}: the labelling folder is not there any more. Bring it back, or mount its disk."
-                )
+                raise OutputError(f"{shown(self.folder)}: the labelling folder is not there any more. Bring it back.")
             try:
                 file = hold(path)
                 if file is None:
