@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,48 +12,23 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from serving import unpack
+from serving import OTHER_TAB, TAB, address_of, edit_body, labelling, make_photos, unpack
 from test_rest import agrees, outline
 
 from conftest import picture
 from pixelwise.server.app import create_app
 from pixelwise.server.server_settings import ServerSettings
 
-TAB, OTHER_TAB = {"client": "tab-1"}, {"client": "tab-2"}
-
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three photos, one of them broken."""
-    folder = tmp_path / "photos"
-    (folder / "yard").mkdir(parents=True)
-    Image.fromarray(picture(1, 70, 110)).save(folder / "a.png")
-    Image.fromarray(picture(2, 70, 110)).save(folder / "yard/b.jpg")
-    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing else")
-    return folder
+    return make_photos(tmp_path / "photos")
 
 
 @pytest.fixture
 def label_client(served_model: Any, tmp_path: Path, photos: Path) -> Iterator[TestClient]:
-    """Asks a server that has the photos open, with the classes road and sky."""
-    app = create_app(served_model, ServerSettings(runs=tmp_path / "runs", token="sesame", wait_s=120.0))
-    with TestClient(app, base_url="http://127.0.0.1", headers={"Authorization": "Bearer sesame"}) as client:
-        opened = client.post("/v1/label/open", json={"folder": str(photos), "classes": ["road", "sky"]})
-        assert opened.status_code == 200, opened.text
+    with labelling(served_model, photos, tmp_path / "runs") as client:
         yield client
-
-
-def address_of(client: TestClient, name: str) -> str:
-    rows = client.get("/v1/label/images").json()["images"]
-    return f"/v1/label/images/{next(row['id'] for row in rows if row['name'] == name)}"
-
-
-def edit(values: np.ndarray[Any, Any], x: int = 0, y: int = 0, **more: Any) -> bytes:
-    """The body of an edit that changes all pixels of a rectangle."""
-    h, w = values.shape
-    header = {"client": "tab-1", "edit_id": "e1", "tool": "brush", "key": 0, "seconds": 1.5, "source": "person"}
-    text = json.dumps({**header, "x": x, "y": y, "w": w, "h": h, **more}).encode()
-    return struct.pack("<I", len(text)) + text + values.astype(np.uint8).tobytes() + b"\1" * values.size
 
 
 def test_everything_below_label_needs_the_token(served_model: Any, tmp_path: Path) -> None:
@@ -111,7 +84,7 @@ def test_what_is_drawn_comes_back_and_can_be_undone(label_client: TestClient, ph
     place = address_of(label_client, "a.png")
     label_client.post(f"{place}/open", json=TAB)
     values = np.arange(12).reshape(3, 4) % 2
-    body = edit(values, 5, 6)
+    body = edit_body(values, 5, 6)
     first = label_client.post(f"{place}/edits", content=gzip.compress(body), headers={"Content-Encoding": "gzip"})
     assert first.json()["undo"] == 1
     assert label_client.post(f"{place}/edits", content=body).json()["version"] == first.json()["version"]
@@ -169,7 +142,7 @@ def test_a_photo_is_locked_for_others(label_client: TestClient) -> None:
         refused = label_client.post(f"{place}/{path}", json=body)
         assert refused.status_code == 409
         assert refused.json()["error"]["kind"] == "label-locked"
-    assert label_client.post(f"{place}/edits", content=edit(np.zeros((1, 1)), client="tab-2")).status_code == 409
+    assert label_client.post(f"{place}/edits", content=edit_body(np.zeros((1, 1)), client="tab-2")).status_code == 409
     row = label_client.get("/v1/label/images?search=a.png").json()["images"][0]
     assert row["locked_by"] == label_client.get("/v1/label").json()["user"]
     label_client.post(f"{place}/close", json=TAB)
@@ -182,15 +155,15 @@ def test_a_photo_is_locked_for_others(label_client: TestClient) -> None:
     [
         (b"", 422, "0 bytes"),
         (b"\xff\xff\xff\xff{}", 422, "header"),
-        (edit(np.zeros((2, 2)))[:-1], 422, "but it has"),
-        (edit(np.zeros((2, 2)), w=40_000, h=40_000), 413, "limit"),
-        (edit(np.zeros((2, 2)), w=10**12), 413, "limit"),
-        (edit(np.zeros((2, 2)), seconds=float("inf")), 422, "seconds"),
-        (edit(np.zeros((2, 2)), x=-1), 422, "x"),
-        (edit(np.zeros((2, 2)), x=109), 422, "image"),
-        (edit(np.full((2, 2), 7)), 422, "key 7"),
-        (edit(np.zeros((2, 2)), source="imported"), 422, "source"),
-        (edit(np.zeros((1, 1)))[:-1] + b"\2", 422, "0 and 1"),
+        (edit_body(np.zeros((2, 2)))[:-1], 422, "but it has"),
+        (edit_body(np.zeros((2, 2)), w=40_000, h=40_000), 413, "limit"),
+        (edit_body(np.zeros((2, 2)), w=10**12), 413, "limit"),
+        (edit_body(np.zeros((2, 2)), seconds=float("inf")), 422, "seconds"),
+        (edit_body(np.zeros((2, 2)), x=-1), 422, "x"),
+        (edit_body(np.zeros((2, 2)), x=109), 422, "image"),
+        (edit_body(np.full((2, 2), 7)), 422, "key 7"),
+        (edit_body(np.zeros((2, 2)), source="imported"), 422, "source"),
+        (edit_body(np.zeros((1, 1)))[:-1] + b"\2", 422, "0 and 1"),
     ],
 )
 def test_a_damaged_edit_changes_nothing(label_client: TestClient, body: bytes, status: int, told: str) -> None:
@@ -217,7 +190,7 @@ def test_a_gzip_bomb_is_refused(label_client: TestClient) -> None:
 def test_classes_grow_and_labels_are_copied(label_client: TestClient) -> None:
     first, second = address_of(label_client, "a.png"), address_of(label_client, "yard/b.jpg")
     label_client.post(f"{first}/open", json=TAB)
-    label_client.post(f"{first}/edits", content=edit(np.ones((4, 4)), 10, 10, key=1))
+    label_client.post(f"{first}/edits", content=edit_body(np.ones((4, 4)), 10, 10, key=1))
     grown = label_client.post(f"{first}/morph", json={**TAB, "operation": "grow", "key": 1, "amount": 2})
     header, (values, changed, drawn) = unpack(grown.content)
     assert header["undo"] == 2
@@ -243,7 +216,7 @@ def test_examples_are_what_is_answered(label_client: TestClient) -> None:
     for end in ("open", "state"):
         real = label_client.post(f"{place}/{end}", json=bodies[end])
         agrees(outline(examples["post", f"/v1/label/images/{{image}}/{end}"]), outline(real.json()), end)
-    real = label_client.post(f"{place}/edits", content=edit(np.zeros((1, 1))))
+    real = label_client.post(f"{place}/edits", content=edit_body(np.zeros((1, 1))))
     agrees(outline(examples["post", "/v1/label/images/{image}/edits"]), outline(real.json()), "edits")
     for path in ("/v1/label", "/v1/label/images"):
         agrees(outline(examples["get", path]), outline(label_client.get(path).json()), path)

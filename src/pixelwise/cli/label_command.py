@@ -16,6 +16,7 @@ def label(
     photos: Annotated[Path | None, typer.Argument(metavar="[PHOTOS]", help="Folder of images, or a dataset whose masks are taken as first labels; never changed. [default: the page asks]")] = None,
     out: Annotated[Path | None, typer.Option(metavar="LABELS", help="Folder for masks and copies of labelled images: a dataset for `pixelwise train`. Opened again if it exists. [default: PHOTOS-labels, beside PHOTOS]")] = None,
     classes: Annotated[str | None, typer.Option(metavar="NAME[,NAME…]", help="Classes of a new labelling folder. [default: those of PHOTOS if it is a dataset; the page adds others]")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Model that assists and labels photos in advance: a bundle (.onnx), a run directory, or a built-in model. [default: the last one chosen on the page]")] = None,
     user: Annotated[str | None, typer.Option(metavar="NAME", help="Name in labels.jsonl, and for others who label in the same folder. [default: this account's]")] = None,
     host: Host = "127.0.0.1",
     port: Port = 8000,
@@ -42,5 +43,5 @@ def label(
         runs=runs or ServerSettings().runs,
     )  # fmt: skip
     names = tuple(name.strip() for name in (classes or "").split(",") if name.strip())
-    options = LabellingOptions(photos, out, names, user, keeps_runs=runs is None)
-    serve("street", settings, threads=threads, engine=engine, ready=announcing(open_page), labels=options)
+    options = LabellingOptions(photos, out, names, model is not None, user, keeps_runs=runs is None)
+    serve(model or "street", settings, threads=threads, engine=engine, ready=announcing(open_page), labels=options)

@@ -28,12 +28,21 @@ from pixelwise.server.openapi_examples import add_examples
 from pixelwise.server.page_files import PageFiles
 from pixelwise.server.request_queue import ClientGone, RequestQueue
 from pixelwise.server.routes import health_routes, page_routes, predict_routes, run_routes
-from pixelwise.server.routes.label import label_folder_routes, label_image_routes
+from pixelwise.server.routes.label import (
+    label_assistant_routes,
+    label_class_routes,
+    label_folder_routes,
+    label_image_routes,
+    label_training_routes,
+)
 from pixelwise.server.run_list import Runs
 from pixelwise.server.security import RequestGuard
 from pixelwise.server.server_settings import ServerSettings
 from pixelwise.server.server_state import State
 
+LABEL_ROUTES = (
+    label_folder_routes, label_image_routes, label_assistant_routes, label_class_routes, label_training_routes,
+)  # fmt: skip
 ABOUT = """Label every pixel of an image, and see why. Every error has the form
 `{"error": {"kind": "…", "message": "…", "remedy": "…"}}`. A server that is full answers 503 with `Retry-After`."""
 
@@ -60,7 +69,7 @@ def create_app(
     queue = RequestQueue(settings.workers, settings.queue, settings.wait_s, settings.decoders)
     memory = ImageMemory(settings.remembered, settings.max_pixels + 20_000_000)
     decoders = DecoderPool(settings.decoders, settings)
-    labelling = LabellingState(labels or LabellingOptions(), models)
+    labelling = LabellingState(labels or LabellingOptions(), models, lambda: queue.taken > 0)
     arriving = ArrivingBodies(settings.arriving_bytes)
     state = State(settings, models, runs, queue, decoders, arriving, memory, Monitor(), labelling)
 
@@ -80,7 +89,7 @@ def create_app(
         openapi_url="/v1/openapi.json",
     )  # fmt: skip
     app.state.pixelwise = state
-    for routes in (predict_routes, page_routes, run_routes, label_folder_routes, label_image_routes, health_routes):
+    for routes in (predict_routes, page_routes, run_routes, *LABEL_ROUTES, health_routes):
         app.include_router(routes.router)
     PageFiles().add_to(app)
     describe = app.openapi

@@ -11,7 +11,7 @@ FOLDER = {
     "classes": [ROAD], "counts": {"untouched": 48, "started": 1, "done": 1, "model": 0}, "seconds": 184.5,
     "assistant": {"model": "", "click_model": False, "ready": True, "waiting": 0, "total": 0, "failed": []},
     "bands": BANDS,
-    "notes": [], "failure": "", "can_train": True,
+    "notes": [], "failure": "", "importing": None, "alike": [], "can_train": True,
 }  # fmt: skip
 PHOTO = {
     "id": "fa27ddc7abeb", "name": "yard/001.jpg", "width": 4000, "height": 3000, "state": "started", "labelled": 0.12,
@@ -34,6 +34,20 @@ JSON: dict[tuple[str, str], Any] = {
     ("post", f"{IMAGE}/close"): {"id": "fa27ddc7abeb"},
     ("post", f"{IMAGE}/edits"): PROGRESS,
     ("post", f"{IMAGE}/state"): {"state": "done"},
+    ("post", f"{IMAGE}/path"): {"points": [[5, 9], [6, 9], [7, 10]]},
+    ("post", "/v1/label/classes"): {"classes": [ROAD], "images": 0, "pixels": 0},
+    ("get", "/v1/label/classes/{key}/use"): {"images": 2, "pixels": 51234},
+    ("post", "/v1/label/upload"): {"id": "fa27ddc7abeb"},
+    ("post", "/v1/label/import"): {
+        "images": 12, "pixels": 9123456, "skipped": ["b/7.png: no photo has this name"], "new_classes": ["kerb"],
+    },
+    ("post", "/v1/label/export"): {"written": 12},
+    ("post", "/v1/label/train"): {"run": "labels-1"},
+    ("post", "/v1/label/assistant"): FOLDER,
+    ("get", "/v1/label/curve"): {
+        "points": [{"run": "labels-1", "images": 10, "minutes": 21.5, "miou": 0.61}],
+        "forecast": {"images": 40, "more_images": 10, "miou": 0.74, "gain": 0.02, "low": 0.72, "high": 0.77},
+    },
 }  # fmt: skip
 
 OTHER: dict[tuple[str, str], dict[str, str]] = {
@@ -44,4 +58,10 @@ OTHER: dict[tuple[str, str], dict[str, str]] = {
     ("post", f"{IMAGE}/redo"): {PACKED: PATCH},
     ("post", f"{IMAGE}/morph"): {PACKED: PATCH},
     ("post", f"{IMAGE}/copy-from"): {PACKED: PATCH},
+    ("post", f"{IMAGE}/propose"): {
+        PACKED: '{"window": {"x": 0, …}, "least_sure": {…}, "source": "assistant", …, "arrays": [{…}, {…}]} …'
+    },
+    ("post", f"{IMAGE}/superpixels"): {
+        PACKED: '{"window": {"x": 0, …}, "arrays": [{"dtype": "uint16", "shape": [480, 640], …}]} …'
+    },
 }

@@ -9,7 +9,15 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from pixelwise.errors import ImageError, LabelLockedError, OutputError, PixelwiseError, UsageError
+from pixelwise.errors import (
+    BundleError,
+    DataError,
+    ImageError,
+    LabelLockedError,
+    OutputError,
+    PixelwiseError,
+    UsageError,
+)
 from pixelwise.server.error_responses import RequestError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -37,11 +45,15 @@ def as_request_error(error: PixelwiseError) -> RequestError:
         return RequestError(409, "label-locked", message, "Choose another image, or wait.")
     if isinstance(error, OutputError):
         return output_error(error, message)
+    if isinstance(error, BundleError):
+        return RequestError(500, "model-failed", message, "Choose another model.")
     if isinstance(error, ImageError):
         return RequestError(422, "photo-unreadable", message, "Save the photo again, and reload the page.")
     if isinstance(error, UsageError):
         return RequestError(422, "request-invalid", message, "See /docs.")
-    return RequestError(500, "label-damaged", message, "Restore the file from a backup.")
+    if isinstance(error, DataError):
+        return RequestError(422, "label-data-invalid", message, "Repair or remove the file.")
+    return RequestError(500, "failed", message, "See the server's log.")
 
 
 def output_error(error: OutputError, message: str) -> RequestError:

@@ -5,8 +5,10 @@ Shapes: H, W height and width in pixels; N bands.
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,28 @@ from typing import Any
 from pixelwise.datasets.read_sample import sample_facts
 from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.images.files import Refusal, real_path, shown
+from pixelwise.labelling.assistant import Proposal
 from pixelwise.labelling.class_operations import ImageStatus
+from pixelwise.labelling.edge_path import EdgePaths
+from pixelwise.labelling.encoder_features import FeatureSession
 from pixelwise.labelling.labelling_folder import places
+from pixelwise.labelling.patch import Window
 from pixelwise.labelling.photo_list import Photo
 from pixelwise.labelling.workspace import Workspace, login_name
+from pixelwise.records import Bands, Raster
 from pixelwise.server.error_responses import RequestError
-from pixelwise.server.labelling.image_pyramid import ImagePyramid
+from pixelwise.server.labelling.image_pyramid import ImagePyramid, display_bands
+from pixelwise.server.labelling.import_dataset_masks import ImportFirst
+from pixelwise.server.labelling.label_assistant import ChosenModel, LabelAssistant, keys_of, require_useful
+from pixelwise.server.labelling.label_training import labels_of
 from pixelwise.server.labelling.photo_pictures import for_display, thumbnail
 from pixelwise.server.labelling.pyramid_cache import PyramidCache, ThumbnailCache
-from pixelwise.server.model_cache import ModelCache
+from pixelwise.server.model_cache import MAIN, ModelCache
+from pixelwise.server.responses import ranges_of
 
 MAX_PIXELS = 64_000_000  # of an image to label
+ANCHORS = 4  # of paths along edges
+UPLOADED = "labels"  # the folder of labels of uploaded photos
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,7 @@ class LabellingOptions:
     photos: Path | None = None
     out: Path | None = None
     classes: tuple[str, ...] = ()
+    with_model: bool = False  # the server's own model assists
     user: str | None = None
     keeps_runs: bool = False  # trainings are kept in the labelling folder
 
@@ -54,8 +68,16 @@ class PhotoSizes:
 class LabellingState:
     """The open labelling folder; none at first. Thread-safe."""
 
-    def __init__(self, options: LabellingOptions, models: ModelCache) -> None:
-        self.options, self.models = options, models
+    def __init__(self, options: LabellingOptions, models: ModelCache, is_busy: Callable[[], bool]) -> None:
+        """
+        Args:
+            is_busy: whether a person waits for the server: work in the background then pauses.
+        """
+        self.options, self.models, self.is_busy = options, models, is_busy
+        self.features = FeatureSession()
+        self._assistant: LabelAssistant | None = None
+        self.importing: ImportFirst | None = None
+        self._paths: OrderedDict[tuple[str, tuple[int, int]], EdgePaths] = OrderedDict()
         self.lock = threading.RLock()
         self.workspace: Workspace | None = None
         self.pyramids, self.thumbnails = PyramidCache(), ThumbnailCache()
@@ -65,9 +87,7 @@ class LabellingState:
     def opened(self) -> Workspace:
         """The folder. Raises RequestError: none is open."""
         if self.workspace is None:
-            raise RequestError(
-                409, "label-nothing-open", "No folder of photos is open.", "Open one first: POST /v1/label/open."
-            )
+            raise nothing_open()
         return self.workspace
 
     @property
@@ -92,15 +112,73 @@ class LabellingState:
             self.thumbnails.clear()
             self.sizes = PhotoSizes()
             self.workspace = workspace
+            self._paths.clear()
             if self.options.keeps_runs:
                 self.models.runs.move_to(workspace.inside / "runs")
                 self.models.forget_runs()
+            self._assistant = LabelAssistant(workspace, self.features, self.is_busy)
+            if self.options.with_model and not workspace.classes.classes and not workspace.read_only:
+                own = self.models.main.model.classes
+                for name, colour in zip(own.names, own.colours, strict=True):
+                    workspace.add_class(name, colour)
+            self.importing = ImportFirst(workspace)
+            self.importing.start()
+            self.choose_first()
             return workspace
+
+    def opened_or_new(self) -> Workspace:
+        """The folder; a new one for uploaded photos, in the current folder, where none is open."""
+        with self.lock:
+            if self.workspace is None:
+                self.open(None, self.options.out or free_folder(Path.cwd() / UPLOADED), self.options.classes)
+            return self.opened
+
+    def photos_changed(self) -> None:
+        """Photos were added."""
+        self.assistant.look_again()
+
+    @property
+    def assistant(self) -> LabelAssistant:
+        """Raises RequestError: no folder is open."""
+        if self._assistant is None:
+            raise nothing_open()
+        return self._assistant
+
+    def choose_first(self) -> None:
+        """The model that the server was started with assists, or the run that did last; else none."""
+        run = MAIN if self.options.with_model else self.assistant.remembered()
+        try:
+            self.choose(run, remember=False)
+        except RequestError as error:
+            self.opened.notes.append(f"The model {shown(run)} does not assist: {error.message}")
+            self.choose("", remember=False)
+
+    def choose(self, name: str, *, remember: bool = True) -> None:
+        """Assist with a run's model, with the server's own ("main"), or with none ("").
+
+        Raises:
+            RequestError: there is no such model, or it shares no class or has other bands.
+        """
+        with self.lock:
+            chosen = None
+            if name:
+                model = self.models.get(name).model
+                recorded = labels_of(self.models.runs, name, str(real_path(self.opened.out))) if name != MAIN else {}
+                keys = keys_of(model, self.opened, recorded.get("keys"))
+                require_useful(model, self.opened, keys)
+                chosen = ChosenModel(name, model, keys)
+            self.assistant.choose(chosen)
+            if remember:
+                self.assistant.remember(name)
 
     def close(self) -> None:
         """Save everything. Raises OutputError."""
         with self.lock:
-            workspace, self.workspace = self.workspace, None
+            if self._assistant is not None:
+                self._assistant.stop()
+            if self.importing is not None:
+                self.importing.stop()
+            workspace, self.workspace, self._assistant, self.importing = self.workspace, None, None, None
             if workspace is not None:
                 workspace.close()
 
@@ -125,6 +203,33 @@ class LabellingState:
             raise RequestError(422, "photo-unreadable", found, "Save the photo again, and reload the page.")
         return found
 
+    def propose(self, image_id: str, window: Window) -> tuple[int, Proposal]:
+        """Labels for a window, and the version of the labels that they follow from."""
+        workspace, assistant = self.opened, self.assistant
+        pyramid = self.pyramid(image_id)
+        version, keys_HW, drawn_HW = workspace.opened(image_id).planes()
+        return version, assistant.propose(image_id, self.for_model(image_id, pyramid), (keys_HW, drawn_HW), window)
+
+    def for_model(self, image_id: str, pyramid: ImagePyramid) -> tuple[Raster, Bands]:
+        """The photo in the bands that models of this folder take, with the range of its values. Raises ImageError."""
+        workspace = self.opened
+        if pyramid.bands.names == workspace.bands.names:
+            return pyramid.pixels, pyramid.bands
+        pixels = workspace.raster(image_id)
+        return pixels, display_bands(workspace.bands.names, pixels, ranges_of(pixels))
+
+    def paths(self, image_id: str, anchor: tuple[int, int]) -> EdgePaths:
+        """The paths from an anchor. Those of the last few are kept: the first one takes the longest."""
+        pixels = self.pyramid(image_id).pixels
+        key = image_id, anchor
+        with self.lock:
+            if key not in self._paths:
+                self._paths[key] = EdgePaths(pixels, anchor)
+            self._paths.move_to_end(key)
+            while len(self._paths) > ANCHORS:
+                self._paths.popitem(last=False)
+            return self._paths[key]
+
     def thumbnail(self, image_id: str) -> bytes:
         """A small JPEG. Raises RequestError: the photo cannot be read."""
         photo = self.photo(image_id)
@@ -146,9 +251,21 @@ class LabellingState:
         height, width = (None, None) if isinstance(size, str) else size
         return {
             "id": photo.id, "name": shown(photo.name), "width": width, "height": height, "state": status.state,
-            "labelled": status.labelled, "seconds": round(status.seconds, 1), "worth": None, "disagreement": None,
+            "labelled": status.labelled, "seconds": round(status.seconds, 1),
             "locked_by": self.opened.locks.holder(photo.id), "error": size if isinstance(size, str) else None,
         }  # fmt: skip
+
+
+def nothing_open() -> RequestError:
+    return RequestError(
+        409, "label-nothing-open", "No folder of photos is open.", "Open one first: POST /v1/label/open."
+    )
+
+
+def free_folder(folder: Path) -> Path:
+    """The folder, or one beside it that does not exist yet: labels, labels-2 …"""
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    return next(one for one in itertools.chain([folder], numbered) if not one.exists())
 
 
 def photo_of(workspace: Workspace, image_id: str) -> Photo:

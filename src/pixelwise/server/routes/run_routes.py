@@ -67,12 +67,16 @@ class NewRun(BaseModel):
     @field_validator("budget")
     @classmethod
     def duration(cls, budget: str | None) -> str | None:
-        if budget:
-            try:
-                parse_duration(budget)
-            except UsageError as error:
-                raise ValueError(str(error).rstrip(".")) from error
-        return budget or None
+        return checked_budget(budget) if budget else None
+
+
+def checked_budget(budget: str) -> str:
+    """Raises ValueError: not a duration."""
+    try:
+        parse_duration(budget)
+    except UsageError as error:
+        raise ValueError(str(error).rstrip(".")) from error
+    return budget
 
 
 @router.get("")

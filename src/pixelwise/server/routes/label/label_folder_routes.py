@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,9 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from pixelwise.images.files import shown
+from pixelwise.labelling.class_operations import ImageStatus
+from pixelwise.labelling.label_classes import alike
+from pixelwise.labelling.photo_list import Photo
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.labelling.label_refusals import LabelRoute
 from pixelwise.server.labelling.labelling_state import LabellingState
@@ -20,6 +24,7 @@ from pixelwise.server.routes.label.label_context import LABEL_PREFIX, ImageId, T
 router = APIRouter(prefix=LABEL_PREFIX, tags=["label"], route_class=LabelRoute)
 STATES = ("untouched", "started", "done", "model")
 NO_ASSISTANT = {"model": "", "click_model": False, "ready": False, "waiting": 0, "total": 0, "failed": []}
+Order = Literal["name", "worth", "disagreement"]
 StateName = Literal["", "untouched", "started", "done", "model"]
 
 
@@ -50,6 +55,7 @@ def open_folder(labelling: TheLabelling, folder: OpenFolder) -> dict[str, Any]:
 @router.get("/images")
 def images(
     labelling: TheLabelling,
+    order: Annotated[Order, Query(description="By worth, what is most worth labelling comes first.")] = "name",
     state: Annotated[StateName, Query(description="Only photos in this state.")] = "",
     search: Annotated[str, Query(max_length=200, description="Only photos with this in their name.")] = "",
     offset: Annotated[int, Query(ge=0)] = 0,
@@ -58,12 +64,20 @@ def images(
     """The photos in an order, a part at a time."""
     workspace = labelling.opened
     wanted = search.casefold()
+    every = [(photo, workspace.status(photo.id)) for photo in workspace.photos()]
     found = [
         (photo, status)
-        for photo in workspace.photos()
-        if wanted in shown(photo.name).casefold() and (status := workspace.status(photo.id)).state in (state or STATES)
+        for photo, status in every
+        if wanted in shown(photo.name).casefold() and status.state in ((state,) if state else STATES)
     ]
-    rows = [labelling.row(photo, status) for photo, status in found[offset : offset + limit]]
+    known = labelling.assistant.worth
+    worth = known.of([photo.id for photo, status in every if status.labelled or status.state == "done"])
+    disagreement = known.disagreement
+    found = in_order(found, {"name": {}, "worth": worth, "disagreement": disagreement}[order])
+    rows = [
+        {**labelling.row(photo, status), "worth": worth.get(photo.id), "disagreement": disagreement.get(photo.id)}
+        for photo, status in found[offset : offset + limit]
+    ]
     return {"total": len(found), "images": rows}
 
 
@@ -78,13 +92,18 @@ def thumbnail(request: Request, labelling: TheLabelling, image: ImageId) -> Resp
     return Response(picture, headers=headers, media_type="image/jpeg")
 
 
+def in_order(found: list[tuple[Photo, ImageStatus]], values: Mapping[str, float]) -> list[tuple[Photo, ImageStatus]]:
+    """The highest value first; photos without one follow in the order of their names."""
+    return sorted(found, key=lambda row: -values[row[0].id] if row[0].id in values else float("inf"))
+
+
 def described(labelling: LabellingState) -> dict[str, Any]:
     """The answer of GET /v1/label."""
     workspace = labelling.workspace
     answer: dict[str, Any] = {
         "open": workspace is not None, "photos": None, "out": None, "read_only": False,
         "user": labelling.user, "classes": [], "counts": dict.fromkeys(STATES, 0), "seconds": 0.0,
-        "assistant": NO_ASSISTANT, "bands": None, "notes": [], "failure": "",
+        "assistant": NO_ASSISTANT, "bands": None, "notes": [], "failure": "", "importing": None, "alike": [],
         "can_train": importlib.util.find_spec("torch") is not None,
     }  # fmt: skip
     if workspace is None:
@@ -102,6 +121,9 @@ def described(labelling: LabellingState) -> dict[str, Any]:
         "bands": {**workspace.bands.to_json()},
         "notes": list(workspace.notes),
         "failure": workspace.failure,
+        "assistant": labelling.assistant.to_json(),
+        "importing": labelling.importing.to_json() if labelling.importing else None,
+        "alike": [[one, other] for one, other, _ in alike(workspace.classes)],
     }
 
 

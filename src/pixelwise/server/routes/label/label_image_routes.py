@@ -57,7 +57,7 @@ class MorphBody(ByClient):
 
     operation: Literal["fill-holes", "grow", "shrink", "smooth", "remove-specks"]
     key: int = Field(ge=0, le=253)
-    amount: int = Field(ge=1, description="Pixels; of holes and specks: their largest area.")
+    amount: int = Field(ge=0, description="Pixels; of holes and specks: their largest area. Of holes, 0: all.")
     window: WindowBody | None = Field(None, description="Only pixels inside change. Default: the whole image.")
 
 
@@ -108,6 +108,7 @@ def close_image(labelling: TheLabelling, image: ImageId, by: ByClient) -> dict[s
     """Free a photo for others."""
     labelling.photo(image)
     labelling.opened.locks.let_go(image, by.client)
+    labelling.assistant.compare(labelling.photo(image))
     return {"id": image}
 
 
@@ -208,6 +209,7 @@ def set_state(labelling: TheLabelling, image: ImageId, by: StateBody) -> dict[st
     workspace = labelling.opened
     workspace.locks.require(image, by.client)
     workspace.set_done(image, by.state == "done")
+    labelling.assistant.compare(labelling.photo(image))
     return {"state": workspace.status(image).state}
 
 
