@@ -124,8 +124,8 @@ READ_MASK: dict[str, Callable[[Path], NDArray[np.uint8]]] = {
 SETS = (
     LabelSet("camvid", 0.85, False, beside("camvid/val", "camvid/valannot"), 11),
     LabelSet("nuclei", 0.75, True, beside("nuclei/val/images", "nuclei/val/masks"), 2),
-    LabelSet("drive", 0.75, True, beside("own/drive/training/images", "own/drive/training/1st_manual"), 2),
+    LabelSet("drive", 0.75, True, beside("own/drive/training/images", "own/drive/training/1st_manual"), 2, 320),
     LabelSet("wbc", 0.85, False, wbc, 3),
-    LabelSet("cracks", 0.75, True, nha12d, 2, side_px=512),
-    LabelSet("roads", 0.75, True, beside("own/mass_roads/images", "own/mass_roads/masks"), 2, side_px=512),
+    LabelSet("cracks", 0.75, True, nha12d, 2, side_px=320),
+    LabelSet("roads", 0.75, True, beside("own/mass_roads/images", "own/mass_roads/masks"), 2, side_px=320),
 )

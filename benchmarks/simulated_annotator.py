@@ -80,7 +80,7 @@ def draw(drawn_HW: Mask, region_HW: NDArray[np.bool_], truth_HW: Mask, key: int)
     """One stroke through the middle of a region, in place."""
     line_HW = np.zeros(truth_HW.shape, np.uint8)
     points = middle_line(region_HW, max(truth_HW.shape) / LENGTH - WIDTH_PX)
-    cv2.polylines(line_HW, [np.array(points, np.int32)], False, 1, WIDTH_PX)
+    cv2.polylines(line_HW, [np.array([*points, points[-1]], np.int32)], False, 1, WIDTH_PX)  # one point draws nothing
     drawn_HW[(line_HW > 0) & (truth_HW == key)] = key
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+import pixelwise as pw
 from pixelwise.errors import UsageError
 from pixelwise.labelling.assistant import Assistant
 from pixelwise.labelling.encoder_features import FeatureSession
@@ -19,8 +20,13 @@ rng = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
-def assistant() -> Assistant:
-    return Assistant(FeatureSession(threads=1))
+def session() -> FeatureSession:
+    return FeatureSession(threads=1)
+
+
+@pytest.fixture
+def assistant(session: FeatureSession) -> Assistant:
+    return Assistant(session)
 
 
 def discs(height: int = 120, width: int = 160) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +151,7 @@ def test_threads_agree(assistant: Assistant) -> None:
     keys, drawn = strokes_in(truth)
     alone = assistant.propose("threads", image, RGB, keys, drawn, [0, 1]).labels_hw
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda i: assistant.propose(f"t{i % 3}", image, RGB, keys, drawn, [0, 1]), range(12)))
+        found = list(pool.map(lambda _: assistant.propose("threads", image, RGB, keys, drawn, [0, 1]), range(12)))
     for one in found:
         np.testing.assert_array_equal(one.labels_hw, alone)
 
@@ -159,3 +165,106 @@ def test_it_needs_no_torch() -> None:
         "sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_earlier_images_label_one_without_strokes(assistant: Assistant) -> None:
+    image, truth = discs()
+    keys, drawn = strokes_in(truth)
+    assistant.propose("first", image, RGB, keys, drawn, [0, 1])
+    blank = np.full(truth.shape, VOID, np.uint8)
+    found = assistant.propose("second", image[:, ::-1].copy(), RGB, blank, np.zeros_like(blank), [0, 1])
+    mirrored = truth[:, ::-1]
+    assert np.count_nonzero(found.labels_hw == mirrored) / truth.size > 0.9
+    gone = assistant.propose("second", image[:, ::-1].copy(), RGB, blank, np.zeros_like(blank), [5, 6])
+    assert (gone.labels_hw == VOID).all()  # both classes were deleted
+
+
+def test_strokes_outside_the_window_count(assistant: Assistant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an image too large to be worked on whole."""
+    monkeypatch.setattr("pixelwise.labelling.assistant.WHOLE_PIXELS", 5000)
+    image, truth = discs()
+    keys, drawn = strokes_in(truth)
+    assistant.propose("large", image, RGB, keys, drawn, [0, 1], Window(0, 0, 160, 120))
+    window = Window(10, 0, 60, 50)  # holds no stroke
+    found = assistant.propose("large", image, RGB, keys, drawn, [0, 1], window)
+    assert np.count_nonzero(found.labels_hw == truth[window.slices]) / found.labels_hw.size > 0.85
+    erased = np.full(truth.shape, VOID, np.uint8)
+    nothing = assistant.propose("large", image, RGB, erased, np.zeros_like(erased), [0, 1], window)
+    assert (nothing.labels_hw == VOID).all()
+
+
+def test_a_large_window_is_worked_on_at_a_smaller_scale(assistant: Assistant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelwise.labelling.window_view.MOST_PIXELS", 6000)
+    image, truth = discs()
+    keys, drawn = strokes_in(truth)
+    found = assistant.propose("scaled", image, RGB, keys, drawn, [0, 1])
+    assert found.labels_hw.shape == truth.shape
+    wrong = np.count_nonzero((found.labels_hw != truth) & (drawn == 0))
+    assert wrong / truth.size < 0.08
+
+
+def test_the_cache_is_bounded(assistant: Assistant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelwise.labelling.assistant.MOST_BYTES", 30_000_000)
+    image, truth = discs()
+    keys, drawn = strokes_in(truth)
+    for number in range(6):
+        assistant.propose(f"image {number}", image, RGB, keys, drawn, [0, 1])
+    assert 1 <= len(assistant.views) < 6
+    assert sum(view.nbytes for view in assistant.views.values()) <= 30_000_000
+    assert ("image 5", Window(0, 0, 160, 120)) in assistant.views
+
+
+def test_thousands_of_strokes(assistant: Assistant) -> None:
+    image, truth = discs()
+    drawn = (np.add.outer(np.arange(120), np.arange(160)) % 2 == 0) & (np.arange(160) % 3 > 0)
+    keys = np.where(drawn, truth, VOID).astype(np.uint8)
+    found = assistant.propose("many", image, RGB, keys, drawn.astype(np.uint8), [0, 1])
+    assert np.count_nonzero(found.labels_hw[~drawn] == truth[~drawn]) / np.count_nonzero(~drawn) > 0.9
+
+
+def test_where_no_band_has_data_nothing_is_proposed(assistant: Assistant) -> None:
+    image, truth = discs()
+    keys, drawn = strokes_in(truth)
+    values = image[:, :, :2].astype(np.float32)
+    values[:, 140:] = np.nan
+    bands = Bands(("a", "b"), "float32", (0.0, 0.0), (255.0, 255.0))
+    found = assistant.propose("no data", values, bands, keys, drawn, [0, 1])
+    assert (found.labels_hw[:, 140:] == VOID).all()
+    assert (found.labels_hw[:, :140][drawn[:, :140] == 0] != VOID).all()
+
+
+# ── on a model's labels ──
+
+
+@pytest.fixture(scope="module")
+def model() -> pw.Model:
+    return pw.load("nuclei", threads=1)
+
+
+def test_without_strokes_it_is_the_model(session: FeatureSession, model: pw.Model) -> None:
+    image, truth = discs()
+    blank = np.full(truth.shape, VOID, np.uint8)
+    found = Assistant(session, model).propose("a", image, RGB, blank, np.zeros_like(blank), [4, 9])
+    np.testing.assert_array_equal(found.labels_hw, np.array([4, 9], np.uint8)[model.predict(image).labels])
+    assert found.source == "model"
+
+
+def test_a_correction_spreads_to_alike_places_and_keeps_what_is_drawn(session: FeatureSession, model: pw.Model) -> None:
+    """The model's classes are swapped, so that it is wrong nearly everywhere."""
+    image, truth = discs()
+    keys, drawn = strokes_in(truth)
+    assistant = Assistant(session, model)
+    blank = np.full(truth.shape, VOID, np.uint8)
+    before = assistant.propose("a", image, RGB, blank, np.zeros_like(blank), [0, 1], None, [1, 0]).labels_hw
+    found = assistant.propose("a", image, RGB, keys, drawn, [0, 1], None, [1, 0])
+    assert np.mean(before == truth) < 0.3
+    assert np.mean((found.labels_hw == truth) | (drawn == 1)) > np.mean(before == truth) + 0.3
+    assert (found.labels_hw[drawn == 1] == VOID).all()
+
+
+def test_a_class_the_model_lacks_can_be_drawn(session: FeatureSession, model: pw.Model) -> None:
+    image, truth = discs()
+    keys, drawn = strokes_in(truth)
+    keys[keys == 1] = 8
+    found = Assistant(session, model).propose("a", image, RGB, keys, drawn, [0, 8], None, [0, VOID])
+    assert np.mean(found.labels_hw[truth == 1] != 0) > 0.8

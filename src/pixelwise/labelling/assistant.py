@@ -1,9 +1,9 @@
 """Strokes on an image → a class for every pixel, at once; and a model's labels, corrected by strokes.
 
-Thread-safe. Features are computed once for an image and kept in bounded memory; after each stroke a small classifier is
-fitted to the drawn pixels. Only what a person drew trains it, and no proposal covers that.
+Features are computed once for an image and kept in bounded memory; after each stroke a small classifier is fitted to
+the drawn pixels of this image and some of earlier ones. Only what a person drew trains it, and no proposal covers that.
 
-Shapes: H, W the image's size; h, w that of a window; N bands; F features; K classes.
+Shapes: H, W the image's size; h, w that of a window; N bands; F features; K classes; P samples.
 """
 
 from __future__ import annotations
@@ -20,21 +20,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import UsageError
-from pixelwise.images.false_colour import false_colour
 from pixelwise.labelling.encoder_features import FeatureSession
-from pixelwise.labelling.patch import Keys, Window
-from pixelwise.labelling.pixel_classifier import fit_linear, sample_strokes
-from pixelwise.labelling.pixel_features import ImageFeatures, Values, pixel_maps
-from pixelwise.prediction.confidence_maps import probabilities_of_rows
-from pixelwise.prediction.load_model import Model, contiguous
+from pixelwise.labelling.patch import Keys, Mask, Window
+from pixelwise.labelling.pixel_classifier import fit_classifier, targets_of
+from pixelwise.labelling.pixel_features import Values
+from pixelwise.labelling.refine_edges import best_of
+from pixelwise.labelling.stroke_memory import StrokeMemory
+from pixelwise.labelling.stroke_samples import StrokeSamples, joined, moved, sample_strokes
+from pixelwise.labelling.window_view import WindowView, view_of
+from pixelwise.prediction.load_model import Model
 from pixelwise.records import VOID, Bands, Raster
 from pixelwise.softmax import softmax
 
 DRAWN = 1  # in `drawn_HW`: by a person
-MOST_PIXELS = 2_000_000  # of a window; larger ones are worked on at a smaller scale
-MOST_BYTES = 400_000_000  # of cached features
+WHOLE_PIXELS = 2_000_000  # of larger images, only the window is worked on
+MOST_BYTES = 500_000_000  # of cached features
 LEAST_SURE = 8  # the window offered for the next stroke has 1/LEAST_SURE of the view's height and width
-SHARPNESS = 4.0  # turns the classifier's scores into probabilities
+SHARPNESS = 6.0  # turns the classifier's scores into logarithms of probabilities
+NO_CHANGE = 0.02  # of such a logarithm: strokes far away leave a model's labels as they are
+CERTAIN = 0.8  # a model that is right with this probability needs no correction
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Proposal:
 
 
 class Assistant:
-    """Proposes labels for the images of one labelling folder."""
+    """Proposes labels for the images of one labelling folder. Several threads may use it at a time."""
 
     def __init__(self, features: FeatureSession | None = None, model: Model | None = None) -> None:
         """Choose what it works with.
@@ -61,7 +65,8 @@ class Assistant:
         """
         self.features, self.model = features or FeatureSession(), model
         self.lock = threading.Lock()
-        self.cached: OrderedDict[tuple[str, Window, tuple[int, int]], ImageFeatures] = OrderedDict()
+        self.memory = StrokeMemory()
+        self.views: OrderedDict[tuple[str, Window], WindowView] = OrderedDict()
 
     def propose(
         self,
@@ -88,6 +93,7 @@ class Assistant:
 
         Raises:
             UsageError: the arrays differ in size, or the window lies outside the image.
+            BundleError: the model or the features graph cannot be run.
         """
         began = time.perf_counter()
         size = image_HWN.shape[0], image_HWN.shape[1]
@@ -96,100 +102,118 @@ class Assistant:
                 f"the image is {size[1]}×{size[0]} pixels, but its labels are {keys_HW.shape[1]}×{keys_HW.shape[0]} "
                 f"and the drawn pixels {drawn_HW.shape[1]}×{drawn_HW.shape[0]}. Pass maps of the image's size."
             )
-        area = (window or Window.whole(*size)).clipped(*size)
-        image_hwN, keys_hw = image_HWN[area.slices], keys_HW[area.slices]
-        by_person_hw = (drawn_HW[area.slices] == DRAWN) & (keys_hw != VOID)
-        strokes_hw = np.where(by_person_hw, keys_hw, VOID)
-        known = self.model_labels(image_hwN, model_keys or keys, keys)
-        scores_hwK = self.scores(image_id, image_hwN, bands, area, strokes_hw, keys, known)
-        labels_hw = np.full(keys_hw.shape, VOID, np.uint8)
-        confidence_hw = np.zeros(keys_hw.shape, np.uint8)
-        if scores_hwK is not None:
-            labels_hw = np.array(keys, np.uint8)[scores_hwK.argmax(axis=2)]
-            probability_hw = softmax(np.moveaxis(scores_hwK, 2, 0)).max(axis=0)
-            confidence_hw = np.asarray(np.rint(probability_hw * 255), np.uint8)
-        if known is not None and not by_person_hw.any():
-            labels_hw = known[0].copy()
-        labels_hw[by_person_hw] = VOID
-        place = least_sure(confidence_hw, by_person_hw)
-        place = Window(place.x + area.x, place.y + area.y, place.w, place.h)
-        ms = (time.perf_counter() - began) * 1000
-        return Proposal(area, labels_hw, confidence_hw, place, "assistant" if known is None else "model", ms)
+        asked = (window or Window.whole(*size)).clipped(*size)
+        area = Window.whole(*size) if size[0] * size[1] <= WHOLE_PIXELS else asked
+        by_person_HW = (drawn_HW == DRAWN) & (keys_HW != VOID)
+        samples = sample_strokes(np.where(by_person_HW, keys_HW, VOID), by_person_HW)
+        if self.model is None and not (len(samples) or self.memory.knows(keys, image_id)):
+            labels_hw = np.full((asked.h, asked.w), VOID, np.uint8)
+            confidence_hw = np.zeros_like(labels_hw)
+        else:
+            view = self.view(image_id, image_HWN, bands, area)
+            labels_hw, confidence_hw = self.label(image_id, view, samples, keys_HW, keys, model_keys or keys)
+            inside = np.s_[asked.y - area.y :, asked.x - area.x :]
+            labels_hw, confidence_hw = (one[inside][: asked.h, : asked.w] for one in (labels_hw, confidence_hw))
+            labels_hw[by_person_HW[asked.slices] | view.no_data[inside][: asked.h, : asked.w]] = VOID
+        place = least_sure(confidence_hw, by_person_HW[asked.slices])
+        place = Window(place.x + asked.x, place.y + asked.y, place.w, place.h)
+        source: Literal["assistant", "model"] = "assistant" if self.model is None else "model"
+        return Proposal(asked, labels_hw, confidence_hw, place, source, (time.perf_counter() - began) * 1000)
 
-    def model_labels(
-        self, image_hwN: Raster, model_keys: Sequence[int], keys: Sequence[int]
-    ) -> tuple[Keys, Values] | None:
-        """The model's labels as keys, and its probabilities [h, w, K] in the order of `keys`."""
-        if self.model is None:
-            return None
-        found = self.model.predict(contiguous(image_hwN))
-        size = found.labels.shape
-        all_CHW = probabilities_of_rows(found.scores, (size[0], size[1]), slice(0, size[0]), found.temperature)
-        table = np.full(256, VOID, np.uint8)
-        places = {key: place for place, key in enumerate(keys)}
-        probability_hwK = np.full((*size, len(keys)), 1e-4, np.float32)
-        for number, key in enumerate(model_keys[: len(self.model.classes)]):
-            if key in places:
-                table[number] = key
-                probability_hwK[:, :, places[key]] += all_CHW[number]
-        return table[found.labels], probability_hwK
-
-    def scores(
+    def label(
         self,
         image_id: str,
-        image_hwN: Raster,
-        bands: Bands,
-        area: Window,
-        strokes_hw: Keys,
+        view: WindowView,
+        own: StrokeSamples,
+        keys_HW: Keys,
         keys: Sequence[int],
-        known: tuple[Keys, Values] | None,
-    ) -> Values | None:
-        """[h, w, K]; None if nothing is drawn and there is no model."""
-        prior = None if known is None else np.log(known[1])
-        samples = sample_strokes(strokes_hw, strokes_hw != VOID)
-        if not len(samples):
-            return prior
-        found = self.features_of(image_id, image_hwN, bands, area)
-        mean, std = found.statistics()
-        scale = 1 / np.maximum(std, 1e-6)
-        features_PF = (found.at(samples.ys, samples.xs) - mean) * scale
-        targets_PK = (samples.keys[:, None] == np.array(keys)).astype(np.float64)
-        if known is not None:
-            targets_PK -= known[1][samples.ys, samples.xs]
-        weights_FK, offsets_K = fit_linear(features_PF, targets_PK, samples.weights)
-        weights_FK *= scale[:, None]
-        scores = (found.project(weights_FK) + (offsets_K - mean @ weights_FK)) * SHARPNESS
-        if prior is not None:
-            return np.asarray(scores + prior)
-        unseen = [place for place, key in enumerate(keys) if key not in samples.keys]
-        scores[:, :, unseen] = -np.inf
-        return scores
+        model_keys: Sequence[int],
+    ) -> tuple[Keys, NDArray[np.uint8]]:
+        """Labels and confidence [h, w] of a view."""
+        table = np.array(keys, np.uint8)
+        prior_Khw = None if view.model is None else view.model.logarithms(view.grid, keys, model_keys)
+        samples, features_PF = self.drawn(image_id, view, own, keys_HW, keys)
+        if prior_Khw is not None:  # what a stroke corrects is known in this view only
+            kept = view.holds(samples)
+            samples, features_PF = samples.some(kept), features_PF[kept]
+        scores_Khw = prior_Khw
+        if len(samples):
+            targets_PK = targets_of(samples.keys, keys) * SHARPNESS
+            if prior_Khw is not None:
+                targets_PK = corrections(targets_PK, prior_Khw, view, samples, keys)
+            known = [place for place, key in enumerate(keys) if prior_Khw is not None or key in samples.keys]
+            fitted = fit_classifier(features_PF, samples, targets_PK[:, known], view.grid, max(view.guide.shape))
+            scores_Khw, table = fitted.scores(view.grid), table[known]
+            if prior_Khw is not None:
+                changed_hw = np.ptp(scores_Khw, axis=0)
+                scores_Khw = scores_Khw + prior_Khw
+        assert scores_Khw is not None  # there are samples or there is a model
+        size = view.area.w, view.area.h
+        probability_hw = softmax(scores_Khw).max(axis=0)
+        confidence_hw = cv2.resize(np.asarray(np.rint(probability_hw * 255), np.uint8), size)
+        labels_hw = cv2.resize(table[best_of(scores_Khw, view.guide)], size, interpolation=cv2.INTER_NEAREST)
+        if view.model is not None:
+            as_they_are = True if not len(samples) else cv2.resize(changed_hw, size) < NO_CHANGE
+            labels_hw = np.where(as_they_are, view.model.labels(keys, model_keys), labels_hw)
+        return np.asarray(labels_hw, np.uint8), np.asarray(confidence_hw, np.uint8)
 
-    def features_of(self, image_id: str, image_hwN: Raster, bands: Bands, area: Window) -> ImageFeatures:
-        key = (image_id, area, (area.h, area.w))
+    def drawn(
+        self, image_id: str, view: WindowView, own: StrokeSamples, keys_HW: Keys, keys: Sequence[int]
+    ) -> tuple[StrokeSamples, Values]:
+        """The samples of this image, in pixels of the view, and some of earlier ones; and their features."""
+        area, scale = view.area, view.scale
+        inside = (own.ys >= area.y) & (own.xs >= area.x) & (own.ys < area.y + area.h) & (own.xs < area.x + area.w)
+        here = moved(own.some(inside), area, scale)
+        features_PF = view.features.at(here.ys, here.xs)
+        others, their_features = self.memory.exchange(image_id, area, own, inside, features_PF, keys_HW)
+        parts = [here, *(moved(one, area, scale) for one in others)]
+        samples, features = joined(parts), np.concatenate([features_PF, *their_features])
+        wanted = np.isin(samples.keys, keys)
+        return samples.some(wanted), features[wanted]
+
+    def view(self, image_id: str, image_HWN: Raster, bands: Bands, area: Window) -> WindowView:
+        """What is computed of a window once, cached."""
+        key = (image_id, area)
         with self.lock:
-            if key in self.cached:
-                self.cached.move_to_end(key)
-                return self.cached[key]
-        shown = np.ascontiguousarray(false_colour(image_hwN, bands))
-        maps = [*pixel_maps(image_hwN, bands), *self.features.maps(shown)]
-        found = ImageFeatures(maps, area.h, area.w)
+            if key in self.views:
+                self.views.move_to_end(key)
+                return self.views[key]
+        found = view_of(image_HWN[area.slices], bands, area, self.features, self.model)
         with self.lock:
-            self.cached[key] = found
-            while len(self.cached) > 1 and sum(one.nbytes for one in self.cached.values()) > MOST_BYTES:
-                self.cached.popitem(last=False)
+            self.views[key] = found
+            while len(self.views) > 1 and sum(one.nbytes for one in self.views.values()) > MOST_BYTES:
+                self.views.popitem(last=False)
         return found
 
+    def forget(self, image_id: str) -> None:
+        """Drop what is cached and remembered of an image."""
+        self.memory.forget(image_id)
+        with self.lock:
+            for key in [key for key in self.views if key[0] == image_id]:
+                del self.views[key]
 
-def least_sure(confidence_hw: NDArray[np.uint8], drawn_hw: NDArray[np.bool_]) -> Window:
+
+def corrections(
+    targets_PK: Values, prior_Khw: Values, view: WindowView, samples: StrokeSamples, keys: Sequence[int]
+) -> Values:
+    """What strokes add to a model's scores, which are logarithms of probabilities: nothing where it is right."""
+    _, height, width = prior_Khw.shape
+    rows = np.minimum(samples.ys // view.grid.stride, height - 1)
+    columns = np.minimum(samples.xs // view.grid.stride, width - 1)
+    prior_PK = prior_Khw[:, rows, columns].T
+    right_P = (np.array(keys)[prior_PK.argmax(axis=1)] == samples.keys) & (np.exp(prior_PK.max(axis=1)) > CERTAIN)
+    added_PK = targets_PK - (prior_PK - prior_PK.mean(axis=1, keepdims=True))
+    added_PK[right_P] = 0
+    return np.asarray(added_PK, np.float32)
+
+
+def least_sure(confidence_hw: NDArray[np.uint8], drawn_hw: Mask) -> Window:
     """The window with the lowest mean confidence that touches no drawn pixel, or as few as possible."""
     height, width = confidence_hw.shape
     down, across = max(height // LEAST_SURE, 1), max(width // LEAST_SURE, 1)
-    sums = cv2.integral(255 - confidence_hw)
-    touched = cv2.integral(drawn_hw.astype(np.uint8))
     unsure, drawn = (
         one[down:, across:] - one[:-down, across:] - one[down:, :-across] + one[:-down, :-across]
-        for one in (sums, touched)
+        for one in (cv2.integral(255 - confidence_hw), cv2.integral(drawn_hw.astype(np.uint8)))
     )
     value = unsure.astype(np.int64) - drawn.astype(np.int64) * 256 * down * across
     y, x = (int(place) for place in np.unravel_index(int(value.argmax()), value.shape))

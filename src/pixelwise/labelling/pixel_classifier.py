@@ -1,72 +1,131 @@
-"""Strokes → a classifier of pixels, fitted at once.
+"""Strokes → scores of every class on a grid of places, fitted at once: kernel ridge regression.
 
-Shapes: H, W height and width; P samples; F features; K classes.
+A stroke speaks for places that look alike, and more so near it. What counts as alike follows from the strokes: a
+feature weighs as it separates the classes drawn so far (Fisher's ratio), and each map of features starts with the same
+weight however many channels it has.
+
+Shapes: h, w the grid's size; P samples; F features; K classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.labelling.pixel_features import Values
+from pixelwise.labelling.pixel_features import FeatureGrid, Values
+from pixelwise.labelling.stroke_samples import StrokeSamples
+from pixelwise.prediction.engines.engine import usable_cores
 
-FROM_STROKE = 24  # samples at least, where it has so many pixels
-MOST_FROM_STROKE = 64
-CELLS = 8  # a stroke that crosses more than one of CELLS by CELLS parts of the image counts once in each
-RIDGE = 1.0  # of the weights, against samples of weight 1 for each stroke
+ALIKE = 8.0  # the mean squared distance of two places, in widths of the kernel
+SHARED = 0.05  # of a feature's weight, whatever its ratio
+MOST_FEATURES = 64  # that count; the others have the least weight
+POWER = 1.25  # of Fisher's ratio
+LOCAL = 0.6  # of a stroke's influence that fades with distance
+REACH = 0.12  # how far: σ, as a share of the image's longer side
+RIDGE = 0.006  # against samples of which those of one stroke weigh 1
+CHUNK = 1 << 21  # kernel values at a time: they stay in the cache
 
 
 @dataclass(frozen=True)
-class StrokeSamples:
-    """Drawn pixels and what they look like."""
+class PixelClassifier:
+    """Fitted; scores any grid of the same features."""
 
-    ys: NDArray[np.intp]  # [P]
-    xs: NDArray[np.intp]
-    keys: NDArray[np.uint8]  # [P] their classes
-    weights: Values  # [P]; those of one stroke sum to 1
+    samples_PF: Values  # scaled, the features that count
+    samples: StrokeSamples
+    chosen: NDArray[np.intp]  # the features that count
+    scale: Values  # of each of them
+    offset: Values
+    weights_KP: Values
+    reach_px: float
 
-    def __len__(self) -> int:
-        return len(self.keys)
+    def scores(self, grid: FeatureGrid) -> Values:
+        """Scores of each class, [K, h, w]: about 1 − 1/K for the class of a stroke, −1/K for the others."""
+        _, height, width = grid.values_Fhw.shape
+        rows = max(CHUNK // (len(self.samples) * width), 1)
+        columns = nearness((np.arange(width) + 0.5) * grid.stride, self.samples.xs, self.reach_px)
+        result = np.empty((len(self.weights_KP), height, width), np.float32)
+
+        def strip(top: int) -> None:
+            part = slice(top, min(top + rows, height))
+            places = grid.values_Fhw[self.chosen, part].reshape(len(self.chosen), -1)
+            places = (places - self.offset[:, None]) * self.scale[:, None]
+            alike = likeness(self.samples_PF, places)
+            centres = (np.arange(part.start, part.stop) + 0.5) * grid.stride
+            lines = nearness(centres, self.samples.ys, self.reach_px)
+            near = lines[:, :, None] * columns[:, None]
+            near[self.samples.elsewhere] = 0
+            near *= LOCAL
+            near += 1 - LOCAL
+            alike *= near.reshape(alike.shape)
+            result[:, part] = (self.weights_KP @ alike).reshape(len(result), -1, width)
+
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            list(pool.map(strip, range(0, height, rows)))
+        return result
 
 
-def sample_strokes(keys_HW: NDArray[np.uint8], drawn_HW: NDArray[np.bool_]) -> StrokeSamples:
-    """Some pixels of every stroke, the same for the same strokes: a broad stroke counts as much as a thin one."""
-    cell = max(-(-max(keys_HW.shape) // CELLS), 1)
-    found: list[tuple[NDArray[np.intp], NDArray[np.intp], int]] = []
-    for key in np.unique(keys_HW[drawn_HW]):
-        _, strokes_HW = cv2.connectedComponents(((keys_HW == key) & drawn_HW).astype(np.uint8), connectivity=8)
-        ys, xs = np.nonzero(strokes_HW)
-        part = (strokes_HW[ys, xs].astype(np.int64) * CELLS + ys // cell) * CELLS + xs // cell
-        order = np.argsort(part, kind="stable")
-        ends = np.flatnonzero(np.diff(part[order])) + 1
-        for places in np.split(order, ends):
-            number = min(max(FROM_STROKE, int(len(places) ** 0.5)), MOST_FROM_STROKE, len(places))
-            chosen = places[np.random.default_rng(len(places)).permutation(len(places))[:number]]
-            found.append((ys[chosen], xs[chosen], int(key)))
-    if not found:
-        none = np.empty(0, np.intp)
-        return StrokeSamples(none, none, none.astype(np.uint8), none.astype(np.float32))
-    return StrokeSamples(
-        np.concatenate([ys for ys, _, _ in found]),
-        np.concatenate([xs for _, xs, _ in found]),
-        np.concatenate([np.full(len(ys), key, np.uint8) for ys, _, key in found]),
-        np.concatenate([np.full(len(ys), 1 / len(ys), np.float32) for ys, _, _ in found]),
-    )
+def fit_classifier(
+    features_PF: Values, samples: StrokeSamples, targets_PK: Values, grid: FeatureGrid, side_px: int
+) -> PixelClassifier:
+    """Fit to samples.
 
-
-def fit_linear(features_PF: Values, targets_PK: NDArray[np.float64], weights: Values) -> tuple[Values, Values]:
-    """Ridge regression on standardised features: weights [F, K] and offsets [K].
-
-    Solved in the samples, of which there are fewer than features while few strokes are drawn.
+    Args:
+        features_PF: of the samples.
+        targets_PK: the score to reach at each.
+        side_px: the image's longer side.
     """
-    root = np.sqrt(weights)[:, None]
-    extended = np.concatenate([features_PF, np.ones((len(features_PF), 1))], axis=1) * root
-    extended[:, :-1] /= np.sqrt(features_PF.shape[1])
-    gram = extended @ extended.T
-    gram[np.diag_indices_from(gram)] += RIDGE * 1e-2
-    solved = extended.T @ np.linalg.solve(gram, targets_PK * root)
-    weights_FK = solved[:-1] / np.sqrt(features_PF.shape[1])
-    return weights_FK.astype(np.float32), solved[-1].astype(np.float32)
+    standard_PF = (features_PF - grid.mean) / grid.std
+    weight_F = fisher_ratio(standard_PF, samples) * grid.prior
+    chosen = np.argsort(-weight_F, kind="stable")[:MOST_FEATURES]
+    weight = weight_F[chosen] / weight_F[chosen].sum() * ALIKE
+    scale = (np.sqrt(weight) / grid.std[chosen]).astype(np.float32)
+    scaled_PF = ((features_PF[:, chosen] - grid.mean[chosen]) * scale).astype(np.float32)
+    kernel_PP = likeness(scaled_PF, scaled_PF.T).astype(np.float64)
+    reach_px = REACH * side_px
+    near = nearness(samples.ys, samples.ys, reach_px) * nearness(samples.xs, samples.xs, reach_px)
+    near *= ~(samples.elsewhere[:, None] | samples.elsewhere)
+    kernel_PP *= 1 - LOCAL + LOCAL * near
+    kernel_PP[np.diag_indices_from(kernel_PP)] += RIDGE / samples.weights
+    weights_PK = np.linalg.solve(kernel_PP, targets_PK)
+    weights_KP = np.ascontiguousarray(weights_PK.T, np.float32)
+    return PixelClassifier(scaled_PF, samples, chosen, scale, grid.mean[chosen], weights_KP, reach_px)
+
+
+def fisher_ratio(standard_PF: Values, samples: StrokeSamples) -> Values:
+    """How well each feature separates the classes, [F]: variance between them over variance within, around 1."""
+    within, means = np.zeros(standard_PF.shape[1]), []
+    classes = np.unique(samples.keys)
+    for key in classes:
+        of_class = samples.keys == key
+        weights = samples.weights[of_class] / samples.weights[of_class].sum()
+        mean = weights @ standard_PF[of_class]
+        within += weights @ (standard_PF[of_class] - mean) ** 2
+        means.append(mean)
+    within /= len(classes)
+    between = np.var(np.array(means), axis=0)
+    ratio = (between / (within + 0.05 * between + 0.02)) ** POWER
+    return np.asarray(ratio / max(ratio.mean(), 1e-9) + SHARED, np.float32)
+
+
+def likeness(one_PF: Values, other_FQ: Values) -> Values:
+    """exp(−½ squared distance) of samples and places, [P, Q]."""
+    alike = one_PF @ other_FQ
+    alike -= 0.5 * np.einsum("pf,pf->p", one_PF, one_PF)[:, None]
+    alike -= 0.5 * np.einsum("fq,fq->q", other_FQ, other_FQ)
+    np.minimum(alike, 0, out=alike)
+    return np.asarray(np.exp(alike, out=alike))
+
+
+def nearness(places: NDArray[np.generic], samples: NDArray[np.intp], reach_px: float) -> Values:
+    """exp(−½ (distance / reach)²) along one axis: [P, places]."""
+    away = (np.asarray(places, np.float32)[None] - samples[:, None].astype(np.float32)) / np.float32(reach_px)
+    return np.asarray(np.exp(-0.5 * away**2), np.float32)
+
+
+def targets_of(keys: NDArray[np.uint8], classes: Sequence[int]) -> Values:
+    """1 − 1/K for a sample's class and −1/K for the others: [P, K]."""
+    return np.asarray((keys[:, None] == np.array(classes)) - 1 / len(classes), np.float32)

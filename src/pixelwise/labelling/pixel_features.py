@@ -1,8 +1,8 @@
 """What each pixel looks like, from all bands: colour, gradient, structure and curvature at strides 1 to 8; and lists of
-feature maps at several strides, which are read at single pixels or projected at every pixel.
+feature maps at several strides, which are read at single pixels or brought to one grid.
 
 Shapes: H, W the image's size; h, w that of a map; N bands; C channels of a map; F features of a pixel: those of all
-maps; P points; K columns of a projection.
+maps; P points.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ Values = NDArray[np.floating[Any]]  # float32
 MOST_BANDS = 12  # of more, neighbouring bands are averaged
 CURVED = 3  # bands whose curvature is measured
 STRIDES = (1, 2, 4, 8)
+MOST_PLACES = 1 << 16  # of a grid
 SMOOTHING_PX = 1.0  # σ, in pixels of each stride
 
 
@@ -53,66 +54,68 @@ class ImageFeatures:
         """The features of pixels, between the places of a map interpolated: [P, F]."""
         return np.concatenate([read(one, ys, xs) for one in self.maps], axis=1)
 
-    def statistics(self) -> tuple[Values, Values]:
-        """Mean and standard deviation of each feature, [F] each."""
-        flat = [one.values_hwC.reshape(-1, one.values_hwC.shape[2]) for one in self.maps]
-        parts = [values[:: max(len(values) // 20_000, 1)] for values in flat]
-        return (
-            np.concatenate([part.mean(axis=0, dtype=np.float64) for part in parts]).astype(np.float32),
-            np.concatenate([part.std(axis=0, dtype=np.float64) for part in parts]).astype(np.float32),
-        )
-
-    def project(self, weights_FK: Values, stride: int = 1) -> Values:
-        """features · weights at every place of a grid of `stride`: [h, w, K].
-
-        Each map is projected at its own stride and the results are summed from coarse to fine: interpolation and
-        projection commute.
-        """
-        sums: dict[bool, tuple[int, Values]] = {}
+    def grid(self) -> FeatureGrid:
+        """All features on one grid, of the finest stride that has at most MOST_PLACES places."""
+        stride = 1
+        while -(-self.height // stride) * -(-self.width // stride) > MOST_PLACES:
+            stride *= 2
+        size = -(-self.height // stride), -(-self.width // stride)
+        values_Fhw = np.empty((self.count, *size), np.float32)
+        prior = np.empty(self.count, np.float32)
         place = 0
         for one in self.maps:
-            channels = one.values_hwC.shape[2]
-            centred = one.first_px == (one.stride - 1) / 2
-            projected = one.values_hwC @ weights_FK[place : place + channels]
-            place += channels
-            if centred in sums:
-                projected += refined(*sums[centred], one.stride, projected.shape[:2], centred=centred)
-            sums[centred] = (one.stride, projected)
-        size = -(-self.height // stride), -(-self.width // stride)
-        parts = [refined(found, part, stride, size, centred=centred) for centred, (found, part) in sums.items()]
-        return np.asarray(sum(parts[1:], parts[0]))
+            part = slice(place, place + one.values_hwC.shape[2])
+            values_Fhw[part] = np.moveaxis(refined(one, stride, size), 2, 0)
+            prior[part] = 1 / one.values_hwC.shape[2]
+            place = part.stop
+        flat = values_Fhw.reshape(self.count, -1)[:, :: max(size[0] * size[1] // 10_000, 1)]
+        mean, std = flat.mean(axis=1), flat.std(axis=1)
+        return FeatureGrid(values_Fhw, stride, mean, np.maximum(std, 1e-6), prior)
 
 
-def refined(stride: int, values_hwK: Values, to: int, size: tuple[int, ...], *, centred: bool) -> Values:
+@dataclass(frozen=True)
+class FeatureGrid:
+    """All features of an image at the places of one grid."""
+
+    values_Fhw: Values
+    stride: int
+    mean: Values  # [F]
+    std: Values  # [F]
+    prior: Values  # [F]: one over the number of channels of its map, so that each map weighs the same
+
+
+def refined(one: FeatureMap, to: int, size: tuple[int, int]) -> Values:
     """A map at a finer stride, or at a coarser one, of `size` places."""
+    values_hwC, stride = one.values_hwC, one.stride
+    centred = one.first_px == (stride - 1) / 2
     while stride > to:
-        values_hwK = doubled_centred(values_hwK) if centred else doubled_late(values_hwK)
+        values_hwC = doubled_centred(values_hwC) if centred else doubled_late(values_hwC)
         stride //= 2
     if stride < to:
         step = to // stride
-        values_hwK = values_hwK[step // 2 :: step, step // 2 :: step]
-    below, right = size[0] - values_hwK.shape[0], size[1] - values_hwK.shape[1]
+        values_hwC = values_hwC[(step - 1) // 2 :: step, (step - 1) // 2 :: step]
+    below, right = (wanted - there for wanted, there in zip(size, values_hwC.shape, strict=False))
     if below > 0 or right > 0:
-        values_hwK = np.pad(values_hwK, ((0, max(below, 0)), (0, max(right, 0)), (0, 0)), mode="edge")
-    return values_hwK[: size[0], : size[1]]
+        values_hwC = np.pad(values_hwC, ((0, max(below, 0)), (0, max(right, 0)), (0, 0)), mode="edge")
+    return values_hwC[: size[0], : size[1]]
 
 
-def doubled_centred(values_hwK: Values) -> Values:
+def doubled_centred(values_hwC: Values) -> Values:
     """Twice the resolution; each place becomes two by two around its middle."""
-    height, width, count = values_hwK.shape
-    finer: Any = cv2.resize(values_hwK, (2 * width, 2 * height))
+    height, width, count = values_hwC.shape
+    finer: Any = cv2.resize(values_hwC, (2 * width, 2 * height))
     return np.asarray(finer.reshape(2 * height, 2 * width, count))
 
 
-def doubled_late(values_hwK: Values) -> Values:
+def doubled_late(values_hwC: Values) -> Values:
     """Twice the resolution; each place is the second of two, and the first lies half-way from the place before."""
     for axis in (0, 1):
-        before = np.concatenate([np.take(values_hwK, [0], axis), np.delete(values_hwK, -1, axis)], axis)
-        values_hwK = np.stack([(before + values_hwK) / 2, values_hwK], axis + 1)
-        shape = list(values_hwK.shape)
+        before = np.concatenate([np.take(values_hwC, [0], axis), np.delete(values_hwC, -1, axis)], axis)
+        values_hwC = np.stack([(before + values_hwC) / 2, values_hwC], axis + 1)
+        shape = list(values_hwC.shape)
         shape[axis : axis + 2] = [2 * shape[axis]]
-        values_hwK = values_hwK.reshape(shape)
-    return values_hwK
+        values_hwC = values_hwC.reshape(shape)
+    return values_hwC
 
 
 def read(one: FeatureMap, ys: NDArray[np.intp], xs: NDArray[np.intp]) -> Values:
