@@ -86,10 +86,11 @@ class LabelClasses:
     def class_list(self) -> ClassList:
         return ClassList(tuple(one.name for one in self.classes), tuple(one.colour for one in self.classes))
 
-    def keys_of(self) -> list[list[int]]:
-        """Of each class, in order, the keys that mean it: its own first."""
+    def ids(self) -> list[int | list[int]]:
+        """Of each class, in order, the keys that mean it: its own, first of those that were merged into it."""
         table = self.resolve()
-        return [[key, *(old for old in sorted(self.gone) if table[old] == key)] for key in self.keys]
+        merged = {key: [old for old in sorted(self.gone) if table[old] == key] for key in self.keys}
+        return [[key, *merged[key]] if merged[key] else key for key in self.keys]
 
     def deleted(self) -> list[int]:
         """Keys of masks and logs that mean no class any more."""

@@ -98,7 +98,7 @@ def write_dataset_toml(folder: Path, classes: LabelClasses, bands: Bands) -> Non
     path = folder / FILE_NAME
     if not len(classes):
         return
-    text = dataset_toml(classes.class_list(), classes.keys_of(), void=classes.deleted())
+    text = dataset_toml(classes.class_list(), classes.ids(), void=classes.deleted())
     kept = tomlkit.document()
     try:
         kept = tomlkit.parse(path.read_text(encoding="utf-8"))

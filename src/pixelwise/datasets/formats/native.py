@@ -12,6 +12,7 @@ from pixelwise.datasets.file_kinds import MASK_SUFFIXES, SPLIT_WORDS
 from pixelwise.datasets.listing import Listing
 from pixelwise.datasets.pair_files import pair_folders
 
+LABELLING = ".labelling"  # in a labelling folder, whose photos/ has those that are still to be labelled
 MOST_COUNTED = 20_000  # files counted in an unused folder
 
 
@@ -55,8 +56,9 @@ def note_others(parents: Iterable[Path], listing: Listing) -> None:
     """Note unused image folders next to images/ and masks/: instances/, a second set of masks."""
     others: defaultdict[str, int] = defaultdict(int)
     for parent in parents:
+        used = ("images", "masks", "photos") if (parent / LABELLING).is_dir() else ("images", "masks")
         for folder in sorted(path for path in parent.iterdir() if path.is_dir() and path.name[0] not in "._"):
-            if folder.name not in ("images", "masks") and not folder.is_symlink():
+            if folder.name not in used and not folder.is_symlink():
                 inside = islice(folder.rglob("*"), MOST_COUNTED)
                 files = sum(path.suffix.lower() in MASK_SUFFIXES and path.name[0] != "." for path in inside)
                 others[listing.where(folder)] += files
