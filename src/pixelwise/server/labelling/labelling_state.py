@@ -53,16 +53,19 @@ class LabellingOptions:
 
 
 class PhotoSizes:
-    """The size of each photo, or why it cannot be read. Thread-safe."""
+    """The size of each photo, or why it cannot be read: then it is read again, as it may be mended. Thread-safe."""
 
     def __init__(self) -> None:
-        self.known: dict[str, tuple[int, int] | str] = {}
+        self.known: dict[str, tuple[int, int]] = {}
 
     def of(self, photo: Photo) -> tuple[int, int] | str:
         """(H, W), from the photo's header; or why there is none."""
-        if photo.id not in self.known:
-            self.known[photo.id] = size_or_error(photo)
-        return self.known[photo.id]
+        if photo.id in self.known:
+            return self.known[photo.id]
+        found = size_or_error(photo)
+        if not isinstance(found, str):
+            self.known[photo.id] = found
+        return found
 
 
 class LabellingState:
