@@ -218,3 +218,24 @@ def test_the_curve_grows_with_the_labels(label_client: TestClient, fast_bundle: 
     assert forecast["images"] == 50
     assert forecast["low"] <= forecast["miou"] <= forecast["high"]
     assert forecast_of([(10, 0.4), (20, 0.5)]) is None
+
+
+def test_strokes_of_a_labelled_photo_help_with_the_others_after_a_restart(label_client: TestClient) -> None:
+    place = address_of(label_client, "a.png")
+    label_client.post(f"{place}/open", json=TAB)
+    label_client.post(f"{place}/edits", content=edit_body(np.zeros((4, 8)), 12, 8, edit_id="a"))
+    label_client.post(f"{place}/edits", content=edit_body(np.ones((4, 8)), 50, 40, edit_id="b", key=1))
+    label_client.post("/v1/label/open", json={"folder": label_client.get("/v1/label").json()["out"]})
+    assistant = label_client.app.state.pixelwise.labelling.assistant  # type: ignore[attr-defined]
+    wait_until(lambda: assistant.background.progress.waiting == 0)
+    assert list(assistant.plain.memory.kept) == [place.rpartition("/")[2]]
+    other = address_of(label_client, "yard/b.jpg")
+    _, (labels, _) = unpack(label_client.post(f"{other}/propose", json=TAB).content)
+    assert (labels != 255).all()
+
+
+def test_clicks_without_a_click_model_say_so(label_client: TestClient) -> None:
+    place = address_of(label_client, "a.png")
+    assert label_client.get("/v1/label").json()["assistant"]["click_model"] is False
+    refused = label_client.post(f"{place}/click", json={**TAB, "points": [{"x": 3, "y": 4}]})
+    assert refused.status_code == 409

@@ -17,6 +17,7 @@ def label(
     out: Annotated[Path | None, typer.Option(metavar="LABELS", help="Folder for masks and copies of labelled images: a dataset for `pixelwise train`. Opened again if it exists. [default: PHOTOS-labels, beside PHOTOS]")] = None,
     classes: Annotated[str | None, typer.Option(metavar="NAME[,NAME…]", help="Classes of a new labelling folder. [default: those of PHOTOS if it is a dataset; the page adds others]")] = None,
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="Model that assists and labels photos in advance: a bundle (.onnx), a run directory, or a built-in model. [default: the last one chosen on the page]")] = None,
+    click_model: Annotated[tuple[Path, Path] | None, typer.Option(metavar="ENCODER DECODER", help="Segment Anything model that finds the object at a click: two ONNX files. [default: none]")] = None,
     user: Annotated[str | None, typer.Option(metavar="NAME", help="Name in labels.jsonl, and for others who label in the same folder. [default: this account's]")] = None,
     host: Host = "127.0.0.1",
     port: Port = 8000,
@@ -43,5 +44,5 @@ def label(
         runs=runs or ServerSettings().runs,
     )  # fmt: skip
     names = tuple(name.strip() for name in (classes or "").split(",") if name.strip())
-    options = LabellingOptions(photos, out, names, model is not None, user, keeps_runs=runs is None)
+    options = LabellingOptions(photos, out, names, model is not None, click_model, user, keeps_runs=runs is None)
     serve(model or "street", settings, threads=threads, engine=engine, ready=announcing(open_page), labels=options)

@@ -61,6 +61,9 @@ OTHER: dict[tuple[str, str], dict[str, str]] = {
     ("post", f"{IMAGE}/propose"): {
         PACKED: '{"window": {"x": 0, …}, "least_sure": {…}, "source": "assistant", …, "arrays": [{…}, {…}]} …'
     },
+    ("post", f"{IMAGE}/click"): {
+        PACKED: '{"x": 201, "y": 118, "w": 40, "h": 31, "arrays": [{"dtype": "uint8", "shape": [31, 40], …}]} …'
+    },
     ("post", f"{IMAGE}/superpixels"): {
         PACKED: '{"window": {"x": 0, …}, "arrays": [{"dtype": "uint16", "shape": [480, 640], …}]} …'
     },

@@ -33,6 +33,7 @@ from pixelwise.server.labelling.prelabel_images import PERSON, BackgroundLook, P
 
 CHOICE = "assistant.json"  # in .labelling/: which run assists
 ENCODER = "encoder"  # in place of a model's digest
+REMEMBERED = 10  # photos whose strokes help with the others from the start
 DESCRIBED_PX = 256  # longest side of a photo that the encoder describes
 
 Photograph = tuple[Raster, Bands]  # [H, W, N]
@@ -50,8 +51,19 @@ class ChosenModel:
 class LabelAssistant:
     """What proposes labels in one folder. Thread-safe."""
 
-    def __init__(self, workspace: Workspace, features: FeatureSession, is_busy: Callable[[], bool]) -> None:
-        self.workspace, self.features, self.is_busy = workspace, features, is_busy
+    def __init__(
+        self,
+        workspace: Workspace,
+        features: FeatureSession,
+        photograph: Callable[[str], Photograph],
+        is_busy: Callable[[], bool],
+    ) -> None:
+        """
+        Args:
+            photograph: reads a photo by its id. Raises RequestError, ImageError.
+            is_busy: whether a person waits for the server.
+        """
+        self.workspace, self.features, self.photograph, self.is_busy = workspace, features, photograph, is_busy
         self.lock = threading.Lock()
         self.chosen: ChosenModel | None = None
         self.prelabeller: Prelabeller | None = None
@@ -69,7 +81,9 @@ class LabelAssistant:
             self.stop()
             self.worth.clear()
             self.chosen = chosen
+            memory = self.plain.memory
             self.plain = Assistant(self.features, chosen.model if chosen else None)
+            self.plain.memory = memory
             self.prelabeller = None
             if chosen:
                 self.prelabeller = Prelabeller(self.workspace, chosen.model, chosen.keys, self.worth)
@@ -79,8 +93,26 @@ class LabelAssistant:
         """Look at all photos, those included that are new; what is known is not computed again."""
         self.stop()
         look = self.prelabeller.look if self.prelabeller and not self.workspace.read_only else self.look
-        self.background = BackgroundLook(in_order(self.workspace), look, self.worth, self.is_busy)
+        photos = in_order(self.workspace)
+        drawn = [photo.id for photo in photos if self.workspace.status(photo.id).labelled][-REMEMBERED:]
+
+        def look_and_remember(photo: Photo) -> PhotoFacts:
+            if photo.id in drawn:
+                self.remember_strokes(photo)
+            return look(photo)
+
+        self.background = BackgroundLook(photos, look_and_remember, self.worth, self.is_busy)
         self.background.start()
+
+    def remember_strokes(self, photo: Photo) -> None:
+        """Strokes of a photo help with the others. Raises ImageError, BundleError, DataError: it cannot be read."""
+        if photo.id in self.plain.memory.kept:
+            return
+        _, keys_HW, drawn_HW = self.workspace.opened(photo.id).planes()
+        window = Window.around((drawn_HW == PERSON) & (keys_HW != VOID))
+        keys = [one.key for one in self.workspace.classes.classes]
+        if window is not None and keys:
+            self.plain.propose(photo.id, *self.photograph(photo.id), keys_HW, drawn_HW, keys, window, self.model_keys())
 
     def stop(self) -> None:
         """End the work in the background."""
@@ -103,6 +135,11 @@ class LabelAssistant:
         if self.prelabeller is not None and not self.workspace.read_only:
             self.prelabeller.compare(photo)
 
+    def model_keys(self) -> list[int] | None:
+        """The key of each of the model's classes, as keys are now; None without a model."""
+        resolve = self.workspace.classes.resolve()
+        return [int(resolve[key]) for key in self.chosen.keys] if self.chosen else None
+
     def propose(self, image_id: str, photo: Photograph, labels: tuple[Keys, Keys], window: Window) -> Proposal:
         """Labels for the pixels of a window.
 
@@ -117,9 +154,7 @@ class LabelAssistant:
         by_person_hw = (drawn_HW[window.slices] == PERSON) & (keys_HW[window.slices] != VOID)
         found = None if by_person_hw.any() else self.stored(image_id, window)
         if found is None and keys:
-            resolve = classes.resolve()
-            model_keys = [int(resolve[key]) for key in self.chosen.keys] if self.chosen else None
-            found = self.plain.propose(image_id, *photo, keys_HW, drawn_HW, keys, window, model_keys)
+            found = self.plain.propose(image_id, *photo, keys_HW, drawn_HW, keys, window, self.model_keys())
         if found is None:
             nothing_hw = np.zeros((window.h, window.w), np.uint8)
             found = Proposal(window, np.full_like(nothing_hw, VOID), nothing_hw, window, "assistant", 0.0)
@@ -153,7 +188,6 @@ class LabelAssistant:
         progress = self.background.progress if self.background and self.prelabeller else None
         return {
             "model": self.chosen.name if self.chosen else "",
-            "click_model": False,
             "ready": True,
             "waiting": progress.waiting if progress else 0,
             "total": progress.total if progress else 0,

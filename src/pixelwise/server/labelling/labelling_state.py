@@ -18,10 +18,12 @@ from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.images.files import Refusal, real_path, shown
 from pixelwise.labelling.assistant import Proposal
 from pixelwise.labelling.class_operations import ImageStatus
+from pixelwise.labelling.click_model import ClickModel
+from pixelwise.labelling.click_points import Click
 from pixelwise.labelling.edge_path import EdgePaths
 from pixelwise.labelling.encoder_features import FeatureSession
 from pixelwise.labelling.labelling_folder import places
-from pixelwise.labelling.patch import Window
+from pixelwise.labelling.patch import Region, Window
 from pixelwise.labelling.photo_list import Photo
 from pixelwise.labelling.workspace import Workspace, login_name
 from pixelwise.records import Bands, Raster
@@ -48,6 +50,7 @@ class LabellingOptions:
     out: Path | None = None
     classes: tuple[str, ...] = ()
     with_model: bool = False  # the server's own model assists
+    click_model: tuple[Path, Path] | None = None  # encoder and decoder
     user: str | None = None
     keeps_runs: bool = False  # trainings are kept in the labelling folder
 
@@ -75,9 +78,13 @@ class LabellingState:
         """
         Args:
             is_busy: whether a person waits for the server: work in the background then pauses.
+
+        Raises:
+            BundleError: the click model cannot be used.
         """
         self.options, self.models, self.is_busy = options, models, is_busy
         self.features = FeatureSession()
+        self.click_model = ClickModel(*options.click_model) if options.click_model else None
         self._assistant: LabelAssistant | None = None
         self.importing: ImportFirst | None = None
         self._paths: OrderedDict[tuple[str, tuple[int, int]], EdgePaths] = OrderedDict()
@@ -119,7 +126,7 @@ class LabellingState:
             if self.options.keeps_runs:
                 self.models.runs.move_to(workspace.inside / "runs")
                 self.models.forget_runs()
-            self._assistant = LabelAssistant(workspace, self.features, self.is_busy)
+            self._assistant = LabelAssistant(workspace, self.features, self.photograph, self.is_busy)
             if self.options.with_model and not workspace.classes.classes and not workspace.read_only:
                 own = self.models.main.model.classes
                 for name, colour in zip(own.names, own.colours, strict=True):
@@ -209,13 +216,25 @@ class LabellingState:
     def propose(self, image_id: str, window: Window) -> tuple[int, Proposal]:
         """Labels for a window, and the version of the labels that they follow from."""
         workspace, assistant = self.opened, self.assistant
-        pyramid = self.pyramid(image_id)
+        photo = self.photograph(image_id)
         version, keys_HW, drawn_HW = workspace.opened(image_id).planes()
-        return version, assistant.propose(image_id, self.for_model(image_id, pyramid), (keys_HW, drawn_HW), window)
+        return version, assistant.propose(image_id, photo, (keys_HW, drawn_HW), window)
 
-    def for_model(self, image_id: str, pyramid: ImagePyramid) -> tuple[Raster, Bands]:
-        """The photo in the bands that models of this folder take, with the range of its values. Raises ImageError."""
-        workspace = self.opened
+    def click(self, image_id: str, clicks: Sequence[Click], window: Window) -> Region:
+        """The object at the clicks."""
+        if self.click_model is None:
+            raise RequestError(
+                409, "click-model-missing", "The server has no click model.", "Start it with --click-model."
+            )
+        pyramid = self.pyramid(image_id)
+        return self.click_model.click(image_id, pyramid.pixels, pyramid.bands, clicks, window)
+
+    def photograph(self, image_id: str) -> tuple[Raster, Bands]:
+        """The photo in the bands that models of this folder take, with the range of its values.
+
+        Raises RequestError, ImageError.
+        """
+        workspace, pyramid = self.opened, self.pyramid(image_id)
         if pyramid.bands.names == workspace.bands.names:
             return pyramid.pixels, pyramid.bands
         pixels = workspace.raster(image_id)

@@ -24,6 +24,7 @@ from pixelwise.labelling.workspace import Workspace
 from pixelwise.prediction.confidence_maps import probability_strips
 from pixelwise.prediction.load_model import Model
 from pixelwise.records import VOID, Labels, Prediction
+from pixelwise.server.error_responses import RequestError
 from pixelwise.server.labelling.image_worth import ImageWorth
 from pixelwise.softmax import entropy, softmax
 
@@ -49,7 +50,7 @@ class BackgroundLook:
     def __init__(self, photos: Sequence[Photo], look: Look, worth: ImageWorth, is_busy: Callable[[], bool]) -> None:
         """
         Args:
-            look: what it finds of a photo. Raises PixelwiseError: the photo is left out, and its name kept.
+            look: what it finds of a photo. Raises PixelwiseError, RequestError: the photo is left out by name.
             worth: where it goes.
             is_busy: whether a person waits for the server.
         """
@@ -80,7 +81,7 @@ class BackgroundLook:
                 return
             try:
                 self.worth.add(photo.id, self.look(photo))
-            except PixelwiseError as error:
+            except (PixelwiseError, RequestError) as error:
                 self.failed.append(f"{shown(photo.name)}: {error}")
             self.done += 1
 

@@ -1,14 +1,16 @@
-"""What the assistant offers for one photo: a proposal, superpixels, a path along edges."""
+"""What the assistant offers for one photo: a proposal, the object at a click, superpixels, a path along edges."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from pixelwise.labelling.assistant import Proposal
+from pixelwise.labelling.click_points import Click
 from pixelwise.labelling.patch import Window
 from pixelwise.labelling.superpixels import superpixels
 from pixelwise.records import Raster
@@ -19,6 +21,7 @@ from pixelwise.server.routes.predict_routes import TheState
 
 router = APIRouter(prefix=f"{LABEL_PREFIX}/images/{{image}}", tags=["label"], route_class=LabelRoute)
 WINDOW: Any = {"x": 0, "y": 0, "w": 640, "h": 480}
+MOST_POINTS = 200
 
 
 class ProposeBody(ByClient):
@@ -27,6 +30,27 @@ class ProposeBody(ByClient):
     model_config = ConfigDict(json_schema_extra={"examples": [{"client": "tab-1", "window": WINDOW}]})
 
     window: WindowBody | None = Field(None, description="Default: the whole photo.")
+
+
+class ClickedPoint(BaseModel):
+    """A click on an object, or beside it."""
+
+    x: int = Field(ge=0)
+    y: int = Field(ge=0)
+    positive: bool = Field(True, description="Whether the object is there.")
+
+
+class ClickBody(ByClient):
+    """All clicks for one object."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"client": "tab-1", "points": [{"x": 212, "y": 140, "positive": True}], "window": WINDOW}]
+        }
+    )
+
+    points: list[ClickedPoint] = Field(min_length=1, max_length=MOST_POINTS)
+    window: WindowBody | None = Field(None, description="The part that is looked at. Default: the whole photo.")
 
 
 class SuperpixelsBody(ByClient):
@@ -69,6 +93,19 @@ async def propose(
         version, found = labelling.propose(image, window_of(by.window, labelling.pyramid(image).pixels))
         check()
         return planes(request, proposal_header(found, version), found.labels_hw, found.confidence_hw)
+
+    return await state.queue.run(request, work)
+
+
+@router.post("/click", response_class=Response)
+async def click(request: Request, state: TheState, labelling: TheLabelling, image: ImageId, by: ClickBody) -> Response:
+    """The object at the clicks: a mask [h, w] of 0 and 1."""
+
+    def work() -> Response:
+        window = window_of(by.window, labelling.pyramid(image).pixels)
+        region = labelling.click(image, [Click(one.x, one.y, one.positive) for one in by.points], window)
+        box = region.window
+        return planes(request, box_of(box), region.mask_hw.astype(np.uint8))
 
     return await state.queue.run(request, work)
 

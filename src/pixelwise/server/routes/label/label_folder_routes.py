@@ -121,7 +121,7 @@ def described(labelling: LabellingState) -> dict[str, Any]:
         "bands": {**workspace.bands.to_json()},
         "notes": list(workspace.notes),
         "failure": workspace.failure,
-        "assistant": labelling.assistant.to_json(),
+        "assistant": {**labelling.assistant.to_json(), "click_model": labelling.click_model is not None},
         "importing": labelling.importing.to_json() if labelling.importing else None,
         "alike": [[one, other] for one, other, _ in alike(workspace.classes)],
     }
