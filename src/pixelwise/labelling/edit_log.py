@@ -11,6 +11,7 @@ or whose checksum is wrong ends the log; what follows it is cut when the log is 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -189,6 +190,8 @@ class EditLog:
         try:
             self._append(begin + b"".join(framed))
         except OSError as error:
+            if not self.path.parent.is_dir():
+                raise folder_gone(self.path.parents[2]) from error
             raise OutputError(
                 f"{shown(self.path)}: the edit cannot be saved ({error.strerror or error}). "
                 f"{remedy_for(error, self.path)} It is kept in memory, and tried again."
@@ -230,6 +233,16 @@ class EditLog:
             os.close(handle)
         if not self.size:
             sync_folder(self.path.parent)
+
+
+def folder_gone(folder: Path) -> OutputError:
+    """The error of a labelling folder that was removed, renamed or unmounted."""
+    error = OutputError(
+        f"{shown(folder)}: the labelling folder is gone. Bring it back (mount the drive, undo the rename): what was "
+        "drawn is kept in memory, and saved then."
+    )
+    error.__cause__ = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+    return error
 
 
 def sync_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import IO
 
 from pixelwise.errors import LabelLockedError, OutputError
 from pixelwise.images.files import remedy_for, shown
+from pixelwise.labelling.edit_log import folder_gone
 from pixelwise.locks import hold, identity_in, is_locked, release
 
 LAPSE_S = 30.0  # without a sign of life, a client's lock ends
@@ -89,7 +90,7 @@ class ImageLocks:
                 return False
             path = self.folder / image_id
             if not self.folder.is_dir():
-                raise OutputError(f"{shown(self.folder)}: the labelling folder is not there any more. Bring it back.")
+                raise folder_gone(self.folder.parents[1])
             try:
                 file = hold(path)
                 if file is None:

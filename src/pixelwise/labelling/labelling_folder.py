@@ -16,6 +16,7 @@ from pathlib import Path
 from pixelwise.datasets.dataset_toml import FILE_NAME, read_settings
 from pixelwise.errors import DataError, DatasetError, OutputError, UsageError
 from pixelwise.images.files import real_path, remedy_for, shown, utf8, write_whole
+from pixelwise.labelling.edit_log import folder_gone
 from pixelwise.labelling.label_classes import LabelClasses
 from pixelwise.labelling.labelled_dataset import copies_of, make_folders
 from pixelwise.labelling.photo_list import FoundPhotos, Photo, find_photos, photos_from_json
@@ -191,6 +192,8 @@ def remove_old_parts(out: Path) -> None:
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
     """Do what only one program may do at a time. Raises OutputError: another is at it, or the folder is read-only."""
+    if not lock.parent.is_dir():
+        raise folder_gone(lock.parents[2])
     try:
         with exclusively(lock) as held:
             if not held:

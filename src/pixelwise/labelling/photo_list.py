@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -22,6 +23,7 @@ from pixelwise.datasets.listing import Listing
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.datasets.stacked_files import names_and_sample
 from pixelwise.errors import DataError, UsageError
+from pixelwise.images.band_facts import band_facts
 from pixelwise.images.files import shown
 from pixelwise.prediction.find_images import images_of_folder
 from pixelwise.records import RGB, Bands, Dataset, Sample
@@ -107,7 +109,7 @@ def dataset_in(root: Path, notes: list[str]) -> Dataset | None:
     if any(problem.kind == "no-classes" for problem in dataset.problems):
         notes.append("No masks are taken over: no classes were found in them. `pixelwise check` shows why.")
         return None
-    notes += dataset.notes
+    notes += map(without_options, dataset.notes)
     return dataset
 
 
@@ -147,12 +149,34 @@ def _bands_of(root: Path, samples: list[Sample], notes: list[str]) -> tuple[Band
     """The bands of most images, and the samples with the bands' names. What differs is noted."""
     listing = Listing(root, splits={"all": list(samples)})
     bands = choose_bands(listing, DatasetSettings(), ())
-    notes += listing.notes
-    notes += [str(problem) for problem in listing.problems[:TOLD]]
+    notes += map(without_options, listing.notes)
+    notes += [f"{problem.where}: {problem.message}" for problem in listing.problems[:TOLD]]
     if len(listing.problems) > TOLD:
         notes.append(f"{len(listing.problems) - TOLD:,} more photos have other bands than most.")
+    notes += _several_pages(samples) if bands == RGB else []
     named = {(one.image, names_and_sample(one)[1].image_part): one for one in listing.splits["all"]}
     return bands, [named.get((sample.image, sample.image_part), sample) for sample in samples]
+
+
+def without_options(note: str) -> str:
+    """A note without what it says of options of the command line: the page has none."""
+    parts = re.split(r"(?<=[.;]) ", note)
+    kept = " ".join(part for part in parts if "--" not in part)
+    return kept.rstrip(";") + "." if kept.endswith(";") else kept
+
+
+def _several_pages(samples: Sequence[Sample]) -> list[str]:
+    """A note on images of several pages, of which only the first is labelled."""
+    found = []
+    for sample in samples:
+        if not sample.image_part and sample.image.suffix.lower() in (".tif", ".tiff"):
+            with suppress(DataError):  # an image that cannot be read is shown as one
+                pages = band_facts(sample.image).pages
+                found += [f"{shown(sample.name)} ({pages} pages)"] if pages > 1 else []
+    if not found:
+        return []
+    what = f"{len(found):,} photos have several pages, such as {found[0]}: the first is labelled."
+    return [f"{what} Save the others as files of their own to label them too."]
 
 
 def _photo(sample: Sample, root: Path) -> Photo:
