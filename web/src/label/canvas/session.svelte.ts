@@ -242,8 +242,12 @@ export class LabelSession extends ImageView {
 
   /** The assistant answers strokes that are meant for it, and all that follow as long as its proposal is shown. */
   private answer(tool: string): void {
-    if (!this.showProposal || (tool !== 'scribble' && !this.proposal)) return;
-    clearTimeout(this.proposeSoon); // until no stroke has followed for a moment
+    if (this.showProposal && (tool === 'scribble' || this.proposal)) this.proposeSoonAfter();
+  }
+
+  /** Proposes when no stroke has followed for a moment. */
+  proposeSoonAfter(): void {
+    clearTimeout(this.proposeSoon);
     this.proposeSoon = setTimeout(() => void this.propose(), PROPOSE_AFTER_MS);
   }
 
