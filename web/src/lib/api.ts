@@ -33,6 +33,9 @@ export class Failure extends Error {
   }
 }
 
+export const asFailure = (error: unknown): Failure =>
+  error instanceof Failure ? error : new Failure('unknown', String(error), '');
+
 const TRIES = 8; // of a busy server, each after the delay it asks for
 
 export async function ask(path: string, options: RequestInit = {}, tries = TRIES): Promise<Response> {

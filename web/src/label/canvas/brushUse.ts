@@ -39,10 +39,8 @@ export class BrushUse implements ToolUse {
 
   lift(): void {
     if (!this.edit) return;
-    const { pixels } = this.edit;
     this.edit = null;
-    if (this.session.finish(this.tool, this.key))
-      this.session.say(`${pixels} pixels: ${this.session.className(this.key)}`);
+    this.session.finish(this.tool, this.key);
   }
 
   abandon(): void {

@@ -58,9 +58,8 @@ export class ClickUse implements ToolUse {
     if (!preview || draft.busy) return session.say(draft.busy ? 'Wait for the object' : 'Click an object first');
     const edit = session.begin();
     edit.region(preview, preview.mask, preview.key);
-    const { pixels } = edit;
     draft.clear();
-    if (session.finish('click', preview.key)) session.say(`${pixels} pixels: ${session.className(preview.key)}`);
+    session.finish('click', preview.key);
   }
 
   stop(): void {

@@ -1,7 +1,7 @@
 // Edits on their way to the server, one after the other. An edit is repeated under its own edit_id until the server
 // has it, so that none is lost or made twice.
 
-import { Failure } from '../../lib/api';
+import { asFailure, type Failure } from '../../lib/api';
 import type { Edit, Patch, Progress } from '../labelTypes';
 
 export type Saving = 'saved' | 'saving' | 'unsaved';
@@ -112,7 +112,7 @@ export class EditQueue {
       }
       return null;
     } catch (error) {
-      const failure = error instanceof Failure ? error : new Failure('unknown', String(error), '');
+      const failure = asFailure(error);
       if (typeof what !== 'function' && isPassing(failure)) return failure;
       this.waiting.shift();
       if (typeof what !== 'function') void this.hooks.forget(what.edit_id);

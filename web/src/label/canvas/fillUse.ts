@@ -59,9 +59,8 @@ export class FloodUse implements ToolUse {
       const inside = floodByColour(rgba, box.w, box.h, x - box.x, y - box.y, tolerance);
       const edit = session.begin();
       edit.region(box, inside, key);
-      const { pixels } = edit;
-      const cut = session.finish('flood', key) && reachesEdge(inside, box.w, box.h);
-      session.say(`${pixels} pixels: ${session.className(key)}${cut ? '; up to the edge of what is in sight' : ''}`);
+      const cut = reachesEdge(inside, box.w, box.h);
+      session.finish('flood', key, 'person', cut ? '; up to the edge of what is in sight' : '');
     } catch (error) {
       session.fails(error);
     } finally {
@@ -92,9 +91,8 @@ export class SuperpixelUse implements ToolUse {
   }
 
   lift(): void {
-    const { edit } = this;
     // where the areas are still on their way, `fill` finishes
-    if (edit && this.areas) this.finish(edit);
+    if (this.edit && this.areas) this.finish();
   }
 
   abandon(): void {
@@ -123,14 +121,12 @@ export class SuperpixelUse implements ToolUse {
       edit.region(box, mask, session.key);
     }
     session.show();
-    if (!wasHere) this.finish(edit);
+    if (!wasHere) this.finish();
   }
 
-  private finish(edit: MaskEdit): void {
-    const { pixels } = edit;
-    const { key } = this.session;
+  private finish(): void {
     this.edit = null;
-    if (this.session.finish('superpixel', key)) this.session.say(`${pixels} pixels: ${this.session.className(key)}`);
+    this.session.finish('superpixel', this.session.key);
   }
 
   /** The superpixels of what is in sight, asked for where those at hand do not do. */

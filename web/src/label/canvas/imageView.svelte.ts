@@ -6,6 +6,7 @@ import {
   bounded,
   centred,
   fit,
+  fitScale,
   following,
   moved,
   showing,
@@ -38,6 +39,17 @@ export class ImageView {
   }
   get visible(): Box | null {
     return this.image && this.screen.width ? visible(this.viewport, this.image, this.screen) : null;
+  }
+
+  /** The canvas has another size: all of the image stays in sight if it was, else what is in the middle stays there. */
+  resize(screen: Size): void {
+    const { image, viewport, screen: former } = this;
+    if (screen.width === former.width && screen.height === former.height) return;
+    const [x, y] = this.middle();
+    this.screen = screen;
+    if (!image) return;
+    const fitted = !former.width || !former.height || Math.abs(viewport.scale / fitScale(image, former) - 1) < 1e-6;
+    this.viewport = fitted ? fit(image, screen) : bounded(centred(viewport.scale, x, y, screen), image, screen);
   }
 
   fit(): void {

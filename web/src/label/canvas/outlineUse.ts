@@ -129,11 +129,9 @@ export class OutlineUse implements ToolUse {
     const { key } = session;
     const edit = session.begin();
     polygonSpans(ring(draft.outline), session.mask.height, (y, from, to) => edit.span(y, from, to, key));
-    const { pixels } = edit;
     this.stop();
     draft.clear();
-    if (session.finish(this.tool, key)) session.say(`${pixels} pixels: ${session.className(key)}`);
-    else session.say('Nothing was changed');
+    session.finish(this.tool, key);
   }
 
   backspace({ x, y }: Sample): void {

@@ -30,8 +30,7 @@ export class RectangleUse implements ToolUse {
     const { key } = this.session;
     const edit = this.session.begin();
     rectangleSpans(...rectangle, (y, from, to) => edit.span(y, from, to, key));
-    const { pixels } = edit;
-    if (this.session.finish('rectangle', key)) this.session.say(`${pixels} pixels: ${this.session.className(key)}`);
+    this.session.finish('rectangle', key);
   }
 
   abandon(): void {

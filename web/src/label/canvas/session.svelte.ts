@@ -1,6 +1,6 @@
 // The image that is being labelled: its mask, what is proposed, the tools' settings, and the way to the server.
 
-import { Failure } from '../../lib/api';
+import { asFailure, Failure } from '../../lib/api';
 import * as api from '../labelApi';
 import {
   VOID_KEY,
@@ -23,8 +23,10 @@ import { ImageView } from './imageView.svelte';
 import { applyPatch, ASSISTANT, MaskEdit, NOBODY, PERSON, type LabelMask } from './maskEdit';
 
 const HEARTBEAT_MS = 10_000;
+const LOCKED = 'label-locked'; // by another tab or person
+const LOCKED_RETRY_MS = 5000;
 const PROPOSE_AFTER_MS = 150;
-const REPLACED = 'propose-replaced'; // by a newer request, which is answered
+const REPLACED = 'propose-replaced'; // by a newer request
 const WHOLE_PX = 2_000_000; // the assistant looks at all of an image up to this size, else at what is in sight
 
 export class LabelSession extends ImageView {
@@ -110,7 +112,9 @@ export class LabelSession extends ImageView {
       this.say(`${image.name}, ${image.width} by ${image.height} pixels`);
       if (image.state === 'model') void this.propose();
     } catch (error) {
-      if (mine === this.opening) this.failure = asFailure(error);
+      if (mine !== this.opening) return;
+      this.failure = asFailure(error);
+      if (this.failure.kind === LOCKED) setTimeout(() => mine === this.opening && void this.open(id), LOCKED_RETRY_MS);
     } finally {
       if (mine === this.opening) this.loading = false;
     }
@@ -136,6 +140,11 @@ export class LabelSession extends ImageView {
     this.image = null;
     this.cursor = null;
     await api.closeImage(image.id, this.client).catch(() => undefined); // its lock lapses by itself
+  }
+
+  /** The tab is closed or reloaded: others may open the image at once. What was not sent is kept in the browser. */
+  leave(): void {
+    if (this.image) void api.closeImage(this.image.id, this.client).catch(() => undefined); // its lock lapses by itself
   }
 
   /** The mask as the server has it. */
@@ -179,13 +188,18 @@ export class LabelSession extends ImageView {
     if (fresh) this.revised(fresh);
   }
 
-  /** The edit in the making is complete: it is shown, and sent. False where it changed nothing. */
-  finish(tool: string, key: number, source: EditSource = 'person'): boolean {
+  /** The edit in the making is complete: it is shown, sent and said. False where it changed nothing. */
+  finish(tool: string, key: number, source: EditSource = 'person', note = ''): boolean {
     const { edit } = this;
     this.show();
     this.edit = null;
     const patch = edit?.patch();
-    if (edit?.spared) this.say(`${edit.spared} pixels of locked classes stay as they are`);
+    const what = source === 'person' ? this.className(key) : 'accepted';
+    this.say(
+      (patch ? `${edit!.pixels} pixels: ${what}` : 'Nothing was changed') +
+        (edit?.spared ? `; ${edit.spared} of locked classes stay as they are` : '') +
+        note,
+    );
     if (!patch) return false;
     const seconds = this.clock.take(performance.now());
     this.send({ ...patch, edit_id: api.randomId(), tool, key, seconds, source });
@@ -290,10 +304,8 @@ export class LabelSession extends ImageView {
     const inside = acceptance(proposal, what, this.mask);
     const edit = this.begin(ASSISTANT);
     if (inside) edit.region(proposal.window, inside, proposal.labels);
-    const { pixels } = edit;
     const key = what === 'all' ? VOID_KEY : 'key' in what ? what.key : proposedAt(proposal, what);
     this.finish('accept', key, proposal.source);
-    this.say(pixels ? `${pixels} proposed pixels accepted` : 'Nothing is proposed there');
   }
 
   // ── the rest ──
@@ -381,11 +393,9 @@ export class LabelSession extends ImageView {
       await api.openImage(id, this.client);
       this.queue?.retry();
     } catch (error) {
-      if (asFailure(error).kind === 'label-locked' && this.image?.id === id) this.fails(error);
+      if (asFailure(error).kind === LOCKED && this.image?.id === id) this.fails(error);
     }
   }
 }
-
-const asFailure = (error: unknown) => (error instanceof Failure ? error : new Failure('unknown', String(error), ''));
 
 export const session = new LabelSession();
