@@ -66,16 +66,28 @@ def labelling_page(browser: Any, address: str, image: str = "", **screen: Any) -
     try:
         open_labelling(page, address, image)
         yield page
-        page.goto("about:blank")  # the image is given back
+        page.goto("about:blank")
+        given_back(address)
     finally:
         context.close()
-    print(wrong)
-    assert [one for one in wrong if "404" not in one and "about:" not in one] == []
+    assert [one for one in wrong if one != "about:blank"] == []
+
+
+def given_back(address: str, seconds: float = 10) -> None:
+    """Wait until no image is open any more: whoever closes the page lets others in."""
+    end = time.monotonic() + seconds
+    while any(row["locked_by"] for row in images(address)):
+        assert time.monotonic() < end, "the page is closed, but its image is still locked"
+        time.sleep(0.05)
+
+
+def images(address: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = httpx.get(f"{address}/v1/label/images", headers=PROOF).json()["images"]
+    return rows
 
 
 def image_id(address: str, place: int = 0) -> str:
-    rows = httpx.get(f"{address}/v1/label/images", headers=PROOF).json()["images"]
-    return str(rows[place]["id"])
+    return str(images(address)[place]["id"])
 
 
 def mask_of(address: str, image: str) -> tuple[np.ndarray, np.ndarray]:
@@ -90,14 +102,17 @@ def mask_of(address: str, image: str) -> tuple[np.ndarray, np.ndarray]:
     return keys, drawn
 
 
-def labelled(address: str, image: str, key: int, pixels: int | None = None, seconds: float = 30) -> np.ndarray:
-    """Wait until this class has pixels (as many as named) on the server; where, bool [H, W]."""
-    end = time.monotonic() + seconds
+def labelled(
+    address: str, image: str, key: int, pixels: int | None = None, at: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Wait until the server has this class: somewhere, on as many pixels as named, or at a row and column. Where it is,
+    bool [H, W]."""
+    end = time.monotonic() + 30
     while True:
         found = mask_of(address, image)[0] == key
-        if found.any() if pixels is None else found.sum() == pixels:
+        if found[at] if at else found.any() if pixels is None else found.sum() == pixels:
             return found
-        assert time.monotonic() < end, f"class {key} has {found.sum()} pixels, not {pixels}"
+        assert time.monotonic() < end, f"class {key} has {found.sum()} pixels"
         time.sleep(0.05)
 
 

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from browsing import AXE, chromium, until
 from labelling_page import (
-    PROOF,
     STAGE,
     Stage,
     image_id,
+    images,
     labelled,
     labelling_page,
     mask_of,
@@ -86,8 +85,7 @@ def test_a_stroke_is_saved_exactly_and_undone_after_a_reload(browser: Any, addre
         page.keyboard.press("Control+Shift+z")
         page.keyboard.press("Control+y")
         assert (labelled(address, image, 1) == both).all()
-        rows = httpx.get(f"{address}/v1/label/images", headers=PROOF).json()["images"]
-        assert rows[0]["state"] == "started"
+        assert images(address)[0]["state"] == "started"
 
 
 def test_everything_by_keyboard(browser: Any, address: str) -> None:
@@ -257,7 +255,7 @@ def test_what_the_server_has_not_yet_outlives_the_tab(browser: Any, tmp_path: Pa
         page = context.new_page()
         open_labelling(page, address)
         until(page, "!document.querySelector('[data-testid=label-unsaved]')")
-        found = labelled(address, image_id(address), 0, 1354)
+        found = labelled(address, image_id(address), 0, at=(60, 50))
         assert found[20, 20:51].all()
         assert found[60, 20:51].all()
     context.close()

@@ -77,7 +77,8 @@ export class LabelSession extends ImageView {
   }
   readonly locked: readonly number[] = $derived(this.classes.filter((row) => row.locked).map((row) => row.key));
   className(key: number): string {
-    return key === VOID_KEY ? 'not labelled' : (this.classes.find((row) => row.key === key)?.name ?? `class ${key}`);
+    if (key === VOID_KEY) return 'not labelled';
+    return this.classes.find((row) => row.key === key)?.name ?? `class ${key}`;
   }
   get underCursor(): number {
     const at = this.cursorPixel;
@@ -292,9 +293,8 @@ export class LabelSession extends ImageView {
     clearTimeout(this.proposeSoon);
     this.asking?.abort();
     this.proposing = false;
-    if (!this.proposal) return;
+    if (this.proposal) this.revised(null);
     this.proposal = null;
-    this.revised(null);
   }
 
   /** Proposed labels become labels: all, those of a class, or a region at a pixel. */
@@ -314,9 +314,8 @@ export class LabelSession extends ImageView {
     this.message = message;
   }
 
-  /** A request failed; the page shows it. */
   fails(error: unknown): void {
-    this.failure = asFailure(error);
+    this.failure = asFailure(error); // the page shows it
     this.say(this.failure.message);
   }
 
