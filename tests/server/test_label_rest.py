@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from serving import OTHER_TAB, TAB, address_of, edit_body, labelling, make_photo
 from test_rest import agrees, outline
 
 from conftest import picture
+from pixelwise.errors import OutputError
 from pixelwise.server.app import create_app
 from pixelwise.server.server_settings import ServerSettings
 
@@ -220,3 +222,49 @@ def test_examples_are_what_is_answered(label_client: TestClient) -> None:
     agrees(outline(examples["post", "/v1/label/images/{image}/edits"]), outline(real.json()), "edits")
     for path in ("/v1/label", "/v1/label/images"):
         agrees(outline(examples["get", path]), outline(label_client.get(path).json()), path)
+
+
+def test_a_photo_that_cannot_be_read_is_not_locked_and_opens_once_it_is_mended(
+    label_client: TestClient, photos: Path
+) -> None:
+    place = address_of(label_client, "broken.png")
+    assert label_client.post(f"{place}/open", json=TAB).status_code == 422
+    Image.fromarray(picture(4, 70, 110)).save(photos / "broken.png")
+    assert label_client.post(f"{place}/open", json=OTHER_TAB).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "kind"),
+    [
+        (errno.ENOSPC, 507, "label-disk-full"), (errno.ENOENT, 409, "label-gone"),
+        (errno.EROFS, 409, "label-read-only"), (errno.EACCES, 409, "label-read-only"),
+    ],
+)  # fmt: skip
+def test_what_the_disk_refuses_has_an_answer_of_its_own(
+    label_client: TestClient, monkeypatch: pytest.MonkeyPatch, number: int, status: int, kind: str
+) -> None:
+    def fails(*_: Any) -> None:
+        raise OutputError("LABELS: cannot be written.") from OSError(number, "why")
+
+    place = address_of(label_client, "a.png")
+    label_client.post(f"{place}/open", json=TAB)
+    monkeypatch.setattr("pixelwise.labelling.workspace.Workspace.require_folder", fails)
+    refused = label_client.post(f"{place}/edits", content=edit_body(np.zeros((2, 2))))
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (status, kind)
+    assert refused.json()["error"]["remedy"]
+
+
+def test_tiles_of_other_images_are_in_false_colour(label_client: TestClient, photos: Path) -> None:
+    deep = np.linspace(100, 900, 70 * 110).reshape(70, 110).astype(np.uint16)
+    Image.fromarray(deep).save(photos / "deep.png")
+    label_client.post("/v1/label/open", json={"folder": str(photos)})
+    place = address_of(label_client, "deep.png")
+    opened = label_client.post(f"{place}/open", json=TAB).json()
+    assert opened["bands"]["rgb"] is False
+    assert opened["bands"]["shown"] == [0, 0, 0]
+    assert 100 < opened["bands"]["low"][0] < opened["bands"]["high"][0] < 900
+    tile = np.asarray(Image.open(io.BytesIO(label_client.get(f"{place}/tiles/0/0/0").content)).convert("L"))
+    assert tile[0, 0] < 10  # most of its values are seen: the range is its own
+    assert tile[-1, -1] > 245
+    windowed = label_client.get(f"{place}/tiles/0/0/0?low=800&high=900").content
+    assert np.asarray(Image.open(io.BytesIO(windowed)).convert("L"))[:35].max() < 10

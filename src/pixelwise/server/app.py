@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,6 +41,7 @@ from pixelwise.server.security import RequestGuard
 from pixelwise.server.server_settings import ServerSettings
 from pixelwise.server.server_state import State
 
+LOG = logging.getLogger(__name__)
 LABEL_ROUTES = (
     label_folder_routes, label_image_routes, label_assistant_routes, label_class_routes, label_training_routes,
 )  # fmt: skip
@@ -81,7 +83,10 @@ def create_app(
         state.stopping.set()
         decoders.kill()
         queue.close()
-        labelling.close()
+        try:
+            labelling.close()
+        except PixelwiseError:
+            LOG.exception("Labels could not be saved when the server stopped.")
 
     # FastAPI's own documentation page loads assets from a CDN; rest_docs makes one that does not.
     app = FastAPI(

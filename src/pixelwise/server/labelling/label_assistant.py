@@ -87,6 +87,9 @@ class LabelAssistant:
             self.prelabeller = None
             if chosen:
                 self.prelabeller = Prelabeller(self.workspace, chosen.model, chosen.keys, self.worth)
+            elif not self.workspace.read_only:
+                for photo in self.workspace.photos():
+                    self.workspace.proposal_path(photo.id).unlink(missing_ok=True)
             self.look_again()
 
     def look_again(self) -> None:

@@ -83,9 +83,10 @@ class StateBody(ByClient):
 def open_image(labelling: TheLabelling, image: ImageId, by: ByClient) -> dict[str, Any]:
     """Open a photo to label it, and lock it for others. Repeat it every 10 s: a lock lapses after 30 s."""
     workspace, photo = labelling.opened, labelling.photo(image)
+    pyramid = labelling.pyramid(image)  # first: a photo that cannot be read is not locked
     if not workspace.read_only:
         workspace.locks.acquire(image, by.client, workspace.user)
-    pyramid, labels = labelling.pyramid(image), workspace.opened(image)
+    labels = workspace.opened(image)
     height, width = labels.size
     if pyramid.pixels.shape[:2] != (height, width):
         has = f"{pyramid.pixels.shape[1]}×{pyramid.pixels.shape[0]} pixels, but its labels {width}×{height}"
