@@ -101,8 +101,9 @@ class BackgroundSaving:
         """A thread: save when something waits, and try again what failed."""
         while True:
             with self._work:
-                if not self._stopping and not waits():
-                    self._work.wait(RETRY_S)
+                self._work.wait_for(
+                    lambda: self._stopping or waits(), RETRY_S
+                )  # not whenever the other has ended a round
                 if self._stopping:
                     return
                 self._saving += 1
