@@ -30,6 +30,15 @@ export class ImageList {
     return -1;
   }
 
+  /** The first image of the list that nobody has open, of those that are there; else the first. */
+  firstFree(): number {
+    const rows = this.parts.get(0) ?? [];
+    return Math.max(
+      rows.findIndex((row) => !row.locked_by),
+      0,
+    );
+  }
+
   /** Fetch what is missing of the images from `first` to before `end`. */
   async show(first: number, end: number): Promise<void> {
     const from = Math.floor(Math.max(first, 0) / PART);

@@ -87,7 +87,8 @@ class LabelState {
     await this.images.restart();
     if (this.current || !this.images.total) return;
     if (wanted && this.images.indexOf(wanted) < 0) await this.images.show(0, this.images.total);
-    await this.openAt(Math.max(this.images.indexOf(wanted), 0));
+    const at = this.images.indexOf(wanted);
+    await this.openAt(at >= 0 ? at : this.images.firstFree());
   }
 
   /** Open the image at that place of the list. */
@@ -185,6 +186,9 @@ class LabelState {
       await this.images.refresh(...this.seen);
       const row = this.images.row(this.images.indexOf(this.current?.id ?? null));
       if (row) this.current = row;
+      // Whoever had it open has left it.
+      if (row && !row.locked_by && session.failure?.kind === 'label-locked' && !session.image)
+        await session.open(row.id);
     } catch (error) {
       this.fail(error);
     }
