@@ -59,10 +59,12 @@ export class ImageList {
     await this.fetch(0);
   }
 
-  /** Something changed on the server: the parts from `first` to `end` are fetched over, the others when they are seen. */
-  async refresh(first: number, end: number): Promise<void> {
-    const seen: number[] = [];
-    for (let part = Math.floor(Math.max(first, 0) / PART); part * PART < Math.max(end, 1); part++) seen.push(part);
+  /** Something changed on the server: the images from `first` to `end`, and one more, are fetched over, the others when
+   * they are seen. */
+  async refresh(first: number, end: number, also: number): Promise<void> {
+    const seen = [Math.floor(also / PART)];
+    for (let part = Math.floor(Math.max(first, 0) / PART); part * PART < Math.max(end, 1); part++)
+      if (!seen.includes(part)) seen.push(part);
     for (const part of [...this.parts.keys()]) if (!seen.includes(part)) this.parts.delete(part);
     await Promise.all(seen.map((part) => this.fetch(part)));
   }

@@ -183,9 +183,10 @@ class LabelState {
     if (!this.folder?.open || this.error?.kind === 'offline') return;
     try {
       this.folder = await labelApi.folder();
-      await this.images.refresh(...this.seen);
-      const row = this.images.row(this.images.indexOf(this.current?.id ?? null));
-      if (row) this.current = row;
+      await this.images.refresh(...this.seen, this.place);
+      const at = this.images.indexOf(this.current?.id ?? null);
+      const row = this.images.row(at);
+      if (row) [this.current, this.place] = [row, at];
       // Whoever had it open has left it.
       if (row && !row.locked_by && session.failure?.kind === 'label-locked' && !session.image)
         await session.open(row.id);
