@@ -21,8 +21,8 @@ WIDTH_PX = 5
 LENGTH = 10  # a stroke is at most 1/LENGTH of the longer side
 STEP_PX = 3
 
-Mask = NDArray[np.uint8]  # [H, W] classes, VOID where unlabelled
-Proposer = Callable[[Mask], Mask]  # strokes so far → the class of every pixel
+Keys = NDArray[np.uint8]  # [H, W] classes, VOID where unlabelled
+Proposer = Callable[[Keys], Keys]  # strokes so far → the class of every pixel
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Progress:
     score: float
 
 
-def annotate(truth_HW: Mask, classes: int, propose: Proposer, score: Callable[[Mask], float],
-             goal: float, most: int, start_HW: Mask | None = None) -> Iterator[Progress]:  # fmt: skip
+def annotate(truth_HW: Keys, classes: int, propose: Proposer, score: Callable[[Keys], float],
+             goal: float, most: int, start_HW: Keys | None = None) -> Iterator[Progress]:  # fmt: skip
     """Draw until the score reaches `goal` or `most` strokes are drawn.
 
     Args:
@@ -58,7 +58,7 @@ def annotate(truth_HW: Mask, classes: int, propose: Proposer, score: Callable[[M
         result_HW = propose(drawn_HW)
 
 
-def largest_error(result_HW: Mask, truth_HW: Mask, classes: int) -> tuple[NDArray[np.bool_], Mask, int]:
+def largest_error(result_HW: Keys, truth_HW: Keys, classes: int) -> tuple[NDArray[np.bool_], Keys, int]:
     """The largest connected region of wrong pixels of one true class; the truth; that class."""
     best: tuple[int, NDArray[np.bool_], int] = (0, np.zeros(truth_HW.shape, bool), 0)
     for key in range(classes):
@@ -76,7 +76,7 @@ def largest_region(mask_HW: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:
     return labels_HW == number, int(stats[number, cv2.CC_STAT_AREA])
 
 
-def draw(drawn_HW: Mask, region_HW: NDArray[np.bool_], truth_HW: Mask, key: int) -> None:
+def draw(drawn_HW: Keys, region_HW: NDArray[np.bool_], truth_HW: Keys, key: int) -> None:
     """One stroke through the middle of a region, in place."""
     line_HW = np.zeros(truth_HW.shape, np.uint8)
     points = middle_line(region_HW, max(truth_HW.shape) / LENGTH - WIDTH_PX)

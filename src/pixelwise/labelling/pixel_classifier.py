@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +28,7 @@ POWER = 1.25  # of Fisher's ratio
 LOCAL = 0.6  # of a stroke's influence that fades with distance
 REACH = 0.12  # how far: σ, as a share of the image's longer side
 RIDGE = 0.006  # against samples of which those of one stroke weigh 1
-CHUNK = 1 << 21  # kernel values at a time: they stay in the cache
+CHUNK = 1 << 18  # kernel values at a time: they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class PixelClassifier:
         _, height, width = grid.values_Fhw.shape
         rows = max(CHUNK // (len(self.samples) * width), 1)
         columns = nearness((np.arange(width) + 0.5) * grid.stride, self.samples.xs, self.reach_px)
+        columns[self.samples.elsewhere] = 0
+        columns *= LOCAL
         result = np.empty((len(self.weights_KP), height, width), np.float32)
 
         def strip(top: int) -> None:
@@ -57,11 +60,9 @@ class PixelClassifier:
             centres = (np.arange(part.start, part.stop) + 0.5) * grid.stride
             lines = nearness(centres, self.samples.ys, self.reach_px)
             near = lines[:, :, None] * columns[:, None]
-            near[self.samples.elsewhere] = 0
-            near *= LOCAL
             near += 1 - LOCAL
             alike *= near.reshape(alike.shape)
-            result[:, part] = (self.weights_KP @ alike).reshape(len(result), -1, width)
+            result[:, part] = product(self.weights_KP, alike).reshape(len(result), -1, width)
 
         with ThreadPoolExecutor(usable_cores()) as pool:
             list(pool.map(strip, range(0, height, rows)))
@@ -90,7 +91,8 @@ def fit_classifier(
     near *= ~(samples.elsewhere[:, None] | samples.elsewhere)
     kernel_PP *= 1 - LOCAL + LOCAL * near
     kernel_PP[np.diag_indices_from(kernel_PP)] += RIDGE / samples.weights
-    weights_PK = np.linalg.solve(kernel_PP, targets_PK)
+    # Positive definite, thanks to the ridge.
+    _, weights_PK = cv2.solve(kernel_PP, targets_PK.astype(np.float64), flags=cv2.DECOMP_CHOLESKY)
     weights_KP = np.ascontiguousarray(weights_PK.T, np.float32)
     return PixelClassifier(scaled_PF, samples, chosen, scale, grid.mean[chosen], weights_KP, reach_px)
 
@@ -113,11 +115,18 @@ def fisher_ratio(standard_PF: Values, samples: StrokeSamples) -> Values:
 
 def likeness(one_PF: Values, other_FQ: Values) -> Values:
     """exp(−½ squared distance) of samples and places, [P, Q]."""
-    alike = one_PF @ other_FQ
-    alike -= 0.5 * np.einsum("pf,pf->p", one_PF, one_PF)[:, None]
-    alike -= 0.5 * np.einsum("fq,fq->q", other_FQ, other_FQ)
+    squares_P, squares_Q = np.einsum("pf,pf->p", one_PF, one_PF), np.einsum("fq,fq->q", other_FQ, other_FQ)
+    # Both squares are two more terms of the product, which saves passes over the result.
+    one = np.concatenate([one_PF, -0.5 * squares_P[:, None], np.ones((len(one_PF), 1), np.float32)], axis=1)
+    other = np.concatenate([other_FQ, np.ones((1, len(squares_Q)), np.float32), -0.5 * squares_Q[None]], axis=0)
+    alike = product(one, other)
     np.minimum(alike, 0, out=alike)
     return np.asarray(np.exp(alike, out=alike))
+
+
+def product(one: Values, other: Values) -> Values:
+    """one @ other by OpenCV, which computes it in this thread: NumPy's would wait for others in a busy loop."""
+    return np.asarray(cv2.gemm(one, other, 1, None, 0))  # type: ignore[call-overload]
 
 
 def nearness(places: NDArray[np.generic], samples: NDArray[np.intp], reach_px: float) -> Values:

@@ -22,7 +22,7 @@ Values = NDArray[np.floating[Any]]  # float32
 MOST_BANDS = 12  # of more, neighbouring bands are averaged
 CURVED = 3  # bands whose curvature is measured
 STRIDES = (1, 2, 4, 8)
-MOST_PLACES = 1 << 16  # of a grid
+MOST_PLACES = 1 << 17  # of a grid: a megapixel has stride 4
 SMOOTHING_PX = 1.0  # σ, in pixels of each stride
 
 
