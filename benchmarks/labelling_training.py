@@ -1,10 +1,12 @@
 """Do strokes train as well as full masks? Ten CamVid images labelled by a simulated annotator, against their own masks.
 
-    python benchmarks/labelling_training.py [--images 10] [--strokes 60] [--budget 10m] [--work FOLDER] [--cores 0 1]
+    python benchmarks/labelling_training.py [--images 10] [--strokes 60] [--budget 10m] [--cores 0 1]
+        [--work FOLDER] [--val 101] [--options "--epochs 40 --size 176x240"]
 
 The annotator draws strokes with the assistant until an image has 0.85 mIoU or the strokes are used up; the drawn pixels
-and the proposals that are surer than --sure are taken as its mask, the rest is void. Both trainings run at the same
-time, each on its own core, with CamVid's val as theirs; both are scored on it by `pixelwise evaluate`.
+and the proposals that are surer than --sure are taken as its mask, the rest is void. Both trainings run at once, each
+on its own core, with CamVid's val as theirs; both are scored on it by `pixelwise evaluate`. On a busy machine a budget of
+time holds few steps, and not as many in both: --options with --epochs then compares equal numbers of steps.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ def main() -> None:
     parser.add_argument("--strokes", type=int, default=60, help="at most, for an image")
     parser.add_argument("--sure", type=int, default=SURE, help="confidence of an accepted proposal, 0–255")
     parser.add_argument("--budget", default="10m")
+    parser.add_argument("--options", default="", help="of `pixelwise train`, instead of the budget")
+    parser.add_argument("--val", type=int, default=101, help="images of val")
     parser.add_argument("--work", type=Path, help="where the data and runs are kept; default: nowhere")
     parser.add_argument("--cores", type=int, nargs=2, default=(0, 1))
     parser.add_argument("--data", type=Path, default=DATA)
@@ -45,7 +49,7 @@ def main() -> None:
         work = chosen.work or Path(folder)
         work.mkdir(parents=True, exist_ok=True)
         strokes, accuracy, labelled = make_data(chosen, work)
-        scores = train_both(work, chosen.budget, chosen.cores)
+        scores = train_both(work, chosen.options.split() or ["--budget", chosen.budget], chosen.cores)
     table = Table(
         "ten images labelled by", "labelled pixels", "of them right", "strokes an image", "mIoU on val", box=None
     )
@@ -61,6 +65,7 @@ def make_data(chosen: argparse.Namespace, work: Path) -> tuple[float, float, flo
     """Write both datasets. Returns strokes an image, and the shares of labelled pixels and of right ones among them."""
     camvid = LabelSet("camvid", 0.85, False, beside("camvid/train", "camvid/trainannot"), len(NAMES))
     pairs = sorted(beside("camvid/val", "camvid/valannot")(chosen.data))
+    pairs = pairs[:: max(len(pairs) // chosen.val, 1)][: chosen.val]
     for name in ("masks", "strokes"):
         for split in ("train", "val"):
             for kind in ("images", "masks"):
@@ -103,12 +108,12 @@ def write(path: Path, mask_HW: Keys) -> None:
     Image.fromarray(mask_HW.astype(np.uint8)).save(path)
 
 
-def train_both(work: Path, budget: str, cores: tuple[int, int]) -> dict[str, float]:
+def train_both(work: Path, options: list[str], cores: tuple[int, int]) -> dict[str, float]:
     """mIoU on val of the models trained on each dataset."""
     pixelwise = [sys.executable, "-m", "pixelwise"]
     running = {}
     for name, core in zip(("masks", "strokes"), cores, strict=True):
-        command = [*pixelwise, "train", str(work / name), "--out", str(work / f"run-{name}"), "--budget", budget]
+        command = [*pixelwise, "train", str(work / name), "--out", str(work / f"run-{name}"), *options]
         with (work / f"{name}.log").open("w") as log:
             running[name] = subprocess.Popen(["taskset", "-c", str(core), *command], stdout=log, stderr=log)
     for name, process in running.items():

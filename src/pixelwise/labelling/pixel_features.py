@@ -54,6 +54,12 @@ class ImageFeatures:
         """The features of pixels, between the places of a map interpolated: [P, F]."""
         return np.concatenate([read(one, ys, xs) for one in self.maps], axis=1)
 
+    def statistics(self) -> tuple[Values, Values]:
+        """Mean and standard deviation of each feature, [F] each, of some of the places of its map."""
+        flat = [one.values_hwC.reshape(-1, one.values_hwC.shape[2]) for one in self.maps]
+        some = [values[:: max(len(values) // 20_000, 1)] for values in flat]
+        return np.concatenate([one.mean(axis=0) for one in some]), np.concatenate([one.std(axis=0) for one in some])
+
     def grid(self) -> FeatureGrid:
         """All features on one grid, of the finest stride that has at most MOST_PLACES places."""
         stride = 1
