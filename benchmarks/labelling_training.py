@@ -5,8 +5,8 @@
 
 The annotator draws strokes with the assistant until an image has 0.85 mIoU or the strokes are used up; the drawn pixels
 and the proposals that are surer than --sure are taken as its mask, the rest is void. Both trainings run at once, each
-on its own core, with CamVid's val as theirs; both are scored on it by `pixelwise evaluate`. On a busy machine a budget of
-time holds few steps, and not as many in both: --options with --epochs then compares equal numbers of steps.
+on its own core, with CamVid's val as theirs; both are scored on it by `pixelwise evaluate`. On a busy machine a budget
+of time holds few steps, and not as many in both: --options with --epochs then compares equal numbers of steps.
 """
 
 from __future__ import annotations
