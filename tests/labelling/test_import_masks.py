@@ -121,3 +121,25 @@ def test_locked_classes_stay(scenes: Path, tmp_path: Path) -> None:
         found = import_masks(workspace, scenes)
         assert any("locked classes" in reason for reason in found.skipped)
         assert (workspace.opened(photo.id).mask_HW == workspace.classes.keys[0]).all()
+
+
+@pytest.mark.parametrize(("form", "pattern"), [("cvat", "*.xml"), ("labelstudio", "*.json")])
+def test_exports_without_images_are_read_too(flat: Path, tmp_path: Path, form: str, pattern: str) -> None:
+    convert(flat, tmp_path / "whole", form)
+    exports = sorted((tmp_path / "whole").rglob(pattern))
+    shutil.copytree(flat / "images", tmp_path / "photos")
+    with Workspace.open(tmp_path / "photos", classes=("road",)) as workspace:
+        number = 0
+        for i, path in enumerate(exports):
+            (tmp_path / str(i)).mkdir()
+            shutil.copy(path, tmp_path / str(i))
+            found = import_masks(workspace, tmp_path / str(i) if i else tmp_path / str(i) / path.name)
+            assert found.skipped == ()
+            number += found.images
+        assert number == 5
+        theirs = open_dataset(flat)
+        masks = {name.partition("/")[2]: mask for name, mask in masks_of(theirs).items()}
+        for photo in workspace.photos():
+            mask = workspace.opened(photo.id).mask_HW
+            for one in workspace.classes.classes:
+                assert ((mask == one.key) == (masks[photo.name] == theirs.classes.names.index(one.name))).all()

@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 
 from pixelwise.datasets.dataset_toml import read_settings
 from pixelwise.datasets.default_colours import default_colours
-from pixelwise.datasets.list_dataset import layout_of
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.datasets.read_sample import image_size_of, read_sample_mask
 from pixelwise.errors import DataError, LabelLockedError, UsageError
 from pixelwise.images.files import shown
 from pixelwise.labelling.accept import drawn, read_export
 from pixelwise.labelling.labelled_image import Edit
+from pixelwise.labelling.labelling_folder import INSIDE
 from pixelwise.labelling.patch import Patch
 from pixelwise.labelling.photo_list import Photo
 from pixelwise.labelling.workspace import Workspace
+from pixelwise.prediction.find_images import images_below
 from pixelwise.records import VOID, ClassList, Dataset, OnProgress, Sample, no_progress
 
 EXPORTS = (".xml", ".json")  # of CVAT and Label Studio
@@ -119,15 +120,18 @@ def read_masks_of(source: Path) -> tuple[list[MaskSource], ClassList]:
         raise UsageError(f"{shown(source)}: no such folder or file. Check the path.")
     if source.is_file():
         return _of_export(source)
-    if layout_of(source) is None:
-        exports = [path for path in sorted(source.iterdir()) if path.suffix.lower() in EXPORTS]
-        if len(exports) == 1:
-            return _of_export(exports[0])
+    exports = [path for path in sorted(source.iterdir()) if path.suffix.lower() in EXPORTS]
+    if len(exports) == 1 and not has_images(source):  # `check` needs the images; here they are the photos
+        return _of_export(exports[0])
     dataset = open_dataset(source)
     if any(problem.kind == "no-classes" for problem in dataset.problems):
         raise DataError(f"{shown(source)}: no classes were found in its masks. `pixelwise check` shows why.")
     samples = [sample for part in dataset.splits.values() for sample in part if sample.mask is not None]
     return [_source(sample, dataset) for sample in samples], dataset.classes
+
+
+def has_images(folder: Path) -> bool:
+    return next(images_below(folder, folder / INSIDE), None) is not None
 
 
 def _source(sample: Sample, dataset: Dataset) -> MaskSource:
