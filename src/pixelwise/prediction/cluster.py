@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from pixelwise.errors import ClusterError, MissingExtraError, OutputError, PixelwiseError, first_line
 from pixelwise.images.files import shown
-from pixelwise.prediction.label_file import Job, LabellingOptions, Record, failed, label_file, names_of
+from pixelwise.prediction.label_file import Job, LabelOptions, Record, failed, label_file, names_of
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.manifest import Manifest
 from pixelwise.prediction.outputs import STATE
@@ -44,7 +44,7 @@ class WorkerSetup(NamedTuple):
     threads: int
 
 
-def label_remotely(setup: WorkerSetup, job: Job, options: LabellingOptions) -> Record | PixelwiseError:
+def label_remotely(setup: WorkerSetup, job: Job, options: LabelOptions) -> Record | PixelwiseError:
     """Label one image in a process of the cluster. Errors that end the run are returned: Ray would wrap them."""
     try:
         return label_file(open_model(setup), job, options)
@@ -69,7 +69,7 @@ def open_model(setup: WorkerSetup) -> Model:
 
 
 def label_on_cluster(
-    model: Model, jobs: Iterator[Job], options: LabellingOptions, manifest: Manifest, address: str
+    model: Model, jobs: Iterator[Job], options: LabelOptions, manifest: Manifest, address: str
 ) -> Generator[Record]:
     """Label images on a cluster; yields each record once it is in the manifest, in the order of completion.
 

@@ -44,7 +44,7 @@ class Job(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LabellingOptions:
+class LabelOptions:
     """With the model, everything that determines an image's results."""
 
     save: tuple[str, ...] = DEFAULT  # keys of outputs.OUTPUTS
@@ -55,7 +55,7 @@ class LabellingOptions:
 def label_file(
     model: Model,
     job: Job,
-    options: LabellingOptions,
+    options: LabelOptions,
     *,
     label: Label | None = None,
     room: Room = nullcontext,  # type: ignore[assignment]
@@ -94,7 +94,7 @@ def label_into(
     record: Record,
     model: Model,
     job: Job,
-    options: LabellingOptions,
+    options: LabelOptions,
     label: Label | None,
     room: Room,
     turn: AbstractContextManager[object],
@@ -159,7 +159,7 @@ def error_message(image: Path, error: Exception) -> str:
 
 
 def label_tiles_of(
-    model: Model, job: Job, options: LabellingOptions, image_HWN: Raster | None, progress: OnProgress
+    model: Model, job: Job, options: LabelOptions, image_HWN: Raster | None, progress: OnProgress
 ) -> Record:
     """Label an image tile by tile: pixels, or None for a TIFF, read as it is labelled. Returns its part of the record.
 

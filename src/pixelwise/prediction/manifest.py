@@ -20,7 +20,7 @@ from typing import IO, Any
 from pixelwise.errors import ImageError, OutputError, UsageError
 from pixelwise.images.files import Refusal, read_bytes, shown, utf8, write_whole, writing_whole
 from pixelwise.locks import hold, release
-from pixelwise.prediction.label_file import Job, LabellingOptions, Record
+from pixelwise.prediction.label_file import Job, LabelOptions, Record
 from pixelwise.prediction.outputs import STATE
 from pixelwise.trace_events import finite
 
@@ -30,7 +30,7 @@ KEY_BYTES = 16  # of hashes that identify images: even among 10¹² a collision 
 Settings = dict[str, Any]
 
 
-def settings_of(model_digest: str, classes: list[dict[str, Any]], options: LabellingOptions) -> Settings:
+def settings_of(model_digest: str, classes: list[dict[str, Any]], options: LabelOptions) -> Settings:
     """What all results in one folder must share, as JSON types."""
     settings = {"version": VERSION, "model": model_digest, "classes": classes, **asdict(options)}
     return dict(json.loads(json.dumps(settings)))

@@ -38,7 +38,7 @@ from pixelwise.prediction.find_images import (
     survey,
 )
 from pixelwise.prediction.joined_outputs import write_joined
-from pixelwise.prediction.label_file import Job, Label, LabellingOptions, Record, failed, label_file, names_of
+from pixelwise.prediction.label_file import Job, Label, LabelOptions, Record, failed, label_file, names_of
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut
 from pixelwise.prediction.load_model import Model, find_bundle, opened
 from pixelwise.prediction.manifest import FILE_NAME, Manifest, open_manifest, settings_of
@@ -181,7 +181,7 @@ def predict(
         (3, 0)
     """
     out, paths = Path(out), [Path(image) for image in images]
-    options = LabellingOptions(chosen(save), tta, tiles)
+    options = LabelOptions(chosen(save), tta, tiles)
     check_options(tta, with_flow=tell is not nobody, on_cluster=cluster is not None)
     bundle = model.engine.bundle if isinstance(model, Model) else read_bundle(find_bundle(model))
     found = survey(paths, out, options.save, suffixes_for(bundle.metadata.bands))
@@ -289,7 +289,7 @@ class RunTally:
 def label_in_threads(
     model: Model,
     jobs: Iterator[Job],
-    options: LabellingOptions,
+    options: LabelOptions,
     manifest: Manifest,
     label: Callable[[Job], Label] | None,
     tile_progress: OnProgress,

@@ -56,7 +56,7 @@ class LabellingOptions:
 
 
 class PhotoSizes:
-    """The size of each photo, or why it cannot be read: then it is read again, as it may be mended. Thread-safe."""
+    """The size of each photo, or why it cannot be read: then it is read again, as it may be repaired. Thread-safe."""
 
     def __init__(self) -> None:
         self.known: dict[str, tuple[int, int]] = {}
