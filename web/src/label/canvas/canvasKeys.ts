@@ -78,7 +78,7 @@ export class CanvasKeys {
     if (arrow) this.step(arrow, event.shiftKey ? BIG_STEP : 1);
     else if (event.key === ' ') {
       if (!event.repeat) [this.spaceHeld, this.dragged] = [true, false];
-    } else if (event.key === 'Enter') {
+    } else if (event.key === 'Enter' && !event.shiftKey) {
       this.hold(false);
       toolbox.enter();
     } else if (event.key === 'Escape') {
