@@ -1,7 +1,7 @@
 """Do strokes train as well as full masks? Ten CamVid images labelled by a simulated annotator, against their own masks.
 
     python benchmarks/labelling_training.py [--images 10] [--strokes 60] [--budget 10m] [--cores 0 1]
-        [--work FOLDER] [--val 101] [--options "--epochs 40 --size 176x240"]
+        [--work FOLDER] [--val 101] [--options "--epochs 40 --size 192x256"]
 
 The annotator draws strokes with the assistant until an image has 0.85 mIoU or the strokes are used up; the drawn pixels
 and the proposals that are surer than --sure are taken as its mask, the rest is void. Both trainings run at once, each
