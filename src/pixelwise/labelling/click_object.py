@@ -1,0 +1,153 @@
+"""Clicks → one object: each click adds or removes the region around it that is most likely meant.
+
+The candidates of a click are the regions of a merge tree that hold its superpixel, in windows of several sizes, without
+those that earlier clicks of the other kind exclude. The result's outline is moved to the image's edges by a graph cut
+in a narrow band.
+
+Shapes: H, W the image's size; h, w that of a part; N bands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pixelwise.labelling.click_candidates import measure, scores
+from pixelwise.labelling.click_points import Click, check_clicks
+from pixelwise.labelling.click_scene import Scene, Scenes
+from pixelwise.labelling.patch import Mask, Region, Window
+from pixelwise.labelling.pixel_features import ImageFeatures
+from pixelwise.labelling.stretched_bands import three_channels
+from pixelwise.records import Raster
+
+SMALLEST_PX = 12  # of a candidate, in the scene's picture
+GROWTH = 1.03  # a candidate that grows less than this to the next one is skipped
+DEEPEST_PX = 30  # objects thicker than that have fine enough outlines already
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A region that a click may mean."""
+
+    scene: Scene
+    inside_P: Mask
+    measures: list[float]
+
+
+def click_object(
+    image_HWN: Raster, points: Sequence[tuple[int, int, bool]], features: ImageFeatures | None = None
+) -> Region:
+    """The object that clicks mean, in an image or in a part of one.
+
+    Args:
+        image_HWN: uint8, uint16 or float32 [H, W, N].
+        points: column, row, and whether the pixel belongs to the object; at least one does.
+        features: the encoder's, of the same pixels. None: colours and edges alone, which is less certain.
+
+    Raises:
+        UsageError: no positive point, or a point outside the image.
+    """
+    return ObjectClicks(image_HWN, features).click(points)
+
+
+class ObjectClicks:
+    """Clicks on one image: what was computed for its parts is kept for the next click."""
+
+    def __init__(self, image_HWN: Raster, features: ImageFeatures | None = None) -> None:
+        """See `click_object`."""
+        self.scenes = Scenes(image_HWN, features)
+        self.regions: dict[tuple[Click, ...], Mask] = {}
+
+    def click(self, points: Sequence[tuple[int, int, bool]]) -> Region:
+        """As `click_object`."""
+        image_HWN = self.scenes.image_HWN
+        clicks = check_clicks(points, Window.whole(*image_HWN.shape[:2]))
+        clicks.sort(key=lambda one: not one.positive) if not clicks[0].positive else None
+        inside_HW = self.region(tuple(clicks))
+        inside_HW = snapped(image_HWN, inside_HW, clicks)
+        found = Window.around(inside_HW)
+        assert found is not None  # the last positive click's own pixel at least
+        return Region(found.x, found.y, inside_HW[found.slices].copy())
+
+    def region(self, clicks: tuple[Click, ...]) -> Mask:
+        """After these clicks, before snapping: bool [H, W]."""
+        if not clicks:
+            return np.zeros(self.scenes.image_HWN.shape[:2], np.bool_)
+        if clicks in self.regions:
+            return self.regions[clicks]
+        before, click = self.region(clicks[:-1]), clicks[-1]
+        found = candidates(self.scenes.at(click), click, clicks[:-1], before)
+        after = before.copy()
+        if found:
+            best = found[int(scores([one.measures for one in found]).argmax())]
+            part = after[best.scene.window.slices]
+            part[best.scene.full_size(best.inside_P)] = click.positive
+        for one in clicks:
+            after[one.y, one.x] = one.positive
+        self.regions = {clicks[: len(clicks) - 1]: before, clicks: after}
+        return after
+
+
+def candidates(scenes: Sequence[Scene], click: Click, earlier: Sequence[Click], before_HW: Mask) -> list[Candidate]:
+    """The regions around a click that it may add or remove."""
+    found = []
+    for scene in scenes:
+        undecided = scene.share(before_HW) < 0.5
+        if not click.positive:
+            undecided = ~undecided
+        opposite = {scene.piece(one) for one in earlier if scene.holds(one) and one.positive != click.positive}
+        own, place = scene.piece(click), scene.place(click)
+        if own in opposite:
+            continue
+        undecided[own] = True
+        path = scene.tree.above(own)
+        last = 0.0
+        for node, parent in zip(path, [*path[1:], path[-1]], strict=True):
+            inside = scene.tree.holds(node)
+            if any(inside[one] for one in opposite):
+                break
+            inside &= undecided
+            area = float(scene.pieces.areas_P[inside].sum())
+            if area < SMALLEST_PX or area < last * GROWTH:
+                continue
+            last = area
+            heights = float(scene.tree.heights_T[node]), float(scene.tree.heights_T[parent])
+            found.append(Candidate(scene, inside, measure(scene, inside, place, heights)))
+    return found
+
+
+def snapped(image_HWN: Raster, inside_HW: Mask, clicks: Sequence[Click]) -> Mask:
+    """Move the outline to edges of the image nearby, if the clicks stay on their sides of it."""
+    found = Window.around(inside_HW)
+    if found is None:
+        return inside_HW
+    own = inside_HW[found.grown(1).clipped(*inside_HW.shape).slices]
+    depth = cv2.distanceTransform(
+        cv2.copyMakeBorder(own.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 5
+    )
+    deepest = float(depth.max())
+    if not 1.5 <= deepest <= DEEPEST_PX:
+        return inside_HW
+    area = found.grown(int(deepest) + 6).clipped(*inside_HW.shape)
+    own = inside_HW[area.slices]
+    inner = cv2.distanceTransform(
+        cv2.copyMakeBorder(own.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 5
+    )[1:-1, 1:-1]
+    outer = cv2.distanceTransform((~own).view(np.uint8), cv2.DIST_L2, 5)
+    sides = np.where(own, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    sides[inner > 0.5 * deepest] = cv2.GC_FGD
+    sides[outer > max(0.35 * deepest, 3)] = cv2.GC_BGD
+    for one in clicks:
+        if area.x <= one.x < area.x + area.w and area.y <= one.y < area.y + area.h:
+            sides[one.y - area.y, one.x - area.x] = cv2.GC_FGD if one.positive else cv2.GC_BGD
+    if not (np.isin(sides, (cv2.GC_FGD, cv2.GC_PR_FGD)).any() and (sides % 2 == 0).any()):
+        return inside_HW
+    cv2.setRNGSeed(0)  # grabCut's clusters start at random: the same clicks give the same region
+    picture = three_channels(image_HWN[area.slices])
+    cv2.grabCut(picture, sides, None, np.zeros((1, 65)), np.zeros((1, 65)), 2, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    result = inside_HW.copy()
+    result[area.slices] = sides % 2 == 1
+    return result
