@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.labelling.click_scene import Scene
+from pixelwise.labelling.click_scene import ClickScene
 from pixelwise.labelling.patch import Mask
 from pixelwise.labelling.region_tree import Floats
 
@@ -21,7 +21,7 @@ MEASURES = (
 )  # fmt: skip
 
 
-def measure(scene: Scene, inside_P: Mask, place: tuple[int, int], heights: tuple[float, float]) -> list[float]:
+def measure(scene: ClickScene, inside_P: Mask, place: tuple[int, int], heights: tuple[float, float]) -> list[float]:
     """The measures of one candidate, in the order of MEASURES.
 
     Args:

@@ -17,7 +17,7 @@ import numpy as np
 
 from pixelwise.labelling.click_candidates import measure, scores
 from pixelwise.labelling.click_points import Click, check_clicks
-from pixelwise.labelling.click_scene import Scene, Scenes
+from pixelwise.labelling.click_scene import ClickScene, ClickScenes
 from pixelwise.labelling.patch import Mask, Region, Window
 from pixelwise.labelling.pixel_features import ImageFeatures
 from pixelwise.labelling.stretched_bands import three_channels
@@ -32,7 +32,7 @@ DEEPEST_PX = 30  # objects thicker than that have fine enough outlines already
 class Candidate:
     """A region that a click may mean."""
 
-    scene: Scene
+    scene: ClickScene
     inside_P: Mask
     measures: list[float]
 
@@ -58,7 +58,7 @@ class ObjectClicks:
 
     def __init__(self, image_HWN: Raster, features: ImageFeatures | None = None) -> None:
         """See `click_object`."""
-        self.scenes = Scenes(image_HWN, features)
+        self.scenes = ClickScenes(image_HWN, features)
         self.regions: dict[tuple[Click, ...], Mask] = {}
 
     def click(self, points: Sequence[tuple[int, int, bool]]) -> Region:
@@ -91,7 +91,9 @@ class ObjectClicks:
         return after
 
 
-def candidates(scenes: Sequence[Scene], click: Click, earlier: Sequence[Click], before_HW: Mask) -> list[Candidate]:
+def candidates(
+    scenes: Sequence[ClickScene], click: Click, earlier: Sequence[Click], before_HW: Mask
+) -> list[Candidate]:
     """The regions around a click that it may add or remove."""
     found = []
     for scene in scenes:

@@ -1,4 +1,4 @@
-"""Parts of an image around clicks, each as superpixels and a tree of regions: `Scene`; and which parts: `windows_at`.
+"""Parts of an image around clicks, each as superpixels and a tree of regions: `ClickScene`; and which parts: `windows_at`.
 
 An object may be of any size, so that a click is looked at in several windows: the smallest is enlarged, large ones are
 reduced. Windows lie on a fixed grid: the clicks of one object, and later objects, share them.
@@ -41,7 +41,7 @@ KEPT = 12  # scenes of one image
 
 
 @dataclass(frozen=True)
-class Scene:
+class ClickScene:
     """One window of an image."""
 
     window: Window
@@ -80,18 +80,18 @@ class Scene:
         return np.asarray(large >= 0.5)
 
 
-class Scenes:
+class ClickScenes:
     """The scenes of one image, made when asked for; the last ones are kept."""
 
     def __init__(self, image_HWN: Raster, features: ImageFeatures | None) -> None:
         self.image_HWN, self.features = image_HWN, features
-        self.made: OrderedDict[Window, Scene] = OrderedDict()
+        self.made: OrderedDict[Window, ClickScene] = OrderedDict()
 
-    def at(self, click: Click) -> list[Scene]:
+    def at(self, click: Click) -> list[ClickScene]:
         """Those that a click is looked at in, the smallest window first."""
         return [self.of(window) for window in windows_at(click, *self.image_HWN.shape[:2])]
 
-    def of(self, window: Window) -> Scene:
+    def of(self, window: Window) -> ClickScene:
         found = self.made.get(window)
         if found is None:
             found = self.made[window] = make_scene(self.image_HWN, window, self.features)
@@ -122,7 +122,7 @@ def nearest_start(at: int, side: int, length: int) -> int:
     return max(min(round((at - side / 2) / step) * step, length - side), 0)
 
 
-def make_scene(image_HWN: Raster, window: Window, features: ImageFeatures | None) -> Scene:
+def make_scene(image_HWN: Raster, window: Window, features: ImageFeatures | None) -> ClickScene:
     height, width, count = image_HWN.shape
     bands = stretched_bands(image_HWN[window.slices])
     wanted = PICTURE_PX[0] if max(window.w, window.h) <= SIDES_PX[0] else PICTURE_PX[1]
@@ -132,12 +132,12 @@ def make_scene(image_HWN: Raster, window: Window, features: ImageFeatures | None
         bands = np.asarray(
             cv2.resize(bands, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.float32
         ).reshape(size[1], size[0], count)
-    pieces = divided(bands, window, features)
+    pieces = divided(bands, window, features, (height, width))
     cut = (window.y > 0, window.x > 0, window.y + window.h < height, window.x + window.w < width)
-    return Scene(window, bands, pieces, join(pieces, JOIN_WEIGHTS), cut)
+    return ClickScene(window, bands, pieces, join(pieces, JOIN_WEIGHTS), cut)
 
 
-def divided(bands_hwN: Floats, window: Window, features: ImageFeatures | None) -> Pieces:
+def divided(bands_hwN: Floats, window: Window, features: ImageFeatures | None, size: tuple[int, int]) -> Pieces:
     """The superpixels of a picture, in units of the usual difference between neighbours."""
     height, width = bands_hwN.shape[:2]
     ids = superpixels(bands_hwN.astype(np.float32), PIECE_PX)
@@ -148,18 +148,22 @@ def divided(bands_hwN: Floats, window: Window, features: ImageFeatures | None) -
     if features is not None:
         grid = np.dstack([*np.mgrid[:height, :width]]).astype(np.float32) + np.float32(0.5)
         middles = means_of(ids, grid, count) * (window.h / height, window.w / width) + (window.y - 0.5, window.x - 0.5)
-        looks = principal(read_features(features, middles))
+        looks = principal(read_features(features, middles, size))
     edges = edges / max(float(np.median(edges)) if len(edges) else 0.0, 1e-3)
     return Pieces(ids, areas, in_units(means_of(ids, bands_hwN, count), pairs), in_units(looks, pairs), pairs,
                   lengths, edges)  # fmt: skip
 
 
-def read_features(features: ImageFeatures, middles_P2: Floats) -> Floats:
-    """The encoder's features in the middle of each superpixel, normalised: [P, F]."""
+def read_features(features: ImageFeatures, middles_P2: Floats, size: tuple[int, int]) -> Floats:
+    """The encoder's features in the middle of each superpixel, normalised: [P, F].
+
+    They may be those of the image at a smaller scale; `size` is the image's own height and width.
+    """
+    middles_P2 = (middles_P2 + 0.5) * (features.height / size[0], features.width / size[1]) - 0.5
     limits = (features.height - 1, features.width - 1)
     ys, xs = (np.clip(np.rint(middles_P2[:, i]), 0, limits[i]).astype(np.intp) for i in (0, 1))
-    mean, std = features.statistics()
-    return np.asarray((features.at(ys, xs) - mean) / np.maximum(std, 1e-3))
+    values = features.at(ys, xs)
+    return np.asarray((values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-3))
 
 
 def principal(values_PF: Floats) -> Floats:
