@@ -1,4 +1,4 @@
-"""Parts of an image around clicks, each as superpixels and a tree of regions: `ClickScene`; and which parts: `windows_at`.
+"""Parts of an image around clicks, each as superpixels and a tree of regions; and which parts those are.
 
 An object may be of any size, so that a click is looked at in several windows: the smallest is enlarged, large ones are
 reduced. Windows lie on a fixed grid: the clicks of one object, and later objects, share them.
