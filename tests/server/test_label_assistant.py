@@ -234,8 +234,23 @@ def test_strokes_of_a_labelled_photo_help_with_the_others_after_a_restart(label_
     assert (labels != 255).all()
 
 
-def test_clicks_without_a_click_model_say_so(label_client: TestClient) -> None:
-    place = address_of(label_client, "a.png")
+def test_a_click_finds_an_object_and_a_second_one_keeps_to_it(label_client: TestClient) -> None:
+    photos = Path(label_client.get("/v1/label").json()["photos"])
+    image = np.full((120, 160, 3), 60, np.uint8)
+    image[40:80, 50:110] = (200, 180, 40)
+    Image.fromarray(image).save(photos / "object.png")
+    label_client.post("/v1/label/open", json={"folder": str(photos)})
+    place = address_of(label_client, "object.png")
     assert label_client.get("/v1/label").json()["assistant"]["click_model"] is False
-    refused = label_client.post(f"{place}/click", json={**TAB, "points": [{"x": 3, "y": 4}]})
-    assert refused.status_code == 409
+    points = [{"x": 80, "y": 60, "positive": True}]
+    header, (mask,) = unpack(label_client.post(f"{place}/click", json={**TAB, "points": points}).content)
+    found = np.zeros((120, 160), bool)
+    found[header["y"] : header["y"] + header["h"], header["x"] : header["x"] + header["w"]] = mask
+    expected = np.zeros((120, 160), bool)
+    expected[40:80, 50:110] = True
+    assert (found & expected).sum() / (found | expected).sum() > 0.8
+    points.append({"x": 5, "y": 5, "positive": False})
+    header, (mask,) = unpack(label_client.post(f"{place}/click", json={**TAB, "points": points}).content)
+    assert mask[60 - header["y"], 80 - header["x"]] == 1
+    for wrong in ([{"x": 5, "y": 5, "positive": False}], [{"x": 500, "y": 5}]):
+        assert label_client.post(f"{place}/click", json={**TAB, "points": wrong}).status_code == 422

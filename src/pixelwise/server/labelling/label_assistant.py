@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,10 +16,12 @@ import numpy as np
 
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import utf8, write_whole
-from pixelwise.labelling.assistant import Assistant, Proposal, least_sure
+from pixelwise.labelling.assistant import WHOLE_PIXELS, Assistant, Proposal, least_sure
+from pixelwise.labelling.click_object import ObjectClicks
+from pixelwise.labelling.click_points import Click, check_clicks
 from pixelwise.labelling.encoder_features import FeatureSession
 from pixelwise.labelling.novelty import unit
-from pixelwise.labelling.patch import Keys, Window
+from pixelwise.labelling.patch import Keys, Region, Window
 from pixelwise.labelling.photo_list import Photo
 from pixelwise.labelling.stored_proposals import PhotoFacts
 from pixelwise.labelling.workspace import Workspace
@@ -69,6 +71,8 @@ class LabelAssistant:
         self.prelabeller: Prelabeller | None = None
         self.background: BackgroundLook | None = None
         self.worth = ImageWorth()
+        self.clicking = threading.Lock()
+        self.clicked: tuple[tuple[str, Window], ObjectClicks] | None = None  # of the last image
         self.newest: dict[tuple[str, str], int] = {}  # image and client → number of the newest request
 
     @cached_property
@@ -163,6 +167,24 @@ class LabelAssistant:
             found = Proposal(window, np.full_like(nothing_hw, VOID), nothing_hw, window, "assistant", 0.0)
         held_hw = by_person_hw | np.isin(found.labels_hw, locked) | np.isin(keys_HW[window.slices], locked)
         return replace(found, labels_hw=np.where(held_hw, np.uint8(VOID), found.labels_hw))
+
+    def click(self, image_id: str, photo: Photograph, clicks: Sequence[Click], window: Window) -> Region:
+        """The object at the clicks. Of a large photo, only the window is looked at.
+
+        Raises:
+            UsageError: no click is on the object, or one is outside the photo or the window.
+        """
+        pixels, bands = photo
+        whole = Window.whole(pixels.shape[0], pixels.shape[1])
+        area = whole if whole.w * whole.h <= WHOLE_PIXELS else window
+        inside = [Click(one.x - area.x, one.y - area.y, one.positive) for one in check_clicks(clicks, area)]
+        with self.clicking:
+            if self.clicked is None or self.clicked[0] != (image_id, area):
+                is_small = area.w * area.h <= WHOLE_PIXELS  # features of more pixels are not of the same scale
+                features = self.plain.view(image_id, pixels, bands, area).features if is_small else None
+                self.clicked = (image_id, area), ObjectClicks(pixels[area.slices], features)
+            region = self.clicked[1].click(inside)
+        return Region(region.x + area.x, region.y + area.y, region.mask_hw)
 
     def stored(self, image_id: str, window: Window) -> Proposal | None:
         """What was proposed in advance for a window, as keys are now; None where there is nothing of this model."""

@@ -223,9 +223,7 @@ class LabellingState:
     def click(self, image_id: str, clicks: Sequence[Click], window: Window) -> Region:
         """The object at the clicks."""
         if self.click_model is None:
-            raise RequestError(
-                409, "click-model-missing", "The server has no click model.", "Start it with --click-model."
-            )
+            return self.assistant.click(image_id, self.photograph(image_id), clicks, window)
         pyramid = self.pyramid(image_id)
         return self.click_model.click(image_id, pyramid.pixels, pyramid.bands, clicks, window)
 
