@@ -26,12 +26,16 @@ MESSAGE = "[data-testid=label-message]"
 
 
 @contextmanager
-def started_labelling(photos: Path | None, options: Sequence[str] = (), port: int = 0) -> Iterator[tuple[str, Any]]:
-    """`pixelwise label [PHOTOS]`; gives its address and its process. None: nothing is open at first."""
-    named = [] if photos is None else [str(photos)]
-    command = [sys.executable, "-m", "pixelwise", "label", *named, "--port", str(port), *options]
+def started_labelling(
+    photos: Path | None, options: Sequence[str] = (), port: int = 0, folder: Path | None = None
+) -> Iterator[tuple[str, Any]]:
+    """`pixelwise label [PHOTOS]`, in a folder; gives its address and its process."""
+    command = [sys.executable, "-m", "pixelwise", "label", *([str(photos)] if photos else []), "--port", str(port)]
+    command += options
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "PIXELWISE_TOKEN": TOKEN}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=folder
+    )
     try:
         assert process.stdout is not None
         for line in process.stdout:

@@ -101,22 +101,22 @@ def test_a_killed_browser_loses_nothing_and_frees_the_image(browser: Any, tmp_pa
 
 def test_the_second_tab_sees_who_has_the_image_and_gets_it_when_it_is_free(browser: Any, tmp_path: Path) -> None:
     photos = photos_in(tmp_path / "photos", "a.png", "b.png")
-    with started_labelling(photos, (*CLASSES, "--user", "Ada")) as (address, _), tab(browser, address) as first:
-        context = browser.new_context(**SCREEN)
-        second = context.new_page()
-        second.goto(f"{address}/label?token={PROOF['Authorization'].split()[1]}")
-        second.wait_for_selector("text=/Ada/ >> visible=true")
-        assert second.locator("[data-index='0'] >> text=Ada").count() == 1
-        second.click("[data-index='1']")  # another image is free
-        said(second, "b.png")
-        second.keyboard.press("PageUp")
-        second.wait_for_selector("[role=alert] >> text=Ada")
-        first.keyboard.press("PageDown")  # b.png is free by now, and a.png becomes so
+    with (
+        started_labelling(photos, (*CLASSES, "--user", "Ada")) as (address, _),
+        tab(browser, address) as first,
+    ):
+        said(first, "a.png")
+        second = browser.new_page(**SCREEN)
+        open_labelling(second, address)
+        said(second, "b.png")  # the first one that is free
+        second.wait_for_selector("[data-index='0'] >> text=Ada")
+        second.click("[data-index='0']")
+        second.wait_for_selector("text=/being labelled|has this|open at/ >> visible=true")
+        first.keyboard.press("PageDown")
         said(first, "b.png")
         said(second, "a.png")
         Stage(second, WIDTH, HEIGHT).drag((20, 20), (60, 20))
         labelled(address, image_id(address), 0)
-        context.close()
 
 
 def test_two_servers_on_one_folder_share_it(browser: Any, tmp_path: Path) -> None:
