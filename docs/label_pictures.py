@@ -1,4 +1,4 @@
-"""The pictures of tutorials/label.md: `python docs/label_pictures.py`.
+"""Pictures for the tutorial of labelling: `python docs/label_pictures.py`.
 
 Renders street photos, starts `pixelwise label` with nothing open, and does on the page, in Chromium, what the tutorial
 tells: photos, classes, strokes, proposals, a training, and the model as the assistant. Strokes are put where each class
@@ -32,6 +32,7 @@ from pixelwise.scenes.render_scene import SCENE_CLASSES, render_scene
 
 OUT = Path(__file__).parent / "tutorials" / "label"
 SCREEN_PX = {"width": 1366, "height": 768}
+WIDTH_PX = 1100  # of a picture
 LIMIT_BYTES = 150_000
 WANTED = ("sky", "building", "road", "pavement", "tree", "car")
 LEAST_PX = 60  # of a class, for a stroke
@@ -184,12 +185,13 @@ def served(folder: Path) -> Iterator[str]:
 def save_picture(png: bytes, path: Path) -> None:
     """As WebP, as good as LIMIT_BYTES allow."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture = picture.resize((WIDTH_PX, WIDTH_PX * picture.height // picture.width), Image.Resampling.LANCZOS)
     for quality in range(90, 30, -10):
         picture.save(path, quality=quality, method=6)
         if path.stat().st_size <= LIMIT_BYTES:
             print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
             return
-    raise SystemExit(f"{path} has {path.stat().st_size} bytes; at most {LIMIT_BYTES} were wanted. Lower SCREEN_PX.")
+    raise SystemExit(f"{path} has {path.stat().st_size} bytes; at most {LIMIT_BYTES} were wanted. Lower WIDTH_PX.")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""From nothing to a trained model that labels, without leaving the page: the steps of docs/tutorials/label.md."""
+"""From nothing to a trained model that labels, without leaving the page, by the steps of docs/label_pictures.py."""
 
 from __future__ import annotations
 
