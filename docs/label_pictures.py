@@ -131,7 +131,7 @@ class LabelTutorial:
 
     def accept(self) -> None:
         self.page.keyboard.press("Shift+Enter")
-        self.page.wait_for_selector("[data-testid=label-message] >> text=/proposed pixels accepted/", state="attached")
+        self.page.wait_for_selector("[data-testid=label-message] >> text=accepted", state="attached")
 
     def done(self, number: int) -> None:
         """Done, and on to the next photo: so many are done then."""
