@@ -34,7 +34,7 @@ from pixelwise.records import Raster
 
 SIDES_PX = (96, 256, 512, 1024, 2048)  # of windows; the next one is the whole image
 PICTURE_PX = (192, 256)  # of the picture of the smallest window, and of all others at most
-PIECE_PX = 4  # of a superpixel in the picture
+PIECE_PX = (4, 6)  # of a superpixel in pictures of up to 256 pixels' width of the image, and of more
 LOOKS = 8  # principal components of the encoder's features
 JOIN_WEIGHTS = (0.4, 1.0, 0.35)  # edge, colour, looks
 KEPT = 12  # scenes of one image
@@ -140,7 +140,7 @@ def make_scene(image_HWN: Raster, window: Window, features: ImageFeatures | None
 def divided(bands_hwN: Floats, window: Window, features: ImageFeatures | None, size: tuple[int, int]) -> Pieces:
     """The superpixels of a picture, in units of the usual difference between neighbours."""
     height, width = bands_hwN.shape[:2]
-    ids = superpixels(bands_hwN.astype(np.float32), PIECE_PX)
+    ids = superpixels(bands_hwN.astype(np.float32), PIECE_PX[max(window.w, window.h) > SIDES_PX[1]])
     count = int(ids.max()) + 1
     pairs, lengths, edges = neighbours(ids, edge_strength(bands_hwN, 0.8), count)
     areas = np.bincount(ids.reshape(-1), minlength=count).astype(float)
