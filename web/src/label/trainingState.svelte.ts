@@ -16,14 +16,15 @@ export class TrainingState {
   finished: string[] = $derived(this.runs.filter((run) => run.finished).map((run) => run.name));
   isRunning: boolean = $derived(this.live !== null && !this.live.ended);
 
-  /** The runs there are; one in progress is followed. */
+  /** The runs there are; the one in progress, or else the newest, is followed: how it ended is shown. */
   async start(): Promise<void> {
     const found = await label.doing(null, api.runs);
     if (!found) return;
     this.runs = found.runs;
     this.install = found.install;
-    const running = found.runs.find((run) => run.running);
-    if (running && this.live?.name !== running.name) this.follow(running.name);
+    const ours = found.runs.filter((run) => run.name.startsWith('labels-')); // the newest first
+    const run = ours.find((one) => one.running) ?? ours[0];
+    if (run && this.live?.name !== run.name) this.follow(run.name);
     await Promise.all([this.refreshModels(), this.refreshCurve()]);
   }
 
