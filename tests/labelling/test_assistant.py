@@ -233,6 +233,22 @@ def test_where_no_band_has_data_nothing_is_proposed(assistant: Assistant) -> Non
     assert (found.labels_hw[:, :140][drawn[:, :140] == 0] != VOID).all()
 
 
+def test_clicks_give_one_object(assistant: Assistant, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, truth = discs()
+    found = assistant.click("clicked", image, RGB, [(110, 80, True), (40, 60, False)])
+    inside = np.zeros(truth.shape, bool)
+    inside[found.window.slices] = found.mask_hw
+    disc = (truth == 1) & (np.add.outer((np.arange(120) - 80) ** 2, (np.arange(160) - 110) ** 2) < 24**2)
+    assert np.count_nonzero(inside & disc) / np.count_nonzero(inside | disc) > 0.7
+    monkeypatch.setattr("pixelwise.labelling.assistant.WHOLE_PIXELS", 5000)
+    part = assistant.click("large", image, RGB, [(110, 80, True)], Window(70, 40, 80, 80))
+    assert part.x >= 70
+    assert part.y >= 40
+    assert part.mask_hw[80 - part.y, 110 - part.x]
+    with pytest.raises(UsageError, match="outside the window"):
+        assistant.click("large", image, RGB, [(10, 10, True)], Window(70, 40, 80, 80))
+
+
 # ── on a model's labels ──
 
 

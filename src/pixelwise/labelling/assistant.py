@@ -20,15 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import UsageError
+from pixelwise.labelling.click_object import ObjectClicks
+from pixelwise.labelling.click_points import check_clicks
 from pixelwise.labelling.encoder_features import FeatureSession
-from pixelwise.labelling.patch import Keys, Mask, Window
+from pixelwise.labelling.patch import Keys, Mask, Region, Window
 from pixelwise.labelling.pixel_classifier import fit_classifier, targets_of
 from pixelwise.labelling.pixel_features import Values
 from pixelwise.labelling.refine_edges import best_of
 from pixelwise.labelling.stroke_memory import StrokeMemory
 from pixelwise.labelling.stroke_samples import StrokeSamples, joined, moved, sample_strokes
 from pixelwise.labelling.window_view import WindowView, view_of
-from pixelwise.prediction.load_model import Model
+from pixelwise.prediction.load_model import Model, contiguous
 from pixelwise.records import VOID, Bands, Raster
 from pixelwise.softmax import softmax
 
@@ -67,6 +69,8 @@ class Assistant:
         self.lock = threading.Lock()
         self.memory = StrokeMemory()
         self.views: OrderedDict[tuple[str, Window], WindowView] = OrderedDict()
+        self.click_lock = threading.Lock()
+        self.clicked: tuple[WindowView, ObjectClicks] | None = None  # the image clicked last
 
     def propose(
         self,
@@ -171,6 +175,35 @@ class Assistant:
         wanted = np.isin(samples.keys, keys)
         return samples.some(wanted), features[wanted]
 
+    def click(
+        self,
+        image_id: str,
+        image_HWN: Raster,
+        bands: Bands,
+        points: Sequence[tuple[int, int, bool]],
+        window: Window | None = None,
+    ) -> Region:
+        """The one object that clicks mean.
+
+        Args:
+            image_id, image_HWN, bands, window: as in `propose`; the object is looked for inside the window.
+            points: column and row in the image, and whether the pixel belongs to the object.
+
+        Raises:
+            UsageError: no positive point, or a point outside the window.
+            BundleError: the features graph cannot be run.
+        """
+        size = image_HWN.shape[0], image_HWN.shape[1]
+        asked = (window or Window.whole(*size)).clipped(*size)
+        clicks = check_clicks(points, asked)
+        area = Window.whole(*size) if size[0] * size[1] <= WHOLE_PIXELS else asked
+        view = self.view(image_id, image_HWN, bands, area)
+        with self.click_lock:
+            if self.clicked is None or self.clicked[0] is not view:
+                self.clicked = view, ObjectClicks(contiguous(image_HWN[area.slices]), view.encoder)
+            region = self.clicked[1].click([(x - area.x, y - area.y, positive) for x, y, positive in clicks])
+        return Region(region.x + area.x, region.y + area.y, region.mask_hw)
+
     def view(self, image_id: str, image_HWN: Raster, bands: Bands, area: Window) -> WindowView:
         """What is computed of a window once, cached."""
         key = (image_id, area)
@@ -191,6 +224,8 @@ class Assistant:
         with self.lock:
             for key in [key for key in self.views if key[0] == image_id]:
                 del self.views[key]
+        with self.click_lock:
+            self.clicked = None
 
 
 def corrections(

@@ -62,6 +62,7 @@ class WindowView:
     area: Window
     scale: float  # pixels of the features for each pixel of the image, at most 1
     features: ImageFeatures
+    encoder: ImageFeatures  # of these, the encoder's alone
     guide: Values  # brightness, 0–1, at `scale`
     no_data: Mask  # [h, w] where no band has a value
     model: ModelView | None
@@ -91,13 +92,14 @@ def view_of(image_hwN: Raster, bands: Bands, area: Window, features: FeatureSess
     if scale < 1:
         image_hwN = shrunk(image_hwN, max(int(area.h * scale), 1), max(int(area.w * scale), 1))
     shown = np.ascontiguousarray(false_colour(image_hwN, bands))
-    maps = [*pixel_maps(image_hwN, bands), *features.maps(shown)]
     height, width = shown.shape[:2]
+    encoder = ImageFeatures(features.maps(shown), height, width)
+    maps = [*pixel_maps(image_hwN, bands), *encoder.maps]
     if predicted is not None:
         size = -(-height // MODEL_STRIDE), -(-width // MODEL_STRIDE)
         maps.append(FeatureMap(np.moveaxis(predicted.on_grid(size), 0, 2), MODEL_STRIDE, (MODEL_STRIDE - 1) / 2))
     guide = np.asarray(shown.mean(axis=2, dtype=np.float32) / 255)
-    view = WindowView(area, scale, ImageFeatures(maps, height, width), guide, no_data, predicted)
+    view = WindowView(area, scale, ImageFeatures(maps, height, width), encoder, guide, no_data, predicted)
     assert view.grid.stride  # computed here, so that threads share it
     return view
 
