@@ -231,6 +231,36 @@ def test_one_finger_draws_and_two_zoom(browser: Any, address: str) -> None:
         assert labelled(address, image, 0).sum() == before  # the first of two fingers did not draw
 
 
+def test_strokes_lead_to_a_proposal_of_which_a_region_is_accepted(browser: Any, address: str) -> None:
+    image = image_id(address, 7)
+    with labelling_page(browser, address, image, **SCREEN) as page:
+        stage = Stage(page, WIDTH, HEIGHT)
+        page.keyboard.press("s")
+        page.keyboard.press("1")
+        stage.drag((50, 40), (80, 60))
+        page.keyboard.press("2")
+        stage.drag((10, 100), (150, 110))
+        said(page, "Proposal in")
+        page.wait_for_selector("button:has-text('Accept area')")
+        page.mouse.move(*stage.at(45, 65))
+        page.wait_for_timeout(500)  # a second proposal, for both strokes
+        said(page, "Proposal in")
+        before = mask_of(address, image)[0].copy()
+        page.keyboard.press("a")
+        said(page, "pixels: accepted")
+        keys = labelled(address, image, 0, at=(65, 45))
+        drawn = mask_of(address, image)[1]
+        assert keys[SQUARE].mean() > 0.8
+        assert (drawn[keys & (before == VOID)] == 2).all()
+        assert (drawn[before != VOID] == 1).all()  # strokes stay the person's
+        page.keyboard.press("u")
+        page.mouse.move(*stage.at(100, 20))
+        page.keyboard.press("3")
+        stage.click(100, 20)
+        area = labelled(address, image, 2, at=(20, 100))
+        assert 9 < area.sum() < 5000
+
+
 def test_what_the_server_has_not_yet_outlives_the_tab(browser: Any, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()

@@ -69,10 +69,14 @@ export class FloodUse implements ToolUse {
   }
 }
 
+type Areas = api.Superpixels & { image: string; size: number };
+
 export class SuperpixelUse implements ToolUse {
   private edit: MaskEdit | null = null;
-  private areas: (api.Superpixels & { image: string; size: number }) | null = null;
-  private asking: AbortController | null = null;
+  private areas: Areas | null = null;
+  private asking: Promise<Areas | null> | null = null;
+  private filling = 0; // fills that wait for their areas
+  private lifted = false;
   private shown = -1;
 
   constructor(
@@ -83,6 +87,7 @@ export class SuperpixelUse implements ToolUse {
   press(at: Sample): void {
     if (this.session.refuses(this.session.key)) return;
     this.edit = this.session.begin();
+    this.lifted = false;
     void this.fill([at]);
   }
 
@@ -91,8 +96,8 @@ export class SuperpixelUse implements ToolUse {
   }
 
   lift(): void {
-    // where the areas are still on their way, `fill` finishes
-    if (this.edit && this.areas) this.finish();
+    this.lifted = true;
+    if (this.edit && !this.filling) this.finish(); // else the last fill does
   }
 
   abandon(): void {
@@ -110,18 +115,23 @@ export class SuperpixelUse implements ToolUse {
   }
 
   private async fill(samples: readonly Sample[]): Promise<void> {
-    const { edit, session } = this;
+    const { edit } = this;
     if (!edit) return;
-    const wasHere = this.areas !== null;
+    this.filling++;
     const areas = await this.around(samples[0]!);
-    if (!areas || this.edit !== edit) return;
+    this.filling--;
+    if (this.edit !== edit) return;
+    if (areas) this.paint(edit, areas, samples);
+    if (this.lifted && !this.filling) this.finish();
+  }
+
+  private paint(edit: MaskEdit, areas: Areas, samples: readonly Sample[]): void {
     for (const id of new Set(samples.map((at) => idAt(areas, at)))) {
       if (id < 0) continue;
       const { mask, ...box } = cut(areas, id);
-      edit.region(box, mask, session.key);
+      edit.region(box, mask, this.session.key);
     }
-    session.show();
-    if (!wasHere) this.finish();
+    this.session.show();
   }
 
   private finish(): void {
@@ -130,20 +140,24 @@ export class SuperpixelUse implements ToolUse {
   }
 
   /** The superpixels of what is in sight, asked for where those at hand do not do. */
-  private async around(at: Sample): Promise<typeof this.areas> {
-    const { session, draft } = this;
+  private async around(at: Sample): Promise<Areas | null> {
+    await this.asking; // the answer on its way may do
+    const { session, areas } = this;
     const { image, superpixelSize: size } = session;
     const box = windowAround(session, at, MOST_SUPERPIXEL_PX);
     const [x, y] = [Math.floor(at.x), Math.floor(at.y)];
     if (!image || !box || !holds(box, x, y)) return null;
-    const { areas } = this;
     if (areas && areas.image === image.id && areas.size === size && holds(areas.window, x, y)) return areas;
-    if (this.asking) return null;
-    const asking = (this.asking = new AbortController());
+    this.asking ??= this.ask(image.id, box, size);
+    return this.asking;
+  }
+
+  private async ask(image: string, box: Box, size: number): Promise<Areas | null> {
+    const { session, draft } = this;
     draft.busy = 'Looking for areas';
     try {
-      const found = await api.superpixels(image.id, session.client, box, size, asking.signal);
-      this.areas = { ...found, image: image.id, size };
+      const found = await api.superpixels(image, session.client, box, size, new AbortController().signal);
+      this.areas = { ...found, image, size };
       this.shown = -1;
       return this.areas;
     } catch (error) {
