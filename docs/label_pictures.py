@@ -217,7 +217,7 @@ def main() -> None:
         tutorial.bring_photos()
         for place in range(asked.labelled):
             tutorial.wait_for(place)
-            tutorial.scribble(place, "proposal" if place == 0 else "")
+            tutorial.scribble(place, "proposal" if place == 1 else "")
             tutorial.accept()
             tutorial.done(place + 1)
         tutorial.train(asked.budget)

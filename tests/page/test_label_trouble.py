@@ -284,7 +284,7 @@ def test_fifty_megapixels_are_opened_zoomed_and_drawn_on(browser: Any, tmp_path:
         said(page, f"{width} by {height} pixels")
         page.get_by_label("Size in pixels").fill("300")
         Stage(page, width, height).drag((1000, 1000), (3000, 1000))
-        found = labelled(address, image_id(address), 0, seconds=120)
+        found = labelled(address, image_id(address), 0)
         assert found[1000, 1000:3000].all()
         assert not found[3000:].any()
         page.locator(STAGE).focus()
@@ -293,7 +293,7 @@ def test_fifty_megapixels_are_opened_zoomed_and_drawn_on(browser: Any, tmp_path:
         page.keyboard.press("2")
         box = page.locator(STAGE).bounding_box()
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        labelled(address, image_id(address), 1, 1, seconds=120)
+        labelled(address, image_id(address), 1, 1)
         status = Path(f"/proc/{server.pid}/status")
         if status.exists():
             peak_kb = next(int(row.split()[1]) for row in status.read_text().splitlines() if row.startswith("VmHWM"))
