@@ -42,9 +42,14 @@ def sample_strokes(keys_HW: Keys, drawn_HW: Mask, most: int = MOST_SAMPLES) -> S
     cell = max(-(-max(keys_HW.shape) // CELLS), 1)
     strokes: list[tuple[NDArray[np.intp], NDArray[np.intp], int]] = []
     for key in np.unique(keys_HW[drawn_HW]):
-        _, parts_HW = cv2.connectedComponents(((keys_HW == key) & drawn_HW).astype(np.uint8), connectivity=8)
-        ys, xs = np.nonzero(parts_HW)
-        part = (parts_HW[ys, xs].astype(np.int64) * CELLS + ys // cell) * CELLS + xs // cell
+        of_class_HW = (keys_HW == key) & drawn_HW
+        around = Window.around(of_class_HW)  # in a large image, far fewer pixels than all
+        assert around is not None  # the key is of a drawn pixel
+        _, parts_hw = cv2.connectedComponents(of_class_HW[around.slices].astype(np.uint8), connectivity=8)
+        ys, xs = np.nonzero(parts_hw)
+        number = parts_hw[ys, xs].astype(np.int64)
+        ys, xs = ys + around.y, xs + around.x
+        part = (number * CELLS + ys // cell) * CELLS + xs // cell
         order = np.argsort(part, kind="stable")
         ends = np.flatnonzero(np.diff(part[order])) + 1
         strokes += [(ys[places], xs[places], int(key)) for places in np.split(order, ends)]
