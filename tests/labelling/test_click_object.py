@@ -71,6 +71,13 @@ def test_clicks_add_and_remove_parts() -> None:
     np.testing.assert_array_equal(back, both)
 
 
+def test_a_thousand_clicks_are_not_too_many() -> None:
+    image = np.zeros((40, 40, 1), np.uint8)
+    points = [(place % 40, place // 40, True) for place in range(1000)]
+    inside = placed(click_object(image, points), image.shape)
+    assert inside[:25].all()
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_every_click_stays_on_its_side(data: st.DataObject) -> None:

@@ -73,13 +73,19 @@ class ObjectClicks:
         return Region(found.x, found.y, inside_HW[found.slices].copy())
 
     def region(self, clicks: tuple[Click, ...]) -> Mask:
-        """After these clicks, before snapping: bool [H, W]."""
-        if not clicks:
-            return np.zeros(self.scenes.image_HWN.shape[:2], np.bool_)
-        if clicks in self.regions:
-            return self.regions[clicks]
-        before, click = self.region(clicks[:-1]), clicks[-1]
-        found = candidates(self.scenes.at(click), click, clicks[:-1], before)
+        """After these clicks, before snapping: bool [H, W]. What the clicks without the last one gave is kept."""
+        known = max((len(one) for one in self.regions if one == clicks[: len(one)]), default=0)
+        before = after = self.regions.get(clicks[:known], np.zeros(self.scenes.image_HWN.shape[:2], np.bool_))
+        for place in range(known, len(clicks)):
+            before, after = after, self.changed(after, clicks[: place + 1])
+        if known < len(clicks):
+            self.regions = {clicks[:-1]: before, clicks: after}
+        return after
+
+    def changed(self, before: Mask, clicks: tuple[Click, ...]) -> Mask:
+        """What the last of the clicks makes of the region before it."""
+        *earlier, click = clicks
+        found = candidates(self.scenes.at(click), click, earlier, before)
         after = before.copy()
         if found:
             best = found[int(scores([one.measures for one in found]).argmax())]
@@ -87,7 +93,6 @@ class ObjectClicks:
             part[best.scene.full_size(best.inside_P)] = click.positive
         for one in clicks:
             after[one.y, one.x] = one.positive
-        self.regions = {clicks[: len(clicks) - 1]: before, clicks: after}
         return after
 
 
