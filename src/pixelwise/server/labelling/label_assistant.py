@@ -180,8 +180,7 @@ class LabelAssistant:
         inside = [Click(one.x - area.x, one.y - area.y, one.positive) for one in check_clicks(clicks, area)]
         with self.clicking:
             if self.clicked is None or self.clicked[0] != (image_id, area):
-                is_small = area.w * area.h <= WHOLE_PIXELS  # features of more pixels are not of the same scale
-                features = self.plain.view(image_id, pixels, bands, area).features if is_small else None
+                features = self.plain.view(image_id, pixels, bands, area).features
                 self.clicked = (image_id, area), ObjectClicks(pixels[area.slices], features)
             region = self.clicked[1].click(inside)
         return Region(region.x + area.x, region.y + area.y, region.mask_hw)
