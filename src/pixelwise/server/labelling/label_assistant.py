@@ -16,9 +16,8 @@ import numpy as np
 
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import utf8, write_whole
-from pixelwise.labelling.assistant import WHOLE_PIXELS, Assistant, Proposal, least_sure
-from pixelwise.labelling.click_object import ObjectClicks
-from pixelwise.labelling.click_points import Click, check_clicks
+from pixelwise.labelling.assistant import Assistant, Proposal, least_sure
+from pixelwise.labelling.click_points import Click
 from pixelwise.labelling.encoder_features import FeatureSession
 from pixelwise.labelling.novelty import unit
 from pixelwise.labelling.patch import Keys, Region, Window
@@ -71,8 +70,6 @@ class LabelAssistant:
         self.prelabeller: Prelabeller | None = None
         self.background: BackgroundLook | None = None
         self.worth = ImageWorth()
-        self.clicking = threading.Lock()
-        self.clicked: tuple[tuple[str, Window], ObjectClicks] | None = None  # of the last image
         self.newest: dict[tuple[str, str], int] = {}  # image and client → number of the newest request
 
     @cached_property
@@ -174,16 +171,7 @@ class LabelAssistant:
         Raises:
             UsageError: no click is on the object, or one is outside the photo or the window.
         """
-        pixels, bands = photo
-        whole = Window.whole(pixels.shape[0], pixels.shape[1])
-        area = whole if whole.w * whole.h <= WHOLE_PIXELS else window
-        inside = [Click(one.x - area.x, one.y - area.y, one.positive) for one in check_clicks(clicks, area)]
-        with self.clicking:
-            if self.clicked is None or self.clicked[0] != (image_id, area):
-                features = self.plain.view(image_id, pixels, bands, area).features
-                self.clicked = (image_id, area), ObjectClicks(pixels[area.slices], features)
-            region = self.clicked[1].click(inside)
-        return Region(region.x + area.x, region.y + area.y, region.mask_hw)
+        return self.plain.click(image_id, *photo, clicks, window)
 
     def stored(self, image_id: str, window: Window) -> Proposal | None:
         """What was proposed in advance for a window, as keys are now; None where there is nothing of this model."""
