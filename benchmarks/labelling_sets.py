@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 VOID = 255
+WHITE = 255
 DATA = Path(__file__).parents[2] / "shared/data"
 
 
@@ -64,9 +65,10 @@ class LabelSet:
 def densest(
     image_HW3: NDArray[np.uint8], truth_HW: NDArray[np.uint8], side_px: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The window with the most pixels of class 1."""
+    """The window with the most pixels of class 1, not counting those where the picture is plain white: masks of aerial
+    photos go on where the flight missed the ground."""
     height, width = (min(side_px, side) for side in truth_HW.shape)
-    sums = cv2.integral((truth_HW == 1).astype(np.uint8))
+    sums = cv2.integral(((truth_HW == 1) & (image_HW3.min(axis=2) < WHITE)).astype(np.uint8))
     held = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
     y, x = np.unravel_index(int(held.argmax()), held.shape)
     part = np.s_[y : y + height, x : x + width]
