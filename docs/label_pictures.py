@@ -1,4 +1,4 @@
-"""Pictures for the tutorial of labelling: `python docs/label_pictures.py`.
+"""The pictures of tutorials/label.md: `python docs/label_pictures.py`.
 
 Renders street photos, starts `pixelwise label` with nothing open, and does on the page, in Chromium, what the tutorial
 tells: photos, classes, strokes, proposals, a training, and the model as the assistant. Strokes are put where each class
@@ -138,12 +138,12 @@ class LabelTutorial:
         self.page.keyboard.press("Control+Enter")
         self.page.wait_for_selector(f"text=/^{number} of {len(self.photos)} images done/")
 
-    def train(self, budget: str) -> None:
-        """On what is labelled; `budget` is one of those that the page offers."""
+    def train(self, budget: str, epoch: int = 1) -> None:
+        """On what is labelled; `budget` is one of those that the page offers. The picture is taken in that epoch."""
         page = self.page
         page.locator("label:has-text('Time') select").select_option(budget)
         page.get_by_role("button", name="Train", exact=True).click()
-        page.wait_for_selector("text=/^Epoch [0-9]+/", timeout=600_000)
+        page.wait_for_selector(f"text=/^Epoch {epoch} /", timeout=600_000)
         self.shoot("training")
         page.wait_for_selector("button:has-text('Use it as the assistant')", timeout=3_600_000)
 
@@ -220,7 +220,7 @@ def main() -> None:
             tutorial.scribble(place, "proposal" if place == 1 else "")
             tutorial.accept()
             tutorial.done(place + 1)
-        tutorial.train(asked.budget)
+        tutorial.train(asked.budget, 3)
         tutorial.use_model()
         place = asked.labelled
         tutorial.wait_for(place)
