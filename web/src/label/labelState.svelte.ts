@@ -175,7 +175,9 @@ class LabelState {
 
   async chooseAssistant(model: string): Promise<void> {
     const folder = await this.doing('Loading the model', () => labelApi.chooseAssistant(model));
-    if (folder) this.folder = folder;
+    if (!folder) return;
+    this.folder = folder;
+    if (session.showProposal && this.current?.state !== 'done') void session.propose(); // for the image that is open, too
   }
 
   /** Ask what has changed on the server. */
