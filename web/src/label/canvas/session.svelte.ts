@@ -59,7 +59,6 @@ export class LabelSession extends ImageView {
   mask: LabelMask = { width: 0, height: 0, keys: new Uint8Array(), drawn: new Uint8Array() }; // not reactive: see revision
   client = ''; // this tab, as holder of locks
   onchange: (box: Box | null) => void = () => undefined; // the canvas draws this part again; null: all of it
-
   private queue: EditQueue | null = null;
   private edit: MaskEdit | null = null; // in the making
   private clock = new ActiveTime();
@@ -67,8 +66,8 @@ export class LabelSession extends ImageView {
   private proposeSoon: ReturnType<typeof setTimeout> | undefined;
   private asking: AbortController | null = null;
   private opening = 0;
+  private asked = ''; // the image that is open or being opened
   unkept = $state(0); // edits that would go with the tab
-
   get canUndo(): boolean {
     return this.undoCount > 0;
   }
@@ -95,6 +94,7 @@ export class LabelSession extends ImageView {
       if (mine !== this.opening) return;
       this.loading = true;
       this.client ||= await api.clientId();
+      this.asked = id;
       const image = await api.openImage(id, this.client);
       const { keys, drawn } = await api.mask(id);
       if (mine !== this.opening) {
@@ -145,7 +145,7 @@ export class LabelSession extends ImageView {
 
   /** The tab is closed or reloaded: others may open the image at once. What was not sent is kept in the browser. */
   leave(): void {
-    if (this.image) void api.closeImage(this.image.id, this.client).catch(() => undefined); // its lock lapses by itself
+    if (this.asked) void api.closeImage(this.asked, this.client).catch(() => undefined); // its lock lapses by itself
   }
 
   /** The mask as the server has it. */
