@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -93,7 +94,8 @@ class LabelTutorial:
     def wait_for(self, place: int) -> None:
         """Until the photo at that place is open."""
         self.page.wait_for_selector(f"[data-index='{place}'][aria-current=true]")
-        self.page.wait_for_selector(f"[data-testid=label-message] >> text={self.photos[place].name}", state="attached")
+        opened = f"text=/{re.escape(self.photos[place].name)}|^Proposal in/"  # a model answers at once
+        self.page.wait_for_selector(f"[data-testid=label-message] >> {opened}", state="attached")
         self.page.wait_for_selector(f"{STAGE}[aria-busy=false]")
 
     def scribble(self, place: int, name: str = "") -> None:
@@ -138,12 +140,13 @@ class LabelTutorial:
         self.page.keyboard.press("Control+Enter")
         self.page.wait_for_selector(f"text=/^{number} of {len(self.photos)} images done/")
 
-    def train(self, budget: str, epoch: int = 1) -> None:
-        """On what is labelled; `budget` is one of those that the page offers. The picture is taken in that epoch."""
+    def train(self, budget: str, picture_after_s: float = 0) -> None:
+        """On what is labelled; `budget` is one of those that the page offers. The picture follows the first epoch."""
         page = self.page
         page.locator("label:has-text('Time') select").select_option(budget)
         page.get_by_role("button", name="Train", exact=True).click()
-        page.wait_for_selector(f"text=/^Epoch {epoch} /", timeout=600_000)
+        page.wait_for_selector("text=/^Epoch [0-9]+/", timeout=600_000)
+        page.wait_for_timeout(picture_after_s * 1000)
         self.shoot("training")
         page.wait_for_selector("button:has-text('Use it as the assistant')", timeout=3_600_000)
 
@@ -220,7 +223,7 @@ def main() -> None:
             tutorial.scribble(place, "proposal" if place == 1 else "")
             tutorial.accept()
             tutorial.done(place + 1)
-        tutorial.train(asked.budget, 3)
+        tutorial.train(asked.budget, 20)
         tutorial.use_model()
         place = asked.labelled
         tutorial.wait_for(place)
