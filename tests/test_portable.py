@@ -88,6 +88,7 @@ def test_verbs_of_a_model(run: Path, data: Path, tmp_path: Path) -> None:
     verb("suggest", run, photos, "-n", 2, "--out", tmp_path / "tasks")
 
 
+@pytest.mark.slow
 def test_train_find_lr(data: Path, tmp_path: Path) -> None:
     start = ("--size", 64, "--model", "unet", "--set", "pretrained=false")
     verb("train", data, "--out", tmp_path / "rates", "--find-lr", *start)

@@ -90,7 +90,12 @@ def trained_run(folder: Path, dataset: Dataset, recipe: Recipe) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "model", "policy"), [("five", "unet", "fit"), ("four", "fast", "stretch"), ("grey", "unet", "native")]
+    ("kind", "model", "policy"),
+    [
+        pytest.param("five", "unet", "fit", marks=pytest.mark.slow),
+        ("four", "fast", "stretch"),
+        ("grey", "unet", "native"),
+    ],
 )
 def test_a_bundle_trained_on_any_bands_labels_as_torch_does(tmp_path: Path, kind: str, model: str, policy: Any) -> None:
     dataset = dataset_of(tmp_path, kind)

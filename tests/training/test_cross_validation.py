@@ -151,6 +151,7 @@ def test_progress_names_fold_epoch_and_time_left(done: Done) -> None:
     assert {event["fold"] for event in events if event["event"] == "epoch"} == {1, 2}
 
 
+@pytest.mark.slow
 def test_killed_in_the_second_fold_it_resumes_to_the_same_bytes(
     launcher: Launcher, tiny_scenes: Path, tmp_path: Path
 ) -> None:

@@ -112,7 +112,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(scenes: Pa
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_killed_run_resumes_to_the_same_bytes(scenes: Path, tmp_path: Path, workers: int) -> None:
     recipe = replace(TINY, epochs=4, workers=workers)
     train(scenes, tmp_path / "whole", recipe)
@@ -290,7 +290,7 @@ def test_export_measures_what_it_ships(run: Path, tmp_path: Path) -> None:
     pw.load(out, threads=1)  # the golden labels are those of the small weights
 
 
-@pytest.mark.parametrize("policy", ["fit", "native"])
+@pytest.mark.parametrize("policy", [pytest.param("fit", marks=pytest.mark.slow), "native"])
 def test_small_weights_where_the_size_follows_the_image(scenes: Path, tmp_path: Path, policy: str) -> None:
     done = train(scenes, tmp_path / "run", replace(TINY, epochs=1, policy=policy))  # type: ignore[arg-type]
     out = export(done.run, tmp_path / "small.onnx", weights="int8", max_drop=100)

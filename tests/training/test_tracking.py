@@ -97,6 +97,7 @@ def test_mlflow_reads_the_scores_previews_and_recipe(run: Path) -> None:
     assert (run.parent / "mlflow.db").is_file()
 
 
+@pytest.mark.slow
 def test_a_killed_and_resumed_run_is_one_tracked_run_without_duplicates(scenes: Path, tmp_path: Path) -> None:
     recipe = replace(TINY, epochs=4)
     (tmp_path / "recipe.toml").write_text(recipe.to_toml())
