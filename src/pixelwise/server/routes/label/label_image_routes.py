@@ -83,10 +83,15 @@ class StateBody(ByClient):
 def open_image(labelling: TheLabelling, image: ImageId, by: ByClient) -> dict[str, Any]:
     """Open a photo to label it, and lock it for others. Repeat it every 10 s: a lock lapses after 30 s."""
     workspace, photo = labelling.opened, labelling.photo(image)
-    pyramid = labelling.pyramid(image)  # first: a photo that cannot be read is not locked
-    if not workspace.read_only:
+    new = workspace.locks.holder(image) is None
+    if not workspace.read_only:  # before the photo is decoded: a page that leaves meanwhile closes what it holds
         workspace.locks.acquire(image, by.client, workspace.user)
-    labels = workspace.opened(image)
+    try:
+        pyramid, labels = labelling.pyramid(image), workspace.opened(image)
+    except Exception:
+        if new:  # a photo that cannot be read is not locked
+            workspace.locks.let_go(image, by.client)
+        raise
     height, width = labels.size
     if pyramid.pixels.shape[:2] != (height, width):
         has = f"{pyramid.pixels.shape[1]}×{pyramid.pixels.shape[0]} pixels, but its labels {width}×{height}"
