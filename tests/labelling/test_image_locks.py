@@ -98,6 +98,26 @@ def test_two_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     locks.release_all()
 
 
+def test_a_page_that_has_left_opens_nothing_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last requests may arrive in any order: the one that opens an image after the one that says that it left."""
+    now = [100.0]
+    monkeypatch.setattr(image_locks.time, "monotonic", lambda: now[0])
+    locks = ImageLocks(tmp_path)
+    for image in ("a", "b"):
+        locks.acquire(image, "page 1", "Ada")
+    locks.acquire("c", "page 2", "Bea")
+    locks.leave("page 1")
+    assert [locks.holder(image) for image in "abc"] == [None, None, "Bea"]
+    for image in ("a", "c", "d"):
+        with pytest.raises(LabelLockedError, match="not open for this page any more"):
+            locks.acquire(image, "page 1", "Ada")
+        assert locks.holder(image) in (None, "Bea")
+    now[0] += image_locks.LAPSE_S + 1
+    locks.leave("page 2")
+    locks.acquire("a", "page 1", "Ada")  # no request takes that long: the name is forgotten
+    locks.release_all()
+
+
 def test_two_programs(photos: Path) -> None:
     with Workspace.open(photos, classes=("sky",)) as workspace:
         image_id, free_id = (photo.id for photo in workspace.photos())

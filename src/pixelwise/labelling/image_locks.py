@@ -39,15 +39,18 @@ class ImageLocks:
         self._lock = RLock()
         self._files: dict[str, IO[str]] = {}
         self._clients: dict[str, ClientHold] = {}
+        self._gone: dict[str, float] = {}  # clients that have left, and when, in monotonic seconds
 
     def acquire(self, image_id: str, client: str, user: str) -> bool:
         """Hold an image for a client, or go on holding it. Returns whether this process did not hold it before.
 
         Raises:
-            LabelLockedError: another client holds it.
+            LabelLockedError: another client holds it, or this one has left.
             OutputError: the lock cannot be written.
         """
         with self._lock:
+            if client in self._gone:
+                raise not_open(image_id)
             held = self._living(image_id)
             if held is not None and held.client != client:
                 raise locked(image_id, held.user)
@@ -60,7 +63,7 @@ class ImageLocks:
         with self._lock:
             held = self._living(image_id)
             if held is None:
-                raise LabelLockedError(f"image {image_id} is not open for this page any more. Open it again.", "")
+                raise not_open(image_id)
             if held.client != client:
                 raise locked(image_id, held.user)
             held.seen = time.monotonic()
@@ -71,6 +74,13 @@ class ImageLocks:
             held = self._clients.get(image_id)
             if held is not None and held.client == client:
                 del self._clients[image_id]
+
+    def leave(self, client: str) -> None:
+        """The client is gone: it holds nothing, nor does a request of it that is still on its way."""
+        now = time.monotonic()
+        with self._lock:
+            self._gone = {one: when for one, when in self._gone.items() if now - when <= LAPSE_S} | {client: now}
+            self._clients = {image_id: held for image_id, held in self._clients.items() if held.client != client}
 
     def holder(self, image_id: str) -> str | None:
         """The user who labels an image, also of another process; None where it is free."""
@@ -140,6 +150,10 @@ def user_in(path: Path) -> str:
     """The user who is named in a lock file."""
     found = identity_in(path)
     return str(found.get("user") or "another program") if isinstance(found, dict) else "another program"
+
+
+def not_open(image_id: str) -> LabelLockedError:
+    return LabelLockedError(f"image {image_id} is not open for this page any more. Open it again.", "")
 
 
 def locked(image_id: str, user: str) -> LabelLockedError:

@@ -45,6 +45,9 @@ export async function clientId(): Promise<string> {
 
 const CLIENT = 'label-client';
 
+/** This tab needs another name: the server takes nothing more from the one that has left. */
+export const forgetClient = () => sessionStorage.removeItem(CLIENT);
+
 /** Takes a name as long as this tab lives. False: another tab has it. */
 function isOwn(name: string): Promise<boolean> {
   if (!('locks' in navigator)) return Promise.resolve(true); // neither https nor this machine
@@ -123,9 +126,9 @@ export const exportLabels = (format: string, out: string) =>
 
 export const openImage = (image: string, client: string) => json<OpenedImage>(of(image, 'open'), post({ client }));
 
-/** `keepalive`: also while the tab is being closed. */
-export const closeImage = (image: string, client: string) =>
-  ask(of(image, 'close'), post({ client }, { keepalive: true }));
+/** `keepalive`: also while the tab is being closed. Its lock lapses by itself if this fails. */
+export const closeImage = (image: string, client: string, leaving = false) =>
+  ask(of(image, 'close'), post({ client, leaving }, { keepalive: true })).catch(() => undefined);
 export const setImageState = (image: string, client: string, state: 'done' | 'started') =>
   json<{ state: ImageState }>(of(image, 'state'), post({ client, state }));
 

@@ -36,12 +36,14 @@ async function change<T>(mode: IDBTransactionMode, what: (store: IDBObjectStore)
   });
 }
 
+const placeOf = (folder: string, image: string) => `${folder}\n${image}`;
+
 let count = 0;
 
 /** False where it could not be kept: a private window, a full disk, or an edit that is too large. */
-export async function keepEdit(place: string, edit: Edit): Promise<boolean> {
+export async function keepEdit(folder: string, image: string, edit: Edit): Promise<boolean> {
   if (edit.values.length * 2 > MOST_BYTES) return false;
-  const kept: Kept = { place, order: Date.now() * 1000 + (count++ % 1000), edit };
+  const kept: Kept = { place: placeOf(folder, image), order: Date.now() * 1000 + (count++ % 1000), edit };
   return change('readwrite', (store) => store.put(kept)).then(
     () => true,
     () => false,
@@ -53,7 +55,8 @@ export async function forgetEdit(editId: string): Promise<void> {
 }
 
 /** What is kept of an image, oldest first. */
-export async function keptEdits(place: string): Promise<Edit[]> {
+export async function keptEdits(folder: string, image: string): Promise<Edit[]> {
+  const place = placeOf(folder, image);
   const found = await change<Kept[]>(
     'readonly',
     (store) => store.index('place').getAll(place) as IDBRequest<Kept[]>,

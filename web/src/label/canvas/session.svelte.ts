@@ -67,13 +67,10 @@ export class LabelSession extends ImageView {
   private asking: AbortController | null = null;
   private opening = 0;
   private asked = ''; // the image that is open or being opened
+  private left = false; // the tab is closed, or waits to be shown again
   unkept = $state(0); // edits that would go with the tab
-  get canUndo(): boolean {
-    return this.undoCount > 0;
-  }
-  get canRedo(): boolean {
-    return this.redoCount > 0;
-  }
+  readonly canUndo = $derived(this.undoCount > 0);
+  readonly canRedo = $derived(this.redoCount > 0);
   readonly locked: readonly number[] = $derived(this.classes.filter((row) => row.locked).map((row) => row.key));
   className(key: number): string {
     if (key === VOID_KEY) return 'not labelled';
@@ -87,6 +84,7 @@ export class LabelSession extends ImageView {
 
   /** Opens an image, after closing the one before. Failures are in `failure`. */
   async open(id: string): Promise<void> {
+    if (this.left) return; // what a closed tab begins, nobody would end
     const mine = ++this.opening;
     this.failure = null;
     try {
@@ -94,11 +92,12 @@ export class LabelSession extends ImageView {
       if (mine !== this.opening) return;
       this.loading = true;
       this.client ||= await api.clientId();
+      if (mine !== this.opening) return;
       this.asked = id;
       const image = await api.openImage(id, this.client);
       const { keys, drawn } = await api.mask(id);
       if (mine !== this.opening) {
-        void api.closeImage(id, this.client).catch(() => undefined); // its lock lapses by itself
+        if (this.client) void api.closeImage(id, this.client);
         return;
       }
       this.mask = { width: image.width, height: image.height, keys, drawn };
@@ -106,7 +105,7 @@ export class LabelSession extends ImageView {
       this.progress(image);
       this.queue = this.newQueue(image);
       this.clock = new ActiveTime();
-      for (const edit of await keptEdits(this.place(id))) this.send(edit); // of a tab that was killed
+      for (const edit of await keptEdits(this.folder, id)) this.send(edit); // of a tab that was killed
       this.heartbeat = setInterval(() => void this.beat(id), HEARTBEAT_MS);
       this.fit();
       this.revised(null);
@@ -126,26 +125,36 @@ export class LabelSession extends ImageView {
     const { image, queue } = this;
     if (!image) return;
     if (this.saving !== 'unsaved') await queue?.settled();
+    const what = `${image.name} is not saved: ${this.unsavedReason}`;
     if (this.unkept && queue?.length)
-      throw new Failure(
-        'label-unsaved',
-        `${image.name} is not saved: ${this.unsavedReason}`,
-        'Wait until it is, then open the next image.',
-      );
+      throw new Failure('label-unsaved', what, 'Wait until it is, then open the next image.');
+    this.drop();
+    await api.closeImage(image.id, this.client);
+  }
+
+  private drop(): void {
     this.cancelEdit();
     this.clearProposal();
     clearInterval(this.heartbeat);
-    queue?.stop();
+    this.queue?.stop();
     this.saving = 'saved'; // what is left is kept in the browser, and sent when the image is opened again
-    this.queue = null;
-    this.image = null;
-    this.cursor = null;
-    await api.closeImage(image.id, this.client).catch(() => undefined); // its lock lapses by itself
+    this.queue = this.image = this.cursor = null;
   }
 
   /** The tab is closed or reloaded: others may open the image at once. What was not sent is kept in the browser. */
   leave(): void {
-    if (this.asked) void api.closeImage(this.asked, this.client).catch(() => undefined); // its lock lapses by itself
+    this.left = true;
+    this.opening++;
+    this.drop();
+    if (this.asked) void api.closeImage(this.asked, this.client, true);
+    api.forgetClient();
+    this.client = '';
+  }
+
+  /** The tab is shown again as it was left. */
+  async comeBack(id: string): Promise<void> {
+    this.left = false;
+    if (id) await this.open(id);
   }
 
   /** The mask as the server has it. */
@@ -255,13 +264,10 @@ export class LabelSession extends ImageView {
 
   // ── the assistant ──
 
-  /** The assistant answers strokes that are meant for it, and all that follow as long as its proposal is shown. */
+  /** The assistant answers strokes that are meant for it, and all that follow as long as its proposal is shown: when
+   *  no stroke has followed for a moment. */
   private answer(tool: string): void {
-    if (this.showProposal && (tool === 'scribble' || this.proposal)) this.proposeSoonAfter();
-  }
-
-  /** Proposes when no stroke has followed for a moment. */
-  proposeSoonAfter(): void {
+    if (!this.showProposal || (tool !== 'scribble' && !this.proposal)) return;
     clearTimeout(this.proposeSoon);
     this.proposeSoon = setTimeout(() => void this.propose(), PROPOSE_AFTER_MS);
   }
@@ -270,7 +276,7 @@ export class LabelSession extends ImageView {
     const { image } = this;
     if (!image) return;
     const whole = { x: 0, y: 0, w: image.width, h: image.height };
-    const part = window ?? (image.width * image.height <= WHOLE_PX ? whole : (this.visible ?? whole));
+    const part = window ?? (image.width * image.height > WHOLE_PX && this.visible ? this.visible : whole);
     this.asking?.abort();
     const asking = (this.asking = new AbortController());
     this.proposing = true;
@@ -308,8 +314,6 @@ export class LabelSession extends ImageView {
     this.finish('accept', key, proposal.source);
   }
 
-  // ── the rest ──
-
   say(message: string): void {
     this.message = message;
   }
@@ -317,10 +321,6 @@ export class LabelSession extends ImageView {
   fails(error: unknown): void {
     this.failure = asFailure(error); // the page shows it
     this.say(this.failure.message);
-  }
-
-  private place(id: string): string {
-    return `${this.folder}\n${id}`;
   }
 
   private send(edit: Edit): void {
@@ -344,7 +344,7 @@ export class LabelSession extends ImageView {
     return new EditQueue({
       send: (edit) => api.sendEdit(image.id, edit, this.client),
       keep: async (edit) => {
-        if (!(await keepEdit(this.place(image.id), edit))) this.unkept++;
+        if (!(await keepEdit(this.folder, image.id, edit))) this.unkept++;
       },
       forget: forgetEdit,
       progress: (progress) => {

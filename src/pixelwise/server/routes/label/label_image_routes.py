@@ -71,6 +71,14 @@ class CopyBody(ByClient):
     source: str = Field(alias="from", pattern="^[0-9a-f]{12}$", description="Another photo of the same size.")
 
 
+class CloseBody(ByClient):
+    """Which photo is not labelled any more."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"client": "tab-1", "leaving": False}]})
+
+    leaving: bool = Field(False, description="The client ends: all its photos are freed, and it can open none.")
+
+
 class StateBody(ByClient):
     """Whether a photo is labelled completely."""
 
@@ -110,10 +118,12 @@ def open_image(labelling: TheLabelling, image: ImageId, by: ByClient) -> dict[st
 
 
 @router.post("/close")
-def close_image(labelling: TheLabelling, image: ImageId, by: ByClient) -> dict[str, Any]:
+def close_image(labelling: TheLabelling, image: ImageId, by: CloseBody) -> dict[str, Any]:
     """Free a photo for others."""
     labelling.photo(image)
     labelling.opened.locks.let_go(image, by.client)
+    if by.leaving:
+        labelling.opened.locks.leave(by.client)
     labelling.assistant.compare(labelling.photo(image))
     return {"id": image}
 
