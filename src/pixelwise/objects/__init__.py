@@ -1,0 +1,1 @@
+"""Regions of labels as objects: separated, measured, and written as tables."""
