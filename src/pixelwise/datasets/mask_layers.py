@@ -15,7 +15,7 @@ import json
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -47,17 +47,33 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     Raises:
         Refusal: a file cannot be read, or differs in size from the first.
     """
+    return _layered(path, json.loads(entry), size, np.zeros(size, np.uint8))
+
+
+def object_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+    """As `mask_ids`, with a number from 1 for each file instead of its class's id."""
+    rows = [(number, name) for number, (_, name) in enumerate(json.loads(entry), start=1)]
+    return _layered(path, rows, size, np.zeros(size, np.int32))
+
+
+def has_objects(entry: str) -> bool:
+    """Whether the files of a mask are objects: a class has several."""
+    ids = [class_id for class_id, _ in json.loads(entry)]
+    return len(set(ids)) < len(ids)
+
+
+def _layered(path: Path, rows: Iterable[tuple[int, str]], size: tuple[int, int], blank_HW: MaskIds) -> MaskIds:
     ids_HW: MaskIds | None = None
-    for class_id, name in json.loads(entry):
+    for number, name in rows:
         held_HW = held(read_bytes(path.parent / name))
         if ids_HW is None:
-            ids_HW = np.zeros(held_HW.shape, np.uint8)
+            ids_HW = blank_HW if held_HW.shape == size else np.zeros(held_HW.shape, blank_HW.dtype)
         if held_HW.shape != ids_HW.shape:
             (height, width), (first_h, first_w) = held_HW.shape, ids_HW.shape
             what = f"{shown(name)} is {width}×{height} pixels, but the first mask of its image is {first_w}×{first_h}."
             raise Refusal("size-mismatch", what, "Export all masks of an image at its size.")
-        ids_HW[held_HW] = class_id
-    return np.zeros(size, np.uint8) if ids_HW is None else ids_HW
+        ids_HW[held_HW] = number
+    return blank_HW if ids_HW is None else ids_HW
 
 
 def held(data: bytes) -> NDArray[np.bool_]:

@@ -20,7 +20,15 @@ from PIL import Image
 
 from pixelwise.datasets.dataset_toml import dataset_toml
 from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES, split_of
-from pixelwise.datasets.formats.annotated_shapes import WHY_NOT, AnnotatedImage, Place, Size, mask_of, where_of
+from pixelwise.datasets.formats.annotated_shapes import (
+    WHY_NOT,
+    AnnotatedImage,
+    Place,
+    Size,
+    mask_of,
+    objects_of,
+    where_of,
+)
 from pixelwise.datasets.formats.image_lookup import ImageFiles, files_below
 from pixelwise.datasets.formats.polygons import judge_polygons
 from pixelwise.datasets.formats.reader_errors import refusals
@@ -306,10 +314,21 @@ def find_image(
 def picture_mask(read: Read, path: Path, entry: str, size: Size) -> MaskIds:
     """The mask [H, W] of one picture. `entry`: from `list_pictures`. Raises Refusal."""
     place, ids = json.loads(entry)
+    return mask_of(_picture_at(read, path, place), ids, size)
+
+
+def picture_objects(read: Read, path: Path, entry: str, size: Size) -> MaskIds:
+    """As `picture_mask`, with a number from 1 for each shape instead of its class's id."""
+    place, _ = json.loads(entry)
+    return objects_of(_picture_at(read, path, place), size)
+
+
+def _picture_at(read: Read, path: Path, place: Place) -> AnnotatedImage:
+    """Raises Refusal: it is no longer there."""
     picture = pictures_of(read, path).get(place)
     if picture is None:
         raise Refusal("annotations", f"has no annotations of {shown(str(place))!r} any more.", "Run the check again.")
-    return mask_of(picture, ids, size)
+    return picture
 
 
 def pictures_of(read: Read, path: Path) -> Mapping[Place, AnnotatedImage]:

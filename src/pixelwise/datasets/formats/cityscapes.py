@@ -9,7 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from pixelwise.datasets.dataset_toml import SPLITS
-from pixelwise.datasets.formats.annotated_shapes import AnnotatedImage, DrawnShape, Place, Size, mask_of, shape_named
+from pixelwise.datasets.formats.annotated_shapes import (
+    AnnotatedImage,
+    DrawnShape,
+    Place,
+    Size,
+    mask_of,
+    objects_of,
+    shape_named,
+)
 from pixelwise.datasets.formats.annotation_files import SkippedShapes, pictures_of, read_json, report_shapes
 from pixelwise.datasets.formats.field_checks import rows_of, size_of, table_of, text_of
 from pixelwise.datasets.formats.image_lookup import files_below
@@ -99,6 +107,12 @@ def mask_ids(path: Path, entry: str, size: Size) -> MaskIds:
     """The mask that a …_polygons.json draws, as label ids; 0 ("unlabelled") where nothing is drawn. Raises Refusal."""
     del entry
     return mask_of(pictures_of(read, path)[0], IDS, size)
+
+
+def object_ids(path: Path, entry: str, size: Size) -> MaskIds:
+    """As `mask_ids`, with a number for each polygon."""
+    del entry
+    return objects_of(pictures_of(read, path)[0], size)
 
 
 def read(path: Path) -> dict[Place, AnnotatedImage]:

@@ -12,6 +12,7 @@ tests compare the two.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -86,14 +87,25 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     Raises:
         Refusal: the file declares another size; an object's run lengths or category are damaged.
     """
-    shift, row = _shift(_table(path)), _image_rows(path, path.stat().st_mtime_ns).get(entry, {})
+    shift = _shift(_table(path))
+    return _drawn(path, entry, size, lambda i, thing: _category(thing) + shift)
+
+
+def object_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+    """As `mask_ids`, with a number from 1 for each object; 0 for a crowd, whose objects nobody told apart."""
+    return _drawn(path, entry, size, lambda i, thing: 0 if thing.get("iscrowd") else i + 1)
+
+
+def _drawn(path: Path, entry: str, size: tuple[int, int], value_of: Callable[[int, Row], int]) -> MaskIds:
+    """The objects of an image, each drawn with the value of its place in the file and its row."""
+    row = _image_rows(path, path.stat().st_mtime_ns).get(entry, {})
     name = f"image {shown(str(row.get('file_name')))},"
     same_size(_declared_size(row), size, name)
     objects = _by_image(path, path.stat().st_mtime_ns).get(entry, [])
     values = []
-    for thing in objects:
+    for i, thing in enumerate(objects):
         with shape_named(f"{name} {_named(thing)}"):
-            values.append(_category(thing) + shift)
+            values.append(value_of(i, thing))
     ids = blank_mask(*size, max(values, default=0))
     areas = np.full(size, size[0] * size[1] + 1, np.int64)  # area of the topmost object at each pixel
     for thing, value in zip(objects, values, strict=True):
@@ -110,8 +122,17 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
 
 def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     """The mask of a panoptic image: the PNG's colour encodes the segment id, the JSON gives its category."""
-    table = _table(path)
-    shift = _shift(table)
+    shift = _shift(_table(path))
+    return _segments(path, entry, size, lambda i, segment: _category(segment) + shift)
+
+
+def panoptic_objects(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+    """As `panoptic_ids`, with a number from 1 for each segment; 0 for a crowd."""
+    return _segments(path, entry, size, lambda i, segment: 0 if segment.get("iscrowd") else i + 1)
+
+
+def _segments(path: Path, entry: str, size: tuple[int, int], value_of: Callable[[int, Row], int]) -> MaskIds:
+    """The segments of an image, each with the value of its place in the file and its row."""
     same_size(_declared_size(_image_rows(path, path.stat().st_mtime_ns).get(entry, {})), size)
     row = _panoptic_rows(path, path.stat().st_mtime_ns).get(entry)
     if row is None:
@@ -123,8 +144,8 @@ def panoptic_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     colours = image_pixels(read_bytes(png)).astype(np.int32)
     segments = colours @ np.array([1, 256, 65536], np.int32)
     categories = {0: 0}
-    for segment in rows_of(row.get("segments_info"), "segments_info"):
-        categories[whole(segment.get("id"), "segment's id", 0, 2**24 - 1)] = _category(segment) + shift
+    for i, segment in enumerate(rows_of(row.get("segments_info"), "segments_info")):
+        categories[whole(segment.get("id"), "segment's id", 0, 2**24 - 1)] = value_of(i, segment)
     known = np.array(sorted(categories), np.int32)
     place = np.clip(np.searchsorted(known, segments), 0, len(known) - 1)
     strangers = known[place] != segments

@@ -35,6 +35,7 @@ from pixelwise.datasets.formats.annotation_files import (
     list_pictures,
     named_masks,
     picture_mask,
+    picture_objects,
     read_or_none,
 )
 from pixelwise.datasets.formats.field_checks import number_text, text_of, whole_text
@@ -79,6 +80,7 @@ def read(path: Path) -> dict[Place, AnnotatedImage]:
 
 
 mask_ids = partial(picture_mask, read)
+object_ids = partial(picture_objects, read)
 
 
 @lru_cache(maxsize=4)

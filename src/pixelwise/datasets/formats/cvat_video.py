@@ -22,7 +22,13 @@ from xml.etree.ElementTree import Element
 
 from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES
 from pixelwise.datasets.formats.annotated_shapes import OBJECT, AnnotatedImage, DrawnShape, Place, Size
-from pixelwise.datasets.formats.annotation_files import files_that, list_pictures, picture_mask, read_or_none
+from pixelwise.datasets.formats.annotation_files import (
+    files_that,
+    list_pictures,
+    picture_mask,
+    picture_objects,
+    read_or_none,
+)
 from pixelwise.datasets.formats.cvat import declared_labels, figure_of, is_cvat_file, tree_of
 from pixelwise.datasets.formats.field_checks import number_text, whole_text
 from pixelwise.datasets.formats.image_lookup import files_below
@@ -110,6 +116,7 @@ def read(path: Path) -> dict[Place, AnnotatedImage]:
 
 
 mask_ids = partial(picture_mask, read)
+object_ids = partial(picture_objects, read)
 
 
 @lru_cache(maxsize=4)

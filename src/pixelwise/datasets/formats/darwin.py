@@ -25,7 +25,14 @@ from pixelwise.datasets.formats.annotated_shapes import (
     Size,
     number_of,
 )
-from pixelwise.datasets.formats.annotation_files import any_that, files_that, list_pictures, picture_mask, read_json
+from pixelwise.datasets.formats.annotation_files import (
+    any_that,
+    files_that,
+    list_pictures,
+    picture_mask,
+    picture_objects,
+    read_json,
+)
 from pixelwise.datasets.formats.field_checks import rows_of, size_of, table_of
 from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import Refusal
@@ -65,6 +72,7 @@ def read(path: Path) -> dict[Place, AnnotatedImage]:
 
 
 mask_ids = partial(picture_mask, read)
+object_ids = partial(picture_objects, read)
 
 
 def _image(table: dict[str, Any]) -> tuple[str, str, Size | None]:

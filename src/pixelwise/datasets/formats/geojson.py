@@ -24,6 +24,7 @@ from pixelwise.datasets.formats.annotation_files import (
     list_pictures,
     named_masks,
     picture_mask,
+    picture_objects,
     read_json,
 )
 from pixelwise.datasets.formats.field_checks import rows_of, table_of, text_of
@@ -66,6 +67,7 @@ def read(path: Path) -> dict[Place, AnnotatedImage]:
 
 
 mask_ids = partial(picture_mask, read)
+object_ids = partial(picture_objects, read)
 
 
 def _figures(feature: Row) -> Iterator[DrawnShape]:

@@ -35,6 +35,7 @@ from pixelwise.datasets.formats.annotation_files import (
     list_pictures,
     named_masks,
     picture_mask,
+    picture_objects,
     read_json,
 )
 from pixelwise.datasets.formats.field_checks import rows_of, size_of, table_of, text_of
@@ -71,6 +72,7 @@ def read(path: Path) -> dict[Place, AnnotatedImage]:
 
 
 mask_ids = partial(picture_mask, read)
+object_ids = partial(picture_objects, read)
 
 
 def _figure(i: int, shape: Row) -> DrawnShape:

@@ -23,7 +23,14 @@ from pixelwise.datasets.formats.annotated_shapes import (
     Size,
     number_of,
 )
-from pixelwise.datasets.formats.annotation_files import any_that, files_that, list_pictures, picture_mask, read_or_none
+from pixelwise.datasets.formats.annotation_files import (
+    any_that,
+    files_that,
+    list_pictures,
+    picture_mask,
+    picture_objects,
+    read_or_none,
+)
 from pixelwise.datasets.formats.object_pngs import object_pixels, opened_png, require_size
 from pixelwise.datasets.formats.xml_tree import parse_xml
 from pixelwise.datasets.listing import Listing
@@ -69,6 +76,7 @@ def read(path: Path) -> dict[Place, AnnotatedImage]:
 
 
 mask_ids = partial(picture_mask, read)
+object_ids = partial(picture_objects, read)
 
 
 def _is_deleted(one: Element) -> bool:

@@ -36,6 +36,7 @@ from pixelwise.datasets.formats.annotation_files import (
     list_pictures,
     named_masks,
     picture_mask,
+    picture_objects,
     read_json,
     read_or_none,
 )
@@ -91,6 +92,7 @@ def read(path: Path, *, predictions: bool = False) -> dict[Place, AnnotatedImage
 
 
 mask_ids = partial(picture_mask, read)
+object_ids = partial(picture_objects, read)
 read_predicted = partial(read, predictions=True)
 
 

@@ -34,6 +34,7 @@ from pixelwise.datasets.formats.annotation_files import (
     find_image,
     list_pictures,
     picture_mask,
+    picture_objects,
     read_or_none,
     stated_size,
 )
@@ -94,6 +95,12 @@ def mask_ids(path: Path, entry: str, size: Size) -> MaskIds:
     """The mask of one image. `entry`: from `add_drawn`."""
     order, _ = json.loads(json.loads(entry)[0])
     return picture_mask(_reader(order), path, entry, size)
+
+
+def object_ids(path: Path, entry: str, size: Size) -> MaskIds:
+    """As `mask_ids`, with a number for each row."""
+    order, _ = json.loads(json.loads(entry)[0])
+    return picture_objects(_reader(order), path, entry, size)
 
 
 def _is_ours(text: str) -> bool:

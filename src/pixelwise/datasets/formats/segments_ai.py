@@ -26,6 +26,7 @@ from pixelwise.datasets.formats.annotation_files import (
     files_that,
     list_pictures,
     picture_mask,
+    picture_objects,
     read_json,
     read_or_none,
 )
@@ -113,6 +114,7 @@ def read(path: Path) -> dict[Place, AnnotatedImage]:
 
 
 mask_ids = partial(picture_mask, read)
+object_ids = partial(picture_objects, read)
 
 
 def _places(path: Path, name: str, url: str) -> Iterator[Path]:

@@ -22,6 +22,7 @@ from pixelwise.datasets.formats.annotation_files import (
     files_that,
     list_pictures,
     picture_mask,
+    picture_objects,
     read_json,
     read_or_none,
 )
@@ -76,6 +77,7 @@ def read(path: Path) -> dict[Place, AnnotatedImage]:
 
 
 mask_ids = partial(picture_mask, read)
+object_ids = partial(picture_objects, read)
 
 
 def _image_of(path: Path, name: str) -> Path | None:

@@ -28,6 +28,7 @@ from pixelwise.datasets.formats.annotation_files import (
     list_pictures,
     peek,
     picture_mask,
+    picture_objects,
     read_json,
     read_or_none,
 )
@@ -60,6 +61,12 @@ def mask_ids(path: Path, entry: str, size: Size) -> MaskIds:
     """The mask of one image. `entry`: from `add_drawn`."""
     attribute, _ = json.loads(json.loads(entry)[0])
     return picture_mask(_reader(attribute), path, entry, size)
+
+
+def object_ids(path: Path, entry: str, size: Size) -> MaskIds:
+    """As `mask_ids`, with a number for each region."""
+    attribute, _ = json.loads(json.loads(entry)[0])
+    return picture_objects(_reader(attribute), path, entry, size)
 
 
 def _is_ours(text: str) -> bool:

@@ -98,6 +98,17 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     for number, line in _objects(_lines(path)):
         with shape_named(f"line {number}"):
             drawn.append((number, _class(line), line))
+    return _drawn(drawn, size)
+
+
+def object_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
+    """As `mask_ids`, with a number for each line instead of its class."""
+    del entry
+    return _drawn([(number, number, line) for number, line in _objects(_lines(path))], size)
+
+
+def _drawn(drawn: list[tuple[int, int, str]], size: tuple[int, int]) -> MaskIds:
+    """The polygons of lines, each (line number, value, line). Raises Refusal."""
     ids = blank_mask(*size, max((value for _, value, _ in drawn), default=0))
     for number, value, line in drawn:
         with shape_named(f"line {number}"):
