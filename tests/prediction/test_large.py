@@ -407,8 +407,8 @@ def test_a_damaged_header_costs_one_file(model: Model, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"save": ["labels", "entropy", "labelme"]}, "labelme, entropy can only be made from a whole image"),
-        ({"save": ["confidence"]}, "Possible with tiles: labels, index, numpy, coco, geojson, overlay"),
+        ({"save": ["labels", "entropy", "labelme"]}, "labelme can only be made from a whole image"),
+        ({"save": ["labelme"]}, "Possible with tiles: labels, index, numpy, coco, geojson, confidence, entropy, "),
         ({"tta": "flip"}, "--tta"),
     ],
 )
@@ -418,3 +418,20 @@ def test_what_is_made_of_whole_images_only_is_refused(
     tiff(tmp_path / "a.tif", picture(5, 100, 100))
     summary = predict(model, [tmp_path / "a.tif"], tmp_path / "out", tiles=CUT, **options)
     assert says in summary.failed[0][1]
+
+
+def test_confidence_and_entropy_of_a_cut_image_are_those_of_its_scores(model: Model, tmp_path: Path) -> None:
+    """One tile that is the whole image: the maps are those of a whole image, and the labels stay what they are."""
+    pixels = picture(3, 600, 700)
+    pixels[:100, :100] = 0
+    source = tiff(tmp_path / "scan.tif", pixels)
+    one = Tiles((600, 700), 0, always=True)
+    predict(model, [source], tmp_path / "cut", save=["labels", "confidence", "entropy"], tiles=one)
+    whole = WholeImage(pixels, model.predict(pixels), "scan.tif")
+    assert (labels_of(tmp_path / "cut" / "scan.tif") == whole.prediction.labels).mean() > 0.999
+    everywhere = slice(0, 600), slice(0, 700)
+    for name, expected in (("confidence", whole.confidence(*everywhere)), ("entropy", whole.entropy(*everywhere))):
+        found = cv2.imread(str(tmp_path / "cut" / f"scan.{name}.png"), cv2.IMREAD_UNCHANGED)
+        assert found.dtype == np.uint16
+        assert np.abs(found / 65535 - expected).max() < 1e-4
+        assert found.std() > 0

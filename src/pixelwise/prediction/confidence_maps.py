@@ -8,7 +8,7 @@ Shapes: H, W the image's size; R rows of a strip; C classes; h, w the size of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from pixelwise.metrics.calibration import places_between
 from pixelwise.records import Prediction, Scores
-from pixelwise.softmax import entropy, softmax
+from pixelwise.softmax import softmax
 
 STRIP_VALUES = 1 << 20  # probabilities in a strip: 4 MB
 FULL = 65535  # the value of 1 in a 16-bit map
 
 Probabilities = NDArray[np.float32]  # [C, R, W]
+Confidence = NDArray[np.float32]  # [R, W], 0–1
+RowsOfProbabilities = Callable[[slice], Probabilities]  # the rows [start, stop) of an image
 
 
 def probability_strips(
@@ -59,23 +61,18 @@ def scores_of_rows(scores_Chw: Scores, size: tuple[int, int], rows: slice) -> ND
     return np.asarray(across, np.float32).reshape(num_classes, rows.stop - rows.start, width)
 
 
-def confidence_strips(prediction: Prediction) -> Iterator[NDArray[np.uint16]]:
-    """The probability of the most probable class, 0–1 as 0–65535, in strips [R, W] from the top."""
-    for _, probability_CRW in strips_of(prediction):
-        yield sixteen_bits(probability_CRW.max(axis=0))
-
-
-def entropy_strips(prediction: Prediction) -> Iterator[NDArray[np.uint16]]:
-    """The entropy of the probabilities as 0–65535: from one certain class to all equally likely."""
-    for _, probability_CRW in strips_of(prediction):
-        yield sixteen_bits(entropy(probability_CRW))
-
-
 def sixteen_bits(share: NDArray[np.float32]) -> NDArray[np.uint16]:
     """0–1 → 0–65535, rounded."""
     return (np.clip(share, 0, 1) * FULL + 0.5).astype(np.uint16)
 
 
-def strips_of(prediction: Prediction) -> Iterator[tuple[slice, Probabilities]]:
+def rows_of(prediction: Prediction) -> RowsOfProbabilities:
+    """The probabilities of a prediction by rows, from its scores."""
     height, width = prediction.labels.shape
-    return probability_strips(prediction.scores, (height, width), prediction.temperature)
+    return lambda rows: probabilities_of_rows(prediction.scores, (height, width), rows, prediction.temperature)
+
+
+def strips_of_rows(rows: slice, num_classes: int, width: int) -> Iterator[slice]:
+    """The rows [start, stop) in strips of at most STRIP_VALUES probabilities, or one row."""
+    step = max(STRIP_VALUES // (num_classes * width), 1)
+    return (slice(top, min(top + step, rows.stop)) for top in range(rows.start, rows.stop, step))

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from pixelwise.errors import BundleError, ImageError, OutputError, UsageError
 from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import DroppedContent
-from pixelwise.images.files import Refusal, read_bytes, shown, write_whole
+from pixelwise.images.files import Refusal, read_bytes, shown, writing_whole
 from pixelwise.images.input_image import InputImage
 from pixelwise.prediction.large.tile_plan import Tiles, is_large, is_large_tiff
 from pixelwise.prediction.load_model import Model
@@ -124,7 +124,7 @@ def label_into(
             start = time.perf_counter()
             prediction = label(image_HWN, decode_ms) if label else model.predict(image_HWN, tta=options.tta)
         labelled = time.perf_counter()
-        write_results(job, options.save, WholeImage(image_HWN, prediction, name_of_image(job), bands))
+        write_results(job, options.save, WholeImage(image_HWN, prediction, name_of_image(job), bands, job.image))
     ended = time.perf_counter()
     return record | {
         "width": image_HWN.shape[1],
@@ -263,14 +263,14 @@ def write_results(job: Job, save: Sequence[str], whole: WholeImage) -> None:
     written: list[Path] = []
     try:
         for key, path in zip(save, paths_of(job, save), strict=True):
-            content = b"".join(OUTPUTS[key].parts(whole))
             is_new = not os.path.lexists(path)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 reason = f"cannot be created ({error.strerror}). Choose another folder."
                 raise OutputError(f"{shown(path.parent)}: {reason}") from error
-            write_whole(path, content)
+            with writing_whole(path) as file:
+                file.writelines(OUTPUTS[key].parts(whole))
             if is_new:
                 written.append(path)
     except BaseException:

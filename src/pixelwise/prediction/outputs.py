@@ -12,11 +12,10 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pixelwise.datasets.formats.coco_writer import coco_piece
 from pixelwise.datasets.formats.geojson import collection_parts, features_of
@@ -24,9 +23,17 @@ from pixelwise.datasets.formats.labelme import labelme_text
 from pixelwise.errors import UsageError
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.png_writer import png_parts
-from pixelwise.prediction.confidence_maps import confidence_strips, entropy_strips
+from pixelwise.prediction.confidence_maps import (
+    Confidence,
+    Probabilities,
+    RowsOfProbabilities,
+    rows_of,
+    sixteen_bits,
+    strips_of_rows,
+)
 from pixelwise.prediction.overlay import encode_overlay, overlay
-from pixelwise.records import RGB, Bands, ClassList, Labels, Prediction, Raster
+from pixelwise.records import RGB, VOID, Bands, ClassList, Labels, Prediction, Raster
+from pixelwise.softmax import entropy
 
 SQUARE_PX = 512  # labels are read in strips of so many rows or columns
 STRIP_PIXELS = 1 << 22  # whose runs are searched at a time
@@ -48,6 +55,11 @@ class LabelSource(Protocol):
     def block_px(self) -> int: ...  # polygons end at the edges of blocks of this side
     def labels(self, rows: slice, columns: slice) -> Labels: ...
 
+    # The probability of the most probable class, float32 0–1, and the entropy; 0 where the label is void. A large image
+    # has them only for the outputs in NEEDS_CONFIDENCE and NEEDS_ENTROPY.
+    def confidence(self, rows: slice, columns: slice) -> Confidence: ...
+    def entropy(self, rows: slice, columns: slice) -> Confidence: ...
+
 
 class WholeImage(NamedTuple):
     """An image in memory and its prediction."""
@@ -56,6 +68,8 @@ class WholeImage(NamedTuple):
     prediction: Prediction
     name: str
     bands: Bands = RGB
+    path: Path | None = None  # of the image's file
+    rows_of_probabilities: RowsOfProbabilities | None = None  # None: those of the prediction's scores
 
     @property
     def classes(self) -> ClassList:
@@ -72,6 +86,22 @@ class WholeImage(NamedTuple):
 
     def labels(self, rows: slice, columns: slice) -> Labels:
         return self.prediction.labels[rows, columns]
+
+    def confidence(self, rows: slice, columns: slice) -> Confidence:
+        return self.share(lambda probability_CRW: probability_CRW.max(axis=0), rows, columns)
+
+    def entropy(self, rows: slice, columns: slice) -> Confidence:
+        return self.share(entropy, rows, columns)
+
+    def share(self, share_of: Callable[[Probabilities], Confidence], rows: slice, columns: slice) -> Confidence:
+        """A share 0–1 of the probabilities at every pixel, 0 where the label is void."""
+        found = np.empty((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+        probabilities_of = self.rows_of_probabilities or rows_of(self.prediction)
+        for part in strips_of_rows(rows, len(self.classes), self.size[1]):
+            share_RW = share_of(probabilities_of(part))
+            found[part.start - rows.start : part.stop - rows.start] = share_RW[:, columns]
+        found[self.labels(rows, columns) == VOID] = 0
+        return found
 
 
 @dataclass(frozen=True)
@@ -118,9 +148,12 @@ def block_features(source: LabelSource) -> Iterator[dict[str, Any]]:
 
 def row_strips(source: LabelSource) -> Iterator[Labels]:
     """All labels in strips of rows from the top: uint8 [R, W]."""
-    height, width = source.size
-    for top in range(0, height, SQUARE_PX):
-        yield source.labels(slice(top, min(top + SQUARE_PX, height)), slice(0, width))
+    return (source.labels(rows, slice(0, source.size[1])) for rows in strips_of_image(source.size))
+
+
+def strips_of_image(size: tuple[int, int]) -> Iterator[slice]:
+    """All rows of an image of `size` (H, W), SQUARE_PX at a time."""
+    return (slice(top, min(top + SQUARE_PX, size[0])) for top in range(0, size[0], SQUARE_PX))
 
 
 def column_strips(source: LabelSource) -> Iterator[Labels]:
@@ -142,16 +175,18 @@ def labelme_file(whole: WholeImage) -> list[bytes]:
     return [labelme_text(whole.prediction.labels, whole.classes.names, PurePath(whole.name).name)]
 
 
-def confidence_png(whole: WholeImage) -> Iterator[bytes]:
-    return map_png(confidence_strips(whole.prediction), whole)
+def confidence_png(source: LabelSource) -> Iterator[bytes]:
+    return map_png(source.confidence, source.size)
 
 
-def entropy_png(whole: WholeImage) -> Iterator[bytes]:
-    return map_png(entropy_strips(whole.prediction), whole)
+def entropy_png(source: LabelSource) -> Iterator[bytes]:
+    return map_png(source.entropy, source.size)
 
 
-def map_png(strips: Iterator[NDArray[np.uint16]], whole: WholeImage) -> Iterator[bytes]:
-    return png_parts(strips, whole.size, np.uint16, smooth=True)
+def map_png(share: Callable[[slice, slice], Confidence], size: tuple[int, int]) -> Iterator[bytes]:
+    """Shares 0–1 as 0–65535."""
+    strips = (sixteen_bits(share(rows, slice(0, size[1]))) for rows in strips_of_image(size))
+    return png_parts(strips, size, np.uint16, smooth=True)
 
 
 # In the order in which they are written.
@@ -166,15 +201,20 @@ OUTPUTS: dict[str, Output] = {
     "confidence": Output(".confidence.png", confidence_png),  # of the most probable class, 16 bits: 0–65535
     "entropy": Output(".entropy.png", entropy_png),  # 16 bits: 0 certain, 65535 all classes equally likely
 }
-# Formats that an image labelled in tiles can have. Confidence and entropy need scores at every pixel, which are not
-# kept; LabelMe's program opens whole images only, and GeoJSON has the same polygons.
+# Formats that an image labelled in tiles can have. LabelMe's program opens whole images only, and GeoJSON has the same
+# polygons.
 LARGE_OUTPUTS: dict[str, Callable[[LabelSource], Iterator[bytes]]] = {
     "labels": palette_png,  # a TIFF's labels are a TIFF, see `write_tiff`
     "index": index_png,
     "numpy": numpy_file,
     "coco": coco_lines,
     "geojson": geojson_file,
+    "confidence": confidence_png,
+    "entropy": entropy_png,
 }
+# Outputs that read `LabelSource.confidence` or `entropy`, which a large image must compute while it is labelled.
+NEEDS_CONFIDENCE = frozenset({"confidence"})
+NEEDS_ENTROPY = frozenset({"entropy"})
 DEFAULT = ("labels",)
 
 

@@ -21,11 +21,13 @@ from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown, utf8, write_whole, writing_whole
 from pixelwise.images.no_data import without_data
 from pixelwise.prediction.engines.engine import Engine
+from pixelwise.prediction.large.blended_scores import BlendedScores
 from pixelwise.prediction.large.label_store import LabelStore
 from pixelwise.prediction.large.large_outputs import StoredLabels, write_tiff
+from pixelwise.prediction.large.layers import Values, layer_values, layers_for
 from pixelwise.prediction.large.rows_of_image import RowsOfImage
 from pixelwise.prediction.large.tile_plan import Tiles, bytes_of_pixel, tiling_of
-from pixelwise.prediction.large.tiles import Tiling, label_tiles
+from pixelwise.prediction.large.tiles import Tiling, label_tiles, not_scored
 from pixelwise.prediction.outputs import LARGE_OUTPUTS
 from pixelwise.prediction.overlay import encode_overlay, overlay
 from pixelwise.records import VOID, Bands, Labels, OnProgress, Pixels, Raster, no_progress
@@ -75,8 +77,8 @@ def label_large(
             "overlap": [plan.rows.overlap_px, plan.columns.overlap_px],
         }
         status = path.stat()
-        about = {"file_bytes": status.st_size, "file_changed_ns": status.st_mtime_ns, "model": digest, "format": 2}
-        with LabelStore(base, size, about | cut) as store:
+        about = {"file_bytes": status.st_size, "file_changed_ns": status.st_mtime_ns, "model": digest, "format": 3}
+        with LabelStore(base, size, about | cut, layers_for(results)) as store:
             resumed_at = store.rows_done
             if resumed_at < image.height:
                 label_rows(engine, image, plan, store, progress)
@@ -131,7 +133,13 @@ def plan_tiles(engine: Engine, path: Path, image: RowsOfImage, tiles: Tiles) -> 
 
 def label_rows(engine: Engine, image: RowsOfImage, plan: Tiling, store: LabelStore, progress: OnProgress) -> None:
     """Label the rows that the store lacks."""
-    sampled = Sampler(image, store.step, engine.bundle.metadata.bands)
+    metadata = engine.bundle.metadata
+    sampled = Sampler(image, store.step, metadata.bands)
+    blended = BlendedScores(plan, len(metadata.classes))
+
+    def values_of(rows: slice, columns: slice, labels_RQ: Labels) -> list[Values]:
+        return layer_values(blended.scores(rows, columns), labels_RQ, store.layers, metadata.temperature)
+
     for y, labels in label_tiles(
         plan,
         sampled.rows,
@@ -140,13 +148,15 @@ def label_rows(engine: Engine, image: RowsOfImage, plan: Tiling, store: LabelSto
         first_row=plan.row_for(store.rows_done),
         absent=image.absent,
         progress=progress,
+        scored=blended.add if store.layers else not_scored,
     ):
         for rows, columns in image.absent_within(y, y + len(labels)):
             labels[rows, columns] = VOID
         sampled.void_without_data(y, labels)
         known = max(store.rows_done + len(store.waiting) - y, 0)  # rows that a stopped run finished
-        store.add(labels[known:], sampled.picture)
+        store.add(labels[known:], sampled.picture, values_of)
         sampled.forget(store.rows_done)
+        blended.forget(store.rows_done)
 
 
 def write_results(source: StoredLabels, results: Mapping[str, Path]) -> None:

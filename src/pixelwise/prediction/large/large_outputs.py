@@ -7,7 +7,9 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from pixelwise.prediction.confidence_maps import FULL, Confidence
 from pixelwise.prediction.large.label_store import LabelStore
+from pixelwise.prediction.large.layers import CONFIDENCE, ENTROPY
 from pixelwise.prediction.outputs import SQUARE_PX
 from pixelwise.records import VOID, ClassList, Labels
 
@@ -36,6 +38,16 @@ class StoredLabels(NamedTuple):
     def labels(self, rows: slice, columns: slice) -> Labels:
         return self.store.labels(rows, columns)
 
+    def confidence(self, rows: slice, columns: slice) -> Confidence:
+        return self.share(CONFIDENCE, rows, columns)
+
+    def entropy(self, rows: slice, columns: slice) -> Confidence:
+        return self.share(ENTROPY, rows, columns)
+
+    def share(self, name: str, rows: slice, columns: slice) -> Confidence:
+        (layer,) = (layer for layer in self.store.layers if layer.name == name)
+        return self.store.values(layer, rows, columns).astype(np.float32) / np.float32(FULL)
+
 
 def write_tiff(source: StoredLabels, file: IO[bytes]) -> None:
     """A tiled, compressed palette TIFF with the image's georeference; a BigTIFF if it is too large for a TIFF."""
@@ -46,7 +58,7 @@ def write_tiff(source: StoredLabels, file: IO[bytes]) -> None:
     options["extratags"].append((NODATA, 2, 0, str(VOID), True))
     if source.resolution is not None:
         options |= {"resolution": source.resolution[:2], "resolutionunit": source.resolution[2]}
-    total = sum(record.starts[-1] - record.starts[0] + 16 * len(record.starts) for record in store.records)
+    total = store.bytes_of() + 16 * len(store.records) * (store.columns + 1)
     with tifffile.TiffWriter(file, bigtiff=total > CLASSIC_BYTES) as writer:
         writer.write(
             store.squares(),

@@ -110,6 +110,10 @@ class Scored(NamedTuple):
     size: tuple[int, int]  # h, w of all scores of the tile
 
 
+def not_scored(_row: int, _column: int, _scores: Scores) -> None:
+    """A `scored` of `label_tiles` that keeps nothing."""
+
+
 def label_tiles(
     plan: Tiling,
     read_rows: ReadRows,
@@ -119,7 +123,7 @@ def label_tiles(
     first_row: int = 0,
     absent: IsAbsent | None = None,
     progress: OnProgress = no_progress,
-    scored: Callable[[int, int, Scores], None] = lambda row, column, scores: None,
+    scored: Callable[[int, int, Scores], None] = not_scored,
 ) -> Iterator[tuple[int, Labels]]:
     """Label an image from top to bottom.
 
