@@ -146,6 +146,10 @@ EXTRAS = {  # module → the extra that brings it
     "segmentation_models_pytorch": "zoo",
     "imagecodecs": "tiff",
     "av": "video",
+    "rasterio": "geo",
+    "pyogrio": "geo",
+    "shapely": "geo",
+    "pyproj": "geo",
 }
 
 

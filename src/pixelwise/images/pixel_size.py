@@ -23,12 +23,21 @@ from pixelwise.errors import ImageError
 from pixelwise.images.band_names import PIXELS, attributes_of
 from pixelwise.images.files import Refusal, read_head
 from pixelwise.images.nifti_bands import is_nifti, unpacked
-from pixelwise.images.tiff_header import HEADS, ORIENTATION, SIZES, Directory, TiffFile, tiff_at, tiff_bytes
+from pixelwise.images.tiff_header import (
+    HEADS,
+    ORIENTATION,
+    Directory,
+    TiffFile,
+    tag_numbers,
+    tag_text,
+    tiff_at,
+    tiff_bytes,
+)
 
 DESCRIPTION, RESOLUTIONS, RESOLUTION_UNIT, SCALE, GEO_KEYS = 270, (283, 282), 296, 33550, 34735
 CENTIMETRE = 3
 MODEL_TYPE, LINEAR_UNIT, PROJECTED, GEOGRAPHIC = 1024, 3076, 1, 2
-HEAD_BYTES, MOST_TEXT, MOST_NUMBERS = 1024, 1 << 20, 4096
+HEAD_BYTES = 1024
 UNIT_LINE = re.compile(r"^unit=(.+)$", re.MULTILINE)
 METRES = {
     "nm": 1e-9, "nanometer": 1e-9, "µm": 1e-6, "μm": 1e-6, "um": 1e-6, "micron": 1e-6, "microns": 1e-6,
@@ -80,7 +89,7 @@ def pixel_size(source: Path | bytes) -> PixelSize | None:
 
 def _of_tiff(file: TiffFile) -> PixelSize | None:
     page = file.first()
-    words = _text(file, page)
+    words = tag_text(file, page, DESCRIPTION)
     found = _of_ome(words) or _of_geo_tags(file, page) or _of_resolution(file, page, words)
     if found is not None and file.number(page, ORIENTATION, 1) >= 5:  # stored on its side
         return PixelSize(found.width, found.height, found.unit)
@@ -99,7 +108,7 @@ def _of_ome(words: str) -> PixelSize | None:
 
 
 def _of_resolution(file: TiffFile, page: Directory, words: str) -> PixelSize | None:
-    per_unit = [next(iter(_values(file, page, code)), math.nan) for code in RESOLUTIONS]
+    per_unit = [next(iter(tag_numbers(file, page, code)), math.nan) for code in RESOLUTIONS]
     named = UNIT_LINE.search(words) if words.startswith("ImageJ=") else None
     if named is not None:
         metres = METRES.get(named.group(1).strip().lower(), math.nan)
@@ -109,7 +118,7 @@ def _of_resolution(file: TiffFile, page: Directory, words: str) -> PixelSize | N
 
 
 def _of_geo_tags(file: TiffFile, page: Directory) -> PixelSize | None:
-    scale, numbers = _values(file, page, SCALE), [int(number) for number in _values(file, page, GEO_KEYS)]
+    scale, numbers = tag_numbers(file, page, SCALE), [int(number) for number in tag_numbers(file, page, GEO_KEYS)]
     if len(scale) < 2:
         return None
     keys = {numbers[at]: numbers[at + 3] for at in range(4, len(numbers) - 3, 4)}
@@ -146,23 +155,3 @@ def _number(found: Mapping[str, str], name: str) -> float:
         return float(found.get(name, "nan"))
     except ValueError:
         return math.nan
-
-
-def _text(file: TiffFile, page: Directory) -> str:
-    tag = page.tags.get(DESCRIPTION)
-    if tag is None or tag.number > MOST_TEXT:
-        return ""
-    return file.read(tag.place, tag.number).decode("utf-8", "replace")
-
-
-def _values(file: TiffFile, page: Directory, code: int) -> list[float]:
-    """The numbers of a tag: integers, fractions or floats; none if it is missing or too long."""
-    tag = page.tags.get(code)
-    if tag is None or tag.number > MOST_NUMBERS:
-        return []
-    letter = {3: "H", 4: "I", 5: "II", 11: "f", 12: "d"}.get(tag.kind)
-    if letter is None:
-        return []
-    stored = file.read(tag.place, SIZES[tag.kind] * tag.number)
-    rows = struct.iter_unpack(file.order + letter, stored)
-    return [row[0] / row[1] if len(row) == 2 and row[1] else float(row[0]) for row in rows]

@@ -42,6 +42,7 @@ RARE_REMEDY = "Save it with another compression, for example: gdal_translate -of
 SIGNED, FLOAT, COMPLEX = (2,), (3,), (5, 6)  # sample formats
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 LETTERS = {3: "H", 4: "I", 16: "Q"}  # integer types → struct format
+MOST_TEXT, MOST_NUMBERS = 1 << 20, 4096  # of a tag that is read: longer ones count as missing
 HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 RESAVE = "Save it again with larger tiles or strips, for example: gdal_translate -of COG IN OUT"
 
@@ -113,6 +114,30 @@ def tiff_file(read: Read, size: int) -> TiffFile:
     order, big = "<" if head[:1] == b"I" else ">", b"+" in head[:4]
     (start,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
     return TiffFile(read, size, order, big, start)
+
+
+def tag_text(file: TiffFile, page: Directory, code: int) -> str:
+    """The text of a tag; "" if it is missing or too long."""
+    tag = page.tags.get(code)
+    if tag is None or tag.number > MOST_TEXT:
+        return ""
+    return file.read(tag.place, tag.number).decode("utf-8", "replace")
+
+
+def tag_numbers(file: TiffFile, page: Directory, code: int) -> list[float]:
+    """The numbers of a tag: integers, fractions or floats; none if it is missing or too long.
+
+    Raises struct.error if the file is truncated.
+    """
+    tag = page.tags.get(code)
+    if tag is None or tag.number > MOST_NUMBERS:
+        return []
+    letter = {3: "H", 4: "I", 5: "II", 11: "f", 12: "d"}.get(tag.kind)
+    if letter is None:
+        return []
+    stored = file.read(tag.place, SIZES[tag.kind] * tag.number)
+    rows = struct.iter_unpack(file.order + letter, stored)
+    return [row[0] / row[1] if len(row) == 2 and row[1] else float(row[0]) for row in rows]
 
 
 def tiff_bytes(data: bytes) -> TiffFile:

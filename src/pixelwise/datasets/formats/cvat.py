@@ -41,9 +41,9 @@ from pixelwise.datasets.formats.annotation_files import (
 from pixelwise.datasets.formats.field_checks import number_text, text_of, whole_text
 from pixelwise.datasets.formats.polygons import outlines
 from pixelwise.datasets.formats.run_lengths import cvat_mask, run_lengths
-from pixelwise.datasets.formats.xml_tree import parse_xml
 from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import Refusal, read_bytes, shown, utf8
+from pixelwise.images.xml_tree import parse_xml
 from pixelwise.records import ClassList, Colour, Labels
 
 OF_THE_IMAGE = "tag"

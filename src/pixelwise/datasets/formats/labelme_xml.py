@@ -32,9 +32,9 @@ from pixelwise.datasets.formats.annotation_files import (
     read_or_none,
 )
 from pixelwise.datasets.formats.object_pngs import object_pixels, opened_png, require_size
-from pixelwise.datasets.formats.xml_tree import parse_xml
 from pixelwise.datasets.listing import Listing
 from pixelwise.images.files import Refusal, read_bytes, shown
+from pixelwise.images.xml_tree import parse_xml
 
 AGAIN = "Export it again."
 MASK_FOLDERS = 4  # above an XML file that are searched for Masks/

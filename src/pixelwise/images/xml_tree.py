@@ -14,7 +14,7 @@ MAX_DEPTH = 100
 MAX_ELEMENTS = 20_000_000
 
 
-def parse_xml(data: bytes) -> ElementTree.Element:
+def parse_xml(data: bytes | str) -> ElementTree.Element:
     """The root element. Raises Refusal: damaged, a DOCTYPE, an unknown encoding, nested too deeply."""
     try:
         return ElementTree.fromstring(data, ElementTree.XMLParser(target=_Tree()))
