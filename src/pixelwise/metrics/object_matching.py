@@ -170,20 +170,20 @@ def shared_pixels(
     shapes = {predicted_HW.shape, true_HW.shape} | ({void_HW.shape} if void_HW is not None else set())
     if len(shapes) > 1:
         raise ValueError(f"maps of predicted and true objects and of void must have one shape, not {sorted(shapes)}")
-    codes, pixels = [], []
+    codes, pixels = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     rows = max(STRIP_PIXELS // max(true_HW.shape[1], 1), 1)
     for top in range(0, len(true_HW), rows):
         strip = slice(top, top + rows)
-        code_HW = checked(true_HW[strip]) << 32
+        code_HW = checked(true_HW[strip]) << np.uint64(32)
         if void_HW is not None:
             code_HW[void_HW[strip]] = ON_VOID << 32
         code_HW |= checked(predicted_HW[strip])
         flat = code_HW.ravel()
         begin = np.flatnonzero(np.concatenate((np.ones(min(flat.size, 1), np.bool_), flat[1:] != flat[:-1])))
-        code, number = summed(flat[begin], np.diff(begin, append=flat.size))
+        code, number = summed(flat.take(begin), np.diff(begin, append=flat.size))
         codes.append(code)
         pixels.append(number)
-    code, number = summed(np.concatenate(codes or [np.zeros(0, np.uint64)]), np.concatenate(pixels or [[]]))
+    code, number = summed(np.concatenate(codes), np.concatenate(pixels))
     return (code >> 32).astype(np.uint32), (code & 0xFFFF_FFFF).astype(np.uint32), number
 
 
