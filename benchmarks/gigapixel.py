@@ -68,14 +68,15 @@ from pathlib import Path
 from pixelwise.images.tiff import TiffImage
 from pixelwise.prediction.large.tile_plan import Tiles
 from pixelwise.prediction.load_model import load
-from pixelwise.prediction.large.label_large import label_large
+from pixelwise.prediction.large.label_large import LargeResults, label_large
 
 model, source, out, height, width, forms = sys.argv[1:]
 model, source, out = load(model), Path(source), Path(out)
 results = {form: out / f"large.{ending}" for form, ending in json.loads(forms).items()}
 cpu = time.process_time()
 facts = label_large(
-    model, source, TiffImage(source), out / "large", results, Tiles((int(height), int(width)), always=True)
+    model.engine, source, TiffImage(source), LargeResults(out / "large", results),
+    Tiles((int(height), int(width)), always=True),
 )
 (out / "took.json").write_text(json.dumps([facts["tiles"]["count"], facts["seconds"], time.process_time() - cpu]))
 """

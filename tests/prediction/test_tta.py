@@ -54,7 +54,7 @@ class RedOrNot:
 def test_one_colour_stays_one_class(policy: str, text: str, size: tuple[int, int]) -> None:
     for value in (0, 255):
         engine: Any = RedOrNot(policy)
-        prediction = predict_variants(engine, np.full((*size, 3), value, np.uint8), text)
+        prediction = predict_variants(engine, np.full((*size, 3), value, np.uint8), text)[0]
         assert (prediction.labels == value // 255).all()
         assert prediction.labels.shape == size
         for x, y in ((0, 0), (size[1] - 1, size[0] - 1)):
@@ -69,7 +69,7 @@ def test_every_view_is_put_back_in_its_place(policy: str, text: str) -> None:
     image = np.zeros((96, 128, 3), np.uint8)
     image[24:72, 32:80] = 255
     engine: Any = RedOrNot(policy)
-    labels = predict_variants(engine, image, text).labels
+    labels = predict_variants(engine, image, text)[0].labels
     wrong = (labels == 1) != (image[:, :, 0] > 0)
     assert not wrong[30:66, 38:74].any()
     outer = wrong.copy()
@@ -87,7 +87,7 @@ def test_scales_are_what_the_network_sees() -> None:
     assert stretch.sizes == [(100, 200)] * 2 + [(50, 100)] * 2 * 9  # 3 × 3 windows of half the sides
     fine = np.zeros((64, 64, 3), np.uint8)
     fine[:, ::4] = fine[:, 1::4] = 255  # stripes of half a score's width
-    once, zoomed = (predict_variants(RedOrNot("stretch"), fine, text).labels for text in ("1", "4"))  # type: ignore[arg-type]
+    once, zoomed = (predict_variants(RedOrNot("stretch"), fine, text)[0].labels for text in ("1", "4"))  # type: ignore[arg-type]
     truth = fine[:, :, 0] > 0
     assert ((zoomed == 1) == truth).mean() > ((once == 1) == truth).mean()
 

@@ -22,7 +22,9 @@ def predict(
     model: ModelName,
     images: Annotated[list[str], typer.Argument(metavar="IMAGES…", help="Images or videos: files, folders, globs, stream URLs (rtsp://, http://) or cameras (/dev/video0).")],
     out: Annotated[Path | None, typer.Option(help="Folder for the results; created if it does not exist. An interrupted run resumes. Required unless --benchmark is given.")] = None,
-    save: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated outputs: labels (palette PNG), index (greyscale PNG of class ids), overlay, numpy, coco, labelme, geojson, confidence, entropy.")] = "labels",
+    save: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated outputs: labels (palette PNG), index (greyscale PNG of class ids), overlay, numpy, coco, labelme, geojson, confidence, entropy, probabilities (TIFF), probabilities-npz, probabilities-zarr.")] = "labels",
+    probability_type: Annotated[str, typer.Option(metavar="float16|uint8", help="Type of saved probabilities. uint8: 0-254 are 0-1, 255 is no data.")] = "float16",
+    probability_classes: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated classes whose probabilities are saved. [default: all]")] = "",
     tta: Views = "",
     engine: Annotated[str, typer.Option(help="Inference engine: auto, onnxruntime, openvino, openvino-bf16, cuda, or ray (workers of a Ray cluster, see --address). auto uses cuda if available, otherwise onnxruntime.")] = "auto",
     address: Annotated[str | None, typer.Option(metavar="ADDRESS", help="With --engine ray: auto (the cluster running here), HOST:PORT, or local (processes on this machine). [default: local]")] = None,
@@ -66,7 +68,8 @@ def predict(
     if not labelled or (others and not labelled[-1].stopped):
         tell = (lambda event: console.print(flow_line(event), soft_wrap=True)) if flow else nobody
         summary = label_images(console, model, others, out, {
-            "save": save.split(","), "tta": tta, "cluster": cluster, "engine": "auto" if cluster else engine,
+            "save": save.split(","), "probability_type": probability_type,
+            "probability_classes": [name.strip() for name in probability_classes.split(",") if name.strip()], "tta": tta, "cluster": cluster, "engine": "auto" if cluster else engine,
             "threads": threads, "strict": strict, "fresh": fresh, "tell": tell, "tiles": tiles,
         })  # fmt: skip
         results = summary.to_json() | results

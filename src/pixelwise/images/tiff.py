@@ -37,7 +37,7 @@ from pixelwise.images.dropped_content import (
 )
 from pixelwise.images.files import Refusal, shown, truncated
 from pixelwise.images.tiff_codecs import JPEG, NAMES
-from pixelwise.images.tiff_header import check_tiff, pages_of, tiff_at
+from pixelwise.images.tiff_header import ORIENTATION, check_tiff, pages_of, tiff_at, tiff_size
 from pixelwise.images.tiff_tiles import TiffTiles
 from pixelwise.records import Pixels
 
@@ -276,6 +276,16 @@ def georeference(page: Any) -> dict[int, tuple[int, int, Any]]:
 def resolution_of(page: Any) -> tuple[Any, Any, int] | None:
     across, down, unit = (page.tags.valueof(code) for code in RESOLUTION_TAGS)
     return (across, down, int(unit or 2)) if across and down else None
+
+
+def place_in_file(path: Path) -> tuple[dict[int, tuple[int, int, Any]], tuple[Any, Any, int] | None]:
+    """As `georeference` and `resolution_of`, of an image file that was decoded; of any but an upright TIFF nothing."""
+    if tiff_size(path) is None:
+        return {}, None
+    with tifffile.TiffFile(path) as file:
+        page: Any = file.pages[0]
+        is_upright = page.tags.valueof(ORIENTATION, 1) == 1  # otherwise the decoded image lies in another way
+        return (georeference(page), resolution_of(page)) if is_upright else ({}, None)
 
 
 def refused(path: Path, refusal: Refusal) -> ImageError:

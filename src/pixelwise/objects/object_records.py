@@ -52,7 +52,7 @@ class ClassObjects:
 
 @dataclass(frozen=True)
 class Separation:
-    """How the touching objects of one class are told apart."""
+    """How the touching objects of one class are separated."""
 
     method: Method = "components"  # connected pixels are one object; the other three separate those that touch
     min_distance_px: float = 0.0  # between the centres of two objects

@@ -18,14 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import BundleError, ImageError, OutputError, UsageError
 from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import Refusal, read_bytes, shown, writing_whole
 from pixelwise.images.input_image import InputImage
-from pixelwise.prediction.large.tile_plan import Tiles, is_large, is_large_tiff
+from pixelwise.prediction.large.tile_plan import Tiles, is_cut, is_large, is_large_tiff
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.outputs import DEFAULT, LARGE_OUTPUTS, OUTPUTS, WholeImage
+from pixelwise.prediction.probability_maps import PROBABILITY_FILES, ProbabilityOptions
 from pixelwise.records import OnProgress, Prediction, Raster, no_progress
 
 # Why one result cannot be written although others can: its name is too long or not allowed, or a folder has it.
@@ -50,6 +52,18 @@ class LabelOptions:
     save: tuple[str, ...] = DEFAULT  # keys of outputs.OUTPUTS
     tta: str = ""  # TTA variants to average, as `tta.variants_of` reads them; "": none
     tiles: Tiles = Tiles()  # noqa: RUF009 (frozen) – how large images are cut
+    probabilities: ProbabilityOptions = ProbabilityOptions()  # noqa: RUF009 (frozen)
+
+    def is_cut(self, size: tuple[int, int], metadata: Metadata) -> bool:
+        """Whether an image of this size (H, W) is labelled and written piece by piece.
+
+        So is one whose probabilities are saved if the network labels it in tiles: put together in memory, its scores
+        may have a lower resolution than the labels were made from. TTA averages such scores, and its labels are theirs.
+        """
+        if is_large(size, self.tiles, metadata.bands):
+            return True
+        has_probabilities = not PROBABILITY_FILES.keys().isdisjoint(self.save)
+        return has_probabilities and not self.tta and is_cut(size, metadata.policy, metadata.bands)
 
 
 def label_file(
@@ -117,14 +131,20 @@ def label_into(
         record["notes"] = notes_of(dropped)
         del data, encoded
         decode_ms = (time.perf_counter() - start) * 1e3
-        if is_large(size, options.tiles, bands):
+        if options.is_cut(size, model.metadata):
             with turn:
                 return record | label_tiles_of(model, job, options, image_HWN, tile_progress)
         with turn:
             start = time.perf_counter()
-            prediction = label(image_HWN, decode_ms) if label else model.predict(image_HWN, tta=options.tta)
+            by_rows = None
+            if label:
+                prediction = label(image_HWN, decode_ms)
+            else:
+                prediction, by_rows = model.predict_by_rows(image_HWN, tta=options.tta)
         labelled = time.perf_counter()
-        write_results(job, options.save, WholeImage(image_HWN, prediction, name_of_image(job), bands, job.image))
+        name = name_of_image(job)
+        whole = WholeImage(image_HWN, prediction, name, bands, job.image, by_rows, options.probabilities)
+        write_results(job, options.save, whole)
     ended = time.perf_counter()
     return record | {
         "width": image_HWN.shape[1],
@@ -167,10 +187,10 @@ def label_tiles_of(
         ImageError: it cannot be read or cut, or an option does not work with tiles.
     """
     from pixelwise.prediction.large.banded_rows import open_rows  # which loads tifffile
-    from pixelwise.prediction.large.label_large import label_large, with_ending
+    from pixelwise.prediction.large.label_large import LargeResults, label_large, with_ending
     from pixelwise.prediction.large.rows_of_image import ArrayImage
 
-    possible = (*LARGE_OUTPUTS, "overlay")
+    possible = (*LARGE_OUTPUTS, *PROBABILITY_FILES, "overlay")
     if others := [key for key in options.save if key not in possible]:
         raise ImageError(
             f"{shown(job.image)}: the image is cut into tiles, and {', '.join(others)} can only be made from a whole "
@@ -189,9 +209,9 @@ def label_tiles_of(
         results["labels"] = with_ending(base, ".tif")  # which can be georeferenced
     if os.path.realpath(job.image) in map(os.path.realpath, results.values()):
         raise ImageError(f"{shown(job.image)}: its labels would overwrite it. Choose another folder for --out.")
-    image = open_rows(job.image, model.metadata.bands) if image_HWN is None else ArrayImage(image_HWN)
-    name = name_of_image(job)
-    facts = label_large(model.engine, job.image, image, base, results, options.tiles, name=name, progress=progress)
+    image = open_rows(job.image, model.metadata.bands) if image_HWN is None else ArrayImage(image_HWN, job.image)
+    written = LargeResults(base, results, name_of_image(job), options.probabilities)
+    facts = label_large(model.engine, job.image, image, written, options.tiles, progress=progress)
     saved = [*results.values(), with_ending(base, ".overlay.png"), with_ending(base, ".json")]
     return {
         "width": facts["width"],

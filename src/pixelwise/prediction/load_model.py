@@ -18,6 +18,7 @@ from pixelwise.images.files import shown
 from pixelwise.images.no_data import labels_with_data
 from pixelwise.images.read_as import read_image_as
 from pixelwise.prediction.built_in_models import models
+from pixelwise.prediction.confidence_maps import RowsOfProbabilities, rows_of
 from pixelwise.prediction.engines.engine import AUTO, Engine
 from pixelwise.prediction.engines.onnx_runtime import open_session
 from pixelwise.prediction.in_memory import run_bounded
@@ -65,13 +66,19 @@ class Model:
             >>> pw.load("street").predict(np.zeros((240, 320, 3), np.uint8)).labels.shape
             (240, 320)
         """
+        return self.predict_by_rows(image, tta=tta)[0]
+
+    def predict_by_rows(self, image: Raster | str | Path, *, tta: str = "") -> tuple[Prediction, RowsOfProbabilities]:
+        """As `predict`; also every class's probability at the image's size, by rows: with TTA the average over the
+        variants, of which the labels are the argmax."""
         image_HWN = as_input(image, self.metadata.bands)
         if tta:
-            prediction = predict_variants(self.engine, image_HWN, tta)
-            return replace(prediction, labels=labels_with_data(image_HWN, prediction.labels))
+            prediction, by_rows = predict_variants(self.engine, image_HWN, tta)
+            return replace(prediction, labels=labels_with_data(image_HWN, prediction.labels)), by_rows
         labels_HW, scores_Chw = run_bounded(self.engine, image_HWN)
         labels_HW = labels_with_data(image_HWN, labels_HW)
-        return Prediction(labels_HW, scores_Chw, self.classes, self.metadata.temperature)
+        prediction = Prediction(labels_HW, scores_Chw, self.classes, self.metadata.temperature)
+        return prediction, rows_of(prediction)
 
     @property
     def metadata(self) -> Metadata:

@@ -22,6 +22,7 @@ from pixelwise.images.files import Refusal, read_bytes, shown, utf8, write_whole
 from pixelwise.locks import hold, release
 from pixelwise.prediction.label_file import Job, LabelOptions, Record
 from pixelwise.prediction.outputs import STATE
+from pixelwise.prediction.probability_maps import PROBABILITY_FILES
 from pixelwise.trace_events import finite
 
 FILE_NAME = "predictions.jsonl"
@@ -33,6 +34,8 @@ Settings = dict[str, Any]
 def settings_of(model_digest: str, classes: list[dict[str, Any]], options: LabelOptions) -> Settings:
     """What all results in one folder must share, as JSON types."""
     settings = {"version": VERSION, "model": model_digest, "classes": classes, **asdict(options)}
+    if PROBABILITY_FILES.keys().isdisjoint(options.save):
+        del settings["probabilities"]  # which an earlier version did not write
     return dict(json.loads(json.dumps(settings)))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple, Protocol
 
@@ -32,10 +33,12 @@ from pixelwise.prediction.confidence_maps import (
     strips_of_rows,
 )
 from pixelwise.prediction.overlay import encode_overlay, overlay
+from pixelwise.prediction.probability_maps import ProbabilityOptions
+from pixelwise.prediction.spooled_maps import probability_file
+from pixelwise.prediction.squares import SQUARE_PX
 from pixelwise.records import RGB, VOID, Bands, ClassList, Labels, Prediction, Raster
 from pixelwise.softmax import entropy
 
-SQUARE_PX = 512  # labels are read in strips of so many rows or columns
 STRIP_PIXELS = 1 << 22  # whose runs are searched at a time
 STATE = (
     ".predictions"  # the folder in OUT that holds what a run needs to resume; hidden, so no reader takes it for data
@@ -70,6 +73,7 @@ class WholeImage(NamedTuple):
     bands: Bands = RGB
     path: Path | None = None  # of the image's file
     rows_of_probabilities: RowsOfProbabilities | None = None  # None: those of the prediction's scores
+    probabilities: ProbabilityOptions = ProbabilityOptions()
 
     @property
     def classes(self) -> ClassList:
@@ -93,12 +97,15 @@ class WholeImage(NamedTuple):
     def entropy(self, rows: slice, columns: slice) -> Confidence:
         return self.share(entropy, rows, columns)
 
+    def probabilities_of(self, rows: slice) -> Probabilities:
+        """Every class's probability in the rows [start, stop), [C, R, W]."""
+        return (self.rows_of_probabilities or rows_of(self.prediction))(rows)
+
     def share(self, share_of: Callable[[Probabilities], Confidence], rows: slice, columns: slice) -> Confidence:
         """A share 0–1 of the probabilities at every pixel, 0 where the label is void."""
         found = np.empty((rows.stop - rows.start, columns.stop - columns.start), np.float32)
-        probabilities_of = self.rows_of_probabilities or rows_of(self.prediction)
         for part in strips_of_rows(rows, len(self.classes), self.size[1]):
-            share_RW = share_of(probabilities_of(part))
+            share_RW = share_of(self.probabilities_of(part))
             found[part.start - rows.start : part.stop - rows.start] = share_RW[:, columns]
         found[self.labels(rows, columns) == VOID] = 0
         return found
@@ -189,6 +196,11 @@ def map_png(share: Callable[[slice, slice], Confidence], size: tuple[int, int]) 
     return png_parts(strips, size, np.uint16, smooth=True)
 
 
+def probabilities_of_whole(key: str, whole: WholeImage) -> Iterator[bytes]:
+    labels_HW, options = whole.prediction.labels, whole.probabilities
+    return probability_file(key, whole.probabilities_of, labels_HW, whole.classes, options, whole.path)
+
+
 # In the order in which they are written.
 OUTPUTS: dict[str, Output] = {
     "labels": Output(".png", palette_png),  # class ids as a palette PNG, in the classes' colours
@@ -200,9 +212,13 @@ OUTPUTS: dict[str, Output] = {
     "geojson": Output(".geojson", geojson_file),  # polygons in pixels
     "confidence": Output(".confidence.png", confidence_png),  # of the most probable class, 16 bits: 0–65535
     "entropy": Output(".entropy.png", entropy_png),  # 16 bits: 0 certain, 65535 all classes equally likely
+    # Of every class at every pixel.
+    "probabilities": Output(".probabilities.tif", partial(probabilities_of_whole, "probabilities")),
+    "probabilities-npz": Output(".probabilities.npz", partial(probabilities_of_whole, "probabilities-npz")),
+    "probabilities-zarr": Output(".probabilities.zarr.zip", partial(probabilities_of_whole, "probabilities-zarr")),
 }
-# Formats that an image labelled in tiles can have. LabelMe's program opens whole images only, and GeoJSON has the same
-# polygons.
+# Formats that an image labelled in tiles can have, besides PROBABILITY_FILES. LabelMe's program opens whole images
+# only, and GeoJSON has the same polygons.
 LARGE_OUTPUTS: dict[str, Callable[[LabelSource], Iterator[bytes]]] = {
     "labels": palette_png,  # a TIFF's labels are a TIFF, see `write_tiff`
     "index": index_png,

@@ -43,6 +43,7 @@ from pixelwise.prediction.large.tile_plan import Tiles, is_cut
 from pixelwise.prediction.load_model import Model, find_bundle, opened
 from pixelwise.prediction.manifest import FILE_NAME, Manifest, open_manifest, settings_of
 from pixelwise.prediction.outputs import DEFAULT, chosen
+from pixelwise.prediction.probability_maps import ProbabilityOptions
 from pixelwise.prediction.stages import Stages
 from pixelwise.prediction.tta import variants_of
 from pixelwise.records import OnProgress, Prediction, Raster, no_progress
@@ -128,6 +129,8 @@ def predict(
     out: Path | str,
     *,
     save: Sequence[str] = DEFAULT,
+    probability_type: str = "float16",
+    probability_classes: Sequence[str] = (),
     tta: str = "",
     engine: str = AUTO,
     threads: int | None = None,
@@ -148,7 +151,10 @@ def predict(
         images: files, folders and globs. Folders are searched recursively, and `out` mirrors their sub-folders. A model
             of other bands than RGB also takes NumPy arrays (.npy). Pixels without data in any band become void.
         out: folder for the results, created if it does not exist.
-        save: outputs: "labels", "index", "overlay", "numpy", "coco", "labelme", "geojson", "confidence", "entropy".
+        save: outputs: "labels", "index", "overlay", "numpy", "coco", "labelme", "geojson", "confidence", "entropy",
+            "probabilities" (TIFF), "probabilities-npz", "probabilities-zarr".
+        probability_type: of saved probabilities: "float16", or "uint8", in which 0–254 are 0–1 and 255 is no data.
+        probability_classes: names of the classes whose probabilities are saved, in this order. (): all.
         tta: test-time augmentation, as `Model.predict` takes it. "": none.
         engine: inference engine, as `load` takes it, if `model` is not open yet.
         threads: CPU threads per prediction, likewise. None: all cores, one image per core if there are many images.
@@ -168,7 +174,8 @@ def predict(
 
     Raises:
         UsageError: no such file, no images, images with equal names, results that would overwrite an image, unknown
-            `save` or `tta`, or an earlier run in `out` with another model or options. Nothing was written.
+            `save`, `tta` or classes, or an earlier run in `out` with another model or options. Nothing was written.
+        MissingExtraError: "probabilities-zarr" without the extra `zarr`.
         BundleError: the model is corrupt or cannot be run. Nothing was written.
         OutputError: `out` cannot be written, or another process writes there. Earlier results are complete.
         ImageError: with `strict`, an image that cannot be labelled.
@@ -181,9 +188,11 @@ def predict(
         (3, 0)
     """
     out, paths = Path(out), [Path(image) for image in images]
-    options = LabelOptions(chosen(save), tta, tiles)
+    probabilities = ProbabilityOptions(probability_type, tuple(probability_classes))
+    options = LabelOptions(chosen(save), tta, tiles, probabilities)
     check_options(tta, with_flow=tell is not nobody, on_cluster=cluster is not None)
     bundle = model.engine.bundle if isinstance(model, Model) else read_bundle(find_bundle(model))
+    probabilities.check(options.save, bundle.metadata.classes.names)
     found = survey(paths, out, options.save, suffixes_for(bundle.metadata.bands))
     if not isinstance(model, Model):
         one_core_each = found.total > FEW or cluster is not None

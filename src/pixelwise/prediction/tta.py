@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import UsageError
 from pixelwise.images.decode import MAX_PIXELS
-from pixelwise.prediction.confidence_maps import STRIP_VALUES, probabilities_of_rows
+from pixelwise.prediction.confidence_maps import STRIP_VALUES, RowsOfProbabilities, probabilities_of_rows
 from pixelwise.prediction.engines.engine import Engine
 from pixelwise.prediction.in_memory import run_bounded
 from pixelwise.prediction.large.tile_plan import PIECEWISE_PIXELS, Tiles, is_large, most_pixels
@@ -82,8 +82,8 @@ def variants_of(text: str) -> tuple[Variant, ...]:
     return tuple(Variant(scale, flip) for scale in scales for flip in ((False, True) if FLIP in words else (False,)))
 
 
-def predict_variants(engine: Engine, image_HWN: Raster, text: str) -> Prediction:
-    """Label an image by the average over TTA variants.
+def predict_variants(engine: Engine, image_HWN: Raster, text: str) -> tuple[Prediction, RowsOfProbabilities]:
+    """Label an image by the average over TTA variants. Returns also the average itself, by rows.
 
     The labels are those of the average at full size. `scores` are the logarithms of the average at the size of the
     first variant's scores, so that a probability is looked up in them as in any other prediction.
@@ -110,7 +110,11 @@ def predict_variants(engine: Engine, image_HWN: Raster, text: str) -> Prediction
         here = (centre_y >= strip.start) & (centre_y < strip.stop)
         mean_Chw[:, here] = mean_CRW[:, centre_y[here] - top][:, :, centre_x]
     scores_Chw = np.log(np.maximum(mean_Chw / len(variants), np.finfo(np.float32).tiny))
-    return Prediction(labels_HW, scores_Chw, metadata.classes)
+
+    def mean_of_rows(strip: slice) -> NDArray[np.float32]:
+        return sum_of_rows(parts, width, strip, metadata.temperature) / np.float32(len(variants))
+
+    return Prediction(labels_HW, scores_Chw, metadata.classes), mean_of_rows
 
 
 def check_size(size: tuple[int, int], variants: tuple[Variant, ...], metadata: Metadata) -> None:

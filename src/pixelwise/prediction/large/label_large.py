@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import ImageError, OutputError
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown, utf8, write_whole, writing_whole
@@ -24,37 +25,44 @@ from pixelwise.prediction.engines.engine import Engine
 from pixelwise.prediction.large.blended_scores import BlendedScores
 from pixelwise.prediction.large.label_store import LabelStore
 from pixelwise.prediction.large.large_outputs import StoredLabels, write_tiff
-from pixelwise.prediction.large.layers import Values, layer_values, layers_for
+from pixelwise.prediction.large.layers import PixelLayer, Values, layer_values, layers_for
 from pixelwise.prediction.large.rows_of_image import RowsOfImage
 from pixelwise.prediction.large.tile_plan import Tiles, bytes_of_pixel, tiling_of
 from pixelwise.prediction.large.tiles import Tiling, label_tiles, not_scored
 from pixelwise.prediction.outputs import LARGE_OUTPUTS
 from pixelwise.prediction.overlay import encode_overlay, overlay
+from pixelwise.prediction.probability_maps import PROBABILITY_FILES, ProbabilityOptions
+from pixelwise.prediction.squares import SQUARE_PX
 from pixelwise.records import VOID, Bands, Labels, OnProgress, Pixels, Raster, no_progress
 
 MAX_ROW_BYTES = 2 << 30  # for the pixels of two rows of tiles
 MAX_PNG_SIDE_PX = 1_000_000  # libpng refuses more, and so do most readers
 
 
+class LargeResults(NamedTuple):
+    """What is written of an image that is labelled tile by tile."""
+
+    # Path of the results, no file extension. `base`.overlay.png is an overlay of at most 2048 pixels a side;
+    # `base`.json, written last, describes the run.
+    base: Path
+    files: Mapping[str, Path]  # key of LARGE_OUTPUTS or PROBABILITY_FILES → file; labels in a .tif become a TIFF
+    name: str = ""  # the image's name in COCO and GeoJSON; "": the file's name
+    probabilities: ProbabilityOptions = ProbabilityOptions()
+
+
 def label_large(
     engine: Engine,
     path: Path,
     image: RowsOfImage,
-    base: Path,
-    results: Mapping[str, Path],
+    results: LargeResults,
     tiles: Tiles,
     *,
-    name: str | None = None,
     progress: OnProgress = no_progress,
 ) -> dict[str, Any]:
     """Label an image tile by tile and write the results. Resumes a stopped run. Closes the image.
 
     Args:
         path: the image file.
-        base: path of the results, no file extension. `base`.overlay.png is an overlay of at most 2048 pixels a side;
-            `base`.json, written last, describes the run.
-        results: keys of LARGE_OUTPUTS → the files to write; labels that end in .tif become a TIFF.
-        name: the image's name in COCO and GeoJSON. None: the file's name.
         progress: called with (tiles done, total tiles).
 
     Returns:
@@ -67,22 +75,24 @@ def label_large(
         OutputError: a result cannot be written. Finished labels are kept, so that the run can resume.
         BundleError: the model cannot run.
     """
-    began, size = time.perf_counter(), (image.height, image.width)
+    began, size, base = time.perf_counter(), (image.height, image.width), results.base
     classes, digest = engine.bundle.metadata.classes, engine.bundle.digest
     with closing(image):
-        plan, reason = plan_tiles(engine, path, image, tiles)
-        refuse_long_png(path, size, results)
+        layers = layers_for(results.files, results.probabilities, classes.names)
+        plan, reason = plan_tiles(engine, path, image, tiles, layers)
+        refuse_long_png(path, size, results.files)
         cut = {
             "tile": [plan.rows.tile_px, plan.columns.tile_px],
             "overlap": [plan.rows.overlap_px, plan.columns.overlap_px],
         }
         status = path.stat()
         about = {"file_bytes": status.st_size, "file_changed_ns": status.st_mtime_ns, "model": digest, "format": 3}
-        with LabelStore(base, size, about | cut, layers_for(results)) as store:
+        with LabelStore(base, size, about | cut, layers) as store:
             resumed_at = store.rows_done
             if resumed_at < image.height:
                 label_rows(engine, image, plan, store, progress)
-            write_results(StoredLabels(store, classes, name or path.name, image.place, image.resolution), results)
+            name = results.name or path.name
+            write_results(StoredLabels(store, classes, name, image.place, image.resolution), results.files)
             small, small_labels = store.preview()
             write_whole(with_ending(base, ".overlay.png"), encode_overlay(overlay(small, small_labels, classes)))
             counts = store.counts()
@@ -97,7 +107,7 @@ def label_large(
                 "resumed_at_row": resumed_at,
                 "seconds": round(time.perf_counter() - began, 3),
                 "model": digest,
-                "saved": {key: shown(result.name) for key, result in results.items()},
+                "saved": {key: shown(result.name) for key, result in results.files.items()},
                 "overlay_step": store.step,
             }
             write_whole(with_ending(base, ".json"), utf8(json.dumps(facts, ensure_ascii=False, indent=2) + "\n"))
@@ -118,17 +128,33 @@ def refuse_long_png(path: Path, size: tuple[int, int], results: Mapping[str, Pat
         )
 
 
-def plan_tiles(engine: Engine, path: Path, image: RowsOfImage, tiles: Tiles) -> tuple[Tiling, str]:
+def plan_tiles(
+    engine: Engine, path: Path, image: RowsOfImage, tiles: Tiles, layers: Sequence[PixelLayer]
+) -> tuple[Tiling, str]:
     """The tiles, and the reason for their size. Raises UsageError, ImageError."""
-    plan, reason = tiling_of(engine.bundle.metadata, (image.height, image.width), tiles)
+    metadata = engine.bundle.metadata
+    plan, reason = tiling_of(metadata, (image.height, image.width), tiles)
     height, width = plan.rows.tile_px, plan.columns.tile_px
-    if (row_bytes := 2 * height * image.width * bytes_of_pixel(engine.bundle.metadata.bands)) > MAX_ROW_BYTES:
+    row_bytes = 2 * height * image.width * bytes_of_pixel(metadata.bands)
+    if layers:
+        row_bytes += scores_bytes(metadata, plan)
+    if row_bytes > MAX_ROW_BYTES:
+        what = "and their scores take" if layers else "take"
         raise ImageError(
-            f"{shown(path)}: two rows of tiles of {height}×{width} pixels (height × width) take {row_bytes:,} bytes of "
-            f"memory in an image {image.width:,} pixels wide; the limit is {MAX_ROW_BYTES:,}. Choose smaller tiles "
+            f"{shown(path)}: two rows of tiles of {height}×{width} pixels (height × width) {what} {row_bytes:,} bytes "
+            f"of memory in an image {image.width:,} pixels wide; the limit is {MAX_ROW_BYTES:,}. Choose smaller tiles "
             "with --tile HEIGHTxWIDTH."
         )
     return plan, reason
+
+
+def scores_bytes(metadata: Metadata, plan: Tiling) -> int:
+    """The memory of the scores that a row of squares needs."""
+    tile = plan.rows.tile_px, plan.columns.tile_px
+    height, width = tile if metadata.policy == "native" else metadata.size
+    rows_of_tiles = SQUARE_PX // max(plan.rows.tile_px - plan.rows.overlap_px, 1) + 2
+    one = len(metadata.classes) * (height // metadata.stride) * (width // metadata.stride) * 4
+    return one * len(plan.columns.starts) * min(rows_of_tiles, len(plan.rows.starts))
 
 
 def label_rows(engine: Engine, image: RowsOfImage, plan: Tiling, store: LabelStore, progress: OnProgress) -> None:
@@ -165,7 +191,9 @@ def write_results(source: StoredLabels, results: Mapping[str, Path]) -> None:
         try:
             result.parent.mkdir(parents=True, exist_ok=True)
             with writing_whole(result) as file:
-                if result.suffix == ".tif":
+                if key in PROBABILITY_FILES:
+                    PROBABILITY_FILES[key](source.probability_maps(), file)
+                elif result.suffix == ".tif":
                     write_tiff(source, file)
                 else:
                     file.writelines(LARGE_OUTPUTS[key](source))

@@ -30,24 +30,15 @@ from pixelwise.errors import OutputError
 from pixelwise.images.files import remedy_for, shown
 from pixelwise.images.image_files import count_ids
 from pixelwise.locks import try_lock
-from pixelwise.prediction.large.layers import Layer, Values, ValuesOf
-from pixelwise.prediction.outputs import SQUARE_PX
+from pixelwise.prediction.large.layers import PixelLayer, Values, ValuesOf
+from pixelwise.prediction.squares import LEVEL, SQUARE_PX, deflated_square, inflated_square
 from pixelwise.records import VOID, Labels, Pixels
 
-LEVEL = 2  # of deflate: labels shrink to a hundredth in a fraction of a millisecond per square
 RECORD = struct.Struct("<QI")  # bytes that follow, and their CRC-32
 HEADER = struct.Struct("<I")  # at the end of a record: bytes of JSON before it
 READ_BYTES = 1 << 20  # of a record that is checked
-LABELS = Layer("labels", "|u1")
+LABELS = PixelLayer("labels", "|u1")
 PREVIEW_PX = 2048  # longest side
-
-
-def deflated(values: Values, outside: int) -> bytes:
-    """A square of SQUARE_PX a side, deflated, filled up with `outside`."""
-    missing = SQUARE_PX - values.shape[0], SQUARE_PX - values.shape[1]
-    if any(missing):
-        values = np.pad(values, ((0, missing[0]), (0, missing[1])), constant_values=outside)
-    return isal_zlib.compress(np.ascontiguousarray(values), LEVEL)
 
 
 @dataclass(frozen=True)
@@ -63,7 +54,7 @@ class LabelStore:
     """Labels in progress. A context manager: it locks the file against other processes."""
 
     def __init__(
-        self, path: Path, size: tuple[int, int], about: Mapping[str, Any], layers: Sequence[Layer] = ()
+        self, path: Path, size: tuple[int, int], about: Mapping[str, Any], layers: Sequence[PixelLayer] = ()
     ) -> None:
         """Start, or resume where a run with the same `about` and layers stopped.
 
@@ -198,7 +189,7 @@ class LabelStore:
         lengths = []
         lefts = range(0, self.width, SQUARE_PX)
         for left in lefts:
-            square = deflated(labels[:, left : left + SQUARE_PX], VOID)
+            square = deflated_square(labels[:, left : left + SQUARE_PX], VOID)
             lengths.append(len(square))
             yield square
         for left in lefts if self.layers else ():
@@ -206,7 +197,7 @@ class LabelStore:
             columns = slice(left, min(left + SQUARE_PX, self.width))
             values = values_of(slice(top, top + len(labels)), columns, labels[:, columns])
             for layer, part in zip(self.layers, values, strict=True):
-                square = deflated(part.astype(layer.dtype, copy=False), 0)
+                square = deflated_square(part.astype(layer.dtype, copy=False), 0)
                 lengths.append(len(square))
                 yield square
         counts = {str(value): pixels for value, pixels in count_ids(labels).items()}
@@ -220,25 +211,25 @@ class LabelStore:
         self.file.write(data)
         self.file.flush()
 
-    def squares(self, layer: Layer = LABELS) -> Iterator[bytes]:
+    def squares(self, layer: PixelLayer = LABELS) -> Iterator[bytes]:
         """Every square of a layer, row by row, deflated: SQUARE_PX a side; outside the image labels are void."""
         for row in range(len(self.records)):
             for column in range(self.columns):
                 yield self.square(row, column, layer)
 
-    def square(self, row: int, column: int, layer: Layer = LABELS) -> bytes:
+    def square(self, row: int, column: int, layer: PixelLayer = LABELS) -> bytes:
         at = self.place_of(column, layer)
         start, stop = self.records[row].starts[at : at + 2]
         self.file.seek(start)
         return self.file.read(stop - start)
 
-    def place_of(self, column: int, layer: Layer) -> int:
+    def place_of(self, column: int, layer: PixelLayer) -> int:
         """The number of a square in its record."""
         if layer == LABELS:
             return column
         return self.columns + column * len(self.layers) + self.layers.index(layer)
 
-    def bytes_of(self, layer: Layer = LABELS) -> int:
+    def bytes_of(self, layer: PixelLayer = LABELS) -> int:
         """The total length of a layer's squares."""
         places = [self.place_of(column, layer) for column in range(self.columns)]
         return sum(record.starts[at + 1] - record.starts[at] for record in self.records for at in places)
@@ -247,18 +238,18 @@ class LabelStore:
         """Finished labels [start, stop) of rows and columns. Returns uint8 [rows, columns]."""
         return self.values(LABELS, rows, columns)
 
-    def values(self, layer: Layer, rows: slice, columns: slice) -> Values:
+    def values(self, layer: PixelLayer, rows: slice, columns: slice) -> Values:
         """Finished values [start, stop) of rows and columns, [rows, columns], of the layer's type."""
         found = np.empty((rows.stop - rows.start, columns.stop - columns.start), layer.dtype)
         for row in range(rows.start // SQUARE_PX, -(-rows.stop // SQUARE_PX)):
             for column in range(columns.start // SQUARE_PX, -(-columns.stop // SQUARE_PX)):
-                square = np.frombuffer(isal_zlib.decompress(self.square(row, column, layer)), layer.dtype)
+                square = inflated_square(self.square(row, column, layer), layer.dtype)
                 top, left = row * SQUARE_PX, column * SQUARE_PX
                 up, down = max(rows.start, top), min(rows.stop, top + SQUARE_PX)
                 begin, end = max(columns.start, left), min(columns.stop, left + SQUARE_PX)
-                found[up - rows.start : down - rows.start, begin - columns.start : end - columns.start] = (
-                    square.reshape(SQUARE_PX, SQUARE_PX)[up - top : down - top, begin - left : end - left]
-                )
+                found[up - rows.start : down - rows.start, begin - columns.start : end - columns.start] = square[
+                    up - top : down - top, begin - left : end - left
+                ]
         return found
 
     def preview(self) -> tuple[Pixels, Labels]:

@@ -10,10 +10,10 @@ import numpy as np
 from pixelwise.prediction.confidence_maps import FULL, Confidence
 from pixelwise.prediction.large.label_store import LabelStore
 from pixelwise.prediction.large.layers import CONFIDENCE, ENTROPY
-from pixelwise.prediction.outputs import SQUARE_PX
+from pixelwise.prediction.probability_maps import CLASSIC_BYTES, ProbabilityMaps
+from pixelwise.prediction.squares import SQUARE_PX
 from pixelwise.records import VOID, ClassList, Labels
 
-CLASSIC_BYTES = 2**32 - 2**25  # a larger TIFF becomes a BigTIFF
 NODATA = 42113  # GDAL's tag for pixels without a value
 BLOCK_PX = 4 * SQUARE_PX
 
@@ -43,6 +43,17 @@ class StoredLabels(NamedTuple):
 
     def entropy(self, rows: slice, columns: slice) -> Confidence:
         return self.share(ENTROPY, rows, columns)
+
+    def probability_maps(self) -> ProbabilityMaps:
+        """The maps of the classes that the store keeps."""
+        layers = [layer for layer in self.store.layers if layer.class_id is not None]
+        names = tuple(self.classes.names[layer.class_id or 0] for layer in layers)
+        total = sum(self.store.bytes_of(layer) for layer in layers)
+
+        def square(number: int, row: int, column: int) -> bytes:
+            return self.store.square(row, column, layers[number])
+
+        return ProbabilityMaps(self.size, names, layers[0].dtype, square, total, self.place, self.resolution)
 
     def share(self, name: str, rows: slice, columns: slice) -> Confidence:
         (layer,) = (layer for layer in self.store.layers if layer.name == name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 from pixelwise.images.dropped_content import DroppedContent
+from pixelwise.images.tiff import place_in_file
 from pixelwise.prediction.large.tiles import IsAbsent
 from pixelwise.records import Raster
 
@@ -32,12 +34,15 @@ class RowsOfImage(Protocol):
 class ArrayImage:
     """An image in memory."""
 
-    def __init__(self, pixels_HWN: Raster) -> None:
+    def __init__(self, pixels_HWN: Raster, path: Path | None = None) -> None:
+        """`path`: the file that it was decoded from, whose place on the earth results keep."""
         self.pixels = pixels_HWN
         self.height, self.width = pixels_HWN.shape[:2]
         self.absent: IsAbsent | None = None
         self.place: dict[int, tuple[int, int, Any]] = {}
         self.resolution: tuple[Any, Any, int] | None = None
+        if path is not None:
+            self.place, self.resolution = place_in_file(path)
         self.dropped: tuple[DroppedContent, ...] = ()  # reported by the caller that decoded it
 
     def rows(self, first: int, stop: int) -> Raster:
