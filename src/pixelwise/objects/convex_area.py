@@ -45,7 +45,7 @@ def hull_columns(object_U: Whole, row_U: Whole, first_U: Whole) -> Whole:
     before, after = place - 1, place  # a hull ends half a row below its last one
     rise, run = x[after] - x[before], y[after] - y[before]
     scaled = x[before] * run + rise * (2 * row_U - y[before])  # the hull's doubled x, times `run`
-    return -(-scaled // (2 * run))
+    return np.asarray(-(-scaled // (2 * run)))
 
 
 def convex(owner: Whole, y: Whole, x: Whole) -> NDArray[np.bool_]:

@@ -57,7 +57,7 @@ class Separation:
     method: Method = "components"  # connected pixels are one object; the other three separate those that touch
     min_distance_px: float = 0.0  # between the centres of two objects
     smooth_px: float = 0.0  # sigma of the Gaussian filter before centres are sought
-    neck: float = 0.75  # two centres are one object if the part between them is wider than this share of the smaller
+    neck: float = 0.85  # two centres are one object if the part between them is wider than this share of the smaller
     reason: str = ""  # in words, for people
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from pixelwise.records import Labels, Raster
 
 Height = NDArray[np.float32]  # [H, W]
 LEARNED_BORDER = 0.5  # minimum probability of a pixel that separates two objects
+ROUND, ROUND_NECK, NECK = 0.75, 0.85, 0.7  # roundness from which a class is round; see `Separation.neck`
 STEPS_8 = ((0, 1), (1, 0), (1, 1), (1, -1))  # to half of a pixel's eight neighbours; the others have it among theirs
 
 
@@ -84,7 +85,8 @@ def separation_for(known: ClassObjects | None, *, has_border: bool = False) -> S
     if known is None:
         return Separation("distance", apart, smooth, reason="the model's training measured no objects: split at necks")
     why = f"typical objects of {known.area_px:,.0f} px and roundness {known.roundness:.2f}: split at necks"
-    return Separation("distance", apart, smooth, reason=why)
+    neck = ROUND_NECK if known.roundness >= ROUND else NECK  # what is not round has necks of its own
+    return Separation("distance", apart, smooth, neck, reason=why)
 
 
 def separate_window(labels_HW: Labels, separations: Mapping[int, Separation], evidence: Evidence) -> WindowObjects:
