@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pixelwise.prediction.engines.onnx_runtime import open_session
+from pixelwise.bundle.onnx_session import open_session
 
 Work = Callable[[np.ndarray], object]
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

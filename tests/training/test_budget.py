@@ -17,8 +17,9 @@ from pixelwise.trace_events import read_events
 from pixelwise.training import loop
 from pixelwise.training.batch_order import Order
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
+from pixelwise.training.opening_time import OpeningTime
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.time_budget import Budget, parse_duration, require_time
+from pixelwise.training.time_budget import Budget, TooShortError, parse_duration, require_time
 from pixelwise.training.train import train
 from pixelwise.training.training_state import Stopwatch, Training
 
@@ -51,9 +52,12 @@ def simulate(
         small = recipe.size_at(epoch) != recipe.size
         planned, done, began_s = recipe.segment_at(epoch)[2], 0, now_s
         at_once = max(planned // 30, 1)  # steps that are simulated as one
-        while done < planned and not (done and budget.is_over(now_s)):
+        expected_s = budget.small_step_s if small else budget.full_step_s
+        newest_s = expected_s
+        while done < planned and not (done and budget.is_over(now_s, newest_s / expected_s)):
             steps = min(at_once, planned - done)
-            now_s += steps * pace(now_s) * (truth.small_step_s if small else truth.full_step_s)
+            newest_s = pace(now_s) * (truth.small_step_s if small else truth.full_step_s)
+            now_s += steps * newest_s
             done += steps
         step, step_s, trained_s = step + done, (now_s - began_s) / done, now_s
         now_s += pace(now_s) * truth.between_s
@@ -193,6 +197,40 @@ def test_a_budget_that_is_used_up_before_the_first_step_is_refused_there() -> No
     require_time(120, 59)
     with pytest.raises(UsageError, match=r"reading the data .* took 61 s already. Give at least 6.1 min"):
         require_time(120, 61)
+
+
+def test_time_for_validation_and_export_is_kept_at_the_pace_of_the_newest_steps() -> None:
+    budget = Budget(100, 0.1, 0.2, between_s=4.0, export_s=6.0)
+    assert [budget.is_over(used_s) for used_s in (85, 86)] == [False, True]  # 4 + 6 + 4 are left
+    assert [budget.is_over(used_s, 1.5) for used_s in (78, 79)] == [False, True]
+    assert not budget.is_over(85, 0.5), "a faster step ends no later"
+    assert not budget.is_over(71, 50.0), "one stray step counts no more than twice"
+
+
+def test_reading_the_data_ends_when_its_pace_shows_that_it_takes_half_of_the_budget() -> None:
+    now_s, seen = 0.0, []
+    watched = OpeningTime(100.0, 0.0, lambda *progress: seen.append(progress), lambda: now_s)
+    for done in range(1, 31):  # 30 images of 1 s each
+        now_s += 1.0
+        watched("checking the data", done, 30)
+    now_s += 1.0
+    watched("loading images", 1, 30)
+    for done in (2, 3):
+        now_s += 1.0
+        watched("loading images", done, 30)
+    now_s += 1.0
+    with pytest.raises(TooShortError, match=r"a budget of 1\.7 min is too short: .* \(4 of 30\) ends after 60 s"):
+        watched("loading images", 4, 30)
+    assert seen[-1] == ("loading images", 4, 30)
+
+
+def test_reading_that_fits_into_its_part_of_the_budget_is_left_alone() -> None:
+    now_s = 0.0
+    watched = OpeningTime(100.0, 0.0, lambda *progress: None, lambda: now_s)
+    for done in range(1, 50):
+        now_s += 1.0 if done > 1 else 0.0
+        watched("checking the data", done, 49)
+    assert now_s == 48
 
 
 def test_what_lies_behind_keeps_its_schedule_when_the_plan_changes() -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx_ir.passes.common import DeduplicateHashedInitializersPass
@@ -23,6 +22,7 @@ from pixelwise.bundle.bundle_file import Golden, golden_props, parse_bundle
 from pixelwise.bundle.golden_image import shrink
 from pixelwise.bundle.label_graph import add_labels
 from pixelwise.bundle.metadata import GROUPS, Metadata, Stage
+from pixelwise.bundle.onnx_session import open_session
 from pixelwise.bundle.parity import Parity, check_parity
 from pixelwise.images.files import write_whole
 from pixelwise.model.encoders import ConvNorm
@@ -116,7 +116,7 @@ def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HWN: Raster, 
         OutputError: `path` cannot be written.
     """
     golden_image = shrink(image_HWN)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString())
     (golden_labels,) = session.run(["labels"], {"image": golden_image})
     written = finish(model, metadata, Golden(golden_image, golden_labels))
     parse_bundle(written, path)  # never write a file that cannot be read back

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from pixelwise.bundle.onnx_session import open_session
 from pixelwise.bundle.weight_storage import store_weights
 from pixelwise.errors import BundleError
 from pixelwise.images.files import write_whole
@@ -81,7 +81,7 @@ def to_onnx(graph: FeatureGraph) -> onnx.ModelProto:
 def check(model: bytes, graph: FeatureGraph) -> None:
     """Raise BundleError if ONNX Runtime computes other maps than torch, on an image of another size."""
     image_HW3 = np.random.default_rng(0).integers(0, 256, (64, 112, 3), np.uint8)
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = open_session(model)
     with torch.inference_mode():
         expected = graph(torch.from_numpy(image_HW3))
     for stride, ours, theirs in zip(STRIDES, session.run(None, {"image": image_HW3}), expected, strict=True):

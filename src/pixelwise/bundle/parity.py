@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 
+from pixelwise.bundle.onnx_session import open_session
 from pixelwise.bundle.score_margins import clearly_different
 from pixelwise.errors import BundleError
 from pixelwise.records import Labels, Raster, Scores
@@ -50,7 +50,7 @@ def check_parity(model: bytes, network: Callable[[Raster], tuple[Labels, Scores]
         BundleError: more than HOPELESS of all pixels differ clearly, so it is not the same network, or scores are not
             finite.
     """
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = open_session(model)
     different = clearly = pixels = 0
     for image in [*images, *(odd_cut(image) for image in images)]:
         (labels,) = session.run(["labels"], {"image": image})

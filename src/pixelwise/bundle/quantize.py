@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from pixelwise.bundle.onnx_graph import nodes_between, parse, with_outputs
+from pixelwise.bundle.onnx_session import open_session
 from pixelwise.records import Raster
 
 LEVELS = 255  # steps of a uint8
@@ -82,9 +82,7 @@ def watch(
     model: onnx.ModelProto, tensors: Sequence[str], images: Sequence[Raster], progress: Callable[[int, int], None]
 ) -> dict[str, tuple[np.float32, int]]:
     """Run the images through the float graph. Returns each tensor's (scale, zero point)."""
-    session = onnxruntime.InferenceSession(
-        with_outputs(parse(model.SerializeToString()), tensors, ()), providers=["CPUExecutionProvider"]
-    )
+    session = open_session(with_outputs(parse(model.SerializeToString()), tensors, ()))
     seen = {name: TensorRange() for name in tensors}
     rng = np.random.default_rng(0)
     for turn, image in enumerate(images):

@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.bundle.onnx_session import open_session
 from pixelwise.bundle.protobuf_reader import Message, read_model
 from pixelwise.bundle.trust import DOMAINS, MAX_NODES, NEWEST_OPSET, UNUSED_DOMAINS
 from pixelwise.errors import BundleError, first_line
@@ -34,7 +35,6 @@ from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.labelling.click_points import Click, check_clicks
 from pixelwise.labelling.patch import Mask, Region, Window
 from pixelwise.prediction.engines.engine import usable_cores
-from pixelwise.prediction.engines.onnx_runtime import open_session
 from pixelwise.records import Bands, Pixels, Raster
 
 if TYPE_CHECKING:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from pixelwise.bundle.onnx_session import open_session
 from pixelwise.errors import BundleError, first_line
 from pixelwise.images.files import read_bytes
 from pixelwise.labelling.pixel_features import FeatureMap
 from pixelwise.prediction.engines.engine import usable_cores
-from pixelwise.prediction.engines.onnx_runtime import open_session, releasing_memory
+from pixelwise.prediction.engines.onnx_runtime import releasing_memory
 from pixelwise.records import Pixels
 
 if TYPE_CHECKING:

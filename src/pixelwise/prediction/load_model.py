@@ -13,6 +13,7 @@ import numpy as np
 
 from pixelwise.bundle.bundle_file import BundleFile, read_bundle
 from pixelwise.bundle.metadata import Metadata
+from pixelwise.bundle.onnx_session import open_session
 from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
 from pixelwise.images.no_data import labels_with_data
@@ -20,7 +21,6 @@ from pixelwise.images.read_as import read_image_as
 from pixelwise.prediction.built_in_models import models
 from pixelwise.prediction.confidence_maps import RowsOfProbabilities, rows_of
 from pixelwise.prediction.engines.engine import AUTO, Engine
-from pixelwise.prediction.engines.onnx_runtime import open_session
 from pixelwise.prediction.in_memory import run_bounded
 from pixelwise.prediction.tta import predict_variants
 from pixelwise.records import RGB, Bands, ClassList, Prediction, Raster

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -23,6 +22,7 @@ from torch import Tensor
 from pixelwise.bundle.export import NetworkGraph, deployable, export_graph, stages_of, to_onnx, write_bundle
 from pixelwise.bundle.metadata import Metadata, Stage
 from pixelwise.bundle.onnx_graph import batched, extract, parse
+from pixelwise.bundle.onnx_session import open_session
 from pixelwise.bundle.parity import Parity
 from pixelwise.bundle.quantize import quantise
 from pixelwise.bundle.trust import check_exported
@@ -274,7 +274,7 @@ class GraphNetwork(Network):
         self.bands = bands
         self.seen, self.scores = ends(model, stages)
         part, self.needed = extract(parse(model.SerializeToString()), [self.seen], [self.scores])
-        self.session = onnxruntime.InferenceSession(part, providers=["CPUExecutionProvider"])
+        self.session = open_session(part)
 
     def intermediates(self, image_BNHW: Tensor) -> dict[str, Tensor]:
         """The scores only; image by image, as a bundle's graph takes one."""
@@ -299,7 +299,7 @@ def rehearse_export(network: Network, preprocess: Preprocess) -> None:
     try:
         model = to_onnx(NetworkGraph(deployable(network), preprocess).eval(), [stage.tensor for stage in stages])
         check_exported(model.SerializeToString(), [stage.tensor for stage in stages], preprocess.size, preprocess.bands)
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        session = open_session(model.SerializeToString())
         for size in ((90, 120), (121, 77)):
             session.run(["labels"], {"image": blank(size, preprocess.bands)})
     except Exception as error:  # the exporter and the runtime have no common base class

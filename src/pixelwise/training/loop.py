@@ -6,8 +6,10 @@ Shapes: B batch, C classes, h and w the network's input size.
 from __future__ import annotations
 
 import math
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from pixelwise.training.training_state import EpochSoFar, Stopwatch, Training, s
 from pixelwise.training.validate import Validation, ValidationResult, validate
 
 SAVE_EVERY_S = 300.0  # within an epoch, so that little of a long one is lost
+NEWEST_STEPS = 9  # whose pace counts
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,7 @@ def train_epoch(
     batches = batches_of(training, data, order)
     set_training(training.network, recipe)
     watch, saved = Stopwatch(so_far.seconds), time.perf_counter()
+    newest_s: deque[float] = deque(maxlen=NEWEST_STEPS)
 
     def lost(reason: str) -> None:
         if distributed.processes() == 1:  # several processes agree on stopping after the step
@@ -165,12 +169,13 @@ def train_epoch(
         tell({"event": "warning", "message": f"data loading processes died and were restarted: {reason}"})
 
     for images_Bhw3, labels_Bhw in batches_from(batches, order, so_far.steps, lost):
-        if so_far.steps and is_over(training):
+        if so_far.steps and is_over(training, newest_s):
             break
         failed = learn_or_say(training, lesson, images_Bhw3, labels_Bhw, rate_at(training, len(order)))
         if failed is not None:
             raise out_of_memory(training, lesson, images_Bhw3, labels_Bhw, failed)
-        so_far.seconds = watch.seconds()
+        before_s, so_far.seconds = so_far.seconds, watch.seconds()
+        newest_s.append(so_far.seconds - before_s)
         progress(f"epoch {training.epoch + 1}", so_far.steps, len(order))
         stop.check()
         if time.perf_counter() - saved > SAVE_EVERY_S and so_far.steps < len(order):
@@ -179,13 +184,20 @@ def train_epoch(
     return rate_at(training, len(order), so_far.steps - 1)
 
 
-def is_over(training: Training) -> bool:
-    """Was this the last step: by the recipe, or because only validation and export still fit into the budget?"""
-    if training.recipe.last_step:
-        return training.step >= training.recipe.last_step
-    if training.budget is None:
+def is_over(training: Training, newest_s: Collection[float]) -> bool:
+    """Was this the last step: by the recipe, or because only validation and export still fit into the budget?
+
+    Args:
+        newest_s: how long the newest steps took.
+    """
+    recipe, budget = training.recipe, training.budget
+    if recipe.last_step:
+        return training.step >= recipe.last_step
+    if budget is None:
         return False
-    return bool(distributed.largest(distributed.is_first() and training.budget.is_over(training.clock.seconds())))
+    expected_s = budget.small_step_s if recipe.size_at(training.epoch) != recipe.size else budget.full_step_s
+    pace = statistics.median(newest_s) / expected_s if newest_s else 1.0
+    return bool(distributed.largest(distributed.is_first() and budget.is_over(training.clock.seconds(), pace)))
 
 
 def finish_epoch(

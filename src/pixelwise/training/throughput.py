@@ -11,8 +11,10 @@ from dataclasses import replace
 
 import torch
 
+from pixelwise.bundle.export import NetworkGraph
 from pixelwise.model.network import Network
 from pixelwise.training import distributed, loop
+from pixelwise.training.calibration_images import as_taken, middle_of
 from pixelwise.training.export_run import PARITY_IMAGES, rehearse_export
 from pixelwise.training.loader import batches_from
 from pixelwise.training.recipe import Recipe
@@ -26,6 +28,7 @@ MEASURED_S = (1.0, 10.0)  # but at least and at most this long
 TURN = 3  # steps at one size before switching to the other
 IMAGES = 8  # of the validation split
 EXPORT = 1.5  # time of an export relative to its rehearsal: it is also checked and calibrated
+COMPARED = 8 / 3  # an image is labelled by the network and by the graph, and so is a third of it
 
 
 def measure(
@@ -71,7 +74,7 @@ def measure(
         began = time.perf_counter()
         rehearse_export(network, validation.preprocess)
         export_s = EXPORT * (time.perf_counter() - began)
-        export_s += image_s * min(PARITY_IMAGES, len(validation.pairs))  # for the comparison with the network
+        export_s += COMPARED * answered_s(network, validation) * min(PARITY_IMAGES, len(validation.pairs))
         if recipe.mirrors > 1:  # the bundle's scores are measured once more, with mirror images
             export_s = export_s * recipe.mirrors + validation_s * recipe.mirrors
     return Budget(budget_s, small_s[0] if small_s else full_s, full_s, validation_s, export_s)
@@ -83,6 +86,15 @@ def validated_s(network: Network, validation: Validation, count: int) -> float:
     began = time.perf_counter()
     validate(network, replace(validation, pairs=part))
     return (time.perf_counter() - began) / len(part)
+
+
+def answered_s(network: Network, validation: Validation) -> float:
+    """Seconds in which the network labels one of the images on which an export is compared with it."""
+    image_HWN = as_taken(middle_of(validation.pairs[0][0]), validation.preprocess.bands)
+    graph = NetworkGraph(network, validation.preprocess).cpu().eval()
+    began = time.perf_counter()
+    graph.answer(image_HWN)
+    return time.perf_counter() - began
 
 
 def steps_s(recipes: Sequence[Recipe], data: loop.EpochData, limit_s: float, device: torch.device) -> list[float]:

@@ -87,9 +87,14 @@ class Budget:
         """Time needed after the last epoch: to export, measure and check the bundle."""
         return self.export_s + self.between_s
 
-    def is_over(self, used_s: float) -> bool:
-        """Is there only time left to validate once more and to export?"""
-        return used_s >= self.seconds - self.between_s - self.end_s
+    def is_over(self, used_s: float, pace: float = 1.0) -> bool:
+        """Is there only time left to validate once more and to export?
+
+        Args:
+            pace: how many times as long as expected the newest steps took: so will validation and export.
+        """
+        slower = min(max(pace, 1.0), MOST_CHANGE)
+        return used_s >= self.seconds - slower * (self.between_s + self.end_s)
 
     def after_epoch(self, step_s: float, between_s: float, small: bool) -> Budget:
         """The estimates after an epoch with these times; what it did not measure is scaled alike."""

@@ -30,6 +30,7 @@ from pixelwise.training.fingerprint import measure as measure_data
 from pixelwise.training.initial_weights import InitialWeights, beginning_at, take_weights
 from pixelwise.training.loader import Pairs
 from pixelwise.training.loop import EpochData
+from pixelwise.training.opening_time import within
 from pixelwise.training.plan import plan_from, write_fingerprint
 from pixelwise.training.prepare import (
     build_training,
@@ -177,12 +178,13 @@ def train(
             match_checkpoint(out / "trace.jsonl", saved[1].get("history", []) if saved else [])
             report = RunReport(data, out, [to_file(out / "trace.jsonl"), tell])
             with report.of_stops():
-                checked = check_data(dataset, skip_bad, progress)
-                recipe = recipe or plan_recipe(out, checked.dataset, settings, start, report.tell, progress)
+                opening = within(None if resume else budget_s, start.began, progress)
+                checked = check_data(dataset, skip_bad, opening)
+                recipe = recipe or plan_recipe(out, checked.dataset, settings, start, report.tell, opening)
                 distributed.require_equal_shares(recipe.batch)
                 manifest = describe_data(checked.dataset, checked.used)
                 record_data(out, manifest, start, values)
-                training, epoch_data = prepare(checked, recipe, copies, report.tell, progress, where)
+                training, epoch_data = prepare(checked, recipe, copies, report.tell, opening, where)
                 report.training = training
                 resume_or_start(training, epoch_data, manifest, start, saved, report)
                 followed = TrackedRun(out, training.recipe, training.history)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pixelwise.bundle.bundle_file import BundleFile
+from pixelwise.bundle.onnx_session import open_session
 from pixelwise.bundle.trust import check_declarations
 from pixelwise.errors import UsageError
 from pixelwise.model.label_strips import GRAPH_VALUES, labels_of_scores
@@ -22,27 +23,6 @@ Run = Callable[[Raster], tuple[Labels, Scores]]
 CUDA = "CUDAExecutionProvider"
 KEPT_PIXELS = 2_100_000  # ONNX Runtime keeps the memory of smaller images for the next one
 SAME_LABELS = 0.99  # share of the golden image's labels
-
-
-def open_session(
-    model: bytes, threads: int, providers: tuple[Any, ...] = ("CPUExecutionProvider",), *, keeps_memory: bool = True
-) -> InferenceSession:
-    """An ONNX Runtime session of a serialised model.
-
-    Args:
-        threads: for one run.
-        keeps_memory: keep the memory of a run for the next one, which is faster; otherwise release it.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Idle threads sleep: spinning ones would take the cores from other sessions, in this process and in others, and
-    # make everything many times slower as soon as two share a machine.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_cpu_mem_arena = keeps_memory
-    options.log_severity_level = 4  # errors are raised; a copy on stderr is useless
-    return onnxruntime.InferenceSession(model, options, providers=list(providers))
 
 
 def on_cpu(bundle: BundleFile, threads: int) -> Run:

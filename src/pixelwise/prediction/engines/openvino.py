@@ -13,9 +13,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pixelwise.bundle.bundle_file import BundleFile
+from pixelwise.bundle.onnx_session import open_session
 from pixelwise.bundle.trust import check_declarations
 from pixelwise.errors import MissingExtraError, UsageError
-from pixelwise.prediction.engines.onnx_runtime import Run, open_session
+from pixelwise.prediction.engines.onnx_runtime import Run
 from pixelwise.records import Labels, Raster, Scores
 
 if TYPE_CHECKING:
