@@ -18,7 +18,7 @@ SETTINGS = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 @pytest.mark.parametrize(
     ("set_by_user", "expected"),
-    [({}, "1000 None"), ({"GOMP_SPINCOUNT": "7"}, "7 None"), ({"OMP_WAIT_POLICY": "passive"}, "None passive")],
+    [({}, "300 None"), ({"GOMP_SPINCOUNT": "7"}, "7 None"), ({"OMP_WAIT_POLICY": "passive"}, "None passive")],
 )
 def test_training_shortens_how_long_threads_stay_busy_while_they_wait(
     set_by_user: dict[str, str], expected: str

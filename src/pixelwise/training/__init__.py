@@ -7,7 +7,7 @@ import sys
 # torch's threads wait for each other thousands of times a step. GNU's OpenMP keeps a waiting thread busy for up to
 # 300,000 turns, several milliseconds: on a machine that does something else too, that is time which the thread waited
 # for would need, and a step takes many times as long. See benchmarks/busy.py.
-SPINS = "1000"
+SPINS = "300"
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 if sys.platform == "darwin":  # what Apple's GPU lacks is computed by the processor
