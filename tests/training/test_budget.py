@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -316,9 +316,9 @@ def test_a_run_whose_time_is_over_in_an_epoch_records_the_step_and_the_recipe_re
     monkeypatch.setattr("pixelwise.training.time_budget.Budget.after_epoch", lambda budget, *_: budget)
     real = loop.is_over
 
-    def is_over(training: Training) -> bool:
+    def is_over(training: Training, newest_s: Collection[float]) -> bool:
         if training.recipe.last_step:
-            return real(training)
+            return real(training, newest_s)
         return training.epoch == (training.recipe.epochs - 1 if in_the_last_epoch else 2)
 
     monkeypatch.setattr(loop, "is_over", is_over)
