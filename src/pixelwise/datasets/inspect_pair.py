@@ -24,6 +24,7 @@ from pixelwise.datasets.masks.inspection import (
     RejectedFile,
 )
 from pixelwise.datasets.masks.raw_mask import RawMask, raw_mask_of
+from pixelwise.datasets.overlaps import recording_overlaps
 from pixelwise.datasets.picture_hash import SAMPLED_PX, detail_of, difference_hash
 from pixelwise.datasets.read_sample import image_bytes, stored_mask_ids
 from pixelwise.datasets.streamed_pairs import (
@@ -138,9 +139,10 @@ def inspect_mask(sample: Sample, image_size: tuple[int, int] | None, thoroughly:
     """Inspect a sample's mask. Raises Refusal, see `images.read_mask_ids`."""
     assert sample.mask is not None
     if sample.mask_part:
-        ids = stored_mask_ids(sample, image_size)
+        with recording_overlaps() as overlaps:
+            ids = stored_mask_ids(sample, image_size)
         counts = count_ids(ids)
-        return MaskInspection(_size(ids), False, "ids", 8, 1, counts, len(counts))
+        return MaskInspection(_size(ids), False, "ids", 8, 1, counts, len(counts), overlaps=overlaps)
     if is_streamed(sample.mask):
         with LARGE:
             return inspect_streamed_mask(sample.mask)

@@ -4,7 +4,8 @@
     DATA/masks/car/a.png     DATA/masks/a_car.png         DATA/a/masks/1.png, 2.png …
     DATA/masks/tree/a.png    DATA/masks/a_tree.png        one class: object
 
-Read in place as one mask: pixels in no file are background; where files overlap, the later class wins.
+Read in place as one mask: pixels in no file are background; where files overlap, the later class wins, and `check`
+reports how many pixels it hides.
 
 Shapes: H, W of one mask.
 """
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from pixelwise.datasets.file_kinds import LAYER_SUFFIXES
 from pixelwise.datasets.folder_roles import by_role, mostly_of, roles_of
 from pixelwise.datasets.listing import DeclaredClasses, Listing
+from pixelwise.datasets.overlaps import paint
 from pixelwise.datasets.pair_files import image_files_in
 from pixelwise.datasets.pairing import ROLE_WORDS, rekeyed
 from pixelwise.images.decode import MaskIds, image_pixels, mask_ids_of
@@ -72,7 +74,7 @@ def _layered(path: Path, rows: Iterable[tuple[int, str]], size: tuple[int, int],
             (height, width), (first_h, first_w) = held_HW.shape, ids_HW.shape
             what = f"{shown(name)} is {width}×{height} pixels, but the first mask of its image is {first_w}×{first_h}."
             raise Refusal("size-mismatch", what, "Export all masks of an image at its size.")
-        ids_HW[held_HW] = number
+        paint(ids_HW, held_HW, number)
     return blank_HW if ids_HW is None else ids_HW
 
 

@@ -5,6 +5,7 @@ A pair keeps a few kilobytes, so memory does not depend on image size: 10,000 pa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -196,7 +197,10 @@ def _translated(look: PairInspection, reading: Reading) -> tuple[PairInspection,
     for code, pixels in mask.codes.items():
         label = table.get(code, VOID)
         counted[label] = counted.get(label, 0) + pixels
-    return replace(look, refused=refused, mask=replace(mask, storage="ids", codes=counted)), True
+    overlaps: Counter[tuple[int, int]] = Counter()
+    for (hidden, kept), pixels in mask.overlaps.items():
+        overlaps[table.get(hidden, VOID), table.get(kept, VOID)] += pixels
+    return replace(look, refused=refused, mask=replace(mask, storage="ids", codes=counted, overlaps=overlaps)), True
 
 
 def _look_at_all(samples: Sequence[Sample], bands: Bands, progress: Progress) -> list[PairInspection]:

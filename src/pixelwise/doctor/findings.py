@@ -21,6 +21,7 @@ from pixelwise.datasets.inspect_pair import inspect_pair
 from pixelwise.datasets.read_ahead import in_threads
 from pixelwise.datasets.read_sample import image_digest
 from pixelwise.doctor.band_checks import BandRow, examine_bands
+from pixelwise.doctor.overlap_check import overlap_problems
 from pixelwise.doctor.unused_input import dropped_problems
 from pixelwise.doctor.validate_pair import PairFacts, validate_pair, where
 from pixelwise.errors import DatasetError, UsageError
@@ -129,6 +130,9 @@ def gather(
     problems += _too_few(dataset, chosen, asked)
     problems += _class_problems(dataset, counted)
     problems += _copies_across_splits(dataset.root, copies.values())
+    problems += overlap_problems(
+        dataset, [(where(dataset, pair.sample.mask or pair.sample.image), pair.overlaps) for _, pair in facts]
+    )
     problems += dropped_problems((where(dataset, pair.sample.image), one) for _, pair in facts for one in pair.dropped)
     problems.sort(key=lambda problem: problem.severity != "error")  # stable: errors first, order kept
     return Findings(tuple(problems), counted, frozenset(bad))

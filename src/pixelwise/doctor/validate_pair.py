@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixelwise.datasets.listing import shown_below
@@ -35,6 +35,7 @@ class PairFacts:
     fingerprint: tuple[int, int] | None = None  # (bytes, CRC-32) of the image file
     dropped: tuple[DroppedContent, ...] = ()  # unused content of the image file
     bands: BandValues | None = None  # of images that are not read as RGB
+    overlaps: Mapping[tuple[int, int], int] = field(default_factory=dict)  # pixels by (hidden class id, kept class id)
 
 
 def validate_pair(dataset: Dataset, look: PairInspection) -> PairFacts:
@@ -69,7 +70,8 @@ def validate_pair(dataset: Dataset, look: PairInspection) -> PairFacts:
         message = "every pixel is void: it cannot be trained on."
         place = where(dataset, sample.mask)
         problems.append(Problem("error", "all-void", place, message, f"Label it, {DROP}"))
-    return PairFacts(sample, tuple(problems), size, pixels, fingerprint, dropped, bands)
+    overlaps = _overlaps_by_class(look.mask.overlaps, dataset) if pixels is not None and look.mask else {}
+    return PairFacts(sample, tuple(problems), size, pixels, fingerprint, dropped, bands, overlaps)
 
 
 def _of_size(dataset: Dataset, sample: Sample, look: PairInspection) -> Problem:
@@ -110,6 +112,17 @@ def _by_class(counts: Mapping[int, int], mapping: Mapping[int, int]) -> dict[int
     pixels: defaultdict[int, int] = defaultdict(int)
     for mask_id, number in counts.items():
         pixels[mapping[mask_id]] += number
+    return dict(pixels)
+
+
+def _overlaps_by_class(overlaps: Mapping[tuple[int, int], int], dataset: Dataset) -> Mapping[tuple[int, int], int]:
+    """Overlaps of two classes; two values of one class do not hide each other."""
+    mapping = full_mapping(dataset.mask_ids, len(dataset.classes))
+    pixels: defaultdict[tuple[int, int], int] = defaultdict(int)
+    for (hidden, kept), number in overlaps.items():
+        below, above = mapping.get(hidden, VOID), mapping.get(kept, VOID)  # a value may be hidden everywhere
+        if below != above:
+            pixels[below, above] += number
     return dict(pixels)
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pixelwise.datasets.formats.field_checks import number, number_text, same_size
 from pixelwise.datasets.formats.polygons import Polygon, inside_rings, polygon_of
 from pixelwise.datasets.formats.reader_errors import refusals
+from pixelwise.datasets.overlaps import paint
 from pixelwise.images.decode import MAX_PIXELS, MaskIds
 from pixelwise.images.files import Refusal, shown
 
@@ -165,10 +166,10 @@ def draw(mask: MaskIds, shape: DrawnShape, value: int) -> None:
         top, left = max(patch.top, 0), max(patch.left, 0)
         own = patch.mask[top - patch.top :, left - patch.left :]
         place = mask[top : top + own.shape[0], left : left + own.shape[1]]
-        place[own[: place.shape[0], : place.shape[1]]] = value
+        paint(place, own[: place.shape[0], : place.shape[1]], value)
     elif found := inside_rings(shape.rings_on(size), size):
         rows, columns, filled = found
-        mask[rows, columns][filled] = value
+        paint(mask[rows, columns], filled, value)
 
 
 def where_of(picture: AnnotatedImage, i: int) -> str:

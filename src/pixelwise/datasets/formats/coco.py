@@ -30,6 +30,7 @@ from pixelwise.datasets.formats.polygons import inside_rings, judge_polygons, po
 from pixelwise.datasets.formats.reader_errors import problems_of
 from pixelwise.datasets.formats.run_lengths import coco_mask
 from pixelwise.datasets.listing import DeclaredClasses, Listing
+from pixelwise.datasets.overlaps import paint, stay_below
 from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.images.decode import MaskIds, image_pixels
 from pixelwise.images.files import Refusal, is_file, read_bytes, shown
@@ -114,9 +115,10 @@ def _drawn(path: Path, entry: str, size: tuple[int, int], value_of: Callable[[in
             if part is not None:
                 rows, columns, own = part
                 area = int(own.sum())
-                own = own & (areas[rows, columns] >= area)  # the smaller object is on top; on a tie, the later
-                ids[rows, columns][own] = value
-                areas[rows, columns][own] = area
+                on_top = own & (areas[rows, columns] >= area)  # the smaller object is on top; on a tie, the later
+                stay_below(ids[rows, columns], own & ~on_top, value)
+                paint(ids[rows, columns], on_top, value)
+                areas[rows, columns][on_top] = area
     return ids
 
 

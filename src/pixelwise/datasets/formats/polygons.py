@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.datasets.overlaps import paint
 from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal
 
@@ -141,7 +142,7 @@ def fill(ids: MaskIds, polygon: Polygon, value: int) -> None:
     found = inside(polygon, *ids.shape)
     if found:
         rows, columns, filled = found
-        ids[rows, columns][filled] = value
+        paint(ids[rows, columns], filled, value)
 
 
 def outlines(mask: NDArray[np.bool_]) -> list[Polygon]:

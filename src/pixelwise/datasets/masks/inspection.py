@@ -59,6 +59,7 @@ class MaskInspection:
     between: Mapping[int, int] = field(default_factory=dict)  # pixels between two neighbours' values, if flat is set
     parts: Mapping[int, int] = field(default_factory=dict)  # connected components by id, if counted
     palette: Mapping[int, Colour] = field(default_factory=dict)
+    overlaps: Mapping[tuple[int, int], int] = field(default_factory=dict)  # pixels by (hidden code, kept code)
     stored_colour: bool = False  # three channels in the file, though codes may be grey values
 
 
