@@ -1,8 +1,8 @@
 """Labels → the outlines of all regions, from strips of rows: memory grows with the corners, not with the pixels.
 
-A region is a piece of pixels of one label that touch along their sides. The corners of pixels where an outline turns, or
-where more than two regions meet, are nodes. Between two nodes runs one straight edge, with a half-edge for the region on
-either side, which has its region on the right. At its end, the next half-edge of the same region is the first one in
+A region is a piece of pixels of one label that touch along their sides. The corners of pixels where an outline turns,
+or where more than two regions meet, are nodes. Between two nodes runs one straight edge, with a half-edge for each
+region beside it, which has its region on the right. At its end, the next half-edge of the same region is the first one in
 turning order; following them gives the rings. Two neighbours share all nodes of their common outline.
 
 For the sum of a map (of confidence) over a region only its outline is needed, as in Green's theorem: the map's integral
@@ -116,7 +116,12 @@ def found_nodes(strips: Iterable[Labels], size: tuple[int, int], values: Iterabl
 
 def nodes_of(around: Labels, top: int, sums: Whole | None) -> tuple[NDArray[np.int64], ...]:
     """The nodes between the rows of `around` [R + 1, W + 2], the first of them at row `top` of the image."""
-    upper_left, upper_right, lower_left, lower_right = around[:-1, :-1], around[:-1, 1:], around[1:, :-1], around[1:, 1:]
+    upper_left, upper_right, lower_left, lower_right = (
+        around[:-1, :-1],
+        around[:-1, 1:],
+        around[1:, :-1],
+        around[1:, 1:],
+    )
     north, south = upper_left != upper_right, lower_left != lower_right
     west, east = upper_left != lower_left, upper_right != lower_right
     ys, xs = np.nonzero((north | south) & (west | east))
@@ -170,7 +175,7 @@ def walked(following: Small, begins: Small) -> tuple[Small, Whole]:
 
 
 def split_where_touching(path: Small, starts: Whole, flags: NDArray[np.uint8]) -> tuple[Small, Whole]:
-    """Cut rings that pass a node twice, so that each is simple: an outer ring that touches itself is one with a hole."""
+    """Cut rings that pass a node twice, so that each is simple: one that touches itself is a ring and its hole."""
     number = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     crossed = np.flatnonzero(flags[path >> 2] == 15)
     keys = number[crossed] * len(flags) + (path[crossed] >> 2)
