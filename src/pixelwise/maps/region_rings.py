@@ -2,8 +2,8 @@
 
 A region is a piece of pixels of one label that touch along their sides. The corners of pixels where an outline turns,
 or where more than two regions meet, are nodes. Between two nodes runs one straight edge, with a half-edge for each
-region beside it, which has its region on the right. At its end, the next half-edge of the same region is the first one in
-turning order; following them gives the rings. Two neighbours share all nodes of their common outline.
+region beside it, which has its region on the right. At its end, the next half-edge of the same region is the first
+one in turning order; following them gives the rings. Two neighbours share all nodes of their common outline.
 
 For the sum of a map (of confidence) over a region only its outline is needed, as in Green's theorem: the map's integral
 image at the nodes.
