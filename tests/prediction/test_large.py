@@ -76,9 +76,10 @@ def test_a_large_image_gives_a_label_tiff_an_overlay_and_its_facts(model: Model,
     seen: list[tuple[int, int]] = []
     summary = predict(model, [source], tmp_path / "out", tiles=CUT, tile_progress=lambda *done: seen.append(done))
     assert (summary.done, summary.exit_code) == (1, 0)
-    assert results(tmp_path / "out") == ["scan.json", "scan.overlay.png", "scan.tif"]
+    beside = ["scan.qml", "scan.tif", "scan.tif.aux.xml"]
+    assert results(tmp_path / "out") == ["scan.json", "scan.overlay.png", *beside]
     record = json.loads((tmp_path / "out" / "predictions.jsonl").read_text())
-    assert record["saved"] == ["scan.tif", "scan.overlay.png", "scan.json"]
+    assert sorted(record["saved"]) == results(tmp_path / "out")
     assert (record["width"], record["height"], record["tiles"]["tile"]) == (700, 600, [64, 96])
     again = predict(model, [source], tmp_path / "out", tiles=CUT)
     assert (again.done, again.before) == (0, 1)
@@ -408,7 +409,10 @@ def test_a_damaged_header_costs_one_file(model: Model, tmp_path: Path) -> None:
     ("options", "says"),
     [
         ({"save": ["labels", "entropy", "labelme"]}, "labelme can only be made from a whole image"),
-        ({"save": ["labelme"]}, "Possible with tiles: labels, index, numpy, coco, geojson, confidence, entropy, "),
+        (
+            {"save": ["labelme"]},
+            "Possible with tiles: labels, index, numpy, coco, geojson, geopackage, confidence, entropy, ",
+        ),
         ({"tta": "flip"}, "--tta"),
     ],
 )

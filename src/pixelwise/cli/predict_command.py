@@ -22,7 +22,7 @@ def predict(
     model: ModelName,
     images: Annotated[list[str], typer.Argument(metavar="IMAGES…", help="Images or videos: files, folders, globs, stream URLs (rtsp://, http://) or cameras (/dev/video0).")],
     out: Annotated[Path | None, typer.Option(help="Folder for the results; created if it does not exist. An interrupted run resumes. Required unless --benchmark is given.")] = None,
-    save: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated outputs: labels (palette PNG), index (greyscale PNG of class ids), overlay, numpy, coco, labelme, geojson, confidence, entropy, probabilities (TIFF), probabilities-npz, probabilities-zarr.")] = "labels",
+    save: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated outputs: labels (palette PNG), index (greyscale PNG of class ids), overlay, numpy, coco, labelme, geojson, geopackage, confidence, entropy, probabilities (TIFF), probabilities-npz, probabilities-zarr.")] = "labels",
     probability_type: Annotated[str, typer.Option(metavar="float16|uint8", help="Type of saved probabilities. uint8: 0-254 are 0-1, 255 is no data.")] = "float16",
     probability_classes: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated classes whose probabilities are saved. [default: all]")] = "",
     tta: Views = "",
@@ -35,11 +35,15 @@ def predict(
     benchmark: Annotated[bool, typer.Option("--benchmark", help="Time every engine on the images and compare their labels; writes nothing.")] = False,
     tile: Annotated[str | None, typer.Option("--tile", metavar="PX|HxW", help="Tile size; applies to images of any size. [default: only images over 32 megapixels are tiled, to suit the model]")] = None,
     overlap: Annotated[int | None, typer.Option("--overlap", metavar="PX", help="Overlap of neighbouring tiles in pixels. [default: 1/8 of a tile]")] = None,
+    crs: Annotated[str, typer.Option("--crs", metavar="CRS", help="Coordinate reference system of GeoPackages, such as EPSG:4326. [default: the image's own]")] = "",
+    simplify: Annotated[float, typer.Option("--simplify", metavar="PX", min=0, help="Simplify polygons on a map by about so many pixels, without gaps between neighbours; 0 keeps every corner.")] = 0.0,
     video: Annotated[str, typer.Option("--video", metavar="overlay|masks|both", help="Outputs for a video.")] = "both",
     smooth: Annotated[float, typer.Option("--smooth", metavar="SECONDS", help="Smooth a video's scores over time: time constant of an exponential moving average in seconds; 0 is off.")] = 0.0,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
     """Label images and videos. Each image gets a label PNG (or what --save names) and a line in OUT/predictions.jsonl.
+
+    An image on a map (GeoTIFF) gets a label GeoTIFF on its own grid instead, with a style for QGIS beside it.
 
     Images over 32 megapixels are labelled in tiles; TIFFs of any size are read and written in pieces. A video becomes
     an overlay video and a mask video.
@@ -71,6 +75,7 @@ def predict(
             "save": save.split(","), "probability_type": probability_type,
             "probability_classes": [name.strip() for name in probability_classes.split(",") if name.strip()], "tta": tta, "cluster": cluster, "engine": "auto" if cluster else engine,
             "threads": threads, "strict": strict, "fresh": fresh, "tell": tell, "tiles": tiles,
+            "crs": crs, "simplify_px": simplify,
         })  # fmt: skip
         results = summary.to_json() | results
         failed = int(bool(summary.exit_code or failed))

@@ -27,6 +27,7 @@ SIDE_SUFFIXES = (
     ".geojson", ".names", ".rst", ".lst", ".xlsx",
 )  # fmt: skip
 DRAWING_SUFFIXES = (".json", ".xml")
+OF_GIS = (".aux.xml", ".qml")  # endings of what GDAL and QGIS keep beside a raster: statistics, names, colours
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",

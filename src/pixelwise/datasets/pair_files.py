@@ -15,6 +15,7 @@ from pixelwise.datasets.file_kinds import (
     IMAGE_SUFFIXES,
     MASK_SUFFIXES,
     NUMPY_SUFFIX,
+    OF_GIS,
     OF_IMAGES,
     SIDE_SUFFIXES,
     UNREAD_PHOTOS,
@@ -141,6 +142,8 @@ def image_files_in(folder: Path, listing: Listing, suffixes: tuple[str, ...] = I
                     found[str(path.relative_to(folder).with_suffix(""))].append(path)
             elif suffix == NUMPY_SUFFIX and _is_file(path, listing):
                 arrays[str(path.relative_to(folder).with_suffix(""))].append(path)
+            elif name.lower().endswith(OF_GIS):
+                continue
             elif suffix in DRAWING_SUFFIXES:
                 drawings.append(name)
             elif suffix in UNREAD_SUFFIXES or suffix in UNREAD_PHOTOS:

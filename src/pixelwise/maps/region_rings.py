@@ -111,7 +111,7 @@ def found_nodes(strips: Iterable[Labels], size: tuple[int, int], values: Iterabl
     assert top == height, f"{top} rows of labels; expected {height}"
     scan(outside, None if maps is None else carried[None])
     xs, ys, flags, right, run_starts, *rest = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Nodes(xs, ys, flags, right, run_starts, rest[0] if rest else None)  # type: ignore[arg-type]
+    return Nodes(xs, ys, flags, right, run_starts, rest[0] if rest else None)
 
 
 def nodes_of(around: Labels, top: int, sums: Whole | None) -> tuple[NDArray[np.int64], ...]:
@@ -160,9 +160,9 @@ def half_edges(nodes: Nodes, by_column: Small, wanted: NDArray[np.bool_]) -> tup
 def walked(following: Small, begins: Small) -> tuple[Small, Whole]:
     """The half-edges ring after ring, and where each ring starts, with the end of the last. Uses up `following`."""
     path = np.empty(int(np.count_nonzero(following >= 0)), np.int32)
-    ahead, out = memoryview(following), memoryview(path)
+    ahead, out = following.data, path.data
     starts, at = [0], 0
-    for first in memoryview(begins):
+    for first in begins.data:
         here, after = first, ahead[first]
         while after >= 0:
             out[at] = here

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -24,9 +24,12 @@ from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import Refusal, read_bytes, shown, writing_whole
 from pixelwise.images.input_image import InputImage
+from pixelwise.maps.grid import Grid
+from pixelwise.maps.map_polygons import PolygonOptions
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut, is_large, is_large_tiff
 from pixelwise.prediction.load_model import Model
-from pixelwise.prediction.outputs import DEFAULT, LARGE_OUTPUTS, OUTPUTS, WholeImage
+from pixelwise.prediction.map_outputs import map_files, place_of
+from pixelwise.prediction.outputs import DEFAULT, LARGE_OUTPUTS, OUTPUTS, STATE, WholeImage
 from pixelwise.prediction.probability_maps import PROBABILITY_FILES, ProbabilityOptions
 from pixelwise.records import OnProgress, Prediction, Raster, no_progress
 
@@ -53,6 +56,7 @@ class LabelOptions:
     tta: str = ""  # TTA variants to average, as `tta.variants_of` reads them; "": none
     tiles: Tiles = Tiles()  # noqa: RUF009 (frozen) – how large images are cut
     probabilities: ProbabilityOptions = ProbabilityOptions()  # noqa: RUF009 (frozen)
+    polygons: PolygonOptions = PolygonOptions()  # noqa: RUF009 (frozen) – in map coordinates
 
     def is_cut(self, size: tuple[int, int], metadata: Metadata) -> bool:
         """Whether an image of this size (H, W) is labelled and written piece by piece.
@@ -133,7 +137,7 @@ def label_into(
         decode_ms = (time.perf_counter() - start) * 1e3
         if options.is_cut(size, model.metadata):
             with turn:
-                return record | label_tiles_of(model, job, options, image_HWN, tile_progress)
+                return record | label_tiles_of(model, job, options, image_HWN, tile_progress, record["notes"])
         with turn:
             start = time.perf_counter()
             by_rows = None
@@ -142,9 +146,10 @@ def label_into(
             else:
                 prediction, by_rows = model.predict_by_rows(image_HWN, tta=options.tta)
         labelled = time.perf_counter()
-        name = name_of_image(job)
-        whole = WholeImage(image_HWN, prediction, name, bands, job.image, by_rows, options.probabilities)
-        write_results(job, options.save, whole)
+        grid, lost = place_of(job.image, options.save)
+        record["notes"] += lost
+        files, name = files_of(job, options, grid), name_of_image(job)
+        write_results(files, WholeImage(image_HWN, prediction, name, bands, job.image, by_rows, options.probabilities))
     ended = time.perf_counter()
     return record | {
         "width": image_HWN.shape[1],
@@ -156,7 +161,7 @@ def label_into(
             "write": round((ended - labelled) * 1e3, 3),
             "all": round((ended - began) * 1e3, 3),
         },
-        "saved": [as_text(os.path.relpath(path, job.out)) for path in paths_of(job, options.save)],
+        "saved": [as_text(os.path.relpath(file.path, job.out)) for file in files],
     }
 
 
@@ -179,9 +184,16 @@ def error_message(image: Path, error: Exception) -> str:
 
 
 def label_tiles_of(
-    model: Model, job: Job, options: LabelOptions, image_HWN: Raster | None, progress: OnProgress
+    model: Model,
+    job: Job,
+    options: LabelOptions,
+    image_HWN: Raster | None,
+    progress: OnProgress,
+    notes: Sequence[dict[str, str]] = (),
 ) -> Record:
     """Label an image tile by tile: pixels, or None for a TIFF, read as it is labelled. Returns its part of the record.
+
+    `notes`: of the pixels; those of a TIFF are found as it is read.
 
     Raises:
         ImageError: it cannot be read or cut, or an option does not work with tiles.
@@ -202,15 +214,15 @@ def label_tiles_of(
             "Leave out --tta."
         )
     base = job.out / job.name
-    results = {
-        key: path for key, path in zip(options.save, paths_of(job, options.save), strict=True) if key != "overlay"
-    }
-    if image_HWN is None and "labels" in results:
-        results["labels"] = with_ending(base, ".tif")  # which can be georeferenced
-    if os.path.realpath(job.image) in map(os.path.realpath, results.values()):
-        raise ImageError(f"{shown(job.image)}: its labels would overwrite it. Choose another folder for --out.")
+    grid, lost = place_of(job.image, options.save)
+    files = [file for file in files_of(job, options, grid) if file.key != "overlay"]
+    results = {file.key: file.path for file in files}
+    writers = {file.key: file.parts for file in files if file.on_map}
+    if image_HWN is None and results.keys() - writers.keys() >= {"labels"}:
+        results["labels"] = with_ending(base, ".tif")  # with the image's tags, whatever they say
+    refuse_overwriting(job.image, results.values())
     image = open_rows(job.image, model.metadata.bands) if image_HWN is None else ArrayImage(image_HWN, job.image)
-    written = LargeResults(base, results, name_of_image(job), options.probabilities)
+    written = LargeResults(base, results, name_of_image(job), options.probabilities, writers)
     facts = label_large(model.engine, job.image, image, written, options.tiles, progress=progress)
     saved = [*results.values(), with_ending(base, ".overlay.png"), with_ending(base, ".json")]
     return {
@@ -220,8 +232,14 @@ def label_tiles_of(
         "milliseconds": {"all": round(facts["seconds"] * 1e3, 3)},
         "tiles": facts["tiles"],
         "saved": [as_text(os.path.relpath(path, job.out)) for path in saved],
-        **({"notes": notes_of(image.dropped)} if image_HWN is None else {}),
+        "notes": [*(notes_of(image.dropped) if image_HWN is None else notes), *lost],
     }
+
+
+def refuse_overwriting(image: Path, results: Iterable[Path]) -> None:
+    """Raise ImageError if a result would be written over the image."""
+    if os.path.realpath(image) in map(os.path.realpath, results):
+        raise ImageError(f"{shown(image)}: its labels would overwrite it. Choose another folder for --out.")
 
 
 def rounded(shares: dict[str, float]) -> dict[str, float]:
@@ -278,11 +296,39 @@ def paths_of(job: Job, save: Sequence[str]) -> list[Path]:
     return [job.out / OUTPUTS[key].folder / (job.name + OUTPUTS[key].ending) for key in save]
 
 
-def write_results(job: Job, save: Sequence[str], whole: WholeImage) -> None:
-    """Write all files or none: if one cannot be written, those that were new are removed. Raises OutputError."""
+class ResultFile(NamedTuple):
+    """One file of an image's results."""
+
+    key: str  # of OUTPUTS, or for a file beside one of those, its name
+    path: Path
+    parts: Callable[[Any], Iterable[bytes]]  # of a WholeImage, or on a map of any LabelSource
+    on_map: bool
+
+
+def files_of(job: Job, options: LabelOptions, grid: Grid | None) -> list[ResultFile]:
+    """The files of an image's results. `grid`: its place on the earth, if it has one."""
+    placed = [] if grid is None else map_files(options.save, grid, options.polygons, job.out / STATE)
+    on_map = [ResultFile(one.key, job.out / (job.name + one.ending), one.parts, on_map=True) for one in placed]
+    others = [key for key in options.save if key not in {one.key for one in placed}]
+    plain = [
+        ResultFile(key, path, OUTPUTS[key].parts, on_map=False)
+        for key, path in zip(others, paths_of(job, others), strict=True)
+    ]
+    return on_map + plain
+
+
+def write_results(files: Sequence[ResultFile], whole: WholeImage) -> None:
+    """Write all files or none: if one cannot be written, those that were new are removed.
+
+    Raises:
+        ImageError: one would overwrite the image, or cannot be made of it.
+        OutputError: one cannot be written.
+    """
     written: list[Path] = []
+    if whole.path is not None:
+        refuse_overwriting(whole.path, (file.path for file in files))
     try:
-        for key, path in zip(save, paths_of(job, save), strict=True):
+        for _, path, parts, _ in files:
             is_new = not os.path.lexists(path)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -290,7 +336,7 @@ def write_results(job: Job, save: Sequence[str], whole: WholeImage) -> None:
                 reason = f"cannot be created ({error.strerror}). Choose another folder."
                 raise OutputError(f"{shown(path.parent)}: {reason}") from error
             with writing_whole(path) as file:
-                file.writelines(OUTPUTS[key].parts(whole))
+                file.writelines(parts(whole))
             if is_new:
                 written.append(path)
     except BaseException:

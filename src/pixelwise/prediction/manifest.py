@@ -20,6 +20,7 @@ from typing import IO, Any
 from pixelwise.errors import ImageError, OutputError, UsageError
 from pixelwise.images.files import Refusal, read_bytes, shown, utf8, write_whole, writing_whole
 from pixelwise.locks import hold, release
+from pixelwise.maps.map_polygons import PolygonOptions
 from pixelwise.prediction.label_file import Job, LabelOptions, Record
 from pixelwise.prediction.outputs import STATE
 from pixelwise.prediction.probability_maps import PROBABILITY_FILES
@@ -36,6 +37,8 @@ def settings_of(model_digest: str, classes: list[dict[str, Any]], options: Label
     settings = {"version": VERSION, "model": model_digest, "classes": classes, **asdict(options)}
     if PROBABILITY_FILES.keys().isdisjoint(options.save):
         del settings["probabilities"]  # which an earlier version did not write
+    if options.polygons == PolygonOptions():  # as folders have it that were written before there were such options
+        del settings["polygons"]
     return dict(json.loads(json.dumps(settings)))
 
 

@@ -21,8 +21,9 @@ import numpy as np
 from pixelwise.datasets.formats.coco_writer import coco_piece
 from pixelwise.datasets.formats.geojson import collection_parts, features_of
 from pixelwise.datasets.formats.labelme import labelme_text
-from pixelwise.errors import UsageError
+from pixelwise.errors import ImageError, UsageError
 from pixelwise.images.false_colour import false_colour
+from pixelwise.images.files import shown
 from pixelwise.images.png_writer import png_parts
 from pixelwise.prediction.confidence_maps import (
     Confidence,
@@ -201,6 +202,14 @@ def probabilities_of_whole(key: str, whole: WholeImage) -> Iterator[bytes]:
     return probability_file(key, whole.probabilities_of, labels_HW, whole.classes, options, whole.path)
 
 
+def not_on_a_map(source: LabelSource) -> Iterator[bytes]:
+    """Raises ImageError: a GeoPackage holds map coordinates, and this image has none."""
+    raise ImageError(
+        f"{shown(source.name)}: its file does not say where on the earth it lies, which a GeoPackage needs. Save "
+        "geojson, whose polygons are then in pixels, or give the file a place: gdal_translate -a_srs CRS -a_ullr …"
+    )
+
+
 # In the order in which they are written.
 OUTPUTS: dict[str, Output] = {
     "labels": Output(".png", palette_png),  # class ids as a palette PNG, in the classes' colours
@@ -209,7 +218,8 @@ OUTPUTS: dict[str, Output] = {
     "numpy": Output(".npy", numpy_file),
     "coco": Output(".jsonl", coco_lines, f"{STATE}/coco"),  # run lengths, joined in predictions.coco.json
     "labelme": Output(".json", labelme_file),
-    "geojson": Output(".geojson", geojson_file),  # polygons in pixels
+    "geojson": Output(".geojson", geojson_file),  # polygons in pixels, or in WGS 84: see `map_outputs`
+    "geopackage": Output(".gpkg", not_on_a_map),  # polygons in map coordinates: see `map_outputs`
     "confidence": Output(".confidence.png", confidence_png),  # of the most probable class, 16 bits: 0–65535
     "entropy": Output(".entropy.png", entropy_png),  # 16 bits: 0 certain, 65535 all classes equally likely
     # Of every class at every pixel.
@@ -225,11 +235,12 @@ LARGE_OUTPUTS: dict[str, Callable[[LabelSource], Iterator[bytes]]] = {
     "numpy": numpy_file,
     "coco": coco_lines,
     "geojson": geojson_file,
+    "geopackage": not_on_a_map,
     "confidence": confidence_png,
     "entropy": entropy_png,
 }
 # Outputs that read `LabelSource.confidence` or `entropy`, which a large image must compute while it is labelled.
-NEEDS_CONFIDENCE = frozenset({"confidence"})
+NEEDS_CONFIDENCE = frozenset({"geopackage", "confidence"})
 NEEDS_ENTROPY = frozenset({"entropy"})
 DEFAULT = ("labels",)
 

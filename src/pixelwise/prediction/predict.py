@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import CHANNELS, DEPTH, LEFT_OVER, PAGES
 from pixelwise.images.files import shown
 from pixelwise.images.no_data import labels_with_data
+from pixelwise.maps.map_polygons import checked_options
 from pixelwise.prediction.cluster import label_on_cluster
 from pixelwise.prediction.engines.engine import AUTO, usable_cores
 from pixelwise.prediction.find_images import (
@@ -42,7 +43,9 @@ from pixelwise.prediction.label_file import Job, Label, LabelOptions, Record, fa
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut
 from pixelwise.prediction.load_model import Model, find_bundle, opened
 from pixelwise.prediction.manifest import FILE_NAME, Manifest, open_manifest, settings_of
+from pixelwise.prediction.map_outputs import PLACE, check_map_options
 from pixelwise.prediction.outputs import DEFAULT, chosen
+from pixelwise.prediction.pixel_budget import PixelBudget
 from pixelwise.prediction.probability_maps import ProbabilityOptions
 from pixelwise.prediction.stages import Stages
 from pixelwise.prediction.tta import variants_of
@@ -58,6 +61,7 @@ UNUSED = {
     PAGES: "more than one page or frame, of which the first is labelled",
     DEPTH: "more than 8 bits, reduced to 8",
     LEFT_OVER: "extra bytes after the pixels, so that the image may be damaged",
+    PLACE: "a place on the earth that the results do not have",
 }
 LISTED_FAILURES = 20  # in a summary; all are in the manifest
 
@@ -139,6 +143,8 @@ def predict(
     cluster: str | None = None,
     tell: Listener = nobody,
     tiles: Tiles = Tiles(),  # noqa: B008 (frozen)
+    crs: str = "",
+    simplify_px: float = 0.0,
     progress: OnProgress = no_progress,
     tile_progress: OnProgress = no_progress,
 ) -> Summary:
@@ -151,8 +157,10 @@ def predict(
         images: files, folders and globs. Folders are searched recursively, and `out` mirrors their sub-folders. A model
             of other bands than RGB also takes NumPy arrays (.npy). Pixels without data in any band become void.
         out: folder for the results, created if it does not exist.
-        save: outputs: "labels", "index", "overlay", "numpy", "coco", "labelme", "geojson", "confidence", "entropy",
-            "probabilities" (TIFF), "probabilities-npz", "probabilities-zarr".
+        save: outputs: "labels", "index", "overlay", "numpy", "coco", "labelme", "geojson", "geopackage", "confidence",
+            "entropy", "probabilities" (TIFF), "probabilities-npz", "probabilities-zarr". Of an image that says where on
+            the earth it lies, labels are a GeoTIFF on its grid, GeoJSON is in WGS 84, and a style for QGIS lies beside
+            them.
         probability_type: of saved probabilities: "float16", or "uint8", in which 0–254 are 0–1 and 255 is no data.
         probability_classes: names of the classes whose probabilities are saved, in this order. (): all.
         tta: test-time augmentation, as `Model.predict` takes it. "": none.
@@ -166,6 +174,8 @@ def predict(
             that each can be timed; the labels are the same.
         tiles: how large images are tiled. Default: images over 32 megapixels, in tiles that suit the model. Tiled TIFFs
             give NAME.tif, NAME.overlay.png and NAME.json.
+        crs: coordinate reference system of GeoPackages, such as "EPSG:4326". "": the image's own.
+        simplify_px: simplify polygons on a map by about so many pixels, without gaps between neighbours. 0: not.
         progress: called with (images done, total).
         tile_progress: called with (tiles done, total) of a tiled image, from another thread.
 
@@ -174,8 +184,10 @@ def predict(
 
     Raises:
         UsageError: no such file, no images, images with equal names, results that would overwrite an image, unknown
-            `save`, `tta` or classes, or an earlier run in `out` with another model or options. Nothing was written.
-        MissingExtraError: "probabilities-zarr" without the extra `zarr`.
+            `save`, `tta`, `crs` or classes, or an earlier run in `out` with another model or options. Nothing was
+            written.
+        MissingExtraError: "probabilities-zarr" without the extra `zarr`; a GeoPackage, `crs` or `simplify_px` without
+            the extra `geo`.
         BundleError: the model is corrupt or cannot be run. Nothing was written.
         OutputError: `out` cannot be written, or another process writes there. Earlier results are complete.
         ImageError: with `strict`, an image that cannot be labelled.
@@ -189,7 +201,8 @@ def predict(
     """
     out, paths = Path(out), [Path(image) for image in images]
     probabilities = ProbabilityOptions(probability_type, tuple(probability_classes))
-    options = LabelOptions(chosen(save), tta, tiles, probabilities)
+    options = LabelOptions(chosen(save), tta, tiles, probabilities, checked_options(crs, simplify_px))
+    check_map_options(options.save, options.polygons)
     check_options(tta, with_flow=tell is not nobody, on_cluster=cluster is not None)
     bundle = model.engine.bundle if isinstance(model, Model) else read_bundle(find_bundle(model))
     probabilities.check(options.save, bundle.metadata.classes.names)
@@ -345,28 +358,6 @@ def networks_at_once(model: Model) -> int:
     """How many networks run at a time: together they use every core once."""
     cores = usable_cores()
     return max(cores // (model.engine.threads or cores), 1)
-
-
-class PixelBudget:
-    """Limits how many pixels are in memory: large images are labelled one by one, small ones in parallel."""
-
-    def __init__(self, pixels: int) -> None:
-        self.free = self.all = pixels
-        self.changed = threading.Condition()
-
-    @contextmanager
-    def hold(self, pixels: int) -> Iterator[None]:
-        """Wait until so many pixels are free. An image larger than the budget takes all of it."""
-        pixels = min(pixels, self.all)
-        with self.changed:
-            self.changed.wait_for(lambda: self.free >= pixels)
-            self.free -= pixels
-        try:
-            yield
-        finally:
-            with self.changed:
-                self.free += pixels
-                self.changed.notify_all()
 
 
 def staged(model: Model, tell: Listener) -> Callable[[Job], Label]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,8 @@ from pixelwise.prediction.probability_maps import PROBABILITY_FILES, Probability
 from pixelwise.prediction.squares import SQUARE_PX
 from pixelwise.records import VOID, Bands, Labels, OnProgress, Pixels, Raster, no_progress
 
+Writers = Mapping[str, Callable[[StoredLabels], Iterable[bytes]]]
+
 MAX_ROW_BYTES = 2 << 30  # for the pixels of two rows of tiles
 MAX_PNG_SIDE_PX = 1_000_000  # libpng refuses more, and so do most readers
 
@@ -48,6 +51,7 @@ class LargeResults(NamedTuple):
     files: Mapping[str, Path]  # key of LARGE_OUTPUTS or PROBABILITY_FILES → file; labels in a .tif become a TIFF
     name: str = ""  # the image's name in COCO and GeoJSON; "": the file's name
     probabilities: ProbabilityOptions = ProbabilityOptions()
+    writers: Writers = MappingProxyType({})  # of files on a map, in place of LARGE_OUTPUTS
 
 
 def label_large(
@@ -78,7 +82,7 @@ def label_large(
     began, size, base = time.perf_counter(), (image.height, image.width), results.base
     classes, digest = engine.bundle.metadata.classes, engine.bundle.digest
     with closing(image):
-        layers = layers_for(results.files, results.probabilities, classes.names)
+        layers = layers_for([*results.files, *needed_by(results.writers)], results.probabilities, classes.names)
         plan, reason = plan_tiles(engine, path, image, tiles, layers)
         refuse_long_png(path, size, results.files)
         cut = {
@@ -92,7 +96,9 @@ def label_large(
             if resumed_at < image.height:
                 label_rows(engine, image, plan, store, progress)
             name = results.name or path.name
-            write_results(StoredLabels(store, classes, name, image.place, image.resolution), results.files)
+            write_results(
+                StoredLabels(store, classes, name, image.place, image.resolution), results.files, results.writers
+            )
             small, small_labels = store.preview()
             write_whole(with_ending(base, ".overlay.png"), encode_overlay(overlay(small, small_labels, classes)))
             counts = store.counts()
@@ -113,6 +119,11 @@ def label_large(
             write_whole(with_ending(base, ".json"), utf8(json.dumps(facts, ensure_ascii=False, indent=2) + "\n"))
             store.remove()
     return facts
+
+
+def needed_by(writers: Writers) -> list[str]:
+    """Polygons on a map have a mean confidence; those in pixels have none."""
+    return ["confidence"] if "geojson" in writers else []
 
 
 def with_ending(base: Path, suffix: str) -> Path:
@@ -185,13 +196,15 @@ def label_rows(engine: Engine, image: RowsOfImage, plan: Tiling, store: LabelSto
         blended.forget(store.rows_done)
 
 
-def write_results(source: StoredLabels, results: Mapping[str, Path]) -> None:
+def write_results(source: StoredLabels, results: Mapping[str, Path], writers: Writers) -> None:
     """Write every result, each whole or not at all. Raises OutputError."""
     for key, result in results.items():
         try:
             result.parent.mkdir(parents=True, exist_ok=True)
             with writing_whole(result) as file:
-                if key in PROBABILITY_FILES:
+                if key in writers:
+                    file.writelines(writers[key](source))
+                elif key in PROBABILITY_FILES:
                     PROBABILITY_FILES[key](source.probability_maps(), file)
                 elif result.suffix == ".tif":
                     write_tiff(source, file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 from pixelwise.prediction.confidence_maps import FULL, Confidence
 from pixelwise.prediction.large.label_store import LabelStore
 from pixelwise.prediction.large.layers import CONFIDENCE, ENTROPY
+from pixelwise.prediction.outputs import LabelSource
 from pixelwise.prediction.probability_maps import CLASSIC_BYTES, ProbabilityMaps
-from pixelwise.prediction.squares import SQUARE_PX
+from pixelwise.prediction.squares import SQUARE_PX, deflated_square
 from pixelwise.records import VOID, ClassList, Labels
 
 NODATA = 42113  # GDAL's tag for pixels without a value
@@ -55,25 +56,60 @@ class StoredLabels(NamedTuple):
 
         return ProbabilityMaps(self.size, names, layers[0].dtype, square, total, self.place, self.resolution)
 
+    @property
+    def tiff_bytes(self) -> int:
+        """Of its squares and their places in a TIFF."""
+        return self.store.bytes_of() + 16 * len(self.store.records) * (self.store.columns + 1)
+
+    def squares(self) -> Iterator[bytes]:
+        """As `LabelStore.squares`."""
+        return self.store.squares()
+
     def share(self, name: str, rows: slice, columns: slice) -> Confidence:
         (layer,) = (layer for layer in self.store.layers if layer.name == name)
         return self.store.values(layer, rows, columns).astype(np.float32) / np.float32(FULL)
 
 
-def write_tiff(source: StoredLabels, file: IO[bytes]) -> None:
+class PlacedLabels(NamedTuple):
+    """Labels in memory, as a TIFF with the georeference of the image's file."""
+
+    source: LabelSource
+    place: Mapping[int, tuple[int, int, Any]]
+    resolution: Any
+
+    @property
+    def classes(self) -> ClassList:
+        return self.source.classes
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.source.size
+
+    @property
+    def tiff_bytes(self) -> int:
+        """More than it takes: its pixels."""
+        return self.size[0] * self.size[1]
+
+    def squares(self) -> Iterator[bytes]:
+        height, width = self.size
+        for top in range(0, height, SQUARE_PX):
+            for left in range(0, width, SQUARE_PX):
+                rows, columns = slice(top, min(top + SQUARE_PX, height)), slice(left, min(left + SQUARE_PX, width))
+                yield deflated_square(self.source.labels(rows, columns), VOID)
+
+
+def write_tiff(source: StoredLabels | PlacedLabels, file: IO[bytes]) -> None:
     """A tiled, compressed palette TIFF with the image's georeference; a BigTIFF if it is too large for a TIFF."""
     import tifffile
 
-    store = source.store
     options: dict[str, Any] = {"extratags": [(code, *value, True) for code, value in source.place.items()]}
     options["extratags"].append((NODATA, 2, 0, str(VOID), True))
     if source.resolution is not None:
         options |= {"resolution": source.resolution[:2], "resolutionunit": source.resolution[2]}
-    total = store.bytes_of() + 16 * len(store.records) * (store.columns + 1)
-    with tifffile.TiffWriter(file, bigtiff=total > CLASSIC_BYTES) as writer:
+    with tifffile.TiffWriter(file, bigtiff=source.tiff_bytes > CLASSIC_BYTES) as writer:
         writer.write(
-            store.squares(),
-            shape=store.size,
+            source.squares(),
+            shape=source.size,
             dtype=np.uint8,
             tile=(SQUARE_PX, SQUARE_PX),
             compression="deflate",
