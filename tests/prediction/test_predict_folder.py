@@ -24,7 +24,8 @@ from pixelwise.prediction.label_file import Job, LabelOptions, label_file
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.outputs import STATE
 from pixelwise.prediction.overlay import boundaries, overlay
-from pixelwise.prediction.predict import PixelBudget, predict
+from pixelwise.prediction.pixel_budget import PixelBudget
+from pixelwise.prediction.predict import predict
 from pixelwise.trace_events import Event
 
 
