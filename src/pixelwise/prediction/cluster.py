@@ -93,8 +93,9 @@ def label_on_cluster(
         try:
             while True:
                 while job is not None and len(running) < slots:
-                    image = Path(os.path.abspath(job.image))  # noqa: PTH100 – a link keeps the name that was given
-                    running[label.remote(setup, Job(image, out, job.name), options)] = job
+                    # abspath, not resolve: a link keeps the name that was given
+                    image, *channels = (Path(os.path.abspath(one)) for one in (job.image, *job.channels))  # noqa: PTH100
+                    running[label.remote(setup, Job(image, out, job.name, tuple(channels)), options)] = job
                     job = next(jobs, None)
                 if not running:
                     return

@@ -21,6 +21,7 @@ import numpy as np
 from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES, NUMPY_SUFFIX
 from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
+from pixelwise.prediction.channel_groups import channels_of
 from pixelwise.prediction.label_file import Job, paths_of
 from pixelwise.records import RGB, Bands
 
@@ -43,6 +44,7 @@ class FoundImage(NamedTuple):
     image: Path
     name: str  # below the folder that was named, without suffix
     source: str  # its path with links to folders resolved, so that an image named twice is recognised
+    channels: tuple[Path, ...] = ()  # the file of each band, where these are several; `image` is the first
 
 
 class Survey(NamedTuple):
@@ -53,7 +55,7 @@ class Survey(NamedTuple):
     crowded: frozenset[int] = frozenset()  # hashes of sources whose results keep the image's suffix
     clashing: Mapping[int, Path] = MappingProxyType({})  # hash of a source → another image with the same results
     passed_over: Mapping[str, int] = MappingProxyType({})  # other files, by suffix
-    suffixes: tuple[str, ...] = IMAGE_SUFFIXES  # of images
+    bands: Bands = RGB  # that the model takes
 
 
 def ignored(_folder: Path, _reason: str) -> None:
@@ -65,10 +67,8 @@ def suffixes_for(bands: Bands) -> tuple[str, ...]:
     return IMAGE_SUFFIXES if bands == RGB else (*IMAGE_SUFFIXES, NUMPY_SUFFIX)
 
 
-def survey(
-    images: Sequence[Path], out: Path, save: Sequence[str], suffixes: tuple[str, ...] = IMAGE_SUFFIXES
-) -> Survey:
-    """Count the images and find names that clash. `suffixes`: of images in folders.
+def survey(images: Sequence[Path], out: Path, save: Sequence[str], bands: Bands = RGB) -> Survey:
+    """Count the images and find names that clash. `bands`: that the model takes.
 
     Raises:
         UsageError: nothing was named or found; no such file; results that would overwrite an image; every image shares
@@ -91,23 +91,23 @@ def survey(
         # Hashes, not paths: eight bytes each. Where two are equal, the paths are compared.
         sources, results = array("q"), array("q")
         passed_over.clear()
-        for found in find(images, out, passed_over=passed_over, suffixes=suffixes):
+        for found in find(images, out, passed_over=passed_over, bands=bands):
             sources.append(hash(found.source))
             results.extend(hash(str(path)) for path in paths_of(job_of(found, at, crowded), save))
         if not sources:
-            raise UsageError(no_images(images, passed_over, suffixes))
+            raise UsageError(no_images(images, passed_over, suffixes_for(bands)))
         repeated = frozenset(more_than_once(sources))
         alike = more_than_once(results) | set(np.intersect1d(as_numbers(sources), as_numbers(results)).tolist())
         if not alike:
-            return Survey(len(np.unique(as_numbers(sources))), repeated, crowded, {}, passed_over, suffixes)
-        clashes = clashes_of(images, out, at, save, repeated, crowded, alike, suffixes)
+            return Survey(len(np.unique(as_numbers(sources))), repeated, crowded, {}, passed_over, bands)
+        clashes = clashes_of(images, out, at, save, repeated, crowded, alike, bands)
         more = crowded | clashes.keys()
         if more == crowded:  # suffixes do not distinguish them
             total = len(np.unique(as_numbers(sources)))
             if len(clashes) == total:
                 refuse_clashes(clashes)
             others = {key: other for key, (_, other) in clashes.items()}
-            return Survey(total, repeated, crowded, others, passed_over, suffixes)
+            return Survey(total, repeated, crowded, others, passed_over, bands)
         crowded = more
 
 
@@ -127,7 +127,7 @@ def other_files(passed_over: Mapping[str, int]) -> str:
 def job_of(found: FoundImage, out: Path, crowded: frozenset[int]) -> Job:
     """Where an image's results go. `crowded`: from `survey`."""
     keeps = crowded and hash(found.source) in crowded
-    return Job(found.image, out, found.name + found.image.suffix if keeps else found.name)
+    return Job(found.image, out, found.name + found.image.suffix if keeps else found.name, found.channels)
 
 
 def jobs_of(images: Sequence[Path], out: Path, found: Survey, unlisted: Unlisted, clashes: Clash) -> Iterator[Job]:
@@ -136,7 +136,7 @@ def jobs_of(images: Sequence[Path], out: Path, found: Survey, unlisted: Unlisted
     Args:
         found: from `survey`.
     """
-    for one in each_once(find(images, out, unlisted, suffixes=found.suffixes), found.repeated):
+    for one in each_once(find(images, out, unlisted, bands=found.bands), found.repeated):
         job = job_of(one, out, found.crowded)
         other = found.clashing.get(hash(one.source)) if found.clashing else None
         if other is None:
@@ -150,9 +150,36 @@ def find(
     out: Path,
     unlisted: Unlisted = ignored,
     passed_over: Counter[str] | None = None,
-    suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
+    bands: Bands = RGB,
 ) -> Iterator[FoundImage]:
-    """All images, as often as they are named. `passed_over`: counts other files by suffix."""
+    """All images, as often as they are named; one of several files, as often as it has files.
+
+    Args:
+        passed_over: counts other files by suffix.
+    """
+    for one in find_files(images, out, unlisted, passed_over, suffixes_for(bands)):
+        yield with_channels(one, bands)
+
+
+def with_channels(found: FoundImage, bands: Bands) -> FoundImage:
+    """The image that a file holds one channel of; the file itself where it stands alone."""
+    group = channels_of(found.image, bands) if bands != RGB else None
+    if group is None:
+        return found
+    stem, files = group
+    root = found.image.parents[len(Path(found.name).parts) - 1]
+    name = str(stem.relative_to(root)) if root in stem.parents else stem.name
+    return FoundImage(files[0], name, os.path.realpath(files[0].parent) + os.sep + files[0].name, files)
+
+
+def find_files(
+    images: Sequence[Path],
+    out: Path,
+    unlisted: Unlisted,
+    passed_over: Counter[str] | None,
+    suffixes: tuple[str, ...],
+) -> Iterator[FoundImage]:
+    """All image files, as often as they are named."""
     for path in images:
         if path.is_dir():
             yield from images_of_folder(path, path, out, unlisted, passed_over, suffixes)
@@ -303,7 +330,7 @@ def clashes_of(
     repeated: frozenset[int],
     crowded: frozenset[int],
     alike: set[int],
-    suffixes: tuple[str, ...],
+    bands: Bands,
 ) -> dict[int, tuple[Path, Path]]:
     """Images that would write the same file: hash of the source → the image, and another one.
 
@@ -312,7 +339,7 @@ def clashes_of(
     """
     writers: defaultdict[str, list[FoundImage]] = defaultdict(list)
     sources: dict[str, Path] = {}
-    for found in each_once(find(images, out, suffixes=suffixes), repeated):
+    for found in each_once(find(images, out, bands=bands), repeated):
         if hash(found.source) in alike:
             sources[found.source] = found.image
         for path in paths_of(job_of(found, at, crowded), save):

@@ -22,10 +22,11 @@ from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import BundleError, ImageError, OutputError, UsageError
 from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import DroppedContent
-from pixelwise.images.files import Refusal, read_bytes, shown, writing_whole
+from pixelwise.images.files import Refusal, shown, writing_whole
 from pixelwise.images.input_image import InputImage
 from pixelwise.maps.grid import Grid
 from pixelwise.maps.map_polygons import PolygonOptions
+from pixelwise.prediction.channel_groups import source_bytes, source_stat
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut, is_large, is_large_tiff
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.map_outputs import map_files, place_of
@@ -46,6 +47,7 @@ class Job(NamedTuple):
     image: Path
     out: Path
     name: str  # the image's path below the folder that was named, without suffix: "day 2/frame.0001"
+    channels: tuple[Path, ...] = ()  # the file of each band, where these are several; `image` is the first
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,10 @@ def label_file(
         tile_progress: called with (tiles done, tiles in all) of an image that is cut.
 
     Returns:
-        file (absolute path), name, sha256, bytes and modified_ns of the image file; width, height; shares of the
-        classes, 0–1; milliseconds of decode, model, write, and of all including waiting; saved, the files below OUT;
-        notes, content of the file that is not used; error, or None. A path that is not UTF-8 is also in raw, as
-        hexadecimal bytes.
+        file (absolute path; with one file a channel, the first, and channels has all), name, sha256, bytes and
+        modified_ns of the image file; width, height; shares of the classes, 0–1; milliseconds of decode, model,
+        write, and of all including waiting; saved, the files below OUT; notes, content of the file that is not used;
+        error, or None. A path that is not UTF-8 is also in raw, as hexadecimal bytes.
 
     Raises:
         OutputError: results cannot be written. Nothing of this image is left.
@@ -120,13 +122,14 @@ def label_into(
 ) -> Record:
     """Label an image. `record` is filled as facts about the file become known; returns it with the results."""
     began, bands = time.perf_counter(), model.metadata.bands
-    modified_ns = modified_at(job.image)  # before it is read: a file that changes meanwhile has another time
-    if is_large_tiff(job.image, options.tiles, bands):
+    modified_ns = modified_at(job)  # before it is read: a file that changes meanwhile has another time
+    if not job.channels and is_large_tiff(job.image, options.tiles, bands):
         with room(MAX_PIXELS), turn:
             record |= {"sha256": digest_of(job.image), "bytes": job.image.stat().st_size, "modified_ns": modified_ns}
             return record | label_tiles_of(model, job, options, None, tile_progress)
-    data = read_bytes(job.image)
-    record |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "modified_ns": modified_ns}
+    data = source_bytes(job.image, job.channels)
+    stored = source_stat(job.image, job.channels)[0] if job.channels else len(data)
+    record |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": stored, "modified_ns": modified_ns}
     encoded = InputImage(data, bands, shown(job.image))
     size = encoded.height, encoded.width
     with room(encoded.stored_pixels):
@@ -274,6 +277,8 @@ def names_of(job: Job) -> Record:
     """The paths in a record. JSON holds text only, so bytes that are not UTF-8 are added as hexadecimal digits."""
     path = os.path.abspath(job.image)  # noqa: PTH100 – resolve() would follow a link and lose the name that was given
     names: Record = {"file": as_text(path), "name": as_text(job.name)}
+    if job.channels:
+        names["channels"] = [as_text(os.path.abspath(one)) for one in job.channels]  # noqa: PTH100
     if names["file"] != path:
         names["raw"] = {"file": os.fsencode(path).hex(), "name": os.fsencode(job.name).hex()}
     return names
@@ -284,9 +289,9 @@ def as_text(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def modified_at(path: Path) -> int | None:
+def modified_at(job: Job) -> int | None:
     try:
-        return path.stat().st_mtime_ns
+        return source_stat(job.image, job.channels)[1]
     except OSError:  # reported when it is read
         return None
 

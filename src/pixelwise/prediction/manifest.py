@@ -21,6 +21,7 @@ from pixelwise.errors import ImageError, OutputError, UsageError
 from pixelwise.images.files import Refusal, read_bytes, shown, utf8, write_whole, writing_whole
 from pixelwise.locks import hold, release
 from pixelwise.maps.map_polygons import PolygonOptions
+from pixelwise.prediction.channel_groups import source_digest, source_stat
 from pixelwise.prediction.label_file import Job, LabelOptions, Record
 from pixelwise.prediction.outputs import STATE
 from pixelwise.prediction.probability_maps import PROBABILITY_FILES
@@ -91,10 +92,9 @@ class Manifest:
             return False
         path = key_of(os.fsencode(absolute(job.image)))
         try:
-            status = job.image.stat()
-            if entry[: 2 * KEY_BYTES] == path + stamp(status.st_size, status.st_mtime_ns):
+            if entry[: 2 * KEY_BYTES] == path + stamp(*source_stat(job.image, job.channels)):
                 return True
-            same = entry[2 * KEY_BYTES :] == hashlib.sha256(read_bytes(job.image)).digest()
+            same = entry[2 * KEY_BYTES :] == source_digest(job.image, job.channels)
         except (OSError, Refusal):
             return False  # unreadable: reported when it is read
         if not same and entry[:KEY_BYTES] != path:

@@ -35,7 +35,6 @@ from pixelwise.prediction.find_images import (
     images_below,
     jobs_of,
     other_files,
-    suffixes_for,
     survey,
 )
 from pixelwise.prediction.joined_outputs import write_joined
@@ -206,7 +205,7 @@ def predict(
     check_options(tta, with_flow=tell is not nobody, on_cluster=cluster is not None)
     bundle = model.engine.bundle if isinstance(model, Model) else read_bundle(find_bundle(model))
     probabilities.check(options.save, bundle.metadata.classes.names)
-    found = survey(paths, out, options.save, suffixes_for(bundle.metadata.bands))
+    found = survey(paths, out, options.save, bundle.metadata.bands)
     if not isinstance(model, Model):
         one_core_each = found.total > FEW or cluster is not None
         model = opened(bundle, threads or (1 if one_core_each else None), engine)

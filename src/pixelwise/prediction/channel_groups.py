@@ -1,0 +1,64 @@
+"""Images with one file a channel, to label: which files belong to one image.
+
+    a_0000.tif, a_0001.tif     nnU-Net's numbers, as many as the model has bands
+    a_red.tif, a_nir.tif       names of the model's bands at the end
+    s1/red.tif, s1/nir.tif     a folder an image
+    red/a.tif, nir/a.tif       a folder a band
+
+Unlike in a dataset, the model says which channels there are: files are grouped where all of its bands are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from pixelwise.datasets.channel_files import ENDINGS, NUMBERS
+from pixelwise.datasets.stacked_files import stack_part, stacked_bytes
+from pixelwise.images.files import read_bytes
+from pixelwise.records import Bands
+
+
+def channels_of(image: Path, bands: Bands) -> tuple[Path, tuple[Path, ...]] | None:
+    """The image that a file is a channel of: its path without suffix, and the file of each band. None: alone."""
+    if len(bands) < 2:
+        return None
+    for stem, files in _readings(image, bands):
+        if image in files and all(file.is_file() for file in files):
+            return stem, files
+    return None
+
+
+def _readings(image: Path, bands: Bands) -> Iterator[tuple[Path, tuple[Path, ...]]]:
+    folder, ending = image.parent, image.suffix
+    numbers = tuple(f"{number:04}" for number in range(len(bands)))
+    for pattern in ENDINGS:
+        if found := pattern.match(image.stem):
+            kept = image.stem[: -len(found[2])]  # with the separator
+            names = numbers if NUMBERS.fullmatch(found[2]) else bands.names
+            more = folder / f"{kept}{len(bands):04}{ending}"
+            if names != numbers or not more.exists():
+                yield folder / found[1], tuple(folder / f"{kept}{name}{ending}" for name in names)
+    yield folder, tuple(folder / f"{name}{ending}" for name in bands.names)
+    above = folder.parent
+    yield above / image.stem, tuple(above / name / image.name for name in bands.names)
+
+
+def source_bytes(image: Path, channels: tuple[Path, ...]) -> bytes:
+    """An image's file; of several channels, one NumPy array [H, W, bands]. Raises Refusal."""
+    if not channels:
+        return read_bytes(image)
+    part = stack_part([(str(number), path) for number, path in enumerate(channels)])
+    return stacked_bytes(channels[0], part.partition(":")[2])
+
+
+def source_digest(image: Path, channels: tuple[Path, ...]) -> bytes:
+    """SHA-256 of what `source_bytes` gives. Raises Refusal."""
+    return hashlib.sha256(source_bytes(image, channels)).digest()
+
+
+def source_stat(image: Path, channels: tuple[Path, ...]) -> tuple[int, int]:
+    """(bytes, time of the last change in ns) of an image's files together. Raises OSError."""
+    stats = [path.stat() for path in channels or (image,)]
+    return sum(one.st_size for one in stats), max(one.st_mtime_ns for one in stats)
