@@ -20,8 +20,9 @@ demo: install
 page: install
 	$(BIN)/python hatch_build.py
 
-# Files of tests are shared out among as many processes as there are cores, four at most. One after the other: WORKERS=0.
-WORKERS ?= logical
+# Files of tests are shared out among processes: one more than there are cores, as many tests wait for a browser or a clock;
+# four at most. One after the other: WORKERS=0.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() + 1)")
 test: page
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --durations 20
 
