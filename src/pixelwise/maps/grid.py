@@ -70,9 +70,13 @@ class Grid:
     def to_pixels(self, points_N2: Points) -> Points:
         """(x, y) → (column, row)."""
         a, b, c, d, e, f = self.transform
-        x, y = points_N2[:, 0] - c, points_N2[:, 1] - f
-        whole = a * e - b * d
-        return np.stack([(e * x - b * y) / whole, (a * y - d * x) / whole], axis=1)
+        x, y = points_N2[:, 0], points_N2[:, 1]
+        if b == d == 0:  # both as GDAL's GDALInvGeoTransform, so that corners on a pixel's centre fall on one side
+            return np.stack([-c / a + x * (1 / a), -f / e + y * (1 / e)], axis=1)
+        part = 1 / (a * e - b * d)
+        columns = (b * f - c * e) * part + x * (e * part) + y * (-b * part)
+        rows = (-a * f + c * d) * part + x * (-d * part) + y * (a * part)
+        return np.stack([columns, rows], axis=1)
 
     def window(self, top: int, left: int, height: int, width: int) -> Grid:
         """The grid of a part of the image."""
