@@ -14,8 +14,8 @@ from pixelwise import __version__
 from pixelwise.scenes.render_scene import write_scenes
 
 COMMANDS = (
-    "demo", "train", "export", "check", "convert", "evaluate", "compare", "predict", "suggest", "accept", "label",
-    "trace", "serve",
+    "demo", "train", "export", "check", "convert", "chips", "evaluate", "compare", "predict", "suggest", "accept",
+    "label", "trace", "serve",
 )  # fmt: skip
 
 

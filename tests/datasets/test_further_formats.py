@@ -1018,7 +1018,10 @@ BOXES = b"filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,60,40,car,1,2,3
         (zarr, "2 Zarr arrays (OME-Zarr), such as cells.zarr, are not read"),
         (change, "train/A/ and train/B/ hold two images for each mask of train/label/ (change detection)"),
         (of_bytes("a.mha", b"x"), "1 MetaImage file, a.mha, is not read"),
-        (of_bytes("b.gpkg", b"SQLite format 3\0"), "1 map of shapes (GIS), b.gpkg, is not read. Draw the shapes"),
+        (
+            of_bytes("b.gpkg", b"SQLite format 3\0"),
+            "1 map of shapes (GIS), b.gpkg, is not read. Cut the map and the shapes",
+        ),
         (of_bytes("b.mbtiles", b"SQLite format 3\0"), "1 map of tiles"),
         (of_bytes("b.h5", b"\x89HDF"), "1 HDF5 file"),
         (of_bytes("volume", b"\x89HDF\r\n\x1a\n"), "1 HDF5 file, volume, is not read"),

@@ -14,13 +14,12 @@ rasterio = pytest.importorskip("rasterio", reason="needs the extra geo")
 pytest.importorskip("pyogrio", reason="needs the extra geo")
 shapely = pytest.importorskip("shapely", reason="needs the extra geo")
 
-from tests.maps.synthetic_maps import SIZE, UTM, Affine, blobs, write_raster, write_shapes  # noqa: E402
-
 from pixelwise.errors import DataError  # noqa: E402
 from pixelwise.maps.grid import grid_of  # noqa: E402
 from pixelwise.maps.rasterize import burn  # noqa: E402
 from pixelwise.maps.shapes_on_grid import overlaps_and_touches, to_grid, why_outside  # noqa: E402
 from pixelwise.maps.vectors import read_map_shapes  # noqa: E402
+from synthetic_maps import SIZE, UTM, Affine, blobs, write_raster, write_shapes  # noqa: E402
 
 needs_gdal = pytest.mark.skipif(shutil.which("gdal_rasterize") is None, reason="needs GDAL's tools (gdal-bin)")
 TURNED = UTM @ Affine.rotation(25) @ Affine.shear(8, 3)
@@ -69,7 +68,7 @@ def test_labels_in_another_crs_lie_where_gdal_places_them(tmp_path: Path, crs: s
     on_grid, shapes = placed(write_raster(tmp_path / "a.tif"), labels)
     assert shapes.classes == tuple("abcabc")
     for found, expected in zip(on_grid.polygons, here, strict=True):
-        columns, rows = ~UTM * shapely.get_coordinates(expected).T
+        columns, rows = ~UTM @ shapely.get_coordinates(expected).T
         back = shapely.get_coordinates(found)
         order = [int(np.argmin(np.hypot(columns - x, rows - y))) for x, y in back]  # a Shapefile turns its rings
         np.testing.assert_allclose(back, np.stack([columns, rows], 1)[order], atol=0.01)

@@ -3,7 +3,7 @@
 # In the order in which `pixelwise --help` lists the commands.
 from pixelwise.cli.shared_options import app  # isort: skip
 from pixelwise.cli import demo_command, plan_command, train_command, export_command  # isort: skip
-from pixelwise.cli import check_command, convert_command  # isort: skip
+from pixelwise.cli import check_command, convert_command, chips_command  # isort: skip
 from pixelwise.cli import evaluate_command, compare_command, suggest_command, accept_command  # isort: skip
 from pixelwise.cli import label_command  # isort: skip
 from pixelwise.cli import predict_command, trace_command, serve_command, models_command  # isort: skip
@@ -12,6 +12,7 @@ __all__ = [
     "accept_command",
     "app",
     "check_command",
+    "chips_command",
     "compare_command",
     "convert_command",
     "demo_command",

@@ -61,7 +61,7 @@ def read(path: Path) -> dict[Place, AnnotatedImage]:
     damaged = None
     if _on_earth(table, figures):
         what = "its coordinates are degrees or metres on the earth, not pixels of an image."
-        remedy = "Draw it into a mask with the image's own georeference (gdal_rasterize), and save that as PNG."
+        remedy = "Cut the map and these polygons into a dataset: pixelwise chips RASTER LABELS OUT"
         damaged = Refusal("geographic", what, remedy)
     return {0: AnnotatedImage(name, figures, damaged=damaged)}
 

@@ -46,7 +46,7 @@ def blobs(number: int, transform: Any = UTM, size: tuple[int, int] = SIZE, seed:
         else:
             one = shapely.Point(x, y).buffer(radius)
             one = one.difference(shapely.Point(x + 1, y).buffer(radius / 2)) if i % 3 == 1 else one
-        found.append(shapely.transform(one, lambda p: np.stack(transform * (p[:, 0], p[:, 1]), axis=1)))
+        found.append(shapely.transform(one, lambda p: np.stack(transform @ (p[:, 0], p[:, 1]), axis=1)))
     return found
 
 
