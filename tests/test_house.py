@@ -34,6 +34,7 @@ TORCH = "the parameters of torch.nn.functional.conv2d, which it stands in for"
 LONG_FUNCTIONS: dict[str, str] = {}
 MANY_PARAMETERS = {
     "cli/check_command.py: check": OPTIONS,
+    "cli/chips_command.py: chips": OPTIONS,
     "cli/compare_command.py: compare": OPTIONS,
     "cli/evaluate_command.py: evaluate": OPTIONS,
     "cli/label_command.py: label": OPTIONS,

@@ -1020,7 +1020,7 @@ BOXES = b"filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,60,40,car,1,2,3
         (of_bytes("a.mha", b"x"), "1 MetaImage file, a.mha, is not read"),
         (
             of_bytes("b.gpkg", b"SQLite format 3\0"),
-            "1 map of shapes (GIS), b.gpkg, is not read. Cut the map and the shapes",
+            "1 map of shapes (GIS), b.gpkg, is not read. Cut the map",
         ),
         (of_bytes("b.mbtiles", b"SQLite format 3\0"), "1 map of tiles"),
         (of_bytes("b.h5", b"\x89HDF"), "1 HDF5 file"),

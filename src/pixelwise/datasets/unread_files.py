@@ -20,8 +20,8 @@ TOLD = 4  # maximum sentences about tables and annotations
 RUNS = re.compile(r"(?:^|[,\"])\d+ \d+(?: \d+ \d+)*(?:[,\"\r]|$)", re.MULTILINE)
 SLICER = "Save them as .nii.gz (3D Slicer: File, Save) into imagesTr/ and, under the same names, labelsTr/."
 DRAW = (
-    "Cut the map and the shapes over it into a dataset: pixelwise chips RASTER SHAPES OUT. It reads GeoPackage, Shapefile "
-    "and GeoJSON; ogr2ogr converts others."
+    "Cut the map and the shapes over it into a dataset: pixelwise chips RASTER SHAPES OUT. It reads GeoPackage, "
+    "Shapefile and GeoJSON; ogr2ogr converts others."
 )
 AS_PNG = "Save the images and masks in them as PNG, one file each"
 FIJI = "Export them as TIFF or PNG, masks as PNG (Fiji with Bio-Formats, QuPath or the maker's program)."
