@@ -78,7 +78,7 @@ def _neighbours(boxes_N4: NDArray[np.float64], distance: float) -> NDArray[np.in
 
     boxes: Any = shapely.box(*boxes_N4.T)
     first, second = shapely.STRtree(boxes).query(boxes, predicate="dwithin", distance=distance)
-    return np.stack([first, second], axis=1)[first < second].astype(np.int64)
+    return np.asarray(np.stack([first, second], axis=1)[first < second], np.int64)
 
 
 def _orders(cells_B2: NDArray[np.int64], random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
