@@ -25,6 +25,7 @@ from pixelwise.prediction.squares import SQUARE_PX, inflated_square
 
 CLASSIC_BYTES = 2**32 - 2**25  # a larger TIFF becomes a BigTIFF
 STEPS = 254  # of a probability of 8 bits: 0–254 are 0–1
+FINEST = np.float32(4096)  # steps of one in 16 bits: the noise of finer ones would more than double the files
 NO_DATA_8 = 255  # of 8 bits, where the image has no data; of 16 bits it is NaN
 TYPES = {"float16": "<f2", "uint8": "|u1"}
 
@@ -108,7 +109,7 @@ def stored_values(probability_CRQ: Probabilities, is_void_RQ: NDArray[np.bool_],
         steps_CRQ = (probability_CRQ * STEPS + 0.5).astype(np.uint8)
         steps_CRQ[:, is_void_RQ] = NO_DATA_8
         return steps_CRQ
-    halves_CRQ = probability_CRQ.astype(np.float16)
+    halves_CRQ = (np.rint(probability_CRQ * FINEST) / FINEST).astype(np.float16)
     halves_CRQ[:, is_void_RQ] = np.nan
     return halves_CRQ
 
