@@ -109,7 +109,7 @@ def stored_values(probability_CRQ: Probabilities, is_void_RQ: NDArray[np.bool_],
         steps_CRQ = (probability_CRQ * STEPS + 0.5).astype(np.uint8)
         steps_CRQ[:, is_void_RQ] = NO_DATA_8
         return steps_CRQ
-    halves_CRQ = (np.rint(probability_CRQ * FINEST) / FINEST).astype(np.float16)
+    halves_CRQ: NDArray[np.float16] = (np.rint(probability_CRQ * FINEST) / FINEST).astype(np.float16)
     halves_CRQ[:, is_void_RQ] = np.nan
     return halves_CRQ
 
