@@ -11,9 +11,15 @@ rasterio_features = pytest.importorskip("rasterio.features")
 
 def regions_of(labels, kept, values=None, rows=7):
     """In strips of so many rows."""
+    (regions,) = parts_of(labels, kept, values, rows)
+    return regions
+
+
+def parts_of(labels, kept, values=None, rows=7, **options):
     tops = range(0, len(labels), rows)
     maps = None if values is None else [values[top : top + rows] for top in tops]
-    return region_rings([labels[top : top + rows] for top in tops], labels.shape, kept, maps)
+    strips = [labels[top : top + rows] for top in tops]
+    return list(region_rings(strips, labels.shape, kept, maps, **options))
 
 
 def polygons(regions):
@@ -62,6 +68,24 @@ def test_an_outer_ring_that_touches_itself_becomes_a_ring_and_a_hole():
     assert ring.is_valid
     assert len(ring.interiors) == 1
     assert ring.area == 7
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_regions_given_as_they_end_are_the_same(seed):
+    """Also those that go on across many strips, and their holes."""
+    rng = np.random.default_rng(seed)
+    labels = np.kron(rng.random((40, 12)) < 0.6, np.ones((2, 3))).astype(np.uint8)
+    values = rng.integers(0, 65536, labels.shape).astype(np.uint16)
+    whole = regions_of(labels, [0, 1], values)
+    parts = parts_of(labels, [0, 1], values, rows=3, at_once=10)
+    assert len(parts) > 3
+    assert sum(len(part) > 0 for part in parts) > 2
+
+    def facts(regions):
+        drawn = (shapely.normalize(one).wkb for one in polygons(regions))
+        return list(zip(drawn, regions.labels.tolist(), regions.pixels.tolist(), regions.sums.tolist(), strict=True))
+
+    assert sorted(fact for part in parts for fact in facts(part)) == sorted(facts(whole))
 
 
 def test_neighbours_share_every_corner():

@@ -12,15 +12,15 @@ Shapes: K polygons; N corners, each (x, y).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import MissingExtraError, UsageError
+from pixelwise.errors import ImageError, MissingExtraError, UsageError
 from pixelwise.maps.grid import Grid
 from pixelwise.maps.region_rings import RegionRings
 
@@ -32,6 +32,8 @@ TRUE_AREA = 0.005
 EQUAL_AREA = "EPSG:6933"  # cylindrical: edges along parallels and meridians stay straight
 FULL = 65535  # the value of confidence 1
 MOST_SIMPLIFIED_PX = 1000.0
+MOST_SIMPLIFIED = 10_000_000  # corners: some 6 GB
+Measure = Callable[[NDArray[Any]], NDArray[np.float64]]  # polygons in pixels → areas in m²
 
 
 @dataclass(frozen=True)
@@ -87,34 +89,36 @@ def is_on_earth(grid: Grid) -> bool:
     return bool(crs.is_geographic or crs.is_projected)
 
 
-def polygon_batches(regions: RegionRings, grid: Grid, crs: str, simplify_px: float) -> Iterator[PolygonBatch]:
+def polygon_batches(regions: Iterable[RegionRings], grid: Grid, crs: str, simplify_px: float) -> Iterator[PolygonBatch]:
     """All regions as polygons.
 
     Args:
+        regions: some at a time, all of one label map.
         grid: of the labels.
         crs: of the polygons; "": the grid's own.
-        simplify_px: see `PolygonOptions`.
+        simplify_px: see `PolygonOptions`. All polygons are then in memory together.
+
+    Raises:
+        ImageError: too many corners to simplify.
     """
     import shapely
 
-    confidence = None if regions.sums is None else regions.sums / regions.pixels / FULL
-    measure = area_measure(grid)
-    together = simplified(all_polygons(regions), simplify_px) if simplify_px and len(regions) else None
     place = to_crs(grid, crs)
-    for first in range(0, len(regions), AT_ONCE):
-        part = slice(first, min(first + AT_ONCE, len(regions)))
-        drawn = polygons_of(regions, part)
-        areas = None if measure is None else measure(drawn)
-        if together is not None:
-            drawn = together[part]
-        if crs:
-            drawn = shapely.segmentize(drawn, BENDS_PX)
-        placed = shapely.transform(drawn, place)
-        yield PolygonBatch(placed, regions.labels[part], areas, None if confidence is None else confidence[part])
+    batches = in_pixels(regions, area_measure(grid))
+    for batch in simplified(batches, simplify_px) if simplify_px else batches:
+        drawn = shapely.segmentize(batch.polygons, BENDS_PX) if crs else batch.polygons
+        yield replace(batch, polygons=shapely.transform(drawn, place))
 
 
-def all_polygons(regions: RegionRings) -> NDArray[Any]:
-    return polygons_of(regions, slice(0, len(regions)))
+def in_pixels(regions: Iterable[RegionRings], measure: Measure | None) -> Iterator[PolygonBatch]:
+    """Polygons in pixels, with their areas."""
+    for some in regions:
+        confidence = None if some.sums is None else some.sums / some.pixels / FULL
+        for first in range(0, len(some), AT_ONCE):
+            part = slice(first, min(first + AT_ONCE, len(some)))
+            drawn = polygons_of(some, part)
+            areas = None if measure is None else measure(drawn)
+            yield PolygonBatch(drawn, some.labels[part], areas, None if confidence is None else confidence[part])
 
 
 def polygons_of(regions: RegionRings, part: slice) -> NDArray[Any]:
@@ -131,10 +135,24 @@ def polygons_of(regions: RegionRings, part: slice) -> NDArray[Any]:
     return np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, closed, (ends, rings - rings[0])))
 
 
-def simplified(polygons: NDArray[Any], tolerance_px: float) -> NDArray[Any]:
+def simplified(batches: Iterable[PolygonBatch], tolerance_px: float) -> list[PolygonBatch]:
+    """The same batches, simplified all together. Raises ImageError: too many corners for that."""
     import shapely
 
-    return np.asarray(shapely.coverage_simplify(polygons, tolerance_px))
+    held, corners = list[PolygonBatch](), 0
+    for batch in batches:
+        held.append(batch)
+        corners += int(shapely.get_num_coordinates(batch.polygons).sum())
+        if corners > MOST_SIMPLIFIED:
+            raise ImageError(
+                f"its polygons have more than {MOST_SIMPLIFIED:,} corners, too many to simplify together. Leave out "
+                "--simplify, or label parts of the image."
+            )
+    if not held:
+        return held
+    simple = shapely.coverage_simplify(np.concatenate([batch.polygons for batch in held]), tolerance_px)
+    parts = np.split(np.asarray(simple), np.cumsum([len(batch.polygons) for batch in held])[:-1])
+    return [replace(batch, polygons=polygons) for batch, polygons in zip(held, parts, strict=True)]
 
 
 def to_crs(grid: Grid, crs: str) -> Any:
@@ -152,7 +170,7 @@ def to_crs(grid: Grid, crs: str) -> Any:
     return place
 
 
-def area_measure(grid: Grid) -> Any:
+def area_measure(grid: Grid) -> Measure | None:
     """A function: polygons in pixels [K] → their areas in m²; None if the grid's CRS has no place on earth."""
     if not is_on_earth(grid):
         return None

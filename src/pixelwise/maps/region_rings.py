@@ -1,4 +1,5 @@
-"""Labels → the outlines of all regions, from strips of rows: memory grows with the corners, not with the pixels.
+"""Labels → the outlines of all regions, from strips of rows, as soon as they end: only the corners of those that go on
+are kept.
 
 A region is a piece of pixels of one label that touch along their sides. The corners of pixels where an outline turns,
 or where more than two regions meet, are nodes. Between two nodes runs one straight edge, with a half-edge for each
@@ -13,8 +14,9 @@ Shapes: H, W the image's size; R rows of a strip; N nodes; M half-edges of all r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,7 @@ from pixelwise.records import VOID, Labels
 Whole = NDArray[np.int64]
 Small = NDArray[np.int32]
 EAST, SOUTH, WEST, NORTH = range(4)  # directions in which a half-edge leaves its node; y points down
+NODES_AT_ONCE = 3_000_000  # some 400 MB
 MOST_NODES = (1 << 29) - 1  # their half-edges are numbered in 32 bits
 # [arriving direction, edges at the node as bits] → leaving direction: right, else straight on, else left.
 TURNS = np.array(
@@ -50,72 +53,113 @@ class RegionRings:
 
 
 def region_rings(
-    strips: Iterable[Labels], size: tuple[int, int], kept: Sequence[int], values: Iterable[NDArray[np.uint16]] | None
-) -> RegionRings:
-    """The regions of the labels `kept`.
+    strips: Iterable[Labels],
+    size: tuple[int, int],
+    kept: Sequence[int],
+    values: Iterable[NDArray[np.uint16]] | None = None,
+    *,
+    at_once: int = NODES_AT_ONCE,
+) -> Iterator[RegionRings]:
+    """The regions of the labels `kept`, as they end: of an image with few nodes all at once, at least an empty record.
 
     Args:
         strips: all labels in strips of rows from the top, uint8 [R, W]; VOID is never a region.
         size: (H, W).
         values: a map in the same strips, uint16 [R, W], which is summed over each region; None: none.
+        at_once: nodes after which regions that have ended are given, and forgotten.
 
     Raises:
-        ImageError: outlines with more than half a billion corners.
+        ImageError: outlines of regions that have not ended, with more than half a billion corners.
     """
     wanted = np.zeros(256, np.bool_)
     wanted[[label for label in kept if label != VOID]] = True
-    nodes = found_nodes(strips, size, values)
-    if len(nodes.xs) > MOST_NODES:
-        raise ImageError(f"the outlines have {len(nodes.xs):,} corners; at most {MOST_NODES:,} can be joined.")
-    by_column = np.argsort(nodes.xs, kind="stable").astype(np.int32)
-    following, begins = half_edges(nodes, by_column, wanted)
-    path, starts = split_where_touching(*walked(following, begins), nodes.flags)
-    return grouped(nodes, by_column, path, starts)
+    void = np.full((1, size[1]), VOID, np.uint8)
+    above, top, limit = void, 0, at_once
+    summed = np.zeros(size[1] + 1, np.int64) if values is not None else None
+    maps = iter(values) if values is not None else None
+    nodes: Nodes | None = None
+    waiting: list[Nodes] = []
+    for strip in strips:
+        sums = None
+        if maps is not None and summed is not None:
+            sums = integral(next(maps), summed)
+            summed = sums[-1].copy()
+        waiting.append(nodes_of(np.concatenate([above, strip]), top, sums, wanted))
+        above, top = strip[-1:].copy(), top + len(strip)
+        if top < size[0] and sum(len(part.xs) for part in waiting) > limit:
+            below = nodes_of(np.concatenate([above, void]), top, None if summed is None else summed[None], wanted)
+            nodes = joined(waiting)
+            ended, nodes = regions_ended(nodes, below)
+            waiting, limit = [nodes], max(at_once, 2 * len(nodes.xs))
+            yield ended
+    assert top == size[0], f"{top} rows of labels; expected {size[0]}"
+    waiting.append(nodes_of(np.concatenate([above, void]), top, None if summed is None else summed[None], wanted))
+    yield regions_ended(joined(waiting), None)[0]
 
 
-@dataclass(frozen=True)
-class Nodes:
+def integral(values_RW: NDArray[np.uint16], above: Whole) -> Whole:
+    """The sums of a map above and to the left of the corners of pixels, [R + 1, W + 1]. `above`: the first row."""
+    sums = np.zeros((len(values_RW) + 1, len(above)), np.int64)
+    sums[1:, 1:] = values_RW.astype(np.int64).cumsum(axis=0).cumsum(axis=1)
+    sums += above
+    return sums
+
+
+class Nodes(NamedTuple):
     """In rows from the top, each from the left."""
 
     xs: Small
     ys: Small
     flags: NDArray[np.uint8]  # bit d: an edge leaves in direction d
     right: NDArray[np.uint8]  # [N, 4]: the label to the right of the edge in each direction
+    used: NDArray[np.bool_]  # [N, 4]: whether that half-edge is one of a region that is still to be given
     run_starts: Small  # where the run of equal labels that ends at the edge to the south begins
     integral: Whole | None  # the sum of the map above and to the left
 
 
-def found_nodes(strips: Iterable[Labels], size: tuple[int, int], values: Iterable[NDArray[np.uint16]] | None) -> Nodes:
-    height, width = size
-    above = np.full((1, width), VOID, np.uint8)
-    outside = above.copy()
-    carried = np.zeros(width + 1, np.int64)
-    maps = None if values is None else iter(values)
-    parts: list[tuple[NDArray[np.int64], ...]] = []
-    top = 0
-
-    def scan(labels_RW: Labels, sums: Whole | None) -> None:
-        around = np.pad(np.concatenate([above, labels_RW]), ((0, 0), (1, 1)), constant_values=VOID)
-        parts.append(nodes_of(around, top, sums))
-
-    for strip in strips:
-        sums = None
-        if maps is not None:
-            inner = next(maps).astype(np.int64).cumsum(axis=0).cumsum(axis=1)
-            sums = np.zeros((len(strip) + 1, width + 1), np.int64)
-            sums[1:, 1:] = inner
-            sums += carried
-            carried = sums[-1].copy()
-        scan(strip, sums)
-        above, top = strip[-1:].copy(), top + len(strip)
-    assert top == height, f"{top} rows of labels; expected {height}"
-    scan(outside, None if maps is None else carried[None])
-    xs, ys, flags, right, run_starts, *rest = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Nodes(xs, ys, flags, right, run_starts, rest[0] if rest else None)
+def joined(parts: Sequence[Nodes]) -> Nodes:
+    columns = [np.concatenate(column) if column[0] is not None else None for column in zip(*parts, strict=True)]
+    return Nodes(*columns)  # type: ignore[arg-type]
 
 
-def nodes_of(around: Labels, top: int, sums: Whole | None) -> tuple[NDArray[np.int64], ...]:
-    """The nodes between the rows of `around` [R + 1, W + 2], the first of them at row `top` of the image."""
+def regions_ended(nodes: Nodes, below: Nodes | None) -> tuple[RegionRings, Nodes]:
+    """The regions that do not reach the row of nodes `below`, and the nodes that the others need; None: all."""
+    every = nodes if below is None else joined([nodes, below])
+    if len(every.xs) > MOST_NODES:
+        raise ImageError(f"the outlines have {len(every.xs):,} corners; at most {MOST_NODES:,} can be joined.")
+    by_column = np.argsort(every.xs, kind="stable").astype(np.int32)
+    path, starts = split_where_touching(*walked(*half_edges(every, by_column)), every.flags)
+    if len(starts) == 1:
+        return grouped(every, path, starts, np.empty(0, np.int64), np.empty(0, np.int64)), nodes
+    areas = signed_areas(every, path, starts)
+    ring_of = np.full(4 * len(every.xs), -1, np.int32)
+    ring_of[path] = np.repeat(np.arange(len(starts) - 1, dtype=np.int32), np.diff(starts))
+    outer = outer_rings(every, by_column, path, starts, areas, ring_of)
+    if below is None:
+        return grouped(every, path, starts, areas, outer), nodes
+    reaches = np.maximum.reduceat(every.ys[path >> 2], starts[:-1]) == below.ys[0] if len(below.xs) else areas < areas
+    goes_on = np.zeros(len(areas), np.bool_)
+    goes_on[outer[reaches]] = True
+    goes_on = goes_on[outer]
+    used = np.append(goes_on, False)[ring_of[: 4 * len(nodes.xs)]].reshape(-1, 4)  # −1: none
+    stays = used.any(axis=1)
+    rest = Nodes(*(None if column is None else column[stays] for column in nodes._replace(used=used)))  # type: ignore[arg-type]
+    return grouped(every, *only(~goes_on, path, starts, areas, outer)), rest
+
+
+def only(
+    chosen: NDArray[np.bool_], path: Small, starts: Whole, areas: Whole, outer: Whole
+) -> tuple[Small, Whole, Whole, Whole]:
+    """Some of the rings; of each region all or none."""
+    lengths = np.diff(starts)
+    number = np.cumsum(chosen) - 1
+    kept_starts = np.concatenate([[0], np.cumsum(lengths[chosen])]).astype(np.int64)
+    return path[np.repeat(chosen, lengths)], kept_starts, areas[chosen], number[outer[chosen]]
+
+
+def nodes_of(labels: Labels, top: int, sums: Whole | None, wanted: NDArray[np.bool_]) -> Nodes:
+    """The nodes between the rows of `labels` [R + 1, W], the first of them at row `top` of the image."""
+    around = np.pad(labels, ((0, 0), (1, 1)), constant_values=VOID)
     upper_left, upper_right, lower_left, lower_right = (
         around[:-1, :-1],
         around[:-1, 1:],
@@ -124,31 +168,32 @@ def nodes_of(around: Labels, top: int, sums: Whole | None) -> tuple[NDArray[np.i
     )
     north, south = upper_left != upper_right, lower_left != lower_right
     west, east = upper_left != lower_left, upper_right != lower_right
-    ys, xs = np.nonzero((north | south) & (west | east))
-    at = ys, xs
-    flags = (
-        east[at].astype(np.uint8) | south[at].astype(np.uint8) << 1
-        | west[at].astype(np.uint8) << 2 | north[at].astype(np.uint8) << 3
-    )  # fmt: skip
+    at = ys, xs = np.nonzero((north | south) & (west | east))
+    edges = np.stack([east[at], south[at], west[at], north[at]], axis=1)
     right = np.stack([lower_right[at], lower_left[at], upper_left[at], upper_right[at]], axis=1)
     begun = np.where(south, np.arange(south.shape[1], dtype=np.int32), 0)
     np.maximum.accumulate(begun, axis=1, out=begun)
-    runs = np.where(xs > 0, begun[ys, np.maximum(xs - 1, 0)], 0).astype(np.int32)
-    found = xs.astype(np.int32), (ys + top).astype(np.int32), flags, right, runs
-    return (*found, sums[at]) if sums is not None else found  # type: ignore[return-value]
+    return Nodes(
+        xs.astype(np.int32),
+        (ys + top).astype(np.int32),
+        np.packbits(edges, axis=1, bitorder="little")[:, 0],
+        right,
+        edges & wanted[right],
+        np.where(xs > 0, begun[ys, np.maximum(xs - 1, 0)], 0).astype(np.int32),
+        None if sums is None else sums[at],
+    )
 
 
-def half_edges(nodes: Nodes, by_column: Small, wanted: NDArray[np.bool_]) -> tuple[Small, Small]:
-    """Half-edge 4·node + direction → the next one of its ring, −1 where it is none of a wanted region; and those that
-    leave to the east, of which each ring has one."""
+def half_edges(nodes: Nodes, by_column: Small) -> tuple[Small, Small]:
+    """Half-edge 4·node + direction → the next one of its ring, −1 where it is not used; and those that leave to the
+    east, of which each ring has one."""
     number = len(nodes.xs)
     following = np.full(4 * number, -1, np.int32)
     begins = np.empty(0, np.int32)
     place = np.empty(number, np.int32)  # of each node among `by_column`
     place[by_column] = np.arange(number, dtype=np.int32)
     for direction in range(4):
-        leaving = (nodes.flags >> direction & 1).astype(np.bool_) & wanted[nodes.right[:, direction]]
-        start = np.flatnonzero(leaving).astype(np.int32)
+        start = np.flatnonzero(nodes.used[:, direction]).astype(np.int32)
         step = 1 if direction in (EAST, SOUTH) else -1
         end = start + step if direction in (EAST, WEST) else by_column[place[start] + step]
         following[4 * start + direction] = 4 * end + TURNS[direction][nodes.flags[end]]
@@ -207,22 +252,33 @@ def simple_loops(ring: Small) -> list[Small]:
     return [*loops, np.array(open_, np.int32)]
 
 
-def grouped(nodes: Nodes, by_column: Small, path: Small, starts: Whole) -> RegionRings:
+def signed_areas(nodes: Nodes, path: Small, starts: Whole) -> Whole:
+    """Of each ring, in pixels; of holes below 0."""
+    node = path >> 2
+    after = next_in_ring(node, starts)
+    return np.asarray(
+        np.add.reduceat(nodes.xs[node] * (nodes.ys[after] - nodes.ys[node]).astype(np.int64), starts[:-1])
+    )
+
+
+def next_in_ring(node: Small, starts: Whole) -> Small:
+    after = np.concatenate([node[1:], node[:1]])
+    after[starts[1:] - 1] = node[starts[:-1]]
+    return after
+
+
+def grouped(nodes: Nodes, path: Small, starts: Whole, areas: Whole, outer: Whole) -> RegionRings:
     """Each outer ring with its holes."""
-    if len(starts) == 1:
+    if not len(areas):
         none = np.empty(0, np.int64)
         sums = none if nodes.integral is not None else None
-        return RegionRings(*(none.astype(np.int32),) * 2, starts, starts, none.astype(np.uint8), none, sums)
-    firsts, lasts = starts[:-1], starts[1:] - 1
-    node = path >> 2
-    after = np.concatenate([node[1:], node[:1]])
-    after[lasts] = node[firsts]
-    areas = np.add.reduceat(nodes.xs[node] * (nodes.ys[after] - nodes.ys[node]).astype(np.int64), firsts)
-    outer = outer_rings(nodes, by_column, path, starts, areas)
+        return RegionRings(*(none.astype(np.int32),) * 2, starts[:1], starts[:1], none.astype(np.uint8), none, sums)
+    firsts, node = starts[:-1], path >> 2
     order = np.lexsort((areas < 0, outer))  # regions in the order of their outer rings, which come before the holes
     regions, region_starts = np.unique(outer[order], return_index=True)
     sums = None
     if nodes.integral is not None:
+        after = next_in_ring(node, starts)
         steps = np.where((path & 1).astype(np.bool_), nodes.integral[after] - nodes.integral[node], 0)
         sums = np.add.reduceat(np.add.reduceat(steps, firsts)[order], region_starts)
     lengths = np.diff(starts)[order]
@@ -240,12 +296,10 @@ def grouped(nodes: Nodes, by_column: Small, path: Small, starts: Whole) -> Regio
     )
 
 
-def outer_rings(nodes: Nodes, by_column: Small, path: Small, starts: Whole, areas: Whole) -> Whole:
+def outer_rings(nodes: Nodes, by_column: Small, path: Small, starts: Whole, areas: Whole, ring_of: Small) -> Whole:
     """For each ring, the outer ring of its region: itself, or that of the ring to the left of a hole, and so on."""
     tall = int(nodes.ys.max()) + 1
     keys = nodes.xs[by_column].astype(np.int64) * tall + nodes.ys[by_column]  # ascending
-    ring_of = np.full(4 * len(nodes.xs), -1, np.int32)
-    ring_of[path] = np.repeat(np.arange(len(starts) - 1, dtype=np.int32), np.diff(starts))
     node = path >> 2
     leftmost = np.minimum.reduceat(nodes.xs[node].astype(np.int64) * tall + nodes.ys[node], starts[:-1])
     holes = np.flatnonzero(areas < 0)
