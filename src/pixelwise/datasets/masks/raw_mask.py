@@ -98,7 +98,8 @@ class RawMask:
             a = padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
             b = padded[1 - dy : 1 - dy + height, 1 - dx : 1 - dx + width]
             # Few pixels differ from both sides. Only their channels are compared.
-            places = np.nonzero((self.codes != a) & (self.codes != b) & ~found)
+            differs = (self.codes != a) & (self.codes != b) & ~found
+            places = np.unravel_index(np.flatnonzero(differs), differs.shape)
             own, one, other = (self.channels(codes[places]) for codes in (self.codes, a, b))
             to_one, to_other = np.abs(own - one).sum(axis=1), np.abs(own - other).sum(axis=1)
             rounding = 2 * own.shape[1] if self.coloured else 0
