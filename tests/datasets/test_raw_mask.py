@@ -1,4 +1,4 @@
-"""What a raw mask's pixels are beside their neighbours, by the plain definition, in strips of any height."""
+"""What is done with every pixel of a large mask or image, by its plain definition, in strips of any height."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pixelwise.datasets.masks import raw_mask
+from pixelwise.datasets.blank_areas import equal_to
+from pixelwise.datasets.masks import raw_mask, relabel
 from pixelwise.datasets.masks.raw_mask import RawMask, counted
+from pixelwise.records import VOID
 
 OPPOSITE = ((0, 1), (1, 0), (1, 1), (1, -1))
 
@@ -59,3 +61,24 @@ def test_pixels_by_code_are_counted_in_strips(largest: int, monkeypatch: pytest.
         expected = np.unique(codes if where is None else codes[where], return_counts=True)
         assert values.tolist() == expected[0].tolist()
         assert numbers.tolist() == expected[1].tolist()
+
+
+@pytest.mark.parametrize("lowest", [0, -3])
+@pytest.mark.parametrize("largest", [200, 1 << 24, 1 << 30])
+def test_classes_are_looked_up(largest: int, lowest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relabel, "STRIP_PIXELS", 40)
+    rng = np.random.default_rng(2)
+    values = [lowest, *rng.integers(1, largest, 5).tolist()]
+    codes = rng.choice(values, (9, 7)).astype(np.int32)
+    table = {value: place for place, value in enumerate(values[:-1])} | {largest - 1: 77}
+    expected = [[table.get(code, VOID) for code in row] for row in codes.tolist()]
+    labels = relabel.looked_up(codes, table)
+    assert labels.dtype == np.uint8
+    assert labels.tolist() == expected
+
+
+@pytest.mark.parametrize("bands", [1, 3, 4, 6])
+def test_plain_pixels_are_those_whose_bands_all_have_the_value(bands: int) -> None:
+    image = np.random.default_rng(bands).choice(np.array([0, 254, 255], np.uint8), (30, 20, bands), p=[0.1, 0.1, 0.8])
+    assert equal_to(image, 255).tolist() == (image == 255).all(axis=2).astype(int).tolist()
+    assert equal_to(image[:, ::2], 255).any()

@@ -22,6 +22,7 @@ EDGE_PX = 3  # along its edge, sloppy outlines of what lies beside it
 SECOND_CLASS = 0.003  # share of an area's labels that are not of its most frequent class, from which they are structure
 BLANKS = (0, 255)
 STRIP_PIXELS = 1 << 20
+CV_BANDS = 4  # that OpenCV compares at once, ten times as fast
 
 
 def labels_without_structure_in_blanks(image_HWN: Raster, mask_HW: Labels) -> tuple[Labels, float]:
@@ -61,6 +62,9 @@ def labels_without_structure_in_blanks(image_HWN: Raster, mask_HW: Labels) -> tu
 
 def equal_to(image_HWN: Raster, value: int) -> NDArray[np.uint8]:
     """1 where all bands have this value [H, W], in strips: a comparison takes a byte a value."""
+    if image_HWN.shape[2] <= CV_BANDS:
+        bound = (value,) * CV_BANDS
+        return np.asarray(cv2.inRange(np.ascontiguousarray(image_HWN), bound, bound), np.uint8) & np.uint8(1)
     rows = max(STRIP_PIXELS // image_HWN.shape[1], 1)
     strips = [
         (image_HWN[top : top + rows] == value).all(axis=2).astype(np.uint8)

@@ -20,7 +20,7 @@ import numpy as np
 
 from pixelwise.datasets.masks.mask_colours import ValueBook
 from pixelwise.datasets.masks.mask_encoding import CITYSCAPES_BASE, Kind, MaskEncoding, lost_in_jpeg
-from pixelwise.datasets.masks.raw_mask import RawMask
+from pixelwise.datasets.masks.raw_mask import RawMask, counted
 from pixelwise.datasets.masks.relabel import Change, labels_of
 from pixelwise.images.files import Refusal
 from pixelwise.records import VOID, Labels
@@ -131,7 +131,7 @@ def _of_objects(raw: RawMask, codes: ValueTable, kind: Kind) -> tuple[Labels, li
 
 def _refuse_strangers(raw: RawMask, table: Mapping[int, int]) -> None:
     """Raises Refusal if a losslessly stored mask holds values of unknown classes."""
-    values, numbers = np.unique(raw.codes, return_counts=True)
+    values, numbers = counted(raw.codes)
     strange = [(v, n) for v, n in zip(values.tolist(), numbers.tolist(), strict=True) if v not in table]
     if not strange:
         return

@@ -43,17 +43,14 @@ def labels_of(raw: RawMask, coding: MaskEncoding, table: Mapping[int, int]) -> t
         Refusal: most pixels of a blended mask fit no code.
     """
     if not (coding.book.blurred or raw.lossy):
-        codes = sorted(table)
-        known = np.array(codes, np.int64)
-        place_HW = np.clip(np.searchsorted(known, raw.codes), 0, len(known) - 1)
-        labels = np.where(known[place_HW] == raw.codes, np.array([table[c] for c in codes], np.uint8)[place_HW], VOID)
+        labels = looked_up(raw.codes, table)
         how = "colours" if raw.coloured else "ids"
         back = (
             "yes: each class has one mask value, listed in dataset.toml"
             if not raw.coloured
             else "yes: by the classes' colours"
         )
-        return labels.astype(np.uint8), [Change(f"{how} became class ids", "a mask holds one class id a pixel", back)]
+        return labels, [Change(f"{how} became class ids", "a mask holds one class id a pixel", back)]
     places_HW = fitted(raw, coding)
     unfit = float((places_HW == UNFIT).mean())
     if unfit > UNFIT_SHARE:
@@ -66,6 +63,20 @@ def labels_of(raw: RawMask, coding: MaskEncoding, table: Mapping[int, int]) -> t
         "no: edges within blends are located only to about half a pixel",
     )
     return by_place[filled_HW], [change]
+
+
+def looked_up(codes_HW: NDArray[np.int32], table: Mapping[int, int]) -> Labels:
+    """The class of each code, uint8 [H, W]; VOID if the table has none."""
+    lowest, highest = (int(codes_HW.min()), int(codes_HW.max())) if codes_HW.size else (0, 0)
+    if lowest >= 0 and (highest < 2**16 or (highest < 2**24 and codes_HW.size > STRIP_PIXELS)):
+        by_code = np.full(highest + 1, VOID, np.uint8)  # for a small mask, too large for colours
+        known = [code for code in table if 0 <= code <= highest]
+        by_code[known] = [table[code] for code in known]
+        return by_code[codes_HW]
+    known = sorted(table)
+    place_HW = np.clip(np.searchsorted(known, codes_HW), 0, len(known) - 1)
+    found_HW = np.array(known, np.int64)[place_HW] == codes_HW
+    return np.where(found_HW, np.array([table[code] for code in known], np.uint8)[place_HW], np.uint8(VOID))
 
 
 def unfit_mask(share: float) -> Refusal:
