@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -49,6 +50,7 @@ def main() -> None:
     elif arguments.serve:
         serve_street(arguments.serve)
     else:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the processes end with this one
         compare(arguments.work, arguments.busy, arguments.rounds, arguments.seconds)
 
 
