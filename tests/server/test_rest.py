@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from fastapi.testclient import TestClient
 from PIL import Image
 from serving import png, unpack
@@ -24,6 +25,7 @@ from pixelwise.images.image_files import decode_mask_ids, write_png
 from pixelwise.prediction.large import tile_plan
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.records import ClassList
+from pixelwise.server import responses
 from pixelwise.server.app import create_app
 from pixelwise.server.responses import from_run_lengths, run_length_blocks, run_lengths
 from pixelwise.server.server_settings import ServerSettings
@@ -52,6 +54,24 @@ def test_every_answer_of_predict_holds_the_same_labels(client: TestClient, serve
     assert np.array_equal(labels, expected.labels)
     assert np.array_equal(scores, expected.scores)
     assert {row["name"]: row["share"] for row in both["classes"]} == expected.shares
+
+
+def test_probabilities_come_as_a_tiff_whose_argmax_is_the_labels(
+    client: TestClient, served_model: Model, photo: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = client.post("/v1/predict?answer=probabilities", content=png(photo))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/tiff")
+    assert answer.headers["x-image-sha256"] == hashlib.sha256(png(photo)).hexdigest()
+    with tifffile.TiffFile(io.BytesIO(answer.content)) as file:
+        probability_CHW = file.asarray().astype(np.float32)
+    labels = served_model.predict(photo).labels
+    assert probability_CHW.shape == (len(served_model.classes), *labels.shape)
+    own = np.take_along_axis(probability_CHW, labels[None].astype(int), axis=0)[0]
+    assert (probability_CHW.max(axis=0) - own).max() < 1e-3
+    monkeypatch.setattr(responses, "PROBABILITY_PIXELS", 10)
+    refused = client.post("/v1/predict?answer=probabilities", content=png(photo))
+    assert refused.status_code == 413
+    assert "--save probabilities" in refused.text
 
 
 def test_predict_takes_a_form_and_ignores_the_file_name(client: TestClient, photo: Picture) -> None:

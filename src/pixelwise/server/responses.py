@@ -15,12 +15,19 @@ import numpy as np
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from numpy.typing import NDArray
 
+from pixelwise.bundle.metadata import Metadata
 from pixelwise.images.image_files import encode_label_png
+from pixelwise.prediction.confidence_maps import rows_of
+from pixelwise.prediction.large.tile_plan import is_cut
+from pixelwise.prediction.probability_maps import ProbabilityOptions
+from pixelwise.prediction.spooled_maps import probability_file
 from pixelwise.records import RGB, ClassList, Labels, Prediction, Raster
+from pixelwise.server.error_responses import RequestError
 from pixelwise.server.image_memory import RememberedImage
 
 BLOCK_PIXELS = 1 << 17  # encoded at a time
 SAMPLED_PIXELS = 1 << 18  # for the range of values
+PROBABILITY_PIXELS = 8_000_000  # of an image whose probabilities are sent: they are held whole
 AT_ONCE_PIXELS = 1 << 20  # labels of a larger image are streamed
 
 
@@ -107,6 +114,24 @@ def as_png(prediction: Prediction) -> bytes:
 def png_answer(png: bytes, headers: Mapping[str, str] | None = None) -> Response:
     """A PNG as an answer, marked as not to be compressed: it is already, and gzip would only take time."""
     return Response(png, headers={**(headers or {}), "Content-Encoding": "identity"}, media_type="image/png")
+
+
+def probability_answer(seen: RememberedImage, metadata: Metadata) -> Response:
+    """A TIFF of one band a class, float16. Raises RequestError: the image is too large to hold its probabilities."""
+    labels_HW = seen.prediction.labels
+    height, width = labels_HW.shape
+    if labels_HW.size > PROBABILITY_PIXELS or is_cut((height, width), metadata.policy, metadata.bands):
+        raise RequestError(
+            413,
+            "too-large-for-probabilities",
+            f"{width}×{height} pixels: the server gives probabilities of images that the network labels at once, up to "
+            f"{PROBABILITY_PIXELS:,} pixels.",
+            "Send a smaller image, or run: pixelwise predict MODEL IMAGE --out OUT --save probabilities",
+        )
+    maps_of, options = rows_of(seen.prediction), ProbabilityOptions()
+    parts = probability_file("probabilities", maps_of, labels_HW, seen.prediction.classes, options, None)
+    headers = {"X-Image-SHA256": seen.sha256, "Content-Disposition": 'attachment; filename="probabilities.tif"'}
+    return Response(b"".join(parts), headers=headers, media_type="image/tiff")
 
 
 def pack(header: dict[str, Any], *arrays: NDArray[Any]) -> bytes:

@@ -15,7 +15,7 @@ from pixelwise.server.error_responses import RequestError
 from pixelwise.server.explain import flow_of, layers_of, pixel_of
 from pixelwise.server.image_memory import RememberedImage
 from pixelwise.server.model_cache import CachedModel
-from pixelwise.server.responses import as_json, as_png, for_page, png_answer
+from pixelwise.server.responses import as_json, as_png, for_page, png_answer, probability_answer
 from pixelwise.server.server_state import State, state_of
 from pixelwise.server.upload_decoder import Decoded
 from pixelwise.server.uploads import read_upload
@@ -102,8 +102,11 @@ async def predict(
     request: Request,
     state: TheState,
     answer: Annotated[
-        Literal["json", "png", "both", "page"] | None,
-        Query(description="json: run lengths; png: a palette PNG; both: JSON with the PNG in it; page: packed arrays."),
+        Literal["json", "png", "both", "page", "probabilities"] | None,
+        Query(
+            description="json: run lengths; png: a palette PNG; both: JSON with the PNG in it; page: packed arrays; "
+            "probabilities: a float16 TIFF of one band a class."
+        ),
     ] = None,
     model: ModelName = "",
 ) -> Response:
@@ -111,7 +114,9 @@ async def predict(
     if answer is None:
         answer = "png" if "image/png" in request.headers.get("accept", "") else "json"
 
-    def work(_: CachedModel, seen: RememberedImage) -> Response:
+    def work(opened: CachedModel, seen: RememberedImage) -> Response:
+        if answer == "probabilities":
+            return probability_answer(seen, opened.model.metadata)
         if answer == "png":
             return png_answer(as_png(seen.prediction), {"X-Image-SHA256": seen.sha256})
         if answer == "page":
