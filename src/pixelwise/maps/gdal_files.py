@@ -72,29 +72,57 @@ def aux_of(path: Path) -> Path:
 
 
 @contextmanager
-def open_with_gdal(path: Path) -> Iterator[Any]:
-    """rasterio's dataset of a file.
+def offline() -> Iterator[None]:
+    """GDAL without a network, in this thread: for whatever opens files later, as reading a VRT does.
+
+    Raises:
+        MissingExtraError: the extra `geo` is not installed.
+    """
+    try:
+        import rasterio
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("rasterio, which reads maps,", "geo") from error
+    with rasterio.Env(**OFFLINE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        yield
+
+
+def opened_by_gdal(path: Path) -> Any:
+    """rasterio's dataset of a file, to be read and closed within `offline`.
 
     Raises:
         ImageError: it is of another format, damaged, or names files elsewhere.
         MissingExtraError: the extra `geo` is not installed.
     """
     try:
-        import rasterio
-        from rasterio.errors import NotGeoreferencedWarning, RasterioError
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("rasterio, which reads maps,", "geo") from error
-    try:
         driver = checked_driver(path)
     except Refusal as refusal:
         raise ImageError(f"{shown(path)}: {refusal}") from refusal
-    try:
-        with rasterio.Env(**OFFLINE), warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path.absolute(), driver=driver) as opened:
+    with offline():
+        import rasterio
+
+        try:
+            return rasterio.open(path.absolute(), driver=driver)
+        except rasterio.errors.RasterioError as error:
+            raise unreadable(path, error) from error
+
+
+@contextmanager
+def open_with_gdal(path: Path) -> Iterator[Any]:
+    """As `opened_by_gdal`, closed at the end; errors of reading are raised as ImageError too."""
+    opened = opened_by_gdal(path)
+    with offline():
+        import rasterio
+
+        try:
+            with opened:
                 yield opened
-    except RasterioError as error:
-        raise ImageError(f"{shown(path)}: GDAL cannot read it: {error}") from error
+        except rasterio.errors.RasterioError as error:
+            raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> ImageError:
+    return ImageError(f"{shown(path)}: GDAL cannot read it: {error}")
 
 
 def checked_driver(path: Path) -> str:
@@ -165,3 +193,21 @@ def _refuse_source(name: str, relative: bool, vrt: Path, folder: Path, depth: in
     elif not _driver_of(head):
         what = f"names {shown(name)!r}, which is none of the formats that are read: GeoTIFF, JPEG 2000, PNG, JPEG."
         raise Refusal("not-a-map", what, "Convert it: gdal_translate -of COG IN OUT.tif")
+
+
+def is_vrt_file(path: Path) -> bool:
+    try:
+        return is_vrt(read_head(path, HEAD_BYTES))
+    except Refusal:
+        return False
+
+
+def jpeg2000_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of a JPEG 2000 file; None of others, of damaged ones, and without the extra `geo`."""
+    try:
+        if not read_head(path, HEAD_BYTES).startswith(JPEG2000_HEADS):
+            return None
+        with open_with_gdal(path) as opened:
+            return int(opened.height), int(opened.width)
+    except (Refusal, ImageError, MissingExtraError):
+        return None

@@ -27,7 +27,7 @@ from pixelwise.images.input_image import InputImage
 from pixelwise.maps.grid import Grid
 from pixelwise.maps.map_polygons import PolygonOptions
 from pixelwise.prediction.channel_groups import source_bytes, source_stat
-from pixelwise.prediction.large.tile_plan import Tiles, is_cut, is_large, is_large_tiff
+from pixelwise.prediction.large.tile_plan import Tiles, is_cut, is_large, is_read_by_rows
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.map_outputs import map_files, place_of
 from pixelwise.prediction.outputs import DEFAULT, LARGE_OUTPUTS, OUTPUTS, STATE, WholeImage
@@ -123,7 +123,7 @@ def label_into(
     """Label an image. `record` is filled as facts about the file become known; returns it with the results."""
     began, bands = time.perf_counter(), model.metadata.bands
     modified_ns = modified_at(job)  # before it is read: a file that changes meanwhile has another time
-    if not job.channels and is_large_tiff(job.image, options.tiles, bands):
+    if not job.channels and is_read_by_rows(job.image, options.tiles, bands):
         with room(MAX_PIXELS), turn:
             record |= {"sha256": digest_of(job.image), "bytes": job.image.stat().st_size, "modified_ns": modified_ns}
             return record | label_tiles_of(model, job, options, None, tile_progress)
@@ -194,7 +194,7 @@ def label_tiles_of(
     progress: OnProgress,
     notes: Sequence[dict[str, str]] = (),
 ) -> Record:
-    """Label an image tile by tile: pixels, or None for a TIFF, read as it is labelled. Returns its part of the record.
+    """Label an image tile by tile: pixels, or None for a file read as it is labelled. Returns its part of the record.
 
     `notes`: of the pixels; those of a TIFF are found as it is read.
 

@@ -20,17 +20,22 @@ from pixelwise.images.no_data import as_raster, without_sentinels
 from pixelwise.images.read_as import chosen, other_bands, positions, read_image_as
 from pixelwise.images.tiff import MAX_ROW_BYTES, TiffImage, georeference, resolution_of
 from pixelwise.images.tiff_bands import TiffBands
+from pixelwise.images.tiff_header import tiff_size
+from pixelwise.maps.gdal_files import is_vrt_file, jpeg2000_size
+from pixelwise.maps.open_raster import MapRows
 from pixelwise.prediction.large.rows_of_image import ArrayImage, RowsOfImage
 from pixelwise.prediction.large.tile_plan import bytes_of_pixel
 from pixelwise.records import RGB, Bands, Raster
 
 
 def open_rows(path: Path, bands: Bands) -> RowsOfImage:
-    """Open a TIFF of any size for a model that takes these bands.
+    """Open a TIFF, JPEG 2000 or VRT of any size for a model that takes these bands.
 
     Raises:
-        ImageError: not a TIFF, truncated, unsupported, or too large; or it has other bands, which the message names.
+        ImageError: none of these, truncated, unsupported, or too large; or it has other bands, which the message names.
     """
+    if tiff_size(path) is None and (is_vrt_file(path) or jpeg2000_size(path)):
+        return MapRows(path, bands)
     if bands == RGB:
         return rgb_rows(path)
     try:

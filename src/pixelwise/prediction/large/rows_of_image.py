@@ -12,7 +12,7 @@ from pixelwise.records import Raster
 
 
 class RowsOfImage(Protocol):
-    """An image that is read from top to bottom: `TiffImage`, `BandedRows` or `ArrayImage`."""
+    """An image that is read from top to bottom: `TiffImage`, `BandedRows`, `MapRows` or `ArrayImage`."""
 
     @property
     def height(self) -> int: ...

@@ -15,6 +15,7 @@ from pathlib import Path
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import UsageError
 from pixelwise.images.tiff_header import tiff_size
+from pixelwise.maps.gdal_files import is_vrt_file, jpeg2000_size
 from pixelwise.prediction.large.tiles import Tiling, tiling
 from pixelwise.records import RGB, Bands
 
@@ -133,7 +134,7 @@ def is_large(size: Size, tiles: Tiles, bands: Bands = RGB) -> bool:
     return tiles.always or size[0] * size[1] > most_pixels(PIECEWISE_PIXELS, bands)
 
 
-def is_large_tiff(path: Path, tiles: Tiles, bands: Bands = RGB) -> bool:
-    """Whether this is a TIFF that is read and labelled piece by piece. False for every other file."""
-    size = tiff_size(path)
-    return size is not None and is_large(size, tiles, bands)
+def is_read_by_rows(path: Path, tiles: Tiles, bands: Bands = RGB) -> bool:
+    """Whether this is a file that is read and labelled piece by piece: a large TIFF or JPEG 2000, or any VRT."""
+    size = tiff_size(path) or jpeg2000_size(path)
+    return is_vrt_file(path) if size is None else is_large(size, tiles, bands)
