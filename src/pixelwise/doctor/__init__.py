@@ -5,6 +5,7 @@ findings          all pairs → problems, in the form that training needs
 near_copies       whether two images are copies of one picture
 leakage           near copies, video frames and groups across splits
 outliers          images unlike the others
+map_checks        GeoTIFFs whose masks lie elsewhere on the earth
 unused_input      content of image files that is not used
 diagnose          all of these in one pass
 label_errors      where a confident model and the mask disagree

@@ -16,6 +16,7 @@ from pixelwise.doctor.diagnose import Diagnosis, Progress, diagnose
 from pixelwise.doctor.findings import find_problems
 from pixelwise.doctor.fix import Decisions, write_repaired_copy
 from pixelwise.doctor.label_errors import Predicts, find_suspects
+from pixelwise.doctor.map_checks import map_problems
 from pixelwise.errors import UsageError
 
 
@@ -73,8 +74,8 @@ def check(
     diagnosis = diagnose(data, progress, masks=chosen.masks or "", asked=asked, bands=own.bands)
     report = diagnosis.report
     findings = report.findings
-    blanks = tuple(blank_problems(diagnosis.dataset)) if diagnosis.dataset is not None else ()
-    report = replace(report, findings=replace(findings, problems=(*findings.problems, *blanks)))
+    more = [] if diagnosis.dataset is None else [*map_problems(diagnosis.dataset), *blank_problems(diagnosis.dataset)]
+    report = replace(report, findings=replace(findings, problems=(*findings.problems, *more)))
     if model is not None:
         good = {
             split: [sample for sample in samples if sample.name not in report.findings.bad]
