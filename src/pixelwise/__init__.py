@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pixelwise.labelling.accept import accept
     from pixelwise.labelling.suggest import suggest
     from pixelwise.prediction.built_in_models import models
+    from pixelwise.prediction.count_objects import count_objects
     from pixelwise.prediction.load_model import Model, load
     from pixelwise.prediction.predict import predict
     from pixelwise.prediction.video.label_video import predict_video
@@ -59,6 +60,7 @@ _HOMES = {
     "check": "doctor.check",
     "compare": "evaluation.compare",
     "convert": "datasets.convert",
+    "count_objects": "prediction.count_objects",
     "cross_validate": "training.cross_validation",
     "demo": "training.demo",
     "evaluate": "evaluation.evaluate",
@@ -90,6 +92,7 @@ __all__ = [
     "check",
     "compare",
     "convert",
+    "count_objects",
     "cross_validate",
     "demo",
     "evaluate",

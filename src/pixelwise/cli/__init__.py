@@ -6,7 +6,7 @@ from pixelwise.cli import demo_command, plan_command, train_command, export_comm
 from pixelwise.cli import check_command, convert_command, chips_command  # isort: skip
 from pixelwise.cli import evaluate_command, compare_command, suggest_command, accept_command  # isort: skip
 from pixelwise.cli import label_command  # isort: skip
-from pixelwise.cli import predict_command, trace_command, serve_command, models_command  # isort: skip
+from pixelwise.cli import predict_command, objects_command, trace_command, serve_command, models_command  # isort: skip
 
 __all__ = [
     "accept_command",
@@ -20,6 +20,7 @@ __all__ = [
     "export_command",
     "label_command",
     "models_command",
+    "objects_command",
     "plan_command",
     "predict_command",
     "serve_command",

@@ -10,7 +10,7 @@ Shapes: H, W the image's size; R rows; N objects.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,13 +74,13 @@ class NumberStore:
             self.held[index] = values.reshape(-1, self.width)
         return self.held[index]
 
-    def rows(self, first: int, stop: int) -> ObjectMap:
+    def rows(self, first: int, stop: int, columns: slice = slice(None)) -> ObjectMap:
         """Rows [first, stop), 0 outside the image."""
-        found = np.zeros((stop - first, self.width), np.uint32)
+        found = np.zeros((stop - first, len(range(self.width)[columns])), np.uint32)
         for index, (top, bottom) in enumerate(zip(self.tops, self.tops[1:], strict=False)):
             begin, end = max(first, top), min(stop, bottom)
             if begin < end:
-                found[begin - first : end - first] = self.strip(index)[begin - top : end - top]
+                found[begin - first : end - first] = self.strip(index)[begin - top : end - top, columns]
         return found
 
     def close(self) -> None:
@@ -99,6 +99,13 @@ class MeasuredObjects:
     def rows(self, first: int, stop: int) -> ObjectMap:
         """The object map of rows [first, stop)."""
         return self.numbers.take(self.store.rows(first, stop))
+
+    def crops(self) -> Iterator[tuple[NDArray[np.bool_], tuple[int, int]]]:
+        """The pixels of each object in its box, and the box's top and left."""
+        boxes = np.stack([self.table.columns[f"bbox-{i}"] for i in range(4)], axis=1)
+        for number, (top, left, bottom, right) in enumerate(boxes.tolist(), start=1):
+            stored = self.store.rows(top, bottom, slice(left, right))
+            yield self.numbers.take(stored) == number, (top, left)
 
     def strips(self, rows: int = 512) -> Iterator[ObjectMap]:
         """The object map in strips from the top."""
@@ -269,8 +276,3 @@ def measured(
         sums.add(padded, top, image, source.confidence(rows) if source.confidence is not None else None)
     names: NDArray[Any] = np.array(source.classes.names, np.str_)[class_N]
     return table_of(sums, names, source.size, bands, source.pixel_size)
-
-
-def band_columns(names: Sequence[str], bands: int) -> tuple[str, ...]:
-    """The names of bands in columns: "band 1" … where the image has others."""
-    return tuple(names) if len(names) == bands else tuple(f"band {i + 1}" for i in range(bands))

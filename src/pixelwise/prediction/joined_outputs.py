@@ -20,6 +20,7 @@ from pixelwise.prediction.manifest import read_records, results_of
 from pixelwise.prediction.outputs import OUTPUTS
 from pixelwise.records import ClassList
 
+OBJECTS_COCO_NAME = "objects.coco.json"
 COCO_NAME = "predictions.coco.json"
 MASKS = ("labels", "index", "numpy")
 POLYGONS = ("labelme", "geojson")
@@ -32,7 +33,9 @@ def write_joined(out: Path, classes: ClassList, save: Sequence[str]) -> None:
         OutputError: a file cannot be written, or a piece of the COCO file is missing.
     """
     if "coco" in save:
-        join_coco(out, classes)
+        join_coco(out, classes, "coco", COCO_NAME)
+    if "objects-coco" in save:
+        join_coco(out, classes, "objects-coco", OBJECTS_COCO_NAME)
     # Of several formats in one folder, readers take COCO first, then polygons, then masks.
     if "coco" in save:
         text = dataset_toml(classes, range(1, len(classes) + 1), void=[0])
@@ -51,23 +54,23 @@ def drawn_classes(out: Path, classes: ClassList) -> set[int]:
     return {ids[name] for record in good_records(out) for name, share in record["shares"].items() if share}
 
 
-def join_coco(out: Path, classes: ClassList) -> None:
-    """One COCO file of all images' pieces.
+def join_coco(out: Path, classes: ClassList, key: str, name: str) -> None:
+    """One COCO file of all images' pieces of one output.
 
     Raises:
         OutputError: it cannot be written, or a piece is missing.
     """
-    with writing_whole(out / COCO_NAME) as file:
+    with writing_whole(out / name) as file:
         try:
-            join_pieces(file, classes, lambda: pieces(out))
+            join_pieces(file, classes, lambda: pieces(out, key), things=key == "objects-coco")
         except ValueError as error:
             piece, reason = error.args
             raise damaged(Path(piece.name), reason) from error
 
 
-def pieces(out: Path) -> Iterator[BufferedReader]:
+def pieces(out: Path, key: str) -> Iterator[BufferedReader]:
     """Every image's piece, open, in the order of the manifest. See `coco_piece`."""
-    folder = OUTPUTS["coco"].folder
+    folder = OUTPUTS[key].folder
     for record in good_records(out):
         path = next(path for path in results_of(record, out) if path.is_relative_to(out / folder))
         try:

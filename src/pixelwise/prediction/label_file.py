@@ -26,10 +26,12 @@ from pixelwise.images.files import Refusal, shown, writing_whole
 from pixelwise.images.input_image import InputImage
 from pixelwise.maps.grid import Grid
 from pixelwise.maps.map_polygons import PolygonOptions
+from pixelwise.objects.object_options import ObjectOptions
 from pixelwise.prediction.channel_groups import source_bytes, source_stat
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut, is_large, is_read_by_rows
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.map_outputs import map_files, place_of
+from pixelwise.prediction.objects_once import ObjectsOnce
 from pixelwise.prediction.outputs import DEFAULT, LARGE_OUTPUTS, OUTPUTS, STATE, WholeImage
 from pixelwise.prediction.probability_maps import PROBABILITY_FILES, ProbabilityOptions
 from pixelwise.records import OnProgress, Prediction, Raster, no_progress
@@ -59,6 +61,7 @@ class LabelOptions:
     tiles: Tiles = Tiles()  # noqa: RUF009 (frozen) – how large images are cut
     probabilities: ProbabilityOptions = ProbabilityOptions()  # noqa: RUF009 (frozen)
     polygons: PolygonOptions = PolygonOptions()  # noqa: RUF009 (frozen) – in map coordinates
+    objects: ObjectOptions = ObjectOptions()  # noqa: RUF009 (frozen)
 
     def is_cut(self, size: tuple[int, int], metadata: Metadata) -> bool:
         """Whether an image of this size (H, W) is labelled and written piece by piece.
@@ -152,7 +155,9 @@ def label_into(
         grid, lost = place_of(job.image, options.save)
         record["notes"] += lost
         files, name = files_of(job, options, grid), name_of_image(job)
-        write_results(files, WholeImage(image_HWN, prediction, name, bands, job.image, by_rows, options.probabilities))
+        with objects_once(model, options, job) as objects:
+            whole = WholeImage(image_HWN, prediction, name, bands, job.image, by_rows, options.probabilities, objects)
+            write_results(files, whole)
     ended = time.perf_counter()
     return record | {
         "width": image_HWN.shape[1],
@@ -165,7 +170,13 @@ def label_into(
             "all": round((ended - began) * 1e3, 3),
         },
         "saved": [as_text(os.path.relpath(file.path, job.out)) for file in files],
+        **objects.record,
     }
+
+
+def objects_once(model: Model, options: LabelOptions, job: Job) -> ObjectsOnce:
+    """What finds the objects of an image, if an output asks for them."""
+    return ObjectsOnce(options.objects, {}, model.metadata.bands.names, job.image)
 
 
 def shares_of(prediction: Prediction) -> dict[str, float]:
@@ -225,8 +236,9 @@ def label_tiles_of(
         results["labels"] = with_ending(base, ".tif")  # with the image's tags, whatever they say
     refuse_overwriting(job.image, results.values())
     image = open_rows(job.image, model.metadata.bands) if image_HWN is None else ArrayImage(image_HWN, job.image)
-    written = LargeResults(base, results, name_of_image(job), options.probabilities, writers)
-    facts = label_large(model.engine, job.image, image, written, options.tiles, progress=progress)
+    with objects_once(model, options, job) as objects:
+        written = LargeResults(base, results, name_of_image(job), options.probabilities, writers, objects)
+        facts = label_large(model.engine, job.image, image, written, options.tiles, progress=progress)
     saved = [*results.values(), with_ending(base, ".overlay.png"), with_ending(base, ".json")]
     return {
         "width": facts["width"],
@@ -236,6 +248,7 @@ def label_tiles_of(
         "tiles": facts["tiles"],
         "saved": [as_text(os.path.relpath(path, job.out)) for path in saved],
         "notes": [*(notes_of(image.dropped) if image_HWN is None else notes), *lost],
+        **objects.record,
     }
 
 

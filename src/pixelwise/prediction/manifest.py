@@ -23,7 +23,7 @@ from pixelwise.locks import hold, release
 from pixelwise.maps.map_polygons import PolygonOptions
 from pixelwise.prediction.channel_groups import source_digest, source_stat
 from pixelwise.prediction.label_file import Job, LabelOptions, Record
-from pixelwise.prediction.outputs import STATE
+from pixelwise.prediction.outputs import OBJECT_FILES, STATE
 from pixelwise.prediction.probability_maps import PROBABILITY_FILES
 from pixelwise.trace_events import finite
 
@@ -40,6 +40,8 @@ def settings_of(model_digest: str, classes: list[dict[str, Any]], options: Label
         del settings["probabilities"]  # which an earlier version did not write
     if options.polygons == PolygonOptions():  # as folders have it that were written before there were such options
         del settings["polygons"]
+    if OBJECT_FILES.keys().isdisjoint(options.save):
+        del settings["objects"]
     return dict(json.loads(json.dumps(settings)))
 
 

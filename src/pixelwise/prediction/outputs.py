@@ -25,6 +25,7 @@ from pixelwise.errors import ImageError, UsageError
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown
 from pixelwise.images.png_writer import png_parts
+from pixelwise.objects.stream_objects import MeasuredObjects
 from pixelwise.prediction.confidence_maps import (
     Confidence,
     Probabilities,
@@ -33,6 +34,8 @@ from pixelwise.prediction.confidence_maps import (
     sixteen_bits,
     strips_of_rows,
 )
+from pixelwise.prediction.object_files import coco_parts, csv_parts, geojson_parts, map_parts, parquet_parts
+from pixelwise.prediction.objects_once import ObjectsOnce
 from pixelwise.prediction.overlay import encode_overlay, overlay
 from pixelwise.prediction.probability_maps import ProbabilityOptions
 from pixelwise.prediction.spooled_maps import probability_file
@@ -63,6 +66,11 @@ class LabelSource(Protocol):
     # has them only for the outputs in NEEDS_CONFIDENCE and NEEDS_ENTROPY.
     def confidence(self, rows: slice, columns: slice) -> Confidence: ...
     def entropy(self, rows: slice, columns: slice) -> Confidence: ...
+    def image_rows(self, rows: slice) -> Raster: ...  # [R, W, bands]
+    @property
+    def path(self) -> Path | None: ...  # of the image's file
+    @property
+    def objects(self) -> ObjectsOnce | None: ...  # None: this image's objects are not asked for
 
 
 class WholeImage(NamedTuple):
@@ -75,6 +83,7 @@ class WholeImage(NamedTuple):
     path: Path | None = None  # of the image's file
     rows_of_probabilities: RowsOfProbabilities | None = None  # None: those of the prediction's scores
     probabilities: ProbabilityOptions = ProbabilityOptions()
+    objects: ObjectsOnce | None = None
 
     @property
     def classes(self) -> ClassList:
@@ -91,6 +100,9 @@ class WholeImage(NamedTuple):
 
     def labels(self, rows: slice, columns: slice) -> Labels:
         return self.prediction.labels[rows, columns]
+
+    def image_rows(self, rows: slice) -> Raster:
+        return self.image[rows]
 
     def confidence(self, rows: slice, columns: slice) -> Confidence:
         return self.share(lambda probability_CRW: probability_CRW.max(axis=0), rows, columns)
@@ -210,6 +222,20 @@ def not_on_a_map(source: LabelSource) -> Iterator[bytes]:
     )
 
 
+def objects_of(source: LabelSource) -> MeasuredObjects:
+    """The objects of an image, found once for all its outputs."""
+    assert source.objects is not None, "an image whose objects are saved has been given what finds them"
+    return source.objects.of(source)
+
+
+# Files of an image's objects. Those that are ready are kept until all are written.
+OBJECT_FILES: dict[str, Callable[[LabelSource], Iterator[bytes]]] = {
+    "objects": lambda source: csv_parts(objects_of(source).table),
+    "objects-parquet": lambda source: parquet_parts(objects_of(source).table),
+    "objects-geojson": lambda source: geojson_parts(objects_of(source), source.classes, source.name),
+    "objects-coco": lambda source: coco_parts(objects_of(source), source.classes, source.name),
+    "objectmap": lambda source: map_parts(objects_of(source), source.path),
+}
 # In the order in which they are written.
 OUTPUTS: dict[str, Output] = {
     "labels": Output(".png", palette_png),  # class ids as a palette PNG, in the classes' colours
@@ -226,6 +252,12 @@ OUTPUTS: dict[str, Output] = {
     "probabilities": Output(".probabilities.tif", partial(probabilities_of_whole, "probabilities")),
     "probabilities-npz": Output(".probabilities.npz", partial(probabilities_of_whole, "probabilities-npz")),
     "probabilities-zarr": Output(".probabilities.zarr.zip", partial(probabilities_of_whole, "probabilities-zarr")),
+    # One row, polygon, mask or number an object.
+    "objects": Output(".objects.csv", OBJECT_FILES["objects"]),
+    "objects-parquet": Output(".objects.parquet", OBJECT_FILES["objects-parquet"]),
+    "objects-geojson": Output(".objects.geojson", OBJECT_FILES["objects-geojson"]),
+    "objects-coco": Output(".jsonl", OBJECT_FILES["objects-coco"], f"{STATE}/objects"),  # joined in objects.coco.json
+    "objectmap": Output(".objects.tif", OBJECT_FILES["objectmap"]),  # object numbers, 0: none
 }
 # Formats that an image labelled in tiles can have, besides PROBABILITY_FILES. LabelMe's program opens whole images
 # only, and GeoJSON has the same polygons.
@@ -238,9 +270,10 @@ LARGE_OUTPUTS: dict[str, Callable[[LabelSource], Iterator[bytes]]] = {
     "geopackage": not_on_a_map,
     "confidence": confidence_png,
     "entropy": entropy_png,
+    **OBJECT_FILES,
 }
 # Outputs that read `LabelSource.confidence` or `entropy`, which a large image must compute while it is labelled.
-NEEDS_CONFIDENCE = frozenset({"geopackage", "confidence"})
+NEEDS_CONFIDENCE = frozenset({"geopackage", "confidence", *OBJECT_FILES})
 NEEDS_ENTROPY = frozenset({"entropy"})
 DEFAULT = ("labels",)
 

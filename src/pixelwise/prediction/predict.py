@@ -27,6 +27,7 @@ from pixelwise.images.dropped_content import CHANNELS, DEPTH, LEFT_OVER, PAGES
 from pixelwise.images.files import shown
 from pixelwise.images.no_data import labels_with_data
 from pixelwise.maps.map_polygons import checked_options
+from pixelwise.objects.object_options import ObjectOptions
 from pixelwise.prediction.cluster import label_on_cluster
 from pixelwise.prediction.engines.engine import AUTO, usable_cores
 from pixelwise.prediction.find_images import (
@@ -43,6 +44,7 @@ from pixelwise.prediction.large.tile_plan import Tiles, is_cut
 from pixelwise.prediction.load_model import Model, find_bundle, opened
 from pixelwise.prediction.manifest import FILE_NAME, Manifest, open_manifest, settings_of
 from pixelwise.prediction.map_outputs import PLACE, check_map_options
+from pixelwise.prediction.objects_once import check_objects
 from pixelwise.prediction.outputs import DEFAULT, chosen
 from pixelwise.prediction.pixel_budget import PixelBudget
 from pixelwise.prediction.probability_maps import ProbabilityOptions
@@ -134,6 +136,7 @@ def predict(
     save: Sequence[str] = DEFAULT,
     probability_type: str = "float16",
     probability_classes: Sequence[str] = (),
+    objects: ObjectOptions = ObjectOptions(),  # noqa: B008 (frozen)
     tta: str = "",
     engine: str = AUTO,
     threads: int | None = None,
@@ -159,9 +162,11 @@ def predict(
         save: outputs: "labels", "index", "overlay", "numpy", "coco", "labelme", "geojson", "geopackage", "confidence",
             "entropy", "probabilities" (TIFF), "probabilities-npz", "probabilities-zarr". Of an image that says where on
             the earth it lies, labels are a GeoTIFF on its grid, GeoJSON is in WGS 84, and a style for QGIS lies beside
-            them.
+            them. Of connected or separated objects: "objects" (a table as CSV), "objects-parquet", "objects-geojson",
+            "objects-coco", "objectmap" (TIFF).
         probability_type: of saved probabilities: "float16", or "uint8", in which 0–254 are 0–1 and 255 is no data.
         probability_classes: names of the classes whose probabilities are saved, in this order. (): all.
+        objects: which objects are saved, and how touching ones are separated; `pw.count_objects` names the choices.
         tta: test-time augmentation, as `Model.predict` takes it. "": none.
         engine: inference engine, as `load` takes it, if `model` is not open yet.
         threads: CPU threads per prediction, likewise. None: all cores, one image per core if there are many images.
@@ -186,7 +191,7 @@ def predict(
             `save`, `tta`, `crs` or classes, or an earlier run in `out` with another model or options. Nothing was
             written.
         MissingExtraError: "probabilities-zarr" without the extra `zarr`; a GeoPackage, `crs` or `simplify_px` without
-            the extra `geo`.
+            the extra `geo`; objects without the extra `objects` where they need it.
         BundleError: the model is corrupt or cannot be run. Nothing was written.
         OutputError: `out` cannot be written, or another process writes there. Earlier results are complete.
         ImageError: with `strict`, an image that cannot be labelled.
@@ -200,11 +205,12 @@ def predict(
     """
     out, paths = Path(out), [Path(image) for image in images]
     probabilities = ProbabilityOptions(probability_type, tuple(probability_classes))
-    options = LabelOptions(chosen(save), tta, tiles, probabilities, checked_options(crs, simplify_px))
+    options = LabelOptions(chosen(save), tta, tiles, probabilities, checked_options(crs, simplify_px), objects)
     check_map_options(options.save, options.polygons)
     check_options(tta, with_flow=tell is not nobody, on_cluster=cluster is not None)
     bundle = model.engine.bundle if isinstance(model, Model) else read_bundle(find_bundle(model))
     probabilities.check(options.save, bundle.metadata.classes.names)
+    check_objects(objects, options.save, bundle.metadata.classes, {})
     found = survey(paths, out, options.save, bundle.metadata.bands)
     if not isinstance(model, Model):
         one_core_each = found.total > FEW or cluster is not None

@@ -152,6 +152,17 @@ def reliability_chart(label: str, bins: Sequence[tuple[float, float, float]]) ->
     return svg(label, "".join(parts))
 
 
+def histogram(label: str, x_name: str, counts: Sequence[int], limits: tuple[str, str, str]) -> Markup:
+    """Columns of counts over equal steps. `limits` are the x axis's values at its start, middle and end."""
+    most = max(max(counts, default=0), 1)
+    parts = [axes(x_name, "objects", [(i / 2, text) for i, text in enumerate(limits)], most, ",.0f")]
+    for i, number in enumerate(counts):
+        x0, y0 = place(i / len(counts), 0)
+        x1, y1 = place((i + 1) / len(counts), number / most)
+        parts.append(f'<rect class="a" x="{x0:.1f}" y="{y1:.1f}" width="{x1 - x0 - 1:.1f}" height="{y0 - y1:.1f}"/>')
+    return svg(label, "".join(parts))
+
+
 def bars(label: str, rows: Sequence[tuple[str, float, str]], top: float) -> Markup:
     """Horizontal bars: name, value, and the text next to the bar. A bar of `top` fills the width."""
     row_px, name_px, text_px = 30, 150, 100

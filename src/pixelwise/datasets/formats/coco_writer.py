@@ -50,17 +50,48 @@ def coco_piece(file_name: str, size: tuple[int, ...], strips: Iterable[Labels]) 
                 yield from annotation(int(c), (height, width), stored)
 
 
-def join_pieces(file: IO[bytes], classes: ClassList, pieces: Callable[[], Iterable[BufferedReader]]) -> None:
+def instances_piece(
+    file_name: str, size: tuple[int, int], objects: Iterable[tuple[int, NDArray[np.bool_], tuple[int, int]]]
+) -> Iterator[bytes]:
+    """The lines of an image with one annotation an object.
+
+    Args:
+        size: (H, W).
+        objects: class id, pixels in the object's box, and the box's top and left.
+    """
+    height, width = size
+    yield json.dumps({"file_name": file_name, "height": height, "width": width}).encode() + b"\n"
+    for class_id, own_hw, (top, left) in objects:
+        down_N = np.flatnonzero(own_hw.T)  # down the columns of the box
+        place_N = (left + down_N // own_hw.shape[0]) * height + top + down_N % own_hw.shape[0]
+        apart = np.flatnonzero(np.diff(place_N) != 1)
+        first, last = place_N[np.append(0, apart + 1)], place_N[np.append(apart, len(place_N) - 1)]
+        counts = np.diff(np.stack([first, last + 1], axis=1).ravel(), prepend=0).tolist()
+        rest = height * width - int(last[-1]) - 1
+        row = {
+            "category_id": class_id + 1,
+            "segmentation": {"size": [height, width], "counts": counts + [rest] * (rest > 0)},
+            "area": len(place_N),
+            "bbox": [left, top, own_hw.shape[1], own_hw.shape[0]],
+            "iscrowd": 0,
+        }
+        yield json.dumps(row).encode() + b"\n"
+
+
+def join_pieces(
+    file: IO[bytes], classes: ClassList, pieces: Callable[[], Iterable[BufferedReader]], *, things: bool = False
+) -> None:
     """Write all pieces to one COCO file, with a few kilobytes in memory at a time.
 
     Args:
         pieces: opens the pieces, always in the same order; called twice.
+        things: whether an annotation is one object, not all of a class.
 
     Raises:
         ValueError: (piece, error).
     """
     rows = enumerate(zip(classes.names, classes.colours, strict=True), start=1)
-    categories = [{"id": i, "name": name, "color": list(colour), "isthing": 0} for i, (name, colour) in rows]
+    categories = [{"id": i, "name": name, "color": list(colour), "isthing": int(things)} for i, (name, colour) in rows]
     file.write(b'{"categories": ' + json.dumps(categories).encode() + b', "images": [')
     for number, piece in enumerate(pieces(), start=1):
         file.write(b",\n" * (number > 1) + f'{{"id": {number}, '.encode())

@@ -30,6 +30,7 @@ from pixelwise.prediction.large.layers import PixelLayer, Values, layer_values, 
 from pixelwise.prediction.large.rows_of_image import RowsOfImage
 from pixelwise.prediction.large.tile_plan import Tiles, bytes_of_pixel, tiling_of
 from pixelwise.prediction.large.tiles import Tiling, label_tiles, not_scored
+from pixelwise.prediction.objects_once import ObjectsOnce
 from pixelwise.prediction.outputs import LARGE_OUTPUTS
 from pixelwise.prediction.overlay import encode_overlay, overlay
 from pixelwise.prediction.probability_maps import PROBABILITY_FILES, ProbabilityOptions
@@ -52,6 +53,7 @@ class LargeResults(NamedTuple):
     name: str = ""  # the image's name in COCO and GeoJSON; "": the file's name
     probabilities: ProbabilityOptions = ProbabilityOptions()
     writers: Writers = MappingProxyType({})  # of files on a map, in place of LARGE_OUTPUTS
+    objects: ObjectsOnce | None = None  # for outputs that need them
 
 
 def label_large(
@@ -96,9 +98,8 @@ def label_large(
             if resumed_at < image.height:
                 label_rows(engine, image, plan, store, progress)
             name = results.name or path.name
-            write_results(
-                StoredLabels(store, classes, name, image.place, image.resolution), results.files, results.writers
-            )
+            stored = StoredLabels(store, classes, name, image.place, image.resolution, image, path, results.objects)
+            write_results(stored, results.files, results.writers)
             small, small_labels = store.preview()
             write_whole(with_ending(base, ".overlay.png"), encode_overlay(overlay(small, small_labels, classes)))
             counts = store.counts()
@@ -206,7 +207,7 @@ def write_results(source: StoredLabels, results: Mapping[str, Path], writers: Wr
                     file.writelines(writers[key](source))
                 elif key in PROBABILITY_FILES:
                     PROBABILITY_FILES[key](source.probability_maps(), file)
-                elif result.suffix == ".tif":
+                elif key == "labels" and result.suffix == ".tif":
                     write_tiff(source, file)
                 else:
                     file.writelines(LARGE_OUTPUTS[key](source))

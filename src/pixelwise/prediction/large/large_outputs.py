@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -10,10 +11,12 @@ import numpy as np
 from pixelwise.prediction.confidence_maps import FULL, Confidence
 from pixelwise.prediction.large.label_store import LabelStore
 from pixelwise.prediction.large.layers import CONFIDENCE, ENTROPY
+from pixelwise.prediction.large.rows_of_image import RowsOfImage
+from pixelwise.prediction.objects_once import ObjectsOnce
 from pixelwise.prediction.outputs import LabelSource
 from pixelwise.prediction.probability_maps import CLASSIC_BYTES, ProbabilityMaps
 from pixelwise.prediction.squares import SQUARE_PX, deflated_square
-from pixelwise.records import VOID, ClassList, Labels
+from pixelwise.records import VOID, ClassList, Labels, Raster
 
 NODATA = 42113  # GDAL's tag for pixels without a value
 BLOCK_PX = 4 * SQUARE_PX
@@ -27,6 +30,9 @@ class StoredLabels(NamedTuple):
     name: str  # of the image's file
     place: Mapping[int, tuple[int, int, Any]]  # GeoTIFF tags as number → (type, count, value)
     resolution: Any  # pixels per unit across and down, and the unit; or None
+    image: RowsOfImage
+    path: Path | None = None  # of the image's file
+    objects: ObjectsOnce | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -38,6 +44,9 @@ class StoredLabels(NamedTuple):
 
     def labels(self, rows: slice, columns: slice) -> Labels:
         return self.store.labels(rows, columns)
+
+    def image_rows(self, rows: slice) -> Raster:
+        return self.image.rows(rows.start, rows.stop)
 
     def confidence(self, rows: slice, columns: slice) -> Confidence:
         return self.share(CONFIDENCE, rows, columns)
