@@ -348,3 +348,25 @@ def test_a_model_without_run_or_streets_brings_its_own_image(served_model: Model
         assert client.get("/v1/judged").json() is None
         told = client.get("/v1/model").json()
         assert (told["title"], told["opens"], told["has_run"]) == ("nuclei", "nuclei", False)
+
+
+def test_objects_are_those_of_the_labels(client: TestClient, served_model: Model, photo: Picture) -> None:
+    body, query = png(photo), "separate=components&min_area=3"
+    found = client.post(f"/v1/objects?{query}", content=body).json()
+    labels = served_model.predict(photo).labels
+    assert sum(row["area"] for row in found["objects"]) <= labels.size
+    assert found["number"] == {
+        name: sum(row["class"] == name for row in found["objects"]) for name in served_model.classes.names
+    }
+    assert all(row["area"] >= 3 for row in found["objects"])
+    row = found["objects"][0]
+    inside = labels[row["bbox-0"] : row["bbox-2"], row["bbox-1"] : row["bbox-3"]]
+    assert (inside == served_model.classes.names.index(row["class"])).sum() >= row["area"]
+    table = client.post(f"/v1/objects?{query}&answer=csv", content=body)
+    assert table.headers["content-type"].startswith("text/csv")
+    assert len(table.text.splitlines()) == len(found["objects"]) + 1
+    polygons = client.post(f"/v1/objects?{query}&answer=geojson", content=body).json()
+    assert len(polygons["features"]) == len(found["objects"])
+    assert client.post(f"/v1/objects?{query}&answer=map", content=body).content[:2] == b"II"
+    assert client.post("/v1/objects?separate=magic", content=body).status_code == 422
+    assert "learned no border" in client.post("/v1/objects?separate=border", content=body).json()["error"]["message"]

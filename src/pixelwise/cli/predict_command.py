@@ -22,7 +22,7 @@ def predict(
     model: ModelName,
     images: Annotated[list[str], typer.Argument(metavar="IMAGES…", help="Images or videos: files, folders, globs, stream URLs (rtsp://, http://) or cameras (/dev/video0).")],
     out: Annotated[Path | None, typer.Option(help="Folder for the results; created if it does not exist. An interrupted run resumes. Required unless --benchmark is given.")] = None,
-    save: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated outputs: labels (palette PNG), index (greyscale PNG of class ids), overlay, numpy, coco, labelme, geojson, geopackage, confidence, entropy, probabilities (TIFF), probabilities-npz, probabilities-zarr.")] = "labels",
+    save: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated outputs: labels (palette PNG), index (greyscale PNG of class ids), overlay, numpy, coco, labelme, geojson, geopackage, confidence, entropy, probabilities (TIFF), probabilities-npz, probabilities-zarr, objects (a row an object as CSV), objects-parquet, objects-geojson, objects-coco, objectmap (TIFF).")] = "labels",
     probability_type: Annotated[str, typer.Option(metavar="float16|uint8", help="Type of saved probabilities. uint8: 0-254 are 0-1, 255 is no data.")] = "float16",
     probability_classes: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated classes whose probabilities are saved. [default: all]")] = "",
     tta: Views = "",

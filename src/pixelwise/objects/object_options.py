@@ -71,7 +71,7 @@ def separations_of(
 
 
 def without_excluded(measured: MeasuredObjects, options: ObjectOptions) -> tuple[MeasuredObjects, Excluded]:
-    """The objects that the options keep, numbered anew, and how many were left out for each reason."""
+    """The objects that the options keep, with new numbers, and how many were left out for each reason."""
     columns = measured.table.columns
     area = columns["area"]
     reasons = {

@@ -1,6 +1,6 @@
 """Regions of one class → its objects: connected pixels, and what touches is separated.
 
-Touching objects are told apart by a height over their pixels that is largest at their centres: the distance to the
+Touching objects are separated by a height over their pixels that is largest at their centres: the distance to the
 region's edge, the brightness of the image, or the distance to a border that the model learned. A watershed gives each
 summit its pixels; two summits are one object where the pass between them is nearly as high as the lower one.
 

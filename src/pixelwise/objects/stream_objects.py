@@ -113,7 +113,7 @@ class MeasuredObjects:
             yield self.rows(top, min(top + rows, self.size[0]))
 
     def only(self, kept_N: NDArray[np.bool_]) -> MeasuredObjects:
-        """Some of the objects, numbered anew in the same order."""
+        """Some of the objects, with new numbers in the same order."""
         new = np.concatenate([[0], np.where(kept_N, np.cumsum(kept_N), 0)]).astype(np.uint32)
         table = self.table.rows(kept_N)
         table = ObjectTable({**table.columns, "label": np.arange(1, len(table) + 1)}, table.unit)

@@ -84,7 +84,7 @@ def count_objects(
         save: besides "csv", which is always written: "parquet", "geojson" (polygons with the measurements), "coco"
             (instances, objects.coco.json), "map" (NAME.objects.tif: object numbers), "labels", "overlay".
         classes: names of the classes whose objects are counted. (): all but the background.
-        separate: how touching objects are told apart: "auto", "components" (not at all), "distance" (at necks),
+        separate: how touching objects are separated: "auto", "components" (not at all), "distance" (at necks),
             "intensity" (bright or dark centres), "border" (a border that the model learned).
         min_area: smallest area that counts, in pixels.
         max_area: largest area that counts, in pixels.

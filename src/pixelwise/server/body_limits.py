@@ -19,7 +19,7 @@ from pixelwise.server.server_settings import ServerSettings
 SMALL_BYTES = 64 * 1024  # of bodies that are not images: JSON, parsed on the event loop
 SMALL_S = 10.0
 MULTIPART_BYTES = 64 * 1024  # of a form, in addition to the image
-UPLOADS = ("/v1/predict", "/v1/trace", "/v1/pixel")  # routes that take an image
+UPLOADS = ("/v1/predict", "/v1/trace", "/v1/pixel", "/v1/objects")  # routes that take an image
 BODY = "pixelwise.body"  # in an upload's scope: its unread body
 IMAGES = "/v1/images/"  # …/truth takes a mask
 LABELLED = "/v1/label/images/"  # …/edits takes a part of a mask

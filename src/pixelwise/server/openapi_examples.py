@@ -68,6 +68,11 @@ JSON: dict[tuple[str, str], Any] = {
     ("post", "/v1/predict"): LABELS,
     ("post", "/v1/trace"): {"flow": [STAGE], "layers": [LAYER]},
     ("post", "/v1/pixel"): PIXEL,
+    ("post", "/v1/objects"): {
+        "width": 480, "height": 360, "number": {"car": 1}, "excluded": {}, "pixel": None,
+        "separated": {"car": "distance: the model's training measured no objects: split at necks"},
+        "objects": [{"label": 1, "class": "car", "confidence_mean": 0.93, "area": 1204, "centroid-0": 140.2}],
+    },
     ("get", "/v1/models"): [{"name": "main", "title": "street"}],
     ("get", "/v1/model"): {
         "name": "main", "title": "street", "opens": "street", "digest": "ee3705f5a9b4…",

@@ -1,0 +1,69 @@
+"""POST /v1/objects: an image in, its objects and their measurements out; nothing is kept."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from pixelwise.errors import MissingExtraError, UsageError
+from pixelwise.objects.object_options import AUTO, ObjectOptions
+from pixelwise.objects.stream_objects import MeasuredObjects
+from pixelwise.prediction.object_files import csv_parts, geojson_parts, map_parts
+from pixelwise.prediction.objects_once import ObjectsOnce
+from pixelwise.prediction.outputs import WholeImage
+from pixelwise.server.error_responses import RequestError
+from pixelwise.server.image_memory import RememberedImage
+from pixelwise.server.model_cache import CachedModel
+from pixelwise.server.routes.predict_routes import IMAGE_BODY, ModelName, TheState, seen_by
+
+router = APIRouter(prefix="/v1", tags=["predict"])
+IMAGE_NAME = "image"  # an upload's own name is never used
+
+
+@router.post("/objects", openapi_extra=IMAGE_BODY)
+async def objects(
+    request: Request,
+    state: TheState,
+    answer: Annotated[
+        Literal["json", "csv", "geojson", "map"],
+        Query(description="json or csv: a row an object; geojson: a polygon each; map: their numbers as TIFF."),
+    ] = "json",
+    separate: Annotated[
+        str, Query(description="auto, components, distance, intensity or border.", max_length=20)
+    ] = AUTO,
+    min_area: Annotated[float, Query(ge=0, description="Leave out objects of fewer pixels.")] = 0,
+    drop_edge: Annotated[bool, Query(description="Leave out objects that touch the image's edge.")] = False,
+    model: ModelName = "",
+) -> Response:
+    """Count and measure the objects in an image."""
+
+    def work(opened: CachedModel, seen: RememberedImage) -> Response:
+        try:
+            options = ObjectOptions(separate=separate, min_area_px=min_area, drop_edge=drop_edge)
+            with ObjectsOnce(options, {}, opened.model.metadata.bands.names) as once:
+                whole = WholeImage(seen.pixels, seen.prediction, IMAGE_NAME, seen.bands, objects=once)
+                return answer_of(answer, once.of(whole), once, whole)
+        except (UsageError, MissingExtraError) as error:
+            raise RequestError(422, "objects", str(error)) from error
+
+    return await seen_by(request, state, model, work)
+
+
+def answer_of(answer: str, found: MeasuredObjects, once: ObjectsOnce, whole: WholeImage) -> Response:
+    if answer == "csv":
+        return Response(b"".join(csv_parts(found.table)), media_type="text/csv; charset=utf-8")
+    if answer == "geojson":
+        return Response(b"".join(geojson_parts(found, whole.classes, IMAGE_NAME)), media_type="application/geo+json")
+    if answer == "map":
+        return Response(b"".join(map_parts(found, None)), media_type="image/tiff")
+    columns = {name: values.tolist() for name, values in found.table.columns.items()}
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    facts = {"width": whole.size[1], "height": whole.size[0], **once.facts}
+    return JSONResponse(facts | {"objects": [without_nan(row) for row in rows]})
+
+
+def without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
