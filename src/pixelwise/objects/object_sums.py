@@ -31,7 +31,7 @@ QUADS = ((0, 1, 3), (2, 1, 4), (5, 6, 3), (7, 6, 4))  # diagonal, vertical and h
 MOMENTS = ("area", "y", "x", "yy", "xy", "xx")
 
 
-class Runs(NamedTuple):
+class PixelRuns(NamedTuple):
     """Pixels of one object side by side."""
 
     object_U: NDArray[np.intp]
@@ -79,7 +79,7 @@ class ObjectSums:
         in_object = object_S > 0
         length_U = np.diff(starts, append=strip.size)[in_object]
         row_U, first_U = np.divmod(starts[in_object], self.width)
-        runs = Runs(object_S[in_object], row_U + top, first_U, first_U + length_U - 1)
+        runs = PixelRuns(object_S[in_object], row_U + top, first_U, first_U + length_U - 1)
         self._add_moments(runs, length_U)
         self._add_hulls(runs, strip[-1])
         self._add_outline(padded, runs)
@@ -93,14 +93,14 @@ class ObjectSums:
         self.convex += convex_areas(self.open, self.number)
         self.open = self.open[:, :0]
 
-    def _add_hulls(self, runs: Runs, last_row_W: NDArray[np.uint32]) -> None:
+    def _add_hulls(self, runs: PixelRuns, last_row_W: NDArray[np.uint32]) -> None:
         """Finish the convex hulls of objects that end in this strip."""
         extremes = np.concatenate([self.open, row_extremes(runs)], axis=1)
         continues = np.isin(extremes[0], np.unique(last_row_W))
         self.open = extremes[:, continues]
         self.convex += convex_areas(extremes[:, ~continues], self.number)
 
-    def _add_moments(self, runs: Runs, length_U: NDArray[np.intp]) -> None:
+    def _add_moments(self, runs: PixelRuns, length_U: NDArray[np.intp]) -> None:
         n, y = length_U.astype(np.float64), runs.row_U.astype(np.float64)
         first, last = runs.first_U.astype(np.float64), runs.last_U.astype(np.float64)
         x = n * (first + last) / 2
@@ -114,7 +114,7 @@ class ObjectSums:
         np.maximum.at(self.box[2], runs.object_U, runs.row_U + 1)
         np.maximum.at(self.box[3], runs.object_U, runs.last_U + 1)
 
-    def _add_outline(self, padded: ObjectMap, runs: Runs) -> None:
+    def _add_outline(self, padded: ObjectMap, runs: PixelRuns) -> None:
         """Add perimeter and Euler number, which depend on the pixels with another object among their neighbours."""
         wide = np.pad(padded, ((0, 0), (1, 1)))
         at = edge_pixels(wide)
@@ -181,7 +181,7 @@ def run_starts(strip: NDArray[Any]) -> NDArray[np.intp]:
     return np.flatnonzero(begins)
 
 
-def row_extremes(runs: Runs) -> NDArray[np.int32]:
+def row_extremes(runs: PixelRuns) -> NDArray[np.int32]:
     """The first and last column of every object in every row: object, row, first, last, [4, U], by object and row."""
     order = np.lexsort((runs.first_U, runs.row_U, runs.object_U))
     sorted_runs = [values[order] for values in runs]

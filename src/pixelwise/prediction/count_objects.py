@@ -11,7 +11,7 @@ from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
 from pixelwise.objects.object_options import AUTO, ObjectOptions
 from pixelwise.prediction.load_model import Model
-from pixelwise.prediction.object_summary import PAGE_NAME, SUMMARY_NAME, ObjectCounts, write_summary
+from pixelwise.prediction.object_summary import PAGE_NAME, SUMMARY_NAME, CountedObjects, write_summary
 from pixelwise.prediction.predict import Summary, predict
 from pixelwise.records import OnProgress, no_progress
 
@@ -30,7 +30,7 @@ FORMATS = {
 class ObjectsSummary:
     """The outcome of `count_objects`."""
 
-    counts: tuple[ObjectCounts, ...]  # of all files together, by class
+    counts: tuple[CountedObjects, ...]  # of all files together, by class
     labelled: Summary
 
     @property

@@ -41,7 +41,7 @@ CHARTS = (
 
 
 @dataclass(frozen=True)
-class ObjectCounts:
+class CountedObjects:
     """The objects of one class, in one file or in all."""
 
     file: str
@@ -87,7 +87,7 @@ class FileObjects:
     columns: dict[str, NDArray[np.float64]]  # of CHARTS
 
 
-def write_summary(out: Path) -> list[ObjectCounts]:
+def write_summary(out: Path) -> list[CountedObjects]:
     """Write OUT/objects_summary.csv and OUT/objects.html; returns the counts of all files together, by class.
 
     Raises:
@@ -153,7 +153,7 @@ def column_of(files: Iterable[FileObjects], name: str, class_name: str, unit: st
     return found[np.isfinite(found)]
 
 
-def counts_of(files: list[FileObjects], class_name: str, file: str, unit: str) -> ObjectCounts:
+def counts_of(files: list[FileObjects], class_name: str, file: str, unit: str) -> CountedObjects:
     area = column_of(files, "area", class_name, unit)
     pixels, number = sum(one.pixels for one in files), sum(one.numbers.get(class_name, 0) for one in files)
     surface = sum(one.pixels * pixel_area(one, unit) for one in files)
@@ -162,7 +162,7 @@ def counts_of(files: list[FileObjects], class_name: str, file: str, unit: str) -
         values = column_of(files, name, class_name, unit)
         return float(np.median(values)) if len(values) else float("nan")
 
-    return ObjectCounts(
+    return CountedObjects(
         file=file,
         class_name=class_name,
         number=number,
@@ -177,7 +177,7 @@ def counts_of(files: list[FileObjects], class_name: str, file: str, unit: str) -
     )
 
 
-def csv_lines(counts: Iterable[ObjectCounts]) -> Iterator[str]:
+def csv_lines(counts: Iterable[CountedObjects]) -> Iterator[str]:
     header: list[str] | None = None
     for one in counts:
         row = one.row()
@@ -193,7 +193,7 @@ def text(value: Any) -> str:
     return str(value)
 
 
-def page_of(files: list[FileObjects], together: list[ObjectCounts], single: list[ObjectCounts], unit: str) -> str:
+def page_of(files: list[FileObjects], together: list[CountedObjects], single: list[CountedObjects], unit: str) -> str:
     """The HTML page: numbers of all files with histograms, then those of each file."""
     excluded: dict[str, int] = {}
     for one in files:
@@ -214,7 +214,7 @@ def page_of(files: list[FileObjects], together: list[ObjectCounts], single: list
     )
 
 
-def area_cells(one: ObjectCounts) -> list[str]:
+def area_cells(one: CountedObjects) -> list[str]:
     return [f"{value:.1f}" for value in one.area] or ["–"] * len(QUANTILES)
 
 
