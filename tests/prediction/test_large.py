@@ -392,7 +392,12 @@ def peak_kib(model: Path, source: Path, out: Path) -> int:
     if not process:
         os.execv(
             sys.executable,
-            [sys.executable, "-c", LABEL, *map(str, (model, source, out, 0, 1 << 30, "labels,numpy,coco,geojson"))],
+            [
+                sys.executable,
+                "-c",
+                LABEL,
+                *map(str, (model, source, out, 0, 1 << 30, "labels,numpy,coco,geojson,confidence,probabilities")),
+            ],
         )
     _, status, usage = os.wait4(process, 0)
     assert status == 0
