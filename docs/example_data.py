@@ -9,6 +9,7 @@ fields/       8 satellite images of five bands in signed 16 bits, with names and
               and 1 (water); field.tif is one more
 my_data/      a few of the scenes
 map.tif       a tiled GeoTIFF of 1,200 × 900 pixels
+town.tif      an aerial photo of 640 × 640 pixels in UTM zone 32; houses.gpkg has its houses and ponds, in degrees
 clip.mp4      a second of video, ten frames
 """
 
@@ -57,6 +58,7 @@ def make_examples(folder: Path) -> None:
     write_field(folder / "field.tif", draw_field(np.random.default_rng(99))[0])
     write_image(folder / "cells.png", draw_cells(np.random.default_rng(99))[0])
     write_map(folder / "map.tif")
+    write_town(folder / "town.tif", folder / "houses.gpkg")
     write_clip(folder / "clip.mp4")
 
 
@@ -120,6 +122,52 @@ def write_map(path: Path) -> None:
         (34735, "H", len(keys), keys, True),
     ]
     tifffile.imwrite(path, pixels, tile=(256, 256), photometric="rgb", compression="deflate", extratags=place)
+
+
+def write_town(photo: Path, labels: Path) -> None:
+    """Houses in rows, some of them wall to wall, and ponds on grass; and their outlines in longitude and latitude."""
+    import pyogrio.raw
+    import pyproj
+    import rasterio
+    import shapely
+    from shapely.affinity import rotate
+
+    chance = np.random.default_rng(5)
+    side, place = 640, rasterio.Affine(0.5, 0, 565000.0, 0, -0.5, 5934000.0)
+    photo_HW3 = np.array([95, 120, 70]) + chance.normal(0, 9, (side, side, 1)) + chance.normal(0, 4, (side, side, 3))
+    shapes, names = [], []
+    for x in range(20, side - 40, 48):
+        for y in range(24, side - 40, 52):
+            width, depth = chance.integers(16, 26, 2)
+            if chance.random() < 0.12:
+                shapes.append(shapely.Point(x + 12, y + 12).buffer(chance.uniform(7, 12)))
+                names.append("pond")
+            else:
+                angle = chance.uniform(-25, 25)
+                shapes.append(rotate(shapely.box(x, y, x + width, y + depth), angle, origin=(x, y)))
+                names.append("house")
+                if chance.random() < 0.2:  # a neighbour wall to wall
+                    shapes.append(rotate(shapely.box(x + width, y, x + 1.7 * width, y + depth), angle, origin=(x, y)))
+                    names.append("house")
+    for shape, name in zip(shapes, names, strict=True):
+        colour = np.array([168, 78, 60]) + chance.normal(0, 14) if name == "house" else np.array([48, 74, 96])
+        inside = np.zeros((side, side), np.uint8)
+        cv2.fillPoly(inside, [np.round(np.array(shape.exterior.coords) - 0.5).astype(np.int32)], 1)
+        photo_HW3[inside == 1] = colour + chance.normal(0, 6, (int(inside.sum()), 3))
+    profile = {"driver": "COG", "dtype": "uint8", "crs": "EPSG:32632", "transform": place, "compress": "deflate"}
+    with rasterio.open(photo, "w", width=side, height=side, count=3, **profile) as file:
+        file.colorinterp = [rasterio.enums.ColorInterp[name] for name in ("red", "green", "blue")]
+        file.write(np.moveaxis(np.clip(photo_HW3, 0, 255).astype(np.uint8), 2, 0))
+    to_degrees = pyproj.Transformer.from_crs("EPSG:32632", "EPSG:4326", always_xy=True)
+    on_earth = [
+        shapely.transform(one, lambda p: np.stack(to_degrees.transform(*(place @ (p[:, 0], p[:, 1]))), axis=1))
+        for one in shapes
+    ]
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2026-01-01T00:00:00.000Z"})  # the same bytes every time
+    pyogrio.raw.write(
+        labels, shapely.to_wkb(on_earth), [np.array(names, object)], ["class"], layer="houses",
+        geometry_type="Polygon", crs="EPSG:4326", driver="GPKG",
+    )  # fmt: skip
 
 
 def write_clip(path: Path) -> None:

@@ -164,7 +164,8 @@ def _classes(columns: dict[str, Any], attribute: str, path: Path, number: int) -
     lower = {name.lower(): name for name in reversed(list(usable))}
     found = next((lower[name] for name in CLASS_COLUMNS if name in lower), None)
     if found is not None:
-        return _as_names(usable[found]), f"the column {found!r} (--attribute chooses another: {listed})"
+        others = f" (--attribute chooses another: {listed})" if len(columns) > 1 else ""
+        return _as_names(usable[found]), f"the column {found!r}{others}"
     if not usable:
         return np.full(number, OBJECT, object), f"{OBJECT!r}, because no column names one"
     raise DataError(
