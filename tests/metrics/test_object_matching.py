@@ -163,6 +163,11 @@ def test_splits_and_merges_are_their_definition(true: Map, predicted: Map) -> No
     split = [sum(inside(predicted, p, true, t) for p in numbers(predicted)) >= 2 for t in numbers(true)]
     merged = [sum(inside(true, t, predicted, p) for t in numbers(true)) >= 2 for p in numbers(predicted)]
     assert (found.split_T.tolist(), found.merged_P.tolist()) == (split, merged)
+    parts = [any(s and inside(predicted, p, true, t) for s, t in zip(split, numbers(true), strict=True))
+             for p in numbers(predicted)]  # fmt: skip
+    held = [any(m and inside(true, t, predicted, p) for m, p in zip(merged, numbers(predicted), strict=True))
+            for t in numbers(true)]  # fmt: skip
+    assert (found.split_P.tolist(), found.merged_T.tolist()) == (parts, held)
 
 
 @small

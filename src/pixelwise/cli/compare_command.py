@@ -13,6 +13,7 @@ from pixelwise.cli.shared_options import (
     EngineName,
     JsonFile,
     Masks,
+    ObjectClasses,
     SkipBad,
     SplitName,
     Threads,
@@ -35,6 +36,7 @@ def compare(
     void: Void = None,
     masks: Masks = None,
     bands: BandNames = None,
+    objects: ObjectClasses = None,
     skip_bad: SkipBad = False,
     engine: EngineName = "auto",
     threads: Threads = None,
@@ -50,7 +52,7 @@ def compare(
 
     one, other = load(a, threads, engine), load(b, threads, engine)
     with work_bar(console_of(json_file), "comparing") as progress:
-        found = run_compare(one, other, data, split=split, skip_bad=skip_bad, progress=progress,
+        found = run_compare(one, other, data, split=split, skip_bad=skip_bad, objects=objects or (), progress=progress,
                             **values_from(classes, void, masks, bands))  # fmt: skip
     give(found, json_file)
     if fail_if_worse is not None and found.worse_by(fail_if_worse):

@@ -15,6 +15,7 @@ from pixelwise.cli.shared_options import (
     JsonFile,
     Masks,
     ModelName,
+    ObjectClasses,
     SkipBad,
     SplitName,
     Threads,
@@ -40,6 +41,7 @@ def evaluate(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as one HTML file: charts, tables, worst and best images.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the scores of every image as CSV.")] = None,
     tta: Views = "",
+    objects: ObjectClasses = None,
     engine: EngineName = "auto",
     threads: Threads = None,
     json_file: JsonFile = None,
@@ -55,7 +57,8 @@ def evaluate(
     opened = load(model, threads, engine)
     with work_bar(console_of(json_file), "evaluating") as progress:
         report = run_evaluate(
-            opened, data, split=split, skip_bad=skip_bad, html=html, csv=csv, tta=tta, progress=progress,
+            opened, data, split=split, skip_bad=skip_bad, html=html, csv=csv, tta=tta,
+            objects=objects or (), progress=progress,
             **values_from(classes, void, masks, bands),
         )  # fmt: skip
     give(report, json_file)

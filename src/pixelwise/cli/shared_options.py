@@ -59,6 +59,7 @@ Classes = Annotated[list[str] | None, typer.Option("--class", metavar="NAME=VALU
 Void = Annotated[list[str] | None, typer.Option("--void", metavar="VALUE[,VALUE…]", help="Mask values that mean unlabelled (void): ignored in training and scores; can be repeated. [default: detected]")]  # fmt: skip
 Masks = Annotated[str | None, typer.Option("--masks", metavar="WORD", help="If an image has several masks: part of the folder or file name of the masks to use.")]  # fmt: skip
 BandNames = Annotated[str | None, typer.Option("--bands", metavar="BAND[,BAND…]", help="Bands of the images to use, in this order: names or numbers from 1, such as nir,red or 4,3,2. [default: all]")]  # fmt: skip
+ObjectClasses = Annotated[list[str] | None, typer.Option("--objects", metavar="CLASS", help="Score the single objects of this class, too: F1, average precision, panoptic quality, AJI and counts; can be repeated.")]  # fmt: skip
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip broken image-mask pairs instead of stopping.")]
 
 

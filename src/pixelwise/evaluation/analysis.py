@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.evaluation.measure_image import Sums
+from pixelwise.evaluation.object_analysis import RULES, ObjectScores, scores_of_objects, truth_of
 from pixelwise.evaluation.per_image import ImageRow, chosen_images, counts_of, sequences
 from pixelwise.metrics.bootstrap import DRAWS, drawn_sums, interval
 from pixelwise.metrics.boundary import DISTANCES_PX, boundary_iou
@@ -170,6 +171,11 @@ class Analysis:
     def chosen(self) -> dict[str, list[int]]:
         return chosen_images(self.rows, SHOWN)
 
+    @cached_property
+    def objects(self) -> tuple[ObjectScores, ...]:
+        """The scores of every class whose objects were scored."""
+        return scores_of_objects(self.rows)
+
     def named(self, values_C: NDArray[np.float64]) -> dict[str, float]:
         return dict(zip(self.classes.names, values_C.tolist(), strict=True))
 
@@ -177,6 +183,7 @@ class Analysis:
         """All results, NaN where undefined, and the rules behind them."""
         calibration = self.calibration
         rows = {kind: [self.rows[i] for i in found] for kind, found in self.chosen().items()}
+        objects = {scored.name: scored.to_json() for scored in self.objects}
         return {
             "intervals": {name: ends.T.tolist() for name, ends in self.intervals.items()},
             "boundary": self.boundaries(),
@@ -192,6 +199,7 @@ class Analysis:
                          for at in COVERAGES],
             },
             "errors": self.errors(),
+            **({"objects": {"classes": objects, "truth": truth_of(self.rows), "rules": RULES}} if objects else {}),
             "sizes": self.sizes(),
             "sequences": self.by_sequence(),
             "suspects_in_all": self.suspects_in_all,

@@ -8,7 +8,7 @@ Shapes: N images; B draws; C classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,13 @@ from pixelwise.evaluation.labelled_pairs import Pair, checked_listing, each_pair
 from pixelwise.evaluation.match_bands import with_bands_of
 from pixelwise.evaluation.match_classes import match_classes
 from pixelwise.evaluation.measure_image import Sums
+from pixelwise.evaluation.measure_objects import ImageObjects, measure_objects_of, plan_objects
 from pixelwise.evaluation.per_image import ROW_TOLERANCE_PX
 from pixelwise.images.files import shown
 from pixelwise.metrics.bootstrap import drawn_sums, interval, p_value
 from pixelwise.metrics.confusion import class_counts, mean, ratio, scores_of_sums
 from pixelwise.metrics.error_types import BOUNDARY_PX
+from pixelwise.metrics.object_scores import headline
 from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
 from pixelwise.metrics.regions import SIZE_NAMES
 from pixelwise.prediction.engines.engine import usable_cores
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 DRAWS = 2000
 LISTED = 5  # images with the largest changes
+OBJECT_SCORES = {"F1": "f1", "mAP": "mean_average_precision", "panoptic quality": "panoptic_quality"}
 SAME = 1e-9  # smaller differences count as none
 SIGNIFICANT = 0.05  # p below which a verdict is given
 
@@ -151,8 +154,11 @@ class ModelCounts:
     near: list[NDArray[np.uint32]]  # the same, near true boundaries
     sizes: list[NDArray[np.uint32]]  # [sizes, 2] pixels, correct pixels
     edges: list[NDArray[np.uint32]]  # [4, C] see metrics.outlines.outline_counts
+    objects: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)  # class → see ObjectCounts.vector
 
-    def add(self, sums: Sums) -> None:
+    def add(self, sums: Sums, objects: ImageObjects | None = None) -> None:
+        for name, counts in ({} if objects is None else objects.counts).items():
+            self.objects.setdefault(name, []).append(counts.vector())
         self.counts.append(class_counts(sums.matrix).astype(np.uint32))
         self.near.append(class_counts(sums.near).astype(np.uint32))
         self.sizes.append(sums.sizes[:, :, 2:].sum(axis=1).astype(np.uint32))
@@ -161,8 +167,8 @@ class ModelCounts:
     def scores(self, drawn: bool) -> dict[str, NDArray[np.float64]]:
         """Every score over all images, or over each draw of them: name → [] or [B], and "iou" [C] or [B, C]."""
 
-        def summed(rows: Sequence[NDArray[np.uint32]]) -> NDArray[np.float64]:
-            stacked = np.stack(rows)
+        def summed(rows: Sequence[NDArray[np.uint32] | NDArray[np.float64]]) -> NDArray[np.float64]:
+            stacked: NDArray[Any] = np.stack(rows)
             return drawn_sums(stacked, DRAWS) if drawn else stacked.sum(axis=0, dtype=np.float64)
 
         counts, near = summed(self.counts), summed(self.near)
@@ -176,6 +182,9 @@ class ModelCounts:
         }
         for name, row in zip(SIZE_NAMES, sizes, strict=True):
             regions[f"accuracy in regions {name}"] = ratio(row[..., 1], row[..., 0])
+        for name, vectors in self.objects.items():
+            of_class = headline(summed(vectors))
+            regions |= {f"objects of {name}: {title}": of_class[score] for title, score in OBJECT_SCORES.items()}
         return {**{name: found[name] for name in WHOLE}, "iou": found["iou"], **regions}
 
 
@@ -190,6 +199,7 @@ def compare(
     void: Given = (),
     masks: str = "",
     bands: GivenBands = (),
+    objects: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Comparison:
     """Compare two models on the same images: differences of B from A with 95 % confidence intervals.
@@ -204,13 +214,15 @@ def compare(
         void: mask values that mean unlabelled. Default: detected.
         masks: if an image has several masks: part of the folder or file name of the masks to use. Default: any.
         bands: bands of the images to use, in order: names, or numbers from 1; "nir,red", or ["nir", 3].
+        objects: names of classes whose single objects are compared, too. Default: none.
         progress: called with (images done, total).
 
     Returns:
         Comparison: the differences (0–1) of mean IoU, per class, per region and per image.
 
     Raises:
-        UsageError: no such model, folder or split; a value that no mask has.
+        UsageError: no such model, folder or split; a value that no mask has; a class in `objects` that the dataset
+            lacks.
         DataError: a model's classes or bands are not the dataset's.
         DatasetError: the split has broken pairs; every problem is listed.
         BundleError: a model is corrupt or cannot be run.
@@ -231,24 +243,27 @@ def compare(
             f"A calls the dataset's classes {', '.join(matches[0].classes.names)}, but B calls them "
             f"{', '.join(matches[1].classes.names)}. Name them in dataset.toml."
         )
+    plans = [plan_objects(model, match, objects) for model, match in zip(models, matches, strict=True)]
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)
     total = len(dataset.splits[split])
     sides = [ModelCounts([], [], [], []) for _ in models]
     names: list[str] = []
     singles = [Model(model.engine.one_threaded()) for model in models]
 
-    def count(pair: Pair, turn: int) -> tuple[str, list[Sums]]:
+    def count(pair: Pair, turn: int) -> tuple[str, list[tuple[Sums, ImageObjects | None]]]:
         sample, image_HWN, true_HW = pair
         found = []
-        for single, match in zip(singles, matches, strict=True):
-            found.append(measure_pair(match, single.predict(image_HWN), true_HW, turn)[0])
+        for single, match, plan in zip(singles, matches, plans, strict=True):
+            prediction = single.predict(image_HWN)
+            own = measure_objects_of(plan, match, sample, prediction, true_HW) if plan else None
+            found.append((measure_pair(match, prediction, true_HW, turn)[0], own))
         return sample.name, found
 
     workers = models[0].engine.threads or usable_cores()
     for name, found in each_pair(dataset, split, count, skip_bad=skip_bad, workers=workers):
         progress(len(names), total)
-        for side, sums in zip(sides, found, strict=True):
-            side.add(sums)
+        for side, counts in zip(sides, found, strict=True):
+            side.add(*counts)
         names.append(name)
     progress(total, total)
     if not names:

@@ -24,6 +24,7 @@ from pixelwise.evaluation.labelled_pairs import Pair, checked_listing, each_pair
 from pixelwise.evaluation.match_bands import with_bands_of
 from pixelwise.evaluation.match_classes import Match, match_classes
 from pixelwise.evaluation.measure_image import Sums, measure
+from pixelwise.evaluation.measure_objects import ObjectPlan, measure_objects_of, plan_objects
 from pixelwise.evaluation.per_image import ImageRow, row_of, to_csv
 from pixelwise.images.files import shown, write_whole
 from pixelwise.metrics.error_types import LISTED, Suspect
@@ -52,6 +53,7 @@ def evaluate(
     html: str | Path | None = None,
     csv: str | Path | None = None,
     tta: str = "",
+    objects: Sequence[str] = (),
     tell: Listener = nobody,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> EvaluationReport:
@@ -69,6 +71,8 @@ def evaluate(
         html: HTML file to write: charts, tables, and the worst, typical and best images. None: none.
         csv: CSV file to write with the scores of every image. None: none.
         tta: test-time augmentation, as `Model.predict` takes it; the pictures in `html` are made without. "": none.
+        objects: names of classes whose single objects are scored, too: F1, average precision, panoptic quality and AJI
+            over IoU 0.5–0.95, counts, split and merged objects. Default: none.
         tell: called with one "evaluation" event (a dict) that holds the whole report.
         progress: called with (images done, total).
 
@@ -76,7 +80,8 @@ def evaluate(
         EvaluationReport: mean IoU and accuracy (0–1), confusion matrix, confidence intervals, error breakdown.
 
     Raises:
-        UsageError: no such model, folder or split; unknown `tta`; a value that no mask has.
+        UsageError: no such model, folder or split; unknown `tta`; a value that no mask has; a class in `objects` that
+            the dataset lacks.
         DataError: the model's classes or bands are not the dataset's.
         DatasetError: the split has broken pairs; every problem is listed.
         BundleError: the model is corrupt or cannot be run.
@@ -94,8 +99,9 @@ def evaluate(
     split = split or default_split(dataset)
     dataset = with_bands_of([opened], dataset)  # both fail before the long work
     match = match_classes(opened.classes, dataset.classes)
+    plan = plan_objects(opened, match, objects)
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)
-    counts = counted(opened, match, dataset, split, skip_bad=skip_bad, tta=tta)
+    counts = counted(opened, match, dataset, split, skip_bad=skip_bad, tta=tta, plan=plan)
     analysis = analysis_of(counts, match.classes, len(dataset.splits[split]), progress)
     if not analysis.rows:
         raise DataError(f"{shown(dataset.root)}: the {split} split has no labelled image. Choose another --split.")
@@ -145,7 +151,14 @@ def typical_milliseconds(rows: Sequence[ImageRow]) -> float:
 
 
 def counted(
-    model: Model, match: Match, dataset: Dataset, split: str, *, skip_bad: bool, tta: str = ""
+    model: Model,
+    match: Match,
+    dataset: Dataset,
+    split: str,
+    *,
+    skip_bad: bool,
+    tta: str = "",
+    plan: ObjectPlan | None = None,
 ) -> Iterator[tuple[ImageRow, Sums, list[Suspect]]]:
     """The counts of every labelled image of a split, in order. Raises as `evaluate`."""
     workers = model.engine.threads or usable_cores()
@@ -157,9 +170,10 @@ def counted(
         began = time.perf_counter()
         prediction = (model if turn < TIMED else single).predict(image_HWN, tta=tta)
         milliseconds = (time.perf_counter() - began) * 1e3 if turn < TIMED else None
+        objects = measure_objects_of(plan, match, sample, prediction, true_HW) if plan else None
         del image_HWN  # counting needs the memory of a large one
         sums, found = measure_pair(match, prediction, true_HW, turn)
-        return row_of(sample, (true_HW.shape[0], true_HW.shape[1]), sums, milliseconds), sums, found
+        return row_of(sample, (true_HW.shape[0], true_HW.shape[1]), sums, milliseconds, objects), sums, found
 
     return each_pair(dataset, split, count, skip_bad=skip_bad, workers=workers, alone=TIMED)
 

@@ -15,6 +15,8 @@ from pixelwise.evaluation.analysis import COVERAGES, Analysis
 from pixelwise.evaluation.evaluation_report import WHOLE, EvaluationReport
 from pixelwise.evaluation.example_images import ModelOf, examples, suspect_crops
 from pixelwise.evaluation.match_classes import Match
+from pixelwise.evaluation.object_analysis import RULES, ObjectScores, truth_of
+from pixelwise.evaluation.object_pictures import COLOURS, object_examples
 from pixelwise.evaluation.per_image import ROW_TOLERANCE_PX
 from pixelwise.metrics.boundary import DISTANCES_PX
 from pixelwise.metrics.confusion import ratio
@@ -51,7 +53,35 @@ def page_of(report: EvaluationReport, model_of: ModelOf, dataset: Dataset, match
         examples=examples(analysis, model_of, dataset, match),
         suspects=suspect_crops(analysis, model_of, dataset, match),
         charts=charts(report, analysis),
+        objects=[object_section(scored, model_of, dataset, match) for scored in analysis.objects],
+        truth=truth_of(analysis.rows),
+        object_rules=RULES,
+        outline_colours=COLOURS,
     )
+
+
+def object_section(scored: ObjectScores, model_of: ModelOf, dataset: Dataset, match: Match) -> dict[str, Any]:
+    """The scores of a class's objects, their chart, and the worst images."""
+    rows = scored.by_threshold()
+    even = [i / (len(rows) - 1) for i in range(len(rows))]
+    shown = {
+        "F1": ("f1", "a"),
+        "average precision": ("average_precision", "b"),
+        "panoptic quality": ("panoptic_quality", "guess"),
+    }
+    chart = line_chart(
+        f"Scores of the objects of {scored.name} by the IoU that a pair must reach", "IoU of a pair, at least", "score",
+        [Line(title, [(x, row[name]) for x, row in zip(even, rows, strict=True)], style)
+         for title, (name, style) in shown.items()],
+        [(x, f"{row['iou']:g}") for x, row in zip(even, rows, strict=True)][::3],
+    )  # fmt: skip
+    return {
+        "scores": scored,
+        "chart": chart,
+        "thresholds": rows,
+        "sizes": [row for row in scored.by_size() if row["true"] or row["extra"]],
+        "examples": object_examples(scored, model_of, dataset, match),
+    }
 
 
 def headline(report: EvaluationReport, analysis: Analysis) -> list[dict[str, Any]]:

@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.evaluation.measure_image import Sums
+from pixelwise.evaluation.measure_objects import ImageObjects
 from pixelwise.metrics.confusion import Scores, class_counts, counts_of_one_class, scores_of_counts
 from pixelwise.metrics.error_types import KINDS
+from pixelwise.metrics.object_scores import headline
 from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
 from pixelwise.records import ClassList, Sample
 
 ROW_TOLERANCE_PX = 3  # of an image's boundary F; one of TOLERANCES_PX
+OBJECT_COLUMNS = ("true_objects", "predicted_objects", "object_f1", "object_mean_average_precision")
 FRAME_NUMBER = re.compile(r"(.*?)[-_. ]*[A-Za-z]{0,2}\d+$")  # the part before a frame number
 
 
@@ -40,6 +43,7 @@ class ImageRow:
     confidence: float  # mean probability of the predicted class
     errors: tuple[int, ...]  # wrong pixels of each of KINDS
     milliseconds: float | None  # image array → labels; None where other images were processed at the same time
+    objects: ImageObjects | None = None  # where objects are scored
 
     @property
     def name(self) -> str:
@@ -67,14 +71,20 @@ class ImageRow:
                 "baseline_boundary_f": boundary}  # fmt: skip
 
 
-def row_of(sample: Sample, size: tuple[int, int], sums: Sums, milliseconds: float | None = None) -> ImageRow:
+def row_of(
+    sample: Sample,
+    size: tuple[int, int],
+    sums: Sums,
+    milliseconds: float | None = None,
+    objects: ImageObjects | None = None,
+) -> ImageRow:
     counts = class_counts(sums.matrix).astype(np.uint32)
     at = TOLERANCES_PX.index(ROW_TOLERANCE_PX)
     boundary, baseline_edges = f_of(*sums.edges[at].sum(axis=1)), sums.baseline_edges[at].astype(np.uint32)
     pixels, _, confidence = sums.confidence.sum(axis=1)
     mean = float(confidence / pixels) if pixels else float("nan")
     errors = tuple(int(number) for number in sums.kinds.sum(axis=(1, 2)))
-    return ImageRow(sample, *size, counts, boundary, baseline_edges, mean, errors, milliseconds)
+    return ImageRow(sample, *size, counts, boundary, baseline_edges, mean, errors, milliseconds, objects)
 
 
 def f_of(predicted: int, near_predicted: int, true: int, near_true: int) -> float:
@@ -97,6 +107,8 @@ def to_csv(rows: Sequence[ImageRow], classes: ClassList) -> bytes:
             f"baseline_boundary_f_{ROW_TOLERANCE_PX}px", "mean_confidence",
             *(f"{kind}_error_px" for kind in KINDS),
             *(f"iou {name}" for name in classes.names)]  # fmt: skip
+    scored = next((tuple(row.objects.counts) for row in rows if row.objects), ())
+    head += [f"{column} {name}" for name in scored for column in OBJECT_COLUMNS]
     writer.writerow(head)
     number = "{:.6f}".format
     majority = int(counts_of(rows)[:, 1].sum(axis=0, dtype=np.int64).argmax()) if rows else 0
@@ -107,8 +119,20 @@ def to_csv(rows: Sequence[ImageRow], classes: ClassList) -> bytes:
         cells = ["" if np.isnan(value) else number(value) for value in floats]
         ious = ["" if np.isnan(value) else number(value) for value in row.scores.iou_C]
         named = plain(row.name), plain(sequence_of(row.name)), row.width, row.height, int(row.counts_3C[1].sum())
-        writer.writerow([*named, *cells, *row.errors, *ious])
+        writer.writerow([*named, *cells, *row.errors, *ious, *object_cells(row)])
     return text.getvalue().encode("utf-8", "replace")
+
+
+def object_cells(row: ImageRow) -> list[str]:
+    """OBJECT_COLUMNS of every class whose objects were scored."""
+    if row.objects is None:
+        return []
+    cells = []
+    for counts in row.objects.counts.values():
+        found = headline(counts.vector())
+        shares = (float(found[name]) for name in ("f1", "mean_average_precision"))
+        cells += [str(counts.true), str(counts.predicted), *("" if np.isnan(s) else f"{s:.6f}" for s in shares)]
+    return cells
 
 
 def plain(text: str) -> str:

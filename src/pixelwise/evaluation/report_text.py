@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any
+
+from pixelwise.evaluation.object_analysis import ObjectScores, truth_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pixelwise.evaluation.analysis import Analysis
 
+WORST_NAMED = 3  # images of each class whose objects are scored
 WORTH_LISTING = 0.001  # minimum share of all errors for a kind to be listed
 
 
@@ -28,6 +32,8 @@ def analysis_parts(analysis: Analysis) -> list[RenderableType]:
         Text("Boundaries, by distance in pixels (baseline in brackets)"), boundary_table(analysis), Text(),
         Text("True regions by size (side of a square of the same area)"), sizes_table(analysis.sizes()), Text(),
     ]  # fmt: skip
+    if analysis.objects:
+        parts += object_parts(analysis.objects, truth_of(analysis.rows))
     if sequences := analysis.by_sequence():
         parts += [Text("Sequences, by the start of the file names"), sequences_table(sequences), Text()]
     parts.append(Text(
@@ -61,6 +67,47 @@ def table_of(*columns: str) -> Any:
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if i and column else "left", overflow="fold")
     return table
+
+
+def object_parts(objects: Sequence[ObjectScores], truth: str) -> list[RenderableType]:
+    """The scores of objects: a row a class, then by IoU threshold and by size."""
+    from rich.text import Text
+
+    table = table_of("objects of", "F1", "95 %", "precision", "recall", "mAP", "95 %", "PQ", "AJI")
+    numbers = table_of(
+        "objects of", "true", "predicted", "error an image", "split", "merged", "COCO AP", "F1, connected"
+    )
+    for found in objects:
+        whole, counts = found.whole, found.counts
+        ends = {name: "–".join(f"{end * 100:.1f}" for end in found.intervals[name]) for name in whole}
+        table.add_row(
+            found.name, percent(whole["f1"]), ends["f1"], percent(whole["precision"]), percent(whole["recall"]),
+            percent(whole["mean_average_precision"]), ends["mean_average_precision"],
+            percent(whole["panoptic_quality"]), percent(whole["aji"]),
+        )  # fmt: skip
+        numbers.add_row(
+            found.name, f"{counts.true:,}", f"{counts.predicted:,}", f"{found.count_error:.1f}", f"{counts.split:,}",
+            f"{counts.merged:,}", percent(found.coco["ap"]), percent(found.connected["f1"]),
+        )  # fmt: skip
+    parts: list[RenderableType] = [
+        Text("Objects, at an IoU of 0.5; mAP: mean over 0.5–0.95"),
+        table,
+        Text(),
+        numbers,
+        Text(),
+    ]
+    for found in objects:
+        over = table_of(f"{found.name}, IoU of", *(f"{row['iou']:g}" for row in found.by_threshold()))
+        for title, name in (("F1", "f1"), ("average precision", "average_precision")):
+            over.add_row(title, *(f"{row[name] * 100:.0f}" for row in found.by_threshold()))
+        sizes = table_of(f"{found.name}, size", "true", "precision", "recall", "F1", "mAP")
+        for row in found.by_size():
+            if row["true"] or row["extra"]:
+                shares = (row[name] for name in ("precision", "recall", "f1", "mean_average_precision"))
+                sizes.add_row(row["size"], f"{row['true']:,}", *(percent(share) for share in shares))
+        parts += [over, Text(), sizes, Text()]
+    worst = [f"{row.name} ({percent(f1)})" for found in objects for row, f1 in found.worst(WORST_NAMED)]
+    return [*parts, Text(f"{truth} Worst images by F1 of objects: {', '.join(worst) or 'none'}"), Text()]
 
 
 def errors_table(errors: list[dict[str, Any]]) -> RenderableType:

@@ -29,7 +29,9 @@ def draw_counts(images: int, draws: int = DRAWS, seed: int = 0) -> Iterator[NDAr
         yield rng.multinomial(images, np.full(images, 1 / images), size=rows).astype(np.float64)
 
 
-def drawn_sums(counts_N: NDArray[np.integer], draws: int = DRAWS, seed: int = 0) -> NDArray[np.float64]:
+def drawn_sums(
+    counts_N: NDArray[np.integer] | NDArray[np.floating], draws: int = DRAWS, seed: int = 0
+) -> NDArray[np.float64]:
     """Sums over the drawn images of per-image counts [N, …]. Returns float64 [B, …]."""
     flat = counts_N.reshape(len(counts_N), -1).astype(np.float64)
     sums = [times @ flat for times in draw_counts(len(counts_N), draws, seed)]

@@ -53,12 +53,14 @@ class MatchedObjects:
     partner_T: NDArray[np.intp]
     iou_T: NDArray[np.float64]  # with the partner; 0 where there is none
     split_T: NDArray[np.bool_]  # at least two predicted objects have more than half of their pixels in it
+    merged_T: NDArray[np.bool_]  # one of those that are merged
     predicted_number_P: NDArray[np.uint32]
     predicted_area_P: NDArray[np.int64]
     partner_P: NDArray[np.intp]
     iou_P: NDArray[np.float64]
     void_P: NDArray[np.bool_]  # more than half of its pixels are on void: ignored where it is matched with none
     merged_P: NDArray[np.bool_]  # at least two true objects have more than half of their pixels in it
+    split_P: NDArray[np.bool_]  # one of the parts of a split one
     confidence_P: NDArray[np.float64] | None
     shared_px: int  # of every true object with the predicted one of the highest IoU: the intersection of AJI
     joint_px: int  # the union of AJI: of these pairs, and the areas of all predicted objects that are in none
@@ -98,18 +100,22 @@ def match_objects(
     shared, joint = aggregated(found, best_T, void_P)
     part_N = 2 * found.pixels_N > found.predicted_area_P[found.predicted_N]  # of a true object
     held_N = 2 * found.pixels_N > found.true_area_T[found.true_N]  # by a predicted object
+    split_T, split_P = several(found.true_N[part_N], found.predicted_N[part_N], trues, predictions)
+    merged_P, merged_T = several(found.predicted_N[held_N], found.true_N[held_N], predictions, trues)
     return MatchedObjects(
         true_number_T=found.true_number_T,
         true_area_T=found.true_area_T,
         partner_T=partner_T,
         iou_T=iou_T,
-        split_T=np.bincount(found.true_N[part_N], minlength=trues) >= 2,
+        split_T=split_T,
+        merged_T=merged_T,
         predicted_number_P=found.predicted_number_P,
         predicted_area_P=found.predicted_area_P,
         partner_P=partner_P,
         iou_P=iou_P,
         void_P=void_P,
-        merged_P=np.bincount(found.predicted_N[held_N], minlength=predictions) >= 2,
+        merged_P=merged_P,
+        split_P=split_P,
         confidence_P=None if confidence_P is None else sure_P,
         shared_px=shared,
         joint_px=joint,
@@ -119,6 +125,16 @@ def match_objects(
 def first_pairs(object_N: NDArray[np.intp], order: NDArray[np.intp]) -> NDArray[np.intp]:
     """The first pair, in this order, of every object."""
     return order[np.sort(np.unique(object_N[order], return_index=True)[1])]
+
+
+def several(
+    whole_N: NDArray[np.intp], part_N: NDArray[np.intp], wholes: int, parts: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which objects have at least two parts, and which objects are such parts."""
+    of_many = np.bincount(whole_N, minlength=wholes) >= 2
+    are_parts = np.zeros(parts, np.bool_)
+    are_parts[part_N[of_many[whole_N]]] = True
+    return of_many, are_parts
 
 
 def aggregated(found: Overlaps, best_T: NDArray[np.intp], void_P: NDArray[np.bool_]) -> tuple[int, int]:

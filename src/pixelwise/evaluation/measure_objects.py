@@ -1,0 +1,105 @@
+"""The objects of one image, predicted and true, matched class by class.
+
+Shapes: H, W an image's own size; P predicted objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.datasets.instances import class_objects, components, instances_of
+from pixelwise.errors import UsageError
+from pixelwise.evaluation.match_classes import Match
+from pixelwise.metrics.object_matching import MatchedObjects, match_objects
+from pixelwise.metrics.object_scores import ObjectCounts, object_counts
+from pixelwise.objects.object_records import ObjectMap, Separation
+from pixelwise.prediction.confidence_maps import probability_strips
+from pixelwise.prediction.load_model import Model
+from pixelwise.records import VOID, Labels, Prediction, Sample
+
+
+@dataclass(frozen=True)
+class ObjectPlan:
+    """The classes whose objects are scored, and how a model's touching ones are separated."""
+
+    ids: Mapping[str, int]  # name → id in the classes of the comparison
+    model_ids: Mapping[str, int]  # name → id in the model's classes
+    separations: Mapping[str, Separation]
+
+
+@dataclass(frozen=True)
+class ImageObjects:
+    """The objects of one image by the name of their class."""
+
+    plan: ObjectPlan
+    given: bool  # the data say which pixel belongs to which object; otherwise true objects are connected pixels
+    matched: Mapping[str, MatchedObjects]
+    counts: Mapping[str, ObjectCounts]
+    connected: Mapping[str, ObjectCounts]  # the same if every predicted object were connected pixels: the baseline
+
+
+def plan_objects(model: Model, match: Match, asked: Sequence[str]) -> ObjectPlan | None:
+    """The classes whose objects are scored; None: none.
+
+    Args:
+        asked: names of classes.
+
+    Raises:
+        UsageError: a class that the comparison does not have.
+    """
+    names = match.classes.names
+    if unknown := [name for name in asked if name not in names]:
+        raise UsageError(f"{unknown[0]!r} is not a class of the dataset; its classes: {', '.join(names)}.")
+    ids = {name: names.index(name) for name in asked}
+    model_ids = {name: int(np.flatnonzero(match.predicted[: len(model.classes)] == i)[0]) for name, i in ids.items()}
+    return ObjectPlan(ids, model_ids, {name: Separation() for name in ids}) if ids else None
+
+
+def measure_objects_of(
+    plan: ObjectPlan, match: Match, sample: Sample, prediction: Prediction, true_HW: Labels
+) -> ImageObjects:
+    """Find, match and count the objects of one image.
+
+    Args:
+        true_HW: ids of the dataset, or VOID.
+
+    Raises:
+        MaskError: the file of true objects cannot be read.
+    """
+    matched, counts, connected = {}, {}, {}
+    instances_HW = instances_of(sample, (true_HW.shape[0], true_HW.shape[1]))
+    true_HW = match.true[true_HW]
+    void_HW = true_HW == VOID
+    for name, class_id in plan.ids.items():
+        predicted_HW = predicted_objects(plan, name, prediction)
+        objects_HW = class_objects(true_HW, instances_HW, class_id)
+        found = match_objects(predicted_HW, objects_HW, void_HW, mean_confidence(prediction, predicted_HW))
+        matched[name], counts[name] = found, object_counts(found)
+        connected[name] = counts[name]
+        if plan.separations[name].method != "components":
+            whole_HW = components(prediction.labels == plan.model_ids[name])
+            connected[name] = object_counts(match_objects(whole_HW, objects_HW, void_HW))
+    return ImageObjects(plan, instances_HW is not None, matched, counts, connected)
+
+
+def predicted_objects(plan: ObjectPlan, name: str, prediction: Prediction) -> ObjectMap:
+    """The predicted objects of one class."""
+    return components(prediction.labels == plan.model_ids[name])
+
+
+def mean_confidence(prediction: Prediction, objects_HW: ObjectMap) -> NDArray[np.float64]:
+    """Of each predicted object, by ascending number: the mean probability of its pixels' most probable classes."""
+    number = int(objects_HW.max(initial=0)) + 1
+    sums, pixels = np.zeros(number), np.zeros(number)
+    for rows, probability_CRW in probability_strips(
+        prediction.scores, (objects_HW.shape[0], objects_HW.shape[1]), prediction.temperature
+    ):
+        flat = objects_HW[rows].ravel()
+        sums += np.bincount(flat, probability_CRW.max(axis=0).ravel(), number)
+        pixels += np.bincount(flat, minlength=number)
+    there = np.flatnonzero(pixels[1:]) + 1
+    return np.asarray(sums[there] / pixels[there])
