@@ -16,7 +16,9 @@ from pixelwise.errors import UsageError
 from pixelwise.evaluation.match_classes import Match
 from pixelwise.metrics.object_matching import MatchedObjects, match_objects
 from pixelwise.metrics.object_scores import ObjectCounts, object_counts
+from pixelwise.objects.object_options import ObjectOptions, separations_of
 from pixelwise.objects.object_records import ObjectMap, Separation
+from pixelwise.objects.separate import Evidence, find_objects
 from pixelwise.prediction.confidence_maps import probability_strips
 from pixelwise.prediction.load_model import Model
 from pixelwise.records import VOID, Labels, Prediction, Sample
@@ -39,7 +41,7 @@ class ImageObjects:
     given: bool  # the data say which pixel belongs to which object; otherwise true objects are connected pixels
     matched: Mapping[str, MatchedObjects]
     counts: Mapping[str, ObjectCounts]
-    connected: Mapping[str, ObjectCounts]  # the same if every predicted object were connected pixels: the baseline
+    unseparated: Mapping[str, ObjectCounts]  # the same if every predicted object were connected pixels: the baseline
 
 
 def plan_objects(model: Model, match: Match, asked: Sequence[str]) -> ObjectPlan | None:
@@ -49,14 +51,18 @@ def plan_objects(model: Model, match: Match, asked: Sequence[str]) -> ObjectPlan
         asked: names of classes.
 
     Raises:
-        UsageError: a class that the comparison does not have.
+        UsageError: a class that the dataset does not have.
     """
     names = match.classes.names
     if unknown := [name for name in asked if name not in names]:
         raise UsageError(f"{unknown[0]!r} is not a class of the dataset; its classes: {', '.join(names)}.")
     ids = {name: names.index(name) for name in asked}
     model_ids = {name: int(np.flatnonzero(match.predicted[: len(model.classes)] == i)[0]) for name, i in ids.items()}
-    return ObjectPlan(ids, model_ids, {name: Separation() for name in ids}) if ids else None
+    if not ids:
+        return None
+    chosen = ObjectOptions(tuple(model.classes.names[i] for i in model_ids.values()))
+    found = separations_of(model.classes, chosen, {})
+    return ObjectPlan(ids, model_ids, {name: found[i] for name, i in model_ids.items()})
 
 
 def measure_objects_of(
@@ -70,7 +76,7 @@ def measure_objects_of(
     Raises:
         MaskError: the file of true objects cannot be read.
     """
-    matched, counts, connected = {}, {}, {}
+    matched, counts, unseparated = {}, {}, {}
     instances_HW = instances_of(sample, (true_HW.shape[0], true_HW.shape[1]))
     true_HW = match.true[true_HW]
     void_HW = true_HW == VOID
@@ -79,16 +85,18 @@ def measure_objects_of(
         objects_HW = class_objects(true_HW, instances_HW, class_id)
         found = match_objects(predicted_HW, objects_HW, void_HW, mean_confidence(prediction, predicted_HW))
         matched[name], counts[name] = found, object_counts(found)
-        connected[name] = counts[name]
+        unseparated[name] = counts[name]
         if plan.separations[name].method != "components":
             whole_HW = components(prediction.labels == plan.model_ids[name])
-            connected[name] = object_counts(match_objects(whole_HW, objects_HW, void_HW))
-    return ImageObjects(plan, instances_HW is not None, matched, counts, connected)
+            unseparated[name] = object_counts(match_objects(whole_HW, objects_HW, void_HW))
+    return ImageObjects(plan, instances_HW is not None, matched, counts, unseparated)
 
 
 def predicted_objects(plan: ObjectPlan, name: str, prediction: Prediction) -> ObjectMap:
     """The predicted objects of one class."""
-    return components(prediction.labels == plan.model_ids[name])
+    class_id = plan.model_ids[name]
+    separation = {class_id: plan.separations[name]}
+    return find_objects(prediction.labels, separation, Evidence()).objects_HW
 
 
 def mean_confidence(prediction: Prediction, objects_HW: ObjectMap) -> NDArray[np.float64]:

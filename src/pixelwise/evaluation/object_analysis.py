@@ -65,9 +65,9 @@ class ObjectScores:
         return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
 
     @cached_property
-    def connected(self) -> dict[str, float]:
+    def unseparated(self) -> dict[str, float]:
         """The scores if every predicted object were the connected pixels of the class: the baseline."""
-        vectors = np.stack([objects.connected[self.name].vector() for _, objects in self.images])
+        vectors = np.stack([objects.unseparated[self.name].vector() for _, objects in self.images])
         return {name: float(value) for name, value in headline(vectors.sum(axis=0)).items()}
 
     @cached_property
@@ -119,7 +119,7 @@ class ObjectScores:
             "true": counts.true, "predicted": counts.predicted, "split": counts.split, "merged": counts.merged,
             "count_error": self.count_error, **self.whole,
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
-            "over_images": self.over_images, "connected": self.connected, "coco": self.coco, "separation": self.how,
+            "over_images": self.over_images, "unseparated": self.unseparated, "coco": self.coco, "separation": self.how,
             "thresholds": self.by_threshold(), "sizes": self.by_size(),
             "worst": [{"image": row.name, "f1": f1} for row, f1 in self.worst(5)],
         }  # fmt: skip

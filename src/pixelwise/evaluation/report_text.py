@@ -75,7 +75,7 @@ def object_parts(objects: Sequence[ObjectScores], truth: str) -> list[Renderable
 
     table = table_of("objects of", "F1", "95 %", "precision", "recall", "mAP", "95 %", "PQ", "AJI")
     numbers = table_of(
-        "objects of", "true", "predicted", "error an image", "split", "merged", "COCO AP", "F1, connected"
+        "objects of", "true", "predicted", "count error", "split", "merged", "COCO AP", "F1, unseparated"
     )
     for found in objects:
         whole, counts = found.whole, found.counts
@@ -87,7 +87,7 @@ def object_parts(objects: Sequence[ObjectScores], truth: str) -> list[Renderable
         )  # fmt: skip
         numbers.add_row(
             found.name, f"{counts.true:,}", f"{counts.predicted:,}", f"{found.count_error:.1f}", f"{counts.split:,}",
-            f"{counts.merged:,}", percent(found.coco["ap"]), percent(found.connected["f1"]),
+            f"{counts.merged:,}", percent(found.coco["ap"]), percent(found.unseparated["f1"]),
         )  # fmt: skip
     parts: list[RenderableType] = [
         Text("Objects, at an IoU of 0.5; mAP: mean over 0.5–0.95"),
