@@ -107,7 +107,7 @@ def object_parts(objects: Sequence[ObjectScores], truth: str) -> list[Renderable
                 sizes.add_row(row["size"], f"{row['true']:,}", *(percent(share) for share in shares))
         parts += [over, Text(), sizes, Text()]
     worst = [f"{row.name} ({percent(f1)})" for found in objects for row, f1 in found.worst(WORST_NAMED)]
-    return [*parts, Text(f"{truth} Worst images by F1 of objects: {', '.join(worst) or 'none'}"), Text()]
+    return [*parts, Text(truth), Text(f"Worst images by F1 of objects: {', '.join(worst) or 'none'}"), Text()]
 
 
 def errors_table(errors: list[dict[str, Any]]) -> RenderableType:
