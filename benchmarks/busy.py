@@ -32,7 +32,7 @@ LIBGOMP_SPINS = "300000"  # what GNU's OpenMP takes if nothing is set: several m
 SETTINGS = ("Pixelwise's", "defaults")
 BUSY = "while True: pass"
 IMAGES = 24  # of the folder
-UNITS = {"training": "step", "folder": "image", "serve": "request"}
+UNITS = {"training": "a step", "folder": "an image", "serve": "a request"}
 Work = Callable[[], int]  # does some work; returns how many units
 
 
@@ -69,7 +69,7 @@ def compare(works: list[str], busy: list[int], rounds: int, seconds: float) -> N
     for work, settings in chosen:
         medians = [statistics.median(times[work, settings, others]) for others in busy]
         cells = [f"{1e3 * median:.0f} ms  {median / medians[0]:.2f} ×" for median in medians]
-        table.add_row(f"{work}, a {UNITS[work]}", settings, *cells)
+        table.add_row(f"{work}, {UNITS[work]}", settings, *cells)
     Console(width=140).print(table)
 
 
