@@ -37,6 +37,7 @@ def predict(
     overlap: Annotated[int | None, typer.Option("--overlap", metavar="PX", help="Overlap of neighbouring tiles in pixels. [default: 1/8 of a tile]")] = None,
     crs: Annotated[str, typer.Option("--crs", metavar="CRS", help="Coordinate reference system of GeoPackages, such as EPSG:4326. [default: the image's own]")] = "",
     simplify: Annotated[float, typer.Option("--simplify", metavar="PX", min=0, help="Simplify polygons on a map by about so many pixels, without gaps between neighbours; 0 keeps every corner.")] = 0.0,
+    mosaic: Annotated[str, typer.Option("--mosaic", metavar="NAME", help="Label the images as parts of one map, without seams; results are NAME.tif and so on.")] = "",
     video: Annotated[str, typer.Option("--video", metavar="overlay|masks|both", help="Outputs for a video.")] = "both",
     smooth: Annotated[float, typer.Option("--smooth", metavar="SECONDS", help="Smooth a video's scores over time: time constant of an exponential moving average in seconds; 0 is off.")] = 0.0,
     json_file: JsonFile = None,
@@ -75,7 +76,7 @@ def predict(
             "save": save.split(","), "probability_type": probability_type,
             "probability_classes": [name.strip() for name in probability_classes.split(",") if name.strip()], "tta": tta, "cluster": cluster, "engine": "auto" if cluster else engine,
             "threads": threads, "strict": strict, "fresh": fresh, "tell": tell, "tiles": tiles,
-            "crs": crs, "simplify_px": simplify,
+            "crs": crs, "simplify_px": simplify, "mosaic": mosaic,
         })  # fmt: skip
         results = summary.to_json() | results
         failed = int(bool(summary.exit_code or failed))

@@ -67,6 +67,25 @@ def suffixes_for(bands: Bands) -> tuple[str, ...]:
     return IMAGE_SUFFIXES if bands == RGB else (*IMAGE_SUFFIXES, NUMPY_SUFFIX)
 
 
+def refuse_missing(images: Sequence[Path]) -> None:
+    """Raise UsageError if nothing is named, or something that does not exist."""
+    if not images:
+        raise UsageError("no images were named. Name image files, or folders of them.")
+    missing = [path for path in images if not path.exists() and not is_pattern(path)]
+    if missing:
+        raise UsageError(f"no such file or folder: {examples(missing)}. Check the path.")
+
+
+def images_once(images: Sequence[Path], out: Path, bands: Bands = RGB) -> list[Path]:
+    """Every image once, in a fixed order, whatever other images are called. Raises UsageError: there is none."""
+    refuse_missing(images)
+    passed_over: Counter[str] = Counter()
+    found = {one.source: one.image for one in find(images, out, passed_over=passed_over, bands=bands)}
+    if not found:
+        raise UsageError(no_images(images, passed_over, suffixes_for(bands)))
+    return list(found.values())
+
+
 def survey(images: Sequence[Path], out: Path, save: Sequence[str], bands: Bands = RGB) -> Survey:
     """Count the images and find names that clash. `bands`: that the model takes.
 
@@ -74,11 +93,7 @@ def survey(images: Sequence[Path], out: Path, save: Sequence[str], bands: Bands 
         UsageError: nothing was named or found; no such file; results that would overwrite an image; every image shares
             its name with another. All problems are listed at once.
     """
-    if not images:
-        raise UsageError("no images were named. Name image files, or folders of them.")
-    missing = [path for path in images if not path.exists() and not is_pattern(path)]
-    if missing:
-        raise UsageError(f"no such file or folder: {examples(missing)}. Check the path.")
+    refuse_missing(images)
     at = Path(os.path.realpath(out))
     if same := [path for path in images if path.is_dir() and os.path.realpath(path) == str(at)]:
         raise UsageError(

@@ -26,6 +26,7 @@ from pixelwise.images.files import Refusal, shown, writing_whole
 from pixelwise.images.input_image import InputImage
 from pixelwise.maps.grid import Grid
 from pixelwise.maps.map_polygons import PolygonOptions
+from pixelwise.maps.mosaic import is_mosaic
 from pixelwise.objects.object_options import ObjectOptions
 from pixelwise.prediction.channel_groups import source_bytes, source_stat
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut, is_large, is_read_by_rows
@@ -126,7 +127,7 @@ def label_into(
     """Label an image. `record` is filled as facts about the file become known; returns it with the results."""
     began, bands = time.perf_counter(), model.metadata.bands
     modified_ns = modified_at(job)  # before it is read: a file that changes meanwhile has another time
-    if not job.channels and is_read_by_rows(job.image, options.tiles, bands):
+    if not job.channels and (is_mosaic(job.image) or is_read_by_rows(job.image, options.tiles, bands)):
         with room(MAX_PIXELS), turn:
             record |= {"sha256": digest_of(job.image), "bytes": job.image.stat().st_size, "modified_ns": modified_ns}
             return record | label_tiles_of(model, job, options, None, tile_progress)
@@ -269,7 +270,9 @@ def notes_of(dropped: Sequence[DroppedContent]) -> list[dict[str, str]]:
 
 
 def name_of_image(job: Job) -> str:
-    """The path of the image's file below the folder that was named, with its suffix."""
+    """The path of the image's file below the folder that was named, with its suffix. A mosaic has its labels'."""
+    if is_mosaic(job.image):
+        return f"{job.name}.tif"
     return str(PurePath(job.name).with_name(job.image.name))
 
 

@@ -26,6 +26,7 @@ from pixelwise.images.tiff import place_in_file
 from pixelwise.maps.grid import Grid, grid_of
 from pixelwise.maps.label_raster import class_table, write_cog
 from pixelwise.maps.map_polygons import PACKAGES, PolygonBatch, PolygonOptions, is_on_earth, needs_geo, polygon_batches
+from pixelwise.maps.mosaic import is_mosaic, read_mosaic
 from pixelwise.maps.polygon_files import wgs84_geojson, write_geopackage
 from pixelwise.maps.qgis_style import qgis_style
 from pixelwise.maps.region_rings import region_rings
@@ -58,7 +59,7 @@ def place_of(image: Path, save: Sequence[str]) -> tuple[Grid | None, list[dict[s
     if not any(key in save for key in ON_MAP):
         return None, []
     try:
-        grid = grid_of(image)
+        grid = read_mosaic(image).grid if is_mosaic(image) else grid_of(image)
     except (ImageError, MissingExtraError) as error:
         if "geopackage" in save:
             raise

@@ -32,6 +32,7 @@ from pixelwise.prediction.cluster import label_on_cluster
 from pixelwise.prediction.engines.engine import AUTO, usable_cores
 from pixelwise.prediction.find_images import (
     CLASH_REMEDY,
+    Survey,
     count,
     images_below,
     jobs_of,
@@ -44,6 +45,7 @@ from pixelwise.prediction.large.tile_plan import Tiles, is_cut
 from pixelwise.prediction.load_model import Model, find_bundle, opened
 from pixelwise.prediction.manifest import FILE_NAME, Manifest, open_manifest, settings_of
 from pixelwise.prediction.map_outputs import PLACE, check_map_options
+from pixelwise.prediction.mosaic_job import mosaic_job, planned_mosaic
 from pixelwise.prediction.objects_once import check_objects
 from pixelwise.prediction.outputs import DEFAULT, chosen
 from pixelwise.prediction.pixel_budget import PixelBudget
@@ -147,6 +149,7 @@ def predict(
     tiles: Tiles = Tiles(),  # noqa: B008 (frozen)
     crs: str = "",
     simplify_px: float = 0.0,
+    mosaic: str = "",
     progress: OnProgress = no_progress,
     tile_progress: OnProgress = no_progress,
 ) -> Summary:
@@ -180,6 +183,8 @@ def predict(
             give NAME.tif, NAME.overlay.png and NAME.json.
         crs: coordinate reference system of GeoPackages, such as "EPSG:4326". "": the image's own.
         simplify_px: simplify polygons on a map by about so many pixels, without gaps between neighbours. 0: not.
+        mosaic: label the images as parts of one map, without seams, under this name: MOSAIC.tif and so on. They lie on
+            one grid of one CRS; gaps between them become void. "": each image is one of its own.
         progress: called with (images done, total).
         tile_progress: called with (tiles done, total) of a tiled image, from another thread.
 
@@ -187,9 +192,9 @@ def predict(
         Summary: numbers of labelled and failed images, the failures, and seconds.
 
     Raises:
-        UsageError: no such file, no images, images with equal names, results that would overwrite an image, unknown
-            `save`, `tta`, `crs` or classes, or an earlier run in `out` with another model or options. Nothing was
-            written.
+        UsageError: no such file, no images, images with equal names, results that would overwrite an image, images of a
+            mosaic on different grids, unknown `save`, `tta`, `crs` or classes, or an earlier run in `out` with another
+            model or options. Nothing was written.
         MissingExtraError: "probabilities-zarr" without the extra `zarr`; a GeoPackage, `crs` or `simplify_px` without
             the extra `geo`; objects without the extra `objects` where they need it.
         BundleError: the model is corrupt or cannot be run. Nothing was written.
@@ -211,14 +216,16 @@ def predict(
     bundle = model.engine.bundle if isinstance(model, Model) else read_bundle(find_bundle(model))
     probabilities.check(options.save, bundle.metadata.classes.names)
     check_objects(objects, options.save, bundle.metadata.classes, {})
-    found = survey(paths, out, options.save, bundle.metadata.bands)
+    planned = planned_mosaic(mosaic, paths, out, bundle.metadata.bands) if mosaic else None
+    found = survey(paths, out, options.save, bundle.metadata.bands) if planned is None else Survey(1, frozenset())
     if not isinstance(model, Model):
         one_core_each = found.total > FEW or cluster is not None
         model = opened(bundle, threads or (1 if one_core_each else None), engine)
     began = time.perf_counter()
     with open_manifest(out, settings_of(model.digest, model.classes.to_json(), options), fresh=fresh) as manifest:
         tally = RunTally(manifest, found.total, strict, progress)
-        jobs = tally.pending(jobs_of(paths, out, found, tally.unlisted, tally.clashing))
+        every = jobs_of(paths, out, found, tally.unlisted, tally.clashing)
+        jobs = tally.pending(every if planned is None else iter([mosaic_job(planned, mosaic, out)]))
         if cluster is None:
             label = None if tell is nobody else staged(model, tell)
             labelled = label_in_threads(model, jobs, options, manifest, label, tile_progress)
@@ -229,18 +236,7 @@ def predict(
                 tally.add(record)
         write_joined(out, model.classes, options.save)
     progress(found.total, found.total)
-    return Summary(
-        done=tally.done,
-        before=tally.before,
-        failures=tally.failures,
-        vanished=max(found.total - tally.counted, 0),
-        failed=tuple(tally.failed),
-        seconds=time.perf_counter() - began,
-        out=out,
-        model=model.digest,
-        notes=tuple(tally.notes.values()),
-        passed_over=dict(found.passed_over),
-    )
+    return tally.summary(found, time.perf_counter() - began, model.digest)
 
 
 def check_options(tta: str, *, with_flow: bool, on_cluster: bool) -> None:
@@ -266,6 +262,20 @@ class RunTally:
     @property
     def counted(self) -> int:
         return self.done + self.before + self.failures
+
+    def summary(self, found: Survey, seconds: float, model: str) -> Summary:
+        return Summary(
+            done=self.done,
+            before=self.before,
+            failures=self.failures,
+            vanished=max(found.total - self.counted, 0),
+            failed=tuple(self.failed),
+            seconds=seconds,
+            out=self.manifest.out,
+            model=model,
+            notes=tuple(self.notes.values()),
+            passed_over=dict(found.passed_over),
+        )
 
     def add(self, record: Record) -> None:
         """Count one record. Raises ImageError for one that failed if the run is `strict`."""

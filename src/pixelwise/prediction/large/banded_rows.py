@@ -22,7 +22,9 @@ from pixelwise.images.tiff import MAX_ROW_BYTES, TiffImage, georeference, resolu
 from pixelwise.images.tiff_bands import TiffBands
 from pixelwise.images.tiff_header import tiff_size
 from pixelwise.maps.gdal_files import is_vrt_file, jpeg2000_size
+from pixelwise.maps.mosaic import is_mosaic, read_mosaic
 from pixelwise.maps.open_raster import MapRows
+from pixelwise.prediction.large.mosaic_rows import MosaicRows
 from pixelwise.prediction.large.rows_of_image import ArrayImage, RowsOfImage
 from pixelwise.prediction.large.tile_plan import bytes_of_pixel
 from pixelwise.records import RGB, Bands, Raster
@@ -34,6 +36,8 @@ def open_rows(path: Path, bands: Bands) -> RowsOfImage:
     Raises:
         ImageError: none of these, truncated, unsupported, or too large; or it has other bands, which the message names.
     """
+    if is_mosaic(path):
+        return MosaicRows(read_mosaic(path), bands, open_rows)
     if tiff_size(path) is None and (is_vrt_file(path) or jpeg2000_size(path)):
         return MapRows(path, bands)
     if bands == RGB:
