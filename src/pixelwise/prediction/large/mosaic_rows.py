@@ -20,6 +20,7 @@ from pixelwise.images.no_data import without_data
 from pixelwise.images.read_as import read_image_as
 from pixelwise.images.tiff import place_in_file
 from pixelwise.images.tiff_header import tiff_size
+from pixelwise.maps.gdal_files import is_vrt_file
 from pixelwise.maps.grid import MATRIX, TIE_POINTS
 from pixelwise.maps.mosaic import MapMosaic, MosaicTile
 from pixelwise.prediction.large.rows_of_image import ArrayImage, RowsOfImage
@@ -32,7 +33,7 @@ class MosaicRows:
     """All images of a mosaic as one. The next row of tiles is read in order, from top to bottom."""
 
     def __init__(self, mosaic: MapMosaic, bands: Bands, open_rows: OpenRows) -> None:
-        """`open_rows` opens a TIFF. Raises ImageError: the first image cannot be read, or has other bands."""
+        """`open_rows` opens a TIFF or VRT. Raises ImageError: the first image cannot be read, or has other bands."""
         self.mosaic, self.bands, self.open_rows = mosaic, bands, open_rows
         self.height, self.width = mosaic.grid.size
         self.opened: dict[MosaicTile, RowsOfImage] = {}
@@ -66,9 +67,9 @@ class MosaicRows:
     def image_of(self, tile: MosaicTile) -> RowsOfImage:
         image = self.opened.get(tile)
         if image is None:
-            is_tiff = tiff_size(tile.path) is not None
+            by_rows = tiff_size(tile.path) is not None or is_vrt_file(tile.path)
             image = (
-                self.open_rows(tile.path, self.bands) if is_tiff else ArrayImage(read_image_as(tile.path, self.bands))
+                self.open_rows(tile.path, self.bands) if by_rows else ArrayImage(read_image_as(tile.path, self.bands))
             )
             if (image.height, image.width) != (tile.height, tile.width):
                 image.close()
