@@ -27,15 +27,16 @@ class ObjectOptions:
     classes: tuple[str, ...] = ()  # names; none: all but the background
     separate: str = AUTO  # or a method of `Separation`
     min_area_px: float = 0
-    max_area_px: float = float("inf")
+    max_area_px: float | None = None  # None: no limit
     min_confidence: float = 0  # mean over the object's pixels, 0–1
     drop_edge: bool = False  # leave out objects that touch the image's edge
 
     def __post_init__(self) -> None:
         if self.separate not in (AUTO, *METHODS):
             raise UsageError(f"{self.separate!r} separates no objects; known: {', '.join((AUTO, *METHODS))}.")
-        if not 0 <= self.min_area_px <= self.max_area_px:
-            raise UsageError(f"areas from {self.min_area_px:g} to {self.max_area_px:g} pixels: no object has one.")
+        most = float("inf") if self.max_area_px is None else self.max_area_px
+        if not 0 <= self.min_area_px <= most:
+            raise UsageError(f"areas from {self.min_area_px:g} to {most:g} pixels: no object has one.")
         if not 0 <= self.min_confidence <= 1:
             raise UsageError(f"a confidence of {self.min_confidence:g}: it is a probability, from 0 to 1.")
 
@@ -76,9 +77,10 @@ def without_excluded(measured: MeasuredObjects, options: ObjectOptions) -> tuple
     area = columns["area"]
     reasons = {
         f"smaller than {options.min_area_px:g} px": area < options.min_area_px,
-        f"larger than {options.max_area_px:g} px": area > options.max_area_px,
         "at the image's edge": columns["touches_edge"] & options.drop_edge,
     }
+    if options.max_area_px is not None:
+        reasons[f"larger than {options.max_area_px:g} px"] = area > options.max_area_px
     if "confidence_mean" in columns:
         reasons[f"confidence below {options.min_confidence:g}"] = columns["confidence_mean"] < options.min_confidence
     kept = np.ones(len(measured.table), np.bool_)

@@ -76,7 +76,8 @@ def separation_for(known: ClassObjects | None, *, has_border: bool = False) -> S
     radius = 0.0 if known is None else float(np.sqrt(known.area_low_px / np.pi))
     smooth, apart = (1.0, 0.0) if known is None else (min(max(0.1 * radius, 0.5), 3.0), 0.5 * radius)
     if has_border:
-        return Separation("border", apart, smooth, reason="the model learned the border between touching objects")
+        why = "the model learned the border between touching objects"
+        return Separation("border", apart, smooth, NECK, reason=why)  # a border with a gap leaves a narrow neck
     if not _has_watershed():
         return Separation(reason="connected pixels; pip install 'pixelwise[objects]' separates touching objects")
     if known is not None and known.roundness < 0.5:

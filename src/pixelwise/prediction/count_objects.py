@@ -63,7 +63,7 @@ def count_objects(
     classes: Sequence[str] = (),
     separate: str = AUTO,
     min_area: float = 0,
-    max_area: float = float("inf"),
+    max_area: float | None = None,
     min_confidence: float = 0,
     drop_edge: bool = False,
     threads: int | None = None,
@@ -87,7 +87,7 @@ def count_objects(
         separate: how touching objects are separated: "auto", "components" (not at all), "distance" (at necks),
             "intensity" (bright or dark centres), "border" (a border that the model learned).
         min_area: smallest area that counts, in pixels.
-        max_area: largest area that counts, in pixels.
+        max_area: largest area that counts, in pixels. None: no limit.
         min_confidence: smallest mean confidence that counts, 0–1.
         drop_edge: leave out objects that touch the edge of the image. What is left out is counted in the report.
         threads: CPU threads, as `predict` takes them.

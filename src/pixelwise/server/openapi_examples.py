@@ -140,6 +140,7 @@ JSON: dict[tuple[str, str], Any] = {
 # (method, path) → media type of an answer, and how it begins
 OTHER: dict[tuple[str, str], dict[str, str]] = {
     ("post", "/v1/predict"): {"image/png": "‰PNG, a palette image whose values are class ids"},
+    ("post", "/v1/objects"): {"text/csv": "label,class,confidence_mean,area,…", "image/tiff": "II*, object numbers"},
     ("get", "/v1/samples/{name}/image"): {"image/png": "‰PNG", "application/octet-stream": "“NUMPY …"},
     ("get", "/v1/samples/{name}/truth"): {"image/png": "‰PNG, grey: class ids, 255 where unlabelled"},
     ("get", "/v1/images/{image}/picture"): {"image/png": "‰PNG"},
