@@ -12,6 +12,7 @@ import pytest
 import pixelwise as pw
 from pixelwise.errors import UsageError
 from pixelwise.prediction.built_in_models import FOLDER, built_in
+from pixelwise.prediction.load_model import find_bundle
 from pixelwise.scenes.render_scene import render_scene
 
 CAMVID = Path(__file__).parents[3] / "shared/data/camvid"
@@ -56,6 +57,17 @@ def test_a_file_of_the_name_goes_first(tmp_path: Path, monkeypatch: pytest.Monke
     Path("street").write_bytes(b"not a bundle")
     with pytest.raises(pw.PixelwiseError, match="not"):
         pw.load("street")
+
+
+def test_a_folder_of_the_name_that_is_no_run_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nuclei").mkdir()  # of results, say
+    assert find_bundle("nuclei") == FOLDER / "nuclei.onnx"
+    with pytest.raises(UsageError, match="not a run directory"):
+        find_bundle(tmp_path / "nuclei")
+    (tmp_path / "nuclei" / "recipe.toml").write_text("")
+    with pytest.raises(UsageError, match=r"no model\.onnx yet"):
+        find_bundle("nuclei")
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="real CamVid is not at ../shared/data/camvid beside the repository")

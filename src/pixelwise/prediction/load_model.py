@@ -163,13 +163,14 @@ def find_bundle(model: str | Path) -> Path:
                 f"{shown(path)}: this run has no {BUNDLE_NAME} yet, which is written when training has finished. "
                 f"Let it finish, or write one from its best checkpoint: pixelwise export {shown(path)} --out M.onnx"
             )
+    elif path.exists() or path.is_symlink():
+        return path
+    if path.name == str(model) and (known := {built_in.name: built_in for built_in in models()}.get(path.name)):
+        return known.path  # also where a folder of its results, say, has the same name
+    if path.is_dir():
         raise UsageError(
             f"{shown(path)}: a folder without {BUNDLE_NAME}, so not a run directory. {what_model_can_be()}"
         )
-    if path.exists() or path.is_symlink():
-        return path
-    if path.name == str(model) and (known := {built_in.name: built_in for built_in in models()}.get(path.name)):
-        return known.path
     raise UsageError(f"{shown(path)}: no such model. {what_model_can_be()}")
 
 
