@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 SOON_S = 1.0
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # as glibc's malloc.h numbers them
+MAPPED_BYTES = 1 << 20
+HEAPS = 2
 LARGE_PIXELS = 4_000_000  # after a larger image memory is given back, which takes a few milliseconds
 
 
@@ -27,6 +30,21 @@ def trimmer() -> Any:
         return ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):  # another C library, such as musl
         return None
+
+
+def keep_little() -> None:
+    """For a program that runs for long: return each block over MAPPED_BYTES to the system as soon as it is freed.
+
+    By itself glibc raises that size to that of the largest block that was freed, up to 32 MB, and gives each thread a
+    heap of its own: between images of many sizes that leaves hundreds of megabytes which nothing uses.
+    """
+    if trimmer() is None:
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    for parameter, value in (
+        (M_MMAP_THRESHOLD, MAPPED_BYTES), (M_TRIM_THRESHOLD, MAPPED_BYTES), (M_ARENA_MAX, HEAPS),
+    ):  # fmt: skip
+        mallopt(ctypes.c_int(parameter), ctypes.c_int(value))
 
 
 def give_back_soon() -> None:

@@ -18,7 +18,7 @@ from typing import cast
 import uvicorn
 
 from pixelwise.errors import UsageError
-from pixelwise.heap import give_back
+from pixelwise.heap import give_back, keep_little
 from pixelwise.prediction.engines.engine import AUTO
 from pixelwise.prediction.load_model import load
 from pixelwise.server.app import create_app
@@ -126,6 +126,7 @@ def serve(
         DataError, OutputError: the labelling folder is damaged, or cannot be created.
     """
     settings = settings or ServerSettings()
+    keep_little()
     listening = listen(settings)
     final = replace(settings, token=settings.token or secrets.token_urlsafe(24), port=listening.getsockname()[1])
     built_in = None if Path(model).exists() else str(model)
