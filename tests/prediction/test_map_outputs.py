@@ -7,6 +7,7 @@ import subprocess
 from xml.etree import ElementTree
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from pixelwise import errors
@@ -204,6 +205,24 @@ def test_labels_on_a_map_are_masks_like_others(model, image, tmp_path):
     assert evaluate(model, tmp_path, split="train").accuracy == 1
 
 
+def test_a_world_file_places_an_image_of_any_format(model, image, tmp_path):
+    """It states no CRS, so polygons have no area, and GeoJSON stays in pixels."""
+    PIL.Image.fromarray(image).save(tmp_path / "photo.png")
+    (tmp_path / "photo.pgw").write_text("0.5\n0\n0\n-0.5\n1000.25\n1999.75\n")  # the centre of the first pixel
+    summary = predict(model, [tmp_path / "photo.png"], tmp_path / "out", save=SAVED)
+    assert summary.failures == 0, str(summary)
+    with rasterio.open(tmp_path / "out/photo.tif") as file:
+        assert tuple(file.transform)[:6] == (0.5, 0, 1000, 0, -0.5, 2000)
+        assert file.crs is None
+    meta, _, wkb, _ = pyogrio.raw.read(tmp_path / "out/photo.gpkg", layer="labels")
+    assert "area_m2" not in meta["fields"]
+    left, _, _, top = shapely.total_bounds(shapely.from_wkb(wkb))
+    assert left >= 1000
+    assert top <= 2000
+    x, _ = json.loads((tmp_path / "out/photo.geojson").read_text())["features"][0]["geometry"]["coordinates"][0][0]
+    assert float(x).is_integer()
+
+
 def test_without_the_extra_labels_keep_their_place(monkeypatch, model, image, tmp_path):
     monkeypatch.setattr(map_outputs, "has_geo", lambda: False)
     path = write(tmp_path / "rotated.tif", image, "rotated")
@@ -223,8 +242,6 @@ def test_geopackages_without_the_extra_name_it(monkeypatch, model, tmp_path):
 
 
 def test_an_image_without_a_place_keeps_its_png(model, image, tmp_path):
-    import PIL.Image
-
     PIL.Image.fromarray(image).save(tmp_path / "photo.png")
     predict(model, [tmp_path / "photo.png"], tmp_path / "out", save=["labels"])
     assert sorted(one.suffix for one in (tmp_path / "out").glob("photo*")) == [".png"]

@@ -109,12 +109,13 @@ def map_files(save: Sequence[str], grid: Grid, options: PolygonOptions, folder: 
 
 
 def label_raster(source: LabelSource, grid: Grid, folder: Path) -> Iterator[bytes]:
-    """A GeoTIFF on the image's grid; cloud-optimised where GDAL is at hand and knows the CRS."""
+    """A GeoTIFF on the image's grid; cloud-optimised where GDAL is at hand, unless tags say more than GDAL knows."""
+    tagged = source if isinstance(source, StoredLabels) else with_tags(source)
     with temporary_folder(folder) as temporary:
         plain, cog = temporary / "plain.tif", temporary / "cog.tif"
         with plain.open("wb") as file:
-            write_tiff(source if isinstance(source, StoredLabels) else with_tags(source), file)
-        if has_geo() and is_on_earth(grid):
+            write_tiff(tagged, file)
+        if has_geo() and (is_on_earth(grid) or not tagged.place):
             write_cog(plain, cog, grid)
             yield from pieces_of(cog)
         else:
