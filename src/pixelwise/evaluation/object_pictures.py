@@ -21,6 +21,7 @@ from pixelwise.evaluation.measure_objects import predicted_objects
 from pixelwise.evaluation.object_analysis import ObjectScores
 from pixelwise.evaluation.per_image import ImageRow
 from pixelwise.images.false_colour import false_colour
+from pixelwise.metrics.boundary import square
 from pixelwise.metrics.object_matching import MatchedObjects, match_objects
 from pixelwise.objects.object_records import ObjectMap
 from pixelwise.records import VOID, Colour, Dataset, Pixels
@@ -114,7 +115,7 @@ def coloured(number: int, *rules: tuple[Colour, NDArray[np.bool_] | None]) -> ND
 def outlined(
     image_HW3: Pixels, objects_HW: ObjectMap, numbers_N: NDArray[np.uint32], colours_N3: NDArray[np.uint8]
 ) -> Pixels:
-    """The photo at the picture's size with a line of one pixel inside of each object's edge.
+    """The photo at the picture's size with a line of two pixels inside of each object's edge.
 
     Args:
         numbers_N: of the objects in `objects_HW`, ascending; others get no line.
@@ -130,7 +131,7 @@ def outlined(
     edge_hw = np.zeros(small_hw.shape, np.bool_)
     for dy, dx in ((0, 1), (2, 1), (1, 0), (1, 2)):
         edge_hw |= padded[dy : dy + h, dx : dx + w] != small_hw
-    edge_hw &= small_hw > 0
+    edge_hw = cv2.dilate(edge_hw.view(np.uint8), square(1)).view(np.bool_) & (small_hw > 0)
     at = np.searchsorted(numbers_N, small_hw[edge_hw])
     known = np.flatnonzero(np.isin(small_hw[edge_hw], numbers_N))
     places = np.flatnonzero(edge_hw)[known]
