@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import tifffile
 
 from pixelwise.errors import ImageError, MissingExtraError
+from pixelwise.maps.gdal_files import offline
 from pixelwise.maps.grid import Grid, grid_of
 
 rasterio = pytest.importorskip("rasterio", reason="needs the extra geo")
@@ -153,3 +155,13 @@ def test_a_sidecar_that_names_overviews_elsewhere_is_refused(tmp_path: Path) -> 
     (tmp_path / "a.tif.aux.xml").write_text(words)
     with pytest.raises(ImageError, match="overviews elsewhere"):
         grid_of(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("address", ["/vsicurl/http://127.0.0.1:{}/a.tif", "http://127.0.0.1:{}/a.tif"])
+def test_gdal_makes_no_request(address: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        with offline(), pytest.raises(rasterio.errors.RasterioIOError):
+            rasterio.open(address.format(server.getsockname()[1]))
+        with pytest.raises(TimeoutError):
+            server.accept()
