@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from conftest import make_bundle
 from pixelwise import errors
 from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.datasets.open_dataset import open_dataset
@@ -261,3 +262,27 @@ def test_an_image_without_a_place_keeps_its_png(model, image, tmp_path):
 def test_options_that_cannot_hold_are_refused_at_once(model, tmp_path, options, message):
     with pytest.raises(errors.UsageError, match=message):
         predict(model, [tmp_path], tmp_path / "out", **options)
+
+
+def test_a_map_larger_than_the_training_images_keeps_their_scale(tmp_path, image):
+    """A photo of more pixels shows the same in more detail, and is resized; a map shows more of the same."""
+    bundle = tmp_path / "chips.onnx"
+    make_bundle(bundle, "fast", provenance={"data": {"image_size": [64, 96]}})
+    model = load(bundle, threads=1)
+    on_map = write(tmp_path / "map.tif", image[:200, :300], "utm")
+    photo = tmp_path / "photo.png"
+    PIL.Image.fromarray(image[:200, :300]).save(photo)
+    small = write(tmp_path / "small.tif", image[:90, :140], "utm")
+    summary = predict(model, [on_map, photo, small], tmp_path / "out")
+    assert summary.failures == 0
+    assert "tiles of 64×96 pixels, the size of the training images" in str(summary)
+    predict(model, [on_map], tmp_path / "tiled", tiles=Tiles((64, 96), always=True))
+    with rasterio.open(tmp_path / "out/map.tif") as found, rasterio.open(tmp_path / "tiled/map.tif") as expected:
+        assert np.array_equal(found.read(1), expected.read(1))
+    labels = np.asarray(PIL.Image.open(tmp_path / "out/photo.png"))
+    assert np.array_equal(labels, model.predict(image[:200, :300]).labels)
+    with rasterio.open(tmp_path / "out/small.tif") as found:
+        assert np.array_equal(found.read(1), model.predict(image[:90, :140]).labels)
+    predict(model, [on_map], tmp_path / "flipped", tta="flip")  # not possible with tiles
+    with rasterio.open(tmp_path / "flipped/map.tif") as found:
+        assert np.array_equal(found.read(1), model.predict(image[:200, :300], tta="flip").labels)

@@ -29,9 +29,9 @@ from pixelwise.maps.map_polygons import PolygonOptions
 from pixelwise.maps.mosaic import is_mosaic
 from pixelwise.objects.object_options import ObjectOptions
 from pixelwise.prediction.channel_groups import source_bytes, source_stat
-from pixelwise.prediction.large.tile_plan import Tiles, is_cut, is_large, is_read_by_rows
+from pixelwise.prediction.large.tile_plan import Tiles, is_cut, is_large, is_read_by_rows, loses_scale, tile_size
 from pixelwise.prediction.load_model import Model
-from pixelwise.prediction.map_outputs import map_files, place_of
+from pixelwise.prediction.map_outputs import map_files, note, place_of
 from pixelwise.prediction.objects_once import ObjectsOnce
 from pixelwise.prediction.outputs import DEFAULT, LARGE_OUTPUTS, OUTPUTS, STATE, WholeImage
 from pixelwise.prediction.probability_maps import PROBABILITY_FILES, ProbabilityOptions
@@ -74,6 +74,10 @@ class LabelOptions:
             return True
         has_probabilities = not PROBABILITY_FILES.keys().isdisjoint(self.save)
         return has_probabilities and not self.tta and is_cut(size, metadata.policy, metadata.bands)
+
+    def suits_tiles(self) -> bool:
+        """Whether all of this can be made tile by tile."""
+        return not self.tta and {*self.save} <= {*LARGE_OUTPUTS, *PROBABILITY_FILES, "overlay"}
 
 
 def label_file(
@@ -142,7 +146,12 @@ def label_into(
         record["notes"] = notes_of(dropped)
         del data, encoded
         decode_ms = (time.perf_counter() - start) * 1e3
-        if options.is_cut(size, model.metadata):
+        cut = options.is_cut(size, model.metadata)
+        if not cut and options.suits_tiles() and loses_scale(model.metadata, size) and is_on_map(job.image):
+            height, width = tile_size(model.metadata)[0]
+            what = f"labelled in tiles of {height}×{width} pixels, the size of the training images, at the map's scale"
+            record["notes"], cut = [*record["notes"], note(f"{what}; --tile chooses another.")], True
+        if cut:
             with turn:
                 return record | label_tiles_of(model, job, options, image_HWN, tile_progress, record["notes"])
         with turn:
@@ -324,6 +333,10 @@ class ResultFile(NamedTuple):
     path: Path
     parts: Callable[[Any], Iterable[bytes]]  # of a WholeImage, or on a map of any LabelSource
     on_map: bool
+
+
+def is_on_map(image: Path) -> bool:
+    return place_of(image, ("labels",))[0] is not None
 
 
 def files_of(job: Job, options: LabelOptions, grid: Grid | None) -> list[ResultFile]:

@@ -26,6 +26,7 @@ WHOLE_PIXELS = {"native": 2048 * 2048, "fit": 32_000_000, "stretch": 32_000_000}
 PIECEWISE_PIXELS = 32_000_000
 NATIVE_TILE_PX = 512
 EXPOSED_TILE_PX = 2048  # at most, of a tile whose exposure is normalised
+COARSER = 1.5  # times the size of the training images: a larger map is cut into tiles, as all maps have one scale
 OVERLAP_SHARE = 8  # tiles overlap by 1/8
 MAX_SIDE_PX = 8192  # of a tile
 PIXEL_BYTES = 12  # of a pixel for which these limits hold: three bands of float32; RGB takes less
@@ -84,12 +85,25 @@ def overlap_of(tile: Size) -> Size:
     return tile[0] // OVERLAP_SHARE, tile[1] // OVERLAP_SHARE
 
 
+def trained_size(metadata: Metadata) -> Size | None:
+    """The median size (height, width) of a model's training images, if its bundle states it."""
+    stored = metadata.provenance.get("data", {}).get("image_size")
+    if isinstance(stored, list) and len(stored) == 2 and all(isinstance(side, int) and side > 0 for side in stored):
+        return int(stored[0]), int(stored[1])
+    return None
+
+
+def loses_scale(metadata: Metadata, size: Size) -> bool:
+    """Whether a model resizes an image of this size (height, width) to a much coarser scale than it was trained at."""
+    trained = trained_size(metadata)
+    if metadata.policy == "native" or trained is None:
+        return False
+    return any(side > COARSER * usual for side, usual in zip(size, trained, strict=True))
+
+
 def tile_size(metadata: Metadata) -> tuple[Size, str]:
     """The tile (height, width) that fits a model, and the reason."""
-    stored = metadata.provenance.get("data", {}).get("image_size")
-    trained = None
-    if isinstance(stored, list) and len(stored) == 2 and all(isinstance(side, int) and side > 0 for side in stored):
-        trained = int(stored[0]), int(stored[1])
+    trained = trained_size(metadata)
     if metadata.policy == "native":
         tile = native_tile(metadata.size, trained if metadata.even_exposure else None)
         return tile, "the model takes images at their original scale"
