@@ -15,7 +15,7 @@ from pixelwise.scenes.render_scene import write_scenes
 
 COMMANDS = (
     "demo", "train", "export", "check", "convert", "chips", "evaluate", "compare", "predict", "suggest", "accept",
-    "label", "trace", "serve",
+    "label", "trace", "serve", "objects",
 )  # fmt: skip
 
 
