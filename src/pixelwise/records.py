@@ -148,6 +148,8 @@ class Prediction:
     scores: Scores  # float32 [C, h, w], class scores at the network's own resolution
     classes: ClassList
     temperature: float = 1.0  # scores are divided by it before the softmax, so that probabilities are calibrated
+    borders: Scores | None = None  # [B, h, w], 0–1: borders between objects, where the model separates them
+    separated: tuple[int, ...] = ()  # class ids of the B maps of borders
 
     @property
     def shares(self) -> dict[str, float]:

@@ -17,8 +17,9 @@ from pixelwise.errors import ImageError
 from pixelwise.trace_events import match_checkpoint, read_events, to_file
 from pixelwise.training.batch_order import Order
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
-from pixelwise.training.loader import Pairs, batches_from
+from pixelwise.training.loader import Pairs
 from pixelwise.training.loop import batches_of
+from pixelwise.training.lost_workers import batches_from
 from pixelwise.training.out_of_memory import is_out_of_memory, too_large
 from pixelwise.training.prepare import build_training
 from pixelwise.training.recipe import Recipe

@@ -3,6 +3,7 @@
 input   image   uint8 [H, W, 3] RGB, any H and W; for other bands uint8 or float32 [H, W, bands], values as stored
 output  labels  uint8 [H, W] class ids at the image's own size
 output  scores  float32 [C, h, w] class scores at the network's own resolution
+output  borders float32 [B, h, w] probabilities of borders between objects; only where classes are separated
 
 The description is JSON in `metadata_props`, under keys that start with "pixelwise.". A bundle is data, never code: it
 is checked here byte by byte before a runtime loads it.
@@ -110,7 +111,7 @@ def parse_bundle(data: bytes, path: Path) -> BundleFile:
     props = props_of(model, path)
     try:
         metadata = Metadata.from_props(props)
-        check_model(model, metadata.bands)
+        check_model(model, metadata.bands, len(metadata.separate))
         golden, digest = read_golden(props, graph, metadata, path)
         plan = Plan(model["graph"], [stage.tensor for stage in metadata.stages], metadata.bands)
         bundle = BundleFile(path, data, metadata, golden, digest, plan)

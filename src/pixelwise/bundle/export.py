@@ -32,6 +32,7 @@ from pixelwise.records import Bands, Labels, Raster, Scores
 
 OPSET = 20
 SCORES_1 = "stage/scores"  # [1, classes, h, w]; the output "scores" is the same without the leading 1
+BORDERS_1 = "stage/borders"  # likewise, of the borders between objects
 
 
 class NetworkGraph(nn.Module):
@@ -42,11 +43,13 @@ class NetworkGraph(nn.Module):
         self.network, self.preprocess = network, preprocess
 
     def forward(self, image_HWN: Tensor) -> tuple[Tensor, ...]:
-        """The scores come first."""
+        """The scores come first, then the borders' probabilities if there are any."""
         seen = self.preprocess(image_HWN[None])
         named = self.network.intermediates(seen)
-        scores = named.pop("scores")
-        return scores, seen, *named.values()
+        scores, borders = named.pop("scores"), self.network.borders
+        if not borders:
+            return scores, seen, *named.values()
+        return scores[:, :-borders], scores[:, -borders:].sigmoid(), seen, *named.values()
 
     @torch.inference_mode()
     def answer(self, image_HWN: Raster) -> tuple[Labels, Scores]:
@@ -135,7 +138,7 @@ def to_onnx(graph: NetworkGraph, tensors: Sequence[str]) -> onnx.ModelProto:
             (example,),
             dynamo=True,
             input_names=["image"],
-            output_names=[SCORES_1, *tensors],
+            output_names=[SCORES_1, *([BORDERS_1] if graph.network.borders else []), *tensors],
             dynamic_shapes={"image_HWN": {0: height, 1: width}},
             opset_version=OPSET,
             verbose=False,
@@ -144,7 +147,7 @@ def to_onnx(graph: NetworkGraph, tensors: Sequence[str]) -> onnx.ModelProto:
     DeduplicateHashedInitializersPass()(program.model)  # several passes of one network share its weights
     model = program.model_proto
     classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    add_outputs(model.graph, classes)
+    add_outputs(model.graph, classes, graph.network.borders)
     del model.metadata_props[:]
     for node in model.graph.node:
         del node.metadata_props[:]  # source locations: paths of this machine
@@ -161,14 +164,18 @@ def example_of(bands: Bands) -> Tensor:
     return low + torch.rand(shape) * (high - low)
 
 
-def add_outputs(graph: onnx.GraphProto, classes: int) -> None:
-    """Make `labels` and `scores` the outputs of a graph that computes the scores of a batch of one."""
+def add_outputs(graph: onnx.GraphProto, classes: int, borders: int = 0) -> None:
+    """Make `labels`, `scores` and, if there are any, `borders` the outputs of a graph that computes the scores of a
+    batch of one."""
     add_labels(graph, "image", SCORES_1, "labels")
     graph.initializer.append(numpy_helper.from_array(np.array([0]), "first axis"))
     graph.node.append(helper.make_node("Squeeze", [SCORES_1, "first axis"], ["scores"], name="scores"))
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info("labels", TensorProto.UINT8, ["H", "W"]))
     graph.output.append(helper.make_tensor_value_info("scores", TensorProto.FLOAT, [classes, "h", "w"]))
+    if borders:
+        graph.node.append(helper.make_node("Squeeze", [BORDERS_1, "first axis"], ["borders"], name="borders"))
+        graph.output.append(helper.make_tensor_value_info("borders", TensorProto.FLOAT, [borders, "h", "w"]))
 
 
 def finish(model: onnx.ModelProto, metadata: Metadata, golden: Golden) -> bytes:

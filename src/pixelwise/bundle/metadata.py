@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
+from pixelwise.objects.object_records import ClassObjects
 from pixelwise.records import MAX_CLASSES, RGB, VOID, Bands, ClassList, Colour
 
 FORMAT = 1  # of bundles for RGB images
@@ -29,6 +30,8 @@ LARGEST = 1e9  # of numbers used in computations on images
 MAX_BANDS = 1024
 LARGEST_VALUE = 1e30  # of an image; ranges are computed in float32
 TEMPERATURES = (1e-3, 1e3)
+
+AREAS = ("area_low_px", "area_px", "area_high_px")
 
 T = TypeVar("T")
 
@@ -60,6 +63,8 @@ class Metadata:
     stages: tuple[Stage, ...]
     even_exposure: bool = False  # the graph normalises each image's brightness and contrast
     bands: Bands = RGB  # of the images that it takes
+    separate: tuple[str, ...] = ()  # classes of the output `borders`, in order
+    objects: Mapping[str, ClassObjects] = field(default_factory=dict)  # of the training masks, by class name
     provenance: dict[str, Any] = field(default_factory=dict)  # recipe, data, metrics with their split, versions
     licence: dict[str, str] = field(default_factory=dict)  # of the data and of the weights
 
@@ -68,6 +73,8 @@ class Metadata:
         values = {
             "format": FORMAT if self.bands == RGB else FORMAT_OF_BANDS,
             **({} if self.bands == RGB else {"bands": self.bands.to_json()}),
+            **({"separate": list(self.separate)} if self.separate else {}),
+            **({"objects": {name: one.to_json() for name, one in self.objects.items()}} if self.objects else {}),
             "classes": self.classes.to_json(),
             "void": VOID,
             "preprocess": {
@@ -100,9 +107,9 @@ class Metadata:
             wrong("preprocess.policy", policy, f"one of {', '.join(POLICIES)}")
         size = items(seen.get("size"), "preprocess.size", 2, lambda v, f: whole(v, f, 1, MAX_SIDE_PX))
         even = seen.get("even_exposure", False)
-        taken = bands(props)
+        taken, known = bands(props), classes(decode(props, "classes"))
         return cls(
-            classes=classes(decode(props, "classes")),
+            classes=known,
             size=(size[0], size[1]),
             policy=policy,
             stride=whole(seen.get("stride"), "preprocess.stride", 1, MAX_STRIDE),
@@ -111,6 +118,8 @@ class Metadata:
             temperature=number(decode(props, "temperature"), "temperature", *TEMPERATURES),
             even_exposure=of_type(even, bool, "preprocess.even_exposure", "true or false"),
             bands=taken,
+            separate=separate(props, known),
+            objects=objects(props, known),
             stages=stages(decode(props, "stages")),
             provenance=provenance(decode(props, "provenance")),
             licence={
@@ -268,6 +277,37 @@ def bands(props: dict[str, str]) -> Bands:
         if last - first < 1 / LARGEST_VALUE:
             wrong(f"bands.high[{place}]", last, f"more than its low value, {first:g}")
     return Bands(tuple(names), value["dtype"], low, high)
+
+
+def separate(props: dict[str, str], known: ClassList) -> tuple[str, ...]:
+    """The classes whose objects the network separates; () without the entry."""
+    if PREFIX + "separate" not in props:
+        return ()
+    names = decode(props, "separate")
+    if not isinstance(names, list) or not names or len(names) > len(known):
+        wrong("separate", names, "a list of classes")
+    for place, name in enumerate(names):
+        if name not in known.names or name in names[:place]:
+            wrong(f"separate[{place}]", name, "a class, named once")
+    return tuple(names)
+
+
+def objects(props: dict[str, str], known: ClassList) -> dict[str, ClassObjects]:
+    """What training measured of the objects of classes; {} without the entry."""
+    found = {}
+    for name, row in of_type(decode(props, "objects", {}), dict, "objects", "an object").items():
+        where = f"objects.{name[:80]}"
+        if name not in known.names:
+            wrong(where, name, "a class")
+        of_type(row, dict, where, "an object")
+        areas = [number(row.get(key), f"{where}.{key}", 0, LARGEST) for key in AREAS]
+        roundness = number(row.get("roundness"), f"{where}.roundness", 0, LARGEST)
+        count = whole(row.get("number"), f"{where}.number", 1, 1 << 62)
+        try:
+            found[name] = ClassObjects(areas[1], areas[0], areas[2], roundness, count)
+        except ValueError as error:
+            raise MetadataError(f"{where}: {error}") from error
+    return found
 
 
 def stages(rows: Any) -> tuple[Stage, ...]:

@@ -45,11 +45,12 @@ class DeclaredSession(Protocol):
     def get_outputs(self) -> Sequence[DeclaredTensor]: ...
 
 
-def check_model(model: Message, bands: Bands = RGB) -> None:
+def check_model(model: Message, bands: Bands = RGB, borders: int = 0) -> None:
     """Check a model's operators, inputs and outputs.
 
     Args:
         bands: of the images that it takes.
+        borders: number of its maps of borders between objects.
 
     Raises:
         OperatorError: it needs an opset or operators that not every runtime supports, or its input and outputs are
@@ -70,6 +71,7 @@ def check_model(model: Message, bands: Bands = RGB) -> None:
         "input image": (2 if bands.dtype == "uint8" else 1, 3),
         "output labels": (2, 2),
         "output scores": (1, 3),
+        **({"output borders": (1, 3)} if borders else {}),
     }
     for what, (kind, rank) in expected.items():
         tensor = declared.get(what, {}).get("type", {}).get("tensor_type", {})
@@ -83,7 +85,9 @@ def check_model(model: Message, bands: Bands = RGB) -> None:
         raise OperatorError(f"unexpected {others}; a bundle takes one image and gives labels and scores")
 
 
-def check_exported(data: bytes, stages: Sequence[str], size: tuple[int, int], bands: Bands = RGB) -> None:
+def check_exported(
+    data: bytes, stages: Sequence[str], size: tuple[int, int], bands: Bands = RGB, borders: int = 0
+) -> None:
     """Check that an exported graph can become a bundle.
 
     Args:
@@ -91,12 +95,13 @@ def check_exported(data: bytes, stages: Sequence[str], size: tuple[int, int], ba
         stages: the tensors that its metadata will name.
         size: of the network's input.
         bands: of the images.
+        borders: number of its maps of borders between objects.
 
     Raises:
         ValueError: it cannot; the message states the reason.
     """
     model, _ = read_model(data)
-    check_model(model, bands)
+    check_model(model, bands, borders)
     plan = Plan(model["graph"], stages, bands)
     for height, width in TRIED:
         plan.check(height, width, size)
@@ -133,6 +138,9 @@ def check_sizes(plan: Plan, metadata: Metadata, golden: tuple[int, ...]) -> None
         found = plan.check(height, width, metadata.size).tensors
         expect(found, "labels", UINT8, (height, width))
         expect(found, "scores", FLOAT, (len(metadata.classes), None, None))
+        if metadata.separate:
+            _, *scores_size = found["scores"].shape
+            expect(found, "borders", FLOAT, (len(metadata.separate), *scores_size))
         for stage in metadata.stages:
             side = None if stage is not metadata.stages[0] else len(metadata.bands)
             tensor = found[stage.tensor]
@@ -149,12 +157,13 @@ def expect(found: dict[str, TensorSize], name: str, dtype: np.dtype[Any], shape:
         raise OperatorError(f"{name[:80]!r} is {tensor.dtype} {list(tensor.shape)}; expected {dtype} {wanted}")
 
 
-def check_declarations(session: DeclaredSession, classes: int, bands: Bands = RGB) -> None:
+def check_declarations(session: DeclaredSession, classes: int, bands: Bands = RGB, borders: int = 0) -> None:
     """Raise OperatorError unless the session has the input and outputs of a bundle."""
     expected: dict[str, tuple[str, list[int | None]]] = {
         "input image": ("tensor(uint8)" if bands.dtype == "uint8" else "tensor(float)", [None, None, len(bands)]),
         "output labels": ("tensor(uint8)", [None, None]),
         "output scores": ("tensor(float)", [classes, None, None]),
+        **({"output borders": ("tensor(float)", [borders, None, None])} if borders else {}),
     }
     declared = {f"input {node.name}": node for node in session.get_inputs()}
     declared |= {f"output {node.name}": node for node in session.get_outputs()}
@@ -193,6 +202,15 @@ def check_answer(image: NDArray[Any], labels: Any, scores: Any, classes: int) ->
         raise OperatorError(f"gives scores {shown(scores)}; expected float32 {[classes, 'h', 'w']}")
     if not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
         raise OperatorError("gives scores that are infinite or NaN")
+
+
+def check_borders(borders: Any, scores: NDArray[Any], count: int) -> None:
+    """Raise OperatorError unless an engine's borders are probabilities float32 [B, h, w], as large as the scores."""
+    expected = (count, *scores.shape[1:])
+    if not isinstance(borders, np.ndarray) or borders.dtype != np.float32 or borders.shape != expected:
+        raise OperatorError(f"gives borders {shown(borders)}; expected float32 {list(expected)}")
+    if not (borders.min() >= 0 and borders.max() <= 1):  # false for NaN too
+        raise OperatorError("gives borders that are not probabilities of 0 … 1")
 
 
 def shown(value: Any) -> str:

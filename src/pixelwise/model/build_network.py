@@ -34,7 +34,7 @@ class FastNet(Network):
         self.decoder = Decoder({1: bands, **self.encoder.widths}, decoder)
         # Each position at the decoder's stride gives the scores of 2×2 positions, in separate channels: finer
         # boundaries for a few channels instead of another decoder level.
-        self.classifier = nn.Conv2d(decoder.widths[-1], config.classes * 4, kernel_size=1)
+        self.classifier = nn.Conv2d(decoder.widths[-1], config.maps * 4, kernel_size=1)
         self.finer = nn.PixelShuffle(2)
         self.stride = decoder.strides[-1] // 2
         if config.pretrained:
@@ -73,6 +73,7 @@ def build(config: ModelConfig) -> Network:
         raise UsageError(f"no encoder is named {config.encoder!r}. Choose one of: {', '.join(ENCODERS)}, or timm:NAME.")
     else:
         network = MODELS[config.name](config)
+    network.borders = config.borders
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's annotations
     return network
 

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import add
 
+import torch
 from torch import Tensor, nn
 
 from pixelwise.model.network import Network
 
+LARGEST = 1 - 1e-6
 SMALLEST = 1e-30  # probability whose logarithm is still finite in float32
 
 
@@ -31,19 +33,29 @@ class Ensemble(Network):
         self.members = nn.ModuleList(members)
         self.temperatures = tuple(temperatures)
         self.stride, self.stride_multiple = first.stride, first.stride_multiple
-        self.mean, self.std = first.mean, first.std
+        self.mean, self.std, self.borders = first.mean, first.std, first.borders
 
     def intermediates(self, image_BNHW: Tensor) -> dict[str, Tensor]:
         named, *others = [member.intermediates(image_BNHW) for member in self.networks()]
         probabilities = [
-            (stages["scores"] / temperature).softmax(dim=1)
+            self.probabilities(stages["scores"], temperature)
             for stages, temperature in zip((named, *others), self.temperatures, strict=True)
         ]
         named["network1"] = named.pop("scores")
         mean_BChw = mean(probabilities)
         if others:
             named["others"] = mean(probabilities[1:])
-        return {**named, "scores": mean_BChw.clamp(min=SMALLEST).log()}
+        log_BChw = mean_BChw.clamp(min=SMALLEST).log()
+        if self.borders:  # their mean probability as a logit
+            mean_BSh = mean_BChw[:, -self.borders :].clamp(SMALLEST, LARGEST)
+            log_BChw = torch.cat([log_BChw[:, : -self.borders], mean_BSh.logit()], dim=1)
+        return {**named, "scores": log_BChw}
+
+    def probabilities(self, scores_BChw: Tensor, temperature: float) -> Tensor:
+        """Of the classes, calibrated; and of the borders after them."""
+        classes = scores_BChw.shape[1] - self.borders
+        of_classes = (scores_BChw[:, :classes] / temperature).softmax(dim=1)
+        return torch.cat([of_classes, scores_BChw[:, classes:].sigmoid()], dim=1) if self.borders else of_classes
 
     def networks(self) -> Iterator[Network]:
         for member in self.members:

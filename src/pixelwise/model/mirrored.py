@@ -21,7 +21,7 @@ class Mirrored(Network):
         super().__init__()
         self.network, self.axes = network, AXES[variants]
         self.stride, self.stride_multiple = network.stride, network.stride_multiple
-        self.mean, self.std = network.mean, network.std
+        self.mean, self.std, self.borders = network.mean, network.std, network.borders
 
     def intermediates(self, image_BNHW: Tensor) -> dict[str, Tensor]:
         named = self.network.intermediates(image_BNHW)

@@ -23,11 +23,19 @@ class ModelConfig:
     pretrained: bool = True  # start the encoder from ImageNet weights
     stride: int = 2  # of the scores of "fast": 2, or 1 for structures of a pixel or two
     bands: tuple[str, ...] = RGB.names  # of the images
+    borders: int = 0  # maps of borders between objects, after those of the classes
+
+    @property
+    def maps(self) -> int:
+        """Of the network's scores."""
+        return self.classes + self.borders
 
 
 class Network(nn.Module):
-    """Normalised image [B, N, H, W] → scores [B, C, H/s, W/s]."""
+    """Normalised image [B, N, H, W] → scores [B, C, H/s, W/s]; after those of the classes come `borders` further maps:
+    logits of the borders between objects."""
 
+    borders: int = 0
     stride: int  # of the scores, relative to the input
     stride_multiple: int  # the input's sides must be multiples of it
     mean: tuple[float, ...]  # of each band on 0–1, subtracted before the network

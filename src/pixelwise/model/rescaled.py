@@ -23,7 +23,7 @@ class Rescaled(Network):
         super().__init__()
         self.network = network
         self.stride, self.stride_multiple = network.stride, network.stride_multiple
-        self.mean, self.std = network.mean, network.std
+        self.mean, self.std, self.borders = network.mean, network.std, network.borders
         mean_N, std_N, own_low_N, own_high_N, low_N, high_N = (
             torch.tensor(values, dtype=torch.float64)
             for values in (network.mean, network.std, own.low, own.high, given.low, given.high)

@@ -47,7 +47,7 @@ class UNet(Network):
         self.up = nn.ModuleList(
             double_conv(widths[level + 1] + widths[level], widths[level]) for level in reversed(range(LEVELS))
         )
-        self.classifier = nn.Conv2d(widths[0], config.classes, kernel_size=1)
+        self.classifier = nn.Conv2d(widths[0], config.maps, kernel_size=1)
 
     def intermediates(self, image_BNHW: Tensor) -> dict[str, Tensor]:
         x = image_BNHW

@@ -208,7 +208,7 @@ class TimmNet(Network):
         strides = tuple(sorted((stride for stride in widths if stride >= plain.strides[-1]), reverse=True))
         decoder = DecoderConfig(strides, plain.widths[-len(strides) :])
         self.decoder = Decoder(widths, decoder)
-        self.classifier = nn.Conv2d(decoder.widths[-1], config.classes * 4, kernel_size=1)
+        self.classifier = nn.Conv2d(decoder.widths[-1], config.maps * 4, kernel_size=1)
         self.finer = nn.PixelShuffle(2)
         self.stride = strides[-1] // 2
 
@@ -247,7 +247,7 @@ class SmpNet(Network):
             )
 
         create, bands = getattr(library, name), len(config.bands)
-        shared = {"encoder_name": config.encoder, "in_channels": bands, "classes": config.classes}
+        shared = {"encoder_name": config.encoder, "in_channels": bands, "classes": config.maps}
         mean, std = IMAGENET
         try:
             self.body = create(encoder_weights=None, **shared)

@@ -11,16 +11,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.bundle.metadata import Metadata
 from pixelwise.heap import LARGE_PIXELS, give_back
 from pixelwise.prediction.engines.engine import Engine
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut, tiling_of
 from pixelwise.prediction.large.tiles import Run, TileAxis, Tiling, label_tiles, neighbours_in
-from pixelwise.records import Labels, Raster, Scores
+from pixelwise.records import Labels, Prediction, Raster, Scores
 
 MOSAIC_VALUES = 1 << 24  # scores of an assembled map: 64 MB
 
 
 def run_bounded(engine: Engine, image_HWN: Raster, run: Run | None = None) -> tuple[Labels, Scores]:
+    """As `run_bounded_all`, without the maps of borders. `run`: runs the network, and gives none."""
+    labels_HW, scores_Mhw = run_bounded_all(engine, image_HWN, run)
+    return labels_HW, scores_Mhw[: len(engine.bundle.metadata.classes)]
+
+
+def run_bounded_all(engine: Engine, image_HWN: Raster, run: Run | None = None) -> tuple[Labels, Scores]:
     """Label one image of any size.
 
     Args:
@@ -28,8 +35,8 @@ def run_bounded(engine: Engine, image_HWN: Raster, run: Run | None = None) -> tu
         run: runs the network on the image or, one after the other, on its tiles; None: the engine does.
 
     Returns:
-        labels uint8 [H, W] and scores float32 [C, h, w]: the network's, or those of the tiles, assembled to at most
-        MOSAIC_VALUES.
+        labels uint8 [H, W] and scores float32 [C, h, w], followed by the probabilities of borders where the bundle
+        separates objects: the network's, or those of the tiles, assembled to at most MOSAIC_VALUES.
 
     Raises:
         BundleError: the network cannot be run on it.
@@ -37,11 +44,11 @@ def run_bounded(engine: Engine, image_HWN: Raster, run: Run | None = None) -> tu
     size = image_HWN.shape[0], image_HWN.shape[1]
     metadata = engine.bundle.metadata
     if not is_cut(size, metadata.policy, metadata.bands):
-        result = (run or engine.run)(image_HWN)
+        result = (run or engine.run_all)(image_HWN)
     else:
         plan, _ = tiling_of(metadata, size, Tiles())
         at_once = 1 if run else engine.threads
-        result = labelled_in_tiles(plan, run or engine.one_threaded().run, image_HWN, at_once=at_once)
+        result = labelled_in_tiles(plan, run or engine.one_threaded().run_all, image_HWN, at_once=at_once)
     if size[0] * size[1] > LARGE_PIXELS:
         give_back()
     return result
@@ -57,6 +64,22 @@ def labelled_in_tiles(plan: Tiling, run: Run, image_HWN: Raster, *, at_once: int
         labels_HW[y : y + len(labels)] = labels
     assert mosaic.scores is not None
     return labels_HW, mosaic.scores
+
+
+def prediction_of(
+    metadata: Metadata, labels_HW: Labels, maps_Mhw: Scores, temperature: float | None = None
+) -> Prediction:
+    """A prediction of labels and the maps of `run_bounded_all`. `temperature`: None: the bundle's."""
+    classes = metadata.classes
+    borders = maps_Mhw[len(classes) :] if metadata.separate else None
+    return Prediction(
+        labels_HW,
+        maps_Mhw[: len(classes)],
+        classes,
+        metadata.temperature if temperature is None else temperature,
+        borders,
+        tuple(map(classes.names.index, metadata.separate)),
+    )
 
 
 class Mosaic:

@@ -21,7 +21,7 @@ from pixelwise.images.read_as import read_image_as
 from pixelwise.prediction.built_in_models import models
 from pixelwise.prediction.confidence_maps import RowsOfProbabilities, rows_of
 from pixelwise.prediction.engines.engine import AUTO, Engine
-from pixelwise.prediction.in_memory import run_bounded
+from pixelwise.prediction.in_memory import prediction_of, run_bounded_all
 from pixelwise.prediction.tta import predict_variants
 from pixelwise.records import RGB, Bands, ClassList, Prediction, Raster
 
@@ -75,9 +75,8 @@ class Model:
         if tta:
             prediction, by_rows = predict_variants(self.engine, image_HWN, tta)
             return replace(prediction, labels=labels_with_data(image_HWN, prediction.labels)), by_rows
-        labels_HW, scores_Chw = run_bounded(self.engine, image_HWN)
-        labels_HW = labels_with_data(image_HWN, labels_HW)
-        prediction = Prediction(labels_HW, scores_Chw, self.classes, self.metadata.temperature)
+        labels_HW, maps_Mhw = run_bounded_all(self.engine, image_HWN)
+        prediction = prediction_of(self.metadata, labels_with_data(image_HWN, labels_HW), maps_Mhw)
         return prediction, rows_of(prediction)
 
     @property

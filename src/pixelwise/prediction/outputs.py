@@ -31,6 +31,7 @@ from pixelwise.prediction.confidence_maps import (
     Probabilities,
     RowsOfProbabilities,
     rows_of,
+    scores_of_rows,
     sixteen_bits,
     strips_of_rows,
 )
@@ -71,6 +72,10 @@ class LabelSource(Protocol):
     def path(self) -> Path | None: ...  # of the image's file
     @property
     def objects(self) -> ObjectsOnce | None: ...  # None: this image's objects are not asked for
+
+    # The probabilities of borders between objects, float32 0–1 [B, R, Q]; None from a model without them. A large image
+    # has them only for the outputs in NEEDS_BORDERS.
+    def borders(self, rows: slice, columns: slice) -> Probabilities | None: ...
 
 
 class WholeImage(NamedTuple):
@@ -113,6 +118,10 @@ class WholeImage(NamedTuple):
     def probabilities_of(self, rows: slice) -> Probabilities:
         """Every class's probability in the rows [start, stop), [C, R, W]."""
         return (self.rows_of_probabilities or rows_of(self.prediction))(rows)
+
+    def borders(self, rows: slice, columns: slice) -> Probabilities | None:
+        found = self.prediction.borders
+        return None if found is None else scores_of_rows(found, self.size, rows)[:, :, columns]
 
     def share(self, share_of: Callable[[Probabilities], Confidence], rows: slice, columns: slice) -> Confidence:
         """A share 0–1 of the probabilities at every pixel, 0 where the label is void."""
@@ -275,6 +284,7 @@ LARGE_OUTPUTS: dict[str, Callable[[LabelSource], Iterator[bytes]]] = {
 # Outputs that read `LabelSource.confidence` or `entropy`, which a large image must compute while it is labelled.
 NEEDS_CONFIDENCE = frozenset({"geopackage", "confidence", *OBJECT_FILES})
 NEEDS_ENTROPY = frozenset({"entropy"})
+NEEDS_BORDERS: frozenset[str] = frozenset()
 DEFAULT = ("labels",)
 
 

@@ -26,9 +26,14 @@ from numpy.typing import NDArray
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import UsageError
 from pixelwise.images.decode import MAX_PIXELS
-from pixelwise.prediction.confidence_maps import STRIP_VALUES, RowsOfProbabilities, probabilities_of_rows
+from pixelwise.prediction.confidence_maps import (
+    STRIP_VALUES,
+    RowsOfProbabilities,
+    probabilities_of_rows,
+    scores_of_rows,
+)
 from pixelwise.prediction.engines.engine import Engine
-from pixelwise.prediction.in_memory import run_bounded
+from pixelwise.prediction.in_memory import prediction_of, run_bounded_all
 from pixelwise.prediction.large.tile_plan import PIECEWISE_PIXELS, Tiles, is_large, most_pixels
 from pixelwise.records import Prediction, Raster, Scores
 
@@ -50,7 +55,7 @@ class Variant:
 class VariantScores:
     """The scores of one window of one variant, mirrored back."""
 
-    scores: Scores  # [C, h, w]
+    scores: Scores  # [C, h, w], then the probabilities of borders
     top: int  # of the window in the image
     left: int
     size: tuple[int, int]  # of the window, which may extend beyond the image to the right and below
@@ -97,24 +102,26 @@ def predict_variants(engine: Engine, image_HWN: Raster, text: str) -> tuple[Pred
     height, width = image_HWN.shape[:2]
     check_size((height, width), variants, metadata)
     parts = [part for variant in variants for part in scores_of_variant(engine, image_HWN, variant, metadata.policy)]
-    num_classes, h, w = parts[0].scores.shape
+    (maps, h, w), classes = parts[0].scores.shape, len(metadata.classes)
     centre_y = ((np.arange(h) + 0.5) * height / h).astype(np.intp)
     centre_x = ((np.arange(w) + 0.5) * width / w).astype(np.intp)
     labels_HW = np.empty((height, width), np.uint8)
-    mean_Chw = np.empty((num_classes, h, w), np.float32)
-    rows = max(STRIP_VALUES // (num_classes * width), 1)
+    mean_Chw = np.empty((maps, h, w), np.float32)
+    rows = max(STRIP_VALUES // (maps * width), 1)
     for top in range(0, height, rows):
         strip = slice(top, min(top + rows, height))
-        mean_CRW = sum_of_rows(parts, width, strip, metadata.temperature)
-        labels_HW[strip] = mean_CRW.argmax(axis=0)
+        mean_CRW = sum_of_rows(parts, classes, width, strip, metadata.temperature)
+        labels_HW[strip] = mean_CRW[:classes].argmax(axis=0)
         here = (centre_y >= strip.start) & (centre_y < strip.stop)
         mean_Chw[:, here] = mean_CRW[:, centre_y[here] - top][:, :, centre_x]
-    scores_Chw = np.log(np.maximum(mean_Chw / len(variants), np.finfo(np.float32).tiny))
+    mean_Chw /= len(variants)
+    np.log(np.maximum(mean_Chw[:classes], np.finfo(np.float32).tiny), out=mean_Chw[:classes])
 
     def mean_of_rows(strip: slice) -> NDArray[np.float32]:
-        return sum_of_rows(parts, width, strip, metadata.temperature) / np.float32(len(variants))
+        sum_CRW = sum_of_rows(parts, classes, width, strip, metadata.temperature)[:classes]
+        return sum_CRW / np.float32(len(variants))
 
-    return Prediction(labels_HW, scores_Chw, metadata.classes), mean_of_rows
+    return prediction_of(metadata, labels_HW, mean_Chw, temperature=1.0), mean_of_rows
 
 
 def check_size(size: tuple[int, int], variants: tuple[Variant, ...], metadata: Metadata) -> None:
@@ -134,16 +141,21 @@ def check_size(size: tuple[int, int], variants: tuple[Variant, ...], metadata: M
         )
 
 
-def sum_of_rows(parts: list[VariantScores], width: int, rows: slice, temperature: float) -> NDArray[np.float32]:
-    """The sum over variants of the probabilities in the rows [start, stop) of the image. Returns [C, R, W]."""
-    num_classes = len(parts[0].scores)
-    sum_CRW = np.zeros((num_classes, rows.stop - rows.start, width), np.float32)
+def sum_of_rows(
+    parts: list[VariantScores], classes: int, width: int, rows: slice, temperature: float
+) -> NDArray[np.float32]:
+    """The sum over variants of the probabilities in the rows [start, stop) of the image, of classes and of borders.
+    Returns [C + B, R, W]."""
+    sum_CRW = np.zeros((len(parts[0].scores), rows.stop - rows.start, width), np.float32)
     for window in parts:
         top, bottom = max(rows.start, window.top), min(rows.stop, window.top + window.size[0])
         if top >= bottom:
             continue
         inside = slice(top - window.top, bottom - window.top)
-        probability_CRD = probabilities_of_rows(window.scores, window.size, inside, temperature)
+        probability_CRD = probabilities_of_rows(window.scores[:classes], window.size, inside, temperature)
+        if len(window.scores) > classes:
+            borders_BRD = scores_of_rows(window.scores[classes:], window.size, inside)
+            probability_CRD = np.concatenate([probability_CRD, borders_BRD])
         columns = min(width - window.left, window.size[1])
         weight_RD = window.down[inside, None] * window.across[None, :columns]
         part = (slice(None), slice(top - rows.start, bottom - rows.start), slice(window.left, window.left + columns))
@@ -178,7 +190,7 @@ def run(engine: Engine, image_HWN: Raster, flip: bool) -> Scores:
     """The scores of an image, or of its mirror image, mirrored back."""
     mirrored_HWN = image_HWN[:, ::-1] if flip else image_HWN
     contiguous: Any = np.ascontiguousarray(mirrored_HWN)
-    _, scores_Chw = run_bounded(engine, contiguous)
+    _, scores_Chw = run_bounded_all(engine, contiguous)
     return np.ascontiguousarray(scores_Chw[:, :, ::-1]) if flip else scores_Chw
 
 

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
 Values = dict[str, NDArray[np.float32]]  # tensor → [channels, h, w]
-CHAIN = ("Clip", "Relu", "Add", "Conv", "DepthToSpace")  # operators traced back from a layer to explain a value
+CHAIN = (
+    "Clip",
+    "Relu",
+    "Add",
+    "Conv",
+    "DepthToSpace",
+    "Slice",
+)  # operators traced back from a layer to explain a value
 
 
 class InspectedModel:

@@ -33,6 +33,8 @@ def explain(
     result = float(values[tensor][channel, y, x])
     node = inspected.producer(tensor)
     kind = node.op_type if node is not None and tensor != inspected.first else ""
+    if node is not None and kind == "Slice" and node.input[0] in values:  # without the maps of borders, which come last
+        return explain(inspected, values, node.input[0], channel, y, x)
     if node is None or kind not in ("Conv", "Clip", "Relu", "Add", "DepthToSpace"):
         text = (
             "the normalised pixel itself"

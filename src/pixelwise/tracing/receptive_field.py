@@ -128,12 +128,14 @@ def through(
 
 
 def mirrored(graph: Graph, node: NodeProto, spans: Mapping[str, Span | None], axis: int) -> Span | None:
-    """The span of a Slice that reverses whole axes; None for any other."""
+    """The span of a Slice that reverses whole axes, or takes some channels; None for any other."""
     span = spans.get(node.input[0])
     try:
         starts, ends, axes, steps = (graph.weight(name) for name in node.input[1:])
     except (KeyError, ValueError):  # not constant, or not all given
         return None
+    if span is not None and not {2, 3} & set(axes.tolist()):
+        return span
     if span is None or (steps != -1).any() or (starts != -1).any() or (ends > -(1 << 31)).any():
         return None
     if axis not in axes or span.lo is None or span.hi is None:

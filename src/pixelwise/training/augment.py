@@ -150,9 +150,16 @@ def crop_image(image_HWN: Picture, crop: Crop) -> Raster:
 
 
 def crop_mask(mask_HW: Mask, crop: Crop, size: tuple[int, int]) -> Labels:
-    """The labels in the crop at `size`, void where it reaches outside, mirrored like the image will be.
+    """The labels in the crop at `size`, void where it reaches outside, mirrored like the image will be."""
+    labels: Labels = crop_numbers(mask_HW, crop, size, VOID)
+    return labels
 
-    Nearest-neighbour: class ids are never mixed. Only the rows that are shown are read.
+
+def crop_numbers(mask_HW: NDArray[Any] | DiskArray, crop: Crop, size: tuple[int, int], outside: int) -> NDArray[Any]:
+    """Class ids, or numbers of objects, in the crop at `size`, `outside` where it reaches outside the image, mirrored
+    like the image will be.
+
+    Nearest-neighbour: numbers are never mixed. Only the rows that are shown are read.
     """
     height, width = mask_HW.shape
     rows = crop.top + ((np.arange(size[0]) + 0.5) * crop.height / size[0]).astype(int)
@@ -164,9 +171,9 @@ def crop_mask(mask_HW: Mask, crop: Crop, size: tuple[int, int]) -> Labels:
     shown_hw = mask_HW[rows[inside_h], left : max(right, left)][:, columns[inside_w] - left]
     if shown_hw.shape == size:
         return np.ascontiguousarray(shown_hw)
-    labels_hw = np.full(size, VOID, np.uint8)
-    labels_hw[np.ix_(inside_h, inside_w)] = shown_hw
-    return labels_hw
+    numbers_hw = np.full(size, outside, mask_HW.dtype)
+    numbers_hw[np.ix_(inside_h, inside_w)] = shown_hw
+    return numbers_hw
 
 
 def relight(rng: np.random.Generator, image_hw3: Pixels, strength: float) -> Pixels:

@@ -51,6 +51,7 @@ from pixelwise.training.fold_time import FoldBudget, FoldProgress
 from pixelwise.training.prepare import with_validation
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run_directory import choose_values, describe_data, locked, require_same_data
+from pixelwise.training.separation import separable
 from pixelwise.training.signals import stoppable
 from pixelwise.training.time_budget import TooShortError
 from pixelwise.training.train import Start, Trained, train
@@ -142,7 +143,11 @@ def cross_validate(
     clock = called if began is None else began
     with locked(out, ["."]), stoppable(), reported_stops(data, out, folds):
         seed = chosen_seed(out, recipe, settings, recorded)
-        dataset = with_ranges(open_dataset(data, seed=seed, **values.arguments()))
+        separate = (recipe or Recipe()).with_values(dict(settings), "settings").separate
+        if recorded is not None:
+            separate = Recipe.from_file(out / "recipe.toml").separate
+        dataset = separable(open_dataset(data, seed=seed, **values.arguments()), separate)
+        dataset = with_ranges(dataset)
         groups, parts = divided(dataset, folds, seed)
         asked: dict[str, Any] = {
             "folds": folds,

@@ -103,7 +103,7 @@ def show_flow(network: Network, preprocess: Preprocess, pairs: Pairs, dataset: D
     preprocessed = time.perf_counter()
     size = (seen_1Nhw.shape[2], seen_1Nhw.shape[3])
     device = next(network.parameters()).device
-    scores_1Chw = resize_scores(network(seen_1Nhw.to(device)), size).cpu()
+    scores_1Chw = resize_scores(network(seen_1Nhw.to(device))[:, : len(dataset.classes)], size).cpu()
     scored = time.perf_counter()
     labels_hw = labels_from_scores(scores_1Chw, size)[0].numpy()
     labelled = time.perf_counter()

@@ -96,7 +96,8 @@ def description(networks: int) -> dict[str, Any]:
 
 def require_bundle_size(recipe: Recipe, classes: int, networks: int) -> None:
     """Raise UsageError, before any training, if so many networks are too large for one bundle."""
-    network = build(ModelConfig(recipe.model, recipe.encoder, classes, pretrained=False))
+    borders = len(recipe.separate)
+    network = build(ModelConfig(recipe.model, recipe.encoder, classes, pretrained=False, borders=borders))
     each = HEADROOM * sum(value.numel() * value.element_size() for value in network.state_dict().values())
     if networks * each <= MAX_BYTES:
         return

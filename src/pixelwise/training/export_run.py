@@ -33,6 +33,7 @@ from pixelwise.model.build_network import build, weights_licence
 from pixelwise.model.mirrored import Mirrored
 from pixelwise.model.network import ModelConfig, Network
 from pixelwise.model.preprocess import Preprocess, resize_scores
+from pixelwise.objects.object_records import ClassObjects
 from pixelwise.records import RGB, Bands, ClassList, OnProgress, Raster, Sample, no_progress
 from pixelwise.trace_events import Listener, nobody
 from pixelwise.training.calibration_images import as_taken, calibration_images, middle_of
@@ -175,7 +176,13 @@ def load_best_epoch(run: Path) -> BestEpoch:
     classes = ClassList.from_json(data["classes"])
     parameters, state = load_checkpoint(best)
     config = ModelConfig(
-        recipe.model, recipe.encoder, len(classes), recipe.pretrained, recipe.stride, bands_of(data).names
+        recipe.model,
+        recipe.encoder,
+        len(classes),
+        recipe.pretrained,
+        recipe.stride,
+        bands_of(data).names,
+        len(recipe.separate),
     )
     network = build(replace(config, pretrained=False))
     network.load_state_dict(parameters)
@@ -216,7 +223,7 @@ def provenance_of(best: BestEpoch, validation: Validation, metrics: dict[str, An
     return {
         "pixelwise": __version__,
         "torch": torch.__version__.split("+")[0],
-        "recipe": vars(best.recipe),
+        "recipe": best.recipe.to_json(),
         "data": {
             "sha256": data["sha256"],
             "layout": data["layout"],
@@ -240,7 +247,8 @@ def metadata_of(
     return Metadata(
         classes=best.classes, size=recipe.size, policy=recipe.policy, stride=network.stride, mean=network.mean,
         std=network.std, temperature=temperature, even_exposure=recipe.even_exposure, stages=stages,
-        bands=best.bands, provenance=provenance, licence=licence,
+        bands=best.bands, separate=recipe.separate, objects=objects_in(best.data), provenance=provenance,
+        licence=licence,
     )  # fmt: skip
 
 
@@ -298,7 +306,8 @@ def rehearse_export(network: Network, preprocess: Preprocess) -> None:
     stages = stages_of(network)
     try:
         model = to_onnx(NetworkGraph(deployable(network), preprocess).eval(), [stage.tensor for stage in stages])
-        check_exported(model.SerializeToString(), [stage.tensor for stage in stages], preprocess.size, preprocess.bands)
+        tensors = [stage.tensor for stage in stages]
+        check_exported(model.SerializeToString(), tensors, preprocess.size, preprocess.bands, network.borders)
         session = open_session(model.SerializeToString())
         for size in ((90, 120), (121, 77)):
             session.run(["labels"], {"image": blank(size, preprocess.bands)})
@@ -318,6 +327,11 @@ def samples_of(rows: list[Any]) -> tuple[Sample, ...]:
 def bands_of(data: dict[str, Any]) -> Bands:
     """The bands of the images, from RUN/data.json."""
     return Bands.from_json(data["bands"]) if "bands" in data else RGB
+
+
+def objects_in(data: dict[str, Any]) -> dict[str, ClassObjects]:
+    """What the training masks tell about objects, from RUN/data.json."""
+    return {name: ClassObjects.from_json(row) for name, row in data.get("objects", {}).items()}
 
 
 def blank(size: tuple[int, int], bands: Bands) -> Raster:
@@ -348,7 +362,8 @@ def sample_pixels(
     scores, labels = [], []
     for images, masks in batches(validation):
         if isinstance(images, Tensor):
-            scores_BChw, size = network(images), (images.shape[2], images.shape[3])
+            scores_BChw = network(images)[:, : len(validation.classes)]
+            size = (images.shape[2], images.shape[3])
         else:
             scores_BChw = in_tiles(network, validation, images, torch.device("cpu"))
             size = (scores_BChw.shape[2], scores_BChw.shape[3])

@@ -22,10 +22,11 @@ from pixelwise.trace_events import Listener, nobody
 from pixelwise.training import distributed, loop
 from pixelwise.training.data_summary import Progress
 from pixelwise.training.disk_copies import kept_to_resume
-from pixelwise.training.loader import batches_from
+from pixelwise.training.lost_workers import batches_from
 from pixelwise.training.prepare import check_data, prepare, with_validation
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run_directory import locked
+from pixelwise.training.separation import separable
 from pixelwise.training.step import learn, set_training, step_setup
 from pixelwise.training.training_state import EpochSoFar
 
@@ -99,6 +100,7 @@ def find_rate(
     dataset = with_validation(
         open_dataset(data, seed=recipe.seed, classes=classes, void=void, masks=masks, bands=bands), recipe.seed
     )
+    dataset = separable(dataset, recipe.separate)
     with locked(out, parts=["."]), kept_to_resume(out / "cache", lambda: False) as copies:
         checked = check_data(dataset, skip_bad, progress)
         training, epoch_data = prepare(checked, recipe, copies, tell, progress, where)

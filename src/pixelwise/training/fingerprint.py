@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import cv2
@@ -25,6 +25,7 @@ from pixelwise.heap import available_bytes
 from pixelwise.images.pixel_size import PixelSize, pixel_size
 from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.records import RGB, VOID, Bands, Dataset, Labels, OnProgress, Raster, Sample, no_progress
+from pixelwise.training.object_facts import ObjectFacts, object_facts
 
 MOST_PAIRS = 150  # are read
 MOST_PIXELS = 150_000_000  # are read, in all; at least LEAST_PAIRS pairs
@@ -85,9 +86,10 @@ class Fingerprint:
     pixel_sizes: float  # how many times larger the largest pixels are than the smallest, along a side; 1 if all agree
     cores: int
     memory_gb: float  # available
+    objects: dict[str, ObjectFacts] = field(default_factory=dict)  # by class, where the data tell objects apart
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "objects" or value}
 
     @property
     def pixels(self) -> int:
@@ -209,7 +211,7 @@ def summary(
         pixel_size=spacing and (spacing.height, spacing.width), pixel_unit=spacing.unit if spacing else "",
         pixel_sizes=by_height[-1].height / by_height[0].height if by_height else 1.0,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        memory_gb=round(available_bytes() / 1e9, 1),
+        memory_gb=round(available_bytes() / 1e9, 1), objects=object_facts(dataset),
     )  # fmt: skip
 
 

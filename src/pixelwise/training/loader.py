@@ -8,9 +8,7 @@ Shapes: B batch, H and W the original size, h and w the network's input size.
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +24,7 @@ from torch.utils.data import Dataset as TorchDataset
 from pixelwise.datasets.blank_areas import labels_without_structure_in_blanks
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.datasets.streamed_pairs import has_streamed_image
-from pixelwise.errors import DataError, PixelwiseError, WorkerError
+from pixelwise.errors import DataError
 from pixelwise.images.no_data import labels_with_data
 from pixelwise.model.preprocess import LARGE_PIXELS, Policy, exposure_of, network_size, scaled
 from pixelwise.records import RGB, VOID, Bands, Labels, Raster, Sample
@@ -38,6 +36,7 @@ from pixelwise.training.augment import (
     centred_on_rare,
     crop_image,
     crop_mask,
+    crop_numbers,
     enlarged,
     generator,
     random_crop,
@@ -47,17 +46,18 @@ from pixelwise.training.augment import (
 )
 from pixelwise.training.augment_bands import relight_bands
 from pixelwise.training.batch_order import Order
+from pixelwise.training.borders import gaps_of
 from pixelwise.training.class_positions import ClassPositions
 from pixelwise.training.disk_copies import DiskCopies, WithOverview
 from pixelwise.training.large_pairs import copied, in_windows, streamed_pair, with_overview
 from pixelwise.training.stain import invert, restain
+from pixelwise.training.true_objects import ObjectMask, TrueObjects
 
 LARGEST_SHARE = 4  # a pair larger than 1/4 of the cache is never cached
 EXPOSED_PIXELS = 1 << 18  # of an image that its exposure is taken from
 STRIP_PIXELS = 1 << 22  # of a large box that are resized at a time
 PROBED = (16, 16)  # pixels of a crop that are looked at for labels
 REDRAWS = 4  # of a crop that has none
-RESTARTS = 3  # of killed workers, per epoch
 
 
 class Pairs:
@@ -87,6 +87,7 @@ class Pairs:
         self.class_positions = ClassPositions()  # filled by `pixels_as_seen`
         self.exposures: dict[int, tuple[float, float]] = {}  # gain and offset of the images that were asked about
         self.without_blanks = False  # whether a plain white or black area gets one class: see `blank_areas.py`
+        self.objects: TrueObjects | None = None  # where objects of a class are to be separated
         self.blank_shares: dict[int, float] = {}  # of the images where some are: share of the pixels
 
     def __len__(self) -> int:
@@ -163,7 +164,7 @@ class Pairs:
     def part(self, count: int) -> Pairs:
         """The first pairs, with nothing decoded yet."""
         few = Pairs(self.samples[:count], self.mask_ids, self.classes, self.cache_mb, self.copies, self.bands)
-        few.without_blanks = self.without_blanks
+        few.without_blanks, few.objects = self.without_blanks, self.objects
         few.large = {index: pair for index, pair in self.large.items() if index < count}
         return few
 
@@ -206,13 +207,22 @@ class CropDataset(TorchDataset[list[Tensor]]):
         return len(self.pairs)
 
     def __getitem__(self, key: tuple[int, int]) -> list[Tensor]:
-        """uint8 [h, w, 3], or float32 [h, w, N] scaled to 0–255 if not RGB; and int64 [h, w]."""
+        """uint8 [h, w, 3], or float32 [h, w, N] scaled to 0–255 if not RGB; and int64 [h, w] class ids, or where S
+        classes are separated [1 + S, h, w]: the ids, then `borders.gaps_of`."""
         epoch, index = key
         image_HWN, mask_HW = self.pairs[index]
         rare = [places for id_ in self.augmentation.rare if len(places := self.pairs.positions(index, id_))]
         exposure = self.pairs.exposure(index) if self.augmentation.even_exposure else None
-        image_hwN, mask_hw = augment(image_HWN, mask_HW, self.augmentation, epoch, index, rare, exposure)
-        return [torch.from_numpy(image_hwN), torch.from_numpy(mask_hw).long()]
+        true_objects = self.pairs.objects
+        if true_objects is None:
+            image_hwN, mask_hw = augment(image_HWN, mask_HW, self.augmentation, epoch, index, rare, exposure)
+            return [torch.from_numpy(image_hwN), torch.from_numpy(mask_hw).long()]
+        objects_HW = true_objects.of(index, mask_HW)
+        image_hwN, mask_hw, objects_hw = augment_objects(
+            image_HWN, mask_HW, objects_HW, self.augmentation, (epoch, index), rare, exposure
+        )
+        gaps_Shw = gaps_of(mask_hw, objects_hw, true_objects.class_ids)
+        return [torch.from_numpy(image_hwN), torch.from_numpy(np.concatenate([mask_hw[None], gaps_Shw])).long()]
 
 
 def augment(
@@ -231,10 +241,28 @@ def augment(
         rare_places: for each rare class that the mask has, rows and columns of some of its pixels, [n, 2].
         exposure: gain and offset of the crop's values, uint8; None: they stay as they are.
     """
-    rng = generator(how.seed, epoch, index)
+    image_hwN, labels_hw, _ = augment_objects(image_HWN, mask_HW, None, how, (epoch, index), rare_places, exposure)
+    return image_hwN, labels_hw
+
+
+def augment_objects(
+    image_HWN: Picture,
+    mask_HW: Mask,
+    objects_HW: ObjectMask | None,
+    how: Augmentation,
+    key: tuple[int, int],
+    rare_places: Sequence[NDArray[np.int32]] = (),
+    exposure: tuple[float, float] | None = None,
+) -> tuple[Raster, Labels, NDArray[Any] | None]:
+    """As `augment`, with the same crop of a map of objects: resized, mirrored and turned alike, 0 outside the image.
+
+    Args:
+        key: epoch and index.
+    """
+    rng = generator(how.seed, *key)
     height, width = mask_HW.shape
     seen = network_size(height, width, how.size, how.policy)
-    size = how.size_at(epoch) if how.size_at else how.size
+    size = how.size_at(key[0]) if how.size_at else how.size
     seen_now = (seen[0] * size[0] // how.size[0], seen[1] * size[1] // how.size[1])  # the same crop, in fewer pixels
     crops = [random_crop(rng, (height, width), seen_now, size, how.zoom, how.flip) for _ in range(how.crops)]
     crop = rarest_crop(crops, mask_HW, size, how.rare) if how.crops > 1 else crops[0]
@@ -254,15 +282,25 @@ def augment(
     if crop.mirrored:
         resized_hwN = resized_hwN.flip(1)
     image_hwN, labels_hw = np.ascontiguousarray(resized_hwN.numpy()), crop_mask(mask_HW, wide, wide_size)
+    objects_hw = None if objects_HW is None else crop_numbers(objects_HW, wide, wide_size, 0)
     if exposure is not None:
         image_hwN = np.asarray(cv2.LUT(image_hwN, exposed(np.arange(256), *exposure)), np.uint8)
     if angle:
         image_hwN, labels_hw = rotated(image_hwN, angle, size, PADDING), rotated(labels_hw, angle, size, VOID)
+        objects_hw = None if objects_hw is None else rotated_objects(objects_hw, angle, size)
     lit_hwN = relit(rng, image_hwN, how)
     if how.turn:
         quarters = int(rng.integers(4))
         lit_hwN, labels_hw = (np.ascontiguousarray(np.rot90(array, quarters)) for array in (lit_hwN, labels_hw))
-    return lit_hwN, labels_hw
+        objects_hw = None if objects_hw is None else np.ascontiguousarray(np.rot90(objects_hw, quarters))
+    return lit_hwN, labels_hw, objects_hw
+
+
+def rotated_objects(objects_hw: NDArray[Any], angle: float, size: tuple[int, int]) -> NDArray[Any]:
+    """`rotated`, for numbers of any size: OpenCV turns 16 bits."""
+    values, dense_hw = np.unique(objects_hw, return_inverse=True)
+    turned_hw = rotated(dense_hw.reshape(objects_hw.shape).astype(np.uint16), angle, size, 0)
+    return np.asarray(values[turned_hw])
 
 
 def exposed(values: NDArray[Any], gain: float, offset: float) -> NDArray[np.uint8]:
@@ -328,62 +366,3 @@ def training_batches(
         num_workers=workers,
         pin_memory=pinned,
     )
-
-
-def batches_from(
-    batches: DataLoader[list[Tensor]], order: Order, start: int, lost: Callable[[str], None]
-) -> Iterator[list[Tensor]]:
-    """An epoch's batches from number `start` on. Killed worker processes are replaced: the content of a batch
-    depends on its position alone, so nothing is lost.
-
-    Args:
-        lost: called with the reason before the workers are replaced.
-
-    Raises:
-        WorkerError: they were replaced RESTARTS times and died again.
-    """
-    restarts = 0
-    while start < len(order):
-        order.start = start
-        try:
-            iterator = iter(batches)
-            if batches.num_workers:
-                leave_dead_workers_to_the_queue()
-            for batch in iterator:
-                start += 1
-                yield batch
-        except PixelwiseError as error:
-            raise without_traceback(error) from error
-        except (RuntimeError, OSError, EOFError) as error:
-            if not batches.num_workers or not is_lost_worker(error):
-                raise
-            reason = str(error) or type(error).__name__
-            restarts += 1
-            if restarts > RESTARTS:
-                raise WorkerError(
-                    f"data loading processes died {restarts} times in one epoch ({reason}), most likely because memory "
-                    "ran out. Free memory or cache fewer decoded images (--set cache_mb=256), then use --resume; or "
-                    "start over with --workers 0."
-                ) from error
-            lost(reason)
-
-
-def without_traceback(error: PixelwiseError) -> PixelwiseError:
-    """An error raised in a worker, without the traceback that torch puts into its message."""
-    message = str(error)
-    return type(error)(message.rstrip().rpartition(f"{type(error).__name__}: ")[2]) if "Caught " in message else error
-
-
-def leave_dead_workers_to_the_queue() -> None:
-    """Remove torch's SIGCHLD handler, which raises in the middle of a step when a worker dies. Its queue notices dead
-    workers within seconds, between two steps, when the next batch is fetched."""
-    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-
-def is_lost_worker(error: BaseException) -> bool:
-    """Did a worker die, rather than raise? An error raised in a worker arrives with its traceback; a connection to a
-    dead one breaks in several ways."""
-    if "Caught " in str(error):
-        return False
-    return "DataLoader worker (pid" in str(error) or isinstance(error, (ConnectionError, EOFError, FileNotFoundError))

@@ -22,7 +22,8 @@ from pixelwise.records import ClassList
 from pixelwise.trace_events import Event, Listener
 from pixelwise.training import distributed
 from pixelwise.training.batch_order import Order
-from pixelwise.training.loader import Augmentation, Pairs, batches_from, training_batches
+from pixelwise.training.loader import Augmentation, Pairs, training_batches
+from pixelwise.training.lost_workers import batches_from
 from pixelwise.training.observations import observe
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.signals import Stop

@@ -30,7 +30,13 @@ def class_weights(pixels_C: Tensor, power: float) -> Tensor:
     return weights_C.clamp(max=10.0).float()
 
 
-def segmentation_loss(scores_BCHW: Tensor, labels_BHW: Tensor, weights_C: Tensor, dice_weight: float) -> Tensor:
+def segmentation_loss(
+    scores_BCHW: Tensor,
+    labels_BHW: Tensor,
+    weights_C: Tensor,
+    dice_weight: float,
+    pixel_weights_BHW: Tensor | None = None,
+) -> Tensor:
     """Weighted cross-entropy plus `dice_weight` times the Dice loss, from one softmax. 0 if all pixels are void.
 
     With several processes, it is the loss of their batches together, the same in each.
@@ -39,9 +45,10 @@ def segmentation_loss(scores_BCHW: Tensor, labels_BHW: Tensor, weights_C: Tensor
         scores_BCHW: float scores.
         labels_BHW: int64 class ids or VOID.
         weights_C: weight of each class in the cross-entropy.
+        pixel_weights_BHW: further weights in it, of pixels; None: 1.
     """
     log_probability_BCHW = scores_BCHW.log_softmax(dim=1)
-    entropy_2 = entropy_sums(log_probability_BCHW, labels_BHW, weights_C)
+    entropy_2 = entropy_sums(log_probability_BCHW, labels_BHW, weights_C, pixel_weights_BHW)
     if not dice_weight:
         return cross_entropy(sum_over_all(entropy_2))
     overlap_3C = overlap_sums(log_probability_BCHW, labels_BHW)
@@ -49,8 +56,15 @@ def segmentation_loss(scores_BCHW: Tensor, labels_BHW: Tensor, weights_C: Tensor
     return cross_entropy(sums[:2]) + dice_weight * dice(sums[2:].view_as(overlap_3C))
 
 
-def entropy_sums(log_probability_BCHW: Tensor, labels_BHW: Tensor, weights_C: Tensor) -> Tensor:
+def entropy_sums(
+    log_probability_BCHW: Tensor, labels_BHW: Tensor, weights_C: Tensor, pixel_weights_BHW: Tensor | None = None
+) -> Tensor:
     """Sums over the labelled pixels [2]: of the weighted cross-entropy, and of the weights."""
+    if pixel_weights_BHW is not None:
+        each_BHW = F.nll_loss(log_probability_BCHW, labels_BHW, weights_C, ignore_index=VOID, reduction="none")
+        labelled_BHW = labels_BHW != VOID
+        weights_BHW = pixel_weights_BHW * weights_C[torch.where(labelled_BHW, labels_BHW, 0)] * labelled_BHW
+        return torch.stack([(each_BHW * pixel_weights_BHW).sum(), weights_BHW.sum()])
     total = F.nll_loss(log_probability_BCHW, labels_BHW, weights_C, ignore_index=VOID, reduction="sum")
     labelled = labels_BHW != VOID
     weight = weights_C[torch.where(labelled, labels_BHW, 0)][labelled].sum()

@@ -25,10 +25,12 @@ from pixelwise.training.plan_rules import (
     choose_loss,
     choose_network,
     choose_prediction,
+    choose_separation,
     warnings_of,
 )
 from pixelwise.training.prepare import with_validation
 from pixelwise.training.recipe import Recipe
+from pixelwise.training.separation import separable
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def plan(
     seed = Recipe().with_values(fixed, "settings").seed
     values = values_of(classes, void, masks, bands)
     dataset = with_validation(open_dataset(data, seed=seed, **values.arguments()), seed)
+    dataset = separable(dataset, Recipe().with_values(fixed, "settings").separate)
     return plan_from(measure(with_ranges(dataset), progress), fixed)
 
 
@@ -110,6 +113,7 @@ def plan_from(
     draft = Draft(fixed)
     choose_input(draft, fingerprint)
     choose_network(draft, fingerprint)
+    choose_separation(draft, fingerprint)
     choose_batch(draft, fingerprint)
     choose_augmentation(draft, fingerprint)
     choose_loss(draft, fingerprint)

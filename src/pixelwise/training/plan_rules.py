@@ -14,6 +14,7 @@ from typing import Any
 from pixelwise.errors import UsageError
 from pixelwise.prediction.large.tile_plan import native_tile, overlap_of
 from pixelwise.records import RGB
+from pixelwise.training.borders import BORDER_PX
 from pixelwise.training.fingerprint import SPARSE, Fingerprint
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.time_budget import show_duration
@@ -33,6 +34,7 @@ UPRIGHT = 0.1  # fingerprint.upright above it: up and down differ
 REVERSED = 0.05  # fingerprint.reversed above it: objects are bright in some images and dark in others
 COLOURED, ONE_HUE = 0.1, 0.7  # colourful images that all have the same hues: a stain or a lamp
 RARE = 0.07  # share of the pixels below which crops are centred on a class
+TOUCHING = 0.05  # share of a class's objects that touch another, above which separating them is suggested
 FEW_VAL_IMAGES = 10  # fewer rank epochs by chance
 FEW_IMAGES = 60  # up to which a network varies so much with its training that averaging pays
 UNEQUAL_PIXELS = 1.5  # fingerprint.pixel_sizes above it: crops show one thing at very different sizes
@@ -144,7 +146,10 @@ def choose_network(draft: Draft, found: Fingerprint) -> None:
     if not (draft["model"] == "fast" and draft["encoder"] in ("lite0", "lite1", "lite2")):
         return
     steps = set_steps(draft, found)
-    if steps is not None and steps < STEPS_FOR_STRIDE_1:
+    if draft["separate"]:
+        reason = f"borders between objects are {2 * BORDER_PX} px wide at the network's input: scores at every pixel"
+        draft.choose("stride of the scores", "1", reason, stride=1)
+    elif steps is not None and steps < STEPS_FOR_STRIDE_1:
         reason = f"{steps} steps are too few to train scores at every pixel"
         draft.choose("stride of the scores", "2", reason, stride=2)
     elif is_thin(draft, found):
@@ -153,6 +158,18 @@ def choose_network(draft: Draft, found: Fingerprint) -> None:
     else:
         reason = "most classes are wide enough for scores at every other pixel"
         draft.choose("stride of the scores", "2", reason, stride=2)
+
+
+def choose_separation(draft: Draft, found: Fingerprint) -> None:
+    """Whether touching objects are separated: only where a person asks for it, as the model takes longer to train."""
+    if draft["separate"]:
+        draft.choose("touching objects", "", "", separate=())
+        return
+    for name, facts in found.objects.items():
+        if facts.touching >= TOUCHING:
+            reason = f"{facts.touching:.0%} of {name} touch another; --separate {name} learns where one ends"
+
+            draft.choose("touching objects", "not separated", reason)
 
 
 def set_steps(draft: Draft, found: Fingerprint) -> int | None:
@@ -346,4 +363,6 @@ def nearest_32(length_px: float) -> int:
 
 
 def shown_value(value: Any) -> str:
+    if isinstance(value, tuple) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
     return "×".join(map(str, value)) if isinstance(value, tuple) and len(value) == 2 else str(value)

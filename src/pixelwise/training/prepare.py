@@ -23,6 +23,7 @@ from pixelwise.training.loader import Pairs
 from pixelwise.training.loop import EpochData
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.training_state import CPU, Training, start
+from pixelwise.training.true_objects import TrueObjects
 from pixelwise.training.validate import Validation
 
 NAMED_BLANKS = 3  # images
@@ -135,6 +136,10 @@ def pairs_of(dataset: Dataset, recipe: Recipe, copies: DiskCopies) -> tuple[Pair
         Pairs(samples, dataset.mask_ids, len(dataset.classes), recipe.cache_mb, copies, dataset.bands)
         for samples in (fitted, splits["val"])
     )
+    if recipe.separate:
+        ids = tuple(map(dataset.classes.names.index, recipe.separate))
+        room_bytes = train_pairs.room_bytes // 4  # beside that of the images and masks
+        train_pairs.objects = TrueObjects(train_pairs.samples, ids, copies, room_bytes)
     train_pairs.without_blanks = True
     train_pairs.overviews = recipe.policy != "native"
     return train_pairs, val_pairs

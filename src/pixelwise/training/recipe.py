@@ -60,6 +60,7 @@ class Recipe:
     invert: float = 0.0  # share of the crops whose brightness is inverted, for dark on bright and bright on dark
     rare_share: float = 0.0  # share of the crops that are centred on a pixel of a rare class
     mirrors: int = 1  # mirror images that the exported model averages: 1 (none), 2 or 4; it takes as many times as long
+    separate: tuple[str, ...] = ()  # classes whose touching objects the network learns to separate
     all_pixels: bool = False  # the loss counts every pixel, for sparse labels; otherwise a quarter of them, in turn
 
     workers: int = 0  # data loading processes; 0: load in the main process
@@ -163,7 +164,11 @@ class Recipe:
 
     def to_toml(self) -> str:
         """The recipe as a TOML document, in the order of the fields above."""
-        return tomlkit.dumps(asdict(self))
+        return tomlkit.dumps(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name; `separate` only where classes are separated, as older versions do not know it."""
+        return {name: value for name, value in asdict(self).items() if name != "separate" or value}
 
     @classmethod
     def from_toml(cls, text: str, where: str = "recipe") -> Recipe:
@@ -192,7 +197,8 @@ class Recipe:
         for name, value in values.items():
             if name not in known:
                 raise UsageError(f"{where}: {name!r} is not a field of a recipe. The fields are: {', '.join(known)}.")
-            clean[name] = plan_of(value, where) if name == "plan" else convert(value, known[name], f"{where}: {name}")
+            own = {"plan": plan_of, "separate": names_of}.get(name)
+            clean[name] = own(value, where) if own else convert(value, known[name], f"{where}: {name}")
         if "epochs" in clean and "plan" not in clean:
             clean["plan"] = ()  # the plan and its last step are for another number of epochs
             clean.setdefault("last_step", 0)
@@ -202,6 +208,12 @@ class Recipe:
 def plan_of(value: Any, where: str) -> tuple[tuple[int, int, int], ...]:
     rows = value if isinstance(value, (list, tuple)) else (value,)
     return tuple(convert(row, (0, 0, 0), f"{where}: a part of plan") for row in rows)
+
+
+def names_of(value: Any, where: str) -> tuple[str, ...]:
+    """Names of classes, each once; a single one may be given alone."""
+    rows = value if isinstance(value, (list, tuple)) else (value,)
+    return tuple(dict.fromkeys(convert(row, "", f"{where}: a class of separate") for row in rows))
 
 
 def smaller(side_px: int) -> int:

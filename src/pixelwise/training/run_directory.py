@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.datasets.class_values import Values
+from pixelwise.datasets.instances import has_instances, instances_of
 from pixelwise.datasets.read_sample import stored_digests
 from pixelwise.errors import OutputError, RunLockedError, UsageError
 from pixelwise.images.files import real_path, remove_parts
 from pixelwise.locks import hold, release
 from pixelwise.records import RGB, Dataset, Sample
 from pixelwise.training.checkpoint import checkpoints
+from pixelwise.training.object_facts import object_facts
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.time_budget import Budget, show_duration
 
@@ -100,14 +102,23 @@ def remove_leftovers(out: Path) -> None:
         remove_parts(folder)
 
 
-def describe_data(dataset: Dataset, used: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
-    """The content of RUN/data.json: where the training data are, and their digest."""
+def describe_data(
+    dataset: Dataset, used: Mapping[str, Sequence[Sample]], separate: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The content of RUN/data.json: where the training data are, their digest, and what their objects are like.
+
+    Args:
+        separate: classes whose objects are separated: then instances are part of the digest.
+    """
     digest = hashlib.sha256()
     for split, samples in used.items():
         for sample in samples:
             digest.update(f"{split} {sample.name}\n".encode())
             for part in stored_digests(sample):
                 digest.update(part)
+            if separate and has_instances(sample):
+                digest.update(instances_digest(sample))
+    objects = {name: facts.size.to_json() for name, facts in object_facts(dataset).items()}
     return {
         "root": str(real_path(dataset.root)),
         "layout": dataset.layout,
@@ -115,6 +126,7 @@ def describe_data(dataset: Dataset, used: Mapping[str, Sequence[Sample]]) -> dic
         "classes": dataset.classes.to_json(),
         "mask_ids": {str(key): value for key, value in dataset.mask_ids.items()},
         **({"bands": dataset.bands.to_json()} if dataset.bands != RGB else {}),
+        **({"objects": objects} if objects else {}),
         "notes": list(dataset.notes),
         "splits": {
             split: [
@@ -129,6 +141,13 @@ def describe_data(dataset: Dataset, used: Mapping[str, Sequence[Sample]]) -> dic
             for split, samples in used.items()
         },
     }
+
+
+def instances_digest(sample: Sample) -> bytes:
+    """SHA-256 of the object numbers of a sample."""
+    objects_HW = instances_of(sample)
+    assert objects_HW is not None
+    return hashlib.sha256(objects_HW.tobytes()).digest()
 
 
 def require_same_data(recorded: Path, now: dict[str, Any]) -> None:

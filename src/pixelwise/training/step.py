@@ -20,6 +20,7 @@ from pixelwise.model.network import Network
 from pixelwise.model.preprocess import Preprocess, resize_scores
 from pixelwise.records import VOID, Bands
 from pixelwise.training import distributed
+from pixelwise.training.borders import border_loss, gap_weights
 from pixelwise.training.losses import class_weights, segmentation_loss
 from pixelwise.training.out_of_memory import is_out_of_memory, too_large
 from pixelwise.training.recipe import Recipe
@@ -95,14 +96,17 @@ def learn_or_say(
     return None
 
 
-def learn(training: Training, lesson: StepSetup, images_Bhw3: Tensor, labels_Bhw: Tensor, rate: float) -> None:
+def learn(training: Training, lesson: StepSetup, images_Bhw3: Tensor, truth: Tensor, rate: float) -> None:
     """One step: forward, loss, backward, update, running mean. On a GPU the network computes in bfloat16, not the loss.
 
     With several processes, each trains on its part of the batch, and all reach the same weights.
+
+    Args:
+        truth: int64 class ids [B, h, w]; where S classes are separated [B, 1 + S, h, w]: the ids, then the gaps.
     """
     network, so_far = training.network, training.so_far
     device = lesson.weights_C.device
-    images_Bhw3, labels_Bhw = images_Bhw3.to(device, non_blocking=True), labels_Bhw.to(device, non_blocking=True)
+    images_Bhw3, truth = images_Bhw3.to(device, non_blocking=True), truth.to(device, non_blocking=True)
     # Randomness inside the network (dropout) depends on the step alone, so that a resumed run repeats it.
     torch.manual_seed(seed_of(training.recipe.seed, training.step))
     for group in training.optimizer.param_groups:
@@ -110,18 +114,16 @@ def learn(training: Training, lesson: StepSetup, images_Bhw3: Tensor, labels_Bhw
     with torch.autocast(device.type, torch.bfloat16, enabled=lesson.bfloat16):
         scores_BChw = lesson.forward(lesson.preprocess.normalise(images_Bhw3.permute(0, 3, 1, 2)))
     scores_BChw = scores_BChw.float() if lesson.bfloat16 else scores_BChw
+    size = truth.shape[-2], truth.shape[-1]
     if training.recipe.all_pixels:
-        sampled_labels, sampled_scores = (
-            labels_Bhw,
-            resize_scores(scores_BChw, (labels_Bhw.shape[1], labels_Bhw.shape[2])),
-        )
+        sampled_truth, sampled_scores = truth, resize_scores(scores_BChw, size)
     else:
         # Neighbouring pixels are nearly redundant: every other one in each direction, in turn, is enough and saves
         # three quarters of the loss's time.
         phase = (training.step % 2, training.step // 2 % 2)
-        sampled_labels = labels_Bhw[:, phase[0] :: 2, phase[1] :: 2]
-        sampled_scores = resize_every_other(scores_BChw, (labels_Bhw.shape[1], labels_Bhw.shape[2]), phase)
-    loss = segmentation_loss(sampled_scores, sampled_labels, lesson.weights_C, lesson.dice)
+        sampled_truth = truth[..., phase[0] :: 2, phase[1] :: 2]
+        sampled_scores = resize_every_other(scores_BChw, size, phase)
+    loss, sampled_scores, sampled_labels = loss_of(sampled_scores, sampled_truth, lesson)
     value = finite_loss(loss, training)
     training.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -138,6 +140,17 @@ def learn(training: Training, lesson: StepSetup, images_Bhw3: Tensor, labels_Bhw
     seen = (sampled_labels[..., ::2, ::2] != VOID).sum()
     counts = distributed.total_of(torch.stack([right, seen]).cpu().numpy())
     so_far.right, so_far.seen = so_far.right + int(counts[0]), so_far.seen + int(counts[1])
+
+
+def loss_of(scores_BChw: Tensor, truth: Tensor, lesson: StepSetup) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss; the scores of the classes, without the maps of borders; and the labels."""
+    if truth.dim() == 3:
+        return segmentation_loss(scores_BChw, truth, lesson.weights_C, lesson.dice), scores_BChw, truth
+    classes = len(lesson.weights_C)
+    scores_BChw, logits_BShw = scores_BChw[:, :classes], scores_BChw[:, classes:]
+    labels_Bhw, gaps_BShw = truth[:, 0], truth[:, 1:]
+    of_classes = segmentation_loss(scores_BChw, labels_Bhw, lesson.weights_C, lesson.dice, gap_weights(gaps_BShw))
+    return of_classes + border_loss(logits_BShw, gaps_BShw, lesson.dice), scores_BChw, labels_Bhw
 
 
 def out_of_memory(

@@ -16,7 +16,7 @@ from pixelwise.model.network import Network
 from pixelwise.training import distributed, loop
 from pixelwise.training.calibration_images import as_taken, middle_of
 from pixelwise.training.export_run import PARITY_IMAGES, rehearse_export
-from pixelwise.training.loader import batches_from
+from pixelwise.training.lost_workers import batches_from
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.step import learn, rate_at, set_training, step_setup
 from pixelwise.training.time_budget import Budget, require_time

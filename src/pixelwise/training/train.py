@@ -51,6 +51,7 @@ from pixelwise.training.run_directory import (
     require_same_data,
     require_same_start,
 )
+from pixelwise.training.separation import separable
 from pixelwise.training.signals import stoppable
 from pixelwise.training.stop_report import RunReport
 from pixelwise.training.throughput import measure
@@ -172,6 +173,8 @@ def train(
     with stoppable() as stop:
         dataset = open_dataset(data, seed=seed, **values.arguments())
         dataset = splits(dataset) if splits else with_validation(dataset, seed)
+        separate = recipe.separate if recipe else Recipe().with_values(settings, "settings").separate
+        dataset = separable(dataset, separate)
         with locked(out), kept_to_resume(out / "cache", lambda: is_resumable(out)) as copies, ExitStack() as trackers:
             remove_leftovers(out)
             saved = saved_state(out) if resume else None
@@ -182,7 +185,7 @@ def train(
                 checked = check_data(dataset, skip_bad, opening)
                 recipe = recipe or plan_recipe(out, checked.dataset, settings, start, report.tell, opening)
                 distributed.require_equal_shares(recipe.batch)
-                manifest = describe_data(checked.dataset, checked.used)
+                manifest = describe_data(checked.dataset, checked.used, separate)
                 record_data(out, manifest, start, values)
                 training, epoch_data = prepare(checked, recipe, copies, report.tell, opening, where)
                 report.training = training

@@ -66,7 +66,9 @@ class Training:
 def start(recipe: Recipe, classes: int, device: torch.device = CPU, bands: Bands = RGB) -> Training:
     """A training before its first step."""
     torch.manual_seed(recipe.seed)
-    config = ModelConfig(recipe.model, recipe.encoder, classes, recipe.pretrained, recipe.stride, bands.names)
+    config = ModelConfig(
+        recipe.model, recipe.encoder, classes, recipe.pretrained, recipe.stride, bands.names, len(recipe.separate)
+    )
     network = build(config).to(device)
     average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     return Training(recipe, network, average, make_optimizer(network, recipe, bands), history=[])

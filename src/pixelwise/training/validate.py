@@ -97,7 +97,7 @@ def validate(
         shown: list[Pixels] = []
         most = PREVIEWS - index if previews is not None else 0
         if isinstance(images, Tensor):
-            scores_BChw, size = network(images.to(device)), (images.shape[2], images.shape[3])
+            scores_BChw, size = network(images.to(device))[:, :count], (images.shape[2], images.shape[3])
             for scores_Chw, mask in zip(scores_BChw, masks, strict=True):
                 labels_HW = labels_at_size(scores_Chw, mask.shape)
                 matrix += counted(labels_HW, mask, count)
@@ -178,7 +178,7 @@ def in_tiles(
 
     @torch.inference_mode()
     def run(tile_HWN: Raster) -> tuple[Labels, Scores]:
-        scores_1Chw = network(preprocess(torch.from_numpy(tile_HWN)[None]).to(device))
+        scores_1Chw = network(preprocess(torch.from_numpy(tile_HWN)[None]).to(device))[:, : len(validation.classes)]
         return labels_at_size(scores_1Chw[0], tile_HWN.shape[:2]), scores_1Chw[0].cpu().numpy()
 
     tile = native_tile(preprocess.size, validation.usual_size if preprocess.even_exposure else None)

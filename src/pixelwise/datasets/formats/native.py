@@ -13,6 +13,7 @@ from pixelwise.datasets.listing import Listing
 from pixelwise.datasets.pair_files import pair_folders
 
 LABELLING = ".labelling"  # in a labelling folder, whose photos/ has those that are still to be labelled
+INSTANCES = "instances"  # a folder of object numbers: see `datasets/instances.py`
 MOST_COUNTED = 20_000  # files counted in an unused folder
 
 
@@ -53,15 +54,24 @@ def list_pairs(root: Path) -> Listing:
 
 
 def note_others(parents: Iterable[Path], listing: Listing) -> None:
-    """Note unused image folders next to images/ and masks/: instances/, a second set of masks."""
+    """Note image folders next to images/ and masks/: unused ones, such as a second set of masks; and instances/."""
     others: defaultdict[str, int] = defaultdict(int)
+    objects: list[str] = []
     for parent in parents:
         used = ("images", "masks", "photos") if (parent / LABELLING).is_dir() else ("images", "masks")
         for folder in sorted(path for path in parent.iterdir() if path.is_dir() and path.name[0] not in "._"):
             if folder.name not in used and not folder.is_symlink():
                 inside = islice(folder.rglob("*"), MOST_COUNTED)
                 files = sum(path.suffix.lower() in MASK_SUFFIXES and path.name[0] != "." for path in inside)
-                others[listing.where(folder)] += files
+                if folder.name == INSTANCES and files:
+                    objects.append(f"{listing.where(folder)}/ ({files:,} files)")
+                else:
+                    others[listing.where(folder)] += files
+    if objects:
+        listing.notes.append(
+            f"Object numbers: {', '.join(objects)}. `train --separate CLASS` learns where touching objects end, "
+            "and `evaluate` scores objects."
+        )
     told = [f"{where}/ ({files:,} files)" for where, files in others.items() if files]
     if told:
         more = f" and {len(told) - 6} more" if len(told) > 6 else ""

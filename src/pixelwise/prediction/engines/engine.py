@@ -10,10 +10,12 @@ from collections.abc import Callable
 from copy import copy
 from pathlib import Path
 
+import numpy as np
+
 from pixelwise.bundle.bundle_file import REMEDY, BundleFile
 from pixelwise.bundle.score_margins import clearly_different
 from pixelwise.bundle.sized_tensors import OperatorError
-from pixelwise.bundle.trust import check_answer
+from pixelwise.bundle.trust import check_answer, check_borders
 from pixelwise.errors import BundleError, PixelwiseError, UsageError, first_line, of_ctrl_c
 from pixelwise.prediction.engines import onnx_runtime, openvino
 from pixelwise.prediction.engines.onnx_runtime import Run
@@ -86,15 +88,28 @@ class Engine:
             labels uint8 [H, W], 0 … C − 1, and scores float32 [C, h, w], finite.
 
         Raises:
+            BundleError: as `run_all`.
+        """
+        labels_HW, maps_Mhw = self.run_all(image_HWN)
+        return labels_HW, maps_Mhw[: len(self.bundle.metadata.classes)]
+
+    def run_all(self, image_HWN: Raster) -> tuple[Labels, Scores]:
+        """As `run`; the scores are followed by the probabilities of borders, where the bundle separates objects:
+        float32 [C + B, h, w].
+
+        Raises:
             BundleError: the network cannot be run on it, for example for lack of memory; it would take more memory or
                 time than any network needs; or its outputs are not labels and scores.
         """
         height, width = image_HWN.shape[:2]
         self.bundle.check_image(height, width)
         try:
-            labels_HW, scores_Chw = self.runner(image_HWN)
+            labels_HW, scores_Chw, borders_Bhw = self.runner(image_HWN)
             check_answer(image_HWN, labels_HW, scores_Chw, len(self.bundle.metadata.classes))
-            return labels_HW, scores_Chw
+            if not self.bundle.metadata.separate:
+                return labels_HW, scores_Chw
+            check_borders(borders_Bhw, scores_Chw, len(self.bundle.metadata.separate))
+            return labels_HW, np.concatenate([scores_Chw, borders_Bhw])
         except OperatorError as error:
             raise BundleError(f"{self.bundle.path}: {error}. {REMEDY}") from error
         except Exception as error:  # as above

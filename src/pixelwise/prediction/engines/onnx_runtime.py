@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pixelwise.bundle.bundle_file import BundleFile
 from pixelwise.bundle.onnx_session import open_session
@@ -19,7 +19,16 @@ from pixelwise.records import Labels, Raster, Scores
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, RunOptions
 
-Run = Callable[[Raster], tuple[Labels, Scores]]
+
+class Answer(NamedTuple):
+    """What a bundle gives for one image."""
+
+    labels: Labels  # [H, W]
+    scores: Scores  # [C, h, w]
+    borders: Scores | None = None  # [B, h, w], where it separates objects
+
+
+Run = Callable[[Raster], Answer]
 CUDA = "CUDAExecutionProvider"
 KEPT_PIXELS = 2_100_000  # ONNX Runtime keeps the memory of smaller images for the next one
 SAME_LABELS = 0.99  # share of the golden image's labels
@@ -58,8 +67,9 @@ def has_cuda() -> bool:
 
 def runner(opened: Callable[[bytes], InferenceSession], session: InferenceSession, bundle: BundleFile) -> Run:
     """Runs a bundle in `session`, and large images in a second session, opened by `opened`, without the labels."""
-    check_declarations(session, len(bundle.metadata.classes), bundle.metadata.bands)
-    classes = len(bundle.metadata.classes)
+    classes, separate = len(bundle.metadata.classes), bundle.metadata.separate
+    check_declarations(session, classes, bundle.metadata.bands, len(separate))
+    maps = ["scores", "borders"] if separate else ["scores"]
 
     @cache
     def without_labels() -> InferenceSession | None:
@@ -67,21 +77,20 @@ def runner(opened: Callable[[bytes], InferenceSession], session: InferenceSessio
         from pixelwise.bundle.onnx_graph import extract, parse
 
         golden_HWN = bundle.golden.image
-        network = opened(extract(parse(bundle.model), [], ["scores"])[0])
+        network = opened(extract(parse(bundle.model), [], maps)[0])
         # The first run is small: ONNX Runtime keeps its memory for good.
         (scores_Chw,) = network.run(["scores"], {"image": golden_HWN})
         (labels_HW,) = session.run(["labels"], {"image": golden_HWN})
         same = labels_of_scores(scores_Chw, golden_HWN.shape[:2]) == labels_HW
         return network if same.mean() >= SAME_LABELS else None
 
-    def run(image_HWN: Raster) -> tuple[Labels, Scores]:
+    def run(image_HWN: Raster) -> Answer:
         pixels = image_HWN.shape[0] * image_HWN.shape[1]
         run_options = releasing_memory() if pixels > KEPT_PIXELS else None
         if pixels * classes > GRAPH_VALUES and (network := without_labels()) is not None:
-            (scores_Chw,) = network.run(["scores"], {"image": image_HWN}, run_options)
-            return labels_of_scores(scores_Chw, image_HWN.shape[:2]), scores_Chw
-        labels_HW, scores_Chw = session.run(["labels", "scores"], {"image": image_HWN}, run_options)
-        return labels_HW, scores_Chw
+            scores_Chw, *borders = network.run(maps, {"image": image_HWN}, run_options)
+            return Answer(labels_of_scores(scores_Chw, image_HWN.shape[:2]), scores_Chw, *borders)
+        return Answer(*session.run(["labels", *maps], {"image": image_HWN}, run_options))
 
     return run
 

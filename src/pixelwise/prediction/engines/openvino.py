@@ -16,8 +16,8 @@ from pixelwise.bundle.bundle_file import BundleFile
 from pixelwise.bundle.onnx_session import open_session
 from pixelwise.bundle.trust import check_declarations
 from pixelwise.errors import MissingExtraError, UsageError
-from pixelwise.prediction.engines.onnx_runtime import Run
-from pixelwise.records import Labels, Raster, Scores
+from pixelwise.prediction.engines.onnx_runtime import Answer, Run
+from pixelwise.records import Raster
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, Core
@@ -66,18 +66,21 @@ def runner(bundle: BundleFile, threads: int, precision: str) -> Run:
 
     opened = core()
     graph = parse(bundle.model)
-    stages = bundle.metadata.stages
+    stages, separate = bundle.metadata.stages, bundle.metadata.separate
     input_name, scores = batched(graph, stages[0].tensor), batched(graph, stages[-1].tensor)
     # Resizing consists of many small steps: to wake a second thread for each costs more than it saves.
     before = open_session(extract(graph, [], [input_name])[0], 1)
-    network, read = extract(graph, [input_name], [scores])  # of the image it reads at most the size
+    maps = [scores, batched(graph, "borders")] if separate else [scores]
+    network, read = extract(graph, [input_name], maps)  # of the image it reads at most the size
     labelling, needed = extract(graph, [input_name, scores], ["labels"])
     after = open_session(labelling, 1)
-    check_declarations(open_session(bundle.model, 1), len(bundle.metadata.classes), bundle.metadata.bands)
+    check_declarations(
+        open_session(bundle.model, 1), len(bundle.metadata.classes), bundle.metadata.bands, len(separate)
+    )
     compiled = compile_network(opened, network, read.index(input_name), bundle, threads, precision)
     idle: deque[Any] = deque()  # unused requests; each serves one caller at a time
 
-    def run(image_HWN: Raster) -> tuple[Labels, Scores]:
+    def run(image_HWN: Raster) -> Answer:
         (input_1Nhw,) = before.run([input_name], {"image": image_HWN})
         try:
             request = idle.pop()
@@ -86,12 +89,13 @@ def runner(bundle: BundleFile, threads: int, precision: str) -> Run:
         try:
             values = {"image": image_HWN, input_name: input_1Nhw}
             # The result is a copy: the next run overwrites the request's memory.
-            scores_1Chw = request.infer({place: values[name] for place, name in enumerate(read)}, share_inputs=True)[0]
+            found = request.infer({place: values[name] for place, name in enumerate(read)}, share_inputs=True)
+            scores_1Chw, *borders_1 = (found[place] for place in range(len(maps)))
         finally:
             idle.append(request)
         values[scores] = scores_1Chw
         (labels_HW,) = after.run(["labels"], {name: values[name] for name in needed})
-        return labels_HW, scores_1Chw[0]
+        return Answer(labels_HW, scores_1Chw[0], *(borders_1Bhw[0] for borders_1Bhw in borders_1))
 
     return run
 

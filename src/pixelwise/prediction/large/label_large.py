@@ -84,7 +84,8 @@ def label_large(
     began, size, base = time.perf_counter(), (image.height, image.width), results.base
     classes, digest = engine.bundle.metadata.classes, engine.bundle.digest
     with closing(image):
-        layers = layers_for([*results.files, *needed_by(results.writers)], results.probabilities, classes.names)
+        wanted, borders = [*results.files, *needed_by(results.writers)], len(engine.bundle.metadata.separate)
+        layers = layers_for(wanted, results.probabilities, classes.names, borders)
         plan, reason = plan_tiles(engine, path, image, tiles, layers)
         refuse_long_png(path, size, results.files)
         cut = {
@@ -173,15 +174,16 @@ def label_rows(engine: Engine, image: RowsOfImage, plan: Tiling, store: LabelSto
     """Label the rows that the store lacks."""
     metadata = engine.bundle.metadata
     sampled = Sampler(image, store.step, metadata.bands)
-    blended = BlendedScores(plan, len(metadata.classes))
+    classes, borders = len(metadata.classes), len(metadata.separate)
+    blended = BlendedScores(plan, classes + borders)
 
     def values_of(rows: slice, columns: slice, labels_RQ: Labels) -> list[Values]:
-        return layer_values(blended.scores(rows, columns), labels_RQ, store.layers, metadata.temperature)
+        return layer_values(blended.scores(rows, columns), labels_RQ, store.layers, metadata.temperature, borders)
 
     for y, labels in label_tiles(
         plan,
         sampled.rows,
-        engine.one_threaded().run,
+        engine.one_threaded().run_all,
         at_once=engine.threads,
         first_row=plan.row_for(store.rows_done),
         absent=image.absent,

@@ -8,9 +8,9 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from pixelwise.prediction.confidence_maps import FULL, Confidence
+from pixelwise.prediction.confidence_maps import FULL, Confidence, Probabilities
 from pixelwise.prediction.large.label_store import LabelStore
-from pixelwise.prediction.large.layers import CONFIDENCE, ENTROPY
+from pixelwise.prediction.large.layers import BORDER, CONFIDENCE, ENTROPY
 from pixelwise.prediction.large.rows_of_image import RowsOfImage
 from pixelwise.prediction.objects_once import ObjectsOnce
 from pixelwise.prediction.outputs import LabelSource
@@ -73,6 +73,10 @@ class StoredLabels(NamedTuple):
     def squares(self) -> Iterator[bytes]:
         """As `LabelStore.squares`."""
         return self.store.squares()
+
+    def borders(self, rows: slice, columns: slice) -> Probabilities | None:
+        names = [layer.name for layer in self.store.layers if layer.name.startswith(BORDER)]
+        return np.stack([self.share(name, rows, columns) for name in names]) if names else None
 
     def share(self, name: str, rows: slice, columns: slice) -> Confidence:
         (layer,) = (layer for layer in self.store.layers if layer.name == name)

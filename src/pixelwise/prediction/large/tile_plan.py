@@ -9,7 +9,7 @@ A bundle resizes an image to its input size (`stretch`, `fit`), or keeps its sca
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pixelwise.bundle.metadata import Metadata
@@ -125,7 +125,7 @@ def tiling_of(metadata: Metadata, size: Size, tiles: Tiles) -> tuple[Tiling, str
     chosen, reason = tile_size(metadata) if tiles.size is None else (tiles.size, "set by the user")
     check_overlap(chosen, tiles.overlap_px)
     overlap = overlap_of(chosen) if tiles.overlap_px is None else (tiles.overlap_px, tiles.overlap_px)
-    return tiling(size, chosen, overlap), reason
+    return replace(tiling(size, chosen, overlap), classes=len(metadata.classes)), reason
 
 
 def most_pixels(limit: int, bands: Bands) -> int:

@@ -81,6 +81,7 @@ class Tiling:
 
     rows: TileAxis
     columns: TileAxis
+    classes: int | None = None  # how many of the maps that a network gives are of classes, the first ones; None: all
 
     @property
     def count(self) -> int:
@@ -161,9 +162,12 @@ def label_tiles(
         for row, column, future in ahead_of(started(), AHEAD * at_once):
             if column == 0:
                 current = RowOfTiles(plan, row, above)
-            current.add(column, future.result() if future else None)
             if future:
-                scored(row, column, future.result()[1])
+                labels_TU, scores_Chw = future.result()
+                current.add(column, (labels_TU, scores_Chw[: plan.classes]))
+                scored(row, column, scores_Chw)
+            else:
+                current.add(column, None)
             progress(row * len(columns.starts) + column + 1, plan.count)
             if column == len(columns.starts) - 1:
                 if row >= first_row:
