@@ -9,7 +9,7 @@ from pixelwise.training.recipe import Recipe
 
 
 def test_a_recipe_comes_back_from_toml() -> None:
-    recipe = Recipe(size=(96, 128), encoder="lite2", ema=0.5, flip=False, epochs=3, zoom=(0.5, 1.0))
+    recipe = Recipe(size=(96, 128), encoder="lite2", ema=0.5, flip=False, epochs=3, zoom=(0.5, 1.0), separate=("cell",))
     assert Recipe.from_toml(recipe.to_toml()) == recipe
     assert set(recipe.to_toml().split()) >= {f.name for f in fields(Recipe)}
 
