@@ -36,7 +36,7 @@ from pixelwise.training.separation import separable
 
 RECIPE = Recipe(model="unet", size=(64, 64), epochs=2, batch=2, learning_rate=3e-3, separate=("nucleus",), turn=True,
                 tilt=45.0, keep="last", small_epochs=0.0, policy="native")  # fmt: skip
-SIZE = (64, 80)
+SIZE = (64, 96)
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +192,8 @@ def test_a_bundle_gives_borders_beside_what_it_gives_anyway(run: Path, touching:
     model = pw.load(run)
     found = model.predict(touching / "val/images/val0.png")
     assert found.borders is not None
-    assert found.scores.shape == (2, 64, 80)
-    assert found.borders.shape == (1, 64, 80)
+    assert found.scores.shape == (2, 64, 96)
+    assert found.borders.shape == (1, 64, 96)
     assert 0 <= found.borders.min() < found.borders.max() <= 1
     assert found.separated == (1,)
     np.testing.assert_array_equal(found.labels, found.scores.argmax(axis=0))
