@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,7 +234,7 @@ def test_smaller_weights_and_int8_keep_the_borders(run: Path, touching: Path, tm
 def test_a_resumed_training_ends_with_the_same_bytes(run: Path, touching: Path, tmp_path: Path) -> None:
     def stop_after_one(event: dict[str, object]) -> None:
         if event["event"] == "checkpoint":
-            raise StoppedError("enough", at_once=True)
+            raise StoppedError(signal.SIGTERM, at_once=True)
 
     with pytest.raises(StoppedError):
         pw.train(touching, tmp_path / "again", RECIPE, tell=stop_after_one)
