@@ -166,15 +166,13 @@ def train(
         resume, recipe, budget_s = True, None, None  # torchrun restarted this command
     settings = dict(settings or {})
     recipe = choose_recipe(out, recipe, settings, resume)
-    seed = recipe.seed if recipe else Recipe().with_values(settings, "settings").seed
+    known = recipe or Recipe().with_values(settings, "settings")
     weights = None if start_from is None or resume else beginning_at(Path(start_from), recipe)
     start = Start(resume, start_from, weights, budget_s, called if began is None else began)
     values = choose_values(out, values_of(classes, void, masks, bands), resume)
     with stoppable() as stop:
-        dataset = open_dataset(data, seed=seed, **values.arguments())
-        dataset = splits(dataset) if splits else with_validation(dataset, seed)
-        separate = recipe.separate if recipe else Recipe().with_values(settings, "settings").separate
-        dataset = separable(dataset, separate)
+        dataset = open_dataset(data, seed=known.seed, **values.arguments())
+        dataset = separable(splits(dataset) if splits else with_validation(dataset, known.seed), known.separate)
         with locked(out), kept_to_resume(out / "cache", lambda: is_resumable(out)) as copies, ExitStack() as trackers:
             remove_leftovers(out)
             saved = saved_state(out) if resume else None
@@ -185,7 +183,7 @@ def train(
                 checked = check_data(dataset, skip_bad, opening)
                 recipe = recipe or plan_recipe(out, checked.dataset, settings, start, report.tell, opening)
                 distributed.require_equal_shares(recipe.batch)
-                manifest = describe_data(checked.dataset, checked.used, separate)
+                manifest = describe_data(checked.dataset, checked.used, known.separate)
                 record_data(out, manifest, start, values)
                 training, epoch_data = prepare(checked, recipe, copies, report.tell, opening, where)
                 report.training = training
