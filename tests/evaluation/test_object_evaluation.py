@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,17 +13,21 @@ import numpy as np
 import pytest
 
 from conftest import THREE, picture
+from pixelwise.bundle.metadata import Metadata
 from pixelwise.datasets.instances import components
+from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.errors import UsageError
 from pixelwise.evaluation.compare import compare
 from pixelwise.evaluation.evaluate import EvaluationReport, evaluate
+from pixelwise.evaluation.match_classes import match_classes
+from pixelwise.evaluation.measure_objects import ObjectPlan, plan_objects, predicted_objects
 from pixelwise.evaluation.object_pictures import COLOURS, colours_of_predicted, colours_of_true, outlined
 from pixelwise.images.image_files import write_png
 from pixelwise.metrics.object_matching import match_objects
 from pixelwise.metrics.object_scores import ObjectCounts, headline, object_counts
 from pixelwise.objects.separate import find_objects, separation_for
 from pixelwise.prediction.load_model import Model, load
-from pixelwise.records import VOID
+from pixelwise.records import VOID, Prediction
 
 SIZES = [(60, 80), (44, 50), (64, 64)]
 
@@ -118,6 +123,34 @@ def test_the_page_draws_the_worst_images(report: tuple[EvaluationReport, Path]) 
     assert "Scores of the objects of" in page
     for name in COLOURS:
         assert f"></span>{name}" in page
+
+
+def test_a_learned_border_separates() -> None:
+    labels = np.zeros((8, 12), np.uint8)
+    labels[2:6, 1:11] = 1
+    borders = np.zeros((1, 8, 12), np.float32)
+    borders[:, :, 5:7] = 0.9
+    given = Prediction(labels, np.zeros((3, 8, 12), np.float32), THREE, borders=borders, separated=(1,))
+    plan = ObjectPlan({"one": 1}, {"one": 1}, {"one": separation_for(None, has_border=True)})
+    assert predicted_objects(plan, "one", given).max() == 2
+    assert predicted_objects(plan, "one", replace(given, borders=borders * 0)).max() == 1
+
+
+def test_classes_that_the_model_separates_are_scored_unasked(model: Model, data: Path) -> None:
+    dataset = open_dataset(data)
+    match, samples = match_classes(model.classes, dataset.classes), dataset.splits["val"]
+    assert plan_objects(model, match, samples) is None
+
+    class Separating(Model):
+        @property
+        def metadata(self) -> Metadata:
+            return replace(super().metadata, separate=(THREE.names[2],))
+
+    separates = Separating(model.engine)
+    plan = plan_objects(separates, match, samples)
+    assert plan is not None
+    assert (list(plan.ids), plan.separations[THREE.names[2]].method) == ([THREE.names[2]], "border")
+    assert plan_objects(separates, match, [replace(one, mask=None) for one in samples]) is None
 
 
 def test_an_evaluation_without_objects_does_not_speak_of_them(model: Model, data: Path, tmp_path: Path) -> None:

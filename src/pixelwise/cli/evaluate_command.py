@@ -58,7 +58,7 @@ def evaluate(
     with work_bar(console_of(json_file), "evaluating") as progress:
         report = run_evaluate(
             opened, data, split=split, skip_bad=skip_bad, html=html, csv=csv, tta=tta,
-            objects=objects or (), progress=progress,
+            objects=objects, progress=progress,
             **values_from(classes, void, masks, bands),
         )  # fmt: skip
     give(report, json_file)

@@ -243,7 +243,7 @@ def compare(
             f"A calls the dataset's classes {', '.join(matches[0].classes.names)}, but B calls them "
             f"{', '.join(matches[1].classes.names)}. Name them in dataset.toml."
         )
-    plans = [plan_objects(model, match, objects) for model, match in zip(models, matches, strict=True)]
+    plans = [plan_objects(model, match, (), objects) for model, match in zip(models, matches, strict=True)]
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)
     total = len(dataset.splits[split])
     sides = [ModelCounts([], [], [], []) for _ in models]

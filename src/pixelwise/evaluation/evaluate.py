@@ -53,7 +53,7 @@ def evaluate(
     html: str | Path | None = None,
     csv: str | Path | None = None,
     tta: str = "",
-    objects: Sequence[str] = (),
+    objects: Sequence[str] | None = None,
     tell: Listener = nobody,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> EvaluationReport:
@@ -72,7 +72,8 @@ def evaluate(
         csv: CSV file to write with the scores of every image. None: none.
         tta: test-time augmentation, as `Model.predict` takes it; the pictures in `html` are made without. "": none.
         objects: names of classes whose single objects are scored, too: F1, average precision, panoptic quality and AJI
-            over IoU 0.5–0.95, counts, split and merged objects. Default: none.
+            over IoU 0.5–0.95, counts, split and merged objects. None: those that the model learned to separate, where
+            the data name single objects.
         tell: called with one "evaluation" event (a dict) that holds the whole report.
         progress: called with (images done, total).
 
@@ -99,7 +100,7 @@ def evaluate(
     split = split or default_split(dataset)
     dataset = with_bands_of([opened], dataset)  # both fail before the long work
     match = match_classes(opened.classes, dataset.classes)
-    plan = plan_objects(opened, match, objects)
+    plan = plan_objects(opened, match, dataset.splits.get(split, ()), objects)
     dataset = checked_listing(dataset, split, skip_bad=skip_bad)
     counts = counted(opened, match, dataset, split, skip_bad=skip_bad, tta=tta, plan=plan)
     analysis = analysis_of(counts, match.classes, len(dataset.splits[split]), progress)

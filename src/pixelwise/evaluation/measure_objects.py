@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.datasets.instances import class_objects, components, instances_of
+from pixelwise.datasets.instances import class_objects, components, has_instances, instances_of
 from pixelwise.errors import UsageError
 from pixelwise.evaluation.match_classes import Match
 from pixelwise.metrics.object_matching import MatchedObjects, match_objects
@@ -19,9 +19,11 @@ from pixelwise.metrics.object_scores import ObjectCounts, object_counts
 from pixelwise.objects.object_options import ObjectOptions, separations_of
 from pixelwise.objects.object_records import ObjectMap, Separation
 from pixelwise.objects.separate import Evidence, find_objects
-from pixelwise.prediction.confidence_maps import probability_strips
+from pixelwise.prediction.confidence_maps import probability_strips, scores_of_rows
 from pixelwise.prediction.load_model import Model
 from pixelwise.records import VOID, Labels, Prediction, Sample
+
+LOOKED_AT = 10  # images of which one with objects of its own suffices
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,22 @@ class ImageObjects:
     unseparated: Mapping[str, ObjectCounts]  # the same if every predicted object were connected pixels: the baseline
 
 
-def plan_objects(model: Model, match: Match, asked: Sequence[str]) -> ObjectPlan | None:
+def plan_objects(
+    model: Model, match: Match, samples: Sequence[Sample], asked: Sequence[str] | None = None
+) -> ObjectPlan | None:
     """The classes whose objects are scored; None: none.
 
     Args:
-        asked: names of classes.
+        asked: names of classes. None: those whose touching objects the model learned to separate, where the data name
+            single objects.
 
     Raises:
         UsageError: a class that the dataset does not have.
     """
     names = match.classes.names
+    if asked is None:
+        learned = [names[match.predicted[model.classes.names.index(name)]] for name in model.metadata.separate]
+        asked = learned if any(has_instances(sample) for sample in samples[:LOOKED_AT]) else []
     if unknown := [name for name in asked if name not in names]:
         raise UsageError(f"{unknown[0]!r} is not a class of the dataset; its classes: {', '.join(names)}.")
     ids = {name: names.index(name) for name in asked}
@@ -61,7 +69,7 @@ def plan_objects(model: Model, match: Match, asked: Sequence[str]) -> ObjectPlan
     if not ids:
         return None
     chosen = ObjectOptions(tuple(model.classes.names[i] for i in model_ids.values()))
-    found = separations_of(model.classes, chosen, {})
+    found = separations_of(model.classes, chosen, model.metadata.objects, model.metadata.separate)
     return ObjectPlan(ids, model_ids, {name: found[i] for name, i in model_ids.items()})
 
 
@@ -94,9 +102,13 @@ def measure_objects_of(
 
 def predicted_objects(plan: ObjectPlan, name: str, prediction: Prediction) -> ObjectMap:
     """The predicted objects of one class."""
-    class_id = plan.model_ids[name]
-    separation = {class_id: plan.separations[name]}
-    return find_objects(prediction.labels, separation, Evidence()).objects_HW
+    class_id, size = plan.model_ids[name], (prediction.labels.shape[0], prediction.labels.shape[1])
+    borders = {}
+    if prediction.borders is not None and class_id in prediction.separated:
+        place = prediction.separated.index(class_id)
+        border_1hw = prediction.borders[place : place + 1]
+        borders[class_id] = scores_of_rows(border_1hw, size, slice(0, size[0]))[0]
+    return find_objects(prediction.labels, {class_id: plan.separations[name]}, Evidence(borders)).objects_HW
 
 
 def mean_confidence(prediction: Prediction, objects_HW: ObjectMap) -> NDArray[np.float64]:
