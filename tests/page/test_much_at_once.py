@@ -47,7 +47,7 @@ WHOLE = "(element) => element.scrollWidth <= element.clientWidth + 1"  # no word
 
 
 def shown_probabilities(page: Any) -> list[float]:
-    return [float(text) for text in page.locator("[data-testid=pixel] .value").all_inner_texts()]
+    return [float(text) for text in page.locator("[data-testid=legend] .value").all_inner_texts()]
 
 
 def test_twelve_megapixels_are_labelled_and_asked_to_the_very_corners(
@@ -105,6 +105,7 @@ def phone(browser: Any, many: Path, tmp_path_factory: pytest.TempPathFactory) ->
         started_server(many, tmp_path_factory.mktemp("runs")) as (address, _),
         new_page(browser, address, **screen) as page,
     ):
+        page.click("text=Classes and tools")
         yield page
 
 
@@ -114,7 +115,7 @@ def test_thirty_three_probabilities_can_be_read_on_a_phone(phone: Any, many: Pat
     expected = load(many, threads=1).predict(photo_file).probabilities(100, 60)
     until(phone, f"{READOUT}.includes('(100, 60)')")
     assert shown_probabilities(phone) == pytest.approx(list(expected.values()), abs=0.0006)
-    rows = phone.locator("[data-testid=pixel] .bars li")
+    rows = phone.locator("[data-testid=legend] li")
     assert rows.count() == 33
     for i in range(33):
         assert rows.nth(i).evaluate(REACHABLE), NAMES[i]

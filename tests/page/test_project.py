@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import READOUT, new_page, until
+from browsing import new_page, until
 
 from conftest import started_server
 
@@ -37,7 +37,7 @@ def test_a_training_is_started_watched_stopped_and_goes_on(page: Any) -> None:
     assert told(page, "small")["finished"]
     page.click("text=Use this model in the workbench")
     page.wait_for_selector("button:has-text('In the workbench')")
-    until(page, f"{READOUT}.includes('pavement')", 60)
+    until(page, "document.querySelector('[data-testid=legend]').innerText.includes('pavement')", 60)
 
 
 def test_two_trainings_are_compared_with_every_setting_in_which_they_differ(

@@ -11,6 +11,7 @@ import re
 import shutil
 from dataclasses import replace
 from html import unescape
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from pixelwise.records import ClassList
 from pixelwise.server import responses
 from pixelwise.server.app import create_app
 from pixelwise.server.responses import from_run_lengths, run_length_blocks, run_lengths
+from pixelwise.server.sample_images import Samples
 from pixelwise.server.server_settings import ServerSettings
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
@@ -370,3 +372,32 @@ def test_objects_are_those_of_the_labels(client: TestClient, served_model: Model
     assert client.post(f"/v1/objects?{query}&answer=map", content=body).content[:2] == b"II"
     assert client.post("/v1/objects?separate=magic", content=body).status_code == 422
     assert "learned no border" in client.post("/v1/objects?separate=border", content=body).json()["error"]["message"]
+
+
+def test_a_mask_of_other_values_is_compared_by_what_they_are_said_to_mean(
+    client: TestClient, seen: str, served_model: Model, photo: Picture
+) -> None:
+    ids = served_model.predict(photo).labels + np.uint8(100)
+    ids[:10] = 77
+    rows = client.post(f"/v1/images/{seen}/mask-values", content=png(ids)).json()
+    assert {row["value"] for row in rows} == set(np.unique(ids).tolist())
+    assert all(row["class"] is None for row in rows)
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert client.post(f"/v1/images/{seen}/truth", content=png(ids)).status_code == 422  # not guessed
+    said = ",".join(f"{row['value']}:{255 if row['value'] == 77 else row['value'] - 100}" for row in rows)
+    header, (labels,) = unpack(client.post(f"/v1/images/{seen}/truth?ids={said}", content=png(ids)).content)
+    assert header["scores"]["accuracy"] == 1
+    assert (labels[:10] == 255).all()
+    assert (
+        client.post(f"/v1/images/{seen}/truth?ids=77:254", content=png(ids)).json()["error"]["kind"] == "class-unknown"
+    )
+
+
+@pytest.mark.parametrize(("names", "fits"), [(("sky", "road"), True), (("background", "nucleus"), False)])
+def test_samples_fit_the_model(served_model: Model, names: tuple[str, ...], fits: bool) -> None:
+    """Street scenes are not offered to a model that knows none of their classes: their masks would be all void."""
+    classes = ClassList(names, ((0, 0, 0), (9, 9, 9)))
+    model: Any = SimpleNamespace(classes=classes, metadata=served_model.metadata, engine=served_model.engine)
+    offered = [row["name"] for row in Samples(model, None).to_json()]
+    assert ("scene-4" in offered) == fits
+    assert ("golden" in offered) != fits

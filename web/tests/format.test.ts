@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { a, count, imagesOf, list, megabytes, number, percent, plural } from '../src/lib/format';
+import { a, count, imagesOf, list, megabytes, number, percent, plural, stemOf } from '../src/lib/format';
 
 const SPACE = '\u202f'; // narrow, does not break
 
@@ -44,4 +44,11 @@ describe('words', () => {
       '101 validation images, before they were added to training',
     );
   });
+});
+
+it('downloads are named after their image', () => {
+  expect(stemOf('My photo.JPG')).toBe('My-photo');
+  expect(stemOf('C:\\\\scans\\\\über 3.tar.gz'.replaceAll('\\\\', '/'))).toBe('über-3.tar');
+  expect(stemOf('street scene 1')).toBe('street-scene-1');
+  expect(stemOf('../../.png')).toBe('image');
 });

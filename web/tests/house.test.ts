@@ -32,10 +32,14 @@ it('no phrase that readers stumbled over comes back', () => {
     /one plane a|network sees|numbers it takes|sees the whole|no second model|to look out for|course of training|mIoU there|commonest class/;
   const older =
     /evened out|to light|without a word|for want of|whole story|told three ways|gives? the same class|learns? from/;
+  const newer =
+    /as the model is right|Suppose nobody|scores every|>Keep:|from one value to the next|>Go on<|free of it|said no at/;
   const found = files
     .filter(({ path }) => !path.startsWith('./'))
     .flatMap(({ path, lines }) =>
-      lines.flatMap((line, i) => (phrases.test(line) || older.test(line) ? [`${path}:${i + 1}`] : [])),
+      lines.flatMap((line, i) =>
+        phrases.test(line) || older.test(line) || newer.test(line) ? [`${path}:${i + 1}`] : [],
+      ),
     );
   expect(found).toEqual([]);
 });

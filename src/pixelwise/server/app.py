@@ -28,7 +28,14 @@ from pixelwise.server.monitoring import Monitor
 from pixelwise.server.openapi_examples import add_examples
 from pixelwise.server.page_files import PageFiles
 from pixelwise.server.request_queue import ClientGone, RequestQueue
-from pixelwise.server.routes import health_routes, object_routes, page_routes, predict_routes, run_routes
+from pixelwise.server.routes import (
+    health_routes,
+    object_routes,
+    page_routes,
+    predict_routes,
+    run_routes,
+    truth_routes,
+)
 from pixelwise.server.routes.label import (
     label_assistant_routes,
     label_class_routes,
@@ -94,7 +101,15 @@ def create_app(
         openapi_url="/v1/openapi.json",
     )  # fmt: skip
     app.state.pixelwise = state
-    for routes in (predict_routes, object_routes, page_routes, run_routes, *LABEL_ROUTES, health_routes):
+    for routes in (
+        predict_routes,
+        object_routes,
+        page_routes,
+        truth_routes,
+        run_routes,
+        *LABEL_ROUTES,
+        health_routes,
+    ):
         app.include_router(routes.router)
     PageFiles().add_to(app)
     describe = app.openapi

@@ -114,6 +114,9 @@ JSON: dict[tuple[str, str], Any] = {
             "remedy": "A model trained on colour photos misses a cue here.",
         }
     ],
+    ("post", "/v1/images/{image}/mask-values"): [
+        {"value": 3, "share": 0.62, "class": 3}, {"value": 11, "share": 0.02, "class": None},
+    ],
     ("get", "/v1/images/{image}/layers"): [LAYER],
     ("get", "/v1/images/{image}/unit"): {
         "layer": "stem", "channel": 6, "x": 64, "y": 64, "value": 2.154,

@@ -54,7 +54,7 @@ def curl(method: str, path: str, facts: Mapping[str, Any], address: str, schemas
     body = ""
     if "requestBody" in facts:
         content = facts["requestBody"]["content"]
-        body = " --data-binary @mask.png" if path.endswith("/truth") else " --data-binary @photo.jpg"
+        body = " --data-binary @mask.png" if path.endswith(("/truth", "/mask-values")) else " --data-binary @photo.jpg"
         body = " --data-binary @edit.bin" if path.endswith("/edits") else body
         if "application/json" in content:
             example = schemas[content["application/json"]["schema"]["$ref"].rpartition("/")[2]]["examples"][0]

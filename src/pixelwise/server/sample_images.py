@@ -60,7 +60,7 @@ class Samples:
             self.examples.append(
                 SampleImage(GOLDEN, "the model’s own test image", "part of its file; it has no true mask", False)
             )
-        if self.bands == RGB:
+        if self.shared_classes >= 2:  # scenes show a model of other classes nothing, and their masks would be all void
             self.examples += [
                 SampleImage(f"scene-{i}", f"street scene {number + 1}", "rendered, with an exact mask")
                 for number, i in enumerate(SCENES)

@@ -1,5 +1,6 @@
 // Requests to the server. Every error becomes a Failure with a message and a remedy.
 
+import { isThere, untilAnswered } from './connection.svelte';
 import { viewQuery, type BandView } from './falseColour';
 import { unpack } from './unpack';
 import type {
@@ -9,6 +10,7 @@ import type {
   Evaluation,
   Layer,
   LayerValues,
+  MaskValue,
   Prediction,
   ModelFacts,
   ModelRow,
@@ -62,8 +64,29 @@ export async function ask(path: string, options: RequestInit = {}, tries = TRIES
   );
 }
 
+export { isThere };
+
 export async function json<T>(path: string, options?: RequestInit): Promise<T> {
   return (await ask(path, options)).json() as Promise<T>;
+}
+
+// A TypeError is what fetch gives when an answer breaks off in the middle.
+const isGone = (error: unknown) =>
+  error instanceof Failure ? error.kind === 'offline' : error instanceof TypeError && !(error instanceof DOMException);
+
+/** As `ask`, for what changes nothing on the server: while that is gone it waits, and asks again when it is back. */
+const askPatiently = (path: string, options: RequestInit = {}) =>
+  untilAnswered(
+    async () => {
+      const answer = await ask(path, options);
+      return new Response(await answer.arrayBuffer(), { headers: answer.headers }); // whole before anybody uses it
+    },
+    isGone,
+    options.signal,
+  );
+
+async function jsonPatiently<T>(path: string, options?: RequestInit): Promise<T> {
+  return (await askPatiently(path, options)).json() as Promise<T>;
 }
 
 function about(image: string, what: string, model: string, more: Record<string, string | number> = {}): string {
@@ -72,18 +95,18 @@ function about(image: string, what: string, model: string, more: Record<string, 
   return `/v1/images/${image}/${what}?${query}`;
 }
 
-export const models = () => json<ModelRow[]>('/v1/models');
-export const model = (name: string) => json<ModelFacts>(`/v1/model?model=${name}`);
-export const evaluation = (name: string) => json<Evaluation | null>(`/v1/judged?model=${name}`);
-export const samples = (name: string) => json<Sample[]>(`/v1/samples?model=${name}`);
+export const models = () => jsonPatiently<ModelRow[]>('/v1/models');
+export const model = (name: string) => jsonPatiently<ModelFacts>(`/v1/model?model=${name}`);
+export const evaluation = (name: string) => jsonPatiently<Evaluation | null>(`/v1/judged?model=${name}`);
+export const samples = (name: string) => jsonPatiently<Sample[]>(`/v1/samples?model=${name}`);
 
 /** A sample as the model takes it: a PNG, or for other bands than red, green and blue a NumPy array. */
 export async function sampleImage(name: string, modelName: string, rgb: boolean): Promise<Blob> {
-  return (await ask(`/v1/samples/${name}/image?model=${modelName}&answer=${rgb ? 'png' : 'npy'}`)).blob();
+  return (await askPatiently(`/v1/samples/${name}/image?model=${modelName}&answer=${rgb ? 'png' : 'npy'}`)).blob();
 }
 
 export async function predict(image: Blob, modelName: string, signal?: AbortSignal): Promise<Prediction> {
-  const answer = await ask(`/v1/predict?answer=page&model=${modelName}`, {
+  const answer = await askPatiently(`/v1/predict?answer=page&model=${modelName}`, {
     method: 'POST',
     body: image,
     signal: signal ?? null,
@@ -97,49 +120,46 @@ export async function predict(image: Blob, modelName: string, signal?: AbortSign
 
 /** The image as the server decoded it: for formats and bands that this browser cannot show. */
 export async function picture(image: string, modelName: string, view: BandView | null = null): Promise<Blob> {
-  return (await ask(about(image, 'picture', modelName, view ? viewQuery(view) : {}))).blob();
-}
-
-/** Does the server respond at all? */
-export async function isThere(): Promise<boolean> {
-  return fetch('/healthz', { cache: 'no-store' }).then(
-    (answer) => answer.ok,
-    () => false,
-  );
+  return (await askPatiently(about(image, 'picture', modelName, view ? viewQuery(view) : {}))).blob();
 }
 
 /** Compare with a mask from a file, or with the true mask of the sample that is open. */
-export async function truth(image: string, mask: Blob | string, modelName: string): Promise<Truth> {
+export async function truth(image: string, mask: Blob | string, modelName: string, ids = ''): Promise<Truth> {
   const answer =
     typeof mask === 'string'
-      ? await ask(about(image, 'truth', modelName, { sample: mask }))
-      : await ask(about(image, 'truth', modelName), { method: 'POST', body: mask });
+      ? await askPatiently(about(image, 'truth', modelName, { sample: mask }))
+      : await askPatiently(about(image, 'truth', modelName, ids ? { ids } : {}), { method: 'POST', body: mask });
   const { header, arrays } = unpack<{ scores: Scores; void_share: number }>(await answer.arrayBuffer());
   return { ...header, labels: arrays[0]?.values as Uint8Array };
 }
 
-export const flow = (image: string, modelName: string) => json<FlowStage[]>(about(image, 'flow', modelName));
-export const diagnosis = (image: string, modelName: string) => json<Finding[]>(about(image, 'diagnosis', modelName));
+/** The values that a mask holds, so that a person can say which class each of them means. */
+export const maskValues = (image: string, mask: Blob, modelName: string) =>
+  jsonPatiently<MaskValue[]>(about(image, 'mask-values', modelName), { method: 'POST', body: mask });
+
+export const flow = (image: string, modelName: string) => jsonPatiently<FlowStage[]>(about(image, 'flow', modelName));
+export const diagnosis = (image: string, modelName: string) =>
+  jsonPatiently<Finding[]>(about(image, 'diagnosis', modelName));
 export const wrongScale = (image: string, modelName: string) =>
-  json<WrongScale>(about(image, 'wrong-scale', modelName));
-export const layers = (image: string, modelName: string) => json<Layer[]>(about(image, 'layers', modelName));
+  jsonPatiently<WrongScale>(about(image, 'wrong-scale', modelName));
+export const layers = (image: string, modelName: string) => jsonPatiently<Layer[]>(about(image, 'layers', modelName));
 
 export async function layer(image: string, name: string, modelName: string): Promise<LayerValues> {
-  const answer = await ask(about(image, `layers/${name}`, modelName));
+  const answer = await askPatiently(about(image, `layers/${name}`, modelName));
   const values = unpack<{ layer: string }>(await answer.arrayBuffer()).arrays[0];
   const [channels = 0, h = 0, w = 0] = values?.shape ?? [];
   return { name, channels, h, w, values: values?.values as Float32Array };
 }
 
 export const unit = (image: string, modelName: string, layerName: string, channel: number, x: number, y: number) =>
-  json<Unit>(about(image, 'unit', modelName, { layer: layerName, channel, x, y }));
+  jsonPatiently<Unit>(about(image, 'unit', modelName, { layer: layerName, channel, x, y }));
 
 export async function skips(
   image: string,
   modelName: string,
   off: string[],
 ): Promise<{ labels: Uint8Array; changed: number }> {
-  const answer = await ask(about(image, 'skips', modelName, { off: off.join(',') }));
+  const answer = await askPatiently(about(image, 'skips', modelName, { off: off.join(',') }));
   const { header, arrays } = unpack<{ changed_share: number }>(await answer.arrayBuffer());
   return { labels: arrays[0]?.values as Uint8Array, changed: header.changed_share };
 }
@@ -153,21 +173,24 @@ export const influenceRow = (
   grid: number,
   signal: AbortSignal,
 ) =>
-  json<{ drop: number[]; class: string; probability: number }>(
+  jsonPatiently<{ drop: number[]; class: string; probability: number }>(
     about(image, 'influence', modelName, { x, y, row, grid }),
     { signal },
   );
 
 export const pixel = (image: string, modelName: string, x: number, y: number) =>
-  json<{ sentences: string[] }>(about(image, 'pixel', modelName, { x, y }));
+  jsonPatiently<{ sentences: string[] }>(about(image, 'pixel', modelName, { x, y }));
 export const reportLink = (image: string, modelName: string, x: number, y: number) =>
   about(image, 'report', modelName, { x, y });
 export const labelsLink = (image: string, modelName: string, answer: 'png' | 'json') =>
   about(image, 'labels', modelName, { answer });
 
-export const runs = () => json<Runs>('/v1/runs');
-export const run = (name: string) => json<Run>(`/v1/runs/${name}`);
-export const epoch = (name: string, number: number) => json<EpochDetail>(`/v1/runs/${name}/epochs/${number}`);
+/** A file that the server makes, as bytes to be saved. */
+export const download = async (link: string): Promise<Blob> => (await askPatiently(link)).blob();
+
+export const runs = () => jsonPatiently<Runs>('/v1/runs');
+export const run = (name: string) => jsonPatiently<Run>(`/v1/runs/${name}`);
+export const epoch = (name: string, number: number) => jsonPatiently<EpochDetail>(`/v1/runs/${name}/epochs/${number}`);
 export const stopRun = (name: string) => json<Run>(`/v1/runs/${name}/stop`, { method: 'POST' });
 export const resumeRun = (name: string) => json<Run>(`/v1/runs/${name}/resume`, { method: 'POST' });
 export const startRun = (request: NewRun) =>

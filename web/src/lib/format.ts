@@ -53,3 +53,9 @@ export function imagesOf({ images, split }: { images: number; split: string }): 
 
 /** A run's name; the page calls the one that belongs to the served model `this-model`. */
 export const runTitle = (name: string) => (name === 'this-model' ? 'the served model’s run' : name);
+
+/** “My photo.JPG” → “My-photo”; a sample by its title. */
+export function stemOf(name: string): string {
+  const stem = name.replace(/^.*[\\/]/, '').replace(/\.[^.]{1,5}$/, '');
+  return stem.replace(/[^\p{L}\p{N}._-]+/gu, '-').replace(/^[-.]+|[-.]+$/g, '') || 'image';
+}

@@ -1,6 +1,7 @@
 // One run, followed live: its events come as the server reads them from the run's trace.
 
 import * as api from './api';
+import { progressClaim, statusClaim } from './claims';
 import { plural } from './format';
 import type { Epoch, Run } from './types';
 
@@ -38,10 +39,14 @@ export class LiveRun {
 
   constructor(readonly name: string) {}
 
+  /** Complete epochs. */
+  get done(): number {
+    return this.epochs.at(-1)?.epoch ?? 0;
+  }
+
   /** Epochs planned, or done where the recipe is not known. */
   get planned(): number {
-    const done = this.epochs.at(-1)?.epoch ?? 0;
-    return this.ended ? done : Math.max(done, Number(this.run?.recipe.epochs ?? 0));
+    return Math.max(this.done, Number(this.run?.recipe.epochs ?? 0));
   }
 
   open(): () => void {
@@ -91,6 +96,13 @@ export class LiveRun {
         );
       }
     }
+  }
+
+  /** What it is doing now, in words: never silent between two events. */
+  get status(): string {
+    if (!this.epochs.length) return this.progress ? progressClaim(this.progress) : 'starting';
+    const seconds = this.epochs.slice(-3).map((epoch) => epoch.seconds);
+    return statusClaim(this.done, this.planned, seconds);
   }
 
   /** How it ended and what is left, in words. What a failed process printed last is preferred to what its trace says. */

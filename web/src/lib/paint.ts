@@ -134,6 +134,30 @@ export function paintRightWrong(
   });
 }
 
+/** A drawing of class `id` against labels: right light, missed dark with lines, too much dotted, all else clear. */
+export function paintDrawn(
+  canvas: HTMLCanvasElement,
+  width: number,
+  height: number,
+  drawn: (i: number) => boolean,
+  label: (i: number) => number,
+  id: number,
+): void {
+  const period = hatchPeriod(width, height);
+  const [dark, line, light] = [rgba(16, 16, 20), rgba(255, 255, 255), rgba(255, 255, 255, 190)];
+  fill(canvas, width, height, (out) => {
+    for (let y = 0, at = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, at++) {
+        if (label(at) === VOID) continue;
+        const [mine, real] = [drawn(at), label(at) === id];
+        if (mine && real) out[at] = light;
+        else if (real) out[at] = (x + y) % period < 2 ? line : dark;
+        else if (mine) out[at] = x % period < 3 && y % period < 3 ? line : dark;
+      }
+    }
+  });
+}
+
 /** Draws the image itself, at its own size or a smaller one. Empty where the browser cannot show it. */
 export function paintPhoto(canvas: HTMLCanvasElement, bitmap: ImageBitmap | null, width: number, height: number): void {
   canvas.width = width;

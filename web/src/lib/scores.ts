@@ -46,6 +46,15 @@ export function probabilities(prediction: Prediction, x: number, y: number): Flo
   );
 }
 
+/** The most likely classes of pixel (x, y), the likeliest first. */
+export function topClasses(prediction: Prediction, x: number, y: number, many: number): { id: number; p: number }[] {
+  const p = probabilities(prediction, x, y);
+  return [...p.keys()]
+    .sort((a, b) => p[b]! - p[a]!)
+    .slice(0, many)
+    .map((id) => ({ id, p: p[id]! }));
+}
+
 export function entropyBits(p: Float64Array): number {
   let sum = 0;
   for (const value of p) if (value > 0) sum -= value * Math.log2(value);

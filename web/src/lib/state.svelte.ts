@@ -3,9 +3,24 @@
 
 import * as api from './api';
 import { Failure } from './api';
+import { connection } from './connection.svelte';
 import { firstView, type BandView } from './falseColour';
+import { isUnclear } from './maskValues';
+import { keepImage, newKey } from './ownImages';
+import { PinnedCursor } from './pinnedCursor.svelte';
 import { uncertainty, type Uncertainty } from './scores';
-import type { Finding, FlowStage, Layer, Prediction, ModelFacts, ModelRow, Sample, Truth, WrongScale } from './types';
+import type {
+  Finding,
+  FlowStage,
+  Layer,
+  MaskValue,
+  Prediction,
+  ModelFacts,
+  ModelRow,
+  Sample,
+  Truth,
+  WrongScale,
+} from './types';
 import { zoom } from './zoom.svelte';
 
 export const TABS = [
@@ -27,18 +42,18 @@ export type Theme = 'system' | 'light' | 'dark';
 export interface PageError {
   message: string;
   remedy: string;
-  retries?: boolean; // when the server is back
 }
 
-class PageState {
+class PageState extends PinnedCursor {
   models = $state.raw<ModelRow[]>([]);
   model = $state.raw<ModelFacts | null>(null);
   view = $state.raw<BandView | null>(null); // the bands shown; null for models of red, green and blue
   samples = $state.raw<Sample[]>([]);
   sample = $state<string | null>(null);
+  own = $state<string | null>(null); // one's own image: its key in this browser; null for samples
+  fileName = $state(''); // of one's own image
   source = $state.raw<Blob | null>(null); // the image's own bytes
   bitmap = $state.raw<ImageBitmap | null>(null);
-  prediction = $state.raw<Prediction | null>(null);
   truth = $state.raw<Truth | null>(null);
   second = $state.raw<{ title: string; name: string; prediction: Prediction } | null>(null);
   flow = $state.raw<FlowStage[] | null>(null);
@@ -46,17 +61,19 @@ class PageState {
   diagnosis = $state.raw<Finding[]>([]);
   wrongScale = $state.raw<WrongScale | null>(null); // the network’s labels when the image is not divided by 255
 
-  cursor = $state<{ x: number; y: number } | null>(null);
+  concealed = $state(false); // a challenge is on: no label is shown
   hidden = $state.raw<ReadonlySet<number>>(new Set());
   display = $state<Display>('mask');
   opacity = $state(0.6);
   boundaries = $state(false);
-  hatching = $state(true);
+  hatching = $state(false); // classes differ by lines, too
   names = $state(true); // of classes, written on the mask
   tab = $state<Tab>('overview');
   layer = $state<string | null>(null);
   epoch = $state<number | null>(null);
   theme = $state<Theme>('system');
+  truthFile = $state.raw<Blob | null>(null); // the mask from a file that `truth` was read from
+  maskQuestion = $state.raw<{ mask: Blob; values: MaskValue[] } | null>(null); // which value means which class
   overlay = $state.raw<{ drops: number[][]; rows: number; highest: number } | null>(null); // influence, drawn over the image
 
   busy = $state<string | null>(null);
@@ -65,22 +82,9 @@ class PageState {
 
   uncertainty: Uncertainty | null = $derived(this.prediction ? uncertainty(this.prediction) : null);
   private abort: AbortController | null = null;
-  private turn = 0;
-
-  async start(): Promise<void> {
-    this.readAddress();
-    const { layer, turn } = this;
-    try {
-      const [rows] = await Promise.all([api.models(), this.openModel(this.wantedModel)]);
-      this.models = rows;
-      this.layer = this.model?.stages.some((stage) => stage.name === layer) ? layer : null;
-      if (this.wantedHidden.size) this.hidden = this.wantedHidden;
-      const wanted = this.samples.find((one) => one.name === this.wantedSample) ?? this.samples[0];
-      if (wanted && turn === this.turn) await this.openSample(wanted.name); // else a person was quicker with an image
-    } catch (error) {
-      this.fail(error);
-    }
-  }
+  turn = 0; // counts what was asked to be opened: the latest wins
+  wantedModel = ''; // until one is open
+  notice: PageError | null = null; // said once an image is open
 
   async openModel(name: string): Promise<void> {
     const [model, samples] = await Promise.all([api.model(name), api.samples(name)]);
@@ -97,11 +101,11 @@ class PageState {
       this.busy = 'Loading the model';
       const before = this.model?.bands;
       await this.openModel(name);
-      const { source, sample } = this;
+      const { source, sample, own, fileName } = this;
       const bands = this.model?.bands;
       const same = before?.names.join() === bands?.names.join() && before?.dtype === bands?.dtype;
       if (sample && this.samples.some((one) => one.name === sample)) await this.openSample(sample);
-      else if (source && same) await this.openImage(source);
+      else if (source && same) await this.openImage(source, null, own ? { key: own, name: fileName } : null);
       else if (source && this.samples[0]) await this.openSample(this.samples[0].name); // it takes other images
     } catch (error) {
       this.fail(error);
@@ -111,7 +115,7 @@ class PageState {
   }
 
   get modelName(): string {
-    return this.model?.name ?? this.wantedModel;
+    return this.model?.name ?? (this.wantedModel || 'main');
   }
 
   /** The run that trained the loaded model; null where the server has only its bundle. */
@@ -133,8 +137,12 @@ class PageState {
     }
   }
 
-  /** Label an image: the one way in for drops, pastes, files, photographs and samples. */
-  async openImage(blob: Blob, sample: string | null = null): Promise<void> {
+  /** Label an image: the one way in for drops, pastes, files, photographs and samples; `kept` has been opened before. */
+  async openImage(
+    blob: Blob,
+    sample: string | null = null,
+    kept: { key: string; name: string } | null = null,
+  ): Promise<void> {
     if (!sample) this.turn++;
     this.abort?.abort();
     const abort = (this.abort = new AbortController());
@@ -151,12 +159,20 @@ class PageState {
       if (before && (prediction.width !== before.width || prediction.height !== before.height)) {
         zoom.reset();
         this.cursor = null;
+        this.pinned = false;
       }
+      const name = kept?.name ?? (blob instanceof File ? blob.name : '');
+      this.own = sample ? null : (kept?.key ?? newKey());
+      this.fileName = sample ? '' : name;
+      if (this.own && !kept) void this.keep(this.own, blob, name);
       this.source = blob;
       this.sample = sample;
       this.prediction = prediction;
       this.bitmap = bitmap;
       this.truth = null;
+      this.truthFile = null;
+      this.maskQuestion = null;
+      this.pointer = null;
       this.second = null;
       this.flow = null;
       this.layers = null;
@@ -164,16 +180,23 @@ class PageState {
       this.wrongScale = null;
       this.overlay = null;
       if (this.display === 'compare') this.display = 'mask';
-      const kept = this.cursor && this.cursor.x < prediction.width && this.cursor.y < prediction.height;
-      if (!kept) this.cursor = { x: prediction.width >> 1, y: prediction.height >> 1 };
+      const inside = this.cursor && this.cursor.x < prediction.width && this.cursor.y < prediction.height;
+      if (!inside) this.free({ x: prediction.width >> 1, y: prediction.height >> 1 });
       const top = [...prediction.classes].sort((p, q) => q.share - p.share).slice(0, 3);
       this.announcement = `Labelled. ${top.map((row) => `${row.name} ${Math.round(row.share * 100)} %`).join(', ')}.`;
+      if (this.notice) this.error = this.notice;
+      this.notice = null;
       void this.openInside();
     } catch (error) {
       if (!abort.signal.aborted) this.fail(error);
     } finally {
       if (this.abort === abort) this.busy = null;
     }
+  }
+
+  private async keep(key: string, blob: Blob, name: string): Promise<void> {
+    if (await keepImage({ key, blob, name, time: Date.now() })) return;
+    if (this.own === key) this.announcement = 'This browser keeps no images: a reload will not find this one.';
   }
 
   /** Show other bands, or another window of values. */
@@ -215,11 +238,29 @@ class PageState {
   }
 
   /** `of`: the image that the mask belongs to; meanwhile a person may have opened another one. */
-  async openTruth(mask: Blob | string, of: Blob | null = this.source): Promise<void> {
+  async openTruth(mask: Blob | string, of: Blob | null = this.source, ids = ''): Promise<void> {
     if (!this.prediction || this.source !== of) return;
     try {
-      const truth = await this.remembered((image) => api.truth(image, mask, this.modelName));
-      if (this.source === of) this.truth = truth;
+      const truth = await this.remembered((image) => api.truth(image, mask, this.modelName, ids));
+      if (this.source !== of) return;
+      this.truth = truth;
+      if (typeof mask === 'string') return; // a sample's own: nobody asked to see it yet
+      [this.truthFile, this.maskQuestion] = [mask, null];
+      this.display = 'compare'; // what was just asked for is seen
+      this.announcement = 'Compared with the true mask.';
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** A mask from a file: where it holds values that no class has, or `ask` says so, ask what they mean. */
+  async openMask(mask: Blob, ask = false): Promise<void> {
+    const { source } = this;
+    try {
+      const values = await this.remembered((image) => api.maskValues(image, mask, this.modelName));
+      if (this.source !== source) return;
+      if (ask || isUnclear(values, this.model?.classes.length ?? 0)) this.maskQuestion = { mask, values };
+      else await this.openTruth(mask);
     } catch (error) {
       this.fail(error);
     }
@@ -266,100 +307,25 @@ class PageState {
     this.hidden = new Set(this.hidden.has(id) ? [...this.hidden].filter((one) => one !== id) : [...this.hidden, id]);
   }
 
-  moveCursor(x: number, y: number): void {
-    if (!this.prediction) return;
-    this.cursor = {
-      x: Math.min(Math.max(Math.round(x), 0), this.prediction.width - 1),
-      y: Math.min(Math.max(Math.round(y), 0), this.prediction.height - 1),
-    };
-  }
-
   fail(error: unknown): void {
     if (error instanceof DOMException && error.name === 'AbortError') return;
+    if (error instanceof Failure && error.kind === 'offline') {
+      void connection.back(); // only what changes something gives up: whether it was done cannot be known
+      this.error = { message: 'The server did not respond.', remedy: 'See whether it was done; if not, ask again.' };
+      return;
+    }
     this.error =
       error instanceof Failure
-        ? { message: error.message, remedy: error.remedy, retries: error.kind === 'offline' }
+        ? { message: error.message, remedy: error.remedy }
         : {
             message: 'Something went wrong on this page.',
             remedy: error instanceof Error ? error.message : String(error),
           };
-    if (this.error.retries) this.waitForServer();
   }
 
-  private waiting: ReturnType<typeof setTimeout> | undefined;
-
-  /** Ask now and then until the server answers again; nothing on the page is lost meanwhile. */
-  private waitForServer(): void {
-    clearTimeout(this.waiting);
-    this.waiting = setTimeout(async () => {
-      if (!this.error?.retries) return;
-      if (!(await api.isThere())) return this.waitForServer();
-      this.error = null;
-      this.announcement = 'The server is back.';
-      if (!this.model) return this.start();
-      if (this.prediction) this.prediction = { ...this.prediction }; // whatever waits for something about it asks again
-      if (this.prediction && !this.layers) await this.openInside();
-    }, 1000);
-  }
-
-  // ── the address ──
-
-  private wantedModel = 'main';
-  private wantedSample: string | null = null;
-
-  readAddress(): void {
-    this.known = location.hash;
-    const asked = new URLSearchParams(location.hash.slice(1));
-    const remembered = localStorage.getItem('pixelwise-tab');
-    const tab = asked.get('tab') ?? remembered;
-    if (TABS.includes(tab as Tab)) this.tab = tab as Tab;
-    if (DISPLAYS.includes(asked.get('view') as Display)) this.display = asked.get('view') as Display;
-    this.layer = asked.get('layer');
-    const [x, y] = (asked.get('pixel') ?? '').split(',').map(Number);
-    if (Number.isInteger(x) && Number.isInteger(y)) this.cursor = { x: x!, y: y! };
-    const epoch = Number(asked.get('epoch'));
-    if (epoch > 0) this.epoch = epoch;
-    const hidden = (asked.get('hidden') ?? '').split(',').filter(Boolean).map(Number);
-    this.wantedHidden = new Set(hidden);
-    this.wantedModel = asked.get('model') ?? 'main';
-    this.wantedSample = asked.get('image');
-    const theme = localStorage.getItem('pixelwise-theme');
-    if (theme === 'light' || theme === 'dark') this.theme = theme;
-  }
-
-  private wantedHidden: Set<number> = new Set();
-  private known = ''; // the address as it was last read or written
-
-  /** The address was changed by hand or by a link. */
-  async followAddress(): Promise<void> {
-    const { sample, modelName } = this;
-    this.readAddress();
-    try {
-      if (this.wantedModel !== modelName) await this.chooseModel(this.wantedModel);
-      if (this.wantedSample && this.wantedSample !== sample) await this.openSample(this.wantedSample);
-      this.hidden = this.wantedHidden;
-      if (this.cursor) this.moveCursor(this.cursor.x, this.cursor.y);
-    } catch (error) {
-      this.fail(error);
-    }
-  }
-
-  writeAddress(): void {
-    if (location.hash !== this.known) return; // somebody has just changed it: it is read first
-    const chosen = {
-      tab: this.tab,
-      model: this.modelName === 'main' ? '' : this.modelName,
-      image: this.sample ?? '',
-      view: this.display === 'mask' ? '' : this.display,
-      pixel: this.cursor ? `${this.cursor.x},${this.cursor.y}` : '',
-      layer: this.layer ?? '',
-      epoch: this.epoch ? String(this.epoch) : '',
-      hidden: [...this.hidden].join(','),
-    };
-    const written = new URLSearchParams(Object.entries(chosen).filter(([, value]) => value));
-    history.replaceState(null, '', `#${written.toString().replaceAll('%2C', ',')}`);
-    this.known = location.hash;
-    localStorage.setItem('pixelwise-tab', this.tab);
+  /** How an address names the open image. */
+  get imageName(): string {
+    return this.sample ?? this.own ?? '';
   }
 }
 

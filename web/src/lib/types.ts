@@ -52,6 +52,12 @@ export interface Truth {
   void_share: number;
 }
 
+export interface MaskValue {
+  value: number;
+  share: number; // of the mask's pixels, 0–1
+  class: number | null; // the class id that this model gives it; 255 void, null unknown
+}
+
 export interface ValidationScores extends Scores {
   split: string;
   epoch: number;

@@ -12,13 +12,10 @@ import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 
-from pixelwise.images.decode import MaskIds
 from pixelwise.images.false_colour import false_colour
-from pixelwise.images.files import Refusal
-from pixelwise.images.image_files import encode_png, labels_from_ids
+from pixelwise.images.image_files import encode_png
 from pixelwise.images.no_data import labels_with_data
-from pixelwise.metrics import confusion
-from pixelwise.records import VOID, Bands, Labels, Pixels, Prediction, Raster
+from pixelwise.records import Bands, Pixels, Raster
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.explain import (
     flow_of,
@@ -33,11 +30,9 @@ from pixelwise.server.explain import (
 from pixelwise.server.image_memory import RememberedImage
 from pixelwise.server.model_cache import CachedModel
 from pixelwise.server.responses import as_json, as_png, packed, png_answer
-from pixelwise.server.routes.predict_routes import IMAGE_BODY, ModelName, ThePlace, TheState
+from pixelwise.server.routes.predict_routes import ModelName, ThePlace, TheState
 from pixelwise.server.sample_images import is_held_out
 from pixelwise.server.security import PROVEN, require_proof
-from pixelwise.server.upload_decoder import Decoded
-from pixelwise.server.uploads import read_upload
 from pixelwise.tracing.arithmetic import explain
 from pixelwise.tracing.prediction_checks import check_prediction
 from pixelwise.tracing.trace import trace_pixels
@@ -287,35 +282,6 @@ async def influence(
     return await image.run(lambda opened, seen: influence_of(opened, seen, *place.inside(seen), grid, row))
 
 
-@router.post("/images/{image}/truth", openapi_extra=IMAGE_BODY, response_class=Response)
-async def truth(image: TheImage) -> Response:
-    """Compare with a mask of class ids: each class's IoU on this image, and the mask, packed as uint8 [H, W]."""
-    state, seen = image.state, image.state.memory.get(image.image)
-    upload = await read_upload(image.request, state)
-
-    def work(mask: Decoded) -> Response:
-        opened = state.models.get(image.model)
-        return compared(opened, seen, true_labels(mask.array, opened, seen.prediction))
-
-    return await state.queue.run_decoded(image.request, lambda: state.decoders.decode(*upload, mask=True), work)
-
-
-@router.get("/images/{image}/truth", response_class=Response)
-async def truth_of_sample(
-    image: TheImage, sample: Annotated[str, Query(max_length=60, examples=["scene-4"])]
-) -> Response:
-    """As POST, with the true mask of the sample that this image is."""
-    open_to(image.request, sample)
-
-    def work(opened: CachedModel, seen: RememberedImage) -> Response:
-        pixels, labels = opened.samples.read(sample)
-        if not np.array_equal(pixels, seen.pixels, equal_nan=pixels.dtype.kind == "f"):
-            raise RequestError(422, "sample-other", "This image is not that sample.", "GET /v1/samples lists them.")
-        return compared(opened, seen, labels)
-
-    return await image.run(work)
-
-
 @router.get("/images/{image}/report", response_class=Response)
 async def report(image: TheImage, place: ThePlace) -> Response:
     """The trace of an image as one HTML file that opens offline."""
@@ -346,27 +312,6 @@ def open_to(request: Request, sample: str) -> None:
 
 def attachment(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{name}"'}
-
-
-def compared(opened: CachedModel, seen: RememberedImage, true_HW: Labels) -> Response:
-    true_HW = labels_with_data(seen.pixels, true_HW)
-    matrix = confusion.count_pairs(seen.prediction.labels, true_HW, len(opened.model.classes))
-    scores = confusion.scores(matrix).to_json(opened.model.classes)
-    return packed({"scores": scores, "void_share": float((true_HW == VOID).mean())}, true_HW)
-
-
-def true_labels(ids: MaskIds, opened: CachedModel, prediction: Prediction) -> Labels:
-    """An uploaded mask as this model's class ids. Raises RequestError."""
-    mask_ids = opened.samples.mask_ids  # as in the masks that this model was trained on; 255 is always void
-    try:
-        if ids.shape != prediction.labels.shape:
-            (h, w), (height, width) = ids.shape, prediction.labels.shape
-            raise RequestError(
-                422, "mask-size", f"The mask is {w}×{h}, the image {width}×{height}.", "Send the mask of this image."
-            )
-        return labels_from_ids(ids, mask_ids and {VOID: VOID, **mask_ids}, len(opened.model.classes))
-    except Refusal as refusal:
-        raise RequestError(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
 
 
 def tensor_of(opened: CachedModel, layer: str) -> str:

@@ -1,0 +1,74 @@
+// Sentences that are built from numbers. Each is tested: what it says follows from its numbers, and nothing else is said.
+
+import { count, imagesOf, list, number, percent, plural } from './format';
+import type { ClassShare, Epoch, Evaluation, Scores, ValidationScores } from './types';
+
+/** “over the 9 classes that occur”: as many as have an IoU, which are those that the mean is taken over. */
+export function averagedOver(scores: Scores): string {
+  const many = Object.values(scores.classes).filter((row) => row.iou !== null).length;
+  return many === 1 ? 'the only class that occurs' : `the ${many} classes that occur`;
+}
+
+export const truthClaim = (scores: Scores) =>
+  `Compared with the true mask, ${percent(scores.accuracy, 1)} of the ${count(scores.pixels)} labelled pixels are correct; ` +
+  `mIoU ${number(scores.miou)}, averaged over ${averagedOver(scores)} in it or in the prediction.`;
+
+export const validationClaim = (scores: ValidationScores) =>
+  `On ${imagesOf(scores)}, ${percent(scores.accuracy, 1)} of the pixels are correct; mIoU ${number(scores.miou)}, ` +
+  `averaged over ${averagedOver(scores)}.`;
+
+export const evaluationClaim = ({ source, scores }: Evaluation) =>
+  `Measured on ${source}: ${percent(scores.accuracy, 1)} of ${count(scores.pixels)} labelled pixels are correct; ` +
+  `mIoU ${number(scores.miou)}, averaged over ${averagedOver(scores)} in the true masks or in the predictions.`;
+
+/** Where the errors are, counted in pixels: rates alone do not tell, as there are far more pixels inside. */
+export function boundaryClaim({ boundary }: Evaluation): string {
+  const { within_px, pixels, accuracy, interior_pixels, interior_accuracy } = boundary;
+  const near = accuracy === null ? 0 : Math.round(pixels * (1 - accuracy));
+  const inside = interior_accuracy === null ? 0 : Math.round(interior_pixels * (1 - interior_accuracy));
+  const of =
+    `${percent(pixels / Math.max(1, pixels + interior_pixels))} of the labelled pixels lie within ${within_px} pixels of a ` +
+    `boundary between classes. The model labels ${percent(accuracy, 1)} of them correctly, and ` +
+    `${percent(interior_accuracy, 1)} of all others.`;
+  if (!near && !inside) return `${of} There are no errors.`;
+  const larger = near > inside ? 'near a boundary' : 'in the interior';
+  const most = near === inside ? 'half and half' : `most of them ${larger}`;
+  return `${of} Of ${count(near + inside)} errors, ${count(near)} lie near a boundary and ${count(inside)} in the interior: ${most}.`;
+}
+
+/** The three most common classes of an image, with their shares. */
+export function commonClaim(classes: readonly ClassShare[]): string {
+  const present = classes.filter((row) => row.share > 0).sort((p, q) => q.share - p.share);
+  if (!present.length) return 'No pixel has a label.';
+  if (present.length === 1) return `All of them are ${present[0]!.name}.`;
+  const named = list(present.slice(0, 3).map((row) => `${row.name} (${percent(row.share)})`));
+  return `${present.length <= 3 ? 'Its classes are' : 'The most common are'} ${named}.`;
+}
+
+/** Why validation loss lies below training loss, where it does: a question that everybody asks. */
+export function lossClaim(epoch: Epoch): string {
+  if (epoch.val_loss === null || epoch.val_loss >= epoch.loss) return '';
+  return (
+    'Validation loss is below training loss here. That is common: training loss is an average over the epoch, of augmented ' +
+    'images and weights that were still improving; validation loss is measured at its end, on images as they are.'
+  );
+}
+
+/** How far a training is. */
+export function epochClaim(epoch: number, done: number, planned: number, ended: boolean): string {
+  const whole = Math.max(planned, done);
+  if (ended && done < whole) return `epoch ${epoch} of ${done} done, ${plural(whole, 'epoch')} planned`;
+  return `epoch ${epoch} of ${whole}`;
+}
+
+/** “rendering street scenes, 20 of 80”. */
+export const progressClaim = ({ what, done, total }: { what: string; done: number; total: number }) =>
+  total ? `${what}, ${done} of ${total}` : what;
+
+/** What a training is at after `done` of `planned` epochs, whose latest took these `seconds`. */
+export function statusClaim(done: number, planned: number, seconds: readonly number[]): string {
+  if (done >= planned) return 'all epochs done; calibrating, exporting and checking the model';
+  const left = ((planned - done) * seconds.reduce((sum, one) => sum + one, 0)) / Math.max(1, seconds.length);
+  const time = left < 90 ? plural(Math.max(1, Math.round(left)), 'second') : plural(Math.round(left / 60), 'minute');
+  return `epoch ${done + 1} of ${planned}${seconds.length ? `, about ${time} of training left` : ''}`;
+}

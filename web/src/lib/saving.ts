@@ -1,0 +1,18 @@
+// Downloads, named after the image that they belong to.
+
+import { stemOf } from './format';
+import { app } from './state.svelte';
+
+/** “photo-mask.png” for `what` = “mask.png”. */
+export function nameFor(what: string): string {
+  const sample = app.samples.find((one) => one.name === app.sample);
+  return `${stemOf(sample?.title ?? (app.fileName || 'pasted image'))}-${what}`;
+}
+
+export function save(blob: Blob, name: string): void {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser reads it after the click
+}

@@ -1,0 +1,119 @@
+// The steps of a visit, as the browser's Back and Forward, a reload and a link know them: the address opens what it names.
+
+import { isStep, parseAddress, writtenAddress, type Address } from './address';
+import * as api from './api';
+import { Failure } from './api';
+import { isOwn, keptImage } from './ownImages';
+import { app, DISPLAYS, TABS, type Tab } from './state.svelte';
+
+class Steps {
+  private wanted = parseAddress('');
+  private known = ''; // the address as it was last read or written
+  private following = false;
+  private written = false;
+
+  async start(): Promise<void> {
+    this.read();
+    const { turn } = app;
+    const { wanted } = this;
+    try {
+      await Promise.all([api.models().then((rows) => (app.models = rows)), this.openWantedModel()]);
+      app.layer = app.model?.stages.some((stage) => stage.name === wanted.layer) ? wanted.layer : null;
+      if (wanted.hidden.length) app.hidden = new Set(wanted.hidden);
+      if (turn === app.turn) await this.openNamed(wanted.image); // else a person was quicker with an image
+    } catch (error) {
+      app.fail(error);
+    }
+  }
+
+  /** The model of the address; where there is none of that name any more, the served one, and that is said. */
+  private async openWantedModel(): Promise<void> {
+    const name = this.wanted.model || 'main';
+    try {
+      await app.openModel(name);
+    } catch (error) {
+      if (name === 'main' || !(error instanceof Failure)) throw error;
+      await app.openModel('main');
+      app.notice = {
+        message: `The model “${name}” of this address cannot be opened here: ${error.message}`,
+        remedy: `“${app.model?.title}” is shown instead.`,
+      };
+    }
+  }
+
+  /** Open the image that an address names: a sample, or one of one's own that this browser has kept. */
+  private async openNamed(name: string): Promise<void> {
+    const sample = app.samples.find((one) => one.name === name);
+    if (sample) return app.openSample(sample.name);
+    const kept = isOwn(name) ? await keptImage(name) : null;
+    if (kept) return app.openImage(kept.blob, null, kept);
+    app.cursor = null; // it was a pixel of another image
+    app.pinned = false;
+    if (name)
+      app.notice = {
+        message: isOwn(name) ? 'This browser no longer has your image.' : `There is no sample “${name}” here.`,
+        remedy: isOwn(name) ? 'Open it again: choose, drop or paste it.' : 'The first sample is shown instead.',
+      };
+    if (app.samples[0]) await app.openSample(app.samples[0].name);
+  }
+
+  read(): void {
+    this.known = location.hash;
+    const asked = (this.wanted = parseAddress(location.hash));
+    app.wantedModel = asked.model;
+    const tab = asked.tab || localStorage.getItem('pixelwise-tab');
+    if (TABS.includes(tab as Tab)) app.tab = tab as Tab;
+    app.display = DISPLAYS.find((display) => display === asked.view) ?? 'mask';
+    app.layer = asked.layer || null;
+    if (asked.pixel) app.cursor = asked.pixel;
+    app.pinned = asked.pinned;
+    app.epoch = asked.epoch;
+    const theme = localStorage.getItem('pixelwise-theme');
+    if (theme === 'light' || theme === 'dark') app.theme = theme;
+  }
+
+  /** Back, Forward, a link, or the address changed by hand. */
+  async follow(): Promise<void> {
+    if (location.hash === this.known) return;
+    const { imageName, modelName } = app;
+    this.following = true;
+    try {
+      this.read();
+      const { wanted } = this;
+      if ((wanted.model || 'main') !== modelName) await app.chooseModel(wanted.model || 'main');
+      if (wanted.image && wanted.image !== imageName) await this.openNamed(wanted.image);
+      if (wanted !== this.wanted) return; // another step was made meanwhile
+      app.hidden = new Set(wanted.hidden);
+      if (wanted.pixel) app.cursor = app.inside(wanted.pixel.x, wanted.pixel.y);
+      app.pinned = wanted.pinned;
+    } catch (error) {
+      app.fail(error);
+    } finally {
+      this.following = false;
+    }
+  }
+
+  /** A new tab, model or image is a step that Back undoes; all else only changes the step. */
+  write(): void {
+    if (this.following || location.hash !== this.known) return; // somebody has just changed it: it is read first
+    const chosen: Address = {
+      tab: app.tab,
+      model: app.modelName === 'main' ? '' : app.modelName,
+      image: app.imageName,
+      view: app.display === 'mask' ? '' : app.display,
+      pixel: app.cursor,
+      pinned: app.pinned,
+      layer: app.layer ?? '',
+      epoch: app.epoch,
+      hidden: [...app.hidden],
+    };
+    const hash = writtenAddress(chosen);
+    const step = this.written && isStep(parseAddress(this.known), chosen);
+    if (hash !== this.known) history[step ? 'pushState' : 'replaceState'](null, '', hash);
+    this.written = true;
+    this.known = location.hash;
+    localStorage.setItem('pixelwise-tab', app.tab);
+  }
+}
+
+export const steps = new Steps();

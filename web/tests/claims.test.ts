@@ -1,0 +1,102 @@
+// Every sentence that is built from numbers: what it says follows from them.
+
+import { describe, expect, it } from 'vitest';
+import * as claims from '../src/lib/claims';
+import type { Evaluation, Scores } from '../src/lib/types';
+import { epochsOf, predictionOf, randomNumbers } from './samples';
+
+const row = (iou: number | null) => ({ iou, recall: iou, precision: iou });
+const scoresOf = (ious: (number | null)[]): Scores => {
+  const known = ious.filter((iou) => iou !== null);
+  return {
+    accuracy: 0.9,
+    class_accuracy: 0.8,
+    miou: known.reduce((sum, iou) => sum + iou, 0) / known.length,
+    pixels: 1000,
+    classes: Object.fromEntries(ious.map((iou, i) => [`class ${i}`, row(iou)])),
+  };
+};
+const evaluationOf = (near: [number, number], inside: [number, number]): Evaluation => ({
+  source: '8 images',
+  images: 8,
+  matrix: [],
+  scores: scoresOf([0.5, null, 0.7]),
+  commonest: { class: 'class 0', accuracy: 0.5, miou: 0.2 },
+  boundary: {
+    within_px: 4,
+    pixels: near[0],
+    accuracy: near[0] ? 1 - near[1] / near[0] : null,
+    interior_pixels: inside[0],
+    interior_accuracy: inside[0] ? 1 - inside[1] / inside[0] : null,
+  },
+  calibration: { error: 0, temperature: 1, bins: [] },
+});
+
+describe('mIoU', () => {
+  it('says over as many classes as its mean is taken over', () => {
+    expect(claims.averagedOver(scoresOf([0.5, null, 0.7, 0]))).toBe('the 3 classes that occur');
+    expect(claims.averagedOver(scoresOf([0.5, null]))).toBe('the only class that occurs');
+    for (const said of [
+      claims.truthClaim(scoresOf([0.5, null, 0.7])),
+      claims.evaluationClaim(evaluationOf([1, 0], [1, 0])),
+      claims.validationClaim({ ...scoresOf([0.5, null, 0.7]), split: 'val', epoch: 3, images: 8 }),
+    ])
+      expect(said).toMatch(/mIoU 0\.600, averaged over the 2 classes/);
+  });
+});
+
+describe('where errors are', () => {
+  it('is counted in pixels: many pixels with a low rate have more errors than few with a high one', () => {
+    const said = claims.boundaryClaim(evaluationOf([100, 36], [1000, 64]));
+    expect(said).toContain(
+      'Of 100 errors, 36 lie near a boundary and 64 in the interior: most of them in the interior.',
+    );
+    expect(claims.boundaryClaim(evaluationOf([100, 60], [1000, 40]))).toContain('most of them near a boundary');
+    expect(claims.boundaryClaim(evaluationOf([100, 50], [1000, 50]))).toContain('half and half');
+  });
+  it('says no more than is known', () => {
+    expect(claims.boundaryClaim(evaluationOf([100, 0], [1000, 0]))).toContain('There are no errors.');
+    for (const said of [evaluationOf([0, 0], [100, 3]), evaluationOf([100, 3], [0, 0])].map(claims.boundaryClaim))
+      expect(said).not.toMatch(/NaN|undefined|null/);
+  });
+  it('names the larger part, whatever the numbers', () => {
+    const random = randomNumbers(7);
+    for (let i = 0; i < 200; i++) {
+      const [near, inside] = [Math.floor(random() * 90) + 1, Math.floor(random() * 900) + 1];
+      const said = claims.boundaryClaim(evaluationOf([100, near], [1000, inside]));
+      const most = near > inside ? 'near a boundary' : near < inside ? 'in the interior' : 'half and half';
+      expect(said.split(': ').at(-1), `${near} ${inside}`).toContain(most);
+    }
+  });
+});
+
+describe('the classes of an image', () => {
+  it('are told by share, the largest first, and not as “most common” where they are all', () => {
+    expect(claims.commonClaim(predictionOf('0011122222/3333333333', 5).classes)).toMatch(
+      /^The most common are class 3 .*, class 2 .* and class 1/,
+    );
+    expect(claims.commonClaim(predictionOf('0111', 5).classes)).toMatch(/^Its classes are class 1 .* and class 0/);
+    expect(claims.commonClaim(predictionOf('1111', 5).classes)).toBe('All of them are class 1.');
+  });
+});
+
+describe('a training', () => {
+  it('explains a validation loss below the training loss, only where it is below', () => {
+    const [epoch] = epochsOf([0.5]);
+    expect(claims.lossClaim({ ...epoch!, loss: 1, val_loss: 0.9 })).toContain('below training loss');
+    for (const val_loss of [1, 1.1, null]) expect(claims.lossClaim({ ...epoch!, loss: 1, val_loss })).toBe('');
+  });
+  it('counts planned epochs, also while it runs and after it was stopped', () => {
+    expect(claims.epochClaim(2, 2, 4, false)).toBe('epoch 2 of 4');
+    expect(claims.epochClaim(1, 2, 4, true)).toBe('epoch 1 of 2 done, 4 epochs planned');
+    expect(claims.epochClaim(4, 4, 4, true)).toBe('epoch 4 of 4');
+    expect(claims.epochClaim(3, 3, 0, true)).toBe('epoch 3 of 3');
+  });
+  it('says what it is at, how far, and for how long', () => {
+    expect(claims.statusClaim(2, 20, [10, 20, 30])).toBe('epoch 3 of 20, about 6 minutes of training left');
+    expect(claims.statusClaim(19, 20, [12])).toBe('epoch 20 of 20, about 12 seconds of training left');
+    expect(claims.statusClaim(20, 20, [12])).toContain('exporting');
+    expect(claims.progressClaim({ what: 'loading', done: 2, total: 9 })).toBe('loading, 2 of 9');
+    expect(claims.progressClaim({ what: 'starting', done: 0, total: 0 })).toBe('starting');
+  });
+});
