@@ -1,4 +1,4 @@
-"""The central gesture: a click pins the pixel, every tab uses it; what a reload, Back and Forward keep; what a photo needs."""
+"""A click pins the pixel that every tab uses; what a reload, Back and Forward keep; masks, downloads and a phone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes that compare an image's labels with a true mask: a sample's own, or one from a file, with what its values mean."""
+"""Routes that compare labels with a true mask: a sample's own, or one from a file, with what its values mean."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def truth(
         Query(
             max_length=4000,
             pattern=r"^(-?\d{1,9}:\d{1,3}(,-?\d{1,9}:\d{1,3})*)?$",
-            description="What each value of the mask means, value:class id, 255 void. Default: as in the model's training.",
+            description="What each value means, as value:class id, 255 void. Default: as in the model's training.",
             examples=["0:0,7:1,11:255"],
         ),
     ] = "",
