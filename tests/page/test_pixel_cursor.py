@@ -183,7 +183,7 @@ def test_the_challenge_hides_what_gives_the_answer_away(page: Any) -> None:
     assert page.locator("[data-testid=stage] .name").count() == 0
     box = page.locator("[data-testid=board]").bounding_box()
     page.locator("[data-testid=board]").click(position={"x": box["width"] / 2, "y": 20})
-    page.click("text=Done")
+    page.click("button:has-text('Done')")
     page.wait_for_selector("[data-testid=outcome]")
     assert page.evaluate(opacity) != "0"
     page.click("#tab-why")

@@ -21,7 +21,7 @@ SMALL_S = 10.0
 MULTIPART_BYTES = 64 * 1024  # of a form, in addition to the image
 UPLOADS = ("/v1/predict", "/v1/trace", "/v1/pixel", "/v1/objects")  # routes that take an image
 BODY = "pixelwise.body"  # in an upload's scope: its unread body
-IMAGES = "/v1/images/"  # …/truth takes a mask
+IMAGES = "/v1/images/"  # …/truth and …/mask-values take a mask
 LABELLED = "/v1/label/images/"  # …/edits takes a part of a mask
 PHOTO = "/v1/label/upload"
 
@@ -29,7 +29,7 @@ PHOTO = "/v1/label/upload"
 def is_upload(scope: Scope) -> bool:
     """Whether the body is an image, a mask or a part of one, and may be large."""
     path: str = scope["path"].rstrip("/")
-    ends = (path.startswith(IMAGES) and path.endswith("/truth")) or is_edit(path)
+    ends = (path.startswith(IMAGES) and path.endswith(("/truth", "/mask-values"))) or is_edit(path)
     return scope["method"] == "POST" and (path in UPLOADS or path == PHOTO or ends)
 
 
