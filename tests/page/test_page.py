@@ -140,7 +140,7 @@ def test_a_true_mask_shows_right_and_wrong(page: Any, photo_file: Path, served_m
     Image.fromarray(truth).save(tmp_path / "truth.png")
     page.set_input_files("[data-testid=truth]", tmp_path / "truth.png")
     page.click("button:has-text('errors')")
-    page.wait_for_selector("text=/77.8\\s%\\D+of the labelled pixels are correct/")  # 70 of 90 rows
+    page.wait_for_selector("text=/77.8\\s%\\D+of the 18.000 labelled pixels are correct/")  # 70 of 90 rows
 
 
 def test_what_can_be_kept_is_what_the_library_says(

@@ -7,14 +7,13 @@ const isGone = (error: unknown) => error === Gone;
 describe('a server that goes', () => {
   it('is asked again by all who waited, once it is back', async () => {
     let [up, pings] = [false, 0];
-    const of = new Connection(async () => ++pings >= 3 && (up = true), 1);
+    const of = new Connection(() => Promise.resolve(++pings >= 3 && (up = true)), 1);
     const asked = [0, 0];
     const ask = (i: number) =>
       untilAnswered(
-        async () => {
+        () => {
           asked[i]!++;
-          if (!up) throw Gone;
-          return i;
+          return up ? Promise.resolve(i) : Promise.reject(Gone);
         },
         isGone,
         null,
@@ -28,7 +27,7 @@ describe('a server that goes', () => {
     expect([of.gone, of.returns, pings, ...asked]).toEqual([false, 1, 3, 2, 2]);
   });
   it('keeps nobody who no longer wants the answer, and hides no other error', async () => {
-    const of = new Connection(async () => true, 1);
+    const of = new Connection(() => Promise.resolve(true), 1);
     const abort = new AbortController();
     abort.abort();
     const gone = () => Promise.reject(Gone);

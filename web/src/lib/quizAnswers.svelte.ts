@@ -3,21 +3,21 @@
 const KEY = 'pixelwise-answers';
 const MOST = 400; // answers, the latest
 
-class QuizAnswers {
-  given = $state<Record<string, string>>(this.stored());
-
-  private stored(): Record<string, string> {
-    try {
-      return JSON.parse(localStorage.getItem(KEY) ?? '{}') as Record<string, string>;
-    } catch {
-      return {}; // another page of this address wrote something else
-    }
+function stored(): Record<string, string> {
+  try {
+    return JSON.parse(localStorage.getItem(KEY) ?? '{}') as Record<string, string>;
+  } catch {
+    return {}; // another page of this address wrote something else
   }
+}
+
+class QuizAnswers {
+  given = $state.raw<Record<string, string>>(stored());
 
   give(question: string, option: string): void {
-    this.given = Object.fromEntries(
-      [...Object.entries(this.given).filter(([id]) => id !== question), [question, option]].slice(-MOST),
-    );
+    const others = Object.entries(this.given).filter(([id]) => id !== question);
+    const all: [string, string][] = [...others, [question, option]];
+    this.given = Object.fromEntries(all.slice(-MOST));
     localStorage.setItem(KEY, JSON.stringify(this.given));
   }
 

@@ -47,13 +47,14 @@ class Steps {
     if (sample) return app.openSample(sample.name);
     const kept = isOwn(name) ? await keptImage(name) : null;
     if (kept) return app.openImage(kept.blob, null, kept);
-    app.cursor = null; // it was a pixel of another image
-    app.pinned = false;
-    if (name)
+    if (name) {
+      app.cursor = null; // it was a pixel of another image
+      app.pinned = false;
       app.notice = {
         message: isOwn(name) ? 'This browser no longer has your image.' : `There is no sample “${name}” here.`,
         remedy: isOwn(name) ? 'Open it again: choose, drop or paste it.' : 'The first sample is shown instead.',
       };
+    }
     if (app.samples[0]) await app.openSample(app.samples[0].name);
   }
 
