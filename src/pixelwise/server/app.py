@@ -52,6 +52,7 @@ LOG = logging.getLogger(__name__)
 LABEL_ROUTES = (
     label_folder_routes, label_image_routes, label_assistant_routes, label_class_routes, label_training_routes,
 )  # fmt: skip
+ROUTES = (predict_routes, object_routes, page_routes, truth_routes, run_routes, *LABEL_ROUTES, health_routes)
 ABOUT = """Label every pixel of an image, and see why. Every error has the form
 `{"error": {"kind": "…", "message": "…", "remedy": "…"}}`. A server that is full answers 503 with `Retry-After`."""
 
@@ -101,15 +102,7 @@ def create_app(
         openapi_url="/v1/openapi.json",
     )  # fmt: skip
     app.state.pixelwise = state
-    for routes in (
-        predict_routes,
-        object_routes,
-        page_routes,
-        truth_routes,
-        run_routes,
-        *LABEL_ROUTES,
-        health_routes,
-    ):
+    for routes in ROUTES:
         app.include_router(routes.router)
     PageFiles().add_to(app)
     describe = app.openapi

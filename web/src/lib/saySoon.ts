@@ -1,4 +1,4 @@
-// What a screen reader hears about the pixel under the cursor, once it rests.
+// Announces the pixel to screen readers: the one under the cursor, once it rests.
 
 import { topClasses } from './scores';
 import { app } from './state.svelte';
