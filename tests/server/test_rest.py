@@ -269,7 +269,8 @@ def test_examples_look_like_real_answers(client: TestClient, seen: str, photo: P
             continue
         query = queries.get(path.rpartition("/")[2], "") + ("?answer=json" if path.endswith("labels") else "")
         address = path.format(image=seen, name="first-try", epoch=3) + query
-        real = client.post(address, content=png(photo)) if method == "post" else client.get(address)
+        body = png(np.zeros(photo.shape[:2], np.uint8) if path.endswith("/mask-values") else photo)
+        real = client.post(address, content=body) if method == "post" else client.get(address)
         assert real.status_code == 200, (path, real.text)
         agrees(outline(examples[method, path]), outline(real.json()), path)
 
