@@ -186,7 +186,7 @@ def label_into(
 
 def objects_once(model: Model, options: LabelOptions, job: Job) -> ObjectsOnce:
     """What finds the objects of an image, if an output asks for them."""
-    return ObjectsOnce(options.objects, {}, model.metadata.bands.names, job.image)
+    return ObjectsOnce(options.objects, model.metadata, job.image)
 
 
 def shares_of(prediction: Prediction) -> dict[str, float]:

@@ -5,7 +5,7 @@ Shapes: R rows; W width; N bands.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import MissingExtraError
 from pixelwise.images.pixel_size import pixel_size
 from pixelwise.objects.object_options import Excluded, ObjectOptions, separations_of, without_excluded
-from pixelwise.objects.object_records import ClassObjects
 from pixelwise.objects.separate import watershed_of_scikit_image
 from pixelwise.objects.stream_objects import MeasuredObjects, ObjectSource, around_px, stream_objects
 from pixelwise.records import ClassList, Labels, Raster
@@ -31,12 +31,11 @@ class ObjectPixels(Protocol):
     def size(self) -> tuple[int, int]: ...  # H, W
     def labels(self, rows: slice, columns: slice) -> Labels: ...
     def confidence(self, rows: slice, columns: slice) -> NDArray[np.float32]: ...
+    def borders(self, rows: slice, columns: slice) -> NDArray[np.float32] | None: ...  # [B, R, W] of Metadata.separate
     def image_rows(self, rows: slice) -> Raster: ...  # [R, W, N]
 
 
-def check_objects(
-    options: ObjectOptions, save: Collection[str], classes: ClassList, known: Mapping[str, ClassObjects]
-) -> None:
+def check_objects(options: ObjectOptions, save: Collection[str], metadata: Metadata) -> None:
     """Find out before the first image whether the objects that are to be saved can be.
 
     Raises:
@@ -45,7 +44,8 @@ def check_objects(
     """
     if not any(name.startswith("object") for name in save):
         return
-    if any(one.method != "components" for one in separations_of(classes, options, known).values()):
+    separations = separations_of(metadata.classes, options, metadata.objects, metadata.separate)
+    if any(one.method != "components" for one in separations.values()):
         watershed_of_scikit_image()
     if "objects-parquet" in save and find_spec("pyarrow") is None:
         raise MissingExtraError("pyarrow, which writes Parquet,", "objects")
@@ -54,20 +54,13 @@ def check_objects(
 class ObjectsOnce:
     """A context manager: it keeps a temporary file."""
 
-    def __init__(
-        self,
-        options: ObjectOptions,
-        known: Mapping[str, ClassObjects],
-        band_names: tuple[str, ...],
-        path: Path | None = None,
-    ) -> None:
+    def __init__(self, options: ObjectOptions, metadata: Metadata, path: Path | None = None) -> None:
         """
         Args:
-            known: class name → what training measured of its objects.
-            band_names: of the image, for its intensities.
+            metadata: of the model, which says what training measured of the objects, and learned of their borders.
             path: of the image's file, which may state the size of its pixels.
         """
-        self.options, self.known, self.band_names, self.path = options, known, band_names, path
+        self.options, self.metadata, self.path = options, metadata, path
         self.excluded: Excluded = {}
         self.facts: dict[str, Any] = {}  # for the image's record; empty until the objects are found
         self._found: MeasuredObjects | None = None
@@ -85,16 +78,23 @@ class ObjectsOnce:
 
     def _measured(self, pixels: ObjectPixels) -> MeasuredObjects:
         classes, columns = pixels.classes, slice(0, pixels.size[1])
-        separations = separations_of(classes, self.options, self.known)
-        largest = {c: self.known[classes.names[c]].area_high_px for c in separations if classes.names[c] in self.known}
+        known, separate = self.metadata.objects, self.metadata.separate
+        separations = separations_of(classes, self.options, known, separate)
+        largest = {c: known[classes.names[c]].area_high_px for c in separations if classes.names[c] in known}
+
+        def borders(rows: slice) -> dict[int, NDArray[np.float32]]:
+            maps = pixels.borders(rows, columns)
+            return {} if maps is None else {classes.names.index(name): maps[i] for i, name in enumerate(separate)}
+
         source = ObjectSource(
             pixels.size,
             classes,
             lambda rows: pixels.labels(rows, columns),
             pixels.image_rows,
-            self.band_names,
+            self.metadata.bands.names,
             lambda rows: pixels.confidence(rows, columns),
-            pixel_size=pixel_size(self.path) if self.path is not None else None,
+            borders,
+            pixel_size(self.path) if self.path is not None else None,
         )
         everything = stream_objects(source, separations, around_px(separations, largest))
         found, self.excluded = without_excluded(everything, self.options)

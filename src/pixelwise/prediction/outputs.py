@@ -284,7 +284,7 @@ LARGE_OUTPUTS: dict[str, Callable[[LabelSource], Iterator[bytes]]] = {
 # Outputs that read `LabelSource.confidence` or `entropy`, which a large image must compute while it is labelled.
 NEEDS_CONFIDENCE = frozenset({"geopackage", "confidence", *OBJECT_FILES})
 NEEDS_ENTROPY = frozenset({"entropy"})
-NEEDS_BORDERS: frozenset[str] = frozenset()
+NEEDS_BORDERS = frozenset(OBJECT_FILES)
 DEFAULT = ("labels",)
 
 

@@ -215,7 +215,7 @@ def predict(
     check_options(tta, with_flow=tell is not nobody, on_cluster=cluster is not None)
     bundle = model.engine.bundle if isinstance(model, Model) else read_bundle(find_bundle(model))
     probabilities.check(options.save, bundle.metadata.classes.names)
-    check_objects(objects, options.save, bundle.metadata.classes, {})
+    check_objects(objects, options.save, bundle.metadata)
     planned = planned_mosaic(mosaic, paths, out, bundle.metadata.bands) if mosaic else None
     found = survey(paths, out, options.save, bundle.metadata.bands) if planned is None else Survey(1, frozenset())
     if not isinstance(model, Model):

@@ -43,7 +43,7 @@ async def objects(
     def work(opened: CachedModel, seen: RememberedImage) -> Response:
         try:
             options = ObjectOptions(separate=separate, min_area_px=min_area, drop_edge=drop_edge)
-            with ObjectsOnce(options, {}, opened.model.metadata.bands.names) as once:
+            with ObjectsOnce(options, opened.model.metadata) as once:
                 whole = WholeImage(seen.pixels, seen.prediction, IMAGE_NAME, seen.bands, objects=once)
                 return answer_of(answer, once.of(whole), once, whole)
         except (UsageError, MissingExtraError) as error:
