@@ -146,14 +146,11 @@ def label_into(
         record["notes"] = notes_of(dropped)
         del data, encoded
         decode_ms = (time.perf_counter() - start) * 1e3
-        cut = options.is_cut(size, model.metadata)
-        if not cut and options.suits_tiles() and loses_scale(model.metadata, size) and is_on_map(job.image):
-            height, width = tile_size(model.metadata)[0]
-            what = f"labelled in tiles of {height}×{width} pixels, the size of the training images, at the map's scale"
-            record["notes"], cut = [*record["notes"], note(f"{what}; --tile chooses another.")], True
-        if cut:
+        in_one_scale = notes_of_scale(model.metadata, job, options, size)
+        if in_one_scale or options.is_cut(size, model.metadata):
             with turn:
-                return record | label_tiles_of(model, job, options, image_HWN, tile_progress, record["notes"])
+                notes = record["notes"] + in_one_scale
+                return record | label_tiles_of(model, job, options, image_HWN, tile_progress, notes)
         with turn:
             start = time.perf_counter()
             by_rows = None
@@ -182,6 +179,15 @@ def label_into(
         "saved": [as_text(os.path.relpath(file.path, job.out)) for file in files],
         **objects.record,
     }
+
+
+def notes_of_scale(metadata: Metadata, job: Job, options: LabelOptions, size: tuple[int, int]) -> list[dict[str, str]]:
+    """The note of an image that is cut although it is not large, to keep the scale of its map; [] if it is not cut."""
+    if not options.suits_tiles() or not loses_scale(metadata, size) or place_of(job.image, DEFAULT)[0] is None:
+        return []
+    height, width = tile_size(metadata)[0]
+    what = f"labelled in tiles of {height}×{width} pixels, the size of the training images, at the map's scale"
+    return [note(f"{what}; --tile chooses another.")]
 
 
 def objects_once(model: Model, options: LabelOptions, job: Job) -> ObjectsOnce:
@@ -333,10 +339,6 @@ class ResultFile(NamedTuple):
     path: Path
     parts: Callable[[Any], Iterable[bytes]]  # of a WholeImage, or on a map of any LabelSource
     on_map: bool
-
-
-def is_on_map(image: Path) -> bool:
-    return place_of(image, ("labels",))[0] is not None
 
 
 def files_of(job: Job, options: LabelOptions, grid: Grid | None) -> list[ResultFile]:
