@@ -88,3 +88,16 @@ def test_without_scikit_image_objects_are_connected_pixels(monkeypatch: pytest.M
     monkeypatch.setitem(__import__("sys").modules, "skimage.segmentation", None)
     with pytest.raises(MissingExtraError, match=r"pixelwise\[objects\]"):
         find_objects(TWO, {1: Separation("distance")})
+
+
+def test_specks_are_no_objects() -> None:
+    """What is under a quarter of nearly all true objects: wrong labels, here beside a disc of 100 pixels."""
+    labels = discs((25, 30))
+    labels[5:7, 5:7] = 1
+    known = ClassObjects(400.0, 100.0, 900.0, 0.9, 50)
+    assert separation_for(known).least_px == separation_for(known, has_border=True).least_px == 25
+    assert separation_for(None).least_px == 0
+    for least, number in ((0.0, 2), (4.0, 2), (5.0, 1), (1e6, 0)):
+        found = find_objects(labels, {1: Separation(least_px=least)})
+        assert (found.number, found.objects_HW.max()) == (number, number)
+        assert ((found.objects_HW > 0).sum() == labels.sum()) == (number == 2)

@@ -76,14 +76,14 @@ def test_excluded_objects_are_counted_and_the_others_numbered_anew() -> None:
     labels = np.zeros((30, 40), np.uint8)
     labels[0:4, 0:4], labels[10:12, 10:12], labels[20:26, 20:26] = 1, 1, 1
     with stream_objects(source_of(labels), {1: Separation()}) as measured:
-        kept, excluded = without_excluded(measured, ObjectOptions(min_area_px=5, drop_edge=True))
-        assert excluded == {"smaller than 5 px": 1, "at the image's edge": 1}
+        kept, excluded = without_excluded(measured, ObjectOptions(drop_edge=True), {"blob": 5})
+        assert excluded == {"blob smaller than 5 px": 1, "at the image's edge": 1}
         assert kept.table.columns["label"].tolist() == [1]
         assert kept.table.columns["area"].tolist() == [36]
         assert np.unique(kept.rows(0, 30)).tolist() == [0, 1]
         assert int(kept.rows(0, 30).sum()) == 36
-        assert without_excluded(measured, ObjectOptions()) == (measured, {})
-        none, excluded = without_excluded(measured, ObjectOptions(min_confidence=1.0))
+        assert without_excluded(measured, ObjectOptions(), {"blob": 0}) == (measured, {})
+        none, excluded = without_excluded(measured, ObjectOptions(min_confidence=1.0), {})
         assert excluded == {"confidence below 1": 3}
         assert len(none.table) == 0
 

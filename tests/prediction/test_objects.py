@@ -115,7 +115,9 @@ def test_a_tiled_image_has_the_objects_of_the_whole_one(tiny_bundle: Path, tmp_p
     assert [float(row["area_um2"]) for row in rows] == pytest.approx([int(row["area"]) / 4 for row in rows])
     facts = json.loads((tmp_path / "out/predictions.jsonl").read_text().splitlines()[-1])["objects"]
     assert sum(facts["number"].values()) == len(rows)
-    assert facts["excluded"]["smaller than 4 px"] == int((whole.table.columns["area"] < 4).sum())
+    small = whole.table.columns["class"][whole.table.columns["area"] < 4]
+    expected = {f"{name} smaller than 4 px": int((small == name).sum()) for name in THREE.names}
+    assert facts["excluded"] == {reason: number for reason, number in expected.items() if number}
     coco = json.loads((tmp_path / "out/objects.coco.json").read_text())
     assert [one["area"] for one in coco["annotations"]] == [int(row["area"]) for row in rows]
     assert {one["isthing"] for one in coco["categories"]} == {1}

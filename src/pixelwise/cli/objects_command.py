@@ -18,7 +18,7 @@ def objects(
     save: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated files: csv (always), parquet, geojson, coco, map (object numbers as TIFF), labels, overlay.")] = "csv",
     classes: Annotated[list[str] | None, typer.Option("--class", metavar="NAME", help="A class whose objects are counted; repeatable. [default: all but the background]")] = None,
     separate: Annotated[str, typer.Option(metavar="HOW", help="How touching objects are separated: auto, components (not at all), distance (at necks), intensity (bright or dark centres), border (learned by the model).")] = "auto",
-    min_area: Annotated[float, typer.Option("--min-area", metavar="PX", help="Leave out objects of fewer pixels.")] = 0,
+    min_area: Annotated[float | None, typer.Option("--min-area", metavar="PX", help="Leave out objects of fewer pixels; 0: none. [default: a quarter of the area that 95 % of the training objects exceed]")] = None,
     max_area: Annotated[float | None, typer.Option("--max-area", metavar="PX", help="Leave out objects of more pixels.")] = None,
     min_confidence: Annotated[float, typer.Option("--min-confidence", metavar="0–1", help="Leave out objects whose mean confidence is lower.")] = 0,
     drop_edge: Annotated[bool, typer.Option("--drop-edge", help="Leave out objects that touch the edge of the image.")] = False,

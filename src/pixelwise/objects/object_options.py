@@ -26,7 +26,7 @@ class ObjectOptions:
 
     classes: tuple[str, ...] = ()  # names; none: all but the background
     separate: str = AUTO  # or a method of `Separation`
-    min_area_px: float = 0
+    min_area_px: float | None = None  # None: `Separation.least_px`, a quarter of what 95 % of training's objects exceed
     max_area_px: float | None = None  # None: no limit
     min_confidence: float = 0  # mean over the object's pixels, 0–1
     drop_edge: bool = False  # leave out objects that touch the image's edge
@@ -35,8 +35,8 @@ class ObjectOptions:
         if self.separate not in (AUTO, *METHODS):
             raise UsageError(f"{self.separate!r} separates no objects; known: {', '.join((AUTO, *METHODS))}.")
         most = float("inf") if self.max_area_px is None else self.max_area_px
-        if not 0 <= self.min_area_px <= most:
-            raise UsageError(f"areas from {self.min_area_px:g} to {most:g} pixels: no object has one.")
+        if not 0 <= (least := self.min_area_px or 0) <= most:
+            raise UsageError(f"areas from {least:g} to {most:g} pixels: no object has one.")
         if not 0 <= self.min_confidence <= 1:
             raise UsageError(f"a confidence of {self.min_confidence:g}: it is a probability, from 0 to 1.")
 
@@ -67,18 +67,24 @@ def separations_of(
             )
         if options.separate not in (AUTO, separation.method):
             separation = replace(separation, method=options.separate, reason="chosen")  # type: ignore[arg-type]
-        found[c] = separation
+        found[c] = separation if options.min_area_px is None else replace(separation, least_px=options.min_area_px)
     return found
 
 
-def without_excluded(measured: MeasuredObjects, options: ObjectOptions) -> tuple[MeasuredObjects, Excluded]:
-    """The objects that the options keep, with new numbers, and how many were left out for each reason."""
+def without_excluded(
+    measured: MeasuredObjects, options: ObjectOptions, least: Mapping[str, float]
+) -> tuple[MeasuredObjects, Excluded]:
+    """The objects that the options keep, with new numbers, and how many were left out for each reason.
+
+    Args:
+        least: class name → the smallest area, in pixels, that counts.
+    """
     columns = measured.table.columns
     area = columns["area"]
     reasons = {
-        f"smaller than {options.min_area_px:g} px": area < options.min_area_px,
-        "at the image's edge": columns["touches_edge"] & options.drop_edge,
+        f"{name} smaller than {px:.3g} px": (area < px) & (columns["class"] == name) for name, px in least.items() if px
     }
+    reasons["at the image's edge"] = columns["touches_edge"] & options.drop_edge
     if options.max_area_px is not None:
         reasons[f"larger than {options.max_area_px:g} px"] = area > options.max_area_px
     if "confidence_mean" in columns:

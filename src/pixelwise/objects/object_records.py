@@ -59,6 +59,7 @@ class Separation:
     smooth_px: float = 0.0  # sigma of the Gaussian filter before centres are sought
     neck: float = 0.85  # two centres are one object if the part between them is wider than this share of the smaller
     reason: str = ""  # in words, for people
+    least_px: float = 0.0  # what is smaller is a speck of wrong labels, not an object
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

@@ -10,7 +10,7 @@ Shapes: H, W the size of an image or of a strip of its rows; N objects; P pairs 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -23,6 +23,7 @@ from pixelwise.records import Labels, Raster
 
 Height = NDArray[np.float32]  # [H, W]
 LEARNED_BORDER = 0.5  # minimum probability of a pixel that separates two objects
+SPECK = 0.25  # of the area that 95 % of training's objects exceed: what is smaller is left out
 ROUND, ROUND_NECK, NECK = 0.75, 0.85, 0.7  # roundness from which a class is round; see `Separation.neck`
 STEPS_8 = ((0, 1), (1, 0), (1, 1), (1, -1))  # to half of a pixel's eight neighbours; the others have it among theirs
 
@@ -57,22 +58,39 @@ def find_objects(
         evidence: the learned borders and the image, for the methods "border" and "intensity".
 
     Returns:
-        Objects numbered by class, then by the place of their first pixel, or of their summit where they are separated.
+        Objects numbered by class, then by the place of their first pixel, or of their summit where they are separated;
+        without those under `Separation.least_px`.
 
     Raises:
         MissingExtraError: a method other than "components" without scikit-image.
     """
     found = separate_window(labels_HW, separations, evidence)
-    return FoundObjects(found.objects_HW, found.class_N)
+    return without_specks(FoundObjects(found.objects_HW, found.class_N), separations)
+
+
+def without_specks(found: FoundObjects, separations: Mapping[int, Separation]) -> FoundObjects:
+    """The objects that are not under the smallest area of their class, with new numbers."""
+    if not any(one.least_px for one in separations.values()):
+        return found
+    area_N = np.bincount(found.objects_HW.ravel(), minlength=found.number + 1)[1:]
+    least_N = np.array([separations[int(c)].least_px for c in found.class_N], np.float64)
+    kept_N = area_N >= least_N
+    numbers = np.concatenate([[0], np.cumsum(kept_N) * kept_N]).astype(np.uint32)
+    return FoundObjects(numbers[found.objects_HW], found.class_N[kept_N])
 
 
 def separation_for(known: ClassObjects | None, *, has_border: bool = False) -> Separation:
-    """How a class's touching objects are separated unless a person says otherwise, and why.
+    """How a class's touching objects are separated unless a person says otherwise, and why; and which are specks.
 
     Args:
         known: what training measured of the class's objects; None: nothing.
         has_border: whether the model learned the border between them.
     """
+    least = 0.0 if known is None else SPECK * known.area_low_px
+    return replace(_separation_for(known, has_border=has_border), least_px=least)
+
+
+def _separation_for(known: ClassObjects | None, *, has_border: bool) -> Separation:
     radius = 0.0 if known is None else float(np.sqrt(known.area_low_px / np.pi))
     smooth, apart = (1.0, 0.0) if known is None else (min(max(0.1 * radius, 0.5), 3.0), 0.5 * radius)
     if has_border:

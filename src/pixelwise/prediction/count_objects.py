@@ -62,7 +62,7 @@ def count_objects(
     save: Sequence[str] = ("csv",),
     classes: Sequence[str] = (),
     separate: str = AUTO,
-    min_area: float = 0,
+    min_area: float | None = None,
     max_area: float | None = None,
     min_confidence: float = 0,
     drop_edge: bool = False,
@@ -86,7 +86,8 @@ def count_objects(
         classes: names of the classes whose objects are counted. (): all but the background.
         separate: how touching objects are separated: "auto", "components" (not at all), "distance" (at necks),
             "intensity" (bright or dark centres), "border" (a border that the model learned).
-        min_area: smallest area that counts, in pixels.
+        min_area: smallest area that counts, in pixels. None: a quarter of what 95 % of training's objects exceed, if
+            the model knows it; what is smaller is a speck of wrong labels. 0: all count.
         max_area: largest area that counts, in pixels. None: no limit.
         min_confidence: smallest mean confidence that counts, 0–1.
         drop_edge: leave out objects that touch the edge of the image. What is left out is counted in the report.

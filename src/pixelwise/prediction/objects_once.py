@@ -97,7 +97,8 @@ class ObjectsOnce:
             pixel_size(self.path) if self.path is not None else None,
         )
         everything = stream_objects(source, separations, around_px(separations, largest))
-        found, self.excluded = without_excluded(everything, self.options)
+        least = {classes.names[c]: one.least_px for c, one in separations.items()}
+        found, self.excluded = without_excluded(everything, self.options, least)
         names = found.table.columns["class"]
         self.facts = {
             "number": {classes.names[c]: int((names == classes.names[c]).sum()) for c in separations},

@@ -21,6 +21,7 @@ from pixelwise.server.routes.predict_routes import IMAGE_BODY, ModelName, TheSta
 
 router = APIRouter(prefix="/v1", tags=["predict"])
 IMAGE_NAME = "image"  # an upload's own name is never used
+LEAST = "Leave out objects of fewer pixels. By default a quarter of the area that 95 % of training's objects exceed."
 
 
 @router.post("/objects", openapi_extra=IMAGE_BODY)
@@ -34,7 +35,7 @@ async def objects(
     separate: Annotated[
         str, Query(description="auto, components, distance, intensity or border.", max_length=20)
     ] = AUTO,
-    min_area: Annotated[float, Query(ge=0, description="Leave out objects of fewer pixels.")] = 0,
+    min_area: Annotated[float | None, Query(ge=0, description=LEAST)] = None,
     drop_edge: Annotated[bool, Query(description="Leave out objects that touch the image's edge.")] = False,
     model: ModelName = "",
 ) -> Response:
