@@ -286,3 +286,25 @@ def test_a_map_larger_than_the_training_images_keeps_their_scale(tmp_path, image
     predict(model, [on_map], tmp_path / "flipped", tta="flip")  # not possible with tiles
     with rasterio.open(tmp_path / "flipped/map.tif") as found:
         assert np.array_equal(found.read(1), model.predict(image[:200, :300], tta="flip").labels)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_objects_lie_on_the_map(model, image, tmp_path, grid):
+    transform, crs = GRIDS[grid]
+    path = write(tmp_path / "cells.tif", image, grid)
+    predict(model, [path], tmp_path / "out", save=["objects", "objects-geojson"])
+    found = json.loads((tmp_path / "out/cells.objects.geojson").read_text("utf-8"))["features"]
+    to_grid = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    assert len(found) > 10
+    for feature in found:
+        on_earth = shapely.from_geojson(json.dumps(feature["geometry"]))
+        assert all(ring.is_ccw for part in shapely.get_parts(on_earth) for ring in [part.exterior])
+
+        def pixels(degrees):
+            at = np.stack(to_grid.transform(degrees[:, 0], degrees[:, 1]), axis=1)
+            return np.stack(rasterio.transform.rowcol(rasterio.Affine(*transform), *at.T, op=lambda x: x)[::-1], axis=1)
+
+        in_pixels, measured = shapely.transform(on_earth, pixels), feature["properties"]
+        assert in_pixels.area == pytest.approx(measured["area"], rel=1e-3)
+        centre = measured["centroid-1"] + 0.5, measured["centroid-0"] + 0.5  # of pixels, whose middles are at 0.5
+        assert np.hypot(in_pixels.centroid.x - centre[0], in_pixels.centroid.y - centre[1]) < 0.01

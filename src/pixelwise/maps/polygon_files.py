@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,17 @@ def wgs84_geojson(batches: Iterable[PolygonBatch], classes: ClassList, image_nam
             yield before + head + geometry.encode() + b"}"
             before = b",\n"
     yield b"\n]}\n"
+
+
+def wgs84_geometry(geometry: dict[str, Any], place: Callable[[Any], Any]) -> dict[str, Any]:
+    """One geometry in pixels, as GeoJSON has it, in WGS 84. `place`: (column, row) [N, 2] → degrees [N, 2]."""
+    import shapely
+
+    polygons = np.array([shapely.transform(shapely.from_geojson(json.dumps(geometry)), place)])
+    oriented = shapely.orient_polygons(cut_at_antimeridian(polygons), exterior_cw=False)
+    rounded = shapely.transform(oriented, lambda degrees_N2: np.round(degrees_N2, DEGREE_DIGITS))
+    found: dict[str, Any] = json.loads(shapely.to_geojson(rounded[0]))
+    return found
 
 
 def cut_at_antimeridian(polygons: NDArray[Any]) -> NDArray[Any]:

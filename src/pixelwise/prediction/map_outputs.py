@@ -4,6 +4,7 @@
                  NAME.qml (their colours in QGIS)
     geojson      NAME.geojson in WGS 84, and NAME.qml
     geopackage   NAME.gpkg in the image's CRS or another, and NAME.qml
+    objects-geojson  NAME.objects.geojson in WGS 84
 
 Polygons are of every class except "background". Without the extra `geo`, labels are a plain GeoTIFF with the image's
 own tags, and GeoJSON stays in pixels.
@@ -25,18 +26,27 @@ from pixelwise.images.files import shown
 from pixelwise.images.tiff import place_in_file
 from pixelwise.maps.grid import Grid, grid_of
 from pixelwise.maps.label_raster import class_table, write_cog
-from pixelwise.maps.map_polygons import PACKAGES, PolygonBatch, PolygonOptions, is_on_earth, needs_geo, polygon_batches
+from pixelwise.maps.map_polygons import (
+    PACKAGES,
+    PolygonBatch,
+    PolygonOptions,
+    is_on_earth,
+    needs_geo,
+    polygon_batches,
+    to_crs,
+)
 from pixelwise.maps.mosaic import is_mosaic, read_mosaic
-from pixelwise.maps.polygon_files import wgs84_geojson, write_geopackage
+from pixelwise.maps.polygon_files import wgs84_geojson, wgs84_geometry, write_geopackage
 from pixelwise.maps.qgis_style import qgis_style
 from pixelwise.maps.region_rings import region_rings
 from pixelwise.prediction.confidence_maps import sixteen_bits
 from pixelwise.prediction.large.large_outputs import PlacedLabels, StoredLabels, write_tiff
-from pixelwise.prediction.outputs import LabelSource, row_strips, strips_of_image
+from pixelwise.prediction.object_files import geojson_parts
+from pixelwise.prediction.outputs import LabelSource, objects_of, row_strips, strips_of_image
 
 WGS84 = "EPSG:4326"
 PLACE = "place"  # the kind of a note
-ON_MAP = ("labels", "geojson", "geopackage")
+ON_MAP = ("labels", "geojson", "geopackage", "objects-geojson")
 READ_BYTES = 1 << 20
 Parts = Callable[[Any], Iterable[bytes]]
 
@@ -64,7 +74,7 @@ def place_of(image: Path, save: Sequence[str]) -> tuple[Grid | None, list[dict[s
         if "geopackage" in save:
             raise
         return None, [note(f"its place on the earth is not in the results: {error}")]
-    if grid is not None and "geojson" in save and not has_geo():
+    if grid is not None and not {"geojson", "objects-geojson"}.isdisjoint(save) and not has_geo():
         return grid, [note("its polygons are in pixels. For degrees: pip install 'pixelwise[geo]'")]
     return grid, []
 
@@ -105,6 +115,8 @@ def map_files(save: Sequence[str], grid: Grid, options: PolygonOptions, folder: 
         files.append(MapFile("geopackage", ".gpkg", partial(geopackage, grid=grid, options=options, folder=folder)))
     if files:
         files.append(MapFile(".qml", ".qml", lambda source: [qgis_style(source.classes).encode()]))
+    if "objects-geojson" in save and has_geo() and is_on_earth(grid):
+        files.append(MapFile("objects-geojson", ".objects.geojson", partial(objects_geojson, grid=grid)))
     return files
 
 
@@ -133,6 +145,11 @@ def geojson(source: LabelSource, grid: Grid, options: PolygonOptions) -> Iterato
     crs = "" if grid.crs == WGS84 else WGS84
     batches = polygon_batches_of(source, grid, crs, options.simplify_px)
     return wgs84_geojson(batches, source.classes, PurePath(source.name).name)
+
+
+def objects_geojson(source: LabelSource, grid: Grid) -> Iterator[bytes]:
+    place = to_crs(grid, "" if grid.crs == WGS84 else WGS84)
+    return geojson_parts(objects_of(source), source.classes, source.name, partial(wgs84_geometry, place=place))
 
 
 def geopackage(source: LabelSource, grid: Grid, options: PolygonOptions, folder: Path) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -27,6 +27,7 @@ CSV_ROWS = 4096  # at a time
 TILE_PX = 256
 SIXTEEN_BITS = 65535
 COPY_BYTES = 1 << 20
+Geometry = dict[str, Any]  # of GeoJSON
 
 
 def csv_parts(table: ObjectTable) -> Iterator[bytes]:
@@ -65,9 +66,18 @@ def parquet_parts(table: ObjectTable) -> Iterator[bytes]:
     yield file.getvalue()
 
 
-def geojson_parts(objects: MeasuredObjects, classes: ClassList, image_name: str) -> Iterator[bytes]:
-    """A feature collection: one polygon an object in pixels, its measurements as properties."""
-    return collection_parts(PurePath(image_name).name, features(objects, classes))
+def geojson_parts(
+    objects: MeasuredObjects, classes: ClassList, image_name: str, placed: Callable[[Geometry], Geometry] | None = None
+) -> Iterator[bytes]:
+    """A feature collection: one polygon an object, its measurements as properties.
+
+    Args:
+        placed: a geometry in pixels → the one that is written. None: in pixels.
+    """
+    found = features(objects, classes)
+    if placed is not None:
+        found = ({**feature, "geometry": placed(feature["geometry"])} for feature in found)
+    return collection_parts(PurePath(image_name).name, found)
 
 
 def features(objects: MeasuredObjects, classes: ClassList) -> Iterator[dict[str, Any]]:
