@@ -367,10 +367,16 @@ def test_objects_are_those_of_the_labels(client: TestClient, served_model: Model
     assert (inside == served_model.classes.names.index(row["class"])).sum() >= row["area"]
     table = client.post(f"/v1/objects?{query}&answer=csv", content=body)
     assert table.headers["content-type"].startswith("text/csv")
+    assert json.loads(table.headers["X-Objects-Excluded"]) == found["excluded"]
     assert len(table.text.splitlines()) == len(found["objects"]) + 1
     polygons = client.post(f"/v1/objects?{query}&answer=geojson", content=body).json()
     assert len(polygons["features"]) == len(found["objects"])
     assert client.post(f"/v1/objects?{query}&answer=map", content=body).content[:2] == b"II"
+    header, _ = unpack(client.post("/v1/predict?answer=page", content=body).content)
+    sent_before = f"/v1/images/{header['image']}/objects?{query}"
+    assert client.get(sent_before).json() == found
+    assert client.get(f"{sent_before}&answer=csv").text == table.text
+    assert client.get(f"{sent_before}&separate=magic").json()["error"]["kind"] == "objects"
     assert client.post("/v1/objects?separate=magic", content=body).status_code == 422
     assert "learned no border" in client.post("/v1/objects?separate=border", content=body).json()["error"]["message"]
 

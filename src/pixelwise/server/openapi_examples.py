@@ -62,17 +62,18 @@ EPOCH = {
     "observation": "improving: mIoU up 6.1 points", "iou": {"sky": 0.93, "road": 0.9},
     "true": {"sky": 0.2, "road": 0.4}, "predicted": {"sky": 0.21, "road": 0.41},
 }  # fmt: skip
+OBJECTS = {
+    "width": 480, "height": 360, "number": {"car": 1}, "excluded": {}, "pixel": None,
+    "separated": {"car": "distance: the model's training measured no objects: split at necks"},
+    "objects": [{"label": 1, "class": "car", "confidence_mean": 0.93, "area": 1204, "centroid-0": 140.2}],
+}  # fmt: skip
 
 # (method, path) → an example answer as JSON
 JSON: dict[tuple[str, str], Any] = {
     ("post", "/v1/predict"): LABELS,
     ("post", "/v1/trace"): {"flow": [STAGE], "layers": [LAYER]},
     ("post", "/v1/pixel"): PIXEL,
-    ("post", "/v1/objects"): {
-        "width": 480, "height": 360, "number": {"car": 1}, "excluded": {}, "pixel": None,
-        "separated": {"car": "distance: the model's training measured no objects: split at necks"},
-        "objects": [{"label": 1, "class": "car", "confidence_mean": 0.93, "area": 1204, "centroid-0": 140.2}],
-    },
+    ("post", "/v1/objects"): OBJECTS,
     ("get", "/v1/models"): [{"name": "main", "title": "street"}],
     ("get", "/v1/model"): {
         "name": "main", "title": "street", "opens": "street", "digest": "ee3705f5a9b4…",
@@ -126,6 +127,7 @@ JSON: dict[tuple[str, str], Any] = {
         "changed_share": 0.93, "commonest": {"class": "sky", "share": 0.88},
     },
     ("get", "/v1/images/{image}/pixel"): PIXEL,
+    ("get", "/v1/images/{image}/objects"): OBJECTS,
     ("get", "/v1/images/{image}/influence"): {
         "x": 212, "y": 140, "class": "road", "probability": 0.971, "row": 3, "rows": 8, "drop": [0.0, 0.004, 0.31],
     },
@@ -140,10 +142,12 @@ JSON: dict[tuple[str, str], Any] = {
     ("get", "/readyz"): {"status": "ready"},
 }  # fmt: skip
 
+OBJECT_FILES = {"text/csv": "label,class,confidence_mean,area,…", "image/tiff": "II*, object numbers"}
+
 # (method, path) → media type of an answer, and how it begins
 OTHER: dict[tuple[str, str], dict[str, str]] = {
     ("post", "/v1/predict"): {"image/png": "‰PNG, a palette image whose values are class ids"},
-    ("post", "/v1/objects"): {"text/csv": "label,class,confidence_mean,area,…", "image/tiff": "II*, object numbers"},
+    ("post", "/v1/objects"): OBJECT_FILES,
     ("get", "/v1/samples/{name}/image"): {"image/png": "‰PNG", "application/octet-stream": "“NUMPY …"},
     ("get", "/v1/samples/{name}/truth"): {"image/png": "‰PNG, grey: class ids, 255 where unlabelled"},
     ("get", "/v1/images/{image}/picture"): {"image/png": "‰PNG"},
@@ -160,6 +164,7 @@ OTHER: dict[tuple[str, str], dict[str, str]] = {
     ("get", "/v1/images/{image}/truth"): {
         "application/octet-stream": '{"scores": {"accuracy": 0.94, …}, "void_share": 0.02, "arrays": [{…}]} …',
     },
+    ("get", "/v1/images/{image}/objects"): OBJECT_FILES,
     ("get", "/v1/images/{image}/report"): {"text/html": "<!doctype html><html lang=\"en\">…"},
     ("get", "/v1/runs/{name}/events"): {
         "text/event-stream": 'id: 1402\nevent: trace\ndata: [{"event": "epoch", "epoch": 3, "loss": 0.71, …}]\n\n',

@@ -2,6 +2,7 @@
 
 import { isThere, untilAnswered } from './connection.svelte';
 import { viewQuery, type BandView } from './falseColour';
+import type { ObjectCollection } from './objectRows';
 import { unpack } from './unpack';
 import type {
   EpochDetail,
@@ -150,6 +151,15 @@ export async function layer(image: string, name: string, modelName: string): Pro
   const [channels = 0, h = 0, w = 0] = values?.shape ?? [];
   return { name, channels, h, w, values: values?.values as Float32Array };
 }
+
+/** The objects with their outlines, and how many were left out for which reason. */
+export async function objects(image: string, modelName: string) {
+  const answer = await askPatiently(about(image, 'objects', modelName, { answer: 'geojson' }));
+  const excluded = JSON.parse(answer.headers.get('X-Objects-Excluded') ?? '{}') as Record<string, number>;
+  return { collection: (await answer.json()) as ObjectCollection, excluded };
+}
+
+export const objectsLink = (image: string, modelName: string) => about(image, 'objects', modelName, { answer: 'csv' });
 
 export const unit = (image: string, modelName: string, layerName: string, channel: number, x: number, y: number) =>
   jsonPatiently<Unit>(about(image, 'unit', modelName, { layer: layerName, channel, x, y }));
