@@ -48,13 +48,15 @@ def test_table_and_image_point_each_other_out(listed: Any, photo_file: Path, ser
     until(page, f"{OUTLINED} === '{label}' && {MARKED} === '{label}'")
 
     labels = served_model.predict(photo_file).labels
+    names = []
     for x, y in ((10, 10), (190, 110), (10, 110)):
         move_to(page, x, y)
         until(page, f"document.querySelector('[data-testid=pixel]').innerText.includes('({x}, {y})')")
         until(page, f"({OUTLINED} ?? '') === {MARKED}")
         name = page.evaluate("document.querySelector('tr[aria-current=true] td:nth-child(2)')?.innerText.trim()")
         assert name in (None, THREE.names[labels[y, x]])
-    assert page.locator("[data-testid=stage] path.chosen").count() in (0, 2)
+        names.append(name)
+    assert any(names)
 
     rows.nth(0).get_by_role("button").focus()
     page.keyboard.press("ArrowDown")
