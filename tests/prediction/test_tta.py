@@ -35,12 +35,12 @@ class RedOrNot:
     """Stands for a network that says class 1 where the image is red: scores of 16×16, or a quarter of its size."""
 
     def __init__(self, policy: str) -> None:
-        metadata = SimpleNamespace(policy=policy, temperature=1.0, classes=THREE, bands=RGB)
+        metadata = SimpleNamespace(policy=policy, temperature=1.0, classes=THREE, bands=RGB, separate=())
         self.bundle = SimpleNamespace(metadata=metadata)
         self.policy = policy
         self.sizes: list[tuple[int, int]] = []
 
-    def run(self, image_HW3: Any) -> tuple[Any, Any]:
+    def run_all(self, image_HW3: Any) -> tuple[Any, Any]:
         height, width = image_HW3.shape[:2]
         self.sizes.append((height, width))
         w, h = (16, 16) if self.policy == "stretch" else (max(width // 4, 1), max(height // 4, 1))
