@@ -147,5 +147,5 @@ def test_thirty_three_classes_fit_every_tab_of_a_phone(phone: Any) -> None:
         open_tab(phone, tab)
         assert phone.evaluate("document.documentElement.scrollWidth") <= 360, tab
     open_tab(phone, "overview")
-    told = "on 101 images of val, learnt from too: 91.0"
+    told = "On 101 images of val, learnt from too, 91.0"
     assert told in phone.locator("#content dl").inner_text()

@@ -21,6 +21,7 @@ from pixelwise.errors import OutputError
 from pixelwise.images import input_image
 from pixelwise.images.files import shown
 from pixelwise.images.image_files import read_mask_ids, write_png
+from pixelwise.prediction import channel_groups
 from pixelwise.prediction import label_file as label_module
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.manifest import read_records
@@ -198,14 +199,14 @@ def test_a_name_too_long_for_a_result_costs_one_image(model: Model, photos: Path
 
 
 def test_a_file_that_vanishes_after_it_was_listed(model: Model, photos: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    original = label_module.read_bytes
+    original = channel_groups.read_bytes
 
     def vanishing(path: Path) -> bytes:
         if path.name == "late.png":
             path.unlink(missing_ok=True)
         return original(path)
 
-    monkeypatch.setattr(label_module, "read_bytes", vanishing)
+    monkeypatch.setattr(channel_groups, "read_bytes", vanishing)
     summary = predict(model, [photos], tmp_path / "out")
     assert (summary.done, summary.failures) == (1, 1)
     assert "late.png: no such file" in summary.failed[0][1]
@@ -237,15 +238,15 @@ def test_a_folder_that_cannot_be_listed_is_told(model: Model, photos: Path, tmp_
 def test_a_disk_that_fills_leaves_whole_results_only(
     model: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = label_module.write_whole
+    whole = label_module.writing_whole
 
-    def filling(path: Path, data: bytes) -> None:
+    def filling(path: Path) -> Any:
         if path.name == "late.overlay.png":
             raise OutputError(f"{path}: cannot be written") from OSError(28, "No space left on device")
-        whole(path, data)
+        return whole(path)
 
     save = ["labels", "overlay"]
-    monkeypatch.setattr(label_module, "write_whole", filling)
+    monkeypatch.setattr(label_module, "writing_whole", filling)
     with pytest.raises(OutputError, match=r"late\.overlay\.png"):
         predict(model, [photos], tmp_path / "out", save=save)
     done = {record["name"] for record in read_records(tmp_path / "out")}

@@ -104,6 +104,8 @@ def measured(objects_HW: ObjectMap) -> tuple[NDArray[np.float64], NDArray[np.flo
 def roundness_of(objects_HW: ObjectMap, areas: NDArray[np.int64]) -> NDArray[np.float64]:
     """4π·area/perimeter² of every object of LEAST_PX or more, at most 1. The perimeter runs through border pixels."""
     found = []
+    if not objects_HW.any():
+        return np.empty(0)
     rows_N, columns_N = np.nonzero(objects_HW)
     numbers_N = objects_HW[rows_N, columns_N]
     order = np.argsort(numbers_N, kind="stable")
