@@ -170,6 +170,7 @@ def test_answers_of_the_quiz_are_kept(page: Any) -> None:
     page.click("#tab-why")
     page.click("#tab-pipeline")
     assert "1 of 1 correct" in page.locator("[data-testid=score]").inner_text()
+    until(page, "location.hash.includes('tab=pipeline')")  # the address follows in a moment
     page.reload()
     page.wait_for_selector("[data-testid=score]")
     assert "1 of 1 correct" in page.locator("[data-testid=score]").inner_text()
