@@ -174,8 +174,8 @@ def _labelled(
         grid = grid_of(path)
         if grid is None:
             raise ImageError(
-                f"{shown(path)}: does not say where it lies on the earth. Labels in pixels are read "
-                "beside the image, without chips; else add its place with gdal_edit: -a_srs and -a_ullr."
+                f"{shown(path)}: does not say where it lies on the earth, as a GeoTIFF, COG, JPEG 2000 or VRT does. An "
+                "image with labels in pixels needs no chips; a raster gets a place by gdal_edit, -a_srs and -a_ullr."
             )
         with open_with_gdal(path) as opened:
             bands = kept_bands(opened, path)

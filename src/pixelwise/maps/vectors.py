@@ -83,7 +83,9 @@ def read_map_shapes(path: Path, *, layer: str = "", attribute: str = "", one_cla
         about, _, wkb, fields = pyogrio.raw.read(path.absolute(), layer=layer, force_2d=True)
         geometries = shapely.from_wkb(wkb, on_invalid="ignore")
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, RuntimeError) as error:
-        raise DataError(f"{shown(path)}: its polygons cannot be read: {error}") from error
+        reason = str(error).partition(";")[0].strip(".")  # GDAL's own advice follows
+        remedy = "GeoJSON, GeoPackage and Shapefile are read. Save the layer as one of these again."
+        raise DataError(f"{shown(path)}: its polygons cannot be read: {reason}. {remedy}") from error
     finally:
         pyogrio.set_gdal_config_options(before)
     columns = dict(zip((str(name) for name in about["fields"]), fields, strict=True))
