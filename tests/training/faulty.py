@@ -157,10 +157,10 @@ def child(request: dict[str, Any]) -> None:
         return result
 
     loop.learn_or_say = learn_or_say
+    if "memory_for" in request:
+        hold_at_most(request["memory_for"])
     for name, limit in request.get("limits", {}).items():
         kind = getattr(resource, f"RLIMIT_{name}")
-        if name == "AS":  # beyond what the process has now
-            limit += int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(kind, (limit, limit))
     faults.install()
     sys.argv = ["pixelwise", *request["argv"]]
@@ -177,6 +177,26 @@ def child(request: dict[str, Any]) -> None:
     if "calls" in request:
         Path(request["calls"]).write_text(json.dumps(faults.calls))
     os._exit(code)
+
+
+def hold_at_most(images: int) -> None:
+    """Let a step with more images ask torch for more memory than any machine has: its allocator's own error.
+
+    A limit on the process's address space would do the same less surely: under it native libraries crash, or fail at
+    every size, depending on the processor.
+    """
+    import torch
+
+    from pixelwise.training import step
+
+    real = step.learn
+
+    def learn(training: Any, lesson: Any, images_Bhw3: Any, *others: Any) -> None:
+        if len(images_Bhw3) > images:
+            torch.empty(1 << 50, dtype=torch.uint8)
+        real(training, lesson, images_Bhw3, *others)
+
+    step.learn = learn
 
 
 def serve() -> None:
