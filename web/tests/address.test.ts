@@ -7,6 +7,8 @@ describe('the address', () => {
   it('survives being read and written', () => {
     expect(writtenAddress(parseAddress(full))).toBe(full);
     expect(writtenAddress(parseAddress('#tab=why&at=1,2'))).toBe('#tab=why&at=1,2');
+    expect(writtenAddress(parseAddress('#tab=pipeline&part=3'))).toBe('#tab=pipeline&part=3');
+    expect(writtenAddress(parseAddress('#tab=pipeline&part=x'))).toBe('#tab=pipeline');
     expect(writtenAddress(parseAddress(''))).toBe('#');
   });
   it('tells a pinned pixel from one that only followed the pointer', () => {
@@ -21,6 +23,8 @@ describe('the address', () => {
   it('makes a step of another tab, model or image, not of another pixel', () => {
     const from = parseAddress(full);
     for (const other of ['tab', 'model', 'image']) expect(isStep(from, { ...from, [other]: 'x' }), other).toBe(true);
+    expect(isStep(from, { ...from, part: 2 })).toBe(true);
+    expect(isStep(from, { ...from, part: 1 })).toBe(false); // the first part is where a tab opens
     expect(isStep(from, { ...from, pixel: null, view: '', layer: '', hidden: [], epoch: null })).toBe(false);
   });
 });

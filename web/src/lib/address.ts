@@ -2,6 +2,7 @@
 
 export interface Address {
   tab: string;
+  part: number; // of a tab that has parts, from 1; 0 the first
   model: string; // '' the served one
   image: string; // a sample's name, or the key of one's own image in this browser
   view: string; // display; '' the mask
@@ -21,6 +22,7 @@ export function parseAddress(hash: string): Address {
   const epoch = Number(text('epoch'));
   return {
     tab: text('tab'),
+    part: /^[1-9]$/.test(text('part')) ? Number(text('part')) : 0,
     model: text('model'),
     image: text('image'),
     view: text('view'),
@@ -41,6 +43,7 @@ export function writtenAddress(of: Address): string {
   const written = new URLSearchParams();
   const put = (name: string, value: string) => value && written.set(name, value);
   put('tab', of.tab);
+  put('part', of.part > 1 ? String(of.part) : '');
   put('model', of.model);
   put('image', of.image);
   put('view', of.view);
@@ -53,4 +56,4 @@ export function writtenAddress(of: Address): string {
 
 /** Is the step from one address to the other one that Back should undo? Another room, model or image; not a pixel. */
 export const isStep = (from: Address, to: Address) =>
-  from.tab !== to.tab || from.model !== to.model || from.image !== to.image;
+  from.tab !== to.tab || (from.part || 1) !== (to.part || 1) || from.model !== to.model || from.image !== to.image;

@@ -69,6 +69,7 @@ class PageState extends PinnedCursor {
   hatching = $state(false); // classes differ by lines, too
   names = $state(true); // of classes, written on the mask
   tab = $state<Tab>('overview');
+  part = $state(1); // of the tab Pipeline
   layer = $state<string | null>(null);
   epoch = $state<number | null>(null);
   theme = $state<Theme>('system');

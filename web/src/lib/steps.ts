@@ -64,6 +64,7 @@ class Steps {
     app.wantedModel = asked.model;
     const tab = asked.tab || localStorage.getItem('pixelwise-tab');
     if (TABS.includes(tab as Tab)) app.tab = tab as Tab;
+    app.part = asked.part || 1;
     app.display = DISPLAYS.find((display) => display === asked.view) ?? 'mask';
     app.layer = asked.layer || null;
     if (asked.pixel) app.cursor = asked.pixel;
@@ -99,6 +100,7 @@ class Steps {
     if (this.following || location.hash !== this.known) return; // somebody has just changed it: it is read first
     const chosen: Address = {
       tab: app.tab,
+      part: app.tab === 'pipeline' ? app.part : 0,
       model: app.modelName === 'main' ? '' : app.modelName,
       image: app.imageName,
       view: app.display === 'mask' ? '' : app.display,
