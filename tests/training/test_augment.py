@@ -13,7 +13,7 @@ from pixelwise.training.augment import Crop, crop_mask, generator, relight, rota
 from pixelwise.training.batch_order import Order
 from pixelwise.training.loader import Augmentation, augment
 from pixelwise.training.loop import rare_classes
-from pixelwise.training.stain import invert, restain
+from pixelwise.training.stain import invert, restain, tint
 
 PLAIN = Augmentation(size=(96, 128), policy="stretch", zoom=(0.6, 2.0), flip=True, light=0.0, seed=3)
 
@@ -184,6 +184,19 @@ def test_other_stains_keep_grey_and_inverting_twice_keeps_the_image() -> None:
     assert (invert(np.random.default_rng(0), once, 1.0) == image).all()
     assert np.corrcoef(once.mean(axis=2).ravel(), image.mean(axis=2).ravel())[0, 1] < -0.7
     assert (invert(np.random.default_rng(0), image, 0.0) == image).all()
+
+
+def test_other_colours_keep_what_is_brighter() -> None:
+    grey = np.repeat(np.arange(0, 250, 10, dtype=np.uint8)[:, None, None], 3, axis=2)
+    changed = [tint(np.random.default_rng(seed), grey, 1.0) for seed in range(60)]
+    for image in changed:
+        assert (np.diff(image.astype(int), axis=0) >= 0).all(), "no channel swaps dark and bright"
+        assert (image[-1].astype(int) - image[0] > 40).all()
+    coloured = sum((image.std(axis=2) > 3).any() for image in changed)
+    assert 30 < coloured < 58, "most get colours, the others become grey"
+    assert (tint(np.random.default_rng(0), grey, 0.0) == grey).all()
+    halves = sum((tint(np.random.default_rng(seed), grey, 0.5) != grey).any() for seed in range(40))
+    assert 5 < halves < 30
 
 
 def test_tilted_crops_keep_image_and_labels_aligned_and_stay_full() -> None:

@@ -226,7 +226,7 @@ def test_light_moves_bands_apart_a_little_and_stays_in_range() -> None:
 
 def test_stains_are_of_rgb_images(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, "four")
-    with pytest.raises(UsageError, match="stain = 1 turns the hues of RGB images, but these have 4 bands: red"):
+    with pytest.raises(UsageError, match="stain = 1 changes the colours of RGB images, but these have 4 bands: red"):
         prepare(CheckedData(dataset, []), Recipe(stain=1.0), DiskCopies(tmp_path), print, print)
 
 

@@ -50,7 +50,7 @@ from pixelwise.training.borders import gaps_of
 from pixelwise.training.class_positions import ClassPositions
 from pixelwise.training.disk_copies import DiskCopies, WithOverview
 from pixelwise.training.large_pairs import copied, in_windows, streamed_pair, with_overview
-from pixelwise.training.stain import invert, restain
+from pixelwise.training.stain import invert, restain, tint
 from pixelwise.training.true_objects import ObjectMask, TrueObjects
 
 LARGEST_SHARE = 4  # a pair larger than 1/4 of the cache is never cached
@@ -195,6 +195,7 @@ class Augmentation:
     tilt: float = 0.0  # degrees
     bands: Bands = RGB  # of the images
     even_exposure: bool = False  # normalise each crop by the brightness and contrast of its whole image
+    tint: float = 0.0
 
 
 class CropDataset(TorchDataset[list[Tensor]]):
@@ -207,8 +208,8 @@ class CropDataset(TorchDataset[list[Tensor]]):
         return len(self.pairs)
 
     def __getitem__(self, key: tuple[int, int]) -> list[Tensor]:
-        """uint8 [h, w, 3], or float32 [h, w, N] scaled to 0–255 if not RGB; and int64 [h, w] class ids, or where S
-        classes are separated [1 + S, h, w]: the ids, then `borders.gaps_of`."""
+        """uint8 [h, w, 3], or float32 [h, w, N] scaled to 0–255 if not RGB; and uint8 [h, w] class ids, or where S
+        classes are separated int64 [1 + S, h, w]: the ids, then `borders.gaps_of`."""
         epoch, index = key
         image_HWN, mask_HW = self.pairs[index]
         rare = [places for id_ in self.augmentation.rare if len(places := self.pairs.positions(index, id_))]
@@ -216,7 +217,7 @@ class CropDataset(TorchDataset[list[Tensor]]):
         true_objects = self.pairs.objects
         if true_objects is None:
             image_hwN, mask_hw = augment(image_HWN, mask_HW, self.augmentation, epoch, index, rare, exposure)
-            return [torch.from_numpy(image_hwN), torch.from_numpy(mask_hw).long()]
+            return [torch.from_numpy(image_hwN), torch.from_numpy(mask_hw)]
         objects_HW = true_objects.of(index, mask_HW)
         image_hwN, mask_hw, objects_hw = augment_objects(
             image_HWN, mask_HW, objects_HW, self.augmentation, (epoch, index), rare, exposure
@@ -311,7 +312,8 @@ def exposed(values: NDArray[Any], gain: float, offset: float) -> NDArray[np.uint
 def relit(rng: np.random.Generator, image_hwN: NDArray[Any], how: Augmentation) -> NDArray[Any]:
     """A crop in other light, with other stains or inverted contrast, as `how` says."""
     if how.bands == RGB:
-        return invert(rng, restain(rng, relight(rng, image_hwN, how.light), how.stain), how.invert)
+        other_hwN = tint(rng, restain(rng, relight(rng, image_hwN, how.light), how.stain), how.tint)
+        return invert(rng, other_hwN, how.invert)
     return invert(rng, relight_bands(rng, image_hwN, how.light), how.invert)
 
 
@@ -355,7 +357,8 @@ def in_overview(crop: Crop, factor: int) -> Crop:
 def training_batches(
     pairs: Pairs, augmentation: Augmentation, order: Order, workers: int, *, pinned: bool = False
 ) -> DataLoader[list[Tensor]]:
-    """Batches of images as `augment` makes them and labels int64 [B, h, w]; set `order.epoch` before each pass.
+    """Batches of images as `augment` makes them and labels uint8 [B, h, w], which are an eighth of int64 to move between
+    processes and to a GPU; set `order.epoch` before each pass.
 
     Args:
         pinned: in page-locked memory, from which a GPU copies while it computes.

@@ -136,6 +136,7 @@ def batches_of(training: Training, data: EpochData, order: Order) -> DataLoader[
         recipe.tilt,
         data.pairs.bands,
         recipe.exposure_of_whole(data.pairs.bands),
+        recipe.tint,
     )
     on_gpu = next(training.network.parameters()).device.type == "cuda"
     return training_batches(data.pairs, augmentation, order, recipe.workers, pinned=on_gpu)

@@ -77,11 +77,12 @@ def prepare(
         UsageError: a setting that is for RGB images only, with images of other bands.
     """
     dataset = checked.dataset
-    if recipe.stain and dataset.bands != RGB:
-        raise UsageError(
-            f"stain = {recipe.stain:g} turns the hues of RGB images, but these have {len(dataset.bands)} bands: "
-            f"{', '.join(dataset.bands.names[:12])}. Leave it out (--set stain=0)."
-        )
+    for name in ("stain", "tint"):
+        if (share := getattr(recipe, name)) and dataset.bands != RGB:
+            raise UsageError(
+                f"{name} = {share:g} changes the colours of RGB images, but these have {len(dataset.bands)} bands: "
+                f"{', '.join(dataset.bands.names[:12])}. Leave it out (--set {name}=0)."
+            )
     pairs, val_pairs = pairs_of(dataset, recipe, copies)
     pixels_C = pixels_as_seen(pairs, recipe, len(dataset.classes), progress)
     if checked.large_val:  # their copies are written now: a full disk should not end a long training

@@ -58,6 +58,7 @@ class Recipe:
     light: float = 1.0  # strength of colour and light augmentation; 0: none
     stain: float = 0.0  # share of the crops whose hues are turned by a random angle, for stained tissue
     invert: float = 0.0  # share of the crops whose brightness is inverted, for dark on bright and bright on dark
+    tint: float = 0.0  # share of the crops made grey or given other colours, for microscopes of other kinds
     rare_share: float = 0.0  # share of the crops that are centred on a pixel of a rare class
     mirrors: int = 1  # mirror images that the exported model averages: 1 (none), 2 or 4; it takes as many times as long
     separate: tuple[str, ...] = ()  # classes whose touching objects the network learns to separate
@@ -101,6 +102,7 @@ class Recipe:
         require(0 <= self.stain <= 1, "stain", "a share, 0 to 1")
         require(self.mirrors in (1, 2, 4), "mirrors", "1, 2 or 4")
         require(0 <= self.invert <= 1, "invert", "a share, 0 to 1")
+        require(0 <= self.tint <= 1, "tint", "a share, 0 to 1")
         require(0 <= self.rare_share <= 1, "rare_share", "a share, 0 to 1")
         require(self.workers >= 0, "workers", "0 or more")
         require(0 <= self.target_miou <= 1, "target_miou", "0 (never) to 1")

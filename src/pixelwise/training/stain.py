@@ -1,4 +1,4 @@
-"""Augmentation for microscopes: other stains, and dark objects on bright ground in place of bright ones on dark."""
+"""Augmentation for microscopes: other stains and colours, and dark objects on bright ground in place of bright ones on dark."""
 
 from __future__ import annotations
 
@@ -31,6 +31,22 @@ def restain(rng: np.random.Generator, image_hw3: Pixels, share: float) -> Pixels
     gains_3 = np.exp(rng.uniform(-0.15, 0.15, 3))
     matrix_3x3 = np.diag(gains_3) @ GREY_AND_HUES.T @ hues_3x3 @ GREY_AND_HUES
     return np.asarray(cv2.transform(image_hw3, matrix_3x3), np.uint8)
+
+
+def tint(rng: np.random.Generator, image_hw3: Pixels, share: float) -> Pixels:
+    """In `share` of the images, replace the colours: grey, from a random mixture of the channels, and in most of them
+    then a random colour for black, another for white, and mixtures of the two between.
+
+    What a microscope shows in grey another shows in colour: a network that has seen only one kind calls all of the
+    other background.
+    """
+    if share == 0 or rng.random() >= share:
+        return image_hw3
+    grey_hw = cv2.transform(image_hw3, rng.dirichlet((1.0, 1.0, 1.0))[None])
+    dark_3, bright_3 = (rng.uniform(0, 90, 3), rng.uniform(140, 255, 3)) if rng.random() < 0.75 else (0.0, 255.0)
+    levels_256x1 = np.arange(256)[:, None] / 255.0
+    ramp_256x3 = (dark_3 + (bright_3 - dark_3) * levels_256x1) * np.ones(3)
+    return np.asarray(ramp_256x3.round().astype(np.uint8)[grey_hw])
 
 
 def invert(rng: np.random.Generator, image_hw3: NDArray[Any], share: float) -> NDArray[Any]:

@@ -102,11 +102,11 @@ def learn(training: Training, lesson: StepSetup, images_Bhw3: Tensor, truth: Ten
     With several processes, each trains on its part of the batch, and all reach the same weights.
 
     Args:
-        truth: int64 class ids [B, h, w]; where S classes are separated [B, 1 + S, h, w]: the ids, then the gaps.
+        truth: class ids [B, h, w]; where S classes are separated [B, 1 + S, h, w]: the ids, then the gaps.
     """
     network, so_far = training.network, training.so_far
     device = lesson.weights_C.device
-    images_Bhw3, truth = images_Bhw3.to(device, non_blocking=True), truth.to(device, non_blocking=True)
+    images_Bhw3, truth = images_Bhw3.to(device, non_blocking=True), truth.to(device, non_blocking=True).long()
     # Randomness inside the network (dropout) depends on the step alone, so that a resumed run repeats it.
     torch.manual_seed(seed_of(training.recipe.seed, training.step))
     for group in training.optimizer.param_groups:
