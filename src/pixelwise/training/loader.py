@@ -357,7 +357,7 @@ def in_overview(crop: Crop, factor: int) -> Crop:
 def training_batches(
     pairs: Pairs, augmentation: Augmentation, order: Order, workers: int, *, pinned: bool = False
 ) -> DataLoader[list[Tensor]]:
-    """Batches of images as `augment` makes them and labels uint8 [B, h, w], which are an eighth of int64 to move between
+    """Batches of images as `augment` makes them and labels uint8 [B, h, w], an eighth of int64 to move between
     processes and to a GPU; set `order.epoch` before each pass.
 
     Args:

@@ -1,4 +1,4 @@
-"""Augmentation for microscopes: other stains and colours, and dark objects on bright ground in place of bright ones on dark."""
+"""Augmentation for microscopes: other stains and colours, dark objects on bright ground instead of bright on dark."""
 
 from __future__ import annotations
 
