@@ -1,6 +1,6 @@
 """Training steps on a GPU: images a second and memory, by batch size, with bfloat16 and with float32.
 
-    python benchmarks/gpu_speed.py [--size 352x480] [--batches 4,32,64,128] [--steps 20] [--repeats 3]
+    python benchmarks/gpu_speed.py [--size 352x480] [--batches 4,32,64,128] [--steps 10] [--repeats 3]
 
 Steps alone, on random images that are in memory already; what loading and augmenting cost shows in the images/s that
 `pixelwise train` prints. Medians of the repeats, after as many steps that do not count.
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", default="352x480", help="height and width, multiples of 32")
     parser.add_argument("--batches", default="4,32,64,128")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3)
     chosen = parser.parse_args()
     if not torch.cuda.is_available():
