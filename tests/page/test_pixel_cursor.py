@@ -178,6 +178,7 @@ def test_the_challenge_hides_what_gives_the_answer_away(page: Any) -> None:
     opacity = "getComputedStyle(document.querySelectorAll('[data-testid=stage] canvas')[1]).opacity"
     page.click("#tab-challenge")
     until(page, f"{opacity} === '0'")
+    page.wait_for_selector("button:has-text('errors')")  # the sample's true mask has arrived
     assert "hidden" in page.locator("[data-testid=pixel]").inner_text()
     assert page.locator("[data-testid=stage] .name").count() == 0
     box = page.locator("[data-testid=board]").bounding_box()
@@ -185,6 +186,8 @@ def test_the_challenge_hides_what_gives_the_answer_away(page: Any) -> None:
     page.click("button:has-text('Done')")
     page.wait_for_selector("[data-testid=outcome]")
     assert page.evaluate(opacity) != "0"
+    page.wait_for_selector("[data-testid=truth-map]")  # the sample has a true mask
+    assert page.locator("button:has-text('errors')").get_attribute("aria-pressed") == "true"
     page.click("#tab-why")
     assert page.evaluate(opacity) != "0"
 

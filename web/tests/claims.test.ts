@@ -100,3 +100,16 @@ describe('a training', () => {
     expect(claims.progressClaim({ what: 'starting', done: 0, total: 0 })).toBe('starting');
   });
 });
+
+describe('what a mask of classes cannot tell', () => {
+  it('says how many regions there are, and never that they are objects', () => {
+    expect(claims.touchingClaim('car', 3, null, null)).toMatch(/3 connected regions of car\..*does not tell how many/);
+    expect(claims.touchingClaim('car', 1, 4, null)).toMatch(/1 connected region of car; the true mask has 4\./);
+    expect(claims.touchingClaim('car', 0, 2, 0)).toMatch(/no region of car/);
+  });
+  it('says that regions were divided only where that gave more of them', () => {
+    expect(claims.touchingClaim('car', 3, null, 5)).toMatch(/become 5 objects, which is a guess/);
+    expect(claims.touchingClaim('car', 3, null, 3)).toMatch(/None of them has a narrow place/);
+    expect(claims.touchingClaim('car', 3, null, 2)).not.toMatch(/narrow/); // smaller ones were left out
+  });
+});

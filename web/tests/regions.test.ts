@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { regions, type Region } from '../src/lib/regions';
+import { numbered, regions, type Region } from '../src/lib/regions';
 import { randomNumbers } from './samples';
 
 /** Regions of a map written as rows of digits, '0110/0000'. */
@@ -99,3 +99,21 @@ function flooded(labels: Uint8Array, width: number, height: number): Region[] {
   }
   return found;
 }
+
+describe('numbers of regions', () => {
+  it('are the same for pixels that touch by a side, and no others', () => {
+    const labels = Uint8Array.from('1101100011', Number);
+    const found = regions(labels, 5, 2, new Set([1]));
+    const numbers = [...numbered(labels, 5, 2, found)];
+    expect(found.length).toBe(2);
+    expect(numbers).toEqual([2, 2, 0, 1, 1, 0, 0, 0, 1, 1]);
+  });
+  it('count each region’s pixels, also of random maps', () => {
+    const values = randomNumbers(7);
+    const labels = Uint8Array.from({ length: 24 * 17 }, () => Math.floor(values() * 3));
+    const found = regions(labels, 24, 17, new Set([0, 1, 2]));
+    const numbers = numbered(labels, 24, 17, found);
+    found.forEach((region, i) => expect(numbers.filter((one) => one === i + 1).length).toBe(region.pixels));
+    expect(numbers).not.toContain(0);
+  });
+});

@@ -159,6 +159,12 @@ export async function objects(image: string, modelName: string) {
   return { collection: (await answer.json()) as ObjectCollection, excluded };
 }
 
+/** The objects of an image, touching ones divided where they are narrow. */
+export const dividedObjects = (image: string, modelName: string, least: number) =>
+  jsonPatiently<ObjectCollection>(
+    about(image, 'objects', modelName, { answer: 'geojson', separate: 'distance', min_area: Math.round(least) }),
+  );
+
 export const objectsLink = (image: string, modelName: string) => about(image, 'objects', modelName, { answer: 'csv' });
 
 export const unit = (image: string, modelName: string, layerName: string, channel: number, x: number, y: number) =>

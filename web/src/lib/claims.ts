@@ -72,3 +72,17 @@ export function statusClaim(done: number, planned: number, seconds: readonly num
   const time = left < 90 ? plural(Math.max(1, Math.round(left)), 'second') : plural(Math.round(left / 60), 'minute');
   return `epoch ${done + 1} of ${planned}${seconds.length ? `, about ${time} of training left` : ''}`;
 }
+
+/**
+ * What a mask of classes cannot tell: `regions` connected ones in this model's mask, `truth` in the true mask, `divided` objects
+ * once touching ones are divided where they narrow (null: not known).
+ */
+export function touchingClaim(name: string, regions: number, truth: number | null, divided: number | null): string {
+  if (!regions) return `This model’s mask has no region of ${name} that is large enough to count.`;
+  const known = truth === null ? '' : `; the true mask has ${count(truth)}`;
+  const first = `This model’s mask has ${plural(regions, 'connected region')} of ${name}${known}.`;
+  const always = `Objects of ${name} that touch or overlap are one region: a mask of classes does not tell how many they are.`;
+  if (divided === null || divided < regions) return `${first} ${always}`;
+  if (divided === regions) return `${first} None of them has a narrow place at which it would be divided. ${always}`;
+  return `${first} Divided where they are narrow, they become ${count(divided)} objects, which is a guess from their shape. ${always}`;
+}

@@ -110,6 +110,29 @@ function drawAreas(
   }
 }
 
+/** Draws pixels, each in the colour that `colour` gives as rgba() does; 0 is clear. */
+export function paintPixels(
+  canvas: HTMLCanvasElement,
+  width: number,
+  height: number,
+  colour: (i: number) => number,
+): void {
+  fill(canvas, width, height, (out) => {
+    for (let i = 0; i < out.length; i++) out[i] = colour(i);
+  });
+}
+
+/** Colours of objects, far apart for neighbours in number. */
+export function objectColour(number: number): [number, number, number] {
+  const hue = (number * 137.508) % 360; // the golden angle
+  const light = 0.5 + 0.14 * ((number % 3) - 1);
+  const channel = (n: number) => {
+    const k = (n + hue / 30) % 12;
+    return Math.round(255 * (light - 0.75 * Math.min(light, 1 - light) * Math.max(-1, Math.min(k - 3, 9 - k, 1))));
+  };
+  return [channel(0), channel(8), channel(4)];
+}
+
 /** Right clear, wrong dark with lines, void dotted. */
 export function paintRightWrong(
   canvas: HTMLCanvasElement,

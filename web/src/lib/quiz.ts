@@ -9,8 +9,13 @@ export interface Option {
   because: string;
 }
 
+/** The parts of the tab Pipeline; each asks its own questions. */
+export const PARTS = ['Data flow', 'Training', 'Layers', 'Labels'] as const;
+export type Part = 1 | 2 | 3 | 4;
+
 export interface Question {
   id: string;
+  part: Part;
   asks: string;
   options: Option[];
   own: boolean; // about the person's own image or training
@@ -43,6 +48,7 @@ function shuffled<T>(items: T[], seed: string): T[] {
 const GENERAL: Question[] = [
   {
     id: 'why',
+    part: 1,
     own: false,
     asks: 'Why does segmentation label every pixel?',
     options: [
@@ -57,6 +63,7 @@ const GENERAL: Question[] = [
   },
   {
     id: 'output',
+    part: 4,
     own: false,
     asks: 'What does a segmentation model output for each pixel?',
     options: [
@@ -68,6 +75,7 @@ const GENERAL: Question[] = [
   },
   {
     id: 'upsampling',
+    part: 3,
     own: false,
     asks: 'What do upsampling layers do?',
     options: [
@@ -81,6 +89,7 @@ const GENERAL: Question[] = [
   },
   {
     id: 'skip',
+    part: 3,
     own: false,
     asks: 'What do skip connections carry?',
     options: [
@@ -94,6 +103,7 @@ const GENERAL: Question[] = [
   },
   {
     id: 'accuracy',
+    part: 2,
     own: false,
     asks: 'Why report mIoU as well as accuracy?',
     options: [
@@ -117,6 +127,7 @@ function aboutShares({ prediction }: QuizFacts): Question[] {
   if (present.length >= 3 && others.size) {
     questions.push({
       id: `rarest-${prediction.image}`,
+      part: 4,
       own: true,
       asks: 'Which is the rarest class that this model found in your image?',
       options: [
@@ -146,6 +157,7 @@ function aboutShares({ prediction }: QuizFacts): Question[] {
       options.push(wrong(`${second.name}, wrong for ${percent(1 - second.share, 1)}`, less));
     questions.push({
       id: `single-${prediction.image}`,
+      part: 4,
       own: true,
       asks: 'Give your whole image a single label. Which one fits best, and for how much of the image is it wrong?',
       options,
@@ -160,6 +172,7 @@ function aboutShapes({ prediction, model, flow }: QuizFacts): Question[] {
   const questions: Question[] = [
     {
       id: `mask-${prediction.image}`,
+      part: 1,
       own: true,
       asks: `Your image is ${shape([...mask, 3])}. What is the shape of its mask?`,
       options: [
@@ -174,6 +187,7 @@ function aboutShapes({ prediction, model, flow }: QuizFacts): Question[] {
     },
     {
       id: `maps-${prediction.image}`,
+      part: 4,
       own: true,
       asks: `This model distinguishes ${classes} classes. How many maps does its output have?`,
       options: [
@@ -188,6 +202,7 @@ function aboutShapes({ prediction, model, flow }: QuizFacts): Question[] {
     const stretched = model.policy === 'stretch' ? ', without keeping its aspect ratio' : '';
     questions.splice(1, 0, {
       id: `input-${prediction.image}`,
+      part: 1,
       own: true,
       asks: 'What shape is your image when it enters the network?',
       options: [
@@ -209,6 +224,7 @@ function aboutScale({ prediction, wrongScale }: QuizFacts): Question[] {
   return [
     {
       id: `scale-${prediction.image}`,
+      part: 1,
       own: true,
       asks: 'This network was trained on values divided by 255. What if your image had not been divided by 255?',
       options: [
@@ -241,6 +257,7 @@ function aboutCoarsest({ model, flow, layers }: QuizFacts): Question[] {
   return [
     {
       id: `stride-${model.digest}`,
+      part: 3,
       own: true,
       asks:
         `The network’s input is ${height} × ${width}, the layer ${coarsest.name} only ${rows} × ${columns}. ` +
@@ -270,6 +287,7 @@ function aboutBest({ epochs }: QuizFacts): Question[] {
   return [
     {
       id: `best-${last.time ?? last.epoch}`,
+      part: 2,
       own: true,
       asks: 'Which epoch’s weights did training keep as the best?',
       options: [
@@ -293,6 +311,7 @@ function aboutOverfitting({ epochs }: QuizFacts): Question[] {
   return [
     {
       id: `overfit-${last.epoch}`,
+      part: 2,
       own: true,
       asks:
         'At which epoch did this training start to overfit: training loss falling, ' +

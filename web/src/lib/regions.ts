@@ -60,3 +60,23 @@ export function regions(
   }
   return [...found.values()].filter((region) => region.pixels >= least).sort((p, q) => q.pixels - p.pixels);
 }
+
+/** For each pixel the number of the region that it belongs to, from 1 in the order given; 0 for none. */
+export function numbered(labels: Uint8Array, width: number, height: number, found: readonly Region[]): Uint16Array {
+  const numbers = new Uint16Array(labels.length);
+  found.slice(0, 65535).forEach(({ id, seed }, place) => {
+    const waiting = [seed];
+    numbers[seed] = place + 1;
+    while (waiting.length) {
+      const at = waiting.pop()!;
+      const x = at % width;
+      const neighbours = [x > 0 ? at - 1 : -1, x < width - 1 ? at + 1 : -1, at - width, at + width];
+      for (const next of neighbours) {
+        if (next < 0 || next >= width * height || numbers[next] || labels[next] !== id) continue;
+        numbers[next] = place + 1;
+        waiting.push(next);
+      }
+    }
+  });
+  return numbers;
+}

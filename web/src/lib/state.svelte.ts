@@ -115,6 +115,12 @@ class PageState extends PinnedCursor {
     }
   }
 
+  /** A task of the challenge is done: labels are seen again, as errors where a true mask is known. */
+  reveal(display: Display = this.truth ? 'compare' : 'mask'): void {
+    this.concealed = false;
+    this.display = display;
+  }
+
   get modelName(): string {
     return this.model?.name ?? (this.wantedModel || 'main');
   }
