@@ -83,5 +83,12 @@ def open_tab(page: Any, tab: str) -> None:
     until(page, "!document.querySelector('#content [aria-busy=true]')", 120)
 
 
+def open_room(page: Any, room: str) -> None:
+    """Go through a door of the header, and wait until the room is there."""
+    page.click(f"nav[aria-label=Rooms] a[href*='room={room}']")
+    page.wait_for_selector("main#content h2")
+    until(page, "!document.querySelector('#content [aria-busy=true]')", 120)
+
+
 WIDTH = "document.querySelector('[data-testid=stage] canvas').width"  # of the image on the stage, in its own pixels
 READOUT = "document.querySelector('[data-testid=pixel]').innerText"

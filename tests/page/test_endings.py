@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import new_page, open_tab
+from browsing import new_page, open_room
 
 from conftest import started_server
 from pixelwise.trace_events import to_file
@@ -44,7 +44,7 @@ ENDINGS: dict[str, tuple[list[dict[str, Any]], bool, str, bool]] = {
 
 @pytest.fixture(scope="module")
 def project(browser: Any, fast_bundle: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The Project tab of a server whose folder holds a run for every ending, and one of a future version."""
+    """The Train room of a server whose folder holds a run for every ending, and one of a future version."""
     runs = tmp_path_factory.mktemp("endings")
     for name, (events, kept, _, _) in ENDINGS.items():
         (runs / name).mkdir()
@@ -68,7 +68,7 @@ def project(browser: Any, fast_bundle: tuple[Path, Any], tmp_path_factory: pytes
         started_server(fast_bundle[0], runs) as (address, _),
         new_page(browser, address, viewport={"width": 1280, "height": 900}) as page,
     ):
-        open_tab(page, "project")
+        open_room(page, "train")
         yield page
 
 

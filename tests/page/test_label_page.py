@@ -106,7 +106,7 @@ def test_keys_alone_label_an_image_and_go_on(browser: Any, address: str) -> None
     """From the first Tab: to the image, a stroke of each class, undone and redone, done, and on to the next."""
     with labelling_page(browser, address, **SCREEN) as page:
         image = page.evaluate("location.hash").partition("=")[2]
-        place = page.evaluate("document.querySelector('[aria-current]').dataset.index")
+        place = page.evaluate("document.querySelector('[data-index][aria-current]').dataset.index")
         page.reload()  # the focus is where a person has it who has just come
         page.wait_for_selector("[data-testid=label-readout]")
         page.keyboard.press("Tab")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import new_page, until
+from browsing import new_page, open_room, until
 
 from conftest import started_server
 
@@ -16,7 +16,7 @@ from conftest import started_server
 def test_a_training_is_started_watched_stopped_and_goes_on(page: Any) -> None:
     """It survives a reload; after Stop it goes on where it was; in the end its model labels the image."""
     pytest.importorskip("torch", reason="training needs torch; install pixelwise[train]")
-    page.click("#tab-project")
+    open_room(page, "train")
     page.fill("input[placeholder=try-1]", "small")
     page.fill("form input[type=number] >> nth=0", "8")
     page.fill("form input[type=number] >> nth=1", "8")
@@ -51,7 +51,7 @@ def test_two_trainings_are_compared_with_every_setting_in_which_they_differ(
         recipe = Recipe(model="unet", size=(32, 32), epochs=1, small_epochs=0.0, learning_rate=rate)
         train(tiny_scenes, tmp_path / name, recipe)
     with started_server(fast_bundle[0], tmp_path) as (address, _), new_page(browser, address) as page:
-        page.click("#tab-project")
+        open_room(page, "train")
         rows = page.locator("[aria-label='Two runs compared'] tbody tr")
         rows.first.wait_for()
         first = rows.first.locator("th, td").all_inner_texts()

@@ -91,12 +91,16 @@ def test_the_server_goes_and_comes_back(browser: Any, fast_bundle: tuple[Path, A
     page.wait_for_selector("[role=alert] >> text=The server does not respond")
     Image.fromarray(picture(4, 50, 77)).save(tmp_path / "meanwhile.png")
     page.set_input_files("[data-testid=file]", tmp_path / "meanwhile.png")
-    page.click("#tab-project")
     assert page.locator("[data-testid=pixel]").is_visible()
+    page.click(
+        "nav[aria-label=Rooms] a[href*='room=train']"
+    )  # its file was never loaded: it opens once the server is back
     with started_server(fast_bundle[0], tmp_path / "runs", port):
         until(page, "!document.querySelector('[role=alert] p')", 60)
-        until(page, f"{WIDTH} === 77", 60)  # the file that was chosen meanwhile, without being chosen again
         page.wait_for_selector("form[aria-label='New training'], #content pre")
+        page.click("nav[aria-label=Rooms] a:has-text('Learn')")
+        page.wait_for_selector("#tab-layers[aria-selected=true]")
+        until(page, f"{WIDTH} === 77", 60)  # the file that was chosen meanwhile, without being chosen again
         page.click("#tab-layers")
         page.wait_for_selector("[data-testid=channel-map]")
         page.select_option("[aria-label='Built-in images']", index=2)

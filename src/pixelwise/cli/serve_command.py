@@ -17,6 +17,7 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
     runs: Annotated[Path, typer.Option(help="Folder for the run directories of trainings started from the page.")] = Path("runs"),
+    data: Annotated[list[Path] | None, typer.Option("--data", metavar="FOLDER", exists=True, file_okay=False, help="Folder of images, with or without masks, that the rooms of the page may read; can be repeated. [default: the data that MODEL was trained on]")] = None,
     allow_host: AllowedHosts = None,
     token: Token = None,
     queue: QueueLength = 8,
@@ -29,12 +30,15 @@ def serve(
     Open the printed address: its token allows this browser to start trainings and to read folders of this machine.
     Without the token, a browser on this machine can label images and inspect the model.
 
+    With --data, the page opens at its images, and trains, evaluates and labels on them.
+
     Example: pixelwise serve my_run --open
     """
     from pixelwise.server.serve import serve as run_serve
     from pixelwise.server.server_settings import ServerSettings
 
     settings = ServerSettings(
-        host=host, port=port, runs=runs, token=token, queue=queue, allowed_hosts=tuple(allow_host or ())
+        host=host, port=port, runs=runs, token=token, queue=queue, allowed_hosts=tuple(allow_host or ()),
+        data=tuple(data or ()),
     )  # fmt: skip
     run_serve(model, settings, threads=threads, engine=engine, ready=announcing(open_page))

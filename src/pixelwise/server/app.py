@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pixelwise.errors import PixelwiseError
 from pixelwise.prediction.load_model import Model
 from pixelwise.server.body_limits import UPLOADS, ArrivingBodies, Limits
+from pixelwise.server.data_folders import DataFolders
 from pixelwise.server.decoder_pool import DecoderPool
 from pixelwise.server.error_responses import RequestError, body
 from pixelwise.server.explain import model_of
@@ -29,6 +30,7 @@ from pixelwise.server.openapi_examples import add_examples
 from pixelwise.server.page_files import PageFiles
 from pixelwise.server.request_queue import ClientGone, RequestQueue
 from pixelwise.server.routes import (
+    data_routes,
     health_routes,
     object_routes,
     page_routes,
@@ -52,7 +54,16 @@ LOG = logging.getLogger(__name__)
 LABEL_ROUTES = (
     label_folder_routes, label_image_routes, label_assistant_routes, label_class_routes, label_training_routes,
 )  # fmt: skip
-ROUTES = (predict_routes, object_routes, page_routes, truth_routes, run_routes, *LABEL_ROUTES, health_routes)
+ROUTES = (
+    predict_routes,
+    object_routes,
+    page_routes,
+    truth_routes,
+    run_routes,
+    data_routes,
+    *LABEL_ROUTES,
+    health_routes,
+)
 ABOUT = """Label every pixel of an image, and see why. Every error has the form
 `{"error": {"kind": "…", "message": "…", "remedy": "…"}}`. A server that is full answers 503 with `Retry-After`."""
 
@@ -81,7 +92,8 @@ def create_app(
     decoders = DecoderPool(settings.decoders, settings)
     labelling = LabellingState(labels or LabellingOptions(), models, lambda: queue.taken > 0)
     arriving = ArrivingBodies(settings.arriving_bytes)
-    state = State(settings, models, runs, queue, decoders, arriving, memory, Monitor(), labelling)
+    data = DataFolders(settings.data, own, lambda: labelling.workspace.out if labelling.workspace else None)
+    state = State(settings, models, runs, queue, decoders, arriving, memory, Monitor(), labelling, data)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -137,6 +137,8 @@ JSON: dict[tuple[str, str], Any] = {
     ("post", "/v1/runs/{name}/stop"): {**RUN, "running": False},
     ("post", "/v1/runs/{name}/resume"): RUN,
     ("get", "/v1/runs/{name}/epochs/{epoch}"): EPOCH,
+    ("get", "/v1/data"): [{"key": "camvid", "name": "CamVid", "path": "/data/CamVid", "from": "data"}],
+    ("get", "/v1/data/{key}/folders"): ["train", "val"],
     **label_examples.JSON,
     ("get", "/healthz"): {"status": "ok"},
     ("get", "/readyz"): {"status": "ready"},

@@ -30,6 +30,7 @@ from pixelwise.server.server_state import State
 GRACE_S = 7  # for answers in progress when the server stops
 ARRIVE_S = 3.0  # of these, for requests that are still arriving
 GONE_S = 9.0  # after which the process ends, whatever hangs
+IMAGES_ROOM = "#room=images"  # opened first where the server was given images
 IMPATIENT_S = 1.0  # the same after a second Ctrl-C
 SWEEP_TICKS, TRIM_TICKS = 5, 20  # of a tenth of a second
 
@@ -139,9 +140,10 @@ def serve(
     )  # fmt: skip
     state: State = app.state.pixelwise
     page = "/label" if labels is not None else "/"
+    room = IMAGES_ROOM if labels is None and settings.data else ""
     with listening:
         state.labelling.start()
-        Server(config, state, lambda: ready(addresses(final, page))).run(sockets=[listening])
+        Server(config, state, lambda: ready(addresses(final, page, room))).run(sockets=[listening])
 
 
 def listen(settings: ServerSettings) -> socket.socket:
@@ -162,11 +164,11 @@ def listen(settings: ServerSettings) -> socket.socket:
     return listening
 
 
-def addresses(settings: ServerSettings, page: str = "/") -> list[str]:
-    """The addresses of a page to open in a browser; if the server listens on all, that of this machine comes first."""
+def addresses(settings: ServerSettings, page: str = "/", room: str = "") -> list[str]:
+    """The addresses of a page, and a room of it, to open in a browser; if the server listens on all, that of this machine comes first."""
     hosts = [settings.host]
     if settings.is_everywhere:
         seen = [one for one in own_addresses() if ":" not in one or settings.host == "::"]
         hosts = ["127.0.0.1", *seen, own_names()[0]]
     token = f"{page}?token={settings.token}" if settings.token else page
-    return [f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{token}" for host in hosts]
+    return [f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{token}{room}" for host in hosts]

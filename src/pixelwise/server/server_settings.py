@@ -30,6 +30,7 @@ class ServerSettings:
     arriving_bytes: int = 128 * 2**20  # of all uploads that are still arriving
     remembered: int = 12  # images kept for later requests of the page
     runs: Path = field(default_factory=lambda: Path("runs"))  # the folder of runs
+    data: tuple[Path, ...] = ()  # folders of data that the page may read
 
     @property
     def is_local(self) -> bool:

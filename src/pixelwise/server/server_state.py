@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fastapi import Request
 
 from pixelwise.server.body_limits import ArrivingBodies
+from pixelwise.server.data_folders import DataFolders
 from pixelwise.server.decoder_pool import DecoderPool
 from pixelwise.server.image_memory import ImageMemory
 from pixelwise.server.labelling.labelling_state import LabellingState
@@ -29,6 +30,7 @@ class State:
     memory: ImageMemory
     monitor: Monitor
     labelling: LabellingState
+    data: DataFolders
     stopping: threading.Event = field(default_factory=threading.Event)
 
 

@@ -5,6 +5,7 @@ import { viewQuery, type BandView } from './falseColour';
 import type { ObjectCollection } from './objectRows';
 import { unpack } from './unpack';
 import type {
+  DataFolder,
   EpochDetail,
   Finding,
   FlowStage,
@@ -203,6 +204,11 @@ export const labelsLink = (image: string, modelName: string, answer: 'png' | 'js
 
 /** A file that the server makes, as bytes to be saved. */
 export const download = async (link: string): Promise<Blob> => (await askPatiently(link)).blob();
+
+/** The folders of data that the server was started with. */
+export const dataFolders = () => jsonPatiently<DataFolder[]>('/v1/data');
+export const foldersBelow = (key: string, below: string) =>
+  jsonPatiently<string[]>(`/v1/data/${key}/folders?below=${encodeURIComponent(below)}`);
 
 export const runs = () => jsonPatiently<Runs>('/v1/runs');
 export const run = (name: string) => jsonPatiently<Run>(`/v1/runs/${name}`);

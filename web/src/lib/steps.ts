@@ -4,6 +4,7 @@ import { isStep, parseAddress, writtenAddress, type Address } from './address';
 import * as api from './api';
 import { Failure } from './api';
 import { isOwn, keptImage } from './ownImages';
+import { isLearn, room } from './rooms.svelte';
 import { app, DISPLAYS, TABS, type Tab } from './state.svelte';
 
 class Steps {
@@ -11,6 +12,7 @@ class Steps {
   private known = ''; // the address as it was last read or written
   private following = false;
   private written = false;
+  first: File | null = null; // an image that was dropped in another room: it is opened in place of the address's
 
   async start(): Promise<void> {
     this.read();
@@ -20,10 +22,18 @@ class Steps {
       await Promise.all([api.models().then((rows) => (app.models = rows)), this.openWantedModel()]);
       app.layer = app.model?.stages.some((stage) => stage.name === wanted.layer) ? wanted.layer : null;
       if (wanted.hidden.length) app.hidden = new Set(wanted.hidden);
-      if (turn === app.turn) await this.openNamed(wanted.image); // else a person was quicker with an image
+      if (this.first) await this.openDropped();
+      else if (turn === app.turn) await this.openNamed(wanted.image); // else a person was quicker with an image
     } catch (error) {
       app.fail(error);
     }
+  }
+
+  /** Open the image that was dropped or pasted in another room. */
+  private async openDropped(): Promise<void> {
+    const file = this.first;
+    this.first = null;
+    if (file) await app.openImage(file);
   }
 
   /** The model of the address; where there is none of that name any more, the served one, and that is said. */
@@ -70,12 +80,12 @@ class Steps {
     if (asked.pixel) app.cursor = asked.pixel;
     app.pinned = asked.pinned;
     app.epoch = asked.epoch;
-    const theme = localStorage.getItem('pixelwise-theme');
-    if (theme === 'light' || theme === 'dark') app.theme = theme;
   }
 
   /** Back, Forward, a link, or the address changed by hand. */
   async follow(): Promise<void> {
+    if (!isLearn(location.hash)) return; // another room's
+    if (this.first) return this.openDropped();
     if (location.hash === this.known) return;
     const { imageName, modelName } = app;
     this.following = true;
@@ -115,6 +125,7 @@ class Steps {
     if (hash !== this.known) history[step ? 'pushState' : 'replaceState'](null, '', hash);
     this.written = true;
     this.known = location.hash;
+    room.remember();
     localStorage.setItem('pixelwise-tab', app.tab);
   }
 }

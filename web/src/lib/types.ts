@@ -102,6 +102,14 @@ export interface ModelRow {
   title: string;
 }
 
+/** A folder of data that the server was started with: by --data, by its run, or what is being labelled. */
+export interface DataFolder {
+  key: string;
+  name: string;
+  path: string;
+  from: 'data' | 'run' | 'labels';
+}
+
 export interface Sample {
   name: string;
   title: string;
