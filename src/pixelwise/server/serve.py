@@ -165,7 +165,8 @@ def listen(settings: ServerSettings) -> socket.socket:
 
 
 def addresses(settings: ServerSettings, page: str = "/", room: str = "") -> list[str]:
-    """The addresses of a page, and a room of it, to open in a browser; if the server listens on all, that of this machine comes first."""
+    """The addresses of a page, and a room of it, to open in a browser; if the server listens on all, that of this
+    machine comes first."""
     hosts = [settings.host]
     if settings.is_everywhere:
         seen = [one for one in own_addresses() if ":" not in one or settings.host == "::"]
