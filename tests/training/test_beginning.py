@@ -10,12 +10,16 @@ from safetensors.torch import load_file
 
 from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.errors import StoppedError, UsageError
+from pixelwise.model.build_network import build
+from pixelwise.model.network import ModelConfig
 from pixelwise.scenes.render_scene import write_scenes
 from pixelwise.trace_events import Event, read_events
+from pixelwise.training.bundle_weights import folded_weights, unfold
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.train import train
 
 TINY = Recipe(model="unet", size=(64, 64), epochs=2, batch=4, learning_rate=3e-3)
+FAST = Recipe(model="fast", size=(64, 64), small_epochs=0.0, epochs=1, batch=4)
 STILL = replace(TINY, epochs=1, learning_rate=1e-12, weight_decay=0.0)  # weights stay where they began
 
 
@@ -89,9 +93,43 @@ def test_what_is_no_start_is_refused_before_anything_is_made(
 ) -> None:
     start = {"nothing": tmp_path / "no", "bundle": run / "model.onnx", "network": run}[wrong]
     recipe = replace(TINY, model="fast", pretrained=False) if wrong == "network" else TINY
-    with pytest.raises(UsageError, match="its model is unet" if wrong == "network" else "to start from"):
+    words = {
+        "network": "its model is unet",
+        "bundle": "its network is unet.*Start from the run",
+        "nothing": "to start from",
+    }
+    with pytest.raises(UsageError, match=words[wrong]):
         train(scenes, tmp_path / "out", recipe, start_from=start)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_training_starts_from_a_built_in_model_and_goes_on_from_what_it_knows(tmp_path: Path, scenes: Path) -> None:
+    first = train(scenes, tmp_path / "a", replace(FAST, epochs=4, learning_rate=2e-3))
+    heard: list[Event] = []
+    still = replace(FAST, learning_rate=1e-12, weight_decay=0.0, ema=0.0)
+    train(scenes, tmp_path / "b", still, start_from=first.bundle, tell=heard.append)
+    theirs, ours = (build(ModelConfig("fast", "lite0", 9)) for _ in range(2))
+    theirs.load_state_dict(best_of(tmp_path / "a"))
+    images = torch.rand(3, 4, 3, 64, 64).unbind()
+    assert unfold(ours, folded_weights(first.bundle, "fast"), images) == []
+    with torch.no_grad():
+        assert torch.allclose(theirs.eval()(images[0]), ours.eval()(images[0]), atol=1e-4)
+        scores = ours.train()(torch.cat(images))
+    assert (scores.argmax(1) == theirs(torch.cat(images)).argmax(1)).float().mean() > 0.9, "in training too"
+    start = next(event for event in heard if event["event"] == "start")
+    assert (start["anew"], start["run"]) == ([], str(first.bundle.resolve()))
+    train(scenes, tmp_path / "c", replace(still, size=(96, 96)), start_from="street", tell=heard.append)
+    start = [event for event in heard if event["event"] == "start"][-1]
+    assert start["anew"] == ["classifier.bias", "classifier.weight"]  # it has other classes
+    assert start["run"].endswith("street.onnx")
+    licence = read_bundle(tmp_path / "c" / "model.onnx").metadata.licence
+    assert "CamVid" in licence["weights"]
+
+
+@pytest.mark.parametrize("name", ["street-int8"])
+def test_a_bundle_without_float_weights_is_no_start(name: str, scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="computes in int8"):
+        train(scenes, tmp_path / "run", FAST, start_from=name)
 
 
 def test_learning_from_val_too_sees_all_pairs_keeps_the_last_epoch_and_a_held_out_temperature(

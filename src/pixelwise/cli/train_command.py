@@ -39,7 +39,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Random seed; the same seed, data and recipe give the same result on the same machine. [default: 0]")] = None,
     workers: Annotated[int | None, typer.Option(help="Data loading processes; 0 loads in the main process. [default: 0]")] = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Read the recipe from this recipe.toml instead of planning it; options given here override it.")] = None,
-    start_from: Annotated[Path | None, typer.Option(metavar="RUN", help="Fine-tune: start from the best weights of this run directory instead of ImageNet weights.")] = None,
+    start_from: Annotated[Path | None, typer.Option(metavar="RUN", help="Fine-tune: start from the best weights of this run directory, from a bundle, or from a built-in model such as nuclei, instead of ImageNet weights.")] = None,
     separate: Annotated[list[str] | None, typer.Option(metavar="CLASS", help="Learn to separate touching objects of this class; needs instances/ beside masks/, or a polygon an object. Can be repeated.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set any other field of the recipe, such as ema=0.98; can be repeated. What is not set is planned.")] = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Time limit for everything, export included, such as 90s, 30m or 1h30m; the number of epochs is planned to fit. [default: none]")] = None,

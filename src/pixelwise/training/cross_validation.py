@@ -48,6 +48,7 @@ from pixelwise.training.fold_record import (
     write_record,
 )
 from pixelwise.training.fold_time import FoldBudget, FoldProgress
+from pixelwise.training.initial_weights import start_place
 from pixelwise.training.prepare import with_validation
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run_directory import choose_values, describe_data, locked, require_same_data
@@ -104,8 +105,8 @@ def cross_validate(
             with, which it must equal if given. Every fold keeps its last epoch.
         folds: number of parts, 2 or more.
         settings: fields of the recipe by name, as in `train`. None: none.
-        start_from: run directory whose best weights every fold starts from. The scores are honest only if that run was
-            not trained on these images. None: ImageNet weights.
+        start_from: run directory or bundle whose weights every fold starts from, or a built-in model. The scores are
+            honest only if it was not trained on these images. None: ImageNet weights.
         budget_s: time limit in seconds for all folds, the report and the bundle. None: no limit.
         resume: continue in the fold that was stopped.
         skip_bad: skip broken pairs instead of raising DatasetError.
@@ -149,6 +150,7 @@ def cross_validate(
         dataset = separable(open_dataset(data, seed=seed, **values.arguments()), separate)
         dataset = with_ranges(dataset)
         groups, parts = divided(dataset, folds, seed)
+        start_from = None if start_from is None else start_place(start_from)
         asked: dict[str, Any] = {
             "folds": folds,
             "budget_s": budget_s,

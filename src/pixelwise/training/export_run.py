@@ -126,7 +126,7 @@ def export(
         reduced |= price(before.scores.miou, result.scores.miou, max_drop)
     temperature, metrics = scores_in_bundle(best, result, shipped, validation)
     provenance = provenance_of(best, validation, metrics, parity) | ({"reduced": reduced} if reduced else {})
-    licence = {"data": data_licence, "weights": weights_licence(best.config)}
+    licence = {"data": data_licence, "weights": initial_licence(best)}
     write_bundle(graph, metadata_of(best, stages, temperature, provenance, licence), images[0], out)
     if parity.doubt:
         tell({"event": "warning", "message": f"{out}: {parity.doubt}"})
@@ -234,6 +234,15 @@ def provenance_of(best: BestEpoch, validation: Validation, metrics: dict[str, An
         "parity": {key: round(value, 6) for key, value in vars(parity).items()},
         **({"start": {key: start[key] for key in ("sha256", "epoch")}} if start else {}),
     }
+
+
+def initial_licence(best: BestEpoch) -> str:
+    """The licence of the weights that the training started from: those of a bundle carry that of its data."""
+    theirs = best.data.get("start", {}).get("licence")
+    if not theirs:
+        return weights_licence(best.config)
+    weights, data = (theirs.get(name, "not recorded") for name in ("weights", "data"))
+    return f"started from a bundle ({weights}), whose data: {data}"
 
 
 def metadata_of(

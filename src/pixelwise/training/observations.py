@@ -74,10 +74,11 @@ def images_of(metrics: Mapping[str, Any]) -> str:
 
 
 def origin(start: Mapping[str, Any]) -> str:
-    """A `start` event in a sentence: the run whose weights initialised a training."""
+    """A `start` event in a sentence: the run or bundle whose weights initialised a training."""
     name = str(start.get("run") or "another run").rstrip("/\\").replace("\\", "/").rpartition("/")[2]
     after = f" after epoch {start['epoch']}" if start.get("epoch") else ""
     untrained = [str(part) for part in start.get("anew") or []]
-    return f"Initialised with the weights of the run {name}{after}" + (
+    kind = "bundle" if name.endswith(".onnx") else "run"
+    return f"Initialised with the weights of the {kind} {name}{after}" + (
         f"; trained from scratch: {', '.join(untrained)}." if untrained else "."
     )

@@ -21,13 +21,21 @@ from pixelwise.model.zoo import wanted
 from pixelwise.records import Dataset
 from pixelwise.trace_events import Event, Listener, match_checkpoint, nobody, to_file
 from pixelwise.training import distributed, loop
+from pixelwise.training.calibration_images import as_taken, middle_of
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.data_summary import Progress
 from pixelwise.training.disk_copies import DiskCopies, kept_to_resume
 from pixelwise.training.experiment_trackers import TrackedRun, require_trackers, tracked
 from pixelwise.training.export_run import export, rehearse_export
 from pixelwise.training.fingerprint import measure as measure_data
-from pixelwise.training.initial_weights import InitialWeights, beginning_at, take_weights
+from pixelwise.training.initial_weights import (
+    NETWORK_FIELDS,
+    InitialWeights,
+    beginning_at,
+    recipe_of_start,
+    start_place,
+    take_weights,
+)
 from pixelwise.training.loader import Pairs
 from pixelwise.training.loop import EpochData
 from pixelwise.training.opening_time import within
@@ -56,6 +64,8 @@ from pixelwise.training.signals import stoppable
 from pixelwise.training.stop_report import RunReport
 from pixelwise.training.throughput import measure
 from pixelwise.training.training_state import Training, restore, start_alike
+
+STATISTICS_IMAGES = 16  # on which a bundle's network is measured before it is trained further
 
 
 @dataclass(frozen=True)
@@ -116,8 +126,8 @@ def train(
         recipe: how to train. None: planned from the data, or on `resume` the run's own recipe, which it must equal if
             given.
         settings: fields of the recipe by name, which a plan keeps, or which replace those of `recipe`. None: none.
-        start_from: run directory whose best weights to start from, instead of ImageNet weights. Layers whose shape
-            depends on other classes start untrained. None: none.
+        start_from: run directory whose best weights to start from, instead of ImageNet weights; or a bundle, or the
+            name of a built-in model. Layers whose shape depends on other classes start untrained. None: none.
         budget_s: time limit in seconds for everything, validation and export included. The number of epochs is planned
             from the measured throughput and written into the recipe. On `resume` it must equal the run's own. None: no
             limit.
@@ -167,7 +177,8 @@ def train(
     settings = dict(settings or {})
     recipe = choose_recipe(out, recipe, settings, resume)
     known = recipe or Recipe().with_values(settings, "settings")
-    weights = None if start_from is None or resume else beginning_at(Path(start_from), recipe)
+    start_from = None if start_from is None else start_place(start_from)
+    weights = None if start_from is None or resume else beginning_at(start_from, recipe)
     start = Start(resume, start_from, weights, budget_s, called if began is None else began)
     values = choose_values(out, values_of(classes, void, masks, bands), resume)
     with stoppable() as stop:
@@ -227,8 +238,8 @@ def plan_recipe(
     """
     fixed = dict(settings)
     if start.start_from is not None:  # other weights fit only the network that they were trained in
-        theirs = Recipe.from_file(Path(start.start_from) / "recipe.toml")
-        fixed = {**{name: getattr(theirs, name) for name in ("model", "encoder", "stride")}, **fixed}
+        theirs = recipe_of_start(Path(start.start_from))
+        fixed = {**{name: getattr(theirs, name) for name in NETWORK_FIELDS}, **fixed}
     found = measure_data(dataset, lambda done, total: progress("measuring the data", done, total))
     planned = plan_from(found, fixed, start.budget_s)
     write_fingerprint(out / "fingerprint.json", planned)
@@ -279,12 +290,20 @@ def resume_or_start(
     elif wanted(recipe.model, recipe.encoder):
         rehearse_export(training.network, data.validation.preprocess)
     if start.weights is not None:
-        untrained = take_weights(training, start.weights)
+        untrained = take_weights(training, start.weights, some_inputs(data, next(training.network.parameters()).device))
         report.tell({"event": "start", **start.weights.facts, "anew": untrained})
     if planned_s is not None:
         fit_to_budget(training, data, planned_s, report.tell)
     start_alike(training)
     write_whole(report.out / "recipe.toml", training.recipe.to_toml().encode())
+
+
+def some_inputs(data: EpochData, device: torch.device) -> list[torch.Tensor]:
+    """Normalised network inputs of up to STATISTICS_IMAGES training images, evenly spaced; of large ones the middle."""
+    preprocess, pairs = data.validation.preprocess, data.pairs
+    chosen = range(0, len(pairs), max(len(pairs) // STATISTICS_IMAGES, 1))[:STATISTICS_IMAGES]
+    images = (as_taken(middle_of(pairs[index][0]), pairs.bands) for index in chosen)
+    return [preprocess.of_any_size(torch.from_numpy(image_HWN)[None]).to(device) for image_HWN in images]
 
 
 def fit_to_budget(training: Training, data: EpochData, budget_s: float, tell: Listener) -> None:
