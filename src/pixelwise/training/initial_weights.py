@@ -116,7 +116,7 @@ def take_weights(training: Training, beginning: InitialWeights, images_BNhw: Seq
         images_BNhw: normalised inputs of the network; read only for the weights of a bundle.
     """
     if beginning.folded:
-        anew = unfold(training.network, beginning.tensors, images_BNhw)
+        untrained = unfold(training.network, beginning.tensors, images_BNhw)
     else:
         own = training.network.state_dict()
         fitting = {
@@ -125,7 +125,7 @@ def take_weights(training: Training, beginning: InitialWeights, images_BNhw: Seq
             if name in own and own[name].shape == tensor.shape
         }
         training.network.load_state_dict({**own, **fitting})
-        anew = sorted(own.keys() - fitting.keys())
+        untrained = sorted(own.keys() - fitting.keys())
     for name, tensor in training.network.state_dict().items():
         training.average[name].copy_(tensor)
-    return anew
+    return untrained

@@ -177,9 +177,7 @@ def train(
     settings = dict(settings or {})
     recipe = choose_recipe(out, recipe, settings, resume)
     known = recipe or Recipe().with_values(settings, "settings")
-    start_from = None if start_from is None else start_place(start_from)
-    weights = None if start_from is None or resume else beginning_at(start_from, recipe)
-    start = Start(resume, start_from, weights, budget_s, called if began is None else began)
+    start = choose_start(start_from, recipe, resume, budget_s, called if began is None else began)
     values = choose_values(out, values_of(classes, void, masks, bands), resume)
     with stoppable() as stop:
         dataset = open_dataset(data, seed=known.seed, **values.arguments())
@@ -207,6 +205,15 @@ def train(
                 export(out, validation=epoch_data.validation, measured=measured, tell=report.tell)
             report_end(training, report.tell)
     return trained(training, out, time.perf_counter() - called)
+
+
+def choose_start(
+    start_from: Path | str | None, recipe: Recipe | None, resume: bool, budget_s: float | None, began: float
+) -> Start:
+    """How a training starts, with the weights read that it starts from. Raises as `beginning_at`."""
+    place = None if start_from is None else start_place(start_from)
+    weights = None if place is None or resume else beginning_at(place, recipe)
+    return Start(resume, place, weights, budget_s, began)
 
 
 def saved_state(out: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
