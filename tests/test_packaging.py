@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 import pixelwise
+from pixelwise.prediction.web_export import BUILT
 from pixelwise.server.page_files import STATIC
 
 ROOT = Path(__file__).parents[1]
-PAGE = "pixelwise/server/static/"
+PAGES = {"pixelwise/server/static/": STATIC, "pixelwise/prediction/web_page/": BUILT}
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +55,10 @@ def test_a_wheel_from_the_source_archive_holds_the_built_page(archive: Path, tmp
     run([*command, str(archive)], tmp_path, environment)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as opened:
-        page = {name.removeprefix(PAGE): opened.read(name) for name in opened.namelist() if name.startswith(PAGE)}
-    built = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in STATIC.rglob("*") if path.is_file()}
-    assert page == built
+        for place, folder in PAGES.items():
+            page = {name.removeprefix(place): opened.read(name) for name in opened.namelist() if name.startswith(place)}
+            files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+            assert page == {name: path.read_bytes() for name, path in files.items()}
 
 
 @pytest.mark.slow
