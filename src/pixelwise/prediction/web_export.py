@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.bundle.bundle_file import BundleFile, read_bundle
+from pixelwise.bundle.golden_image import image_entries
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.datasets.new_folder import new_folder, require_new
 from pixelwise.errors import UsageError
@@ -134,7 +135,7 @@ def facts_of(bundle: BundleFile) -> dict[str, Any]:
         "licence": metadata.licence,
         "scores": scores_of(metadata),
         "golden": {
-            "image_png": base64.b64encode(encode_png(golden.image)).decode(),
+            **image_entries(golden.image, metadata.bands),
             "labels_png": base64.b64encode(encode_png(golden.labels)).decode(),
         },
         "pixelwise": __version__,
