@@ -39,6 +39,7 @@ def check(
     drop_copies: Annotated[bool, typer.Option("--drop-copies", help="Leave out images that also occur in another split.")] = False,
     commonest: Annotated[int | None, typer.Option(metavar="N", help="Keep only the N classes with the most pixels; the others become void.")] = None,
     keep_class: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Keep only this class; can be repeated. The others become void.")] = None,
+    label_decisions: Annotated[Path | None, typer.Option("--label-decisions", metavar="FILE", help="Apply decisions on suspected label errors to the copy: the file that the page's Images room saves.")] = None,
     masks: Masks = None,
     bands: BandNames = None,
     json_file: JsonFile = None,
@@ -57,6 +58,7 @@ def check(
     decisions = Decisions(
         binary_foreground, tuple(void_value or ()), tuple(class_value or ()), background,
         turn, stretch_masks, grouped_split, drop_copies, commonest, masks, tuple(keep_class or ()),
+        str(label_decisions) if label_decisions else None,
     )  # fmt: skip
     loaded = None
     if model:

@@ -71,11 +71,8 @@ def check(
         chosen.binary_foreground,
         chosen.background,
     )
-    diagnosis = diagnose(data, progress, masks=chosen.masks or "", asked=asked, bands=own.bands)
+    diagnosis = examine(data, progress, masks=chosen.masks or "", asked=asked, bands=own.bands)
     report = diagnosis.report
-    findings = report.findings
-    more = [] if diagnosis.dataset is None else [*map_problems(diagnosis.dataset), *blank_problems(diagnosis.dataset)]
-    report = replace(report, findings=replace(findings, problems=(*findings.problems, *more)))
     if model is not None:
         good = {
             split: [sample for sample in samples if sample.name not in report.findings.bad]
@@ -89,6 +86,24 @@ def check(
     if fix is not None:
         report = _with_copy(report, diagnosis, Path(fix), chosen, progress)
     return replace(report, seconds=time.perf_counter() - began)
+
+
+def examine(
+    data: Path | str,
+    progress: Progress = lambda what, done, total: None,
+    *,
+    masks: str = "",
+    asked: MaskChoices = MaskChoices(),  # noqa: B008 - immutable
+    bands: Sequence[str] = (),
+) -> Diagnosis:
+    """All that `check` finds without a model, with the facts of every pair. Arguments and errors as `diagnose`."""
+    diagnosis = diagnose(data, progress, masks=masks, asked=asked, bands=bands)
+    findings = diagnosis.report.findings
+    more = [*map_problems(diagnosis.dataset), *blank_problems(diagnosis.dataset)]
+    return replace(
+        diagnosis,
+        report=replace(diagnosis.report, findings=replace(findings, problems=(*findings.problems, *more))),
+    )
 
 
 def _with_copy(

@@ -38,7 +38,7 @@ from pixelwise.doctor.leakage import (
 )
 from pixelwise.doctor.outliers import odd_images
 from pixelwise.doctor.unused_input import depth_notes
-from pixelwise.doctor.validate_pair import validate_pair
+from pixelwise.doctor.validate_pair import PairFacts, validate_pair
 from pixelwise.images.files import Refusal
 from pixelwise.records import RGB, VOID, Bands, Dataset, Problem, Sample
 
@@ -56,6 +56,7 @@ class Diagnosis:
     reading: Reading
     report: CheckReport
     ways: frozenset[str] = frozenset()  # ways to fit masks whose size differs from their image's
+    pairs: tuple[tuple[str, PairFacts], ...] = ()  # the facts of every pair, with its split, as `dataset` holds them
 
     @property
     def meaning(self) -> Meaning:
@@ -131,7 +132,7 @@ def diagnose(
         read_as=reading.sample,
         bands=plain.bands,
     )
-    return Diagnosis(listed, as_read, reading, report, ways_to_fit(looks))
+    return Diagnosis(listed, as_read, reading, report, ways_to_fit(looks), tuple(pairs))
 
 
 def _corrections(root: Path) -> tuple[list[str], dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from pixelwise.datasets.masks.value_meaning import Meaning
 from pixelwise.datasets.new_folder import new_folder, require_new
 from pixelwise.datasets.read_sample import stored_mask_ids, stored_orientation, upright_size
 from pixelwise.doctor.diagnose import Diagnosis
+from pixelwise.doctor.label_decisions import LabelDecision, decisions_for
 from pixelwise.doctor.select_classes import select_classes
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.images.decode import image_pixels
@@ -54,6 +55,7 @@ class Decisions:
     commonest: int | None = None  # keep the classes with the most pixels, this many; the others become void
     masks: str | None = None  # part of the mask folder or file names, if several folders could hold the masks
     keep_classes: tuple[str, ...] = ()  # keep the classes of these names; the others become void
+    label_decisions: str | None = None  # file of decisions on suspected label errors, see `label_decisions`
 
     def __post_init__(self) -> None:
         if self.turn is not None and self.turn not in TURNS:
@@ -72,6 +74,7 @@ class Decisions:
             "--drop-copies": self.drop_copies,
             f"--commonest {self.commonest}": self.commonest,
             " ".join(f"--keep-class {quoted(name)}" for name in self.keep_classes): self.keep_classes,
+            f"--label-decisions {quoted(self.label_decisions or '')}": self.label_decisions,
         }
         return [option for option, value in given.items() if value]
 
@@ -112,6 +115,7 @@ def _write_copy(
 ) -> tuple[int, list[str]]:
     root = diagnosis.dataset.root
     plan = plan_codes(diagnosis, decisions)
+    decided = decisions_for(decisions.label_decisions, diagnosis.dataset, plan.classes)
     jobs = _jobs(diagnosis, decisions)
     lines: list[dict[str, Any]] = []
     taken: set[tuple[str, str]] = set()
@@ -122,7 +126,7 @@ def _write_copy(
         try:
             if dropped:
                 raise Refusal("dropped", dropped, "")
-            line |= _write_pair(diagnosis, plan, decisions, out, split, sample, taken)
+            line |= _write_pair(diagnosis, plan, decisions, decided.get(sample.name, ()), out, split, sample, taken)
             written += 1
         except Refusal as refusal:
             lines.append({**line, "left_out": f"{refusal.what} {refusal.remedy}".strip()})
@@ -198,6 +202,7 @@ def _write_pair(
     diagnosis: Diagnosis,
     plan: Meaning,
     decisions: Decisions,
+    decided: Sequence[LabelDecision],
     out: Path,
     split: str,
     sample: Sample,
@@ -217,6 +222,9 @@ def _write_pair(
     data, suffix = image_copy(sample, bands)
     turn = stored_orientation(data)
     labels, changes = _labels(diagnosis, plan, sample, data, turn, decisions)
+    for one in decided:
+        labels, change = one.applied(labels, plan.classes)
+        changes.append(change)
     if (labels == VOID).all():
         raise Refusal("all-void", "every pixel is void: it cannot be trained on.", "")
     stem = _free_name(sample, split, taken)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,6 +49,16 @@ class SuspectedLabel:
         return {**vars(self), "sample": shown(self.sample.name), "box": list(self.box)}
 
 
+@dataclass(frozen=True)
+class ExaminedImage:
+    """One image that a model has seen beside its mask."""
+
+    sample: Sample
+    mask_HW: Labels
+    prediction: Prediction
+    suspects: list[SuspectedLabel]
+
+
 def find_suspects(
     dataset: Dataset,
     splits: Mapping[str, Sequence[Sample]],
@@ -64,25 +74,43 @@ def find_suspects(
     Raises:
         UsageError: the model's classes are not the dataset's.
     """
+    found: list[SuspectedLabel] = []
+    for done, one in enumerate(examined_images(dataset, splits, model), start=1):
+        found = largest([*found, *one.suspects]) if one is not None and one.suspects else found
+        progress(done)
+    return found
+
+
+def examined_images(
+    dataset: Dataset, splits: Mapping[str, Sequence[Sample]], model: Predicts
+) -> Iterator[ExaminedImage | None]:
+    """Every sample as the model sees it; None for one that cannot be read. Raises as `find_suspects`."""
     if model.classes.names != dataset.classes.names:
         raise UsageError(
             f"the model's classes ({', '.join(model.classes.names)}) are not the dataset's "
             f"({', '.join(dataset.classes.names)}). Use a model trained on these classes."
         )
-    found: list[SuspectedLabel] = []
-    numbered = [(turn, sample) for samples in splits.values() for turn, sample in enumerate(samples)]
-    for done, (turn, sample) in enumerate(numbered, start=1):
-        try:
-            image = read_sample_image(sample, dataset.bands)
-            size = (image.shape[0], image.shape[1])
-            mask = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), size)
-        except DataError:
-            continue
-        if mask.shape == image.shape[:2]:
-            found += suspects_in(sample, mask, model.predict(image), turn)
-            found = sorted(found, key=lambda suspect: -suspect.area_px)[:LISTED]
-        progress(done)
-    return found
+    for samples in splits.values():
+        for turn, sample in enumerate(samples):
+            yield _examined(dataset, sample, model, turn)
+
+
+def _examined(dataset: Dataset, sample: Sample, model: Predicts, turn: int) -> ExaminedImage | None:
+    try:
+        image = read_sample_image(sample, dataset.bands)
+        size = (image.shape[0], image.shape[1])
+        mask_HW = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), size)
+    except DataError:
+        return None
+    if mask_HW.shape != size:
+        return None
+    prediction = model.predict(image)
+    return ExaminedImage(sample, mask_HW, prediction, suspects_in(sample, mask_HW, prediction, turn))
+
+
+def largest(found: Sequence[SuspectedLabel]) -> list[SuspectedLabel]:
+    """The largest LISTED of them, in order."""
+    return sorted(found, key=lambda suspect: -suspect.area_px)[:LISTED]
 
 
 def suspects_in(sample: Sample, mask_HW: Labels, prediction: Prediction, turn: int) -> list[SuspectedLabel]:

@@ -41,28 +41,33 @@ def for_display(image: BandedImage) -> tuple[Raster, Bands]:
 
 def thumbnail(sample: Sample) -> bytes:
     """The photo as a JPEG of at most THUMBNAIL_PX pixels a side. Raises Refusal, DataError: it cannot be decoded."""
+    return jpeg(small_picture(sample, THUMBNAIL_PX))
+
+
+def small_picture(sample: Sample, longest_px: int) -> Pixels:
+    """The photo in colours, at most `longest_px` pixels a side. Raises Refusal, DataError: it cannot be decoded."""
     data = image_bytes(sample) if not sample.image_part else b""
-    picture = small_jpeg(data) if data and image_format(data) == "JPEG" else None
+    picture = small_jpeg(data, longest_px) if data and image_format(data) == "JPEG" else None
     if picture is None:
         pixels, bands = for_display(sample_bands(sample))
-        picture = false_colour(shrunk(pixels), bands)
-    return jpeg(scaled(picture, min(THUMBNAIL_PX / max(picture.shape[:2]), 1.0)))
+        picture = false_colour(shrunk(pixels, longest_px), bands)
+    return scaled(picture, min(longest_px / max(picture.shape[:2]), 1.0))
 
 
-def small_jpeg(data: bytes) -> Pixels | None:
+def small_jpeg(data: bytes, longest_px: int) -> Pixels | None:
     """A JPEG at a fraction of its size, which takes a fraction of the time; None if it is not RGB or grey."""
     opened = open_image(data)
     image = opened.image
     if image.mode not in ("RGB", "L"):
         return None
-    image.draft(image.mode, (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX))
+    image.draft(image.mode, (2 * longest_px, 2 * longest_px))
     with refusing("its pixels cannot be decoded"):
         return np.asarray(oriented(np.asarray(image.convert("RGB")), opened.turn), np.uint8)
 
 
-def shrunk(pixels_HWN: Raster) -> Raster:
+def shrunk(pixels_HWN: Raster, longest_px: int = THUMBNAIL_PX) -> Raster:
     """Every so many pixels of a large image: enough for a thumbnail, before false colour takes time for all."""
-    step = max(max(pixels_HWN.shape[:2]) // (4 * THUMBNAIL_PX), 1)
+    step = max(max(pixels_HWN.shape[:2]) // (4 * longest_px), 1)
     return pixels_HWN[::step, ::step]
 
 
