@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.images.image_files import read_image, read_mask_ids, write_png
+from pixelwise.records import Pixels, Prediction
 from pixelwise.scenes.render_scene import render_scene
 
 TRAIN, VAL = 16, 6
@@ -66,6 +68,25 @@ def sound(root: Path) -> Path:
             write_png(images / f"{stem}.png", image)
             write_png(masks / f"{stem}.png", mask)
     return root
+
+
+class Oracle:
+    """A model that knows the sound masks, and is sure."""
+
+    def __init__(self, root: Path) -> None:
+        dataset = open_dataset(root)
+        self.classes = dataset.classes
+        self.by_pixels = {
+            read_image(sample.image).tobytes(): np.asarray(read_mask_ids(sample.mask), np.uint8)
+            for part in dataset.splits.values()
+            for sample in part
+            if sample.mask
+        }
+
+    def predict(self, image: Pixels) -> Prediction:
+        labels = self.by_pixels[image.tobytes()]
+        scores = 12.0 * (np.arange(len(self.classes))[:, None, None] == labels[None])
+        return Prediction(labels, scores.astype(np.float32), self.classes)
 
 
 def images(root: Path, split: str = "train") -> list[Path]:

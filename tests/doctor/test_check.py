@@ -27,8 +27,8 @@ from pixelwise.doctor.findings import find_problems
 from pixelwise.doctor.fix import Decisions
 from pixelwise.doctor.label_errors import find_suspects
 from pixelwise.errors import DatasetError, OutputError, UsageError
-from pixelwise.images.image_files import read_image, read_mask_ids, write_png
-from pixelwise.records import ClassList, Pixels, Prediction
+from pixelwise.images.image_files import read_mask_ids, write_png
+from pixelwise.records import ClassList
 
 COLOURS = np.array([[10, 200, 190], [128, 64, 128], [0, 0, 142], [107, 142, 35], [220, 20, 60]], np.uint8)
 SIZE = (160, 200)
@@ -243,27 +243,8 @@ def test_copies_are_dropped_and_groups_divided_on_request(sound: Path, tmp_path:
 # ── Suspected label errors ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Oracle:
-    """A model that knows the sound masks, and is sure."""
-
-    def __init__(self, root: Path) -> None:
-        dataset = open_dataset(root)
-        self.classes = dataset.classes
-        self.by_pixels = {
-            read_image(sample.image).tobytes(): np.asarray(read_mask_ids(sample.mask), np.uint8)
-            for part in dataset.splits.values()
-            for sample in part
-            if sample.mask
-        }
-
-    def predict(self, image: Pixels) -> Prediction:
-        labels = self.by_pixels[image.tobytes()]
-        scores = 12.0 * (np.arange(len(self.classes))[:, None, None] == labels[None])
-        return Prediction(labels, scores.astype(np.float32), self.classes)
-
-
 def test_a_wrong_label_is_the_first_suspect(sound: Path) -> None:
-    oracle = Oracle(sound)
+    oracle = planted.Oracle(sound)
     path = planted.masks(sound)[3]
     mask = np.asarray(read_mask_ids(path), np.uint8).copy()
     mask[20:40, 30:60] = (mask[20:40, 30:60] + 1) % 6

@@ -47,7 +47,8 @@ class LabelDecision:
         """The region's pixels in its box, [h, w]."""
         _, _, width, height = self.box
         ends = np.arange(len(self.runs)) % 2 == 1
-        return np.repeat(ends, self.runs).reshape(height, width)
+        inside_N = np.repeat(ends, self.runs)
+        return np.asarray(inside_N.reshape(height, width), np.bool_)
 
     def applied(self, labels_HW: Labels, classes: ClassList) -> tuple[Labels, Change]:
         """The labels with this decision, and the change in words.
@@ -86,7 +87,7 @@ def region_in(
     _, ids_hw, stats, _ = cv2.connectedComponentsWithStats(both_hw.view(np.uint8), connectivity=4)
     fits = [i for i in range(1, len(stats)) if tuple(stats[i, :4]) == (0, 0, width, height)]
     if not fits:  # joined by a line of single pixels, which the search cuts
-        return both_hw
+        return np.asarray(both_hw, np.bool_)
     largest = max(fits, key=lambda i: int(stats[i, cv2.CC_STAT_AREA]))
     return np.asarray(ids_hw == largest)
 

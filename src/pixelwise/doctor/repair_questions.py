@@ -6,7 +6,7 @@ They are the decisions of `pixelwise check --fix`. A question is asked only wher
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pixelwise.datasets.masks.mask_problems import Question, code_name
@@ -124,25 +124,24 @@ def answers_of(
     """
     by_key = {question.key: question for question in questions}
     if strange := sorted(set(answers) - set(by_key)):
-        raise UsageError(
-            f"{', '.join(strange)}: these data need no such decision; expected {', '.join(by_key) or 'none'}."
-        )
-    classes: dict[str, list[str]] = {}
-    void: tuple[str, ...] = ()
-    decided = Decisions(label_decisions=label_decisions)
+        known = ", ".join(by_key) or "none"
+        raise UsageError(f"{', '.join(strange)}: these data need no such decision; expected {known}.")
     for key, answer in answers.items():
-        question = by_key[key]
-        if key == "values":
-            classes, void = _named(question, answer)
-        elif key == "commonest":
-            decided = replace(decided, commonest=_number(answer))
-        elif question.kind == "choice":
-            known = [value for value, _ in question.choices]
-            if answer not in known:
-                raise UsageError(f"{key}: {answer!r} is none of {', '.join(map(repr, known))}.")
-            decided = replace(decided, **{key: answer or None})
-        else:
-            decided = replace(decided, **{key: answer is True})
+        allowed = [value for value, _ in by_key[key].choices]
+        if by_key[key].kind == "choice" and answer not in allowed:
+            raise UsageError(f"{key}: {answer!r} is none of {', '.join(map(repr, allowed))}.")
+        if by_key[key].kind == "yes" and not isinstance(answer, bool):
+            raise UsageError(f"{key}: {answer!r} is neither yes nor no.")
+    classes, void = _named(by_key["values"], answers["values"]) if "values" in answers else ({}, ())
+    decided = Decisions(
+        turn=answers.get("turn") or None,
+        stretch_masks=bool(answers.get("stretch_masks")),
+        grouped_split=bool(answers.get("grouped_split")),
+        drop_copies=bool(answers.get("drop_copies")),
+        commonest=_number(answers["commonest"]) if "commonest" in answers else None,
+        masks=answers.get("masks"),
+        label_decisions=label_decisions,
+    )
     return RepairAnswers(classes, void, decided)
 
 

@@ -1,6 +1,6 @@
 """The folders of data that the page has open: their pictures, and the work on them.
 
-What a person decides goes into the folder of runs, never into the data: decisions on labels as one file for each folder,
+What a person decides goes into the folder of runs, never into the data: decisions on labels as one file a folder,
 repaired copies as new folders.
 """
 
@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,13 @@ from pixelwise.errors import PixelwiseError, UsageError
 from pixelwise.images.files import shown
 from pixelwise.metrics.confusion import count_pairs, scores
 from pixelwise.metrics.error_types import LISTED
-from pixelwise.records import VOID
+from pixelwise.records import VOID, Sample
 from pixelwise.server.error_responses import RequestError
-from pixelwise.server.gallery.folder_job import FolderJob, JobStopped, Kind
+from pixelwise.server.gallery.folder_job import FolderJob, Kind
 from pixelwise.server.gallery.opened_folder import OpenedFolder, ScoredFolder, SuspectedRegion
 from pixelwise.server.gallery.sample_thumbnails import THUMBNAIL_PX, View, sample_jpeg
 from pixelwise.server.labelling.pyramid_cache import ThumbnailCache
-from pixelwise.server.model_cache import ModelCache
+from pixelwise.server.model_cache import CachedModel, ModelCache
 
 OPEN_AT_A_TIME = 4
 KEPT_THUMBNAILS = 12_000  # of some 8 kB each, for all folders together
@@ -49,7 +49,9 @@ REPAIRED = "_repaired"  # a copy's folder; names of runs have no underscore
 class Gallery:
     """One folder with its work. Thread-safe."""
 
-    def __init__(self, folder: OpenedFolder, runs: Callable[[], Path], models: ModelCache, is_busy: Callable[[], bool]) -> None:
+    def __init__(
+        self, folder: OpenedFolder, runs: Callable[[], Path], models: ModelCache, is_busy: Callable[[], bool]
+    ) -> None:
         self.folder, self.runs, self.models, self.is_busy = folder, runs, models, is_busy
         self.lock = threading.Lock()
         self.jobs: dict[Kind, FolderJob] = {}
@@ -64,7 +66,9 @@ class Gallery:
             if (other := self.running) is not None:
                 if other.kind == kind:
                     return other
-                raise RequestError(409, "work-already", f"This folder is busy: {other.step or other.kind}.", "Stop it, or wait.")
+                raise RequestError(
+                    409, "work-already", f"This folder is busy: {other.step or other.kind}.", "Stop it, or wait."
+                )
             job = self.jobs[kind] = FolderJob(kind, work, self.is_busy)
             job.start()
             return job
@@ -84,33 +88,33 @@ class Gallery:
         return self.begin("check", work)
 
     def score(self, name: str) -> FolderJob:
-        """Show every image to a model: its mIoU on each, and the suspected label errors. What is found stays if stopped."""
+        """Show every image to a model: a score for each, and suspected label errors. What is found stays if stopped."""
         opened = self.models.get(name)
 
-        def work(job: FolderJob) -> dict[str, Any]:
-            self.folder.opened.wait()
-            dataset = self.folder.dataset
-            if dataset is None:
-                raise UsageError("these images have no masks that can be read, so there is nothing to compare with.")
-            found = ScoredFolder(opened.name, self.models.title_of(opened.name))
-            bad = {place for place in range(len(self.folder.samples)) if any(
-                problem.severity == "error" for problem in self.folder.problems_of(place))}  # fmt: skip
-            splits: dict[str, list[Any]] = {split: [] for split in dataset.splits}
-            places = []
-            for place, (split, sample) in enumerate(self.folder.samples):
-                if place not in bad and sample.mask is not None:
-                    splits[split].append(sample)
-                    places.append(place)
-            self.folder.scored = found
-            for done, one in enumerate(examined_images(dataset, splits, opened.model), start=1):
-                if one is not None:
-                    if not math.isnan(miou := miou_of(one)):  # else all of it is void
-                        found.miou[places[done - 1]] = miou
-                    found.regions = with_regions(found.regions, one)
-                job.progress(f"running {found.title} on every image", done, len(places))
-            return {"images": len(found.miou), "suspects": len(found.regions)}
+        return self.begin("score", lambda job: self._score(job, opened))
 
-        return self.begin("score", work)
+    def _score(self, job: FolderJob, opened: CachedModel) -> dict[str, Any]:
+        folder = self.folder
+        folder.opened.wait()
+        dataset = folder.dataset
+        if dataset is None:
+            raise UsageError("these images have no masks that can be read, so there is nothing to compare with.")
+        splits: dict[str, list[Sample]] = {split: [] for split in dataset.splits}
+        places = []
+        for place, (split, sample) in enumerate(folder.samples):
+            sound = all(problem.severity != "error" for problem in folder.problems_of(place))
+            if sound and sample.mask is not None:
+                splits[split].append(sample)
+                places.append(place)
+        found = ScoredFolder(opened.name, self.models.title_of(opened.name))
+        for done, one in enumerate(examined_images(dataset, splits, opened.model), start=1):
+            folder.scored = found  # only now: the model fits the data
+            if one is not None:
+                if not math.isnan(miou := miou_of(one)):  # else all of it is void
+                    found.miou[places[done - 1]] = miou
+                found.regions = with_regions(found.regions, one)
+            job.progress(f"running {found.title} on every image", done, len(places))
+        return {"images": len(found.miou), "suspects": len(found.regions)}
 
     def repair(self, answers: Mapping[str, Any]) -> FolderJob:
         """Write the repaired copy. Raises RequestError: an answer does not fit."""
@@ -158,7 +162,12 @@ class Gallery:
         dataset = self.folder.dataset
         assert dataset is not None
         if what == "relabel" and to not in dataset.classes.names:
-            raise RequestError(422, "class-unknown", f"{to!r} is no class of these data.", f"Expected one of {', '.join(dataset.classes.names)}.")
+            raise RequestError(
+                422,
+                "class-unknown",
+                f"{to!r} is no class of these data.",
+                f"Expected one of {', '.join(dataset.classes.names)}.",
+            )
         made = LabelDecision(shown(suspect.sample.name), suspect.box, suspect.labelled, what or "keep",
                              to if what == "relabel" else "", region.runs)  # fmt: skip
         with self.lock:
@@ -167,13 +176,17 @@ class Gallery:
                 self.runs().mkdir(parents=True, exist_ok=True)
                 write_decisions(self.decisions_path, [*kept, *([made] if what else [])])
             except (OSError, PixelwiseError) as error:
-                raise RequestError(409, "runs-unwritable", str(error), "Start the server with another --runs.") from error
+                raise RequestError(
+                    409, "runs-unwritable", str(error), "Start the server with another --runs."
+                ) from error
 
     def region(self, number: int) -> SuspectedRegion:
         """Raises RequestError: there is none."""
         found = self.folder.scored.regions if self.folder.scored else ()
         if not 0 <= number < len(found):
-            raise RequestError(404, "suspect-unknown", "There is no such suspected label error.", "Search for them again.")
+            raise RequestError(
+                404, "suspect-unknown", "There is no such suspected label error.", "Search for them again."
+            )
         return found[number]
 
 
@@ -219,7 +232,7 @@ def miou_of(one: ExaminedImage) -> float:
     return scores(count_pairs(one.prediction.labels, mask_HW, len(one.prediction.classes))).miou
 
 
-def with_regions(regions: Any, one: ExaminedImage) -> list[SuspectedRegion]:
+def with_regions(regions: Sequence[SuspectedRegion], one: ExaminedImage) -> list[SuspectedRegion]:
     """The suspected regions with those of one more image, the largest first, at most LISTED."""
     names = one.prediction.classes.names
     for suspect in one.suspects:

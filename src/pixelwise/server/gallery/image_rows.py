@@ -112,9 +112,7 @@ def _tests(folder: OpenedFolder, wanted: RowFilter) -> list[Callable[[int], bool
     if wanted.finding == NO_FINDING:
         tests.append(lambda place: not folder.problems_of(place))
     elif wanted.finding:
-        tests.append(
-            lambda place: any(wanted.finding in (ANY_FINDING, p.kind) for p in folder.problems_of(place))
-        )
+        tests.append(lambda place: any(wanted.finding in (ANY_FINDING, p.kind) for p in folder.problems_of(place)))
     if wanted.score_below is not None:
         limit, scores = wanted.score_below, folder.scored.miou if folder.scored else {}
         tests.append(lambda place: scores.get(place, 2.0) < limit)

@@ -58,14 +58,15 @@ def under_mask(picture_hw3: Pixels, labels_HW: Labels, dataset: Dataset) -> Pixe
     """A picture under its mask; void shows the picture as it is."""
     labels_hw = nearest_labels(labels_HW, picture_hw3.shape[:2])
     mixed_hw3 = picture_hw3 * (1 - STRENGTH) + dataset.classes.palette()[labels_hw] * STRENGTH
-    return np.where((labels_hw == VOID)[:, :, None], picture_hw3, np.rint(mixed_hw3)).astype(np.uint8)
+    shown_hw3 = np.where((labels_hw == VOID)[:, :, None], picture_hw3, np.rint(mixed_hw3))
+    return np.asarray(shown_hw3, np.uint8)
 
 
 def nearest_labels(labels_HW: Labels, size: tuple[int, ...]) -> Labels:
     """The labels at another size; none is mixed."""
     rows = ((np.arange(size[0]) + 0.5) * labels_HW.shape[0] / size[0]).astype(int)
     columns = ((np.arange(size[1]) + 0.5) * labels_HW.shape[1] / size[1]).astype(int)
-    return labels_HW[rows][:, columns]
+    return np.asarray(labels_HW[rows][:, columns])
 
 
 def coloured(labels_HW: Labels, dataset: Dataset) -> Pixels:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -212,9 +211,8 @@ def repair(gallery: TheGallery, given: Answers) -> dict[str, Any]:
 
 def group_json(folder: OpenedFolder, group: Group) -> dict[str, Any]:
     """One kind of finding; `places`: images that show it."""
-    files = {problem.where for problem in group.problems}
-    places = [place for place, found in folder.checked.problems.items() if any(
-        problem.kind == group.kind and problem.where in files for problem in found)] if folder.checked else []  # fmt: skip
+    known = folder.checked.problems if folder.checked else {}
+    places = [place for place, found in known.items() if any(one.kind == group.kind for one in found)]
     return {
         "kind": group.kind,
         "severity": group.severity,
