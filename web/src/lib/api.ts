@@ -87,7 +87,7 @@ const askPatiently = (path: string, options: RequestInit = {}) =>
     options.signal,
   );
 
-async function jsonPatiently<T>(path: string, options?: RequestInit): Promise<T> {
+export async function jsonPatiently<T>(path: string, options?: RequestInit): Promise<T> {
   return (await askPatiently(path, options)).json() as Promise<T>;
 }
 
