@@ -43,7 +43,8 @@ class OpenedPhotos {
 
   /** Label every photo that this model has not labelled. */
   labelAll(model: string): void {
-    for (const one of this.all) if (one.facts?.model !== model && !this.failures[one.key]) void this.label(one.key, model);
+    for (const one of this.all)
+      if (one.facts?.model !== model && !this.failures[one.key]) void this.label(one.key, model);
   }
 
   /** One after the other: the server's queue is for everybody. */
@@ -144,7 +145,9 @@ class OpenedPhotos {
 
 /** A small picture of a photo under its mask. */
 async function pictureOf(blob: Blob, prediction: Prediction, model: string): Promise<Blob> {
-  const bitmap = await createImageBitmap(blob).catch(async () => createImageBitmap(await api.picture(prediction.image, model)));
+  const bitmap = await createImageBitmap(blob).catch(async () =>
+    createImageBitmap(await api.picture(prediction.image, model)),
+  );
   const scale = Math.min(PICTURE_PX / Math.max(prediction.width, prediction.height), 1);
   const canvas = new OffscreenCanvas(
     Math.max(Math.round(prediction.width * scale), 1),
