@@ -22,6 +22,7 @@ from pixelwise.server.data_folders import DataFolders
 from pixelwise.server.decoder_pool import DecoderPool
 from pixelwise.server.error_responses import RequestError, body
 from pixelwise.server.explain import model_of
+from pixelwise.server.gallery.galleries import Galleries
 from pixelwise.server.image_memory import ImageMemory
 from pixelwise.server.labelling.labelling_state import LabellingOptions, LabellingState
 from pixelwise.server.model_cache import ModelCache
@@ -32,6 +33,7 @@ from pixelwise.server.request_queue import ClientGone, RequestQueue
 from pixelwise.server.routes import (
     data_routes,
     health_routes,
+    images_routes,
     object_routes,
     page_routes,
     predict_routes,
@@ -61,6 +63,7 @@ ROUTES = (
     truth_routes,
     run_routes,
     data_routes,
+    images_routes,
     *LABEL_ROUTES,
     health_routes,
 )
@@ -92,8 +95,11 @@ def create_app(
     decoders = DecoderPool(settings.decoders, settings)
     labelling = LabellingState(labels or LabellingOptions(), models, lambda: queue.taken > 0)
     arriving = ArrivingBodies(settings.arriving_bytes)
-    data = DataFolders(settings.data, own, lambda: labelling.workspace.out if labelling.workspace else None)
-    state = State(settings, models, runs, queue, decoders, arriving, memory, Monitor(), labelling, data)
+    data = DataFolders(
+        settings.data, own, lambda: labelling.workspace.out if labelling.workspace else None, lambda: runs.root
+    )
+    galleries = Galleries(lambda: runs.root, models, lambda: queue.taken > 0)
+    state = State(settings, models, runs, queue, decoders, arriving, memory, Monitor(), labelling, data, galleries)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -101,6 +107,7 @@ def create_app(
         queue.pool.submit(warm, state)  # ahead of the first request, in the same queue
         yield
         state.stopping.set()
+        galleries.close()
         decoders.kill()
         queue.close()
         try:

@@ -33,6 +33,7 @@ from pixelwise.images.files import shown
 from pixelwise.metrics.confusion import count_pairs, scores
 from pixelwise.metrics.error_types import LISTED
 from pixelwise.records import VOID, Sample
+from pixelwise.server.data_folders import REPAIRED
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.gallery.folder_job import FolderJob, Kind
 from pixelwise.server.gallery.opened_folder import OpenedFolder, ScoredFolder, SuspectedRegion
@@ -43,7 +44,6 @@ from pixelwise.server.model_cache import CachedModel, ModelCache
 OPEN_AT_A_TIME = 4
 KEPT_THUMBNAILS = 12_000  # of some 8 kB each, for all folders together
 DECISIONS = "label-decisions.jsonl"
-REPAIRED = "_repaired"  # a copy's folder; names of runs have no underscore
 
 
 class Gallery:
