@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -57,6 +58,19 @@ class Answers(BaseModel):
     answers: dict[str, Any] = {}
 
 
+@dataclass
+class ImageQuery:
+    """Which images, in which order. What is left out lets every image pass."""
+
+    split: Annotated[str, Query(max_length=20)] = ""
+    class_id: Annotated[int | None, Query(ge=0, le=254, description="Only images that hold this class.")] = None
+    size: Annotated[str, Query(max_length=20, description="Such as 640x480, or other.")] = ""
+    finding: Annotated[str, Query(max_length=60, description="A kind of finding; any; or none.")] = ""
+    score_below: Annotated[float | None, Query(gt=0, le=1, description="mIoU, 0–1.")] = None
+    search: Annotated[str, Query(max_length=200, description="Only images with this in their name.")] = ""
+    order: Annotated[Order, Query(description="worst: the lowest score first.")] = "name"
+
+
 @router.get("")
 def gallery(gallery: TheGallery) -> dict[str, Any]:
     """What the folder holds, how far it is read, what each filter would show, and the work that is going on."""
@@ -80,19 +94,12 @@ def gallery(gallery: TheGallery) -> dict[str, Any]:
 @router.get("/images")
 def images(
     gallery: TheGallery,
-    split: Annotated[str, Query(max_length=20)] = "",
-    class_id: Annotated[int | None, Query(ge=0, le=254, description="Only images that hold this class.")] = None,
-    size: Annotated[str, Query(max_length=20, description="Such as 640x480, or other.")] = "",
-    finding: Annotated[str, Query(max_length=60, description="A kind of finding; any; or none.")] = "",
-    score_below: Annotated[float | None, Query(gt=0, le=1, description="mIoU, 0–1.")] = None,
-    search: Annotated[str, Query(max_length=200, description="Only images with this in their name.")] = "",
-    order: Annotated[Order, Query(description="worst: the lowest score first.")] = "name",
+    wanted: Annotated[ImageQuery, Depends(ImageQuery)],
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The images that pass every filter, a part at a time."""
-    wanted = RowFilter(split, class_id, size, finding, score_below, search, order)
-    places = chosen_places(gallery.folder, wanted)
+    places = chosen_places(gallery.folder, RowFilter(**vars(wanted)))
     rows = [row_json(gallery.folder, place) for place in places[offset : offset + limit]]
     return {"total": len(places), "offset": offset, "images": rows}
 
