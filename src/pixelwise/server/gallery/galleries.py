@@ -37,7 +37,7 @@ from pixelwise.server.data_folders import REPAIRED
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.gallery.folder_job import FolderJob, Kind
 from pixelwise.server.gallery.opened_folder import OpenedFolder, ScoredFolder, SuspectedRegion
-from pixelwise.server.gallery.sample_thumbnails import THUMBNAIL_PX, View, sample_jpeg
+from pixelwise.server.gallery.sample_thumbnails import View, thumbnail_jpeg
 from pixelwise.server.labelling.pyramid_cache import ThumbnailCache
 from pixelwise.server.model_cache import CachedModel, ModelCache
 
@@ -213,12 +213,12 @@ class Galleries:
             return self.opened[root]
 
     def thumbnail(self, gallery: Gallery, place: int, view: View) -> bytes:
-        """Raises RequestError: the image cannot be read."""
+        """A small JPEG; empty where the image cannot be read."""
         folder = gallery.folder
         sample = folder.samples[place][1]
         return self.thumbnails.get(
             f"{folder.root}\0{folder.version}\0{place}\0{view}",
-            lambda: sample_jpeg(sample, folder.dataset, view, THUMBNAIL_PX),
+            lambda: thumbnail_jpeg(sample, folder.dataset, view),
         )
 
     def close(self) -> None:

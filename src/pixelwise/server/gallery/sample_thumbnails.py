@@ -54,6 +54,17 @@ def sample_jpeg(sample: Sample, dataset: Dataset | None, view: View, longest_px:
         raise RequestError(422, "image-unreadable", str(error), "The findings say how to repair it.") from error
 
 
+def thumbnail_jpeg(sample: Sample, dataset: Dataset | None, view: View) -> bytes:
+    """A small JPEG: the image alone where its mask cannot be drawn over it; empty where it cannot be read either."""
+    views: tuple[View, ...] = (view, "image")
+    for one in views:
+        try:
+            return sample_jpeg(sample, dataset, one, THUMBNAIL_PX)
+        except RequestError:  # a check says why
+            continue
+    return b""
+
+
 def under_mask(picture_hw3: Pixels, labels_HW: Labels, dataset: Dataset) -> Pixels:
     """A picture under its mask; void shows the picture as it is."""
     labels_hw = nearest_labels(labels_HW, picture_hw3.shape[:2])

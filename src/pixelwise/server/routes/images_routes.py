@@ -113,7 +113,7 @@ def image(gallery: TheGallery, place: Place) -> dict[str, Any]:
 
 @router.get("/images/{place}/thumbnail", response_class=Response)
 def thumbnail(request: Request, state: TheState, gallery: TheGallery, place: Place, view: View = "both") -> Response:
-    """A small picture of an image: under its mask, alone, or its mask."""
+    """A small picture of an image: under its mask, alone, or its mask. No content where it cannot be read."""
     require_place(gallery.folder, place)
     return kept_picture(request, state.galleries.thumbnail(gallery, place, view))
 
@@ -128,15 +128,13 @@ def picture(request: Request, gallery: TheGallery, place: Place, view: View = "b
 
 @router.get("/images/{place}/pair", response_class=Response)
 def pair(request: Request, gallery: TheGallery, place: Place) -> Response:
-    """An image and its mask side by side, as they are stored: also where they do not fit each other."""
+    """An image and its mask side by side, as they are stored. No content where neither can be read."""
     folder = gallery.folder
     require_place(folder, place)
     checked = require_checked(gallery)
     report = checked.diagnosis.report
     found = pair_picture(folder.samples[place][1], report.classes, report.bands)
-    if found is None:
-        raise RequestError(422, "image-unreadable", "Neither the image nor its mask can be read.", "See its finding.")
-    return kept_picture(request, jpeg(found, QUALITY))
+    return kept_picture(request, b"" if found is None else jpeg(found, QUALITY))
 
 
 @router.get("/findings")
@@ -232,11 +230,13 @@ def group_json(folder: OpenedFolder, group: Group) -> dict[str, Any]:
 
 
 def kept_picture(request: Request, picture: bytes) -> Response:
-    """A JPEG that the browser keeps for a while, and then asks whether it is still the same."""
+    """A JPEG that the browser keeps for a while, and then asks whether it is still the same; empty: no content."""
     tag = f'"{hashlib.sha256(picture).hexdigest()[:16]}"'
     headers = {"ETag": tag, "Cache-Control": "private, max-age=300", "Content-Encoding": "identity"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
+    if not picture:
+        return Response(status_code=204, headers={"Cache-Control": "private, max-age=300"})
     return Response(picture, headers=headers, media_type="image/jpeg")
 
 
