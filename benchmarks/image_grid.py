@@ -38,7 +38,7 @@ FIRST = """async () => {
         const box = tile.getBoundingClientRect();
         return box.top < innerHeight && box.bottom > 0;
     });
-    const drawn = (tile) => { const image = tile.querySelector('img'); return image?.complete && image.naturalWidth > 0; };
+    const drawn = (tile) => (tile.querySelector('img')?.naturalWidth ?? 0) > 0;
     while (!seen().length || !seen().every(drawn)) await new Promise(requestAnimationFrame);
     return performance.now() / 1000;
 }"""

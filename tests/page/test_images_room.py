@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import planted
 import pytest
 from browsing import AXE, until, watch_requests
 
+import planted
 from conftest import TOKEN, picture, started_server
 from pixelwise.images.image_files import write_png
 
