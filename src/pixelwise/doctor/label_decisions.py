@@ -136,7 +136,7 @@ def decision_of(row: Mapping[str, Any]) -> LabelDecision:
 
 
 def write_decisions(path: Path, decisions: Sequence[LabelDecision]) -> None:
-    """Write the file anew. Raises OutputError."""
+    """Replace the file. Raises OutputError."""
     lines = "".join(json.dumps(one.to_json(), ensure_ascii=False) + "\n" for one in decisions)
     write_whole(path, utf8(lines))
 

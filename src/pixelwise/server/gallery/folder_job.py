@@ -16,7 +16,7 @@ from pixelwise.errors import DatasetError, PixelwiseError
 LOG = logging.getLogger(__name__)
 WAIT_S = 0.05  # between looks at whether the server works for a person
 PATIENCE_S = 5.0  # after which it goes on all the same: a crowd must not stop it for ever
-LISTED = 20  # problems of an error that are told
+LISTED = 20  # problems of an error that are shown
 
 Kind = Literal["check", "score", "repair"]
 
@@ -31,7 +31,7 @@ class FolderJob:
     def __init__(self, kind: Kind, work: Callable[[FolderJob], dict[str, Any]], is_busy: Callable[[], bool]) -> None:
         """
         Args:
-            work: returns what is told when it has ended. Raises PixelwiseError: it failed, which is told, too.
+            work: returns the result, to be shown. Raises PixelwiseError: it failed, which is shown, too.
         """
         self.kind, self.work, self.is_busy = kind, work, is_busy
         self.step, self.done, self.total = "", 0, 0
