@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from collections.abc import Callable
 
+import cv2
 import numpy as np
 
 from pixelwise.objects.object_records import Separation
@@ -18,29 +20,30 @@ from pixelwise.objects.stream_objects import ObjectSource, stream_objects
 from pixelwise.prediction.object_files import csv_parts, map_parts
 from pixelwise.records import ClassList
 
+SUB_BITS = 4  # of coordinates: sixteenths of a pixel
+SUB = 1 << SUB_BITS
 CLASSES = ClassList(("background", "cell"), ((0, 0, 0), (255, 255, 255)))
 
 
-def disc_rows(side: int, objects: int):
-    """A function that gives rows of the label map."""
+def disc_rows(side: int, objects: int, *, apart: bool = False) -> Callable[[slice], np.ndarray]:
+    """A function that gives rows of a map of discs: 1 inside, 0 outside. `apart`: none of them touch."""
     per_side = round(objects**0.5)
     step = side / per_side
     random = np.random.default_rng(0)
-    shift = random.uniform(-0.12, 0.12, (per_side, per_side, 2)).astype(np.float32) * step
-    radius = random.uniform(0.38, 0.5, (per_side, per_side)).astype(np.float32) * step
-    x = np.arange(side)
-    column = np.minimum((x / step).astype(int), per_side - 1)
+    away, low, high = (0.02, 0.3, 0.42) if apart else (0.12, 0.38, 0.5)
+    shift = random.uniform(-away, away, (per_side, per_side, 2)) * step
+    radius = np.rint(random.uniform(low, high, (per_side, per_side)) * step * SUB).astype(int)
+    middle = (np.arange(per_side) + 0.5) * step
+    x = np.rint((middle[None, :] + shift[:, :, 1]) * SUB).astype(int)
+    y = np.rint((middle[:, None] + shift[:, :, 0]) * SUB).astype(int)
 
     def rows(part: slice) -> np.ndarray:
         found = np.zeros((part.stop - part.start, side), np.uint8)
-        for i, y in enumerate(range(part.start, part.stop)):
-            row = min(int(y / step), per_side - 1)
-            for near_row in range(max(row - 1, 0), min(row + 2, per_side)):
-                for offset in (-1, 0, 1):
-                    at = np.clip(column + offset, 0, per_side - 1)
-                    down = y - ((near_row + 0.5) * step + shift[near_row, at, 0])
-                    right = x - ((at + 0.5) * step + shift[near_row, at, 1])
-                    found[i] |= down**2 + right**2 <= radius[near_row, at] ** 2
+        first, last = int(part.start / step) - 1, int(part.stop / step) + 2
+        for row in range(max(first, 0), min(last, per_side)):
+            places = zip(x[row].tolist(), (y[row] - part.start * SUB).tolist(), radius[row].tolist(), strict=True)
+            for right, down, px in places:
+                cv2.circle(found, (right, down), px, 1, -1, shift=SUB_BITS)
         return found
 
     return rows
