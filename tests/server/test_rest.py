@@ -379,6 +379,11 @@ def test_objects_are_those_of_the_labels(client: TestClient, served_model: Model
     assert client.get(f"{sent_before}&answer=csv").text == table.text
     assert client.get(f"{sent_before}&separate=magic").json()["error"]["kind"] == "objects"
     assert client.post("/v1/objects?separate=magic", content=body).status_code == 422
+    sized = io.BytesIO()
+    tifffile.imwrite(sized, photo, photometric="rgb", resolution=(20_000, 20_000), resolutionunit=3)
+    found = client.post(f"/v1/objects?{query}", content=sized.getvalue()).json()
+    assert (found["pixel"]["height"], found["pixel"]["unit"]) == (pytest.approx(5e-7), "m")
+    assert all(row["area_um2"] == pytest.approx(row["area"] / 4) for row in found["objects"])
     assert "learned no border" in client.post("/v1/objects?separate=border", content=body).json()["error"]["message"]
 
 

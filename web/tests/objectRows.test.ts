@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { precise } from '../src/lib/format';
 import { countsOf, holds, objectAt, rowsOf, sorted, type Corner, type ObjectCollection } from '../src/lib/objectRows';
 
 const square = (left: number, top: number, side: number): Corner[] => [
@@ -65,6 +66,17 @@ describe('objects', () => {
     expect(labels(sorted(rows, { column: 'roundness', down: false }))).toEqual([1, 3, 2]);
     expect(labels(sorted(rows, { column: 'class', down: true }))).toEqual([2, 1, 3]);
     expect(labels(rows)).toEqual([1, 2, 3]); // the list itself stays
+  });
+  it('have sizes in the unit of the file, where it states one', () => {
+    const feature = collection.features[0]!;
+    const measured = { ...feature.properties, area_um2: 8, perimeter_um: 5, centroid_um: 1 };
+    const sides = { ...feature.properties, area_mm2: 0.5 }; // of pixels that are not square
+    const found = rowsOf({ features: [measured, sides].map((properties) => ({ ...feature, properties })) });
+    expect(found[0]!.lengths).toEqual({ unit: 'µm', area: 8, perimeter: 5 });
+    expect(found[1]!.lengths).toEqual({ unit: 'mm', area: 0.5, perimeter: null });
+    expect(rows[0]!.lengths).toBeNull();
+    expect([0.0123456, 12.3456, 12345.6].map(precise)).toEqual(['0.01235', '12.35', '12\u202f346']);
+    expect(precise(null)).toBe('–');
   });
   it('are counted by class, the commonest first', () => {
     expect(countsOf(rows)).toEqual([

@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.images.pixel_size import PixelSize
 from pixelwise.records import RGB, Bands
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.server_settings import ServerSettings
@@ -104,7 +105,8 @@ class DecoderProcess:
         if refused := header.get("refused"):
             status, kind, message, remedy = refused
             raise RequestError(status, kind, message, remedy)
-        return Decoded(array, header["format"], header["size"], header["sha256"])
+        pixel = None if header["pixel"] is None else PixelSize(*header["pixel"])
+        return Decoded(array, header["format"], header["size"], header["sha256"], pixel)
 
     def kill(self) -> None:
         self.is_over = True

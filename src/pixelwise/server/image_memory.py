@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
+from pixelwise.images.pixel_size import PixelSize
 from pixelwise.records import RGB, Bands, Prediction, Raster
 from pixelwise.server.error_responses import unknown_image
 
@@ -27,6 +28,7 @@ class RememberedImage:
     bytes: int
     sha256: str = ""  # of the uploaded bytes, so that a client can match the answer to its request
     bands: Bands = RGB
+    pixel: PixelSize | None = None  # the size of a pixel, where the file stated it
     layers: dict[str, Any] = field(default_factory=dict)  # name → [channels, h, w]; kept for the newest images only
 
 

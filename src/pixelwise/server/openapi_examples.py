@@ -64,7 +64,7 @@ EPOCH = {
 }  # fmt: skip
 OBJECTS = {
     "width": 480, "height": 360, "number": {"car": 1}, "excluded": {}, "pixel": None,
-    "separated": {"car": "distance: the model's training measured no objects: split at necks"},
+    "separated": {"car": "distance: typical sizes of objects are unknown: split at necks"},
     "objects": [{"label": 1, "class": "car", "confidence_mean": 0.93, "area": 1204, "centroid-0": 140.2}],
 }  # fmt: skip
 

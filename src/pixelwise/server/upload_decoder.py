@@ -7,7 +7,7 @@ Requests come through standard input, answers go to standard output. Each messag
 little-endian uint32, the header, and as many bytes as its `bytes` says.
 
     request  {"bytes", "content_type", "mask", "bands", "max_bytes", "max_pixels"} and the body of the upload
-    answer   {"bytes", "shape", "dtype", "format", "size", "sha256"} and the array
+    answer   {"bytes", "shape", "dtype", "format", "size", "sha256", "pixel"} and the array
              {"bytes": 0, "refused": [status, kind, message, remedy]}
 """
 
@@ -34,6 +34,7 @@ from pixelwise.heap import give_back
 from pixelwise.images.decode import mask_ids_of
 from pixelwise.images.files import Refusal
 from pixelwise.images.input_image import InputImage
+from pixelwise.images.pixel_size import PixelSize, pixel_size
 from pixelwise.images.read_as import OTHER_BANDS_REMEDY
 from pixelwise.records import Bands
 
@@ -60,6 +61,7 @@ class Decoded(NamedTuple):
     format: str  # of an image, such as "PNG" or "NumPy"; of a mask: ""
     size: int  # bytes as they were sent
     sha256: str  # of these bytes, so that a client can match an answer with its request
+    pixel: PixelSize | None = None  # the size of a pixel, where the file states it
 
 
 def main() -> None:
@@ -98,7 +100,7 @@ def answer_to(ask: dict[str, Any], body: bytes) -> tuple[dict[str, Any], memoryv
         return {"refused": (422, "image-damaged", message, SAVE)}, memoryview(b"")
     array = np.ascontiguousarray(found.array)
     told_of: dict[str, Any] = {"shape": array.shape, "dtype": str(array.dtype)}
-    told_of |= {"format": found.format, "size": found.size, "sha256": found.sha256}
+    told_of |= {"format": found.format, "size": found.size, "sha256": found.sha256, "pixel": found.pixel}
     return told_of, array.data.cast("B")
 
 
@@ -128,7 +130,7 @@ def decoded(ask: dict[str, Any], body: bytes) -> Decoded:
             raise UploadRefused(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
     try:
         encoded = encoded_within(data, Bands.from_json(ask["bands"]), ask["max_pixels"])
-        return Decoded(encoded.decode()[0], encoded.format, len(data), digest)
+        return Decoded(encoded.decode()[0], encoded.format, len(data), digest, pixel_size(data))
     except OtherBandsError as error:
         message = str(error).removeprefix(f"{UPLOAD}: ").removesuffix(OTHER_BANDS_REMEDY).strip()
         raise UploadRefused(422, "other-bands", f"The image {message}", OTHER_BANDS_REMEDY) from error

@@ -18,6 +18,12 @@ export function count(value: number): string {
     .replace(/\B(?=(\d{3})+(?!\d))/g, '\u202f'); // a narrow space that does not break, which no language reads as a decimal mark
 }
 
+/** A measurement of any size, to four digits: 0.01235, 12.35, 12 346. */
+export function precise(value: number | null): string {
+  if (value === null || !Number.isFinite(value)) return '–';
+  return Math.abs(value) >= 1000 ? count(value) : String(Number(value.toPrecision(4)));
+}
+
 export function milliseconds(value: number): string {
   return value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`;
 }

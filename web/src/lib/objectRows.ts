@@ -2,11 +2,19 @@
 
 export type Corner = [number, number]; // x, y of a pixel's corner, from the image's top left
 
+/** Sizes in the unit of the image's file. */
+export interface Lengths {
+  unit: string; // µm, mm, m …
+  area: number;
+  perimeter: number | null; // of pixels that are not square: none
+}
+
 export interface ObjectRow {
   label: number; // from 1
   class: string;
   area: number; // pixels
   perimeter: number; // pixels
+  lengths: Lengths | null; // null: the image's file states no size of a pixel
   roundness: number | null;
   confidence: number | null; // the mean probability of its pixels' labels
   rings: Corner[][]; // outlines and holes: a place is inside if a line from it crosses them an odd number of times
@@ -30,11 +38,24 @@ interface Feature {
     perimeter: number;
     roundness: number | null;
     confidence_mean: number | null;
+    [measured: string]: unknown; // also area_um2, perimeter_um …
   };
 }
 
 export interface ObjectCollection {
   features: Feature[];
+}
+
+const AREA = /^area_([a-z]+)2$/;
+
+function lengthsOf(properties: Feature['properties']): Lengths | null {
+  for (const [name, area] of Object.entries(properties)) {
+    const unit = AREA.exec(name)?.[1];
+    if (!unit || typeof area !== 'number') continue;
+    const perimeter = properties[`perimeter_${unit}`];
+    return { unit: unit.replace('um', 'µm'), area, perimeter: typeof perimeter === 'number' ? perimeter : null };
+  }
+  return null;
 }
 
 function rowOf({ geometry, properties }: Feature): ObjectRow {
@@ -51,6 +72,7 @@ function rowOf({ geometry, properties }: Feature): ObjectRow {
     class: properties.classification.name,
     area: properties.area,
     perimeter: properties.perimeter,
+    lengths: lengthsOf(properties),
     roundness: properties.roundness,
     confidence: properties.confidence_mean,
     rings,

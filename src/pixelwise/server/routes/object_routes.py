@@ -45,7 +45,7 @@ class ObjectQuery:
         """Find and measure them. Raises RequestError."""
         try:
             options = ObjectOptions(separate=self.separate, min_area_px=self.min_area, drop_edge=self.drop_edge)
-            with ObjectsOnce(options, opened.model.metadata) as once:
+            with ObjectsOnce(options, opened.model.metadata, pixel=seen.pixel) as once:
                 whole = WholeImage(seen.pixels, seen.prediction, IMAGE_NAME, seen.bands, objects=once)
                 return answer_of(self.answer, once.of(whole), once, whole)
         except (UsageError, MissingExtraError) as error:

@@ -73,7 +73,8 @@ def look(decoded: Decoded, decode_ms: float, state: State, opened: CachedModel) 
         give_back_soon()
     bands = opened.model.metadata.bands
     return RememberedImage(
-        decoded.array, prediction, decode_ms, predict_s * 1e3, decoded.format, decoded.size, decoded.sha256, bands
+        decoded.array, prediction, decode_ms, predict_s * 1e3, decoded.format, decoded.size, decoded.sha256, bands,
+        decoded.pixel,
     )  # fmt: skip
 
 
