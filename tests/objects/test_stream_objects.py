@@ -10,7 +10,7 @@ from pixelwise.errors import UsageError
 from pixelwise.objects.object_options import ObjectOptions, separations_of, without_excluded
 from pixelwise.objects.object_records import Separation
 from pixelwise.objects.separate import find_objects
-from pixelwise.objects.stream_objects import MeasuredObjects, ObjectSource, stream_objects
+from pixelwise.objects.stream_objects import MeasuredObjects, ObjectSource, objects_in_strips, stream_objects
 from pixelwise.records import ClassList
 
 CLASSES = ClassList(("background", "blob"), ((0, 0, 0), (255, 255, 255)))
@@ -70,6 +70,20 @@ def test_separated_objects_cross_strips() -> None:
         assert whole.number == len(range(20, 400, 24)) * len(range(20, 190, 19))
         assert_same_objects(measured.rows(0, 400), whole.objects_HW)
         assert len(measured.table) == whole.number
+
+
+@pytest.mark.parametrize("rows", [None, 9, 64])
+def test_an_object_map_in_strips_has_the_objects_of_the_whole_without_specks(rows: int | None) -> None:
+    labels = np.random.default_rng(5).random((90, 70)) < 0.3
+    labels = cv2.dilate(labels.astype(np.uint8), np.ones((1, 3), np.uint8))
+    labels[70:80, 10:40] = 2
+    both = {1: Separation(least_px=8), 2: Separation(least_px=1000)}
+    found, whole = objects_in_strips(source_of(labels), both, 4, rows), find_objects(labels, both)
+    assert found.number == whole.number > 5
+    assert set(found.class_N) == {1}
+    assert_same_objects(found.objects_HW, whole.objects_HW)
+    if rows is None:
+        np.testing.assert_array_equal(found.objects_HW, whole.objects_HW)
 
 
 def test_excluded_objects_are_counted_and_the_others_numbered_anew() -> None:

@@ -55,6 +55,7 @@ FOLDER = "instances"  # beside the masks' folder
 VOC_FOLDERS = ("SegmentationClass", "SegmentationObject")  # VOC's masks, and the objects beside them
 PLAIN_READERS = ("", "coded", "colours", "numpy")  # masks that are files of their own, as objects beside them are
 SUFFIXES = (".png", ".tif", ".tiff", ".npy")
+STRIP_PIXELS = 1 << 20  # numbered at a time
 LEVELS = 4  # folders above a mask that are looked at: masks/patient/slide/a.png
 OBJECT_READERS: dict[str, MaskReader] = {  # readers of drawn masks, one number a shape
     "cityscapes": cityscapes.object_ids,
@@ -225,6 +226,11 @@ def whole_numbers(path: Path) -> MaskIds:
 
 def numbered(stored: MaskIds) -> ObjectMap:
     """The same objects with numbers from 1 without gaps; what is 0 or negative is none."""
-    values, inverse = np.unique(stored.astype(np.int64), return_inverse=True)
+    rows = max(STRIP_PIXELS // max(stored.shape[1], 1), 1)  # an index takes eight bytes a pixel
+    strips = [slice(top, top + rows) for top in range(0, len(stored), rows)]
+    values = np.unique(np.concatenate([np.empty(0, np.int64), *(np.unique(stored[strip]) for strip in strips)]))
     new = np.cumsum(values > 0, dtype=np.uint32) * (values > 0)
-    return np.asarray(new[inverse.reshape(stored.shape)], np.uint32)
+    found = np.empty(stored.shape, np.uint32)
+    for strip in strips:
+        found[strip] = new[np.searchsorted(values, stored[strip])]
+    return found

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.datasets.instances import class_objects, components, has_instances, instances_of
+from pixelwise.datasets.instances import class_objects, has_instances, instances_of
 from pixelwise.errors import UsageError
 from pixelwise.evaluation.match_classes import Match
 from pixelwise.metrics.object_matching import MatchedObjects, match_objects
 from pixelwise.metrics.object_scores import ObjectCounts, object_counts
 from pixelwise.objects.object_options import ObjectOptions, separations_of
 from pixelwise.objects.object_records import ObjectMap, Separation
-from pixelwise.objects.separate import Evidence, find_objects
+from pixelwise.objects.stream_objects import ObjectSource, around_px, objects_in_strips
 from pixelwise.prediction.confidence_maps import probability_strips, scores_of_rows
 from pixelwise.prediction.load_model import Model
 from pixelwise.records import VOID, Labels, Prediction, Sample
@@ -33,6 +33,7 @@ class ObjectPlan:
     ids: Mapping[str, int]  # name → id in the classes of the comparison
     model_ids: Mapping[str, int]  # name → id in the model's classes
     separations: Mapping[str, Separation]
+    largest_px: Mapping[int, float]  # model id → the area that 5 % of training's objects exceed, where it is known
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,10 @@ def plan_objects(
         return None
     chosen = ObjectOptions(tuple(model.classes.names[i] for i in model_ids.values()))
     found = separations_of(model.classes, chosen, model.metadata.objects, model.metadata.separate)
-    return ObjectPlan(ids, model_ids, {name: found[i] for name, i in model_ids.items()})
+    known = model.metadata.objects
+    own_names = {i: model.classes.names[i] for i in model_ids.values()}
+    largest = {i: known[name].area_high_px for i, name in own_names.items() if name in known}
+    return ObjectPlan(ids, model_ids, {name: found[i] for name, i in model_ids.items()}, largest)
 
 
 def measure_objects_of(
@@ -95,20 +99,27 @@ def measure_objects_of(
         matched[name], counts[name] = found, object_counts(found)
         unseparated[name] = counts[name]
         if plan.separations[name].method != "components":
-            whole_HW = components(prediction.labels == plan.model_ids[name])
+            whole_HW = found_objects(plan, prediction, {plan.model_ids[name]: Separation()})
             unseparated[name] = object_counts(match_objects(whole_HW, objects_HW, void_HW))
     return ImageObjects(plan, instances_HW is not None, matched, counts, unseparated)
 
 
 def predicted_objects(plan: ObjectPlan, name: str, prediction: Prediction) -> ObjectMap:
     """The predicted objects of one class."""
-    class_id, size = plan.model_ids[name], (prediction.labels.shape[0], prediction.labels.shape[1])
-    borders = {}
-    if prediction.borders is not None and class_id in prediction.separated:
-        place = prediction.separated.index(class_id)
-        border_1hw = prediction.borders[place : place + 1]
-        borders[class_id] = scores_of_rows(border_1hw, size, slice(0, size[0]))[0]
-    return find_objects(prediction.labels, {class_id: plan.separations[name]}, Evidence(borders)).objects_HW
+    return found_objects(plan, prediction, {plan.model_ids[name]: plan.separations[name]})
+
+
+def found_objects(plan: ObjectPlan, prediction: Prediction, separations: Mapping[int, Separation]) -> ObjectMap:
+    """The objects of a prediction: of a large image in strips, so that memory stays near that of the image."""
+    size, maps = (prediction.labels.shape[0], prediction.labels.shape[1]), prediction.borders
+
+    def borders(rows: slice) -> dict[int, NDArray[np.float32]]:
+        if maps is None:
+            return {}
+        return {c: scores_of_rows(maps[i : i + 1], size, rows)[0] for i, c in enumerate(prediction.separated)}
+
+    source = ObjectSource(size, prediction.classes, prediction.labels.__getitem__, borders=borders)
+    return objects_in_strips(source, separations, around_px(separations, plan.largest_px)).objects_HW
 
 
 def mean_confidence(prediction: Prediction, objects_HW: ObjectMap) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pixelwise.images.pixel_size import PixelSize
 from pixelwise.metrics.regions import united
 from pixelwise.objects.measure import table_of
-from pixelwise.objects.object_records import ObjectMap, ObjectTable, Separation
+from pixelwise.objects.object_records import FoundObjects, ObjectMap, ObjectTable, Separation
 from pixelwise.objects.object_sums import CONTEXT, ObjectSums
 from pixelwise.objects.separate import Evidence, WindowObjects, separate_window, shifted
 from pixelwise.records import ClassList, Labels, Raster
@@ -32,6 +32,7 @@ LEVEL = 1  # of deflate
 AROUND_PX = (64, 256)  # least and most rows around a strip
 AROUND_UNKNOWN_PX = 128
 SPOOLED_BYTES = 1 << 24
+AREA_ROWS = 256  # at a time
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,42 @@ def stream_objects(
     except BaseException:
         store.close()
         raise
+
+
+def objects_in_strips(
+    source: ObjectSource,
+    separations: Mapping[int, Separation],
+    around_px: int = AROUND_UNKNOWN_PX,
+    rows: int | None = None,
+) -> FoundObjects:
+    """As `separate.find_objects`, with the memory of one strip besides the object map.
+
+    An image of one strip has the same objects; in others, numbers follow the strips, and a cut may fall elsewhere
+    between two objects that touch at a seam.
+
+    Args: as of `stream_objects`.
+
+    Raises:
+        MissingExtraError: a method other than "components" without scikit-image.
+    """
+    size, store = source.size, NumberStore(source.size[1])
+    try:
+        finder = StripFinder(source, separations, store, around_px)
+        for top, bottom in strips_of(size, around_px, rows):
+            finder.add(top, bottom)
+        numbers, class_N = finder.final_numbers()
+        area_N = np.zeros(len(class_N) + 1, np.int64)
+        parts = [slice(top, min(top + AREA_ROWS, size[0])) for top in range(0, size[0], AREA_ROWS)]
+        for part in parts:
+            area_N += np.bincount(numbers.take(store.rows(part.start, part.stop)).ravel(), minlength=len(area_N))
+        kept_N = area_N[1:] >= [separations[int(c)].least_px for c in class_N]
+        new = np.concatenate([[0], np.where(kept_N, np.cumsum(kept_N), 0)]).astype(np.uint32).take(numbers)
+        objects_HW = np.empty(size, np.uint32)
+        for part in parts:
+            objects_HW[part] = new.take(store.rows(part.start, part.stop))
+        return FoundObjects(objects_HW, class_N[kept_N])
+    finally:
+        store.close()
 
 
 def around_px(separations: Mapping[int, Separation], largest_px: Mapping[int, float]) -> int:
