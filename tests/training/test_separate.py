@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from several import train_in_float64
 
 import pixelwise as pw
 from pixelwise.bundle.bundle_file import read_bundle
@@ -31,6 +34,7 @@ from pixelwise.training.borders import (
     second_nearest,
 )
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
+from pixelwise.training.cross_validation import cross_validate
 from pixelwise.training.object_facts import object_facts
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.separation import separable
@@ -229,6 +233,32 @@ def test_smaller_weights_and_int8_keep_the_borders(run: Path, touching: Path, tm
         small = pw.load(pw.export(run, tmp_path / "small.onnx", **options)).predict(image).borders
         assert small is not None
         assert np.abs(small - plain).mean() < 0.05
+
+
+def test_folds_give_the_mean_of_their_borders(touching: Path, tmp_path: Path) -> None:
+    done = cross_validate(touching, tmp_path / "folds", replace(RECIPE, epochs=1), folds=2)
+    whole = pw.load(done.bundle)
+    assert whole.metadata.separate == ("nucleus",)
+    assert whole.metadata.objects["nucleus"].number > 0
+    image = touching / "val/images/val0.png"
+    members = [pw.load(done.run / f"fold-{number}").predict(image).borders for number in (1, 2)]
+    found = whole.predict(image).borders
+    assert found is not None
+    np.testing.assert_allclose(found, np.mean(members, axis=0), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_two_processes_learn_the_borders_that_one_learns(touching: Path, tmp_path: Path) -> None:
+    (recipe := tmp_path / "recipe.toml").write_text(RECIPE.to_toml())
+    script = str(Path(__file__).with_name("several.py"))
+    train_in_float64(touching, tmp_path / "one", recipe)
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([*two, script, str(touching), str(tmp_path / "two"), str(recipe)], check=True, timeout=1500)
+    one, several = (load_checkpoint(checkpoints(tmp_path / name / "checkpoints")[-1])[0] for name in ("one", "two"))
+    assert one.keys() == several.keys()
+    for name, expected in one.items():
+        assert torch.allclose(several[name].double(), expected.double(), rtol=1e-6, atol=1e-9), name
 
 
 def test_a_resumed_training_ends_with_the_same_bytes(run: Path, touching: Path, tmp_path: Path) -> None:
