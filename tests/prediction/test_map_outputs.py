@@ -242,6 +242,16 @@ def test_geopackages_without_the_extra_name_it(monkeypatch, model, tmp_path):
         predict(model, [tmp_path], tmp_path / "out", save=["geopackage"])
 
 
+def test_a_scale_that_is_not_applied_is_reported(model, image, tmp_path):
+    path = write(tmp_path / "scaled.tif", image, "utm")
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (0.5, 0.5, 0.5), (3.0, 3.0, 3.0)
+    summary = predict(model, [path], tmp_path / "out")
+    assert [note.kind for note in summary.notes] == ["scale"]
+    assert "scale 0.5 and offset 3 of its bands are not applied" in str(summary)
+    assert predict(model, [write(tmp_path / "plain.tif", image, "utm")], tmp_path / "other").notes == ()
+
+
 def test_an_image_without_a_place_keeps_its_png(model, image, tmp_path):
     PIL.Image.fromarray(image).save(tmp_path / "photo.png")
     predict(model, [tmp_path / "photo.png"], tmp_path / "out", save=["labels"])

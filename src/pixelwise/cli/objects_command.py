@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.shared_options import JsonFile, ModelName, Threads, app, console_of, write_json
+from pixelwise.cli.shared_options import JsonFile, Threads, app, console_of, write_json
 
 
 @app.command()
 def objects(
-    model: ModelName,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGES…", help="Images: files, folders, globs.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundle, a run directory, or the name of a built-in model; or what has the classes of finished label maps: a dataset, or a folder that predict wrote.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES…", help="Images: files, folders, globs; or finished label maps.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; created if it does not exist. An interrupted run resumes.")],
     save: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated files: csv (always), parquet, geojson, coco, map (object numbers as TIFF), labels, overlay.")] = "csv",
     classes: Annotated[list[str] | None, typer.Option("--class", metavar="NAME", help="A class whose objects are counted; repeatable. [default: all but the background]")] = None,
@@ -30,6 +30,8 @@ def objects(
 
     Objects are connected pixels of a class; touching ones are separated. Columns are named as scikit-image's
     regionprops, in pixels and in the unit that the file states.
+
+    Finished label maps have objects, too: pixelwise objects DATA DATA/val/masks --out counted
 
     Example: pixelwise objects nuclei plate_1/ --out counted --save csv,map --drop-edge
     """

@@ -75,6 +75,7 @@ KNOWN_OTHERS = {
 ACCEPTED = "JPEG, PNG, WebP, BMP, TIFF, PPM, GIF, AVIF, HEIC, JPEG 2000 and TGA are read"
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # in a name
 AGAIN = "Copy or export the file again."
+DICOM_REMEDY = "Make NIfTI of it (dcm2niix), which keeps the size of a pixel, or PNG (dcmj2pnm), which does not."
 MOST_CHUNKS, SMALL_CHUNK = 10_000, 1024  # of a PNG: more chunks are allowed only if they are larger on average
 STREAMED = "A tiled TIFF may have any size: `pixelwise predict` and `train` read it piece by piece."
 
@@ -206,6 +207,8 @@ def image_format(data: bytes) -> str:
                 return name
     if is_tga(data):
         return "TGA"
+    if data[128:132] == b"DICM":
+        raise Refusal("not-an-image", f"is a DICOM file; {ACCEPTED}.", DICOM_REMEDY)
     guess = next((name for magic, name in KNOWN_OTHERS.items() if data.startswith(magic)), "")
     if not data.strip(b"\0"):
         guess = "nothing but zeros"

@@ -61,6 +61,14 @@ class Grid:
     scale: tuple[float, ...] = ()  # for each band; the measured value is stored · scale + offset
     offset: tuple[float, ...] = ()
 
+    @property
+    def scale_in_words(self) -> str:
+        """ "scale 0.0001 and offset 0"; "" if stored values are the measured ones."""
+        if set(self.scale) <= {1.0} and set(self.offset) <= {0.0}:
+            return ""
+        scales, offsets = ([f"{one:g}" for one in dict.fromkeys(values)] for values in (self.scale, self.offset))
+        return f"scale {', '.join(scales[:3])} and offset {', '.join(offsets[:3])}"
+
     def to_map(self, places_N2: Points) -> Points:
         """(column, row) → (x, y)."""
         a, b, c, d, e, f = self.transform

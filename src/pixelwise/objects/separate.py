@@ -102,7 +102,7 @@ def _separation_for(known: ClassObjects | None, *, has_border: bool) -> Separati
         why = f"connected pixels: a typical object's roundness is {known.roundness:.2f}, too far from a disc to split"
         return Separation(reason=why)
     if known is None:
-        return Separation("distance", apart, smooth, reason="the model's training measured no objects: split at necks")
+        return Separation("distance", apart, smooth, reason="typical sizes of objects are unknown: split at necks")
     why = f"typical objects of {known.area_px:,.0f} px and roundness {known.roundness:.2f}: split at necks"
     neck = ROUND_NECK if known.roundness >= ROUND else NECK  # what is not round has necks of its own
     return Separation("distance", apart, smooth, neck, reason=why)

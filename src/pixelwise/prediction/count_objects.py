@@ -10,9 +10,11 @@ from typing import Any
 from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
 from pixelwise.objects.object_options import AUTO, ObjectOptions
+from pixelwise.prediction.label_maps import has_label_classes, measure_label_maps
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.object_summary import PAGE_NAME, SUMMARY_NAME, CountedObjects, write_summary
-from pixelwise.prediction.predict import Summary, predict
+from pixelwise.prediction.predict import predict
+from pixelwise.prediction.run_summary import Summary
 from pixelwise.records import OnProgress, no_progress
 
 FORMATS = {
@@ -77,9 +79,12 @@ def count_objects(
     the file states the size of a pixel (OME-TIFF, ImageJ, GeoTIFF, NIfTI), there are more with the unit behind their
     name: `area_um2`, `perimeter_um`. An interrupted run resumes.
 
+    Finished label maps have objects, too: name the folder of a dataset, or one that `predict` wrote, in place of the
+    model, and masks in place of images. Intensities and the size of a pixel are then those of the dataset's images.
+
     Args:
-        model: an open model, or what `load` takes.
-        images: files, folders and globs, as `predict` takes them.
+        model: an open model, or what `load` takes; or a folder that says which classes label maps have.
+        images: files, folders and globs, as `predict` takes them; or label maps.
         out: folder for the results, created if it does not exist.
         save: besides "csv", which is always written: "parquet", "geojson" (polygons with the measurements), "coco"
             (instances, objects.coco.json), "map" (NAME.objects.tif: object numbers), "labels", "overlay".
@@ -99,7 +104,9 @@ def count_objects(
         ObjectsSummary: counts and quantiles by class, and the summary of `predict`.
 
     Raises:
-        UsageError: as `predict`; or an unknown format, class or way to separate, or limits that no object meets.
+        UsageError: as `predict`; or an unknown format, class or way to separate, or limits that no object meets; or
+            of label maps, labels, overlays or a confidence.
+        DatasetError: `model` is a dataset that cannot be opened.
         MissingExtraError: touching objects are to be separated, or Parquet written, without the extra `objects`.
         BundleError: the model is corrupt or cannot be run.
         OutputError: `out` cannot be written.
@@ -114,7 +121,12 @@ def count_objects(
         raise UsageError(f"{unknown[0]!r} is not a file of objects; known: {', '.join(FORMATS)}.")
     chosen = ObjectOptions(tuple(classes), separate, min_area, max_area, min_confidence, drop_edge)
     keys = [FORMATS[name] for name in dict.fromkeys(("csv", *save))]
-    labelled = predict(
-        model, images, out, save=keys, objects=chosen, threads=threads, fresh=fresh, progress=progress
-    )  # fmt: skip
+    if not isinstance(model, Model) and has_label_classes(model):
+        labelled = measure_label_maps(
+            Path(model), [Path(image) for image in images], Path(out), keys, chosen, fresh=fresh, progress=progress
+        )
+    else:
+        labelled = predict(
+            model, images, out, save=keys, objects=chosen, threads=threads, fresh=fresh, progress=progress
+        )
     return ObjectsSummary(tuple(write_summary(labelled.out)), labelled)

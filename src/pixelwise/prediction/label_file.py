@@ -164,7 +164,7 @@ def label_into(
         files, name = files_of(job, options, grid), name_of_image(job)
         with objects_once(model, options, job) as objects:
             whole = WholeImage(image_HWN, prediction, name, bands, job.image, by_rows, options.probabilities, objects)
-            write_results(files, whole)
+            write_results(files, whole, job.image)
     ended = time.perf_counter()
     return record | {
         "width": image_HWN.shape[1],
@@ -353,16 +353,20 @@ def files_of(job: Job, options: LabelOptions, grid: Grid | None) -> list[ResultF
     return on_map + plain
 
 
-def write_results(files: Sequence[ResultFile], whole: WholeImage) -> None:
+def write_results(files: Sequence[ResultFile], source: Any, image: Path | None) -> None:
     """Write all files or none: if one cannot be written, those that were new are removed.
+
+    Args:
+        source: what `parts` of the files are made from.
+        image: the image's file, over which none may be written.
 
     Raises:
         ImageError: one would overwrite the image, or cannot be made of it.
         OutputError: one cannot be written.
     """
     written: list[Path] = []
-    if whole.path is not None:
-        refuse_overwriting(whole.path, (file.path for file in files))
+    if image is not None:
+        refuse_overwriting(image, (file.path for file in files))
     try:
         for _, path, parts, _ in files:
             is_new = not os.path.lexists(path)
@@ -372,7 +376,7 @@ def write_results(files: Sequence[ResultFile], whole: WholeImage) -> None:
                 reason = f"cannot be created ({error.strerror}). Choose another folder."
                 raise OutputError(f"{shown(path.parent)}: {reason}") from error
             with writing_whole(path) as file:
-                file.writelines(parts(whole))
+                file.writelines(parts(source))
             if is_new:
                 written.append(path)
     except BaseException:

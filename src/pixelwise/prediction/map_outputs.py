@@ -39,14 +39,17 @@ from pixelwise.maps.mosaic import is_mosaic, read_mosaic
 from pixelwise.maps.polygon_files import wgs84_geojson, wgs84_geometry, write_geopackage
 from pixelwise.maps.qgis_style import qgis_style
 from pixelwise.maps.region_rings import region_rings
+from pixelwise.objects.stream_objects import MeasuredObjects
 from pixelwise.prediction.confidence_maps import sixteen_bits
 from pixelwise.prediction.large.large_outputs import PlacedLabels, StoredLabels, write_tiff
 from pixelwise.prediction.object_files import geojson_parts
 from pixelwise.prediction.outputs import LabelSource, objects_of, row_strips, strips_of_image
+from pixelwise.records import ClassList
 
 WGS84 = "EPSG:4326"
 PLACE = "place"  # the kind of a note
-ON_MAP = ("labels", "geojson", "geopackage", "objects-geojson")
+SCALE = "scale"
+ON_MAP = ("labels", "geojson", "geopackage", "objects", "objects-geojson")
 READ_BYTES = 1 << 20
 Parts = Callable[[Any], Iterable[bytes]]
 
@@ -74,13 +77,17 @@ def place_of(image: Path, save: Sequence[str]) -> tuple[Grid | None, list[dict[s
         if "geopackage" in save:
             raise
         return None, [note(f"its place on the earth is not in the results: {error}")]
+    notes = []
+    if grid is not None and grid.scale_in_words:
+        what = f"{grid.scale_in_words} of its bands are not applied: the model and all measurements take stored values"
+        notes.append(note(f"{what}.", SCALE))
     if grid is not None and not {"geojson", "objects-geojson"}.isdisjoint(save) and not has_geo():
-        return grid, [note("its polygons are in pixels. For degrees: pip install 'pixelwise[geo]'")]
-    return grid, []
+        notes.append(note("its polygons are in pixels. For degrees: pip install 'pixelwise[geo]'"))
+    return grid, notes
 
 
-def note(message: str) -> dict[str, str]:
-    return {"kind": PLACE, "message": message}
+def note(message: str, kind: str = PLACE) -> dict[str, str]:
+    return {"kind": kind, "message": message}
 
 
 def has_geo() -> bool:
@@ -148,8 +155,13 @@ def geojson(source: LabelSource, grid: Grid, options: PolygonOptions) -> Iterato
 
 
 def objects_geojson(source: LabelSource, grid: Grid) -> Iterator[bytes]:
+    return placed_objects(objects_of(source), source.classes, source.name, grid)
+
+
+def placed_objects(objects: MeasuredObjects, classes: ClassList, name: str, grid: Grid) -> Iterator[bytes]:
+    """The polygons of objects in WGS 84, as GeoJSON."""
     place = to_crs(grid, "" if grid.crs == WGS84 else WGS84)
-    return geojson_parts(objects_of(source), source.classes, source.name, partial(wgs84_geometry, place=place))
+    return geojson_parts(objects, classes, name, partial(wgs84_geometry, place=place))
 
 
 def geopackage(source: LabelSource, grid: Grid, options: PolygonOptions, folder: Path) -> Iterator[bytes]:

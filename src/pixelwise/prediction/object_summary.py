@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +33,12 @@ ALL_FILES = "all files"
 QUANTILES = (5, 25, 50, 75, 95)
 BINS = 24
 SHOWN_FILES = 200  # on the page; all are in the CSV
+CONFIDENCE = "confidence_mean"
 CHARTS = (
     ("area", "area in {unit}²"),
     ("roundness", "roundness"),
     ("solidity", "solidity"),
-    ("confidence_mean", "mean confidence"),
+    (CONFIDENCE, "mean confidence"),
 )
 
 
@@ -113,11 +115,12 @@ def file_objects(out: Path, record: dict[str, Any]) -> FileObjects:
         with path.open(newline="", encoding="utf-8") as file:
             lines = csv.reader(file)
             header = next(lines)
-            places = [header.index(name) for name in wanted]
+            # Finished label maps have no confidence.
+            places = [header.index(name) if name in header or name != CONFIDENCE else None for name in wanted]
             at = header.index("class")
             for line in lines:
                 classes.append(line[at])
-                rows.append([float(line[place] or "nan") for place in places])
+                rows.append([math.nan if place is None else float(line[place] or "nan") for place in places])
     except (OSError, ValueError, IndexError, StopIteration) as error:
         remedy = "Remove it and run the same command again: this image will be labelled again."
         raise OutputError(f"{shown(path)}: cannot be read as a table of objects ({error}). {remedy}") from error
@@ -173,7 +176,7 @@ def counts_of(files: list[FileObjects], class_name: str, file: str, unit: str) -
         area=tuple(np.percentile(area, QUANTILES).tolist()) if len(area) else (),
         area_mean=float(area.mean()) if len(area) else float("nan"),
         roundness=median("roundness"),
-        confidence=median("confidence_mean"),
+        confidence=median(CONFIDENCE),
     )
 
 

@@ -13,7 +13,7 @@ from pixelwise.images.files import shown
 from pixelwise.prediction.find_images import CLASH_REMEDY, Survey, count, other_files
 from pixelwise.prediction.label_file import Job, Record, failed, names_of
 from pixelwise.prediction.manifest import FILE_NAME, Manifest
-from pixelwise.prediction.map_outputs import PLACE
+from pixelwise.prediction.map_outputs import PLACE, SCALE
 from pixelwise.records import OnProgress
 
 UNUSED = {
@@ -22,6 +22,7 @@ UNUSED = {
     DEPTH: "more than 8 bits, reduced to 8",
     LEFT_OVER: "extra bytes after the pixels, so that the image may be damaged",
     PLACE: "a place on the earth that the results do not have",
+    SCALE: "a scale and offset of the bands that are not applied: stored values are used",
 }
 LISTED_FAILURES = 20  # in a summary; all are in the manifest
 
@@ -54,6 +55,7 @@ class Summary:
     model: str  # digest
     notes: tuple[UnusedContent, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)  # other files in the folders, by file extension
+    verb: str = "labelled"  # what was done to the images
 
     @property
     def exit_code(self) -> int:
@@ -62,7 +64,7 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            **asdict(self),
+            **{name: value for name, value in asdict(self).items() if name != "verb"},
             "failed": [{"file": shown(path), "message": message} for path, message in self.failed],
             "out": shown(self.out),
             "manifest": shown(self.out / FILE_NAME),
@@ -71,16 +73,16 @@ class Summary:
 
     def __str__(self) -> str:
         speed = f", {self.done / self.seconds:.1f} images/s" if self.done and self.seconds > 0 else ""
-        text = f"{count(self.done, 'image')} labelled in {self.seconds:.1f} s{speed}; results in {shown(self.out)}"
+        text = f"{count(self.done, 'image')} {self.verb} in {self.seconds:.1f} s{speed}; results in {shown(self.out)}"
         if self.before:
-            text += f"\n{count(self.before, 'image')} already labelled by an earlier run"
+            text += f"\n{count(self.before, 'image')} already {self.verb} by an earlier run"
         if self.passed_over:
             text += f"\n{other_files(self.passed_over)} skipped"
         text += "".join(f"\n{note}" for note in self.notes)
         if self.vanished:
             text += f"\n{count(self.vanished, 'image')} disappeared during the run"
         if self.failures:
-            text += f"\n{count(self.failures, 'image')} could not be labelled:"
+            text += f"\n{count(self.failures, 'image')} could not be {self.verb}:"
             text += "".join(f"\n  {message}" for _, message in self.failed)
             if self.failures > len(self.failed):
                 text += f"\n  and {self.failures - len(self.failed):,} more, see {shown(self.out / FILE_NAME)}"
@@ -101,7 +103,7 @@ class RunTally:
     def counted(self) -> int:
         return self.done + self.before + self.failures
 
-    def summary(self, found: Survey, seconds: float, model: str) -> Summary:
+    def summary(self, found: Survey, seconds: float, model: str, verb: str = "labelled") -> Summary:
         return Summary(
             done=self.done,
             before=self.before,
@@ -113,6 +115,7 @@ class RunTally:
             model=model,
             notes=tuple(self.notes.values()),
             passed_over=dict(found.passed_over),
+            verb=verb,
         )
 
     def add(self, record: Record) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import ImageError, OutputError
+from pixelwise.heap import give_back
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown, utf8, write_whole, writing_whole
 from pixelwise.images.no_data import without_data
@@ -100,6 +101,7 @@ def label_large(
                 label_rows(engine, image, plan, store, progress)
             name = results.name or path.name
             stored = StoredLabels(store, classes, name, image.place, image.resolution, image, path, results.objects)
+            give_back()
             write_results(stored, results.files, results.writers)
             small, small_labels = store.preview()
             write_whole(with_ending(base, ".overlay.png"), encode_overlay(overlay(small, small_labels, classes)))
@@ -217,6 +219,7 @@ def write_results(source: StoredLabels, results: Mapping[str, Path], writers: Wr
             raise source.store.unwritable(error) from error
         except OutputError as error:
             raise OutputError(f"{error} {source.store.kept()}") from error.__cause__
+        give_back()  # what one output needed must not add to the peak of the next
 
 
 class Sampler:
