@@ -1,6 +1,7 @@
 """A GeoTIFF of 20,000 × 20,000 pixels, labelled from end to end: objects, polygons and labels, time and peak memory.
 
     python benchmarks/large_map.py --side 20000 --objects 1000000 [--save labels,objects,geopackage] [--touching]
+    python benchmarks/large_map.py --side 7072 --objects 100000 --classes 11 --save labels,confidence,probabilities
 
 The map, in UTM, holds bright discs on dark ground. The model is one convolution that tells them apart by brightness,
 so that what is measured is everything but the network, and the right answer is known: as many objects and polygons as
@@ -34,13 +35,13 @@ from pixelwise.records import ClassList
 DARK, BRIGHT = 40, 200
 BLOCK_PX = 512
 MUST_GIB = 2.0
-CLASSES = ClassList(("background", "cell"), ((0, 0, 0), (255, 120, 0)))
 
 
-def write_model(path: Path) -> None:
-    """A bundle that says "cell" where a pixel is brighter than halfway between DARK and BRIGHT."""
-    weight = np.full((2, 3, 1, 1), 1 / 30, np.float32) * np.array([-1, 1], np.float32)[:, None, None, None]
-    bias = np.array([1, -1], np.float32) * ((DARK + BRIGHT) / 2 / 10)
+def write_model(path: Path, classes: ClassList) -> None:
+    """A bundle that says "cell" where a pixel is brighter than halfway between DARK and BRIGHT; never the others."""
+    sign = np.array([-1, 1, *[0] * (len(classes) - 2)], np.float32)
+    weight = np.full((len(classes), 3, 1, 1), 1 / 30, np.float32) * sign[:, None, None, None]
+    bias = np.where(sign == 0, -2, -sign * (DARK + BRIGHT) / 2 / 10)
     nodes = [
         helper.make_node("Cast", ["image"], ["values"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["values"], ["bands"], perm=[2, 0, 1]),
@@ -52,14 +53,14 @@ def write_model(path: Path) -> None:
         nodes,
         "brightness",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, ["H", "W", 3])],
-        [helper.make_tensor_value_info(SCORES_1, TensorProto.FLOAT, [1, 2, "H", "W"])],
+        [helper.make_tensor_value_info(SCORES_1, TensorProto.FLOAT, [1, len(classes), "H", "W"])],
         [numpy_helper.from_array(values, name) for name, values in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    add_outputs(model.graph, len(CLASSES))
+    add_outputs(model.graph, len(classes))
     onnx.checker.check_model(model)
     stages = (Stage("input", GROUPS[0], "stage/input"), Stage("scores", GROUPS[3], "scores"))
-    metadata = Metadata(CLASSES, (BLOCK_PX, BLOCK_PX), "native", 1, (0.0,) * 3, (1.0,) * 3, 1.0, stages)
+    metadata = Metadata(classes, (BLOCK_PX, BLOCK_PX), "native", 1, (0.0,) * 3, (1.0,) * 3, 1.0, stages)
     write_bundle(model, metadata, np.zeros((64, 64, 3), np.uint8), path)
 
 
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=20_000, help="pixels")
     parser.add_argument("--objects", type=int, default=1_000_000)
     parser.add_argument("--save", default="labels,objects,geopackage")
+    parser.add_argument("--classes", type=int, default=2, help="of the model; only the first two occur")
     parser.add_argument("--touching", action="store_true", help="many discs touch their neighbours")
     parser.add_argument("--folder", type=Path, help="for the map and the results; none: a temporary one")
     asked = parser.parse_args()
@@ -93,7 +95,8 @@ def main() -> None:
         folder = asked.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         model, image, out = folder / "brightness.onnx", folder / "map.tif", folder / "labelled"
-        write_model(model)
+        names = ("background", "cell", *(f"class {number}" for number in range(3, asked.classes + 1)))
+        write_model(model, ClassList(names, tuple((20 * i, 255 - 20 * i, 120) for i in range(asked.classes))))
         if not image.exists():
             write_map(image, asked.side, asked.objects, apart=not asked.touching)
         began = time.perf_counter()

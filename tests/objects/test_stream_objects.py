@@ -74,7 +74,7 @@ def test_separated_objects_cross_strips() -> None:
 
 @pytest.mark.parametrize("rows", [None, 9, 64])
 def test_an_object_map_in_strips_has_the_objects_of_the_whole_without_specks(rows: int | None) -> None:
-    labels = np.random.default_rng(5).random((90, 70)) < 0.3
+    labels = np.random.default_rng(5).random((90, 70)) < 0.08
     labels = cv2.dilate(labels.astype(np.uint8), np.ones((1, 3), np.uint8))
     labels[70:80, 10:40] = 2
     both = {1: Separation(least_px=8), 2: Separation(least_px=1000)}
