@@ -20,6 +20,9 @@ import pixelwise as pw
 from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.errors import StoppedError, UsageError
+from pixelwise.model.build_network import build
+from pixelwise.model.ensemble import Ensemble
+from pixelwise.model.network import ModelConfig
 from pixelwise.prediction.in_memory import labelled_in_tiles
 from pixelwise.prediction.large.tiles import tiling
 from pixelwise.training.augment import Crop, crop_numbers, rotated
@@ -235,6 +238,20 @@ def test_smaller_weights_and_int8_keep_the_borders(run: Path, touching: Path, tm
         assert np.abs(small - plain).mean() < 0.05
 
 
+def test_an_ensemble_has_the_mean_of_its_borders() -> None:
+    torch.manual_seed(0)
+    members = [build(ModelConfig("unet", classes=2, pretrained=False, borders=1)).eval() for _ in range(2)]
+    image = torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        scores = [member(image) for member in members]
+        found = Ensemble(members, [1.0, 2.0])(image)
+    torch.testing.assert_close(found[:, 2:].sigmoid(), (scores[0][:, 2:].sigmoid() + scores[1][:, 2:].sigmoid()) / 2)
+    classes = (scores[0][:, :2].softmax(1) + (scores[1][:, :2] / 2).softmax(1)) / 2
+    torch.testing.assert_close(found[:, :2].softmax(1), classes)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_folds_give_the_mean_of_their_borders(touching: Path, tmp_path: Path) -> None:
     done = cross_validate(touching, tmp_path / "folds", replace(RECIPE, epochs=1), folds=2)
     whole = pw.load(done.bundle)
