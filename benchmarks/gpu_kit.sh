@@ -46,7 +46,7 @@ pace = sorted(event["images_per_second"] for event in epochs)[len(epochs) // 2]
 print(f"epochs {len(epochs)}, {pace:,.0f} images/s (median epoch, loading included)")
 print(f"on the GPU while training:  accuracy {best['accuracy']:.4f}, mIoU {best['miou']:.4f}, epoch {best['epoch']}")
 for engine in ("onnxruntime", "cuda") if has_cuda() else ("onnxruntime",):
-    report = pw.evaluate(pw.load_model(run / "model.onnx", engine=engine), data, split="val").to_json()
+    report = pw.evaluate(pw.load(run / "model.onnx", engine=engine), data, split="val").to_json()
     print(f"its bundle, {engine + ':':15} accuracy {report['accuracy']:.4f}, mIoU {report['miou']:.4f}; "
           f"{100 * (report['miou'] - best['miou']):+.2f} points (must be within 0.5)")
 if not has_cuda():
