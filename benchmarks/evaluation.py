@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pixelwise as pw
-from pixelwise.evaluation.evaluate import measure_pair
+from pixelwise.evaluation.evaluation_pass import measure_pair
 from pixelwise.evaluation.labelled_pairs import read_pair
 from pixelwise.evaluation.match_classes import match_classes
 from pixelwise.prediction.load_model import Model

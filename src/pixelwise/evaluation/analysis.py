@@ -19,7 +19,13 @@ from pixelwise.evaluation.object_analysis import RULES, ObjectScores, scores_of_
 from pixelwise.evaluation.per_image import ImageRow, chosen_images, counts_of, sequences
 from pixelwise.metrics.bootstrap import DRAWS, drawn_sums, interval
 from pixelwise.metrics.boundary import DISTANCES_PX, boundary_iou
-from pixelwise.metrics.calibration import SAMPLE_EVERY, Calibration, calibration_of
+from pixelwise.metrics.calibration import (
+    SAMPLE_EVERY,
+    THRESHOLDS,
+    Calibration,
+    above_thresholds,
+    calibration_of,
+)
 from pixelwise.metrics.confusion import (
     Scores,
     baseline,
@@ -168,6 +174,14 @@ class Analysis:
         at = int(np.searchsorted(self.calibration.coverage, coverage - 1e-12))
         return float(self.calibration.risk[min(at, len(self.calibration.risk) - 1)])
 
+    def thresholds(self) -> list[dict[str, float]]:
+        """What is left, and how much of it is wrong, if only pixels of at least a confidence are kept."""
+        shares = above_thresholds(self.sums.confidence).tolist()
+        return [
+            {"confidence": at, "kept": kept, "wrong": wrong, "errors_below": below}
+            for at, (kept, wrong, below) in zip(THRESHOLDS, shares, strict=True)
+        ]
+
     def chosen(self) -> dict[str, list[int]]:
         return chosen_images(self.rows, SHOWN)
 
@@ -197,6 +211,7 @@ class Analysis:
                          for share, confidence, accuracy in calibration.bins.tolist()],
                 "risk": [{"coverage": at, "risk": self.risk(at), "baseline": 1 - self.baseline_accuracy}
                          for at in COVERAGES],
+                "thresholds": self.thresholds(),
             },
             "errors": self.errors(),
             **({"objects": {"classes": objects, "truth": truth_of(self.rows), "rules": RULES}} if objects else {}),

@@ -7,23 +7,23 @@ Shapes: N images; B draws; C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.datasets.class_values import Given, GivenBands, values_of
+from pixelwise.datasets.class_values import Given, GivenBands, Values, values_of
 from pixelwise.errors import DataError
-from pixelwise.evaluation.evaluate import default_split, measure_pair
+from pixelwise.evaluation.evaluation_pass import default_split, measure_pair, without_images
 from pixelwise.evaluation.evaluation_report import WHOLE
 from pixelwise.evaluation.labelled_pairs import Pair, checked_listing, each_pair, open_data
 from pixelwise.evaluation.match_bands import with_bands_of
-from pixelwise.evaluation.match_classes import match_classes
+from pixelwise.evaluation.match_classes import Match, match_classes
 from pixelwise.evaluation.measure_image import Sums
-from pixelwise.evaluation.measure_objects import ImageObjects, measure_objects_of, plan_objects
+from pixelwise.evaluation.measure_objects import ImageObjects, ObjectPlan, measure_objects_of, plan_objects
 from pixelwise.evaluation.per_image import ROW_TOLERANCE_PX
 from pixelwise.images.files import shown
 from pixelwise.metrics.bootstrap import drawn_sums, interval, p_value
@@ -45,6 +45,7 @@ LISTED = 5  # images with the largest changes
 OBJECT_SCORES = {"F1": "f1", "mAP": "mean_average_precision", "panoptic quality": "panoptic_quality"}
 SAME = 1e-9  # smaller differences count as none
 SIGNIFICANT = 0.05  # p below which a verdict is given
+OneCount = tuple[Sums, ImageObjects | None]  # of one image by one model
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,100 @@ class ModelCounts:
         return {**{name: found[name] for name in WHOLE}, "iou": found["iou"], **regions}
 
 
+@dataclass
+class PairedTally:
+    """Both models' counts of the images so far."""
+
+    names: list[str]
+    sides: tuple[ModelCounts, ModelCounts]
+
+    @classmethod
+    def empty(cls) -> PairedTally:
+        return cls([], (ModelCounts([], [], [], []), ModelCounts([], [], [], [])))
+
+    def add(self, name: str, found: Sequence[OneCount]) -> None:
+        for side, counts in zip(self.sides, found, strict=True):
+            side.add(*counts)
+        self.names.append(name)
+
+
+@dataclass(frozen=True)
+class ComparisonPass:
+    """Two models, a split and how they are compared. All that fails before the long work has passed."""
+
+    models: tuple[Model, ...]
+    dataset: Dataset
+    split: str
+    matches: tuple[Match, ...]
+    plans: tuple[ObjectPlan | None, ...]
+    skip_bad: bool = False
+
+    @property
+    def images(self) -> int:
+        """Images of the split."""
+        return len(self.dataset.splits[self.split])
+
+    def counted(self, seen: Collection[str] = ()) -> Iterator[tuple[str, list[OneCount]]]:
+        """Each labelled image's name and the counts of both models, in order.
+
+        Args:
+            seen: names of images that were counted before: a pass goes on where another one stopped.
+
+        Raises:
+            DatasetError: the split has broken pairs; every problem is listed.
+        """
+        singles = [Model(model.engine.one_threaded()) for model in self.models]
+
+        def count(pair: Pair, turn: int) -> tuple[str, list[OneCount]]:
+            sample, image_HWN, true_HW = pair
+            found = []
+            for single, match, plan in zip(singles, self.matches, self.plans, strict=True):
+                prediction = single.predict(image_HWN)
+                own = measure_objects_of(plan, match, sample, prediction, true_HW) if plan else None
+                found.append((measure_pair(match, prediction, true_HW, turn)[0], own))
+            return sample.name, found
+
+        rest = tuple(sample for sample in self.dataset.splits[self.split] if sample.name not in seen)
+        dataset = replace(self.dataset, splits={**self.dataset.splits, self.split: rest})
+        workers = self.models[0].engine.threads or usable_cores()
+        return each_pair(dataset, self.split, count, skip_bad=self.skip_bad, workers=workers, first=len(seen))
+
+    def comparison(self, tally: PairedTally) -> Comparison:
+        """Raises DataError: no image was labelled."""
+        if not tally.names:
+            raise without_images(self.dataset, self.split)
+        notes = (*self.dataset.notes, *(match.note for match in self.matches))
+        paths, data = [shown(model.path) for model in self.models], shown(self.dataset.root)
+        return comparison(
+            *tally.sides, tally.names, self.matches[0].classes, paths, data, self.split,
+            tuple(dict.fromkeys(note for note in notes if note)),
+        )  # fmt: skip
+
+
+def prepare_comparison(
+    models: Sequence[Model],
+    data: Dataset | str | Path,
+    given: Values,
+    *,
+    split: str | None = None,
+    skip_bad: bool = False,
+    objects: Sequence[str] = (),
+) -> ComparisonPass:
+    """A pass of two models that is ready to count. Arguments and errors as in `compare`."""
+    dataset = open_data(data, models, given)
+    dataset = with_bands_of(models, dataset)
+    split = split or default_split(dataset)
+    matches = tuple(match_classes(model.classes, dataset.classes) for model in models)
+    if matches[0].classes.names != matches[1].classes.names:
+        raise DataError(
+            f"A calls the dataset's classes {', '.join(matches[0].classes.names)}, but B calls them "
+            f"{', '.join(matches[1].classes.names)}. Name them in dataset.toml."
+        )
+    plans = tuple(plan_objects(model, match, (), objects) for model, match in zip(models, matches, strict=True))
+    dataset = checked_listing(dataset, split, skip_bad=skip_bad)
+    return ComparisonPass(tuple(models), dataset, split, matches, plans, skip_bad)
+
+
 def compare(
     a: Model | str | Path,
     b: Model | str | Path,
@@ -234,43 +329,14 @@ def compare(
         (0.0, False)
     """
     models = [model if isinstance(model, Model) else load(model) for model in (a, b)]
-    dataset = open_data(data, models, values_of(classes, void, masks, bands))
-    dataset = with_bands_of(models, dataset)
-    split = split or default_split(dataset)
-    matches = [match_classes(model.classes, dataset.classes) for model in models]
-    if matches[0].classes.names != matches[1].classes.names:
-        raise DataError(
-            f"A calls the dataset's classes {', '.join(matches[0].classes.names)}, but B calls them "
-            f"{', '.join(matches[1].classes.names)}. Name them in dataset.toml."
-        )
-    plans = [plan_objects(model, match, (), objects) for model, match in zip(models, matches, strict=True)]
-    dataset = checked_listing(dataset, split, skip_bad=skip_bad)
-    total = len(dataset.splits[split])
-    sides = [ModelCounts([], [], [], []) for _ in models]
-    names: list[str] = []
-    singles = [Model(model.engine.one_threaded()) for model in models]
-
-    def count(pair: Pair, turn: int) -> tuple[str, list[tuple[Sums, ImageObjects | None]]]:
-        sample, image_HWN, true_HW = pair
-        found = []
-        for single, match, plan in zip(singles, matches, plans, strict=True):
-            prediction = single.predict(image_HWN)
-            own = measure_objects_of(plan, match, sample, prediction, true_HW) if plan else None
-            found.append((measure_pair(match, prediction, true_HW, turn)[0], own))
-        return sample.name, found
-
-    workers = models[0].engine.threads or usable_cores()
-    for name, found in each_pair(dataset, split, count, skip_bad=skip_bad, workers=workers):
-        progress(len(names), total)
-        for side, counts in zip(sides, found, strict=True):
-            side.add(*counts)
-        names.append(name)
-    progress(total, total)
-    if not names:
-        raise DataError(f"{shown(dataset.root)}: the {split} split has no labelled image. Choose another --split.")
-    notes = dict.fromkeys(note for note in (*dataset.notes, *(match.note for match in matches)) if note)
-    paths = [shown(model.path) for model in models]
-    return comparison(sides[0], sides[1], names, matches[0].classes, paths, shown(dataset.root), split, tuple(notes))
+    given = values_of(classes, void, masks, bands)
+    work = prepare_comparison(models, data, given, split=split, skip_bad=skip_bad, objects=objects)
+    tally = PairedTally.empty()
+    for name, found in work.counted():
+        progress(len(tally.names), work.images)
+        tally.add(name, found)
+    progress(work.images, work.images)
+    return work.comparison(tally)
 
 
 def comparison(

@@ -17,7 +17,7 @@ from pixelwise.evaluation.example_images import ModelOf, examples, suspect_crops
 from pixelwise.evaluation.match_classes import Match
 from pixelwise.evaluation.object_analysis import RULES, ObjectScores, truth_of
 from pixelwise.evaluation.object_pictures import COLOURS, object_examples
-from pixelwise.evaluation.per_image import ROW_TOLERANCE_PX
+from pixelwise.evaluation.per_image import ROW_TOLERANCE_PX, worst_first
 from pixelwise.metrics.boundary import DISTANCES_PX
 from pixelwise.metrics.confusion import ratio
 from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
@@ -49,7 +49,7 @@ def page_of(report: EvaluationReport, model_of: ModelOf, dataset: Dataset, match
         coverage=[(at, analysis.risk(at)) for at in COVERAGES],
         confusion=confusion_rows(report) if len(report.classes) <= CELLS else None,
         confusions=report.confusions(),
-        images=sorted(analysis.rows, key=lambda row: (row.miou != row.miou, row.miou))[:LISTED],
+        images=[analysis.rows[i] for i in worst_first(analysis.rows)[:LISTED]],
         examples=examples(analysis, model_of, dataset, match),
         suspects=suspect_crops(analysis, model_of, dataset, match),
         charts=charts(report, analysis),

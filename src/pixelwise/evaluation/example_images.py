@@ -50,7 +50,7 @@ def examples(analysis: Analysis, model_of: ModelOf, dataset: Dataset, match: Mat
 
 
 def example(row: ImageRow, model_of: ModelOf, dataset: Dataset, match: Match) -> Example:
-    image_HW3, true_HW, predicted_HW = again(row, model_of, dataset, match)
+    image_HW3, true_HW, predicted_HW = again(row.sample, model_of, dataset, match)
     wrong_HW = (predicted_HW != true_HW) & (true_HW != VOID)
     name, classes = row.name, match.classes
     pictures = (  # each is encoded before the next is made: one may have 40 megapixels
@@ -66,10 +66,10 @@ def example(row: ImageRow, model_of: ModelOf, dataset: Dataset, match: Match) ->
     return Example(row, pictures)
 
 
-def again(row: ImageRow, model_of: ModelOf, dataset: Dataset, match: Match) -> tuple[Pixels, Labels, Labels]:
+def again(sample: Sample, model_of: ModelOf, dataset: Dataset, match: Match) -> tuple[Pixels, Labels, Labels]:
     """Photo for display, truth and prediction of one image, in the classes of the comparison."""
-    _, image_HWN, true_HW = read_pair(dataset, row.sample)
-    model = model_of(row.sample)
+    _, image_HWN, true_HW = read_pair(dataset, sample)
+    model = model_of(sample)
     labels_HW = model.predict(image_HWN).labels
     return false_colour(image_HWN, model.metadata.bands), match.true[true_HW], match.predicted[labels_HW]
 
@@ -89,7 +89,7 @@ def suspect_crops(
     rows = {row.name: row for row in analysis.rows}
     crops: list[tuple[str, Suspect, tuple[PagePicture, ...]]] = []
     for name, suspect in analysis.suspects[:CROPS]:
-        image_HW3, true_HW, predicted_HW = again(rows[name], model_of, dataset, match)
+        image_HW3, true_HW, predicted_HW = again(rows[name].sample, model_of, dataset, match)
         side = max(CROP_PX, suspect.width + 16, suspect.height + 16)
         box = tuple(
             slice(max(min(start + extent // 2 - side // 2, limit - side), 0), None)

@@ -121,6 +121,7 @@ def each_pair(
     skip_bad: bool,
     workers: int,
     alone: int = 0,
+    first: int = 0,
 ) -> Iterator[Result]:
     """`work` of every pair of a split and its number, in order; several pairs at a time.
 
@@ -130,13 +131,14 @@ def each_pair(
         work: called in threads; its exceptions are raised here.
         workers: number of threads, each of which reads and processes one pair.
         alone: number of pairs at the start that are processed one at a time.
+        first: number of the first pair: so many were done before.
 
     Raises:
         DatasetError: the split has errors.
     """
     done = 0
     try:
-        for result in in_order(dataset, dataset.splits[split], work, 0, workers, alone):
+        for result in in_order(dataset, dataset.splits[split], work, first, workers, alone - first):
             yield result
             done += 1
     except DataError:
@@ -145,7 +147,7 @@ def each_pair(
         rest = tuple(sample for sample in dataset.splits[split][done:] if sample.name in kept)
         if len(rest) == len(dataset.splits[split]) - done:  # the check found no problem: report the error itself
             raise
-        yield from in_order(sound, rest, work, done, workers, alone - done)
+        yield from in_order(sound, rest, work, first + done, workers, alone - first - done)
 
 
 def in_order(

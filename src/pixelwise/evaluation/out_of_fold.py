@@ -8,13 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pixelwise.evaluation.evaluate import analysis_of, counted, typical_milliseconds
+from pixelwise.evaluation.evaluation_pass import Counted, analysis_of, counted, typical_milliseconds
 from pixelwise.evaluation.evaluation_report import OUT_OF_FOLD, EvaluationReport
 from pixelwise.evaluation.match_classes import Match, match_classes
-from pixelwise.evaluation.measure_image import Sums
-from pixelwise.evaluation.per_image import ImageRow, to_csv
+from pixelwise.evaluation.per_image import to_csv
 from pixelwise.images.files import shown, write_whole
-from pixelwise.metrics.error_types import Suspect
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.records import Dataset, Sample
 
@@ -64,9 +62,7 @@ def evaluate_folds(
     return report
 
 
-def counted_folds(
-    folds: Sequence[Fold], dataset: Dataset, match: Match
-) -> Iterator[tuple[ImageRow, Sums, list[Suspect]]]:
+def counted_folds(folds: Sequence[Fold], dataset: Dataset, match: Match) -> Iterator[Counted]:
     """The counts of every image, one fold after the other; one model is open at a time."""
     for fold in folds:
         own = replace(dataset, splits={OUT_OF_FOLD: fold.held_out})

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pixelwise.evaluation.measure_image import Sums
 from pixelwise.evaluation.measure_objects import ImageObjects
-from pixelwise.metrics.confusion import Scores, class_counts, counts_of_one_class, scores_of_counts
+from pixelwise.metrics.confusion import Counts, Scores, class_counts, counts_of_one_class, scores_of_counts
 from pixelwise.metrics.error_types import KINDS
 from pixelwise.metrics.object_scores import headline
 from pixelwise.metrics.outlines import TOLERANCES_PX, boundary_f
@@ -43,6 +43,7 @@ class ImageRow:
     confidence: float  # mean probability of the predicted class
     errors: tuple[int, ...]  # wrong pixels of each of KINDS
     milliseconds: float | None  # image array → labels; None where other images were processed at the same time
+    confusions_M3: NDArray[np.uint32]  # true class, predicted class and pixels of every confusion in this image
     objects: ImageObjects | None = None  # where objects are scored
 
     @property
@@ -84,7 +85,34 @@ def row_of(
     pixels, _, confidence = sums.confidence.sum(axis=1)
     mean = float(confidence / pixels) if pixels else float("nan")
     errors = tuple(int(number) for number in sums.kinds.sum(axis=(1, 2)))
-    return ImageRow(sample, *size, counts, boundary, baseline_edges, mean, errors, milliseconds, objects)
+    confusions = confusions_of(sums.matrix)
+    return ImageRow(sample, *size, counts, boundary, baseline_edges, mean, errors, milliseconds, confusions, objects)
+
+
+def confusions_of(matrix: Counts) -> NDArray[np.uint32]:
+    """The confusions of a matrix that occur, [M, 3]: true class, predicted class, pixels."""
+    wrong = matrix - np.diag(np.diag(matrix))
+    true, predicted = np.nonzero(wrong)
+    return np.stack([true, predicted, wrong[true, predicted]], axis=1).astype(np.uint32)
+
+
+def images_with(rows: Sequence[ImageRow], true: int, predicted: int) -> list[tuple[int, int]]:
+    """The images with pixels of one cell of the confusion matrix, those with the most first: (index, pixels)."""
+    found = [(i, pixels_of(row, true, predicted)) for i, row in enumerate(rows)]
+    return sorted(((i, pixels) for i, pixels in found if pixels), key=lambda one: (-one[1], one[0]))
+
+
+def pixels_of(row: ImageRow, true: int, predicted: int) -> int:
+    """An image's pixels of one true and one predicted class."""
+    if true == predicted:
+        return int(row.counts_3C[0, true])
+    here = (row.confusions_M3[:, 0] == true) & (row.confusions_M3[:, 1] == predicted)
+    return int(row.confusions_M3[here, 2].sum())
+
+
+def worst_first(rows: Sequence[ImageRow]) -> list[int]:
+    """The images by mIoU, the lowest first; those without any, which have no labelled pixel, last."""
+    return sorted(range(len(rows)), key=lambda i: (np.isnan(rows[i].miou), rows[i].miou, rows[i].name))
 
 
 def f_of(predicted: int, near_predicted: int, true: int, near_true: int) -> float:

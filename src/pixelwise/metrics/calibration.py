@@ -18,6 +18,7 @@ from pixelwise.softmax import highest_probability, log_softmax
 BINS = 15
 FINE = 100  # parts of a bin: confidences are counted in 1,500 of them, fine enough for risk against coverage
 SAMPLE_EVERY = 4  # rows and columns
+THRESHOLDS = (*(i / 20 for i in range(20)), 0.97, 0.99)  # of confidence
 STRIP_VALUES = 1 << 22  # scores resized at a time: bounds the memory for large images
 TEMPERATURES = (0.25, 4.0)  # range of the search
 
@@ -176,3 +177,18 @@ def calibration_of(sums: NDArray[np.float64]) -> Calibration:
     coverage, risk = seen / total, 1 - hits / seen
     area = float((risk * fine_count[kept]).sum() / total)
     return Calibration(int(total), error, bins, coverage, risk, area)
+
+
+def above_thresholds(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a threshold on confidence does, from counted confidences.
+
+    Returns:
+        [len(THRESHOLDS), 3]: the share of the pixels at or above each threshold, the share of these that is wrong, and
+        the share of all wrong pixels that lie below; NaN where undefined.
+    """
+    parts = BINS * FINE
+    first = [round(threshold * parts) for threshold in THRESHOLDS]
+    count, wrong = (np.append(values[::-1].cumsum()[::-1], 0.0)[first] for values in (sums[0], sums[0] - sums[1]))
+    rows = ((count, count[0]), (wrong, count), (wrong[0] - wrong, wrong[0]))
+    shares = [np.divide(part, whole, out=np.full(len(first), np.nan), where=whole > 0) for part, whole in rows]
+    return np.stack(shares, axis=1)
