@@ -47,9 +47,9 @@ class ComparedImage:
     def marked(self, name: str, cell: tuple[int, int]) -> NDArray[np.bool_]:
         """The pixels that "errors" and "cell" mark. Void is never marked."""
         if name == "errors":
-            return (self.predicted_HW != self.true_HW) & (self.true_HW != VOID)
+            return np.asarray((self.predicted_HW != self.true_HW) & (self.true_HW != VOID))
         true, predicted = cell
-        return (self.true_HW == true) & (self.predicted_HW == predicted)
+        return np.asarray((self.true_HW == true) & (self.predicted_HW == predicted))
 
     def shrunk(self, picture_HW3: Pixels, longest_px: int) -> Pixels:
         return scaled(picture_HW3, min(longest_px / max(picture_HW3.shape[:2]), 1.0))

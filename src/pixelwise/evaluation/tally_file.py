@@ -90,10 +90,15 @@ def paired_of(data: bytes) -> PairedTally:
     """The inverse of `paired_bytes`. Raises DataError: damaged."""
     try:
         facts, arrays = opened(data)
-        a, b = (ModelCounts(*(list(arrays[f"{side}_{name}"]) for name in COUNTS)) for side in SIDES)
+        a, b = (side_of(arrays, side) for side in SIDES)
         return PairedTally([str(name) for name in facts["names"]], (a, b))
     except UNREADABLE as error:
         raise damaged(error) from error
+
+
+def side_of(arrays: Mapping[str, NDArray[Any]], side: str) -> ModelCounts:
+    counts, near, sizes, edges = (list(arrays[f"{side}_{name}"]) for name in COUNTS)
+    return ModelCounts(counts, near, sizes, edges)
 
 
 def archived(facts: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:

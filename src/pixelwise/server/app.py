@@ -21,6 +21,8 @@ from pixelwise.server.body_limits import UPLOADS, ArrivingBodies, Limits
 from pixelwise.server.data_folders import DataFolders
 from pixelwise.server.decoder_pool import DecoderPool
 from pixelwise.server.error_responses import RequestError, body
+from pixelwise.server.evaluating.evaluation_jobs import EvaluationJobs
+from pixelwise.server.evaluating.evaluation_store import EvaluationStore
 from pixelwise.server.explain import model_of
 from pixelwise.server.gallery.galleries import Galleries
 from pixelwise.server.image_memory import ImageMemory
@@ -32,6 +34,7 @@ from pixelwise.server.page_files import PageFiles
 from pixelwise.server.request_queue import ClientGone, RequestQueue
 from pixelwise.server.routes import (
     data_routes,
+    evaluation_routes,
     health_routes,
     images_routes,
     object_routes,
@@ -64,6 +67,7 @@ ROUTES = (
     run_routes,
     data_routes,
     images_routes,
+    evaluation_routes,
     *LABEL_ROUTES,
     health_routes,
 )
@@ -99,15 +103,20 @@ def create_app(
         settings.data, own, lambda: labelling.workspace.out if labelling.workspace else None, lambda: runs.root
     )
     galleries = Galleries(lambda: runs.root, models, lambda: queue.taken > 0)
-    state = State(settings, models, runs, queue, decoders, arriving, memory, Monitor(), labelling, data, galleries)
+    evaluations = EvaluationJobs(models, data, EvaluationStore(lambda: runs.root), lambda: state.stopping.is_set())
+    state = State(
+        settings, models, runs, queue, decoders, arriving, memory, Monitor(), labelling, data, galleries, evaluations
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         decoders.start()
         queue.pool.submit(warm, state)  # ahead of the first request, in the same queue
+        evaluations.start()
         yield
         state.stopping.set()
         galleries.close()
+        evaluations.close()
         decoders.kill()
         queue.close()
         try:

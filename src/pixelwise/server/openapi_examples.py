@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pixelwise.server import label_examples
+from pixelwise.server import evaluation_examples, label_examples
 
 SKY, ROAD = {"name": "sky", "colour": [117, 211, 250]}, {"name": "road", "colour": [66, 56, 96]}
 LABELS = {
@@ -140,6 +140,7 @@ JSON: dict[tuple[str, str], Any] = {
     ("get", "/v1/data"): [{"key": "camvid", "name": "CamVid", "path": "/data/CamVid", "from": "data"}],
     ("get", "/v1/data/{key}/folders"): ["train", "val"],
     **label_examples.JSON,
+    **evaluation_examples.JSON,
     ("get", "/healthz"): {"status": "ok"},
     ("get", "/readyz"): {"status": "ready"},
 }  # fmt: skip
@@ -175,6 +176,7 @@ OTHER: dict[tuple[str, str], dict[str, str]] = {
     ("get", "/v1/runs/{name}/images/{index}"): {"image/png": "‰PNG"},
     ("get", "/v1/runs/{name}/truth/{index}"): {"image/png": "‰PNG"},
     **label_examples.OTHER,
+    **evaluation_examples.OTHER,
     ("get", "/metrics"): {
         "text/plain": 'pixelwise_requests_total{route="/v1/predict",status="200"} 1.0\n'
         "pixelwise_predict_seconds_count 1.0",

@@ -10,6 +10,7 @@ from fastapi import Request
 from pixelwise.server.body_limits import ArrivingBodies
 from pixelwise.server.data_folders import DataFolders
 from pixelwise.server.decoder_pool import DecoderPool
+from pixelwise.server.evaluating.evaluation_jobs import EvaluationJobs
 from pixelwise.server.gallery.galleries import Galleries
 from pixelwise.server.image_memory import ImageMemory
 from pixelwise.server.labelling.labelling_state import LabellingState
@@ -33,6 +34,7 @@ class State:
     labelling: LabellingState
     data: DataFolders
     galleries: Galleries
+    evaluations: EvaluationJobs
     stopping: threading.Event = field(default_factory=threading.Event)
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -67,9 +68,8 @@ class EvaluationJobs:
     def compute(self) -> None:
         while (job := self.queue.get()) is not None and not self.closing():
             if job.state == "waiting" and not job.stopping:
-                job.run(lambda job=job: self.open(job), self.closing)  # type: ignore[misc]
-                if job.state == "done":
-                    self.remember(job)
+                job.run(partial(self.open, job), self.closing)
+                self.remember(job)
 
     def served(self) -> list[EvaluationJob]:
         """Those that this server may show, the newest first."""
@@ -219,7 +219,7 @@ class EvaluationJobs:
 
     def remember(self, job: EvaluationJob) -> None:
         """Let go of the counts of a finished job that are on disk."""
-        if job.kept and job.work is not None:
+        if job.state == "done" and job.result is None and job.work is not None:
             with self.showing:
                 self.works[job.id] = job.work
                 job.work = None
