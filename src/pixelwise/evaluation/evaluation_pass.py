@@ -36,7 +36,7 @@ from pixelwise.records import ClassList, Dataset, Labels, Prediction
 
 DEFAULT_SPLITS = ("test", "val")  # the first of these that has images
 TIMED = 3  # images that are labelled one at a time, on all cores, to measure the time per image
-Counted = tuple[ImageRow, Sums, list[Suspect]]  # of one image
+CountedImage = tuple[ImageRow, Sums, list[Suspect]]  # of one image
 
 
 @dataclass
@@ -81,7 +81,7 @@ class EvaluationPass:
         """Images of the split."""
         return len(self.dataset.splits[self.split])
 
-    def counted(self, seen: Collection[str] = ()) -> Iterator[Counted]:
+    def counted(self, seen: Collection[str] = ()) -> Iterator[CountedImage]:
         """The counts of every labelled image, in order.
 
         Args:
@@ -146,7 +146,7 @@ def without_images(dataset: Dataset, split: str) -> DataError:
 
 
 def analysis_of(
-    counts: Iterable[Counted],
+    counts: Iterable[CountedImage],
     classes: ClassList,
     total: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -175,13 +175,13 @@ def counted(
     tta: str = "",
     plan: ObjectPlan | None = None,
     first: int = 0,
-) -> Iterator[Counted]:
+) -> Iterator[CountedImage]:
     """The counts of every labelled image of a split, in order; `first` is the number of the first. Raises as
     `evaluate`."""
     workers = model.engine.threads or usable_cores()
     single = Model(model.engine.one_threaded())
 
-    def count(pair: Pair, turn: int) -> Counted:
+    def count(pair: Pair, turn: int) -> CountedImage:
         sample, image_HWN, true_HW = pair
         del pair
         began = time.perf_counter()

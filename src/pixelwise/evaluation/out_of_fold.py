@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pixelwise.evaluation.evaluation_pass import Counted, analysis_of, counted, typical_milliseconds
+from pixelwise.evaluation.evaluation_pass import CountedImage, analysis_of, counted, typical_milliseconds
 from pixelwise.evaluation.evaluation_report import OUT_OF_FOLD, EvaluationReport
 from pixelwise.evaluation.match_classes import Match, match_classes
 from pixelwise.evaluation.per_image import to_csv
@@ -62,7 +62,7 @@ def evaluate_folds(
     return report
 
 
-def counted_folds(folds: Sequence[Fold], dataset: Dataset, match: Match) -> Iterator[Counted]:
+def counted_folds(folds: Sequence[Fold], dataset: Dataset, match: Match) -> Iterator[CountedImage]:
     """The counts of every image, one fold after the other; one model is open at a time."""
     for fold in folds:
         own = replace(dataset, splits={OUT_OF_FOLD: fold.held_out})

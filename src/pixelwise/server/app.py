@@ -114,15 +114,7 @@ def create_app(
         queue.pool.submit(warm, state)  # ahead of the first request, in the same queue
         evaluations.start()
         yield
-        state.stopping.set()
-        galleries.close()
-        evaluations.close()
-        decoders.kill()
-        queue.close()
-        try:
-            labelling.close()
-        except PixelwiseError:
-            LOG.exception("Labels could not be saved when the server stopped.")
+        close(state)
 
     # FastAPI's own documentation page loads assets from a CDN; rest_docs makes one that does not.
     app = FastAPI(
@@ -142,6 +134,19 @@ def create_app(
     app.add_middleware(Counted, state=state)
     app.add_middleware(RequestGuard, settings=settings)
     return app
+
+
+def close(state: State) -> None:
+    """Stop what runs, and save the labels."""
+    state.stopping.set()
+    state.galleries.close()
+    state.evaluations.close()
+    state.decoders.kill()
+    state.queue.close()
+    try:
+        state.labelling.close()
+    except PixelwiseError:
+        LOG.exception("Labels could not be saved when the server stopped.")
 
 
 def warm(state: State) -> None:

@@ -13,7 +13,7 @@ from pixelwise.errors import DataError, DatasetError, PixelwiseError
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.evaluating.evaluation_request import EvaluationRequest
 from pixelwise.server.evaluating.evaluation_store import EvaluationStore
-from pixelwise.server.evaluating.evaluation_work import Work
+from pixelwise.server.evaluating.evaluation_work import JobWork
 
 LOG = logging.getLogger(__name__)
 SAVE_EVERY_S = 5.0
@@ -35,7 +35,7 @@ class EvaluationJob:
     seconds: float = 0.0  # of computing, over all times that it was started
     error: dict[str, str] | None = None
     kept: bool = True  # on disk: it survives a restart
-    work: Work | None = None
+    work: JobWork | None = None
     stopping: bool = False
     result: dict[str, Any] | None = None  # where it is not kept on disk
     files: dict[str, bytes] = field(default_factory=dict)  # likewise
@@ -73,7 +73,7 @@ class EvaluationJob:
         job.done, job.images, job.seconds = int(value["done"]), int(value["images"]), float(value["seconds"])
         return job
 
-    def run(self, open_work: Callable[[], Work], closing: Callable[[], bool]) -> None:
+    def run(self, open_work: Callable[[], JobWork], closing: Callable[[], bool]) -> None:
         """Count every image that is left, then write the results.
 
         Args:
@@ -99,7 +99,7 @@ class EvaluationJob:
             self.fail("The server has an internal error.", "See its log.")
         self.save()
 
-    def count(self, work: Work, closing: Callable[[], bool], offset_s: float) -> bool:
+    def count(self, work: JobWork, closing: Callable[[], bool], offset_s: float) -> bool:
         """Whether all images were counted; False: it was stopped."""
         first, began = work.done, time.monotonic()
         saved = began
@@ -115,7 +115,7 @@ class EvaluationJob:
                 return work.done >= work.images
         return True
 
-    def finish(self, work: Work) -> None:
+    def finish(self, work: JobWork) -> None:
         self.images = self.done = work.done  # broken pairs that were left out do not count
         result, files = work.result(), work.files()
         self.keep(work)
@@ -124,11 +124,11 @@ class EvaluationJob:
             self.result, self.files = result, files
         self.state = "done"
 
-    def keep(self, work: Work) -> None:
+    def keep(self, work: JobWork) -> None:
         self.kept = self.store.write(self.id, "counts.npz", work.saved())
         self.save()
 
-    def restored(self, work: Work) -> Work:
+    def restored(self, work: JobWork) -> JobWork:
         """The work with what was counted before."""
         data = self.store.read(self.id, "counts.npz")
         if data is not None and (work.can_continue or self.state == "done"):

@@ -22,12 +22,13 @@ from pixelwise.server.error_responses import RequestError
 from pixelwise.server.evaluating.evaluation_job import UNFINISHED, EvaluationJob, in_few_words
 from pixelwise.server.evaluating.evaluation_request import EvaluationRequest
 from pixelwise.server.evaluating.evaluation_store import EvaluationStore
-from pixelwise.server.evaluating.evaluation_work import Work, open_work
+from pixelwise.server.evaluating.evaluation_work import JobWork, open_work
 from pixelwise.server.model_cache import ModelCache
 
 OPEN_AT_A_TIME = 3  # finished evaluations whose images can be shown without reading the folder again
 COMPARED = 16  # images of which photo, truth and prediction are kept
 COMPARED_PIXELS = 60_000_000  # of them together
+WAITING = 20  # evaluations that may wait or run
 KEPT = 60  # evaluations on disk; the oldest finished ones make room
 REBUILT_AFTER = 3.0  # times as long as the last report took to make, before a live one is made again
 
@@ -42,7 +43,7 @@ class EvaluationJobs:
         self.jobs: dict[str, EvaluationJob] = {}
         self.lock = threading.RLock()
         self.queue: SimpleQueue[EvaluationJob | None] = SimpleQueue()
-        self.works: OrderedDict[str, Work] = OrderedDict()
+        self.works: OrderedDict[str, JobWork] = OrderedDict()
         self.pictures: OrderedDict[tuple[str, int, int], ComparedImage] = OrderedDict()
         self.showing = threading.Lock()  # one image is labelled for a picture at a time
         self.live: dict[str, tuple[int, float, dict[str, Any]]] = {}
@@ -111,6 +112,8 @@ class EvaluationJobs:
             job = self.jobs.get(request.id)
             if job is not None and job.state in UNFINISHED:
                 return job
+            if sum(one.state in UNFINISHED for one in self.jobs.values()) >= WAITING:
+                raise RequestError(409, "many-waiting", f"{WAITING} evaluations are waiting.", "Wait, or stop some.")
             if job is None or again:
                 self.forget(request.id)
                 job = self.jobs[request.id] = EvaluationJob(request, self.store)
@@ -195,14 +198,14 @@ class EvaluationJobs:
             raise RequestError(404, "file-unknown", "This evaluation has no such file.", "Wait until it is done.")
         return data
 
-    def open(self, job: EvaluationJob) -> Work:
+    def open(self, job: EvaluationJob) -> JobWork:
         """Raises RequestError: a model has changed; PixelwiseError: as `open_work`."""
         models = [self.models.get(name).model for name in job.request.models]
         if tuple(model.digest for model in models) != job.request.digests:
             raise RequestError(409, "model-changed", "A model was trained again since.", "Evaluate it again.")
         return open_work(models, job.request)
 
-    def work_of(self, job: EvaluationJob) -> Work:
+    def work_of(self, job: EvaluationJob) -> JobWork:
         """What is needed to show the job's images. Raises RequestError."""
         if job.work is not None:
             return job.work

@@ -68,7 +68,12 @@ class EvaluationStore:
     def forget(self, evaluation: str) -> None:
         """Delete the files that were written here, and nothing else."""
         folder = self.folder(evaluation)
-        for name in OWN_FILES:
-            (folder / name).unlink(missing_ok=True)
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        if not folder.is_dir():
+            return
+        try:
+            for name in OWN_FILES:
+                (folder / name).unlink(missing_ok=True)
+            if not any(folder.iterdir()):
+                folder.rmdir()
+        except OSError as error:
+            LOG.warning("The files of an evaluation cannot be deleted: %s", error)

@@ -184,10 +184,10 @@ class ComparisonWork:
         return compared(sample, self.work.models[side], self.work.dataset, self.work.matches[side])
 
 
-Work = EvaluationWork | ComparisonWork
+JobWork = EvaluationWork | ComparisonWork
 
 
-def open_work(models: Sequence[Model], request: EvaluationRequest) -> Work:
+def open_work(models: Sequence[Model], request: EvaluationRequest) -> JobWork:
     """Raises PixelwiseError: no such split, other classes or bands, or the split has errors that are known at once."""
     if request.kind == "evaluation":
         return EvaluationWork(models, request)
