@@ -143,6 +143,10 @@ def serve(
     room = IMAGES_ROOM if labels is None and settings.data else ""
     with listening:
         state.labelling.start()
+        for folder in state.data.all() if settings.data else []:
+            if folder.origin == "data":
+                state.galleries.open_ahead(folder.key, folder.path)
+                break  # the one that the page shows first
         Server(config, state, lambda: ready(addresses(final, page, room))).run(sockets=[listening])
 
 

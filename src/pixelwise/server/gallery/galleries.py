@@ -199,6 +199,10 @@ class Galleries:
         self.opened: OrderedDict[Path, Gallery] = OrderedDict()
         self.thumbnails = ThumbnailCache(KEPT_THUMBNAILS)
 
+    def open_ahead(self, key: str, root: Path) -> None:
+        """Open a folder on a thread, so that the first visitor need not wait until its files are listed."""
+        threading.Thread(target=self.get, args=(key, root), name="pixelwise-open-ahead", daemon=True).start()
+
     def get(self, key: str, root: Path) -> Gallery:
         """The folder, opened on first use."""
         with self.lock:
