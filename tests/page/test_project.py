@@ -35,9 +35,8 @@ def test_a_training_is_started_watched_stopped_and_goes_on(page: Any) -> None:
     observation = page.locator(".summary").inner_text().split(": ", 1)[1].split(". Loss")[0]
     assert observation in " ".join(page.locator("[data-testid=note] tspan").all_text_contents())
     assert told(page, "small")["finished"]
-    page.click("text=Use this model in the workbench")
-    page.wait_for_selector("button:has-text('In the workbench')")
-    until(page, "document.querySelector('[data-testid=legend]').innerText.includes('pavement')", 60)
+    page.click("text=Look into this model")
+    until(page, "document.querySelector('[data-testid=legend]')?.innerText.includes('pavement')", 60)
 
 
 def test_two_trainings_are_compared_with_every_setting_in_which_they_differ(

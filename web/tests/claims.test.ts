@@ -93,11 +93,34 @@ describe('a training', () => {
     expect(claims.epochClaim(3, 3, 0, true)).toBe('epoch 3 of 3');
   });
   it('says what it is at, how far, and for how long', () => {
-    expect(claims.statusClaim(2, 20, [10, 20, 30])).toBe('epoch 3 of 20, about 6 minutes of training left');
-    expect(claims.statusClaim(19, 20, [12])).toBe('epoch 20 of 20, about 12 seconds of training left');
-    expect(claims.statusClaim(20, 20, [12])).toContain('exporting');
-    expect(claims.progressClaim({ what: 'loading', done: 2, total: 9 })).toBe('loading, 2 of 9');
-    expect(claims.progressClaim({ what: 'starting', done: 0, total: 0 })).toBe('starting');
+    const doing = {
+      what: 'epoch 3',
+      done: 40,
+      total: 92,
+      seconds: 8,
+      epochs_done: 2,
+      epochs: 20,
+      epoch_seconds: [10, 20, 30],
+    };
+    expect(claims.doingClaim(doing)).toBe('epoch 3 of 20, step 40 of 92, 6 min left'); // 18 × 20 s − 8 s
+    expect(claims.doingClaim({ ...doing, what: 'validating', done: 3, total: 9 })).toBe(
+      'epoch 3 of 20, validating 3 of 9, 6 min left',
+    );
+    const first = { ...doing, what: 'epoch 1', epochs_done: 0, epochs: 2, epoch_seconds: [] };
+    expect(claims.doingClaim(first)).toBe('epoch 1 of 2, step 40 of 92, 29 s left'); // 2 × 18.4 s − 8 s
+    expect(claims.doingClaim({ ...first, done: 0 })).toBe('epoch 1 of 2, step 0 of 92');
+    expect(claims.doingClaim({ ...doing, epochs_done: 20, what: 'exporting' })).toBe(
+      'all 20 epochs done; exporting and checking the model',
+    );
+    expect(claims.doingClaim({ ...doing, what: 'loading images', done: 2, total: 9 })).toBe('loading images, 2 of 9');
+    expect(claims.doingClaim({ ...doing, what: 'starting', done: 0, total: 0 })).toBe('starting');
+    expect([20, 89, 90, 3600, 6000].map(claims.durationClaim)).toEqual([
+      '20 s',
+      '89 s',
+      '2 min',
+      '60 min',
+      '1 h 40 min',
+    ]);
   });
 });
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator
@@ -41,6 +42,7 @@ from pixelwise.server.routes import (
     page_routes,
     predict_routes,
     run_routes,
+    train_routes,
     truth_routes,
 )
 from pixelwise.server.routes.label import (
@@ -55,6 +57,7 @@ from pixelwise.server.security import RequestGuard
 from pixelwise.server.server_settings import ServerSettings
 from pixelwise.server.server_state import State
 
+QUEUE_S = 1.0  # between looks at the queue of trainings
 LOG = logging.getLogger(__name__)
 LABEL_ROUTES = (
     label_folder_routes, label_image_routes, label_assistant_routes, label_class_routes, label_training_routes,
@@ -65,6 +68,7 @@ ROUTES = (
     page_routes,
     truth_routes,
     run_routes,
+    train_routes,
     data_routes,
     images_routes,
     evaluation_routes,
@@ -113,7 +117,9 @@ def create_app(
         decoders.start()
         queue.pool.submit(warm, state)  # ahead of the first request, in the same queue
         evaluations.start()
+        next_training = asyncio.create_task(start_queued(state))
         yield
+        next_training.cancel()
         close(state)
 
     # FastAPI's own documentation page loads assets from a CDN; rest_docs makes one that does not.
@@ -155,6 +161,16 @@ def warm(state: State) -> None:
     model_of(opened, state.models)
     if opened.samples.examples:
         opened.samples.pngs(opened.samples.examples[0].name)
+
+
+async def start_queued(state: State) -> None:
+    """Start queued trainings one after another, for as long as the server runs."""
+    while True:
+        await asyncio.sleep(QUEUE_S)
+        try:
+            await asyncio.to_thread(state.runs.start_next)
+        except (OSError, PixelwiseError, KeyError):
+            LOG.exception("The next training could not be started.")
 
 
 class UploadAdmission:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pixelwise.server import evaluation_examples, label_examples
+from pixelwise.server import evaluation_examples, label_examples, train_examples
 
 SKY, ROAD = {"name": "sky", "colour": [117, 211, 250]}, {"name": "road", "colour": [66, 56, 96]}
 LABELS = {
@@ -55,6 +55,8 @@ RUN = {
     "data": {"notes": [], "train": 64, "val": 16},
     "previews": ["val/images/0000"],
     "failure": None,
+    "note": "twice the light",
+    "queued": False,
 }  # fmt: skip
 EPOCH = {
     "version": 1, "time": 1795351962.9, "event": "epoch", "epoch": 3, "loss": 0.71, "val_loss": 0.41,
@@ -137,6 +139,7 @@ JSON: dict[tuple[str, str], Any] = {
     ("post", "/v1/runs/{name}/stop"): {**RUN, "running": False},
     ("post", "/v1/runs/{name}/resume"): RUN,
     ("get", "/v1/runs/{name}/epochs/{epoch}"): EPOCH,
+    **train_examples.JSON,
     ("get", "/v1/data"): [{"key": "camvid", "name": "CamVid", "path": "/data/CamVid", "from": "data"}],
     ("get", "/v1/data/{key}/folders"): ["train", "val"],
     **label_examples.JSON,
@@ -175,6 +178,7 @@ OTHER: dict[tuple[str, str], dict[str, str]] = {
     ("get", "/v1/runs/{name}/previews/{epoch}/{index}"): {"image/png": "‰PNG"},
     ("get", "/v1/runs/{name}/images/{index}"): {"image/png": "‰PNG"},
     ("get", "/v1/runs/{name}/truth/{index}"): {"image/png": "‰PNG"},
+    **train_examples.OTHER,
     **label_examples.OTHER,
     **evaluation_examples.OTHER,
     ("get", "/metrics"): {

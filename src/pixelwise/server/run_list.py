@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +25,12 @@ from pixelwise.images.files import real_path, write_whole
 from pixelwise.locks import exclusively, identity_in, identity_of, interrupt, is_alive, is_locked
 from pixelwise.server.error_responses import RequestError
 from pixelwise.training.observations import origin
+from pixelwise.training.progress_file import PROGRESS
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+NOTE = "note.txt"  # in a run: what a person has written about it
+MOST_NOTE = 4000  # letters
+LOG = logging.getLogger(__name__)
 OWN = "this-model"  # the run that the loaded model came from
 SLIM = (
     "version", "time", "event", "epoch", "loss", "val_loss", "accuracy", "train_accuracy", "miou", "learning_rate",
@@ -41,12 +47,14 @@ class Runs:
         self.root, self.own = root, own
         self.started: dict[str, subprocess.Popen[bytes]] = {}
         self.starting = threading.Lock()
+        self.waiting = self.waiting_before()
 
     def move_to(self, root: Path) -> None:
         """Show and start runs in another folder. A training that is running there or here goes on."""
         with self.starting:
             if real_path(root) != real_path(self.root):
                 self.root, self.started = root, {}
+                self.waiting = self.waiting_before()
 
     def folder(self, name: str) -> Path:
         """The folder of a run. Raises RequestError for an invalid name."""
@@ -90,6 +98,8 @@ class Runs:
             "data": {"notes": data.get("notes", []), **{k: len(v) for k, v in data.get("splits", {}).items()}},
             "previews": [row[0] for row in data.get("splits", {}).get("val", [])[:4]],
             "failure": self.failure(name),
+            "note": note_of(folder),
+            "queued": name in self.queued(),
         }
 
     def is_running(self, name: str) -> bool:
@@ -116,15 +126,69 @@ class Runs:
             lines = []
         return without_folders(lines[-1] if lines else f"exit code {process.returncode}")[:500]
 
-    def start(self, name: str, request: dict[str, Any]) -> None:
-        """Start a training in a process of its own. One at a time, because two would slow each other down."""
+    def start(self, name: str, request: dict[str, Any], *, queue: bool = False) -> None:
+        """Start a training in a process of its own. One at a time, because two would slow each other down.
+
+        With `queue`, it waits for its turn where one is running or waiting: `start_next`.
+        """
         folder = self.folder(name)
         with self.one_at_a_time():
-            self.require_free()
+            waits = queue and (self.running() is not None or bool(self.queued()))
+            if waits:
+                require_torch()
+            else:
+                self.require_free()
             if folder.exists():
                 raise RequestError(409, "run-exists", f"A run named {name} exists already.", "Choose another name.")
             folder.mkdir()
-            self.launch(name, request)
+            if waits:
+                page = {"queued": time.time(), "request": request}
+                write_whole(folder / "page.json", json.dumps(page).encode())
+                self.waiting.add(name)
+            else:
+                self.launch(name, request)
+
+    def queued(self) -> list[str]:
+        """The trainings that wait for their turn, the next one first."""
+        pages = {name: read_json(self.folder(name) / "page.json") for name in list(self.waiting)}
+        times = {name: float(page["queued"]) for name, page in pages.items() if page.get("queued")}
+        return sorted(times, key=lambda name: times[name])
+
+    def start_next(self) -> None:
+        """Start the training that has waited longest, if none is running."""
+        if not self.queued() or self.running() is not None:
+            return
+        try:
+            with self.one_at_a_time():
+                waiting = self.queued()
+                if waiting and self.running() is None:
+                    request = read_json(self.folder(waiting[0]) / "page.json")["request"]
+                    self.waiting.discard(waiting[0])
+                    self.launch(waiting[0], request)
+        except RequestError as error:  # another server is starting one: it is this one's turn later
+            LOG.info("The next training waits: %s", error)
+
+    def forget_queued(self, name: str) -> None:
+        """Take a training out of the queue. Raises RequestError: it does not wait there."""
+        with self.starting:
+            if name not in self.queued():
+                raise RequestError(409, "not-queued", "This training is not in the queue.")
+            self.waiting.discard(name)
+            folder = self.folder(name)
+            for file in ("page.json", NOTE):
+                (folder / file).unlink(missing_ok=True)
+            folder.rmdir()
+
+    def waiting_before(self) -> set[str]:
+        """Trainings that were queued when a server of these runs ended."""
+        if not self.root.is_dir():
+            return set()
+        found = (path.parent for path in self.root.glob("*/page.json"))
+        return {one.name for one in found if NAME.fullmatch(one.name) and read_json(one / "page.json").get("queued")}
+
+    def running(self) -> str | None:
+        """The training that is running here, if one is."""
+        return next((name for name in self.names() if self.is_running(name)), None)
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[None]:
@@ -147,11 +211,8 @@ class Runs:
 
     def require_free(self) -> None:
         """Raises RequestError if no training can be started now."""
-        if importlib.util.find_spec("torch") is None:
-            raise RequestError(
-                409, "torch-missing", "Training needs torch, which is not installed.", "pip install 'pixelwise[train]'"
-            )
-        if any(self.is_running(other) for other in self.names()):
+        require_torch()
+        if self.running() is not None:
             raise RequestError(409, "training-already", "A training is running.", "Stop it, or wait until it ends.")
 
     def resume(self, name: str) -> None:
@@ -183,6 +244,35 @@ class Runs:
         identity = self.identity(name)
         if identity is None or not interrupt(identity):
             raise RequestError(409, "not-running", "This training is not running.")
+
+
+def require_torch() -> None:
+    """Raises RequestError: this machine cannot train."""
+    if importlib.util.find_spec("torch") is None:
+        raise RequestError(
+            409, "torch-missing", "Training needs torch, which is not installed.", "pip install 'pixelwise[train]'"
+        )
+
+
+def progress_of(run: Path) -> dict[str, Any]:
+    """What a running training is doing: what, done, total, seconds. Empty where it has not said."""
+    return read_json(run / PROGRESS)
+
+
+def note_of(run: Path) -> str:
+    """What a person has written about a run."""
+    try:
+        return (run / NOTE).read_text(encoding="utf-8", errors="replace")[:MOST_NOTE]
+    except OSError:
+        return ""
+
+
+def write_note(run: Path, text: str) -> None:
+    """Keep a note with a run; an empty one is deleted. Raises OutputError."""
+    if text.strip():
+        write_whole(run / NOTE, text.strip().encode())
+    elif (run / NOTE).is_file():
+        (run / NOTE).unlink()
 
 
 def unknown() -> RequestError:

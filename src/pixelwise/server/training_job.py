@@ -51,6 +51,8 @@ def arguments(data: Path, run: Path, request: dict[str, Any]) -> list[str]:
     """The command line of `pixelwise train` for a request."""
     if request.get("resume"):  # its own recipe says the rest
         return ["train", str(data), "--out", str(run), "--resume"]
+    if request.get("settings") is not None:  # planned, around what was chosen on the page
+        return [*planned_arguments(data, run, request)]
     if request.get("budget"):  # the plan chooses network, sizes and epochs from the data and the time
         return ["train", str(data), "--out", str(run), "--budget", request["budget"]]
     height, width = request["size"]
@@ -62,6 +64,18 @@ def arguments(data: Path, run: Path, request: dict[str, Any]) -> list[str]:
         settings |= {"zoom": "[1.0, 1.0]", "flip": "false", "light": "0.0"}
     for name, value in settings.items():
         options += ["--set", f"{name}={value}"]
+    return options
+
+
+def planned_arguments(data: Path, run: Path, request: dict[str, Any]) -> list[str]:
+    """The command line of a training that is planned from its data."""
+    options = ["train", str(data), "--out", str(run)]
+    for name, value in request["settings"].items():
+        options += ["--set", f"{name}={json.dumps(value)}"]  # numbers, texts and lists read alike as TOML
+    if request.get("budget"):
+        options += ["--budget", request["budget"]]
+    if request.get("start_folder"):
+        options += ["--start-from", request["start_folder"]]
     return options
 
 

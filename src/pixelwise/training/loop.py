@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from pixelwise.errors import StoppedError
 from pixelwise.images.files import write_whole
-from pixelwise.records import ClassList
+from pixelwise.records import Bands, ClassList
 from pixelwise.trace_events import Event, Listener
 from pixelwise.training import distributed
 from pixelwise.training.batch_order import Order
@@ -119,7 +119,18 @@ def order_of(training: Training, pairs: Pairs) -> Order:
 
 def batches_of(training: Training, data: EpochData, order: Order) -> DataLoader[list[Tensor]]:
     recipe = training.recipe
-    augmentation = Augmentation(
+    augmentation = augmentation_of(recipe, data.pairs.bands, data.pixels_C)
+    on_gpu = next(training.network.parameters()).device.type == "cuda"
+    return training_batches(data.pairs, augmentation, order, recipe.workers, pinned=on_gpu)
+
+
+def augmentation_of(recipe: Recipe, bands: Bands, pixels_C: Sequence[int]) -> Augmentation:
+    """How a recipe's crops are made from images of these bands.
+
+    Args:
+        pixels_C: labelled pixels of each class: they tell which are rare.
+    """
+    return Augmentation(
         recipe.size,
         recipe.policy,
         recipe.zoom,
@@ -129,17 +140,15 @@ def batches_of(training: Training, data: EpochData, order: Order) -> DataLoader[
         recipe.size_at,
         recipe.turn,
         recipe.views,
-        rare_classes(data.pixels_C, all_of_them=recipe.all_pixels),
+        rare_classes(pixels_C, all_of_them=recipe.all_pixels),
         recipe.rare_share,
         recipe.stain,
         recipe.invert,
         recipe.tilt,
-        data.pairs.bands,
-        recipe.exposure_of_whole(data.pairs.bands),
+        bands,
+        recipe.exposure_of_whole(bands),
         recipe.tint,
     )
-    on_gpu = next(training.network.parameters()).device.type == "cuda"
-    return training_batches(data.pairs, augmentation, order, recipe.workers, pinned=on_gpu)
 
 
 def rare_classes(pixels_C: Sequence[int], *, all_of_them: bool = False) -> tuple[int, ...]:

@@ -48,6 +48,7 @@ from pixelwise.training.prepare import (
     prepare,
     with_validation,
 )
+from pixelwise.training.progress_file import progress_written
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run_directory import (
     choose_recipe,
@@ -184,6 +185,7 @@ def train(
         dataset = separable(splits(dataset) if splits else with_validation(dataset, known.seed), known.separate)
         with locked(out), kept_to_resume(out / "cache", lambda: is_resumable(out)) as copies, ExitStack() as trackers:
             remove_leftovers(out)
+            progress = trackers.enter_context(progress_written(out, progress))
             saved = saved_state(out) if resume else None
             match_checkpoint(out / "trace.jsonl", saved[1].get("history", []) if saved else [])
             report = RunReport(data, out, [to_file(out / "trace.jsonl"), tell])
@@ -202,6 +204,7 @@ def train(
                 best = loop.run_epochs(training, epoch_data, out, report.tell, progress, stop)
                 # A bundle's scores are those of its float32 weights on a CPU, with mirror images if it averages them.
                 measured = best if where.type == "cpu" and recipe.mirrors == 1 else None
+                progress("exporting and checking the model", 0, 0)
                 export(out, validation=epoch_data.validation, measured=measured, tell=report.tell)
             report_end(training, report.tell)
     return trained(training, out, time.perf_counter() - called)

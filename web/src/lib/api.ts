@@ -1,6 +1,6 @@
 // Requests to the server. Every error becomes a Failure with a message and a remedy.
 
-import { isThere, untilAnswered } from './connection.svelte';
+import { connection, isThere, untilAnswered } from './connection.svelte';
 import { viewQuery, type BandView } from './falseColour';
 import type { ObjectCollection } from './objectRows';
 import { unpack } from './unpack';
@@ -17,10 +17,12 @@ import type {
   ModelFacts,
   ModelRow,
   NewRun,
+  PlannedRun,
   Run,
   Runs,
   Sample,
   Scores,
+  TrainingNow,
   Truth,
   Unit,
   WrongScale,
@@ -72,9 +74,13 @@ export async function json<T>(path: string, options?: RequestInit): Promise<T> {
   return (await ask(path, options)).json() as Promise<T>;
 }
 
+export const TOKEN_MISSING = 'token-missing';
+
 // A TypeError is what fetch gives when an answer breaks off in the middle.
 const isGone = (error: unknown) =>
-  error instanceof Failure ? error.kind === 'offline' : error instanceof TypeError && !(error instanceof DOMException);
+  error instanceof Failure
+    ? ['offline', TOKEN_MISSING].includes(error.kind)
+    : error instanceof TypeError && !(error instanceof DOMException);
 
 /** As `ask`, for what changes nothing on the server: while that is gone it waits, and asks again when it is back. */
 const askPatiently = (path: string, options: RequestInit = {}) =>
@@ -85,6 +91,8 @@ const askPatiently = (path: string, options: RequestInit = {}) =>
     },
     isGone,
     options.signal,
+    connection,
+    (error) => error instanceof Failure && error.kind === TOKEN_MISSING,
   );
 
 export async function jsonPatiently<T>(path: string, options?: RequestInit): Promise<T> {
@@ -215,12 +223,19 @@ export const run = (name: string) => jsonPatiently<Run>(`/v1/runs/${name}`);
 export const epoch = (name: string, number: number) => jsonPatiently<EpochDetail>(`/v1/runs/${name}/epochs/${number}`);
 export const stopRun = (name: string) => json<Run>(`/v1/runs/${name}/stop`, { method: 'POST' });
 export const resumeRun = (name: string) => json<Run>(`/v1/runs/${name}/resume`, { method: 'POST' });
-export const startRun = (request: NewRun) =>
-  json<Run>('/v1/runs', {
-    method: 'POST',
-    body: JSON.stringify(request),
-    headers: { 'Content-Type': 'application/json' },
-  });
+const sent = (method: string, body: unknown): RequestInit => ({
+  method,
+  body: JSON.stringify(body),
+  headers: { 'Content-Type': 'application/json' },
+});
+export const startRun = (request: (NewRun | PlannedRun) & { note: string; queue: boolean }) =>
+  json<Run>('/v1/runs', sent('POST', request));
+export const keepNote = (name: string, note: string) =>
+  json<{ note: string }>(`/v1/train/notes/${name}`, sent('PUT', { note }));
+export const leaveQueue = (name: string) => json<unknown>(`/v1/train/queue/${name}`, { method: 'DELETE' });
+export const trainingNow = () => json<TrainingNow>('/v1/training');
+export const planLink = (data: string, below: string, settings: Record<string, unknown>) =>
+  `/v1/train/plan?${new URLSearchParams({ data, below, settings: JSON.stringify(settings) })}`;
 export const previewLink = (name: string, epochNumber: number, index: number) =>
   `/v1/runs/${name}/previews/${epochNumber}/${index}`;
 export const previewImage = (name: string, index: number) => `/v1/runs/${name}/images/${index}`;

@@ -61,16 +61,48 @@ export function epochClaim(epoch: number, done: number, planned: number, ended: 
   return `epoch ${epoch} of ${whole}`;
 }
 
-/** “rendering street scenes, 20 of 80”. */
-export const progressClaim = ({ what, done, total }: { what: string; done: number; total: number }) =>
-  total ? `${what}, ${done} of ${total}` : what;
+/** What a training is doing: `seconds` since this part began, and how long the latest epochs took. */
+export interface Doing {
+  what: string;
+  done: number;
+  total: number;
+  seconds: number;
+  epochs_done: number;
+  epochs: number; // planned; 0: not known yet
+  epoch_seconds: readonly number[];
+}
 
-/** What a training is at after `done` of `planned` epochs, whose latest took these `seconds`. */
-export function statusClaim(done: number, planned: number, seconds: readonly number[]): string {
-  if (done >= planned) return 'all epochs done; calibrating, exporting and checking the model';
-  const left = ((planned - done) * seconds.reduce((sum, one) => sum + one, 0)) / Math.max(1, seconds.length);
-  const time = left < 90 ? plural(Math.max(1, Math.round(left)), 'second') : plural(Math.round(left / 60), 'minute');
-  return `epoch ${done + 1} of ${planned}${seconds.length ? `, about ${time} of training left` : ''}`;
+/** “6 min”, for what is expected. */
+export function durationClaim(seconds: number): string {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 90) return `${minutes} min`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** Seconds until all epochs are done; null where nothing was measured yet. */
+export function secondsLeft(doing: Doing): number | null {
+  const { done, total, seconds, epochs_done, epochs, epoch_seconds } = doing;
+  const epoch = epoch_seconds.length
+    ? epoch_seconds.reduce((sum, one) => sum + one, 0) / epoch_seconds.length
+    : done > 0
+      ? (seconds / done) * total
+      : null;
+  return epoch === null ? null : Math.max(0, (epochs - epochs_done) * epoch - Math.min(seconds, epoch));
+}
+
+/** “epoch 3 of 20, step 40 of 92, 6 min left”: never silent between two epochs. */
+export function doingClaim(doing: Doing): string {
+  const { what, done, total, epochs_done, epochs } = doing;
+  if (epochs > 0 && epochs_done >= epochs)
+    return `all ${plural(epochs, 'epoch')} done; exporting and checking the model`;
+  const trains = /^epoch \d+$/.test(what);
+  if (epochs > 0 && (trains || (what === 'validating' && total))) {
+    const left = secondsLeft(doing);
+    const part = trains ? `step ${count(done)} of ${count(total)}` : `validating ${count(done)} of ${count(total)}`;
+    return `epoch ${epochs_done + 1} of ${epochs}, ${part}${left === null ? '' : `, ${durationClaim(left)} left`}`;
+  }
+  return total ? `${what}, ${count(done)} of ${count(total)}` : what;
 }
 
 /**

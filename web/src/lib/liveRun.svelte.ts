@@ -1,7 +1,7 @@
 // One run, followed live: its events come as the server reads them from the run's trace.
 
 import * as api from './api';
-import { progressClaim, statusClaim } from './claims';
+import { doingClaim, type Doing } from './claims';
 import { plural } from './format';
 import type { Epoch, Run } from './types';
 
@@ -11,13 +11,10 @@ type TraceEvent =
   | ({ event: 'progress' } & Progress)
   | ({ event: 'stop' } & Partial<Stop>)
   | { event: 'start'; says?: string }
-  | { event: 'data'; warnings?: string[] };
+  | { event: 'data'; warnings?: string[] }
+  | { event: 'plan' };
 
-export interface Progress {
-  what: string;
-  done: number;
-  total: number;
-}
+export type Progress = Pick<Doing, 'what' | 'done' | 'total'> & Partial<Pick<Doing, 'seconds'>>;
 
 export interface Stop {
   reason: string; // "finished", "KeyboardInterrupt", the name of a signal or of an error
@@ -56,6 +53,13 @@ export class LiveRun {
     );
     const source = (this.source = new EventSource(`/v1/runs/${this.name}/events`));
     source.addEventListener('trace', (message) => this.take(JSON.parse(message.data as string) as TraceEvent[]));
+    source.addEventListener('error', () => {
+      if (source.readyState !== EventSource.CLOSED || this.ended) return; // else the browser asks again by itself
+      void api.run(this.name).then(
+        () => this.source === source && this.open(), // once the server takes this browser's token again
+        () => undefined, // the run is gone
+      );
+    });
     source.addEventListener('end', (message) => {
       this.failure = (JSON.parse(message.data as string) as { failure: string | null }).failure;
       this.ended = true;
@@ -70,6 +74,7 @@ export class LiveRun {
 
   close(): void {
     this.source?.close();
+    this.source = null;
   }
 
   private take(events: TraceEvent[]): void {
@@ -90,6 +95,9 @@ export class LiveRun {
       if (event.event === 'data') {
         this.warnings = event.warnings ?? [];
         this.progress = { what: 'first epoch', done: 0, total: 0 };
+      }
+      // its recipe is written before the first epoch, and changed by a plan
+      if (['data', 'plan'].includes(event.event) || (event.event === 'epoch' && !this.run?.recipe.epochs)) {
         void api.run(this.name).then(
           (run) => (this.run = run),
           () => undefined,
@@ -100,9 +108,14 @@ export class LiveRun {
 
   /** What it is doing now, in words: never silent between two events. */
   get status(): string {
-    if (!this.epochs.length) return this.progress ? progressClaim(this.progress) : 'starting';
-    const seconds = this.epochs.slice(-3).map((epoch) => epoch.seconds);
-    return statusClaim(this.done, this.planned, seconds);
+    const now = this.progress ?? { what: this.done ? 'starting the next epoch' : 'starting', done: 0, total: 0 };
+    return doingClaim({
+      seconds: 0,
+      ...now,
+      epochs_done: this.done,
+      epochs: this.planned,
+      epoch_seconds: this.epochs.slice(-3).map((epoch) => epoch.seconds),
+    });
   }
 
   /** How it ended and what is left, in words. What a failed process printed last is preferred to what its trace says. */

@@ -316,6 +316,11 @@ class PageState extends PinnedCursor {
 
   fail(error: unknown): void {
     if (error instanceof DOMException && error.name === 'AbortError') return;
+    if (error instanceof Failure && error.kind === api.TOKEN_MISSING) {
+      void connection.unlocked();
+      this.error = { message: 'That was not done: it needs the server’s token.', remedy: 'Ask again.' };
+      return;
+    }
     if (error instanceof Failure && error.kind === 'offline') {
       void connection.back(); // only what changes something gives up: whether it was done cannot be known
       this.error = { message: 'The server did not respond.', remedy: 'See whether it was done; if not, ask again.' };

@@ -1,5 +1,7 @@
 // The server's JSON. Shapes: H, W an image's own size; C classes; h, w the size of the scores.
 
+import type { Doing } from './claims';
+
 export interface ClassRow {
   name: string;
   colour: [number, number, number];
@@ -248,6 +250,8 @@ export interface Run {
   data: { train?: number; val?: number };
   previews: string[];
   failure: string | null;
+  note: string;
+  queued: boolean;
 }
 
 export interface NewRun {
@@ -258,6 +262,43 @@ export interface NewRun {
   images: number;
   augmentation: boolean;
   folder: string | null;
+}
+
+/** A training that is planned from a folder of data. */
+export interface PlannedRun {
+  name: string;
+  data: string; // a folder of the server's, by its key
+  below: string;
+  settings: Record<string, unknown>; // fields of the recipe; the others are planned
+  budget: string | null;
+  start_from: string | null;
+}
+
+export interface TrainingNow {
+  proven: boolean; // whether this browser has the token
+  run: ({ name: string } & Doing) | null;
+  queued: string[];
+}
+
+/** What the plan of a training says, as it arrives. */
+export type PlanEvent =
+  | { event: 'progress'; what: string; done: number; total: number }
+  | ({ event: 'plan' } & Plan)
+  | ({ event: 'crops' } & CropRow)
+  | { event: 'error'; message: string }
+  | { event: 'end' };
+
+export interface Plan {
+  choices: { name: string; value: string; reason: string }[];
+  warnings: string[];
+  facts: { train: number; val: number; size: [number, number]; measured: number };
+  recipe: Record<string, unknown>;
+}
+
+export interface CropRow {
+  name: string;
+  whole: string;
+  crops: { epoch: number; image: string; labels: string }[];
 }
 
 export interface Runs {

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pixelwise.datasets.read_sample import read_sample_image
 from pixelwise.errors import PixelwiseError, UsageError
 from pixelwise.images.false_colour import false_colour
+from pixelwise.images.files import real_path
 from pixelwise.images.image_files import encode_png
 from pixelwise.prediction.flow_events import coloured
 from pixelwise.records import ClassList, Pixels, Sample
@@ -24,14 +25,16 @@ from pixelwise.reports.pictures import scaled
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.responses import png_answer
 from pixelwise.server.routes.predict_routes import TheState
-from pixelwise.server.run_list import read_from
+from pixelwise.server.run_list import MOST_NOTE, progress_of, read_from, write_note
 from pixelwise.server.sample_images import bands_of, data_of, held_out_pairs, mask_ids_of, read_held_out
 from pixelwise.server.server_state import State
 from pixelwise.trace_events import read_events
+from pixelwise.training.recipe import Recipe
 from pixelwise.training.time_budget import parse_duration
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 POLL_S = 0.1
+RUN_NAME = r"^[a-z0-9][a-z0-9-]{0,39}$"
 HEARTBEAT_S = 15.0
 PREVIEW_PX = 512
 Number = Annotated[int, Path_(ge=0, le=999_999)]
@@ -42,7 +45,7 @@ class NewRun(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "first-try", "epochs": 8}]})
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", examples=["first-try"])
+    name: str = Field(pattern=RUN_NAME, examples=["first-try"])
     size: tuple[int, int] = Field((96, 128), description="Input height and width of the network, multiples of 32.")
     encoder: Literal["lite0", "lite1", "lite2", "unet"] = "lite0"
     epochs: int = Field(8, ge=1, le=500)
@@ -56,6 +59,21 @@ class NewRun(BaseModel):
         max_length=20,
         description="Time limit for everything, such as 90s, 30m or 1h30m: size, network and epochs are then planned.",
     )
+
+    data: str | None = Field(
+        None,
+        max_length=50,
+        description="A folder of data by its key from GET /v1/data; the training is planned from it.",
+    )
+    below: str = Field("", max_length=1000, description="A folder in it, by its path from there.")
+    settings: dict[str, float | int | bool | str | list[float | int]] = Field(
+        {}, max_length=60, description="With data: fields of the recipe that are kept; the others are planned."
+    )
+    start_from: str | None = Field(
+        None, pattern=RUN_NAME, description="With data: the run whose best weights to start from."
+    )
+    note: str = Field("", max_length=MOST_NOTE, description="For people, kept with the run.")
+    queue: bool = Field(False, description="Wait for the training that is running, instead of an error.")
 
     @field_validator("size")
     @classmethod
@@ -94,13 +112,31 @@ def runs(state: TheState) -> dict[str, Any]:
 @router.post("", status_code=201)
 def start(state: TheState, new: NewRun) -> dict[str, Any]:
     """Start a training run in a process of its own."""
-    wanted = new.model_dump()
-    if not new.folder:
-        wanted["folder"] = None
-    else:
-        wanted["folder"] = str(existing_folder(new.folder))
-    state.runs.start(new.name, wanted)
+    state.runs.start(new.name, request_of(state, new), queue=new.queue)
+    write_note(state.runs.folder(new.name), new.note)
     return state.runs.describe(new.name)
+
+
+def request_of(state: State, new: NewRun) -> dict[str, Any]:
+    """What the process of the training is told. Raises RequestError: a folder, a field or a run that there is not."""
+    own = {"data", "below", "settings", "start_from", "note", "queue"}
+    if new.data is None:
+        return {**new.model_dump(exclude=own), "folder": str(existing_folder(new.folder)) if new.folder else None}
+    checked_settings(new.settings)
+    wanted = {"name": new.name, "budget": new.budget, "data": new.data, "below": new.below, "settings": new.settings}
+    wanted["folder"] = str(state.data.folder(new.data, new.below))
+    if new.start_from:
+        wanted |= {"start_from": new.start_from, "start_folder": str(real_path(state.runs.existing(new.start_from)))}
+    return wanted
+
+
+def checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Raises RequestError: not a field of a recipe, or no value for it."""
+    try:
+        Recipe().with_values(settings, "settings")
+    except UsageError as error:
+        raise RequestError(422, "recipe-invalid", str(error), "GET /v1/train/plan shows the fields.") from error
+    return settings
 
 
 def existing_folder(named: str) -> Path:
@@ -151,9 +187,11 @@ async def follow(state: State, name: str, offset: int) -> AsyncIterator[str]:
     """The trace from `offset` on, until the training ends."""
     trace = state.runs.folder(name) / "trace.jsonl"
     quiet_s = 0.0
+    shown: dict[str, Any] = {}
     while not state.stopping.is_set():
         alive = state.runs.is_running(name)  # checked before reading, so that nothing written before the end is missed
         found, offset = await asyncio.to_thread(read_from, trace, offset)
+        found += doing_now(state, name, shown) if alive else []
         if found:
             quiet_s = 0.0
             yield f"id: {offset}\nevent: trace\ndata: {json.dumps(found, ensure_ascii=False)}\n\n"
@@ -165,6 +203,16 @@ async def follow(state: State, name: str, offset: int) -> AsyncIterator[str]:
             yield ": still here\n\n"
         await asyncio.sleep(POLL_S)
         quiet_s += POLL_S
+
+
+def doing_now(state: State, name: str, shown: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the training is doing, as an event, where it is not what was last `shown`."""
+    now = progress_of(state.runs.folder(name))
+    if not now or now == shown:
+        return []
+    shown.clear()
+    shown.update(now)
+    return [{"event": "progress", **now}]
 
 
 @router.get("/{name}/epochs/{epoch}")

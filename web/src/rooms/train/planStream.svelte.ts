@@ -1,0 +1,50 @@
+// The plan of a training, as the server makes it: what was measured, the choices, crops of a few images.
+
+import * as api from '../../lib/api';
+import type { CropRow, Plan, PlanEvent } from '../../lib/types';
+
+export class PlanStream {
+  plan = $state.raw<Plan | null>(null);
+  crops = $state.raw<CropRow[]>([]);
+  progress = $state.raw<{ what: string; done: number; total: number } | null>(null);
+  failure = $state('');
+  done = $state(false);
+  private source: EventSource | null = null;
+
+  /** Ask for it; returns how to stop. A server that was away meanwhile is asked again by the browser. */
+  open(data: string, below: string, settings: Record<string, unknown>): () => void {
+    const link = api.planLink(data, below, settings);
+    const source = (this.source = new EventSource(link));
+    source.addEventListener('message', (message) => this.take(JSON.parse(message.data as string) as PlanEvent));
+    source.addEventListener('error', () => {
+      if (source.readyState === EventSource.CLOSED) void this.refused(link);
+    });
+    return () => source.close();
+  }
+
+  private take(row: PlanEvent): void {
+    if (row.event === 'progress') {
+      this.progress = row;
+      [this.crops, this.failure] = [[], '']; // it may have begun again
+    } else if (row.event === 'plan') {
+      [this.plan, this.progress] = [row, null];
+      this.crops = [];
+    } else if (row.event === 'crops') this.crops = [...this.crops, row];
+    else if (row.event === 'error') [this.failure, this.progress] = [row.message, null];
+    else {
+      this.done = true;
+      this.source?.close();
+    }
+  }
+
+  /** An answer that is no stream of events says why. */
+  private async refused(link: string): Promise<void> {
+    try {
+      const answer = await api.ask(link);
+      await answer.body?.cancel();
+    } catch (error) {
+      this.failure = error instanceof api.Failure ? `${error.message} ${error.remedy}` : String(error);
+      this.progress = null;
+    }
+  }
+}
