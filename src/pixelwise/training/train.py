@@ -219,12 +219,7 @@ def choose_start(
 
 
 def export_best(
-    out: Path,
-    training: Training,
-    data: EpochData,
-    best: ValidationResult | None,
-    where: torch.device,
-    tell: Listener,
+    out: Path, training: Training, data: EpochData, best: ValidationResult | None, where: torch.device, tell: Listener
 ) -> None:
     """Export the best epoch; `best` is its validation, None where an earlier process trained it."""
     # A bundle's scores are those of its float32 weights on a CPU, with mirror images if it averages them.
