@@ -64,7 +64,7 @@ export function modelOf(more: Partial<ModelFacts> = {}): ModelFacts {
   };
 }
 
-export function layerOf(name: string, shape: [number, number, number]): Layer {
+export function layerOf(name: string, shape: [number, number, number], more: Partial<Layer> = {}): Layer {
   return {
     name,
     group: 'convolutional',
@@ -77,8 +77,10 @@ export function layerOf(name: string, shape: [number, number, number]): Layer {
     step_px: null,
     sees_all: null,
     skip: false,
+    skip_from: null,
     strongest: 0,
     thumbnail: '',
+    ...more,
   };
 }
 

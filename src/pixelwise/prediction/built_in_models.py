@@ -29,6 +29,12 @@ class BuiltIn:
         """The model card, in Markdown: purpose, data and licence, scores with their split, known failures."""
         return (FOLDER / f"{self.name.removesuffix('-int8')}.md").read_text(encoding="utf-8")
 
+    @property
+    def training_log(self) -> Path | None:
+        """The folder with its training's epochs and previews, laid out as a run directory; None where it has none."""
+        folder = FOLDER / f"{self.name.removesuffix('-int8')}-training"
+        return folder if (folder / "trace.jsonl").is_file() else None
+
     def to_json(self) -> dict[str, Any]:
         metadata = self.metadata
         return {

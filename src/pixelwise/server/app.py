@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pixelwise.errors import PixelwiseError
 from pixelwise.prediction.load_model import Model
+from pixelwise.prediction.built_in_models import built_in as built_in_model
 from pixelwise.server.body_limits import UPLOADS, ArrivingBodies, Limits
 from pixelwise.server.data_folders import DataFolders
 from pixelwise.server.decoder_pool import DecoderPool
@@ -96,7 +97,8 @@ def create_app(
     settings = settings or ServerSettings()
     settings = replace(settings, token=settings.token or secrets.token_urlsafe(24))
     own = model.path.parent if (model.path.parent / "trace.jsonl").is_file() else None
-    runs = Runs(settings.runs, own)
+    log = None if built_in is None else built_in_model(built_in).training_log
+    runs = Runs(settings.runs, own or log)
     models = ModelCache(model, built_in, runs)
     queue = RequestQueue(settings.workers, settings.queue, settings.wait_s, settings.decoders)
     memory = ImageMemory(settings.remembered, settings.max_pixels + 20_000_000)

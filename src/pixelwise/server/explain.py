@@ -84,6 +84,7 @@ def layers_of(opened: CachedModel, seen: RememberedImage) -> list[dict[str, Any]
                 **view_of(inspected, name),
                 "step_px": network_size(opened, seen)[0] / layer.shape[1],
                 "skip": name in inspected.skips,
+                "skip_from": inspected.skip_sources.get(name),
             }
         )
     return rows
@@ -175,7 +176,7 @@ def model_of(opened: CachedModel, models: ModelCache) -> dict[str, Any]:
         "receptive_field": scores_field(opened),
         "provenance": metadata.provenance,
         "licence": metadata.licence,
-        "has_run": opened.run is not None,
+        "has_run": opened.run is not None or models.has_training_log(opened.name),
     }
 
 

@@ -81,6 +81,10 @@ class ModelCache:
         path = self.main.model.path
         return self.built_in or (path.parent.name if self.main.run else path.name)
 
+    def has_training_log(self, name: str) -> bool:
+        """Whether the epochs of its training are known: in its run directory, or because a built-in model brings them."""
+        return name == MAIN and self.runs.own is not None
+
     def bundle_of(self, name: str) -> Path | None:
         bundle = self.runs.folder(name) / BUNDLE_NAME
         return bundle if bundle.is_file() else None

@@ -90,7 +90,7 @@ class Runs:
         return {
             "name": name,
             "running": self.is_running(name),
-            "finished": (folder / "model.onnx").is_file(),
+            "finished": (folder / "model.onnx").is_file() or name == OWN,  # its model is the one that is served
             "can_resume": name != OWN and any((folder / "checkpoints").glob("step-*")),
             "recipe": read_toml(folder / "recipe.toml"),
             "request": read_json(folder / "page.json").get("request"),

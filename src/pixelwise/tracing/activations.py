@@ -67,6 +67,27 @@ class InspectedModel:
         every = sorted({name for tensor in self.tensors.values() for name in self.tensors_for(tensor)})
         return extract(self.graph, [], every)[0]
 
+    @cached_property
+    def skip_sources(self) -> dict[str, str]:
+        """Upsampling stage → the stage whose maps its skip connection brings; only where that is a named one."""
+        found = {}
+        order = list(self.tensors)
+        for name, merges in self.skips.items():
+            tensor = merges[0][1]
+            needed = set(nodes_between(self.graph, [], [tensor]))
+            earlier = [
+                stage
+                for stage in order[1 : order.index(name)]
+                if self.tensors[stage] == tensor or self.graph.producer.get(self.tensors[stage]) in needed
+            ]
+            if earlier:
+                found[name] = earlier[-1]
+        return found
+
+    def name_of(self, tensor: str) -> str | None:
+        """The layer whose values this tensor holds; None for what has no name."""
+        return next((name for name, own in self.tensors.items() if own == tensor), None)
+
     def tensors_for(self, tensor: str) -> set[str]:
         """The tensors that explain a value of `tensor`: back to the input of its convolution."""
         found = {tensor}

@@ -99,6 +99,8 @@ def convolution(
         "kernel": kernel,
         "stride": stride,
         "channels": per_group,
+        "first_channel": first,
+        "reads": inspected.name_of(node.input[0]),  # the layer that is read, where it has a name
         "products": [
             {
                 "channel": first + int(c),

@@ -51,9 +51,25 @@ export interface MaskOptions {
   hidden: ReadonlySet<number>;
   boundaries: boolean; // only where two classes meet
   hatching: boolean;
+  outlined?: boolean; // a light line where two classes meet, for dark photos
 }
 
 export const PLAIN: MaskOptions = { hidden: new Set(), boundaries: false, hatching: false };
+
+const DARK = 75; // mean lightness of a photo on which dark colours run together
+
+/** Is the image so dark that colours over it run together? */
+export function isDark(bitmap: ImageBitmap): boolean {
+  const canvas = document.createElement('canvas');
+  canvas.width = canvas.height = 16;
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  if (!context) return false;
+  context.drawImage(bitmap, 0, 0, 16, 16);
+  const { data } = context.getImageData(0, 0, 16, 16);
+  let sum = 0;
+  for (let i = 0; i < data.length; i += 4) sum += lightness([data[i]!, data[i + 1]!, data[i + 2]!]);
+  return sum / 256 < DARK;
+}
 
 /** Draws labels [H, W] in class colours. */
 export function paintMask(
@@ -70,7 +86,10 @@ export function paintMask(
     lined[id] = options.hatching ? rgba(...hatchColour(colour)) : plain[id];
   });
   const draw = options.boundaries ? drawBoundaries : drawAreas;
-  fill(canvas, width, height, (out) => draw(out, labels, width, height, plain, lined));
+  fill(canvas, width, height, (out) => {
+    draw(out, labels, width, height, plain, lined);
+    if (options.outlined && !options.boundaries) drawBoundaries(out, labels, width, height, plain);
+  });
 }
 
 /** White where two classes meet. */
@@ -182,10 +201,19 @@ export function paintDrawn(
 }
 
 /** Draws the image itself, at its own size or a smaller one. Empty where the browser cannot show it. */
-export function paintPhoto(canvas: HTMLCanvasElement, bitmap: ImageBitmap | null, width: number, height: number): void {
+export function paintPhoto(
+  canvas: HTMLCanvasElement,
+  bitmap: ImageBitmap | null,
+  width: number,
+  height: number,
+  smooth = true, // masks are not: a colour between two classes would be a third
+): void {
   canvas.width = width;
   canvas.height = height;
-  if (bitmap) canvas.getContext('2d')?.drawImage(bitmap, 0, 0, width, height);
+  const context = canvas.getContext('2d');
+  if (!bitmap || !context) return;
+  context.imageSmoothingEnabled = smooth;
+  context.drawImage(bitmap, 0, 0, width, height);
 }
 
 // One hue from light to dark and back is enough for an amount: dark blue – teal – pale yellow, even in lightness.

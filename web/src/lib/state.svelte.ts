@@ -66,7 +66,8 @@ class PageState extends PinnedCursor {
   display = $state<Display>('mask');
   opacity = $state(0.6);
   boundaries = $state(false);
-  hatching = $state(false); // classes differ by lines, too
+  hatching = $state(localStorage.getItem('pixelwise-hatching') === 'yes'); // classes differ by lines, too
+  epochMask = $state.raw<{ bitmap: ImageBitmap; epoch: number } | null>(null); // of a training, over the open image
   names = $state(true); // of classes, written on the mask
   tab = $state<Tab>('overview');
   part = $state(1); // of the tab Pipeline
@@ -186,6 +187,7 @@ class PageState extends PinnedCursor {
       this.diagnosis = [];
       this.wrongScale = null;
       this.overlay = null;
+      this.epochMask = null;
       if (this.display === 'compare') this.display = 'mask';
       const inside = this.cursor && this.cursor.x < prediction.width && this.cursor.y < prediction.height;
       if (!inside) this.free({ x: prediction.width >> 1, y: prediction.height >> 1 });

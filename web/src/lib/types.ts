@@ -151,6 +151,7 @@ export interface Layer {
   step_px: number | null;
   sees_all: boolean | null;
   skip: boolean;
+  skip_from: string | null; // the layer that its skip connection brings
   strongest: number;
   thumbnail: string;
 }
@@ -182,6 +183,10 @@ export interface UnitStep {
   count?: number;
   rest?: number;
   bias?: number;
+  channels?: number; // that it sums over, from `first_channel` on
+  first_channel?: number;
+  reads?: string | null; // the layer that it reads, where that has a name
+  corner?: [number, number]; // row and column of its window's first value
   window?: number[][][] | null;
   weights?: number[][][] | null;
 }

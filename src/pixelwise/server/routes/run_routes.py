@@ -237,6 +237,8 @@ def preview(state: TheState, name: str, epoch: Number, index: Number) -> FileRes
 @router.get("/{name}/images/{index}", response_class=Response)
 def image(state: TheState, name: str, index: Number) -> Response:
     """The held-out image that the previews show."""
+    if shipped := shipped_picture(state, name, "images", index):
+        return shipped
     sample = held_out(state, name, index)
     try:
         bands = bands_of(state.runs.existing(name))
@@ -249,6 +251,8 @@ def image(state: TheState, name: str, index: Number) -> Response:
 @router.get("/{name}/truth/{index}", response_class=Response)
 def truth(state: TheState, name: str, index: Number) -> Response:
     """The true mask of a held-out image, in the colours of the classes."""
+    if shipped := shipped_picture(state, name, "truth", index):
+        return shipped
     sample = held_out(state, name, index)
     folder = state.runs.existing(name)
     classes = ClassList.from_json(data_of(folder)["classes"])
@@ -257,6 +261,12 @@ def truth(state: TheState, name: str, index: Number) -> Response:
     except PixelwiseError as error:
         raise RequestError(410, "image-gone", "This mask has been moved or deleted since the training.") from error
     return preview_png(coloured(labels, classes), nearest=True)
+
+
+def shipped_picture(state: State, name: str, folder: str, index: int) -> Response | None:
+    """An image or true mask that a built-in model brings with its training log; its dataset need not be on this machine."""
+    path = state.runs.existing(name) / folder / f"{index}.png"
+    return FileResponse(path, media_type="image/png") if path.is_file() else None
 
 
 def held_out(state: State, name: str, index: int) -> Sample:
