@@ -3,9 +3,10 @@
     python benchmarks/built_in_log.py street RUN1 RUN2 RUN3
     python benchmarks/built_in_log.py nuclei RUN --photos      (only where the data's licence permits their copies)
 
-Writes src/pixelwise/built_in/NAME-training/, laid out as a run directory: trace.jsonl (the epochs of all runs, one after the
-other), recipe.toml and data.json without any path, previews/ (predicted masks of the first validation images), truth/ and,
-with --photos, images/. Runs whose validation images differ from those of the first one bring epochs, but no previews.
+Writes src/pixelwise/built_in/NAME-training/, laid out as a run directory: trace.jsonl (the epochs of all runs, one
+after the other), recipe.toml and data.json without any path, previews/ (predicted masks of the first validation
+images), truth/ and, with --photos, images/. Runs whose validation images differ from the first one's bring epochs,
+but no previews.
 """
 
 from __future__ import annotations

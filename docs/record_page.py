@@ -162,7 +162,7 @@ def main() -> None:
         page.wait_for_selector("[data-testid=pixel]", timeout=120_000)
         image = {"name": "street.png", "mimeType": "image/png", "buffer": encode_png(render_scene(*SCENE)[0])}
         page.set_input_files("[data-testid=file]", image)
-        page.wait_for_selector("option:has-text('your image'):checked", state="attached", timeout=120_000)
+        page.wait_for_selector("option:has-text('street.png'):checked", state="attached", timeout=120_000)
         page.wait_for_selector(".ribbon .layer", timeout=120_000)
         page.wait_for_timeout(2000)
         film = record(page)

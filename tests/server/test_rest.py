@@ -23,8 +23,8 @@ from serving import png, unpack
 
 from conftest import THREE, picture
 from pixelwise.images.image_files import decode_mask_ids, write_png
-from pixelwise.prediction.large import tile_plan
 from pixelwise.prediction.built_in_models import built_in
+from pixelwise.prediction.large import tile_plan
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.records import ClassList
 from pixelwise.server import responses

@@ -17,8 +17,8 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pixelwise.errors import PixelwiseError
-from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.built_in_models import built_in as built_in_model
+from pixelwise.prediction.load_model import Model
 from pixelwise.server.body_limits import UPLOADS, ArrivingBodies, Limits
 from pixelwise.server.data_folders import DataFolders
 from pixelwise.server.decoder_pool import DecoderPool

@@ -82,7 +82,7 @@ class ModelCache:
         return self.built_in or (path.parent.name if self.main.run else path.name)
 
     def has_training_log(self, name: str) -> bool:
-        """Whether the epochs of its training are known: in its run directory, or because a built-in model brings them."""
+        """Whether the epochs of its training are known: from its run, or from the log of a built-in model."""
         return name == MAIN and self.runs.own is not None
 
     def bundle_of(self, name: str) -> Path | None:

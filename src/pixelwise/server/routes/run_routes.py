@@ -264,7 +264,7 @@ def truth(state: TheState, name: str, index: Number) -> Response:
 
 
 def shipped_picture(state: State, name: str, folder: str, index: int) -> Response | None:
-    """An image or true mask that a built-in model brings with its training log; its dataset need not be on this machine."""
+    """An image or true mask that a built-in model brings with its training log: nobody else has its data."""
     path = state.runs.existing(name) / folder / f"{index}.png"
     return FileResponse(path, media_type="image/png") if path.is_file() else None
 
