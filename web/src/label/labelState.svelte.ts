@@ -235,12 +235,14 @@ class LabelState {
 
   private waitForServer(): void {
     clearTimeout(this.waiting);
-    this.waiting = setTimeout(async () => {
-      if (!(await isThere())) return this.waitForServer();
-      this.error = null;
-      this.announcement = 'The server is back.';
-      await this.start();
-    }, 1000);
+    this.waiting = setTimeout(() => void this.lookForServer(), 1000);
+  }
+
+  private async lookForServer(): Promise<void> {
+    if (!(await isThere())) return this.waitForServer();
+    this.error = null;
+    this.announcement = 'The server is back.';
+    await this.start();
   }
 }
 
