@@ -194,7 +194,7 @@ def add_examples(description: dict[str, Any]) -> dict[str, Any]:
     for path, methods in description["paths"].items():
         for method, operation in methods.items():
             responses = operation["responses"]
-            good = responses["201" if "201" in responses else "200"]
+            good = next(responses[code] for code in ("200", "201", "202") if code in responses)
             content = good["content"] = {}
             if (method, path) in JSON:
                 content["application/json"] = {"schema": {}, "example": JSON[method, path]}
