@@ -59,7 +59,7 @@ def curl(method: str, path: str, facts: Mapping[str, Any], address: str, schemas
         if "application/json" in content:
             example = schemas[content["application/json"]["schema"]["$ref"].rpartition("/")[2]]["examples"][0]
             body = f" -H 'Content-Type: application/json' -d '{json.dumps(example)}'"
-    verb = " -X POST" if method == "post" and not body else ""
+    verb = f" -X {method.upper()}" if method != ("post" if body else "get") else ""
     return f"curl{verb} '{address}{named}{query}'{token}{body}"
 
 

@@ -118,7 +118,7 @@ def start(state: TheState, new: NewRun) -> dict[str, Any]:
 
 
 def request_of(state: State, new: NewRun) -> dict[str, Any]:
-    """What the process of the training is told. Raises RequestError: a folder, a field or a run that there is not."""
+    """The request for the training process. Raises RequestError: a folder, a field or a run that there is not."""
     own = {"data", "below", "settings", "start_from", "note", "queue"}
     if new.data is None:
         return {**new.model_dump(exclude=own), "folder": str(existing_folder(new.folder)) if new.folder else None}

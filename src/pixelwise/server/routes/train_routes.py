@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.routes.predict_routes import TheState
@@ -29,7 +29,7 @@ from pixelwise.server.security import PROVEN
 from pixelwise.server.server_state import State
 
 router = APIRouter(prefix="/v1", tags=["train"])
-RECENT_EPOCHS = 3  # whose time is told
+RECENT_EPOCHS = 3  # whose mean time forecasts the rest
 MOST_SETTINGS = 4000  # letters
 PLANS = asyncio.Semaphore(1)  # measuring a dataset takes all cores
 
@@ -37,7 +37,9 @@ PLANS = asyncio.Semaphore(1)  # measuring a dataset takes all cores
 class Note(BaseModel):
     """What a person writes about a run."""
 
-    note: str = Field(max_length=MOST_NOTE, examples=["twice the light"])
+    model_config = ConfigDict(json_schema_extra={"examples": [{"note": "twice the light"}]})
+
+    note: str = Field(max_length=MOST_NOTE)
 
 
 @router.get("/training")
@@ -76,7 +78,9 @@ def leave_queue(state: TheState, name: str) -> dict[str, Any]:
 @router.get("/train/plan", response_class=StreamingResponse)
 async def plan(
     state: TheState,
-    data: Annotated[str, Query(pattern=r"^[a-z0-9-]{1,50}$", description="A key from GET /v1/data.")],
+    data: Annotated[
+        str, Query(pattern=r"^[a-z0-9-]{1,50}$", description="A key from GET /v1/data.", examples=["camvid"])
+    ],
     below: Annotated[str, Query(max_length=1000, description="A folder in it.")] = "",
     settings: Annotated[str, Query(max_length=MOST_SETTINGS, description="Fields of the recipe to keep: JSON.")] = "{}",
 ) -> StreamingResponse:  # fmt: skip

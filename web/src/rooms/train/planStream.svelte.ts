@@ -25,7 +25,7 @@ export class PlanStream {
   private take(row: PlanEvent): void {
     if (row.event === 'progress') {
       this.progress = row;
-      [this.crops, this.failure] = [[], '']; // it may have begun again
+      [this.crops, this.failure] = [[], '']; // a second start of the same stream
     } else if (row.event === 'plan') {
       [this.plan, this.progress] = [row, null];
       this.crops = [];
