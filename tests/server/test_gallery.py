@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +21,10 @@ from conftest import TOKEN
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.doctor.check import check
 from pixelwise.doctor.fix import Decisions
+from pixelwise.doctor.label_errors import SuspectedLabel
 from pixelwise.errors import UsageError
 from pixelwise.images.image_files import read_mask_ids, write_png
+from pixelwise.server import gallery_examples
 from pixelwise.server.app import create_app
 from pixelwise.server.gallery.folder_job import FolderJob, JobStopped
 from pixelwise.server.server_settings import ServerSettings
@@ -242,3 +245,17 @@ def test_work_stops_when_asked_to_and_says_what_went_wrong() -> None:
     assert (failed.state, failed.failure) == ("failed", "no such class")
     with pytest.raises(JobStopped):
         job.progress("counting", 3, 10)
+
+
+def test_the_documented_examples_have_the_keys_of_real_answers(asked: TestClient) -> None:
+    checked(asked)
+    for path in ("", "/images", "/images/3", "/findings", "/suspects", "/repair"):
+        documented = gallery_examples.JSON["get", gallery_examples.GALLERY + path.replace("/3", "/{place}")]
+        real = asked.get(BASE + path).json()
+        assert documented.keys() == real.keys(), path
+        for name, value in documented.items():
+            if value and real[name] and isinstance(value, list) and isinstance(value[0], dict):
+                assert value[0].keys() == real[name][0].keys(), (path, name)
+    known = {one.name for one in fields(SuspectedLabel)} | {"number", "place", "decision"}
+    assert gallery_examples.SUSPECTS["suspects"][0].keys() == known
+    assert gallery_examples.JOB.keys() == asked.get(BASE).json()["jobs"]["check"].keys()

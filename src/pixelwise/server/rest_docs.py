@@ -37,7 +37,7 @@ def docs_html(openapi: dict[str, Any], address: str) -> str:
 def answers_of(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Media type and example of every good answer of an operation."""
     responses = facts["responses"]
-    good = responses.get("201", responses.get("200"))["content"]
+    good = next(responses[code] for code in ("200", "201", "202") if code in responses)["content"]
     return [(media, as_text(content["example"])) for media, content in good.items()]
 
 
