@@ -30,7 +30,7 @@ def test_the_plan_is_shown_with_reasons_and_crops_and_survives_a_reload(
         if AXE.is_file():
             page.evaluate(AXE.read_text(encoding="utf-8"))
             assert page.evaluate(AXE_FINDS) == []
-        page.select_option("text=train on", value="")
+        page.select_option("label:has-text('train on') select", value="")
         page.wait_for_selector("text=training scenes")
         page.reload()
         page.wait_for_selector("text=training scenes")
