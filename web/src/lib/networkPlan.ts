@@ -14,9 +14,9 @@ export interface NetworkPlan {
   height: number;
 }
 
-export const NODE = { width: 4.25, picture: 2.25, height: 3.5 }; // rem: a layer with its picture and its two lines of text
+export const NODE = { width: 4.25, picture: 2.25, height: 4.4 }; // rem: a layer with its picture and its two lines of text
 const STEP = 2.25; // rem that each resolution stands further in
-const GAP = 0.25;
+const GAP = 0.5;
 const BETWEEN = 2.5; // rem at least between the way down and the way up
 
 export function networkPlan(layers: readonly Layer[]): NetworkPlan {
