@@ -1,6 +1,7 @@
 """What people bring, trained with all defaults: scores on held-out images, time, memory, and what was planned.
 
     python benchmarks/own_data.py [DATA] [--sets drive,wbc] [--budget 15m] [--repeats 1] [--fold 1/5] [--out DIR]
+    python benchmarks/own_data.py [DATA] --sets drive --steps 480 [--cores 1]
     python benchmarks/own_data.py [DATA] --sets drive --evaluate-only RUN
 
 DATA holds own/, camvid/ and nuclei/. Each set is trained by `pixelwise train SET --out RUN --budget …` and nothing but
@@ -8,8 +9,9 @@ the options that its owner must decide (benchmarks/own_sets.py says which and wh
 on images that training never saw: fold 1 of 5, or the owner's own validation split. Time and memory are those of the
 process a user would start. Beside it: the former defaults (256×256, stretched, 20 epochs), and SMP's U-Net with a
 ResNet-34 encoder from random weights on crops of 512×512 in the same time, which needs the zoo environment
-(`make test-zoo` makes it; --zoo PYTHON names another). Results are added to OUT/results.jsonl as they come.
-Needs psutil.
+(`make test-zoo` makes it; --zoo PYTHON names another). --steps ends every training after so many steps instead, so that
+it can be repeated on a machine of any speed and load; --cores 1 leaves it one thread. Results are added to
+OUT/results.jsonl as they come. Needs psutil.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from rich.table import Table
 
 SAMPLED_S = 0.05
 MUST_GB = 4.0
+VALIDATIONS = 5  # of a training whose steps are set
 PLANNED = "planned"
 # Every default of the time when `train` planned nothing, so that it stays what it was.
 FORMER = """
@@ -114,7 +117,7 @@ def main() -> None:
         else:
             for seed in range(chosen.repeats):
                 for method, python in methods.items():
-                    results.append(trained(name, method, seed, python, folders, chosen.budget, out))
+                    results.append(trained(name, method, seed, python, folders, chosen, out))
                     with (out / "results.jsonl").open("a") as lines:
                         lines.write(json.dumps(asdict(results[-1])) + "\n")
                     console.print("  ", shown(results[-1]))
@@ -130,6 +133,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("data", nargs="?", type=Path, default=Path(__file__).parents[2] / "shared/data")
     parser.add_argument("--sets", type=lambda text: text.split(","), default=list(SETS))
     parser.add_argument("--budget", default="15m")
+    parser.add_argument("--steps", type=int, default=0, help="of each training, in place of the budget")
+    parser.add_argument("--cores", type=int, default=0, help="threads of each training; 0: all cores")
     parser.add_argument("--repeats", type=int, default=1, help="trainings of each, with the seeds 0, 1 …")
     parser.add_argument("--fold", type=fold_of, default=None, metavar="k/K", help="hold out part k of K, from 1")
     parser.add_argument("--beside", default="former,smp", help="former, smp, both or none")
@@ -170,7 +175,7 @@ def has_smp(python: Path) -> bool:
 
 
 def trained(
-    name: str, method: str, seed: int, python: Path, folders: tuple[Path, Path], budget: str, out: Path
+    name: str, method: str, seed: int, python: Path, folders: tuple[Path, Path], chosen: argparse.Namespace, out: Path
 ) -> Result:
     """Train as a user does, in a process of its own, then evaluate."""
     run = out / f"{name}-{method}-{seed}"
@@ -179,13 +184,21 @@ def trained(
         recipe = out / f"{method}.toml"
         recipe.write_text(FORMER if method == "former" else with_values(FORMER, SMP))
         command += ["--recipe", recipe]
-    if method != "former":
-        command += ["--budget", budget]
-    said, seconds, peak_gb, good = watched(command, run.with_suffix(".log"))
+    if chosen.steps:
+        command += length_of(chosen.steps)
+    elif method != "former":
+        command += ["--budget", chosen.budget]
+    said, seconds, peak_gb, good = watched(command, run.with_suffix(".log"), chosen.cores)
     if not good:
         return Result(name, method, seed, float("nan"), seconds, peak_gb, failed=last_words(said))
     result = asdict(evaluated(name, method, seed, run, folders[1], python))
     return Result(**{**result, "seconds": seconds, "peak_gb": peak_gb})
+
+
+def length_of(steps: int) -> list[str]:
+    """Options for so many steps, in as many equal epochs as VALIDATIONS allows."""
+    epochs = next(number for number in range(min(VALIDATIONS, steps), 0, -1) if steps % number == 0)
+    return ["--set", f"plan=[[0,{epochs},{steps // epochs}]]", "--set", f"epochs={epochs}"]
 
 
 def with_values(recipe: str, values: dict[str, str]) -> str:
@@ -207,12 +220,16 @@ def evaluated(name: str, method: str, seed: int, run: Path, scored: Path, python
     return Result(name, method, seed, own.score(measured), steps=steps_of(run), choices=choices_of(run))
 
 
-def watched(command: Sequence[str | Path], log: Path) -> tuple[str, float, float, bool]:
-    """Run a command; what it said, its seconds, the most memory of it and its children in GB, and if it succeeded."""
+def watched(command: Sequence[str | Path], log: Path, threads: int = 0) -> tuple[str, float, float, bool]:
+    """Run a command; what it said, its seconds, the most memory of it and its children in GB, and if it succeeded.
+
+    `threads`: of its computations; 0: as many as it likes.
+    """
+    limits = {"OMP_NUM_THREADS": str(threads)} if threads else {}
     began, peak, over = time.perf_counter(), 0.0, threading.Event()
     with log.open("w") as said:
         process = subprocess.Popen([str(part) for part in command], stdout=said, stderr=subprocess.STDOUT,
-                                   env={**os.environ, "COLUMNS": "160"})  # fmt: skip
+                                   env={**os.environ, **limits, "COLUMNS": "160"})  # fmt: skip
 
         def sample() -> None:
             nonlocal peak

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from banded import FIVE, five_image, write_tiff
 from pixelwise.errors import TrainingError, UsageError
 from pixelwise.model.build_network import build, weights_licence
 from pixelwise.model.network import ModelConfig
@@ -119,6 +121,45 @@ def test_the_licence_of_the_weights_is_what_timm_records() -> None:
     assert "apache-2.0" in weights_licence(ModelConfig("smp:Unet", "tu-resnet18"))
     assert "records no licence" in weights_licence(ModelConfig("smp:Unet", "resnet18"))
     assert weights_licence(ModelConfig("fast", "timm:resnet18", pretrained=False)) == "own"
+
+
+@pytest.mark.parametrize("bands", [1, 5])
+@pytest.mark.parametrize(
+    ("model", "encoder"),
+    [("fast", "timm:resnet18"), ("fast", "timm:convnext_atto"), ("fast", "timm:vit_tiny_patch16_224"),
+     ("smp:Unet", "resnet18"), ("smp:DeepLabV3Plus", "tu-resnet18")],
+)  # fmt: skip
+def test_networks_take_any_number_of_bands(model: str, encoder: str, bands: int) -> None:
+    names = tuple(f"band {number}" for number in range(1, bands + 1))
+    network = build(ModelConfig(model, encoder, 5, pretrained=False, bands=names)).eval()
+    assert len(network.mean) == len(network.std) == bands
+    image = torch.randn(2, bands, 64, 96)
+    with torch.inference_mode():
+        scores = network.intermediates(image)["scores"]
+        assert scores.shape == (2, 5, 64 // network.stride, 96 // network.stride)
+        for band in range(bands):  # each has a say
+            other = image.clone()
+            other[:, band] += 1
+            assert not torch.allclose(network.intermediates(other)["scores"], scores)
+    assert {depth for depth, _ in network.encoder_parameters()} >= {1, 2}
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("model", "encoder"), [("fast", "timm:resnet18"), ("smp:Unet", "resnet18")])
+def test_a_run_on_five_bands_ends_with_a_bundle_of_them(model: str, encoder: str, tmp_path: Path) -> None:
+    for split, seeds in (("train", range(4)), ("val", range(4, 6))):
+        for folder in ("images", "masks"):
+            (tmp_path / "data" / split / folder).mkdir(parents=True)
+        for seed in seeds:
+            image = five_image(seed, 96, 128)
+            write_tiff(tmp_path / "data" / split / "images" / f"{seed}.tif", image)
+            mask = (image[:, :, 3] > 0.4).astype(np.uint8)
+            Image.fromarray(mask).save(tmp_path / "data" / split / "masks" / f"{seed}.png")
+    recipe = Recipe(model=model, encoder=encoder, pretrained=False, size=(64, 64), epochs=1, batch=2)
+    done = train(tmp_path / "data", tmp_path / "run", recipe)
+    loaded = load(done.bundle)
+    assert loaded.metadata.bands.names == FIVE.names
+    assert loaded.predict(five_image(9, 80, 100)).labels.shape == (80, 100)
 
 
 @pytest.mark.timeout(1200)  # exports of two large graphs each

@@ -15,6 +15,7 @@ def trace(
     model: ModelName,
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image to follow.")],
     pixel: Annotated[str | None, typer.Option(metavar="X,Y", help="Pixel to explain, counted from the top left. [default: the least certain pixel]")] = None,
+    slice_number: Annotated[int | None, typer.Option("--slice", metavar="N", min=0, help="Slice of a NIfTI volume, from 0. [default: the middle]")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the trace as one HTML file that works offline.")] = None,
     json_file: JsonFile = None,
 ) -> None:  # fmt: skip
@@ -27,7 +28,7 @@ def trace(
 
     place = parse_pixel(pixel) if pixel else None
     opened = load(model)
-    result = run_trace(opened, image, place)
+    result = run_trace(opened, image, place, slice_number=slice_number)
     give(result, json_file)
     if html is not None:
         from pixelwise.tracing.trace_page import write_trace_page

@@ -53,11 +53,19 @@ def labels_without_structure_in_blanks(image_HWN: Raster, mask_HW: Labels) -> tu
         inner_HW = cv2.erode(blank_HW, np.ones((2 * EDGE_PX + 1,) * 2, np.uint8), borderValue=1)
         for area in large:
             here_HW = areas_HW == area
-            counts = np.bincount(mask_HW[here_HW & (inner_HW > 0)], minlength=256)[:VOID]
-            if counts.sum() - counts.max() >= max(SECOND_CLASS * counts.sum(), 1):
-                labels_HW = np.where(here_HW & (labels_HW != VOID), np.uint8(counts.argmax()), labels_HW)
+            counts = np.bincount(mask_HW[here_HW & (inner_HW > 0)], minlength=256)
+            class_id = structure_class(counts)
+            if class_id is not None:
+                labels_HW = np.where(here_HW & (labels_HW != VOID), np.uint8(class_id), labels_HW)
                 blank_pixels += int(stats[area, cv2.CC_STAT_AREA])
     return labels_HW, blank_pixels / mask_HW.size
+
+
+def structure_class(counts: NDArray[np.int64]) -> int | None:
+    """The most frequent class of an area, from how often each label occurs; None: all of it is of one class."""
+    labelled = counts[:VOID]
+    is_structure = labelled.sum() - labelled.max() >= max(SECOND_CLASS * labelled.sum(), 1)
+    return int(labelled.argmax()) if is_structure else None
 
 
 def equal_to(image_HWN: Raster, value: int) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ IMAGE_SUFFIXES = (
     ".avif", ".heic", ".heif", ".jp2", ".j2k", ".tga",
 )  # fmt: skip
 NUMPY_SUFFIX = ".npy"  # masks; images only where there are no others
+VOLUME_SUFFIXES = (".nii.gz", ".nii")
 LAYER_SUFFIXES = IMAGE_SUFFIXES  # files that may be masks
 MASK_SUFFIXES = (*LAYER_SUFFIXES, NUMPY_SUFFIX)
 OF_IMAGES = ("images", "image", "imgs", "img")  # folders with these names hold no masks
@@ -38,6 +39,17 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
+
+
+def is_volume(path: Path) -> bool:
+    """Whether this is a NIfTI volume by its name."""
+    return path.name.lower().endswith(VOLUME_SUFFIXES)
+
+
+def stem_of(path: Path) -> str:
+    """The file's name without its suffix: "a.nii.gz" → "a", "frame.0001.png" → "frame.0001"."""
+    ending = next((one for one in VOLUME_SUFFIXES if path.name.lower().endswith(one)), path.suffix)
+    return path.name[: len(path.name) - len(ending)]
 
 
 def split_of(path: Path, root: Path) -> str:

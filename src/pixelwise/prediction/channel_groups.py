@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pixelwise.datasets.channel_files import ENDINGS, NUMBERS
+from pixelwise.datasets.file_kinds import is_volume
 from pixelwise.datasets.stacked_files import stack_part, stacked_bytes
-from pixelwise.images.files import read_bytes
+from pixelwise.errors import ImageError
+from pixelwise.images.files import read_bytes, shown
 from pixelwise.records import Bands
 
 
@@ -54,8 +56,20 @@ def source_bytes(image: Path, channels: tuple[Path, ...]) -> bytes:
 
 
 def source_digest(image: Path, channels: tuple[Path, ...]) -> bytes:
-    """SHA-256 of what `source_bytes` gives. Raises Refusal."""
+    """SHA-256 of what `source_bytes` gives; of a volume, of its files. Raises Refusal, ImageError."""
+    if is_volume(image):
+        parts = [digest_of(path) for path in channels or (image,)]
+        return bytes.fromhex(parts[0]) if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).digest()
     return hashlib.sha256(source_bytes(image, channels)).digest()
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file that may be too large for memory. Raises ImageError."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageError(f"{shown(path)}: cannot be read ({error.strerror}).") from error
 
 
 def source_stat(image: Path, channels: tuple[Path, ...]) -> tuple[int, int]:

@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES, NUMPY_SUFFIX
+from pixelwise.datasets.file_kinds import IMAGE_SUFFIXES, NUMPY_SUFFIX, VOLUME_SUFFIXES, is_volume, stem_of
 from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
 from pixelwise.prediction.channel_groups import channels_of
 from pixelwise.prediction.label_file import Job, paths_of
+from pixelwise.prediction.volume_slices import volume_channels
 from pixelwise.records import RGB, Bands
 
 LISTED = 5  # examples in a message
@@ -64,7 +65,7 @@ def ignored(_folder: Path, _reason: str) -> None:
 
 def suffixes_for(bands: Bands) -> tuple[str, ...]:
     """The suffixes of files that are images to a model of these bands. A NumPy array has no colours."""
-    return IMAGE_SUFFIXES if bands == RGB else (*IMAGE_SUFFIXES, NUMPY_SUFFIX)
+    return (*IMAGE_SUFFIXES, *VOLUME_SUFFIXES, *(() if bands == RGB else (NUMPY_SUFFIX,)))
 
 
 def refuse_missing(images: Sequence[Path]) -> None:
@@ -142,7 +143,8 @@ def other_files(passed_over: Mapping[str, int]) -> str:
 def job_of(found: FoundImage, out: Path, crowded: frozenset[int]) -> Job:
     """Where an image's results go. `crowded`: from `survey`."""
     keeps = crowded and hash(found.source) in crowded
-    return Job(found.image, out, found.name + found.image.suffix if keeps else found.name, found.channels)
+    ending = found.image.name[len(stem_of(found.image)) :] if keeps else ""
+    return Job(found.image, out, found.name + ending, found.channels)
 
 
 def jobs_of(images: Sequence[Path], out: Path, found: Survey, unlisted: Unlisted, clashes: Clash) -> Iterator[Job]:
@@ -178,13 +180,18 @@ def find(
 
 def with_channels(found: FoundImage, bands: Bands) -> FoundImage:
     """The image that a file holds one channel of; the file itself where it stands alone."""
-    group = channels_of(found.image, bands) if bands != RGB else None
+    if is_volume(found.image):
+        group = volume_channels(found.image, bands)
+    else:
+        group = channels_of(found.image, bands) if bands != RGB else None
     if group is None:
         return found
     stem, files = group
     root = found.image.parents[len(Path(found.name).parts) - 1]
     name = str(stem.relative_to(root)) if root in stem.parents else stem.name
-    return FoundImage(files[0], name, os.path.realpath(files[0].parent) + os.sep + files[0].name, files)
+    return FoundImage(
+        files[0], name, os.path.realpath(files[0].parent) + os.sep + files[0].name, files if len(files) > 1 else ()
+    )
 
 
 def find_files(
@@ -294,7 +301,7 @@ def found_at(image: Path, root: Path) -> FoundImage:
 
 def name_below(image: Path, root: Path) -> str:
     """The path below the root without its suffix; other dots stay: "frame.0001.png" is "frame.0001"."""
-    return str(image.relative_to(root).with_suffix(""))
+    return str(image.relative_to(root).with_name(stem_of(image)))
 
 
 def is_pattern(path: Path) -> bool:

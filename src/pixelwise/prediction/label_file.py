@@ -19,7 +19,8 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from pixelwise.bundle.metadata import Metadata
-from pixelwise.errors import BundleError, ImageError, OutputError, UsageError
+from pixelwise.datasets.file_kinds import is_volume
+from pixelwise.errors import ImageError, OutputError, PixelwiseError
 from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import Refusal, shown, writing_whole
@@ -28,13 +29,16 @@ from pixelwise.maps.grid import Grid
 from pixelwise.maps.map_polygons import PolygonOptions
 from pixelwise.maps.mosaic import is_mosaic
 from pixelwise.objects.object_options import ObjectOptions
-from pixelwise.prediction.channel_groups import source_bytes, source_stat
+from pixelwise.prediction.channel_groups import digest_of, source_bytes, source_digest, source_stat
+from pixelwise.prediction.confidence_maps import RowsOfProbabilities
+from pixelwise.prediction.label_volume import ENDINGS, label_volume, refuse_outputs
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut, is_large, is_read_by_rows, loses_scale, tile_size
 from pixelwise.prediction.load_model import Model
 from pixelwise.prediction.map_outputs import map_files, note, place_of
 from pixelwise.prediction.objects_once import ObjectsOnce
 from pixelwise.prediction.outputs import DEFAULT, LARGE_OUTPUTS, OUTPUTS, STATE, WholeImage
 from pixelwise.prediction.probability_maps import PROBABILITY_FILES, ProbabilityOptions
+from pixelwise.prediction.volume_slices import VolumeSlices
 from pixelwise.records import OnProgress, Prediction, Raster, no_progress
 
 # Why one result cannot be written although others can: its name is too long or not allowed, or a folder has it.
@@ -131,6 +135,10 @@ def label_into(
     """Label an image. `record` is filled as facts about the file become known; returns it with the results."""
     began, bands = time.perf_counter(), model.metadata.bands
     modified_ns = modified_at(job)  # before it is read: a file that changes meanwhile has another time
+    if is_volume(job.image):
+        stored, digest = source_stat(job.image, job.channels)[0], source_digest(job.image, job.channels).hex()
+        record |= {"sha256": digest, "bytes": stored, "modified_ns": modified_ns}
+        return record | label_slices_of(model, job, options, label, room, turn, tile_progress)
     if not job.channels and (is_mosaic(job.image) or is_read_by_rows(job.image, options.tiles, bands)):
         with room(MAX_PIXELS), turn:
             record |= {"sha256": digest_of(job.image), "bytes": job.image.stat().st_size, "modified_ns": modified_ns}
@@ -181,6 +189,24 @@ def label_into(
     }
 
 
+def label_slices_of(
+    model: Model, job: Job, options: LabelOptions, label: Label | None, room: Room,
+    turn: AbstractContextManager[object], progress: OnProgress,
+) -> Record:  # fmt: skip
+    """Label a volume slice by slice. Returns its part of the record. Raises as `label_volume`."""
+    refuse_outputs(job.image, options.save, tiled=options.tiles != Tiles())
+    volume = VolumeSlices(job.channels or (job.image,), model.metadata.bands, shown(job.image))
+    results = dict(zip(options.save, paths_of(job, options.save), strict=True))
+    refuse_overwriting(job.image, results.values())
+
+    def predict(image_HWN: Raster, decode_ms: float) -> tuple[Prediction, RowsOfProbabilities | None]:
+        return (label(image_HWN, decode_ms), None) if label else model.predict_by_rows(image_HWN, tta=options.tta)
+
+    with room(volume.pixels_in_memory):
+        facts = label_volume(volume, model.classes, predict, results, turn, progress)
+    return {**facts, "saved": [as_text(os.path.relpath(path, job.out)) for path in results.values()]}
+
+
 def notes_of_scale(metadata: Metadata, job: Job, options: LabelOptions, size: tuple[int, int]) -> list[dict[str, str]]:
     """The note of an image that is cut although it is not large, to keep the scale of its map; [] if it is not cut."""
     if not options.suits_tiles() or not loses_scale(metadata, size) or place_of(job.image, DEFAULT)[0] is None:
@@ -205,7 +231,7 @@ def shares_of(prediction: Prediction) -> dict[str, float]:
 def error_message(image: Path, error: Exception) -> str:
     """What is wrong with an image, for its record."""
     name = shown(image)
-    if isinstance(error, (Refusal, ImageError, BundleError, UsageError)):
+    if isinstance(error, (Refusal, PixelwiseError)):
         return str(error) if name in str(error) else f"{name}: {error}"
     if isinstance(error, MemoryError):
         return f"{name}: not enough memory. Make the image smaller, or cut it into tiles."
@@ -291,15 +317,6 @@ def name_of_image(job: Job) -> str:
     return str(PurePath(job.name).with_name(job.image.name))
 
 
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file that may be too large for memory. Raises ImageError."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ImageError(f"{shown(path)}: cannot be read ({error.strerror}).") from error
-
-
 def failed(record: Record, error: str) -> Record:
     return record | {"saved": [], "error": error}
 
@@ -329,7 +346,8 @@ def modified_at(job: Job) -> int | None:
 
 def paths_of(job: Job, save: Sequence[str]) -> list[Path]:
     """Where an image's results go."""
-    return [job.out / OUTPUTS[key].folder / (job.name + OUTPUTS[key].ending) for key in save]
+    own = ENDINGS if is_volume(job.image) else {}
+    return [job.out / OUTPUTS[key].folder / (job.name + own.get(key, OUTPUTS[key].ending)) for key in save]
 
 
 class ResultFile(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 from pixelwise.bundle.bundle_file import BundleFile, read_bundle
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.bundle.onnx_session import open_session
+from pixelwise.datasets.file_kinds import is_volume
 from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
 from pixelwise.images.no_data import labels_with_data
@@ -23,6 +24,7 @@ from pixelwise.prediction.confidence_maps import RowsOfProbabilities, rows_of
 from pixelwise.prediction.engines.engine import AUTO, Engine
 from pixelwise.prediction.in_memory import prediction_of, run_bounded_all
 from pixelwise.prediction.tta import predict_variants
+from pixelwise.prediction.volume_slices import only_slice
 from pixelwise.records import RGB, Bands, ClassList, Prediction, Raster
 
 if TYPE_CHECKING:
@@ -187,7 +189,8 @@ def as_input(image: Raster | str | Path, bands: Bands) -> Raster:
     Raises as `Model.predict`.
     """
     if isinstance(image, (str, Path)):
-        return contiguous(read_image_as(Path(image), bands))
+        path = Path(image)
+        return only_slice(path, bands) if is_volume(path) else contiguous(read_image_as(path, bands))
     array: Any = image
     wanted = described(bands)
     if not isinstance(array, np.ndarray):

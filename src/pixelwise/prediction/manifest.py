@@ -97,7 +97,7 @@ class Manifest:
             if entry[: 2 * KEY_BYTES] == path + stamp(*source_stat(job.image, job.channels)):
                 return True
             same = entry[2 * KEY_BYTES :] == source_digest(job.image, job.channels)
-        except (OSError, Refusal):
+        except (OSError, Refusal, ImageError):
             return False  # unreadable: reported when it is read
         if not same and entry[:KEY_BYTES] != path:
             raise ImageError(

@@ -39,15 +39,20 @@ class DecoderPool:
         """Start one process now, so that the first upload does not wait; others start when they are needed."""
         self.every[-1].start()
 
-    def decode(self, body: bytes, content_type: str, *, mask: bool = False, bands: Bands = RGB) -> Decoded:
+    def decode(
+        self, body: bytes, content_type: str, *, mask: bool = False, bands: Bands = RGB, slice_number: int | None = None
+    ) -> Decoded:
         """The body of an upload → its array, of these bands. Waits for an idle process.
+
+        `slice_number`: of a volume, from 0; None: the middle one.
 
         Raises:
             RequestError: not an image of a supported format, of other bands, too large, damaged, or too slow to decode.
         """
         one = self.idle.get()
         try:
-            return one.decode(body, content_type, {"mask": mask, "bands": bands.to_json()}, self.settings)
+            wanted = {"mask": mask, "bands": bands.to_json(), "slice": slice_number}
+            return one.decode(body, content_type, wanted, self.settings)
         finally:
             self.idle.put(one)
 
@@ -77,7 +82,7 @@ class DecoderProcess:
         return self.process
 
     def decode(self, body: bytes, content_type: str, wanted: dict[str, Any], settings: ServerSettings) -> Decoded:
-        """As `DecoderPool.decode`. `wanted`: whether it is a mask, and the bands of an image."""
+        """As `DecoderPool.decode`. `wanted`: whether it is a mask, and the bands and slice of an image."""
         process = self.start()
         limit_s = seconds_for(0) + seconds_for(settings.max_pixels)  # if it does not end by itself before
         late = threading.Timer(limit_s + (0.0 if self.has_answered else START_S), process.kill)

@@ -27,6 +27,7 @@ from pixelwise.server.image_memory import RememberedImage
 
 BLOCK_PIXELS = 1 << 17  # encoded at a time
 SAMPLED_PIXELS = 1 << 18  # for the range of values
+VOLUME = "NIfTI, "  # how the format of a slice begins
 PROBABILITY_PIXELS = 8_000_000  # of an image whose probabilities are sent: they are held whole
 AT_ONCE_PIXELS = 1 << 20  # labels of a larger image are streamed
 
@@ -93,9 +94,16 @@ def described(seen: RememberedImage, *, with_png: bool) -> dict[str, Any]:
         "sha256": seen.sha256,
         "milliseconds": {"decode": round(seen.decode_ms, 2), "predict": round(seen.predict_ms, 2)},
     }
+    if seen.format.startswith(VOLUME):
+        answer["slice"] = seen.format.removeprefix(VOLUME)
     if with_png:
         answer["mask_png"] = base64.b64encode(as_png(prediction)).decode()
     return answer
+
+
+def slice_header(seen: RememberedImage) -> dict[str, str]:
+    """Which slice of a volume was labelled, as a header; none for an image."""
+    return {"X-Slice": seen.format.removeprefix(VOLUME)} if seen.format.startswith(VOLUME) else {}
 
 
 def class_rows(prediction: Prediction) -> list[dict[str, Any]]:

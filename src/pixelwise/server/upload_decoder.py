@@ -6,7 +6,7 @@ harms nothing here: the server kills this process and starts another. It imports
 Requests come through standard input, answers go to standard output. Each message is the length of a JSON header as a
 little-endian uint32, the header, and as many bytes as its `bytes` says.
 
-    request  {"bytes", "content_type", "mask", "bands", "max_bytes", "max_pixels"} and the body of the upload
+    request  {"bytes", "content_type", "mask", "bands", "slice", "max_bytes", "max_pixels"} and the body of the upload
     answer   {"bytes", "shape", "dtype", "format", "size", "sha256", "pixel"} and the array
              {"bytes": 0, "refused": [status, kind, message, remedy]}
 """
@@ -29,14 +29,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from pixelwise.errors import OtherBandsError
+from pixelwise.errors import ImageError, MissingExtraError, OtherBandsError, UsageError
 from pixelwise.heap import give_back
 from pixelwise.images.decode import mask_ids_of
 from pixelwise.images.files import Refusal
 from pixelwise.images.input_image import InputImage
+from pixelwise.images.nifti_bands import is_nifti
 from pixelwise.images.pixel_size import PixelSize, pixel_size
 from pixelwise.images.read_as import OTHER_BANDS_REMEDY
-from pixelwise.records import Bands
+from pixelwise.prediction.volume_slices import read_sent_slice
+from pixelwise.records import Bands, Raster
 
 MULTIPART = "multipart/form-data"
 MOST_PARTS = 16
@@ -47,6 +49,8 @@ LARGE_BYTES = 1 << 20  # of an upload, after which the decoder's memory is retur
 MEMORY_BYTES = 3 << 30  # of address space, where the system can limit it; imports take a third of this
 SLOWEST_S, SECONDS_A_MEGAPIXEL = 6.0, 0.3
 SAVE = "Save it again as PNG or JPEG."
+NO_SLICE = "Leave out the parameter `slice`."
+NO_NIFTI = "Install it where the server runs."
 NOWHERE = Path(os.devnull).open("w")  # noqa: SIM115 - open until this process ends
 
 
@@ -129,6 +133,10 @@ def decoded(ask: dict[str, Any], body: bytes) -> Decoded:
         except Refusal as refusal:
             raise UploadRefused(422, "mask-unreadable", f"The mask: {refusal}", "Send a PNG of class ids.") from refusal
     try:
+        if is_nifti(data):
+            return Decoded(*slice_within(data, ask), len(data), digest, pixel_size(data))
+        if ask.get("slice") is not None:
+            raise UploadRefused(422, "no-volume", "A slice is asked for, but the upload is no volume.", NO_SLICE)
         encoded = encoded_within(data, Bands.from_json(ask["bands"]), ask["max_pixels"])
         return Decoded(encoded.decode()[0], encoded.format, len(data), digest, pixel_size(data))
     except OtherBandsError as error:
@@ -136,6 +144,30 @@ def decoded(ask: dict[str, Any], body: bytes) -> Decoded:
         raise UploadRefused(422, "other-bands", f"The image {message}", OTHER_BANDS_REMEDY) from error
     except Refusal as refusal:
         raise unusable(refusal) from refusal
+
+
+def slice_within(data: bytes, ask: dict[str, Any]) -> tuple[Raster, str]:
+    """The slice of a NIfTI volume that is asked for, and its name as a format.
+
+    Raises:
+        Refusal, OtherBandsError, UploadRefused: as `encoded_within`; or the volume has no such slice.
+    """
+    end_by_itself(ask["max_pixels"])
+    try:
+        bands = Bands.from_json(ask["bands"])
+        array, name = read_sent_slice(data, bands, UPLOAD, ask.get("slice"), ask["max_pixels"])
+    except OtherBandsError:
+        raise
+    except MissingExtraError as error:
+        raise UploadRefused(415, "image-unreadable", f"The upload is a NIfTI volume: {error}", NO_NIFTI) from error
+    except UsageError as error:
+        message = str(error).removeprefix(f"{UPLOAD}: ")
+        raise UploadRefused(422, "no-slice", f"The volume {message}", "Choose one of its slices.") from error
+    except ImageError as error:
+        if isinstance(error.__cause__, Refusal):
+            raise error.__cause__ from error
+        raise
+    return array, name.replace(UPLOAD, "NIfTI", 1)
 
 
 def encoded_within(data: bytes, bands: Bands, max_pixels: int) -> InputImage:

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelwise.bundle.onnx_graph import Traceable
+from pixelwise.datasets.file_kinds import is_volume
+from pixelwise.errors import UsageError
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown
 from pixelwise.images.image_files import encode_label_png
 from pixelwise.images.no_data import labels_with_data
 from pixelwise.prediction.load_model import as_input
 from pixelwise.prediction.stages import HOW_TIMED, RUNS, Stages
+from pixelwise.prediction.volume_slices import read_slice
 from pixelwise.records import Pixels, Prediction, Raster
 from pixelwise.trace_events import VERSION, Event, finite
 from pixelwise.tracing.network_layers import Layer, layers
@@ -78,7 +81,13 @@ class Trace:
         return encode_label_png(self.prediction.labels, self.prediction.classes)
 
 
-def trace(model: Traceable, image: Raster | str | Path, pixel: tuple[int, int] | None = None) -> Trace:
+def trace(
+    model: Traceable,
+    image: Raster | str | Path,
+    pixel: tuple[int, int] | None = None,
+    *,
+    slice_number: int | None = None,
+) -> Trace:
     """Trace an image through a model: the four stages, every layer, and why one pixel got its label.
 
     Args:
@@ -86,13 +95,14 @@ def trace(model: Traceable, image: Raster | str | Path, pixel: tuple[int, int] |
         image: what `Model.predict` takes: uint8 [H, W, 3] RGB, or [H, W, N] of the model's bands; or the path of an
             image file.
         pixel: (x, y) from the top left, in pixels. None: the pixel of which the model is least sure.
+        slice_number: of a NIfTI volume, from 0. None: the middle one.
 
     Returns:
         Trace: the prediction, stages and layers with shapes, value ranges and times, and the pixel's explanation.
 
     Raises:
         ImageError: the file cannot be read.
-        UsageError: an array of another shape or type, or a pixel outside the image.
+        UsageError: an array of another shape or type, a pixel outside the image, or a slice that is not there.
         BundleError: the bundle lacks tensors that its metadata names.
 
     Example:
@@ -103,7 +113,12 @@ def trace(model: Traceable, image: Raster | str | Path, pixel: tuple[int, int] |
     """
     began = time.perf_counter()
     file = shown(image) if isinstance(image, (str, Path)) else None
-    pixels_HWN = as_input(image, model.metadata.bands)
+    if isinstance(image, (str, Path)) and is_volume(Path(image)):
+        pixels_HWN, file = read_slice(Path(image), model.metadata.bands, slice_number)
+    elif slice_number is not None:
+        raise UsageError("a slice is chosen, but the image is no volume (.nii, .nii.gz). Leave the slice out.")
+    else:
+        pixels_HWN = as_input(image, model.metadata.bands)
     decode_ms = (time.perf_counter() - began) * 1e3 if file else 0.0
     place = None if pixel is None else (int(pixel[0]), int(pixel[1]))
     return trace_pixels(model, pixels_HWN, place, file=file, decode_ms=decode_ms)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask, stored_digests
+from pixelwise.datasets.streamed_blank_areas import strips_without_structure_in_blanks
 from pixelwise.datasets.streamed_pairs import is_streamed, streamed_labels
 from pixelwise.errors import DataError, ImageError, MaskError
 from pixelwise.images.files import Refusal, shown
@@ -56,9 +57,17 @@ def in_windows(
 
 
 def streamed_pair(
-    sample: Sample, mask_ids: Mapping[int, int], classes: int, reading: str, copies: DiskCopies, bands: Bands = RGB
-) -> tuple[Picture, Mask]:
-    """A pair whose image is a TIFF too large to be decoded at once, as what can be read in windows.
+    sample: Sample,
+    mask_ids: Mapping[int, int],
+    classes: int,
+    reading: str,
+    copies: DiskCopies,
+    bands: Bands = RGB,
+    *,
+    without_blanks: bool = False,
+) -> tuple[Picture, Mask, float]:
+    """A pair whose image is a TIFF too large to be decoded at once, as what can be read in windows; and the share of
+    the pixels in blank areas that got one class, where `without_blanks` asks for it and no copy of the mask exists.
 
     Raises:
         ImageError, MaskError: one of the files cannot be read.
@@ -75,12 +84,17 @@ def streamed_pair(
         copies.require_room(needed + (0 if mask is not None else math.prod(size)), f"{sample.image.name} and its mask")
     if not windows.cheap:
         rows = max(STRIP_BYTES // (image.shape[2] * image.dtype.itemsize * size[1]), 1)
-        parts = (windows[top : top + rows] for top in range(0, size[0], rows))
-        image = copies.found(image_key) or copies.write(image_key, image.shape, image.dtype, parts)
+        pixels = (windows[top : top + rows] for top in range(0, size[0], rows))
+        image = copies.found(image_key) or copies.write(image_key, image.shape, image.dtype, pixels)
+    blank = 0.0
     if mask is None:
-        strips = void_strips(image, label_strips(sample, mask_ids, classes, size))
-        mask = copies.write(mask_key, size, np.dtype(np.uint8), strips)
-    return image, mask
+
+        def strips() -> Iterator[Labels]:
+            return void_strips(image, label_strips(sample, mask_ids, classes, size))
+
+        parts, blank = strips_without_structure_in_blanks(image, strips) if without_blanks else (strips(), 0.0)
+        mask = copies.write(mask_key, size, np.dtype(np.uint8), parts)
+    return image, mask, blank
 
 
 def void_strips(image: Picture, strips: Iterable[Labels]) -> Iterator[Labels]:

@@ -111,8 +111,12 @@ class Pairs:
         if sample.mask is None:
             raise DataError(f"{sample.image}: has no mask, so it cannot be trained on.")
         if self.copies is not None and has_streamed_image(sample):
-            found = streamed_pair(sample, self.mask_ids, self.classes, self.reading, self.copies, self.bands)
-            return self.keep_streamed(index, found)
+            image_HWN, mask_HW, blank = streamed_pair(
+                sample, self.mask_ids, self.classes, self.reading, self.copies, self.bands,
+                without_blanks=self.without_blanks,
+            )  # fmt: skip
+            self.blank_shares |= {index: blank} if blank else {}
+            return self.keep_streamed(index, (image_HWN, mask_HW))
         image = read_sample_image(sample, self.bands)
         mask = read_sample_mask(sample, self.mask_ids, self.classes, (image.shape[0], image.shape[1]))
         if mask.shape != image.shape[:2]:

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.datasets.dataset_toml import read_settings
+from pixelwise.datasets.file_kinds import VOLUME_SUFFIXES
 from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.nnunet_json import channel_names, declared_labels
 from pixelwise.datasets.formats.reader_errors import problems_of
@@ -43,7 +44,6 @@ from pixelwise.images.files import MAX_BYTES, Refusal, shown
 from pixelwise.images.image_files import encode_png
 from pixelwise.records import RGB, Sample
 
-SUFFIXES = (".nii", ".nii.gz")
 ENDS = {"train": "Tr", "test": "Ts", "val": "Val"}
 FOLDERS = {end: split for split, end in ENDS.items()}
 COLOUR_CHANNELS = (("r", "g", "b"), ("red", "green", "blue"))
@@ -52,7 +52,9 @@ KEPT_BYTES = 1 << 28  # of unpacked volumes per process
 
 def recognises(root: Path) -> bool:
     return any(
-        files_below(root / f"labels{end}", SUFFIXES, depth=1) for end in FOLDERS if (root / f"labels{end}").is_dir()
+        files_below(root / f"labels{end}", VOLUME_SUFFIXES, depth=1)
+        for end in FOLDERS
+        if (root / f"labels{end}").is_dir()
     )
 
 
@@ -98,7 +100,7 @@ class _Channels:
 
     def part_of(self, files: list[Path]) -> str:
         """The suffix of the slice number in `Sample.image_part`. Raises Refusal: a channel is missing."""
-        own = _shape(files[0])
+        own = shape_of(files[0])
         where, number = ("files", len(files)) if len(files) > 1 else ("axis", own[3] if len(own) > 3 else 1)
         if tuple(name.lower() for name in self.names) in COLOUR_CHANNELS and not self.wanted:
             if (where == "files" and number != 3) or (where == "axis" and number not in (1, 3)):
@@ -126,14 +128,14 @@ class _Channels:
 
 def _same_grid(image: Path, mask: Path, listing: Listing) -> int:
     """The number of slices. Raises Refusal: the mask has a different number, or several channels."""
-    own, other = _shape(image), _shape(mask)
+    own, other = shape_of(image), shape_of(mask)
     slices, theirs = (shape[2] if len(shape) > 2 else 1 for shape in (own, other))
     if slices != theirs:
         remedy = "Export both on the same grid, or drop the pair."
         raise Refusal("size-mismatch", f"has {theirs} slices, its image {slices}.", remedy)
     if len(other) > 3 and other[3] > 1:
         raise Refusal("unread-kind", f"has {other[3]} channels; expected one of labels.", "Save one volume of labels.")
-    if own[:2] == other[:2] and not np.allclose(_header(image).affine, _header(mask).affine, rtol=1e-2, atol=0.5):
+    if own[:2] == other[:2] and not np.allclose(header_of(image).affine, header_of(mask).affine, rtol=1e-2, atol=0.5):
         what = "has another position or direction in space than its image: they may not lie on each other."
         listing.warn("grid-mismatch", mask, what, "Look at both in a viewer; export both on the same grid.")
     return slices
@@ -188,12 +190,12 @@ def _planes(places: list[tuple[Path, int]], number: int) -> list[NDArray[Any]]:
 
 def facts(path: Path, entry: str) -> BandFacts:
     """The bands of one slice, as `bands` returns them."""
-    width, height = _shape(path)[:2]
+    width, height = shape_of(path)[:2]
     _, _, how = entry.partition("/")
     kind, _, chosen = how.partition("=")
     if kind.startswith("all-"):
         return BandFacts(height, width, int(chosen), "float32", stored="float32")
-    coloured = kind in ("rgb", "levels") or "," in chosen or _header(path).dataobj.dtype.names
+    coloured = kind in ("rgb", "levels") or "," in chosen or header_of(path).dataobj.dtype.names
     return BandFacts(height, width, 3, "uint8", RGB.names) if coloured else BandFacts(height, width, 1, "uint8")
 
 
@@ -218,6 +220,11 @@ def volume_bytes(values_HW: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     return gzip.compress(volume.to_bytes(), 6, mtime=0)
 
 
+def plane(path: Path, number: int) -> NDArray[Any]:
+    """The values of one slice [H, W] of the first channel, as the header scales them."""
+    return _slice(path, number)
+
+
 def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
     """One slice of a label volume, as stored."""
     del size
@@ -234,7 +241,7 @@ def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
 def _slice(path: Path, number: int, channel: int = 0) -> NDArray[Any]:
     """One slice [H, W] of one channel, scaled as the header declares."""
     changed = path.stat().st_mtime_ns
-    shape = _shape(path)
+    shape = shape_of(path)
     place = (slice(None), slice(None), number, channel)[: max(len(shape), 2)]
     with READING, _damaged(path):
         proxy = _opened(path, changed).dataobj
@@ -303,12 +310,12 @@ def _opened(path: Path, _changed_ns: int) -> Any:
     return image
 
 
-def _header(path: Path) -> Any:
+def header_of(path: Path) -> Any:
     return _opened(path, path.stat().st_mtime_ns)
 
 
-def _shape(path: Path) -> tuple[int, ...]:
-    return tuple(int(side) for side in _header(path).shape)
+def shape_of(path: Path) -> tuple[int, ...]:
+    return tuple(int(side) for side in header_of(path).shape)
 
 
 @lru_cache(maxsize=1024)
@@ -327,7 +334,7 @@ def _range(path: Path, changed_ns: int, channel: int) -> tuple[float, float]:
 
 
 def _volumes(folder: Path) -> list[Path]:
-    return files_below(folder, SUFFIXES, depth=1) if folder.is_dir() else []
+    return files_below(folder, VOLUME_SUFFIXES, depth=1) if folder.is_dir() else []
 
 
 def _case(path: Path) -> str:

@@ -20,7 +20,7 @@ from pixelwise.server.error_responses import RequestError
 from pixelwise.server.image_memory import RememberedImage
 from pixelwise.server.model_cache import CachedModel
 from pixelwise.server.routes.page_routes import TheImage
-from pixelwise.server.routes.predict_routes import IMAGE_BODY, ModelName, TheState, seen_by
+from pixelwise.server.routes.predict_routes import IMAGE_BODY, ModelName, SliceNumber, TheState, seen_by
 
 router = APIRouter(prefix="/v1")
 IMAGE_NAME = "image"  # an upload's own name is never used
@@ -56,9 +56,11 @@ TheObjects = Annotated[ObjectQuery, Depends(ObjectQuery)]
 
 
 @router.post("/objects", tags=["predict"], openapi_extra=IMAGE_BODY)
-async def objects(request: Request, state: TheState, query: TheObjects, model: ModelName = "") -> Response:
+async def objects(
+    request: Request, state: TheState, query: TheObjects, model: ModelName = "", slice_number: SliceNumber = None
+) -> Response:
     """Count and measure the objects in an image."""
-    return await seen_by(request, state, model, query.of)
+    return await seen_by(request, state, model, query.of, slice_number)
 
 
 @router.get("/images/{image}/objects", tags=["inspect"])

@@ -15,7 +15,7 @@ from pixelwise.server.error_responses import RequestError
 from pixelwise.server.explain import flow_of, layers_of, pixel_of
 from pixelwise.server.image_memory import RememberedImage
 from pixelwise.server.model_cache import CachedModel
-from pixelwise.server.responses import as_json, as_png, for_page, png_answer, probability_answer
+from pixelwise.server.responses import as_json, as_png, for_page, png_answer, probability_answer, slice_header
 from pixelwise.server.server_state import State, state_of
 from pixelwise.server.upload_decoder import Decoded
 from pixelwise.server.uploads import read_upload
@@ -23,6 +23,10 @@ from pixelwise.server.uploads import read_upload
 router = APIRouter(prefix="/v1", tags=["predict"])
 TheState = Annotated[State, Depends(state_of)]
 ModelName = Annotated[str, Query(description="A name from GET /v1/models; the server's own by default.", max_length=60)]
+
+SliceNumber = Annotated[
+    int | None, Query(ge=0, alias="slice", description="Slice of a NIfTI volume, from 0; the middle one by default.")
+]
 
 
 @dataclass
@@ -50,7 +54,8 @@ IMAGE_BODY: dict[str, Any] = {
         "required": True,
         "description": (
             "The image: its bytes, or a multipart form with one file. A model of other bands than red, green and blue "
-            "takes TIFF and NumPy (.npy) files that have them; GET /v1/model lists its bands."
+            "takes TIFF and NumPy (.npy) files that have them; GET /v1/model lists its bands. "
+            "Of a NIfTI volume one slice is taken."
         ),
         "content": {
             "image/*": {"schema": {"type": "string", "format": "binary"}},
@@ -79,15 +84,23 @@ def look(decoded: Decoded, decode_ms: float, state: State, opened: CachedModel) 
 
 
 async def seen_by(
-    request: Request, state: State, model: str, work: Callable[[CachedModel, RememberedImage], Result]
+    request: Request,
+    state: State,
+    model: str,
+    work: Callable[[CachedModel, RememberedImage], Result],
+    slice_number: int | None = None,
 ) -> Result:
-    """Read, decode and label an upload, then do `work` with it, each on the thread where it blocks no other request."""
+    """Read, decode and label an upload, then do `work` with it, each on the thread where it blocks no other request.
+
+    `slice_number`: of a volume, from 0; None: the middle one.
+    """
     upload = await read_upload(request, state)
 
     def decode() -> tuple[Decoded, float]:
         began = time.perf_counter()
         bands = state.models.get(model).model.metadata.bands
-        return state.decoders.decode(*upload, bands=bands), (time.perf_counter() - began) * 1e3
+        found = state.decoders.decode(*upload, bands=bands, slice_number=slice_number)
+        return found, (time.perf_counter() - began) * 1e3
 
     def label(found: tuple[Decoded, float]) -> Result:
         opened = state.models.get(model)
@@ -110,6 +123,7 @@ async def predict(
         ),
     ] = None,
     model: ModelName = "",
+    slice_number: SliceNumber = None,
 ) -> Response:
     """Label every pixel of an image."""
     if answer is None:
@@ -119,29 +133,33 @@ async def predict(
         if answer == "probabilities":
             return probability_answer(seen, opened.model.metadata)
         if answer == "png":
-            return png_answer(as_png(seen.prediction), {"X-Image-SHA256": seen.sha256})
+            return png_answer(as_png(seen.prediction), {"X-Image-SHA256": seen.sha256, **slice_header(seen)})
         if answer == "page":
             return for_page(state.memory.put(seen), seen)
         return as_json(seen, with_png=answer == "both")
 
-    return await seen_by(request, state, model, work)
+    return await seen_by(request, state, model, work, slice_number)
 
 
 @router.post("/trace", openapi_extra=IMAGE_BODY)
-async def trace(request: Request, state: TheState, model: ModelName = "") -> dict[str, Any]:
+async def trace(
+    request: Request, state: TheState, model: ModelName = "", slice_number: SliceNumber = None
+) -> dict[str, Any]:
     """How an image passes through the model: the four stages, and every layer."""
 
     def work(opened: CachedModel, seen: RememberedImage) -> dict[str, Any]:
         return {"flow": flow_of(opened, seen), "layers": layers_of(opened, seen)}
 
-    return await seen_by(request, state, model, work)
+    return await seen_by(request, state, model, work, slice_number)
 
 
 @router.post("/pixel", openapi_extra=IMAGE_BODY)
-async def pixel(request: Request, state: TheState, place: ThePlace, model: ModelName = "") -> dict[str, Any]:
+async def pixel(
+    request: Request, state: TheState, place: ThePlace, model: ModelName = "", slice_number: SliceNumber = None
+) -> dict[str, Any]:
     """Why one pixel has its label: the probability of every class, and the receptive field."""
 
     def work(opened: CachedModel, seen: RememberedImage) -> dict[str, Any]:
         return pixel_of(opened, seen, *place.inside(seen))
 
-    return await seen_by(request, state, model, work)
+    return await seen_by(request, state, model, work, slice_number)
