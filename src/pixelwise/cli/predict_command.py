@@ -45,6 +45,7 @@ def predict(
     """Label images and videos. Each image gets a label PNG (or what --save names) and a line in OUT/predictions.jsonl.
 
     An image on a map (GeoTIFF) gets a label GeoTIFF on its own grid instead, with a style for QGIS beside it.
+    A NIfTI volume gets a label volume on its own grid.
 
     Images over 32 megapixels are labelled in tiles; TIFFs of any size are read and written in pieces. A video becomes
     an overlay video and a mask video.

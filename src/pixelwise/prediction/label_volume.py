@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -84,7 +85,7 @@ def label_volume(
                 prediction, by_rows = predict(image_HWN, (decoded - start) * 1e3)
                 labelled = time.perf_counter()
             if absent_HW is not None:
-                prediction.labels[absent_HW] = VOID
+                prediction = replace(prediction, labels=np.where(absent_HW, np.uint8(VOID), prediction.labels))
             whole = WholeImage(image_HWN, prediction, volume.path.name, volume.bands, None, by_rows)
             for key, file in files.items():
                 file.write(values_of(key, whole))

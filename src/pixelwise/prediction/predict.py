@@ -80,8 +80,8 @@ def predict(
 
     Args:
         model: an open model, or what `load` takes.
-        images: files, folders and globs. Folders are searched recursively, and `out` mirrors their sub-folders. A model
-            of other bands than RGB also takes NumPy arrays (.npy). Pixels without data in any band become void.
+        images: files, folders and globs. Folders are searched recursively, and `out` mirrors their sub-folders. A NIfTI
+            volume gets NAME.nii.gz. A model of other bands than RGB also takes NumPy arrays (.npy). No data: void.
         out: folder for the results, created if it does not exist.
         save: outputs: "labels", "index", "overlay", "numpy", "coco", "labelme", "geojson", "geopackage", "confidence",
             "entropy", "probabilities" (TIFF), "probabilities-npz", "probabilities-zarr". Of an image that says where on
