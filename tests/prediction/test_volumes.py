@@ -44,20 +44,20 @@ def labels_in(path: Path) -> np.ndarray[Any, Any]:
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_bundle: Path) -> Model:
-    return load(tiny_bundle, threads=1)
+def model() -> Model:
+    return load("nuclei", threads=1)
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
-def test_a_grey_volume_is_labelled_as_training_reads_it(tiny: Model, tmp_path: Path, ending: str) -> None:
+def test_a_grey_volume_is_labelled_as_training_reads_it(model: Model, tmp_path: Path, ending: str) -> None:
     data = tmp_path / "data"
     image = write_volume(data / "imagesTr" / f"ct.1_0000{ending}", grey_slices())
     write_volume(data / "labelsTr" / f"ct.1{ending}", np.zeros((3, 60, 90, 1), np.uint8))
-    summary = predict(tiny, [data / "imagesTr"], tmp_path / "out", save=["labels", "numpy", "confidence", "entropy"])
+    summary = predict(model, [data / "imagesTr"], tmp_path / "out", save=["labels", "numpy", "confidence", "entropy"])
     assert (summary.done, summary.failures) == (1, 0)
     labels_ZHW = labels_in(tmp_path / "out" / "ct.1.nii.gz")
     samples = list_dataset(data).listing.splits["train"]
-    expected = [tiny.predict(read_sample_image(sample, RGB)) for sample in samples]
+    expected = [model.predict(read_sample_image(sample, RGB)) for sample in samples]
     assert np.array_equal(labels_ZHW, [one.labels for one in expected])
     assert np.array_equal(np.load(tmp_path / "out" / "ct.1.npy"), labels_ZHW)
     confidence = labels_in(tmp_path / "out" / "ct.1.confidence.nii.gz")
@@ -91,52 +91,52 @@ def test_channels_of_one_file_and_of_one_each_are_bands(five_model: Model, tmp_p
     assert predict(five_model, [folder], out).done == 1
 
 
-def test_voxels_without_a_number_are_void(tiny: Model, tmp_path: Path) -> None:
+def test_voxels_without_a_number_are_void(model: Model, tmp_path: Path) -> None:
     slices = grey_slices(2).astype(np.float32)
     slices[1, 20:30, 40:60] = np.nan
     path = write_volume(tmp_path / "pet.nii", slices)
-    assert predict(tiny, [path], tmp_path / "out").failures == 0
+    assert predict(model, [path], tmp_path / "out").failures == 0
     void = labels_in(tmp_path / "out" / "pet.nii.gz") == VOID
     assert void[1, 20:30, 40:60].all()
     assert void.sum() == 200
 
 
-def test_an_output_file_goes_nowhere_else(tiny: Model, tmp_path: Path) -> None:
+def test_an_output_file_goes_nowhere_else(model: Model, tmp_path: Path) -> None:
     path = write_volume(tmp_path / "ct.nii.gz", grey_slices(1))
     before = path.read_bytes()
     with pytest.raises(UsageError, match="overwrite"):
-        predict(tiny, [path], tmp_path)
+        predict(model, [path], tmp_path)
     assert path.read_bytes() == before
-    assert tiny.predict(path).labels.shape == (60, 90)
+    assert model.predict(path).labels.shape == (60, 90)
 
 
-def test_other_channels_outputs_and_damage_are_named(tiny: Model, five_model: Model, tmp_path: Path) -> None:
+def test_other_channels_outputs_and_damage_are_named(model: Model, five_model: Model, tmp_path: Path) -> None:
     two = write_volume(tmp_path / "in" / "two.nii.gz", np.concatenate([grey_slices(), grey_slices()], axis=3))
-    message = predict(tiny, [two], tmp_path / "a").failed[0][1]
+    message = predict(model, [two], tmp_path / "a").failed[0][1]
     assert "has 2 bands (band 1, band 2) of int16; the model or dataset takes 3 bands (red, green, blue)" in message
     message = predict(five_model, [two], tmp_path / "b").failed[0][1]
     assert "has 2 bands" in message
     assert ", ".join(FIVE.names) in message
     grey = write_volume(tmp_path / "grey.nii.gz", grey_slices())
-    message = predict(tiny, [grey], tmp_path / "c", save=["labels", "geojson", "overlay"]).failed[0][1]
+    message = predict(model, [grey], tmp_path / "c", save=["labels", "geojson", "overlay"]).failed[0][1]
     assert "overlay, geojson can only be made from an image. Possible for volumes: labels, index, numpy" in message
     grey.write_bytes(grey.read_bytes()[:-400])
-    message = predict(tiny, [grey], tmp_path / "d").failed[0][1]
+    message = predict(model, [grey], tmp_path / "d").failed[0][1]
     assert "Copy the file again" in message
     assert not list((tmp_path / "d").glob("*.nii*"))
 
 
-def test_a_trace_takes_one_slice(tiny: Model, tmp_path: Path) -> None:
+def test_a_trace_takes_one_slice(model: Model, tmp_path: Path) -> None:
     path = write_volume(tmp_path / "ct.nii.gz", grey_slices())
-    assert predict(tiny, [path], tmp_path / "out").failures == 0
+    assert predict(model, [path], tmp_path / "out").failures == 0
     labels_ZHW = labels_in(tmp_path / "out" / "ct.nii.gz")
     for number, shown in ((None, 1), (2, 2)):
-        found = trace(tiny, path, slice_number=number)
+        found = trace(model, path, slice_number=number)
         assert str(found.file).endswith(f"ct.nii.gz, slice {shown} of 0 to 2")
-        assert (found.prediction.labels == labels_ZHW[shown]).mean() > 0.999  # the traced parts round by themselves
+        assert (found.prediction.labels == labels_ZHW[shown]).mean() > 0.99  # the traced parts round by themselves
     with pytest.raises(UsageError, match="no slice 3; its slices are 0 to 2"):
-        trace(tiny, path, slice_number=3)
+        trace(model, path, slice_number=3)
     with pytest.raises(ImageError, match=r"volume of 3 slices; expected one image.*pw\.trace takes one"):
-        tiny.predict(path)
+        model.predict(path)
     with pytest.raises(UsageError, match="no volume"):
-        trace(tiny, picture(0, 60, 90), slice_number=0)
+        trace(model, picture(0, 60, 90), slice_number=0)

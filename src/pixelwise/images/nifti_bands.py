@@ -20,7 +20,7 @@ from pixelwise.images.image_header import refusing
 GZIP_MAGIC, GZIP = b"\x1f\x8b", 31
 HEAD_BYTES = 544  # magic number, header and four further bytes; NIfTI-1's header is shorter
 MOST_OFFSET = 1 << 24  # of the values: header extensions are kilobytes
-VOLUME = "`pixelwise predict` labels volumes. To train, put them into imagesTr/ and their labels into labelsTr/."
+VOLUME = "Put volumes into imagesTr/ and their labels into labelsTr/ to train; `pixelwise predict` labels volumes."
 
 
 class NiftiHeader(NamedTuple):

@@ -113,6 +113,8 @@ def label_file(
     """
     record: Record = {**names_of(job), "notes": [], "error": None}
     try:
+        if is_volume(job.image):
+            return record | label_slices_of(model, job, options, label, room, turn or nullcontext(), tile_progress)
         return label_into(record, model, job, options, label, room, turn or nullcontext(), tile_progress)
     except OutputError as error:
         if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in OF_ONE_NAME:
@@ -135,10 +137,6 @@ def label_into(
     """Label an image. `record` is filled as facts about the file become known; returns it with the results."""
     began, bands = time.perf_counter(), model.metadata.bands
     modified_ns = modified_at(job)  # before it is read: a file that changes meanwhile has another time
-    if is_volume(job.image):
-        stored, digest = source_stat(job.image, job.channels)[0], source_digest(job.image, job.channels).hex()
-        record |= {"sha256": digest, "bytes": stored, "modified_ns": modified_ns}
-        return record | label_slices_of(model, job, options, label, room, turn, tile_progress)
     if not job.channels and (is_mosaic(job.image) or is_read_by_rows(job.image, options.tiles, bands)):
         with room(MAX_PIXELS), turn:
             record |= {"sha256": digest_of(job.image), "bytes": job.image.stat().st_size, "modified_ns": modified_ns}
@@ -194,6 +192,8 @@ def label_slices_of(
     turn: AbstractContextManager[object], progress: OnProgress,
 ) -> Record:  # fmt: skip
     """Label a volume slice by slice. Returns its part of the record. Raises as `label_volume`."""
+    modified_ns = modified_at(job)  # before it is read, as in `label_into`
+    digest = source_digest(job.image, job.channels).hex()
     refuse_outputs(job.image, options.save, tiled=options.tiles != Tiles())
     volume = VolumeSlices(job.channels or (job.image,), model.metadata.bands, shown(job.image))
     results = dict(zip(options.save, paths_of(job, options.save), strict=True))
@@ -204,7 +204,8 @@ def label_slices_of(
 
     with room(volume.pixels_in_memory):
         facts = label_volume(volume, model.classes, predict, results, turn, progress)
-    return {**facts, "saved": [as_text(os.path.relpath(path, job.out)) for path in results.values()]}
+    file = {"sha256": digest, "bytes": source_stat(job.image, job.channels)[0], "modified_ns": modified_ns}
+    return {**file, **facts, "saved": [as_text(os.path.relpath(path, job.out)) for path in results.values()]}
 
 
 def notes_of_scale(metadata: Metadata, job: Job, options: LabelOptions, size: tuple[int, int]) -> list[dict[str, str]]:

@@ -37,7 +37,6 @@ from pixelwise.images.input_image import InputImage
 from pixelwise.images.nifti_bands import is_nifti
 from pixelwise.images.pixel_size import PixelSize, pixel_size
 from pixelwise.images.read_as import OTHER_BANDS_REMEDY
-from pixelwise.prediction.volume_slices import read_sent_slice
 from pixelwise.records import Bands, Raster
 
 MULTIPART = "multipart/form-data"
@@ -152,6 +151,8 @@ def slice_within(data: bytes, ask: dict[str, Any]) -> tuple[Raster, str]:
     Raises:
         Refusal, OtherBandsError, UploadRefused: as `encoded_within`; or the volume has no such slice.
     """
+    from pixelwise.prediction.volume_slices import read_sent_slice  # which loads the readers of datasets
+
     end_by_itself(ask["max_pixels"])
     try:
         bands = Bands.from_json(ask["bands"])
