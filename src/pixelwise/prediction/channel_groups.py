@@ -76,3 +76,11 @@ def source_stat(image: Path, channels: tuple[Path, ...]) -> tuple[int, int]:
     """(bytes, time of the last change in ns) of an image's files together. Raises OSError."""
     stats = [path.stat() for path in channels or (image,)]
     return sum(one.st_size for one in stats), max(one.st_mtime_ns for one in stats)
+
+
+def modified_at(image: Path, channels: tuple[Path, ...]) -> int | None:
+    """The time of `source_stat`; None for a file that is missing, which is reported when it is read."""
+    try:
+        return source_stat(image, channels)[1]
+    except OSError:
+        return None

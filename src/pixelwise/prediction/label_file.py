@@ -29,7 +29,7 @@ from pixelwise.maps.grid import Grid
 from pixelwise.maps.map_polygons import PolygonOptions
 from pixelwise.maps.mosaic import is_mosaic
 from pixelwise.objects.object_options import ObjectOptions
-from pixelwise.prediction.channel_groups import digest_of, source_bytes, source_digest, source_stat
+from pixelwise.prediction.channel_groups import digest_of, modified_at, source_bytes, source_digest, source_stat
 from pixelwise.prediction.confidence_maps import RowsOfProbabilities
 from pixelwise.prediction.label_volume import ENDINGS, label_volume, refuse_outputs
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut, is_large, is_read_by_rows, loses_scale, tile_size
@@ -136,7 +136,9 @@ def label_into(
 ) -> Record:
     """Label an image. `record` is filled as facts about the file become known; returns it with the results."""
     began, bands = time.perf_counter(), model.metadata.bands
-    modified_ns = modified_at(job)  # before it is read: a file that changes meanwhile has another time
+    modified_ns = modified_at(
+        job.image, job.channels
+    )  # before it is read: a file that changes meanwhile has another time
     if not job.channels and (is_mosaic(job.image) or is_read_by_rows(job.image, options.tiles, bands)):
         with room(MAX_PIXELS), turn:
             record |= {"sha256": digest_of(job.image), "bytes": job.image.stat().st_size, "modified_ns": modified_ns}
@@ -192,7 +194,7 @@ def label_slices_of(
     turn: AbstractContextManager[object], progress: OnProgress,
 ) -> Record:  # fmt: skip
     """Label a volume slice by slice. Returns its part of the record. Raises as `label_volume`."""
-    modified_ns = modified_at(job)  # before it is read, as in `label_into`
+    modified_ns = modified_at(job.image, job.channels)  # before it is read, as in `label_into`
     digest = source_digest(job.image, job.channels).hex()
     refuse_outputs(job.image, options.save, tiled=options.tiles != Tiles())
     volume = VolumeSlices(job.channels or (job.image,), model.metadata.bands, shown(job.image))
@@ -336,13 +338,6 @@ def names_of(job: Job) -> Record:
 def as_text(path: str) -> str:
     """A path as valid Unicode. Control characters stay: JSON escapes them."""
     return os.fsencode(path).decode("utf-8", "replace")
-
-
-def modified_at(job: Job) -> int | None:
-    try:
-        return source_stat(job.image, job.channels)[1]
-    except OSError:  # reported when it is read
-        return None
 
 
 def paths_of(job: Job, save: Sequence[str]) -> list[Path]:
