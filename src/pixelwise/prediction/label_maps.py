@@ -32,6 +32,7 @@ from pixelwise.maps.grid import Grid
 from pixelwise.maps.map_polygons import is_on_earth
 from pixelwise.objects.object_options import ObjectOptions, separations_of
 from pixelwise.objects.stream_objects import MeasuredObjects, ObjectSource
+from pixelwise.prediction.channel_groups import digest_of, modified_at
 from pixelwise.prediction.find_images import jobs_of, survey
 from pixelwise.prediction.joined_outputs import write_joined
 from pixelwise.prediction.label_file import (
@@ -40,10 +41,8 @@ from pixelwise.prediction.label_file import (
     Record,
     ResultFile,
     as_text,
-    digest_of,
     error_message,
     failed,
-    modified_at,
     name_of_image,
     names_of,
     paths_of,
@@ -165,7 +164,7 @@ def measured_map(known: LabelMaps, job: Job, save: Sequence[str], options: Objec
         OutputError: a file cannot be written.
     """
     record: Record = {**names_of(job), "notes": [], "error": None}
-    began, modified_ns = time.perf_counter(), modified_at(job)
+    began, modified_ns = time.perf_counter(), modified_at(job.image, job.channels)
     try:
         source = source_of(known, job.image, options)
         grid, lost = place_of(job.image, save)
