@@ -72,7 +72,8 @@ class VolumeSlices:
         with refusals():
             if self.bands == RGB:
                 return decode_image(nifti.image_bytes(self.path, entry), self.where)
-            return np.ascontiguousarray(chosen(nifti.bands(self.path, entry), self.bands, self.where))
+            pixels_HWN = chosen(nifti.bands(self.path, entry), self.bands, self.where)
+        return pixels_HWN if pixels_HWN.flags.c_contiguous else pixels_HWN.copy()
 
     def without_numbers(self, number: int) -> NDArray[np.bool_] | None:
         """Where a slice of 8-bit grey is NaN or infinite in the file [H, W]; None: nowhere. Bands keep their NaN."""
