@@ -136,9 +136,7 @@ def label_into(
 ) -> Record:
     """Label an image. `record` is filled as facts about the file become known; returns it with the results."""
     began, bands = time.perf_counter(), model.metadata.bands
-    modified_ns = modified_at(
-        job.image, job.channels
-    )  # before it is read: a file that changes meanwhile has another time
+    modified_ns = modified_at(job.image, job.channels)  # first: a file that changes meanwhile has another time
     if not job.channels and (is_mosaic(job.image) or is_read_by_rows(job.image, options.tiles, bands)):
         with room(MAX_PIXELS), turn:
             record |= {"sha256": digest_of(job.image), "bytes": job.image.stat().st_size, "modified_ns": modified_ns}
