@@ -287,7 +287,8 @@ def test_memory_of_a_walk_does_not_hold_every_path(tmp_path: Path) -> None:
     (tmp_path / "many").mkdir()
     for i in range(3000):
         (tmp_path / "many" / f"{i:04}.png").touch()
-    survey([tmp_path / "many" / "0000.png"], tmp_path / "out", ("labels",))  # imports what it needs
+    one = [tmp_path / "many" / "0000.png"]  # imports what is needed
+    list(jobs_of(one, tmp_path / "out", survey(one, tmp_path / "out", ("labels",)), ignored, lambda job, other: None))
     tracemalloc.start()
     found = survey([tmp_path / "many"], tmp_path / "out", ("labels",))
     for _ in jobs_of([tmp_path / "many"], tmp_path / "out", found, ignored, lambda job, other: None):
