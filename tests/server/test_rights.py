@@ -29,6 +29,9 @@ FOLDERS = (
     ("POST", "/v1/runs/one/resume"),
     ("GET", "/v1/%72uns"),
     ("GET", "/v1/runs/"),
+    ("GET", "/v1/ship"),
+    ("POST", "/v1/ship/jobs"),
+    ("GET", "/v1/ship/bundle"),
     ("GET", "/v1/model?model=one"),
     ("GET", "/v1/samples/held-out-0/image"),
 )

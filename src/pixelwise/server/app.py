@@ -43,6 +43,7 @@ from pixelwise.server.routes import (
     page_routes,
     predict_routes,
     run_routes,
+    ship_routes,
     train_routes,
     truth_routes,
 )
@@ -57,6 +58,7 @@ from pixelwise.server.run_list import Runs
 from pixelwise.server.security import RequestGuard
 from pixelwise.server.server_settings import ServerSettings
 from pixelwise.server.server_state import State
+from pixelwise.server.shipping.ship_jobs import ShipJobs
 
 QUEUE_S = 1.0  # between looks at the queue of trainings
 LOG = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ ROUTES = (
     page_routes,
     truth_routes,
     run_routes,
+    ship_routes,
     train_routes,
     data_routes,
     images_routes,
@@ -111,7 +114,19 @@ def create_app(
     galleries = Galleries(lambda: runs.root, models, lambda: queue.taken > 0)
     evaluations = EvaluationJobs(models, data, EvaluationStore(lambda: runs.root), lambda: state.stopping.is_set())
     state = State(
-        settings, models, runs, queue, decoders, arriving, memory, Monitor(), labelling, data, galleries, evaluations
+        settings,
+        models,
+        runs,
+        queue,
+        decoders,
+        arriving,
+        memory,
+        Monitor(),
+        labelling,
+        data,
+        galleries,
+        evaluations,
+        ShipJobs(lambda: runs.root),
     )
 
     @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pixelwise.server import evaluation_examples, gallery_examples, label_examples, train_examples
+from pixelwise.server import evaluation_examples, gallery_examples, label_examples, ship_examples, train_examples
 
 SKY, ROAD = {"name": "sky", "colour": [117, 211, 250]}, {"name": "road", "colour": [66, 56, 96]}
 LABELS = {
@@ -145,6 +145,7 @@ JSON: dict[tuple[str, str], Any] = {
     **label_examples.JSON,
     **evaluation_examples.JSON,
     **gallery_examples.JSON,
+    **ship_examples.JSON,
     ("get", "/healthz"): {"status": "ok"},
     ("get", "/readyz"): {"status": "ready"},
 }  # fmt: skip
@@ -183,6 +184,7 @@ OTHER: dict[tuple[str, str], dict[str, str]] = {
     **label_examples.OTHER,
     **evaluation_examples.OTHER,
     **gallery_examples.OTHER,
+    **ship_examples.OTHER,
     ("get", "/metrics"): {
         "text/plain": 'pixelwise_requests_total{route="/v1/predict",status="200"} 1.0\n'
         "pixelwise_predict_seconds_count 1.0",

@@ -25,7 +25,7 @@ from pixelwise.server.server_settings import ServerSettings
 COOKIE = "pixelwise_token"  # plus the port: cookies of a host are sent to all ports
 OPEN_PATHS = ("/healthz", "/readyz")  # a load balancer has no token, and they reveal nothing
 # these, and paths below, always need the token
-PROVEN_PATHS = ("/v1/runs", "/v1/label", "/v1/data", "/v1/evaluations", "/v1/train")
+PROVEN_PATHS = ("/v1/runs", "/v1/label", "/v1/data", "/v1/evaluations", "/v1/train", "/v1/ship")
 PROVEN = "pixelwise.proven"  # in a request's scope: did it have the token?
 ONCE = ("host", "content-length", "origin", "transfer-encoding", "authorization")  # headers allowed once
 MOST_FIELDS = 100  # parameters of an address

@@ -19,6 +19,7 @@ from pixelwise.server.monitoring import Monitor
 from pixelwise.server.request_queue import RequestQueue
 from pixelwise.server.run_list import Runs
 from pixelwise.server.server_settings import ServerSettings
+from pixelwise.server.shipping.ship_jobs import ShipJobs
 
 
 @dataclass
@@ -35,6 +36,7 @@ class State:
     data: DataFolders
     galleries: Galleries
     evaluations: EvaluationJobs
+    shipping: ShipJobs
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
