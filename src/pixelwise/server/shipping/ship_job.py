@@ -106,8 +106,8 @@ def labelled(request: ShipRequest, folder: Path, progress: ProgressFile) -> dict
         request.model, [request.folder], out, progress=lambda done, total: progress("labelling", done, total)
     )
     packed = zipped(out, folder / file_name(request, "-labels"))
-    failures = [str(one) for one in summary.failures]
-    return {"file": packed.name, "bytes": packed.stat().st_size, "images": summary.done, "failures": failures[:20]}
+    failures = [f"{path.name}: {message}" for path, message in summary.failed]
+    return {"file": packed.name, "bytes": packed.stat().st_size, "images": summary.done, "failures": failures}
 
 
 def usual_image(bundle: BundleFile, folder: Path) -> Path:
