@@ -99,41 +99,13 @@ def create_app(
     """
     settings = settings or ServerSettings()
     settings = replace(settings, token=settings.token or secrets.token_urlsafe(24))
-    own = model.path.parent if (model.path.parent / "trace.jsonl").is_file() else None
-    log = None if built_in is None else built_in_model(built_in).training_log
-    runs = Runs(settings.runs, own or log)
-    models = ModelCache(model, built_in, runs)
-    queue = RequestQueue(settings.workers, settings.queue, settings.wait_s, settings.decoders)
-    memory = ImageMemory(settings.remembered, settings.max_pixels + 20_000_000)
-    decoders = DecoderPool(settings.decoders, settings)
-    labelling = LabellingState(labels or LabellingOptions(), models, lambda: queue.taken > 0)
-    arriving = ArrivingBodies(settings.arriving_bytes)
-    data = DataFolders(
-        settings.data, own, lambda: labelling.workspace.out if labelling.workspace else None, lambda: runs.root
-    )
-    galleries = Galleries(lambda: runs.root, models, lambda: queue.taken > 0)
-    evaluations = EvaluationJobs(models, data, EvaluationStore(lambda: runs.root), lambda: state.stopping.is_set())
-    state = State(
-        settings,
-        models,
-        runs,
-        queue,
-        decoders,
-        arriving,
-        memory,
-        Monitor(),
-        labelling,
-        data,
-        galleries,
-        evaluations,
-        ShipJobs(lambda: runs.root),
-    )
+    state = new_state(model, settings, built_in, labels or LabellingOptions())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        decoders.start()
-        queue.pool.submit(warm, state)  # ahead of the first request, in the same queue
-        evaluations.start()
+        state.decoders.start()
+        state.queue.pool.submit(warm, state)  # ahead of the first request, in the same queue
+        state.evaluations.start()
         next_training = asyncio.create_task(start_queued(state))
         yield
         next_training.cancel()
@@ -153,10 +125,38 @@ def create_app(
     add_answers_for_errors(app)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=1)
     app.add_middleware(Limits, settings=settings, arriving=state.arriving)
-    app.add_middleware(UploadAdmission, queue=queue)
+    app.add_middleware(UploadAdmission, queue=state.queue)
     app.add_middleware(Counted, state=state)
     app.add_middleware(RequestGuard, settings=settings)
     return app
+
+
+def new_state(model: Model, settings: ServerSettings, built_in: str | None, labels: LabellingOptions) -> State:
+    own = model.path.parent if (model.path.parent / "trace.jsonl").is_file() else None
+    log = None if built_in is None else built_in_model(built_in).training_log
+    runs = Runs(settings.runs, own or log)
+    models = ModelCache(model, built_in, runs)
+    queue = RequestQueue(settings.workers, settings.queue, settings.wait_s, settings.decoders)
+    labelling = LabellingState(labels, models, lambda: queue.taken > 0)
+    data = DataFolders(
+        settings.data, own, lambda: labelling.workspace.out if labelling.workspace else None, lambda: runs.root
+    )
+    state = State(
+        settings=settings,
+        models=models,
+        runs=runs,
+        queue=queue,
+        decoders=DecoderPool(settings.decoders, settings),
+        arriving=ArrivingBodies(settings.arriving_bytes),
+        memory=ImageMemory(settings.remembered, settings.max_pixels + 20_000_000),
+        monitor=Monitor(),
+        labelling=labelling,
+        data=data,
+        galleries=Galleries(lambda: runs.root, models, lambda: queue.taken > 0),
+        evaluations=EvaluationJobs(models, data, EvaluationStore(lambda: runs.root), lambda: state.stopping.is_set()),
+        shipping=ShipJobs(lambda: runs.root),
+    )
+    return state
 
 
 def close(state: State) -> None:

@@ -61,7 +61,8 @@ function cpp(file: string, bands: number, rgb: boolean, dtype: string): string {
   const read = rgb
     ? `  cv::Mat image = cv::imread("photo.jpg", cv::IMREAD_COLOR);  // upright
   cv::cvtColor(image, image, cv::COLOR_BGR2RGB);`
-    : `  cv::Mat image(480, 640, ${type === 'float' ? 'CV_32FC' : 'CV_8UC'}(${bands}));  // fill it: [H, W, ${bands}], the values as stored`;
+    : `  // Fill it: [H, W, ${bands}], the values as stored
+  cv::Mat image(480, 640, ${type === 'float' ? 'CV_32FC' : 'CV_8UC'}(${bands}));`;
   return `// c++ -std=c++17 label.cpp -lonnxruntime $(pkg-config --cflags --libs opencv4)
 #include <array>
 #include <cstdint>

@@ -1,7 +1,6 @@
 // The requests of the Ship room.
 
-import { ask, asFailure, json } from '../../lib/api';
-import { untilAnswered } from '../../lib/connection.svelte';
+import { ask, json, jsonPatiently } from '../../lib/api';
 
 export interface ShipJob {
   number: string;
@@ -37,25 +36,16 @@ export interface Shippable {
   jobs: ShipJob[];
 }
 
-export interface DataFolder {
-  key: string;
-  name: string;
-  path: string;
-}
-
 export const FORMS = {
   float16: { title: 'float16 weights', about: 'half the file, computes in float32 as before' },
   'int8-weights': { title: 'int8 weights', about: 'a quarter of the file, computes in float32 as before' },
-  int8: { title: 'int8 convolutions', about: 'a quarter of the file, faster on many CPUs; calibrated on training images' },
+  int8: {
+    title: 'int8 convolutions',
+    about: 'a quarter of the file, faster on many CPUs; calibrated on training images',
+  },
 } as const;
 
-const isGone = (error: unknown) => asFailure(error).kind === 'offline';
-const patiently = <T>(path: string) => untilAnswered(() => json<T>(path), isGone);
-
-export const shippable = (model: string) => patiently<Shippable>(`/v1/ship?model=${encodeURIComponent(model)}`);
-export const dataFolders = () => patiently<DataFolder[]>('/v1/data');
-export const foldersBelow = (key: string, below: string) =>
-  patiently<string[]>(`/v1/data/${key}/folders?below=${encodeURIComponent(below)}`);
+export const shippable = (model: string) => jsonPatiently<Shippable>(`/v1/ship?model=${encodeURIComponent(model)}`);
 
 export const startJob = (request: Record<string, string | number>) =>
   json<ShipJob>('/v1/ship/jobs', {
