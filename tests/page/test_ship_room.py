@@ -17,7 +17,7 @@ from pixelwise.images.image_files import read_mask_ids
 from pixelwise.prediction.load_model import Model
 
 AXE_FINDS = "async () => (await axe.run('main')).violations.map((row) => `${row.id}: ${row.nodes[0].html}`)"
-CODE = "document.querySelector('[data-testid=code]').innerText"
+CODE = "(document.querySelector('[data-testid=code]')?.innerText ?? '')"
 
 
 def open_ship(page: Any, keys: str = "") -> None:
