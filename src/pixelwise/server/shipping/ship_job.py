@@ -116,7 +116,7 @@ def usual_image(bundle: BundleFile, folder: Path) -> Path:
     image = cv2.resize(bundle.golden.image, (width, height), interpolation=cv2.INTER_NEAREST).reshape(height, width, -1)
     path = folder / ("image.png" if bundle.metadata.bands == RGB else "image.npy")
     if bundle.metadata.bands == RGB:
-        write_png(path, image)
+        write_png(path, image.astype(np.uint8, copy=False))
     else:
         np.save(path, image)
     return path
