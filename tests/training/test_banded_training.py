@@ -243,7 +243,7 @@ def test_only_the_first_filters_start_untrained_from_a_run_on_other_bands() -> N
     theirs = start(replace(recipe, seed=5), 2).network.state_dict()
     training = start(recipe, 2, bands=FOUR)
     before = training.network.state_dict()["down.0.0.weight"].clone()
-    assert take_weights(training, InitialWeights(dict(theirs), {})) == ["down.0.0.weight"]
+    assert take_weights(training, InitialWeights(dict(theirs), {}), ()) == ["down.0.0.weight"]
     now = training.network.state_dict()
     assert torch.equal(now["down.0.0.weight"], before)
     assert torch.equal(now["classifier.weight"], theirs["classifier.weight"])

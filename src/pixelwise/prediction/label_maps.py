@@ -32,6 +32,7 @@ from pixelwise.maps.grid import Grid
 from pixelwise.maps.map_polygons import is_on_earth
 from pixelwise.objects.object_options import ObjectOptions, separations_of
 from pixelwise.objects.stream_objects import MeasuredObjects, ObjectSource
+from pixelwise.prediction.built_in_models import models
 from pixelwise.prediction.channel_groups import digest_of, modified_at
 from pixelwise.prediction.find_images import jobs_of, survey
 from pixelwise.prediction.joined_outputs import write_joined
@@ -80,7 +81,9 @@ class LabelMaps:
 
 def has_label_classes(folder: Path | str) -> bool:
     """Whether this is no model, but a folder that says what label maps mean: a dataset, or results of `predict`."""
-    folder = Path(folder)
+    given, folder = str(folder), Path(folder)
+    if given in {one.name for one in models()}:  # as everywhere else; ./nuclei is a folder of that name
+        return False
     if not folder.is_dir() or any((folder / name).exists() for name in (BUNDLE_NAME, *RUN_MARKS)):
         return False
     places = (folder, *(folder / split for split in ("train", "val", "test")))
