@@ -92,6 +92,21 @@ def test_killed_at_every_call_of_a_checkpoint_write(launcher: Launcher, tiny_sce
     case.kill_at(calls, [*range(first, end + 1), *removals], whole)
 
 
+def test_a_killed_run_whose_progress_is_left_over_resumes_and_removes_it(
+    launcher: Launcher, tiny_scenes: Path, tmp_path: Path
+) -> None:
+    case = Case(launcher, tiny_scenes, tmp_path, TINY)
+    whole, _, _ = case.whole()
+    run = tmp_path / "run"
+    assert case.go(run, fault={"step": 6, "then": "SIGKILL"})[0] == -9
+    assert json.loads((run / "progress.json").read_text())["what"] == "epoch 2"
+    (run / ".progress.json.part").write_text('{"what": "epo')  # as if killed while writing it
+    code, printed, _ = case.go(run)
+    assert code == 0, printed
+    require_same(run, whole, "killed beside its progress")
+    assert not [path for path in run.iterdir() if "progress" in path.name]
+
+
 def test_killed_at_random_moments_again_and_again(launcher: Launcher, tiny_scenes: Path, tmp_path: Path) -> None:
     case = Case(launcher, tiny_scenes, tmp_path, TINY, save_every_s=0)
     whole, _, seconds = case.whole()
