@@ -98,8 +98,8 @@ def border_loss(logits_BShw: Tensor, gaps_BShw: Tensor, dice_weight: float) -> T
     Args:
         gaps_BShw: whole numbers, as from `gaps_of`.
     """
-    known = (gaps_BShw != UNKNOWN).float()
-    border = ((gaps_BShw > 0) & (gaps_BShw <= BORDER_PX)).float()
+    known = (gaps_BShw != UNKNOWN).to(logits_BShw.dtype)
+    border = ((gaps_BShw > 0) & (gaps_BShw <= BORDER_PX)).to(logits_BShw.dtype)
     weights = known * gap_weights(gaps_BShw)[:, None]
     entropy = F.binary_cross_entropy_with_logits(logits_BShw, border, weights, reduction="sum")
     probability = logits_BShw.sigmoid() * known
