@@ -230,6 +230,18 @@ def test_an_evaluation_goes_on_after_a_restart_of_the_server(
         assert not counts.parent.exists()
 
 
+def test_evaluations_that_cannot_be_read_are_left_out_by_name(
+    model: Model, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, text in (("0123456789ab", '{"id": "0123456789ab"}'), ("ba9876543210", "{")):
+        (kept := tmp_path / ".evaluations" / name).mkdir(parents=True)
+        (kept / "request.json").write_text(text)
+    with served(model, tmp_path, folder) as client:
+        assert client.get(ROOT).json() == []
+    assert sum("left out" in record.message for record in caplog.records) == 2
+    assert all(name in caplog.text for name in ("0123456789ab", "ba9876543210"))
+
+
 def test_what_the_server_was_not_started_with_is_not_shown(model: Model, folder: Path, tmp_path: Path) -> None:
     with served(model, tmp_path / "runs", folder) as client:
         done = ended(client, asked(client)["id"])

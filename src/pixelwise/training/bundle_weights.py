@@ -37,7 +37,8 @@ def folded_weights(bundle: Path, recipe_model: str) -> dict[str, Tensor]:
             f"{bundle}: its network is {recipe_model}; only bundles of network fast can be trained further. Start from "
             "the run directory that it was exported from."
         )
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(bundle).graph.initializer}
+    model = onnx.load_model_from_string(bundle.read_bytes())  # of the file alone: `onnx.load` follows names of others
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     tensors = {}
     for name, values in stored.items():
         plain = name.removesuffix(STORED)

@@ -6,6 +6,7 @@ Only models and folders that the server was started with are evaluated, and show
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -21,10 +22,11 @@ from pixelwise.server.data_folders import DataFolder, DataFolders
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.evaluating.evaluation_job import UNFINISHED, EvaluationJob, in_few_words
 from pixelwise.server.evaluating.evaluation_request import EvaluationRequest
-from pixelwise.server.evaluating.evaluation_store import EvaluationStore
+from pixelwise.server.evaluating.evaluation_store import UNREADABLE, EvaluationStore
 from pixelwise.server.evaluating.evaluation_work import JobWork, open_work
 from pixelwise.server.model_cache import ModelCache
 
+LOG = logging.getLogger(__name__)
 OPEN_AT_A_TIME = 3  # finished evaluations whose images can be shown without reading the folder again
 COMPARED = 16  # images of which photo, truth and prediction are kept
 COMPARED_PIXELS = 60_000_000  # of them together
@@ -53,10 +55,12 @@ class EvaluationJobs:
         for name, value in self.store.requests():
             try:
                 job = EvaluationJob.of(value, self.store)
+                if job.id != name:
+                    raise ValueError(job.id)
             except (KeyError, TypeError, ValueError):
+                LOG.warning(UNREADABLE, name)
                 continue
-            if job.id == name:
-                self.jobs[name] = job
+            self.jobs[name] = job
         for job in sorted(self.jobs.values(), key=lambda one: one.created):
             if job.state in UNFINISHED and self.is_served(job):
                 job.state = "waiting"

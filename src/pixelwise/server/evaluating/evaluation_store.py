@@ -16,6 +16,7 @@ from pixelwise.errors import OutputError
 from pixelwise.images.files import write_whole
 
 LOG = logging.getLogger(__name__)
+UNREADABLE = "The evaluation %s is left out: what is kept of it cannot be read. Delete its folder."
 FOLDER = ".evaluations"  # no run has such a name
 ID = re.compile(r"[0-9a-f]{12}")
 DOWNLOADS = {
@@ -53,7 +54,7 @@ class EvaluationStore:
             return None
 
     def requests(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """What was asked for before, by id; damaged ones are left out."""
+        """What was asked for before, by id; damaged ones are left out, and logged."""
         folder = self.runs() / FOLDER
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         for name in names:
@@ -64,6 +65,8 @@ class EvaluationStore:
                 value = None
             if isinstance(value, dict):
                 yield name, value
+            elif text is not None:
+                LOG.warning(UNREADABLE, name)
 
     def forget(self, evaluation: str) -> None:
         """Delete the files that were written here, and nothing else."""
