@@ -6,7 +6,7 @@
 Writes src/pixelwise/built_in/NAME-training/, laid out as a run directory: trace.jsonl (the epochs of all runs, one
 after the other), recipe.toml and data.json without any path, previews/ (predicted masks of the first validation
 images), truth/ and, with --photos, images/. Runs whose validation images differ from the first one's bring epochs,
-but no previews.
+but no previews. Where the first run began with weights of an earlier model, its log says so.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def write_log(name: str, runs: list[Path], photos: bool, out: Path = FOLDER) -> 
     data = data_of(runs[0])
     rows = data["splits"].get("val", [])[:PREVIEWS]
     tell, done = to_file(folder / "trace.jsonl"), 0
+    if any(event.get("event") == "start" for event in read_events(runs[0] / "trace.jsonl")):
+        tell({"event": "start", "earlier": True})
     for run in runs:
         found = {event["epoch"]: event for event in read_events(run / "trace.jsonl") if event.get("event") == "epoch"}
         same = [row[0] for row in data_of(run)["splits"].get("val", [])[:PREVIEWS]] == [row[0] for row in rows]
@@ -55,7 +57,7 @@ def write_log(name: str, runs: list[Path], photos: bool, out: Path = FOLDER) -> 
     lines = [f"epochs = {done}" if line.startswith("epochs =") else line for line in recipe.splitlines()]
     (folder / "recipe.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     splits = {split: [[row[0], "", ""] for row in rows] for split, rows in data["splits"].items()}
-    facts = {"classes": data["classes"], "splits": splits}
+    facts = {"classes": data["classes"], "splits": splits, "previews": min(PREVIEWS, len(rows))}
     (folder / "data.json").write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
     copy_images(runs[0], folder, ClassList.from_json(data["classes"]), photos)
     return folder

@@ -15,21 +15,22 @@ from fastapi.testclient import TestClient
 from conftest import TOKEN, picture
 from pixelwise.images.image_files import encode_png
 from pixelwise.prediction import built_in_models
+from pixelwise.prediction.built_in_models import BuiltIn, models
 from pixelwise.server.app import create_app
 from pixelwise.server.server_settings import ServerSettings
-from pixelwise.trace_events import to_file
+from pixelwise.trace_events import read_events, to_file
 
 ROOT = Path(__file__).parents[2]
 CLASSES = [{"name": name, "colour": colour} for name, colour in (("road", [90, 60, 90]), ("sky", [120, 200, 250]))]
 
 
 def run_of(folder: Path, losses: list[float]) -> Path:
-    """A run directory as training leaves it, with its dataset beside it."""
+    """A run directory as training leaves it, begun with the weights of another one, with its dataset beside it."""
     folder.mkdir()
     image, mask = folder.parent / "image.png", folder.parent / "mask.png"
     image.write_bytes(encode_png(picture(3, 60, 80)))
     mask.write_bytes(encode_png(np.zeros((60, 80), np.uint8)))
-    rows = [["first", str(image), str(mask)]]
+    rows = [[name, str(image), str(mask)] for name in ("first", "second", "third")]
     (folder / "data.json").write_text(json.dumps({"classes": CLASSES, "splits": {"train": rows, "val": rows}}))
     (folder / "recipe.toml").write_text(f"epochs = {len(losses)}\n")
     tell = to_file(folder / "trace.jsonl")
@@ -38,7 +39,9 @@ def run_of(folder: Path, losses: list[float]) -> Path:
         tell({"event": "epoch", "epoch": number, "loss": loss, "miou": 0.123456, "iou": {"road": 0.5}})
         previews = folder / "previews" / f"epoch-{number:04d}"
         previews.mkdir(parents=True)
-        (previews / "0.png").write_bytes(encode_png(np.full((60, 80, 3), CLASSES[0]["colour"], np.uint8)))
+        for index in range(len(rows)):
+            colours = np.full((60, 80, 3), CLASSES[0]["colour"], np.uint8)
+            (previews / f"{index}.png").write_bytes(encode_png(colours))
     return folder
 
 
@@ -57,10 +60,10 @@ def log(tmp_path: Path) -> Path:
 def test_the_log_of_several_runs_is_one_training_without_a_path(log: Path, tmp_path: Path) -> None:
     folder = log / "street-training"
     events = [json.loads(line) for line in (folder / "trace.jsonl").read_text().splitlines()]
-    assert [(event["event"], event["epoch"]) for event in events] == [
-        ("epoch", 1), ("epoch", 2), ("epoch", 3), ("stop", 3),
+    assert [(event["event"], event.get("epoch")) for event in events] == [
+        ("start", None), ("epoch", 1), ("epoch", 2), ("epoch", 3), ("stop", 3),
     ]  # fmt: skip
-    assert events[0]["miou"] == 0.1235
+    assert events[1]["miou"] == 0.1235
     texts = [path.read_text() for path in folder.iterdir() if path.is_file()]
     assert not any(str(tmp_path) in text for text in texts)
 
@@ -76,10 +79,13 @@ def test_the_page_of_a_built_in_model_shows_its_training(
         assert client.get("/v1/model").json()["has_run"] is True
         told = client.get("/v1/runs/this-model").json()
         assert (told["finished"], told["running"], told["can_resume"]) == (True, False, False)
-        assert (told["previews"], told["recipe"]["epochs"]) == (["first"], 3)
-        assert "event: end" in client.get("/v1/runs/this-model/events").text
+        assert (told["previews"], told["recipe"]["epochs"]) == (["first", "second"], 3)
+        told = client.get("/v1/runs/this-model/events").text
+        assert "event: end" in told
+        assert "went on from earlier weights" in told
         assert client.get("/v1/runs/this-model/epochs/3").json()["loss"] == 0.25
-        for path in ("previews/3/0", "images/0", "truth/0"):
+        paths = [f"{kind}/{index}" for kind in ("previews/3", "images", "truth") for index in (0, 1)]
+        for path in paths:
             answer = client.get(f"/v1/runs/this-model/{path}")
             assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png"), path
 
@@ -94,3 +100,22 @@ def test_a_built_in_model_without_a_log_says_that_it_has_none(
         client.headers["Authorization"] = f"Bearer {TOKEN}"
         assert client.get("/v1/model").json()["has_run"] is False
         assert client.get("/v1/runs").json()["runs"] == []
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda model: model.name)
+def test_the_log_of_a_built_in_model_is_that_of_its_weights(model: BuiltIn) -> None:
+    """The epoch that its file records has these very scores, and every picture that the page asks for is there."""
+    folder = model.training_log
+    if folder is None:
+        pytest.skip(f"{model.name} has no training log yet")
+    metrics = model.metadata.provenance["metrics"]
+    events = [event for event in read_events(folder / "trace.jsonl") if event["event"] == "epoch"]
+    kept = next(event for event in events if event["epoch"] == metrics["epoch"])
+    assert kept["best"]
+    assert kept["miou"] == pytest.approx(metrics["miou"], abs=2e-4)
+    data = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in data["classes"]] == list(model.metadata.classes.names)
+    wanted = [f"previews/epoch-{event['epoch']:04d}" for event in events] + ["truth"]
+    missing = [f"{part}/{i}.png" for part in wanted for i in range(data["previews"])]
+    assert [path for path in missing if not (folder / path).is_file()] == []
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 1.5e6

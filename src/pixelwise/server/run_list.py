@@ -96,7 +96,7 @@ class Runs:
             "request": read_json(folder / "page.json").get("request"),
             "classes": data.get("classes", []),
             "data": {"notes": data.get("notes", []), **{k: len(v) for k, v in data.get("splits", {}).items()}},
-            "previews": [row[0] for row in data.get("splits", {}).get("val", [])[:4]],
+            "previews": [row[0] for row in data.get("splits", {}).get("val", [])[: data.get("previews", 4)]],
             "failure": self.failure(name),
             "note": note_of(folder),
             "queued": name in self.queued(),

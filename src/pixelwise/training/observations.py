@@ -74,7 +74,12 @@ def images_of(metrics: Mapping[str, Any]) -> str:
 
 
 def origin(start: Mapping[str, Any]) -> str:
-    """A `start` event in a sentence: the run or bundle whose weights initialised a training."""
+    """A `start` event in a sentence: the run or bundle whose weights initialised a training.
+
+    In the log of a built-in model it only tells that they were `earlier` ones: that file is nobody else's.
+    """
+    if start.get("earlier"):
+        return "This training went on from earlier weights of the model: epoch 1 is not their first."
     name = str(start.get("run") or "another run").rstrip("/\\").replace("\\", "/").rpartition("/")[2]
     after = f" after epoch {start['epoch']}" if start.get("epoch") else ""
     untrained = [str(part) for part in start.get("anew") or []]
