@@ -5,7 +5,7 @@
 
 Writes src/pixelwise/built_in/NAME-training/, laid out as a run directory: trace.jsonl (the epochs of all runs, one
 after the other), recipe.toml and data.json without any path, previews/ (predicted masks of the first validation
-images), truth/ and, with --photos, images/. Runs whose validation images differ from the first one's bring epochs,
+images), truth/ and, with --photos, images/ and masks/, which become samples of its page. Runs whose validation images differ from the first one's bring epochs,
 but no previews. Where the first run began with weights of an earlier model, its log says so.
 """
 
@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pixelwise.images.false_colour import false_colour
 from pixelwise.prediction.built_in_models import FOLDER
 from pixelwise.prediction.flow_events import coloured
-from pixelwise.records import ClassList
+from pixelwise.records import RGB, VOID, ClassList
 from pixelwise.server.sample_images import bands_of, data_of, held_out_pairs, mask_ids_of, read_held_out
 from pixelwise.trace_events import read_events, to_file
 
@@ -56,8 +55,11 @@ def write_log(name: str, runs: list[Path], photos: bool, out: Path = FOLDER) -> 
     recipe = (folder / "recipe.toml").read_text(encoding="utf-8")
     lines = [f"epochs = {done}" if line.startswith("epochs =") else line for line in recipe.splitlines()]
     (folder / "recipe.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    splits = {split: [[row[0], "", ""] for row in rows] for split, rows in data["splits"].items()}
-    facts = {"classes": data["classes"], "splits": splits, "previews": min(PREVIEWS, len(rows))}
+    splits = {split: [[row[0], "", ""] for row in every] for split, every in data["splits"].items()}
+    if photos:
+        splits["val"][:PREVIEWS] = [[row[0], f"images/{i}.png", f"masks/{i}.png"] for i, row in enumerate(rows)]
+    facts = {key: data[key] for key in ("classes", "bands") if key in data}
+    facts |= {"splits": splits, "previews": len(rows), "mask_ids": {i: i for i in (*range(len(data["classes"])), VOID)}}
     (folder / "data.json").write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
     copy_images(runs[0], folder, ClassList.from_json(data["classes"]), photos)
     return folder
@@ -83,15 +85,18 @@ def copy_images(run: Path, folder: Path, classes: ClassList, photos: bool) -> No
         pixels, labels = read_held_out(sample, bands, ids, len(classes))
         save_small(coloured(labels, classes), folder / "truth" / f"{index}.png")
         if photos:
-            save_small(false_colour(pixels, bands), folder / "images" / f"{index}.png", smooth=True)
+            if bands != RGB:
+                raise SystemExit(f"{run}: images of other bands than red, green and blue cannot be copied.")
+            for kind, array in (("images", pixels), ("masks", labels)):
+                (folder / kind).mkdir(exist_ok=True)
+                Image.fromarray(array).save(folder / kind / f"{index}.png", optimize=True)
 
 
-def save_small(picture_HW3: np.ndarray[Any, Any], path: Path, *, smooth: bool = False) -> None:
+def save_small(picture_HW3: np.ndarray[Any, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(picture_HW3)
-    picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
-    if not smooth:
-        picture = picture.quantize(256, dither=Image.Dither.NONE)  # a mask has few colours: they stay as they are
+    picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.NEAREST)
+    picture = picture.quantize(256, dither=Image.Dither.NONE)  # a mask has few colours: they stay as they are
     picture.save(path, optimize=True)
 
 

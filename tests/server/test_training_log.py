@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from conftest import TOKEN, picture
 from pixelwise.images.image_files import encode_png
 from pixelwise.prediction import built_in_models
 from pixelwise.prediction.built_in_models import BuiltIn, models
 from pixelwise.server.app import create_app
+from pixelwise.server.sample_images import Samples
 from pixelwise.server.server_settings import ServerSettings
 from pixelwise.trace_events import read_events, to_file
 
@@ -88,6 +91,27 @@ def test_the_page_of_a_built_in_model_shows_its_training(
         for path in paths:
             answer = client.get(f"/v1/runs/this-model/{path}")
             assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png"), path
+        del client.headers["Authorization"]  # its images are open to everyone, as its file is
+        samples = client.get("/v1/samples").json()
+        assert [(row["name"], row["source"]) for row in samples[:2]] == [
+            ("validation-0", "held out during training"), ("validation-1", "held out during training"),
+        ]  # fmt: skip
+        for part, expected in (("image", picture(3, 60, 80)), ("truth", np.zeros((60, 80), np.uint8))):
+            shown = np.asarray(Image.open(io.BytesIO(client.get(f"/v1/samples/validation-1/{part}").content)))
+            assert np.array_equal(shown, expected), part
+        assert client.get("/v1/judged").json()["source"] == "2 images held out during training"
+
+
+def test_images_that_a_training_also_used_are_not_called_held_out(tmp_path: Path, served_model: Any) -> None:
+    run = run_of(tmp_path / "one", [1.0])
+    (run / "recipe.toml").write_text("also_val = true\n")
+    samples = Samples(served_model, run)
+    assert {row["source"] for row in samples.to_json() if row["name"].startswith("held-out")} == {
+        "also used for training"
+    }
+    labelled = samples.labelled(8)
+    assert labelled is not None
+    assert labelled[0] == "3 images also used for training"
 
 
 def test_a_built_in_model_without_a_log_says_that_it_has_none(

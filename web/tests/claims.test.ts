@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import * as claims from '../src/lib/claims';
+import { percent } from '../src/lib/format';
 import type { Evaluation, Scores } from '../src/lib/types';
 import { epochsOf, predictionOf, randomNumbers } from './samples';
 
@@ -124,15 +125,57 @@ describe('a training', () => {
   });
 });
 
-describe('what a mask of classes cannot tell', () => {
-  it('says how many regions there are, and never that they are objects', () => {
-    expect(claims.touchingClaim('car', 3, null, null)).toMatch(/3 connected regions of car\..*does not tell how many/);
-    expect(claims.touchingClaim('car', 1, 4, null)).toMatch(/1 connected region of car; the true mask has 4\./);
-    expect(claims.touchingClaim('car', 0, 2, 0)).toMatch(/no region of car/);
+describe('a training', () => {
+  it('is not said to be validated on held-out images where it trains on them', () => {
+    expect(claims.validatedClaim(false)).toBe('held-out images');
+    expect(claims.validatedClaim(true)).not.toContain('held');
   });
-  it('says that regions were divided only where that gave more of them', () => {
-    expect(claims.touchingClaim('car', 3, null, 5)).toMatch(/become 5 objects, which is a guess/);
-    expect(claims.touchingClaim('car', 3, null, 3)).toMatch(/None of them has a narrow place/);
-    expect(claims.touchingClaim('car', 3, null, 2)).not.toMatch(/narrow/); // smaller ones were left out
+  it('tells what it began with, and nothing where that was random', () => {
+    expect(claims.beginningClaim('It went on from earlier weights.', true)).toMatch(/^It went on .* Its first epochs/);
+    expect(claims.beginningClaim(null, true)).toContain('ImageNet');
+    expect(claims.beginningClaim(null, false)).toBe('');
+  });
+  it('calls held out only what was not trained on in the end', () => {
+    expect(claims.trainedClaim(1, undefined, undefined)).toBe('1 labelled image');
+    expect(claims.trainedClaim(367, 101, 'val')).toMatch(/; 101 held out for validation$/);
+    expect(claims.trainedClaim(367, 101, 'val (before learning from it)')).toMatch(/101 .* added at the end$/);
+    expect(claims.trainedClaim(367, 101, 'val (learnt from too)')).not.toContain('held out');
+  });
+});
+
+describe('the majority-class baseline', () => {
+  it('is set against its accuracy only where its mIoU is lower', () => {
+    const of = (accuracy: number, miou: number) =>
+      claims.baselineClaim({ ...evaluationOf([1, 0], [1, 0]), commonest: { class: 'sky', accuracy, miou } });
+    expect(of(0.9, 0.1)).toMatch(/90\.0.% of these pixels right, but its mIoU is 0\.100/);
+    expect(of(1, 1)).toContain('right, and its mIoU is 1.000');
+  });
+});
+
+describe('the largest confusion', () => {
+  it('is the largest share of a true class that any matrix has off its diagonal', () => {
+    const next = randomNumbers(9);
+    for (let round = 0; round < 50; round++) {
+      const matrix = Array.from({ length: 4 }, () => Array.from({ length: 4 }, () => Math.floor(next() * 50)));
+      const shares = matrix.flatMap((row, t) =>
+        row.map((value, p) => (t === p ? 0 : value / row.reduce((sum, one) => sum + one, 0))),
+      );
+      const most = Math.max(...shares);
+      const at = shares.indexOf(most);
+      const said = claims.confusionClaim(matrix, ['a', 'b', 'c', 'd']);
+      expect(said).toContain(`the ${'abcd'[at >> 2]} pixels are labelled ${'abcd'[at % 4]}.`);
+      expect(said).toContain(percent(most));
+    }
+  });
+  it('is not named where there is none', () => {
+    expect(
+      claims.confusionClaim(
+        [
+          [3, 0],
+          [0, 0],
+        ],
+        ['a', 'b'],
+      ),
+    ).toBe('');
   });
 });

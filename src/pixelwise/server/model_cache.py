@@ -24,8 +24,8 @@ MAIN = "main"
 class CachedModel:
     """A model and what is computed from it, each part on first use."""
 
-    def __init__(self, name: str, model: Model, run: Path | None) -> None:
-        self.name, self.model, self.run = name, model, run
+    def __init__(self, name: str, model: Model, run: Path | None, log: Path | None = None) -> None:
+        self.name, self.model, self.run, self.log = name, model, run, log  # log: of a built-in model's training
         self.lock = RLock()
         self._judged: tuple[dict[str, Any] | None] | None = None
 
@@ -39,7 +39,7 @@ class CachedModel:
 
     @cached_property
     def samples(self) -> Samples:
-        return Samples(self.model, self.run)
+        return Samples(self.model, self.run, self.log)
 
     def judged(self) -> dict[str, Any] | None:
         """Its scores on images that it was not trained on; computed once."""
@@ -55,7 +55,7 @@ class ModelCache:
     def __init__(self, model: Model, built_in: str | None, runs: Runs) -> None:
         self.runs, self.built_in = runs, built_in
         run = model.path.parent if (model.path.parent / "data.json").is_file() else None
-        self.main = CachedModel(MAIN, model, run)
+        self.main = CachedModel(MAIN, model, run, None if run else runs.own)
         self.others: OrderedDict[str, CachedModel] = OrderedDict()
         self.lock = RLock()
 

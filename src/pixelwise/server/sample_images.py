@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pixelwise.datasets.dataset_toml import parse_toml
 from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.errors import PixelwiseError
 from pixelwise.images.false_colour import false_colour
@@ -27,6 +28,7 @@ SCENE_PX = (384, 512)
 SCORED_SCENE_PX = (256, 320)
 HELD_OUT = 6
 HELD_OUT_NAME = "held-out"
+SHIPPED_NAME = "validation"  # of images that a built-in model brings with the log of its training: open to everyone
 KEPT = 4  # samples whose PNGs are cached
 GOLDEN = "golden"
 
@@ -42,18 +44,22 @@ class SampleImage:
 
 
 class Samples:
-    """The sample images of a model: first its run's held-out images that are still on this machine."""
+    """The sample images of a model: first its run's held-out images that are still on this machine, or those that a
+    built-in model brings in the `log` of its training."""
 
-    def __init__(self, model: Model, run: Path | None) -> None:
+    def __init__(self, model: Model, run: Path | None, log: Path | None = None) -> None:
         self.classes, self.bands = model.classes, model.metadata.bands
         self.golden = model.engine.bundle.golden.image
         shared = set(SCENE_CLASSES.names) & set(model.classes.names)
         self.shared_classes = len(shared) if self.bands == RGB else 0  # scenes are RGB
-        self.held_out = held_out_pairs(run)
-        self.mask_ids = mask_ids_of(run)
+        self.held_out = held_out_pairs(run or log)
+        self.mask_ids = mask_ids_of(run or log)
+        self.kind = "also used for training" if trained_on(run or log) else "held out during training"
         self.kept: dict[str, tuple[bytes, bytes]] = {}
         self.examples = [
-            SampleImage(f"{HELD_OUT_NAME}-{i}", sample.name.rpartition("/")[2], "held out during training")
+            SampleImage(f"{HELD_OUT_NAME}-{i}", sample.name.rpartition("/")[2], self.kind)
+            if run
+            else SampleImage(f"{SHIPPED_NAME}-{i}", f"validation image {i + 1}", self.kind)
             for i, sample in enumerate(self.held_out[:HELD_OUT])
         ]
         if not self.held_out and self.shared_classes < 2:
@@ -97,7 +103,7 @@ class Samples:
         if self.held_out:
             count = min(len(self.held_out), most)
             these = f"the first {count} of {len(self.held_out)}" if count < len(self.held_out) else f"{count}"
-            source = f"{these} images held out during training"
+            source = f"{these} {'image' if count == len(self.held_out) == 1 else 'images'} {self.kind}"
             return source, (self.read_held_out(i) for i in range(count))
         if self.shared_classes >= 2:
             source = f"{most} rendered street scenes, which show {self.shared_classes} of this model’s classes"
@@ -137,8 +143,17 @@ def data_of(run: Path | None) -> dict[str, Any]:
 def held_out_pairs(run: Path | None) -> list[Sample]:
     """The validation pairs of a run that still exist."""
     rows = data_of(run).get("splits", {}).get("val", [])
-    samples = [Sample(str(name), Path(image), Path(mask), *parts) for name, image, mask, *parts in rows if mask]
+    # The log of a built-in model has its images inside: their paths begin at its folder.
+    samples = [Sample(str(name), run / image, run / mask, *parts) for name, image, mask, *parts in rows if run and mask]
     return [one for one in samples if one.image.is_file() and one.mask is not None and one.mask.is_file()]
+
+
+def trained_on(run: Path | None) -> bool:
+    """Whether a run trained on its validation images, too."""
+    try:
+        return run is not None and bool(parse_toml((run / "recipe.toml").read_text(encoding="utf-8")).get("also_val"))
+    except (OSError, ValueError):
+        return False
 
 
 def read_held_out(sample: Sample, bands: Bands, mask_ids: dict[int, int], classes: int) -> tuple[Raster, Labels]:

@@ -45,12 +45,13 @@ function aboutModel(model: ModelFacts): Card[] {
   const { stride, skips, temperature, bands } = model;
   const of = model.digest.slice(0, 8);
   const side = `${shape(model.size)} pixels (height × width)${model.policy === 'fit' ? ' at most' : ''}`;
+  const shown = Number(temperature.toFixed(2)); // what is said of it holds for the number that is shown
   const change =
-    temperature > 1
-      ? 'above 1, it was overconfident'
-      : temperature < 1
-        ? 'below 1, it was underconfident'
-        : 'nothing changes';
+    shown > 1
+      ? 'above 1, as it was overconfident'
+      : shown < 1
+        ? 'below 1, as it was underconfident'
+        : 'that changes next to nothing';
   const normalised = number((1 - model.mean[0]!) / model.std[0]!);
   const exposure = model.even_exposure ? ' after exposure normalisation' : '';
   const found: Card[] = [
@@ -96,7 +97,7 @@ function aboutClasses(model: ModelFacts, evaluation: Evaluation | null): Card[] 
     .filter(([, row]) => row.iou !== null)
     .sort(([, p], [, q]) => (q.iou ?? 0) - (p.iou ?? 0));
   const [best, worst] = [scored[0], scored.at(-1)];
-  if (!best || !worst) return [];
+  if (!best || !worst || number(best[1].iou, 2) === number(worst[1].iou, 2)) return []; // none is the highest
   const back = `Highest: ${best[0]} (${number(best[1].iou, 2)}). Lowest: ${worst[0]} (${number(worst[1].iou, 2)}).`;
   return [
     {
@@ -115,7 +116,7 @@ function aboutScores(model: ModelFacts, evaluation: Evaluation | null): Card[] {
     {
       id: `lazy-${of}`,
       front: `A baseline labels every pixel “${commonest.class}”. How accurate is it on the images this model was evaluated on?`,
-      back: `${percent(commonest.accuracy, 1)} of the pixels are correct, but its mIoU is only ${number(commonest.miou)}.`,
+      back: `${percent(commonest.accuracy, 1)} of the pixels are correct; its mIoU is ${number(commonest.miou)}.`,
     },
   ];
   if (boundary.accuracy === null || boundary.interior_accuracy === null) return found;

@@ -105,16 +105,51 @@ export function doingClaim(doing: Doing): string {
   return total ? `${what}, ${count(done)} of ${count(total)}` : what;
 }
 
-/**
- * What a mask of classes cannot tell: `regions` connected ones in this model's mask, `truth` in the true mask, `divided` objects
- * once touching ones are divided where they narrow (null: not known).
- */
-export function touchingClaim(name: string, regions: number, truth: number | null, divided: number | null): string {
-  if (!regions) return `This model’s mask has no region of ${name} that is large enough to count.`;
-  const known = truth === null ? '' : `; the true mask has ${count(truth)}`;
-  const first = `This model’s mask has ${plural(regions, 'connected region')} of ${name}${known}.`;
-  const always = `Objects of ${name} that touch or overlap are one region: a mask of classes does not tell how many they are.`;
-  if (divided === null || divided < regions) return `${first} ${always}`;
-  if (divided === regions) return `${first} None of them has a narrow place at which it would be divided. ${always}`;
-  return `${first} Divided where they are narrow, they become ${count(divided)} objects, which is a guess from their shape. ${always}`;
+/** On which images a training is validated: where it trains on them too, they are not held out. */
+export const validatedClaim = (alsoTrained: boolean) =>
+  alsoTrained ? 'validation images, which this training also uses' : 'held-out images';
+
+/** What a training began with, where that was not random: its first epochs are then no first steps. */
+export function beginningClaim(origin: string | null, pretrained: boolean): string {
+  if (origin)
+    return `${origin} Its first epochs are therefore not those of a training that starts from nothing, as a textbook’s does.`;
+  if (pretrained)
+    return (
+      'The encoder of this training began with weights from ImageNet, a textbook’s training with random ones: ' +
+      'compare their first epochs with that in mind.'
+    );
+  return '';
+}
+
+/** Which images a model was trained on, and what became of those held out. */
+export function trainedClaim(train: number, val: number | undefined, split: string | undefined): string {
+  const first = plural(train, 'labelled image');
+  if (!val) return first;
+  if (split?.startsWith('val (before'))
+    return `${first}; ${count(val)} were held out for validation, and added at the end`;
+  if (split?.startsWith('val (learnt')) return `${first}, and the ${count(val)} that validate it`;
+  return `${first}; ${count(val)} held out for validation`;
+}
+
+/** How the majority-class baseline does: its two scores, set against each other only where they differ. */
+export function baselineClaim({ commonest }: Evaluation): string {
+  const low = (commonest.miou ?? 0) < (commonest.accuracy ?? 0);
+  return (
+    `The majority-class baseline labels every pixel “${commonest.class}”. It gets ${percent(commonest.accuracy, 1)} of these ` +
+    `pixels right${low ? ', but' : ', and'} its mIoU is ${number(commonest.miou)}: mIoU gives every class the same ` +
+    'weight, however few pixels it has.'
+  );
+}
+
+/** The pair of classes of which the largest share is confused; empty where nothing is. */
+export function confusionClaim(matrix: readonly (readonly number[])[], names: readonly string[]): string {
+  let worst = { share: 0, of: 0, as: 0 };
+  matrix.forEach((row, of) => {
+    const total = row.reduce((sum, value) => sum + value, 0);
+    row.forEach((value, as) => {
+      if (of !== as && total && value / total > worst.share) worst = { share: value / total, of, as };
+    });
+  });
+  if (!worst.share) return '';
+  return `Largest confusion: ${percent(worst.share)} of the ${names[worst.of]} pixels are labelled ${names[worst.as]}.`;
 }

@@ -32,6 +32,17 @@ export function covered(box: Box, lines: readonly (readonly Point[])[]): number 
   return found;
 }
 
+/** A box that notes must not cover, as the lines of it that `covered` counts. */
+export function filled({ left, top, right, bottom }: Box): Point[][] {
+  const rows: Point[][] = [];
+  for (let y = top; y <= bottom; y += STEP)
+    rows.push([
+      { x: left, y },
+      { x: right, y },
+    ]);
+  return rows;
+}
+
 /** The place of a note of this size beside `point`, inside `room`: it covers as little as possible, then it is nearest. */
 export function notePlace(
   point: Point,

@@ -199,7 +199,7 @@ function aboutShapes({ prediction, model, flow }: QuizFacts): Question[] {
   ];
   const input = flow?.[1]?.shape;
   if (input && (input[0] !== prediction.height || input[1] !== prediction.width)) {
-    const stretched = model.policy === 'stretch' ? ', without keeping its aspect ratio' : '';
+    const stretched = model.policy === 'stretch' ? ', whatever its aspect ratio' : '';
     questions.splice(1, 0, {
       id: `input-${prediction.image}`,
       part: 1,
@@ -253,7 +253,8 @@ function aboutCoarsest({ model, flow, layers }: QuizFacts): Question[] {
     .sort((p, q) => p.shape[1] - q.shape[1])[0];
   if (!coarsest || !height || !width) return [];
   const [channels, rows, columns] = coarsest.shape;
-  const stride = Math.round(height / rows);
+  const stride = height / rows;
+  if (!Number.isInteger(stride) || width / columns !== stride) return [];
   return [
     {
       id: `stride-${model.digest}`,
@@ -281,7 +282,7 @@ function aboutBest({ epochs }: QuizFacts): Question[] {
   if (epochs.length < 3 || !last || !best.miou || kept?.miou !== best.miou) return []; // few validation images: the last is kept
   const miou = best.miou.toFixed(3);
   const others = [epochs[0]!, epochs[epochs.length >> 1]!, last]
-    .filter((one) => (one.miou ?? 0) < best.miou!)
+    .filter((one) => (one.miou ?? 0).toFixed(3) < miou)
     .slice(0, 2);
   if (!others.length) return [];
   return [
@@ -314,19 +315,16 @@ function aboutOverfitting({ epochs }: QuizFacts): Question[] {
       part: 2,
       own: true,
       asks:
-        'At which epoch did this training start to overfit: training loss falling, ' +
-        'validation loss rising three epochs in a row?',
+        'At which epoch does the trace of this training first report overfitting: training loss falling, ' +
+        'validation loss rising three times running, mIoU below its best?',
       options: [
         ...(over
           ? [
               right(`epoch ${over.epoch}`, `Its observation: ${over.observation}.`),
-              wrong('it never did', `Look at epoch ${over.epoch} in the chart: the two losses part.`),
+              wrong('at none', `Look at epoch ${over.epoch} in the chart: the two losses part.`),
             ]
           : [
-              right(
-                'it never did',
-                `Validation loss went ${losses}, never rising three times in a row while training loss fell.`,
-              ),
+              right('at none', `Validation loss went ${losses}; at no epoch did all three hold.`),
               wrong(`epoch ${middle.epoch}`, `Observation at epoch ${middle.epoch}: ${middle.observation}.`),
             ]),
         wrong(`epoch ${first.epoch}`, 'A single epoch shows no trend.'),

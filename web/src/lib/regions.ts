@@ -61,6 +61,21 @@ export function regions(
   return [...found.values()].filter((region) => region.pixels >= least).sort((p, q) => q.pixels - p.pixels);
 }
 
+/** The pixel of a region that is nearest to the middle of its box. */
+export function innerPixel(labels: Uint8Array, width: number, region: Region): { x: number; y: number } {
+  const { id, left, right, top, bottom } = region;
+  const [cx, cy] = [(left + right - 1) / 2, (top + bottom - 1) / 2];
+  let best = { x: region.seed % width, y: Math.floor(region.seed / width) };
+  let nearest = Infinity;
+  for (let y = top; y < bottom; y++) {
+    for (let x = left; x < right; x++) {
+      const away = Math.hypot(x - cx, y - cy);
+      if (labels[y * width + x] === id && away < nearest) [nearest, best] = [away, { x, y }];
+    }
+  }
+  return best;
+}
+
 /** For each pixel the number of the region that it belongs to, from 1 in the order given; 0 for none. */
 export function numbered(labels: Uint8Array, width: number, height: number, found: readonly Region[]): Uint16Array {
   const numbers = new Uint16Array(labels.length);
