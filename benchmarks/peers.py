@@ -1,8 +1,8 @@
-"""Other people's networks, from an image array to labels at the image's own size, for benchmarks/prediction.py.
+"""Other people's networks, from an image array to labels at the image's own size, for prediction.py and pareto.py.
 
-Each is built by its own package with random weights, which take the same time as trained ones, and timed twice: in
-PyTorch eager, and in ONNX Runtime, exported whole (normalising, network, enlarging, argmax) by PyTorch's own exporter
-at the one size that is timed. Sides are padded to multiples of 32, as some of them ask for.
+Each is built by its own package. prediction.py times them with random weights, which take the same time as trained
+ones, in PyTorch eager and in ONNX Runtime, exported whole (normalising, network, enlarging, argmax) by PyTorch's own
+exporter at the one size that is timed; pareto.py trains them first. Sides are padded to multiples of 32, as some ask.
 """
 
 from __future__ import annotations
@@ -33,15 +33,19 @@ class Labeller(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
         self.eval()
 
-    def forward(self, image_HW3: Tensor) -> Tensor:
-        height, width, _ = image_HW3.shape
-        seen = (image_HW3.permute(2, 0, 1)[None] / 255 - self.mean) / self.std
+    def scores(self, images_BHW3: Tensor) -> Tensor:
+        """uint8 [B, H, W, 3] → scores float [B, C, H, W]."""
+        _, height, width, _ = images_BHW3.shape
+        seen = (images_BHW3.permute(0, 3, 1, 2) / 255 - self.mean) / self.std
         seen = functional.pad(seen, (0, -width % 32, 0, -height % 32))
         scores: Any = self.network(seen)
         if not isinstance(scores, Tensor):  # torchvision's is a dict, that of transformers a kind of dict
             scores = scores["out"] if "out" in scores else scores["logits"]
         scores = functional.interpolate(scores, seen.shape[2:], mode="bilinear", align_corners=False)
-        return scores[0, :, :height, :width].argmax(0).to(torch.uint8)
+        return scores[:, :, :height, :width]
+
+    def forward(self, image_HW3: Tensor) -> Tensor:
+        return self.scores(image_HW3[None])[0].argmax(0).to(torch.uint8)
 
 
 def lraspp(classes: int) -> Labeller:
@@ -78,22 +82,27 @@ def eager(labeller: Labeller) -> Work:
     return work
 
 
-def on_onnx_runtime(labeller: Labeller, image: np.ndarray, threads: int) -> Work:
-    """The same, exported at the image's size; with the session's options of Pixelwise, so that threads wait asleep."""
+def exported(labeller: Labeller, image: np.ndarray) -> bytes:
+    """An ONNX file for images of this one's size."""
     with torch.inference_mode():
         program = torch.onnx.export(labeller, (torch.from_numpy(image),), dynamo=True, verbose=False)
         file = io.BytesIO()
         program.save(file)
         expected = labeller(torch.from_numpy(image)).numpy()
-    session = open_session(file.getvalue(), threads)
+    agreement = float((np.asarray(labels_of(file.getvalue(), 0)(image)) == expected).mean())
+    if agreement < 0.99:
+        raise RuntimeError(f"what was exported agrees with PyTorch on {agreement:.1%} of the pixels only")
+    return file.getvalue()
+
+
+def labels_of(model: bytes, threads: int) -> Work:
+    """An ONNX file, run with the session's options of Pixelwise, so that threads wait asleep."""
+    session = open_session(model, threads)
     name = session.get_inputs()[0].name
 
     def work(image: np.ndarray) -> object:
         return session.run(None, {name: image})[0]
 
-    agreement = float((np.asarray(work(image)) == expected).mean())
-    if agreement < 0.99:
-        raise RuntimeError(f"what was exported agrees with PyTorch on {agreement:.1%} of the pixels only")
     return work
 
 
@@ -108,5 +117,5 @@ def peers(classes: int, image: np.ndarray, threads: int) -> tuple[dict[str, Work
             absent[name] = f"{error.name} is not installed"
             continue
         works[f"{name}, eager"] = eager(labeller)
-        works[f"{name}, ONNX Runtime"] = on_onnx_runtime(labeller, image, threads)
+        works[f"{name}, ONNX Runtime"] = labels_of(exported(labeller, image), threads)
     return works, absent

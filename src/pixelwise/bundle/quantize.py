@@ -2,8 +2,9 @@
 
 Quantise and dequantise operators (QDQ) surround every convolution: activations uint8 with one scale per tensor, weights
 int8 with one per channel, biases int32. Runtimes fuse them into integer convolutions, or compute nearly the same result
-in float. Preprocessing, sums, resizes and the classifier stay float32: rounding them costs accuracy and saves little
-time (arithmetic: Jacob et al. 2018, arXiv:1712.05877).
+in float. So do sums of two of them: what skips a block is rounded as the block's convolutions get it. Preprocessing,
+resizes and the classifier stay float32: rounding them costs accuracy and saves little time (arithmetic: Jacob et al.
+2018, arXiv:1712.05877).
 
 Shapes: O, I channels out and in of a convolution.
 """
@@ -141,7 +142,9 @@ def rewrite(
     for node in graph.node:
         if node.op_type == "Conv" and node.output[0] in convolutions:
             source = node.input[0]
-            if source not in leaving and source not in entered:  # a sum: other readers need it as float
+            if (
+                source not in leaving and source not in entered
+            ):  # a sum: readers other than convolutions and sums need it as float
                 entered.add(source)
                 scale, zero = grid(source)
                 nodes.append(helper.make_node("QuantizeLinear", [source, scale, zero], [f"{source}/int8"]))
@@ -163,6 +166,8 @@ def rewrite(
                 inputs.append(f"{bias}/rounded")
             del node.input[:]
             node.input.extend(inputs)
+        elif node.op_type == "Add":  # of sums already rounded for a convolution: then runtimes add integers, too
+            node.input[:] = [f"{name}/rounded" if name in entered else name for name in node.input]
         produced = node.output[0] if node.output else ""
         nodes.append(node)
         if produced in leaving:
