@@ -118,6 +118,26 @@ def test_a_page_that_has_left_opens_nothing_any_more(tmp_path: Path, monkeypatch
     locks.release_all()
 
 
+def test_what_may_be_leaving_is_soon_free_unless_it_gives_a_sign_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(image_locks.time, "monotonic", lambda: now[0])
+    locks = ImageLocks(tmp_path)
+    for image, client in (("a", "page 1"), ("b", "page 2"), ("c", "page 3")):
+        locks.acquire(image, client, "Ada")
+    locks.may_leave("page 1")
+    locks.may_leave("page 2")
+    locks.require("b", "page 2")  # an edit
+    assert locks.holder("a") == "Ada"  # not yet
+    now[0] += image_locks.LEAVING_S + 1
+    assert [locks.holder(image) for image in "abc"] == [None, "Ada", "Ada"]
+    assert locks.acquire("a", "page 1", "Ada") is False  # it stayed after all: the process still has the file
+    now[0] += image_locks.LEAVING_S + 1
+    assert locks.holder("a") == "Ada"
+    locks.release_all()
+
+
 def test_two_programs(photos: Path) -> None:
     with Workspace.open(photos, classes=("sky",)) as workspace:
         image_id, free_id = (photo.id for photo in workspace.photos())

@@ -78,8 +78,8 @@ def labelling_page(browser: Any, address: str, image: str = "", **screen: Any) -
     assert [one for one in wrong if one != "about:blank"] == []
 
 
-def given_back(address: str, seconds: float = 10) -> None:
-    """Wait until no image is open any more: whoever closes the page lets others in."""
+def given_back(address: str, seconds: float = 25) -> None:
+    """Wait until no image is open any more: whoever closes the page lets others in, before the lock lapses (30 s)."""
     end = time.monotonic() + seconds
     while any(row["locked_by"] for row in images(address)):
         assert time.monotonic() < end, "the page is closed, but its image is still locked"

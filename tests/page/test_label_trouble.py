@@ -20,6 +20,7 @@ from labelling_page import (
     Stage,
     given_back,
     image_id,
+    images,
     labelled,
     labelling_page,
     open_labelling,
@@ -117,6 +118,30 @@ def test_the_second_tab_sees_who_has_the_image_and_gets_it_when_it_is_free(brows
         said(first, "b.png")
         said(second, "a.png")
         Stage(second, WIDTH, HEIGHT).drag((20, 20), (60, 20))
+        labelled(address, image_id(address), 0)
+
+
+def test_a_page_that_ends_before_it_can_say_goodbye_frees_its_image(browser: Any, tmp_path: Path) -> None:
+    """A browser ends a page of which the last handler does not begin within half a second."""
+    photos = photos_in(tmp_path / "photos", "a.png", "b.png")
+    with started_labelling(photos, CLASSES) as (address, _), tab(browser, address) as page:
+        said(page, "a.png")
+        busy = "() => { for (const end = Date.now() + 3000; Date.now() < end; ); }"
+        page.evaluate(f"addEventListener('beforeunload', () => setTimeout({busy}))")
+        page.evaluate("addEventListener('pagehide', (event) => event.stopImmediatePropagation(), true)")
+        page.goto("about:blank")
+        given_back(address)
+
+
+def test_a_page_that_was_asked_to_close_and_stays_keeps_its_image(browser: Any, tmp_path: Path) -> None:
+    photos = photos_in(tmp_path / "photos", "a.png", "b.png")
+    with started_labelling(photos, CLASSES) as (address, _), tab(browser, address) as page:
+        said(page, "a.png")
+        page.evaluate("for (let timer = 0; timer < 9999; timer++) clearInterval(timer)")  # no heartbeat comes in between
+        with page.expect_response(lambda answer: answer.url.endswith("/open")):
+            page.evaluate("dispatchEvent(new Event('beforeunload', { cancelable: true }))")
+        assert images(address)[0]["locked_by"]
+        Stage(page, WIDTH, HEIGHT).drag((20, 20), (60, 20))
         labelled(address, image_id(address), 0)
 
 

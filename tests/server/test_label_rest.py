@@ -150,6 +150,8 @@ def test_a_photo_is_locked_for_others(label_client: TestClient) -> None:
     label_client.post(f"{place}/close", json=TAB)
     assert label_client.post(f"{place}/open", json=OTHER_TAB).status_code == 200
     assert label_client.post(f"{place}/undo", json=TAB).status_code == 409  # no longer
+    label_client.post(f"{place}/close", json={**OTHER_TAB, "perhaps": True})
+    assert label_client.post(f"{place}/open", json=TAB).status_code == 409  # not yet
     label_client.post(f"{place}/close", json={**OTHER_TAB, "leaving": True})
     assert label_client.post(f"{place}/open", json=OTHER_TAB).status_code == 409  # sent before, but it came later
     assert label_client.get("/v1/label/images?search=a.png").json()["images"][0]["locked_by"] is None

@@ -20,6 +20,7 @@ from pixelwise.labelling.edit_log import folder_gone
 from pixelwise.locks import hold, identity_in, is_locked, release
 
 LAPSE_S = 30.0  # without a sign of life, a client's lock ends
+LEAVING_S = 5.0  # as LAPSE_S, for a client that has said that it may be leaving
 
 
 @dataclass
@@ -74,6 +75,13 @@ class ImageLocks:
             held = self._clients.get(image_id)
             if held is not None and held.client == client:
                 del self._clients[image_id]
+
+    def may_leave(self, client: str) -> None:
+        """The client may be about to end: without another sign of life, what it holds is free after LEAVING_S."""
+        with self._lock:
+            for held in self._clients.values():
+                if held.client == client:
+                    held.seen = time.monotonic() - LAPSE_S + LEAVING_S
 
     def leave(self, client: str) -> None:
         """The client is gone: it holds nothing, nor does a request of it that is still on its way."""

@@ -129,6 +129,9 @@ export const openImage = (image: string, client: string) => json<OpenedImage>(of
 /** `keepalive`: also while the tab is being closed. Its lock lapses by itself if this fails. */
 export const closeImage = (image: string, client: string, leaving = false) =>
   ask(of(image, 'close'), post({ client, leaving }, { keepalive: true })).catch(() => undefined);
+/** The tab may be closing: without a further sign of life, others may open its image a few seconds later. */
+export const mayClose = (image: string, client: string) =>
+  ask(of(image, 'close'), post({ client, perhaps: true }, { keepalive: true })).catch(() => undefined);
 export const setImageState = (image: string, client: string, state: 'done' | 'started') =>
   json<{ state: ImageState }>(of(image, 'state'), post({ client, state }));
 

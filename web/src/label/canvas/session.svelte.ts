@@ -66,7 +66,7 @@ export class LabelSession extends ImageView {
   private proposeSoon: ReturnType<typeof setTimeout> | undefined;
   private asking: AbortController | null = null;
   private opening = 0;
-  private asked = ''; // the image that is open or being opened
+  asked = ''; // the image that is open or being opened
   private left = false; // the tab is closed, or waits to be shown again
   unkept = $state(0); // edits that would go with the tab
   readonly canUndo = $derived(this.undoCount > 0);
@@ -387,7 +387,7 @@ export class LabelSession extends ImageView {
     this.onchange(box);
   }
 
-  private async beat(id: string): Promise<void> {
+  async beat(id: string): Promise<void> {
     try {
       await api.openImage(id, this.client);
       this.queue?.retry();

@@ -77,6 +77,7 @@ class CloseBody(ByClient):
     model_config = ConfigDict(json_schema_extra={"examples": [{"client": "tab-1", "leaving": False}]})
 
     leaving: bool = Field(False, description="The client ends: all its photos are freed, and it can open none.")
+    perhaps: bool = Field(False, description="The client may end: free its photos after 5 s without a sign of life.")
 
 
 class StateBody(ByClient):
@@ -121,6 +122,9 @@ def open_image(labelling: TheLabelling, image: ImageId, by: ByClient) -> dict[st
 def close_image(labelling: TheLabelling, image: ImageId, by: CloseBody) -> dict[str, Any]:
     """Free a photo for others."""
     labelling.photo(image)
+    if by.perhaps:
+        labelling.opened.locks.may_leave(by.client)
+        return {"id": image}
     labelling.opened.locks.let_go(image, by.client)
     if by.leaving:
         labelling.opened.locks.leave(by.client)
