@@ -75,6 +75,13 @@ def new_page(browser: Any, address: str, **screen: Any) -> Iterator[Any]:
     assert wrong == []
 
 
+def reload(page: Any) -> None:
+    """Reload the page as it stands. Playwright's own reload asks the browser, which on a busy machine may not yet have
+    heard of an address that the page has just written, and opens the one before."""
+    with page.expect_event("load"):
+        page.evaluate("void setTimeout(() => location.reload())")
+
+
 def open_tab(page: Any, tab: str) -> None:
     """Open a tab and wait until nothing in it is still on its way."""
     page.click(f"#tab-{tab}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import AXE, chromium, until, watch_requests
+from browsing import AXE, chromium, reload, until, watch_requests
 
 from conftest import THREE, TOKEN, make_bundle, picture, started_server
 from pixelwise.images.image_files import write_png
@@ -83,7 +83,7 @@ def test_a_cell_opens_its_pixels_by_mouse_and_keyboard_and_a_reload_keeps_all(br
         page.keyboard.press("Enter")
         page.wait_for_selector("dialog[open] img")
         page.click("dialog[open] button:has-text('True mask')")
-        page.reload()
+        reload(page)
         page.wait_for_selector("dialog[open] button:has-text('True mask')[aria-pressed=true]")
         page.keyboard.press("Escape")
         page.wait_for_selector("dialog[open]", state="detached")
@@ -150,7 +150,7 @@ def test_the_report_stays_while_the_server_is_restarted(browser: Any, evaluated:
         page.wait_for_selector("text=The server does not respond", state="detached")
         page.wait_for_selector("button:has-text('Best first')[aria-pressed=true]")
         until(page, "document.querySelectorAll('[data-testid=gallery] li').length === 4")
-        page.reload()
+        reload(page)
         report(page)
         assert page.locator("[data-testid=score-miou]").inner_text() == score
     context.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import AXE, until, watch_requests
+from browsing import AXE, reload, until, watch_requests
 
 import planted
 from conftest import TOKEN, picture, started_server
@@ -56,7 +56,7 @@ def test_filters_keyboard_and_a_reload_keep_what_was_chosen(seen: Any) -> None:
     assert f"{TOTAL} images" in status.inner_text()
     seen.select_option("select[aria-label=Split]", "val")
     until(seen, f"document.querySelectorAll('main li').length === {planted.VAL + 1}")
-    seen.reload()
+    reload(seen)
     seen.wait_for_selector("select[aria-label=Finding]")
     until(seen, f"document.querySelectorAll('main li').length === {planted.VAL + 1}")
     axe(seen)
@@ -102,7 +102,7 @@ def test_several_photos_stay_over_a_reload_and_downloads_have_their_names(seen: 
     with seen.expect_download() as download:
         seen.click("[aria-label='Download the mask of street 1.png']")
     assert download.value.suggested_filename == "street-1-mask.png"
-    seen.reload()
+    reload(seen)
     until(seen, "document.querySelectorAll('main article img').length === 2")
     seen.set_viewport_size({"width": 360, "height": 700})
     assert seen.evaluate("document.documentElement.scrollWidth") <= 360

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import AXE, chromium, until
+from browsing import AXE, chromium, reload, until
 from labelling_page import (
     STAGE,
     Stage,
@@ -73,7 +73,7 @@ def test_a_stroke_is_saved_exactly_and_undone_after_a_reload(browser: Any, addre
         assert both[87:94, 60:111].all()
         assert not both[:86].any()
         assert mask_of(address, image)[1].max() == 1
-        page.reload()
+        reload(page)
         page.wait_for_selector("[data-testid=label-readout]")
         page.locator(STAGE).focus()
         page.keyboard.press("Control+z")

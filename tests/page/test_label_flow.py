@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import until
+from browsing import reload, until
 from labelling_page import Stage, images, labelled, mask_of, started_labelling
 from PIL import Image
 
@@ -53,7 +53,7 @@ def test_photos_strokes_a_proposal_and_an_export_without_leaving_the_page(browse
         drawn = labelled_by(address, image)
         assert drawn[1] == (strokes != 255).sum()  # what a person drew is not replaced
         assert drawn[2] > 20 * drawn[1]
-        page.reload()
+        reload(page)
         page.wait_for_selector("[data-testid=label-readout]")
         tutorial.wait_for(0)
         page.keyboard.press("Control+z")  # the proposal that was accepted before the reload

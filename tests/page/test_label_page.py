@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import AXE, chromium, until, watch_requests
+from browsing import AXE, chromium, reload, until, watch_requests
 from labelling_page import Stage, image_id, labelled, labelling_page, started_labelling
 from PIL import Image
 
@@ -107,7 +107,7 @@ def test_keys_alone_label_an_image_and_go_on(browser: Any, address: str) -> None
     with labelling_page(browser, address, **SCREEN) as page:
         image = page.evaluate("location.hash").partition("=")[2]
         place = page.evaluate("document.querySelector('[data-index][aria-current]').dataset.index")
-        page.reload()  # the focus is where a person has it who has just come
+        reload(page)  # the focus is where a person has it who has just come
         page.wait_for_selector("[data-testid=label-readout]")
         page.keyboard.press("Tab")
         assert page.evaluate(f"{ACTIVE}.textContent") == "Skip to the image"

@@ -137,7 +137,9 @@ def test_a_page_that_was_asked_to_close_and_stays_keeps_its_image(browser: Any, 
     photos = photos_in(tmp_path / "photos", "a.png", "b.png")
     with started_labelling(photos, CLASSES) as (address, _), tab(browser, address) as page:
         said(page, "a.png")
-        page.evaluate("for (let timer = 0; timer < 9999; timer++) clearInterval(timer)")  # no heartbeat comes in between
+        page.evaluate(
+            "for (let timer = 0; timer < 9999; timer++) clearInterval(timer)"
+        )  # no heartbeat comes in between
         with page.expect_response(lambda answer: answer.url.endswith("/open")):
             page.evaluate("dispatchEvent(new Event('beforeunload', { cancelable: true }))")
         assert images(address)[0]["locked_by"]

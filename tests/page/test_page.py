@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import READOUT, WIDTH, open_page, open_tab, until, watch_requests
+from browsing import READOUT, WIDTH, open_page, open_tab, reload, until, watch_requests
 from PIL import Image
 
 from conftest import picture
@@ -326,7 +326,7 @@ def test_review_begins_with_what_was_missed(page: Any) -> None:
     first = page.locator("#content ol form").first
     first.locator("input").fill("1")
     first.locator("input").press("Enter")
-    page.reload()
+    reload(page)
     page.wait_for_selector("[data-testid=pixel]")
     page.click("#tab-review")
     assert "What you missed (2)" in page.locator(".decks").inner_text()

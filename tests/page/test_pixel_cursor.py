@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import READOUT, WIDTH, open_page, until, watch_requests
+from browsing import READOUT, WIDTH, open_page, reload, until, watch_requests
 from PIL import Image
 
 from conftest import TOKEN
@@ -75,7 +75,7 @@ def test_a_reload_back_and_forward_keep_image_pixel_and_tab(page: Any, photo_fil
     open_photo(page, photo_file)
     click_at(page, 37, 81)
     page.click("#tab-code")
-    page.reload()  # at once: a click is in the address before the next event
+    reload(page)  # at once: a click is in the address before the next event
     until(page, f"document.querySelector('[data-testid=pixel]') && {WIDTH} === 200")
     assert "(37, 81)" in page.locator("[data-testid=pixel]").inner_text()
     assert page.get_attribute("#tab-code", "aria-selected") == "true"
@@ -169,7 +169,7 @@ def test_answers_of_the_quiz_are_kept(page: Any) -> None:
     page.click("#tab-why")
     page.click("#tab-pipeline")
     assert "1 of 1 correct" in page.locator("[data-testid=score]").inner_text()
-    page.reload()
+    reload(page)
     page.wait_for_selector("[data-testid=score]")
     assert "1 of 1 correct" in page.locator("[data-testid=score]").inner_text()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import new_page, open_room, until
+from browsing import new_page, open_room, reload, until
 
 from conftest import started_server
 
@@ -22,7 +22,7 @@ def test_a_training_is_started_watched_stopped_and_goes_on(page: Any) -> None:
     page.fill("form input[type=number] >> nth=1", "8")
     page.click("button:has-text('Train')")
     page.wait_for_selector("[data-testid=live] button:has-text('Stop')")
-    page.reload()
+    reload(page)
     page.wait_for_selector("[data-testid=live] [data-testid=epoch]", timeout=240_000)
     page.click("[data-testid=live] button:has-text('Stop')")
     page.wait_for_selector("text=/stopped.*the last checkpoint is kept/", timeout=120_000)

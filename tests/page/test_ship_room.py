@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import AXE, new_page, until
+from browsing import AXE, new_page, reload, until
 from PIL import Image
 
 from pixelwise.images.image_files import read_mask_ids
@@ -49,7 +49,7 @@ def test_language_and_model_stay_over_reload_and_back(page: Any) -> None:
     until(page, f"{CODE}.includes('#include <onnxruntime_cxx_api.h>')")
     page.select_option("main select", "other")
     until(page, f"{CODE}.includes('other.onnx')")
-    page.reload()
+    reload(page)
     page.wait_for_selector("[data-testid=code]")
     until(page, f"{CODE}.includes('other.onnx') && {CODE}.includes('#include')")
     page.go_back()
@@ -60,7 +60,7 @@ def test_a_job_goes_on_over_a_reload_and_its_end_is_shown(page: Any) -> None:
     open_ship(page)
     page.click("button:has-text('Time the engines')")
     page.wait_for_selector("[data-testid=job]")
-    page.reload()
+    reload(page)
     page.wait_for_selector("[data-testid=job][data-state=finished] td:has-text('ms')")
     page.click("button:has-text('Remove')")
     until(page, "!document.querySelector('[data-testid=job]')")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import AXE, new_page, open_page, open_room, until
+from browsing import AXE, new_page, open_page, open_room, reload, until
 from test_everyone import AXE_FINDS
 
 from conftest import started_server
@@ -32,7 +32,7 @@ def test_the_plan_is_shown_with_reasons_and_crops_and_survives_a_reload(
             assert page.evaluate(AXE_FINDS) == []
         page.select_option("label:has-text('train on') select", value="")
         page.wait_for_selector("text=training scenes")
-        page.reload()
+        reload(page)
         page.wait_for_selector("text=training scenes")
         page.go_back()
         page.wait_for_selector("section[aria-label=Plan]")
