@@ -7,20 +7,28 @@ there is one, and `pixelwise ARGUMENTS` otherwise. Answers each with its exit co
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+import warnings
 from typing import Any, NoReturn
 
 import cv2  # noqa: F401  this and the following: what the commands would import
 import numpy  # noqa: F401
 import onnxruntime  # noqa: F401
-import torch  # noqa: F401
+import torch
 
 import pixelwise as pw
 from pixelwise.__main__ import main
 
 for name in pw.__all__:
     getattr(pw, name)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # its warning about torchvision is irrelevant
+    torch.onnx.export(
+        torch.nn.ReLU().eval(), (torch.zeros(1),), dynamo=True, verbose=False
+    )  # imports that take seconds
 
 
 def run(asked: dict[str, Any]) -> NoReturn:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import shared_exports
 from pixelwise.records import RGB, VOID, Bands, ClassList, Labels, Raster
 
 # Started in the background of a shell, this process ignores Ctrl-C, and so would every process that the tests start.
@@ -87,7 +88,8 @@ def make_bundle(
         provenance=provenance or {},
         bands=bands,
     )
-    export_bundle(network, preprocess, metadata, images, path)
+    with shared_exports.shared():
+        export_bundle(network, preprocess, metadata, images, path)
     return deployable(network)
 
 
@@ -97,6 +99,23 @@ def picture(seed: int, height: int, width: int) -> np.ndarray[Any, np.dtype[np.u
 
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def once_a_session(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What every export would do again: torch.onnx parses its operators once a process, and a network that several
+    tests make, with the same weights, is exported once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "graphs"
+    folder.mkdir(exist_ok=True)
+    shared_exports.use(folder)
+
+
+@pytest.fixture
+def no_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings end without the export, most of the time of a tiny one: for tests of what is learned, said or kept."""
+    pytest.importorskip("torch", reason="training needs torch; install pixelwise[train]")
+    monkeypatch.setattr("pixelwise.training.train.export", lambda out, **_: out / "model.onnx")
 
 
 @pytest.fixture(scope="session")

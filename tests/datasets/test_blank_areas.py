@@ -68,6 +68,7 @@ def test_plain_but_not_white_or_black_and_other_depths_are_left_alone() -> None:
     assert labels_without_structure_in_blanks(image, mask)[0] is mask
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_check_and_train_report_it(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     for folder in ("images", "masks"):

@@ -72,7 +72,7 @@ def new_page(browser: Any, address: str, **screen: Any) -> Iterator[Any]:
     open_page(page, address)
     yield page
     context.close()
-    assert wrong == []
+    assert wrong == [], wrong
 
 
 def reload(page: Any) -> None:

@@ -39,6 +39,7 @@ def test_a_training_is_started_watched_stopped_and_goes_on(page: Any) -> None:
     until(page, "document.querySelector('[data-testid=legend]')?.innerText.includes('pavement')", 60)
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_two_trainings_are_compared_with_every_setting_in_which_they_differ(
     browser: Any, fast_bundle: tuple[Path, Any], tiny_scenes: Path, tmp_path: Path
 ) -> None:

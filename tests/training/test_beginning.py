@@ -41,6 +41,7 @@ def best_of(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "checkpoints" / "best.safetensors")
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_a_training_starts_from_another_runs_best_weights_and_says_so(run: Path, scenes: Path, tmp_path: Path) -> None:
     heard: list[Event] = []
     train(scenes, tmp_path / "b", STILL, start_from=run, tell=heard.append)
@@ -54,6 +55,7 @@ def test_a_training_starts_from_another_runs_best_weights_and_says_so(run: Path,
     assert json.loads((tmp_path / "b" / "data.json").read_text())["start"]["sha256"] == start["sha256"]
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_other_classes_start_anew_and_everything_else_is_taken(run: Path, scenes: Path, tmp_path: Path) -> None:
     other = tmp_path / "three"
     for split in ("train", "val"):
@@ -69,6 +71,7 @@ def test_other_classes_start_anew_and_everything_else_is_taken(run: Path, scenes
     assert all("classifier" in name for name in start["anew"])
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_a_resumed_run_keeps_its_own_start(run: Path, scenes: Path, tmp_path: Path) -> None:
     def stop_after_one(event: Event) -> None:
         if event["event"] == "checkpoint" and event["epoch"] == 1:

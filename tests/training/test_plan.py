@@ -274,6 +274,7 @@ def test_training_plans_says_why_and_its_recipe_repeats_the_run(tmp_path: Path) 
     assert load(again.bundle).digest == load(first.bundle).digest
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_a_plan_is_made_around_the_network_of_other_weights(tmp_path: Path) -> None:
     write_scenes(tmp_path / "data", {"train": 3, "val": 1}, height_px=64, width_px=96)
     quick = {"size": (32, 64), "epochs": 1, "batch": 2}

@@ -77,6 +77,7 @@ def test_colours_jpeg_and_sizes_train_in_place_and_resume_to_the_same_bytes(tmp_
     assert report.images > 0
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_the_folder_is_read_as_its_repaired_copy(tmp_path: Path) -> None:
     data = folder(tmp_path / "data", "messy")
     assert check(data, fix=tmp_path / "copy").all_well

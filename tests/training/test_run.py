@@ -95,6 +95,7 @@ def test_every_epoch_says_what_people_ask_for(run: Path) -> None:
         assert event["observation"]
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_training_learns(scenes: Path, tmp_path: Path) -> None:
     done = train(scenes, tmp_path / "run", replace(TINY, epochs=12, light=0.0))
     assert done.epochs[-1]["loss"] < 0.75 * done.epochs[0]["loss"]
@@ -102,6 +103,7 @@ def test_training_learns(scenes: Path, tmp_path: Path) -> None:
     assert done.epochs[-1]["accuracy"] > commonest + 0.1  # better than "the commonest class everywhere"
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(scenes: Path, tmp_path: Path, run: Path) -> None:
     train(scenes, tmp_path / "again", TINY)
     train(scenes, tmp_path / "other", replace(TINY, seed=1))
@@ -112,6 +114,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(scenes: Pa
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
+@pytest.mark.usefixtures("no_bundles")
 @pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_killed_run_resumes_to_the_same_bytes(scenes: Path, tmp_path: Path, workers: int) -> None:
     recipe = replace(TINY, epochs=4, workers=workers)
@@ -166,6 +169,7 @@ def test_a_finished_run_is_not_overwritten_and_an_empty_one_not_resumed(
         train(scenes, run, replace(TINY, epochs=9), resume=True)
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_changed_data_are_noticed_on_resume(scenes: Path, tmp_path: Path) -> None:
     data = copy_of(scenes, tmp_path / "data")
     train(data, tmp_path / "run", replace(TINY, epochs=1))
@@ -175,6 +179,7 @@ def test_changed_data_are_noticed_on_resume(scenes: Path, tmp_path: Path) -> Non
         train(data, tmp_path / "run", resume=True)
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_two_trainings_in_one_directory(scenes: Path, tmp_path: Path) -> None:
     with locked(tmp_path / "run"), pytest.raises(RunLockedError, match="another training"):
         train(scenes, tmp_path / "run", TINY)
@@ -202,6 +207,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     assert not (tmp_path / "run" / "model.onnx").exists()
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_every_problem_of_the_data_is_named_at_once(scenes: Path, tmp_path: Path) -> None:
     data = copy_of(scenes, tmp_path / "data")
     masks = sorted((data / "train" / "masks").iterdir())
@@ -220,6 +226,7 @@ def test_every_problem_of_the_data_is_named_at_once(scenes: Path, tmp_path: Path
     assert data_event["pairs"]["train"] == 4
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_a_class_that_shrinks_away_is_warned_about_by_name(tmp_path: Path) -> None:
     for split, count in (("train", 4), ("val", 2)):
         for kind in ("images", "masks"):
@@ -263,6 +270,7 @@ def test_export_writes_the_same_bundle_again(run: Path, tmp_path: Path) -> None:
         export(tmp_path, tmp_path / "x.onnx")
 
 
+@pytest.mark.usefixtures("no_bundles")
 def test_no_val_split_holds_out_a_recorded_part(scenes: Path, tmp_path: Path) -> None:
     import shutil
 

@@ -43,6 +43,7 @@ def draw(root: Path, **options: object) -> Path:
     return root
 
 
+@pytest.mark.usefixtures("no_bundles")
 @pytest.mark.parametrize("options", [{}, pytest.param({"tile": None, "rowsperstrip": 230}, marks=pytest.mark.slow)])
 def test_training_from_windows_gives_the_weights_of_training_from_memory(
     tmp_path: Path, options: dict[str, object]
