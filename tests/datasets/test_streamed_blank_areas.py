@@ -10,7 +10,8 @@ import pytest
 
 from pixelwise.datasets.blank_areas import labels_without_structure_in_blanks
 from pixelwise.datasets.streamed_blank_areas import strips_without_structure_in_blanks
-from pixelwise.records import VOID, Labels, Sample
+from pixelwise.doctor.blank_check import blank_problems
+from pixelwise.records import VOID, ClassList, Dataset, Labels, Sample
 
 
 def map_with_gaps() -> tuple[np.ndarray, Labels]:
@@ -73,3 +74,17 @@ def test_a_large_tiff_is_trained_without_them(tmp_path: Path, monkeypatch: pytes
     stored = np.asarray(pairs[0][1][:, :])
     assert np.array_equal(stored, labels_without_structure_in_blanks(image, mask)[0])
     assert pairs.blank_shares.keys() == {0}
+
+
+def test_check_finds_them_in_a_large_tiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tifffile
+
+    image, mask = map_with_gaps()
+    tifffile.imwrite(tmp_path / "map.tif", image, tile=(64, 64), photometric="rgb")
+    tifffile.imwrite(tmp_path / "mask.tif", mask, tile=(64, 64))
+    monkeypatch.setattr("pixelwise.datasets.streamed_pairs.MAX_PIXELS", 100_000)
+    sample = Sample("map", tmp_path / "map.tif", tmp_path / "mask.tif")
+    classes = ClassList(("ground", "road"), ((0, 0, 0), (255, 255, 255)))
+    (found,) = blank_problems(Dataset(tmp_path, "pairs", classes, {"train": (sample,)}, {}, ()))
+    assert (found.kind, found.where) == ("labels-on-blank", "map.tif")
+    assert "of the image is plain white or black, yet its mask has structure there" in found.message

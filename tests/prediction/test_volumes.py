@@ -12,7 +12,8 @@ import pytest
 from banded import FIVE, five_image
 from conftest import picture
 from pixelwise.datasets.list_dataset import list_dataset
-from pixelwise.datasets.read_sample import read_sample_image
+from pixelwise.datasets.open_dataset import open_dataset
+from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask
 from pixelwise.errors import ImageError, UsageError
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.outputs import WholeImage
@@ -104,6 +105,19 @@ def test_voxels_without_a_number_are_void(model: Model, tmp_path: Path) -> None:
     void = labels_in(tmp_path / "out" / "pet.nii.gz") == VOID
     assert void[1, 20:30, 40:60].all()
     assert void.sum() == 200
+
+
+def test_voxels_without_a_number_count_nowhere_in_training_and_scores(tmp_path: Path) -> None:
+    slices = grey_slices(2).astype(np.float32)
+    slices[1, 20:30, 40:60] = np.nan
+    slices[1, 0, 0] = np.inf
+    write_volume(tmp_path / "imagesTr" / "pet_0000.nii", slices)
+    write_volume(tmp_path / "labelsTr" / "pet.nii", np.ones((2, 60, 90, 1), np.uint8))
+    dataset = open_dataset(tmp_path)
+    samples = sorted((one for split in dataset.splits.values() for one in split), key=lambda sample: sample.name)
+    masks = [read_sample_mask(sample, {1: 0}, 1) for sample in samples]
+    assert [int((mask == VOID).sum()) for mask in masks] == [0, 201]
+    assert (masks[1][20:30, 40:60] == VOID).all()
 
 
 def test_an_output_file_goes_nowhere_else(model: Model, tmp_path: Path) -> None:

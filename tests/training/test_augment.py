@@ -171,6 +171,17 @@ def test_crops_centred_on_a_rare_class_contain_it() -> None:
     assert few < 5, "by chance such a crop is rare"
 
 
+def test_a_crop_of_a_resized_image_has_its_scale() -> None:
+    mask = np.tile((np.arange(400) // 8 % 2).astype(np.uint8), (300, 1))  # stripes, 8 px wide
+    image = np.repeat(mask[..., None] * 255, 3, axis=2)
+    how = replace(PLAIN, size=(64, 64), whole=(224, 224), policy="fit", zoom=(1.0, 1.0))
+    for index in range(8):
+        pixels, labels = augment(image, mask, how, 0, index)
+        changes = int((np.diff(labels[32].astype(int)) != 0).sum())
+        assert 64 / 4.5 / 1.15 - 1 <= changes <= 64 / 4.5 * 1.15 + 1, "half as wide, as in the whole image"
+        assert ((pixels[:, :, 0] > 127) == labels).mean() > 0.9
+
+
 def test_other_stains_keep_grey_and_inverting_twice_keeps_the_image() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(60, 190, (20, 20, 3)).astype(np.uint8)

@@ -7,18 +7,22 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelwise.errors import UsageError
+from pixelwise.records import Sample
 from pixelwise.scenes.render_scene import write_scenes
 from pixelwise.trace_events import read_events
 from pixelwise.training import loop
 from pixelwise.training.batch_order import Order
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
+from pixelwise.training.loader import Pairs
 from pixelwise.training.opening_time import OpeningTime
 from pixelwise.training.recipe import Recipe
+from pixelwise.training.throughput import affordable_images
 from pixelwise.training.time_budget import Budget, TooShortError, parse_duration, require_time
 from pixelwise.training.train import train
 from pixelwise.training.training_state import Stopwatch, Training
@@ -35,6 +39,22 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="30m, 90s or 1h30m"):
         parse_duration(text)
+
+
+def test_validation_of_an_epoch_takes_a_small_part_of_the_time() -> None:
+    assert affordable_images(Recipe(), 0.1, 90, 300.0) == 0, "all"
+    assert affordable_images(Recipe(), 3.0, 9, 300.0) == 3
+    assert affordable_images(Recipe(), 400.0, 9, 300.0) == 1
+    assert affordable_images(Recipe(val_images=2), 3.0, 9, 300.0) == 2, "as it is set"
+
+
+@pytest.mark.parametrize(("count", "names"), [(0, "abcdefg"), (7, "abcdefg"), (9, "abcdefg"), (3, "bdf"), (1, "d")])
+def test_a_part_of_the_pairs_is_evenly_spaced(count: int, names: str) -> None:
+    pairs = Pairs([Sample(name, Path(name), Path(name)) for name in "abcdefg"], {}, 2, 1)
+    pairs.kept = {index: (np.zeros((1, 1, 3), np.uint8), np.full((1, 1), index, np.uint8)) for index in range(7)}
+    few = pairs.spaced(count)
+    assert "".join(sample.name for sample in few.samples) == names
+    assert ["abcdefg"[few[index][1][0, 0]] for index in range(len(few))] == list(names), "decoded once"
 
 
 EXPORT_S = 5.0
@@ -285,7 +305,9 @@ def test_a_budgeted_run_records_a_plan_that_repeats_it(tmp_path: Path, monkeypat
     monkeypatch.setattr("pixelwise.model.unet.WIDTH", 4)
     monkeypatch.setattr("pixelwise.training.train.export", lambda out, **_: out / "model.onnx")
     # A pace at which two epochs of a few steps fill the budget, however fast this machine is.
-    monkeypatch.setattr("pixelwise.training.train.measure", lambda *_: Budget(100_000.0, 1000.0, 2000.0, 8000.0, 5.0))
+    monkeypatch.setattr(
+        "pixelwise.training.train.measure", lambda *_: (Budget(100_000.0, 1000.0, 2000.0, 8000.0, 5.0), 0)
+    )
     monkeypatch.setattr(
         "pixelwise.training.time_budget.Budget.after_epoch", lambda budget, *_: replace(budget, full_step_s=1500.0)
     )
@@ -312,7 +334,9 @@ def test_a_run_whose_time_is_over_in_an_epoch_records_the_step_and_the_recipe_re
     write_scenes(tmp_path / "scenes", {"train": 6, "val": 2}, height_px=32, width_px=48)
     monkeypatch.setattr("pixelwise.model.unet.WIDTH", 4)
     monkeypatch.setattr("pixelwise.training.train.export", lambda out, **_: out / "model.onnx")
-    monkeypatch.setattr("pixelwise.training.train.measure", lambda *_: Budget(100_000.0, 1000.0, 2000.0, 2000.0, 5.0))
+    monkeypatch.setattr(
+        "pixelwise.training.train.measure", lambda *_: (Budget(100_000.0, 1000.0, 2000.0, 2000.0, 5.0), 0)
+    )
     monkeypatch.setattr("pixelwise.training.time_budget.Budget.after_epoch", lambda budget, *_: budget)
     real = loop.is_over
 

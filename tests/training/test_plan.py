@@ -19,6 +19,7 @@ from pixelwise.errors import DatasetError, UsageError
 from pixelwise.prediction.load_model import load
 from pixelwise.scenes.render_scene import write_scenes
 from pixelwise.trace_events import Event
+from pixelwise.training.export_run import load_best_epoch, validation_of
 from pixelwise.training.fingerprint import BandRange, ClassFacts, Fingerprint
 from pixelwise.training.plan import plan, plan_from
 from pixelwise.training.recipe import Recipe
@@ -66,6 +67,20 @@ def test_scenes_whose_classes_are_wide_are_seen_whole() -> None:
 def test_the_resolution_never_falls_below_what_the_thinnest_class_needs() -> None:
     poles = changed(size=(1080, 1920), classes=wide(4.0), upright=0.8)
     assert plan_from(poles).recipe.policy == "native"
+
+
+def test_large_photos_are_trained_on_in_crops_at_the_scale_that_the_thinnest_class_allows() -> None:
+    for width, crop in ((15.0, 256), (40.0, 384)):
+        photos = changed(size=(3000, 4000), classes=wide(width))  # no up and down: not seen whole
+        recipe = plan_from(photos).recipe
+        assert (recipe.policy, recipe.crop) == ("fit", (crop, crop))
+        assert abs(max(recipe.size) / 4000 - 1 / 2) < 0.01
+        assert (recipe.turn, recipe.rare_share, recipe.small_epochs) == (True, 0.0, 0.0)
+    huge = changed(size=(6000, 8000), classes=wide(30.0))
+    assert plan_from(huge).recipe.size == (1984, 1984), "at a quarter"
+    for too_thin in (changed(size=(3000, 4000), classes=wide(8.0)), changed(size=(6000, 8000), classes=wide(15.0))):
+        assert (plan_from(too_thin).recipe.policy, plan_from(too_thin).recipe.crop) == ("native", (0, 0))
+    assert plan_from(photos, {"size": (512, 512)}).recipe.crop == (0, 0), "a size that is set is what is trained on"
 
 
 def test_small_images_are_enlarged() -> None:
@@ -272,6 +287,20 @@ def test_training_plans_says_why_and_its_recipe_repeats_the_run(tmp_path: Path) 
     assert (recipe.size, recipe.policy, recipe.batch) == ((32, 64), "stretch", 2)
     again = train(tmp_path / "data", tmp_path / "again", recipe)
     assert load(again.bundle).digest == load(first.bundle).digest
+
+
+def test_crops_of_resized_images_and_few_validation_images_are_in_the_recipe(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "data", {"train": 3, "val": 5}, height_px=64, width_px=96)
+    recipe = Recipe(model="unet", size=(64, 96), crop=(32, 32), small_epochs=0.0, epochs=1, batch=2,
+                    turn=True, val_images=2)  # fmt: skip
+    trained = train(tmp_path / "data", tmp_path / "run", recipe)
+    assert Recipe.from_file(tmp_path / "run" / "recipe.toml") == recipe
+    metadata = load(trained.bundle).metadata
+    assert metadata.size == (64, 96)
+    assert metadata.provenance["metrics"]["images"] == 2
+    best = load_best_epoch(tmp_path / "run")
+    again = validation_of(best.data, recipe, best.preprocess, best.classes)
+    assert len(again.pairs) == 2, "a later export is measured on the same"
 
 
 @pytest.mark.usefixtures("no_bundles")

@@ -252,9 +252,15 @@ def plan_table(event: Event) -> Table:
 
 
 def plan_line(event: Event) -> str:
+    few = (
+        f"; validated on {event['val_images']} of {event['val']} images, as all would take too much of it "
+        "(`pixelwise evaluate` scores all)"
+        if "val_images" in event
+        else ""
+    )
     return (
         f"plan: {event['epochs']} epochs of {event['steps']} steps, {event['small_epochs']} of them on small crops; "
-        f"expected to end after {minutes(event['expected_s'])} of {minutes(event['budget_s'])}"
+        f"expected to end after {minutes(event['expected_s'])} of {minutes(event['budget_s'])}{few}"
     )
 
 

@@ -11,12 +11,13 @@ Shapes: H, W height and width in pixels of the upright image.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pixelwise.datasets import mask_layers
 from pixelwise.datasets.formats import (
@@ -47,8 +48,15 @@ from pixelwise.datasets.masks.mask_part import from_entry, labels_by
 from pixelwise.datasets.masks.raw_mask import RawMask, raw_mask_of
 from pixelwise.datasets.masks.relabel import fitted_to
 from pixelwise.datasets.stacked_files import names_and_sample, stacked, stacked_bytes, stacked_facts
-from pixelwise.datasets.streamed_pairs import file_digest, has_streamed_image, is_streamed, mask_window
-from pixelwise.errors import ImageError, MaskError
+from pixelwise.datasets.streamed_pairs import (
+    STRIP_PIXELS,
+    file_digest,
+    has_streamed_image,
+    is_streamed,
+    mask_window,
+    streamed_labels,
+)
+from pixelwise.errors import DataError, ImageError, MaskError
 from pixelwise.images.band_facts import BandFacts, band_facts
 from pixelwise.images.banded_image import BandedImage, banded_image
 from pixelwise.images.decode import MaskIds, mask_ids_of, open_image
@@ -57,7 +65,7 @@ from pixelwise.images.image_files import decode_image, labels_from_ids
 from pixelwise.images.read_as import chosen
 from pixelwise.images.tiff_header import tiff_size
 from pixelwise.images.tiff_windows import TiffWindows
-from pixelwise.records import RGB, Bands, Labels, Pixels, Raster, Sample
+from pixelwise.records import RGB, VOID, Bands, Labels, Pixels, Raster, Sample
 
 ImageReader = Callable[[Path, str], bytes]
 MaskReader = Callable[[Path, str, tuple[int, int]], MaskIds]  # the file, the part, the image's (H, W)
@@ -68,6 +76,8 @@ IMAGE_READERS: dict[str, ImageReader] = {
     "stack": stacked_bytes,
 }
 BAND_READERS: dict[str, Callable[[Path, str], BandedImage]] = {"nifti": nifti.bands, "stack": stacked}
+# Where an image is not a number, of those whose pixels are made 8-bit and so cannot say it.
+ABSENT_READERS: dict[str, Callable[[Path, str], NDArray[np.bool_] | None]] = {"nifti": nifti.without_numbers}
 FACT_READERS: dict[str, Callable[[Path, str], BandFacts]] = {"nifti": nifti.facts, "stack": stacked_facts}
 MASK_READERS: dict[str, MaskReader] = {
     "ade20k-full": ade20k_full.mask_ids,
@@ -261,16 +271,56 @@ def indexed_image(sample: Sample, bands: Bands) -> Raster | TiffWindows:
 def read_sample_mask(
     sample: Sample, mask_ids: Mapping[int, int], num_classes: int, image_size: tuple[int, int] | None = None
 ) -> Labels:
-    """Read the mask as uint8 [H, W] class ids, VOID where unlabelled. Arguments and errors as `images.read_mask`.
+    """Read the mask as uint8 [H, W] class ids, VOID where unlabelled or where the image has no number. Arguments and
+    errors as `images.read_mask`.
 
     `image_size`: (H, W) of the upright image. A mask of another size is fitted to it if there is only one way to do so:
     rotated by its image's EXIF orientation, or resized (nearest pixel) if it shows the same view.
     """
     try:
         labels = labels_from_ids(stored_mask_ids(sample, image_size), mask_ids, num_classes)
-        return fitted_labels(sample, labels, image_size) if image_size else labels
+        labels = fitted_labels(sample, labels, image_size) if image_size else labels
     except Refusal as refusal:
         raise MaskError(f"{shown(sample.mask or sample.image)}: {refusal}") from refusal
+    absent_HW = without_numbers(sample)
+    if absent_HW is None or absent_HW.shape != labels.shape:
+        return labels
+    return np.where(absent_HW, np.uint8(VOID), labels)
+
+
+def label_strips(sample: Sample, mask_ids: Mapping[int, int], classes: int, size: tuple[int, int]) -> Iterator[Labels]:
+    """The labels of a large pair in strips of rows. Raises MaskError; DataError: not of its image's size."""
+    assert sample.mask is not None
+    parts: Iterator[Labels]
+    if sample.mask_part or not is_streamed(sample.mask):
+        labels = read_sample_mask(sample, mask_ids, classes, size)
+        rows = max(STRIP_PIXELS // labels.shape[1], 1)
+        found, parts = labels.shape, (labels[top : top + rows] for top in range(0, len(labels), rows))
+    else:
+        found, parts = tiff_size(sample.mask) or (0, 0), streamed_labels(sample.mask, mask_ids, classes)
+    if found != size:
+        raise DataError(
+            f"{sample.mask}: {found[0]}×{found[1]}, but its image is {size[0]}×{size[1]}. Export both at the same size."
+        )
+    try:
+        yield from parts
+    except Refusal as refusal:
+        raise MaskError(f"{shown(sample.mask)}: {refusal}") from refusal
+
+
+def without_numbers(sample: Sample) -> NDArray[np.bool_] | None:
+    """Where a sample's image [H, W] is NaN or infinite in the file but 8-bit as it is read; None: nowhere.
+
+    Raises ImageError.
+    """
+    reader, _, entry = names_and_sample(sample)[1].image_part.partition(":")
+    if reader not in ABSENT_READERS:
+        return None
+    try:
+        with refusals():
+            return ABSENT_READERS[reader](sample.image, entry)
+    except Refusal as refusal:
+        raise ImageError(f"{shown(sample.image)}: {refusal}") from refusal
 
 
 def streamed_mask_window(

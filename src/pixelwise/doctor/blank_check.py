@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pixelwise.datasets.blank_areas import labels_without_structure_in_blanks
 from pixelwise.datasets.inspect_pair import alone
 from pixelwise.datasets.read_ahead import in_threads
-from pixelwise.datasets.read_sample import image_size_of, read_sample_image, read_sample_mask
+from pixelwise.datasets.read_sample import image_size_of, label_strips, read_sample_image, read_sample_mask
+from pixelwise.datasets.streamed_blank_areas import strips_without_structure_in_blanks
 from pixelwise.datasets.streamed_pairs import has_streamed_image
 from pixelwise.doctor.validate_pair import where
 from pixelwise.errors import DataError
+from pixelwise.images.tiff_windows import TiffWindows
 from pixelwise.records import RGB, Dataset, Problem, Sample
 
 LOOKED_AT = 32  # images, spread over the dataset
 
 
 def blank_problems(dataset: Dataset) -> list[Problem]:
-    """At most one warning, about the image where most is blank. Unreadable pairs and huge TIFFs are skipped."""
+    """At most one warning, about the image where most is blank. Unreadable pairs are skipped: they are errors."""
     samples = [sample for split in dataset.splits.values() for sample in split if sample.mask is not None]
     if dataset.bands != RGB or not samples:
         return []
@@ -38,11 +42,13 @@ def blank_problems(dataset: Dataset) -> list[Problem]:
 
 
 def _blank_share(sample: Sample, dataset: Dataset) -> float:
-    if has_streamed_image(sample):
-        return 0.0
     try:
         height, width = image_size_of(sample)
         with alone(height * width):
+            if has_streamed_image(sample):
+                size, image = (height, width), TiffWindows(sample.image, dataset.bands)
+                strips = partial(label_strips, sample, dataset.mask_ids, len(dataset.classes), size)
+                return strips_without_structure_in_blanks(image, strips)[1]
             image = read_sample_image(sample, dataset.bands)
             mask = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), (image.shape[0], image.shape[1]))
             if mask.shape != image.shape[:2]:

@@ -58,7 +58,6 @@ class VolumeSlices:
         self.entry = entry_of(len(files), channels, names, bands)
         if self.entry is None:
             raise other_bands(where, names, "uint8" if stored.names else stored.name, bands)
-        self.may_lack_numbers = bands == RGB and stored.kind == "f"
         self.voxels = self.width * self.height * self.count * channels
 
     @property
@@ -77,11 +76,8 @@ class VolumeSlices:
 
     def without_numbers(self, number: int) -> NDArray[np.bool_] | None:
         """Where a slice of 8-bit grey is NaN or infinite in the file [H, W]; None: nowhere. Bands keep their NaN."""
-        if not self.may_lack_numbers:
-            return None
         with refusals():
-            absent_HW = ~np.isfinite(nifti.plane(self.path, number))
-        return absent_HW if absent_HW.any() else None
+            return nifti.without_numbers(self.path, f"{number}{self.entry}")
 
 
 def entry_of(files: int, channels: int, names: tuple[str, ...], bands: Bands) -> str | None:

@@ -360,7 +360,7 @@ def validation_of(
         )
     mask_ids = {int(key): value for key, value in data["mask_ids"].items()}
     pairs = Pairs(samples, mask_ids, len(classes), recipe.cache_mb, copies, preprocess.bands)
-    return Validation(pairs, preprocess, classes)
+    return Validation(pairs.spaced(recipe.val_images), preprocess, classes)
 
 
 @torch.inference_mode()

@@ -13,11 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pixelwise.datasets.read_sample import read_sample_image, read_sample_mask, stored_digests
+from pixelwise.datasets.read_sample import label_strips, read_sample_image, stored_digests
 from pixelwise.datasets.streamed_blank_areas import strips_without_structure_in_blanks
-from pixelwise.datasets.streamed_pairs import is_streamed, streamed_labels
-from pixelwise.errors import DataError, ImageError, MaskError
-from pixelwise.images.files import Refusal, shown
+from pixelwise.errors import ImageError
 from pixelwise.images.no_data import labels_with_data
 from pixelwise.images.tiff_header import tiff_size
 from pixelwise.images.tiff_windows import TiffWindows
@@ -131,25 +129,6 @@ def averaged(strip_RW3: Raster) -> Pixels:
     whole = cv2.copyMakeBorder(strip_RW3, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=(PADDING,) * 3)
     size = (whole.shape[1] // OVERVIEW, whole.shape[0] // OVERVIEW)
     return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def label_strips(sample: Sample, mask_ids: Mapping[int, int], classes: int, size: tuple[int, int]) -> Iterator[Labels]:
-    """The labels of a large pair in strips of rows. Raises MaskError; DataError: not of its image's size."""
-    assert sample.mask is not None
-    parts: Iterator[Labels]
-    if sample.mask_part or not is_streamed(sample.mask):
-        labels = read_sample_mask(sample, mask_ids, classes, size)
-        found, parts = labels.shape, (strip for _, strip in strips_of(labels))
-    else:
-        found, parts = tiff_size(sample.mask) or (0, 0), streamed_labels(sample.mask, mask_ids, classes)
-    if found != size:
-        raise DataError(
-            f"{sample.mask}: {found[0]}×{found[1]}, but its image is {size[0]}×{size[1]}. Export both at the same size."
-        )
-    try:
-        yield from parts
-    except Refusal as refusal:
-        raise MaskError(f"{shown(sample.mask)}: {refusal}") from refusal
 
 
 def copied(sample: Sample, reading: str, copies: DiskCopies, bands: Bands = RGB) -> tuple[Picture, Mask] | None:

@@ -172,6 +172,18 @@ class Pairs:
         few.large = {index: pair for index, pair in self.large.items() if index < count}
         return few
 
+    def spaced(self, count: int) -> Pairs:
+        """So many pairs, evenly spaced, with what is decoded of them; all where `count` is 0 or no fewer."""
+        if not 0 < count < len(self):
+            return self
+        chosen = [(2 * number + 1) * len(self) // (2 * count) for number in range(count)]
+        few = Pairs([self.samples[index] for index in chosen], self.mask_ids, self.classes, self.cache_mb, self.copies,
+                    self.bands)  # fmt: skip
+        few.without_blanks, few.objects, few.room_bytes = self.without_blanks, self.objects, self.room_bytes
+        few.kept = {place: self.kept[index] for place, index in enumerate(chosen) if index in self.kept}
+        few.large = {place: self.large[index] for place, index in enumerate(chosen) if index in self.large}
+        return few
+
     @property
     def reading(self) -> str:
         """How the values of masks are read: part of the name of a mask's copy."""
@@ -183,7 +195,7 @@ class Pairs:
 class Augmentation:
     """How training crops differ from the originals."""
 
-    size: tuple[int, int]  # the network's input size in prediction
+    size: tuple[int, int]  # of the crops at the network's input
     policy: Policy
     zoom: tuple[float, float]
     flip: bool
@@ -200,6 +212,7 @@ class Augmentation:
     bands: Bands = RGB  # of the images
     even_exposure: bool = False  # normalise each crop by the brightness and contrast of its whole image
     tint: float = 0.0
+    whole: tuple[int, int] | None = None  # the network's input size in prediction; None: `size`
 
 
 class CropDataset(TorchDataset[list[Tensor]]):
@@ -266,7 +279,7 @@ def augment_objects(
     """
     rng = generator(how.seed, *key)
     height, width = mask_HW.shape
-    seen = network_size(height, width, how.size, how.policy)
+    seen = network_size(height, width, how.whole or how.size, how.policy)
     size = how.size_at(key[0]) if how.size_at else how.size
     seen_now = (seen[0] * size[0] // how.size[0], seen[1] * size[1] // how.size[1])  # the same crop, in fewer pixels
     crops = [random_crop(rng, (height, width), seen_now, size, how.zoom, how.flip) for _ in range(how.crops)]

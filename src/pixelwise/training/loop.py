@@ -65,15 +65,16 @@ def run_epochs(
     """
     stop = stop or Stop()
     lesson = step_setup(training, data.pixels_C, data.pairs.bands)
+    validation = data.validation.spaced(training.recipe.val_images)
     best: ValidationResult | None = None
     while training.epoch < training.recipe.epochs and early_end(training) is None:
         try:
             with stop.finishing_steps():
                 rate = train_epoch(training, lesson, data, folder, tell, progress, stop)
                 began = time.perf_counter()
-                result = validation_scores(training, data.validation, folder, progress, stop)
+                result = validation_scores(training, validation, folder, progress, stop)
                 validation_s = time.perf_counter() - began
-                finish_epoch(training, data.validation.classes, result, rate, validation_s, folder, tell)
+                finish_epoch(training, validation.classes, result, rate, validation_s, folder, tell)
                 best = result if training.best_epoch == training.epoch else best
         except StoppedError as stopped:
             if not stopped.at_once:  # raised by a check between steps
@@ -131,7 +132,7 @@ def augmentation_of(recipe: Recipe, bands: Bands, pixels_C: Sequence[int]) -> Au
         pixels_C: labelled pixels of each class: they tell which are rare.
     """
     return Augmentation(
-        recipe.size,
+        recipe.crop_size,
         recipe.policy,
         recipe.zoom,
         recipe.flip,
@@ -148,6 +149,7 @@ def augmentation_of(recipe: Recipe, bands: Bands, pixels_C: Sequence[int]) -> Au
         bands,
         recipe.exposure_of_whole(bands),
         recipe.tint,
+        recipe.size,
     )
 
 
@@ -206,7 +208,7 @@ def is_over(training: Training, newest_s: Collection[float]) -> bool:
         return training.step >= recipe.last_step
     if budget is None:
         return False
-    expected_s = budget.small_step_s if recipe.size_at(training.epoch) != recipe.size else budget.full_step_s
+    expected_s = budget.small_step_s if recipe.size_at(training.epoch) != recipe.crop_size else budget.full_step_s
     pace = statistics.median(newest_s) / expected_s if newest_s else 1.0
     return bool(distributed.largest(distributed.is_first() and budget.is_over(training.clock.seconds(), pace)))
 
@@ -253,7 +255,7 @@ def replan(training: Training, so_far: EpochSoFar, validation_s: float, folder: 
     """Fit the remaining epochs to the budget, given the last epoch's throughput, and update the recipe."""
     assert training.budget is not None
     recipe, last = training.recipe, training.epoch - 1
-    small = recipe.size_at(last) != recipe.size
+    small = recipe.size_at(last) != recipe.crop_size
     training.budget = training.budget.after_epoch(
         so_far.seconds / so_far.steps, validation_s + training.saving_s, small
     )

@@ -26,8 +26,8 @@ from pixelwise.training.plan_rules import (
     choose_network,
     choose_prediction,
     choose_separation,
-    warnings_of,
 )
+from pixelwise.training.plan_warnings import warnings_of
 from pixelwise.training.prepare import with_validation
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.separation import separable

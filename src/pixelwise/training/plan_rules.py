@@ -28,6 +28,8 @@ STEPS_FOR_STRIDE_1 = 100  # in a shorter training, scores at every pixel end wor
 MOSTLY = 0.5  # share of the classes, without the most frequent, that are thin: then every pixel is scored
 CROP_PX = {1: 256, 2: 384}  # stride of the scores → side of the crops of larger images
 MOST_SIDE_PX = 1024  # of whole images at the network's input
+SHRUNK_SIDE_PX = 2048  # of whole images at it in prediction, where they are trained on in crops
+HALVED = (1 / 2, 1 / 4, 1 / 8)  # scales at which they are
 SQUARE = 1.5  # ratio of the sides up to which crops become square, for quarter turns
 LARGE_OBJECTS = 0.1  # images without up and down are seen whole only where they can shrink to this share or below
 UPRIGHT = 0.1  # fingerprint.upright above it: up and down differ
@@ -115,6 +117,11 @@ def choose_input(draft: Draft, found: Fingerprint) -> None:
             policy="fit", size=size,
         )  # fmt: skip
         return
+    if max(height, width) > SHRUNK_SIDE_PX:
+        shrunk = next((share for share in HALVED if share * max(height, width) <= SHRUNK_SIDE_PX), 0.0)
+        if shrunk >= needed:
+            choose_shrunk_crops(draft, found, shrunk)
+            return
     crop = CROP_PX[1 if mostly_thin(found, 1.0) else 2]
     size = for_turns((min(crop, nearest_32(height)), min(crop, nearest_32(width))), found)
     if turns(found):
@@ -124,6 +131,18 @@ def choose_input(draft: Draft, found: Fingerprint) -> None:
         why = f"{thin}, and would be lost if images of {height}×{width} were shrunk to be seen whole"
     what = f"crops of {size[0]}×{size[1]} at full resolution"
     draft.choose("network input", what, why, policy="native", size=size)
+
+
+def choose_shrunk_crops(draft: Draft, found: Fingerprint, scale: float) -> None:
+    """Crops of large images at a part of their resolution, which are labelled whole at it."""
+    crop = (CROP_PX[1 if mostly_thin(found, scale) else 2],) * 2
+    side = nearest_32(max(found.size) * scale)  # of a square: images lie on their side or stand
+    stays = f"{found.thinnest.name} stays {found.thinnest.width_px * scale:.0f} px wide" if found.thinnest else ""
+    draft.choose(
+        "network input", f"crops of {crop[0]}×{crop[1]} at 1/{1 / scale:.0f} of the resolution",
+        f"images of {found.size[0]}×{found.size[1]} at that fit into {side}×{side}; {stays or 'nothing is thin'}",
+        policy="fit", size=(side, side), crop=crop,
+    )  # fmt: skip
 
 
 def for_turns(size: tuple[int, int], found: Fingerprint) -> tuple[int, int]:
@@ -199,13 +218,14 @@ def choose_batch(draft: Draft, found: Fingerprint) -> None:
         UsageError: not even the smallest ones do.
     """
     free_gb = MEMORY_SHARE * found.memory_gb
-    height, width = draft["size"]
+    field = "crop" if any(draft["crop"]) else "size"
+    height, width = draft[field]
     batch, pixel_gb = draft["batch"], STEP_BYTES_PX[draft["stride"]] / 1e9
 
     while height * width * batch * pixel_gb > min(free_gb, MOST_GB):
         if batch > SMALLEST_BATCH and "batch" not in draft.fixed:
             batch = max(batch // 2, SMALLEST_BATCH)
-        elif draft["policy"] == "native" and "size" not in draft.fixed and max(height, width) > SMALLEST_CROP_PX:
+        elif in_crops(draft) and field not in draft.fixed and max(height, width) > SMALLEST_CROP_PX:
             height, width = (min(side, max(nearest_32(side * 0.75), SMALLEST_CROP_PX)) for side in (height, width))
         else:
             break
@@ -215,7 +235,7 @@ def choose_batch(draft: Draft, found: Fingerprint) -> None:
             f"a training step needs about {needed_gb:.1f} GB ({batch} crops of {height}×{width}), but may take "
             f"{free_gb:.1f} of the {found.memory_gb:.1f} GB free here. {what_fits(free_gb, pixel_gb, (height, width))}"
         )
-    draft.values["size"] = (height, width)
+    draft.values[field] = (height, width)
     fits = f"a step takes about {needed_gb:.1f} GB of the {found.memory_gb:.0f} GB free here"
     draft.choose("batch size", f"{batch} crops", fits, batch=batch)
 
@@ -229,12 +249,22 @@ def what_fits(free_gb: float, pixel_gb: float, size: tuple[int, int]) -> str:
     return f"--batch 1 --size {side}x{side} fits." if side else "Free memory: no training fits into so little."
 
 
+def in_crops(draft: Draft) -> bool:
+    """Is the network trained on parts of what it takes at once in prediction?"""
+    return draft["policy"] == "native" or any(draft["crop"])
+
+
+def crop_size(draft: Draft) -> tuple[int, int]:
+    size: tuple[int, int] = draft["crop"] if any(draft["crop"]) else draft["size"]
+    return size
+
+
 def turns(found: Fingerprint) -> bool:
     return found.upright < UPRIGHT
 
 
 def choose_augmentation(draft: Draft, found: Fingerprint) -> None:
-    square = draft["size"][0] == draft["size"][1]
+    square = crop_size(draft)[0] == crop_size(draft)[1]
     if turns(found) and square:
         same = f"up and down look alike in the labels (difference {found.upright:.2f} of 1)"
         draft.choose("flips and turns", "mirrored and turned by any angle", same, flip=True, turn=True, tilt=45.0)
@@ -250,14 +280,14 @@ def choose_augmentation(draft: Draft, found: Fingerprint) -> None:
         draft.choose("stain changes", "random hues in half of the crops", reason, stain=0.5)
     reason = "other days and devices differ in brightness and contrast"
     draft.choose("light changes", "usual strength", reason, light=1.0)
-    if found.rarest_share < RARE and found.labelled >= SPARSE and draft["policy"] == "native":
+    if found.rarest_share < RARE and found.labelled >= SPARSE and in_crops(draft):
         rarest = min((one for one in found.classes if one.share > 0), key=lambda one: one.share)
         reason = f"{rarest.name} has {rarest.share:.2%} of the pixels"
         draft.choose("crops", "half of them centred on rare classes", reason, rare_share=0.5, views=1)
 
 
 def choose_loss(draft: Draft, found: Fingerprint) -> None:
-    if found.rarest_share < RARE and draft["policy"] == "native":
+    if found.rarest_share < RARE and in_crops(draft):
         reason = "no class weights, as the crops show the rare class often already"
         draft.choose("loss", "cross-entropy + ½ Dice", reason, dice=0.5, class_power=0.0)
     else:
@@ -271,7 +301,7 @@ def choose_loss(draft: Draft, found: Fingerprint) -> None:
 
 def choose_length(draft: Draft, found: Fingerprint, budget_s: float | None) -> None:
     """Steps, and how often to validate."""
-    if is_thin(draft, found) or draft["policy"] == "native":
+    if is_thin(draft, found) or in_crops(draft):
         draft.choose("resolution while training", "full in every epoch", "smaller images would lose thin structures",
                      small_epochs=0.0)  # fmt: skip
     else:
@@ -289,7 +319,7 @@ def choose_length(draft: Draft, found: Fingerprint, budget_s: float | None) -> N
     pass_steps = max(math.ceil(found.train / batch), 1)
     steps = min(max(PASSES * pass_steps, LEAST_STEPS), max(MOST_STEPS, 2 * pass_steps))
     seen_px = math.prod(draft["size"]) if draft["policy"] != "native" else found.pixels
-    train_px = steps * batch * math.prod(draft["size"])
+    train_px = steps * batch * math.prod(crop_size(draft))
     val_px = max(found.val * seen_px * VALIDATION_COST, 1)
     epochs = max(min(EPOCHS, int(VALIDATION_SHARE * train_px / val_px)), 1)
     each = max(round(steps / epochs), 1)
@@ -318,7 +348,10 @@ def choose_prediction(draft: Draft, found: Fingerprint) -> None:
         shown = f"whole; beyond 4 megapixels in tiles of {tile[0]}×{tile[1]}, overlap {overlap_of(tile)[0]} px"
         draft.choose("prediction", shown, "at full resolution, as in training")
     else:
-        draft.choose("prediction", f"whole, at {size[0]}×{size[1]}", "as in training; labels at the image's own size")
+        how = "fitted into" if any(draft["crop"]) else "at"
+        draft.choose(
+            "prediction", f"whole, {how} {size[0]}×{size[1]}", "as in training; labels at the image's own size"
+        )
     if not turns(found):
         reason = "fast: an average with the mirror image (mirrors=2) takes twice as long"
         draft.choose("mirror images", "none", reason, mirrors=1)
@@ -328,34 +361,6 @@ def choose_prediction(draft: Draft, found: Fingerprint) -> None:
     else:
         reason = "the mean of two is steadier; mirrors=1 is twice as fast"
         draft.choose("mirror images", "2 averaged", reason, mirrors=2)
-
-
-def warnings_of(found: Fingerprint, recipe: Recipe) -> tuple[str, ...]:
-    """What the data do not allow, one sentence each."""
-    scale = scale_at(found.size, recipe.size, recipe.policy)
-    thin = [
-        f"class {one.name} is {one.width_px * scale:.1f} px wide at the network's input, less than a pixel: most of it "
-        "will be missed. Larger images, or --policy native, would show it."
-        for one in found.classes
-        if one.width_px * scale < 1
-    ]
-    absent = [
-        f"class {one.name} occurs in none of the {found.measured} training images measured"
-        f"{': it cannot be learned.' if found.measured == found.train else f', of {found.train:,}.'}"
-        for one in found.classes
-        if one.share == 0
-    ]
-    scales = (
-        [
-            f"pixels are {found.pixel_sizes:.1f} times as large in some images as in others: one object has "
-            "as many sizes. "
-            "Resample the images to one pixel size first."
-        ]
-        if found.pixel_sizes > UNEQUAL_PIXELS
-        else []
-    )
-    few = [f"{found.train} training image{'s' if found.train > 1 else ''}: scores will depend on chance."]
-    return (*thin, *absent, *scales, *(few if found.train < 4 else []))
 
 
 def nearest_32(length_px: float) -> int:

@@ -29,11 +29,13 @@ class Recipe:
     stride: int = 2  # of the scores of "fast": 2, or 1 for structures of a pixel or two
     size: tuple[int, int] = (256, 256)  # input size of the network: height, width in pixels, multiples of 32
     policy: Literal["stretch", "fit", "native"] = "stretch"  # how images are resized to it
+    crop: tuple[int, int] = (0, 0)  # training crops of this size, of images resized as above; 0, 0: all of `size`
     even_exposure: bool = True  # normalise each image's brightness and contrast first
     epochs: int = 20  # passes over the training images
     small_epochs: float = 0.6  # share of the epochs, the first ones, on crops of 3/4 of the size: faster, as accurate
     batch: int = 4  # images per step
     seed: int = 0
+    val_images: int = 0  # validated after each epoch and for the bundle's scores, evenly spaced; 0: all
     also_val: bool = False  # train on the val split too: its scores are then too high, and the last epoch is kept
     keep: Literal["best", "last"] = "best"  # the epoch to export: the best on the val split, or the last
     target_miou: float = 0.0  # stop when validation mIoU reaches this value; 0: never
@@ -68,20 +70,15 @@ class Recipe:
     cache_mb: int = 1024  # memory for decoded images, in MB
 
     def __post_init__(self) -> None:
-        def require(good: bool, name: str, expected: str) -> None:
-            if not good:
-                raise UsageError(f"{name} is {getattr(self, name)!r}; expected {expected}.")
-
+        require = self._require
+        self._require_sizes()
         of_smp = self.model.startswith("smp:")  # SMP then checks the encoder
         require(of_smp or self.model in MODELS, "model", f"one of {', '.join(MODELS)}, or smp:NAME")
         known = of_smp or self.encoder in ENCODERS or self.encoder.startswith("timm:")
         require(known, "encoder", f"one of {', '.join(ENCODERS)}, or timm:NAME")
         require(self.keep in ("best", "last"), "keep", "best or last")
         require(self.policy in POLICIES, "policy", "one of " + ", ".join(POLICIES))
-        sides = len(self.size) == 2 and all(isinstance(side, int) and 32 <= side <= 4096 for side in self.size)
-        require(
-            sides and all(side % 32 == 0 for side in self.size), "size", "height and width, multiples of 32 up to 4096"
-        )
+        require(self.val_images >= 0, "val_images", "0 (all) or a number of images")
         require(self.epochs >= 1, "epochs", "at least 1")
         require(self.batch >= 1, "batch", "at least 1")
         require(self.learning_rate > 0, "learning_rate", "a number above 0")
@@ -92,7 +89,6 @@ class Recipe:
             len(self.zoom) == 2 and 0 < self.zoom[0] <= self.zoom[1], "zoom", "two magnifications, the smaller first"
         )
         require(self.views >= 1, "views", "at least 1")
-        require(not self.turn or self.size[0] == self.size[1], "size", "height = width where crops are turned")
         require(self.frozen_stages >= -1, "frozen_stages", "-1 (none), 0 (the stem) or a number of stages")
         require(self.light >= 0, "light", "0 or more")
         require(self.stride in (1, 2), "stride", "1 or 2")
@@ -128,9 +124,37 @@ class Recipe:
             f"[first epoch, epochs in all, steps an epoch] in order, from epoch 0, the last with {self.epochs}; or []",
         )
 
+    def _require(self, good: bool, name: str, expected: str) -> None:
+        """Raise UsageError unless a field is `good`."""
+        if not good:
+            raise UsageError(f"{name} is {getattr(self, name)!r}; expected {expected}.")
+
+    def _require_sizes(self) -> None:
+        require = self._require
+        sides = len(self.size) == 2 and all(isinstance(side, int) and 32 <= side <= 4096 for side in self.size)
+        require(
+            sides and all(side % 32 == 0 for side in self.size), "size", "height and width, multiples of 32 up to 4096"
+        )
+        within = all(32 <= side <= most and side % 32 == 0 for side, most in zip(self.crop, self.size, strict=True))
+        least = f"multiples of 32 within size, {self.size[0]}×{self.size[1]}; or 0, 0"
+        require(self.crop == (0, 0) or within, "crop", least)
+        require(self.crop == (0, 0) or self.policy != "native", "crop", "0, 0 with policy native, whose crops are size")
+        square = self.crop_size[0] == self.crop_size[1]
+        require(not self.turn or square, "crop" if any(self.crop) else "size", "height = width where crops are turned")
+
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """Height and width of the training crops at the network's input, in epochs at full size."""
+        return self.crop if any(self.crop) else self.size
+
+    @property
+    def in_crops(self) -> bool:
+        """Whether the network is trained on parts of what it takes at once in prediction."""
+        return self.policy == "native" or any(self.crop)
+
     def exposure_of_whole(self, bands: Bands) -> bool:
         """Whether crops are normalised by the exposure of their whole image, as prediction normalises it."""
-        return self.even_exposure and self.policy == "native" and bands == RGB
+        return self.even_exposure and self.in_crops and bands == RGB
 
     @property
     def keeps_last(self) -> bool:
@@ -148,8 +172,8 @@ class Recipe:
     def size_at(self, epoch: int) -> tuple[int, int]:
         """Height and width of the crops trained on in `epoch`, counted from 0."""
         if epoch >= round(self.segment_at(epoch)[1] * self.small_epochs):
-            return self.size
-        return smaller(self.size[0]), smaller(self.size[1])
+            return self.crop_size
+        return smaller(self.crop_size[0]), smaller(self.crop_size[1])
 
     def share_at(self, epoch: float) -> float:
         """The completed share of the schedule, 0–1, at a fractional `epoch`, counted from 0.
@@ -169,8 +193,9 @@ class Recipe:
         return tomlkit.dumps(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by name; `separate` only where classes are separated, as older versions do not know it."""
-        return {name: value for name, value in asdict(self).items() if name != "separate" or value}
+        """The fields by name; those that older versions do not know only where they are not the default."""
+        newer = {name: getattr(Recipe(), name) for name in ("separate", "crop", "val_images")}
+        return {name: value for name, value in asdict(self).items() if name not in newer or value != newer[name]}
 
     @classmethod
     def from_toml(cls, text: str, where: str = "recipe") -> Recipe:

@@ -29,6 +29,7 @@ TURN = 3  # steps at one size before switching to the other
 IMAGES = 8  # of the validation split
 EXPORT = 1.5  # time of an export relative to its rehearsal: it is also checked and calibrated
 REHEARSED = 3  # a rehearsal that took more than so many times the time for steps is not repeated
+EPOCH_SHARE = 0.03  # of the time that is left: validation of one epoch takes no more, or has one image
 COMPARED = 8 / 3  # an image is labelled by the network and by the graph, and so is a third of it
 
 
@@ -38,13 +39,16 @@ def measure(
     budget_s: float,
     device: torch.device = CPU,
     clock: Stopwatch | None = None,
-) -> Budget:
+) -> tuple[Budget, int]:
     """Time real steps at both crop sizes, validation and export, on networks that are discarded.
 
     All processes take part; the measurements of the first one count.
 
     Args:
         clock: of the budget. None: it starts now.
+
+    Returns:
+        What the parts of the training take, and how many images to validate on; 0: all.
 
     Raises:
         TrainingError: this network cannot be exported.
@@ -68,7 +72,9 @@ def measure(
     if image_s < limit_s:  # the first image includes one-time costs: measure more if there is time
         image_s = validated_s(network, validation, min(IMAGES, max(int(limit_s / image_s), 1)))
     in_time()
-    validation_s = image_s * len(validation.pairs) / distributed.processes()
+    left_s = budget_s - clock.seconds()
+    images = affordable_images(recipe, image_s / distributed.processes(), len(validation.pairs), left_s)
+    validation_s = image_s * (images or len(validation.pairs)) / distributed.processes()
     export_s = 0.0
     if distributed.is_first():
         rehearsal_s = rehearsed_s(network, validation)
@@ -78,7 +84,13 @@ def measure(
         export_s += COMPARED * answered_s(network, validation) * min(PARITY_IMAGES, len(validation.pairs))
         if recipe.mirrors > 1:  # the bundle's scores are measured once more, with mirror images
             export_s = export_s * recipe.mirrors + validation_s * recipe.mirrors
-    return Budget(budget_s, small_s[0] if small_s else full_s, full_s, validation_s, export_s)
+    return Budget(budget_s, small_s[0] if small_s else full_s, full_s, validation_s, export_s), images
+
+
+def affordable_images(recipe: Recipe, image_s: float, count: int, left_s: float) -> int:
+    """How many of `count` images, which take `image_s` each, to validate on in one epoch; 0: all."""
+    asked = recipe.val_images or count
+    return recipe.val_images if asked * image_s <= EPOCH_SHARE * left_s else max(int(EPOCH_SHARE * left_s / image_s), 1)
 
 
 def validated_s(network: Network, validation: Validation, count: int) -> float:

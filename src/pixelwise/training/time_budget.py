@@ -115,7 +115,7 @@ class Budget:
     def step_each_s(self, recipe: Recipe, first: int) -> float:
         """Seconds of one step in each epoch from `first` on; the last of several epochs has fewer steps."""
         seconds = [
-            self.full_step_s if recipe.size_at(epoch) == recipe.size else self.small_step_s
+            self.full_step_s if recipe.size_at(epoch) == recipe.crop_size else self.small_step_s
             for epoch in range(first, recipe.epochs)
         ]
         last = LAST_EPOCH if len(seconds) > 1 else 1.0
@@ -165,7 +165,7 @@ class Budget:
 
     def event(self, recipe: Recipe, epoch: int, used_s: float) -> Event:
         """The plan as a trace event."""
-        small = sum(recipe.size_at(number) != recipe.size for number in range(epoch, recipe.epochs))
+        small = sum(recipe.size_at(number) != recipe.crop_size for number in range(epoch, recipe.epochs))
         return {
             "event": "plan",
             "epoch": epoch,

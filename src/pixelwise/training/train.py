@@ -224,7 +224,7 @@ def export_best(
     """Export the best epoch; `best` is its validation, None where an earlier process trained it."""
     # A bundle's scores are those of its float32 weights on a CPU, with mirror images if it averages them.
     measured = best if where.type == "cpu" and training.recipe.mirrors == 1 else None
-    export(out, validation=data.validation, measured=measured, tell=tell)
+    export(out, validation=data.validation.spaced(training.recipe.val_images), measured=measured, tell=tell)
 
 
 def saved_state(out: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -329,9 +329,11 @@ def fit_to_budget(training: Training, data: EpochData, budget_s: float, tell: Li
     recipe = replace(training.recipe, plan=(), last_step=0)
     pass_steps = len(loop.order_of(replace(training, recipe=recipe), data.pairs))
     device = next(training.network.parameters()).device
-    budget = measure(recipe, data, budget_s, device, training.clock)
+    budget, val_images = measure(recipe, data, budget_s, device, training.clock)
+    recipe = replace(recipe, val_images=val_images)
     training.recipe, training.budget = budget.first_plan(recipe, pass_steps, training.clock.seconds()), budget
-    tell(budget.event(training.recipe, 0, training.clock.seconds()))
+    val = {"val_images": val_images, "val": len(data.validation.pairs)} if val_images else {}
+    tell({**budget.event(training.recipe, 0, training.clock.seconds()), **val})
 
 
 # ── several processes ──

@@ -146,6 +146,7 @@ def packed(training: Training) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def start_alike(training: Training) -> None:
     """Broadcast the first process's state to all processes. Only the first reads and writes checkpoints."""
     if distributed.processes() > 1:
+        training.recipe = Recipe.from_toml(distributed.from_first(training.recipe.to_toml()))  # a budget changes it
         tensors, state = packed(training)
         tensors, state = distributed.tensors_from_first(tensors), distributed.from_first(state)
         if not distributed.is_first():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import cast
@@ -48,6 +48,10 @@ class Validation:
     preprocess: Preprocess
     classes: ClassList
     batch: int = 4  # larger batches exceed what the allocator keeps, and get slower
+
+    def spaced(self, count: int) -> Validation:
+        """On so many of the pairs, evenly spaced; on all where `count` is 0 or no fewer."""
+        return replace(self, pairs=self.pairs.spaced(count))
 
     @cached_property
     def usual_size(self) -> tuple[int, int]:

@@ -150,14 +150,8 @@ def image_bytes(path: Path, entry: str) -> bytes:
     """
     if "/all-" in entry:
         return array_bytes(bands(path, entry).pixels)
-    number, _, how = entry.partition("/")
-    kind, _, chosen = how.partition("=")
-    numbers = [int(n) for n in chosen.split(",")] if chosen else []
-    if kind in ("rgb", "files"):
-        places = [(channel, 0) for channel in _channels(path, numbers or [0, 1, 2])]
-    else:
-        places = [(path, channel) for channel in numbers or [0]]
-    planes = _planes(places, int(number))
+    number, kind, places = _places(path, entry)
+    planes = _planes(places, number)
     if planes[0].dtype.names:  # NIfTI's RGB24
         planes = [planes[0][name] for name in planes[0].dtype.names[:3]]
         kind = "rgb"
@@ -166,6 +160,28 @@ def image_bytes(path: Path, entry: str) -> bytes:
     ranges = [_range(file, file.stat().st_mtime_ns, channel) for file, channel in places]
     grey = [_grey(plane, *limits) for plane, limits in zip(planes, ranges, strict=True)]
     return encode_png(grey[0] if len(grey) == 1 else np.stack(grey, axis=-1))
+
+
+def _places(path: Path, entry: str) -> tuple[int, str, list[tuple[Path, int]]]:
+    """The number of a slice, how its channels are read, and the file and place of each, where they are not all."""
+    number, _, how = entry.partition("/")
+    kind, _, chosen = how.partition("=")
+    numbers = [int(n) for n in chosen.split(",")] if chosen else []
+    if kind in ("rgb", "files"):
+        return int(number), kind, [(channel, 0) for channel in _channels(path, numbers or [0, 1, 2])]
+    return int(number), kind, [(path, channel) for channel in numbers or [0]]
+
+
+def without_numbers(path: Path, entry: str) -> NDArray[np.bool_] | None:
+    """Where a slice is NaN or infinite in every channel that `image_bytes` makes 8-bit of, [H, W]; None: nowhere.
+
+    Bands with the values of the file keep their NaN, and whole numbers have none.
+    """
+    if "/all-" in entry or header_of(path).dataobj.dtype.kind != "f":
+        return None
+    number, _, places = _places(path, entry)
+    absent_HW = ~np.isfinite(np.stack(_planes(places, number))).any(axis=0)
+    return absent_HW if absent_HW.any() else None
 
 
 def bands(path: Path, entry: str) -> BandedImage:
@@ -218,11 +234,6 @@ def volume_bytes(values_HW: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     stored = values_HW.astype(np.uint8) if values_HW.max(initial=0) < 256 else values_HW
     volume = _library().Nifti1Image(np.ascontiguousarray(stored.T[:, :, None]), np.diag([-1.0, -1.0, 1.0, 1.0]))
     return gzip.compress(volume.to_bytes(), 6, mtime=0)
-
-
-def plane(path: Path, number: int) -> NDArray[Any]:
-    """The values of one slice [H, W] of the first channel, as the header scales them."""
-    return _slice(path, number)
 
 
 def mask_ids(path: Path, entry: str, size: tuple[int, int]) -> MaskIds:
