@@ -46,9 +46,8 @@ def _blank_share(sample: Sample, dataset: Dataset) -> float:
         height, width = image_size_of(sample)
         with alone(height * width):
             if has_streamed_image(sample):
-                size, image = (height, width), TiffWindows(sample.image, dataset.bands)
-                strips = partial(label_strips, sample, dataset.mask_ids, len(dataset.classes), size)
-                return strips_without_structure_in_blanks(image, strips)[1]
+                strips = partial(label_strips, sample, dataset.mask_ids, len(dataset.classes), (height, width))
+                return strips_without_structure_in_blanks(TiffWindows(sample.image, dataset.bands), strips)[1]
             image = read_sample_image(sample, dataset.bands)
             mask = read_sample_mask(sample, dataset.mask_ids, len(dataset.classes), (image.shape[0], image.shape[1]))
             if mask.shape != image.shape[:2]:
