@@ -148,7 +148,7 @@ def new_state(model: Model, settings: ServerSettings, built_in: str | None, labe
         queue=queue,
         decoders=DecoderPool(settings.decoders, settings),
         arriving=ArrivingBodies(settings.arriving_bytes),
-        memory=ImageMemory(settings.remembered, settings.max_pixels + 20_000_000),
+        memory=ImageMemory(settings.remembered, settings.max_pixels),
         monitor=Monitor(),
         labelling=labelling,
         data=data,

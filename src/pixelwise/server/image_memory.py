@@ -59,8 +59,10 @@ class ImageMemory:
             return self.seen[name]
 
     def pixels(self) -> int:
-        """The size of all images in pixels of three bytes; scores count as one pixel per four bytes."""
-        return sum(seen.pixels.nbytes // 3 + seen.prediction.scores.nbytes // 4 for seen in self.seen.values())
+        """The memory of all images and their predictions, in pixels of three bytes."""
+        made = [(seen.pixels, seen.prediction) for seen in self.seen.values()]
+        kept = [array for image, found in made for array in (image, found.labels, found.scores, found.borders)]
+        return sum(array.nbytes for array in kept if array is not None) // 3
 
     def forget_layers(self) -> None:
         """Layers take several megabytes per image: only the newest images keep theirs."""
