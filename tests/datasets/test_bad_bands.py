@@ -56,6 +56,16 @@ def test_one_image_that_lacks_a_band_is_an_error_that_names_it_and_both(tmp_path
     assert sum(map(len, pw.open_dataset(data).splits.values())) == 9
 
 
+def test_one_image_that_lacks_a_page_costs_no_other_its_pages(tmp_path: Path) -> None:
+    data = write_fields(tmp_path, lambda _, image: image)
+    for path in sorted((data / "images").iterdir()):
+        pages = np.moveaxis(tifffile.imread(path), -1, 0)
+        tifffile.imwrite(path, pages[:4] if path.name == "03.tif" else pages, photometric="minisblack")
+    (problem,) = found(data, "bands-differ")
+    assert (problem.severity, problem.where.endswith("03.tif")) == ("error", True)
+    assert pw.open_dataset(data).bands.names == ("band 1", "band 2", "band 3", "band 4", "band 5")
+
+
 @pytest.mark.parametrize(("dtype", "severity"), [("uint8", "error"), ("float32", "warning")])
 def test_one_image_of_another_depth_is_named(tmp_path: Path, dtype: str, severity: str) -> None:
     data = write_fields(tmp_path, lambda number, image: image if number != 3 else (image // 8).astype(dtype))

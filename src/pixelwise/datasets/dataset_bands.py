@@ -138,10 +138,14 @@ def _alike_named(found: Sequence[ImageBands], listing: Listing) -> list[ImageBan
 
 
 def _first_pages(found: Sequence[ImageBands], listing: Listing) -> list[ImageBands]:
-    """Of TIFFs with various numbers of pages, or few among images without, only the first page is a band."""
+    """Of TIFFs with various numbers of pages, or few among images without, only the first page is a band.
+
+    Where nearly all have as many, those are the bands, and the others lack some.
+    """
     paged = [one for one in found if one.pages > 1]
     plain = sum(one.plain for one in found)
-    if not paged or (len({one.pages for one in paged}) == 1 and plain < len(paged)):
+    most = max(Counter(one.pages for one in paged).values(), default=0)
+    if not paged or (most == len(paged) and plain < len(paged)) or most >= CLEAR * len(found):
         return list(found)
     numbers = sorted({one.pages for one in paged})
     if any(one.dtype != "uint8" for one in paged):  # of 8-bit images, those who read them report it
