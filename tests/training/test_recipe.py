@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import pytest
 
+from pixelwise.cli.train_options import parse_settings
 from pixelwise.errors import UsageError
 from pixelwise.training.recipe import Recipe
 
@@ -29,10 +30,10 @@ def test_what_is_left_out_keeps_its_default() -> None:
         ("epochs = ", "not valid TOML"),
         ("epoch = 3", "'epoch' is not a field of a recipe"),
         ("epochs = 0", "epochs is 0; expected at least 1"),
-        ("epochs = 2.5", "something like 20"),
-        ("flip = 1", "something like True"),
+        ("epochs = 2.5", "a value such as 20"),
+        ("flip = 1", "a value such as True"),
         ("size = [100, 256]", "multiples of 32"),
-        ("size = 256", "something like"),
+        ("size = 256", "size is 256; expected 2 values such as 256, 256"),
         ('encoder = "resnet"', "lite0, lite1, lite2"),
         ('policy = "crop"', "stretch, fit, native"),
         ("zoom = [2.0, 1.0]", "the smaller first"),
@@ -48,3 +49,9 @@ def test_nonsense_is_refused_with_what_was_expected(text: str, says: str) -> Non
     with pytest.raises(UsageError) as caught:
         Recipe.from_toml(text)
     assert says in str(caught.value)
+
+
+def test_values_given_on_the_command_line_need_neither_quotes_nor_brackets() -> None:
+    given = parse_settings(["zoom=0.5,2", "policy=native", "flip=false", 'separate=["a, b"]', "separate=cell,other"])
+    assert given == {"zoom": [0.5, 2], "policy": "native", "flip": False, "separate": "cell,other"}
+    assert Recipe().with_values({"zoom": given["zoom"]}).zoom == (0.5, 2.0)

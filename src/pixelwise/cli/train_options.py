@@ -70,7 +70,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """["ema=0.99"] → {"ema": 0.99}; values are read as TOML."""
+    """["ema=0.99", "zoom=0.5,2"] → {"ema": 0.99, "zoom": [0.5, 2]}; values are read as TOML, lists also without brackets."""
     from pixelwise.datasets.dataset_toml import parse_toml
     from pixelwise.errors import UsageError
 
@@ -79,8 +79,10 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting}: expected NAME=VALUE, such as --set ema=0.98.")
-        try:
-            values[name.strip()] = parse_toml(f"value = {text}")["value"]
-        except ValueError:
-            values[name.strip()] = text  # a word without quotes
+        for written in (text, f"[{text}]" if "," in text else text):
+            try:
+                values[name.strip()] = parse_toml(f"value = {written}")["value"]
+                break
+            except ValueError:
+                values[name.strip()] = text  # a word without quotes
     return values

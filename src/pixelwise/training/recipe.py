@@ -261,4 +261,6 @@ def convert(value: Any, like: Any, where: str) -> Any:
             return float(value)
     elif type(value) is type(like):
         return value
-    raise UsageError(f"{where} is {value!r}; expected something like {like!r}.")
+    wanted = ", ".join(map(repr, like)) if isinstance(like, tuple) else repr(like)
+    number = f"{len(like)} values such as" if isinstance(like, tuple) else "a value such as"
+    raise UsageError(f"{where} is {value!r}; expected {number} {wanted}.")
