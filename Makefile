@@ -24,7 +24,7 @@ page: install
 # four at most. One after the other: WORKERS=0.
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() + 1)")
 test: page
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --durations 20
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 20
 
 # Proofs that take minutes: many kills, long floods.
 test-slow: page

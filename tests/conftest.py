@@ -31,6 +31,47 @@ TOKEN = "a-token-for-tests"  # of every server that they start
 THREE = ClassList(("sky", "road", "car"), ((70, 130, 180), (128, 64, 128), (0, 0, 142)))
 
 
+# Files that take more than half a minute, about the longest first. They begin first: one that begins last keeps one
+# process busy while the others have nothing left to do.
+LONGEST = [
+    "docs/test_docs",
+    "training/test_run",
+    "page/test_label_trouble",
+    "server/test_running",
+    "datasets/test_formats",
+    "training/test_separate",
+    "training/test_banded_training",
+    "page/test_everyone",
+    "test_portable",
+    "test_house",
+    "training/test_beginning",
+    "training/test_cross_validation",
+    "training/test_unusual_images",
+    "training/test_read_masks",
+    "test_notebooks",
+    "page/test_web_page",
+    "page/test_page",
+    "page/test_label_canvas",
+    "page/test_label_page",
+    "page/test_project",
+    "page/test_train_page",
+    "training/test_kills",
+    "training/test_faults",
+    "training/test_search",
+    "training/test_plan",
+    "bundle/test_banded_bundles",
+    "hostile/test_campaign",
+    "hostile/test_http",
+    "page/test_evaluate_room",
+    "training/test_distributed",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {Path(__file__).parent / f"{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 def make_bundle(
     path: Path,
     name: str,

@@ -8,10 +8,8 @@ torch on images, the metadata, the file) is made anew. Trainings and the tests o
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -35,17 +33,6 @@ def parse_operators_once() -> None:
     from torch.onnx._internal.exporter._registration import ONNXRegistry
 
     ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))  # type: ignore[method-assign]
-
-
-def warm_up() -> None:
-    """Import what an export imports, and let torch.onnx make what it keeps: forks of this process have it then."""
-    import torch
-
-    parse_operators_once()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # its warning about torchvision is irrelevant
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(torch.nn.ReLU().eval(), (torch.zeros(1),), dynamo=True, verbose=False)
 
 
 @contextmanager

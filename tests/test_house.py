@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 import pixelwise as pw
+from conftest import LONGEST
 from pixelwise import errors
 from pixelwise.prediction.video.write_video import VideoFile, overlay_codec
 from pixelwise.scenes.render_scene import render_scene, write_scenes
@@ -105,6 +106,10 @@ def test_a_basename_tells_what_is_inside_without_its_folder() -> None:
         if not name.endswith("__init__.py"):
             where[Path(name).name].append(name)
     assert {name: there for name, there in where.items() if len(there) > 1} == {}
+
+
+def test_files_of_tests_that_begin_first_are_there() -> None:
+    assert [name for name in LONGEST if not (Path(__file__).parent / f"{name}.py").is_file()] == []
 
 
 def test_a_class_name_has_one_meaning() -> None:

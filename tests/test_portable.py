@@ -104,12 +104,12 @@ def test_serve(run: Path) -> None:
         for _ in range(600):
             assert server.poll() is None, server.stdout and server.stdout.read()
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=60) as answer:
                     assert answer.status == 200
                 break
             except OSError:
                 time.sleep(0.1)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
             assert b"pixelwise_peak_memory_bytes" in answer.read()
     finally:
         server.send_signal(signal.SIGTERM)

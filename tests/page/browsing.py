@@ -46,7 +46,7 @@ def watch_requests(page: Any, address: str) -> list[str]:
     return wrong
 
 
-def until(page: Any, condition: str, seconds: float = 30) -> None:
+def until(page: Any, condition: str, seconds: float = 120) -> None:
     """Wait until a JavaScript expression is true. The page's policy forbids what Playwright's own waiting does."""
     end = time.monotonic() + seconds
     while not page.evaluate(condition):

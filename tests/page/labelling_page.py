@@ -55,7 +55,7 @@ def started_labelling(
 
 def open_labelling(page: Any, address: str, image: str = "") -> None:
     """The page with an image open: the first one, unless another is named."""
-    page.set_default_timeout(60_000)  # ms; other tests run beside these
+    page.set_default_timeout(120_000)  # ms; other tests run beside these
     page.goto(f"{address}/label?token={TOKEN}" + (f"#image={image}" if image else ""))
     page.wait_for_selector("[data-testid=label-readout]")
     page.wait_for_selector(f"{STAGE}[aria-busy=false]")
@@ -87,7 +87,7 @@ def given_back(address: str, seconds: float = 25) -> None:
 
 
 def images(address: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = httpx.get(f"{address}/v1/label/images", headers=PROOF).json()["images"]
+    rows: list[dict[str, Any]] = httpx.get(f"{address}/v1/label/images", headers=PROOF, timeout=60).json()["images"]
     return rows
 
 
@@ -97,7 +97,7 @@ def image_id(address: str, place: int = 0) -> str:
 
 def mask_of(address: str, image: str) -> tuple[np.ndarray, np.ndarray]:
     """Keys and who drew them, as the server has them: [H, W] each."""
-    body = httpx.get(f"{address}/v1/label/images/{image}/mask", headers=PROOF).content
+    body = httpx.get(f"{address}/v1/label/images/{image}/mask", headers=PROOF, timeout=60).content
     (length,) = struct.unpack("<I", body[:4])
     rows = json.loads(body[4 : 4 + length])["arrays"]
     keys, drawn = (
@@ -112,7 +112,7 @@ def labelled(
 ) -> np.ndarray:
     """Wait until the server has this class: somewhere, on as many pixels as named, or at a row and column. Where it is,
     bool [H, W]."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while True:
         found = mask_of(address, image)[0] == key
         if found[at] if at else found.any() if pixels is None else found.sum() == pixels:

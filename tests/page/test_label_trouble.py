@@ -180,7 +180,9 @@ def test_two_servers_on_one_folder_share_it(browser: Any, tmp_path: Path) -> Non
     ):
         Stage(page, WIDTH, HEIGHT).drag((20, 20), (60, 20))
         drawn = labelled(one, image_id(one), 0)
-        answer = httpx.post(f"{two}/v1/label/images/{image_id(two)}/open", json={"client": "grace"}, headers=PROOF)
+        answer = httpx.post(
+            f"{two}/v1/label/images/{image_id(two)}/open", json={"client": "grace"}, headers=PROOF, timeout=60
+        )
         assert answer.status_code == 409
         assert "Ada" in answer.text
         page.keyboard.press("PageDown")

@@ -82,7 +82,7 @@ def test_the_python_client_works_as_it_is_written(address: str, folder: Path, se
 
 
 def test_every_route_is_in_the_documentation(address: str) -> None:
-    paths = httpx.get(f"{address}/v1/openapi.json").json()["paths"]
+    paths = httpx.get(f"{address}/v1/openapi.json", timeout=60).json()["paths"]
     for path in paths:
         last = [part for part in path.split("/") if not part.startswith("{")][-1]
         assert last in DOCS, path

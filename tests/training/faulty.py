@@ -206,8 +206,6 @@ def serve() -> None:
     for name in ("torch._dynamo", "torch.onnx", "onnx", "onnxruntime", "rich.live", "pixelwise.cli",
                  "pixelwise.cli.terminal", "pixelwise.training.find_learning_rate"):  # fmt: skip
         importlib.import_module(name)
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    importlib.import_module("shared_exports").warm_up()
     from pixelwise.model import unet
 
     unet.WIDTH = 4  # a checkpoint of a megabyte

@@ -20,7 +20,7 @@ from pixelwise.training.loader import Augmentation, CropDataset, Pairs
 from pixelwise.training.loop import rare_classes
 from pixelwise.training.prepare import with_validation
 
-SHORT = {"epochs": 1, "size": (32, 32), "policy": "fit", "model": "unet", "batch": 2}
+SHORT = {"epochs": 1, "size": (32, 32), "policy": "fit", "model": "unet", "batch": 2, "mirrors": 1}
 
 
 def write_pairs(folder: Path, pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> Path:

@@ -53,7 +53,7 @@ class ShipJobs:
         folder = self.existing(number)
         running = self.is_running(folder)  # before the result is read, so that an end in between is seen
         result, request = read_json(folder / RESULT), read_json(folder / REQUEST)
-        state = result.get("state") or ("running" if running else "failed")
+        state = "running" if running else result.get("state", "failed")  # only then can it be removed
         if not result and not running:
             result = {"message": f"It ended unexpectedly: {self.last_line(folder)}"}
         if "message" in result:
