@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import READOUT, WIDTH, open_page, reload, until, watch_requests
+from browsing import READOUT, WIDTH, new_page, open_page, reload, until, watch_requests
 from PIL import Image
 
 from conftest import TOKEN
@@ -56,6 +56,59 @@ def test_a_click_pins_the_pixel_that_every_tab_uses(page: Any, photo_file: Path)
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     until(page, f"{READOUT}.includes('(11, 10)') && {READOUT}.includes('pinned')")
+
+
+@pytest.mark.parametrize("by", ["mouse", "finger", "keyboard"])
+def test_a_pixel_pinned_by_any_means_is_that_of_every_tab(browser: Any, address: str, by: str) -> None:
+    with new_page(browser, address, viewport={"width": 1366, "height": 768}, has_touch=by == "finger") as page:
+        stage = page.locator(STAGE)
+        box = stage.bounding_box()
+        at = (box["x"] + box["width"] / 3, box["y"] + box["height"] / 3)
+        if by == "mouse":
+            page.mouse.click(*at)
+        elif by == "finger":
+            page.touchscreen.tap(*at)
+        else:
+            stage.focus()
+            for _ in range(3):
+                page.keyboard.press("ArrowRight")
+            page.keyboard.press("Enter")
+        until(page, f"{READOUT}.includes('pinned')")
+        place = page.evaluate(f"{READOUT}.match(/\\(\\d+, \\d+\\)/)[0]")
+        page.mouse.move(box["x"] + 20, box["y"] + 20)  # over the image, as on the way to a tab
+        for tab, words in (
+            ("pipeline", "At pixel {}"),
+            ("layers", "passes over the pixels around {}"),
+            ("layers", "Measure for pixel {}"),
+            ("metrics", "pixels around {}"),
+            ("code", "x={}, y={}"),
+        ):
+            page.click(f"#tab-{tab}")
+            if tab == "pipeline":
+                page.click(".parts button >> nth=3")
+            numbers = [place] if "x=" not in words else place.strip("()").split(", ")
+            page.locator("#content").get_by_text(words.format(*numbers)).first.wait_for()
+            assert place in page.locator("[data-testid=pixel]").inner_text(), tab
+
+
+def test_a_cell_of_the_confusion_matrix_opens_its_pixels(page: Any) -> None:
+    page.click("#tab-metrics")
+    page.wait_for_selector("[data-testid=confusion]")
+    said = page.locator("[data-testid=cell]")
+    for cell in page.locator("[data-testid=confusion] tbody tr").all():
+        name = cell.locator("th").inner_text().strip()
+        button = cell.locator("button.own")
+        if not button.inner_text():
+            continue  # no true pixel of this class
+        button.click()
+        until(page, "document.querySelector('[data-testid=cell]').innerText.includes('The open image')")
+        if "no pixel" not in said.inner_text():
+            until(page, f"{READOUT}.includes('true label: {name}') && {READOUT}.includes('pinned')")
+            assert page.locator("[data-testid=pixel] strong").inner_text().strip().startswith(name)
+            button.press("ArrowRight")
+            until(page, "document.activeElement.dataset.cell !== undefined")
+            return
+    raise AssertionError("no class of this model is in the open image")
 
 
 def test_the_tooltip_names_the_class_and_the_three_most_likely(

@@ -128,3 +128,10 @@ def test_a_strip_is_not_called_both_enlarged_and_reduced() -> None:
     found = kinds(picture(3, 30, 450), predicted(strip))
     assert "shrunk" in found
     assert "too-small" not in found
+
+
+def test_a_grey_image_is_unusual_only_for_a_model_of_coloured_ones(halves: np.ndarray[Any, Any]) -> None:
+    grey = np.repeat(picture(3, 70, 110)[:, :, :1], 3, axis=2)
+    for example, expected in ((None, True), (picture(4, 40, 40), True), (grey[:40, :40], False)):
+        found = check_prediction(grey, predicted(halves), Told(), example_HWN=example)
+        assert ("grey" in {finding.kind for finding in found}) is expected

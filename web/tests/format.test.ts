@@ -10,6 +10,16 @@ describe('percent', () => {
     );
     expect(percent(0.77777, 1)).toBe(`77.8${SPACE}%`);
   });
+  it('calls nothing all or none that is not', () => {
+    for (const digits of [undefined, 0, 1, 2])
+      for (const part of [0.3, 0.004, 0.00004])
+        for (const [share, never] of [
+          [1 - part, 100],
+          [part, 0],
+        ] as const)
+          expect(parseFloat(percent(share, digits)), `${share} to ${digits}`).not.toBe(never);
+    expect([percent(1, 1), percent(0, 1)]).toEqual([`100.0${SPACE}%`, `0.0${SPACE}%`]);
+  });
   it('shows a dash for what is not known', () => {
     expect([percent(null), percent(undefined), percent(NaN), number(null), number(NaN)]).toEqual(Array(5).fill('–'));
   });

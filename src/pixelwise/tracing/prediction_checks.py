@@ -50,7 +50,11 @@ class PredictionWarning:
 
 
 def check_prediction(
-    image_HWN: Raster, prediction: Prediction, metadata: StoredMetadata, layers: Iterable[Layer] = ()
+    image_HWN: Raster,
+    prediction: Prediction,
+    metadata: StoredMetadata,
+    layers: Iterable[Layer] = (),
+    example_HWN: Raster | None = None,
 ) -> list[PredictionWarning]:
     """What looks wrong with a prediction, most serious first; empty where nothing does.
 
@@ -59,6 +63,8 @@ def check_prediction(
         prediction: its labels and scores.
         metadata: of the bundle; its provenance has the model's validation scores.
         layers: measured on this image; those that are mostly silent are reported.
+        example_HWN: an image like those of training, such as the bundle's golden one: what it has itself is not
+            reported as unusual.
     """
     confidence, bands = prediction.confidence, metadata.bands
     size, picture_HW3 = (image_HWN.shape[0], image_HWN.shape[1]), false_colour(image_HWN, bands)
@@ -71,7 +77,7 @@ def check_prediction(
         specks(prediction),
         shrunk(size, prediction, metadata) or too_small(size, metadata),
         stretched(size, metadata),
-        grey(picture_HW3) if bands == RGB else None,
+        None if bands != RGB or is_grey(example_HWN) else grey(picture_HW3),
         never_predicted(metadata),
         *(silent(layer) for layer in layers),
     ]
@@ -199,7 +205,8 @@ def follows_brightness(pixels_HW3: Pixels, prediction: Prediction) -> Prediction
     return PredictionWarning(
         "like-the-input",
         f"Brightness alone predicts {predictable:.0%} of the labels: the mask looks like the image.",
-        "The network has learned shades instead of objects. Train longer, or with more varied lighting.",
+        "If brightness is not what sets your classes apart, the network has learned shades instead of objects: train "
+        "longer, or with more varied lighting.",
     )
 
 
@@ -264,14 +271,18 @@ def stretched(size: tuple[int, int], metadata: StoredMetadata) -> PredictionWarn
 
 
 def grey(pixels_HW3: Pixels) -> PredictionWarning | None:
-    sample = pixels_HW3[::8, ::8].astype(np.int16)
-    if float(np.ptp(sample, axis=2).mean()) > GREY_SPREAD:
+    if not is_grey(pixels_HW3):
         return None
     return PredictionWarning(
         "grey",
         "The image has almost no colour.",
         "A model trained on colour photos misses a cue here. If your images are grey, train with grey images.",
     )
+
+
+def is_grey(pixels_HW3: Raster | None) -> bool:
+    """Whether an RGB image has almost no colour; False without an image."""
+    return pixels_HW3 is not None and float(np.ptp(pixels_HW3[::8, ::8].astype(np.int16), axis=2).mean()) <= GREY_SPREAD
 
 
 def never_predicted(metadata: StoredMetadata) -> PredictionWarning | None:

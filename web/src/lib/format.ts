@@ -4,6 +4,9 @@ export function percent(share: number | null | undefined, digits?: number): stri
   if (share === null || share === undefined || Number.isNaN(share)) return '–';
   const value = share * 100;
   if (digits === undefined) digits = value === 0 || value >= 10 ? 0 : value >= 1 ? 1 : value < 0.1 ? 2 : 1;
+  // “100 %” is all and “0 %” is none: what is nearly so has as many digits as it takes.
+  while (digits < 4 && ((value < 100 && +value.toFixed(digits) === 100) || (value > 0 && +value.toFixed(digits) === 0)))
+    digits++;
   return `${value.toFixed(digits)}\u202f%`; // a narrow space that does not break
 }
 
