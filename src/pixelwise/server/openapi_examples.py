@@ -54,6 +54,7 @@ RUN = {
     "classes": [SKY, ROAD],
     "data": {"notes": [], "train": 64, "val": 16},
     "previews": ["val/images/0000"],
+    "photos": True,
     "failure": None,
     "note": "twice the light",
     "queued": False,

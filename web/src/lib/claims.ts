@@ -112,7 +112,7 @@ export const validatedClaim = (alsoTrained: boolean) =>
 /** What a training began with, where that was not random: its first epochs are then no first steps. */
 export function beginningClaim(origin: string | null, pretrained: boolean): string {
   if (origin)
-    return `${origin} Its first epochs are therefore not those of a training that starts from nothing, as a textbook’s does.`;
+    return 'This training began with trained weights, a textbook’s with random ones: compare their first epochs with that in mind.';
   if (pretrained)
     return (
       'The encoder of this training began with weights from ImageNet, a textbook’s training with random ones: ' +

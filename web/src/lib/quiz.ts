@@ -292,7 +292,7 @@ function aboutBest({ epochs }: QuizFacts): Question[] {
       own: true,
       asks: 'Which epoch’s weights did training keep as the best?',
       options: [
-        right(`epoch ${best.epoch}`, `Its mIoU of ${miou} on the validation images is the highest.`),
+        right(`epoch ${best.epoch}`, `Epoch ${best.epoch} has the highest mIoU on the validation images: ${miou}.`),
         ...others.map((one) =>
           wrong(
             `epoch ${one.epoch}`,

@@ -254,6 +254,7 @@ export interface Run {
   classes: ClassRow[];
   data: { train?: number; val?: number };
   previews: string[];
+  photos: boolean; // whether their images can be shown: a built-in model may bring their masks alone
   failure: string | null;
   note: string;
   queued: boolean;
