@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import BundleError
-from pixelwise.records import Bands, ClassList
+from pixelwise.records import Bands, ClassList, Raster
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -76,6 +76,8 @@ class Traceable(Protocol):
     def digest(self) -> str: ...
     @property
     def graph(self) -> bytes: ...
+    @property
+    def golden_image(self) -> Raster: ...
     @property
     def open_session(self) -> Callable[[bytes], RunnableSession]: ...
 

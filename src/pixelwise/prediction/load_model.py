@@ -99,6 +99,11 @@ class Model:
         return self.engine.bundle.digest
 
     @property
+    def golden_image(self) -> Raster:
+        """The small image [H, W, bands] in the bundle on which its network is tested: one like those of training."""
+        return self.engine.bundle.golden.image
+
+    @property
     def graph(self) -> bytes:
         """The serialised ONNX model, for a trace."""
         return self.engine.bundle.model

@@ -156,5 +156,5 @@ def trace_pixels(
         layers=rows,
         pixel=tell_pixel(image_HWN, bands, prediction, activations, pixel),
         confidence=prediction.confidence,
-        findings=tuple(check_prediction(image_HWN, prediction, model.metadata, rows, model.engine.bundle.golden.image)),
+        findings=tuple(check_prediction(image_HWN, prediction, model.metadata, rows, model.golden_image)),
     )

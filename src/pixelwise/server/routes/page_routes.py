@@ -185,7 +185,7 @@ async def diagnosis(image: TheImage) -> list[dict[str, str]]:
     """Warnings about a prediction, each with a remedy; often none."""
 
     def work(opened: CachedModel, seen: RememberedImage) -> list[dict[str, str]]:
-        like_training = opened.model.engine.bundle.golden.image
+        like_training = opened.model.golden_image
         found = check_prediction(seen.pixels, seen.prediction, opened.model.metadata, example_HWN=like_training)
         return [finding.to_json() for finding in found]
 
