@@ -127,7 +127,7 @@ export function trainedClaim(train: number, val: number | undefined, split: stri
   if (!val) return first;
   if (split?.startsWith('val (before'))
     return `${first}; ${count(val)} were held out for validation, and added at the end`;
-  if (split?.startsWith('val (learnt')) return `${first}, and the ${count(val)} that validate it`;
+  if (split?.startsWith('val (')) return `${first}, and the ${count(val)} that validate it`;
   return `${first}; ${count(val)} held out for validation`;
 }
 
