@@ -9,7 +9,8 @@ in DIR: what is there already is not trained again, so that this can be stopped 
 
 Then all of them are timed by turns, in one process, from a photo of 480×360 in memory to its labels at that size, on
 ONNX Runtime. DIR/table.md and, with --svg, a chart are written from what is there. Peers that are not installed are
-named; docs/how-to/engines.md says how to install them.
+named; docs/how-to/engines.md says how to install them. With --minutes 0, peers that are not there yet are timed with
+the weights that they start from, without scores. --cpu-time counts the time that cores worked, for a busy machine.
 """
 
 from __future__ import annotations
@@ -55,18 +56,19 @@ def count_processor_time() -> None:
 def train_ours(size: str, data: Path, target: Path, minutes: float) -> list[dict[str, Any]]:
     import pixelwise as pw
 
-    shutil.rmtree(target, ignore_errors=True)  # what was stopped in the middle
-    began = time.perf_counter()
-    settings = {"size": SIZES[size], "policy": "stretch"}
-    trained = pw.train(data, target, settings=settings, budget_s=60 * minutes)
-    spent = (time.perf_counter() - began) / 60
+    if any(target.glob("checkpoints/*")):  # it was stopped in the middle
+        trained = pw.train(data, target, resume=True)
+    else:
+        shutil.rmtree(target, ignore_errors=True)
+        settings = {"size": SIZES[size], "policy": "stretch"}
+        trained = pw.train(data, target, settings=settings, budget_s=60 * minutes)
     rows = []
     for kind in ("float32", "int8"):
         bundle = target.with_name(f"{target.name}-{kind}.onnx")
         pw.export(target, bundle, int8=kind == "int8", max_drop=100)
         report = pw.evaluate(bundle, data, split="val")
         rows.append({
-            "name": f"{OURS}{size}, {kind}", "file": bundle.name, "input": size, "minutes": spent,
+            "name": f"{OURS}{size}, {kind}", "file": bundle.name, "input": size, "minutes": minutes,
             "accuracy": report.accuracy, "miou": report.miou, "pretrained": True, "epochs": len(trained.epochs),
         })  # fmt: skip
     return rows
@@ -90,12 +92,13 @@ def train_peer(name: str, data: Path, target: Path, minutes: float) -> list[dict
     make, pretrained = PEERS[name]
     labeller = make(len(dataset.classes))
     began = time.perf_counter()
-    steps = train(labeller, pretrained, pairs["train"], minutes)
-    spent = (time.perf_counter() - began) / 60
-    model = exported(labeller, pairs["val"][0][0])
+    steps = train(labeller, pretrained, pairs["train"], minutes) if minutes else 0
+    spent = (time.perf_counter() - began) / 60 if minutes else 0.0
+    model = exported(labeller.eval(), pairs["val"][0][0])
     target.with_suffix(".onnx").write_bytes(model)
     label, count = labels_of(model, CORES), len(dataset.classes)
-    matrix = sum(confusion.count_pairs(np.asarray(label(image)), mask, count) for image, mask in pairs["val"])
+    judged = pairs["val"] if minutes else pairs["val"][:1]
+    matrix = sum(confusion.count_pairs(np.asarray(label(image)), mask, count) for image, mask in judged)
     scores = confusion.scores(matrix)
     return [{
         "name": name, "file": f"{target.name}.onnx", "input": "360×480", "minutes": spent,
@@ -113,11 +116,18 @@ def train_row(name: str, data: Path, out: Path, minutes: float) -> None:
     target.with_suffix(".json").write_text(json.dumps(rows, indent=1, ensure_ascii=False))
 
 
+def rows_of(out: Path, name: str) -> list[dict[str, Any]]:
+    file = (out / slug(name)).with_suffix(".json")
+    return json.loads(file.read_text()) if file.exists() else []
+
+
 def train_all(chosen: argparse.Namespace) -> dict[str, str]:
     """Train what is not there yet. Returns why the rest could not be."""
     absent: dict[str, str] = {}
     for name in names():
-        if chosen.only not in name or (chosen.out / slug(name)).with_suffix(".json").exists():
+        rows = rows_of(chosen.out, name)
+        there = any(row["minutes"] or not chosen.minutes for row in rows)
+        if there or chosen.only not in name or (name.startswith(OURS) and not chosen.minutes):
             continue
         command = [sys.executable, __file__, str(chosen.data), "--out", str(chosen.out), "--row", name]
         done = subprocess.run([*command, "--minutes", str(chosen.minutes)], stderr=subprocess.PIPE, text=True)
@@ -142,7 +152,8 @@ def timed(rows: list[dict[str, Any]], chosen: argparse.Namespace) -> None:
     works = {
         row["name"]: run_of(chosen.out / row["file"], row["name"].startswith(OURS), chosen.threads) for row in rows
     }
-    for name, milliseconds in take_turns(works, images, chosen.rounds, time.perf_counter).items():
+    clock = time.process_time if chosen.cpu_time else time.perf_counter
+    for name, milliseconds in take_turns(works, images, chosen.rounds, clock).items():
         next(row for row in rows if row["name"] == name)["ms"] = milliseconds
 
 
@@ -153,9 +164,10 @@ def table_of(rows: list[dict[str, Any]]) -> str:
     ]
     for number, row in enumerate(rows, start=1):
         start = "ImageNet" if row["pretrained"] else "random"
+        scores = f"{row['accuracy']:.3f} | {row['miou']:.3f}" if row["minutes"] else "– | –"
+        trained = f"{row['minutes']:.1f}" if row["minutes"] else "–"
         lines.append(
-            f"| {number} | {row['name']} | {row['input']} | {start} | {row['minutes']:.1f} | {row['accuracy']:.3f} | "
-            f"{row['miou']:.3f} | {row['ms']:.1f} |"
+            f"| {number} | {row['name']} | {row['input']} | {start} | {trained} | {scores} | {row['ms']:.1f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -164,13 +176,13 @@ def beaten(rows: list[dict[str, Any]]) -> list[str]:
     """Ours that a peer beats in both."""
     found = []
     for ours in (row for row in rows if row["name"].startswith(OURS)):
-        for peer in (row for row in rows if not row["name"].startswith(OURS)):
+        for peer in (row for row in rows if row["minutes"] and not row["name"].startswith(OURS)):
             if peer["ms"] <= ours["ms"] and peer["miou"] >= ours["miou"]:
                 found.append(f"{ours['name']}: {peer['name']} is both faster and more accurate")
     return found
 
 
-def chart_of(rows: list[dict[str, Any]]) -> str:
+def chart_of(rows: list[dict[str, Any]], timing: str) -> str:
     """An SVG file: mIoU over milliseconds, numbered as the table is."""
     from pixelwise.reports.charts import axes, place, svg_file
 
@@ -178,8 +190,10 @@ def chart_of(rows: list[dict[str, Any]]) -> str:
         return float(np.log2(milliseconds / FASTEST_MS) / np.log2(SLOWEST_MS / FASTEST_MS))
 
     ticks = [(across(ms), f"{ms:g}") for ms in FASTEST_MS * 2.0 ** np.arange(9)]
-    parts = [axes("ms an image, 2 threads, to labels at 480×360", "mIoU on val", ticks, SEEN_MIOU, ".2f")]
+    parts = [axes(f"ms an image, to labels at 480×360 ({timing})", "mIoU on val", ticks, SEEN_MIOU, ".2f")]
     for number, row in enumerate(rows, start=1):
+        if not row["minutes"]:
+            continue
         x, y = place(across(row["ms"]), row["miou"] / SEEN_MIOU)
         colour = "var(--a)" if row["name"].startswith(OURS) else "var(--b)"
         fill = "none" if "int8" in row["name"] else colour
@@ -197,6 +211,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--cpu-time", action="store_true", help="time that cores worked, not that passed")
     parser.add_argument("--only", default="", help="train those whose name holds this")
     parser.add_argument("--svg", type=Path, default=None)
     parser.add_argument("--row", help=argparse.SUPPRESS)
@@ -208,8 +223,7 @@ def main() -> None:
         train_row(chosen.row, chosen.data, chosen.out, chosen.minutes)
         return
     absent = train_all(chosen)
-    files = [(chosen.out / slug(name)).with_suffix(".json") for name in names()]
-    rows = [row for file in files if file.exists() for row in json.loads(file.read_text())]
+    rows = [row for name in names() for row in rows_of(chosen.out, name)]
     timed(rows, chosen)
     table = table_of(rows)
     (chosen.out / "table.md").write_text(table)
@@ -220,7 +234,8 @@ def main() -> None:
     console.print("\n".join(beaten(rows)) or "no peer is both faster and more accurate than any of ours")
     console.print(f"load average {os.getloadavg()[0]:.1f} on {CORES} cores")
     if chosen.svg:
-        chosen.svg.write_text(chart_of(rows))
+        timing = f"{chosen.threads} thread(s)" + (", processor time" if chosen.cpu_time else "")
+        chosen.svg.write_text(chart_of(rows, timing))
 
 
 if __name__ == "__main__":
