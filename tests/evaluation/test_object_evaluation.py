@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import cv2
@@ -14,16 +14,19 @@ import pytest
 
 from conftest import THREE, picture
 from pixelwise.bundle.metadata import Metadata
+from pixelwise.datasets.class_values import Values
 from pixelwise.datasets.instances import components
 from pixelwise.datasets.open_dataset import open_dataset
-from pixelwise.errors import UsageError
+from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.compare import compare
 from pixelwise.evaluation.evaluate import EvaluationReport, evaluate
+from pixelwise.evaluation.evaluation_pass import Tally, prepare
 from pixelwise.evaluation.match_classes import match_classes
 from pixelwise.evaluation.measure_objects import ObjectPlan, plan_objects, predicted_objects
 from pixelwise.evaluation.object_pictures import COLOURS, colours_of_predicted, colours_of_true, outlined
+from pixelwise.evaluation.tally_file import tally_bytes, tally_of
 from pixelwise.images.image_files import write_png
-from pixelwise.metrics.object_matching import match_objects
+from pixelwise.metrics.object_matching import MatchedObjects, match_objects
 from pixelwise.metrics.object_scores import ObjectCounts, headline, object_counts
 from pixelwise.objects.separate import find_objects, separation_for
 from pixelwise.prediction.load_model import Model, load
@@ -202,3 +205,29 @@ def test_outlines_say_what_became_of_an_object() -> None:
     assert drawn[16, 40].tolist() == list(COLOURS["matched"])
     assert drawn[60, 60].tolist() == [0, 0, 0]
     assert not drawn[18 * 8].any()
+
+
+def test_a_pass_that_was_interrupted_goes_on_to_the_same_report(model: Model, data: Path) -> None:
+    name = THREE.names[1]
+    work = prepare(model, data, Values(), objects=[name])
+    samples = {one.name: one for one in work.dataset.splits[work.split]}
+    whole = Tally.zero(len(work.match.classes))
+    for one in work.counted():
+        whole.add(*one)
+    begun = Tally.zero(len(work.match.classes))
+    begun.add(*next(iter(work.counted())))
+    again = tally_of(tally_bytes(begun), samples, work.plan)
+    for one in work.counted({row.name for row in again.rows}):
+        again.add(*one)
+    expected, found = (work.report(tally).to_json() for tally in (whole, again))
+    assert found["objects"] == expected["objects"]
+    first, other = whole.rows[0].objects, tally_of(tally_bytes(whole), samples, work.plan).rows[0].objects
+    assert first is not None
+    assert other is not None
+    for field in fields(MatchedObjects):
+        assert np.array_equal(getattr(first.matched[name], field.name), getattr(other.matched[name], field.name))
+    assert work.plan is not None
+    with pytest.raises(DataError, match="objects of"):
+        tally_of(tally_bytes(whole), samples, replace(work.plan, ids={"other": 0}))
+    with pytest.raises(DataError):
+        tally_of(tally_bytes(whole), samples)

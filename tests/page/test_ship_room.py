@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import AXE, new_page, reload, until
+from browsing import AXE, new_page, open_page, reload, until
 from PIL import Image
 
+from conftest import started_server
+from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.images.image_files import read_mask_ids
 from pixelwise.prediction.load_model import Model
 
 AXE_FINDS = "async () => (await axe.run('main')).violations.map((row) => `${row.id}: ${row.nodes[0].html}`)"
+IN_VIEW = "((part) => part.getBoundingClientRect().top >= 0 && part.getBoundingClientRect().bottom <= innerHeight)"
 CODE = "(document.querySelector('[data-testid=code]')?.innerText ?? '')"
 
 
@@ -60,6 +64,9 @@ def test_a_job_goes_on_over_a_reload_and_its_end_is_shown(page: Any) -> None:
     open_ship(page)
     page.click("button:has-text('Time the engines')")
     page.wait_for_selector("[data-testid=job]")
+    until(page, "document.activeElement.id === 'ship-jobs'")
+    until(page, f"{IN_VIEW}(document.querySelector('[data-testid=job]'))")
+    assert "Speed" in page.inner_text("header [data-testid=shipping]")
     reload(page)
     page.wait_for_selector("[data-testid=job][data-state=finished] td:has-text('ms')")
     page.click("button:has-text('Remove')")
@@ -84,3 +91,47 @@ def test_javascript_that_is_shown_is_javascript(page: Any, tmp_path: Path) -> No
     until(page, f"{CODE}.includes('onnxruntime-node')")
     (tmp_path / "label.mjs").write_text(page.evaluate(CODE), encoding="utf-8")
     subprocess.run([node, "--check", "label.mjs"], cwd=tmp_path, check=True, capture_output=True)
+
+
+SUMMARY = "section.card textarea >> nth=0"
+MARKUP = "Kerbs <img src=x onerror='window.ran = 1'> & <script>window.ran = 1</script>"
+
+
+def test_a_card_is_edited_kept_over_a_killed_server_and_saved(
+    browser: Any, fast_bundle: tuple[Path, Any], tmp_path: Path
+) -> None:
+    """Whatever is typed is text; it survives a reload and a server that is killed, and is saved when that is back."""
+    model = Path(shutil.copy(fast_bundle[0], tmp_path / "kerbs.onnx"))
+    plain = model.read_bytes()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    context = browser.new_context(viewport={"width": 360, "height": 800}, color_scheme="dark", bypass_csp=True)
+    page = context.new_page()
+    with started_server(model, tmp_path / "runs", port) as (address, _):
+        open_page(page, address, "#tab=overview")
+        open_ship(page)
+        page.focus("section.card button:has-text('Edit')")
+        page.keyboard.press("Enter")
+        until(page, "document.activeElement.tagName === 'TEXTAREA'")
+        page.keyboard.insert_text(MARKUP)
+        until(page, "document.querySelector('[data-testid=card] p').innerText.includes('<script>')")
+        page.add_script_tag(path=str(AXE))
+        assert page.evaluate(AXE_FINDS) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        reload(page)
+        page.wait_for_selector(SUMMARY)
+        assert page.input_value(SUMMARY) == MARKUP
+    assert model.read_bytes() == plain
+    page.click("button:has-text('Save into the bundle')")
+    page.wait_for_selector("[role=alert] >> text=The server does not respond")
+    page.wait_for_selector("text=Saved as soon as the server is back")
+    with started_server(model, tmp_path / "runs", port):
+        page.wait_for_selector("section.card button:has-text('Edit')")
+        assert page.inner_text("[data-testid=card] p") == MARKUP
+        reload(page)
+        page.wait_for_selector("section.card button:has-text('Edit')")  # saved: there is no draft any more
+        assert page.inner_text("[data-testid=card] p") == MARKUP
+    assert page.evaluate("window.ran ?? 0") == 0
+    assert read_bundle(model).metadata.card.summary == MARKUP
+    context.close()

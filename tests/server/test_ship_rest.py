@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 import zipfile
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from conftest import TOKEN, picture
+from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.images.image_files import decode_mask_ids, write_png
-from pixelwise.prediction.load_model import Model
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.web_export import BUILT
 from pixelwise.server.app import create_app
 from pixelwise.server.server_settings import ServerSettings
@@ -122,3 +124,44 @@ def test_a_benchmark_times_the_engines_and_a_stopped_job_says_so(shipping: TestC
     number = shipping.post("/v1/ship/jobs", json={"work": "benchmark"}).json()["number"]
     shipping.post(f"/v1/ship/jobs/{number}/stop")  # it may have ended already
     assert ended(shipping, number)["state"] in ("stopped", "finished", "failed")
+
+
+def test_a_card_is_written_into_the_file_that_is_sent(
+    shipping: TestClient, served_model: Model, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs/kerbs"
+    folder.mkdir(parents=True)
+    (folder / "trace.jsonl").touch()
+    shutil.copy(served_model.path, folder / "model.onnx")
+    url = "/v1/ship/card?model=kerbs"
+    before = shipping.get(url).json()
+    assert before["editable"]
+    assert set(before["card"].values()) == {""}
+    new = {"card": {"summary": "<b>Kerbs</b>", "licence": "CC BY 4.0"}, "revision": before["revision"]}
+    kept = shipping.put(url, json=new)
+    assert kept.status_code == 200, kept.text
+    assert shipping.get(url).json() == kept.json()
+    assert kept.json()["card"]["summary"] == "<b>Kerbs</b>"
+    assert kept.json()["digest"] == before["digest"]
+    assert shipping.put(url, json=new).json() == kept.json()  # again: the answer was lost
+    late = shipping.put(url, json={**new, "card": {"summary": "Kerbs"}})  # from a page that has not seen it
+    assert (late.status_code, late.json()["error"]["kind"]) == (409, "card-changed")
+    sent = tmp_path / "sent.onnx"
+    sent.write_bytes(shipping.get("/v1/ship/bundle?model=kerbs").content)
+    assert read_bundle(sent).metadata.card.licence == "CC BY 4.0"
+
+
+@pytest.mark.parametrize("card", [{"summary": 3}, {"colour": "red"}, {"data": "a" * 20_001}, []])
+def test_a_card_of_another_form_is_refused(shipping: TestClient, card: Any) -> None:
+    assert shipping.put("/v1/ship/card", json={"card": card, "revision": ""}).status_code == 422
+
+
+def test_the_card_of_a_built_in_model_stays(tmp_path: Path) -> None:
+    model = load("street", threads=1)
+    app = create_app(model, ServerSettings(runs=tmp_path, token=TOKEN), built_in="street")
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        client.headers["Authorization"] = f"Bearer {TOKEN}"
+        found = client.get("/v1/ship/card").json()
+        assert (found["editable"], found["markdown"][:8]) == (False, "# street")
+        refused = client.put("/v1/ship/card", json={"card": {}, "revision": found["revision"]})
+        assert (refused.status_code, refused.json()["error"]["message"]) == (409, found["why_not"])

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from pixelwise.server.app import create_app
 from pixelwise.server.error_responses import RequestError
+from pixelwise.server.routes.run_routes import checked_reading
 from pixelwise.server.run_list import Runs, note_of, progress_of, write_note
 from pixelwise.server.server_settings import ServerSettings
 from pixelwise.server.training_job import arguments
@@ -59,13 +60,18 @@ def test_trainings_wait_for_one_another_and_for_a_server_that_is_restarted(tmp_p
 
 def test_a_planned_training_keeps_what_was_set_and_starts_from_a_run(tmp_path: Path) -> None:
     request = {"settings": {"epochs": 3, "size": [64, 96], "flip": False, "encoder": "lite1"}, "budget": "5m",
-               "start_folder": "/runs/older"}  # fmt: skip
+               "start_folder": "/runs/older",
+               "reading": checked_reading(["kerb=1", "road=2,#ff0000"], "0,9", "fine", "nir,red")}  # fmt: skip
     words = arguments(tmp_path, tmp_path / "run", request)
     assert words[:4] == ["train", str(tmp_path), "--out", str(tmp_path / "run")]
     from pixelwise.cli.train_options import recipe_values
 
     sets = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
     assert recipe_values(sets, {}) == request["settings"]
+    at = words.index("--class")
+    assert words[at : at + 10] == [
+        "--class", "kerb=1", "--class", "road=2,#ff0000", "--void", "0,9", "--masks", "fine", "--bands", "nir,red",
+    ]  # fmt: skip
     assert words[-4:] == ["--budget", "5m", "--start-from", "/runs/older"]
 
 
@@ -109,7 +115,7 @@ def test_what_runs_now_is_told_to_who_has_the_token(served_model: Any, tmp_path:
     runs.now = "first"
     app.state.pixelwise.runs = runs
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        assert client.get("/v1/training").json() == {"proven": False, "run": None, "queued": []}
+        assert client.get("/v1/training").json() == {"proven": False, "run": None, "queued": [], "job": None}
         assert client.put("/v1/train/notes/first", json={"note": "x"}).status_code == 401
         client.headers["Authorization"] = "Bearer sesame"
         told = client.get("/v1/training").json()
@@ -119,6 +125,10 @@ def test_what_runs_now_is_told_to_who_has_the_token(served_model: Any, tmp_path:
         assert client.put("/v1/train/notes/gone", json={"note": "x"}).status_code == 404
         wrong = {"name": "new", "data": "runs", "settings": {"epoch": 3}}
         assert client.post("/v1/runs", json=wrong).json()["error"]["kind"] == "recipe-invalid"
+        wrong = {"name": "new", "data": "runs", "classes": ["kerb"]}
+        assert client.post("/v1/runs", json=wrong).json()["error"]["kind"] == "values-invalid"
+        asked = client.get("/v1/train/plan", params={"data": "runs", "void": "x"})
+        assert asked.json()["error"]["kind"] == "values-invalid"
         outside = {"name": "new", "data": "runs", "below": "../..", "settings": {}}
         assert client.post("/v1/runs", json=outside).json()["error"]["kind"] == "folder-missing"
         asked = client.get("/v1/train/plan", params={"data": "runs", "settings": "[1]"})
@@ -131,10 +141,10 @@ def test_a_plan_comes_with_its_reasons_and_crops_of_ones_own_images(tiny_scenes:
     from pixelwise.server.plan_job import main
     from pixelwise.training.plan import plan
 
-    main(tiny_scenes, {"epochs": 3})
+    main(tiny_scenes, {"epochs": 3}, {"void": ["0"]})
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     planned = next(row for row in rows if row["event"] == "plan")
-    assert planned["choices"] == plan(tiny_scenes, {"epochs": 3}).to_json()["choices"]
+    assert planned["choices"] == plan(tiny_scenes, {"epochs": 3}, void="0").to_json()["choices"]
     assert planned["recipe"]["epochs"] == 3
     crops = [row for row in rows if row["event"] == "crops"]
     assert crops
@@ -147,7 +157,7 @@ def test_a_plan_comes_with_its_reasons_and_crops_of_ones_own_images(tiny_scenes:
 def test_data_that_cannot_be_read_end_the_plan_in_words(tmp_path: Path, capsys: Any) -> None:
     from pixelwise.server.plan_job import main
 
-    main(tmp_path, {})
+    main(tmp_path, {}, {})
     (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert row["event"] == "error"
     assert row["message"]

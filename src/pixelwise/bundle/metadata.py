@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
+from pixelwise.bundle.model_card import CARD_FIELDS, MAX_FIELD, ModelCard
 from pixelwise.objects.object_records import ClassObjects
 from pixelwise.records import MAX_CLASSES, RGB, VOID, Bands, ClassList, Colour
 
@@ -67,6 +68,7 @@ class Metadata:
     objects: Mapping[str, ClassObjects] = field(default_factory=dict)  # of the training masks, by class name
     provenance: dict[str, Any] = field(default_factory=dict)  # recipe, data, metrics with their split, versions
     licence: dict[str, str] = field(default_factory=dict)  # of the data and of the weights
+    card: ModelCard = field(default_factory=ModelCard)  # what people wrote about it
 
     def to_props(self) -> dict[str, str]:
         """The metadata as `metadata_props`, without the golden digest, which needs the finished graph."""
@@ -89,6 +91,7 @@ class Metadata:
             "stages": [vars(stage) for stage in self.stages],
             "provenance": without_nan(self.provenance),
             "licence": self.licence,
+            **({"card": written} if (written := self.card.written()) else {}),
         }
         return {PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
 
@@ -126,6 +129,7 @@ class Metadata:
                 key: text(value, f"licence.{key}", MAX_TEXT)
                 for key, value in of_type(decode(props, "licence"), dict, "licence", "an object").items()
             },
+            card=card(props),
         )
 
 
@@ -308,6 +312,12 @@ def objects(props: dict[str, str], known: ClassList) -> dict[str, ClassObjects]:
         except ValueError as error:
             raise MetadataError(f"{where}: {error}") from error
     return found
+
+
+def card(props: dict[str, str]) -> ModelCard:
+    """The card; an empty one without the entry. Fields that another version has are not read."""
+    value = of_type(decode(props, "card", {}), dict, "card", "an object")
+    return ModelCard(**{name: text(value[name], f"card.{name}", MAX_FIELD) for name in CARD_FIELDS if name in value})
 
 
 def stages(rows: Any) -> tuple[Stage, ...]:

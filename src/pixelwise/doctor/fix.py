@@ -115,7 +115,7 @@ def _write_copy(
 ) -> tuple[int, list[str]]:
     root = diagnosis.dataset.root
     plan = plan_codes(diagnosis, decisions)
-    decided = decisions_for(decisions.label_decisions, diagnosis.dataset, plan.classes)
+    decided = decisions_for(decisions.label_decisions, diagnosis.dataset, plan)
     jobs = _jobs(diagnosis, decisions)
     lines: list[dict[str, Any]] = []
     taken: set[tuple[str, str]] = set()

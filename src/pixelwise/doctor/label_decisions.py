@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -19,12 +19,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.datasets.masks.mask_problems import code_name
 from pixelwise.datasets.masks.relabel import Change
+from pixelwise.datasets.masks.value_meaning import Meaning
 from pixelwise.errors import UsageError
 from pixelwise.images.files import Refusal, read_bytes, shown, utf8, write_whole
 from pixelwise.records import VOID, ClassList, Dataset, Labels
 
 What = Literal["keep", "relabel", "void"]
+VOID_NAME = "void"
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,14 @@ class LabelDecision:
     what: What
     to: str = ""  # the class that is right, for "relabel"
     runs: tuple[int, ...] = ()  # the region in its box, row by row: pixels outside, inside, outside …
+    # The mask values of both classes, as "7" or "#ff0000": they stay when a class is renamed. () where not known.
+    labelled_values: tuple[str, ...] = ()
+    to_values: tuple[str, ...] = ()
 
     @property
-    def region(self) -> tuple[str, tuple[int, int, int, int], str]:
-        """What tells it from the other regions."""
-        return self.sample, self.box, self.labelled
+    def region(self) -> tuple[str, tuple[int, int, int, int], tuple[int, ...]]:
+        """What tells it from the other regions, whatever its class is called."""
+        return self.sample, self.box, self.runs
 
     def inside(self) -> NDArray[np.bool_]:
         """The region's pixels in its box, [h, w]."""
@@ -59,8 +65,9 @@ class LabelDecision:
         x, y, width, height = self.box
         part_hw = labels_HW[y : y + height, x : x + width]
         inside_hw = self.inside()
-        told = f"{self.labelled!r} at x {x}–{x + width}, y {y}–{y + height}"
-        if part_hw.shape != inside_hw.shape or (part_hw[inside_hw] != classes.names.index(self.labelled)).any():
+        told = f"{self.labelled or VOID_NAME!r} at x {x}–{x + width}, y {y}–{y + height}"
+        there = VOID if self.labelled == "" else classes.names.index(self.labelled)
+        if part_hw.shape != inside_hw.shape or (part_hw[inside_hw] != there).any():
             what = f"has another mask than when its label was decided on: {told} is not there any more."
             raise Refusal("label-decision", what, "Search for label errors again, or take the line out of the file.")
         if self.what == "keep":
@@ -74,7 +81,43 @@ class LabelDecision:
         return changed_HW, Change(f"{told} became {became}", why, "yes: by the region in the file of decisions")
 
     def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "sample": shown(self.sample), "box": list(self.box), "runs": list(self.runs)}
+        row = {**vars(self), "sample": shown(self.sample), "box": list(self.box), "runs": list(self.runs)}
+        values = {key: list(row.pop(key)) for key in ("labelled_values", "to_values")}
+        return row | {key: value for key, value in values.items() if value}
+
+    def renamed(self, meaning: Meaning) -> LabelDecision:
+        """The decision with the classes' names of now: those that its mask values have; "" is void.
+
+        Raises:
+            ValueError: a class has been divided, so that its values have several names now.
+        """
+        labelled = name_now(self.labelled, self.labelled_values, meaning)
+        to = name_now(self.to, self.to_values, meaning) if self.what == "relabel" else self.to
+        return replace(self, labelled=labelled, to=to, what="void" if self.what == "relabel" and not to else self.what)
+
+
+def name_now(name: str, values: Sequence[str], meaning: Meaning) -> str:
+    """The name that a class of these mask values has now; "" if they are void. Without values, the name itself."""
+    known = {code_name(code, False): label for code, label in meaning.numbers.items()}
+    known |= {code_name(code, True): label for code, label in meaning.colours.items()}
+    labels = {known[value] for value in values if value in known}
+    if not labels:
+        return name
+    names = sorted("void" if label == VOID else meaning.classes.names[label] for label in labels)
+    if len(names) > 1:
+        raise ValueError(f"{name!r} has become {' and '.join(names)}")
+    return "" if labels == {VOID} else names[0]
+
+
+def values_of(name: str, meaning: Meaning) -> tuple[str, ...]:
+    """The inverse of `name_now`: the mask values of a class."""
+    if name not in meaning.classes.names:
+        return ()
+    label = meaning.classes.names.index(name)
+    tables = ((meaning.numbers, False), (meaning.colours, True))
+    return tuple(
+        code_name(code, is_colour) for table, is_colour in tables for code, one in table.items() if one == label
+    )
 
 
 def region_in(
@@ -131,8 +174,9 @@ def decision_of(row: Mapping[str, Any]) -> LabelDecision:
         raise ValueError(f"the runs of a region add up to {sum(runs)}, not to its {width}×{height} pixels")
     what = cast("What", row["what"])
     return LabelDecision(
-        str(row["sample"]), (x, y, width, height), str(row["labelled"]), what, str(row.get("to", "")), runs
-    )
+        str(row["sample"]), (x, y, width, height), str(row["labelled"]), what, str(row.get("to", "")), runs,
+        *(tuple(str(value) for value in row.get(key, ())) for key in ("labelled_values", "to_values")),
+    )  # fmt: skip
 
 
 def write_decisions(path: Path, decisions: Sequence[LabelDecision]) -> None:
@@ -141,8 +185,9 @@ def write_decisions(path: Path, decisions: Sequence[LabelDecision]) -> None:
     write_whole(path, utf8(lines))
 
 
-def decisions_for(path: str | None, dataset: Dataset, classes: ClassList) -> Mapping[str, Sequence[LabelDecision]]:
-    """The decisions of a file by the names of the dataset's samples, to be applied to labels in `classes`.
+def decisions_for(path: str | None, dataset: Dataset, meaning: Meaning) -> Mapping[str, Sequence[LabelDecision]]:
+    """The decisions of a file by the names of the dataset's samples, to be applied to labels of this meaning. A class
+    that was renamed after it had been decided on is known by its mask values.
 
     Raises:
         UsageError: no such file, or it is about other data.
@@ -156,11 +201,18 @@ def decisions_for(path: str | None, dataset: Dataset, classes: ClassList) -> Map
     for one in read_decisions(Path(path)):
         if one.sample not in names:
             raise UsageError(f"--label-decisions {shown(path)}: {one.sample} is no image of these data.")
-        strange = {one.labelled, *([one.to] if one.what == "relabel" else [])} - set(classes.names)
+        try:
+            now = one.renamed(meaning)
+        except ValueError as error:
+            raise UsageError(
+                f"--label-decisions {shown(path)}: {one.sample}: {error}, so that the decision fits no more. Decide on "
+                "this region again."
+            ) from error
+        strange = {now.labelled, *([now.to] if now.what == "relabel" else [])} - {*meaning.classes.names, ""}
         if strange:
             raise UsageError(
                 f"--label-decisions {shown(path)}: {', '.join(sorted(strange))} is none of the classes "
-                f"({', '.join(classes.names)})."
+                f"({', '.join(meaning.classes.names)})."
             )
-        found[names[one.sample]].append(one)
+        found[names[one.sample]].append(now)
     return found

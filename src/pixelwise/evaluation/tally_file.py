@@ -1,7 +1,6 @@
 """The counts of a pass as bytes, so that a pass that was interrupted goes on, and its images are found again later.
 
-A file is a NumPy archive of plain arrays, without pickles. Objects of single images are not in it: a pass that scores
-them starts over.
+A file is a NumPy archive of plain arrays, without pickles.
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ from pixelwise.errors import DataError
 from pixelwise.evaluation.compare import ModelCounts, PairedTally
 from pixelwise.evaluation.evaluation_pass import Tally
 from pixelwise.evaluation.measure_image import Sums
+from pixelwise.evaluation.measure_objects import ImageObjects, ObjectPlan
+from pixelwise.evaluation.object_tally import object_arrays, objects_from
 from pixelwise.evaluation.per_image import ImageRow
 from pixelwise.metrics.error_types import Suspect
 from pixelwise.records import Sample
@@ -33,10 +34,12 @@ UNREADABLE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeEr
 
 def tally_bytes(tally: Tally) -> bytes:
     rows = tally.rows
+    objects = [row.objects for row in rows if row.objects is not None]
     facts = {
         "names": [row.name for row in rows],
         "suspects": [{"image": name, **asdict(suspect)} for name, suspect in tally.suspects],
         "suspects_in_all": tally.suspects_in_all,
+        "objects": list(objects[0].plan.ids) if objects else [],
     }
     confusions = [row.confusions_M3 for row in rows]
     milliseconds = [float("nan") if row.milliseconds is None else row.milliseconds for row in rows]
@@ -52,15 +55,18 @@ def tally_bytes(tally: Tally) -> bytes:
             "milliseconds": np.array(milliseconds),
             "confusions": np.concatenate([np.zeros((0, 3), np.uint32), *confusions]),
             "ends": np.cumsum([len(one) for one in confusions], dtype=np.int64),
+            **(object_arrays(objects) if objects else {}),
         },
     )
 
 
-def tally_of(data: bytes, samples: Mapping[str, Sample]) -> Tally:
-    """The inverse of `tally_bytes`; `samples` by name. Raises DataError: damaged, or of other images."""
+def tally_of(data: bytes, samples: Mapping[str, Sample], plan: ObjectPlan | None = None) -> Tally:
+    """The inverse of `tally_bytes`; `samples` by name; `plan` of the objects that are scored. Raises DataError:
+    damaged, or of other images or objects."""
     try:
         facts, arrays = opened(data)
         found = Tally(Sums(**{field.name: arrays[field.name] for field in fields(Sums)}), [], [])
+        objects = objects_of(facts, arrays, plan)
         parts = np.split(arrays["confusions"], arrays["ends"][:-1]) if facts["names"] else []
         for i, name in enumerate(facts["names"]):
             height, width = (int(side) for side in arrays["size"][i])
@@ -70,7 +76,7 @@ def tally_of(data: bytes, samples: Mapping[str, Sample]) -> Tally:
                 ImageRow(
                     samples[name], height, width, arrays["counts"][i], boundary_f, arrays["baseline"][i], confidence,
                     tuple(int(number) for number in arrays["errors_of"][i]),
-                    None if isnan(milliseconds) else milliseconds, parts[i],
+                    None if isnan(milliseconds) else milliseconds, parts[i], objects[i] if plan else None,
                 )
             )  # fmt: skip
         found.suspects = [(row.pop("image"), Suspect(**row)) for row in facts["suspects"]]
@@ -78,6 +84,16 @@ def tally_of(data: bytes, samples: Mapping[str, Sample]) -> Tally:
     except UNREADABLE as error:
         raise damaged(error) from error
     return found
+
+
+def objects_of(
+    facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], plan: ObjectPlan | None
+) -> list[ImageObjects]:
+    """The objects of every image; [] where none are scored. Raises ValueError: other objects were counted."""
+    saved, wanted = facts.get("objects", []), list(plan.ids) if plan else []
+    if facts["names"] and saved != wanted:
+        raise ValueError(f"objects of {saved} were counted, not of {wanted}")
+    return objects_from(arrays, plan, len(facts["names"])) if plan and facts["names"] else []
 
 
 def paired_bytes(tally: PairedTally) -> bytes:

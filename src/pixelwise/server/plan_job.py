@@ -1,7 +1,8 @@
 """A plan for the page, made in a process of its own: what was measured, the choices with their reasons, and training
 crops of some of the person's own images.
 
-Run as `python -m pixelwise.server.plan_job DATA '{"epochs": 20}'`; the second argument holds fields of the recipe.
+Run as `python -m pixelwise.server.plan_job DATA '{"epochs": 20}' '{"bands": ["nir"]}'`: fields of the recipe, and how
+the data are read, as arguments of `plan`.
 Writes one JSON object a line: "progress", "plan", "crops" for each image, or "error". The process is the limit: the
 server stays small, and whoever no longer wants the answer ends it.
 """
@@ -22,29 +23,29 @@ EPOCHS = (0, 0.35, 0.65, 0.95)  # of the training, as shares: crops of the first
 SHOWN_PX = 192  # longest side of a picture
 
 
-def main(data: Path, settings: dict[str, Any]) -> None:
+def main(data: Path, settings: dict[str, Any], reading: dict[str, Any]) -> None:
     try:
-        plan_and_crops(data, settings)
+        plan_and_crops(data, settings, reading)
     except PixelwiseError as error:
         say({"event": "error", "message": str(error)})
 
 
-def plan_and_crops(data: Path, settings: dict[str, Any]) -> None:
+def plan_and_crops(data: Path, settings: dict[str, Any], reading: dict[str, Any]) -> None:
     from pixelwise.training.plan import plan
 
     def progress(done: int, total: int) -> None:
         say({"event": "progress", "what": "measuring the data", "done": done, "total": total})
 
-    planned = plan(data, settings, progress=progress)
+    planned = plan(data, settings, **reading, progress=progress)
     found = planned.fingerprint
     facts = {"train": found.train, "val": found.val, "size": list(found.size), "measured": found.measured}
     recipe = planned.recipe.to_json()
     say({"event": "plan", **planned.to_json(), "facts": facts, "recipe": recipe})
-    for row in crops_of(data, planned):
+    for row in crops_of(data, planned, reading):
         say({"event": "crops", **row})
 
 
-def crops_of(data: Path, planned: Any) -> Iterator[dict[str, Any]]:
+def crops_of(data: Path, planned: Any, reading: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Crops of images spread over the training split, as training makes them; each with its labels laid over it."""
     from pixelwise.datasets.open_dataset import open_dataset
     from pixelwise.images.false_colour import false_colour
@@ -57,7 +58,7 @@ def crops_of(data: Path, planned: Any) -> Iterator[dict[str, Any]]:
     from pixelwise.training.prepare import with_validation
 
     recipe = planned.recipe
-    dataset = with_ranges(with_validation(open_dataset(data, seed=recipe.seed), recipe.seed))
+    dataset = with_ranges(with_validation(open_dataset(data, **reading, seed=recipe.seed), recipe.seed))
     samples = dataset.splits["train"]
     chosen = sorted({round(i * (len(samples) - 1) / max(IMAGES - 1, 1)) for i in range(IMAGES)})
     few = Pairs(
@@ -101,4 +102,4 @@ def say(row: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), json.loads(sys.argv[2]))
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3]))

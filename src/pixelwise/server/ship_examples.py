@@ -13,9 +13,21 @@ JOB = {
     },
 }  # fmt: skip
 RUNNING = {**JOB, "state": "running", "result": {}}
+TEXTS = {
+    "summary": "Labels kerbs in photos taken from a wheelchair.", "intended_use": "Planning of repairs.",
+    "limits": "Fails at night.", "data": "", "authors": "A. Author", "licence": "CC BY 4.0", "contact": "",
+}  # fmt: skip
+NEW_CARD = {"card": {"summary": TEXTS["summary"], "licence": "CC BY 4.0"}, "revision": "9f2c41d07a3b"}
+CARD = {
+    "title": "kerbs", "digest": "4b1f…", "card": TEXTS, "revision": "9f2c41d07a3b", "editable": True, "why_not": None,
+    "licence": {"data": "not recorded; see where the data came from", "weights": "Apache-2.0"},
+    "metrics": {"split": "val", "images": 40, "miou": 0.43, "accuracy": 0.91}, "markdown": "# kerbs\n…",
+}  # fmt: skip
 
 JSON: dict[tuple[str, str], Any] = {
     ("get", "/v1/ship"): {"reducible": True, "why_not": None, "web": True, "jobs": [JOB]},
+    ("get", "/v1/ship/card"): CARD,
+    ("put", "/v1/ship/card"): CARD,
     ("get", "/v1/ship/jobs"): [JOB],
     ("post", "/v1/ship/jobs"): RUNNING,
     ("post", "/v1/ship/jobs/{number}/stop"): RUNNING,

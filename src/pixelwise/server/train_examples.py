@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pixelwise.server import ship_examples
+
 JSON: dict[tuple[str, str], Any] = {
     ("get", "/v1/training"): {
         "proven": True,
@@ -12,6 +14,7 @@ JSON: dict[tuple[str, str], Any] = {
             "epochs": 20, "epoch_seconds": [70.1, 69.8],
         },
         "queued": [],
+        "job": ship_examples.RUNNING,
     },
     ("put", "/v1/train/notes/{name}"): {"note": "twice the light"},
     ("delete", "/v1/train/queue/{name}"): {"queued": []},

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pixelwise.datasets.class_values import Values
 from pixelwise.scenes.render_scene import write_scenes
 from pixelwise.trace_events import to_file
 
@@ -72,6 +73,12 @@ def planned_arguments(data: Path, run: Path, request: dict[str, Any]) -> list[st
     options = ["train", str(data), "--out", str(run)]
     for name, value in request["settings"].items():
         options += ["--set", f"{name}={json.dumps(value)}"]  # numbers, texts and lists read alike as TOML
+    reading = Values.from_json(request.get("reading"))
+    for name, values in reading.classes:
+        options += ["--class", f"{name}={','.join(map(str, values))}"]
+    for option, texts in (("--void", map(str, reading.void)), ("--masks", [reading.masks]), ("--bands", reading.bands)):
+        if text := ",".join(texts):
+            options += [option, text]
     if request.get("budget"):
         options += ["--budget", request["budget"]]
     if request.get("start_folder"):

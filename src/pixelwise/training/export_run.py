@@ -19,8 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.bundle.export import NetworkGraph, deployable, export_graph, stages_of, to_onnx, write_bundle
 from pixelwise.bundle.metadata import Metadata, Stage
+from pixelwise.bundle.model_card import ModelCard
 from pixelwise.bundle.onnx_graph import batched, extract, parse
 from pixelwise.bundle.onnx_session import open_session
 from pixelwise.bundle.parity import Parity
@@ -127,7 +129,8 @@ def export(
     temperature, metrics = scores_in_bundle(best, result, shipped, validation)
     provenance = provenance_of(best, validation, metrics, parity) | ({"reduced": reduced} if reduced else {})
     licence = {"data": data_licence, "weights": initial_licence(best)}
-    write_bundle(graph, metadata_of(best, stages, temperature, provenance, licence), images[0], out)
+    metadata = metadata_of(best, stages, temperature, provenance, licence)
+    write_bundle(graph, replace(metadata, card=card_in(best.run / "model.onnx")), images[0], out)
     if parity.doubt:
         tell({"event": "warning", "message": f"{out}: {parity.doubt}"})
     tell({"event": "export", "path": str(out), "epoch": best.epoch, "differs": parity.differ, "metrics": metrics,
@@ -259,6 +262,14 @@ def metadata_of(
         bands=best.bands, separate=recipe.separate, objects=objects_in(best.data), provenance=provenance,
         licence=licence,
     )  # fmt: skip
+
+
+def card_in(bundle: Path) -> ModelCard:
+    """The card that somebody has written into the run's bundle, so that its other forms carry it too."""
+    try:
+        return read_bundle(bundle).metadata.card if bundle.is_file() else ModelCard()
+    except BundleError:
+        return ModelCard()  # a damaged bundle is exported again, and it has no card that could be read
 
 
 def price(miou_before: float, miou_after: float, max_drop: float) -> dict[str, float]:

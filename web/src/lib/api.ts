@@ -18,6 +18,7 @@ import type {
   ModelRow,
   NewRun,
   PlannedRun,
+  Reading,
   Run,
   Runs,
   Sample,
@@ -234,8 +235,12 @@ export const keepNote = (name: string, note: string) =>
   json<{ note: string }>(`/v1/train/notes/${name}`, sent('PUT', { note }));
 export const leaveQueue = (name: string) => json<unknown>(`/v1/train/queue/${name}`, { method: 'DELETE' });
 export const trainingNow = () => json<TrainingNow>('/v1/training');
-export const planLink = (data: string, below: string, settings: Record<string, unknown>) =>
-  `/v1/train/plan?${new URLSearchParams({ data, below, settings: JSON.stringify(settings) })}`;
+export function planLink(data: string, below: string, settings: Record<string, unknown>, reading: Reading): string {
+  const { classes, ...rest } = reading;
+  const asked = new URLSearchParams({ data, below, settings: JSON.stringify(settings), ...rest });
+  for (const one of classes) asked.append('classes', one);
+  return `/v1/train/plan?${asked}`;
+}
 export const previewLink = (name: string, epochNumber: number, index: number) =>
   `/v1/runs/${name}/previews/${epochNumber}/${index}`;
 export const previewImage = (name: string, index: number) => `/v1/runs/${name}/images/${index}`;

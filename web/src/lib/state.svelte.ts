@@ -51,6 +51,7 @@ class PageState extends PinnedCursor {
   samples = $state.raw<Sample[]>([]);
   sample = $state<string | null>(null);
   own = $state<string | null>(null); // one's own image: its key in this browser; null for samples
+  kept = $state(0); // how often an image of one's own was kept
   fileName = $state(''); // of one's own image
   source = $state.raw<Blob | null>(null); // the image's own bytes
   bitmap = $state.raw<ImageBitmap | null>(null);
@@ -204,7 +205,9 @@ class PageState extends PinnedCursor {
   }
 
   private async keep(key: string, blob: Blob, name: string): Promise<void> {
-    if (await keepImage({ key, blob, name, time: Date.now() })) return;
+    const kept = await keepImage({ key, blob, name, time: Date.now() });
+    this.kept++;
+    if (kept) return;
     if (this.own === key) this.announcement = 'This browser keeps no images: a reload will not find this one.';
   }
 

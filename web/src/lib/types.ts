@@ -271,7 +271,15 @@ export interface NewRun {
 }
 
 /** A training that is planned from a folder of data. */
-export interface PlannedRun {
+/** How data are read: options of `pixelwise train`; '' or [] where it is detected. */
+export interface Reading {
+  classes: string[]; // "name=value,value"
+  void: string;
+  masks: string;
+  bands: string;
+}
+
+export interface PlannedRun extends Reading {
   name: string;
   data: string; // a folder of the server's, by its key
   below: string;
@@ -284,6 +292,14 @@ export interface TrainingNow {
   proven: boolean; // whether this browser has the token
   run: ({ name: string } & Doing) | null;
   queued: string[];
+  job: ShipJobNow | null; // of the Ship room
+}
+
+export interface ShipJobNow {
+  number: string;
+  work: 'export' | 'web' | 'benchmark' | 'label';
+  title: string; // of the model
+  progress: { what?: string; done?: number; total?: number; seconds?: number };
 }
 
 /** What the plan of a training says, as it arrives. */

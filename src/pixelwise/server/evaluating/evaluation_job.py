@@ -131,7 +131,7 @@ class EvaluationJob:
     def restored(self, work: JobWork) -> JobWork:
         """The work with what was counted before."""
         data = self.store.read(self.id, "counts.npz")
-        if data is not None and (work.can_continue or self.state == "done"):
+        if data is not None:
             try:
                 work.restore(data)
             except DataError as error:  # images were added or removed, or the file is damaged: count all of them

@@ -51,11 +51,6 @@ class EvaluationWork:
     def done(self) -> int:
         return len(self.tally.rows)
 
-    @property
-    def can_continue(self) -> bool:
-        """Whether saved counts hold all that the rest needs; objects of single images are not saved."""
-        return self.work.plan is None
-
     def steps(self) -> Iterator[None]:
         """One step an image, in order. Raises DatasetError, ImageError …: an image or mask cannot be read."""
         counted = self.work.counted({row.name for row in self.tally.rows})
@@ -73,7 +68,7 @@ class EvaluationWork:
 
     def restore(self, data: bytes) -> None:
         """Raises DataError: damaged, or of other images."""
-        self.tally = tally_of(data, by_name(self.work.dataset, self.work.split))
+        self.tally = tally_of(data, by_name(self.work.dataset, self.work.split), self.work.plan)
 
     def result(self) -> dict[str, Any]:
         """The report of `pixelwise evaluate --json`, and the classes with their colours."""
@@ -109,8 +104,6 @@ class EvaluationWork:
 
 class ComparisonWork:
     """Two models on a split."""
-
-    can_continue = True
 
     def __init__(self, models: Sequence[Model], request: EvaluationRequest) -> None:
         """Raises PixelwiseError, as `prepare_comparison`."""

@@ -54,6 +54,10 @@ class FolderJob:
         if step != self.step:
             self.step, self.began = step, time.monotonic()
         self.done, self.total = done, total
+        self.wait()
+
+    def wait(self) -> None:
+        """While the server works for a person, for a while. Raises JobStopped."""
         waited = time.monotonic() + PATIENCE_S
         while self.is_busy() and time.monotonic() < waited and not self.stopping.wait(WAIT_S):
             pass
@@ -62,6 +66,7 @@ class FolderJob:
 
     def run(self) -> None:
         try:
+            self.wait()
             self.result = self.work(self)
             self.state = "finished"
         except JobStopped:

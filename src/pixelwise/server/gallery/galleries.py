@@ -10,6 +10,7 @@ import hashlib
 import math
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from pixelwise.doctor.label_decisions import (
     read_decisions,
     region_in,
     runs_of,
+    values_of,
     write_decisions,
 )
 from pixelwise.doctor.label_errors import ExaminedImage, examined_images
@@ -43,6 +45,7 @@ from pixelwise.server.model_cache import CachedModel, ModelCache
 
 OPEN_AT_A_TIME = 4
 KEPT_THUMBNAILS = 12_000  # of some 8 kB each, for all folders together
+CALM_S = 0.3  # without a picture being asked for, before long work goes on
 DECISIONS = "label-decisions.jsonl"
 
 
@@ -168,8 +171,11 @@ class Gallery:
                 f"{to!r} is no class of these data.",
                 f"Expected one of {', '.join(dataset.classes.names)}.",
             )
-        made = LabelDecision(shown(suspect.sample.name), suspect.box, suspect.labelled, what or "keep",
-                             to if what == "relabel" else "", region.runs)  # fmt: skip
+        becomes = to if what == "relabel" else ""
+        made = LabelDecision(
+            shown(suspect.sample.name), suspect.box, suspect.labelled, what or "keep", becomes, region.runs,
+            self.mask_values(suspect.labelled), self.mask_values(becomes),
+        )  # fmt: skip
         with self.lock:
             kept = [one for one in self.decisions() if one.region != made.region]
             try:
@@ -179,6 +185,11 @@ class Gallery:
                 raise RequestError(
                     409, "runs-unwritable", str(error), "Start the server with another --runs."
                 ) from error
+
+    def mask_values(self, name: str) -> tuple[str, ...]:
+        """The mask values of a class, by which a decision is known when it is renamed; () where they are not known."""
+        checked = self.folder.checked
+        return values_of(name, checked.diagnosis.meaning) if checked and name else ()
 
     def region(self, number: int) -> SuspectedRegion:
         """Raises RequestError: there is none."""
@@ -198,6 +209,7 @@ class Galleries:
         self.lock = threading.Lock()
         self.opened: OrderedDict[Path, Gallery] = OrderedDict()
         self.thumbnails = ThumbnailCache(KEPT_THUMBNAILS)
+        self.asked_at = -CALM_S  # when somebody last asked for pictures, or for rows whose pictures follow
 
     def open_ahead(self, key: str, root: Path) -> None:
         """Open a folder on a thread, so that the first visitor need not wait until its files are listed."""
@@ -209,21 +221,32 @@ class Galleries:
             if root not in self.opened:
                 folder = OpenedFolder(key, root)
                 folder.start()
-                self.opened[root] = Gallery(folder, self.runs, self.models, self.is_busy)
+                self.opened[root] = Gallery(folder, self.runs, self.models, self.is_wanted)
                 idle = [path for path, one in self.opened.items() if one.running is None and path != root]
                 for path in idle[: max(len(self.opened) - OPEN_AT_A_TIME, 0)]:
                     del self.opened[path]
             self.opened.move_to_end(root)
             return self.opened[root]
 
+    def is_wanted(self) -> bool:
+        """Whether the cores are needed for a person: long work then waits, so that pictures come at once."""
+        return self.is_busy() or time.monotonic() - self.asked_at < CALM_S
+
+    def expect_pictures(self) -> None:
+        """Pictures will be asked for."""
+        self.asked_at = time.monotonic()
+
     def thumbnail(self, gallery: Gallery, place: int, view: View) -> bytes:
         """A small JPEG; empty where the image cannot be read."""
         folder = gallery.folder
         sample = folder.samples[place][1]
-        return self.thumbnails.get(
+        self.expect_pictures()
+        made = self.thumbnails.get(
             f"{folder.root}\0{folder.version}\0{place}\0{view}",
             lambda: thumbnail_jpeg(sample, folder.dataset, view),
         )
+        self.expect_pictures()
+        return made
 
     def close(self) -> None:
         for gallery in self.opened.values():

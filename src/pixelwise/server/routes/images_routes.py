@@ -93,12 +93,14 @@ def gallery(gallery: TheGallery) -> dict[str, Any]:
 
 @router.get("/images")
 def images(
+    state: TheState,
     gallery: TheGallery,
     wanted: Annotated[ImageQuery, Depends(ImageQuery)],
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> dict[str, Any]:
     """The images that pass every filter, a part at a time."""
+    state.galleries.expect_pictures()
     places = chosen_places(gallery.folder, RowFilter(**vars(wanted)))
     rows = [row_json(gallery.folder, place) for place in places[offset : offset + limit]]
     return {"total": len(places), "offset": offset, "images": rows}
@@ -175,7 +177,7 @@ def suspects(gallery: TheGallery) -> dict[str, Any]:
     rows = []
     for number, region in enumerate(scored.regions if scored else ()):
         suspect = region.suspect
-        made = decided.get((shown(suspect.sample.name), suspect.box, suspect.labelled))
+        made = decided.get((shown(suspect.sample.name), suspect.box, region.runs))
         rows.append({
             **suspect.to_json(), "number": number, "place": gallery.folder.place_of(shown(suspect.sample.name)),
             "decision": {"what": made.what, "to": made.to} if made else None,

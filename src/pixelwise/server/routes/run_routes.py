@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from fastapi import Path as Path_
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from pixelwise.datasets.class_values import parse_values
 from pixelwise.datasets.read_sample import read_sample_image
 from pixelwise.errors import PixelwiseError, UsageError
 from pixelwise.images.false_colour import false_colour
@@ -69,6 +70,15 @@ class NewRun(BaseModel):
     settings: dict[str, float | int | bool | str | list[float | int]] = Field(
         {}, max_length=60, description="With data: fields of the recipe that are kept; the others are planned."
     )
+    classes: list[Annotated[str, Field(max_length=1000)]] = Field(
+        [],
+        max_length=255,
+        description="With data: NAME=VALUE[,VALUE…], as --class of `pixelwise train`.",
+        examples=[["kerb=1", "road=2,7"]],
+    )
+    void: str = Field("", max_length=1000, description="With data: mask values that mean unlabelled, as --void.")
+    masks: str = Field("", max_length=200, description="With data: which masks, as --masks.")
+    bands: str = Field("", max_length=4000, description="With data: bands of the images to use, in order, as --bands.")
     start_from: str | None = Field(
         None, pattern=RUN_NAME, description="With data: the run whose best weights to start from."
     )
@@ -119,11 +129,12 @@ def start(state: TheState, new: NewRun) -> dict[str, Any]:
 
 def request_of(state: State, new: NewRun) -> dict[str, Any]:
     """The request for the training process. Raises RequestError: a folder, a field or a run that there is not."""
-    own = {"data", "below", "settings", "start_from", "note", "queue"}
+    own = {"data", "below", "settings", "start_from", "note", "queue", "classes", "void", "masks", "bands"}
     if new.data is None:
         return {**new.model_dump(exclude=own), "folder": str(existing_folder(new.folder)) if new.folder else None}
     checked_settings(new.settings)
     wanted = {"name": new.name, "budget": new.budget, "data": new.data, "below": new.below, "settings": new.settings}
+    wanted["reading"] = checked_reading(new.classes, new.void, new.masks, new.bands)
     wanted["folder"] = str(state.data.folder(new.data, new.below))
     if new.start_from:
         wanted |= {"start_from": new.start_from, "start_folder": str(real_path(state.runs.existing(new.start_from)))}
@@ -137,6 +148,14 @@ def checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
     except UsageError as error:
         raise RequestError(422, "recipe-invalid", str(error), "GET /v1/train/plan shows the fields.") from error
     return settings
+
+
+def checked_reading(classes: Sequence[str], void: str, masks: str, bands: str) -> dict[str, Any]:
+    """How data are read, as keyword arguments of `train` and `plan`. Raises RequestError: not as `train` takes it."""
+    try:
+        return parse_values(classes, [void] if void else [], masks, bands).arguments()
+    except UsageError as error:
+        raise RequestError(422, "values-invalid", str(error), "Write them as `pixelwise train --help` says.") from error
 
 
 def existing_folder(named: str) -> Path:

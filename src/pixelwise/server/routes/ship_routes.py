@@ -10,12 +10,15 @@ from fastapi import Path as Path_
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from pixelwise.bundle.model_card import MAX_FIELD, ModelCard
 from pixelwise.records import RGB
+from pixelwise.server import ship_examples
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.model_cache import CachedModel
 from pixelwise.server.routes.predict_routes import TheState
 from pixelwise.server.server_state import State
 from pixelwise.server.shipping.ship_request import Form, ShipRequest, Work
+from pixelwise.server.shipping.shipped_card import keep_card, shown_card
 
 router = APIRouter(prefix="/v1/ship", tags=["ship"])
 JobNumber = Annotated[str, Path_(pattern=r"^[1-9][0-9]{0,5}$", description="From GET /v1/ship/jobs.", examples=["1"])]
@@ -53,6 +56,45 @@ def why_not_reducible(opened: CachedModel) -> str | None:
     if opened.run is None or not (opened.run / "checkpoints/best.safetensors").is_file():
         return NO_RUN
     return None if importlib.util.find_spec("torch") else NO_TORCH
+
+
+CardText = Annotated[str, Field(max_length=MAX_FIELD)]
+
+
+class CardTexts(BaseModel):
+    """Plain texts; nothing in them is markup to the page."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    summary: CardText = ""
+    intended_use: CardText = ""
+    limits: CardText = Field("", description="Where it fails, and what it is not for.")
+    data: CardText = Field("", description="What it was trained on.")
+    authors: CardText = ""
+    licence: CardText = ""
+    contact: CardText = ""
+
+
+class NewCard(BaseModel):
+    """A card to write: texts, each of at most 20,000 characters; what is left out is empty."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [ship_examples.NEW_CARD]})
+
+    card: CardTexts
+    revision: str = Field(max_length=64, description="Of the card that was edited: from GET /v1/ship/card.")
+
+
+@router.get("/card")
+def card(state: TheState, model: ModelName = "") -> dict[str, Any]:
+    """The card of a model, and whether it can be edited."""
+    return shown_card(state, state.models.get(model))
+
+
+@router.put("/card")
+def write(state: TheState, new: NewCard, model: ModelName = "") -> dict[str, Any]:
+    """Write a card into the bundle, whole or not at all."""
+    opened = state.models.get(model)
+    return keep_card(state, opened, ModelCard.of(new.card.model_dump()), new.revision)
 
 
 @router.get("/bundle", response_class=FileResponse)

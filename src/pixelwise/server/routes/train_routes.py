@@ -7,15 +7,16 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.routes.predict_routes import TheState
-from pixelwise.server.routes.run_routes import checked_settings
+from pixelwise.server.routes.run_routes import checked_reading, checked_settings
 from pixelwise.server.run_list import (
     MOST_NOTE,
     progress_of,
@@ -42,13 +43,29 @@ class Note(BaseModel):
     note: str = Field(max_length=MOST_NOTE)
 
 
+@dataclass
+class Reading:
+    """How the data are read, as options of `pixelwise train`. Empty: detected."""
+
+    classes: Annotated[list[str] | None, Query(max_length=255, description="NAME=VALUE[,VALUE…], as --class.")] = None
+    void: Annotated[str, Query(max_length=1000, description="Mask values that mean unlabelled.")] = ""
+    masks: Annotated[str, Query(max_length=200, description="Part of the name of the masks to use.")] = ""
+    bands: Annotated[str, Query(max_length=4000, description="Bands of the images to use, in order.")] = ""
+
+    def checked(self) -> dict[str, Any]:
+        """As keyword arguments of `plan`. Raises RequestError."""
+        return checked_reading(self.classes or [], self.void, self.masks, self.bands)
+
+
 @router.get("/training")
 def training(request: Request, state: TheState) -> dict[str, Any]:
-    """What is being trained now, for the header of every room. Without the token it says only that this is missing."""
+    """What is being trained or shipped now, for the header of every room. Without the token it says only that this is
+    missing."""
     if not request.scope.get(PROVEN):
-        return {"proven": False, "run": None, "queued": []}
+        return {"proven": False, "run": None, "queued": [], "job": None}
     name = state.runs.running()
-    return {"proven": True, "run": None if name is None else running_row(state, name), "queued": state.runs.queued()}
+    run = None if name is None else running_row(state, name)
+    return {"proven": True, "run": run, "queued": state.runs.queued(), "job": state.shipping.running()}
 
 
 def running_row(state: State, name: str) -> dict[str, Any]:
@@ -78,6 +95,7 @@ def leave_queue(state: TheState, name: str) -> dict[str, Any]:
 @router.get("/train/plan", response_class=StreamingResponse)
 async def plan(
     state: TheState,
+    reading: Annotated[Reading, Depends(Reading)],
     data: Annotated[
         str, Query(pattern=r"^[a-z0-9-]{1,50}$", description="A key from GET /v1/data.", examples=["camvid"])
     ],
@@ -95,7 +113,8 @@ async def plan(
         raise RequestError(422, "request-invalid", "settings: not a JSON object.", "See /docs.")
     checked_settings(fields)
     require_torch()
-    command = [sys.executable, "-m", "pixelwise.server.plan_job", str(folder), json.dumps(fields)]
+    read = reading.checked()
+    command = [sys.executable, "-m", "pixelwise.server.plan_job", str(folder), json.dumps(fields), json.dumps(read)]
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(lines_of(command, state), media_type="text/event-stream", headers=headers)
 

@@ -49,6 +49,10 @@ class ShipJobs:
         newest = sorted(found, key=lambda folder: int(folder.name), reverse=True)
         return [self.describe(folder.name) for folder in newest if (folder / REQUEST).is_file()]
 
+    def running(self) -> dict[str, Any] | None:
+        """The job that runs now, if any."""
+        return next((job for job in self.all() if job["state"] == "running"), None)
+
     def describe(self, number: str) -> dict[str, Any]:
         folder = self.existing(number)
         running = self.is_running(folder)  # before the result is read, so that an end in between is seen
@@ -62,6 +66,8 @@ class ShipJobs:
         return {"number": number, **shown, "state": state, "progress": read_json(folder / PROGRESS), "result": result}
 
     def is_running(self, folder: Path) -> bool:
+        if (folder / RESULT).is_file():
+            return False  # its result is the last thing that a job writes; its process may take a moment to end
         process = self.started.get(folder)
         if process is not None:
             return process.poll() is None
@@ -77,7 +83,7 @@ class ShipJobs:
     def start(self, request: ShipRequest) -> dict[str, Any]:
         """Start a job. One at a time: two would slow each other down, and spoil a benchmark."""
         with self.starting:
-            if any(job["state"] == "running" for job in self.all()):
+            if self.running() is not None:
                 raise RequestError(409, "job-already", "Another job is running.", "Stop it, or wait until it ends.")
             try:
                 self.root.mkdir(parents=True, exist_ok=True)

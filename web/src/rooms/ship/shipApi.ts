@@ -29,6 +29,31 @@ export interface ShipResult {
   missing?: Record<string, string>;
 }
 
+/** What people write about a model; "" where nothing is written. */
+export const CARD_FIELDS = {
+  summary: { title: 'Summary', asks: 'What does it label, in which images?', rows: 3 },
+  intended_use: { title: 'Intended use', asks: 'Who may use it, for what?', rows: 2 },
+  limits: { title: 'Limits', asks: 'Where does it fail? What must it not be used for?', rows: 3 },
+  data: { title: 'Data', asks: 'What was it trained on? Who labelled it?', rows: 2 },
+  authors: { title: 'Authors', asks: 'Who made it?', rows: 1 },
+  licence: { title: 'Licence', asks: 'Under which terms may others use the model?', rows: 1 },
+  contact: { title: 'Contact', asks: 'Where do questions go?', rows: 1 },
+} as const;
+export type CardField = keyof typeof CARD_FIELDS;
+export type CardTexts = Record<CardField, string>;
+
+export interface ShownCard {
+  title: string;
+  digest: string; // of the network
+  card: CardTexts;
+  revision: string; // of these texts
+  editable: boolean;
+  why_not: string | null;
+  licence: Record<string, string>; // of data and weights, as export recorded them
+  metrics: { split: string | null; images: number | null; miou: number | null; accuracy: number | null };
+  markdown: string;
+}
+
 export interface Shippable {
   reducible: boolean;
   why_not: string | null;
@@ -45,6 +70,21 @@ export const FORMS = {
   },
 } as const;
 
+export const jobTitle = (job: Pick<ShipJob, 'work' | 'form' | 'title' | 'shown'>): string =>
+  ({
+    export: `${FORMS[job.form].title} of ${job.title}`,
+    web: `Web page of ${job.title}`,
+    benchmark: `Speed of ${job.title} here`,
+    label: `Labels of ${job.shown} by ${job.title}`,
+  })[job.work];
+
+/** ", 12 s left", or nothing while it cannot be known. */
+export function timeLeft({ done = 0, total = 0, seconds = 0 }: ShipJob['progress']): string {
+  if (!done || done >= total || seconds < 2) return '';
+  const rest = (seconds / done) * (total - done);
+  return rest < 90 ? `, ${Math.ceil(rest)} s left` : `, ${Math.round(rest / 60)} min left`;
+}
+
 export const shippable = (model: string) => jsonPatiently<Shippable>(`/v1/ship?model=${encodeURIComponent(model)}`);
 
 export const startJob = (request: Record<string, string | number>) =>
@@ -57,3 +97,13 @@ export const stopJob = (number: string) => ask(`/v1/ship/jobs/${number}/stop`, {
 export const removeJob = (number: string) => ask(`/v1/ship/jobs/${number}/remove`, { method: 'POST' });
 export const fileOf = (number: string) => `/v1/ship/jobs/${number}/file`;
 export const bundleOf = (model: string) => `/v1/ship/bundle?model=${encodeURIComponent(model)}`;
+
+const cardLink = (model: string) => `/v1/ship/card?model=${encodeURIComponent(model)}`;
+export const cardOf = (model: string) => jsonPatiently<ShownCard>(cardLink(model));
+/** The same card twice is written once, so it may be asked again after an answer was lost. */
+export const keepCard = (model: string, card: CardTexts, revision: string) =>
+  jsonPatiently<ShownCard>(cardLink(model), {
+    method: 'PUT',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ card, revision }),
+  });

@@ -1,7 +1,7 @@
 // The plan of a training, as the server makes it: what was measured, the choices, crops of a few images.
 
 import * as api from '../../lib/api';
-import type { CropRow, Plan, PlanEvent } from '../../lib/types';
+import type { CropRow, Plan, PlanEvent, Reading } from '../../lib/types';
 
 export class PlanStream {
   plan = $state.raw<Plan | null>(null);
@@ -12,8 +12,8 @@ export class PlanStream {
   private source: EventSource | null = null;
 
   /** Ask for it; returns how to stop. A server that was away meanwhile is asked again by the browser. */
-  open(data: string, below: string, settings: Record<string, unknown>): () => void {
-    const link = api.planLink(data, below, settings);
+  open(data: string, below: string, settings: Record<string, unknown>, reading: Reading): () => void {
+    const link = api.planLink(data, below, settings, reading);
     const source = (this.source = new EventSource(link));
     source.addEventListener('message', (message) => this.take(JSON.parse(message.data as string) as PlanEvent));
     source.addEventListener('error', () => {
