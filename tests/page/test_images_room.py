@@ -106,3 +106,18 @@ def test_several_photos_stay_over_a_reload_and_downloads_have_their_names(seen: 
     until(seen, "document.querySelectorAll('main article img').length === 2")
     seen.set_viewport_size({"width": 360, "height": 700})
     assert seen.evaluate("document.documentElement.scrollWidth") <= 360
+    seen.click("nav[aria-label=Rooms] a:has-text('Learn')")  # the same photos, wherever an image is chosen
+    seen.focus("[data-testid=shelf]")
+    seen.keyboard.press("Enter")
+    until(seen, "document.querySelectorAll('header article img').length === 2")
+    axe(seen)
+    assert seen.evaluate("document.documentElement.scrollWidth") <= 360
+    with seen.expect_download() as download:
+        seen.click("header [aria-label='Download the mask of street 0.png']")
+    assert download.value.suggested_filename == "street-0-mask.png"
+    seen.keyboard.press("Escape")
+    until(seen, "document.activeElement.dataset.testid === 'shelf'")
+    seen.keyboard.press("Enter")
+    seen.click("header li:has-text('street 0.png') a")
+    until(seen, "document.querySelector('[data-testid=stage] canvas')?.width === 90")
+    until(seen, "!document.querySelector('header article')")
