@@ -27,6 +27,7 @@ from pixelwise.images.image_files import read_mask_ids, write_png
 from pixelwise.server import gallery_examples
 from pixelwise.server.app import create_app
 from pixelwise.server.gallery.folder_job import FolderJob, JobStopped
+from pixelwise.server.gallery.galleries import Galleries
 from pixelwise.server.server_settings import ServerSettings
 
 BASE = "/v1/data/scenes/gallery"
@@ -259,3 +260,20 @@ def test_the_documented_examples_have_the_keys_of_real_answers(asked: TestClient
     known = {one.name for one in fields(SuspectedLabel)} | {"number", "place", "decision"}
     assert gallery_examples.SUSPECTS["suspects"][0].keys() == known
     assert gallery_examples.JOB.keys() == asked.get(BASE).json()["jobs"]["check"].keys()
+
+
+def test_long_work_waits_while_pictures_are_asked_for(tmp_path: Path) -> None:
+    galleries = Galleries(lambda: tmp_path, SimpleNamespace(), lambda: False)  # type: ignore[arg-type]
+    assert not galleries.is_wanted()
+    galleries.expect_pictures()
+    assert galleries.is_wanted()
+    looks: list[int] = []
+
+    def is_busy() -> bool:
+        looks.append(len(looks))
+        return len(looks) < 4
+
+    job = FolderJob("check", lambda _: {"looks": len(looks)}, is_busy)
+    job.start()
+    job.thread.join()
+    assert (job.state, job.result) == ("finished", {"looks": 4})
