@@ -45,8 +45,9 @@ def objects_from(arrays: Mapping[str, NDArray[Any]], plan: ObjectPlan, number: i
             for column in LISTS
         }
         for i in range(number):
-            px = dict(zip(NUMBERS, (int(value) for value in arrays[f"objects{turn}_px"][i]), strict=True))
-            found[i][name] = MatchedObjects(**{column: lists[i] for column, lists in parts.items()}, **px)
+            lists = {column: of_images[i] for column, of_images in parts.items()}
+            shared_px, joint_px = (int(value) for value in arrays[f"objects{turn}_px"][i])
+            found[i][name] = MatchedObjects(**lists, shared_px=shared_px, joint_px=joint_px)
             unseparated[i][name] = ObjectCounts.of_vector(arrays[f"objects{turn}_unseparated"][i])
     return [
         ImageObjects(plan, bool(arrays["objects_given"][i]), matched,

@@ -87,14 +87,14 @@ class NewCard(BaseModel):
 @router.get("/card")
 def card(state: TheState, model: ModelName = "") -> dict[str, Any]:
     """The card of a model, and whether it can be edited."""
-    return shown_card(state, state.models.get(model))
+    return shown_card(state.models, state.models.get(model))
 
 
 @router.put("/card")
 def write(state: TheState, new: NewCard, model: ModelName = "") -> dict[str, Any]:
     """Write a card into the bundle, whole or not at all."""
     opened = state.models.get(model)
-    return keep_card(state, opened, ModelCard.of(new.card.model_dump()), new.revision)
+    return keep_card(state.models, opened, ModelCard.of(new.card.model_dump()), new.revision)
 
 
 @router.get("/bundle", response_class=FileResponse)

@@ -44,7 +44,7 @@ class Note(BaseModel):
 
 
 @dataclass
-class Reading:
+class DataOptions:
     """How the data are read, as options of `pixelwise train`. Empty: detected."""
 
     classes: Annotated[list[str] | None, Query(max_length=255, description="NAME=VALUE[,VALUE…], as --class.")] = None
@@ -95,7 +95,7 @@ def leave_queue(state: TheState, name: str) -> dict[str, Any]:
 @router.get("/train/plan", response_class=StreamingResponse)
 async def plan(
     state: TheState,
-    reading: Annotated[Reading, Depends(Reading)],
+    reading: Annotated[DataOptions, Depends(DataOptions)],
     data: Annotated[
         str, Query(pattern=r"^[a-z0-9-]{1,50}$", description="A key from GET /v1/data.", examples=["camvid"])
     ],

@@ -14,8 +14,7 @@ from pixelwise.bundle.write_card import write_card
 from pixelwise.errors import BundleError, OutputError
 from pixelwise.prediction.built_in_models import FOLDER, built_in
 from pixelwise.server.error_responses import RequestError
-from pixelwise.server.model_cache import MAIN, CachedModel
-from pixelwise.server.server_state import State
+from pixelwise.server.model_cache import MAIN, CachedModel, ModelCache
 
 WRITING = Lock()  # one card at a time: each is compared with what the file holds before it is written
 BUILT_IN = (
@@ -25,12 +24,12 @@ BUILT_IN = (
 AGAIN = "Export it again with `pixelwise export`, or copy it again from where it came."
 
 
-def shown_card(state: State, opened: CachedModel) -> dict[str, Any]:
+def shown_card(models: ModelCache, opened: CachedModel) -> dict[str, Any]:
     """The card as the bundle holds it now: it may have been written since the model was opened."""
-    return described(state, opened, bundle_of(opened))
+    return described(models, opened, bundle_of(opened))
 
 
-def keep_card(state: State, opened: CachedModel, card: ModelCard, revision: str) -> dict[str, Any]:
+def keep_card(models: ModelCache, opened: CachedModel, card: ModelCard, revision: str) -> dict[str, Any]:
     """Write a card. Raises RequestError: it cannot be written, or somebody else has changed it meanwhile."""
     if why_not := why_not_editable(opened):
         raise RequestError(409, "card-fixed", why_not)
@@ -48,14 +47,14 @@ def keep_card(state: State, opened: CachedModel, card: ModelCard, revision: str)
                 409, "card-unwritable", "The bundle cannot be written; it stays as it was.",
                 "Give the server the right to write to the file and its folder, or make space on the disk.",
             ) from error  # fmt: skip
-    return described(state, opened, written)
+    return described(models, opened, written)
 
 
-def described(state: State, opened: CachedModel, bundle: BundleFile) -> dict[str, Any]:
+def described(models: ModelCache, opened: CachedModel, bundle: BundleFile) -> dict[str, Any]:
     metadata, why_not = bundle.metadata, why_not_editable(opened)
-    title = state.models.title_of(opened.name) if opened.name == MAIN else opened.name
+    title = models.title_of(opened.name) if opened.name == MAIN else opened.name
     metrics = metadata.provenance.get("metrics") or {}
-    own = opened.name == MAIN and state.models.built_in
+    own = opened.name == MAIN and models.built_in
     return {
         "title": title,
         "digest": bundle.digest,
