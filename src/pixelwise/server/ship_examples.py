@@ -17,7 +17,7 @@ TEXTS = {
     "summary": "Labels kerbs in photos taken from a wheelchair.", "intended_use": "Planning of repairs.",
     "limits": "Fails at night.", "data": "", "authors": "A. Author", "licence": "CC BY 4.0", "contact": "",
 }  # fmt: skip
-NEW_CARD = {"card": {"summary": TEXTS["summary"], "licence": "CC BY 4.0"}, "revision": "9f2c41d07a3b"}
+NEW_CARD: dict[str, Any] = {"card": {"summary": TEXTS["summary"], "licence": "CC BY 4.0"}, "revision": "9f2c41d07a3b"}
 CARD = {
     "title": "kerbs", "digest": "4b1f…", "card": TEXTS, "revision": "9f2c41d07a3b", "editable": True, "why_not": None,
     "licence": {"data": "not recorded; see where the data came from", "weights": "Apache-2.0"},
