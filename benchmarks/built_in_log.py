@@ -5,7 +5,7 @@
 
 Writes src/pixelwise/built_in/NAME-training/, laid out as a run directory: trace.jsonl (the epochs of all runs, one
 after the other), recipe.toml and data.json without any path, previews/ (predicted masks of the first validation
-images), truth/ and, with --photos, images/ and masks/, which become samples of its page. Runs whose validation images
+images) and, with --photos, truth/, and images/ and masks/, which become samples of its page. Runs whose validation images
 differ from the first one's bring epochs, but no previews. Where the first run began with weights of an earlier model,
 its log says so.
 """
@@ -62,7 +62,8 @@ def write_log(name: str, runs: list[Path], photos: bool, out: Path = FOLDER) -> 
     facts = {key: data[key] for key in ("classes", "bands") if key in data}
     facts |= {"splits": splits, "previews": len(rows), "mask_ids": {i: i for i in (*range(len(data["classes"])), VOID)}}
     (folder / "data.json").write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
-    copy_images(runs[0], folder, ClassList.from_json(data["classes"]), photos)
+    if photos:
+        copy_images(runs[0], folder, ClassList.from_json(data["classes"]))
     return folder
 
 
@@ -80,17 +81,16 @@ def copy_previews(source: Path, target: Path) -> None:
                 save_small(np.asarray(picture.convert("RGB")), target / f"{index}.png")
 
 
-def copy_images(run: Path, folder: Path, classes: ClassList, photos: bool) -> None:
+def copy_images(run: Path, folder: Path, classes: ClassList) -> None:
     bands, ids = bands_of(run), mask_ids_of(run)
     for index, sample in enumerate(held_out_pairs(run)[:PREVIEWS]):
         pixels, labels = read_held_out(sample, bands, ids, len(classes))
         save_small(coloured(labels, classes), folder / "truth" / f"{index}.png")
-        if photos:
-            if bands != RGB:
-                raise SystemExit(f"{run}: images of other bands than red, green and blue cannot be copied.")
-            for kind, array in (("images", pixels), ("masks", labels)):
-                (folder / kind).mkdir(exist_ok=True)
-                Image.fromarray(array).save(folder / kind / f"{index}.png", optimize=True)
+        if bands != RGB:
+            raise SystemExit(f"{run}: images of other bands than red, green and blue cannot be copied.")
+        for kind, array in (("images", pixels), ("masks", labels)):
+            (folder / kind).mkdir(exist_ok=True)
+            Image.fromarray(array).save(folder / kind / f"{index}.png", optimize=True)
 
 
 def save_small(picture_HW3: np.ndarray[Any, Any], path: Path) -> None:
@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of the built-in model")
     parser.add_argument("runs", nargs="+", type=Path, help="its run directories, in the order of training")
-    parser.add_argument("--photos", action="store_true", help="also copy the images")
+    parser.add_argument("--photos", action="store_true", help="also copy the images and their true masks")
     parser.add_argument("--out", type=Path, default=FOLDER, help="default: where the built-in models are")
     chosen = parser.parse_args()
     folder = write_log(chosen.name, chosen.runs, chosen.photos, chosen.out)

@@ -254,7 +254,7 @@ export interface Run {
   classes: ClassRow[];
   data: { train?: number; val?: number };
   previews: string[];
-  photos: boolean; // whether their images can be shown: a built-in model may bring their masks alone
+  photos: boolean; // whether they and their true masks can be shown: a built-in model may bring neither
   failure: string | null;
   note: string;
   queued: boolean;
