@@ -23,7 +23,7 @@ from pixelwise.model.build_network import build  # noqa: E402
 from pixelwise.model.network import ModelConfig  # noqa: E402
 from pixelwise.model.preprocess import Preprocess, resize_image, resize_in_strips  # noqa: E402
 from pixelwise.training import validate as validating  # noqa: E402
-from pixelwise.training.calibration_images import PARITY_PX, middle_of  # noqa: E402
+from pixelwise.training.calibration_images import PARITY_PX, compared_part, middle_of  # noqa: E402
 from pixelwise.training.validate import Validation, labels_at_size, preview, validate  # noqa: E402
 
 THREE = ClassList(("a", "b", "c"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
@@ -121,3 +121,13 @@ def test_graph_and_network_are_compared_on_the_middle_of_a_large_image() -> None
     cut = middle_of(large)
     assert cut.shape == (PARITY_PX, PARITY_PX, 3)
     assert (cut[0, 0] == 7).all()
+
+
+def test_what_was_learnt_in_crops_of_reduced_images_is_compared_on_whole_ones() -> None:
+    """Their middle, enlarged to the network's size, would be unlike anything the network has learnt."""
+    large = np.zeros((3000, 4000, 3), np.uint8)
+    assert compared_part(large, "fit", in_crops=True).shape == (1500, 2000, 3)
+    middle = (PARITY_PX, PARITY_PX, 3)
+    assert compared_part(large, "fit", in_crops=False).shape == middle
+    assert compared_part(large, "stretch", in_crops=False).shape == middle
+    assert compared_part(large, "native", in_crops=True).shape == middle

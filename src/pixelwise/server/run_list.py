@@ -97,7 +97,7 @@ class Runs:
             "classes": data.get("classes", []),
             "data": {"notes": data.get("notes", []), **{k: len(v) for k, v in data.get("splits", {}).items()}},
             "previews": [row[0] for row in data.get("splits", {}).get("val", [])[: data.get("previews", 4)]],
-            "photos": (folder / "images").is_dir() or "previews" not in data,  # a shipped log may have neither images nor masks
+            "photos": "previews" not in data or (folder / "images").is_dir(),  # a shipped log may have only previews
             "failure": self.failure(name),
             "note": note_of(folder),
             "queued": name in self.queued(),

@@ -37,6 +37,12 @@ def middle_of(image: Picture) -> Raster:
     return middle
 
 
+def compared_part(image: Picture, policy: Policy, in_crops: bool) -> Raster:
+    """What of an image network and graph are compared on: its centre; of an image that is resized as a whole but was
+    learnt in crops, all of it, as its enlarged centre would be blurred as nothing the network has learnt."""
+    return reduced_image(image, policy) if in_crops and policy != "native" else middle_of(image)
+
+
 def reduced_image(image: Picture, policy: Policy) -> Raster:
     """An image that a network can take at once: of one too large the middle, or if the network takes it resized, every
     n-th pixel of the whole."""

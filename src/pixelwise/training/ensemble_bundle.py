@@ -16,7 +16,7 @@ from pixelwise.model.ensemble import Ensemble
 from pixelwise.model.network import ModelConfig
 from pixelwise.model.rescaled import Rescaled
 from pixelwise.trace_events import Listener, nobody
-from pixelwise.training.calibration_images import as_taken, middle_of
+from pixelwise.training.calibration_images import as_taken, compared_part
 from pixelwise.training.export_run import (
     PARITY_IMAGES,
     bands_of,
@@ -71,7 +71,8 @@ def export_ensemble(
     )
     validations = [validation_of(member.data, recipe, member.preprocess, member.classes) for member in members]
     places = [(i // len(runs), validations[i % len(runs)].pairs) for i in range(PARITY_IMAGES)]
-    images = [as_taken(middle_of(pairs[turn][0]), bands) for turn, pairs in places if turn < len(pairs)]
+    pictures = (pairs[turn][0] for turn, pairs in places if turn < len(pairs))
+    images = [as_taken(compared_part(one, recipe.policy, recipe.in_crops), bands) for one in pictures]
     stages = stages_of(network)
     graph, parity = export_graph(network, whole.preprocess, stages, images)
     pooled = validation_of({**data, "splits": {"val": every}}, recipe, whole.preprocess, whole.classes)

@@ -38,7 +38,7 @@ from pixelwise.model.preprocess import Preprocess, resize_scores
 from pixelwise.objects.object_records import ClassObjects
 from pixelwise.records import RGB, Bands, ClassList, OnProgress, Raster, Sample, no_progress
 from pixelwise.trace_events import Listener, nobody
-from pixelwise.training.calibration_images import as_taken, calibration_images, middle_of
+from pixelwise.training.calibration_images import as_taken, calibration_images, compared_part
 from pixelwise.training.checkpoint import load_checkpoint
 from pixelwise.training.disk_copies import DiskCopies, kept_to_resume
 from pixelwise.training.loader import Pairs
@@ -110,7 +110,8 @@ def export(
             )  # fmt: skip
     stages = stages_of(best.network)
     looked_at = range(min(PARITY_IMAGES, len(validation.pairs)))
-    images = [as_taken(middle_of(validation.pairs[index][0]), best.bands) for index in looked_at]
+    parts = (compared_part(validation.pairs[i][0], best.recipe.policy, best.recipe.in_crops) for i in looked_at)
+    images = [as_taken(part, best.bands) for part in parts]
     graph, parity = export_graph(best.network, best.preprocess, stages, images)
     result = measured or validate(best.network, validation)
     shipped: Network = best.network
