@@ -5,9 +5,9 @@
 
 Writes src/pixelwise/built_in/NAME-training/, laid out as a run directory: trace.jsonl (the epochs of all runs, one
 after the other), recipe.toml and data.json without any path, previews/ (predicted masks of the first validation
-images) and, with --photos, truth/, and images/ and masks/, which become samples of its page. Runs whose validation images
-differ from the first one's bring epochs, but no previews. Where the first run began with weights of an earlier model,
-its log says so.
+images) and, with --photos, truth/, and images/ and masks/, which become samples of its page. Runs whose validation
+images differ from the first one's bring epochs, but no previews. Where the first run began with weights of an earlier
+model, its log says so.
 """
 
 from __future__ import annotations
