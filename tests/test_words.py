@@ -43,6 +43,7 @@ INSTEAD = {
     r"processes that prepare batches": "data loading processes",
     r"cannot be learnt": "a model cannot learn it",
     r"told from\b": "distinguished from",
+    r"too short a training": "too little training",
     r"it is no (image|mask|model)\b": "it is not an image",
 }
 ON_DISK = ("before learning from it", "learnt from too")  # in the metadata of bundles, which stay readable

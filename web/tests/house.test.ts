@@ -34,11 +34,12 @@ it('no phrase that readers stumbled over comes back', () => {
     /evened out|to light|without a word|for want of|whole story|told three ways|gives? the same class|learns? from/;
   const newer =
     /as the model is right|Suppose nobody|scores every|>Keep:|from one value to the next|>Go on<|free of it|said no at/;
+  const newest = /without up\d|on \d+ images of|too short a training|loaded model's run/;
   const found = files
     .filter(({ path }) => !path.startsWith('./'))
     .flatMap(({ path, lines }) =>
       lines.flatMap((line, i) =>
-        phrases.test(line) || older.test(line) || newer.test(line) ? [`${path}:${i + 1}`] : [],
+        [phrases, older, newer, newest].some((one) => one.test(line)) ? [`${path}:${i + 1}`] : [],
       ),
     );
   expect(found).toEqual([]);
