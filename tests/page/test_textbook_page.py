@@ -1,15 +1,22 @@
-"""The textbook's page on a built-in model that brings the log of its training: epochs, previews, questions, images."""
+"""The textbook's page on a run with the epochs of a built-in model: trace, previews, questions, images; and on that
+model itself, whose log has previews alone."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from browsing import chromium, new_page, open_tab, until
 
 from conftest import started_server
+from pixelwise.images.image_files import write_png
+from pixelwise.prediction.built_in_models import built_in
 
 HEADING = "document.querySelector('#training h4[aria-busy]')"
 EPOCHS = (
@@ -19,10 +26,33 @@ EPOCHS = (
 )
 
 
+def run_with_images(folder: Path) -> Path:
+    """A run directory with the epochs of `nuclei` and drawn cells as its held-out images."""
+    model = built_in("nuclei")
+    assert model.training_log is not None
+    shutil.copytree(model.training_log, folder)
+    shutil.copyfile(model.path, folder / "model.onnx")
+    rows = []
+    for number, size in enumerate(((320, 320), (239, 320))):
+        mask = np.zeros(size, np.uint8)
+        for x, y in ((60, 60), (150, 120), (240, 180)):
+            cv2.circle(mask, (x, y), 24 + 4 * number, 1, -1)
+        image = cv2.GaussianBlur(mask * np.uint8(150) + np.uint8(20), (0, 0), 2)
+        write_png(folder / f"cells-{number}.png", np.ascontiguousarray(np.stack([image] * 3, axis=2)))
+        write_png(folder / f"mask-{number}.png", mask)
+        rows.append([f"val/cells-{number}", *(str(folder / f"{kind}-{number}.png") for kind in ("cells", "mask"))])
+    data = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    del data["previews"]  # which only the log of a built-in model has
+    data["splits"]["val"] = rows
+    (folder / "data.json").write_text(json.dumps(data), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def nuclei(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     chromium()
-    with started_server(Path("nuclei"), tmp_path_factory.mktemp("runs")) as (found, _):
+    run = run_with_images(tmp_path_factory.mktemp("trained") / "run")
+    with started_server(run, tmp_path_factory.mktemp("runs")) as (found, _):
         yield found
 
 
@@ -87,7 +117,7 @@ def test_its_questions_are_asked_and_only_a_wrong_answer_is_struck_through(train
 def test_its_own_images_have_true_masks_and_the_grids_of_a_patch_line_up(browser: Any, nuclei: str) -> None:
     with new_page(browser, nuclei, viewport={"width": 1366, "height": 768}) as page:
         assert page.locator("[aria-label='Built-in images'] option").all_inner_texts()[1:] == [
-            "validation image 1 (held out)", "validation image 2 (held out)",
+            "cells-0 (held out)", "cells-1 (held out)",
         ]  # fmt: skip
         assert page.locator("[data-testid=diagnosis]:has-text('no colour')").count() == 0
         open_tab(page, "metrics")
@@ -98,3 +128,15 @@ def test_its_own_images_have_true_masks_and_the_grids_of_a_patch_line_up(browser
         tops = page.evaluate("[...document.querySelectorAll('.board')].map((one) => one.getBoundingClientRect().top)")
         assert max(tops) - min(tops) < 1
         assert "2 images held out during training" in page.locator("#content").inner_text()
+
+
+def test_the_built_in_model_shows_its_previews_and_says_that_the_images_do_not_come_with_it(
+    browser: Any, tmp_path: Path
+) -> None:
+    with started_server(Path("nuclei"), tmp_path) as (address, _), new_page(browser, address) as page:
+        open_tab(page, "pipeline")
+        page.click(".parts button >> nth=1")
+        page.wait_for_selector("[data-testid=landmarks]")
+        page.get_by_text("The images and their true masks do not come with this model.").wait_for()
+        until(page, "[...document.querySelectorAll('.masks img')].every((one) => one.naturalWidth > 0)")
+        assert page.locator(".masks figcaption").all_inner_texts() == ["labels after epoch 50"]

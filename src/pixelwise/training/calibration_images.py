@@ -38,8 +38,8 @@ def middle_of(image: Picture) -> Raster:
 
 
 def compared_part(image: Picture, policy: Policy, in_crops: bool) -> Raster:
-    """What of an image network and graph are compared on: its centre; of an image that is resized as a whole but was
-    learnt in crops, all of it, as its enlarged centre would be blurred as nothing the network has learnt."""
+    """What of an image network and graph are compared on: its centre; but the whole of an image that the network takes
+    resized and that training saw in crops, because the centre alone would be enlarged to a blur unlike any crop."""
     return reduced_image(image, policy) if in_crops and policy != "native" else middle_of(image)
 
 
