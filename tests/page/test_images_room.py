@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import AXE, reload, until, watch_requests
+from browsing import AXE, new_page, reload, until, watch_requests
 
 import planted
 from conftest import TOKEN, picture, started_server
@@ -121,3 +121,17 @@ def test_several_photos_stay_over_a_reload_and_downloads_have_their_names(seen: 
     seen.click("header li:has-text('street 0.png') a")
     until(seen, "document.querySelector('[data-testid=stage] canvas')?.width === 90")
     until(seen, "!document.querySelector('header article')")
+
+
+@pytest.mark.parametrize("width", [360, 1280, 1920])
+def test_nothing_moves_when_the_first_photo_opens(
+    browser: Any, room: tuple[str, Path], photo_file: Path, width: int
+) -> None:
+    """The strip's button has its place in the header from the start."""
+    with new_page(browser, room[0], viewport={"width": width, "height": 768}) as page:
+        page.wait_for_selector("[data-testid=stage]")
+        assert page.locator("[data-testid=shelf]").is_hidden()
+        before = page.locator("header").bounding_box()
+        page.set_input_files("[data-testid=file]", photo_file)
+        page.wait_for_selector("[data-testid=shelf]")
+        assert page.locator("header").bounding_box() == before
