@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,25 @@ def test_a_cell_of_the_confusion_matrix_opens_its_pixels(page: Any) -> None:
             until(page, "document.activeElement.dataset.cell !== undefined")
             return
     raise AssertionError("no class of this model is in the open image")
+
+
+def test_a_cell_clicked_before_the_true_mask_has_come_is_answered_once_it_is_there(page: Any) -> None:
+    held: list[Any] = []
+    page.route("**/truth?*", lambda route: held.append(route))  # Playwright marks its handlers, which a method forbids
+    page.select_option(SAMPLES, index=2)  # another sample, whose true mask does not come yet
+    page.click("#tab-metrics")
+    page.wait_for_selector("[data-testid=confusion]")
+    until(page, "document.querySelector('[data-testid=stage]') && location.hash.includes('scene')")
+    button = page.locator("[data-testid=confusion] button.own").first
+    deadline = time.monotonic() + 60
+    while not held and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    assert held, "the true mask was never asked for"
+    button.click()
+    until(page, "document.querySelector('[data-testid=cell]').innerText !== ''")
+    assert "The open image" not in page.locator("[data-testid=cell]").inner_text()
+    held.pop().continue_()
+    until(page, "document.querySelector('[data-testid=cell]').innerText.includes('The open image')")
 
 
 def test_the_tooltip_names_the_class_and_the_three_most_likely(
