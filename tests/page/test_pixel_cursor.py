@@ -165,6 +165,26 @@ def test_a_reload_back_and_forward_keep_image_pixel_and_tab(page: Any, photo_fil
     until(page, "location.hash.includes('tab=overview')")
 
 
+def test_steps_back_and_forward_that_overtake_each_other_write_nothing(page: Any, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    page.click("#tab-code")
+    page.select_option(SAMPLES, index=1)
+    until(page, f"{WIDTH} !== 200 && !location.hash.includes('image=own')")
+    before = page.evaluate("history.length")
+    for pause in (0, 20, 60, 150, 300):  # ms: before, while and after an image comes
+        for step in ("back", "forward", "back", "forward"):
+            page.evaluate(f"history.{step}()")
+            page.wait_for_timeout(pause)
+    page.evaluate("history.back()")
+    until(page, f"{WIDTH} === 200 && location.hash.includes('image=own')")
+    page.wait_for_timeout(500)  # nothing that was on its way comes after it
+    assert page.evaluate(f"{WIDTH} === 200 && history.length") == before
+    page.go_forward()
+    until(page, f"{WIDTH} !== 200")
+    page.wait_for_timeout(500)
+    assert page.evaluate(f"{WIDTH} !== 200 && history.length") == before
+
+
 def test_an_address_that_names_what_is_gone_opens_what_there_is(browser: Any, address: str) -> None:
     context = browser.new_context()  # its own: the console tells of the missing model, which is right
     page = context.new_page()

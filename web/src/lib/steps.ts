@@ -10,7 +10,7 @@ import { app, DISPLAYS, TABS, type Tab } from './state.svelte';
 class Steps {
   private wanted = parseAddress('');
   private known = ''; // the address as it was last read or written
-  private following = false;
+  private followed: Address | null = null; // the step that is being opened; only the newest ends the waiting
   private written = false;
   first: File | null = null; // an image that was dropped in another room: it is opened in place of the address's
 
@@ -88,26 +88,29 @@ class Steps {
     if (this.first) return this.openDropped();
     if (location.hash === this.known) return;
     const { imageName, modelName } = app;
-    this.following = true;
+    const earlier = this.followed; // what it opens may still be on its way: what is wanted now is opened after it
+    this.read();
+    const { wanted } = this;
+    this.followed = wanted;
     try {
-      this.read();
-      const { wanted } = this;
-      if ((wanted.model || 'main') !== modelName) await app.chooseModel(wanted.model || 'main');
-      if (wanted.image && wanted.image !== imageName) await this.openNamed(wanted.image);
+      if ((wanted.model || 'main') !== modelName || (earlier && earlier.model !== wanted.model))
+        await app.chooseModel(wanted.model || 'main');
       if (wanted !== this.wanted) return; // another step was made meanwhile
+      if (wanted.image && (earlier || wanted.image !== imageName)) await this.openNamed(wanted.image);
+      if (wanted !== this.wanted) return;
       app.hidden = new Set(wanted.hidden);
       if (wanted.pixel) app.cursor = app.inside(wanted.pixel.x, wanted.pixel.y);
       app.pinned = wanted.pinned;
     } catch (error) {
       app.fail(error);
     } finally {
-      this.following = false;
+      if (this.followed === wanted) this.followed = null;
     }
   }
 
   /** A new tab, model or image is a step that Back undoes; all else only changes the step. */
   write(): void {
-    if (this.following || location.hash !== this.known) return; // somebody has just changed it: it is read first
+    if (this.followed || location.hash !== this.known) return; // somebody has just changed it: it is read first
     const chosen: Address = {
       tab: app.tab,
       part: app.tab === 'pipeline' ? app.part : 0,
