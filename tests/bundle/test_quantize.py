@@ -11,11 +11,14 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from conftest import picture
 from pixelwise.bundle.bundle_file import read_bundle
 from pixelwise.bundle.onnx_graph import batched, parse
-from pixelwise.bundle.quantize import LEVELS, TensorRange, quantise, scale_and_zero
+from pixelwise.bundle.quantize import LEVELS, TensorRange, quantise, scale_and_zero, whole_weights
+from pixelwise.prediction.built_in_models import BuiltIn, models
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.tracing.network_layers import layers
 from pixelwise.tracing.trace import trace
@@ -79,6 +82,42 @@ def test_a_trace_works_and_counts_the_same(pair: tuple[Model, Model]) -> None:
         assert row.strength == pytest.approx(wanted.strength, rel=0.2, abs=0.02)
     told = trace(small, image)
     assert (told.prediction.labels == small.predict(image).labels).mean() > 0.99
+
+
+def in_16_bits(whole: NDArray[np.int8], inputs: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """A convolution's sums at one place [O], as VPMADDUBSW makes them: pairs of products, cut off at 16 bits."""
+    pairs = (whole.astype(np.int64) * inputs).reshape(len(whole), -1, 2).sum(2)
+    return np.asarray(np.clip(pairs, -32768, 32767).sum(1))
+
+
+@settings(deadline=None)
+@given(weights=arrays(np.float32, (4, 8, 3, 3), elements=st.floats(-3, 3, width=32)), seed=st.integers(0, 99))
+def test_processors_without_vnni_lose_nothing(weights: NDArray[np.float32], seed: int) -> None:
+    whole, scales_O = whole_weights(weights)
+    assert np.abs(whole * scales_O[:, None, None, None] - weights).max() <= 0.501 * scales_O.max()
+    rng = np.random.default_rng(seed)
+    for order in (whole, whole.transpose(0, 2, 3, 1)):  # as kernels lay them out
+        row = order.reshape(4, -1)
+        for inputs in (np.full(72, 255, np.uint8), np.uint8(255) * (row[0] > 0), rng.integers(0, 256, 72, np.uint8)):
+            assert np.array_equal(in_16_bits(row, inputs), (row.astype(np.int64) * inputs).sum(1))
+
+
+@pytest.mark.parametrize("model", [model for model in models() if model.name.endswith("int8")], ids=lambda m: m.name)
+def test_what_is_shipped_computes_the_same_everywhere(model: BuiltIn) -> None:
+    graph = onnx.load_model_from_string(read_bundle(model.path).model).graph
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    packed = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    looked_at = 0
+    for node in graph.node:
+        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+        if node.op_type == "Conv" and node.input[1] in packed and groups == 1:
+            whole = stored[packed[node.input[1]]]
+            for order in (whole, whole.transpose(0, 2, 3, 1)):
+                row = order.reshape(len(whole), -1).astype(int)
+                for sign in (row, -row):
+                    assert 255 * (np.maximum(sign, 0)[:, 1:] + np.maximum(sign, 0)[:, :-1]).max() <= 32767
+            looked_at += 1
+    assert looked_at > 40
 
 
 @settings(deadline=None)

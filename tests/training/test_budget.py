@@ -83,7 +83,8 @@ def simulate(
         now_s += pace(now_s) * truth.between_s
         epoch += 1
         budget = budget.after_epoch(step_s, now_s - trained_s, small)
-        recipe = replace(recipe, last_step=step) if done < planned else budget.replanned(recipe, epoch, now_s)
+        full = done < planned or (epoch < recipe.epochs and budget.is_full(now_s))
+        recipe = replace(recipe, last_step=step) if full else budget.replanned(recipe, epoch, now_s)
     for part_s in (truth.between_s, truth.export_s):
         now_s += pace(now_s) * part_s
     return recipe, now_s
@@ -124,6 +125,16 @@ def test_a_plan_ends_in_time_at_any_pace(
     end_s = slower * (budget.end_s + budget.between_s)
     assert took_s == pytest.approx(budget_s, abs=0.05 * budget_s + 0.2 * end_s + 3 * step_s)
     assert Recipe.from_toml(recipe.to_toml()) == recipe
+
+
+def test_a_run_of_few_epochs_ends_in_time_too() -> None:
+    for budget, slower in (  # the second of two epochs, or the only one, makes good what the first showed
+        (Budget(120.0, 0.125, 0.125, 7.0, EXPORT_S), 0.75),
+        (Budget(270.0, 0.043, 0.062, 24.6, EXPORT_S), 0.74),
+        (Budget(292.0, 0.453, 0.729, 17.45, EXPORT_S), 1.33),
+    ):
+        _, took_s = simulate(budget, 1000, lambda now_s, slower=slower: slower)
+        assert took_s == pytest.approx(budget.seconds, rel=0.07), budget
 
 
 @settings(max_examples=200, deadline=None)

@@ -6,6 +6,10 @@ in float. So do sums of two of them: what skips a block is rounded as the block'
 resizes and the classifier stay float32: rounding them costs accuracy and saves little time (arithmetic: Jacob et al.
 2018, arXiv:1712.05877).
 
+x86 processors without VNNI add the products of two neighbouring weights in 16 bits and cut the sum off at 32,767 (the
+instruction VPMADDUBSW), silently. So that they compute the same labels as all others, no two neighbours of a channel
+add up to more. Depthwise convolutions need no such limit: no kernel adds their products in 16 bits.
+
 Shapes: O, I channels out and in of a convolution.
 """
 
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,6 +29,8 @@ from pixelwise.bundle.onnx_session import open_session
 from pixelwise.records import Raster
 
 LEVELS = 255  # steps of a uint8
+LARGEST_WEIGHT = 127
+LARGEST_PAIR = 128  # of two neighbours with the same sign: 255 · 128 fits into 16 bits
 SAMPLED = 4096  # values sampled per tensor and image to choose the range
 ACTIVATIONS = ("Clip", "Relu")
 
@@ -199,11 +206,36 @@ def integers(
 ) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int32] | None]:
     """A convolution's weights int8, their scales [O], and its biases int32 in steps of both scales."""
     weights = numpy_helper.to_array(constants[node.input[1]])
-    largest_O = np.abs(weights).max(axis=(1, 2, 3))
-    scales_O = np.where(largest_O > 0, largest_O / 127, 1).astype(np.float32)
-    whole = np.clip(np.round(weights / scales_O[:, None, None, None]), -127, 127).astype(np.int8)
+    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    depthwise = groups > 1 and weights.shape[1] == 1
+    whole, scales_O = whole_weights(weights, LARGEST_WEIGHT * 2 if depthwise else LARGEST_PAIR)
     if len(node.input) < 3:
         return whole, scales_O, None
     biases = numpy_helper.to_array(constants[node.input[2]]) / (scales_O.astype(np.float64) * scale_in)
     limit = np.iinfo(np.int32)
     return whole, scales_O, np.clip(np.round(biases), limit.min, limit.max).astype(np.int32)
+
+
+def whole_weights(
+    weights: NDArray[np.float32], largest_pair: int = LARGEST_PAIR
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Weights [O, I, k, k] as int8, as fine as no two neighbours exceed `largest_pair`; and their scales [O]."""
+    largest_O = np.maximum(np.abs(weights).max(axis=(1, 2, 3)) / LARGEST_WEIGHT, pair_sums(weights) / largest_pair)
+    scales_O = np.where(largest_O > 0, largest_O, 1).astype(np.float32)
+    while True:
+        whole = np.round(weights / scales_O[:, None, None, None])
+        beyond_O = pair_sums(whole) > largest_pair
+        if not beyond_O.any():
+            return np.clip(whole, -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int8), scales_O
+        scales_O[beyond_O] *= 1 + 0.5 / largest_pair  # both were rounded up
+
+
+def pair_sums(weights: NDArray[Any]) -> NDArray[np.float64]:
+    """The largest |sum| [O] of two neighbouring weights with the same sign, whichever of I and k × k runs fastest."""
+    sums_O = np.zeros(len(weights))
+    for order in (weights, weights.transpose(0, 2, 3, 1)):
+        row = order.reshape(len(weights), -1).astype(np.float64)
+        for sign in (row, -row):
+            positive = np.maximum(sign, 0)
+            sums_O = np.maximum(sums_O, (positive[:, :-1] + positive[:, 1:]).max(axis=1, initial=0))
+    return sums_O

@@ -259,8 +259,10 @@ def replan(training: Training, so_far: EpochSoFar, validation_s: float, folder: 
     training.budget = training.budget.after_epoch(
         so_far.seconds / so_far.steps, validation_s + training.saving_s, small
     )
-    planned = training.budget.replanned(recipe, training.epoch, training.clock.seconds())
-    if so_far.steps < recipe.segment_at(last)[2]:  # the time was up
+    used_s = training.clock.seconds()
+    planned = training.budget.replanned(recipe, training.epoch, used_s)
+    more = training.epoch < recipe.epochs
+    if so_far.steps < recipe.segment_at(last)[2] or (more and training.budget.is_full(used_s)):  # the time is up
         planned = replace(recipe, last_step=training.step)
     planned = Recipe.from_toml(distributed.from_first(planned.to_toml()))  # the first process's clock counts
     if planned != recipe:

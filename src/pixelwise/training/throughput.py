@@ -13,6 +13,7 @@ import torch
 
 from pixelwise.bundle.export import NetworkGraph
 from pixelwise.model.network import Network
+from pixelwise.records import Raster
 from pixelwise.training import distributed, loop
 from pixelwise.training.calibration_images import as_taken, middle_of
 from pixelwise.training.export_run import PARITY_IMAGES, rehearse_export
@@ -81,7 +82,7 @@ def measure(
         if rehearsal_s < REHEARSED * limit_s:  # the first time includes imports: once more if there is time
             rehearsal_s = rehearsed_s(network, validation)
         export_s = EXPORT * rehearsal_s
-        export_s += COMPARED * answered_s(network, validation) * min(PARITY_IMAGES, len(validation.pairs))
+        export_s += COMPARED * answered_s(network, validation, limit_s) * min(PARITY_IMAGES, len(validation.pairs))
         if recipe.mirrors > 1:  # the bundle's scores are measured once more, with mirror images
             export_s = export_s * recipe.mirrors + validation_s * recipe.mirrors
     return Budget(budget_s, small_s[0] if small_s else full_s, full_s, validation_s, export_s), images
@@ -108,10 +109,18 @@ def rehearsed_s(network: Network, validation: Validation) -> float:
     return time.perf_counter() - began
 
 
-def answered_s(network: Network, validation: Validation) -> float:
+def answered_s(network: Network, validation: Validation, limit_s: float) -> float:
     """Seconds in which the network labels one of the images on which an export is compared with it."""
     image_HWN = as_taken(middle_of(validation.pairs[0][0]), validation.preprocess.bands)
     graph = NetworkGraph(network, validation.preprocess).cpu().eval()
+    answers = [timed_answer(graph, image_HWN)]
+    if answers[0] < limit_s:  # the first includes one-time costs
+        answers.append(timed_answer(graph, image_HWN))
+    return answers[-1]
+
+
+def timed_answer(graph: NetworkGraph, image_HWN: Raster) -> float:
+    """Seconds of one answer."""
     began = time.perf_counter()
     graph.answer(image_HWN)
     return time.perf_counter() - began

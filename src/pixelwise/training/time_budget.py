@@ -19,12 +19,14 @@ from pixelwise.training.recipe import Recipe
 FEWEST_EPOCHS = 8  # if fewer passes over the data fit, an epoch is a part of a pass
 MOST_EPOCHS = 100  # if more passes fit, an epoch is more than one
 VALIDATION_SHARE = 0.2  # at most this share of the time goes to validating and saving
+VALIDATION_SHARE_OF_TWO = 0.3  # or this one for a second epoch: the first tells how long it may be
 SMALL_SHARE_IN_HASTE = 0.8  # of the epochs use small crops if fewer than FEWEST_EPOCHS passes fit
 FULL_EPOCHS = 2  # at full size, at least: the first one shows how long the others take
 LAST_EPOCH = 1 / 3  # of the steps of the others: it cannot be compensated for any more
 STEADY = 0.03  # a plan is kept while its expected time is within this share
 MOST_CHANGE = 2.0  # factor by which one epoch may change the expected time of validation and export
 NEWEST = 0.4  # weight of the newest epoch in a measured time; the rest is the previous estimate
+FIRST = 0.8  # weight of the first epoch: the estimate before it comes from a few seconds
 
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
@@ -81,6 +83,7 @@ class Budget:
     full_step_s: float
     between_s: float  # validating and saving, once an epoch
     export_s: float  # from the best weights to a checked bundle, without validating once more
+    tried: bool = False  # whether an epoch has been timed; before, the steps of a few seconds were
 
     @property
     def end_s(self) -> float:
@@ -96,15 +99,21 @@ class Budget:
         slower = min(max(pace, 1.0), MOST_CHANGE)
         return used_s >= self.seconds - slower * (self.between_s + self.end_s)
 
+    def is_full(self, used_s: float) -> bool:
+        """Would one more epoch, even of a single step, end later beyond the budget than ending now ends before it?"""
+        return used_s + self.end_s + self.between_s / 2 > self.seconds
+
     def after_epoch(self, step_s: float, between_s: float, small: bool) -> Budget:
         """The estimates after an epoch with these times; what it did not measure is scaled alike."""
-        change = NEWEST * step_s / (self.small_step_s if small else self.full_step_s) + 1 - NEWEST
+        newest = NEWEST if self.tried else FIRST
+        change = newest * step_s / (self.small_step_s if small else self.full_step_s) + 1 - newest
         return replace(
             self,
             small_step_s=self.small_step_s * change,
             full_step_s=self.full_step_s * change,
-            between_s=limited(NEWEST * between_s + (1 - NEWEST) * self.between_s, self.between_s),
+            between_s=limited(newest * between_s + (1 - newest) * self.between_s, self.between_s),
             export_s=limited(self.export_s * change, self.export_s),
+            tried=True,
         )
 
     def epochs_s(self, recipe: Recipe, first: int) -> float:
@@ -142,6 +151,8 @@ class Budget:
         mixed_s = recipe.small_epochs * self.small_step_s + (1 - recipe.small_epochs) * self.full_step_s
         passes = room_s / (pass_steps * mixed_s + self.between_s)
         affordable = int(VALIDATION_SHARE * room_s / self.between_s)
+        if 2 * self.between_s <= VALIDATION_SHARE_OF_TWO * room_s:
+            affordable = max(affordable, 2)
         epochs = max(min(max(round(passes), FEWEST_EPOCHS), MOST_EPOCHS, affordable), 1)
         if passes < FEWEST_EPOCHS and recipe.small_epochs:  # 0: thin structures need the full resolution
             small = min(max(recipe.small_epochs, SMALL_SHARE_IN_HASTE), max(1 - FULL_EPOCHS / epochs, 0.0))
