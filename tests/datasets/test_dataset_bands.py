@@ -296,13 +296,22 @@ def names_at_the_end(root: Path, i: int, red: NDArray[Any], nir: NDArray[Any]) -
     mask(root / f"masks/p{i}.png")
 
 
+def a_folder_an_image_below_images(root: Path, i: int, red: NDArray[Any], nir: NDArray[Any]) -> None:
+    write(root / f"images/p{i}/red.tif", red)
+    write(root / f"images/p{i}/nir.tif", nir)
+    mask(root / f"masks/p{i}.png")
+
+
 def a_folder_a_band(root: Path, i: int, red: NDArray[Any], nir: NDArray[Any]) -> None:
     write(root / f"images/red/p{i}.tif", red)
     write(root / f"images/nir/p{i}.tif", nir)
     mask(root / f"masks/p{i}.png")
 
 
-@pytest.mark.parametrize("build", [nnunet, a_folder_an_image, names_at_the_end, a_folder_a_band])
+LAYOUTS = (nnunet, a_folder_an_image, a_folder_an_image_below_images, names_at_the_end, a_folder_a_band)
+
+
+@pytest.mark.parametrize("build", LAYOUTS)
 def test_one_file_a_channel(build: Callable[[Path, int, Any, Any], None], tmp_path: Path) -> None:
     for i in range(5):
         build(tmp_path / "data", i, values(1, np.uint16, i), values(1, np.uint16, 10 + i))

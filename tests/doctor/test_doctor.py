@@ -119,7 +119,10 @@ def test_every_fault_is_found_in_one_go(root: Path) -> None:
     [
         ((48, 64), (64, 48), "rotated by 90°"),
         ((24, 32), (48, 64), "scaled by 0.5"),
-        ((47, 64), (48, 64), "+0 columns, -1 rows"),
+        ((47, 64), (48, 64), "it has as many columns and 1 row too few."),
+        ((47, 63), (48, 64), "it has 1 column too few and 1 row too few."),
+        ((50, 64), (48, 61), "it has 3 columns too many and 2 rows too many."),
+        ((48, 1064), (48, 64), "it has 1,000 columns too many and as many rows."),
     ],
 )
 def test_sizes_are_compared_in_words(mask: tuple[int, int], image: tuple[int, int], words: str) -> None:

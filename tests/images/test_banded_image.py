@@ -488,7 +488,7 @@ def test_sizes_are_bounded_before_decoding() -> None:
     huge = claims.replace(b"(1, 1, 1), }      ", b"(9999, 9999, 99), }")
     with pytest.raises(ImageError, match=r"9999×9999 pixels of 99 bands take 36.9 GiB; the limit is 2 GiB"):
         read_bands(huge, "a.npy")
-    with pytest.raises(ImageError, match="holds object values; expected whole or floating-point numbers"):
+    with pytest.raises(ImageError, match="holds Python objects; expected whole or floating-point numbers"):
         read_bands(npy(np.array([[None]])), "a.npy")
     with pytest.raises(ImageError, match="complex"):
         read_bands(tiff(np.zeros((4, 5), np.complex64)), "a.tif")

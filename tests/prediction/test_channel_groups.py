@@ -11,7 +11,8 @@ from PIL import Image
 
 from banded import FIVE, five_image
 from banded import write_tiff as write_banded_tiff
-from pixelwise.prediction.load_model import Model
+from conftest import picture
+from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.predict import predict
 
 LAYOUTS = {
@@ -59,6 +60,37 @@ def test_any_of_its_files_names_the_image(five_model: Model, tmp_path: Path) -> 
     summary = predict(five_model, files[2:4], tmp_path / "out")
     assert (summary.done, summary.failures) == (1, 0)
     assert np.array_equal(labels_in(tmp_path / "out" / "a.png"), five_model.predict(five_image(0, 60, 90)).labels)
+
+
+RGB_LAYOUTS = {
+    "names": ["{}_red.png", "{}_green.png", "{}_blue.png"],
+    "folder an image": ["{}/red.png", "{}/green.png", "{}/blue.png"],
+    "folder a band": ["red/{}.png", "green/{}.png", "blue/{}.png"],
+}
+
+
+@pytest.mark.parametrize("layout", RGB_LAYOUTS)
+def test_red_green_and_blue_of_a_file_each(tmp_path: Path, layout: str) -> None:
+    model, photo = load("nuclei", threads=1), picture(3, 60, 90)
+    for channel, pattern in enumerate(RGB_LAYOUTS[layout]):
+        path = tmp_path / "images" / pattern.format("a.1")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo[:, :, channel]).save(path)
+    summary = predict(model, [tmp_path / "images"], tmp_path / "out")
+    assert (summary.done, summary.failures) == (1, 0)
+    assert np.array_equal(labels_in(tmp_path / "out" / "a.1.png"), model.predict(photo).labels)
+    assert predict(model, [tmp_path / "images"], tmp_path / "out").before == 1
+
+
+def test_photos_named_after_colours_and_frames_stay_alone(tmp_path: Path) -> None:
+    names = [*(f"car_{colour}" for colour in ("red", "green", "blue")), *(f"frame_{number:04}" for number in range(3))]
+    (tmp_path / "images").mkdir()
+    for number, name in enumerate(names):
+        photo = picture(number, 60, 90)
+        Image.fromarray(photo if "car" in name else photo[:, :, 0]).save(tmp_path / "images" / f"{name}.png")
+    summary = predict("nuclei", [tmp_path / "images"], tmp_path / "out")
+    assert (summary.done, summary.failures) == (6, 0)
+    assert sorted(path.stem for path in (tmp_path / "out").glob("*.png")) == sorted(names)
 
 
 def test_what_is_missing_or_of_another_size_is_named(five_model: Model, tmp_path: Path) -> None:

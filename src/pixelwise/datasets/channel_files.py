@@ -3,6 +3,7 @@
     images/a_0000.tif, a_0001.tif …        masks/a.png        nnU-Net's numbers, named by dataset.json
     images/a_red.tif, a_nir.tif            masks/a.png        names of bands at the end
     images/red/a.tif, images/nir/a.tif     masks/a.png        a folder a band
+    images/a/red.tif, images/a/nir.tif     masks/a.png        a folder an image
     s1/red.tif, s1/nir.tif, s1/mask.png                       a folder an image
 
 Files are grouped only if their names say which channel they hold, and most images have the same channels.
@@ -48,7 +49,8 @@ def grouped_channels(images: Files, masks: Files, listing: Listing) -> Files:
     alone = _alone_in_folder(masks)
     found: defaultdict[str, dict[str, Path]] = defaultdict(dict)
     for key, paths in images.items():
-        place = _of_ending(key, masks) or _of_folder(key, masks) or _beside_mask(key, alone)
+        place = _of_ending(key, masks) or _of_band_folder(key, masks) or _of_own_folder(key, masks)
+        place = place or _beside_mask(key, alone)
         if place and len(paths) == 1:
             found[place[0]][place[1]] = paths[0]
     if sum(map(len, found.values())) < MOST * len(images):
@@ -108,13 +110,19 @@ def _of_ending(key: str, masks: Files) -> tuple[str, str] | None:
     return None
 
 
-def _of_folder(key: str, masks: Files) -> tuple[str, str] | None:
+def _of_band_folder(key: str, masks: Files) -> tuple[str, str] | None:
     """(mask's key, channel) of an image's key such as "nir/a"."""
     path = PurePath(key)
     if not CHANNEL.fullmatch(path.parent.name):
         return None
     stem = str(path.parent.parent / path.name)
     return (stem, path.parent.name) if stem in masks else None
+
+
+def _of_own_folder(key: str, masks: Files) -> tuple[str, str] | None:
+    """(mask's key, channel) of an image's key such as "a/nir"."""
+    path = PurePath(key)
+    return (str(path.parent), path.name) if str(path.parent) in masks and CHANNEL.fullmatch(path.name) else None
 
 
 def _alone_in_folder(masks: Files) -> dict[PurePath, str]:

@@ -34,6 +34,7 @@ import tomlkit
 
 from pixelwise.datasets.default_colours import default_colours
 from pixelwise.errors import DatasetError
+from pixelwise.images.decoder_reasons import text_reason
 from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import MAX_CLASSES, RGB, VOID, Bands, ClassList, Colour
 
@@ -78,7 +79,7 @@ def read_settings(root: Path) -> DatasetSettings:
     except Refusal as refusal:  # includes pipes and devices, where a read would never end
         fail(path, refusal.what, refusal.remedy)
     except ValueError as error:
-        fail(path, f"is not valid TOML ({error}).", EXAMPLE)
+        fail(path, f"is not valid TOML ({text_reason(error)}).", EXAMPLE)
     return settings_of(table, path)
 
 

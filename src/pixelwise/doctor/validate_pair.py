@@ -104,8 +104,16 @@ def sizes_in_words(mask: tuple[int, int], image: tuple[int, int]) -> tuple[str, 
     if alike and max(abs(mask_w - width), abs(mask_h - height)) > FEW_PX:
         message += f": scaled by {mask_w / width:.3g}"
     else:
-        message += f": {mask_w - width:+d} columns, {mask_h - height:+d} rows"
+        message += f": it has {_more_or_fewer(mask_w - width, 'column')} and {_more_or_fewer(mask_h - height, 'row')}"
     return f"{message}.", f"Re-export the mask at {width}×{height}."
+
+
+def _more_or_fewer(difference: int, name: str) -> str:
+    """ "3 columns too many", "1 row too few", "as many rows"."""
+    if not difference:
+        return f"as many {name}s"
+    number = abs(difference)
+    return f"{number:,} {name}{'s' if number > 1 else ''} too {'many' if difference > 0 else 'few'}"
 
 
 def _by_class(counts: Mapping[int, int], mapping: Mapping[int, int]) -> dict[int, int]:

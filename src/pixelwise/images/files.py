@@ -234,6 +234,10 @@ def truncated(detail: str) -> Refusal:
     return Refusal("truncated", f"the file is truncated or damaged: {detail}.", AGAIN)
 
 
+def _chunk_in_words(name: bytes) -> str:
+    return f"its {name.decode()} chunk" if name.isascii() and name.isalpha() else "a chunk without a name"
+
+
 def check_png(data: bytes) -> PngFacts:
     """Walk a PNG's chunks to its end chunk and verify the checksums of the critical ones.
 
@@ -256,11 +260,11 @@ def check_png(data: bytes) -> PngFacts:
         name = data[at + 4 : at + 8]
         stop = at + 8 + length
         if stop + 4 > len(data):
-            raise truncated(f"it ends inside its {printable(name.decode('latin-1'))} chunk")
+            raise truncated(f"it ends inside {_chunk_in_words(name)}")
         if name[0] & 0x20 == 0:  # an upper-case first letter: critical
             (expected,) = struct.unpack_from(">I", data, stop)
             if zlib.crc32(view[at + 4 : stop]) != expected:
-                raise truncated(f"wrong checksum in its {printable(name.decode('latin-1'))} chunk at byte {at}")
+                raise truncated(f"wrong checksum in {_chunk_in_words(name)} at byte {at}")
         if name == b"IHDR":
             header = data[at + 8 : stop]
         elif name in (b"tEXt", b"zTXt", b"iTXt") and data[at + 8 : at + 19] in (b"Raw profile", b"XML:com.ado"):

@@ -7,7 +7,6 @@ Every decoder error becomes a Refusal. Files that would stall a decoder are reje
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -29,7 +28,8 @@ from pixelwise.images.decoder_limits import (
     lean_png,
     refuse_large,
 )
-from pixelwise.images.files import SUFFIX_OF, UNPRINTABLE, PngFacts, Refusal, check_png, image_format, truncated
+from pixelwise.images.decoder_reasons import because, unread_kind
+from pixelwise.images.files import SUFFIX_OF, PngFacts, Refusal, check_png, image_format, truncated
 from pixelwise.images.orientation import stored_turn
 from pixelwise.images.pnm import PnmHeader, Samples, narrowed, pnm_header, pnm_samples
 from pixelwise.images.quiet_decoders import quieten
@@ -37,9 +37,6 @@ from pixelwise.images.tiff_header import check_tiff, pages_of, refuse_unread_tif
 
 FORMATS = tuple(name for name in SUFFIX_OF if name != "HEIF")  # that Pillow reads by itself
 HEAVY_CHUNKS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))  # possible decompression bombs; OpenCV warns about them
-UNSUPPORTED = re.compile(
-    r"unsupported|not supported|unknown|not available|cannot handle|not implemented", re.IGNORECASE
-)
 
 quieten()
 
@@ -64,7 +61,7 @@ class OpenedImage(NamedTuple):
 
 @contextmanager
 def refusing(what: str) -> Iterator[None]:
-    """Turn every decoder error into a Refusal: OSError, SyntaxError, TypeError and others occur."""
+    """Turn every decoder error into a Refusal, in words: OSError, SyntaxError, TypeError and others occur."""
     try:
         yield
     except Refusal:
@@ -74,10 +71,11 @@ def refusing(what: str) -> Iterator[None]:
     except MemoryError as error:
         raise Refusal("too-large", "needs more memory than is available.", REDUCE) from error
     except Exception as error:
-        reason = UNPRINTABLE.sub("?", (str(error).splitlines() or [""])[0])[:200] or type(error).__name__
-        if isinstance(error, NotImplementedError) or UNSUPPORTED.search(reason):
-            raise Refusal("unread-kind", f"is of an unsupported kind: {reason}.", "Convert it to PNG.") from error
-        raise truncated(f"{what} ({reason})") from error
+        kind = unread_kind(error)
+        if kind is not None:
+            said = f"is of a kind that is not read ({kind})" if kind else "is of a kind that is not read"
+            raise Refusal("unread-kind", f"{said}.", "Convert it to PNG.") from error
+        raise truncated(because(what, error)) from error
 
 
 def open_image(data: bytes) -> OpenedImage:

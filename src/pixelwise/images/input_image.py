@@ -33,7 +33,8 @@ class InputImage:
             OtherBandsError: it has other bands, which the message names.
         """
         self.data, self.bands, self.where = data, bands, where
-        if bands == RGB:
+        self._is_picture = bands == RGB and not data.startswith(NUMPY_MAGIC)  # an array has bands also for RGB
+        if self._is_picture:
             try:
                 self.opened = open_image(data)
             except Refusal as refusal:
@@ -48,7 +49,7 @@ class InputImage:
     @property
     def stored_pixels(self) -> int:
         """The memory that decoding takes, in pixels of three float32 values."""
-        if self.bands == RGB:
+        if self._is_picture:
             return self.width * self.height
         stored = self.facts.bands * (1 if self.facts.dtype == "uint8" else 4)
         taken = len(self.bands) * (1 if self.bands.dtype == "uint8" else 4)
@@ -61,7 +62,7 @@ class InputImage:
             Refusal: damaged, unsupported or too large.
             OtherBandsError: it has other bands, which the message names.
         """
-        if self.bands == RGB:
+        if self._is_picture:
             try:
                 pixels, dropped = pixels_and_dropped(self.data, self.opened)
             except Refusal as refusal:

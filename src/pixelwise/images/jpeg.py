@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pixelwise.images.decoder_reasons import meaning_of
 from pixelwise.images.dropped_content import LEFT_OVER, DroppedContent
 from pixelwise.images.files import truncated
 from pixelwise.records import Pixels
@@ -76,6 +77,6 @@ def _judged(data: bytes, said: str) -> tuple[DroppedContent, ...]:
             what = f"{number} bytes are left over after its pixels"
             return (DroppedContent(LEFT_OVER, what, ": part of the picture may be damaged"),)
     if extra or LOST.search(said):
-        reason = said.removeprefix("Corrupt JPEG data: ")
+        reason = f"{extra[1]} bytes among them belong to no pixel" if extra else meaning_of(said)
         raise truncated(f"part of its pixels is missing or damaged ({reason})")
     return ()

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import MissingExtraError
+from pixelwise.images.decoder_reasons import DAMAGED_STREAM
 from pixelwise.images.files import Refusal, truncated
 from pixelwise.images.image_header import refusing
+from pixelwise.images.numpy_bands import values_in_words
 
 GZIP_MAGIC, GZIP = b"\x1f\x8b", 31
 HEAD_BYTES = 544  # magic number, header and four further bytes; NIfTI-1's header is shorter
@@ -60,12 +62,20 @@ def nifti_header(data: bytes) -> NiftiHeader:
     if not 0 <= offset <= MOST_OFFSET:
         raise truncated(f"its values begin at byte {offset}")
     if len(shape) < 2 or min(shape) < 1 or (dtype.kind not in "iuf" and not dtype.names):
-        what = f"is of shape {list(shape)} and holds {dtype} values; expected a slice of numbers."
-        raise Refusal("unread-kind", what, VOLUME)
+        raise Refusal("unread-kind", _no_slice(shape, dtype), VOLUME)
     if len(shape) > 2 and shape[2] > 1:
         raise Refusal("unread-kind", f"is a volume of {shape[2]:,} slices; expected one slice.", VOLUME)
     bands = math.prod(shape[3:]) * (len(dtype.names[:3]) if dtype.names else 1)
     return NiftiHeader(kind, (shape[1], shape[0], bands), dtype, offset, scaled)
+
+
+def _no_slice(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    """What a file that is no slice holds instead."""
+    if len(shape) < 2 or min(shape) < 1:
+        return (
+            f"states a size of {' × '.join(map(str, shape)) or 'nothing'}; expected a slice of at least 1 × 1 pixels."
+        )
+    return f"holds {values_in_words(dtype)}; expected a slice of whole or floating-point numbers."
 
 
 def nifti_values(data: bytes, found: NiftiHeader) -> NDArray[Any]:
@@ -91,4 +101,4 @@ def unpacked(data: bytes, size: int) -> bytes:
     try:
         return zlib.decompressobj(GZIP).decompress(data, size)  # a bomb stops here
     except zlib.error as error:
-        raise truncated(f"it cannot be decompressed ({error})") from error
+        raise truncated(f"it cannot be decompressed ({DAMAGED_STREAM})") from error

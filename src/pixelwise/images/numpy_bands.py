@@ -48,11 +48,19 @@ def array_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     return shape, dtype, stream.tell()
 
 
+def values_in_words(dtype: np.dtype[Any]) -> str:
+    """What an array that is no image holds, such as "text" or "complex numbers"."""
+    kinds = {"c": "complex numbers", "O": "Python objects", "S": "text", "U": "text", "M": "dates", "m": "durations"}
+    return kinds.get(dtype.kind, "records")
+
+
 def numpy_header(data: bytes) -> NumpyHeader:
     """Parse the header. Raises Refusal: damaged, Python objects, or not two or three axes of numbers."""
     shape, dtype, start = array_header(data)
     if dtype.hasobject or dtype.kind not in "biuf":
-        raise Refusal("unread-kind", f"holds {dtype} values; expected whole or floating-point numbers.", REMEDY)
+        raise Refusal(
+            "unread-kind", f"holds {values_in_words(dtype)}; expected whole or floating-point numbers.", REMEDY
+        )
     if len(shape) not in (2, 3) or min(shape) < 1:
         expected = "[height, width], [height, width, bands] or [bands, height, width]"
         raise Refusal("bands", f"is an array of shape {list(shape)}; expected {expected}.", REMEDY)

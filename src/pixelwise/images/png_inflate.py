@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.images.decoder_reasons import DAMAGED_STREAM
 from pixelwise.images.files import PNG_MAGIC, PngFacts, truncated
 
 isal_zlib: Any
@@ -72,7 +73,7 @@ def _inflated(data: bytes, expected: int) -> memoryview:
     try:
         raw = isal_zlib.decompressobj().decompress(_pixel_stream(data), expected + 1)  # a bomb stops here
     except isal_zlib.error as error:
-        raise truncated(f"its pixels cannot be decoded ({error})") from error
+        raise truncated(f"its pixels cannot be decoded ({DAMAGED_STREAM})") from error
     if len(raw) < expected:
         raise truncated("its pixels cannot be decoded")
     return memoryview(raw)[:expected]

@@ -36,7 +36,7 @@ from pixelwise.images.dropped_content import (
     varying_channel,
 )
 from pixelwise.images.files import Refusal, shown, truncated
-from pixelwise.images.tiff_codecs import JPEG, NAMES
+from pixelwise.images.tiff_codecs import JPEG, NAMES, packing_in_words
 from pixelwise.images.tiff_header import ORIENTATION, check_tiff, pages_of, tiff_at, tiff_size
 from pixelwise.images.tiff_tiles import TiffTiles
 from pixelwise.records import Pixels
@@ -110,7 +110,8 @@ class TiffImage:
         page = self.page
         bits, kind = page.bitspersample, page.sampleformat
         if kind == 3 or kind != 1 or bits not in (1, 2, 4, 8, 16):
-            name = "floating-point" if kind == 3 else "signed or complex" if kind != 1 else f"{bits}-bit"
+            depth = f"{bits}-bit" if isinstance(bits, int) else "mixed"
+            name = "floating-point" if kind == 3 else "signed or complex" if kind != 1 else depth
             raise Refusal("unread-kind", f"holds {name} values; expected 8- or 16-bit grey or colour.", CONVERT)
         if self.bands > 4:
             what = f"holds {self.bands} bands; expected 1 to 4, of which the first three are red, green and blue."
@@ -118,11 +119,10 @@ class TiffImage:
                 "unread-kind", what, "Choose the three: gdal_translate -of COG -b RED -b GREEN -b BLUE IN OUT"
             )
         if page.photometric not in COLOURS or (page.photometric == 6 and page.compression != JPEG):
-            name = getattr(page.photometric, "name", page.photometric)
+            name = getattr(page.photometric, "name", "of an unknown kind")
             raise Refusal("unread-kind", f"its colours are {name}; expected grey, palette or RGB.", CONVERT)
         if page.compression not in NAMES:
-            name, known = getattr(page.compression, "name", page.compression), ", ".join(dict.fromkeys(NAMES.values()))
-            raise Refusal("unread-kind", f"its compression is {name}; these are read: {known}.", CONVERT)
+            raise Refusal("unread-kind", f"its compression is {packing_in_words(page.compression)}.", CONVERT)
         if page.tags.valueof(274, 1) != 1:
             what = "is stored rotated or mirrored (an orientation tag), which cannot be undone row by row."
             raise Refusal("unread-kind", what, "Save it upright.")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import TiffImagePlugin, TiffTags, features
 
 from pixelwise.errors import MissingExtraError
+from pixelwise.images.decoder_reasons import DAMAGED_STREAM
 from pixelwise.images.files import Refusal, truncated
 from pixelwise.images.png_inflate import isal_zlib
 
@@ -45,12 +46,12 @@ def decompressed(data: bytes, compression: int, size: int) -> bytes:
         try:
             found = inflate.decompressobj().decompress(data, size)  # a bomb stops here
         except (zlib.error, inflate.error) as error:
-            raise truncated(f"its pixels cannot be decoded ({error})") from error
+            raise truncated(f"its pixels cannot be decoded ({DAMAGED_STREAM})") from error
     elif compression == LZMA:
         try:
             found = lzma.LZMADecompressor().decompress(data, size)
         except lzma.LZMAError as error:
-            raise truncated(f"its pixels cannot be decoded ({error})") from error
+            raise truncated(f"its pixels cannot be decoded ({DAMAGED_STREAM})") from error
     else:
         found = _by_libtiff(data, compression, size)
     if len(found) < size:
@@ -111,6 +112,12 @@ def _libtiff_image(data: bytes, tags: dict[int, Any], name: str) -> Any:
     head = struct.pack("<2sHI", b"II", 42, START) + directory.tobytes(START)
     # Not Image.open, whose limit is for pixels; the caller has checked the size.
     return TiffImagePlugin.TiffImageFile(io.BytesIO(head + data))
+
+
+def packing_in_words(compression: Any) -> str:
+    """ "LERC; these are read: none, LZW, …" for a compression, as tifffile names it, that is not decoded."""
+    name = getattr(compression, "name", f"number {compression}" if isinstance(compression, int) else "damaged")
+    return f"{name}; these are read: {', '.join(dict.fromkeys(NAMES.values()))}"
 
 
 def needs_extra(name: str) -> Refusal:

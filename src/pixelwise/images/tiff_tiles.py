@@ -26,6 +26,7 @@ from pixelwise.images.tiff_codecs import (
     decompressed,
     jpeg_part,
     needs_extra,
+    packing_in_words,
     undo_float_predictor,
 )
 
@@ -99,13 +100,12 @@ class TiffTiles:
         )
         bits = page.bitspersample
         if page.dtype is None or np.dtype(page.dtype).kind not in "biuf":
-            kind = "complex" if page.sampleformat in (5, 6) else f"{bits}-bit"
+            kind = "complex" if page.sampleformat in (5, 6) else f"{bits}-bit" if isinstance(bits, int) else "mixed"
             raise Refusal("unread-kind", f"holds {kind} values; expected whole or floating-point numbers.", convert)
         if page.imagedepth != 1:
             raise Refusal("unread-kind", f"is a volume of {page.imagedepth} slices; expected a picture.", convert)
         if self.compression not in NAMES:
-            name, known = getattr(page.compression, "name", page.compression), ", ".join(dict.fromkeys(NAMES.values()))
-            raise Refusal("unread-kind", f"its compression is {name}; these are read: {known}.", convert)
+            raise Refusal("unread-kind", f"its compression is {packing_in_words(page.compression)}.", convert)
         if page.predictor not in (1, 2, 3) or (page.predictor == 3 and page.dtype.kind != "f"):
             raise Refusal("unread-kind", f"its predictor is number {int(page.predictor)}; expected 1 to 3.", convert)
         if page.subsampling not in (None, (1, 1)) and self.compression != JPEG:
@@ -200,7 +200,8 @@ class TiffTiles:
         height = min(shape[0], self.height - row * self.part[0])
         width = min(shape[1], self.width - index % self.grid[1] * self.part[1])
         if values.shape[0] < height or values.shape[1] < width or values.shape[2] != self.stored:
-            raise truncated(f"its tile or strip {index} holds {list(values.shape)} values, expected {list(shape)}")
+            found_size, stated = (f"{wide}×{tall} pixels of {deep}" for tall, wide, deep in (values.shape, shape))
+            raise truncated(f"its tile or strip {index} holds {found_size} values; expected {stated}")
         return values
 
     def _of_jpeg(self, data: bytes, shape: tuple[int, int, int]) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 from xml.etree import ElementTree
 
+from pixelwise.images.decoder_reasons import text_reason
 from pixelwise.images.files import Refusal
 
 MAX_DEPTH = 100
@@ -19,7 +20,7 @@ def parse_xml(data: bytes | str) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(data, ElementTree.XMLParser(target=_Tree()))
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two: unknown encodings
-        raise Refusal("annotations", f"is not valid XML ({str(error)[:100]}).", "Export it again.") from error
+        raise Refusal("annotations", f"is not valid XML ({text_reason(error)}).", "Export it again.") from error
 
 
 class _Tree(ElementTree.TreeBuilder):

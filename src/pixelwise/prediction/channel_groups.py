@@ -5,7 +5,8 @@
     s1/red.tif, s1/nir.tif     a folder an image
     red/a.tif, nir/a.tif       a folder a band
 
-Unlike in a dataset, the model says which channels there are: files are grouped where all of its bands are there.
+Unlike in a dataset, the model says which channels there are: files are grouped where all of its bands are there. For a
+model of red, green and blue the files must be named so and hold one band each: `a_0000.png` … may be frames of a film.
 """
 
 from __future__ import annotations
@@ -18,18 +19,32 @@ from pixelwise.datasets.channel_files import ENDINGS, NUMBERS
 from pixelwise.datasets.file_kinds import is_volume
 from pixelwise.datasets.stacked_files import stack_part, stacked_bytes
 from pixelwise.errors import ImageError
+from pixelwise.images.band_facts import band_facts
 from pixelwise.images.files import read_bytes, shown
-from pixelwise.records import Bands
+from pixelwise.records import RGB, Bands
 
 
 def channels_of(image: Path, bands: Bands) -> tuple[Path, tuple[Path, ...]] | None:
     """The image that a file is a channel of: its path without suffix, and the file of each band. None: alone."""
-    if len(bands) < 2:
+    if len(bands) < 2 or (bands == RGB and not _names_a_colour(image)):
         return None
     for stem, files in _readings(image, bands):
-        if image in files and all(file.is_file() for file in files):
+        if image in files and all(file.is_file() for file in files) and (bands != RGB or _one_band_each(files)):
             return stem, files
     return None
+
+
+def _names_a_colour(image: Path) -> bool:
+    """Whether red, green or blue ends its name or is its folder: quick, for folders of a million photos."""
+    return image.stem.endswith(RGB.names) or image.parent.name in RGB.names
+
+
+def _one_band_each(files: tuple[Path, ...]) -> bool:
+    """Whether each file holds one band, so that it is no photo of its own ("car_red.jpg"); from the headers."""
+    try:
+        return all(band_facts(file).bands == 1 for file in files)
+    except ImageError:  # which labelling it alone reports
+        return False
 
 
 def _readings(image: Path, bands: Bands) -> Iterator[tuple[Path, tuple[Path, ...]]]:
@@ -40,7 +55,7 @@ def _readings(image: Path, bands: Bands) -> Iterator[tuple[Path, tuple[Path, ...
             kept = image.stem[: -len(found[2])]  # with the separator
             names = numbers if NUMBERS.fullmatch(found[2]) else bands.names
             more = folder / f"{kept}{len(bands):04}{ending}"
-            if names != numbers or not more.exists():
+            if names != numbers or (bands != RGB and not more.exists()):
                 yield folder / found[1], tuple(folder / f"{kept}{name}{ending}" for name in names)
     yield folder, tuple(folder / f"{name}{ending}" for name in bands.names)
     above = folder.parent

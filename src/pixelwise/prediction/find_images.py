@@ -1,4 +1,4 @@
-"""Files, folders and globs → images, and where the results of each go. No file is opened.
+"""Files, folders and globs → images, and where the results of each go. No file is opened but headers of band files.
 
 A folder is walked twice: once to count its images and to find names that would overwrite each other, and again while
 they are labelled. So a million images take some megabytes here, not a gigabyte. Two images with one name, a.jpg and
@@ -180,10 +180,7 @@ def find(
 
 def with_channels(found: FoundImage, bands: Bands) -> FoundImage:
     """The image that a file holds one channel of; the file itself where it stands alone."""
-    if is_volume(found.image):
-        group = volume_channels(found.image, bands)
-    else:
-        group = channels_of(found.image, bands) if bands != RGB else None
+    group = volume_channels(found.image, bands) if is_volume(found.image) else channels_of(found.image, bands)
     if group is None:
         return found
     stem, files = group

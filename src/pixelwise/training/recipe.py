@@ -11,6 +11,7 @@ import tomlkit
 
 from pixelwise.datasets.dataset_toml import parse_toml
 from pixelwise.errors import UsageError
+from pixelwise.images.decoder_reasons import text_reason
 from pixelwise.records import RGB, Bands
 
 MODELS = ("fast", "unet")
@@ -207,7 +208,7 @@ class Recipe:
         try:
             values = parse_toml(text)
         except ValueError as error:
-            raise UsageError(f"{where}: not valid TOML: {error}") from error
+            raise UsageError(f"{where}: not valid TOML: {text_reason(error)}") from error
         return cls().with_values(values, where)
 
     @classmethod
@@ -215,7 +216,8 @@ class Recipe:
         try:
             return cls.from_toml(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}: cannot be read as a recipe: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else text_reason(error)
+            raise UsageError(f"{path}: cannot be read as a recipe: {reason}.") from error
 
     def with_values(self, values: dict[str, Any], where: str = "recipe") -> Recipe:
         """A copy with other `values`. Raises UsageError for unknown fields and wrong types."""

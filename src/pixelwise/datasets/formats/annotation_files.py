@@ -35,6 +35,7 @@ from pixelwise.datasets.formats.reader_errors import refusals
 from pixelwise.datasets.listing import DeclaredClasses, Listing
 from pixelwise.datasets.palettes import VOID_NAMES
 from pixelwise.images.decode import MaskIds, stored_turn
+from pixelwise.images.decoder_reasons import text_reason
 from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.records import VOID, ClassList, Sample
 
@@ -64,7 +65,7 @@ def _parsed(path: Path, _changed_ns: int) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Refusal(
-            "annotations", f"is not valid JSON ({str(error)[:100]}).", "Export the annotations again."
+            "annotations", f"is not valid JSON ({text_reason(error)}).", "Export the annotations again."
         ) from error
 
 

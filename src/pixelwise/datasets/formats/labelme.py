@@ -117,7 +117,7 @@ def _patch(corners: list[list[float]], mask: Any, size: Size) -> MaskPatch:
     try:
         data = base64.b64decode(text_of(mask, "mask"), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Refusal("mask-shape", f"has a mask that is not base64 ({error}).", "Draw it again.") from error
+        raise Refusal("mask-shape", "has a mask that is not base64.", "Draw it again.") from error
     own = mask_ids_of(data)
     if own.shape != (height, width):
         what = f"has a mask of {own.shape[1]}×{own.shape[0]} pixels in a box of {width}×{height}."

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.images.decoder_reasons import DAMAGED_STREAM
 from pixelwise.images.files import Refusal
 
 OF_HDF5 = b"MATLAB 7.3 MAT-file"
@@ -203,7 +204,7 @@ def _unpacked(packed: bytes, room: int) -> bytes:
     try:
         body = zlib.decompressobj().decompress(packed, max(room, 0) + 1)
     except zlib.error as error:
-        raise _damaged(str(error)[:80]) from error
+        raise _damaged(DAMAGED_STREAM) from error
     if len(body) > room:
         raise Refusal("too-large", "unpacks to far more than its image has pixels.", "Save the mask alone.")
     return body

@@ -40,8 +40,10 @@ from pixelwise.errors import MissingExtraError
 from pixelwise.images.band_facts import BandFacts
 from pixelwise.images.banded_image import BandedImage, banded_image
 from pixelwise.images.decode import MAX_PIXELS, MaskIds
+from pixelwise.images.decoder_reasons import because
 from pixelwise.images.files import MAX_BYTES, Refusal, shown
 from pixelwise.images.image_files import encode_png
+from pixelwise.images.numpy_bands import values_in_words
 from pixelwise.records import RGB, Sample
 
 ENDS = {"train": "Tr", "test": "Ts", "val": "Val"}
@@ -301,8 +303,8 @@ def _damaged(path: Path) -> Iterator[None]:
     except (Refusal, MissingExtraError):
         raise
     except Exception as error:
-        what = f"the volume {shown(path.name)} cannot be read ({shown(str(error))[:100]})."
-        raise Refusal("truncated", what, "Copy the file again.") from error
+        what = because(f"the volume {shown(path.name)} cannot be read", error)
+        raise Refusal("truncated", f"{what}.", "Copy the file again.") from error
 
 
 @lru_cache(maxsize=64)
@@ -315,9 +317,11 @@ def _opened(path: Path, _changed_ns: int) -> Any:
         image = image.__class__(image.dataobj.reshape((*shape[:3], max(shape[3:]))), image.affine, image.header)
         shape = image.shape
     if len(shape) not in (2, 3, 4) or min(shape) < 1 or shape[0] * shape[1] > MAX_PIXELS:
-        raise Refusal("unread-kind", f"is of shape {shape}; expected a volume.", "Export it as a 3D volume.")
+        size = " × ".join(map(str, shape)) or "nothing"
+        raise Refusal("unread-kind", f"states a size of {size}; expected a volume.", "Export it as a 3D volume.")
     if dtype.kind not in "biuf" and not dtype.names:
-        raise Refusal("unread-kind", f"holds {dtype} values; expected numbers.", "Export its magnitude, or its labels.")
+        what = f"holds {values_in_words(dtype)}; expected numbers."
+        raise Refusal("unread-kind", what, "Export its magnitude, or its labels.")
     return image
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from pixelwise.datasets.formats.annotated_shapes import Size
 from pixelwise.images.decode import MAX_PIXELS
+from pixelwise.images.decoder_reasons import because
 from pixelwise.images.files import Refusal, shown
 
 
@@ -27,8 +28,8 @@ def opened_png(data: bytes, name: str, remedy: str) -> Iterator[Image.Image]:
     except Refusal:
         raise
     except Exception as error:  # Pillow raises many kinds on damaged files
-        what = f"has its pixels in {shown(name)}, which cannot be read ({shown(str(error)[:60])})."
-        raise Refusal("truncated", what, remedy) from error
+        what = because(f"has its pixels in {shown(name)}, which cannot be read", error)
+        raise Refusal("truncated", f"{what}.", remedy) from error
 
 
 def object_pixels(opened: Image.Image) -> NDArray[np.bool_]:

@@ -21,6 +21,7 @@ from pixelwise.datasets.formats.reader_errors import problems_of
 from pixelwise.datasets.listing import DeclaredClasses, Listing
 from pixelwise.errors import MissingExtraError
 from pixelwise.images.decode import MaskIds, mask_ids_of
+from pixelwise.images.decoder_reasons import because
 from pixelwise.images.files import Refusal
 from pixelwise.records import Colour, Sample
 
@@ -100,8 +101,8 @@ def _cell(path: Path, entry: str) -> bytes:
     except Refusal:
         raise
     except Exception as error:  # pyarrow raises many kinds on damaged pages
-        what = f"its row {row} cannot be read ({str(error)[:100]})."
-        raise Refusal("truncated", what, "Download or export the file again.") from error
+        what = because(f"its row {row} cannot be read", error)
+        raise Refusal("truncated", f"{what}.", "Download or export the file again.") from error
     if isinstance(value, dict):
         value = value.get("bytes")
     if not isinstance(value, bytes):
@@ -132,9 +133,8 @@ def _opened(path: Path, _changed_ns: int) -> Any:
     try:
         return pq.ParquetFile(path)
     except Exception as error:
-        raise Refusal(
-            "truncated", f"no parquet file can be read here ({str(error)[:100]}).", "Download it again."
-        ) from error
+        what = because("no parquet file can be read here", error)
+        raise Refusal("truncated", f"{what}.", "Download it again.") from error
 
 
 def _declared(metadata: dict[bytes, bytes]) -> DeclaredClasses | None:

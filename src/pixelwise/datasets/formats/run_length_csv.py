@@ -42,7 +42,8 @@ from pixelwise.datasets.formats.image_lookup import ImageFiles
 from pixelwise.datasets.formats.run_lengths import numbers_in, start_length_mask
 from pixelwise.datasets.listing import Listing
 from pixelwise.images.decode import MaskIds
-from pixelwise.images.files import Refusal, read_bytes, shown
+from pixelwise.images.decoder_reasons import text_reason
+from pixelwise.images.files import Refusal, read_bytes
 
 SURE = ("encodedpixels", "rle", "rlemask", "maskrle", "encoding", "encodedmask", "rleencoding")  # columns of runs
 MAYBE = ("segmentation", "annotation", "mask", "pixels", "encoded")  # likewise, if they contain runs
@@ -160,7 +161,7 @@ def _rows(path: Path) -> Iterator[_Row]:
                 raise Refusal("annotations", f"is cut short in line {number}.", "Copy the table again.")
             yield _row(row, columns)
     except csv.Error as error:
-        raise Refusal("annotations", f"is not a table ({shown(str(error)[:80])}).", "Copy the table again.") from error
+        raise Refusal("annotations", f"is not a table ({text_reason(error)}).", "Copy the table again.") from error
 
 
 def _row(row: list[str], columns: _Columns) -> _Row:

@@ -29,7 +29,8 @@ from pixelwise.datasets.formats.annotation_files import (
 from pixelwise.datasets.formats.image_lookup import files_below
 from pixelwise.datasets.formats.object_pngs import object_pixels, opened_png
 from pixelwise.datasets.listing import Listing
-from pixelwise.images.files import PNG_MAGIC, Refusal, shown
+from pixelwise.images.decoder_reasons import because
+from pixelwise.images.files import PNG_MAGIC, Refusal
 
 SPARE_BYTES = 1 << 16  # of a PNG beyond its pixels: text chunks, a palette
 LINES = ("point", "line", "polyline", "graph", "cuboid", "any_tag")  # class types without area
@@ -118,7 +119,7 @@ def _patch(data: Any, origin: Any, size: Size) -> MaskPatch:
         unpack = zlib.decompressobj()
         png = unpack.decompress(packed, height * (width * 4 + 1) + SPARE_BYTES)
     except (TypeError, ValueError, OverflowError, zlib.error) as error:
-        raise Refusal("annotations", f"{DAMAGED} ({shown(str(error)[:60])}).", remedy) from error
+        raise Refusal("annotations", f"{because(DAMAGED, error)}.", remedy) from error
     if not png.startswith(PNG_MAGIC):
         raise Refusal("annotations", f"{DAMAGED}: it is not a PNG, or larger than its image.", remedy)
     with opened_png(png, "a bitmap", remedy) as opened:

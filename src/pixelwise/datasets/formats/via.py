@@ -34,6 +34,7 @@ from pixelwise.datasets.formats.annotation_files import (
 )
 from pixelwise.datasets.listing import Listing
 from pixelwise.images.decode import MaskIds
+from pixelwise.images.decoder_reasons import text_reason
 from pixelwise.images.files import Refusal, read_bytes, shown
 
 SUFFIXES = (".json", ".csv")
@@ -132,7 +133,7 @@ def _rows_of_table(path: Path) -> list[dict[str, Any]]:
                 own.append({"shape_attributes": shape, "region_attributes": attributes})
     except (csv.Error, ValueError, RecursionError) as error:
         raise Refusal(
-            "annotations", f"is not a VIA table ({shown(str(error)[:80])}).", "Export it again as JSON."
+            "annotations", f"is not a VIA table ({text_reason(error)}).", "Export it again as JSON."
         ) from error
     return [{"filename": name, "regions": own} for name, own in regions.items()]
 
