@@ -83,3 +83,13 @@ def test_the_markdown_holds_texts_scores_and_licences() -> None:
     assert "On the split val (4 images): mean IoU 0.500." in text
     assert "| a\\|b | 0.250 |\n| c | – |" in text
     assert card_markdown("m", ModelCard(), {}, {}) == "# m\n"
+
+
+@pytest.mark.parametrize("folds", [2, 3, 10])
+def test_a_card_says_that_an_average_of_folds_has_no_score_of_its_own(folds: int) -> None:
+    metrics = {"split": "out of fold", "folds": folds, "images": 40, "miou": 0.5, "accuracy": 0.75}
+    text = card_markdown("m", ModelCard(), metrics, {})
+    assert f"Out of fold (40 images), of {folds} single networks, each on the images it was not trained on" in text
+    assert "mean IoU 0.500, pixel accuracy 0.750." in text
+    assert f"no score of its own here: {folds - 1} of them were trained on each image." in text
+    assert "no score of its own" not in card_markdown("m", ModelCard(), {**metrics, "split": "val"}, {})

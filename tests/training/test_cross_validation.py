@@ -120,6 +120,7 @@ def test_the_bundle_names_its_scores_and_its_cost(done: Done) -> None:
     assert provenance["metrics"]["images"] == 10
     assert provenance["metrics"]["miou"] == pytest.approx(found.report.miou)
     assert provenance["ensemble"]["networks"] == 2
+    assert "no score of its own" in provenance["ensemble"]["scores"]
     assert "2 times as long" in provenance["ensemble"]["time"]
     assert provenance["recipe"]["keep"] == "last"
     written = record_of(found.run)
@@ -128,6 +129,7 @@ def test_the_bundle_names_its_scores_and_its_cost(done: Done) -> None:
     assert all(set(row) == suspects for row in written["out_of_fold"]["suspects"])
     page = (found.run / "out-of-fold.html").read_text(encoding="utf-8")
     assert "Cross-validation of its train and val splits together" in page
+    assert "has no score of its own" in page
     assert len((found.run / "out-of-fold.csv").read_text(encoding="utf-8").splitlines()) == 11
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+OUT_OF_FOLD = "out of fold"  # the split in the scores of a cross-validation
 MAX_FIELD = 20_000  # characters
 
 
@@ -76,7 +77,16 @@ def score_lines(metrics: Mapping[str, Any]) -> list[str]:
         for name, row in (metrics.get("classes") or {}).items()
     ]
     table = "\n".join(("| class | IoU |", "|---|---|", *rows))
+    whose = f"On the split {metrics['split']}{images}"
+    average = []
+    if metrics["split"] == OUT_OF_FOLD and (networks := metrics.get("folds")):
+        whose = f"Out of fold{images}, of {networks} single networks, each on the images it was not trained on"
+        average = [
+            f"The model is the average of the {networks} networks, which has no score of its own here: {networks - 1} "
+            "of them were trained on each image. Measure it on other images."
+        ]
     return [
-        f"On the split {metrics['split']}{images}: mean IoU {metrics['miou']:.3f}{accuracy}.",
+        f"{whose}: mean IoU {metrics['miou']:.3f}{accuracy}.",
+        *average,
         *([table] if rows else []),
     ]

@@ -30,6 +30,7 @@ def run_folds(options: TrainOptions, folds: int) -> None:
     from pixelwise.cli.terminal import TrainingView, number
     from pixelwise.datasets.class_values import quoted
     from pixelwise.training.cross_validation import cross_validate
+    from pixelwise.training.ensemble_bundle import unscored
 
     out, console = options.out, console_of(options.json_file)
     with reports_how_to_resume(), TrainingView(console) as view:
@@ -42,6 +43,7 @@ def run_folds(options: TrainOptions, folds: int) -> None:
     report = done.report
     write_json(options.json_file, {
         "bundle": str(done.bundle), "folds": list(done.folds), "seconds": done.seconds, "out_of_fold": report.to_json(),
+        "scores_are_of": unscored(folds),
     })  # fmt: skip
     console.print(report.whole_table())
     suspects = report.analysis.suspects
@@ -54,13 +56,14 @@ def run_folds(options: TrainOptions, folds: int) -> None:
             f"predicted {says[suspect.predicted]} ({suspect.confidence:.0%})", soft_wrap=True,
         )  # fmt: skip
     miou, low, high = (number(float(value), ".3f") for value in (report.miou, *report.analysis.intervals["miou"]))
+    evaluate = f"pixelwise evaluate {quoted(str(out))} {options.data_words} --split test"
+    measured = f"{evaluate} (the bundle's own score)    " if done.has_test else ""
     console.print(
         f"{folds} folds: mIoU {miou} ({low} to {high}) on {report.images} images, each scored by the network that "
-        f"was not trained on it; {done.seconds:.0f} s in total\n"
+        f"was not trained on it; {done.seconds:.0f} s in total\n{unscored(folds)}\n"
         f"{done.bundle} averages the {folds} networks: a prediction takes about {folds} times as long as with one\n"
         f"report: {out}/out-of-fold.html\n"
-        f"next: pixelwise evaluate {quoted(str(out))} {options.data_words} --split test    "
-        f"pixelwise predict {quoted(str(out))} IMAGES --out DIR",
+        f"next: {measured}pixelwise predict {quoted(str(out))} IMAGES --out DIR",
         soft_wrap=True,
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from pixelwise.bundle.model_card import OUT_OF_FOLD
 from pixelwise.evaluation.report_text import analysis_parts, percent, table_of
 from pixelwise.metrics.confusion import Counts, Scores, baseline, scores
 from pixelwise.records import ClassList
@@ -23,7 +24,6 @@ BAR_COLUMNS = 8
 CONFUSIONS = 3  # confusions that are listed
 WHOLE = {"miou": "mean IoU", "accuracy": "pixel accuracy", "class_accuracy": "class accuracy",
          "weighted_iou": "frequency-weighted IoU", "mean_dice": "mean Dice"}  # fmt: skip
-OUT_OF_FOLD = "out of fold"  # the `split` of a cross-validation
 WORTH_NAMING = 0.02  # minimum share of a class's pixels for a confusion to be listed
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pixelwise.bundle.model_card import OUT_OF_FOLD
 from pixelwise.evaluation.evaluation_pass import CountedImage, analysis_of, counted, typical_milliseconds
-from pixelwise.evaluation.evaluation_report import OUT_OF_FOLD, EvaluationReport
+from pixelwise.evaluation.evaluation_report import EvaluationReport
 from pixelwise.evaluation.match_classes import Match, match_classes
 from pixelwise.evaluation.per_image import to_csv
 from pixelwise.images.files import shown, write_whole

@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.bundle.bundle_file import read_bundle
+from pixelwise.bundle.model_card import OUT_OF_FOLD
 from pixelwise.datasets.class_values import Given, GivenBands, Values, quoted, values_of
 from pixelwise.datasets.dataset_toml import read_settings
 from pixelwise.datasets.folds import grouped_folds, pooled_groups
 from pixelwise.datasets.groups import Groups
 from pixelwise.datasets.open_dataset import open_dataset
 from pixelwise.errors import StoppedError, UsageError, signal_name
-from pixelwise.evaluation.evaluation_report import OUT_OF_FOLD, EvaluationReport
+from pixelwise.evaluation.evaluation_report import EvaluationReport
 from pixelwise.evaluation.out_of_fold import Fold, evaluate_folds, seconds_per_image
 from pixelwise.images.files import write_whole
 from pixelwise.records import Dataset, Sample
@@ -37,7 +38,7 @@ from pixelwise.training import distributed
 from pixelwise.training.band_ranges import with_ranges
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.data_summary import Progress
-from pixelwise.training.ensemble_bundle import description, export_ensemble, require_bundle_size
+from pixelwise.training.ensemble_bundle import description, export_ensemble, require_bundle_size, unscored
 from pixelwise.training.fold_record import (
     RECORD,
     as_json,
@@ -69,6 +70,7 @@ class CrossValidation:
     folds: tuple[Event, ...]  # of each fold: run, images, epochs, miou on what it held out, seconds
     report: EvaluationReport  # out-of-fold scores
     seconds: float  # of this process
+    has_test: bool = False  # the dataset has a test split, on which the bundle can be measured
 
 
 def cross_validate(
@@ -172,7 +174,8 @@ def cross_validate(
         for number in range(len(record["done"]) + 1, folds + 1):
             clock = run_fold(work, number, clock)
         report = finish(work, groups)
-    return CrossValidation(out, out / "model.onnx", tuple(record["done"]), report, time.perf_counter() - called)
+    spent_s, has_test = time.perf_counter() - called, bool(dataset.splits.get("test"))
+    return CrossValidation(out, out / "model.onnx", tuple(record["done"]), report, spent_s, has_test)
 
 
 @dataclass(frozen=True)
@@ -337,7 +340,7 @@ def notes_of(work: FoldRuns, groups: Groups) -> tuple[str, ...]:
     return (
         f"Cross-validation of {pool}{left}: {work.folds} folds of {of}. Each image is scored by the network of the "
         "fold that held it out, after its last epoch.",
-        f"model.onnx averages the {work.folds} networks; these scores are of the single ones.",
+        f"model.onnx averages the {work.folds} networks. {unscored(work.folds)}",
     )
 
 

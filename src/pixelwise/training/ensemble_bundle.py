@@ -86,11 +86,21 @@ def export_ensemble(
           "bytes": path.stat().st_size})  # fmt: skip
 
 
+def unscored(networks: int) -> str:
+    """What out-of-fold scores are scores of, and why the bundle has none of its own."""
+    return (
+        f"These scores are of the {networks} single networks, each on the images it was not trained on. Their average, "
+        f"the bundle, has no score of its own: {networks - 1} of its networks were trained on each image. Measure it "
+        "on images of no fold, such as a test split."
+    )
+
+
 def description(networks: int) -> dict[str, Any]:
     """What a bundle's provenance says about its networks."""
     return {
         "networks": networks,
         "combined": "mean of their probabilities",
+        "scores": unscored(networks),
         "time": f"one prediction runs {networks} networks and takes about {networks} times as long as with one",
     }
 
