@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
@@ -59,6 +60,7 @@ from pixelwise.datasets.streamed_pairs import (
 from pixelwise.errors import DataError, ImageError, MaskError
 from pixelwise.images.band_facts import BandFacts, band_facts
 from pixelwise.images.banded_image import BandedImage, banded_image
+from pixelwise.images.declared_no_data import absent_pixels, declared_no_data, void_where
 from pixelwise.images.decode import MaskIds, mask_ids_of, open_image
 from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.images.image_files import decode_image, labels_from_ids
@@ -303,20 +305,34 @@ def label_strips(sample: Sample, mask_ids: Mapping[int, int], classes: int, size
             f"{sample.mask}: {found[0]}×{found[1]}, but its image is {size[0]}×{size[1]}. Export both at the same size."
         )
     try:
-        yield from parts
+        yield from _void_strips(sample, parts)
     except Refusal as refusal:
         raise MaskError(f"{shown(sample.mask)}: {refusal}") from refusal
 
 
+def _void_strips(sample: Sample, parts: Iterator[Labels]) -> Iterator[Labels]:
+    """The strips, VOID where a large image declares that it holds no data. Raises Refusal."""
+    declared = declared_no_data(sample.image) if has_streamed_image(sample) else None
+    with declared or nullcontext():
+        top = 0
+        for labels in parts:
+            height, width = labels.shape
+            yield labels if declared is None else void_where(labels, declared.window(top, 0, height, width))
+            top += height
+
+
 def without_numbers(sample: Sample) -> NDArray[np.bool_] | None:
-    """Where a sample's image [H, W] is NaN or infinite in the file but 8-bit as it is read; None: nowhere.
+    """Where a sample's image [H, W] has no number in the file (NaN, infinite, the declared no-data value) but 8-bit
+    pixels as it is read; None: nowhere, and of images too large to be decoded at once.
 
     Raises ImageError.
     """
     reader, _, entry = names_and_sample(sample)[1].image_part.partition(":")
-    if reader not in ABSENT_READERS:
-        return None
     try:
+        if not reader:
+            return None if has_streamed_image(sample) else absent_pixels(sample.image)
+        if reader not in ABSENT_READERS:
+            return None
         with refusals():
             return ABSENT_READERS[reader](sample.image, entry)
     except Refusal as refusal:
@@ -333,12 +349,17 @@ def streamed_mask_window(
     """`read_sample_mask`, for a window (top, left, height, width) of a mask that may be too large to be decoded at
     once."""
     top, left, height, width = window
+    declared = declared_no_data(sample.image) if has_streamed_image(sample) else None
     try:
         if sample.mask is not None and not sample.mask_part and is_streamed(sample.mask):
-            return labels_from_ids(mask_window(sample.mask, *window), mask_ids, num_classes)
+            labels = labels_from_ids(mask_window(sample.mask, *window), mask_ids, num_classes)
+        else:
+            whole = read_sample_mask(sample, mask_ids, num_classes, image_size)
+            labels = whole[top : top + height, left : left + width]
+        with declared or nullcontext():
+            return labels if declared is None else void_where(labels, declared.window(*window))
     except Refusal as refusal:
         raise MaskError(f"{shown(sample.mask or sample.image)}: {refusal}") from refusal
-    return read_sample_mask(sample, mask_ids, num_classes, image_size)[top : top + height, left : left + width]
 
 
 def fitted_labels(sample: Sample, labels: Labels, image_size: tuple[int, int]) -> Labels:

@@ -10,6 +10,7 @@ import numpy as np
 from pixelwise.errors import ImageError, OtherBandsError
 from pixelwise.images.band_facts import BandFacts, band_facts
 from pixelwise.images.banded_image import banded_image
+from pixelwise.images.declared_no_data import Absent, absent_pixels
 from pixelwise.images.decode import open_image, pixels_and_dropped
 from pixelwise.images.dropped_content import CHANNELS, DroppedContent
 from pixelwise.images.files import Refusal, image_format
@@ -54,6 +55,14 @@ class InputImage:
         stored = self.facts.bands * (1 if self.facts.dtype == "uint8" else 4)
         taken = len(self.bands) * (1 if self.bands.dtype == "uint8" else 4)
         return self.width * self.height * max(stored, taken, 12) // 12
+
+    def absent(self) -> Absent | None:
+        """Where the file declares that it holds no data, [H, W], and the pixels cannot say it; None: nowhere.
+
+        Raises:
+            Refusal: damaged.
+        """
+        return absent_pixels(self.data, self.bands) if self.bands.dtype == "uint8" else None
 
     def decode(self) -> tuple[Raster, tuple[DroppedContent, ...]]:
         """The pixels as the model takes them, contiguous, and the content of the file that is not in them.

@@ -14,13 +14,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.datasets.file_kinds import is_volume
 from pixelwise.errors import ImageError, OutputError, PixelwiseError
+from pixelwise.images.declared_no_data import void_where
 from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import Refusal, shown, writing_whole
@@ -148,7 +149,7 @@ def label_into(
     size = encoded.height, encoded.width
     with room(encoded.stored_pixels):
         start = time.perf_counter()
-        image_HWN, dropped = encoded.decode()
+        (image_HWN, dropped), absent_HW = encoded.decode(), encoded.absent()
         record["notes"] = notes_of(dropped)
         del data, encoded
         decode_ms = (time.perf_counter() - start) * 1e3
@@ -164,6 +165,7 @@ def label_into(
                 prediction = label(image_HWN, decode_ms)
             else:
                 prediction, by_rows = model.predict_by_rows(image_HWN, tta=options.tta)
+            prediction = replace(prediction, labels=void_where(prediction.labels, absent_HW))
         labelled = time.perf_counter()
         grid, lost = place_of(job.image, options.save)
         record["notes"] += lost

@@ -15,8 +15,9 @@ from pixelwise.bundle.bundle_file import BundleFile, read_bundle
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.bundle.onnx_session import open_session
 from pixelwise.datasets.file_kinds import is_volume
-from pixelwise.errors import UsageError
-from pixelwise.images.files import shown
+from pixelwise.errors import ImageError, UsageError
+from pixelwise.images.declared_no_data import Absent, absent_pixels, void_where
+from pixelwise.images.files import Refusal, shown
 from pixelwise.images.no_data import labels_with_data
 from pixelwise.images.read_as import read_image_as
 from pixelwise.prediction.built_in_models import models
@@ -73,12 +74,14 @@ class Model:
     def predict_by_rows(self, image: Raster | str | Path, *, tta: str = "") -> tuple[Prediction, RowsOfProbabilities]:
         """As `predict`; also every class's probability at the image's size, by rows: with TTA the average over the
         variants, of which the labels are the argmax."""
-        image_HWN = as_input(image, self.metadata.bands)
+        image_HWN, absent_HW = as_input(image, self.metadata.bands), absent_in(image, self.metadata.bands)
         if tta:
             prediction, by_rows = predict_variants(self.engine, image_HWN, tta)
-            return replace(prediction, labels=labels_with_data(image_HWN, prediction.labels)), by_rows
+            labels_HW = void_where(labels_with_data(image_HWN, prediction.labels), absent_HW)
+            return replace(prediction, labels=labels_HW), by_rows
         labels_HW, maps_Mhw = run_bounded_all(self.engine, image_HWN)
-        prediction = prediction_of(self.metadata, labels_with_data(image_HWN, labels_HW), maps_Mhw)
+        labels_HW = void_where(labels_with_data(image_HWN, labels_HW), absent_HW)
+        prediction = prediction_of(self.metadata, labels_HW, maps_Mhw)
         return prediction, rows_of(prediction)
 
     @property
@@ -209,6 +212,19 @@ def as_input(image: Raster | str | Path, bands: Bands) -> Raster:
         received = f"{array.dtype} {list(array.shape)}"
         raise UsageError(f"the image is {received}; expected {wanted}. {hint(array, bands)}".strip())
     return contiguous(array.astype(bands.dtype, copy=False))
+
+
+def absent_in(image: Raster | str | Path, bands: Bands) -> Absent | None:
+    """Where the file of an image that is read as 8-bit pixels declares that it holds no data, [H, W]; None: nowhere.
+
+    Raises ImageError.
+    """
+    if not isinstance(image, (str, Path)) or bands.dtype != "uint8":
+        return None
+    try:
+        return absent_pixels(Path(image), bands)
+    except Refusal as refusal:
+        raise ImageError(f"{shown(image)}: {refusal}") from refusal
 
 
 def contiguous(image: Raster) -> Raster:

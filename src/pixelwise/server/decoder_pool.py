@@ -111,7 +111,7 @@ class DecoderProcess:
             status, kind, message, remedy = refused
             raise RequestError(status, kind, message, remedy)
         pixel = None if header["pixel"] is None else PixelSize(*header["pixel"])
-        return Decoded(array, header["format"], header["size"], header["sha256"], pixel)
+        return Decoded(array, header["format"], header["size"], header["sha256"], pixel, header["absent"])
 
     def kill(self) -> None:
         self.is_over = True

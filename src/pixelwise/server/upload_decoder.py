@@ -31,6 +31,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pixelwise.errors import ImageError, MissingExtraError, OtherBandsError, UsageError
 from pixelwise.heap import give_back
+from pixelwise.images.declared_no_data import packed
 from pixelwise.images.decode import mask_ids_of
 from pixelwise.images.files import Refusal
 from pixelwise.images.input_image import InputImage
@@ -65,6 +66,7 @@ class Decoded(NamedTuple):
     size: int  # bytes as they were sent
     sha256: str  # of these bytes, so that a client can match an answer with its request
     pixel: PixelSize | None = None  # the size of a pixel, where the file states it
+    absent: str = ""  # packed: where the file declares that it holds no data, and the array cannot say it
 
 
 def main() -> None:
@@ -104,6 +106,7 @@ def answer_to(ask: dict[str, Any], body: bytes) -> tuple[dict[str, Any], memoryv
     array = np.ascontiguousarray(found.array)
     told_of: dict[str, Any] = {"shape": array.shape, "dtype": str(array.dtype)}
     told_of |= {"format": found.format, "size": found.size, "sha256": found.sha256, "pixel": found.pixel}
+    told_of["absent"] = found.absent
     return told_of, array.data.cast("B")
 
 
@@ -137,7 +140,8 @@ def decoded(ask: dict[str, Any], body: bytes) -> Decoded:
         if ask.get("slice") is not None:
             raise UploadRefused(422, "no-volume", "A slice is asked for, but the upload is no volume.", NO_SLICE)
         encoded = encoded_within(data, Bands.from_json(ask["bands"]), ask["max_pixels"])
-        return Decoded(encoded.decode()[0], encoded.format, len(data), digest, pixel_size(data))
+        array, absent = encoded.decode()[0], packed(encoded.absent())
+        return Decoded(array, encoded.format, len(data), digest, pixel_size(data), absent)
     except OtherBandsError as error:
         message = str(error).removeprefix(f"{UPLOAD}: ").removesuffix(OTHER_BANDS_REMEDY).strip()
         raise UploadRefused(422, "other-bands", f"The image {message}", OTHER_BANDS_REMEDY) from error

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from pixelwise.bundle.onnx_graph import Traceable
 from pixelwise.datasets.file_kinds import is_volume
 from pixelwise.errors import UsageError
+from pixelwise.images.declared_no_data import Absent, void_where
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown
 from pixelwise.images.image_files import encode_label_png
 from pixelwise.images.no_data import labels_with_data
-from pixelwise.prediction.load_model import as_input
+from pixelwise.prediction.load_model import absent_in, as_input
 from pixelwise.prediction.stages import HOW_TIMED, RUNS, Stages
 from pixelwise.prediction.volume_slices import read_slice
 from pixelwise.records import Pixels, Prediction, Raster
@@ -121,7 +122,8 @@ def trace(
         pixels_HWN = as_input(image, model.metadata.bands)
     decode_ms = (time.perf_counter() - began) * 1e3 if file else 0.0
     place = None if pixel is None else (int(pixel[0]), int(pixel[1]))
-    return trace_pixels(model, pixels_HWN, place, file=file, decode_ms=decode_ms)
+    absent_HW = absent_in(image, model.metadata.bands)
+    return trace_pixels(model, pixels_HWN, place, file=file, decode_ms=decode_ms, absent_HW=absent_HW)
 
 
 def trace_pixels(
@@ -132,17 +134,19 @@ def trace_pixels(
     file: str | None = None,
     decode_ms: float = 0.0,
     prediction: Prediction | None = None,
+    absent_HW: Absent | None = None,
 ) -> Trace:
     """As `trace`, for an image that is decoded already.
 
     Args:
         decode_ms: how long decoding took.
         prediction: what the model predicted for this image; None: taken from the traced run.
+        absent_HW: where its file declares that it holds no data, [H, W]; None: nowhere.
     """
     stages = Stages(model)
     passed = stages.run(image_HWN, decode_ms, RUNS)
     if prediction is None:
-        labels_HW = labels_with_data(image_HWN, passed.labels)
+        labels_HW = void_where(labels_with_data(image_HWN, passed.labels), absent_HW)
         prediction = Prediction(labels_HW, passed.scores, model.classes, model.metadata.temperature)
     rows, activations = layers(model, image_HWN)
     bands = model.metadata.bands

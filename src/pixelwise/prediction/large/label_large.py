@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.errors import ImageError, OutputError
 from pixelwise.heap import give_back
+from pixelwise.images.declared_no_data import DeclaredNoData, declared_no_data, void_where
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown, utf8, write_whole, writing_whole
 from pixelwise.images.no_data import without_data
@@ -98,7 +99,10 @@ def label_large(
         with LabelStore(base, size, about | cut, layers) as store:
             resumed_at = store.rows_done
             if resumed_at < image.height:
-                label_rows(engine, image, plan, store, progress)
+                bands = engine.bundle.metadata.bands
+                declared = declared_no_data(path, bands) if bands.dtype == "uint8" else None  # others hold NaN
+                with declared or nullcontext():
+                    label_rows(engine, image, plan, store, progress, declared)
             name = results.name or path.name
             stored = StoredLabels(store, classes, name, image.place, image.resolution, image, path, results.objects)
             give_back()
@@ -172,8 +176,15 @@ def scores_bytes(metadata: Metadata, plan: Tiling) -> int:
     return one * len(plan.columns.starts) * min(rows_of_tiles, len(plan.rows.starts))
 
 
-def label_rows(engine: Engine, image: RowsOfImage, plan: Tiling, store: LabelStore, progress: OnProgress) -> None:
-    """Label the rows that the store lacks."""
+def label_rows(
+    engine: Engine,
+    image: RowsOfImage,
+    plan: Tiling,
+    store: LabelStore,
+    progress: OnProgress,
+    declared: DeclaredNoData | None = None,
+) -> None:
+    """Label the rows that the store lacks. `declared`: where the image's file holds its no-data value."""
     metadata = engine.bundle.metadata
     sampled = Sampler(image, store.step, metadata.bands)
     classes, borders = len(metadata.classes), len(metadata.separate)
@@ -195,6 +206,8 @@ def label_rows(engine: Engine, image: RowsOfImage, plan: Tiling, store: LabelSto
         for rows, columns in image.absent_within(y, y + len(labels)):
             labels[rows, columns] = VOID
         sampled.void_without_data(y, labels)
+        if declared is not None:
+            labels[:] = void_where(labels, declared.window(y, 0, *labels.shape))
         known = max(store.rows_done + len(store.waiting) - y, 0)  # rows that a stopped run finished
         store.add(labels[known:], sampled.picture, values_of)
         sampled.forget(store.rows_done)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from pixelwise.heap import LARGE_PIXELS, give_back_soon
+from pixelwise.images.declared_no_data import unpacked, void_where
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.explain import flow_of, layers_of, pixel_of
 from pixelwise.server.image_memory import RememberedImage
@@ -72,6 +73,8 @@ def look(decoded: Decoded, decode_ms: float, state: State, opened: CachedModel) 
     """Label an upload. Runs on a worker's thread."""
     began = time.perf_counter()
     prediction = opened.model.predict(decoded.array)
+    absent_HW = unpacked(decoded.absent, prediction.labels.shape)
+    prediction = replace(prediction, labels=void_where(prediction.labels, absent_HW))
     predict_s = time.perf_counter() - began
     state.monitor.predicted(predict_s)
     if prediction.labels.size > LARGE_PIXELS:
