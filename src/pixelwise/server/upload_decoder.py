@@ -33,6 +33,7 @@ from pixelwise.errors import ImageError, MissingExtraError, OtherBandsError, Usa
 from pixelwise.heap import give_back
 from pixelwise.images.declared_no_data import packed
 from pixelwise.images.decode import mask_ids_of
+from pixelwise.images.decoder_reasons import because
 from pixelwise.images.files import Refusal
 from pixelwise.images.input_image import InputImage
 from pixelwise.images.nifti_bands import is_nifti
@@ -101,7 +102,7 @@ def answer_to(ask: dict[str, Any], body: bytes) -> tuple[dict[str, Any], memoryv
     except MemoryError:
         return {"refused": (422, "image-damaged", "Decoding the image takes too much memory.", SAVE)}, memoryview(b"")
     except Exception as error:  # decoders raise many kinds of errors for input they do not expect
-        message = f"The image cannot be decoded ({type(error).__name__})."
+        message = because("The image cannot be decoded", error) + "."
         return {"refused": (422, "image-damaged", message, SAVE)}, memoryview(b"")
     array = np.ascontiguousarray(found.array)
     told_of: dict[str, Any] = {"shape": array.shape, "dtype": str(array.dtype)}
