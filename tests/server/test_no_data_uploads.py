@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from serving import png, unpack
 
 from conftest import picture
 from pixelwise.records import VOID
@@ -29,3 +30,9 @@ def test_labels_are_void_where_the_upload_declares_no_data(client: Any, served_m
         labels = np.asarray(Image.open(io.BytesIO(answer.content)))
         assert np.array_equal(labels == VOID, absent & declared)
         assert np.array_equal(labels[~absent], served_model.predict(pixels).labels[~absent])
+        shown, _ = unpack(client.post("/v1/predict?answer=page", content=body.getvalue()).content)
+        wrong = np.where(absent, (labels + 1) % len(served_model.classes), labels).astype(np.uint8)
+        header, (truth,) = unpack(client.post(f"/v1/images/{shown['image']}/truth", content=png(wrong)).content)
+        assert header["scores"]["pixels"] == wrong.size - (int(absent.sum()) if declared else 0)
+        assert (header["scores"]["accuracy"] == 1) == declared
+        assert np.array_equal(truth == VOID, absent & declared)

@@ -12,10 +12,11 @@ import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 
+from pixelwise.images.declared_no_data import void_where
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.image_files import encode_png
 from pixelwise.images.no_data import labels_with_data
-from pixelwise.records import Bands, Pixels, Raster
+from pixelwise.records import VOID, Bands, Pixels, Raster
 from pixelwise.server.error_responses import RequestError
 from pixelwise.server.explain import (
     flow_of,
@@ -252,7 +253,7 @@ async def skips(
             )
         refuse_large(opened, seen)
         labels, scores = opened.inspected.without_skips(seen.pixels, names)
-        labels = labels_with_data(seen.pixels, labels)
+        labels = void_where(labels_with_data(seen.pixels, labels), seen.prediction.labels == VOID)
         changed = float((labels != seen.prediction.labels).mean())
         return packed({"off": names, "changed_share": changed}, labels, scores)
 

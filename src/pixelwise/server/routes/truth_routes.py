@@ -8,6 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from pixelwise.images.declared_no_data import void_where
 from pixelwise.images.decode import MaskIds
 from pixelwise.images.files import Refusal
 from pixelwise.images.image_files import count_ids, full_mapping, labels_from_ids
@@ -86,7 +87,8 @@ async def truth_of_sample(
 
 
 def compared(opened: CachedModel, seen: RememberedImage, true_HW: Labels) -> Response:
-    true_HW = labels_with_data(seen.pixels, true_HW)
+    no_data_HW = seen.prediction.labels == VOID  # the file may say it where 8-bit pixels cannot
+    true_HW = void_where(labels_with_data(seen.pixels, true_HW), no_data_HW)
     matrix = confusion.count_pairs(seen.prediction.labels, true_HW, len(opened.model.classes))
     scores = confusion.scores(matrix).to_json(opened.model.classes)
     return packed({"scores": scores, "void_share": float((true_HW == VOID).mean())}, true_HW)
