@@ -166,8 +166,7 @@ def label_into(
             else:
                 prediction, by_rows = model.predict_by_rows(image_HWN, tta=options.tta)
             prediction = replace(prediction, labels=void_where(prediction.labels, absent_HW))
-        labelled = time.perf_counter()
-        grid, lost = place_of(job.image, options.save)
+        labelled, (grid, lost) = time.perf_counter(), place_of(job.image, options.save)
         record["notes"] += lost
         files, name = files_of(job, options, grid), name_of_image(job)
         with objects_once(model, options, job) as objects:
