@@ -20,7 +20,7 @@ IMAGES = 4
 AXE_FINDS = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations
     .map((row) => `${row.id}: ${row.nodes[0].html}`)"""
 MOST_WRONG = """(() => { const cells = [...document.querySelectorAll('[data-testid=cells] [data-cell]')]
-    .filter((one) => !one.disabled && one.dataset.cell.split(',')[0] !== one.dataset.cell.split(',')[1]);
+    .filter((one) => one.ariaDisabled !== 'true' && one.dataset.cell.split(',')[0] !== one.dataset.cell.split(',')[1]);
     return cells[0].dataset.cell })()"""
 
 

@@ -234,6 +234,9 @@ export function ramp(share: number): [number, number, number] {
   return [0, 1, 2].map((i) => Math.round(low[i]! + (high[i]! - low[i]!) * f)) as [number, number, number];
 }
 
+/** The colour of text on that of `ramp`. */
+export const rampInk = (share: number) => (share > 0.45 ? '#101218' : '#ffffff');
+
 const RAMP_TABLE = Uint32Array.from({ length: 256 }, (_, i) => rgba(...ramp(i / 255)));
 
 /** Draws values [rows, columns] from `low` (dark) to `high` (light). */

@@ -1,5 +1,6 @@
 // The server's JSON about evaluations. Scores are 0–1, null where undefined; C classes.
 
+import type { Cell } from '../../lib/cellFocus.svelte';
 import type { ClassRow } from '../../lib/types';
 
 export type Kind = 'evaluation' | 'comparison';
@@ -149,7 +150,4 @@ export interface ImageRow {
 }
 
 export type Order = 'worst' | 'best' | 'cell' | 'better' | 'worse';
-export interface Cell {
-  t: number;
-  p: number;
-}
+export type { Cell };
